@@ -1,0 +1,84 @@
+package dsmimpl
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// Names bear the instance, the generation and the handle, so that whoever finds an object can tell whose
+// it is without attaching. macOS allows 30 characters with the leading slash; hence 60 bits of the
+// instance id, 20 of the generation and all 64 of the handle, five to a character:
+//
+//	0         12   16           29
+//	iiiiiiiiiiiiggggHHHHHHHHHHHHH
+const (
+	nameLen       = 29
+	generationAt  = 12
+	handleAt      = 16
+	handleTextLen = nameLen - handleAt
+)
+
+// No i, l, o, u: a name is read aloud and typed by people after something died.
+const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+
+// Name is the object's name in any flat namespace: 29 characters, lower-case letters and digits.
+func (o Object) Name() string {
+	var b [nameLen]byte
+	putText(b[:generationAt], ShortID(o.Instance))
+	putText(b[generationAt:handleAt], o.Generation)
+	putText(b[handleAt:], o.Handle)
+	return string(b[:])
+}
+
+// ParseName undoes Object.Name. Only 20 bits of the generation and 60 of the instance come back, the
+// latter as a short id to compare with ShortID. Anything but a whole name of ours is refused.
+func ParseName(name string) (shortID, generation, handle uint64, ok bool) {
+	if len(name) != nameLen {
+		return 0, 0, 0, false
+	}
+	shortID, ok1 := parseText(name[:generationAt])
+	generation, ok2 := parseText(name[generationAt:handleAt])
+	handle, ok3 := parseText(name[handleAt:])
+	return shortID, generation, handle, ok1 && ok2 && ok3
+}
+
+// ShortID is the 60-bit form of an instance id that names bear: its last bits, all of them random.
+func ShortID(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[8:]) & (1<<60 - 1) }
+
+// SameGeneration compares generations as names do, by their low 20 bits.
+func SameGeneration(a, b uint64) bool { return (a^b)&(1<<20-1) == 0 }
+
+// HandleText is the 13 characters for a handle that end its object's name.
+func HandleText(h uint64) string {
+	var b [handleTextLen]byte
+	putText(b[:], h)
+	return string(b[:])
+}
+
+// ParseHandleText undoes HandleText; letters may be of either case.
+func ParseHandleText(s string) (uint64, bool) {
+	if len(s) != handleTextLen {
+		return 0, false
+	}
+	return parseText(strings.ToLower(s))
+}
+
+func putText(b []byte, v uint64) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = alphabet[v&31]
+		v >>= 5
+	}
+}
+
+func parseText(s string) (v uint64, ok bool) {
+	for i := range len(s) {
+		d := strings.IndexByte(alphabet, s[i])
+		if d < 0 || v > 1<<59-1 {
+			return 0, false
+		}
+		v = v<<5 | uint64(d)
+	}
+	return v, true
+}

@@ -1,0 +1,13 @@
+package none_test
+
+import (
+	"testing"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/dsmimpl/dsmimpltest"
+	"github.com/godsm/godsm/dsmimpl/none"
+)
+
+func TestConformance(t *testing.T) {
+	dsmimpltest.Run(t, func(*testing.T) dsmimpl.Backend { return none.New() })
+}

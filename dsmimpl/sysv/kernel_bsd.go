@@ -1,0 +1,52 @@
+//go:build darwin || freebsd
+
+package sysv
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// limit is a kernel limit with its name, for messages.
+func limit(name string) string {
+	name = sysctlPrefix + name
+	n, err := unix.SysctlUint64(name)
+	if err != nil {
+		return name
+	}
+	return fmt.Sprintf("%d (%s)", n, name)
+}
+
+func usedUp(int) string {
+	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
+}
+
+// List has no table to read that needs no privilege, but only 65,536 keys can be this instance's: it asks for each.
+func (backend) List(ctx context.Context, instance uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
+	var found []dsmimpl.Object
+	for low := range uint32(1 << 16) {
+		if ctx.Err() != nil {
+			return found, context.Cause(ctx)
+		}
+		k := int32(keyBase(instance) | low)
+		if k == ipcPrivate {
+			continue
+		}
+		id, err := shmget(k, 0, 0)
+		if err != nil {
+			continue
+		}
+		st, err := stat(id, k)
+		if err != nil {
+			continue
+		}
+		if o, ok := recognize(id, st, instance, generation); ok {
+			found = append(found, o)
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,94 @@
+package sysv
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/filemap"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// limit is a kernel limit with its name, for messages.
+func limit(name string) string { return fmt.Sprintf("%d (kernel.%s)", limitValue(name), name) }
+
+func limitValue(name string) uint64 {
+	b, _ := os.ReadFile("/proc/sys/kernel/" + name)
+	n, _ := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64)
+	return n
+}
+
+func stat(id int, _ int32) (status, error) {
+	var d unix.SysvShmDesc
+	_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d)
+	return status{key: d.Perm.Key, size: uint64(d.Segsz), uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid)}, err
+}
+
+// List reads the kernel's own table, which shows no more than IPC_STAT would.
+func (backend) List(ctx context.Context, instance uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
+	entries, err := table()
+	if err != nil {
+		return nil, errkind.Classify(err)
+	}
+	var found []dsmimpl.Object
+	for _, e := range entries {
+		if o, ok := recognize(e.id, e.status, instance, generation); ok {
+			found = append(found, o)
+		}
+	}
+	return found, nil
+}
+
+// usedUp says which of two limits made the kernel refuse so many bytes more.
+func usedUp(size int) string {
+	entries, err := table()
+	mni, all := limitValue("shmmni"), limitValue("shmall")
+	page := uint64(os.Getpagesize())
+	pages := (uint64(size) + page - 1) / page
+	for _, e := range entries {
+		pages += (e.size + page - 1) / page
+	}
+	switch {
+	case err == nil && uint64(len(entries)) >= mni:
+		return fmt.Sprintf("all %s segments are in use: raise that limit", limit("shmmni"))
+	case err == nil && pages > all:
+		return fmt.Sprintf("%d pages would be in use, the kernel allows %s: raise that limit", pages, limit("shmall"))
+	}
+	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
+}
+
+type entry struct {
+	id int
+	status
+}
+
+// table is what the kernel lists for this IPC namespace.
+func table() ([]entry, error) {
+	text, err := os.ReadFile("/proc/sysvipc/shm")
+	if err != nil {
+		return nil, err
+	}
+	var entries []entry
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		var e entry
+		var perms, lpid, nattch, uid, gid int
+		_, err := fmt.Sscan(lines.Text(), &e.key, &e.id, &perms, &e.size, &e.creatorPid, &lpid, &nattch, &uid, &gid, &e.uid)
+		if err == nil { // the heading is no entry
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(whole(m)) }
+
+func (backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(whole(m)) }
+
+// whole is the mapping with the rest of its object, which reaches beyond the bytes asked for.
+func whole(m dsmimpl.Mapping) []byte { return m.Bytes[:cap(m.Bytes)] }

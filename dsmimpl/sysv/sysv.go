@@ -1,0 +1,190 @@
+//go:build linux || darwin || freebsd
+
+// Package sysv is the backend sysv: System V shared memory, shmget and its kin.
+//
+// Traps of the primitive. Objects have no names, only a 32-bit key that any program may use, so ours carry the
+// instance id in what IPC_STAT shows without attaching: the key is 16 bits of the id and 16 that follow from
+// the row and the generation (so no two rows of a control segment ever mean one key), and the exact size is
+// the size asked for, rounded up to pages, plus 1, plus 12 bits of the id. An object is removed only if
+// its key, exact size and creator's user are ours and, while nobody has written down its shmid, its creating
+// process is the row's. Memory is not reserved: the kernel's limits are checked at creation, its memory
+// only when touched. The limits are small outside Linux.
+package sysv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// New returns the backend.
+func New() dsmimpl.Backend { return backend{} }
+
+type backend struct{}
+
+// A word is the shmid plus one, so that 0 stays "not known".
+func shmid(word uint64) int { return int(word) - 1 }
+func word(id int) uint64    { return uint64(id) + 1 }
+
+// status is what the kernel says of an object to one who has not attached it.
+type status struct {
+	key        int32
+	size       uint64
+	uid        int
+	creatorPid int
+}
+
+func (backend) Name() string { return "sysv" }
+
+func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
+	if err := dsmimpl.CheckSize(o.Size); err != nil {
+		return dsmimpl.Mapping{}, 0, err
+	}
+	if o.Size > math.MaxInt-(os.Getpagesize()+1<<13) {
+		return dsmimpl.Mapping{}, 0, errkind.As(dsmimpl.ErrSize, fmt.Errorf("a segment of %d bytes is too large for this system", o.Size))
+	}
+	if ctx.Err() != nil {
+		return dsmimpl.Mapping{}, 0, context.Cause(ctx)
+	}
+	k, size := key(o), exactSize(o)
+	if k == ipcPrivate {
+		return dsmimpl.Mapping{}, 0, fs.ErrExist // would make an object that nobody finds
+	}
+	id, err := shmget(k, size, ipcCreat|ipcExcl|0o600)
+	if err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return dsmimpl.Mapping{}, 0, err
+		}
+		return dsmimpl.Mapping{}, 0, refused(err, k, size)
+	}
+	b, err := shmat(id, false)
+	if err != nil {
+		_ = remove(id) // ours: IPC_EXCL made it
+		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, err))
+	}
+	return dsmimpl.Mapping{Bytes: b[:o.Size]}, word(id), nil
+}
+
+func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (dsmimpl.Mapping, error) {
+	id, st, err := find(o)
+	if err != nil {
+		return dsmimpl.Mapping{}, err
+	}
+	size := o.Size
+	if size == 0 {
+		size = int(st.size) - mark(o)
+	}
+	if !ours(o, st) || size <= 0 || (o.Size != 0 && int(st.size) != exactSize(o)) {
+		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
+	}
+	b, err := shmat(id, a == dsmimpl.ReadOnly)
+	if err != nil {
+		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, gone(err)))
+	}
+	if len(b) < size {
+		_ = shmdt(b)
+		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d holds %d bytes, not %d", id, len(b), size))
+	}
+	return dsmimpl.Mapping{Bytes: b[:size]}, nil
+}
+
+func (backend) Detach(m dsmimpl.Mapping) error { return os.NewSyscallError("shmdt", shmdt(m.Bytes)) }
+
+func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
+	id, st, err := find(o)
+	if errors.Is(err, dsmimpl.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !ours(o, st) || (o.Size != 0 && int(st.size) != exactSize(o)) {
+		return nil // somebody else's; ours is not there
+	}
+	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != 0 && st.creatorPid != o.CreatorPid {
+		return nil
+	}
+	if err := remove(id); err != nil && !errors.Is(gone(err), fs.ErrNotExist) {
+		return errkind.Classify(fmt.Errorf("IPC_RMID of shmid %d: %w", id, err))
+	}
+	return nil
+}
+
+func (backend) Locate(o dsmimpl.Object) string {
+	if o.Word == 0 {
+		return fmt.Sprintf("key 0x%08x", uint32(key(o)))
+	}
+	return fmt.Sprintf("key 0x%08x shmid %d", uint32(key(o)), shmid(o.Word))
+}
+
+// find asks the kernel for the object that o's word, or else its key, means now.
+func find(o dsmimpl.Object) (id int, st status, err error) {
+	if o.Word != 0 {
+		id = shmid(o.Word)
+	} else if id, err = shmget(key(o), 0, 0); err != nil {
+		return 0, st, errkind.Classify(fmt.Errorf("shmget of key 0x%08x: %w", uint32(key(o)), gone(err)))
+	}
+	if st, err = stat(id, key(o)); err != nil {
+		return 0, st, errkind.Classify(fmt.Errorf("IPC_STAT of shmid %d: %w", id, gone(err)))
+	}
+	return id, st, nil
+}
+
+// ours says whether the object bears the marks of o's instance, generation and row.
+func ours(o dsmimpl.Object, st status) bool {
+	return st.key == key(o) && st.uid == os.Geteuid() && marked(st.size, o.Instance)
+}
+
+// gone maps what the kernel says of an object that was removed to fs.ErrNotExist. EACCES and EPERM say
+// that the object is another user's, and so that ours is not there.
+func gone(err error) error {
+	switch err {
+	case unix.EINVAL, unix.EIDRM, unix.EACCES, unix.EPERM:
+		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
+	}
+	return err
+}
+
+func key(o dsmimpl.Object) int32 {
+	return int32(keyBase(o.Instance) | uint32(uint16(o.Row())^salt(o)))
+}
+
+func keyBase(instance uuid.UUID) uint32 { return uint32(dsmimpl.ShortID(instance)>>12&0xffff) << 16 }
+
+// salt lets the keys of one row differ between generations.
+func salt(o dsmimpl.Object) uint16 {
+	return uint16((o.Generation + dsmimpl.ShortID(o.Instance)>>28) * 0x9e3779b97f4a7c15 >> 48)
+}
+
+func mark(o dsmimpl.Object) int { return 1 + int(dsmimpl.ShortID(o.Instance)&0xfff) }
+
+func exactSize(o dsmimpl.Object) int {
+	page := os.Getpagesize()
+	return (o.Size+page-1)/page*page + mark(o)
+}
+
+func marked(size uint64, instance uuid.UUID) bool {
+	m, page := uint64(mark(dsmimpl.Object{Instance: instance})), uint64(os.Getpagesize())
+	return size > m && (size-m)%page == 0
+}
+
+func refused(err error, k int32, size int) error {
+	err = fmt.Errorf("shmget of %d bytes with key 0x%08x: %w", size, uint32(k), err)
+	switch {
+	case errors.Is(err, unix.EINVAL):
+		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; the kernel's limit for one segment is %s", err, limit("shmmax")))
+	case errors.Is(err, unix.ENOSPC):
+		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; %s", err, usedUp(size)))
+	case errors.Is(err, unix.ENOMEM):
+		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; the kernel allows %s pages in all, or has no memory left", err, limit("shmall")))
+	}
+	return errkind.Classify(err)
+}

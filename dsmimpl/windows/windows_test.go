@@ -1,0 +1,13 @@
+package windows_test
+
+import (
+	"testing"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/dsmimpl/dsmimpltest"
+	"github.com/godsm/godsm/dsmimpl/windows"
+)
+
+func TestConformance(t *testing.T) {
+	dsmimpltest.Run(t, func(*testing.T) dsmimpl.Backend { return windows.New() })
+}

@@ -1,0 +1,71 @@
+// Package errkind holds the kinds of failure that all layers share.
+//
+// A layer returns an error that wraps one of these values and says what was being done;
+// dsm and dsmimpl export them under the names that users match with errors.Is.
+// It adds nothing else: no carrier type (that is dsm.Error), no codes.
+package errkind
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+)
+
+// kind is one kind of failure. It matches itself and, where the standard library has a kind of the
+// same meaning, that one too.
+type kind struct {
+	text string
+	std  error
+}
+
+func (k *kind) Error() string { return k.text }
+
+func (k *kind) Is(target error) bool { return k.std != nil && target == k.std }
+
+// The kinds. Their text is the tail of a longer message, so each says the condition and no cure.
+var (
+	Disabled         error = &kind{text: "dynamic shared memory is disabled (dynamic_shared_memory_type = none)"}
+	NotFound         error = &kind{"no such segment", fs.ErrNotExist}
+	TooManySegments  error = &kind{text: "too many segments"}
+	TooManyProcesses error = &kind{text: "too many processes"}
+	NoSpace          error = &kind{text: "no space for shared memory"}
+	Size             error = &kind{"bad segment size", fs.ErrInvalid}
+	Permission       error = &kind{"permission denied", fs.ErrPermission}
+	NoInstance       error = &kind{text: "no running instance"}
+	InUse            error = &kind{text: "the instance is in use"}
+	Corrupt          error = &kind{text: "shared memory is corrupt"}
+	Stale            error = &kind{text: "the instance has stopped or begun a new generation"}
+	Quota            error = &kind{text: "quota exceeded"}
+	Closed           error = &kind{"already closed", fs.ErrClosed}
+	Unsupported      error = &kind{"not supported on this system", errors.ErrUnsupported}
+)
+
+// As gives err the kind as well: the text stays err's, errors.Is matches both.
+func As(kind, err error) error {
+	if err == nil || errors.Is(err, kind) {
+		return err
+	}
+	return &classed{kind, err}
+}
+
+type classed struct{ kind, err error }
+
+func (c *classed) Error() string   { return c.err.Error() }
+func (c *classed) Unwrap() []error { return []error{c.kind, c.err} }
+
+// Classify gives a system's error its kind where it has an obvious one: missing, forbidden, full.
+func Classify(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return As(NotFound, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return As(Permission, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EFBIG):
+		return As(NoSpace, err)
+	case errors.Is(err, errors.ErrUnsupported):
+		return As(Unsupported, err)
+	}
+	return err
+}

@@ -1,0 +1,3 @@
+package filemap
+
+const noSync = 0
