@@ -225,11 +225,12 @@ func testLarge(b *bench) {
 	if b.Name() != "sysv" && os.Getenv("DSM_TEST_LARGE") == "" {
 		b.Skip("skipped: reserves more than 4 GiB; DSM_TEST_LARGE=1 runs it")
 	}
-	size := 5<<30 + 123
+	beyond := int64(1) << 32
+	size := int(beyond) + 12345
 	o, m := b.create(b.object(size))
-	m.Bytes[size-1], m.Bytes[4<<30] = 'z', 'a'
+	m.Bytes[size-1], m.Bytes[beyond] = 'z', 'a'
 	n := b.attach(o, dsmimpl.ReadWrite)
-	if len(n.Bytes) != size || n.Bytes[size-1] != 'z' || n.Bytes[4<<30] != 'a' || n.Bytes[0] != 0 {
+	if len(n.Bytes) != size || n.Bytes[size-1] != 'z' || n.Bytes[beyond] != 'a' || n.Bytes[0] != 0 {
 		b.Error("bytes beyond 4 GiB are not shared")
 	}
 	b.detach(m, n)

@@ -1,0 +1,173 @@
+// Package control keeps the books of an instance: which segments there are, who holds them, and who is alive enough to
+// hold anything. The books lie in the control segment, which every session has mapped.
+//
+// It knows bytes and rules and no operating system. It works over a shm.Region; what it needs from outside is the
+// Witness, which knows the living from the dead. So it can be run over a heap slice, killed between any two
+// stores, fuzzed and garbled without a system call.
+//
+// What it adds over a backend: references are bits, one for each process row, so exactly those of a dead
+// process can be given back; every change that also concerns the operating system is written down before
+// the system is asked, so that whoever is left can finish it. What it does not promise: that a
+// backend's object exists (somebody may have removed it), or anything about a segment's content.
+//
+// # Rules
+//
+// A segment row is free, creating, live or destroying. Creating and destroying rows name their agent, the
+// process that is at work on the object outside the lock:
+//
+//	free -> creating(agent) -> live -> destroying(agent) -> free
+//
+// Whoever finds an agent dead takes its place; nobody takes the place of one that lives, however slow. The word with state and
+// agent is stored at once and last in its section. A live row with no bit and no pin exists only inside
+// a section, or after its author died in one: whoever takes the lock over from the dead repairs that.
+//
+// A process row is free or used, by an incarnation that goes up at each use. Whoever uses a row holds its
+// witness. A row whose witness is free is dead, and may be reclaimed by anybody, or joined over: then the newcomer
+// begins by reclaiming its predecessor.
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Kinds of failure; package dsm exports the same values.
+var (
+	ErrNotFound         = errkind.NotFound
+	ErrTooManySegments  = errkind.TooManySegments
+	ErrTooManyProcesses = errkind.TooManyProcesses
+	ErrQuota            = errkind.Quota
+	ErrCorrupt          = errkind.Corrupt
+	ErrStale            = errkind.Stale
+	ErrClosed           = errkind.Closed
+	ErrInUse            = errkind.InUse
+)
+
+// Witness knows which process rows have a living user. Its methods don't block. Held may err to true for a
+// moment after a death, never to false.
+type Witness interface {
+	Take(row int) (bool, error) // false: somebody else's
+	Drop(row int) error
+	Held(row int) bool // by anybody, this process too
+}
+
+// SupervisorRow is the process row of the supervisor; joins take it only by name.
+const SupervisorRow = 0
+
+// BusyError says that the control lock could not be had in time, and who holds it.
+type BusyError struct {
+	Pid         int
+	Application string
+	Cause       error
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("the control lock is held by process %d (%s): %v", e.Pid, e.Application, e.Cause)
+}
+
+func (e *BusyError) Unwrap() error { return e.Cause }
+
+// lockTimeout bounds the wait for the control lock where the caller's context does not.
+const lockTimeout = 10 * time.Second
+
+var errLockTimeout = fmt.Errorf("waited %v: %w", lockTimeout, context.DeadlineExceeded)
+
+// section is a stretch of work under the control lock. Stores in it may fault (somebody truncated the segment) or
+// find nonsense: that ends the section, repairs and unlocks, and is ErrCorrupt.
+//
+//	s, err := m.enter(ctx, false)
+//	if err != nil { return err }
+//	defer s.leave(&err)
+type section struct {
+	m     *Member
+	guard shmsync.Guard
+	fault bool // what SetPanicOnFault was
+}
+
+func (m *Member) enter(ctx context.Context, seize bool) (s section, err error) {
+	if m.left.Load() {
+		return s, ErrClosed
+	}
+	s = section{m: m, fault: debug.SetPanicOnFault(true)}
+	locked := false
+	defer func() {
+		if r := recover(); r != nil {
+			err = corruption(r)
+		}
+		if err != nil {
+			if locked {
+				s.unlock()
+			}
+			debug.SetPanicOnFault(s.fault)
+		}
+	}()
+	if s.guard, err = m.lock(ctx, seize); err != nil {
+		return s, err
+	}
+	locked = true
+	if dead, abandoned := s.guard.Abandoned(); abandoned {
+		m.repair(dead)
+	}
+	if m.t.processes[m.row].word.Load() != usedBy(m.incarnation) {
+		return s, fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
+	}
+	return s, nil
+}
+
+func (m *Member) lock(ctx context.Context, seize bool) (shmsync.Guard, error) {
+	if g, ok := m.mutex.TryLock(); ok {
+		return g, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	lock := m.mutex.Lock
+	if seize {
+		lock = m.mutex.Seize
+	}
+	g, err := lock(ctx)
+	if err == nil {
+		return g, nil
+	}
+	if h, held := m.t.header.lock.Owner(); held && h.Row < len(m.t.processes) {
+		p := m.t.process(h.Row)
+		return g, &BusyError{Pid: p.Pid, Application: p.Application, Cause: err}
+	}
+	return g, err
+}
+
+// leave ends the section; it must be deferred itself, so that it can recover.
+func (s section) leave(err *error) {
+	if r := recover(); r != nil {
+		*err = corruption(r)
+		s.repairQuietly()
+	}
+	s.unlock()
+	debug.SetPanicOnFault(s.fault)
+}
+
+func (s section) repairQuietly() {
+	defer func() { _ = recover() }() // the bytes themselves are gone
+	s.m.settle()
+}
+
+func (s section) unlock() {
+	defer func() { _ = recover() }()
+	s.guard.Unlock()
+}
+
+// corruption makes an error of what a section panicked with.
+func corruption(r any) error {
+	if err, ok := r.(error); ok {
+		if errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
+	}
+	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)
+}

@@ -1,0 +1,194 @@
+package control
+
+import (
+	"encoding/binary"
+	"structs"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// The control segment is a header, a table of processes, a table of segments, and for each segment one bit
+// per process. All is fixed-size, each part begins on 64 bytes, all offsets follow from the two table sizes.
+//
+//	0                 header
+//	2048              processes x 64 bytes
+//	then              segments x 96 bytes
+//	then              segments x (processes/64, rounded up) x 8 bytes of reference bits
+//
+// Any change here bumps layoutVersion.
+const (
+	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
+	layoutVersion = 1
+	byteOrderMark = 0x01020304
+
+	headerSize     = 2048
+	processRowSize = 64
+	segmentRowSize = 96
+	align          = 64
+
+	checksumFrom = 16
+	checksumTo   = 1136
+
+	maxDir = 1024
+)
+
+// header: the constants are written once, before magic, and copied out by everyone who opens the segment. The
+// rest is written under the control lock unless said otherwise.
+type header struct {
+	_         structs.HostLayout
+	magic     atomic.Uint64 // stored last
+	checksum  uint64        // of what lies between checksumFrom and checksumTo
+	version   uint32
+	byteOrder uint32
+	constants constants
+	_         [16]byte
+
+	lock      shmsync.MutexWord
+	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock
+	news      shmsync.Count // of joins and of wishes for pins, for the supervisor; read without the lock
+	reclaims  shmsync.Count // for those who wait for a peer; read without the lock
+	freeHint  atomic.Uint32 // where to look for a free segment row first; any value will do
+	usedRows  atomic.Uint32 // segment rows that are not free; derived, for limits and people
+	usedBytes atomic.Uint64 // sum of their sizes; derived
+}
+
+type constants struct {
+	instance          [16]byte
+	generation        uint64
+	membersDev        uint64
+	membersIno        uint64
+	processes         uint32
+	segments          uint32
+	memory            uint64 // 0: no limit
+	memoryPerProcess  uint64 // 0: no limit
+	segmentsPerProces uint32 // 0: no limit
+	dirLen            uint32
+	backend           [16]byte
+	dir               [maxDir]byte // for people; cut if longer
+}
+
+// processRow: word is stored by the joiner, who holds the row's witness, and by reclaim and leave under the
+// lock, each by compare-and-swap. The rest is stored under the lock; read without it, it may be the predecessor's.
+type processRow struct {
+	_           structs.HostLayout
+	word        atomic.Uint64 // bits 0-7 processState, 8-39 incarnation
+	started     atomic.Int64  // Unix time in ns
+	pid         atomic.Uint32 // as the process sees itself
+	segments    atomic.Uint32 // references held; derived
+	bytes       atomic.Uint64 // their sizes; derived
+	application text
+}
+
+// segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word, if that is the same after.
+type segmentRow struct {
+	_          structs.HostLayout
+	word       atomic.Uint64 // bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation
+	handle     atomic.Uint64
+	size       atomic.Uint64
+	osWord     atomic.Uint64 // the backend's
+	check      atomic.Uint64 // checksum of handle, size and osWord
+	created    atomic.Int64  // Unix time in ns
+	creatorPid atomic.Uint32
+	pin        atomic.Uint32 // pinState
+	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
+	_          uint32
+	creator    text // application name
+}
+
+// text is up to 32 bytes of UTF-8 that can be stored and loaded without tearing a word.
+type text [4]atomic.Uint64
+
+func (t *text) store(s string) {
+	var b [32]byte
+	for len(s) > len(b) {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	copy(b[:], s)
+	for i := range t {
+		t[i].Store(binary.NativeEndian.Uint64(b[8*i:]))
+	}
+}
+
+func (t *text) load() string {
+	var b [32]byte
+	for i := range t {
+		binary.NativeEndian.PutUint64(b[8*i:], t[i].Load())
+	}
+	return cString(b[:])
+}
+
+// cString is b up to its first zero byte.
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}
+
+type processState = uint64
+
+const (
+	processFree processState = iota
+	processUsed
+)
+
+func usedBy(incarnation uint32) uint64 { return uint64(incarnation)<<8 | processUsed }
+func freedBy(incarnation uint32) uint64 {
+	return uint64(incarnation)<<8 | processFree
+}
+func incarnationOf(processWord uint64) uint32 { return uint32(processWord >> 8) }
+func isUsed(processWord uint64) bool          { return processWord&0xff == processUsed }
+
+// SegmentState is where a segment row stands in its life.
+type SegmentState uint8
+
+const (
+	Free SegmentState = iota
+	Creating
+	Live
+	Destroying
+)
+
+func (s SegmentState) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "corrupt"
+}
+
+var stateNames = [...]string{"free", "creating", "live", "destroying"}
+
+// nobody is the agent's row of a destroying row whose destroy failed.
+const nobody = 0xffff
+
+func segmentWord(s SegmentState, agent int, incarnation uint32) uint64 {
+	return uint64(s) | uint64(agent)<<8 | uint64(incarnation)<<24
+}
+func stateOf(w uint64) SegmentState          { return SegmentState(w) }
+func agentOf(w uint64) (row int, inc uint32) { return int(w >> 8 & 0xffff), uint32(w >> 24) }
+
+type pinState = uint32
+
+const (
+	unpinned  pinState = iota
+	pinWanted          // the supervisor has yet to open the object
+	pinned
+)
+
+// rowCheck binds a row's handle, size and osWord together, so that a flipped bit can't make a session map or
+// remove what it was not meant to.
+func rowCheck(seed, handle, size, osWord uint64) uint64 {
+	return mix(mix(mix(seed^handle)^size) ^ osWord)
+}
+
+// mix is the finalizer of splitmix64.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

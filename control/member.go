@@ -1,0 +1,158 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Member is one session's right to change the books: a process row in one incarnation. Every call of a Member that
+// is no longer the row's user is refused with ErrClosed or ErrStale. Its methods wait for the control
+// lock until their context is over, and never longer than 10 s; they are safe for concurrent use.
+type Member struct {
+	t           *Table
+	row         int
+	incarnation uint32
+	who         Who
+	witness     Witness
+	mutex       *shmsync.Mutex
+	left        atomic.Bool
+
+	owed    []uint64    // a bit for each destroying row that fell to this member by reclaim; under the control lock
+	hasOwed atomic.Bool // for a look without it
+}
+
+// Who is a joining process, as people will see it.
+type Who struct {
+	Pid         int
+	Application string // cut at 32 bytes
+	Since       time.Time
+}
+
+// Join makes the process a member: on a free row or, if none is left, over a dead one. A full table is ErrTooManyProcesses. The caller must not
+// wait for anything while it holds the row's witness and has not joined, and Join does not.
+func (t *Table) Join(ctx context.Context, w Witness, who Who) (m *Member, err error) {
+	err = guarded(func() error { m, err = t.join(ctx, w, who); return err })
+	return m, err
+}
+
+// JoinSupervisor makes the process the member of SupervisorRow. The caller has seen to it that there is no other supervisor;
+// a living one is ErrInUse.
+func (t *Table) JoinSupervisor(ctx context.Context, w Witness, who Who) (m *Member, err error) {
+	err = guarded(func() error {
+		m, err = t.take(ctx, SupervisorRow, w, who, true)
+		if m == nil && err == nil {
+			p := t.process(SupervisorRow)
+			err = fmt.Errorf("process %d (%s) is its supervisor: %w", p.Pid, p.Application, ErrInUse)
+		}
+		return err
+	})
+	return m, err
+}
+
+func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
+	for _, overDead := range []bool{false, true} {
+		for row := SupervisorRow + 1; row < len(t.processes); row++ {
+			word := t.processes[row].word.Load()
+			if isUsed(word) && (!overDead || w.Held(row)) {
+				continue
+			}
+			if m, err := t.take(ctx, row, w, who, overDead); m != nil || err != nil {
+				return m, err
+			}
+		}
+	}
+	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes, one of them the supervisor's) are in use", len(t.processes)))
+}
+
+// take tries to become the user of a row: its witness first, then a second look at the word, which may have
+// changed hands between the first look and the witness. A nil Member without an error means: another row.
+func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead bool) (*Member, error) {
+	if ok, err := w.Take(row); err != nil || !ok {
+		return nil, err
+	}
+	p := &t.processes[row]
+	before := p.word.Load()
+	incarnation := incarnationOf(before) + 1
+	if isUsed(before) && !overDead || !p.word.CompareAndSwap(before, usedBy(incarnation)) {
+		return nil, w.Drop(row)
+	}
+	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]uint64, (len(t.segments)+63)/64)}
+	self := shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+	m.mutex = shmsync.NewMutex(&t.header.lock, self, m.alive)
+	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
+		// What is left reads as a dead member, and whoever reclaims it finishes.
+		m.left.Store(true)
+		_ = w.Drop(row)
+		return nil, err
+	}
+	t.header.news.Add()
+	return m, nil
+}
+
+// arrive is the first section of a member's life.
+func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error) {
+	s, err := m.enter(ctx, overDead)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	if overDead {
+		m.reclaimRow(m.row)
+		if m.t.Closing() && m.hasOwed.Load() && m.row != SupervisorRow {
+			return ErrStale // agent of something: the closer reclaims it from here
+		}
+	}
+	p := &m.t.processes[m.row]
+	if m.t.Closing() && m.row != SupervisorRow {
+		p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+		return ErrStale
+	}
+	p.pid.Store(uint32(who.Pid))
+	p.application.store(who.Application)
+	p.started.Store(who.Since.UnixNano())
+	p.segments.Store(0)
+	p.bytes.Store(0)
+	return nil
+}
+
+// Row and incarnation of the member.
+func (m *Member) Row() int { return m.row }
+
+// Incarnation is which use of its row the member is.
+func (m *Member) Incarnation() uint32 { return m.incarnation }
+
+// Leave frees the row, if the member is the agent of nothing. It holds no references either then: call ReleaseAll
+// before. The witness is the caller's to drop, afterwards. A false answer means that something was reclaimed to
+// this member meanwhile: destroy what Owed gives and call again.
+func (m *Member) Leave(ctx context.Context) (done bool, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	for i := range m.t.segments {
+		row := &m.t.segments[i]
+		w := row.word.Load()
+		if agent, inc := agentOf(w); isAgented(w) && agent == m.row && inc == m.incarnation {
+			return false, nil
+		}
+	}
+	m.left.Store(true)
+	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+	return true, nil
+}
+
+// alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be
+// used again without its new user taking the lock.
+func (m *Member) alive(h shmsync.Holder) bool {
+	if h.Row < 0 || h.Row >= len(m.t.processes) {
+		return false
+	}
+	w := m.t.processes[h.Row].word.Load()
+	return isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == h.Incarnation && m.witness.Held(h.Row)
+}

@@ -1,0 +1,241 @@
+package control
+
+import (
+	"context"
+	"math/bits"
+	"syscall"
+
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Reclaim finishes, for the dead user of a process row, what it would have done at exit, in one section: its references are
+// given back, what it was at work on and what nobody keeps any more falls to this member (see Owed), and its
+// row is free. The row is left alone, and done is false, if its user has changed or is not dead after all.
+func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
+	if done, err = m.reclaim(ctx, row, incarnation); done && err == nil {
+		err = guarded(func() error { m.t.header.reclaims.Add(); return nil })
+	}
+	return done, err
+}
+
+func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
+	s, err := m.enter(ctx, true)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	if row < 0 || row >= len(m.t.processes) || row == m.row {
+		return false, nil
+	}
+	p := &m.t.processes[row]
+	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
+		return false, nil
+	}
+	m.reclaimRow(row)
+	// A newcomer may have joined over the dead one in this moment; then its word stands.
+	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
+	return true, nil
+}
+
+// reclaimRow clears the bits of a process row that has no living user, or only one that has not begun its first
+// section, and takes its place as an agent, whatever the incarnation.
+func (m *Member) reclaimRow(row int) {
+	t := m.t
+	for i := range t.segments {
+		r := &t.segments[i]
+		w := r.word.Load()
+		if stateOf(w) == Free {
+			continue
+		}
+		t.clearBit(i, row)
+		if agent, _ := agentOf(w); isAgented(w) && agent == row {
+			r.word.Store(m.stamp(Destroying))
+			m.owe(i)
+		} else if m.moribund(i) {
+			m.owe(i)
+		}
+	}
+	p := &t.processes[row]
+	p.segments.Store(0)
+	p.bytes.Store(0)
+}
+
+// ReleaseAll gives back whatever references the member still has. What nobody keeps then falls to it (see Owed).
+func (m *Member) ReleaseAll(ctx context.Context) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	for i := range m.t.segments {
+		if m.t.clearBit(i, m.row) && m.moribund(i) {
+			m.owe(i)
+		}
+	}
+	p := &m.t.processes[m.row]
+	p.segments.Store(0)
+	p.bytes.Store(0)
+	return nil
+}
+
+// Retry takes over the rows whose destroy failed, for another try (see Owed).
+func (m *Member) Retry(ctx context.Context) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	for i := range m.t.segments {
+		m.adoptFailed(i)
+	}
+	return nil
+}
+
+func (m *Member) adoptFailed(i int) {
+	r := &m.t.segments[i]
+	if r.word.Load() == segmentWord(Destroying, nobody, 0) {
+		r.word.Store(m.stamp(Destroying))
+		m.owe(i)
+	}
+}
+
+// Close begins the end of the instance: from here on there is no new intent, reference or session, and all live
+// segments, pinned or not, fall to this member (see Owed). Rows whose agent lives are left to it; Unfinished
+// counts them.
+func (m *Member) Close(ctx context.Context) error {
+	err := m.close(ctx)
+	if err == nil {
+		err = guarded(func() error { m.t.header.closing.Add(); return nil }) // wakes who waits for it
+	}
+	return err
+}
+
+func (m *Member) close(ctx context.Context) (err error) {
+	s, err := m.enter(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	m.t.header.closing.Set()
+	for i := range m.t.segments {
+		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
+			r.word.Store(m.stamp(Destroying))
+			m.owe(i)
+		}
+		m.adoptFailed(i)
+	}
+	return nil
+}
+
+// Unfinished counts the rows that are not free.
+func (t *Table) Unfinished() (n int, err error) {
+	err = guarded(func() error {
+		for i := range t.segments {
+			if s := stateOf(t.segments[i].word.Load()); s != Free && s <= Destroying {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// repair is for the member that took the lock over from a dead one, which may have died between any two stores.
+func (m *Member) repair(dead shmsync.Holder) {
+	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
+		p := &m.t.processes[dead.Row]
+		w := p.word.Load()
+		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
+			m.reclaimRow(dead.Row)
+			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
+		}
+	}
+	m.settle()
+}
+
+// settle makes every row one that may exist outside a section, and counts again what is derived.
+func (m *Member) settle() {
+	t := m.t
+	for i := range t.processes {
+		t.processes[i].segments.Store(0)
+		t.processes[i].bytes.Store(0)
+	}
+	var usedRows uint32
+	var usedBytes uint64
+	for i := range t.segments {
+		r := &t.segments[i]
+		w := r.word.Load()
+		if stateOf(w) == Free {
+			continue
+		}
+		if isAgented(w) && !t.current(w) {
+			r.word.Store(m.stamp(Destroying))
+			m.owe(i)
+		} else if m.moribund(i) {
+			m.owe(i)
+		}
+		size := r.size.Load()
+		usedRows++
+		usedBytes += size
+		for k := range t.wordsPer {
+			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
+				if p := 64*k + bits.TrailingZeros64(set); p < len(t.processes) {
+					t.processes[p].segments.Add(1)
+					t.processes[p].bytes.Add(size)
+				}
+			}
+		}
+	}
+	t.header.usedRows.Store(usedRows)
+	t.header.usedBytes.Store(usedBytes)
+}
+
+// isAgented says whether a row is in the hands of a process.
+func isAgented(w uint64) bool {
+	agent, _ := agentOf(w)
+	return stateOf(w) == Creating || stateOf(w) == Destroying && agent != nobody
+}
+
+// current says whether a row's agent is the present user of its process row.
+func (t *Table) current(w uint64) bool {
+	row, incarnation := agentOf(w)
+	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
+}
+
+// owe notes, under the lock, that row i is this member's to destroy.
+func (m *Member) owe(i int) {
+	m.owed[i/64] |= 1 << (i % 64)
+	m.hasOwed.Store(true)
+}
+
+// Owed takes the list of objects that fell to this member: their rows are destroying, by it. For each the caller
+// destroys the object and says Destroyed or DestroyFailed.
+func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
+	if !m.hasOwed.Load() {
+		return nil, nil
+	}
+	entries = make([]Entry, 0, len(m.t.segments)) // no section holds an allocation
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer s.leave(&err)
+	for k, set := range m.owed {
+		for ; set != 0; set &= set - 1 {
+			i := 64*k + bits.TrailingZeros64(set)
+			r := &m.t.segments[i]
+			if r.word.Load() != m.stamp(Destroying) {
+				continue
+			}
+			if !m.t.sound(i) { // nobody can tell which object it means; a sweep finds that by its name
+				r.errno.Store(uint32(syscall.EILSEQ))
+				r.word.Store(segmentWord(Destroying, nobody, 0))
+				continue
+			}
+			entries = append(entries, m.t.entry(i))
+		}
+		m.owed[k] = 0
+	}
+	m.hasOwed.Store(false)
+	return entries, nil
+}

@@ -1,0 +1,304 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// Entry is what a member must know of a row to work on its object outside the lock.
+type Entry struct {
+	Handle     uint64
+	Size       int
+	Word       uint64 // the backend's
+	CreatorPid int
+}
+
+func (e Entry) row() int { return int(e.Handle & 0xffff) }
+
+// Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a
+// reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
+// a limit ErrQuota.
+func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, err error) {
+	random := rand.Uint64()<<16 | 1<<63 // never 0 in the upper 48 bits
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return e, err
+	}
+	defer s.leave(&err)
+	t := m.t
+	if t.Closing() {
+		return e, ErrStale
+	}
+	if err := m.afford(size); err != nil {
+		return e, err
+	}
+	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
+		return e, errkind.As(ErrQuota, fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
+	}
+	i, ok := t.freeRow()
+	if !ok {
+		return e, errkind.As(ErrTooManySegments, fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
+	}
+	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
+	r := &t.segments[i]
+	t.clearBits(i)
+	r.handle.Store(e.Handle)
+	r.size.Store(uint64(size))
+	r.osWord.Store(0)
+	r.check.Store(rowCheck(t.seed, e.Handle, uint64(size), 0))
+	r.created.Store(now.UnixNano())
+	r.creatorPid.Store(uint32(e.CreatorPid))
+	r.creator.store(m.who.Application)
+	r.pin.Store(unpinned)
+	r.errno.Store(0)
+	t.setBit(i, m.row)
+	m.account(1, e.Size)
+	t.header.usedRows.Add(1)
+	t.header.usedBytes.Add(uint64(size))
+	t.header.freeHint.Store(uint32(i + 1))
+	r.word.Store(m.stamp(Creating))
+	return e, nil
+}
+
+// Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile, the row becomes
+// destroying and the error is ErrStale: the caller destroys the object and says Destroyed.
+func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	r, err := m.mine(e, Creating)
+	if err != nil {
+		return err
+	}
+	r.osWord.Store(osWord)
+	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord))
+	if m.t.Closing() {
+		r.word.Store(m.stamp(Destroying))
+		return ErrStale
+	}
+	r.word.Store(m.stamp(Live))
+	return nil
+}
+
+// Abandon frees the row of a segment that could not be made: nothing of it exists. The next Create tries another row,
+// since a foreign object may stand under the names that this one leads to.
+func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	r, err := m.mine(e, Creating)
+	if err != nil {
+		return err
+	}
+	m.account(-1, e.Size)
+	m.t.free(e.row(), r)
+	return nil
+}
+
+// Destroyed frees a row that is destroying, by this member, and whose object is gone.
+func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	r, err := m.mine(e, Destroying)
+	if err != nil {
+		return err
+	}
+	m.t.free(e.row(), r)
+	m.t.header.freeHint.Store(uint32(e.row()))
+	return nil
+}
+
+// DestroyFailed leaves a row whose object could not be removed to nobody, with the reason, for another try by Retry.
+func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	r, err := m.mine(e, Destroying)
+	if err != nil {
+		return err
+	}
+	r.errno.Store(errno)
+	r.word.Store(segmentWord(Destroying, nobody, 0))
+	return nil
+}
+
+// Ref takes a reference to a live segment; then the caller maps it, and says Unref if it can't. The member must
+// not hold one already. A handle that is not live is ErrNotFound.
+func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return e, err
+	}
+	defer s.leave(&err)
+	if m.t.Closing() {
+		return e, ErrStale
+	}
+	i, err := m.t.live(handle)
+	if err != nil {
+		return e, err
+	}
+	e = m.t.entry(i)
+	if err := m.afford(e.Size); err != nil {
+		return e, err
+	}
+	if m.t.setBit(i, m.row) {
+		m.account(1, e.Size)
+	}
+	return e, nil
+}
+
+// Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is
+// not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object
+// and says so.
+func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	i := e.row()
+	if i >= len(m.t.segments) || m.t.segments[i].handle.Load() != e.Handle {
+		return false, nil // a closing took it, and the row is somebody else's by now
+	}
+	if m.t.clearBit(i, m.row) {
+		m.account(-1, e.Size)
+	}
+	return m.moribund(i), nil
+}
+
+// Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as once. Where
+// somebody must keep the object open, it is pinned once the supervisor has said Kept.
+func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
+	wish, err := m.pin(ctx, handle, needsKeeper)
+	if wish && err == nil {
+		return guarded(func() error { m.t.header.news.Add(); return nil })
+	}
+	return err
+}
+
+func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish bool, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	if m.t.Closing() {
+		return false, ErrStale
+	}
+	i, err := m.t.live(handle)
+	if err != nil {
+		return false, err
+	}
+	pin := &m.t.segments[i].pin
+	switch {
+	case pin.Load() == pinned:
+	case needsKeeper:
+		pin.Store(pinWanted)
+		return true, nil
+	default:
+		pin.Store(pinned)
+	}
+	return false, nil
+}
+
+// Kept fulfils a wish for a pin: the supervisor has the object open. False means that the wish is gone, and
+// the object may be let go.
+func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	i, err := m.t.live(handle)
+	if err != nil || m.t.segments[i].pin.Load() == unpinned {
+		return false, nil
+	}
+	m.t.segments[i].pin.Store(pinned)
+	return true, nil
+}
+
+// Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not live, or not pinned,
+// is ErrNotFound.
+func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
+	s, err := m.enter(ctx, false)
+	if err != nil {
+		return e, false, err
+	}
+	defer s.leave(&err)
+	i, err := m.t.live(handle)
+	if err != nil {
+		return e, false, err
+	}
+	r := &m.t.segments[i]
+	if r.pin.Load() == unpinned {
+		return e, false, errkind.As(ErrNotFound, fmt.Errorf("the segment is not pinned"))
+	}
+	e = m.t.entry(i)
+	r.pin.Store(unpinned)
+	return e, m.moribund(i), nil
+}
+
+// stamp is the word of a row in that state; live rows have no agent.
+func (m *Member) stamp(s SegmentState) uint64 {
+	if s == Live {
+		return segmentWord(Live, 0, 0)
+	}
+	return segmentWord(s, m.row, m.incarnation)
+}
+
+// mine returns the row of an entry that this member is at work on.
+func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
+	if i := e.row(); i < len(m.t.segments) {
+		r := &m.t.segments[i]
+		if r.handle.Load() == e.Handle && r.word.Load() == m.stamp(s) {
+			return r, nil
+		}
+	}
+	return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
+}
+
+// moribund makes row i destroying, by this member, if it is live and nothing keeps it.
+func (m *Member) moribund(i int) bool {
+	r := &m.t.segments[i]
+	if stateOf(r.word.Load()) != Live || r.pin.Load() != unpinned || m.t.hasBits(i) {
+		return false
+	}
+	r.word.Store(m.stamp(Destroying))
+	return true
+}
+
+// afford checks this process's own limits before it takes a reference.
+func (m *Member) afford(size int) error {
+	p, l := &m.t.processes[m.row], m.t.Limits
+	if n := p.segments.Load(); l.SegmentsPerProcess > 0 && int64(n) >= int64(l.SegmentsPerProcess) {
+		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d segments, max_segments_per_process = %d", n, l.SegmentsPerProcess))
+	}
+	if n := p.bytes.Load(); exceeds(n, uint64(size), l.MemoryPerProcess) {
+		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d", n, size, l.MemoryPerProcess))
+	}
+	return nil
+}
+
+func exceeds(used, more, limit uint64) bool {
+	return limit > 0 && (more > limit || used > limit-more)
+}
+
+// account books n references, of size bytes each, to this process.
+func (m *Member) account(n, size int) {
+	p := &m.t.processes[m.row]
+	p.segments.Add(uint32(n))
+	p.bytes.Add(uint64(n * size))
+}

@@ -1,0 +1,132 @@
+package control
+
+import (
+	"math/bits"
+	"syscall"
+	"time"
+)
+
+// What people and supervisors see. Nothing here takes the lock or needs a row: each word is loaded once and checked, and a row that changed
+// meanwhile is marked. A Table over a read-only mapping is enough.
+
+// ProcessInfo is one used row of the process table.
+type ProcessInfo struct {
+	Row         int
+	Incarnation uint32
+	Pid         int // as the process sees itself
+	Application string
+	Started     time.Time
+	Segments    int // references held
+	Bytes       uint64
+}
+
+// SegmentInfo is one row of the segment table that is not free.
+type SegmentInfo struct {
+	Entry
+	State     SegmentState
+	Pinned    bool
+	PinWanted bool
+	Created   time.Time
+	Creator   string // application name
+	Holders   []int  // process rows
+	Errno     syscall.Errno
+	Changed   bool // while it was read: the parts may not belong together
+	Sound     bool // its checksum is right
+}
+
+func (t *Table) process(row int) ProcessInfo {
+	p := &t.processes[row]
+	return ProcessInfo{
+		Row:         row,
+		Incarnation: incarnationOf(p.word.Load()),
+		Pid:         int(p.pid.Load()),
+		Application: p.application.load(),
+		Started:     time.Unix(0, p.started.Load()),
+		Segments:    int(p.segments.Load()),
+		Bytes:       p.bytes.Load(),
+	}
+}
+
+// Processes lists the used rows, dead ones among them: ask the witness.
+func (t *Table) Processes() (list []ProcessInfo, err error) {
+	err = guarded(func() error {
+		for i := range t.processes {
+			if isUsed(t.processes[i].word.Load()) {
+				list = append(list, t.process(i))
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Segments lists the rows that are not free.
+func (t *Table) Segments() (list []SegmentInfo, err error) {
+	err = guarded(func() error {
+		for i := range t.segments {
+			if info, ok := t.segment(i); ok {
+				list = append(list, info)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
+	r := &t.segments[i]
+	w := r.word.Load()
+	if stateOf(w) == Free {
+		return info, false
+	}
+	info = SegmentInfo{
+		Entry:     t.entry(i),
+		State:     stateOf(w),
+		Pinned:    r.pin.Load() == pinned,
+		PinWanted: r.pin.Load() == pinWanted,
+		Created:   time.Unix(0, r.created.Load()),
+		Creator:   r.creator.load(),
+		Errno:     syscall.Errno(r.errno.Load()),
+		Sound:     t.sound(i),
+	}
+	for k := range t.wordsPer {
+		for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
+			if p := 64*k + bits.TrailingZeros64(set); p < len(t.processes) {
+				info.Holders = append(info.Holders, p)
+			}
+		}
+	}
+	info.Changed = r.word.Load() != w || r.handle.Load() != info.Handle
+	return info, true
+}
+
+// Used says how many segment rows are in use and how many bytes they stand for.
+func (t *Table) Used() (rows int, bytes uint64, err error) {
+	err = guarded(func() error {
+		rows, bytes = int(t.header.usedRows.Load()), t.header.usedBytes.Load()
+		return nil
+	})
+	return rows, bytes, err
+}
+
+// LockHolder is the process that holds the control lock now, if any does.
+func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
+	err = guarded(func() error {
+		h, ok := t.header.lock.Owner()
+		if held = ok && h.Row < len(t.processes); held {
+			p = t.process(h.Row)
+		}
+		return nil
+	})
+	return p, held, err
+}
+
+// Pinned says whether a live segment is pinned now.
+func (t *Table) Pinned(handle uint64) (is bool, err error) {
+	err = guarded(func() error {
+		i, err := t.live(handle)
+		is = err == nil && t.segments[i].pin.Load() == pinned
+		return err
+	})
+	return is, err
+}

@@ -1,0 +1,224 @@
+package control
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/bits"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/google/uuid"
+)
+
+// Limits are fixed for a control segment's life. A limit of 0 bytes or segments per process is none.
+type Limits struct {
+	Processes          int // rows of the process table, the supervisor's included; at most MaxProcesses
+	Segments           int // rows of the segment table; at most MaxSegments
+	SegmentsPerProcess int // references held
+	Memory             uint64
+	MemoryPerProcess   uint64 // bytes of segments held
+}
+
+// What the layout can bear.
+const (
+	MaxProcesses = shmsync.MaxRows
+	MaxSegments  = 65535
+)
+
+// Constants are what a control segment says of itself, written once.
+type Constants struct {
+	Instance   uuid.UUID
+	Generation uint64
+	Backend    string
+	Dir        string // for people; cut at 1024 bytes
+	MembersDev uint64 // the members file whose bytes are the witnesses
+	MembersIno uint64
+	Limits     Limits
+}
+
+// Table is a control segment as one process sees it: its constants, copied out and checked, and typed
+// windows on its parts. All methods are safe for concurrent use.
+type Table struct {
+	Constants
+
+	header    *header
+	processes []processRow
+	segments  []segmentRow
+	bits      []atomic.Uint64 // wordsPer for each segment
+	wordsPer  int
+	seed      uint64 // of row checksums
+}
+
+// Size is the length in bytes of a control segment with these limits.
+func Size(l Limits) int { return layout(l.Processes, l.Segments).end }
+
+type offsets struct{ processes, segments, bits, end int }
+
+func layout(processes, segments int) (o offsets) {
+	up := func(n int) int { return (n + align - 1) / align * align }
+	o.processes = headerSize
+	o.segments = up(o.processes + processes*processRowSize)
+	o.bits = up(o.segments + segments*segmentRowSize)
+	o.end = up(o.bits + segments*bitWords(processes)*8)
+	return o
+}
+
+func bitWords(processes int) int { return (processes + 63) / 64 }
+
+// Check says whether a control segment can be made with these limits.
+func (l Limits) Check() error {
+	if l.Processes < 2 || l.Processes > MaxProcesses {
+		return fmt.Errorf("max_processes is %d, it must be from 2 to %d", l.Processes, MaxProcesses)
+	}
+	if l.Segments < 1 || l.Segments > MaxSegments {
+		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
+	}
+	if l.SegmentsPerProcess < 0 || l.SegmentsPerProcess > math.MaxInt32 {
+		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d", l.SegmentsPerProcess, math.MaxInt32)
+	}
+	return nil
+}
+
+// Format writes the books of a new instance, with nobody in them, into a region of zeros. The magic is stored last:
+// until then Open refuses.
+func Format(r shm.Region, c Constants) error {
+	if err := c.Limits.Check(); err != nil {
+		return err
+	}
+	if r.Len() < Size(c.Limits) {
+		return errkind.As(ErrCorrupt, fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
+	}
+	return guarded(func() error { return format(r, c) })
+}
+
+func format(r shm.Region, c Constants) error {
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return err
+	}
+	h.version, h.byteOrder = layoutVersion, byteOrderMark
+	k := &h.constants
+	*k = constants{
+		instance: c.Instance, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
+		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
+		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess, segmentsPerProces: uint32(c.Limits.SegmentsPerProcess),
+	}
+	copy(k.backend[:], c.Backend)
+	k.dirLen = uint32(copy(k.dir[:], c.Dir))
+	if h.checksum, err = checksum(r); err != nil {
+		return err
+	}
+	h.magic.Store(magic)
+	return nil
+}
+
+// checksum is over all that is constant but the magic and itself.
+func checksum(r shm.Region) (uint64, error) {
+	b, err := r.Bytes(checksumFrom, checksumTo-checksumFrom)
+	if err != nil {
+		return 0, err
+	}
+	sum := fnv.New64a()
+	sum.Write(b)
+	return sum.Sum64(), nil
+}
+
+// Open checks a control segment's header and returns the view of it. Anything that can't be right is ErrCorrupt with
+// the field's name; the rows are checked when they are read.
+func Open(r shm.Region) (t *Table, err error) {
+	err = guarded(func() error { t, err = open(r); return err })
+	return t, err
+}
+
+func open(r shm.Region) (*Table, error) {
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return nil, insane("size", r.Len())
+	}
+	if m := h.magic.Load(); m != magic {
+		if m == bits.ReverseBytes64(magic) {
+			return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: it was made by a processor of the other byte order"))
+		}
+		return nil, insane("magic", fmt.Sprintf("%#x", m))
+	}
+	if v := h.version; v != layoutVersion {
+		return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: layout version %d, this program knows version %d", v, layoutVersion))
+	}
+	if b := h.byteOrder; b != byteOrderMark {
+		return nil, insane("byte order", fmt.Sprintf("%#x", b))
+	}
+	k := h.constants // a copy: from here on nobody can change it
+	if sum, err := checksum(r); err != nil || sum != h.checksum {
+		return nil, insane("checksum", fmt.Sprintf("%#x", h.checksum))
+	}
+	t := &Table{header: h, wordsPer: bitWords(int(k.processes)), seed: mix(h.checksum)}
+	t.Constants = Constants{
+		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
+		MembersDev: k.membersDev, MembersIno: k.membersIno,
+		Limits: Limits{
+			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProces),
+			Memory: k.memory, MemoryPerProcess: k.memoryPerProcess,
+		},
+	}
+	if err := t.Limits.Check(); err != nil {
+		return nil, insane("limits", err)
+	}
+	if k.dirLen > maxDir {
+		return nil, insane("directory length", k.dirLen)
+	}
+	t.Dir = string(k.dir[:k.dirLen])
+	o := layout(t.Limits.Processes, t.Limits.Segments)
+	if r.Len() < o.end {
+		return nil, insane("size", r.Len())
+	}
+	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.Processes); err != nil {
+		return nil, err
+	}
+	if t.segments, err = shm.SliceOf[segmentRow](r, shm.Offset(o.segments), t.Limits.Segments); err != nil {
+		return nil, err
+	}
+	if t.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.bits), t.Limits.Segments*t.wordsPer); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// insane says which field of the header can't be right.
+func insane(field string, value any) error {
+	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s can't be right: %v", field, value))
+}
+
+// guarded runs f with faults as errors, outside of any section.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = corruption(r)
+		}
+	}()
+	return f()
+}
+
+// Closing says whether the instance is being closed: no new segment, reference or session.
+func (t *Table) Closing() bool { return t.header.closing.Load() != 0 }
+
+// WaitClosing sleeps until the instance is being closed, for at most d.
+func (t *Table) WaitClosing(d time.Duration) (closing bool, err error) {
+	err = guarded(func() error { closing = t.header.closing.Wait(0, d) != 0; return nil })
+	return closing, err
+}
+
+// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d.
+// It returns the count now.
+func (t *Table) WaitNews(seen uint32, d time.Duration) (now uint32, err error) {
+	err = guarded(func() error { now = t.header.news.Wait(seen, d); return nil })
+	return now, err
+}
+
+// Reclaims counts the processes that were reclaimed. Who waits for a peer looks at it.
+func (t *Table) Reclaims() uint32 { return t.header.reclaims.Load() }

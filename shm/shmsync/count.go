@@ -1,0 +1,36 @@
+package shmsync
+
+import (
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/futex"
+)
+
+// Count is a number that lies in shared memory, only grows, and can be waited for: one side has news and adds, the other
+// remembers what it has seen. Its zero value is 0. It is 4 bytes.
+type Count struct {
+	_ structs.HostLayout
+	n atomic.Uint32
+}
+
+// Load returns the number now.
+func (c *Count) Load() uint32 { return c.n.Load() }
+
+// Set makes the number at least 1, and wakes nobody.
+func (c *Count) Set() { c.n.CompareAndSwap(0, 1) }
+
+// Add adds one and wakes all who wait.
+func (c *Count) Add() {
+	c.n.Add(1)
+	futex.Wake(&c.n, 1<<30)
+}
+
+// Wait sleeps while the number is seen, for at most d, and returns the number then. It occupies a thread.
+func (c *Count) Wait(seen uint32, d time.Duration) uint32 {
+	for end := time.Now().Add(d); c.n.Load() == seen && d > 0; d = time.Until(end) {
+		futex.Wait(&c.n, seen, d)
+	}
+	return c.n.Load()
+}
