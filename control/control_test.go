@@ -251,7 +251,7 @@ func TestPinWithKeeper(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	l := Limits{Processes: 4, Segments: 3, SegmentsPerProcess: 2, Memory: 1000, MemoryPerProcess: 600}
+	l := Limits{Processes: 3, Segments: 3, SegmentsPerProcess: 2, Memory: 1000, MemoryPerProcess: 600}
 	w := newWorld(t, l)
 	a, b, c := w.join(), w.join(), w.join()
 	full := func(m *Member, size int, want error, says string) {
@@ -429,7 +429,7 @@ func TestPanicInSectionUnlocks(t *testing.T) {
 }
 
 func TestJoinOverTheDead(t *testing.T) {
-	w := newWorld(t, Limits{Processes: 3, Segments: 8})
+	w := newWorld(t, Limits{Processes: 2, Segments: 8})
 	a, b := w.join(), w.join()
 	kept, lost := w.create(a, 1), w.create(a, 1)
 	_, _ = b.Ref(ctx, kept.Handle)
@@ -654,7 +654,7 @@ func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
-	w := newWorld(t, Limits{Processes: 6, Segments: 12})
+	w := newWorld(t, Limits{Processes: 5, Segments: 12})
 	var members []*Member
 	model := map[uint64]*segment{}
 	pick := func() (*Member, *segment) {

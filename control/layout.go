@@ -12,10 +12,10 @@ import (
 // The control segment is a header, a table of processes, a table of segments, and for each segment one bit
 // per process. All is fixed-size, each part begins on 64 bytes, all offsets follow from the two table sizes.
 //
-//	0                 header
-//	2048              processes x 64 bytes
-//	then              segments x 96 bytes
-//	then              segments x (processes/64, rounded up) x 8 bytes of reference bits
+//	0      header
+//	2048   (max_processes + 1) x 64 bytes of process rows
+//	then   max_segments x 96 bytes of segment rows
+//	then   max_segments x ((max_processes + 1)/64, rounded up) x 8 bytes of reference bits
 //
 // Any change here bumps layoutVersion.
 const (

@@ -66,7 +66,7 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 			}
 		}
 	}
-	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes, one of them the supervisor's) are in use", len(t.processes)))
+	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use", t.Limits.Processes))
 }
 
 // take tries to become the user of a row: its witness first, then a second look at the word, which may have

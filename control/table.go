@@ -17,7 +17,7 @@ import (
 
 // Limits are fixed for a control segment's life. A limit of 0 bytes or segments per process is none.
 type Limits struct {
-	Processes          int // rows of the process table, the supervisor's included; at most MaxProcesses
+	Processes          int // sessions, the supervisor not counted; at most MaxProcesses
 	Segments           int // rows of the segment table; at most MaxSegments
 	SegmentsPerProcess int // references held
 	Memory             uint64
@@ -26,7 +26,7 @@ type Limits struct {
 
 // What the layout can bear.
 const (
-	MaxProcesses = shmsync.MaxRows
+	MaxProcesses = shmsync.MaxRows - 1
 	MaxSegments  = 65535
 )
 
@@ -55,25 +55,26 @@ type Table struct {
 }
 
 // Size is the length in bytes of a control segment with these limits.
-func Size(l Limits) int { return layout(l.Processes, l.Segments).end }
+func Size(l Limits) int { return layout(l).end }
 
 type offsets struct{ processes, segments, bits, end int }
 
-func layout(processes, segments int) (o offsets) {
+func layout(l Limits) (o offsets) {
 	up := func(n int) int { return (n + align - 1) / align * align }
 	o.processes = headerSize
-	o.segments = up(o.processes + processes*processRowSize)
-	o.bits = up(o.segments + segments*segmentRowSize)
-	o.end = up(o.bits + segments*bitWords(processes)*8)
+	o.segments = up(o.processes + l.processRows()*processRowSize)
+	o.bits = up(o.segments + l.Segments*segmentRowSize)
+	o.end = up(o.bits + l.Segments*l.bitWords()*8)
 	return o
 }
 
-func bitWords(processes int) int { return (processes + 63) / 64 }
+func (l Limits) processRows() int { return l.Processes + 1 }
+func (l Limits) bitWords() int    { return (l.processRows() + 63) / 64 }
 
 // Check says whether a control segment can be made with these limits.
 func (l Limits) Check() error {
-	if l.Processes < 2 || l.Processes > MaxProcesses {
-		return fmt.Errorf("max_processes is %d, it must be from 2 to %d", l.Processes, MaxProcesses)
+	if l.Processes < 1 || l.Processes > MaxProcesses {
+		return fmt.Errorf("max_processes is %d, it must be from 1 to %d", l.Processes, MaxProcesses)
 	}
 	if l.Segments < 1 || l.Segments > MaxSegments {
 		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
@@ -156,7 +157,7 @@ func open(r shm.Region) (*Table, error) {
 	if sum, err := checksum(r); err != nil || sum != h.checksum {
 		return nil, insane("checksum", fmt.Sprintf("%#x", h.checksum))
 	}
-	t := &Table{header: h, wordsPer: bitWords(int(k.processes)), seed: mix(h.checksum)}
+	t := &Table{header: h, seed: mix(h.checksum)}
 	t.Constants = Constants{
 		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
@@ -172,11 +173,12 @@ func open(r shm.Region) (*Table, error) {
 		return nil, insane("directory length", k.dirLen)
 	}
 	t.Dir = string(k.dir[:k.dirLen])
-	o := layout(t.Limits.Processes, t.Limits.Segments)
+	t.wordsPer = t.Limits.bitWords()
+	o := layout(t.Limits)
 	if r.Len() < o.end {
 		return nil, insane("size", r.Len())
 	}
-	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.Processes); err != nil {
+	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.processRows()); err != nil {
 		return nil, err
 	}
 	if t.segments, err = shm.SliceOf[segmentRow](r, shm.Offset(o.segments), t.Limits.Segments); err != nil {
@@ -207,17 +209,26 @@ func guarded(f func() error) (err error) {
 // Closing says whether the instance is being closed: no new segment, reference or session.
 func (t *Table) Closing() bool { return t.header.closing.Load() != 0 }
 
-// WaitClosing sleeps until the instance is being closed, for at most d.
+// WaitClosing sleeps until the instance is being closed, for at most d, or until Nudge.
 func (t *Table) WaitClosing(d time.Duration) (closing bool, err error) {
 	err = guarded(func() error { closing = t.header.closing.Wait(0, d) != 0; return nil })
 	return closing, err
 }
 
-// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d.
-// It returns the count now.
+// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, or
+// until Nudge. It returns the count now.
 func (t *Table) WaitNews(seen uint32, d time.Duration) (now uint32, err error) {
 	err = guarded(func() error { now = t.header.news.Wait(seen, d); return nil })
 	return now, err
+}
+
+// Nudge wakes everybody who waits in WaitClosing and WaitNews, so that they look around and wait again.
+func (t *Table) Nudge() {
+	_ = guarded(func() error {
+		t.header.closing.Nudge()
+		t.header.news.Nudge()
+		return nil
+	})
 }
 
 // Reclaims counts the processes that were reclaimed. Who waits for a peer looks at it.

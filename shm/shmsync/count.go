@@ -24,13 +24,15 @@ func (c *Count) Set() { c.n.CompareAndSwap(0, 1) }
 // Add adds one and wakes all who wait.
 func (c *Count) Add() {
 	c.n.Add(1)
-	futex.Wake(&c.n, 1<<30)
+	c.Nudge()
 }
 
-// Wait sleeps while the number is seen, for at most d, and returns the number then. It occupies a thread.
+// Nudge wakes all who wait, without news: their Wait returns early.
+func (c *Count) Nudge() { futex.Wake(&c.n, 1<<30) }
+
+// Wait sleeps while the number is seen, for at most d, and returns the number then. It may return early for
+// no reason. It occupies a thread.
 func (c *Count) Wait(seen uint32, d time.Duration) uint32 {
-	for end := time.Now().Add(d); c.n.Load() == seen && d > 0; d = time.Until(end) {
-		futex.Wait(&c.n, seen, d)
-	}
+	futex.Wait(&c.n, seen, d)
 	return c.n.Load()
 }

@@ -1,0 +1,84 @@
+// Package atomicfile keeps small values in files that are whole or absent: JSON for people, sealed by a checksum, written beside the
+// file, synced and renamed. A file that was cut or garbled is an error, never half a value.
+package atomicfile
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ErrGarbage says that a file is there but not what Write wrote.
+var ErrGarbage = errors.New("the file is empty or garbled")
+
+const maxSize = 1 << 20
+
+// Write replaces the file at path by v. There must be no other writer.
+func Write(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by one who died in the middle
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s\n%s", b, seal(b))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Read fills v from the file at path, which must be a regular file. A missing one is fs.ErrNotExist, a damaged one ErrGarbage.
+func Read(path string, v any) error {
+	b, err := ReadSmall(path)
+	if err != nil {
+		return err
+	}
+	at := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n')
+	if at < 0 || seal(b[:at]) != string(b[at+1:]) {
+		return fmt.Errorf("%s: %w", path, ErrGarbage)
+	}
+	if err := json.Unmarshal(b[:at], v); err != nil {
+		return fmt.Errorf("%s: %w: %w", path, ErrGarbage, err)
+	}
+	return nil
+}
+
+// ReadSmall reads a regular file of at most 1 MiB. Something else under the name (a FIFO, a directory) is an error at once, and is not waited for.
+func ReadSmall(path string) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: %w", path, ErrGarbage)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(b) > maxSize {
+		err = fmt.Errorf("%s: larger than %d bytes: %w", path, maxSize, ErrGarbage)
+	}
+	return b, err
+}
+
+func seal(b []byte) string { return fmt.Sprintf("crc32 %08x\n", crc32.ChecksumIEEE(b)) }

@@ -1,0 +1,45 @@
+// Package liveness knows the living from the dead, without guessing.
+//
+// Each session of an instance holds a witness: a kernel lock that belongs to its row and that the kernel
+// gives back when the process is dead and no call of it is in flight. That holds whatever the pid
+// namespace, however soon the pid is used again, for zombies (dead) and stopped processes (alive). It errs to
+// "alive" for some milliseconds after a death, never to "dead".
+//
+// Three things keep it so. The lock is held by a raw descriptor of its own that nothing but Close closes: the
+// garbage collector closes an os.File that nobody holds. Questions go through a second descriptor, since a
+// descriptor's own locks read as free. And the file is the very one whose identity stands in the control
+// segment: another file proves nothing about anybody.
+//
+// News of a death (Watch) is only a hint; nobody is reclaimed on a hint.
+package liveness
+
+import (
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// Identity is what tells one file from all others of a machine.
+type Identity struct{ Dev, Ino uint64 }
+
+// Prove finds out by trying whether locks work on the roll's file system as they must: held is seen from another
+// description, and free again after Drop. Row must be free.
+func (r *Roll) Prove(row int) error {
+	took, err := r.Take(row)
+	if err != nil || !took {
+		return unproven(fmt.Sprintf("a free byte can't be locked (%v)", err))
+	}
+	held := r.Held(row)
+	err = r.Drop(row)
+	if !held {
+		return unproven("a lock is not seen through a second descriptor")
+	}
+	if err != nil || r.Held(row) {
+		return unproven(fmt.Sprintf("a lock given back is still seen (%v)", err))
+	}
+	return nil
+}
+
+func unproven(what string) error {
+	return errkind.As(errkind.Unsupported, fmt.Errorf("file locks do not work here: %s; choose a directory on a local file system", what))
+}

@@ -1,0 +1,104 @@
+//go:build darwin || freebsd
+
+package liveness
+
+import (
+	"io/fs"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Roll is an open members file. There are no open-file-description locks here, and POSIX ones are lost when any
+// descriptor of the file is closed; so each row has a file of its own beside it, which its user holds by
+// flock. Methods are safe for concurrent use and don't block.
+type Roll struct {
+	path string
+	id   Identity
+	mu   sync.Mutex
+	held map[int]int // row to descriptor
+}
+
+// Create makes the members file, which must not exist yet.
+func Create(path string) error {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	return unix.Close(fd)
+}
+
+// Open opens an existing members file. Every Roll is its own holder, in one process too.
+func Open(path string) (*Roll, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
+	}
+	return &Roll{path: path, id: Identity{Dev: uint64(st.Dev), Ino: uint64(st.Ino)}, held: map[int]int{}}, nil
+}
+
+// Identity is that of the file.
+func (r *Roll) Identity() Identity { return r.id }
+
+func (r *Roll) open(row, flags int) (int, error) {
+	return unix.Open(r.path+"."+strconv.Itoa(row), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+}
+
+// Take locks the row's file; false if somebody else has it.
+func (r *Roll) Take(row int) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, mine := r.held[row]; mine {
+		return false, nil
+	}
+	fd, err := r.open(row, unix.O_CREAT)
+	if err != nil {
+		return false, err
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(fd)
+		if err == unix.EWOULDBLOCK {
+			err = nil
+		}
+		return false, err
+	}
+	r.held[row] = fd
+	return true, nil
+}
+
+// Drop gives the row's file back.
+func (r *Roll) Drop(row int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fd, mine := r.held[row]
+	if !mine {
+		return nil
+	}
+	delete(r.held, row)
+	return unix.Close(fd)
+}
+
+// Held says whether anybody, this Roll too, holds the row's file. Where that can't be told it is true. The
+// question itself is a shared lock for a moment, which may make a Take at that moment fail.
+func (r *Roll) Held(row int) bool {
+	fd, err := r.open(row, 0)
+	if err != nil {
+		return err != unix.ENOENT
+	}
+	defer unix.Close(fd)
+	return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
+// Close ends the Roll and gives back what it holds.
+func (r *Roll) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for row, fd := range r.held {
+		unix.Close(fd)
+		delete(r.held, row)
+	}
+}

@@ -1,0 +1,97 @@
+package liveness
+
+import (
+	"io/fs"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Roll is an open members file: byte n is the witness of row n, as an open-file-description lock. Its methods are safe
+// for concurrent use and don't block.
+type Roll struct {
+	mu        sync.RWMutex // Close against the others
+	hold, ask int          // descriptors; -1 after Close
+	id        Identity
+}
+
+// Create makes the members file, which must not exist yet.
+func Create(path string) error {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	return unix.Close(fd)
+}
+
+// Open opens an existing members file. Every Roll is its own holder, in one process too.
+func Open(path string) (*Roll, error) {
+	r := &Roll{hold: -1, ask: -1}
+	for _, fd := range []*int{&r.hold, &r.ask} {
+		var err error
+		// O_NONBLOCK, in case that somebody has put a FIFO here.
+		if *fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+			*fd = -1
+			r.Close()
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+	var hold, ask unix.Stat_t
+	if err := unix.Fstat(r.hold, &hold); err != nil {
+		r.Close()
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if err := unix.Fstat(r.ask, &ask); err != nil || ask.Dev != hold.Dev || ask.Ino != hold.Ino || hold.Mode&unix.S_IFMT != unix.S_IFREG {
+		r.Close()
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid} // replaced between the two opens, or no file
+	}
+	r.id = Identity{Dev: uint64(hold.Dev), Ino: hold.Ino}
+	return r, nil
+}
+
+// Identity is that of the file.
+func (r *Roll) Identity() Identity { return r.id }
+
+// Take locks the row's byte; false if somebody else has it.
+func (r *Roll) Take(row int) (bool, error) {
+	err := r.lock(row, unix.F_WRLCK)
+	if err == unix.EAGAIN || err == unix.EACCES {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Drop gives the row's byte back.
+func (r *Roll) Drop(row int) error { return r.lock(row, unix.F_UNLCK) }
+
+// Held says whether anybody, this Roll too, holds the row's byte. Where that can't be told it is true.
+func (r *Roll) Held(row int) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	l := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(row), Len: 1}
+	err := unix.FcntlFlock(uintptr(r.ask), unix.F_OFD_GETLK, &l)
+	return err != nil || l.Type != unix.F_UNLCK
+}
+
+// Close ends the Roll and gives back what it holds.
+func (r *Roll) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, fd := range []*int{&r.hold, &r.ask} {
+		if *fd >= 0 {
+			_ = unix.Close(*fd)
+		}
+		*fd = -1
+	}
+}
+
+func (r *Roll) lock(row int, kind int16) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	l := unix.Flock_t{Type: kind, Start: int64(row), Len: 1}
+	for {
+		if err := unix.FcntlFlock(uintptr(r.hold), unix.F_OFD_SETLK, &l); err != unix.EINTR {
+			return err
+		}
+	}
+}

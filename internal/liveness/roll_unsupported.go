@@ -1,0 +1,16 @@
+//go:build !(linux || darwin || freebsd || windows)
+
+package liveness
+
+import "github.com/godsm/godsm/internal/errkind"
+
+// Roll does not exist on this system: it has no backend either.
+type Roll struct{}
+
+func Create(string) error            { return errkind.Unsupported }
+func Open(string) (*Roll, error)     { return nil, errkind.Unsupported }
+func (*Roll) Identity() Identity     { return Identity{} }
+func (*Roll) Take(int) (bool, error) { return false, errkind.Unsupported }
+func (*Roll) Drop(int) error         { return errkind.Unsupported }
+func (*Roll) Held(int) bool          { return true }
+func (*Roll) Close()                 {}
