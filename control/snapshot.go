@@ -130,3 +130,11 @@ func (t *Table) Pinned(handle uint64) (is bool, err error) {
 	})
 	return is, err
 }
+
+// RowState is where a row stands now; Free for one that there is not.
+func (t *Table) RowState(row int) (s SegmentState) {
+	if row < len(t.segments) {
+		_ = guarded(func() error { s = stateOf(t.segments[row].word.Load()); return nil })
+	}
+	return s
+}

@@ -1,0 +1,167 @@
+// Package instance is what the front door and the supervisor both stand on: an instance's directory and its small files,
+// the way from there to a mapped control segment and a row in it, and how an instance ends. It joins the
+// rules of package control to an operating system: a backend, the members file, a directory.
+//
+// The directory holds
+//
+//	id                   written once: uuid, and the directory's own device and inode
+//	instance             the present life (Record), written whole and renamed
+//	members.GENERATION   one lockable byte for each process row
+//	supervisor           names the holder of the directory's lock, for people
+//	dsm.conf             optional settings
+//	mmap/                files of the backend mmap, unless mmap_directory says otherwise
+//
+// Who holds the directory's lock (an flock on it; on Windows a lock on a file in it) may change the instance as
+// a whole: start it, clean it, remove it. Sessions never take it, but for the last to leave a private instance.
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godsm/godsm/internal/atomicfile"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/liveness"
+)
+
+// Dir is an instance's directory that has been looked at: ours, writable by nobody else, on a local file system.
+type Dir struct {
+	Path string // absolute
+	id   liveness.Identity
+}
+
+// DefaultDir is where an instance lives when nobody says: $DSM_DIR, else dsm in the user's state directory.
+func DefaultDir() (string, error) {
+	if dir := os.Getenv("DSM_DIR"); dir != "" {
+		return dir, nil
+	}
+	state, err := stateHome()
+	return filepath.Join(state, "dsm"), err
+}
+
+func stateHome() (string, error) {
+	if runtime.GOOS == "windows" {
+		return os.UserCacheDir() // %LOCALAPPDATA%
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no directory for the instance: set DSM_DIR (%w)", err)
+	}
+	return filepath.Join(home, ".local", "state"), nil
+}
+
+// OpenDir looks at an existing directory. A missing one is ErrNoInstance.
+func OpenDir(path string) (*Dir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errkind.As(errkind.NoInstance, fmt.Errorf("no running instance in %s: the directory does not exist", path))
+	}
+	if err != nil {
+		return nil, errkind.Classify(err)
+	}
+	if !info.IsDir() {
+		return nil, errkind.As(errkind.NoInstance, fmt.Errorf("%s is not a directory", path))
+	}
+	d := &Dir{Path: path}
+	if d.id, err = checkOwner(path, info); err != nil {
+		return nil, err
+	}
+	if kind := networkFileSystem(path); kind != "" {
+		return nil, errkind.As(errkind.Unsupported, fmt.Errorf(
+			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a local directory (--dir, DSM_DIR)", path, kind))
+	}
+	return d, nil
+}
+
+// MakeDir is OpenDir after making the directory, mode 0700, if it is missing.
+func MakeDir(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	return OpenDir(path)
+}
+
+func (d *Dir) file(name string) string { return filepath.Join(d.Path, name) }
+
+// Conf is the path of the settings file.
+func (d *Dir) Conf() string { return d.file("dsm.conf") }
+
+func (d *Dir) members(generation uint64) string {
+	return d.file("members." + strconv.FormatUint(generation, 10))
+}
+
+// generations lists the members files that are there.
+func (d *Dir) generations() (list []uint64) {
+	entries, _ := os.ReadDir(d.Path)
+	for _, e := range entries {
+		if rest, ok := strings.CutPrefix(e.Name(), "members."); ok {
+			if n, err := strconv.ParseUint(rest, 10, 64); err == nil {
+				list = append(list, n)
+			}
+		}
+	}
+	return list
+}
+
+// Holder is who holds the directory's lock, as the file supervisor names it.
+type Holder struct {
+	Pid         int       `json:"pid"`
+	Application string    `json:"application"`
+	Since       time.Time `json:"since"`
+}
+
+// Lock takes the directory for itself, or says who has it: ErrInUse. A process that was killed, or one that looks
+// whether the lock is held, may have it for some milliseconds.
+func (d *Dir) Lock(who Holder) (unlock func(), err error) {
+	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(5 * time.Millisecond) {
+		unlock, held, err := d.tryLock()
+		if err != nil {
+			return nil, errkind.Classify(err)
+		}
+		if !held {
+			_ = atomicfile.Write(d.file("supervisor"), who) // for people
+			return func() {
+				_ = os.Remove(d.file("supervisor"))
+				unlock()
+			}, nil
+		}
+		if time.Now().After(end) {
+			return nil, errkind.As(errkind.InUse, fmt.Errorf("the instance in %s has a supervisor already: %s", d.Path, d.holder()))
+		}
+	}
+}
+
+// Locked says whether somebody holds the directory's lock.
+func (d *Dir) Locked() bool {
+	unlock, held, err := d.tryLock()
+	if err == nil && !held {
+		unlock()
+	}
+	return held
+}
+
+func (d *Dir) holder() string {
+	var h Holder
+	if err := atomicfile.Read(d.file("supervisor"), &h); err != nil {
+		return "a process that has not said its name"
+	}
+	s := fmt.Sprintf("process %d (%s)", h.Pid, h.Application)
+	if liveness.Stopped(h.Pid) {
+		s += ", which is stopped"
+	}
+	return s
+}

@@ -1,0 +1,16 @@
+//go:build !(linux || darwin || freebsd || windows)
+
+package instance
+
+import (
+	"io/fs"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/liveness"
+)
+
+func checkOwner(string, fs.FileInfo) (liveness.Identity, error) {
+	return liveness.Identity{}, errkind.Unsupported
+}
+
+func (d *Dir) tryLock() (unlock func(), held bool, err error) { return nil, false, errkind.Unsupported }

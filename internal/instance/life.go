@@ -1,0 +1,291 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/atomicfile"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/settings"
+	"github.com/godsm/godsm/shm"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// Birth is what a new generation is made of.
+type Birth struct {
+	Instance   uuid.UUID
+	Generation uint64 // the first to try
+	Settings   *settings.Settings
+	Backend    dsmimpl.Backend
+	Private    bool
+	Who        control.Who
+}
+
+// Begin starts a new generation: members file, record, control segment, supervisor's row, in this order, so that whatever was made when
+// it ends early is found by the next start. The caller holds the directory's lock.
+func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
+	for range 16 {
+		m, err = d.begin(ctx, b, log)
+		if !errors.Is(err, fs.ErrExist) {
+			return m, err
+		}
+		b.Generation++ // something foreign stands under the control segment's name or key
+	}
+	return nil, err
+}
+
+func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
+	r := Record{
+		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
+		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: bootID(), Dir: d.id,
+	}
+	o := r.controlObject()
+	if l, ok := b.Backend.(dsmimpl.Locator); ok {
+		r.Control = l.Locate(o)
+	}
+	limits := control.Limits{
+		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments, SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess,
+		Memory: b.Settings.MaxMemory, MemoryPerProcess: b.Settings.MaxMemoryPerProcess,
+	}
+	o.Size = control.Size(limits)
+
+	books := &Books{Dir: d, Record: r, Backend: b.Backend}
+	defer func() {
+		if err != nil {
+			books.Close()
+			d.removeMembers(func(g uint64) bool { return g == b.Generation })
+		}
+	}()
+	if err := liveness.Create(d.members(b.Generation)); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	if books.Roll, err = liveness.Open(d.members(b.Generation)); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	if err := books.Roll.Prove(control.SupervisorRow); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Write(d.file("instance"), r); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	if books.mapping, o.Word, err = b.Backend.Create(ctx, o); err != nil {
+		return nil, fmt.Errorf("control segment: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = b.Backend.Destroy(context.WithoutCancel(ctx), o)
+		}
+	}()
+	region, witness := shm.NewRegion(books.mapping.Bytes), books.Roll.Identity()
+	if err := control.Format(region, control.Constants{
+		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), Dir: d.Path,
+		MembersDev: witness.Dev, MembersIno: witness.Ino, Limits: limits,
+	}); err != nil {
+		return nil, err
+	}
+	if books.Table, err = control.Open(region); err != nil {
+		return nil, err
+	}
+	return books.JoinSupervisor(ctx, b.Who, log)
+}
+
+// End closes the instance's life: nobody begins anything any more, every segment goes, at last the control segment. It waits up
+// to timeout for those who are at work on a segment and, if sessions is set, for all to leave. The supervisor's
+// member calls it; its mapping of the books is the caller's to close.
+func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := m.Self.Close(ctx); err != nil {
+		return Explain(err)
+	}
+	for deadline := time.Now().Add(timeout); ; time.Sleep(2 * time.Millisecond) {
+		if _, err := m.ReclaimDead(ctx); err != nil {
+			return err
+		}
+		if err := m.Settle(ctx); err != nil {
+			return err
+		}
+		busy, err := m.busy(sessions)
+		if err != nil {
+			return err
+		}
+		if busy == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			m.Log.Warn().Msgf("the instance ends though %s", busy)
+			break
+		}
+	}
+	if err := m.Backend.Destroy(ctx, m.Record.controlObject()); err != nil {
+		return fmt.Errorf("control segment: %w", err)
+	}
+	return nil
+}
+
+// busy says what a closing instance still waits for.
+func (m *Member) busy(sessions bool) (what string, err error) {
+	rows, err := m.Unfinished()
+	if err != nil || rows > 0 {
+		return fmt.Sprintf("%d segments are still being made or removed", rows), err
+	}
+	if living, err := m.Living(); sessions && (err != nil || living > 0) {
+		return fmt.Sprintf("%d sessions have not left", living), err
+	}
+	return "", nil
+}
+
+// Last is what the last life left in a directory.
+type Last struct {
+	Dir        *Dir
+	Instance   uuid.UUID
+	Generation uint64 // the highest that has been; 0 if none
+	Record     Record // zero if there is none to be trusted
+	Books      *Books // nil if there are none to be trusted
+	Alive      int    // sessions
+	backends   Backends
+	log        zerolog.Logger
+}
+
+// Last looks at what is left of the last life, and waits a little for processes that were killed to be seen dead. The
+// caller holds the directory's lock.
+func (d *Dir) Last(ctx context.Context, backends Backends, log zerolog.Logger) (l *Last, err error) {
+	l = &Last{Dir: d, backends: backends, log: log}
+	if l.Instance, err = d.identify(log); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	for _, g := range d.generations() {
+		l.Generation = max(l.Generation, g)
+	}
+	switch r, err := d.ReadRecord(); {
+	case err == nil && r.Instance == l.Instance:
+		l.Record, l.Generation = r, max(r.Generation, l.Generation)
+	case errors.Is(err, errkind.NoInstance):
+	default:
+		log.Warn().Err(err).Msg("the file instance can't be used; leftovers are looked for by name")
+	}
+	if l.Record.Generation != 0 {
+		l.Books = l.open(ctx)
+	}
+	l.Alive = l.wait(ctx)
+	return l, nil
+}
+
+// open maps the last life's books, if they can be trusted.
+func (l *Last) open(ctx context.Context) *Books {
+	if l.Record.Boot != bootID() {
+		l.log.Info().Msg("the machine has been started again since the last life; its control segment is not trusted")
+		return nil
+	}
+	backend, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory)
+	if err != nil {
+		l.log.Error().Err(err).Msg("the last life's backend is not known to this program; what it left can't be removed")
+		return nil
+	}
+	books, err := l.Dir.OpenBooks(ctx, l.Record, backend, dsmimpl.ReadWrite)
+	switch {
+	case err == nil:
+		return books
+	case errors.Is(err, errkind.NotFound):
+		if len(l.Dir.generations()) > 0 { // a stopped instance leaves none
+			l.log.Warn().Err(err).Msg("the last life's control segment is missing")
+		}
+	default:
+		l.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
+	}
+	return nil
+}
+
+// wait counts the sessions that live, for as long as a killed process may look alive.
+func (l *Last) wait(ctx context.Context) (living int) {
+	roll := (*liveness.Roll)(nil)
+	if l.Books != nil {
+		roll = l.Books.Roll
+	} else if l.Generation > 0 {
+		r, err := liveness.Open(l.Dir.members(l.Generation))
+		if err != nil {
+			return 0
+		}
+		defer r.Close()
+		roll = r
+	}
+	if roll == nil {
+		return 0
+	}
+	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(2 * time.Millisecond) {
+		living = held(roll)
+		if living == 0 || time.Now().After(end) || ctx.Err() != nil {
+			return living
+		}
+	}
+}
+
+func held(r *liveness.Roll) (n int) {
+	for row := range control.MaxProcesses + 1 {
+		if r.Held(row) {
+			n++
+		}
+	}
+	return n
+}
+
+// Close lets go of the books without changing anything.
+func (l *Last) Close() {
+	if l.Books != nil {
+		l.Books.Close()
+		l.Books = nil
+	}
+}
+
+// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
+// this instance's.
+func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) error {
+	ctx = context.WithoutCancel(ctx)
+	if l.Books != nil {
+		if err := l.end(ctx, who, timeout); err != nil {
+			l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
+			_ = l.Books.Backend.Destroy(ctx, l.Record.controlObject())
+		}
+		l.Close()
+	}
+	l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	l.Dir.removeMembers(l.Dir.nobodyIn)
+	return nil
+}
+
+func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {
+	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
+	if err != nil {
+		return err
+	}
+	if rows, _, err := m.Used(); err == nil && rows > 0 {
+		l.log.Info().Int("segments", rows).Msg("removing what the last life left")
+	}
+	if err := m.End(ctx, timeout, false); err != nil {
+		return err
+	}
+	return m.Roll.Drop(control.SupervisorRow)
+}
+
+// nobodyIn says whether no process holds a byte of that generation's members file.
+func (d *Dir) nobodyIn(generation uint64) bool {
+	r, err := liveness.Open(d.members(generation))
+	if err != nil {
+		return true
+	}
+	defer r.Close()
+	return held(r) == 0
+}
+
+// Forget removes the directory's record of a life that has ended in order, but for what tells the next one its number.
+func (d *Dir) forget() {
+	d.removeMembers(d.nobodyIn)
+	_ = os.Remove(d.file("supervisor"))
+}

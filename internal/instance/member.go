@@ -1,0 +1,126 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/godsm/godsm/control"
+	"github.com/rs/zerolog"
+)
+
+// Member is this process's row in an instance's books, with the means to do what the books say: destroy objects, ask
+// who lives.
+type Member struct {
+	*Books
+	Self *control.Member
+	Log  zerolog.Logger
+}
+
+// Join makes this process a member and reclaims the dead if no supervisor does.
+func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
+	self, err := b.Table.Join(ctx, b.Roll, who)
+	if err != nil {
+		return nil, Explain(err)
+	}
+	m := &Member{Books: b, Self: self, Log: log}
+	if !b.Supervised() {
+		if _, err := m.ReclaimDead(ctx); err != nil {
+			log.Warn().Err(err).Msg("could not reclaim the dead; somebody else will")
+		}
+	}
+	return m, m.Settle(ctx)
+}
+
+// JoinSupervisor makes this process the supervisor's member. The caller holds the directory's lock.
+func (b *Books) JoinSupervisor(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
+	self, err := b.Table.JoinSupervisor(ctx, b.Roll, who)
+	if err != nil {
+		return nil, Explain(err)
+	}
+	m := &Member{Books: b, Self: self, Log: log}
+	return m, m.Settle(ctx)
+}
+
+// Destroy removes the object of an entry that is destroying, by this member, and frees its row. A failure is logged and leaves the row
+// to be tried again.
+func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := m.Backend.Destroy(ctx, m.Object(e)); err != nil {
+		m.Log.Warn().Err(err).Str("object", m.Where(e)).Msg("could not remove a segment; it will be tried again")
+		errno, ok := errors.AsType[syscall.Errno](err)
+		if !ok || errno == 0 {
+			errno = syscall.EIO
+		}
+		return errors.Join(err, m.Self.DestroyFailed(ctx, e, uint32(errno)))
+	}
+	return Explain(m.Self.Destroyed(ctx, e))
+}
+
+// Settle destroys what fell to this member by reclaim.
+func (m *Member) Settle(ctx context.Context) error {
+	entries, err := m.Self.Owed(context.WithoutCancel(ctx))
+	for _, e := range entries {
+		_ = m.Destroy(ctx, e) // logged
+	}
+	return Explain(err)
+}
+
+// ReclaimDead reclaims every session whose witness is free, and says how many.
+func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
+	list, err := m.Processes()
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range list {
+		if p.Row == m.Self.Row() || m.Roll.Held(p.Row) {
+			continue
+		}
+		done, err := m.Reclaim(ctx, p)
+		if err != nil {
+			return n, err
+		}
+		if done {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Reclaim reclaims one session, if it is dead; its references and row are back when it returns. What falls to this member then
+// waits for Settle.
+func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
+	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
+		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).Msg("reclaimed what a dead process held")
+	}
+	return done, Explain(err)
+}
+
+// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the books can't be
+// written any more, the row is left as a dead one's.
+func (m *Member) Leave(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	err := m.leave(ctx)
+	return errors.Join(err, m.Roll.Drop(m.Self.Row()))
+}
+
+func (m *Member) leave(ctx context.Context) error {
+	if !m.Supervised() {
+		if _, err := m.ReclaimDead(ctx); err != nil {
+			m.Log.Warn().Err(err).Msg("could not reclaim the dead; somebody else will")
+		}
+	}
+	if err := m.Self.ReleaseAll(ctx); err != nil {
+		return Explain(err)
+	}
+	for range 100 {
+		if err := m.Settle(ctx); err != nil {
+			return err
+		}
+		if done, err := m.Self.Leave(ctx); done || err != nil {
+			return Explain(err)
+		}
+	}
+	return fmt.Errorf("this session is still at work on segments")
+}

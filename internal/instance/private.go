@@ -1,0 +1,120 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/rs/zerolog"
+)
+
+// Private instances live under one directory per user, so that whoever comes next can find what dead ones left.
+
+// privateParent is that directory, made if missing. The parent's lock is held while one is made or looked for.
+func privateParent() (*Dir, error) {
+	if state, err := stateHome(); err == nil {
+		if d, err := MakeDir(filepath.Join(state, "dsm-private")); err == nil {
+			return d, nil
+		}
+	}
+	return MakeDir(filepath.Join(os.TempDir(), fmt.Sprintf("dsm-private-%d", os.Geteuid()))) // no home, or one that we can't use
+}
+
+// MakePrivate makes a directory for a private instance and locks it; unlock it when it has been removed.
+func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
+	parent, err := privateParent()
+	if err != nil {
+		return nil, nil, err
+	}
+	unlockParent, err := parent.lockForMoment()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlockParent()
+	path, err := os.MkdirTemp(parent.Path, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if d, err = OpenDir(path); err == nil {
+		unlock, err = d.Lock(who)
+	}
+	if err != nil {
+		_ = os.Remove(path)
+	}
+	return d, unlock, err
+}
+
+// lockForMoment waits for a lock that nobody holds for long.
+func (d *Dir) lockForMoment() (unlock func(), err error) {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		unlock, held, err := d.tryLock()
+		if err != nil || !held {
+			return unlock, err
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%s stays locked", d.Path)
+		}
+	}
+}
+
+// CleanPrivate removes the private instances of this user that have no supervisor and no living session.
+func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) (removed int) {
+	parent, err := privateParent()
+	if err != nil {
+		return 0
+	}
+	for _, c := range parent.abandoned() {
+		if c.dir.RemovePrivate(ctx, backends, who, log) {
+			removed++
+		}
+		c.unlock()
+	}
+	return removed
+}
+
+type locked struct {
+	dir    *Dir
+	unlock func()
+}
+
+// abandoned locks the directories that nobody has locked. One that has just been made is locked before the parent's lock is free.
+func (d *Dir) abandoned() (list []locked) {
+	unlockParent, err := d.lockForMoment()
+	if err != nil {
+		return nil
+	}
+	defer unlockParent()
+	entries, _ := os.ReadDir(d.Path)
+	for _, e := range entries {
+		c, err := OpenDir(filepath.Join(d.Path, e.Name()))
+		if err != nil {
+			continue
+		}
+		if unlock, held, err := c.tryLock(); err == nil && !held {
+			list = append(list, locked{c, unlock})
+		}
+	}
+	return list
+}
+
+// RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. The
+// caller holds the directory's lock.
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) bool {
+	l, err := d.Last(ctx, backends, log)
+	if err != nil {
+		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
+		return false
+	}
+	defer l.Close()
+	if l.Alive > 0 {
+		return false
+	}
+	if err := l.Remove(ctx, who, 0); err != nil {
+		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
+		return false
+	}
+	return os.RemoveAll(d.Path) == nil
+}
