@@ -22,8 +22,8 @@ type Member struct {
 	mutex       *shmsync.Mutex
 	left        atomic.Bool
 
-	owed    []uint64    // a bit for each destroying row that fell to this member by reclaim; under the control lock
-	hasOwed atomic.Bool // for a look without it
+	owed    []atomic.Uint64 // a bit for each destroying row that fell to this member
+	hasOwed atomic.Bool     // set after a bit of owed
 }
 
 // Who is a joining process, as people will see it.
@@ -81,7 +81,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	if isUsed(before) && !overDead || !p.word.CompareAndSwap(before, usedBy(incarnation)) {
 		return nil, w.Drop(row)
 	}
-	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]uint64, (len(t.segments)+63)/64)}
+	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
 	self := shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
 	m.mutex = shmsync.NewMutex(&t.header.lock, self, m.alive)
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
@@ -103,12 +103,12 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	defer s.leave(&err)
 	if overDead {
 		m.reclaimRow(m.row)
-		if m.t.Closing() && m.hasOwed.Load() && m.row != SupervisorRow {
+		if m.t.closing() && m.hasOwed.Load() && m.row != SupervisorRow {
 			return ErrStale // agent of something: the closer reclaims it from here
 		}
 	}
 	p := &m.t.processes[m.row]
-	if m.t.Closing() && m.row != SupervisorRow {
+	if m.t.closing() && m.row != SupervisorRow {
 		p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 		return ErrStale
 	}

@@ -60,21 +60,15 @@ func (m *Member) reclaimRow(row int) {
 	p.bytes.Store(0)
 }
 
-// ReleaseAll gives back whatever references the member still has. What nobody keeps then falls to it (see Owed).
+// ReleaseAll is for the end of a member's life, when no call of it is in flight: whatever it still holds is given
+// back, and what it still was at work on, or nobody keeps any more, falls to it (see Owed).
 func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer s.leave(&err)
-	for i := range m.t.segments {
-		if m.t.clearBit(i, m.row) && m.moribund(i) {
-			m.owe(i)
-		}
-	}
-	p := &m.t.processes[m.row]
-	p.segments.Store(0)
-	p.bytes.Store(0)
+	m.reclaimRow(m.row)
 	return nil
 }
 
@@ -125,6 +119,12 @@ func (m *Member) close(ctx context.Context) (err error) {
 		m.adoptFailed(i)
 	}
 	return nil
+}
+
+// CloseByForce is Close for one who can't get the lock: it only says closing, which everybody sees at his next call. The caller
+// destroys what Segments lists.
+func (t *Table) CloseByForce() error {
+	return guarded(func() error { t.header.closing.Add(); return nil })
 }
 
 // Unfinished counts the rows that are not free.
@@ -202,10 +202,17 @@ func (t *Table) current(w uint64) bool {
 	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
 }
 
-// owe notes, under the lock, that row i is this member's to destroy.
+// owe notes that row i is this member's to destroy.
 func (m *Member) owe(i int) {
-	m.owed[i/64] |= 1 << (i % 64)
+	m.owed[i/64].Or(1 << (i % 64))
 	m.hasOwed.Store(true)
+}
+
+// Owe puts an entry on the list of Owed, for one whose row could not be freed though it is destroying, by this member.
+func (m *Member) Owe(e Entry) {
+	if i := e.row(); i < len(m.t.segments) {
+		m.owe(i)
+	}
 }
 
 // Owed takes the list of objects that fell to this member: their rows are destroying, by it. For each the caller
@@ -220,8 +227,9 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 		return nil, err
 	}
 	defer s.leave(&err)
-	for k, set := range m.owed {
-		for ; set != 0; set &= set - 1 {
+	m.hasOwed.Store(false)
+	for k := range m.owed {
+		for set := m.owed[k].Swap(0); set != 0; set &= set - 1 {
 			i := 64*k + bits.TrailingZeros64(set)
 			r := &m.t.segments[i]
 			if r.word.Load() != m.stamp(Destroying) {
@@ -234,8 +242,6 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 			}
 			entries = append(entries, m.t.entry(i))
 		}
-		m.owed[k] = 0
 	}
-	m.hasOwed.Store(false)
 	return entries, nil
 }

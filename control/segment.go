@@ -23,14 +23,17 @@ func (e Entry) row() int { return int(e.Handle & 0xffff) }
 // reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
 // a limit ErrQuota.
 func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, err error) {
-	random := rand.Uint64()<<16 | 1<<63 // never 0 in the upper 48 bits
+	random := uint64(0)
+	for random == 0 {
+		random = rand.Uint64() << 16
+	}
 	s, err := m.enter(ctx, false)
 	if err != nil {
 		return e, err
 	}
 	defer s.leave(&err)
 	t := m.t
-	if t.Closing() {
+	if t.closing() {
 		return e, ErrStale
 	}
 	if err := m.afford(size); err != nil {
@@ -78,7 +81,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	}
 	r.osWord.Store(osWord)
 	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord))
-	if m.t.Closing() {
+	if m.t.closing() {
 		r.word.Store(m.stamp(Destroying))
 		return ErrStale
 	}
@@ -143,7 +146,7 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 		return e, err
 	}
 	defer s.leave(&err)
-	if m.t.Closing() {
+	if m.t.closing() {
 		return e, ErrStale
 	}
 	i, err := m.t.live(handle)
@@ -195,7 +198,7 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 		return false, err
 	}
 	defer s.leave(&err)
-	if m.t.Closing() {
+	if m.t.closing() {
 		return false, ErrStale
 	}
 	i, err := m.t.live(handle)

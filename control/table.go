@@ -206,8 +206,18 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// Closing says whether the instance is being closed: no new segment, reference or session.
-func (t *Table) Closing() bool { return t.header.closing.Load() != 0 }
+// Closing says whether the instance is being closed, or its books are gone: no new segment, reference or session.
+func (t *Table) Closing() (closing bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			closing = true
+		}
+	}()
+	return t.closing()
+}
+
+func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
 
 // WaitClosing sleeps until the instance is being closed, for at most d, or until Nudge.
 func (t *Table) WaitClosing(d time.Duration) (closing bool, err error) {

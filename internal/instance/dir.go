@@ -68,7 +68,7 @@ func OpenDir(path string) (*Dir, error) {
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errkind.As(errkind.NoInstance, fmt.Errorf("no running instance in %s: the directory does not exist", path))
+		return nil, NoInstance(path, "the directory does not exist")
 	}
 	if err != nil {
 		return nil, errkind.Classify(err)
@@ -85,6 +85,11 @@ func OpenDir(path string) (*Dir, error) {
 			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a local directory (--dir, DSM_DIR)", path, kind))
 	}
 	return d, nil
+}
+
+// NoInstance is the error for a directory without a living instance.
+func NoInstance(path, why string) error {
+	return errkind.As(errkind.NoInstance, fmt.Errorf("no running instance in %s (%s); start one with: dsmdemo supervise --dir %s", path, why, path))
 }
 
 // MakeDir is OpenDir after making the directory, mode 0700, if it is missing.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -102,9 +101,22 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 // member calls it; its mapping of the books is the caller's to close.
 func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) error {
 	ctx = context.WithoutCancel(ctx)
-	if err := m.Self.Close(ctx); err != nil {
-		return Explain(err)
+	err := m.Self.Close(ctx)
+	if err == nil {
+		err = m.wind(ctx, timeout, sessions)
 	}
+	if err != nil {
+		m.Log.Error().Err(Explain(err)).Msg("the instance can't be closed in order; it ends by force")
+		m.force(ctx)
+	}
+	if err := m.Backend.Destroy(ctx, m.Record.controlObject()); err != nil {
+		return fmt.Errorf("control segment: %w", err)
+	}
+	return nil
+}
+
+// wind waits, in a closing instance, until nobody is at work any more.
+func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
 	for deadline := time.Now().Add(timeout); ; time.Sleep(2 * time.Millisecond) {
 		if _, err := m.ReclaimDead(ctx); err != nil {
 			return err
@@ -117,17 +129,31 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 			return err
 		}
 		if busy == "" {
-			break
+			return nil
 		}
 		if time.Now().After(deadline) {
 			m.Log.Warn().Msgf("the instance ends though %s", busy)
-			break
+			return nil
 		}
 	}
-	if err := m.Backend.Destroy(ctx, m.Record.controlObject()); err != nil {
-		return fmt.Errorf("control segment: %w", err)
+}
+
+// force ends a life whose lock is not to be had, or whose books can't be trusted, as well as that goes: everybody is told, and
+// every object that a row plainly names is removed. The sweep finds the rest.
+func (m *Member) force(ctx context.Context) {
+	_ = m.CloseByForce()
+	list, err := m.Segments()
+	if err != nil {
+		m.Log.Error().Err(err).Msg("the control segment can't be read")
 	}
-	return nil
+	for _, s := range list {
+		if !s.Sound {
+			continue
+		}
+		if err := m.Backend.Destroy(ctx, m.Object(s.Entry)); err != nil {
+			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
+		}
+	}
 }
 
 // busy says what a closing instance still waits for.
@@ -244,9 +270,27 @@ func (l *Last) Close() {
 	}
 }
 
+// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed, the record names the new supervisor. The
+// books are the member's then.
+func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
+	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
+	if err != nil {
+		return nil, err
+	}
+	r := l.Record
+	r.SupervisorPid = who.Pid
+	_, err = m.ReclaimDead(ctx)
+	if err = errors.Join(err, m.Settle(ctx), atomicfile.Write(l.Dir.file("instance"), r)); err != nil {
+		return nil, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
+	}
+	l.Books = nil
+	m.Record = r
+	return m, nil
+}
+
 // Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
 // this instance's.
-func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) error {
+func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) {
 	ctx = context.WithoutCancel(ctx)
 	if l.Books != nil {
 		if err := l.end(ctx, who, timeout); err != nil {
@@ -256,8 +300,7 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 		l.Close()
 	}
 	l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
-	l.Dir.removeMembers(l.Dir.nobodyIn)
-	return nil
+	l.Dir.RemoveMembers(0)
 }
 
 func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {
@@ -274,7 +317,21 @@ func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) 
 	return m.Roll.Drop(control.SupervisorRow)
 }
 
-// nobodyIn says whether no process holds a byte of that generation's members file.
+// RemoveMembers removes the members files of all generations but the present one (0 for none) in which nobody lives any more.
+func (d *Dir) RemoveMembers(present uint64) {
+	d.removeMembers(func(g uint64) bool { return g != present && d.nobodyIn(g) })
+}
+
+// OtherGenerations counts the generations besides the present one whose members files are there: somebody may live in them.
+func (d *Dir) OtherGenerations(present uint64) (n int) {
+	for _, g := range d.generations() {
+		if g != present {
+			n++
+		}
+	}
+	return n
+}
+
 func (d *Dir) nobodyIn(generation uint64) bool {
 	r, err := liveness.Open(d.members(generation))
 	if err != nil {
@@ -282,10 +339,4 @@ func (d *Dir) nobodyIn(generation uint64) bool {
 	}
 	defer r.Close()
 	return held(r) == 0
-}
-
-// Forget removes the directory's record of a life that has ended in order, but for what tells the next one its number.
-func (d *Dir) forget() {
-	d.removeMembers(d.nobodyIn)
-	_ = os.Remove(d.file("supervisor"))
 }

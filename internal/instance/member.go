@@ -22,7 +22,7 @@ type Member struct {
 func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
 	self, err := b.Table.Join(ctx, b.Roll, who)
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	m := &Member{Books: b, Self: self, Log: log}
 	if !b.Supervised() {
@@ -37,7 +37,7 @@ func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (
 func (b *Books) JoinSupervisor(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
 	self, err := b.Table.JoinSupervisor(ctx, b.Roll, who)
 	if err != nil {
-		return nil, Explain(err)
+		return nil, err
 	}
 	m := &Member{Books: b, Self: self, Log: log}
 	return m, m.Settle(ctx)
@@ -53,9 +53,17 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 		if !ok || errno == 0 {
 			errno = syscall.EIO
 		}
-		return errors.Join(err, m.Self.DestroyFailed(ctx, e, uint32(errno)))
+		return errors.Join(err, m.booked(e, m.Self.DestroyFailed(ctx, e, uint32(errno))))
 	}
-	return Explain(m.Self.Destroyed(ctx, e))
+	return m.booked(e, m.Self.Destroyed(ctx, e))
+}
+
+// booked sees to it that a row which could not be changed, since the lock was not to be had, is not forgotten.
+func (m *Member) booked(e control.Entry, err error) error {
+	if err != nil {
+		m.Self.Owe(e)
+	}
+	return err
 }
 
 // Settle destroys what fell to this member by reclaim.
@@ -64,7 +72,7 @@ func (m *Member) Settle(ctx context.Context) error {
 	for _, e := range entries {
 		_ = m.Destroy(ctx, e) // logged
 	}
-	return Explain(err)
+	return err
 }
 
 // ReclaimDead reclaims every session whose witness is free, and says how many.
@@ -94,7 +102,7 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
 		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).Msg("reclaimed what a dead process held")
 	}
-	return done, Explain(err)
+	return done, err
 }
 
 // Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the books can't be
@@ -112,14 +120,14 @@ func (m *Member) leave(ctx context.Context) error {
 		}
 	}
 	if err := m.Self.ReleaseAll(ctx); err != nil {
-		return Explain(err)
+		return err
 	}
 	for range 100 {
 		if err := m.Settle(ctx); err != nil {
 			return err
 		}
 		if done, err := m.Self.Leave(ctx); done || err != nil {
-			return Explain(err)
+			return err
 		}
 	}
 	return fmt.Errorf("this session is still at work on segments")

@@ -112,9 +112,6 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 	if l.Alive > 0 {
 		return false
 	}
-	if err := l.Remove(ctx, who, 0); err != nil {
-		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
-		return false
-	}
+	l.Remove(ctx, who, 0)
 	return os.RemoveAll(d.Path) == nil
 }

@@ -37,7 +37,7 @@ func (d *Dir) ReadRecord() (Record, error) {
 	var r Record
 	switch err := atomicfile.Read(d.file("instance"), &r); {
 	case errors.Is(err, fs.ErrNotExist):
-		return r, errkind.As(errkind.NoInstance, fmt.Errorf("no running instance in %s", d.Path))
+		return r, NoInstance(d.Path, "nothing has been started there")
 	case errors.Is(err, atomicfile.ErrGarbage):
 		return r, errkind.As(errkind.Corrupt, err)
 	case err != nil:

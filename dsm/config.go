@@ -1,0 +1,44 @@
+package dsm
+
+import (
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/settings"
+	"github.com/rs/zerolog"
+)
+
+// Config says which instance is meant and how this process appears in it. The zero value is useful.
+type Config struct {
+	// Dir is the instance's directory. Empty means $DSM_DIR, else dsm in the user's state directory
+	// ($XDG_STATE_HOME or ~/.local/state; %LOCALAPPDATA% on Windows).
+	Dir string
+
+	// Application is how others see this process, cut at 32 bytes. Empty means the program's name.
+	Application string
+
+	// Settings are named and written as in DIR/dsm.conf ("max_memory": "64GB"). They win over the environment (DSM_MAX_MEMORY),
+	// which wins over the file. Most hold for an instance's life and are the supervisor's to say: a session that
+	// states another value than the running one is refused.
+	Settings map[string]string
+
+	// Logger is told what can't be returned as an error. The zero Logger is silent.
+	Logger zerolog.Logger
+
+	// Backend is a mechanism of one's own. It is the default for a new instance, and is found where its name is set or recorded.
+	Backend dsmimpl.Backend
+}
+
+// resolve finds the directory's path, the backends and the settings in effect. A type of none is ErrDisabled.
+func (c Config) resolve() (path string, b instance.Backends, s *settings.Settings, err error) {
+	b = instance.Backends{Custom: c.Backend}
+	if path = c.Dir; path == "" {
+		if path, err = instance.DefaultDir(); err != nil {
+			return path, b, nil, err
+		}
+	}
+	s, err = b.Load(path, c.Settings)
+	if err == nil && s.DynamicSharedMemoryType == "none" {
+		err = ErrDisabled
+	}
+	return path, b, s, err
+}

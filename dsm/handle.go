@@ -1,0 +1,32 @@
+package dsm
+
+import (
+	"fmt"
+
+	"github.com/godsm/godsm/dsmimpl"
+)
+
+// Handle names a segment inside its instance. It travels as a number or as text by any way at all; 0 is no
+// handle. It is not used again for another segment of the same generation but by a chance of 2^-48.
+type Handle uint64
+
+// String is the handle as 13 letters and digits, with which the names of its objects in the system end as well.
+func (h Handle) String() string { return dsmimpl.HandleText(uint64(h)) }
+
+// ParseHandle undoes String.
+func ParseHandle(s string) (Handle, error) {
+	h, ok := dsmimpl.ParseHandleText(s)
+	if !ok || h == 0 {
+		return 0, fmt.Errorf("%q is not a handle: a handle is 13 letters and digits, as create prints it", s)
+	}
+	return Handle(h), nil
+}
+
+// MarshalText is String, for JSON and its kin.
+func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText is ParseHandle.
+func (h *Handle) UnmarshalText(b []byte) (err error) {
+	*h, err = ParseHandle(string(b))
+	return err
+}

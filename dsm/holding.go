@@ -1,0 +1,218 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/resowner"
+)
+
+// holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
+// table has one for each handle. Reference and mapping change only in the hands of the goroutine that has
+// the holding in motion; whoever meets it so waits.
+type holding struct {
+	entry   control.Entry
+	mapping dsmimpl.Mapping // in checked mode each Segment has its own instead
+
+	// Under Session.mu:
+	state  holdingState
+	moved  chan struct{} // closed when it has come to rest
+	shared int           // Segments whose bytes it keeps
+}
+
+type holdingState int
+
+const (
+	moving    holdingState = iota
+	mapped                 // reference and mapping are there
+	lingering              // unmapped, but the control lock was not to be had: the reference is still there
+)
+
+// How long a detach waits for the control lock before it leaves the reference to later.
+const unrefPatience = time.Second
+
+// create makes a segment in the system and in the books, and a holding with one share.
+func (s *Session) create(ctx context.Context, size int) (*holding, error) {
+	entry, err := s.intend(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	m := s.member
+	for tries := 0; ; tries++ {
+		mapping, word, err := m.Backend.Create(ctx, m.Object(entry))
+		if err == nil {
+			entry.Word = word
+			return s.created(ctx, entry, mapping)
+		}
+		undo := context.WithoutCancel(ctx)
+		abandoned := m.Self.Abandon(undo, entry)
+		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
+			return nil, errors.Join(err, abandoned)
+		}
+		// Somebody's object stands under the name: another row, another handle.
+		if entry, err = s.intend(ctx, size); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// intend writes the intent down; a full table reclaims the dead before it is an error.
+func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
+	m := s.member
+	entry, err := m.Self.Create(ctx, size, time.Now())
+	if errors.Is(err, ErrTooManySegments) || errors.Is(err, ErrQuota) {
+		if n, rerr := m.ReclaimDead(ctx); n > 0 && rerr == nil && m.Settle(ctx) == nil {
+			entry, err = m.Self.Create(ctx, size, time.Now())
+		}
+	}
+	return entry, err
+}
+
+func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping) (*holding, error) {
+	m := s.member
+	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
+		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish.
+		err = errors.Join(err, m.Backend.Detach(mapping))
+		if errors.Is(err, ErrStale) {
+			err = errors.Join(err, m.Destroy(ctx, entry))
+		}
+		return nil, err
+	}
+	h := &holding{entry: entry, mapping: mapping, state: mapped, shared: 1}
+	s.mu.Lock()
+	s.table[Handle(entry.Handle)] = h
+	s.mu.Unlock()
+	return h, nil
+}
+
+// acquire returns the holding for a handle with one more share, made if there is none.
+func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) {
+	s.mu.Lock()
+	for {
+		h := s.table[handle]
+		switch {
+		case h == nil:
+			h = &holding{moved: make(chan struct{})}
+			s.table[handle] = h
+			s.mu.Unlock()
+			entry, err := s.member.Self.Ref(ctx, uint64(handle))
+			h.entry = entry
+			return h, s.mapIn(h, handle, err)
+		case h.state == mapped:
+			h.shared++
+			s.mu.Unlock()
+			return h, nil
+		case h.state == lingering:
+			h.state, h.moved = moving, make(chan struct{})
+			s.mu.Unlock()
+			return h, s.mapIn(h, handle, nil)
+		}
+		moved := h.moved
+		s.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		s.mu.Lock()
+	}
+}
+
+// mapIn ends the motion of a holding that has its reference, or has failed to get it.
+func (s *Session) mapIn(h *holding, handle Handle, err error) error {
+	referenced := err == nil
+	if referenced && !s.checked {
+		h.mapping, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
+	}
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		h.shared = 1
+		s.rest(h, mapped)
+		return nil
+	}
+	s.unref(h, handle, referenced)
+	return err
+}
+
+// release gives one share back; the last one unmaps and gives the reference back.
+func (s *Session) release(h *holding) error {
+	s.mu.Lock()
+	if h.shared--; h.shared > 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	left := s.left
+	if !left {
+		s.calls++
+		defer s.end()
+	}
+	h.state, h.moved = moving, make(chan struct{})
+	s.mu.Unlock()
+
+	var err error
+	if h.mapping.Bytes != nil {
+		err = s.member.Backend.Detach(h.mapping)
+		h.mapping = dsmimpl.Mapping{}
+	}
+	s.unref(h, Handle(h.entry.Handle), !left) // with its row the session has given back the reference too
+	return err
+}
+
+// unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
+// was the last. It never fails; without the control lock the holding lingers.
+func (s *Session) unref(h *holding, handle Handle, referenced bool) {
+	lingers := false
+	if referenced {
+		ctx, cancel := context.WithTimeout(context.Background(), unrefPatience)
+		defer cancel()
+		last, err := s.member.Self.Unref(ctx, h.entry)
+		switch {
+		case last:
+			_ = s.member.Destroy(ctx, h.entry) // logged
+		case err != nil:
+			lingers = true
+			s.log.Warn().Err(err).Stringer("handle", handle).Msg("a reference is given back later, at the latest when the session closes")
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if lingers {
+		s.rest(h, lingering)
+		return
+	}
+	delete(s.table, handle)
+	close(h.moved)
+}
+
+// rest ends a motion, under the lock.
+func (s *Session) rest(h *holding, state holdingState) {
+	h.state = state
+	close(h.moved)
+}
+
+// segment makes a Segment of one share of h and puts it under owner.
+func (s *Session) segment(owner *resowner.Owner, h *holding, skip int) (g *Segment, err error) {
+	g = &Segment{session: s, holding: h}
+	m := h.mapping
+	if s.checked {
+		if m.Bytes != nil { // from its creation, seen by nobody else yet
+			h.mapping = dsmimpl.Mapping{}
+		} else if m, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite); err != nil {
+			return nil, errors.Join(err, s.release(h))
+		}
+		g.own = m
+	}
+	g.bytes = m.Bytes[:h.entry.Size:h.entry.Size]
+	s.mu.Lock()
+	s.segments[g] = struct{}{}
+	s.mu.Unlock()
+	if err := owner.Remember(&g.item, (*owned)(g), skip+1); err != nil {
+		return nil, errors.Join(err, g.Detach())
+	}
+	return g, nil
+}

@@ -1,0 +1,189 @@
+package dsm
+
+import (
+	"context"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/liveness"
+	"github.com/google/uuid"
+)
+
+// Report is an instance at one moment, as far as there is such a thing: it is read without a lock beside those who
+// change it.
+type Report struct {
+	Status   Status
+	Sessions []SessionInfo
+	Segments []SegmentInfo
+}
+
+// Status is the instance as a whole. Limits of 0 are none.
+type Status struct {
+	Dir          string
+	Instance     uuid.UUID
+	Generation   uint64
+	Backend      string
+	Private      bool
+	Supervisor   int  // its pid; 0 if none lives
+	Closing      bool // it is being stopped
+	Sessions     int
+	MaxProcesses int
+	Segments     int
+	MaxSegments  int
+	Bytes        uint64
+	MaxMemory    uint64
+	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
+}
+
+// SessionInfo is one session. The supervisor is none.
+type SessionInfo struct {
+	Pid         int // as the process sees itself
+	Application string
+	State       string // running; stopped; dead: not yet reclaimed
+	Started     time.Time
+	Segments    int // held
+	Bytes       uint64
+}
+
+// SegmentInfo is one segment.
+type SegmentInfo struct {
+	Handle     Handle
+	Size       int
+	State      string // creating, live, destroying; corrupt
+	Refs       int    // sessions that hold it, and one more if it is pinned
+	Pinned     bool
+	Holders    []SessionInfo
+	Backend    string
+	OSName     string // what a person would look for in the system
+	CreatorPid int
+	Creator    string // application
+	Created    time.Time
+	Failed     error // why it could not be removed; nil if that was not tried or did not fail
+	Changed    bool  // while it was read: its parts may not belong together
+}
+
+// Inspect looks at the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock, so it works
+// beside a full process table and a stopped holder of the lock.
+func Inspect(ctx context.Context, cfg Config) (Report, error) {
+	r, err := inspect(ctx, cfg)
+	return r, fail("inspect", 0, "", err)
+}
+
+func inspect(ctx context.Context, cfg Config) (Report, error) {
+	path, backends, set, err := cfg.resolve()
+	if err != nil {
+		return Report{}, err
+	}
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		return Report{}, err
+	}
+	books, err := dir.Look(ctx, backends, set)
+	if err != nil {
+		return Report{}, err
+	}
+	defer books.Close()
+	return report(books)
+}
+
+// Segments lists the instance's segments, oldest first.
+func (s *Session) Segments(ctx context.Context) ([]SegmentInfo, error) {
+	r, err := s.report(ctx, "list segments")
+	return r.Segments, err
+}
+
+// Sessions lists the instance's sessions, oldest first.
+func (s *Session) Sessions(ctx context.Context) ([]SessionInfo, error) {
+	r, err := s.report(ctx, "list sessions")
+	return r.Sessions, err
+}
+
+// Status is the instance as a whole.
+func (s *Session) Status(ctx context.Context) (Status, error) {
+	r, err := s.report(ctx, "status")
+	return r.Status, err
+}
+
+func (s *Session) report(ctx context.Context, op string) (r Report, err error) {
+	err = s.call(ctx, op, 0, func() (err error) {
+		r, err = report(s.member.Books)
+		return err
+	})
+	return r, err
+}
+
+func report(b *instance.Books) (r Report, err error) {
+	processes, err := b.Processes()
+	if err != nil {
+		return r, err
+	}
+	segments, err := b.Segments()
+	if err != nil {
+		return r, err
+	}
+	byRow := map[int]SessionInfo{}
+	for _, p := range processes {
+		byRow[p.Row] = sessionInfo(b, p)
+		if p.Row != control.SupervisorRow {
+			r.Sessions = append(r.Sessions, byRow[p.Row])
+		}
+	}
+	slices.SortFunc(r.Sessions, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
+	for _, s := range segments {
+		r.Segments = append(r.Segments, segmentInfo(b, s, byRow))
+	}
+	slices.SortFunc(r.Segments, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	r.Status, err = status(b)
+	r.Status.Sessions = len(r.Sessions)
+	if b.Supervised() {
+		r.Status.Supervisor = byRow[control.SupervisorRow].Pid
+	}
+	return r, err
+}
+
+func status(b *instance.Books) (Status, error) {
+	rows, bytes, err := b.Used()
+	s := Status{
+		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation, Backend: b.Record.Backend, Private: b.Record.Private,
+		Closing: b.Closing(), MaxProcesses: b.Limits.Processes, Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
+	}
+	if p, held, herr := b.LockHolder(); herr == nil && held {
+		info := sessionInfo(b, p)
+		s.LockHolder = &info
+	}
+	return s, err
+}
+
+func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
+	info := SessionInfo{Pid: p.Pid, Application: p.Application, State: "running", Started: p.Started, Segments: p.Segments, Bytes: p.Bytes}
+	switch {
+	case !b.Roll.Held(p.Row):
+		info.State = "dead"
+	case liveness.Stopped(p.Pid):
+		info.State = "stopped"
+	}
+	return info
+}
+
+func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
+	info := SegmentInfo{
+		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned,
+		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
+	}
+	if !s.Sound {
+		info.State = "corrupt"
+	}
+	if s.Pinned {
+		info.Refs++
+	}
+	if s.Errno != 0 {
+		info.Failed = syscall.Errno(s.Errno)
+	}
+	for _, row := range s.Holders {
+		info.Holders = append(info.Holders, sessions[row])
+	}
+	return info
+}

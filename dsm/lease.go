@@ -1,0 +1,102 @@
+package dsm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+)
+
+// With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in f's own goroutine, as
+// when somebody has truncated the object, is ErrCorrupt and not the end of the process. On a detached segment it
+// is ErrClosed.
+func (g *Segment) With(f func(b []byte) error) error {
+	return fail("use", g.Handle(), g.session.member.Backend.Name(), g.with(f))
+}
+
+func (g *Segment) with(f func(b []byte) error) (err error) {
+	if err := g.lease(); err != nil {
+		return err
+	}
+	defer g.unlease()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = g.fault(r)
+		}
+	}()
+	return f(g.bytes)
+}
+
+func (g *Segment) lease() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.detached {
+		return ErrClosed
+	}
+	g.leases++
+	return nil
+}
+
+func (g *Segment) unlease() {
+	g.mu.Lock()
+	g.leases--
+	last := g.lastUse()
+	g.mu.Unlock()
+	if last {
+		if err := g.release(); err != nil {
+			g.session.log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
+		}
+	}
+}
+
+// fault makes an error of a panic that is a fault in the segment's bytes; any other goes on.
+func (g *Segment) fault(r any) error {
+	f, ok := r.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok || !within(f.Addr(), g.bytes) {
+		panic(r)
+	}
+	return fmt.Errorf("%w: byte %d is gone from under the mapping: somebody truncated the object, or its file system failed (%w)",
+		ErrCorrupt, f.Addr()-address(g.bytes), error(f))
+}
+
+// ReadAt copies from the segment, as io.ReaderAt. A fault is an error, as in With.
+func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, g.outside("read", off)
+	}
+	err = g.With(func(b []byte) error {
+		if off < int64(len(b)) {
+			n = copy(p, b[off:])
+		}
+		return nil
+	})
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// WriteAt copies into the segment, as io.WriterAt; what reaches beyond its end is not written and io.ErrShortWrite. A fault is an error, as in With.
+func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, g.outside("write", off)
+	}
+	err = g.With(func(b []byte) error {
+		if off < int64(len(b)) {
+			n = copy(b[off:], p)
+		}
+		return nil
+	})
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+func (g *Segment) outside(op string, off int64) error {
+	return fail(op, g.Handle(), g.session.member.Backend.Name(), errors.New("negative offset "+fmt.Sprint(off)))
+}

@@ -1,0 +1,278 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
+)
+
+// Segment is one attachment of a piece of shared memory. Several in one process may share a mapping; each ends
+// for itself. All methods are safe for concurrent use.
+type Segment struct {
+	session *Session
+	holding *holding
+	bytes   []byte
+	own     dsmimpl.Mapping // in checked mode
+	item    resowner.Item
+
+	mu       sync.Mutex
+	hooks    []*hook
+	leases   int
+	detached bool // no new leases
+	unhooked bool // the hooks have run
+	released bool
+}
+
+type hook struct{ f func() }
+
+// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is reserved: what the system can't
+// give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota, and a size below 1 ErrSize; nothing is
+// left behind then. Large segments take time (some 0.3 ms for each MB on tmpfs), in which ctx is looked at.
+func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
+	var g *Segment
+	err := s.call(ctx, "create", 0, func() (err error) {
+		if err = dsmimpl.CheckSize(size); err != nil {
+			return err
+		}
+		if err = reserve(owner); err != nil {
+			return err
+		}
+		h, err := s.create(ctx, size)
+		if err != nil {
+			return err
+		}
+		g, err = s.segment(owner, h, 2)
+		return err
+	})
+	return g, err
+}
+
+// Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
+// second Attach in one process shares the mapping, but in checked mode.
+func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
+	var g *Segment
+	err := s.call(ctx, "attach", h, func() (err error) {
+		if err = reserve(owner); err != nil {
+			return err
+		}
+		hold, err := s.acquire(ctx, h)
+		if err != nil {
+			return err
+		}
+		g, err = s.segment(owner, hold, 2)
+		return err
+	})
+	return g, err
+}
+
+func reserve(owner *resowner.Owner) error {
+	if owner == nil {
+		return errors.New("no owner: name who ends it, Session.Owner() for the session's lifetime")
+	}
+	return owner.Reserve()
+}
+
+// Handle names the segment for other processes.
+func (g *Segment) Handle() Handle { return Handle(g.holding.entry.Handle) }
+
+// Size is the number of bytes that were asked for.
+func (g *Segment) Size() int { return g.holding.entry.Size }
+
+// Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it afterwards
+// faults or, unless the instance is checked, may reach what was mapped there next. A fault while it is valid
+// (somebody truncated the object) ends the process; With turns it into an error. Nil after Detach.
+func (g *Segment) Bytes() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.detached {
+		return nil
+	}
+	return g.bytes
+}
+
+// Region is Bytes as a shm.Region, for the structures of package shm.
+func (g *Segment) Region() shm.Region { return shm.NewRegion(g.Bytes()) }
+
+// Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, whoever has it attached. Pinning twice is the
+// same as once. Where the system needs somebody to keep the object open, Pin waits for the supervisor to do so, and is
+// ErrNoInstance if there is none; if that supervisor dies, a segment that nobody has attached is gone.
+func (g *Segment) Pin(ctx context.Context) error {
+	s := g.session
+	return s.call(ctx, "pin", g.Handle(), func() error {
+		if g.gone() {
+			return ErrClosed
+		}
+		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
+		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
+		if err == nil && needsKeeper {
+			err = s.waitKept(ctx, g.Handle())
+		}
+		return err
+	})
+}
+
+func (s *Session) waitKept(ctx context.Context, h Handle) error {
+	undo := func(why error) error {
+		_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(h)) // attached here, so never the last
+		return errors.Join(why, err)
+	}
+	for {
+		switch is, err := s.member.Pinned(uint64(h)); {
+		case is || err != nil:
+			return err
+		case !s.member.Supervised():
+			return undo(fmt.Errorf("%w to keep it", ErrNoInstance))
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return undo(context.Cause(ctx))
+		}
+	}
+}
+
+// Unpin is Session.Unpin of this segment.
+func (g *Segment) Unpin(ctx context.Context) error { return g.session.Unpin(ctx, g.Handle()) }
+
+// MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower one for less. If
+// the new owner has ended it is ErrClosed, and nothing changes.
+func (g *Segment) MoveTo(owner *resowner.Owner) error {
+	err := reserve(owner)
+	if err == nil {
+		err = g.moveTo(owner)
+	}
+	return fail("move", g.Handle(), g.session.member.Backend.Name(), err)
+}
+
+func (g *Segment) moveTo(owner *resowner.Owner) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.detached {
+		return ErrClosed
+	}
+	old := g.item.Owner()
+	if !g.item.Forget() {
+		return ErrClosed // its owner is just ending it
+	}
+	err := owner.Remember(&g.item, (*owned)(g), 2)
+	if err != nil && old.Remember(&g.item, (*owned)(g), 2) != nil {
+		go g.Detach() // both have ended meanwhile
+	}
+	return err
+}
+
+// OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before
+// the bytes go. On one that is detached already f is called at once. Cancel takes f back, and says whether it came in time.
+func (g *Segment) OnDetach(f func()) (cancel func() bool) {
+	h := &hook{f}
+	g.mu.Lock()
+	if g.unhooked {
+		g.mu.Unlock()
+		f()
+		return func() bool { return false }
+	}
+	g.hooks = append(g.hooks, h)
+	g.mu.Unlock()
+	return func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for i, x := range g.hooks {
+			if x == h {
+				g.hooks = append(g.hooks[:i], g.hooks[i+1:]...)
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Detach ends the attachment: hooks run, the bytes go if no other Segment here shares them, and the segment goes if nobody
+// else holds it. It does not wait for a With that is still running: that keeps the bytes until it
+// returns. Detaching twice is harmless.
+func (g *Segment) Detach() error {
+	g.mu.Lock()
+	if g.detached {
+		g.mu.Unlock()
+		return nil
+	}
+	g.detached = true
+	g.item.Forget()
+	g.mu.Unlock()
+
+	var errs []error
+	for h := g.popHook(); h != nil; h = g.popHook() {
+		errs = append(errs, run(h.f))
+	}
+	g.mu.Lock()
+	g.unhooked = true
+	last := g.lastUse()
+	g.mu.Unlock()
+	if last {
+		errs = append(errs, g.release())
+	}
+	return fail("detach", g.Handle(), g.session.member.Backend.Name(), errors.Join(errs...))
+}
+
+// popHook takes the newest hook, before it runs.
+func (g *Segment) popHook() *hook {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.hooks)
+	if n == 0 {
+		return nil
+	}
+	h := g.hooks[n-1]
+	g.hooks = g.hooks[:n-1]
+	return h
+}
+
+// run survives a panic in a hook, which must not keep the segment attached.
+func run(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in an OnDetach function: %v", p)
+		}
+	}()
+	f()
+	return nil
+}
+
+// lastUse says, once and under the lock, that nobody uses the bytes any more.
+func (g *Segment) lastUse() bool {
+	if !g.unhooked || g.leases > 0 || g.released {
+		return false
+	}
+	g.released = true
+	return true
+}
+
+func (g *Segment) release() error {
+	s := g.session
+	s.mu.Lock()
+	delete(s.segments, g)
+	s.mu.Unlock()
+	var err error
+	if g.own.Bytes != nil {
+		err = s.guarded.detach(s.member.Backend, g.own)
+	}
+	return errors.Join(err, s.release(g.holding))
+}
+
+func (g *Segment) gone() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.detached
+}
+
+// owned is a Segment as its owner sees it.
+type owned Segment
+
+func (o *owned) Release() error { return (*Segment)(o).Detach() }
+
+func (o *owned) String() string { return "segment " + (*Segment)(o).Handle().String() }

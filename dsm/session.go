@@ -1,0 +1,250 @@
+// Package dsm is the front door: a process opens a Session of an instance, creates segments, hands their handles to other
+// processes by any way at all, and attaches those it was handed.
+//
+//	s, err := dsm.Open(ctx, dsm.Config{})
+//	defer s.Close()
+//	seg, err := s.Create(ctx, s.Owner(), 1<<20)
+//	copy(seg.Bytes(), "hello")
+//	fmt.Println(seg.Handle()) // another process: s.Attach(ctx, s.Owner(), handle)
+//
+// A segment lives as long as somebody holds it: a session that has it attached, or the instance, by a pin. What a
+// process holds is given back when the owner it was created under ends, when the session closes, and when the
+// process dies, however it dies; never later than that, never somebody else's, and nothing is left in the system.
+//
+// An instance is made by package supervisor, or by the command dsmdemo supervise.
+//
+// What this package does not do: put structure into a segment's bytes, order accesses to them (that is for
+// package shm and what stands on it), or restore what a dead process left half-written.
+package dsm
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/resowner"
+	"github.com/rs/zerolog"
+)
+
+// Session is this process's membership of an instance. All methods are safe for concurrent use. A process may have several, of the same
+// instance too; each counts for itself.
+type Session struct {
+	member   *instance.Member
+	who      string
+	backends instance.Backends
+	owner    *resowner.Owner
+	checked  bool
+	log      zerolog.Logger
+	done     chan struct{} // closed with err
+	watched  chan struct{} // closed when the watching goroutine has ended
+	gone     chan struct{} // closed when Close is through
+
+	mu       sync.Mutex
+	idle     *sync.Cond // calls went to 0
+	calls    int        // that use the books
+	err      error      // why the session has ended; nil while it is open
+	closed   bool       // Close was called
+	left     bool       // the row is given up: the books must not be touched
+	table    map[Handle]*holding
+	segments map[*Segment]struct{} // not yet detached
+	guarded  guards
+}
+
+// Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
+// is waited for, for a few seconds. A full process table is ErrTooManyProcesses.
+func Open(ctx context.Context, cfg Config) (*Session, error) {
+	s, err := open(ctx, cfg)
+	return s, fail("open", 0, "", err)
+}
+
+func open(ctx context.Context, cfg Config) (*Session, error) {
+	path, backends, set, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	member, err := dir.Connect(ctx, backends, set, instance.Who(cfg.Application), cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		member: member, backends: backends, who: cfg.Application, checked: set.Checked, log: cfg.Logger,
+		owner: resowner.New("session", cfg.Logger),
+		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
+		table: map[Handle]*holding{}, segments: map[*Segment]struct{}{},
+	}
+	s.idle = sync.NewCond(&s.mu)
+	go s.watch()
+	return s, nil
+}
+
+// Owner is the session's own owner, which ends with the session: naming it means session lifetime.
+func (s *Session) Owner() *resowner.Owner { return s.owner }
+
+// Done is closed when the session ends: by Close, because the supervisor stops, or because a later generation has begun.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Err says why the session has ended: ErrClosed, ErrStale; nil while it is open.
+func (s *Session) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is not live, or not
+// pinned, is ErrNotFound.
+func (s *Session) Unpin(ctx context.Context, h Handle) error {
+	return s.call(ctx, "unpin", h, func() error {
+		entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
+		if last {
+			err = s.member.Destroy(ctx, entry)
+		}
+		return err
+	})
+}
+
+// Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
+// row is given up. A With that is still running keeps its bytes until it returns. Closing twice is harmless.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.gone
+		return nil
+	}
+	s.closed = true
+	defer close(s.gone)
+	s.endLocked(ErrClosed)
+	s.waitIdle()
+	s.mu.Unlock()
+
+	errs := []error{s.owner.Abort()}
+	for _, g := range s.slipped() {
+		errs = append(errs, g.Detach())
+	}
+
+	s.mu.Lock()
+	s.left = true // a lease that ends from here on only unmaps
+	s.waitIdle()
+	s.mu.Unlock()
+	s.stopWatching()
+	if s.Err() == ErrClosed {
+		errs = append(errs, s.member.Leave(context.Background()))
+	} else {
+		_ = s.member.Leave(context.Background()) // of books that are closing or gone
+	}
+	s.cleanPrivate()
+	s.member.Close()
+	s.guarded.clear(s.member.Backend)
+	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
+}
+
+// slipped are the segments that live under owners which the session knows nothing of.
+func (s *Session) slipped() (list []*Segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for g := range s.segments {
+		list = append(list, g)
+	}
+	return list
+}
+
+// cleanPrivate is for the last to leave a private instance whose supervisor is dead.
+func (s *Session) cleanPrivate() {
+	m := s.member
+	if !m.Record.Private || m.Supervised() {
+		return
+	}
+	who := instance.Who(s.who)
+	if unlock, err := m.Dir.Lock(instance.Holder{Pid: who.Pid, Application: who.Application, Since: who.Since}); err == nil {
+		m.Dir.RemovePrivate(context.Background(), s.backends, who, s.log)
+		unlock()
+	}
+}
+
+// call runs f as one of the calls that Close waits for, unless the session has ended.
+func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
+	err := s.begin(ctx)
+	if err == nil {
+		err = f()
+		s.end()
+	}
+	return fail(op, h, s.member.Backend.Name(), err)
+}
+
+func (s *Session) begin(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	if s.member.Closing() {
+		return ErrStale
+	}
+	s.calls++
+	return nil
+}
+
+func (s *Session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endCall()
+}
+
+// endCall is end under the lock.
+func (s *Session) endCall() {
+	if s.calls--; s.calls == 0 {
+		s.idle.Broadcast()
+	}
+}
+
+// waitIdle waits, under the lock, for the calls in flight.
+func (s *Session) waitIdle() {
+	for s.calls > 0 {
+		s.idle.Wait()
+	}
+}
+
+// endLocked ends the session for those who look at Done and Err; the first reason stays.
+func (s *Session) endLocked(why error) {
+	if s.err == nil {
+		s.err = why
+		close(s.done)
+	}
+}
+
+// watch waits for the end of the instance's life, which the books tell, or, if those are lost, the directory.
+func (s *Session) watch() {
+	defer close(s.watched)
+	for {
+		closing, err := s.member.WaitClosing(time.Second)
+		s.mu.Lock()
+		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
+			s.endLocked(ErrStale)
+		}
+		over := s.err != nil
+		s.mu.Unlock()
+		if over {
+			return
+		}
+	}
+}
+
+func (s *Session) stopWatching() {
+	for {
+		s.member.Nudge()
+		select {
+		case <-s.watched:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,236 @@
+// Package supervisor owns an instance: it cleans up what an earlier life left, makes the control segment, watches the
+// sessions, gives back what dead ones held, and removes everything when it stops. One process at a time does so
+// for an instance; it may be any, and may be a session of it as well.
+//
+// It needs no session's good will and is no single point of failure: while no supervisor lives, sessions work on
+// and reclaim each other's dead, and the next supervisor adopts them.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/settings"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// Config is dsm.Config; here its settings are the instance's.
+type Config = dsm.Config
+
+// Supervisor is a running one.
+type Supervisor struct {
+	dir      *instance.Dir
+	backends instance.Backends
+	settings *settings.Settings
+	who      control.Who
+	log      zerolog.Logger
+	unlock   func()
+
+	stopping chan struct{} // closed by Stop
+	stop     sync.Once
+	done     chan struct{} // closed when run has ended, with err
+	err      error
+}
+
+// Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with its pid. Living
+// sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment can't be
+// trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
+//
+// Start returns when sessions can join. The context bounds the start alone; Stop ends the supervisor.
+func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
+	s, err := start(ctx, cfg)
+	return s, fail("start", err)
+}
+
+func start(ctx context.Context, cfg Config) (*Supervisor, error) {
+	path, err := cfg.Dir, error(nil)
+	if path == "" {
+		if path, err = instance.DefaultDir(); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := instance.MakeDir(path)
+	if err != nil {
+		return nil, err
+	}
+	who := instance.Who(cfg.Application)
+	unlock, err := dir.Lock(holder(who))
+	if err != nil {
+		return nil, err
+	}
+	s, err := own(ctx, cfg, dir, who, false, unlock)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run is a private instance around f: a supervisor in this process, in a directory of its own, and a session for f. All of it is
+// gone when Run returns. If this process dies, the last session to leave, or the next start of this
+// user, removes it. The directory to hand to others is session.Status's.
+func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) error {
+	who := instance.Who(cfg.Application)
+	dir, unlock, err := instance.MakePrivate(holder(who))
+	if err != nil {
+		return fail("start", err)
+	}
+	defer unlock()
+	s, err := own(ctx, cfg, dir, who, true, func() {})
+	if err != nil {
+		return errors.Join(fail("start", err), os.RemoveAll(dir.Path))
+	}
+	cfg.Dir = dir.Path
+	err = run(ctx, cfg, f)
+	stopped := s.Stop()
+	if stopped == nil { // else the next start finds what is left by the directory
+		stopped = os.RemoveAll(dir.Path)
+	}
+	return errors.Join(err, stopped)
+}
+
+func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
+	session, err := dsm.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, session.Close()) }()
+	return f(ctx, session)
+}
+
+func holder(w control.Who) instance.Holder {
+	return instance.Holder{Pid: w.Pid, Application: w.Application, Since: w.Since}
+}
+
+// own takes the instance of a locked directory.
+func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool, unlock func()) (*Supervisor, error) {
+	s := &Supervisor{
+		dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, log: cfg.Logger, unlock: unlock,
+		stopping: make(chan struct{}), done: make(chan struct{}),
+	}
+	instance.CleanPrivate(ctx, s.backends, who, s.log)
+	var err error
+	if s.settings, err = s.backends.Load(dir.Path, cfg.Settings); err != nil {
+		return nil, err
+	}
+	if s.settings.DynamicSharedMemoryType == "none" {
+		return nil, dsm.ErrDisabled
+	}
+	last, err := dir.Last(ctx, s.backends, s.log)
+	if err != nil {
+		return nil, err
+	}
+	member, err := s.succeed(ctx, last, private)
+	if err != nil {
+		last.Close()
+		return nil, err
+	}
+	go s.run(member)
+	return s, nil
+}
+
+// succeed adopts the last life if somebody lives in it that can be adopted, and else begins a new generation.
+func (s *Supervisor) succeed(ctx context.Context, last *instance.Last, private bool) (*instance.Member, error) {
+	if last.Alive > 0 {
+		m, err := s.adopt(ctx, last)
+		if m != nil || err != nil {
+			return m, err
+		}
+		s.log.Warn().Int("sessions", last.Alive).Msg("a new generation begins under living sessions; they are fenced")
+	}
+	last.Remove(ctx, s.who, s.settings.ShutdownTimeout)
+	return s.begin(ctx, last.Instance, last.Generation+1, private)
+}
+
+func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation uint64, private bool) (*instance.Member, error) {
+	backend, err := s.backends.Of(s.settings.DynamicSharedMemoryType, s.settings.MmapDirectory)
+	if err != nil {
+		return nil, err
+	}
+	return s.dir.Begin(ctx, instance.Birth{
+		Instance: id, Generation: generation, Settings: s.settings, Backend: backend, Private: private, Who: s.who,
+	}, s.log)
+}
+
+// adopt takes a life over as it stands; nil if that can't or must not be.
+func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.Member, error) {
+	if last.Books == nil || s.settings.OnCrash == "restart" || last.Books.Closing() {
+		return nil, nil
+	}
+	if err := last.Record.Disagreement(s.settings); err != nil {
+		return nil, err
+	}
+	m, err := last.Adopt(ctx, s.who)
+	if err != nil {
+		if errors.Is(err, dsm.ErrCorrupt) {
+			s.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
+			return nil, nil
+		}
+		return nil, err
+	}
+	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).Msg("adopted the living sessions of a supervisor that died")
+	return m, nil
+}
+
+// Status is the instance as a whole.
+func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
+	r, err := dsm.Inspect(ctx, dsm.Config{Dir: s.dir.Path, Backend: s.backends.Custom, Logger: s.log})
+	return r.Status, err
+}
+
+// Done is closed when the supervisor has stopped, by Stop or because it could not go on; Stop tells why.
+func (s *Supervisor) Done() <-chan struct{} { return s.done }
+
+// Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave, then every segment, pinned or not,
+// goes, and the control segment last. Stopping twice is harmless.
+func (s *Supervisor) Stop() error {
+	s.stop.Do(func() { close(s.stopping) })
+	<-s.done
+	return s.err
+}
+
+// run supervises one generation after the other, until it is stopped.
+func (s *Supervisor) run(m *instance.Member) {
+	var err error
+	for m != nil {
+		crashed := newWatch(s, m).run()
+		if m, err = s.end(m, crashed); err != nil {
+			s.log.Error().Err(err).Msg("the supervisor can't go on")
+		}
+	}
+	s.unlock()
+	s.err = fail("supervise", err)
+	close(s.done)
+}
+
+// end ends a generation. After a crash, with on_crash = restart, sessions are fenced and the next one begins.
+func (s *Supervisor) end(m *instance.Member, crashed bool) (next *instance.Member, err error) {
+	ctx := context.Background()
+	if crashed {
+		s.log.Warn().Msg("a session crashed, and on_crash is restart: a new generation begins")
+	}
+	err = m.End(ctx, s.settings.ShutdownTimeout, !crashed)
+	m.Close()
+	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
+	s.dir.RemoveMembers(0)
+	if crashed {
+		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1, m.Record.Private)
+	}
+	return nil, err
+}
+
+func fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*dsm.Error](err); ok {
+		return e
+	}
+	return &dsm.Error{Op: op, Err: instance.Explain(err)}
+}

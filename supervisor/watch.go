@@ -1,0 +1,240 @@
+package supervisor
+
+import (
+	"context"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/liveness"
+)
+
+const (
+	// askEvery is how often a witness is asked for once there is a hint that its holder has died.
+	askEvery = time.Millisecond
+	// reclaimPatience bounds one wait for the control lock, whose holder may be stopped.
+	reclaimPatience = time.Second
+	// tidyEvery is how often the things are done that nobody waits for.
+	tidyEvery = time.Second
+)
+
+// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps pinned objects open where
+// the system needs that. Reclaiming gives references and rows back at once; the objects go in a goroutine of their own.
+type watch struct {
+	s *Supervisor
+	m *instance.Member
+
+	watched map[int]*session // by row
+	dying   map[int]*session // those of which there is a hint
+	hints   chan *session    // from the kernel
+	news    chan struct{}    // from the books: a join, a wish for a pin
+	owed    chan struct{}    // to the goroutine that destroys objects
+	keeper  keeper
+}
+
+// session is one incarnation of a row.
+type session struct {
+	control.ProcessInfo
+	stop func() // the kernel's watch; nil if there is none
+	over chan struct{}
+}
+
+func newWatch(s *Supervisor, m *instance.Member) *watch {
+	return &watch{
+		s: s, m: m, watched: map[int]*session{}, dying: map[int]*session{},
+		hints: make(chan *session), news: make(chan struct{}, 1), owed: make(chan struct{}, 1), keeper: newKeeper(m),
+	}
+}
+
+// run watches until the supervisor is stopped, or until a session has crashed and on_crash is restart.
+func (w *watch) run() (crashed bool) {
+	over := make(chan struct{})
+	ended := make(chan struct{}, 2)
+	go func() { w.listen(over); ended <- struct{}{} }()
+	go func() { w.settle(over); ended <- struct{}{} }()
+	crashed = w.loop()
+	close(over)
+	for left := 2; left > 0; {
+		w.m.Nudge()
+		select {
+		case <-ended:
+			left--
+		case <-time.After(time.Millisecond):
+		}
+	}
+	for _, x := range w.watched {
+		w.forget(x)
+	}
+	w.keeper.releaseAll()
+	return crashed
+}
+
+func (w *watch) loop() (crashed bool) {
+	ask := time.NewTicker(time.Hour)
+	defer ask.Stop()
+	tidy := time.NewTicker(tidyEvery)
+	defer tidy.Stop()
+	for {
+		if w.look() && w.s.settings.OnCrash == "restart" {
+			return true
+		}
+		if len(w.dying) > 0 {
+			ask.Reset(askEvery)
+		} else {
+			ask.Reset(time.Hour)
+		}
+		select {
+		case <-w.s.stopping:
+			return false
+		case x := <-w.hints:
+			if w.watched[x.Row] == x {
+				w.dying[x.Row] = x
+			}
+		case <-w.news:
+			w.sweep()
+		case <-ask.C:
+		case <-tidy.C:
+			w.tidy()
+		}
+	}
+}
+
+// look asks for those of whom there is a hint, and reclaims the ones that are dead.
+func (w *watch) look() (crashed bool) {
+	for _, x := range w.dying {
+		if !w.m.Roll.Held(x.Row) && w.reclaim(x) {
+			crashed = true
+		}
+	}
+	return crashed
+}
+
+// reclaim forgets a session that is no more, and says whether it crashed. One that can't be reclaimed now is tried again.
+func (w *watch) reclaim(x *session) (crashed bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
+	defer cancel()
+	done, err := w.m.Reclaim(ctx, x.ProcessInfo)
+	if err != nil {
+		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).Msg("a dead process can't be reclaimed now; it is tried again")
+		return false
+	}
+	w.forget(x)
+	if done {
+		notify(w.owed)
+	}
+	return done
+}
+
+func (w *watch) forget(x *session) {
+	if x.stop != nil {
+		x.stop()
+	}
+	close(x.over)
+	delete(w.watched, x.Row)
+	delete(w.dying, x.Row)
+}
+
+// sweep compares the process table with the sessions that are watched: new ones get a watch of the kernel's, and those whose
+// witness is free are dead, whatever the kernel has said.
+func (w *watch) sweep() {
+	list, err := w.m.Processes()
+	if err != nil {
+		w.s.log.Error().Err(err).Msg("the control segment can't be read")
+		return
+	}
+	present := map[int]uint32{}
+	for _, p := range list {
+		present[p.Row] = p.Incarnation
+		if p.Row == w.m.Self.Row() {
+			continue
+		}
+		x := w.watched[p.Row]
+		if x != nil && x.Incarnation != p.Incarnation {
+			w.forget(x) // it left, and another one has joined
+			x = nil
+		}
+		if x == nil {
+			x = w.follow(p)
+		}
+		if !w.m.Roll.Held(p.Row) {
+			w.dying[p.Row] = x
+		}
+	}
+	for row, x := range w.watched {
+		if inc, ok := present[row]; !ok || inc != x.Incarnation {
+			w.forget(x)
+		}
+	}
+	w.keeper.look()
+}
+
+// follow has the kernel tell when a session's process dies. Where it can't, the sweep finds out.
+func (w *watch) follow(p control.ProcessInfo) *session {
+	x := &session{ProcessInfo: p, over: make(chan struct{})}
+	w.watched[p.Row] = x
+	stop, err := liveness.Watch(p.Pid, func() {
+		select {
+		case w.hints <- x:
+		case <-x.over:
+		}
+	})
+	if err == nil {
+		x.stop = stop
+	}
+	return x
+}
+
+// tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are swept
+// until the last of those is gone.
+func (w *watch) tidy() {
+	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
+	defer cancel()
+	if err := w.m.Self.Retry(ctx); err == nil {
+		notify(w.owed)
+	}
+	generation := w.m.Record.Generation
+	if w.s.dir.OtherGenerations(generation) > 0 {
+		w.s.dir.Sweep(ctx, instance.Sweeping{
+			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory, Current: w.m.Books, Log: w.s.log,
+		})
+		w.s.dir.RemoveMembers(generation)
+	}
+}
+
+// listen waits for news in the books, and looks for the dead among the living from time to time without any.
+func (w *watch) listen(over <-chan struct{}) {
+	for seen := uint32(0); ; {
+		now, err := w.m.WaitNews(seen, liveness.Sweep)
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if err != nil { // the books are gone; nothing will ever come
+			time.Sleep(liveness.Sweep)
+		}
+		seen = now
+		notify(w.news)
+	}
+}
+
+// settle destroys the objects that fell to the supervisor.
+func (w *watch) settle(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-w.owed:
+		}
+		if err := w.m.Settle(context.Background()); err != nil {
+			w.s.log.Warn().Err(instance.Explain(err)).Msg("removing the segments of a dead process is tried again")
+		}
+	}
+}
+
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
