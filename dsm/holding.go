@@ -8,7 +8,6 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/resowner"
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
@@ -139,9 +138,11 @@ func (s *Session) mapIn(h *holding, handle Handle, err error) error {
 	return err
 }
 
-// release gives one share back; the last one unmaps and gives the reference back.
-func (s *Session) release(h *holding) error {
+// release gives g's share of its holding back; the last one unmaps and gives the reference back.
+func (s *Session) release(g *Segment) error {
+	h := g.holding
 	s.mu.Lock()
+	s.unlist(g)
 	if h.shared--; h.shared > 0 {
 		s.mu.Unlock()
 		return nil
@@ -195,24 +196,53 @@ func (s *Session) rest(h *holding, state holdingState) {
 	close(h.moved)
 }
 
-// segment makes a Segment of one share of h and puts it under owner.
-func (s *Session) segment(owner *resowner.Owner, h *holding, skip int) (g *Segment, err error) {
-	g = &Segment{session: s, holding: h}
-	m := h.mapping
-	if s.checked {
-		if m.Bytes != nil { // from its creation, seen by nobody else yet
-			h.mapping = dsmimpl.Mapping{}
-		} else if m, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite); err != nil {
-			return nil, errors.Join(err, s.release(h))
-		}
-		g.own = m
-	}
-	g.bytes = m.Bytes[:h.entry.Size:h.entry.Size]
+// share returns a Segment of the holding for a handle that is mapped and at rest; nil if there is none. This is the
+// second attach in a process, which asks nobody but the session.
+func (s *Session) share(handle Handle) (*Segment, error) {
 	s.mu.Lock()
-	s.segments[g] = struct{}{}
-	s.mu.Unlock()
-	if err := owner.Remember(&g.item, (*owned)(g), skip+1); err != nil {
-		return nil, errors.Join(err, g.Detach())
+	defer s.mu.Unlock()
+	h := s.table[handle]
+	if h == nil || h.state != mapped || s.checked {
+		return nil, nil
+	}
+	if err := s.over(); err != nil {
+		return nil, err
+	}
+	h.shared++
+	return s.segment(h, h.mapping), nil
+}
+
+// segment makes a Segment of one share of h, whose bytes are m's, under the lock.
+func (s *Session) segment(h *holding, m dsmimpl.Mapping) *Segment {
+	g := &Segment{session: s, holding: h}
+	if m.Bytes != nil {
+		g.bytes = m.Bytes[:h.entry.Size:h.entry.Size]
+	}
+	s.enlist(g)
+	return g
+}
+
+// view makes a Segment of one share of h, in checked mode with a mapping of its own.
+func (s *Session) view(h *holding) (g *Segment, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.checked {
+		return s.segment(h, h.mapping), nil
+	}
+	own := h.mapping // there is one from its creation, seen by nobody else yet
+	h.mapping = dsmimpl.Mapping{}
+	if own.Bytes == nil {
+		s.mu.Unlock()
+		own, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
+		s.mu.Lock()
+	}
+	g = s.segment(h, own)
+	g.own = own
+	if err != nil {
+		s.mu.Unlock()
+		err = errors.Join(err, s.release(g))
+		s.mu.Lock()
+		return nil, err
 	}
 	return g, nil
 }

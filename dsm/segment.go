@@ -21,6 +21,8 @@ type Segment struct {
 	own     dsmimpl.Mapping // in checked mode
 	item    resowner.Item
 
+	prev, next *Segment // in the session's list, under its lock
+
 	mu       sync.Mutex
 	hooks    []*hook
 	leases   int
@@ -35,40 +37,75 @@ type hook struct{ f func() }
 // give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota, and a size below 1 ErrSize; nothing is
 // left behind then. Large segments take time (some 0.3 ms for each MB on tmpfs), in which ctx is looked at.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	var g *Segment
-	err := s.call(ctx, "create", 0, func() (err error) {
-		if err = dsmimpl.CheckSize(size); err != nil {
-			return err
-		}
-		if err = reserve(owner); err != nil {
-			return err
-		}
-		h, err := s.create(ctx, size)
-		if err != nil {
-			return err
-		}
-		g, err = s.segment(owner, h, 2)
-		return err
-	})
-	return g, err
+	g, err := s.make(ctx, owner, size)
+	if err == nil {
+		err = g.keep(owner)
+	}
+	if err != nil {
+		return nil, fail("create", 0, s.member.Backend.Name(), fmt.Errorf("%d bytes: %w", size, err))
+	}
+	return g, nil
+}
+
+func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	if err := dsmimpl.CheckSize(size); err != nil {
+		return nil, err
+	}
+	if err := reserve(owner); err != nil {
+		return nil, err
+	}
+	h, err := s.create(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	return s.view(h)
 }
 
 // Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
 // second Attach in one process shares the mapping, but in checked mode.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	var g *Segment
-	err := s.call(ctx, "attach", h, func() (err error) {
-		if err = reserve(owner); err != nil {
-			return err
-		}
-		hold, err := s.acquire(ctx, h)
-		if err != nil {
-			return err
-		}
-		g, err = s.segment(owner, hold, 2)
-		return err
-	})
-	return g, err
+	g, err := s.attach(ctx, owner, h)
+	if err == nil {
+		err = g.keep(owner)
+	}
+	if err != nil {
+		return nil, fail("attach", h, s.member.Backend.Name(), err)
+	}
+	return g, nil
+}
+
+func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
+	if owner == nil || ctx.Err() != nil {
+		return nil, errors.Join(reserve(owner), context.Cause(ctx))
+	}
+	if g, err := s.share(h); g != nil || err != nil {
+		return g, err
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	if err := reserve(owner); err != nil {
+		return nil, err
+	}
+	hold, err := s.acquire(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return s.view(hold)
+}
+
+// keep puts a new Segment under its owner; for Create and Attach, whose caller is where a leak is reported.
+func (g *Segment) keep(owner *resowner.Owner) error {
+	err := owner.Remember(&g.item, (*owned)(g), 2)
+	if err != nil { // it has ended since it was reserved
+		err = errors.Join(err, g.Detach())
+	}
+	return err
 }
 
 func reserve(owner *resowner.Owner) error {
@@ -203,33 +240,29 @@ func (g *Segment) Detach() error {
 	}
 	g.detached = true
 	g.item.Forget()
-	g.mu.Unlock()
-
-	var errs []error
-	for h := g.popHook(); h != nil; h = g.popHook() {
-		errs = append(errs, run(h.f))
-	}
-	g.mu.Lock()
+	err := g.runHooks()
 	g.unhooked = true
 	last := g.lastUse()
 	g.mu.Unlock()
 	if last {
-		errs = append(errs, g.release())
+		if rerr := g.release(); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
 	}
-	return fail("detach", g.Handle(), g.session.member.Backend.Name(), errors.Join(errs...))
+	return fail("detach", g.Handle(), g.session.member.Backend.Name(), err)
 }
 
-// popHook takes the newest hook, before it runs.
-func (g *Segment) popHook() *hook {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	n := len(g.hooks)
-	if n == 0 {
-		return nil
+// runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
+func (g *Segment) runHooks() error {
+	var errs []error
+	for n := len(g.hooks); n > 0; n = len(g.hooks) {
+		h := g.hooks[n-1]
+		g.hooks = g.hooks[:n-1]
+		g.mu.Unlock()
+		errs = append(errs, run(h.f))
+		g.mu.Lock()
 	}
-	h := g.hooks[n-1]
-	g.hooks = g.hooks[:n-1]
-	return h
+	return errors.Join(errs...)
 }
 
 // run survives a panic in a hook, which must not keep the segment attached.
@@ -254,14 +287,10 @@ func (g *Segment) lastUse() bool {
 
 func (g *Segment) release() error {
 	s := g.session
-	s.mu.Lock()
-	delete(s.segments, g)
-	s.mu.Unlock()
-	var err error
-	if g.own.Bytes != nil {
-		err = s.guarded.detach(s.member.Backend, g.own)
+	if g.own.Bytes == nil {
+		return s.release(g)
 	}
-	return errors.Join(err, s.release(g.holding))
+	return errors.Join(s.guarded.detach(s.member.Backend, g.own), s.release(g))
 }
 
 func (g *Segment) gone() bool {

@@ -48,7 +48,7 @@ type Session struct {
 	closed   bool       // Close was called
 	left     bool       // the row is given up: the books must not be touched
 	table    map[Handle]*holding
-	segments map[*Segment]struct{} // not yet detached
+	segments *Segment // a list of those that still use their bytes
 	guarded  guards
 }
 
@@ -76,7 +76,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		member: member, backends: backends, who: cfg.Application, checked: set.Checked, log: cfg.Logger,
 		owner: resowner.New("session", cfg.Logger),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
-		table: map[Handle]*holding{}, segments: map[*Segment]struct{}{},
+		table: map[Handle]*holding{},
 	}
 	s.idle = sync.NewCond(&s.mu)
 	go s.watch()
@@ -148,10 +148,31 @@ func (s *Session) Close() error {
 func (s *Session) slipped() (list []*Segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for g := range s.segments {
+	for g := s.segments; g != nil; g = g.next {
 		list = append(list, g)
 	}
 	return list
+}
+
+// enlist and unlist keep the list of segments, under the lock.
+
+func (s *Session) enlist(g *Segment) {
+	g.next = s.segments
+	if g.next != nil {
+		g.next.prev = g
+	}
+	s.segments = g
+}
+
+func (s *Session) unlist(g *Segment) {
+	if g.prev != nil {
+		g.prev.next = g.next
+	} else {
+		s.segments = g.next
+	}
+	if g.next != nil {
+		g.next.prev = g.prev
+	}
 }
 
 // cleanPrivate is for the last to leave a private instance whose supervisor is dead.
@@ -183,14 +204,19 @@ func (s *Session) begin(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	if s.member.Closing() {
-		return ErrStale
+	if err := s.over(); err != nil {
+		return err
 	}
 	s.calls++
 	return nil
+}
+
+// over says, under the lock, why no call may begin; nil if one may.
+func (s *Session) over() error {
+	if s.err == nil && s.member.Closing() {
+		return ErrStale
+	}
+	return s.err
 }
 
 func (s *Session) end() {

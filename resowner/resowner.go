@@ -38,8 +38,9 @@ type Resource interface {
 // Owner is a scope. Owners form a tree: one that ends ends its children first. All methods are safe for
 // concurrent use.
 type Owner struct {
-	name string
-	log  zerolog.Logger
+	name  string
+	log   zerolog.Logger
+	sites bool // somebody will read where leaks were remembered
 
 	mu       sync.Mutex
 	parent   *Owner
@@ -59,7 +60,7 @@ type Item struct {
 
 // New returns an owner without a parent. Leaks are reported to log as warnings; a zero Logger is silent.
 func New(name string, log zerolog.Logger) *Owner {
-	o := &Owner{name: name, log: log}
+	o := &Owner{name: name, log: log, sites: log.Warn().Enabled()}
 	o.items.prev, o.items.next = &o.items, &o.items
 	return o
 }
@@ -101,7 +102,9 @@ func (o *Owner) Reserve() error {
 // callers up the place is that a leak should be reported at; 0 is Remember's own caller. Its only error is ErrClosed: the
 // owner has ended, and the caller releases r itself.
 func (o *Owner) Remember(it *Item, r Resource, skip int) error {
-	runtime.Callers(skip+2, it.site[:])
+	if o.sites {
+		runtime.Callers(skip+2, it.site[:])
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ended {

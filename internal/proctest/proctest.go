@@ -1,0 +1,220 @@
+// Package proctest gives tests real processes: a helper is a function of the test binary, run in a new process of it, and spoken to
+// by lines through pipes. A test waits for what a helper says, never for time to pass.
+//
+//	func TestMain(m *testing.M) { proctest.Main(m) }
+//
+//	func init() { proctest.Register("holder", func(c *proctest.Child) error { ...; c.Say("ready"); c.Hear(); return nil }) }
+//
+//	p := proctest.Start(t, "holder", dir)
+//	p.Expect("ready")
+//	p.Kill()
+package proctest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const variable = "DSM_PROCTEST_HELPER"
+
+// Child is the helper's side.
+type Child struct {
+	Args  []string
+	lines *bufio.Scanner
+}
+
+var helpers = map[string]func(*Child) error{}
+
+// Register names a helper. Call it from init or before Main.
+func Register(name string, f func(c *Child) error) { helpers[name] = f }
+
+// Main is for TestMain. In a helper's process it never returns.
+func Main(m *testing.M) {
+	Helper()
+	os.Exit(m.Run())
+}
+
+// Helper runs the helper that this process was started as, if any, and then does not return.
+func Helper() {
+	name, ok := os.LookupEnv(variable)
+	if !ok {
+		return
+	}
+	os.Unsetenv(variable)
+	f := helpers[name]
+	if f == nil {
+		fmt.Fprintf(os.Stderr, "proctest: no helper %q\n", name)
+		os.Exit(2)
+	}
+	c := &Child{Args: os.Args[1:], lines: bufio.NewScanner(os.Stdin)}
+	c.lines.Buffer(nil, 1<<20)
+	if err := f(c); err != nil {
+		fmt.Fprintf(os.Stderr, "helper %s: %v\n", name, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Say sends a line to the test.
+func (c *Child) Say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+
+// Hear waits for a line from the test; false when there will be none.
+func (c *Child) Hear() (line string, ok bool) {
+	ok = c.lines.Scan()
+	return c.lines.Text(), ok
+}
+
+// Process is the test's side of a helper, or of any program that speaks in lines.
+type Process struct {
+	Cmd   *exec.Cmd
+	Pid   int
+	t     testing.TB
+	in    io.WriteCloser
+	lines chan string
+	errs  *syncBuffer
+	once  sync.Once
+	err   error
+}
+
+// Start runs a helper. It is killed at the test's end if it still runs then.
+func Start(t testing.TB, name string, args ...string) *Process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), variable+"="+name)
+	return Run(t, cmd)
+}
+
+// Run runs any command.
+func Run(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{Cmd: cmd, t: t, lines: make(chan string, 1000), errs: &syncBuffer{}}
+	var err error
+	if p.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = p.errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.Pid = cmd.Process.Pid
+	go func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s, process %d, wrote: %s", cmd.Path, p.Pid, p.errs)
+		}
+	})
+	return p
+}
+
+// patience is for a helper that does not say what it should; a test that gets this far has failed.
+const patience = 60 * time.Second
+
+// Line waits for the next line; false when there will be none.
+func (p *Process) Line() (string, bool) {
+	p.t.Helper()
+	select {
+	case l, ok := <-p.lines:
+		return l, ok
+	case <-time.After(patience):
+		p.t.Fatalf("process %d says nothing; it wrote: %s", p.Pid, p.errs)
+		return "", false
+	}
+}
+
+// Expect waits for a line that begins with prefix, and returns the rest.
+func (p *Process) Expect(prefix string) string {
+	p.t.Helper()
+	l, ok := p.Line()
+	rest, found := strings.CutPrefix(l, prefix)
+	if !ok || !found {
+		p.t.Fatalf("process %d says %q (%v), want %q; it wrote: %s", p.Pid, l, ok, prefix, p.errs)
+	}
+	return strings.TrimSpace(rest)
+}
+
+// Send sends a line.
+func (p *Process) Send(format string, args ...any) {
+	p.t.Helper()
+	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+		p.t.Fatalf("process %d does not listen: %v; it wrote: %s", p.Pid, err, p.errs)
+	}
+}
+
+// Kill ends the process by SIGKILL and reaps it.
+func (p *Process) Kill() {
+	_ = p.Cmd.Process.Kill()
+	_ = p.wait()
+}
+
+// Close tells the process that it will hear nothing more, and waits for its end.
+func (p *Process) Close() error {
+	p.in.Close()
+	return p.wait()
+}
+
+// Wait waits for the process to end by itself.
+func (p *Process) Wait() error { return p.wait() }
+
+func (p *Process) wait() error {
+	p.once.Do(func() {
+		for range p.lines { // Wait closes the pipe under a reader
+		}
+		p.err = p.Cmd.Wait()
+		p.in.Close()
+	})
+	return p.err
+}
+
+// Stderr is what the process has written there so far.
+func (p *Process) Stderr() string { return p.errs.String() }
+
+// ExitCode is the status a finished process ended with; -1 for a signal.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode()
+	}
+	return -1
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
