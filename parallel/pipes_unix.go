@@ -1,0 +1,28 @@
+//go:build !windows
+
+package parallel
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// inherit gives the new process both files, and says under which numbers it has them.
+func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
+	cmd.ExtraFiles = []*os.File{orders, reports}
+	return 3, 4
+}
+
+// inherited opens them there. What this process starts does not inherit them.
+func inherited(t ticket) (orders, reports *os.File, err error) {
+	for _, fd := range []int{int(t.Orders), int(t.Reports)} {
+		var st syscall.Stat_t
+		if err := syscall.Fstat(fd, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+			return nil, nil, fmt.Errorf("the ticket was not made for this process: descriptor %d is no pipe", fd)
+		}
+		syscall.CloseOnExec(fd)
+	}
+	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil
+}

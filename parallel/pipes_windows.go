@@ -1,0 +1,27 @@
+package parallel
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// inherit gives the new process both files, and says under which numbers it has them.
+func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
+	handles := []syscall.Handle{syscall.Handle(orders.Fd()), syscall.Handle(reports.Fd())}
+	for _, h := range handles {
+		_ = syscall.SetHandleInformation(h, syscall.HANDLE_FLAG_INHERIT, syscall.HANDLE_FLAG_INHERIT)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{AdditionalInheritedHandles: handles}
+	return uint64(handles[0]), uint64(handles[1])
+}
+
+// inherited opens them there. What this process starts does not inherit them.
+func inherited(t ticket) (orders, reports *os.File, err error) {
+	for _, h := range []uint64{t.Orders, t.Reports} {
+		if err := syscall.SetHandleInformation(syscall.Handle(h), syscall.HANDLE_FLAG_INHERIT, 0); err != nil {
+			return nil, nil, os.NewSyscallError("SetHandleInformation", err)
+		}
+	}
+	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil
+}

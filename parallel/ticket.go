@@ -1,0 +1,60 @@
+package parallel
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+)
+
+// A ticket makes a new process a worker. It stands in the environment and is taken out of it at once, so that
+// what the worker starts does not join by accident. The nonce comes again as the first thing through the pipe: an
+// environment that was copied to some other process leads nowhere.
+const ticketVariable = "DSM_TICKET"
+
+const ticketVersion = 1
+
+type ticket struct {
+	Version    int    `json:"version"`
+	Dir        string `json:"dir"`
+	Generation uint64 `json:"generation"`
+	Nonce      string `json:"nonce"`
+	Orders     uint64 `json:"orders"`  // descriptor or handle to read from
+	Reports    uint64 `json:"reports"` // and to write to
+}
+
+func newNonce() string { return rand.Text() }
+
+func (t ticket) String() string {
+	b, _ := json.Marshal(t)
+	return string(b)
+}
+
+func parseTicket(s string) (t ticket, err error) {
+	if err := json.Unmarshal([]byte(s), &t); err != nil {
+		return t, fmt.Errorf("%s is not a ticket: %w", ticketVariable, err)
+	}
+	if t.Version != ticketVersion || t.Dir == "" || t.Generation == 0 || t.Nonce == "" || t.Orders == t.Reports {
+		return t, fmt.Errorf("%s is not a ticket of version %d", ticketVariable, ticketVersion)
+	}
+	return t, nil
+}
+
+// order is what a leader sends, a JSON value each: first the greeting, then the work, then perhaps a cancellation. The end of the
+// pipe is the end of the leader.
+type order struct {
+	Nonce  string          `json:"nonce,omitempty"`
+	Task   string          `json:"task,omitempty"`
+	Index  int             `json:"index,omitempty"`
+	Count  int             `json:"count,omitempty"` // not 0: this is the work
+	Arg    json.RawMessage `json:"arg,omitempty"`
+	Cancel bool            `json:"cancel,omitempty"`
+}
+
+// report is what a worker sends: that it is ready or not taking part, and at last that it is done.
+type report struct {
+	Ready     bool   `json:"ready,omitempty"`
+	Full      bool   `json:"full,omitempty"` // no row in the process table
+	Done      bool   `json:"done,omitempty"`
+	Cancelled bool   `json:"cancelled,omitempty"` // Error says no more than that it was told to stop
+	Error     string `json:"error,omitempty"`
+}
