@@ -182,7 +182,7 @@ func (s *Session) cleanPrivate() {
 		return
 	}
 	who := instance.Who(s.who)
-	if unlock, err := m.Dir.Lock(instance.Holder{Pid: who.Pid, Application: who.Application, Since: who.Since}); err == nil {
+	if unlock, err := m.Dir.Lock(instance.HolderOf(who)); err == nil {
 		m.Dir.RemovePrivate(context.Background(), s.backends, who, s.log)
 		unlock()
 	}

@@ -278,4 +278,3 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
-

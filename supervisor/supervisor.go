@@ -60,7 +60,7 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 		return nil, err
 	}
 	who := instance.Who(cfg.Application)
-	unlock, err := dir.Lock(holder(who))
+	unlock, err := dir.Lock(instance.HolderOf(who))
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 // user, removes it. The directory to hand to others is session.Status's.
 func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) error {
 	who := instance.Who(cfg.Application)
-	dir, unlock, err := instance.MakePrivate(holder(who))
+	dir, unlock, err := instance.MakePrivate(instance.HolderOf(who))
 	if err != nil {
 		return fail("start", err)
 	}
@@ -102,10 +102,6 @@ func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	return f(ctx, session)
-}
-
-func holder(w control.Who) instance.Holder {
-	return instance.Holder{Pid: w.Pid, Application: w.Application, Since: w.Since}
 }
 
 // own takes the instance of a locked directory.

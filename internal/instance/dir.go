@@ -26,6 +26,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/liveness"
@@ -128,6 +129,9 @@ type Holder struct {
 	Application string    `json:"application"`
 	Since       time.Time `json:"since"`
 }
+
+// HolderOf is a process as it is named in the file supervisor.
+func HolderOf(w control.Who) Holder { return Holder{w.Pid, w.Application, w.Since} }
 
 // Lock takes the directory for itself, or says who has it: ErrInUse. A process that was killed, or one that looks
 // whether the lock is held, may have it for some milliseconds.

@@ -289,18 +289,48 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 }
 
 // Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
-// this instance's.
-func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) {
+// this instance's. It says how many segments it found.
+func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int) {
 	ctx = context.WithoutCancel(ctx)
 	if l.Books != nil {
+		if rows, _, err := l.Books.Used(); err == nil {
+			found = rows
+		}
 		if err := l.end(ctx, who, timeout); err != nil {
 			l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
 			_ = l.Books.Backend.Destroy(ctx, l.Record.controlObject())
 		}
 		l.Close()
 	}
-	l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	found += l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
 	l.Dir.RemoveMembers(0)
+	return found
+}
+
+// Clean removes what a dead instance left in a directory and says how many segments that were. A living one is ErrInUse.
+func Clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger) (found int, err error) {
+	CleanPrivate(ctx, backends, who, log)
+	d, err := OpenDir(path)
+	if errors.Is(err, errkind.NoInstance) {
+		return 0, nil // nothing has ever been here
+	}
+	if err != nil {
+		return 0, err
+	}
+	unlock, err := d.Lock(HolderOf(who))
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	l, err := d.Last(ctx, backends, log)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	if l.Alive > 0 {
+		return 0, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
+	}
+	return l.Remove(ctx, who, 0), nil
 }
 
 func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/spf13/cobra"
+)
+
+// These take no row and no lock (dsm.Inspect), so they answer when nothing else does.
+
+// segmentRow is a line of ls.
+type segmentRow struct {
+	Handle     dsm.Handle  `json:"handle"`
+	Size       int         `json:"size"`
+	Refs       int         `json:"refs"`
+	Pinned     bool        `json:"pinned"`
+	State      string      `json:"state"`
+	Backend    string      `json:"backend"`
+	OSName     string      `json:"os_name"`
+	CreatorPid int         `json:"creator_pid"`
+	AgeSeconds float64     `json:"age_seconds"`
+	Holders    []holderRow `json:"holders"`
+	Error      string      `json:"error,omitempty"`
+	Changed    bool        `json:"changed,omitempty"`
+}
+
+type holderRow struct {
+	Pid int    `json:"pid"`
+	App string `json:"app"`
+}
+
+func (a *app) lsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the segments: size, references, who holds them, what they are called in the system",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := dsm.Inspect(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			rows := []segmentRow{}
+			for _, s := range r.Segments {
+				row := segmentRow{
+					Handle: s.Handle, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, OSName: s.OSName,
+					CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created), Holders: []holderRow{}, Changed: s.Changed,
+				}
+				if s.Failed != nil {
+					row.Error = s.Failed.Error()
+				}
+				for _, h := range s.Holders {
+					row.Holders = append(row.Holders, holderRow{h.Pid, h.Application})
+				}
+				rows = append(rows, row)
+			}
+			if a.json {
+				return a.printJSON(rows)
+			}
+			return printTable(a.stdout, "HANDLE\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM", rows, func(row segmentRow) string {
+				holders := []string{}
+				for _, h := range row.Holders {
+					holders = append(holders, fmt.Sprintf("%d (%s)", h.Pid, h.App))
+				}
+				state := row.State
+				if row.Error != "" {
+					state += ": " + row.Error
+				}
+				if row.Changed {
+					state += " (changing)"
+				}
+				return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.Size, row.Refs, yes(row.Pinned), state,
+					seconds(row.AgeSeconds), row.CreatorPid, cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
+			})
+		},
+	}
+}
+
+// sessionRow is a line of ps.
+type sessionRow struct {
+	Pid        int     `json:"pid"`
+	App        string  `json:"app"`
+	State      string  `json:"state"`
+	Segments   int     `json:"segments"`
+	Bytes      uint64  `json:"bytes"`
+	AgeSeconds float64 `json:"age_seconds"`
+}
+
+func (a *app) psCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ps",
+		Short: "List the sessions: which processes, and how much they hold",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := dsm.Inspect(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			rows := []sessionRow{}
+			for _, s := range r.Sessions {
+				rows = append(rows, sessionRow{s.Pid, s.Application, s.State, s.Segments, s.Bytes, age(s.Started)})
+			}
+			if a.json {
+				return a.printJSON(rows)
+			}
+			return printTable(a.stdout, "PID\tAPPLICATION\tSTATE\tSEGMENTS\tBYTES\tAGE", rows, func(r sessionRow) string {
+				return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%s", r.Pid, r.App, r.State, r.Segments, r.Bytes, seconds(r.AgeSeconds))
+			})
+		},
+	}
+}
+
+// statusReport is what status prints.
+type statusReport struct {
+	Dir           string     `json:"dir"`
+	Instance      string     `json:"instance"`
+	Generation    uint64     `json:"generation"`
+	Backend       string     `json:"backend"`
+	SupervisorPid int        `json:"supervisor_pid"` // 0: none lives
+	Closing       bool       `json:"closing"`
+	Sessions      int        `json:"sessions"`
+	MaxProcesses  int        `json:"max_processes"`
+	Segments      int        `json:"segments"`
+	MaxSegments   int        `json:"max_segments"`
+	Bytes         uint64     `json:"bytes"`
+	MaxMemory     uint64     `json:"max_memory"` // 0: no limit
+	LockHolder    *holderRow `json:"lock_holder"`
+	LockState     string     `json:"lock_holder_state,omitempty"`
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the instance as a whole: supervisor, use of the tables, limits",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := dsm.Inspect(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			st := r.Status
+			out := statusReport{
+				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor,
+				Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments, MaxSegments: st.MaxSegments,
+				Bytes: st.Bytes, MaxMemory: st.MaxMemory,
+			}
+			if h := st.LockHolder; h != nil {
+				out.LockHolder, out.LockState = &holderRow{h.Pid, h.Application}, h.State
+			}
+			if a.json {
+				return a.printJSON(out)
+			}
+			return a.printStatus(out)
+		},
+	}
+}
+
+func (a *app) printStatus(s statusReport) error {
+	supervisor, lock, memory := "none lives", "free", "no limit"
+	if s.SupervisorPid != 0 {
+		supervisor = fmt.Sprintf("process %d", s.SupervisorPid)
+	}
+	if s.Closing {
+		supervisor += ", stopping"
+	}
+	if s.LockHolder != nil {
+		lock = fmt.Sprintf("held by process %d (%s), %s", s.LockHolder.Pid, s.LockHolder.App, s.LockState)
+	}
+	if s.MaxMemory > 0 {
+		memory = "of " + bytesize.Format(s.MaxMemory)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, l := range [][2]string{
+		{"directory", s.Dir},
+		{"instance", s.Instance},
+		{"generation", fmt.Sprint(s.Generation)},
+		{"backend", s.Backend},
+		{"supervisor", supervisor},
+		{"sessions", fmt.Sprintf("%d of %d", s.Sessions, s.MaxProcesses)},
+		{"segments", fmt.Sprintf("%d of %d", s.Segments, s.MaxSegments)},
+		{"memory", bytesize.Format(s.Bytes) + ", " + memory},
+		{"control lock", lock},
+	} {
+		fmt.Fprintf(w, "%s\t%s\n", l[0], l[1])
+	}
+	return w.Flush()
+}
+
+// printTable prints rows under a heading, columns aligned.
+func printTable[R any](out io.Writer, heading string, rows []R, line func(R) string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, r := range rows {
+		fmt.Fprintln(w, line(r))
+	}
+	return w.Flush()
+}
+
+func age(t time.Time) float64 { return float64(time.Since(t).Milliseconds()) / 1000 }
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

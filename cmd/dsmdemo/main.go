@@ -1,0 +1,132 @@
+// Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and read them from other
+// processes, see who holds what, kill somebody, and see that nothing is left.
+//
+// Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on stderr that says why; 2 for
+// wrong usage.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/parallel"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	parallel.Main()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main without the process. Standard input is a file, since create asks how it ends.
+func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return 0
+	case !a.running || errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "dsmdemo: %s\nTry 'dsmdemo --help'.\n", oneLine(err))
+		return 2
+	default:
+		fmt.Fprintf(stderr, "dsmdemo: %s\n", oneLine(err))
+		return 1
+	}
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// errUsage is of arguments that only a command itself can judge.
+var errUsage = errors.New("wrong usage")
+
+// app is what all commands share: the global flags and the standard streams.
+type app struct {
+	dir      string
+	settings []string
+	json     bool
+	logLevel string
+
+	stdin   *os.File
+	stdout  io.Writer
+	stderr  io.Writer
+	config  dsm.Config
+	running bool // the command line has been understood
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "dsmdemo",
+		Short:             "PostgreSQL-style dynamic shared memory, from a terminal",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.prepare,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.dir, "dir", "", "the instance's directory (default $DSM_DIR, else dsm in the user's state directory)")
+	f.StringArrayVarP(&a.settings, "set", "c", nil, "a setting, as `name=value`; may be repeated")
+	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
+	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
+	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(), a.lsCommand(), a.psCommand(),
+		a.statusCommand(), a.showCommand(), a.cleanCommand())
+	return root
+}
+
+// prepare turns the global flags into a Config, and cleans up after private instances whose processes were all killed.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	level, err := zerolog.ParseLevel(a.logLevel)
+	if err != nil || a.logLevel == "" {
+		return fmt.Errorf("--log-level %q: it takes trace, debug, info, warn, error or disabled", a.logLevel)
+	}
+	if !cmd.Flags().Changed("log-level") && cmd.Name() == "supervise" {
+		level = zerolog.InfoLevel
+	}
+	set := map[string]string{}
+	for _, s := range a.settings {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || strings.TrimSpace(name) == "" {
+			return fmt.Errorf("-c %q: it takes name=value", s)
+		}
+		set[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	if a.dir == "" {
+		if a.dir, err = instance.DefaultDir(); err != nil {
+			return err
+		}
+	}
+	var logs io.Writer = a.stderr
+	if !a.json {
+		logs = zerolog.ConsoleWriter{Out: a.stderr, NoColor: true, TimeFormat: "15:04:05.000"}
+	}
+	a.config = dsm.Config{
+		Dir: a.dir, Application: "dsmdemo " + cmd.Name(), Settings: set,
+		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
+	}
+	a.running = true
+	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
+	return nil
+}
+
+// printJSON prints one value on one line.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

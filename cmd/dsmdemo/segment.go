@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/stdin"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) createCommand() *cobra.Command {
+	var pin bool
+	var size int
+	cmd := &cobra.Command{
+		Use:   "create [TEXT|-]",
+		Short: "Make a segment that holds TEXT, or standard input, and print its handle",
+		Long: `Make a segment that holds exactly TEXT, or standard input if TEXT is - or missing, and print its handle.
+
+Without --pin the segment lives as long as this command, which ends when its standard input is closed or by a signal;
+where standard input was read as the content, or was at its end from the start, only by a signal. With --pin the
+command ends at once and the segment stays, until unpin or the end of the instance.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			content, fromStdin, err := a.content(args, cmd.Flags().Changed("size"))
+			if err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("size") {
+				size = len(content)
+			}
+			if size < len(content) {
+				return fmt.Errorf("%w: --size %d is less than the text's %d bytes", errUsage, size, len(content))
+			}
+			return a.create(cmd.Context(), content, size, pin, fromStdin)
+		},
+	}
+	cmd.Flags().BoolVar(&pin, "pin", false, "leave the segment in the instance's keeping, and end")
+	cmd.Flags().IntVar(&size, "size", 0, "the segment's size in `bytes`, if larger than the text (filled with zeros)")
+	return cmd
+}
+
+// content is what a new segment is to hold. A size alone asks for zeros.
+func (a *app) content(args []string, sized bool) (b []byte, fromStdin bool, err error) {
+	switch {
+	case len(args) == 1 && args[0] != "-":
+		return []byte(args[0]), false, nil
+	case len(args) == 0 && sized:
+		return nil, false, nil
+	}
+	b, err = io.ReadAll(a.stdin)
+	return b, true, err
+}
+
+func (a *app) create(ctx context.Context, content []byte, size int, pin, fromStdin bool) error {
+	s, err := dsm.Open(ctx, a.config)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	g, err := s.Create(ctx, s.Owner(), size)
+	if err != nil {
+		return err
+	}
+	copy(g.Bytes(), content)
+	if pin {
+		if err := g.Pin(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.printHandle(ctx, s, g); err != nil {
+		return err
+	}
+	if pin {
+		return s.Close()
+	}
+	ended := make(chan struct{})
+	if !fromStdin && !stdin.AtEnd(a.stdin) {
+		go func() { stdin.WaitEnd(a.stdin); close(ended) }()
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	case <-s.Done():
+		return errors.Join(s.Err(), s.Close())
+	}
+	return s.Close()
+}
+
+func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) error {
+	if !a.json {
+		_, err := fmt.Fprintln(a.stdout, g.Handle())
+		return err
+	}
+	list, err := s.Segments(ctx)
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.Handle == g.Handle() {
+			return a.printJSON(struct {
+				Handle dsm.Handle `json:"handle"`
+				Size   int        `json:"size"`
+				OSName string     `json:"os_name"`
+			}{x.Handle, x.Size, x.OSName})
+		}
+	}
+	return fmt.Errorf("segment %s vanished", g.Handle())
+}
+
+func (a *app) readCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "read HANDLE",
+		Short: "Print a segment's bytes, exactly",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h, err := parseHandle(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := dsm.Open(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			g, err := s.Attach(cmd.Context(), s.Owner(), h)
+			if err != nil {
+				return err
+			}
+			return a.printBytes(g)
+		},
+	}
+}
+
+func (a *app) printBytes(g *dsm.Segment) error {
+	if !a.json {
+		_, err := io.Copy(a.stdout, io.NewSectionReader(g, 0, int64(g.Size())))
+		return err
+	}
+	b := make([]byte, g.Size())
+	if _, err := g.ReadAt(b, 0); err != nil {
+		return err
+	}
+	return a.printJSON(struct {
+		Handle dsm.Handle `json:"handle"`
+		Size   int        `json:"size"`
+		Base64 []byte     `json:"base64"`
+	}{g.Handle(), g.Size(), b})
+}
+
+func (a *app) unpinCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "unpin HANDLE",
+		Short: "Take a segment out of the instance's keeping",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h, err := parseHandle(args[0])
+			if err != nil {
+				return err
+			}
+			s, err := dsm.Open(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := s.Unpin(cmd.Context(), h); err != nil {
+				return err
+			}
+			return s.Close()
+		},
+	}
+}
+
+func parseHandle(s string) (dsm.Handle, error) {
+	h, err := dsm.ParseHandle(s)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return h, err
+}

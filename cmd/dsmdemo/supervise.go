@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/supervisor"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) superviseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "supervise",
+		Short: "Run an instance, in the foreground, until SIGINT or SIGTERM",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			s, err := supervisor.Start(ctx, a.config)
+			if err != nil {
+				return err
+			}
+			st, err := s.Status(ctx)
+			if err != nil {
+				_ = s.Stop()
+				return err
+			}
+			if err := a.printReady(st); err != nil {
+				_ = s.Stop()
+				return err
+			}
+			select {
+			case <-ctx.Done():
+			case <-s.Done():
+			}
+			return s.Stop()
+		},
+	}
+}
+
+func (a *app) printReady(st dsm.Status) error {
+	if a.json {
+		return a.printJSON(struct {
+			Event      string `json:"event"`
+			Instance   string `json:"instance"`
+			Generation uint64 `json:"generation"`
+			Backend    string `json:"backend"`
+			Dir        string `json:"dir"`
+			Pid        int    `json:"pid"`
+		}{"ready", st.Instance.String(), st.Generation, st.Backend, st.Dir, st.Supervisor})
+	}
+	_, err := fmt.Fprintf(a.stdout, "ready: instance %s, generation %d, backend %s, directory %s, process %d\n",
+		st.Instance, st.Generation, st.Backend, st.Dir, st.Supervisor)
+	return err
+}
+
+func (a *app) cleanCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what a dead instance left; a living one is refused",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(struct {
+					Dir     string `json:"dir"`
+					Removed int    `json:"removed"`
+				}{a.config.Dir, removed})
+			}
+			_, err = fmt.Fprintf(a.stdout, "removed %d objects\n", removed)
+			return err
+		},
+	}
+}

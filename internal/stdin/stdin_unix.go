@@ -1,0 +1,23 @@
+//go:build unix
+
+package stdin
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// readable says whether a read would return at once, be it with nothing.
+func readable(f *os.File) bool {
+	p := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(p, 0)
+	return err != nil || n > 0
+}
+
+// ended reads a byte of what is readable; there is no other way to tell data from an end. What is read is lost, which is
+// nothing to those who wait for an end.
+func ended(f *os.File) bool {
+	n, _ := f.Read(make([]byte, 1))
+	return n == 0
+}
