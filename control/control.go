@@ -73,15 +73,22 @@ func (e *BusyError) Error() string {
 
 func (e *BusyError) Unwrap() error { return e.Cause }
 
-// lockTimeout bounds the wait for the control lock where the caller's context does not.
-const lockTimeout = 10 * time.Second
+// entrance is a way to enter a section.
+type entrance struct {
+	patience time.Duration // bounds the wait for the lock where the caller's context does not
+	seize    bool          // there is reason to think its holder dead
+}
 
-var errLockTimeout = fmt.Errorf("waited %v: %w", lockTimeout, context.DeadlineExceeded)
+var (
+	plain   = entrance{patience: 10 * time.Second}
+	brief   = entrance{patience: time.Second} // for what can be done later
+	seizing = entrance{patience: 10 * time.Second, seize: true}
+)
 
 // section is a stretch of work under the control lock. Stores in it may fault (somebody truncated the segment) or
 // find nonsense: that ends the section, repairs and unlocks, and is ErrCorrupt.
 //
-//	s, err := m.enter(ctx, false)
+//	s, err := m.enter(ctx, plain)
 //	if err != nil { return err }
 //	defer s.leave(&err)
 type section struct {
@@ -90,7 +97,7 @@ type section struct {
 	fault bool // what SetPanicOnFault was
 }
 
-func (m *Member) enter(ctx context.Context, seize bool) (s section, err error) {
+func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {
 	if m.left.Load() {
 		return s, ErrClosed
 	}
@@ -107,7 +114,7 @@ func (m *Member) enter(ctx context.Context, seize bool) (s section, err error) {
 			debug.SetPanicOnFault(s.fault)
 		}
 	}()
-	if s.guard, err = m.lock(ctx, seize); err != nil {
+	if s.guard, err = m.lock(ctx, how); err != nil {
 		return s, err
 	}
 	locked = true
@@ -120,14 +127,14 @@ func (m *Member) enter(ctx context.Context, seize bool) (s section, err error) {
 	return s, nil
 }
 
-func (m *Member) lock(ctx context.Context, seize bool) (shmsync.Guard, error) {
+func (m *Member) lock(ctx context.Context, how entrance) (shmsync.Guard, error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, lockTimeout, errLockTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, how.patience, fmt.Errorf("waited %v: %w", how.patience, context.DeadlineExceeded))
 	defer cancel()
 	lock := m.mutex.Lock
-	if seize {
+	if how.seize {
 		lock = m.mutex.Seize
 	}
 	g, err := lock(ctx)

@@ -386,7 +386,7 @@ func TestDeathInSection(t *testing.T) {
 			w := newWorld(t, small)
 			m, next := w.join(), w.join()
 			e := w.create(m, 10)
-			s, err := m.enter(ctx, false)
+			s, err := m.enter(ctx, plain)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -415,7 +415,7 @@ func TestPanicInSectionUnlocks(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()
 	err := func() (err error) {
-		s, err := m.enter(ctx, false)
+		s, err := m.enter(ctx, plain)
 		if err != nil {
 			return err
 		}
@@ -561,7 +561,7 @@ func TestFailedDestroyIsTriedAgain(t *testing.T) {
 func TestStoppedHolderIsNamed(t *testing.T) {
 	w := newWorld(t, small)
 	a, b := w.join(), w.join()
-	if _, err := a.enter(ctx, false); err != nil {
+	if _, err := a.enter(ctx, plain); err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
@@ -743,7 +743,7 @@ func TestModel(t *testing.T) {
 			}
 			members = append(members[:k], members[k+1:]...)
 			if rng.IntN(2) == 0 {
-				_, _ = m.enter(ctx, false) // with the lock in hand
+				_, _ = m.enter(ctx, plain) // with the lock in hand
 			}
 			w.die(m)
 			for _, s := range model {

@@ -96,7 +96,9 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 
 // arrive is the first section of a member's life.
 func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error) {
-	s, err := m.enter(ctx, overDead)
+	how := plain
+	how.seize = overDead
+	s, err := m.enter(ctx, how)
 	if err != nil {
 		return err
 	}
@@ -130,7 +132,7 @@ func (m *Member) Incarnation() uint32 { return m.incarnation }
 // before. The witness is the caller's to drop, afterwards. A false answer means that something was reclaimed to
 // this member meanwhile: destroy what Owed gives and call again.
 func (m *Member) Leave(ctx context.Context) (done bool, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return false, err
 	}

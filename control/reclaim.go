@@ -19,7 +19,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 }
 
 func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
-	s, err := m.enter(ctx, true)
+	s, err := m.enter(ctx, seizing)
 	if err != nil {
 		return false, err
 	}
@@ -63,7 +63,7 @@ func (m *Member) reclaimRow(row int) {
 // ReleaseAll is for the end of a member's life, when no call of it is in flight: whatever it still holds is given
 // back, and what it still was at work on, or nobody keeps any more, falls to it (see Owed).
 func (m *Member) ReleaseAll(ctx context.Context) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 
 // Retry takes over the rows whose destroy failed, for another try (see Owed).
 func (m *Member) Retry(ctx context.Context) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (m *Member) Close(ctx context.Context) error {
 }
 
 func (m *Member) close(ctx context.Context) (err error) {
-	s, err := m.enter(ctx, true)
+	s, err := m.enter(ctx, seizing)
 	if err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 		return nil, nil
 	}
 	entries = make([]Entry, 0, len(m.t.segments)) // no section holds an allocation
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	for random == 0 {
 		random = rand.Uint64() << 16
 	}
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return e, err
 	}
@@ -70,7 +70,7 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 // Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile, the row becomes
 // destroying and the error is ErrStale: the caller destroys the object and says Destroyed.
 func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 // Abandon frees the row of a segment that could not be made: nothing of it exists. The next Create tries another row,
 // since a foreign object may stand under the names that this one leads to.
 func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 
 // Destroyed frees a row that is destroying, by this member, and whose object is gone.
 func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 
 // DestroyFailed leaves a row whose object could not be removed to nobody, with the reason, for another try by Retry.
 func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err 
 // Ref takes a reference to a live segment; then the caller maps it, and says Unref if it can't. The member must
 // not hold one already. A handle that is not live is ErrNotFound.
 func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return e, err
 	}
@@ -165,9 +165,10 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 
 // Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is
 // not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object
-// and says so.
+// and says so. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
+// again later.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, brief)
 	if err != nil {
 		return false, err
 	}
@@ -193,7 +194,7 @@ func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error
 }
 
 func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish bool, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return false, err
 	}
@@ -220,7 +221,7 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 // Kept fulfils a wish for a pin: the supervisor has the object open. False means that the wish is gone, and
 // the object may be let go.
 func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return false, err
 	}
@@ -236,7 +237,7 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 // Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not live, or not pinned,
 // is ErrNotFound.
 func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
-	s, err := m.enter(ctx, false)
+	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return e, false, err
 	}

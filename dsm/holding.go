@@ -19,7 +19,7 @@ type holding struct {
 
 	// Under Session.mu:
 	state  holdingState
-	moved  chan struct{} // closed when it has come to rest
+	moved  chan struct{} // made by who waits, closed when the holding has come to rest
 	shared int           // Segments whose bytes it keeps
 }
 
@@ -30,9 +30,6 @@ const (
 	mapped                 // reference and mapping are there
 	lingering              // unmapped, but the control lock was not to be had: the reference is still there
 )
-
-// How long a detach waits for the control lock before it leaves the reference to later.
-const unrefPatience = time.Second
 
 // create makes a segment in the system and in the books, and a holding with one share.
 func (s *Session) create(ctx context.Context, size int) (*holding, error) {
@@ -95,7 +92,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		h := s.table[handle]
 		switch {
 		case h == nil:
-			h = &holding{moved: make(chan struct{})}
+			h = &holding{}
 			s.table[handle] = h
 			s.mu.Unlock()
 			entry, err := s.member.Self.Ref(ctx, uint64(handle))
@@ -106,9 +103,12 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			s.mu.Unlock()
 			return h, nil
 		case h.state == lingering:
-			h.state, h.moved = moving, make(chan struct{})
+			h.state = moving
 			s.mu.Unlock()
 			return h, s.mapIn(h, handle, nil)
+		}
+		if h.moved == nil {
+			h.moved = make(chan struct{})
 		}
 		moved := h.moved
 		s.mu.Unlock()
@@ -131,7 +131,7 @@ func (s *Session) mapIn(h *holding, handle Handle, err error) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		h.shared = 1
-		s.rest(h, mapped)
+		h.rest(mapped)
 		return nil
 	}
 	s.unref(h, handle, referenced)
@@ -152,7 +152,7 @@ func (s *Session) release(g *Segment) error {
 		s.calls++
 		defer s.end()
 	}
-	h.state, h.moved = moving, make(chan struct{})
+	h.state = moving
 	s.mu.Unlock()
 
 	var err error
@@ -169,8 +169,7 @@ func (s *Session) release(g *Segment) error {
 func (s *Session) unref(h *holding, handle Handle, referenced bool) {
 	lingers := false
 	if referenced {
-		ctx, cancel := context.WithTimeout(context.Background(), unrefPatience)
-		defer cancel()
+		ctx := context.Background()
 		last, err := s.member.Self.Unref(ctx, h.entry)
 		switch {
 		case last:
@@ -183,17 +182,20 @@ func (s *Session) unref(h *holding, handle Handle, referenced bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if lingers {
-		s.rest(h, lingering)
+		h.rest(lingering)
 		return
 	}
 	delete(s.table, handle)
-	close(h.moved)
+	h.rest(moving)
 }
 
-// rest ends a motion, under the lock.
-func (s *Session) rest(h *holding, state holdingState) {
+// rest ends a motion, under the session's lock.
+func (h *holding) rest(state holdingState) {
 	h.state = state
-	close(h.moved)
+	if h.moved != nil {
+		close(h.moved)
+		h.moved = nil
+	}
 }
 
 // share returns a Segment of the holding for a handle that is mapped and at rest; nil if there is none. This is the

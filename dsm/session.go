@@ -183,7 +183,7 @@ func (s *Session) cleanPrivate() {
 	}
 	who := instance.Who(s.who)
 	if unlock, err := m.Dir.Lock(instance.HolderOf(who)); err == nil {
-		m.Dir.RemovePrivate(context.Background(), s.backends, who, s.log)
+		m.Dir.RemovePrivate(context.Background(), s.backends, who, instance.DeathPatience, s.log)
 		unlock()
 	}
 }

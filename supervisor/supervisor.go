@@ -29,6 +29,7 @@ type Supervisor struct {
 	backends instance.Backends
 	settings *settings.Settings
 	who      control.Who
+	private  bool
 	log      zerolog.Logger
 	unlock   func()
 
@@ -72,27 +73,32 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// Run is a private instance around f: a supervisor in this process, in a directory of its own, and a session for f. All of it is
-// gone when Run returns. If this process dies, the last session to leave, or the next start of this
-// user, removes it. The directory to hand to others is session.Status's.
-func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) error {
+// StartPrivate is Start for an instance of this program's own, in a directory that is made for it and goes with it. The directory's path,
+// for others to join, is Status's. If every process of it is killed, the next start of this user removes it, or
+// the last session to leave.
+func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	who := instance.Who(cfg.Application)
 	dir, unlock, err := instance.MakePrivate(instance.HolderOf(who))
 	if err != nil {
-		return fail("start", err)
+		return nil, fail("start", err)
 	}
-	defer unlock()
-	s, err := own(ctx, cfg, dir, who, true, func() {})
+	s, err := own(ctx, cfg, dir, who, true, unlock)
 	if err != nil {
-		return errors.Join(fail("start", err), os.RemoveAll(dir.Path))
+		err = errors.Join(err, os.RemoveAll(dir.Path))
+		unlock()
 	}
-	cfg.Dir = dir.Path
-	err = run(ctx, cfg, f)
-	stopped := s.Stop()
-	if stopped == nil { // else the next start finds what is left by the directory
-		stopped = os.RemoveAll(dir.Path)
+	return s, fail("start", err)
+}
+
+// Run is a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when Run
+// returns.
+func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) error {
+	s, err := StartPrivate(ctx, cfg)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, stopped)
+	cfg.Dir = s.dir.Path
+	return errors.Join(run(ctx, cfg, f), s.Stop())
 }
 
 func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
@@ -107,7 +113,7 @@ func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 // own takes the instance of a locked directory.
 func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool, unlock func()) (*Supervisor, error) {
 	s := &Supervisor{
-		dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, log: cfg.Logger, unlock: unlock,
+		dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private, log: cfg.Logger, unlock: unlock,
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
@@ -118,11 +124,12 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	if s.settings.DynamicSharedMemoryType == "none" {
 		return nil, dsm.ErrDisabled
 	}
-	last, err := dir.Last(ctx, s.backends, s.log)
+	last, err := dir.Last(ctx, s.backends, instance.DeathPatience, s.log)
 	if err != nil {
 		return nil, err
 	}
-	member, err := s.succeed(ctx, last, private)
+	s.private = s.private || last.Record.Private
+	member, err := s.succeed(ctx, last)
 	if err != nil {
 		last.Close()
 		return nil, err
@@ -132,7 +139,7 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 }
 
 // succeed adopts the last life if somebody lives in it that can be adopted, and else begins a new generation.
-func (s *Supervisor) succeed(ctx context.Context, last *instance.Last, private bool) (*instance.Member, error) {
+func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instance.Member, error) {
 	if last.Alive > 0 {
 		m, err := s.adopt(ctx, last)
 		if m != nil || err != nil {
@@ -141,16 +148,16 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last, private b
 		s.log.Warn().Int("sessions", last.Alive).Msg("a new generation begins under living sessions; they are fenced")
 	}
 	last.Remove(ctx, s.who, s.settings.ShutdownTimeout)
-	return s.begin(ctx, last.Instance, last.Generation+1, private)
+	return s.begin(ctx, last.Instance, last.Generation+1)
 }
 
-func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation uint64, private bool) (*instance.Member, error) {
+func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation uint64) (*instance.Member, error) {
 	backend, err := s.backends.Of(s.settings.DynamicSharedMemoryType, s.settings.MmapDirectory)
 	if err != nil {
 		return nil, err
 	}
 	return s.dir.Begin(ctx, instance.Birth{
-		Instance: id, Generation: generation, Settings: s.settings, Backend: backend, Private: private, Who: s.who,
+		Instance: id, Generation: generation, Settings: s.settings, Backend: backend, Private: s.private, Who: s.who,
 	}, s.log)
 }
 
@@ -200,6 +207,9 @@ func (s *Supervisor) run(m *instance.Member) {
 			s.log.Error().Err(err).Msg("the supervisor can't go on")
 		}
 	}
+	if s.private && err == nil { // else the next start finds what is left by the directory
+		err = os.RemoveAll(s.dir.Path)
+	}
 	s.unlock()
 	s.err = fail("supervise", err)
 	close(s.done)
@@ -216,7 +226,7 @@ func (s *Supervisor) end(m *instance.Member, crashed bool) (next *instance.Membe
 	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
 	s.dir.RemoveMembers(0)
 	if crashed {
-		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1, m.Record.Private)
+		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)
 	}
 	return nil, err
 }

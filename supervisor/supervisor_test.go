@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/leaktest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
 )
@@ -234,7 +234,7 @@ func TestEverybodyKilled(t *testing.T) {
 		if err := sup.Close(); err != nil {
 			t.Error(err)
 		}
-		if left := leaktest.Objects(instancetest.ID(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+		if left := eye.Objects(instancetest.ID(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
 			t.Errorf("after the stop: %v", left)
 		}
 	})
@@ -388,7 +388,7 @@ func TestDamage(t *testing.T) {
 				if err := s.Stop(); err != nil {
 					t.Error(err)
 				}
-				if left := leaktest.Objects(id); len(left) != 0 {
+				if left := eye.Objects(id); len(left) != 0 {
 					t.Errorf("after the stop: %v", left)
 				}
 			})
@@ -397,7 +397,7 @@ func TestDamage(t *testing.T) {
 }
 
 func leaktestPrefix(t *testing.T, dir string) string {
-	for _, o := range leaktest.Objects(instancetest.ID(t, dir)) {
+	for _, o := range eye.Objects(instancetest.ID(t, dir)) {
 		return filepath.Base(o)[:12]
 	}
 	return "none"
@@ -565,7 +565,7 @@ func TestStopDespiteStoppedSession(t *testing.T) {
 	if err := sup.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := len(leaktest.Objects(instancetest.ID(t, e.dir))); n != 0 {
+	if n := len(eye.Objects(instancetest.ID(t, e.dir))); n != 0 {
 		t.Errorf("%d objects are left", n)
 	}
 }
@@ -629,7 +629,7 @@ func TestPrivate(t *testing.T) {
 			dir := p.Expect("dir ")
 			id := instancetest.ID(t, dir)
 			t.Cleanup(func() {
-				if left := leaktest.Objects(id, filepath.Join(dir, "mmap")); len(left) > 0 {
+				if left := eye.Objects(id, filepath.Join(dir, "mmap")); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godsm/godsm/dsm"
@@ -10,32 +12,40 @@ import (
 )
 
 func (a *app) superviseCommand() *cobra.Command {
-	return &cobra.Command{
+	var private bool
+	cmd := &cobra.Command{
 		Use:   "supervise",
 		Short: "Run an instance, in the foreground, until SIGINT or SIGTERM",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx := cmd.Context()
-			s, err := supervisor.Start(ctx, a.config)
-			if err != nil {
-				return err
+			start := supervisor.Start
+			if private {
+				start = supervisor.StartPrivate
 			}
-			st, err := s.Status(ctx)
-			if err != nil {
-				_ = s.Stop()
-				return err
-			}
-			if err := a.printReady(st); err != nil {
-				_ = s.Stop()
-				return err
-			}
-			select {
-			case <-ctx.Done():
-			case <-s.Done():
-			}
-			return s.Stop()
+			return a.supervise(cmd.Context(), start)
 		},
 	}
+	cmd.Flags().BoolVar(&private, "private", false, "in a directory made for it, which goes with it")
+	_ = cmd.Flags().MarkHidden("private") // for the demo
+	return cmd
+}
+
+func (a *app) supervise(ctx context.Context, start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error)) error {
+	s, err := start(ctx, a.config)
+	if err != nil {
+		return err
+	}
+	st, err := s.Status(ctx)
+	if err == nil {
+		err = a.printReady(st)
+	}
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case <-s.Done():
+		}
+	}
+	return errors.Join(err, s.Stop())
 }
 
 func (a *app) printReady(st dsm.Status) error {

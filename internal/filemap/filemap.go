@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// euid is asked for once: it is a system call.
+var euid = os.Geteuid()
+
 // chunk bounds the work between two looks at the context, and what an interrupted call has to do again.
 const chunk = 16 << 20
 
@@ -70,7 +73,7 @@ func Map(fd int, path string, size int, writable bool) ([]byte, error) {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != 0: // shm objects have no type on some systems
 		return nil, errkind.As(errkind.Permission, fmt.Errorf("%s is not a regular file", path))
-	case int(st.Uid) != os.Geteuid():
+	case int(st.Uid) != euid:
 		return nil, errkind.As(errkind.Permission, fmt.Errorf("%s belongs to user %d", path, st.Uid))
 	case size == 0:
 		size = int(st.Size)

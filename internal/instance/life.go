@@ -180,9 +180,12 @@ type Last struct {
 	log        zerolog.Logger
 }
 
-// Last looks at what is left of the last life, and waits a little for processes that were killed to be seen dead. The
+// DeathPatience is how long a process that was killed may look alive.
+const DeathPatience = 200 * time.Millisecond
+
+// Last looks at what is left of the last life, and waits so long for processes that seem to live to be seen dead. The
 // caller holds the directory's lock.
-func (d *Dir) Last(ctx context.Context, backends Backends, log zerolog.Logger) (l *Last, err error) {
+func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration, log zerolog.Logger) (l *Last, err error) {
 	l = &Last{Dir: d, backends: backends, log: log}
 	if l.Instance, err = d.identify(log); err != nil {
 		return nil, errkind.Classify(err)
@@ -200,7 +203,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, log zerolog.Logger) (
 	if l.Record.Generation != 0 {
 		l.Books = l.open(ctx)
 	}
-	l.Alive = l.wait(ctx)
+	l.Alive = l.wait(ctx, patience)
 	return l, nil
 }
 
@@ -230,7 +233,7 @@ func (l *Last) open(ctx context.Context) *Books {
 }
 
 // wait counts the sessions that live, for as long as a killed process may look alive.
-func (l *Last) wait(ctx context.Context) (living int) {
+func (l *Last) wait(ctx context.Context, patience time.Duration) (living int) {
 	roll := (*liveness.Roll)(nil)
 	if l.Books != nil {
 		roll = l.Books.Roll
@@ -245,7 +248,7 @@ func (l *Last) wait(ctx context.Context) (living int) {
 	if roll == nil {
 		return 0
 	}
-	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		living = held(roll)
 		if living == 0 || time.Now().After(end) || ctx.Err() != nil {
 			return living
@@ -322,7 +325,7 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 		return 0, err
 	}
 	defer unlock()
-	l, err := d.Last(ctx, backends, log)
+	l, err := d.Last(ctx, backends, DeathPatience, log)
 	if err != nil {
 		return 0, err
 	}

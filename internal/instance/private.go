@@ -60,19 +60,26 @@ func (d *Dir) lockForMoment() (unlock func(), err error) {
 	}
 }
 
-// CleanPrivate removes the private instances of this user that have no supervisor and no living session.
-func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) (removed int) {
+// CleanPrivate removes the private instances of this user that have no supervisor and no living session. One that is
+// looked at is locked, so no look lasts: where somebody seems to live there is another look a little later.
+func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) {
 	parent, err := privateParent()
 	if err != nil {
-		return 0
+		return
 	}
-	for _, c := range parent.abandoned() {
-		if c.dir.RemovePrivate(ctx, backends, who, log) {
-			removed++
+	for _, pause := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
+		time.Sleep(pause)
+		left := 0
+		for _, c := range parent.abandoned() {
+			if !c.dir.RemovePrivate(ctx, backends, who, 0, log) {
+				left++
+			}
+			c.unlock()
 		}
-		c.unlock()
+		if left == 0 {
+			return
+		}
 	}
-	return removed
 }
 
 type locked struct {
@@ -102,8 +109,8 @@ func (d *Dir) abandoned() (list []locked) {
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. The
 // caller holds the directory's lock.
-func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) bool {
-	l, err := d.Last(ctx, backends, log)
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) bool {
+	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
 		return false

@@ -13,7 +13,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/atomicfile"
-	"github.com/godsm/godsm/internal/leaktest"
+	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
@@ -95,7 +95,7 @@ func ID(t testing.TB, dir string) uuid.UUID {
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
 	t.Cleanup(func() {
-		if left := leaktest.Objects(ID(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+		if left := eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
 			t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	})
@@ -104,7 +104,7 @@ func NoneLeft(t testing.TB, dir string) {
 // Objects counts the instance's objects in the system, the control segment not among them.
 func Objects(t testing.TB, dir string) int {
 	t.Helper()
-	n := len(leaktest.Objects(ID(t, dir), filepath.Join(dir, "mmap")))
+	n := len(eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")))
 	if n == 0 {
 		return 0
 	}
