@@ -31,8 +31,8 @@ import (
 // Session is this process's membership of an instance. All methods are safe for concurrent use. A process may have several, of the same
 // instance too; each counts for itself.
 type Session struct {
+	config   Config
 	member   *instance.Member
-	who      string
 	backends instance.Backends
 	owner    *resowner.Owner
 	checked  bool
@@ -72,8 +72,9 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Dir = dir.Path
 	s := &Session{
-		member: member, backends: backends, who: cfg.Application, checked: set.Checked, log: cfg.Logger,
+		config: cfg, member: member, backends: backends, checked: set.Checked, log: cfg.Logger,
 		owner: resowner.New("session", cfg.Logger),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 		table: map[Handle]*holding{},
@@ -82,6 +83,9 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	go s.watch()
 	return s, nil
 }
+
+// Config is what the session was opened with, its directory filled in: for another session of the same instance.
+func (s *Session) Config() Config { return s.config }
 
 // Owner is the session's own owner, which ends with the session: naming it means session lifetime.
 func (s *Session) Owner() *resowner.Owner { return s.owner }
@@ -181,7 +185,7 @@ func (s *Session) cleanPrivate() {
 	if !m.Record.Private || m.Supervised() {
 		return
 	}
-	who := instance.Who(s.who)
+	who := instance.Who(s.config.Application)
 	if unlock, err := m.Dir.Lock(instance.HolderOf(who)); err == nil {
 		m.Dir.RemovePrivate(context.Background(), s.backends, who, instance.DeathPatience, s.log)
 		unlock()

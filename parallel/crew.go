@@ -44,7 +44,7 @@ func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
 	started := make([]*member, 0, n)
 	defer func() { c.members = started }()
 	for range n {
-		m, err := start(st)
+		m, err := start(session.Config(), st.Generation)
 		if err != nil {
 			return fmt.Errorf("parallel: starting a worker: %w", err)
 		}
@@ -79,7 +79,7 @@ func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
 }
 
 // start starts one process, with its ticket and its pipes.
-func start(st dsm.Status) (m *member, err error) {
+func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 	exe, err := program()
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func start(st dsm.Status) (m *member, err error) {
 		return nil, err
 	}
 	defer reportsOut.Close()
-	t := ticket{Version: ticketVersion, Dir: st.Dir, Generation: st.Generation, Nonce: newNonce()}
+	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Generation: generation, Nonce: newNonce()}
 	cmd := exec.Command(exe)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -107,7 +107,7 @@ func start(st dsm.Status) (m *member, err error) {
 		return nil, err
 	}
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
-	m.tell(order{Nonce: t.Nonce})
+	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings})
 	return m, nil
 }
 

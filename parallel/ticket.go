@@ -42,12 +42,13 @@ func parseTicket(s string) (t ticket, err error) {
 // order is what a leader sends, a JSON value each: first the greeting, then the work, then perhaps a cancellation. The end of the
 // pipe is the end of the leader.
 type order struct {
-	Nonce  string          `json:"nonce,omitempty"`
-	Task   string          `json:"task,omitempty"`
-	Index  int             `json:"index,omitempty"`
-	Count  int             `json:"count,omitempty"` // not 0: this is the work
-	Arg    json.RawMessage `json:"arg,omitempty"`
-	Cancel bool            `json:"cancel,omitempty"`
+	Nonce    string            `json:"nonce,omitempty"` // this is the greeting
+	Settings map[string]string `json:"settings,omitempty"`
+	Task     string            `json:"task,omitempty"`
+	Index    int               `json:"index,omitempty"`
+	Count    int               `json:"count,omitempty"` // not 0: this is the work
+	Arg      json.RawMessage   `json:"arg,omitempty"`
+	Cancel   bool              `json:"cancel,omitempty"`
 }
 
 // report is what a worker sends: that it is ready or not taking part, and at last that it is done.

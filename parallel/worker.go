@@ -49,7 +49,7 @@ func serve(t ticket) error {
 	if err := l.in.Decode(&hello); err != nil || hello.Nonce != t.Nonce {
 		return fmt.Errorf("the ticket was not made for this process (%v)", err)
 	}
-	session, err := join(t)
+	session, err := join(t, hello.Settings)
 	if err != nil {
 		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error()})
 	}
@@ -72,9 +72,9 @@ func serve(t ticket) error {
 	return l.out.Encode(r)
 }
 
-func join(t ticket) (*dsm.Session, error) {
+func join(t ticket, settings map[string]string) (*dsm.Session, error) {
 	ctx := context.Background()
-	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker"})
+	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker", Settings: settings})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type Config = dsm.Config
 
 // Supervisor is a running one.
 type Supervisor struct {
+	cfg      Config
 	dir      *instance.Dir
 	backends instance.Backends
 	settings *settings.Settings
@@ -97,8 +98,7 @@ func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 	if err != nil {
 		return err
 	}
-	cfg.Dir = s.dir.Path
-	return errors.Join(run(ctx, cfg, f), s.Stop())
+	return errors.Join(run(ctx, s.cfg, f), s.Stop())
 }
 
 func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
@@ -112,8 +112,9 @@ func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 
 // own takes the instance of a locked directory.
 func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool, unlock func()) (*Supervisor, error) {
+	cfg.Dir = dir.Path
 	s := &Supervisor{
-		dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private, log: cfg.Logger, unlock: unlock,
+		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private, log: cfg.Logger, unlock: unlock,
 		stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
@@ -183,7 +184,7 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 
 // Status is the instance as a whole.
 func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
-	r, err := dsm.Inspect(ctx, dsm.Config{Dir: s.dir.Path, Backend: s.backends.Custom, Logger: s.log})
+	r, err := dsm.Inspect(ctx, s.cfg)
 	return r.Status, err
 }
 

@@ -175,6 +175,9 @@ func (p *Process) Close() error {
 	return p.wait()
 }
 
+// CloseInput tells the process that it will hear nothing more.
+func (p *Process) CloseInput() error { return p.in.Close() }
+
 // Wait waits for the process to end by itself.
 func (p *Process) Wait() error { return p.wait() }
 

@@ -179,7 +179,7 @@ func (m *Merger) next() bool {
 	s := m.sink
 	for _, p := range m.parts {
 		for _, e := range p[:min(w, len(p))] {
-			s += text[e.Ref>>lenBits]
+			s += text[e.Ref>>lenBits] + text[e.Ref>>lenBits+e.Ref&long]
 		}
 	}
 	m.sink = s

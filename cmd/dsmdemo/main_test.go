@@ -1,0 +1,449 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
+)
+
+// The tests run the command as people do: in processes of its own, by its words and exit status. The test binary is the command
+// when this variable is set.
+const asCommand = "DSMDEMO_TEST"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" || os.Getenv("DSM_TICKET") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// place is an instance directory of a test's own, and a state directory for private instances.
+type place struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	base := instancetest.TempDir(t)
+	p := place{t, filepath.Join(base, "instance"), append(os.Environ(), asCommand+"=1",
+		"XDG_STATE_HOME="+base, "DSM_DIR="+filepath.Join(base, "instance"), "DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
+	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
+			if left := eye.Objects(instancetest.ID(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		}
+		if left, _ := filepath.Glob(filepath.Join(base, "dsm-private", "*")); len(left) > 0 {
+			t.Errorf("private instances are left: %v", left)
+		}
+	})
+	return p
+}
+
+func (p place) command(args ...string) *exec.Cmd {
+	p.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = p.env
+	return cmd
+}
+
+// run runs a command to its end.
+func (p place) run(stdin string, args ...string) (stdout, stderr string, status int) {
+	p.t.Helper()
+	cmd := p.command(args...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
+	err := cmd.Run()
+	return out.String(), errs.String(), proctest.ExitCode(err)
+}
+
+// ok runs a command that must work, and returns what it printed.
+func (p place) ok(args ...string) string {
+	p.t.Helper()
+	out, errs, status := p.run("", args...)
+	if status != 0 {
+		p.t.Fatalf("dsmdemo %v: status %d, %s", args, status, errs)
+	}
+	return out
+}
+
+// fails runs a command that must fail with that status and say so in one line.
+func (p place) fails(status int, says string, args ...string) {
+	p.t.Helper()
+	out, errs, got := p.run("", args...)
+	lines := strings.Split(strings.TrimSuffix(errs, "\n"), "\n")
+	if status == 2 {
+		lines = lines[:1]
+	}
+	if got != status || len(lines) != 1 || !strings.Contains(errs, says) || out != "" {
+		p.t.Errorf("dsmdemo %v: status %d, stdout %q, stderr %q; want status %d and one line that says %q", args, got, out, errs, status, says)
+	}
+}
+
+func (p place) start(args ...string) *proctest.Process {
+	p.t.Helper()
+	return proctest.Run(p.t, p.command(args...))
+}
+
+func (p place) supervise(args ...string) *proctest.Process {
+	p.t.Helper()
+	s := p.start(append([]string{"supervise"}, args...)...)
+	p.t.Cleanup(func() {
+		_ = s.Cmd.Process.Signal(os.Interrupt)
+		_ = s.Wait()
+	})
+	s.Expect("ready: ")
+	return s
+}
+
+func parse[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	if _, err := d.Token(); err != io.EOF || strings.Count(text, "\n") != 1 {
+		t.Errorf("%q is not one JSON value on one line", text)
+	}
+	return v
+}
+
+func TestCreateAndRead(t *testing.T) {
+	instancetest.Each(t, func(t *testing.T, backend string) {
+		p := newPlace(t)
+		p.supervise("-c", "dynamic_shared_memory_type="+backend)
+		h := strings.TrimSpace(p.ok("create", "--pin", "hello"))
+		if got := p.ok("read", h); got != "hello" {
+			t.Errorf("read %q", got)
+		}
+		if got := p.ok("read", strings.ToUpper(h)); got != "hello" {
+			t.Errorf("read %q by the handle in capitals", got)
+		}
+		content := "\x00\xff line\n\nno newline at the end \x00"
+		h2, _, status := p.run(content, "create", "--pin", "-")
+		if got := p.ok("read", strings.TrimSpace(h2)); got != content || status != 0 {
+			t.Errorf("read %q", got)
+		}
+		sized := strings.TrimSpace(p.ok("create", "--pin", "--size", "10", "abc"))
+		if got := p.ok("read", sized); got != "abc\x00\x00\x00\x00\x00\x00\x00" {
+			t.Errorf("read %q", got)
+		}
+		zeros := strings.TrimSpace(p.ok("create", "--pin", "--size", "3"))
+		if got := p.ok("read", zeros); got != "\x00\x00\x00" {
+			t.Errorf("read %q", got)
+		}
+		for _, x := range []string{h, strings.TrimSpace(h2), sized, zeros} {
+			p.ok("unpin", x)
+			p.fails(1, "no such segment", "read", x)
+		}
+		if n := instancetest.Objects(t, p.dir); n != 0 {
+			t.Errorf("%d objects are left", n)
+		}
+	})
+}
+
+func TestNoneRefuses(t *testing.T) {
+	p := newPlace(t)
+	p.fails(1, "disabled", "create", "x", "-c", "dynamic_shared_memory_type=none")
+	p.fails(1, "disabled", "read", "0000000010000", "-c", "dynamic_shared_memory_type=none")
+	p.fails(1, "disabled", "supervise", "-c", "dynamic_shared_memory_type=none")
+}
+
+// TestHolding: without --pin the segment lives as long as the command.
+func TestHolding(t *testing.T) {
+	p := newPlace(t)
+	p.supervise()
+	byInput := p.start("create", "one")
+	one := byInput.Expect("")
+	bySignal := p.start("create", "two")
+	two := bySignal.Expect("")
+	byKill := p.start("create", "three")
+	three := byKill.Expect("")
+	cmd := p.command("create", "four") // standard input is /dev/null: only a signal ends it
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var four string
+	if _, err := fmt.Fscanln(out, &four); err != nil {
+		t.Fatal(err)
+	}
+	reader := p.start("create", "-") // its input was the content: only a signal ends it
+	reader.Send("five")
+	_ = reader.CloseInput()
+	five := reader.Expect("")
+
+	for h, want := range map[string]string{one: "one", two: "two", three: "three", four: "four", five: "five\n"} {
+		if got := p.ok("read", h); got != want {
+			t.Errorf("read %q, want %q", got, want)
+		}
+	}
+	if err := byInput.Close(); err != nil {
+		t.Error(err)
+	}
+	_ = bySignal.Cmd.Process.Signal(syscall.SIGTERM)
+	if err := bySignal.Wait(); err != nil {
+		t.Error(err)
+	}
+	byKill.Kill()
+	instancetest.Eventually(t, "the three segments are gone", func() bool { return instancetest.Objects(t, p.dir) == 2 })
+	p.fails(1, "no such segment", "read", one)
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = reader.Cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if err := reader.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStopEndsHolders(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise()
+	h := p.start("create", "x")
+	h.Expect("")
+	_ = s.Cmd.Process.Signal(syscall.SIGTERM)
+	if err := s.Wait(); err != nil {
+		t.Errorf("supervise: %v", err)
+	}
+	if status := proctest.ExitCode(h.Wait()); status != 1 || !strings.Contains(h.Stderr(), "the instance has stopped") {
+		t.Errorf("create: status %d, %s", status, h.Stderr())
+	}
+}
+
+func TestJSON(t *testing.T) {
+	p := newPlace(t)
+	s := p.start("--json", "supervise")
+	t.Cleanup(func() {
+		_ = s.Cmd.Process.Signal(os.Interrupt)
+		_ = s.Wait()
+	})
+	line, _ := s.Line()
+	ready := parse[map[string]any](t, line+"\n")
+	if want := map[string]any{"event": "ready", "instance": instancetest.ID(t, p.dir).String(), "generation": 1.0, "backend": "posix", "dir": p.dir, "pid": float64(s.Pid)}; !reflect.DeepEqual(ready, want) {
+		t.Errorf("ready %v, want %v", ready, want)
+	}
+	if got := strings.TrimSpace(p.ok("ls", "--json")); got != "[]" {
+		t.Errorf("an empty ls is %s", got)
+	}
+	type created struct {
+		Handle string `json:"handle"`
+		Size   int    `json:"size"`
+		OSName string `json:"os_name"`
+	}
+	c := parse[created](t, p.ok("create", "--json", "--pin", "hello"))
+	if _, err := os.Stat(c.OSName); err != nil || c.Size != 5 || filepath.Dir(c.OSName) != "/dev/shm" || !strings.HasSuffix(c.OSName, c.Handle) {
+		t.Errorf("%+v: %v", c, err)
+	}
+	holder := p.start("--json", "create", "held")
+	l, _ := holder.Line()
+	held := parse[created](t, l+"\n")
+
+	type segment struct {
+		Handle     string           `json:"handle"`
+		Size       int              `json:"size"`
+		Refs       int              `json:"refs"`
+		Pinned     bool             `json:"pinned"`
+		State      string           `json:"state"`
+		Backend    string           `json:"backend"`
+		OSName     string           `json:"os_name"`
+		CreatorPid int              `json:"creator_pid"`
+		AgeSeconds float64          `json:"age_seconds"`
+		Holders    []map[string]any `json:"holders"`
+	}
+	ls := parse[[]segment](t, p.ok("--json", "ls"))
+	if len(ls) != 2 {
+		t.Fatalf("%+v", ls)
+	}
+	a, b := ls[0], ls[1]
+	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" || a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
+		t.Errorf("%+v", a)
+	}
+	if b.Handle != held.Handle || b.Refs != 1 || b.Pinned || b.CreatorPid != holder.Pid || b.AgeSeconds < 0 ||
+		!reflect.DeepEqual(b.Holders, []map[string]any{{"pid": float64(holder.Pid), "app": "dsmdemo create"}}) {
+		t.Errorf("%+v", b)
+	}
+	type session struct {
+		Pid        int     `json:"pid"`
+		App        string  `json:"app"`
+		State      string  `json:"state"`
+		Segments   int     `json:"segments"`
+		Bytes      int     `json:"bytes"`
+		AgeSeconds float64 `json:"age_seconds"`
+	}
+	ps := parse[[]session](t, p.ok("ps", "--json"))
+	if len(ps) != 1 || ps[0].Pid != holder.Pid || ps[0].App != "dsmdemo create" || ps[0].State != "running" || ps[0].Segments != 1 || ps[0].Bytes != 4 {
+		t.Errorf("%+v", ps)
+	}
+	st := parse[map[string]any](t, p.ok("status", "--json"))
+	for name, want := range map[string]any{"generation": 1.0, "backend": "posix", "supervisor_pid": float64(s.Pid), "sessions": 1.0,
+		"max_processes": 20.0, "segments": 2.0, "max_segments": 200.0, "bytes": 9.0, "lock_holder": nil} {
+		if st[name] != want {
+			t.Errorf("status: %s is %v, want %v", name, st[name], want)
+		}
+	}
+	read := parse[map[string]any](t, p.ok("read", c.Handle, "--json"))
+	if read["base64"] != "aGVsbG8=" || read["size"] != 5.0 {
+		t.Errorf("read: %v", read)
+	}
+	p.ok("unpin", c.Handle)
+}
+
+func TestTablesForPeople(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise()
+	h := p.start("create", "x")
+	handle := h.Expect("")
+	for cmd, want := range map[string][]string{
+		"ls":     {"HANDLE", "IN THE SYSTEM", handle, "(dsmdemo create)", "/dev/shm/"},
+		"ps":     {"PID", "APPLICATION", "running", fmt.Sprint(h.Pid)},
+		"status": {"generation    1", fmt.Sprintf("supervisor    process %d", s.Pid), "sessions      1 of 20", "control lock  free"},
+		"show":   {"max_processes", "environment DSM_MAX_PROCESSES", "shutdown_timeout"},
+	} {
+		out := p.ok(cmd)
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("%s does not show %q:\n%s", cmd, w, out)
+			}
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShow(t *testing.T) {
+	p := newPlace(t)
+	if err := os.Mkdir(p.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(p.dir, "dsm.conf")
+	if err := os.WriteFile(conf, []byte("# ours\n\nmax_memory 64MB\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type setting struct{ Name, Value, Unit, Default, Source, About string }
+	for name, want := range map[string]setting{
+		"max_memory":    {Value: "64MB", Unit: "B", Default: "0", Source: conf + ":3"},
+		"MAX_PROCESSES": {Value: "20", Unit: "sessions", Default: "256", Source: "environment DSM_MAX_PROCESSES"},
+		"on_crash":      {Value: "restart", Default: "reclaim", Source: "program"},
+	} {
+		got := parse[setting](t, p.ok("show", name, "--json", "-c", "on_crash=restart"))
+		want.Name, want.About = strings.ToLower(name), got.About
+		if got != want {
+			t.Errorf("show %s: %+v, want %+v", name, got, want)
+		}
+	}
+	all := parse[[]setting](t, p.ok("show", "--json"))
+	if !slices.ContainsFunc(all, func(s setting) bool { return s.Name == "dynamic_shared_memory_type" && s.Value == "posix" }) {
+		t.Errorf("%+v", all)
+	}
+	p.fails(1, `there is no setting "nonsense"`, "show", "nonsense")
+	if err := os.WriteFile(conf, []byte("max_memory lots\nmax_segments none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.fails(1, conf+`:1: max_memory = "lots" is no size`, "show")
+}
+
+func TestUsage(t *testing.T) {
+	p := newPlace(t)
+	for _, args := range [][]string{{"frobnicate"}, {"read"}, {"read", "1", "2"}, {"read", "not a handle"}, {"ls", "x"}, {"ls", "--frob"}, {"create", "a", "b"},
+		{"create", "--size", "many"}, {"-c", "x", "ls"}, {"ls", "--log-level", "loud"}, {"create", "--size", "1", "hello"}} {
+		p.fails(2, "", args...)
+	}
+	if out := p.ok("--help"); !strings.Contains(out, "supervise") {
+		t.Errorf("--help: %s", out)
+	}
+}
+
+func TestNoInstance(t *testing.T) {
+	p := newPlace(t)
+	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"ls"}, {"ps"}, {"status"}, {"unpin", "0000000010000"}} {
+		p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir, args...)
+	}
+	p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir+"x", "create", "x", "--dir", p.dir+"x")
+	if got := p.ok("clean"); got != "removed 0 objects\n" {
+		t.Errorf("clean: %q", got)
+	}
+}
+
+func TestClean(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise()
+	p.fails(1, fmt.Sprintf("process %d", s.Pid), "clean")
+	h := p.start("create", "x")
+	h.Expect("")
+	p.ok("create", "--pin", "y")
+	s.Kill()
+	p.fails(1, "1 sessions live", "clean")
+	h.Kill()
+	p.fails(1, "is dead and no session is left", "create", "z")
+	if got := p.ok("clean"); got != "removed 2 objects\n" {
+		t.Errorf("clean: %q", got)
+	}
+	if got := parse[map[string]any](t, p.ok("clean", "--json")); got["removed"] != 0.0 || got["dir"] != p.dir {
+		t.Errorf("clean: %v", got)
+	}
+}
+
+// TestLooksWithoutARow: ls, ps and status answer with a full process table and beside a stopped process.
+func TestLooksWithoutARow(t *testing.T) {
+	p := newPlace(t)
+	p.supervise("-c", "max_processes=2")
+	p.env = append(p.env, "DSM_MAX_PROCESSES=2")
+	a, b := p.start("create", "a"), p.start("create", "b")
+	a.Expect("")
+	b.Expect("")
+	p.fails(1, "all 2 rows for processes (max_processes) are in use", "create", "c")
+	_ = a.Cmd.Process.Signal(syscall.SIGSTOP)
+	instancetest.Eventually(t, "ps shows the stopped one", func() bool { return strings.Contains(p.ok("ps"), "stopped") })
+	for _, cmd := range []string{"ls", "ps", "status"} {
+		p.ok(cmd)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(file, []byte(strings.Repeat("a line of text\n", 100_000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, backend := range []string{"posix", "sysv", "mmap"} {
+		t.Run(backend, func(t *testing.T) {
+			p := newPlace(t)
+			out := p.ok("demo", "-c", "dynamic_shared_memory_type="+backend, file)
+			for _, want := range []string{"hello from a process that is gone", "together 100000 lines", "counted here alone: 100000",
+				"its 100 objects gone after", "10 before the abort, 0 after", `bytes "still here"`, "Nothing is left."} {
+				if !strings.Contains(out, want) {
+					t.Errorf("the demo does not say %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+	p := newPlace(t)
+	if out, errs, status := p.run("", "demo", "-c", "dynamic_shared_memory_type=none"); status != 0 || strings.Count(out, "exit status 1") != 3 {
+		t.Errorf("none: status %d\n%s%s", status, out, errs)
+	}
+}
