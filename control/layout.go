@@ -55,18 +55,18 @@ type header struct {
 }
 
 type constants struct {
-	instance          [16]byte
-	generation        uint64
-	membersDev        uint64
-	membersIno        uint64
-	processes         uint32
-	segments          uint32
-	memory            uint64 // 0: no limit
-	memoryPerProcess  uint64 // 0: no limit
-	segmentsPerProces uint32 // 0: no limit
-	dirLen            uint32
-	backend           [16]byte
-	dir               [maxDir]byte // for people; cut if longer
+	instance           [16]byte
+	generation         uint64
+	membersDev         uint64
+	membersIno         uint64
+	processes          uint32
+	segments           uint32
+	memory             uint64 // 0: no limit
+	memoryPerProcess   uint64 // 0: no limit
+	segmentsPerProcess uint32 // 0: no limit
+	dirLen             uint32
+	backend            [16]byte
+	dir                [maxDir]byte // for people; cut if longer
 }
 
 // processRow: word is stored by the joiner, who holds the row's witness, and by reclaim and leave under the

@@ -107,7 +107,7 @@ func format(r shm.Region, c Constants) error {
 	*k = constants{
 		instance: c.Instance, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
 		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
-		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess, segmentsPerProces: uint32(c.Limits.SegmentsPerProcess),
+		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess, segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess),
 	}
 	copy(k.backend[:], c.Backend)
 	k.dirLen = uint32(copy(k.dir[:], c.Dir))
@@ -162,7 +162,7 @@ func open(r shm.Region) (*Table, error) {
 		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
 		Limits: Limits{
-			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProces),
+			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProcess),
 			Memory: k.memory, MemoryPerProcess: k.memoryPerProcess,
 		},
 	}

@@ -56,11 +56,19 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// onHeap is n bytes that are aligned as mapped ones are; a slice on the stack need not be.
+func onHeap(n int) []byte {
+	escaped = make([]byte, n)
+	return escaped
+}
+
+var escaped []byte
+
 func TestBounds(t *testing.T) {
-	r := shm.NewRegion(make([]byte, 64))
+	r := shm.NewRegion(onHeap(64))
 	ok := func(err error) string { return fmt.Sprint(err == nil, errors.Is(err, shm.ErrCorrupt)) }
-	at := func(off shm.Offset) error { _, err := shm.At[uint64](r, off); return err }
-	slice := func(off shm.Offset, n int) error { _, err := shm.SliceOf[uint64](r, off, n); return err }
+	at := func(off shm.Offset) error { _, err := shm.At[atomic.Uint64](r, off); return err }
+	slice := func(off shm.Offset, n int) error { _, err := shm.SliceOf[atomic.Uint64](r, off, n); return err }
 	for _, c := range []struct {
 		name string
 		err  error
@@ -95,7 +103,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestWindowsShareBytes(t *testing.T) {
-	b := make([]byte, 128)
+	b := onHeap(128)
 	r := shm.NewRegion(b)
 	p, err := shm.At[point](r, 8)
 	if err != nil {

@@ -1,0 +1,198 @@
+package archtest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// rules say what each package may import of ours; "internal" is all of internal but instance, which is named where it
+// may be used. A name that ends in /... means the packages below it. Tests may import anything.
+const rules = `
+dsmimpl              internal
+dsmimpl/posix        dsmimpl internal
+dsmimpl/sysv         dsmimpl internal
+dsmimpl/mmapfile     dsmimpl internal
+dsmimpl/windows      dsmimpl internal
+dsmimpl/none         dsmimpl internal
+dsmimpl/catalog      dsmimpl dsmimpl/...
+dsmimpl/dsmimpltest  dsmimpl internal
+shm                  internal
+shm/...              shm internal
+control              shm shm/shmsync internal
+resowner             internal
+dsm                  dsmimpl control resowner shm internal internal/instance
+supervisor           dsmimpl control dsm internal internal/instance
+parallel             dsm resowner internal
+internal/instance    dsmimpl dsmimpl/catalog control shm internal
+internal/instancetest dsm dsmimpl/catalog supervisor internal
+internal/...         dsmimpl internal
+cmd/...              dsm dsmimpl parallel resowner shm supervisor cmd/... internal internal/instance
+`
+
+// thirdParty are the modules that the library may use; the command may use more.
+var thirdParty = []string{"golang.org/x/sys", "github.com/google/uuid", "github.com/rs/zerolog"}
+
+const module = "github.com/godsm/godsm"
+
+type file struct {
+	path, pkg string // from the module's root
+	ast       *ast.File
+	imports   []string
+}
+
+func (f file) test() bool { return strings.HasSuffix(f.path, "_test.go") }
+
+func (f file) uses(path string) bool { return slices.Contains(f.imports, path) }
+
+func files(t *testing.T) (list []file) {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" || nested(path)) {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		f := file{path: filepath.ToSlash(rel), pkg: filepath.ToSlash(filepath.Dir(rel)), ast: parsed}
+		for _, i := range parsed.Imports {
+			p, _ := strconv.Unquote(i.Path.Value)
+			f.imports = append(f.imports, p)
+		}
+		list = append(list, f)
+		return nil
+	})
+	if err != nil || len(list) < 50 {
+		t.Fatalf("%d files, %v", len(list), err)
+	}
+	return list
+}
+
+// nested says whether a folder is a module of its own.
+func nested(dir string) bool {
+	m, _ := filepath.Glob(filepath.Join(dir, "go.mod"))
+	return len(m) > 0
+}
+
+// allowed finds the rule for a package, the most exact one.
+func allowed(pkg string) (names []string, ok bool) {
+	best := -1
+	for line := range strings.Lines(strings.TrimSpace(rules)) {
+		f := strings.Fields(line)
+		if (f[0] == pkg || within(pkg, f[0])) && len(f[0]) > best {
+			best, names, ok = len(f[0]), f[1:], true
+		}
+	}
+	return names, ok
+}
+
+// within says whether pkg is meant by a pattern that ends in /...
+func within(pkg, pattern string) bool {
+	prefix, ok := strings.CutSuffix(pattern, "...")
+	return ok && strings.HasPrefix(pkg, prefix)
+}
+
+func TestWhoImportsWhom(t *testing.T) {
+	for _, f := range files(t) {
+		if f.test() || f.pkg == "." || strings.HasPrefix(f.pkg, "examples") {
+			continue
+		}
+		names, ok := allowed(f.pkg)
+		if !ok {
+			t.Errorf("%s: there is no rule for this package", f.pkg)
+			continue
+		}
+		for _, path := range f.imports {
+			ours, is := strings.CutPrefix(path, module+"/")
+			if !is {
+				continue
+			}
+			if !slices.ContainsFunc(names, func(n string) bool {
+				return n == ours || within(ours, n) || n == "internal" && strings.HasPrefix(ours, "internal/") && ours != "internal/instance"
+			}) {
+				t.Errorf("%s imports %s; %s may import %v", f.path, ours, f.pkg, names)
+			}
+		}
+	}
+}
+
+func TestThirdParties(t *testing.T) {
+	for _, f := range files(t) {
+		if strings.HasPrefix(f.pkg, "cmd/") {
+			continue
+		}
+		for _, path := range f.imports {
+			first, _, _ := strings.Cut(path, "/")
+			if strings.Contains(first, ".") && !strings.HasPrefix(path, module) &&
+				!slices.ContainsFunc(thirdParty, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
+				t.Errorf("%s imports %s: the library stays lean", f.path, path)
+			}
+		}
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	in := func(f file, places ...string) bool {
+		return slices.ContainsFunc(places, func(p string) bool { return f.pkg == p || strings.HasPrefix(f.pkg, p+"/") })
+	}
+	for _, f := range files(t) {
+		if f.uses("unsafe") && !strings.HasSuffix(f.path, "_unsafe.go") && !f.test() {
+			t.Errorf("%s uses unsafe: only files named *_unsafe.go do", f.path)
+		}
+		if f.uses("C") {
+			t.Errorf("%s uses cgo", f.path)
+		}
+		if f.test() {
+			continue
+		}
+		if slices.ContainsFunc(f.imports, func(p string) bool { return strings.HasPrefix(p, "golang.org/x/sys") }) && !in(f, "dsmimpl", "internal") {
+			t.Errorf("%s imports golang.org/x/sys: only backends and internal packages do", f.path)
+		}
+		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "cmd", "examples") {
+			t.Errorf("%s starts processes", f.path)
+		}
+		for _, word := range []string{"util", "utils", "common", "helpers", "types", "misc"} {
+			if filepath.Base(f.pkg) == word {
+				t.Errorf("package %s: a line with no room of its own has found a missing noun", f.pkg)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	docs := map[string]bool{}
+	for _, f := range files(t) {
+		if f.test() {
+			continue
+		}
+		name := f.ast.Name.Name
+		want := "Package " + name + " "
+		if name == "main" {
+			want = "Command "
+		}
+		docs[f.pkg] = docs[f.pkg] || strings.HasPrefix(f.ast.Doc.Text(), want)
+	}
+	for pkg, ok := range docs {
+		if !ok {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
