@@ -265,33 +265,40 @@ func common(a, b []byte) int {
 }
 
 func mergeTwo(text []byte, dst, src []Entry, mid, depth int) {
-	i, j := 0, mid
-	n := len(src)
-	dst = dst[:n]
-	o := 0
-	for i < mid && j < n {
-		x, y := src[i].Key, src[j].Key
-		if x == y {
-			if compare(text, src[i].Ref, src[j].Ref, depth) <= 0 {
-				dst[o] = src[i]
-				i++
-			} else {
-				dst[o] = src[j]
-				j++
-			}
-			o++
-			continue
+	a, b := src[:mid], src[mid:]
+	for {
+		i, j := mergeKeys(dst, a, b)
+		dst, a, b = dst[i+j:], a[i:], b[j:]
+		if len(a) == 0 || len(b) == 0 {
+			break
 		}
-		at, t := i, 0
-		if y < x {
-			at = j
+		from, o := &a, 0
+		if compare(text, a[0].Ref, b[0].Ref, depth) > 0 {
+			from = &b
+		}
+		for r := (*from)[0].Ref; o < len(*from) && (*from)[o].Ref == r; o++ {
+			dst[o] = (*from)[o]
+		}
+		*from = (*from)[o:]
+		dst = dst[o:]
+	}
+	copy(dst[copy(dst, a):], b)
+}
+
+func mergeKeys(dst, a, b []Entry) (i, j int) {
+	for i < len(a) && j < len(b) && i+j < len(dst) {
+		x, y := a[i], b[j]
+		if x.Key == y.Key {
+			break
+		}
+		t := 0
+		if y.Key < x.Key {
 			t = 1
 		}
-		dst[o] = src[at]
-		o++
+		m := uint64(-t)
+		dst[i+j] = Entry{x.Key ^ (x.Key^y.Key)&m, x.Ref ^ (x.Ref^y.Ref)&m}
 		j += t
 		i += 1 - t
 	}
-	o += copy(dst[o:], src[i:mid])
-	copy(dst[o:], src[j:])
+	return i, j
 }

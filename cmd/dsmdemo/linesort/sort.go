@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	smallRun  = 8
-	smallKeys = 16
+	smallRun  = 4
+	smallKeys = 20
 )
 
 func Sort(text []byte, part []Entry) {
@@ -97,14 +97,52 @@ func sortAt(text []byte, a []Entry, depth int) {
 	}
 }
 
+var Gallop = 64
+
 func deepen(text []byte, run []Entry, depth int) {
 	run, depth = reload(text, run, depth)
 	sortAt(text, run, depth)
 }
 
+// skip: lines of the run agree in 8 bytes from depth; how many more do they agree in.
+func skip(text []byte, run []Entry, depth int) int {
+	known := 8
+	if len(run) < Gallop {
+		return known
+	}
+	for step := 64; ; step *= 2 {
+		o := int(run[0].Ref>>lenBits) + depth
+		first := text[o:min(len(text), o+step)]
+		if k := bytes.IndexByte(first, '\n'); k >= 0 {
+			first = first[:k]
+		}
+		for _, e := range [2]Entry{run[len(run)-1], run[len(run)/2]} {
+			o := int(e.Ref>>lenBits) + depth
+			first = first[:common(first, text[o:])]
+		}
+		if len(first) < known + 8 {
+			return known
+		}
+		for i := range run {
+			o := int(run[i].Ref>>lenBits) + depth
+			if o+len(first) > len(text) || string(text[o:o+len(first)]) != string(first) {
+				return known
+			}
+		}
+		known = len(first)
+	}
+}
+
 func sortSmall(text []byte, run []Entry, depth int) {
 	for i := 1; i < len(run); i++ {
-		for j := i; j > 0 && compare(text, run[j].Ref, run[j-1].Ref, depth) < 0; j-- {
+		for j := i; j > 0; j-- {
+			c := compare(text, run[j].Ref, run[j-1].Ref, depth)
+			if c == 0 {
+				run[j].Ref = run[j-1].Ref
+			}
+			if c >= 0 {
+				break
+			}
 			run[j], run[j-1] = run[j-1], run[j]
 		}
 	}
@@ -114,44 +152,47 @@ func compare(text []byte, a, b uint64, depth int) int {
 	return bytes.Compare(line(text, a)[depth:], line(text, b)[depth:])
 }
 
+// ended says whether the line is at most depth bytes long, and its length then.
+func ended(text []byte, r uint64, depth int) (int, bool) {
+	n := int(r & long)
+	if n == long && depth >= long {
+		at := int(r>>lenBits) + depth - 8
+		k := bytes.IndexByte(text[at:min(len(text), at+9)], '\n')
+		return depth - 8 + k, k >= 0
+	}
+	return n, n <= depth
+}
+
 // reload takes a run of equal keys at depth, sets aside the ended lines and
 // loads the next keys of the others.
 func reload(text []byte, run []Entry, depth int) ([]Entry, int) {
-	ended := 0
-	first, differ := run[0].Ref, uint64(0)
-	same := false
-	next := depth + 8
+	depth += skip(text, run, depth)
+	short := 0
 	for i := range run {
-		e := run[i]
-		n := int(e.Ref & long)
-		rem := n - depth
-		if n == long && next >= long-16 {
-			_, rem = load(text, e.Ref, depth)
-			if rem == 8 {
-				rem = 9
+		r := run[i].Ref
+		off := int(r>>lenBits) + depth
+		if int(r&long)-depth >= 8 && off+8 <= len(text) {
+			run[i].Key = bits.ReverseBytes64(binary.LittleEndian.Uint64(text[off:]))
+			continue
+		}
+		if n, ok := ended(text, r, depth); ok {
+			run[i] = run[short]
+			run[short] = Entry{uint64(n), r}
+			short++
+			continue
+		}
+		run[i].Key, _ = load(text, r, depth)
+	}
+	if short > 1 {
+		e := run[:short]
+		sortKeys(e, 2*bits.Len(uint(short)))
+		for i := 1; i < len(e); i++ {
+			if e[i].Key == e[i-1].Key {
+				e[i].Ref = e[i-1].Ref
 			}
 		}
-		if rem <= 8 {
-			e.Key = uint64(rem)
-			run[i] = run[ended]
-			run[ended] = e
-			ended++
-			continue
-		}
-		off := int(e.Ref>>lenBits) + next
-		if rem < 16 || off+8 > len(text) {
-			run[i].Key, _ = load(text, e.Ref, next)
-			continue
-		}
-		run[i].Key = bits.ReverseBytes64(binary.LittleEndian.Uint64(text[off:]))
 	}
-	_ = first
-	_ = differ
-	_ = same
-	if ended > 1 {
-		sortKeys(run[:ended], 2*bits.Len(uint(ended)))
-	}
-	return run[ended:], next
+	return run[short:], depth
 }
 
 func sortKeys(a []Entry, limit int) {
