@@ -73,7 +73,7 @@ type constants struct {
 // lock, each by compare-and-swap. The rest is stored under the lock; read without it, it may be the predecessor's.
 type processRow struct {
 	_           structs.HostLayout
-	word        atomic.Uint64 // bits 0-7 processState, 8-39 incarnation
+	word        atomic.Uint64 // bits 0-7 free or used, 8-39 incarnation
 	started     atomic.Int64  // Unix time in ns
 	pid         atomic.Uint32 // as the process sees itself
 	segments    atomic.Uint32 // references held; derived
@@ -130,17 +130,11 @@ func cString(b []byte) string {
 	return string(b)
 }
 
-type processState = uint64
+// A process word's low byte: 0 is free.
+const processUsed = 1
 
-const (
-	processFree processState = iota
-	processUsed
-)
-
-func usedBy(incarnation uint32) uint64 { return uint64(incarnation)<<8 | processUsed }
-func freedBy(incarnation uint32) uint64 {
-	return uint64(incarnation)<<8 | processFree
-}
+func usedBy(incarnation uint32) uint64        { return freedBy(incarnation) | processUsed }
+func freedBy(incarnation uint32) uint64       { return uint64(incarnation) << 8 }
 func incarnationOf(processWord uint64) uint32 { return uint32(processWord >> 8) }
 func isUsed(processWord uint64) bool          { return processWord&0xff == processUsed }
 

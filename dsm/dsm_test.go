@@ -496,6 +496,10 @@ func TestReadAtWriteAt(t *testing.T) {
 }
 
 func TestHandleText(t *testing.T) {
+	none := dsm.Handle(7)
+	if text, err := dsm.Handle(0).MarshalText(); err != nil || len(text) != 0 || none.UnmarshalText(text) != nil || none != 0 {
+		t.Errorf("no handle is %q, %v, and came back as %d", text, err, none)
+	}
 	for range 1000 {
 		h := dsm.Handle(rand.Uint64())
 		back, err := dsm.ParseHandle(h.String())

@@ -22,11 +22,20 @@ func ParseHandle(s string) (Handle, error) {
 	return Handle(h), nil
 }
 
-// MarshalText is String, for JSON and its kin.
-func (h Handle) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+// MarshalText is String, for JSON and its kin; 0, which is no handle, is empty.
+func (h Handle) MarshalText() ([]byte, error) {
+	if h == 0 {
+		return nil, nil
+	}
+	return []byte(h.String()), nil
+}
 
-// UnmarshalText is ParseHandle.
+// UnmarshalText undoes MarshalText.
 func (h *Handle) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*h = 0
+		return nil
+	}
 	*h, err = ParseHandle(string(b))
 	return err
 }

@@ -256,7 +256,10 @@ func testDestroyWithoutWord(b *bench) {
 	b.wantGone(o)
 }
 
-var sink byte
+// read keeps the compiler from dropping a load.
+//
+//go:noinline
+func read(byte) {}
 
 // faults says whether f faults.
 func faults(f func()) (fault bool) {
@@ -359,7 +362,7 @@ func testGuard(b *bench) {
 		b.Fatal(err)
 	}
 	n := b.attach(o, dsmimpl.ReadWrite)
-	if !faults(func() { sink = m.Bytes[0] }) || !faults(func() { sink = m.Bytes[size-1] }) {
+	if !faults(func() { read(m.Bytes[0]) }) || !faults(func() { read(m.Bytes[size-1]) }) {
 		b.Error("a slice kept past DetachGuarded did not fault")
 	}
 	if err := g.Unguard(m); err != nil {

@@ -3,53 +3,52 @@ package linesort
 import (
 	"bytes"
 	"encoding/binary"
-	"math/bits"
+	"fmt"
 )
 
-const (
-	ones     = 0x0101010101010101
-	highs    = 0x8080808080808080
-	newlines = '\n' * ones
-)
-
-// newline finds the first newline in 8 bytes, loaded little-endian; 8 if none.
-func newline(w uint64) int {
-	x := w ^ newlines
-	return bits.TrailingZeros64((x-ones)&^x&highs) >> 3
-}
-
+// Count says how many lines end in a range of a text.
 func Count(text []byte) int { return bytes.Count(text, []byte{'\n'}) }
 
-func Fill(index []Entry, text []byte, from, to int) (n int) {
-	at := bytes.LastIndexByte(text[:from], '\n') + 1
-	for n < len(index) && at < to {
-		var key uint64
-		length := 0
-		if at+8 <= len(text) {
-			w := binary.LittleEndian.Uint64(text[at:])
-			length = newline(w)
-			key = bits.ReverseBytes64(w)
-		} else {
-			for i := 0; i < 8 && at+i < len(text); i++ {
-				key |= uint64(text[at+i]) << (56 - 8*i)
-			}
-			length = newline(bits.ReverseBytes64(key))
-		}
-		if length < 8 {
-			key &= ^(^uint64(0) >> (8 * length))
-		} else {
-			k := bytes.IndexByte(text[at+8:], '\n')
-			if k < 0 {
-				return n
-			}
-			length += k
-		}
-		if at+length >= to {
-			return n
-		}
-		index[n] = Entry{key, ref(at, length)}
-		n++
-		at += length + 1
+// Fill makes entries of the lines that end in text[from:to]; the first of them may begin earlier. There must be as many as
+// index has room for, else ErrCorrupt.
+func Fill(index []Entry, text []byte, from, to int) error {
+	if from < 0 || to < from || to > len(text) || uint64(to) > maxText {
+		return fmt.Errorf("bytes %d to %d of a text of %d: %w", from, to, len(text), ErrCorrupt)
 	}
-	return n
+	at := 0
+	if len(index) > 0 {
+		at = bytes.LastIndexByte(text[:from], '\n') + 1
+	}
+	text = text[:to]
+	for i := range index {
+		key, n := scan(text, at)
+		if n < 0 {
+			return fmt.Errorf("%d lines end in bytes %d to %d of the text, not %d: %w", i, from, to, len(index), ErrCorrupt)
+		}
+		index[i] = Entry{key: key, ref: newRef(at, n)}
+		at += n + 1
+	}
+	if bytes.IndexByte(text[max(at, from):], '\n') >= 0 {
+		return fmt.Errorf("more than %d lines end in bytes %d to %d of the text: %w", len(index), from, to, ErrCorrupt)
+	}
+	return nil
+}
+
+// scan finds the key and the length of the line at a place; -1 if it has no end.
+func scan(text []byte, at int) (key uint64, n int) {
+	if at+8 > len(text) {
+		if n = bytes.IndexByte(text[at:], '\n'); n < 0 {
+			return 0, -1
+		}
+		return newRef(at, n).load(text, 0), n
+	}
+	w := binary.LittleEndian.Uint64(text[at:])
+	if n = newline(w); n == 8 {
+		k := bytes.IndexByte(text[at+8:], '\n')
+		if k < 0 {
+			return 0, -1
+		}
+		n += k
+	}
+	return first(w, n), n
 }
