@@ -18,13 +18,17 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/leaktest"
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/resowner"
 	"github.com/rs/zerolog"
 )
 
 var ctx = context.Background()
 
-func TestMain(m *testing.M) { proctest.Main(m) }
+func TestMain(m *testing.M) {
+	parallel.Main()
+	proctest.Main(m)
+}
 
 func create(t *testing.T, s *dsm.Session, size int) *dsm.Segment {
 	t.Helper()
