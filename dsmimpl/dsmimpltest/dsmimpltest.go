@@ -209,6 +209,9 @@ func testBadSizes(b *bench) {
 			b.Errorf("Create of %d bytes = %v, want ErrSize", size, err)
 		}
 	}
+	if ^uint(0)>>32 == 0 {
+		return // a machine may have as many bytes as 32 bits can count
+	}
 	o := b.object(int(^uint(0) >> 1))
 	if _, _, err := b.Create(context.Background(), o); !errors.Is(err, dsmimpl.ErrNoSpace) && !errors.Is(err, dsmimpl.ErrSize) {
 		b.Errorf("Create of %d bytes = %v, want ErrNoSpace or ErrSize", o.Size, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -25,7 +26,8 @@ func TestWrongIndex(t *testing.T) {
 		"an offset too far":    Sort(text, []Entry{{ref: newRef(100, 1)}}),
 		"a line too long":      Sort(text, []Entry{{ref: newRef(8, 6)}}),
 		"a long line":          Sort(text, []Entry{{ref: newRef(0, long)}}),
-		"a huge offset":        Sort(text, []Entry{{ref: ^ref(0)}, {ref: ^ref(0)}}),
+		"huge offsets":         Sort(text, slices.Repeat([]Entry{{ref: ^ref(0)}}, 100)),
+		"many long lines":      Sort(text, slices.Repeat([]Entry{{ref: newRef(0, long)}, {ref: newRef(4, long)}}, 50)),
 		"a shorter text":       read(text[:9], [][]Entry{good}, []int{0}, []int{3}),
 		"another text":         read(other, [][]Entry{good}, []int{0}, []int{3}),
 		"cuts of other parts":  read(text, [][]Entry{good}, []int{0, 0}, []int{3, 3}),
@@ -65,13 +67,13 @@ func TestGarbage(t *testing.T) {
 			parts[p] = make([]Entry, 200)
 			for i := range parts[p] {
 				e := Entry{key: r.Uint64() >> (8 * r.IntN(8)), ref: newRef(r.IntN(len(text)+20), r.IntN(20))}
-				switch r.IntN(40 + round) {
+				switch r.IntN(3 + round) {
 				case 0:
 					e.ref = ref(r.Uint64())
 				case 1:
 					e.ref |= long
 				case 2:
-					e.key = 0
+					e.key = 0 // and then many are equal
 				}
 				parts[p][i] = e
 			}

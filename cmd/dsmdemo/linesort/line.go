@@ -81,7 +81,9 @@ func (r ref) ended(text []byte, depth int) (n int, ok bool) {
 		return n, n <= depth
 	}
 	b := r.from(text, depth-8)
-	n = bytes.IndexByte(b[:min(9, len(b))], '\n')
+	if n = bytes.IndexByte(b[:min(9, len(b))], '\n'); n < 0 && len(b) < 9 { // no such line: let it end with the text
+		n = len(b)
+	}
 	return depth - 8 + n, n >= 0
 }
 

@@ -1,26 +1,28 @@
-// Package linesort sorts the lines of a text that several processes share. It is the arithmetic of a parallel sort and
-// nothing else: it works on a text and on an index of it, wherever they lie, and knows of no process, segment or file. The
-// result is what LC_ALL=C sort prints: lines in the order of their bytes, a shorter line before its continuations, a
-// newline after each. NUL and 0xFF are bytes like others.
+// Package linesort sorts the lines of a text that several processes share. It is the algorithm of a parallel sort and nothing
+// else: it works on a text and on an index of it, wherever they lie, and knows of no process, segment or file. The
+// result is what LC_ALL=C sort prints: lines in the order of their bytes, of which NUL and 0xFF are none special, a line before those
+// that continue it, and a newline after each.
 //
-// The text is any bytes that end with a newline; what stands after its last newline is no line yet, so that
-// who puts files together gives a newline to a file that ends without one. A sort has four steps, each divided by the
-// caller among as many processes as it likes, with a barrier between two steps:
+// A text is any bytes that end with a newline. What stands behind its last newline is no line yet: who puts files
+// together adds one to a file that ends without. The output has as many bytes as the text.
 //
-//	Count  a range of the text, as soon as its bytes are there (they are still in the processor's cache)
-//	Fill   a part of the index with the range's lines, and Sort it, while the others do so with theirs
-//	Cut    all parts at the first and the last byte of one's share of the output
-//	Merge  the share, and write it where it belongs: its place and size are known beforehand
+// A sort has four steps. Each is divided among as many processes as one likes, with a barrier before the next:
 //
-// Ranges need not end at line ends, parts and shares need not be as many as processes: 8 to 16 parts, 16 to 64 MB of text in each,
-// keep a part's lines near the processor at little cost for the merge, and shares of some MB let a fast process take more.
-// The output has as many bytes as the text.
+//	Count  the lines of a range of the text, best while its bytes are still in the processor's cache
+//	Fill   a part of the index with the lines of a range, and Sort the part
+//	Cut    the parts where one's share of the output begins, and where it ends
+//	Merge  the share, which has a known place and size, and write it there
 //
-// The memory for it is the text, EntrySize bytes per line for the index, and 64 KiB for each Merger that is at work; Sort is in place.
-// Only Sort and Fill write, and only to their part. All the rest may be called concurrently on the same text and
-// parts. Nothing waits; a Sort takes about 0.1 s per million lines and has no bad inputs (n log n comparisons of keys, each byte
-// of the text loaded a bounded number of times per level of a binary tree); who may be
-// cancelled looks at its context between calls.
+// Ranges need not end where lines do, and there may be more parts and shares than processes, so that a fast process can take more of
+// them. Many parts are quicker to sort and slower to merge: with 4 to 16 for each process, of up to 64 MB of text, the sum is near its least.
+//
+// Memory: the text, EntrySize bytes for each line, and 64 KiB for each Merger that is at work. Sort works in place, with a stack of
+// a few KiB.
+//
+// Fill and Sort write to their part, and nothing else writes anywhere. While they do, others must leave the part
+// alone; the text is only read. Bytes that change nevertheless, or never made sense, give a wrong order or
+// ErrCorrupt, but no panic. Nothing here waits or takes a context: a million lines are sorted in about 0.1 s, whatever they are (no input is
+// quadratic), so that whoever may be cancelled looks at its context between two calls.
 package linesort
 
 import (

@@ -111,9 +111,15 @@ func check(t *testing.T, text []byte) {
 	}
 }
 
-func TestEntrySize(t *testing.T) {
-	if n := reflect.TypeFor[linesort.Entry]().Size(); n != linesort.EntrySize {
+func TestEntryLayout(t *testing.T) {
+	entry := reflect.TypeFor[linesort.Entry]()
+	if n := entry.Size(); n != linesort.EntrySize {
 		t.Errorf("an Entry has %d bytes, EntrySize is %d", n, linesort.EntrySize)
+	}
+	for name, offset := range map[string]uintptr{"key": 0, "ref": 8} {
+		if f, ok := entry.FieldByName(name); !ok || f.Offset != offset || f.Type.Size() != 8 {
+			t.Errorf("%s: %d bytes at %d, want 8 at %d", name, f.Type.Size(), f.Offset, offset)
+		}
 	}
 }
 

@@ -17,16 +17,16 @@ type Merger struct {
 	rest    []byte  // of a line that was too long for the reader's buffer
 	newline bool    // to be written after rest
 	left    int64   // bytes to be read
-	touched byte    // so that the compiler can't leave out the touching
+	touched byte    // the sum of what was touched, so that the compiler can't leave it out
 }
 
 // stream is what remains of a part.
 type stream struct {
-	left    []Entry
-	fetched int // so many of these have had their text touched
+	lines   []Entry
+	fetched int // so many of them have had their text touched
 }
 
-// roundSize is how many lines are ordered before they are copied, in entries: their text stays in a 1 MB cache.
+// roundSize is how many lines are ordered before they are copied: few enough for their text to stay in a cache of 1 MB.
 const roundSize = 2048
 
 // Merge starts the merge of the share that begins with the cut from and ends before the cut to of the sorted parts.
@@ -42,7 +42,7 @@ func Merge(text []byte, parts [][]Entry, from, to []int) (*Merger, error) {
 			return nil, fmt.Errorf("entries %d to %d of the %d in part %d: %w", lo, hi, len(part), p, ErrCorrupt)
 		}
 		if lo < hi {
-			m.parts = append(m.parts, stream{left: part[lo:hi]})
+			m.parts = append(m.parts, stream{lines: part[lo:hi]})
 		}
 	}
 	m.left = Size(parts, to) - Size(parts, from)
@@ -66,26 +66,15 @@ func (m *Merger) Read(b []byte) (n int, err error) {
 			n, err = m.copyLines(b, n)
 		case len(m.parts) > 0:
 			err = m.order()
-		case n > 0:
-			err = m.spend(n)
-			return n, err
-		case m.left != 0:
-			return 0, fmt.Errorf("the share has %d bytes fewer than its entries say: %w", m.left, ErrCorrupt)
 		default:
-			return 0, io.EOF
+			err = io.EOF
 		}
 	}
-	if err == nil {
-		err = m.spend(n)
+	m.left -= int64(n)
+	if m.left < 0 || m.left > 0 && err == io.EOF {
+		err = fmt.Errorf("the share has %d bytes less than its entries say: %w", m.left, ErrCorrupt)
 	}
 	return n, err
-}
-
-func (m *Merger) spend(n int) error {
-	if m.left -= int64(n); m.left < 0 {
-		return fmt.Errorf("the share has more bytes than its entries say: %w", ErrCorrupt)
-	}
-	return nil
 }
 
 // copyLines copies ready lines to b[n:] and returns the new n.
@@ -94,18 +83,15 @@ func (m *Merger) copyLines(b []byte, n int) (int, error) {
 	for i, e := range m.ready {
 		at, size := e.ref.off(), e.ref.size()
 		// Words cost less than a call. What they write too much is overwritten by the next line.
-		if size <= 32 && n+40 <= len(b) && at+32 <= len(text) {
-			copy32(b[n:], text[at:])
-			b[n+size] = '\n'
-			n += size + 1
-			continue
-		}
-		if size <= 96 && n+104 <= len(b) && at+96 <= len(text) {
-			to, from := b[n:n+96], text[at:at+96]
+		const wide = 96
+		if size <= wide && n+wide < len(b) && at+wide <= len(text) {
+			to, from := b[n:n+wide+1], text[at:at+wide]
 			copy32(to, from)
-			copy32(to[32:], from[32:])
-			copy32(to[64:], from[64:])
-			b[n+size] = '\n'
+			if size > 32 {
+				copy32(to[32:], from[32:])
+				copy32(to[64:], from[64:])
+			}
+			to[size] = '\n'
 			n += size + 1
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 // the bound gets its keys from behind the bytes that all these lines have in common, which are many, since they are
 // neighbours in the output. From there on keys are compared, in the cache.
 func (m *Merger) order() error {
-	m.parts = slices.DeleteFunc(m.parts, func(s stream) bool { return len(s.left) == 0 })
+	m.parts = slices.DeleteFunc(m.parts, func(s stream) bool { return len(s.lines) == 0 })
 	if len(m.parts) == 0 {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (m *Merger) order() error {
 	}
 	low, high := m.bounds(width)
 	depth := common(low.piece(m.text, 0, long), high.piece(m.text, 0, long))
-	m.load(width, high, depth)
+	m.collect(width, high, depth)
 	if len(m.ends) == 1 {
 		return fmt.Errorf("a part is not sorted: %w", ErrCorrupt)
 	}
@@ -45,8 +45,8 @@ func (m *Merger) order() error {
 func (m *Merger) fetch(s *stream, width int) error {
 	const line = 64 // bytes of the cache
 	text, sum := m.text, m.touched
-	for s.fetched < min(width, len(s.left)) {
-		r := s.left[s.fetched].ref
+	for s.fetched < min(width, len(s.lines)) {
+		r := s.lines[s.fetched].ref
 		end := r.off() + r.size()
 		if r.off() < 0 || uint(end) >= uint(len(text)) {
 			return fmt.Errorf("an entry refers to byte %d of a text of %d: %w", r.off(), len(text), ErrCorrupt)
@@ -63,8 +63,8 @@ func (m *Merger) fetch(s *stream, width int) error {
 
 // take removes the next lines of a stream, n or what there is.
 func (s *stream) take(n int) []Entry {
-	taken := s.left[:min(n, len(s.left))]
-	s.left, s.fetched = s.left[len(taken):], max(0, s.fetched-len(taken))
+	taken := s.lines[:min(n, len(s.lines))]
+	s.lines, s.fetched = s.lines[len(taken):], max(0, s.fetched-len(taken))
 	return taken
 }
 
@@ -72,8 +72,8 @@ func (s *stream) take(n int) []Entry {
 func (m *Merger) bounds(width int) (low, high ref) {
 	limited := false
 	for p, s := range m.parts {
-		more := len(s.left) > width
-		head, last := s.left[0].ref, s.left[min(width, len(s.left))-1].ref
+		more := len(s.lines) > width
+		head, last := s.lines[0].ref, s.lines[min(width, len(s.lines))-1].ref
 		if p == 0 || compare(m.text, head, low, 0) < 0 {
 			low = head
 		}
@@ -90,19 +90,24 @@ func (m *Merger) bounds(width int) (low, high ref) {
 	return low, high
 }
 
-// load takes the lines up to high from the windows: one sorted run from each, with keys from depth on.
-func (m *Merger) load(width int, high ref, depth int) {
+// collect takes the lines up to high from the windows: one sorted run from each, with keys from depth on.
+func (m *Merger) collect(width int, high ref, depth int) {
 	n := 0
 	m.ends = append(m.ends[:0], 0)
 	for p := range m.parts {
 		s := &m.parts[p]
-		if compare(m.text, s.left[0].ref, high, 0) > 0 {
+		if compare(m.text, s.lines[0].ref, high, 0) > 0 {
 			continue
 		}
-		for _, e := range s.take(1 + upTo(m.text, s.left[1:min(width, len(s.left))], high, true)) {
-			m.round[n] = Entry{key: e.ref.load(m.text, depth), ref: e.ref}
-			n++
+		run := m.round[n:]
+		run = run[:copy(run, s.take(1+upTo(m.text, s.lines[1:min(width, len(s.lines))], high, true)))]
+		for i := 0; ; i++ {
+			if i += loadKeys(m.text, run[i:], depth); i == len(run) {
+				break
+			}
+			run[i].key = run[i].ref.load(m.text, depth)
 		}
+		n += len(run)
 		m.ends = append(m.ends, n)
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"math/bits"
 )
 
-// Sort puts a filled part of the index in the order of its lines and numbers the bytes of its output. Identical lines of a part all refer to
-// the first of them from then on, so that a merge fetches their bytes once. Others must not write to text and part in the meantime.
+// Sort puts a filled part of the index in the order of its lines, and notes where in the part's output each ends. From then on,
+// identical lines refer to one of them, so that a merge fetches its bytes once. Entries that refer
+// to no line are ErrCorrupt.
 func Sort(text []byte, part []Entry) error {
 	sortAt(text, part, 0)
 	end := uint64(0)
@@ -27,10 +28,9 @@ func Sort(text []byte, part []Entry) error {
 	return nil
 }
 
-// Below these sizes, a run of equal keys is sorted by insertion, or not searched for what its lines have in common beyond the key.
 const (
-	fewLines = 8
-	someRun  = 64
+	fewLines  = 8  // are sorted by insertion
+	manyLines = 64 // are worth a look at what they have in common
 )
 
 // sortAt sorts lines that agree in depth bytes and have their keys from there: by the keys first, then every run of equal keys by
@@ -127,11 +127,12 @@ func loadKeys(text []byte, run []Entry, depth int) int {
 	return len(run)
 }
 
-// agree says in how many bytes from depth on, of which 8 are known, the lines of a run agree at least. To look twice
-// as far each time costs no more than the agreement is worth, and lines that are all the same end soon.
+// agree says in how many bytes from depth on the lines of a run agree at least, which is 8 since their keys are equal. A
+// look costs as much as loading keys does, and a success lets the next go twice as far: what fails is never much
+// more than what was gained.
 func agree(text []byte, run []Entry, depth int) int {
 	known := 8
-	if len(run) < someRun {
+	if len(run) < manyLines {
 		return known
 	}
 	for step := 64; ; step *= 2 {
