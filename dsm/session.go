@@ -137,15 +137,22 @@ func (s *Session) Close() error {
 	s.waitIdle()
 	s.mu.Unlock()
 	s.stopWatching()
-	if s.Err() == ErrClosed {
-		errs = append(errs, s.member.Leave(context.Background()))
-	} else {
-		_ = s.member.Leave(context.Background()) // of books that are closing or gone
-	}
+	errs = append(errs, s.leave())
 	s.cleanPrivate()
 	s.member.Close()
 	s.guarded.clear(s.member.Backend)
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
+}
+
+// leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
+func (s *Session) leave() error {
+	if s.Err() == ErrClosed {
+		return s.member.Leave(context.Background())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.member.Leave(ctx)
+	return nil
 }
 
 // slipped are the segments that live under owners which the session knows nothing of.

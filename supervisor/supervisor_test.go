@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
@@ -33,12 +34,19 @@ func TestMain(m *testing.M) {
 
 // pairs are settings as arguments: name value name value ...
 func config(dir string, pairs []string) dsm.Config {
-	set := map[string]string{"max_processes": "20", "max_segments": "1200", "shutdown_timeout": "1s"}
+	cfg := dsm.Config{Dir: dir, Settings: map[string]string{"max_processes": "20", "max_segments": "1200", "shutdown_timeout": "1s"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		set[pairs[i]] = pairs[i+1]
+		if pairs[i] == "own_backend" {
+			cfg.Backend = ownBackends[pairs[i+1]]
+			continue
+		}
+		cfg.Settings[pairs[i]] = pairs[i+1]
 	}
-	return dsm.Config{Dir: dir, Settings: set}
+	return cfg
 }
+
+// ownBackends are those that tests plug in, by name.
+var ownBackends = map[string]dsmimpl.Backend{}
 
 // superviseHelper: DIR [NAME VALUE]...
 func superviseHelper(c *proctest.Child) error {
@@ -314,7 +322,7 @@ func TestSecondSupervisorIsRefused(t *testing.T) {
 func TestDamage(t *testing.T) {
 	instance := func(dir string) string { return filepath.Join(dir, "instance") }
 	control := func(t *testing.T, dir string) string {
-		m, _ := filepath.Glob("/dev/shm/" + leaktestPrefix(t, dir) + "*0000000001zzz")
+		m, _ := filepath.Glob("/dev/shm/" + idPrefix(t, dir) + "*0000000001zzz")
 		if len(m) != 1 {
 			t.Fatalf("control segment: %v", m)
 		}
@@ -398,7 +406,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func leaktestPrefix(t *testing.T, dir string) string {
+func idPrefix(t *testing.T, dir string) string {
 	for _, o := range eye.Objects(instancetest.ID(t, dir)) {
 		return filepath.Base(o)[:12]
 	}

@@ -101,7 +101,9 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 // member calls it; its mapping of the books is the caller's to close.
 func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) error {
 	ctx = context.WithoutCancel(ctx)
-	err := m.Self.Close(ctx)
+	bounded, cancel := context.WithTimeout(ctx, max(timeout, time.Second)) // the lock's holder may be stopped
+	defer cancel()
+	err := m.Self.Close(bounded)
 	if err == nil {
 		err = m.wind(ctx, timeout, sessions)
 	}

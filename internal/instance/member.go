@@ -105,16 +105,15 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 	return done, err
 }
 
-// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the books can't be
-// written any more, the row is left as a dead one's.
+// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock is not to
+// be had while ctx lasts, or the books can't be written any more, the row is left as a dead one's.
 func (m *Member) Leave(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
 	err := m.leave(ctx)
 	return errors.Join(err, m.Roll.Drop(m.Self.Row()))
 }
 
 func (m *Member) leave(ctx context.Context) error {
-	if !m.Supervised() {
+	if !m.Supervised() && !m.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
 			m.Log.Warn().Err(err).Msg("could not reclaim the dead; somebody else will")
 		}

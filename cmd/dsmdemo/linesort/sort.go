@@ -30,7 +30,8 @@ func Sort(text []byte, part []Entry) error {
 
 const (
 	fewLines  = 8  // are sorted by insertion
-	manyLines = 64 // are worth a look at what they have in common
+	manyLines = 64 // are worth a look at what else they have in common,
+	deep      = 64 // as are lines that had so many bytes in common
 )
 
 // sortAt sorts lines that agree in depth bytes and have their keys from there: by the keys first, then every run of equal keys by
@@ -132,7 +133,7 @@ func loadKeys(text []byte, run []Entry, depth int) int {
 // more than what was gained.
 func agree(text []byte, run []Entry, depth int) int {
 	known := 8
-	if len(run) < manyLines {
+	if len(run) < manyLines && depth < deep {
 		return known
 	}
 	for step := 64; ; step *= 2 {

@@ -1,0 +1,364 @@
+//go:build linux
+
+package supervisor_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/dsmimpl/posix"
+	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/supervisor"
+)
+
+// TestSharedMmapDirectory: two instances keep their files in one directory, beside other people's; neither's start touches the other's.
+func TestSharedMmapDirectory(t *testing.T) {
+	shared := instancetest.TempDir(t)
+	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz", strings.Repeat("a", 29)}
+	for _, name := range theirs {
+		if err := os.WriteFile(filepath.Join(shared, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := []string{"dynamic_shared_memory_type", "mmap", "mmap_directory", shared}
+	a, b := env{t, instancetest.TempDir(t)}, env{t, instancetest.TempDir(t)}
+	supA, _ := startSupervisor(t, a.dir, settings...)
+	startSupervisor(t, b.dir, settings...)
+	count := func(e env) int { return len(eye.Objects(instancetest.ID(t, e.dir), shared)) }
+	sa, sb := startSession(t, a.dir), startSession(t, b.dir)
+	a.create(sa, 100, 5)
+	b.create(sb, 100, 7)
+	supA.Kill()
+	sa.Kill()
+	if count(a) != 6 || count(b) != 8 {
+		t.Fatalf("%d and %d files", count(a), count(b))
+	}
+	supA, _ = startSupervisor(t, a.dir) // by default elsewhere: the last life's directory is remembered
+	if count(a) != 1 || count(b) != 8 { // the new control segment is on the shm mount
+		t.Errorf("after the start: %d and %d files", count(a), count(b))
+	}
+	if err := supA.Close(); err != nil {
+		t.Error(err)
+	}
+	sb.Send("check")
+	sb.Expect("good")
+	for _, name := range theirs {
+		if got, err := os.ReadFile(filepath.Join(shared, name)); string(got) != "mine" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's own, with pins as on Windows.
+type keptBackend struct {
+	dsmimpl.Backend
+	mu   sync.Mutex
+	kept map[uintptr]dsmimpl.Mapping
+	next uintptr
+}
+
+func init() { ownBackends["kept"] = newKeptBackend() }
+
+func newKeptBackend() *keptBackend {
+	return &keptBackend{Backend: posix.New(), kept: map[uintptr]dsmimpl.Mapping{}}
+}
+
+func (*keptBackend) Name() string { return "kept" }
+
+func (b *keptBackend) Keep(o dsmimpl.Object) (uintptr, error) {
+	m, err := b.Attach(context.Background(), o, dsmimpl.ReadOnly)
+	if err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next++
+	b.kept[b.next] = m
+	return b.next, nil
+}
+
+func (b *keptBackend) Release(token uintptr) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m, ok := b.kept[token]
+	if !ok {
+		return errors.New("no such token")
+	}
+	delete(b.kept, token)
+	return b.Detach(m)
+}
+
+func (b *keptBackend) held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.kept)
+}
+
+func TestOwnBackendWithPins(t *testing.T) {
+	backend := newKeptBackend()
+	cfg := dsm.Config{Dir: instancetest.TempDir(t), Backend: backend, Logger: instancetest.Logger(t)}
+	sup := instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	if st, err := s.Status(ctx); err != nil || st.Backend != "kept" {
+		t.Errorf("backend %q, %v", st.Backend, err)
+	}
+	g, err := s.Create(ctx, s.Owner(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Pin(ctx); err != nil { // returns when the supervisor has it
+		t.Fatal(err)
+	}
+	if n := backend.held(); n != 1 {
+		t.Errorf("the supervisor keeps %d objects", n)
+	}
+	if err := g.Unpin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	instancetest.Eventually(t, "the supervisor lets it go", func() bool { return backend.held() == 0 })
+	if err := g.Pin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := g.Pin(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("Pin with a context that is over = %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sup.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if n := backend.held(); n != 0 {
+		t.Errorf("after the stop %d objects are kept", n)
+	}
+}
+
+func TestPinWithoutSupervisor(t *testing.T) {
+	backend := newKeptBackend()
+	dir := instancetest.TempDir(t)
+	sup, _ := startSupervisor(t, dir, "own_backend", "kept")
+	s := instancetest.Open(t, dsm.Config{Dir: dir, Backend: backend})
+	g, err := s.Create(ctx, s.Owner(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sup.Kill()
+	if err := g.Pin(ctx); !errors.Is(err, dsm.ErrNoInstance) {
+		t.Errorf("Pin without a supervisor = %v, want ErrNoInstance", err)
+	}
+	list, err := s.Segments(ctx)
+	if err != nil || len(list) != 1 || list[0].Pinned {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	sup, _ = startSupervisor(t, dir, "own_backend", "kept")
+	_ = sup.Close()
+}
+
+// TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open is in TestSupervisorKilled).
+func TestReclaimWithoutSupervisor(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	sup, _ := startSupervisor(t, e.dir, "max_segments", "50")
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	a, b := startSession(t, e.dir), startSession(t, e.dir)
+	e.create(a, 100, 40)
+	sup.Kill()
+	a.Kill()
+	for i := range 30 { // 40 of 50 rows are the dead one's
+		if _, err := s.Create(ctx, s.Owner(), 100); err != nil {
+			t.Fatalf("Create %d: %v", i, err)
+		}
+	}
+	if r := e.report(); len(r.Sessions) != 2 || len(r.Segments) != 30 {
+		t.Errorf("%d sessions, %d segments", len(r.Sessions), len(r.Segments))
+	}
+	e.create(b, 100, 5)
+	b.Kill()
+	other := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	c := startSession(t, e.dir)
+	e.create(c, 100, 5)
+	c.Kill()
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := e.report(); len(r.Sessions) != 1 || len(r.Segments) != 30 {
+		t.Errorf("after a Close: %d sessions, %d segments", len(r.Sessions), len(r.Segments))
+	}
+	_ = s.Close()
+	sup, _ = startSupervisor(t, e.dir)
+	_ = sup.Close()
+}
+
+// TestFullProcessTableOfTheDead: a process table full of dead sessions, and nobody but the newcomer to reclaim them.
+func TestFullProcessTableOfTheDead(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	sup, _ := startSupervisor(t, e.dir, "max_processes", "3")
+	keeper := startSession(t, e.dir)
+	a, b := startSession(t, e.dir), startSession(t, e.dir)
+	e.create(a, 100, 5)
+	e.create(b, 100, 5)
+	sup.Kill()
+	a.Kill()
+	b.Kill()
+	c := startSession(t, e.dir)
+	if r := e.report(); len(r.Sessions) != 2 || len(r.Segments) != 0 || e.objects() != 0 {
+		t.Errorf("%d sessions, %d segments, %d objects", len(r.Sessions), len(r.Segments), e.objects())
+	}
+	c.Kill()
+	keeper.Kill()
+	sup, _ = startSupervisor(t, e.dir, "max_processes", "3")
+	_ = sup.Close()
+}
+
+// holdLock makes the control lock look as if a session held it: the word is at offset 1152, row plus one over 20 bits of incarnation.
+func holdLock(t *testing.T, dir string, row, incarnation uint32) {
+	t.Helper()
+	m, _ := filepath.Glob("/dev/shm/" + idPrefix(t, dir) + "*0000000001zzz")
+	if len(m) != 1 {
+		t.Fatalf("control segment: %v", m)
+	}
+	f, err := os.OpenFile(m[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(binary.NativeEndian.AppendUint32(nil, (row+1)<<20|incarnation), 1152); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStoppedLockHolder: nobody waits without bound for a stopped process that holds the control lock, and it is named.
+func TestStoppedLockHolder(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	sup, _ := startSupervisor(t, e.dir, "shutdown_timeout", "100ms")
+	holder := startSession(t, e.dir)
+	e.create(holder, 100, 3)
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	g, err := s.Create(ctx, s.Owner(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	holdLock(t, e.dir, 1, 1)
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_, err = s.Create(short, s.Owner(), 10)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) || !strings.Contains(err.Error(), "is stopped: continue or kill it") ||
+		!errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Create beside a stopped holder = %v", err)
+	}
+	if r := e.report(); r.Status.LockHolder == nil || r.Status.LockHolder.Pid != holder.Pid || r.Status.LockHolder.State != "stopped" || len(r.Segments) != 4 {
+		t.Errorf("%+v", r.Status)
+	}
+	if err := g.Detach(); err != nil { // never fails; the reference is given back later
+		t.Errorf("Detach = %v", err)
+	}
+	if _, err := s.Attach(short, s.Owner(), g.Handle()); err == nil {
+		t.Error("attached with a context that is over")
+	}
+	again, err := s.Attach(ctx, s.Owner(), g.Handle()) // it still has the reference, so it needs no lock
+	if err != nil {
+		t.Errorf("Attach of a lingering segment = %v", err)
+	} else {
+		_ = again.Detach()
+	}
+	if err := sup.Close(); err != nil { // by force: everything goes though the lock is not to be had
+		t.Errorf("Stop: %v", err)
+	}
+	if left := eye.Objects(instancetest.ID(t, e.dir)); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	<-s.Done()
+	_ = holder.Cmd.Process.Signal(syscall.SIGCONT)
+	holder.Send("check")
+	holder.Expect("good")
+}
+
+// TestDeadLockHolder: the next one takes the lock over.
+func TestDeadLockHolder(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	startSupervisor(t, e.dir)
+	victim := startSession(t, e.dir)
+	e.create(victim, 100, 3)
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	if err := victim.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	holdLock(t, e.dir, 1, 1)
+	victim.Kill()
+	if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
+		t.Error(err)
+	}
+	instancetest.Eventually(t, "the dead one is reclaimed", func() bool { r := e.report(); return len(r.Sessions) == 1 && len(r.Segments) == 1 })
+}
+
+// TestRemovedBehindOurBack: somebody, as systemd's RemoveIPC, removes the objects under a running instance.
+func TestRemovedBehindOurBack(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	startSupervisor(t, e.dir)
+	a, b := instancetest.Open(t, dsm.Config{Dir: e.dir}), instancetest.Open(t, dsm.Config{Dir: e.dir})
+	g, err := a.Create(ctx, a.Owner(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(e.report().Segments[0].OSName); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Attach(ctx, b.Owner(), g.Handle()); !errors.Is(err, dsm.ErrNotFound) {
+		t.Errorf("Attach = %v, want ErrNotFound", err)
+	}
+	g.Bytes()[0] = 1 // whoever has it mapped keeps it
+	if err := g.Detach(); err != nil {
+		t.Errorf("Detach = %v", err)
+	}
+	if r := e.report(); len(r.Segments) != 0 {
+		t.Errorf("a row is left: %+v", r.Segments)
+	}
+}
+
+// TestControlNameTaken: a start that meets something under its control segment's name takes the next generation's, and leaves it alone.
+func TestControlNameTaken(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	sup, _ := startSupervisor(t, e.dir)
+	if err := sup.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := dsmimpl.Object{Instance: instancetest.ID(t, e.dir), Generation: 2, Handle: dsmimpl.ControlHandle}
+	planted := "/dev/shm/" + o.Name()
+	if err := os.Mkdir(planted, 0o700); err != nil { // no file: the sweep leaves it alone
+		t.Fatal(err)
+	}
+	defer os.Remove(planted)
+	s, err := supervisor.Start(ctx, config(e.dir, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
+		t.Errorf("generation %d, %v", st.Generation, err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(planted); err != nil {
+		t.Errorf("the planted directory: %v", err)
+	}
+	_ = os.Remove(planted)
+}
