@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instancetest"
 	"golang.org/x/sys/unix"
 )
 
-// The costs of a segment beside those of the same system calls without us, in one run. Compare the lines of one size:
+// The costs of a segment beside those of the same system calls without us, turn by turn, so that drift hits both alike:
+// raw-ns and dsm-ns are medians, x is how they stand to each other.
 //
 //	go test ./dsm -run '^$' -bench . -count 7
 
@@ -27,82 +30,106 @@ func benchSession(b *testing.B, backend string) (*dsm.Session, dsm.Config) {
 	return instancetest.Open(b, cfg), cfg
 }
 
-// rawDir is where the backend's files would be.
-func rawDir(b *testing.B, backend string) string {
-	if backend == "posix" {
-		return "/dev/shm"
+// beside runs raw and ours in turns.
+func beside(b *testing.B, raw, ours func() error) {
+	b.Helper()
+	var rawTimes, ourTimes []time.Duration
+	timed := func(times *[]time.Duration, f func() error) {
+		begin := time.Now()
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+		*times = append(*times, time.Since(begin))
 	}
-	return b.TempDir()
+	for b.Loop() {
+		timed(&rawTimes, raw)
+		timed(&ourTimes, ours)
+	}
+	r, o := median(rawTimes), median(ourTimes)
+	b.ReportMetric(0, "ns/op") // of both together: means nothing
+	b.ReportMetric(float64(r), "raw-ns")
+	b.ReportMetric(float64(o), "dsm-ns")
+	b.ReportMetric(float64(o)/float64(r), "x")
+	b.ReportMetric(testing.AllocsPerRun(10, func() { _ = ours() })-testing.AllocsPerRun(10, func() { _ = raw() }), "more-allocs")
+}
+
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
 }
 
 func BenchmarkCreateDetach(b *testing.B) {
 	for _, backend := range []string{"posix", "mmap"} {
 		for _, size := range benchSizes {
-			b.Run(fmt.Sprintf("%s/%dKiB/raw", backend, size>>10), func(b *testing.B) { benchRawCreate(b, rawDir(b, backend), size) })
-			b.Run(fmt.Sprintf("%s/%dKiB/dsm", backend, size>>10), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%dKiB", backend, size>>10), func(b *testing.B) {
 				s, _ := benchSession(b, backend)
-				benchCreate(b, s, size)
+				beside(b, rawCreate(rawPath(b, s), size), createDetach(s, size))
 			})
 		}
 	}
-	b.Run("sysv/4KiB/raw", func(b *testing.B) {
-		for b.Loop() {
-			id, err := unix.SysvShmGet(0x7fedcba9, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
-			if err != nil {
-				b.Fatal(err)
-			}
-			m, err := unix.SysvShmAttach(id, 0, 0)
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = unix.SysvShmDetach(m)
-			if _, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("sysv/4KiB/dsm", func(b *testing.B) {
+	b.Run("sysv/4KiB", func(b *testing.B) {
 		s, _ := benchSession(b, "sysv")
-		benchCreate(b, s, 4096)
+		beside(b, rawSysV, createDetach(s, 4096))
 	})
 }
 
-func benchRawCreate(b *testing.B, dir string, size int) {
-	path := filepath.Join(dir, fmt.Sprintf("dsm-bench-raw-%d", os.Getpid()))
-	b.ReportAllocs()
-	for b.Loop() {
+// rawPath is a path like those of the session's objects, of a file that isn't there.
+func rawPath(b *testing.B, s *dsm.Session) string {
+	g, err := s.Create(ctx, s.Owner(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Detach()
+	list, err := s.Segments(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return filepath.Join(filepath.Dir(list[0].OSName), fmt.Sprintf("dsm-bench-raw-%015d", os.Getpid()))
+}
+
+func createDetach(s *dsm.Session, size int) func() error {
+	return func() error {
+		g, err := s.Create(ctx, s.Owner(), size)
+		if err != nil {
+			return err
+		}
+		return g.Detach()
+	}
+}
+
+func rawCreate(path string, size int) func() error {
+	return func() error {
 		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err != nil {
-			b.Fatal(err)
+			return err
 		}
 		if err := unix.Fallocate(fd, 0, 0, int64(size)); err != nil {
-			b.Fatal(err)
+			return err
 		}
 		p, err := unix.MmapPtr(fd, 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		if err != nil {
-			b.Fatal(err)
+			return err
 		}
 		unix.Close(fd)
 		if err := unix.MunmapPtr(p, uintptr(size)); err != nil {
-			b.Fatal(err)
+			return err
 		}
-		if err := unix.Unlink(path); err != nil {
-			b.Fatal(err)
-		}
+		return unix.Unlink(path)
 	}
 }
 
-func benchCreate(b *testing.B, s *dsm.Session, size int) {
-	b.ReportAllocs()
-	for b.Loop() {
-		g, err := s.Create(ctx, s.Owner(), size)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := g.Detach(); err != nil {
-			b.Fatal(err)
-		}
+func rawSysV() error {
+	id, err := unix.SysvShmGet(0x7fedcba9, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
+	if err != nil {
+		return err
 	}
+	m, err := unix.SysvShmAttach(id, 0, 0)
+	if err != nil {
+		return err
+	}
+	_ = unix.SysvShmDetach(m)
+	_, err = unix.SysvShmCtl(id, unix.IPC_RMID, nil)
+	return err
 }
 
 func BenchmarkAttachDetach(b *testing.B) {
@@ -116,47 +143,49 @@ func BenchmarkAttachDetach(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		path := list[0].OSName
-		b.Run(fmt.Sprintf("%dKiB/raw", size>>10), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%dKiB/first", size>>10), func(b *testing.B) {
+			other := instancetest.Open(b, cfg)
+			beside(b, rawAttach(list[0].OSName), attachDetach(other, g.Handle()))
+		})
+		b.Run(fmt.Sprintf("%dKiB/second", size>>10), func(b *testing.B) {
 			b.ReportAllocs()
+			again := attachDetach(s, g.Handle())
 			for b.Loop() {
-				fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				var st unix.Stat_t
-				if err := unix.Fstat(fd, &st); err != nil {
-					b.Fatal(err)
-				}
-				p, err := unix.MmapPtr(fd, 0, nil, uintptr(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-				if err != nil {
-					b.Fatal(err)
-				}
-				unix.Close(fd)
-				if err := unix.MunmapPtr(p, uintptr(st.Size)); err != nil {
+				if err := again(); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
-		b.Run(fmt.Sprintf("%dKiB/dsm", size>>10), func(b *testing.B) {
-			other := instancetest.Open(b, cfg)
-			benchAttach(b, other, g.Handle())
-		})
-		b.Run(fmt.Sprintf("%dKiB/dsm second", size>>10), func(b *testing.B) { benchAttach(b, s, g.Handle()) })
 		_ = s.Close()
 	}
 }
 
-func benchAttach(b *testing.B, s *dsm.Session, h dsm.Handle) {
-	b.ReportAllocs()
-	for b.Loop() {
+func attachDetach(s *dsm.Session, h dsm.Handle) func() error {
+	return func() error {
 		g, err := s.Attach(ctx, s.Owner(), h)
 		if err != nil {
-			b.Fatal(err)
+			return err
 		}
-		if err := g.Detach(); err != nil {
-			b.Fatal(err)
+		return g.Detach()
+	}
+}
+
+func rawAttach(path string) func() error {
+	return func() error {
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
 		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		p, err := unix.MmapPtr(fd, 0, nil, uintptr(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return err
+		}
+		unix.Close(fd)
+		return unix.MunmapPtr(p, uintptr(st.Size))
 	}
 }
 
@@ -175,9 +204,14 @@ func BenchmarkLive(b *testing.B) {
 				h = g.Handle()
 			}
 		}
-		b.Run(fmt.Sprintf("create/%d/raw", live), func(b *testing.B) { benchRawCreate(b, "/dev/shm", 4096) })
-		b.Run(fmt.Sprintf("create/%d/dsm", live), func(b *testing.B) { benchCreate(b, s, 4096) })
-		b.Run(fmt.Sprintf("attach/%d/dsm", live), func(b *testing.B) { benchAttach(b, other, h) })
+		b.Run(fmt.Sprintf("create/%d", live), func(b *testing.B) { beside(b, rawCreate(rawPath(b, s), 4096), createDetach(s, 4096)) })
+		b.Run(fmt.Sprintf("attach/%d", live), func(b *testing.B) {
+			list, err := s.Segments(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			beside(b, rawAttach(list[live/2].OSName), attachDetach(other, h))
+		})
 		_ = s.Close()
 	}
 }

@@ -26,10 +26,26 @@ const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 // Name is the object's name in any flat namespace: 29 characters, lower-case letters and digits.
 func (o Object) Name() string {
 	var b [nameLen]byte
+	o.putName(&b)
+	return string(b[:])
+}
+
+// Path is dir and the object's name, in one allocation.
+func (o Object) Path(dir string) string {
+	var b strings.Builder
+	b.Grow(len(dir) + 1 + nameLen)
+	b.WriteString(dir)
+	b.WriteByte('/')
+	var name [nameLen]byte
+	o.putName(&name)
+	b.Write(name[:])
+	return b.String()
+}
+
+func (o Object) putName(b *[nameLen]byte) {
 	putText(b[:generationAt], ShortID(o.Instance))
 	putText(b[generationAt:handleAt], o.Generation)
 	putText(b[handleAt:], o.Handle)
-	return string(b[:])
 }
 
 // ParseName undoes Object.Name. Only 20 bits of the generation and 60 of the instance come back, the

@@ -6,19 +6,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/supervisor"
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkReclaim kills a session that holds 1,000 segments. From the moment at which it is dead: reclaim-ms until its references and
-// row are back, objects/s at which the segments then go; and raw/s, the rate of unlink on as many files of that
-// size, just before.
+// BenchmarkReclaim kills a session that holds 1,000 segments: reclaim-ms from its death until its references and row are
+// back, objects/s at which the segments then go; and raw/s, the rate of unlink on as many files of that size, just
+// before.
 func BenchmarkReclaim(b *testing.B) {
 	const n = 1000
 	for _, size := range []int{4 << 10, 64 << 10} {
@@ -32,6 +35,11 @@ func BenchmarkReclaim(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer sup.Stop()
+			books, err := look(dir)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer books.Close()
 			var reclaim, objects, raw time.Duration
 			rounds := 0
 			for b.Loop() {
@@ -43,27 +51,40 @@ func BenchmarkReclaim(b *testing.B) {
 				p.Send("create %d %d", size, n)
 				p.Line()
 				b.StartTimer()
+				reclaimed := books.Reclaims()
 				p.Kill()
 				dead := time.Now()
-				until := func(so func(dsm.Report) bool) time.Duration {
-					for {
-						r, err := dsm.Inspect(ctx, dsm.Config{Dir: dir})
-						if err != nil {
-							b.Fatal(err)
-						}
-						if so(r) {
-							return time.Since(dead)
-						}
-					}
+				for books.Reclaims() == reclaimed {
+					runtime.Gosched()
 				}
-				reclaim += until(func(r dsm.Report) bool { return len(r.Sessions) == 0 })
-				objects += until(func(r dsm.Report) bool { return len(r.Segments) == 0 })
+				back := time.Now()
+				for left := n; left > 0; {
+					if left, err = books.Unfinished(); err != nil {
+						b.Fatal(err)
+					}
+					time.Sleep(50 * time.Microsecond)
+				}
+				reclaim += back.Sub(dead)
+				objects += time.Since(back)
 			}
 			b.ReportMetric(float64(reclaim.Microseconds())/1000/float64(rounds), "reclaim-ms")
 			b.ReportMetric(float64(n*rounds)/objects.Seconds(), "objects/s")
 			b.ReportMetric(float64(n*rounds)/raw.Seconds(), "raw/s")
 		})
 	}
+}
+
+// look maps an instance's books as an observer.
+func look(dir string) (*instance.Books, error) {
+	d, err := instance.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	set, err := settings.Load(dir, instance.Backends{}.Types(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.Look(ctx, instance.Backends{}, set)
 }
 
 func free(dir string) int {

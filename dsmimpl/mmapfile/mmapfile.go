@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
@@ -29,7 +28,7 @@ type backend struct{ dir string }
 
 func (backend) Name() string { return "mmap" }
 
-func (b backend) path(o dsmimpl.Object) string { return filepath.Join(b.dir, o.Name()) }
+func (b backend) path(o dsmimpl.Object) string { return o.Path(b.dir) }
 
 func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
 	if err := dsmimpl.CheckSize(o.Size); err != nil {

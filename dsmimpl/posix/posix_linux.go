@@ -15,7 +15,7 @@ import (
 // Shared-memory objects are files on this mount; shm_open does no more than add the folder.
 const mount = "/dev/shm"
 
-func path(o dsmimpl.Object) string { return mount + "/" + o.Name() }
+func path(o dsmimpl.Object) string { return o.Path(mount) }
 
 func create(ctx context.Context, o dsmimpl.Object) ([]byte, error) {
 	return filemap.Create(ctx, path(o), o.Size)

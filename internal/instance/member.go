@@ -46,7 +46,9 @@ func (b *Books) JoinSupervisor(ctx context.Context, who control.Who, log zerolog
 // Destroy removes the object of an entry that is destroying, by this member, and frees its row. A failure is logged and leaves the row
 // to be tried again.
 func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
-	ctx = context.WithoutCancel(ctx)
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
 	if err := m.Backend.Destroy(ctx, m.Object(e)); err != nil {
 		m.Log.Warn().Err(err).Str("object", m.Where(e)).Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
