@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -76,11 +77,13 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 		return nil, err
 	}
 	p := &t.processes[row]
+	failpoint.Hit("control/join/witness")
 	before := p.word.Load()
 	incarnation := incarnationOf(before) + 1
 	if isUsed(before) && !overDead || !p.word.CompareAndSwap(before, usedBy(incarnation)) {
 		return nil, w.Drop(row)
 	}
+	failpoint.Hit("control/join/used")
 	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
 	self := shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
 	m.mutex = shmsync.NewMutex(&t.header.lock, self, m.alive)
@@ -90,7 +93,9 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 		_ = w.Drop(row)
 		return nil, err
 	}
+	failpoint.Hit("control/join/arrived")
 	t.header.news.Add()
+	failpoint.Hit("control/join/told")
 	return m, nil
 }
 
@@ -105,6 +110,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	defer s.leave(&err)
 	if overDead {
 		m.reclaimRow(m.row)
+		failpoint.Hit("control/arrive/reclaimed")
 		if m.t.closing() && m.hasOwed.Load() && m.row != SupervisorRow {
 			return ErrStale // agent of something: the closer reclaims it from here
 		}
@@ -116,6 +122,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	}
 	p.pid.Store(uint32(who.Pid))
 	p.application.store(who.Application)
+	failpoint.Hit("control/arrive/half-written")
 	p.started.Store(who.Since.UnixNano())
 	p.segments.Store(0)
 	p.bytes.Store(0)
@@ -145,7 +152,9 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 		}
 	}
 	m.left.Store(true)
+	failpoint.Hit("control/leave/checked")
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+	failpoint.Hit("control/leave/freed")
 	return true, nil
 }
 

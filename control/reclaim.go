@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"syscall"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -13,6 +14,7 @@ import (
 // row is free. The row is left alone, and done is false, if its user has changed or is not dead after all.
 func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
 	if done, err = m.reclaim(ctx, row, incarnation); done && err == nil {
+		failpoint.Hit("control/reclaim/done")
 		err = guarded(func() error { m.t.header.reclaims.Add(); return nil })
 	}
 	return done, err
@@ -31,9 +33,12 @@ func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done
 	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
 		return false, nil
 	}
+	failpoint.Hit("control/reclaim/locked")
 	m.reclaimRow(row)
+	failpoint.Hit("control/reclaim/given-back")
 	// A newcomer may have joined over the dead one in this moment; then its word stands.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
+	failpoint.Hit("control/reclaim/freed")
 	return true, nil
 }
 
@@ -48,8 +53,10 @@ func (m *Member) reclaimRow(row int) {
 			continue
 		}
 		t.clearBit(i, row)
+		failpoint.Hit("control/reclaim/bit")
 		if agent, _ := agentOf(w); isAgented(w) && agent == row {
 			r.word.Store(m.stamp(Destroying))
+			failpoint.Hit("control/reclaim/inherited")
 			m.owe(i)
 		} else if m.moribund(i) {
 			m.owe(i)
@@ -57,6 +64,7 @@ func (m *Member) reclaimRow(row int) {
 	}
 	p := &t.processes[row]
 	p.segments.Store(0)
+	failpoint.Hit("control/reclaim/uncounted")
 	p.bytes.Store(0)
 }
 
@@ -89,6 +97,7 @@ func (m *Member) adoptFailed(i int) {
 	r := &m.t.segments[i]
 	if r.word.Load() == segmentWord(Destroying, nobody, 0) {
 		r.word.Store(m.stamp(Destroying))
+		failpoint.Hit("control/retry/adopted")
 		m.owe(i)
 	}
 }
@@ -99,6 +108,7 @@ func (m *Member) adoptFailed(i int) {
 func (m *Member) Close(ctx context.Context) error {
 	err := m.close(ctx)
 	if err == nil {
+		failpoint.Hit("control/close/done")
 		err = guarded(func() error { m.t.header.closing.Add(); return nil }) // wakes who waits for it
 	}
 	return err
@@ -111,9 +121,11 @@ func (m *Member) close(ctx context.Context) (err error) {
 	}
 	defer s.leave(&err)
 	m.t.header.closing.Set()
+	failpoint.Hit("control/close/said")
 	for i := range m.t.segments {
 		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
 			r.word.Store(m.stamp(Destroying))
+			failpoint.Hit("control/close/row")
 			m.owe(i)
 		}
 		m.adoptFailed(i)
@@ -147,7 +159,9 @@ func (m *Member) repair(dead shmsync.Holder) {
 		w := p.word.Load()
 		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
 			m.reclaimRow(dead.Row)
+			failpoint.Hit("control/repair/reclaimed")
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
+			failpoint.Hit("control/repair/freed")
 		}
 	}
 	m.settle()
@@ -160,6 +174,7 @@ func (m *Member) settle() {
 		t.processes[i].segments.Store(0)
 		t.processes[i].bytes.Store(0)
 	}
+	failpoint.Hit("control/settle/zeroed")
 	var usedRows uint32
 	var usedBytes uint64
 	for i := range t.segments {
@@ -187,6 +202,7 @@ func (m *Member) settle() {
 		}
 	}
 	t.header.usedRows.Store(usedRows)
+	failpoint.Hit("control/settle/half-counted")
 	t.header.usedBytes.Store(usedBytes)
 }
 
@@ -228,6 +244,7 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 	}
 	defer s.leave(&err)
 	m.hasOwed.Store(false)
+	failpoint.Hit("control/owed/taking")
 	for k := range m.owed {
 		for set := m.owed[k].Swap(0); set != 0; set &= set - 1 {
 			i := 64*k + bits.TrailingZeros64(set)

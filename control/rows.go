@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // What can be done with one row of the segment table. All but the plain reads are for sections only.
@@ -54,7 +55,9 @@ func (t *Table) freeRow() (int, bool) {
 
 func (t *Table) free(i int, r *segmentRow) {
 	t.clearBits(i)
+	failpoint.Hit("control/free/bits")
 	t.header.usedRows.Add(^uint32(0))
+	failpoint.Hit("control/free/counted")
 	t.header.usedBytes.Add(-r.size.Load())
 	r.word.Store(segmentWord(Free, 0, 0))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // Entry is what a member must know of a row to work on its object outside the lock.
@@ -47,10 +48,12 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 		return e, errkind.As(ErrTooManySegments, fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
+	failpoint.Hit("control/create/locked")
 	r := &t.segments[i]
 	t.clearBits(i)
 	r.handle.Store(e.Handle)
 	r.size.Store(uint64(size))
+	failpoint.Hit("control/create/half-written")
 	r.osWord.Store(0)
 	r.check.Store(rowCheck(t.seed, e.Handle, uint64(size), 0))
 	r.created.Store(now.UnixNano())
@@ -59,11 +62,14 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	r.pin.Store(unpinned)
 	r.errno.Store(0)
 	t.setBit(i, m.row)
+	failpoint.Hit("control/create/referenced")
 	m.account(1, e.Size)
 	t.header.usedRows.Add(1)
 	t.header.usedBytes.Add(uint64(size))
 	t.header.freeHint.Store(uint32(i + 1))
+	failpoint.Hit("control/create/accounted")
 	r.word.Store(m.stamp(Creating))
+	failpoint.Hit("control/create/intended")
 	return e, nil
 }
 
@@ -80,12 +86,15 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 		return err
 	}
 	r.osWord.Store(osWord)
+	failpoint.Hit("control/created/word")
 	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord))
 	if m.t.closing() {
 		r.word.Store(m.stamp(Destroying))
+		failpoint.Hit("control/created/closing")
 		return ErrStale
 	}
 	r.word.Store(m.stamp(Live))
+	failpoint.Hit("control/created/live")
 	return nil
 }
 
@@ -102,6 +111,7 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	m.account(-1, e.Size)
+	failpoint.Hit("control/abandon/accounted")
 	m.t.free(e.row(), r)
 	return nil
 }
@@ -118,6 +128,7 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	m.t.free(e.row(), r)
+	failpoint.Hit("control/destroyed/freed")
 	m.t.header.freeHint.Store(uint32(e.row()))
 	return nil
 }
@@ -134,7 +145,9 @@ func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err 
 		return err
 	}
 	r.errno.Store(errno)
+	failpoint.Hit("control/destroyfailed/errno")
 	r.word.Store(segmentWord(Destroying, nobody, 0))
+	failpoint.Hit("control/destroyfailed/left")
 	return nil
 }
 
@@ -158,8 +171,10 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 		return e, err
 	}
 	if m.t.setBit(i, m.row) {
+		failpoint.Hit("control/ref/bit")
 		m.account(1, e.Size)
 	}
+	failpoint.Hit("control/ref/accounted")
 	return e, nil
 }
 
@@ -178,8 +193,10 @@ func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 		return false, nil // a closing took it, and the row is somebody else's by now
 	}
 	if m.t.clearBit(i, m.row) {
+		failpoint.Hit("control/unref/bit")
 		m.account(-1, e.Size)
 	}
+	failpoint.Hit("control/unref/accounted")
 	return m.moribund(i), nil
 }
 
@@ -211,9 +228,11 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	case pin.Load() == pinned:
 	case needsKeeper:
 		pin.Store(pinWanted)
+		failpoint.Hit("control/pin/wanted")
 		return true, nil
 	default:
 		pin.Store(pinned)
+		failpoint.Hit("control/pin/pinned")
 	}
 	return false, nil
 }
@@ -231,6 +250,7 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 		return false, nil
 	}
 	m.t.segments[i].pin.Store(pinned)
+	failpoint.Hit("control/kept/pinned")
 	return true, nil
 }
 
@@ -252,6 +272,7 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	}
 	e = m.t.entry(i)
 	r.pin.Store(unpinned)
+	failpoint.Hit("control/unpin/unpinned")
 	return e, m.moribund(i), nil
 }
 
@@ -281,6 +302,7 @@ func (m *Member) moribund(i int) bool {
 		return false
 	}
 	r.word.Store(m.stamp(Destroying))
+	failpoint.Hit("control/moribund/stamped")
 	return true
 }
 

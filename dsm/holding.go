@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
@@ -39,6 +40,7 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 	}
 	m := s.member
 	for tries := 0; ; tries++ {
+		failpoint.Hit("dsm/create/intended")
 		mapping, word, err := m.Backend.Create(ctx, m.Object(entry))
 		if err == nil {
 			entry.Word = word
@@ -70,6 +72,7 @@ func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
 
 func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping) (*holding, error) {
 	m := s.member
+	failpoint.Hit("dsm/create/made")
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
 		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish.
 		err = errors.Join(err, m.Backend.Detach(mapping))
@@ -78,6 +81,7 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 		}
 		return nil, err
 	}
+	failpoint.Hit("dsm/create/live")
 	h := &holding{entry: entry, mapping: mapping, state: mapped, shared: 1}
 	s.mu.Lock()
 	s.table[Handle(entry.Handle)] = h
@@ -124,10 +128,12 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 // mapIn ends the motion of a holding that has its reference, or has failed to get it.
 func (s *Session) mapIn(h *holding, handle Handle, err error) error {
 	referenced := err == nil
+	failpoint.Hit("dsm/attach/referenced")
 	if referenced && !s.checked {
 		h.mapping, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
 	}
 	if err == nil {
+		failpoint.Hit("dsm/attach/mapped")
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		h.shared = 1
@@ -160,6 +166,7 @@ func (s *Session) release(g *Segment) error {
 		err = s.member.Backend.Detach(h.mapping)
 		h.mapping = dsmimpl.Mapping{}
 	}
+	failpoint.Hit("dsm/detach/unmapped")
 	s.unref(h, Handle(h.entry.Handle), !left) // with its row the session has given back the reference too
 	return err
 }
@@ -173,6 +180,7 @@ func (s *Session) unref(h *holding, handle Handle, referenced bool) {
 		last, err := s.member.Self.Unref(ctx, h.entry)
 		switch {
 		case last:
+			failpoint.Hit("dsm/detach/last")
 			_ = s.member.Destroy(ctx, h.entry) // logged
 		case err != nil:
 			lingers = true

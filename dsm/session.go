@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
 	"github.com/rs/zerolog"
@@ -132,12 +133,14 @@ func (s *Session) Close() error {
 		errs = append(errs, g.Detach())
 	}
 
+	failpoint.Hit("dsm/close/detached")
 	s.mu.Lock()
 	s.left = true // a lease that ends from here on only unmaps
 	s.waitIdle()
 	s.mu.Unlock()
 	s.stopWatching()
 	errs = append(errs, s.leave())
+	failpoint.Hit("dsm/close/left")
 	s.cleanPrivate()
 	s.member.Close()
 	s.guarded.clear(s.member.Backend)

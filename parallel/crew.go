@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // crew is a leader's workers, of one Run.
@@ -74,6 +75,7 @@ func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
 		}
 		m.end()
 	}
+	failpoint.Hit("parallel/hire/ready")
 	started = ready
 	return errors.Join(errs...)
 }
@@ -106,6 +108,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 		reportsIn.Close()
 		return nil, err
 	}
+	failpoint.Hit("parallel/start/started")
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
 	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings})
 	return m, nil
@@ -138,6 +141,7 @@ func (c *crew) work(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i, m := range c.members {
 		m.tell(order{Task: c.task, Index: i, Count: len(c.members), Arg: c.arg})
+		failpoint.Hit("parallel/work/ordered")
 		wg.Go(func() {
 			if errs[i] = m.await(i); errs[i] != nil {
 				cancel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // Main is called at the top of main, and of TestMain, by every program that starts workers. In a process that was started as one it runs the
@@ -49,11 +50,13 @@ func serve(t ticket) error {
 	if err := l.in.Decode(&hello); err != nil || hello.Nonce != t.Nonce {
 		return fmt.Errorf("the ticket was not made for this process (%v)", err)
 	}
+	failpoint.Hit("parallel/worker/hello")
 	session, err := join(t, hello.Settings)
 	if err != nil {
 		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error()})
 	}
 	defer session.Close()
+	failpoint.Hit("parallel/worker/joined")
 	if err := l.out.Encode(report{Ready: true}); err != nil {
 		return err
 	}
@@ -64,9 +67,13 @@ func serve(t ticket) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go l.obey(cancel)
+	failpoint.Hit("parallel/worker/ordered")
 	err = l.run(ctx, session, work)
+	failpoint.Hit("parallel/worker/ran")
 	r := report{Done: true, Cancelled: err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled)}
-	if err = errors.Join(err, session.Close()); err != nil { // before the report: a leader that has it may expect all given back
+	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
+	failpoint.Hit("parallel/worker/left")
+	if err != nil {
 		r.Error = err.Error()
 	}
 	return l.out.Encode(r)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 )
 
@@ -43,6 +44,7 @@ func (k *keeper) look() {
 			k.m.Log.Warn().Err(err).Msg("could not keep a pinned segment open")
 			continue
 		}
+		failpoint.Hit("supervisor/keeper/opened")
 		k.release(s.Handle)
 		k.tokens[s.Handle] = token
 		if still, err := k.m.Self.Kept(context.Background(), s.Handle); err != nil || !still {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/google/uuid"
@@ -66,6 +67,7 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("supervisor/start/locked")
 	s, err := own(ctx, cfg, dir, who, false, unlock)
 	if err != nil {
 		unlock()
@@ -149,6 +151,7 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 		s.log.Warn().Int("sessions", last.Alive).Msg("a new generation begins under living sessions; they are fenced")
 	}
 	last.Remove(ctx, s.who, s.settings.ShutdownTimeout)
+	failpoint.Hit("supervisor/start/cleaned")
 	return s.begin(ctx, last.Instance, last.Generation+1)
 }
 
@@ -208,6 +211,7 @@ func (s *Supervisor) run(m *instance.Member) {
 			s.log.Error().Err(err).Msg("the supervisor can't go on")
 		}
 	}
+	failpoint.Hit("supervisor/run/over")
 	if s.private && err == nil { // else the next start finds what is left by the directory
 		err = os.RemoveAll(s.dir.Path)
 	}
@@ -223,9 +227,11 @@ func (s *Supervisor) end(m *instance.Member, crashed bool) (next *instance.Membe
 		s.log.Warn().Msg("a session crashed, and on_crash is restart: a new generation begins")
 	}
 	err = m.End(ctx, s.settings.ShutdownTimeout, !crashed)
+	failpoint.Hit("supervisor/end/ended")
 	m.Close()
 	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
 	s.dir.RemoveMembers(0)
+	failpoint.Hit("supervisor/end/removed")
 	if crashed {
 		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)
 	}

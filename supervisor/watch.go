@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
 )
@@ -113,11 +114,13 @@ func (w *watch) look() (crashed bool) {
 func (w *watch) reclaim(x *session) (crashed bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
+	failpoint.Hit("supervisor/reclaim/heard")
 	done, err := w.m.Reclaim(ctx, x.ProcessInfo)
 	if err != nil {
 		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).Msg("a dead process can't be reclaimed now; it is tried again")
 		return false
 	}
+	failpoint.Hit("supervisor/reclaim/done")
 	w.forget(x)
 	if done {
 		notify(w.owed)
@@ -154,6 +157,7 @@ func (w *watch) sweep() {
 			x = nil
 		}
 		if x == nil {
+			failpoint.Hit("supervisor/sweep/newcomer")
 			x = w.follow(p)
 		}
 		if !w.m.Roll.Held(p.Row) {
@@ -226,6 +230,7 @@ func (w *watch) settle(over <-chan struct{}) {
 			return
 		case <-w.owed:
 		}
+		failpoint.Hit("supervisor/settle/begin")
 		if err := w.m.Settle(context.Background()); err != nil {
 			w.s.log.Warn().Err(instance.Explain(err)).Msg("removing the segments of a dead process is tried again")
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -65,6 +66,7 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 		}
 		return dsmimpl.Mapping{}, 0, refused(err, k, size)
 	}
+	failpoint.Hit("sysv/create/made")
 	b, err := shmat(id, false)
 	if err != nil {
 		_ = remove(id) // ours: IPC_EXCL made it
@@ -85,6 +87,7 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	if !ours(o, st) || size <= 0 || (o.Size != 0 && int(st.size) != exactSize(o)) {
 		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
 	}
+	failpoint.Hit("sysv/attach/found")
 	b, err := shmat(id, a == dsmimpl.ReadOnly)
 	if err != nil {
 		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, gone(err)))
@@ -96,7 +99,13 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	return dsmimpl.Mapping{Bytes: b[:size]}, nil
 }
 
-func (backend) Detach(m dsmimpl.Mapping) error { return os.NewSyscallError("shmdt", shmdt(m.Bytes)) }
+func (backend) Detach(m dsmimpl.Mapping) error {
+	err := failpoint.Err("sysv/shmdt")
+	if err == nil {
+		err = shmdt(m.Bytes)
+	}
+	return os.NewSyscallError("shmdt", err)
+}
 
 func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	id, st, err := find(o)
@@ -112,7 +121,11 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != 0 && st.creatorPid != o.CreatorPid {
 		return nil
 	}
-	if err := remove(id); err != nil && !errors.Is(gone(err), fs.ErrNotExist) {
+	failpoint.Hit("sysv/destroy/found")
+	if err = failpoint.Err("sysv/rmid"); err == nil {
+		err = remove(id)
+	}
+	if err != nil && !errors.Is(gone(err), fs.ErrNotExist) {
 		return errkind.Classify(fmt.Errorf("IPC_RMID of shmid %d: %w", id, err))
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // ErrGarbage says that a file is there but not what Write wrote.
@@ -33,14 +35,17 @@ func Write(path string, v any) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("atomicfile/write/made")
 	_, err = fmt.Fprintf(f, "%s\n%s", b, seal(b))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		failpoint.Hit("atomicfile/write/synced")
 		err = os.Rename(temp, path)
 	}
 	if err != nil {
 		_ = os.Remove(temp)
 		return err
 	}
+	failpoint.Hit("atomicfile/write/renamed")
 	return syncDir(filepath.Dir(path))
 }
 

@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +32,7 @@ func Create(ctx context.Context, path string, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("filemap/create/opened")
 	b, err := Make(ctx, fd, path, size)
 	if err != nil {
 		_ = unix.Unlink(path) // ours: O_EXCL made it
@@ -46,6 +48,7 @@ func Make(ctx context.Context, fd int, path string, size int) ([]byte, error) {
 	if err := reserve(ctx, fd, path, int64(size)); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("filemap/create/reserved")
 	return mapBytes(fd, path, size, true)
 }
 
@@ -59,6 +62,7 @@ func Open(path string, size int, writable bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("filemap/open/opened")
 	return Map(fd, path, size, writable)
 }
 
@@ -88,7 +92,11 @@ func Map(fd int, path string, size int, writable bool) ([]byte, error) {
 
 // Unmap undoes Create or Open; b is the whole slice they returned.
 func Unmap(b []byte) error {
-	if err := munmap(b); err != nil {
+	err := failpoint.Err("filemap/munmap")
+	if err == nil {
+		err = munmap(b)
+	}
+	if err != nil {
 		return os.NewSyscallError("munmap", err)
 	}
 	return nil
@@ -105,7 +113,11 @@ func Guard(b []byte) error {
 
 // Remove unlinks the file at path; a missing one is success.
 func Remove(path string) error {
-	if err := unix.Unlink(path); err != nil && err != unix.ENOENT {
+	err := failpoint.Err("filemap/unlink")
+	if err == nil {
+		err = unix.Unlink(path)
+	}
+	if err != nil && err != unix.ENOENT {
 		return errkind.Classify(&fs.PathError{Op: "unlink", Path: path, Err: err})
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,6 +27,7 @@ func reserve(ctx context.Context, fd int, path string, size int64) error {
 		switch err := step(fd, at, n); err {
 		case nil:
 			at += n
+			failpoint.Hit("filemap/reserve/chunk")
 		case unix.EINTR:
 		case unix.EOPNOTSUPP, unix.ENODEV, unix.ENOSYS, unix.EINVAL:
 			if op == "write" {

@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/rs/zerolog"
 )
@@ -63,6 +64,7 @@ func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("instance/connect/mapped")
 	m, err := books.join(ctx, who, log)
 	if err != nil {
 		books.Close()
@@ -81,6 +83,7 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("instance/connect/joined")
 	if b.Dir.Stale(b.Record) {
 		_ = m.Leave(ctx)
 		return nil, errkind.Stale

@@ -29,6 +29,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
 )
 
@@ -142,9 +143,11 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 			return nil, errkind.Classify(err)
 		}
 		if !held {
+			failpoint.Hit("instance/lock/held")
 			_ = atomicfile.Write(d.file("supervisor"), who) // for people
 			return func() {
 				_ = os.Remove(d.file("supervisor"))
+				failpoint.Hit("instance/unlock/unnamed")
 				unlock()
 			}, nil
 		}

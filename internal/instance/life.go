@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/shm"
@@ -66,6 +67,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if err := liveness.Create(d.members(b.Generation)); err != nil {
 		return nil, errkind.Classify(err)
 	}
+	failpoint.Hit("instance/begin/members")
 	if books.Roll, err = liveness.Open(d.members(b.Generation)); err != nil {
 		return nil, errkind.Classify(err)
 	}
@@ -75,6 +77,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if err := atomicfile.Write(d.file("instance"), r); err != nil {
 		return nil, errkind.Classify(err)
 	}
+	failpoint.Hit("instance/begin/recorded")
 	if books.mapping, o.Word, err = b.Backend.Create(ctx, o); err != nil {
 		return nil, fmt.Errorf("control segment: %w", err)
 	}
@@ -83,6 +86,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 			_ = b.Backend.Destroy(context.WithoutCancel(ctx), o)
 		}
 	}()
+	failpoint.Hit("instance/begin/made")
 	region, witness := shm.NewRegion(books.mapping.Bytes), books.Roll.Identity()
 	if err := control.Format(region, control.Constants{
 		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), Dir: d.Path,
@@ -93,6 +97,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if books.Table, err = control.Open(region); err != nil {
 		return nil, err
 	}
+	failpoint.Hit("instance/begin/formatted")
 	return books.JoinSupervisor(ctx, b.Who, log)
 }
 
@@ -104,6 +109,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	bounded, cancel := context.WithTimeout(ctx, max(timeout, time.Second)) // the lock's holder may be stopped
 	defer cancel()
 	err := m.Self.Close(bounded)
+	failpoint.Hit("instance/end/closed")
 	if err == nil {
 		err = m.wind(ctx, timeout, sessions)
 	}
@@ -111,6 +117,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		m.Log.Error().Err(Explain(err)).Msg("the instance can't be closed in order; it ends by force")
 		m.force(ctx)
 	}
+	failpoint.Hit("instance/end/wound")
 	if err := m.Backend.Destroy(ctx, m.Record.controlObject()); err != nil {
 		return fmt.Errorf("control segment: %w", err)
 	}
@@ -282,12 +289,14 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit("instance/adopt/joined")
 	r := l.Record
 	r.SupervisorPid = who.Pid
 	_, err = m.ReclaimDead(ctx)
 	if err = errors.Join(err, m.Settle(ctx), atomicfile.Write(l.Dir.file("instance"), r)); err != nil {
 		return nil, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
 	}
+	failpoint.Hit("instance/adopt/recorded")
 	l.Books = nil
 	m.Record = r
 	return m, nil
@@ -308,6 +317,7 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 		l.Close()
 	}
 	found += l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	failpoint.Hit("instance/remove/swept")
 	l.Dir.RemoveMembers(0)
 	return found
 }
@@ -349,6 +359,7 @@ func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) 
 	if err := m.End(ctx, timeout, false); err != nil {
 		return err
 	}
+	failpoint.Hit("instance/remove/ended")
 	return m.Roll.Drop(control.SupervisorRow)
 }
 

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/rs/zerolog"
 )
 
@@ -57,6 +58,7 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 		}
 		return errors.Join(err, m.booked(e, m.Self.DestroyFailed(ctx, e, uint32(errno))))
 	}
+	failpoint.Hit("instance/destroy/gone")
 	return m.booked(e, m.Self.Destroyed(ctx, e))
 }
 
@@ -111,6 +113,7 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 // be had while ctx lasts, or the books can't be written any more, the row is left as a dead one's.
 func (m *Member) Leave(ctx context.Context) error {
 	err := m.leave(ctx)
+	failpoint.Hit("instance/leave/left")
 	return errors.Join(err, m.Roll.Drop(m.Self.Row()))
 }
 
@@ -123,6 +126,7 @@ func (m *Member) leave(ctx context.Context) error {
 	if err := m.Self.ReleaseAll(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit("instance/leave/released")
 	for range 100 {
 		if err := m.Settle(ctx); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/rs/zerolog"
 )
 
@@ -38,6 +39,7 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	failpoint.Hit("instance/private/made")
 	if d, err = OpenDir(path); err == nil {
 		unlock, err = d.Lock(who)
 	}
@@ -120,5 +122,6 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 		return false
 	}
 	l.Remove(ctx, who, 0)
+	failpoint.Hit("instance/private/ended")
 	return os.RemoveAll(d.Path) == nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/google/uuid"
@@ -110,6 +111,7 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 		log.Error().AnErr("id", idErr).AnErr("instance_file", recordErr).Msg("both files that name the instance are lost; this is a new instance, and objects of the old one can't be found")
 		d.forgetOriginal(uuid.Nil)
 	}
+	failpoint.Hit("instance/identify/unknown")
 	fresh, err := uuid.NewRandom()
 	if err != nil {
 		return fresh, err

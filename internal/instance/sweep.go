@@ -6,6 +6,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
@@ -31,6 +32,7 @@ func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
 			if s.present(b, o) {
 				continue
 			}
+			failpoint.Hit("instance/sweep/found")
 			if err := b.Destroy(ctx, o); err != nil {
 				s.Log.Warn().Err(err).Str("backend", b.Name()).Msg("could not remove a leftover")
 				continue

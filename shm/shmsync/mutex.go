@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 )
 
@@ -81,6 +82,7 @@ func (m *Mutex) TryLock() (g Guard, ok bool) {
 	}
 	defer m.releaseUnless(&ok)
 	ok = m.word.CompareAndSwap(0, m.self)
+	failpoint.Hit("shmsync/mutex/taken")
 	return Guard{m: m}, ok
 }
 
@@ -122,6 +124,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 		if owner == 0 {
 			// Others may be asleep behind the bit that the last holder took away with it.
 			if m.word.CompareAndSwap(w, m.self|waiting) {
+				failpoint.Hit("shmsync/mutex/inherited")
 				return Guard{m: m}, nil
 			}
 			continue
@@ -129,6 +132,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 		if w&waiting == 0 && !m.word.CompareAndSwap(w, w|waiting) {
 			continue
 		}
+		failpoint.Hit("shmsync/mutex/waiting")
 		if owner != last {
 			last, asked = owner, patience
 		}
@@ -137,11 +141,13 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 		}
 		if asked > 0 {
 			futex.Wait(m.word, owner|waiting, asked)
+			failpoint.Hit("shmsync/mutex/woken")
 			if m.word.Load() != owner|waiting {
 				continue
 			}
 		}
 		if !m.alive(decode(owner)) && m.word.CompareAndSwap(owner|waiting, m.self|waiting) {
+			failpoint.Hit("shmsync/mutex/stolen")
 			return Guard{m: m, owner: owner}, nil
 		}
 		asked = min(max(2*asked, time.Millisecond), maxPatience)
@@ -159,6 +165,7 @@ func (g Guard) Unlock() {
 			return
 		}
 		if m.word.CompareAndSwap(w, 0) {
+			failpoint.Hit("shmsync/mutex/unlocked")
 			if w&waiting != 0 {
 				futex.Wake(m.word, 1)
 			}
