@@ -48,7 +48,7 @@ type header struct {
 	lock      shmsync.MutexWord
 	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock
 	news      shmsync.Count // of joins and of wishes for pins, for the supervisor; read without the lock
-	reclaims  shmsync.Count // for those who wait for a peer; read without the lock
+	reclaims  atomic.Uint32 // for those who wait for a peer; read without the lock
 	freeHint  atomic.Uint32 // where to look for a free segment row first; any value will do
 	usedRows  atomic.Uint32 // segment rows that are not free; derived, for limits and people
 	usedBytes atomic.Uint64 // sum of their sizes; derived

@@ -85,8 +85,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	failpoint.Hit("control/join/used")
 	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
-	self := shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
-	m.mutex = shmsync.NewMutex(&t.header.lock, self, m.alive)
+	m.mutex = shmsync.NewMutex(&t.header.lock, holder(row, incarnation), m.alive)
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
 		m.left.Store(true)
@@ -111,7 +110,8 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	if overDead {
 		m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		if m.t.closing() && m.hasOwed.Load() && m.row != SupervisorRow {
+		m.t.header.reclaims.Add(1)
+		if m.t.closing() && m.Owes() && m.row != SupervisorRow {
 			return ErrStale // agent of something: the closer reclaims it from here
 		}
 	}
@@ -156,6 +156,11 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
 	return true, nil
+}
+
+// holder is how the control lock names a member.
+func holder(row int, incarnation uint32) shmsync.Holder {
+	return shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
 }
 
 // alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be

@@ -13,14 +13,6 @@ import (
 // given back, what it was at work on and what nobody keeps any more falls to this member (see Owed), and its
 // row is free. The row is left alone, and done is false, if its user has changed or is not dead after all.
 func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
-	if done, err = m.reclaim(ctx, row, incarnation); done && err == nil {
-		failpoint.Hit("control/reclaim/done")
-		err = guarded(func() error { m.t.header.reclaims.Add(); return nil })
-	}
-	return done, err
-}
-
-func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
 	s, err := m.enter(ctx, seizing)
 	if err != nil {
 		return false, err
@@ -28,6 +20,9 @@ func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done
 	defer s.leave(&err)
 	if row < 0 || row >= len(m.t.processes) || row == m.row {
 		return false, nil
+	}
+	if dead, abandoned := s.guard.Abandoned(); abandoned && dead == holder(row, incarnation) {
+		return true, nil // it died with the lock, and repair has reclaimed it
 	}
 	p := &m.t.processes[row]
 	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
@@ -39,6 +34,7 @@ func (m *Member) reclaim(ctx context.Context, row int, incarnation uint32) (done
 	// A newcomer may have joined over the dead one in this moment; then its word stands.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
 	failpoint.Hit("control/reclaim/freed")
+	m.t.header.reclaims.Add(1)
 	return true, nil
 }
 
@@ -162,6 +158,7 @@ func (m *Member) repair(dead shmsync.Holder) {
 			failpoint.Hit("control/repair/reclaimed")
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
 			failpoint.Hit("control/repair/freed")
+			m.t.header.reclaims.Add(1)
 		}
 	}
 	m.settle()
@@ -231,10 +228,13 @@ func (m *Member) Owe(e Entry) {
 	}
 }
 
+// Owes says whether there is something for Owed to give.
+func (m *Member) Owes() bool { return m.hasOwed.Load() }
+
 // Owed takes the list of objects that fell to this member: their rows are destroying, by it. For each the caller
 // destroys the object and says Destroyed or DestroyFailed.
 func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
-	if !m.hasOwed.Load() {
+	if !m.Owes() {
 		return nil, nil
 	}
 	entries = make([]Entry, 0, len(m.t.segments)) // no section holds an allocation

@@ -29,14 +29,28 @@ func (t *Table) live(handle uint64) (int, error) {
 
 // sound says whether handle, size and word of a row are what was written together.
 func (t *Table) sound(i int) bool {
+	_, ok := t.word(i)
+	return ok
+}
+
+// word is the backend's word of a row that is sound. A creator that died before it had sealed the word leaves none.
+func (t *Table) word(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
-	h, size := r.handle.Load(), r.size.Load()
-	return int(h&0xffff) == i && int(size) > 0 && r.check.Load() == rowCheck(t.seed, h, size, r.osWord.Load())
+	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
+	if int(h&0xffff) != i || int(size) <= 0 {
+		return 0, false
+	}
+	check := r.check.Load()
+	if check == rowCheck(t.seed, h, size, word) {
+		return word, true
+	}
+	return 0, stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0)
 }
 
 func (t *Table) entry(i int) Entry {
 	r := &t.segments[i]
-	return Entry{Handle: r.handle.Load(), Size: int(r.size.Load()), Word: r.osWord.Load(), CreatorPid: int(r.creatorPid.Load())}
+	word, _ := t.word(i)
+	return Entry{Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, CreatorPid: int(r.creatorPid.Load())}
 }
 
 // freeRow looks for a free row, at the hint first: there the last one was freed.

@@ -233,7 +233,11 @@ func (s *Session) over() error {
 	return s.err
 }
 
+// end ends a call. One that took the control lock over from a dead process has that one's segments to remove.
 func (s *Session) end() {
+	if s.member.Self.Owes() {
+		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endCall()

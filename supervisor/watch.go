@@ -31,6 +31,8 @@ type watch struct {
 	news    chan struct{}    // from the books: a join, a wish for a pin
 	owed    chan struct{}    // to the goroutine that destroys objects
 	keeper  keeper
+
+	reclaims uint32 // the books' count of them when it was looked at last
 }
 
 // session is one incarnation of a row.
@@ -44,6 +46,7 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 	return &watch{
 		s: s, m: m, watched: map[int]*session{}, dying: map[int]*session{},
 		hints: make(chan *session), news: make(chan struct{}, 1), owed: make(chan struct{}, 1), keeper: newKeeper(m),
+		reclaims: m.Reclaims(),
 	}
 }
 
@@ -79,6 +82,9 @@ func (w *watch) loop() (crashed bool) {
 		if w.look() && w.s.settings.OnCrash == "restart" {
 			return true
 		}
+		if w.m.Self.Owes() {
+			notify(w.owed)
+		}
 		if len(w.dying) > 0 {
 			ask.Reset(askEvery)
 		} else {
@@ -100,32 +106,32 @@ func (w *watch) loop() (crashed bool) {
 	}
 }
 
-// look asks for those of whom there is a hint, and reclaims the ones that are dead.
+// look asks for those of whom there is a hint, and reclaims the ones that are dead. It says whether anybody has
+// crashed: another session, one that found the table full or the lock abandoned, may have been first to reclaim it.
 func (w *watch) look() (crashed bool) {
 	for _, x := range w.dying {
-		if !w.m.Roll.Held(x.Row) && w.reclaim(x) {
-			crashed = true
+		if !w.m.Roll.Held(x.Row) {
+			w.reclaim(x)
 		}
 	}
+	n := w.m.Reclaims()
+	crashed = n != w.reclaims
+	w.reclaims = n
 	return crashed
 }
 
-// reclaim forgets a session that is no more, and says whether it crashed. One that can't be reclaimed now is tried again.
-func (w *watch) reclaim(x *session) (crashed bool) {
+// reclaim forgets a session that is no more. One that can't be reclaimed now is tried again.
+func (w *watch) reclaim(x *session) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
 	failpoint.Hit("supervisor/reclaim/heard")
-	done, err := w.m.Reclaim(ctx, x.ProcessInfo)
+	_, err := w.m.Reclaim(ctx, x.ProcessInfo)
 	if err != nil {
 		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).Msg("a dead process can't be reclaimed now; it is tried again")
-		return false
+		return
 	}
 	failpoint.Hit("supervisor/reclaim/done")
 	w.forget(x)
-	if done {
-		notify(w.owed)
-	}
-	return done
 }
 
 func (w *watch) forget(x *session) {
@@ -193,9 +199,7 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 func (w *watch) tidy() {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	if err := w.m.Self.Retry(ctx); err == nil {
-		notify(w.owed)
-	}
+	_ = w.m.Self.Retry(ctx)
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
 		w.s.dir.Sweep(ctx, instance.Sweeping{

@@ -13,10 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	planVariable  = "DSM_FAILPOINT"
-	traceVariable = "DSM_FAILPOINT_TRACE"
-)
+const variable = "DSM_FAILPOINT"
 
 // step is one part of a plan.
 type step struct {
@@ -33,14 +30,8 @@ var (
 )
 
 func init() {
-	if err := Arm(os.Getenv(planVariable)); err != nil {
+	if err := Arm(os.Getenv(variable)); err != nil {
 		panic(err)
-	}
-	if path := os.Getenv(traceVariable); path != "" {
-		var err error
-		if trace, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
-			panic(err)
-		}
 	}
 }
 
@@ -54,6 +45,14 @@ func Arm(text string) error {
 			continue
 		}
 		point, action, ok := strings.Cut(part, "=")
+		if ok && point == "trace" {
+			f, err := os.OpenFile(action, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+			if err != nil {
+				return err
+			}
+			trace = f
+			continue
+		}
 		point, nth, counted := strings.Cut(point, "#")
 		n := 1
 		if counted {
@@ -64,7 +63,7 @@ func Arm(text string) error {
 		}
 		plan = append(plan, step{point, n, action})
 	}
-	return os.Setenv(planVariable, text)
+	return os.Setenv(variable, text)
 }
 
 // Hit marks a place where a process may die or be held up.

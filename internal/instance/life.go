@@ -126,9 +126,15 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 
 // wind waits, in a closing instance, until nobody is at work any more.
 func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
-	for deadline := time.Now().Add(timeout); ; time.Sleep(2 * time.Millisecond) {
+	deadline := time.Now().Add(timeout)
+	for round := 1; ; round++ {
 		if _, err := m.ReclaimDead(ctx); err != nil {
 			return err
+		}
+		if round%50 == 0 { // every tenth of a second
+			if err := m.Self.Retry(ctx); err != nil {
+				return err
+			}
 		}
 		if err := m.Settle(ctx); err != nil {
 			return err
@@ -144,6 +150,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 			m.Log.Warn().Msgf("the instance ends though %s", busy)
 			return nil
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
 }
 

@@ -73,10 +73,14 @@ func (r *Roll) Held(row int) bool {
 	return err != nil || l.Type != unix.F_UNLCK
 }
 
-// Close ends the Roll and gives back what it holds.
+// Close ends the Roll and gives back what it holds. It does so by name: a process that is just being forked may
+// have the descriptors for a moment longer.
 func (r *Roll) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.hold >= 0 {
+		_ = unix.FcntlFlock(uintptr(r.hold), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+	}
 	for _, fd := range []*int{&r.hold, &r.ask} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)

@@ -88,13 +88,19 @@ type Process struct {
 // Start runs a helper. It is killed at the test's end if it still runs then.
 func Start(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
+	return Run(t, Command(t, name, args...))
+}
+
+// Command is the command that Start runs, for a test that has more to say about it.
+func Command(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), variable+"="+name)
-	return Run(t, cmd)
+	return cmd
 }
 
 // Run runs any command.
@@ -144,6 +150,9 @@ func (p *Process) Line() (string, bool) {
 	}
 }
 
+// Lines are what the process says, for a test that waits for other things too. It is closed at the end.
+func (p *Process) Lines() <-chan string { return p.lines }
+
 // Expect waits for a line that begins with prefix, and returns the rest.
 func (p *Process) Expect(prefix string) string {
 	p.t.Helper()
@@ -155,10 +164,16 @@ func (p *Process) Expect(prefix string) string {
 	return strings.TrimSpace(rest)
 }
 
+// TrySend sends a line to a process that may be dead.
+func (p *Process) TrySend(format string, args ...any) error {
+	_, err := fmt.Fprintf(p.in, format+"\n", args...)
+	return err
+}
+
 // Send sends a line.
 func (p *Process) Send(format string, args ...any) {
 	p.t.Helper()
-	if _, err := fmt.Fprintf(p.in, format+"\n", args...); err != nil {
+	if err := p.TrySend(format, args...); err != nil {
 		p.t.Fatalf("process %d does not listen: %v; it wrote: %s", p.Pid, err, p.errs)
 	}
 }

@@ -1,0 +1,110 @@
+//go:build linux && failpoint
+
+package crashtest
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instancetest"
+)
+
+func init() { arm = failpoint.Arm }
+
+// elsewhere are points that the matrix's victims need not come to: a test of their own does.
+var elsewhere = map[string]string{}
+
+// TestMatrix plays the scenarios for every failpoint.
+func TestMatrix(t *testing.T) {
+	points, err := failpoint.Points("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := map[string][]place{} // by point
+	t.Run("trace", func(t *testing.T) {
+		for _, s := range scenarios {
+			for _, b := range s.on() {
+				for _, p := range traced(t, s, b) {
+					reached[p] = append(reached[p], place{s, b})
+				}
+			}
+		}
+	})
+	for _, p := range points {
+		if len(reached[p]) == 0 && elsewhere[p] == "" {
+			t.Errorf("no victim comes to %s", p)
+		}
+	}
+	cases := 0
+	for i, p := range slices.Sorted(maps.Keys(reached)) {
+		for k, at := range reached[p] {
+			for h, how := range ways {
+				if !*full && (k != i%len(reached[p]) || h != i%len(ways)) {
+					continue
+				}
+				cases++
+				t.Run(fmt.Sprintf("%s/%s/%s/%s", p, at.backend, at.scenario.name, how), func(t *testing.T) {
+					t.Parallel()
+					at.scenario.run(t, at.backend, p, how)
+				})
+			}
+		}
+	}
+	t.Logf("%d points, %d cases", len(points), cases)
+}
+
+// place is where a victim comes to a point.
+type place struct {
+	scenario scenario
+	backend  string
+}
+
+func (s scenario) on() []string {
+	if s.backends != nil {
+		return s.backends
+	}
+	return catalog.Native()
+}
+
+// traced plays a scenario without harm and returns the points that its victim came to.
+func traced(t *testing.T, s scenario, backend string) (points []string) {
+	t.Run(s.name+"/"+backend, func(t *testing.T) {
+		trace := filepath.Join(instancetest.TempDir(t), "trace")
+		s.play0(t, backend, "trace="+trace, "stop-go")
+		b, err := os.ReadFile(trace)
+		if err != nil {
+			t.Fatal(err)
+		}
+		points = strings.Fields(string(b))
+	})
+	return points
+}
+
+func (s scenario) run(t *testing.T, backend, point, how string) {
+	action, _, _ := strings.Cut(how, "-")
+	s.play0(t, backend, point+"="+action, how)
+}
+
+func (s scenario) play0(t *testing.T, backend, plan, how string) {
+	w := newWorld(t, backend, s.settings...)
+	w.how = how
+	removal := "filemap/unlink"
+	if backend == "sysv" {
+		removal = "sysv/rmid"
+	}
+	w.plan = strings.Join(slices.DeleteFunc([]string{strings.ReplaceAll(s.fault, "FAULT", removal), plan},
+		func(p string) bool { return p == "" }), ",")
+	s.play(w)
+	if s.check != nil {
+		s.check(w)
+		return
+	}
+	w.check()
+}

@@ -1,0 +1,304 @@
+//go:build linux
+
+package crashtest
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+)
+
+// scenario is a piece of an instance's life with a victim in it.
+type scenario struct {
+	name     string
+	settings []string
+	backends []string // nil: those of the system
+	fault    string   // a plan that always comes with the victim's; FAULT is the backend's removal
+	play     func(w *world)
+	check    func(w *world) // nil: world.check
+}
+
+var scenarios = []scenario{
+	{name: "session", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session")
+		w.do("open", nil)
+		w.do("play "+w.shared.Handle().String(), nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session with a keeper of pins", backends: []string{"kept"}, play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session")
+		w.do("open", nil)
+		w.do("play "+w.shared.Handle().String(), nil)
+	}},
+
+	{name: "keeper of pins", backends: []string{"kept"}, play: func(w *world) {
+		w.fall("supervise", "start")
+		p := w.helper("session", "open", "create 9000")
+		p.Send("pin") // waits for the keeper
+		w.do("", func() bool { return len(p.Lines()) > 0 })
+		p.Kill()
+	}},
+
+	{name: "session whose segment can't be removed", fault: "FAULT=EACCES", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("again", nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session whose memory can't be unmapped", fault: "filemap/munmap=ENOMEM,sysv/shmdt=ENOMEM", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("again", nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session in an instance that ends", play: func(w *world) {
+		w.supervise()
+		w.plan = "dsm/create/intended=stop," + w.plan
+		w.fall("session", "open")
+		w.victim.Send("again")
+		if w.dead = wait(w.victim, nil) == "dead"; w.dead {
+			return
+		}
+		stopped := make(chan error, 1)
+		go func() { stopped <- w.sup.Stop() }()
+		instancetest.Eventually(w.t, "the instance is closing", func() bool {
+			r, err := dsm.Inspect(ctx, w.config())
+			return err != nil || r.Status.Closing
+		})
+		_ = unix.Kill(w.victim.Pid, unix.SIGCONT)
+		w.do("", func() bool { return len(w.victim.Lines()) > 0 })
+		if err := <-stopped; err != nil {
+			w.t.Errorf("Stop: %v", err)
+		}
+		w.victim.Kill()
+		w.sup = nil
+	}},
+
+	{name: "waiter for a lock whose holder goes on", play: func(w *world) { w.contend(unix.SIGCONT) }},
+	{name: "waiter for a lock whose holder dies", play: func(w *world) { w.contend(unix.SIGKILL) }},
+
+	{name: "session among the dead, without a supervisor", play: func(w *world) {
+		w.orphan()
+		w.fall("session")
+		w.do("open", nil)
+		w.do("play "+w.shared.Handle().String(), nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session that joins over a dead one", settings: []string{"max_processes=2"}, play: func(w *world) {
+		w.orphan()
+		w.fall("session")
+		w.do("open", nil)
+		w.do("close", nil)
+	}},
+
+	{name: "supervisor's start and stop", play: func(w *world) {
+		w.fall("supervise")
+		w.do("start", nil)
+		w.do("stop", nil)
+	}},
+
+	{name: "supervisor that finds the dead", play: func(w *world) {
+		p := w.helper("supervise", "start")
+		w.dieHolding()
+		p.Kill()
+		w.fall("supervise")
+		w.do("start", nil)
+		w.do("stop", nil)
+	}},
+
+	{name: "supervisor that finds no control segment", play: func(w *world) {
+		p := w.helper("supervise", "start")
+		w.dieHolding()
+		p.Kill()
+		w.loseControl()
+		w.fall("supervise")
+		w.do("start", nil)
+		w.do("stop", nil)
+	}},
+
+	{name: "supervisor that adopts", play: func(w *world) {
+		w.orphan()
+		w.fall("supervise")
+		w.do("start", nil)
+	}},
+
+	{name: "supervisor that reclaims", play: func(w *world) {
+		w.fall("supervise", "start")
+		w.survive()
+		for _, at := range []string{"dsm/create/made", "control/create/accounted"} { // the second holds the lock
+			w.stuck(at).Kill()
+			if w.do("", w.reclaimed); w.dead {
+				return
+			}
+		}
+	}},
+
+	{name: "supervisor that begins again after a crash", settings: []string{"on_crash=restart"}, play: func(w *world) {
+		w.fall("supervise", "start")
+		for _, at := range []string{"dsm/create/made", "control/create/accounted"} { // the second holds the lock
+			generation := w.generation()
+			w.stuck(at).Kill()
+			w.do("", func() bool { return w.generation() > generation })
+			if w.dead {
+				return
+			}
+		}
+	}},
+
+	{name: "supervisor that stops", fault: "FAULT=EACCES", play: func(w *world) {
+		w.fall("supervise", "start")
+		p := w.helper("session", "open", "create 9000", "pin", "create 8000")
+		p.Send("watch")
+		w.do("stop", nil)
+		p.Kill()
+	}},
+
+	{name: "clean", play: func(w *world) {
+		p := w.helper("supervise", "start")
+		w.dieHolding()
+		p.Kill()
+		w.fall("supervise")
+		w.do("clean", nil)
+	}},
+
+	{name: "private instance", play: func(w *world) {
+		w.private()
+		w.fall("supervise")
+		w.do("run", nil)
+	}, check: (*world).checkPrivate},
+
+	{name: "last session of a private instance", play: func(w *world) {
+		w.private()
+		p := w.helper("supervise")
+		p.Send("private")
+		dir, settings := w.dir, w.settings
+		w.dir, w.settings = p.Expect("dir"), nil
+		w.fall("session", "open", "create 9000")
+		w.dir, w.settings = dir, settings
+		p.Kill()
+		w.do("close", nil)
+	}, check: (*world).checkPrivate},
+
+	{name: "next start after a private instance", play: func(w *world) {
+		w.private()
+		p := w.helper("supervise")
+		p.Send("private")
+		p.Expect("dir")
+		p.Kill()
+		w.fall("supervise")
+		w.do("start", nil)
+	}, check: func(w *world) { w.check(); w.checkPrivate() }},
+
+	{name: "leader and workers", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("lead "+w.shared.Handle().String(), nil)
+		w.do("close", nil)
+	}},
+}
+
+// contend has the victim wait for the control lock, whose holder then gets the signal.
+func (w *world) contend(s unix.Signal) {
+	w.supervise()
+	w.survive()
+	_, trace, traced := strings.Cut(w.plan, "trace=")
+	if !traced {
+		trace = filepath.Join(instancetest.TempDir(w.t), "trace")
+		w.plan += ",trace=" + trace
+	}
+	holder := w.stuck("control/create/referenced")
+	w.fall("session")
+	w.victim.Send("open")
+	waiting := func() bool { return contains(trace, "shmsync/mutex/waiting") }
+	if w.do("", waiting); w.how == "stop-go" && !waiting() {
+		w.t.Fatal("the victim does not wait for the lock")
+	}
+	_ = unix.Kill(holder.Pid, s)
+	w.do("", func() bool { return len(w.victim.Lines()) > 0 })
+	holder.Kill()
+	w.do("again", nil)
+}
+
+// orphan makes an instance whose supervisor is dead: the survivor lives in it, and a dead session's row and segments stand.
+func (w *world) orphan() {
+	p := w.helper("supervise", "start")
+	w.survive()
+	p.Kill()
+	w.dieHolding()
+}
+
+// dieHolding has a session die in the middle of a create, with segments in its hands.
+func (w *world) dieHolding() { w.stuck("dsm/create/made").Kill() }
+
+// reclaimed says whether the books list nobody but the survivor.
+func (w *world) reclaimed() bool {
+	r, err := dsm.Inspect(ctx, w.config())
+	return err == nil && len(r.Sessions) == 1 && w.unrest(r) == ""
+}
+
+func (w *world) generation() uint64 {
+	r, err := dsm.Inspect(ctx, w.config())
+	if err != nil {
+		return 0
+	}
+	return r.Status.Generation
+}
+
+// loseControl removes the control segment, as somebody with rm or ipcrm would.
+func (w *world) loseControl() {
+	id := instancetest.ID(w.t, w.dir)
+	control := dsmimpl.Object{Instance: id, Generation: 1, Handle: dsmimpl.ControlHandle}
+	for _, where := range eye.Objects(id, filepath.Join(w.dir, "mmap")) {
+		if strings.HasSuffix(where, "/"+control.Name()) {
+			_ = os.Remove(where)
+		}
+	}
+}
+
+// private has helpers keep private instances in a place of the test's own.
+func (w *world) private() { w.env = append(w.env, "XDG_STATE_HOME="+w.state()) }
+
+func (w *world) state() string { return filepath.Join(w.dir, "mmap", "state") }
+
+// checkPrivate: what a dead private instance left is gone after the user's next start.
+func (w *world) checkPrivate() {
+	if w.victim != nil {
+		w.victim.Kill()
+	}
+	parent := filepath.Join(w.state(), "dsm-private")
+	ids := map[string]uuid.UUID{}
+	entries, _ := os.ReadDir(parent)
+	for _, e := range entries {
+		dir := filepath.Join(parent, e.Name())
+		if _, err := os.Stat(filepath.Join(dir, "id")); err == nil {
+			ids[dir] = instancetest.ID(w.t, dir)
+		}
+	}
+	tell(w.helper("supervise"), "run")
+	if entries, _ := os.ReadDir(parent); len(entries) > 0 {
+		w.t.Errorf("%d private instances are left, %v", len(entries), entries)
+	}
+	for dir, id := range ids {
+		if left := eye.Objects(id, filepath.Join(dir, "mmap")); len(left) > 0 {
+			w.t.Errorf("left behind: %s", strings.Join(left, ", "))
+		}
+	}
+}

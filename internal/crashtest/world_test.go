@@ -1,0 +1,404 @@
+//go:build linux
+
+package crashtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// world is one instance with those who live in it: a supervisor, in this process or a helper's, the survivor, a session of this
+// process, and the victim.
+type world struct {
+	t        *testing.T
+	dir      string
+	settings []string
+	plan     string // for the victim
+	how      string // see ways
+	env      []string
+
+	sup      *supervisor.Supervisor // of this process; nil while there is none
+	survivor *dsm.Session           // nil if there is none
+	shared   *dsm.Segment           // the survivor's
+	victim   *proctest.Process
+	dead     bool
+}
+
+// ways are what can become of a victim at a failpoint.
+var ways = []string{"kill", "exit", "stop-kill", "stop-go"}
+
+func newWorld(t *testing.T, backend string, settings ...string) *world {
+	return &world{
+		t: t, dir: instancetest.TempDir(t),
+		settings: append([]string{"dynamic_shared_memory_type=" + backend}, settings...),
+	}
+}
+
+func (w *world) config() dsm.Config { return config(w.dir, w.settings) }
+
+// supervise starts this process's supervisor.
+func (w *world) supervise() {
+	w.t.Helper()
+	cfg := w.config()
+	cfg.Logger = instancetest.Logger(w.t)
+	s, err := supervisor.Start(ctx, cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.sup = s
+}
+
+// survive opens the survivor, with a segment that others attach.
+func (w *world) survive() {
+	w.t.Helper()
+	s, err := dsm.Open(ctx, w.config())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = s.Close() })
+	w.survivor = s
+	if w.shared, err = s.Create(ctx, s.Owner(), 50_000); err != nil {
+		w.t.Fatal(err)
+	}
+	fill(w.shared)
+}
+
+// helper starts a process that is no victim. Commands are told and waited for.
+func (w *world) helper(actor string, commands ...string) *proctest.Process {
+	w.t.Helper()
+	cmd := proctest.Command(w.t, actor, append([]string{w.dir}, w.settings...)...)
+	cmd.Env = append(cmd.Env, w.env...)
+	p := proctest.Run(w.t, cmd)
+	for _, c := range commands {
+		tell(p, c)
+	}
+	return p
+}
+
+func tell(p *proctest.Process, c string) {
+	p.Send("%s", c)
+	p.Expect("ok " + strings.Fields(c)[0])
+}
+
+// stuck starts a session that holds segments and has stopped at a failpoint.
+func (w *world) stuck(at string) *proctest.Process {
+	w.t.Helper()
+	p := w.helper("session", "open", "create 9000", "pin", "create 8000", "arm "+at+"=stop")
+	p.Send("again")
+	if out := wait(p, nil); out != "stopped" {
+		w.t.Fatalf("a session that was to stop at %s is %s: %s", at, out, p.Stderr())
+	}
+	return p
+}
+
+// fall starts the victim; commands are told and waited for before it is armed.
+func (w *world) fall(actor string, commands ...string) {
+	w.t.Helper()
+	w.victim = w.helper(actor, commands...)
+	if w.plan != "" {
+		tell(w.victim, "arm "+w.plan)
+	}
+}
+
+// do tells the victim a command and waits until it has done it, or is dead. Until, if there is one, ends the wait too.
+func (w *world) do(command string, until func() bool) {
+	w.t.Helper()
+	if w.dead {
+		return
+	}
+	if command != "" {
+		w.victim.TrySend("%s", command)
+	}
+	for {
+		switch out := wait(w.victim, until); out {
+		case "dead":
+			w.dead = true
+			w.victim.Kill() // reap it
+			if w.plan == "" {
+				w.t.Fatalf("the victim died at %q though nobody wanted it to: %s", command, w.victim.Stderr())
+			}
+			return
+		case "stopped":
+			w.think()
+			for _, pid := range stoppedIn(w.victim.Pid) {
+				w.resume(pid)
+			}
+		case "":
+			return
+		default:
+			name, _, _ := strings.Cut(command, " ")
+			if out == "ok "+name {
+				return
+			}
+			if out == silent {
+				w.t.Fatalf("the victim does not do %q: %s", command, w.victim.Stderr())
+			}
+			// Who is held up, or refused by the system, may be refused by others later; it may not be wrong.
+			if w.plan == "" || strings.Contains(out, "wrong bytes") || strings.Contains(out, "corrupt") {
+				w.t.Fatalf("the victim says %q: %s", out, w.victim.Stderr())
+			}
+			if strings.HasPrefix(out, "error "+name) {
+				return
+			}
+		}
+	}
+}
+
+// resume continues a stopped process, or kills it.
+func (w *world) resume(pid int) {
+	if w.how == "stop-go" {
+		_ = unix.Kill(pid, unix.SIGCONT)
+		return
+	}
+	_ = unix.Kill(pid, unix.SIGKILL)
+}
+
+// wait waits until a process says something, which it returns, or is dead or stopped, or until something else is so: "".
+func wait(p *proctest.Process, until func() bool) string {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(500 * time.Microsecond) {
+		if until != nil && until() {
+			return ""
+		}
+		select {
+		case line, ok := <-p.Lines():
+			if ok {
+				return line
+			}
+			p.Kill()
+			return "dead"
+		default:
+		}
+		if exited(p.Pid) {
+			if line, ok := <-p.Lines(); ok {
+				return line
+			}
+			return "dead"
+		}
+		if len(stoppedIn(p.Pid)) > 0 {
+			return "stopped"
+		}
+	}
+	return silent
+}
+
+const silent = "silent for a minute"
+
+// exited says whether a child has ended; it stays to be waited for.
+func exited(pid int) bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err != nil || info.Signo != 0
+}
+
+// stoppedIn lists the stopped ones of a process and its children.
+func stoppedIn(pid int) (list []int) {
+	var children []byte
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, t := range tasks {
+		b, _ := os.ReadFile(t)
+		children = append(children, b...)
+	}
+	for _, f := range append(strings.Fields(string(children)), strconv.Itoa(pid)) {
+		if n, _ := strconv.Atoi(f); liveness.Stopped(n) && !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// think is what others do while the victim stands still: they try, for a while; all may be refused, none may go wrong.
+func (w *world) think() {
+	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
+	defer cancel()
+	if s := w.survivor; s != nil {
+		if g, err := s.Create(short, s.Owner(), 2000); err == nil {
+			go g.Detach() // may wait for a second
+		}
+	}
+	_, _ = dsm.Inspect(short, w.config())
+	time.Sleep(20 * time.Millisecond) // long enough for the supervisor to hear and to ask
+}
+
+// check is what must be so when the victim is dead, or done, whatever it did.
+func (w *world) check() {
+	w.t.Helper()
+	if w.victim != nil && !w.dead {
+		w.victim.Kill()
+	}
+	if w.sup == nil {
+		w.supervise()
+	}
+	w.atRest()
+	w.progress()
+	w.secondReclaim()
+	if w.survivor != nil {
+		if err := w.survivor.Close(); err != nil {
+			w.t.Errorf("Close of the survivor: %v", err)
+		}
+	}
+	if err := w.sup.Stop(); err != nil {
+		w.t.Errorf("Stop: %v", err)
+	}
+	w.nothing(w.dir)
+}
+
+// nothing of the instance in dir may be left in the system, and nothing of its life in dir.
+func (w *world) nothing(dir string) {
+	w.t.Helper()
+	if left := eye.Objects(instancetest.ID(w.t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+		w.t.Errorf("left behind: %s", strings.Join(left, ", "))
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if n := e.Name(); n != "id" && n != "instance" && n != "mmap" {
+			w.t.Errorf("left in the directory: %s", n)
+		}
+	}
+}
+
+// atRest waits until the books say what is so: nobody but the living holds anything, nothing is half done, and every row has its object.
+func (w *world) atRest() {
+	w.t.Helper()
+	var why string
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		r, err := dsm.Inspect(ctx, w.config())
+		if err != nil {
+			why = err.Error()
+		} else {
+			why = w.unrest(r)
+		}
+		if why == "" {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("the instance does not come to rest: %s", why)
+		}
+	}
+}
+
+func (w *world) unrest(r dsm.Report) string {
+	living := 0
+	if w.survivor != nil {
+		living = 1
+	}
+	if len(r.Sessions) != living {
+		return fmt.Sprintf("%d sessions, of which %d live: %+v", len(r.Sessions), living, r.Sessions)
+	}
+	bytes := uint64(0)
+	held := 0
+	for _, s := range r.Segments {
+		bytes += uint64(s.Size)
+		refs := 0
+		for _, h := range s.Holders {
+			if h.Pid != os.Getpid() {
+				return fmt.Sprintf("segment %v is held by process %d", s.Handle, h.Pid)
+			}
+			refs++
+			held++
+		}
+		if s.Pinned {
+			refs++
+		}
+		if s.State != "live" || refs == 0 || refs != s.Refs || s.Failed != nil {
+			return fmt.Sprintf("segment %v is %s with %d references, %v", s.Handle, s.State, s.Refs, s.Failed)
+		}
+	}
+	if held != living { // the survivor holds its shared segment and nothing else, unless it is just giving back
+		return fmt.Sprintf("the survivor holds %d segments", held)
+	}
+	if r.Status.Segments != len(r.Segments) || r.Status.Bytes != bytes {
+		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d", r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
+	}
+	if objects := instancetest.Objects(w.t, w.dir); objects != len(r.Segments) {
+		return fmt.Sprintf("%d objects for %d rows", objects, len(r.Segments))
+	}
+	return ""
+}
+
+// progress is what the survivor, or a newcomer, must still be able to do.
+func (w *world) progress() {
+	w.t.Helper()
+	s := w.survivor
+	if s == nil {
+		newcomer, err := dsm.Open(ctx, w.config())
+		if err != nil {
+			w.t.Fatalf("Open: %v", err)
+		}
+		defer newcomer.Close()
+		s = newcomer
+	} else if !whole(w.shared) {
+		w.t.Error("wrong bytes in the shared segment")
+	}
+	g, err := s.Create(ctx, s.Owner(), 6000)
+	if err != nil {
+		w.t.Fatalf("Create: %v", err)
+	}
+	defer g.Detach()
+	fill(g)
+	again, err := s.Attach(ctx, s.Owner(), g.Handle())
+	if err != nil || !whole(again) {
+		w.t.Fatalf("Attach: %v", err)
+	}
+	_ = again.Detach()
+}
+
+// secondReclaim: one more look for the dead finds none, and changes nothing.
+func (w *world) secondReclaim() {
+	w.t.Helper()
+	w.atRest()
+	before, err := dsm.Inspect(ctx, w.config())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dir, err := instance.OpenDir(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	backends := instance.Backends{Custom: w.config().Backend}
+	set, err := backends.Load(w.dir, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m, err := dir.Connect(ctx, backends, set, instance.Who("second"), instancetest.Logger(w.t))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n, err := m.ReclaimDead(ctx)
+	if err != nil || n != 0 {
+		w.t.Errorf("the second reclaim finds %d, %v", n, err)
+	}
+	if err := m.Leave(ctx); err != nil {
+		w.t.Error(err)
+	}
+	m.Close()
+	after, err := dsm.Inspect(ctx, w.config())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(before.Segments, after.Segments) {
+		w.t.Errorf("the second reclaim changed\n%+v\nto\n%+v", before.Segments, after.Segments)
+	}
+}
+
+// contains says whether the file at path has the line.
+func contains(path, line string) bool {
+	b, _ := os.ReadFile(path)
+	return slices.Contains(strings.Split(string(b), "\n"), line)
+}
