@@ -38,7 +38,7 @@ next dsmdemo command removes what there was.`,
 }
 
 func (a *app) sort(ctx context.Context, workers int, output string, files []string) error {
-	in, err := openInput(a.stdin, files)
+	in, err := openInput(ctx, a.stdin, files)
 	if err != nil {
 		return err
 	}

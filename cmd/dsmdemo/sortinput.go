@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/stdin"
 )
 
 // input is what is to be sorted: files whose sizes are known, which workers read themselves, or streams, which are read here.
@@ -26,23 +27,23 @@ type sortFile struct {
 	Size int
 }
 
-func openInput(stdin *os.File, paths []string) (*input, error) {
+func openInput(ctx context.Context, standard *os.File, paths []string) (*input, error) {
 	in := &input{}
-	if err := in.open(stdin, paths); err != nil {
+	if err := in.open(ctx, standard, paths); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *input) open(stdin *os.File, paths []string) error {
+func (in *input) open(ctx context.Context, standard *os.File, paths []string) error {
 	if len(paths) == 0 {
 		paths = []string{"-"}
 	}
 	regular := true
 	for _, p := range paths {
 		if p == "-" {
-			in.streams = append(in.streams, stdin)
+			in.streams = append(in.streams, stdin.Reader(ctx, standard))
 			regular = false
 			continue
 		}
@@ -51,7 +52,7 @@ func (in *input) open(stdin *os.File, paths []string) error {
 			return err
 		}
 		in.opened = append(in.opened, f)
-		in.streams = append(in.streams, f)
+		in.streams = append(in.streams, stdin.Reader(ctx, f))
 		info, err := f.Stat()
 		if err != nil {
 			return err
