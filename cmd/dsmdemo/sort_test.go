@@ -181,6 +181,27 @@ func writeTemp(t *testing.T, text string) string {
 	return path
 }
 
+// TestSortReaderGone: a closed pipe on standard output is an error, after which nothing is left.
+func TestSortReaderGone(t *testing.T) {
+	p := newPlace(t)
+	in := writeTemp(t, string(randomText(1<<20)))
+	for _, args := range [][]string{{}, {"-c", "dynamic_shared_memory_type=none"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := p.command(append([]string{"sort", in}, args...)...)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = w, &errs
+		err = cmd.Run()
+		w.Close()
+		if proctest.ExitCode(err) != 1 || !strings.Contains(errs.String(), "broken pipe") {
+			t.Errorf("%v: %v, %s; want status 1 and a word of the broken pipe", args, err, &errs)
+		}
+	}
+}
+
 // TestSortInARunningInstance leaves nothing in it.
 func TestSortInARunningInstance(t *testing.T) {
 	p := newPlace(t)
