@@ -8,7 +8,9 @@ import (
 
 type fault struct{}
 
-func (fault) Error() string { return "runtime error: invalid memory address or nil pointer dereference" }
+func (fault) Error() string {
+	return "runtime error: invalid memory address or nil pointer dereference"
+}
 func (fault) Addr() uintptr { return 4096 }
 
 // TestFaultsAreNamed: the runtime's words for a fault are for people who look for a nil pointer.
