@@ -18,6 +18,7 @@ func (a *app) createCommand() *cobra.Command {
 		Use:   "create [TEXT|-]",
 		Short: "Make a segment that holds TEXT, or standard input, and print its handle",
 		Long: `Make a segment that holds exactly TEXT, or standard input if TEXT is - or missing, and print its handle.
+With --size and no TEXT it holds zeros, and standard input is not its content.
 
 Without --pin the segment lives as long as this command, which ends when its standard input is closed or by a signal;
 where standard input was read as the content, or was at its end from the start, only by a signal. With --pin the
