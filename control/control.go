@@ -174,6 +174,9 @@ func corruption(r any) error {
 		if errors.Is(err, ErrCorrupt) {
 			return err
 		}
+		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
+			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: somebody truncated the object, or its file system failed", ErrCorrupt)
+		}
 		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
 	}
 	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)

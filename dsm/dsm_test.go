@@ -430,7 +430,7 @@ func TestWith(t *testing.T) {
 	s := instancetest.Open(t, cfg)
 	g := create(t, s, 10)
 	mine := errors.New("mine")
-	if err := g.With(func(b []byte) error { b[0] = 7; return mine }); !errors.Is(err, mine) {
+	if err := g.With(func(b []byte) error { b[0] = 7; return mine }); err != mine {
 		t.Errorf("With = %v, want f's error", err)
 	}
 	in, out := make(chan struct{}), make(chan struct{})

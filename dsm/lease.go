@@ -9,20 +9,16 @@ import (
 
 // With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in f's own goroutine, as
 // when somebody has truncated the object, is ErrCorrupt and not the end of the process. On a detached segment it
-// is ErrClosed.
-func (g *Segment) With(f func(b []byte) error) error {
-	return fail("use", g.Handle(), g.session.member.Backend.Name(), g.with(f))
-}
-
-func (g *Segment) with(f func(b []byte) error) (err error) {
+// is ErrClosed. An error of f's own is returned as it is.
+func (g *Segment) With(f func(b []byte) error) (err error) {
 	if err := g.lease(); err != nil {
-		return err
+		return g.fail("use", err)
 	}
 	defer g.unlease()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = g.fault(r)
+			err = g.fail("use", g.fault(r))
 		}
 	}()
 	return f(g.bytes)
@@ -98,5 +94,5 @@ func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 func (g *Segment) outside(op string, off int64) error {
-	return fail(op, g.Handle(), g.session.member.Backend.Name(), errors.New("negative offset "+fmt.Sprint(off)))
+	return g.fail(op, errors.New("negative offset "+fmt.Sprint(off)))
 }

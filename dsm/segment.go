@@ -184,7 +184,7 @@ func (g *Segment) MoveTo(owner *resowner.Owner) error {
 	if err == nil {
 		err = g.moveTo(owner)
 	}
-	return fail("move", g.Handle(), g.session.member.Backend.Name(), err)
+	return g.fail("move", err)
 }
 
 func (g *Segment) moveTo(owner *resowner.Owner) error {
@@ -249,7 +249,7 @@ func (g *Segment) Detach() error {
 			err = errors.Join(err, rerr)
 		}
 	}
-	return fail("detach", g.Handle(), g.session.member.Backend.Name(), err)
+	return g.fail("detach", err)
 }
 
 // runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
@@ -291,6 +291,10 @@ func (g *Segment) release() error {
 		return s.release(g)
 	}
 	return errors.Join(s.guarded.detach(s.member.Backend, g.own), s.release(g))
+}
+
+func (g *Segment) fail(op string, err error) error {
+	return fail(op, g.Handle(), g.session.member.Backend.Name(), err)
 }
 
 func (g *Segment) gone() bool {

@@ -126,14 +126,14 @@ func program() (string, error) {
 // work gives each member its part, and waits for all.
 func (c *crew) work(ctx context.Context) error {
 	cancel := sync.OnceFunc(func() {
-		for _, m := range c.members {
-			m.tell(order{Cancel: true})
-		}
-		time.AfterFunc(grace, func() {
+		time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
 			for _, m := range c.members {
 				_ = m.cmd.Process.Kill()
 			}
 		})
+		for _, m := range c.members {
+			m.tell(order{Cancel: true})
+		}
 	})
 	stop := context.AfterFunc(ctx, cancel)
 	defer stop()

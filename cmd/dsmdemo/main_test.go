@@ -449,3 +449,30 @@ func TestDemo(t *testing.T) {
 		t.Errorf("none: status %d\n%s%s", status, out, errs)
 	}
 }
+
+// TestSignalsEndReading: who waits for input that does not come can be told to stop.
+func TestSignalsEndReading(t *testing.T) {
+	p := newPlace(t)
+	p.supervise()
+	for _, args := range [][]string{{"create"}, {"create", "-"}, {"sort"}} {
+		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+			cmd := p.command(args...)
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.Write(make([]byte, 1<<20)); err != nil { // more than a pipe holds: it is reading
+				t.Fatal(err)
+			}
+			_ = cmd.Process.Signal(signal)
+			if err := cmd.Wait(); proctest.ExitCode(err) != 1 || strings.Count(errs.String(), "\n") != 1 {
+				t.Errorf("%v and %v: %v, %s; want status 1 and one line", args, signal, err, &errs)
+			}
+		}
+	}
+}

@@ -18,13 +18,14 @@ func (a *app) createCommand() *cobra.Command {
 		Use:   "create [TEXT|-]",
 		Short: "Make a segment that holds TEXT, or standard input, and print its handle",
 		Long: `Make a segment that holds exactly TEXT, or standard input if TEXT is - or missing, and print its handle.
+With --size and no TEXT it holds zeros, and standard input is not its content.
 
 Without --pin the segment lives as long as this command, which ends when its standard input is closed or by a signal;
 where standard input was read as the content, or was at its end from the start, only by a signal. With --pin the
 command ends at once and the segment stays, until unpin or the end of the instance.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			content, fromStdin, err := a.content(args, cmd.Flags().Changed("size"))
+			content, fromStdin, err := a.content(cmd.Context(), args, cmd.Flags().Changed("size"))
 			if err != nil {
 				return err
 			}
@@ -43,14 +44,14 @@ command ends at once and the segment stays, until unpin or the end of the instan
 }
 
 // content is what a new segment is to hold. A size alone asks for zeros.
-func (a *app) content(args []string, sized bool) (b []byte, fromStdin bool, err error) {
+func (a *app) content(ctx context.Context, args []string, sized bool) (b []byte, fromStdin bool, err error) {
 	switch {
 	case len(args) == 1 && args[0] != "-":
 		return []byte(args[0]), false, nil
 	case len(args) == 0 && sized:
 		return nil, false, nil
 	}
-	b, err = io.ReadAll(a.stdin)
+	b, err = io.ReadAll(stdin.Reader(ctx, a.stdin))
 	return b, true, err
 }
 

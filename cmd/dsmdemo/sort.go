@@ -38,7 +38,7 @@ next dsmdemo command removes what there was.`,
 }
 
 func (a *app) sort(ctx context.Context, workers int, output string, files []string) error {
-	in, err := openInput(a.stdin, files)
+	in, err := openInput(ctx, a.stdin, files)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 		return err
 	}
 	if text == nil { // nothing to sort
-		return errors.Join(a.write(output, nil))
+		return a.write(output, nil)
 	}
 	plan, err := segment(sortPlanSize)
 	if err != nil {
@@ -89,7 +89,7 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 	}
 	if file != nil { // workers write to it themselves
 		defer file.Close()
-		job.Output, job.Base = file.Name(), base
+		job.Output, job.Base = link(file), base
 		if err := sortTask.Run(ctx, s, workers, job); err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	if base, err = out.Seek(0, io.SeekCurrent); err != nil || base != info.Size() {
 		return nil, 0, nil
 	}
-	f, err = os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), out.Fd()), os.O_WRONLY, 0)
+	f, err = os.OpenFile(link(out), os.O_WRONLY, 0)
 	if err != nil {
 		return nil, 0, nil
 	}

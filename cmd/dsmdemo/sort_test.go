@@ -172,6 +172,46 @@ func TestSortStreamsAndRedirections(t *testing.T) {
 	p.fails(1, "directory", "sort", dir)
 }
 
+// TestSortFilesOfTheKernel: names that mean another file in another process, and sizes that are none.
+func TestSortFilesOfTheKernel(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("skipped: needs /proc")
+	}
+	p := newPlace(t)
+	text := writeTemp(t, string(randomText(1<<20)))
+	out := filepath.Join(t.TempDir(), "out")
+	files := make([]*os.File, 2)
+	for i, open := range []func() (*os.File, error){func() (*os.File, error) { return os.Open(text) }, func() (*os.File, error) { return os.Create(out) }} {
+		f, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files[i] = f
+	}
+	want := string(sorted(t, text))
+	cmd := p.command("sort", "/dev/stdin")
+	cmd.Stdin = files[0]
+	if got, err := cmd.Output(); err != nil || string(got) != want {
+		t.Errorf("/dev/stdin: %v, or the output differs", err)
+	}
+	cmd = p.command("sort", "/dev/fd/3", "-o", "/dev/fd/4") // in a worker these are the pipes to its leader
+	cmd.ExtraFiles = files
+	if errs, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("/dev/fd: %v, %s", err, errs)
+	}
+	if got, _ := os.ReadFile(out); string(got) != want {
+		t.Error("/dev/fd: the output differs")
+	}
+	if got := p.ok("sort", "/proc/version", text); got != string(sorted(t, "/proc/version", text)) { // says that it is empty
+		t.Error("/proc/version: the output differs")
+	}
+	const page = "/sys/kernel/mm/transparent_hugepage/enabled" // says that it has a page
+	if _, err := os.Stat(page); err == nil && p.ok("sort", page) != string(sorted(t, page)) {
+		t.Errorf("%s: the output differs", page)
+	}
+}
+
 func writeTemp(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "f")
@@ -179,6 +219,27 @@ func writeTemp(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestSortReaderGone: a closed pipe on standard output is an error, after which nothing is left.
+func TestSortReaderGone(t *testing.T) {
+	p := newPlace(t)
+	in := writeTemp(t, string(randomText(1<<20)))
+	for _, args := range [][]string{{}, {"-c", "dynamic_shared_memory_type=none"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := p.command(append([]string{"sort", in}, args...)...)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = w, &errs
+		err = cmd.Run()
+		w.Close()
+		if proctest.ExitCode(err) != 1 || !strings.Contains(errs.String(), "broken pipe") {
+			t.Errorf("%v: %v, %s; want status 1 and a word of the broken pipe", args, err, &errs)
+		}
+	}
 }
 
 // TestSortInARunningInstance leaves nothing in it.

@@ -8,9 +8,11 @@ import (
 	"os"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/stdin"
 )
 
-// input is what is to be sorted: files whose sizes are known, which workers read themselves, or streams, which are read here.
+// input is what is to be sorted: files whose sizes are known, which workers read themselves, or, if only one of them
+// is no such file, streams, which are read here.
 type input struct {
 	files   []sortFile
 	streams []io.Reader
@@ -21,28 +23,29 @@ type input struct {
 // sortFile is a regular file and its place in the text. Every line of the text ends with a newline, so a file without a last
 // one has a byte more there.
 type sortFile struct {
-	Path string
+	Path string // as it was given, for messages
+	Link string // by which workers open it
 	At   int
 	Size int
 }
 
-func openInput(stdin *os.File, paths []string) (*input, error) {
+func openInput(ctx context.Context, standard *os.File, paths []string) (*input, error) {
 	in := &input{}
-	if err := in.open(stdin, paths); err != nil {
+	if err := in.open(ctx, standard, paths); err != nil {
 		in.close()
 		return nil, err
 	}
 	return in, nil
 }
 
-func (in *input) open(stdin *os.File, paths []string) error {
+func (in *input) open(ctx context.Context, standard *os.File, paths []string) error {
 	if len(paths) == 0 {
 		paths = []string{"-"}
 	}
 	regular := true
 	for _, p := range paths {
 		if p == "-" {
-			in.streams = append(in.streams, stdin)
+			in.streams = append(in.streams, stdin.Reader(ctx, standard))
 			regular = false
 			continue
 		}
@@ -51,7 +54,7 @@ func (in *input) open(stdin *os.File, paths []string) error {
 			return err
 		}
 		in.opened = append(in.opened, f)
-		in.streams = append(in.streams, f)
+		in.streams = append(in.streams, stdin.Reader(ctx, f))
 		info, err := f.Stat()
 		if err != nil {
 			return err
@@ -59,12 +62,8 @@ func (in *input) open(stdin *os.File, paths []string) error {
 		if info.IsDir() {
 			return fmt.Errorf("%s is a directory", p)
 		}
-		if !info.Mode().IsRegular() {
+		if !info.Mode().IsRegular() || !in.add(p, f, int(info.Size())) {
 			regular = false
-			continue
-		}
-		if err := in.add(p, f, int(info.Size())); err != nil {
-			return err
 		}
 	}
 	if regular {
@@ -75,20 +74,31 @@ func (in *input) open(stdin *os.File, paths []string) error {
 	return nil
 }
 
-func (in *input) add(path string, f *os.File, size int) error {
+// add takes a file whose end is where its size says. It is not so in /proc and /sys: false, and such a file is a stream.
+func (in *input) add(path string, f *os.File, size int) bool {
+	last := [2]byte{1: '\n'}
+	from := max(0, size-1)
+	if n, err := f.ReadAt(last[:], int64(from)); err != io.EOF || n != size-from {
+		return false
+	}
 	if size == 0 {
-		return nil
+		return true
 	}
-	var last [1]byte
-	if _, err := f.ReadAt(last[:], int64(size)-1); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	in.files = append(in.files, sortFile{path, in.size, size})
+	in.files = append(in.files, sortFile{path, link(f), in.size, size})
 	in.size += size
 	if last[0] != '\n' {
 		in.size++
 	}
-	return nil
+	return true
+}
+
+// link is a path by which this process's workers find an open file, whatever its own name means to them, as /dev/stdin.
+func link(f *os.File) string {
+	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
+	if _, err := os.Stat(path); err != nil {
+		return f.Name()
+	}
+	return path
 }
 
 func (in *input) close() {
@@ -183,7 +193,7 @@ func readFile(ctx context.Context, f sortFile, text []byte, lo, hi int) error {
 	if lo >= hi {
 		return nil
 	}
-	r, err := os.Open(f.Path)
+	r, err := os.Open(f.Link)
 	if err != nil {
 		return err
 	}
