@@ -192,12 +192,12 @@ func (s *Session) unlist(g *Segment) {
 // cleanPrivate is for the last to leave a private instance whose supervisor is dead.
 func (s *Session) cleanPrivate() {
 	m := s.member
-	if !m.Record.Private || m.Supervised() {
+	if !m.Record.Private || m.Supervised() || !m.Deserted(instance.DeathPatience) {
 		return
 	}
 	who := instance.Who(s.config.Application)
 	if unlock, err := m.Dir.Lock(instance.HolderOf(who)); err == nil {
-		m.Dir.RemovePrivate(context.Background(), s.backends, who, instance.DeathPatience, s.log)
+		m.Dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log)
 		unlock()
 	}
 }

@@ -18,7 +18,9 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/leaktest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
 )
@@ -681,6 +683,40 @@ func TestPrivate(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead keeps nobody from taking over while
+// others live there. Before, it held the directory's lock while it waited for them to be seen dead.
+func TestLeavingDoesNotLock(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", instancetest.TempDir(t))
+	p := proctest.Start(t, "run")
+	path := p.Expect("dir ")
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaktest.None(t, instancetest.ID(t, path), filepath.Join(path, "mmap"))
+	stays, leaves := instancetest.Open(t, config(path, nil)), instancetest.Open(t, config(path, nil))
+	p.Kill()
+	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.Locked() })
+	left := make(chan error, 1)
+	go func() { left <- leaves.Close() }()
+	for locked := 0; ; {
+		if dir.Locked() {
+			locked++
+		}
+		select {
+		case err := <-left:
+			if err != nil || locked > 0 {
+				t.Errorf("Close: %v; the directory was seen locked %d times", err, locked)
+			}
+			if err := stays.Close(); err != nil { // the last one ends the instance
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
 }
 
 func TestCancelledStart(t *testing.T) {

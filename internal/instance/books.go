@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
@@ -121,6 +122,20 @@ func (b *Books) Living() (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// Deserted says whether nobody lives here any more, the supervisor neither. It waits so long for processes that seem to live to be
+// seen dead; without the directory's lock, which a supervisor that comes to take over would find held.
+func (b *Books) Deserted(patience time.Duration) bool {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		n, err := b.Living()
+		if err != nil || n == 0 && !b.Supervised() {
+			return err == nil
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 // Explain adds what the operating system knows to an error of package control. It is for the edges: call it once.
