@@ -122,6 +122,14 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	return nil
 }
 
+// displaced says why the member is not its row's user any more, of which the word is w.
+func (m *Member) displaced(w uint64) error {
+	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
+		return errkind.As(ErrCorrupt, fmt.Errorf("control segment: the word of process row %d can't be right: %#x", m.row, w))
+	}
+	return fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
+}
+
 // Row and incarnation of the member.
 func (m *Member) Row() int { return m.row }
 

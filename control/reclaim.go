@@ -72,7 +72,8 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	return nil
 }
 
-// Retry takes over the rows whose destroy failed, for another try (see Owed).
+// Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a neighbour's stray
+// store has left that no section leaves.
 func (m *Member) Retry(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -82,6 +83,7 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	for i := range m.t.segments {
 		m.adoptFailed(i)
 	}
+	m.settle()
 	return nil
 }
 
@@ -168,22 +170,25 @@ func (m *Member) settle() {
 		if stateOf(w) == Free {
 			continue
 		}
-		if isAgented(w) && !t.current(w) {
-			r.word.Store(m.stamp(Destroying))
-			m.owe(i)
-		} else if m.moribund(i) {
-			m.owe(i)
-		}
 		size := r.size.Load()
 		usedRows++
 		usedBytes += size
 		for k := range t.wordsPer {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
-				if p := 64*k + bits.TrailingZeros64(set); p < len(t.processes) {
-					t.processes[p].segments.Add(1)
-					t.processes[p].bytes.Add(size)
+				p := 64*k + bits.TrailingZeros64(set)
+				if p >= len(t.processes) || !isUsed(t.processes[p].word.Load()) {
+					t.clearBit(i, p) // nobody's
+					continue
 				}
+				t.processes[p].segments.Add(1)
+				t.processes[p].bytes.Add(size)
 			}
+		}
+		if stateOf(w) > Destroying || isAgented(w) && !t.current(w) {
+			r.word.Store(m.stamp(Destroying))
+			m.owe(i)
+		} else if m.moribund(i) {
+			m.owe(i)
 		}
 	}
 	t.header.usedRows.Store(usedRows)

@@ -154,10 +154,11 @@ func open(r shm.Region) (*Table, error) {
 		return nil, insane("byte order", fmt.Sprintf("%#x", b))
 	}
 	k := h.constants // a copy: from here on nobody can change it
-	if sum, err := checksum(r); err != nil || sum != h.checksum {
-		return nil, insane("checksum", fmt.Sprintf("%#x", h.checksum))
+	sum, err := checksum(r)
+	if says := h.checksum; err != nil || sum != says {
+		return nil, insane("checksum", fmt.Sprintf("%#x", says))
 	}
-	t := &Table{header: h, seed: mix(h.checksum)}
+	t := &Table{header: h, seed: mix(sum)}
 	t.Constants = Constants{
 		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
