@@ -33,7 +33,7 @@ func FuzzParseName(f *testing.F) {
 func FuzzParseHandleText(f *testing.F) {
 	f.Add(dsmimpl.HandleText(1<<64 - 1))
 	f.Add("0000000000ZZZ")
-	f.Add("g000000000000") // one bit too many
+	f.Add("g000000000000")    // one bit too many
 	f.Add("0000000000\u212a") // 13 bytes, and a k in lower case
 	f.Add("000000000000\u212a")
 	f.Fuzz(func(t *testing.T, s string) {
