@@ -24,7 +24,9 @@ func FuzzMutexWord(f *testing.F) {
 			t.Fatal(err)
 		}
 		living := p.Below(8)
-		alive := func(h shmsync.Holder) bool { return h.Row >= 0 && h.Row < 3 && living>>h.Row&1 != 0 && h.Incarnation == 7 }
+		alive := func(h shmsync.Holder) bool {
+			return h.Row >= 0 && h.Row < 3 && living>>h.Row&1 != 0 && h.Incarnation == 7
+		}
 		var mutexes [3]*shmsync.Mutex
 		var guards [3]*shmsync.Guard
 		for i := range mutexes {
