@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -132,4 +133,50 @@ func TestRetryMakesGood(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRetryMendsHeader: the constants are known to whoever has the books open, and newcomers need them.
+func TestRetryMendsHeader(t *testing.T) {
+	w := newWorld(t, small)
+	m := w.join()
+	for at := range checksumTo {
+		w.bytes[at] ^= 0x10
+		if _, err := Open(shm.NewRegion(w.bytes)); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+		if err := m.Retry(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Open(shm.NewRegion(w.bytes)); err != nil || again.Constants != w.Constants {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+}
+
+func TestDisavow(t *testing.T) {
+	w := newWorld(t, small)
+	idle, other := w.join(), w.join()
+	w.garbleLock(uint32(idle.Row()+1)<<20 | idle.Incarnation())
+	if err := other.Disavow(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if p, held, _ := w.LockHolder(); !held || p.Row != idle.Row() {
+		t.Errorf("another one has disavowed it: %+v, %v", p, held)
+	}
+	if err := idle.Disavow(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, held, _ := w.LockHolder(); held {
+		t.Error("still held")
+	}
+	s, err := idle.enter(ctx, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	if err := idle.Disavow(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Disavow of a lock that is held = %v", err)
+	}
+	s.leave(&err)
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"math/bits"
 	"syscall"
@@ -84,6 +85,9 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 		m.adoptFailed(i)
 	}
 	m.settle()
+	if !bytes.Equal(m.t.constant, m.t.copied) { // nobody could join any more
+		copy(m.t.constant, m.t.copied)
+	}
 	return nil
 }
 
