@@ -111,6 +111,58 @@ func TestCorrupter(t *testing.T) {
 	})
 }
 
+// TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops the others only until it looks.
+func TestLockGarbledToIdle(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	startSupervisor(t, e.dir)
+	startSession(t, e.dir)
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	holdLock(t, e.dir, 1, 1)
+	bounded, cancel := context.WithTimeout(ctx, 9*time.Second)
+	defer cancel()
+	if _, err := s.Create(bounded, s.Owner(), 10); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestClosingGarbled: an instance that says it is being closed, while nobody closes it, begins its next generation.
+func TestClosingGarbled(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	startSupervisor(t, e.dir)
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
+		t.Fatal(err)
+	}
+	garble(t, e.dir, 1156, 1<<7)
+	<-s.Done()
+	instancetest.Eventually(t, "there is another generation", func() bool {
+		r, err := dsm.Inspect(ctx, dsm.Config{Dir: e.dir})
+		return err == nil && r.Status.Generation == 2 && !r.Status.Closing && r.Status.Supervisor != 0
+	})
+	again := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	if _, err := again.Create(ctx, again.Owner(), 10); err != nil {
+		t.Error(err)
+	}
+	instancetest.Eventually(t, "nothing is left of the first", func() bool { return e.objects() == 1 })
+}
+
+// TestHeaderGarbled: the supervisor mends what newcomers read.
+func TestHeaderGarbled(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	startSupervisor(t, e.dir)
+	garble(t, e.dir, 24, 0xffffffff) // the instance id
+	instancetest.Eventually(t, "somebody can join", func() bool {
+		s, err := dsm.Open(ctx, dsm.Config{Dir: e.dir})
+		if err != nil {
+			if !errors.Is(err, dsm.ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return false
+		}
+		return s.Close() == nil
+	})
+}
+
 // plant puts things beside the instance's that look like its own but for one mark. It returns where they stand.
 func plant(t *testing.T, dir string) (list []string) {
 	id := instancetest.ID(t, dir)
