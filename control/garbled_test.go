@@ -180,3 +180,23 @@ func TestDisavow(t *testing.T) {
 	}
 	s.leave(&err)
 }
+
+// TestGarbledRowEndsNothing: a row that leads to no object is not waited for when the instance ends.
+func TestGarbledRowEndsNothing(t *testing.T) {
+	w := newWorld(t, small)
+	m := w.join()
+	e := w.create(m, 1)
+	w.segments[e.row()].size.Add(1)
+	if err := m.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if owed := w.owed(m); len(owed) != 0 {
+		t.Errorf("owed: %v", owed)
+	}
+	if n, err := w.Unfinished(); n != 0 || err != nil {
+		t.Errorf("%d rows are waited for, %v", n, err)
+	}
+	if list, _ := w.Segments(); len(list) != 1 || list[0].Sound || list[0].Errno == 0 {
+		t.Errorf("listed: %+v", list)
+	}
+}

@@ -133,11 +133,12 @@ func (t *Table) CloseByForce() error {
 	return guarded(func() error { t.header.closing.Add(); return nil })
 }
 
-// Unfinished counts the rows that are not free.
+// Unfinished counts the rows that somebody may still free: not those whose destroy failed, which wait for a Retry.
 func (t *Table) Unfinished() (n int, err error) {
 	err = guarded(func() error {
 		for i := range t.segments {
-			if s := stateOf(t.segments[i].word.Load()); s != Free && s <= Destroying {
+			w := t.segments[i].word.Load()
+			if s := stateOf(w); s != Free && s <= Destroying && w != segmentWord(Destroying, nobody, 0) {
 				n++
 			}
 		}
