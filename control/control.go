@@ -121,8 +121,8 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	if dead, abandoned := s.guard.Abandoned(); abandoned {
 		m.repair(dead)
 	}
-	if m.t.processes[m.row].word.Load() != usedBy(m.incarnation) {
-		return s, fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
+	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
+		return s, m.displaced(w)
 	}
 	return s, nil
 }

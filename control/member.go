@@ -129,6 +129,34 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	return nil
 }
 
+// displaced says why the member is not its row's user any more, of which the word is w.
+func (m *Member) displaced(w uint64) error {
+	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
+		return errkind.As(ErrCorrupt, fmt.Errorf("control segment: the word of process row %d can't be right: %#x", m.row, w))
+	}
+	return fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
+}
+
+// Disavow gives the control lock back if it seems to be this member's and is not, since somebody garbled its word. All others
+// wait for that: a member that may be idle for long looks now and then.
+func (m *Member) Disavow(ctx context.Context) (err error) {
+	held := false
+	err = guarded(func() error {
+		h, is := m.t.header.lock.Owner()
+		held = is && h.Row == m.row && h.Incarnation == m.incarnation&shmsync.IncarnationMask
+		return nil
+	})
+	if err != nil || !held {
+		return err
+	}
+	s, err := m.enter(ctx, brief)
+	if err != nil {
+		return err
+	}
+	defer s.leave(&err)
+	return nil
+}
+
 // Row and incarnation of the member.
 func (m *Member) Row() int { return m.row }
 

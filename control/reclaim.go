@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"math/bits"
 	"syscall"
@@ -76,7 +77,8 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	return nil
 }
 
-// Retry takes over the rows whose destroy failed, for another try (see Owed).
+// Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a neighbour's stray
+// store has left that no section leaves.
 func (m *Member) Retry(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -85,6 +87,10 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	defer s.leave(&err)
 	for i := range m.t.segments {
 		m.adoptFailed(i)
+	}
+	m.settle()
+	if !bytes.Equal(m.t.constant, m.t.copied) { // nobody could join any more
+		copy(m.t.constant, m.t.copied)
 	}
 	return nil
 }
@@ -135,11 +141,12 @@ func (t *Table) CloseByForce() error {
 	return guarded(func() error { t.header.closing.Add(); return nil })
 }
 
-// Unfinished counts the rows that are not free.
+// Unfinished counts the rows that somebody may still free: not those whose destroy failed, which wait for a Retry.
 func (t *Table) Unfinished() (n int, err error) {
 	err = guarded(func() error {
 		for i := range t.segments {
-			if s := stateOf(t.segments[i].word.Load()); s != Free && s <= Destroying {
+			w := t.segments[i].word.Load()
+			if s := stateOf(w); s != Free && s <= Destroying && w != segmentWord(Destroying, nobody, 0) {
 				n++
 			}
 		}
@@ -180,22 +187,25 @@ func (m *Member) settle() {
 		if stateOf(w) == Free {
 			continue
 		}
-		if isAgented(w) && !t.current(w) {
-			r.word.Store(m.stamp(Destroying))
-			m.owe(i)
-		} else if m.moribund(i) {
-			m.owe(i)
-		}
 		size := r.size.Load()
 		usedRows++
 		usedBytes += size
 		for k := range t.wordsPer {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
-				if p := 64*k + bits.TrailingZeros64(set); p < len(t.processes) {
-					t.processes[p].segments.Add(1)
-					t.processes[p].bytes.Add(size)
+				p := 64*k + bits.TrailingZeros64(set)
+				if p >= len(t.processes) || !isUsed(t.processes[p].word.Load()) {
+					t.clearBit(i, p) // nobody's
+					continue
 				}
+				t.processes[p].segments.Add(1)
+				t.processes[p].bytes.Add(size)
 			}
+		}
+		if stateOf(w) > Destroying || isAgented(w) && !t.current(w) {
+			r.word.Store(m.stamp(Destroying))
+			m.owe(i)
+		} else if m.moribund(i) {
+			m.owe(i)
 		}
 	}
 	t.header.usedRows.Store(usedRows)

@@ -21,6 +21,9 @@ func (t *Table) live(handle uint64) (int, error) {
 	} else if stateOf(w) != Live || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
+	if p := r.pin.Load(); p > pinned {
+		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d can't be right: %d", i, p))
+	}
 	if !t.sound(i) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the checksum of row %d is wrong", i))
 	}
@@ -37,7 +40,7 @@ func (t *Table) sound(i int) bool {
 func (t *Table) word(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
 	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
-	if int(h&0xffff) != i || int(size) <= 0 {
+	if int(h&0xffff) != i || int(size) <= 0 || uint64(int(size)) != size {
 		return 0, false
 	}
 	check := r.check.Load()
@@ -56,7 +59,7 @@ func (t *Table) entry(i int) Entry {
 // freeRow looks for a free row, at the hint first: there the last one was freed.
 func (t *Table) freeRow() (int, bool) {
 	n := len(t.segments)
-	for i, k := int(t.header.freeHint.Load())%n, 0; k < n; k++ {
+	for i, k := int(t.header.freeHint.Load()%uint32(n)), 0; k < n; k++ {
 		if stateOf(t.segments[i].word.Load()) == Free {
 			return i, true
 		}

@@ -298,7 +298,7 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 // moribund makes row i destroying, by this member, if it is live and nothing keeps it.
 func (m *Member) moribund(i int) bool {
 	r := &m.t.segments[i]
-	if stateOf(r.word.Load()) != Live || r.pin.Load() != unpinned || m.t.hasBits(i) {
+	if p := r.pin.Load(); stateOf(r.word.Load()) != Live || p == pinned || p == pinWanted || m.t.hasBits(i) {
 		return false
 	}
 	r.word.Store(m.stamp(Destroying))

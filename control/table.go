@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -52,6 +53,8 @@ type Table struct {
 	bits      []atomic.Uint64 // wordsPer for each segment
 	wordsPer  int
 	seed      uint64 // of row checksums
+	constant  []byte // what the header begins with,
+	copied    []byte // and what that was
 }
 
 // Size is the length in bytes of a control segment with these limits.
@@ -154,10 +157,11 @@ func open(r shm.Region) (*Table, error) {
 		return nil, insane("byte order", fmt.Sprintf("%#x", b))
 	}
 	k := h.constants // a copy: from here on nobody can change it
-	if sum, err := checksum(r); err != nil || sum != h.checksum {
-		return nil, insane("checksum", fmt.Sprintf("%#x", h.checksum))
+	sum, err := checksum(r)
+	if says := h.checksum; err != nil || sum != says {
+		return nil, insane("checksum", fmt.Sprintf("%#x", says))
 	}
-	t := &Table{header: h, seed: mix(h.checksum)}
+	t := &Table{header: h, seed: mix(sum)}
 	t.Constants = Constants{
 		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
@@ -173,6 +177,10 @@ func open(r shm.Region) (*Table, error) {
 		return nil, insane("directory length", k.dirLen)
 	}
 	t.Dir = string(k.dir[:k.dirLen])
+	if t.constant, err = r.Bytes(0, checksumTo); err != nil {
+		return nil, err
+	}
+	t.copied = bytes.Clone(t.constant)
 	t.wordsPer = t.Limits.bitWords()
 	o := layout(t.Limits)
 	if r.Len() < o.end {

@@ -74,9 +74,10 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 	m := s.member
 	failpoint.Hit("dsm/create/made")
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
-		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish.
+		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A row that was
+		// garbled leads nobody else to the object.
 		err = errors.Join(err, m.Backend.Detach(mapping))
-		if errors.Is(err, ErrStale) {
+		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
 			err = errors.Join(err, m.Destroy(ctx, entry))
 		}
 		return nil, err

@@ -270,6 +270,7 @@ func (s *Session) watch() {
 	defer close(s.watched)
 	for {
 		closing, err := s.member.WaitClosing(time.Second)
+		_ = s.member.Self.Disavow(context.Background())
 		s.mu.Lock()
 		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
 			s.endLocked(ErrStale)

@@ -75,10 +75,11 @@ func HandleText(h uint64) string {
 
 // ParseHandleText undoes HandleText; letters may be of either case.
 func ParseHandleText(s string) (uint64, bool) {
-	if len(s) != handleTextLen {
+	lower := strings.ToLower(s)
+	if len(s) != handleTextLen || len(lower) != handleTextLen { // what is not ASCII may change its length
 		return 0, false
 	}
-	return parseText(strings.ToLower(s))
+	return parseText(lower)
 }
 
 func putText(b []byte, v uint64) {

@@ -229,6 +229,12 @@ func TestFullProcessTableOfTheDead(t *testing.T) {
 // holdLock makes the control lock look as if a session held it: the word is at offset 1152, row plus one over 20 bits of incarnation.
 func holdLock(t *testing.T, dir string, row, incarnation uint32) {
 	t.Helper()
+	garble(t, dir, 1152, (row+1)<<20|incarnation)
+}
+
+// garble stores a word in the control segment of the first generation.
+func garble(t *testing.T, dir string, at int64, word uint32) {
+	t.Helper()
 	m, _ := filepath.Glob("/dev/shm/" + idPrefix(t, dir) + "*0000000001zzz")
 	if len(m) != 1 {
 		t.Fatalf("control segment: %v", m)
@@ -238,7 +244,7 @@ func holdLock(t *testing.T, dir string, row, incarnation uint32) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(binary.NativeEndian.AppendUint32(nil, (row+1)<<20|incarnation), 1152); err != nil {
+	if _, err := f.WriteAt(binary.NativeEndian.AppendUint32(nil, word), at); err != nil {
 		t.Fatal(err)
 	}
 }

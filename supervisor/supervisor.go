@@ -206,8 +206,8 @@ func (s *Supervisor) Stop() error {
 func (s *Supervisor) run(m *instance.Member) {
 	var err error
 	for m != nil {
-		crashed := newWatch(s, m).run()
-		if m, err = s.end(m, crashed); err != nil {
+		why := newWatch(s, m).run()
+		if m, err = s.end(m, why); err != nil {
 			s.log.Error().Err(err).Msg("the supervisor can't go on")
 		}
 	}
@@ -220,19 +220,19 @@ func (s *Supervisor) run(m *instance.Member) {
 	close(s.done)
 }
 
-// end ends a generation. After a crash, with on_crash = restart, sessions are fenced and the next one begins.
-func (s *Supervisor) end(m *instance.Member, crashed bool) (next *instance.Member, err error) {
+// end ends a generation. If there is a reason why, sessions are fenced and the next one begins.
+func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member, err error) {
 	ctx := context.Background()
-	if crashed {
-		s.log.Warn().Msg("a session crashed, and on_crash is restart: a new generation begins")
+	if why != "" {
+		s.log.Warn().Msg(why + ": a new generation begins")
 	}
-	err = m.End(ctx, s.settings.ShutdownTimeout, !crashed)
+	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
 	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
 	s.dir.RemoveMembers(0)
 	failpoint.Hit("supervisor/end/removed")
-	if crashed {
+	if why != "" {
 		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)
 	}
 	return nil, err

@@ -50,13 +50,13 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 	}
 }
 
-// run watches until the supervisor is stopped, or until a session has crashed and on_crash is restart.
-func (w *watch) run() (crashed bool) {
+// run watches until the supervisor is stopped, or until there is a reason to begin the next generation.
+func (w *watch) run() (why string) {
 	over := make(chan struct{})
 	ended := make(chan struct{}, 2)
 	go func() { w.listen(over); ended <- struct{}{} }()
 	go func() { w.settle(over); ended <- struct{}{} }()
-	crashed = w.loop()
+	why = w.loop()
 	close(over)
 	for left := 2; left > 0; {
 		w.m.Nudge()
@@ -70,17 +70,20 @@ func (w *watch) run() (crashed bool) {
 		w.forget(x)
 	}
 	w.keeper.releaseAll()
-	return crashed
+	return why
 }
 
-func (w *watch) loop() (crashed bool) {
+func (w *watch) loop() (why string) {
 	ask := time.NewTicker(time.Hour)
 	defer ask.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	for {
 		if w.look() && w.s.settings.OnCrash == "restart" {
-			return true
+			return "a session crashed, and on_crash is restart"
+		}
+		if w.m.Closing() {
+			return "the control segment says that it is being closed, or is lost, and nobody has asked for that"
 		}
 		if w.m.Self.Owes() {
 			notify(w.owed)
@@ -92,7 +95,7 @@ func (w *watch) loop() (crashed bool) {
 		}
 		select {
 		case <-w.s.stopping:
-			return false
+			return ""
 		case x := <-w.hints:
 			if w.watched[x.Row] == x {
 				w.dying[x.Row] = x

@@ -74,7 +74,10 @@ func table() ([]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	var entries []entry
+	return parseTable(text), nil
+}
+
+func parseTable(text []byte) (entries []entry) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		var e entry
 		var perms, lpid, nattch, uid, gid int
@@ -83,7 +86,7 @@ func table() ([]entry, error) {
 			entries = append(entries, e)
 		}
 	}
-	return entries, nil
+	return entries
 }
 
 func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(whole(m)) }

@@ -111,7 +111,7 @@ func (d *Dir) books(ctx context.Context, b Backends, s *settings.Settings, acces
 	}
 	backend, err := b.Of(r.Backend, r.MmapDirectory)
 	if err != nil {
-		return nil, err
+		return nil, errkind.As(errkind.Unsupported, fmt.Errorf("the instance in %s runs on a backend that this program does not have (Config.Backend): %w", d.Path, err))
 	}
 	return d.OpenBooks(ctx, r, backend, access)
 }

@@ -111,12 +111,15 @@ func (d *Dir) members(generation uint64) string {
 	return d.file("members." + strconv.FormatUint(generation, 10))
 }
 
+// plausible says whether a generation can be one. There is room for the next.
+func plausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
+
 // generations lists the members files that are there.
 func (d *Dir) generations() (list []uint64) {
 	entries, _ := os.ReadDir(d.Path)
 	for _, e := range entries {
 		if rest, ok := strings.CutPrefix(e.Name(), "members."); ok {
-			if n, err := strconv.ParseUint(rest, 10, 64); err == nil {
+			if n, err := strconv.ParseUint(rest, 10, 64); err == nil && plausible(n) && d.members(n) == d.file(e.Name()) {
 				list = append(list, n)
 			}
 		}

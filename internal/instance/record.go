@@ -44,8 +44,8 @@ func (d *Dir) ReadRecord() (Record, error) {
 	case err != nil:
 		return r, errkind.Classify(err)
 	}
-	if r.Instance == uuid.Nil || r.Generation == 0 || r.Backend == "" {
-		return r, errkind.As(errkind.Corrupt, fmt.Errorf("%s: a part is missing", d.file("instance")))
+	if r.Instance == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
+		return Record{}, errkind.As(errkind.Corrupt, fmt.Errorf("%s: its instance, generation or backend can't be right", d.file("instance")))
 	}
 	return r, nil
 }
@@ -93,6 +93,9 @@ type identity struct {
 func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 	var id identity
 	idErr := atomicfile.Read(d.file("id"), &id)
+	if idErr == nil && id.Instance == uuid.Nil {
+		idErr = fmt.Errorf("%s: %w", d.file("id"), atomicfile.ErrGarbage)
+	}
 	record, recordErr := d.ReadRecord()
 	if idErr != nil && recordErr == nil { // each of the two files can stand in for the other
 		id = identity{record.Instance, record.Dir, record.Boot}

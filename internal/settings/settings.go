@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/godsm/godsm/internal/bytesize"
 )
@@ -182,7 +183,9 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 		if !set {
 			o = origin{d.dflt, "default"}
 		}
-		if err := d.set(&s.Values, strings.TrimSpace(o.text)); err != nil {
+		if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
+			faults = append(faults, fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text)) // nor could the file instance hold it
+		} else if err := d.set(&s.Values, strings.TrimSpace(o.text)); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %s = %q is %w; it takes %s", o.source, d.name, o.text, err, d.accepts))
 		}
 		s.List = append(s.List, Setting{Name: d.name, Unit: d.unit, Default: d.dflt, Source: o.source, About: d.about})
@@ -273,6 +276,9 @@ func memory(to *uint64, s string) error {
 func showMemory(n uint64) string {
 	if n == 0 {
 		return "0"
+	}
+	if n%(1<<40) == 0 {
+		return strconv.FormatUint(n>>40, 10) + "TB" // the largest unit that is read
 	}
 	if s := strings.ReplaceAll(bytesize.Format(n), " ", ""); !strings.Contains(s, ".") {
 		return s

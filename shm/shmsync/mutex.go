@@ -40,10 +40,10 @@ type MutexWord struct {
 
 const waiting = 1 << 31
 
-// Owner says who holds the lock now, for those who only look.
+// Owner says who holds the lock now, for those who only look. A garbled word may name nobody, or one that there is not.
 func (w *MutexWord) Owner() (Holder, bool) {
-	owner := w.w.Load() &^ waiting
-	return decode(owner), owner != 0
+	h := decode(w.w.Load() &^ waiting)
+	return h, h.Row >= 0
 }
 
 // Mutex is an exclusive lock on a MutexWord, as one process sees it. All goroutines that act for one Holder
@@ -139,14 +139,14 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 		if ctx.Err() != nil {
 			return Guard{}, context.Cause(ctx)
 		}
-		if asked > 0 {
+		if asked > 0 && owner != m.self { // this process waits here, so it does not hold it: the word was garbled
 			futex.Wait(m.word, owner|waiting, asked)
 			failpoint.Hit("shmsync/mutex/woken")
 			if m.word.Load() != owner|waiting {
 				continue
 			}
 		}
-		if !m.alive(decode(owner)) && m.word.CompareAndSwap(owner|waiting, m.self|waiting) {
+		if (owner == m.self || !m.alive(decode(owner))) && m.word.CompareAndSwap(owner|waiting, m.self|waiting) {
 			failpoint.Hit("shmsync/mutex/stolen")
 			return Guard{m: m, owner: owner}, nil
 		}

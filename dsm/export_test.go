@@ -1,0 +1,25 @@
+package dsm
+
+// Abandon leaves a session as the death of its process would: its mappings and its witness go, and nothing is given back. No
+// method but Close may be called afterwards, which then does nothing.
+func Abandon(s *Session) {
+	s.mu.Lock()
+	s.closed, s.left = true, true
+	s.endLocked(ErrClosed)
+	s.mu.Unlock()
+	s.stopWatching()
+	for _, h := range s.table {
+		if h.mapping.Bytes != nil {
+			_ = s.member.Backend.Detach(h.mapping)
+		}
+	}
+	for g := s.segments; g != nil; g = g.next {
+		if g.own.Bytes != nil {
+			_ = s.member.Backend.Detach(g.own)
+		}
+	}
+	s.member.Roll.Close()
+	s.member.Nudge() // the kernel tells the supervisor of a process; here somebody must
+	s.member.Close()
+	close(s.gone)
+}
