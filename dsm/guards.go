@@ -38,8 +38,8 @@ func (q *guards) detach(g *Segment) error {
 	if !ok {
 		return b.Detach(g.own)
 	}
-	if err := guarder.DetachGuarded(g.own); err != nil {
-		return err
+	if guarder.DetachGuarded(g.own) != nil {
+		return b.Detach(g.own) // too many mappings, perhaps
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

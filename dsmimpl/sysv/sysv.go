@@ -21,6 +21,7 @@ import (
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/filemap"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,7 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	b, err := shmat(id, false)
 	if err != nil {
 		_ = remove(id) // ours: IPC_EXCL made it
-		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, err))
+		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, filemap.NoRoom(err)))
 	}
 	return dsmimpl.Mapping{Bytes: b[:o.Size]}, word(id), nil
 }
@@ -87,7 +88,7 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	}
 	b, err := shmat(id, a == dsmimpl.ReadOnly)
 	if err != nil {
-		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, gone(err)))
+		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, filemap.NoRoom(gone(err))))
 	}
 	if len(b) < size {
 		_ = shmdt(b)
