@@ -19,6 +19,7 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/supervisor"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
 
@@ -193,6 +194,11 @@ func TestPlantedUnderTheLiving(t *testing.T) {
 	}
 }
 
+// plantedName is what a control segment will be called.
+func plantedName(id uuid.UUID, generation uint64) string {
+	return dsmimpl.Object{Instance: id, Generation: generation, Handle: dsmimpl.ControlHandle}.Name()
+}
+
 // TestPlantedControl: what stands under the name that the control segment would have is neither used nor touched.
 func TestPlantedControl(t *testing.T) {
 	for _, backend := range []string{"posix", "mmap"} {
@@ -206,7 +212,7 @@ func TestPlantedControl(t *testing.T) {
 					t.Fatal(err)
 				}
 				where := map[string]string{"posix": "/dev/shm", "mmap": filepath.Join(dir, "mmap")}[backend]
-				path := filepath.Join(where, dsmimpl.Object{Instance: instancetest.ID(t, dir), Generation: 2, Handle: dsmimpl.ControlHandle}.Name())
+				path := filepath.Join(where, plantedName(instancetest.ID(t, dir), 2))
 				if err := p.plant(path, v); err != nil {
 					t.Fatal(err)
 				}

@@ -7,7 +7,8 @@
 // the row and the generation (so no two rows of a control segment ever mean one key), and the exact size is
 // the size asked for, rounded up to pages, plus 1, plus 12 bits of the id. An object is removed only if
 // its key, exact size and creator's user are ours and, while nobody has written down its shmid, its creating
-// process is the row's. Memory is not reserved: the kernel's limits are checked at creation, its memory
+// process is the row's, or dead: of a process in another pid namespace the kernel shows another pid than
+// the process itself has seen. Memory is not reserved: the kernel's limits are checked at creation, its memory
 // only when touched. The limits are small outside Linux.
 package sysv
 
@@ -110,8 +111,8 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	if !ours(o, st) || (o.Size != 0 && int(st.size) != exactSize(o)) {
 		return nil // somebody else's; ours is not there
 	}
-	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != 0 && st.creatorPid != o.CreatorPid {
-		return nil
+	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != o.CreatorPid && alive(st.creatorPid) {
+		return nil // the row's creator is dead, or this process
 	}
 	if err := remove(id); err != nil && !errors.Is(gone(err), fs.ErrNotExist) {
 		return errkind.Classify(fmt.Errorf("IPC_RMID of shmid %d: %w", id, err))
@@ -152,6 +153,15 @@ func gone(err error) error {
 		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
 	}
 	return err
+}
+
+// alive says whether a process with that pid can be seen.
+func alive(pid int) bool {
+	if pid == 0 {
+		return false // of a pid namespace that can't be seen from here
+	}
+	err := unix.Kill(pid, 0)
+	return err == nil || err == unix.EPERM
 }
 
 func key(o dsmimpl.Object) int32 {

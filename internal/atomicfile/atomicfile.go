@@ -63,7 +63,7 @@ func Read(path string, v any) error {
 	return nil
 }
 
-// ReadSmall reads a regular file of at most 1 MiB that nobody but this user and root can have written. Something else under the name (a
+// ReadSmall reads a regular file of at most 1 MiB that nobody but this user, root and its directory's owner can have written. Something else under the name (a
 // FIFO, a directory, a symbolic link) is an error at once, and is not waited for.
 func ReadSmall(path string) ([]byte, error) {
 	f, err := open(path)
