@@ -15,10 +15,25 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/leaktest"
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/supervisor"
 	"golang.org/x/sys/unix"
 )
 
-func init() { proctest.Register("limited", limitedHelper) }
+func init() {
+	proctest.Register("limited", limitedHelper)
+	proctest.Register("supervise without descriptors", func(c *proctest.Child) error {
+		s, err := supervisor.Start(ctx, config(c.Args[0], c.Args[1:]))
+		if err != nil {
+			return err
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 1024}); err != nil {
+			return err
+		}
+		c.Say("ready")
+		c.Hear()
+		return s.Stop()
+	})
+}
 
 // limit is one that a process has lowered for itself, and how it fares.
 type limit struct {
@@ -110,6 +125,29 @@ func TestLimits(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestSupervisorWithoutDescriptors finds the dead without news of them, and ends in order.
+func TestSupervisorWithoutDescriptors(t *testing.T) {
+	instancetest.Each(t, func(t *testing.T, backend string) {
+		e := env{t, instancetest.TempDir(t)}
+		instancetest.NoneLeft(t, e.dir)
+		sup := proctest.Start(t, "supervise without descriptors", e.dir, "dynamic_shared_memory_type", backend)
+		sup.Expect("ready")
+		a, b := startSession(t, e.dir), startSession(t, e.dir)
+		e.create(a, 100, 5)
+		e.create(b, 100, 5)
+		a.Kill()
+		instancetest.Eventually(t, "the dead one is reclaimed", func() bool { return len(e.report().Sessions) == 1 && e.objects() == 5 })
+		b.Send("check")
+		b.Expect("good")
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := sup.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 const inMounts = "DSM_TEST_MOUNT_NAMESPACE"
