@@ -80,7 +80,12 @@ func asNobody(t *testing.T, name string, args ...string) *proctest.Process {
 	if os.Geteuid() != 0 {
 		t.Skip("skipped: only root can become another user")
 	}
+	state := instancetest.TempDir(t)
+	if err := os.Chown(state, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
 	cmd := proctest.Command(name, args...)
+	cmd.Env = append(cmd.Env, "XDG_STATE_HOME="+state)
 	cmd.Path = "/proc/self/exe"
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
