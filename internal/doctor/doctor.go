@@ -54,7 +54,9 @@ func Here() Machine {
 // Check looks at the machine for an instance with these settings.
 func (m Machine) Check(v settings.Values) []Finding {
 	if m.OS != "linux" {
-		return []Finding{{"machine", Note, "this is " + m.OS, "only the settings, the directory and leftovers are looked at here; limits of the system show as errors when they are met", ""}}
+		return []Finding{{"machine", Note, "this is " + m.OS,
+			"only the settings, the directory and leftovers are looked at here; limits of the system show as errors when they are met",
+			""}}
 	}
 	return []Finding{
 		m.shmMount(v), m.removeIPC(v), m.sysvLimits(v), m.sysvForced(v), m.namespaces(), m.protectedRegular(), m.overcommit(), m.mapCount(v),

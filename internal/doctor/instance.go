@@ -64,7 +64,9 @@ func (m Machine) directory(path string) (*instance.Dir, Finding) {
 	size, free := m.Usage(path)
 	found := fmt.Sprintf("%s, mode %#o, on a file system with %s free", path, info.Mode().Perm(), bytesize.Format(free))
 	if size > 0 && free < 1<<20 {
-		return d, Finding{check, Bites, found, "a start writes a few small files there, and type mmap its segments", "make room, or " + elsewhere}
+		return d, Finding{check, Bites, found,
+			"a start writes a few small files there, and type mmap its segments",
+			"make room, or " + elsewhere}
 	}
 	return d, Finding{check, OK, found, "", ""}
 }
@@ -89,7 +91,9 @@ func directoryFiles(dir string) Finding {
 		}
 		n++
 		if e.Type() != is {
-			return Finding{check, Bites, fmt.Sprintf("%s is a %s", path, kinds[e.Type()]), "it stands under the name of a file of ours and is never followed, read or waited for", "rm -r " + path}
+			return Finding{check, Bites, fmt.Sprintf("%s is a %s", path, kinds[e.Type()]),
+				"it stands under the name of a file of ours and is never followed, read or waited for",
+				"rm -r " + path}
 		}
 	}
 	return Finding{check, OK, fmt.Sprintf("%d files, all as they should be", n), "", ""}
@@ -106,10 +110,13 @@ func living(dir string, r instance.Remains) Finding {
 	case r.Instance == uuid.Nil:
 		return Finding{check, OK, "nothing has been started in " + dir, "", ""}
 	case r.Copy:
-		return Finding{check, Note, dir + " is a copy of the directory of instance " + r.Instance.String(), "a start makes it an instance of its own; the other one's objects are not looked at", ""}
+		return Finding{check, Note, dir + " is a copy of the directory of instance " + r.Instance.String(),
+			"a start makes it an instance of its own; the other one's objects are not looked at",
+			""}
 	case r.Hidden != nil:
 		return Finding{check, Bites, fmt.Sprintf("%s is alive, but its control segment can't be seen: %v", dir, r.Hidden),
-			"its processes live in another mount or ipc namespace, or somebody has removed it: nobody can join", "join from the same container, or stop all its processes and start it again: dsmdemo supervise --dir " + dir}
+			"its processes live in another mount or ipc namespace, or somebody has removed it: nobody can join",
+			"join from the same container, or stop all its processes and start it again: dsmdemo supervise --dir " + dir}
 	case r.Supervised:
 		return Finding{check, OK, fmt.Sprintf("instance %s runs, with %d sessions", r.Instance, r.Sessions), "", ""}
 	case r.Sessions > 0:
@@ -125,9 +132,13 @@ func leftovers(dir string, r instance.Remains) Finding {
 	case len(r.Objects) == 0:
 		return Finding{check, OK, "none of the instance in " + dir, "", ""}
 	case r.Alive():
-		return Finding{check, Note, some(r.Objects) + " of earlier generations", "the running supervisor removes them once nobody of those lives", ""}
+		return Finding{check, Note, some(r.Objects) + " of earlier generations",
+			"the running supervisor removes them once nobody of those lives",
+			""}
 	}
-	return Finding{check, Bites, some(r.Objects), "a dead instance left them; they take memory until the next start there", "dsmdemo clean --dir " + dir}
+	return Finding{check, Bites, some(r.Objects),
+		"a dead instance left them; they take memory until the next start there",
+		"dsmdemo clean --dir " + dir}
 }
 
 // some names the first of many.
@@ -149,14 +160,18 @@ func books(r dsm.Report, err error) (list []Finding) {
 			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
 				"nobody has it any more; the supervisor tries again every second", "see what is in the way: ls -ld " + s.OSName})
 		case s.State == "corrupt":
-			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle), "somebody has written into the control segment; attaching it is ErrCorrupt", "restart the supervisor"})
+			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle),
+				"somebody has written into the control segment; attaching it is ErrCorrupt",
+				"restart the supervisor"})
 		}
 	}
 	if len(list) == 0 {
 		list = append(list, Finding{"stuck_rows", OK, fmt.Sprintf("none in %d rows", len(r.Segments)), "", ""})
 	}
 	if h := r.Status.LockHolder; h != nil && h.State == "stopped" {
-		return append(list, Finding{"control_lock", Bites, fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application), "nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
+		return append(list, Finding{"control_lock", Bites, fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
+			"nobody can create, attach or detach",
+			fmt.Sprintf("kill -CONT %d", h.Pid)})
 	}
 	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
 }
@@ -176,7 +191,9 @@ func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, know
 		}
 	}
 	if len(dead) > 0 {
-		return Finding{check, Note, some(dead), "private instances whose processes were all killed; the next start or dsmdemo command of this user removes them", "dsmdemo clean"}, known
+		return Finding{check, Note, some(dead),
+			"private instances whose processes were all killed; the next start or dsmdemo command of this user removes them",
+			"dsmdemo clean"}, known
 	}
 	return Finding{check, OK, fmt.Sprintf("none; %d private instances live", alive), "", ""}, known
 }

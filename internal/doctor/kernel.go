@@ -17,22 +17,33 @@ func (m Machine) sysvLimits(v settings.Values) Finding {
 	shmall, ok2 := m.number("proc/sys/kernel/shmall")
 	shmmni, ok3 := m.number("proc/sys/kernel/shmmni")
 	if !ok1 || !ok2 || !ok3 {
-		return softened(Finding{check, Bites, "the kernel's SysV limits can't be read: it has no System V shared memory", "segments of type sysv can't be made", "dynamic_shared_memory_type = posix"},
+		return softened(Finding{check, Bites, "the kernel's SysV limits can't be read: it has no System V shared memory",
+			"segments of type sysv can't be made",
+			"dynamic_shared_memory_type = posix"},
 			v.DynamicSharedMemoryType == "sysv", "not used by type "+v.DynamicSharedMemoryType+"; ")
 	}
 	rows, bytes := m.sysvUse()
 	room := shmall - min(shmall, bytes/page) // pages
-	found := fmt.Sprintf("shmmax %s, shmall %s, shmmni %d, of which %d segments and %s are in use", large(shmmax), largePages(shmall), shmmni, rows, bytesize.Format(bytes))
+	found := fmt.Sprintf("shmmax %s, shmall %s, shmmni %d, of which %d segments and %s are in use",
+		large(shmmax), largePages(shmall), shmmni, rows, bytesize.Format(bytes))
 	f := Finding{check, OK, found, "", ""}
 	switch free := shmmni - min(shmmni, rows); {
 	case shmmax < little:
-		f = Finding{check, Bites, found, "no segment of type sysv can be larger than shmmax", "sysctl -w kernel.shmmax=18446744073692774399"}
+		f = Finding{check, Bites, found,
+			"no segment of type sysv can be larger than shmmax",
+			"sysctl -w kernel.shmmax=18446744073692774399"}
 	case room < little/page:
-		f = Finding{check, Bites, found, "there is hardly room for another segment of type sysv", "sysctl -w kernel.shmall=18446744073692774399"}
+		f = Finding{check, Bites, found,
+			"there is hardly room for another segment of type sysv",
+			"sysctl -w kernel.shmall=18446744073692774399"}
 	case free < 64:
-		f = Finding{check, Bites, found, fmt.Sprintf("there can be %d more segments of type sysv", free), "sysctl -w kernel.shmmni=32768"}
+		f = Finding{check, Bites, found,
+			fmt.Sprintf("there can be %d more segments of type sysv", free),
+			"sysctl -w kernel.shmmni=32768"}
 	case free <= uint64(v.MaxSegments):
-		f = Finding{check, Note, found, fmt.Sprintf("type sysv: there can be %d more segments, and max_segments is %d", free, v.MaxSegments), "sysctl -w kernel.shmmni=32768"}
+		f = Finding{check, Note, found,
+			fmt.Sprintf("type sysv: there can be %d more segments, and max_segments is %d", free, v.MaxSegments),
+			"sysctl -w kernel.shmmni=32768"}
 	}
 	if v.DynamicSharedMemoryType != "sysv" && f.Status != OK {
 		return Finding{check, OK, found + "; not used by type " + v.DynamicSharedMemoryType, "", ""}
@@ -54,7 +65,9 @@ func (m Machine) sysvForced(v settings.Values) Finding {
 	if n, ok := m.number("proc/sys/kernel/shm_rmid_forced"); !ok || n == 0 {
 		return Finding{check, OK, "kernel.shm_rmid_forced is off", "", ""}
 	}
-	f := Finding{check, Bites, "kernel.shm_rmid_forced is on", "the kernel removes segments of type sysv that nobody has attached, pinned ones too", "sysctl -w kernel.shm_rmid_forced=0"}
+	f := Finding{check, Bites, "kernel.shm_rmid_forced is on",
+		"the kernel removes segments of type sysv that nobody has attached, pinned ones too",
+		"sysctl -w kernel.shm_rmid_forced=0"}
 	return softened(f, v.DynamicSharedMemoryType == "sysv", "not used by type "+v.DynamicSharedMemoryType+"; ")
 }
 
@@ -84,7 +97,8 @@ func (m Machine) namespaces() Finding {
 		return Finding{check, OK, "those of the machine", "", ""}
 	}
 	return Finding{check, Note, "of its own: " + strings.Join(own, ", "),
-		"processes of other containers share an instance only if they share its directory and, for type posix, the mount on /dev/shm, or for sysv the ipc namespace; pids that ls shows are as each process sees itself",
+		"processes of other containers share an instance only if they share its directory and, for type posix, the mount on /dev/shm, or for sysv the ipc namespace; " +
+			"pids that ls shows are as each process sees itself",
 		"docker run --ipc=container:NAME and a volume for the directory; in one Kubernetes pod, shared volumes"}
 }
 
@@ -101,7 +115,9 @@ func (m Machine) overcommit() Finding {
 	limit, promised := m.memInfo("CommitLimit"), m.memInfo("Committed_AS")
 	left := limit - min(limit, promised)
 	found := fmt.Sprintf("vm.overcommit_memory = 2: %s of %s are promised", bytesize.Format(promised), bytesize.Format(limit))
-	f := Finding{check, Note, found, fmt.Sprintf("shared memory counts; beyond %s more it is ErrNoSpace from Create", bytesize.Format(left)), "sysctl -w vm.overcommit_ratio=90, or vm.overcommit_memory=0"}
+	f := Finding{check, Note, found,
+		fmt.Sprintf("shared memory counts; beyond %s more it is ErrNoSpace from Create", bytesize.Format(left)),
+		"sysctl -w vm.overcommit_ratio=90, or vm.overcommit_memory=0"}
 	if left < little {
 		f.Status = Bites
 	}
@@ -136,9 +152,13 @@ func (m Machine) mapCount(v settings.Values) Finding {
 	found := fmt.Sprintf("vm.max_map_count = %d", n)
 	switch {
 	case n < wanted && n < usual:
-		return Finding{check, Bites, found, fmt.Sprintf("a process that has %d mappings (%s, and the program's own) can't attach any more", n, why), cure}
+		return Finding{check, Bites, found,
+			fmt.Sprintf("a process that has %d mappings (%s, and the program's own) can't attach any more", n, why),
+			cure}
 	case n < wanted:
-		return Finding{check, Note, found, fmt.Sprintf("a process can't attach all of max_segments (%d) at once", v.MaxSegments), cure}
+		return Finding{check, Note, found,
+			fmt.Sprintf("a process can't attach all of max_segments (%d) at once", v.MaxSegments),
+			cure}
 	}
 	return Finding{check, OK, found, "", ""}
 }

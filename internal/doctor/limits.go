@@ -24,7 +24,9 @@ func (m Machine) memoryCgroup(v settings.Values) Finding {
 	means := "reserved shared memory counts; beyond the limit the kernel kills a process where it could have had an error"
 	switch {
 	case left < little:
-		return Finding{check, Bites, found, means, "raise the limit (docker run --memory=..., MemoryMax= in a unit), or set max_memory below what is left"}
+		return Finding{check, Bites, found,
+			means,
+			"raise the limit (docker run --memory=..., MemoryMax= in a unit), or set max_memory below what is left"}
 	case v.MaxMemory == 0 || v.MaxMemory > left:
 		return Finding{check, Note, found, means, fmt.Sprintf("max_memory = %dMB makes it an error (ErrQuota)", left>>21)}
 	}
@@ -73,9 +75,13 @@ func (m Machine) openFiles(v settings.Values) Finding {
 	case !ok:
 		return unknown(check, "proc/self/limits")
 	case n < 64:
-		return Finding{check, Bites, found, "sessions and attaches fail for want of descriptors", "ulimit -n 1024 (LimitNOFILE=1024 in a unit)"}
+		return Finding{check, Bites, found,
+			"sessions and attaches fail for want of descriptors",
+			"ulimit -n 1024 (LimitNOFILE=1024 in a unit)"}
 	case n < uint64(v.MaxProcesses)+64:
-		return Finding{check, Note, found, fmt.Sprintf("a supervisor has a descriptor for each of max_processes (%d) sessions; those without are found dead a quarter of a second later", v.MaxProcesses),
+		return Finding{check, Note, found,
+			fmt.Sprintf("a supervisor has a descriptor for each of max_processes (%d) sessions; "+
+				"those without are found dead a quarter of a second later", v.MaxProcesses),
 			fmt.Sprintf("ulimit -n %d (LimitNOFILE= in a unit)", v.MaxProcesses+64)}
 	}
 	return Finding{check, OK, found, "", ""}
@@ -85,7 +91,9 @@ func (m Machine) fileSize() Finding {
 	const check = "rlimit_fsize"
 	n, ok := m.rlimit("Max file size")
 	found := "size of files (ulimit -f): " + large(n)
-	f := Finding{check, Note, found, "segments of types posix and mmap can't be larger", "ulimit -f unlimited (LimitFSIZE=infinity in a unit)"}
+	f := Finding{check, Note, found,
+		"segments of types posix and mmap can't be larger",
+		"ulimit -f unlimited (LimitFSIZE=infinity in a unit)"}
 	switch {
 	case !ok:
 		return unknown(check, "proc/self/limits")
@@ -101,7 +109,9 @@ func (m Machine) addressSpace(v settings.Values) Finding {
 	const check = "rlimit_as"
 	n, ok := m.rlimit("Max address space")
 	found := "address space (ulimit -v): " + large(n)
-	f := Finding{check, Note, found, "mapped segments count, and Go itself takes some hundred megabytes", "ulimit -v unlimited (LimitAS=infinity in a unit)"}
+	f := Finding{check, Note, found,
+		"mapped segments count, and Go itself takes some hundred megabytes",
+		"ulimit -v unlimited (LimitAS=infinity in a unit)"}
 	if v.Checked {
 		f.Means += "; so do the guards of checked mode, which stay"
 	}

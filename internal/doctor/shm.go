@@ -15,7 +15,8 @@ const little = 64 << 20
 
 // shmMount is about the mount that the backend posix makes its files on.
 func (m Machine) shmMount(v settings.Values) Finding {
-	const check, cure = "shm_mount", "mount -o remount,size=1g /dev/shm (docker run --shm-size=1g; a memory-backed emptyDir in Kubernetes), or dynamic_shared_memory_type = mmap"
+	const check, cure = "shm_mount", "mount -o remount,size=1g /dev/shm (docker run --shm-size=1g; a memory-backed emptyDir in Kubernetes), " +
+		"or dynamic_shared_memory_type = mmap"
 	used := func(f Finding) Finding {
 		return softened(f, v.DynamicSharedMemoryType == "posix", "not used by type "+v.DynamicSharedMemoryType+"; ")
 	}
@@ -25,21 +26,37 @@ func (m Machine) shmMount(v settings.Values) Finding {
 	info, err := fs.Stat(m.Root, "dev/shm")
 	switch {
 	case err != nil:
-		return used(Finding{check, Bites, "there is no /dev/shm", "segments of type posix can't be made", "mkdir /dev/shm && mount -t tmpfs -o mode=1777 tmpfs /dev/shm"})
+		return used(Finding{check, Bites, "there is no /dev/shm",
+			"segments of type posix can't be made",
+			"mkdir /dev/shm && mount -t tmpfs -o mode=1777 tmpfs /dev/shm"})
 	case slices.Contains(options, "ro"):
-		return used(Finding{check, Bites, found + ", read-only", "segments of type posix can't be made", "mount -o remount,rw /dev/shm"})
+		return used(Finding{check, Bites, found + ", read-only",
+			"segments of type posix can't be made",
+			"mount -o remount,rw /dev/shm"})
 	case m.UID != 0 && info.Mode().Perm()&0o002 == 0:
-		return used(Finding{check, Bites, fmt.Sprintf("%s, mode %#o", found, info.Mode().Perm()), "this user can't make segments of type posix", "chmod 1777 /dev/shm"})
+		return used(Finding{check, Bites, fmt.Sprintf("%s, mode %#o", found, info.Mode().Perm()),
+			"this user can't make segments of type posix",
+			"chmod 1777 /dev/shm"})
 	case info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0:
-		return used(Finding{check, Bites, found + ", without the sticky bit", "any user can remove our segments", "chmod 1777 /dev/shm"})
+		return used(Finding{check, Bites, found + ", without the sticky bit",
+			"any user can remove our segments",
+			"chmod 1777 /dev/shm"})
 	case kind != "tmpfs":
-		return Finding{check, Note, found, "it is no file system in memory: segments are written to a disk, or are limited as the directory's file system is", "mount -t tmpfs -o mode=1777 tmpfs /dev/shm"}
+		return Finding{check, Note, found,
+			"it is no file system in memory: segments are written to a disk, or are limited as the directory's file system is",
+			"mount -t tmpfs -o mode=1777 tmpfs /dev/shm"}
 	case size <= little:
-		return used(Finding{check, Bites, found, "it is as small as containers get it by default; what does not fit is ErrNoSpace from Create", cure})
+		return used(Finding{check, Bites, found,
+			"it is as small as containers get it by default; what does not fit is ErrNoSpace from Create",
+			cure})
 	case free < little:
-		return used(Finding{check, Bites, found, "it is nearly full; what does not fit is ErrNoSpace from Create", "see what fills it: ls -lS /dev/shm; or " + cure})
+		return used(Finding{check, Bites, found,
+			"it is nearly full; what does not fit is ErrNoSpace from Create",
+			"see what fills it: ls -lS /dev/shm; or " + cure})
 	case v.MaxMemory > free:
-		return used(Finding{check, Note, found, "max_memory is more: segments will be ErrNoSpace before the limit is reached", cure})
+		return used(Finding{check, Note, found,
+			"max_memory is more: segments will be ErrNoSpace before the limit is reached",
+			cure})
 	}
 	return Finding{check, OK, found, "", ""}
 }
@@ -63,5 +80,7 @@ func (m Machine) protectedRegular() Finding {
 	if !ok {
 		return unknown(check, "proc/sys/fs/protected_regular")
 	}
-	return Finding{check, OK, fmt.Sprintf("fs.protected_regular = %d; objects are made exclusively, so it makes no difference", n), "", ""}
+	return Finding{check, OK, fmt.Sprintf("fs.protected_regular = %d; objects are made exclusively, so it makes no difference", n),
+		"",
+		""}
 }

@@ -52,7 +52,9 @@ func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 		if slices.ContainsFunc(paths, func(p string) bool { return mapped[p] }) {
 			continue
 		}
-		f := Finding{"unknown_objects", Note, some(paths), "they look like those of an instance, and no process that can be seen here has them mapped", "if no such instance runs in a container or for another user: rm " + paths[0][:len("/dev/shm/")+12] + "*"}
+		f := Finding{"unknown_objects", Note, some(paths),
+			"they look like those of an instance, and no process that can be seen here has them mapped",
+			"if no such instance runs in a container or for another user: rm " + paths[0][:len("/dev/shm/")+12] + "*"}
 		if dir := m.directoryOf(paths); dir != "" {
 			f.Means = "they are of the instance in " + dir + ", and no process that can be seen here has them mapped"
 			f.Cure = "dsmdemo clean --dir " + dir
@@ -141,7 +143,8 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	}
 	var ids, names []string
 	for _, o := range m.sysvTable() {
-		if o.owner == m.UID && o.perms&0o777 == 0o600 && o.nattch == 0 && o.key != 0 && o.size%page != 0 && !marked(o) && !m.exists(fmt.Sprintf("proc/%d", o.creatorPid)) {
+		looks := o.owner == m.UID && o.perms&0o777 == 0o600 && o.nattch == 0 && o.key != 0 && o.size%page != 0
+		if looks && !marked(o) && !m.exists(fmt.Sprintf("proc/%d", o.creatorPid)) {
 			ids = append(ids, fmt.Sprint(o.id))
 			names = append(names, fmt.Sprintf("SysV shmid %d, key 0x%08x", o.id, uint32(o.key)))
 		}
@@ -149,6 +152,7 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	if len(ids) == 0 {
 		return nil
 	}
-	return []Finding{{"unknown_objects", Note, some(names), "they may be of an instance that is not known here, or of another program: this user's, attached by nobody, made by processes that are dead",
+	return []Finding{{"unknown_objects", Note, some(names),
+		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, made by processes that are dead",
 		"start or clean the instance they are of; or, one by one: ipcrm -m " + ids[0]}}
 }
