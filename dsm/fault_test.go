@@ -4,7 +4,9 @@ package dsm_test
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +31,9 @@ func TestTruncated(t *testing.T) {
 			wantErr(t, "With on what is gone", err, dsm.ErrCorrupt)
 			if err == nil || !strings.Contains(err.Error(), "truncated") {
 				t.Errorf("%v does not say why", err)
+			}
+			if !strings.Contains(err.Error(), "byte "+strconv.Itoa(2*page)+" ") {
+				t.Errorf("%v does not say which byte", err)
 			}
 			_, err = g.ReadAt(make([]byte, 1), int64(3*page))
 			wantErr(t, "ReadAt of what is gone", err, dsm.ErrCorrupt)
@@ -72,6 +77,97 @@ func TestCheckedModeCatchesStaleSlices(t *testing.T) {
 				sink = kept[0]
 			}()
 			again.Bytes()[4999] = 1
+			kept = again.Bytes()
+			if err := s.Close(); err != nil { // a later session maps where this one had
+				t.Fatal(err)
+			}
+			next := instancetest.Open(t, cfg)
+			for range 20 {
+				create(t, next, 5000)
+			}
+			func() {
+				defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+				defer func() {
+					if recover() == nil {
+						t.Error("a slice kept past Close could be read")
+					}
+				}()
+				sink = kept[0]
+			}()
 		})
 	}
+}
+
+// line is the file and line that calls it.
+func line() string {
+	_, file, n, _ := runtime.Caller(1)
+	return file + ":" + strconv.Itoa(n)
+}
+
+// TestCheckedModeNamesSites: errors name the lines that attached and detached, whatever way the attachment ended.
+func TestCheckedModeNamesSites(t *testing.T) {
+	cfg := instancetest.Config(t, "posix", "checked", "on")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	says := func(what string, err error, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if err == nil || !strings.Contains(err.Error(), w) {
+				t.Errorf("%s = %v, want it to say %q", what, err, w)
+			}
+		}
+	}
+	noop := func([]byte) error { return nil }
+
+	created := func(g *dsm.Segment, err error) *dsm.Segment {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	g, attached := created(s.Create(ctx, s.Owner(), 100)), "attached at "+line()
+	kept := g.Bytes()
+	_, detached := g.Detach(), "detached at "+line()
+	wantErr(t, "With", g.With(noop), dsm.ErrClosed)
+	_, rerr := g.ReadAt(make([]byte, 1), 0)
+	_, werr := g.WriteAt(make([]byte, 1), 0)
+	for what, err := range map[string]error{"With": g.With(noop), "ReadAt": rerr, "WriteAt": werr, "Pin": g.Pin(ctx), "MoveTo": g.MoveTo(s.Owner())} {
+		says(what, err, attached, detached)
+		wantErr(t, what, err, dsm.ErrClosed)
+	}
+
+	// A slice kept too long, used in another segment's With.
+	other := create(t, s, 100)
+	err := other.With(func([]byte) error { sink = kept[7]; return nil })
+	says("With", err, "byte 7 of segment "+g.Handle().String(), attached, detached)
+	wantErr(t, "With", err, dsm.ErrClosed)
+
+	// An attachment that ended with its owner: the line that ended the owner.
+	owner, err := s.Owner().Child("child")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err = s.Attach(ctx, owner, other.Handle()); err != nil {
+		t.Fatal(err)
+	}
+	_, detached = owner.Abort(), "detached at "+line()
+	says("With after the owner's end", g.With(noop), detached)
+
+	// A truncated object.
+	i, _ := info(t, s, other.Handle())
+	if err := os.Truncate(i.OSName, 0); err != nil {
+		t.Fatal(err)
+	}
+	wantErr(t, "With", other.With(func(b []byte) error { b[0] = 1; return nil }), dsm.ErrCorrupt)
+	says("With", other.With(func(b []byte) error { b[0] = 1; return nil }), "(attached at ", "truncated")
+	err = other.With(func(b []byte) error {
+		_, detached = other.Detach(), "detached at "+line()
+		b[0] = 1
+		return nil
+	})
+	says("With after a Detach in it", err, detached)
+	last := create(t, s, 100)
+	_, detached = s.Close(), "detached at "+line()
+	says("With after Close", last.With(noop), detached)
 }

@@ -1,47 +1,69 @@
 package dsm
 
 import (
+	"math/bits"
 	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
 )
 
 // guards are the inaccessible ranges that checked mode leaves where segments were mapped, so that a slice kept past Detach
-// faults and never reads what is mapped next. They cost address space and an entry in the kernel's list of
-// mappings, so the oldest go when there are many.
+// faults and never reads what is mapped next, in this session or a later one. They cost address space and an entry in the
+// kernel's list of mappings, so the oldest go when there are many.
 type guards struct {
-	mu   sync.Mutex
-	kept []dsmimpl.Mapping // oldest first
+	mu    sync.Mutex
+	kept  []guard // oldest first
+	bytes uint64
 }
 
-const maxGuards = 16384 // a quarter of Linux's default for a process
+type guard struct {
+	mapping dsmimpl.Mapping
+	backend dsmimpl.Guarder
+	handle  Handle
+	trail   *trail
+}
 
-// detach unmaps, leaving a guard where the backend can.
-func (q *guards) detach(b dsmimpl.Backend, m dsmimpl.Mapping) error {
+// guarded are those of this process: its sessions share one address space.
+var guarded guards
+
+const (
+	maxGuards     = 16384                          // a quarter of Linux's default for a process
+	maxGuardBytes = 1 << (bits.UintSize*9/16 + 10) // 64 TB, or 256 MB of a 32-bit address space
+)
+
+// detach unmaps g's own mapping, leaving a guard where the backend can.
+func (q *guards) detach(g *Segment) error {
+	b := g.session.member.Backend
 	guarder, ok := b.(dsmimpl.Guarder)
 	if !ok {
-		return b.Detach(m)
+		return b.Detach(g.own)
 	}
-	if err := guarder.DetachGuarded(m); err != nil {
-		return err
+	if guarder.DetachGuarded(g.own) != nil {
+		return b.Detach(g.own) // too many mappings, perhaps
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kept = append(q.kept, m)
-	if len(q.kept) > maxGuards {
+	q.kept = append(q.kept, guard{g.own, guarder, g.Handle(), g.trail})
+	q.bytes += uint64(len(g.own.Bytes))
+	for len(q.kept) > maxGuards || q.bytes > maxGuardBytes {
 		oldest := q.kept[0]
 		q.kept = q.kept[1:]
-		return guarder.Unguard(oldest)
+		q.bytes -= uint64(len(oldest.mapping.Bytes))
+		if err := oldest.backend.Unguard(oldest.mapping); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// clear is for the end of the session.
-func (q *guards) clear(b dsmimpl.Backend) {
+// find says whose guard an address is in.
+func (q *guards) find(addr uintptr) (found guard, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, m := range q.kept {
-		_ = b.(dsmimpl.Guarder).Unguard(m)
+	for _, x := range q.kept {
+		if within(addr, x.mapping.Bytes) {
+			return x, true
+		}
 	}
-	q.kept = nil
+	return guard{}, false
 }

@@ -226,6 +226,9 @@ func (s *Session) share(handle Handle) (*Segment, error) {
 // segment makes a Segment of one share of h, whose bytes are m's, under the lock.
 func (s *Session) segment(h *holding, m dsmimpl.Mapping) *Segment {
 	g := &Segment{session: s, holding: h}
+	if s.checked {
+		g.trail = &trail{attached: here()}
+	}
 	if m.Bytes != nil {
 		g.bytes = m.Bytes[:h.entry.Size:h.entry.Size]
 	}

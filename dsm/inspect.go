@@ -40,7 +40,7 @@ type Status struct {
 
 // SessionInfo is one session. The supervisor is none.
 type SessionInfo struct {
-	Pid         int // as the process sees itself
+	Pid         int // as the process sees itself: in another pid namespace it is another number
 	Application string
 	State       string // running; stopped; dead: not yet reclaimed
 	Started     time.Time
@@ -58,7 +58,7 @@ type SegmentInfo struct {
 	Holders    []SessionInfo
 	Backend    string
 	OSName     string // what a person would look for in the system
-	CreatorPid int
+	CreatorPid int    // as it saw itself
 	Creator    string // application
 	Created    time.Time
 	Failed     error // why it could not be removed; nil if that was not tried or did not fail

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+
+	"github.com/godsm/godsm/internal/errkind"
 )
 
 // With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in f's own goroutine, as
 // when somebody has truncated the object, is ErrCorrupt and not the end of the process. On a detached segment it
-// is ErrClosed. An error of f's own is returned as it is.
+// is ErrClosed; so is, in checked mode, a fault in f at a slice of any segment that was kept past its Detach. In checked
+// mode the errors say where the segment was attached and detached. An error of f's own is returned as it is.
 func (g *Segment) With(f func(b []byte) error) (err error) {
 	if err := g.lease(); err != nil {
 		return g.fail("use", err)
@@ -28,7 +31,7 @@ func (g *Segment) lease() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.detached {
-		return ErrClosed
+		return g.closed()
 	}
 	g.leases++
 	return nil
@@ -46,17 +49,24 @@ func (g *Segment) unlease() {
 	}
 }
 
-// fault makes an error of a panic that is a fault in the segment's bytes; any other goes on.
+// fault makes an error of a panic that is a fault in the segment's bytes, or in a guard; any other goes on.
 func (g *Segment) fault(r any) error {
 	f, ok := r.(interface {
 		error
 		Addr() uintptr
 	})
-	if !ok || !within(f.Addr(), g.bytes) {
+	if !ok {
 		panic(r)
 	}
-	return fmt.Errorf("%w: byte %d is gone from under the mapping: somebody truncated the object, or its file system failed (%w)",
-		ErrCorrupt, f.Addr()-address(g.bytes), error(f))
+	if within(f.Addr(), g.bytes) {
+		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: somebody truncated the object, or its file system failed (%w)",
+			ErrCorrupt, f.Addr()-address(g.bytes), g.sites(), error(f))
+	}
+	if x, ok := guarded.find(f.Addr()); ok {
+		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was kept too long: attached at %s, detached at %s (%w)",
+			f.Addr()-address(x.mapping.Bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
+	}
+	panic(r)
 }
 
 // ReadAt copies from the segment, as io.ReaderAt. A fault is an error, as in With.

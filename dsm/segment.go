@@ -19,6 +19,7 @@ type Segment struct {
 	holding *holding
 	bytes   []byte
 	own     dsmimpl.Mapping // in checked mode
+	trail   *trail          // in checked mode
 	item    resowner.Item
 
 	prev, next *Segment // in the session's list, under its lock
@@ -142,8 +143,8 @@ func (g *Segment) Region() shm.Region { return shm.NewRegion(g.Bytes()) }
 func (g *Segment) Pin(ctx context.Context) error {
 	s := g.session
 	return s.call(ctx, "pin", g.Handle(), func() error {
-		if g.gone() {
-			return ErrClosed
+		if err := g.gone(); err != nil {
+			return err
 		}
 		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
@@ -191,7 +192,7 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.detached {
-		return ErrClosed
+		return g.closed()
 	}
 	old := g.item.Owner()
 	if !g.item.Forget() {
@@ -239,6 +240,9 @@ func (g *Segment) Detach() error {
 		return nil
 	}
 	g.detached = true
+	if g.trail != nil {
+		g.trail.detached = here()
+	}
 	g.item.Forget()
 	err := g.runHooks()
 	g.unhooked = true
@@ -290,17 +294,20 @@ func (g *Segment) release() error {
 	if g.own.Bytes == nil {
 		return s.release(g)
 	}
-	return errors.Join(s.guarded.detach(s.member.Backend, g.own), s.release(g))
+	return errors.Join(guarded.detach(g), s.release(g))
 }
 
 func (g *Segment) fail(op string, err error) error {
 	return fail(op, g.Handle(), g.session.member.Backend.Name(), err)
 }
 
-func (g *Segment) gone() bool {
+func (g *Segment) gone() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.detached
+	if g.detached {
+		return g.closed()
+	}
+	return nil
 }
 
 // owned is a Segment as its owner sees it.

@@ -50,7 +50,6 @@ type Session struct {
 	left     bool       // the row is given up: the books must not be touched
 	table    map[Handle]*holding
 	segments *Segment // a list of those that still use their bytes
-	guarded  guards
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
@@ -143,7 +142,6 @@ func (s *Session) Close() error {
 	failpoint.Hit("dsm/close/left")
 	s.cleanPrivate()
 	s.member.Close()
-	s.guarded.clear(s.member.Backend)
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
 }
 

@@ -13,6 +13,9 @@ import (
 const (
 	// askEvery is how often a witness is asked for once there is a hint that its holder has died.
 	askEvery = time.Millisecond
+	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody else's death; a witness that is free
+	// later is found by the sweep.
+	hintPatience = time.Second
 	// reclaimPatience bounds one wait for the control lock, whose holder may be stopped.
 	reclaimPatience = time.Second
 	// tidyEvery is how often the things are done that nobody waits for.
@@ -38,8 +41,9 @@ type watch struct {
 // session is one incarnation of a row.
 type session struct {
 	control.ProcessInfo
-	stop func() // the kernel's watch; nil if there is none
-	over chan struct{}
+	stop   func() // the kernel's watch; nil if there is none
+	over   chan struct{}
+	hinted time.Time // when the kernel or the witness said that it is dead
 }
 
 func newWatch(s *Supervisor, m *instance.Member) *watch {
@@ -98,7 +102,7 @@ func (w *watch) loop() (why string) {
 			return ""
 		case x := <-w.hints:
 			if w.watched[x.Row] == x {
-				w.dying[x.Row] = x
+				w.expect(x)
 			}
 		case <-w.news:
 			w.sweep()
@@ -113,14 +117,23 @@ func (w *watch) loop() (why string) {
 // crashed: another session, one that found the table full or the lock abandoned, may have been first to reclaim it.
 func (w *watch) look() (crashed bool) {
 	for _, x := range w.dying {
-		if !w.m.Roll.Held(x.Row) {
+		switch {
+		case !w.m.Roll.Held(x.Row):
 			w.reclaim(x)
+		case time.Since(x.hinted) > hintPatience:
+			delete(w.dying, x.Row)
 		}
 	}
 	n := w.m.Reclaims()
 	crashed = n != w.reclaims
 	w.reclaims = n
 	return crashed
+}
+
+// expect has a witness asked for until it is free.
+func (w *watch) expect(x *session) {
+	x.hinted = time.Now()
+	w.dying[x.Row] = x
 }
 
 // reclaim forgets a session that is no more. One that can't be reclaimed now is tried again.
@@ -170,7 +183,7 @@ func (w *watch) sweep() {
 			x = w.follow(p)
 		}
 		if !w.m.Roll.Held(p.Row) {
-			w.dying[p.Row] = x
+			w.expect(x)
 		}
 	}
 	for row, x := range w.watched {

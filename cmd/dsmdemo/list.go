@@ -40,7 +40,10 @@ func (a *app) lsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
 		Short: "List the segments: size, references, who holds them, what they are called in the system",
-		Args:  cobra.NoArgs,
+		Long: `List the segments: size, references, who holds them, what they are called in the system.
+
+Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or nobody's.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.config)
 			if err != nil {

@@ -61,6 +61,9 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 // errUsage is of arguments that only a command itself can judge.
 var errUsage = errors.New("wrong usage")
 
+// looksOnly is the annotation of a command that changes nothing.
+const looksOnly = "looks only"
+
 // app is what all commands share: the global flags and the standard streams.
 type app struct {
 	dir      string
@@ -90,7 +93,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
 	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(), a.lsCommand(), a.psCommand(),
-		a.statusCommand(), a.showCommand(), a.cleanCommand(), a.sortCommand(), a.demoCommand(), a.holdCommand())
+		a.statusCommand(), a.showCommand(), a.cleanCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand())
 	return root
 }
 
@@ -125,6 +128,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
 	a.running = true
+	if _, ok := cmd.Annotations[looksOnly]; ok {
+		return nil
+	}
 	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
 	return nil
 }

@@ -40,7 +40,7 @@ func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping,
 			bytes, err = filemap.Create(ctx, b.path(o), o.Size)
 		}
 	}
-	if errors.Is(err, errkind.NoSpace) {
+	if filemap.Full(err) {
 		size, free := filemap.Usage(b.dir)
 		err = fmt.Errorf("%w; the file system of %s holds %s, of which %s are free: make room, or set mmap_directory to a larger one",
 			err, b.dir, bytesize.Format(size), bytesize.Format(free))

@@ -34,7 +34,7 @@ func (backend) List(_ context.Context, instance uuid.UUID, _ uint64) ([]dsmimpl.
 
 func explain(err error) error {
 	switch {
-	case errors.Is(err, errkind.NoSpace):
+	case filemap.Full(err):
 		size, free := filemap.Usage(mount)
 		return fmt.Errorf("%w; %s holds %s, of which %s are free: enlarge it (mount -o remount,size=... %s; "+
 			"docker run --shm-size=...; a memory-backed emptyDir in Kubernetes) or choose another dynamic_shared_memory_type",

@@ -115,3 +115,53 @@ func TestForeignObjects(t *testing.T) {
 		still(what)
 	}
 }
+
+const orphanOf = "DSM_TEST_ORPHAN_OF"
+
+// TestCreatorInPidNamespace: a creator that died in another pid namespace before it wrote its shmid down knew itself by another pid than
+// the kernel shows here; its object goes nevertheless.
+func TestCreatorInPidNamespace(t *testing.T) {
+	b, ctx := sysv.New(), context.Background()
+	id := uuid.New()
+	if of := os.Getenv(orphanOf); of != "" {
+		id = uuid.MustParse(of)
+	}
+	o := dsmimpl.Object{Instance: id, Generation: 1, Handle: 9<<16 | 3, Size: 100, CreatorPid: 1}
+	if os.Getenv(orphanOf) != "" {
+		if os.Getpid() != 1 {
+			t.Fatal("not process 1")
+		}
+		if _, _, err := b.Create(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestCreatorInPidNamespace$")
+	cmd.Env = append(os.Environ(), orphanOf+"="+id.String())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("skipped: this user may not make a pid namespace")
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	list := func() []dsmimpl.Object {
+		found, err := b.(dsmimpl.Lister).List(ctx, id, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	left := list()
+	if len(left) != 1 || left[0].CreatorPid == 1 {
+		t.Fatalf("%+v", left)
+	}
+	if err := b.Destroy(ctx, o); err != nil {
+		t.Error(err)
+	}
+	if now := list(); len(now) != 0 {
+		t.Errorf("%+v is left", now)
+		_ = b.Destroy(ctx, left[0])
+	}
+}

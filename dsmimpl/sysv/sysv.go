@@ -7,7 +7,8 @@
 // the row and the generation (so no two rows of a control segment ever mean one key), and the exact size is
 // the size asked for, rounded up to pages, plus 1, plus 12 bits of the id. An object is removed only if
 // its key, exact size and creator's user are ours and, while nobody has written down its shmid, its creating
-// process is the row's. Memory is not reserved: the kernel's limits are checked at creation, its memory
+// process is the row's, or dead: of a process in another pid namespace the kernel shows another pid than
+// the process itself has seen. Memory is not reserved: the kernel's limits are checked at creation, its memory
 // only when touched. The limits are small outside Linux.
 package sysv
 
@@ -22,6 +23,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/filemap"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -70,7 +72,7 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	b, err := shmat(id, false)
 	if err != nil {
 		_ = remove(id) // ours: IPC_EXCL made it
-		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, err))
+		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, filemap.NoRoom(err)))
 	}
 	return dsmimpl.Mapping{Bytes: b[:o.Size]}, word(id), nil
 }
@@ -90,7 +92,7 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	failpoint.Hit("sysv/attach/found")
 	b, err := shmat(id, a == dsmimpl.ReadOnly)
 	if err != nil {
-		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, gone(err)))
+		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, filemap.NoRoom(gone(err))))
 	}
 	if len(b) < size {
 		_ = shmdt(b)
@@ -118,8 +120,8 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	if !ours(o, st) || (o.Size != 0 && int(st.size) != exactSize(o)) {
 		return nil // somebody else's; ours is not there
 	}
-	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != 0 && st.creatorPid != o.CreatorPid {
-		return nil
+	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != o.CreatorPid && alive(st.creatorPid) {
+		return nil // the row's creator is dead, or this process
 	}
 	failpoint.Hit("sysv/destroy/found")
 	if err = failpoint.Err("sysv/rmid"); err == nil {
@@ -164,6 +166,15 @@ func gone(err error) error {
 		return fmt.Errorf("%w (%w)", fs.ErrNotExist, err)
 	}
 	return err
+}
+
+// alive says whether a process with that pid can be seen.
+func alive(pid int) bool {
+	if pid == 0 {
+		return false // of a pid namespace that can't be seen from here
+	}
+	err := unix.Kill(pid, 0)
+	return err == nil || err == unix.EPERM
 }
 
 func key(o dsmimpl.Object) int32 {

@@ -31,6 +31,7 @@ dsm                  dsmimpl control resowner shm internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
+internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance

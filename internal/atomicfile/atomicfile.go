@@ -17,7 +17,7 @@ import (
 )
 
 // ErrGarbage says that a file is there but not what Write wrote.
-var ErrGarbage = errors.New("the file is empty or garbled")
+var ErrGarbage = errors.New("not what was written there")
 
 const maxSize = 1 << 20
 
@@ -29,7 +29,7 @@ func Write(path string, v any) error {
 	}
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by one who died in the middle
-		return err
+		return fmt.Errorf("%s is in the way: remove it (%w)", temp, err)
 	}
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -43,6 +43,9 @@ func Write(path string, v any) error {
 	}
 	if err != nil {
 		_ = os.Remove(temp)
+		if info, lerr := os.Lstat(path); lerr == nil && info.IsDir() {
+			return fmt.Errorf("%s is a directory where a file belongs: remove it (%w)", path, err)
+		}
 		return err
 	}
 	failpoint.Hit("atomicfile/write/renamed")
@@ -65,10 +68,14 @@ func Read(path string, v any) error {
 	return nil
 }
 
-// ReadSmall reads a regular file of at most 1 MiB. Something else under the name (a FIFO, a directory) is an error at once, and is not waited for.
+// ReadSmall reads a regular file of at most 1 MiB that nobody but this user, root and its directory's owner can have written. Something else under the name (a
+// FIFO, a directory, a symbolic link) is an error at once, and is not waited for.
 func ReadSmall(path string) ([]byte, error) {
 	f, err := open(path)
 	if err != nil {
+		if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w", path, ErrGarbage)
+		}
 		return nil, err
 	}
 	defer f.Close()
@@ -77,7 +84,10 @@ func ReadSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file: %w", path, ErrGarbage)
+		return nil, fmt.Errorf("%s is not a regular file: remove it: %w", path, ErrGarbage)
+	}
+	if err := trusted(path, info); err != nil {
+		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err == nil && len(b) > maxSize {

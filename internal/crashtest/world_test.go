@@ -83,7 +83,7 @@ func (w *world) survive() {
 // helper starts a process that is no victim. Commands are told and waited for.
 func (w *world) helper(actor string, commands ...string) *proctest.Process {
 	w.t.Helper()
-	cmd := proctest.Command(w.t, actor, append([]string{w.dir}, w.settings...)...)
+	cmd := proctest.Command(actor, append([]string{w.dir}, w.settings...)...)
 	cmd.Env = append(cmd.Env, w.env...)
 	p := proctest.Run(w.t, cmd)
 	for _, c := range commands {

@@ -10,6 +10,7 @@ package filemap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -148,7 +149,18 @@ func open(path string, flags int) (int, error) {
 func mapBytes(fd int, path string, size int, writable bool) ([]byte, error) {
 	b, err := mmap(fd, size, writable)
 	if err != nil {
-		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size), Path: path, Err: err})
+		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size), Path: path, Err: NoRoom(err)})
 	}
 	return b, nil
 }
+
+// NoRoom says of a mapping that the system refused what to raise.
+func NoRoom(err error) error {
+	if err == unix.ENOMEM {
+		return fmt.Errorf("%w: no room in the address space (ulimit -v), or too many mappings (vm.max_map_count)", err)
+	}
+	return err
+}
+
+// Full says whether err means that the file system has no room, as opposed to the address space or a limit of this process.
+func Full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -2,7 +2,6 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -136,12 +135,4 @@ func (b *Books) Deserted(patience time.Duration) bool {
 			return false
 		}
 	}
-}
-
-// Explain adds what the operating system knows to an error of package control. It is for the edges: call it once.
-func Explain(err error) error {
-	if busy, ok := errors.AsType[*control.BusyError](err); ok && liveness.Stopped(busy.Pid) {
-		return fmt.Errorf("%w; that process is stopped: continue or kill it", err)
-	}
-	return err
 }

@@ -102,6 +102,31 @@ func MakeDir(path string) (*Dir, error) {
 	return OpenDir(path)
 }
 
+// checkMmapDirectory refuses a place for files where others could remove or replace them, and our own under a link. A missing one will
+// be made.
+func (d *Dir) checkMmapDirectory(path string) error {
+	look := os.Stat
+	if path == d.file("mmap") {
+		look = os.Lstat
+	}
+	switch info, err := look(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(path); err == nil {
+			return errkind.As(errkind.Permission, fmt.Errorf("%s is a symbolic link that leads nowhere: remove it", path))
+		}
+		return nil
+	case err != nil:
+		return errkind.Classify(err)
+	case info.Mode()&fs.ModeSymlink != 0:
+		return errkind.As(errkind.Permission, fmt.Errorf("%s is a symbolic link: remove it, and set mmap_directory to where the files shall be", path))
+	case !info.IsDir():
+		return errkind.As(errkind.Permission, fmt.Errorf("%s is not a directory: remove it, or set mmap_directory to one", path))
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
+		return errkind.As(errkind.Permission, fmt.Errorf("%s can be written by others (mode %#o), who could remove our files: chmod go-w %s", path, info.Mode().Perm(), path))
+	}
+	return nil
+}
+
 func (d *Dir) file(name string) string { return filepath.Join(d.Path, name) }
 
 // Conf is the path of the settings file.

@@ -43,6 +43,11 @@ func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 }
 
 func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
+	if b.Backend.Name() == "mmap" {
+		if err := d.checkMmapDirectory(b.Settings.MmapDirectory); err != nil {
+			return nil, err
+		}
+	}
 	r := Record{
 		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
 		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: bootID(), Dir: d.id,

@@ -15,13 +15,34 @@ import (
 // Private instances live under one directory per user, so that whoever comes next can find what dead ones left.
 
 // privateParent is that directory, made if missing. The parent's lock is held while one is made or looked for.
-func privateParent() (*Dir, error) {
-	if state, err := stateHome(); err == nil {
-		if d, err := MakeDir(filepath.Join(state, "dsm-private")); err == nil {
+func privateParent() (d *Dir, err error) {
+	for _, path := range privateParents() {
+		if d, err = MakeDir(path); err == nil {
 			return d, nil
 		}
 	}
-	return MakeDir(filepath.Join(os.TempDir(), fmt.Sprintf("dsm-private-%d", os.Geteuid()))) // no home, or one that we can't use
+	return nil, err
+}
+
+// privateParents are the paths for it, the second for who has no home, or one that we can't use.
+func privateParents() (paths []string) {
+	if state, err := stateHome(); err == nil {
+		paths = append(paths, filepath.Join(state, "dsm-private"))
+	}
+	return append(paths, filepath.Join(os.TempDir(), fmt.Sprintf("dsm-private-%d", os.Geteuid())))
+}
+
+// PrivateDirs are the directories of this user's private instances, living and dead.
+func PrivateDirs() (list []*Dir) {
+	for _, parent := range privateParents() {
+		entries, _ := os.ReadDir(parent)
+		for _, e := range entries {
+			if d, err := OpenDir(filepath.Join(parent, e.Name())); err == nil {
+				list = append(list, d)
+			}
+		}
+	}
+	return list
 }
 
 // MakePrivate makes a directory for a private instance and locks it; unlock it when it has been removed.

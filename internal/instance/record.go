@@ -136,6 +136,9 @@ func (d *Dir) is(id identity) bool {
 func (d *Dir) forgetOriginal(original uuid.UUID) {
 	_ = os.Remove(d.file("instance"))
 	d.removeMembers(func(uint64) bool { return true })
+	if info, err := os.Lstat(d.file("mmap")); err != nil || !info.IsDir() {
+		return // a link would lead to the original's
+	}
 	entries, _ := os.ReadDir(d.file("mmap"))
 	for _, e := range entries {
 		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok && (short == dsmimpl.ShortID(original) || original == uuid.Nil) {

@@ -23,27 +23,38 @@ type Sweeping struct {
 // Sweep removes the objects that can be shown to be this instance's, and of no present life. It goes through every backend of the
 // system that can list, since the last life may have used another one.
 func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
+	for _, x := range d.leftovers(ctx, s) {
+		failpoint.Hit("instance/sweep/found")
+		if err := x.backend.Destroy(ctx, x.object); err != nil {
+			s.Log.Warn().Err(err).Str("backend", x.backend.Name()).Msg("could not remove a leftover")
+			continue
+		}
+		removed++
+	}
+	if removed > 0 {
+		s.Log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
+	}
+	return removed
+}
+
+type leftover struct {
+	backend dsmimpl.Backend
+	object  dsmimpl.Object
+}
+
+func (d *Dir) leftovers(ctx context.Context, s Sweeping) (list []leftover) {
 	for _, b := range d.listers(s) {
 		objects, err := b.(dsmimpl.Lister).List(ctx, s.Instance, s.generation())
 		if err != nil {
 			s.Log.Warn().Err(err).Str("backend", b.Name()).Msg("could not look for leftovers")
 		}
 		for _, o := range objects {
-			if s.present(b, o) {
-				continue
+			if !s.present(b, o) {
+				list = append(list, leftover{b, o})
 			}
-			failpoint.Hit("instance/sweep/found")
-			if err := b.Destroy(ctx, o); err != nil {
-				s.Log.Warn().Err(err).Str("backend", b.Name()).Msg("could not remove a leftover")
-				continue
-			}
-			removed++
 		}
 	}
-	if removed > 0 {
-		s.Log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
-	}
-	return removed
+	return list
 }
 
 func (d *Dir) listers(s Sweeping) (list []dsmimpl.Backend) {

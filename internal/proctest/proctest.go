@@ -88,15 +88,14 @@ type Process struct {
 // Start runs a helper. It is killed at the test's end if it still runs then.
 func Start(t testing.TB, name string, args ...string) *Process {
 	t.Helper()
-	return Run(t, Command(t, name, args...))
+	return Run(t, Command(name, args...))
 }
 
-// Command is the command that Start runs, for a test that has more to say about it.
-func Command(t testing.TB, name string, args ...string) *exec.Cmd {
-	t.Helper()
+// Command is a helper that has not been started.
+func Command(name string, args ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), variable+"="+name)

@@ -1,0 +1,59 @@
+package dsm
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs twice as much
+// as a second attach.
+type trail struct{ attached, detached site }
+
+// site is a piece of a call stack, from the call that was made of this package on.
+type site [16]uintptr
+
+func here() (s site) {
+	runtime.Callers(3, s[:])
+	return s
+}
+
+// String is the file and line of the caller of this package; owners that end are no callers.
+func (s *site) String() string {
+	frames := runtime.CallersFrames(s[:])
+	for {
+		f, more := frames.Next()
+		if f.Function != "" && !isOurs(f.Function) {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+		if !more {
+			return "a place that is not known"
+		}
+	}
+}
+
+func isOurs(function string) bool {
+	_, rest, _ := strings.Cut(function, "github.com/godsm/godsm/")
+	return strings.HasPrefix(rest, "dsm.") || strings.HasPrefix(rest, "resowner.")
+}
+
+// closed is the error of a call on a Segment that is detached, under its lock.
+func (g *Segment) closed() error {
+	if g.trail == nil {
+		return fmt.Errorf("%w: the segment was detached (checked = on would tell where)", ErrClosed)
+	}
+	return fmt.Errorf("%w: the segment was attached at %s, detached at %s", ErrClosed, &g.trail.attached, &g.trail.detached)
+}
+
+// sites says of a segment that is in use where it came from, as far as that is known.
+func (g *Segment) sites() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.trail == nil:
+		return ""
+	case g.detached:
+		return fmt.Sprintf(" (attached at %s, detached at %s)", &g.trail.attached, &g.trail.detached)
+	}
+	return fmt.Sprintf(" (attached at %s)", &g.trail.attached)
+}

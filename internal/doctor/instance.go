@@ -1,0 +1,199 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/google/uuid"
+)
+
+// Instance looks at an instance's directory, at who lives there, and at what dead ones have left: in it, and beside the private instances of
+// this user. Known are the instances that were seen.
+func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, known []uuid.UUID) {
+	backends := instance.Backends{Custom: cfg.Backend}
+	dir, finding := m.directory(cfg.Dir)
+	list = append(list, finding)
+	if dir != nil {
+		list = append(list, directoryFiles(dir.Path))
+		r := dir.Remains(ctx, backends)
+		known = append(known, r.Instance)
+		list = append(list, living(dir.Path, r), leftovers(dir.Path, r))
+		if r.Alive() && r.Hidden == nil {
+			report, err := dsm.Inspect(ctx, cfg)
+			list = append(list, books(report, err)...)
+		}
+	}
+	private, ids := privateLeftovers(ctx, backends)
+	return append(list, private), append(known, ids...)
+}
+
+func (m Machine) directory(path string) (*instance.Dir, Finding) {
+	const check, elsewhere = "directory", "choose another directory: --dir DIR, DSM_DIR"
+	d, err := instance.OpenDir(path)
+	info, serr := os.Stat(path)
+	refused := func(cure string) (*instance.Dir, Finding) {
+		return nil, Finding{check, Bites, err.Error(), "nothing can be started or opened there", cure}
+	}
+	switch {
+	case errors.Is(serr, fs.ErrNotExist):
+		return nil, Finding{check, OK, path + " does not exist yet; a start makes it", "", ""}
+	case err == nil:
+	case errors.Is(err, dsm.ErrPermission) && serr == nil && info.Mode().Perm()&0o022 != 0:
+		return refused("chmod go-w " + path)
+	case errors.Is(err, dsm.ErrPermission):
+		return refused("run as the owner of " + path + ", or " + elsewhere)
+	default:
+		return refused(elsewhere)
+	}
+	if err = writable(path); err != nil {
+		err = fmt.Errorf("%s can't be written: %w", path, err)
+		if errors.Is(err, syscall.EROFS) {
+			return refused("mount -o remount,rw the file system of " + path + ", or " + elsewhere)
+		}
+		return refused("chmod u+rwx " + path)
+	}
+	size, free := m.Usage(path)
+	found := fmt.Sprintf("%s, mode %#o, on a file system with %s free", path, info.Mode().Perm(), bytesize.Format(free))
+	if size > 0 && free < 1<<20 {
+		return d, Finding{check, Bites, found,
+			"a start writes a few small files there, and type mmap its segments",
+			"make room, or " + elsewhere}
+	}
+	return d, Finding{check, OK, found, "", ""}
+}
+
+// directoryFiles is about what stands under the names of our files.
+func directoryFiles(dir string) Finding {
+	const check = "directory_files"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return Finding{check, Bites, err.Error(), "the directory can't be listed", "chmod u+rwx " + dir}
+	}
+	n := 0
+	for _, e := range entries {
+		name, path := e.Name(), filepath.Join(dir, e.Name())
+		var is fs.FileMode // what it should be
+		switch base, _, _ := strings.Cut(name, "."); {
+		case name == "mmap":
+			is = fs.ModeDir
+		case name == "dsm.conf", base == "id", base == "instance", base == "supervisor", base == "members":
+		default:
+			continue
+		}
+		n++
+		if e.Type() != is {
+			return Finding{check, Bites, fmt.Sprintf("%s is a %s", path, kinds[e.Type()]),
+				"it stands under the name of a file of ours and is never followed, read or waited for",
+				"rm -r " + path}
+		}
+	}
+	return Finding{check, OK, fmt.Sprintf("%d files, all as they should be", n), "", ""}
+}
+
+var kinds = map[fs.FileMode]string{
+	0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symbolic link", fs.ModeNamedPipe: "FIFO", fs.ModeSocket: "socket", fs.ModeDevice: "device",
+	fs.ModeDevice | fs.ModeCharDevice: "device",
+}
+
+func living(dir string, r instance.Remains) Finding {
+	const check = "instance"
+	switch {
+	case r.Instance == uuid.Nil:
+		return Finding{check, OK, "nothing has been started in " + dir, "", ""}
+	case r.Copy:
+		return Finding{check, Note, dir + " is a copy of the directory of instance " + r.Instance.String(),
+			"a start makes it an instance of its own; the other one's objects are not looked at",
+			""}
+	case r.Hidden != nil:
+		return Finding{check, Bites, fmt.Sprintf("%s is alive, but its control segment can't be seen: %v", dir, r.Hidden),
+			"its processes live in another mount or ipc namespace, or somebody has removed it: nobody can join",
+			"join from the same container, or stop all its processes and start it again: dsmdemo supervise --dir " + dir}
+	case r.Supervised:
+		return Finding{check, OK, fmt.Sprintf("instance %s runs, with %d sessions", r.Instance, r.Sessions), "", ""}
+	case r.Sessions > 0:
+		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", r.Sessions, dir),
+			"they work on and reclaim each other's dead; there are no news of deaths, and nobody keeps pins", "dsmdemo supervise --dir " + dir}
+	}
+	return Finding{check, OK, fmt.Sprintf("nobody lives in instance %s", r.Instance), "", ""}
+}
+
+func leftovers(dir string, r instance.Remains) Finding {
+	const check = "leftovers"
+	switch {
+	case len(r.Objects) == 0:
+		return Finding{check, OK, "none of the instance in " + dir, "", ""}
+	case r.Alive():
+		return Finding{check, Note, some(r.Objects) + " of earlier generations",
+			"the running supervisor removes them once nobody of those lives",
+			""}
+	}
+	return Finding{check, Bites, some(r.Objects),
+		"a dead instance left them; they take memory until the next start there",
+		"dsmdemo clean --dir " + dir}
+}
+
+// some names the first of many.
+func some(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// books is about what the control segment of a living instance says.
+func books(r dsm.Report, err error) (list []Finding) {
+	if err != nil {
+		return []Finding{{"control_segment", Bites, err.Error(), "the running instance can't be read", ""}}
+	}
+	for _, s := range r.Segments {
+		switch {
+		case s.Failed != nil:
+			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
+				"nobody has it any more; the supervisor tries again every second", "see what is in the way: ls -ld " + s.OSName})
+		case s.State == "corrupt":
+			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle),
+				"somebody has written into the control segment; attaching it is ErrCorrupt",
+				"restart the supervisor"})
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, Finding{"stuck_rows", OK, fmt.Sprintf("none in %d rows", len(r.Segments)), "", ""})
+	}
+	if h := r.Status.LockHolder; h != nil && h.State == "stopped" {
+		return append(list, Finding{"control_lock", Bites, fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
+			"nobody can create, attach or detach",
+			fmt.Sprintf("kill -CONT %d", h.Pid)})
+	}
+	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
+}
+
+func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, known []uuid.UUID) {
+	const check = "private_leftovers"
+	var dead []string
+	alive := 0
+	for _, d := range instance.PrivateDirs() {
+		r := d.Remains(ctx, b)
+		known = append(known, r.Instance)
+		switch {
+		case r.Alive() || d.Locked():
+			alive++
+		default:
+			dead = append(dead, fmt.Sprintf("%s (%d objects)", d.Path, len(r.Objects)))
+		}
+	}
+	if len(dead) > 0 {
+		return Finding{check, Note, some(dead),
+			"private instances whose processes were all killed; the next start or dsmdemo command of this user removes them",
+			"dsmdemo clean"}, known
+	}
+	return Finding{check, OK, fmt.Sprintf("none; %d private instances live", alive), "", ""}, known
+}
