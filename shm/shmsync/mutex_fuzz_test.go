@@ -40,7 +40,7 @@ func FuzzMutexWord(f *testing.F) {
 				if guards[i] != nil {
 					break
 				}
-				bounded, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
+				bounded, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 				lock := mutexes[i].Lock
 				if p.Below(2) == 0 {
 					lock = mutexes[i].Seize
