@@ -82,8 +82,8 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 		return nil, w.Drop(row)
 	}
 	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
-	self := shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
-	m.mutex = shmsync.NewMutex(&t.header.lock, self, m.alive)
+	self := shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: self, Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
 		m.left.Store(true)
@@ -151,7 +151,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 
 // alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be
 // used again without its new user taking the lock.
-func (m *Member) alive(h shmsync.Holder) bool {
+func (m *Member) alive(h shmsync.Peer) bool {
 	if h.Row < 0 || h.Row >= len(m.t.processes) {
 		return false
 	}
