@@ -149,6 +149,16 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
+// Alive says whether p is a session of this instance that lives. It errs to true, for a moment after a death and where that can't be told.
+func (m *Member) Alive(p shmsync.Peer) (alive bool) {
+	err := guarded(func() error {
+		alive = p.Row >= 0 && p.Row < len(m.t.processes) &&
+			m.t.processes[p.Row].word.Load() == usedBy(p.Incarnation) && m.witness.Held(p.Row)
+		return nil
+	})
+	return alive || err != nil
+}
+
 // alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be
 // used again without its new user taking the lock.
 func (m *Member) alive(h shmsync.Peer) bool {
