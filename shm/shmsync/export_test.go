@@ -27,6 +27,9 @@ func (w *LWLockWord) State() uint64 { return w.state.Load() }
 // Leave lays out a latch.
 func (w *LatchWord) Leave(state uint32) { w.state.Store(state) }
 
+// MayBeAsleep says whether somebody has said that he is about to sleep.
+func (w *LatchWord) MayBeAsleep() bool { return w.state.Load()&latchSleep != 0 }
+
 // Leave lays out one party of a barrier.
 func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
 	w.parties[i].w.Store(party{attached, arrived, uint64(uint32(w.epoch.Load()) % 32)}.word(pack(p)))
