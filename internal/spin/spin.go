@@ -7,10 +7,11 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of a spin, in looks. A look costs some 2 ns.
+// Bounds of a spin, in looks. A look costs 1 or 2 ns, a sleeper on another CPU some 25 microseconds to wake: so the first spin is long
+// enough for a partner who is just waking.
 const (
-	most  = 8000
-	first = 1000
+	most  = 20000
+	first = 10000
 	least = 32
 	// every probe-th call of one that has given up tries again
 	probe = 128

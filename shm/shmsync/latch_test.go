@@ -336,24 +336,6 @@ func TestIdleWaiterBurnsNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkLatchRoundTrip(b *testing.B) {
-	dir, s, me := newStage(b)
-	p := startOnStage(b, "echo", dir, 1)
-	mine, theirs := owned(b, &s.Latches[0], me), shmsync.NewLatch(&s.Latches[1], me)
-	peer, _ := theirs.Owner()
-	n := uint64(0)
-	b.ReportAllocs()
-	for b.Loop() {
-		n++
-		if err := roundTrip(s, mine, theirs, n, peer); err != nil {
-			b.Fatal(err)
-		}
-	}
-	s.Stop.Store(1)
-	theirs.Set()
-	_ = p.Close()
-}
-
 func BenchmarkLatchSet(b *testing.B) {
 	var w shmsync.LatchWord
 	var all world
