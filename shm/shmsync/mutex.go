@@ -1,8 +1,3 @@
-// Package shmsync has the locks that work between processes. They lie in shared bytes, at an offset of a Region, and
-// outlive their holders: a lock whose holder died is taken over by the next one, who is told.
-//
-// A lock knows of processes no more than two small values: the Peer it writes down, and a question,
-// is that one alive? It keeps nobody from writing what the lock guards.
 package shmsync
 
 import (

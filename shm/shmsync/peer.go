@@ -36,7 +36,8 @@ const MaxRows = 1<<11 - 2
 // needs it.
 //
 // Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for concurrent use, and may
-// err to "alive" for a while, never to "dead". That a row is used by another incarnation by now means dead.
+// err to "alive" for a while, never to "dead". That a row is used by another incarnation by now means dead; so does a row that does not
+// exist, of which a garbled word may speak.
 type Self struct {
 	Peer
 	Alive func(Peer) bool
