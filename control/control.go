@@ -93,7 +93,7 @@ var (
 //	defer s.leave(&err)
 type section struct {
 	m     *Member
-	guard shmsync.Guard
+	guard shmsync.MutexGuard
 	fault bool // what SetPanicOnFault was
 }
 
@@ -127,7 +127,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	return s, nil
 }
 
-func (m *Member) lock(ctx context.Context, how entrance) (shmsync.Guard, error) {
+func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, nil
 	}

@@ -85,7 +85,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	failpoint.Hit("control/join/used")
 	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
-	m.mutex = shmsync.NewMutex(&t.header.lock, holder(row, incarnation), m.alive)
+	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
 		m.left.Store(true)
@@ -187,13 +187,23 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 }
 
 // holder is how the control lock names a member.
-func holder(row int, incarnation uint32) shmsync.Holder {
-	return shmsync.Holder{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+func holder(row int, incarnation uint32) shmsync.Peer {
+	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+}
+
+// Alive says whether p is a session of this instance that lives. It errs to true, for a moment after a death and where that can't be told.
+func (m *Member) Alive(p shmsync.Peer) (alive bool) {
+	err := guarded(func() error {
+		alive = p.Row >= 0 && p.Row < len(m.t.processes) &&
+			m.t.processes[p.Row].word.Load() == usedBy(p.Incarnation) && m.witness.Held(p.Row)
+		return nil
+	})
+	return alive || err != nil
 }
 
 // alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be
 // used again without its new user taking the lock.
-func (m *Member) alive(h shmsync.Holder) bool {
+func (m *Member) alive(h shmsync.Peer) bool {
 	if h.Row < 0 || h.Row >= len(m.t.processes) {
 		return false
 	}

@@ -156,7 +156,7 @@ func (t *Table) Unfinished() (n int, err error) {
 }
 
 // repair is for the member that took the lock over from a dead one, which may have died between any two stores.
-func (m *Member) repair(dead shmsync.Holder) {
+func (m *Member) repair(dead shmsync.Peer) {
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()

@@ -26,6 +26,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/rs/zerolog"
 )
 
@@ -98,6 +99,25 @@ func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// Self is this session as the structures of package shm know it: its name among its peers, and who of them is alive. After Close everybody
+// seems to be.
+func (s *Session) Self() shmsync.Self {
+	self := s.member.Self
+	return shmsync.Self{Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive}
+}
+
+func (s *Session) alive(p shmsync.Peer) bool {
+	s.mu.Lock()
+	if s.left {
+		s.mu.Unlock()
+		return true
+	}
+	s.calls++
+	s.mu.Unlock()
+	defer s.end()
+	return s.member.Self.Alive(p)
 }
 
 // Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is not live, or not

@@ -27,7 +27,7 @@ shm                  internal
 shm/...              shm internal
 control              shm shm/shmsync internal
 resowner             internal
-dsm                  dsmimpl control resowner shm internal internal/instance
+dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal

@@ -38,6 +38,10 @@ var (
 	Quota            error = &kind{text: "quota exceeded"}
 	Closed           error = &kind{"already closed", fs.ErrClosed}
 	Unsupported      error = &kind{"not supported on this system", errors.ErrUnsupported}
+	Full             error = &kind{text: "no room left"}
+	Exists           error = &kind{"there already", fs.ErrExist}
+	NotRecoverable   error = &kind{text: "not recoverable"}
+	PeerDied         error = &kind{text: "the peer died"}
 )
 
 // As gives err the kind as well: the text stays err's, errors.Is matches both.

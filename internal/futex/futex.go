@@ -1,23 +1,77 @@
-// Package futex lets a process sleep until another one changes a 32-bit word that both have mapped.
+// Package futex lets a goroutine sleep until another process changes a 32-bit word that both have mapped.
 //
-// On Linux the kernel wakes the sleeper. Elsewhere there is no call that reaches across processes without cgo, so
-// Wait looks at the word at growing intervals of up to a millisecond, and Wake has nothing to do.
+// A sleep in the kernel holds an OS thread. So one goroutine of a process sleeps there directly; all others sleep on
+// channels, and one more thread, the sentry, waits in the kernel for all of their words at once (futex_waitv; a thread
+// for each 127 different words).
+//
+// Where the system has no call that reaches across processes without cgo (everywhere but on Linux from 5.16 on), a
+// goroutine that waits looks at its words at intervals that grow from 50 microseconds to a millisecond: a wake-up
+// comes up to that much late, and a waiter costs some 1000 looks a second; Wake has nothing to do then.
+// (An older Linux still sleeps in the kernel if one word is waited for without a context.)
 package futex
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Wait sleeps while *w is val, for at most d. It may return early for no reason; the caller looks at the
-// word again. It blocks its thread.
+// Word is a word and what it is believed to hold.
+type Word struct {
+	W   *atomic.Uint32
+	Val uint32
+}
+
+// Wait sleeps while *w is val, for at most d. It may return early for no reason; the caller looks at the word again.
 func Wait(w *atomic.Uint32, val uint32, d time.Duration) {
-	if failpoint.Err("futex/wait") == nil {
+	if d > 0 && failpoint.Err("futex/wait") == nil {
 		wait(w, val, d)
 	}
 }
 
-// Wake wakes up to n of those who wait for w, in any process.
-func Wake(w *atomic.Uint32, n int) { wake(w, n) }
+// WaitAny sleeps while all words hold what they are believed to, until ctx is over, for at most d. It may return early for no
+// reason.
+func WaitAny(ctx context.Context, d time.Duration, words ...Word) {
+	if d > 0 {
+		waitAny(ctx, d, words)
+	}
+}
+
+// WaitLong is Wait for those who need not be woken fast and leave the direct place to others.
+func WaitLong(w *atomic.Uint32, val uint32, d time.Duration) {
+	if d > 0 {
+		waitLong(w, val, d)
+	}
+}
+
+// Wake wakes up to n of those who wait for w, in any process, and says how many. Of goroutines of one process that wait for w on
+// channels it wakes all, and counts them as one.
+func Wake(w *atomic.Uint32, n int) int { return wake(w, n) }
+
+// nap is Wait and WaitAny by looking again and again.
+func nap(ctx context.Context, d time.Duration, words []Word) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for pause := 50 * time.Microsecond; d > 0 && unchanged(words); pause = min(2*pause, time.Millisecond) {
+		pause = min(pause, d)
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		d -= pause
+	}
+}
+
+func unchanged(words []Word) bool {
+	for _, w := range words {
+		if w.W.Load() != w.Val {
+			return false
+		}
+	}
+	return true
+}

@@ -3,16 +3,17 @@
 package futex
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 )
 
 func wait(w *atomic.Uint32, val uint32, d time.Duration) {
-	for nap := 50 * time.Microsecond; d > 0 && w.Load() == val; nap = min(2*nap, time.Millisecond) {
-		nap = min(nap, d)
-		time.Sleep(nap)
-		d -= nap
-	}
+	nap(context.Background(), d, []Word{{w, val}})
 }
 
-func wake(*atomic.Uint32, int) {}
+func waitLong(w *atomic.Uint32, val uint32, d time.Duration) { wait(w, val, d) }
+
+func waitAny(ctx context.Context, d time.Duration, words []Word) { nap(ctx, d, words) }
+
+func wake(*atomic.Uint32, int) int { return 0 }

@@ -31,8 +31,8 @@ func (c *Count) Add() {
 func (c *Count) Nudge() { futex.Wake(&c.n, 1<<30) }
 
 // Wait sleeps while the number is seen, for at most d, and returns the number then. It may return early for
-// no reason. It occupies a thread.
+// no reason.
 func (c *Count) Wait(seen uint32, d time.Duration) uint32 {
-	futex.Wait(&c.n, seen, d)
+	futex.WaitLong(&c.n, seen, d)
 	return c.n.Load()
 }

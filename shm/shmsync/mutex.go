@@ -1,8 +1,3 @@
-// Package shmsync has the locks that work between processes. They lie in shared bytes, at an offset of a Region, and
-// outlive their holders: a lock whose holder died is taken over by the next one, who is told.
-//
-// A lock knows of processes no more than two small values: the Holder it writes down, and a question,
-// is that one alive? It keeps nobody from writing what the lock guards.
 package shmsync
 
 import (
@@ -15,17 +10,7 @@ import (
 	"github.com/godsm/godsm/internal/futex"
 )
 
-// Holder names who may hold a lock, the same in every process: a row of some table of processes, and which
-// use of that row it is. Rows are below MaxRows; of the incarnation a lock keeps 20 bits.
-type Holder struct {
-	Row         int
-	Incarnation uint32
-}
-
-// MaxRows bounds Holder.Row.
-const MaxRows = 1<<11 - 2
-
-// IncarnationMask is what a lock keeps of an incarnation.
+// IncarnationMask is what a Mutex keeps of an incarnation.
 const IncarnationMask = 1<<20 - 1
 
 // MutexWord is what of a Mutex lies in shared memory. Its zero value is unlocked. It is 4 bytes:
@@ -41,68 +26,67 @@ type MutexWord struct {
 const waiting = 1 << 31
 
 // Owner says who holds the lock now, for those who only look. A garbled word may name nobody, or one that there is not.
-func (w *MutexWord) Owner() (Holder, bool) {
+func (w *MutexWord) Owner() (Peer, bool) {
 	h := decode(w.w.Load() &^ waiting)
 	return h, h.Row >= 0
 }
 
-// Mutex is an exclusive lock on a MutexWord, as one process sees it. All goroutines that act for one Holder
+// Mutex is an exclusive lock on a MutexWord, as one process sees it. All goroutines that act for one Peer
 // share one Mutex: a local lock stands in front of the shared word, so that a process waits with one
 // thread and the race detector sees the edges. If the word's bytes are gone, the fault comes out of any
 // method, and leaves nothing locked in this process.
 type Mutex struct {
 	word  *atomic.Uint32
 	self  uint32
-	alive func(Holder) bool
+	alive func(Peer) bool
 	local chan struct{}
 }
 
-// NewMutex returns the lock on w, for use by self. The question alive is asked while the lock is waited for, never by the holder; it
-// must not block, and may err to "alive" for a while, never to "dead".
-func NewMutex(w *MutexWord, self Holder, alive func(Holder) bool) *Mutex {
-	return &Mutex{word: &w.w, self: encode(self), alive: alive, local: make(chan struct{}, 1)}
+// NewMutex returns the lock on w, for use by self.
+func NewMutex(w *MutexWord, self Self) *Mutex {
+	return &Mutex{word: &w.w, self: encode(self.Peer), alive: self.Alive, local: make(chan struct{}, 1)}
 }
 
-// Guard is the right to unlock.
-type Guard struct {
+// MutexGuard is the right to unlock.
+type MutexGuard struct {
 	m     *Mutex
 	owner uint32 // the dead one it was taken over from; 0 if there was none
 }
 
 // Abandoned says whether the lock was taken over from a holder that died with it, and from whom. What the lock
 // guards may then be half-written.
-func (g Guard) Abandoned() (Holder, bool) { return decode(g.owner), g.owner != 0 }
+func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner != 0 }
 
 // TryLock takes the lock if it is free now.
-func (m *Mutex) TryLock() (g Guard, ok bool) {
+func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	select {
 	case m.local <- struct{}{}:
 	default:
-		return Guard{}, false
+		return MutexGuard{}, false
 	}
 	defer m.releaseUnless(&ok)
 	ok = m.word.CompareAndSwap(0, m.self)
 	failpoint.Hit("shmsync/mutex/taken")
-	return Guard{m: m}, ok
+	return MutexGuard{m: m}, ok
 }
 
 // Lock waits for the lock until ctx is over. A holder that died never makes it wait longer than it takes to find that
 // out: it asks after a millisecond, then more rarely, up to every 50 ms.
-func (m *Mutex) Lock(ctx context.Context) (Guard, error) { return m.lock(ctx, time.Millisecond) }
+func (m *Mutex) Lock(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, time.Millisecond) }
 
 // Seize is Lock for one who has reason to think the holder dead: it asks at once.
-func (m *Mutex) Seize(ctx context.Context) (Guard, error) { return m.lock(ctx, 0) }
+func (m *Mutex) Seize(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, 0) }
 
-func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g Guard, err error) {
+func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard, err error) {
 	select {
 	case m.local <- struct{}{}:
 	case <-ctx.Done():
-		return Guard{}, context.Cause(ctx)
+		return MutexGuard{}, context.Cause(ctx)
 	}
 	ok := false
 	defer m.releaseUnless(&ok)
 	if ok = m.word.CompareAndSwap(0, m.self); ok {
-		return Guard{m: m}, nil
+		return MutexGuard{m: m}, nil
 	}
 	g, err = m.wait(ctx, patience)
 	ok = err == nil
@@ -117,7 +101,7 @@ func (m *Mutex) releaseUnless(ok *bool) {
 
 const maxPatience = 50 * time.Millisecond
 
-func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error) {
+func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, error) {
 	for last, asked := uint32(0), patience; ; {
 		w := m.word.Load()
 		owner := w &^ waiting
@@ -125,7 +109,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 			// Others may be asleep behind the bit that the last holder took away with it.
 			if m.word.CompareAndSwap(w, m.self|waiting) {
 				failpoint.Hit("shmsync/mutex/inherited")
-				return Guard{m: m}, nil
+				return MutexGuard{m: m}, nil
 			}
 			continue
 		}
@@ -137,7 +121,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 			last, asked = owner, patience
 		}
 		if ctx.Err() != nil {
-			return Guard{}, context.Cause(ctx)
+			return MutexGuard{}, context.Cause(ctx)
 		}
 		if asked > 0 && owner != m.self { // this process waits here, so it does not hold it: the word was garbled
 			futex.Wait(m.word, owner|waiting, asked)
@@ -148,7 +132,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 		}
 		if (owner == m.self || !m.alive(decode(owner))) && m.word.CompareAndSwap(owner|waiting, m.self|waiting) {
 			failpoint.Hit("shmsync/mutex/stolen")
-			return Guard{m: m, owner: owner}, nil
+			return MutexGuard{m: m, owner: owner}, nil
 		}
 		asked = min(max(2*asked, time.Millisecond), maxPatience)
 	}
@@ -156,7 +140,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (Guard, error)
 
 // Unlock gives the lock back. A lock that was taken over meanwhile, since this holder was rightly found dead
 // (its row is no longer its own), is left to its new holder.
-func (g Guard) Unlock() {
+func (g MutexGuard) Unlock() {
 	m := g.m
 	defer func() { <-m.local }()
 	for {
@@ -174,6 +158,6 @@ func (g Guard) Unlock() {
 	}
 }
 
-func encode(h Holder) uint32 { return uint32(h.Row+1)<<20 | h.Incarnation&IncarnationMask }
+func encode(h Peer) uint32 { return uint32(h.Row+1)<<20 | h.Incarnation&IncarnationMask }
 
-func decode(w uint32) Holder { return Holder{Row: int(w>>20) - 1, Incarnation: w & IncarnationMask} }
+func decode(w uint32) Peer { return Peer{Row: int(w>>20) - 1, Incarnation: w & IncarnationMask} }

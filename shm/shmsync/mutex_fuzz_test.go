@@ -24,13 +24,13 @@ func FuzzMutexWord(f *testing.F) {
 			t.Fatal(err)
 		}
 		living := p.Below(8)
-		alive := func(h shmsync.Holder) bool {
+		alive := func(h shmsync.Peer) bool {
 			return h.Row >= 0 && h.Row < 3 && living>>h.Row&1 != 0 && h.Incarnation == 7
 		}
 		var mutexes [3]*shmsync.Mutex
-		var guards [3]*shmsync.Guard
+		var guards [3]*shmsync.MutexGuard
 		for i := range mutexes {
-			mutexes[i] = shmsync.NewMutex(word, shmsync.Holder{Row: i, Incarnation: 7}, alive)
+			mutexes[i] = shmsync.NewMutex(word, shmsync.Self{Peer: shmsync.Peer{Row: i, Incarnation: 7}, Alive: alive})
 		}
 		garbled := false
 		for n := 0; p.More() && n < 50; n++ {

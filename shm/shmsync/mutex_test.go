@@ -28,12 +28,12 @@ func TestMain(m *testing.M) {
 	proctest.Main(m)
 }
 
-func everybodyLives(shmsync.Holder) bool { return true }
+func everybodyLives(shmsync.Peer) bool { return true }
 
 func TestLockAndUnlock(t *testing.T) {
 	var w shmsync.MutexWord
-	a := shmsync.NewMutex(&w, shmsync.Holder{Row: 0, Incarnation: 1 << 20}, everybodyLives) // of which nothing is left in the word
-	b := shmsync.NewMutex(&w, shmsync.Holder{Row: shmsync.MaxRows - 1, Incarnation: 7}, everybodyLives)
+	a := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 0, Incarnation: 1 << 20}, Alive: everybodyLives}) // of which nothing is left in the word
+	b := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: shmsync.MaxRows - 1, Incarnation: 7}, Alive: everybodyLives})
 	if _, held := w.Owner(); held {
 		t.Error("the zero word is locked")
 	}
@@ -76,13 +76,13 @@ func TestLockAndUnlock(t *testing.T) {
 
 func TestTakenOverFromTheDead(t *testing.T) {
 	var w shmsync.MutexWord
-	dead := shmsync.Holder{Row: 3, Incarnation: 9}
+	dead := shmsync.Peer{Row: 3, Incarnation: 9}
 	var killed atomic.Bool
-	alive := func(h shmsync.Holder) bool { return h != dead || !killed.Load() }
-	d := shmsync.NewMutex(&w, dead, alive)
+	alive := func(h shmsync.Peer) bool { return h != dead || !killed.Load() }
+	d := shmsync.NewMutex(&w, shmsync.Self{Peer: dead, Alive: alive})
 	old, _ := d.TryLock()
-	b := shmsync.NewMutex(&w, shmsync.Holder{Row: 4, Incarnation: 1}, alive)
-	got := make(chan shmsync.Guard)
+	b := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 4, Incarnation: 1}, Alive: alive})
+	got := make(chan shmsync.MutexGuard)
 	go func() {
 		g, err := b.Lock(ctx)
 		if err != nil {
@@ -114,7 +114,7 @@ func TestTakenOverFromTheDead(t *testing.T) {
 func TestGoroutines(t *testing.T) {
 	var w shmsync.MutexWord
 	var n int
-	m := shmsync.NewMutex(&w, shmsync.Holder{Row: 1, Incarnation: 1}, everybodyLives)
+	m := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 1, Incarnation: 1}, Alive: everybodyLives})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -198,10 +198,10 @@ func hammerHelper(c *proctest.Child) error {
 			return err
 		}
 	}
-	self := shmsync.Holder{Row: row, Incarnation: a.Rows[row].Add(1)}
-	m := shmsync.NewMutex(&a.Lock, self, func(h shmsync.Holder) bool {
+	self := shmsync.Peer{Row: row, Incarnation: a.Rows[row].Add(1)}
+	m := shmsync.NewMutex(&a.Lock, shmsync.Self{Peer: self, Alive: func(h shmsync.Peer) bool {
 		return h.Row >= 0 && h.Row < len(a.Rows) && a.Rows[h.Row].Load() == h.Incarnation && roll.Held(h.Row)
-	})
+	}})
 	c.Say("hammering")
 	for {
 		g, err := m.Lock(ctx)
@@ -264,7 +264,7 @@ func TestKilledHolders(t *testing.T) {
 
 func BenchmarkMutex(b *testing.B) {
 	var w shmsync.MutexWord
-	m := shmsync.NewMutex(&w, shmsync.Holder{Row: 1, Incarnation: 1}, everybodyLives)
+	m := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 1, Incarnation: 1}, Alive: everybodyLives})
 	b.ReportAllocs()
 	for b.Loop() {
 		g, _ := m.TryLock()

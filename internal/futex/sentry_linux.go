@@ -1,0 +1,241 @@
+package futex
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// direct is the one place for a goroutine that sleeps in the kernel itself.
+var direct atomic.Bool
+
+// brief is a sleep whose end is waited for rather than hearing of the end of a context.
+const brief = 2 * time.Millisecond
+
+func wait(w *atomic.Uint32, val uint32, d time.Duration) {
+	if direct.CompareAndSwap(false, true) {
+		kernelWait(w, val, d)
+		direct.Store(false)
+		return
+	}
+	waitLong(w, val, d)
+}
+
+func waitLong(w *atomic.Uint32, val uint32, d time.Duration) {
+	if !canWaitv() {
+		kernelWait(w, val, d)
+		return
+	}
+	sleepOnChannel(context.Background(), d, []Word{{w, val}})
+}
+
+func waitAny(ctx context.Context, d time.Duration, words []Word) {
+	plain := len(words) == 1 && (ctx.Done() == nil || d <= brief)
+	switch {
+	case plain:
+		wait(words[0].W, words[0].Val, d)
+	case !canWaitv():
+		nap(ctx, d, words)
+	case len(words) < maxVector && direct.CompareAndSwap(false, true):
+		waitDirect(ctx, d, words)
+		direct.Store(false)
+	default:
+		sleepOnChannel(ctx, d, words)
+	}
+}
+
+// waitDirect waits for the words and one more, which the end of the context changes.
+func waitDirect(ctx context.Context, d time.Duration, words []Word) {
+	if ctx.Done() == nil {
+		kernelWaitAny(words, d)
+		return
+	}
+	over := new(atomic.Uint32)
+	stop := context.AfterFunc(ctx, func() {
+		over.Store(1)
+		wake(over, 1)
+	})
+	defer stop()
+	kernelWaitAny(append([]Word{{over, 0}}, words...), d)
+}
+
+// sleeper is a goroutine that sleeps on a channel.
+type sleeper struct {
+	words []Word
+	woken chan struct{} // holds one
+}
+
+// sentry is a thread that waits in the kernel for the words of many sleepers. Its first word is its own: it changes when there is a new
+// sleeper. The thread ends when it has had nothing to do for a while.
+type sentry struct {
+	kick     atomic.Uint32
+	mu       sync.Mutex
+	running  bool
+	words    int // of all sleepers
+	sleepers map[*sleeper]struct{}
+}
+
+var sentries struct {
+	mu  sync.Mutex
+	all []*sentry
+}
+
+func sleepOnChannel(ctx context.Context, d time.Duration, words []Word) {
+	if len(words) >= maxVector {
+		nap(ctx, d, words)
+		return
+	}
+	s := &sleeper{words, make(chan struct{}, 1)}
+	guard := post(s)
+	defer guard.dismiss(s)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.woken:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// post gives the sleeper to the first sentry that has room for it.
+func post(s *sleeper) *sentry {
+	sentries.mu.Lock()
+	defer sentries.mu.Unlock()
+	for _, g := range sentries.all {
+		if g.accept(s) {
+			return g
+		}
+	}
+	g := &sentry{sleepers: map[*sleeper]struct{}{}}
+	sentries.all = append(sentries.all, g)
+	g.accept(s)
+	return g
+}
+
+func (g *sentry) accept(s *sleeper) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := g.distinctWith(s); n >= maxVector {
+		return false
+	}
+	g.sleepers[s] = struct{}{}
+	g.words += len(s.words)
+	g.kick.Add(1)
+	if g.running {
+		wake(&g.kick, 1)
+	} else {
+		g.running = true
+		go g.run()
+	}
+	return true
+}
+
+// distinctWith is how many different words there would be. It counts only when it must.
+func (g *sentry) distinctWith(s *sleeper) int {
+	if n := g.words + len(s.words); n < maxVector {
+		return n
+	}
+	seen := map[*atomic.Uint32]struct{}{}
+	for _, w := range s.words {
+		seen[w.W] = struct{}{}
+	}
+	for other := range g.sleepers {
+		for _, w := range other.words {
+			seen[w.W] = struct{}{}
+		}
+	}
+	return len(seen)
+}
+
+func (g *sentry) dismiss(s *sleeper) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.drop(s)
+}
+
+// drop is for under the lock.
+func (g *sentry) drop(s *sleeper) {
+	if _, ok := g.sleepers[s]; ok {
+		delete(g.sleepers, s)
+		g.words -= len(s.words)
+	}
+}
+
+func (g *sentry) run() {
+	debug.SetPanicOnFault(true) // a word may be unmapped under its sleeper
+	var words []Word
+	for idle := false; ; {
+		words = g.survey(words[:0])
+		if len(words) == 1 {
+			if idle && g.retire() {
+				return
+			}
+			idle = true
+		} else {
+			idle = false
+		}
+		if i := kernelWaitAny(words, time.Second); i > 0 {
+			g.rouse(words[i].W)
+		}
+	}
+}
+
+// survey wakes those whose words have changed, and lists the words of the others.
+func (g *sentry) survey(words []Word) []Word {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	words = append(words, Word{&g.kick, g.kick.Load()})
+	seen := make(map[*atomic.Uint32]struct{}, len(g.sleepers))
+	for s := range g.sleepers {
+		if !asleep(s) {
+			g.release(s)
+			continue
+		}
+		for _, w := range s.words {
+			if _, ok := seen[w.W]; !ok {
+				seen[w.W] = struct{}{}
+				words = append(words, w)
+			}
+		}
+	}
+	return words
+}
+
+// asleep says whether the words still hold what they did. If they can't be read the sleeper is to find out itself.
+func asleep(s *sleeper) (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	return unchanged(s.words)
+}
+
+// rouse wakes all who wait for w.
+func (g *sentry) rouse(w *atomic.Uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s := range g.sleepers {
+		for _, x := range s.words {
+			if x.W == w {
+				g.release(s)
+				break
+			}
+		}
+	}
+}
+
+func (g *sentry) release(s *sleeper) {
+	g.drop(s)
+	s.woken <- struct{}{} // nobody else does
+}
+
+// retire ends the thread unless somebody has come.
+func (g *sentry) retire() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running = len(g.sleepers) > 0
+	return !g.running
+}

@@ -1,0 +1,62 @@
+package shmsync
+
+// Status is who holds a lock and who waits for it, as seen by one who only looks: each line was true at some moment of
+// the look. The dead are left out.
+type Status struct {
+	Exclusive []Peer // at most one; beside Shared, it is waiting for those to leave
+	Shared    []Peer
+	Waiting   []Waiter
+	Poisoned  bool
+}
+
+// Waiter is a process that waits for a lock.
+type Waiter struct {
+	Peer
+	Shared bool
+}
+
+// Status says who holds the lock and who waits for it. It takes and changes nothing.
+func (l *LWLock) Status() (s Status) {
+	st := l.word.state.Load()
+	s.Poisoned = st&poisoned != 0
+	if st&peerMask != 0 && l.me.alive(st) {
+		s.Exclusive = []Peer{unpack(st)}
+	}
+	for i := range l.slots() {
+		if w := l.slot(i).w.Load(); w != 0 && l.me.alive(w) {
+			s.Shared = append(s.Shared, unpack(w))
+		}
+	}
+	for i := range l.word.waiters {
+		if w := l.word.waiters[i].w.Load(); w != 0 && l.me.alive(w) {
+			s.Waiting = append(s.Waiting, Waiter{unpack(w), w&unit != 0})
+		}
+	}
+	return s
+}
+
+// enlist writes this process among the waiters, in the place of a dead one if there is no other.
+func (l *LWLock) enlist(m mode) *Slot {
+	entry := l.self | uint64(m)*unit
+	for i := range l.word.waiters {
+		if s := &l.word.waiters[i]; s.w.CompareAndSwap(0, entry) {
+			return s
+		}
+	}
+	for i := range l.word.waiters {
+		s := &l.word.waiters[i]
+		if w := s.w.Load(); !l.me.alive(w) && s.w.CompareAndSwap(w, entry) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (l *LWLock) delist(s *Slot) {
+	if s == nil {
+		return
+	}
+	if w := s.w.Load(); w&peerMask == l.self {
+		s.w.CompareAndSwap(w, 0)
+	}
+}

@@ -1,0 +1,82 @@
+package shmsync
+
+import (
+	"errors"
+	"fmt"
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// Kinds of failure. They match with errors.Is.
+var (
+	ErrClosed         = errkind.Closed         // this session has ended, and others may hold what it held
+	ErrFull           = errkind.Full           // no room for one more process: give the word more Slots
+	ErrNotRecoverable = errkind.NotRecoverable // a holder died, and who came next did not say MarkConsistent
+	ErrPeerDied       = errkind.PeerDied
+	ErrOwned          = errors.New("owned already")
+	ErrNotOwner       = errors.New("not the owner")
+)
+
+// Peer names a session, the same in every process: a row of some table of processes, and which use of that row it is.
+// Rows are below MaxRows.
+type Peer struct {
+	Row         int
+	Incarnation uint32
+}
+
+func (p Peer) String() string { return fmt.Sprintf("%d/%d", p.Row, p.Incarnation) }
+
+// MaxRows bounds Peer.Row.
+const MaxRows = 1<<11 - 2
+
+// Self is who this process is among its peers, and how it knows the living from the dead. It is made once and handed to all that
+// needs it.
+//
+// Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for concurrent use, and may
+// err to "alive" for a while, never to "dead". That a row is used by another incarnation by now means dead; so does a row that does not
+// exist, of which a garbled word may speak.
+type Self struct {
+	Peer
+	Alive func(Peer) bool
+}
+
+// PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
+type PeerDiedError struct{ Peer Peer }
+
+func (e *PeerDiedError) Error() string { return fmt.Sprintf("the peer %v died", e.Peer) }
+
+// Is makes it match ErrPeerDied.
+func (e *PeerDiedError) Is(target error) bool { return target == ErrPeerDied }
+
+// A peer in a 64-bit word: incarnation in bits 0-31, row plus one in bits 32-42. What is above is the word's own.
+const peerMask = 1<<43 - 1
+
+func pack(p Peer) uint64 { return uint64(p.Row+1)<<32 | uint64(p.Incarnation) }
+
+func unpack(w uint64) Peer {
+	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
+}
+
+func (s *Self) alive(w uint64) bool { return s.Alive(unpack(w)) }
+
+// Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
+// value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.
+//
+//	bits 0-42   the peer; 0 in all if the slot is free
+//	bits 43-63  the word's own: a count
+type Slot struct {
+	_ structs.HostLayout
+	w atomic.Uint64
+}
+
+// unit is one in a slot's count.
+const unit = 1 << 43
+
+// Waits are cut so that a death is noticed in time: a waiter asks after minPatience, then more rarely, up to every maxAsk.
+const (
+	minPatience = time.Millisecond
+	maxAsk      = 8 * time.Millisecond
+)

@@ -1,0 +1,92 @@
+//go:build linux || darwin || freebsd
+
+package shmsync_test
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/godsm/godsm/internal/filemap"
+	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// stage is what the processes of a test share: one of each structure, and numbers to judge them by. Process n is row n, with a real
+// witness.
+type stage struct {
+	Lock    shmsync.LWLockWord
+	Barrier shmsync.BarrierWord
+	Latches [16]shmsync.LatchWord
+	Cond    shmsync.Cond
+	_       [60]byte
+	Data    [32]atomic.Uint64 // equal whenever nobody writes
+	Rounds  atomic.Uint64
+	Wrong   atomic.Uint64
+	Repairs atomic.Uint64
+	Readers atomic.Uint64
+	Stop    atomic.Uint32
+	Numbers [16]atomic.Uint64
+	Rows    [16]atomic.Uint32 // incarnations
+}
+
+const stageSize = 8192
+
+func newStage(t testing.TB) (dir string, s *stage, me shmsync.Self) {
+	t.Helper()
+	dir = t.TempDir()
+	b, err := filemap.Create(context.Background(), filepath.Join(dir, "stage"), stageSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = filemap.Unmap(b) })
+	if err := liveness.Create(filepath.Join(dir, "members")); err != nil {
+		t.Fatal(err)
+	}
+	s, me, roll, err := enterStage(dir, 0, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(roll.Close)
+	return dir, s, me
+}
+
+// onStage is the beginning of a helper: DIR ROW.
+func onStage(c *proctest.Child) (s *stage, me shmsync.Self, row int, err error) {
+	b, err := filemap.Open(filepath.Join(c.Args[0], "stage"), stageSize, true)
+	if err != nil {
+		return nil, me, 0, err
+	}
+	row, _ = strconv.Atoi(c.Args[1])
+	s, me, _, err = enterStage(c.Args[0], row, b)
+	return s, me, row, err
+}
+
+func enterStage(dir string, row int, b []byte) (s *stage, me shmsync.Self, roll *liveness.Roll, err error) {
+	if s, err = shm.At[stage](shm.NewRegion(b), 0); err != nil {
+		return nil, me, nil, err
+	}
+	if roll, err = liveness.Open(filepath.Join(dir, "members")); err != nil {
+		return nil, me, nil, err
+	}
+	for ok := false; !ok; { // the last one's death may not have been noticed
+		if ok, err = roll.Take(row); err != nil {
+			return nil, me, nil, err
+		}
+	}
+	me = shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: s.Rows[row].Add(1)}, Alive: func(p shmsync.Peer) bool {
+		return p.Row >= 0 && p.Row < len(s.Rows) && s.Rows[p.Row].Load() == p.Incarnation && roll.Held(p.Row)
+	}}
+	return s, me, roll, nil
+}
+
+func startOnStage(t testing.TB, helper, dir string, row int) *proctest.Process {
+	t.Helper()
+	p := proctest.Start(t, helper, dir, strconv.Itoa(row))
+	p.Expect("ready")
+	return p
+}
