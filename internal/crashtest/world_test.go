@@ -97,10 +97,23 @@ func tell(p *proctest.Process, c string) {
 	p.Expect("ok " + strings.Fields(c)[0])
 }
 
-// stuck starts a session that holds segments and has stopped at a failpoint.
+// stuck starts a session that holds segments and has stopped at a failpoint. If the victim, its supervisor, has died meanwhile
+// and left nothing to join, so be it.
 func (w *world) stuck(at string) *proctest.Process {
 	w.t.Helper()
-	p := w.helper("session", "open", "create 9000", "pin", "create 8000", "arm "+at+"=stop")
+	p := w.helper("session")
+	p.Send("open")
+	if line, _ := p.Line(); line != "ok open" {
+		if w.victim == nil || w.plan == "" {
+			w.t.Fatalf("a session says %q", line)
+		}
+		instancetest.Eventually(w.t, "the victim is dead", func() bool { return exited(w.victim.Pid) })
+		w.dead = true
+		return p
+	}
+	for _, c := range []string{"create 9000", "pin", "create 8000", "arm " + at + "=stop"} {
+		tell(p, c)
+	}
 	p.Send("again")
 	if out := wait(p, nil); out != "stopped" {
 		w.t.Fatalf("a session that was to stop at %s is %s: %s", at, out, p.Stderr())
