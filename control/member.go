@@ -67,7 +67,7 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 			}
 		}
 	}
-	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use", t.Limits.Processes))
+	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use: raise it, and restart the supervisor", t.Limits.Processes))
 }
 
 // take tries to become the user of a row: its witness first, then a second look at the word, which may have

@@ -27,7 +27,8 @@ type Status struct {
 	Generation   uint64
 	Backend      string
 	Private      bool
-	Supervisor   int  // its pid; 0 if none lives
+	Supervisor   int  // its pid, or that of the last one
+	Supervised   bool // it lives
 	Closing      bool // it is being stopped
 	Sessions     int
 	MaxProcesses int
@@ -138,9 +139,7 @@ func report(b *instance.Books) (r Report, err error) {
 	slices.SortFunc(r.Segments, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
 	r.Status, err = status(b)
 	r.Status.Sessions = len(r.Sessions)
-	if b.Supervised() {
-		r.Status.Supervisor = byRow[control.SupervisorRow].Pid
-	}
+	r.Status.Supervisor, r.Status.Supervised = b.Record.SupervisorPid, b.Supervised()
 	return r, err
 }
 

@@ -104,7 +104,10 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 func (g *Segment) keep(owner *resowner.Owner) error {
 	err := owner.Remember(&g.item, (*owned)(g), 2)
 	if err != nil { // it has ended since it was reserved
-		err = errors.Join(err, g.Detach())
+		return errors.Join(err, g.Detach())
+	}
+	if err = g.gone(); err != nil { // the session has ended meanwhile
+		g.item.Forget()
 	}
 	return err
 }

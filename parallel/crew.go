@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -68,7 +69,7 @@ func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
 			errs = append(errs, context.Cause(ctx))
 		case err == nil && r.Full:
 		case err == nil:
-			errs = append(errs, &Error{Worker: i, Text: r.Error})
+			errs = append(errs, r.error(i))
 		default:
 			errs = append(errs, m.silent(i, "before it began: does main call parallel.Main?"))
 			continue
@@ -179,15 +180,23 @@ func (m *member) await(i int) error {
 	case r.Cancelled:
 		return errCancelled
 	case r.Error != "":
-		return &Error{Worker: i, Text: r.Error}
+		return r.error(i)
 	}
 	return nil
+}
+
+func (r report) error(worker int) *Error {
+	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
 }
 
 // silent says how a process ended that has not said so itself.
 func (m *member) silent(i int, when string) error {
 	err := m.end()
-	e := &Error{Worker: i, Text: fmt.Sprintf("process %d ended %s (%v)", m.pid, when, err)}
+	how := "exit status 0"
+	if err != nil {
+		how = err.Error()
+	}
+	e := &Error{Worker: i, Text: fmt.Sprintf("process %d ended %s (%s)", m.pid, when, how)}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Signal = ws.Signal()

@@ -41,13 +41,16 @@ type Worker struct {
 // Task is a function that workers can run.
 type Task[A any] struct {
 	name string
-	f    func(context.Context, *Worker, A) error
+	run  task
 }
+
+// task is a Task whose argument is JSON still. It is so for a leader that does the work itself too, lest the argument differ.
+type task func(context.Context, *Worker, json.RawMessage) error
 
 // registered are the tasks by name, with their argument still as JSON.
 var (
 	registeredMu sync.Mutex
-	registered   = map[string]func(context.Context, *Worker, json.RawMessage) error{}
+	registered   = map[string]task{}
 )
 
 // Register makes f known to workers under a name. Leader and workers must register the same names, so call it for a package
@@ -58,14 +61,15 @@ func Register[A any](name string, f func(ctx context.Context, w *Worker, arg A) 
 	if registered[name] != nil {
 		panic(fmt.Sprintf("parallel: two tasks are named %q", name))
 	}
-	registered[name] = func(ctx context.Context, w *Worker, raw json.RawMessage) error {
+	run := func(ctx context.Context, w *Worker, raw json.RawMessage) error {
 		var arg A
 		if err := json.Unmarshal(raw, &arg); err != nil {
 			return fmt.Errorf("the argument of task %q: %w", name, err)
 		}
 		return f(ctx, w, arg)
 	}
-	return &Task[A]{name, f}
+	registered[name] = run
+	return &Task[A]{name, run}
 }
 
 // Error is what became of one worker.
@@ -73,7 +77,11 @@ type Error struct {
 	Worker int
 	Text   string    // the error's own, or how the process ended
 	Signal os.Signal // that killed the process; nil if none did
+	kind   error
 }
+
+// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's error nothing else crosses over.
+func (e *Error) Unwrap() error { return e.kind }
 
 func (e *Error) Error() string { return fmt.Sprintf("worker %d: %s", e.Worker, e.Text) }
 
@@ -87,10 +95,13 @@ const (
 // Run runs the task in so many worker processes, each a session of session's instance, and waits for all. It returns their errors, joined, each an
 // *Error; when one fails, or ctx is over, the contexts of the others are cancelled. A worker that finds no row in the
 // process table does not take part; with none at all, or if workers is 0, the caller does the work itself, as the one
-// Worker of its own session.
+// Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
 func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, arg A) error {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
 		return errors.New("parallel: this process was started as a worker: call parallel.Main at the top of main and TestMain")
+	}
+	if workers < 0 {
+		return fmt.Errorf("parallel: %d workers", workers)
 	}
 	raw, err := json.Marshal(arg)
 	if err != nil {
@@ -102,7 +113,7 @@ func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, ar
 		return err
 	}
 	if len(c.members) == 0 {
-		return runHere(ctx, session, func(ctx context.Context, w *Worker) error { return t.f(ctx, w, arg) })
+		return runHere(ctx, session, func(ctx context.Context, w *Worker) error { return t.run(ctx, w, raw) })
 	}
 	return c.work(ctx)
 }

@@ -127,7 +127,7 @@ func TestRun(t *testing.T) {
 
 func TestLeaderAlone(t *testing.T) {
 	_, s, counters, h := stage(t, "max_processes", "1") // no row for a worker
-	for _, n := range []int{-1, 0, 3} {
+	for _, n := range []int{0, 3} {
 		counters[0].Store(0)
 		counters[15].Store(0)
 		if err := work.Run(ctx, s, n, job{h, ""}); err != nil {
@@ -138,6 +138,9 @@ func TestLeaderAlone(t *testing.T) {
 		}
 	}
 	wantAlone(t, s)
+	if err := work.Run(ctx, s, -1, job{h, ""}); err == nil {
+		t.Error("-1 workers run")
+	}
 }
 
 func TestFewerRowsThanWorkers(t *testing.T) {
@@ -182,7 +185,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v does not name a worker", err)
 		}
 	}
-	if err := work.Run(ctx, s, 2, job{12345, ""}); err == nil || !strings.Contains(err.Error(), "no such segment") {
+	if err := work.Run(ctx, s, 2, job{12345, ""}); !errors.Is(err, dsm.ErrNotFound) || !strings.Contains(err.Error(), "no such segment") {
 		t.Errorf("a handle that is none: %v", err)
 	}
 }

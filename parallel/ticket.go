@@ -58,4 +58,5 @@ type report struct {
 	Done      bool   `json:"done,omitempty"`
 	Cancelled bool   `json:"cancelled,omitempty"` // Error says no more than that it was told to stop
 	Error     string `json:"error,omitempty"`
+	Kind      string `json:"kind,omitempty"` // of Error
 }

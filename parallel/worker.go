@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -53,7 +54,7 @@ func serve(t ticket) error {
 	failpoint.Hit("parallel/worker/hello")
 	session, err := join(t, hello.Settings)
 	if err != nil {
-		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error()})
+		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(), Kind: errkind.Name(err)})
 	}
 	defer session.Close()
 	failpoint.Hit("parallel/worker/joined")
@@ -74,7 +75,7 @@ func serve(t ticket) error {
 	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
 	failpoint.Hit("parallel/worker/left")
 	if err != nil {
-		r.Error = err.Error()
+		r.Error, r.Kind = err.Error(), errkind.Name(err)
 	}
 	return l.out.Encode(r)
 }

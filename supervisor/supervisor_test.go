@@ -527,6 +527,25 @@ func TestRestartOnCrash(t *testing.T) {
 	}
 }
 
+// TestControlSegmentIsRemoved, as systemd's RemoveIPC does: nobody could join any more, so the next generation begins.
+func TestControlSegmentIsRemoved(t *testing.T) {
+	e := env{t, instancetest.TempDir(t)}
+	sup, _ := startSupervisor(t, e.dir)
+	a := startSession(t, e.dir)
+	e.create(a, 100, 5)
+	for _, path := range eye.Objects(instancetest.ID(t, e.dir)) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Send("done")
+	a.Expect("error the instance has stopped or begun a new generation")
+	startSession(t, e.dir).Kill()
+	if err := sup.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStopWaitsForSessions(t *testing.T) {
 	e := env{t, instancetest.TempDir(t)}
 	sup, _ := startSupervisor(t, e.dir, "shutdown_timeout", "20s")

@@ -108,6 +108,9 @@ func (w *watch) loop() (why string) {
 			w.sweep()
 		case <-ask.C:
 		case <-tidy.C:
+			if w.m.Lost(context.Background()) {
+				return "the control segment has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
+			}
 			w.tidy()
 		}
 	}

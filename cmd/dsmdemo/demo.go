@@ -170,7 +170,7 @@ func (t *tour) supervise(ctx context.Context) (err error) {
 }
 
 func (t *tour) startSupervisor(where ...string) (*child, error) {
-	c, err := t.start(append([]string{"supervise", "--json"}, where...)...)
+	c, err := t.start(append([]string{"supervise", "--json", "--lifeline"}, where...)...)
 	if err != nil {
 		return nil, err
 	}

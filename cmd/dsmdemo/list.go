@@ -125,7 +125,8 @@ type statusReport struct {
 	Instance      string     `json:"instance"`
 	Generation    uint64     `json:"generation"`
 	Backend       string     `json:"backend"`
-	SupervisorPid int        `json:"supervisor_pid"` // 0: none lives
+	SupervisorPid int        `json:"supervisor_pid"`
+	Supervised    bool       `json:"supervisor_alive"`
 	Closing       bool       `json:"closing"`
 	Sessions      int        `json:"sessions"`
 	MaxProcesses  int        `json:"max_processes"`
@@ -149,7 +150,7 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			st := r.Status
 			out := statusReport{
-				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor,
+				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor, Supervised: st.Supervised,
 				Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments, MaxSegments: st.MaxSegments,
 				Bytes: st.Bytes, MaxMemory: st.MaxMemory,
 			}
@@ -165,9 +166,9 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) printStatus(s statusReport) error {
-	supervisor, lock, memory := "none lives", "free", "no limit"
-	if s.SupervisorPid != 0 {
-		supervisor = fmt.Sprintf("process %d", s.SupervisorPid)
+	supervisor, lock, memory := fmt.Sprintf("process %d", s.SupervisorPid), "free", "no limit"
+	if !s.Supervised {
+		supervisor += ", dead: a new one would adopt the sessions"
 	}
 	if s.Closing {
 		supervisor += ", stopping"

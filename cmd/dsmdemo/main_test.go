@@ -403,12 +403,26 @@ func TestClean(t *testing.T) {
 	p.fails(1, "1 sessions live", "clean")
 	h.Kill()
 	p.fails(1, "is dead and no session is left", "create", "z")
-	if got := p.ok("clean"); got != "removed 2 objects\n" {
+	private := p.start("supervise", "--private", "--json")
+	at := parse[map[string]any](t, private.Expect("")+"\n")
+	p.ok("create", "--pin", "z", "--dir", fmt.Sprint(at["dir"]))
+	private.Kill()
+	if got := p.ok("clean"); got != "removed 3 objects\n" { // the private one's too
 		t.Errorf("clean: %q", got)
 	}
 	if got := parse[map[string]any](t, p.ok("clean", "--json")); got["removed"] != 0.0 || got["dir"] != p.dir {
 		t.Errorf("clean: %v", got)
 	}
+}
+
+// TestLifeline: a supervisor of the tour ends with the tour.
+func TestLifeline(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise("--lifeline")
+	if err := s.Close(); err != nil {
+		t.Errorf("its input has ended: %v: %s", err, s.Stderr())
+	}
+	p.fails(1, "no running instance", "ls")
 }
 
 // TestLooksWithoutARow: ls, ps and status answer with a full process table and beside a stopped process.

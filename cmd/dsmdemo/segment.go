@@ -1,19 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) createCommand() *cobra.Command {
 	var pin bool
-	var size int
+	var sizeText string
 	cmd := &cobra.Command{
 		Use:   "create [TEXT|-]",
 		Short: "Make a segment that holds TEXT, or standard input, and print its handle",
@@ -29,8 +32,13 @@ command ends at once and the segment stays, until unpin or the end of the instan
 			if err != nil {
 				return err
 			}
-			if !cmd.Flags().Changed("size") {
-				size = len(content)
+			size := len(content)
+			if sizeText != "" {
+				n, err := settings.ParseBytes(sizeText)
+				if err != nil || n > math.MaxInt {
+					return fmt.Errorf("%w: --size %w", errUsage, cmp.Or(err, fmt.Errorf("%s is too large", sizeText)))
+				}
+				size = int(n)
 			}
 			if size < len(content) {
 				return fmt.Errorf("%w: --size %d is less than the text's %d bytes", errUsage, size, len(content))
@@ -39,7 +47,7 @@ command ends at once and the segment stays, until unpin or the end of the instan
 		},
 	}
 	cmd.Flags().BoolVar(&pin, "pin", false, "leave the segment in the instance's keeping, and end")
-	cmd.Flags().IntVar(&size, "size", 0, "the segment's size in `bytes`, if larger than the text (filled with zeros)")
+	cmd.Flags().StringVar(&sizeText, "size", "", "the segment's size in `bytes`, or with kB, MB, GB, if larger than the text (filled with zeros)")
 	return cmd
 }
 

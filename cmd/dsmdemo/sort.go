@@ -29,6 +29,9 @@ it belongs. It is byte for byte what LC_ALL=C sort prints.
 It runs in the instance in --dir if one is up, else in a private one, and leaves nothing behind, also when it is killed: then the
 next dsmdemo command removes what there was.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if workers < 0 {
+				return fmt.Errorf("%w: --workers %d", errUsage, workers)
+			}
 			return a.sort(cmd.Context(), workers, output, args)
 		},
 	}

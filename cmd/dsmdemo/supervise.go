@@ -7,12 +7,13 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) superviseCommand() *cobra.Command {
-	var private bool
+	var private, lifeline bool
 	cmd := &cobra.Command{
 		Use:   "supervise",
 		Short: "Run an instance, in the foreground, until SIGINT or SIGTERM",
@@ -22,11 +23,20 @@ func (a *app) superviseCommand() *cobra.Command {
 			if private {
 				start = supervisor.StartPrivate
 			}
-			return a.supervise(cmd.Context(), start)
+			ctx := cmd.Context()
+			if lifeline {
+				var end context.CancelFunc
+				ctx, end = context.WithCancel(ctx)
+				go func() { stdin.WaitEnd(a.stdin); end() }()
+			}
+			return a.supervise(ctx, start)
 		},
 	}
 	cmd.Flags().BoolVar(&private, "private", false, "in a directory made for it, which goes with it")
-	_ = cmd.Flags().MarkHidden("private") // for the demo
+	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "until standard input ends, too")
+	for _, forTheDemo := range []string{"private", "lifeline"} {
+		_ = cmd.Flags().MarkHidden(forTheDemo)
+	}
 	return cmd
 }
 
@@ -66,9 +76,10 @@ func (a *app) printReady(st dsm.Status) error {
 
 func (a *app) cleanCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "clean",
-		Short: "Remove what a dead instance left; a living one is refused",
-		Args:  cobra.NoArgs,
+		Use:         "clean",
+		Short:       "Remove what a dead instance left; a living one is refused",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{looksOnly: ""}, // it cleans, and counts, itself
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
 			if err != nil {

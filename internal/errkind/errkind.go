@@ -44,6 +44,31 @@ var (
 	PeerDied         error = &kind{text: "the peer died"}
 )
 
+var kinds = []error{
+	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse, Corrupt, Stale, Quota, Closed,
+	Unsupported, Full, Exists, NotRecoverable, PeerDied,
+}
+
+// Name is err's kind in a form that can travel to another process; empty if it has none.
+func Name(err error) string {
+	for _, k := range kinds {
+		if errors.Is(err, k) {
+			return k.Error()
+		}
+	}
+	return ""
+}
+
+// Named is the kind of that name; nil if there is none.
+func Named(name string) error {
+	for _, k := range kinds {
+		if k.Error() == name {
+			return k
+		}
+	}
+	return nil
+}
+
 // As gives err the kind as well: the text stays err's, errors.Is matches both.
 func As(kind, err error) error {
 	if err == nil || errors.Is(err, kind) {

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -111,6 +112,15 @@ func (b *Books) Where(e control.Entry) string {
 
 // Supervised says whether a supervisor lives.
 func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
+
+// Lost says whether the control segment that is mapped here can be found by nobody any more: somebody has removed it.
+func (b *Books) Lost(ctx context.Context) bool {
+	m, err := b.Backend.Attach(ctx, b.Record.controlObject(), dsmimpl.ReadOnly)
+	if err == nil {
+		err = b.Backend.Detach(m)
+	}
+	return errors.Is(err, errkind.NotFound)
+}
 
 // Living counts the sessions that live, the supervisor not counted.
 func (b *Books) Living() (n int, err error) {

@@ -180,7 +180,7 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 			}, nil
 		}
 		if time.Now().After(end) {
-			return nil, errkind.As(errkind.InUse, fmt.Errorf("the instance in %s has a supervisor already: %s", d.Path, d.holder()))
+			return nil, errkind.As(errkind.InUse, fmt.Errorf("the instance in %s has a supervisor already: %s; stop that one first, or choose another directory", d.Path, d.holder()))
 		}
 	}
 }

@@ -334,30 +334,31 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 	return found
 }
 
-// Clean removes what a dead instance left in a directory and says how many segments that were. A living one is ErrInUse.
+// Clean removes what a dead instance left in a directory, and what dead private ones of this user left, and says how many segments
+// that were. A living one is ErrInUse.
 func Clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger) (found int, err error) {
-	CleanPrivate(ctx, backends, who, log)
+	found = CleanPrivate(ctx, backends, who, log)
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
-		return 0, nil // nothing has ever been here
+		return found, nil // nothing has ever been here
 	}
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	unlock, err := d.Lock(HolderOf(who))
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	defer unlock()
 	l, err := d.Last(ctx, backends, DeathPatience, log)
 	if err != nil {
-		return 0, err
+		return found, err
 	}
 	defer l.Close()
 	if l.Alive > 0 {
-		return 0, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
+		return found, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
 	}
-	return l.Remove(ctx, who, 0), nil
+	return found + l.Remove(ctx, who, 0), nil
 }
 
 func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {

@@ -83,26 +83,29 @@ func (d *Dir) lockForMoment() (unlock func(), err error) {
 	}
 }
 
-// CleanPrivate removes the private instances of this user that have no supervisor and no living session. One that is
-// looked at is locked, so no look lasts: where somebody seems to live there is another look a little later.
-func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) {
+// CleanPrivate removes the private instances of this user that have no supervisor and no living session, and says how
+// many segments they had. One that is looked at is locked, so no look lasts: where somebody seems to live there is
+// another look a little later.
+func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) (found int) {
 	parent, err := privateParent()
 	if err != nil {
-		return
+		return 0
 	}
 	for _, pause := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
 		time.Sleep(pause)
 		left := 0
 		for _, c := range parent.abandoned() {
-			if !c.dir.RemovePrivate(ctx, backends, who, 0, log) {
+			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log)
+			if found += n; !gone {
 				left++
 			}
 			c.unlock()
 		}
 		if left == 0 {
-			return
+			break
 		}
 	}
+	return found
 }
 
 type locked struct {
@@ -130,19 +133,19 @@ func (d *Dir) abandoned() (list []locked) {
 	return list
 }
 
-// RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. The
-// caller holds the directory's lock.
-func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) bool {
+// RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. It says how many
+// segments it found, and whether all is gone. The caller holds the directory's lock.
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) (found int, gone bool) {
 	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
-		return false
+		return 0, false
 	}
 	defer l.Close()
 	if l.Alive > 0 {
-		return false
+		return 0, false
 	}
-	l.Remove(ctx, who, 0)
+	found = l.Remove(ctx, who, 0)
 	failpoint.Hit("instance/private/ended")
-	return os.RemoveAll(d.Path) == nil
+	return found, os.RemoveAll(d.Path) == nil
 }

@@ -176,7 +176,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	for _, d := range definitions {
 		if d.name == "dynamic_shared_memory_type" {
 			set := d.set
-			d.dflt, d.accepts = types[0], strings.Join(types, ", ")
+			d.dflt, d.accepts = types[0], strings.Join(slices.Compact(slices.Sorted(slices.Values(types))), ", ")
 			d.set = func(v *Values, s string) error { return errors.Join(set(v, s), oneOf(s, types...)) }
 		}
 		o, set := origins[d.name]
@@ -255,6 +255,14 @@ func boolean(to *bool, s string) error {
 }
 
 const memoryAccepts = "a size in B, kB, MB, GB or TB (a plain number is bytes)"
+
+// ParseBytes reads a size with or without a unit, as settings have it: 600kB.
+func ParseBytes(s string) (n uint64, err error) {
+	if err = memory(&n, s); err != nil {
+		err = fmt.Errorf("%q is %w; it takes %s", s, err, memoryAccepts)
+	}
+	return n, err
+}
 
 func memory(to *uint64, s string) error {
 	digits, unit := split(s)
