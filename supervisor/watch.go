@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -108,7 +110,9 @@ func (w *watch) loop() (why string) {
 			w.sweep()
 		case <-ask.C:
 		case <-tidy.C:
-			w.tidy()
+			if err := w.tidy(); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
+				return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
+			}
 		}
 	}
 }
@@ -212,10 +216,10 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 
 // tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are swept
 // until the last of those is gone.
-func (w *watch) tidy() {
+func (w *watch) tidy() error {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	_ = w.m.Self.Retry(ctx)
+	err := w.m.Self.Retry(ctx)
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
 		w.s.dir.Sweep(ctx, instance.Sweeping{
@@ -223,6 +227,7 @@ func (w *watch) tidy() {
 		})
 		w.s.dir.RemoveMembers(generation)
 	}
+	return err
 }
 
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.
