@@ -125,25 +125,30 @@ func TestLockGarbledToIdle(t *testing.T) {
 	}
 }
 
-// TestClosingGarbled: an instance that says it is being closed, while nobody closes it, begins its next generation.
-func TestClosingGarbled(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
-		t.Fatal(err)
+// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose supervisor has lost its row, begins its
+// next generation.
+func TestLifeGarbled(t *testing.T) {
+	for name, at := range map[string]int64{"closing": 1156, "the supervisor's row": 2048} {
+		t.Run(name, func(t *testing.T) {
+			e := env{t, instancetest.TempDir(t)}
+			startSupervisor(t, e.dir)
+			s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+			if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
+				t.Fatal(err)
+			}
+			garble(t, e.dir, at, 1<<7)
+			<-s.Done()
+			instancetest.Eventually(t, "there is another generation", func() bool {
+				r, err := dsm.Inspect(ctx, dsm.Config{Dir: e.dir})
+				return err == nil && r.Status.Generation == 2 && !r.Status.Closing && r.Status.Supervisor != 0
+			})
+			again := instancetest.Open(t, dsm.Config{Dir: e.dir})
+			if _, err := again.Create(ctx, again.Owner(), 10); err != nil {
+				t.Error(err)
+			}
+			instancetest.Eventually(t, "nothing is left of the first", func() bool { return e.objects() == 1 })
+		})
 	}
-	garble(t, e.dir, 1156, 1<<7)
-	<-s.Done()
-	instancetest.Eventually(t, "there is another generation", func() bool {
-		r, err := dsm.Inspect(ctx, dsm.Config{Dir: e.dir})
-		return err == nil && r.Status.Generation == 2 && !r.Status.Closing && r.Status.Supervisor != 0
-	})
-	again := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	if _, err := again.Create(ctx, again.Owner(), 10); err != nil {
-		t.Error(err)
-	}
-	instancetest.Eventually(t, "nothing is left of the first", func() bool { return e.objects() == 1 })
 }
 
 // TestHeaderGarbled: the supervisor mends what newcomers read.

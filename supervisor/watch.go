@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -108,10 +110,9 @@ func (w *watch) loop() (why string) {
 			w.sweep()
 		case <-ask.C:
 		case <-tidy.C:
-			if w.m.Lost(context.Background()) {
-				return "the control segment has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
+			if why := w.tidy(); why != "" {
+				return why
 			}
-			w.tidy()
 		}
 	}
 }
@@ -213,12 +214,17 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 	return x
 }
 
-// tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are swept
-// until the last of those is gone.
-func (w *watch) tidy() {
+// tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are
+// swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon one.
+func (w *watch) tidy() (why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	_ = w.m.Self.Retry(ctx)
+	if w.m.Lost(ctx) {
+		return "the control segment has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
+	}
+	if err := w.m.Self.Retry(ctx); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
+		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
+	}
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
 		w.s.dir.Sweep(ctx, instance.Sweeping{
@@ -226,6 +232,7 @@ func (w *watch) tidy() {
 		})
 		w.s.dir.RemoveMembers(generation)
 	}
+	return ""
 }
 
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.

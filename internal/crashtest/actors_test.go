@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -164,6 +165,8 @@ func whole(g *dsm.Segment) bool {
 	return bytes.Count(g.Bytes(), []byte{byte(g.Handle() >> 16)}) == g.Size()
 }
 
+const huge = math.MaxInt >> 18 // 32 TiB
+
 // play SHARED goes through all that a session does.
 func (a *actor) play(args []string) error {
 	shared, err := dsm.ParseHandle(args[0])
@@ -194,7 +197,7 @@ func (a *actor) play(args []string) error {
 		try(two.Detach())
 		try(s.Unpin(ctx, two.Handle())) // destroys
 	}
-	if _, err := s.Create(ctx, s.Owner(), 1<<45); err == nil {
+	if _, err := s.Create(ctx, s.Owner(), huge); err == nil && strconv.IntSize == 64 {
 		errs = append(errs, errors.New("a segment of 32 TiB was made"))
 	}
 	if three, err := s.Create(ctx, s.Owner(), 7000); try(err) {
