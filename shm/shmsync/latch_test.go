@@ -161,8 +161,9 @@ func TestLatchLosesNothing(t *testing.T) {
 				}
 			}
 			const n = 5000
-			ready := make(chan struct{})
+			ready, ended := make(chan struct{}), make(chan struct{})
 			go func() {
+				defer close(ended)
 				there := shmsync.NewLatch(&words[0], all.self(2))
 				if err := there.Own(); err != nil {
 					t.Error(err)
@@ -188,6 +189,7 @@ func TestLatchLosesNothing(t *testing.T) {
 				wait(mine, func() bool { return answered.Load() == i })
 			}
 			mine.Disown()
+			<-ended
 			if plain != 2*n {
 				t.Errorf("counted %d", plain)
 			}

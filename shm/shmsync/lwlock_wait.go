@@ -51,10 +51,8 @@ func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
 		case m == shared:
 			return l.attemptShared(st)
 		}
-		next := st&^hungry | l.self
-		if !slept {
-			next = st | l.self
-		} else {
+		next := st&mayRead | l.self
+		if slept {
 			next |= sleepX // others may be asleep behind the flag that the last owner took with him
 		}
 		if !l.word.state.CompareAndSwap(st, next) {
@@ -88,8 +86,9 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 			l.leave(s)
 			return Guard{}, errBlocked
 		}
-		// The swap says, even if it changes nothing, that no owner came between.
-		if l.word.state.CompareAndSwap(st, (st|mayRead)&^hungry) {
+		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left over: who
+		// believes in them sleeps for a moment only.
+		if l.word.state.CompareAndSwap(st, mayRead) {
 			race.Acquire(&l.word.state)
 			return Guard{l, s}, nil
 		}
@@ -296,7 +295,7 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 			if !l.announce(m, slept) {
 				continue
 			}
-			futex.Wait(&l.word.turn[m], seen, within(ctx, patience))
+			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[m], Val: seen})
 			if l.takeOver() {
 				return l.taken(), nil
 			}
@@ -342,7 +341,7 @@ func (l *LWLock) drain(ctx context.Context) error {
 			l.release()
 			return context.Cause(ctx)
 		}
-		futex.Wait(&l.word.asleep, 1, within(ctx, patience))
+		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})
 		l.subtractDead()
 	}
 }
