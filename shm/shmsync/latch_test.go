@@ -221,7 +221,6 @@ func TestManyLatchesFewThreads(t *testing.T) {
 			}
 		})
 	}
-	set := shmsync.NewLatch(&words[0], all.self(2))
 	for round := range int32(3) {
 		for begun.Load() < n*(round+1) {
 			runtime.Gosched()
@@ -235,8 +234,7 @@ func TestManyLatchesFewThreads(t *testing.T) {
 			t.Errorf("300 goroutines that wait cost %d threads", n)
 		}
 		for i := range words {
-			set = shmsync.NewLatch(&words[i], all.self(2))
-			set.Set()
+			shmsync.NewLatch(&words[i], all.self(2)).Set()
 		}
 		for ended.Load() < n*(round+1) {
 			runtime.Gosched()
