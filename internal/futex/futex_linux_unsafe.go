@@ -41,10 +41,10 @@ const (
 )
 
 type vector struct {
-	val      uint64
-	addr     uint64
-	flags    uint32
-	reserved uint32
+	val   uint64
+	addr  uint64
+	flags uint32
+	_     uint32
 }
 
 // canWaitv asks the kernel once: an empty vector is EINVAL where the call exists.

@@ -262,7 +262,7 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 		if ctx.Err() != nil {
 			return b.takeBack(ctx, phase)
 		}
-		futex.Wait(&b.word.turn, seen, within(ctx, patience))
+		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &b.word.turn, Val: seen})
 		if over() {
 			return nil
 		}

@@ -161,8 +161,9 @@ func TestLatchLosesNothing(t *testing.T) {
 				}
 			}
 			const n = 5000
-			ready := make(chan struct{})
+			ready, ended := make(chan struct{}), make(chan struct{})
 			go func() {
+				defer close(ended)
 				there := shmsync.NewLatch(&words[0], all.self(2))
 				if err := there.Own(); err != nil {
 					t.Error(err)
@@ -188,6 +189,7 @@ func TestLatchLosesNothing(t *testing.T) {
 				wait(mine, func() bool { return answered.Load() == i })
 			}
 			mine.Disown()
+			<-ended
 			if plain != 2*n {
 				t.Errorf("counted %d", plain)
 			}
@@ -219,7 +221,6 @@ func TestManyLatchesFewThreads(t *testing.T) {
 			}
 		})
 	}
-	set := shmsync.NewLatch(&words[0], all.self(2))
 	for round := range int32(3) {
 		for begun.Load() < n*(round+1) {
 			runtime.Gosched()
@@ -233,8 +234,7 @@ func TestManyLatchesFewThreads(t *testing.T) {
 			t.Errorf("300 goroutines that wait cost %d threads", n)
 		}
 		for i := range words {
-			set = shmsync.NewLatch(&words[i], all.self(2))
-			set.Set()
+			shmsync.NewLatch(&words[i], all.self(2)).Set()
 		}
 		for ended.Load() < n*(round+1) {
 			runtime.Gosched()

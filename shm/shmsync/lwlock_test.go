@@ -147,7 +147,8 @@ func TestLWLockWaits(t *testing.T) {
 	var all world
 	a, b, c := shmsync.NewLWLock(&w, all.self(1)), shmsync.NewLWLock(&w, all.self(2)), shmsync.NewLWLock(&w, all.self(3))
 	r := must(a.RLock(ctx))
-	order := make(chan string)
+	order := make(chan string, 2)
+	var wg sync.WaitGroup
 	enter := func(name string, lock func(context.Context) (shmsync.Guard, error)) {
 		g, err := lock(ctx)
 		if err != nil {
@@ -156,14 +157,14 @@ func TestLWLockWaits(t *testing.T) {
 		order <- name
 		g.Unlock()
 	}
-	go enter("writer", b.Lock)
+	wg.Go(func() { enter("writer", b.Lock) })
 	for len(a.Status().Exclusive) == 0 { // the writer has come, and waits for the reader
 		runtime.Gosched()
 	}
 	if _, ok, _ := c.TryRLock(); ok {
 		t.Error("a reader overtakes a writer that waits")
 	}
-	go enter("reader", c.RLock)
+	wg.Go(func() { enter("reader", c.RLock) })
 	for len(a.Status().Waiting) == 0 {
 		runtime.Gosched()
 	}
@@ -171,6 +172,7 @@ func TestLWLockWaits(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	r.Unlock()
+	wg.Wait()
 	if first, second := <-order, <-order; first != "writer" || second != "reader" {
 		t.Errorf("%s before %s", first, second)
 	}

@@ -51,10 +51,8 @@ func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
 		case m == shared:
 			return l.attemptShared(st)
 		}
-		next := st&^hungry | l.self
-		if !slept {
-			next = st | l.self
-		} else {
+		next := st&mayRead | l.self
+		if slept {
 			next |= sleepX // others may be asleep behind the flag that the last owner took with him
 		}
 		if !l.word.state.CompareAndSwap(st, next) {
@@ -62,11 +60,9 @@ func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
 		}
 		if st&mayRead != 0 {
 			if !l.drained() {
-				return Guard{l: l}, errDrain
+				return Guard{}, errDrain
 			}
-			if err := l.in(); err != nil {
-				return Guard{}, err
-			}
+			return l.enterDrained()
 		}
 		return l.taken(), nil
 	}
@@ -88,8 +84,9 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 			l.leave(s)
 			return Guard{}, errBlocked
 		}
-		// The swap says, even if it changes nothing, that no owner came between.
-		if l.word.state.CompareAndSwap(st, (st|mayRead)&^hungry) {
+		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left over: who
+		// believes in them sleeps for a moment only.
+		if l.word.state.CompareAndSwap(st, mayRead) {
 			race.Acquire(&l.word.state)
 			return Guard{l, s}, nil
 		}
@@ -144,15 +141,15 @@ func (l *LWLock) drained() bool {
 	return true
 }
 
-// in makes the owner one who is in.
-func (l *LWLock) in() error {
+// enterDrained makes the owner, who has seen no reader, one who is in.
+func (l *LWLock) enterDrained() (Guard, error) {
 	for {
 		st := l.word.state.Load()
 		if !l.owned(st) {
-			return errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
+			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
 		}
 		if l.word.state.CompareAndSwap(st, st&^mayRead) {
-			return nil
+			return l.taken(), nil
 		}
 	}
 }
@@ -253,7 +250,7 @@ func (l *LWLock) wait(ctx context.Context, m mode) (Guard, error) {
 	g, err := l.attempt(m, false)
 	switch err {
 	case errDrain:
-		return g, l.drain(ctx)
+		return l.drain(ctx)
 	case errBlocked, errNoSlot:
 	default:
 		return g, err
@@ -276,7 +273,7 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 		if g, err := l.attempt(m, false); err == nil {
 			return g, nil
 		} else if err == errDrain {
-			return g, l.drain(ctx)
+			return l.drain(ctx)
 		}
 	}
 	entry := l.enlist(m)
@@ -296,7 +293,7 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 			if !l.announce(m, slept) {
 				continue
 			}
-			futex.Wait(&l.word.turn[m], seen, within(ctx, patience))
+			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[m], Val: seen})
 			if l.takeOver() {
 				return l.taken(), nil
 			}
@@ -304,7 +301,7 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 		case errNoSlot:
 			futex.Wait(&l.word.turn[m], seen, within(ctx, minPatience))
 		case errDrain:
-			return g, l.drain(ctx)
+			return l.drain(ctx)
 		default:
 			return g, err
 		}
@@ -329,20 +326,20 @@ func (l *LWLock) announce(m mode, slept bool) bool {
 }
 
 // drain waits for the readers to leave, as their lock's next owner.
-func (l *LWLock) drain(ctx context.Context) error {
+func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
 		if l.spins.Until(l.drained) {
-			return l.in()
+			return l.enterDrained()
 		}
 		l.word.asleep.Store(1)
 		if l.drained() {
-			return l.in()
+			return l.enterDrained()
 		}
 		if ctx.Err() != nil {
 			l.release()
-			return context.Cause(ctx)
+			return Guard{}, context.Cause(ctx)
 		}
-		futex.Wait(&l.word.asleep, 1, within(ctx, patience))
+		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})
 		l.subtractDead()
 	}
 }

@@ -54,7 +54,12 @@ func (e *PeerDiedError) Is(target error) bool { return target == ErrPeerDied }
 // A peer in a 64-bit word: incarnation in bits 0-31, row plus one in bits 32-42. What is above is the word's own.
 const peerMask = 1<<43 - 1
 
-func pack(p Peer) uint64 { return uint64(p.Row+1)<<32 | uint64(p.Incarnation) }
+func pack(p Peer) uint64 {
+	if p.Row < 0 || p.Row >= MaxRows {
+		panic(fmt.Sprintf("shmsync: row %d is not from 0 to %d", p.Row, MaxRows-1))
+	}
+	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
+}
 
 func unpack(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
