@@ -273,7 +273,7 @@ func TestSupervisorKilled(t *testing.T) {
 			t.Fatalf("%d sessions, though nobody could have reclaimed", n)
 		}
 		c := startSession(t, e.dir) // its Open reclaims
-		if r := e.report(); len(r.Sessions) != 3 || len(r.Segments) != 3 || r.Status.Supervisor != 0 {
+		if r := e.report(); len(r.Sessions) != 3 || len(r.Segments) != 3 || r.Status.Supervised {
 			t.Errorf("after an Open: %d sessions, %d segments, %+v", len(r.Sessions), len(r.Segments), r.Status)
 		}
 		c.Kill()
