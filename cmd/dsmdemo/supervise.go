@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
@@ -12,7 +13,7 @@ import (
 )
 
 func (a *app) superviseCommand() *cobra.Command {
-	var private bool
+	var private, untilEOF bool
 	cmd := &cobra.Command{
 		Use:   "supervise",
 		Short: "Run an instance, in the foreground, until SIGINT or SIGTERM",
@@ -22,11 +23,22 @@ func (a *app) superviseCommand() *cobra.Command {
 			if private {
 				start = supervisor.StartPrivate
 			}
-			return a.supervise(cmd.Context(), start)
+			ctx := cmd.Context()
+			if untilEOF {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithCancel(ctx)
+				go func() {
+					_, _ = io.Copy(io.Discard, a.stdin)
+					cancel()
+				}()
+			}
+			return a.supervise(ctx, start)
 		},
 	}
 	cmd.Flags().BoolVar(&private, "private", false, "in a directory made for it, which goes with it")
-	_ = cmd.Flags().MarkHidden("private") // for the demo
+	cmd.Flags().BoolVar(&untilEOF, "until-eof", false, "until standard input ends, too")
+	_ = cmd.Flags().MarkHidden("private")   // for the demo
+	_ = cmd.Flags().MarkHidden("until-eof") // for the chaos run, which must not leave it behind
 	return cmd
 }
 

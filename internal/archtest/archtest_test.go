@@ -34,6 +34,7 @@ internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/dsmdemo/chaos    control dsm shm shm/shmsync internal internal/instance
 `
 
 // thirdParty are the modules that the library may use; the command may use more.
