@@ -105,9 +105,14 @@ func Work(ctx context.Context, cfg dsm.Config, p Part, orders io.Reader, reports
 // repose says what the worker holds, when no call of it is in flight.
 func (w *worker) repose(ctx context.Context, reports io.Writer) error {
 	for _, h := range w.owing {
-		if g, err := w.session.Attach(ctx, w.session.Owner(), h); err == nil {
+		g, err := w.session.Attach(ctx, w.session.Owner(), h)
+		if errors.Is(err, dsm.ErrNotFound) {
+			continue
+		}
+		if err == nil {
 			err = g.Detach()
-		} else if !errors.Is(err, dsm.ErrNotFound) {
+		}
+		if err != nil {
 			return err
 		}
 	}
