@@ -11,18 +11,21 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/leaktest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
+	"github.com/rs/zerolog"
 )
 
 var ctx = context.Background()
@@ -702,6 +705,76 @@ func TestPrivate(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// slowBackend is posix with a stop before each removal, if a test sets one.
+type slowBackend struct{ dsmimpl.Backend }
+
+var beforeDestroy = func() {}
+
+func (slowBackend) Name() string { return "slow" }
+
+func (b slowBackend) Destroy(ctx context.Context, o dsmimpl.Object) error {
+	beforeDestroy()
+	return b.Backend.Destroy(ctx, o)
+}
+
+func init() {
+	b, err := catalog.New("posix", "")
+	if err != nil {
+		panic(err)
+	}
+	ownBackends["slow"] = slowBackend{b}
+}
+
+// TestCleaningLocksOnlyTheDead: while a dead private instance is removed, one that has lost its supervisor and whose sessions live can be
+// taken over. Before, it was kept locked until the removal was through.
+func TestCleaningLocksOnlyTheDead(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", instancetest.TempDir(t))
+	run := func(pairs ...string) (p *proctest.Process, path string) {
+		p = proctest.Start(t, "run", pairs...)
+		path = p.Expect("dir ")
+		leaktest.None(t, instancetest.ID(t, path), filepath.Join(path, "mmap"))
+		return p, path
+	}
+	dead, deadPath := run("own_backend", "slow")
+	lives, path := run()
+	for path < deadPath { // cleaning goes by names: the dead one first
+		if err := lives.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lives, path = run()
+	}
+	instancetest.Open(t, config(path, nil)) // when it leaves, the instance ends
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.Kill()
+	lives.Kill()
+	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.Locked() })
+
+	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	defer func(was func()) { beforeDestroy = was }(beforeDestroy)
+	beforeDestroy = func() {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-goOn
+	}
+	var cleaning sync.WaitGroup
+	cleaning.Go(func() {
+		for _, err := os.Stat(deadPath); err == nil; _, err = os.Stat(deadPath) { // a killed process seems to live for a moment
+			instance.CleanPrivate(ctx, instance.Backends{Custom: ownBackends["slow"]}, instance.Who("test"), zerolog.Nop())
+		}
+	})
+	<-begun
+	if dir.Locked() {
+		t.Error("an instance in which somebody lives is locked while another one is removed")
+	}
+	close(goOn)
+	cleaning.Wait()
 }
 
 // TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead keeps nobody from taking over while

@@ -102,7 +102,8 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
 	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(), a.lsCommand(), a.psCommand(),
-		a.statusCommand(), a.showCommand(), a.cleanCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand())
+		a.statusCommand(), a.showCommand(), a.cleanCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(),
+		a.crashCommand(), a.crashWorkerCommand())
 	return root
 }
 
@@ -137,11 +138,21 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
 	a.running = true
-	if _, ok := cmd.Annotations[looksOnly]; ok {
+	if _, ok := cmd.Annotations[looksOnly]; ok || cmd.Hidden { // hidden: a part of another command, which has cleaned up
 		return nil
 	}
 	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
 	return nil
+}
+
+// terminal says whether w is a terminal that can show progress.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 // printJSON prints one value on one line.

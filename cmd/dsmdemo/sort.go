@@ -112,12 +112,10 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 
 // showProgress shows on a terminal how far the work is, until the function it returns is called.
 func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
-	f, ok := a.stderr.(*os.File)
-	info, err := os.Stderr.Stat()
-	if !ok || err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("TERM") == "dumb" {
+	if !terminal(a.stderr) {
 		return func() {}
 	}
-	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("sorting"),
+	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("sorting"),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40))
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {

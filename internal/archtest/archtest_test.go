@@ -35,6 +35,7 @@ internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/dsmdemo/chaos    control dsm shm shm/shmsync internal internal/instance
 `
 
 // thirdParty are the modules that the library may use; the command may use more.

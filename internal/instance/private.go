@@ -93,8 +93,8 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 	}
 	for _, pause := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
 		time.Sleep(pause)
-		left := 0
-		for _, c := range parent.abandoned() {
+		list, left := parent.abandoned()
+		for _, c := range list {
 			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log)
 			if found += n; !gone {
 				left++
@@ -113,11 +113,13 @@ type locked struct {
 	unlock func()
 }
 
-// abandoned locks the directories that nobody has locked. One that has just been made is locked before the parent's lock is free.
-func (d *Dir) abandoned() (list []locked) {
+// abandoned locks the directories that nobody has locked and nobody lives in, and counts those that somebody lives in: these
+// are not kept locked while others are removed, for their next supervisor would find a holder. One that has just been made is
+// locked before the parent's lock is free.
+func (d *Dir) abandoned() (list []locked, inhabited int) {
 	unlockParent, err := d.lockForMoment()
 	if err != nil {
-		return nil
+		return nil, 0
 	}
 	defer unlockParent()
 	entries, _ := os.ReadDir(d.Path)
@@ -126,11 +128,22 @@ func (d *Dir) abandoned() (list []locked) {
 		if err != nil {
 			continue
 		}
-		if unlock, held, err := c.tryLock(); err == nil && !held {
+		switch unlock, held, err := c.tryLock(); {
+		case err != nil || held:
+		case c.inhabited():
+			unlock()
+			inhabited++
+		default:
 			list = append(list, locked{c, unlock})
 		}
 	}
-	return list
+	return list, inhabited
+}
+
+// inhabited says whether somebody lives in the generation that the directory names.
+func (d *Dir) inhabited() bool {
+	r, err := d.ReadRecord()
+	return err == nil && !d.nobodyIn(r.Generation)
 }
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. It says how many

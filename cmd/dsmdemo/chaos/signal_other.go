@@ -1,0 +1,16 @@
+//go:build !unix
+
+package chaos
+
+import "os/exec"
+
+// Nothing can be stopped here, only killed.
+const canStop = false
+
+func aside(*exec.Cmd) {}
+
+func (p *process) freeze() {}
+
+func (p *process) thaw() {}
+
+func (p *process) frozen() bool { return false }
