@@ -129,17 +129,13 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	return nil
 }
 
-// wind waits, in a closing instance, until nobody is at work any more.
+// wind waits, in a closing instance, until nobody is at work any more. What could not be removed is tried again, a few times: the sweep
+// that follows finds it only where the backend can list.
 func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
 	deadline := time.Now().Add(timeout)
-	for round := 1; ; round++ {
+	for retries := 0; ; time.Sleep(2 * time.Millisecond) {
 		if _, err := m.ReclaimDead(ctx); err != nil {
 			return err
-		}
-		if round%50 == 0 { // every tenth of a second
-			if err := m.Self.Retry(ctx); err != nil {
-				return err
-			}
 		}
 		if err := m.Settle(ctx); err != nil {
 			return err
@@ -149,13 +145,20 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 			return err
 		}
 		if busy == "" {
-			return nil
+			failed, _, err := m.Used()
+			if err != nil || failed == 0 || retries == 3 {
+				return err
+			}
+			retries++
+			if err := m.Self.Retry(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		if time.Now().After(deadline) {
 			m.Log.Warn().Msgf("the instance ends though %s", busy)
 			return nil
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 
