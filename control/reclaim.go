@@ -235,7 +235,7 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 			if r.word.Load() != m.stamp(Destroying) {
 				continue
 			}
-			if !m.t.sound(i) { // nobody can tell which object it means; a sweep finds that by its name
+			if !m.t.sound(i) && !m.t.wordless(i) { // nobody can tell which object it means; a sweep finds that by its name
 				r.errno.Store(uint32(syscall.EILSEQ))
 				r.word.Store(segmentWord(Destroying, nobody, 0))
 				continue
