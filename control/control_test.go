@@ -372,6 +372,10 @@ func TestDeathInSection(t *testing.T) {
 			w.setBit(5, m.row)
 			w.header.usedRows.Add(1)
 		}, 0},
+		{"backend's word written, checksum not", func(w *world, m *Member, e Entry) {
+			w.segments[e.row()].word.Store(m.stamp(Creating))
+			w.segments[e.row()].osWord.Store(7)
+		}, 0},
 		{"made destroying", func(w *world, m *Member, e Entry) {
 			w.segments[e.row()].word.Store(m.stamp(Destroying))
 		}, 0},
@@ -449,6 +453,40 @@ func TestJoinOverTheDead(t *testing.T) {
 	}
 	if s := w.find(kept.Handle); len(s.Holders) != 1 || s.Holders[0] != b.Row() {
 		t.Errorf("holders %v", s.Holders)
+	}
+}
+
+// A newcomer who takes the lock over from the dead while the instance is closing becomes agent of what those left.
+func TestJoinRepairsWhileClosing(t *testing.T) {
+	w := newWorld(t, small)
+	sup, _ := w.JoinSupervisor(ctx, w.witness, w.who())
+	m := w.join()
+	_, _ = m.Create(ctx, 1, time.Now())
+	if err := sup.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.enter(ctx, plain); err != nil {
+		t.Fatal(err)
+	}
+	w.die(m)
+	if _, err := w.Join(ctx, w.witness, w.who()); !errors.Is(err, ErrStale) {
+		t.Fatalf("Join while closing = %v, want ErrStale", err)
+	}
+	list, _ := w.Processes()
+	for _, p := range list {
+		if !w.witness.Held(p.Row) {
+			if done, err := sup.Reclaim(ctx, p.Row, p.Incarnation); !done || err != nil {
+				t.Errorf("Reclaim of row %d = %v, %v", p.Row, done, err)
+			}
+		}
+	}
+	for _, e := range w.owed(sup) {
+		if err := sup.Destroyed(ctx, e); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, _ := w.Unfinished(); n != 0 {
+		t.Errorf("%d rows that the closer waits for in vain", n)
 	}
 }
 

@@ -79,11 +79,17 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	p := &t.processes[row]
 	failpoint.Hit("control/join/witness")
 	before := p.word.Load()
-	incarnation := incarnationOf(before) + 1
-	if isUsed(before) && !overDead || !p.word.CompareAndSwap(before, usedBy(incarnation)) {
-		return nil, w.Drop(row)
+	for {
+		if isUsed(before) && !overDead {
+			return nil, w.Drop(row)
+		}
+		if p.word.CompareAndSwap(before, usedBy(incarnationOf(before)+1)) {
+			break
+		}
+		before = p.word.Load() // a reclaimer that was on its way has just freed it
 	}
 	failpoint.Hit("control/join/used")
+	incarnation := incarnationOf(before) + 1
 	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
@@ -111,13 +117,13 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
 		m.t.header.reclaims.Add(1)
-		if m.t.closing() && m.Owes() && m.row != SupervisorRow {
-			return ErrStale // agent of something: the closer reclaims it from here
-		}
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
-		p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+		// The agent of something, by that or by a repair, leaves its row as a dead one's: the closer reclaims it from there.
+		if !m.Owes() {
+			p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+		}
 		return ErrStale
 	}
 	p.pid.Store(uint32(who.Pid))
