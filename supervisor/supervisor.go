@@ -230,8 +230,7 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
 	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
-	s.dir.RemoveMembers(0)
-	failpoint.Hit("supervisor/end/removed")
+	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
 		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)
 	}

@@ -230,7 +230,6 @@ func (w *watch) tidy() (why string) {
 		w.s.dir.Sweep(ctx, instance.Sweeping{
 			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory, Current: w.m.Books, Log: w.s.log,
 		})
-		w.s.dir.RemoveMembers(generation)
 	}
 	return ""
 }

@@ -330,10 +330,12 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 			_ = l.Books.Backend.Destroy(ctx, l.Record.controlObject())
 		}
 		l.Close()
+	} else if l.Record.Generation != 0 { // the sweep finds it only where the backend can list
+		if b, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory); err == nil {
+			_ = b.Destroy(ctx, l.Record.controlObject())
+		}
 	}
 	found += l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
-	failpoint.Hit("instance/remove/swept")
-	l.Dir.RemoveMembers(0)
 	return found
 }
 
@@ -379,9 +381,14 @@ func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) 
 	return m.Roll.Drop(control.SupervisorRow)
 }
 
-// RemoveMembers removes the members files of all generations but the present one (0 for none) in which nobody lives any more.
-func (d *Dir) RemoveMembers(present uint64) {
-	d.removeMembers(func(g uint64) bool { return g != present && d.nobodyIn(g) })
+// deserted lists the generations, but the present one, in which nobody lives any more.
+func (d *Dir) deserted(present uint64) (list []uint64) {
+	for _, g := range d.generations() {
+		if g != present && d.nobodyIn(g) {
+			list = append(list, g)
+		}
+	}
+	return list
 }
 
 // OtherGenerations counts the generations besides the present one whose members files are there: somebody may live in them.

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"slices"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
@@ -20,9 +21,11 @@ type Sweeping struct {
 	Log           zerolog.Logger
 }
 
-// Sweep removes the objects that can be shown to be this instance's, and of no present life. It goes through every backend of the
-// system that can list, since the last life may have used another one.
+// Sweep removes the objects that can be shown to be this instance's, and of no present life, and the members files of earlier
+// generations in which nobody lives. It goes through every backend of the system that can list, since the last life may
+// have used another one.
 func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
+	over := d.deserted(s.generation()) // now: who lives yet may make an object behind the sweep's back, and die
 	for _, x := range d.leftovers(ctx, s) {
 		failpoint.Hit("instance/sweep/found")
 		if err := x.backend.Destroy(ctx, x.object); err != nil {
@@ -31,6 +34,8 @@ func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
 		}
 		removed++
 	}
+	failpoint.Hit("instance/sweep/swept")
+	d.removeMembers(func(g uint64) bool { return slices.Contains(over, g) })
 	if removed > 0 {
 		s.Log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
 	}
