@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks the model of the control protocol with spin, and that it finds the bugs that the mutations bring back. README.md says more.
 #   check.sh           short form
-#   check.sh --full    more kills, sessions and segments
-#   check.sh --one NAME [-D...]    one run; NAME is "correct" or a mutation's; the trail of a failure is shown
+#   check.sh --full    and randomised searches under bounds too large to be exhausted
+#   check.sh --one NAME [-D...]    one run; NAME is "correct", "sampled" or a mutation's; the trail of a failure is shown
 set -uo pipefail
 cd "$(dirname "$0")"
 model=$PWD/control.pml
@@ -14,11 +14,12 @@ correct=(
 	"-DKILLS=1 -DR=1 -DJOINS=2 -DH=1 -DSTOP -DFAILS=1"
 	"-DKILLS=1 -DR=2 -DJOINS=2 -DH=1 -DFIRST=1"
 )
-full=(
+# Too large to be exhausted: searched at random, for PATIENCE seconds each.
+sampled=(
 	"-DKILLS=1 -DR=2 -DJOINS=2 -DH=1 -DSTOP"
-	"-DKILLS=1 -DR=2 -DJOINS=3 -DH=2 -DFIRST=1 -DPINS"
-	"-DKILLS=2 -DR=1 -DJOINS=3 -DH=1"
 	"-DKILLS=2 -DR=2 -DJOINS=3 -DH=1 -DFIRST=1"
+	"-DKILLS=2 -DR=2 -DJOINS=4 -DH=2 -DPINS -DSTOP"
+	"-DKILLS=2 -DN=3 -DR=3 -DG=2 -DH=3 -DJOINS=4 -DPINS -DSTOP -DFAILS=1"
 )
 # Each must fail, in a randomised search with fixed seeds.
 mutations=(
@@ -58,7 +59,7 @@ one() {
 	cd "$dir"
 	if [ "$name" = correct ]; then
 		name="correct ${defs[*]}"
-		build -O1 -DCOLLAPSE -DMEMLIM="${MEMORY:-1500}"
+		build -O1 -DCOLLAPSE -DMEMLIM=1500
 		./pan -m10000 -w22 >pan.out 2>&1
 		if grep -q '^pan:1:' pan.out; then
 			spin -t -p -g "${defs[@]}" "$model" 2>/dev/null | grep -v 'D_STEP\|\[else\]' | tail -400
@@ -66,6 +67,15 @@ one() {
 		grep -q 'errors: 0$' pan.out && ! grep -qi 'not completed\|depth too small\|out of memory\|MEMLIM' pan.out ||
 			fail "$(grep -i 'pan:\|error\|not completed' pan.out | head -3 | tr '\n' ' ')"
 		printf 'ok      %s: %s\n' "$name" "$(awk '/states, stored/{s=$1} /depth reached/{d=$6} END{print s " states, depth " d+0}' pan.out)"
+		return
+	fi
+	if [ "$name" = sampled ]; then
+		name="sampled ${defs[*]}" seed=$RANDOM
+		build -O1 -DBITSTATE -DP_RAND -DT_RAND
+		timeout -s INT "${PATIENCE:-1200}" ./pan -m20000 -w33 -RS$seed >pan.out 2>&1
+		states=$(awk '/states, stored/{print $1}' pan.out)
+		! grep '^pan:1:' pan.out && [ -n "$states" ] || fail "with seed $seed"
+		printf 'ok      %s: %s states, not complete\n' "$name" "$states"
 		return
 	fi
 	defs+=("-DMUT_$name")
@@ -83,14 +93,17 @@ one() {
 
 case ${1:-} in
 --one) one "${@:2}"; exit ;;
---full) correct+=("${full[@]}"); export MEMORY=12000 ;;
-'') ;;
+--full) ;;
+'') sampled=() ;;
 *) sed -n '2,5s/^# *//p' "$0"; exit 2 ;;
 esac
 for tool in spin gcc; do
 	command -v $tool >/dev/null || { echo "$tool is needed: apt-get install spin gcc"; exit 2; }
 done
-export MEMORY
 self=$PWD/$(basename "$0")
-{ printf 'correct %s\n' "${correct[@]}"; printf '%s\n' "${mutations[@]}"; } | xargs -P "${JOBS:-2}" -L1 "$self" --one || exit 1
+{
+	printf 'correct %s\n' "${correct[@]}"
+	printf '%s\n' "${mutations[@]}"
+	[ ${#sampled[@]} = 0 ] || printf 'sampled %s\n' "${sampled[@]}"
+} | xargs -P "${JOBS:-2}" -L1 "$self" --one || exit 1
 echo "the model holds, and ${#mutations[@]} mutations are caught (${SECONDS}s)"
