@@ -1,0 +1,224 @@
+package mq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if nobody has been there yet.
+type Addr struct {
+	Peer  shmsync.Peer
+	Known bool
+}
+
+// Network is "mq".
+func (Addr) Network() string { return "mq" }
+
+func (a Addr) String() string {
+	if !a.Known {
+		return "?"
+	}
+	return a.Peer.String()
+}
+
+// Conn is a stream of bytes both ways over a pair of queues: a net.Conn, with deadlines, so that what works over sockets works over
+// shared memory. Each Write is published and wakes the reader. Its methods are safe for concurrent use.
+//
+// Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases after what it had written.
+type Conn struct {
+	in  half
+	out half
+	r   *Receiver
+	s   *Sender
+
+	rest  []byte // of the message that is being read; guarded by in.mu
+	piece int    // what is written at once
+}
+
+// half is one direction.
+type half struct {
+	mu       sync.Mutex // held while one reads, or writes
+	end      End
+	closed   atomic.Bool
+	setting  sync.Mutex
+	deadline *time.Timer
+	setter   int // counts deadlines, so that an old one's timer does nothing
+}
+
+// minRing is the smallest ring for a Conn.
+const minRing = 64
+
+// NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It uses them from then on, until
+// Close, which detaches both. Rings of less than 64 bytes are ErrSize.
+func NewConn(s *Sender, r *Receiver) (*Conn, error) {
+	if s.size < minRing || r.size < minRing {
+		return nil, errkind.As(ErrSize, fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))
+	}
+	c := &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
+	c.in.end, c.out.end = r, s
+	return c, nil
+}
+
+// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
+func (c *Conn) Read(b []byte) (int, error) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	for {
+		if err := c.in.stopped(); err != nil {
+			return 0, c.failed("read", err)
+		}
+		if len(c.rest) > 0 || len(b) == 0 {
+			n := copy(b, c.rest)
+			c.rest = c.rest[n:]
+			return n, nil
+		}
+		m, err := c.r.TryReceive()
+		switch {
+		case err == nil:
+			c.rest = m
+		case err == ErrWouldBlock:
+			_, _ = wait(context.Background(), []End{c.r})
+		case errors.Is(err, ErrDetached):
+			return 0, io.EOF
+		default:
+			return 0, c.failed("read", err)
+		}
+	}
+}
+
+// Write writes all of b, and waits for room until the deadline. It may have written a part when that is over.
+func (c *Conn) Write(b []byte) (n int, err error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if err := c.out.stopped(); err != nil {
+		return 0, c.failed("write", err)
+	}
+	for n < len(b) && err == nil {
+		p := b[n:min(len(b), n+c.piece)]
+		switch err = c.s.TrySend(p); err {
+		case nil:
+			n += len(p)
+		case ErrWouldBlock:
+			_, _ = wait(context.Background(), []End{c.s})
+			err = c.out.stopped()
+		}
+	}
+	if flushed := c.s.Flush(); err == nil {
+		err = flushed
+	}
+	if errors.Is(err, ErrDetached) {
+		err = errkind.As(io.ErrClosedPipe, err)
+	}
+	return n, c.failed("write", err)
+}
+
+// Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with net.ErrClosed.
+func (c *Conn) Close() error {
+	first := !c.in.closed.Swap(true)
+	c.out.closed.Store(true)
+	for _, h := range []*half{&c.in, &c.out} {
+		h.interrupt()
+		h.mu.Lock()
+		if h == &c.in {
+			c.rest = nil
+			c.r.Detach()
+		} else {
+			c.s.Detach()
+		}
+		h.mu.Unlock()
+	}
+	if !first {
+		return c.failed("close", net.ErrClosed)
+	}
+	return nil
+}
+
+// LocalAddr is this end's Addr.
+func (c *Conn) LocalAddr() net.Addr { return addr(c.s.mine) }
+
+// RemoteAddr is the other end's Addr.
+func (c *Conn) RemoteAddr() net.Addr { return addr(c.s.other) }
+
+func addr(s *side) Addr {
+	w := s.peer.Load()
+	if w == 0 {
+		return Addr{}
+	}
+	return Addr{unpack(w), true}
+}
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline ends present and future calls of Read at t, with an error that is os.ErrDeadlineExceeded; the zero time never.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.failed("set", c.in.setDeadline(t)) }
+
+// SetWriteDeadline ends present and future calls of Write at t.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.out.setDeadline(t)) }
+
+func (h *half) setDeadline(t time.Time) error {
+	h.setting.Lock()
+	defer h.setting.Unlock()
+	if h.closed.Load() {
+		return net.ErrClosed
+	}
+	if h.deadline != nil {
+		h.deadline.Stop()
+		h.deadline = nil
+	}
+	h.setter++
+	switch left := time.Until(t); {
+	case t.IsZero():
+		h.end.base().halt.Store(false)
+	case left <= 0:
+		h.interrupt()
+	default:
+		h.end.base().halt.Store(false)
+		mine := h.setter
+		h.deadline = time.AfterFunc(left, func() {
+			h.setting.Lock()
+			defer h.setting.Unlock()
+			if h.setter == mine {
+				h.interrupt()
+			}
+		})
+	}
+	return nil
+}
+
+// interrupt ends the wait of this half, and those to come.
+func (h *half) interrupt() {
+	e := h.end.base()
+	e.halt.Store(true)
+	e.mine.wake()
+}
+
+// stopped says why nobody may read, or write, now.
+func (h *half) stopped() error {
+	switch {
+	case h.closed.Load():
+		return net.ErrClosed
+	case h.end.base().halt.Load():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+func (c *Conn) failed(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &net.OpError{Op: op, Net: "mq", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}

@@ -1,0 +1,203 @@
+package mq
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/race"
+	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// End is one end of a queue: a *Sender or a *Receiver.
+type End interface {
+	// ready says whether a call that would have blocked may get further now.
+	ready() bool
+	base() *end
+}
+
+// end is what both ends have in this process.
+type end struct {
+	ring      []byte
+	size      uint64 // of the ring
+	batch     uint64 // so much progress is published without being asked for
+	at        int    // where in the ring this end is
+	mine      *side
+	other     *side
+	published uint64 // what the other end knows of our position
+	want      uint64 // bytes without which this end gets no further
+	dead      bool   // the other end's process was found dead
+	closed    bool   // this end is detached
+	fault     error  // the bytes can't be trusted any more
+	halt      atomic.Bool
+	self      shmsync.Self
+	spins     spin.Budget
+}
+
+func (e *end) base() *end { return e }
+
+// checked says whether n bytes can lie between the two positions. What can't be is the end of this end.
+func (e *end) checked(n uint64) error {
+	if n > e.size || n%word != 0 {
+		e.fault = corrupt("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
+	}
+	return e.fault
+}
+
+// publish tells the other end where this one is, and wakes it if it sleeps.
+func (e *end) publish(pos uint64) {
+	e.published = pos
+	race.Release(&e.mine.pos)
+	e.mine.pos.Store(pos)
+	e.other.wake()
+}
+
+// theirs is the other end's position.
+func (e *end) theirs() uint64 {
+	pos := e.other.pos.Load()
+	race.Acquire(&e.other.pos)
+	return pos
+}
+
+// advance moves at by n, which is at most the ring's size.
+func (e *end) advance(n uint64) {
+	if e.at += int(n); e.at >= len(e.ring) {
+		e.at -= len(e.ring)
+	}
+}
+
+// usable says whether there is any use in calling.
+func (e *end) usable() error {
+	if e.closed {
+		return ErrClosed
+	}
+	return e.fault
+}
+
+// over says why nothing more comes from the other end, if so.
+func (e *end) over() error {
+	switch {
+	case e.fault != nil:
+		return e.fault
+	case e.other.gone.Load() != 0:
+		return ErrDetached
+	case e.dead:
+		return &shmsync.PeerDiedError{Peer: unpack(e.other.peer.Load())}
+	}
+	return nil
+}
+
+// attached says whether the other end has come, or will not.
+func (e *end) attached() bool {
+	return e.other.peer.Load()&taken != 0 || e.over() != nil || e.halt.Load()
+}
+
+// WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process was named by SetSender or
+// SetReceiver and died, ErrPeerDied; if ctx is over, its cause.
+func (e *end) WaitAttach(ctx context.Context) error {
+	if err := e.usable(); err != nil {
+		return err
+	}
+	if _, err := wait(ctx, []End{&arrival{e}}); err != nil {
+		return err
+	}
+	if e.other.peer.Load()&taken != 0 && e.fault == nil && e.other.gone.Load() == 0 {
+		return nil
+	}
+	return e.over()
+}
+
+// arrival is an end that waits for the other one to come.
+type arrival struct{ *end }
+
+func (a *arrival) ready() bool { return a.attached() }
+
+// close detaches this end.
+func (e *end) close() {
+	e.closed = true
+	e.mine.gone.Store(1)
+	e.other.wake()
+}
+
+// WaitAny waits until one of the ends may get further: a Receiver that was ErrWouldBlock has more bytes, a Sender more room, or the other
+// end is detached or dead. It says which, the first of them; the next TryReceive or TrySend on it tells what happened, which may be
+// ErrWouldBlock again. It ends too when ctx is over, with its cause. An end that is ready wins over that.
+func WaitAny(ctx context.Context, ends ...End) (int, error) {
+	if len(ends) == 0 {
+		return -1, errors.New("no end of a queue to wait for")
+	}
+	for i, end := range ends {
+		if end.base().usable() != nil {
+			return i, nil
+		}
+	}
+	return wait(ctx, ends)
+}
+
+// Sleeps are cut so that a death is noticed in time: whoever waits asks after minPatience, then more rarely, up to every maxPatience.
+const (
+	minPatience = time.Millisecond
+	maxPatience = 8 * time.Millisecond
+)
+
+func wait(ctx context.Context, ends []End) (int, error) {
+	first := -1
+	ready := func() bool {
+		for i, e := range ends {
+			if e.ready() {
+				first = i
+				return true
+			}
+		}
+		return false
+	}
+	if ready() || ends[0].base().spins.Until(ready) {
+		return first, nil
+	}
+	words := make([]futex.Word, len(ends))
+	defer func() {
+		for _, e := range ends {
+			if s := &e.base().mine.sleep; s.Load() != 0 {
+				s.Store(0)
+			}
+		}
+	}()
+	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
+		for i, e := range ends {
+			s := &e.base().mine.sleep
+			s.Store(1)
+			words[i] = futex.Word{W: s, Val: 1}
+		}
+		if ready() {
+			return first, nil
+		}
+		if ctx.Err() != nil {
+			return -1, context.Cause(ctx)
+		}
+		futex.WaitAny(ctx, within(ctx, patience), words...)
+		if ready() {
+			return first, nil
+		}
+		for _, e := range ends {
+			e.base().ask()
+		}
+	}
+}
+
+// ask finds out whether the other end's process is alive, if it is known.
+func (e *end) ask() {
+	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(unpack(p)) {
+		e.dead = true
+	}
+}
+
+// within is d, or less if ctx ends earlier.
+func within(ctx context.Context, d time.Duration) time.Duration {
+	if t, ok := ctx.Deadline(); ok {
+		return max(min(d, time.Until(t)), 0)
+	}
+	return d
+}

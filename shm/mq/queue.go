@@ -1,0 +1,189 @@
+package mq
+
+import (
+	"errors"
+	"fmt"
+	"structs"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Kinds of failure. They match with errors.Is.
+var (
+	ErrDetached   = errors.New("the other end is detached")
+	ErrWouldBlock = errors.New("it would block")
+	ErrPeerDied   = errkind.PeerDied // the other end's process died
+	ErrCorrupt    = shm.ErrCorrupt
+	ErrExists     = errkind.Exists // that end, or that queue, is there already
+	ErrNotFound   = errkind.NotFound
+	ErrClosed     = errkind.Closed // this end is detached
+	ErrSize       = errkind.Size   // a message or a region of that size can't be
+)
+
+const (
+	// HeaderSize is what a queue takes besides its ring.
+	HeaderSize = 320
+	// MaxMessage is the longest message, in bytes.
+	MaxMessage = 1<<30 - 1
+	// word is the length before each message, and what a message is rounded up to.
+	word = 8
+)
+
+// magic says that this is a queue, and of which layout.
+const magic = 0x01_71_6d_6d_73_64_6f_67
+
+// header is what lies before the ring.
+type header struct {
+	_        structs.HostLayout
+	magic    atomic.Uint64 // written last by Create
+	size     atomic.Uint64 // of the ring; written once
+	_        [48]byte
+	sender   side
+	receiver side
+}
+
+// side is what one end tells the other: two cache lines, of which the second hardly ever changes.
+type side struct {
+	_     structs.HostLayout
+	pos   atomic.Uint64 // bytes written, or read, since the queue was made; this end's own process writes it
+	_     [56]byte
+	peer  atomic.Uint64 // whose end it is; set once. With taken: it has been attached to
+	sleep atomic.Uint32 // 1: this end may be asleep on this word. It sets 1; whoever wakes it, 0
+	gone  atomic.Uint32 // 1: this end is detached
+	_     [48]byte
+}
+
+// A peer in a word: incarnation in bits 0-31, row plus one above.
+const taken = 1 << 63
+
+func pack(p shmsync.Peer) uint64 {
+	if p.Row < 0 || p.Row >= shmsync.MaxRows {
+		panic(fmt.Sprintf("mq: row %d is not from 0 to %d", p.Row, shmsync.MaxRows-1))
+	}
+	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
+}
+
+func unpack(w uint64) shmsync.Peer {
+	return shmsync.Peer{Row: int(w&^taken>>32) - 1, Incarnation: uint32(w)}
+}
+
+// wake wakes this side's process if it is asleep, or about to be.
+func (s *side) wake() {
+	if s.sleep.Load() != 0 && s.sleep.Swap(0) != 0 {
+		futex.Wake(&s.sleep, 1<<30)
+	}
+}
+
+// Queue is a queue in shared memory. Its methods are safe for concurrent use. It is valid as long as the region's bytes are.
+type Queue struct {
+	h    *header
+	ring []byte
+}
+
+// Size is how many bytes a queue takes whose ring has n.
+func Size(n int) int { return HeaderSize + n }
+
+// Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is what is left of r after
+// HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists, one too small ErrSize.
+func Create(r shm.Region) (*Queue, error) {
+	size := (r.Len() - HeaderSize) &^ (word - 1)
+	if size < word {
+		return nil, errkind.As(ErrSize, fmt.Errorf("a message queue wants %d bytes or more, this is %d", Size(word), r.Len()))
+	}
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return nil, err
+	}
+	if h.magic.Load() != 0 || h.size.Load() != 0 {
+		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
+	}
+	h.size.Store(uint64(size))
+	h.magic.Store(magic)
+	return Attach(r)
+}
+
+// Attach finds the queue that somebody has created in r. If there is none, or none yet, that is ErrNotFound.
+func Attach(r shm.Region) (*Queue, error) {
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return nil, err
+	}
+	if got := h.magic.Load(); got != magic {
+		return nil, errkind.As(ErrNotFound, fmt.Errorf("no message queue, or none yet: the magic number is %#x", got))
+	}
+	size := h.size.Load()
+	if size < word || size%word != 0 || size > uint64(r.Len()-HeaderSize) {
+		return nil, corrupt("the ring's size is %d in a region of %d", size, r.Len())
+	}
+	ring, err := r.Bytes(HeaderSize, int(size))
+	if err != nil {
+		return nil, err
+	}
+	return &Queue{h, ring}, nil
+}
+
+func corrupt(format string, args ...any) error {
+	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
+}
+
+// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is ErrExists if somebody else
+// is known.
+func (q *Queue) SetSender(p shmsync.Peer) error { return set("sender", &q.h.sender, &q.h.receiver, p) }
+
+// SetReceiver says who is to receive, as SetSender does.
+func (q *Queue) SetReceiver(p shmsync.Peer) error {
+	return set("receiver", &q.h.receiver, &q.h.sender, p)
+}
+
+func set(what string, s, other *side, p shmsync.Peer) error {
+	if !s.peer.CompareAndSwap(0, pack(p)) {
+		if is := unpack(s.peer.Load()); is != p {
+			return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, is))
+		}
+	}
+	other.wake()
+	return nil
+}
+
+// Sender attaches this process as the one that sends. A queue has one sender in its life; a second one, in this process too, is
+// ErrExists, and so is another one than SetSender has named.
+func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
+	s := &Sender{}
+	if err := s.attach("sender", q, &q.h.sender, &q.h.receiver, self); err != nil {
+		return nil, err
+	}
+	s.written, s.read = s.published, s.other.pos.Load()
+	if err := s.checked(s.written - s.read); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Receiver attaches this process as the one that receives, as Sender does.
+func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
+	r := &Receiver{length: -1}
+	if err := r.attach("receiver", q, &q.h.receiver, &q.h.sender, self); err != nil {
+		return nil, err
+	}
+	r.read, r.written = r.published, r.published
+	if err := r.checked(r.other.pos.Load() - r.read); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self) error {
+	me := pack(self.Peer)
+	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
+		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, unpack(mine.peer.Load())))
+	}
+	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: uint64(len(q.ring)) / 4, mine: mine, other: other, self: self,
+		published: mine.pos.Load(), want: word}
+	e.at = int(e.published % e.size)
+	other.wake()
+	return nil
+}

@@ -1,0 +1,217 @@
+package mq
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// Sender is the end that sends. Its methods are for one goroutine at a time.
+//
+// Messages are published in batches, as a bufio.Writer writes: the receiver is sure to see them, and to be woken, when Flush is
+// called, when a quarter of the ring has come together, and when the sender waits.
+type Sender struct {
+	end
+	written uint64 // our position, published or not
+	read    uint64 // the receiver's, as last seen
+	begun   uint64 // bytes of a frame that is partly in the ring, of
+	frame   uint64 // so many
+}
+
+// frameSize is what a message of n bytes takes in the ring.
+func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
+
+// Send puts a message into the queue, and waits for room if there is none. A message may be empty, and longer than the ring. It is
+// copied.
+//
+// Err is ErrDetached if the receiver has detached and ErrPeerDied if there is no room and its process died. If ctx is over, its cause: then
+// a message that takes up to half the ring has not been sent. Of a longer one a part may be in the ring; it must be sent on, by a call with
+// the same bytes, before another one, or the end detached.
+func (s *Sender) Send(ctx context.Context, b []byte) error {
+	if s.fits(len(b)) {
+		s.put(b)
+		return nil
+	}
+	parts := [1][]byte{b}
+	return s.send(ctx, true, parts[:])
+}
+
+// SendV is Send for a message in parts.
+func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error { return s.send(ctx, true, parts) }
+
+// TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room.
+// A message that takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the same
+// arguments until that succeeds.
+func (s *Sender) TrySend(parts ...[]byte) error { return s.send(context.Background(), false, parts) }
+
+// Flush publishes what has been sent, and wakes the receiver if it sleeps. What is published is not lost, even if this process is killed.
+// It is ErrDetached if the receiver has detached.
+func (s *Sender) Flush() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if s.written != s.published {
+		s.publish(s.written)
+	}
+	if s.other.gone.Load() != 0 {
+		return ErrDetached
+	}
+	return nil
+}
+
+// Detach flushes and ends this end: the receiver gets what was sent, then ErrDetached. Detaching twice is harmless.
+func (s *Sender) Detach() {
+	if s.closed {
+		return
+	}
+	if s.fault == nil && s.written != s.published {
+		s.publish(s.written)
+	}
+	s.close()
+}
+
+// fits says that a message of n bytes can be put at once, as far as is known without looking at the receiver's position.
+func (s *Sender) fits(n int) bool {
+	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&
+		s.begun == 0 && !s.closed && s.fault == nil && s.other.gone.Load() == 0
+}
+
+// put writes a message that fits.
+func (s *Sender) put(b []byte) {
+	binary.NativeEndian.PutUint64(s.ring[s.at:], uint64(len(b)))
+	at := s.at + word
+	if at == len(s.ring) {
+		at = 0
+	}
+	if n := copy(s.ring[at:], b); n < len(b) {
+		copy(s.ring, b[n:])
+	}
+	s.wrote(frameSize(len(b)))
+}
+
+// wrote moves on by n bytes, and publishes if enough has come together.
+func (s *Sender) wrote(n uint64) {
+	s.advance(n)
+	s.written += n
+	if s.written-s.published > s.batch {
+		s.publish(s.written)
+	}
+}
+
+func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
+	n := 0
+	for _, p := range parts {
+		if n += len(p); n > MaxMessage || n < 0 {
+			return errkind.As(ErrSize, fmt.Errorf("a message of more than %d bytes can't be sent", MaxMessage))
+		}
+	}
+	if err := s.usable(); err != nil {
+		return err
+	}
+	frame := frameSize(n)
+	if s.begun > 0 && frame != s.frame {
+		return errors.New("a message has been sent in part: the rest of it must come first, by a call with the same bytes")
+	}
+	s.frame = frame
+	for s.begun < frame {
+		need := uint64(word)
+		if frame <= s.size/2 {
+			need = frame
+		}
+		room, err := s.room(ctx, block, need)
+		if err != nil {
+			return err
+		}
+		piece := min(room, frame-s.begun)
+		if piece < frame { // a part: then the receiver shall take it while we write the next
+			piece = min(piece, max(s.batch&^(word-1), word))
+		}
+		s.write(parts, n, piece)
+		s.begun += piece
+		s.wrote(piece)
+	}
+	s.begun = 0
+	if s.other.gone.Load() != 0 {
+		return ErrDetached
+	}
+	return nil
+}
+
+// room waits until there are need bytes, and says how many there are.
+func (s *Sender) room(ctx context.Context, block bool, need uint64) (uint64, error) {
+	s.want = need
+	for {
+		if err := s.over(); err != nil {
+			return 0, err
+		}
+		if room := s.size - (s.written - s.read); room >= need {
+			return room, nil
+		}
+		room, err := s.look()
+		switch {
+		case err != nil:
+			return 0, err
+		case room >= need:
+			return room, nil
+		case s.written != s.published:
+			s.publish(s.written) // what the receiver is to make room of
+			continue
+		case !block:
+			return 0, ErrWouldBlock
+		}
+		if _, err := wait(ctx, []End{s}); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// look looks how much room there is by now.
+func (s *Sender) look() (room uint64, err error) {
+	read := s.theirs()
+	if err := s.checked(s.written - read); err != nil {
+		return 0, err
+	}
+	s.read = read
+	return s.size - (s.written - read), nil
+}
+
+func (s *Sender) ready() bool {
+	if s.over() != nil || s.halt.Load() {
+		return true
+	}
+	room, err := s.look()
+	return room >= s.want || err != nil
+}
+
+// write copies the next piece of a frame, of which s.begun bytes have been written, to the ring.
+func (s *Sender) write(parts [][]byte, n int, piece uint64) {
+	at, from := s.at, int(s.begun)-word
+	left := int(piece)
+	if s.begun == 0 {
+		binary.NativeEndian.PutUint64(s.ring[at:], uint64(n))
+		if at += word; at == len(s.ring) {
+			at = 0
+		}
+		from, left = 0, left-word
+	}
+	for _, p := range parts {
+		if from >= len(p) {
+			from -= len(p)
+			continue
+		}
+		for p = p[from:min(len(p), from+left)]; len(p) > 0; {
+			c := copy(s.ring[at:], p)
+			p, left = p[c:], left-c
+			if at += c; at == len(s.ring) {
+				at = 0
+			}
+		}
+		from = 0
+		if left == 0 {
+			return
+		}
+	}
+}
