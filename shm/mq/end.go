@@ -35,6 +35,7 @@ type end struct {
 	halt      atomic.Bool
 	self      shmsync.Self
 	spins     spin.Budget
+	turns     spin.Turns
 }
 
 func (e *end) base() *end { return e }
@@ -154,7 +155,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		return false
 	}
-	if ready() || ends[0].base().spins.Until(ready) {
+	if ready() || ends[0].base().spins.Until(ready) || ends[0].base().turns.Until(ready) {
 		return first, nil
 	}
 	words := make([]futex.Word, len(ends))

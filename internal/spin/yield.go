@@ -1,0 +1,49 @@
+package spin
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of a Turns.
+const (
+	mostTurns = 16
+	// longest is when a turn was given to somebody else, who has work to do.
+	longest  = 100 * time.Microsecond
+	rest     = 128     // calls without a turn after one that did not help
+	longRest = 1 << 13 // and after one that took long
+)
+
+// Turns is how often it pays to let others run on this CPU before a sleep, as learned so far: where both sides share a CPU, the partner
+// then runs at once, and nobody has to be put to sleep and woken. The zero value is ready; it is safe for concurrent use.
+type Turns struct {
+	less  atomic.Int32 // than mostTurns
+	skips atomic.Int32 // calls to come that don't even try
+}
+
+// Until gives turns away until done says true, or it has been enough of them.
+func (t *Turns) Until(done func() bool) bool {
+	if t.skips.Load() > 0 {
+		t.skips.Add(-1)
+		return false
+	}
+	limit := mostTurns - t.less.Load()
+	begin := time.Now()
+	for range limit {
+		yield()
+		if done() {
+			t.less.Store(max(mostTurns-2*limit, 0))
+			return true
+		}
+		if time.Since(begin) > longest {
+			t.skips.Store(longRest)
+			return false
+		}
+	}
+	if limit = limit / 2; limit == 0 {
+		limit = 1
+		t.skips.Store(rest)
+	}
+	t.less.Store(mostTurns - limit)
+	return false
+}

@@ -1,0 +1,16 @@
+package mq_test
+
+import (
+	"testing"
+
+	"github.com/godsm/godsm/internal/proctest"
+)
+
+func TestMain(m *testing.M) { proctest.Main(m) }
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
