@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,13 +15,22 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // crew is a leader's workers, of one Run.
 type crew struct {
 	task    string
 	arg     json.RawMessage
-	members []*member
+	session *dsm.Session
+	owner   *resowner.Owner
+	ear     ear
+
+	mu        sync.Mutex
+	members   []*member // by index
+	retries   int       // used
+	cancelled bool
 }
 
 // member is one worker process as its leader sees it.
@@ -32,21 +42,22 @@ type member struct {
 	out     *json.Encoder // to orders
 	mu      sync.Mutex    // out
 	pid     int
+	peer    shmsync.Peer
 }
 
 // hire starts workers and keeps those that have found a row. All start before any is waited for.
-func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
+func (c *crew) hire(ctx context.Context, n int) error {
 	if n <= 0 {
 		return nil
 	}
-	st, err := session.Status(ctx)
+	st, err := c.session.Status(ctx)
 	if err != nil {
 		return err
 	}
 	started := make([]*member, 0, n)
 	defer func() { c.members = started }()
 	for range n {
-		m, err := start(session.Config(), st.Generation)
+		m, err := start(c.session.Config(), st.Generation)
 		if err != nil {
 			return fmt.Errorf("parallel: starting a worker: %w", err)
 		}
@@ -61,24 +72,34 @@ func (c *crew) hire(ctx context.Context, session *dsm.Session, n int) error {
 	ready := started[:0:0]
 	var errs []error
 	for i, m := range started {
-		switch r, err := m.hear(); {
-		case err == nil && r.Ready:
+		is, err := m.greet(ctx, i)
+		if is {
 			ready = append(ready, m)
-			continue
-		case ctx.Err() != nil:
-			errs = append(errs, context.Cause(ctx))
-		case err == nil && r.Full:
-		case err == nil:
-			errs = append(errs, r.error(i))
-		default:
-			errs = append(errs, m.silent(i, "before it began: does main call parallel.Main?"))
-			continue
 		}
-		m.end()
+		errs = append(errs, err)
 	}
 	failpoint.Hit("parallel/hire/ready")
 	started = ready
 	return errors.Join(errs...)
+}
+
+// greet waits until a new worker is ready. One that finds no row does not take part, and is no error.
+func (m *member) greet(ctx context.Context, i int) (ready bool, err error) {
+	switch r, err := m.hear(); {
+	case err == nil && r.Ready:
+		m.peer = r.Peer
+		return true, nil
+	case ctx.Err() != nil:
+		m.end()
+		return false, context.Cause(ctx)
+	case err == nil:
+		m.end()
+		if r.Full {
+			return false, nil
+		}
+		return false, r.error(i)
+	}
+	return false, m.silent(i, "before it began: does main call parallel.Main?")
 }
 
 // start starts one process, with its ticket and its pipes.
@@ -111,7 +132,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 	}
 	failpoint.Hit("parallel/start/started")
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
-	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings})
+	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
 	return m, nil
 }
 
@@ -125,35 +146,46 @@ func program() (string, error) {
 }
 
 // work gives each member its part, and waits for all.
-func (c *crew) work(ctx context.Context) error {
-	cancel := sync.OnceFunc(func() {
-		time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
-			for _, m := range c.members {
-				_ = m.cmd.Process.Kill()
-			}
-		})
-		for _, m := range c.members {
-			m.tell(order{Cancel: true})
-		}
-	})
-	stop := context.AfterFunc(ctx, cancel)
+func (c *crew) work(outer context.Context) error {
+	ctx, cancel := context.WithCancelCause(outer)
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, c.cancel)
 	defer stop()
 	errs := make([]error, len(c.members)+1)
 	var wg sync.WaitGroup
-	for i, m := range c.members {
-		m.tell(order{Task: c.task, Index: i, Count: len(c.members), Arg: c.arg})
-		failpoint.Hit("parallel/work/ordered")
+	for i := range c.members {
 		wg.Go(func() {
-			if errs[i] = m.await(i); errs[i] != nil {
-				cancel()
+			if errs[i] = c.place(ctx, cancel, i); errs[i] != nil {
+				cancel(errCancelled)
 			}
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		errs[len(c.members)] = context.Cause(ctx)
+	if outer.Err() != nil {
+		errs[len(c.members)] = context.Cause(outer)
 	}
 	return errors.Join(dropCancelled(errs)...)
+}
+
+// cancel tells all members to stop, and kills those that don't.
+func (c *crew) cancel() {
+	time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
+		for _, m := range c.list() {
+			_ = m.cmd.Process.Kill()
+		}
+	})
+	c.mu.Lock()
+	c.cancelled = true
+	c.mu.Unlock()
+	for _, m := range c.list() {
+		m.tell(order{Cancel: true})
+	}
+}
+
+func (c *crew) list() []*member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.members)
 }
 
 // errCancelled is of a worker that stopped because it was told to.
@@ -169,20 +201,107 @@ func dropCancelled(errs []error) (kept []error) {
 	return kept
 }
 
+// place has the work of one index done, by one member or, if that dies and may be replaced, by the next.
+func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int) error {
+	for attempt := 0; ; attempt++ {
+		err := c.employ(ctx, cancel, i, attempt)
+		if e, ok := errors.AsType[*Error](err); !ok || !e.died || !c.mayRetry(ctx) {
+			return err
+		}
+		log := c.session.Config().Logger
+		log.Warn().Err(err).Msg("a worker died; another one takes its place")
+		if rerr := c.replace(ctx, i); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+	}
+}
+
+func (c *crew) mayRetry(ctx context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancelled || ctx.Err() != nil || c.retries == c.ear.options.Retries {
+		return false
+	}
+	c.retries++
+	return true
+}
+
+// replace puts a new process in the place of one that has ended.
+func (c *crew) replace(ctx context.Context, i int) error {
+	st, err := c.session.Status(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := start(c.session.Config(), st.Generation)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = m.cmd.Process.Kill() })
+	defer stop()
+	ready, err := m.greet(ctx, i)
+	if err == nil && !ready {
+		err = dsm.ErrTooManyProcesses
+	}
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members[i] = m
+	if c.cancelled {
+		_ = m.cmd.Process.Kill()
+	}
+	return nil
+}
+
+// employ gives a member its part, listens to it, and waits until its process is gone.
+func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
+	m := c.list()[i]
+	in, err := newInbox(ctx, c.session, c.owner)
+	if err == nil {
+		err = in.queue.SetSender(m.peer)
+	}
+	if err != nil {
+		return errors.Join(err, m.end())
+	}
+	heard := make(chan error, 1)
+	go func() {
+		err := in.listen(context.Background(), func(message []byte) error { return c.ear.hear(i, message) })
+		if err != nil {
+			in.receiver.Detach() // nobody waits for the leader to hear more
+			cancel(errCancelled)
+		}
+		heard <- err
+	}()
+	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt, Queue: in.segment.Handle(), Arg: c.arg})
+	failpoint.Hit("parallel/work/ordered")
+	lines, err := m.await(i)
+	if herr := <-heard; herr != nil {
+		err = errors.Join(herr, err)
+	}
+	for _, l := range lines {
+		relay(c.session.Config().Logger, i, []byte(l))
+	}
+	if cerr := in.close(); cerr != nil {
+		err = errors.Join(err, cerr)
+	}
+	return err
+}
+
 // await waits for a member to be done, and for its process to be gone.
-func (m *member) await(i int) error {
+func (m *member) await(i int) (lines []string, err error) {
 	r, err := m.hear()
 	if err != nil || !r.Done {
-		return m.silent(i, "without a word")
+		return nil, m.silent(i, "without a word")
 	}
 	m.end()
 	switch {
 	case r.Cancelled:
-		return errCancelled
+		err = errCancelled
 	case r.Error != "":
-		return r.error(i)
+		err = r.error(i)
 	}
-	return nil
+	return r.Lines, err
 }
 
 func (r report) error(worker int) *Error {
@@ -196,7 +315,7 @@ func (m *member) silent(i int, when string) error {
 	if err != nil {
 		how = err.Error()
 	}
-	e := &Error{Worker: i, Text: fmt.Sprintf("process %d ended %s (%s)", m.pid, when, how)}
+	e := &Error{Worker: i, died: true, Text: fmt.Sprintf("process %d ended %s (%s)", m.pid, when, how)}
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Signal = ws.Signal()

@@ -9,6 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
+
+	"github.com/godsm/godsm/internal/instancetest"
 )
 
 // TestCancelDeaf: a worker that reads nothing, as one that is stopped, can't keep its leader, however long the order is
@@ -24,9 +27,12 @@ func TestCancelDeaf(t *testing.T) {
 	reports[1].Close()
 	m := &member{cmd: cmd, orders: orders[1], reports: reports[0], in: json.NewDecoder(reports[0]), out: json.NewEncoder(orders[1]), pid: cmd.Process.Pid}
 	arg, _ := json.Marshal(make([]byte, 1<<20))
-	c := &crew{task: "deaf", arg: arg, members: []*member{m}}
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	c := &crew{task: "deaf", arg: arg, members: []*member{m}, session: s, owner: s.Owner(), ear: ear{session: s}}
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
+	time.AfterFunc(50*time.Millisecond, cancel) // before the order is written or in the middle of it
 	if err := c.work(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("work = %v, want that it was cancelled", err)
 	}

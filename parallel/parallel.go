@@ -13,12 +13,13 @@
 // all. Functions are known by name; the argument travels as JSON. A worker ends with its leader, however
 // that ends.
 //
-// It does not hand out work in pieces or start a worker again that died: what a dead one left half-done is the caller's
-// to know.
+// What workers have to say comes back: errors, results, progress, and their log through the leader's logger. Map shares a slice out in
+// pieces. What a worker that died left half-done is the caller's to know.
 package parallel
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,14 +29,42 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/resowner"
+	"github.com/rs/zerolog"
 )
 
 // Worker is what a function knows of its place.
 type Worker struct {
 	Index   int             // from 0 to Count-1
 	Count   int             // how many run
+	Attempt int             // how many have died at this place before; see Options.Retries
 	Session *dsm.Session    // this process's own
 	Owner   *resowner.Owner // ends when the function returns
+	Log     zerolog.Logger  // comes out of the leader's logger
+
+	send     func(ctx context.Context, b []byte) error
+	progress func(done, total int64)
+}
+
+// Send sends a result to the leader's Options.Result, of any size, and returns when it is on its way: it waits while
+// 64 KiB are on theirs. Safe for concurrent use.
+func (w *Worker) Send(ctx context.Context, b []byte) error { return w.send(ctx, b) }
+
+// Progress tells the leader's Options.Progress how far this worker is. It never waits; news that the leader is too slow
+// for is dropped.
+func (w *Worker) Progress(done, total int64) { w.progress(done, total) }
+
+// Options say how a task is run. The zero value is the leader alone.
+type Options struct {
+	Workers int
+
+	// Retries is how many workers that die may be replaced, in all. The new one begins anew with the same Index, while the others
+	// go on: for tasks that bear being done twice, results and all. An error that a function returns is no death.
+	Retries int
+
+	// Result and Progress are called in the leader, one at a time. The bytes are valid until Result returns. An
+	// error of Result ends the run.
+	Result   func(worker int, b []byte) error
+	Progress func(worker int, done, total int64)
 }
 
 // Task is a function that workers can run.
@@ -78,6 +107,7 @@ type Error struct {
 	Text   string    // the error's own, or how the process ended
 	Signal os.Signal // that killed the process; nil if none did
 	kind   error
+	died   bool
 }
 
 // Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's error nothing else crosses over.
@@ -97,33 +127,44 @@ const (
 // process table does not take part; with none at all, or if workers is 0, the caller does the work itself, as the one
 // Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
 func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, arg A) error {
+	return t.RunWith(ctx, session, Options{Workers: workers}, arg)
+}
+
+// RunWith is Run with more to say.
+func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
 		return errors.New("parallel: this process was started as a worker: call parallel.Main at the top of main and TestMain")
 	}
-	if workers < 0 {
-		return fmt.Errorf("parallel: %d workers", workers)
+	if o.Workers < 0 || o.Retries < 0 {
+		return fmt.Errorf("parallel: %d workers, %d retries", o.Workers, o.Retries)
 	}
 	raw, err := json.Marshal(arg)
 	if err != nil {
 		return fmt.Errorf("parallel: the argument of task %q: %w", t.name, err)
 	}
-	c := &crew{task: t.name, arg: raw}
-	if err := c.hire(ctx, session, workers); err != nil {
-		c.dismiss()
-		return err
-	}
-	if len(c.members) == 0 {
-		return runHere(ctx, session, func(ctx context.Context, w *Worker) error { return t.run(ctx, w, raw) })
-	}
-	return c.work(ctx)
-}
-
-// runHere is for a leader without workers.
-func runHere(ctx context.Context, session *dsm.Session, f func(context.Context, *Worker) error) (err error) {
 	owner, err := session.Owner().Child("parallel")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, owner.Abort()) }()
-	return f(ctx, &Worker{Index: 0, Count: 1, Session: session, Owner: owner})
+	c := &crew{task: t.name, arg: raw, session: session, owner: owner, ear: ear{options: o, session: session}}
+	if err := c.hire(ctx, o.Workers); err != nil {
+		c.dismiss()
+		return err
+	}
+	if len(c.members) > 0 {
+		return c.work(ctx)
+	}
+	w := &Worker{Count: 1, Session: session, Owner: owner, Log: session.Config().Logger}
+	w.connect(func(_ context.Context, kind byte, b []byte) error { return c.ear.hear(0, append([]byte{kind}, b...)) })
+	return t.run(ctx, w, raw)
+}
+
+// connect gives a worker its way to the leader.
+func (w *Worker) connect(send func(ctx context.Context, kind byte, b []byte) error) {
+	w.send = func(ctx context.Context, b []byte) error { return send(ctx, resultMessage, b) }
+	w.progress = func(done, total int64) {
+		b := binary.LittleEndian.AppendUint64(nil, uint64(done))
+		_ = send(context.Background(), progressMessage, binary.LittleEndian.AppendUint64(b, uint64(total)))
+	}
 }

@@ -80,7 +80,7 @@ var work = parallel.Register("work", func(ctx context.Context, w *parallel.Worke
 })
 
 // stage is a session with a segment to work on.
-func stage(t *testing.T, settings ...string) (cfg dsm.Config, s *dsm.Session, counters []atomic.Int64, h dsm.Handle) {
+func stage(t testing.TB, settings ...string) (cfg dsm.Config, s *dsm.Session, counters []atomic.Int64, h dsm.Handle) {
 	t.Helper()
 	cfg = instancetest.Config(t, "posix", settings...)
 	instancetest.Start(t, cfg)

@@ -4,6 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/rs/zerolog"
 )
 
 // A ticket makes a new process a worker. It stands in the environment and is taken out of it at once, so that
@@ -44,7 +48,10 @@ func parseTicket(s string) (t ticket, err error) {
 type order struct {
 	Nonce    string            `json:"nonce,omitempty"` // this is the greeting
 	Settings map[string]string `json:"settings,omitempty"`
+	LogLevel zerolog.Level     `json:"log_level,omitempty"`
 	Task     string            `json:"task,omitempty"`
+	Queue    dsm.Handle        `json:"queue,omitempty"`
+	Attempt  int               `json:"attempt,omitempty"`
 	Index    int               `json:"index,omitempty"`
 	Count    int               `json:"count,omitempty"` // not 0: this is the work
 	Arg      json.RawMessage   `json:"arg,omitempty"`
@@ -59,4 +66,7 @@ type report struct {
 	Cancelled bool   `json:"cancelled,omitempty"` // Error says no more than that it was told to stop
 	Error     string `json:"error,omitempty"`
 	Kind      string `json:"kind,omitempty"` // of Error
+
+	Peer  shmsync.Peer `json:"peer,omitzero"`   // with Ready: whose death ends the queue
+	Lines []string     `json:"lines,omitempty"` // of the log, that came too late for the queue
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/rs/zerolog"
 )
 
 // Main is called at the top of main, and of TestMain, by every program that starts workers. In a process that was started as one it runs the
@@ -52,13 +53,15 @@ func serve(t ticket) error {
 		return fmt.Errorf("the ticket was not made for this process (%v)", err)
 	}
 	failpoint.Hit("parallel/worker/hello")
-	session, err := join(t, hello.Settings)
+	var box outbox
+	log := zerolog.New(&box).Level(hello.LogLevel).With().Timestamp().Logger()
+	session, err := join(t, hello.Settings, log)
 	if err != nil {
 		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(), Kind: errkind.Name(err)})
 	}
 	defer session.Close()
 	failpoint.Hit("parallel/worker/joined")
-	if err := l.out.Encode(report{Ready: true}); err != nil {
+	if err := l.out.Encode(report{Ready: true, Peer: session.Self().Peer}); err != nil {
 		return err
 	}
 	var work order
@@ -69,7 +72,7 @@ func serve(t ticket) error {
 	defer cancel()
 	go l.obey(cancel)
 	failpoint.Hit("parallel/worker/ordered")
-	err = l.run(ctx, session, work)
+	err = l.run(ctx, session, work, &box, log)
 	failpoint.Hit("parallel/worker/ran")
 	r := report{Done: true, Cancelled: err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled)}
 	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
@@ -77,12 +80,13 @@ func serve(t ticket) error {
 	if err != nil {
 		r.Error, r.Kind = err.Error(), errkind.Name(err)
 	}
+	r.Lines = box.unsent()
 	return l.out.Encode(r)
 }
 
-func join(t ticket, settings map[string]string) (*dsm.Session, error) {
+func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Session, error) {
 	ctx := context.Background()
-	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker", Settings: settings})
+	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker", Settings: settings, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -110,20 +114,32 @@ func (l leader) obey(cancel func()) {
 }
 
 // run runs the task; a panic in it is its error, with the stack.
-func (l leader) run(ctx context.Context, s *dsm.Session, work order) (err error) {
+func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox, log zerolog.Logger) (err error) {
 	registeredMu.Lock()
 	f := registered[work.Task]
 	registeredMu.Unlock()
 	if f == nil {
 		return fmt.Errorf("this program has no task %q: register it for a package variable", work.Task)
 	}
-	return runHere(ctx, s, func(ctx context.Context, w *Worker) (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		w.Index, w.Count = work.Index, work.Count
-		return f(ctx, w, work.Arg)
-	})
+	owner, err := s.Owner().Child("parallel")
+	if err != nil {
+		return err
+	}
+	g, err := s.Attach(ctx, s.Owner(), work.Queue)
+	if err != nil {
+		return fmt.Errorf("the queue to the leader: %w", err)
+	}
+	defer box.shut()
+	defer func() { err = errors.Join(err, owner.Abort()) }() // before, since the log may tell of it
+	if err := box.open(g, s.Self()); err != nil {
+		return fmt.Errorf("the queue to the leader: %w", err)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	w := &Worker{Index: work.Index, Count: work.Count, Attempt: work.Attempt, Session: s, Owner: owner, Log: log}
+	w.connect(box.send)
+	return f(ctx, w, work.Arg)
 }

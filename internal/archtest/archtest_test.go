@@ -24,12 +24,12 @@ dsmimpl/none         dsmimpl internal
 dsmimpl/catalog      dsmimpl dsmimpl/...
 dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
-shm/...              shm internal
+shm/...              shm shm/shmsync internal
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
-parallel             dsm resowner internal
+parallel             dsm resowner shm shm/... internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal

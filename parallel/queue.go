@@ -1,0 +1,177 @@
+package parallel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm/mq"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Each worker has a queue in a segment of its own, through which its results, its progress and its log come to the leader: a byte that says
+// which, then the content. How it ended comes through the pipe, which ends with the process.
+const (
+	resultMessage   = 'r'
+	progressMessage = 'p' // two numbers of 8 bytes: done, total
+	logMessage      = 'l' // a line of JSON
+)
+
+const ringSize = 64 << 10
+
+// inbox is the leader's end of a worker's queue.
+type inbox struct {
+	segment  *dsm.Segment
+	queue    *mq.Queue
+	receiver *mq.Receiver
+}
+
+func newInbox(ctx context.Context, session *dsm.Session, owner *resowner.Owner) (in *inbox, err error) {
+	in = &inbox{}
+	if in.segment, err = session.Create(ctx, owner, mq.Size(ringSize)); err != nil {
+		return nil, err
+	}
+	if in.queue, err = mq.Create(in.segment.Region()); err == nil {
+		in.receiver, err = in.queue.Receiver(session.Self())
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.segment.Detach())
+	}
+	return in, nil
+}
+
+// listen hands on what the worker sends, until that detaches or dies.
+func (in *inbox) listen(ctx context.Context, hear func(message []byte) error) error {
+	for {
+		message, err := in.receiver.Receive(ctx)
+		switch {
+		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied):
+			return nil // the pipe says how it ended
+		case err != nil:
+			return err
+		}
+		if err := hear(message); err != nil {
+			return err
+		}
+	}
+}
+
+func (in *inbox) close() error {
+	in.receiver.Detach()
+	return in.segment.Detach()
+}
+
+// outbox is the worker's end. Before it is open and after it is shut it keeps log lines for the report.
+type outbox struct {
+	mu     sync.Mutex
+	sender *mq.Sender
+	lines  []string // not sent
+}
+
+const maxLines = 1000 // kept
+
+func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
+	q, err := mq.Attach(g.Region())
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sender, err = q.Sender(self); err != nil {
+		return err
+	}
+	for _, l := range o.lines {
+		if err := o.sendLocked(context.Background(), logMessage, []byte(l)); err != nil {
+			return err
+		}
+	}
+	o.lines = nil
+	return nil
+}
+
+func (o *outbox) shut() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sender != nil {
+		o.sender.Detach()
+		o.sender = nil
+	}
+}
+
+func (o *outbox) send(ctx context.Context, kind byte, content []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sendLocked(ctx, kind, content)
+}
+
+func (o *outbox) sendLocked(ctx context.Context, kind byte, content []byte) error {
+	if o.sender == nil {
+		return errors.New("parallel: the function has returned")
+	}
+	var err error
+	if kind == progressMessage { // news that may be dropped, if the leader is behind
+		err = o.sender.TrySend([]byte{kind}, content)
+	} else {
+		err = o.sender.SendV(ctx, []byte{kind}, content)
+	}
+	if err != nil {
+		return err
+	}
+	return o.sender.Flush()
+}
+
+// Write takes a line of the log.
+func (o *outbox) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sender == nil || o.sendLocked(context.Background(), logMessage, line) != nil {
+		if len(o.lines) < maxLines {
+			o.lines = append(o.lines, string(line))
+		}
+	}
+	return len(line), nil
+}
+
+// unsent takes the lines that were kept.
+func (o *outbox) unsent() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	lines := o.lines
+	o.lines = nil
+	return lines
+}
+
+// ear is what the leader does with what workers send, one message at a time.
+type ear struct {
+	options Options
+	session *dsm.Session
+	mu      sync.Mutex
+}
+
+func (e *ear) hear(worker int, message []byte) error {
+	if len(message) == 0 {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	content := message[1:]
+	switch message[0] {
+	case resultMessage:
+		if e.options.Result != nil {
+			if err := e.options.Result(worker, content); err != nil {
+				return fmt.Errorf("the result of worker %d: %w", worker, err)
+			}
+		}
+	case progressMessage:
+		if e.options.Progress != nil && len(content) == 16 {
+			e.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)), int64(binary.LittleEndian.Uint64(content[8:])))
+		}
+	case logMessage:
+		relay(e.session.Config().Logger, worker, content)
+	}
+	return nil
+}
