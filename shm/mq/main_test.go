@@ -1,6 +1,7 @@
 package mq_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/godsm/godsm/internal/proctest"
@@ -14,3 +15,5 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+var ctx = context.Background()
