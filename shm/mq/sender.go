@@ -53,11 +53,11 @@ func (s *Sender) Flush() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if s.written != s.published {
-		s.publish(s.written)
-	}
 	if s.other.gone.Load() != 0 {
 		return ErrDetached
+	}
+	if s.written != s.published {
+		s.publish(s.written)
 	}
 	return nil
 }
@@ -132,9 +132,6 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 		s.wrote(piece)
 	}
 	s.begun = 0
-	if s.other.gone.Load() != 0 {
-		return ErrDetached
-	}
 	return nil
 }
 
