@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -108,11 +109,11 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 			return errkind.As(ErrSize, fmt.Errorf("a message of more than %d bytes can't be sent", MaxMessage))
 		}
 	}
-	if err := s.usable(); err != nil {
+	if err := cmp.Or(s.usable(), s.over()); err != nil {
 		return err
 	}
 	frame := frameSize(n)
-	if s.begun > 0 && frame != s.frame && s.over() == nil {
+	if s.begun > 0 && frame != s.frame {
 		return errors.New("a message has been sent in part: the rest of it must come first, by a call with the same bytes")
 	}
 	s.frame = frame
