@@ -67,16 +67,6 @@ func pin(b *testing.B, pid int, cpus ...int) {
 	}
 }
 
-func name(n int) string {
-	if n >= 1<<20 {
-		return fmt.Sprintf("%dMiB", n>>20)
-	}
-	if n >= 1<<10 {
-		return fmt.Sprintf("%dKiB", n>>10)
-	}
-	return fmt.Sprintf("%dB", n)
-}
-
 // sinkHelper counts what it receives on queue 0, and answers on queue 1 when it has as many as it was told.
 func sinkHelper(c *proctest.Child) error {
 	s, err := onStage(c)

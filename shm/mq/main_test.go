@@ -1,6 +1,8 @@
 package mq_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/godsm/godsm/internal/proctest"
@@ -13,4 +15,17 @@ func must[T any](v T, err error) T {
 		panic(err)
 	}
 	return v
+}
+
+var ctx = context.Background()
+
+// name is a size for people.
+func name(n int) string {
+	if n >= 1<<20 {
+		return fmt.Sprintf("%dMiB", n>>20)
+	}
+	if n >= 1<<10 {
+		return fmt.Sprintf("%dKiB", n>>10)
+	}
+	return fmt.Sprintf("%dB", n)
 }

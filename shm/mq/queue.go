@@ -31,6 +31,8 @@ const (
 	MaxMessage = 1<<30 - 1
 	// word is the length before each message, and what a message is rounded up to.
 	word = 8
+	// maxBatch keeps what is under way in the caches, however large the ring.
+	maxBatch = 64 << 10
 )
 
 // magic says that this is a queue, and of which layout.
@@ -181,7 +183,7 @@ func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self
 	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, unpack(mine.peer.Load())))
 	}
-	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: uint64(len(q.ring)) / 4, mine: mine, other: other, self: self,
+	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1), mine: mine, other: other, self: self,
 		published: mine.pos.Load(), want: word}
 	e.at = int(e.published % e.size)
 	other.wake()

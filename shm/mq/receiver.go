@@ -167,6 +167,10 @@ func (r *Receiver) ready() bool {
 	if r.over() != nil || r.halt.Load() {
 		return true
 	}
+	want := r.want
+	if r.held > 0 { // the next message
+		want = r.held + word
+	}
 	there, err := r.look()
-	return there >= r.want || err != nil
+	return there >= want || err != nil
 }

@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,7 +13,7 @@ import (
 // Sender is the end that sends. Its methods are for one goroutine at a time.
 //
 // Messages are published in batches, as a bufio.Writer writes: the receiver is sure to see them, and to be woken, when Flush is
-// called, when a quarter of the ring has come together, and when the sender waits.
+// called, when a quarter of the ring or 64 KiB have come together, and when the sender waits.
 type Sender struct {
 	end
 	written uint64 // our position, published or not
@@ -53,11 +54,11 @@ func (s *Sender) Flush() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if s.written != s.published {
-		s.publish(s.written)
-	}
 	if s.other.gone.Load() != 0 {
 		return ErrDetached
+	}
+	if s.written != s.published {
+		s.publish(s.written)
 	}
 	return nil
 }
@@ -108,7 +109,7 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 			return errkind.As(ErrSize, fmt.Errorf("a message of more than %d bytes can't be sent", MaxMessage))
 		}
 	}
-	if err := s.usable(); err != nil {
+	if err := cmp.Or(s.usable(), s.over()); err != nil {
 		return err
 	}
 	frame := frameSize(n)
@@ -117,26 +118,21 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 	}
 	s.frame = frame
 	for s.begun < frame {
-		need := uint64(word)
-		if frame <= s.size/2 {
-			need = frame
+		need := frame - s.begun
+		if frame > s.size/2 {
+			need = word
 		}
 		room, err := s.room(ctx, block, need)
 		if err != nil {
 			return err
 		}
-		piece := min(room, frame-s.begun)
-		if piece < frame { // a part: then the receiver shall take it while we write the next
-			piece = min(piece, max(s.batch&^(word-1), word))
-		}
+		// In pieces, so that the receiver can take one while we write the next.
+		piece := min(room, frame-s.begun, max(s.batch, word))
 		s.write(parts, n, piece)
 		s.begun += piece
 		s.wrote(piece)
 	}
 	s.begun = 0
-	if s.other.gone.Load() != 0 {
-		return ErrDetached
-	}
 	return nil
 }
 

@@ -3,7 +3,6 @@
 package mq_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -141,5 +140,3 @@ func (s *stage) start(t testing.TB, helper string, row int, args ...any) *procte
 	p.Expect("ready")
 	return p
 }
-
-var ctx = context.Background()
