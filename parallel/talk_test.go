@@ -1,3 +1,5 @@
+//go:build unix
+
 package parallel_test
 
 import (
@@ -48,7 +50,11 @@ var talker = parallel.Register("talker", func(ctx context.Context, w *parallel.W
 			if err := w.Send(ctx, []byte("last words")); err != nil {
 				return err
 			}
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			self, err := os.FindProcess(os.Getpid())
+			if err != nil {
+				return err
+			}
+			_ = self.Kill()
 			select {}
 		}
 		return w.Send(ctx, fmt.Appendf(nil, "%d of %d, attempt %d", w.Index, w.Count, w.Attempt))
