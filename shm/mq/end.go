@@ -3,6 +3,7 @@ package mq
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -155,7 +156,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		return false
 	}
-	if ready() || ends[0].base().spins.Until(ready) || ends[0].base().turns.Until(ready) {
+	if ready() || ends[0].base().spin(ready) {
 		return first, nil
 	}
 	words := make([]futex.Word, len(ends))
@@ -186,6 +187,27 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			e.base().ask()
 		}
 	}
+}
+
+// spinner says that a goroutine of this process looks again and again.
+var spinner atomic.Bool
+
+// spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and lets others run now and then.
+func (e *end) spin(ready func() bool) bool {
+	if !spinner.CompareAndSwap(false, true) {
+		return false
+	}
+	defer spinner.Store(false)
+	looks := 0
+	return e.spins.Unless(func() (done, stop bool) {
+		if looks++; looks%64 == 0 {
+			runtime.Gosched()
+		}
+		if e.halt.Load() {
+			return false, true
+		}
+		return ready(), false
+	}) || e.halt.Load() || e.turns.Until(ready)
 }
 
 // ask finds out whether the other end's process is alive, if it is known.
