@@ -29,6 +29,11 @@ type Budget struct {
 
 // Until looks until done says true, or the budget is used up. Done must be cheap.
 func (b *Budget) Until(done func() bool) bool {
+	return b.Unless(func() (bool, bool) { return done(), false })
+}
+
+// Unless is Until that look can also end without a lesson: it says done, or stop.
+func (b *Budget) Unless(look func() (done, stop bool)) bool {
 	if alone {
 		return false
 	}
@@ -43,9 +48,13 @@ func (b *Budget) Until(done func() bool) bool {
 		limit = first
 	}
 	for range limit {
-		if done() {
+		done, stop := look()
+		if done {
 			b.looks.Store(min(2*limit, most) + 1)
 			return true
+		}
+		if stop {
+			return false
 		}
 	}
 	b.looks.Store(limit/2 + 1)

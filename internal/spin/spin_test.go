@@ -32,3 +32,42 @@ func TestBudgetLearns(t *testing.T) {
 		t.Errorf("never tries again: %v, %d looks, %v", tried, n, ok)
 	}
 }
+
+// TestStopTeachesNothing: a look that stops leaves the budget as it was.
+func TestStopTeachesNothing(t *testing.T) {
+	if runtime.NumCPU() == 1 {
+		t.Skip("skipped: with one CPU nobody spins")
+	}
+	var b Budget
+	for range 50 {
+		n := 0
+		if b.Unless(func() (bool, bool) { n++; return false, n == 2 }) || n != 2 {
+			t.Fatalf("stopped after %d looks", n)
+		}
+	}
+}
+
+func TestTurnsLearn(t *testing.T) {
+	var turns Turns
+	looks := func(answerAt int) (n int, ok bool) {
+		ok = turns.Until(func() bool { n++; return n == answerAt })
+		return n, ok
+	}
+	gaveUp := false
+	for range 20 { // no answer ever
+		n, _ := looks(-1)
+		gaveUp = gaveUp || n == 0
+	}
+	if !gaveUp {
+		t.Error("never gives up")
+	}
+	for range longRest {
+		if n, ok := looks(1); n > 0 {
+			if n != 1 || !ok {
+				t.Errorf("%d looks, %v", n, ok)
+			}
+			return
+		}
+	}
+	t.Error("never tries again")
+}

@@ -31,13 +31,14 @@ func (t *Turns) Until(done func() bool) bool {
 	begin := time.Now()
 	for range limit {
 		yield()
-		if done() {
+		ok := done()
+		switch {
+		case time.Since(begin) > longest: // whatever came of it
+			t.skips.Store(longRest)
+			return ok
+		case ok:
 			t.less.Store(max(mostTurns-2*limit, 0))
 			return true
-		}
-		if time.Since(begin) > longest {
-			t.skips.Store(longRest)
-			return false
 		}
 	}
 	if limit = limit / 2; limit == 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -66,6 +67,7 @@ func NewConn(s *Sender, r *Receiver) (*Conn, error) {
 	}
 	c := &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.out.end = r, s
+	r.watch = futex.NewWatch(&r.mine.sleep) // readers wait most of the time
 	return c, nil
 }
 
@@ -132,6 +134,9 @@ func (c *Conn) Close() error {
 		if h == &c.in {
 			c.rest = nil
 			c.r.Detach()
+			if first && c.r.watch != nil {
+				c.r.watch.Close()
+			}
 		} else {
 			c.s.Detach()
 		}
@@ -202,7 +207,11 @@ func (h *half) setDeadline(t time.Time) error {
 func (h *half) interrupt() {
 	e := h.end.base()
 	e.halt.Store(true)
-	e.mine.wake()
+	if e.watch != nil {
+		e.watch.Notify()
+	} else {
+		e.mine.wake()
+	}
 }
 
 // stopped says why nobody may read, or write, now.

@@ -3,6 +3,7 @@ package mq
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,8 @@ type end struct {
 	self      shmsync.Self
 	spins     spin.Budget
 	turns     spin.Turns
+	watch     *futex.Watch // nil but for what waits without a context
+	timer     *time.Timer  // of park
 }
 
 func (e *end) base() *end { return e }
@@ -155,22 +158,21 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		return false
 	}
-	if ready() || ends[0].base().spins.Until(ready) || ends[0].base().turns.Until(ready) {
+	if ready() || ends[0].base().spin(ready) {
 		return first, nil
 	}
 	words := make([]futex.Word, len(ends))
 	defer func() {
 		for _, e := range ends {
-			if s := &e.base().mine.sleep; s.Load() != 0 {
-				s.Store(0)
+			if s := &e.base().mine.sleep; s.Load()&asleep != 0 {
+				s.And(^uint32(asleep))
 			}
 		}
 	}()
 	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
 		for i, e := range ends {
 			s := &e.base().mine.sleep
-			s.Store(1)
-			words[i] = futex.Word{W: s, Val: 1}
+			words[i] = futex.Word{W: s, Val: s.Or(asleep) | asleep}
 		}
 		if ready() {
 			return first, nil
@@ -178,7 +180,11 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		if ctx.Err() != nil {
 			return -1, context.Cause(ctx)
 		}
-		futex.WaitAny(ctx, within(ctx, patience), words...)
+		if w := ends[0].base().watch; w != nil && len(ends) == 1 {
+			ends[0].base().park(w, patience)
+		} else {
+			futex.WaitAny(ctx, within(ctx, patience), words...)
+		}
 		if ready() {
 			return first, nil
 		}
@@ -186,6 +192,41 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			e.base().ask()
 		}
 	}
+}
+
+// spinner says that a goroutine of this process looks again and again.
+var spinner atomic.Bool
+
+// spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and lets others run now and then.
+func (e *end) spin(ready func() bool) bool {
+	if !spinner.CompareAndSwap(false, true) {
+		return false
+	}
+	defer spinner.Store(false)
+	looks := 0
+	return e.spins.Unless(func() (done, stop bool) {
+		if looks++; looks%64 == 0 {
+			runtime.Gosched()
+		}
+		if e.halt.Load() {
+			return false, true
+		}
+		return ready(), false
+	}) || e.halt.Load() || e.turns.Until(ready)
+}
+
+// park sleeps on a channel.
+func (e *end) park(w *futex.Watch, d time.Duration) {
+	if e.timer == nil {
+		e.timer = time.NewTimer(d)
+	} else {
+		e.timer.Reset(d)
+	}
+	select {
+	case <-w.C:
+	case <-e.timer.C:
+	}
+	e.timer.Stop()
 }
 
 // ask finds out whether the other end's process is alive, if it is known.

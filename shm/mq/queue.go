@@ -54,10 +54,12 @@ type side struct {
 	pos   atomic.Uint64 // bytes written, or read, since the queue was made; this end's own process writes it
 	_     [56]byte
 	peer  atomic.Uint64 // whose end it is; set once. With taken: it has been attached to
-	sleep atomic.Uint32 // 1: this end may be asleep on this word. It sets 1; whoever wakes it, 0
+	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. Whoever wakes it clears that and adds 2
 	gone  atomic.Uint32 // 1: this end is detached
 	_     [48]byte
 }
+
+const asleep = 1 // in side.sleep
 
 // A peer in a word: incarnation in bits 0-31, row plus one above.
 const taken = 1 << 63
@@ -75,8 +77,11 @@ func unpack(w uint64) shmsync.Peer {
 
 // wake wakes this side's process if it is asleep, or about to be.
 func (s *side) wake() {
-	if s.sleep.Load() != 0 && s.sleep.Swap(0) != 0 {
-		futex.Wake(&s.sleep, 1<<30)
+	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
+		if s.sleep.CompareAndSwap(w, w-asleep+2) {
+			futex.Wake(&s.sleep, 1<<30)
+			return
+		}
 	}
 }
 
