@@ -104,8 +104,8 @@ func TestCount(t *testing.T) {
 		}
 	}
 	for n, want := range map[int]int{0: 0, 1: 1, 3: 2, 8: 4, 9: 5, 31: 8, 32: 9, 4000: 9} {
-		if got := a.Count(n); got != want {
-			t.Errorf("%d below %d are held, not %d", got, n, want)
+		if got, err := a.Count(n); got != want || err != nil {
+			t.Errorf("%d below %d are held, not %d; %v", got, n, want, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"io/fs"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -91,28 +92,30 @@ func (r *Roll) getlk(l *unix.Flock_t) error {
 }
 
 // Count says how many of the rows below n are held. It asks for ranges, since few are.
-func (r *Roll) Count(n int) int {
+func (r *Roll) Count(n int) (int, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.count(0, int64(n))
 }
 
-func (r *Roll) count(from, to int64) int {
+func (r *Roll) count(from, to int64) (int, error) {
 	if from >= to {
-		return 0
+		return 0, nil
 	}
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: from, Len: to - from}
-	if err := r.getlk(&l); err != nil {
-		return int(to - from)
-	}
-	if l.Type == unix.F_UNLCK {
-		return 0
+	if err := r.getlk(&l); err != nil || l.Type == unix.F_UNLCK {
+		return 0, os.NewSyscallError("fcntl", err)
 	}
 	begin, end := max(l.Start, from), to // any lock in the range, not the first
 	if l.Len > 0 {
 		end = min(l.Start+l.Len, to)
 	}
-	return r.count(from, begin) + int(end-begin) + r.count(end, to)
+	below, err := r.count(from, begin)
+	if err != nil {
+		return 0, err
+	}
+	above, err := r.count(end, to)
+	return below + int(end-begin) + above, err
 }
 
 // Close ends the Roll and gives back what it holds. It does so by name: a process that is just being forked may
