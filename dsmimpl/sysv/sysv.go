@@ -92,7 +92,10 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	failpoint.Hit("sysv/attach/found")
 	b, err := shmat(id, a == dsmimpl.ReadOnly)
 	if err != nil {
-		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, filemap.NoRoom(gone(err))))
+		if err != unix.EACCES { // it is ours, as just seen
+			err = gone(err)
+		}
+		return dsmimpl.Mapping{}, errkind.Classify(fmt.Errorf("shmat of shmid %d: %w", id, filemap.NoRoom(err)))
 	}
 	if len(b) < size {
 		_ = shmdt(b)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,10 +31,11 @@ var (
 	full = flag.Bool("full", false, "every failpoint in every scenario, backend and way")
 )
 
-// arm sets a failpoint plan; only a build with the tag failpoint can.
-var arm = func(plan string) error { return errors.New("built without the tag failpoint") }
+// arm sets a failpoint plan; nil in a build without the tag failpoint.
+var arm func(plan string) error
 
 func TestMain(m *testing.M) {
+	runtime.LockOSThread() // a command's calls come from one thread: strace counts by thread
 	parallel.Main()
 	for name, commands := range actors {
 		proctest.Register(name, func(c *proctest.Child) error { return act(c, commands) })
@@ -74,6 +76,10 @@ var actors = map[string]map[string]command{
 			fmt.Println("dir", st.Dir)
 			return err
 		},
+		"alone": func(a *actor, _ []string) (err error) {
+			a.supervisor, err = supervisor.StartPrivate(ctx, a.cfg)
+			return err
+		},
 		"run": func(a *actor, _ []string) error {
 			return supervisor.Run(ctx, a.cfg, func(ctx context.Context, s *dsm.Session) error {
 				_, err := s.Create(ctx, s.Owner(), 10000)
@@ -91,6 +97,7 @@ var actors = map[string]map[string]command{
 func act(c *proctest.Child, commands map[string]command) error {
 	a := &actor{cfg: config(c.Args[0], c.Args[1:])}
 	a.cfg.Logger = zerolog.New(os.Stderr)
+	_ = unix.Prctl(unix.PR_SET_PTRACER, ^uintptr(0), 0, 0, 0) // where only parents may trace
 	for {
 		line, ok := c.Hear()
 		if !ok {
@@ -98,9 +105,11 @@ func act(c *proctest.Child, commands map[string]command) error {
 		}
 		f := strings.Fields(line)
 		var err error
-		if f[0] == "arm" {
+		switch f[0] {
+		case "ready":
+		case "arm":
 			err = arm(f[1])
-		} else {
+		default:
 			err = commands[f[0]](a, f[1:])
 		}
 		if err != nil {

@@ -93,6 +93,9 @@ var scenarios = []scenario{
 	{name: "waiter for a lock whose holder goes on", play: func(w *world) { w.contend(unix.SIGCONT) }},
 	{name: "waiter for a lock whose holder dies", play: func(w *world) { w.contend(unix.SIGKILL) }},
 
+	{name: "waiter for a lock whose waits are refused", fault: "futex/wait=EINTR,futex/wait#2=ENOMEM",
+		play: func(w *world) { w.contend(unix.SIGCONT) }},
+
 	{name: "session among the dead, without a supervisor", play: func(w *world) {
 		w.orphan()
 		w.fall("session")
@@ -182,6 +185,12 @@ var scenarios = []scenario{
 		w.private()
 		w.fall("supervise")
 		w.do("run", nil)
+	}, check: (*world).checkPrivate},
+
+	{name: "private instance that stops", play: func(w *world) {
+		w.private()
+		w.fall("supervise", "alone")
+		w.do("stop", nil)
 	}, check: (*world).checkPrivate},
 
 	{name: "last session of a private instance", play: func(w *world) {

@@ -3,6 +3,7 @@
 package crashtest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -18,7 +19,6 @@ import (
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
 	"golang.org/x/sys/unix"
@@ -33,6 +33,9 @@ type world struct {
 	plan     string // for the victim
 	how      string // see ways
 	env      []string
+	strace   *tracer  // instead of a plan; nil if there is none
+	answers  []string // of the victim
+	refused  bool     // the victim could not begin
 
 	sup      *supervisor.Supervisor // of this process; nil while there is none
 	survivor *dsm.Session           // nil if there is none
@@ -50,6 +53,9 @@ func newWorld(t *testing.T, backend string, settings ...string) *world {
 		settings: append([]string{"dynamic_shared_memory_type=" + backend}, settings...),
 	}
 }
+
+// harmless says whether the victim is to live and to succeed.
+func (w *world) harmless() bool { return w.plan == "" && w.strace == nil }
 
 func (w *world) config() dsm.Config { return config(w.dir, w.settings) }
 
@@ -97,12 +103,12 @@ func tell(p *proctest.Process, c string) {
 	p.Expect("ok " + strings.Fields(c)[0])
 }
 
-// stuck starts a session that holds segments and has stopped at a failpoint. If the victim, its supervisor, has died meanwhile
+// stuck starts a session that holds segments and, in a build with failpoints, has stopped at one. If the victim, its supervisor, has died meanwhile
 // and left nothing to join, so be it.
 func (w *world) stuck(at string) *proctest.Process {
 	w.t.Helper()
 	p := w.helper("session")
-	for _, c := range []string{"open", "create 9000", "pin", "create 8000", "arm " + at + "=stop"} {
+	for _, c := range []string{"open", "create 9000", "pin", "create 8000"} {
 		p.Send("%s", c)
 		if w.victim != nil {
 			w.do("", func() bool { return len(p.Lines()) > 0 })
@@ -114,6 +120,10 @@ func (w *world) stuck(at string) *proctest.Process {
 			return p
 		}
 	}
+	if arm == nil {
+		return p
+	}
+	tell(p, "arm "+at+"=stop")
 	p.Send("again")
 	if out := wait(p, nil); out != "stopped" {
 		w.t.Fatalf("a session that was to stop at %s is %s: %s", at, out, p.Stderr())
@@ -121,7 +131,7 @@ func (w *world) stuck(at string) *proctest.Process {
 	return p
 }
 
-// fall starts the victim; commands are told and waited for before it is armed.
+// fall starts the victim; commands are told and waited for before it is armed; strace comes with the first thing to do.
 func (w *world) fall(actor string, commands ...string) {
 	w.t.Helper()
 	w.victim = w.helper(actor, commands...)
@@ -133,8 +143,11 @@ func (w *world) fall(actor string, commands ...string) {
 // do tells the victim a command and waits until it has done it, or is dead. Until, if there is one, ends the wait too.
 func (w *world) do(command string, until func() bool) {
 	w.t.Helper()
-	if w.dead {
+	if w.dead || w.refused {
 		return
+	}
+	if w.strace != nil && w.strace.cmd == nil {
+		w.strace.attach(w.t, w.victim)
 	}
 	if command != "" {
 		w.victim.TrySend("%s", command)
@@ -144,7 +157,7 @@ func (w *world) do(command string, until func() bool) {
 		case "dead":
 			w.dead = true
 			w.victim.Kill() // reap it
-			if w.plan == "" {
+			if w.harmless() {
 				w.t.Fatalf("the victim died at %q though nobody wanted it to: %s", command, w.victim.Stderr())
 			}
 			return
@@ -157,6 +170,7 @@ func (w *world) do(command string, until func() bool) {
 			return
 		default:
 			name, _, _ := strings.Cut(command, " ")
+			w.answers = append(w.answers, out)
 			if out == "ok "+name || command == "" && strings.HasPrefix(out, "ok ") {
 				return
 			}
@@ -164,10 +178,11 @@ func (w *world) do(command string, until func() bool) {
 				w.t.Fatalf("the victim does not do %q: %s", command, w.victim.Stderr())
 			}
 			// Who is held up, or refused by the system, may be refused by others later; it may not be wrong.
-			if w.plan == "" || strings.Contains(out, "wrong bytes") || strings.Contains(out, "corrupt") {
+			if w.harmless() || strings.Contains(out, "wrong bytes") || strings.Contains(out, "corrupt") {
 				w.t.Fatalf("the victim says %q: %s", out, w.victim.Stderr())
 			}
 			if strings.HasPrefix(out, "error "+name) {
+				w.refused = name == "open" || name == "start"
 				return
 			}
 		}
@@ -229,11 +244,17 @@ func stoppedIn(pid int) (list []int) {
 		children = append(children, b...)
 	}
 	for _, f := range append(strings.Fields(string(children)), strconv.Itoa(pid)) {
-		if n, _ := strconv.Atoi(f); liveness.Stopped(n) && !slices.Contains(list, n) {
+		if n, _ := strconv.Atoi(f); stopped(n) && !slices.Contains(list, n) {
 			list = append(list, n)
 		}
 	}
 	return list
+}
+
+// stopped says whether a process is stopped by a signal; strace stops it at each call, which is another state.
+func stopped(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T"))
 }
 
 // think is what others do while the victim stands still: they try, for a while; all may be refused, none may go wrong.
@@ -272,12 +293,18 @@ func (w *world) check() {
 	w.nothing(w.dir)
 }
 
-// nothing of the instance in dir may be left in the system, and nothing of its life in dir.
-func (w *world) nothing(dir string) {
+// noObject of the instance in dir may be left in the system.
+func (w *world) noObject(dir string) {
 	w.t.Helper()
 	if left := eye.Objects(instancetest.ID(w.t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
 		w.t.Errorf("left behind: %s", strings.Join(left, ", "))
 	}
+}
+
+// nothing of the instance in dir may be left in the system, and nothing of its life in dir.
+func (w *world) nothing(dir string) {
+	w.t.Helper()
+	w.noObject(dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if n := e.Name(); n != "id" && n != "instance" && n != "mmap" {

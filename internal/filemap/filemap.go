@@ -36,7 +36,7 @@ func Create(ctx context.Context, path string, size int) ([]byte, error) {
 	failpoint.Hit("filemap/create/opened")
 	b, err := Make(ctx, fd, path, size)
 	if err != nil {
-		_ = unix.Unlink(path) // ours: O_EXCL made it
+		_ = unlink(path) // ours: O_EXCL made it
 		return nil, err
 	}
 	return b, nil
@@ -116,12 +116,20 @@ func Guard(b []byte) error {
 func Remove(path string) error {
 	err := failpoint.Err("filemap/unlink")
 	if err == nil {
-		err = unix.Unlink(path)
+		err = unlink(path)
 	}
 	if err != nil && err != unix.ENOENT {
 		return errkind.Classify(&fs.PathError{Op: "unlink", Path: path, Err: err})
 	}
 	return nil
+}
+
+func unlink(path string) error {
+	for {
+		if err := unix.Unlink(path); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // Usage says how large the file system at path is and how much of it is free, in bytes; zeros if it can't tell.

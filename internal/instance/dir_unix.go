@@ -27,6 +27,9 @@ func checkOwner(path string, info fs.FileInfo) (liveness.Identity, error) {
 
 func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 	fd, err := unix.Open(d.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for err == unix.EINTR {
+		fd, err = unix.Open(d.Path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, false, &fs.PathError{Op: "open", Path: d.Path, Err: err}
 	}

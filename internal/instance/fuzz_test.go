@@ -91,11 +91,12 @@ func named[T any](d *Dir, text []byte) []byte {
 	if json.Unmarshal(text, &v) != nil {
 		return text
 	}
+	boot, _ := bootID()
 	switch v := any(&v).(type) {
 	case *identity:
-		v.Dir, v.Boot = d.id, bootID()
+		v.Dir, v.Boot = d.id, boot
 	case *Record:
-		v.Dir, v.Boot = d.id, bootID()
+		v.Dir, v.Boot = d.id, boot
 		if v.MmapDirectory != "" {
 			v.MmapDirectory = d.file("elsewhere")
 		}

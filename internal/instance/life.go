@@ -48,9 +48,13 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 			return nil, err
 		}
 	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
 	r := Record{
 		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
-		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: bootID(), Dir: d.id,
+		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
 	}
 	o := r.controlObject()
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {
@@ -221,31 +225,44 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	case err == nil && r.Instance == l.Instance:
 		l.Record, l.Generation = r, max(r.Generation, l.Generation)
 	case errors.Is(err, errkind.NoInstance):
+	case refused(err) != nil:
+		return nil, err
 	default:
 		log.Warn().Err(err).Msg("the file instance can't be used; leftovers are looked for by name")
 	}
+	var hidden error
 	if l.Record.Generation != 0 {
-		l.Books = l.open(ctx)
+		l.Books, hidden = l.open(ctx)
 	}
-	l.Alive = l.wait(ctx, patience)
+	if l.Alive, err = l.wait(ctx, patience); err == nil && l.Alive > 0 && hidden != nil {
+		err = fmt.Errorf("%d sessions live, and what they hold can't be seen now: %w", l.Alive, hidden)
+	}
+	if err != nil {
+		l.Close()
+		return nil, errkind.Classify(err)
+	}
 	return l, nil
 }
 
-// open maps the last life's books, if they can be trusted.
-func (l *Last) open(ctx context.Context) *Books {
-	if l.Record.Boot != bootID() {
+// open maps the last life's books, if they can be trusted. An error says that the system refused to, and nothing of the books.
+func (l *Last) open(ctx context.Context) (*Books, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	if l.Record.Boot != boot {
 		l.log.Info().Msg("the machine has been started again since the last life; its control segment is not trusted")
-		return nil
+		return nil, nil
 	}
 	backend, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory)
 	if err != nil {
 		l.log.Error().Err(err).Msg("the last life's backend is not known to this program; what it left can't be removed")
-		return nil
+		return nil, nil
 	}
 	books, err := l.Dir.OpenBooks(ctx, l.Record, backend, dsmimpl.ReadWrite)
 	switch {
 	case err == nil:
-		return books
+		return books, nil
 	case errors.Is(err, errkind.NotFound):
 		if len(l.Dir.generations()) > 0 { // a stopped instance leaves none
 			l.log.Warn().Err(err).Msg("the last life's control segment is missing")
@@ -253,41 +270,37 @@ func (l *Last) open(ctx context.Context) *Books {
 	default:
 		l.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
 	}
-	return nil
+	return nil, refused(err)
 }
 
 // wait counts the sessions that live, for as long as a killed process may look alive.
-func (l *Last) wait(ctx context.Context, patience time.Duration) (living int) {
+func (l *Last) wait(ctx context.Context, patience time.Duration) (living int, err error) {
 	roll := (*liveness.Roll)(nil)
 	if l.Books != nil {
 		roll = l.Books.Roll
 	} else if l.Generation > 0 {
 		r, err := liveness.Open(l.Dir.members(l.Generation))
 		if err != nil {
-			return 0
+			return 0, refused(err)
 		}
 		defer r.Close()
 		roll = r
 	}
 	if roll == nil {
-		return 0
+		return 0, nil
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		living = held(roll)
-		if living == 0 || time.Now().After(end) || ctx.Err() != nil {
-			return living
+	pause, end := 2*time.Millisecond, time.Now().Add(patience)
+	for {
+		living, err = held(roll)
+		if err != nil || living == 0 || time.Now().After(end) || ctx.Err() != nil {
+			return living, err
 		}
+		time.Sleep(pause)
+		pause = min(2*pause, 30*time.Millisecond)
 	}
 }
 
-func held(r *liveness.Roll) (n int) {
-	for row := range control.MaxProcesses + 1 {
-		if r.Held(row) {
-			n++
-		}
-	}
-	return n
-}
+func held(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
 
 // Close lets go of the books without changing anything.
 func (l *Last) Close() {
@@ -404,8 +417,9 @@ func (d *Dir) OtherGenerations(present uint64) (n int) {
 func (d *Dir) nobodyIn(generation uint64) bool {
 	r, err := liveness.Open(d.members(generation))
 	if err != nil {
-		return true
+		return refused(err) == nil
 	}
 	defer r.Close()
-	return held(r) == 0
+	n, err := held(r)
+	return n == 0 && err == nil
 }

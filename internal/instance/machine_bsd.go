@@ -9,12 +9,12 @@ import (
 )
 
 // bootID tells one life of the machine from another. Shared memory without a file does not outlive it.
-func bootID() string {
+func bootID() (string, error) {
 	if id, err := unix.Sysctl("kern.bootsessionuuid"); err == nil {
-		return id
+		return id, nil
 	}
-	b, _ := unix.SysctlRaw("kern.boottime")
-	return hex.EncodeToString(b)
+	b, err := unix.SysctlRaw("kern.boottime")
+	return hex.EncodeToString(b), err
 }
 
 // networkFileSystem names the kind if path is on one; empty if it is not.

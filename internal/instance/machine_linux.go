@@ -8,9 +8,9 @@ import (
 )
 
 // bootID tells one life of the machine from another. Shared memory without a file does not outlive it.
-func bootID() string {
-	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return string(bytes.TrimSpace(b))
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return string(bytes.TrimSpace(b)), err
 }
 
 // networkFileSystem names the kind if path is on one; empty if it is not.

@@ -2,5 +2,5 @@
 
 package instance
 
-func bootID() string                  { return "" }
+func bootID() (string, error)         { return "", nil }
 func networkFileSystem(string) string { return "" }

@@ -7,7 +7,7 @@ import (
 )
 
 // bootID is not needed here: no object outlives its processes.
-func bootID() string { return "" }
+func bootID() (string, error) { return "", nil }
 
 // networkFileSystem names the kind if path is on one; empty if it is not.
 func networkFileSystem(path string) string {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/atomicfile"
@@ -97,6 +98,9 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 		idErr = fmt.Errorf("%s: %w", d.file("id"), atomicfile.ErrGarbage)
 	}
 	record, recordErr := d.ReadRecord()
+	if err := errors.Join(refused(idErr), refused(recordErr)); err != nil {
+		return uuid.Nil, err // whether they are lost can't be told now
+	}
 	if idErr != nil && recordErr == nil { // each of the two files can stand in for the other
 		id = identity{record.Instance, record.Dir, record.Boot}
 	}
@@ -123,13 +127,28 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 }
 
 func (d *Dir) writeID(id uuid.UUID) error {
-	return atomicfile.Write(d.file("id"), identity{id, d.id, bootID()})
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(d.file("id"), identity{id, d.id, boot})
+}
+
+// refused is err if it is the system's refusal to look, which says nothing about what is there; else nil.
+func refused(err error) error {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES, syscall.EPERM, syscall.EINTR, syscall.EIO} {
+		if errors.Is(err, errno) {
+			return err
+		}
+	}
+	return nil
 }
 
 // is says whether id was written in this very directory. Device numbers may change when the machine starts again,
 // inodes don't.
 func (d *Dir) is(id identity) bool {
-	return id.Dir.Ino == d.id.Ino && (id.Dir.Dev == d.id.Dev || id.Boot != bootID())
+	boot, _ := bootID()
+	return id.Dir.Ino == d.id.Ino && (id.Dir.Dev == d.id.Dev || id.Boot != boot)
 }
 
 // forgetOriginal removes from a copied directory what was copied of a life.

@@ -40,16 +40,24 @@ func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
 	}
 	for _, g := range d.generations() {
 		roll, err := liveness.Open(d.members(g))
+		if refused(err) != nil {
+			r.Hidden = err
+			return r
+		}
 		if err != nil {
 			continue
 		}
 		supervised := roll.Held(control.SupervisorRow)
 		r.Supervised = r.Supervised || supervised
-		r.Sessions += held(roll)
-		if supervised {
+		n, err := held(roll)
+		roll.Close()
+		if err != nil {
+			r.Hidden = err
+			return r
+		}
+		if r.Sessions += n; supervised {
 			r.Sessions--
 		}
-		roll.Close()
 	}
 	s := Sweeping{Instance: r.Instance, Backends: backends, MmapDirectory: record.MmapDirectory, Log: zerolog.Nop()}
 	if r.Alive() {

@@ -91,6 +91,25 @@ func TestTakeAndDrop(t *testing.T) {
 	}
 }
 
+func TestCount(t *testing.T) {
+	path, a := roll(t)
+	b, err := liveness.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for i, row := range []int{7, 8, 3, 0, 2, 30, 31, 12, 9} { // by turns, so that the kernel's order is not the rows'
+		if ok, err := []*liveness.Roll{a, b}[i%2].Take(row); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+	}
+	for n, want := range map[int]int{0: 0, 1: 1, 3: 2, 8: 4, 9: 5, 31: 8, 32: 9, 4000: 9} {
+		if got, err := a.Count(n); got != want || err != nil {
+			t.Errorf("%d below %d are held, not %d; %v", got, n, want, err)
+		}
+	}
+}
+
 func TestTheLivingAndTheDead(t *testing.T) {
 	path, r := roll(t)
 	gone := make(chan int, 3)

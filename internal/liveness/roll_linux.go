@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"io/fs"
+	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +18,20 @@ type Roll struct {
 
 // Create makes the members file, which must not exist yet.
 func Create(path string) error {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := open(path, unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return &fs.PathError{Op: "create", Path: path, Err: err}
 	}
 	return unix.Close(fd)
+}
+
+func open(path string, flags int) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
 }
 
 // Open opens an existing members file. Every Roll is its own holder, in one process too.
@@ -30,7 +40,7 @@ func Open(path string) (*Roll, error) {
 	for _, fd := range []*int{&r.hold, &r.ask} {
 		var err error
 		// O_NONBLOCK, in case that somebody has put a FIFO here.
-		if *fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err != nil {
+		if *fd, err = open(path, unix.O_NONBLOCK); err != nil {
 			*fd = -1
 			r.Close()
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -69,8 +79,43 @@ func (r *Roll) Held(row int) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(row), Len: 1}
-	err := unix.FcntlFlock(uintptr(r.ask), unix.F_OFD_GETLK, &l)
+	err := r.getlk(&l)
 	return err != nil || l.Type != unix.F_UNLCK
+}
+
+func (r *Roll) getlk(l *unix.Flock_t) error {
+	for {
+		if err := unix.FcntlFlock(uintptr(r.ask), unix.F_OFD_GETLK, l); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Count says how many of the rows below n are held. It asks for ranges, since few are.
+func (r *Roll) Count(n int) (int, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.count(0, int64(n))
+}
+
+func (r *Roll) count(from, to int64) (int, error) {
+	if from >= to {
+		return 0, nil
+	}
+	l := unix.Flock_t{Type: unix.F_WRLCK, Start: from, Len: to - from}
+	if err := r.getlk(&l); err != nil || l.Type == unix.F_UNLCK {
+		return 0, os.NewSyscallError("fcntl", err)
+	}
+	begin, end := max(l.Start, from), to // any lock in the range, not the first
+	if l.Len > 0 {
+		end = min(l.Start+l.Len, to)
+	}
+	below, err := r.count(from, begin)
+	if err != nil {
+		return 0, err
+	}
+	above, err := r.count(end, to)
+	return below + int(end-begin) + above, err
 }
 
 // Close ends the Roll and gives back what it holds. It does so by name: a process that is just being forked may
