@@ -18,6 +18,9 @@ import (
 
 func init() { arm = failpoint.Arm }
 
+// ways are what can become of a victim at a failpoint.
+var ways = []string{"kill", "exit", "stop-kill", "stop-go"}
+
 // elsewhere are points that the matrix's victims need not come to: a test of their own does.
 var elsewhere = map[string]string{}
 

@@ -44,9 +44,6 @@ type world struct {
 	dead     bool
 }
 
-// ways are what can become of a victim at a failpoint.
-var ways = []string{"kill", "exit", "stop-kill", "stop-go"}
-
 func newWorld(t *testing.T, backend string, settings ...string) *world {
 	return &world{
 		t: t, dir: instancetest.TempDir(t),
