@@ -21,11 +21,16 @@ type Turns struct {
 	skips atomic.Int32 // calls to come that don't even try
 }
 
+// crowded is how many calls to come, of any Turns of this process, don't even try, since others want this CPU too.
+var crowded atomic.Int32
+
 // Until gives turns away until done says true, or it has been enough of them.
 func (t *Turns) Until(done func() bool) bool {
-	if t.skips.Load() > 0 {
-		t.skips.Add(-1)
-		return false
+	for _, skips := range []*atomic.Int32{&t.skips, &crowded} {
+		if skips.Load() > 0 {
+			skips.Add(-1)
+			return false
+		}
 	}
 	limit := mostTurns - t.less.Load()
 	begin := time.Now()
@@ -34,7 +39,7 @@ func (t *Turns) Until(done func() bool) bool {
 		ok := done()
 		switch {
 		case time.Since(begin) > longest: // whatever came of it
-			t.skips.Store(longRest)
+			crowded.Store(longRest)
 			return ok
 		case ok:
 			t.less.Store(max(mostTurns-2*limit, 0))

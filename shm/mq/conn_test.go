@@ -3,6 +3,7 @@ package mq_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -174,7 +175,7 @@ func TestHTTPAndRPC(t *testing.T) {
 		})}
 		done := make(chan error)
 		go func() { done <- server.Serve(listen(a)) }()
-		client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return b, nil }, MaxConnsPerHost: 1}}
+		client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return b, nil }, MaxConnsPerHost: 1}}
 		for _, n := range []int{0, 1, 1000, 300000} {
 			body := bytes.Repeat([]byte("x"), n)
 			resp, err := client.Post("http://mq/", "text/plain", bytes.NewReader(body))

@@ -23,12 +23,10 @@ func FuzzHostile(f *testing.F) {
 		var w world
 		b := make([]byte, mq.Size(128))
 		escaped = b
-		q, err := mq.Create(shm.NewRegion(b))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(mq.Create(shm.NewRegion(b)))
 		garble(b, before)
-		if q, err = mq.Attach(shm.NewRegion(b)); err != nil {
+		q, err := mq.Attach(shm.NewRegion(b))
+		if err != nil {
 			return
 		}
 		short, cancel := context.WithTimeout(ctx, 2*time.Millisecond)
