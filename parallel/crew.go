@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/lifeline"
 )
 
 // crew is a leader's workers, of one Run.
@@ -110,6 +112,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 		return nil, err
 	}
 	failpoint.Hit("parallel/start/started")
+	lifeline.Tie(cmd.Process)
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
 	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings})
 	return m, nil
@@ -118,7 +121,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 // program is what this process runs, also when its file has been replaced since.
 func program() (string, error) {
 	const self = "/proc/self/exe"
-	if _, err := os.Stat(self); err == nil {
+	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
 		return self, nil
 	}
 	return os.Executable()
