@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -235,13 +236,13 @@ func TestPinWithKeeper(t *testing.T) {
 	if err := m.Pin(ctx, e.Handle, true); err != nil {
 		t.Fatal(err)
 	}
-	if is, err := w.Pinned(e.Handle); is || err != nil {
-		t.Errorf("Pinned before the keeper came = %v, %v", is, err)
+	if awaits, err := w.AwaitsKeeper(e.Handle); !awaits || err != nil {
+		t.Errorf("AwaitsKeeper before it came = %v, %v", awaits, err)
 	}
 	if wanted, err := keeper.Kept(ctx, e.Handle); !wanted || err != nil {
 		t.Errorf("Kept = %v, %v", wanted, err)
 	}
-	if is, _ := w.Pinned(e.Handle); !is {
+	if awaits, _ := w.AwaitsKeeper(e.Handle); awaits {
 		t.Error("not pinned after Kept")
 	}
 	_, _, _ = m.Unpin(ctx, e.Handle)
@@ -670,6 +671,11 @@ func TestCorruptHeader(t *testing.T) {
 		if _, err := Open(shm.NewRegion(b)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+	other := append([]byte(nil), w.bytes...)
+	slices.Reverse(other[:8]) // as a processor of the other byte order would have written the magic
+	if _, err := Open(shm.NewRegion(other)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "other byte order") {
+		t.Errorf("the other byte order: %v", err)
 	}
 	for _, n := range []int{0, 7, 100, headerSize, len(w.bytes) - 1} {
 		if _, err := Open(shm.NewRegion(append([]byte(nil), w.bytes[:n]...))); !errors.Is(err, ErrCorrupt) {

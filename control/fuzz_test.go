@@ -240,7 +240,7 @@ func (w *fuzzWorld) look() error {
 	_, err5 := w.Unfinished()
 	_, err6 := w.WaitNews(w.Reclaims(), 0)
 	_, err7 := w.WaitClosing(0)
-	_, err8 := w.Pinned(w.entry().Handle)
+	_, err8 := w.AwaitsKeeper(w.entry().Handle)
 	_ = w.RowState(w.tape.Below(256))
 	_ = w.Closing()
 	w.Nudge()

@@ -121,11 +121,11 @@ func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 	return p, held, err
 }
 
-// Pinned says whether a live segment is pinned now.
-func (t *Table) Pinned(handle uint64) (is bool, err error) {
+// AwaitsKeeper says whether a live segment is to be pinned, and nobody keeps its object open yet.
+func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	err = guarded(func() error {
 		i, err := t.live(handle)
-		is = err == nil && t.segments[i].pin.Load() == pinned
+		is = err == nil && t.segments[i].pin.Load() == pinWanted
 		return err
 	})
 	return is, err

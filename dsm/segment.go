@@ -164,8 +164,8 @@ func (s *Session) waitKept(ctx context.Context, h Handle) error {
 		return errors.Join(why, err)
 	}
 	for {
-		switch is, err := s.member.Pinned(uint64(h)); {
-		case is || err != nil:
+		switch awaits, err := s.member.AwaitsKeeper(uint64(h)); {
+		case !awaits || err != nil: // kept, or unpinned by somebody else meanwhile
 			return err
 		case !s.member.Supervised():
 			return undo(fmt.Errorf("%w to keep it", ErrNoInstance))

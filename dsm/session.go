@@ -160,8 +160,11 @@ func (s *Session) Close() error {
 	s.stopWatching()
 	errs = append(errs, s.leave())
 	failpoint.Hit("dsm/close/left")
-	s.cleanPrivate()
-	s.member.Close()
+	deserted := s.deserted()
+	s.member.Close() // some systems don't remove files that are open
+	if deserted {
+		s.cleanPrivate()
+	}
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
 }
 
@@ -207,16 +210,17 @@ func (s *Session) unlist(g *Segment) {
 	}
 }
 
-// cleanPrivate is for the last to leave a private instance whose supervisor is dead.
-func (s *Session) cleanPrivate() {
+// deserted says that this one is the last to leave a private instance whose supervisor is dead.
+func (s *Session) deserted() bool {
 	m := s.member
-	if !m.Record.Private || m.Supervised() || !m.Deserted(instance.DeathPatience) {
-		return
-	}
-	who := instance.Who(s.config.Application)
-	if unlock, err := m.Dir.Lock(instance.HolderOf(who)); err == nil {
-		m.Dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log)
-		unlock()
+	return m.Record.Private && !m.Supervised() && m.Deserted(instance.DeathPatience)
+}
+
+// cleanPrivate is for who finds it so.
+func (s *Session) cleanPrivate() {
+	dir, who := s.member.Dir, instance.Who(s.config.Application)
+	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
+		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/lifeline"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -131,6 +133,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 		return nil, err
 	}
 	failpoint.Hit("parallel/start/started")
+	lifeline.Tie(cmd.Process)
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
 	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
 	return m, nil
@@ -139,7 +142,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 // program is what this process runs, also when its file has been replaced since.
 func program() (string, error) {
 	const self = "/proc/self/exe"
-	if _, err := os.Stat(self); err == nil {
+	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
 		return self, nil
 	}
 	return os.Executable()

@@ -1,6 +1,7 @@
 package parallel
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"syscall"
@@ -19,8 +20,12 @@ func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
 // inherited opens them there. What this process starts does not inherit them.
 func inherited(t ticket) (orders, reports *os.File, err error) {
 	for _, h := range []uint64{t.Orders, t.Reports} {
-		if err := syscall.SetHandleInformation(syscall.Handle(h), syscall.HANDLE_FLAG_INHERIT, 0); err != nil {
-			return nil, nil, os.NewSyscallError("SetHandleInformation", err)
+		kind, err := syscall.GetFileType(syscall.Handle(h))
+		if err == nil && kind == syscall.FILE_TYPE_PIPE {
+			err = syscall.SetHandleInformation(syscall.Handle(h), syscall.HANDLE_FLAG_INHERIT, 0)
+		}
+		if err != nil || kind != syscall.FILE_TYPE_PIPE {
+			return nil, nil, fmt.Errorf("the ticket was not made for this process: handle %d is no pipe (%v)", h, err)
 		}
 	}
 	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil

@@ -9,7 +9,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 
 	"github.com/godsm/godsm/control"
@@ -87,8 +86,7 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	}
 	s, err := own(ctx, cfg, dir, who, true, unlock)
 	if err != nil {
-		err = errors.Join(err, os.RemoveAll(dir.Path))
-		unlock()
+		err = errors.Join(err, dir.Remove(unlock))
 	}
 	return s, fail("start", err)
 }
@@ -213,9 +211,10 @@ func (s *Supervisor) run(m *instance.Member) {
 	}
 	failpoint.Hit("supervisor/run/over")
 	if s.private && err == nil { // else the next start finds what is left by the directory
-		err = os.RemoveAll(s.dir.Path)
+		err = s.dir.Remove(s.unlock)
+	} else {
+		s.unlock()
 	}
-	s.unlock()
 	s.err = fail("supervise", err)
 	close(s.done)
 }

@@ -311,7 +311,7 @@ func (t *tour) end() (err error) {
 	}
 	if t.supervisor != nil {
 		_ = t.supervisor.cmd.Process.Signal(os.Interrupt)
-		err = errors.Join(err, t.supervisor.cmd.Wait())
+		err = errors.Join(err, t.supervisor.close()) // which is the word to stop where there are no signals
 		t.supervisor = nil
 	}
 	return err

@@ -4,11 +4,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -16,119 +13,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 )
-
-// The tests run the command as people do: in processes of its own, by its words and exit status. The test binary is the command
-// when this variable is set.
-const asCommand = "DSMDEMO_TEST"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" || os.Getenv("DSM_TICKET") != "" {
-		main()
-	}
-	os.Exit(m.Run())
-}
-
-// place is an instance directory of a test's own, and a state directory for private instances.
-type place struct {
-	t   *testing.T
-	dir string
-	env []string
-}
-
-func newPlace(t *testing.T) place {
-	t.Helper()
-	base := instancetest.TempDir(t)
-	p := place{t, filepath.Join(base, "instance"), append(os.Environ(), asCommand+"=1",
-		"XDG_STATE_HOME="+base, "DSM_DIR="+filepath.Join(base, "instance"), "DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
-	t.Cleanup(func() {
-		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
-			if left := eye.Objects(instancetest.ID(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
-				t.Errorf("left behind: %v", left)
-			}
-		}
-		if left, _ := filepath.Glob(filepath.Join(base, "dsm-private", "*")); len(left) > 0 {
-			t.Errorf("private instances are left: %v", left)
-		}
-	})
-	return p
-}
-
-func (p place) command(args ...string) *exec.Cmd {
-	p.t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	cmd := exec.Command(exe, args...)
-	cmd.Env = p.env
-	return cmd
-}
-
-// run runs a command to its end.
-func (p place) run(stdin string, args ...string) (stdout, stderr string, status int) {
-	p.t.Helper()
-	cmd := p.command(args...)
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	err := cmd.Run()
-	return out.String(), errs.String(), proctest.ExitCode(err)
-}
-
-// ok runs a command that must work, and returns what it printed.
-func (p place) ok(args ...string) string {
-	p.t.Helper()
-	out, errs, status := p.run("", args...)
-	if status != 0 {
-		p.t.Fatalf("dsmdemo %v: status %d, %s", args, status, errs)
-	}
-	return out
-}
-
-// fails runs a command that must fail with that status and say so in one line.
-func (p place) fails(status int, says string, args ...string) {
-	p.t.Helper()
-	out, errs, got := p.run("", args...)
-	lines := strings.Split(strings.TrimSuffix(errs, "\n"), "\n")
-	if status == 2 {
-		lines = lines[:1]
-	}
-	if got != status || len(lines) != 1 || !strings.Contains(errs, says) || out != "" {
-		p.t.Errorf("dsmdemo %v: status %d, stdout %q, stderr %q; want status %d and one line that says %q", args, got, out, errs, status, says)
-	}
-}
-
-func (p place) start(args ...string) *proctest.Process {
-	p.t.Helper()
-	return proctest.Run(p.t, p.command(args...))
-}
-
-func (p place) supervise(args ...string) *proctest.Process {
-	p.t.Helper()
-	s := p.start(append([]string{"supervise"}, args...)...)
-	p.t.Cleanup(func() {
-		_ = s.Cmd.Process.Signal(os.Interrupt)
-		_ = s.Wait()
-	})
-	s.Expect("ready: ")
-	return s
-}
-
-func parse[T any](t *testing.T, text string) (v T) {
-	t.Helper()
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
-	if _, err := d.Token(); err != io.EOF || strings.Count(text, "\n") != 1 {
-		t.Errorf("%q is not one JSON value on one line", text)
-	}
-	return v
-}
 
 func TestCreateAndRead(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
@@ -441,23 +328,7 @@ func TestLooksWithoutARow(t *testing.T) {
 	}
 }
 
-func TestDemo(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "text")
-	if err := os.WriteFile(file, []byte(strings.Repeat("a line of text\n", 100_000)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, backend := range []string{"posix", "sysv", "mmap"} {
-		t.Run(backend, func(t *testing.T) {
-			p := newPlace(t)
-			out := p.ok("demo", "-c", "dynamic_shared_memory_type="+backend, file)
-			for _, want := range []string{"hello from a process that is gone", "together 100000 lines", "counted here alone: 100000",
-				"its 100 objects gone after", "10 before the abort, 0 after", `bytes "still here"`, "Nothing is left."} {
-				if !strings.Contains(out, want) {
-					t.Errorf("the demo does not say %q:\n%s", want, out)
-				}
-			}
-		})
-	}
+func TestDemoNone(t *testing.T) {
 	p := newPlace(t)
 	if out, errs, status := p.run("", "demo", "-c", "dynamic_shared_memory_type=none"); status != 0 || strings.Count(out, "exit status 1") != 3 {
 		t.Errorf("none: status %d\n%s%s", status, out, errs)

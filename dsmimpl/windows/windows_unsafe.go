@@ -40,9 +40,11 @@ func mapView(h windows.Handle, size int, access uint32) ([]byte, error) {
 	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), size), nil
 }
 
-func unmapView(b []byte) error {
-	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
-}
+func unmapView(b []byte) error { return windows.UnmapViewOfFile(address(b)) }
+
+func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
+
+const sizeofInfo = unsafe.Sizeof(windows.MemoryBasicInformation{})
 
 func securityAttributes(sd *windows.SECURITY_DESCRIPTOR) *windows.SecurityAttributes {
 	return &windows.SecurityAttributes{Length: uint32(unsafe.Sizeof(windows.SecurityAttributes{})), SecurityDescriptor: sd}

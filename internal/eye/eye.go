@@ -23,7 +23,7 @@ func Objects(id uuid.UUID, dirs ...string) []string {
 	if runtime.GOOS == "linux" {
 		dirs = append([]string{"/dev/shm"}, dirs...)
 	}
-	var found []string
+	found := named(prefix)
 	for _, dir := range dirs {
 		paths, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 		found = append(found, paths...)

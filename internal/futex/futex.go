@@ -5,9 +5,13 @@
 // for each 127 different words).
 //
 // Where the system has no call that reaches across processes without cgo (everywhere but on Linux from 5.16 on), a
-// goroutine that waits looks at its words at intervals that grow from 50 microseconds to a millisecond: a wake-up
-// comes up to that much late, and a waiter costs some 1000 looks a second; Wake has nothing to do then.
+// goroutine that waits looks at its words at intervals that grow from 50 microseconds to a millisecond, in WaitLong to ten:
+// a wake-up from another process comes up to that much late (more where the system's timers are coarse), and a
+// waiter costs up to 1000 looks a second, each some microseconds of a processor. Wake reaches goroutines of this process alone then, at once.
 // (An older Linux still sleeps in the kernel if one word is waited for without a context.)
+//
+// Windows could wake by a named event. But its name would have to follow from the word, and a mapping of the page file
+// has no name that can be asked for: this package would have to know of segments, and each wake-up be two calls more.
 package futex
 
 import (
@@ -50,16 +54,24 @@ func WaitLong(w *atomic.Uint32, val uint32, d time.Duration) {
 // channels it wakes all, and counts them as one.
 func Wake(w *atomic.Uint32, n int) int { return wake(w, n) }
 
-// nap is Wait and WaitAny by looking again and again.
-func nap(ctx context.Context, d time.Duration, words []Word) {
+// The longest pauses between two looks.
+const (
+	napBriefly = time.Millisecond
+	napLong    = 10 * time.Millisecond
+)
+
+// nap is Wait and WaitAny by looking again and again, with pauses up to longest, until it is woken.
+func nap(ctx context.Context, d, longest time.Duration, woken <-chan struct{}, words []Word) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
-	for pause := 50 * time.Microsecond; d > 0 && unchanged(words); pause = min(2*pause, time.Millisecond) {
+	for pause := 50 * time.Microsecond; d > 0 && unchanged(words); pause = min(2*pause, longest) {
 		pause = min(pause, d)
 		timer.Reset(pause)
 		select {
 		case <-timer.C:
+		case <-woken:
+			return
 		case <-ctx.Done():
 			return
 		}

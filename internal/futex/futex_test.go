@@ -16,7 +16,9 @@ var ways = map[string]func(ctx context.Context, w *atomic.Uint32, val uint32){
 	"Wait":     func(_ context.Context, w *atomic.Uint32, val uint32) { Wait(w, val, long) },
 	"WaitLong": func(_ context.Context, w *atomic.Uint32, val uint32) { WaitLong(w, val, long) },
 	"WaitAny":  func(ctx context.Context, w *atomic.Uint32, val uint32) { WaitAny(ctx, long, Word{w, val}) },
-	"nap":      func(ctx context.Context, w *atomic.Uint32, val uint32) { nap(ctx, long, []Word{{w, val}}) },
+	"nap": func(ctx context.Context, w *atomic.Uint32, val uint32) {
+		nap(ctx, long, napBriefly, nil, []Word{{w, val}})
+	},
 }
 
 // TestWake: many goroutines, on words of their own and on a common one, are woken by a change.

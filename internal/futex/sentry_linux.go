@@ -37,7 +37,7 @@ func waitAny(ctx context.Context, d time.Duration, words []Word) {
 	case plain:
 		wait(words[0].W, words[0].Val, d)
 	case !canWaitv():
-		nap(ctx, d, words)
+		nap(ctx, d, napBriefly, nil, words)
 	case len(words) < maxVector && direct.CompareAndSwap(false, true):
 		waitDirect(ctx, d, words)
 		direct.Store(false)
@@ -84,7 +84,7 @@ var sentries struct {
 
 func sleepOnChannel(ctx context.Context, d time.Duration, words []Word) {
 	if len(words) >= maxVector {
-		nap(ctx, d, words)
+		nap(ctx, d, napBriefly, nil, words)
 		return
 	}
 	s := &sleeper{words, make(chan struct{}, 1)}

@@ -97,6 +97,9 @@ func NoInstance(path, why string) error {
 // MakeDir is OpenDir after making the directory, mode 0700, if it is missing.
 func MakeDir(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
+		if info, e := os.Stat(path); e == nil && !info.IsDir() {
+			err = fmt.Errorf("%s is not a directory: %w", path, err)
+		}
 		return nil, errkind.Classify(err)
 	}
 	return OpenDir(path)

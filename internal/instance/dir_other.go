@@ -4,6 +4,7 @@ package instance
 
 import (
 	"io/fs"
+	"os"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/liveness"
@@ -14,3 +15,9 @@ func checkOwner(string, fs.FileInfo) (liveness.Identity, error) {
 }
 
 func (d *Dir) tryLock() (unlock func(), held bool, err error) { return nil, false, errkind.Unsupported }
+
+// Remove removes the directory, whose lock the caller holds, and with it the lock.
+func (d *Dir) Remove(unlock func()) error {
+	defer unlock()
+	return os.RemoveAll(d.Path)
+}

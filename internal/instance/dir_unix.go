@@ -44,3 +44,9 @@ func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 		return nil, false, &fs.PathError{Op: "flock", Path: d.Path, Err: err}
 	}
 }
+
+// Remove removes the directory, whose lock the caller holds, and with it the lock.
+func (d *Dir) Remove(unlock func()) error {
+	defer unlock()
+	return os.RemoveAll(d.Path)
+}

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"io/fs"
+	"os"
 
 	"github.com/godsm/godsm/internal/liveness"
 	"golang.org/x/sys/windows"
@@ -48,4 +49,11 @@ func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 		windows.CloseHandle(h)
 		return nil, false, &fs.PathError{Op: "lock", Path: d.file("lock"), Err: err}
 	}
+}
+
+// Remove removes the directory, whose lock the caller holds, and with it the lock: first the lock, since its file's name may stay as long
+// as the file is open. Who takes it in between finds that nobody lives here, and removes the directory too.
+func (d *Dir) Remove(unlock func()) error {
+	unlock()
+	return os.RemoveAll(d.Path)
 }

@@ -95,11 +95,10 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 		time.Sleep(pause)
 		list, left := parent.abandoned()
 		for _, c := range list {
-			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log)
+			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log, c.unlock)
 			if found += n; !gone {
 				left++
 			}
-			c.unlock()
 		}
 		if left == 0 {
 			break
@@ -147,8 +146,17 @@ func (d *Dir) inhabited() bool {
 }
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. It says how many
-// segments it found, and whether all is gone. The caller holds the directory's lock.
-func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) (found int, gone bool) {
+// segments it found, and whether all is gone. The caller holds the directory's lock, which is unlocked in any case.
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger, unlock func()) (found int, gone bool) {
+	found, gone = d.endPrivate(ctx, backends, who, patience, log)
+	if !gone {
+		unlock()
+		return found, false
+	}
+	return found, d.Remove(unlock) == nil
+}
+
+func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) (found int, gone bool) {
 	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
@@ -160,5 +168,5 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 	}
 	found = l.Remove(ctx, who, 0)
 	failpoint.Hit("instance/private/ended")
-	return found, os.RemoveAll(d.Path) == nil
+	return found, true
 }

@@ -48,6 +48,16 @@ func TempDir(t testing.TB) string {
 	return dir
 }
 
+// StateHome gives the test's processes a place of their own for default and private instances.
+func StateHome(t *testing.T) string {
+	t.Helper()
+	dir := TempDir(t)
+	for _, name := range []string{"XDG_STATE_HOME", "LOCALAPPDATA"} { // Unix and Windows
+		t.Setenv(name, dir)
+	}
+	return dir
+}
+
 // Logger writes to the test's log.
 func Logger(t testing.TB) zerolog.Logger {
 	return zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true, PartsExclude: []string{"time"}})

@@ -1,5 +1,3 @@
-//go:build unix
-
 package liveness_test
 
 import (
@@ -7,8 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/godsm/godsm/internal/liveness"
@@ -125,10 +123,10 @@ func TestTheLivingAndTheDead(t *testing.T) {
 		return p
 	}
 	zombie, stopped, orderly := start(1), start(2), start(3)
-	if err := stopped.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := stopped.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if err := zombie.Cmd.Process.Signal(syscall.SIGKILL); err != nil { // and not reaped
+	if err := zombie.Cmd.Process.Kill(); err != nil { // and not reaped
 		t.Fatal(err)
 	}
 	if row := <-gone; row != 1 {
@@ -147,7 +145,7 @@ func TestTheLivingAndTheDead(t *testing.T) {
 	}
 	for r.Held(3) {
 	}
-	if _, err := os.Stat("/proc/self/stat"); err == nil {
+	if runtime.GOOS == "linux" {
 		for !liveness.Stopped(stopped.Pid) {
 		}
 		if liveness.Stopped(os.Getpid()) {

@@ -183,6 +183,9 @@ func (p *Process) Kill() {
 	_ = p.wait()
 }
 
+// Stop stops the process where it stands, as a terminal's ^Z does.
+func (p *Process) Stop() error { return stop(p.Cmd.Process) }
+
 // Close tells the process that it will hear nothing more, and waits for its end.
 func (p *Process) Close() error {
 	p.in.Close()

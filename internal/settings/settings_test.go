@@ -3,6 +3,7 @@ package settings
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,8 @@ func TestGrammar(t *testing.T) {
 		{"mmap_directory = '/a#b'", "/a#b"},
 	} {
 		s, err := load(t, c.text, nil)
-		if err != nil || s.MmapDirectory != c.want {
+		want := filepath.FromSlash(c.want) // which is absolute but on Windows, where it has no drive
+		if err != nil || s.MmapDirectory != want && (runtime.GOOS != "windows" || !strings.HasSuffix(s.MmapDirectory, want)) {
 			t.Errorf("%q: %v, %v", c.text, s, err)
 		}
 	}

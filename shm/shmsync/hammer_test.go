@@ -1,5 +1,3 @@
-//go:build linux || darwin || freebsd
-
 package shmsync_test
 
 import (
@@ -89,7 +87,7 @@ func TestKilledReadersAndWriters(t *testing.T) {
 		procs[i] = startOnStage(t, "readwrite", dir, i+1)
 	}
 	kills := 150
-	if testing.Short() {
+	if testing.Short() || runtime.GOOS != "linux" { // where a waiter is late
 		kills = 20
 	}
 	for kill := range kills {

@@ -1,14 +1,10 @@
-//go:build linux || darwin || freebsd
-
 package shmsync_test
 
 import (
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 
-	"github.com/godsm/godsm/internal/filemap"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -24,8 +20,8 @@ type benchArena struct {
 	Pairs atomic.Uint64 // of the helper
 }
 
-func openBenchArena(path string) (*benchArena, error) {
-	b, err := filemap.Open(path, 4096, true)
+func openBenchArena(dir string) (*benchArena, error) {
+	b, err := openBytes(dir, 4096)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +35,7 @@ func take(l *shmsync.LWLock, mode string) (shmsync.Guard, error) {
 	return l.Lock(ctx)
 }
 
-// pairsHelper: PATH MODE. It locks and unlocks until it is told to stop.
+// pairsHelper: DIR MODE. It locks and unlocks until it is told to stop.
 func pairsHelper(c *proctest.Child) error {
 	a, err := openBenchArena(c.Args[0])
 	if err != nil {
@@ -82,15 +78,13 @@ func BenchmarkLWLock(b *testing.B) {
 			}
 		})
 		b.Run("two/"+mode, func(b *testing.B) {
-			path := filepath.Join(b.TempDir(), "arena")
-			if _, err := filemap.Create(ctx, path, 4096); err != nil {
-				b.Fatal(err)
-			}
-			a, err := openBenchArena(path)
+			dir := b.TempDir()
+			newBytes(b, dir, 4096)
+			a, err := openBenchArena(dir)
 			if err != nil {
 				b.Fatal(err)
 			}
-			p := proctest.Start(b, "pairs", path, mode)
+			p := proctest.Start(b, "pairs", dir, mode)
 			p.Expect("ready")
 			l := shmsync.NewLWLock(&a.Lock, self(1, 1))
 			before := a.Pairs.Load()

@@ -1,5 +1,3 @@
-//go:build linux || darwin || freebsd
-
 package shmsync_test
 
 import (
@@ -13,7 +11,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/godsm/godsm/internal/filemap"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -331,11 +328,7 @@ func TestReaderSlots(t *testing.T) {
 // TestLWLockGoroutines: plain data behind the lock, on the heap and in mapped memory, so that the race detector sees the edges that
 // goroutines of one process need; of two sessions, as one may attach twice.
 func TestLWLockGoroutines(t *testing.T) {
-	mapped, err := filemap.Create(ctx, t.TempDir()+"/arena", 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer filemap.Unmap(mapped)
+	mapped := newBytes(t, t.TempDir(), 4096)
 	for name, w := range map[string]*shmsync.LWLockWord{
 		"heap": new(shmsync.LWLockWord), "mapped": must(shm.At[shmsync.LWLockWord](shm.NewRegion(mapped), 0)),
 	} {

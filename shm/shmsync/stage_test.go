@@ -1,15 +1,11 @@
-//go:build linux || darwin || freebsd
-
 package shmsync_test
 
 import (
-	"context"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"testing"
 
-	"github.com/godsm/godsm/internal/filemap"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm"
@@ -39,11 +35,7 @@ const stageSize = 8192
 func newStage(t testing.TB) (dir string, s *stage, me shmsync.Self) {
 	t.Helper()
 	dir = t.TempDir()
-	b, err := filemap.Create(context.Background(), filepath.Join(dir, "stage"), stageSize)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = filemap.Unmap(b) })
+	b := newBytes(t, dir, stageSize)
 	if err := liveness.Create(filepath.Join(dir, "members")); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +49,7 @@ func newStage(t testing.TB) (dir string, s *stage, me shmsync.Self) {
 
 // onStage is the beginning of a helper: DIR ROW.
 func onStage(c *proctest.Child) (s *stage, me shmsync.Self, row int, err error) {
-	b, err := filemap.Open(filepath.Join(c.Args[0], "stage"), stageSize, true)
+	b, err := openBytes(c.Args[0], stageSize)
 	if err != nil {
 		return nil, me, 0, err
 	}
