@@ -14,10 +14,10 @@ func shmOpen(name string, flags, mode int) (int, error) {
 		return -1, err
 	}
 	for {
-		fd, _, errno := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(p)), uintptr(flags|unix.O_CLOEXEC), uintptr(mode))
+		fd, _, errno := unix.Syscall(unix.SYS_SHM_OPEN, uintptr(unsafe.Pointer(p)), uintptr(flags), uintptr(mode))
 		switch errno {
 		case 0:
-			unix.CloseOnExec(int(fd)) // macOS sets it by itself and may refuse the flag
+			unix.CloseOnExec(int(fd)) // POSIX has it set already
 			return int(fd), nil
 		case unix.EINTR:
 		default:

@@ -257,7 +257,7 @@ func TestBarrierKilledParticipants(t *testing.T) {
 		procs[i] = startOnStage(t, "phases", dir, i+1)
 	}
 	b := shmsync.NewBarrier(&s.Barrier, me)
-	for kill := range 40 {
+	for kill := range kills(40) {
 		for before := b.Phase(); int32(b.Phase()-before) < 20; {
 			runtime.Gosched()
 		}

@@ -133,7 +133,7 @@ func TestCondDeadWaiters(t *testing.T) {
 	dir, s, _ := newStage(t)
 	procs := []*proctest.Process{startOnStage(t, "consumer", dir, 1), startOnStage(t, "consumer", dir, 2), startOnStage(t, "consumer", dir, 3)}
 	items, consumed := &s.Numbers[0], &s.Numbers[1]
-	for kill := range 40 {
+	for kill := range kills(40) {
 		for range 50 {
 			items.Add(1)
 			s.Cond.Signal()

@@ -86,11 +86,7 @@ func TestKilledReadersAndWriters(t *testing.T) {
 	for i := range procs {
 		procs[i] = startOnStage(t, "readwrite", dir, i+1)
 	}
-	kills := 150
-	if testing.Short() || runtime.GOOS != "linux" { // where a waiter is late
-		kills = 20
-	}
-	for kill := range kills {
+	for kill := range kills(150) {
 		before := s.Rounds.Load()
 		for s.Rounds.Load() < before+200 { // progress, whoever died
 			runtime.Gosched()
@@ -117,7 +113,7 @@ func TestKilledReadersAndWriters(t *testing.T) {
 	if st := l.Status(); st.Exclusive != nil || st.Shared != nil || st.Waiting != nil || st.Poisoned {
 		t.Errorf("left: %+v", st)
 	}
-	t.Logf("%d rounds, %d of them reading; %d repairs in %d kills", s.Rounds.Load(), s.Readers.Load(), s.Repairs.Load(), kills)
+	t.Logf("%d rounds, %d of them reading; %d repairs in %d kills", s.Rounds.Load(), s.Readers.Load(), s.Repairs.Load(), kills(150))
 }
 
 // holderHelper holds the lock as it is told, exclusively or shared, until it is killed.

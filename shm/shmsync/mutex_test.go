@@ -242,11 +242,7 @@ func TestKilledHolders(t *testing.T) {
 		return p
 	}
 	procs := []*proctest.Process{start(0), start(1), start(2)}
-	kills := 100
-	if runtime.GOOS != "linux" { // where a waiter is late
-		kills = 20
-	}
-	for kill := range kills {
+	for kill := range kills(100) {
 		before := a.Rounds.Load()
 		for a.Rounds.Load() < before+100 { // progress, whoever died
 			runtime.Gosched()
@@ -258,7 +254,7 @@ func TestKilledHolders(t *testing.T) {
 	if n := a.Wrong.Load(); n != 0 {
 		t.Errorf("%d times two were inside, or a half-written state was seen", n)
 	}
-	t.Logf("%d rounds, %d taken over in 100 kills", a.Rounds.Load(), a.Repairs.Load())
+	t.Logf("%d rounds, %d taken over in %d kills", a.Rounds.Load(), a.Repairs.Load(), kills(100))
 }
 
 func BenchmarkMutex(b *testing.B) {

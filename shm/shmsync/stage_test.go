@@ -2,6 +2,7 @@ package shmsync_test
 
 import (
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,14 @@ func enterStage(dir string, row int, b []byte) (s *stage, me shmsync.Self, roll 
 		return p.Row >= 0 && p.Row < len(s.Rows) && s.Rows[p.Row].Load() == p.Incarnation && roll.Held(p.Row)
 	}}
 	return s, me, roll, nil
+}
+
+// kills is how many of so many are enough: fewer where waiters are late and processes start slowly.
+func kills(all int) int {
+	if testing.Short() || runtime.GOOS != "linux" {
+		return all / 7
+	}
+	return all
 }
 
 func startOnStage(t testing.TB, helper, dir string, row int) *proctest.Process {
