@@ -55,6 +55,7 @@ func Helper() {
 		fmt.Fprintf(os.Stderr, "proctest: no helper %q\n", name)
 		os.Exit(2)
 	}
+	go endWithParent(os.Getppid())
 	c := &Child{Args: os.Args[1:], lines: bufio.NewScanner(os.Stdin)}
 	c.lines.Buffer(nil, 1<<20)
 	if err := f(c); err != nil {
@@ -62,6 +63,14 @@ func Helper() {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// endWithParent ends a helper whose test was killed. (Where a process keeps its dead parent's number it ends with its input, or not.)
+func endWithParent(parent int) {
+	for os.Getppid() == parent {
+		time.Sleep(time.Second)
+	}
+	os.Exit(3)
 }
 
 // Say sends a line to the test.
