@@ -232,10 +232,11 @@ func TestKilledHolders(t *testing.T) {
 	if err := liveness.Create(filepath.Join(dir, "members")); err != nil {
 		t.Fatal(err)
 	}
-	a, _, err := openArena(dir)
+	a, roll, err := openArena(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(roll.Close)
 	start := func(row int) *proctest.Process {
 		p := proctest.Start(t, "hammer", dir, strconv.Itoa(row))
 		p.Expect("hammering")
