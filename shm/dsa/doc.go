@@ -1,0 +1,2 @@
+// Package dsa is a heap over segments.
+package dsa
