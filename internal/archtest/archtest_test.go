@@ -24,12 +24,14 @@ dsmimpl/none         dsmimpl internal
 dsmimpl/catalog      dsmimpl dsmimpl/...
 dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
+shm/dsa              shm shm/shmsync internal
 shm/...              shm internal
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner internal
+area                 dsm resowner shm/dsa
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal

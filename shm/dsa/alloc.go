@@ -8,18 +8,6 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// heap is what of a class this session has to itself: a span to allocate from, and others with room in them. Which they are stands in the
-// spans' states too, so that it is found when the session is dead.
-type heap struct {
-	cur   spanRef
-	class *class
-	word  int // of cur's bitmap: those before it are full
-	spare []spanRef
-}
-
-// maxSpare is how many spans with room a session keeps of a class.
-const maxSpare = 32
-
 // Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is ErrSize. It fails with what keeps the area from
 // growing: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) {
@@ -48,7 +36,6 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 			intent := &a.intents[cl.stripe]
 			store(intent, uint64(p.withSlack(intentHeld)))
 			failpoint.Hit("dsa/alloc/intended")
-			*first(h.cur.m.bytes, off) = 0 // no stamp
 			store(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
 			if a.guard != 0 {
@@ -59,7 +46,7 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 			st.Unlock()
 			return p, nil
 		}
-		if !s.harvest(cl) {
+		if !h.cur.harvest(cl) {
 			break
 		}
 		h.word = 0
@@ -86,54 +73,6 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, err
 }
 
-// refill finds another span to allocate from, under the stripe: one that this session keeps, one with room that is nobody's, or a new one.
-func (a *Area) refill(h *heap, c int) error {
-	if a.closed.Load() {
-		return errClosed
-	}
-	cl := &classes[c]
-	if h.cur.s != nil && !a.retire(h.cur, cl) {
-		h.word = 0
-		return nil
-	}
-	h.cur, h.word = spanRef{}, 0
-	for n := len(h.spare); n > 0; n = len(h.spare) {
-		r := h.spare[n-1]
-		h.spare = h.spare[:n-1]
-		if r.s.harvest(cl) || !a.retire(r, cl) {
-			h.cur = r
-			return nil
-		}
-	}
-	ctx := context.Background()
-	for range maxTries {
-		r, ok, err := a.takeSpan(ctx, c)
-		if ok || err != nil {
-			h.cur = r
-			return err
-		}
-		if err := a.expand(ctx, cl.chunks); err != nil {
-			return err
-		}
-	}
-	return errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
-}
-
-const maxTries = 100
-
-// retire leaves a span without room to whoever frees something in it. False: somebody just has, so it is this session's still.
-func (a *Area) retire(r spanRef, cl *class) bool {
-	st := r.s.state.Load()
-	full := moved(st, kindFull, 0)
-	r.s.state.Store(full)
-	failpoint.Hit("dsa/span/retired")
-	if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, st) {
-		return true
-	}
-	r.s.harvest(cl)
-	return false
-}
-
 // takeSpan makes a span this session's.
 func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err error) {
 	g, err := a.acquire(ctx)
@@ -155,7 +94,7 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 		failpoint.Hit("dsa/span/unlinked")
 		r.s.state.Store(moved(r.s.state.Load(), kindOwned, a.slot+1))
 		failpoint.Hit("dsa/span/taken")
-		if r.s.harvest(cl) {
+		if r.harvest(cl) {
 			return r, true, nil
 		}
 		r.s.state.Store(moved(r.s.state.Load(), kindFull, 0))

@@ -3,13 +3,10 @@ package dsa_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"sync"
 	"testing"
 
-	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -131,74 +128,5 @@ func TestOneObjectOfEachSize(t *testing.T) {
 		if n, _ := heap.InUse(); n != 0 {
 			t.Errorf("%d segments after the last Detach", n)
 		}
-	}
-}
-
-var _ = fmt.Sprint
-var _ = rand.Int
-var _ shm.Region
-
-func BenchmarkPair(b *testing.B) {
-	for _, n := range []int{16, 64, 256, 1024, 8192} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := create(b, &dsa.Heap{}, 1, dsa.Options{})
-			for b.Loop() {
-				p, err := a.Alloc(n)
-				if err != nil {
-					b.Fatal(err)
-				}
-				if err := a.Free(p); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func BenchmarkBatch(b *testing.B) {
-	for _, n := range []int{1024, 8192} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			a := create(b, &dsa.Heap{}, 1, dsa.Options{})
-			var p [1000]dsa.Pointer
-			for b.Loop() {
-				for i := range p {
-					p[i], _ = a.Alloc(n)
-				}
-				for i := range p {
-					if err := a.Free(p[i]); err != nil {
-						b.Fatal(err)
-					}
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/object")
-		})
-	}
-}
-
-func BenchmarkMixed(b *testing.B) {
-	a := create(b, &dsa.Heap{}, 1, dsa.Options{})
-	var p [10000]dsa.Pointer
-	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range p {
-		p[i], _ = a.Alloc(16 + rnd.IntN(8176))
-	}
-	x := uint64(88172645463325252)
-	for b.Loop() {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		k := x % 10000
-		if err := a.Free(p[k]); err != nil {
-			b.Fatal(err)
-		}
-		p[k], _ = a.Alloc(16 + int(x>>32)&8191)
-	}
-}
-
-func BenchmarkBytes(b *testing.B) {
-	a := create(b, &dsa.Heap{}, 1, dsa.Options{})
-	p, _ := a.Alloc(100)
-	for b.Loop() {
-		_, _ = a.Bytes(p)
 	}
 }

@@ -64,8 +64,8 @@ func (a *Area) Free(p Pointer) error {
 		store(intent, 0)
 		if h := &a.heaps[cl.id]; h.cur.s == r.s {
 			h.word = min(h.word, i>>6)
-		} else if r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
-			err = a.dropSpare(h, r)
+		} else {
+			err = a.roomIn(h, r, cl, i>>6)
 		}
 	}
 	st.Unlock()
@@ -125,50 +125,6 @@ func stamp(p Pointer) uint64 {
 	return x ^ x>>29 | 1
 }
 
-// adopted puts a span that has just become this session's to its others, or hands on half of them.
-func (a *Area) adopted(r spanRef, cl *class) error {
-	h := &a.heaps[cl.id]
-	r.s.harvest(cl)
-	if r.s.empty(cl) { // of a single block
-		return a.dropSpare(h, r)
-	}
-	h.spare = append(h.spare, r)
-	if len(h.spare) <= maxSpare {
-		return nil
-	}
-	ctx := context.Background()
-	g, err := a.acquire(ctx)
-	if err != nil {
-		return nil // they are this session's still
-	}
-	defer g.Unlock()
-	for _, r := range h.spare[:maxSpare/2] {
-		if gerr := a.giveSpan(ctx, r); err == nil {
-			err = gerr
-		}
-	}
-	h.spare = append(h.spare[:0], h.spare[maxSpare/2:]...)
-	return err
-}
-
-// dropSpare gives back an empty span of this session's.
-func (a *Area) dropSpare(h *heap, r spanRef) error {
-	ctx := context.Background()
-	g, err := a.acquire(ctx)
-	if err != nil {
-		return nil // it stays ready
-	}
-	defer g.Unlock()
-	for i := range h.spare {
-		if h.spare[i].s == r.s {
-			h.spare[i] = h.spare[len(h.spare)-1]
-			h.spare = h.spare[:len(h.spare)-1]
-			break
-		}
-	}
-	return a.giveSpan(ctx, r)
-}
-
 // dropPartial gives back a span that is nobody's, if it is one, and empty.
 func (a *Area) dropPartial(r spanRef) error {
 	ctx := context.Background()
@@ -196,7 +152,7 @@ func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 	if err != nil {
 		return err
 	}
-	room := r.s.harvest(cl)
+	room := r.harvest(cl)
 	if r.s.empty(cl) {
 		return a.releaseRun(ctx, r)
 	}

@@ -20,7 +20,7 @@ type mapping struct {
 	chunks int
 	bits   []atomic.Uint64 // a bit for each chunk: 1 in use. Derived; what is beyond the last chunk is 1
 	spans  []span
-	row0   uint64 // the size of what comes before the segment's own header
+	at     []spot // by chunk, of the spans that this session has to itself; each under its class's stripe
 }
 
 // find is the span that a pointer points into, and where in its run. Nothing is known of the object yet.
@@ -129,7 +129,7 @@ func newMapping(seg Segment, g geometry, row, life int) (*mapping, error) {
 		return nil, corrupt("segment %d of %d bytes, or its place, does not fit %d chunks", row, len(b), g.chunks)
 	}
 	r := shm.NewRegion(b)
-	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks, row0: g.segment}
+	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks)}
 	var err error
 	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {
 		return nil, err

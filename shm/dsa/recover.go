@@ -238,30 +238,6 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 	return nil
 }
 
-// emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock.
-func (a *Area) emptyHeaps(ctx context.Context, all bool) error {
-	for i := range a.heaps {
-		h, cl := &a.heaps[i], &classes[i]
-		kept := h.spare[:0]
-		if h.cur.s != nil {
-			h.spare = append(h.spare, h.cur)
-			kept = h.spare[:0]
-		}
-		h.cur, h.word = spanRef{}, 0
-		for _, r := range h.spare {
-			if r.s.harvest(cl); !all && !r.s.empty(cl) {
-				kept = append(kept, r)
-				continue
-			}
-			if err := a.giveSpan(ctx, r); err != nil {
-				return err
-			}
-		}
-		h.spare = kept
-	}
-	return nil
-}
-
 // Trim gives back what is empty, however little: this session's spans, those that are nobody's, and all empty segments but the first.
 func (a *Area) Trim(ctx context.Context) error {
 	a.lockStripes()

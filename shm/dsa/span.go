@@ -1,5 +1,7 @@
 package dsa
 
+import "github.com/godsm/godsm/internal/failpoint"
+
 // spanRef is a span of this process's mappings.
 type spanRef struct {
 	m     *mapping
@@ -48,11 +50,16 @@ func (s *span) inWord(c *class, w int) uint64 {
 
 // harvest makes blocks that others have freed free for allocation, and says whether any block is. Only for who has the span to himself.
 // A death in between leaves a bit in freed that is not in used, which is no block, and is harvested again.
-func (s *span) harvest(c *class) (room bool) {
+func (r spanRef) harvest(c *class) (room bool) {
 	for w := range c.words {
-		p := &s.words[w]
+		p := &r.s.words[w]
 		if f := p.freed.Load(); f != 0 {
+			for k := f; k != 0; k &= k - 1 { // who gets the block next must not seem to be freeing it
+				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
+			}
+			failpoint.Hit("dsa/span/harvest")
 			store(&p.used, p.used.Load()&^f)
+			failpoint.Hit("dsa/span/harvested")
 			p.freed.And(^f)
 		}
 		room = room || p.used.Load() != ^uint64(0)
