@@ -203,6 +203,8 @@ func (a *Area) settle(ctx context.Context, p Pointer) error {
 	return nil
 }
 
+const nobody = -2 // as a slot
+
 // recoverSpan sees to it that a span is where it belongs, though a session died: one that was that session's; one that was left full, or in
 // its list, while something was freed in it.
 func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
@@ -248,16 +250,15 @@ func (a *Area) Trim(ctx context.Context) error {
 		if _, err := a.recoverDead(ctx); err != nil {
 			return err
 		}
-		err := a.eachRun(ctx, func(r spanRef, _ int) error {
-			if state := r.s.state.Load(); kindOf(state) == kindFull || kindOf(state) == kindPartial {
-				return a.tidySpan(ctx, r, state)
-			}
-			return nil
-		})
-		return errors.Join(err, a.giveEmpty(ctx))
+		return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
 	})
 	a.unlockStripes()
 	return a.after(err)
+}
+
+// tidy puts all spans that are nobody's where they belong.
+func (a *Area) tidy(ctx context.Context) error {
+	return a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, nobody) })
 }
 
 // giveEmpty gives back all empty segments but the first, and tries again with those that could not be.

@@ -148,6 +148,9 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 			return err
 		}
 		rep.Lost = a.reclaimed - before
+		if err := a.tidy(ctx); err != nil {
+			return err
+		}
 		v := verifier{area: a}
 		v.segments(ctx)
 		v.lists()
@@ -178,7 +181,7 @@ func (v *verifier) segments(ctx context.Context) {
 		case rowLive:
 			m, err := a.mapRow(ctx, i)
 			if err == nil {
-				err = v.segment(ctx, m)
+				err = v.segment(m)
 			}
 			if err != nil {
 				v.say("segment %d: %v", i, err)
@@ -191,7 +194,7 @@ func (v *verifier) segments(ctx context.Context) {
 	}
 }
 
-func (v *verifier) segment(ctx context.Context, m *mapping) error {
+func (v *verifier) segment(m *mapping) error {
 	used := make([]bool, m.chunks)
 	free := m.chunks
 	err := m.walk(func(r spanRef, n int) error {
@@ -203,7 +206,8 @@ func (v *verifier) segment(ctx context.Context, m *mapping) error {
 				v.say("segment %d: chunk %d is not marked as part of the run at %d", m.row, r.chunk+k, r.chunk)
 			}
 		}
-		return v.run(ctx, r, n)
+		v.run(r, n)
+		return nil
 	}, func(*span) {})
 	if err != nil {
 		return err
@@ -220,7 +224,7 @@ func (v *verifier) segment(ctx context.Context, m *mapping) error {
 }
 
 // run looks at a span, or a large object.
-func (v *verifier) run(ctx context.Context, r spanRef, n int) error {
+func (v *verifier) run(r spanRef, n int) {
 	a, state := v.area, r.s.state.Load()
 	if kindOf(state) == kindLarge {
 		if a.guard != 0 {
@@ -228,7 +232,7 @@ func (v *verifier) run(ctx context.Context, r spanRef, n int) error {
 				v.say("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(r.start()>>4))
 			}
 		}
-		return nil
+		return
 	}
 	cl := &classes[r.s.class.Load()]
 	if r.s.words[cl.words-1].used.Load()&cl.last != cl.last {
@@ -244,14 +248,7 @@ func (v *verifier) run(ctx context.Context, r spanRef, n int) error {
 		}
 	case kindPartial:
 		v.partial[cl.id]++
-		if r.s.empty(cl) { // who freed its last object died before it could do so
-			v.partial[cl.id]--
-			return a.tidySpan(ctx, r, state)
-		}
-	case kindFull:
-		return a.tidySpan(ctx, r, state)
 	}
-	return nil
 }
 
 // fences looks behind every object of a span. One that is being allocated or freed meanwhile may have its fence half built: it
@@ -279,15 +276,15 @@ func (v *verifier) lists() {
 		n, prev := 0, uint64(0)
 		for ref := a.head.partial[id].Load(); ref != 0; {
 			r, err := a.listed(ref)
-			if err != nil || int(r.s.class.Load()) != id || r.s.prev.Load() != prev || n > v.partial[id]+1 {
+			if err != nil || int(r.s.class.Load()) != id || r.s.prev.Load() != prev || n > v.partial[id] {
 				v.say("the list of spans of %d bytes is garbled (%v)", classes[id].size, err)
 				break
 			}
 			n++
 			prev, ref = ref, r.s.next.Load()
 		}
-		if tidied := v.partial[id]; n < tidied {
-			v.say("%d spans of %d bytes have room, and %d are in the list", tidied, classes[id].size, n)
+		if n < v.partial[id] {
+			v.say("%d spans of %d bytes have room, and %d are in the list", v.partial[id], classes[id].size, n)
 		}
 	}
 }
