@@ -31,6 +31,10 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 				continue
 			}
 			bit := lowest(^used)
+			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless somebody wrote there
+				st.Unlock()
+				return 0, corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row)
+			}
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
 			intent := &a.intents[cl.stripe]

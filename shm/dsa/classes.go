@@ -24,6 +24,7 @@ type class struct {
 	objects int
 	words   int // of a span's bitmap
 	chunks  int
+	slack   uint64 // what an object leaves unused is less
 	stripe  int
 	id      int    // its index
 	last    uint64 // the bits of the last word that stand for no block
@@ -59,7 +60,12 @@ func makeClasses() (list []class) {
 				size = min(total/n&^(align-1), tier.upTo)
 			}
 			n := total / size
+			below := uint64(0)
+			if len(list) > 0 {
+				below = list[len(list)-1].size
+			}
 			list = append(list, class{
+				slack: uint64(size) - below + 8, // in checked mode
 				size: uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size), objects: n, words: (n + 63) / 64,
 				chunks: tier.chunks, stripe: len(list) % (stripes - 1), id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
 			})

@@ -28,7 +28,7 @@ func (a *Area) Free(p Pointer) error {
 		return err
 	}
 	i, ok := cl.index(rel)
-	if !ok || p.slack() >= cl.size {
+	if !ok || p.slack() >= cl.slack {
 		return notAllocated(p)
 	}
 	st := &a.stripes[cl.stripe]
@@ -227,7 +227,7 @@ func (a *Area) Bytes(p Pointer) ([]byte, error) {
 		}
 		i, ok := cl.index(rel)
 		off := p.offset()
-		if !ok || p.slack() >= cl.size || !r.s.allocated(i) || off+cl.size > uint64(len(m.bytes)) {
+		if !ok || p.slack() >= cl.slack || !r.s.allocated(i) || off+cl.size > uint64(len(m.bytes)) {
 			break
 		}
 		end := off + cl.size - p.slack()
