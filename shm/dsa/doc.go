@@ -2,7 +2,8 @@
 //
 // It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that are valid in every process.
 // Segments come from a SegmentSource (package area has dsm's), grow geometrically, and go back when they are empty: at once those beyond
-// Options.Keep, all of them by Trim, and the other processes unmap them at their next call. No failure to allocate is a panic.
+// Options.Keep, all of them by Trim, and the other processes unmap them at their next call. (A segment in which a session keeps a span ready is not
+// empty before that session trims or detaches, or dies.) No failure to allocate is a panic.
 // What it does not promise: that nobody writes where he shouldn't (Options.Checked finds it), or that a program that dies frees
 // what it had. PostgreSQL's namesake is dsa.
 //

@@ -3,6 +3,7 @@ package dsa_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -38,7 +39,7 @@ func TestMisuse(t *testing.T) {
 			t.Errorf("%s: Bytes: %v", name, err)
 		}
 	}
-	for _, n := range []int{0, -1, -1 << 62, 1<<35 + 1} {
+	for _, n := range []int{0, -1, math.MinInt, math.MaxInt} {
 		if _, err := a.Alloc(n); !errors.Is(err, dsa.ErrSize) {
 			t.Errorf("Alloc(%d): %v", n, err)
 		}
