@@ -39,9 +39,11 @@ func measure(b *testing.B, calls int, f func()) {
 
 func BenchmarkMutex(b *testing.B) {
 	var mu sync.Mutex
+	n := 0
 	measure(b, 1, func() {
 		mu.Lock()
-		mu.Unlock() //nolint:staticcheck // that is what is measured
+		n++
+		mu.Unlock()
 	})
 }
 
