@@ -30,6 +30,7 @@ resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner shm shm/... internal
+area                 dsm resowner shm/dsa
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal

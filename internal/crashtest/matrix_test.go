@@ -41,7 +41,7 @@ func TestMatrix(t *testing.T) {
 		}
 	})
 	for _, p := range points {
-		if len(reached[p]) == 0 && elsewhere[p] == "" {
+		if len(reached[p]) == 0 && elsewhere[p] == "" && !strings.HasPrefix(p, "dsa/") { // package area's test comes to those
 			t.Errorf("no victim comes to %s", p)
 		}
 	}

@@ -1,0 +1,245 @@
+//go:build linux && failpoint
+
+package area_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+func init() { proctest.Register("victim", victim) }
+
+// victim arms itself and plays: DIR HANDLE LEDGER SCENARIO PLAN.
+func victim(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	h, err := dsm.ParseHandle(c.Args[1])
+	if err != nil {
+		return err
+	}
+	var p dsa.Pointer
+	if _, err := fmt.Sscan(c.Args[2], (*uint64)(&p)); err != nil {
+		return err
+	}
+	if err := failpoint.Arm(c.Args[4]); err != nil {
+		return err
+	}
+	if c.Args[3] == "own" {
+		return ownArea(s)
+	}
+	a, err := area.Attach(ctx, s, s.Owner(), h)
+	if err != nil {
+		return err
+	}
+	l, err := ledgerAt(a, p)
+	if err != nil {
+		return err
+	}
+	if err := work(a, l); err != nil {
+		return err
+	}
+	return a.Detach()
+}
+
+func ownArea(s *dsm.Session) error {
+	a, err := area.Create(ctx, s, s.Owner(), options)
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		if _, err := a.Alloc(1 << 20); err != nil {
+			return err
+		}
+	}
+	return a.Detach()
+}
+
+// options make an area that grows and shrinks often.
+var options = dsa.Options{Initial: 1 << 20, Keep: -1, Sessions: 8}
+
+var sizes = []int{100, 8000, 8000, 30_000, 8000, 100_000, 8000, 400_000}
+
+// work comes to every point that a session can come to that uses an area.
+func work(a *dsa.Area, l ledger) error {
+	for i := gifts; i < entries; i += 2 {
+		if err := l.free(a, i); err != nil {
+			return err
+		}
+	}
+	for i := range 160 {
+		if err := l.alloc(a, i, sizes[i%len(sizes)]); err != nil {
+			return err
+		}
+	}
+	for i := 160; i < 160+560; i++ { // more full spans than a session keeps
+		if err := l.alloc(a, i, 8000); err != nil {
+			return err
+		}
+	}
+	for i := gifts + 1; i < entries; i += 2 {
+		if err := l.free(a, i); err != nil {
+			return err
+		}
+	}
+	for i := 0; i < gifts; i += 3 {
+		if err := l.free(a, i); err != nil {
+			return err
+		}
+	}
+	if err := a.Trim(ctx); err != nil {
+		return err
+	}
+	for i := range 700 {
+		if err := l.free(a, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare leaves spans of all kinds, with gifts in them: some that are the survivor's, some that are nobody's, full and with room.
+func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l ledger) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := survivor.AllocZeroed(entries * 8)
+	must(err)
+	l, err = ledgerAt(survivor, p)
+	must(err)
+	other := instancetest.Open(t, cfg)
+	a, err := area.Attach(ctx, other, other.Owner(), area.Handle(survivor))
+	must(err)
+	for i := range 60 {
+		from := a
+		if i%3 == 0 {
+			from = survivor
+		}
+		must(l.alloc(from, gifts+i, sizes[i%len(sizes)]))
+	}
+	for i := 60; i < 200; i++ {
+		must(l.alloc(a, gifts+i, 8000))
+	}
+	for i := gifts; i < gifts+60; i += 7 {
+		must(l.free(a, i))
+	}
+	must(a.Detach())
+	return p, l
+}
+
+// TestKilledInside kills a session at every point inside the allocator, at the first, third and last-but-some time it comes there; the others go on, and nothing
+// but what was in its hands is missing, and nothing is left.
+func TestKilledInside(t *testing.T) {
+	points, err := failpoint.Points("../shm/dsa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := map[string]bool{}
+	for _, scenario := range []string{"work", "repair", "own"} {
+		var at []string
+		t.Run("trace/"+scenario, func(t *testing.T) {
+			trace := filepath.Join(instancetest.TempDir(t), "trace")
+			play(t, scenario, "trace="+trace)
+			b, err := os.ReadFile(trace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !strings.HasPrefix(p, "dsa/") })
+		})
+		slices.Sort(at)
+		for _, p := range at {
+			if scenario == "repair" && reached[p] && !strings.Contains(p, "list") && !strings.Contains(p, "run") {
+				continue
+			}
+			reached[p] = true
+			for _, nth := range []int{1, 3, 17} {
+				t.Run(fmt.Sprintf("%s/%s/%d", scenario, p, nth), func(t *testing.T) {
+					t.Parallel()
+					play(t, scenario, fmt.Sprintf("%s#%d=kill", p, nth))
+				})
+			}
+		}
+	}
+	for _, p := range points {
+		if !reached[p] {
+			t.Errorf("no victim comes to %s", p)
+		}
+	}
+	t.Logf("%d points: %v", len(points), slices.Sorted(maps.Keys(reached)))
+}
+
+func play(t *testing.T, scenario, plan string) {
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	a, err := area.Create(ctx, s, s.Owner(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, l := prepare(t, cfg, a)
+	run := func(scenario, plan string) {
+		v := proctest.Start(t, "victim", cfg.Dir, area.Handle(a).String(), fmt.Sprint(uint64(p)), scenario, plan)
+		err := v.Close()
+		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.Contains(plan, "#1=") {
+			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
+		}
+	}
+	if scenario == "repair" { // for somebody to come who dies in turn
+		run("work", "dsa/run/released#5=kill")
+	}
+	run(scenario, plan)
+
+	// Whatever there is, the survivor can allocate and free before anybody has looked.
+	for i := entries - 40; i < entries; i++ {
+		if err := l.alloc(a, i, sizes[i%len(sizes)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := entries - 40; i < entries; i += 2 {
+		if err := l.free(a, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rep := clean(t, a)
+	if rep.Objects != l.count()+1 || rep.Sessions != 1 {
+		t.Errorf("%d objects, %d in the ledger; %d sessions", rep.Objects, l.count(), rep.Sessions)
+	}
+	for i := range l {
+		if err := l.free(a, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Free(p); err != nil {
+		t.Error(err)
+	}
+	if err := a.Trim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if rep := clean(t, a); rep.Objects != 0 || rep.Segments != 1 || len(rep.Classes) != 0 {
+		t.Errorf("emptied: %+v", rep.Stats)
+	}
+	if err := a.Detach(); err != nil {
+		t.Error(err)
+	}
+	if scenario != "own" {
+		instancetest.Eventually(t, "the supervisor has given back the victim's segments", func() bool { return instancetest.Objects(t, cfg.Dir) == 0 })
+	}
+}

@@ -1,0 +1,204 @@
+package area_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// A ledger lies in the area and lists the objects that somebody has: entered after Alloc has returned, crossed out before Free is called. Nobody
+// is killed in between, so after a kill inside a call exactly the objects in the ledger are there.
+type ledger []atomic.Uint64
+
+const (
+	entries = 4096
+	gifts   = 2048 // from there on, what the victim finds
+)
+
+func ledgerAt(a *dsa.Area, p dsa.Pointer) (ledger, error) {
+	b, err := a.Bytes(p)
+	if err != nil {
+		return nil, err
+	}
+	return shm.SliceOf[atomic.Uint64](shm.NewRegion(b), 0, entries)
+}
+
+// edges are some places of an object of n bytes; to fill it all would take so long that no kill hits anything else.
+func edges(n int) []int { return []int{0, n / 3, n / 2, n - n/8 - 1, n - 1} }
+
+// alloc allocates an object as entry i, in the place of what is there.
+func (l ledger) alloc(a *dsa.Area, i, n int) error {
+	if err := l.free(a, i); err != nil {
+		return err
+	}
+	p, err := a.Alloc(n)
+	if err != nil {
+		return err
+	}
+	b, err := a.Bytes(p)
+	if err != nil || len(b) != n {
+		return fmt.Errorf("%d bytes, %w", len(b), err)
+	}
+	for _, k := range edges(n) {
+		b[k] = byte(p >> 4)
+	}
+	if !l[i].CompareAndSwap(0, uint64(p)) { // somebody else was faster
+		return a.Free(p)
+	}
+	return nil
+}
+
+func (l ledger) free(a *dsa.Area, i int) error {
+	p := dsa.Pointer(l[i].Swap(0))
+	if p == 0 {
+		return nil
+	}
+	b, err := a.Bytes(p)
+	if err != nil {
+		return err
+	}
+	for _, k := range edges(len(b)) {
+		if b[k] != byte(p>>4) {
+			return fmt.Errorf("byte %d of %d at %v is %d", k, len(b), p, b[k])
+		}
+	}
+	return a.Free(p)
+}
+
+func (l ledger) count() (n int) {
+	for i := range l {
+		if l[i].Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+var kills = flag.Int("kills", 60, "how many processes TestKilledUnderLoad kills")
+
+func init() { proctest.Register("burner", burner) }
+
+// burner allocates and frees at random for ever, any entry of the ledger, whoever made it: DIR HANDLE LEDGER SEED. It says how far it has come.
+func burner(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	h, err := dsm.ParseHandle(c.Args[1])
+	if err != nil {
+		return err
+	}
+	p, err := strconv.ParseUint(c.Args[2], 10, 64)
+	if err != nil {
+		return err
+	}
+	a, err := area.Attach(ctx, s, s.Owner(), h)
+	if err != nil {
+		return err
+	}
+	l, err := ledgerAt(a, dsa.Pointer(p))
+	if err != nil {
+		return err
+	}
+	seed, _ := strconv.Atoi(c.Args[3])
+	rnd := rand.New(rand.NewPCG(uint64(seed), 2))
+	for {
+		for range 500 {
+			i := rnd.IntN(len(l))
+			if rnd.IntN(3) > 0 {
+				err = l.free(a, i)
+			} else {
+				err = l.alloc(a, i, 1+rnd.IntN(16<<rnd.IntN(13)))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		c.Say("on")
+	}
+}
+
+// TestKilledUnderLoad kills processes at any instruction while they and others work on the same area. The others go on; each kill loses at most the object that was
+// between its ledger and its pointer.
+func TestKilledUnderLoad(t *testing.T) {
+	n := *kills
+	if testing.Short() {
+		n = min(n, 12)
+	}
+	cfg := instancetest.Config(t, "posix")
+	if !slices.Contains(catalog.Native(), "posix") {
+		t.Skip("skipped: no posix here")
+	}
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{Keep: -1, Sessions: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := a.AllocZeroed(entries * 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledgerAt(a, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var burners [3]*proctest.Process
+	start := func(i, seed int) {
+		burners[i] = proctest.Start(t, "burner", cfg.Dir, area.Handle(a).String(), fmt.Sprint(uint64(p)), strconv.Itoa(seed))
+		burners[i].Expect("on")
+	}
+	for i := range burners {
+		start(i, i)
+	}
+	lost := 0
+	for kill := range n {
+		i := kill % len(burners)
+		burners[i].Kill()
+		for range 3 {
+			burners[(i+1)%len(burners)].Expect("on") // whoever died
+		}
+		if err := l.free(a, rand.IntN(len(l))); err != nil {
+			t.Fatal(err)
+		}
+		lost += clean(t, a).Lost
+		start(i, kill+100)
+	}
+	for _, b := range burners {
+		b.Kill()
+	}
+	instancetest.Eventually(t, "the last of them is noticed", func() bool { return clean(t, a).Sessions == 1 })
+	rep := clean(t, a)
+	leaked := rep.Objects - 1 - l.count()
+	if leaked < 0 || leaked > n+len(burners) {
+		t.Errorf("%d objects beside the ledger's, after %d kills", leaked, n+len(burners))
+	}
+	for i := range l {
+		if err := l.free(a, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Trim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if rep := clean(t, a); rep.Objects != leaked+1 {
+		t.Errorf("%d objects in the end, not %d", rep.Objects, leaked+1)
+	}
+	t.Logf("%d kills: %d objects were in hands of the dead and were freed, %d were the programs' to lose", n, lost, leaked)
+	if err := a.Detach(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,374 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Kinds of failure. They match with errors.Is. What the source says comes through: no space, a quota, a full table.
+var (
+	ErrCorrupt  = shm.ErrCorrupt
+	ErrSize     = errkind.Size     // not a size that an object or an area can have
+	ErrLimit    = errkind.Quota    // the area's size limit
+	ErrFull     = errkind.Full     // no row left for a segment or a session, or an area in place that can't grow
+	ErrClosed   = errkind.Closed   // after Detach
+	ErrNotFound = errkind.NotFound // the area is gone
+
+	// ErrPointer: no object of this area is there now. It was freed before, or never was.
+	ErrPointer = errors.New("not the pointer of an allocated object")
+	// ErrOverrun, in checked mode: somebody wrote past the object's end.
+	ErrOverrun = errors.New("the bytes behind the object have been overwritten")
+)
+
+// Options are an area's, fixed when it is made. Zeros mean the defaults.
+type Options struct {
+	Initial    int   // bytes of the first segment, about; 1 MiB
+	MaxSegment int   // bytes that growth adds at once, at most; 1 GiB. A larger object gets a segment of its own size
+	Limit      int64 // bytes of all segments; none. See SetLimit
+	Keep       int64 // bytes of empty segments that are kept for the next need; 16 MiB. Negative: none
+	Sessions   int   // that can have the area attached at once; 256, at most 2048
+	Checked    bool  // find writes past an object's end: 8 bytes more for each, and slower
+}
+
+func (o Options) complete() (Options, error) {
+	set := func(v *int, to int) {
+		if *v == 0 {
+			*v = to
+		}
+	}
+	set(&o.Initial, 1<<20)
+	set(&o.MaxSegment, 1<<30)
+	set(&o.Sessions, 256)
+	if o.Keep == 0 {
+		o.Keep = 16 << 20
+	}
+	o.Keep = max(o.Keep, 0)
+	if o.Initial < 0 || o.MaxSegment < 0 || o.Sessions < 1 || o.Sessions > maxSlots || o.Limit < 0 ||
+		uint64(o.Initial) > maxSegment || uint64(o.MaxSegment) > maxSegment {
+		return o, errkind.As(ErrSize, fmt.Errorf("dsa: segments are of up to %d bytes, sessions from 1 to %d, and no limit is negative: these are %+v",
+			uint64(maxSegment), maxSlots, o))
+	}
+	return o, nil
+}
+
+// Area is a heap over segments, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use, but that
+// nothing may be in flight in Detach's way with objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
+type Area struct {
+	views
+	source SegmentSource // nil: can't grow
+	self   shmsync.Self
+	lock   *shmsync.LWLock
+	grow   *shmsync.LWLock
+
+	handle  uint64
+	slot    int
+	intents *[stripes]atomic.Uint64 // this session's
+	guard   uint64                  // bytes behind each object in checked mode
+	closed  atomic.Bool
+
+	stripes [stripes]stripe // taken in order, before the locks above
+	heaps   []heap          // by class, each under its stripe
+
+	reclaimed int // objects that dead sessions had in their hands; under the lock
+
+	maps  [maxRows]atomic.Pointer[mapping]
+	mapMu sync.Mutex    // innermost
+	stale []*mapping    // of earlier lives, to be unmapped; under mapMu
+	seen  atomic.Uint64 // the header's returned, as of the last sweep
+}
+
+type stripe struct {
+	sync.Mutex
+	_ [56]byte
+}
+
+// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach it by Handle. It goes, all
+// segments with it, when the last session detaches, unless it is pinned.
+func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	start := firstSegment(o.Sessions)
+	chunks := max(1, (o.Initial-int(start)+chunkSize+spanSize-1)/(chunkSize+spanSize))
+	g := geometryOf(start, chunks)
+	seg, err := source.Create(ctx, int(g.size))
+	if err != nil {
+		return nil, fmt.Errorf("dsa: create an area: %w", err)
+	}
+	a, err := create(seg, source, self, o, g, 0)
+	if err == nil {
+		failpoint.Hit("dsa/create/made")
+		if err = seg.Pin(ctx); err == nil {
+			return a, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
+}
+
+// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from source, or, if that is nil,
+// none. Others find it with AttachInPlace, in the same place. The region must stay mapped until Detach, and begin at a multiple of 16; with
+// few sessions 96 KiB are enough.
+func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	g := fitting(firstSegment(o.Sessions), min(uint64(r.Len()), maxSegment))
+	if g.chunks < 1 {
+		return nil, errkind.As(ErrSize, fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
+			o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
+	}
+	return create(place(r), source, self, o, g, flagInPlace)
+}
+
+func create(seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32) (*Area, error) {
+	v, err := view(shm.NewRegion(seg.Bytes()), o.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	h := v.head
+	if h.magic.Load() != 0 {
+		return nil, errkind.As(errkind.Exists, errors.New("dsa: create wants zero bytes: there is an area already"))
+	}
+	if o.Checked {
+		flags |= flagChecked
+	}
+	h.version.Store(version)
+	h.flags.Store(flags)
+	h.id.Store(rand.Uint64() | 1)
+	h.slots.Store(uint32(o.Sessions))
+	h.initial.Store(uint32(g.chunks))
+	h.largest.Store(uint64(o.MaxSegment) / (chunkSize + spanSize))
+	h.keep.Store(uint64(o.Keep))
+	h.limit.Store(uint64(o.Limit))
+	h.total.Store(g.size)
+	r := &v.rows[0]
+	r.handle.Store(seg.Handle())
+	a := newArea(v, source, self)
+	m, err := a.format(seg, g, 0, 1)
+	if err != nil {
+		return nil, err
+	}
+	r.live(g.chunks, 1)
+	a.install(m)
+	if err := a.join(0); err != nil {
+		return nil, err
+	}
+	h.magic.Store(magic)
+	return a, nil
+}
+
+// Attach finds an area by its handle. One that is gone is ErrNotFound, a full table of sessions ErrFull.
+func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle uint64) (*Area, error) {
+	seg, err := source.Attach(ctx, handle)
+	if err != nil {
+		return nil, fmt.Errorf("dsa: attach an area: %w", err)
+	}
+	a, err := attach(ctx, seg, source, self)
+	if err != nil {
+		return nil, errors.Join(err, seg.Detach())
+	}
+	return a, nil
+}
+
+// AttachInPlace finds the area that somebody made in the region. All who use it name a source of the same kind, or none.
+func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
+	return attach(ctx, place(r), source, self)
+}
+
+func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync.Self) (*Area, error) {
+	r := shm.NewRegion(seg.Bytes())
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return nil, err
+	}
+	slots := h.slots.Load()
+	if h.magic.Load() != magic || h.version.Load() != version || slots == 0 || slots > maxSlots {
+		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions", h.magic.Load(), h.version.Load(), slots)
+	}
+	v, err := view(r, int(slots))
+	if err != nil {
+		return nil, err
+	}
+	a := newArea(v, source, self)
+	state, life := rowOf(v.rows[0].word.Load())
+	if state != rowLive {
+		return nil, corrupt("row 0 is in state %d", state)
+	}
+	m, err := a.check(seg, 0, life)
+	if err != nil {
+		return nil, err
+	}
+	a.install(m)
+	if err = a.enter(ctx); err != nil {
+		a.maps[0].Store(nil)
+		m.cancel()
+		return nil, err
+	}
+	return a, nil
+}
+
+func newArea(v views, source SegmentSource, self shmsync.Self) *Area {
+	a := &Area{
+		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
+		lock: shmsync.NewLWLock(&v.head.lock, self), grow: shmsync.NewLWLock(&v.head.grow, self),
+	}
+	if v.head.flags.Load()&flagChecked != 0 {
+		a.guard = 8
+	}
+	a.seen.Store(v.head.returned.Load())
+	return a
+}
+
+// enter finds a slot for this session.
+func (a *Area) enter(ctx context.Context) error {
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	if a.head.gone.Load() != 0 {
+		_ = a.remove(ctx) // who began to may have died
+		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
+	}
+	if _, err := a.recoverDead(ctx); err != nil {
+		return err
+	}
+	for i := range a.slots {
+		if a.slots[i].peer.Load() == 0 {
+			return a.join(i)
+		}
+	}
+	return errkind.As(ErrFull, fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
+}
+
+func (a *Area) join(i int) error {
+	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
+		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
+	}
+	a.slot, a.intents = i, &a.slots[i].intents
+	for j := range a.intents {
+		a.intents[j].Store(0)
+	}
+	a.slots[i].peer.Store(packPeer(a.self.Peer))
+	failpoint.Hit("dsa/attach/joined")
+	return nil
+}
+
+func packPeer(p shmsync.Peer) uint64 { return uint64(p.Row+1)<<32 | uint64(p.Incarnation) }
+
+func unpackPeer(w uint64) shmsync.Peer {
+	return shmsync.Peer{Row: int(w>>32) - 1, Incarnation: uint32(w)}
+}
+
+// Handle names the area for Attach; 0 for one in place.
+func (a *Area) Handle() uint64 { return a.handle }
+
+// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The last one out removes the area, unless it is
+// pinned. Objects stay allocated. Twice is harmless.
+func (a *Area) Detach() error {
+	a.lockStripes()
+	defer a.unlockStripes()
+	if a.closed.Swap(true) {
+		return nil
+	}
+	err := a.leave(context.Background())
+	return errors.Join(err, a.unmapAll())
+}
+
+func (a *Area) leave(ctx context.Context) error {
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	if err := a.emptyHeaps(ctx, true); err != nil {
+		return err
+	}
+	failpoint.Hit("dsa/detach/emptied")
+	a.slots[a.slot].peer.Store(0)
+	failpoint.Hit("dsa/detach/left")
+	if a.head.pinned.Load() != 0 {
+		return nil
+	}
+	_, err = a.recoverDead(ctx)
+	for i := range a.slots {
+		if err != nil || a.slots[i].peer.Load() != 0 {
+			return err
+		}
+	}
+	return a.remove(ctx)
+}
+
+// remove gives all segments back, the one with the header last.
+func (a *Area) remove(ctx context.Context) error {
+	a.head.gone.Store(1)
+	failpoint.Hit("dsa/remove/gone")
+	var errs []error
+	for i := 1; i < len(a.rows); i++ {
+		if state, _ := rowOf(a.rows[i].word.Load()); state != rowFree {
+			errs = append(errs, a.giveSegment(ctx, i))
+		}
+	}
+	if a.head.flags.Load()&flagInPlace == 0 {
+		failpoint.Hit("dsa/remove/last")
+		errs = append(errs, a.unpin(ctx, 0))
+	}
+	return errors.Join(errs...)
+}
+
+// Pin makes the area stay without any session. Pinning twice is the same as once.
+func (a *Area) Pin(ctx context.Context) error { return a.setPinned(ctx, 1) }
+
+// Unpin undoes Pin.
+func (a *Area) Unpin(ctx context.Context) error { return a.setPinned(ctx, 0) }
+
+func (a *Area) setPinned(ctx context.Context, v uint32) error {
+	return a.under(ctx, func() error {
+		a.head.pinned.Store(v)
+		return nil
+	})
+}
+
+// SetLimit sets how many bytes all segments may have; 0 is no limit. Those that are there stay.
+func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
+	if bytes < 0 {
+		return errkind.As(ErrSize, fmt.Errorf("dsa: a limit of %d bytes", bytes))
+	}
+	return a.under(ctx, func() error {
+		a.head.limit.Store(uint64(bytes))
+		return nil
+	})
+}
+
+// Total is the number of bytes of all segments.
+func (a *Area) Total() int64 {
+	if a.closed.Load() {
+		return 0
+	}
+	return int64(a.head.total.Load())
+}
+
+var errClosed = errkind.As(ErrClosed, errors.New("dsa: the area has been detached"))
+
+// place is a region as a segment that is somebody else's.
+type place shm.Region
+
+func (p place) Handle() uint64 { return 0 }
+func (p place) Bytes() []byte {
+	b, _ := shm.Region(p).Bytes(0, shm.Region(p).Len())
+	return b
+}
+func (p place) Pin(context.Context) error   { return nil }
+func (p place) OnDetach(func()) func() bool { return func() bool { return true } }
+func (p place) Detach() error               { return nil }

@@ -1,0 +1,159 @@
+package dsa
+
+import (
+	"context"
+	"math/bits"
+
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// What is here runs under the area's lock. The heads of runs are the truth; bitmap, counts and lists follow from them.
+
+// findRun finds n free chunks in a row.
+func (m *mapping) findRun(low, n int) (at int, ok bool) {
+	run := 0
+	for i := min(low, m.chunks); i < m.chunks; {
+		w := m.bits[i>>6].Load() >> (i & 63)
+		left := 64 - i&63
+		if z := min(bits.TrailingZeros64(w), left); z > 0 {
+			run += z
+			i += z
+			if run >= n {
+				return i - run, i-run+n <= m.chunks
+			}
+			continue
+		}
+		run = 0
+		i += min(bits.TrailingZeros64(^w), left)
+	}
+	return 0, false
+}
+
+func (m *mapping) setBits(at, n int, used bool) {
+	for i := at; i < at+n; {
+		k := min(64-i&63, at+n-i)
+		mask := ^uint64(0) >> (64 - k) << (i & 63)
+		if w := &m.bits[i>>6]; used {
+			w.Store(w.Load() | mask)
+		} else {
+			w.Store(w.Load() &^ mask)
+		}
+		i += k
+	}
+}
+
+// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head is still free: the caller fills it in, and
+// stores its state last.
+func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
+	for i := range a.rows {
+		row := &a.rows[i]
+		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n || int(row.longest.Load()) < n {
+			continue
+		}
+		m, err := a.mapRow(ctx, i)
+		if err != nil {
+			return r, false, err
+		}
+		at, ok := m.findRun(int(row.low.Load()), n)
+		if !ok {
+			row.longest.Store(uint32(n - 1))
+			continue
+		}
+		m.setBits(at, n, true)
+		row.free.Add(^uint32(n - 1))
+		if n == 1 {
+			row.low.Store(uint32(at + 1))
+		}
+		failpoint.Hit("dsa/run/taken")
+		for k := 1; k < n; k++ {
+			part := &m.spans[at+k]
+			part.back.Store(uint32(k))
+			part.state.Store(moved(part.state.Load(), kindPart, 0))
+		}
+		failpoint.Hit("dsa/run/parts")
+		s := &m.spans[at]
+		s.chunks.Store(uint32(n))
+		return spanRef{m, at, s}, true, nil
+	}
+	return r, false, nil
+}
+
+// releaseRun gives a run back, and its segment, if that is empty and there are enough of those.
+func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
+	n := int(r.s.chunks.Load())
+	if n < 1 || n > r.m.chunks-r.chunk {
+		return corrupt("the run at chunk %d of segment %d has %d chunks", r.chunk, r.m.row, n)
+	}
+	r.s.state.Store(moved(r.s.state.Load(), kindFree, 0) + lifeUnit)
+	failpoint.Hit("dsa/run/released")
+	for k := 1; k < n; k++ {
+		part := &r.m.spans[r.chunk+k]
+		part.state.Store(moved(part.state.Load(), kindFree, 0))
+	}
+	failpoint.Hit("dsa/run/scattered")
+	r.m.setBits(r.chunk, n, false)
+	row := &a.rows[r.m.row]
+	row.free.Add(uint32(n))
+	row.longest.Store(uint32(r.m.chunks))
+	row.low.Store(min(row.low.Load(), uint32(r.chunk)))
+	if r.m.row == 0 || int(row.free.Load()) < r.m.chunks || a.emptyBytes() <= a.head.keep.Load() {
+		return nil
+	}
+	_ = a.giveSegment(ctx, r.m.row) // if its source fails, Verify tries again and says so
+	return nil
+}
+
+// link puts a span into the list of its class. Its state says that it belongs there.
+func (a *Area) link(r spanRef) error {
+	head := &a.head.partial[r.s.class.Load()]
+	first := head.Load()
+	r.s.prev.Store(0)
+	r.s.next.Store(first)
+	if first != 0 {
+		f, err := a.listed(first)
+		if err != nil {
+			return err
+		}
+		f.s.prev.Store(r.ref())
+	}
+	failpoint.Hit("dsa/list/between")
+	head.Store(r.ref())
+	return nil
+}
+
+func (a *Area) unlink(r spanRef) error {
+	next, prev := r.s.next.Load(), r.s.prev.Load()
+	if next != 0 {
+		n, err := a.listed(next)
+		if err != nil {
+			return err
+		}
+		n.s.prev.Store(prev)
+	}
+	failpoint.Hit("dsa/list/half")
+	if prev == 0 {
+		a.head.partial[r.s.class.Load()].Store(next)
+		return nil
+	}
+	p, err := a.listed(prev)
+	if err == nil {
+		p.s.next.Store(next)
+	}
+	return err
+}
+
+// listed is the span that a list speaks of.
+func (a *Area) listed(ref uint64) (r spanRef, err error) {
+	i, chunk := int(ref>>32)-1, int(uint32(ref))
+	if i < 0 || i >= maxRows {
+		return r, corrupt("a list leads to segment %d", i)
+	}
+	m, err := a.mapRow(context.Background(), i)
+	if err != nil {
+		return r, err
+	}
+	if chunk >= m.chunks || kindOf(m.spans[chunk].state.Load()) != kindPartial {
+		return r, corrupt("a list leads to chunk %d of segment %d, which does not belong there", chunk, i)
+	}
+	return spanRef{m, chunk, &m.spans[chunk]}, nil
+}

@@ -1,0 +1,194 @@
+package dsa
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// heap is what of a class this session has to itself, under the class's stripe: spans that it alone allocates from, and in which it frees
+// without an atomic operation. That they are this session's stands in their states too, so that they are found when it is dead.
+type heap struct {
+	cur  spanRef // the one to allocate from
+	word int     // of cur's bitmap: those before it are full
+	room []spanRef
+	full []spanRef // as of when they were put here: others may have freed something in them
+}
+
+// spot is where in its heap's lists a span is: 0 in none, else its index plus one, with inFull set in the list of the full ones.
+type spot uint16
+
+const inFull = spot(1) << 15
+
+// most is how long each of a heap's lists may be: 4 MB of spans.
+func (c *class) most() int { return max(64/c.chunks, 2) }
+
+func (h *heap) putRoom(r spanRef) {
+	h.room = append(h.room, r)
+	r.m.at[r.chunk] = spot(len(h.room))
+}
+
+func (h *heap) putFull(r spanRef) {
+	h.full = append(h.full, r)
+	r.m.at[r.chunk] = spot(len(h.full)) | inFull
+}
+
+// take takes a span out of the list that it is in, if any.
+func (h *heap) take(r spanRef) {
+	at := r.m.at[r.chunk]
+	list := &h.room
+	if at&inFull != 0 {
+		list = &h.full
+	}
+	i := int(at&^inFull) - 1
+	if i < 0 || i >= len(*list) {
+		return
+	}
+	r.m.at[r.chunk] = 0
+	end := len(*list) - 1
+	if last := (*list)[end]; i < end {
+		(*list)[i] = last
+		last.m.at[last.chunk] = at
+	}
+	(*list)[end] = spanRef{}
+	*list = (*list)[:end]
+}
+
+// refill finds another span to allocate from, under the stripe: one that this session has, one with room that is nobody's, or a new one.
+func (a *Area) refill(h *heap, c int) error {
+	if a.closed.Load() {
+		return errClosed
+	}
+	cl := &classes[c]
+	if h.cur.s != nil {
+		if len(h.full) >= cl.most() {
+			oldest := h.full[0]
+			h.take(oldest)
+			if !a.retire(oldest, cl) {
+				h.putRoom(oldest)
+			}
+		}
+		h.putFull(h.cur)
+	}
+	h.cur, h.word = spanRef{}, 0
+	for n := len(h.room); n > 0; n = len(h.room) {
+		r := h.room[n-1]
+		h.take(r)
+		if r.harvest(cl) {
+			h.cur = r
+			return nil
+		}
+		h.putFull(r)
+	}
+	for _, r := range h.full {
+		if r.s.waiting(cl) && r.harvest(cl) {
+			h.take(r)
+			h.cur = r
+			return nil
+		}
+	}
+	ctx := context.Background()
+	for range maxTries {
+		r, ok, err := a.takeSpan(ctx, c)
+		if ok || err != nil {
+			h.cur = r
+			return err
+		}
+		if err := a.expand(ctx, cl.chunks); err != nil {
+			return err
+		}
+	}
+	return errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+}
+
+const maxTries = 100
+
+// retire leaves a span without room to whoever frees something in it. False: somebody just has, so it is this session's still.
+func (a *Area) retire(r spanRef, cl *class) bool {
+	st := r.s.state.Load()
+	full := moved(st, kindFull, 0)
+	r.s.state.Store(full)
+	failpoint.Hit("dsa/span/retired")
+	if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, st) {
+		return true
+	}
+	r.harvest(cl)
+	return false
+}
+
+// roomIn is told that this session has freed a block, in that word, in a span of its own that it does not allocate from.
+func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
+	at := r.m.at[r.chunk]
+	if at == 0 || at&inFull != 0 {
+		h.take(r)
+		h.putRoom(r)
+	}
+	if r.s.inWord(cl, word) != 0 || !r.s.empty(cl) {
+		if len(h.room) > cl.most() {
+			return a.handOn(h, cl)
+		}
+		return nil
+	}
+	ctx := context.Background()
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return nil // it stays ready
+	}
+	defer g.Unlock()
+	h.take(r)
+	return a.giveSpan(ctx, r)
+}
+
+// handOn gives half of the spans with room to whoever wants them.
+func (a *Area) handOn(h *heap, cl *class) error {
+	ctx := context.Background()
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return nil // they are this session's still
+	}
+	defer g.Unlock()
+	for range cl.most() / 2 {
+		r := h.room[0]
+		h.take(r)
+		if err := a.giveSpan(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopted is told that a span has just become this session's, since it was the first to free something in it.
+func (a *Area) adopted(r spanRef, cl *class) error {
+	r.m.at[r.chunk] = 0
+	r.harvest(cl)
+	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
+}
+
+// emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock.
+func (a *Area) emptyHeaps(ctx context.Context, all bool) error {
+	for i := range a.heaps {
+		h, cl := &a.heaps[i], &classes[i]
+		if h.cur.s != nil {
+			h.putRoom(h.cur)
+		}
+		list := append(h.room, h.full...)
+		*h = heap{}
+		for _, r := range list {
+			r.m.at[r.chunk] = 0
+			room := r.harvest(cl)
+			switch {
+			case all || r.s.empty(cl):
+				if err := a.giveSpan(ctx, r); err != nil {
+					return err
+				}
+			case room:
+				h.putRoom(r)
+			default:
+				h.putFull(r)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/shm"
+)
+
+// mapping is a segment in this process.
+type mapping struct {
+	row    int
+	tag    Pointer // of row and life
+	seg    Segment
+	cancel func() bool
+	bytes  []byte
+	data   uint64 // where the chunks begin
+	chunks int
+	bits   []atomic.Uint64 // a bit for each chunk: 1 in use. Derived; what is beyond the last chunk is 1
+	spans  []span
+	at     []spot // by chunk, of the spans that this session has to itself; each under its class's stripe
+}
+
+// find is the span that a pointer points into, and where in its run. Nothing is known of the object yet.
+func (a *Area) find(p Pointer) (m *mapping, chunk int, rel uint64, err error) {
+	m = a.maps[p.row()].Load()
+	if m == nil || m.tag != p&tagMask || a.head.returned.Load() != a.seen.Load() {
+		if m, err = a.remap(p); err != nil {
+			return nil, 0, 0, err
+		}
+	}
+	rel = p.offset() - m.data
+	if rel >= uint64(m.chunks)<<chunkShift {
+		return nil, 0, 0, notAllocated(p)
+	}
+	chunk = int(rel >> chunkShift)
+	rel &= chunkSize - 1
+	if s := &m.spans[chunk]; kindOf(s.state.Load()) == kindPart {
+		back := int(s.back.Load())
+		if back < 1 || back > chunk {
+			return nil, 0, 0, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
+		}
+		chunk -= back
+		rel += uint64(back) << chunkShift
+	}
+	return m, chunk, rel, nil
+}
+
+func notAllocated(p Pointer) error { return fmt.Errorf("dsa: pointer %v: %w", p, ErrPointer) }
+
+// remap unmaps what has gone back and maps what p points into.
+func (a *Area) remap(p Pointer) (*mapping, error) {
+	if a.closed.Load() {
+		return nil, errClosed
+	}
+	if err := a.sweep(); err != nil {
+		return nil, err
+	}
+	row := p.row()
+	if state, life := rowOf(a.rows[row].word.Load()); state != rowLive || tagOf(row, life) != p&tagMask {
+		return nil, notAllocated(p)
+	}
+	m, err := a.mapRow(context.Background(), row)
+	if errors.Is(err, ErrNotFound) {
+		return nil, errors.Join(notAllocated(p), err)
+	}
+	return m, err
+}
+
+// mapRow returns the mapping of a live row's segment.
+func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
+	state, life := rowOf(a.rows[i].word.Load())
+	m := a.maps[i].Load()
+	if m != nil && m.tag == tagOf(i, life) {
+		return m, nil
+	}
+	a.mapMu.Lock()
+	defer a.mapMu.Unlock()
+	if m = a.maps[i].Load(); m != nil && m.tag == tagOf(i, life) {
+		return m, nil
+	}
+	if state != rowLive || a.source == nil || i == 0 {
+		return nil, corrupt("segment %d, in state %d, is to be mapped", i, state)
+	}
+	seg, err := a.source.Attach(ctx, a.rows[i].handle.Load())
+	if err != nil {
+		return nil, fmt.Errorf("dsa: map segment %d: %w", i, err)
+	}
+	next, err := a.check(seg, i, life)
+	if err != nil {
+		return nil, errors.Join(err, seg.Detach())
+	}
+	if m != nil {
+		a.stale = append(a.stale, m)
+	}
+	a.install(next)
+	return next, nil
+}
+
+func (a *Area) install(m *mapping) {
+	m.cancel = m.seg.OnDetach(func() { _ = a.Detach() })
+	a.maps[m.row].Store(m)
+}
+
+// check makes a mapping of a segment that somebody has formatted, after a look at its header.
+func (a *Area) check(seg Segment, row, life int) (*mapping, error) {
+	b := seg.Bytes()
+	start := uint64(0)
+	if row == 0 {
+		start = firstSegment(len(a.slots))
+	}
+	h, err := shm.At[segment](shm.NewRegion(b), shm.Offset(start))
+	if err != nil {
+		return nil, err
+	}
+	chunks := h.chunks.Load()
+	if h.magic.Load() != magic || h.area.Load() != a.head.id.Load() || int(h.row.Load()) != row || int(h.life.Load()) != life || life == 0 ||
+		chunks == 0 || chunks != a.rows[row].chunks.Load() || uint64(chunks) > maxSegment/chunkSize {
+		return nil, corrupt("segment %d has no header of this area", row)
+	}
+	return newMapping(seg, geometryOf(start, int(chunks)), row, life)
+}
+
+func newMapping(seg Segment, g geometry, row, life int) (*mapping, error) {
+	b := seg.Bytes()
+	if g.size > uint64(len(b)) || g.size > maxSegment || misaligned(b, 16) {
+		return nil, corrupt("segment %d of %d bytes, or its place, does not fit %d chunks", row, len(b), g.chunks)
+	}
+	r := shm.NewRegion(b)
+	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks)}
+	var err error
+	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {
+		return nil, err
+	}
+	m.spans, err = shm.SliceOf[span](r, shm.Offset(g.spans), g.chunks)
+	return m, err
+}
+
+// format writes a new segment's header.
+func (a *Area) format(seg Segment, g geometry, row, life int) (*mapping, error) {
+	m, err := newMapping(seg, g, row, life)
+	if err != nil {
+		return nil, err
+	}
+	h, err := shm.At[segment](shm.NewRegion(m.bytes), shm.Offset(g.segment))
+	if err != nil {
+		return nil, err
+	}
+	h.area.Store(a.head.id.Load())
+	h.row.Store(uint32(row))
+	h.life.Store(uint32(life))
+	h.chunks.Store(uint32(g.chunks))
+	m.clearBits()
+	h.magic.Store(magic)
+	return m, nil
+}
+
+// clearBits makes all chunks free.
+func (m *mapping) clearBits() {
+	for i := range m.bits {
+		m.bits[i].Store(0)
+	}
+	if tail := m.chunks & 63; tail != 0 {
+		m.bits[len(m.bits)-1].Store(^uint64(0) << tail)
+	}
+}
+
+// sweep unmaps the segments that went back. No call that uses one can be in flight: their objects are gone.
+func (a *Area) sweep() error {
+	now := a.head.returned.Load()
+	if now == a.seen.Load() {
+		return nil
+	}
+	a.lockStripes()
+	defer a.unlockStripes()
+	a.mapMu.Lock()
+	gone := a.stale
+	a.stale = nil
+	for i := 1; i < maxRows; i++ {
+		m := a.maps[i].Load()
+		if m == nil {
+			continue
+		}
+		if state, life := rowOf(a.rows[i].word.Load()); state != rowLive || m.tag != tagOf(i, life) {
+			a.maps[i].Store(nil)
+			gone = append(gone, m)
+		}
+	}
+	a.seen.Store(now)
+	a.mapMu.Unlock()
+	return unmap(gone)
+}
+
+func unmap(list []*mapping) error {
+	var errs []error
+	for _, m := range list {
+		m.cancel()
+		errs = append(errs, m.seg.Detach())
+	}
+	return errors.Join(errs...)
+}
+
+// unmapAll is for Detach, under all stripes: the segment with the header is last.
+func (a *Area) unmapAll() error {
+	a.mapMu.Lock()
+	list := a.stale
+	a.stale = nil
+	for i := maxRows - 1; i >= 0; i-- {
+		if m := a.maps[i].Swap(nil); m != nil {
+			list = append(list, m)
+		}
+	}
+	a.mapMu.Unlock()
+	return unmap(list)
+}

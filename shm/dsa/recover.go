@@ -1,0 +1,275 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// repair makes everything that is derived anew, under the lock that a session died with: rows on the way are freed; bitmaps, counts and lists
+// follow from the spans' states. Then what dead sessions held goes back. It changes nothing that it would not change again, so it may
+// itself be cut short.
+func (a *Area) repair(ctx context.Context) error {
+	for i := range a.head.partial {
+		a.head.partial[i].Store(0)
+	}
+	total := uint64(0)
+	for i := range a.rows {
+		switch state, _ := rowOf(a.rows[i].word.Load()); state {
+		case rowLive:
+			m, err := a.mapRow(ctx, i)
+			if err == nil {
+				err = a.rebuild(m)
+			}
+			if err != nil {
+				return err
+			}
+			total += a.sizeOf(i)
+		case rowComing, rowGoing:
+			if err := a.giveSegment(ctx, i); err != nil {
+				return err
+			}
+		}
+		failpoint.Hit("dsa/repair/row")
+	}
+	a.head.total.Store(total)
+	if _, err := a.recoverDead(ctx); err != nil {
+		return err
+	}
+	failpoint.Hit("dsa/repair/done")
+	a.head.dirty.Store(0)
+	return nil
+}
+
+// rebuild derives bitmap, counts and lists from the spans of a segment.
+func (a *Area) rebuild(m *mapping) error {
+	m.clearBits()
+	used := 0
+	err := m.walk(func(r spanRef, n int) error {
+		m.setBits(r.chunk, n, true)
+		used += n
+		for k := 1; k < n; k++ {
+			part := &m.spans[r.chunk+k]
+			part.back.Store(uint32(k))
+			part.state.Store(moved(part.state.Load(), kindPart, 0))
+		}
+		if kindOf(r.s.state.Load()) == kindPartial {
+			return a.link(r)
+		}
+		return nil
+	}, func(s *span) {
+		s.state.Store(moved(s.state.Load(), kindFree, 0))
+	})
+	row := &a.rows[m.row]
+	row.chunks.Store(uint32(m.chunks))
+	row.free.Store(uint32(m.chunks - used))
+	row.longest.Store(uint32(m.chunks))
+	row.low.Store(0)
+	return err
+}
+
+// walk calls run for each run of a segment and loose for each chunk in none.
+func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) error {
+	for c := 0; c < m.chunks; {
+		s := &m.spans[c]
+		switch kindOf(s.state.Load()) {
+		case kindOwned, kindFull, kindPartial, kindLarge:
+			n := int(s.chunks.Load())
+			if err := m.checkRun(c, s, n); err != nil {
+				return err
+			}
+			if err := run(spanRef{m, c, s}, n); err != nil {
+				return err
+			}
+			c += n
+		default:
+			loose(s)
+			c++
+		}
+	}
+	return nil
+}
+
+func (m *mapping) checkRun(c int, s *span, n int) error {
+	if n < 1 || n > m.chunks-c {
+		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
+	}
+	if kindOf(s.state.Load()) == kindLarge {
+		if size := s.size.Load(); size > uint64(n)<<chunkShift || size > math.MaxInt {
+			return corrupt("the object at chunk %d of segment %d has %d bytes in %d chunks", c, m.row, size, n)
+		}
+		return nil
+	}
+	if id := int(s.class.Load()); id >= len(classes) || classes[id].chunks != n {
+		return corrupt("the span at chunk %d of segment %d is of class %d and has %d chunks", c, m.row, id, n)
+	}
+	return nil
+}
+
+// eachRun is walk over all segments, which it maps.
+func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) error {
+	for i := range a.rows {
+		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
+			continue
+		}
+		m, err := a.mapRow(ctx, i)
+		if err == nil {
+			err = m.walk(run, func(*span) {})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverDead gives back what dead sessions had in their hands and to themselves, under the lock, and says how many there were.
+func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
+	ctx = context.WithoutCancel(ctx)
+	for i := range a.slots {
+		w := a.slots[i].peer.Load()
+		if w == 0 || i == a.slot || a.self.Alive(unpackPeer(w)) {
+			continue
+		}
+		for k := range a.slots[i].intents {
+			if err := a.settle(ctx, Pointer(a.slots[i].intents[k].Load())); err != nil {
+				return n, err
+			}
+			a.slots[i].intents[k].Store(0)
+			failpoint.Hit("dsa/recover/intent")
+		}
+		err := a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, i) })
+		if err != nil {
+			return n, err
+		}
+		failpoint.Hit("dsa/recover/spans")
+		a.slots[i].peer.Store(0)
+		n++
+	}
+	return n, nil
+}
+
+// settle frees the object that a dead session had in its hands.
+func (a *Area) settle(ctx context.Context, p Pointer) error {
+	how := p.slack()
+	p = p.withSlack(0)
+	if p == 0 {
+		return nil
+	}
+	state, life := rowOf(a.rows[p.row()].word.Load())
+	if state != rowLive || life != p.life() {
+		return nil
+	}
+	m, err := a.mapRow(ctx, p.row())
+	if err != nil {
+		return err
+	}
+	chunk := int((p.offset() - m.data) >> chunkShift)
+	if p.offset() < m.data || chunk >= m.chunks {
+		return corrupt("a dead session had %v in its hands", p)
+	}
+	s := &m.spans[chunk]
+	if kindOf(s.state.Load()) == kindPart {
+		chunk -= int(s.back.Load())
+		if chunk < 0 {
+			return corrupt("a dead session had %v in its hands", p)
+		}
+		s = &m.spans[chunk]
+	}
+	r := spanRef{m, chunk, s}
+	rel := p.offset() - r.start()
+	switch kindOf(s.state.Load()) {
+	case kindLarge:
+		if rel != 0 {
+			return nil
+		}
+		a.reclaimed++
+		return a.releaseRun(ctx, r)
+	case kindOwned, kindFull, kindPartial:
+	default:
+		return nil
+	}
+	cl, err := r.class()
+	if err != nil {
+		return err
+	}
+	i, ok := cl.index(rel)
+	if ok && s.allocated(i) && (how == intentHeld || *first(m.bytes, p.offset()) == stamp(p)) {
+		s.words[i>>6].freed.Or(1 << (i & 63))
+		a.reclaimed++
+	}
+	return nil
+}
+
+const nobody = -2 // as a slot
+
+// recoverSpan sees to it that a span is where it belongs, though a session died: one that was that session's; one that was left full, or in
+// its list, while something was freed in it.
+func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
+	state := r.s.state.Load()
+	switch kindOf(state) {
+	case kindOwned:
+		if state&slotMask == uint64(slot+1) {
+			return a.giveSpan(ctx, r)
+		}
+		return nil
+	case kindFull, kindPartial:
+		return a.tidySpan(ctx, r, state)
+	}
+	return nil
+}
+
+// tidySpan puts a span that is nobody's, as state says, where it belongs.
+func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
+	cl, err := r.class()
+	if err != nil {
+		return err
+	}
+	switch kindOf(state) {
+	case kindFull:
+		if r.s.waiting(cl) && r.s.state.CompareAndSwap(state, moved(state, kindOwned, a.slot+1)) {
+			return a.giveSpan(ctx, r)
+		}
+	case kindPartial:
+		if r.s.empty(cl) {
+			return errors.Join(a.unlink(r), a.releaseRun(ctx, r))
+		}
+	}
+	return nil
+}
+
+// Trim gives back what is empty, however little: this session's spans, those that are nobody's, and all empty segments but the first.
+func (a *Area) Trim(ctx context.Context) error {
+	a.lockStripes()
+	err := a.locked(ctx, func() error {
+		if err := a.emptyHeaps(ctx, false); err != nil {
+			return err
+		}
+		if _, err := a.recoverDead(ctx); err != nil {
+			return err
+		}
+		return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+	})
+	a.unlockStripes()
+	return a.after(err)
+}
+
+// tidy puts all spans that are nobody's where they belong.
+func (a *Area) tidy(ctx context.Context) error {
+	return a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, nobody) })
+}
+
+// giveEmpty gives back all empty segments but the first, and tries again with those that could not be.
+func (a *Area) giveEmpty(ctx context.Context) error {
+	var errs []error
+	for i := 1; i < len(a.rows); i++ {
+		r := &a.rows[i]
+		state, _ := rowOf(r.word.Load())
+		if state == rowGoing || state == rowLive && r.free.Load() == r.chunks.Load() {
+			errs = append(errs, a.giveSegment(ctx, i))
+		}
+	}
+	return errors.Join(errs...)
+}

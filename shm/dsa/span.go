@@ -1,0 +1,87 @@
+package dsa
+
+import "github.com/godsm/godsm/internal/failpoint"
+
+// spanRef is a span of this process's mappings.
+type spanRef struct {
+	m     *mapping
+	chunk int
+	s     *span
+}
+
+func (r spanRef) class() (*class, error) {
+	c := int(r.s.class.Load())
+	if c >= len(classes) {
+		return nil, corrupt("span %d of segment %d is of class %d", r.chunk, r.m.row, c)
+	}
+	return &classes[c], nil
+}
+
+// start is where in the segment its blocks begin.
+func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
+
+// ref is the span in a list: row plus one above, chunk below; 0 is none.
+func (r spanRef) ref() uint64 { return uint64(r.m.row+1)<<32 | uint64(r.chunk) }
+
+func (s *span) allocated(i int) bool {
+	p := &s.words[i>>6]
+	return (p.used.Load()&^p.freed.Load())>>(i&63)&1 != 0
+}
+
+// empty says that no block is allocated.
+func (s *span) empty(c *class) bool {
+	for w := range c.words {
+		if s.inWord(c, w) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// inWord is the allocated blocks of a word.
+func (s *span) inWord(c *class, w int) uint64 {
+	p := &s.words[w]
+	n := p.used.Load() &^ p.freed.Load()
+	if w == c.words-1 {
+		n &^= c.last
+	}
+	return n
+}
+
+// harvest makes blocks that others have freed free for allocation, and says whether any block is. Only for who has the span to himself.
+// A death in between leaves a bit in freed that is not in used, which is no block, and is harvested again.
+func (r spanRef) harvest(c *class) (room bool) {
+	for w := range c.words {
+		p := &r.s.words[w]
+		if f := p.freed.Load(); f != 0 {
+			for k := f; k != 0; k &= k - 1 { // who gets the block next must not seem to be freeing it
+				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
+			}
+			failpoint.Hit("dsa/span/harvest")
+			store(&p.used, p.used.Load()&^f)
+			failpoint.Hit("dsa/span/harvested")
+			p.freed.And(^f)
+		}
+		room = room || p.used.Load() != ^uint64(0)
+	}
+	return room
+}
+
+// waiting says whether there is something to harvest.
+func (s *span) waiting(c *class) bool {
+	for w := range c.words {
+		if s.words[w].freed.Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// clear makes all blocks free.
+func (s *span) clear(c *class) {
+	for w := range c.words {
+		s.words[w].used.Store(0)
+		s.words[w].freed.Store(0)
+	}
+	s.words[c.words-1].used.Store(c.last)
+}
