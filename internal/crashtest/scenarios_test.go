@@ -285,7 +285,9 @@ func (w *world) loseControl() {
 // private has helpers keep private instances in a place of the test's own.
 func (w *world) private() { w.env = append(w.env, "XDG_STATE_HOME="+w.state()) }
 
-func (w *world) state() string { return filepath.Join(w.dir, "mmap", "state") }
+func (w *world) state() string { return stateIn(w.dir) }
+
+func stateIn(dir string) string { return filepath.Join(dir, "mmap", "state") }
 
 // checkPrivate: what a dead private instance left is gone after the user's next start.
 func (w *world) checkPrivate() {

@@ -45,10 +45,20 @@ type world struct {
 }
 
 func newWorld(t *testing.T, backend string, settings ...string) *world {
-	return &world{
+	w := &world{
 		t: t, dir: instancetest.TempDir(t),
 		settings: append([]string{"dynamic_shared_memory_type=" + backend}, settings...),
 	}
+	watchOver(w.dir)
+	t.Cleanup(func() {
+		if w.sup != nil {
+			_ = w.sup.Stop()
+		}
+		if t.Failed() {
+			tidy(w.dir)
+		}
+	})
+	return w
 }
 
 // harmless says whether the victim is to live and to succeed.
