@@ -47,6 +47,12 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 			return s.created(ctx, entry, mapping)
 		}
 		undo := context.WithoutCancel(ctx)
+		if !errors.Is(err, fs.ErrExist) {
+			// The backend may have been refused the removal too. Then the row stays creating, which Leave and reclaim finish.
+			if left := m.Backend.Destroy(undo, m.Object(entry)); left != nil {
+				return nil, errors.Join(err, left)
+			}
+		}
 		abandoned := m.Self.Abandon(undo, entry)
 		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
 			return nil, errors.Join(err, abandoned)

@@ -118,10 +118,15 @@ func Remove(path string) error {
 	if err == nil {
 		err = unlink(path)
 	}
-	if err != nil && err != unix.ENOENT {
+	if err != nil && !missing(path) { // a read-only mount, for one, refuses without a look
 		return errkind.Classify(&fs.PathError{Op: "unlink", Path: path, Err: err})
 	}
 	return nil
+}
+
+func missing(path string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == unix.ENOENT
 }
 
 func unlink(path string) error {
