@@ -148,7 +148,7 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 		}
 		s.log.Warn().Int("sessions", last.Alive).Msg("a new generation begins under living sessions; they are fenced")
 	}
-	last.Remove(ctx, s.who, s.settings.ShutdownTimeout)
+	_, _ = last.Remove(ctx, s.who, s.settings.ShutdownTimeout) // what is left is logged, and swept again at the end
 	failpoint.Hit("supervisor/start/cleaned")
 	return s.begin(ctx, last.Instance, last.Generation+1)
 }
@@ -228,7 +228,8 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
-	s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
+	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
+	err = errors.Join(err, left)
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
 		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)

@@ -227,7 +227,7 @@ func (w *watch) tidy() (why string) {
 	}
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
-		w.s.dir.Sweep(ctx, instance.Sweeping{
+		_, _ = w.s.dir.Sweep(ctx, instance.Sweeping{
 			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory, Current: w.m.Books, Log: w.s.log,
 		})
 	}

@@ -331,8 +331,8 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 }
 
 // Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
-// this instance's. It says how many segments it found.
-func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int) {
+// this instance's. It says how many segments it found, and what could not be removed.
+func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if l.Books != nil {
 		if rows, _, err := l.Books.Used(); err == nil {
@@ -348,8 +348,8 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 			_ = b.Destroy(ctx, l.Record.controlObject())
 		}
 	}
-	found += l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
-	return found
+	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	return found + swept, err
 }
 
 // Clean removes what a dead instance left in a directory, and what dead private ones of this user left, and says how many segments
@@ -376,7 +376,8 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	if l.Alive > 0 {
 		return found, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
 	}
-	return found + l.Remove(ctx, who, 0), nil
+	n, err := l.Remove(ctx, who, 0)
+	return found + n, err
 }
 
 func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {

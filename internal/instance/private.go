@@ -166,7 +166,9 @@ func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who
 	if l.Alive > 0 {
 		return 0, false
 	}
-	found = l.Remove(ctx, who, 0)
+	if found, err = l.Remove(ctx, who, 0); err != nil {
+		return found, false // the directory is how the next look finds it
+	}
 	failpoint.Hit("instance/private/ended")
 	return found, true
 }

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/godsm/godsm/control"
@@ -23,13 +24,14 @@ type Sweeping struct {
 
 // Sweep removes the objects that can be shown to be this instance's, and of no present life, and the members files of earlier
 // generations in which nobody lives. It goes through every backend of the system that can list, since the last life may
-// have used another one.
-func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
+// have used another one. An error says what could not be removed.
+func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int, err error) {
 	over := d.deserted(s.generation()) // now: who lives yet may make an object behind the sweep's back, and die
 	for _, x := range d.leftovers(ctx, s) {
 		failpoint.Hit("instance/sweep/found")
-		if err := x.backend.Destroy(ctx, x.object); err != nil {
-			s.Log.Warn().Err(err).Str("backend", x.backend.Name()).Msg("could not remove a leftover")
+		if derr := x.backend.Destroy(ctx, x.object); derr != nil {
+			s.Log.Warn().Err(derr).Str("backend", x.backend.Name()).Msg("could not remove a leftover")
+			err = errors.Join(err, derr)
 			continue
 		}
 		removed++
@@ -39,7 +41,7 @@ func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int) {
 	if removed > 0 {
 		s.Log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
 	}
-	return removed
+	return removed, err
 }
 
 type leftover struct {
