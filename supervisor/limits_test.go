@@ -104,6 +104,9 @@ func limitedHelper(c *proctest.Child) error {
 func TestLimits(t *testing.T) {
 	for name, l := range limits {
 		for _, backend := range []string{"posix", "mmap"} {
+			if l.size > 32<<20 && backend == "posix" {
+				continue // tests take no more of the shm mount
+			}
 			t.Run(name+"/"+backend, func(t *testing.T) {
 				e := env{t, instancetest.TempDir(t)}
 				startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
