@@ -138,9 +138,9 @@ func TestKilledUnderLoad(t *testing.T) {
 	if testing.Short() {
 		n = min(n, 12)
 	}
-	cfg := instancetest.Config(t, "posix")
-	if !slices.Contains(catalog.Native(), "posix") {
-		t.Skip("skipped: no posix here")
+	cfg := instancetest.Config(t, "mmap") // more than tests may take of the shm mount
+	if !slices.Contains(catalog.Native(), "mmap") {
+		t.Skip("skipped: no mmap here")
 	}
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
