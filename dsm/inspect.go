@@ -56,6 +56,7 @@ type SegmentInfo struct {
 	State      string // creating, live, destroying; corrupt
 	Refs       int    // sessions that hold it, and one more if it is pinned
 	Pinned     bool
+	Root       bool // Session.Root
 	Holders    []SessionInfo
 	Backend    string
 	OSName     string // what a person would look for in the system
@@ -169,7 +170,7 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
-		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned,
+		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
 		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	if !s.Sound {

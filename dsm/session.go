@@ -51,6 +51,7 @@ type Session struct {
 	left     bool       // the row is given up: the books must not be touched
 	table    map[Handle]*holding
 	segments *Segment // a list of those that still use their bytes
+	root     *Segment // what Root has found
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started

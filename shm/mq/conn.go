@@ -159,7 +159,7 @@ func addr(s *side) Addr {
 	if w == 0 {
 		return Addr{}
 	}
-	return Addr{unpack(w), true}
+	return Addr{shmsync.PeerOf(w), true}
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
