@@ -9,10 +9,10 @@ import (
 )
 
 // Root is this session's attachment of the instance's root segment: the one segment that sessions find which know nothing of each other. The
-// first call of all makes it, of size bytes, all zero; it is pinned and stays as long as the instance. All callers in a session get
+// first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and stays as long as the instance. All callers in a session get
 // the same Segment, which the session's end detaches and nobody else may. The name registry (package registry) lies in it: whoever puts something else
 // there does without.
-func (s *Session) Root(ctx context.Context, size int) (*Segment, error) {
+func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
 	s.mu.Lock()
 	g := s.root
 	s.mu.Unlock()
@@ -21,7 +21,7 @@ func (s *Session) Root(ctx context.Context, size int) (*Segment, error) {
 	}
 	h, err := s.findRoot(ctx, 0)
 	if err == nil && h == 0 {
-		h, err = s.makeRoot(ctx, size)
+		h, err = s.makeRoot(ctx, size(s.member.Limits.Segments))
 	}
 	if err != nil {
 		return nil, err
