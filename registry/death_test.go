@@ -16,7 +16,6 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm/dsa"
 )
 
 func init() { proctest.Register("victim", victim) }
@@ -33,8 +32,6 @@ func victim(c *proctest.Child) error {
 	}
 	return work(s)
 }
-
-var small = dsa.Options{Initial: 1 << 17, Keep: -1, Sessions: 8}
 
 // work comes to every point of the registry.
 func work(s *dsm.Session) error {
@@ -72,8 +69,6 @@ func work(s *dsm.Session) error {
 	_, err = a.Alloc(1 << 20)
 	return errors.Join(append(errs, err, a.Detach())...)
 }
-
-func initOnce(c *counter) error { c.Inits.Add(1); return nil }
 
 // TestKilledInside kills a session at every point inside the registry, the first, second and fourth time it comes there, alone and where somebody has died before it: others
 // find each name as it was or make it anew, and nothing is left when all is deleted.

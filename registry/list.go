@@ -28,6 +28,9 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	if err != nil {
 		return nil, fail("list", "", err)
 	}
+	if err := n.tend(ctx); err != nil {
+		return nil, err
+	}
 	var t table
 	err = n.section(ctx, func() error {
 		t.words = slices.Clone(n.words)
@@ -86,7 +89,7 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 		case going:
 			x.State = "going"
 		}
-		if x.State != "" && hashOf(w) == hashName(x.Name) && (there || x.State != "ready") {
+		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != "ready") {
 			list = append(list, x)
 		}
 	}

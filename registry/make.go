@@ -69,9 +69,12 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 	done := false
 	defer func() {
 		if !done {
-			err = errors.Join(err, c.names.clear(ctx, c.sight))
+			err = errors.Join(err, c.names.discard(ctx, c.sight))
 		}
 	}()
+	if err := c.names.tend(ctx); err != nil {
+		return x, err
+	}
 	x, err = make(c)
 	done = err == nil
 	return x, err
@@ -202,10 +205,10 @@ func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there.
-func (n *names) drop(ctx context.Context, r *record) error {
+// drop removes what a record stands for, as far as it is there. An area that others have attached, who may die, is not gone yet.
+func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
-		return nil
+		return true, nil
 	}
 	h := dsm.Handle(r.handle)
 	if r.kind != kindSegment {
@@ -213,13 +216,24 @@ func (n *names) drop(ctx context.Context, r *record) error {
 		case err == nil:
 			err = a.Unpin(ctx)
 			failpoint.Hit("registry/drop/unpinned")
-			return errors.Join(err, a.Detach()) // the last one out removes it
+			if err = errors.Join(err, a.Detach()); err != nil { // the last one out removes it
+				return false, err
+			}
+			g, err := n.session.Attach(ctx, n.session.Owner(), h)
+			if err == nil {
+				return false, g.Detach()
+			}
+			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
-			return err
+			return false, err
 		}
 	}
-	if err := n.session.Unpin(ctx, h); err != nil && !errors.Is(err, ErrNotFound) {
-		return err
+	return true, ignore(n.session.Unpin(ctx, h), ErrNotFound)
+}
+
+func ignore(err, kind error) error {
+	if errors.Is(err, kind) {
+		return nil
 	}
-	return nil
+	return err
 }

@@ -106,14 +106,14 @@ func (n *names) sight(row int) sight {
 	return sight{row, n.words[row].Load(), n.records[row]}
 }
 
-// orphans makes rows in the hands of the dead, or of nobody, this session's to clear.
-func (n *names) orphans() (list []sight) {
+// orphans makes rows in the hands of the dead, or of nobody, this session's to discard. Those without a name only if all are wanted.
+func (n *names) orphans(all bool) (list []sight) {
 	for i := range n.words {
 		w := n.words[i].Load()
 		if s := stateOf(w); s != making && s != going {
 			continue
 		}
-		if p := peerOf(w); p != 0 && n.self.Alive(shmsync.PeerOf(p)) {
+		if p := peerOf(w); p != 0 && n.self.Alive(shmsync.PeerOf(p)) || p == 0 && w == nameless && !all {
 			continue
 		}
 		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
@@ -123,22 +123,40 @@ func (n *names) orphans() (list []sight) {
 	return list
 }
 
-// clear removes what rows of this session stand for, and frees them. What can't be removed is left to nobody, for the next one to try.
-func (n *names) clear(ctx context.Context, list ...sight) (err error) {
+// tend looks after areas that have been deleted while others had them attached. The last one to detach removes such an area; if all were killed,
+// this does.
+func (n *names) tend(ctx context.Context) error {
+	var orphans []sight
+	err := n.section(ctx, func() error {
+		orphans = n.orphans(true)
+		return nil
+	})
+	if err == nil {
+		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one
+	}
+	return err
+}
+
+// discard removes what rows of this session stand for, and frees them. What can't be removed is left to nobody, for the next one to try; of what
+// isn't gone yet the name is free.
+func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	if len(list) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clearPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardPatience)
 	defer cancel()
 	for _, s := range list {
-		derr := n.drop(ctx, &s.record)
-		failpoint.Hit("registry/clear/dropped")
-		next := uint64(0)
-		if derr != nil {
+		gone, derr := n.drop(ctx, &s.record)
+		failpoint.Hit("registry/discard/dropped")
+		next, forget := uint64(0), func(*record) {}
+		switch {
+		case derr != nil:
 			next = wordOf(hashOf(s.word), going, 0)
 			err = errors.Join(err, fmt.Errorf("%q can't be removed now: %w", text(s.record.name[:]), derr))
+		case !gone:
+			next, forget = nameless, func(r *record) { clear(r.name[:]) }
 		}
-		err = errors.Join(err, n.set(ctx, s.row, next, nil))
+		err = errors.Join(err, n.set(ctx, s.row, next, forget))
 	}
 	return err
 }
@@ -150,9 +168,7 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 		if s := stateOf(w); s != making && s != going || peerOf(w) != n.self.Word() {
 			return errkind.As(errkind.Corrupt, fmt.Errorf("row %d of the names is not this session's any more", row))
 		}
-		if f != nil {
-			f(&n.records[row])
-		}
+		f(&n.records[row])
 		failpoint.Hit("registry/set/written")
 		n.words[row].Store(word)
 		failpoint.Hit("registry/set/stored")
@@ -166,7 +182,7 @@ const (
 	minPatience = 2 * time.Millisecond
 	maxPatience = 16 * time.Millisecond
 
-	clearPatience = 20 * time.Second // dsm's own waits are shorter
+	discardPatience = 20 * time.Second // dsm's own waits are shorter
 )
 
 // await sleeps until there is news since the ticket, for at most d.
@@ -195,7 +211,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		var orphans []sight
 		err := n.section(ctx, func() error {
 			ticket = n.header.news.Prepare()
-			orphans = n.orphans()
+			orphans = n.orphans(false)
 			if s = n.sight(n.find(name)); s.row < 0 && w != nil {
 				s, claimed = n.claim(w)
 			}
@@ -204,7 +220,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		if err != nil {
 			return s, false, err
 		}
-		cleared := n.clear(ctx, orphans...)
+		cleared := n.discard(ctx, orphans...)
 		switch {
 		case claimed, s.row >= 0 && stateOf(s.word) == ready:
 			return s, claimed, nil
@@ -253,13 +269,16 @@ func (n *names) remove(ctx context.Context, s sight) (ok bool, err error) {
 		return nil
 	})
 	if ok && err == nil {
-		err = n.clear(ctx, s)
+		err = n.discard(ctx, s)
 	}
 	return ok, err
 }
 
 // delete takes a name away.
 func (n *names) delete(ctx context.Context, name string) error {
+	if err := n.tend(ctx); err != nil {
+		return err
+	}
 	for {
 		s, _, err := n.resolve(ctx, name, nil)
 		if err != nil {

@@ -28,6 +28,8 @@
 //	going, anywhere                            the same as when making            the same as then
 //	holding the table's lock, anywhere         rows, each of them whole           nothing: each section stores one word last
 //	waiting                                    nothing
+//	an area that was deleted attached          the area, with nobody in it   the row, without a name, is there until then: it is removed by the
+//	                                                                         next one who makes, deletes or lists
 //
 // PostgreSQL's namesake is the DSM registry (GetNamedDSMSegment, GetNamedDSA, GetNamedDSHash), which can't delete and has no versions.
 package registry

@@ -57,6 +57,10 @@ func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
 func peerOf(w uint64) uint64  { return w & peerMask }
 func hashOf(w uint64) uint64  { return w >> hashShift }
 
+// nameless is the word of an area that has been deleted while others have it attached. There is such a row until it is gone, since those others may
+// all be killed.
+var nameless = wordOf(hashName(""), going, 0)
+
 func hashName(name string) uint64 {
 	sum := fnv.New64a()
 	sum.Write([]byte(name))
