@@ -9,7 +9,7 @@ import (
 )
 
 // Root is this session's attachment of the instance's root segment: the one segment that sessions find which know nothing of each other. The
-// first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and stays as long as the instance. All callers in a session get
+// first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and stays as long as the instance. Without size it is not made, and ErrNotFound. All callers in a session get
 // the same Segment, which the session's end detaches and nobody else may. The name registry (package registry) lies in it: whoever puts something else
 // there does without.
 func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
@@ -20,7 +20,10 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 		return g, nil
 	}
 	h, err := s.findRoot(ctx, 0)
-	if err == nil && h == 0 {
+	switch {
+	case err == nil && h == 0 && size == nil:
+		err = fail("find the root", 0, s.member.Backend.Name(), ErrNotFound)
+	case err == nil && h == 0:
 		h, err = s.makeRoot(ctx, size(s.member.Limits.Segments))
 	}
 	if err != nil {

@@ -24,12 +24,12 @@ type Info struct {
 
 // List lists the names, sorted. The size of an area or hash is that of all its segments.
 func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
-	n, err := of(ctx, s)
-	if err != nil {
-		return nil, fail("list", "", err)
+	n, err := of(ctx, s, false)
+	if err == nil {
+		err = n.tend(ctx)
 	}
-	if err := n.tend(ctx); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, ignore(err, ErrNotFound)
 	}
 	var t table
 	err = n.section(ctx, func() error {

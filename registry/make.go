@@ -34,7 +34,7 @@ func (c *claim) publish(ctx context.Context, table uint64) error {
 
 // obtain returns what a name stands for, by attach if it is there, else by make.
 func obtain[X any](ctx context.Context, s *dsm.Session, w wish, attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
-	n, err := of(ctx, s)
+	n, err := of(ctx, s, !w.existing)
 	if err != nil {
 		return x, err
 	}

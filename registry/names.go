@@ -31,11 +31,16 @@ type names struct {
 // sessions holds the names of each session that has any.
 var sessions sync.Map // *dsm.Session -> *names
 
-func of(ctx context.Context, s *dsm.Session) (*names, error) {
+// of finds a session's names. Unless they are to be made, ErrNotFound says that there are none yet.
+func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if n, ok := sessions.Load(s); ok {
 		return n.(*names), nil
 	}
-	g, err := s.Root(ctx, tableSize)
+	var size func(rows int) int
+	if make {
+		size = tableSize
+	}
+	g, err := s.Root(ctx, size)
 	if err != nil {
 		return nil, err
 	}

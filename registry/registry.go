@@ -106,7 +106,7 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 // Delete takes a name away. What it stood for stays with those who have it attached, until they detach; the next one who asks for the name makes
 // something new. A name that isn't there is ErrNotFound. One that is just being made or deleted is waited for.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
-	n, err := of(ctx, s)
+	n, err := of(ctx, s, false)
 	if err == nil {
 		err = n.delete(ctx, name)
 	}

@@ -21,6 +21,9 @@ func TestNames(t *testing.T) {
 	if got := strings.TrimSpace(p.ok("verify", "--json")); got != "[]" {
 		t.Errorf("verify without names: %s", got)
 	}
+	if got := strings.TrimSpace(p.ok("ls", "--json")); got != "[]" {
+		t.Errorf("looking has made something: %s", got)
+	}
 	ctx, s := t.Context(), instancetest.Open(t, dsm.Config{Dir: p.dir})
 	if _, err := registry.Segment[int64](ctx, s, "hits", nil); err != nil {
 		t.Fatal(err)
@@ -32,13 +35,10 @@ func TestNames(t *testing.T) {
 	if _, err := a.Alloc(100); err != nil {
 		t.Fatal(err)
 	}
-	type segment struct {
-		Handle, Name, Kind, Type string
-	}
 	kinds := map[string]string{}
-	for _, x := range parse[[]segment](t, p.ok("ls", "--json")) {
+	for _, x := range parse[[]segmentRow](t, p.ok("ls", "--json")) {
 		kinds[x.Name] = x.Kind + x.Type
-		if x.Name == "jobs" && x.Handle != area.Handle(a).String() {
+		if x.Name == "jobs" && x.Handle != area.Handle(a) {
 			t.Errorf("%+v", x)
 		}
 	}
