@@ -45,6 +45,8 @@ type Conn struct {
 	rest  []byte // of the message that is being read; guarded by in.mu
 	piece int    // what is written at once
 
+	closing sync.Once
+
 	naming sync.Mutex
 	remote Addr // the other end, once it is known
 	gone   bool // the bytes may be
@@ -131,9 +133,13 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 // Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with net.ErrClosed. When it returns
 // nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
-	if c.in.closed.Swap(true) {
-		return c.failed("close", net.ErrClosed)
-	}
+	err := c.failed("close", net.ErrClosed)
+	c.closing.Do(func() { c.close(); err = nil })
+	return err
+}
+
+func (c *Conn) close() {
+	c.in.closed.Store(true)
 	c.out.closed.Store(true)
 	for _, h := range []*half{&c.in, &c.out} {
 		h.setting.Lock()
@@ -159,7 +165,6 @@ func (c *Conn) Close() error {
 	c.naming.Lock()
 	c.gone = true
 	c.naming.Unlock()
-	return nil
 }
 
 // LocalAddr is this end's Addr.
