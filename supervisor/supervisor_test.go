@@ -728,7 +728,7 @@ func (b slowBackend) Destroy(ctx context.Context, o dsmimpl.Object) error {
 }
 
 func init() {
-	b, err := catalog.New("posix", "")
+	b, err := catalog.New(catalog.Default(), "")
 	if err != nil {
 		panic(err)
 	}
