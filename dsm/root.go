@@ -14,9 +14,9 @@ import (
 // there does without.
 func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
 	s.mu.Lock()
-	g := s.root
+	g, over := s.root, s.err != nil
 	s.mu.Unlock()
-	if g != nil {
+	if g != nil && !over {
 		return g, nil
 	}
 	h, err := s.findRoot(ctx, 0)
