@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
@@ -147,7 +148,7 @@ func TestListen(t *testing.T) {
 
 // TestSessionEnds: a session that closes ends its listeners and connections, whoever waits in them.
 func TestSessionEnds(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	l := listen(t, a, "api")
@@ -174,13 +175,13 @@ func TestSessionEnds(t *testing.T) {
 	left(t, cfg)
 }
 
-// TestManyDialers: more at once than there are places and than wait for Accept.
+// TestManyDialers: more at once than there are places.
 func TestManyDialers(t *testing.T) {
-	cfg := instancetest.Config(t, "sysv", "max_segments", "1000") // the memory comes when it is touched
+	cfg := instancetest.Config(t, catalog.Default(), "max_segments", "300")
 	instancetest.Start(t, cfg)
 	a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	l := listen(t, a, "api")
-	const n = 300
+	const n = 150
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {

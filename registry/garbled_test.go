@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
@@ -15,7 +16,7 @@ import (
 
 // TestGarbled: whatever a neighbour writes into the table, calls end, without a panic or a fault, and when it is whole again so are the names.
 func TestGarbled(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	if _, err := registry.Segment[counter](ctx, s, "x", initOnce); err != nil {

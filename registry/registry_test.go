@@ -11,6 +11,7 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/registry"
@@ -127,7 +128,7 @@ func TestSegment(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	for name, ok := range map[string]bool{"": false, strings.Repeat("x", 63): true, strings.Repeat("x", 64): false, "a\nb": false, "\x00": false,
