@@ -50,10 +50,14 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 		if x.Kind == kindSegment.String() || x.Size == 0 {
 			continue
 		}
-		if a, err := area.Attach(ctx, s, s.Owner(), x.Handle); err == nil {
-			x.Size = a.Total()
-			_ = a.Detach()
-		}
+		_ = n.hold(ctx, func(ctx context.Context) error { // else it is the first segment's
+			a, err := area.Attach(ctx, s, s.Owner(), x.Handle)
+			if err == nil {
+				x.Size = a.Total()
+				err = a.Detach()
+			}
+			return err
+		})
 	}
 	return list, nil
 }
