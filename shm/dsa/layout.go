@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -212,3 +213,5 @@ func view(r shm.Region, slots int) (v views, err error) {
 func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: "+format, args...))
 }
+
+func store(w *atomic.Uint64, v uint64) { ordered.Store(w, v) }
