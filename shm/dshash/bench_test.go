@@ -2,7 +2,6 @@ package dshash_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/godsm/godsm/shm/dsa"
@@ -28,24 +27,24 @@ func each(b *testing.B, f func(b *testing.B, n int)) {
 	}
 }
 
-// keys are n keys in any order, repeated.
-func keys(n int) []uint64 {
-	r := make([]uint64, 1<<16)
-	for i := range r {
-		r[i] = rand.Uint64N(uint64(n))
-	}
-	return r
+// dice gives numbers in any order.
+type dice uint64
+
+func (d *dice) below(n int) uint64 {
+	*d ^= *d << 13
+	*d ^= *d >> 7
+	*d ^= *d << 17
+	return uint64(*d>>32) * uint64(n) >> 32
 }
 
 func BenchmarkGet(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
 		_, tab := filled[uint64](b, n)
-		ks, i := keys(n), 0
+		d := dice(1)
 		for b.Loop() {
-			if _, found, err := tab.Get(ctx, ks[i&(1<<16-1)]); !found || err != nil {
+			if _, found, err := tab.Get(ctx, d.below(n)); !found || err != nil {
 				b.Fatal(found, err)
 			}
-			i++
 		}
 	})
 }
@@ -53,12 +52,11 @@ func BenchmarkGet(b *testing.B) {
 func BenchmarkGet200(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
 		_, tab := filled[[200]byte](b, n)
-		ks, i := keys(n), 0
+		d := dice(1)
 		for b.Loop() {
-			if _, found, err := tab.Get(ctx, ks[i&(1<<16-1)]); !found || err != nil {
+			if _, found, err := tab.Get(ctx, d.below(n)); !found || err != nil {
 				b.Fatal(found, err)
 			}
-			i++
 		}
 	})
 }
@@ -66,14 +64,13 @@ func BenchmarkGet200(b *testing.B) {
 func BenchmarkFind(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
 		_, tab := filled[uint64](b, n)
-		ks, i := keys(n), 0
+		d := dice(1)
 		for b.Loop() {
-			e, found, err := tab.Find(ctx, ks[i&(1<<16-1)])
+			e, found, err := tab.Find(ctx, d.below(n))
 			if !found || err != nil {
 				b.Fatal(found, err)
 			}
 			e.Release()
-			i++
 		}
 	})
 }
@@ -81,16 +78,15 @@ func BenchmarkFind(b *testing.B) {
 func BenchmarkInsertDelete(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
 		_, tab := filled[uint64](b, n)
-		ks, i := keys(n), 0
+		d := dice(1)
 		for b.Loop() {
-			k := ks[i&(1<<16-1)] + uint64(n)
+			k := d.below(n) + uint64(n)
 			if err := tab.Set(ctx, k, 1); err != nil {
 				b.Fatal(err)
 			}
 			if _, err := tab.Delete(ctx, k); err != nil {
 				b.Fatal(err)
 			}
-			i++
 		}
 	})
 }
@@ -98,9 +94,9 @@ func BenchmarkInsertDelete(b *testing.B) {
 func BenchmarkUpdate(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
 		_, tab := filled[uint64](b, n)
-		ks, i := keys(n), 0
+		d := dice(1)
 		for b.Loop() {
-			e, _, err := tab.FindExclusive(ctx, ks[i&(1<<16-1)])
+			e, _, err := tab.FindExclusive(ctx, d.below(n))
 			if err == nil {
 				var v *uint64
 				if v, err = e.Update(); err == nil {
@@ -111,7 +107,6 @@ func BenchmarkUpdate(b *testing.B) {
 				b.Fatal(err)
 			}
 			e.Release()
-			i++
 		}
 	})
 }

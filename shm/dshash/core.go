@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
@@ -48,7 +49,15 @@ type core struct {
 // local is what this process needs for a partition beside its words.
 type local struct {
 	lock  *shmsync.LWLock
+	seen  atomic.Pointer[view]
 	hands [2]dsa.Place
+}
+
+// view is an array as it is mapped here.
+type view struct {
+	at       uint64 // what the partition's array was
+	returned uint64 // what the area's Returned was: if that is another now, it may be unmapped
+	lines    []line
 }
 
 func create(a *dsa.Area, s shape, o Options) (*core, error) {
@@ -177,22 +186,10 @@ func (t *core) open(n int) error {
 // part is the partition of a hash.
 func (t *core) part(h uint64) int { return int(h >> t.shift) }
 
-// size is how many entries there are.
-func (t *core) size() (n int) {
+// count is how many entries there are.
+func (t *core) count() (n int) {
 	for i := range t.parts {
 		n += int(t.parts[i].count.Load())
 	}
 	return n
-}
-
-// there says whether the table can be used still: its area was not detached.
-func (t *core) there() error {
-	if len(t.area.Peek(t.handle)) > 0 {
-		return nil
-	}
-	_, err := t.area.Bytes(t.handle)
-	if err != nil {
-		return fmt.Errorf("dshash: %w", err)
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package dshash
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -12,56 +13,63 @@ import (
 // entry is an entry that is held: its partition's lock, and where it is.
 type entry struct {
 	t         *core // nil once it is over
-	part      int
 	guard     shmsync.Guard
+	h         uint64
+	ls        []line
+	ptr       dsa.Pointer // of the item that is linked; 0 if there is none
+	item      []byte      // what the holder sees: that, or the copy that is to be linked
+	part      int32
+	line      int32
+	slot      int8
+	hand      int8 // that has the copy; -1: there is none
 	exclusive bool
 	scanned   bool // the lock is the scan's
-	h         uint64
-	spot          // of the linked item; ptr is 0 if there is none
-	hand      int // that has the copy which is to be linked; -1: none
-	copied    dsa.Pointer
-	copy      []byte
 }
 
 // find finds an entry and holds it; if there is none it holds nothing.
-func (t *core) find(ctx context.Context, key []byte, h uint64, exclusive bool) (e entry, found bool, err error) {
-	if e, err = t.hold(ctx, key, h, exclusive); err != nil || e.ptr == 0 {
+func (e *entry) find(ctx context.Context, t *core, key []byte, exclusive bool) (found bool, err error) {
+	if err = e.hold(ctx, t, key, exclusive); err != nil || e.ptr == 0 {
 		e.unlock()
-		return entry{}, false, err
+		return false, err
 	}
-	return e, true, nil
+	return true, nil
 }
 
-// hold takes the lock and looks for the entry. The lock is the caller's unless t is nil.
-func (t *core) hold(ctx context.Context, key []byte, h uint64, exclusive bool) (e entry, err error) {
-	e = entry{part: t.part(h), exclusive: exclusive, h: h, hand: -1}
-	if e.guard, err = t.lock(ctx, e.part, exclusive); err != nil {
-		return e, err
+// hold takes the lock and looks for the entry. The lock is the caller's unless t is nil then.
+func (e *entry) hold(ctx context.Context, t *core, key []byte, exclusive bool) (err error) {
+	h := hashOf(key, t.seed)
+	i := t.part(h)
+	g, err := t.lock(ctx, i, exclusive)
+	if err != nil {
+		return err
 	}
-	e.t = t
-	if e.ls, err = t.linked(&t.parts[e.part], true); err == nil && e.ls != nil {
-		e.spot, err = t.search(e.ls, h, key, true)
+	e.t, e.guard, e.h, e.part, e.hand, e.exclusive = t, g, h, int32(i), -1, exclusive
+	if e.ls, err = t.lines(i); err != nil || e.ls == nil {
+		return err
 	}
-	return e, err
+	s, err := t.searchLocked(e.ls, h, key)
+	e.line, e.slot, e.ptr, e.item = int32(s.line), int8(s.slot), s.ptr, s.item
+	return err
 }
 
 // insert finds an entry or makes one, with a value of n zero bytes, that is linked when it is released.
-func (t *core) insert(ctx context.Context, key []byte, n int) (e entry, found bool, err error) {
-	if e, err = t.hold(ctx, key, hashOf(key, t.seed), true); err == nil && e.ptr == 0 {
+func (e *entry) insert(ctx context.Context, t *core, key []byte, n int) (found bool, err error) {
+	if err = e.hold(ctx, t, key, true); err == nil && e.ptr == 0 {
 		var value []byte
 		value, err = e.prepare(key, n)
 		clear(value)
 	}
 	if err != nil {
 		e.unlock()
-		return entry{}, false, err
+		return false, err
 	}
-	return e, e.ptr != 0, nil
+	return e.ptr != 0, nil
 }
 
 // set makes an entry's value that, whether there is one or not.
 func (t *core) set(ctx context.Context, key, value []byte) error {
-	e, err := t.hold(ctx, key, hashOf(key, t.seed), true)
+	var e entry
+	err := e.hold(ctx, t, key, true)
 	if err == nil {
 		var to []byte
 		if to, err = e.prepare(key, len(value)); err == nil {
@@ -75,7 +83,8 @@ func (t *core) set(ctx context.Context, key, value []byte) error {
 
 // remove deletes an entry, if there is one.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
-	e, err := t.hold(ctx, key, hashOf(key, t.seed), true)
+	var e entry
+	err = e.hold(ctx, t, key, true)
 	if found = err == nil && e.ptr != 0; found {
 		err = e.unlink()
 	}
@@ -86,8 +95,7 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 // prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the value goes. There is
 // room for it then.
 func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
-	t := e.t
-	size, err := t.itemSize(key, n)
+	size, err := e.t.itemSize(key, n)
 	if err != nil {
 		return nil, err
 	}
@@ -96,63 +104,48 @@ func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 			return nil, err
 		}
 	}
-	if e.hand, e.copied, e.copy, err = t.fetch(e.part, size); err != nil {
-		e.hand = -1
+	hand, item, err := e.t.fetch(int(e.part), size)
+	if err != nil {
 		return nil, err
 	}
-	return t.format(e.copy, key), nil
+	e.hand, e.item = int8(hand), item
+	return e.t.format(item, key), nil
 }
 
 // update prepares a value of n bytes, which begins as the present one does and goes on with zeros.
 func (e *entry) update(n int) ([]byte, error) {
-	switch {
-	case !e.exclusive:
+	if !e.exclusive {
 		return nil, ErrShared
-	case e.hand >= 0:
-		key, from, to, _ := e.t.split(e.copy)
-		if to-from == n {
-			return e.copy[from:to], nil
+	}
+	key, value := e.key(), e.value()
+	if e.hand >= 0 {
+		if len(value) == n {
+			return value, nil
 		}
-		return e.resize(key, e.copy[from:to], n)
+		// The copy is in the way of the next.
+		key, value = bytes.Clone(key), bytes.Clone(value[:min(n, len(value))])
+		e.hand = -1
+		e.item = nil
 	}
-	key, _, _, _ := e.t.split(e.item)
-	old := e.value()
-	value, err := e.prepare(key, n)
-	if err != nil {
-		return nil, err
-	}
-	clear(value[copy(value, old):])
-	return value, nil
-}
-
-// resize makes another copy of what is a copy already.
-func (e *entry) resize(key, value []byte, n int) ([]byte, error) {
-	key, value = append([]byte(nil), key...), append([]byte(nil), value[:min(n, len(value))]...)
 	to, err := e.prepare(key, n)
 	if err != nil {
+		if e.item == nil && e.ptr != 0 {
+			e.item, _ = e.t.at(e.ptr)
+		}
 		return nil, err
 	}
 	clear(to[copy(to, value):])
 	return to, nil
 }
 
-// shown is the item that the holder sees.
-func (e *entry) shown() []byte {
-	if e.hand >= 0 {
-		return e.copy
-	}
-	return e.item
-}
-
 func (e *entry) key() []byte {
-	key, _, _, _ := e.t.split(e.shown())
+	key, _, _, _ := e.t.split(e.item)
 	return key[:len(key):len(key)]
 }
 
 func (e *entry) value() []byte {
-	b := e.shown()
-	_, from, to, _ := e.t.split(b)
-	return b[from:to:to]
+	_, from, to, _ := e.t.split(e.item)
+	return e.item[from:to:to]
 }
 
 // commit makes the copy, if there is one, what the table has: by one store of the slot.
@@ -162,46 +155,45 @@ func (e *entry) commit() {
 	}
 	t, p := e.t, &e.t.parts[e.part]
 	hands := &t.local[e.part].hands
+	copied := hands[e.hand].Pointer()
 	if e.ptr == 0 {
 		l := &e.ls[e.line]
-		passed(e.ls, e.h, e.line, func(l *line) { ordered.Store(&l.tags, raised(l.tags.Load())) })
+		passed(e.ls, e.h, int(e.line), func(l *line) { ordered.Store(&l.tags, raised(l.tags.Load())) })
 		failpoint.Hit("dshash/insert/passed")
-		ordered.Store(&l.slots[e.slot], uint64(e.copied))
+		ordered.Store(&l.slots[e.slot], uint64(copied))
 		failpoint.Hit("dshash/insert/linked")
-		ordered.Store(&l.tags, withTag(l.tags.Load(), e.slot, tagOf(e.h)))
+		ordered.Store(&l.tags, withTag(l.tags.Load(), int(e.slot), tagOf(e.h)))
 		failpoint.Hit("dshash/insert/tagged")
 		hands[e.hand].Clear()
 		failpoint.Hit("dshash/insert/handed")
 		ordered.Store(&p.count, p.count.Load()+1)
 	} else {
-		_, _, size, _ := t.split(e.item)
 		hands[1-e.hand].Set(e.ptr)
 		failpoint.Hit("dshash/update/old")
-		ordered.Store(&e.ls[e.line].slots[e.slot], uint64(e.copied))
+		ordered.Store(&e.ls[e.line].slots[e.slot], uint64(copied))
 		failpoint.Hit("dshash/update/linked")
 		hands[e.hand].Clear()
 		failpoint.Hit("dshash/update/handed")
 		p.version.Add(1)
-		t.settle(e.part, 1-e.hand, size)
+		t.settle(int(e.part), int(1-e.hand))
 	}
-	e.ptr, e.item, e.hand = e.copied, e.copy, -1
+	e.ptr, e.hand = copied, -1
 }
 
 // unlink takes the entry out.
 func (e *entry) unlink() error {
 	t, p := e.t, &e.t.parts[e.part]
 	if e.ptr == 0 { // never linked: what is in the hand stays there, for the next
-		t.settle(e.part, e.hand, len(e.copy))
+		t.settle(int(e.part), int(e.hand))
 		e.hand = -1
 		return nil
 	}
-	_, _, size, _ := t.split(e.item)
 	k := 0
 	hands := &t.local[e.part].hands
 	if hands[k].Pointer() != 0 {
 		k = 1
 	}
-	if err := t.empty(e.part, k); err != nil {
+	if err := t.empty(int(e.part), k); err != nil {
 		return err
 	}
 	hands[k].Set(e.ptr)
@@ -209,20 +201,20 @@ func (e *entry) unlink() error {
 	l := &e.ls[e.line]
 	ordered.Store(&l.slots[e.slot], 0)
 	failpoint.Hit("dshash/delete/unlinked")
-	ordered.Store(&l.tags, withTag(l.tags.Load(), e.slot, 0))
+	ordered.Store(&l.tags, withTag(l.tags.Load(), int(e.slot), 0))
 	failpoint.Hit("dshash/delete/tagged")
-	passed(e.ls, e.h, e.line, func(l *line) { ordered.Store(&l.tags, lowered(l.tags.Load())) })
+	passed(e.ls, e.h, int(e.line), func(l *line) { ordered.Store(&l.tags, lowered(l.tags.Load())) })
 	failpoint.Hit("dshash/delete/passed")
 	ordered.Store(&p.count, p.count.Load()-1)
 	p.version.Add(1)
 	failpoint.Hit("dshash/delete/raised")
-	t.settle(e.part, k, size)
+	t.settle(int(e.part), k)
 	if e.hand >= 0 {
-		t.settle(e.part, e.hand, len(e.copy))
+		t.settle(int(e.part), int(e.hand))
 	}
 	e.ptr, e.item, e.hand = 0, nil, -1
 	if !e.scanned {
-		t.shrink(e.part, e.ls)
+		t.shrink(int(e.part), e.ls)
 	}
 	return nil
 }

@@ -34,15 +34,20 @@ func (t *core) emptyBoth(i int) error {
 // spareSize is up to which size an item that was taken out stays in its hand, for the next to come in.
 const spareSize = 1024
 
-// settle ends the stay of an object in a hand that was taken out. If it can't be freed now, it is when the hand is needed.
-func (t *core) settle(i, k, size int) {
-	if size > spareSize || t.local[i].hands[1-k].Pointer() != 0 {
-		_ = t.empty(i, k)
+// settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is needed.
+func (t *core) settle(i, k int) {
+	if t.local[i].hands[1-k].Pointer() == 0 {
+		if b, err := t.at(t.local[i].hands[k].Pointer()); err == nil {
+			if _, _, size, ok := t.split(b); ok && size <= spareSize {
+				return
+			}
+		}
 	}
+	_ = t.empty(i, k)
 }
 
 // fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has that size, else a new one.
-func (t *core) fetch(i, n int) (k int, at dsa.Pointer, b []byte, err error) {
+func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1
 	for j := range hands {
@@ -57,18 +62,18 @@ func (t *core) fetch(i, n int) (k int, at dsa.Pointer, b []byte, err error) {
 			}
 		}
 		if err := t.empty(i, j); err != nil {
-			return 0, 0, nil, err
+			return 0, nil, err
 		}
 	}
 	if k < 0 {
 		k = 0
 		if err := t.area.AllocInto(n, hands[0]); err != nil {
-			return 0, 0, nil, err
+			return 0, nil, err
 		}
 		failpoint.Hit("dshash/fetch/allocated")
 		if b, err = t.area.Bytes(hands[0].Pointer()); err != nil {
-			return 0, 0, nil, err
+			return 0, nil, err
 		}
 	}
-	return k, hands[k].Pointer(), b, nil
+	return k, b, nil
 }

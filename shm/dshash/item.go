@@ -18,7 +18,7 @@ const lengths = 8
 // itemSize is an item's with a key of so many bytes, and a value of n.
 func (t *core) itemSize(key []byte, n int) (int, error) {
 	if t.kind == kindFixed {
-		return t.valueAt + int(t.valueSize), nil
+		return t.size, nil
 	}
 	if n < 0 || uint64(len(key)) > math.MaxUint32 || uint64(n) > math.MaxUint32 || len(key) > math.MaxInt-lengths-n {
 		return 0, errkind.As(ErrSize, fmt.Errorf("dshash: a key of %d bytes and a value of %d: neither can have more than %d", len(key), n, uint32(math.MaxUint32)))
@@ -39,15 +39,23 @@ func (t *core) format(item, key []byte) (value []byte) {
 	return item[lengths+len(key):]
 }
 
+// keyOf is the key in the bytes that an item begins.
+func (t *core) keyOf(b []byte) (key []byte, ok bool) {
+	if t.kind == kindFixed && len(b) >= t.size {
+		return b[:t.keySize], true
+	}
+	key, _, _, ok = t.split(b)
+	return key, ok
+}
+
 // split finds the key, and the value's place, in the bytes that an item begins. Of memory that was reused meanwhile it makes anything, but
 // nothing outside b.
 func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
 	if t.kind == kindFixed {
-		end := t.valueAt + int(t.valueSize)
-		if len(b) < end {
+		if len(b) < t.size {
 			return nil, 0, 0, false
 		}
-		return b[:t.keySize], t.valueAt, end, true
+		return b[:t.keySize], t.valueAt, t.size, true
 	}
 	if len(b) < lengths {
 		return nil, 0, 0, false
@@ -68,36 +76,12 @@ func equal(a, b []byte) bool {
 	return bytes.Equal(a, b)
 }
 
-// at is the bytes that begin at p. Without the lock only those that are mapped; with it p is linked, and its segment is mapped if need be.
-func (t *core) at(p dsa.Pointer, locked bool) (b []byte, err error) {
-	if b = t.area.Peek(p); b == nil && locked {
-		b, err = t.area.Bytes(p)
-		if err != nil {
+// at is the bytes that begin at p, which is linked. Its segment is mapped if need be.
+func (t *core) at(p dsa.Pointer) (b []byte, err error) {
+	if b = t.area.Peek(p); b == nil {
+		if b, err = t.area.Bytes(p); err != nil {
 			return nil, corrupt("a slot leads nowhere: %v", err)
 		}
 	}
-	return b, err
-}
-
-// linked is the array of the partition; none before its first entry.
-func (t *core) linked(p *partition, locked bool) ([]line, error) {
-	at := dsa.Pointer(p.array.Load())
-	if at == 0 {
-		return nil, nil
-	}
-	b, err := t.at(at, locked)
-	if err != nil {
-		return nil, err
-	}
-	if len(b) < arraySize(1) {
-		if b == nil {
-			return nil, errMoved
-		}
-		return nil, corrupt("the array at %v has %d bytes", at, len(b))
-	}
-	ls := linesOf(b[linesAt(at):], wordAt(b).Load())
-	if ls == nil {
-		return nil, corrupt("the array at %v has %d lines", at, wordAt(b).Load())
-	}
-	return ls, nil
+	return b, nil
 }

@@ -9,8 +9,8 @@ import (
 
 // lock takes the partition's lock, and repairs what a dead holder left.
 func (t *core) lock(ctx context.Context, i int, exclusive bool) (shmsync.Guard, error) {
-	if err := t.there(); err != nil {
-		return shmsync.Guard{}, err
+	if err := t.area.Current(); err != nil {
+		return shmsync.Guard{}, fmt.Errorf("dshash: %w", err)
 	}
 	l, p := t.local[i].lock, &t.parts[i]
 	for want := exclusive; ; {

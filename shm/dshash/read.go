@@ -20,11 +20,12 @@ func (t *core) get(ctx context.Context, key, dst []byte) (out []byte, found bool
 			}
 		}
 	}
-	return t.getLocked(ctx, h, key, dst)
+	return t.getLocked(ctx, key, dst)
 }
 
-func (t *core) getLocked(ctx context.Context, h uint64, key, dst []byte) (out []byte, found bool, err error) {
-	e, found, err := t.find(ctx, key, h, false)
+func (t *core) getLocked(ctx context.Context, key, dst []byte) (out []byte, found bool, err error) {
+	var e entry
+	found, err = e.find(ctx, t, key, false)
 	if !found || err != nil {
 		return dst, false, err
 	}
@@ -51,17 +52,16 @@ func (t *core) glance(h uint64, key, dst []byte) (out []byte, found, ok bool) {
 			recoverFault(recover())
 		}
 	}()
-	p := &t.parts[t.part(h)]
+	i := t.part(h)
+	p := &t.parts[i]
 	seen := p.version.Load()
-	ls, err := t.linked(p, false)
-	if err != nil {
-		return dst, false, false
+	ls, ok := t.known(i)
+	if !ok || len(ls) == 0 {
+		return dst, false, ok
 	}
-	if ls == nil {
-		return dst, false, true
-	}
-	s, err := t.search(ls, h, key, false)
-	if err != nil {
+	ok = false
+	s, whole := t.search(ls, h, key)
+	if !whole {
 		return dst, false, false
 	}
 	if s.ptr != 0 {

@@ -17,12 +17,13 @@ func (e *entry) makeRoom() error {
 	var err error
 	if count := t.parts[e.part].count.Load(); n == 0 || (count+1)*5 > uint64(n)*slotsPerLine*4 {
 		var ls []line
-		if ls, err = t.rebuild(e.part, e.ls, max(n+1, n+n/2)); err == nil {
+		if ls, err = t.rebuild(int(e.part), e.ls, max(n+1, n+n/2)); err == nil {
 			e.ls = ls
 		}
 	}
-	var ok bool
-	if e.line, e.slot, ok = room(e.ls, e.h); !ok {
+	line, slot, ok := room(e.ls, e.h)
+	e.line, e.slot = int32(line), int8(slot)
+	if !ok {
 		if err == nil {
 			err = corrupt("partition %d has no room, though it counts %d entries in %d lines", e.part, t.parts[e.part].count.Load(), len(e.ls))
 		}
@@ -83,7 +84,7 @@ func (t *core) fill(i int, ls, old []line) error {
 			if at == 0 {
 				continue
 			}
-			b, err := t.at(dsa.Pointer(at), true)
+			b, err := t.at(dsa.Pointer(at))
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 		return false, err
 	}
 	defer g.Unlock()
-	ls, err := t.linked(&t.parts[i], true)
+	ls, err := t.lines(i)
 	if err != nil {
 		return false, err
 	}
@@ -37,7 +37,7 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 			if at == 0 {
 				continue
 			}
-			b, err := t.at(at, true)
+			b, err := t.at(at)
 			if err != nil {
 				return false, err
 			}
@@ -45,7 +45,10 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 			if !ok {
 				return false, corrupt("the item at %v is longer than its segment", at)
 			}
-			*e = entry{t: t, part: i, exclusive: exclusive, scanned: true, h: hashOf(key, t.seed), spot: spot{ls, k, slot, at, b}, hand: -1}
+			*e = entry{
+				t: t, h: hashOf(key, t.seed), ls: ls, ptr: at, item: b, part: int32(i), line: int32(k), slot: int8(slot), hand: -1,
+				exclusive: exclusive, scanned: true,
+			}
 			on := yield()
 			e.release()
 			if !on {
@@ -84,7 +87,7 @@ func (t *core) destroyPart(ctx context.Context, i int) error {
 	if err := t.emptyBoth(i); err != nil {
 		return err
 	}
-	ls, err := t.linked(p, true)
+	ls, err := t.lines(i)
 	if err != nil {
 		return err
 	}

@@ -1,48 +1,33 @@
 package dshash
 
-import (
-	"errors"
-
-	"github.com/godsm/godsm/shm/dsa"
-)
-
-// errMoved: what is looked for without the lock is not mapped here, or was garbled or reused meanwhile.
-var errMoved = errors.New("moved")
+import "github.com/godsm/godsm/shm/dsa"
 
 // spot is where an entry is: its item and the slot that leads to it.
 type spot struct {
-	ls         []line
 	line, slot int
 	ptr        dsa.Pointer
 	item       []byte // from ptr on; at least the item
 }
 
-// search looks for an entry; ptr is 0 if there is none. Without the lock it may find anything, and is worth something only if the partition's
-// version has not changed.
-func (t *core) search(ls []line, h uint64, key []byte, locked bool) (s spot, err error) {
-	s.ls = ls
+// search looks for an entry; ptr is 0 if there is none. It follows pointers into what is mapped only: ok is false if one leads elsewhere. Without
+// the lock it may find anything, and is worth something only if the partition's version has not changed.
+func (t *core) search(ls []line, h uint64, key []byte) (s spot, ok bool) {
 	i, tag := homeOf(h, len(ls)), tagOf(h)
 	for range ls {
 		tags := ls[i].tags.Load()
 		for m := match(tags, tag); m != 0; m &= m - 1 {
-			p := dsa.Pointer(ls[i].slots[slotOf(m)].Load())
+			slot := slotOf(m)
+			p := dsa.Pointer(ls[i].slots[slot].Load())
 			if p == 0 {
 				continue
 			}
-			b, err := t.at(p, locked)
-			if err != nil {
-				return s, err
-			}
-			k, _, _, ok := t.split(b)
+			b := t.area.Peek(p)
+			k, ok := t.keyOf(b)
 			if !ok {
-				if !locked {
-					return s, errMoved
-				}
-				return s, corrupt("the item at %v is longer than its segment", p)
+				return spot{ptr: p}, false
 			}
 			if equal(k, key) {
-				s.line, s.slot, s.ptr, s.item = i, slotOf(m), p, b
-				return s, nil
+				return spot{i, slot, p, b}, true
 			}
 		}
 		if overflow(tags) == 0 {
@@ -52,7 +37,25 @@ func (t *core) search(ls []line, h uint64, key []byte, locked bool) (s spot, err
 			i = 0
 		}
 	}
-	return s, nil
+	return spot{}, true
+}
+
+// searchLocked is search, with what it leads to mapped if need be.
+func (t *core) searchLocked(ls []line, h uint64, key []byte) (spot, error) {
+	for last := dsa.Pointer(0); ; {
+		s, ok := t.search(ls, h, key)
+		if ok {
+			return s, nil
+		}
+		b, err := t.at(s.ptr)
+		if err != nil {
+			return s, err
+		}
+		if _, ok := t.keyOf(b); !ok || last == s.ptr {
+			return s, corrupt("the item at %v is longer than its segment", s.ptr)
+		}
+		last = s.ptr
+	}
 }
 
 // room is the first free slot for an entry; false if there is none.

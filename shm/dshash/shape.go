@@ -14,6 +14,7 @@ type shape struct {
 	keySize   uint32
 	valueSize uint32
 	valueAt   int // in an item
+	size      int // of an item
 	layout    uint64
 }
 
@@ -35,7 +36,8 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s -> %s", describe(k), describe(v))
 	align := max(v.Align(), 1)
-	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), (int(k.Size()) + align - 1) &^ (align - 1), h.Sum64()}, nil
+	at := (int(k.Size()) + align - 1) &^ (align - 1)
+	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), h.Sum64()}, nil
 }
 
 const maxFixed = 1 << 30

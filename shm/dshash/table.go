@@ -69,27 +69,25 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	b := bytesOf(&key)
-	e.e, found, err = t.t.find(ctx, b, hashOf(b, t.t.seed), false)
+	found, err = e.e.find(ctx, t.t, bytesOf(&key), false)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	b := bytesOf(&key)
-	e.e, found, err = t.t.find(ctx, b, hashOf(b, t.t.seed), true)
+	found, err = e.e.find(ctx, t.t, bytesOf(&key), true)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update gives access to. It is in the table when it is
 // released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	e.e, found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize))
+	found, err = e.e.insert(ctx, t.t, bytesOf(&key), int(t.t.valueSize))
 	return e, found, err
 }
 
 // Len is the number of entries. While others insert and delete it is of no one moment.
-func (t *Table[K, V]) Len() int { return t.t.size() }
+func (t *Table[K, V]) Len() int { return t.t.count() }
 
 // Scan holds one entry after the other, partition by partition; Delete in the loop deletes the current one. What is there all the time comes
 // once, what comes or goes meanwhile does so or not. A partition's lock is kept while its entries come: nobody else changes them, nor
