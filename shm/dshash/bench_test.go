@@ -8,16 +8,22 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-func filled[V any](b testing.TB, n int) (*dsa.Area, *dshash.Table[uint64, V]) {
+func filled[K comparable, V any](b testing.TB, n int, set func(k *K, n uint64)) (*dsa.Area, *dshash.Table[K, V]) {
 	a := heap(b, dsa.Options{Initial: 64 << 20})
-	tab, err := dshash.Create[uint64, V](a, dshash.Options{})
+	tab, err := dshash.Create[K, V](a, dshash.Options{})
 	must(b, err)
+	var k K
 	var v V
-	for k := range n {
-		must(b, tab.Set(ctx, uint64(k), v))
+	for i := range n {
+		set(&k, uint64(i))
+		must(b, tab.Set(ctx, k, v))
 	}
 	return a, tab
 }
+
+func number(k *uint64, n uint64) { *k = n }
+
+func pair(k *[2]uint64, n uint64) { *k = [2]uint64{n, ^n} }
 
 var sizes = []int{1000, 100_000}
 
@@ -39,7 +45,7 @@ func (d *dice) below(n int) uint64 {
 
 func BenchmarkGet(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
-		_, tab := filled[uint64](b, n)
+		_, tab := filled[uint64, uint64](b, n, number)
 		d := dice(1)
 		for b.Loop() {
 			if _, found, err := tab.Get(ctx, d.below(n)); !found || err != nil {
@@ -51,10 +57,11 @@ func BenchmarkGet(b *testing.B) {
 
 func BenchmarkGet200(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
-		_, tab := filled[[200]byte](b, n)
+		_, tab := filled[[2]uint64, [200]byte](b, n, pair)
 		d := dice(1)
 		for b.Loop() {
-			if _, found, err := tab.Get(ctx, d.below(n)); !found || err != nil {
+			k := d.below(n)
+			if _, found, err := tab.Get(ctx, [2]uint64{k, ^k}); !found || err != nil {
 				b.Fatal(found, err)
 			}
 		}
@@ -63,7 +70,7 @@ func BenchmarkGet200(b *testing.B) {
 
 func BenchmarkFind(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
-		_, tab := filled[uint64](b, n)
+		_, tab := filled[uint64, uint64](b, n, number)
 		d := dice(1)
 		for b.Loop() {
 			e, found, err := tab.Find(ctx, d.below(n))
@@ -77,7 +84,7 @@ func BenchmarkFind(b *testing.B) {
 
 func BenchmarkInsertDelete(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
-		_, tab := filled[uint64](b, n)
+		_, tab := filled[uint64, uint64](b, n, number)
 		d := dice(1)
 		for b.Loop() {
 			k := d.below(n) + uint64(n)
@@ -93,7 +100,7 @@ func BenchmarkInsertDelete(b *testing.B) {
 
 func BenchmarkUpdate(b *testing.B) {
 	each(b, func(b *testing.B, n int) {
-		_, tab := filled[uint64](b, n)
+		_, tab := filled[uint64, uint64](b, n, number)
 		d := dice(1)
 		for b.Loop() {
 			e, _, err := tab.FindExclusive(ctx, d.below(n))

@@ -47,8 +47,8 @@ func (e *entry) hold(ctx context.Context, t *core, key []byte, exclusive bool) (
 	if e.ls, err = t.lines(i); err != nil || e.ls == nil {
 		return err
 	}
-	s, err := t.searchLocked(e.ls, h, key)
-	e.line, e.slot, e.ptr, e.item = int32(s.line), int8(s.slot), s.ptr, s.item
+	line, slot, p, b, err := t.searchLocked(e.ls, h, key)
+	e.line, e.slot, e.ptr, e.item = int32(line), int8(slot), p, b
 	return err
 }
 

@@ -60,12 +60,12 @@ func (t *core) glance(h uint64, key, dst []byte) (out []byte, found, ok bool) {
 		return dst, false, ok
 	}
 	ok = false
-	s, whole := t.search(ls, h, key)
+	_, _, at, b, whole := t.search(ls, h, key)
 	if !whole {
 		return dst, false, false
 	}
-	if s.ptr != 0 {
-		_, from, to, whole := t.split(s.item)
+	if at != 0 {
+		_, from, to, whole := t.split(b)
 		if !whole {
 			return dst, false, false
 		}
@@ -74,10 +74,10 @@ func (t *core) glance(h uint64, key, dst []byte) (out []byte, found, ok bool) {
 				return dst, false, false
 			}
 		}
-		dst = t.copyOut(dst, s.item[from:to])
+		dst = t.copyOut(dst, b[from:to])
 	}
 	ordered.LoadLoad()
-	return dst, s.ptr != 0, p.version.Load() == seen
+	return dst, at != 0, p.version.Load() == seen
 }
 
 // recoverFault lets panics go on that are no faults.

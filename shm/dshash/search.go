@@ -2,32 +2,22 @@ package dshash
 
 import "github.com/godsm/godsm/shm/dsa"
 
-// spot is where an entry is: its item and the slot that leads to it.
-type spot struct {
-	line, slot int
-	ptr        dsa.Pointer
-	item       []byte // from ptr on; at least the item
-}
-
-// search looks for an entry; ptr is 0 if there is none. It follows pointers into what is mapped only: ok is false if one leads elsewhere. Without
+// search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows pointers into what is mapped only: ok is false if one leads elsewhere. Without
 // the lock it may find anything, and is worth something only if the partition's version has not changed.
-func (t *core) search(ls []line, h uint64, key []byte) (s spot, ok bool) {
-	i, tag := homeOf(h, len(ls)), tagOf(h)
+func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
+	i = homeOf(h, len(ls))
+	tag := tagOf(h)
 	for range ls {
 		tags := ls[i].tags.Load()
 		for m := match(tags, tag); m != 0; m &= m - 1 {
-			slot := slotOf(m)
-			p := dsa.Pointer(ls[i].slots[slot].Load())
-			if p == 0 {
+			slot = slotOf(m)
+			if p = dsa.Pointer(ls[i].slots[slot].Load()); p == 0 {
 				continue
 			}
-			b := t.area.Peek(p)
+			b = t.area.Peek(p)
 			k, ok := t.keyOf(b)
-			if !ok {
-				return spot{ptr: p}, false
-			}
-			if equal(k, key) {
-				return spot{i, slot, p, b}, true
+			if !ok || equal(k, key) {
+				return i, slot, p, b, ok
 			}
 		}
 		if overflow(tags) == 0 {
@@ -37,24 +27,22 @@ func (t *core) search(ls []line, h uint64, key []byte) (s spot, ok bool) {
 			i = 0
 		}
 	}
-	return spot{}, true
+	return 0, 0, 0, nil, true
 }
 
 // searchLocked is search, with what it leads to mapped if need be.
-func (t *core) searchLocked(ls []line, h uint64, key []byte) (spot, error) {
-	for last := dsa.Pointer(0); ; {
-		s, ok := t.search(ls, h, key)
-		if ok {
-			return s, nil
+func (t *core) searchLocked(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, err error) {
+	for last := dsa.Pointer(0); ; last = p {
+		var ok bool
+		if i, slot, p, b, ok = t.search(ls, h, key); ok {
+			return i, slot, p, b, nil
 		}
-		b, err := t.at(s.ptr)
-		if err != nil {
-			return s, err
+		if b, err = t.at(p); err != nil {
+			return i, slot, p, nil, err
 		}
-		if _, ok := t.keyOf(b); !ok || last == s.ptr {
-			return s, corrupt("the item at %v is longer than its segment", s.ptr)
+		if _, ok := t.keyOf(b); !ok || last == p {
+			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
 		}
-		last = s.ptr
 	}
 }
 
