@@ -26,7 +26,9 @@ func (t *Bytes) Handle() dsa.Pointer { return t.t.handle }
 
 // Get appends a value to dst, and returns that. See Table.Get.
 func (t *Bytes) Get(ctx context.Context, key, dst []byte) (value []byte, found bool, err error) {
-	return t.t.get(ctx, key, dst)
+	q := lookup{key: key, value: dst}
+	value, err = t.t.get(ctx, &q)
+	return value, q.found, err
 }
 
 // Set makes value the key's. See Table.Set.

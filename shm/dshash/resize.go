@@ -61,9 +61,11 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	clear(b)
 	wordAt(b).Store(uint64(n))
 	ls := linesOf(b[linesAt(at):], uint64(n))
-	if err := t.fill(i, ls, old); err != nil {
+	count, err := t.fill(ls, old)
+	if err != nil {
 		return nil, errors.Join(err, t.empty(i, 0))
 	}
+	ordered.Store(&p.count, count)
 	failpoint.Hit("dshash/resize/filled")
 	hands[1].Set(dsa.Pointer(p.array.Load()))
 	failpoint.Hit("dshash/resize/old")
@@ -76,8 +78,8 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	return ls, nil
 }
 
-// fill puts the entries of an array into a new one.
-func (t *core) fill(i int, ls, old []line) error {
+// fill puts the entries of an array into a new one, and counts them.
+func (t *core) fill(ls, old []line) (n uint64, err error) {
 	for k := range old {
 		for slot := range old[k].slots {
 			at := old[k].slots[slot].Load()
@@ -86,21 +88,22 @@ func (t *core) fill(i int, ls, old []line) error {
 			}
 			b, err := t.at(dsa.Pointer(at))
 			if err != nil {
-				return err
+				return n, err
 			}
 			key, _, _, whole := t.split(b)
 			if !whole {
-				return corrupt("the item at %v is longer than its segment", dsa.Pointer(at))
+				return n, corrupt("the item at %v is longer than its segment", dsa.Pointer(at))
 			}
 			h := hashOf(key, t.seed)
 			to, free, ok := room(ls, h)
 			if !ok {
-				return corrupt("partition %d has more than the %d entries that it counts", i, t.parts[i].count.Load())
+				return n, corrupt("an array has more entries than its partition counts")
 			}
 			passed(ls, h, to, func(l *line) { ordered.Store(&l.tags, raised(l.tags.Load())) })
+			n++
 			ordered.Store(&ls[to].slots[free], at)
 			ordered.Store(&ls[to].tags, withTag(ls[to].tags.Load(), free, tagOf(h)))
 		}
 	}
-	return nil
+	return n, nil
 }
