@@ -9,7 +9,7 @@ import (
 )
 
 // Table is a hash table of K and V, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use, but that
-// a goroutine which holds an entry waits for itself if it asks for another of the same partition, in any way but Get and Len.
+// a goroutine which holds an entry may wait for itself, until its context ends, if it asks for another one of the table.
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
 
