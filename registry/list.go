@@ -15,7 +15,7 @@ type Info struct {
 	Name     string
 	Kind     string // segment, area, hash
 	Type     string // of what lies there, as its maker's program calls it; empty for an area
-	Version  uint32
+	Version  uint64
 	State    string            // ready; making or going: a session is at work on it
 	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
 	Size     int64             // bytes, of an area and a hash those of its first segment

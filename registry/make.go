@@ -82,14 +82,14 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 
 func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment) error) (*dsm.Segment, error) {
 	attach := func(n *names, r *record) (*dsm.Segment, error) {
-		if g := n.kept(w, r.handle); g != nil {
+		if g, ok := kept[*dsm.Segment](n, w, r.handle); ok {
 			return g, nil
 		}
 		g, err := s.Attach(ctx, w.owner, dsm.Handle(r.handle))
 		if err != nil {
 			return nil, err
 		}
-		return n.keep(w, g), nil
+		return keep(n, w, r.handle, g, g.Detach), nil
 	}
 	return obtain(ctx, s, w, attach, func(c *claim) (*dsm.Segment, error) {
 		g, err := s.Create(ctx, w.owner, int(w.size))
@@ -118,74 +118,64 @@ func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment
 			return nil, err
 		}
 		done = true
-		return c.names.keep(w, g), nil
+		return keep(c.names, w, c.record.handle, g, g.Detach), nil
 	})
 }
 
-// kept is what this session has attached for its life; nil if that isn't wished for, or there is none.
-func (n *names) kept(w wish, handle uint64) *dsm.Segment {
+// kept is what this session has attached for its life.
+func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	if w.own {
-		return nil
+		return x, false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.segments[dsm.Handle(handle)]
+	x, ok = n.attached[handle].(X)
+	return x, ok
 }
 
-// keep makes g the one that is kept, unless another goroutine was faster.
-func (n *names) keep(w wish, g *dsm.Segment) *dsm.Segment {
+// keep makes x what is kept, unless another goroutine was faster: then x is spare.
+func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
-		return g
+		return x
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if is := n.segments[g.Handle()]; is != nil {
-		_ = g.Detach()
+	if is, ok := n.attached[handle].(X); ok {
+		_ = spare()
 		return is
 	}
-	n.segments[g.Handle()] = g
-	return g
+	n.attached[handle] = x
+	return x
 }
 
-// heap is an area of a name. What fill puts into a new one is its table.
-func heap(ctx context.Context, s *dsm.Session, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, *record, error) {
-	var is *record
-	attach := func(n *names, r *record) (*dsa.Area, error) {
-		is = r
-		return area.Attach(ctx, s, w.owner, dsm.Handle(r.handle))
+// heap makes an area for a claim. What fill puts into it is its table.
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+	s := c.names.session
+	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
+	if err != nil {
+		return nil, err
 	}
-	a, err := obtain(ctx, s, w, attach, func(c *claim) (*dsa.Area, error) {
-		a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
-		if err != nil {
+	done := false
+	defer func() {
+		if !done {
+			_ = a.Detach()
+		}
+	}()
+	if !w.transient {
+		if err := a.Pin(ctx); err != nil {
 			return nil, err
 		}
-		done := false
-		defer func() {
-			if !done {
-				_ = a.Detach()
-			}
-		}()
-		if !w.transient {
-			if err := a.Pin(ctx); err != nil {
-				return nil, err
-			}
-		}
-		failpoint.Hit("registry/area/pinned")
-		var table uint64
-		if fill != nil {
-			if table, err = fill(a); err != nil {
-				return nil, err
-			}
-		}
-		if err := c.publish(ctx, table); err != nil {
-			return nil, err
-		}
-		done = true
-		is = &c.record
-		is.table = table
-		return a, nil
-	})
-	return a, is, err
+	}
+	failpoint.Hit("registry/area/pinned")
+	table, err := fill(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.publish(ctx, table); err != nil {
+		return nil, err
+	}
+	done = true
+	return a, nil
 }
 
 // noting is where a new area gets its segments from: of the first one it is noted whose it is before anybody pins it.

@@ -25,7 +25,7 @@ type names struct {
 	ended   bool            // nobody does any more; under using
 
 	mu       sync.Mutex
-	segments map[dsm.Handle]*dsm.Segment // attached for the session's life
+	attached map[uint64]any // for the session's life, by handle
 }
 
 // sessions holds the names of each session that has any.
@@ -44,7 +44,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &names{session: s, segment: g, self: s.Self(), segments: map[dsm.Handle]*dsm.Segment{}}
+	n := &names{session: s, segment: g, self: s.Self(), attached: map[uint64]any{}}
 	err = g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err })
 	if err != nil {
 		return nil, err

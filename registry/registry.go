@@ -43,6 +43,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/resowner"
@@ -63,7 +64,7 @@ const MaxName = 63
 // Options are the rarer wishes. Their zero value is: make it if it isn't there, pin it, attach it for the session's life.
 type Options struct {
 	Owner     *resowner.Owner // ends the attachment
-	Version   uint32          // of what lies there: goes up when its meaning changes and its layout does not. Another one is ErrMismatch
+	Version   uint64          // of what lies there: goes up when its meaning changes and its layout does not. Another one is ErrMismatch
 	Existing  bool            // make nothing: a name that isn't there is ErrNotFound
 	Transient bool            // pin nothing: it goes with the last attachment, and the next one who asks makes it anew
 }
@@ -98,8 +99,13 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 // its own, which takes a place among the area's sessions: ask once, and Detach it or let the owner. To have objects in it from the start, make a
 // Segment whose init asks for the Area and notes a dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
-	w := wish{name: name, kind: kindArea}
-	a, _, err := heap(ctx, s, w.with(s, opts), o, nil)
+	w := wish{name: name, kind: kindArea}.with(s, opts)
+	attach := func(_ *names, r *record) (*dsa.Area, error) {
+		return area.Attach(ctx, s, w.owner, dsm.Handle(r.handle))
+	}
+	a, err := obtain(ctx, s, w, attach, func(c *claim) (*dsa.Area, error) {
+		return heap(ctx, c, w, o, func(*dsa.Area) (table uint64, err error) { return 0, nil })
+	})
 	return a, fail("area", name, err)
 }
 
@@ -120,7 +126,7 @@ type wish struct {
 	size    uint64 // of a segment, at least
 	layout  uint64
 	typ     string
-	version uint32
+	version uint64
 
 	owner     *resowner.Owner
 	own       bool // it is not the session's

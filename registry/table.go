@@ -94,10 +94,9 @@ type record struct {
 	table     uint64 // of a hash: where in the area
 	size      uint64 // of a segment: bytes
 	layout    uint64
+	version   uint64
 	kind      kind
-	version   uint32
 	transient uint32
-	_         uint32
 	name      [64]byte // ends with a zero
 	typ       [80]byte // for people; may be cut
 }
