@@ -25,6 +25,7 @@ dsmimpl/catalog      dsmimpl dsmimpl/...
 dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
 shm/...              shm shm/shmsync internal
+shm/dshash           shm shm/shmsync shm/dsa internal
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
