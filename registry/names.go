@@ -251,9 +251,12 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		var ticket shmsync.Ticket
 		var orphans []sight
 		err := n.section(ctx, func() error {
-			ticket = n.header.news.Prepare()
-			orphans = n.orphans(false)
-			if s = n.sight(n.find(name)); s.row < 0 && w != nil {
+			i := n.find(name)
+			if i < 0 || stateOf(n.words[i].Load()) != ready {
+				ticket = n.header.news.Prepare()
+				orphans = n.orphans(false)
+			}
+			if s = n.sight(i); i < 0 && w != nil {
 				s, claimed = n.claim(w)
 			}
 			return nil
