@@ -33,6 +33,7 @@ parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm/dsa
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
+internal/proctest    shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
