@@ -134,22 +134,6 @@ func sessionHelper(c *proctest.Child) error {
 	}
 }
 
-// startSupervisor runs one in a process of its own. At the test's end it is stopped, and then nothing may be left.
-func startSupervisor(t *testing.T, dir string, pairs ...string) (p *proctest.Process, generation string) {
-	t.Helper()
-	instancetest.NoneLeft(t, dir)
-	p = proctest.Start(t, "supervise", append([]string{dir}, pairs...)...)
-	t.Cleanup(func() { _ = p.Close() })
-	return p, p.Expect("ready ")
-}
-
-func startSession(t *testing.T, dir string) *proctest.Process {
-	t.Helper()
-	p := proctest.Start(t, "session", dir)
-	p.Expect("open")
-	return p
-}
-
 func (e env) create(p *proctest.Process, size, n int) (last string) {
 	e.t.Helper()
 	p.Send("create %d %d", size, n)
@@ -160,9 +144,67 @@ func (e env) create(p *proctest.Process, size, n int) (last string) {
 	return l
 }
 
+// env is a test's own instance, in a directory of its own.
 type env struct {
 	t   *testing.T
 	dir string
+}
+
+func newEnv(t *testing.T) env {
+	t.Helper()
+	return env{t, instancetest.TempDir(t)}
+}
+
+// supervise runs a supervisor in a process of its own. At the test's end it is stopped, and then nothing may be left.
+func (e env) supervise(pairs ...string) (p *proctest.Process, generation string) {
+	e.t.Helper()
+	instancetest.NoneLeft(e.t, e.dir)
+	p = proctest.Start(e.t, "supervise", append([]string{e.dir}, pairs...)...)
+	e.t.Cleanup(func() { _ = p.Close() })
+	return p, p.Expect("ready ")
+}
+
+// session is one in a process of its own, open one in this process.
+func (e env) session() *proctest.Process {
+	e.t.Helper()
+	p := proctest.Start(e.t, "session", e.dir)
+	p.Expect("open")
+	return p
+}
+
+func (e env) open() *dsm.Session {
+	e.t.Helper()
+	return instancetest.Open(e.t, dsm.Config{Dir: e.dir})
+}
+
+func create(t *testing.T, s *dsm.Session, size int) *dsm.Segment {
+	t.Helper()
+	g, err := s.Create(ctx, s.Owner(), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// check sees that a session's process still has all bytes of its segments.
+func check(session *proctest.Process) {
+	session.Send("check")
+	session.Expect("good")
+}
+
+func noErr(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// noneLeft sees that no object of the instance is left now.
+func (e env) noneLeft() {
+	e.t.Helper()
+	if left := eye.Objects(instancetest.ID(e.t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+		e.t.Errorf("left behind: %v", left)
+	}
 }
 
 func (e env) report() dsm.Report {
@@ -179,9 +221,9 @@ func (e env) objects() int { return instancetest.Objects(e.t, e.dir) }
 // TestKilledSession: what a killed session alone held goes, at once; everybody else carries on.
 func TestKilledSession(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
-		startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
-		victim, survivor := startSession(t, e.dir), startSession(t, e.dir)
+		e := newEnv(t)
+		e.supervise("dynamic_shared_memory_type", backend)
+		victim, survivor := e.session(), e.session()
 		shared := e.create(victim, 4096, 1)
 		pinned := e.create(victim, 4096, 1)
 		e.create(victim, 4096, 998)
@@ -203,8 +245,7 @@ func TestKilledSession(t *testing.T) {
 				t.Errorf("%s: %+v", s.Handle, s)
 			}
 		}
-		survivor.Send("check")
-		survivor.Expect("good")
+		check(survivor)
 		survivor.Send("attach %s", pinned)
 		survivor.Expect("attached")
 	})
@@ -213,14 +254,14 @@ func TestKilledSession(t *testing.T) {
 // TestEverybodyKilled: the next start leaves nothing of 500 segments, and touches nothing else.
 func TestEverybodyKilled(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
-		other := env{t, instancetest.TempDir(t)}
-		startSupervisor(t, other.dir, "dynamic_shared_memory_type", backend)
-		foreign := startSession(t, other.dir)
+		e := newEnv(t)
+		other := newEnv(t)
+		other.supervise("dynamic_shared_memory_type", backend)
+		foreign := other.session()
 		other.create(foreign, 100, 10)
 
-		sup, generation := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
-		a, b := startSession(t, e.dir), startSession(t, e.dir)
+		sup, generation := e.supervise("dynamic_shared_memory_type", backend)
+		a, b := e.session(), e.session()
 		h := e.create(a, 4096, 250)
 		e.create(b, 4096, 250)
 		a.Send("pin %s", h)
@@ -231,33 +272,28 @@ func TestEverybodyKilled(t *testing.T) {
 		if n := e.objects(); n != 500 && backend != "windows" { // where the kernel has removed them
 			t.Fatalf("%d objects after the kills", n)
 		}
-		sup, next := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
+		sup, next := e.supervise("dynamic_shared_memory_type", backend)
 		if n := e.objects(); n != 0 {
 			t.Errorf("%d objects after the next start", n)
 		}
 		if next <= generation {
 			t.Errorf("generation %s after %s", next, generation)
 		}
-		foreign.Send("check")
-		foreign.Expect("good")
+		check(foreign)
 		if n := other.objects(); n != 10 {
 			t.Errorf("%d of the other instance's objects are left", n)
 		}
-		if err := sup.Close(); err != nil {
-			t.Error(err)
-		}
-		if left := eye.Objects(instancetest.ID(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
-			t.Errorf("after the stop: %v", left)
-		}
+		noErr(t, sup.Close())
+		e.noneLeft()
 	})
 }
 
 // TestSupervisorKilled: sessions work on without it and reclaim each other's dead; the next supervisor adopts them.
 func TestSupervisorKilled(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
-		sup, generation := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
-		a, b := startSession(t, e.dir), startSession(t, e.dir)
+		e := newEnv(t)
+		sup, generation := e.supervise("dynamic_shared_memory_type", backend)
+		a, b := e.session(), e.session()
 		first := e.create(a, 100, 1)
 		pinned := e.create(a, 100, 1)
 		a.Send("pin %s", pinned)
@@ -266,41 +302,38 @@ func TestSupervisorKilled(t *testing.T) {
 		e.create(a, 100, 1)
 		b.Send("attach %s", first)
 		b.Expect("attached")
-		dead := startSession(t, e.dir)
+		dead := e.session()
 		e.create(dead, 100, 5)
 		dead.Kill()
 		if n := len(e.report().Sessions); n != 3 {
 			t.Fatalf("%d sessions, though nobody could have reclaimed", n)
 		}
-		c := startSession(t, e.dir) // its Open reclaims
+		c := e.session() // its Open reclaims
 		if r := e.report(); len(r.Sessions) != 3 || len(r.Segments) != 3 || r.Status.Supervised {
 			t.Errorf("after an Open: %d sessions, %d segments, %+v", len(r.Sessions), len(r.Segments), r.Status)
 		}
 		c.Kill()
-		sup, again := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
+		sup, again := e.supervise("dynamic_shared_memory_type", backend)
 		if again != generation {
 			t.Errorf("generation %s after %s: not adopted", again, generation)
 		}
 		if r := e.report(); len(r.Sessions) != 2 || len(r.Segments) != 3 || r.Status.Supervisor != sup.Pid {
 			t.Errorf("after the adoption: %+v", r)
 		}
-		a.Send("check")
-		a.Expect("good")
+		check(a)
 		a.Send("done")
 		b.Kill()
 		instancetest.Eventually(t, "the new supervisor reclaims", func() bool { return len(e.report().Sessions) == 1 })
-		if err := sup.Close(); err != nil { // an orderly stop
-			t.Error(err)
-		}
+		noErr(t, sup.Close()) // an orderly stop
 		a.Expect("error the instance has stopped")
 		a.Kill() // on Windows what it has mapped keeps its name
 	})
 }
 
 func TestSecondSupervisorIsRefused(t *testing.T) {
-	dir := instancetest.TempDir(t)
-	first, _ := startSupervisor(t, dir)
-	_, err := supervisor.Start(ctx, config(dir, nil))
+	e := newEnv(t)
+	first, _ := e.supervise()
+	_, err := supervisor.Start(ctx, config(e.dir, nil))
 	if !errors.Is(err, dsm.ErrInUse) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", first.Pid)) {
 		t.Errorf("second supervisor: %v", err)
 	}
@@ -311,13 +344,11 @@ func TestSecondSupervisorIsRefused(t *testing.T) {
 	if err := first.Cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := supervisor.Start(ctx, config(dir, nil))
+	s, err := supervisor.Start(ctx, config(e.dir, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, s.Stop())
 	<-s.Done()
 }
 
@@ -361,9 +392,9 @@ func TestDamage(t *testing.T) {
 	} {
 		for _, sessions := range []string{"dead", "alive"} {
 			t.Run(c.name+"/sessions "+sessions, func(t *testing.T) {
-				e := env{t, instancetest.TempDir(t)}
-				sup, _ := startSupervisor(t, e.dir)
-				a := startSession(t, e.dir)
+				e := newEnv(t)
+				sup, _ := e.supervise()
+				a := e.session()
 				e.create(a, 4096, 20)
 				id := instancetest.ID(t, e.dir)
 				if err := c.damage(t, e.dir); err != nil {
@@ -382,15 +413,14 @@ func TestDamage(t *testing.T) {
 					t.Errorf("instance %v, %v; it was %v", st.Instance, err, id)
 				}
 				if sessions == "alive" && st.Generation != 1 { // fenced: it keeps its bytes and can do no harm
-					a.Send("check")
-					a.Expect("good")
+					check(a)
 					a.Send("done")
 					a.Expect("error the instance has stopped or begun a new generation")
 				}
 				if n := e.objects(); st.Generation != 1 && n != 0 {
 					t.Errorf("%d objects of the old life are left", n)
 				}
-				b := instancetest.Open(t, dsm.Config{Dir: e.dir})
+				b := e.open()
 				if _, err := b.Create(ctx, b.Owner(), 100); err != nil {
 					t.Error(err)
 				}
@@ -398,12 +428,8 @@ func TestDamage(t *testing.T) {
 					a.Send("close")
 					a.Expect("closed")
 				}
-				if err := b.Close(); err != nil {
-					t.Error(err)
-				}
-				if err := s.Stop(); err != nil {
-					t.Error(err)
-				}
+				noErr(t, b.Close())
+				noErr(t, s.Stop())
 				if left := eye.Objects(id); len(left) != 0 {
 					t.Errorf("after the stop: %v", left)
 				}
@@ -442,16 +468,16 @@ func overwriteFrom(path string, from int64, with byte) error {
 // TestCopiedDirectory: a start on a copy of a live instance's directory changes nothing of the original.
 func TestCopiedDirectory(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
-		startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
-		a := startSession(t, e.dir)
+		e := newEnv(t)
+		e.supervise("dynamic_shared_memory_type", backend)
+		a := e.session()
 		e.create(a, 100, 10)
 		dup := env{t, instancetest.TempDir(t) + "/copy"}
 		if err := os.CopyFS(dup.dir, os.DirFS(e.dir)); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(filepath.Dir(dup.dir)) })
-		startSupervisor(t, dup.dir, "dynamic_shared_memory_type", backend)
+		dup.supervise("dynamic_shared_memory_type", backend)
 		if instancetest.ID(t, e.dir) == instancetest.ID(t, dup.dir) {
 			t.Error("the copy has the original's id")
 		}
@@ -461,8 +487,7 @@ func TestCopiedDirectory(t *testing.T) {
 		if files, _ := os.ReadDir(filepath.Join(dup.dir, "mmap")); backend == "mmap" && len(files) != 1 {
 			t.Errorf("the copy has %d files, want only its control segment", len(files))
 		}
-		a.Send("check")
-		a.Expect("good")
+		check(a)
 		e.create(a, 100, 1)
 		if r := e.report(); len(r.Segments) != 11 || len(r.Sessions) != 1 {
 			t.Errorf("%+v", r.Status)
@@ -471,38 +496,35 @@ func TestCopiedDirectory(t *testing.T) {
 }
 
 func TestOtherBackendAtNextStart(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
+	e := newEnv(t)
 	for i, backend := range append(catalog.Native(), catalog.Default()) {
-		sup, generation := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
+		sup, generation := e.supervise("dynamic_shared_memory_type", backend)
 		if generation != fmt.Sprint(i+1) {
 			t.Errorf("generation %s", generation)
 		}
 		if n := e.objects(); n != 0 {
 			t.Errorf("%d objects of another backend are left", n)
 		}
-		a := startSession(t, e.dir)
+		a := e.session()
 		e.create(a, 100, 5)
 		sup.Kill()
 		a.Kill()
 	}
-	sup, _ := startSupervisor(t, e.dir)
-	if err := sup.Close(); err != nil {
-		t.Error(err)
-	}
+	sup, _ := e.supervise()
+	noErr(t, sup.Close())
 }
 
 // TestRestartOnCrash: with on_crash = restart one crash ends the generation for all, as in PostgreSQL.
 func TestRestartOnCrash(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "on_crash", "restart")
-	a, b, leaver := startSession(t, e.dir), startSession(t, e.dir), startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise("on_crash", "restart")
+	a, b, leaver := e.session(), e.session(), e.session()
 	e.create(a, 100, 5)
 	e.create(b, 100, 5)
 	leaver.Send("close") // leaving is no crash
 	leaver.Expect("closed")
 	_ = leaver.Wait()
-	b.Send("check")
-	b.Expect("good")
+	check(b)
 	b.Send("done")
 	a.Kill()
 	b.Expect("error the instance has stopped or begun a new generation")
@@ -513,12 +535,11 @@ func TestRestartOnCrash(t *testing.T) {
 	if n := e.objects(); n != 0 && runtime.GOOS != "windows" { // there what is mapped has its name still
 		t.Errorf("%d objects are left", n)
 	}
-	b.Send("check") // it keeps what it has mapped
-	b.Expect("good")
-	c := startSession(t, e.dir)
+	check(b) // it keeps what it has mapped
+	c := e.session()
 	e.create(c, 100, 1)
 	sup.Kill()
-	sup, generation := startSupervisor(t, e.dir, "on_crash", "restart")
+	sup, generation := e.supervise("on_crash", "restart")
 	if generation != "3" {
 		t.Errorf("generation %s after a supervisor that crashed", generation)
 	}
@@ -526,9 +547,7 @@ func TestRestartOnCrash(t *testing.T) {
 	c.Expect("error the instance has stopped or begun a new generation")
 	b.Kill()
 	c.Kill()
-	if err := sup.Close(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, sup.Close())
 }
 
 // TestControlSegmentIsRemoved, as systemd's RemoveIPC does: nobody could join any more, so the next generation begins.
@@ -536,9 +555,9 @@ func TestControlSegmentIsRemoved(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the control segment is a file on Linux alone")
 	}
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir)
-	a := startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise()
+	a := e.session()
 	e.create(a, 100, 5)
 	for _, path := range eye.Objects(instancetest.ID(t, e.dir)) {
 		if err := os.Remove(path); err != nil {
@@ -547,20 +566,15 @@ func TestControlSegmentIsRemoved(t *testing.T) {
 	}
 	a.Send("done")
 	a.Expect("error the instance has stopped or begun a new generation")
-	startSession(t, e.dir).Kill()
-	if err := sup.Close(); err != nil {
-		t.Error(err)
-	}
+	e.session().Kill()
+	noErr(t, sup.Close())
 }
 
 func TestStopWaitsForSessions(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "shutdown_timeout", "20s")
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	g, err := s.Create(ctx, s.Owner(), 10)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEnv(t)
+	sup, _ := e.supervise("shutdown_timeout", "20s")
+	s := e.open()
+	g := create(t, s, 10)
 	stopped := make(chan error, 1)
 	go func() { stopped <- sup.Close() }()
 	<-s.Done()
@@ -576,12 +590,8 @@ func TestStopWaitsForSessions(t *testing.T) {
 	if _, err := s.Create(ctx, s.Owner(), 10); !errors.Is(err, dsm.ErrStale) {
 		t.Errorf("Create = %v", err)
 	}
-	if err := g.Detach(); err != nil {
-		t.Error(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, g.Detach())
+	noErr(t, s.Close())
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
@@ -589,9 +599,9 @@ func TestStopWaitsForSessions(t *testing.T) {
 
 // TestStoppedLockHolder: nobody waits for ever for a stopped process that holds the control lock, and it is named.
 func TestStopDespiteStoppedSession(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "shutdown_timeout", "100ms")
-	a := startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise("shutdown_timeout", "100ms")
+	a := e.session()
 	e.create(a, 100, 3)
 	if err := a.Stop(); err != nil {
 		t.Fatal(err)
@@ -600,9 +610,7 @@ func TestStopDespiteStoppedSession(t *testing.T) {
 		s := e.report().Sessions
 		return len(s) == 1 && (s[0].State == "stopped" || runtime.GOOS != "linux") // elsewhere it can't be seen
 	})
-	if err := sup.Close(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, sup.Close())
 	if n := len(eye.Objects(instancetest.ID(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
 		t.Errorf("%d objects are left", n)
 	}
@@ -681,13 +689,11 @@ func TestPrivate(t *testing.T) {
 		orderly, o := start()
 		killed, k := start()
 		abandoned, a := start()
-		last := startSession(t, a.dir) // a worker of the third
+		last := a.session() // a worker of the third
 		if o.objects() != 5 || k.objects() != 5 || a.objects() != 5 {
 			t.Error("objects are missing")
 		}
-		if err := orderly.Close(); err != nil {
-			t.Error(err)
-		}
+		noErr(t, orderly.Close())
 		if !gone(o.dir) {
 			t.Error("an orderly end left the directory")
 		}
@@ -709,9 +715,7 @@ func TestPrivate(t *testing.T) {
 		if !gone(k.dir) || gone(n.dir) {
 			t.Error("a start did not clean what a dead sibling left")
 		}
-		if err := next.Close(); err != nil {
-			t.Error(err)
-		}
+		noErr(t, next.Close())
 	})
 }
 
@@ -810,9 +814,7 @@ func TestLeavingDoesNotLock(t *testing.T) {
 			if err != nil || locked > 0 {
 				t.Errorf("Close: %v; the directory was seen locked %d times", err, locked)
 			}
-			if err := stays.Close(); err != nil { // the last one ends the instance
-				t.Error(err)
-			}
+			noErr(t, stays.Close()) // the last one ends the instance
 			return
 		default:
 		}
@@ -833,7 +835,5 @@ func TestCancelledStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	instancetest.NoneLeft(t, dir)
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, s.Stop())
 }
