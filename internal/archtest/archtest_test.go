@@ -36,6 +36,7 @@ registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync intern
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
+internal/proctest    shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
