@@ -70,6 +70,9 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	p := &t.parts[i]
 	seen := p.version.Load()
 	ls, ok := t.known(i)
+	if !ok {
+		ls, ok = t.learn(i, seen)
+	}
 	if q.found = false; !ok || len(ls) == 0 {
 		return q.value, ok
 	}

@@ -32,10 +32,12 @@ func TestKeys(t *testing.T) {
 			A uint32
 			B uint8
 		}, uint8](a), "padding at its end"},
-		{"deep padding", try[[2]struct{ P struct {
-			A uint16
-			B uint8
-		} }, uint8](a), ".P is a struct"},
+		{"deep padding", try[[2]struct {
+			P struct {
+				A uint16
+				B uint8
+			}
+		}, uint8](a), ".P is a struct"},
 		{"float", try[struct{ X float64 }, uint8](a), "math.Float64bits"},
 		{"blank", try[struct {
 			A uint32
