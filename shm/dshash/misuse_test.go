@@ -45,9 +45,8 @@ func TestNoMemory(t *testing.T) {
 	if e, found, err := tab.FindExclusive(ctx, 0); err != nil || !found {
 		t.Error(err)
 	} else {
-		if _, err := e.Update(); err == nil {
-			_ = e.Delete()
-			t.Fatal("there is room for a copy")
+		if _, err := e.Update(); err != nil && !errors.Is(err, dsa.ErrLimit) {
+			t.Error(err)
 		}
 		if v := e.Value(); v[0] != 0 {
 			t.Error(*v)

@@ -27,6 +27,10 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 			return out, nil
 		}
 	}
+	return t.getLocked(ctx, q)
+}
+
+func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
 	var e entry
 	if q.found, err = e.find(ctx, t, q.key, false); !q.found || err != nil {
 		return q.value, err
