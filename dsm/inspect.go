@@ -1,12 +1,15 @@
 package dsm
 
 import (
+	"bytes"
 	"context"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/google/uuid"
@@ -18,6 +21,7 @@ type Report struct {
 	Status   Status
 	Sessions []SessionInfo
 	Segments []SegmentInfo
+	Root     []byte // a copy of the root segment's bytes, of Inspect only; nil if there is none
 }
 
 // Status is the instance as a whole. Limits of 0 are none.
@@ -56,6 +60,7 @@ type SegmentInfo struct {
 	State      string // creating, live, destroying; corrupt
 	Refs       int    // sessions that hold it, and one more if it is pinned
 	Pinned     bool
+	Root       bool // Session.Root
 	Holders    []SessionInfo
 	Backend    string
 	OSName     string // what a person would look for in the system
@@ -87,33 +92,71 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	defer books.Close()
-	return report(books)
+	r, err := report(books)
+	if err == nil {
+		r.Root = rootOf(ctx, books)
+	}
+	return r, err
+}
+
+// rootOf copies the root segment's bytes, without a reference to it: if it can't be had it is none.
+func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
+	segments, err := b.Segments()
+	if err != nil {
+		return nil
+	}
+	for _, s := range segments {
+		if !s.Root || !s.Sound {
+			continue
+		}
+		m, err := b.Backend.Attach(ctx, b.Object(s.Entry), dsmimpl.ReadOnly)
+		if err != nil {
+			return nil
+		}
+		defer func() { _ = b.Backend.Detach(m) }()
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if recover() != nil { // somebody has truncated it
+				root = nil
+			}
+		}()
+		return bytes.Clone(m.Bytes[:min(s.Size, len(m.Bytes))])
+	}
+	return nil
 }
 
 // Segments lists the instance's segments, oldest first.
-func (s *Session) Segments(ctx context.Context) ([]SegmentInfo, error) {
-	r, err := s.report(ctx, "list segments")
-	return r.Segments, err
+func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) {
+	err = s.call(ctx, "list segments", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		if err == nil {
+			list, err = segmentInfos(s.member.Books, processes)
+		}
+		return err
+	})
+	return list, err
 }
 
 // Sessions lists the instance's sessions, oldest first.
-func (s *Session) Sessions(ctx context.Context) ([]SessionInfo, error) {
-	r, err := s.report(ctx, "list sessions")
-	return r.Sessions, err
+func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
+	err = s.call(ctx, "list sessions", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		list = sessionInfos(s.member.Books, processes)
+		return err
+	})
+	return list, err
 }
 
 // Status is the instance as a whole.
-func (s *Session) Status(ctx context.Context) (Status, error) {
-	r, err := s.report(ctx, "status")
-	return r.Status, err
-}
-
-func (s *Session) report(ctx context.Context, op string) (r Report, err error) {
-	err = s.call(ctx, op, 0, func() (err error) {
-		r, err = report(s.member.Books)
+func (s *Session) Status(ctx context.Context) (st Status, err error) {
+	err = s.call(ctx, "status", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		if err == nil {
+			st, err = status(s.member.Books, processes)
+		}
 		return err
 	})
-	return r, err
+	return st, err
 }
 
 func report(b *instance.Books) (r Report, err error) {
@@ -121,33 +164,53 @@ func report(b *instance.Books) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
+	r.Sessions = sessionInfos(b, processes)
+	if r.Segments, err = segmentInfos(b, processes); err != nil {
+		return r, err
+	}
+	r.Status, err = status(b, processes)
+	return r, err
+}
+
+func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
+
+func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
+	for _, p := range processes {
+		if isSession(p) {
+			list = append(list, sessionInfo(b, p))
+		}
+	}
+	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
+	return list
+}
+
+func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []SegmentInfo, err error) {
 	segments, err := b.Segments()
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	byRow := map[int]SessionInfo{}
 	for _, p := range processes {
 		byRow[p.Row] = sessionInfo(b, p)
-		if p.Row != control.SupervisorRow {
-			r.Sessions = append(r.Sessions, byRow[p.Row])
-		}
 	}
-	slices.SortFunc(r.Sessions, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
 	for _, s := range segments {
-		r.Segments = append(r.Segments, segmentInfo(b, s, byRow))
+		list = append(list, segmentInfo(b, s, byRow))
 	}
-	slices.SortFunc(r.Segments, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
-	r.Status, err = status(b)
-	r.Status.Sessions = len(r.Sessions)
-	r.Status.Supervisor, r.Status.Supervised = b.Record.SupervisorPid, b.Supervised()
-	return r, err
+	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	return list, nil
 }
 
-func status(b *instance.Books) (Status, error) {
+func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
 	rows, bytes, err := b.Used()
 	s := Status{
 		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation, Backend: b.Record.Backend, Private: b.Record.Private,
 		Closing: b.Closing(), MaxProcesses: b.Limits.Processes, Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
+		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(),
+	}
+	for _, p := range processes {
+		if isSession(p) {
+			s.Sessions++
+		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
 		info := sessionInfo(b, p)
@@ -169,7 +232,7 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
-		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned,
+		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
 		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	if !s.Sound {

@@ -214,4 +214,4 @@ func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: "+format, args...))
 }
 
-func store(w *atomic.Uint64, v uint64) { ordered.Store(w, v) }
+func store(w *atomic.Uint64, v uint64) { ordered.Store64(w, v) }

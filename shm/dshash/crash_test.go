@@ -295,10 +295,10 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	w, args := makeWorld(t, backend, dsa.Options{Initial: 256 << 10, Keep: -1, Sessions: 8}, 2)
 	ref, done, err := dsa.New[atomic.Uint64](w.area)
 	must(t, err)
-	run := func(scenario, plan string) {
+	run := func(scenario, plan string) { // which of the allocator's points a victim comes to depends on the table's seed
 		v := proctest.Start(t, "victim", append(args, fmt.Sprint(uint64(ref)), scenario, plan)...)
 		err := v.Close()
-		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.Contains(plan, "#1=") {
+		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=") {
 			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
 		}
 	}

@@ -65,11 +65,11 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	if err != nil {
 		return nil, errors.Join(err, t.empty(i, 0))
 	}
-	ordered.Store(&p.count, count)
+	ordered.Store64(&p.count, count)
 	failpoint.Hit("dshash/resize/filled")
 	hands[1].Set(dsa.Pointer(p.array.Load()))
 	failpoint.Hit("dshash/resize/old")
-	ordered.Store(&p.array, uint64(at))
+	ordered.Store64(&p.array, uint64(at))
 	failpoint.Hit("dshash/resize/linked")
 	hands[0].Clear()
 	failpoint.Hit("dshash/resize/handed")
@@ -99,10 +99,10 @@ func (t *core) fill(ls, old []line) (n uint64, err error) {
 			if !ok {
 				return n, corrupt("an array has more entries than its partition counts")
 			}
-			passed(ls, h, to, func(l *line) { ordered.Store(&l.tags, raised(l.tags.Load())) })
+			passed(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
 			n++
-			ordered.Store(&ls[to].slots[free], at)
-			ordered.Store(&ls[to].tags, withTag(ls[to].tags.Load(), free, tagOf(h)))
+			ordered.Store64(&ls[to].slots[free], at)
+			ordered.Store64(&ls[to].tags, withTag(ls[to].tags.Load(), free, tagOf(h)))
 		}
 	}
 	return n, nil

@@ -100,7 +100,7 @@ func (t *core) destroyPart(ctx context.Context, i int) error {
 				continue
 			}
 			hand.Set(at)
-			ordered.Store(w, 0)
+			ordered.Store64(w, 0)
 			failpoint.Hit("dshash/destroy/unlinked")
 			if err := t.empty(i, 0); err != nil {
 				p.dirty.Store(1) // tags and count are off
@@ -109,8 +109,8 @@ func (t *core) destroyPart(ctx context.Context, i int) error {
 		}
 	}
 	hand.Set(dsa.Pointer(p.array.Load()))
-	ordered.Store(&p.array, 0)
-	ordered.Store(&p.count, 0)
+	ordered.Store64(&p.array, 0)
+	ordered.Store64(&p.count, 0)
 	failpoint.Hit("dshash/destroy/array")
 	return t.empty(i, 0)
 }

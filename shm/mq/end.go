@@ -89,7 +89,7 @@ func (e *end) over() error {
 	case e.other.gone.Load() != 0:
 		return ErrDetached
 	case e.dead:
-		return &shmsync.PeerDiedError{Peer: unpack(e.other.peer.Load())}
+		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.peer.Load())}
 	}
 	return nil
 }
@@ -194,6 +194,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	}
 }
 
+// busy is how long others run that have something to do.
+const busy = 2 * time.Microsecond
+
 // spinner says that a goroutine of this process looks again and again.
 var spinner atomic.Bool
 
@@ -206,7 +209,10 @@ func (e *end) spin(ready func() bool) bool {
 	looks := 0
 	return e.spins.Unless(func() (done, stop bool) {
 		if looks++; looks%64 == 0 {
-			runtime.Gosched()
+			begin := time.Now()
+			if runtime.Gosched(); time.Since(begin) > busy {
+				return false, true
+			}
 		}
 		if e.halt.Load() {
 			return false, true
@@ -231,7 +237,7 @@ func (e *end) park(w *futex.Watch, d time.Duration) {
 
 // ask finds out whether the other end's process is alive, if it is known.
 func (e *end) ask() {
-	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(unpack(p)) {
+	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
 		e.dead = true
 	}
 }
