@@ -53,7 +53,7 @@ func TestNoMemory(t *testing.T) {
 		}
 		e.Release()
 	}
-	if tab.Len() != len(there) || len(there) < 50 {
+	if tab.Len() != len(there) || len(there) < 10 {
 		t.Errorf("%d entries, not %d", tab.Len(), len(there))
 	}
 	clean(t, a, 0, tab, bs)
