@@ -6,6 +6,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
 )
 
 // Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is ErrSize. It fails with what keeps the area from
@@ -38,15 +39,15 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
 			intent := &a.intents[cl.stripe]
-			store(intent, uint64(p.withSlack(intentHeld)))
+			ordered.Store64(intent, uint64(p.withSlack(intentHeld)))
 			failpoint.Hit("dsa/alloc/intended")
-			store(&s.words[h.word].used, used|1<<bit)
+			ordered.Store64(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
 			if a.guard != 0 {
 				seal(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
 			p |= Pointer(cl.size-uint64(n)) << slackShift
-			store(intent, 0)
+			ordered.Store64(intent, 0)
 			st.Unlock()
 			return p, nil
 		}
@@ -157,14 +158,14 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int) (p Pointer, ok bool
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)
 	intent := &a.intents[stripes-1]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	ordered.Store64(intent, uint64(p.withSlack(intentHeld)))
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
 		seal(r.block(uint64(chunks)<<chunkShift), uint64(n))
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindLarge, 0) + lifeUnit)
 	failpoint.Hit("dsa/large/made")
-	store(intent, 0)
+	ordered.Store64(intent, 0)
 	return p, true, nil
 }
 

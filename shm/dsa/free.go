@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
 )
 
 // Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this area's, is ErrPointer; in
@@ -50,7 +51,7 @@ func (a *Area) Free(p Pointer) error {
 		}
 	}
 	intent := &a.intents[cl.stripe]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	ordered.Store64(intent, uint64(p.withSlack(intentHeld)))
 	failpoint.Hit("dsa/free/intended")
 	if a.guard != 0 {
 		spoil(m.bytes[p.offset():][:cl.size-p.slack()])
@@ -59,9 +60,9 @@ func (a *Area) Free(p Pointer) error {
 		err = a.freeOther(p, r, cl, i)
 	} else {
 		// Nobody else writes used, and this session does so under this stripe.
-		store(&w.used, used&^bit)
+		ordered.Store64(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
-		store(intent, 0)
+		ordered.Store64(intent, 0)
 		if h := &a.heaps[cl.id]; h.cur.s == r.s {
 			h.word = min(h.word, i>>6)
 		} else {
@@ -90,11 +91,11 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int) error {
 	off := r.start() + uint64(i)*cl.size
 	*first(r.m.bytes, off) = stamp(p)
 	failpoint.Hit("dsa/free/stamped")
-	store(intent, uint64(p.withSlack(intentStamped)))
+	ordered.Store64(intent, uint64(p.withSlack(intentStamped)))
 	failpoint.Hit("dsa/free/other")
 	for freed := w.freed.Load(); ; freed = w.freed.Load() {
 		if w.used.Load()&^freed&bit == 0 { // a double free, at the very same time
-			store(intent, 0)
+			ordered.Store64(intent, 0)
 			return notAllocated(p)
 		}
 		if w.freed.CompareAndSwap(freed, freed|bit) {
@@ -102,7 +103,7 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int) error {
 		}
 	}
 	failpoint.Hit("dsa/free/freed")
-	store(intent, 0)
+	ordered.Store64(intent, 0)
 	// The span may be another one by now, if this was its last object. Then what follows finds nothing to do, or does no harm.
 	switch state := r.s.state.Load(); kindOf(state) {
 	case kindFull:
@@ -203,11 +204,11 @@ func (a *Area) dropLarge(p Pointer, r spanRef) error {
 		}
 	}
 	intent := &a.intents[stripes-1]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	ordered.Store64(intent, uint64(p.withSlack(intentHeld)))
 	failpoint.Hit("dsa/large/freeing")
 	err = a.releaseRun(ctx, r)
 	failpoint.Hit("dsa/large/freed")
-	store(intent, 0)
+	ordered.Store64(intent, 0)
 	return err
 }
 

@@ -1,6 +1,9 @@
 package dsa
 
-import "github.com/godsm/godsm/internal/failpoint"
+import (
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
+)
 
 // spanRef is a span of this process's mappings.
 type spanRef struct {
@@ -58,7 +61,7 @@ func (r spanRef) harvest(c *class) (room bool) {
 				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
 			}
 			failpoint.Hit("dsa/span/harvest")
-			store(&p.used, p.used.Load()&^f)
+			ordered.Store64(&p.used, p.used.Load()&^f)
 			failpoint.Hit("dsa/span/harvested")
 			p.freed.And(^f)
 		}

@@ -1,8 +1,0 @@
-//go:build !amd64 || race
-
-package dsa
-
-import "sync/atomic"
-
-// store is a store that others see whole and in its order.
-func store(w *atomic.Uint64, v uint64) { w.Store(v) }
