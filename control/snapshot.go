@@ -84,7 +84,7 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 		State:     stateOf(w),
 		Pinned:    r.pin.Load() == pinned,
 		PinWanted: r.pin.Load() == pinWanted,
-		Created:   time.Unix(0, r.created.Load()),
+		Created:   time.Unix(0, int64(r.created.Load())),
 		Creator:   r.creator.load(),
 		Errno:     syscall.Errno(r.errno.Load()),
 		Sound:     t.sound(i),
