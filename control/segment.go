@@ -22,9 +22,12 @@ type Entry struct {
 
 func (e Entry) row() int { return int(e.Handle & 0xffff) }
 
-// Carved says whether the segment lies in the reserved region, and at which byte of it.
+// Carved says whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
 func (e Entry) Carved() (offset int, is bool) {
-	return int(e.Page-1) * PageSize, e.Page != 0
+	if e.Page == 0 {
+		return 0, false
+	}
+	return int(e.Page-1) * PageSize, true
 }
 
 // Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a

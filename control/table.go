@@ -85,8 +85,8 @@ func (l Limits) Check() error {
 	if l.Segments < 1 || l.Segments > MaxSegments {
 		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
 	}
-	if l.Reserved > math.MaxInt-PageSize || l.Reserved > maxPages*PageSize {
-		return fmt.Errorf("min_dynamic_shared_memory is %d bytes, more than this system can map", l.Reserved)
+	if l.Reserved%PageSize != 0 || l.Reserved > math.MaxInt || l.Reserved > maxPages*PageSize {
+		return fmt.Errorf("min_dynamic_shared_memory is %d bytes: it must be whole pages of 4 kB, and no more than this system can map", l.Reserved)
 	}
 	if l.SegmentsPerProcess < 0 || l.SegmentsPerProcess > math.MaxInt32 {
 		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d", l.SegmentsPerProcess, math.MaxInt32)

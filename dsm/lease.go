@@ -64,7 +64,7 @@ func (g *Segment) fault(r any) error {
 	}
 	if x, ok := guarded.find(f.Addr()); ok {
 		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was kept too long: attached at %s, detached at %s (%w)",
-			f.Addr()-address(x.mapping.Bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
+			f.Addr()-address(x.bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
 	}
 	panic(r)
 }

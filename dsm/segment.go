@@ -18,8 +18,7 @@ type Segment struct {
 	session *Session
 	holding *holding
 	bytes   []byte
-	own     dsmimpl.Mapping // in checked mode
-	trail   *trail          // in checked mode
+	trail   *trail // in checked mode
 	item    resowner.Item
 
 	prev, next *Segment // in the session's list, under its lock
@@ -39,9 +38,6 @@ type hook struct{ f func() }
 // left behind then. Large segments take time (some 0.3 ms for each MB on tmpfs), in which ctx is looked at.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
-	if err == nil {
-		err = g.keep(owner)
-	}
 	if err != nil {
 		return nil, fail("create", 0, s.member.Backend.Name(), fmt.Errorf("%d bytes: %w", size, err))
 	}
@@ -52,27 +48,28 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer s.end()
-	if err := dsmimpl.CheckSize(size); err != nil {
-		return nil, err
+	made := new(struct { // in one allocation
+		Segment
+		holding
+	})
+	err := dsmimpl.CheckSize(size)
+	if err == nil {
+		err = reserve(owner)
 	}
-	if err := reserve(owner); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.create(ctx, size, &made.holding)
 	}
-	h, err := s.create(ctx, size)
 	if err != nil {
+		s.end()
 		return nil, err
 	}
-	return s.view(h)
+	return s.view(&made.Segment, &made.holding, owner)
 }
 
 // Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
 // second Attach in one process shares the mapping, but in checked mode.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
-	if err == nil {
-		err = g.keep(owner)
-	}
 	if err != nil {
 		return nil, fail("attach", h, s.member.Backend.Name(), err)
 	}
@@ -83,33 +80,21 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if owner == nil || ctx.Err() != nil {
 		return nil, errors.Join(reserve(owner), context.Cause(ctx))
 	}
-	if g, err := s.share(h); g != nil || err != nil {
+	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer s.end()
-	if err := reserve(owner); err != nil {
-		return nil, err
+	hold, err := (*holding)(nil), reserve(owner)
+	if err == nil {
+		hold, err = s.acquire(ctx, h)
 	}
-	hold, err := s.acquire(ctx, h)
 	if err != nil {
+		s.end()
 		return nil, err
 	}
-	return s.view(hold)
-}
-
-// keep puts a new Segment under its owner; for Create and Attach, whose caller is where a leak is reported.
-func (g *Segment) keep(owner *resowner.Owner) error {
-	err := owner.Remember(&g.item, (*owned)(g), 2)
-	if err != nil { // it has ended since it was reserved
-		return errors.Join(err, g.Detach())
-	}
-	if err = g.gone(); err != nil { // the session has ended meanwhile
-		g.item.Forget()
-	}
-	return err
+	return s.view(&Segment{}, hold, owner)
 }
 
 func reserve(owner *resowner.Owner) error {
@@ -150,6 +135,9 @@ func (g *Segment) Pin(ctx context.Context) error {
 			return err
 		}
 		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
+		if _, carved := g.holding.entry.Carved(); carved {
+			needsKeeper = false // the supervisor has the region mapped
+		}
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
 			err = s.waitKept(ctx, g.Handle())
@@ -294,7 +282,7 @@ func (g *Segment) lastUse() bool {
 
 func (g *Segment) release() error {
 	s := g.session
-	if g.own.Bytes == nil {
+	if g.trail == nil || g.trail.own.Bytes == nil {
 		return s.release(g)
 	}
 	return errors.Join(guarded.detach(g), s.release(g))

@@ -21,8 +21,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
@@ -38,6 +40,7 @@ type Session struct {
 	backends instance.Backends
 	owner    *resowner.Owner
 	checked  bool
+	clock    atomic.Int64 // some Unix time in ns, not more than a second ago
 	log      zerolog.Logger
 	done     chan struct{} // closed with err
 	watched  chan struct{} // closed when the watching goroutine has ended
@@ -51,6 +54,9 @@ type Session struct {
 	left     bool       // the row is given up: the books must not be touched
 	table    map[Handle]*holding
 	segments *Segment // a list of those that still use their bytes
+
+	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
+	regionErr error
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
@@ -81,6 +87,10 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		table: map[Handle]*holding{},
 	}
 	s.idle = sync.NewCond(&s.mu)
+	s.clock.Store(time.Now().UnixNano())
+	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
+		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
+	}
 	go s.watch()
 	return s, nil
 }
@@ -160,12 +170,26 @@ func (s *Session) Close() error {
 	s.stopWatching()
 	errs = append(errs, s.leave())
 	failpoint.Hit("dsm/close/left")
+	s.unmapRegion()
 	deserted := s.deserted()
 	s.member.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()
 	}
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
+}
+
+// unmapRegion unmaps the region once the row is given up and the last lease has ended.
+func (s *Session) unmapRegion() {
+	s.mu.Lock()
+	region := dsmimpl.Mapping{}
+	if s.left && s.segments == nil {
+		region, s.region = s.region, region
+	}
+	s.mu.Unlock()
+	if region.Bytes != nil {
+		_ = s.member.Backend.Detach(region)
+	}
 }
 
 // leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
@@ -257,17 +281,21 @@ func (s *Session) over() error {
 
 // end ends a call. One that took the control lock over from a dead process has that one's segments to remove.
 func (s *Session) end() {
-	if s.member.Self.Owes() {
-		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
-	}
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endCall()
 }
 
+func (s *Session) settle() {
+	if s.member.Self.Owes() {
+		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
+	}
+}
+
 // endCall is end under the lock.
 func (s *Session) endCall() {
-	if s.calls--; s.calls == 0 {
+	if s.calls--; s.calls == 0 && s.closed {
 		s.idle.Broadcast()
 	}
 }
@@ -293,6 +321,7 @@ func (s *Session) watch() {
 	for {
 		closing, err := s.member.WaitClosing(time.Second)
 		_ = s.member.Self.Disavow(context.Background())
+		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
 		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
 			s.endLocked(ErrStale)

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/rs/zerolog"
@@ -46,7 +47,7 @@ type Owner struct {
 	parent   *Owner
 	items    Item // head of a ring, oldest first
 	children []*Owner
-	ended    bool
+	ended    atomic.Bool // stored under mu
 }
 
 // Item is an Owner's memory of one resource. It is made to be a field of the resource, so that remembering
@@ -71,7 +72,7 @@ func (o *Owner) Child(name string) (*Owner, error) {
 	c.parent = o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
 		return nil, o.closed()
 	}
 	o.children = append(o.children, c)
@@ -90,9 +91,7 @@ func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 // Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
 // yet. It is no promise: an owner that ends afterwards refuses to Remember.
 func (o *Owner) Reserve() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
 		return o.closed()
 	}
 	return nil
@@ -107,7 +106,7 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
 		return o.closed()
 	}
 	it.owner, it.resource = o, r
@@ -151,11 +150,11 @@ func (o *Owner) Abort() error { return o.end(false) }
 
 func (o *Owner) end(commit bool) error {
 	o.mu.Lock()
-	if o.ended {
+	if o.ended.Load() {
 		o.mu.Unlock()
 		return nil
 	}
-	o.ended = true // nothing and nobody new from here on
+	o.ended.Store(true) // nothing and nobody new from here on
 	children := o.children
 	o.children = nil
 	o.mu.Unlock()
