@@ -189,7 +189,7 @@ const (
 // rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
 // remove what it was not meant to.
 func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
-	return mix(mix(mix(mix(seed^handle)^size)^osWord) ^ uint64(page))
+	return mix(mix(mix(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
 }
 
 // mix is the finalizer of splitmix64.

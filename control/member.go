@@ -22,6 +22,7 @@ type Member struct {
 	application [4]uint64 // who's, as a text holds it
 	witness     Witness
 	mutex       *shmsync.Mutex
+	latest      int64 // what this member has created last, under the control lock
 	left        atomic.Bool
 
 	owed    []atomic.Uint64 // a bit for each destroying row that fell to this member

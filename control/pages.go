@@ -35,16 +35,6 @@ func (l Limits) pageWords() int { return int((pagesFor(l.Reserved) + 63) / 64) }
 
 func (w *pageWord) available() uint64 { return w.free.Load() &^ w.used.Load() }
 
-func (w *pageWord) take(mask uint64) {
-	ordered.Store64(&w.free, w.free.Load()&^mask)
-	ordered.Store64(&w.used, w.used.Load()|mask)
-}
-
-func (w *pageWord) giveBack(mask uint64) {
-	ordered.Store64(&w.used, w.used.Load()&^mask)
-	ordered.Store64(&w.free, w.free.Load()|mask)
-}
-
 // maxLook bounds a search under the lock: some 10 us, 4 GiB. The next one goes on where this one ended.
 const maxLook = 1 << 14
 
@@ -81,12 +71,27 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 	return 0, false
 }
 
-// eachWord calls f for the share that each word has of n pages.
-func (t *Table) eachWord(first, n int, f func(w *pageWord, mask uint64)) {
+// share is the first of the words that have n pages, its share of them, and how many pages that is.
+func (t *Table) share(first, n int) (w *pageWord, mask uint64, k int) {
+	bit := first % 64
+	k = min(n, 64-bit)
+	return &t.pages[first/64], ^uint64(0) >> (64 - k) << bit, k
+}
+
+func (t *Table) markUsed(first, n int) {
 	for n > 0 {
-		bit := first % 64
-		k := min(n, 64-bit)
-		f(&t.pages[first/64], ^uint64(0)>>(64-k)<<bit)
+		w, mask, k := t.share(first, n)
+		ordered.Store64(&w.free, w.free.Load()&^mask)
+		ordered.Store64(&w.used, w.used.Load()|mask)
+		first, n = first+k, n-k
+	}
+}
+
+func (t *Table) markFree(first, n int) {
+	for n > 0 {
+		w, mask, k := t.share(first, n)
+		ordered.Store64(&w.used, w.used.Load()&^mask)
+		ordered.Store64(&w.free, w.free.Load()|mask)
 		first, n = first+k, n-k
 	}
 }
@@ -101,13 +106,13 @@ func pagesOf(e Entry) (first, n int) {
 
 func (t *Table) takePages(e Entry) {
 	first, n := pagesOf(e)
-	t.eachWord(first, n, (*pageWord).take)
+	t.markUsed(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first+n))
 }
 
 func (t *Table) givePagesBack(e Entry) {
 	first, n := pagesOf(e)
-	t.eachWord(first, n, (*pageWord).giveBack)
+	t.markFree(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache
 }
 
@@ -141,7 +146,8 @@ func (t *Table) mapPages(doubt bool) {
 	for i := range t.segments {
 		if stateOf(t.segments[i].word.Load()) != Free && t.carved(i) {
 			first, n := pagesOf(t.entry(i))
-			t.eachWord(first, n, (*pageWord).take)
+			t.markUsed(first, n)
+			failpoint.Hit("control/settle/taken")
 		}
 	}
 }

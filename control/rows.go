@@ -90,9 +90,10 @@ func (t *Table) count(rows uint32, bytes uint64) {
 
 // freeCarved frees the row and the pages of a segment in the reserved region; the system has no part in that.
 func (t *Table) freeCarved(i int) {
-	t.givePagesBack(t.entry(i))
+	r := &t.segments[i]
+	t.givePagesBack(Entry{Size: int(r.size.Load()), Page: r.page.Load()})
 	failpoint.Hit("control/free/pages")
-	t.free(i, &t.segments[i])
+	t.free(i, r)
 	ordered.Store32(&t.header.freeHint, uint32(i))
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -46,15 +47,16 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
 	failpoint.Hit("control/create/locked")
-	m.write(e, now, Creating)
+	m.write(e, now.UnixNano(), Creating)
 	failpoint.Hit("control/create/intended")
 	return e, nil
 }
 
 // Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The caller zeroes its bytes and
 // says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before. False: there is no room in the region, or
-// no region, and the caller says Create. Its errors are Create's.
-func (m *Member) Carve(ctx context.Context, size int, now time.Time) (e Entry, ok bool, err error) {
+// no region, and the caller says Create. Its errors are Create's. Now is Unix time in ns, and may be a little old: what one member creates
+// bears times in its order.
+func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
 	if uint64(size) > m.t.Limits.Reserved {
 		return e, false, nil
 	}
@@ -84,14 +86,12 @@ func (m *Member) Carve(ctx context.Context, size int, now time.Time) (e Entry, o
 // Publish lets others attach a segment that this member has carved. If the instance is being closed it is ErrStale, and the
 // segment's row is free, or will be when the member says Unref. It takes no lock.
 func (m *Member) Publish(e Entry) (err error) {
-	err = guarded(func() error {
-		if !m.t.segments[e.row()].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
-			return ErrStale
-		}
-		return nil
-	})
+	defer recoverFault(&err, debug.SetPanicOnFault(true))
+	if !m.t.segments[e.row()].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+		return ErrStale
+	}
 	failpoint.Hit("control/publish/done")
-	return err
+	return nil
 }
 
 func randomHandle() uint64 {
@@ -123,8 +123,9 @@ func (m *Member) room(size int) (row int, err error) {
 
 // write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the checksum and
 // referenced is the member's, even if it does not come to the state: see mend.
-func (m *Member) write(e Entry, now time.Time, s SegmentState) {
+func (m *Member) write(e Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
+	m.latest = max(now, m.latest+1)
 	r := &t.segments[i]
 	t.clearBits(i)
 	ordered.Store64(&r.handle, e.Handle)
@@ -132,7 +133,7 @@ func (m *Member) write(e Entry, now time.Time, s SegmentState) {
 	failpoint.Hit("control/create/half-written")
 	ordered.Store64(&r.osWord, 0)
 	ordered.Store32(&r.page, e.Page)
-	ordered.Store64(&r.created, uint64(now.UnixNano()))
+	ordered.Store64(&r.created, uint64(m.latest))
 	ordered.Store32(&r.creatorPid, uint32(e.CreatorPid))
 	r.creator.store(m.application)
 	ordered.Store32(&r.pin, unpinned)
@@ -261,12 +262,25 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	return e, nil
 }
 
+// TryUnref is Unref of a carved segment for one who does not wait. False: nothing has changed.
+func (m *Member) TryUnref(e Entry) (done bool) {
+	if e.Page == 0 {
+		return false
+	}
+	_, err := m.unref(context.Background(), e, atOnce)
+	return err == nil
+}
+
 // Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is
 // not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object
 // and says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
 // again later.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
-	s, err := m.enter(ctx, brief)
+	return m.unref(ctx, e, brief)
+}
+
+func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, err error) {
+	s, err := m.enter(ctx, how)
 	if err != nil {
 		return false, err
 	}
@@ -275,12 +289,17 @@ func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	if i >= len(m.t.segments) || m.t.segments[i].handle.Load() != e.Handle {
 		return false, nil // a closing took it, and the row is somebody else's by now
 	}
+	r := &m.t.segments[i]
+	carved := e.Page != 0 && r.page.Load() == e.Page && r.size.Load() == uint64(e.Size)
+	if how == atOnce && !carved { // a stray store has hit it
+		return false, errBusy
+	}
 	if m.t.clearBit(i, m.row) {
 		failpoint.Hit("control/unref/bit")
 		m.account(-1, e.Size)
 	}
 	failpoint.Hit("control/unref/accounted")
-	return m.moribund(i), nil
+	return m.t.unkept(i) && m.drop(i, carved), nil
 }
 
 // Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as once. Where
@@ -382,17 +401,23 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 }
 
 // moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees.
-func (m *Member) moribund(i int) bool {
-	r := &m.t.segments[i]
-	if p := r.pin.Load(); stateOf(r.word.Load()) != Live || p == pinned || p == pinWanted || m.t.hasBits(i) {
-		return false
-	}
-	if m.t.carved(i) {
+func (m *Member) moribund(i int) bool { return m.t.unkept(i) && m.drop(i, m.t.carved(i)) }
+
+// unkept says whether a row is live, and nothing keeps it.
+func (t *Table) unkept(i int) bool {
+	r := &t.segments[i]
+	p := r.pin.Load()
+	return stateOf(r.word.Load()) == Live && p != pinned && p != pinWanted && !t.hasBits(i)
+}
+
+// drop is what becomes of a row that nothing keeps. It says whether there is an object to destroy.
+func (m *Member) drop(i int, carved bool) bool {
+	if carved {
 		m.t.freeCarved(i)
 		failpoint.Hit("control/moribund/freed")
 		return false
 	}
-	r.word.Store(m.stamp(Destroying))
+	m.t.segments[i].word.Store(m.stamp(Destroying))
 	failpoint.Hit("control/moribund/stamped")
 	return true
 }

@@ -226,13 +226,16 @@ func insane(field string, value any) error {
 
 // guarded runs f with faults as errors, outside of any section.
 func guarded(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = corruption(r)
-		}
-	}()
+	defer recoverFault(&err, debug.SetPanicOnFault(true))
 	return f()
+}
+
+// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what debug.SetPanicOnFault was.
+func recoverFault(err *error, was bool) {
+	if r := recover(); r != nil {
+		*err = corruption(r)
+	}
+	debug.SetPanicOnFault(was)
 }
 
 // Closing says whether the instance is being closed, or its books are gone: no new segment, reference or session.

@@ -9,8 +9,10 @@ func Abandon(s *Session) {
 	s.mu.Unlock()
 	s.stopWatching()
 	for _, h := range s.table {
-		if h.mapping.Bytes != nil {
-			_ = s.member.Backend.Detach(h.mapping)
+		for ; h != nil; h = h.next {
+			if h.mapping.Bytes != nil {
+				_ = s.member.Backend.Detach(h.mapping)
+			}
 		}
 	}
 	for g := s.segments; g != nil; g = g.next {

@@ -25,11 +25,12 @@ type holding struct {
 	// Under Session.mu:
 	state  holdingState
 	fresh  bool          // carved, and nobody else can attach it yet
+	shared int32         // Segments whose bytes it keeps
 	moved  chan struct{} // made by who waits, closed when the holding has come to rest
-	shared int           // Segments whose bytes it keeps
+	next   *holding      // in the table
 }
 
-type holdingState int
+type holdingState uint8
 
 const (
 	moving    holdingState = iota
@@ -87,8 +88,7 @@ func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
 // carve tries the reserved region, and falls through to an object of the segment's own.
 func (s *Session) carve(ctx context.Context, size int) (control.Entry, error) {
 	if s.region.Bytes != nil {
-		// An order of its own for what this session makes; the seconds are told by watch.
-		now := time.Unix(0, s.clock.Add(1))
+		now := s.clock.Load() // to look at the clock would cost as much as the lock
 		if entry, ok, err := s.member.Self.Carve(ctx, size, now); ok || err != nil {
 			return entry, err
 		}
@@ -108,7 +108,7 @@ func (s *Session) carved(ctx context.Context, entry control.Entry, h *holding) e
 		return errors.Join(err, left)
 	}
 	failpoint.Hit("dsm/create/blank")
-	*h = holding{entry: entry, state: mapped, shared: 1, fresh: true}
+	h.entry, h.state, h.shared, h.fresh = entry, mapped, 1, true
 	return nil
 }
 
@@ -143,7 +143,10 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 		return err
 	}
 	failpoint.Hit("dsm/create/live")
-	*h = holding{entry: entry, mapping: mapping, state: mapped, shared: 1}
+	h.entry, h.mapping, h.state, h.shared = entry, mapping, mapped, 1
+	s.mu.Lock()
+	s.table.add(h)
+	s.mu.Unlock()
 	return nil
 }
 
@@ -151,15 +154,17 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) {
 	s.mu.Lock()
 	for {
-		h := s.table[handle]
+		h := s.table.find(handle)
 		switch {
 		case h == nil:
-			h = &holding{}
-			s.table[handle] = h
+			h = &holding{entry: control.Entry{Handle: uint64(handle)}}
+			s.table.add(h)
 			s.mu.Unlock()
 			entry, err := s.member.Self.Ref(ctx, uint64(handle))
-			h.entry = entry
-			return h, s.mapIn(h, handle, err)
+			if err == nil {
+				h.entry = entry
+			}
+			return h, s.mapIn(h, err)
 		case h.state == mapped:
 			h.shared++
 			s.mu.Unlock()
@@ -167,7 +172,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		case h.state == lingering:
 			h.state = moving
 			s.mu.Unlock()
-			return h, s.mapIn(h, handle, nil)
+			return h, s.mapIn(h, nil)
 		}
 		if h.moved == nil {
 			h.moved = make(chan struct{})
@@ -184,7 +189,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 }
 
 // mapIn ends the motion of a holding that has its reference, or has failed to get it.
-func (s *Session) mapIn(h *holding, handle Handle, err error) error {
+func (s *Session) mapIn(h *holding, err error) error {
 	referenced := err == nil
 	failpoint.Hit("dsm/attach/referenced")
 	if _, carved := h.entry.Carved(); referenced && carved {
@@ -202,7 +207,7 @@ func (s *Session) mapIn(h *holding, handle Handle, err error) error {
 		h.rest(mapped)
 		return nil
 	}
-	s.unref(h, handle, referenced)
+	s.unref(h, referenced)
 	return err
 }
 
@@ -216,6 +221,12 @@ func (s *Session) release(g *Segment) error {
 		return nil
 	}
 	left := s.left
+	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
+		failpoint.Hit("dsm/detach/at-once")
+		s.settled(h, false)
+		s.mu.Unlock()
+		return nil
+	}
 	if !left {
 		s.calls++
 	}
@@ -230,7 +241,7 @@ func (s *Session) release(g *Segment) error {
 	failpoint.Hit("dsm/detach/unmapped")
 	if left { // with its row the session has given back the reference too
 		s.mu.Lock()
-		s.settled(h, Handle(h.entry.Handle), false)
+		s.settled(h, false)
 		s.mu.Unlock()
 		s.unmapRegion()
 		return err
@@ -238,7 +249,7 @@ func (s *Session) release(g *Segment) error {
 	lingers := s.giveBack(h)
 	s.settle()
 	s.mu.Lock()
-	s.settled(h, Handle(h.entry.Handle), lingers)
+	s.settled(h, lingers)
 	s.endCall()
 	s.mu.Unlock()
 	return err
@@ -246,11 +257,11 @@ func (s *Session) release(g *Segment) error {
 
 // unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
 // was the last. It never fails; without the control lock the holding lingers.
-func (s *Session) unref(h *holding, handle Handle, referenced bool) {
+func (s *Session) unref(h *holding, referenced bool) {
 	lingers := referenced && s.giveBack(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settled(h, handle, lingers)
+	s.settled(h, lingers)
 }
 
 // giveBack gives a reference back; true if it could not.
@@ -263,18 +274,18 @@ func (s *Session) giveBack(h *holding) (lingers bool) {
 		return false
 	}
 	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", Handle(h.entry.Handle)).Msg("a reference is given back later, at the latest when the session closes")
+		s.log.Warn().Err(err).Stringer("handle", h.handle()).Msg("a reference is given back later, at the latest when the session closes")
 	}
 	return err != nil
 }
 
 // settled ends, under the lock, the motion of a holding that is not mapped any more.
-func (s *Session) settled(h *holding, handle Handle, lingers bool) {
+func (s *Session) settled(h *holding, lingers bool) {
 	if lingers {
 		h.rest(lingering)
 		return
 	}
-	delete(s.table, handle)
+	s.table.remove(h)
 	h.rest(moving)
 }
 
@@ -291,7 +302,7 @@ func (h *holding) rest(state holdingState) {
 // second attach in a process, which asks nobody but the session.
 func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
-	h := s.table[handle]
+	h := s.table.find(handle)
 	if h == nil || h.state != mapped || s.checked {
 		s.mu.Unlock()
 		return nil, nil
@@ -316,10 +327,12 @@ func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment,
 	}
 	s.settle()
 	s.mu.Lock()
-	s.table[Handle(h.entry.Handle)] = h
-	if h.fresh && err == nil {
-		err = s.member.Self.Publish(h.entry) // now that this session finds it
+	if h.fresh {
 		h.fresh = false
+		s.table.add(h) // first: nobody else of this session may refer to it twice
+		if err == nil {
+			err = s.member.Self.Publish(h.entry)
+		}
 	}
 	s.endCall()
 	g, kept := s.segment(g, h, owner)

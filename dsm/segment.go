@@ -24,14 +24,17 @@ type Segment struct {
 	prev, next *Segment // in the session's list, under its lock
 
 	mu       sync.Mutex
-	hooks    []*hook
-	leases   int
+	hooks    *hook // the newest
+	leases   int32
 	detached bool // no new leases
 	unhooked bool // the hooks have run
 	released bool
 }
 
-type hook struct{ f func() }
+type hook struct {
+	f     func()
+	older *hook
+}
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is reserved: what the system can't
 // give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota, and a size below 1 ErrSize; nothing is
@@ -45,7 +48,7 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(ctx, false); err != nil { // the books are asked in a section
 		return nil, err
 	}
 	made := new(struct { // in one allocation
@@ -83,7 +86,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(ctx, true); err != nil {
 		return nil, err
 	}
 	hold, err := (*holding)(nil), reserve(owner)
@@ -199,21 +202,21 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 // OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before
 // the bytes go. On one that is detached already f is called at once. Cancel takes f back, and says whether it came in time.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
-	h := &hook{f}
+	h := &hook{f: f}
 	g.mu.Lock()
 	if g.unhooked {
 		g.mu.Unlock()
 		f()
 		return func() bool { return false }
 	}
-	g.hooks = append(g.hooks, h)
+	h.older, g.hooks = g.hooks, h
 	g.mu.Unlock()
 	return func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		for i, x := range g.hooks {
-			if x == h {
-				g.hooks = append(g.hooks[:i], g.hooks[i+1:]...)
+		for at := &g.hooks; *at != nil; at = &(*at).older {
+			if *at == h {
+				*at = h.older
 				return true
 			}
 		}
@@ -244,15 +247,18 @@ func (g *Segment) Detach() error {
 			err = errors.Join(err, rerr)
 		}
 	}
-	return g.fail("detach", err)
+	if err != nil {
+		err = g.fail("detach", err)
+	}
+	return err
 }
 
 // runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
 func (g *Segment) runHooks() error {
 	var errs []error
-	for n := len(g.hooks); n > 0; n = len(g.hooks) {
-		h := g.hooks[n-1]
-		g.hooks = g.hooks[:n-1]
+	for g.hooks != nil {
+		h := g.hooks
+		g.hooks = h.older
 		g.mu.Unlock()
 		errs = append(errs, run(h.f))
 		g.mu.Lock()

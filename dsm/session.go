@@ -52,7 +52,7 @@ type Session struct {
 	err      error      // why the session has ended; nil while it is open
 	closed   bool       // Close was called
 	left     bool       // the row is given up: the books must not be touched
-	table    map[Handle]*holding
+	table    table
 	segments *Segment // a list of those that still use their bytes
 
 	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
@@ -84,7 +84,6 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		config: cfg, member: member, backends: backends, checked: set.Checked, log: cfg.Logger,
 		owner: resowner.New("session", cfg.Logger),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
-		table: map[Handle]*holding{},
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
@@ -250,7 +249,7 @@ func (s *Session) cleanPrivate() {
 
 // call runs f as one of the calls that Close waits for, unless the session has ended.
 func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
-	err := s.begin(ctx)
+	err := s.begin(ctx, true)
 	if err == nil {
 		err = f()
 		s.end()
@@ -258,17 +257,21 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 	return fail(op, h, s.member.Backend.Name(), err)
 }
 
-func (s *Session) begin(ctx context.Context) error {
+// begin begins a call, unless the session has ended. Look: at the books too.
+func (s *Session) begin(ctx context.Context, look bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.over(); err != nil {
-		return err
+	err := s.err
+	if look {
+		err = s.over()
 	}
-	s.calls++
-	return nil
+	if err == nil {
+		s.calls++
+	}
+	s.mu.Unlock()
+	return err
 }
 
 // over says, under the lock, why no call may begin; nil if one may.

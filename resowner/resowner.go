@@ -105,13 +105,14 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 		runtime.Callers(skip+2, it.site[:])
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if o.ended.Load() {
+		o.mu.Unlock()
 		return o.closed()
 	}
 	it.owner, it.resource = o, r
 	it.prev, it.next = o.items.prev, &o.items
 	it.prev.next, it.next.prev = it, it
+	o.mu.Unlock()
 	return nil
 }
 
@@ -126,8 +127,9 @@ func (it *Item) Forget() bool {
 		return false
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return it.unlink()
+	was := it.unlink()
+	o.mu.Unlock()
+	return was
 }
 
 // unlink is Forget under the owner's lock.
