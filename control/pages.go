@@ -31,9 +31,20 @@ const pageWordSize = 16
 
 func pagesFor(size uint64) uint64 { return (size + PageSize - 1) / PageSize }
 
-func (l Limits) pageWords() int { return int((pagesFor(l.Reserved) + 63) / 64) }
+func (l Limits) pageWords() int { return int((l.Reserved/PageSize + 63) / 64) }
 
-func (w *pageWord) available() uint64 { return w.free.Load() &^ w.used.Load() }
+func (t *Table) available(i int) uint64 {
+	w := &t.pages[i]
+	return w.free.Load() &^ w.used.Load() & t.exist(i)
+}
+
+// exist are the pages that there are of a word's 64.
+func (t *Table) exist(i int) uint64 {
+	if last := t.Limits.Reserved/PageSize - uint64(64*i); last < 64 {
+		return 1<<last - 1
+	}
+	return ^uint64(0)
+}
 
 // maxLook bounds a search under the lock: some 10 us, 4 GiB. The next one goes on where this one ended.
 const maxLook = 1 << 14
@@ -48,7 +59,7 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 	w, mask := hint/64, ^uint64(0)<<(hint%64)
 	run := 0
 	for k := 0; k <= min(words, maxLook); k++ {
-		m := t.pages[w].available() & mask
+		m := t.available(w) & mask
 		mask = ^uint64(0)
 		for at := 0; at < 64; {
 			ones := bits.TrailingZeros64(^(m >> at))
@@ -118,7 +129,7 @@ func (t *Table) givePagesBack(e Entry) {
 
 // within says whether a row's pages can be: a segment of an object of its own has none.
 func (t *Table) within(size, osWord uint64, page uint32) bool {
-	return page == 0 || osWord == 0 && uint64(page-1)+pagesFor(size) <= pagesFor(t.Limits.Reserved)
+	return page == 0 || osWord == 0 && uint64(page-1)+pagesFor(size) <= t.Limits.Reserved/PageSize
 }
 
 // carved says whether row i is, soundly, that of a segment in the reserved region.
@@ -129,13 +140,8 @@ func (t *Table) carved(i int) bool {
 
 // mapPages makes the map again, from the rows. In doubt, since there is a row whose pages can't be told, what is used stays used.
 func (t *Table) mapPages(doubt bool) {
-	total := pagesFor(t.Limits.Reserved)
 	for i := range t.pages {
-		w, exist := &t.pages[i], ^uint64(0)
-		if last := total - uint64(64*i); last < 64 {
-			exist = 1<<last - 1
-		}
-		used := uint64(0)
+		w, exist, used := &t.pages[i], t.exist(i), uint64(0)
 		if doubt {
 			used = (w.used.Load() | ^w.free.Load()) & exist
 		}

@@ -67,11 +67,18 @@ var scenarios = []scenario{
 		p.Kill()
 		w.stuck("control/carve/live").Kill()
 		w.fall("supervise")
-		if w.do("start", nil); w.dead || w.refused {
-			return
+		w.do("start", nil)
+	}},
+
+	{name: "supervisor that reclaims in a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
+		w.fall("supervise", "start")
+		w.survive()
+		for _, at := range []string{"dsm/create/blank", "control/carve/taken"} { // the second holds the lock
+			w.stuck(at).Kill()
+			if w.do("", w.reclaimed); w.dead {
+				return
+			}
 		}
-		w.stuck("control/carve/taken").Kill() // with the lock
-		w.do("", w.reclaimed)
 	}},
 
 	{name: "session with a keeper of pins", backends: []string{"kept"}, play: func(w *world) {
