@@ -87,7 +87,7 @@ func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bo
 // segment's row is free, or will be when the member says Unref. It takes no lock.
 func (m *Member) Publish(e Entry) (err error) {
 	defer recoverFault(&err, debug.SetPanicOnFault(true))
-	if !m.t.segments[e.row()].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+	if i := e.row(); i >= len(m.t.segments) || !m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
 		return ErrStale
 	}
 	failpoint.Hit("control/publish/done")
