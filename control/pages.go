@@ -20,7 +20,7 @@ const PageSize = 4096
 const maxPages = math.MaxUint32 - 64 // a row's page, plus one, has 32 bits
 
 // pageWord is the map's share of 64 pages. A page is free if both words say so: what a stray store has hit is given to nobody
-// until it is settled. All stored under the lock, and read by nobody without it.
+// until it is settled. All stored under the lock; read without it by people.
 type pageWord struct {
 	_    structs.HostLayout
 	used atomic.Uint64
@@ -136,6 +136,17 @@ func (t *Table) within(size, osWord uint64, page uint32) bool {
 func (t *Table) carved(i int) bool {
 	r := &t.segments[i]
 	return r.page.Load() != 0 && t.sound(i)
+}
+
+// ReservedUsed is how many bytes of the reserved region are given out, in whole pages.
+func (t *Table) ReservedUsed() (n uint64, err error) {
+	err = guarded(func() error {
+		for i := range t.pages {
+			n += PageSize * uint64(bits.OnesCount64(t.pages[i].used.Load()))
+		}
+		return nil
+	})
+	return n, err
 }
 
 // mapPages makes the map again, from the rows. In doubt, since there is a row whose pages can't be told, what is used stays used.

@@ -197,7 +197,7 @@ func (a *app) printStatus(s statusReport) error {
 		{"sessions", fmt.Sprintf("%d of %d", s.Sessions, s.MaxProcesses)},
 		{"segments", fmt.Sprintf("%d of %d", s.Segments, s.MaxSegments)},
 		{"memory", bytesize.Format(s.Bytes) + ", " + memory},
-		{"reserved region", reserved},
+		{"reserved", reserved},
 		{"control lock", lock},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", l[0], l[1])
