@@ -19,6 +19,7 @@ import (
 // table has one for each handle. Reference and mapping change only in the hands of the goroutine that has
 // the holding in motion; whoever meets it so waits.
 type holding struct {
+	handle  Handle
 	entry   control.Entry
 	mapping dsmimpl.Mapping // none if it is carved, or in checked mode, where each Segment has its own
 
@@ -108,7 +109,7 @@ func (s *Session) carved(ctx context.Context, entry control.Entry, h *holding) e
 		return errors.Join(err, left)
 	}
 	failpoint.Hit("dsm/create/blank")
-	h.entry, h.state, h.shared, h.fresh = entry, mapped, 1, true
+	h.handle, h.entry, h.state, h.shared, h.fresh = Handle(entry.Handle), entry, mapped, 1, true
 	return nil
 }
 
@@ -143,7 +144,7 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 		return err
 	}
 	failpoint.Hit("dsm/create/live")
-	h.entry, h.mapping, h.state, h.shared = entry, mapping, mapped, 1
+	h.handle, h.entry, h.mapping, h.state, h.shared = Handle(entry.Handle), entry, mapping, mapped, 1
 	s.mu.Lock()
 	s.table.add(h)
 	s.mu.Unlock()
@@ -157,13 +158,11 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		h := s.table.find(handle)
 		switch {
 		case h == nil:
-			h = &holding{entry: control.Entry{Handle: uint64(handle)}}
+			h = &holding{handle: handle}
 			s.table.add(h)
 			s.mu.Unlock()
 			entry, err := s.member.Self.Ref(ctx, uint64(handle))
-			if err == nil {
-				h.entry = entry
-			}
+			h.entry = entry
 			return h, s.mapIn(h, err)
 		case h.state == mapped:
 			h.shared++
@@ -274,7 +273,7 @@ func (s *Session) giveBack(h *holding) (lingers bool) {
 		return false
 	}
 	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", h.handle()).Msg("a reference is given back later, at the latest when the session closes")
+		s.log.Warn().Err(err).Stringer("handle", h.handle).Msg("a reference is given back later, at the latest when the session closes")
 	}
 	return err != nil
 }
@@ -319,8 +318,10 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
 	var err error
 	if s.checked {
-		g.trail = &trail{attached: here(), own: h.mapping} // there is one from its creation, seen by nobody else yet
-		h.mapping = dsmimpl.Mapping{}
+		g.trail = &trail{attached: here()}
+		s.mu.Lock()
+		g.trail.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
+		s.mu.Unlock()
 		if g.trail.own.Bytes == nil {
 			g.trail.own, err = s.mapOwn(h.entry)
 		}

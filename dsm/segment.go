@@ -108,7 +108,7 @@ func reserve(owner *resowner.Owner) error {
 }
 
 // Handle names the segment for other processes.
-func (g *Segment) Handle() Handle { return Handle(g.holding.entry.Handle) }
+func (g *Segment) Handle() Handle { return g.holding.handle }
 
 // Size is the number of bytes that were asked for.
 func (g *Segment) Size() int { return g.holding.entry.Size }

@@ -8,24 +8,22 @@ func (t *table) list(h Handle) **holding { return &t[h%Handle(len(t))] }
 
 func (t *table) find(h Handle) *holding {
 	x := *t.list(h)
-	for x != nil && x.handle() != h {
+	for x != nil && x.handle != h {
 		x = x.next
 	}
 	return x
 }
 
 func (t *table) add(h *holding) {
-	at := t.list(h.handle())
+	at := t.list(h.handle)
 	h.next, *at = *at, h
 }
 
 func (t *table) remove(h *holding) {
-	for at := t.list(h.handle()); *at != nil; at = &(*at).next {
+	for at := t.list(h.handle); *at != nil; at = &(*at).next {
 		if *at == h {
 			*at, h.next = h.next, nil
 			return
 		}
 	}
 }
-
-func (h *holding) handle() Handle { return Handle(h.entry.Handle) }
