@@ -238,18 +238,15 @@ func (s *Session) release(g *Segment) error {
 		h.mapping = dsmimpl.Mapping{}
 	}
 	failpoint.Hit("dsm/detach/unmapped")
-	if left { // with its row the session has given back the reference too
-		s.mu.Lock()
-		s.settled(h, false)
-		s.mu.Unlock()
-		s.unmapRegion()
-		return err
+	lingers := !left && s.giveBack(h) // with its row the session has given back the reference too
+	if !left {
+		s.settle()
 	}
-	lingers := s.giveBack(h)
-	s.settle()
 	s.mu.Lock()
 	s.settled(h, lingers)
-	s.endCall()
+	if !left {
+		s.endCall()
+	}
 	s.mu.Unlock()
 	return err
 }

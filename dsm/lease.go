@@ -43,10 +43,22 @@ func (g *Segment) unlease() {
 	last := g.lastUse()
 	g.mu.Unlock()
 	if last {
-		if err := g.release(); err != nil {
+		if err := errors.Join(g.release(), g.session.returned()); err != nil {
 			g.session.log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
 		}
 	}
+}
+
+// returned is called when a lease has given its bytes back: the last one after Close ends the session.
+func (s *Session) returned() error {
+	s.mu.Lock()
+	last := s.lent && !s.lends()
+	s.lent = s.lent && !last
+	s.mu.Unlock()
+	if last {
+		return s.quit()
+	}
+	return nil
 }
 
 // fault makes an error of a panic that is a fault in the segment's bytes, or in a guard; any other goes on.

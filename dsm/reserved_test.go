@@ -93,14 +93,24 @@ func TestReservedInOrder(t *testing.T) {
 func TestReservedLease(t *testing.T) {
 	for _, checked := range []string{"off", "on"} {
 		cfg, s := reserved(t, catalog.Default(), "checked", checked)
+		other := instancetest.Open(t, cfg)
 		g := create(t, s, 4096)
 		err := g.With(func(b []byte) error {
 			if err := s.Close(); err != nil {
 				return err
 			}
+			for range 15 {
+				wantReserved(t, other, create(t, other, 4096), true)
+			}
+			wantReserved(t, other, create(t, other, 4096), false) // while it is lent
 			b[4095] = 1
 			return nil
 		})
+		wantReserved(t, other, create(t, other, 4096), true)
+		if list, err := other.Sessions(ctx); err != nil || len(list) != 1 {
+			t.Errorf("checked %s: %d sessions, %v", checked, len(list), err)
+		}
+		_ = other.Close()
 		if err != nil {
 			t.Errorf("checked %s: %v", checked, err)
 		}

@@ -114,7 +114,7 @@ func (g *Segment) Handle() Handle { return g.holding.handle }
 func (g *Segment) Size() int { return g.holding.entry.Size }
 
 // Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it afterwards
-// faults or, unless the instance is checked, may reach what was mapped there next. A fault while it is valid
+// faults or, unless the instance is checked, may reach what was mapped there next; in the reserved region it reaches the next segment's bytes. A fault while it is valid
 // (somebody truncated the object) ends the process; With turns it into an error. Nil after Detach.
 func (g *Segment) Bytes() []byte {
 	g.mu.Lock()
@@ -286,12 +286,14 @@ func (g *Segment) lastUse() bool {
 	return true
 }
 
-func (g *Segment) release() error {
-	s := g.session
-	if g.trail == nil || g.trail.own.Bytes == nil {
-		return s.release(g)
+func (g *Segment) release() (err error) {
+	if g.trail != nil && g.trail.own.Bytes != nil {
+		err = guarded.detach(g)
 	}
-	return errors.Join(guarded.detach(g), s.release(g))
+	if rerr := g.session.release(g); rerr != nil {
+		err = errors.Join(err, rerr)
+	}
+	return err
 }
 
 func (g *Segment) fail(op string, err error) error {

@@ -52,6 +52,7 @@ type Session struct {
 	err      error      // why the session has ended; nil while it is open
 	closed   bool       // Close was called
 	left     bool       // the row is given up: the books must not be touched
+	lent     bool       // Close was here, and the last lease in the region is to quit
 	table    table
 	segments *Segment // a list of those that still use their bytes
 
@@ -142,7 +143,8 @@ func (s *Session) Unpin(ctx context.Context, h Handle) error {
 }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
-// row is given up. A With that is still running keeps its bytes until it returns. Closing twice is harmless.
+// row is given up. A With that is still running keeps its bytes until it returns; in the reserved region it keeps the row as long. Closing
+// twice is harmless.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -163,32 +165,44 @@ func (s *Session) Close() error {
 
 	failpoint.Hit("dsm/close/detached")
 	s.mu.Lock()
-	s.left = true // a lease that ends from here on only unmaps
-	s.waitIdle()
+	s.lent = s.lends()
+	lent := s.lent
 	s.mu.Unlock()
-	s.stopWatching()
-	errs = append(errs, s.leave())
-	failpoint.Hit("dsm/close/left")
-	s.unmapRegion()
-	deserted := s.deserted()
-	s.member.Close() // some systems don't remove files that are open
-	if deserted {
-		s.cleanPrivate()
+	if !lent {
+		errs = append(errs, s.quit())
 	}
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
 }
 
-// unmapRegion unmaps the region once the row is given up and the last lease has ended.
-func (s *Session) unmapRegion() {
+// lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its row: with its reference their
+// pages would go to somebody else.
+func (s *Session) lends() bool {
+	for g := s.segments; g != nil; g = g.next {
+		if g.holding.entry.Page != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// quit is the end of Close, or of the last lease that Close has left in the region.
+func (s *Session) quit() error {
 	s.mu.Lock()
-	region := dsmimpl.Mapping{}
-	if s.left && s.segments == nil {
-		region, s.region = s.region, region
-	}
+	s.left = true // a lease that ends from here on only unmaps
+	s.waitIdle()
 	s.mu.Unlock()
-	if region.Bytes != nil {
-		_ = s.member.Backend.Detach(region)
+	s.stopWatching()
+	err := s.leave()
+	failpoint.Hit("dsm/close/left")
+	deserted := s.deserted()
+	if s.region.Bytes != nil {
+		err = errors.Join(err, s.member.Backend.Detach(s.region))
 	}
+	s.member.Close() // some systems don't remove files that are open
+	if deserted {
+		s.cleanPrivate()
+	}
+	return err
 }
 
 // leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
