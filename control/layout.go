@@ -22,7 +22,7 @@ import (
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 2
+	layoutVersion = 3
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -96,7 +96,7 @@ type segmentRow struct {
 	check      atomic.Uint64 // checksum of handle, size, osWord and page; 0 in a free row
 	created    atomic.Uint64 // Unix time in ns
 	creatorPid atomic.Uint32
-	pin        atomic.Uint32 // pinState
+	pin        atomic.Uint32 // pinState, with the root's mark
 	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
 	page       atomic.Uint32 // the first of the reserved region that is the segment's, plus one; 0: an object of its own
 	creator    text          // application name
@@ -184,7 +184,14 @@ const (
 	unpinned  pinState = iota
 	pinWanted          // the supervisor has yet to open the object
 	pinned
+
+	root pinState = 4 // set beside one of those: sessions find this segment without being told of it
 )
+
+func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
+
+// pinOf is what a pin word says but for the root's mark.
+func pinOf(w pinState) pinState { return w &^ root }
 
 // rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
 // remove what it was not meant to.

@@ -48,7 +48,7 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := s.begin(ctx, false); err != nil { // the books are asked in a section
+	if err := s.beginUnless(ctx, s.ended); err != nil {
 		return nil, err
 	}
 	made := new(struct { // in one allocation
@@ -86,7 +86,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
-	if err := s.begin(ctx, true); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	hold, err := (*holding)(nil), reserve(owner)
@@ -138,22 +138,19 @@ func (g *Segment) Pin(ctx context.Context) error {
 			return err
 		}
 		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
-		if _, carved := g.holding.entry.Carved(); carved {
-			needsKeeper = false // the supervisor has the region mapped
-		}
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
-			err = s.waitKept(ctx, g.Handle())
+			err = s.waitKept(ctx, g.Handle(), func(why error) error {
+				_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(g.Handle())) // attached here, so never the last
+				return errors.Join(why, err)
+			})
 		}
 		return err
 	})
 }
 
-func (s *Session) waitKept(ctx context.Context, h Handle) error {
-	undo := func(why error) error {
-		_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(h)) // attached here, so never the last
-		return errors.Join(why, err)
-	}
+// waitKept waits until the supervisor keeps a segment's object open; undo is for when that will not be.
+func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) error) error {
 	for {
 		switch awaits, err := s.member.AwaitsKeeper(uint64(h)); {
 		case !awaits || err != nil: // kept, or unpinned by somebody else meanwhile

@@ -55,6 +55,7 @@ type Session struct {
 	lent     bool       // Close was here, and the last lease in the region is to quit
 	table    table
 	segments *Segment // a list of those that still use their bytes
+	root     *Segment // what Root has found
 
 	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
 	regionErr error
@@ -131,15 +132,27 @@ func (s *Session) alive(p shmsync.Peer) bool {
 }
 
 // Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is not live, or not
-// pinned, is ErrNotFound.
+// pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
-	return s.call(ctx, "unpin", h, func() error {
-		entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
-		if last {
-			err = s.member.Destroy(ctx, entry)
+	err := s.beginUnless(ctx, func() error {
+		if err := s.over(); err != ErrClosed || s.left {
+			return err
 		}
-		return err
+		return nil
 	})
+	if err == nil {
+		err = s.unpin(ctx, h)
+		s.end()
+	}
+	return fail("unpin", h, s.member.Backend.Name(), err)
+}
+
+func (s *Session) unpin(ctx context.Context, h Handle) error {
+	entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
+	if last {
+		err = s.member.Destroy(ctx, entry)
+	}
+	return err
 }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
@@ -263,7 +276,7 @@ func (s *Session) cleanPrivate() {
 
 // call runs f as one of the calls that Close waits for, unless the session has ended.
 func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
-	err := s.begin(ctx, true)
+	err := s.begin(ctx)
 	if err == nil {
 		err = f()
 		s.end()
@@ -271,22 +284,24 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 	return fail(op, h, s.member.Backend.Name(), err)
 }
 
-// begin begins a call, unless the session has ended. Look: at the books too.
-func (s *Session) begin(ctx context.Context, look bool) error {
+func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.over) }
+
+// beginUnless begins a call unless over, which is asked under the lock, says why none may begin.
+func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
-	err := s.err
-	if look {
-		err = s.over()
-	}
+	err := over()
 	if err == nil {
 		s.calls++
 	}
 	s.mu.Unlock()
 	return err
 }
+
+// ended is over for who asks the books in a section.
+func (s *Session) ended() error { return s.err }
 
 // over says, under the lock, why no call may begin; nil if one may.
 func (s *Session) over() error {

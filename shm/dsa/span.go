@@ -1,9 +1,6 @@
 package dsa
 
-import (
-	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
-)
+import "github.com/godsm/godsm/internal/failpoint"
 
 // spanRef is a span of this process's mappings.
 type spanRef struct {
@@ -61,7 +58,7 @@ func (r spanRef) harvest(c *class) (room bool) {
 				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
 			}
 			failpoint.Hit("dsa/span/harvest")
-			ordered.Store64(&p.used, p.used.Load()&^f)
+			store(&p.used, p.used.Load()&^f)
 			failpoint.Hit("dsa/span/harvested")
 			p.freed.And(^f)
 		}
