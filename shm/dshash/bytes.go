@@ -93,7 +93,7 @@ func (e *BytesEntry) Value() []byte { return e.e.value() }
 // valid until then, or the next Update. If it fails, what an earlier one was asked for is gone too. See Entry.Update.
 func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
 
-// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is held shared (ErrShared).
+// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not held exclusively (ErrShared).
 func (e *BytesEntry) Delete() error { return e.e.delete() }
 
 // Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or after Delete, is harmless.

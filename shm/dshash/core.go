@@ -22,8 +22,8 @@ var (
 
 	// ErrMismatch: the table is there, but of another kind, of other types or of another Options.Version.
 	ErrMismatch = errkind.Mismatch
-	// ErrShared: the entry is held shared, and can't be changed.
-	ErrShared = errors.New("the entry is held shared")
+	// ErrShared: the entry is held shared, or no longer, and can't be changed.
+	ErrShared = errors.New("the entry is not held exclusively")
 )
 
 // Options are a table's. Zeros mean the defaults.

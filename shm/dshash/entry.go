@@ -89,7 +89,7 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 		err = e.unlink()
 	}
 	e.unlock()
-	return found, err
+	return found && err == nil, err
 }
 
 // prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the value goes. There is
@@ -112,14 +112,14 @@ func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 	return e.t.format(item, key), nil
 }
 
-// update prepares a value of n bytes, which begins as the present one does and goes on with zeros.
+// update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on with zeros.
 func (e *entry) update(n int) ([]byte, error) {
-	if !e.exclusive {
+	if e.t == nil || !e.exclusive {
 		return nil, ErrShared
 	}
 	key, value := e.key(), e.value()
 	if e.hand >= 0 {
-		if len(value) == n {
+		if e.t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
 		// The copy is in the way of the next.
@@ -174,7 +174,7 @@ func (e *entry) commit() {
 		failpoint.Hit("dshash/update/linked")
 		hands[e.hand].Clear()
 		failpoint.Hit("dshash/update/handed")
-		p.version.Add(1)
+		p.raise()
 		t.settle(int(e.part), int(1-e.hand))
 	}
 	e.ptr, e.hand = copied, -1
@@ -206,7 +206,7 @@ func (e *entry) unlink() error {
 	passed(e.ls, e.h, int(e.line), func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
 	failpoint.Hit("dshash/delete/passed")
 	ordered.Store64(&p.count, p.count.Load()-1)
-	p.version.Add(1)
+	p.raise()
 	failpoint.Hit("dshash/delete/raised")
 	t.settle(int(e.part), k)
 	if e.hand >= 0 {

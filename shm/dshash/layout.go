@@ -50,6 +50,13 @@ type partition struct {
 	_       [12]byte
 }
 
+// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors that
+// would not do so by themselves.
+func (p *partition) raise() {
+	p.version.Add(1)
+	p.version.Load()
+}
+
 // line is 64 bytes of an array. A slot's pointer decides; tags follow from those.
 type line struct {
 	_     structs.HostLayout

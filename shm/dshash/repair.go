@@ -15,7 +15,7 @@ func (t *core) repair(ctx context.Context, i int) error {
 		return err
 	}
 	failpoint.Hit("dshash/repair/recovered")
-	p.version.Add(1)
+	p.raise()
 	ls, err := t.mend(i)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	failpoint.Hit("dshash/resize/linked")
 	hands[0].Clear()
 	failpoint.Hit("dshash/resize/handed")
-	p.version.Add(1)
+	p.raise()
 	_ = t.empty(i, 1) // if not now, when the hand is needed
 	return ls, nil
 }

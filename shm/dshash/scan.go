@@ -91,7 +91,7 @@ func (t *core) destroyPart(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	p.version.Add(1)
+	p.raise()
 	for k := range ls {
 		for slot := range ls[k].slots {
 			w := &ls[k].slots[slot]

@@ -124,16 +124,16 @@ func (e *Entry[K, V]) Key() K { return *as[K](e.e.key()) }
 func (e *Entry[K, V]) Value() *V { return as[V](e.e.value()) }
 
 // Update is a copy of the value to write to, which Release puts in the value's place, at once. Readers see the old one until then. It fails, and nothing
-// changes, if the entry is held shared (ErrShared) or for want of memory.
+// changes, if the entry is not held exclusively (ErrShared) or for want of memory.
 func (e *Entry[K, V]) Update() (*V, error) {
-	b, err := e.e.update(int(e.e.t.valueSize))
+	b, err := e.e.update(0)
 	if err != nil {
 		return nil, err
 	}
 	return as[V](b), nil
 }
 
-// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is held shared (ErrShared).
+// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not held exclusively (ErrShared).
 func (e *Entry[K, V]) Delete() error { return e.e.delete() }
 
 // Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or after Delete, is harmless.

@@ -2,9 +2,10 @@ package dshash_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
 	"testing"
 
 	"github.com/godsm/godsm/internal/proctest"
@@ -118,6 +119,12 @@ func TestOneOfEach(t *testing.T) {
 	if !dshash.Lockless {
 		<-during
 	}
+	if _, err := e.Update(); !errors.Is(err, dshash.ErrShared) {
+		t.Errorf("released, and updated: %v", err)
+	}
+	if err := e.Delete(); !errors.Is(err, dshash.ErrShared) {
+		t.Errorf("released, and deleted: %v", err)
+	}
 	if got, _, _ := tab.Get(ctx, 7); got != [3]uint16{9, 5, 6} {
 		t.Error(got)
 	}
@@ -139,7 +146,7 @@ func TestOneOfEach(t *testing.T) {
 		t.Error(found, err)
 	}
 	clean(t, a, 0, tab)
-	must(t, tab.Dump(ctx, os.Stdout))
+	must(t, tab.Dump(ctx, io.Discard))
 	must(t, tab.Destroy(ctx))
 	clean(t, a, 0)
 }
