@@ -22,9 +22,12 @@ func sorting(r Rivals) []figure.Figure {
 	if r.Quick {
 		megabytes = 20
 	}
-	s := &sorter{dir: r.Dir, bytes: megabytes << 20}
-	return []figure.Figure{{
-		Part: "sort", Shape: fmt.Sprintf("%d MiB of Go source, two processes or threads", megabytes), Bytes: megabytes << 20, Sides: []figure.Contender{
+	return []figure.Figure{sortBeside(&sorter{dir: r.Dir, bytes: megabytes << 20})}
+}
+
+func sortBeside(s *sorter) figure.Figure {
+	return figure.Figure{
+		Part: "sort", Shape: Size(s.bytes) + " of Go source, two processes or threads", Bytes: s.bytes, Sides: []figure.Contender{
 			{Rival: figure.Ours, Open: s.open("ours", func() *exec.Cmd {
 				return exec.Command(filepath.Join(s.dir, "dsmdemo"), "sort", "--workers", "2", "-o", s.file("ours"), s.file("text"))
 			})},
@@ -32,7 +35,7 @@ func sorting(r Rivals) []figure.Figure {
 				return exec.Command("sort", "--parallel=2", "-S", "4G", "-T", s.dir, "-o", s.file("theirs"), s.file("text"))
 			})},
 		},
-	}}
+	}
 }
 
 type sorter struct {

@@ -47,9 +47,9 @@ func count(v float64) string          { return strconv.FormatFloat(v, 'f', -1, 6
 
 func rate(v float64) string {
 	if v >= 1e3 {
-		return fmt.Sprintf("%g GB/s", v/1e3)
+		return fmt.Sprintf("%.3g GB/s", v/1e3)
 	}
-	return fmt.Sprintf("%g MB/s", v)
+	return fmt.Sprintf("%.3g MB/s", v)
 }
 
 func bytesText(v float64) string {

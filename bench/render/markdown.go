@@ -17,7 +17,7 @@ func Markdown(about machine.About, results []figure.Result, charts []Chart) []by
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# What it costs, and what the same costs others\n")
-	p("Made by `go run -C bench .`%s on %s; it took %s, of which %s were spent waiting for a quiet machine.\n", quickly(about), about.Date, about.Took, about.Waited)
+	p("Made by %s on %s; it took %s, of which %s were spent waiting for a quiet machine.\n", command(about), about.Date, about.Took, about.Waited)
 	p("| | |\n|---|---|")
 	p("| machine | %s, %d CPUs, %d MB |", about.CPU, about.CPUs, about.MemoryMB)
 	p("| system | %s, %s |", about.System, about.Kernel)
@@ -39,11 +39,11 @@ func Markdown(about machine.About, results []figure.Result, charts []Chart) []by
 	return b.Bytes()
 }
 
-func quickly(about machine.About) string {
+func command(about machine.About) string {
 	if about.Quick {
-		return " -quick` (short rounds: not for comparisons)`"
+		return "`go run -C bench . -quick` (short rounds: to see that it works, not for comparisons)"
 	}
-	return ""
+	return "`go run -C bench .`"
 }
 
 // summary says which goals are met, and where a rival is ahead.
@@ -60,7 +60,7 @@ func summary(p func(string, ...any), results []figure.Result) {
 			behind = append(behind, fmt.Sprintf("%s (%s, %.2f)", what(r), r.Rival, r.Ratio))
 		}
 	}
-	p("%d of %d goals are met.\n", met, goals)
+	p("Goals met: %d of %d.\n", met, goals)
 	if len(behind) > 0 {
 		p("A rival is ahead, and no reason is stated: %s.\n", cell(strings.Join(behind, "; ")))
 	}
@@ -138,7 +138,7 @@ func value(r *figure.Result) string {
 		text += fmt.Sprintf(" (%s – %s)", round.Show(r.Min, unit), round.Show(r.Max, unit))
 	}
 	if r.MBPerS > 0 {
-		text += fmt.Sprintf("; %.3g MB/s", r.MBPerS)
+		text += "; " + rate(r.MBPerS)
 	}
 	return text
 }

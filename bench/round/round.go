@@ -227,6 +227,9 @@ func Show(v float64, u figure.Unit) string {
 // line is a figure for people who watch the run.
 func line(rows []figure.Result) (text string) {
 	for _, r := range rows {
+		if r.Shape != rows[0].Shape {
+			break // the first of several numbers is enough here
+		}
 		text = join(text, r.Rival+" ")
 		switch {
 		case r.Skipped != "":

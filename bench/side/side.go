@@ -58,6 +58,8 @@ type Program struct {
 	in    io.WriteCloser
 	lines chan string
 	errs  tail
+	once  sync.Once
+	err   error // of its end
 }
 
 // Start starts a program and waits until it is ready. It has a process group of its own, so that an interrupt from the terminal does not
@@ -93,7 +95,8 @@ func Start(ctx context.Context, cmd *exec.Cmd) (*Program, error) {
 		err = fmt.Errorf("it says %q, not that it is ready", line)
 	}
 	if err != nil {
-		return nil, errors.Join(err, p.Close())
+		_ = p.Close()
+		return nil, err
 	}
 	return p, nil
 }
@@ -135,22 +138,29 @@ func (p *Program) answer(ctx context.Context) (string, error) {
 	}
 }
 
+// died waits for the end of a program that says nothing any more, so that all that it wrote is there.
 func (p *Program) died(err error) error {
+	if e := p.Close(); e != nil {
+		err = e
+	}
 	if text := p.errs.String(); text != "" {
-		return fmt.Errorf("it ended: %s", text)
+		return fmt.Errorf("it ended: %w: %s", err, text)
 	}
 	return fmt.Errorf("it ended: %w", err)
 }
 
-// Close ends the program's input and, if that does not end it, the program and its process group.
+// Close ends the program's input and, if that does not end it, the program and its process group. Twice is harmless.
 func (p *Program) Close() error {
-	p.in.Close()
-	group := p.cmd.Process.Pid
-	timer := time.AfterFunc(10*time.Second, func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
-	defer timer.Stop()
-	for range p.lines { // Wait closes the pipe under a reader
-	}
-	return p.cmd.Wait()
+	p.once.Do(func() {
+		p.in.Close()
+		group := p.cmd.Process.Pid
+		timer := time.AfterFunc(10*time.Second, func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
+		defer timer.Stop()
+		for range p.lines { // Wait closes the pipe under a reader
+		}
+		p.err = p.cmd.Wait()
+	})
+	return p.err
 }
 
 // Pid is the process's.
