@@ -91,29 +91,37 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 }
 
 // Segments lists the instance's segments, oldest first.
-func (s *Session) Segments(ctx context.Context) ([]SegmentInfo, error) {
-	r, err := s.report(ctx, "list segments")
-	return r.Segments, err
+func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) {
+	err = s.call(ctx, "list segments", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		if err == nil {
+			list, err = segmentInfos(s.member.Books, processes)
+		}
+		return err
+	})
+	return list, err
 }
 
 // Sessions lists the instance's sessions, oldest first.
-func (s *Session) Sessions(ctx context.Context) ([]SessionInfo, error) {
-	r, err := s.report(ctx, "list sessions")
-	return r.Sessions, err
+func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
+	err = s.call(ctx, "list sessions", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		list = sessionInfos(s.member.Books, processes)
+		return err
+	})
+	return list, err
 }
 
 // Status is the instance as a whole.
-func (s *Session) Status(ctx context.Context) (Status, error) {
-	r, err := s.report(ctx, "status")
-	return r.Status, err
-}
-
-func (s *Session) report(ctx context.Context, op string) (r Report, err error) {
-	err = s.call(ctx, op, 0, func() (err error) {
-		r, err = report(s.member.Books)
+func (s *Session) Status(ctx context.Context) (st Status, err error) {
+	err = s.call(ctx, "status", 0, func() error {
+		processes, err := s.member.Books.Processes()
+		if err == nil {
+			st, err = status(s.member.Books, processes)
+		}
 		return err
 	})
-	return r, err
+	return st, err
 }
 
 func report(b *instance.Books) (r Report, err error) {
@@ -121,33 +129,53 @@ func report(b *instance.Books) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
+	r.Sessions = sessionInfos(b, processes)
+	if r.Segments, err = segmentInfos(b, processes); err != nil {
+		return r, err
+	}
+	r.Status, err = status(b, processes)
+	return r, err
+}
+
+func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
+
+func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
+	for _, p := range processes {
+		if isSession(p) {
+			list = append(list, sessionInfo(b, p))
+		}
+	}
+	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
+	return list
+}
+
+func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []SegmentInfo, err error) {
 	segments, err := b.Segments()
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	byRow := map[int]SessionInfo{}
 	for _, p := range processes {
 		byRow[p.Row] = sessionInfo(b, p)
-		if p.Row != control.SupervisorRow {
-			r.Sessions = append(r.Sessions, byRow[p.Row])
-		}
 	}
-	slices.SortFunc(r.Sessions, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
 	for _, s := range segments {
-		r.Segments = append(r.Segments, segmentInfo(b, s, byRow))
+		list = append(list, segmentInfo(b, s, byRow))
 	}
-	slices.SortFunc(r.Segments, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
-	r.Status, err = status(b)
-	r.Status.Sessions = len(r.Sessions)
-	r.Status.Supervisor, r.Status.Supervised = b.Record.SupervisorPid, b.Supervised()
-	return r, err
+	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	return list, nil
 }
 
-func status(b *instance.Books) (Status, error) {
+func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
 	rows, bytes, err := b.Used()
 	s := Status{
 		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation, Backend: b.Record.Backend, Private: b.Record.Private,
 		Closing: b.Closing(), MaxProcesses: b.Limits.Processes, Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
+		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(),
+	}
+	for _, p := range processes {
+		if isSession(p) {
+			s.Sessions++
+		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
 		info := sessionInfo(b, p)

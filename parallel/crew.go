@@ -27,7 +27,8 @@ type crew struct {
 	arg     json.RawMessage
 	session *dsm.Session
 	owner   *resowner.Owner
-	ear     ear
+	options Options
+	hearing sync.Mutex // one message at a time
 
 	mu        sync.Mutex
 	members   []*member // by index
@@ -47,21 +48,20 @@ type member struct {
 	peer    shmsync.Peer
 }
 
-// hire starts workers and keeps those that have found a row. All start before any is waited for.
-func (c *crew) hire(ctx context.Context, n int) error {
+// hire starts n workers, the first of them for the index from, and returns those that have found a row. All start before any is waited for.
+func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err error) {
 	if n <= 0 {
-		return nil
+		return nil, nil
 	}
 	st, err := c.session.Status(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	started := make([]*member, 0, n)
-	defer func() { c.members = started }()
+	var started []*member
 	for range n {
 		m, err := start(c.session.Config(), st.Generation)
 		if err != nil {
-			return fmt.Errorf("parallel: starting a worker: %w", err)
+			return started, fmt.Errorf("parallel: starting a worker: %w", err)
 		}
 		started = append(started, m)
 	}
@@ -71,18 +71,16 @@ func (c *crew) hire(ctx context.Context, n int) error {
 		}
 	})
 	defer stop()
-	ready := started[:0:0]
 	var errs []error
 	for i, m := range started {
-		is, err := m.greet(ctx, i)
+		is, err := m.greet(ctx, from+i)
 		if is {
 			ready = append(ready, m)
 		}
 		errs = append(errs, err)
 	}
 	failpoint.Hit("parallel/hire/ready")
-	started = ready
-	return errors.Join(errs...)
+	return ready, errors.Join(errs...)
 }
 
 // greet waits until a new worker is ready. One that finds no row does not take part, and is no error.
@@ -222,7 +220,7 @@ func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int)
 func (c *crew) mayRetry(ctx context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cancelled || ctx.Err() != nil || c.retries == c.ear.options.Retries {
+	if c.cancelled || ctx.Err() != nil || c.retries == c.options.Retries {
 		return false
 	}
 	c.retries++
@@ -231,28 +229,19 @@ func (c *crew) mayRetry(ctx context.Context) bool {
 
 // replace puts a new process in the place of one that has ended.
 func (c *crew) replace(ctx context.Context, i int) error {
-	st, err := c.session.Status(ctx)
-	if err != nil {
-		return err
-	}
-	m, err := start(c.session.Config(), st.Generation)
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = m.cmd.Process.Kill() })
-	defer stop()
-	ready, err := m.greet(ctx, i)
-	if err == nil && !ready {
+	hired, err := c.hire(ctx, i, 1)
+	if err == nil && len(hired) == 0 {
 		err = dsm.ErrTooManyProcesses
 	}
 	if err != nil {
+		dismiss(hired)
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.members[i] = m
+	c.members[i] = hired[0]
 	if c.cancelled {
-		_ = m.cmd.Process.Kill()
+		_ = hired[0].cmd.Process.Kill()
 	}
 	return nil
 }
@@ -269,7 +258,7 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 	}
 	heard := make(chan error, 1)
 	go func() {
-		err := in.listen(context.Background(), func(message []byte) error { return c.ear.hear(i, message) })
+		err := in.listen(context.Background(), func(message []byte) error { return c.hear(i, message) })
 		if err != nil {
 			in.receiver.Detach() // nobody waits for the leader to hear more
 			cancel(errCancelled)
@@ -328,9 +317,9 @@ func (m *member) silent(i int, when string) error {
 	return e
 }
 
-// dismiss ends all members without giving them work.
-func (c *crew) dismiss() {
-	for _, m := range c.members {
+// dismiss ends members without giving them work.
+func dismiss(members []*member) {
+	for _, m := range members {
 		m.end()
 	}
 }

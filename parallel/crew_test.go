@@ -28,7 +28,7 @@ func TestCancelDeaf(t *testing.T) {
 	cfg := instancetest.Config(t, "posix")
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
-	c := &crew{task: "deaf", arg: arg, members: []*member{m}, session: s, owner: s.Owner(), ear: ear{session: s}}
+	c := &crew{task: "deaf", arg: arg, members: []*member{m}, session: s, owner: s.Owner()}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel) // before the order is written or in the middle of it
 	if err := c.work(ctx); !errors.Is(err, context.Canceled) {

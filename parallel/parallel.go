@@ -147,16 +147,16 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 		return err
 	}
 	defer func() { err = errors.Join(err, owner.Abort()) }()
-	c := &crew{task: t.name, arg: raw, session: session, owner: owner, ear: ear{options: o, session: session}}
-	if err := c.hire(ctx, o.Workers); err != nil {
-		c.dismiss()
+	c := &crew{task: t.name, arg: raw, session: session, owner: owner, options: o}
+	if c.members, err = c.hire(ctx, 0, o.Workers); err != nil {
+		dismiss(c.members)
 		return err
 	}
 	if len(c.members) > 0 {
 		return c.work(ctx)
 	}
 	w := &Worker{Count: 1, Session: session, Owner: owner, Log: session.Config().Logger}
-	w.connect(func(_ context.Context, kind byte, b []byte) error { return c.ear.hear(0, append([]byte{kind}, b...)) })
+	w.connect(func(_ context.Context, kind byte, b []byte) error { return c.hear(0, append([]byte{kind}, b...)) })
 	return t.run(ctx, w, raw)
 }
 

@@ -103,7 +103,13 @@ func (o *outbox) shut() {
 }
 
 func (o *outbox) send(ctx context.Context, kind byte, content []byte) error {
-	o.mu.Lock()
+	if kind == progressMessage { // news that may be dropped, if the leader is behind or a result on its way
+		if !o.mu.TryLock() {
+			return mq.ErrWouldBlock
+		}
+	} else {
+		o.mu.Lock()
+	}
 	defer o.mu.Unlock()
 	return o.sendLocked(ctx, kind, content)
 }
@@ -112,13 +118,11 @@ func (o *outbox) sendLocked(ctx context.Context, kind byte, content []byte) erro
 	if o.sender == nil {
 		return errors.New("parallel: the function has returned")
 	}
-	var err error
-	if kind == progressMessage { // news that may be dropped, if the leader is behind
-		err = o.sender.TrySend([]byte{kind}, content)
-	} else {
-		err = o.sender.SendV(ctx, []byte{kind}, content)
+	send := o.sender.SendV
+	if kind == progressMessage {
+		send = func(_ context.Context, parts ...[]byte) error { return o.sender.TrySend(parts...) }
 	}
-	if err != nil {
+	if err := send(ctx, []byte{kind}, content); err != nil {
 		return err
 	}
 	return o.sender.Flush()
@@ -145,33 +149,27 @@ func (o *outbox) unsent() []string {
 	return lines
 }
 
-// ear is what the leader does with what workers send, one message at a time.
-type ear struct {
-	options Options
-	session *dsm.Session
-	mu      sync.Mutex
-}
-
-func (e *ear) hear(worker int, message []byte) error {
+// hear is what the leader does with what workers send, one message at a time.
+func (c *crew) hear(worker int, message []byte) error {
 	if len(message) == 0 {
 		return nil
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	c.hearing.Lock()
+	defer c.hearing.Unlock()
 	content := message[1:]
 	switch message[0] {
 	case resultMessage:
-		if e.options.Result != nil {
-			if err := e.options.Result(worker, content); err != nil {
+		if c.options.Result != nil {
+			if err := c.options.Result(worker, content); err != nil {
 				return fmt.Errorf("the result of worker %d: %w", worker, err)
 			}
 		}
 	case progressMessage:
-		if e.options.Progress != nil && len(content) == 16 {
-			e.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)), int64(binary.LittleEndian.Uint64(content[8:])))
+		if c.options.Progress != nil && len(content) == 16 {
+			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)), int64(binary.LittleEndian.Uint64(content[8:])))
 		}
 	case logMessage:
-		relay(e.session.Config().Logger, worker, content)
+		relay(c.session.Config().Logger, worker, content)
 	}
 	return nil
 }

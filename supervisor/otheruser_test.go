@@ -77,9 +77,7 @@ func otherUserHelper(c *proctest.Child) error {
 // asNobody runs a helper as another user, who can't reach the test binary by its path.
 func asNobody(t *testing.T, name string, args ...string) *proctest.Process {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("skipped: only root can become another user")
-	}
+	instancetest.NeedOtherUsers(t)
 	state := instancetest.TempDir(t)
 	if err := os.Chown(state, nobody, nobody); err != nil {
 		t.Fatal(err)
@@ -135,9 +133,7 @@ func TestAnotherUser(t *testing.T) {
 // TestOrdinaryUserUnderPlants: root, or anybody on a mount that all can write, puts a file where an ordinary user's control segment goes; the
 // kernel's fs.protected_regular is of one opinion with our exclusive creation.
 func TestOrdinaryUserUnderPlants(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("skipped: only root can become another user")
-	}
+	instancetest.NeedOtherUsers(t)
 	level, _ := os.ReadFile("/proc/sys/fs/protected_regular")
 	t.Logf("fs.protected_regular is %s", strings.TrimSpace(string(level)))
 	dir := instancetest.TempDir(t)

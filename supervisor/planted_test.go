@@ -59,7 +59,7 @@ var plants = []struct {
 	{"directory", func(path string, _ victim) error { return os.Mkdir(path, 0o700) }},
 	{"full directory", func(path string, _ victim) error { return os.MkdirAll(path+"/x", 0o700) }},
 	{"another user's file", func(path string, _ victim) error {
-		return errors.Join(os.WriteFile(path, []byte("max_segments = 5\n"), 0o644), os.Chown(path, 12345, 12345))
+		return errors.Join(os.WriteFile(path, []byte("max_segments = 5\n"), 0o644), os.Chown(path, instancetest.Stranger, instancetest.Stranger))
 	}},
 }
 
@@ -82,8 +82,8 @@ func TestPlantedFiles(t *testing.T) {
 	for _, name := range []string{"id", "id.new", "instance", "instance.new", "members.1", "supervisor", "supervisor.new", "dsm.conf", "mmap"} {
 		for _, p := range plants {
 			t.Run(name+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") && os.Geteuid() != 0 {
-					t.Skip("skipped: only root can give a file away")
+				if strings.HasPrefix(p.name, "another user") {
+					instancetest.NeedOtherUsers(t)
 				}
 				v, dir := newVictim(t), instancetest.TempDir(t)
 				path := filepath.Join(dir, name)
@@ -150,8 +150,8 @@ func TestPlantedUnderTheLiving(t *testing.T) {
 	for _, name := range []string{"instance", "members.1", "dsm.conf"} {
 		for _, p := range plants {
 			t.Run(name+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") && os.Geteuid() != 0 {
-					t.Skip("skipped: only root can give a file away")
+				if strings.HasPrefix(p.name, "another user") {
+					instancetest.NeedOtherUsers(t)
 				}
 				t.Parallel() // damaged files are looked at for a second: they may be just being written
 				v, cfg := newVictim(t), instancetest.Config(t, "posix")
@@ -204,8 +204,8 @@ func TestPlantedControl(t *testing.T) {
 	for _, backend := range []string{"posix", "mmap"} {
 		for _, p := range plants {
 			t.Run(backend+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") && os.Geteuid() != 0 {
-					t.Skip("skipped: only root can give a file away")
+				if strings.HasPrefix(p.name, "another user") {
+					instancetest.NeedOtherUsers(t)
 				}
 				v, dir := newVictim(t), instancetest.TempDir(t)
 				if err := startAndStop(dir, backend); err != nil {
@@ -246,8 +246,8 @@ func TestPlantedControl(t *testing.T) {
 func TestPlantedSegment(t *testing.T) {
 	for _, p := range plants {
 		t.Run(p.name, func(t *testing.T) {
-			if strings.HasPrefix(p.name, "another user") && os.Geteuid() != 0 {
-				t.Skip("skipped: only root can give a file away")
+			if strings.HasPrefix(p.name, "another user") {
+				instancetest.NeedOtherUsers(t)
 			}
 			v, cfg := newVictim(t), instancetest.Config(t, "posix")
 			instancetest.Start(t, cfg)
@@ -320,13 +320,13 @@ func TestRefusals(t *testing.T) {
 		"group-writable": {func(d string) error { return os.Chmod(d, 0o770) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
 		"world-writable": {func(d string) error { return os.Chmod(d, 0o777) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
 		"sticky":         {func(d string) error { return os.Chmod(d, 0o777|os.ModeSticky) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
-		"another user's": {func(d string) error { return os.Chown(d, 12345, 12345) }, func(d string) error { return os.Chown(d, os.Geteuid(), os.Getegid()) },
+		"another user's": {func(d string) error { return os.Chown(d, instancetest.Stranger, instancetest.Stranger) }, func(d string) error { return os.Chown(d, os.Geteuid(), os.Getegid()) },
 			fmt.Sprintf("belongs to user 12345, and this process runs as user %d: run as the owner", os.Geteuid())},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if name == "another user's" && os.Geteuid() != 0 {
-				t.Skip("skipped: only root can give a directory away")
+			if name == "another user's" {
+				instancetest.NeedOtherUsers(t)
 			}
 			cfg := instancetest.Config(t, "posix")
 			instancetest.Start(t, cfg)

@@ -634,9 +634,9 @@ func TestRefusedDirectories(t *testing.T) {
 			t.Errorf("%s: %v, want it to say %q", dir, err, says)
 		}
 	}
-	if os.Geteuid() == 0 {
+	if instancetest.OtherUsers() {
 		theirs := instancetest.TempDir(t)
-		if err := os.Chown(theirs, 12345, 12345); err != nil {
+		if err := os.Chown(theirs, instancetest.Stranger, instancetest.Stranger); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := supervisor.Start(ctx, config(theirs, nil)); !errors.Is(err, dsm.ErrPermission) {
@@ -728,7 +728,7 @@ func (b slowBackend) Destroy(ctx context.Context, o dsmimpl.Object) error {
 }
 
 func init() {
-	b, err := catalog.New("posix", "")
+	b, err := catalog.New(catalog.Default(), "")
 	if err != nil {
 		panic(err)
 	}

@@ -70,8 +70,8 @@ func oneLine(err error) string {
 // errUsage is of arguments that only a command itself can judge.
 var errUsage = errors.New("wrong usage")
 
-// looksOnly is the annotation of a command that changes nothing.
-const looksOnly = "looks only"
+// noCleaning is the annotation of a command before which dead private instances stay: it only looks, or cleans up itself.
+const noCleaning = "no cleaning"
 
 // app is what all commands share: the global flags and the standard streams.
 type app struct {
@@ -138,7 +138,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
 	a.running = true
-	if _, ok := cmd.Annotations[looksOnly]; ok || cmd.Hidden { // hidden: a part of another command, which has cleaned up
+	if _, ok := cmd.Annotations[noCleaning]; ok || cmd.Hidden { // hidden: a part of another command, which has cleaned up
 		return nil
 	}
 	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)

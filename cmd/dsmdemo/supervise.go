@@ -15,9 +15,10 @@ import (
 func (a *app) superviseCommand() *cobra.Command {
 	var private, lifeline bool
 	cmd := &cobra.Command{
-		Use:   "supervise",
-		Short: "Run an instance, in the foreground, until SIGINT or SIGTERM",
-		Args:  cobra.NoArgs,
+		Use:         "supervise",
+		Short:       "Run an instance, in the foreground, until SIGINT or SIGTERM",
+		Args:        cobra.NoArgs,
+		Annotations: map[string]string{noCleaning: ""}, // a start does that
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := supervisor.Start
 			if private {
@@ -79,7 +80,7 @@ func (a *app) cleanCommand() *cobra.Command {
 		Use:         "clean",
 		Short:       "Remove what a dead instance left; a living one is refused",
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{looksOnly: ""}, // it cleans, and counts, itself
+		Annotations: map[string]string{noCleaning: ""}, // it cleans, and counts, itself
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
 			if err != nil {

@@ -67,9 +67,9 @@ func TestDirectory(t *testing.T) {
 	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a look has made the directory")
 	}
-	if os.Geteuid() == 0 {
+	if instancetest.OtherUsers() {
 		theirs := instancetest.TempDir(t)
-		if err := os.Chown(theirs, 12345, 12345); err != nil {
+		if err := os.Chown(theirs, instancetest.Stranger, instancetest.Stranger); err != nil {
 			t.Fatal(err)
 		}
 		list, _ := look(t, dsm.Config{Dir: theirs})

@@ -26,27 +26,33 @@ func named(prefix string) (found []string) {
 		return []string{err.Error()}
 	}
 	for _, dir := range []string{`\BaseNamedObjects`, fmt.Sprintf(`\Sessions\%d\BaseNamedObjects`, session)} {
-		names, err := settled(dir)
+		names, err := settled(dir, prefix)
 		if err != nil {
 			found = append(found, fmt.Sprintf("%s can't be listed: %v", dir, err))
 		}
 		for _, name := range names {
-			if strings.HasPrefix(name, prefix) {
-				found = append(found, dir+`\`+name)
-			}
+			found = append(found, dir+`\`+name)
 		}
 	}
 	return found
 }
 
-// settled lists a directory until it is twice the same: entries are asked for by number, and others come and go.
-func settled(dir string) (names []string, err error) {
+// settled lists those of a directory that begin so, until they are three times the same: entries are asked for by number, and others that
+// come and go move them.
+func settled(dir, prefix string) (names []string, err error) {
+	same := 0
 	for range 100 {
 		again, err := list(dir)
-		if err != nil || slices.Equal(again, names) {
-			return again, err
+		if err != nil {
+			return nil, err
 		}
-		names = again
+		again = slices.DeleteFunc(again, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+		if same++; !slices.Equal(again, names) {
+			same = 1
+		}
+		if names = again; same == 3 {
+			return names, nil
+		}
 	}
 	return nil, errors.New("it never stands still")
 }

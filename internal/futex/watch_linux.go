@@ -18,12 +18,9 @@ type Watch struct {
 	by   *watcher
 }
 
-// watcher is a thread that waits in the kernel for the words of many watches. Its first word is its own: it changes when there is a new
-// one.
+// watcher is a thread for the words of many watches.
 type watcher struct {
-	kick    atomic.Uint32
-	mu      sync.Mutex
-	running bool
+	thread
 	watches []*Watch
 }
 
@@ -66,8 +63,7 @@ func (x *Watch) Close() {
 	defer g.mu.Unlock()
 	if i := slices.Index(g.watches, x); i >= 0 {
 		g.watches = slices.Delete(g.watches, i, i+1)
-		g.kick.Add(1)
-		wake(&g.kick, 1)
+		g.tell(g.run)
 	}
 }
 
@@ -79,13 +75,7 @@ func (g *watcher) accept(x *Watch) bool {
 	}
 	x.by = g
 	g.watches = append(g.watches, x)
-	g.kick.Add(1)
-	if g.running {
-		wake(&g.kick, 1)
-	} else {
-		g.running = true
-		go g.run()
-	}
+	g.tell(g.run)
 	return true
 }
 

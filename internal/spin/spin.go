@@ -13,8 +13,9 @@ const (
 	most  = 20000
 	first = 10000
 	least = 32
-	// every probe-th call of one that has given up tries again
-	probe = 128
+	// every probe-th call of one that has given up tries again, then every 2*probe-th, lastly every probe<<rareness-th
+	probe    = 128
+	rareness = 6
 )
 
 // alone says that nobody else runs while we look.
@@ -25,6 +26,7 @@ var alone = runtime.NumCPU() == 1
 type Budget struct {
 	looks   atomic.Int32 // plus one; 0 if nothing is known yet
 	skipped atomic.Int32
+	probes  atomic.Int32 // in vain, since the last success
 }
 
 // Until looks until done says true, or the budget is used up. Done must be cheap.
@@ -42,14 +44,17 @@ func (b *Budget) Unless(look func() (done, stop bool)) bool {
 	case limit < 0:
 		limit = first
 	case limit < least:
-		if b.skipped.Add(1)%probe != 0 {
+		if b.skipped.Add(1) < probe<<b.probes.Load() {
 			return false
 		}
+		b.skipped.Store(0)
+		b.probes.Store(min(b.probes.Load()+1, rareness))
 		limit = first
 	}
 	for range limit {
 		done, stop := look()
 		if done {
+			b.probes.Store(0)
 			b.looks.Store(min(2*limit, most) + 1)
 			return true
 		}

@@ -8,10 +8,12 @@ import (
 // Bounds of a Turns.
 const (
 	mostTurns = 16
-	// longest is when a turn was given to somebody else, who has work to do.
-	longest  = 100 * time.Microsecond
-	rest     = 128     // calls without a turn after one that did not help
-	longRest = 1 << 13 // and after one that took long
+	// longest is when a turn that brought nothing was given to somebody else, who has work to do, and tooLong is that for one that did.
+	longest = 100 * time.Microsecond
+	tooLong = time.Millisecond
+	rest    = 128 // calls without a turn after one that did not help
+	// After one that took long it is twice as many as the last time, and half as many after one that helped.
+	shortRest, longRest = 16, 1 << 13
 )
 
 // Turns is how often it pays to let others run on this CPU before a sleep, as learned so far: where both sides share a CPU, the partner
@@ -21,8 +23,9 @@ type Turns struct {
 	skips atomic.Int32 // calls to come that don't even try
 }
 
-// crowded is how many calls to come, of any Turns of this process, don't even try, since others want this CPU too.
-var crowded atomic.Int32
+// crowded is how many calls to come, of any Turns of this process, don't even try, since others want this CPU too; crowd is how many that
+// was the last time.
+var crowded, crowd atomic.Int32
 
 // Until gives turns away until done says true, or it has been enough of them.
 func (t *Turns) Until(done func() bool) bool {
@@ -37,11 +40,16 @@ func (t *Turns) Until(done func() bool) bool {
 	for range limit {
 		yield()
 		ok := done()
-		switch {
-		case time.Since(begin) > longest: // whatever came of it
-			crowded.Store(longRest)
+		switch took := time.Since(begin); {
+		case took > tooLong || took > longest && !ok:
+			n := min(max(2*crowd.Load(), shortRest), longRest)
+			crowd.Store(n)
+			crowded.Store(n)
 			return ok
 		case ok:
+			if n := crowd.Load(); n > 0 {
+				crowd.Store(n / 2)
+			}
 			t.less.Store(max(mostTurns-2*limit, 0))
 			return true
 		}

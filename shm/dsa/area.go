@@ -86,11 +86,6 @@ type Area struct {
 	seen  atomic.Uint64 // the header's returned, as of the last sweep
 }
 
-type stripe struct {
-	sync.Mutex
-	_ [56]byte
-}
-
 // Create makes an area whose segments come from source, with one segment, and attaches it. Others attach it by Handle. It goes, all
 // segments with it, when the last session detaches, unless it is pinned.
 func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {

@@ -194,6 +194,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	}
 }
 
+// busy is how long others run that have something to do.
+const busy = 2 * time.Microsecond
+
 // spinner says that a goroutine of this process looks again and again.
 var spinner atomic.Bool
 
@@ -206,7 +209,10 @@ func (e *end) spin(ready func() bool) bool {
 	looks := 0
 	return e.spins.Unless(func() (done, stop bool) {
 		if looks++; looks%64 == 0 {
-			runtime.Gosched()
+			begin := time.Now()
+			if runtime.Gosched(); time.Since(begin) > busy {
+				return false, true
+			}
 		}
 		if e.halt.Load() {
 			return false, true

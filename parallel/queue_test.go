@@ -1,0 +1,43 @@
+package parallel
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+
+	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/shm/mq"
+)
+
+// TestProgressNeverWaits: a result that finds no room keeps nobody from telling how far he is.
+func TestProgressNeverWaits(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	in, err := newInbox(t.Context(), s, s.Owner())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.close()
+	var box outbox
+	if err := box.open(in.segment, s.Self()); err != nil {
+		t.Fatal(err)
+	}
+	defer box.shut()
+	ctx, cancel := context.WithCancel(t.Context())
+	sent := make(chan error, 1)
+	go func() { sent <- box.send(ctx, resultMessage, make([]byte, 2*ringSize)) }()
+	for box.mu.TryLock() { // until the sender has it
+		box.mu.Unlock()
+		runtime.Gosched()
+	}
+	if err := box.send(t.Context(), progressMessage, make([]byte, 16)); err != mq.ErrWouldBlock {
+		t.Errorf("progress beside a result that waits: %v", err)
+	}
+	cancel()
+	if err := <-sent; !errors.Is(err, context.Canceled) {
+		t.Errorf("the result: %v", err)
+	}
+}
