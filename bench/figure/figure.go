@@ -18,7 +18,8 @@ type Figure struct {
 	Names []string // of the numbers that a round answers with, if there are several ("p50", "p99"): a row each
 	Unit  Unit
 	Sides []Contender // ours comes first, if we have it
-	Max   float64     // goal for our own figure, in its unit (of the first of Names); 0: none
+	Max   float64     // goal for our own figure, in its unit; 0: none
+	Goal  string      // which of Names the goals are for; empty: the first
 	Once  bool        // a round is a whole study with many repeats in it: there is only one, unless the others have more
 }
 

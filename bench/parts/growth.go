@@ -33,14 +33,14 @@ func growth(r Rivals) (list []figure.Figure) {
 	}
 	for _, n := range segments {
 		add("create+detach 4 KiB", n, "segments live", goSide(figure.Ours, "growth/segments", "create", n),
-			why(goSide(raw, "growth/raw", "create", n), whyRaw), r.postgres(postgres.Wide, "create live", 4096, n))
+			why(goSide(raw, "growth/raw", "create", n), whyRaw), why(r.postgres(postgres.Wide, "create live", 4096, n), whyC))
 		add("attach+detach 4 KiB", n, "segments live", goSide(figure.Ours, "growth/segments", "attach", n),
-			why(goSide(raw, "growth/raw", "attach", n), whyRaw), r.postgres(postgres.Wide, "attach live", 4096, n))
+			why(goSide(raw, "growth/raw", "attach", n), whyRaw), why(r.postgres(postgres.Wide, "attach live", 4096, n), whyC))
 		add("list", n, "segments live", goSide(figure.Ours, "growth/segments", "list", n), why(goSide(raw, "growth/raw", "list", n), whyList))
 	}
 	for _, n := range sessions {
 		crowded := func(kind string) figure.Contender {
-			return figure.Contender{Rival: Postgres, Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+			return figure.Contender{Rival: Postgres, Why: whyC, Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
 				return r.Postgres.OpenAmong(ctx, postgres.Wide, n-1, kind, pin, target, 4096)
 			}}
 		}

@@ -33,7 +33,7 @@ func reclaim(r Rivals) []figure.Figure {
 		n, pg = 20, 3
 	}
 	return []figure.Figure{{
-		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n), Names: []string{"p50", "p99", "max"}, Once: true,
+		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n), Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
 		Sides: []figure.Contender{
 			goSide(figure.Ours, "reclaim/kills", n),
 			why(goSide("until the kernel says so", "reclaim/raw", n), "the limit: the death alone, by a pidfd; nothing is reclaimed"),

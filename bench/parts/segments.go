@@ -21,6 +21,9 @@ func init() {
 
 const raw = "raw system calls"
 
+// whyC is of rows in which the kernel's time is nearly all there is.
+const whyC = "the same system calls, made from C: from Go each costs more (compare the raw ones, which are made in Go)"
+
 // whyRaw: what we do beyond the calls themselves.
 const whyRaw = "the limit: we make the same calls, and write down who holds what"
 
@@ -29,24 +32,25 @@ func segments(r Rivals) (list []figure.Figure) {
 	if r.Quick {
 		sizes = []int{4 << 10, 1 << 20}
 	}
+	whyCreate := map[string]string{"posix": whyC, "mmap": whyC, "sysv": whyC + "; we ask whose an object is before we remove it (IPC_STAT)"}
 	worlds := map[string]postgres.World{"posix": postgres.Posix, "sysv": postgres.SysV, "mmap": postgres.Mmap}
 	for _, backend := range []string{"posix", "sysv", "mmap"} {
 		for _, size := range sizes {
 			create := figure.Figure{Part: "segments", Shape: fmt.Sprintf("create+detach %s, %s", Size(size), backend), Sides: []figure.Contender{
 				goSide(figure.Ours, "segments/create", backend, size),
 				why(goSide(raw, "raw/create", backend, size, r.Dir), whyRaw),
-				r.postgres(worlds[backend], "create", size),
+				why(r.postgres(worlds[backend], "create", size), whyCreate[backend]),
 			}}
 			attach := figure.Figure{Part: "segments", Shape: fmt.Sprintf("attach+detach %s, %s", Size(size), backend), Sides: []figure.Contender{
 				goSide(figure.Ours, "segments/attach", backend, size),
 				why(goSide(raw, "raw/attach", backend, size, r.Dir), whyRaw),
-				r.postgres(worlds[backend], "attach", size),
+				why(r.postgres(worlds[backend], "attach", size), whyC),
 			}}
 			if backend == "posix" {
 				create.Sides = append(create.Sides,
 					why(r.boost("create", size), "it reserves no memory: a full file system is a SIGBUS later"),
 					why(r.python("create", size), "it reserves no memory: a full file system is a SIGBUS later"))
-				attach.Sides = append(attach.Sides, r.boost("attach", size), r.python("attach", size))
+				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC+"; it takes a truncated object for a whole one"), r.python("attach", size))
 			}
 			list = append(list, create, attach)
 		}

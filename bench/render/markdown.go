@@ -57,12 +57,12 @@ func summary(p func(string, ...any), results []figure.Result) {
 			}
 		}
 		if r.Ratio > 1 && r.Why == "" {
-			behind = append(behind, fmt.Sprintf("%s (%s, %.2f)", what(r), r.Rival, r.Ratio))
+			behind = append(behind, fmt.Sprintf("%s: %s, %.2f", what(r), r.Rival, r.Ratio))
 		}
 	}
 	p("Goals met: %d of %d.\n", met, goals)
 	if len(behind) > 0 {
-		p("A rival is ahead, and no reason is stated: %s.\n", cell(strings.Join(behind, "; ")))
+		p("A rival is ahead, and no reason is stated:\n\n- %s\n", strings.Join(behind, "\n- "))
 	}
 }
 

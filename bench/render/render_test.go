@@ -41,7 +41,7 @@ func TestMarkdown(t *testing.T) {
 		"on 2031-05-06 07:08 UTC; it took 5m0s, of which 3s",
 		"| machine | a CPU & <more>, 2 CPUs",
 		"Goals met: 2 of 3.",
-		"A rival is ahead, and no reason is stated: segments: create+detach 1 MiB, posix (PostgreSQL 15, 1.33).",
+		"A rival is ahead, and no reason is stated:\n\n- segments: create+detach 1 MiB, posix: PostgreSQL 15, 1.33\n",
 		"![Create](create.svg)",
 		"| create+detach 4 KiB, posix |  | PostgreSQL 15 | **0.94** | at most 1 x: met | 15 µs (14 µs – 19 µs) | 16 µs (15.5 µs – 17 µs) |  |",
 		`| create+detach 4 KiB, posix |  | Boost |  |  | 15 µs (14 µs – 19 µs) |  | skipped: no Boost \| apt-get install libboost-dev |`,

@@ -164,7 +164,7 @@ func measure(ctx context.Context, f figure.Figure, o Options) ([]figure.Result, 
 				r.Shape += ", " + name
 			}
 			if r.Skipped == "" {
-				fill(&r, f, c, answers[i][k], ours, k == 0)
+				fill(&r, f, c, answers[i][k], ours, name == f.Goal || f.Goal == "" && k == 0)
 			}
 			rows = append(rows, r)
 		}
