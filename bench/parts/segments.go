@@ -50,7 +50,7 @@ func segments(r Rivals) (list []figure.Figure) {
 				create.Sides = append(create.Sides,
 					why(r.boost("create", size), "it reserves no memory: a full file system is a SIGBUS later"),
 					why(r.python("create", size), "it reserves no memory: a full file system is a SIGBUS later"))
-				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC+"; it takes a truncated object for a whole one"), r.python("attach", size))
+				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC), r.python("attach", size))
 			}
 			list = append(list, create, attach)
 		}

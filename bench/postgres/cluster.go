@@ -63,12 +63,13 @@ func owner() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// spawn starts processes from a thread that never ends: the kernel tells a child of its parent thread's death, not its parent's.
+// spawn starts servers, which end when we die: from a thread that never ends, since that is whose death the kernel tells a child of.
 var spawn = func() func(*exec.Cmd) error {
 	requests, answers := make(chan *exec.Cmd), make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		for cmd := range requests {
+			cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
 			answers <- cmd.Start()
 		}
 	}()
@@ -79,7 +80,7 @@ var spawn = func() func(*exec.Cmd) error {
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.base
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.owner, Pdeathsig: syscall.SIGQUIT}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.owner}
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TZ=UTC")
 	return cmd
 }
