@@ -115,7 +115,7 @@ func amongSessions(a side.Args) (*side.Work, error) {
 			})
 		},
 	}
-	return &side.Work{Run: side.Loop(loops[a.List[0]]), Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
+	return &side.Work{Run: side.Loop(loops[a.List[0]]), Close: func() error { p.Kill(); return w.end() }}, err
 }
 
 // crowd: DIR N.

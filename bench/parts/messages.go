@@ -106,7 +106,11 @@ var transports = map[string]transport{} // filled by the files that have them
 
 // dial is both ends: TRANSPORT SIZE RING.
 func dial(partner string, a side.Args) (link, side.Fellow, error) {
-	t, ring := transports[a.List[0]], a.Int(2)
+	t, ok := transports[a.List[0]]
+	if !ok {
+		return nil, side.Fellow{}, fmt.Errorf("%s does not run on this system", a.List[0])
+	}
+	ring := a.Int(2)
 	l, address, files, err := t.lead(ring)
 	if err != nil {
 		return nil, side.Fellow{}, err

@@ -4,7 +4,6 @@ package round
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -148,7 +147,7 @@ func measure(ctx context.Context, f figure.Figure, o Options) ([]figure.Result, 
 			continue
 		}
 		if err := open[i].Close(); err != nil && f.Sides[i].Rival == figure.Ours {
-			skipped[i] = errors.Join(errors.New("at its end"), err).Error()
+			skipped[i] = "at its end: " + err.Error()
 		}
 		open[i] = nil
 	}

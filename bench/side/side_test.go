@@ -119,6 +119,36 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestPace: a stall while the pace is sought makes no round a handful of operations, and a slow round does not make all later ones long.
+func TestPace(t *testing.T) {
+	p := pace{target: time.Millisecond}
+	var tries []int
+	each := 1000 * time.Nanosecond
+	do := func(n int) (time.Duration, error) {
+		tries = append(tries, n)
+		if len(tries) <= 2 {
+			return 400 * time.Microsecond, nil // stalled
+		}
+		return time.Duration(n) * each, nil
+	}
+	for range 3 {
+		took, err := p.run(do)
+		if err != nil || took < p.target/2 || took > 4*p.target || time.Duration(p.done)*each != took {
+			t.Errorf("a round of %d took %v (%v), tries %v", p.done, took, err, tries)
+		}
+	}
+	each *= 100
+	if _, err := p.run(do); err != nil {
+		t.Fatal(err)
+	}
+	if took, err := p.run(do); err != nil || took > 4*p.target {
+		t.Errorf("a round after a slow one took %v (%v), tries %v", took, err, tries)
+	}
+	if _, err := p.run(func(int) (time.Duration, error) { return 0, errors.New("no") }); err == nil {
+		t.Error("an error is lost")
+	}
+}
+
 func TestPinned(t *testing.T) {
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil || !all.IsSet(0) || !all.IsSet(1) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -110,7 +111,7 @@ func serve(open func(Args) (*Work, error), cpu int, a Args) error {
 		return err
 	}
 	fmt.Println("ready")
-	n := 0
+	p := pace{target: a.Target}
 	for s := bufio.NewScanner(os.Stdin); s.Scan(); {
 		var answer []float64
 		runtime.GC() // what the last round left is not this one's
@@ -118,26 +119,14 @@ func serve(open func(Args) (*Work, error), cpu int, a Args) error {
 		case w.Once != nil:
 			answer, err = w.Once()
 		case w.Each != nil:
-			if n == 0 {
-				n, err = tryOut(a.Target, func(n int) (time.Duration, error) {
-					return Loop(func(n int) error { return w.Each(make([]time.Duration, n)) })(n)
-				})
-				n = max(n, 100)
-			}
-			if err == nil {
-				ns := make([]time.Duration, n)
-				err = w.Each(ns)
-				answer = percentiles(ns, 0.5, 0.99)
-			}
+			var ns []time.Duration
+			p.n = max(p.n, 100)
+			_, err = p.run(Loop(func(n int) error { ns = make([]time.Duration, n); return w.Each(ns) }))
+			answer = percentiles(ns, 0.5, 0.99)
 		default:
-			if n == 0 {
-				n, err = tryOut(a.Target, w.Run)
-			}
 			var took time.Duration
-			if err == nil {
-				took, err = w.Run(n)
-				answer = []float64{float64(took) / float64(n)}
-			}
+			took, err = p.run(w.Run)
+			answer = []float64{float64(took) / float64(p.done)}
 		}
 		if err != nil {
 			break
@@ -152,20 +141,34 @@ func serve(open func(Args) (*Work, error), cpu int, a Args) error {
 	return err
 }
 
-// tryOut finds how often something must be done to take about that long.
-func tryOut(target time.Duration, run func(n int) (time.Duration, error)) (int, error) {
-	for n := 1; ; {
-		took, err := run(n)
-		if err != nil {
+// pace is how often a work is done in a round, so that the round takes about as long as it should.
+type pace struct {
+	target time.Duration
+	n      int // for the next try
+	done   int // in the round that counts
+	warm   bool
+}
+
+// run is one round: a try that is over too soon does not count, and is made again with more. (A disturbed try makes the next ones shorter, an
+// undisturbed one longer: whatever the first one was, no round is a handful of operations.)
+func (p *pace) run(do func(n int) (time.Duration, error)) (took time.Duration, err error) {
+	p.n = max(p.n, 1)
+	if !p.warm {
+		p.warm = true
+		if _, err = do(p.n); err != nil {
 			return 0, err
 		}
-		if took > target/4 {
-			return max(1, int(float64(n)*float64(target)/float64(took))), nil
+	}
+	for {
+		if took, err = do(p.n); err != nil {
+			return 0, err
 		}
-		if took < target/64 {
-			n *= 8
-		} else {
-			n *= 2
+		p.done = p.n
+		if factor := float64(p.target) / float64(took+1); factor < 0.5 || factor > 2 {
+			p.n = max(1, int(math.Ceil(float64(p.n)*min(factor, 8))))
+		}
+		if took >= p.target/2 {
+			return took, nil
 		}
 	}
 }

@@ -4,6 +4,7 @@
  */
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -304,7 +305,7 @@ static void measure(int argc, char **argv)
 	if (argc < 4)
 		throw std::runtime_error("boost KIND PIN TARGET_NS [A B C]");
 	std::string pin = argv[2];
-	double target = atof(argv[3]), took;
+	double target = atof(argv[3]);
 	work w = open(argv[1], argc > 4 ? atol(argv[4]) : 0, argc > 5 ? atol(argv[5]) : 0, pin);
 	if (pin == "same" || pin == "diff")
 		pin_to(0);
@@ -313,16 +314,23 @@ static void measure(int argc, char **argv)
 	std::vector<double> ns;
 	for (std::string line; std::getline(std::cin, line);)
 	{
-		if (n == 0)
+		// One round: a try that is over too soon does not count, and is made again with more. As the Go side does it (pace in work.go).
+		long least = w.each ? 100 : 1, done;
+		bool warm = n > 0;
+		double took;
+		for (n = std::max(n, least);; warm = true)
 		{
-			for (n = 1; (took = run(w, n, ns)) <= target / 4;)
-				n *= took < target / 64 ? 8 : 2;
-			n = std::max(w.each ? 100L : 1L, long(n * (target / took)));
+			took = run(w, done = n, ns);
+			if (!warm)
+				continue;
+			if (took < target / 2 || took > target * 2)
+				n = std::max(least, long(std::ceil(n * std::min(8.0, target / (took + 1)))));
+			if (took >= target / 2)
+				break;
 		}
-		took = run(w, n, ns);
 		if (w.loop)
 		{
-			std::cout << took / n << std::endl;
+			std::cout << took / done << std::endl;
 			continue;
 		}
 		std::sort(ns.begin(), ns.end());

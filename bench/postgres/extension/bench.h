@@ -26,7 +26,7 @@ struct Work
 	double		(*once) (Work *w);	/* measures in its own way */
 	void		(*close) (Work *w);
 	void		(*op) (Work *w, int64 n);	/* what run_op times */
-	int64		n;				/* as often as takes about a round */
+	int64		n;				/* how often it is done in the next round */
 
 	int			args[3];
 	dsm_segment *seg;
