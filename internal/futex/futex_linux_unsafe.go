@@ -74,3 +74,6 @@ func kernelWaitAny(words []Word, d time.Duration) int {
 
 // kernelTimespec has 64 bits on every architecture.
 type kernelTimespec struct{ Sec, Nsec int64 }
+
+// Many says whether one thread can wait for many words here.
+func Many() bool { return canWaitv() }

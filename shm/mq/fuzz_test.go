@@ -2,6 +2,7 @@ package mq_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"testing"
 	"time"
@@ -79,17 +80,17 @@ func garble(b, data []byte) {
 func TestHostile(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		at   int
-		b    byte
+		at   int // of a word
+		bits uint64
 		recv bool // whom it hits
 	}{
-		{"written too far", 64 + 2, 1, true},
+		{"written too far", 64, 1 << 16, true},
 		{"written crooked", 64, 3, true},
-		{"written backwards", 64 + 7, 255, true},
-		{"read too far", 192 + 2, 1, false},
+		{"written backwards", 64, 255 << 56, true},
+		{"read too far", 192, 1 << 16, false},
 		{"read crooked", 192, 3, false},
-		{"a length beyond all", mq.HeaderSize + 5, 1, true},
-		{"a negative length", mq.HeaderSize + 7, 255, true},
+		{"a length beyond all", mq.HeaderSize, 1 << 40, true},
+		{"a negative length", mq.HeaderSize, 255 << 56, true},
 	} {
 		var w world
 		b := make([]byte, mq.Size(64))
@@ -98,7 +99,7 @@ func TestHostile(t *testing.T) {
 		s, r := must(q.Sender(w.self(1))), must(q.Receiver(w.self(2)))
 		is(t, c.name, s.Send(ctx, make([]byte, 40)), nil)
 		is(t, c.name, s.Flush(), nil)
-		b[c.at] ^= c.b
+		flip(b, c.at, c.bits)
 		if c.recv {
 			_, err := r.Receive(ctx)
 			is(t, c.name, err, mq.ErrCorrupt)
@@ -111,11 +112,16 @@ func TestHostile(t *testing.T) {
 	}
 	b := make([]byte, mq.Size(64))
 	q := must(mq.Create(shm.NewRegion(b)))
-	b[8] = 72
+	flip(b, 8, 64^72)
 	_, err := mq.Attach(shm.NewRegion(b))
 	is(t, "the ring's size", err, mq.ErrCorrupt)
-	b[192] = 8
+	flip(b, 192, 8)
 	var w world
 	_, err = q.Sender(w.self(1))
 	is(t, "the receiver is ahead", err, mq.ErrCorrupt)
+}
+
+// flip changes bits of the word at that offset.
+func flip(b []byte, at int, bits uint64) {
+	binary.NativeEndian.PutUint64(b[at:], binary.NativeEndian.Uint64(b[at:])^bits)
 }
