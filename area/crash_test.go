@@ -50,7 +50,7 @@ func victim(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
-	if err := work(a, l); err != nil {
+	if err := work(a, p, l); err != nil {
 		return err
 	}
 	return a.Detach()
@@ -75,7 +75,12 @@ var options = dsa.Options{Initial: 1 << 20, Keep: -1, Sessions: 8}
 var sizes = []int{100, 8000, 8000, 30_000, 8000, 100_000, 8000, 400_000}
 
 // work comes to every point that a session can come to that uses an area.
-func work(a *dsa.Area, l ledger) error {
+func work(a *dsa.Area, p dsa.Pointer, l ledger) error {
+	for i := range 2 * (gifts - places) {
+		if err := l.into(a, p, places+i%(gifts-places), sizes[i/2%len(sizes)]); err != nil {
+			return err
+		}
+	}
 	for i := gifts; i < entries; i += 2 {
 		if err := l.free(a, i); err != nil {
 			return err
@@ -96,7 +101,7 @@ func work(a *dsa.Area, l ledger) error {
 			return err
 		}
 	}
-	for i := 0; i < gifts; i += 3 {
+	for i := 0; i < places; i += 3 {
 		if err := l.free(a, i); err != nil {
 			return err
 		}
@@ -134,6 +139,9 @@ func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l
 			from = survivor
 		}
 		must(l.alloc(from, gifts+i, sizes[i%len(sizes)]))
+		if i < gifts-places {
+			must(l.into(from, p, places+i, sizes[i%len(sizes)]))
+		}
 	}
 	for i := 60; i < 200; i++ {
 		must(l.alloc(a, gifts+i, 8000))

@@ -19,11 +19,13 @@ import (
 )
 
 // A ledger lies in the area and lists the objects that somebody has: entered after Alloc has returned, crossed out before Free is called. Nobody
-// is killed in between, so after a kill inside a call exactly the objects in the ledger are there.
+// is killed in between, so after a kill inside a call exactly the objects in the ledger are there. From places to gifts its words own their
+// objects: there a kill at any instruction loses nothing.
 type ledger []atomic.Uint64
 
 const (
 	entries = 4096
+	places  = 2000
 	gifts   = 2048 // from there on, what the victim finds
 )
 
@@ -60,7 +62,26 @@ func (l ledger) alloc(a *dsa.Area, i, n int) error {
 	return nil
 }
 
+// into allocates n bytes for one of the places of the ledger, which is the object p, in the place of what is there.
+func (l ledger) into(a *dsa.Area, p dsa.Pointer, i, n int) error {
+	at, err := a.Place(p, i*8)
+	if err == nil && at.Pointer() != 0 {
+		err = a.FreeFrom(at)
+	}
+	if err == nil {
+		err = a.AllocInto(n, at)
+	}
+	return err
+}
+
 func (l ledger) free(a *dsa.Area, i int) error {
+	if i >= places && i < gifts {
+		p := dsa.Pointer(l[i].Swap(0))
+		if p == 0 {
+			return nil
+		}
+		return a.Free(p)
+	}
 	p := dsa.Pointer(l[i].Swap(0))
 	if p == 0 {
 		return nil

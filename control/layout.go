@@ -20,7 +20,7 @@ import (
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 1
+	layoutVersion = 2
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -91,7 +91,7 @@ type segmentRow struct {
 	check      atomic.Uint64 // checksum of handle, size and osWord
 	created    atomic.Int64  // Unix time in ns
 	creatorPid atomic.Uint32
-	pin        atomic.Uint32 // pinState
+	pin        atomic.Uint32 // pinState, with the root's mark
 	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
 	_          uint32
 	creator    text // application name
@@ -172,7 +172,14 @@ const (
 	unpinned  pinState = iota
 	pinWanted          // the supervisor has yet to open the object
 	pinned
+
+	root pinState = 4 // set beside one of those: sessions find this segment without being told of it
 )
+
+func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
+
+// pinOf is what a pin word says but for the root's mark.
+func pinOf(w pinState) pinState { return w &^ root }
 
 // rowCheck binds a row's handle, size and osWord together, so that a flipped bit can't make a session map or
 // remove what it was not meant to.

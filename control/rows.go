@@ -21,7 +21,7 @@ func (t *Table) live(handle uint64) (int, error) {
 	} else if stateOf(w) != Live || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
-	if p := r.pin.Load(); p > pinned {
+	if p := r.pin.Load(); p > pinned && !isRoot(p) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d can't be right: %d", i, p))
 	}
 	if !t.sound(i) {

@@ -225,9 +225,9 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	}
 	pin := &m.t.segments[i].pin
 	switch {
-	case pin.Load() == pinned:
+	case pinOf(pin.Load()) == pinned:
 	case needsKeeper:
-		pin.Store(pinWanted)
+		pin.Store(pin.Load()&root | pinWanted)
 		failpoint.Hit("control/pin/wanted")
 		return true, nil
 	default:
@@ -246,16 +246,20 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 	}
 	defer s.leave(&err)
 	i, err := m.t.live(handle)
-	if err != nil || m.t.segments[i].pin.Load() == unpinned {
+	if err != nil {
 		return false, nil
 	}
-	m.t.segments[i].pin.Store(pinned)
+	pin := &m.t.segments[i].pin
+	if pin.Load() == unpinned {
+		return false, nil
+	}
+	pin.Store(pin.Load()&root | pinned)
 	failpoint.Hit("control/kept/pinned")
 	return true, nil
 }
 
 // Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not live, or not pinned,
-// is ErrNotFound.
+// is ErrNotFound, the root segment ErrPermission.
 func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -267,13 +271,61 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 		return e, false, err
 	}
 	r := &m.t.segments[i]
-	if r.pin.Load() == unpinned {
+	switch pin := r.pin.Load(); {
+	case pin == unpinned:
 		return e, false, errkind.As(ErrNotFound, fmt.Errorf("the segment is not pinned"))
+	case isRoot(pin):
+		return e, false, errkind.As(errkind.Permission, fmt.Errorf("it is the instance's root segment, and stays as long as the instance"))
 	}
 	e = m.t.entry(i)
 	r.pin.Store(unpinned)
 	failpoint.Hit("control/unpin/unpinned")
 	return e, m.moribund(i), nil
+}
+
+// Root is the handle of the instance's root segment, which sessions find that know nothing of each other. If there is none yet, the
+// candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one without the other. A candidate of 0 is
+// none, and 0 the answer then.
+func (m *Member) Root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, err error) {
+	handle, made, err := m.root(ctx, candidate, needsKeeper)
+	if made && needsKeeper && err == nil {
+		return handle, guarded(func() error { m.t.header.news.Add(); return nil })
+	}
+	return handle, err
+}
+
+func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, made bool, err error) {
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return 0, false, err
+	}
+	defer s.leave(&err)
+	if m.t.closing() {
+		return 0, false, ErrStale
+	}
+	for i := range m.t.segments {
+		r := &m.t.segments[i]
+		if !isRoot(r.pin.Load()) || stateOf(r.word.Load()) != Live {
+			continue
+		}
+		handle = r.handle.Load()
+		_, err = m.t.live(handle)
+		return handle, false, err
+	}
+	if candidate == 0 {
+		return 0, false, nil
+	}
+	i, err := m.t.live(candidate)
+	if err != nil {
+		return 0, false, err
+	}
+	pin := root | pinned
+	if needsKeeper {
+		pin = root | pinWanted
+	}
+	m.t.segments[i].pin.Store(pin)
+	failpoint.Hit("control/root/pinned")
+	return candidate, true, nil
 }
 
 // stamp is the word of a row in that state; live rows have no agent.
@@ -298,7 +350,7 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 // moribund makes row i destroying, by this member, if it is live and nothing keeps it.
 func (m *Member) moribund(i int) bool {
 	r := &m.t.segments[i]
-	if p := r.pin.Load(); stateOf(r.word.Load()) != Live || p == pinned || p == pinWanted || m.t.hasBits(i) {
+	if p := r.pin.Load(); stateOf(r.word.Load()) != Live || pinOf(p) == pinned || pinOf(p) == pinWanted || m.t.hasBits(i) {
 		return false
 	}
 	r.word.Store(m.stamp(Destroying))

@@ -25,6 +25,7 @@ type SegmentInfo struct {
 	Entry
 	State     SegmentState
 	Pinned    bool
+	Root      bool
 	PinWanted bool
 	Created   time.Time
 	Creator   string // application name
@@ -82,8 +83,9 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 	info = SegmentInfo{
 		Entry:     t.entry(i),
 		State:     stateOf(w),
-		Pinned:    r.pin.Load() == pinned,
-		PinWanted: r.pin.Load() == pinWanted,
+		Pinned:    pinOf(r.pin.Load()) == pinned,
+		PinWanted: pinOf(r.pin.Load()) == pinWanted,
+		Root:      isRoot(r.pin.Load()),
 		Created:   time.Unix(0, r.created.Load()),
 		Creator:   r.creator.load(),
 		Errno:     syscall.Errno(r.errno.Load()),
@@ -125,7 +127,7 @@ func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	err = guarded(func() error {
 		i, err := t.live(handle)
-		is = err == nil && t.segments[i].pin.Load() == pinWanted
+		is = err == nil && pinOf(t.segments[i].pin.Load()) == pinWanted
 		return err
 	})
 	return is, err

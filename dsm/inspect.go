@@ -1,12 +1,15 @@
 package dsm
 
 import (
+	"bytes"
 	"context"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/google/uuid"
@@ -18,6 +21,7 @@ type Report struct {
 	Status   Status
 	Sessions []SessionInfo
 	Segments []SegmentInfo
+	Root     []byte // a copy of the root segment's bytes, of Inspect only; nil if there is none
 }
 
 // Status is the instance as a whole. Limits of 0 are none.
@@ -56,6 +60,7 @@ type SegmentInfo struct {
 	State      string // creating, live, destroying; corrupt
 	Refs       int    // sessions that hold it, and one more if it is pinned
 	Pinned     bool
+	Root       bool // Session.Root
 	Holders    []SessionInfo
 	Backend    string
 	OSName     string // what a person would look for in the system
@@ -87,7 +92,37 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 		return Report{}, err
 	}
 	defer books.Close()
-	return report(books)
+	r, err := report(books)
+	if err == nil {
+		r.Root = rootOf(ctx, books)
+	}
+	return r, err
+}
+
+// rootOf copies the root segment's bytes, without a reference to it: if it can't be had it is none.
+func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
+	segments, err := b.Segments()
+	if err != nil {
+		return nil
+	}
+	for _, s := range segments {
+		if !s.Root || !s.Sound {
+			continue
+		}
+		m, err := b.Backend.Attach(ctx, b.Object(s.Entry), dsmimpl.ReadOnly)
+		if err != nil {
+			return nil
+		}
+		defer func() { _ = b.Backend.Detach(m) }()
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if recover() != nil { // somebody has truncated it
+				root = nil
+			}
+		}()
+		return bytes.Clone(m.Bytes[:min(s.Size, len(m.Bytes))])
+	}
+	return nil
 }
 
 // Segments lists the instance's segments, oldest first.
@@ -197,7 +232,7 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
-		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned,
+		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
 		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	if !s.Sound {

@@ -152,17 +152,17 @@ func (g *Segment) Pin(ctx context.Context) error {
 		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
-			err = s.waitKept(ctx, g.Handle())
+			err = s.waitKept(ctx, g.Handle(), func(why error) error {
+				_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(g.Handle())) // attached here, so never the last
+				return errors.Join(why, err)
+			})
 		}
 		return err
 	})
 }
 
-func (s *Session) waitKept(ctx context.Context, h Handle) error {
-	undo := func(why error) error {
-		_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(h)) // attached here, so never the last
-		return errors.Join(why, err)
-	}
+// waitKept waits until the supervisor keeps a segment's object open; undo is for when that will not be.
+func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) error) error {
 	for {
 		switch awaits, err := s.member.AwaitsKeeper(uint64(h)); {
 		case !awaits || err != nil: // kept, or unpinned by somebody else meanwhile

@@ -51,6 +51,7 @@ type Session struct {
 	left     bool       // the row is given up: the books must not be touched
 	table    map[Handle]*holding
 	segments *Segment // a list of those that still use their bytes
+	root     *Segment // what Root has found
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
@@ -121,15 +122,27 @@ func (s *Session) alive(p shmsync.Peer) bool {
 }
 
 // Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is not live, or not
-// pinned, is ErrNotFound.
+// pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
-	return s.call(ctx, "unpin", h, func() error {
-		entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
-		if last {
-			err = s.member.Destroy(ctx, entry)
+	err := s.beginUnless(ctx, func() error {
+		if err := s.over(); err != ErrClosed || s.left {
+			return err
 		}
-		return err
+		return nil
 	})
+	if err == nil {
+		err = s.unpin(ctx, h)
+		s.end()
+	}
+	return fail("unpin", h, s.member.Backend.Name(), err)
+}
+
+func (s *Session) unpin(ctx context.Context, h Handle) error {
+	entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
+	if last {
+		err = s.member.Destroy(ctx, entry)
+	}
+	return err
 }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
@@ -234,13 +247,16 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 	return fail(op, h, s.member.Backend.Name(), err)
 }
 
-func (s *Session) begin(ctx context.Context) error {
+func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.over) }
+
+// beginUnless begins a call unless over, which is asked under the lock, says why none may begin.
+func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.over(); err != nil {
+	if err := over(); err != nil {
 		return err
 	}
 	s.calls++

@@ -29,6 +29,7 @@ type Unit string
 const (
 	Nanoseconds Unit = "" // for one operation
 	Percent     Unit = "percent"
+	Bytes       Unit = "bytes"
 )
 
 // Ours is our name among the rivals.
@@ -59,7 +60,8 @@ type Result struct {
 	NsPerOp float64  `json:"ns_per_op,omitempty"`
 	MBPerS  float64  `json:"mb_per_s,omitempty"` // 10^6 bytes
 	Percent float64  `json:"percent,omitempty"`  // in place of ns_per_op, where no time is measured
-	Min     float64  `json:"min"`                // of the repeats; as ns_per_op, which is their median
+	Bytes   float64  `json:"bytes,omitempty"`    // likewise
+	Min     float64  `json:"min"`                // of the repeats; as ns_per_op (percent, bytes), which is their median
 	Max     float64  `json:"max"`
 	Repeats int      `json:"repeats"` // 0: it was skipped
 	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the median: below 1 we are ahead. 0 in our own row.
@@ -71,10 +73,13 @@ type Result struct {
 	Why      string  `json:"why,omitempty"`      // why the rival is ahead
 }
 
-// Value is the figure in its own unit.
-func (r Result) Value() float64 {
-	if r.Percent != 0 {
-		return r.Percent
+// Value is the figure, and its unit.
+func (r Result) Value() (float64, Unit) {
+	switch {
+	case r.Percent != 0:
+		return r.Percent, Percent
+	case r.Bytes != 0:
+		return r.Bytes, Bytes
 	}
-	return r.NsPerOp
+	return r.NsPerOp, Nanoseconds
 }

@@ -129,11 +129,8 @@ func value(r *figure.Result) string {
 	if r == nil || r.Repeats == 0 {
 		return ""
 	}
-	unit := figure.Nanoseconds
-	if r.Percent != 0 {
-		unit = figure.Percent
-	}
-	text := round.Show(r.Value(), unit)
+	v, unit := r.Value()
+	text := round.Show(v, unit)
 	if r.Repeats > 1 {
 		text += fmt.Sprintf(" (%s – %s)", round.Show(r.Min, unit), round.Show(r.Max, unit))
 	}

@@ -33,6 +33,7 @@ var results = []figure.Result{
 	{Part: "locks", Shape: "alone", Rival: "godsm", NsPerOp: 20, Min: 20, Max: 20, Repeats: 7},
 	{Part: "locks", Shape: "alone", Rival: "a word and CAS", NsPerOp: 5, Min: 5, Max: 5, Repeats: 7, Ratio: 4, Why: "the limit"},
 	{Part: "allocator", Shape: "overhead", Rival: "godsm", Percent: 7.4, Min: 7.4, Max: 7.4, Repeats: 7, Goal: "at most 12.0 %", Met: &yes},
+	{Part: "hash table", Shape: "bytes of an entry", Rival: "godsm", Bytes: 20, Min: 20, Max: 20, Repeats: 7},
 }
 
 func TestMarkdown(t *testing.T) {
@@ -49,6 +50,7 @@ func TestMarkdown(t *testing.T) {
 		"| one way 64 B, ring 1 MiB | diff | | |  | 25 ns (24 ns – 26 ns); 2.56 GB/s | |  |",
 		"| alone |  | a word and CAS | **4.00** |  | 20 ns (20 ns – 20 ns) | 5 ns (5 ns – 5 ns) | the limit |",
 		"| overhead |  | | | at most 12.0 %: met | 7.4 % (7.4 % – 7.4 %) | |  |",
+		"| bytes of an entry |  | | |  | 20.0 B (20.0 B – 20.0 B) | |  |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q", want)
@@ -136,7 +138,7 @@ func TestWrite(t *testing.T) {
 	if err := json.Unmarshal(b, &list); err != nil || len(list) != len(results) {
 		t.Fatalf("%d objects, %v", len(list), err)
 	}
-	kinds := map[string]any{"part": "", "shape": "", "rival": "", "pin": "", "ns_per_op": 0.0, "mb_per_s": 0.0, "percent": 0.0, "min": 0.0, "max": 0.0,
+	kinds := map[string]any{"part": "", "shape": "", "rival": "", "pin": "", "ns_per_op": 0.0, "mb_per_s": 0.0, "percent": 0.0, "bytes": 0.0, "min": 0.0, "max": 0.0,
 		"repeats": 0.0, "ratio": 0.0, "goal": "", "met": true, "unstable": "", "skipped": "", "why": ""}
 	always := []string{"part", "shape", "rival", "pin", "min", "max", "repeats"}
 	seen := map[string]bool{}

@@ -175,9 +175,12 @@ func measure(ctx context.Context, f figure.Figure, o Options) ([]figure.Result, 
 func fill(r *figure.Result, f figure.Figure, c figure.Contender, x, ours []float64, goal bool) {
 	r.Repeats, r.Min, r.Max = len(x), stat.Quantile(x, 0), stat.Quantile(x, 1)
 	v := stat.Median(x)
-	if f.Unit == figure.Percent {
+	switch f.Unit {
+	case figure.Percent:
 		r.Percent = v
-	} else {
+	case figure.Bytes:
+		r.Bytes = v
+	default:
 		r.NsPerOp = v
 		if f.Bytes > 0 {
 			r.MBPerS = float64(f.Bytes) / v * 1e3
@@ -213,6 +216,8 @@ func Show(v float64, u figure.Unit) string {
 	switch {
 	case u == figure.Percent:
 		return fmt.Sprintf("%.1f %%", v)
+	case u == figure.Bytes:
+		return fmt.Sprintf("%.1f B", v)
 	case v < 1e3:
 		return fmt.Sprintf("%.3g ns", v)
 	case v < 1e6:
@@ -233,10 +238,8 @@ func line(rows []figure.Result) (text string) {
 		switch {
 		case r.Skipped != "":
 			text += "skipped: " + r.Skipped
-		case r.Percent != 0:
-			text += Show(r.Percent, figure.Percent)
 		default:
-			text += Show(r.NsPerOp, figure.Nanoseconds)
+			text += Show(r.Value())
 		}
 		if r.Ratio != 0 {
 			text += fmt.Sprintf(" (%.2f)", r.Ratio)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -18,6 +19,9 @@ import (
 // segmentRow is a line of ls.
 type segmentRow struct {
 	Handle     dsm.Handle  `json:"handle"`
+	Name       string      `json:"name,omitempty"`
+	Kind       string      `json:"kind,omitempty"` // of what has the name: segment, area, hash; names: the table of them all
+	Type       string      `json:"type,omitempty"`
 	Size       int         `json:"size"`
 	Refs       int         `json:"refs"`
 	Pinned     bool        `json:"pinned"`
@@ -31,6 +35,19 @@ type segmentRow struct {
 	Changed    bool        `json:"changed,omitempty"`
 }
 
+// called is the column NAME.
+func (r segmentRow) called() string {
+	switch r.Kind {
+	case "":
+		return "-"
+	case "segment":
+		return r.Name
+	case "names":
+		return "(names)"
+	}
+	return fmt.Sprintf("%s (%s)", r.Name, r.Kind)
+}
+
 type holderRow struct {
 	Pid int    `json:"pid"`
 	App string `json:"app"`
@@ -39,8 +56,10 @@ type holderRow struct {
 func (a *app) lsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
-		Short: "List the segments: size, references, who holds them, what they are called in the system",
-		Long: `List the segments: size, references, who holds them, what they are called in the system.
+		Short: "List the segments: name, size, references, who holds them, what they are called in the system",
+		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
+
+The name is that of package registry. Of a named area or hash table it stands beside the first segment.
 
 Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or nobody's.`,
 		Args: cobra.NoArgs,
@@ -49,10 +68,22 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 			if err != nil {
 				return err
 			}
+			names := map[dsm.Handle]registry.Info{}
+			list, err := registry.Names(r)
+			if err != nil {
+				return err
+			}
+			for _, x := range list {
+				names[x.Handle] = x
+			}
 			rows := []segmentRow{}
 			for _, s := range r.Segments {
+				x := names[s.Handle]
+				if s.Root {
+					x.Kind = "names"
+				}
 				row := segmentRow{
-					Handle: s.Handle, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, OSName: s.OSName,
+					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, OSName: s.OSName,
 					CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created), Holders: []holderRow{}, Changed: s.Changed,
 				}
 				if s.Failed != nil {
@@ -66,7 +97,7 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 			if a.json {
 				return a.printJSON(rows)
 			}
-			return printTable(a.stdout, "HANDLE\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM", rows, func(row segmentRow) string {
+			return printTable(a.stdout, "HANDLE\tNAME\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM", rows, func(row segmentRow) string {
 				holders := []string{}
 				for _, h := range row.Holders {
 					holders = append(holders, fmt.Sprintf("%d (%s)", h.Pid, h.App))
@@ -78,7 +109,7 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 				if row.Changed {
 					state += " (changing)"
 				}
-				return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.Size, row.Refs, yes(row.Pinned), state,
+				return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.called(), row.Size, row.Refs, yes(row.Pinned), state,
 					seconds(row.AgeSeconds), row.CreatorPid, cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
 			})
 		},

@@ -1,5 +1,5 @@
-// Command http runs net/http between two processes over shared memory: the worker serves, the leader asks, and neither knows that there is no
-// socket.
+// Command http runs net/http between two processes over shared memory: the worker serves on a name, the leader asks there, and neither HTTP client
+// nor server knows that there is no socket.
 //
 //	go run ./examples/http
 package main
@@ -16,102 +16,57 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/parallel"
-	"github.com/godsm/godsm/shm"
-	"github.com/godsm/godsm/shm/mq"
-	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/supervisor"
 )
 
-const ring = 64 << 10
+const (
+	name     = "hello"
+	requests = 2000
+)
 
-// ends are the queues of a connection in a segment: one each way.
-func ends(seg *dsm.Segment, self shmsync.Self, open func(shm.Region) (*mq.Queue, error), send, receive int) (*mq.Conn, error) {
-	var q [2]*mq.Queue
-	for i := range q {
-		r, err := seg.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))
-		if err != nil {
-			return nil, err
-		}
-		if q[i], err = open(r); err != nil {
-			return nil, err
-		}
-	}
-	s, errS := q[send].Sender(self)
-	r, errR := q[receive].Receiver(self)
-	if err := errors.Join(errS, errR); err != nil {
-		return nil, err
-	}
-	return mq.NewConn(s, r)
-}
-
-// server is the worker process. It serves one connection until that is closed.
-var server = parallel.Register("server", func(ctx context.Context, w *parallel.Worker, h dsm.Handle) error {
-	seg, err := w.Session.Attach(ctx, w.Owner, h)
-	if err != nil {
-		return err
-	}
-	conn, err := ends(seg, w.Session.Self(), mq.Attach, 1, 0)
+// server is the worker process. It serves until it is asked to stop.
+var server = parallel.Register("server", func(ctx context.Context, w *parallel.Worker, _ struct{}) error {
+	l, err := dsmnet.Listen(ctx, w.Session, name)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
+	s := &http.Server{Handler: mux}
 	mux.HandleFunc("GET /hello/{name}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s, from process %d to %s", r.PathValue("name"), os.Getpid(), r.RemoteAddr)
 	})
-	l := &once{conn: conn, closed: make(chan struct{})}
-	s := &http.Server{Handler: mux, ConnState: func(_ net.Conn, state http.ConnState) {
-		if state == http.StateClosed {
-			close(l.closed)
-		}
-	}}
-	if err := s.Serve(l); !errors.Is(err, net.ErrClosed) {
+	stopped := make(chan error, 1)
+	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) {
+		go func() { stopped <- s.Shutdown(ctx) }()
+	})
+	if err := w.Send(ctx, []byte("ready")); err != nil {
 		return err
 	}
-	return nil
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
 })
 
-// once is a listener that has one connection to give.
-type once struct {
-	conn   net.Conn
-	closed chan struct{}
-}
-
-func (l *once) Accept() (net.Conn, error) {
-	if c := l.conn; c != nil {
-		l.conn = nil
-		return c, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
-}
-
-func (l *once) Close() error   { return nil }
-func (l *once) Addr() net.Addr { return mq.Addr{} }
-
 func run(ctx context.Context, s *dsm.Session) error {
-	seg, err := s.Create(ctx, s.Owner(), 2*mq.Size(ring))
-	if err != nil {
-		return err
-	}
-	conn, err := ends(seg, s.Self(), mq.Create, 0, 1)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+	ready := make(chan bool, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- server.Run(ctx, s, 1, seg.Handle())
-		conn.Close() // if it never came, nobody answers
+		ended <- server.RunWith(ctx, s, parallel.Options{Workers: 1, Result: func(int, []byte) error { ready <- true; return nil }}, struct{}{})
 	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		return err
+	}
 	client := http.Client{Transport: &http.Transport{
-		DialContext:     func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-		MaxConnsPerHost: 1,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dsmnet.Dial(ctx, s, name) },
 	}}
-	const requests = 2000
 	begin := time.Now()
 	for i := range requests {
-		text, err := get(ctx, &client, fmt.Sprintf("http://worker/hello/%d", i))
+		text, err := ask(ctx, &client, http.MethodGet, fmt.Sprintf("/hello/%d", i))
 		if err != nil {
 			return err
 		}
@@ -120,12 +75,13 @@ func run(ctx context.Context, s *dsm.Session) error {
 		}
 	}
 	fmt.Printf("%d requests, %v each\n", requests, (time.Since(begin) / requests).Round(time.Microsecond))
+	_, err := ask(ctx, &client, http.MethodPost, "/stop")
 	client.CloseIdleConnections()
-	return <-ended
+	return errors.Join(err, <-ended)
 }
 
-func get(ctx context.Context, client *http.Client, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func ask(ctx context.Context, client *http.Client, method, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+name+path, nil)
 	if err != nil {
 		return "", err
 	}

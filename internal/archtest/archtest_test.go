@@ -25,17 +25,20 @@ dsmimpl/catalog      dsmimpl dsmimpl/...
 dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
 shm/...              shm shm/shmsync internal
+shm/dshash           shm shm/shmsync shm/dsa internal
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm/dsa
+registry             area dsm resowner shm shm/dsa shm/shmsync internal
+dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
-cmd/...              dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/...              area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    control dsm shm shm/shmsync internal internal/instance
 `
 

@@ -42,11 +42,12 @@ var (
 	Exists           error = &kind{"there already", fs.ErrExist}
 	NotRecoverable   error = &kind{text: "not recoverable"}
 	PeerDied         error = &kind{text: "the peer died"}
+	Mismatch         error = &kind{text: "it is something else"}
 )
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse, Corrupt, Stale, Quota, Closed,
-	Unsupported, Full, Exists, NotRecoverable, PeerDied,
+	Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.

@@ -10,10 +10,12 @@ import (
 
 // Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is ErrSize. It fails with what keeps the area from
 // growing: ErrLimit, ErrFull, or the source's error.
-func (a *Area) Alloc(n int) (Pointer, error) {
+func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
+
+func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	need := uint64(n) + a.guard
 	if n < 1 || need > maxClass {
-		return a.allocLarge(n)
+		return a.allocLarge(n, into)
 	}
 	c := int(classOfSmall[min((need+align-1)/align, maxSmall/align)])
 	if need > maxSmall {
@@ -37,8 +39,8 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 			}
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
-			intent := &a.intents[cl.stripe]
-			store(intent, uint64(p.withSlack(intentHeld)))
+			note := &a.notes[cl.stripe]
+			note.begin(p, into)
 			failpoint.Hit("dsa/alloc/intended")
 			store(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
@@ -46,7 +48,8 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 				seal(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
 			p |= Pointer(cl.size-uint64(n)) << slackShift
-			store(intent, 0)
+			into.put(p)
+			note.end(into)
 			st.Unlock()
 			return p, nil
 		}
@@ -59,9 +62,9 @@ func (a *Area) Alloc(n int) (Pointer, error) {
 	st.Unlock()
 	switch {
 	case err == nil:
-		return a.Alloc(n)
+		return a.alloc(n, into)
 	case cl.chunks > 1 && !a.closed.Load(): // a whole span is not to be had, perhaps its own chunks are
-		return a.allocLarge(n)
+		return a.allocLarge(n, into)
 	}
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
@@ -115,7 +118,7 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 }
 
 // allocLarge gives an object chunks of its own.
-func (a *Area) allocLarge(n int) (p Pointer, err error) {
+func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	if n < 1 || uint64(n) > maxSegment {
 		return 0, errkind.As(ErrSize, fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
 	}
@@ -131,7 +134,7 @@ func (a *Area) allocLarge(n int) (p Pointer, err error) {
 		}
 		var ok bool
 		var aerr error
-		if p, ok, aerr = a.takeLarge(ctx, n, chunks); ok {
+		if p, ok, aerr = a.takeLarge(ctx, n, chunks, into); ok {
 			return p, nil
 		} else if aerr == nil {
 			aerr = a.expand(ctx, chunks)
@@ -144,7 +147,7 @@ func (a *Area) allocLarge(n int) (p Pointer, err error) {
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-func (a *Area) takeLarge(ctx context.Context, n, chunks int) (p Pointer, ok bool, err error) {
+func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
 		return 0, false, err
@@ -156,15 +159,16 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int) (p Pointer, ok bool
 	}
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)
-	intent := &a.intents[stripes-1]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	note := &a.notes[stripes-1]
+	note.begin(p, into)
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
 		seal(r.block(uint64(chunks)<<chunkShift), uint64(n))
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindLarge, 0) + lifeUnit)
 	failpoint.Hit("dsa/large/made")
-	store(intent, 0)
+	into.put(p)
+	note.end(into)
 	return p, true, nil
 }
 

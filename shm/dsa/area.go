@@ -69,11 +69,11 @@ type Area struct {
 	lock   *shmsync.LWLock
 	grow   *shmsync.LWLock
 
-	handle  uint64
-	slot    int
-	intents *[stripes]atomic.Uint64 // this session's
-	guard   uint64                  // bytes behind each object in checked mode
-	closed  atomic.Bool
+	handle uint64
+	slot   int
+	notes  *[stripes]note // this session's
+	guard  uint64         // bytes behind each object in checked mode
+	closed atomic.Bool
 
 	stripes [stripes]stripe // taken in order, before the locks above
 	heaps   []heap          // by class, each under its stripe
@@ -251,9 +251,10 @@ func (a *Area) join(i int) error {
 	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
 		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
 	}
-	a.slot, a.intents = i, &a.slots[i].intents
-	for j := range a.intents {
-		a.intents[j].Store(0)
+	a.slot, a.notes = i, &a.slots[i].notes
+	for j := range a.notes {
+		a.notes[j].intent.Store(0)
+		a.notes[j].place.Store(0)
 	}
 	a.slots[i].peer.Store(packPeer(a.self.Peer))
 	failpoint.Hit("dsa/attach/joined")
@@ -265,6 +266,9 @@ func packPeer(p shmsync.Peer) uint64 { return uint64(p.Row+1)<<32 | uint64(p.Inc
 func unpackPeer(w uint64) shmsync.Peer {
 	return shmsync.Peer{Row: int(w>>32) - 1, Incarnation: uint32(w)}
 }
+
+// Self is the session's, as Create or Attach was told.
+func (a *Area) Self() shmsync.Self { return a.self }
 
 // Handle names the area for Attach; 0 for one in place.
 func (a *Area) Handle() uint64 { return a.handle }

@@ -30,6 +30,10 @@
 //	in Free, other's span, before the stamp   the same                          recovery frees it: no other had it in hands
 //	in Free, stamped, before the swap         the note says so                  recovery frees it, if it still bears the stamp
 //	in Free, after the swap                   the same note                     who gets the block removes the stamp first, so it is left alone
+//	in AllocInto, before the word is stored   a note, and an allocated block    recovery frees it
+//	in AllocInto, after it                    a note, and the word reads it     the word owns it: recovery leaves it alone
+//	in FreeFrom, before the word is cleared   the same                          the same: nothing was freed
+//	in FreeFrom, after it                     a note, and the word is clear     as in Free
 //	while collecting what others freed        bits freed and not used           they mean nothing; the next one to collect clears them
 //	having emptied or opened a span           a span in the wrong place         recovery, Verify or Trim puts it right
 //	with spans to itself                      spans with its number             recovery makes them everybody's

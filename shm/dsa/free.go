@@ -9,7 +9,9 @@ import (
 
 // Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this area's, is ErrPointer; in
 // checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
-func (a *Area) Free(p Pointer) error {
+func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
+
+func (a *Area) free(p Pointer, from Place) error {
 	m, chunk, rel, err := a.find(p)
 	if err != nil {
 		return err
@@ -19,7 +21,7 @@ func (a *Area) Free(p Pointer) error {
 	switch kindOf(state) {
 	case kindOwned, kindFull, kindPartial:
 	case kindLarge:
-		return a.freeLarge(p, r, rel)
+		return a.freeLarge(p, r, rel, from)
 	default:
 		return notAllocated(p)
 	}
@@ -49,19 +51,20 @@ func (a *Area) Free(p Pointer) error {
 			return err
 		}
 	}
-	intent := &a.intents[cl.stripe]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	note := &a.notes[cl.stripe]
+	note.begin(p, from)
 	failpoint.Hit("dsa/free/intended")
+	from.put(0)
 	if a.guard != 0 {
 		spoil(m.bytes[p.offset():][:cl.size-p.slack()])
 	}
 	if state = r.s.state.Load(); state&slotMask != uint64(a.slot+1) {
-		err = a.freeOther(p, r, cl, i)
+		err = a.freeOther(p, r, cl, i, from)
 	} else {
 		// Nobody else writes used, and this session does so under this stripe.
 		store(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
-		store(intent, 0)
+		note.end(from)
 		if h := &a.heaps[cl.id]; h.cur.s == r.s {
 			h.word = min(h.word, i>>6)
 		} else {
@@ -84,17 +87,17 @@ func (a *Area) after(err error) error {
 }
 
 // freeOther frees an object in a span that is not this session's. The first to do so in a full span makes it his.
-func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int) error {
-	intent := &a.intents[cl.stripe]
+func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) error {
+	note := &a.notes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
 	off := r.start() + uint64(i)*cl.size
 	*first(r.m.bytes, off) = stamp(p)
 	failpoint.Hit("dsa/free/stamped")
-	store(intent, uint64(p.withSlack(intentStamped)))
+	store(&note.intent, uint64(p.withSlack(intentStamped)))
 	failpoint.Hit("dsa/free/other")
 	for freed := w.freed.Load(); ; freed = w.freed.Load() {
 		if w.used.Load()&^freed&bit == 0 { // a double free, at the very same time
-			store(intent, 0)
+			note.end(from)
 			return notAllocated(p)
 		}
 		if w.freed.CompareAndSwap(freed, freed|bit) {
@@ -102,7 +105,7 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int) error {
 		}
 	}
 	failpoint.Hit("dsa/free/freed")
-	store(intent, 0)
+	note.end(from)
 	// The span may be another one by now, if this was its last object. Then what follows finds nothing to do, or does no harm.
 	switch state := r.s.state.Load(); kindOf(state) {
 	case kindFull:
@@ -172,18 +175,18 @@ func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 	return a.link(r)
 }
 
-func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64) error {
+func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 	if rel != 0 || p.slack() != 0 {
 		return notAllocated(p)
 	}
 	st := &a.stripes[stripes-1]
 	st.Lock()
-	err := a.dropLarge(p, r)
+	err := a.dropLarge(p, r, from)
 	st.Unlock()
 	return a.after(err)
 }
 
-func (a *Area) dropLarge(p Pointer, r spanRef) error {
+func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	if a.closed.Load() {
 		return errClosed
 	}
@@ -202,12 +205,13 @@ func (a *Area) dropLarge(p Pointer, r spanRef) error {
 			return fmt.Errorf("dsa: pointer %v, %d bytes: %w", p, size, ErrOverrun)
 		}
 	}
-	intent := &a.intents[stripes-1]
-	store(intent, uint64(p.withSlack(intentHeld)))
+	note := &a.notes[stripes-1]
+	note.begin(p, from)
 	failpoint.Hit("dsa/large/freeing")
+	from.put(0)
 	err = a.releaseRun(ctx, r)
 	failpoint.Hit("dsa/large/freed")
-	store(intent, 0)
+	note.end(from)
 	return err
 }
 

@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
 const (
 	magic   = 0x3161_7364_6d73_6f67 // "gosmdsa1", in the order of little-endian bytes
-	version = 1
+	version = 2
 )
 
 // header is at the start of an area's segment 0. Rows and sessions follow it. What is not said to be written once is written under the lock.
@@ -73,9 +74,17 @@ const stripes = 15
 
 // slot is a session's.
 type slot struct {
-	_       structs.HostLayout
-	peer    atomic.Uint64 // incarnation in bits 0-31, row plus one above; 0: free. Written under the lock
-	intents [stripes]atomic.Uint64
+	_     structs.HostLayout
+	peer  atomic.Uint64 // incarnation in bits 0-31, row plus one above; 0: free. Written under the lock
+	_     [8]byte
+	notes [stripes]note
+}
+
+// note is what a session is about to do in a stripe. Who recovers a dead session reads it.
+type note struct {
+	_      structs.HostLayout
+	intent atomic.Uint64
+	place  atomic.Uint64 // the word that the object comes into, or is taken from, if there is one; see Place
 }
 
 // An intent is the pointer of the object in a session's hands, and in its slack what is going on. It is stored before anything happens
@@ -144,7 +153,7 @@ func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | k
 const (
 	headerSize  = 128 + 512 + 8*maxClasses
 	rowSize     = 32
-	slotSize    = 128
+	slotSize    = 256
 	segmentSize = 64
 	spanSize    = 1088
 	pageSize    = 4096
@@ -204,3 +213,5 @@ func view(r shm.Region, slots int) (v views, err error) {
 func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: "+format, args...))
 }
+
+func store(w *atomic.Uint64, v uint64) { ordered.Store64(w, v) }

@@ -133,11 +133,13 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 		if w == 0 || i == a.slot || a.self.Alive(unpackPeer(w)) {
 			continue
 		}
-		for k := range a.slots[i].intents {
-			if err := a.settle(ctx, Pointer(a.slots[i].intents[k].Load())); err != nil {
+		for k := range a.slots[i].notes {
+			note := &a.slots[i].notes[k]
+			if err := a.settle(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load())); err != nil {
 				return n, err
 			}
-			a.slots[i].intents[k].Store(0)
+			note.intent.Store(0)
+			note.place.Store(0)
 			failpoint.Hit("dsa/recover/intent")
 		}
 		err := a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, i) })
@@ -151,12 +153,15 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// settle frees the object that a dead session had in its hands.
-func (a *Area) settle(ctx context.Context, p Pointer) error {
+// settle frees the object that a dead session had in its hands, unless a place has it.
+func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 	how := p.slack()
 	p = p.withSlack(0)
 	if p == 0 {
 		return nil
+	}
+	if has, err := a.has(ctx, place, p); has || err != nil {
+		return err
 	}
 	state, life := rowOf(a.rows[p.row()].word.Load())
 	if state != rowLive || life != p.life() {

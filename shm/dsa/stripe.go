@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/godsm/godsm/internal/ordered"
 )
 
 // stripe is a mutex for goroutines of one process whose Unlock is a plain store where that will do: an atomic one is a third of what Alloc and Free
@@ -21,7 +23,7 @@ func (s *stripe) Lock() {
 	}
 }
 
-func (s *stripe) Unlock() { clear32(&s.held) }
+func (s *stripe) Unlock() { ordered.Store32(&s.held, 0) }
 
 // Waiters look this often before they sleep, at first for a microsecond, at most for a hundred.
 const (

@@ -44,6 +44,12 @@ type Conn struct {
 
 	rest  []byte // of the message that is being read; guarded by in.mu
 	piece int    // what is written at once
+
+	closing sync.Once
+
+	naming sync.Mutex
+	remote Addr // the other end, once it is known
+	gone   bool // the bytes may be
 }
 
 // half is one direction.
@@ -124,17 +130,30 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, c.failed("write", err)
 }
 
-// Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with net.ErrClosed.
+// Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with net.ErrClosed. When it returns
+// nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
-	first := !c.in.closed.Swap(true)
+	err := c.failed("close", net.ErrClosed)
+	c.closing.Do(func() { c.close(); err = nil })
+	return err
+}
+
+func (c *Conn) close() {
+	c.in.closed.Store(true)
 	c.out.closed.Store(true)
 	for _, h := range []*half{&c.in, &c.out} {
+		h.setting.Lock()
+		if h.deadline != nil {
+			h.deadline.Stop()
+		}
+		h.setter++
 		h.interrupt()
+		h.setting.Unlock()
 		h.mu.Lock()
 		if h == &c.in {
 			c.rest = nil
 			c.r.Detach()
-			if first && c.r.watch != nil {
+			if c.r.watch != nil {
 				c.r.watch.Close()
 			}
 		} else {
@@ -142,24 +161,25 @@ func (c *Conn) Close() error {
 		}
 		h.mu.Unlock()
 	}
-	if !first {
-		return c.failed("close", net.ErrClosed)
-	}
-	return nil
+	c.RemoteAddr()
+	c.naming.Lock()
+	c.gone = true
+	c.naming.Unlock()
 }
 
 // LocalAddr is this end's Addr.
-func (c *Conn) LocalAddr() net.Addr { return addr(c.s.mine) }
+func (c *Conn) LocalAddr() net.Addr { return Addr{c.s.self.Peer, true} }
 
 // RemoteAddr is the other end's Addr.
-func (c *Conn) RemoteAddr() net.Addr { return addr(c.s.other) }
-
-func addr(s *side) Addr {
-	w := s.peer.Load()
-	if w == 0 {
-		return Addr{}
+func (c *Conn) RemoteAddr() net.Addr {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	if !c.remote.Known && !c.gone {
+		if w := c.s.other.peer.Load(); w != 0 {
+			c.remote = Addr{shmsync.PeerOf(w), true}
+		}
 	}
-	return Addr{unpack(w), true}
+	return c.remote
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.

@@ -89,7 +89,7 @@ func (e *end) over() error {
 	case e.other.gone.Load() != 0:
 		return ErrDetached
 	case e.dead:
-		return &shmsync.PeerDiedError{Peer: unpack(e.other.peer.Load())}
+		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.peer.Load())}
 	}
 	return nil
 }
@@ -237,7 +237,7 @@ func (e *end) park(w *futex.Watch, d time.Duration) {
 
 // ask finds out whether the other end's process is alive, if it is known.
 func (e *end) ask() {
-	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(unpack(p)) {
+	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
 		e.dead = true
 	}
 }

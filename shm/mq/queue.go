@@ -61,19 +61,8 @@ type side struct {
 
 const asleep = 1 // in side.sleep
 
-// A peer in a word: incarnation in bits 0-31, row plus one above.
+// taken stands beside a peer's word.
 const taken = 1 << 63
-
-func pack(p shmsync.Peer) uint64 {
-	if p.Row < 0 || p.Row >= shmsync.MaxRows {
-		panic(fmt.Sprintf("mq: row %d is not from 0 to %d", p.Row, shmsync.MaxRows-1))
-	}
-	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
-}
-
-func unpack(w uint64) shmsync.Peer {
-	return shmsync.Peer{Row: int(w&^taken>>32) - 1, Incarnation: uint32(w)}
-}
 
 // wake wakes this side's process if it is asleep, or about to be.
 func (s *side) wake() {
@@ -147,8 +136,8 @@ func (q *Queue) SetReceiver(p shmsync.Peer) error {
 }
 
 func set(what string, s, other *side, p shmsync.Peer) error {
-	if !s.peer.CompareAndSwap(0, pack(p)) {
-		if is := unpack(s.peer.Load()); is != p {
+	if !s.peer.CompareAndSwap(0, p.Word()) {
+		if is := shmsync.PeerOf(s.peer.Load()); is != p {
 			return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, is))
 		}
 	}
@@ -184,9 +173,9 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 }
 
 func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self) error {
-	me := pack(self.Peer)
+	me := self.Peer.Word()
 	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
-		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, unpack(mine.peer.Load())))
+		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(mine.peer.Load())))
 	}
 	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1), mine: mine, other: other, self: self,
 		published: mine.pos.Load(), want: word}

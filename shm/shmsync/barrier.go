@@ -52,7 +52,7 @@ type Barrier struct {
 // NewBarrier returns the barrier on w, for use by self. There is room for 30 processes; more are slots beside w, the same ones in
 // every process.
 func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
-	return &Barrier{word: w, me: self, self: pack(self.Peer), more: more}
+	return &Barrier{word: w, me: self, self: self.Peer.Word(), more: more}
 }
 
 // parties are one slot's count, taken apart.
@@ -81,8 +81,8 @@ func (b *Barrier) Phase() uint32 { return uint32(b.word.epoch.Load()) }
 // Participants are the processes that take part, each once. The dead are left out.
 func (b *Barrier) Participants() (list []Peer) {
 	for i := range b.slots() {
-		if w := b.slot(i).w.Load(); w != 0 && !slices.Contains(list, unpack(w)) && b.me.alive(w) {
-			list = append(list, unpack(w))
+		if w := b.slot(i).w.Load(); w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
+			list = append(list, PeerOf(w))
 		}
 	}
 	return list

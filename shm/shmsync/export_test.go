@@ -10,14 +10,14 @@ const (
 // Leave lays out a lock: its state with the owner in it, readers and waiters once each.
 func (w *LWLockWord) Leave(owner *Peer, flags uint64, readers, waiters []Peer) {
 	if owner != nil {
-		flags |= pack(*owner)
+		flags |= owner.Word()
 	}
 	w.state.Store(flags)
 	for i, p := range readers {
-		w.readers[i].w.Store(pack(p) + unit)
+		w.readers[i].w.Store(p.Word() + unit)
 	}
 	for i, p := range waiters {
-		w.waiters[i].w.Store(pack(p))
+		w.waiters[i].w.Store(p.Word())
 	}
 }
 
@@ -32,5 +32,5 @@ func (w *LatchWord) MayBeAsleep() bool { return w.state.Load()&latchSleep != 0 }
 
 // Leave lays out one party of a barrier.
 func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
-	w.parties[i].w.Store(party{attached, arrived, uint64(uint32(w.epoch.Load()) % 32)}.word(pack(p)))
+	w.parties[i].w.Store(party{attached, arrived, uint64(uint32(w.epoch.Load()) % 32)}.word(p.Word()))
 }

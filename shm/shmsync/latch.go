@@ -46,7 +46,7 @@ type Latch struct {
 
 // NewLatch returns the latch on w, as self sees it: to own and wait for, or just to set.
 func NewLatch(w *LatchWord, self Self) *Latch {
-	return &Latch{word: w, me: self, self: pack(self.Peer)}
+	return &Latch{word: w, me: self, self: self.Peer.Word()}
 }
 
 // Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a dead one's place is taken.
@@ -54,7 +54,7 @@ func (l *Latch) Own() error {
 	for {
 		w := l.word.owner.w.Load()
 		if w != 0 && (w == l.self || l.me.alive(w)) {
-			return fmt.Errorf("a latch has one owner, and this one's is %v: %w", unpack(w), ErrOwned)
+			return fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(w), ErrOwned)
 		}
 		if l.word.owner.w.CompareAndSwap(w, l.self) {
 			return nil
@@ -68,7 +68,7 @@ func (l *Latch) Disown() { l.word.owner.w.CompareAndSwap(l.self, 0) }
 // Owner says who may wait now.
 func (l *Latch) Owner() (Peer, bool) {
 	w := l.word.owner.w.Load()
-	return unpack(w), w != 0
+	return PeerOf(w), w != 0
 }
 
 // Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call only if the owner is asleep.

@@ -61,7 +61,7 @@ type LWLock struct {
 
 // NewLWLock returns the lock on w, for use by self. More are slots beside w, the same ones in every process.
 func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
-	l := &LWLock{word: w, self: pack(self.Peer), me: self, more: more, room: make(chan struct{}, 1)}
+	l := &LWLock{word: w, self: self.Peer.Word(), me: self, more: more, room: make(chan struct{}, 1)}
 	n := len(w.readers) + len(more)
 	l.mine = l.slot(preferred(self.Row, n))
 	return l

@@ -20,16 +20,16 @@ func (l *LWLock) Status() (s Status) {
 	st := l.word.state.Load()
 	s.Poisoned = st&poisoned != 0
 	if st&peerMask != 0 && l.me.alive(st) {
-		s.Exclusive = []Peer{unpack(st)}
+		s.Exclusive = []Peer{PeerOf(st)}
 	}
 	for i := range l.slots() {
 		if w := l.slot(i).w.Load(); w != 0 && l.me.alive(w) {
-			s.Shared = append(s.Shared, unpack(w))
+			s.Shared = append(s.Shared, PeerOf(w))
 		}
 	}
 	for i := range l.word.waiters {
 		if w := l.word.waiters[i].w.Load(); w != 0 && l.me.alive(w) {
-			s.Waiting = append(s.Waiting, Waiter{unpack(w), w&unit != 0})
+			s.Waiting = append(s.Waiting, Waiter{PeerOf(w), w&unit != 0})
 		}
 	}
 	return s

@@ -54,18 +54,20 @@ func (e *PeerDiedError) Is(target error) bool { return target == ErrPeerDied }
 // A peer in a 64-bit word: incarnation in bits 0-31, row plus one in bits 32-42. What is above is the word's own.
 const peerMask = 1<<43 - 1
 
-func pack(p Peer) uint64 {
+// Word is the peer in bits 0-42 of a word that lies in shared memory, never 0. Its row must be one that there can be.
+func (p Peer) Word() uint64 {
 	if p.Row < 0 || p.Row >= MaxRows {
 		panic(fmt.Sprintf("shmsync: row %d is not from 0 to %d", p.Row, MaxRows-1))
 	}
 	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
 }
 
-func unpack(w uint64) Peer {
+// PeerOf undoes Word, whatever stands in the bits above. Of 0 it makes a peer that there is not, in row -1.
+func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-func (s *Self) alive(w uint64) bool { return s.Alive(unpack(w)) }
+func (s *Self) alive(w uint64) bool { return s.Alive(PeerOf(w)) }
 
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/spf13/cobra"
+)
+
+// verifyRow is a line of verify: a named area.
+type verifyRow struct {
+	Name     string     `json:"name"`
+	Kind     string     `json:"kind"`
+	Handle   dsm.Handle `json:"handle"`
+	Bytes    int64      `json:"bytes"` // of all segments: used, free and overhead together
+	Used     int64      `json:"used"`
+	Free     int64      `json:"free"`
+	Overhead int64      `json:"overhead"`
+	Segments int        `json:"segments"`
+	Sessions int        `json:"sessions"` // that have it attached, this command not among them
+	Objects  int        `json:"objects"`
+	Dead     int        `json:"dead"` // sessions that had died, and whose caches went back
+	Lost     int        `json:"lost"` // objects in their hands, that were freed
+	Problems []string   `json:"problems"`
+}
+
+// errProblems makes the exit status 1; what is wrong has been said.
+var errProblems = errors.New("something is wrong: see above")
+
+func (a *app) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify [NAME]",
+		Short: "Walk the areas that have names and say what is wrong in them",
+		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what dead sessions had in their
+hands, count, and say what is wrong. The exit status is 1 if anything is.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := dsm.Open(cmd.Context(), a.config)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			rows, err := verify(cmd.Context(), s, args)
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.printVerified(rows), s.Close())
+		},
+	}
+}
+
+func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, error) {
+	list, err := registry.List(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	rows := []verifyRow{}
+	for _, x := range list {
+		if len(names) > 0 && names[0] != x.Name || x.Kind == "segment" || x.State != "ready" {
+			continue
+		}
+		row, err := verifyOne(ctx, s, x)
+		if errors.Is(err, dsm.ErrNotFound) { // deleted this moment
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", x.Name, err)
+		}
+		rows = append(rows, row)
+	}
+	if len(rows) == 0 && len(names) > 0 {
+		return nil, fmt.Errorf("there is no area or hash table with the name %q: ls lists the names", names[0])
+	}
+	return rows, nil
+}
+
+func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verifyRow, err error) {
+	h, err := area.Attach(ctx, s, s.Owner(), x.Handle)
+	if err != nil {
+		return row, err
+	}
+	defer func() { err = errors.Join(err, h.Detach()) }()
+	r, err := h.Verify(ctx)
+	return verified(x, r), err
+}
+
+func verified(x registry.Info, r dsa.Report) verifyRow {
+	return verifyRow{
+		Name: x.Name, Kind: x.Kind, Handle: x.Handle, Bytes: r.Total, Used: r.Used, Free: r.Free, Overhead: r.Overhead, Segments: r.Segments,
+		Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead, Lost: r.Lost, Problems: append([]string{}, r.Problems...),
+	}
+}
+
+func (a *app) printVerified(rows []verifyRow) error {
+	err := error(nil)
+	for _, r := range rows {
+		if len(r.Problems) > 0 {
+			err = errProblems
+		}
+	}
+	if a.json {
+		return errors.Join(a.printJSON(rows), err)
+	}
+	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
+	perr := printTable(a.stdout, "NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tDEAD\tLOST\tPROBLEMS", rows, func(r verifyRow) string {
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes), size(r.Used), size(r.Free), size(r.Overhead),
+			r.Segments, r.Sessions, r.Objects, r.Dead, r.Lost, len(r.Problems))
+	})
+	for _, r := range rows {
+		for _, p := range r.Problems {
+			_, werr := fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, p)
+			perr = errors.Join(perr, werr)
+		}
+	}
+	return errors.Join(perr, err)
+}

@@ -1,0 +1,70 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// Root is this session's attachment of the instance's root segment: the one segment that sessions find which know nothing of each other. The
+// first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and stays as long as the instance. Without size it is not made, and ErrNotFound. All callers in a session get
+// the same Segment, which the session's end detaches and nobody else may. The name registry (package registry) lies in it: whoever puts something else
+// there does without.
+func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
+	s.mu.Lock()
+	g, over := s.root, s.err != nil
+	s.mu.Unlock()
+	if g != nil && !over {
+		return g, nil
+	}
+	h, err := s.findRoot(ctx, 0)
+	switch {
+	case err == nil && h == 0 && size == nil:
+		err = fail("find the root", 0, s.member.Backend.Name(), ErrNotFound)
+	case err == nil && h == 0:
+		h, err = s.makeRoot(ctx, size(s.member.Limits.Segments))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if g, err = s.Attach(ctx, s.owner, h); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	first := s.root == nil
+	if first {
+		s.root = g
+	}
+	is := s.root
+	s.mu.Unlock()
+	if !first { // another goroutine was faster
+		err = g.Detach()
+	}
+	return is, err
+}
+
+// makeRoot proposes a new segment. If another session is faster, or this one dies, it goes with its only attachment.
+func (s *Session) makeRoot(ctx context.Context, size int) (Handle, error) {
+	g, err := s.Create(ctx, s.owner, size)
+	if err != nil {
+		return 0, err
+	}
+	failpoint.Hit("dsm/root/made")
+	h, err := s.findRoot(ctx, g.Handle())
+	failpoint.Hit("dsm/root/found")
+	return h, errors.Join(err, g.Detach())
+}
+
+func (s *Session) findRoot(ctx context.Context, candidate Handle) (h Handle, err error) {
+	err = s.call(ctx, "find the root", candidate, func() error {
+		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
+		found, err := s.member.Self.Root(ctx, uint64(candidate), needsKeeper)
+		if h = Handle(found); err == nil && needsKeeper && h != 0 {
+			err = s.waitKept(ctx, h, func(why error) error { return why }) // the wish stays
+		}
+		return err
+	})
+	return h, err
+}

@@ -1,0 +1,188 @@
+// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so that net/http, net/rpc and their like run
+// unchanged.
+//
+//	l, err := dsmnet.Listen(ctx, session, "api")   // in one process
+//	err = http.Serve(l, handler)
+//
+//	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
+//
+// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's; what it stands for goes with the
+// last process that has it, so a listener that was killed leaves nothing but its name, to be listened on again. A connection is a segment with a ring each way; it
+// goes when both ends are closed or dead.
+//
+// # Deaths
+//
+// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches it and writes the same
+// handle as the answer, or its complement for no. Handles are not used again, so no answer is taken for another one's, and the one
+// who waits looks again every few milliseconds whether the other lives:
+//
+//	died                             then
+//	dialer, before it has asked      its connection goes with it; its place falls to the next dialer
+//	dialer, after that               the listener finds nothing, or accepts a connection whose reads end with mq.ErrPeerDied
+//	listener, before it has answered the dialer is refused, and the connection goes with its end
+//	listener, after that             the dialer's reads end with mq.ErrPeerDied
+//
+// Neither listener nor dialer holds a lock of the port.
+package dsmnet
+
+import (
+	"context"
+	"errors"
+	"net"
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/mq"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// network is what Addr.Network says.
+const network = "dsm"
+
+// Addr is the name that is listened on.
+type Addr string
+
+// Network is "dsm".
+func (Addr) Network() string { return network }
+
+func (a Addr) String() string { return string(a) }
+
+// ring is the bytes of each direction.
+const ring = 64 << 10
+
+// port is what a name stands for. Its zero value is one that nobody listens on.
+type port struct {
+	_        structs.HostLayout
+	listener atomic.Uint64 // peer; 0 nobody
+	bell     shmsync.Cond  // somebody asks, or leaves a place
+	answered shmsync.Cond  // somebody was answered, or the listener has gone
+	places   [64]place
+}
+
+// place is for one dialer at a time, until he has his answer.
+type place struct {
+	_      structs.HostLayout
+	dialer atomic.Uint64 // peer; 0 free. A dead one's is free too
+	ask    atomic.Uint64 // the handle; 0 nothing. The dialer writes it
+	answer atomic.Uint64 // what was asked, or its complement. The listener writes it
+}
+
+// portVersion goes up when the meaning of a port changes, and its layout does not.
+const portVersion = 1
+
+// visit is a port that is attached, until end. A session's end waits for those who use it.
+type visit struct {
+	*port
+	self  shmsync.Self
+	owner *resowner.Owner
+	item  resowner.Item
+	ctx   context.Context
+	stop  context.CancelCauseFunc
+	left  chan struct{} // closed when nobody touches the port any more
+}
+
+// enter attaches the port of that name. Over ends what is done there.
+func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool) (*visit, error) {
+	owner, err := s.Owner().Child("dsmnet " + name)
+	if err != nil {
+		return nil, err
+	}
+	v := &visit{self: s.Self(), owner: owner, left: make(chan struct{})}
+	v.port, err = registry.Segment[port](ctx, s, name, nil, registry.Options{Owner: owner, Version: portVersion, Transient: true, Existing: existing})
+	if err == nil {
+		v.ctx, v.stop = context.WithCancelCause(over)
+		err = owner.Remember(&v.item, v, 2) // after the segment: so released before it
+	}
+	if err != nil {
+		return nil, errors.Join(err, owner.Abort())
+	}
+	return v, nil
+}
+
+// Release is the owner's: it waits until the port is left.
+func (v *visit) Release() error {
+	v.stop(net.ErrClosed)
+	<-v.left
+	return nil
+}
+
+func (v *visit) String() string { return "port" }
+
+// leave is said by the goroutine that uses the port, at its end.
+func (v *visit) leave() {
+	close(v.left)
+	_ = v.owner.Abort()
+}
+
+// sleep waits for news since the ticket, for at most d.
+func (v *visit) sleep(t *shmsync.Ticket, d time.Duration) error {
+	short, cancel := context.WithTimeout(v.ctx, d)
+	defer cancel()
+	_ = t.Sleep(short)
+	if v.ctx.Err() != nil {
+		return context.Cause(v.ctx)
+	}
+	return nil
+}
+
+// listening says whether a living session listens, and which.
+func (v *visit) listening() (peer uint64, is bool) {
+	w := v.listener.Load()
+	return w, w != 0 && v.self.Alive(shmsync.PeerOf(w))
+}
+
+// Conn is a connection. It is a mq.Conn whose bytes go with it.
+type conn struct {
+	*mq.Conn
+	segment *dsm.Segment
+}
+
+// Close ends the connection: the other end reads what was written, then io.EOF.
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	return errors.Join(err, c.segment.Detach())
+}
+
+// queues finds the connection's two, in a segment that is the dialer's, or just now attached.
+func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
+	for i := range q {
+		r, err := g.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))
+		if err != nil {
+			return q, err
+		}
+		if q[i], err = open(r); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// connect makes this end of a connection: it sends on one queue and receives on the other.
+func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn, error) {
+	s, err := send.Sender(self)
+	if err != nil {
+		return nil, err
+	}
+	r, err := receive.Receiver(self)
+	if err != nil {
+		return nil, err
+	}
+	c, err := mq.NewConn(s, r)
+	if err != nil {
+		return nil, err
+	}
+	g.OnDetach(func() { _ = c.Close() }) // before the bytes go, however that comes about
+	return &conn{c, g}, nil
+}
+
+func fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &net.OpError{Op: op, Net: network, Addr: Addr(name), Err: err}
+}

@@ -1,0 +1,140 @@
+package dsmnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/mq"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Listen listens on the name until the listener is closed, or the session ends, or its process dies; ctx bounds the call alone. If a living session
+// listens on it, this one too, the error matches syscall.EADDRINUSE. A name that the registry has for something else is registry.ErrMismatch.
+//
+// Connections are taken as they come, and wait for Accept: up to 128 of them, then dialers wait. Close ends those that nobody has accepted.
+func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, error) {
+	l, err := listen(ctx, s, name)
+	if err != nil {
+		return nil, fail("listen", name, err)
+	}
+	return l, nil
+}
+
+const backlog = 128
+
+type listener struct {
+	*visit
+	session *dsm.Session
+	name    string
+	conns   chan *conn
+	closing sync.Once
+	handled [len(port{}.places)]uint64 // what was asked and has been answered
+}
+
+func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error) {
+	v, err := enter(ctx, context.WithoutCancel(ctx), s, name, false)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		w, is := v.listening()
+		if is {
+			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w), os.NewSyscallError("bind", syscall.EADDRINUSE))
+			v.leave()
+			return nil, err
+		}
+		if v.listener.CompareAndSwap(w, v.self.Word()) {
+			break
+		}
+	}
+	failpoint.Hit("dsmnet/listen/listening")
+	l := &listener{visit: v, session: s, name: name, conns: make(chan *conn, backlog)}
+	go l.run()
+	return l, nil
+}
+
+// Accept waits for the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, fail("accept", l.name, net.ErrClosed)
+}
+
+// Addr is the name.
+func (l *listener) Addr() net.Addr { return Addr(l.name) }
+
+// Close ends the listening. Connections that were accepted stay.
+func (l *listener) Close() error {
+	err := fail("close", l.name, net.ErrClosed)
+	l.closing.Do(func() { err = l.owner.Abort() })
+	return err
+}
+
+// run answers those who ask, until the listener is closed.
+func (l *listener) run() {
+	for l.ctx.Err() == nil {
+		t := l.bell.Prepare()
+		for i := range l.places {
+			l.look(i)
+		}
+		_ = l.sleep(&t, time.Second)
+	}
+	l.listener.CompareAndSwap(l.self.Word(), 0)
+	failpoint.Hit("dsmnet/listen/left")
+	l.answered.Broadcast()
+	close(l.conns)
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	l.leave()
+}
+
+// look answers who asks in a place.
+func (l *listener) look(i int) {
+	p := &l.places[i]
+	handle := p.ask.Load()
+	if handle == 0 || handle == l.handled[i] {
+		return
+	}
+	c, err := l.take(dsm.Handle(handle))
+	failpoint.Hit("dsmnet/listen/taken")
+	l.handled[i] = handle
+	if err != nil { // the dialer has gone, or it is not a dialer's
+		p.answer.Store(^handle)
+		l.answered.Broadcast()
+		return
+	}
+	select {
+	case l.conns <- c:
+		p.answer.Store(handle)
+		failpoint.Hit("dsmnet/listen/answered")
+		l.answered.Broadcast()
+	case <-l.ctx.Done():
+		_ = c.Close()
+	}
+}
+
+// take makes this end of a connection that a dialer offers.
+func (l *listener) take(h dsm.Handle) (*conn, error) {
+	g, err := l.session.Attach(l.ctx, l.session.Owner(), h)
+	if err != nil {
+		return nil, err
+	}
+	q, err := queues(g, mq.Attach)
+	if err == nil {
+		var c *conn
+		if c, err = connect(g, l.self, q[1], q[0]); err == nil {
+			return c, nil
+		}
+	}
+	return nil, errors.Join(err, g.Detach())
+}

@@ -1,0 +1,98 @@
+package registry
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/shm"
+)
+
+// Info is one name.
+type Info struct {
+	Name     string
+	Kind     string // segment, area, hash
+	Type     string // of what lies there, as its maker's program calls it; empty for an area
+	Version  uint64
+	State    string            // ready; making or going: a session is at work on it
+	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
+	Size     int64             // bytes, of an area and a hash those of its first segment
+	Sessions []dsm.SessionInfo // that have it attached
+}
+
+// List lists the names, sorted. The size of an area or hash is that of all its segments.
+func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
+	n, err := of(ctx, s, false)
+	if err == nil {
+		err = n.tend(ctx)
+	}
+	if err != nil {
+		return nil, ignore(err, ErrNotFound)
+	}
+	var t table
+	err = n.section(ctx, func() error {
+		t.words = slices.Clone(n.words)
+		t.records = slices.Clone(n.records)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	segments, err := s.Segments(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := t.infos(segments)
+	for i := range list {
+		x := &list[i]
+		if x.Kind == kindSegment.String() || x.Size == 0 {
+			continue
+		}
+		if a, err := area.Attach(ctx, s, s.Owner(), x.Handle); err == nil {
+			x.Size = a.Total()
+			_ = a.Detach()
+		}
+	}
+	return list, nil
+}
+
+// Names lists the names that a report of dsm.Inspect shows, sorted, as List does but for the sizes of areas. It takes no lock.
+func Names(r dsm.Report) ([]Info, error) {
+	if r.Root == nil {
+		return nil, nil
+	}
+	t, err := open(shm.NewRegion(r.Root))
+	if err != nil {
+		return nil, err
+	}
+	return t.infos(r.Segments), nil
+}
+
+// infos describes the rows that are in use. Those of names whose segments have gone are not.
+func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
+	by := map[dsm.Handle]dsm.SegmentInfo{}
+	for _, g := range segments {
+		by[g.Handle] = g
+	}
+	for i := range t.words {
+		w, r := t.words[i].Load(), t.records[i]
+		x := Info{Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version, Handle: dsm.Handle(r.handle)}
+		g, there := by[x.Handle]
+		x.Size, x.Sessions = int64(g.Size), g.Holders
+		switch stateOf(w) {
+		case making:
+			x.State = "making"
+		case ready:
+			x.State = "ready"
+		case going:
+			x.State = "going"
+		}
+		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != "ready") {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(x, y Info) int { return strings.Compare(x.Name, y.Name) })
+	return list
+}

@@ -1,0 +1,229 @@
+package registry
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// claim is a row that this session makes.
+type claim struct {
+	names *names
+	sight
+}
+
+// note writes down what is to be removed if this session dies, before it is pinned.
+func (c *claim) note(ctx context.Context, handle uint64) error {
+	failpoint.Hit("registry/make/made")
+	c.record.handle = handle
+	err := c.names.set(ctx, c.row, c.word, func(r *record) { r.handle = handle })
+	failpoint.Hit("registry/make/noted")
+	return err
+}
+
+// publish makes the row ready.
+func (c *claim) publish(ctx context.Context, table uint64) error {
+	failpoint.Hit("registry/make/done")
+	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) { r.table = table })
+}
+
+// obtain returns what a name stands for, by attach if it is there, else by make.
+func obtain[X any](ctx context.Context, s *dsm.Session, w wish, attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
+	n, err := of(ctx, s, !w.existing)
+	if err != nil {
+		return x, err
+	}
+	claiming := &w
+	if w.existing {
+		claiming = nil
+	}
+	for {
+		is, claimed, err := n.resolve(ctx, w.name, claiming)
+		if err != nil {
+			return x, err
+		}
+		if claimed {
+			return build(ctx, &claim{n, is}, make)
+		}
+		if err := w.check(&is.record); err != nil {
+			return x, err
+		}
+		x, err := attach(n, &is.record)
+		if err == nil || !errors.Is(err, ErrNotFound) {
+			return x, err
+		}
+		// It has been deleted this moment, or has gone with the last who had it attached.
+		if _, err := n.remove(ctx, is); err != nil {
+			return x, err
+		}
+	}
+}
+
+// build makes what a row is claimed for. If that fails, or panics, nothing of it is left, and the row is free.
+func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (x X, err error) {
+	done := false
+	defer func() {
+		if !done {
+			err = errors.Join(err, c.names.discard(ctx, c.sight))
+		}
+	}()
+	if err := c.names.tend(ctx); err != nil {
+		return x, err
+	}
+	x, err = make(c)
+	done = err == nil
+	return x, err
+}
+
+func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment) error) (*dsm.Segment, error) {
+	attach := func(n *names, r *record) (*dsm.Segment, error) {
+		if g, ok := kept[*dsm.Segment](n, w, r.handle); ok {
+			return g, nil
+		}
+		g, err := s.Attach(ctx, w.owner, dsm.Handle(r.handle))
+		if err != nil {
+			return nil, err
+		}
+		return keep(n, w, r.handle, g, g.Detach), nil
+	}
+	return obtain(ctx, s, w, attach, func(c *claim) (*dsm.Segment, error) {
+		g, err := s.Create(ctx, w.owner, int(w.size))
+		if err != nil {
+			return nil, err
+		}
+		done := false
+		defer func() {
+			if !done {
+				_ = g.Detach()
+			}
+		}()
+		if err := c.note(ctx, uint64(g.Handle())); err != nil {
+			return nil, err
+		}
+		if !w.transient {
+			if err := g.Pin(ctx); err != nil {
+				return nil, err
+			}
+		}
+		failpoint.Hit("registry/make/pinned")
+		if err := init(g); err != nil {
+			return nil, err
+		}
+		if err := c.publish(ctx, 0); err != nil {
+			return nil, err
+		}
+		done = true
+		return keep(c.names, w, c.record.handle, g, g.Detach), nil
+	})
+}
+
+// kept is what this session has attached for its life.
+func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
+	if w.own {
+		return x, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	x, ok = n.attached[handle].(X)
+	return x, ok
+}
+
+// keep makes x what is kept, unless another goroutine was faster: then x is spare.
+func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
+	if w.own {
+		return x
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if is, ok := n.attached[handle].(X); ok {
+		_ = spare()
+		return is
+	}
+	n.attached[handle] = x
+	return x
+}
+
+// heap makes an area for a claim. What fill puts into it is its table.
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+	s := c.names.session
+	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
+	if err != nil {
+		return nil, err
+	}
+	done := false
+	defer func() {
+		if !done {
+			_ = a.Detach()
+		}
+	}()
+	if !w.transient {
+		if err := a.Pin(ctx); err != nil {
+			return nil, err
+		}
+	}
+	failpoint.Hit("registry/area/pinned")
+	table, err := fill(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.publish(ctx, table); err != nil {
+		return nil, err
+	}
+	done = true
+	return a, nil
+}
+
+// noting is where a new area gets its segments from: of the first one it is noted whose it is before anybody pins it.
+type noting struct {
+	dsa.SegmentSource
+	claim *claim // nil after that
+}
+
+func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
+	g, err := o.SegmentSource.Create(ctx, size)
+	if c := o.claim; c != nil && err == nil {
+		o.claim = nil
+		if err = c.note(ctx, g.Handle()); err != nil {
+			return nil, errors.Join(err, g.Detach())
+		}
+	}
+	return g, err
+}
+
+// drop removes what a record stands for, as far as it is there. An area that others have attached, who may die, is not gone yet.
+func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
+	if r.handle == 0 {
+		return true, nil
+	}
+	h := dsm.Handle(r.handle)
+	if r.kind != kindSegment {
+		switch a, err := area.Attach(ctx, n.session, n.session.Owner(), h); {
+		case err == nil:
+			err = a.Unpin(ctx)
+			failpoint.Hit("registry/drop/unpinned")
+			if err = errors.Join(err, a.Detach()); err != nil { // the last one out removes it
+				return false, err
+			}
+			g, err := n.session.Attach(ctx, n.session.Owner(), h)
+			if err == nil {
+				return false, g.Detach()
+			}
+			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
+		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
+			return false, err
+		}
+	}
+	return true, ignore(n.session.Unpin(ctx, h), ErrNotFound)
+}
+
+func ignore(err, kind error) error {
+	if errors.Is(err, kind) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,329 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// names is the table as one session sees it. It ends with the session.
+type names struct {
+	*table
+	session *dsm.Session
+	segment *dsm.Segment
+	lock    *shmsync.LWLock
+	self    shmsync.Self
+	over    context.Context // ends the waits in the table
+	using   sync.RWMutex    // read-locked by those who touch it
+	ended   bool            // nobody does any more; under using
+
+	mu       sync.Mutex
+	attached map[uint64]any // for the session's life, by handle
+}
+
+// sessions holds the names of each session that has any.
+var sessions sync.Map // *dsm.Session -> *names
+
+// of finds a session's names. Unless they are to be made, ErrNotFound says that there are none yet.
+func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
+	if n, ok := sessions.Load(s); ok {
+		return n.(*names), nil
+	}
+	var size func(rows int) int
+	if make {
+		size = tableSize
+	}
+	g, err := s.Root(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	n := &names{session: s, segment: g, self: s.Self(), attached: map[uint64]any{}}
+	err = g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err })
+	if err != nil {
+		return nil, err
+	}
+	n.lock = shmsync.NewLWLock(&n.header.lock, n.self)
+	over, end := context.WithCancelCause(context.Background())
+	n.over = over
+	if is, loaded := sessions.LoadOrStore(s, n); loaded {
+		end(nil)
+		return is.(*names), nil
+	}
+	g.OnDetach(func() {
+		sessions.Delete(s)
+		end(errEnded)
+		n.using.Lock()
+		defer n.using.Unlock()
+		n.ended = true
+	})
+	return n, nil
+}
+
+var errEnded = errkind.As(errkind.Closed, errors.New("the session has ended"))
+
+// touch runs f with the table's bytes there, and a context that ends with the session too. The session's end waits for f.
+func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
+	n.using.RLock()
+	defer n.using.RUnlock()
+	if n.ended {
+		return errEnded
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(n.over, func() { cancel(errEnded) })()
+	return n.segment.With(func([]byte) error { return f(ctx) })
+}
+
+// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is nothing to
+// repair after one who died in it.
+func (n *names) section(ctx context.Context, f func() error) error {
+	return n.touch(ctx, func(ctx context.Context) error {
+		g, err := n.lock.Lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer g.Unlock()
+		if g.Abandoned() {
+			g.MarkConsistent()
+		}
+		return f()
+	})
+}
+
+// sight is a row as it was in a section.
+type sight struct {
+	row    int // -1: none
+	word   uint64
+	record record
+}
+
+func (n *names) sight(row int) sight {
+	if row < 0 {
+		return sight{row: row}
+	}
+	return sight{row, n.words[row].Load(), n.records[row]}
+}
+
+// orphans makes rows in the hands of the dead, or of nobody, this session's to discard. Those without a name only if all are wanted.
+func (n *names) orphans(all bool) (list []sight) {
+	for i := range n.words {
+		w := n.words[i].Load()
+		if s := stateOf(w); s != making && s != going {
+			continue
+		}
+		if p := peerOf(w); p != 0 && n.self.Alive(shmsync.PeerOf(p)) || p == 0 && w == nameless && !all {
+			continue
+		}
+		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
+		failpoint.Hit("registry/orphan/adopted")
+		list = append(list, n.sight(i))
+	}
+	return list
+}
+
+// tend looks after areas that have been deleted while others had them attached. The last one to detach removes such an area; if all were killed,
+// this does.
+func (n *names) tend(ctx context.Context) error {
+	var orphans []sight
+	err := n.section(ctx, func() error {
+		orphans = n.orphans(true)
+		return nil
+	})
+	if err == nil {
+		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one
+	}
+	return err
+}
+
+// discard removes what rows of this session stand for, and frees them. What can't be removed is left to nobody, for the next one to try; of what
+// isn't gone yet the name is free.
+func (n *names) discard(ctx context.Context, list ...sight) (err error) {
+	if len(list) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardPatience)
+	defer cancel()
+	for _, s := range list {
+		gone, derr := n.drop(ctx, &s.record)
+		failpoint.Hit("registry/discard/dropped")
+		next, forget := uint64(0), func(*record) {}
+		switch {
+		case derr != nil:
+			next = wordOf(hashOf(s.word), going, 0)
+			err = errors.Join(err, fmt.Errorf("%q can't be removed now: %w", text(s.record.name[:]), derr))
+		case !gone:
+			next, forget = nameless, func(r *record) { clear(r.name[:]) }
+		}
+		err = errors.Join(err, n.set(ctx, s.row, next, forget))
+	}
+	return err
+}
+
+// set changes a row that this session is at work on: first f its record, then its word.
+func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) error {
+	return n.section(ctx, func() error {
+		w := n.words[row].Load()
+		if s := stateOf(w); s != making && s != going || peerOf(w) != n.self.Word() {
+			return errkind.As(errkind.Corrupt, fmt.Errorf("row %d of the names is not this session's any more", row))
+		}
+		f(&n.records[row])
+		failpoint.Hit("registry/set/written")
+		n.words[row].Store(word)
+		failpoint.Hit("registry/set/stored")
+		n.header.news.Broadcast()
+		return nil
+	})
+}
+
+// Whoever waits for a row looks again when there is news, and from time to time without: its session may have died.
+const (
+	minPatience = 2 * time.Millisecond
+	maxPatience = 16 * time.Millisecond
+
+	discardPatience = 20 * time.Second // dsm's own waits are shorter
+)
+
+// await sleeps until there is news since the ticket, for at most d.
+func (n *names) await(ctx context.Context, ticket shmsync.Ticket, d time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	err := n.touch(short, func(short context.Context) error {
+		_ = ticket.Sleep(short)
+		return nil
+	})
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this session's to
+// make. Without w that is ErrNotFound.
+func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
+	if err := checkName(name); err != nil {
+		return s, false, err
+	}
+	swept := false
+	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
+		var ticket shmsync.Ticket
+		var orphans []sight
+		err := n.section(ctx, func() error {
+			ticket = n.header.news.Prepare()
+			orphans = n.orphans(false)
+			if s = n.sight(n.find(name)); s.row < 0 && w != nil {
+				s, claimed = n.claim(w)
+			}
+			return nil
+		})
+		if err != nil {
+			return s, false, err
+		}
+		cleared := n.discard(ctx, orphans...)
+		switch {
+		case claimed, s.row >= 0 && stateOf(s.word) == ready:
+			return s, claimed, nil
+		case s.row < 0 && w == nil:
+			return s, false, ErrNotFound
+		case s.row < 0 && !swept:
+			swept = true
+			if err := n.sweep(ctx); err != nil {
+				return s, false, err
+			}
+			continue
+		case s.row < 0:
+			return s, false, errkind.As(ErrFull, fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
+		case peerOf(s.word) == n.self.Word() && len(orphans) > 0: // it was one of them
+			if cleared != nil {
+				return s, false, cleared
+			}
+			continue
+		}
+		if err := n.await(ctx, ticket, patience); err != nil {
+			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w", shmsync.PeerOf(s.word), err)
+		}
+	}
+}
+
+// claim writes a wish into a free row, under the lock.
+func (n *names) claim(w *wish) (s sight, ok bool) {
+	i := n.free()
+	if i < 0 {
+		return sight{row: -1}, false
+	}
+	n.records[i] = *w.record()
+	failpoint.Hit("registry/claim/written")
+	n.words[i].Store(wordOf(hashName(w.name), making, n.self.Word()))
+	failpoint.Hit("registry/claim/stored")
+	return n.sight(i), true
+}
+
+// remove frees a ready row and what it stands for, if it is still the one that was seen.
+func (n *names) remove(ctx context.Context, s sight) (ok bool, err error) {
+	err = n.section(ctx, func() error {
+		if ok = n.words[s.row].Load() == s.word && n.records[s.row].handle == s.record.handle; ok {
+			n.words[s.row].Store(wordOf(hashOf(s.word), going, n.self.Word()))
+			failpoint.Hit("registry/remove/stored")
+		}
+		return nil
+	})
+	if ok && err == nil {
+		err = n.discard(ctx, s)
+	}
+	return ok, err
+}
+
+// delete takes a name away.
+func (n *names) delete(ctx context.Context, name string) error {
+	if err := n.tend(ctx); err != nil {
+		return err
+	}
+	for {
+		s, _, err := n.resolve(ctx, name, nil)
+		if err != nil {
+			return err
+		}
+		if ok, err := n.remove(ctx, s); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// sweep frees the rows whose segments have gone: those of the transient, and of what somebody has removed behind our back.
+func (n *names) sweep(ctx context.Context) error {
+	var seen []sight // before the books are read: no handle is used again
+	err := n.section(ctx, func() error {
+		for i := range n.words {
+			if stateOf(n.words[i].Load()) == ready {
+				seen = append(seen, n.sight(i))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	there, err := n.session.Segments(ctx)
+	if err != nil {
+		return err
+	}
+	live := map[uint64]bool{}
+	for _, g := range there {
+		live[uint64(g.Handle)] = true
+	}
+	for _, s := range seen {
+		if live[s.record.handle] {
+			continue
+		}
+		if _, err := n.remove(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package registry
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"structs"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as the instance
+// can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
+//
+//	0     header
+//	320   a word for each row
+//	then  a record for each row
+//
+// Any change here bumps tableVersion.
+const (
+	tableMagic   = 0x6d616e64_00000000 // "dnam", and below it
+	tableVersion = 1
+
+	headerSize = 320
+	wordSize   = 8
+	recordSize = 192
+)
+
+// header: version is stored by whoever comes first.
+type header struct {
+	_       structs.HostLayout
+	version atomic.Uint64
+	news    shmsync.Cond // a row has become ready or free
+	_       [52]byte
+	lock    shmsync.LWLockWord // of all the rest
+}
+
+// A row's word: bits 0-42 the session at work on it, 43-44 its state, 45-63 a hash of its name. 0 is free. It is stored last.
+const (
+	making = 1 + iota // the session makes it
+	ready
+	going // the session deletes it, or clears up after one that died; nobody: that has failed, and waits for another try
+
+	stateShift = 43
+	hashShift  = 45
+	peerMask   = 1<<stateShift - 1
+)
+
+func wordOf(hash uint64, state, peer uint64) uint64 {
+	return hash<<hashShift | state<<stateShift | peer
+}
+func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
+func peerOf(w uint64) uint64  { return w & peerMask }
+func hashOf(w uint64) uint64  { return w >> hashShift }
+
+// nameless is the word of an area that has been deleted while others have it attached. There is such a row until it is gone, since those others may
+// all be killed.
+var nameless = wordOf(hashName(""), going, 0)
+
+func hashName(name string) uint64 {
+	sum := fnv.New64a()
+	sum.Write([]byte(name))
+	return sum.Sum64() >> hashShift
+}
+
+type kind uint32
+
+const (
+	kindSegment kind = 1 + iota
+	kindArea
+	kindHash
+)
+
+func (k kind) String() string {
+	switch k {
+	case kindSegment:
+		return "segment"
+	case kindArea:
+		return "area"
+	case kindHash:
+		return "hash"
+	}
+	return fmt.Sprintf("kind %d", uint32(k))
+}
+
+// record is what a row says beside its word, whose session alone writes it, under the lock. It is read under the lock.
+type record struct {
+	_         structs.HostLayout
+	handle    uint64 // the segment, or the area's; 0: not yet
+	table     uint64 // of a hash: where in the area
+	size      uint64 // of a segment: bytes
+	layout    uint64
+	version   uint64
+	kind      kind
+	transient uint32
+	name      [64]byte // ends with a zero
+	typ       [80]byte // for people; may be cut
+}
+
+func (w wish) record() *record {
+	r := &record{size: w.size, layout: w.layout, kind: w.kind, version: w.version}
+	if w.transient {
+		r.transient = 1
+	}
+	copy(r.name[:MaxName], w.name)
+	copy(r.typ[:], w.typ)
+	return r
+}
+
+func text(b []byte) string {
+	before, _, _ := bytes.Cut(b, []byte{0})
+	return string(before)
+}
+
+func (r *record) describe() string {
+	s := "a " + r.kind.String()
+	if r.kind == kindArea {
+		s = "an area"
+	}
+	if typ := text(r.typ[:]); typ != "" {
+		s += " of " + typ
+	}
+	if r.size > 0 {
+		s += fmt.Sprintf(", %d bytes", r.size)
+	}
+	return fmt.Sprintf("%s, version %d", s, r.version)
+}
+
+// table is typed windows on a root segment.
+type table struct {
+	header  *header
+	words   []atomic.Uint64
+	records []record
+}
+
+// tableSize is the bytes of a table with so many rows.
+func tableSize(rows int) int { return headerSize + rows*(wordSize+recordSize) }
+
+// open finds the table in r. Of another version it is ErrMismatch.
+func open(r shm.Region) (*table, error) {
+	rows := (r.Len() - headerSize) / (wordSize + recordSize)
+	h, err := shm.At[header](r, 0)
+	if err != nil || rows < 1 {
+		return nil, cmp.Or(err, corrupt("the table has %d bytes", r.Len()))
+	}
+	t := &table{header: h}
+	if t.words, err = shm.SliceOf[atomic.Uint64](r, headerSize, rows); err != nil {
+		return nil, err
+	}
+	if t.records, err = shm.SliceOf[record](r, shm.Offset(headerSize+rows*wordSize), rows); err != nil {
+		return nil, err
+	}
+	h.version.CompareAndSwap(0, tableMagic|tableVersion)
+	if v := h.version.Load(); v != tableMagic|tableVersion {
+		if v>>32 != tableMagic>>32 {
+			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
+		}
+		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d", uint32(v), tableVersion))
+	}
+	return t, nil
+}
+
+// find is the row of a name; -1 if there is none.
+func (t *table) find(name string) int {
+	hash := hashName(name)
+	for i := range t.words {
+		if w := t.words[i].Load(); stateOf(w) != 0 && hashOf(w) == hash && text(t.records[i].name[:]) == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// free is a row that is; -1 if there is none.
+func (t *table) free() int {
+	for i := range t.words {
+		if stateOf(t.words[i].Load()) == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func corrupt(format string, args ...any) error {
+	return errkind.As(shm.ErrCorrupt, fmt.Errorf("registry: "+format, args...))
+}

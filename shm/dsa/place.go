@@ -1,0 +1,128 @@
+package dsa
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm"
+)
+
+// Place is a word inside an object that can own an object: AllocInto and FreeFrom change what the word reads and who owns the object in one
+// step, whatever instruction is the session's last. So a structure whose words outlive its sessions loses nothing to their deaths.
+// The word must be written by no one else meanwhile.
+type Place struct {
+	at   Pointer // of the 16 bytes that the word is in; the slack says which of its halves
+	word *atomic.Uint64
+}
+
+// Place is the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
+func (a *Area) Place(p Pointer, off int) (Place, error) {
+	b, err := a.Bytes(p)
+	if err != nil {
+		return Place{}, err
+	}
+	if off&7 != 0 {
+		return Place{}, errkind.As(ErrSize, fmt.Errorf("dsa: a word at offset %d of an object", off))
+	}
+	w, err := shm.At[atomic.Uint64](shm.NewRegion(b), shm.Offset(off))
+	return Place{p.withSlack(uint64(off)&8) + Pointer(off>>4), w}, err
+}
+
+// Pointer is what the word reads: 0 for none.
+func (at Place) Pointer() Pointer { return Pointer(at.word.Load()) }
+
+// Clear makes the word read 0. What it owned is nobody's then, or another word's.
+func (at Place) Clear() { store(at.word, 0) }
+
+// Set makes the word own p, which was nobody's, or another word's.
+func (at Place) Set(p Pointer) { store(at.word, uint64(p)) }
+
+// AllocInto is Alloc into a word that reads 0.
+func (a *Area) AllocInto(n int, at Place) error {
+	_, err := a.alloc(n, at)
+	return err
+}
+
+// FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer there is no such object; in all cases
+// the word reads 0 or what it did.
+func (a *Area) FreeFrom(at Place) error { return a.free(at.Pointer(), at) }
+
+// begin notes that the session is about to allocate or free p.
+func (n *note) begin(p Pointer, at Place) {
+	if at.word != nil {
+		store(&n.place, uint64(at.at))
+		failpoint.Hit("dsa/note/place")
+	}
+	store(&n.intent, uint64(p.withSlack(intentHeld)))
+}
+
+// end notes that it is done. A place is looked at only beside an intent.
+func (n *note) end(at Place) {
+	store(&n.intent, 0)
+	if at.word != nil {
+		failpoint.Hit("dsa/note/over")
+		store(&n.place, 0)
+	}
+}
+
+// put makes the word own p: from here on it is the word's, and no longer the session's. Or the other way round, with 0.
+func (at Place) put(p Pointer) {
+	if at.word != nil {
+		store(at.word, uint64(p))
+		failpoint.Hit("dsa/note/put")
+	}
+}
+
+// has says whether the word at that place owns p.
+func (a *Area) has(ctx context.Context, place, p Pointer) (bool, error) {
+	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
+		return false, nil
+	}
+	m, err := a.mapRow(ctx, place.row())
+	if err != nil {
+		return false, err
+	}
+	off := place.offset() + place.slack()&8
+	if off < m.data || off+8 > uint64(len(m.bytes)) {
+		return false, nil
+	}
+	return Pointer(*first(m.bytes, off)).withSlack(0) == p, nil
+}
+
+// Recover gives back what dead sessions had in their hands or to themselves, and says how many there were. Others do so too, in their time:
+// this is for who has to know that it is done.
+func (a *Area) Recover(ctx context.Context) (dead int, err error) {
+	err = a.under(ctx, func() error {
+		dead, err = a.recoverDead(ctx)
+		return err
+	})
+	return dead, a.after(err)
+}
+
+// Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does not ask whether there is an object at p, and
+// what it returns may be freed, or even unmapped by another goroutine's call, at any time: a fault then. It is for readers who can tell
+// afterwards whether it was, and never waits. Who does nothing but peek has to call Current now and then.
+func (a *Area) Peek(p Pointer) []byte {
+	m := a.maps[p.row()].Load()
+	if m == nil || m.tag != p&tagMask {
+		return nil
+	}
+	if off := p.offset(); off >= m.data && off < uint64(len(m.bytes)) {
+		return m.bytes[off:]
+	}
+	return nil
+}
+
+// Returned counts the segments that went back. While it is the same, what Peek has returned stays mapped.
+func (a *Area) Returned() uint64 { return a.head.returned.Load() }
+
+// Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and then. After Detach it is ErrClosed.
+func (a *Area) Current() error {
+	if a.closed.Load() {
+		return errClosed
+	}
+	return a.after(nil)
+}

@@ -1,0 +1,100 @@
+package dshash
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said of Table goes for it too.
+type Bytes struct{ t *core }
+
+// CreateBytes makes an empty table, as Create does.
+func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) {
+	return wrap[Bytes](create(a, shape{kind: kindBytes}, o))
+}
+
+// AttachBytes finds the table with that handle, as Attach does.
+func AttachBytes(a *dsa.Area, handle dsa.Pointer, o Options) (*Bytes, error) {
+	return wrap[Bytes](attach(a, handle, shape{kind: kindBytes}, o))
+}
+
+// Handle names the table for AttachBytes, in every process that has the area.
+func (t *Bytes) Handle() dsa.Pointer { return t.t.handle }
+
+// Get appends a value to dst, and returns that. See Table.Get.
+func (t *Bytes) Get(ctx context.Context, key, dst []byte) (value []byte, found bool, err error) {
+	q := lookup{key: key, value: dst}
+	value, err = t.t.get(ctx, &q)
+	return value, q.found, err
+}
+
+// Set makes value the key's. See Table.Set.
+func (t *Bytes) Set(ctx context.Context, key, value []byte) error { return t.t.set(ctx, key, value) }
+
+// Delete takes the key's entry out, if there is one.
+func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) {
+	return t.t.remove(ctx, key)
+}
+
+// Find holds the key's entry shared. See Table.Find.
+func (t *Bytes) Find(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
+	found, err = e.e.find(ctx, t.t, key, false)
+	return e, found, err
+}
+
+// FindExclusive holds the key's entry exclusively. See Table.FindExclusive.
+func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
+	found, err = e.e.find(ctx, t.t, key, true)
+	return e, found, err
+}
+
+// Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives access to. See Table.Insert.
+func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
+	found, err = e.e.insert(ctx, t.t, key, n)
+	return e, found, err
+}
+
+// Len is the number of entries.
+func (t *Bytes) Len() int { return t.t.count() }
+
+// Scan holds one entry after the other. See Table.Scan.
+func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry, error] {
+	return func(yield func(*BytesEntry, error) bool) {
+		var e BytesEntry
+		err := t.t.scan(ctx, exclusive, &e.e, func() bool { return yield(&e, nil) })
+		if err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+// Dump writes for people what the table has, and who holds it.
+func (t *Bytes) Dump(ctx context.Context, w io.Writer) error { return t.t.dump(ctx, w) }
+
+// Verify walks the table and says what is wrong. See Table.Verify.
+func (t *Bytes) Verify(ctx context.Context) (Report, error) { return t.t.verify(ctx) }
+
+// Destroy frees the table and all in it. See Table.Destroy.
+func (t *Bytes) Destroy(ctx context.Context) error { return t.t.destroy(ctx) }
+
+// BytesEntry is an entry that is held, as Entry is.
+type BytesEntry struct{ e entry }
+
+// Key is the entry's, in place, until Release or Delete: to be read, not to be written.
+func (e *BytesEntry) Key() []byte { return e.e.key() }
+
+// Value is the entry's, in place, until Release or Delete: to be read, not to be written.
+func (e *BytesEntry) Value() []byte { return e.e.value() }
+
+// Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the value's place, at once. It is
+// valid until then, or the next Update. If it fails, what an earlier one was asked for is gone too. See Entry.Update.
+func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
+
+// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is held shared (ErrShared).
+func (e *BytesEntry) Delete() error { return e.e.delete() }
+
+// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or after Delete, is harmless.
+func (e *BytesEntry) Release() { e.e.release() }

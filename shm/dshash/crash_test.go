@@ -1,0 +1,371 @@
+//go:build linux && failpoint
+
+package dshash_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
+)
+
+func init() { proctest.Register("victim", victim) }
+
+// victim arms itself and works: DIR AREA TABLE BYTES DONE SCENARIO PLAN.
+func victim(c *proctest.Child) error {
+	w, s, err := found(c.Args)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var p dsa.Pointer
+	if _, err := fmt.Sscan(c.Args[4], (*uint64)(&p)); err != nil {
+		return err
+	}
+	done, err := dsa.Ref[atomic.Uint64](p).In(w.area)
+	if err != nil {
+		return err
+	}
+	if err := failpoint.Arm(c.Args[6]); err != nil {
+		return err
+	}
+	switch c.Args[5] {
+	case "work":
+		for i, do := range script() {
+			if err := do.on(w); err != nil {
+				return fmt.Errorf("step %d, %+v: %w", i, do, err)
+			}
+			done.Add(1)
+		}
+	case "repair":
+		if _, err := w.tab.Verify(ctx); err != nil {
+			return err
+		}
+		if _, err := w.bs.Verify(ctx); err != nil {
+			return err
+		}
+	case "destroy":
+		if err := w.tab.Destroy(ctx); err != nil {
+			return err
+		}
+		return w.bs.Destroy(ctx)
+	}
+	return nil
+}
+
+// step is one change to one table, so that after a death the tables are as after some step or the next.
+type step struct {
+	bytes bool
+	what  string
+	k, n  uint64
+}
+
+// script comes to every point that who uses tables can come to.
+func script() (list []step) {
+	both := func(what string, k, n uint64) {
+		list = append(list, step{false, what, k, n}, step{true, what, k, n})
+	}
+	for k := range uint64(60) {
+		both("set", k, k)
+	}
+	for k := range uint64(20) {
+		both("set", k, k+1) // of the same size, or another
+		both("update", k+20, k+7)
+		both("grow", k+30, k*77)
+		both("discard", k+10, 5)
+		both("discard", k+100, 5)
+	}
+	for k := range uint64(55) {
+		both("delete", k, 0)
+		if k%8 == 0 {
+			both("insert", k, k+3)
+		}
+	}
+	for k := range uint64(60) {
+		both("insert", k, k+5)
+	}
+	both("scan", 3, 0)
+	both("scan", 1, 0)
+	return list
+}
+
+// length is of values in the table of bytes: some do not stay in a hand, one has chunks of its own.
+func length(n uint64) int {
+	switch {
+	case n%11 == 0:
+		return 3000
+	case n == 7:
+		return 300_000
+	}
+	return 20 + int(n%3)*60
+}
+
+func long(n uint64) []byte {
+	b := make([]byte, length(n))
+	for i := range b {
+		b[i] = byte(n + uint64(i))
+	}
+	return b
+}
+
+func (s step) on(w world) error {
+	if s.bytes {
+		return s.onBytes(w.bs)
+	}
+	return s.onTable(w.tab)
+}
+
+func (s step) onTable(tab *dshash.Table[uint64, sealed]) error {
+	switch s.what {
+	case "set":
+		return tab.Set(ctx, s.k, seal(s.n))
+	case "delete":
+		_, err := tab.Delete(ctx, s.k)
+		return err
+	case "scan":
+		for e, err := range tab.Scan(ctx, true) {
+			if err != nil {
+				return err
+			}
+			if e.Key()%4 < s.k {
+				if err := e.Delete(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	e, found, err := tab.Insert(ctx, s.k)
+	if err != nil {
+		return err
+	}
+	defer e.Release()
+	if s.what == "discard" && !found {
+		return e.Delete()
+	}
+	v, err := e.Update()
+	if err == nil {
+		*v = seal(s.n)
+	}
+	return err
+}
+
+func (s step) onBytes(bs *dshash.Bytes) error {
+	switch s.what {
+	case "set":
+		return bs.Set(ctx, name(s.k), long(s.n))
+	case "delete":
+		_, err := bs.Delete(ctx, name(s.k))
+		return err
+	case "scan":
+		for e, err := range bs.Scan(ctx, true) {
+			if err != nil {
+				return err
+			}
+			var k uint64
+			if _, err := fmt.Sscanf(string(e.Key()), "%d", &k); err != nil {
+				return err
+			}
+			if k%4 < s.k {
+				if err := e.Delete(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	e, found, err := bs.Insert(ctx, name(s.k), length(s.n))
+	if err != nil {
+		return err
+	}
+	defer e.Release()
+	if s.what == "discard" && !found {
+		return e.Delete()
+	}
+	if s.what == "grow" {
+		if _, err := e.Update(5); err != nil {
+			return err
+		}
+	}
+	v, err := e.Update(length(s.n))
+	copy(v, long(s.n))
+	return err
+}
+
+// on the models it does the same.
+func (s step) model(m map[uint64]uint64) {
+	switch s.what {
+	case "delete":
+		delete(m, s.k)
+	case "scan":
+		maps.DeleteFunc(m, func(k, _ uint64) bool { return k%4 < s.k })
+	case "discard":
+		if _, there := m[s.k]; there {
+			m[s.k] = s.n
+		}
+	default:
+		m[s.k] = s.n
+	}
+}
+
+// matches says whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
+func (w world) matches(n uint64) error {
+	tab, bs := map[uint64]uint64{}, map[uint64]uint64{}
+	partly := func(bool, uint64) bool { return false }
+	for i, s := range script() {
+		if uint64(i) == n {
+			partly = func(bytes bool, k uint64) bool { return s.what == "scan" && s.bytes == bytes && k%4 < s.k }
+			break
+		}
+		if s.bytes {
+			s.model(bs)
+		} else {
+			s.model(tab)
+		}
+	}
+	for k := range uint64(130) {
+		v, found, err := w.tab.Get(ctx, k)
+		if n, there := tab[k]; err != nil || (there != found || found && v != seal(n)) && !partly(false, k) {
+			return fmt.Errorf("key %d: %v, %v, %x", k, err, found, v)
+		}
+		b, found, err := w.bs.Get(ctx, name(k), nil)
+		if n, there := bs[k]; err != nil || (there != found || found && string(b) != string(long(n))) && !partly(true, k) {
+			return fmt.Errorf("name %d: %v, %v, %d bytes", k, err, found, len(b))
+		}
+	}
+	return nil
+}
+
+// TestKilledInside kills a session at every point inside the tables, and inside the allocator for them, at the first, third and seventeenth time it comes
+// there. The survivor finds them as before or after the step, goes on with them, and nothing is left or missing in the area.
+func TestKilledInside(t *testing.T) {
+	points, err := failpoint.Points(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reached := map[string]bool{}
+	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "destroy"} {
+		var at []string
+		t.Run("trace/"+scenario, func(t *testing.T) {
+			trace := filepath.Join(instancetest.TempDir(t), "trace")
+			kill(t, "mmap", scenario, "trace="+trace)
+			b, err := os.ReadFile(trace)
+			must(t, err)
+			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool {
+				return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
+			})
+		})
+		slices.Sort(at)
+		for _, p := range at {
+			again := reached[p] && !strings.HasPrefix(p, "dshash/") && scenario != "work"
+			reached[p] = true
+			for _, nth := range []int{1, 3, 17} {
+				for _, backend := range []string{"posix", "sysv", "mmap"} {
+					if backend != "mmap" && (nth > 1 || !strings.HasPrefix(p, "dshash/")) || again && nth > 1 {
+						continue
+					}
+					t.Run(fmt.Sprintf("%s/%s/%s/%d", backend, scenario, p, nth), func(t *testing.T) {
+						t.Parallel()
+						kill(t, backend, scenario, fmt.Sprintf("%s#%d=kill", p, nth))
+					})
+				}
+			}
+		}
+	}
+	for _, p := range points {
+		if !reached[p] {
+			t.Errorf("no victim comes to %s", p)
+		}
+	}
+	t.Logf("%d points here, %d in all", len(points), len(reached))
+}
+
+func kill(t *testing.T, backend, scenario, plan string) {
+	w, args := makeWorld(t, backend, dsa.Options{Initial: 256 << 10, Keep: -1, Sessions: 8}, 2)
+	ref, done, err := dsa.New[atomic.Uint64](w.area)
+	must(t, err)
+	run := func(scenario, plan string) { // which of the allocator's points a victim comes to depends on the table's seed
+		v := proctest.Start(t, "victim", append(args, fmt.Sprint(uint64(ref)), scenario, plan)...)
+		err := v.Close()
+		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=") {
+			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
+		}
+	}
+	switch scenario {
+	case "repair": // for somebody to come who dies in turn
+		run("work", "dshash/update/linked#5=kill")
+		scenario = "repair"
+	case "repair-insert":
+		run("work", "dshash/insert/linked#90=kill")
+		scenario = "repair"
+	case "repair-resize":
+		run("work", "dshash/resize/old#9=kill")
+		scenario = "repair"
+	case "destroy":
+		run("work", "dshash/delete/passed#7=kill")
+	}
+	run(scenario, plan)
+
+	if scenario == "destroy" {
+		finish(t, w)
+	} else {
+		first := w.matches(done.Load())
+		if first != nil {
+			if second := w.matches(done.Load() + 1); second != nil {
+				t.Errorf("after %d steps: %v; or one more: %v", done.Load(), first, second)
+			}
+		}
+		for k := range uint64(130) {
+			must(t, w.tab.Set(ctx, k, seal(k)))
+			must(t, w.bs.Set(ctx, name(k), long(k)))
+		}
+		clean(t, w.area, 1, w.tab, w.bs)
+		w.whole2(t)
+		must(t, w.tab.Destroy(ctx))
+		must(t, w.bs.Destroy(ctx))
+	}
+	must(t, ref.Free(w.area))
+	clean(t, w.area, 0)
+	must(t, w.area.Detach())
+	instancetest.Eventually(t, "the supervisor has given back the victim's segments", func() bool { return instancetest.Objects(t, args[0]) == 0 })
+}
+
+// finish destroys what is there still of the tables.
+func finish(t *testing.T, w world) {
+	t.Helper()
+	gone := func(err error) bool { return errors.Is(err, dsa.ErrPointer) || errors.Is(err, dshash.ErrNotFound) }
+	if tab, err := dshash.Attach[uint64, sealed](w.area, w.tab.Handle(), dshash.Options{}); err == nil {
+		must(t, tab.Destroy(ctx))
+	} else if !gone(err) {
+		t.Error(err)
+	}
+	if bs, err := dshash.AttachBytes(w.area, w.bs.Handle(), dshash.Options{}); err == nil {
+		must(t, bs.Destroy(ctx))
+	} else if !gone(err) {
+		t.Error(err)
+	}
+}
+
+func (w world) whole2(t *testing.T) {
+	t.Helper()
+	for e, err := range w.tab.Scan(ctx, false) {
+		must(t, err)
+		if *e.Value() != seal(e.Key()) {
+			t.Errorf("key %d: %x", e.Key(), *e.Value())
+		}
+	}
+	if n := w.tab.Len(); n != 130 {
+		t.Error(n)
+	}
+}

@@ -1,0 +1,4 @@
+package dshash
+
+// Lockless is whether Get goes without the lock in this build.
+const Lockless = lockless

@@ -1,0 +1,79 @@
+package dshash
+
+import (
+	"errors"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair frees it if nothing in the array
+// leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to come in.
+
+// empty frees what is in a hand.
+func (t *core) empty(i, k int) error {
+	hand := t.local[i].hands[k]
+	if hand.Pointer() == 0 {
+		return nil
+	}
+	err := t.area.FreeFrom(hand)
+	if errors.Is(err, dsa.ErrPointer) { // only a stray store puts such a thing there
+		hand.Clear()
+		return nil
+	}
+	return err
+}
+
+func (t *core) emptyBoth(i int) error {
+	if err := t.empty(i, 0); err != nil {
+		return err
+	}
+	return t.empty(i, 1)
+}
+
+// spareSize is up to which size an item that was taken out stays in its hand, for the next to come in.
+const spareSize = 1024
+
+// settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is needed.
+func (t *core) settle(i, k int) {
+	if t.local[i].hands[1-k].Pointer() == 0 {
+		if b, err := t.at(t.local[i].hands[k].Pointer()); err == nil {
+			if _, _, size, ok := t.split(b); ok && size <= spareSize {
+				return
+			}
+		}
+	}
+	_ = t.empty(i, k)
+}
+
+// fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has that size, else a new one.
+func (t *core) fetch(i, n int) (k int, b []byte, err error) {
+	hands := &t.local[i].hands
+	k = -1
+	for j := range hands {
+		at := hands[j].Pointer()
+		if at == 0 {
+			continue
+		}
+		if k < 0 {
+			if b, err = t.area.Bytes(at); err == nil && len(b) == n {
+				k = j
+				continue
+			}
+		}
+		if err := t.empty(i, j); err != nil {
+			return 0, nil, err
+		}
+	}
+	if k < 0 {
+		k = 0
+		if err := t.area.AllocInto(n, hands[0]); err != nil {
+			return 0, nil, err
+		}
+		failpoint.Hit("dshash/fetch/allocated")
+		if b, err = t.area.Bytes(hands[0].Pointer()); err != nil {
+			return 0, nil, err
+		}
+	}
+	return k, b, nil
+}

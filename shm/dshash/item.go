@@ -1,0 +1,87 @@
+package dshash
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// An item is an entry's object: the key, and aligned behind it the value; or, of bytes, their lengths as two 32-bit words, key, value. While it
+// is linked it never changes.
+
+const lengths = 8
+
+// itemSize is an item's with a key of so many bytes, and a value of n.
+func (t *core) itemSize(key []byte, n int) (int, error) {
+	if t.kind == kindFixed {
+		return t.size, nil
+	}
+	if n < 0 || uint64(len(key)) > math.MaxUint32 || uint64(n) > math.MaxUint32 || len(key) > math.MaxInt-lengths-n {
+		return 0, errkind.As(ErrSize, fmt.Errorf("dshash: a key of %d bytes and a value of %d: neither can have more than %d", len(key), n, uint32(math.MaxUint32)))
+	}
+	return lengths + len(key) + n, nil
+}
+
+// format writes the key into a new item, and returns where its value goes, which has any content.
+func (t *core) format(item, key []byte) (value []byte) {
+	if t.kind == kindFixed {
+		copy(item, key)
+		return item[t.valueAt:]
+	}
+	l := lengthsAt(item)
+	l[0].Store(uint32(len(key)))
+	l[1].Store(uint32(len(item) - lengths - len(key)))
+	copy(item[lengths:], key)
+	return item[lengths+len(key):]
+}
+
+// keyOf is the key in the bytes that an item begins.
+func (t *core) keyOf(b []byte) (key []byte, ok bool) {
+	if t.kind == kindFixed && len(b) >= t.size {
+		return b[:t.keySize], true
+	}
+	key, _, _, ok = t.split(b)
+	return key, ok
+}
+
+// split finds the key, and the value's place, in the bytes that an item begins. Of memory that was reused meanwhile it makes anything, but
+// nothing outside b.
+func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
+	if t.kind == kindFixed {
+		if len(b) < t.size {
+			return nil, 0, 0, false
+		}
+		return b[:t.keySize], t.valueAt, t.size, true
+	}
+	if len(b) < lengths {
+		return nil, 0, 0, false
+	}
+	l := lengthsAt(b)
+	k, v := uint64(l[0].Load()), uint64(l[1].Load())
+	if k+v > uint64(len(b)-lengths) {
+		return nil, 0, 0, false
+	}
+	from = lengths + int(k)
+	return b[lengths:from], from, from + int(v), true
+}
+
+func equal(a, b []byte) bool {
+	if len(a) == 8 && len(b) == 8 {
+		return binary.NativeEndian.Uint64(a) == binary.NativeEndian.Uint64(b)
+	}
+	return bytes.Equal(a, b)
+}
+
+// at is the bytes that begin at p, which is linked. Its segment is mapped if need be.
+func (t *core) at(p dsa.Pointer) (b []byte, err error) {
+	if b = t.area.Peek(p); b == nil {
+		if b, err = t.area.Bytes(p); err != nil {
+			return nil, corrupt("a slot leads nowhere: %v", err)
+		}
+	}
+	return b, nil
+}

@@ -1,0 +1,107 @@
+package dshash
+
+import (
+	"fmt"
+	"structs"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+const (
+	magic   = 0x3168_7364_6d73_6f67 // "gosmdsh1", in the order of little-endian bytes
+	version = 1
+)
+
+// header is at the start of a table's object, and written once, by Create. The partitions begin at the next multiple of 64 in the segment.
+type header struct {
+	_          structs.HostLayout
+	magic      atomic.Uint64
+	self       atomic.Uint64 // the table owns itself: its own handle, stored last by Create and cleared by Destroy
+	check      atomic.Uint64 // of what follows
+	form       atomic.Uint32 // version in bits 8-31, kind in bits 0-7
+	keySize    atomic.Uint32
+	valueSize  atomic.Uint32
+	partitions atomic.Uint32
+	layout     atomic.Uint64 // of the types of key and value
+	user       atomic.Uint64 // Options.Version
+	seed       atomic.Uint64
+}
+
+// Kinds of tables.
+const (
+	kindFixed = 1 + iota // keys and values of one size
+	kindBytes
+)
+
+// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version and array
+// are read without it.
+type partition struct {
+	_       structs.HostLayout
+	lock    shmsync.LWLockWord
+	version atomic.Uint64    // goes up after something was taken out, before its memory is used for anything else
+	array   atomic.Uint64    // 0 before the first entry
+	hands   [2]atomic.Uint64 // objects on their way in or out. One that is in the array, or is the array, was on its way in
+	count   atomic.Uint64    // of entries; derived
+	lost    atomic.Uint64    // slots that repairs found to lead nowhere
+	dirty   atomic.Uint32    // a session died with the lock: repair before anything else
+	_       [12]byte
+}
+
+// line is 64 bytes of an array. A slot's pointer decides; tags follow from those.
+type line struct {
+	_     structs.HostLayout
+	tags  atomic.Uint64 // bytes 0-6: a byte of the hash of each slot's key, never 0; 0 if the slot is empty. Byte 7: overflow
+	slots [slotsPerLine]atomic.Uint64
+}
+
+const slotsPerLine = 7
+
+// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so until the
+// array is rebuilt.
+const (
+	overflowShift = 56
+	overflowUnit  = 1 << overflowShift
+	overflowFull  = 255
+)
+
+// An array is an object: how many lines it has, in 8 bytes, and from the next multiple of 64 in the segment on the lines.
+const arrayHeader = 8
+
+const (
+	headerSize    = 64
+	selfAt        = 8
+	partitionSize = 320
+	versionAt     = 256
+	handsAt       = 272
+	lineSize      = 64
+
+	maxPartitions = 1 << 16
+	maxLines      = 1 << 28
+)
+
+// ahead is how far in front of a multiple of 64 in its segment an object begins.
+func ahead(p dsa.Pointer) int { return -int(p&3) & 3 * 16 }
+
+// tableSize is an object with room for the header and n partitions, wherever it begins.
+func tableSize(n int) int { return headerSize + 48 + n*partitionSize }
+
+// partitionsAt is where in the table's object its partitions begin.
+func partitionsAt(p dsa.Pointer) int { return headerSize + ahead(p) }
+
+// arraySize is an object with room for n lines, wherever it begins.
+func arraySize(n int) int { return 64 + n*lineSize }
+
+// linesAt is where in an array's object its lines begin.
+func linesAt(p dsa.Pointer) int {
+	if n := ahead(p); n > 0 {
+		return n
+	}
+	return 64
+}
+
+func corrupt(format string, args ...any) error {
+	return errkind.As(ErrCorrupt, fmt.Errorf("dshash: "+format, args...))
+}

@@ -1,0 +1,53 @@
+package dshash
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// lock takes the partition's lock, and repairs what a dead holder left.
+func (t *core) lock(ctx context.Context, i int, exclusive bool) (shmsync.Guard, error) {
+	if err := t.area.Current(); err != nil {
+		return shmsync.Guard{}, fmt.Errorf("dshash: %w", err)
+	}
+	l, p := t.local[i].lock, &t.parts[i]
+	for want := exclusive; ; {
+		var g shmsync.Guard
+		var err error
+		if want {
+			g, err = l.Lock(ctx)
+		} else {
+			g, err = l.RLock(ctx)
+		}
+		if err != nil {
+			return g, fmt.Errorf("dshash: the lock of partition %d, held by %v: %w", i, l.Status().Exclusive, err)
+		}
+		alone := want
+		if g.Abandoned() {
+			alone = true
+			p.dirty.Store(1)
+			g.MarkConsistent()
+		}
+		switch {
+		case p.dirty.Load() == 0 && alone == exclusive:
+			return g, nil
+		case !alone:
+			want = true // to repair
+		default:
+			want = exclusive
+			if p.dirty.Load() == 0 {
+				break
+			}
+			if err := t.repair(context.WithoutCancel(ctx), i); err != nil {
+				g.Unlock()
+				return g, fmt.Errorf("dshash: partition %d, whose last holder died, is not to be repaired: %w", i, err)
+			}
+			if exclusive {
+				return g, nil
+			}
+		}
+		g.Unlock()
+	}
+}

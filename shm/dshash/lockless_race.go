@@ -1,0 +1,5 @@
+//go:build race
+
+package dshash
+
+const lockless = false

@@ -1,0 +1,32 @@
+package dshash
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// wordAt is the first eight bytes of b, which begins at a multiple of 8 and has as many.
+func wordAt(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b[:8][0])) }
+
+// lengthsAt is the same as two words.
+func lengthsAt(b []byte) *[2]atomic.Uint32 { return (*[2]atomic.Uint32)(unsafe.Pointer(&b[:8][0])) }
+
+// linesOf is b, which begins at a multiple of 16, as n lines; nothing if it has fewer.
+func linesOf(b []byte, n uint64) []line {
+	if n == 0 || n > uint64(len(b))/lineSize {
+		return nil
+	}
+	return unsafe.Slice((*line)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
+
+// bytesOf is v's bytes.
+func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
+
+// as is b, which is aligned and long enough, as a T.
+func as[T any](b []byte) *T {
+	var t T
+	if unsafe.Sizeof(t) == 0 {
+		return new(T)
+	}
+	return (*T)(unsafe.Pointer(&b[:unsafe.Sizeof(t)][0]))
+}

@@ -1,0 +1,106 @@
+package dshash
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime/debug"
+
+	"github.com/godsm/godsm/internal/ordered"
+)
+
+// tries is how often a reader looks without the lock before it takes it.
+const tries = 4
+
+// lookup is a question. Its slices are not stored to, so that they can stay on the asker's stack.
+type lookup struct {
+	key   []byte
+	value []byte // of fixed size, to be filled; or, of bytes, to be appended to
+	h     uint64
+	found bool // the answer
+}
+
+// get copies a value out, and returns it.
+func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
+	q.h = hashOf(q.key, t.seed)
+	if lockless {
+		if out, ok := t.glance(q); ok {
+			return out, nil
+		}
+	}
+	var e entry
+	if q.found, err = e.find(ctx, t, q.key, false); !q.found || err != nil {
+		return q.value, err
+	}
+	defer e.release()
+	return t.copyOut(q, e.value()), nil
+}
+
+func (t *core) copyOut(q *lookup, value []byte) []byte {
+	switch {
+	case t.kind == kindBytes:
+		return append(q.value, value...)
+	case len(value) == 8 && len(q.value) == 8:
+		binary.NativeEndian.PutUint64(q.value, binary.NativeEndian.Uint64(value))
+	default:
+		copy(q.value, value)
+	}
+	return q.value
+}
+
+// glance looks without the lock, and says whether what it found was true at some moment of the call. What it reads may be unmapped meanwhile: a
+// fault.
+func (t *core) glance(q *lookup) (out []byte, ok bool) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !ok {
+			recoverFault(recover())
+		}
+	}()
+	for try := 0; try < tries && !ok; try++ {
+		out, ok = t.look(q)
+	}
+	return out, ok
+}
+
+// look looks once. What it reads may be freed meanwhile, and used for something else: before that the partition's version goes up, so it looks
+// at that last of all.
+func (t *core) look(q *lookup) (out []byte, ok bool) {
+	i := t.part(q.h)
+	p := &t.parts[i]
+	seen := p.version.Load()
+	ls, ok := t.known(i)
+	if q.found = false; !ok || len(ls) == 0 {
+		return q.value, ok
+	}
+	_, _, at, b, ok := t.search(ls, q.h, q.key)
+	if !ok {
+		return nil, false
+	}
+	out = q.value
+	if at != 0 {
+		_, from, to, ok := t.split(b)
+		if !ok {
+			return nil, false
+		}
+		if t.kind == kindBytes && to-from > cap(out)-len(out) {
+			if ordered.LoadLoad(); p.version.Load() != seen { // before a wrong length is believed
+				return nil, false
+			}
+		}
+		out = t.copyOut(q, b[from:to])
+		q.found = true
+	}
+	ordered.LoadLoad()
+	return out, p.version.Load() == seen
+}
+
+// recoverFault lets panics go on that are no faults.
+func recoverFault(r any) {
+	if r == nil {
+		return
+	}
+	if _, ok := r.(interface{ Addr() uintptr }); !ok {
+		panic(r)
+	}
+}

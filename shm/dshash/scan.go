@@ -1,0 +1,116 @@
+package dshash
+
+import (
+	"context"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
+// scan holds the entries in e, one after the other, until yield says no.
+func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() bool) error {
+	for i := range t.parts {
+		if on, err := t.scanPart(ctx, i, exclusive, e, yield); !on || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yield func() bool) (on bool, err error) {
+	if t.parts[i].array.Load() == 0 {
+		return true, nil // nothing was there at this moment
+	}
+	g, err := t.lock(ctx, i, exclusive)
+	if err != nil {
+		return false, err
+	}
+	defer g.Unlock()
+	ls, err := t.lines(i)
+	if err != nil {
+		return false, err
+	}
+	for k := range ls {
+		for slot := range ls[k].slots {
+			at := dsa.Pointer(ls[k].slots[slot].Load())
+			if at == 0 {
+				continue
+			}
+			b, err := t.at(at)
+			if err != nil {
+				return false, err
+			}
+			key, _, _, ok := t.split(b)
+			if !ok {
+				return false, corrupt("the item at %v is longer than its segment", at)
+			}
+			*e = entry{
+				t: t, h: hashOf(key, t.seed), ls: ls, ptr: at, item: b, part: int32(i), line: int32(k), slot: int8(slot), hand: -1,
+				exclusive: exclusive, scanned: true,
+			}
+			on := yield()
+			e.release()
+			if !on {
+				return false, nil
+			}
+		}
+	}
+	if exclusive {
+		t.shrink(i, ls)
+	}
+	return true, nil
+}
+
+// destroy empties the partitions one after the other, so that what is left is a table at any time, and frees the header last.
+func (t *core) destroy(ctx context.Context) error {
+	for i := range t.parts {
+		if err := t.destroyPart(ctx, i); err != nil {
+			return err
+		}
+	}
+	failpoint.Hit("dshash/destroy/emptied")
+	self, err := t.area.Place(t.handle, selfAt)
+	if err != nil {
+		return err
+	}
+	return t.area.FreeFrom(self)
+}
+
+func (t *core) destroyPart(ctx context.Context, i int) error {
+	g, err := t.lock(ctx, i, true)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	p, hand := &t.parts[i], t.local[i].hands[0]
+	if err := t.emptyBoth(i); err != nil {
+		return err
+	}
+	ls, err := t.lines(i)
+	if err != nil {
+		return err
+	}
+	p.version.Add(1)
+	for k := range ls {
+		for slot := range ls[k].slots {
+			w := &ls[k].slots[slot]
+			at := dsa.Pointer(w.Load())
+			if at == 0 {
+				continue
+			}
+			hand.Set(at)
+			ordered.Store64(w, 0)
+			failpoint.Hit("dshash/destroy/unlinked")
+			if err := t.empty(i, 0); err != nil {
+				p.dirty.Store(1) // tags and count are off
+				return err
+			}
+		}
+	}
+	hand.Set(dsa.Pointer(p.array.Load()))
+	ordered.Store64(&p.array, 0)
+	ordered.Store64(&p.count, 0)
+	failpoint.Hit("dshash/destroy/array")
+	return t.empty(i, 0)
+}

@@ -1,0 +1,76 @@
+package dshash
+
+import "github.com/godsm/godsm/shm/dsa"
+
+// search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows pointers into what is mapped only: ok is false if one leads elsewhere. Without
+// the lock it may find anything, and is worth something only if the partition's version has not changed.
+func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
+	i = homeOf(h, len(ls))
+	tag := tagOf(h)
+	for range ls {
+		tags := ls[i].tags.Load()
+		for m := match(tags, tag); m != 0; m &= m - 1 {
+			slot = slotOf(m)
+			if p = dsa.Pointer(ls[i].slots[slot].Load()); p == 0 {
+				continue
+			}
+			b = t.area.Peek(p)
+			k, ok := t.keyOf(b)
+			if !ok || equal(k, key) {
+				return i, slot, p, b, ok
+			}
+		}
+		if overflow(tags) == 0 {
+			break
+		}
+		if i++; i == len(ls) {
+			i = 0
+		}
+	}
+	return 0, 0, 0, nil, true
+}
+
+// searchLocked is search, with what it leads to mapped if need be.
+func (t *core) searchLocked(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, err error) {
+	for last := dsa.Pointer(0); ; last = p {
+		var ok bool
+		if i, slot, p, b, ok = t.search(ls, h, key); ok {
+			return i, slot, p, b, nil
+		}
+		if b, err = t.at(p); err != nil {
+			return i, slot, p, nil, err
+		}
+		if _, ok := t.keyOf(b); !ok || last == p {
+			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
+		}
+	}
+}
+
+// room is the first free slot for an entry; false if there is none.
+func room(ls []line, h uint64) (i, slot int, ok bool) {
+	i = 0
+	if len(ls) > 0 {
+		i = homeOf(h, len(ls))
+	}
+	for range ls {
+		for m := match(ls[i].tags.Load(), 0); m != 0; m &= m - 1 {
+			if slot = slotOf(m); ls[i].slots[slot].Load() == 0 {
+				return i, slot, true
+			}
+		}
+		if i++; i == len(ls) {
+			i = 0
+		}
+	}
+	return 0, 0, false
+}
+
+// passed calls f for each line from an entry's home to the one before its own.
+func passed(ls []line, h uint64, own int, f func(l *line)) {
+	for i := homeOf(h, len(ls)); i != own; {
+		f(&ls[i])
+		if i++; i == len(ls) {
+			i = 0
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package dshash
+
+import (
+	"fmt"
+	"hash/fnv"
+	"reflect"
+
+	"github.com/godsm/godsm/shm"
+)
+
+// shape is what processes must agree on to share a table.
+type shape struct {
+	kind      uint32
+	keySize   uint32
+	valueSize uint32
+	valueAt   int // in an item
+	size      int // of an item
+	layout    uint64
+}
+
+// shapeOf is the shape of a table of K and V, if there can be one.
+func shapeOf[K comparable, V any]() (s shape, err error) {
+	k, v := reflect.TypeFor[K](), reflect.TypeFor[V]()
+	if err := shm.Check[K](); err != nil {
+		return s, fmt.Errorf("dshash: key: %w", err)
+	}
+	if err := checkKey(k, k.String()); err != nil {
+		return s, fmt.Errorf("dshash: key: %w", err)
+	}
+	if err := shm.Check[V](); err != nil {
+		return s, fmt.Errorf("dshash: value: %w", err)
+	}
+	if k.Size() == 0 || uint64(k.Size()) > maxFixed || uint64(v.Size()) > maxFixed {
+		return s, fmt.Errorf("dshash: %v and %v have %d and %d bytes: a key has at least 1, and neither more than %d", k, v, k.Size(), v.Size(), maxFixed)
+	}
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s -> %s", describe(k), describe(v))
+	align := max(v.Align(), 1)
+	at := (int(k.Size()) + align - 1) &^ (align - 1)
+	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), h.Sum64()}, nil
+}
+
+const maxFixed = 1 << 30
+
+// checkKey says whether equal keys have equal bytes and the other way round.
+func checkKey(t reflect.Type, path string) error {
+	refuse := func(why string) error {
+		return fmt.Errorf("%s is a %v and can't be in a key, since %s", path, t, why)
+	}
+	switch t.Kind() {
+	case reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return refuse("equal floats can have different bytes: use math.Float64bits or an integer")
+	case reflect.Array:
+		return checkKey(t.Elem(), path+"[]")
+	case reflect.Struct:
+		end := uintptr(0)
+		for f := range t.Fields() {
+			if f.Name == "_" && f.Type.Size() > 0 {
+				return refuse(fmt.Sprintf("its blank field of %d bytes is not compared: give it a name, and set it", f.Type.Size()))
+			}
+			if f.Offset != end {
+				return refuse(fmt.Sprintf("there is padding before the field %s: put larger fields first, or fill the gap with a named field", f.Name))
+			}
+			if err := checkKey(f.Type, path+"."+f.Name); err != nil {
+				return err
+			}
+			end = f.Offset + f.Type.Size()
+		}
+		if end != t.Size() {
+			return refuse("there is padding at its end: fill it with a named field")
+		}
+	}
+	return nil
+}
+
+// describe is the shape of a type in words: kinds, sizes, and fields with offsets and names.
+func describe(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Array:
+		return fmt.Sprintf("[%d]%s", t.Len(), describe(t.Elem()))
+	case reflect.Struct:
+		s := "{"
+		for f := range t.Fields() {
+			s += fmt.Sprintf("%d %s %s;", f.Offset, f.Name, describe(f.Type))
+		}
+		return fmt.Sprintf("%s}%d", s, t.Size())
+	}
+	return t.Kind().String()
+}

@@ -1,0 +1,33 @@
+package shm
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"reflect"
+)
+
+// Layout is a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields. Programs that were built at
+// different times compare it before they read each other's bytes as a T.
+func Layout[T any]() uint64 {
+	sum := fnv.New64a()
+	describe(sum, reflect.TypeFor[T]())
+	return sum.Sum64()
+}
+
+func describe(w io.Writer, t reflect.Type) {
+	fmt.Fprintf(w, "%v %d", t.Kind(), t.Size())
+	switch t.Kind() {
+	case reflect.Array:
+		fmt.Fprintf(w, "[%d]", t.Len())
+		describe(w, t.Elem())
+	case reflect.Struct:
+		fmt.Fprint(w, "{")
+		for f := range t.Fields() {
+			fmt.Fprintf(w, "%s %d ", f.Name, f.Offset)
+			describe(w, f.Type)
+			fmt.Fprint(w, ";")
+		}
+		fmt.Fprint(w, "}")
+	}
+}
