@@ -62,7 +62,7 @@ func All(ctx context.Context, figures []figure.Figure, o Options) (rep Report, e
 		others := quiet.Others(before, after)
 		disturbed = others > quiet.Limit
 		for k := range rows {
-			if disturbed && rows[k].Repeats > 0 {
+			if disturbed && rows[k].NsPerOp > 0 { // bytes are what they are
 				rows[k].Unstable = join(rows[k].Unstable, fmt.Sprintf("others used %.0f %% of a CPU", 100*others))
 			}
 			if rows[k].Rival == figure.Ours && rows[k].Skipped != "" {
