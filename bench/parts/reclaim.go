@@ -28,9 +28,9 @@ func init() {
 // reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the segment's file is. PostgreSQL starts all
 // processes again: from the kill until it lets somebody in.
 func reclaim(r Rivals) []figure.Figure {
-	n, pg := 200, 20
+	n, pg, python := 200, 20, 50
 	if r.Quick {
-		n, pg = 20, 3
+		n, pg, python = 20, 3, 5
 	}
 	return []figure.Figure{{
 		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n), Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
@@ -42,8 +42,8 @@ func reclaim(r Rivals) []figure.Figure {
 					return quantiles(r.Postgres.Crashes(ctx, postgres.Posix, pg))
 				}), nil
 			}},
-			{Rival: "Python's resource tracker", Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
-				return study(func(ctx context.Context) ([]float64, error) { return quantiles(trackerKills(ctx, r, n)) }), nil
+			{Rival: fmt.Sprintf("Python's resource tracker (%d kills)", python), Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+				return study(func(ctx context.Context) ([]float64, error) { return quantiles(trackerKills(ctx, r, python)) }), nil
 			}},
 		},
 	}}

@@ -258,18 +258,28 @@ func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Durat
 		case <-time.After(10 * time.Second):
 			return nil, errors.New("a killed backend's connection does not end")
 		}
-		again, err := c.connect(ctx)
-		if err == nil {
-			err = exec1(ctx, again, "SELECT 1")
-		}
-		if err != nil {
+		_ = conn.Close(ctx)
+		if err := c.answer(ctx); err != nil {
 			return nil, err
 		}
 		took = append(took, time.Since(begin))
-		_ = again.Close(ctx)
-		_ = conn.Close(ctx)
 	}
 	return took, nil
+}
+
+// answer waits until the cluster answers a query. It may still let somebody in that it then breaks off with all the others.
+func (c *cluster) answer(ctx context.Context) error {
+	for tries := 1; ; tries++ {
+		conn, err := c.connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = exec1(ctx, conn, "SELECT 1")
+		_ = conn.Close(ctx)
+		if err == nil || tries == 100 {
+			return err
+		}
+	}
 }
 
 // closed is closed when the server's end of a connection is.

@@ -73,6 +73,9 @@ func TestEveryKind(t *testing.T) {
 			}
 		})
 	}
+	if took, err := s.Crashes(t.Context(), Posix, 2); err != nil || len(took) != 2 || took[0] <= 0 {
+		t.Errorf("crashes: %v, %v", took, err)
+	}
 	if _, err := s.Open(t.Context(), Posix, "nonsense", side.Alone, time.Millisecond); err == nil {
 		t.Error("a kind that is not there is opened")
 	}

@@ -75,6 +75,9 @@ var curves = []curve{
 
 // Charts draws those charts whose figures there are.
 func Charts(about machine.About, results []figure.Result) (list []Chart, err error) {
+	if 2*unstable(results) > len(results) { // a picture has no room for a mark at each point
+		about.Date += ", disturbed by other programs"
+	}
 	if svg, err := goals(about, results); err != nil {
 		return nil, err
 	} else if svg != nil {

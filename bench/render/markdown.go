@@ -60,10 +60,19 @@ func summary(p func(string, ...any), results []figure.Result) {
 			behind = append(behind, fmt.Sprintf("%s: %s, %.2f", what(r), r.Rival, r.Ratio))
 		}
 	}
-	p("Goals met: %d of %d.\n", met, goals)
+	p("Goals met: %d of %d. Figures that are marked as not to be trusted: %d of %d.\n", met, goals, unstable(results), len(results))
 	if len(behind) > 0 {
 		p("A rival is ahead, and no reason is stated:\n\n- %s\n", strings.Join(behind, "\n- "))
 	}
+}
+
+func unstable(results []figure.Result) (n int) {
+	for _, r := range results {
+		if r.Unstable != "" {
+			n++
+		}
+	}
+	return n
 }
 
 func what(r figure.Result) string {

@@ -41,7 +41,7 @@ func TestMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"on 2031-05-06 07:08 UTC; it took 5m0s, of which 3s",
 		"| machine | a CPU & <more>, 2 CPUs",
-		"Goals met: 2 of 3.",
+		"Goals met: 2 of 3. Figures that are marked as not to be trusted: 2 of 11.",
 		"A rival is ahead, and no reason is stated:\n\n- segments: create+detach 1 MiB, posix: PostgreSQL 15, 1.33\n",
 		"![Create](create.svg)",
 		"| create+detach 4 KiB, posix |  | PostgreSQL 15 | **0.94** | at most 1 x: met | 15 µs (14 µs – 19 µs) | 16 µs (15.5 µs – 17 µs) |  |",
@@ -99,6 +99,22 @@ func TestChartsAreXML(t *testing.T) {
 	}
 	if want := []string{"ratios.svg", "create.svg", "oneway.svg"}; !slices.Equal(names, want) { // no others have data
 		t.Errorf("charts %v, want %v", names, want)
+	}
+}
+
+func TestDisturbedChartsSaySo(t *testing.T) {
+	wild := slices.Clone(results)
+	for i := range wild {
+		wild[i].Unstable = "others used 50 % of a CPU"
+	}
+	charts, err := Charts(about, wild)
+	if err != nil || len(charts) != 3 {
+		t.Fatal(len(charts), err)
+	}
+	for _, c := range charts {
+		if !strings.Contains(string(c.SVG), "disturbed") {
+			t.Errorf("%s does not say that it was disturbed", c.File)
+		}
 	}
 }
 
