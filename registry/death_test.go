@@ -16,6 +16,7 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dshash"
 )
 
 func init() { proctest.Register("victim", victim) }
@@ -48,6 +49,14 @@ func work(s *dsm.Session) error {
 	}
 	_, err = a.Alloc(1 << 20)
 	errs = append(errs, err, registry.Delete(ctx, s, "x"), registry.Delete(ctx, s, "a"), a.Detach())
+
+	h, err := registry.Hash[int64, int64](ctx, s, "h", dshash.Options{Partitions: 8})
+	if err != nil {
+		return err
+	}
+	errs = append(errs, h.Set(ctx, 1, 2), registry.Delete(ctx, s, "h"))
+	_, err = registry.Hash[int64, int64](ctx, s, "h", dshash.Options{Partitions: 8})
+	errs = append(errs, err)
 
 	owner, err := s.Owner().Child("brief")
 	if err != nil {
@@ -146,7 +155,14 @@ func play(t *testing.T, backend, before, plan string) {
 	if rep, err := a.Verify(ctx); err != nil || len(rep.Problems) > 0 || rep.Sessions != 1 {
 		t.Errorf("%+v, %v", rep, err)
 	}
-	if err := errors.Join(a.Free(p), a.Detach(), registry.Delete(ctx, s, "x"), registry.Delete(ctx, s, "a")); err != nil {
+	h, err := registry.Hash[int64, int64](ctx, s, "h", dshash.Options{Partitions: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := h.Verify(ctx); err != nil || len(rep.Problems) > 0 || rep.Entries != 0 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	if err := errors.Join(registry.Delete(ctx, s, "h"), a.Free(p), a.Detach(), registry.Delete(ctx, s, "x"), registry.Delete(ctx, s, "a")); err != nil {
 		t.Error(err)
 	}
 	if got := list(t, s); len(got) != 0 {

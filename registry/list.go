@@ -8,6 +8,7 @@ import (
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 // Info is one name.
@@ -16,6 +17,7 @@ type Info struct {
 	Kind     string // segment, area, hash
 	Type     string // of what lies there, as its maker's program calls it; empty for an area
 	Version  uint64
+	Table    dsa.Pointer       // of a hash: in its area
 	State    string            // ready; making or going: a session is at work on it
 	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
 	Size     int64             // bytes, of an area and a hash those of its first segment
@@ -50,10 +52,14 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 		if x.Kind == kindSegment.String() || x.Size == 0 {
 			continue
 		}
-		if a, err := area.Attach(ctx, s, s.Owner(), x.Handle); err == nil {
-			x.Size = a.Total()
-			_ = a.Detach()
-		}
+		_ = n.hold(ctx, func(ctx context.Context) error { // else it is the first segment's
+			a, err := area.Attach(ctx, s, s.Owner(), x.Handle)
+			if err == nil {
+				x.Size = a.Total()
+				err = a.Detach()
+			}
+			return err
+		})
 	}
 	return list, nil
 }
@@ -78,7 +84,7 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	}
 	for i := range t.words {
 		w, r := t.words[i].Load(), t.records[i]
-		x := Info{Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version, Handle: dsm.Handle(r.handle)}
+		x := Info{Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version, Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table)}
 		g, there := by[x.Handle]
 		x.Size, x.Sessions = int64(g.Size), g.Holders
 		switch stateOf(w) {

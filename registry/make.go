@@ -148,8 +148,25 @@ func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	return x
 }
 
+// enter attaches a name's area.
+func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
+	err = n.hold(ctx, func(ctx context.Context) error {
+		a, err = area.Attach(ctx, n.session, w.owner, dsm.Handle(r.handle))
+		return err
+	})
+	return a, err
+}
+
 // heap makes an area for a claim. What fill puts into it is its table.
-func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
+	err = c.names.hold(ctx, func(ctx context.Context) error {
+		a, err = newHeap(ctx, c, w, o, fill)
+		return err
+	})
+	return a, err
+}
+
+func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -20,11 +21,14 @@ type names struct {
 	segment *dsm.Segment
 	lock    *shmsync.LWLock
 	self    shmsync.Self
-	over    context.Context // ends the waits in the table
-	using   sync.RWMutex    // read-locked by those who touch it
-	ended   bool            // nobody does any more; under using
+	item    resowner.Item
+	over    context.Context // ends the waits of calls in flight
+	end     context.CancelCauseFunc
 
 	mu       sync.Mutex
+	idle     *sync.Cond     // calls went to 0
+	calls    int            // that the session's end waits for
+	ended    bool           // no more of those
 	attached map[uint64]any // for the session's life, by handle
 }
 
@@ -45,40 +49,68 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 		return nil, err
 	}
 	n := &names{session: s, segment: g, self: s.Self(), attached: map[uint64]any{}}
-	err = g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err })
-	if err != nil {
+	n.idle = sync.NewCond(&n.mu)
+	n.over, n.end = context.WithCancelCause(context.Background())
+	if err := g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err }); err != nil {
 		return nil, err
 	}
 	n.lock = shmsync.NewLWLock(&n.header.lock, n.self)
-	over, end := context.WithCancelCause(context.Background())
-	n.over = over
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
-		end(nil)
 		return is.(*names), nil
 	}
-	g.OnDetach(func() {
-		sessions.Delete(s)
-		end(errEnded)
-		n.using.Lock()
-		defer n.using.Unlock()
-		n.ended = true
-	})
+	owner, err := s.Owner().Child("registry") // children end first: before anything that this session has attached
+	if err == nil {
+		err = owner.Remember(&n.item, n, 1)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.Release())
+	}
 	return n, nil
 }
 
 var errEnded = errkind.As(errkind.Closed, errors.New("the session has ended"))
 
-// touch runs f with the table's bytes there, and a context that ends with the session too. The session's end waits for f.
-func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
-	n.using.RLock()
-	defer n.using.RUnlock()
+// Release is for the session's owner: it ends the waits of calls in flight, and waits for those.
+func (n *names) Release() error {
+	sessions.Delete(n.session)
+	n.end(errEnded)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for n.ended = true; n.calls > 0; {
+		n.idle.Wait()
+	}
+	return nil
+}
+
+func (n *names) String() string { return "names" }
+
+// hold runs f with a context that ends with the session too. The session's end waits for f, so what it has attached stays mapped.
+func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) error {
+	n.mu.Lock()
 	if n.ended {
+		n.mu.Unlock()
 		return errEnded
 	}
+	n.calls++
+	n.mu.Unlock()
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.calls--; n.calls == 0 {
+			n.idle.Broadcast()
+		}
+	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(n.over, func() { cancel(errEnded) })()
-	return n.segment.With(func([]byte) error { return f(ctx) })
+	return f(ctx)
+}
+
+// touch is hold for what touches the table: a fault is an error.
+func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
+	return n.hold(ctx, func(ctx context.Context) error {
+		return n.segment.With(func([]byte) error { return f(ctx) })
+	})
 }
 
 // section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is nothing to
@@ -151,7 +183,11 @@ func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardPatience)
 	defer cancel()
 	for _, s := range list {
-		gone, derr := n.drop(ctx, &s.record)
+		gone := false
+		derr := n.hold(ctx, func(ctx context.Context) (err error) {
+			gone, err = n.drop(ctx, &s.record)
+			return err
+		})
 		failpoint.Hit("registry/discard/dropped")
 		next, forget := uint64(0), func(*record) {}
 		switch {
@@ -215,9 +251,12 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		var ticket shmsync.Ticket
 		var orphans []sight
 		err := n.section(ctx, func() error {
-			ticket = n.header.news.Prepare()
-			orphans = n.orphans(false)
-			if s = n.sight(n.find(name)); s.row < 0 && w != nil {
+			i := n.find(name)
+			if i < 0 || stateOf(n.words[i].Load()) != ready {
+				ticket = n.header.news.Prepare()
+				orphans = n.orphans(false)
+			}
+			if s = n.sight(i); i < 0 && w != nil {
 				s, claimed = n.claim(w)
 			}
 			return nil

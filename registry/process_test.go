@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
 )
 
 func init() {
@@ -268,7 +269,14 @@ func setter(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
+	h, err := registry.HashBytes(ctx, s, "test_dsm_registry_hash", dshash.Options{Partitions: 8})
+	if err != nil {
+		return err
+	}
 	if c.Args[1] == "set" {
+		if err := h.Set(ctx, []byte("key"), []byte("value")); err != nil {
+			return err
+		}
 		p, err := a.Alloc(len("a value"))
 		if err != nil {
 			return err
@@ -285,8 +293,9 @@ func setter(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
-	c.Say("%s, %d", b, x.Inits.Load())
-	return nil
+	v, _, err := h.Get(ctx, []byte("key"), nil)
+	c.Say("%s, %s, %d", b, v, x.Inits.Load())
+	return err
 }
 
 // TestPostgres runs what PostgreSQL's test_dsm_registry runs: set, reconnect, it is still there; the list.
@@ -300,15 +309,15 @@ func TestPostgres(t *testing.T) {
 		}
 		is(t, "set", proctest.Start(t, "setter", cfg.Dir, "set").Close(), nil)
 		p := proctest.Start(t, "setter", cfg.Dir, "get")
-		if got := p.Expect(""); got != "a value, 1" {
+		if got := p.Expect(""); got != "a value, value, 1" {
 			t.Errorf("%q", got)
 		}
 		is(t, "get", p.Close(), nil)
 		names, err := registry.List(ctx, s)
-		if err != nil || len(names) != 2 {
+		if err != nil || len(names) != 3 {
 			t.Fatalf("%+v, %v", names, err)
 		}
-		for i, want := range []string{"test_dsm_registry_dsa area", "test_dsm_registry_segment segment"} {
+		for i, want := range []string{"test_dsm_registry_dsa area", "test_dsm_registry_hash hash", "test_dsm_registry_segment segment"} {
 			if got := names[i].Name + " " + names[i].Kind; got != want || names[i].Size <= 0 {
 				t.Errorf("%s, %d bytes", got, names[i].Size)
 			}

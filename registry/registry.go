@@ -43,7 +43,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/resowner"
@@ -100,9 +99,7 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 // Segment whose init asks for the Area and notes a dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
 	w := wish{name: name, kind: kindArea}.with(s, opts)
-	attach := func(_ *names, r *record) (*dsa.Area, error) {
-		return area.Attach(ctx, s, w.owner, dsm.Handle(r.handle))
-	}
+	attach := func(n *names, r *record) (*dsa.Area, error) { return n.enter(ctx, w, r) }
 	a, err := obtain(ctx, s, w, attach, func(c *claim) (*dsa.Area, error) {
 		return heap(ctx, c, w, o, func(*dsa.Area) (table uint64, err error) { return 0, nil })
 	})

@@ -37,7 +37,7 @@ func init() {
 // leaves nothing of the instance.
 func TestCorrupter(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
+		e := newEnv(t)
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		var foreign []string
@@ -113,10 +113,10 @@ func TestCorrupter(t *testing.T) {
 
 // TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops the others only until it looks.
 func TestLockGarbledToIdle(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
-	startSession(t, e.dir)
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	e := newEnv(t)
+	e.supervise()
+	e.session()
+	s := e.open()
 	holdLock(t, e.dir, 1, 1)
 	bounded, cancel := context.WithTimeout(ctx, 9*time.Second)
 	defer cancel()
@@ -130,9 +130,9 @@ func TestLockGarbledToIdle(t *testing.T) {
 func TestLifeGarbled(t *testing.T) {
 	for name, at := range map[string]int64{"closing": 1156, "the supervisor's row": 2048} {
 		t.Run(name, func(t *testing.T) {
-			e := env{t, instancetest.TempDir(t)}
-			startSupervisor(t, e.dir)
-			s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+			e := newEnv(t)
+			e.supervise()
+			s := e.open()
 			if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
 				t.Fatal(err)
 			}
@@ -142,7 +142,7 @@ func TestLifeGarbled(t *testing.T) {
 				r, err := dsm.Inspect(ctx, dsm.Config{Dir: e.dir})
 				return err == nil && r.Status.Generation == 2 && !r.Status.Closing && r.Status.Supervisor != 0
 			})
-			again := instancetest.Open(t, dsm.Config{Dir: e.dir})
+			again := e.open()
 			if _, err := again.Create(ctx, again.Owner(), 10); err != nil {
 				t.Error(err)
 			}
@@ -153,8 +153,8 @@ func TestLifeGarbled(t *testing.T) {
 
 // TestHeaderGarbled: the supervisor mends what newcomers read.
 func TestHeaderGarbled(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
+	e := newEnv(t)
+	e.supervise()
 	garble(t, e.dir, 24, 0xffffffff) // the instance id
 	instancetest.Eventually(t, "somebody can join", func() bool {
 		s, err := dsm.Open(ctx, dsm.Config{Dir: e.dir})

@@ -108,8 +108,8 @@ func TestLimits(t *testing.T) {
 				continue // tests take no more of the shm mount
 			}
 			t.Run(name+"/"+backend, func(t *testing.T) {
-				e := env{t, instancetest.TempDir(t)}
-				startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
+				e := newEnv(t)
+				e.supervise("dynamic_shared_memory_type", backend)
 				p := proctest.Start(t, "limited", e.dir, name)
 				if got, _ := p.Line(); !strings.Contains(got, l.says) {
 					t.Errorf("Create = %v, want it to say %q", got, l.says)
@@ -122,9 +122,7 @@ func TestLimits(t *testing.T) {
 				}
 				p.Send("go on")
 				p.Expect("good")
-				if err := p.Close(); err != nil {
-					t.Error(err)
-				}
+				noErr(t, p.Close())
 			})
 		}
 	}
@@ -133,23 +131,18 @@ func TestLimits(t *testing.T) {
 // TestSupervisorWithoutDescriptors finds the dead without news of them, and ends in order.
 func TestSupervisorWithoutDescriptors(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
+		e := newEnv(t)
 		instancetest.NoneLeft(t, e.dir)
 		sup := proctest.Start(t, "supervise without descriptors", e.dir, "dynamic_shared_memory_type", backend)
 		sup.Expect("ready")
-		a, b := startSession(t, e.dir), startSession(t, e.dir)
+		a, b := e.session(), e.session()
 		e.create(a, 100, 5)
 		e.create(b, 100, 5)
 		a.Kill()
 		instancetest.Eventually(t, "the dead one is reclaimed", func() bool { return len(e.report().Sessions) == 1 && e.objects() == 5 })
-		b.Send("check")
-		b.Expect("good")
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := sup.Close(); err != nil {
-			t.Error(err)
-		}
+		check(b)
+		noErr(t, b.Close())
+		noErr(t, sup.Close())
 	})
 }
 

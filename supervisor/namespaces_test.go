@@ -77,8 +77,8 @@ func needNamespaces(t *testing.T, flags uintptr) {
 func TestPidNamespaces(t *testing.T) {
 	needNamespaces(t, syscall.CLONE_NEWPID)
 	instancetest.Each(t, func(t *testing.T, backend string) {
-		e := env{t, instancetest.TempDir(t)}
-		sup, _ := startSupervisor(t, e.dir, "dynamic_shared_memory_type", backend)
+		e := newEnv(t)
+		sup, _ := e.supervise("dynamic_shared_memory_type", backend)
 		join := func() *proctest.Process {
 			p := startIn(t, syscall.CLONE_NEWPID, "session", e.dir)
 			p.Expect("open")
@@ -100,8 +100,7 @@ func TestPidNamespaces(t *testing.T) {
 		fine := func(ps ...*proctest.Process) {
 			t.Helper()
 			for _, p := range ps {
-				p.Send("check")
-				p.Expect("good")
+				check(p)
 			}
 		}
 		a, b, c := join(), join(), join()
@@ -127,9 +126,7 @@ func TestPidNamespaces(t *testing.T) {
 		d.Expect("closed")
 		_ = d.Wait()
 		living(0)
-		if err := sup.Close(); err != nil {
-			t.Error(err)
-		}
+		noErr(t, sup.Close())
 	})
 }
 
@@ -159,9 +156,9 @@ func TestCoincidingPids(t *testing.T) {
 		t.Skip("skipped: only root can choose a pid")
 	}
 	needNamespaces(t, syscall.CLONE_NEWPID)
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
-	outer := startSession(t, e.dir)
+	e := newEnv(t)
+	e.supervise()
+	outer := e.session()
 	e.create(outer, 100, 3)
 	twin := func() *proctest.Process {
 		p := startIn(t, syscall.CLONE_NEWPID, "with pid", strconv.Itoa(outer.Pid), e.dir)
@@ -185,12 +182,10 @@ func TestCoincidingPids(t *testing.T) {
 	settled(3, 13)
 	a.Kill() // its namespace dies with it
 	settled(2, 8)
-	outer.Send("check")
-	outer.Expect("good")
+	check(outer)
 	outer.Kill()
 	settled(1, 5)
-	b.Send("check")
-	b.Expect("good")
+	check(b)
 	e.create(b, 100, 5)
 	settled(1, 10)
 	b.Kill()

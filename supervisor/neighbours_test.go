@@ -33,11 +33,11 @@ func TestSharedMmapDirectory(t *testing.T) {
 		}
 	}
 	settings := []string{"dynamic_shared_memory_type", "mmap", "mmap_directory", shared}
-	a, b := env{t, instancetest.TempDir(t)}, env{t, instancetest.TempDir(t)}
-	supA, _ := startSupervisor(t, a.dir, settings...)
-	startSupervisor(t, b.dir, settings...)
+	a, b := newEnv(t), newEnv(t)
+	supA, _ := a.supervise(settings...)
+	b.supervise(settings...)
 	count := func(e env) int { return len(eye.Objects(instancetest.ID(t, e.dir), shared)) }
-	sa, sb := startSession(t, a.dir), startSession(t, b.dir)
+	sa, sb := a.session(), b.session()
 	a.create(sa, 100, 5)
 	b.create(sb, 100, 7)
 	supA.Kill()
@@ -45,15 +45,12 @@ func TestSharedMmapDirectory(t *testing.T) {
 	if count(a) != 6 || count(b) != 8 {
 		t.Fatalf("%d and %d files", count(a), count(b))
 	}
-	supA, _ = startSupervisor(t, a.dir) // by default elsewhere: the last life's directory is remembered
+	supA, _ = a.supervise()             // by default elsewhere: the last life's directory is remembered
 	if count(a) != 1 || count(b) != 8 { // the new control segment is on the shm mount
 		t.Errorf("after the start: %d and %d files", count(a), count(b))
 	}
-	if err := supA.Close(); err != nil {
-		t.Error(err)
-	}
-	sb.Send("check")
-	sb.Expect("good")
+	noErr(t, supA.Close())
+	check(sb)
 	for _, name := range theirs {
 		if got, err := os.ReadFile(filepath.Join(shared, name)); string(got) != "mine" {
 			t.Errorf("%s: %q, %v", name, got, err)
@@ -114,10 +111,7 @@ func TestOwnBackendWithPins(t *testing.T) {
 	if st, err := s.Status(ctx); err != nil || st.Backend != "kept" {
 		t.Errorf("backend %q, %v", st.Backend, err)
 	}
-	g, err := s.Create(ctx, s.Owner(), 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := create(t, s, 100)
 	if err := g.Pin(ctx); err != nil { // returns when the supervisor has it
 		t.Fatal(err)
 	}
@@ -149,13 +143,10 @@ func TestOwnBackendWithPins(t *testing.T) {
 
 func TestPinWithoutSupervisor(t *testing.T) {
 	backend := newKeptBackend()
-	dir := instancetest.TempDir(t)
-	sup, _ := startSupervisor(t, dir, "own_backend", "kept")
-	s := instancetest.Open(t, dsm.Config{Dir: dir, Backend: backend})
-	g, err := s.Create(ctx, s.Owner(), 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEnv(t)
+	sup, _ := e.supervise("own_backend", "kept")
+	s := instancetest.Open(t, dsm.Config{Dir: e.dir, Backend: backend})
+	g := create(t, s, 100)
 	sup.Kill()
 	if err := g.Pin(ctx); !errors.Is(err, dsm.ErrNoInstance) {
 		t.Errorf("Pin without a supervisor = %v, want ErrNoInstance", err)
@@ -164,19 +155,17 @@ func TestPinWithoutSupervisor(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Pinned {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	sup, _ = startSupervisor(t, dir, "own_backend", "kept")
+	noErr(t, s.Close())
+	sup, _ = e.supervise("own_backend", "kept")
 	_ = sup.Close()
 }
 
 // TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open is in TestSupervisorKilled).
 func TestReclaimWithoutSupervisor(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "max_segments", "50")
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	a, b := startSession(t, e.dir), startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise("max_segments", "50")
+	s := e.open()
+	a, b := e.session(), e.session()
 	e.create(a, 100, 40)
 	sup.Kill()
 	a.Kill()
@@ -190,8 +179,8 @@ func TestReclaimWithoutSupervisor(t *testing.T) {
 	}
 	e.create(b, 100, 5)
 	b.Kill()
-	other := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	c := startSession(t, e.dir)
+	other := e.open()
+	c := e.session()
 	e.create(c, 100, 5)
 	c.Kill()
 	if err := other.Close(); err != nil {
@@ -201,28 +190,28 @@ func TestReclaimWithoutSupervisor(t *testing.T) {
 		t.Errorf("after a Close: %d sessions, %d segments", len(r.Sessions), len(r.Segments))
 	}
 	_ = s.Close()
-	sup, _ = startSupervisor(t, e.dir)
+	sup, _ = e.supervise()
 	_ = sup.Close()
 }
 
 // TestFullProcessTableOfTheDead: a process table full of dead sessions, and nobody but the newcomer to reclaim them.
 func TestFullProcessTableOfTheDead(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "max_processes", "3")
-	keeper := startSession(t, e.dir)
-	a, b := startSession(t, e.dir), startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise("max_processes", "3")
+	keeper := e.session()
+	a, b := e.session(), e.session()
 	e.create(a, 100, 5)
 	e.create(b, 100, 5)
 	sup.Kill()
 	a.Kill()
 	b.Kill()
-	c := startSession(t, e.dir)
+	c := e.session()
 	if r := e.report(); len(r.Sessions) != 2 || len(r.Segments) != 0 || e.objects() != 0 {
 		t.Errorf("%d sessions, %d segments, %d objects", len(r.Sessions), len(r.Segments), e.objects())
 	}
 	c.Kill()
 	keeper.Kill()
-	sup, _ = startSupervisor(t, e.dir, "max_processes", "3")
+	sup, _ = e.supervise("max_processes", "3")
 	_ = sup.Close()
 }
 
@@ -251,22 +240,19 @@ func garble(t *testing.T, dir string, at int64, word uint32) {
 
 // TestStoppedLockHolder: nobody waits without bound for a stopped process that holds the control lock, and it is named.
 func TestStoppedLockHolder(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir, "shutdown_timeout", "100ms")
-	holder := startSession(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise("shutdown_timeout", "100ms")
+	holder := e.session()
 	e.create(holder, 100, 3)
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
-	g, err := s.Create(ctx, s.Owner(), 10)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := e.open()
+	g := create(t, s, 10)
 	if err := holder.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	holdLock(t, e.dir, 1, 1)
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	_, err = s.Create(short, s.Owner(), 10)
+	_, err := s.Create(short, s.Owner(), 10)
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) || !strings.Contains(err.Error(), "is stopped: continue or kill it") ||
 		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Create beside a stopped holder = %v", err)
@@ -289,22 +275,19 @@ func TestStoppedLockHolder(t *testing.T) {
 	if err := sup.Close(); err != nil { // by force: everything goes though the lock is not to be had
 		t.Errorf("Stop: %v", err)
 	}
-	if left := eye.Objects(instancetest.ID(t, e.dir)); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	e.noneLeft()
 	<-s.Done()
 	_ = holder.Cmd.Process.Signal(syscall.SIGCONT)
-	holder.Send("check")
-	holder.Expect("good")
+	check(holder)
 }
 
 // TestDeadLockHolder: the next one takes the lock over.
 func TestDeadLockHolder(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
-	victim := startSession(t, e.dir)
+	e := newEnv(t)
+	e.supervise()
+	victim := e.session()
 	e.create(victim, 100, 3)
-	s := instancetest.Open(t, dsm.Config{Dir: e.dir})
+	s := e.open()
 	if err := victim.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -318,13 +301,10 @@ func TestDeadLockHolder(t *testing.T) {
 
 // TestRemovedBehindOurBack: somebody, as systemd's RemoveIPC, removes the objects under a running instance.
 func TestRemovedBehindOurBack(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	startSupervisor(t, e.dir)
-	a, b := instancetest.Open(t, dsm.Config{Dir: e.dir}), instancetest.Open(t, dsm.Config{Dir: e.dir})
-	g, err := a.Create(ctx, a.Owner(), 100)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEnv(t)
+	e.supervise()
+	a, b := e.open(), e.open()
+	g := create(t, a, 100)
 	if err := os.Remove(e.report().Segments[0].OSName); err != nil {
 		t.Fatal(err)
 	}
@@ -342,8 +322,8 @@ func TestRemovedBehindOurBack(t *testing.T) {
 
 // TestControlNameTaken: a start that meets something under its control segment's name takes the next generation's, and leaves it alone.
 func TestControlNameTaken(t *testing.T) {
-	e := env{t, instancetest.TempDir(t)}
-	sup, _ := startSupervisor(t, e.dir)
+	e := newEnv(t)
+	sup, _ := e.supervise()
 	if err := sup.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -360,9 +340,7 @@ func TestControlNameTaken(t *testing.T) {
 	if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
 		t.Errorf("generation %d, %v", st.Generation, err)
 	}
-	if err := s.Stop(); err != nil {
-		t.Error(err)
-	}
+	noErr(t, s.Stop())
 	if _, err := os.Stat(planted); err != nil {
 		t.Errorf("the planted directory: %v", err)
 	}

@@ -100,10 +100,7 @@ func TestAnotherUser(t *testing.T) {
 			}
 			instancetest.Start(t, cfg)
 			s := instancetest.Open(t, cfg)
-			g, err := s.Create(ctx, s.Owner(), 6)
-			if err != nil {
-				t.Fatal(err)
-			}
+			g := create(t, s, 6)
 			copy(g.Bytes(), "secret")
 			objects := eye.Objects(instancetest.ID(t, cfg.Dir), filepath.Join(cfg.Dir, "mmap"))
 			if len(objects) != 2 {
@@ -143,9 +140,7 @@ func TestOrdinaryUserUnderPlants(t *testing.T) {
 	start := func() string {
 		p := asNobody(t, "supervise", dir)
 		generation := p.Expect("ready ")
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
+		noErr(t, p.Close())
 		return generation
 	}
 	if g := start(); g != "1" {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/supervisor"
@@ -47,11 +46,13 @@ func (v victim) untouched(what string) {
 	}
 }
 
+type planting struct {
+	name string
+	at   func(path string, v victim) error
+}
+
 // plants are what may stand under a name of ours.
-var plants = []struct {
-	name  string
-	plant func(path string, v victim) error
-}{
+var plants = []planting{
 	{"symlink to a file", func(path string, v victim) error { return os.Symlink(v.path, path) }},
 	{"symlink to a directory", func(path string, v victim) error { return os.Symlink(filepath.Dir(v.path), path) }},
 	{"symlink to nothing", func(path string, v victim) error { return os.Symlink(v.path+".new", path) }},
@@ -61,6 +62,18 @@ var plants = []struct {
 	{"another user's file", func(path string, _ victim) error {
 		return errors.Join(os.WriteFile(path, []byte("max_segments = 5\n"), 0o644), os.Chown(path, instancetest.Stranger, instancetest.Stranger))
 	}},
+}
+
+// eachPlant runs f for each of them, with a victim for it to point at.
+func eachPlant(t *testing.T, prefix string, f func(t *testing.T, p planting, v victim)) {
+	for _, p := range plants {
+		t.Run(prefix+p.name, func(t *testing.T) {
+			if strings.HasPrefix(p.name, "another user") {
+				instancetest.NeedOtherUsers(t)
+			}
+			f(t, p, newVictim(t))
+		})
+	}
 }
 
 // within fails a test that hangs.
@@ -80,42 +93,35 @@ func within[T any](t *testing.T, what string, f func() T) T {
 // TestPlantedFiles: whatever stands under one of the directory's names, a start works or says what to do; it never follows, waits or leaks.
 func TestPlantedFiles(t *testing.T) {
 	for _, name := range []string{"id", "id.new", "instance", "instance.new", "members.1", "supervisor", "supervisor.new", "dsm.conf", "mmap"} {
-		for _, p := range plants {
-			t.Run(name+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") {
-					instancetest.NeedOtherUsers(t)
+		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
+			dir := instancetest.TempDir(t)
+			path := filepath.Join(dir, name)
+			if err := p.at(path, v); err != nil {
+				t.Fatal(err)
+			}
+			backend := "posix"
+			if name == "mmap" {
+				backend = "mmap"
+			}
+			err := within(t, "a start", func() error { return startAndStop(dir, backend) })
+			v.untouched("a start")
+			if err == nil {
+				if name == "dsm.conf" {
+					t.Error("settings were taken from it")
 				}
-				v, dir := newVictim(t), instancetest.TempDir(t)
-				path := filepath.Join(dir, name)
-				if err := p.plant(path, v); err != nil {
-					t.Fatal(err)
-				}
-				backend := "posix"
-				if name == "mmap" {
-					backend = "mmap"
-				}
-				err := within(t, "a start", func() error { return startAndStop(dir, backend) })
-				v.untouched("a start")
-				if err == nil {
-					if name == "dsm.conf" {
-						t.Error("settings were taken from it")
-					}
-					return
-				}
-				if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") && !strings.Contains(err.Error(), "put the file itself there") {
-					t.Errorf("%v does not say what to do", err)
-				}
-				if err := os.RemoveAll(path); err != nil { // the cure
-					t.Fatal(err)
-				}
-				if err := startAndStop(dir, backend); err != nil {
-					t.Errorf("after the cure: %v", err)
-				}
-				if left := eye.Objects(instancetest.ID(t, dir), filepath.Join(dir, "mmap")); len(left) != 0 {
-					t.Errorf("left behind: %v", left)
-				}
-			})
-		}
+				return
+			}
+			if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") && !strings.Contains(err.Error(), "put the file itself there") {
+				t.Errorf("%v does not say what to do", err)
+			}
+			if err := os.RemoveAll(path); err != nil { // the cure
+				t.Fatal(err)
+			}
+			if err := startAndStop(dir, backend); err != nil {
+				t.Errorf("after the cure: %v", err)
+			}
+			env{t, dir}.noneLeft()
+		})
 	}
 }
 
@@ -148,49 +154,44 @@ func TestPlantedInSettings(t *testing.T) {
 // TestPlantedUnderTheLiving: something else under the name of a running instance's file is an error for newcomers, and not one to wait for.
 func TestPlantedUnderTheLiving(t *testing.T) {
 	for _, name := range []string{"instance", "members.1", "dsm.conf"} {
-		for _, p := range plants {
-			t.Run(name+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") {
-					instancetest.NeedOtherUsers(t)
+		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
+			t.Parallel() // damaged files are looked at for a second: they may be just being written
+			cfg := instancetest.Config(t, "posix")
+			instancetest.Start(t, cfg)
+			old := instancetest.Open(t, cfg)
+			path := filepath.Join(cfg.Dir, name)
+			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+			if err := p.at(path, v); err != nil {
+				t.Fatal(err)
+			}
+			err := within(t, "Open", func() error {
+				s, err := dsm.Open(ctx, cfg)
+				if err == nil {
+					_ = s.Close()
 				}
-				t.Parallel() // damaged files are looked at for a second: they may be just being written
-				v, cfg := newVictim(t), instancetest.Config(t, "posix")
-				instancetest.Start(t, cfg)
-				old := instancetest.Open(t, cfg)
-				path := filepath.Join(cfg.Dir, name)
-				if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-					t.Fatal(err)
-				}
-				if err := p.plant(path, v); err != nil {
-					t.Fatal(err)
-				}
-				err := within(t, "Open", func() error {
-					s, err := dsm.Open(ctx, cfg)
-					if err == nil {
-						_ = s.Close()
-					}
-					return err
-				})
-				if err == nil || !strings.Contains(err.Error(), path) {
-					t.Errorf("Open = %v, want it to name %s", err, path)
-				}
-				if _, err := dsm.Inspect(ctx, cfg); err == nil || !strings.Contains(err.Error(), path) {
-					t.Errorf("Inspect = %v, want it to name %s", err, path)
-				}
-				if _, err := old.Create(ctx, old.Owner(), 100); err != nil { // who is in stays in
-					t.Errorf("Create: %v", err)
-				}
-				_ = within(t, "Clean", func() error {
-					_, err := instance.Clean(ctx, cfg.Dir, instance.Backends{}, instance.Who("test"), zerolog.Nop())
-					if !errors.Is(err, dsm.ErrInUse) {
-						t.Errorf("Clean of a living instance = %v", err)
-					}
-					return err
-				})
-				v.untouched("a look at a living instance")
-				_ = os.RemoveAll(path)
+				return err
 			})
-		}
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("Open = %v, want it to name %s", err, path)
+			}
+			if _, err := dsm.Inspect(ctx, cfg); err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("Inspect = %v, want it to name %s", err, path)
+			}
+			if _, err := old.Create(ctx, old.Owner(), 100); err != nil { // who is in stays in
+				t.Errorf("Create: %v", err)
+			}
+			_ = within(t, "Clean", func() error {
+				_, err := instance.Clean(ctx, cfg.Dir, instance.Backends{}, instance.Who("test"), zerolog.Nop())
+				if !errors.Is(err, dsm.ErrInUse) {
+					t.Errorf("Clean of a living instance = %v", err)
+				}
+				return err
+			})
+			v.untouched("a look at a living instance")
+			_ = os.RemoveAll(path)
+		})
 	}
 }
 
@@ -202,95 +203,78 @@ func plantedName(id uuid.UUID, generation uint64) string {
 // TestPlantedControl: what stands under the name that the control segment would have is neither used nor touched.
 func TestPlantedControl(t *testing.T) {
 	for _, backend := range []string{"posix", "mmap"} {
-		for _, p := range plants {
-			t.Run(backend+"/"+p.name, func(t *testing.T) {
-				if strings.HasPrefix(p.name, "another user") {
-					instancetest.NeedOtherUsers(t)
-				}
-				v, dir := newVictim(t), instancetest.TempDir(t)
-				if err := startAndStop(dir, backend); err != nil {
-					t.Fatal(err)
-				}
-				where := map[string]string{"posix": "/dev/shm", "mmap": filepath.Join(dir, "mmap")}[backend]
-				path := filepath.Join(where, plantedName(instancetest.ID(t, dir), 2))
-				if err := p.plant(path, v); err != nil {
-					t.Fatal(err)
-				}
-				defer os.RemoveAll(path)
-				planted, _ := os.Lstat(path)
-				s, err := supervisor.Start(ctx, config(dir, []string{"dynamic_shared_memory_type", backend}))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
-					t.Errorf("generation %d, %v", st.Generation, err)
-				}
-				if err := s.Stop(); err != nil {
-					t.Error(err)
-				}
-				if now, err := os.Lstat(path); err != nil || !os.SameFile(now, planted) {
-					t.Errorf("what was planted has gone: %v", err)
-				}
-				v.untouched("a start")
-				_ = os.RemoveAll(path)
-				if left := eye.Objects(instancetest.ID(t, dir), filepath.Join(dir, "mmap")); len(left) != 0 {
-					t.Errorf("left behind: %v", left)
-				}
-			})
-		}
+		eachPlant(t, backend+"/", func(t *testing.T, p planting, v victim) {
+			dir := instancetest.TempDir(t)
+			if err := startAndStop(dir, backend); err != nil {
+				t.Fatal(err)
+			}
+			where := map[string]string{"posix": "/dev/shm", "mmap": filepath.Join(dir, "mmap")}[backend]
+			path := filepath.Join(where, plantedName(instancetest.ID(t, dir), 2))
+			if err := p.at(path, v); err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(path)
+			planted, _ := os.Lstat(path)
+			s, err := supervisor.Start(ctx, config(dir, []string{"dynamic_shared_memory_type", backend}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
+				t.Errorf("generation %d, %v", st.Generation, err)
+			}
+			noErr(t, s.Stop())
+			if now, err := os.Lstat(path); err != nil || !os.SameFile(now, planted) {
+				t.Errorf("what was planted has gone: %v", err)
+			}
+			v.untouched("a start")
+			_ = os.RemoveAll(path)
+			env{t, dir}.noneLeft()
+		})
 	}
 }
 
 // TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets an error, who has it keeps it, and its end
 // removes the name at most.
 func TestPlantedSegment(t *testing.T) {
-	for _, p := range plants {
-		t.Run(p.name, func(t *testing.T) {
-			if strings.HasPrefix(p.name, "another user") {
-				instancetest.NeedOtherUsers(t)
+	eachPlant(t, "", func(t *testing.T, p planting, v victim) {
+		cfg := instancetest.Config(t, "posix")
+		instancetest.Start(t, cfg)
+		a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+		g := create(t, a, 8)
+		list, err := a.Segments(ctx)
+		if err != nil || len(list) != 1 {
+			t.Fatal(err)
+		}
+		path := list[0].OSName
+		if err := errors.Join(os.Remove(path), p.at(path, v)); err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(path)
+		err = within(t, "Attach", func() error { _, err := b.Attach(ctx, b.Owner(), g.Handle()); return err })
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("Attach = %v, want an error that names %s", err, path)
+		}
+		g.Bytes()[0] = 1
+		v.untouched("an attach")
+		if err := g.Detach(); err != nil {
+			t.Errorf("Detach = %v", err)
+		}
+		v.untouched("a detach")
+		if list, err = a.Segments(ctx); strings.Contains(p.name, "directory") && !strings.Contains(p.name, "symlink") {
+			if err != nil || len(list) != 1 || !errors.Is(list[0].Failed, syscall.EISDIR) {
+				t.Errorf("%+v, %v: want a row that says EISDIR", list, err)
 			}
-			v, cfg := newVictim(t), instancetest.Config(t, "posix")
-			instancetest.Start(t, cfg)
-			a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
-			g, err := a.Create(ctx, a.Owner(), 8)
-			if err != nil {
+			if err := os.RemoveAll(path); err != nil {
 				t.Fatal(err)
 			}
-			list, err := a.Segments(ctx)
-			if err != nil || len(list) != 1 {
-				t.Fatal(err)
-			}
-			path := list[0].OSName
-			if err := errors.Join(os.Remove(path), p.plant(path, v)); err != nil {
-				t.Fatal(err)
-			}
-			defer os.RemoveAll(path)
-			err = within(t, "Attach", func() error { _, err := b.Attach(ctx, b.Owner(), g.Handle()); return err })
-			if err == nil || !strings.Contains(err.Error(), path) {
-				t.Errorf("Attach = %v, want an error that names %s", err, path)
-			}
-			g.Bytes()[0] = 1
-			v.untouched("an attach")
-			if err := g.Detach(); err != nil {
-				t.Errorf("Detach = %v", err)
-			}
-			v.untouched("a detach")
-			if list, err = a.Segments(ctx); strings.Contains(p.name, "directory") && !strings.Contains(p.name, "symlink") {
-				if err != nil || len(list) != 1 || !errors.Is(list[0].Failed, syscall.EISDIR) {
-					t.Errorf("%+v, %v: want a row that says EISDIR", list, err)
-				}
-				if err := os.RemoveAll(path); err != nil {
-					t.Fatal(err)
-				}
-				instancetest.Eventually(t, "the supervisor has tried again", func() bool {
-					list, err = a.Segments(ctx)
-					return err == nil && len(list) == 0
-				})
-			} else if err != nil || len(list) != 0 {
-				t.Errorf("%+v, %v: want no row", list, err)
-			}
-		})
-	}
+			instancetest.Eventually(t, "the supervisor has tried again", func() bool {
+				list, err = a.Segments(ctx)
+				return err == nil && len(list) == 0
+			})
+		} else if err != nil || len(list) != 0 {
+			t.Errorf("%+v, %v: want no row", list, err)
+		}
+	})
 }
 
 // TestRefusals: every door refuses a directory of another user's, or one that others can write, and says what to do.

@@ -10,6 +10,7 @@ import (
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
 	"github.com/spf13/cobra"
 )
 
@@ -25,8 +26,9 @@ type verifyRow struct {
 	Segments int        `json:"segments"`
 	Sessions int        `json:"sessions"` // that have it attached, this command not among them
 	Objects  int        `json:"objects"`
-	Dead     int        `json:"dead"` // sessions that had died, and whose caches went back
-	Lost     int        `json:"lost"` // objects in their hands, that were freed
+	Entries  int        `json:"entries,omitempty"` // of a hash table
+	Dead     int        `json:"dead"`              // sessions that had died, and whose caches went back
+	Lost     int        `json:"lost"`              // objects in their hands, that were freed
 	Problems []string   `json:"problems"`
 }
 
@@ -87,7 +89,15 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 	}
 	defer func() { err = errors.Join(err, h.Detach()) }()
 	r, err := h.Verify(ctx)
-	return verified(x, r), err
+	if row = verified(x, r); err != nil || x.Table == 0 {
+		return row, err
+	}
+	t, err := dshash.VerifyAt(ctx, h, x.Table)
+	if err != nil {
+		t.Problems = append(t.Problems, err.Error())
+	}
+	row.Entries, row.Problems = t.Entries, append(row.Problems, t.Problems...)
+	return row, nil
 }
 
 func verified(x registry.Info, r dsa.Report) verifyRow {
@@ -108,9 +118,9 @@ func (a *app) printVerified(rows []verifyRow) error {
 		return errors.Join(a.printJSON(rows), err)
 	}
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
-	perr := printTable(a.stdout, "NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tDEAD\tLOST\tPROBLEMS", rows, func(r verifyRow) string {
-		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes), size(r.Used), size(r.Free), size(r.Overhead),
-			r.Segments, r.Sessions, r.Objects, r.Dead, r.Lost, len(r.Problems))
+	perr := printTable(a.stdout, "NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS", rows, func(r verifyRow) string {
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes), size(r.Used), size(r.Free), size(r.Overhead),
+			r.Segments, r.Sessions, r.Objects, r.Entries, r.Dead, r.Lost, len(r.Problems))
 	})
 	for _, r := range rows {
 		for _, p := range r.Problems {

@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
 )
 
 // TestNames: ls shows what has a name, and verify walks it.
@@ -56,6 +57,18 @@ func TestNames(t *testing.T) {
 	}
 	if out := p.ok("verify", "jobs"); !strings.Contains(out, "PROBLEMS") || !strings.Contains(out, "jobs  area") {
 		t.Errorf("verify:\n%s", out)
+	}
+	users, err := registry.Hash[int64, int64](ctx, s, "users", dshash.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(1000) {
+		if err := users.Set(ctx, i, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows := parse[[]verifyRow](t, p.ok("verify", "users", "--json")); len(rows) != 1 || rows[0].Kind != "hash" || rows[0].Entries != 1000 || len(rows[0].Problems) != 0 {
+		t.Errorf("%+v", rows)
 	}
 	p.fails(1, `no area or hash table with the name "hits"`, "verify", "hits")
 

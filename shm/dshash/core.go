@@ -1,6 +1,7 @@
 package dshash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -20,7 +21,7 @@ var (
 	ErrNotFound = errkind.NotFound // there is no table
 
 	// ErrMismatch: the table is there, but of another kind, of other types or of another Options.Version.
-	ErrMismatch = errors.New("another kind of table")
+	ErrMismatch = errkind.Mismatch
 	// ErrShared: the entry is held shared, and can't be changed.
 	ErrShared = errors.New("the entry is held shared")
 )
@@ -116,6 +117,21 @@ func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
 		return nil, fmt.Errorf("dshash: the table at %v: %w", p, err)
 	}
 	return t, t.open(n)
+}
+
+// VerifyAt is Verify of the table with that handle, whatever its types: for programs that know none.
+func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, error) {
+	t := &core{area: a, handle: handle}
+	if err := t.bind(); err != nil {
+		return Report{}, err
+	}
+	k, v := t.head.keySize.Load(), t.head.valueSize.Load()
+	s := shape{kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k), size: int(k) + int(v), layout: t.head.layout.Load()}
+	t, err := attach(a, handle, s, Options{Version: t.head.user.Load()}) // which checks all that
+	if err != nil {
+		return Report{}, err
+	}
+	return t.verify(ctx)
 }
 
 // agrees compares what the table is with what this program takes it for.

@@ -2,7 +2,6 @@ package dshash
 
 import (
 	"fmt"
-	"hash/fnv"
 	"reflect"
 
 	"github.com/godsm/godsm/shm"
@@ -33,11 +32,9 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 	if k.Size() == 0 || uint64(k.Size()) > maxFixed || uint64(v.Size()) > maxFixed {
 		return s, fmt.Errorf("dshash: %v and %v have %d and %d bytes: a key has at least 1, and neither more than %d", k, v, k.Size(), v.Size(), maxFixed)
 	}
-	h := fnv.New64a()
-	fmt.Fprintf(h, "%s -> %s", describe(k), describe(v))
 	align := max(v.Align(), 1)
 	at := (int(k.Size()) + align - 1) &^ (align - 1)
-	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), h.Sum64()}, nil
+	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), mix(shm.Layout[K]()^odd0, shm.Layout[V]()^odd1)}, nil
 }
 
 const maxFixed = 1 << 30
@@ -71,19 +68,4 @@ func checkKey(t reflect.Type, path string) error {
 		}
 	}
 	return nil
-}
-
-// describe is the shape of a type in words: kinds, sizes, and fields with offsets and names.
-func describe(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Array:
-		return fmt.Sprintf("[%d]%s", t.Len(), describe(t.Elem()))
-	case reflect.Struct:
-		s := "{"
-		for f := range t.Fields() {
-			s += fmt.Sprintf("%d %s %s;", f.Offset, f.Name, describe(f.Type))
-		}
-		return fmt.Sprintf("%s}%d", s, t.Size())
-	}
-	return t.Kind().String()
 }

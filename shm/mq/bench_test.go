@@ -4,8 +4,6 @@ package mq_test
 
 import (
 	"fmt"
-	"os"
-	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -19,52 +17,6 @@ func init() {
 	proctest.Register("sink", sinkHelper)
 	proctest.Register("copysink", copySinkHelper)
 	proctest.Register("echo", echoHelper)
-}
-
-// modes are the two processes on one CPU, on one each, and where the scheduler puts them: what a wake-up costs depends on nothing so much.
-var modes = []struct {
-	name string
-	cpus [2]int
-}{{"same", [2]int{0, 0}}, {"diff", [2]int{0, 1}}, {"free", [2]int{-1, -1}}}
-
-// pinned runs f in every mode; f calls pin when the other process is ready.
-func pinned(b *testing.B, f func(b *testing.B, pin func(p *proctest.Process))) {
-	for _, m := range modes {
-		b.Run(m.name, func(b *testing.B) {
-			if m.cpus[1] >= runtime.NumCPU() {
-				b.Skip("skipped: one CPU only")
-			}
-			defer func() {
-				all := make([]int, runtime.NumCPU())
-				for i := range all {
-					all[i] = i
-				}
-				pin(b, os.Getpid(), all...)
-			}()
-			f(b, func(p *proctest.Process) {
-				if m.cpus[0] >= 0 {
-					pin(b, os.Getpid(), m.cpus[0])
-					pin(b, p.Pid, m.cpus[1])
-				}
-			})
-		})
-	}
-}
-
-// pin moves all threads of a process, which are few.
-func pin(b *testing.B, pid int, cpus ...int) {
-	var set unix.CPUSet
-	for _, c := range cpus {
-		set.Set(c)
-	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, t := range threads {
-		tid, _ := strconv.Atoi(t.Name())
-		_ = unix.SchedSetaffinity(tid, &set) // it may have ended
-	}
 }
 
 // sinkHelper counts what it receives on queue 0, and answers on queue 1 when it has as many as it was told.
@@ -98,7 +50,7 @@ func BenchmarkOneWay(b *testing.B) {
 	for _, ring := range []int{64 << 10, 1 << 20} {
 		for _, size := range []int{8, 64, 1 << 10, 8 << 10, 64 << 10, 1 << 20} {
 			b.Run(fmt.Sprintf("ring=%s/%s", name(ring), name(size)), func(b *testing.B) {
-				pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
+				proctest.Pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
 					s := newStage(b, 2, ring)
 					p := s.start(b, "sink", 1)
 					pin(p)
@@ -163,7 +115,7 @@ func BenchmarkMemcpyRing(b *testing.B) {
 	for _, size := range []int{64 << 10, 1 << 20} {
 		for _, msg := range []int{64 << 10, 1 << 20} {
 			b.Run(fmt.Sprintf("ring=%s/%s", name(size), name(msg)), func(b *testing.B) {
-				pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
+				proctest.Pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
 					s := newStage(b, 1, size)
 					h, ring := copyRingOf(s)
 					h.written.Store(0)
@@ -224,7 +176,7 @@ func echoHelper(c *proctest.Child) error {
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, size := range []int{8, 1 << 10, 64 << 10} {
 		b.Run(name(size), func(b *testing.B) {
-			pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
+			proctest.Pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
 				s := newStage(b, 2, 1<<20)
 				pin(s.start(b, "echo", 1))
 				out, in := s.sender(0), s.receiver(1)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
@@ -56,6 +57,7 @@ func (e *end) publish(pos uint64) {
 	e.published = pos
 	race.Release(&e.mine.pos)
 	e.mine.pos.Store(pos)
+	failpoint.Hit("mq/publish/stored")
 	e.other.wake()
 }
 
@@ -122,7 +124,9 @@ func (a *arrival) ready() bool { return a.attached() }
 // close detaches this end.
 func (e *end) close() {
 	e.closed = true
+	failpoint.Hit("mq/detach/leaving")
 	e.mine.gone.Store(1)
+	failpoint.Hit("mq/detach/gone")
 	e.other.wake()
 }
 
@@ -174,6 +178,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			s := &e.base().mine.sleep
 			words[i] = futex.Word{W: s, Val: s.Or(asleep) | asleep}
 		}
+		failpoint.Hit("mq/wait/asleep")
 		if ready() {
 			return first, nil
 		}
@@ -185,6 +190,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		} else {
 			futex.WaitAny(ctx, within(ctx, patience), words...)
 		}
+		failpoint.Hit("mq/wait/woken")
 		if ready() {
 			return first, nil
 		}

@@ -44,7 +44,7 @@ func BenchmarkHTTP(b *testing.B) {
 	for _, clients := range []int{1, 4} {
 		for _, over := range []string{"mq", "unix"} {
 			b.Run(fmt.Sprintf("clients=%d/%s", clients, over), func(b *testing.B) {
-				pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
+				proctest.Pinned(b, func(b *testing.B, pin func(*proctest.Process)) {
 					s := newStage(b, 2*clients, 64<<10)
 					pin(s.start(b, "httpserver", 1, over))
 					var next atomic.Int32

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -68,6 +69,7 @@ const taken = 1 << 63
 func (s *side) wake() {
 	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
 		if s.sleep.CompareAndSwap(w, w-asleep+2) {
+			failpoint.Hit("mq/wake/cleared")
 			futex.Wake(&s.sleep, 1<<30)
 			return
 		}
@@ -98,6 +100,7 @@ func Create(r shm.Region) (*Queue, error) {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
 	}
 	h.size.Store(uint64(size))
+	failpoint.Hit("mq/create/sized")
 	h.magic.Store(magic)
 	return Attach(r)
 }
@@ -141,6 +144,7 @@ func set(what string, s, other *side, p shmsync.Peer) error {
 			return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, is))
 		}
 	}
+	failpoint.Hit("mq/set/named")
 	other.wake()
 	return nil
 }
@@ -177,6 +181,7 @@ func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self
 	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(mine.peer.Load())))
 	}
+	failpoint.Hit("mq/attach/taken")
 	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1), mine: mine, other: other, self: self,
 		published: mine.pos.Load(), want: word}
 	e.at = int(e.published % e.size)

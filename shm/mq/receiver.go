@@ -3,6 +3,8 @@ package mq
 import (
 	"context"
 	"encoding/binary"
+
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // Receiver is the end that receives. Its methods are for one goroutine at a time.
@@ -73,6 +75,7 @@ func (r *Receiver) next() ([]byte, bool) {
 func (r *Receiver) took(n uint64) {
 	r.advance(n)
 	r.read += n
+	failpoint.Hit("mq/receive/took")
 	if r.read-r.published > r.batch {
 		r.publish(r.read)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // Sender is the end that sends. Its methods are for one goroutine at a time.
@@ -95,6 +96,7 @@ func (s *Sender) put(b []byte) {
 
 // wrote moves on by n bytes, and publishes if enough has come together.
 func (s *Sender) wrote(n uint64) {
+	failpoint.Hit("mq/send/written")
 	s.advance(n)
 	s.written += n
 	if s.written-s.published > s.batch {

@@ -114,29 +114,23 @@ func (s *stage) enter(row int, b []byte) (roll *liveness.Roll, err error) {
 	if s.cast, err = shm.At[cast](s.region, 0); err != nil {
 		return nil, err
 	}
-	if roll, err = liveness.Open(filepath.Join(s.dir, "members")); err != nil {
-		return nil, err
-	}
-	for ok := false; !ok; { // the last one's death may not have been noticed
-		if ok, err = roll.Take(row); err != nil {
-			return nil, err
-		}
-	}
-	rows := &s.cast.Rows
-	s.self = shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: rows[row].Add(1)}, Alive: func(p shmsync.Peer) bool {
-		return p.Row >= 0 && p.Row < len(rows) && rows[p.Row].Load() == p.Incarnation && roll.Held(p.Row)
-	}}
-	return roll, nil
+	s.self, roll, err = proctest.Enter(filepath.Join(s.dir, "members"), row, s.cast.Rows[:])
+	return roll, err
 }
 
 // start runs a helper as the process of that row.
-func (s *stage) start(t testing.TB, helper string, row int, args ...any) *proctest.Process {
+func (s *stage) start(t testing.TB, helper string, row int, more ...any) *proctest.Process {
 	t.Helper()
-	list := []string{s.dir, strconv.Itoa(row), strconv.Itoa(s.n), strconv.Itoa(s.len)}
-	for _, a := range args {
-		list = append(list, fmt.Sprint(a))
-	}
-	p := proctest.Start(t, helper, list...)
+	p := proctest.Start(t, helper, s.args(row, more...)...)
 	p.Expect("ready")
 	return p
+}
+
+// args are those of a helper.
+func (s *stage) args(row int, more ...any) []string {
+	list := []string{s.dir, strconv.Itoa(row), strconv.Itoa(s.n), strconv.Itoa(s.len)}
+	for _, a := range more {
+		list = append(list, fmt.Sprint(a))
+	}
+	return list
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
@@ -93,6 +94,7 @@ func (b *Barrier) Attach() (phase uint32, err error) {
 	if !b.enter() {
 		return 0, errkind.As(ErrFull, fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots()))
 	}
+	failpoint.Hit("shmsync/barrier/entered")
 	return b.bump(), nil
 }
 
@@ -101,6 +103,7 @@ func (b *Barrier) bump() uint32 {
 	for {
 		e := b.word.epoch.Load()
 		if b.word.epoch.CompareAndSwap(e, (e+version)&^left) {
+			failpoint.Hit("shmsync/barrier/bumped")
 			return uint32(e)
 		}
 	}
@@ -114,6 +117,7 @@ func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	if !b.change(phase, func(p *party) bool { p.arrived++; return p.arrived <= p.attached }) {
 		return false, errNotAttached()
 	}
+	failpoint.Hit("shmsync/barrier/arrived")
 	b.advance(phase, false)
 	if err := b.wait(ctx, phase); err != nil {
 		return false, err
@@ -135,6 +139,7 @@ func (b *Barrier) detach(arrive bool) (last bool, err error) {
 	if !b.change(phase, func(p *party) bool { p.attached--; return p.arrived <= p.attached }) {
 		return false, errNotAttached()
 	}
+	failpoint.Hit("shmsync/barrier/detached")
 	b.advance(phase, arrive)
 	for {
 		e := b.word.epoch.Load()
@@ -143,6 +148,7 @@ func (b *Barrier) detach(arrive bool) (last bool, err error) {
 			return false, nil
 		}
 		if b.word.epoch.CompareAndSwap(e, e|left) {
+			failpoint.Hit("shmsync/barrier/last")
 			race.Acquire(&b.word.epoch)
 			return true, nil
 		}
@@ -223,7 +229,9 @@ func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
 			return
 		}
 		if b.word.epoch.CompareAndSwap(e, e&^0xffffffff|uint64(phase+1)) {
+			failpoint.Hit("shmsync/barrier/ended")
 			b.word.turn.Add(1)
+			failpoint.Hit("shmsync/barrier/turned")
 			futex.Wake(&b.word.turn, all)
 			return
 		}
@@ -245,6 +253,7 @@ func (b *Barrier) subtractDead(matters func(w uint64) bool) {
 		s := b.slot(i)
 		if w := s.w.Load(); w != 0 && w&peerMask != b.self && matters(w) && !b.me.alive(w) {
 			s.w.CompareAndSwap(w, 0)
+			failpoint.Hit("shmsync/barrier/subtracted")
 		}
 	}
 }
@@ -263,6 +272,7 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 			return b.takeBack(ctx, phase)
 		}
 		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &b.word.turn, Val: seen})
+		failpoint.Hit("shmsync/barrier/woken")
 		if over() {
 			return nil
 		}
@@ -277,6 +287,7 @@ func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
 		p.arrived-- // of 0 it is huge
 		return p.arrived < p.attached
 	})
+	failpoint.Hit("shmsync/barrier/taken-back")
 	if b.bump() != phase {
 		return nil
 	}
@@ -291,6 +302,7 @@ func (b *Barrier) elect(phase uint32) bool {
 			return false
 		}
 		if b.word.elected.CompareAndSwap(n, phase+1) {
+			failpoint.Hit("shmsync/barrier/elected")
 			return true
 		}
 	}

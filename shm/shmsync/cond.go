@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 )
@@ -43,7 +44,11 @@ type Ticket struct {
 }
 
 // Prepare makes the caller one of those who wait: what is signalled from now on ends its Sleep.
-func (c *Cond) Prepare() Ticket { return Ticket{c, c.w.Or(condSleep) | condSleep} }
+func (c *Cond) Prepare() Ticket {
+	t := Ticket{c, c.w.Or(condSleep) | condSleep}
+	failpoint.Hit("shmsync/cond/prepared")
+	return t
+}
 
 // condCheck bounds a sleep: a signal that woke one who died of it may have been all that there was to come.
 const condCheck = time.Second
@@ -53,9 +58,11 @@ const condCheck = time.Second
 func (t *Ticket) Sleep(ctx context.Context) error {
 	if t.c.w.Load() == t.seen && ctx.Err() == nil {
 		futex.WaitAny(ctx, within(ctx, condCheck), futex.Word{W: &t.c.w, Val: t.seen})
+		failpoint.Hit("shmsync/cond/woken")
 	}
 	before := t.seen
 	t.seen = t.c.w.Or(condSleep) | condSleep
+	failpoint.Hit("shmsync/cond/slept")
 	race.Acquire(&t.c.w)
 	if t.seen == before && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -66,6 +73,7 @@ func (t *Ticket) Sleep(ctx context.Context) error {
 // Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on.
 func (t *Ticket) Cancel() {
 	if t.c.w.Load() != t.seen {
+		failpoint.Hit("shmsync/cond/cancelled")
 		t.c.Signal()
 	}
 }
@@ -74,7 +82,12 @@ func (t *Ticket) Cancel() {
 // Sleep of all that have called Prepare.
 func (c *Cond) Signal() {
 	race.Release(&c.w)
-	if c.w.Add(condNews)&condSleep != 0 && futex.Wake(&c.w, 1) == 0 {
+	if c.w.Add(condNews)&condSleep == 0 {
+		return
+	}
+	failpoint.Hit("shmsync/cond/signalled")
+	if futex.Wake(&c.w, 1) == 0 {
+		failpoint.Hit("shmsync/cond/nobody")
 		c.Broadcast() // nobody was asleep: so the flag goes, with all who come between
 	}
 }
@@ -85,6 +98,7 @@ func (c *Cond) Broadcast() {
 	for {
 		w := c.w.Load()
 		if c.w.CompareAndSwap(w, (w+condNews)&^condSleep) {
+			failpoint.Hit("shmsync/cond/broadcast")
 			if w&condSleep != 0 {
 				futex.Wake(&c.w, all)
 			}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 )
 
@@ -24,6 +25,7 @@ func (c *Count) Set() { c.n.CompareAndSwap(0, 1) }
 // Add adds one and wakes all who wait.
 func (c *Count) Add() {
 	c.n.Add(1)
+	failpoint.Hit("shmsync/count/added")
 	c.Nudge()
 }
 

@@ -34,3 +34,33 @@ func (w *LatchWord) MayBeAsleep() bool { return w.state.Load()&latchSleep != 0 }
 func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
 	w.parties[i].w.Store(party{attached, arrived, uint64(uint32(w.epoch.Load()) % 32)}.word(p.Word()))
 }
+
+// PeerMask is the owner in a lock's state.
+const PeerMask = peerMask
+
+// Drains says whether a writer has said that he is about to sleep until the readers are gone.
+func (w *LWLockWord) Drains() bool { return w.asleep.Load() != 0 }
+
+// Readers is how many slots are in use.
+func (w *LWLockWord) Readers() (n int) {
+	for i := range w.readers {
+		if w.readers[i].w.Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Arrived is how many have arrived in the present phase.
+func (w *BarrierWord) Arrived() (n int) {
+	for i := range w.parties {
+		n += int(partyOf(w.parties[i].w.Load()).in(uint32(w.epoch.Load())).arrived)
+	}
+	return n
+}
+
+// Waiting says whether somebody has said that he waits.
+func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
+
+// MayBeAsleep says whether somebody has said that he is about to sleep.
+func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
@@ -57,6 +58,7 @@ func (l *Latch) Own() error {
 			return fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(w), ErrOwned)
 		}
 		if l.word.owner.w.CompareAndSwap(w, l.self) {
+			failpoint.Hit("shmsync/latch/owned")
 			return nil
 		}
 	}
@@ -75,6 +77,7 @@ func (l *Latch) Owner() (Peer, bool) {
 func (l *Latch) Set() {
 	race.Release(&l.word.state)
 	if w := &l.word.state; w.Load()&latchSet == 0 && w.Swap(latchSet)&latchSleep != 0 {
+		failpoint.Hit("shmsync/latch/set")
 		futex.Wake(w, all)
 	}
 }
@@ -141,6 +144,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, erro
 			l.word.state.CompareAndSwap(0, latchSleep)
 			words[i] = futex.Word{W: &l.word.state, Val: latchSleep}
 		}
+		failpoint.Hit("shmsync/latch/asleep")
 		if isSet() {
 			return first, nil
 		}
@@ -148,6 +152,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, erro
 			return -1, context.Cause(ctx)
 		}
 		futex.WaitAny(ctx, within(ctx, patience), words...)
+		failpoint.Hit("shmsync/latch/woken")
 		if isSet() {
 			return first, nil
 		}

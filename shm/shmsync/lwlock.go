@@ -5,6 +5,7 @@ import (
 	"structs"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
 )
@@ -92,6 +93,7 @@ type Guard struct {
 // exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	if l.word.state.CompareAndSwap(0, l.self) {
+		failpoint.Hit("shmsync/lwlock/locked")
 		race.Acquire(&l.word.state)
 		race.Acquire(&l.word.asleep)
 		return Guard{l: l}, nil
@@ -103,7 +105,9 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 // repair.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 	if s := l.mine; s.w.CompareAndSwap(0, l.self+unit) || l.enter(s) {
+		failpoint.Hit("shmsync/lwlock/entered")
 		if st := l.word.state.Load(); st == mayRead || st == 0 && l.word.state.CompareAndSwap(0, mayRead) {
+			failpoint.Hit("shmsync/lwlock/reading")
 			race.Acquire(&l.word.state)
 			return Guard{l, s}, nil
 		}
@@ -115,6 +119,7 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 // TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just about to find the lock taken.
 func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	if l.word.state.CompareAndSwap(0, l.self) {
+		failpoint.Hit("shmsync/lwlock/tried")
 		race.Acquire(&l.word.state)
 		race.Acquire(&l.word.asleep)
 		return Guard{l: l}, true, nil
@@ -133,8 +138,8 @@ func (g Guard) Unlock() {
 		race.Release(&l.word.asleep)
 		if !g.slot.w.CompareAndSwap(l.self+unit, 0) {
 			l.leave(g.slot)
-		} else if l.word.state.Load()&peerMask != 0 {
-			l.wakeOwner()
+		} else {
+			l.left()
 		}
 		return
 	}
@@ -152,6 +157,7 @@ func (g Guard) Abandoned() bool { return g.slot == nil && g.l.word.state.Load()&
 func (g Guard) MarkConsistent() {
 	if g.slot == nil && g.l.owned(g.l.word.state.Load()) {
 		g.l.word.state.And(^uint64(abandoned))
+		failpoint.Hit("shmsync/lwlock/marked")
 	}
 }
 
@@ -172,7 +178,7 @@ func (l *LWLock) enter(s *Slot) bool {
 
 // leave takes one reader of this process out of s, and wakes the writer who waits for that.
 func (l *LWLock) leave(s *Slot) {
-	for left := false; !left; {
+	for swapped := false; !swapped; {
 		w := s.w.Load()
 		if w&peerMask != l.self {
 			return // this session has ended, and somebody has found out
@@ -181,9 +187,15 @@ func (l *LWLock) leave(s *Slot) {
 		if next < unit {
 			next = 0
 		}
-		left = s.w.CompareAndSwap(w, next)
+		swapped = s.w.CompareAndSwap(w, next)
 	}
-	if w := l.word; w.state.Load()&peerMask != 0 {
+	l.left()
+}
+
+// left wakes the writer who waits for a reader that has left its slot.
+func (l *LWLock) left() {
+	failpoint.Hit("shmsync/lwlock/left")
+	if l.word.state.Load()&peerMask != 0 {
 		l.wakeOwner()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 )
@@ -59,11 +60,13 @@ func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
 			continue
 		}
 		if st&mayRead != 0 {
+			failpoint.Hit("shmsync/lwlock/owner")
 			if !l.drained() {
 				return Guard{}, errDrain
 			}
 			return l.enterDrained()
 		}
+		failpoint.Hit("shmsync/lwlock/taken")
 		return l.taken(), nil
 	}
 }
@@ -79,6 +82,7 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 	if s == nil {
 		return Guard{}, errNoSlot
 	}
+	failpoint.Hit("shmsync/lwlock/slot")
 	for {
 		if st&(peerMask|poisoned) != 0 {
 			l.leave(s)
@@ -87,6 +91,7 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left over: who
 		// believes in them sleeps for a moment only.
 		if l.word.state.CompareAndSwap(st, mayRead) {
+			failpoint.Hit("shmsync/lwlock/shared")
 			race.Acquire(&l.word.state)
 			return Guard{l, s}, nil
 		}
@@ -117,6 +122,7 @@ func (l *LWLock) findSlot() *Slot {
 func (l *LWLock) subtract(s *Slot) {
 	if w := s.w.Load(); w != 0 && w&peerMask != l.self && !l.me.alive(w) {
 		s.w.CompareAndSwap(w, 0)
+		failpoint.Hit("shmsync/lwlock/subtracted")
 	}
 }
 
@@ -149,6 +155,7 @@ func (l *LWLock) enterDrained() (Guard, error) {
 			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
 		}
 		if l.word.state.CompareAndSwap(st, st&^mayRead) {
+			failpoint.Hit("shmsync/lwlock/drained")
 			return l.taken(), nil
 		}
 	}
@@ -164,7 +171,11 @@ func (l *LWLock) takeOver() bool {
 		l.free(st)
 		return false
 	}
-	return l.word.state.CompareAndSwap(st, st&^peerMask|l.self|abandoned|sleepX)
+	took := l.word.state.CompareAndSwap(st, st&^peerMask|l.self|abandoned|sleepX)
+	if took {
+		failpoint.Hit("shmsync/lwlock/inherited")
+	}
+	return took
 }
 
 // release gives back what the owner holds, in whatever state.
@@ -186,12 +197,14 @@ func (l *LWLock) free(st uint64) bool {
 	if !l.word.state.CompareAndSwap(st, next) {
 		return false
 	}
+	failpoint.Hit("shmsync/lwlock/freed")
 	if st&sleepX != 0 {
 		everyone := 1
 		if next&poisoned != 0 {
 			everyone = all
 		}
 		l.wakeTurn(exclusive, everyone)
+		failpoint.Hit("shmsync/lwlock/half-woken")
 	}
 	if st&sleepS != 0 {
 		l.wakeTurn(shared, all)
@@ -204,12 +217,14 @@ const all = 1 << 30
 func (l *LWLock) wakeTurn(m mode, n int) {
 	t := &l.word.turn[m]
 	t.Add(1)
+	failpoint.Hit("shmsync/lwlock/turned")
 	futex.Wake(t, n)
 }
 
 // wakeOwner wakes an owner who sleeps until the readers are gone.
 func (l *LWLock) wakeOwner() {
 	if a := &l.word.asleep; a.Load() != 0 && a.Swap(0) != 0 {
+		failpoint.Hit("shmsync/lwlock/awake")
 		futex.Wake(a, all)
 	}
 }
@@ -278,10 +293,12 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 	}
 	entry := l.enlist(m)
 	defer l.delist(entry)
+	failpoint.Hit("shmsync/lwlock/enlisted")
 	patience := minPatience
 	for slept := false; ; slept = true {
 		if ctx.Err() != nil {
 			if slept && m == exclusive && l.word.state.Load()&peerMask == 0 {
+				failpoint.Hit("shmsync/lwlock/given-up")
 				l.wakeTurn(exclusive, 1) // a wake-up that may have been meant for another
 			}
 			return Guard{}, context.Cause(ctx)
@@ -293,7 +310,9 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 			if !l.announce(m, slept) {
 				continue
 			}
+			failpoint.Hit("shmsync/lwlock/announced")
 			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[m], Val: seen})
+			failpoint.Hit("shmsync/lwlock/woken")
 			if l.takeOver() {
 				return l.taken(), nil
 			}
@@ -332,6 +351,7 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 			return l.enterDrained()
 		}
 		l.word.asleep.Store(1)
+		failpoint.Hit("shmsync/lwlock/draining")
 		if l.drained() {
 			return l.enterDrained()
 		}
@@ -340,6 +360,7 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 			return Guard{}, context.Cause(ctx)
 		}
 		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})
+		failpoint.Hit("shmsync/lwlock/drain-woken")
 		l.subtractDead()
 	}
 }

@@ -20,7 +20,9 @@ type stage struct {
 	Barrier shmsync.BarrierWord
 	Latches [16]shmsync.LatchWord
 	Cond    shmsync.Cond
-	_       [60]byte
+	Count   shmsync.Count
+	Mutex   shmsync.MutexWord
+	_       [52]byte
 	Data    [32]atomic.Uint64 // equal whenever nobody writes
 	Rounds  atomic.Uint64
 	Wrong   atomic.Uint64
@@ -63,18 +65,8 @@ func enterStage(dir string, row int, b []byte) (s *stage, me shmsync.Self, roll 
 	if s, err = shm.At[stage](shm.NewRegion(b), 0); err != nil {
 		return nil, me, nil, err
 	}
-	if roll, err = liveness.Open(filepath.Join(dir, "members")); err != nil {
-		return nil, me, nil, err
-	}
-	for ok := false; !ok; { // the last one's death may not have been noticed
-		if ok, err = roll.Take(row); err != nil {
-			return nil, me, nil, err
-		}
-	}
-	me = shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: s.Rows[row].Add(1)}, Alive: func(p shmsync.Peer) bool {
-		return p.Row >= 0 && p.Row < len(s.Rows) && s.Rows[p.Row].Load() == p.Incarnation && roll.Held(p.Row)
-	}}
-	return s, me, roll, nil
+	me, roll, err = proctest.Enter(filepath.Join(dir, "members"), row, s.Rows[:])
+	return s, me, roll, err
 }
 
 // kills is how many of so many are enough: fewer where waiters are late and processes start slowly.

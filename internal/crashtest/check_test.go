@@ -1,0 +1,191 @@
+//go:build linux
+
+package crashtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/instancetest"
+)
+
+// check is what must be so when the victim is dead, or done, whatever it did.
+func (w *world) check() {
+	w.t.Helper()
+	if w.victim != nil && !w.dead {
+		w.victim.Kill()
+	}
+	if w.sup == nil {
+		w.supervise()
+	}
+	w.atRest()
+	w.progress()
+	w.secondReclaim()
+	if w.survivor != nil {
+		if err := w.survivor.Close(); err != nil {
+			w.t.Errorf("Close of the survivor: %v", err)
+		}
+	}
+	if err := w.sup.Stop(); err != nil {
+		w.t.Errorf("Stop: %v", err)
+	}
+	w.nothing(w.dir)
+}
+
+// noObject of the instance in dir may be left in the system.
+func (w *world) noObject(dir string) {
+	w.t.Helper()
+	if left := eye.Objects(instancetest.ID(w.t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+		w.t.Errorf("left behind: %s", strings.Join(left, ", "))
+	}
+}
+
+// nothing of the instance in dir may be left in the system, and nothing of its life in dir.
+func (w *world) nothing(dir string) {
+	w.t.Helper()
+	w.noObject(dir)
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if n := e.Name(); n != "id" && n != "instance" && n != "mmap" {
+			w.t.Errorf("left in the directory: %s", n)
+		}
+	}
+}
+
+// atRest waits until the books say what is so: nobody but the living holds anything, nothing is half done, and every row has its object.
+func (w *world) atRest() {
+	w.t.Helper()
+	var why string
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		r, err := dsm.Inspect(ctx, w.config())
+		if err != nil {
+			why = err.Error()
+		} else {
+			why = w.unrest(r)
+		}
+		if why == "" {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("the instance does not come to rest: %s", why)
+		}
+	}
+}
+
+func (w *world) unrest(r dsm.Report) string {
+	living := 0
+	if w.survivor != nil {
+		living = 1
+	}
+	if len(r.Sessions) != living {
+		return fmt.Sprintf("%d sessions, of which %d live: %+v", len(r.Sessions), living, r.Sessions)
+	}
+	bytes := uint64(0)
+	held := 0
+	for _, s := range r.Segments {
+		bytes += uint64(s.Size)
+		refs := 0
+		for _, h := range s.Holders {
+			if h.Pid != os.Getpid() {
+				return fmt.Sprintf("segment %v is held by process %d", s.Handle, h.Pid)
+			}
+			refs++
+			held++
+		}
+		if s.Pinned {
+			refs++
+		}
+		if s.State != "live" || refs == 0 || refs != s.Refs || s.Failed != nil {
+			return fmt.Sprintf("segment %v is %s with %d references, %v", s.Handle, s.State, s.Refs, s.Failed)
+		}
+	}
+	if held != living { // the survivor holds its shared segment and nothing else, unless it is just giving back
+		return fmt.Sprintf("the survivor holds %d segments", held)
+	}
+	if r.Status.Segments != len(r.Segments) || r.Status.Bytes != bytes {
+		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d", r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
+	}
+	if objects := instancetest.Objects(w.t, w.dir); objects != len(r.Segments) {
+		return fmt.Sprintf("%d objects for %d rows", objects, len(r.Segments))
+	}
+	return ""
+}
+
+// progress is what the survivor, or a newcomer, must still be able to do.
+func (w *world) progress() {
+	w.t.Helper()
+	s := w.survivor
+	if s == nil {
+		newcomer, err := dsm.Open(ctx, w.config())
+		if err != nil {
+			w.t.Fatalf("Open: %v", err)
+		}
+		defer newcomer.Close()
+		s = newcomer
+	} else if !whole(w.shared) {
+		w.t.Error("wrong bytes in the shared segment")
+	}
+	g, err := s.Create(ctx, s.Owner(), 6000)
+	if err != nil {
+		w.t.Fatalf("Create: %v", err)
+	}
+	defer g.Detach()
+	fill(g)
+	again, err := s.Attach(ctx, s.Owner(), g.Handle())
+	if err != nil || !whole(again) {
+		w.t.Fatalf("Attach: %v", err)
+	}
+	_ = again.Detach()
+}
+
+// secondReclaim: one more look for the dead finds none, and changes nothing.
+func (w *world) secondReclaim() {
+	w.t.Helper()
+	w.atRest()
+	before, err := dsm.Inspect(ctx, w.config())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	dir, err := instance.OpenDir(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	backends := instance.Backends{Custom: w.config().Backend}
+	set, err := backends.Load(w.dir, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m, err := dir.Connect(ctx, backends, set, instance.Who("second"), instancetest.Logger(w.t))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n, err := m.ReclaimDead(ctx)
+	if err != nil || n != 0 {
+		w.t.Errorf("the second reclaim finds %d, %v", n, err)
+	}
+	if err := m.Leave(ctx); err != nil {
+		w.t.Error(err)
+	}
+	m.Close()
+	after, err := dsm.Inspect(ctx, w.config())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !reflect.DeepEqual(before.Segments, after.Segments) {
+		w.t.Errorf("the second reclaim changed\n%+v\nto\n%+v", before.Segments, after.Segments)
+	}
+}
+
+// contains says whether the file at path has the line.
+func contains(path, line string) bool {
+	b, _ := os.ReadFile(path)
+	return slices.Contains(strings.Split(string(b), "\n"), line)
+}
