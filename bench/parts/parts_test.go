@@ -55,6 +55,7 @@ func TestGoSides(t *testing.T) {
 		n    int
 	}{
 		{"segments/create", side.Alone, []string{"posix", "4096"}, 1},
+		{"segments/reserved", side.Alone, []string{"4096", "5"}, 1},
 		{"segments/attach", side.Alone, []string{"mmap", "4096"}, 1},
 		{"raw/create", side.Alone, []string{"posix", "4096", dir}, 1},
 		{"raw/create", side.Alone, []string{"sysv", "4096", dir}, 1},

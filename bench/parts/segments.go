@@ -55,8 +55,6 @@ func segments(r Rivals) (list []figure.Figure) {
 			list = append(list, create, attach)
 		}
 	}
-	// The region min_dynamic_shared_memory belongs here: create+detach of 4 KiB in it, alone and with 500 segments held,
-	// beside r.postgres(postgres.Main, "create", 4096) and ("create held", 4096, 500).
 	return list
 }
 
