@@ -99,7 +99,7 @@ func run(ctx context.Context, o options) (err error) {
 		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}}
 	if o.quick {
-		how.Repeats, how.Target, how.Patience = 3, 3*time.Millisecond, 10*time.Second
+		how.Repeats, how.Target, how.Patience = 3, 3*time.Millisecond, 2*time.Second
 	}
 	rep, err := round.All(ctx, figures, how)
 	if err != nil {
