@@ -161,7 +161,7 @@ func TestClose(t *testing.T) {
 	if err := sup.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if closing, err := w.WaitClosing(time.Minute); !closing || err != nil {
+	if closing, err := w.WaitClosing(ctx, time.Minute); !closing || err != nil {
 		t.Error("not closing")
 	}
 	for name, err := range map[string]error{

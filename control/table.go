@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -251,16 +252,16 @@ func (t *Table) Closing() (closing bool) {
 
 func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
 
-// WaitClosing sleeps until the instance is being closed, for at most d, or until Nudge.
-func (t *Table) WaitClosing(d time.Duration) (closing bool, err error) {
-	err = guarded(func() error { closing = t.header.closing.Wait(0, d) != 0; return nil })
+// WaitClosing sleeps until the instance is being closed, for at most d, until ctx is over or somebody calls Nudge.
+func (t *Table) WaitClosing(ctx context.Context, d time.Duration) (closing bool, err error) {
+	err = guarded(func() error { closing = t.header.closing.Wait(ctx, 0, d) != 0; return nil })
 	return closing, err
 }
 
-// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, or
-// until Nudge. It returns the count now.
-func (t *Table) WaitNews(seen uint32, d time.Duration) (now uint32, err error) {
-	err = guarded(func() error { now = t.header.news.Wait(seen, d); return nil })
+// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx
+// is over or somebody calls Nudge. It returns the count now.
+func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
+	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
 	return now, err
 }
 

@@ -43,6 +43,7 @@ type Session struct {
 	clock    atomic.Int64 // some Unix time in ns, not more than a second ago
 	log      zerolog.Logger
 	done     chan struct{} // closed with err
+	unwatch  context.CancelFunc
 	watched  chan struct{} // closed when the watching goroutine has ended
 	gone     chan struct{} // closed when Close is through
 
@@ -92,7 +93,9 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
 		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
-	go s.watch()
+	watching, unwatch := context.WithCancel(context.Background())
+	s.unwatch = unwatch
+	go s.watch(watching)
 	return s, nil
 }
 
@@ -348,10 +351,10 @@ func (s *Session) endLocked(why error) {
 }
 
 // watch waits for the end of the instance's life, which the books tell, or, if those are lost, the directory.
-func (s *Session) watch() {
+func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
 	for {
-		closing, err := s.member.WaitClosing(time.Second)
+		closing, err := s.member.WaitClosing(ctx, time.Second)
 		_ = s.member.Self.Disavow(context.Background())
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
@@ -367,12 +370,13 @@ func (s *Session) watch() {
 }
 
 func (s *Session) stopWatching() {
+	s.unwatch()
 	for {
-		s.member.Nudge()
 		select {
 		case <-s.watched:
 			return
 		case <-time.After(time.Millisecond):
+			s.member.Nudge() // where the end of a context is not heard
 		}
 	}
 }

@@ -237,7 +237,7 @@ func (w *watch) tidy() (why string) {
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.
 func (w *watch) listen(over <-chan struct{}) {
 	for seen := uint32(0); ; {
-		now, err := w.m.WaitNews(seen, liveness.Sweep)
+		now, err := w.m.WaitNews(context.Background(), seen, liveness.Sweep)
 		select {
 		case <-over:
 			return

@@ -178,7 +178,7 @@ func (s *sorter) meet(ctx context.Context, n int) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.plan.Arrived.Wait(arrived, 20*time.Millisecond)
+		s.plan.Arrived.Wait(ctx, arrived, 20*time.Millisecond)
 	}
 }
 

@@ -43,10 +43,11 @@ func WaitAny(ctx context.Context, d time.Duration, words ...Word) {
 	}
 }
 
-// WaitLong is Wait for those who need not be woken fast and leave the direct place to others.
-func WaitLong(w *atomic.Uint32, val uint32, d time.Duration) {
+// WaitLong is Wait for those who need not be woken fast and leave the direct place to others. The end of ctx ends it too, but on a Linux
+// before 5.16, where somebody has to call Wake besides.
+func WaitLong(ctx context.Context, w *atomic.Uint32, val uint32, d time.Duration) {
 	if d > 0 {
-		waitLong(w, val, d)
+		waitLong(ctx, w, val, d)
 	}
 }
 

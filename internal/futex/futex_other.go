@@ -57,8 +57,8 @@ func wait(w *atomic.Uint32, val uint32, d time.Duration) {
 	napHere(context.Background(), d, napBriefly, []Word{{w, val}})
 }
 
-func waitLong(w *atomic.Uint32, val uint32, d time.Duration) {
-	napHere(context.Background(), d, napLong, []Word{{w, val}})
+func waitLong(ctx context.Context, w *atomic.Uint32, val uint32, d time.Duration) {
+	napHere(ctx, d, napLong, []Word{{w, val}})
 }
 
 func waitAny(ctx context.Context, d time.Duration, words []Word) {

@@ -14,7 +14,7 @@ const long = time.Hour
 // ways are all ways to sleep for one word.
 var ways = map[string]func(ctx context.Context, w *atomic.Uint32, val uint32){
 	"Wait":     func(_ context.Context, w *atomic.Uint32, val uint32) { Wait(w, val, long) },
-	"WaitLong": func(_ context.Context, w *atomic.Uint32, val uint32) { WaitLong(w, val, long) },
+	"WaitLong": func(ctx context.Context, w *atomic.Uint32, val uint32) { WaitLong(ctx, w, val, long) },
 	"WaitAny":  func(ctx context.Context, w *atomic.Uint32, val uint32) { WaitAny(ctx, long, Word{w, val}) },
 	"nap": func(ctx context.Context, w *atomic.Uint32, val uint32) {
 		nap(ctx, long, napBriefly, nil, []Word{{w, val}})
@@ -95,7 +95,8 @@ func TestTimeAndValue(t *testing.T) {
 	cancel()
 	WaitAny(ctx, long, Word{&w, 0}, Word{&w, 0})
 	Wait(&w, 0, time.Millisecond)
-	WaitLong(&w, 0, time.Millisecond)
+	WaitLong(ctx, &w, 0, long)
+	WaitLong(context.Background(), &w, 0, time.Millisecond)
 	WaitAny(context.Background(), time.Millisecond, Word{&w, 0}, Word{&w, 0})
 	Wait(&w, 0, -1)
 	WaitAny(context.Background(), 0, Word{&w, 0})

@@ -20,15 +20,15 @@ func wait(w *atomic.Uint32, val uint32, d time.Duration) {
 		direct.Store(false)
 		return
 	}
-	waitLong(w, val, d)
+	waitLong(context.Background(), w, val, d)
 }
 
-func waitLong(w *atomic.Uint32, val uint32, d time.Duration) {
+func waitLong(ctx context.Context, w *atomic.Uint32, val uint32, d time.Duration) {
 	if !canWaitv() {
 		kernelWait(w, val, d)
 		return
 	}
-	sleepOnChannel(context.Background(), d, []Word{{w, val}})
+	sleepOnChannel(ctx, d, []Word{{w, val}})
 }
 
 func waitAny(ctx context.Context, d time.Duration, words []Word) {

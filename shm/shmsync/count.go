@@ -1,6 +1,7 @@
 package shmsync
 
 import (
+	"context"
 	"structs"
 	"sync/atomic"
 	"time"
@@ -32,9 +33,9 @@ func (c *Count) Add() {
 // Nudge wakes all who wait, without news: their Wait returns early.
 func (c *Count) Nudge() { futex.Wake(&c.n, 1<<30) }
 
-// Wait sleeps while the number is seen, for at most d, and returns the number then. It may return early for
-// no reason.
-func (c *Count) Wait(seen uint32, d time.Duration) uint32 {
-	futex.WaitLong(&c.n, seen, d)
+// Wait sleeps while the number is seen, for at most d, until ctx is over, and returns the number then. It may return early for
+// no reason. (A Linux before 5.16 hears of the end of ctx by Nudge only.)
+func (c *Count) Wait(ctx context.Context, seen uint32, d time.Duration) uint32 {
+	futex.WaitLong(ctx, &c.n, seen, d)
 	return c.n.Load()
 }

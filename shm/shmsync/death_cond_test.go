@@ -102,7 +102,7 @@ var condRounds = rounds{
 		seen := d.s.Count.Load()
 		d.wg.Go(func() {
 			for n := seen; n == seen; {
-				n = d.s.Count.Wait(seen, 50*time.Millisecond)
+				n = d.s.Count.Wait(ctx, seen, 50*time.Millisecond)
 			}
 		})
 		d.victim.Ask("count")

@@ -99,7 +99,7 @@ func FuzzCount(f *testing.F) {
 			t.Fatal(err)
 		}
 		was := c.Load()
-		if got := c.Wait(seen, time.Microsecond); got != was {
+		if got := c.Wait(t.Context(), seen, time.Microsecond); got != was {
 			t.Errorf("Wait = %d, want %d", got, was)
 		}
 		c.Set()

@@ -138,7 +138,7 @@ func TestCount(t *testing.T) {
 	go func() {
 		n := uint32(0)
 		for n == 0 {
-			n = c.Wait(0, time.Minute)
+			n = c.Wait(ctx, 0, time.Minute)
 		}
 		done <- n
 	}()
@@ -147,7 +147,7 @@ func TestCount(t *testing.T) {
 	if n := <-done; n != 1 {
 		t.Errorf("waited until %d", n)
 	}
-	if n := c.Wait(0, time.Hour); n != 1 {
+	if n := c.Wait(ctx, 0, time.Hour); n != 1 {
 		t.Errorf("Wait for what has come already = %d", n)
 	}
 	c.Set()
