@@ -62,18 +62,6 @@ func (l ledger) alloc(a *dsa.Area, i, n int) error {
 	return nil
 }
 
-// into allocates n bytes for one of the places of the ledger, which is the object p, in the place of what is there.
-func (l ledger) into(a *dsa.Area, p dsa.Pointer, i, n int) error {
-	at, err := a.Place(p, i*8)
-	if err == nil && at.Pointer() != 0 {
-		err = a.FreeFrom(at)
-	}
-	if err == nil {
-		err = a.AllocInto(n, at)
-	}
-	return err
-}
-
 func (l ledger) free(a *dsa.Area, i int) error {
 	if i >= places && i < gifts {
 		p := dsa.Pointer(l[i].Swap(0))

@@ -95,7 +95,9 @@ func TestOneOfEach(t *testing.T) {
 	e.Release()
 	e.Release()
 	e, found, err = tab.FindExclusive(ctx, 7)
-	must(t, err)
+	if !found || err != nil {
+		t.Fatal(found, err)
+	}
 	v, err := e.Update()
 	must(t, err)
 	v[0] = 9
@@ -217,9 +219,9 @@ func TestModel(t *testing.T) {
 						to, err := e.Update()
 						must(t, err)
 						*to = v
-						bv, err := b.Update(len(value) + 1)
+						_, err = b.Update(len(value) + 1)
 						must(t, err)
-						bv, err = b.Update(len(value))
+						bv, err := b.Update(len(value))
 						must(t, err)
 						copy(bv, value)
 						model[k] = v
