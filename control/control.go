@@ -73,6 +73,8 @@ func (e *BusyError) Error() string {
 
 func (e *BusyError) Unwrap() error { return e.Cause }
 
+var errBusy = errors.New("the control lock is held")
+
 // entrance is a way to enter a section.
 type entrance struct {
 	patience time.Duration // bounds the wait for the lock where the caller's context does not
@@ -82,6 +84,7 @@ type entrance struct {
 var (
 	plain   = entrance{patience: 10 * time.Second}
 	brief   = entrance{patience: time.Second} // for what can be done later
+	atOnce  = entrance{}
 	seizing = entrance{patience: 10 * time.Second, seize: true}
 )
 
@@ -130,6 +133,9 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, nil
+	}
+	if how == atOnce {
+		return shmsync.MutexGuard{}, errBusy
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, how.patience, fmt.Errorf("waited %v: %w", how.patience, context.DeadlineExceeded))
 	defer cancel()

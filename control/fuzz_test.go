@@ -21,7 +21,7 @@ import (
 // Whatever bytes stand in a control segment, each call returns: with an answer, or with an error of a known kind that, if it is
 // ErrCorrupt, says where. And no object is ever to be destroyed that was never made.
 
-var fuzzLimits = Limits{Processes: 4, Segments: 5, SegmentsPerProcess: 4, Memory: 1 << 20, MemoryPerProcess: 1 << 19}
+var fuzzLimits = Limits{Processes: 4, Segments: 5, SegmentsPerProcess: 4, Memory: 1 << 20, MemoryPerProcess: 1 << 19, Reserved: 3 * PageSize}
 
 // says where: a row with what is wrong in it, or a field of the header.
 var place = regexp.MustCompile(`control segment: (the \S+ of (process )?row \d+|row \d+ |its \S+( \S+)* can't be right|layout version|it was made by|.* of \d+ bytes)`)
@@ -153,7 +153,7 @@ var steps = []struct {
 	{"Abandon", true, func(ctx context.Context, w *fuzzWorld, m *Member) error { return m.Abandon(ctx, w.entry()) }},
 	{"Ref", true, func(ctx context.Context, w *fuzzWorld, m *Member) error {
 		e, err := m.Ref(ctx, w.entry().Handle)
-		if was, ok := w.made[e.Handle]; err == nil && (!ok || was.Size != e.Size || was.Word != e.Word) {
+		if was, ok := w.made[e.Handle]; err == nil && (!ok || was.Size != e.Size || was.Word != e.Word || was.Page != e.Page) {
 			w.Fatalf("Ref gives %+v, made was %+v", e, was)
 		}
 		return err
@@ -212,6 +212,16 @@ var steps = []struct {
 	}},
 	{"Close", true, func(ctx context.Context, w *fuzzWorld, m *Member) error { return m.Close(ctx) }},
 	{"CloseByForce", false, func(_ context.Context, w *fuzzWorld, _ *Member) error { return w.CloseByForce() }},
+	{"Carve", true, func(ctx context.Context, w *fuzzWorld, m *Member) error {
+		e, ok, err := m.Carve(ctx, 1+w.tape.Below(256)*40, 0)
+		if ok {
+			w.known, w.made[e.Handle] = append(w.known, e), e
+			w.within(e)
+		}
+		return err
+	}},
+	{"Publish", true, func(_ context.Context, w *fuzzWorld, m *Member) error { return m.Publish(w.entry()) }},
+	{"TryUnref", true, func(_ context.Context, w *fuzzWorld, m *Member) error { m.TryUnref(w.entry()); return nil }},
 	{"look", false, func(_ context.Context, w *fuzzWorld, _ *Member) error { return w.look() }},
 }
 
@@ -230,7 +240,10 @@ func (w *fuzzWorld) look() error {
 				w.Fatalf("a holder in row %d", row)
 			}
 		}
-		if was, ok := w.made[s.Handle]; s.Sound && (!ok || was.Size != s.Size || was.Word != s.Word && s.Word != 0) {
+		if s.Sound {
+			w.within(s.Entry)
+		}
+		if was, ok := w.made[s.Handle]; s.Sound && (!ok || was.Size != s.Size || was.Page != s.Page || was.Word != s.Word && s.Word != 0) {
 			w.Fatalf("%+v is called sound, made was %+v", s.Entry, was)
 		}
 		_ = s.State.String()
@@ -249,6 +262,13 @@ func (w *fuzzWorld) look() error {
 		checkError(w.T, "look", err)
 	}
 	return nil
+}
+
+// within: whatever stands in the books, nobody is led out of the region.
+func (w *fuzzWorld) within(e Entry) {
+	if at, carved := e.Carved(); carved && (at < 0 || uint64(at+e.Size) > w.Limits.Reserved) {
+		w.Fatalf("%+v is not in a region of %d bytes", e, w.Limits.Reserved)
+	}
 }
 
 // garble writes nonsense: a byte anywhere, or a value that might mean something into a field of some row.
@@ -302,6 +322,7 @@ func fieldsOf(l Limits) map[string][]placed {
 	for i := range l.Segments * l.bitWords() {
 		list["bits"] = append(list["bits"], placed{o.bits + 8*i, 8})
 	}
+	add("pages", reflect.TypeFor[pageWord](), o.pages, l.pageWords(), pageWordSize)
 	return list
 }
 

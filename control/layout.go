@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -16,11 +17,12 @@ import (
 //	2048   (max_processes + 1) x 64 bytes of process rows
 //	then   max_segments x 96 bytes of segment rows
 //	then   max_segments x ((max_processes + 1)/64, rounded up) x 8 bytes of reference bits
+//	then   16 bytes for each 64 pages of the reserved region
 //
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 2
+	layoutVersion = 3
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -29,7 +31,7 @@ const (
 	align          = 64
 
 	checksumFrom = 16
-	checksumTo   = 1136
+	checksumTo   = 1144
 
 	maxDir = 1024
 )
@@ -43,7 +45,7 @@ type header struct {
 	version   uint32
 	byteOrder uint32
 	constants constants
-	_         [16]byte
+	_         [8]byte
 
 	lock      shmsync.MutexWord
 	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock
@@ -52,6 +54,8 @@ type header struct {
 	freeHint  atomic.Uint32 // where to look for a free segment row first; any value will do
 	usedRows  atomic.Uint32 // segment rows that are not free; derived, for limits and people
 	usedBytes atomic.Uint64 // sum of their sizes; derived
+	pageHint  atomic.Uint32 // where to look for free pages first; any value will do
+	_         uint32
 }
 
 type constants struct {
@@ -65,6 +69,7 @@ type constants struct {
 	memoryPerProcess   uint64 // 0: no limit
 	segmentsPerProcess uint32 // 0: no limit
 	dirLen             uint32
+	reserved           uint64 // bytes of the region that segments are carved out of
 	backend            [16]byte
 	dir                [maxDir]byte // for people; cut if longer
 }
@@ -84,32 +89,39 @@ type processRow struct {
 // segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word, if that is the same after.
 type segmentRow struct {
 	_          structs.HostLayout
-	word       atomic.Uint64 // bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation
+	word       atomic.Uint64 // bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation; of a live one who has yet to publish it
 	handle     atomic.Uint64
 	size       atomic.Uint64
 	osWord     atomic.Uint64 // the backend's
-	check      atomic.Uint64 // checksum of handle, size and osWord
-	created    atomic.Int64  // Unix time in ns
+	check      atomic.Uint64 // checksum of handle, size, osWord and page; 0 in a free row
+	created    atomic.Uint64 // Unix time in ns
 	creatorPid atomic.Uint32
 	pin        atomic.Uint32 // pinState, with the root's mark
 	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
-	_          uint32
-	creator    text // application name
+	page       atomic.Uint32 // the first of the reserved region that is the segment's, plus one; 0: an object of its own
+	creator    text          // application name
 }
 
 // text is up to 32 bytes of UTF-8 that can be stored and loaded without tearing a word.
 type text [4]atomic.Uint64
 
-func (t *text) store(s string) {
+func (t *text) store(words [4]uint64) {
+	for i := range t {
+		ordered.Store64(&t[i], words[i])
+	}
+}
+
+func textWords(s string) (words [4]uint64) {
 	var b [32]byte
 	for len(s) > len(b) {
 		_, n := utf8.DecodeLastRuneInString(s)
 		s = s[:len(s)-n]
 	}
 	copy(b[:], s)
-	for i := range t {
-		t[i].Store(binary.NativeEndian.Uint64(b[8*i:]))
+	for i := range words {
+		words[i] = binary.NativeEndian.Uint64(b[8*i:])
 	}
+	return words
 }
 
 func (t *text) load() string {
@@ -181,10 +193,10 @@ func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
 // pinOf is what a pin word says but for the root's mark.
 func pinOf(w pinState) pinState { return w &^ root }
 
-// rowCheck binds a row's handle, size and osWord together, so that a flipped bit can't make a session map or
+// rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
 // remove what it was not meant to.
-func rowCheck(seed, handle, size, osWord uint64) uint64 {
-	return mix(mix(mix(seed^handle)^size) ^ osWord)
+func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
+	return mix(mix(mix(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
 }
 
 // mix is the finalizer of splitmix64.

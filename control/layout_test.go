@@ -22,6 +22,7 @@ func TestLayout(t *testing.T) {
 		"Constants":   {reflect.TypeFor[constants](), 0},
 		"Process row": {reflect.TypeFor[processRow](), processRowSize},
 		"Segment row": {reflect.TypeFor[segmentRow](), segmentRowSize},
+		"Page word":   {reflect.TypeFor[pageWord](), pageWordSize},
 	} {
 		var want []string
 		for f := range c.typ.Fields() {

@@ -19,8 +19,10 @@ type Member struct {
 	row         int
 	incarnation uint32
 	who         Who
+	application [4]uint64 // who's, as a text holds it
 	witness     Witness
 	mutex       *shmsync.Mutex
+	latest      int64 // what this member has created last, under the control lock
 	left        atomic.Bool
 
 	owed    []atomic.Uint64 // a bit for each destroying row that fell to this member
@@ -90,7 +92,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	failpoint.Hit("control/join/used")
 	incarnation := incarnationOf(before) + 1
-	m := &Member{t: t, row: row, incarnation: incarnation, who: who, witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
+	m := &Member{t: t, row: row, incarnation: incarnation, who: who, application: textWords(who.Application), witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
@@ -127,7 +129,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return ErrStale
 	}
 	p.pid.Store(uint32(who.Pid))
-	p.application.store(who.Application)
+	p.application.store(m.application)
 	failpoint.Hit("control/arrive/half-written")
 	p.started.Store(who.Since.UnixNano())
 	p.segments.Store(0)

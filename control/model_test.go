@@ -19,9 +19,17 @@ func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
-	w := newWorld(t, Limits{Processes: 5, Segments: 12})
+	w := newWorld(t, Limits{Processes: 5, Segments: 12, Reserved: 130 * PageSize})
 	var members []*Member
 	model := map[uint64]*segment{}
+	pages := newPageModel(w)
+	// unheld takes a carved segment that nothing keeps from the model: nobody has to be told of it.
+	unheld := func(s *segment) {
+		if s.entry.Page != 0 && len(s.refs) == 0 && !s.pinned {
+			pages.free(s.entry)
+			delete(model, s.entry.Handle)
+		}
+	}
 	pick := func() (*Member, *segment) {
 		m := members[rng.IntN(len(members))]
 		k := rng.IntN(len(model) + 1)
@@ -56,6 +64,21 @@ func TestModel(t *testing.T) {
 		m, s := pick()
 		switch step := rng.IntN(12); {
 		case step < 3:
+			if rng.IntN(2) == 0 {
+				size := 1 + rng.IntN(PageSize<<rng.IntN(6))
+				e, ok, err := m.Carve(ctx, size, 0)
+				if ok {
+					err = m.Publish(e)
+					model[e.Handle] = &segment{entry: e, refs: map[*Member]bool{m: true}}
+					pages.use(e)
+				} else if err == nil {
+					pages.wantNoRoom(size)
+				}
+				if err != nil && !(errors.Is(err, ErrTooManySegments) && len(model) == 12) {
+					t.Fatal(err)
+				}
+				break
+			}
 			e, err := m.Create(ctx, 1+rng.IntN(100), time.Now())
 			if errors.Is(err, ErrTooManySegments) && len(model) == 12 {
 				break
@@ -81,12 +104,13 @@ func TestModel(t *testing.T) {
 		case step < 8 && s.refs[m]:
 			delete(s.refs, m)
 			last, err := m.Unref(ctx, s.entry)
-			if err != nil || last != (len(s.refs) == 0 && !s.pinned) {
+			if err != nil || last != (len(s.refs) == 0 && !s.pinned && s.entry.Page == 0) {
 				t.Fatalf("Unref = %v, %v with %d references, pinned %v", last, err, len(s.refs), s.pinned)
 			}
 			if last {
 				gone(m, s.entry)
 			}
+			unheld(s)
 		case step == 8:
 			s.pinned = true
 			if err := m.Pin(ctx, s.entry.Handle, false); err != nil {
@@ -95,12 +119,13 @@ func TestModel(t *testing.T) {
 		case step == 9 && s.pinned:
 			s.pinned = false
 			_, last, err := m.Unpin(ctx, s.entry.Handle)
-			if err != nil || last != (len(s.refs) == 0) {
+			if err != nil || last != (len(s.refs) == 0 && s.entry.Page == 0) {
 				t.Fatal(last, err)
 			}
 			if last {
 				gone(m, s.entry)
 			}
+			unheld(s)
 		case step == 10 && len(members) > 1: // m dies, another one reclaims
 			k := 0
 			for members[k] != m {
@@ -113,13 +138,20 @@ func TestModel(t *testing.T) {
 			w.die(m)
 			for _, s := range model {
 				delete(s.refs, m)
+				unheld(s)
 			}
 			by := members[rng.IntN(len(members))]
 			if _, err := by.Reclaim(ctx, m.Row(), m.Incarnation()); err != nil {
 				t.Fatal(err)
 			}
 			gone(by, w.owed(by)...)
+		case step == 11 && rng.IntN(10) == 0:
+			pages.garble(rng)
+			if err := m.Retry(ctx); err != nil {
+				t.Fatal(err)
+			}
 		}
+		pages.check()
 		list, _ := w.Segments()
 		if len(list) != len(model) {
 			t.Fatalf("%d rows, the model has %d", len(list), len(model))

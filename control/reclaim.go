@@ -51,7 +51,7 @@ func (m *Member) reclaimRow(row int) {
 		}
 		t.clearBit(i, row)
 		failpoint.Hit("control/reclaim/bit")
-		if agent, _ := agentOf(w); isAgented(w) && agent == row {
+		if agent, _ := agentOf(w); isAgented(w) && agent == row && !t.carved(i) {
 			r.word.Store(m.stamp(Destroying))
 			failpoint.Hit("control/reclaim/inherited")
 			m.owe(i)
@@ -97,7 +97,7 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 
 func (m *Member) adoptFailed(i int) {
 	r := &m.t.segments[i]
-	if r.word.Load() == segmentWord(Destroying, nobody, 0) {
+	if r.word.Load() == segmentWord(Destroying, nobody, 0) && !m.t.carved(i) {
 		r.word.Store(m.stamp(Destroying))
 		failpoint.Hit("control/retry/adopted")
 		m.owe(i)
@@ -126,6 +126,11 @@ func (m *Member) close(ctx context.Context) (err error) {
 	failpoint.Hit("control/close/said")
 	for i := range m.t.segments {
 		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
+			if m.t.carved(i) {
+				m.t.freeCarved(i)
+				failpoint.Hit("control/close/carved")
+				continue
+			}
 			r.word.Store(m.stamp(Destroying))
 			failpoint.Hit("control/close/row")
 			m.owe(i)
@@ -181,15 +186,15 @@ func (m *Member) settle() {
 	failpoint.Hit("control/settle/zeroed")
 	var usedRows uint32
 	var usedBytes uint64
+	doubt := false
 	for i := range t.segments {
 		r := &t.segments[i]
-		w := r.word.Load()
+		w := t.mend(i)
 		if stateOf(w) == Free {
 			continue
 		}
+		doubt = doubt || !t.sound(i)
 		size := r.size.Load()
-		usedRows++
-		usedBytes += size
 		for k := range t.wordsPer {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
 				p := 64*k + bits.TrailingZeros64(set)
@@ -207,7 +212,12 @@ func (m *Member) settle() {
 		} else if m.moribund(i) {
 			m.owe(i)
 		}
+		if stateOf(r.word.Load()) != Free {
+			usedRows++
+			usedBytes += size
+		}
 	}
+	t.mapPages(doubt)
 	t.header.usedRows.Store(usedRows)
 	failpoint.Hit("control/settle/half-counted")
 	t.header.usedBytes.Store(usedBytes)

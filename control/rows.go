@@ -5,6 +5,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
 )
 
 // What can be done with one row of the segment table. All but the plain reads are for sections only.
@@ -18,7 +19,7 @@ func (t *Table) live(handle uint64) (int, error) {
 	r := &t.segments[i]
 	if w := r.word.Load(); stateOf(w) > Destroying {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the state of row %d can't be right: %d", i, stateOf(w)))
-	} else if stateOf(w) != Live || r.handle.Load() != handle {
+	} else if w != segmentWord(Live, 0, 0) || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
 	if p := r.pin.Load(); p > pinned && !isRoot(p) {
@@ -30,7 +31,7 @@ func (t *Table) live(handle uint64) (int, error) {
 	return i, nil
 }
 
-// sound says whether handle, size and word of a row are what was written together.
+// sound says whether handle, size, word and page of a row are what was written together.
 func (t *Table) sound(i int) bool {
 	_, ok := t.word(i)
 	return ok
@@ -43,24 +44,24 @@ func (t *Table) word(i int) (word uint64, sound bool) {
 	if int(h&0xffff) != i || int(size) <= 0 || uint64(int(size)) != size {
 		return 0, false
 	}
-	check := r.check.Load()
-	if check == rowCheck(t.seed, h, size, word) {
-		return word, true
+	check, page := r.check.Load(), r.page.Load()
+	if check == rowCheck(t.seed, h, size, word, page) {
+		return word, t.within(size, word, page)
 	}
-	return 0, stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0)
+	return 0, page == 0 && stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
 }
 
 func (t *Table) entry(i int) Entry {
 	r := &t.segments[i]
 	word, _ := t.word(i)
-	return Entry{Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, CreatorPid: int(r.creatorPid.Load())}
+	return Entry{Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(), CreatorPid: int(r.creatorPid.Load())}
 }
 
 // freeRow looks for a free row, at the hint first: there the last one was freed.
 func (t *Table) freeRow() (int, bool) {
 	n := len(t.segments)
 	for i, k := int(t.header.freeHint.Load()%uint32(n)), 0; k < n; k++ {
-		if stateOf(t.segments[i].word.Load()) == Free {
+		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 { // else a stray store has hit it
 			return i, true
 		}
 		if i++; i == n {
@@ -73,27 +74,66 @@ func (t *Table) freeRow() (int, bool) {
 func (t *Table) free(i int, r *segmentRow) {
 	t.clearBits(i)
 	failpoint.Hit("control/free/bits")
-	t.header.usedRows.Add(^uint32(0))
-	failpoint.Hit("control/free/counted")
-	t.header.usedBytes.Add(-r.size.Load())
-	r.word.Store(segmentWord(Free, 0, 0))
+	t.count(^uint32(0), -r.size.Load())
+	ordered.Store64(&r.word, segmentWord(Free, 0, 0))
+	failpoint.Hit("control/free/freed")
+	ordered.Store64(&r.check, 0)
+}
+
+// count keeps the books' own counts.
+func (t *Table) count(rows uint32, bytes uint64) {
+	h := t.header
+	ordered.Store32(&h.usedRows, h.usedRows.Load()+rows)
+	failpoint.Hit("control/count/rows")
+	ordered.Store64(&h.usedBytes, h.usedBytes.Load()+bytes)
+}
+
+// freeCarved frees the row and the pages of a segment in the reserved region; the system has no part in that.
+func (t *Table) freeCarved(i int) {
+	r := &t.segments[i]
+	t.givePagesBack(Entry{Size: int(r.size.Load()), Page: r.page.Load()})
+	failpoint.Hit("control/free/pages")
+	t.free(i, r)
+	ordered.Store32(&t.header.freeHint, uint32(i))
+}
+
+// mend makes good what a stray store, or a death in a section, has left of a row, and returns its word. A carved row is free or live,
+// and its pages must not be given to anybody else while somebody holds it.
+func (t *Table) mend(i int) uint64 {
+	r := &t.segments[i]
+	w := r.word.Load()
+	switch free := stateOf(w) == Free; {
+	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !(t.carved(i) && t.current(w)):
+		w = segmentWord(Live, 0, 0)
+		r.word.Store(w)
+	case stateOf(w) != Live && t.carved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
+		w = segmentWord(Live, 0, 0)
+		r.word.Store(w)
+	case free && r.check.Load() != 0:
+		r.check.Store(0)
+	}
+	return w
 }
 
 // setBit and clearBit say whether the bit changed.
 
 func (t *Table) setBit(i, process int) bool {
 	w, mask := &t.bits[i*t.wordsPer+process/64], uint64(1)<<(process%64)
-	return w.Or(mask)&mask == 0
+	was := w.Load()
+	ordered.Store64(w, was|mask)
+	return was&mask == 0
 }
 
 func (t *Table) clearBit(i, process int) bool {
 	w, mask := &t.bits[i*t.wordsPer+process/64], uint64(1)<<(process%64)
-	return w.And(^mask)&mask != 0
+	was := w.Load()
+	ordered.Store64(w, was&^mask)
+	return was&mask != 0
 }
 
 func (t *Table) clearBits(i int) {
 	for k := range t.wordsPer {
-		t.bits[i*t.wordsPer+k].Store(0)
+		ordered.Store64(&t.bits[i*t.wordsPer+k], 0)
 	}
 }
 

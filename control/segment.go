@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
 )
 
 // Entry is what a member must know of a row to work on its object outside the lock.
@@ -15,62 +17,140 @@ type Entry struct {
 	Handle     uint64
 	Size       int
 	Word       uint64 // the backend's
+	Page       uint32 // the first in the reserved region, plus one; 0: an object of its own
 	CreatorPid int
 }
 
 func (e Entry) row() int { return int(e.Handle & 0xffff) }
 
+// Carved says whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
+func (e Entry) Carved() (offset int, is bool) {
+	if e.Page == 0 {
+		return 0, false
+	}
+	return int(e.Page-1) * PageSize, true
+}
+
 // Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a
 // reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
 // a limit ErrQuota.
 func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, err error) {
-	random := uint64(0)
-	for random == 0 {
-		random = rand.Uint64() << 16
-	}
+	random := randomHandle()
 	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return e, err
 	}
 	defer s.leave(&err)
-	t := m.t
-	if t.closing() {
-		return e, ErrStale
-	}
-	if err := m.afford(size); err != nil {
+	i, err := m.room(size)
+	if err != nil {
 		return e, err
-	}
-	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
-		return e, errkind.As(ErrQuota, fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
-	}
-	i, ok := t.freeRow()
-	if !ok {
-		return e, errkind.As(ErrTooManySegments, fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
 	failpoint.Hit("control/create/locked")
+	m.write(e, now.UnixNano(), Creating)
+	failpoint.Hit("control/create/intended")
+	return e, nil
+}
+
+// Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The caller zeroes its bytes and
+// says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before. False: there is no room in the region, or
+// no region, and the caller says Create. Its errors are Create's. Now is Unix time in ns, and may be a little old: what one member creates
+// bears times in its order.
+func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
+	if uint64(size) > m.t.Limits.Reserved {
+		return e, false, nil
+	}
+	random := randomHandle()
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return e, false, err
+	}
+	defer s.leave(&err)
+	first, ok := m.t.freePages(int(pagesFor(uint64(size))))
+	if !ok {
+		return e, false, nil
+	}
+	i, err := m.room(size)
+	if err != nil {
+		return e, false, err
+	}
+	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
+	failpoint.Hit("control/carve/locked")
+	m.t.takePages(e)
+	failpoint.Hit("control/carve/taken")
+	m.write(e, now, Live)
+	failpoint.Hit("control/carve/live")
+	return e, true, nil
+}
+
+// Publish lets others attach a segment that this member has carved. If the instance is being closed it is ErrStale, and the
+// segment's row is free, or will be when the member says Unref. It takes no lock.
+func (m *Member) Publish(e Entry) (err error) {
+	defer recoverFault(&err, debug.SetPanicOnFault(true))
+	if i := e.row(); i >= len(m.t.segments) || !m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+		return ErrStale
+	}
+	failpoint.Hit("control/publish/done")
+	return nil
+}
+
+func randomHandle() uint64 {
+	for {
+		if random := rand.Uint64() << 16; random != 0 {
+			return random
+		}
+	}
+}
+
+// room finds a free row for a segment of that size, if the limits allow for one.
+func (m *Member) room(size int) (row int, err error) {
+	t := m.t
+	if t.closing() {
+		return 0, ErrStale
+	}
+	if err := m.afford(size); err != nil {
+		return 0, err
+	}
+	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
+		return 0, errkind.As(ErrQuota, fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
+	}
+	row, ok := t.freeRow()
+	if !ok {
+		return 0, errkind.As(ErrTooManySegments, fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
+	}
+	return row, nil
+}
+
+// write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the checksum and
+// referenced is the member's, even if it does not come to the state: see mend.
+func (m *Member) write(e Entry, now int64, s SegmentState) {
+	t, i := m.t, e.row()
+	m.latest = max(now, m.latest+1)
 	r := &t.segments[i]
 	t.clearBits(i)
-	r.handle.Store(e.Handle)
-	r.size.Store(uint64(size))
+	ordered.Store64(&r.handle, e.Handle)
+	ordered.Store64(&r.size, uint64(e.Size))
 	failpoint.Hit("control/create/half-written")
-	r.osWord.Store(0)
-	r.check.Store(rowCheck(t.seed, e.Handle, uint64(size), 0))
-	r.created.Store(now.UnixNano())
-	r.creatorPid.Store(uint32(e.CreatorPid))
-	r.creator.store(m.who.Application)
-	r.pin.Store(unpinned)
-	r.errno.Store(0)
+	ordered.Store64(&r.osWord, 0)
+	ordered.Store32(&r.page, e.Page)
+	ordered.Store64(&r.created, uint64(m.latest))
+	ordered.Store32(&r.creatorPid, uint32(e.CreatorPid))
+	r.creator.store(m.application)
+	ordered.Store32(&r.pin, unpinned)
+	ordered.Store32(&r.errno, 0)
+	ordered.Store64(&r.check, rowCheck(t.seed, e.Handle, uint64(e.Size), 0, e.Page))
+	failpoint.Hit("control/create/sealed")
 	t.setBit(i, m.row)
 	failpoint.Hit("control/create/referenced")
 	m.account(1, e.Size)
-	t.header.usedRows.Add(1)
-	t.header.usedBytes.Add(uint64(size))
-	t.header.freeHint.Store(uint32(i + 1))
+	t.count(1, uint64(e.Size))
+	ordered.Store32(&t.header.freeHint, uint32(i+1))
 	failpoint.Hit("control/create/accounted")
-	r.word.Store(m.stamp(Creating))
-	failpoint.Hit("control/create/intended")
-	return e, nil
+	w := m.stamp(s)
+	if s == Live {
+		w = m.unpublished()
+	}
+	ordered.Store64(&r.word, w)
 }
 
 // Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile, the row becomes
@@ -87,7 +167,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	}
 	r.osWord.Store(osWord)
 	failpoint.Hit("control/created/word")
-	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord))
+	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord, 0))
 	if m.t.closing() {
 		r.word.Store(m.stamp(Destroying))
 		failpoint.Hit("control/created/closing")
@@ -116,7 +196,8 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 	return nil
 }
 
-// Destroyed frees a row that is destroying, by this member, and whose object is gone.
+// Destroyed frees a row that is destroying, by this member, and whose object is gone. It frees the pages of a carved segment, whose
+// row is destroying only if a stray store had hit it.
 func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -126,6 +207,9 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	r, err := m.mine(e, Destroying)
 	if err != nil {
 		return err
+	}
+	if e.Page != 0 {
+		m.t.givePagesBack(e)
 	}
 	m.t.free(e.row(), r)
 	failpoint.Hit("control/destroyed/freed")
@@ -178,12 +262,25 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	return e, nil
 }
 
+// TryUnref is Unref of a carved segment for one who does not wait. False: nothing has changed.
+func (m *Member) TryUnref(e Entry) (done bool) {
+	if e.Page == 0 {
+		return false
+	}
+	_, err := m.unref(context.Background(), e, atOnce)
+	return err == nil
+}
+
 // Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is
 // not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object
-// and says so. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
+// and says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
 // again later.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
-	s, err := m.enter(ctx, brief)
+	return m.unref(ctx, e, brief)
+}
+
+func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, err error) {
+	s, err := m.enter(ctx, how)
 	if err != nil {
 		return false, err
 	}
@@ -192,12 +289,17 @@ func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	if i >= len(m.t.segments) || m.t.segments[i].handle.Load() != e.Handle {
 		return false, nil // a closing took it, and the row is somebody else's by now
 	}
+	r := &m.t.segments[i]
+	carved := e.Page != 0 && r.page.Load() == e.Page && r.size.Load() == uint64(e.Size)
+	if how == atOnce && !carved { // a stray store has hit it
+		return false, errBusy
+	}
 	if m.t.clearBit(i, m.row) {
 		failpoint.Hit("control/unref/bit")
 		m.account(-1, e.Size)
 	}
 	failpoint.Hit("control/unref/accounted")
-	return m.moribund(i), nil
+	return m.t.unkept(i) && m.drop(i, carved), nil
 }
 
 // Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as once. Where
@@ -226,7 +328,7 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	pin := &m.t.segments[i].pin
 	switch {
 	case pinOf(pin.Load()) == pinned:
-	case needsKeeper:
+	case needsKeeper && !m.t.carved(i): // the supervisor has the region mapped
 		pin.Store(pin.Load()&root | pinWanted)
 		failpoint.Hit("control/pin/wanted")
 		return true, nil
@@ -283,6 +385,9 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	return e, m.moribund(i), nil
 }
 
+// unpublished is the word of a live row that this member has carved, and that nobody else may attach yet.
+func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }
+
 // Root is the handle of the instance's root segment, which sessions find that know nothing of each other. If there is none yet, the
 // candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one without the other. A candidate of 0 is
 // none, and 0 the answer then.
@@ -320,7 +425,7 @@ func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (
 		return 0, false, err
 	}
 	pin := root | pinned
-	if needsKeeper {
+	if needsKeeper && !m.t.carved(i) {
 		pin = root | pinWanted
 	}
 	m.t.segments[i].pin.Store(pin)
@@ -347,13 +452,24 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 	return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
-// moribund makes row i destroying, by this member, if it is live and nothing keeps it.
-func (m *Member) moribund(i int) bool {
-	r := &m.t.segments[i]
-	if p := r.pin.Load(); stateOf(r.word.Load()) != Live || pinOf(p) == pinned || pinOf(p) == pinWanted || m.t.hasBits(i) {
+// moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees.
+func (m *Member) moribund(i int) bool { return m.t.unkept(i) && m.drop(i, m.t.carved(i)) }
+
+// unkept says whether a row is live, and nothing keeps it.
+func (t *Table) unkept(i int) bool {
+	r := &t.segments[i]
+	p := r.pin.Load()
+	return stateOf(r.word.Load()) == Live && pinOf(p) != pinned && pinOf(p) != pinWanted && !t.hasBits(i)
+}
+
+// drop is what becomes of a row that nothing keeps. It says whether there is an object to destroy.
+func (m *Member) drop(i int, carved bool) bool {
+	if carved {
+		m.t.freeCarved(i)
+		failpoint.Hit("control/moribund/freed")
 		return false
 	}
-	r.word.Store(m.stamp(Destroying))
+	m.t.segments[i].word.Store(m.stamp(Destroying))
 	failpoint.Hit("control/moribund/stamped")
 	return true
 }
@@ -377,6 +493,6 @@ func exceeds(used, more, limit uint64) bool {
 // account books n references, of size bytes each, to this process.
 func (m *Member) account(n, size int) {
 	p := &m.t.processes[m.row]
-	p.segments.Add(uint32(n))
-	p.bytes.Add(uint64(n * size))
+	ordered.Store32(&p.segments, p.segments.Load()+uint32(n))
+	ordered.Store64(&p.bytes, p.bytes.Load()+uint64(n*size))
 }

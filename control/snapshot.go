@@ -86,7 +86,7 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 		Pinned:    pinOf(r.pin.Load()) == pinned,
 		PinWanted: pinOf(r.pin.Load()) == pinWanted,
 		Root:      isRoot(r.pin.Load()),
-		Created:   time.Unix(0, r.created.Load()),
+		Created:   time.Unix(0, int64(r.created.Load())),
 		Creator:   r.creator.load(),
 		Errno:     syscall.Errno(r.errno.Load()),
 		Sound:     t.sound(i),

@@ -23,12 +23,13 @@ type Limits struct {
 	SegmentsPerProcess int // references held
 	Memory             uint64
 	MemoryPerProcess   uint64 // bytes of segments held
+	Reserved           uint64 // bytes of the region that segments are carved out of; 0: there is none
 }
 
 // What the layout can bear.
 const (
 	MaxProcesses = shmsync.MaxRows - 1
-	MaxSegments  = 65535
+	MaxSegments  = 65534 // the two numbers above are the control segment's and the reserved region's
 )
 
 // Constants are what a control segment says of itself, written once.
@@ -51,6 +52,7 @@ type Table struct {
 	processes []processRow
 	segments  []segmentRow
 	bits      []atomic.Uint64 // wordsPer for each segment
+	pages     []pageWord
 	wordsPer  int
 	seed      uint64 // of row checksums
 	constant  []byte // what the header begins with,
@@ -60,14 +62,15 @@ type Table struct {
 // Size is the length in bytes of a control segment with these limits.
 func Size(l Limits) int { return layout(l).end }
 
-type offsets struct{ processes, segments, bits, end int }
+type offsets struct{ processes, segments, bits, pages, end int }
 
 func layout(l Limits) (o offsets) {
 	up := func(n int) int { return (n + align - 1) / align * align }
 	o.processes = headerSize
 	o.segments = up(o.processes + l.processRows()*processRowSize)
 	o.bits = up(o.segments + l.Segments*segmentRowSize)
-	o.end = up(o.bits + l.Segments*l.bitWords()*8)
+	o.pages = up(o.bits + l.Segments*l.bitWords()*8)
+	o.end = up(o.pages + l.pageWords()*pageWordSize)
 	return o
 }
 
@@ -81,6 +84,9 @@ func (l Limits) Check() error {
 	}
 	if l.Segments < 1 || l.Segments > MaxSegments {
 		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
+	}
+	if l.Reserved%PageSize != 0 || l.Reserved > math.MaxInt || l.Reserved > maxPages*PageSize {
+		return fmt.Errorf("min_dynamic_shared_memory is %d bytes: it must be whole pages of 4 kB, and no more than this system can map", l.Reserved)
 	}
 	if l.SegmentsPerProcess < 0 || l.SegmentsPerProcess > math.MaxInt32 {
 		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d", l.SegmentsPerProcess, math.MaxInt32)
@@ -111,12 +117,18 @@ func format(r shm.Region, c Constants) error {
 		instance: c.Instance, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
 		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
 		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess, segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess),
+		reserved: c.Limits.Reserved,
 	}
 	copy(k.backend[:], c.Backend)
 	k.dirLen = uint32(copy(k.dir[:], c.Dir))
 	if h.checksum, err = checksum(r); err != nil {
 		return err
 	}
+	t := &Table{Constants: c, header: h}
+	if err := t.divide(r); err != nil {
+		return err
+	}
+	t.mapPages(false)
 	h.magic.Store(magic)
 	return nil
 }
@@ -167,7 +179,7 @@ func open(r shm.Region) (*Table, error) {
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
 		Limits: Limits{
 			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProcess),
-			Memory: k.memory, MemoryPerProcess: k.memoryPerProcess,
+			Memory: k.memory, MemoryPerProcess: k.memoryPerProcess, Reserved: k.reserved,
 		},
 	}
 	if err := t.Limits.Check(); err != nil {
@@ -181,21 +193,30 @@ func open(r shm.Region) (*Table, error) {
 		return nil, err
 	}
 	t.copied = bytes.Clone(t.constant)
-	t.wordsPer = t.Limits.bitWords()
-	o := layout(t.Limits)
-	if r.Len() < o.end {
-		return nil, insane("size", r.Len())
-	}
-	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.processRows()); err != nil {
-		return nil, err
-	}
-	if t.segments, err = shm.SliceOf[segmentRow](r, shm.Offset(o.segments), t.Limits.Segments); err != nil {
-		return nil, err
-	}
-	if t.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.bits), t.Limits.Segments*t.wordsPer); err != nil {
+	if err := t.divide(r); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// divide cuts the region into its parts, as the limits say.
+func (t *Table) divide(r shm.Region) (err error) {
+	t.wordsPer = t.Limits.bitWords()
+	o := layout(t.Limits)
+	if r.Len() < o.end {
+		return insane("size", r.Len())
+	}
+	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.processRows()); err != nil {
+		return err
+	}
+	if t.segments, err = shm.SliceOf[segmentRow](r, shm.Offset(o.segments), t.Limits.Segments); err != nil {
+		return err
+	}
+	if t.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.bits), t.Limits.Segments*t.wordsPer); err != nil {
+		return err
+	}
+	t.pages, err = shm.SliceOf[pageWord](r, shm.Offset(o.pages), t.Limits.pageWords())
+	return err
 }
 
 // insane says which field of the header can't be right.
@@ -205,13 +226,16 @@ func insane(field string, value any) error {
 
 // guarded runs f with faults as errors, outside of any section.
 func guarded(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = corruption(r)
-		}
-	}()
+	defer recoverFault(&err, debug.SetPanicOnFault(true))
 	return f()
+}
+
+// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what debug.SetPanicOnFault was.
+func recoverFault(err *error, was bool) {
+	if r := recover(); r != nil {
+		*err = corruption(r)
+	}
+	debug.SetPanicOnFault(was)
 }
 
 // Closing says whether the instance is being closed, or its books are gone: no new segment, reference or session.

@@ -22,9 +22,9 @@ import (
 
 var benchSizes = []int{4 << 10, 64 << 10, 1 << 20, 16 << 20}
 
-func benchSession(b *testing.B, backend string) (*dsm.Session, dsm.Config) {
+func benchSession(b *testing.B, backend string, settings ...string) (*dsm.Session, dsm.Config) {
 	b.Helper()
-	cfg := instancetest.Config(b, backend, "max_segments", "4096", "max_processes", "256")
+	cfg := instancetest.Config(b, backend, append(settings, "max_segments", "4096", "max_processes", "256")...)
 	cfg.Logger = dsm.Config{}.Logger
 	instancetest.Start(b, cfg)
 	return instancetest.Open(b, cfg), cfg
@@ -34,16 +34,9 @@ func benchSession(b *testing.B, backend string) (*dsm.Session, dsm.Config) {
 func beside(b *testing.B, raw, ours func() error) {
 	b.Helper()
 	var rawTimes, ourTimes []time.Duration
-	timed := func(times *[]time.Duration, f func() error) {
-		begin := time.Now()
-		if err := f(); err != nil {
-			b.Fatal(err)
-		}
-		*times = append(*times, time.Since(begin))
-	}
 	for b.Loop() {
-		timed(&rawTimes, raw)
-		timed(&ourTimes, ours)
+		rawTimes = append(rawTimes, timed(b, 1, raw))
+		ourTimes = append(ourTimes, timed(b, 1, ours))
 	}
 	r, o := median(rawTimes), median(ourTimes)
 	b.ReportMetric(0, "ns/op") // of both together: means nothing
@@ -71,6 +64,47 @@ func BenchmarkCreateDetach(b *testing.B) {
 		s, _ := benchSession(b, "sysv")
 		beside(b, rawSysV, createDetach(s, 4096))
 	})
+}
+
+// BenchmarkReserved is create and detach in the reserved region, alone and with other segments held, beside the same through the system
+// and turn by turn with it: x is how many times the system's cost is ours.
+func BenchmarkReserved(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
+		for _, held := range []int{0, 500} {
+			b.Run(fmt.Sprintf("%dKiB/%d", size>>10, held), func(b *testing.B) {
+				posix, _ := benchSession(b, "posix")
+				s, _ := benchSession(b, "posix", "min_dynamic_shared_memory", "16MB")
+				for range held {
+					if _, err := s.Create(ctx, s.Owner(), 4096); err != nil {
+						b.Fatal(err)
+					}
+				}
+				carve, object := createDetach(s, size), createDetach(posix, size)
+				var ours, its []time.Duration
+				for b.Loop() {
+					ours = append(ours, timed(b, 1000, carve)) // in batches: it takes as long as looking at the clock
+					its = append(its, timed(b, 10, object))
+				}
+				o, p := median(ours), median(its)
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(float64(o), "region-ns")
+				b.ReportMetric(float64(p), "posix-ns")
+				b.ReportMetric(float64(p)/float64(o), "x")
+				b.ReportMetric(testing.AllocsPerRun(100, func() { _ = carve() }), "allocs")
+			})
+		}
+	}
+}
+
+// timed is what one of n calls takes.
+func timed(b *testing.B, n int, f func() error) time.Duration {
+	begin := time.Now()
+	for range n {
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(begin) / time.Duration(n)
 }
 
 // rawPath is a path like those of the session's objects, of a file that isn't there.

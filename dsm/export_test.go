@@ -9,14 +9,19 @@ func Abandon(s *Session) {
 	s.mu.Unlock()
 	s.stopWatching()
 	for _, h := range s.table {
-		if h.mapping.Bytes != nil {
-			_ = s.member.Backend.Detach(h.mapping)
+		for ; h != nil; h = h.next {
+			if h.mapping.Bytes != nil {
+				_ = s.member.Backend.Detach(h.mapping)
+			}
 		}
 	}
 	for g := s.segments; g != nil; g = g.next {
-		if g.own.Bytes != nil {
-			_ = s.member.Backend.Detach(g.own)
+		if g.trail != nil && g.trail.own.Bytes != nil {
+			_ = s.member.Backend.Detach(g.trail.own)
 		}
+	}
+	if s.region.Bytes != nil {
+		_ = s.member.Backend.Detach(s.region)
 	}
 	s.member.Roll.Close()
 	s.member.Nudge() // the kernel tells the supervisor of a process; here somebody must

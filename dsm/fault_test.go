@@ -57,12 +57,21 @@ func TestTruncated(t *testing.T) {
 var sink byte
 
 func TestCheckedModeCatchesStaleSlices(t *testing.T) {
+	for _, reserved := range []string{"0", "1MB"} {
+		catchStaleSlices(t, reserved)
+	}
+}
+
+func catchStaleSlices(t *testing.T, reserved string) {
 	for _, backend := range catalog.Native() {
-		t.Run(backend, func(t *testing.T) {
-			cfg := instancetest.Config(t, backend, "checked", "on")
+		t.Run(backend+"/"+reserved, func(t *testing.T) {
+			cfg := instancetest.Config(t, backend, "checked", "on", "min_dynamic_shared_memory", reserved)
 			instancetest.Start(t, cfg)
 			s := instancetest.Open(t, cfg)
 			g := create(t, s, 5000)
+			if i, _ := info(t, s, g.Handle()); i.Reserved != (reserved != "0") {
+				t.Errorf("%+v", i)
+			}
 			again := attach(t, s, g.Handle())
 			if &again.Bytes()[0] == &g.Bytes()[0] {
 				t.Fatal("in checked mode each Attach has its own mapping")
@@ -111,7 +120,13 @@ func line() string {
 
 // TestCheckedModeNamesSites: errors name the lines that attached and detached, whatever way the attachment ended.
 func TestCheckedModeNamesSites(t *testing.T) {
-	cfg := instancetest.Config(t, catalog.Default(), "checked", "on")
+	for _, reserved := range []string{"0", "1MB"} {
+		t.Run(reserved, func(t *testing.T) { nameSites(t, reserved) })
+	}
+}
+
+func nameSites(t *testing.T, reserved string) {
+	cfg := instancetest.Config(t, catalog.Default(), "checked", "on", "min_dynamic_shared_memory", reserved)
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	says := func(what string, err error, want ...string) {
@@ -164,7 +179,9 @@ func TestCheckedModeNamesSites(t *testing.T) {
 	}
 	// A truncated object.
 	i, _ := info(t, s, other.Handle())
-	if err := os.Truncate(i.OSName, 0); err != nil {
+	path, _, _ := strings.Cut(i.OSName, " at byte ")
+	last := create(t, s, 100)
+	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)
 	}
 	wantErr(t, "With", other.With(func(b []byte) error { b[0] = 1; return nil }), dsm.ErrCorrupt)
@@ -175,7 +192,6 @@ func TestCheckedModeNamesSites(t *testing.T) {
 		return nil
 	})
 	says("With after a Detach in it", err, detached)
-	last := create(t, s, 100)
 	_, detached = s.Close(), "detached at "+line()
 	says("With after Close", last.With(noop), detached)
 }

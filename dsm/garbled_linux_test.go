@@ -33,7 +33,7 @@ func (g *garbling) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mappin
 
 // TestRowGarbledWhileCreating: an object whose row names another one is removed by who has just made it.
 func TestRowGarbledWhileCreating(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, "posix", "min_dynamic_shared_memory", "0")
 	instancetest.Start(t, cfg)
 	control := eye.Objects(instancetest.ID(t, cfg.Dir))
 	if len(control) != 1 || !strings.HasSuffix(control[0], "zzz") {

@@ -18,6 +18,7 @@ type guards struct {
 
 type guard struct {
 	mapping dsmimpl.Mapping
+	bytes   []byte // the segment's in it
 	backend dsmimpl.Guarder
 	handle  Handle
 	trail   *trail
@@ -33,18 +34,18 @@ const (
 
 // detach unmaps g's own mapping, leaving a guard where the backend can.
 func (q *guards) detach(g *Segment) error {
-	b := g.session.member.Backend
+	b, own := g.session.member.Backend, g.trail.own
 	guarder, ok := b.(dsmimpl.Guarder)
 	if !ok {
-		return b.Detach(g.own)
+		return b.Detach(own)
 	}
-	if guarder.DetachGuarded(g.own) != nil {
-		return b.Detach(g.own) // too many mappings, perhaps
+	if guarder.DetachGuarded(own) != nil {
+		return b.Detach(own) // too many mappings, perhaps
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kept = append(q.kept, guard{g.own, guarder, g.Handle(), g.trail})
-	q.bytes += uint64(len(g.own.Bytes))
+	q.kept = append(q.kept, guard{own, g.bytes, guarder, g.Handle(), g.trail})
+	q.bytes += uint64(len(own.Bytes))
 	for len(q.kept) > maxGuards || q.bytes > maxGuardBytes {
 		oldest := q.kept[0]
 		q.kept = q.kept[1:]
@@ -61,7 +62,7 @@ func (q *guards) find(addr uintptr) (found guard, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, x := range q.kept {
-		if within(addr, x.mapping.Bytes) {
+		if within(addr, x.bytes) {
 			return x, true
 		}
 	}

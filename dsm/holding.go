@@ -3,28 +3,35 @@ package dsm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/resowner"
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
 // table has one for each handle. Reference and mapping change only in the hands of the goroutine that has
 // the holding in motion; whoever meets it so waits.
 type holding struct {
+	handle  Handle
 	entry   control.Entry
-	mapping dsmimpl.Mapping // in checked mode each Segment has its own instead
+	mapping dsmimpl.Mapping // none if it is carved, or in checked mode, where each Segment has its own
 
 	// Under Session.mu:
 	state  holdingState
+	fresh  bool          // carved, and nobody else can attach it yet
+	shared int32         // Segments whose bytes it keeps
 	moved  chan struct{} // made by who waits, closed when the holding has come to rest
-	shared int           // Segments whose bytes it keeps
+	next   *holding      // in the table
 }
 
-type holdingState int
+type holdingState uint8
 
 const (
 	moving    holdingState = iota
@@ -33,10 +40,13 @@ const (
 )
 
 // create makes a segment in the system and in the books, and a holding with one share.
-func (s *Session) create(ctx context.Context, size int) (*holding, error) {
+func (s *Session) create(ctx context.Context, size int, h *holding) error {
 	entry, err := s.intend(ctx, size)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if _, carved := entry.Carved(); carved {
+		return s.carved(ctx, entry, h)
 	}
 	m := s.member
 	for tries := 0; ; tries++ {
@@ -44,39 +54,84 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 		mapping, word, err := m.Backend.Create(ctx, m.Object(entry))
 		if err == nil {
 			entry.Word = word
-			return s.created(ctx, entry, mapping)
+			return s.created(ctx, entry, mapping, h)
 		}
 		undo := context.WithoutCancel(ctx)
 		if !errors.Is(err, fs.ErrExist) {
 			// The backend may have been refused the removal too. Then the row stays creating, which Leave and reclaim finish.
 			if left := m.Backend.Destroy(undo, m.Object(entry)); left != nil {
-				return nil, errors.Join(err, left)
+				return errors.Join(err, left)
 			}
 		}
 		abandoned := m.Self.Abandon(undo, entry)
 		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
-			return nil, errors.Join(err, abandoned)
+			return errors.Join(err, abandoned)
 		}
 		// Somebody's object stands under the name: another row, another handle.
-		if entry, err = s.intend(ctx, size); err != nil {
-			return nil, err
+		if entry, err = s.intendObject(ctx, size); err != nil {
+			return err
 		}
 	}
 }
 
-// intend writes the intent down; a full table reclaims the dead before it is an error.
+// intend carves the segment or writes the intent to make it down; a full table reclaims the dead before it is an error.
 func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
 	m := s.member
-	entry, err := m.Self.Create(ctx, size, time.Now())
+	entry, err := s.carve(ctx, size)
 	if errors.Is(err, ErrTooManySegments) || errors.Is(err, ErrQuota) {
 		if n, rerr := m.ReclaimDead(ctx); n > 0 && rerr == nil && m.Settle(ctx) == nil {
-			entry, err = m.Self.Create(ctx, size, time.Now())
+			entry, err = s.carve(ctx, size)
 		}
 	}
 	return entry, err
 }
 
-func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping) (*holding, error) {
+// carve tries the reserved region, and falls through to an object of the segment's own.
+func (s *Session) carve(ctx context.Context, size int) (control.Entry, error) {
+	if s.region.Bytes != nil {
+		now := s.clock.Load() // to look at the clock would cost as much as the lock
+		if entry, ok, err := s.member.Self.Carve(ctx, size, now); ok || err != nil {
+			return entry, err
+		}
+	}
+	return s.intendObject(ctx, size)
+}
+
+func (s *Session) intendObject(ctx context.Context, size int) (control.Entry, error) {
+	return s.member.Self.Create(ctx, size, time.Now())
+}
+
+// carved zeroes a segment that was carved.
+func (s *Session) carved(ctx context.Context, entry control.Entry, h *holding) error {
+	failpoint.Hit("dsm/create/carved")
+	if err := blank(part(s.region, entry)); err != nil {
+		_, left := s.member.Self.Unref(context.WithoutCancel(ctx), entry) // without the lock Leave and reclaim give it back
+		return errors.Join(err, left)
+	}
+	failpoint.Hit("dsm/create/blank")
+	h.handle, h.entry, h.state, h.shared, h.fresh = Handle(entry.Handle), entry, mapped, 1, true
+	return nil
+}
+
+// part is an entry's part of a mapping of its object, or of the region, in which it is: the books check that.
+func part(m dsmimpl.Mapping, e control.Entry) []byte {
+	at, _ := e.Carved()
+	return m.Bytes[at : at+e.Size : at+e.Size]
+}
+
+// blank zeroes bytes of which others may have truncated the object.
+func blank(b []byte) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = errkind.As(ErrCorrupt, fmt.Errorf("the reserved region is gone from under its mapping: somebody truncated the object (%v)", r))
+		}
+	}()
+	clear(b)
+	return nil
+}
+
+func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping, h *holding) error {
 	m := s.member
 	failpoint.Hit("dsm/create/made")
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
@@ -86,29 +141,29 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
 			err = errors.Join(err, m.Destroy(ctx, entry))
 		}
-		return nil, err
+		return err
 	}
 	failpoint.Hit("dsm/create/live")
-	h := &holding{entry: entry, mapping: mapping, state: mapped, shared: 1}
+	h.handle, h.entry, h.mapping, h.state, h.shared = Handle(entry.Handle), entry, mapping, mapped, 1
 	s.mu.Lock()
-	s.table[Handle(entry.Handle)] = h
+	s.table.add(h)
 	s.mu.Unlock()
-	return h, nil
+	return nil
 }
 
 // acquire returns the holding for a handle with one more share, made if there is none.
 func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) {
 	s.mu.Lock()
 	for {
-		h := s.table[handle]
+		h := s.table.find(handle)
 		switch {
 		case h == nil:
-			h = &holding{}
-			s.table[handle] = h
+			h = &holding{handle: handle}
+			s.table.add(h)
 			s.mu.Unlock()
 			entry, err := s.member.Self.Ref(ctx, uint64(handle))
 			h.entry = entry
-			return h, s.mapIn(h, handle, err)
+			return h, s.mapIn(h, err)
 		case h.state == mapped:
 			h.shared++
 			s.mu.Unlock()
@@ -116,7 +171,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		case h.state == lingering:
 			h.state = moving
 			s.mu.Unlock()
-			return h, s.mapIn(h, handle, nil)
+			return h, s.mapIn(h, nil)
 		}
 		if h.moved == nil {
 			h.moved = make(chan struct{})
@@ -133,10 +188,14 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 }
 
 // mapIn ends the motion of a holding that has its reference, or has failed to get it.
-func (s *Session) mapIn(h *holding, handle Handle, err error) error {
+func (s *Session) mapIn(h *holding, err error) error {
 	referenced := err == nil
 	failpoint.Hit("dsm/attach/referenced")
-	if referenced && !s.checked {
+	if _, carved := h.entry.Carved(); referenced && carved {
+		if err = s.regionErr; err == nil && s.region.Bytes == nil {
+			err = errkind.As(ErrCorrupt, errors.New("the segment lies in a reserved region, of which the instance has none"))
+		}
+	} else if referenced && !s.checked {
 		h.mapping, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
 	}
 	if err == nil {
@@ -147,7 +206,7 @@ func (s *Session) mapIn(h *holding, handle Handle, err error) error {
 		h.rest(mapped)
 		return nil
 	}
-	s.unref(h, handle, referenced)
+	s.unref(h, referenced)
 	return err
 }
 
@@ -161,9 +220,14 @@ func (s *Session) release(g *Segment) error {
 		return nil
 	}
 	left := s.left
+	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
+		failpoint.Hit("dsm/detach/at-once")
+		s.settled(h, false)
+		s.mu.Unlock()
+		return nil
+	}
 	if !left {
 		s.calls++
-		defer s.end()
 	}
 	h.state = moving
 	s.mu.Unlock()
@@ -174,33 +238,50 @@ func (s *Session) release(g *Segment) error {
 		h.mapping = dsmimpl.Mapping{}
 	}
 	failpoint.Hit("dsm/detach/unmapped")
-	s.unref(h, Handle(h.entry.Handle), !left) // with its row the session has given back the reference too
+	lingers := !left && s.giveBack(h) // with its row the session has given back the reference too
+	if !left {
+		s.settle()
+	}
+	s.mu.Lock()
+	s.settled(h, lingers)
+	if !left {
+		s.endCall()
+	}
+	s.mu.Unlock()
 	return err
 }
 
 // unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
 // was the last. It never fails; without the control lock the holding lingers.
-func (s *Session) unref(h *holding, handle Handle, referenced bool) {
-	lingers := false
-	if referenced {
-		ctx := context.Background()
-		last, err := s.member.Self.Unref(ctx, h.entry)
-		switch {
-		case last:
-			failpoint.Hit("dsm/detach/last")
-			_ = s.member.Destroy(ctx, h.entry) // logged
-		case err != nil:
-			lingers = true
-			s.log.Warn().Err(err).Stringer("handle", handle).Msg("a reference is given back later, at the latest when the session closes")
-		}
-	}
+func (s *Session) unref(h *holding, referenced bool) {
+	lingers := referenced && s.giveBack(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settled(h, lingers)
+}
+
+// giveBack gives a reference back; true if it could not.
+func (s *Session) giveBack(h *holding) (lingers bool) {
+	ctx := context.Background()
+	last, err := s.member.Self.Unref(ctx, h.entry)
+	if last {
+		failpoint.Hit("dsm/detach/last")
+		_ = s.member.Destroy(ctx, h.entry) // logged
+		return false
+	}
+	if err != nil {
+		s.log.Warn().Err(err).Stringer("handle", h.handle).Msg("a reference is given back later, at the latest when the session closes")
+	}
+	return err != nil
+}
+
+// settled ends, under the lock, the motion of a holding that is not mapped any more.
+func (s *Session) settled(h *holding, lingers bool) {
 	if lingers {
 		h.rest(lingering)
 		return
 	}
-	delete(s.table, handle)
+	s.table.remove(h)
 	h.rest(moving)
 }
 
@@ -215,54 +296,76 @@ func (h *holding) rest(state holdingState) {
 
 // share returns a Segment of the holding for a handle that is mapped and at rest; nil if there is none. This is the
 // second attach in a process, which asks nobody but the session.
-func (s *Session) share(handle Handle) (*Segment, error) {
+func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := s.table[handle]
+	h := s.table.find(handle)
 	if h == nil || h.state != mapped || s.checked {
+		s.mu.Unlock()
 		return nil, nil
 	}
 	if err := s.over(); err != nil {
+		s.mu.Unlock()
 		return nil, err
 	}
 	h.shared++
-	return s.segment(h, h.mapping), nil
+	return s.segment(&Segment{}, h, owner)
 }
 
-// segment makes a Segment of one share of h, whose bytes are m's, under the lock.
-func (s *Session) segment(h *holding, m dsmimpl.Mapping) *Segment {
-	g := &Segment{session: s, holding: h}
+// view makes g a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got the share.
+func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
+	var err error
 	if s.checked {
 		g.trail = &trail{attached: here()}
+		s.mu.Lock()
+		g.trail.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
+		s.mu.Unlock()
+		if g.trail.own.Bytes == nil {
+			g.trail.own, err = s.mapOwn(h.entry)
+		}
 	}
-	if m.Bytes != nil {
-		g.bytes = m.Bytes[:h.entry.Size:h.entry.Size]
+	s.settle()
+	s.mu.Lock()
+	if h.fresh {
+		h.fresh = false
+		s.table.add(h) // first: nobody else of this session may refer to it twice
+		if err == nil {
+			err = s.member.Self.Publish(h.entry)
+		}
 	}
-	s.enlist(g)
-	return g
+	s.endCall()
+	g, kept := s.segment(g, h, owner)
+	if err == nil || kept != nil {
+		return g, errors.Join(err, kept)
+	}
+	return nil, errors.Join(err, g.Detach())
 }
 
-// view makes a Segment of one share of h, in checked mode with a mapping of its own.
-func (s *Session) view(h *holding) (g *Segment, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.checked {
-		return s.segment(h, h.mapping), nil
+// mapOwn maps a segment for one Segment alone: of a carved one all of the region, since not every system can map a part.
+func (s *Session) mapOwn(e control.Entry) (dsmimpl.Mapping, error) {
+	ctx := context.Background()
+	if _, carved := e.Carved(); carved {
+		return s.member.MapRegion(ctx)
 	}
-	own := h.mapping // there is one from its creation, seen by nobody else yet
-	h.mapping = dsmimpl.Mapping{}
-	if own.Bytes == nil {
-		s.mu.Unlock()
-		own, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
-		s.mu.Lock()
+	return s.member.Backend.Attach(ctx, s.member.Object(e), dsmimpl.ReadWrite)
+}
+
+// segment makes g a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
+func (s *Session) segment(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
+	g.session, g.holding = s, h
+	m := h.mapping
+	if g.trail != nil {
+		m = g.trail.own
+	} else if h.entry.Page != 0 {
+		m = s.region
 	}
-	g = s.segment(h, own)
-	g.own = own
-	if err != nil {
-		s.mu.Unlock()
-		err = errors.Join(err, s.release(g))
-		s.mu.Lock()
-		return nil, err
+	if m.Bytes != nil {
+		g.bytes = part(m, h.entry)
+	}
+	s.enlist(g)
+	err := owner.Remember(&g.item, (*owned)(g), 4) // whoever called Create or Attach
+	s.mu.Unlock()
+	if err != nil { // the owner has ended since it was reserved
+		return nil, errors.Join(err, g.Detach())
 	}
 	return g, nil
 }

@@ -40,6 +40,8 @@ type Status struct {
 	MaxSegments  int
 	Bytes        uint64
 	MaxMemory    uint64
+	Reserved     uint64       // bytes of the region that segments are carved out of; 0 if there is none
+	ReservedUsed uint64       // of them, those of segments, in whole pages
 	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
 }
 
@@ -63,12 +65,13 @@ type SegmentInfo struct {
 	Root       bool // Session.Root
 	Holders    []SessionInfo
 	Backend    string
-	OSName     string // what a person would look for in the system
-	CreatorPid int    // as it saw itself
-	Creator    string // application
-	Created    time.Time
-	Failed     error // why it could not be removed; nil if that was not tried or did not fail
-	Changed    bool  // while it was read: its parts may not belong together
+	Reserved   bool      // carved out of the reserved region
+	OSName     string    // what a person would look for in the system
+	CreatorPid int       // as it saw itself
+	Creator    string    // application
+	Created    time.Time // of a reserved one, to a second
+	Failed     error     // why it could not be removed; nil if that was not tried or did not fail
+	Changed    bool      // while it was read: its parts may not belong together
 }
 
 // Inspect looks at the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock, so it works
@@ -205,7 +208,10 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	s := Status{
 		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation, Backend: b.Record.Backend, Private: b.Record.Private,
 		Closing: b.Closing(), MaxProcesses: b.Limits.Processes, Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
-		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(),
+		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
+	}
+	if err == nil {
+		s.ReservedUsed, err = b.ReservedUsed()
 	}
 	for _, p := range processes {
 		if isSession(p) {
@@ -235,6 +241,7 @@ func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]Sess
 		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
 		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
+	_, info.Reserved = s.Carved()
 	if !s.Sound {
 		info.State = "corrupt"
 	}

@@ -43,10 +43,22 @@ func (g *Segment) unlease() {
 	last := g.lastUse()
 	g.mu.Unlock()
 	if last {
-		if err := g.release(); err != nil {
+		if err := errors.Join(g.release(), g.session.returned()); err != nil {
 			g.session.log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
 		}
 	}
+}
+
+// returned is called when a lease has given its bytes back: the last one after Close ends the session.
+func (s *Session) returned() error {
+	s.mu.Lock()
+	last := s.lent && !s.lends()
+	s.lent = s.lent && !last
+	s.mu.Unlock()
+	if last {
+		return s.quit()
+	}
+	return nil
 }
 
 // fault makes an error of a panic that is a fault in the segment's bytes, or in a guard; any other goes on.
@@ -64,7 +76,7 @@ func (g *Segment) fault(r any) error {
 	}
 	if x, ok := guarded.find(f.Addr()); ok {
 		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was kept too long: attached at %s, detached at %s (%w)",
-			f.Addr()-address(x.mapping.Bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
+			f.Addr()-address(x.bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
 	}
 	panic(r)
 }

@@ -18,30 +18,29 @@ type Segment struct {
 	session *Session
 	holding *holding
 	bytes   []byte
-	own     dsmimpl.Mapping // in checked mode
-	trail   *trail          // in checked mode
+	trail   *trail // in checked mode
 	item    resowner.Item
 
 	prev, next *Segment // in the session's list, under its lock
 
 	mu       sync.Mutex
-	hooks    []*hook
-	leases   int
+	hooks    *hook // the newest
+	leases   int32
 	detached bool // no new leases
 	unhooked bool // the hooks have run
 	released bool
 }
 
-type hook struct{ f func() }
+type hook struct {
+	f     func()
+	older *hook
+}
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is reserved: what the system can't
 // give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota, and a size below 1 ErrSize; nothing is
 // left behind then. Large segments take time (some 0.3 ms for each MB on tmpfs), in which ctx is looked at.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
-	if err == nil {
-		err = g.keep(owner)
-	}
 	if err != nil {
 		return nil, fail("create", 0, s.member.Backend.Name(), fmt.Errorf("%d bytes: %w", size, err))
 	}
@@ -49,30 +48,31 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := s.begin(ctx); err != nil {
+	if err := s.beginUnless(ctx, s.ended); err != nil {
 		return nil, err
 	}
-	defer s.end()
-	if err := dsmimpl.CheckSize(size); err != nil {
-		return nil, err
+	made := new(struct { // in one allocation
+		Segment
+		holding
+	})
+	err := dsmimpl.CheckSize(size)
+	if err == nil {
+		err = reserve(owner)
 	}
-	if err := reserve(owner); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.create(ctx, size, &made.holding)
 	}
-	h, err := s.create(ctx, size)
 	if err != nil {
+		s.end()
 		return nil, err
 	}
-	return s.view(h)
+	return s.view(&made.Segment, &made.holding, owner)
 }
 
 // Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
 // second Attach in one process shares the mapping, but in checked mode.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
-	if err == nil {
-		err = g.keep(owner)
-	}
 	if err != nil {
 		return nil, fail("attach", h, s.member.Backend.Name(), err)
 	}
@@ -83,33 +83,21 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if owner == nil || ctx.Err() != nil {
 		return nil, errors.Join(reserve(owner), context.Cause(ctx))
 	}
-	if g, err := s.share(h); g != nil || err != nil {
+	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	defer s.end()
-	if err := reserve(owner); err != nil {
-		return nil, err
+	hold, err := (*holding)(nil), reserve(owner)
+	if err == nil {
+		hold, err = s.acquire(ctx, h)
 	}
-	hold, err := s.acquire(ctx, h)
 	if err != nil {
+		s.end()
 		return nil, err
 	}
-	return s.view(hold)
-}
-
-// keep puts a new Segment under its owner; for Create and Attach, whose caller is where a leak is reported.
-func (g *Segment) keep(owner *resowner.Owner) error {
-	err := owner.Remember(&g.item, (*owned)(g), 2)
-	if err != nil { // it has ended since it was reserved
-		return errors.Join(err, g.Detach())
-	}
-	if err = g.gone(); err != nil { // the session has ended meanwhile
-		g.item.Forget()
-	}
-	return err
+	return s.view(&Segment{}, hold, owner)
 }
 
 func reserve(owner *resowner.Owner) error {
@@ -120,13 +108,13 @@ func reserve(owner *resowner.Owner) error {
 }
 
 // Handle names the segment for other processes.
-func (g *Segment) Handle() Handle { return Handle(g.holding.entry.Handle) }
+func (g *Segment) Handle() Handle { return g.holding.handle }
 
 // Size is the number of bytes that were asked for.
 func (g *Segment) Size() int { return g.holding.entry.Size }
 
 // Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it afterwards
-// faults or, unless the instance is checked, may reach what was mapped there next. A fault while it is valid
+// faults or, unless the instance is checked, may reach what was mapped there next; in the reserved region it reaches the next segment's bytes. A fault while it is valid
 // (somebody truncated the object) ends the process; With turns it into an error. Nil after Detach.
 func (g *Segment) Bytes() []byte {
 	g.mu.Lock()
@@ -211,21 +199,21 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 // OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before
 // the bytes go. On one that is detached already f is called at once. Cancel takes f back, and says whether it came in time.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
-	h := &hook{f}
+	h := &hook{f: f}
 	g.mu.Lock()
 	if g.unhooked {
 		g.mu.Unlock()
 		f()
 		return func() bool { return false }
 	}
-	g.hooks = append(g.hooks, h)
+	h.older, g.hooks = g.hooks, h
 	g.mu.Unlock()
 	return func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		for i, x := range g.hooks {
-			if x == h {
-				g.hooks = append(g.hooks[:i], g.hooks[i+1:]...)
+		for at := &g.hooks; *at != nil; at = &(*at).older {
+			if *at == h {
+				*at = h.older
 				return true
 			}
 		}
@@ -256,15 +244,18 @@ func (g *Segment) Detach() error {
 			err = errors.Join(err, rerr)
 		}
 	}
-	return g.fail("detach", err)
+	if err != nil {
+		err = g.fail("detach", err)
+	}
+	return err
 }
 
 // runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
 func (g *Segment) runHooks() error {
 	var errs []error
-	for n := len(g.hooks); n > 0; n = len(g.hooks) {
-		h := g.hooks[n-1]
-		g.hooks = g.hooks[:n-1]
+	for g.hooks != nil {
+		h := g.hooks
+		g.hooks = h.older
 		g.mu.Unlock()
 		errs = append(errs, run(h.f))
 		g.mu.Lock()
@@ -292,12 +283,14 @@ func (g *Segment) lastUse() bool {
 	return true
 }
 
-func (g *Segment) release() error {
-	s := g.session
-	if g.own.Bytes == nil {
-		return s.release(g)
+func (g *Segment) release() (err error) {
+	if g.trail != nil && g.trail.own.Bytes != nil {
+		err = guarded.detach(g)
 	}
-	return errors.Join(guarded.detach(g), s.release(g))
+	if rerr := g.session.release(g); rerr != nil {
+		err = errors.Join(err, rerr)
+	}
+	return err
 }
 
 func (g *Segment) fail(op string, err error) error {

@@ -21,8 +21,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
@@ -38,6 +40,7 @@ type Session struct {
 	backends instance.Backends
 	owner    *resowner.Owner
 	checked  bool
+	clock    atomic.Int64 // some Unix time in ns, not more than a second ago
 	log      zerolog.Logger
 	done     chan struct{} // closed with err
 	watched  chan struct{} // closed when the watching goroutine has ended
@@ -49,9 +52,13 @@ type Session struct {
 	err      error      // why the session has ended; nil while it is open
 	closed   bool       // Close was called
 	left     bool       // the row is given up: the books must not be touched
-	table    map[Handle]*holding
+	lent     bool       // Close was here, and the last lease in the region is to quit
+	table    table
 	segments *Segment // a list of those that still use their bytes
 	root     *Segment // what Root has found
+
+	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
+	regionErr error
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
@@ -79,9 +86,12 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		config: cfg, member: member, backends: backends, checked: set.Checked, log: cfg.Logger,
 		owner: resowner.New("session", cfg.Logger),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
-		table: map[Handle]*holding{},
 	}
 	s.idle = sync.NewCond(&s.mu)
+	s.clock.Store(time.Now().UnixNano())
+	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
+		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
+	}
 	go s.watch()
 	return s, nil
 }
@@ -146,7 +156,8 @@ func (s *Session) unpin(ctx context.Context, h Handle) error {
 }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
-// row is given up. A With that is still running keeps its bytes until it returns. Closing twice is harmless.
+// row is given up. A With that is still running keeps its bytes until it returns; in the reserved region it keeps the row as long. Closing
+// twice is harmless.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -167,18 +178,44 @@ func (s *Session) Close() error {
 
 	failpoint.Hit("dsm/close/detached")
 	s.mu.Lock()
+	s.lent = s.lends()
+	lent := s.lent
+	s.mu.Unlock()
+	if !lent {
+		errs = append(errs, s.quit())
+	}
+	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
+}
+
+// lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its row: with its reference their
+// pages would go to somebody else.
+func (s *Session) lends() bool {
+	for g := s.segments; g != nil; g = g.next {
+		if g.holding.entry.Page != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// quit is the end of Close, or of the last lease that Close has left in the region.
+func (s *Session) quit() error {
+	s.mu.Lock()
 	s.left = true // a lease that ends from here on only unmaps
 	s.waitIdle()
 	s.mu.Unlock()
 	s.stopWatching()
-	errs = append(errs, s.leave())
+	err := s.leave()
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
+	if s.region.Bytes != nil {
+		err = errors.Join(err, s.member.Backend.Detach(s.region))
+	}
 	s.member.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()
 	}
-	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
+	return err
 }
 
 // leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
@@ -255,13 +292,16 @@ func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 		return context.Cause(ctx)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := over(); err != nil {
-		return err
+	err := over()
+	if err == nil {
+		s.calls++
 	}
-	s.calls++
-	return nil
+	s.mu.Unlock()
+	return err
 }
+
+// ended is over for who asks the books in a section.
+func (s *Session) ended() error { return s.err }
 
 // over says, under the lock, why no call may begin; nil if one may.
 func (s *Session) over() error {
@@ -273,17 +313,21 @@ func (s *Session) over() error {
 
 // end ends a call. One that took the control lock over from a dead process has that one's segments to remove.
 func (s *Session) end() {
-	if s.member.Self.Owes() {
-		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
-	}
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endCall()
 }
 
+func (s *Session) settle() {
+	if s.member.Self.Owes() {
+		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
+	}
+}
+
 // endCall is end under the lock.
 func (s *Session) endCall() {
-	if s.calls--; s.calls == 0 {
+	if s.calls--; s.calls == 0 && s.closed {
 		s.idle.Broadcast()
 	}
 }
@@ -309,6 +353,7 @@ func (s *Session) watch() {
 	for {
 		closing, err := s.member.WaitClosing(time.Second)
 		_ = s.member.Self.Disavow(context.Background())
+		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
 		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
 			s.endLocked(ErrStale)

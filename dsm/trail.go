@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+
+	"github.com/godsm/godsm/dsmimpl"
 )
 
 // trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs twice as much
 // as a second attach.
-type trail struct{ attached, detached site }
+type trail struct {
+	attached, detached site
+	own                dsmimpl.Mapping // which checked mode makes for each Segment
+}
 
 // site is a piece of a call stack, from the call that was made of this package on.
 type site [16]uintptr

@@ -57,15 +57,18 @@ type Backend interface {
 type Object struct {
 	Instance   uuid.UUID
 	Generation uint64 // of the control segment that lists it
-	Handle     uint64 // 48 random bits and, in the low 16, the number of its row; ControlHandle for the control segment
+	Handle     uint64 // 48 random bits and, in the low 16, the number of its row; ControlHandle, RegionHandle
 	Size       int    // bytes asked for
 	Word       uint64 // what Create returned; 0 if not known
 	CreatorPid int    // as the creator saw itself; 0 if not known
 }
 
-// ControlHandle stands for the control segment where a handle is wanted. No segment has it: a segment's
-// row is below 65,535.
-const ControlHandle uint64 = 0xffff
+// ControlHandle and RegionHandle stand for the control segment and the reserved region where a handle is wanted. No segment has
+// them: a segment's row is below 65,534.
+const (
+	ControlHandle uint64 = 0xffff
+	RegionHandle  uint64 = 0xfffe
+)
 
 // Access says how a mapping may be used. Writing to a ReadOnly mapping faults.
 type Access int

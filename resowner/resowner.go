@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/rs/zerolog"
@@ -46,7 +47,7 @@ type Owner struct {
 	parent   *Owner
 	items    Item // head of a ring, oldest first
 	children []*Owner
-	ended    bool
+	ended    atomic.Bool // stored under mu
 }
 
 // Item is an Owner's memory of one resource. It is made to be a field of the resource, so that remembering
@@ -71,7 +72,7 @@ func (o *Owner) Child(name string) (*Owner, error) {
 	c.parent = o
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
 		return nil, o.closed()
 	}
 	o.children = append(o.children, c)
@@ -90,9 +91,7 @@ func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 // Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
 // yet. It is no promise: an owner that ends afterwards refuses to Remember.
 func (o *Owner) Reserve() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
 		return o.closed()
 	}
 	return nil
@@ -106,13 +105,14 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 		runtime.Callers(skip+2, it.site[:])
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.ended {
+	if o.ended.Load() {
+		o.mu.Unlock()
 		return o.closed()
 	}
 	it.owner, it.resource = o, r
 	it.prev, it.next = o.items.prev, &o.items
 	it.prev.next, it.next.prev = it, it
+	o.mu.Unlock()
 	return nil
 }
 
@@ -127,8 +127,9 @@ func (it *Item) Forget() bool {
 		return false
 	}
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return it.unlink()
+	was := it.unlink()
+	o.mu.Unlock()
+	return was
 }
 
 // unlink is Forget under the owner's lock.
@@ -151,11 +152,11 @@ func (o *Owner) Abort() error { return o.end(false) }
 
 func (o *Owner) end(commit bool) error {
 	o.mu.Lock()
-	if o.ended {
+	if o.ended.Load() {
 		o.mu.Unlock()
 		return nil
 	}
-	o.ended = true // nothing and nobody new from here on
+	o.ended.Store(true) // nothing and nobody new from here on
 	children := o.children
 	o.children = nil
 	o.mu.Unlock()

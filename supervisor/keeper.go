@@ -32,8 +32,8 @@ func (k *keeper) look() {
 	}
 	wanted := map[uint64]bool{}
 	for _, s := range list {
-		if (!s.PinWanted && !s.Pinned) || !s.Sound {
-			continue
+		if _, carved := s.Carved(); carved || (!s.PinWanted && !s.Pinned) || !s.Sound {
+			continue // the region is mapped here
 		}
 		wanted[s.Handle] = true
 		if _, kept := k.tokens[s.Handle]; kept && s.Pinned {

@@ -150,16 +150,16 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 	}
 	_, _ = last.Remove(ctx, s.who, s.settings.ShutdownTimeout) // what is left is logged, and swept again at the end
 	failpoint.Hit("supervisor/start/cleaned")
-	return s.begin(ctx, last.Instance, last.Generation+1)
+	return s.begin(ctx, last.Instance, last.Generation+1, s.settings.MinDynamicSharedMemory)
 }
 
-func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation uint64) (*instance.Member, error) {
+func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserved uint64) (*instance.Member, error) {
 	backend, err := s.backends.Of(s.settings.DynamicSharedMemoryType, s.settings.MmapDirectory)
 	if err != nil {
 		return nil, err
 	}
 	return s.dir.Begin(ctx, instance.Birth{
-		Instance: id, Generation: generation, Settings: s.settings, Backend: backend, Private: s.private, Who: s.who,
+		Instance: id, Generation: generation, Settings: s.settings, Reserved: reserved, Backend: backend, Private: s.private, Who: s.who,
 	}, s.log)
 }
 
@@ -232,9 +232,21 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	err = errors.Join(err, left)
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
-		return s.begin(ctx, m.Record.Instance, m.Record.Generation+1)
+		return s.beginAgain(ctx, m.Record)
 	}
 	return nil, err
+}
+
+// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last one's reserved region for a while: a
+// supervisor that is running goes on without one then.
+func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instance.Member, error) {
+	reserved := s.settings.MinDynamicSharedMemory
+	next, err := s.begin(ctx, r.Instance, r.Generation+1, reserved)
+	if reserved > 0 && errors.Is(err, dsm.ErrNoSpace) {
+		s.log.Warn().Err(err).Msg("the new generation has no reserved region")
+		next, err = s.begin(ctx, r.Instance, r.Generation+1, 0)
+	}
+	return next, err
 }
 
 func fail(op string, err error) error {

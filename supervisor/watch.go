@@ -219,8 +219,8 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 func (w *watch) tidy() (why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	if w.m.Lost(ctx) {
-		return "the control segment has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
+	if what := w.m.Lost(ctx); what != "" {
+		return fmt.Sprintf("the %s has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)", what)
 	}
 	if err := w.m.Self.Retry(ctx); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)

@@ -27,6 +27,7 @@ type segmentRow struct {
 	Pinned     bool        `json:"pinned"`
 	State      string      `json:"state"`
 	Backend    string      `json:"backend"`
+	Reserved   bool        `json:"reserved"`
 	OSName     string      `json:"os_name"`
 	CreatorPid int         `json:"creator_pid"`
 	AgeSeconds float64     `json:"age_seconds"`
@@ -59,7 +60,8 @@ func (a *app) lsCommand() *cobra.Command {
 		Short: "List the segments: name, size, references, who holds them, what they are called in the system",
 		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
 
-The name is that of package registry. Of a named area or hash table it stands beside the first segment.
+The name is that of package registry. Of a named area or hash table it stands beside the first segment. Segments that are carved out of the
+reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
 
 Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or nobody's.`,
 		Args: cobra.NoArgs,
@@ -83,7 +85,7 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 					x.Kind = "names"
 				}
 				row := segmentRow{
-					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, OSName: s.OSName,
+					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
 					CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created), Holders: []holderRow{}, Changed: s.Changed,
 				}
 				if s.Failed != nil {
@@ -165,6 +167,8 @@ type statusReport struct {
 	MaxSegments   int        `json:"max_segments"`
 	Bytes         uint64     `json:"bytes"`
 	MaxMemory     uint64     `json:"max_memory"` // 0: no limit
+	Reserved      uint64     `json:"reserved"`
+	ReservedUsed  uint64     `json:"reserved_used"`
 	LockHolder    *holderRow `json:"lock_holder"`
 	LockState     string     `json:"lock_holder_state,omitempty"`
 }
@@ -183,7 +187,7 @@ func (a *app) statusCommand() *cobra.Command {
 			out := statusReport{
 				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor, Supervised: st.Supervised,
 				Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments, MaxSegments: st.MaxSegments,
-				Bytes: st.Bytes, MaxMemory: st.MaxMemory,
+				Bytes: st.Bytes, MaxMemory: st.MaxMemory, Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
 			}
 			if h := st.LockHolder; h != nil {
 				out.LockHolder, out.LockState = &holderRow{h.Pid, h.Application}, h.State
@@ -210,6 +214,10 @@ func (a *app) printStatus(s statusReport) error {
 	if s.MaxMemory > 0 {
 		memory = "of " + bytesize.Format(s.MaxMemory)
 	}
+	reserved := "none (min_dynamic_shared_memory)"
+	if s.Reserved > 0 {
+		reserved = fmt.Sprintf("%s of %s are segments", bytesize.Format(s.ReservedUsed), bytesize.Format(s.Reserved))
+	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, l := range [][2]string{
 		{"directory", s.Dir},
@@ -220,6 +228,7 @@ func (a *app) printStatus(s statusReport) error {
 		{"sessions", fmt.Sprintf("%d of %d", s.Sessions, s.MaxProcesses)},
 		{"segments", fmt.Sprintf("%d of %d", s.Segments, s.MaxSegments)},
 		{"memory", bytesize.Format(s.Bytes) + ", " + memory},
+		{"reserved", reserved},
 		{"control lock", lock},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", l[0], l[1])

@@ -159,6 +159,7 @@ func TestJSON(t *testing.T) {
 		Pinned     bool             `json:"pinned"`
 		State      string           `json:"state"`
 		Backend    string           `json:"backend"`
+		Reserved   bool             `json:"reserved"`
 		OSName     string           `json:"os_name"`
 		CreatorPid int              `json:"creator_pid"`
 		AgeSeconds float64          `json:"age_seconds"`
@@ -190,7 +191,7 @@ func TestJSON(t *testing.T) {
 	}
 	st := parse[map[string]any](t, p.ok("status", "--json"))
 	for name, want := range map[string]any{"generation": 1.0, "backend": "posix", "supervisor_pid": float64(s.Pid), "sessions": 1.0,
-		"max_processes": 20.0, "segments": 2.0, "max_segments": 200.0, "bytes": 9.0, "lock_holder": nil} {
+		"max_processes": 20.0, "segments": 2.0, "max_segments": 200.0, "bytes": 9.0, "reserved": 0.0, "reserved_used": 0.0, "lock_holder": nil} {
 		if st[name] != want {
 			t.Errorf("status: %s is %v, want %v", name, st[name], want)
 		}

@@ -67,6 +67,7 @@ var actors = map[string]map[string]command{
 		"close":  func(a *actor, _ []string) error { return a.session.Close() },
 		"lead":   (*actor).lead,
 		"again":  (*actor).again,
+		"fresh":  (*actor).fresh,
 		"watch":  func(a *actor, _ []string) error { <-a.session.Done(); return a.session.Close() },
 	},
 	"supervise": {
@@ -229,6 +230,24 @@ func (a *actor) again([]string) error {
 		return err
 	}
 	return g.Detach()
+}
+
+// fresh creates again and again over what others have left, and looks at what it gets.
+func (a *actor) fresh([]string) error {
+	for range 40 {
+		g, err := a.session.Create(ctx, a.session.Owner(), 9000)
+		if err != nil {
+			return err
+		}
+		if bytes.Count(g.Bytes(), []byte{0}) != g.Size() {
+			return errors.New("wrong bytes in a new segment")
+		}
+		fill(g)
+		if err := g.Detach(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var share = parallel.Register("share", func(ctx context.Context, w *parallel.Worker, h dsm.Handle) error {

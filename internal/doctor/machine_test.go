@@ -107,6 +107,7 @@ func TestTraps(t *testing.T) {
 		{"full", nil, func(m *Machine, _ *settings.Values) {
 			m.Usage = func(string) (uint64, uint64) { return 8 << 30, 1 << 20 }
 		}, "shm_mount", Bites, "nearly full"},
+		{"less than the region", nil, func(_ *Machine, v *settings.Values) { v.MinDynamicSharedMemory = 1 << 50 }, "shm_mount", Bites, "min_dynamic_shared_memory"},
 		{"less than max_memory", nil, func(_ *Machine, v *settings.Values) { v.MaxMemory = 100 << 30 }, "shm_mount", Note, "max_memory"},
 		{"read-only", tree{"proc/mounts": "tmpfs /dev/shm tmpfs ro,nosuid 0 0\n"}, nil, "shm_mount", Bites, "remount,rw"},
 		{"hidden by a later mount", tree{"proc/mounts": "tmpfs /dev/shm tmpfs ro 0 0\ntmpfs /dev/shm tmpfs rw 0 0\n"}, nil, "shm_mount", OK, "tmpfs"},

@@ -53,6 +53,10 @@ func (m Machine) shmMount(v settings.Values) Finding {
 		return used(Finding{check, Bites, found,
 			"it is nearly full; what does not fit is ErrNoSpace from Create",
 			"see what fills it: ls -lS /dev/shm; or " + cure})
+	case v.MinDynamicSharedMemory > size:
+		return used(Finding{check, Bites, found,
+			"min_dynamic_shared_memory is more: a start is refused",
+			cure + "; or lower min_dynamic_shared_memory"})
 	case v.MaxMemory > free:
 		return used(Finding{check, Note, found,
 			"max_memory is more: segments will be ErrNoSpace before the limit is reached",

@@ -10,6 +10,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/shm"
@@ -43,16 +44,35 @@ func (b Backends) Load(dir string, program map[string]string) (*settings.Setting
 // Books are an instance's control segment as this process has it mapped, and the members file that goes with it.
 type Books struct {
 	*control.Table
-	Dir     *Dir
-	Record  Record
-	Backend dsmimpl.Backend
-	Roll    *liveness.Roll
-	mapping dsmimpl.Mapping
+	Dir       *Dir
+	Record    Record
+	Backend   dsmimpl.Backend
+	Roll      *liveness.Roll
+	mapping   dsmimpl.Mapping
+	region    dsmimpl.Mapping // of the reserved region; none if there is none, or regionErr says why not
+	regionErr error
 }
 
 // controlObject is the object of r's control segment.
 func (r Record) controlObject() dsmimpl.Object {
 	return dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
+}
+
+// regionObject is the object of r's reserved region. A size of 0 will do to remove it.
+func (r Record) regionObject(size uint64) dsmimpl.Object {
+	return dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
+}
+
+// removeBooks removes what every life has besides segments: the reserved region, if there is one, and last of all the control segment.
+func (r Record) removeBooks(ctx context.Context, b dsmimpl.Backend) error {
+	if err := b.Destroy(ctx, r.regionObject(0)); err != nil {
+		return fmt.Errorf("reserved region: %w", err)
+	}
+	failpoint.Hit("instance/remove/region")
+	if err := b.Destroy(ctx, r.controlObject()); err != nil {
+		return fmt.Errorf("control segment: %w", err)
+	}
+	return nil
 }
 
 // OpenBooks maps the control segment of r's life and checks that it is that: instance, generation, members file. No
@@ -81,7 +101,33 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, 
 	if id := b.Roll.Identity(); id != (liveness.Identity{Dev: b.Table.MembersDev, Ino: b.Table.MembersIno}) {
 		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %s is not the one that the control segment was made with", d.members(r.Generation)))
 	}
+	if access == dsmimpl.ReadWrite {
+		b.openRegion(ctx)
+	}
 	return b, nil
+}
+
+// openRegion maps the reserved region, for who is to use it. It is no reason not to join if that can't be done.
+func (b *Books) openRegion(ctx context.Context) {
+	if b.Limits.Reserved > 0 {
+		b.region, b.regionErr = b.MapRegion(ctx)
+	}
+}
+
+// MapRegion maps the reserved region once more, for the caller.
+func (b *Books) MapRegion(ctx context.Context) (dsmimpl.Mapping, error) {
+	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Limits.Reserved), dsmimpl.ReadWrite)
+	if err != nil {
+		err = fmt.Errorf("reserved region: %w", err)
+	}
+	return m, err
+}
+
+// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer than the books. There is an error if it could
+// not be mapped, and no bytes if there is none.
+func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
+	m, b.region = b.region, dsmimpl.Mapping{}
+	return m, b.regionErr
 }
 
 // Close unmaps. Nobody may wait in the table any more.
@@ -89,12 +135,14 @@ func (b *Books) Close() {
 	if b.Roll != nil {
 		b.Roll.Close()
 	}
-	if b.mapping.Bytes != nil {
-		_ = b.Backend.Detach(b.mapping)
+	for _, m := range []dsmimpl.Mapping{b.region, b.mapping} {
+		if m.Bytes != nil {
+			_ = b.Backend.Detach(m)
+		}
 	}
 }
 
-// Object is what the backend calls the object of an entry.
+// Object is what the backend calls the object of an entry that has one of its own.
 func (b *Books) Object(e control.Entry) dsmimpl.Object {
 	return dsmimpl.Object{
 		Instance: b.Record.Instance, Generation: b.Record.Generation,
@@ -104,18 +152,33 @@ func (b *Books) Object(e control.Entry) dsmimpl.Object {
 
 // Where is what a person would look for in the system to see the object.
 func (b *Books) Where(e control.Entry) string {
-	if l, ok := b.Backend.(dsmimpl.Locator); ok {
-		return l.Locate(b.Object(e))
+	o, suffix := b.Object(e), ""
+	if at, carved := e.Carved(); carved {
+		o, suffix = b.Record.regionObject(b.Limits.Reserved), fmt.Sprintf(" at byte %d", at)
 	}
-	return b.Object(e).Name()
+	if l, ok := b.Backend.(dsmimpl.Locator); ok {
+		return l.Locate(o) + suffix
+	}
+	return o.Name() + suffix
 }
 
 // Supervised says whether a supervisor lives.
 func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
 
-// Lost says whether the control segment that is mapped here can be found by nobody any more: somebody has removed it.
-func (b *Books) Lost(ctx context.Context) bool {
-	m, err := b.Backend.Attach(ctx, b.Record.controlObject(), dsmimpl.ReadOnly)
+// Lost says what of the control segment and the reserved region, which are mapped here, can be found by nobody any more: somebody has removed
+// it. Empty if neither is.
+func (b *Books) Lost(ctx context.Context) (what string) {
+	if b.missing(ctx, b.Record.controlObject()) {
+		return "control segment"
+	}
+	if n := b.Limits.Reserved; n > 0 && b.missing(ctx, b.Record.regionObject(n)) {
+		return "reserved region"
+	}
+	return ""
+}
+
+func (b *Books) missing(ctx context.Context, o dsmimpl.Object) bool {
+	m, err := b.Backend.Attach(ctx, o, dsmimpl.ReadOnly)
 	if err == nil {
 		err = b.Backend.Detach(m)
 	}

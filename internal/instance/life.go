@@ -24,12 +24,13 @@ type Birth struct {
 	Instance   uuid.UUID
 	Generation uint64 // the first to try
 	Settings   *settings.Settings
+	Reserved   uint64 // bytes of the region
 	Backend    dsmimpl.Backend
 	Private    bool
 	Who        control.Who
 }
 
-// Begin starts a new generation: members file, record, control segment, supervisor's row, in this order, so that whatever was made when
+// Begin starts a new generation: members file, record, reserved region, control segment, supervisor's row, in this order, so that whatever was made when
 // it ends early is found by the next start. The caller holds the directory's lock.
 func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
 	for range 16 {
@@ -52,6 +53,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if err != nil {
 		return nil, err
 	}
+	b.Reserved = (b.Reserved + control.PageSize - 1) / control.PageSize * control.PageSize
 	r := Record{
 		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
 		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
@@ -62,7 +64,10 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	limits := control.Limits{
 		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments, SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess,
-		Memory: b.Settings.MaxMemory, MemoryPerProcess: b.Settings.MaxMemoryPerProcess,
+		Memory: b.Settings.MaxMemory, MemoryPerProcess: b.Settings.MaxMemoryPerProcess, Reserved: b.Reserved,
+	}
+	if err := limits.Check(); err != nil {
+		return nil, err
 	}
 	o.Size = control.Size(limits)
 
@@ -87,6 +92,17 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 		return nil, errkind.Classify(err)
 	}
 	failpoint.Hit("instance/begin/recorded")
+	if b.Reserved > 0 {
+		if books.region, _, err = b.Backend.Create(ctx, r.regionObject(b.Reserved)); err != nil {
+			return nil, fmt.Errorf("min_dynamic_shared_memory: a region of %d bytes: %w", b.Reserved, err)
+		}
+		defer func() {
+			if err != nil {
+				_ = b.Backend.Destroy(context.WithoutCancel(ctx), r.regionObject(0))
+			}
+		}()
+		failpoint.Hit("instance/begin/reserved")
+	}
 	if books.mapping, o.Word, err = b.Backend.Create(ctx, o); err != nil {
 		return nil, fmt.Errorf("control segment: %w", err)
 	}
@@ -127,10 +143,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		m.force(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
-	if err := m.Backend.Destroy(ctx, m.Record.controlObject()); err != nil {
-		return fmt.Errorf("control segment: %w", err)
-	}
-	return nil
+	return m.Record.removeBooks(ctx, m.Backend)
 }
 
 // wind waits, in a closing instance, until nobody is at work any more. What could not be removed is tried again, a few times: the sweep
@@ -178,7 +191,7 @@ func (m *Member) force(ctx context.Context) {
 		if !s.Sound {
 			continue
 		}
-		if err := m.Backend.Destroy(ctx, m.Object(s.Entry)); err != nil {
+		if err := m.remove(ctx, s.Entry); err != nil {
 			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
 		}
 	}
@@ -340,12 +353,12 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 		}
 		if err := l.end(ctx, who, timeout); err != nil {
 			l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
-			_ = l.Books.Backend.Destroy(ctx, l.Record.controlObject())
+			_ = l.Record.removeBooks(ctx, l.Books.Backend)
 		}
 		l.Close()
 	} else if l.Record.Generation != 0 { // the sweep finds it only where the backend can list
 		if b, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory); err == nil {
-			_ = b.Destroy(ctx, l.Record.controlObject())
+			_ = l.Record.removeBooks(ctx, b)
 		}
 	}
 	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})

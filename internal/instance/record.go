@@ -70,7 +70,7 @@ func (r Record) Disagreement(s *settings.Settings) error {
 
 // lastingSettings are those that hold for an instance's life and that sessions must agree to.
 var lastingSettings = []string{"dynamic_shared_memory_type", "mmap_directory", "max_processes", "max_segments",
-	"max_segments_per_process", "max_memory", "max_memory_per_process", "on_crash", "shutdown_timeout"}
+	"max_segments_per_process", "max_memory", "max_memory_per_process", "min_dynamic_shared_memory", "on_crash", "shutdown_timeout"}
 
 func lasting(s *settings.Settings) map[string]string {
 	m := map[string]string{}

@@ -111,12 +111,16 @@ func NoneLeft(t testing.TB, dir string) {
 	})
 }
 
-// Objects counts the instance's objects in the system, the control segment not among them.
+// Objects counts the instance's objects in the system, the control segment and the reserved region not among them.
 func Objects(t testing.TB, dir string) int {
 	t.Helper()
 	n := len(eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")))
 	if n == 0 {
 		return 0
+	}
+	var record struct{ Settings map[string]string }
+	if atomicfile.Read(filepath.Join(dir, "instance"), &record) == nil && record.Settings["min_dynamic_shared_memory"] != "0" {
+		n--
 	}
 	return n - 1
 }

@@ -27,6 +27,7 @@ type Values struct {
 	MaxSegmentsPerProcess   int    // 0: no limit
 	MaxMemory               uint64 // bytes; 0: no limit
 	MaxMemoryPerProcess     uint64 // bytes; 0: no limit
+	MinDynamicSharedMemory  uint64 // bytes; 0: none
 	OnCrash                 string // "reclaim" or "restart"
 	ShutdownTimeout         time.Duration
 	Checked                 bool
@@ -88,13 +89,13 @@ var definitions = []definition{
 	},
 	{
 		name: "max_segments", unit: "segments", dflt: "auto", about: "rows of the segment table; auto is 64 + 5 x max_processes, at least 4096",
-		accepts: "auto or a number from 1 to 65535",
+		accepts: "auto or a number from 1 to 65534",
 		set: func(v *Values, s string) error {
 			if s == "auto" {
 				v.MaxSegments = 0
 				return nil
 			}
-			return number(&v.MaxSegments, s, 1, 65535)
+			return number(&v.MaxSegments, s, 1, 65534)
 		},
 		show: func(v *Values) string { return strconv.Itoa(v.MaxSegments) },
 	},
@@ -113,6 +114,12 @@ var definitions = []definition{
 		name: "max_memory_per_process", unit: "B", dflt: "0", about: "bytes of the segments that one session holds; 0 is no limit", accepts: memoryAccepts,
 		set:  func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
 		show: func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
+	},
+	{
+		name: "min_dynamic_shared_memory", unit: "B", dflt: "0", accepts: memoryAccepts,
+		about: "bytes reserved at the start, out of which segments are made without asking the system; 0 is none",
+		set:   func(v *Values, s string) error { return memory(&v.MinDynamicSharedMemory, s) },
+		show:  func(v *Values) string { return showMemory(v.MinDynamicSharedMemory) },
 	},
 	{
 		name: "on_crash", dflt: "reclaim", about: "what a restarted supervisor does with living sessions, and a running one after a crash",

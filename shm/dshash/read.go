@@ -27,6 +27,10 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 			return out, nil
 		}
 	}
+	return t.getLocked(ctx, q)
+}
+
+func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
 	var e entry
 	if q.found, err = e.find(ctx, t, q.key, false); !q.found || err != nil {
 		return q.value, err
@@ -70,6 +74,9 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	p := &t.parts[i]
 	seen := p.version.Load()
 	ls, ok := t.known(i)
+	if !ok {
+		ls, ok = t.learn(i, seen)
+	}
 	if q.found = false; !ok || len(ls) == 0 {
 		return q.value, ok
 	}

@@ -32,13 +32,9 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 	if k.Size() == 0 || uint64(k.Size()) > maxFixed || uint64(v.Size()) > maxFixed {
 		return s, fmt.Errorf("dshash: %v and %v have %d and %d bytes: a key has at least 1, and neither more than %d", k, v, k.Size(), v.Size(), maxFixed)
 	}
-	type entry struct {
-		Key   K
-		Value V
-	}
 	align := max(v.Align(), 1)
 	at := (int(k.Size()) + align - 1) &^ (align - 1)
-	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), shm.Layout[entry]()}, nil
+	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), mix(shm.Layout[K]()^odd0, shm.Layout[V]()^odd1)}, nil
 }
 
 const maxFixed = 1 << 30

@@ -2,24 +2,7 @@ package dshash
 
 import "github.com/godsm/godsm/shm/dsa"
 
-// lines is the array of partition i, under its lock; none before the first entry.
-func (t *core) lines(i int) ([]line, error) {
-	if ls, ok := t.known(i); ok {
-		return ls, nil
-	}
-	at := dsa.Pointer(t.parts[i].array.Load())
-	returned := t.area.Returned()
-	if err := t.area.Current(); err != nil {
-		return nil, err
-	}
-	b, err := t.at(at)
-	if err != nil {
-		return nil, err
-	}
-	return t.learn(i, at, returned, b)
-}
-
-// known is the array of partition i if it has been seen before. It is all that a lookup without the lock needs of it.
+// known is the array of partition i as it was seen last, if it is that still; nothing before the first entry.
 func (t *core) known(i int) (ls []line, ok bool) {
 	at := t.parts[i].array.Load()
 	if v := t.local[i].seen.Load(); v != nil && v.at == at && v.returned == t.area.Returned() {
@@ -28,8 +11,40 @@ func (t *core) known(i int) (ls []line, ok bool) {
 	return nil, at == 0
 }
 
-// learn remembers the array that is in b. Its number of lines is in memory that a neighbour can write to.
-func (t *core) learn(i int, at dsa.Pointer, returned uint64, b []byte) ([]line, error) {
+// lines is the array of partition i, under its lock; none before the first entry.
+func (t *core) lines(i int) ([]line, error) {
+	if ls, ok := t.known(i); ok {
+		return ls, nil
+	}
+	v, err := t.view(i, (*core).at)
+	if err != nil {
+		return nil, err
+	}
+	t.local[i].seen.Store(v)
+	return v.lines, nil
+}
+
+// learn is lines without the lock, from what is mapped: if the version is then what it was seen to be, it was right.
+func (t *core) learn(i int, seen uint64) ([]line, bool) {
+	v, err := t.view(i, (*core).peek)
+	if err != nil || t.parts[i].version.Load() != seen {
+		return nil, false
+	}
+	t.local[i].seen.Store(v)
+	return v.lines, true
+}
+
+// view looks at the array of partition i, which has one. Its number of lines is in memory that others can write to.
+func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (*view, error) {
+	returned := t.area.Returned()
+	if err := t.area.Current(); err != nil {
+		return nil, err
+	}
+	at := dsa.Pointer(t.parts[i].array.Load())
+	b, err := bytes(t, at)
+	if err != nil {
+		return nil, err
+	}
 	if len(b) < arraySize(1) {
 		return nil, corrupt("the array at %v has %d bytes", at, len(b))
 	}
@@ -38,6 +53,5 @@ func (t *core) learn(i int, at dsa.Pointer, returned uint64, b []byte) ([]line, 
 	if ls == nil {
 		return nil, corrupt("the array at %v has %d lines", at, n)
 	}
-	t.local[i].seen.Store(&view{uint64(at), returned, ls})
-	return ls, nil
+	return &view{uint64(at), returned, ls}, nil
 }

@@ -5,12 +5,13 @@ package shmsync_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// A condition here is that number N is the greater one of those who make it true.
+// A condition here is that a number is no longer what it was.
 func condActs(s *stage) acts {
 	news := func(tell func()) func() error {
 		return func() error { s.Numbers[0].Add(1); tell(); return nil }
@@ -23,8 +24,16 @@ func condActs(s *stage) acts {
 		"count":     news(s.Count.Add),
 		"look":      func() error { seen = s.Numbers[0].Load(); return nil },
 		"await":     func() error { return s.await(ctx, seen) },
-		"prepare":   func() error { ticket = s.Cond.Prepare(); return nil },
-		"cancel":    func() error { ticket.Cancel(); return nil },
+		"await briefly": func() error {
+			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			if err := s.await(short, s.Numbers[0].Load()); !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+			return nil
+		},
+		"prepare": func() error { ticket = s.Cond.Prepare(); return nil },
+		"cancel":  func() error { ticket.Cancel(); return nil },
 	}
 }
 
@@ -51,19 +60,18 @@ func (d *drama) awaits() {
 }
 
 var condRounds = rounds{
-	"wakes": func(d *drama) {
-		for _, act := range []string{"signal", "broadcast"} {
-			for range 2 {
-				d.awaits()
-			}
-			d.victim.Ask(act)
-			if d.victim.Dead() && d.victim.Point == "shmsync/cond/signalled" {
-				return // wg.Wait follows
-			}
-			d.s.Numbers[0].Add(1)
-			d.s.Cond.Broadcast()
-			d.wg.Wait()
-		}
+	"wakes one": func(d *drama) {
+		d.awaits()
+		d.victim.Until("it waits", d.s.Cond.MayBeAsleep)
+		d.victim.Ask("signal")
+		d.wg.Wait() // it looks by itself if the victim died before it woke it
+	},
+	"wakes all": func(d *drama) {
+		d.awaits()
+		d.awaits()
+		d.victim.Until("one waits", d.s.Cond.MayBeAsleep)
+		d.victim.Ask("broadcast")
+		d.wg.Wait()
 	},
 	"wakes nobody": func(d *drama) {
 		for range 2 {
@@ -72,6 +80,7 @@ var condRounds = rounds{
 		}
 	},
 	"is woken": func(d *drama) {
+		d.victim.Ask("await briefly")
 		d.victim.Ask("look")
 		d.victim.Tell("await")
 		d.victim.Until("it waits", d.s.Cond.MayBeAsleep)

@@ -113,8 +113,12 @@ func play(t *testing.T, v *proctest.Victim, round func(*drama), judge func(*dram
 	judge(d, died)
 }
 
-// bounded is the context of those who live on: it ends only if they are kept waiting.
-func bounded() (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, 20*time.Second) }
+// bounded is the context of those who live on: it ends only if they are kept waiting. It has no deadline, at which a wait would look by itself.
+func bounded() (context.Context, context.CancelFunc) {
+	c, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(20*time.Second, func() { cancel(errors.New("kept waiting")) })
+	return c, func() { timer.Stop(); cancel(nil) }
+}
 
 // whileStopped: a stopped process is alive, and what it holds is its own.
 func (d *drama) whileStopped() {

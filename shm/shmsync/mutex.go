@@ -39,12 +39,12 @@ type Mutex struct {
 	word  *atomic.Uint32
 	self  uint32
 	alive func(Peer) bool
-	local chan struct{}
+	local gate
 }
 
 // NewMutex returns the lock on w, for use by self.
 func NewMutex(w *MutexWord, self Self) *Mutex {
-	return &Mutex{word: &w.w, self: encode(self.Peer), alive: self.Alive, local: make(chan struct{}, 1)}
+	return &Mutex{word: &w.w, self: encode(self.Peer), alive: self.Alive, local: newGate()}
 }
 
 // MutexGuard is the right to unlock.
@@ -59,9 +59,7 @@ func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner !
 
 // TryLock takes the lock if it is free now.
 func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
-	select {
-	case m.local <- struct{}{}:
-	default:
+	if !m.local.tryEnter() {
 		return MutexGuard{}, false
 	}
 	defer m.releaseUnless(&ok)
@@ -78,9 +76,7 @@ func (m *Mutex) Lock(ctx context.Context) (MutexGuard, error) { return m.lock(ct
 func (m *Mutex) Seize(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, 0) }
 
 func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard, err error) {
-	select {
-	case m.local <- struct{}{}:
-	case <-ctx.Done():
+	if !m.local.enter(ctx) {
 		return MutexGuard{}, context.Cause(ctx)
 	}
 	ok := false
@@ -95,7 +91,7 @@ func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard,
 
 func (m *Mutex) releaseUnless(ok *bool) {
 	if !*ok {
-		<-m.local
+		m.local.leave()
 	}
 }
 
@@ -142,7 +138,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 // (its row is no longer its own), is left to its new holder.
 func (g MutexGuard) Unlock() {
 	m := g.m
-	defer func() { <-m.local }()
+	defer m.local.leave()
 	for {
 		w := m.word.Load()
 		if w&^waiting != m.self {

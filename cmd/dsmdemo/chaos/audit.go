@@ -61,11 +61,20 @@ func (r *run) audit(says []report) (a audit, err error) {
 	}
 	bits := map[int]int{}
 	present := map[dsm.Handle][]int{}
-	bytes := uint64(0)
+	bytes, pages := uint64(0), uint64(0)
+	want := 1 // object: the control segment
+	if w.books.Limits.Reserved > 0 {
+		want++
+	}
 	for _, s := range segments {
 		h := dsm.Handle(s.Handle)
 		present[h] = s.Holders
 		bytes += uint64(s.Size)
+		if _, carved := s.Carved(); carved {
+			pages += uint64(s.Size+control.PageSize-1) / control.PageSize
+		} else {
+			want++
+		}
 		switch {
 		case s.State != control.Live || !s.Sound:
 			leak(&a.rows, "segment %v is %v, sound %v, errno %v", h, s.State, s.Sound, s.Errno)
@@ -100,12 +109,15 @@ func (r *run) audit(says []report) (a audit, err error) {
 	if rows, n, err := w.books.Used(); err != nil || rows != len(segments) || n != bytes {
 		leak(&a.rows, "%d segments of %d bytes are counted, there are %d of %d (%v)", rows, n, len(segments), bytes, err)
 	}
-	objects := r.objects()
-	for i := len(segments) + 1; i < len(objects); i++ {
-		leak(&a.objects, "%d objects for %d segments and the control segment: %v", len(objects), len(segments), objects)
+	if n, err := w.books.ReservedUsed(); err != nil || n != pages*control.PageSize {
+		leak(&a.rows, "%d bytes of the reserved region are given out, the segments there have %d pages (%v)", n, pages, err)
 	}
-	for i := len(objects); i < len(segments)+1; i++ {
-		leak(&a.objects, "only %d objects for %d segments and the control segment: %v", len(objects), len(segments), objects)
+	objects := r.objects()
+	for i := want; i < len(objects); i++ {
+		leak(&a.objects, "%d objects, with the control segment there should be %d: %v", len(objects), want, objects)
+	}
+	for i := len(objects); i < want; i++ {
+		leak(&a.objects, "only %d objects, with the control segment there should be %d: %v", len(objects), want, objects)
 	}
 	return a, nil
 }

@@ -1,0 +1,290 @@
+package dshash_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+	"testing"
+
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
+)
+
+// TestNoMemory: what fails for want of memory changes nothing, and goes when there is memory again.
+func TestNoMemory(t *testing.T) {
+	a := heap(t, dsa.Options{Initial: 200 << 10, Sessions: 4})
+	tab, err := dshash.Create[uint64, [100]uint64](a, dshash.Options{Partitions: 2})
+	must(t, err)
+	bs, err := dshash.CreateBytes(a, dshash.Options{Partitions: 2})
+	must(t, err)
+	must(t, bs.Set(ctx, []byte("k"), []byte("v")))
+	must(t, a.SetLimit(ctx, a.Total()))
+	there := map[uint64]bool{}
+	n := uint64(0)
+	for failed := 0; failed < 100; n++ { // there may be room in the other partition still
+		if err := tab.Set(ctx, n, [100]uint64{n}); err == nil {
+			there[n] = true
+		} else if failed++; !errors.Is(err, dsa.ErrLimit) {
+			t.Fatal(err)
+		}
+	}
+	if err := bs.Set(ctx, []byte("k"), make([]byte, 100_000)); !errors.Is(err, dsa.ErrLimit) {
+		t.Fatal(err)
+	}
+	e, found, err := bs.FindExclusive(ctx, []byte("k"))
+	must(t, err)
+	if _, err := e.Update(100_000); !found || !errors.Is(err, dsa.ErrLimit) || string(e.Value()) != "v" {
+		t.Errorf("%v, %v: %q", found, err, e.Value())
+	}
+	e.Release()
+	if e, found, err := tab.FindExclusive(ctx, 0); err != nil || !found {
+		t.Error(err)
+	} else {
+		if _, err := e.Update(); err != nil && !errors.Is(err, dsa.ErrLimit) {
+			t.Error(err)
+		}
+		if v := e.Value(); v[0] != 0 {
+			t.Error(*v)
+		}
+		e.Release()
+	}
+	if tab.Len() != len(there) || len(there) < 10 {
+		t.Errorf("%d entries, not %d", tab.Len(), len(there))
+	}
+	clean(t, a, 0, tab, bs)
+	if found, err := tab.Delete(ctx, 3); !found || err != nil {
+		t.Error(found, err)
+	}
+	must(t, tab.Set(ctx, 3, [100]uint64{3}))
+	for k := range n {
+		if v, found, err := tab.Get(ctx, k); err != nil || found != there[k] || found && v[0] != k {
+			t.Error(k, found, err)
+		}
+	}
+	clean(t, a, 0, tab, bs)
+}
+
+// TestGrowAndShrink: arrays follow the number of entries, both ways.
+func TestGrowAndShrink(t *testing.T) {
+	a := heap(t, dsa.Options{})
+	tab, err := dshash.Create[uint64, uint64](a, dshash.Options{Partitions: 4})
+	must(t, err)
+	lines := func() int {
+		rep, err := tab.Verify(ctx)
+		must(t, err)
+		return rep.Lines
+	}
+	const n = 20_000
+	for k := range uint64(n) {
+		must(t, tab.Set(ctx, k, k))
+	}
+	if got := lines(); got < n/7*5/4 || got > n/7*2 {
+		t.Errorf("%d lines for %d entries", got, n)
+	}
+	clean(t, a, 0, tab)
+	for k := range uint64(n - 10) {
+		_, err := tab.Delete(ctx, k)
+		must(t, err)
+	}
+	if got := lines(); got > 16 {
+		t.Errorf("%d lines for 10 entries", got)
+	}
+	clean(t, a, 0, tab)
+	for k := range uint64(n) {
+		must(t, tab.Set(ctx, k, k))
+	}
+	for e, err := range tab.Scan(ctx, true) {
+		must(t, err)
+		must(t, e.Delete())
+	}
+	if got := lines(); got > 4 {
+		t.Errorf("%d lines for none", got)
+	}
+	clean(t, a, 0, tab)
+}
+
+// TestOverhead: an entry takes at most 24 bytes besides key and value, all in: slots, arrays, rounding, the allocator's own. (The smallest object has
+// 16 bytes, so a set of small keys takes up to 8 more.)
+func TestOverhead(t *testing.T) {
+	for _, n := range []int{100_000, 140_000} { // fuller and emptier arrays
+		check := func(name string, size int, most float64, put func(a *dsa.Area) error) {
+			a := heap(t, dsa.Options{})
+			must(t, put(a))
+			must(t, a.Trim(ctx))
+			st, err := a.Stats(ctx)
+			must(t, err)
+			each := float64(st.Used)/float64(n) - float64(size)
+			each += float64(st.Overhead) / float64(st.Total-st.Overhead) * float64(st.Used) / float64(n)
+			t.Logf("%s, %d entries: %.1f bytes each beside %d", name, n, each, size)
+			if each > most {
+				t.Errorf("%s, %d entries: %.1f bytes", name, n, each)
+			}
+		}
+		check("8 + 8", 16, 24, func(a *dsa.Area) error { return fill[uint64](a, n) })
+		check("8 + 24", 32, 24, func(a *dsa.Area) error { return fill[[3]uint64](a, n) })
+		check("8 + 200", 208, 24, func(a *dsa.Area) error { return fill[[200]byte](a, n) })
+		check("8 + 0", 8, 32, func(a *dsa.Area) error { return fill[struct{}](a, n) })
+	}
+}
+
+func fill[V any](a *dsa.Area, n int) error {
+	tab, err := dshash.Create[uint64, V](a, dshash.Options{})
+	for k := 0; err == nil && k < n; k++ {
+		var v V
+		err = tab.Set(ctx, uint64(k), v)
+	}
+	return err
+}
+
+// TestScanBeside: what is there all the time is seen once by a scan that deletes, while others insert and delete.
+func TestScanBeside(t *testing.T) {
+	a := heap(t, dsa.Options{})
+	tab, err := dshash.Create[uint64, uint64](a, dshash.Options{Partitions: 8})
+	must(t, err)
+	const stay = 1000
+	for k := range uint64(stay) {
+		must(t, tab.Set(ctx, k, k))
+	}
+	stop := make(chan bool)
+	var others sync.WaitGroup
+	for id := range uint64(2) {
+		others.Go(func() {
+			for n := uint64(0); ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				k := stay + n%3000*2 + id
+				if err := tab.Set(ctx, k, k); err != nil {
+					t.Error(err)
+					return
+				}
+				if k < stay+400 {
+					continue
+				}
+				if _, err := tab.Delete(ctx, k-200); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 20 {
+		seen := map[uint64]int{}
+		for e, err := range tab.Scan(ctx, true) {
+			must(t, err)
+			if *e.Value() != e.Key() {
+				t.Errorf("%d has %d", e.Key(), *e.Value())
+			}
+			if e.Key() < stay {
+				seen[e.Key()]++
+			} else if e.Key()%3 == 0 {
+				must(t, e.Delete())
+			}
+		}
+		maps.DeleteFunc(seen, func(_ uint64, n int) bool { return n == 1 })
+		if len(seen) > 0 {
+			t.Errorf("seen not once: %v", seen)
+		}
+		n := 0
+		for range tab.Scan(ctx, false) {
+			if n++; n == 10 {
+				break
+			}
+		}
+	}
+	close(stop)
+	others.Wait()
+	clean(t, a, 0, tab)
+	for k := range uint64(stay) {
+		if _, found, err := tab.Get(ctx, k); !found || err != nil {
+			t.Error(k, found, err)
+		}
+	}
+}
+
+// TestOver: a table whose area is detached says so.
+func TestOver(t *testing.T) {
+	var h dsa.Heap
+	a, err := dsa.Create(ctx, &h, self(1), dsa.Options{})
+	must(t, err)
+	tab, err := dshash.Create[uint64, uint64](a, dshash.Options{})
+	must(t, err)
+	must(t, tab.Set(ctx, 1, 2))
+	must(t, a.Detach())
+	if err := tab.Set(ctx, 1, 3); !errors.Is(err, dsa.ErrClosed) {
+		t.Error(err)
+	}
+	if err := tab.Dump(ctx, io.Discard); !errors.Is(err, dsa.ErrClosed) {
+		t.Error(err)
+	}
+	for _, err := range tab.Scan(ctx, false) {
+		if !errors.Is(err, dsa.ErrClosed) {
+			t.Error(err)
+		}
+	}
+}
+
+func init() { proctest.Register("holder", holder) }
+
+// holder holds the entry 1 and says so: DIR AREA TABLE BYTES.
+func holder(c *proctest.Child) error {
+	w, s, err := found(c.Args)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	e, found, err := w.tab.FindExclusive(ctx, 1)
+	if !found || err != nil {
+		return fmt.Errorf("%v, %w", found, err)
+	}
+	defer e.Release()
+	v, err := e.Update()
+	if err != nil {
+		return err
+	}
+	*v = seal(99)
+	c.Say("holding")
+	c.Hear()
+	return nil
+}
+
+// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed, it
+// blocks nobody, and has changed nothing.
+func TestStoppedHolder(t *testing.T) {
+	w, args := makeWorld(t, "mmap", dsa.Options{}, 1)
+	must(t, w.tab.Set(ctx, 1, seal(1)))
+	p := proctest.Start(t, "holder", args...)
+	p.Expect("holding")
+	if err := p.Stop(); err != nil {
+		t.Skip("skipped:", err)
+	}
+	if dshash.Lockless {
+		if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
+			t.Error(v, found, err)
+		}
+	}
+	short, cancel := context.WithTimeout(ctx, 20e6)
+	defer cancel()
+	if err := w.tab.Set(short, 2, seal(2)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	p.Kill()
+	must(t, w.tab.Set(ctx, 2, seal(2)))
+	if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
+		t.Error(v, found, err)
+	}
+	instancetest.Eventually(t, "the dead one is noticed", func() bool {
+		rep, err := w.area.Verify(ctx)
+		must(t, err)
+		return rep.Sessions == 1
+	})
+	clean(t, w.area, 0, w.tab, w.bs)
+	w.end(t)
+}
