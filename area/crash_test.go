@@ -21,6 +21,18 @@ import (
 
 func init() { proctest.Register("victim", victim) }
 
+// into allocates n bytes for one of the places of the ledger, which is the object p, in the place of what is there.
+func (l ledger) into(a *dsa.Area, p dsa.Pointer, i, n int) error {
+	at, err := a.Place(p, i*8)
+	if err == nil && at.Pointer() != 0 {
+		err = a.FreeFrom(at)
+	}
+	if err == nil {
+		err = a.AllocInto(n, at)
+	}
+	return err
+}
+
 // victim arms itself and plays: DIR HANDLE LEDGER SCENARIO PLAN.
 func victim(c *proctest.Child) error {
 	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
