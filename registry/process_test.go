@@ -94,7 +94,7 @@ func TestRace(t *testing.T) {
 		for _, r := range racers {
 			is(t, "racer", r.Wait(), nil)
 		}
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -161,7 +161,7 @@ func TestInitialiserKilled(t *testing.T) {
 		})
 		is(t, "delete", registry.Delete(ctx, s, "x"), nil)
 		is(t, "close", s.Close(), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
