@@ -54,13 +54,6 @@ type local struct {
 	hands [2]dsa.Place
 }
 
-// view is an array as it is mapped here.
-type view struct {
-	at       uint64 // what the partition's array was
-	returned uint64 // what the area's Returned was: if that is another now, it may be unmapped
-	lines    []line
-}
-
 func create(a *dsa.Area, s shape, o Options) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128

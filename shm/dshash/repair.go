@@ -16,6 +16,7 @@ func (t *core) repair(ctx context.Context, i int) error {
 	}
 	failpoint.Hit("dshash/repair/recovered")
 	p.raise()
+	p.rebuilds.Add(1) // so that everybody looks at the array again
 	ls, err := t.mend(i)
 	if err != nil {
 		return err

@@ -69,6 +69,8 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	failpoint.Hit("dshash/resize/filled")
 	hands[1].Set(dsa.Pointer(p.array.Load()))
 	failpoint.Hit("dshash/resize/old")
+	ordered.Store64(&p.rebuilds, p.rebuilds.Load()+1)
+	failpoint.Hit("dshash/resize/raised")
 	ordered.Store64(&p.array, uint64(at))
 	failpoint.Hit("dshash/resize/linked")
 	hands[0].Clear()

@@ -22,7 +22,7 @@ func (t *core) glanceWord(h, key uint64, value []byte) (found, ok bool) {
 	p := &t.parts[i]
 	seen := p.version.Load()
 	v := t.local[i].seen.Load()
-	if v == nil || v.at != p.array.Load() || v.returned != t.area.Returned() {
+	if !v.current(p, t.area) {
 		return false, false
 	}
 	b, ok := t.searchWord(v.lines, h, key)
