@@ -25,8 +25,8 @@ func (t *core) glanceWord(h, key uint64, value []byte) (found, ok bool) {
 	if !v.current(p, t.area) {
 		return false, false
 	}
-	b, ok := t.searchWord(v.lines, h, key)
-	if !ok {
+	b, whole := t.searchWord(v.lines, h, key)
+	if !whole { // ok stays false until all is read: there may be a fault
 		return false, false
 	}
 	if found = b != nil; found {
