@@ -90,7 +90,8 @@ func (e *BytesEntry) Key() []byte { return e.e.key() }
 func (e *BytesEntry) Value() []byte { return e.e.value() }
 
 // Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the value's place, at once. It is
-// valid until then, or the next Update. If it fails, what an earlier one was asked for is gone too. See Entry.Update.
+// valid until then, or the next Update. For want of memory, what an earlier one or Insert was asked for is gone too, unless another Update
+// succeeds; no length that a value can have (ErrSize) changes nothing. See Entry.Update.
 func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
 
 // Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not held exclusively (ErrShared).

@@ -69,6 +69,71 @@ func TestNoMemory(t *testing.T) {
 	clean(t, a, 0, tab, bs)
 }
 
+// TestUpdateFails: an Update that fails leaves an entry that can be updated, deleted and released, whether it was there before or is new.
+func TestUpdateFails(t *testing.T) {
+	const limit, tooMuch = 2 << 20, 4 << 20
+	type held = *dshash.BytesEntry
+	ends := []struct {
+		name string
+		end  func(t *testing.T, e held)
+		want string // the value; "" if there is none
+		old  string // of one that was there
+	}{
+		{"release", func(_ *testing.T, e held) { e.Release() }, "", "old"},
+		{"delete", func(t *testing.T, e held) { must(t, e.Delete()) }, "", ""},
+		{"again", func(t *testing.T, e held) {
+			b, err := e.Update(3)
+			must(t, err)
+			copy(b, "new")
+			e.Release()
+		}, "new", "new"},
+	}
+	for _, there := range []bool{false, true} {
+		for _, earlier := range []int{-1, 2, 700} { // the length that an Update before asked for
+			for _, c := range ends {
+				t.Run(fmt.Sprintf("there=%v/%d/%s", there, earlier, c.name), func(t *testing.T) {
+					a := heap(t, dsa.Options{Initial: 200 << 10, Sessions: 4})
+					bs, err := dshash.CreateBytes(a, dshash.Options{Partitions: 1})
+					must(t, err)
+					must(t, bs.Set(ctx, []byte("other"), []byte("x")))
+					want := c.want
+					if there {
+						must(t, bs.Set(ctx, []byte("k"), []byte("old")))
+						want = c.old
+					}
+					must(t, a.SetLimit(ctx, limit))
+
+					e, found, err := bs.Insert(ctx, []byte("k"), 9)
+					if must(t, err); found != there {
+						t.Fatal(found)
+					}
+					if earlier >= 0 {
+						_, err := e.Update(earlier)
+						must(t, err)
+					}
+					before := string(e.Value())
+					if _, err := e.Update(-1); !errors.Is(err, dshash.ErrSize) || string(e.Value()) != before {
+						t.Errorf("%v, %q", err, e.Value())
+					}
+					if _, err := e.Update(tooMuch); !errors.Is(err, dsa.ErrLimit) || string(e.Key()) != "k" {
+						t.Errorf("%v, %q", err, e.Key())
+					}
+					c.end(t, &e)
+
+					got, found, err := bs.Get(ctx, []byte("k"), nil)
+					if err != nil || found != (want != "") || string(got) != want {
+						t.Errorf("%q, %v, %v", got, found, err)
+					}
+					must(t, bs.Set(ctx, []byte("k"), []byte("the lock is free")))
+					if n := clean(t, a, 0, bs); n != 2 {
+						t.Errorf("%d entries", n)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestGrowAndShrink: arrays follow the number of entries, both ways.
 func TestGrowAndShrink(t *testing.T) {
 	a := heap(t, dsa.Options{})
