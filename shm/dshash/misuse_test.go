@@ -1,7 +1,6 @@
 package dshash_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 )
@@ -294,62 +291,4 @@ func TestOver(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-func init() { proctest.Register("holder", holder) }
-
-// holder holds the entry 1 and says so: DIR AREA TABLE BYTES.
-func holder(c *proctest.Child) error {
-	w, s, err := found(c.Args)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	e, found, err := w.tab.FindExclusive(ctx, 1)
-	if !found || err != nil {
-		return fmt.Errorf("%v, %w", found, err)
-	}
-	defer e.Release()
-	v, err := e.Update()
-	if err != nil {
-		return err
-	}
-	*v = seal(99)
-	c.Say("holding")
-	c.Hear()
-	return nil
-}
-
-// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed, it
-// blocks nobody, and has changed nothing.
-func TestStoppedHolder(t *testing.T) {
-	w, args := makeWorld(t, "mmap", dsa.Options{}, 1)
-	must(t, w.tab.Set(ctx, 1, seal(1)))
-	p := proctest.Start(t, "holder", args...)
-	p.Expect("holding")
-	if err := p.Stop(); err != nil {
-		t.Skip("skipped:", err)
-	}
-	if dshash.Lockless {
-		if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
-			t.Error(v, found, err)
-		}
-	}
-	short, cancel := context.WithTimeout(ctx, 20e6)
-	defer cancel()
-	if err := w.tab.Set(short, 2, seal(2)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-	p.Kill()
-	must(t, w.tab.Set(ctx, 2, seal(2)))
-	if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
-		t.Error(v, found, err)
-	}
-	instancetest.Eventually(t, "the dead one is noticed", func() bool {
-		rep, err := w.area.Verify(ctx)
-		must(t, err)
-		return rep.Sessions == 1
-	})
-	clean(t, w.area, 0, w.tab, w.bs)
-	w.end(t)
 }

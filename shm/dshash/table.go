@@ -10,6 +10,10 @@ import (
 
 // Table is a hash table of K and V, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use, but that
 // a goroutine which holds an entry may wait for itself, until its context ends, if it asks for another one of the table.
+//
+// A context bounds the wait for a partition, and for the area's lock where a partition is repaired. Not the wait for that lock where memory
+// is allocated or freed, mostly that of growth: while somebody is stopped in the area, it ends after 10 s, with an error.
+//
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
 
@@ -58,7 +62,7 @@ func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 }
 
 // Set makes value the key's, whether it has one or not. If it fails nothing has changed: for want of memory (the area's limit, no space),
-// or because ctx ended while somebody else held the partition.
+// or because ctx ended while somebody else held the partition. (What ctx does not bound is said of Table.)
 func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 	return t.t.set(ctx, bytesOf(&key), bytesOf(&value))
 }
