@@ -36,8 +36,8 @@ const (
 	kindBytes
 )
 
-// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version, array and
-// rebuilds are read without it.
+// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version, array
+// and rebuilds are read without it.
 type partition struct {
 	_       structs.HostLayout
 	lock    shmsync.LWLockWord
@@ -52,8 +52,8 @@ type partition struct {
 	rebuilds atomic.Uint64
 }
 
-// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors that
-// would not do so by themselves.
+// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors
+// that would not do so by themselves.
 func (p *partition) raise() {
 	p.version.Add(1)
 	p.version.Load()
@@ -68,8 +68,8 @@ type line struct {
 
 const slotsPerLine = 7
 
-// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so until the
-// array is rebuilt.
+// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so
+// until the array is rebuilt.
 const (
 	overflowShift = 56
 	overflowUnit  = 1 << overflowShift

@@ -13,8 +13,8 @@ import (
 
 func init() { proctest.Register("player", player) }
 
-// player plays with its share of the keys, beside a model, and looks at those of others: DIR AREA TABLE BYTES ID PLAYERS. After each line it says how
-// many entries are its own.
+// player plays with its share of the keys, beside a model, and looks at those of others: DIR AREA TABLE BYTES ID PLAYERS. After each line
+// it says how many entries are its own.
 func player(c *proctest.Child) error {
 	w, s, err := found(c.Args)
 	if err != nil {
@@ -190,13 +190,13 @@ func TestPlayers(t *testing.T) {
 			players[i] = proctest.Start(t, "player", append(args, strconv.Itoa(i), "4")...)
 			players[i].Expect("ready")
 		}
-		rounds := 4
+		rounds, turns := 4, "3000"
 		if testing.Short() {
-			rounds = 1
+			rounds, turns = 1, "1000"
 		}
 		for range rounds {
 			for _, p := range players {
-				p.Send("3000")
+				p.Send(turns)
 			}
 			all := 0
 			for _, p := range players {

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself be cut short anywhere, by ctx
-// before it has changed anything.
+// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself be cut short anywhere, by
+// ctx before it has changed anything.
 func (t *core) repair(ctx context.Context, i int) error {
 	p := &t.parts[i]
 	if _, err := t.area.Recover(ctx); err != nil { // so that what is in hands is the partition's for certain

@@ -85,8 +85,8 @@ func holder(c *proctest.Child) error {
 	return nil
 }
 
-// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed, it
-// blocks nobody, and has changed nothing.
+// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed,
+// it blocks nobody, and has changed nothing.
 func TestStoppedHolder(t *testing.T) {
 	w, args := makeWorld(t, "mmap", dsa.Options{}, 1)
 	must(t, w.tab.Set(ctx, 1, seal(1)))
