@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"reflect"
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
@@ -129,7 +130,7 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	x, ok = n.attached[handle].(X)
+	x, ok = n.attached[attachment{handle, reflect.TypeFor[X]()}].(X)
 	return x, ok
 }
 
@@ -138,13 +139,17 @@ func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
 	}
+	at := attachment{handle, reflect.TypeFor[X]()}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if is, ok := n.attached[handle].(X); ok {
-		_ = spare()
+	is, ok := n.attached[at].(X)
+	if !ok {
+		n.attached[at] = x
+	}
+	n.mu.Unlock()
+	if ok {
+		_ = spare() // may wait
 		return is
 	}
-	n.attached[handle] = x
 	return x
 }
 
@@ -231,6 +236,8 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 				return false, g.Detach()
 			}
 			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
+		case errors.Is(err, ErrFull): // of those who have it attached
+			return false, nil
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
 			return false, err
 		}

@@ -106,8 +106,9 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 	return a, fail("area", name, err)
 }
 
-// Delete takes a name away. What it stood for stays with those who have it attached, until they detach; the next one who asks for the name makes
-// something new. A name that isn't there is ErrNotFound. One that is just being made or deleted is waited for.
+// Delete takes a name away. What it stood for stays with those who have it attached, until they detach; the next one who asks for the
+// name makes something new. A name that isn't there is ErrNotFound. One that is just being made or deleted is waited for. If what it
+// stood for can't be removed now (ErrQuota, say), that is an error too, but the name is free, and later calls of anybody try again.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
 	n, err := of(ctx, s, false)
 	if err == nil {

@@ -186,6 +186,24 @@ func TestArea(t *testing.T) {
 	})
 }
 
+// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of the reserved region too.
+func TestNamesOutside(t *testing.T) {
+	for _, reserved := range []string{"0", "1MB"} {
+		cfg := instancetest.Config(t, catalog.Default(), "min_dynamic_shared_memory", reserved)
+		instancetest.Start(t, cfg)
+		if _, err := registry.Segment[counter](ctx, instancetest.Open(t, cfg), "hits", nil); err != nil {
+			t.Fatal(err)
+		}
+		r, err := dsm.Inspect(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names, err := registry.Names(r); err != nil || len(names) != 1 || names[0].Name != "hits" || names[0].Size != 16 {
+			t.Errorf("reserved %s: %+v, %v", reserved, names, err)
+		}
+	}
+}
+
 // TestFailedInit: an init that fails, or panics, leaves nothing, and the next one begins again.
 func TestFailedInit(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {

@@ -43,7 +43,7 @@ type header struct {
 const (
 	making = 1 + iota // the session makes it
 	ready
-	going // the session deletes it, or clears up after one that died; nobody: that has failed, and waits for another try
+	going // the session deletes it, or clears up after one that died; nobody: nameless
 
 	stateShift = 43
 	hashShift  = 45
@@ -57,8 +57,8 @@ func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
 func peerOf(w uint64) uint64  { return w & peerMask }
 func hashOf(w uint64) uint64  { return w >> hashShift }
 
-// nameless is the word of an area that has been deleted while others have it attached. There is such a row until it is gone, since those others may
-// all be killed.
+// nameless is the word of what has been deleted and isn't gone: an area that others have attached, who may all be killed, or what could
+// not be removed then. There is such a row until it is gone.
 var nameless = wordOf(hashName(""), going, 0)
 
 func hashName(name string) uint64 {
