@@ -34,7 +34,8 @@ func (c *claim) publish(ctx context.Context, table uint64) error {
 }
 
 // obtain returns what a name stands for, by attach if it is there, else by make.
-func obtain[X any](ctx context.Context, s *dsm.Session, w wish, attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
+func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
+	attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
 	n, err := of(ctx, s, !w.existing)
 	if err != nil {
 		return x, err
@@ -163,7 +164,8 @@ func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err 
 }
 
 // heap makes an area for a claim. What fill puts into it is its table.
-func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options,
+	fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
 	err = c.names.hold(ctx, func(ctx context.Context) error {
 		a, err = newHeap(ctx, c, w, o, fill)
 		return err

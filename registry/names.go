@@ -121,8 +121,8 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 	})
 }
 
-// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is nothing to
-// repair after one who died in it.
+// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is
+// nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.touch(ctx, func(ctx context.Context) error {
 		g, err := n.lock.Lock(ctx)
@@ -247,8 +247,8 @@ func (n *names) await(ctx context.Context, ticket shmsync.Ticket, d time.Duratio
 	return err
 }
 
-// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this session's to
-// make. Without w that is ErrNotFound.
+// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this
+// session's to make. Without w that is ErrNotFound.
 func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
 	if err := checkName(name); err != nil {
 		return s, false, err

@@ -13,8 +13,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as the instance
-// can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
+// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as
+// the instance can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
 //
 //	0     header
 //	320   a word for each row
@@ -159,7 +159,8 @@ func open(r shm.Region) (*table, error) {
 		if v>>32 != tableMagic>>32 {
 			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
 		}
-		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d", uint32(v), tableVersion))
+		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d",
+			uint32(v), tableVersion))
 	}
 	return t, nil
 }
