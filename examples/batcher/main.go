@@ -108,10 +108,15 @@ func batched(ctx context.Context, s *dsm.Session, path string, single float64) e
 	writing, end := context.WithCancel(ctx)
 	defer end()
 	wrote := make(chan error, 1)
-	go func() { wrote <- writer.RunWith(writing, s, parallel.Options{Workers: 1, Retries: writers - 1}, path) }()
+	submitting, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	go func() {
+		wrote <- writer.RunWith(writing, s, parallel.Options{Workers: 1, Retries: writers - 1}, path)
+		giveUp() // nobody writes any more
+	}()
 	acknowledged := map[string]bool{}
 	begin := time.Now()
-	err = submitter.RunWith(ctx, s, parallel.Options{Workers: submitters, Retries: submitters, Result: func(_ int, key []byte) error {
+	err = submitter.RunWith(submitting, s, parallel.Options{Workers: submitters, Retries: submitters, Result: func(_ int, key []byte) error {
 		acknowledged[string(key)] = true
 		return nil
 	}}, "")

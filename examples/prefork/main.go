@@ -123,7 +123,13 @@ func serve(ctx context.Context, s *dsm.Session, generation string) error {
 			return err
 		}}, generation)
 	}()
-	now.ready.Wait()
+	ready := make(chan struct{})
+	go func() { now.ready.Wait(); close(ready) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		return fmt.Errorf("the servers ended before all of them were ready (%w)", err)
+	}
 	early, err := now.ask(300)
 	if err == nil && generation == "old" {
 		fmt.Printf("%s processes: %2.0f %% of the first 300 pages were in the cache; one process is killed\n", generation, 100*early)

@@ -68,23 +68,16 @@ func Arm(text string) error {
 
 // Hit marks a place where a process may die or be held up.
 func Hit(point string) {
-	switch action := come(point); action {
-	case "":
-	case "kill":
-		die(unix.SIGKILL)
-	case "stop":
-		die(unix.SIGSTOP)
-	case "exit":
-		os.Exit(3)
-	default:
+	if action := come(point); !act(action) {
 		panic("failpoint: no action " + action + " at " + point)
 	}
 }
 
-// Err marks a system call that may fail, and is the error that it is to fail with; nil: make the call.
+// Err marks a system call that may fail, and is the error that it is to fail with; nil: make the call. A process may die or be held up there,
+// too.
 func Err(point string) error {
 	action := come(point)
-	if action == "" {
+	if act(action) {
 		return nil
 	}
 	for errno := syscall.Errno(1); errno < 200; errno++ {
@@ -93,6 +86,22 @@ func Err(point string) error {
 		}
 	}
 	panic("failpoint: no error " + action)
+}
+
+// act does what can be done anywhere; false if the action is none of that.
+func act(action string) bool {
+	switch action {
+	case "":
+	case "kill":
+		die(unix.SIGKILL)
+	case "stop":
+		die(unix.SIGSTOP)
+	case "exit":
+		os.Exit(3)
+	default:
+		return false
+	}
+	return true
 }
 
 // come notes that the process has come to a point, and says what it is to do there.
