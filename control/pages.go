@@ -46,10 +46,11 @@ func (t *Table) exist(i int) uint64 {
 	return ^uint64(0)
 }
 
-// maxLook bounds a search under the lock: some 10 us, 4 GiB. The next one goes on where this one ended.
+// maxLook bounds a search under the lock, beyond the words that to take the pages costs anyway: some 10 us, 4 GiB. The next one goes
+// on where this one ended.
 const maxLook = 1 << 14
 
-// freePages looks for n free pages in a row, from the hint on.
+// freePages looks for n free pages in a row, from the hint on, all the way round and then as far as those could lie across the hint.
 func (t *Table) freePages(n int) (first int, ok bool) {
 	words := len(t.pages)
 	if words == 0 {
@@ -58,7 +59,7 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 	hint := int(uint64(t.header.pageHint.Load()) % uint64(64*words))
 	w, mask := hint/64, ^uint64(0)<<(hint%64)
 	run := 0
-	for k := 0; k <= min(words, maxLook); k++ {
+	for k := 0; k <= min(words, maxLook)+(n+63)/64; k++ {
 		m := t.available(w) & mask
 		mask = ^uint64(0)
 		for at := 0; at < 64; {
@@ -78,7 +79,7 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 			w, run = 0, 0
 		}
 	}
-	ordered.Store32(&t.header.pageHint, uint32(64*w))
+	ordered.Store32(&t.header.pageHint, uint32(64*w-run)) // not amid free pages
 	return 0, false
 }
 

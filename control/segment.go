@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -22,14 +21,6 @@ type Entry struct {
 }
 
 func (e Entry) row() int { return int(e.Handle & 0xffff) }
-
-// Carved says whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
-func (e Entry) Carved() (offset int, is bool) {
-	if e.Page == 0 {
-		return 0, false
-	}
-	return int(e.Page-1) * PageSize, true
-}
 
 // Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a
 // reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
@@ -50,48 +41,6 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	m.write(e, now.UnixNano(), Creating)
 	failpoint.Hit("control/create/intended")
 	return e, nil
-}
-
-// Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The caller zeroes its bytes and
-// says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before. False: there is no room in the region, or
-// no region, and the caller says Create. Its errors are Create's. Now is Unix time in ns, and may be a little old: what one member creates
-// bears times in its order.
-func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
-	if uint64(size) > m.t.Limits.Reserved {
-		return e, false, nil
-	}
-	random := randomHandle()
-	s, err := m.enter(ctx, plain)
-	if err != nil {
-		return e, false, err
-	}
-	defer s.leave(&err)
-	first, ok := m.t.freePages(int(pagesFor(uint64(size))))
-	if !ok {
-		return e, false, nil
-	}
-	i, err := m.room(size)
-	if err != nil {
-		return e, false, err
-	}
-	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
-	failpoint.Hit("control/carve/locked")
-	m.t.takePages(e)
-	failpoint.Hit("control/carve/taken")
-	m.write(e, now, Live)
-	failpoint.Hit("control/carve/live")
-	return e, true, nil
-}
-
-// Publish lets others attach a segment that this member has carved. If the instance is being closed it is ErrStale, and the
-// segment's row is free, or will be when the member says Unref. It takes no lock.
-func (m *Member) Publish(e Entry) (err error) {
-	defer recoverFault(&err, debug.SetPanicOnFault(true))
-	if i := e.row(); i >= len(m.t.segments) || !m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
-		return ErrStale
-	}
-	failpoint.Hit("control/publish/done")
-	return nil
 }
 
 func randomHandle() uint64 {
@@ -262,18 +211,9 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	return e, nil
 }
 
-// TryUnref is Unref of a carved segment for one who does not wait. False: nothing has changed.
-func (m *Member) TryUnref(e Entry) (done bool) {
-	if e.Page == 0 {
-		return false
-	}
-	_, err := m.unref(context.Background(), e, atOnce)
-	return err == nil
-}
-
-// Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is
-// not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object
-// and says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
+// Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is not pinned,
+// the row becomes destroying, by this member: last is true, and the caller destroys the object and says so. A carved one is gone
+// then, and its row free. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
 // again later.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	return m.unref(ctx, e, brief)
@@ -385,54 +325,6 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	return e, m.moribund(i), nil
 }
 
-// unpublished is the word of a live row that this member has carved, and that nobody else may attach yet.
-func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }
-
-// Root is the handle of the instance's root segment, which sessions find that know nothing of each other. If there is none yet, the
-// candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one without the other. A candidate of 0 is
-// none, and 0 the answer then.
-func (m *Member) Root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, err error) {
-	handle, made, err := m.root(ctx, candidate, needsKeeper)
-	if made && needsKeeper && err == nil {
-		return handle, guarded(func() error { m.t.header.news.Add(); return nil })
-	}
-	return handle, err
-}
-
-func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, made bool, err error) {
-	s, err := m.enter(ctx, plain)
-	if err != nil {
-		return 0, false, err
-	}
-	defer s.leave(&err)
-	if m.t.closing() {
-		return 0, false, ErrStale
-	}
-	for i := range m.t.segments {
-		r := &m.t.segments[i]
-		if !isRoot(r.pin.Load()) || stateOf(r.word.Load()) != Live {
-			continue
-		}
-		handle = r.handle.Load()
-		_, err = m.t.live(handle)
-		return handle, false, err
-	}
-	if candidate == 0 {
-		return 0, false, nil
-	}
-	i, err := m.t.live(candidate)
-	if err != nil {
-		return 0, false, err
-	}
-	pin := root | pinned
-	if needsKeeper && !m.t.carved(i) {
-		pin = root | pinWanted
-	}
-	m.t.segments[i].pin.Store(pin)
-	failpoint.Hit("control/root/pinned")
-	return candidate, true, nil
-}
-
 // stamp is the word of a row in that state; live rows have no agent.
 func (m *Member) stamp(s SegmentState) uint64 {
 	if s == Live {
@@ -481,7 +373,8 @@ func (m *Member) afford(size int) error {
 		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d segments, max_segments_per_process = %d", n, l.SegmentsPerProcess))
 	}
 	if n := p.bytes.Load(); exceeds(n, uint64(size), l.MemoryPerProcess) {
-		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d", n, size, l.MemoryPerProcess))
+		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d",
+			n, size, l.MemoryPerProcess))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
 )
 
@@ -104,19 +105,13 @@ func (s *Session) intendObject(ctx context.Context, size int) (control.Entry, er
 // carved zeroes a segment that was carved.
 func (s *Session) carved(ctx context.Context, entry control.Entry, h *holding) error {
 	failpoint.Hit("dsm/create/carved")
-	if err := blank(part(s.region, entry)); err != nil {
+	if err := blank(instance.Part(s.region, entry)); err != nil {
 		_, left := s.member.Self.Unref(context.WithoutCancel(ctx), entry) // without the lock Leave and reclaim give it back
 		return errors.Join(err, left)
 	}
 	failpoint.Hit("dsm/create/blank")
 	h.handle, h.entry, h.state, h.shared, h.fresh = Handle(entry.Handle), entry, mapped, 1, true
 	return nil
-}
-
-// part is an entry's part of a mapping of its object, or of the region, in which it is: the books check that.
-func part(m dsmimpl.Mapping, e control.Entry) []byte {
-	at, _ := e.Carved()
-	return m.Bytes[at : at+e.Size : at+e.Size]
 }
 
 // blank zeroes bytes of which others may have truncated the object.
@@ -196,7 +191,7 @@ func (s *Session) mapIn(h *holding, err error) error {
 			err = errkind.As(ErrCorrupt, errors.New("the segment lies in a reserved region, of which the instance has none"))
 		}
 	} else if referenced && !s.checked {
-		h.mapping, err = s.member.Backend.Attach(context.Background(), s.member.Object(h.entry), dsmimpl.ReadWrite)
+		h.mapping, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
 	}
 	if err == nil {
 		failpoint.Hit("dsm/attach/mapped")
@@ -320,7 +315,7 @@ func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment,
 		g.trail.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
 		s.mu.Unlock()
 		if g.trail.own.Bytes == nil {
-			g.trail.own, err = s.mapOwn(h.entry)
+			g.trail.own, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
 		}
 	}
 	s.settle()
@@ -340,15 +335,6 @@ func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment,
 	return nil, errors.Join(err, g.Detach())
 }
 
-// mapOwn maps a segment for one Segment alone: of a carved one all of the region, since not every system can map a part.
-func (s *Session) mapOwn(e control.Entry) (dsmimpl.Mapping, error) {
-	ctx := context.Background()
-	if _, carved := e.Carved(); carved {
-		return s.member.MapRegion(ctx)
-	}
-	return s.member.Backend.Attach(ctx, s.member.Object(e), dsmimpl.ReadWrite)
-}
-
 // segment makes g a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
 func (s *Session) segment(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
 	g.session, g.holding = s, h
@@ -359,7 +345,7 @@ func (s *Session) segment(g *Segment, h *holding, owner *resowner.Owner) (*Segme
 		m = s.region
 	}
 	if m.Bytes != nil {
-		g.bytes = part(m, h.entry)
+		g.bytes = instance.Part(m, h.entry)
 	}
 	s.enlist(g)
 	err := owner.Remember(&g.item, (*owned)(g), 4) // whoever called Create or Attach

@@ -112,7 +112,7 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 		if !s.Root || !s.Sound {
 			continue
 		}
-		m, err := b.Backend.Attach(ctx, b.Object(s.Entry), dsmimpl.ReadOnly)
+		m, err := b.Map(ctx, s.Entry, dsmimpl.ReadOnly)
 		if err != nil {
 			return nil
 		}
@@ -123,7 +123,7 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 				root = nil
 			}
 		}()
-		return bytes.Clone(m.Bytes[:min(s.Size, len(m.Bytes))])
+		return bytes.Clone(instance.Part(m, s.Entry))
 	}
 	return nil
 }

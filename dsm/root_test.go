@@ -69,3 +69,22 @@ func TestRoot(t *testing.T) {
 		}
 	})
 }
+
+// TestRootReserved: a root that was carved out of the reserved region is copied from there, and from no other place in it.
+func TestRootReserved(t *testing.T) {
+	instancetest.Each(t, func(t *testing.T, backend string) {
+		cfg, s := reserved(t, backend)
+		copy(create(t, s, 4096).Bytes(), "before it")
+		g, err := s.Root(ctx, func(int) int { return 5000 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantReserved(t, s, g, true)
+		copy(g.Bytes(), "hello")
+		g.Bytes()[4999] = 7
+		r, err := dsm.Inspect(ctx, cfg)
+		if err != nil || len(r.Root) != 5000 || string(r.Root[:6]) != "hello\x00" || r.Root[4999] != 7 {
+			t.Errorf("%d bytes, %v", len(r.Root), err)
+		}
+	})
+}

@@ -1,26 +1,26 @@
-// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so that net/http, net/rpc and their like run
-// unchanged.
+// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so that net/http, net/rpc and their
+// like run unchanged.
 //
 //	l, err := dsmnet.Listen(ctx, session, "api")   // in one process
 //	err = http.Serve(l, handler)
 //
 //	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
 //
-// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's; what it stands for goes with the
-// last process that has it, so a listener that was killed leaves nothing but its name, to be listened on again. A connection is a segment with a ring each way; it
-// goes when both ends are closed or dead.
+// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's; what it stands
+// for goes with the last process that has it, so a listener that was killed leaves nothing but its name, to be listened on again. A
+// connection is a segment with a ring each way; it goes when both ends are closed or dead.
 //
 // # Deaths
 //
-// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches it and writes the same
-// handle as the answer, or its complement for no. Handles are not used again, so no answer is taken for another one's, and the one
-// who waits looks again every few milliseconds whether the other lives:
+// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches it and writes
+// the same handle as the answer, or its complement for no. Handles are not used again, so no answer is taken for another one's, and
+// the one who waits looks again every few milliseconds whether the other lives:
 //
-//	died                             then
-//	dialer, before it has asked      its connection goes with it; its place falls to the next dialer
-//	dialer, after that               the listener finds nothing, or accepts a connection whose reads end with mq.ErrPeerDied
-//	listener, before it has answered the dialer is refused, and the connection goes with its end
-//	listener, after that             the dialer's reads end with mq.ErrPeerDied
+//	died                              then
+//	dialer, before it has asked       its connection goes with it; its place falls to the next dialer
+//	dialer, after that                the listener finds nothing, or accepts a connection whose reads end with mq.ErrPeerDied
+//	listener, before it has answered  the dialer is refused, and the connection goes with its end
+//	listener, after that              the dialer's reads end with mq.ErrPeerDied
 //
 // Neither listener nor dialer holds a lock of the port.
 package dsmnet
@@ -59,8 +59,8 @@ const ring = 64 << 10
 type port struct {
 	_        structs.HostLayout
 	listener atomic.Uint64 // peer; 0 nobody
-	bell     shmsync.Cond  // somebody asks, or leaves a place
-	answered shmsync.Cond  // somebody was answered, or the listener has gone
+	bell     shmsync.Cond  // somebody asks; the listener waits for it
+	answered shmsync.Cond  // somebody was answered or has left his place, or the listener has gone; dialers wait for it
 	places   [64]place
 }
 
@@ -93,7 +93,9 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 		return nil, err
 	}
 	v := &visit{self: s.Self(), owner: owner, left: make(chan struct{})}
-	v.port, err = registry.Segment[port](ctx, s, name, nil, registry.Options{Owner: owner, Version: portVersion, Transient: true, Existing: existing})
+	v.port, err = registry.Segment[port](ctx, s, name, nil, registry.Options{
+		Owner: owner, Version: portVersion, Transient: true, Existing: existing,
+	})
 	if err == nil {
 		v.ctx, v.stop = context.WithCancelCause(over)
 		err = owner.Remember(&v.item, v, 2) // after the segment: so released before it

@@ -112,7 +112,8 @@ func TestListen(t *testing.T) {
 		_, err = d.Read(make([]byte, 1))
 		is(t, "read of what is closed", err, net.ErrClosed)
 		is(t, "deadline of what is closed", d.SetDeadline(time.Now()), net.ErrClosed)
-		if d.LocalAddr().String() == "?" || d.RemoteAddr().String() != c.LocalAddr().String() || c.RemoteAddr().String() != d.LocalAddr().String() {
+		if d.LocalAddr().String() == "?" || d.RemoteAddr().String() != c.LocalAddr().String() ||
+			c.RemoteAddr().String() != d.LocalAddr().String() {
 			t.Errorf("%v to %v, %v to %v", c.LocalAddr(), c.RemoteAddr(), d.LocalAddr(), d.RemoteAddr())
 		}
 

@@ -30,9 +30,21 @@ func TestHash(t *testing.T) {
 		if again, err := registry.Hash[uint64, counts](ctx, a, "users", dshash.Options{}); again != x || err != nil {
 			t.Errorf("asked again: another table, %v", err)
 		}
+		type twin struct{ A, B int64 }
+		z, err := registry.Hash[uint64, twin](ctx, a, "users", dshash.Options{}) // of the same layout
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := registry.Hash[uint64, counts](ctx, a, "users", dshash.Options{}); again != x || err != nil {
+			t.Errorf("asked again, after another type: another table, %v", err)
+		}
+		if again, err := registry.Hash[uint64, twin](ctx, a, "users", dshash.Options{}); again != z || err != nil {
+			t.Errorf("the other type asked again: another table, %v", err)
+		}
 		_, err = registry.Hash[uint64, uint64](ctx, b, "users", dshash.Options{})
 		is(t, "another value", err, registry.ErrMismatch)
-		if want := "it is a hash of uint64 to registry_test.counts, version 0, and was asked for as a hash of uint64 to uint64, version 0"; !strings.Contains(err.Error(), want) {
+		want := "it is a hash of uint64 to registry_test.counts, version 0, and was asked for as a hash of uint64 to uint64, version 0"
+		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 		_, err = registry.Hash[uint64, counts](ctx, b, "users", dshash.Options{Version: 3})
@@ -47,18 +59,18 @@ func TestHash(t *testing.T) {
 			t.Error(v, ok, err)
 		}
 
-		z, err := registry.HashBytes(ctx, b, "users", dshash.Options{}, registry.Options{Version: 2})
+		byBytes, err := registry.HashBytes(ctx, b, "users", dshash.Options{}, registry.Options{Version: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		is(t, "set", z.Set(ctx, []byte("key"), []byte("value")), nil)
+		is(t, "set", byBytes.Set(ctx, []byte("key"), []byte("value")), nil)
 		_, err = registry.HashBytes(ctx, a, "users", dshash.Options{})
 		is(t, "another version", err, registry.ErrMismatch)
-		z, err = registry.HashBytes(ctx, a, "users", dshash.Options{Version: 2})
+		byBytes, err = registry.HashBytes(ctx, a, "users", dshash.Options{Version: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v, ok, err := z.Get(ctx, []byte("key"), nil); string(v) != "value" || !ok || err != nil {
+		if v, ok, err := byBytes.Get(ctx, []byte("key"), nil); string(v) != "value" || !ok || err != nil {
 			t.Errorf("%q, %v, %v", v, ok, err)
 		}
 		is(t, "delete", registry.Delete(ctx, b, "users"), nil)

@@ -84,7 +84,10 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	}
 	for i := range t.words {
 		w, r := t.words[i].Load(), t.records[i]
-		x := Info{Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version, Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table)}
+		x := Info{
+			Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version,
+			Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table),
+		}
 		g, there := by[x.Handle]
 		x.Size, x.Sessions = int64(g.Size), g.Holders
 		switch stateOf(w) {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"reflect"
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
@@ -33,7 +34,8 @@ func (c *claim) publish(ctx context.Context, table uint64) error {
 }
 
 // obtain returns what a name stands for, by attach if it is there, else by make.
-func obtain[X any](ctx context.Context, s *dsm.Session, w wish, attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
+func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
+	attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
 	n, err := of(ctx, s, !w.existing)
 	if err != nil {
 		return x, err
@@ -129,7 +131,7 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	x, ok = n.attached[handle].(X)
+	x, ok = n.attached[attachment{handle, reflect.TypeFor[X]()}].(X)
 	return x, ok
 }
 
@@ -138,13 +140,17 @@ func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
 	}
+	at := attachment{handle, reflect.TypeFor[X]()}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if is, ok := n.attached[handle].(X); ok {
-		_ = spare()
+	is, ok := n.attached[at].(X)
+	if !ok {
+		n.attached[at] = x
+	}
+	n.mu.Unlock()
+	if ok {
+		_ = spare() // may wait
 		return is
 	}
-	n.attached[handle] = x
 	return x
 }
 
@@ -158,7 +164,8 @@ func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err 
 }
 
 // heap makes an area for a claim. What fill puts into it is its table.
-func heap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options,
+	fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
 	err = c.names.hold(ctx, func(ctx context.Context) error {
 		a, err = newHeap(ctx, c, w, o, fill)
 		return err
@@ -231,6 +238,8 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 				return false, g.Detach()
 			}
 			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
+		case errors.Is(err, ErrFull): // of those who have it attached
+			return false, nil
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
 			return false, err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +28,16 @@ type names struct {
 	end     context.CancelCauseFunc
 
 	mu       sync.Mutex
-	idle     *sync.Cond     // calls went to 0
-	calls    int            // that the session's end waits for
-	ended    bool           // no more of those
-	attached map[uint64]any // for the session's life, by handle
+	idle     *sync.Cond         // calls went to 0
+	calls    int                // that the session's end waits for
+	ended    bool               // no more of those
+	attached map[attachment]any // for the session's life
+}
+
+// attachment is what attached is by: Go types of one layout have views of their own on one hash table.
+type attachment struct {
+	handle uint64
+	typ    reflect.Type
 }
 
 // sessions holds the names of each session that has any.
@@ -48,7 +56,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &names{session: s, segment: g, self: s.Self(), attached: map[uint64]any{}}
+	n := &names{session: s, segment: g, self: s.Self(), attached: map[attachment]any{}}
 	n.idle = sync.NewCond(&n.mu)
 	n.over, n.end = context.WithCancelCause(context.Background())
 	if err := g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err }); err != nil {
@@ -113,8 +121,8 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 	})
 }
 
-// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is nothing to
-// repair after one who died in it.
+// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is
+// nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.touch(ctx, func(ctx context.Context) error {
 		g, err := n.lock.Lock(ctx)
@@ -160,8 +168,8 @@ func (n *names) orphans(all bool) (list []sight) {
 	return list
 }
 
-// tend looks after areas that have been deleted while others had them attached. The last one to detach removes such an area; if all were killed,
-// this does.
+// tend looks after what has been deleted and isn't gone: areas that others had attached, the last of whom removes them if he isn't
+// killed, and what could not be removed then.
 func (n *names) tend(ctx context.Context) error {
 	var orphans []sight
 	err := n.section(ctx, func() error {
@@ -174,8 +182,8 @@ func (n *names) tend(ctx context.Context) error {
 	return err
 }
 
-// discard removes what rows of this session stand for, and frees them. What can't be removed is left to nobody, for the next one to try; of what
-// isn't gone yet the name is free.
+// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or can't be removed now, has no name any
+// more: its row waits for the next one to tend it.
 func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	if len(list) == 0 {
 		return nil
@@ -190,12 +198,11 @@ func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 		})
 		failpoint.Hit("registry/discard/dropped")
 		next, forget := uint64(0), func(*record) {}
-		switch {
-		case derr != nil:
-			next = wordOf(hashOf(s.word), going, 0)
-			err = errors.Join(err, fmt.Errorf("%q can't be removed now: %w", text(s.record.name[:]), derr))
-		case !gone:
+		if !gone || derr != nil {
 			next, forget = nameless, func(r *record) { clear(r.name[:]) }
+		}
+		if derr != nil {
+			err = errors.Join(err, fmt.Errorf("the name is free, what it stood for can't be removed now: %w", derr))
 		}
 		err = errors.Join(err, n.set(ctx, s.row, next, forget))
 	}
@@ -240,8 +247,8 @@ func (n *names) await(ctx context.Context, ticket shmsync.Ticket, d time.Duratio
 	return err
 }
 
-// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this session's to
-// make. Without w that is ErrNotFound.
+// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this
+// session's to make. Without w that is ErrNotFound.
 func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
 	if err := checkName(name); err != nil {
 		return s, false, err
@@ -264,7 +271,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		if err != nil {
 			return s, false, err
 		}
-		cleared := n.discard(ctx, orphans...)
+		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one who tends
 		switch {
 		case claimed, s.row >= 0 && stateOf(s.word) == ready:
 			return s, claimed, nil
@@ -278,10 +285,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 			continue
 		case s.row < 0:
 			return s, false, errkind.As(ErrFull, fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
-		case peerOf(s.word) == n.self.Word() && len(orphans) > 0: // it was one of them
-			if cleared != nil {
-				return s, false, cleared
-			}
+		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
 			continue
 		}
 		if err := n.await(ctx, ticket, patience); err != nil {

@@ -86,7 +86,8 @@ func TestSegment(t *testing.T) {
 			what, want string
 			f          func() error
 		}{
-			{"fields", `registry: segment "hits": it is a segment of registry_test.counter, 16 bytes, version 0, and was asked for as a segment of registry_test.other, 16 bytes, version 0`,
+			{"fields", `registry: segment "hits": it is a segment of registry_test.counter, 16 bytes, version 0, ` +
+				`and was asked for as a segment of registry_test.other, 16 bytes, version 0`,
 				func() error { _, err := registry.Segment[other](ctx, b, "hits", nil); return err }},
 			{"size", "a segment of registry_test.counter, 16 bytes, version 0, and was asked for as a segment of int64, 8 bytes, version 0",
 				func() error { _, err := registry.Segment[int64](ctx, b, "hits", nil); return err }},
@@ -125,8 +126,9 @@ func TestNames(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
-	for name, ok := range map[string]bool{"": false, strings.Repeat("x", 63): true, strings.Repeat("x", 64): false, "a\nb": false, "\x00": false,
-		"a b/c:ü": true, "\xff": false} {
+	for name, ok := range map[string]bool{
+		"": false, strings.Repeat("x", 63): true, strings.Repeat("x", 64): false, "a\nb": false, "\x00": false, "a b/c:ü": true, "\xff": false,
+	} {
 		if _, err := registry.Segment[int64](ctx, s, name, nil); ok != (err == nil) {
 			t.Errorf("%q: %v", name, err)
 		}
@@ -163,7 +165,8 @@ func TestArea(t *testing.T) {
 			t.Error(len(bytes), err)
 		}
 		names, err := registry.List(ctx, b)
-		if err != nil || len(names) != 1 || names[0].Kind != "area" || names[0].Size != y.Total() || names[0].Handle != area.Handle(y) || len(names[0].Sessions) != 1 {
+		if err != nil || len(names) != 1 || names[0].Kind != "area" || names[0].Size != y.Total() ||
+			names[0].Handle != area.Handle(y) || len(names[0].Sessions) != 1 {
 			t.Errorf("%+v, %v", names, err)
 		}
 		is(t, "delete", registry.Delete(ctx, b, "jobs"), nil)
@@ -178,6 +181,24 @@ func TestArea(t *testing.T) {
 		is(t, "delete", registry.Delete(ctx, b, "jobs"), nil)
 		instancetest.OnlyRoot(t, cfg)
 	})
+}
+
+// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of the reserved region too.
+func TestNamesOutside(t *testing.T) {
+	for _, reserved := range []string{"0", "1MB"} {
+		cfg := instancetest.Config(t, catalog.Default(), "min_dynamic_shared_memory", reserved)
+		instancetest.Start(t, cfg)
+		if _, err := registry.Segment[counter](ctx, instancetest.Open(t, cfg), "hits", nil); err != nil {
+			t.Fatal(err)
+		}
+		r, err := dsm.Inspect(ctx, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names, err := registry.Names(r); err != nil || len(names) != 1 || names[0].Name != "hits" || names[0].Size != 16 {
+			t.Errorf("reserved %s: %+v, %v", reserved, names, err)
+		}
+	}
 }
 
 // TestFailedInit: an init that fails, or panics, leaves nothing, and the next one begins again.

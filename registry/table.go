@@ -13,8 +13,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as the instance
-// can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
+// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as
+// the instance can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
 //
 //	0     header
 //	320   a word for each row
@@ -43,7 +43,7 @@ type header struct {
 const (
 	making = 1 + iota // the session makes it
 	ready
-	going // the session deletes it, or clears up after one that died; nobody: that has failed, and waits for another try
+	going // the session deletes it, or clears up after one that died; nobody: nameless
 
 	stateShift = 43
 	hashShift  = 45
@@ -57,8 +57,8 @@ func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
 func peerOf(w uint64) uint64  { return w & peerMask }
 func hashOf(w uint64) uint64  { return w >> hashShift }
 
-// nameless is the word of an area that has been deleted while others have it attached. There is such a row until it is gone, since those others may
-// all be killed.
+// nameless is the word of what has been deleted and isn't gone: an area that others have attached, who may all be killed, or what could
+// not be removed then. There is such a row until it is gone.
 var nameless = wordOf(hashName(""), going, 0)
 
 func hashName(name string) uint64 {
@@ -159,7 +159,8 @@ func open(r shm.Region) (*table, error) {
 		if v>>32 != tableMagic>>32 {
 			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
 		}
-		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d", uint32(v), tableVersion))
+		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d",
+			uint32(v), tableVersion))
 	}
 	return t, nil
 }

@@ -85,8 +85,9 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 					x.Kind = "names"
 				}
 				row := segmentRow{
-					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
-					CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created), Holders: []holderRow{}, Changed: s.Changed,
+					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State,
+					Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName, CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created),
+					Holders: []holderRow{}, Changed: s.Changed,
 				}
 				if s.Failed != nil {
 					row.Error = s.Failed.Error()
@@ -99,7 +100,8 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 			if a.json {
 				return a.printJSON(rows)
 			}
-			return printTable(a.stdout, "HANDLE\tNAME\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM", rows, func(row segmentRow) string {
+			heading := "HANDLE\tNAME\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM"
+			return printTable(a.stdout, heading, rows, func(row segmentRow) string {
 				holders := []string{}
 				for _, h := range row.Holders {
 					holders = append(holders, fmt.Sprintf("%d (%s)", h.Pid, h.App))
@@ -185,9 +187,10 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			st := r.Status
 			out := statusReport{
-				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor, Supervised: st.Supervised,
-				Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments, MaxSegments: st.MaxSegments,
-				Bytes: st.Bytes, MaxMemory: st.MaxMemory, Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
+				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor,
+				Supervised: st.Supervised, Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses,
+				Segments: st.Segments, MaxSegments: st.MaxSegments, Bytes: st.Bytes, MaxMemory: st.MaxMemory,
+				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
 			}
 			if h := st.LockHolder; h != nil {
 				out.LockHolder, out.LockState = &holderRow{h.Pid, h.Application}, h.State

@@ -110,21 +110,35 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, 
 // openRegion maps the reserved region, for who is to use it. It is no reason not to join if that can't be done.
 func (b *Books) openRegion(ctx context.Context) {
 	if b.Limits.Reserved > 0 {
-		b.region, b.regionErr = b.MapRegion(ctx)
+		b.region, b.regionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
 	}
 }
 
-// MapRegion maps the reserved region once more, for the caller.
-func (b *Books) MapRegion(ctx context.Context) (dsmimpl.Mapping, error) {
-	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Limits.Reserved), dsmimpl.ReadWrite)
+func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.Mapping, error) {
+	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Limits.Reserved), access)
 	if err != nil {
 		err = fmt.Errorf("reserved region: %w", err)
 	}
 	return m, err
 }
 
-// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer than the books. There is an error if it could
-// not be mapped, and no bytes if there is none.
+// Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the reserved region, since not every
+// system can map a part. Where in it the entry's bytes are, says Part.
+func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access) (dsmimpl.Mapping, error) {
+	if _, carved := e.Carved(); carved {
+		return b.mapRegion(ctx, access)
+	}
+	return b.Backend.Attach(ctx, b.Object(e), access)
+}
+
+// Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has checked, of a sound row.
+func Part(m dsmimpl.Mapping, e control.Entry) []byte {
+	at, _ := e.Carved()
+	return m.Bytes[at : at+e.Size : at+e.Size]
+}
+
+// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer than the books. There is an
+// error if it could not be mapped, and no bytes if there is none.
 func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
 	m, b.region = b.region, dsmimpl.Mapping{}
 	return m, b.regionErr

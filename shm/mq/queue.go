@@ -86,7 +86,8 @@ type Queue struct {
 func Size(n int) int { return HeaderSize + n }
 
 // Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is what is left of r after
-// HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists, one too small ErrSize.
+// HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists, one too small ErrSize. If the maker
+// dies amid Create, the bytes may stay neither: Attach is ErrNotFound and Create ErrExists until somebody clears them.
 func Create(r shm.Region) (*Queue, error) {
 	size := (r.Len() - HeaderSize) &^ (word - 1)
 	if size < word {
@@ -129,8 +130,8 @@ func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
 }
 
-// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is ErrExists if somebody else
-// is known.
+// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is ErrExists if
+// somebody else is known.
 func (q *Queue) SetSender(p shmsync.Peer) error { return set("sender", &q.h.sender, &q.h.receiver, p) }
 
 // SetReceiver says who is to receive, as SetSender does.

@@ -1,0 +1,70 @@
+package control
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// Carved says whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
+func (e Entry) Carved() (offset int, is bool) {
+	if e.Page == 0 {
+		return 0, false
+	}
+	return int(e.Page-1) * PageSize, true
+}
+
+// Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The caller zeroes
+// its bytes and says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before. False: there
+// is no room in the region, or no region, and the caller says Create. Its errors are Create's. Now is Unix time in ns, and may be a
+// little old: what one member creates bears times in its order.
+func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
+	if uint64(size) > m.t.Limits.Reserved {
+		return e, false, nil
+	}
+	random := randomHandle()
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return e, false, err
+	}
+	defer s.leave(&err)
+	first, ok := m.t.freePages(int(pagesFor(uint64(size))))
+	if !ok {
+		return e, false, nil
+	}
+	i, err := m.room(size)
+	if err != nil {
+		return e, false, err
+	}
+	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
+	failpoint.Hit("control/carve/locked")
+	m.t.takePages(e)
+	failpoint.Hit("control/carve/taken")
+	m.write(e, now, Live)
+	failpoint.Hit("control/carve/live")
+	return e, true, nil
+}
+
+// Publish lets others attach a segment that this member has carved. If the instance is being closed it is ErrStale, and the
+// segment's row is free, or will be when the member says Unref. It takes no lock.
+func (m *Member) Publish(e Entry) (err error) {
+	defer recoverFault(&err, debug.SetPanicOnFault(true))
+	if i := e.row(); i >= len(m.t.segments) || !m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+		return ErrStale
+	}
+	failpoint.Hit("control/publish/done")
+	return nil
+}
+
+// TryUnref is Unref of a carved segment for one who does not wait. False: nothing has changed.
+func (m *Member) TryUnref(e Entry) (done bool) {
+	if e.Page == 0 {
+		return false
+	}
+	_, err := m.unref(context.Background(), e, atOnce)
+	return err == nil
+}
+
+// unpublished is the word of a live row that this member has carved, and that nobody else may attach yet.
+func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }
