@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,6 +161,7 @@ func (w *world) do(command string, until func() bool) {
 		switch out := wait(w.victim, until); out {
 		case "dead":
 			w.dead = true
+			w.endOrphans()
 			w.victim.Kill() // reap it
 			if w.harmless() {
 				w.t.Fatalf("the victim died at %q though nobody wanted it to: %s", command, w.victim.Stderr())
@@ -195,6 +197,30 @@ func (w *world) do(command string, until func() bool) {
 	}
 }
 
+// endOrphans kills, from now on, what a dead victim has started and what stops at the victim's point: nobody else can.
+func (w *world) endOrphans() {
+	over := make(chan struct{})
+	var ended sync.WaitGroup
+	w.t.Cleanup(func() { close(over); ended.Wait() })
+	ended.Go(func() {
+		for {
+			list, _ := filepath.Glob("/proc/[0-9]*/environ")
+			for _, path := range list {
+				env, _ := os.ReadFile(path)
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+				if bytes.Contains(env, []byte(w.dir)) && stopped(pid) {
+					_ = unix.Kill(pid, unix.SIGKILL)
+				}
+			}
+			select {
+			case <-over:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+}
+
 // resume continues a stopped process, or kills it.
 func (w *world) resume(pid int) {
 	if w.how == "stop-go" {
@@ -217,8 +243,12 @@ func wait(p *proctest.Process, until func() bool) string {
 		default:
 		}
 		if exited(p.Pid) {
-			if line, ok := <-p.Lines(); ok {
-				return line
+			select {
+			case line, ok := <-p.Lines():
+				if ok {
+					return line
+				}
+			case <-time.After(time.Second): // a worker of its own keeps the pipe open: it is stopped, at the same point
 			}
 			return "dead"
 		}
