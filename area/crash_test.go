@@ -129,18 +129,6 @@ func work(a *dsa.Area, p dsa.Pointer, l ledger) error {
 	return nil
 }
 
-// into allocates n bytes for one of the places of the ledger, which is the object p, in the place of what is there.
-func (l ledger) into(a *dsa.Area, p dsa.Pointer, i, n int) error {
-	at, err := a.Place(p, i*8)
-	if err == nil && at.Pointer() != 0 {
-		err = a.FreeFrom(at)
-	}
-	if err == nil {
-		err = a.AllocInto(n, at)
-	}
-	return err
-}
-
 // prepare leaves spans of all kinds, with gifts in them: some that are the survivor's, some that are nobody's, full and with room.
 func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l ledger) {
 	t.Helper()
