@@ -156,5 +156,5 @@ func play(t *testing.T, backend, role, plan string) {
 		is(t, "close", l.Close(), nil)
 	}
 	is(t, "close", s.Close(), nil)
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }

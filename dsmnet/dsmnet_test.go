@@ -36,12 +36,6 @@ func is(t *testing.T, what string, err, want error) {
 	}
 }
 
-// left checks that but for the names nothing is left in the system.
-func left(t *testing.T, cfg dsm.Config) {
-	t.Helper()
-	instancetest.Eventually(t, "only the names are left", func() bool { return instancetest.Objects(t, cfg.Dir) == 1 })
-}
-
 func listen(t *testing.T, s *dsm.Session, name string) net.Listener {
 	t.Helper()
 	l, err := dsmnet.Listen(ctx, s, name)
@@ -85,7 +79,7 @@ func TestConn(t *testing.T) {
 			return c1, c2, func() { c1.Close(); c2.Close() }, err
 		})
 		is(t, "close", l.Close(), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -145,7 +139,7 @@ func TestListen(t *testing.T) {
 		_, err = dsmnet.Dial(ctx, b, "number")
 		is(t, "a name of something else", err, registry.ErrMismatch)
 		is(t, "close", a.Close(), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -175,7 +169,7 @@ func TestSessionEnds(t *testing.T) {
 	is(t, "late close", l.Close(), nil)
 	is(t, "late close", d.Close(), net.ErrClosed)
 	is(t, "close", c.Close(), nil)
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }
 
 // TestManyDialers: more at once than there are places.
@@ -215,7 +209,7 @@ func TestManyDialers(t *testing.T) {
 	}
 	wg.Wait()
 	is(t, "close", l.Close(), nil)
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }
 
 func init() {
@@ -301,7 +295,7 @@ func TestHTTP(t *testing.T) {
 		transport.CloseIdleConnections()
 		is(t, "server", p.Close(), nil)
 		is(t, "close", s.Close(), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -347,6 +341,6 @@ func TestKilled(t *testing.T) {
 		}
 		stopped.Kill()
 		is(t, "close", s.Close(), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }

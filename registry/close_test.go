@@ -63,7 +63,7 @@ func TestCloseBesideCalls(t *testing.T) {
 	if got := list(t, last); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }
 
 // TestFull: rows of transient names that have gone are used again; a table that is really full says so.

@@ -175,5 +175,5 @@ func play(t *testing.T, backend, before, plan string) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }

@@ -75,7 +75,7 @@ func TestHash(t *testing.T) {
 		}
 		is(t, "delete", registry.Delete(ctx, b, "users"), nil)
 		is(t, "close", errors.Join(a.Close(), b.Close()), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 

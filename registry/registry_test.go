@@ -45,12 +45,6 @@ func list(t *testing.T, s *dsm.Session) (text []string) {
 	return text
 }
 
-// left checks that but for the root segment nothing is left in the system.
-func left(t *testing.T, cfg dsm.Config) {
-	t.Helper()
-	instancetest.Eventually(t, "only the names are left", func() bool { return instancetest.Objects(t, cfg.Dir) == 1 })
-}
-
 func TestSegment(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		cfg := instancetest.Config(t, backend)
@@ -124,7 +118,7 @@ func TestSegment(t *testing.T) {
 		is(t, "close", errors.Join(a.Close(), b.Close()), nil)
 		_, err = registry.Segment(ctx, a, "hits", init)
 		is(t, "closed", err, dsm.ErrClosed)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -185,7 +179,7 @@ func TestArea(t *testing.T) {
 		}
 		is(t, "detach", errors.Join(y.Detach(), z.Detach()), nil)
 		is(t, "delete", registry.Delete(ctx, b, "jobs"), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 	})
 }
 
@@ -229,7 +223,7 @@ func TestFailedInit(t *testing.T) {
 		if got := list(t, s); len(got) != 0 {
 			t.Errorf("%q", got)
 		}
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 		c, err := registry.Segment(ctx, s, "x", func(c *counter) error {
 			_, err := registry.Segment[other](ctx, s, "inner", nil)
 			c.Inits.Add(1)
@@ -264,7 +258,7 @@ func TestTransient(t *testing.T) {
 			t.Error(err)
 		}
 		is(t, "close", errors.Join(a.Close(), b.Close()), nil)
-		left(t, cfg)
+		instancetest.OnlyRoot(t, cfg)
 		c := instancetest.Open(t, cfg)
 		if got := list(t, c); len(got) != 0 {
 			t.Errorf("%q", got)

@@ -39,7 +39,7 @@ func TestDeleteFull(t *testing.T) {
 	if got := list(t, s); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }
 
 // fill brings the session to where it can attach nothing more, until empty is called.
@@ -74,7 +74,7 @@ func TestDeleteFails(t *testing.T) {
 	if got := list(t, s); len(got) != 0 {
 		t.Errorf("%q", got)
 	}
-	left(t, cfg)
+	instancetest.OnlyRoot(t, cfg)
 }
 
 // TestOrphanBesideMaking: who waits for what another goroutine of his session makes goes on to wait, though he finds the orphan of

@@ -125,6 +125,22 @@ func Objects(t testing.TB, dir string) int {
 	return n - 1
 }
 
+// OnlyRoot waits until the instance has its root segment and no other, in the books and in the system.
+func OnlyRoot(t testing.TB, cfg dsm.Config) {
+	t.Helper()
+	Eventually(t, "nothing but the root segment is left", func() bool {
+		r, err := dsm.Inspect(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects := 1
+		if len(r.Segments) == 1 && r.Segments[0].Reserved {
+			objects = 0
+		}
+		return len(r.Segments) == 1 && Objects(t, cfg.Dir) == objects
+	})
+}
+
 // Eventually waits for what another process does in its own time and that nobody tells. A test that waits a minute
 // has failed.
 func Eventually(t testing.TB, what string, is func() bool) {

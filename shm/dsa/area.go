@@ -256,15 +256,9 @@ func (a *Area) join(i int) error {
 		a.notes[j].intent.Store(0)
 		a.notes[j].place.Store(0)
 	}
-	a.slots[i].peer.Store(packPeer(a.self.Peer))
+	a.slots[i].peer.Store(a.self.Peer.Word())
 	failpoint.Hit("dsa/attach/joined")
 	return nil
-}
-
-func packPeer(p shmsync.Peer) uint64 { return uint64(p.Row+1)<<32 | uint64(p.Incarnation) }
-
-func unpackPeer(w uint64) shmsync.Peer {
-	return shmsync.Peer{Row: int(w>>32) - 1, Incarnation: uint32(w)}
 }
 
 // Self is the session's, as Create or Attach was told.

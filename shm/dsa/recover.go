@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // repair makes everything that is derived anew, under the lock that a session died with: rows on the way are freed; bitmaps, counts and lists
@@ -130,7 +131,7 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for i := range a.slots {
 		w := a.slots[i].peer.Load()
-		if w == 0 || i == a.slot || a.self.Alive(unpackPeer(w)) {
+		if w == 0 || i == a.slot || a.self.Alive(shmsync.PeerOf(w)) {
 			continue
 		}
 		for k := range a.slots[i].notes {

@@ -28,8 +28,8 @@ var (
 
 // Options are a table's. Zeros mean the defaults.
 type Options struct {
-	// Partitions is how many locks the table has, and how many sessions can change it at the same time at best: a power of two, 128, at most 65536.
-	// For Create.
+	// Partitions is how many locks the table has, and how many sessions can change it at the same time at best: a power of two, 128, at
+	// most 65536. For Create.
 	Partitions int
 	// Version is the program's own, of what it means by keys and values. Who attaches must name the same.
 	Version uint64
@@ -54,19 +54,13 @@ type local struct {
 	hands [2]dsa.Place
 }
 
-// view is an array as it is mapped here.
-type view struct {
-	at       uint64 // what the partition's array was
-	returned uint64 // what the area's Returned was: if that is another now, it may be unmapped
-	lines    []line
-}
-
 func create(a *dsa.Area, s shape, o Options) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128
 	}
 	if o.Partitions < 1 || o.Partitions > maxPartitions || o.Partitions&(o.Partitions-1) != 0 {
-		return nil, errkind.As(ErrSize, fmt.Errorf("dshash: %d partitions: a table has a power of two up to %d", o.Partitions, maxPartitions))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("dshash: %d partitions: a table has a power of two up to %d", o.Partitions, maxPartitions))
 	}
 	p, err := a.AllocZeroed(tableSize(o.Partitions))
 	if err != nil {
@@ -109,7 +103,8 @@ func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
 	case h.self.Load() != uint64(p):
 		return nil, errkind.As(ErrNotFound, fmt.Errorf("dshash: the table at %v is not finished yet, or destroyed", p))
 	case h.form.Load()>>8 != version:
-		return nil, fmt.Errorf("dshash: the table at %v is laid out by version %d, and this program knows %d: %w", p, h.form.Load()>>8, version, ErrMismatch)
+		return nil, fmt.Errorf("dshash: the table at %v is laid out by version %d, and this program knows %d: %w",
+			p, h.form.Load()>>8, version, ErrMismatch)
 	case h.check.Load() != h.sum() || n < 1 || n > maxPartitions || n&(n-1) != 0 || len(b) != tableSize(n):
 		return nil, corrupt("the header of the table at %v is garbled", p)
 	}
@@ -126,7 +121,9 @@ func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, err
 		return Report{}, err
 	}
 	k, v := t.head.keySize.Load(), t.head.valueSize.Load()
-	s := shape{kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k), size: int(k) + int(v), layout: t.head.layout.Load()}
+	s := shape{
+		kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k), size: int(k) + int(v), layout: t.head.layout.Load(),
+	}
 	t, err := attach(a, handle, s, Options{Version: t.head.user.Load()}) // which checks all that
 	if err != nil {
 		return Report{}, err

@@ -1,4 +1,5 @@
-// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached: it grows and shrinks with what is in it.
+// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached: it grows and shrinks with what is in
+// it.
 //
 // It adds to dsa what finds things again: a Table of any K and V that may lie in shared memory, and Bytes, of byte strings of any length.
 //
@@ -13,24 +14,25 @@
 //	e.Release() // now the others see it
 //
 // What it does not promise: an order of entries, or that several changes are seen together. Nobody looks for deadlocks: who holds an entry
-// and asks for another waits until his context ends, if that one's partition is held by one who waits for him, or by himself. A session that
-// is stopped with an entry blocks its partition, and nobody else's lookup by Get. PostgreSQL's namesake is dshash.
+// and asks for another waits until his context ends, if that one's partition is held by one who waits for him, or by himself. A session
+// that is stopped with an entry blocks its partition, and nobody else's lookup by Get. PostgreSQL's namesake is dshash.
 //
 // # Partitions, lines, items
 //
 // A table is cut into partitions by hash, each with a lock and an array of its own: so they grow one by one, and nobody waits for all. An
-// array is lines of 64 bytes: seven slots with pointers, a byte of each one's hash, and how many entries wanted this line and found it full.
-// A lookup reads the partition's line, nearly always one of the array's, and the item.
+// array is lines of 64 bytes: seven slots with pointers, a byte of each one's hash, and how many entries wanted this line and found it
+// full. A lookup reads the partition's line, nearly always one of the array's, and the item.
 //
-// An item never changes while a slot leads to it. A change is made in a copy, and is there when the slot is stored; what was there before is
-// freed, or kept for the next change, after the partition's version has gone up. So Get reads slot and item without a lock and then looks
-// whether the version is still what it was at first.
+// An item never changes while a slot leads to it. A change is made in a copy, and is there when the slot is stored; what was there before
+// is freed, or kept for the next change, after the partition's version has gone up. So Get reads slot and item without a lock and then
+// looks whether the version is still what it was at first.
 //
 // # What a death leaves
 //
-// The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object that is not in a slot is in a
-// hand, and dsa.Area.AllocInto and FreeFrom see to it that it is either the hand's or the allocator's, at every instruction. Whoever
-// takes a partition's lock over from the dead has dsa recover the dead first, and then frees what is in the hands, unless a slot leads to it.
+// The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object that is not in a slot is in
+// a hand, and dsa.Area.AllocInto and FreeFrom see to it that it is either the hand's or the allocator's, at every instruction. Whoever
+// takes a partition's lock over from the dead has dsa recover the dead first, and then frees what is in the hands, unless a slot leads to
+// it.
 //
 //	who dies                                     leaves                                   and the next in the partition
 //	holding an entry shared                      a count in the lock                      subtracts it; nothing was changed

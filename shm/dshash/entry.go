@@ -1,7 +1,6 @@
 package dshash
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -17,7 +16,7 @@ type entry struct {
 	h         uint64
 	ls        []line
 	ptr       dsa.Pointer // of the item that is linked; 0 if there is none
-	item      []byte      // what the holder sees: that, or the copy that is to be linked
+	item      []byte      // what the holder sees: that, or the copy that is to be linked, or what a failed update left of that
 	part      int32
 	line      int32
 	slot      int8
@@ -117,19 +116,19 @@ func (e *entry) update(n int) ([]byte, error) {
 	if e.t == nil || !e.exclusive {
 		return nil, ErrShared
 	}
-	key, value := e.key(), e.value()
+	if _, err := e.t.itemSize(e.key(), n); err != nil {
+		return nil, err
+	}
 	if e.hand >= 0 {
-		if e.t.kind == kindFixed || len(value) == n {
+		if value := e.value(); e.t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
-		// The copy is in the way of the next.
-		key, value = bytes.Clone(key), bytes.Clone(value[:min(n, len(value))])
-		e.hand = -1
-		e.item = nil
+		e.item, e.hand = cloned(e.item), -1 // the copy is in the way of the next
 	}
+	key, value := e.key(), e.value()
 	to, err := e.prepare(key, n)
 	if err != nil {
-		if e.item == nil && e.ptr != 0 {
+		if e.ptr != 0 {
 			e.item, _ = e.t.at(e.ptr)
 		}
 		return nil, err
@@ -184,7 +183,9 @@ func (e *entry) commit() {
 func (e *entry) unlink() error {
 	t, p := e.t, &e.t.parts[e.part]
 	if e.ptr == 0 { // never linked: what is in the hand stays there, for the next
-		t.settle(int(e.part), int(e.hand))
+		if e.hand >= 0 {
+			t.settle(int(e.part), int(e.hand))
+		}
 		e.hand = -1
 		return nil
 	}

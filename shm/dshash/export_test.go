@@ -1,6 +1,10 @@
 package dshash
 
-import "github.com/godsm/godsm/shm/dsa"
+import (
+	"context"
+
+	"github.com/godsm/godsm/shm/dsa"
+)
 
 // Lockless is whether Get goes without the lock in this build.
 const Lockless = lockless
@@ -37,4 +41,24 @@ func Dirty[K comparable, V any](a *Table[K, V], b *Bytes) {
 			t.parts[i].dirty.Store(1)
 		}
 	}
+}
+
+// Rebuild gives a table of one partition an array of so many lines, as growing and shrinking do, and says where it is.
+func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, err error) {
+	g, err := t.t.lock(context.Background(), 0, true)
+	if err != nil {
+		return 0, err
+	}
+	defer g.Unlock()
+	old, err := t.t.lines(0)
+	if err == nil {
+		_, err = t.t.rebuild(0, old, lines)
+	}
+	return dsa.Pointer(t.t.parts[0].array.Load()), err
+}
+
+// Glance looks without the lock, once; not ok if that is not to be done.
+func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
+	found, ok = t.t.glanceWord(hashOf(bytesOf(&key), t.t.seed), key, bytesOf(&v))
+	return v, found, ok
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair frees it if nothing in the array
-// leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to come in.
+// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair frees it if nothing in the
+// array leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to
+// come in.
 
 // empty frees what is in a hand.
 func (t *core) empty(i, k int) error {

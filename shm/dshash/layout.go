@@ -12,7 +12,7 @@ import (
 
 const (
 	magic   = 0x3168_7364_6d73_6f67 // "gosmdsh1", in the order of little-endian bytes
-	version = 1
+	version = 2
 )
 
 // header is at the start of a table's object, and written once, by Create. The partitions begin at the next multiple of 64 in the segment.
@@ -36,8 +36,8 @@ const (
 	kindBytes
 )
 
-// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version and array
-// are read without it.
+// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version, array
+// and rebuilds are read without it.
 type partition struct {
 	_       structs.HostLayout
 	lock    shmsync.LWLockWord
@@ -47,11 +47,13 @@ type partition struct {
 	count   atomic.Uint64    // of entries; derived
 	lost    atomic.Uint64    // slots that repairs found to lead nowhere
 	dirty   atomic.Uint32    // a session died with the lock: repair before anything else
-	_       [12]byte
+	_       [4]byte
+	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number of lines.
+	rebuilds atomic.Uint64
 }
 
-// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors that
-// would not do so by themselves.
+// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors
+// that would not do so by themselves.
 func (p *partition) raise() {
 	p.version.Add(1)
 	p.version.Load()
@@ -66,8 +68,8 @@ type line struct {
 
 const slotsPerLine = 7
 
-// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so until the
-// array is rebuilt.
+// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so
+// until the array is rebuilt.
 const (
 	overflowShift = 56
 	overflowUnit  = 1 << overflowShift

@@ -17,7 +17,9 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for heading, typ := range map[string]reflect.Type{
-		"Table (64 bytes": reflect.TypeFor[header](), "Partition (320 bytes": reflect.TypeFor[partition](), "Line (64 bytes": reflect.TypeFor[line](),
+		"Table (64 bytes":      reflect.TypeFor[header](),
+		"Partition (320 bytes": reflect.TypeFor[partition](),
+		"Line (64 bytes":       reflect.TypeFor[line](),
 	} {
 		want := "|---:|---:|---|\n"
 		for f := range typ.Fields() {
@@ -103,7 +105,9 @@ func TestHash(t *testing.T) {
 
 // TestMatch compares matching with looking at each byte.
 func TestMatch(t *testing.T) {
-	for _, tags := range []uint64{0, 1, 0x0102_0304_0506_0708, 0xff01_0101_0101_0100, 0x0001_0001_0001_0001, 0x05ff_fe80_7f01_8000, ^uint64(0)} {
+	for _, tags := range []uint64{
+		0, 1, 0x0102_0304_0506_0708, 0xff01_0101_0101_0100, 0x0001_0001_0001_0001, 0x05ff_fe80_7f01_8000, ^uint64(0),
+	} {
 		for tag := range uint64(256) {
 			marks := match(tags, tag)
 			for slot := range slotsPerLine {

@@ -40,7 +40,7 @@ func (t *core) lock(ctx context.Context, i int, exclusive bool) (shmsync.Guard, 
 			if p.dirty.Load() == 0 {
 				break
 			}
-			if err := t.repair(context.WithoutCancel(ctx), i); err != nil {
+			if err := t.repair(ctx, i); err != nil {
 				g.Unlock()
 				return g, fmt.Errorf("dshash: partition %d, whose last holder died, is not to be repaired: %w", i, err)
 			}

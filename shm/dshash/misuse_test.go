@@ -1,7 +1,6 @@
 package dshash_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 )
@@ -69,6 +66,71 @@ func TestNoMemory(t *testing.T) {
 	clean(t, a, 0, tab, bs)
 }
 
+// TestUpdateFails: an Update that fails leaves an entry that can be updated, deleted and released, whether it was there before or is new.
+func TestUpdateFails(t *testing.T) {
+	const limit, tooMuch = 2 << 20, 4 << 20
+	type held = *dshash.BytesEntry
+	ends := []struct {
+		name string
+		end  func(t *testing.T, e held)
+		want string // the value; "" if there is none
+		old  string // of one that was there
+	}{
+		{"release", func(_ *testing.T, e held) { e.Release() }, "", "old"},
+		{"delete", func(t *testing.T, e held) { must(t, e.Delete()) }, "", ""},
+		{"again", func(t *testing.T, e held) {
+			b, err := e.Update(3)
+			must(t, err)
+			copy(b, "new")
+			e.Release()
+		}, "new", "new"},
+	}
+	for _, there := range []bool{false, true} {
+		for _, earlier := range []int{-1, 2, 700} { // the length that an Update before asked for
+			for _, c := range ends {
+				t.Run(fmt.Sprintf("there=%v/%d/%s", there, earlier, c.name), func(t *testing.T) {
+					a := heap(t, dsa.Options{Initial: 200 << 10, Sessions: 4})
+					bs, err := dshash.CreateBytes(a, dshash.Options{Partitions: 1})
+					must(t, err)
+					must(t, bs.Set(ctx, []byte("other"), []byte("x")))
+					want := c.want
+					if there {
+						must(t, bs.Set(ctx, []byte("k"), []byte("old")))
+						want = c.old
+					}
+					must(t, a.SetLimit(ctx, limit))
+
+					e, found, err := bs.Insert(ctx, []byte("k"), 9)
+					if must(t, err); found != there {
+						t.Fatal(found)
+					}
+					if earlier >= 0 {
+						_, err := e.Update(earlier)
+						must(t, err)
+					}
+					before := string(e.Value())
+					if _, err := e.Update(-1); !errors.Is(err, dshash.ErrSize) || string(e.Value()) != before {
+						t.Errorf("%v, %q", err, e.Value())
+					}
+					if _, err := e.Update(tooMuch); !errors.Is(err, dsa.ErrLimit) || string(e.Key()) != "k" {
+						t.Errorf("%v, %q", err, e.Key())
+					}
+					c.end(t, &e)
+
+					got, found, err := bs.Get(ctx, []byte("k"), nil)
+					if err != nil || found != (want != "") || string(got) != want {
+						t.Errorf("%q, %v, %v", got, found, err)
+					}
+					must(t, bs.Set(ctx, []byte("k"), []byte("the lock is free")))
+					if n := clean(t, a, 0, bs); n != 2 {
+						t.Errorf("%d entries", n)
+					}
+				})
+			}
+		}
+	}
+}
+
 // TestGrowAndShrink: arrays follow the number of entries, both ways.
 func TestGrowAndShrink(t *testing.T) {
 	a := heap(t, dsa.Options{})
@@ -108,8 +170,8 @@ func TestGrowAndShrink(t *testing.T) {
 	clean(t, a, 0, tab)
 }
 
-// TestOverhead: an entry takes at most 24 bytes besides key and value, all in: slots, arrays, rounding, the allocator's own. (The smallest object has
-// 16 bytes, so a set of small keys takes up to 8 more.)
+// TestOverhead: an entry takes at most 24 bytes besides key and value, all in: slots, arrays, rounding, the allocator's own. (The smallest
+// object has 16 bytes, so a set of small keys takes up to 8 more.)
 func TestOverhead(t *testing.T) {
 	for _, n := range []int{25_000, 35_000} { // fuller and emptier arrays
 		check := func(name string, size int, most float64, put func(a *dsa.Area) error) {
@@ -229,62 +291,4 @@ func TestOver(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-func init() { proctest.Register("holder", holder) }
-
-// holder holds the entry 1 and says so: DIR AREA TABLE BYTES.
-func holder(c *proctest.Child) error {
-	w, s, err := found(c.Args)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	e, found, err := w.tab.FindExclusive(ctx, 1)
-	if !found || err != nil {
-		return fmt.Errorf("%v, %w", found, err)
-	}
-	defer e.Release()
-	v, err := e.Update()
-	if err != nil {
-		return err
-	}
-	*v = seal(99)
-	c.Say("holding")
-	c.Hear()
-	return nil
-}
-
-// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed, it
-// blocks nobody, and has changed nothing.
-func TestStoppedHolder(t *testing.T) {
-	w, args := makeWorld(t, "mmap", dsa.Options{}, 1)
-	must(t, w.tab.Set(ctx, 1, seal(1)))
-	p := proctest.Start(t, "holder", args...)
-	p.Expect("holding")
-	if err := p.Stop(); err != nil {
-		t.Skip("skipped:", err)
-	}
-	if dshash.Lockless {
-		if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
-			t.Error(v, found, err)
-		}
-	}
-	short, cancel := context.WithTimeout(ctx, 20e6)
-	defer cancel()
-	if err := w.tab.Set(short, 2, seal(2)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-	p.Kill()
-	must(t, w.tab.Set(ctx, 2, seal(2)))
-	if v, found, err := w.tab.Get(ctx, 1); !found || err != nil || v != seal(1) {
-		t.Error(v, found, err)
-	}
-	instancetest.Eventually(t, "the dead one is noticed", func() bool {
-		rep, err := w.area.Verify(ctx)
-		must(t, err)
-		return rep.Sessions == 1
-	})
-	clean(t, w.area, 0, w.tab, w.bs)
-	w.end(t)
 }

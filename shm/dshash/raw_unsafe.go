@@ -11,6 +11,13 @@ func wordAt(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b
 // lengthsAt is the same as two words.
 func lengthsAt(b []byte) *[2]atomic.Uint32 { return (*[2]atomic.Uint32)(unsafe.Pointer(&b[:8][0])) }
 
+// cloned is b in this process's own memory, aligned as items are.
+func cloned(b []byte) []byte {
+	c := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(make([]uint64, len(b)/8+1)))), len(b))
+	copy(c, b)
+	return c
+}
+
 // linesOf is b, which begins at a multiple of 16, as n lines; nothing if it has fewer.
 func linesOf(b []byte, n uint64) []line {
 	if n == 0 || n > uint64(len(b))/lineSize {

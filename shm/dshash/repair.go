@@ -8,7 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself be cut short anywhere.
+// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself be cut short anywhere, by
+// ctx before it has changed anything.
 func (t *core) repair(ctx context.Context, i int) error {
 	p := &t.parts[i]
 	if _, err := t.area.Recover(ctx); err != nil { // so that what is in hands is the partition's for certain
@@ -16,6 +17,7 @@ func (t *core) repair(ctx context.Context, i int) error {
 	}
 	failpoint.Hit("dshash/repair/recovered")
 	p.raise()
+	p.rebuilds.Add(1) // so that everybody looks at the array again
 	ls, err := t.mend(i)
 	if err != nil {
 		return err

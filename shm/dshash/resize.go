@@ -25,7 +25,8 @@ func (e *entry) makeRoom() error {
 	e.line, e.slot = int32(line), int8(slot)
 	if !ok {
 		if err == nil {
-			err = corrupt("partition %d has no room, though it counts %d entries in %d lines", e.part, t.parts[e.part].count.Load(), len(e.ls))
+			err = corrupt("partition %d has no room, though it counts %d entries in %d lines",
+				e.part, t.parts[e.part].count.Load(), len(e.ls))
 		}
 		return err
 	}
@@ -44,7 +45,8 @@ func (t *core) shrink(i int, ls []line) {
 func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	p, hands := &t.parts[i], &t.local[i].hands
 	if n > maxLines {
-		return nil, errkind.As(ErrSize, errors.New("dshash: a partition has as many entries as it can: give the table more (Options.Partitions)"))
+		return nil, errkind.As(ErrSize,
+			errors.New("dshash: a partition has as many entries as it can: give the table more (Options.Partitions)"))
 	}
 	if err := t.emptyBoth(i); err != nil {
 		return nil, err
@@ -69,6 +71,8 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	failpoint.Hit("dshash/resize/filled")
 	hands[1].Set(dsa.Pointer(p.array.Load()))
 	failpoint.Hit("dshash/resize/old")
+	ordered.Store64(&p.rebuilds, p.rebuilds.Load()+1)
+	failpoint.Hit("dshash/resize/raised")
 	ordered.Store64(&p.array, uint64(at))
 	failpoint.Hit("dshash/resize/linked")
 	hands[0].Clear()

@@ -30,11 +30,13 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 		return s, fmt.Errorf("dshash: value: %w", err)
 	}
 	if k.Size() == 0 || uint64(k.Size()) > maxFixed || uint64(v.Size()) > maxFixed {
-		return s, fmt.Errorf("dshash: %v and %v have %d and %d bytes: a key has at least 1, and neither more than %d", k, v, k.Size(), v.Size(), maxFixed)
+		return s, fmt.Errorf("dshash: %v and %v have %d and %d bytes: a key has at least 1, and neither more than %d",
+			k, v, k.Size(), v.Size(), maxFixed)
 	}
 	align := max(v.Align(), 1)
 	at := (int(k.Size()) + align - 1) &^ (align - 1)
-	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), mix(shm.Layout[K]()^odd0, shm.Layout[V]()^odd1)}, nil
+	layout := mix(shm.Layout[K]()^odd0, shm.Layout[V]()^odd1)
+	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), layout}, nil
 }
 
 const maxFixed = 1 << 30
@@ -56,7 +58,8 @@ func checkKey(t reflect.Type, path string) error {
 				return refuse(fmt.Sprintf("its blank field of %d bytes is not compared: give it a name, and set it", f.Type.Size()))
 			}
 			if f.Offset != end {
-				return refuse(fmt.Sprintf("there is padding before the field %s: put larger fields first, or fill the gap with a named field", f.Name))
+				return refuse(fmt.Sprintf(
+					"there is padding before the field %s: put larger fields first, or fill the gap with a named field", f.Name))
 			}
 			if err := checkKey(f.Type, path+"."+f.Name); err != nil {
 				return err

@@ -197,7 +197,8 @@ func TestModel(t *testing.T) {
 					must(t, err)
 					*to = v
 					b, found, err := bs.Insert(ctx, key, 3)
-					if err != nil || found != there || found && string(b.Value()) != string(oldValue) || !found && string(b.Value()) != "\x00\x00\x00" {
+					if err != nil || found != there || found && string(b.Value()) != string(oldValue) ||
+						!found && string(b.Value()) != "\x00\x00\x00" {
 						t.Fatalf("%v %v %q", found, err, b.Value())
 					}
 					if rnd.IntN(4) == 0 {

@@ -2,13 +2,26 @@ package dshash
 
 import "github.com/godsm/godsm/shm/dsa"
 
+// view is an array as it is mapped here.
+type view struct {
+	at       uint64 // what the partition's array was
+	rebuilds uint64 // and its rebuilds. With both as they are, no other array can be meant
+	returned uint64 // what the area's Returned was: if that is another now, the array may be unmapped
+	lines    []line
+}
+
+// current says whether the partition's array is still the one of the view.
+func (v *view) current(p *partition, a *dsa.Area) bool {
+	return v != nil && v.at == p.array.Load() && v.rebuilds == p.rebuilds.Load() && v.returned == a.Returned()
+}
+
 // known is the array of partition i as it was seen last, if it is that still; nothing before the first entry.
 func (t *core) known(i int) (ls []line, ok bool) {
-	at := t.parts[i].array.Load()
-	if v := t.local[i].seen.Load(); v != nil && v.at == at && v.returned == t.area.Returned() {
+	p := &t.parts[i]
+	if v := t.local[i].seen.Load(); v.current(p, t.area) {
 		return v.lines, true
 	}
-	return nil, at == 0
+	return nil, p.array.Load() == 0
 }
 
 // lines is the array of partition i, under its lock; none before the first entry.
@@ -40,7 +53,8 @@ func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (*vie
 	if err := t.area.Current(); err != nil {
 		return nil, err
 	}
-	at := dsa.Pointer(t.parts[i].array.Load())
+	p := &t.parts[i]
+	rebuilds, at := p.rebuilds.Load(), dsa.Pointer(p.array.Load())
 	b, err := bytes(t, at)
 	if err != nil {
 		return nil, err
@@ -53,5 +67,5 @@ func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (*vie
 	if ls == nil {
 		return nil, corrupt("the array at %v has %d lines", at, n)
 	}
-	return &view{uint64(at), returned, ls}, nil
+	return &view{uint64(at), rebuilds, returned, ls}, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// glanceWord is glance, once, for a key that is a word, the most frequent kind: in one piece it takes a fifth less. What is not simple it leaves to
-// glance.
+// glanceWord is glance, once, for a key that is a word, the most frequent kind: in one piece it takes a fifth less. What is not simple it
+// leaves to glance.
 func (t *core) glanceWord(h, key uint64, value []byte) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -22,11 +22,11 @@ func (t *core) glanceWord(h, key uint64, value []byte) (found, ok bool) {
 	p := &t.parts[i]
 	seen := p.version.Load()
 	v := t.local[i].seen.Load()
-	if v == nil || v.at != p.array.Load() || v.returned != t.area.Returned() {
+	if !v.current(p, t.area) {
 		return false, false
 	}
-	b, ok := t.searchWord(v.lines, h, key)
-	if !ok {
+	b, whole := t.searchWord(v.lines, h, key)
+	if !whole { // ok stays false until all is read: there may be a fault
 		return false, false
 	}
 	if found = b != nil; found {
