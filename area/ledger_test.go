@@ -160,7 +160,8 @@ func killUnderLoad(t *testing.T, backend string, n int) {
 	cfg := instancetest.Config(t, backend)
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
-	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{Initial: 512 << 10, MaxSegment: 2 << 20, Limit: most, Keep: -1, Sessions: 64})
+	limit := most + int64(max(n-100, 0))*100<<10 // for what the programs lose, a third of the time
+	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{Initial: 512 << 10, MaxSegment: 2 << 20, Limit: limit, Keep: -1, Sessions: 64})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,16 +69,19 @@ func messages(r Rivals) (list []figure.Figure) {
 			}
 			f.Sides = append(f.Sides,
 				why(goSide("raw futex", "messages/round trip", "futex", size, ring), "the limit: one copy, one word, one wake-up; no queue"),
-				pg,
-				r.boost("mq round trip", size, ring),
-				goSide("pipe", "messages/round trip", "pipe", size, ring),
-				goSide("unix socket", "messages/round trip", "unix", size, ring),
-				goSide("shmipc-go", "messages/round trip", "shmipc", size, ring))
+				why(pg, whyTail),
+				why(r.boost("mq round trip", size, ring), whyTail),
+				why(goSide("pipe", "messages/round trip", "pipe", size, ring), whyTail),
+				why(goSide("unix socket", "messages/round trip", "unix", size, ring), whyTail),
+				why(goSide("shmipc-go", "messages/round trip", "shmipc", size, ring), whyTail))
 			list = append(list, f)
 		}
 	}
 	return list
 }
+
+const whyTail = "most answers need no sleep, since the waiter looks for a while or gives his turn away first; the rest, of which the tail is made, come " +
+	"after both"
 
 // link is one end of what carries messages both ways. Each transport has its own loops, so that no call through an interface is measured
 // for each message.

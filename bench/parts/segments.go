@@ -50,7 +50,8 @@ func segments(r Rivals) (list []figure.Figure) {
 				create.Sides = append(create.Sides,
 					why(r.boost("create", size), "it reserves no memory: a full file system is a SIGBUS later"),
 					why(r.python("create", size), "it reserves no memory: a full file system is a SIGBUS later"))
-				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC), r.python("attach", size))
+				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC),
+					why(r.python("attach", size), "it takes no reference: nobody knows who has the object"))
 			}
 			list = append(list, create, attach)
 		}
