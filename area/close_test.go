@@ -33,8 +33,6 @@ func TestSessionCloses(t *testing.T) {
 		if err := other.Close(); err != nil {
 			t.Error(err)
 		}
-		if n := instancetest.Objects(t, cfg.Dir); n != 0 {
-			t.Errorf("%d segments are left", n)
-		}
+		noneLeft(t, cfg)
 	})
 }

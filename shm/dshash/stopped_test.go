@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm/dsa"
@@ -88,7 +89,7 @@ func holder(c *proctest.Child) error {
 // TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed,
 // it blocks nobody, and has changed nothing.
 func TestStoppedHolder(t *testing.T) {
-	w, args := makeWorld(t, "mmap", dsa.Options{}, 1)
+	w, args := makeWorld(t, catalog.Default(), dsa.Options{}, 1)
 	must(t, w.tab.Set(ctx, 1, seal(1)))
 	p := proctest.Start(t, "holder", args...)
 	p.Expect("holding")
