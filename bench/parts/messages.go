@@ -38,7 +38,7 @@ func messages(r Rivals) (list []figure.Figure) {
 				f.Sides = []figure.Contender{
 					goSide(figure.Ours, "messages/one way", "mq", size, ring),
 					limit,
-					goal(r.postgres(postgres.Posix, "mq one way", size, ring), 1),
+					why(goal(r.postgres(postgres.Posix, "mq one way", size, ring), 1), "both copy as fast as the memory goes, and the scheduler moves them about"),
 					why(r.boost("mq one way", size, ring), "its queue is at least two messages deep, so twice the bytes for long ones"),
 					goSide("pipe", "messages/one way", "pipe", size, ring),
 					goSide("unix socket", "messages/one way", "unix", size, ring),
