@@ -3,6 +3,7 @@ package area_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -148,6 +149,23 @@ func end(t *testing.T, o *resowner.Owner) {
 
 // The hammer: processes that each keep a model of their own objects, beside numbers that they hand to each other through the pipes of the test.
 
+// inArea is the beginning of a helper: DIR HANDLE; the session is for it to close.
+func inArea(c *proctest.Child) (*dsm.Session, *dsa.Area, error) {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := dsm.ParseHandle(c.Args[1])
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	a, err := area.Attach(ctx, s, s.Owner(), h)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, a, nil
+}
+
 func init() {
 	proctest.Register("player", player)
 }
@@ -155,19 +173,11 @@ func init() {
 // player plays at random for ever: DIR HANDLE SEED CHECKED. At each line it stops for a while, looks at all that it has, and says how many
 // objects and bytes; at "free" it frees them; objects that it is told it frees for others.
 func player(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, a, err := inArea(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	h, err := dsm.ParseHandle(c.Args[1])
-	if err != nil {
-		return err
-	}
-	a, err := area.Attach(ctx, s, s.Owner(), h)
-	if err != nil {
-		return err
-	}
 	seed, _ := strconv.Atoi(c.Args[2])
 	rnd := rand.New(rand.NewPCG(uint64(seed), 1))
 	mine := map[dsa.Pointer]object{}

@@ -18,19 +18,11 @@ func init() { proctest.Register("pairs", pairs) }
 
 // pairs allocates and frees until its input ends: DIR HANDLE.
 func pairs(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, a, err := inArea(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	h, err := dsm.ParseHandle(c.Args[1])
-	if err != nil {
-		return err
-	}
-	a, err := area.Attach(ctx, s, s.Owner(), h)
-	if err != nil {
-		return err
-	}
 	over := make(chan bool)
 	go func() { c.Hear(); close(over) }()
 	c.Say("ready")

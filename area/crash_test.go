@@ -5,8 +5,6 @@ package area_test
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -174,16 +172,8 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, scenario := range []string{"work", "repair", "own"} {
-		var at []string
-		t.Run("trace/"+scenario, func(t *testing.T) {
-			trace := filepath.Join(instancetest.TempDir(t), "trace")
-			play(t, scenario, "trace="+trace)
-			b, err := os.ReadFile(trace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !strings.HasPrefix(p, "dsa/") })
-		})
+		at := proctest.Traced(t, "trace/"+scenario, func(t *testing.T, plan string) { play(t, scenario, plan) })
+		at = slices.DeleteFunc(at, func(p string) bool { return !strings.HasPrefix(p, "dsa/") })
 		slices.Sort(at)
 		for _, p := range at {
 			if scenario == "repair" && reached[p] && !strings.Contains(p, "list") && !strings.Contains(p, "run") {
@@ -198,11 +188,7 @@ func TestKilledInside(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range points {
-		if !reached[p] {
-			t.Errorf("no victim comes to %s", p)
-		}
-	}
+	proctest.Reached(t, points, reached)
 	t.Logf("%d points: %v", len(points), slices.Sorted(maps.Keys(reached)))
 }
 
@@ -217,9 +203,8 @@ func play(t *testing.T, scenario, plan string) {
 	p, l := prepare(t, cfg, a)
 	run := func(scenario, plan string) {
 		v := proctest.Start(t, "victim", cfg.Dir, area.Handle(a).String(), fmt.Sprint(uint64(p)), scenario, plan)
-		err := v.Close()
-		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.Contains(plan, "#1=") {
-			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
+		if err := v.Perish(plan, strings.Contains(plan, "#1=")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if scenario == "repair" { // for somebody to come who dies in turn

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/area"
-	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm"
@@ -103,20 +102,12 @@ func init() { proctest.Register("burner", burner) }
 // burner allocates and frees at random for ever, any of some entries of the ledger, whoever made it: DIR HANDLE LEDGER SEED. It says how far
 // it has come.
 func burner(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, a, err := inArea(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	h, err := dsm.ParseHandle(c.Args[1])
-	if err != nil {
-		return err
-	}
 	p, err := strconv.ParseUint(c.Args[2], 10, 64)
-	if err != nil {
-		return err
-	}
-	a, err := area.Attach(ctx, s, s.Owner(), h)
 	if err != nil {
 		return err
 	}

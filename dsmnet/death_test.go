@@ -5,8 +5,6 @@ package dsmnet_test
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -72,16 +70,8 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, role := range []string{"listens", "dials"} {
-		var at []string
-		t.Run("trace/"+role, func(t *testing.T) {
-			trace := filepath.Join(instancetest.TempDir(t), "trace")
-			play(t, "posix", role, "trace="+trace)
-			b, err := os.ReadFile(trace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !strings.HasPrefix(p, "dsmnet/") })
-		})
+		at := proctest.Traced(t, "trace/"+role, func(t *testing.T, plan string) { play(t, "posix", role, plan) })
+		at = slices.DeleteFunc(at, func(p string) bool { return !strings.HasPrefix(p, "dsmnet/") })
 		for _, p := range at {
 			reached[p] = true
 			for _, backend := range []string{"posix", "sysv", "mmap"} {
@@ -94,11 +84,7 @@ func TestKilledInside(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range points {
-		if !reached[p] {
-			t.Errorf("no victim comes to %s", p)
-		}
-	}
+	proctest.Reached(t, points, reached)
 	t.Logf("%d points", len(points))
 }
 
@@ -107,9 +93,8 @@ func play(t *testing.T, backend, role, plan string) {
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	ended := func(v *proctest.Process) {
-		err := v.Close()
-		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.Contains(plan, "#1=") {
-			t.Errorf("the victim of %s: %v: %s", plan, err, v.Stderr())
+		if err := v.Perish(plan, strings.Contains(plan, "#1=")); err != nil {
+			t.Error(err)
 		}
 	}
 	if role == "dials" {

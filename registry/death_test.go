@@ -5,8 +5,6 @@ package registry_test
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,16 +87,8 @@ func TestKilledInside(t *testing.T) {
 	points = append(points, "control/root/pinned", "dsm/root/made", "dsm/root/found")
 	reached := map[string]bool{}
 	for _, before := range []string{"", "registry/make/pinned", "registry/area/pinned#1", "registry/drop/unpinned"} {
-		var at []string
-		t.Run("trace/"+before, func(t *testing.T) {
-			trace := filepath.Join(instancetest.TempDir(t), "trace")
-			play(t, "posix", before, "trace="+trace)
-			b, err := os.ReadFile(trace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool { return !slices.Contains(points, p) })
-		})
+		at := proctest.Traced(t, "trace/"+before, func(t *testing.T, plan string) { play(t, "posix", before, plan) })
+		at = slices.DeleteFunc(at, func(p string) bool { return !slices.Contains(points, p) })
 		for i, p := range at {
 			reached[p] = true
 			for k, nth := range []int{1, 2, 4} {
@@ -113,11 +103,7 @@ func TestKilledInside(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range points {
-		if !reached[p] {
-			t.Errorf("no victim comes to %s", p)
-		}
-	}
+	proctest.Reached(t, points, reached)
 	t.Logf("%d points", len(points))
 }
 
@@ -126,9 +112,8 @@ func play(t *testing.T, backend, before, plan string) {
 	instancetest.Start(t, cfg)
 	run := func(plan string) {
 		v := proctest.Start(t, "victim", cfg.Dir, plan)
-		err := v.Close()
-		if killed := err != nil && strings.Contains(err.Error(), "killed"); err != nil && !killed || !killed && strings.Contains(plan, "#1=") {
-			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
+		if err := v.Perish(plan, strings.Contains(plan, "#1=")); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if before != "" {

@@ -172,21 +172,30 @@ func allocTwo(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
 }
 
+// inArea is the beginning of a partner: DIR HANDLE; the session is for it to close.
+func inArea(p *side.Peer) (*dsm.Session, *dsa.Area, error) {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := dsm.ParseHandle(p.List[1])
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	heap, err := area.Attach(ctx, s, s.Owner(), h)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, heap, nil
+}
+
 // allocPartner: DIR HANDLE SIZE.
 func allocPartner(p *side.Peer) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
+	s, heap, err := inArea(p)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	h, err := dsm.ParseHandle(p.List[1])
-	if err != nil {
-		return err
-	}
-	heap, err := area.Attach(ctx, s, s.Owner(), h)
-	if err != nil {
-		return err
-	}
 	return serveTogether(p, pairLoop(heap, p.Int(2)))
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/godsm/godsm/bench/figure"
 	"github.com/godsm/godsm/bench/postgres"
 	"github.com/godsm/godsm/bench/side"
-	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 )
@@ -145,19 +144,11 @@ func hashTwo(a side.Args) (*side.Work, error) {
 
 // hashPartner: DIR AREA TABLE KIND ENTRIES.
 func hashPartner(p *side.Peer) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
+	s, heap, err := inArea(p)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	h, err := dsm.ParseHandle(p.List[1])
-	if err != nil {
-		return err
-	}
-	heap, err := area.Attach(ctx, s, s.Owner(), h)
-	if err != nil {
-		return err
-	}
 	handle, err := strconv.ParseUint(p.List[2], 10, 64)
 	if err != nil {
 		return err

@@ -5,15 +5,13 @@ package crashtest
 import (
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
 )
 
 func init() { arm = failpoint.Arm }
@@ -82,17 +80,8 @@ func (s scenario) on() []string {
 }
 
 // traced plays a scenario without harm and returns the points that its victim came to.
-func traced(t *testing.T, s scenario, backend string) (points []string) {
-	t.Run(s.name+"/"+backend, func(t *testing.T) {
-		trace := filepath.Join(instancetest.TempDir(t), "trace")
-		s.play0(t, backend, "trace="+trace, "stop-go")
-		b, err := os.ReadFile(trace)
-		if err != nil {
-			t.Fatal(err)
-		}
-		points = strings.Fields(string(b))
-	})
-	return points
+func traced(t *testing.T, s scenario, backend string) []string {
+	return proctest.Traced(t, s.name+"/"+backend, func(t *testing.T, plan string) { s.play0(t, backend, plan, "stop-go") })
 }
 
 func (s scenario) run(t *testing.T, backend, point, how string) {

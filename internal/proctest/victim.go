@@ -3,6 +3,7 @@
 package proctest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -32,8 +33,8 @@ type Victim struct {
 
 	t     testing.TB
 	fate  string // "": none
-	trace string
-	met   bool // it has met its fate; to be read when it has ended
+	trace string // the plan without a fate
+	met   bool   // it has met its fate; to be read when it has ended
 	ended chan struct{}
 }
 
@@ -97,10 +98,16 @@ func Deaths(t *testing.T, dir string, scenarios []Scenario) {
 }
 
 // trace plays a scenario and returns the points that its victim came to.
-func (s Scenario) trace(t *testing.T) (points []string) {
+func (s Scenario) trace(t *testing.T) []string {
+	return Traced(t, s.Name+"/trace", func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
+}
+
+// Traced runs play as a subtest with a plan for its victim that harms nobody, and returns the points that the victim came to.
+func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (points []string) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace")
-	t.Run(s.Name+"/trace", func(t *testing.T) {
-		s.Play(t, &Victim{t: t, trace: file})
+	t.Run(name, func(t *testing.T) {
+		play(t, "trace="+file)
 		b, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -110,12 +117,32 @@ func (s Scenario) trace(t *testing.T) (points []string) {
 	return points
 }
 
+// Reached makes the test fail for each point that no victim came to.
+func Reached(t *testing.T, points []string, reached map[string]bool) {
+	t.Helper()
+	for _, p := range points {
+		if !reached[p] {
+			t.Errorf("no victim comes to %s", p)
+		}
+	}
+}
+
+// Perish waits for the end of a victim with that plan. It is an error if the victim neither was killed nor ended well, or, if it is certain that it
+// comes to its point, was not killed.
+func (p *Process) Perish(plan string, certain bool) error {
+	err := p.Close()
+	if killed := err != nil && strings.Contains(err.Error(), "killed"); !killed && (err != nil || certain) {
+		return fmt.Errorf("the victim of %s: %v: %s", plan, err, p.Stderr())
+	}
+	return nil
+}
+
 // plan is what package failpoint is told.
 func (v *Victim) plan() string {
 	action, _, _ := strings.Cut(v.fate, "-")
 	switch v.fate {
 	case "":
-		return "trace=" + v.trace
+		return v.trace
 	case again:
 		return v.Point + "#2=" + action
 	}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -256,15 +254,9 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "destroy"} {
-		var at []string
-		t.Run("trace/"+scenario, func(t *testing.T) {
-			trace := filepath.Join(instancetest.TempDir(t), "trace")
-			kill(t, "mmap", scenario, "trace="+trace)
-			b, err := os.ReadFile(trace)
-			must(t, err)
-			at = slices.DeleteFunc(strings.Fields(string(b)), func(p string) bool {
-				return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
-			})
+		at := proctest.Traced(t, "trace/"+scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
+		at = slices.DeleteFunc(at, func(p string) bool {
+			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
 		})
 		slices.Sort(at)
 		for _, p := range at {
@@ -283,11 +275,7 @@ func TestKilledInside(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range points {
-		if !reached[p] {
-			t.Errorf("no victim comes to %s", p)
-		}
-	}
+	proctest.Reached(t, points, reached)
 	t.Logf("%d points here, %d in all", len(points), len(reached))
 }
 
@@ -297,12 +285,7 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	must(t, err)
 	run := func(scenario, plan string) { // which of the allocator's points a victim comes to depends on the table's seed
 		v := proctest.Start(t, "victim", append(args, fmt.Sprint(uint64(ref)), scenario, plan)...)
-		err := v.Close()
-		killed := err != nil && strings.Contains(err.Error(), "killed")
-		certain := strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=")
-		if !killed && (err != nil || certain) {
-			t.Fatalf("the victim of %s: %v: %s", plan, err, v.Stderr())
-		}
+		must(t, v.Perish(plan, strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=")))
 	}
 	switch scenario {
 	case "repair": // for somebody to come who dies in turn
