@@ -172,7 +172,7 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, scenario := range []string{"work", "repair", "own"} {
-		at := proctest.Traced(t, "trace/"+scenario, func(t *testing.T, plan string) { play(t, scenario, plan) })
+		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { play(t, scenario, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool { return !strings.HasPrefix(p, "dsa/") })
 		slices.Sort(at)
 		for _, p := range at {

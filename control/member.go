@@ -97,6 +97,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
 		m.left.Store(true)
+		failpoint.Hit("control/join/refused")
 		_ = w.Drop(row)
 		return nil, err
 	}
@@ -126,6 +127,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		if !m.Owes() {
 			p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 		}
+		failpoint.Hit("control/arrive/refused")
 		return ErrStale
 	}
 	p.pid.Store(uint32(who.Pid))

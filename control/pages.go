@@ -94,6 +94,7 @@ func (t *Table) markUsed(first, n int) {
 	for n > 0 {
 		w, mask, k := t.share(first, n)
 		ordered.Store64(&w.free, w.free.Load()&^mask)
+		failpoint.Hit("control/pages/taking")
 		ordered.Store64(&w.used, w.used.Load()|mask)
 		first, n = first+k, n-k
 	}
@@ -103,6 +104,7 @@ func (t *Table) markFree(first, n int) {
 	for n > 0 {
 		w, mask, k := t.share(first, n)
 		ordered.Store64(&w.used, w.used.Load()&^mask)
+		failpoint.Hit("control/pages/giving")
 		ordered.Store64(&w.free, w.free.Load()|mask)
 		first, n = first+k, n-k
 	}

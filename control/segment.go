@@ -117,6 +117,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	r.osWord.Store(osWord)
 	failpoint.Hit("control/created/word")
 	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord, 0))
+	failpoint.Hit("control/created/sealed")
 	if m.t.closing() {
 		r.word.Store(m.stamp(Destroying))
 		failpoint.Hit("control/created/closing")
@@ -247,6 +248,7 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
+		failpoint.Hit("control/pin/wished")
 		return guarded(func() error { m.t.header.news.Add(); return nil })
 	}
 	return err
@@ -387,5 +389,6 @@ func exceeds(used, more, limit uint64) bool {
 func (m *Member) account(n, size int) {
 	p := &m.t.processes[m.row]
 	ordered.Store32(&p.segments, p.segments.Load()+uint32(n))
+	failpoint.Hit("control/account/segments")
 	ordered.Store64(&p.bytes, p.bytes.Load()+uint64(n*size))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
@@ -130,6 +131,7 @@ func format(r shm.Region, c Constants) error {
 		return err
 	}
 	t.mapPages(false)
+	failpoint.Hit("control/format/filled")
 	h.magic.Store(magic)
 	return nil
 }

@@ -64,6 +64,7 @@ func (s *Session) create(ctx context.Context, size int, h *holding) error {
 				return errors.Join(err, left)
 			}
 		}
+		failpoint.Hit("dsm/create/refused")
 		abandoned := m.Self.Abandon(undo, entry)
 		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
 			return errors.Join(err, abandoned)

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in f's own goroutine, as
@@ -56,6 +57,7 @@ func (s *Session) returned() error {
 	s.lent = s.lent && !last
 	s.mu.Unlock()
 	if last {
+		failpoint.Hit("dsm/lease/returned")
 		return s.quit()
 	}
 	return nil

@@ -70,7 +70,7 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, role := range []string{"listens", "dials"} {
-		at := proctest.Traced(t, "trace/"+role, func(t *testing.T, plan string) { play(t, "posix", role, plan) })
+		at := proctest.Traced(t, role, func(t *testing.T, plan string) { play(t, "posix", role, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool { return !strings.HasPrefix(p, "dsmnet/") })
 		for _, p := range at {
 			reached[p] = true

@@ -87,7 +87,7 @@ func TestKilledInside(t *testing.T) {
 	points = append(points, "control/root/pinned", "dsm/root/made", "dsm/root/found")
 	reached := map[string]bool{}
 	for _, before := range []string{"", "registry/make/pinned", "registry/area/pinned#1", "registry/drop/unpinned"} {
-		at := proctest.Traced(t, "trace/"+before, func(t *testing.T, plan string) { play(t, "posix", before, plan) })
+		at := proctest.Traced(t, before, func(t *testing.T, plan string) { play(t, "posix", before, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool { return !slices.Contains(points, p) })
 		for i, p := range at {
 			reached[p] = true

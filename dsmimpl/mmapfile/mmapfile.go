@@ -17,6 +17,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/filemap"
 	"github.com/google/uuid"
 )
@@ -37,6 +38,7 @@ func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping,
 	bytes, err := filemap.Create(ctx, b.path(o), o.Size)
 	if errors.Is(err, errkind.NotFound) {
 		if err = os.MkdirAll(b.dir, 0o700); err == nil {
+			failpoint.Hit("mmapfile/create/directory")
 			bytes, err = filemap.Create(ctx, b.path(o), o.Size)
 		}
 	}

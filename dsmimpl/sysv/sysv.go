@@ -69,8 +69,9 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 		return dsmimpl.Mapping{}, 0, refused(err, k, size)
 	}
 	failpoint.Hit("sysv/create/made")
-	b, err := shmat(id, false)
+	b, err := attach(id, false)
 	if err != nil {
+		failpoint.Hit("sysv/create/refused")
 		_ = remove(id) // ours: IPC_EXCL made it
 		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, filemap.NoRoom(err)))
 	}
@@ -90,7 +91,7 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
 	}
 	failpoint.Hit("sysv/attach/found")
-	b, err := shmat(id, a == dsmimpl.ReadOnly)
+	b, err := attach(id, a == dsmimpl.ReadOnly)
 	if err != nil {
 		if err != unix.EACCES { // it is ours, as just seen
 			err = gone(err)
@@ -102,6 +103,13 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d holds %d bytes, not %d", id, len(b), size))
 	}
 	return dsmimpl.Mapping{Bytes: b[:size]}, nil
+}
+
+func attach(id int, readOnly bool) ([]byte, error) {
+	if err := failpoint.Err("sysv/shmat"); err != nil {
+		return nil, err
+	}
+	return shmat(id, readOnly)
 }
 
 func (backend) Detach(m dsmimpl.Mapping) error {

@@ -68,6 +68,7 @@ var actors = map[string]map[string]command{
 		"lead":   (*actor).lead,
 		"again":  (*actor).again,
 		"fresh":  (*actor).fresh,
+		"lend":   (*actor).lend,
 		"watch":  func(a *actor, _ []string) error { <-a.session.Done(); return a.session.Close() },
 	},
 	"supervise": {
@@ -248,6 +249,29 @@ func (a *actor) fresh([]string) error {
 		}
 	}
 	return nil
+}
+
+// lend closes the session while a lease in the reserved region lasts, which ends the session for it then.
+func (a *actor) lend([]string) error {
+	g, err := a.session.Create(ctx, a.session.Owner(), 9000)
+	if err != nil {
+		return err
+	}
+	lent, over, ended := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		ended <- g.With(func(b []byte) error {
+			close(lent)
+			<-over
+			if bytes.Count(b, []byte{0}) != len(b) {
+				return errors.New("wrong bytes in a lease")
+			}
+			return nil
+		})
+	}()
+	<-lent
+	err = a.session.Close()
+	close(over)
+	return errors.Join(err, <-ended)
 }
 
 var share = parallel.Register("share", func(ctx context.Context, w *parallel.Worker, h dsm.Handle) error {

@@ -64,7 +64,7 @@ func (w *world) nothing(dir string) {
 func (w *world) atRest() {
 	w.t.Helper()
 	var why string
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		r, err := dsm.Inspect(ctx, w.config())
 		if err != nil {
 			why = err.Error()

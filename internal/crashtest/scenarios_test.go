@@ -4,6 +4,7 @@ package crashtest
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -113,27 +114,39 @@ var scenarios = []scenario{
 		w.do("close", nil)
 	}},
 
+	{name: "session whose memory can't be mapped", fault: "filemap/mmap=ENOMEM,filemap/mmap#3=ENOMEM,sysv/shmat=ENOMEM,sysv/shmat#3=ENOMEM", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("play "+w.shared.Handle().String(), nil)
+		w.do("again", nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session in checked mode", settings: []string{"checked=on"}, play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session")
+		w.do("open", nil)
+		w.do("play "+w.shared.Handle().String(), nil)
+		w.do("close", nil)
+	}},
+
+	{name: "session that a lease outlives", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("lend", nil)
+	}},
+
 	{name: "session in an instance that ends", play: func(w *world) {
 		w.supervise()
-		w.plan = "dsm/create/intended=stop," + w.plan
-		w.fall("session", "open")
-		w.victim.Send("again")
-		if w.dead = wait(w.victim, nil) == "dead"; w.dead {
-			return
-		}
-		stopped := make(chan error, 1)
-		go func() { stopped <- w.sup.Stop() }()
-		instancetest.Eventually(w.t, "the instance is closing", func() bool {
-			r, err := dsm.Inspect(ctx, w.config())
-			return err != nil || r.Status.Closing
-		})
-		_ = unix.Kill(w.victim.Pid, unix.SIGCONT)
-		w.do("", func() bool { return len(w.victim.Lines()) > 0 })
-		if err := <-stopped; err != nil {
-			w.t.Errorf("Stop: %v", err)
-		}
-		w.victim.Kill()
-		w.sup = nil
+		w.endAround("dsm/create/intended", "again", "open")
+	}},
+
+	{name: "session that joins an instance that ends", play: func(w *world) {
+		w.supervise()
+		w.endAround("control/join/used", "open")
 	}},
 
 	{name: "waiter for a lock whose holder goes on", play: func(w *world) { w.contend(unix.SIGCONT) }},
@@ -219,6 +232,34 @@ var scenarios = []scenario{
 		p.Kill()
 	}},
 
+	{name: "supervisor that ends by force", play: func(w *world) {
+		w.fall("supervise", "start")
+		p := w.stuck("control/create/referenced") // it holds the lock
+		w.do("stop", nil)
+		p.Kill()
+	}},
+
+	{name: "supervisor whose control segment is removed", backends: []string{"posix", "mmap"}, play: func(w *world) {
+		w.fall("supervise", "start")
+		p := w.helper("session", "open", "create 9000", "pin", "create 8000")
+		p.Send("watch")
+		generation := w.generation()
+		w.loseControl()
+		w.do("", func() bool { return w.generation() > generation })
+		p.Kill()
+	}},
+
+	{name: "supervisor that can't begin", settings: []string{"min_dynamic_shared_memory=256kB"},
+		fault: "filemap/mmap#2=ENOMEM,sysv/shmat#2=ENOMEM", play: func(w *world) {
+			w.fall("supervise")
+			w.do("start", nil)
+		}},
+
+	{name: "supervisor in a copied directory", play: func(w *world) { w.copied() }, check: (*world).checkCopied},
+	{name: "supervisor in a copied directory without its id", play: func(w *world) {
+		w.copied("id")
+	}, check: (*world).checkCopied},
+
 	{name: "clean", play: func(w *world) {
 		p := w.helper("supervise", "start")
 		w.dieHolding()
@@ -268,6 +309,67 @@ var scenarios = []scenario{
 		w.do("lead "+w.shared.Handle().String(), nil)
 		w.do("close", nil)
 	}},
+}
+
+// endAround stops the victim at a point of the command, ends the instance, and lets the victim go on.
+func (w *world) endAround(point, command string, before ...string) {
+	w.plan = point + "=stop," + w.plan
+	w.fall("session", before...)
+	w.victim.Send("%s", command)
+	if w.dead = wait(w.victim, nil) == "dead"; w.dead {
+		return
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.sup.Stop() }()
+	instancetest.Eventually(w.t, "the instance is closing", func() bool {
+		r, err := dsm.Inspect(ctx, w.config())
+		return err != nil || r.Status.Closing
+	})
+	_ = unix.Kill(w.victim.Pid, unix.SIGCONT)
+	w.do("", func() bool { return len(w.victim.Lines()) > 0 })
+	if err := <-stopped; err != nil {
+		w.t.Errorf("Stop: %v", err)
+	}
+	w.victim.Kill()
+	w.sup = nil
+}
+
+// copied has the victim supervise a copy, without those files, of a directory whose life has ended by death.
+func (w *world) copied(without ...string) {
+	p := w.helper("supervise", "start")
+	w.dieHolding()
+	p.Kill()
+	w.original, w.dir = w.dir, instancetest.TempDir(w.t)
+	watchOver(w.dir)
+	w.objects = instancetest.Objects(w.t, w.original)
+	if out, err := exec.Command("cp", "-a", w.original+"/.", w.dir).CombinedOutput(); err != nil {
+		w.t.Fatalf("%v: %s", err, out)
+	}
+	for _, name := range without {
+		if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	w.fall("supervise")
+	w.do("start", nil)
+	w.do("stop", nil)
+}
+
+// checkCopied: the copy is an instance as any other, with nothing of the original's; the original has all that it had.
+func (w *world) checkCopied() {
+	w.check()
+	if left, _ := os.ReadDir(filepath.Join(w.dir, "mmap")); len(left) > 0 {
+		w.t.Errorf("left in the copy: %v", left)
+	}
+	if n := instancetest.Objects(w.t, w.original); n != w.objects {
+		w.t.Errorf("the original has %d objects left, of %d", n, w.objects)
+	}
+	w.dir, w.sup = w.original, nil
+	w.supervise()
+	if err := w.sup.Stop(); err != nil {
+		w.t.Errorf("Stop: %v", err)
+	}
+	w.nothing(w.dir)
 }
 
 // contend has the victim wait for the control lock, whose holder then gets the signal.

@@ -34,6 +34,8 @@ type world struct {
 	strace   *tracer  // instead of a plan; nil if there is none
 	answers  []string // of the victim
 	refused  bool     // the victim could not begin
+	original string   // the directory that dir is a copy of,
+	objects  int      // and how many segments it had in the system
 
 	sup      *supervisor.Supervisor // of this process; nil while there is none
 	survivor *dsm.Session           // nil if there is none
@@ -199,7 +201,7 @@ func (w *world) do(command string, until func() bool) {
 
 // endOrphans kills, from now on, what a dead victim has started and what stops at the victim's point: nobody else can.
 func (w *world) endOrphans() {
-	over := make(chan struct{})
+	dir, over := w.dir, make(chan struct{})
 	var ended sync.WaitGroup
 	w.t.Cleanup(func() { close(over); ended.Wait() })
 	ended.Go(func() {
@@ -208,7 +210,7 @@ func (w *world) endOrphans() {
 			for _, path := range list {
 				env, _ := os.ReadFile(path)
 				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-				if bytes.Contains(env, []byte(w.dir)) && stopped(pid) {
+				if bytes.Contains(env, []byte(dir)) && stopped(pid) {
 					_ = unix.Kill(pid, unix.SIGKILL)
 				}
 			}

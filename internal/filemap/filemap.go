@@ -36,6 +36,7 @@ func Create(ctx context.Context, path string, size int) ([]byte, error) {
 	failpoint.Hit("filemap/create/opened")
 	b, err := Make(ctx, fd, path, size)
 	if err != nil {
+		failpoint.Hit("filemap/create/refused")
 		_ = unlink(path) // ours: O_EXCL made it
 		return nil, err
 	}
@@ -160,7 +161,11 @@ func open(path string, flags int) (int, error) {
 }
 
 func mapBytes(fd int, path string, size int, writable bool) ([]byte, error) {
-	b, err := mmap(fd, size, writable)
+	var b []byte
+	err := failpoint.Err("filemap/mmap")
+	if err == nil {
+		b, err = mmap(fd, size, writable)
+	}
 	if err != nil {
 		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size), Path: path, Err: NoRoom(err)})
 	}

@@ -75,6 +75,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	defer func() {
 		if err != nil {
 			books.Close()
+			failpoint.Hit("instance/begin/refused")
 			d.removeMembers(func(g uint64) bool { return g == b.Generation })
 		}
 	}()
@@ -183,6 +184,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 // every object that a row plainly names is removed. The sweep finds the rest.
 func (m *Member) force(ctx context.Context) {
 	_ = m.CloseByForce()
+	failpoint.Hit("instance/end/forced")
 	list, err := m.Segments()
 	if err != nil {
 		m.Log.Error().Err(err).Msg("the control segment can't be read")

@@ -151,10 +151,16 @@ func (d *Dir) is(id identity) bool {
 	return id.Dir.Ino == d.id.Ino && (id.Dir.Dev == d.id.Dev || id.Boot != boot)
 }
 
-// forgetOriginal removes from a copied directory what was copied of a life.
+// forgetOriginal removes from a copied directory what was copied of a life, last of all the file that tells whose life it was.
 func (d *Dir) forgetOriginal(original uuid.UUID) {
-	_ = os.Remove(d.file("instance"))
 	d.removeMembers(func(uint64) bool { return true })
+	failpoint.Hit("instance/forget/members")
+	d.forgetObjects(original)
+	failpoint.Hit("instance/forget/objects")
+	_ = os.Remove(d.file("instance"))
+}
+
+func (d *Dir) forgetObjects(original uuid.UUID) {
 	if info, err := os.Lstat(d.file("mmap")); err != nil || !info.IsDir() {
 		return // a link would lead to the original's
 	}

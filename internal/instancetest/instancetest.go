@@ -14,6 +14,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
@@ -104,6 +105,7 @@ func ID(t testing.TB, dir string) uuid.UUID {
 // is registered for cleanup afterwards comes before that.
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
+	proctest.Blame(t)
 	t.Cleanup(func() {
 		if left := eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
 			t.Errorf("left behind: %s", strings.Join(left, ", "))

@@ -37,10 +37,12 @@ var helpers = map[string]func(*Child) error{}
 // Register names a helper. Call it from init or before Main.
 func Register(name string, f func(c *Child) error) { helpers[name] = f }
 
-// Main is for TestMain. In a helper's process it never returns.
+// Main is for TestMain. In a helper's process it never returns. At the end it tells how to run again what has failed.
 func Main(m *testing.M) {
 	Helper()
-	os.Exit(m.Run())
+	code := m.Run()
+	tellBlame()
+	os.Exit(code)
 }
 
 // Helper runs the helper that this process was started as, if any, and then does not return.
@@ -114,6 +116,7 @@ func Command(name string, args ...string) *exec.Cmd {
 // Run runs any command.
 func Run(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
+	Blame(t)
 	p := &Process{Cmd: cmd, t: t, lines: make(chan string, 1000), errs: &syncBuffer{}}
 	var err error
 	if p.in, err = cmd.StdinPipe(); err != nil {

@@ -65,7 +65,7 @@ func Deaths(t *testing.T, dir string, scenarios []Scenario) {
 		}
 		return list
 	}
-	for try := 0; try < 5 && len(missing()) > 0; try++ {
+	for try := 0; try < 5 && len(missing()) > 0 && (try == 0 || !Selected()); try++ {
 		wanted := missing()
 		t.Run(strconv.Itoa(try), func(t *testing.T) {
 			for _, s := range scenarios {
@@ -91,7 +91,7 @@ func Deaths(t *testing.T, dir string, scenarios []Scenario) {
 			}
 		})
 	}
-	if list := missing(); len(list) > 0 {
+	if list := missing(); len(list) > 0 && !Selected() {
 		t.Errorf("no victim comes to %v", list)
 	}
 	t.Logf("%d points, %d cases", len(points), cases)
@@ -99,14 +99,16 @@ func Deaths(t *testing.T, dir string, scenarios []Scenario) {
 
 // trace plays a scenario and returns the points that its victim came to.
 func (s Scenario) trace(t *testing.T) []string {
-	return Traced(t, s.Name+"/trace", func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
+	return Traced(t, s.Name, func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
 }
 
-// Traced runs play as a subtest with a plan for its victim that harms nobody, and returns the points that the victim came to.
+// Traced runs play as the subtest trace/NAME with a plan for its victim that harms nobody, and returns the points that the victim came
+// to; none if -run leaves it out.
 func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (points []string) {
 	t.Helper()
+	noteTraces(t.Name())
 	file := filepath.Join(t.TempDir(), "trace")
-	t.Run(name, func(t *testing.T) {
+	t.Run("trace/"+name, func(t *testing.T) {
 		play(t, "trace="+file)
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -115,6 +117,15 @@ func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (po
 		points = strings.Fields(string(b))
 	})
 	return points
+}
+
+func noteTraces(test string) {
+	blame.mu.Lock()
+	defer blame.mu.Unlock()
+	if blame.traced == nil {
+		blame.traced = map[string]bool{}
+	}
+	blame.traced[test] = true
 }
 
 // Reached makes the test fail for each point that no victim came to.

@@ -254,7 +254,7 @@ func TestKilledInside(t *testing.T) {
 	}
 	reached := map[string]bool{}
 	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "destroy"} {
-		at := proctest.Traced(t, "trace/"+scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
+		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool {
 			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
 		})
