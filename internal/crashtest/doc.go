@@ -10,6 +10,11 @@
 // tells which failpoints the victim comes to; then the scenario is played once for each, with the victim
 // killed, ended, or held up there. In the end a check compares the books with the system and with who lives.
 //
+// What fails says in the last lines how to run it again alone. A -run that names cases plays those, without a first run, also
+// where the victim does not come to the point:
+//
+//	go test -tags failpoint ./internal/crashtest -run 'TestMatrix/control/created/word/posix/^session$/kill'
+//
 // Strace needs no help from the code. It is attached when the victim is about to act; the victim then dies at its first, second, ...
 // openat, mmap, unlinkat and so on, before the call is made, until it runs through; or the call fails with
 // an error, it alone or all from there on (three of them if it is EINTR, which must not be seen outside). A

@@ -6,7 +6,7 @@
 //
 // The plan is a list, separated by commas, of POINT[#N]=ACTION: at the Nth time (the first) that this process
 // comes to the point it does ACTION: kill (SIGKILL), exit, stop (SIGSTOP; somebody continues or kills it), or fails with a
-// system error, ENOSPC say, where the point is an Err. With trace=FILE in it the process appends the points that
+// system error, ENOSPC say, where the point is an Err. Times at which an earlier part has acted do not count. With trace=FILE in it the process appends the points that
 // it comes to, each once, to that file.
 //
 // The source is the register of points: Points reads it. Each name stands in one place.
