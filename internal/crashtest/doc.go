@@ -10,8 +10,8 @@
 // tells which failpoints the victim comes to; then the scenario is played once for each, with the victim
 // killed, ended, or held up there. In the end a check compares the books with the system and with who lives.
 //
-// What fails says in the last lines how to run it again alone. A -run that names cases plays those, without a first run, also
-// where the victim does not come to the point:
+// What fails says in the last lines how to run it again alone. A -run that names cases plays those, without a first
+// run, also where the victim does not come to the point:
 //
 //	go test -tags failpoint ./internal/crashtest -run 'TestMatrix/control/created/word/posix/^session$/kill'
 //

@@ -114,14 +114,15 @@ var scenarios = []scenario{
 		w.do("close", nil)
 	}},
 
-	{name: "session whose memory can't be mapped", fault: "filemap/mmap=ENOMEM,filemap/mmap#3=ENOMEM,sysv/shmat=ENOMEM,sysv/shmat#3=ENOMEM", play: func(w *world) {
-		w.supervise()
-		w.survive()
-		w.fall("session", "open")
-		w.do("play "+w.shared.Handle().String(), nil)
-		w.do("again", nil)
-		w.do("close", nil)
-	}},
+	{name: "session whose memory can't be mapped",
+		fault: "filemap/mmap=ENOMEM,filemap/mmap#3=ENOMEM,sysv/shmat=ENOMEM,sysv/shmat#3=ENOMEM", play: func(w *world) {
+			w.supervise()
+			w.survive()
+			w.fall("session", "open")
+			w.do("play "+w.shared.Handle().String(), nil)
+			w.do("again", nil)
+			w.do("close", nil)
+		}},
 
 	{name: "session in checked mode", settings: []string{"checked=on"}, play: func(w *world) {
 		w.supervise()

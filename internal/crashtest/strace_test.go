@@ -221,7 +221,7 @@ type record struct {
 	runtime  bool           // one that was refused was not ours but the Go runtime's
 }
 
-var logged = regexp.MustCompile(`^(\d+) +(\w+)\((.*)$`)
+var logged = regexp.MustCompile(`^\d+ +\w+\((.*)$`)
 
 // trace plays the scenario with a victim under strace, and checks what is left, as far as that is the same for all.
 func (s scenario) trace(t *testing.T, backend, call, inject string) *record {
@@ -258,18 +258,21 @@ func (w *world) record() *record {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	begun := map[string]string{} // by thread, a call's arguments: where others come in between, its result is in a later line
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		injected := strings.HasSuffix(lines.Text(), "(INJECTED)")
+		thread, _, _ := strings.Cut(lines.Text(), " ")
 		if m := logged.FindStringSubmatch(lines.Text()); m != nil {
 			r.calls++
-			r.threads[m[1]]++
+			r.threads[thread]++
 			if r.injected == 0 {
 				r.last = lines.Text()
 			}
-			r.runtime = r.runtime || injected && strings.Contains(m[3], "MAP_ANONYMOUS")
+			begun[thread] = m[1]
 		}
 		if injected {
 			r.injected++
+			r.runtime = r.runtime || strings.Contains(begun[thread], "MAP_ANONYMOUS")
 		}
 	}
 	return r

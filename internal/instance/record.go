@@ -151,7 +151,7 @@ func (d *Dir) is(id identity) bool {
 	return id.Dir.Ino == d.id.Ino && (id.Dir.Dev == d.id.Dev || id.Boot != boot)
 }
 
-// forgetOriginal removes from a copied directory what was copied of a life, last of all the file that tells whose life it was.
+// forgetOriginal removes from a copied directory what was copied of a life, last of all the file that tells whose it was.
 func (d *Dir) forgetOriginal(original uuid.UUID) {
 	d.removeMembers(func(uint64) bool { return true })
 	failpoint.Hit("instance/forget/members")

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Of a long log people see the end. So the last that a test binary says is which of the tests with helpers have failed, or were running
-// when its time was over, and how to run each again alone.
+// Of a long log people see the end. So the last that a test binary says is which of the tests with helpers have failed,
+// or were running when its time was over, and how to run each again alone.
 var blame struct {
 	mu      sync.Mutex
 	running []string // once for each helper
@@ -24,8 +24,8 @@ var blame struct {
 	watch   sync.Once
 }
 
-// Blame has a test told of at the end if it fails before the cleanups that were registered earlier than this call. Who starts a helper
-// calls it by that.
+// Blame has a test told of at the end if it fails before the cleanups that were registered earlier than this call. Who
+// starts a helper calls it by that.
 func Blame(t testing.TB) {
 	if d, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
 		if end, bounded := d.Deadline(); bounded {
@@ -66,6 +66,9 @@ func tellBlame() {
 const told = 8 // so that all of it is among the last lines
 
 func tell(what string, names []string) {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { // because of a subtest
+		return slices.ContainsFunc(names, func(other string) bool { return strings.HasPrefix(other, name+"/") })
+	})
 	for i, name := range names {
 		if i == told {
 			fmt.Printf("... and %d more\n", len(names)-told)

@@ -102,8 +102,8 @@ func (s Scenario) trace(t *testing.T) []string {
 	return Traced(t, s.Name, func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
 }
 
-// Traced runs play as the subtest trace/NAME with a plan for its victim that harms nobody, and returns the points that the victim came
-// to; none if -run leaves it out.
+// Traced runs play as the subtest trace/NAME with a plan for its victim that harms nobody, and returns the points that
+// the victim came to; none if -run leaves it out.
 func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (points []string) {
 	t.Helper()
 	noteTraces(t.Name())
