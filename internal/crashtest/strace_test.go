@@ -27,6 +27,7 @@ var straced = []string{
 	"session", "session among the dead, without a supervisor", "session that joins over a dead one",
 	"supervisor's start and stop", "supervisor that stops", "supervisor that finds the dead",
 	"supervisor that finds no control segment", "supervisor that adopts", "clean",
+	"supervisor in a copied directory without its id",
 	"private instance", "private instance that stops", "last session of a private instance", "next start after a private instance",
 }
 

@@ -113,10 +113,14 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 		return id.Instance, d.writeID(id.Instance)
 	case known:
 		log.Warn().Stringer("original", id.Instance).Str("dir", d.Path).Msg("the directory is a copy of another instance's; this is a new instance")
-		d.forgetOriginal(id.Instance)
+		if err := d.forgetOriginal(id.Instance); err != nil {
+			return uuid.Nil, err
+		}
 	case !errors.Is(idErr, fs.ErrNotExist) || !errors.Is(recordErr, errkind.NoInstance):
 		log.Error().AnErr("id", idErr).AnErr("instance_file", recordErr).Msg("both files that name the instance are lost; this is a new instance, and objects of the old one can't be found")
-		d.forgetOriginal(uuid.Nil)
+		if err := d.forgetOriginal(uuid.Nil); err != nil {
+			return uuid.Nil, err
+		}
 	}
 	failpoint.Hit("instance/identify/unknown")
 	fresh, err := uuid.NewRandom()
@@ -152,24 +156,30 @@ func (d *Dir) is(id identity) bool {
 }
 
 // forgetOriginal removes from a copied directory what was copied of a life, last of all the file that tells whose it was.
-func (d *Dir) forgetOriginal(original uuid.UUID) {
+func (d *Dir) forgetOriginal(original uuid.UUID) error {
 	d.removeMembers(func(uint64) bool { return true })
 	failpoint.Hit("instance/forget/members")
-	d.forgetObjects(original)
+	if err := d.forgetObjects(original); err != nil {
+		return err
+	}
 	failpoint.Hit("instance/forget/objects")
-	_ = os.Remove(d.file("instance"))
+	if err := os.Remove(d.file("instance")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
-func (d *Dir) forgetObjects(original uuid.UUID) {
+func (d *Dir) forgetObjects(original uuid.UUID) error {
 	if info, err := os.Lstat(d.file("mmap")); err != nil || !info.IsDir() {
-		return // a link would lead to the original's
+		return nil // a link would lead to the original's
 	}
-	entries, _ := os.ReadDir(d.file("mmap"))
+	entries, err := os.ReadDir(d.file("mmap"))
 	for _, e := range entries {
 		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok && (short == dsmimpl.ShortID(original) || original == uuid.Nil) {
-			_ = os.Remove(filepath.Join(d.file("mmap"), e.Name()))
+			err = errors.Join(err, os.Remove(filepath.Join(d.file("mmap"), e.Name())))
 		}
 	}
+	return err
 }
 
 // removeMembers removes the members files of the generations for which gone is true, with the files of their
