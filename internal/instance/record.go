@@ -163,8 +163,12 @@ func (d *Dir) forgetOriginal(original uuid.UUID) error {
 		return err
 	}
 	failpoint.Hit("instance/forget/objects")
-	if err := os.Remove(d.file("instance")); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	return forget(d.file("instance"))
+}
+
+func forget(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is not of this instance: remove it (%w)", path, err)
 	}
 	return nil
 }
@@ -176,7 +180,7 @@ func (d *Dir) forgetObjects(original uuid.UUID) error {
 	entries, err := os.ReadDir(d.file("mmap"))
 	for _, e := range entries {
 		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok && (short == dsmimpl.ShortID(original) || original == uuid.Nil) {
-			err = errors.Join(err, os.Remove(filepath.Join(d.file("mmap"), e.Name())))
+			err = errors.Join(err, forget(filepath.Join(d.file("mmap"), e.Name())))
 		}
 	}
 	return err
