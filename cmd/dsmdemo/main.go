@@ -1,8 +1,8 @@
-// Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and read them from other
-// processes, see who holds what, kill somebody, and see that nothing is left.
+// Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and
+// read them from other processes, see who holds what, kill somebody, and see that nothing is left.
 //
-// Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on stderr that says why; 2 for
-// wrong usage.
+// Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on
+// stderr that says why; 2 for wrong usage.
 package main
 
 import (
@@ -70,7 +70,8 @@ func oneLine(err error) string {
 // errUsage is of arguments that only a command itself can judge.
 var errUsage = errors.New("wrong usage")
 
-// noCleaning is the annotation of a command before which dead private instances stay: it only looks, or cleans up itself.
+// noCleaning is the annotation of a command before which dead private instances stay: it only
+// looks, or cleans up itself.
 const noCleaning = "no cleaning"
 
 // app is what all commands share: the global flags and the standard streams.

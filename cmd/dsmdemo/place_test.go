@@ -15,8 +15,8 @@ import (
 	"github.com/godsm/godsm/internal/proctest"
 )
 
-// The tests run the command as people do: in processes of its own, by its words and exit status. The test binary is the command
-// when this variable is set.
+// The tests run the command as people do: in processes of its own, by its words and exit status.
+// The test binary is the command when this variable is set.
 const asCommand = "DSMDEMO_TEST"
 
 func TestMain(m *testing.M) {

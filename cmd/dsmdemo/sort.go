@@ -140,8 +140,8 @@ func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
 	}
 }
 
-// outputFile opens the output if workers can write to it all at once, each at its place: a regular file. Base is where the output begins in it. Nil
-// means that it is written in one stream.
+// outputFile opens the output if workers can write to it all at once, each at its place: a regular
+// file. Base is where the output begins in it. Nil means that it is written in one stream.
 func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	if output != "" {
 		f, err = os.OpenFile(output, os.O_WRONLY|os.O_CREATE, 0o666) // it may be an input: written when all is read, cut at the end
@@ -172,8 +172,8 @@ func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	return f, base, nil
 }
 
-// written cuts off what a file held before behind the output, and leaves standard output behind what workers have written
-// there.
+// written cuts off what a file held before behind the output, and leaves standard output behind
+// what workers have written there.
 func (a *app) written(file *os.File, output string, end int64) error {
 	if output != "" {
 		return file.Truncate(end)

@@ -1,12 +1,12 @@
-// Package chaos is the proof by violence: processes create, attach, pin, detach, lock and write checksummed data, while a monkey
-// kills and stops them at random, and their supervisor too. At the end everything must be accounted for.
+// Package chaos is the proof by violence: processes create, attach, pin, detach, lock and write checksummed data, while
+// a monkey kills and stops them at random, and their supervisor too. At the end everything must be accounted for.
 //
 // It adds nothing to what the library does; it knows it from outside. A run is a process that joins as a session
 // of its own, which nobody kills, so that the instance outlives any massacre. What it looks at: the books, read without
 // a lock; the witnesses, through descriptors of its own; the system, by internal/eye.
 //
-// The same seed gives the same decisions of the monkey, and the same of each worker process as long as it meets the same
-// answers. What a blow hits is up to the scheduler, so a run can't be repeated step by step.
+// The same seed gives the same decisions of the monkey, and the same of each worker process as long as it
+// meets the same answers. What a blow hits is up to the scheduler, so a run can't be repeated step by step.
 package chaos
 
 import (
@@ -96,8 +96,8 @@ type world struct {
 	onBoard *dsm.Segment
 }
 
-// Run runs processes in an instance of their own for the options' duration, or until ctx is over, and judges what is left. An
-// error is of what should not have failed; the result is as good as it goes then.
+// Run runs processes in an instance of their own for the options' duration, or until ctx is over, and
+// judges what is left. An error is of what should not have failed; the result is as good as it goes then.
 func Run(ctx context.Context, o Options) (Result, error) {
 	r := &run{Options: o, desks: make([]atomic.Pointer[process], o.Workers)}
 	r.coroner = &coroner{r: r, wake: make(chan struct{}, 1)}

@@ -58,8 +58,8 @@ type death struct {
 	late    bool      // counted as stuck
 }
 
-// coroner follows the dead until their rows are given back. It polls: a time is from the last look at which the witness was
-// held to the first at which the row is free, so never too short.
+// coroner follows the dead until their rows are given back. It polls: a time is from the last
+// look at which the witness was held to the first at which the row is free, so never too short.
 type coroner struct {
 	r       *run
 	mu      sync.Mutex

@@ -126,7 +126,8 @@ func (w *worker) repose(ctx context.Context, reports io.Writer) error {
 	return json.NewEncoder(reports).Encode(r)
 }
 
-// join opens a session and finds the board. Both may have to be waited for: a generation ends, and the next has no board yet.
+// join opens a session and finds the board. Both may have to be waited for: a generation ends,
+// and the next has no board yet.
 func (w *worker) join(ctx context.Context) (err error) {
 	for {
 		err = w.tryJoin(ctx)

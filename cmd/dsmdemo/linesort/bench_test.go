@@ -11,7 +11,8 @@ import (
 	"github.com/godsm/godsm/cmd/dsmdemo/linesort"
 )
 
-// texts are small likenesses of what is sorted: source files with many identical lines, a log whose lines begin alike, and numbers.
+// texts are small likenesses of what is sorted: source files with many identical lines, a log
+// whose lines begin alike, and numbers.
 func texts() map[string][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	repeat := func(n int, line func() string) []byte {

@@ -9,8 +9,8 @@ import (
 // Count says how many lines end in a range of a text.
 func Count(text []byte) int { return bytes.Count(text, []byte{'\n'}) }
 
-// Fill makes entries of the lines that end in text[from:to]; the first of them may begin earlier. There must be as many as
-// index has room for, else ErrCorrupt.
+// Fill makes entries of the lines that end in text[from:to]; the first of them may begin earlier.
+// There must be as many as index has room for, else ErrCorrupt.
 func Fill(index []Entry, text []byte, from, to int) error {
 	if from < 0 || to < from || to > len(text) || uint64(to) > maxText {
 		return fmt.Errorf("bytes %d to %d of a text of %d: %w", from, to, len(text), ErrCorrupt)

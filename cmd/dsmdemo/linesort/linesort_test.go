@@ -157,7 +157,8 @@ func TestUnfinishedLine(t *testing.T) {
 	}
 }
 
-// random makes lines over an alphabet, each of which begins like an earlier one and goes on with up to length random bytes.
+// random makes lines over an alphabet, each of which begins like an earlier one and goes on with
+// up to length random bytes.
 func random(r *rand.Rand, lines int, alphabet string, length int) []byte {
 	all := []string{""}
 	for len(all) < lines {
