@@ -40,7 +40,7 @@ internal/proctest    shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
 cmd/...              area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
-cmd/dsmdemo/chaos    control dsm shm shm/shmsync internal internal/instance
+cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance
 `
 
 // thirdParty are the modules that the library may use; the command may use more.

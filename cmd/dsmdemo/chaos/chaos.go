@@ -31,10 +31,12 @@ type Options struct {
 	Duration time.Duration
 	Workers  int
 	Seed     uint64
-	Sabotage string     // object, byte, row or stuck: do that wrong, to see that it is found
-	Exe      string     // the program, whose commands supervise and crash-worker are run
-	Flags    []string   // for both
-	Restarts bool       // on_crash is restart: supervisors are not killed, for the last life's sessions don't keep a private instance
+	Sabotage string   // object, byte, row or stuck: do that wrong, to see that it is found
+	Exe      string   // the program, whose commands supervise and crash-worker are run
+	Flags    []string // for both
+	// Restarts says that on_crash is restart. Then supervisors are not killed: the last life's sessions don't keep a
+	// private instance.
+	Restarts bool
 	Config   dsm.Config // for the run's own session; its Dir is not used
 	Log      io.Writer  // what was found, line by line; the processes' stderr
 
@@ -176,13 +178,13 @@ func (r *run) finish(over chan struct{}, watchers *sync.WaitGroup) (Result, erro
 	}
 	for i := range r.Workers {
 		if p := r.desks[i].Load(); p != nil {
-			_, _ = fmt.Fprintln(p.orders, "leave")
+			_, _ = fmt.Fprintln(p.Orders, "leave")
 		}
 	}
 	late := time.AfterFunc(tooLong, func() {
 		for i := range r.Workers {
 			if p := r.desks[i].Load(); p != nil {
-				r.stuckBecause("worker %d does not leave", p.pid())
+				r.stuckBecause("worker %d does not leave", p.Pid())
 				p.kill()
 			}
 		}
@@ -202,7 +204,8 @@ func (r *run) finish(over chan struct{}, watchers *sync.WaitGroup) (Result, erro
 	}
 	result := Result{
 		Kills: r.kills.Load(), SupervisorKills: r.supervisorKills.Load(), Operations: r.operations.Load(),
-		LeakedRows: len(worst.rows), LeakedObjects: len(worst.objects), WrongBytes: r.wrong.Load(), Stuck: r.stuck.Load(),
+		LeakedRows: len(worst.rows), LeakedObjects: len(worst.objects), WrongBytes: r.wrong.Load(),
+		Stuck: r.stuck.Load(),
 	}
 	result.Reclaims, result.ReclaimMs = r.coroner.result()
 	return result, err

@@ -82,7 +82,8 @@ func (r *run) hitSupervisor(ctx context.Context) {
 	rng := r.chance(2)
 	for first := true; ; first = false {
 		wait := 700*time.Millisecond + time.Duration(rng.IntN(2500))*time.Millisecond
-		kill, thenKill, long, down := rng.IntN(10) < 6, rng.IntN(2) == 0, stopFor(rng), time.Duration(rng.IntN(100))*time.Millisecond
+		kill, thenKill, long, down := rng.IntN(10) < 6, rng.IntN(2) == 0, stopFor(rng),
+			time.Duration(rng.IntN(100))*time.Millisecond
 		if !pause(ctx, wait) || r.Restarts && !canStop {
 			return
 		}

@@ -214,7 +214,8 @@ func (w *worker) step(ctx context.Context) (quits bool, err error) {
 		weight int
 		do     func(context.Context) error
 	}{
-		{16, w.create}, {20, w.attach}, {20, w.read}, {20, w.write}, {12, w.detach}, {2, w.pin}, {4, w.unpin}, {10, w.locked}, {6, w.nap},
+		{16, w.create}, {20, w.attach}, {20, w.read}, {20, w.write}, {12, w.detach}, {2, w.pin}, {4, w.unpin},
+		{10, w.locked}, {6, w.nap},
 	}
 	desk := &w.board.desks[w.Desk]
 	n := w.rng.IntN(110)
@@ -288,7 +289,8 @@ func (w *worker) read(context.Context) error {
 	for i := range h.blocks {
 		if place := placeOf(h.segment.Handle(), i); h.blocks[i].judge(place) == wrong {
 			w.board.desks[w.Desk].wrong.Add(1)
-			fmt.Fprintf(w.log, "crash: block %d of segment %v is wrong: stamp %#x\n", i, h.segment.Handle(), h.blocks[i].begin.Load())
+			fmt.Fprintf(w.log, "crash: block %d of segment %v is wrong: stamp %#x\n",
+				i, h.segment.Handle(), h.blocks[i].begin.Load())
 		}
 	}
 	return nil
@@ -373,7 +375,8 @@ func (w *worker) locked(ctx context.Context) error {
 	_, abandoned := g.Abandoned()
 	if v := w.board.ledger.judge(place); v == wrong || v == unfinished && !abandoned {
 		w.board.desks[w.Desk].wrong.Add(1)
-		fmt.Fprintf(w.log, "crash: what the lock guards is wrong: stamp %#x, written by %#x\n", w.board.ledger.begin.Load(), w.board.ledger.end.Load())
+		fmt.Fprintf(w.log, "crash: what the lock guards is wrong: stamp %#x, written by %#x\n",
+			w.board.ledger.begin.Load(), w.board.ledger.end.Load())
 	}
 	s := w.stamp()
 	w.board.ledger.begin.Store(uint64(s))

@@ -23,7 +23,8 @@ func Fill(index []Entry, text []byte, from, to int) error {
 	for i := range index {
 		key, n := scan(text, at)
 		if n < 0 {
-			return fmt.Errorf("%d lines end in bytes %d to %d of the text, not %d: %w", i, from, to, len(index), ErrCorrupt)
+			return fmt.Errorf("%d lines end in bytes %d to %d of the text, not %d: %w",
+				i, from, to, len(index), ErrCorrupt)
 		}
 		index[i] = Entry{key: key, ref: newRef(at, n)}
 		at += n + 1
