@@ -4,9 +4,10 @@
 //
 //	go run -C bench . [-quick] [-out DIR] [-only REGEXP] [-list]
 //
-// DIR (bench/report unless it is named; seen from bench) gets results.json, one object for each figure, machine.json, report.md and charts
-// as SVG. What a rival needs is installed from Debian if this is root and apt works; a rival that can't be measured is skipped, and the report says
-// why. The whole takes under 15 minutes, -quick under 2. The exit status is 0; 1 if a figure of ours could not be measured.
+// DIR (bench/report unless it is named; seen from bench) gets results.json, one object for each figure,
+// machine.json, report.md and charts as SVG. What a rival needs is installed from Debian if this is root
+// and apt works; a rival that can't be measured is skipped, and the report says why. The whole takes
+// under 15 minutes, -quick under 2. The exit status is 0; 1 if a figure of ours could not be measured.
 package main
 
 import (

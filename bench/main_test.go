@@ -105,7 +105,8 @@ func TestNoSuchFigure(t *testing.T) {
 	}
 }
 
-// TestInterrupted: ^C reaches the bench in the middle of a figure, with clusters, sessions and partners about; nothing is left.
+// TestInterrupted: ^C reaches the bench in the middle of a figure, with clusters, sessions and
+// partners about; nothing is left.
 func TestInterrupted(t *testing.T) {
 	cmd, out := bench(t, "-only", "^messages/round trip 8 B|^reclaim")
 	stderr, err := cmd.StderrPipe()

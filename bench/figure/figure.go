@@ -64,7 +64,8 @@ type Result struct {
 	Min     float64  `json:"min"`                // of the repeats; as ns_per_op (percent, bytes), which is their median
 	Max     float64  `json:"max"`
 	Repeats int      `json:"repeats"` // 0: it was skipped
-	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the median: below 1 we are ahead. 0 in our own row.
+	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the
+	// median: below 1 we are ahead. 0 in our own row.
 	Ratio    float64 `json:"ratio,omitempty"`
 	Goal     string  `json:"goal,omitempty"`
 	Met      *bool   `json:"met,omitempty"`

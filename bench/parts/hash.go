@@ -21,7 +21,8 @@ func init() {
 	side.Partner("hash", hashPartner)
 }
 
-// hashTable is shm/dshash: random keys of 8 bytes. PostgreSQL's find is one that copies the value out, too: that is how it is read there.
+// hashTable is shm/dshash: random keys of 8 bytes. PostgreSQL's find is one that copies the value
+// out, too: that is how it is read there.
 func hashTable(r Rivals) (list []figure.Figure) {
 	add := func(shape string, pin side.Pin, sides ...figure.Contender) {
 		list = append(list, figure.Figure{Part: "hash table", Shape: shape, Pin: pin, Sides: sides})

@@ -30,7 +30,8 @@ const connRing = 64 << 10
 const whyPoller = "with several requests at once both processes are busy with net/http itself; and who waits for a socket is woken by the Go runtime's " +
 	"own poller, which can't wait for words in memory: ours has a thread of its own for that"
 
-// httpOver is requests of net/http by clients of one process to a server in another one, with the same code on both sides.
+// httpOver is requests of net/http by clients of one process to a server in another one, with the
+// same code on both sides.
 func httpOver(Rivals) (list []figure.Figure) {
 	for _, clients := range []int{1, 4} {
 		for _, pin := range pins() {

@@ -83,8 +83,8 @@ func messages(r Rivals) (list []figure.Figure) {
 const whyTail = "most answers need no sleep, since the waiter looks for a while or gives his turn away first; the rest, of which the tail is made, come " +
 	"after both"
 
-// link is one end of what carries messages both ways. Each transport has its own loops, so that no call through an interface is measured
-// for each message.
+// link is one end of what carries messages both ways. Each transport has its own loops, so that
+// no call through an interface is measured for each message.
 type link interface {
 	// send sends the message n times; flush makes sure that all arrive.
 	send(msg []byte, n int, flush bool) error

@@ -1,5 +1,5 @@
-// Package parts has the figures of the bench, a file for each part, and the loops that are measured: ours, and those of rivals that are
-// written in Go. Rivals in other languages have packages of their own.
+// Package parts has the figures of the bench, a file for each part, and the loops that are measured:
+// ours, and those of rivals that are written in Go. Rivals in other languages have packages of their own.
 package parts
 
 import (

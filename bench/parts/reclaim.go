@@ -25,8 +25,8 @@ func init() {
 	side.Partner("nothing", func(p *side.Peer) error { p.Ready(); p.Hear(); return nil })
 }
 
-// reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the segment's file is. PostgreSQL starts all
-// processes again: from the kill until it lets somebody in.
+// reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the
+// segment's file is. PostgreSQL starts all processes again: from the kill until it lets somebody in.
 func reclaim(r Rivals) []figure.Figure {
 	n, pg, python := 200, 20, 50
 	if r.Quick {
@@ -159,7 +159,8 @@ func rawKills(a side.Args) (*side.Work, error) {
 	}}, nil
 }
 
-// trackerKills: Python has a process that looks after what a tree of processes has made, and removes it when they are all gone.
+// trackerKills: Python has a process that looks after what a tree of processes has made, and
+// removes it when they are all gone.
 func trackerKills(ctx context.Context, r Rivals, n int) (took []time.Duration, err error) {
 	for range n {
 		cmd, err := r.Python.Command(ctx, "hold", side.Alone, 0, 4096)

@@ -63,7 +63,8 @@ func owner() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// spawn starts servers, which end when we die: from a thread that never ends, since that is whose death the kernel tells a child of.
+// spawn starts servers, which end when we die: from a thread that never ends, since that is whose
+// death the kernel tells a child of.
 var spawn = func() func(*exec.Cmd) error {
 	requests, answers := make(chan *exec.Cmd), make(chan error)
 	go func() {

@@ -1,4 +1,5 @@
-// Package postgres measures PostgreSQL itself: a C extension of our own, on throwaway clusters, does in a backend what the other sides do.
+// Package postgres measures PostgreSQL itself: a C extension of our own, on throwaway clusters,
+// does in a backend what the other sides do.
 package postgres
 
 import (
@@ -39,8 +40,9 @@ type Server struct {
 	clusters map[World]*cluster
 }
 
-// New is the PostgreSQL of this machine. When it is wanted first it is looked for, installed if it is missing and that can be done, and the
-// extension is built, all in dir, which its servers' user must be able to enter. If that fails, every Open says why.
+// New is the PostgreSQL of this machine. When it is wanted first it is looked for, installed if
+// it is missing and that can be done, and the extension is built, all in dir, which its servers'
+// user must be able to enter. If that fails, every Open says why.
 func New(dir string) *Server {
 	return &Server{name: "PostgreSQL", dir: dir, clusters: map[World]*cluster{}}
 }
@@ -234,8 +236,8 @@ func (c crowd) Close() error {
 	return errors.Join(errs...)
 }
 
-// Crashes kills a backend that holds a segment, n times, and says how long it took each time until the server, which then starts all its
-// processes again, lets somebody in.
+// Crashes kills a backend that holds a segment, n times, and says how long it took each time
+// until the server, which then starts all its processes again, lets somebody in.
 func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Duration, err error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
@@ -267,7 +269,8 @@ func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Durat
 	return took, nil
 }
 
-// answer waits until the cluster answers a query. It may still let somebody in that it then breaks off with all the others.
+// answer waits until the cluster answers a query. It may still let somebody in that it then
+// breaks off with all the others.
 func (c *cluster) answer(ctx context.Context) error {
 	for tries := 1; ; tries++ {
 		conn, err := c.connect(ctx)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fake is a /proc whose clocks go on when somebody sleeps: others use the shares of a CPU in others, second by second, and process 100 and its
-// child 101 use a whole one.
+// fake is a /proc whose clocks go on when somebody sleeps: others use the shares of a CPU in
+// others, second by second, and process 100 and its child 101 use a whole one.
 type fake struct {
 	t          *testing.T
 	dir        string

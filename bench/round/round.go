@@ -1,5 +1,5 @@
-// Package round measures figures: opens all sides of one, lets them take turns, A B C A B C, so that what slows the machine down hits
-// all alike, and makes results of their answers.
+// Package round measures figures: opens all sides of one, lets them take turns, A B C A B C, so
+// that what slows the machine down hits all alike, and makes results of their answers.
 package round
 
 import (
@@ -14,7 +14,8 @@ import (
 	"github.com/godsm/godsm/bench/stat"
 )
 
-// WildSpread is how far the middle half of the repeats may reach, over their median, before a figure is called unstable.
+// WildSpread is how far the middle half of the repeats may reach, over their median, before a
+// figure is called unstable.
 const WildSpread = 0.25
 
 // Options say how to measure.

@@ -119,7 +119,8 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// TestPace: a stall while the pace is sought makes no round a handful of operations, and a slow round does not make all later ones long.
+// TestPace: a stall while the pace is sought makes no round a handful of operations, and a slow
+// round does not make all later ones long.
 func TestPace(t *testing.T) {
 	p := pace{target: time.Millisecond}
 	var tries []int
