@@ -20,7 +20,8 @@ type Figure struct {
 	Sides []Contender // ours comes first, if we have it
 	Max   float64     // goal for our own figure, in its unit; 0: none
 	Goal  string      // which of Names the goals are for; empty: the first
-	Once  bool        // a round is a whole study with many repeats in it: there is only one, unless the others have more
+	// a round is a whole study with many repeats in it: there is only one, unless the others have more
+	Once bool
 }
 
 // Unit is what a figure counts.

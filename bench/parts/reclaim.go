@@ -33,18 +33,24 @@ func reclaim(r Rivals) []figure.Figure {
 		n, pg, python = 20, 3, 5
 	}
 	return []figure.Figure{{
-		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n), Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
+		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n),
+		Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
 		Sides: []figure.Contender{
 			goSide(figure.Ours, "reclaim/kills", n),
-			why(goSide("until the kernel says so", "reclaim/raw", n), "the limit: the death alone, by a pidfd; nothing is reclaimed"),
-			{Rival: fmt.Sprintf(Postgres+", crash and restart (%d kills)", pg), Open: func(ctx context.Context, _ side.Pin, _ time.Duration) (side.Side, error) {
-				return study(func(ctx context.Context) ([]float64, error) {
-					return quantiles(r.Postgres.Crashes(ctx, postgres.Posix, pg))
-				}), nil
-			}},
-			{Rival: fmt.Sprintf("Python's resource tracker (%d kills)", python), Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
-				return study(func(ctx context.Context) ([]float64, error) { return quantiles(trackerKills(ctx, r, python)) }), nil
-			}},
+			why(goSide("until the kernel says so", "reclaim/raw", n),
+				"the limit: the death alone, by a pidfd; nothing is reclaimed"),
+			{Rival: fmt.Sprintf(Postgres+", crash and restart (%d kills)", pg),
+				Open: func(ctx context.Context, _ side.Pin, _ time.Duration) (side.Side, error) {
+					return study(func(ctx context.Context) ([]float64, error) {
+						return quantiles(r.Postgres.Crashes(ctx, postgres.Posix, pg))
+					}), nil
+				}},
+			{Rival: fmt.Sprintf("Python's resource tracker (%d kills)", python),
+				Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+					return study(func(ctx context.Context) ([]float64, error) {
+						return quantiles(trackerKills(ctx, r, python))
+					}), nil
+				}},
 		},
 	}}
 }

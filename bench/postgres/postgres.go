@@ -156,7 +156,8 @@ func (s *Server) Stop() error {
 }
 
 // Open makes a backend ready to measure that kind of work (see the extension's open functions).
-func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, target time.Duration, args ...int) (side.Side, error) {
+func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, target time.Duration,
+	args ...int) (side.Side, error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
 		return nil, err
@@ -167,7 +168,9 @@ func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, t
 	}
 	var a [3]int
 	copy(a[:], args)
-	if err := exec1(ctx, conn, fmt.Sprintf("SELECT bench_open('%s', %d, %d, %d, '%s', %d)", kind, a[0], a[1], a[2], pin, target.Nanoseconds())); err != nil {
+	open := fmt.Sprintf("SELECT bench_open('%s', %d, %d, %d, '%s', %d)",
+		kind, a[0], a[1], a[2], pin, target.Nanoseconds())
+	if err := exec1(ctx, conn, open); err != nil {
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return backend{conn}, nil
@@ -201,7 +204,8 @@ func (b backend) Close() error {
 }
 
 // OpenAmong is Open while so many other connections are there, idle.
-func (s *Server) OpenAmong(ctx context.Context, w World, others int, kind string, pin side.Pin, target time.Duration, args ...int) (side.Side, error) {
+func (s *Server) OpenAmong(ctx context.Context, w World, others int, kind string, pin side.Pin, target time.Duration,
+	args ...int) (side.Side, error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
 		return nil, err

@@ -136,7 +136,8 @@ func (w Watch) ours() (time.Duration, error) {
 		if err != nil {
 			continue // it has ended
 		}
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // behind the name: state ppid ...; times are 14 to 17
+		// behind the name: state ppid ...; times are 14 to 17
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		if len(f) < 15 {
 			continue
 		}

@@ -45,7 +45,8 @@ func All(ctx context.Context, figures []figure.Figure, o Options) (rep Report, e
 			}
 			rep.Waited += waited
 			if !isQuiet {
-				o.Log("others use this machine: waited %v, now going on; figures that they disturb are marked", rep.Waited.Round(time.Second))
+				o.Log("others use this machine: waited %v, now going on; figures that they disturb are marked",
+					rep.Waited.Round(time.Second))
 			}
 		}
 		before, err := o.Watch.Read()

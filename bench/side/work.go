@@ -70,7 +70,8 @@ func Open(ctx context.Context, name string, a Args) (*Program, error) {
 	if works[name] == nil {
 		return nil, fmt.Errorf("no work is called %q", name)
 	}
-	return Start(ctx, exec.Command(Self(), append([]string{workCommand, name, string(a.Pin), a.Target.String()}, a.List...)...))
+	return Start(ctx, exec.Command(Self(), append([]string{workCommand, name, string(a.Pin), a.Target.String()},
+		a.List...)...))
 }
 
 const (
