@@ -90,8 +90,8 @@ func (backend) Detach(m dsmimpl.Mapping) error {
 		os.NewSyscallError("CloseHandle", windows.CloseHandle(windows.Handle(m.Token))))
 }
 
-// DetachGuarded leaves a range without access in the mapping's place. The system can't do both in one step: in between another
-// mapping may come there, and then there is no guard.
+// DetachGuarded leaves a range without access in the mapping's place. The system can't do both in
+// one step: in between another mapping may come there, and then there is no guard.
 func (b backend) DetachGuarded(m dsmimpl.Mapping) error {
 	err := b.Detach(m)
 	_, _ = windows.VirtualAlloc(address(m.Bytes), uintptr(len(m.Bytes)), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
