@@ -14,7 +14,8 @@ func open(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
-// trusted refuses a file that somebody else than we, root or the directory's owner has written or, by its mode and its directory's, can write.
+// trusted refuses a file that somebody else than we, root or the directory's owner has written
+// or, by its mode and its directory's, can write.
 func trusted(path string, info fs.FileInfo) error {
 	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil {

@@ -60,7 +60,8 @@ func (w *world) nothing(dir string) {
 	}
 }
 
-// atRest waits until the books say what is so: nobody but the living holds anything, nothing is half done, and every row has its object.
+// atRest waits until the books say what is so: nobody but the living holds anything, nothing is
+// half done, and every row has its object.
 func (w *world) atRest() {
 	w.t.Helper()
 	var why string

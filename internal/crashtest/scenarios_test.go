@@ -292,7 +292,8 @@ func (w *world) contend(s unix.Signal) {
 	w.do("again", nil)
 }
 
-// orphan makes an instance whose supervisor is dead: the survivor lives in it, and a dead session's row and segments stand.
+// orphan makes an instance whose supervisor is dead: the survivor lives in it, and a dead
+// session's row and segments stand.
 func (w *world) orphan() {
 	p := w.helper("supervise", "start")
 	w.survive()

@@ -80,7 +80,8 @@ func TestStraceKill(t *testing.T) {
 	t.Logf("%d runs, %d kills; %d places where others' calls always came in between", runs.Load(), kills.Load(), missed.Load())
 }
 
-// TestStraceRefuse has the system refuse the victim's first, second, ... call of each kind, that one or it and all that follow.
+// TestStraceRefuse has the system refuse the victim's first, second, ... call of each kind, that
+// one or it and all that follow.
 func TestStraceRefuse(t *testing.T) {
 	canTrace(t)
 	var runs, refused, survived atomic.Int64
@@ -272,7 +273,8 @@ func (w *world) record() *record {
 	return r
 }
 
-// exact says whether the n-th call of the process was the n-th of its thread, or, of one that ran through, that there was none.
+// exact says whether the n-th call of the process was the n-th of its thread, or, of one that ran
+// through, that there was none.
 func (r *record) exact(n int) bool {
 	if r.dead {
 		return r.calls == n

@@ -1,5 +1,5 @@
-// Package doctor looks at a machine and at an instance's directory for what bites users of shared memory, and for what dead instances
-// have left. It looks and says; it changes nothing.
+// Package doctor looks at a machine and at an instance's directory for what bites users of shared
+// memory, and for what dead instances have left. It looks and says; it changes nothing.
 //
 // What it knows of the machine it reads through a file system, so that each check can be tried on a made-up one.
 package doctor

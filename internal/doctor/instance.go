@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Instance looks at an instance's directory, at who lives there, and at what dead ones have left: in it, and beside the private instances of
-// this user. Known are the instances that were seen.
+// Instance looks at an instance's directory, at who lives there, and at what dead ones have left:
+// in it, and beside the private instances of this user. Known are the instances that were seen.
 func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, known []uuid.UUID) {
 	backends := instance.Backends{Custom: cfg.Backend}
 	dir, finding := m.directory(cfg.Dir)

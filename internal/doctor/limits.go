@@ -33,7 +33,8 @@ func (m Machine) memoryCgroup(v settings.Values) Finding {
 	return Finding{check, OK, found + ", and max_memory is less than the rest", "", ""}
 }
 
-// cgroupLimit is the tightest limit above this process. Version 1 and 2 of control groups differ in where and how they write it.
+// cgroupLimit is the tightest limit above this process. Version 1 and 2 of control groups differ
+// in where and how they write it.
 func (m Machine) cgroupLimit() (limit, used uint64, where string) {
 	limit = math.MaxUint64
 	for line := range strings.Lines(m.text("proc/self/cgroup")) {

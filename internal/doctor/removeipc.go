@@ -39,8 +39,8 @@ func (m Machine) removeIPC(v settings.Values) Finding {
 // logindDirs are where its settings are, those that win first.
 var logindDirs = []string{"etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd", "lib/systemd"}
 
-// removeIPCSetting reads the main file (the first there is) and then the drop-ins in the order of their names, where one
-// hides those of its name in later directories. The last assignment wins.
+// removeIPCSetting reads the main file (the first there is) and then the drop-ins in the order of
+// their names, where one hides those of its name in later directories. The last assignment wins.
 func (m Machine) removeIPCSetting() (on bool, source string) {
 	on, source = true, "the default"
 	var files []string

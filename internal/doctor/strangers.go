@@ -17,7 +17,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Strangers looks for objects of instances that are not known: their names look like ours and nobody who can be seen has them mapped.
+// Strangers looks for objects of instances that are not known: their names look like ours and
+// nobody who can be seen has them mapped.
 func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	if m.OS != "linux" {
 		return nil
@@ -33,7 +34,8 @@ func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	return list
 }
 
-// strangeFiles finds those on the shm mount, one finding for each instance. One that somebody has mapped is alive somewhere else.
+// strangeFiles finds those on the shm mount, one finding for each instance. One that somebody has
+// mapped is alive somewhere else.
 func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 	entries, _ := fs.ReadDir(m.Root, "dev/shm")
 	objects := map[uint64][]string{}
@@ -83,8 +85,8 @@ func (m Machine) mapped() map[string]bool {
 	return found
 }
 
-// directoryOf is where the instance of these objects lives, or lived, by what its control segment says; empty if there is none
-// to be read.
+// directoryOf is where the instance of these objects lives, or lived, by what its control segment
+// says; empty if there is none to be read.
 func (m Machine) directoryOf(paths []string) string {
 	for _, path := range paths {
 		_, _, handle, _ := dsmimpl.ParseName(strings.TrimPrefix(path, "/dev/shm/"))
@@ -131,8 +133,8 @@ func (m Machine) sysvTable() (list []sysvObject) {
 	return list
 }
 
-// strangeSysV finds objects that may be an instance's: they have no names, so only their look speaks. Ours have a key, mode 0600, a size that
-// is no whole number of pages.
+// strangeSysV finds objects that may be an instance's: they have no names, so only their look
+// speaks. Ours have a key, mode 0600, a size that is no whole number of pages.
 func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	page := uint64(os.Getpagesize())
 	marked := func(o sysvObject) bool {

@@ -18,8 +18,8 @@ var (
 	queryDirectory = ntdll.NewProc("NtQueryDirectoryObject")
 )
 
-// named lists the kernel's named objects of this logon session whose names begin so. If they can't be listed there is nothing to be
-// seen, which would make every oracle content: then that is what it finds.
+// named lists the kernel's named objects of this logon session whose names begin so. If they can't be
+// listed there is nothing to be seen, which would make every oracle content: then that is what it finds.
 func named(prefix string) (found []string) {
 	var session uint32
 	if err := windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &session); err != nil {
@@ -37,8 +37,8 @@ func named(prefix string) (found []string) {
 	return found
 }
 
-// settled lists those of a directory that begin so, until they are three times the same: entries are asked for by number, and others that
-// come and go move them.
+// settled lists those of a directory that begin so, until they are three times the same: entries
+// are asked for by number, and others that come and go move them.
 func settled(dir, prefix string) (names []string, err error) {
 	same := 0
 	for range 100 {

@@ -175,5 +175,6 @@ func NoRoom(err error) error {
 	return err
 }
 
-// Full says whether err means that the file system has no room, as opposed to the address space or a limit of this process.
+// Full says whether err means that the file system has no room, as opposed to the address space
+// or a limit of this process.
 func Full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -91,8 +91,8 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	return m, nil
 }
 
-// Look maps the books of the instance that runs in the directory for reading: no row, no lock, and it works beside a full
-// table or a stopped holder of the lock.
+// Look maps the books of the instance that runs in the directory for reading: no row, no lock,
+// and it works beside a full table or a stopped holder of the lock.
 func (d *Dir) Look(ctx context.Context, b Backends, s *settings.Settings) (*Books, error) {
 	books, err := d.books(ctx, b, s, dsmimpl.ReadOnly)
 	if errors.Is(err, errkind.NotFound) {

@@ -1,6 +1,6 @@
-// Package instance is what the front door and the supervisor both stand on: an instance's directory and its small files,
-// the way from there to a mapped control segment and a row in it, and how an instance ends. It joins the
-// rules of package control to an operating system: a backend, the members file, a directory.
+// Package instance is what the front door and the supervisor both stand on: an instance's directory and its
+// small files, the way from there to a mapped control segment and a row in it, and how an instance ends. It
+// joins the rules of package control to an operating system: a backend, the members file, a directory.
 //
 // The directory holds
 //
@@ -105,8 +105,8 @@ func MakeDir(path string) (*Dir, error) {
 	return OpenDir(path)
 }
 
-// checkMmapDirectory refuses a place for files where others could remove or replace them, and our own under a link. A missing one will
-// be made.
+// checkMmapDirectory refuses a place for files where others could remove or replace them, and our
+// own under a link. A missing one will be made.
 func (d *Dir) checkMmapDirectory(path string) error {
 	look := os.Stat
 	if path == d.file("mmap") {

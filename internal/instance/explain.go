@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/internal/liveness"
 )
 
-// Explain adds what the operating system knows to an error of package control, and what to do to the system's own. It is for the edges: call
-// it once.
+// Explain adds what the operating system knows to an error of package control, and what to do to
+// the system's own. It is for the edges: call it once.
 func Explain(err error) error {
 	if busy, ok := errors.AsType[*control.BusyError](err); ok && liveness.Stopped(busy.Pid) {
 		return fmt.Errorf("%w; that process is stopped: continue or kill it", err)

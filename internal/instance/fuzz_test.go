@@ -23,8 +23,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// FuzzFiles: whatever stands in a directory's small files, a session is told ErrNoInstance or ErrCorrupt, what is not the instance's
-// is left alone, and a start works, after which all is well.
+// FuzzFiles: whatever stands in a directory's small files, a session is told ErrNoInstance or
+// ErrCorrupt, what is not the instance's is left alone, and a start works, after which all is well.
 func FuzzFiles(f *testing.F) {
 	id, other := uuid.New(), uuid.New()
 	sample := func(change func(*Record)) []byte {

@@ -64,7 +64,8 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	return l, nil
 }
 
-// open maps the last life's books, if they can be trusted. An error says that the system refused to, and nothing of the books.
+// open maps the last life's books, if they can be trusted. An error says that the system refused
+// to, and nothing of the books.
 func (l *Last) open(ctx context.Context) (*Books, error) {
 	boot, err := bootID()
 	if err != nil {
@@ -130,8 +131,8 @@ func (l *Last) Close() {
 	}
 }
 
-// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed, the record names the new supervisor. The
-// books are the member's then.
+// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed,
+// the record names the new supervisor. The books are the member's then.
 func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
 	if err != nil {
@@ -150,8 +151,8 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 	return m, nil
 }
 
-// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
-// this instance's. It says how many segments it found, and what could not be removed.
+// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that
+// can be shown to be this instance's. It says how many segments it found, and what could not be removed.
 func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if l.Books != nil {
@@ -172,8 +173,8 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 	return found + swept, err
 }
 
-// Clean removes what a dead instance left in a directory, and what dead private ones of this user left, and says how many segments
-// that were. A living one is ErrInUse.
+// Clean removes what a dead instance left in a directory, and what dead private ones of this user
+// left, and says how many segments that were. A living one is ErrInUse.
 func Clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger) (found int, err error) {
 	found = CleanPrivate(ctx, backends, who, log)
 	d, err := OpenDir(path)

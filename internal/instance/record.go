@@ -90,7 +90,8 @@ type identity struct {
 }
 
 // identify finds out whose directory this is, and draws a uuid if it is nobody's yet or a copy of somebody's. A
-// copy's own files of the original's life are removed; nothing outside the directory is touched. The caller holds the lock.
+// copy's own files of the original's life are removed; nothing outside the directory is touched.
+// The caller holds the lock.
 func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 	var id identity
 	idErr := atomicfile.Read(d.file("id"), &id)

@@ -26,8 +26,8 @@ func Each(t *testing.T, f func(t *testing.T, backend string)) {
 	}
 }
 
-// Config is for a new instance of that backend in a new directory. Settings are pairs of name and value. Tables are small, to go easy on
-// the machine's shared memory.
+// Config is for a new instance of that backend in a new directory. Settings are pairs of name and
+// value. Tables are small, to go easy on the machine's shared memory.
 func Config(t testing.TB, backend string, settings ...string) dsm.Config {
 	t.Helper()
 	set := map[string]string{"dynamic_shared_memory_type": backend, "max_processes": "20", "max_segments": "100", "shutdown_timeout": "1s"}
@@ -100,8 +100,8 @@ func ID(t testing.TB, dir string) uuid.UUID {
 	return id.Instance
 }
 
-// NoneLeft makes the test fail if an object of the instance in dir, which need not have been started yet, is left at its end. What
-// is registered for cleanup afterwards comes before that.
+// NoneLeft makes the test fail if an object of the instance in dir, which need not have been
+// started yet, is left at its end. What is registered for cleanup afterwards comes before that.
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
 	t.Cleanup(func() {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Roll is an open members file: byte n is the witness of row n, as a LockFileEx lock, which belongs to the handle it was
-// taken through. Methods are safe for concurrent use and don't block.
+// Roll is an open members file: byte n is the witness of row n, as a LockFileEx lock, which
+// belongs to the handle it was taken through. Methods are safe for concurrent use and don't block.
 type Roll struct {
 	mu        sync.RWMutex // Close against the others
 	hold, ask windows.Handle

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzConf: a file is either refused, by file and line, or its values stand for themselves: said again as they are shown, they are the same.
+// FuzzConf: a file is either refused, by file and line, or its values stand for themselves: said
+// again as they are shown, they are the same.
 func FuzzConf(f *testing.F) {
 	f.Add("")
 	f.Add("max_processes = 10 # ten\nmax_memory 64MB\r\nchecked='on'\n")

@@ -148,8 +148,8 @@ var definitions = []definition{
 	},
 }
 
-// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type accepts, the default first; prog is
-// what the program sets. A missing dsm.conf is an empty one.
+// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type
+// accepts, the default first; prog is what the program sets. A missing dsm.conf is an empty one.
 func Load(dir string, types []string, prog map[string]string) (*Settings, error) {
 	type origin struct{ text, source string }
 	origins := map[string]origin{}
