@@ -48,7 +48,8 @@ type member struct {
 	peer    shmsync.Peer
 }
 
-// hire starts n workers, the first of them for the index from, and returns those that have found a row. All start before any is waited for.
+// hire starts n workers, the first of them for the index from, and returns those that have found
+// a row. All start before any is waited for.
 func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err error) {
 	if n <= 0 {
 		return nil, nil

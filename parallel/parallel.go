@@ -13,8 +13,8 @@
 // all. Functions are known by name; the argument travels as JSON. A worker ends with its leader, however
 // that ends.
 //
-// What workers have to say comes back: errors, results, progress, and their log through the leader's logger. Map shares a slice out in
-// pieces. What a worker that died left half-done is the caller's to know.
+// What workers have to say comes back: errors, results, progress, and their log through the leader's
+// logger. Map shares a slice out in pieces. What a worker that died left half-done is the caller's to know.
 package parallel
 
 import (
@@ -57,8 +57,9 @@ func (w *Worker) Progress(done, total int64) { w.progress(done, total) }
 type Options struct {
 	Workers int
 
-	// Retries is how many workers that die may be replaced, in all. The new one begins anew with the same Index, while the others
-	// go on: for tasks that bear being done twice, results and all. An error that a function returns is no death.
+	// Retries is how many workers that die may be replaced, in all. The new one begins anew with
+	// the same Index, while the others go on: for tasks that bear being done twice, results and
+	// all. An error that a function returns is no death.
 	Retries int
 
 	// Result and Progress are called in the leader, one at a time. The bytes are valid until Result returns. An
@@ -73,7 +74,8 @@ type Task[A any] struct {
 	run  task
 }
 
-// task is a Task whose argument is JSON still. It is so for a leader that does the work itself too, lest the argument differ.
+// task is a Task whose argument is JSON still. It is so for a leader that does the work itself
+// too, lest the argument differ.
 type task func(context.Context, *Worker, json.RawMessage) error
 
 // registered are the tasks by name, with their argument still as JSON.
@@ -82,8 +84,8 @@ var (
 	registered   = map[string]task{}
 )
 
-// Register makes f known to workers under a name. Leader and workers must register the same names, so call it for a package
-// variable. A name taken twice panics.
+// Register makes f known to workers under a name. Leader and workers must register the same
+// names, so call it for a package variable. A name taken twice panics.
 func Register[A any](name string, f func(ctx context.Context, w *Worker, arg A) error) *Task[A] {
 	registeredMu.Lock()
 	defer registeredMu.Unlock()
@@ -110,7 +112,8 @@ type Error struct {
 	died   bool
 }
 
-// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's error nothing else crosses over.
+// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's
+// error nothing else crosses over.
 func (e *Error) Unwrap() error { return e.kind }
 
 func (e *Error) Error() string { return fmt.Sprintf("worker %d: %s", e.Worker, e.Text) }
@@ -122,9 +125,10 @@ const (
 	orphanGrace = time.Second
 )
 
-// Run runs the task in so many worker processes, each a session of session's instance, and waits for all. It returns their errors, joined, each an
-// *Error; when one fails, or ctx is over, the contexts of the others are cancelled. A worker that finds no row in the
-// process table does not take part; with none at all, or if workers is 0, the caller does the work itself, as the one
+// Run runs the task in so many worker processes, each a session of session's instance, and waits
+// for all. It returns their errors, joined, each an *Error; when one fails, or ctx is over, the
+// contexts of the others are cancelled. A worker that finds no row in the process table does not
+// take part; with none at all, or if workers is 0, the caller does the work itself, as the one
 // Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
 func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, arg A) error {
 	return t.RunWith(ctx, session, Options{Workers: workers}, arg)

@@ -16,8 +16,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Main is called at the top of main, and of TestMain, by every program that starts workers. In a process that was started as one it runs the
-// task and never returns; in any other it does nothing.
+// Main is called at the top of main, and of TestMain, by every program that starts workers. In a
+// process that was started as one it runs the task and never returns; in any other it does nothing.
 func Main() {
 	text, ok := os.LookupEnv(ticketVariable)
 	if !ok {
