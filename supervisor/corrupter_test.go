@@ -32,9 +32,9 @@ func init() {
 	proctest.Register("bystander", bystanderHelper)
 }
 
-// TestCorrupter: a hostile member flips bits of the control segment while others work, and while it is closed. A bit may cost a segment its
-// life, or a session its place; but everybody goes on or ends in order, nothing foreign goes, no bytes are mixed up, and the next start
-// leaves nothing of the instance.
+// TestCorrupter: a hostile member flips bits of the control segment while others work, and while it is
+// closed. A bit may cost a segment its life, or a session its place; but everybody goes on or ends in
+// order, nothing foreign goes, no bytes are mixed up, and the next start leaves nothing of the instance.
 func TestCorrupter(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		e := newEnv(t)
@@ -111,7 +111,8 @@ func TestCorrupter(t *testing.T) {
 	})
 }
 
-// TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops the others only until it looks.
+// TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops
+// the others only until it looks.
 func TestLockGarbledToIdle(t *testing.T) {
 	e := newEnv(t)
 	e.supervise()
@@ -125,8 +126,8 @@ func TestLockGarbledToIdle(t *testing.T) {
 	}
 }
 
-// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose supervisor has lost its row, begins its
-// next generation.
+// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose
+// supervisor has lost its row, begins its next generation.
 func TestLifeGarbled(t *testing.T) {
 	for name, at := range map[string]int64{"closing": 1156, "the supervisor's row": 2048} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-// TestDamage: whatever has become of an instance's files and control segment, the start succeeds and leaves nothing of the old life.
+// TestDamage: whatever has become of an instance's files and control segment, the start succeeds
+// and leaves nothing of the old life.
 func TestDamage(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the control segment is a file on Linux alone")

@@ -55,8 +55,8 @@ func addressSpace() (bytes uint64) {
 	return bytes * uint64(os.Getpagesize())
 }
 
-// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be had, that nothing is left of the try, and that all is well
-// once the limit is gone.
+// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be had, that nothing is
+// left of the try, and that all is well once the limit is gone.
 func limitedHelper(c *proctest.Child) error {
 	l := limits[c.Args[1]]
 	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})

@@ -23,7 +23,8 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-// TestSharedMmapDirectory: two instances keep their files in one directory, beside other people's; neither's start touches the other's.
+// TestSharedMmapDirectory: two instances keep their files in one directory, beside other
+// people's; neither's start touches the other's.
 func TestSharedMmapDirectory(t *testing.T) {
 	shared := instancetest.TempDir(t)
 	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz", strings.Repeat("a", 29)}
@@ -58,7 +59,8 @@ func TestSharedMmapDirectory(t *testing.T) {
 	}
 }
 
-// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's own, with pins as on Windows.
+// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's
+// own, with pins as on Windows.
 type keptBackend struct {
 	dsmimpl.Backend
 	mu   sync.Mutex
@@ -160,7 +162,8 @@ func TestPinWithoutSupervisor(t *testing.T) {
 	_ = sup.Close()
 }
 
-// TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open is in TestSupervisorKilled).
+// TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open
+// is in TestSupervisorKilled).
 func TestReclaimWithoutSupervisor(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("max_segments", "50")
@@ -215,7 +218,8 @@ func TestFullProcessTableOfTheDead(t *testing.T) {
 	_ = sup.Close()
 }
 
-// holdLock makes the control lock look as if a session held it: the word is at offset 1152, row plus one over 20 bits of incarnation.
+// holdLock makes the control lock look as if a session held it: the word is at offset 1152, row
+// plus one over 20 bits of incarnation.
 func holdLock(t *testing.T, dir string, row, incarnation uint32) {
 	t.Helper()
 	garble(t, dir, 1152, (row+1)<<20|incarnation)
@@ -320,7 +324,8 @@ func TestRemovedBehindOurBack(t *testing.T) {
 	}
 }
 
-// TestControlNameTaken: a start that meets something under its control segment's name takes the next generation's, and leaves it alone.
+// TestControlNameTaken: a start that meets something under its control segment's name takes the
+// next generation's, and leaves it alone.
 func TestControlNameTaken(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise()

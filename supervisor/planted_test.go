@@ -90,7 +90,8 @@ func within[T any](t *testing.T, what string, f func() T) T {
 	}
 }
 
-// TestPlantedFiles: whatever stands under one of the directory's names, a start works or says what to do; it never follows, waits or leaks.
+// TestPlantedFiles: whatever stands under one of the directory's names, a start works or says
+// what to do; it never follows, waits or leaks.
 func TestPlantedFiles(t *testing.T) {
 	for _, name := range []string{"id", "id.new", "instance", "instance.new", "members.1", "supervisor", "supervisor.new", "dsm.conf", "mmap"} {
 		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
@@ -151,7 +152,8 @@ func TestPlantedInSettings(t *testing.T) {
 	}
 }
 
-// TestPlantedUnderTheLiving: something else under the name of a running instance's file is an error for newcomers, and not one to wait for.
+// TestPlantedUnderTheLiving: something else under the name of a running instance's file is an
+// error for newcomers, and not one to wait for.
 func TestPlantedUnderTheLiving(t *testing.T) {
 	for _, name := range []string{"instance", "members.1", "dsm.conf"} {
 		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
@@ -233,8 +235,8 @@ func TestPlantedControl(t *testing.T) {
 	}
 }
 
-// TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets an error, who has it keeps it, and its end
-// removes the name at most.
+// TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets
+// an error, who has it keeps it, and its end removes the name at most.
 func TestPlantedSegment(t *testing.T) {
 	eachPlant(t, "", func(t *testing.T, p planting, v victim) {
 		cfg := instancetest.Config(t, "posix")

@@ -40,9 +40,9 @@ type Supervisor struct {
 	err      error
 }
 
-// Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with its pid. Living
-// sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment can't be
-// trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
+// Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with
+// its pid. Living sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment
+// can't be trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
 //
 // Start returns when sessions can join. The context bounds the start alone; Stop ends the supervisor.
 func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
@@ -75,9 +75,9 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// StartPrivate is Start for an instance of this program's own, in a directory that is made for it and goes with it. The directory's path,
-// for others to join, is Status's. If every process of it is killed, the next start of this user removes it, or
-// the last session to leave.
+// StartPrivate is Start for an instance of this program's own, in a directory that is made for it
+// and goes with it. The directory's path, for others to join, is Status's. If every process of it
+// is killed, the next start of this user removes it, or the last session to leave.
 func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	who := instance.Who(cfg.Application)
 	dir, unlock, err := instance.MakePrivate(instance.HolderOf(who))
@@ -192,8 +192,8 @@ func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
 // Done is closed when the supervisor has stopped, by Stop or because it could not go on; Stop tells why.
 func (s *Supervisor) Done() <-chan struct{} { return s.done }
 
-// Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave, then every segment, pinned or not,
-// goes, and the control segment last. Stopping twice is harmless.
+// Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave,
+// then every segment, pinned or not, goes, and the control segment last. Stopping twice is harmless.
 func (s *Supervisor) Stop() error {
 	s.stop.Do(func() { close(s.stopping) })
 	<-s.done
@@ -237,8 +237,8 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	return nil, err
 }
 
-// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last one's reserved region for a while: a
-// supervisor that is running goes on without one then.
+// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last
+// one's reserved region for a while: a supervisor that is running goes on without one then.
 func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instance.Member, error) {
 	reserved := s.settings.MinDynamicSharedMemory
 	next, err := s.begin(ctx, r.Instance, r.Generation+1, reserved)

@@ -15,8 +15,8 @@ import (
 const (
 	// askEvery is how often a witness is asked for once there is a hint that its holder has died.
 	askEvery = time.Millisecond
-	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody else's death; a witness that is free
-	// later is found by the sweep.
+	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody
+	// else's death; a witness that is free later is found by the sweep.
 	hintPatience = time.Second
 	// reclaimPatience bounds one wait for the control lock, whose holder may be stopped.
 	reclaimPatience = time.Second
@@ -24,8 +24,9 @@ const (
 	tidyEvery = time.Second
 )
 
-// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps pinned objects open where
-// the system needs that. Reclaiming gives references and rows back at once; the objects go in a goroutine of their own.
+// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps
+// pinned objects open where the system needs that. Reclaiming gives references and rows back at
+// once; the objects go in a goroutine of their own.
 type watch struct {
 	s *Supervisor
 	m *instance.Member
@@ -163,8 +164,8 @@ func (w *watch) forget(x *session) {
 	delete(w.dying, x.Row)
 }
 
-// sweep compares the process table with the sessions that are watched: new ones get a watch of the kernel's, and those whose
-// witness is free are dead, whatever the kernel has said.
+// sweep compares the process table with the sessions that are watched: new ones get a watch of
+// the kernel's, and those whose witness is free are dead, whatever the kernel has said.
 func (w *watch) sweep() {
 	list, err := w.m.Processes()
 	if err != nil {
