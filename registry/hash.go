@@ -11,10 +11,10 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// Hash is the hash table of that name, in an area of its own. The first caller makes it with o; others must ask for the same K and
-// V. Its version is o.Version or, if that is 0, that of Options. The table is valid until the session ends, or the owner. Asking
-// again in a session is cheap, and gives the same table, unless an owner is named: then each call takes a place among the area's
-// sessions. So does another K or V of the same layout, once.
+// Hash is the hash table of that name, in an area of its own. The first caller makes it with o; others must ask
+// for the same K and V. Its version is o.Version or, if that is 0, that of Options. The table is valid until the
+// session ends, or the owner. Asking again in a session is cheap, and gives the same table, unless an owner is
+// named: then each call takes a place among the area's sessions. So does another K or V of the same layout, once.
 func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string, o dshash.Options,
 	opts ...Options) (*dshash.Table[K, V], error) {
 	type entry struct {

@@ -219,7 +219,8 @@ func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there. An area that others have attached, who may die, is not gone yet.
+// drop removes what a record stands for, as far as it is there. An area that others have
+// attached, who may die, is not gone yet.
 func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
 		return true, nil

@@ -183,7 +183,8 @@ func TestArea(t *testing.T) {
 	})
 }
 
-// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of the reserved region too.
+// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of
+// the reserved region too.
 func TestNamesOutside(t *testing.T) {
 	for _, reserved := range []string{"0", "1MB"} {
 		cfg := instancetest.Config(t, catalog.Default(), "min_dynamic_shared_memory", reserved)
