@@ -1,20 +1,20 @@
-// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so that net/http, net/rpc and their
-// like run unchanged.
+// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so
+// that net/http, net/rpc and their like run unchanged.
 //
 //	l, err := dsmnet.Listen(ctx, session, "api")   // in one process
 //	err = http.Serve(l, handler)
 //
 //	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
 //
-// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's; what it stands
-// for goes with the last process that has it, so a listener that was killed leaves nothing but its name, to be listened on again. A
-// connection is a segment with a ring each way; it goes when both ends are closed or dead.
+// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's;
+// what it stands for goes with the last process that has it, so a listener that was killed leaves nothing but its name,
+// to be listened on again. A connection is a segment with a ring each way; it goes when both ends are closed or dead.
 //
 // # Deaths
 //
-// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches it and writes
-// the same handle as the answer, or its complement for no. Handles are not used again, so no answer is taken for another one's, and
-// the one who waits looks again every few milliseconds whether the other lives:
+// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches
+// it and writes the same handle as the answer, or its complement for no. Handles are not used again, so no answer is
+// taken for another one's, and the one who waits looks again every few milliseconds whether the other lives:
 //
 //	died                              then
 //	dialer, before it has asked       its connection goes with it; its place falls to the next dialer
