@@ -208,7 +208,8 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestAtTheSameTime: all insert the same keys and some of their own; whoever finds one finds it whole, and in the end all find the same.
+// TestAtTheSameTime: all insert the same keys and some of their own; whoever finds one finds it
+// whole, and in the end all find the same.
 func TestAtTheSameTime(t *testing.T) {
 	const keys, goroutines = 50, 8
 	var e toc.Estimator
