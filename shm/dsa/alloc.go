@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is ErrSize. It fails with what keeps the area from
-// growing: ErrLimit, ErrFull, or the source's error.
+// Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is
+// ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
 func (a *Area) alloc(n int, into Place) (Pointer, error) {

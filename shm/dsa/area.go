@@ -60,8 +60,9 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// Area is a heap over segments, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use, but that
-// nothing may be in flight in Detach's way with objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
+// Area is a heap over segments, as one session sees it: all goroutines of a session share one.
+// Its methods are safe for concurrent use, but that nothing may be in flight in Detach's way with
+// objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
 type Area struct {
 	views
 	source SegmentSource // nil: can't grow
@@ -86,8 +87,8 @@ type Area struct {
 	seen  atomic.Uint64 // the header's returned, as of the last sweep
 }
 
-// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach it by Handle. It goes, all
-// segments with it, when the last session detaches, unless it is pinned.
+// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach
+// it by Handle. It goes, all segments with it, when the last session detaches, unless it is pinned.
 func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -110,9 +111,9 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
 }
 
-// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from source, or, if that is nil,
-// none. Others find it with AttachInPlace, in the same place. The region must stay mapped until Detach, and begin at a multiple of 16; with
-// few sessions 96 KiB are enough.
+// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
+// source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
+// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough.
 func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -176,7 +177,8 @@ func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle
 	return a, nil
 }
 
-// AttachInPlace finds the area that somebody made in the region. All who use it name a source of the same kind, or none.
+// AttachInPlace finds the area that somebody made in the region. All who use it name a source of
+// the same kind, or none.
 func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
 	return attach(ctx, place(r), source, self)
 }
@@ -267,8 +269,8 @@ func (a *Area) Self() shmsync.Self { return a.self }
 // Handle names the area for Attach; 0 for one in place.
 func (a *Area) Handle() uint64 { return a.handle }
 
-// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The last one out removes the area, unless it is
-// pinned. Objects stay allocated. Twice is harmless.
+// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The
+// last one out removes the area, unless it is pinned. Objects stay allocated. Twice is harmless.
 func (a *Area) Detach() error {
 	a.lockStripes()
 	defer a.unlockStripes()

@@ -42,8 +42,8 @@ func (m *mapping) setBits(at, n int, used bool) {
 	}
 }
 
-// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head is still free: the caller fills it in, and
-// stores its state last.
+// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head
+// is still free: the caller fills it in, and stores its state last.
 func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]

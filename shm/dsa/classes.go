@@ -2,8 +2,9 @@ package dsa
 
 import "math/bits"
 
-// A block's size is that of a class. Each is the largest multiple of 16 of which a certain number fits into a span, and at most an
-// eighth above the one before (a quarter near the end of each tier): so blocks waste little, and spans nearly nothing.
+// A block's size is that of a class. Each is the largest multiple of 16 of which a certain number
+// fits into a span, and at most an eighth above the one before (a quarter near the end of each
+// tier): so blocks waste little, and spans nearly nothing.
 //
 //	objects up to  live in spans of
 //	8 KiB          64 KiB, one chunk

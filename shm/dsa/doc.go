@@ -1,27 +1,31 @@
-// Package dsa is a heap over as many segments as it takes, shared by processes that have them mapped at different addresses.
+// Package dsa is a heap over as many segments as it takes, shared by processes that have them
+// mapped at different addresses.
 //
-// It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that are valid in every process.
-// Segments come from a SegmentSource (package area has dsm's), grow geometrically, and go back when they are empty: at once those beyond
-// Options.Keep, all of them by Trim, and the other processes unmap them at their next call. (A segment in which a session keeps a span ready is not
-// empty before that session trims or detaches, or dies.) No failure to allocate is a panic.
-// What it does not promise: that nobody writes where he shouldn't (Options.Checked finds it), or that a program that dies frees
-// what it had. PostgreSQL's namesake is dsa.
+// It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
+// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
+// go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
+// them at their next call. (A segment in which a session keeps a span ready is not empty before that session trims
+// or detaches, or dies.) No failure to allocate is a panic. What it does not promise: that nobody writes where he
+// shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
 //
 // # Chunks, spans, blocks
 //
-// A segment is a header and chunks of 64 KiB. Each chunk has a description in the header. A run of chunks is one large object, or a span: blocks
-// of one size, with two bits for each in the description. A block is allocated if it is used and not freed.
+// A segment is a header and chunks of 64 KiB. Each chunk has a description in the header. A run
+// of chunks is one large object, or a span: blocks of one size, with two bits for each in the
+// description. A block is allocated if it is used and not freed.
 //
-// A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a mutex of its own process. So
-// Alloc, and Free of what the session has allocated, touch nothing that another process touches. Who frees an object in somebody
-// else's span sets "freed", by one compare-and-swap, and the span's session collects that when it has no room left. A span that nobody
-// has is full, and then the first to free something in it makes it his; or has room, and is in the list of its class. All else (lists,
+// A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a
+// mutex of its own process. So Alloc, and Free of what the session has allocated, touch nothing that another
+// process touches. Who frees an object in somebody else's span sets "freed", by one compare-and-swap, and
+// the span's session collects that when it has no room left. A span that nobody has is full, and then the
+// first to free something in it makes it his; or has room, and is in the list of its class. All else (lists,
 // chunks, large objects, segments) is done under the area's lock, once for many objects.
 //
 // # What a death leaves
 //
-// The truth is in few words, each changed by one store: a segment's row, a run's head, a block's bits. Bitmaps of chunks, counts and lists follow
-// from those, and are made anew if a session died with the lock. Each call notes first, in a word of its session, the object in its hands.
+// The truth is in few words, each changed by one store: a segment's row, a run's head, a block's
+// bits. Bitmaps of chunks, counts and lists follow from those, and are made anew if a session
+// died with the lock. Each call notes first, in a word of its session, the object in its hands.
 //
 //	who dies                                  leaves                            and who mends it, when
 //	in Alloc, before "used" is stored         a note on a free block            recovery: nothing to do
@@ -44,6 +48,7 @@
 //	in Detach, as the last one                an area that is gone, in part     who tries to attach it goes on
 //	in recovery                               what it had not come to           the next one: each step is harmless twice
 //
-// Recovery is done, under the lock, by whoever attaches, detaches as the last, needs a new segment, trims or verifies, for each session in the area's table that
-// is dead. If all sessions of an area die and nobody comes, its segments stay until the source ends.
+// Recovery is done, under the lock, by whoever attaches, detaches as the last, needs a new
+// segment, trims or verifies, for each session in the area's table that is dead. If all sessions
+// of an area die and nobody comes, its segments stay until the source ends.
 package dsa

@@ -38,8 +38,8 @@ func (a *Area) emptyBytes() (n uint64) {
 	return n
 }
 
-// expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while the system makes it, so
-// others go on; who needs one too waits. The room may be gone again when the caller comes.
+// expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
+// the system makes it, so others go on; who needs one too waits. The room may be gone again when the caller comes.
 func (a *Area) expand(ctx context.Context, n int) error {
 	grow, ok, err := a.grow.TryLock()
 	if err == nil && !ok {
@@ -131,7 +131,8 @@ func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	return seg, nil
 }
 
-// addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it to who repairs, before that, to its source.
+// addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it
+// to who repairs, before that, to its source.
 func (a *Area) addSegment(ctx context.Context, seg Segment, i, chunks int) error {
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -167,8 +168,8 @@ func (a *Area) addSegment(ctx context.Context, seg Segment, i, chunks int) error
 	return nil
 }
 
-// giveSegment gives an empty segment back, under the lock. The others see it by the count, and unmap it; this process does, as soon as it
-// holds no stripe.
+// giveSegment gives an empty segment back, under the lock. The others see it by the count, and
+// unmap it; this process does, as soon as it holds no stripe.
 func (a *Area) giveSegment(ctx context.Context, i int) error {
 	r := &a.rows[i]
 	state, life := rowOf(r.word.Load())

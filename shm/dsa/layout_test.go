@@ -45,7 +45,8 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// TestClasses: every size has a block, which wastes at most an eighth of a small one, and division by multiplication is exact.
+// TestClasses: every size has a block, which wastes at most an eighth of a small one, and
+// division by multiplication is exact.
 func TestClasses(t *testing.T) {
 	for n := uint64(1); n <= maxClass; n++ {
 		c := &classes[classOf(n)]

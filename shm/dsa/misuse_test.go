@@ -86,7 +86,8 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// TestOverrun: in checked mode a byte written past an object's end is found, by Free and by Verify, wherever the end is.
+// TestOverrun: in checked mode a byte written past an object's end is found, by Free and by
+// Verify, wherever the end is.
 func TestOverrun(t *testing.T) {
 	o := small
 	o.Checked = true

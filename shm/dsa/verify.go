@@ -10,8 +10,8 @@ import (
 	"github.com/godsm/godsm/internal/bytesize"
 )
 
-// Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together. Others allocate and free meanwhile, so the
-// numbers are of no one moment, unless they don't.
+// Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together.
+// Others allocate and free meanwhile, so the numbers are of no one moment, unless they don't.
 type Stats struct {
 	Total    int64 // of all segments
 	Limit    int64 // 0: none
@@ -139,8 +139,8 @@ type Report struct {
 	Problems []string // what is wrong, and not mended
 }
 
-// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is wrong. Sessions that use the
-// area meanwhile don't disturb it; only who needs a new span or segment waits for it.
+// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is
+// wrong. Sessions that use the area meanwhile don't disturb it; only who needs a new span or segment waits for it.
 func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 	err = a.under(ctx, func() error {
 		before := a.reclaimed
@@ -251,8 +251,8 @@ func (v *verifier) run(r spanRef, n int) {
 	}
 }
 
-// fences looks behind every object of a span. One that is being allocated or freed meanwhile may have its fence half built: it
-// is looked at again.
+// fences looks behind every object of a span. One that is being allocated or freed meanwhile may
+// have its fence half built: it is looked at again.
 func (v *verifier) fences(r spanRef, cl *class) {
 	for i := range cl.objects {
 		off := r.start() + uint64(i)*cl.size
