@@ -1,6 +1,8 @@
 // Package dsmimpltest is the suite that judges every backend, those of other people too: a test of theirs is
 //
-//	func TestConformance(t *testing.T) { dsmimpltest.Run(t, func(t *testing.T) dsmimpl.Backend { return mine.New() }) }
+//	func TestConformance(t *testing.T) {
+//		dsmimpltest.Run(t, func(t *testing.T) dsmimpl.Backend { return mine.New() })
+//	}
 //
 // What a backend alone has (limits of a kernel, a directory) is tested beside it.
 package dsmimpltest
@@ -84,7 +86,8 @@ func (b *bench) object(size int) dsmimpl.Object {
 	defer b.mu.Unlock()
 	b.row++
 	handle := rand.Uint64()&^0xffff | 1<<16 | uint64(b.row)
-	return dsmimpl.Object{Instance: b.instance, Generation: b.generation, Handle: handle, Size: size, CreatorPid: os.Getpid()}
+	return dsmimpl.Object{Instance: b.instance, Generation: b.generation, Handle: handle,
+		Size: size, CreatorPid: os.Getpid()}
 }
 
 func (b *bench) create(o dsmimpl.Object) (dsmimpl.Object, dsmimpl.Mapping) {
@@ -128,7 +131,8 @@ func (b *bench) destroy(o dsmimpl.Object) {
 
 func (b *bench) wantGone(o dsmimpl.Object) {
 	b.Helper()
-	if m, err := b.Attach(context.Background(), o, dsmimpl.ReadWrite); !errors.Is(err, dsmimpl.ErrNotFound) || !errors.Is(err, fs.ErrNotExist) {
+	if m, err := b.Attach(context.Background(), o, dsmimpl.ReadWrite); !errors.Is(err, dsmimpl.ErrNotFound) ||
+		!errors.Is(err, fs.ErrNotExist) {
 		b.Errorf("Attach = %v, want ErrNotFound", err)
 		if err == nil {
 			b.detach(m)
@@ -139,7 +143,8 @@ func (b *bench) wantGone(o dsmimpl.Object) {
 func testRefusal(t *testing.T, b dsmimpl.Backend, want error) {
 	ctx, o := context.Background(), dsmimpl.Object{Instance: uuid.New(), Handle: 1 << 16, Size: 1}
 	_, attach := b.Attach(ctx, o, dsmimpl.ReadWrite)
-	for op, err := range map[string]error{"Attach": attach, "Detach": b.Detach(dsmimpl.Mapping{}), "Destroy": b.Destroy(ctx, o)} {
+	for op, err := range map[string]error{"Attach": attach, "Detach": b.Detach(dsmimpl.Mapping{}),
+		"Destroy": b.Destroy(ctx, o)} {
 		if !errors.Is(err, want) {
 			t.Errorf("%s = %v, want %v", op, err, want)
 		}
@@ -213,7 +218,8 @@ func testBadSizes(b *bench) {
 		return // a machine may have as many bytes as 32 bits can count
 	}
 	o := b.object(int(^uint(0) >> 1))
-	if _, _, err := b.Create(context.Background(), o); !errors.Is(err, dsmimpl.ErrNoSpace) && !errors.Is(err, dsmimpl.ErrSize) {
+	if _, _, err := b.Create(context.Background(), o); !errors.Is(err, dsmimpl.ErrNoSpace) &&
+		!errors.Is(err, dsmimpl.ErrSize) {
 		b.Errorf("Create of %d bytes = %v, want ErrNoSpace or ErrSize", o.Size, err)
 	}
 	b.wantGone(o)
