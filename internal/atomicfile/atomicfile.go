@@ -76,7 +76,8 @@ func ReadSmall(path string) ([]byte, error) {
 	f, err := open(path)
 	if err != nil {
 		if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w", path, ErrGarbage)
+			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w",
+				path, ErrGarbage)
 		}
 		return nil, err
 	}

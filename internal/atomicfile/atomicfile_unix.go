@@ -26,7 +26,8 @@ func trusted(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s belongs to user %d: chown it, or remove it: %w", path, owner, ErrGarbage)
 	}
 	if info.Mode().Perm()&(dir.Mode().Perm()&0o011<<1) != 0 {
-		return fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s: %w", path, info.Mode().Perm(), path, ErrGarbage)
+		return fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s: %w",
+			path, info.Mode().Perm(), path, ErrGarbage)
 	}
 	return nil
 }

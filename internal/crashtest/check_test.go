@@ -112,7 +112,8 @@ func (w *world) unrest(r dsm.Report) string {
 		return fmt.Sprintf("the survivor holds %d segments", held)
 	}
 	if r.Status.Segments != len(r.Segments) || r.Status.Bytes != bytes {
-		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d", r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
+		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d",
+			r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
 	}
 	own := 0
 	for _, s := range r.Segments {

@@ -66,7 +66,8 @@ func tidy(dir string) bool {
 		if _, err := os.Stat(filepath.Join(d, "id")); err != nil {
 			continue
 		}
-		if _, err := instance.Clean(ctx, d, instance.Backends{Custom: kept{posix.New()}}, instance.Who("janitor"), zerolog.Nop()); err != nil {
+		b := instance.Backends{Custom: kept{posix.New()}}
+		if _, err := instance.Clean(ctx, d, b, instance.Who("janitor"), zerolog.Nop()); err != nil {
 			return false
 		}
 	}

@@ -182,7 +182,9 @@ func (w *world) do(command string, until func() bool) {
 			}
 			if out == silent {
 				_ = unix.Kill(w.victim.Pid, unix.SIGQUIT) // so that it says where it hangs
-				instancetest.Eventually(w.t, "the victim has said where it hangs", func() bool { return exited(w.victim.Pid) })
+				instancetest.Eventually(w.t, "the victim has said where it hangs", func() bool {
+					return exited(w.victim.Pid)
+				})
 				w.t.Fatalf("the victim does not do %q: %s", command, w.victim.Stderr())
 			}
 			// Who is held up, or refused by the system, may be refused by others later; it may not be wrong.

@@ -123,7 +123,8 @@ func (m Machine) sysvTable() (list []sysvObject) {
 		var perms string
 		var lpid, gid int
 		var uid int
-		if _, err := fmt.Sscan(line, &o.key, &o.id, &perms, &o.size, &o.creatorPid, &lpid, &o.nattch, &uid, &gid, &o.owner); err != nil {
+		_, err := fmt.Sscan(line, &o.key, &o.id, &perms, &o.size, &o.creatorPid, &lpid, &o.nattch, &uid, &gid, &o.owner)
+		if err != nil {
 			continue // the heading
 		}
 		p, _ := strconv.ParseUint(perms, 8, 32)
@@ -155,6 +156,7 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 		return nil
 	}
 	return []Finding{{"unknown_objects", Note, some(names),
-		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, made by processes that are dead",
+		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, " +
+			"made by processes that are dead",
 		"start or clean the instance they are of; or, one by one: ipcrm -m " + ids[0]}}
 }

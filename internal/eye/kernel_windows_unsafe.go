@@ -66,8 +66,10 @@ func list(dir string) (names []string, err error) {
 	attributes.Length = uint32(unsafe.Sizeof(attributes))
 	var h windows.Handle
 	const query = 1
-	if status, _, _ := openDirectory.Call(uintptr(unsafe.Pointer(&h)), query, uintptr(unsafe.Pointer(&attributes))); status != 0 {
-		if windows.NTStatus(status) == windows.STATUS_OBJECT_PATH_NOT_FOUND || windows.NTStatus(status) == windows.STATUS_OBJECT_NAME_NOT_FOUND {
+	status, _, _ := openDirectory.Call(uintptr(unsafe.Pointer(&h)), query, uintptr(unsafe.Pointer(&attributes)))
+	if status != 0 {
+		if windows.NTStatus(status) == windows.STATUS_OBJECT_PATH_NOT_FOUND ||
+			windows.NTStatus(status) == windows.STATUS_OBJECT_NAME_NOT_FOUND {
 			return nil, nil
 		}
 		return nil, windows.NTStatus(status)
@@ -77,8 +79,8 @@ func list(dir string) (names []string, err error) {
 	buffer := make([]uint64, 512) // aligned
 	for at := uint32(0); ; {
 		const one = 1
-		status, _, _ := queryDirectory.Call(uintptr(h), uintptr(unsafe.Pointer(&buffer[0])), uintptr(8*len(buffer)), one, 0,
-			uintptr(unsafe.Pointer(&at)), 0)
+		status, _, _ := queryDirectory.Call(uintptr(h), uintptr(unsafe.Pointer(&buffer[0])),
+			uintptr(8*len(buffer)), one, 0, uintptr(unsafe.Pointer(&at)), 0)
 		if windows.NTStatus(status) == windows.STATUS_NO_MORE_ENTRIES {
 			return names, nil
 		}

@@ -79,7 +79,8 @@ func (r Record) removeBooks(ctx context.Context, b dsmimpl.Backend) error {
 
 // OpenBooks maps the control segment of r's life and checks that it is that: instance, generation, members file. No
 // control segment is ErrNotFound, one that can't be trusted ErrCorrupt.
-func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, access dsmimpl.Access) (b *Books, err error) {
+func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
+	access dsmimpl.Access) (b *Books, err error) {
 	b = &Books{Dir: d, Record: r, Backend: backend}
 	defer func() {
 		if err != nil {
@@ -94,14 +95,17 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, 
 		return b, err
 	}
 	if b.Table.Instance != r.Instance || b.Table.Generation != r.Generation {
-		return b, errkind.As(errkind.Corrupt, fmt.Errorf("control segment: it says instance %s generation %d, not %s generation %d",
-			b.Table.Instance, b.Table.Generation, r.Instance, r.Generation))
+		return b, errkind.As(errkind.Corrupt,
+			fmt.Errorf("control segment: it says instance %s generation %d, not %s generation %d",
+				b.Table.Instance, b.Table.Generation, r.Instance, r.Generation))
 	}
 	if b.Roll, err = liveness.Open(d.members(r.Generation)); err != nil {
 		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %w", err))
 	}
 	if id := b.Roll.Identity(); id != (liveness.Identity{Dev: b.Table.MembersDev, Ino: b.Table.MembersIno}) {
-		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %s is not the one that the control segment was made with", d.members(r.Generation)))
+		return b, errkind.As(errkind.Corrupt,
+			fmt.Errorf("members file: %s is not the one that the control segment was made with",
+				d.members(r.Generation)))
 	}
 	if access == dsmimpl.ReadWrite {
 		b.openRegion(ctx)

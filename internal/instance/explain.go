@@ -30,6 +30,7 @@ var cures = []struct {
 }{
 	{syscall.EMFILE, "raise this process's limit of open files (ulimit -n, LimitNOFILE= in a unit)"},
 	{syscall.ENFILE, "raise the machine's limit of open files (fs.file-max)"},
-	{syscall.EFBIG, "this process's limit of file sizes (ulimit -f, LimitFSIZE= in a unit) counts shared memory too: raise it"},
+	{syscall.EFBIG, "this process's limit of file sizes (ulimit -f, LimitFSIZE= in a unit) " +
+		"counts shared memory too: raise it"},
 	{syscall.EROFS, "mount it read-write, or choose another directory or dynamic_shared_memory_type"},
 }

@@ -33,7 +33,8 @@ const DeathPatience = 200 * time.Millisecond
 
 // Last looks at what is left of the last life, and waits so long for processes that seem to live to be seen dead. The
 // caller holds the directory's lock.
-func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration, log zerolog.Logger) (l *Last, err error) {
+func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration,
+	log zerolog.Logger) (l *Last, err error) {
 	l = &Last{Dir: d, backends: backends, log: log}
 	if l.Instance, err = d.identify(log); err != nil {
 		return nil, errkind.Classify(err)
@@ -77,7 +78,8 @@ func (l *Last) open(ctx context.Context) (*Books, error) {
 	}
 	backend, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory)
 	if err != nil {
-		l.log.Error().Err(err).Msg("the last life's backend is not known to this program; what it left can't be removed")
+		l.log.Error().Err(err).
+			Msg("the last life's backend is not known to this program; what it left can't be removed")
 		return nil, nil
 	}
 	books, err := l.Dir.OpenBooks(ctx, l.Record, backend, dsmimpl.ReadWrite)
@@ -169,13 +171,15 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 			_ = l.Record.removeBooks(ctx, b)
 		}
 	}
-	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends,
+		MmapDirectory: l.Record.MmapDirectory, Log: l.log})
 	return found + swept, err
 }
 
 // Clean removes what a dead instance left in a directory, and what dead private ones of this user
 // left, and says how many segments that were. A living one is ErrInUse.
-func Clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger) (found int, err error) {
+func Clean(ctx context.Context, path string, backends Backends, who control.Who,
+	log zerolog.Logger) (found int, err error) {
 	found = CleanPrivate(ctx, backends, who, log)
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
@@ -195,7 +199,8 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	}
 	defer l.Close()
 	if l.Alive > 0 {
-		return found, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
+		return found, errkind.As(errkind.InUse,
+			fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
 	}
 	n, err := l.Remove(ctx, who, 0)
 	return found + n, err

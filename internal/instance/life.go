@@ -56,16 +56,18 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	b.Reserved = (b.Reserved + control.PageSize - 1) / control.PageSize * control.PageSize
 	r := Record{
-		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
-		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
+		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(),
+		MmapDirectory: b.Settings.MmapDirectory, Private: b.Private, Settings: lasting(b.Settings),
+		SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
 	}
 	o := r.controlObject()
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {
 		r.Control = l.Locate(o)
 	}
 	limits := control.Limits{
-		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments, SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess,
-		Memory: b.Settings.MaxMemory, MemoryPerProcess: b.Settings.MaxMemoryPerProcess, Reserved: b.Reserved,
+		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments,
+		SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess, Memory: b.Settings.MaxMemory,
+		MemoryPerProcess: b.Settings.MaxMemoryPerProcess, Reserved: b.Reserved,
 	}
 	if err := limits.Check(); err != nil {
 		return nil, err

@@ -112,7 +112,8 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 // What falls to this member then waits for Settle.
 func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
-		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).Msg("reclaimed what a dead process held")
+		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
+			Msg("reclaimed what a dead process held")
 	}
 	return done, err
 }

@@ -148,7 +148,8 @@ func (d *Dir) inhabited() bool {
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory,
 // unless a session lives. It says how many segments it found, and whether all is gone. The caller
 // holds the directory's lock, which is unlocked in any case.
-func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger, unlock func()) (found int, gone bool) {
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration,
+	log zerolog.Logger, unlock func()) (found int, gone bool) {
 	found, gone = d.endPrivate(ctx, backends, who, patience, log)
 	if !gone {
 		unlock()
@@ -157,7 +158,8 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 	return found, d.Remove(unlock) == nil
 }
 
-func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) (found int, gone bool) {
+func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration,
+	log zerolog.Logger) (found int, gone bool) {
 	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")

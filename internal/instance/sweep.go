@@ -98,5 +98,7 @@ func (s Sweeping) present(b dsmimpl.Backend, o dsmimpl.Object) bool {
 	if b.Name() != s.Current.Backend.Name() {
 		return false
 	}
-	return o.Row() == int(dsmimpl.ControlHandle) || o.Row() == int(dsmimpl.RegionHandle) && s.Current.Limits.Reserved > 0 || s.Current.RowState(o.Row()) != control.Free
+	return o.Row() == int(dsmimpl.ControlHandle) ||
+		o.Row() == int(dsmimpl.RegionHandle) && s.Current.Limits.Reserved > 0 ||
+		s.Current.RowState(o.Row()) != control.Free
 }

@@ -3,7 +3,9 @@
 //
 //	func TestMain(m *testing.M) { proctest.Main(m) }
 //
-//	func init() { proctest.Register("holder", func(c *proctest.Child) error { ...; c.Say("ready"); c.Hear(); return nil }) }
+//	func init() {
+//		proctest.Register("holder", func(c *proctest.Child) error { ...; c.Say("ready"); c.Hear(); return nil })
+//	}
 //
 //	p := proctest.Start(t, "holder", dir)
 //	p.Expect("ready")

@@ -21,7 +21,8 @@ func Enter(members string, row int, incarnations []atomic.Uint32) (self shmsync.
 	}
 	self.Peer = shmsync.Peer{Row: row, Incarnation: incarnations[row].Add(1)}
 	self.Alive = func(p shmsync.Peer) bool {
-		return p.Row >= 0 && p.Row < len(incarnations) && incarnations[p.Row].Load() == p.Incarnation && roll.Held(p.Row)
+		return p.Row >= 0 && p.Row < len(incarnations) && incarnations[p.Row].Load() == p.Incarnation &&
+			roll.Held(p.Row)
 	}
 	return self, roll, nil
 }
