@@ -133,7 +133,8 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 	}
 	failpoint.Hit("parallel/start/started")
 	lifeline.Tie(cmd.Process)
-	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
+	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
+		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
 	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
 	return m, nil
 }
@@ -266,7 +267,8 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 		}
 		heard <- err
 	}()
-	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt, Queue: in.segment.Handle(), Arg: c.arg})
+	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
+		Queue: in.segment.Handle(), Arg: c.arg})
 	failpoint.Hit("parallel/work/ordered")
 	lines, err := m.await(i)
 	if herr := <-heard; herr != nil {

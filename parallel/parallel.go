@@ -137,7 +137,8 @@ func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, ar
 // RunWith is Run with more to say.
 func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
-		return errors.New("parallel: this process was started as a worker: call parallel.Main at the top of main and TestMain")
+		return errors.New("parallel: this process was started as a worker: call parallel.Main at " +
+			"the top of main and TestMain")
 	}
 	if o.Workers < 0 || o.Retries < 0 {
 		return fmt.Errorf("parallel: %d workers, %d retries", o.Workers, o.Retries)

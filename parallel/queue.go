@@ -166,7 +166,8 @@ func (c *crew) hear(worker int, message []byte) error {
 		}
 	case progressMessage:
 		if c.options.Progress != nil && len(content) == 16 {
-			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)), int64(binary.LittleEndian.Uint64(content[8:])))
+			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
+				int64(binary.LittleEndian.Uint64(content[8:])))
 		}
 	case logMessage:
 		relay(c.session.Config().Logger, worker, content)
