@@ -25,7 +25,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var corruptFor = flag.Duration("corrupt", 3*time.Second, "how long TestCorrupter garbles the control segment, for each backend")
+var corruptFor = flag.Duration("corrupt", 3*time.Second,
+	"how long TestCorrupter garbles the control segment, for each backend")
 
 func init() {
 	proctest.Register("corrupter", corrupterHelper)
@@ -81,7 +82,8 @@ func TestCorrupter(t *testing.T) {
 				}
 				steps, refused = steps+s, refused+r
 			}
-			if err := sup.Close(); rounds%3 != 1 && proctest.ExitCode(err) > 1 || strings.Contains(sup.Stderr(), "goroutine ") {
+			if err := sup.Close(); rounds%3 != 1 && proctest.ExitCode(err) > 1 ||
+				strings.Contains(sup.Stderr(), "goroutine ") {
 				t.Fatalf("the supervisor: %v\n%s", err, sup.Stderr())
 			}
 			hostile.Send("stop")
@@ -203,8 +205,10 @@ func plant(t *testing.T, dir string) (list []string) {
 	}
 	short, page := dsmimpl.ShortID(id), os.Getpagesize()
 	for _, x := range []struct{ key, size int }{
-		{int(int32(uint32(short>>12&0xffff)<<16 | 5)), page},                            // our part of the keys, a size without our mark
-		{int(int32(uint32(short>>12&0xffff^1)<<16 | 5)), page + 1 + int(short&0xfff)},   // the size with our mark, another's key
+		// our part of the keys, a size without our mark
+		{int(int32(uint32(short>>12&0xffff)<<16 | 5)), page},
+		// the size with our mark, another's key
+		{int(int32(uint32(short>>12&0xffff^1)<<16 | 5)), page + 1 + int(short&0xfff)},
 		{int(int32(uint32(short>>12&0xffff)<<16 | 6)), page + 1 + int((short^1)&0xfff)}, // a mark one bit away
 	} {
 		shmid, err := unix.SysvShmGet(x.key, x.size, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
@@ -315,8 +319,8 @@ func (b *bystander) bear(err error) error {
 	}
 	b.refused++
 	for _, kind := range []error{
-		dsm.ErrNotFound, dsm.ErrCorrupt, dsm.ErrStale, dsm.ErrNoInstance, dsm.ErrQuota, dsm.ErrTooManySegments, dsm.ErrTooManyProcesses,
-		dsm.ErrClosed, dsm.ErrInUse, context.DeadlineExceeded,
+		dsm.ErrNotFound, dsm.ErrCorrupt, dsm.ErrStale, dsm.ErrNoInstance, dsm.ErrQuota, dsm.ErrTooManySegments,
+		dsm.ErrTooManyProcesses, dsm.ErrClosed, dsm.ErrInUse, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, kind) {
 			return nil

@@ -27,7 +27,8 @@ import (
 // people's; neither's start touches the other's.
 func TestSharedMmapDirectory(t *testing.T) {
 	shared := instancetest.TempDir(t)
-	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz", strings.Repeat("a", 29)}
+	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+		strings.Repeat("a", 29)}
 	for _, name := range theirs {
 		if err := os.WriteFile(filepath.Join(shared, name), []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
@@ -257,11 +258,13 @@ func TestStoppedLockHolder(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	_, err := s.Create(short, s.Owner(), 10)
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) || !strings.Contains(err.Error(), "is stopped: continue or kill it") ||
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) ||
+		!strings.Contains(err.Error(), "is stopped: continue or kill it") ||
 		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Create beside a stopped holder = %v", err)
 	}
-	if r := e.report(); r.Status.LockHolder == nil || r.Status.LockHolder.Pid != holder.Pid || r.Status.LockHolder.State != "stopped" || len(r.Segments) != 4 {
+	if r := e.report(); r.Status.LockHolder == nil || r.Status.LockHolder.Pid != holder.Pid ||
+		r.Status.LockHolder.State != "stopped" || len(r.Segments) != 4 {
 		t.Errorf("%+v", r.Status)
 	}
 	if err := g.Detach(); err != nil { // never fails; the reference is given back later
@@ -300,7 +303,10 @@ func TestDeadLockHolder(t *testing.T) {
 	if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
 		t.Error(err)
 	}
-	instancetest.Eventually(t, "the dead one is reclaimed", func() bool { r := e.report(); return len(r.Sessions) == 1 && len(r.Segments) == 1 })
+	instancetest.Eventually(t, "the dead one is reclaimed", func() bool {
+		r := e.report()
+		return len(r.Sessions) == 1 && len(r.Segments) == 1
+	})
 }
 
 // TestRemovedBehindOurBack: somebody, as systemd's RemoveIPC, removes the objects under a running instance.

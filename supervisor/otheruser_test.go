@@ -115,7 +115,8 @@ func TestAnotherUser(t *testing.T) {
 					}
 					break
 				}
-				if mode == 0o755 && (strings.HasPrefix(l, "could list the directory") || strings.HasPrefix(l, "could see")) {
+				if mode == 0o755 && (strings.HasPrefix(l, "could list the directory") ||
+					strings.HasPrefix(l, "could see")) {
 					continue // names are no secret there
 				}
 				t.Errorf("mode %#o: another user %s", mode, l)

@@ -144,8 +144,10 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	}
 	var cleaning sync.WaitGroup
 	cleaning.Go(func() {
-		for _, err := os.Stat(deadPath); err == nil; _, err = os.Stat(deadPath) { // a killed process seems to live for a moment
-			instance.CleanPrivate(ctx, instance.Backends{Custom: ownBackends["slow"]}, instance.Who("test"), zerolog.Nop())
+		// a killed process seems to live for a moment
+		for _, err := os.Stat(deadPath); err == nil; _, err = os.Stat(deadPath) {
+			instance.CleanPrivate(ctx, instance.Backends{Custom: ownBackends["slow"]},
+				instance.Who("test"), zerolog.Nop())
 		}
 	})
 	<-begun

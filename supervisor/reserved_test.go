@@ -65,7 +65,8 @@ func TestReservedRegionIsRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if st, err := s.Status(ctx); err != nil || st.Generation != uint64(generation+1) || st.Reserved != reserved || st.ReservedUsed != min(reserved, 4096) {
+		if st, err := s.Status(ctx); err != nil || st.Generation != uint64(generation+1) || st.Reserved != reserved ||
+			st.ReservedUsed != min(reserved, 4096) {
 			t.Errorf("%+v, %v; want generation %d, %d bytes", st, err, generation+1, reserved)
 		}
 		if reserved == 0 {
@@ -83,7 +84,8 @@ func TestReservedRegionIsRemoved(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := supervisor.Start(ctx, cfg); !errors.Is(err, dsm.ErrNoSpace) || !strings.Contains(err.Error(), "min_dynamic_shared_memory") {
+	if _, err := supervisor.Start(ctx, cfg); !errors.Is(err, dsm.ErrNoSpace) ||
+		!strings.Contains(err.Error(), "min_dynamic_shared_memory") {
 		t.Errorf("Start without room for the region = %v", err)
 	}
 }

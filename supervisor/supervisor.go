@@ -111,11 +111,12 @@ func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 }
 
 // own takes the instance of a locked directory.
-func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool, unlock func()) (*Supervisor, error) {
+func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool,
+	unlock func()) (*Supervisor, error) {
 	cfg.Dir = dir.Path
 	s := &Supervisor{
-		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private, log: cfg.Logger, unlock: unlock,
-		stopping: make(chan struct{}), done: make(chan struct{}),
+		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private,
+		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
 	var err error
@@ -159,7 +160,8 @@ func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserv
 		return nil, err
 	}
 	return s.dir.Begin(ctx, instance.Birth{
-		Instance: id, Generation: generation, Settings: s.settings, Reserved: reserved, Backend: backend, Private: s.private, Who: s.who,
+		Instance: id, Generation: generation, Settings: s.settings, Reserved: reserved, Backend: backend,
+		Private: s.private, Who: s.who,
 	}, s.log)
 }
 
@@ -179,7 +181,8 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 		}
 		return nil, err
 	}
-	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).Msg("adopted the living sessions of a supervisor that died")
+	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).
+		Msg("adopted the living sessions of a supervisor that died")
 	return m, nil
 }
 
@@ -228,7 +231,8 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
-	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
+	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends,
+		MmapDirectory: m.Record.MmapDirectory, Log: s.log})
 	err = errors.Join(err, left)
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {

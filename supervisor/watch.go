@@ -148,7 +148,8 @@ func (w *watch) reclaim(x *session) {
 	failpoint.Hit("supervisor/reclaim/heard")
 	_, err := w.m.Reclaim(ctx, x.ProcessInfo)
 	if err != nil {
-		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).Msg("a dead process can't be reclaimed now; it is tried again")
+		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).
+			Msg("a dead process can't be reclaimed now; it is tried again")
 		return
 	}
 	failpoint.Hit("supervisor/reclaim/done")
@@ -221,7 +222,7 @@ func (w *watch) tidy() (why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
 	if what := w.m.Lost(ctx); what != "" {
-		return fmt.Sprintf("the %s has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)", what)
+		return "the " + what + " has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
 	}
 	if err := w.m.Self.Retry(ctx); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
@@ -229,7 +230,8 @@ func (w *watch) tidy() (why string) {
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
 		_, _ = w.s.dir.Sweep(ctx, instance.Sweeping{
-			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory, Current: w.m.Books, Log: w.s.log,
+			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory,
+			Current: w.m.Books, Log: w.s.log,
 		})
 	}
 	return ""
