@@ -30,7 +30,9 @@ func (c *claim) note(ctx context.Context, handle uint64) error {
 // publish makes the row ready.
 func (c *claim) publish(ctx context.Context, table uint64) error {
 	failpoint.Hit("registry/make/done")
-	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) { r.table = table })
+	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) {
+		r.table = table
+	})
 }
 
 // obtain returns what a name stands for, by attach if it is there, else by make.
@@ -173,7 +175,8 @@ func heap(ctx context.Context, c *claim, w wish, o dsa.Options,
 	return a, err
 }
 
-func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options,
+	fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
 	if err != nil {

@@ -286,12 +286,14 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 			}
 			continue
 		case s.row < 0:
-			return s, false, errkind.As(ErrFull, fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
+			return s, false, errkind.As(ErrFull,
+				fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
 		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
 			continue
 		}
 		if err := n.await(ctx, ticket, patience); err != nil {
-			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w", shmsync.PeerOf(s.word), err)
+			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w",
+				shmsync.PeerOf(s.word), err)
 		}
 	}
 }

@@ -24,15 +24,16 @@
 //	died                               what is left                    is done
 //	making, before the handle is       a segment of the dead alone     it went with the dead; the row is freed
 //	    written
-//	making, after that                 a segment, pinned or not        unpinned; the row is freed, and the name made anew
-//	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one out, else unpinned
+//	making, after that                 a segment, pinned or not        unpinned; the row is freed, the name made anew
+//	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one
+//	                                                                   out, else unpinned
 //	ready, whoever                     what has the name               nothing: it stays
 //	going, anywhere                    the same as when making         the same as then
 //	holding the table's lock,          rows, each of them whole        nothing: each section stores one word last
 //	    anywhere
 //	waiting                            nothing
-//	an area that was deleted attached  the area, with nobody in it     the row, without a name, is there until then: it is removed by
-//	                                                                   the next one who makes, deletes or lists
+//	an area that was deleted attached  the area, with nobody in it     the row, without a name, is there until the next
+//	                                                                   one who makes, deletes or lists removes it
 //
 // What can't be removed when it is deleted (an area whose places are all taken, or the system
 // refuses) is such a row without a name too.
@@ -71,9 +72,12 @@ const MaxName = 63
 // for the session's life.
 type Options struct {
 	Owner     *resowner.Owner // ends the attachment
-	Version   uint64          // of what lies there: goes up when its meaning changes and its layout does not. Another one is ErrMismatch
 	Existing  bool            // make nothing: a name that isn't there is ErrNotFound
 	Transient bool            // pin nothing: it goes with the last attachment, and the next one who asks makes it anew
+
+	// Version is of what lies there: it goes up when its meaning changes and its layout does not. Another one is
+	// ErrMismatch.
+	Version uint64
 }
 
 // Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is
@@ -84,7 +88,8 @@ type Options struct {
 // A name of another kind, or of a T with another layout, or another version, is ErrMismatch, which says
 // what both are. The pointer is valid until the session ends or, if one is named, the owner (Options, at
 // most one). Asking again in a session is cheap, and gives the same pointer unless an owner is named.
-func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error, opts ...Options) (*T, error) {
+func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error,
+	opts ...Options) (*T, error) {
 	if err := shm.Check[T](); err != nil {
 		return nil, fail("segment", name, err)
 	}

@@ -161,8 +161,9 @@ func open(r shm.Region) (*table, error) {
 		if v>>32 != tableMagic>>32 {
 			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
 		}
-		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d",
-			uint32(v), tableVersion))
+		return nil, errkind.As(ErrMismatch,
+			fmt.Errorf("the table of names has layout version %d, this program knows version %d",
+				uint32(v), tableVersion))
 	}
 	return t, nil
 }
