@@ -18,7 +18,8 @@
 //
 //	died                              then
 //	dialer, before it has asked       its connection goes with it; its place falls to the next dialer
-//	dialer, after that                the listener finds nothing, or accepts a connection whose reads end with mq.ErrPeerDied
+//	dialer, after that                the listener finds nothing, or accepts a connection whose reads end with
+//	                                  mq.ErrPeerDied
 //	listener, before it has answered  the dialer is refused, and the connection goes with its end
 //	listener, after that              the dialer's reads end with mq.ErrPeerDied
 //

@@ -49,7 +49,8 @@ func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error)
 	for {
 		w, is := v.listening()
 		if is {
-			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w), os.NewSyscallError("bind", syscall.EADDRINUSE))
+			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w),
+				os.NewSyscallError("bind", syscall.EADDRINUSE))
 			v.leave()
 			return nil, err
 		}
