@@ -78,7 +78,8 @@ func (t *Toc) Insert(key uint64, off shm.Offset, n int) error {
 		return err
 	}
 	if n < 0 || !u.allocated(uint64(off), uint64(n)) {
-		return errkind.As(errkind.Size, fmt.Errorf("key %#x: %d bytes at offset %d have not been allocated", key, n, off))
+		return errkind.As(errkind.Size,
+			fmt.Errorf("key %#x: %d bytes at offset %d have not been allocated", key, n, off))
 	}
 	e, err := t.claim(key)
 	if err != nil {

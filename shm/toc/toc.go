@@ -100,7 +100,9 @@ func (e *Estimator) Size() (int, error) {
 	head := (headerSize + e.keys*entrySize + Align - 1) / Align
 	size := (head + e.chunks) * Align
 	if e.overflow || size > math.MaxInt {
-		return 0, errkind.As(ErrFull, fmt.Errorf("%d chunks of %d bytes and %d keys are more than a table of contents can hold", e.chunks, Align, e.keys))
+		return 0, errkind.As(ErrFull,
+			fmt.Errorf("%d chunks of %d bytes and %d keys are more than a table of contents can hold",
+				e.chunks, Align, e.keys))
 	}
 	return int(size), nil
 }
@@ -113,8 +115,9 @@ func Create(r shm.Region, magic uint64) (*Toc, error) {
 	h, err := shm.At[header](r, 0)
 	size := min(uint64(r.Len())/Align, maxChunks) * Align
 	if err != nil || size == 0 || magic == 0 {
-		return nil, errkind.As(errkind.Size, fmt.Errorf("a table of contents wants %d bytes or more, aligned to 8, and a magic number that is not 0; "+
-			"this is %d bytes and magic %#x", Align, r.Len(), magic))
+		return nil, errkind.As(errkind.Size,
+			fmt.Errorf("a table of contents wants %d bytes or more, aligned to 8, and a magic number that is not 0; "+
+				"this is %d bytes and magic %#x", Align, r.Len(), magic))
 	}
 	if h.magic.Load() != 0 || h.used.Load() != 0 {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
@@ -132,7 +135,8 @@ func Attach(r shm.Region, magic uint64) (*Toc, error) {
 		return nil, err
 	}
 	if got := h.magic.Load(); got != magic || magic == 0 {
-		return nil, errkind.As(ErrMagic, fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
+		return nil, errkind.As(ErrMagic,
+			fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
 	}
 	t := &Toc{r, h}
 	if _, err := t.look(); err != nil {

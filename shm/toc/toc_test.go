@@ -39,7 +39,8 @@ func TestEstimateIsEnough(t *testing.T) {
 		chunks []int
 		keys   int
 	}{
-		{nil, 0}, {nil, 1}, {[]int{1}, 1}, {[]int{0}, 1}, {[]int{63, 64, 65}, 3}, {[]int{10000, 1, 1, 1}, 40}, {nil, 100},
+		{nil, 0}, {nil, 1}, {[]int{1}, 1}, {[]int{0}, 1}, {[]int{63, 64, 65}, 3},
+		{[]int{10000, 1, 1, 1}, 40}, {nil, 100},
 	} {
 		var e toc.Estimator
 		e.Keys(c.keys)
