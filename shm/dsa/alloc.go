@@ -120,7 +120,8 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 // allocLarge gives an object chunks of its own.
 func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	if n < 1 || uint64(n) > maxSegment {
-		return 0, errkind.As(ErrSize, fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
+		return 0, errkind.As(ErrSize,
+			fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
 	}
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
 	st := &a.stripes[stripes-1]

@@ -54,8 +54,9 @@ func (o Options) complete() (Options, error) {
 	o.Keep = max(o.Keep, 0)
 	if o.Initial < 0 || o.MaxSegment < 0 || o.Sessions < 1 || o.Sessions > maxSlots || o.Limit < 0 ||
 		uint64(o.Initial) > maxSegment || uint64(o.MaxSegment) > maxSegment {
-		return o, errkind.As(ErrSize, fmt.Errorf("dsa: segments are of up to %d bytes, sessions from 1 to %d, and no limit is negative: these are %+v",
-			uint64(maxSegment), maxSlots, o))
+		return o, errkind.As(ErrSize,
+			fmt.Errorf("dsa: segments are of up to %d bytes, sessions from 1 to %d, and no limit is negative: "+
+				"these are %+v", uint64(maxSegment), maxSlots, o))
 	}
 	return o, nil
 }
@@ -121,8 +122,9 @@ func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Opti
 	}
 	g := fitting(firstSegment(o.Sessions), min(uint64(r.Len()), maxSegment))
 	if g.chunks < 1 {
-		return nil, errkind.As(ErrSize, fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
-			o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
+				o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
 	}
 	return create(place(r), source, self, o, g, flagInPlace)
 }
@@ -191,7 +193,8 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 	}
 	slots := h.slots.Load()
 	if h.magic.Load() != magic || h.version.Load() != version || slots == 0 || slots > maxSlots {
-		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions", h.magic.Load(), h.version.Load(), slots)
+		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions",
+			h.magic.Load(), h.version.Load(), slots)
 	}
 	v, err := view(r, int(slots))
 	if err != nil {
@@ -217,8 +220,9 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 
 func newArea(v views, source SegmentSource, self shmsync.Self) *Area {
 	a := &Area{
-		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
-		lock: shmsync.NewLWLock(&v.head.lock, self), grow: shmsync.NewLWLock(&v.head.grow, self),
+		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1,
+		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLock(&v.head.lock, self),
+		grow: shmsync.NewLWLock(&v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8
@@ -246,7 +250,8 @@ func (a *Area) enter(ctx context.Context) error {
 			return a.join(i)
 		}
 	}
-	return errkind.As(ErrFull, fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
+	return errkind.As(ErrFull,
+		fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
 }
 
 func (a *Area) join(i int) error {

@@ -47,7 +47,8 @@ func (m *mapping) setBits(at, n int, used bool) {
 func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]
-		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n || int(row.longest.Load()) < n {
+		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n ||
+			int(row.longest.Load()) < n {
 			continue
 		}
 		m, err := a.mapRow(ctx, i)

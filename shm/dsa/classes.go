@@ -67,8 +67,9 @@ func makeClasses() (list []class) {
 			}
 			list = append(list, class{
 				slack: uint64(size) - below + 8, // in checked mode
-				size:  uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size), objects: n, words: (n + 63) / 64,
-				chunks: tier.chunks, stripe: len(list) % (stripes - 1), id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
+				size:  uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size),
+				objects: n, words: (n + 63) / 64, chunks: tier.chunks, stripe: len(list) % (stripes - 1),
+				id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
 			})
 		}
 	}

@@ -17,7 +17,9 @@ func TestNoteOfTheDead(t *testing.T) {
 		t.Run(when, func(t *testing.T) {
 			dead := false
 			self := func(row int) shmsync.Self {
-				return shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: 1}, Alive: func(p shmsync.Peer) bool { return p.Row != 2 || !dead }}
+				return shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: 1}, Alive: func(p shmsync.Peer) bool {
+					return p.Row != 2 || !dead
+				}}
 			}
 			var heap Heap
 			a, err := Create(ctx, &heap, self(1), Options{Sessions: 4})

@@ -27,26 +27,29 @@
 // bits. Bitmaps of chunks, counts and lists follow from those, and are made anew if a session
 // died with the lock. Each call notes first, in a word of its session, the object in its hands.
 //
-//	who dies                                  leaves                            and who mends it, when
-//	in Alloc, before "used" is stored         a note on a free block            recovery: nothing to do
-//	in Alloc, after it                        a note on an allocated block      recovery frees it
-//	in Free, own span, before the store       the same                          recovery frees it
-//	in Free, other's span, before the stamp   the same                          recovery frees it: no other had it in hands
-//	in Free, stamped, before the swap         the note says so                  recovery frees it, if it still bears the stamp
-//	in Free, after the swap                   the same note                     who gets the block removes the stamp first, so it is left alone
-//	in AllocInto, before the word is stored   a note, and an allocated block    recovery frees it
-//	in AllocInto, after it                    a note, and the word reads it     the word owns it: recovery leaves it alone
-//	in FreeFrom, before the word is cleared   the same                          the same: nothing was freed
-//	in FreeFrom, after it                     a note, and the word is clear     as in Free
-//	while collecting what others freed        bits freed and not used           they mean nothing; the next one to collect clears them
-//	having emptied or opened a span           a span in the wrong place         recovery, Verify or Trim puts it right
-//	with spans to itself                      spans with its number             recovery makes them everybody's
-//	with the lock                             lists, counts, bitmaps half done  who takes the lock next makes them anew
-//	before a run's head is stored             nothing                           the chunks are free still
-//	while a segment comes                     no pin: its source takes it back; a row "coming": who takes the lock next unpins it
-//	while a segment goes                      a row "going"                     who takes the lock next, or Verify, unpins it
-//	in Detach, as the last one                an area that is gone, in part     who tries to attach it goes on
-//	in recovery                               what it had not come to           the next one: each step is harmless twice
+//	who dies                                 leaves                            and who mends it, when
+//	in Alloc, before "used" is stored        a note on a free block            recovery: nothing to do
+//	in Alloc, after it                       a note on an allocated block      recovery frees it
+//	in Free, own span, before the store      the same                          recovery frees it
+//	in Free, other's span, before the stamp  the same                          recovery frees it: nobody else had it
+//	in Free, stamped, before the swap        the note says so                  recovery frees it, if still stamped
+//	in Free, after the swap                  the same note                     who gets the block removes the stamp
+//	                                                                           first, so it is left alone
+//	in AllocInto, before the word is stored  a note, and an allocated block    recovery frees it
+//	in AllocInto, after it                   a note, and the word reads it     the word owns it: left alone
+//	in FreeFrom, before the word is cleared  the same                          the same: nothing was freed
+//	in FreeFrom, after it                    a note, and the word is clear     as in Free
+//	collecting what others freed             bits freed and not used           they mean nothing; the next to collect
+//	                                                                           clears them
+//	having emptied or opened a span          a span in the wrong place         recovery, Verify or Trim puts it right
+//	with spans to itself                     spans with its number             recovery makes them everybody's
+//	with the lock                            lists, counts, bitmaps half done  who has the lock next makes them anew
+//	before a run's head is stored            nothing                           the chunks are free still
+//	while a segment comes                    no pin                            its source takes it back
+//	                                         a row "coming"                    who has the lock next unpins it
+//	while a segment goes                     a row "going"                     who locks next, or Verify, unpins it
+//	in Detach, as the last one               an area that is gone, in part     who tries to attach it goes on
+//	in recovery                              what it had not come to           the next one: a step does no harm twice
 //
 // Recovery is done, under the lock, by whoever attaches, detaches as the last, needs a new
 // segment, trims or verifies, for each session in the area's table that is dead. If all sessions

@@ -65,7 +65,8 @@ func TestClasses(t *testing.T) {
 		}
 		for k := range uint64(c.chunks) << chunkShift / align {
 			rel := k * align
-			if j, ok := c.index(rel); ok != (rel%c.size == 0 && rel/c.size < uint64(c.objects)) || ok && uint64(j) != rel/c.size {
+			if j, ok := c.index(rel); ok != (rel%c.size == 0 && rel/c.size < uint64(c.objects)) ||
+				ok && uint64(j) != rel/c.size {
 				t.Fatalf("class %d: %d is block %d, %v", c.size, rel, j, ok)
 			}
 		}
