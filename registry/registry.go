@@ -32,7 +32,7 @@
 //	holding the table's lock,          rows, each of them whole        nothing: each section stores one word last
 //	    anywhere
 //	waiting                            nothing
-//	an area that was deleted attached  the area, with nobody in it     the row, without a name, is there until the next
+//	an area that was deleted attached  the area, with nobody in it     the row, without a name, stays until the next
 //	                                                                   one who makes, deletes or lists removes it
 //
 // What can't be removed when it is deleted (an area whose places are all taken, or the system
