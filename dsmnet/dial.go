@@ -14,7 +14,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// refused is what a dial to nobody is.
+// refused is the error of a dial to a name that nobody listens on.
 var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
 // Dial connects to who listens on the name, and waits until the connection is his, not for his Accept. If nobody
@@ -102,7 +102,7 @@ func (v *visit) knock(listener, handle uint64) error {
 	})
 }
 
-// place takes a free one.
+// place takes a free place at the port.
 func (v *visit) place(listener uint64) (p *place, err error) {
 	me := v.self.Word()
 	err = v.until(listener, func() (bool, error) {

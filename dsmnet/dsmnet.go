@@ -76,7 +76,7 @@ type place struct {
 // portVersion goes up when the meaning of a port changes, and its layout does not.
 const portVersion = 1
 
-// visit is a port that is attached, until end. A session's end waits for those who use it.
+// visit is a port that is attached. A session's end waits for those who use it.
 type visit struct {
 	*port
 	self  shmsync.Self
@@ -87,7 +87,7 @@ type visit struct {
 	left  chan struct{} // closed when nobody touches the port any more
 }
 
-// enter attaches the port of that name. Over ends what is done there.
+// enter attaches the port of that name. What is done there ends when over does.
 func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool) (*visit, error) {
 	owner, err := s.Owner().Child("dsmnet " + name)
 	if err != nil {
@@ -116,7 +116,7 @@ func (v *visit) Release() error {
 
 func (v *visit) String() string { return "port" }
 
-// leave is said by the goroutine that uses the port, at its end.
+// leave is called by the goroutine that uses the port, at its end.
 func (v *visit) leave() {
 	close(v.left)
 	_ = v.owner.Abort()
@@ -151,7 +151,7 @@ func (c *conn) Close() error {
 	return errors.Join(err, c.segment.Detach())
 }
 
-// queues finds the connection's two, in a segment that is the dialer's, or just now attached.
+// queues opens the connection's two queues, in a segment that the dialer has made, or the listener attached.
 func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
 	for i := range q {
 		r, err := g.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))

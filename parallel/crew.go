@@ -191,10 +191,10 @@ func (c *crew) list() []*member {
 	return slices.Clone(c.members)
 }
 
-// errCancelled is of a worker that stopped because it was told to.
+// errCancelled is the error of a worker that stopped because it was told to.
 var errCancelled = errors.New("cancelled")
 
-// dropCancelled leaves the reasons alone, not what followed from them.
+// dropCancelled keeps the errors that are reasons, not those of workers that were cancelled because of them.
 func dropCancelled(errs []error) (kept []error) {
 	for _, err := range errs {
 		if err != errCancelled {
@@ -303,7 +303,7 @@ func (r report) error(worker int) *Error {
 	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
 }
 
-// silent says how a process ended that has not said so itself.
+// silent is the error of a process that ended without a report.
 func (m *member) silent(i int, when string) error {
 	err := m.end()
 	how := "exit status 0"

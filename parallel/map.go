@@ -70,7 +70,7 @@ func (m *MapTask[T, A]) Run(ctx context.Context, session *dsm.Session, workers i
 	return m.RunWith(ctx, session, Options{Workers: workers}, s, arg)
 }
 
-// RunWith is Run with more to say. A worker that died is not replaced: the piece in its hands would be lost.
+// RunWith is Run with options. A worker that died is not replaced: the piece in its hands would be lost.
 func (m *MapTask[T, A]) RunWith(ctx context.Context, session *dsm.Session, o Options, s Slice, arg A) error {
 	if o.Retries != 0 {
 		return errors.New("parallel: Map has no retries")

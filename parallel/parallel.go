@@ -32,7 +32,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Worker is what a function knows of its place.
+// Worker is what a function is told about the process that it runs in.
 type Worker struct {
 	Index   int             // from 0 to Count-1
 	Count   int             // how many run
@@ -74,11 +74,11 @@ type Task[A any] struct {
 	run  task
 }
 
-// task is a Task whose argument is JSON still. It is so for a leader that does the work itself
-// too, lest the argument differ.
+// task is a Task's function, with its argument still as JSON. A leader that does the work itself
+// decodes it too, so that its argument is the same as a worker's.
 type task func(context.Context, *Worker, json.RawMessage) error
 
-// registered are the tasks by name, with their argument still as JSON.
+// registered are the tasks by name.
 var (
 	registeredMu sync.Mutex
 	registered   = map[string]task{}
@@ -134,7 +134,7 @@ func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, ar
 	return t.RunWith(ctx, session, Options{Workers: workers}, arg)
 }
 
-// RunWith is Run with more to say.
+// RunWith is Run with options.
 func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
 		return errors.New("parallel: this process was started as a worker: call parallel.Main at " +

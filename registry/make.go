@@ -137,7 +137,8 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	return x, ok
 }
 
-// keep makes x what is kept, unless another goroutine was faster: then x is spare.
+// keep makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and calls spare to
+// let go of x.
 func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
@@ -205,7 +206,8 @@ func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options,
 	return a, nil
 }
 
-// noting is where a new area gets its segments from: of the first one it is noted whose it is before anybody pins it.
+// noting is where a new area gets its segments from. It notes the first one in the claimed row
+// before anybody pins it, so that it can be removed if this session dies.
 type noting struct {
 	dsa.SegmentSource
 	claim *claim // nil after that

@@ -68,8 +68,8 @@ var (
 // MaxName is the longest name, in bytes.
 const MaxName = 63
 
-// Options are the rarer wishes. Their zero value is: make it if it isn't there, pin it, attach it
-// for the session's life.
+// Options are what callers rarely need. Their zero value makes what isn't there, pins it, and
+// attaches it for the session's life.
 type Options struct {
 	Owner     *resowner.Owner // ends the attachment
 	Existing  bool            // make nothing: a name that isn't there is ErrNotFound

@@ -179,7 +179,7 @@ func (t *table) find(name string) int {
 	return -1
 }
 
-// free is a row that is; -1 if there is none.
+// free is a free row; -1 if there is none.
 func (t *table) free() int {
 	for i := range t.words {
 		if stateOf(t.words[i].Load()) == 0 {

@@ -23,7 +23,7 @@ import (
 // Config is dsm.Config; here its settings are the instance's.
 type Config = dsm.Config
 
-// Supervisor is a running one.
+// Supervisor is a running supervisor.
 type Supervisor struct {
 	cfg      Config
 	dir      *instance.Dir

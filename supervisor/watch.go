@@ -135,7 +135,7 @@ func (w *watch) look() (crashed bool) {
 	return crashed
 }
 
-// expect has a witness asked for until it is free.
+// expect has look ask for a session's witness until that is free.
 func (w *watch) expect(x *session) {
 	x.hinted = time.Now()
 	w.dying[x.Row] = x

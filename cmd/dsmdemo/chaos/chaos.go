@@ -26,7 +26,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Options are a run's.
+// Options say what a run does.
 type Options struct {
 	Duration time.Duration
 	Workers  int
@@ -68,7 +68,7 @@ func (r Result) Well() bool {
 	return r.LeakedRows == 0 && r.LeakedObjects == 0 && r.WrongBytes == 0 && r.Stuck == 0
 }
 
-// run is a run.
+// run is what the parts of a run share.
 type run struct {
 	Options
 	dir        string
@@ -153,7 +153,7 @@ func (r *run) enter(ctx context.Context) (w *world, err error) {
 	return w, nil
 }
 
-// rage is the chaos itself.
+// rage lets the monkey loose on the workers and their supervisor, until the time is over.
 func (r *run) rage(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
