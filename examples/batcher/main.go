@@ -15,6 +15,7 @@ import (
 	"net/rpc"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
@@ -27,12 +28,12 @@ import (
 const (
 	service    = "writer"
 	alone      = 300 // rows, inserted one at a time
-	submitters = 16  // processes, of which two are killed
-	each       = 400 // rows of each, one at a time too
+	submitters = 4   // processes, of which two are killed
+	callers    = 32  // goroutines of each
+	each       = 50  // rows of each, one at a time too
 	kills      = 2   // of the writer
 
-	// A commit is on disk when it returns.
-	pragmas = "?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)"
+	pragmas = "?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)" // a commit is on disk
 )
 
 // request is a row that a caller waits for.
@@ -55,13 +56,41 @@ func (q queue) Insert(text string, id *int64) error {
 	return r.err
 }
 
-// member is one of the processes: the first one writes, the others submit.
+// member is one of the processes. The first one writes; the others submit.
 var member = parallel.Register("member", func(ctx context.Context, w *parallel.Worker, database string) error {
 	if w.Index == 0 {
 		return write(ctx, w, database)
 	}
-	return submit(ctx, w)
+	var wg sync.WaitGroup
+	errs := make([]error, callers)
+	for i := range callers {
+		wg.Go(func() { errs[i] = submit(ctx, w, fmt.Sprintf("of caller %d of process %d", i, w.Index)) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 })
+
+// submit inserts a caller's rows, and tells the leader of each that was acknowledged.
+func submit(ctx context.Context, w *parallel.Worker, name string) error {
+	c := client{session: w.Session}
+	if _, err := c.insert(ctx, ""); err == nil { // this caller's error, and nobody else's
+		return errors.New("a row without a text was taken")
+	}
+	for n := range each {
+		text := fmt.Sprintf("row %d %s", n, name)
+		id, err := c.insert(ctx, text)
+		if err == nil {
+			err = w.Send(ctx, fmt.Appendf(nil, "%d %s", id, text))
+		}
+		if err != nil {
+			return err
+		}
+		if n == each/2 && w.Index <= 2 && w.Attempt == 0 {
+			die()
+		}
+	}
+	return nil
+}
 
 // write serves until it is told to stop. Those who ask while it commits are the next transaction.
 func write(ctx context.Context, w *parallel.Worker, database string) error {
@@ -74,7 +103,7 @@ func write(ctx context.Context, w *parallel.Worker, database string) error {
 	if err != nil {
 		return err
 	}
-	requests := make(queue, submitters)
+	requests := make(queue, submitters*callers)
 	if err := rpc.RegisterName(service, requests); err != nil {
 		return err
 	}
@@ -118,28 +147,6 @@ func commit(db *sql.DB, batch ...*request) error {
 		r.err = tx.QueryRow(insert, r.text).Scan(&r.id)
 	}
 	return tx.Commit()
-}
-
-// submit inserts rows, and tells the leader of each that was acknowledged.
-func submit(ctx context.Context, w *parallel.Worker) error {
-	c := client{session: w.Session}
-	if _, err := c.insert(ctx, ""); err == nil { // this caller's error, and nobody else's
-		return errors.New("a row without a text was taken")
-	}
-	for n := range each {
-		text := fmt.Sprintf("row %d of process %d", n, w.Index)
-		id, err := c.insert(ctx, text)
-		if err == nil {
-			err = w.Send(ctx, fmt.Appendf(nil, "%d %s", id, text))
-		}
-		if err != nil {
-			return err
-		}
-		if n == each/2 && w.Index <= 2 && w.Attempt == 0 {
-			die()
-		}
-	}
-	return nil
 }
 
 // client is a caller's connection to the writer, whoever that is at the time.
@@ -211,7 +218,7 @@ func run(ctx context.Context, s *dsm.Session) error {
 	defer stop()
 	acknowledged := map[string]bool{}
 	note := func(_ int, row []byte) error {
-		if acknowledged[string(row)] = true; len(acknowledged) == submitters*each {
+		if acknowledged[string(row)] = true; len(acknowledged) == submitters*callers*each {
 			stop()
 		}
 		return nil
@@ -221,7 +228,7 @@ func run(ctx context.Context, s *dsm.Session) error {
 	if err := member.RunWith(ctx, s, o, database); !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("they ended with %d rows acknowledged: %w", len(acknowledged), err)
 	}
-	many := submitters * each / time.Since(begin).Seconds()
+	many := submitters * callers * each / time.Since(begin).Seconds()
 	fmt.Printf("many processes, batched: %6.0f rows/s, %.1f times as many, ", many, many/single)
 	fmt.Println("though a writer was killed twice and two submitters once each")
 
