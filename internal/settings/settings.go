@@ -72,23 +72,27 @@ type definition struct {
 
 var definitions = []definition{
 	{
-		name: "dynamic_shared_memory_type", about: "where segments come from", // what it accepts and its default: see Load
+		// what it accepts and its default: see Load
+		name: "dynamic_shared_memory_type", about: "where segments come from",
 		set:  func(v *Values, s string) error { v.DynamicSharedMemoryType = s; return nil },
 		show: func(v *Values) string { return v.DynamicSharedMemoryType },
 	},
 	{
-		name: "mmap_directory", dflt: "mmap", about: "directory for the files of the type mmap; relative to the instance's",
+		name: "mmap_directory", dflt: "mmap",
+		about:   "directory for the files of the type mmap; relative to the instance's",
 		accepts: "a path",
 		set:     func(v *Values, s string) error { v.MmapDirectory = s; return nil },
 		show:    func(v *Values) string { return v.MmapDirectory },
 	},
 	{
-		name: "max_processes", unit: "sessions", dflt: "256", about: "rows of the process table", accepts: "a number from 1 to 2045",
-		set:  func(v *Values, s string) error { return number(&v.MaxProcesses, s, 1, 2045) },
-		show: func(v *Values) string { return strconv.Itoa(v.MaxProcesses) },
+		name: "max_processes", unit: "sessions", dflt: "256", about: "rows of the process table",
+		accepts: "a number from 1 to 2045",
+		set:     func(v *Values, s string) error { return number(&v.MaxProcesses, s, 1, 2045) },
+		show:    func(v *Values) string { return strconv.Itoa(v.MaxProcesses) },
 	},
 	{
-		name: "max_segments", unit: "segments", dflt: "auto", about: "rows of the segment table; auto is 64 + 5 x max_processes, at least 4096",
+		name: "max_segments", unit: "segments", dflt: "auto",
+		about:   "rows of the segment table; auto is 64 + 5 x max_processes, at least 4096",
 		accepts: "auto or a number from 1 to 65534",
 		set: func(v *Values, s string) error {
 			if s == "auto" {
@@ -100,20 +104,24 @@ var definitions = []definition{
 		show: func(v *Values) string { return strconv.Itoa(v.MaxSegments) },
 	},
 	{
-		name: "max_segments_per_process", unit: "segments", dflt: "0", about: "segments that one session may hold; 0 is no limit",
+		name: "max_segments_per_process", unit: "segments", dflt: "0",
+		about:   "segments that one session may hold; 0 is no limit",
 		accepts: "a number from 0 to 2147483647",
 		set:     func(v *Values, s string) error { return number(&v.MaxSegmentsPerProcess, s, 0, math.MaxInt32) },
 		show:    func(v *Values) string { return strconv.Itoa(v.MaxSegmentsPerProcess) },
 	},
 	{
-		name: "max_memory", unit: "B", dflt: "0", about: "bytes of all segments together; 0 is no limit", accepts: memoryAccepts,
-		set:  func(v *Values, s string) error { return memory(&v.MaxMemory, s) },
-		show: func(v *Values) string { return showMemory(v.MaxMemory) },
+		name: "max_memory", unit: "B", dflt: "0", about: "bytes of all segments together; 0 is no limit",
+		accepts: memoryAccepts,
+		set:     func(v *Values, s string) error { return memory(&v.MaxMemory, s) },
+		show:    func(v *Values) string { return showMemory(v.MaxMemory) },
 	},
 	{
-		name: "max_memory_per_process", unit: "B", dflt: "0", about: "bytes of the segments that one session holds; 0 is no limit", accepts: memoryAccepts,
-		set:  func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
-		show: func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
+		name: "max_memory_per_process", unit: "B", dflt: "0",
+		about:   "bytes of the segments that one session holds; 0 is no limit",
+		accepts: memoryAccepts,
+		set:     func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
+		show:    func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
 	},
 	{
 		name: "min_dynamic_shared_memory", unit: "B", dflt: "0", accepts: memoryAccepts,
@@ -122,7 +130,8 @@ var definitions = []definition{
 		show:  func(v *Values) string { return showMemory(v.MinDynamicSharedMemory) },
 	},
 	{
-		name: "on_crash", dflt: "reclaim", about: "what a restarted supervisor does with living sessions, and a running one after a crash",
+		name: "on_crash", dflt: "reclaim",
+		about:   "what a restarted supervisor does with living sessions, and a running one after a crash",
 		accepts: "reclaim or restart",
 		set: func(v *Values, s string) error {
 			v.OnCrash = s
@@ -137,8 +146,9 @@ var definitions = []definition{
 		show:    func(v *Values) string { return showDuration(v.ShutdownTimeout) },
 	},
 	{
-		name: "checked", dflt: "off", about: "find uses of a segment after its Detach, at some cost", accepts: "on or off",
-		set: func(v *Values, s string) error { return boolean(&v.Checked, s) },
+		name: "checked", dflt: "off", about: "find uses of a segment after its Detach, at some cost",
+		accepts: "on or off",
+		set:     func(v *Values, s string) error { return boolean(&v.Checked, s) },
 		show: func(v *Values) string {
 			if v.Checked {
 				return "on"
@@ -148,8 +158,8 @@ var definitions = []definition{
 	},
 }
 
-// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type accepts, the default first; prog is
-// what the program sets. A missing dsm.conf is an empty one.
+// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type
+// accepts, the default first; prog is what the program sets. A missing dsm.conf is an empty one.
 func Load(dir string, types []string, prog map[string]string) (*Settings, error) {
 	type origin struct{ text, source string }
 	origins := map[string]origin{}
@@ -157,7 +167,8 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	note := func(name, text, source string) {
 		name = strings.ToLower(name)
 		if !known(name) {
-			faults = append(faults, fmt.Errorf("%s: there is no setting %q; there are %s", source, name, strings.Join(names(), ", ")))
+			faults = append(faults, fmt.Errorf("%s: there is no setting %q; there are %s",
+				source, name, strings.Join(names(), ", ")))
 			return
 		}
 		origins[name] = origin{text, source}
@@ -191,9 +202,11 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 			o = origin{d.dflt, "default"}
 		}
 		if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
-			faults = append(faults, fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text)) // nor could the file instance hold it
+			// nor could the file instance hold it
+			faults = append(faults, fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text))
 		} else if err := d.set(&s.Values, strings.TrimSpace(o.text)); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %s = %q is %w; it takes %s", o.source, d.name, o.text, err, d.accepts))
+			faults = append(faults, fmt.Errorf("%s: %s = %q is %w; it takes %s",
+				o.source, d.name, o.text, err, d.accepts))
 		}
 		s.List = append(s.List, Setting{Name: d.name, Unit: d.unit, Default: d.dflt, Source: o.source, About: d.about})
 	}
@@ -307,7 +320,8 @@ func duration(to *time.Duration, s string) error {
 	if err != nil {
 		return errors.New("no time")
 	}
-	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour}[unit]
+	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second,
+		"min": time.Minute, "h": time.Hour}[unit]
 	if !ok {
 		return fmt.Errorf("in a unit %q that there is not", unit)
 	}

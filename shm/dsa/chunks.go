@@ -42,12 +42,13 @@ func (m *mapping) setBits(at, n int, used bool) {
 	}
 }
 
-// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head is still free: the caller fills it in, and
-// stores its state last.
+// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head
+// is still free: the caller fills it in, and stores its state last.
 func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]
-		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n || int(row.longest.Load()) < n {
+		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n ||
+			int(row.longest.Load()) < n {
 			continue
 		}
 		m, err := a.mapRow(ctx, i)

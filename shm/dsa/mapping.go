@@ -116,7 +116,8 @@ func (a *Area) check(seg Segment, row, life int) (*mapping, error) {
 		return nil, err
 	}
 	chunks := h.chunks.Load()
-	if h.magic.Load() != magic || h.area.Load() != a.head.id.Load() || int(h.row.Load()) != row || int(h.life.Load()) != life || life == 0 ||
+	if h.magic.Load() != magic || h.area.Load() != a.head.id.Load() || int(h.row.Load()) != row ||
+		int(h.life.Load()) != life || life == 0 ||
 		chunks == 0 || chunks != a.rows[row].chunks.Load() || uint64(chunks) > maxSegment/chunkSize {
 		return nil, corrupt("segment %d has no header of this area", row)
 	}
@@ -129,7 +130,8 @@ func newMapping(seg Segment, g geometry, row, life int) (*mapping, error) {
 		return nil, corrupt("segment %d of %d bytes, or its place, does not fit %d chunks", row, len(b), g.chunks)
 	}
 	r := shm.NewRegion(b)
-	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks)}
+	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks,
+		at: make([]spot, g.chunks)}
 	var err error
 	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {
 		return nil, err
