@@ -312,7 +312,7 @@ func (a *Area) Detach() error {
 }
 
 func (a *Area) leave(ctx context.Context) error {
-	g, err := a.acquire(ctx)
+	g, err := a.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -320,22 +320,30 @@ func (a *Area) leave(ctx context.Context) error {
 	if a.slot < 0 { // it has not entered
 		return nil
 	}
+	if a.head.pinned.Load() == 0 && a.alone() {
+		return a.remove(ctx)
+	}
+	if err := a.mend(ctx); err != nil {
+		return err
+	}
 	if err := a.emptyHeaps(ctx, true); err != nil {
 		return err
 	}
 	failpoint.Hit("dsa/detach/emptied")
 	a.slots[a.slot].peer.Store(0)
 	failpoint.Hit("dsa/detach/left")
-	if a.head.pinned.Load() != 0 {
-		return nil
-	}
-	_, err = a.recoverDead(ctx)
+	return nil
+}
+
+// alone says that this is the only living session. What the dead ones held goes with the area, and need not be looked at: who closes can't
+// map it.
+func (a *Area) alone() bool {
 	for i := range a.slots {
-		if err != nil || a.slots[i].peer.Load() != 0 {
-			return err
+		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {
+			return false
 		}
 	}
-	return a.remove(ctx)
+	return true
 }
 
 // remove gives all segments back, the one with the header last.

@@ -121,25 +121,28 @@ func (a *Area) link(r spanRef) error {
 	return nil
 }
 
-func (a *Area) unlink(r spanRef) error {
+func (a *Area) unlink(r spanRef) (err error) {
 	next, prev := r.s.next.Load(), r.s.prev.Load()
+	var n, p spanRef
 	if next != 0 {
-		n, err := a.listed(next)
-		if err != nil {
-			return err
-		}
+		n, err = a.listed(next)
+	}
+	if prev != 0 && err == nil {
+		p, err = a.listed(prev)
+	}
+	if err != nil {
+		return err
+	}
+	if next != 0 {
 		n.s.prev.Store(prev)
 	}
 	failpoint.Hit("dsa/list/half")
-	if prev == 0 {
-		a.head.partial[r.s.class.Load()].Store(next)
-		return nil
-	}
-	p, err := a.listed(prev)
-	if err == nil {
+	if prev != 0 {
 		p.s.next.Store(next)
+	} else {
+		a.head.partial[r.s.class.Load()].Store(next)
 	}
-	return err
+	return nil
 }
 
 // listed is the span that a list speaks of.
