@@ -12,8 +12,11 @@ import (
 type Bytes struct{ t *core }
 
 // CreateBytes makes an empty table, as Create does.
-func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) {
-	return wrap[Bytes](create(a, shape{kind: kindBytes}, o))
+func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) { return CreateBytesInto(a, dsa.Place{}, o) }
+
+// CreateBytesInto makes an empty table in a word, as CreateInto does.
+func CreateBytesInto(a *dsa.Area, at dsa.Place, o Options) (*Bytes, error) {
+	return wrap[Bytes](create(a, shape{kind: kindBytes}, o, at))
 }
 
 // AttachBytes finds the table with that handle, as Attach does.

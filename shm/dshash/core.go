@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -54,7 +55,8 @@ type local struct {
 	hands [2]dsa.Place
 }
 
-func create(a *dsa.Area, s shape, o Options) (*core, error) {
+// create makes a table, in the word at if there is one.
+func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128
 	}
@@ -62,13 +64,14 @@ func create(a *dsa.Area, s shape, o Options) (*core, error) {
 		return nil, errkind.As(ErrSize,
 			fmt.Errorf("dshash: %d partitions: a table has a power of two up to %d", o.Partitions, maxPartitions))
 	}
-	p, err := a.AllocZeroed(tableSize(o.Partitions))
+	p, free, err := blank(a, tableSize(o.Partitions), at)
 	if err != nil {
 		return nil, fmt.Errorf("dshash: create a table: %w", err)
 	}
+	failpoint.Hit("dshash/create/allocated")
 	t := &core{shape: s, area: a, handle: p}
 	if err := t.bind(); err != nil {
-		return nil, errors.Join(err, a.Free(p))
+		return nil, errors.Join(err, free())
 	}
 	h := t.head
 	h.magic.Store(magic)
@@ -81,10 +84,26 @@ func create(a *dsa.Area, s shape, o Options) (*core, error) {
 	h.partitions.Store(uint32(o.Partitions))
 	h.check.Store(h.sum())
 	if err := t.open(o.Partitions); err != nil {
-		return nil, errors.Join(err, a.Free(p))
+		return nil, errors.Join(err, free())
 	}
+	failpoint.Hit("dshash/create/laid-out")
 	h.self.Store(uint64(p))
 	return t, nil
+}
+
+// blank is n zero bytes, in the word at if there is one.
+func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, err error) {
+	if at == (dsa.Place{}) {
+		p, err = a.AllocZeroed(n)
+		return p, func() error { return a.Free(p) }, err
+	}
+	if err = a.AllocInto(n, at); err != nil {
+		return 0, nil, err
+	}
+	p = at.Pointer()
+	b, err := a.Bytes(p)
+	clear(b)
+	return p, func() error { return a.FreeFrom(at) }, err
 }
 
 func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {

@@ -22,11 +22,17 @@ type Table[K comparable, V any] struct{ t *core }
 // K and V may be what shm.Check lets lie in shared memory. Keys are compared by their bytes: no floats, no padding and no blank fields in
 // K. V may be of no size: then it is a set.
 func Create[K comparable, V any](a *dsa.Area, o Options) (*Table[K, V], error) {
+	return CreateInto[K, V](a, dsa.Place{}, o)
+}
+
+// CreateInto is Create into a word that reads 0 and owns the table from its first moment, so that no death loses it. If its creator dies the word
+// may lead to a table that Attach does not know: dsa.Area.FreeFrom frees that. Who destroys the table clears the word afterwards.
+func CreateInto[K comparable, V any](a *dsa.Area, at dsa.Place, o Options) (*Table[K, V], error) {
 	s, err := shapeOf[K, V]()
 	if err != nil {
 		return nil, err
 	}
-	return wrap[Table[K, V]](create(a, s, o))
+	return wrap[Table[K, V]](create(a, s, o, at))
 }
 
 // Attach finds the table with that handle, which must be of the same K, V and Options.Version: else it is ErrMismatch. (Types are the same
