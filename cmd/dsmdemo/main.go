@@ -18,6 +18,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/parallel"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -73,6 +74,9 @@ var errUsage = errors.New("wrong usage")
 // noCleaning is the annotation of a command before which dead private instances stay: it only looks, or cleans up itself.
 const noCleaning = "no cleaning"
 
+// judgesSettings is the annotation of a command that wrong settings are no wrong usage of: it tells of them.
+const judgesSettings = "judges settings"
+
 // app is what all commands share: the global flags and the standard streams.
 type app struct {
 	dir      string
@@ -124,6 +128,11 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		}
 		set[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
+	if _, ok := cmd.Annotations[judgesSettings]; !ok {
+		if err := settings.Check(instance.Backends{}.Types(), set); err != nil {
+			return err
+		}
+	}
 	if a.dir == "" {
 		if a.dir, err = instance.DefaultDir(); err != nil {
 			return err
@@ -138,6 +147,11 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
 	a.running = true
+	if !cmd.Hidden {
+		for _, err := range settings.Strays(os.Environ()) {
+			a.config.Logger.Warn().Msg(err.Error())
+		}
+	}
 	if _, ok := cmd.Annotations[noCleaning]; ok || cmd.Hidden { // hidden: a part of another command, which has cleaned up
 		return nil
 	}
