@@ -85,7 +85,8 @@ type app struct {
 	logLevel string
 
 	stdin   *os.File
-	stdout  io.Writer
+	file    *os.File  // standard output, if it is one
+	stdout  io.Writer // to it, as long as the command's context lasts
 	stderr  io.Writer
 	config  dsm.Config
 	running bool // the command line has been understood
@@ -146,6 +147,8 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Dir: a.dir, Application: "dsmdemo " + cmd.Name(), Settings: set,
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
+	a.file, _ = a.stdout.(*os.File)
+	a.stdout = &output{ctx: cmd.Context(), w: a.stdout}
 	a.running = true
 	if !cmd.Hidden {
 		for _, err := range settings.Strays(os.Environ()) {
