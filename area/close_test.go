@@ -5,6 +5,7 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm/dsa"
@@ -57,7 +58,7 @@ func TestSessionCloses(t *testing.T) {
 
 // TestLastOneCloses: so it does if those are dead who made segments that it has never mapped.
 func TestLastOneCloses(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{Initial: 1 << 17, Keep: -1})

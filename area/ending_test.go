@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/dsa"
@@ -87,7 +88,7 @@ func (g endingSegment) OnDetach(f func()) (cancel func() bool) {
 func TestOwnerEndsMeanwhile(t *testing.T) {
 	for _, moment := range moments {
 		t.Run(moment, func(t *testing.T) {
-			cfg := instancetest.Config(t, "posix")
+			cfg := instancetest.Config(t, catalog.Default())
 			instancetest.Start(t, cfg)
 			s := instancetest.Open(t, cfg)
 			e := &ending{session: s, moment: moment}
@@ -141,7 +142,7 @@ func TestOwnerEndsMeanwhile(t *testing.T) {
 
 // TestOwnerEndsBeside: so it is whenever the owner ends, and with an area that is in use.
 func TestOwnerEndsBeside(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s, other := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	for round := range 150 {

@@ -113,7 +113,7 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 // keep pins a new area's first segment. If the area has been detached meanwhile, that may have come before the pin.
 func (a *Area) keep(ctx context.Context, seg Segment) error {
 	err := seg.Pin(ctx)
-	if err == nil && a.closed.Load() {
+	if a.closed.Load() {
 		err = errors.Join(errClosed, a.unpinned(ctx, seg.Handle()))
 	}
 	return err
