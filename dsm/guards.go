@@ -34,7 +34,7 @@ const (
 
 // detach unmaps g's own mapping, leaving a guard where the backend can.
 func (q *guards) detach(g *Segment) error {
-	m, own := g.session.member, g.trail.own
+	m, own := g.session().member, g.trail.own
 	guarder, ok := m.Backend.(dsmimpl.Guarder)
 	if !ok {
 		return m.Unmap(own)
@@ -44,7 +44,7 @@ func (q *guards) detach(g *Segment) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kept = append(q.kept, guard{own, g.bytes, guarder, g.Handle(), g.trail})
+	q.kept = append(q.kept, guard{own, g.attachment.bytes, guarder, g.Handle(), g.trail})
 	q.bytes += uint64(len(own.Bytes))
 	for len(q.kept) > maxGuards || q.bytes > maxGuardBytes {
 		oldest := q.kept[0]

@@ -308,6 +308,7 @@ func (a *Area) Detach() error {
 		return nil
 	}
 	err := a.leave(context.Background())
+	clear(a.heaps) // calls that come late find nothing there, and look whether the area is closed
 	return errors.Join(err, a.unmapAll())
 }
 

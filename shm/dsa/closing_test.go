@@ -90,11 +90,15 @@ func TestLastOneCloses(t *testing.T) {
 	for range 3 {
 		alloc(t, a, 1<<20)
 	}
+	alloc(t, b, 1000)
 	dsa.MakeDirty(a)
 	c.kill(1)
 	source.set = true
 	if err := b.Detach(); err != nil {
 		t.Error(err)
+	}
+	if p, err := b.Alloc(1000); !errors.Is(err, dsa.ErrClosed) {
+		t.Errorf("Alloc in a detached area = %v, %v", p, err)
 	}
 	if n, _ := heap.InUse(); source.unpinned != n || n < 3 { // the dead one has them attached still, in this process
 		t.Errorf("%d of %d segments have been given back", source.unpinned, n)
