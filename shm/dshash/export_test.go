@@ -31,7 +31,8 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 // InLock is whether an offset in a table is in a partition's lock.
 func InLock(p dsa.Pointer, at int) bool {
 	at -= partitionsAt(p)
-	return at >= 0 && at%partitionSize < versionAt
+	within := at%partitionSize - lockAt
+	return at >= 0 && within >= 0 && within < lockSize
 }
 
 // Dirty makes the next in each partition repair it.
