@@ -49,9 +49,13 @@ type core struct {
 
 // local is what this process needs for a partition beside its words.
 type local struct {
-	lock  *shmsync.LWLock
-	seen  atomic.Pointer[view]
-	hands [2]dsa.Place
+	t      *core
+	i      int // its number
+	lock   *shmsync.LWLock
+	seen   atomic.Pointer[view]
+	hands  [2]dsa.Place
+	change change // of who holds the lock exclusively
+	scan   bool   // this is what a scan's entries have, which do not give back the lock
 }
 
 func create(a *dsa.Area, s shape, o Options) (*core, error) {
@@ -186,6 +190,7 @@ func (t *core) open(n int) error {
 	self := t.area.Self()
 	for i := range t.local {
 		l := &t.local[i]
+		l.t, l.i = t, i
 		l.lock = shmsync.NewLWLock(&t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {

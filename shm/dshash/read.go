@@ -39,8 +39,8 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 }
 
 func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
-	var e entry
-	if q.found, err = e.find(ctx, t, q.key, false); !q.found || err != nil {
+	e, found, err := t.find(ctx, q.key, false)
+	if q.found = found; !found {
 		return q.value, err
 	}
 	defer e.release()

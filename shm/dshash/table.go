@@ -75,20 +75,20 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), false)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), false)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), true)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), true)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update gives access to. It is in the table when it
 // is released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.insert(ctx, t.t, bytesOf(&key), int(t.t.valueSize))
+	e.e, found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize))
 	return e, found, err
 }
 
