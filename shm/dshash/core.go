@@ -43,6 +43,7 @@ type core struct {
 	head   *header
 	seed   uint64
 	shift  int         // of a hash, for the partition
+	word   bool        // keys are of 8 bytes, all of them
 	parts  []partition // in shared memory
 	local  []local     // of each partition
 }
@@ -177,6 +178,7 @@ func (t *core) bind() error {
 
 // open finds the partitions.
 func (t *core) open(n int) error {
+	t.word = t.kind == kindFixed && t.keySize == 8
 	t.seed, t.shift = t.head.seed.Load(), 64-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {

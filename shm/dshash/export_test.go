@@ -60,6 +60,6 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 
 // Glance looks without the lock, once; not ok if that is not to be done.
 func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
-	found, ok = t.t.glanceWord(hashOf(bytesOf(&key), t.t.seed), key, bytesOf(&v))
+	found, ok = t.t.glanceWord(bytesOf(&key), bytesOf(&v))
 	return v, found, ok
 }

@@ -1,8 +1,6 @@
 package dshash
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -68,13 +66,6 @@ func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
 	}
 	from = lengths + int(k)
 	return b[lengths:from], from, from + int(v), true
-}
-
-func equal(a, b []byte) bool {
-	if len(a) == 8 && len(b) == 8 {
-		return binary.NativeEndian.Uint64(a) == binary.NativeEndian.Uint64(b)
-	}
-	return bytes.Equal(a, b)
 }
 
 // at is the bytes that begin at p, which is linked. Its segment is mapped if need be.

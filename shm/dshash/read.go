@@ -21,16 +21,7 @@ type lookup struct {
 
 // get copies a value out, and returns it.
 func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
-	q.h = hashOf(q.key, t.seed)
-	switch {
-	case !lockless:
-	case t.kind == kindFixed && t.keySize == 8:
-		if found, ok := t.glanceWord(q.h, binary.NativeEndian.Uint64(q.key), q.value); ok {
-			q.found = found
-			return q.value, nil
-		}
-		fallthrough
-	default:
+	if q.h = hashOf(q.key, t.seed); lockless {
 		if out, ok := t.glance(q); ok {
 			return out, nil
 		}

@@ -1,6 +1,11 @@
 package dshash
 
-import "github.com/godsm/godsm/shm/dsa"
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/godsm/godsm/shm/dsa"
+)
 
 // search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows pointers into what is
 // mapped only: ok is false if one leads elsewhere. Without the lock it may find anything, and is worth something only if the partition's
@@ -9,15 +14,22 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	i = homeOf(h, len(ls))
 	tag := tagOf(h)
 	for range ls {
-		tags := ls[i].tags.Load()
+		l := &ls[i]
+		tags := l.tags.Load()
 		for m := match(tags, tag); m != 0; m &= m - 1 {
 			slot = slotOf(m)
-			if p = dsa.Pointer(ls[i].slots[slot].Load()); p == 0 {
+			if p = dsa.Pointer(l.slots[slot].Load()); p == 0 {
 				continue
 			}
 			b = t.area.Peek(p)
+			if t.word && len(b) >= t.size { // the most frequent kind, here and now
+				if binary.NativeEndian.Uint64(b) == binary.NativeEndian.Uint64(key) {
+					return i, slot, p, b, true
+				}
+				continue
+			}
 			k, ok := t.keyOf(b)
-			if !ok || equal(k, key) {
+			if !ok || bytes.Equal(k, key) {
 				return i, slot, p, b, ok
 			}
 		}

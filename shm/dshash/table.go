@@ -53,6 +53,11 @@ func (t *Table[K, V]) Handle() dsa.Pointer { return t.t.handle }
 // Get copies a value out. It takes no lock, and sees a change from the moment its Set, Delete or Release makes it, unless the partition is
 // changed all the while: then, or if the entry's memory is not mapped here yet, it does as Find.
 func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err error) {
+	if lockless && t.t.word {
+		if found, ok := t.t.glanceWord(bytesOf(&key), bytesOf(&value)); ok {
+			return value, found, nil
+		}
+	}
 	var q lookup // field by field: a literal is made elsewhere and copied, which costs a sixth of all
 	q.key, q.value = bytesOf(&key), bytesOf(&value)
 	if _, err = t.t.get(ctx, &q); !q.found {
