@@ -42,7 +42,7 @@ type core struct {
 	handle dsa.Pointer
 	head   *header
 	seed   uint64
-	shift  int         // of a hash, for the partition
+	shift  int         // of a hash, for the partition, after one by 1
 	word   bool        // keys are of 8 bytes, all of them
 	parts  []partition // in shared memory
 	local  []local     // of each partition
@@ -179,7 +179,7 @@ func (t *core) bind() error {
 // open finds the partitions.
 func (t *core) open(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
-	t.seed, t.shift = t.head.seed.Load(), 64-bits.TrailingZeros(uint(n))
+	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
 		return err
@@ -204,7 +204,7 @@ func (t *core) open(n int) error {
 }
 
 // part is the partition of a hash.
-func (t *core) part(h uint64) int { return int(h >> t.shift) }
+func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
 // count is how many entries there are.
 func (t *core) count() (n int) {

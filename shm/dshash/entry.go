@@ -56,7 +56,10 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool) (entry, err
 	if err != nil {
 		return entry{l, g, 0}, err
 	}
-	line, slot, p, b, err := t.searchLocked(ls, h, key)
+	line, slot, p, b, ok := t.search(ls, h, key)
+	if !ok {
+		line, slot, p, b, err = t.searchAgain(ls, h, key, p)
+	}
 	if exclusive {
 		l.change.begin(h, ls, b, line, slot)
 	}

@@ -43,17 +43,20 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	return 0, 0, 0, nil, true
 }
 
-// searchLocked is search, with what it leads to mapped if need be.
-func (t *core) searchLocked(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, err error) {
-	for last := dsa.Pointer(0); ; last = p {
-		var ok bool
+// searchAgain goes on, under the lock, from a search that came upon what is not mapped: at.
+func (t *core) searchAgain(ls []line, h uint64, key []byte, at dsa.Pointer) (i, slot int, p dsa.Pointer, b []byte, err error) {
+	for {
+		if b, err = t.at(at); err != nil {
+			return 0, 0, at, nil, err
+		}
+		if _, ok := t.keyOf(b); !ok {
+			return 0, 0, at, nil, corrupt("the item at %v is longer than its segment", at)
+		}
+		last, ok := at, false
 		if i, slot, p, b, ok = t.search(ls, h, key); ok {
 			return i, slot, p, b, nil
 		}
-		if b, err = t.at(p); err != nil {
-			return i, slot, p, nil, err
-		}
-		if _, ok := t.keyOf(b); !ok || last == p {
+		if at = p; at == last {
 			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
 		}
 	}
