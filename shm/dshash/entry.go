@@ -86,7 +86,7 @@ func (t *core) set(ctx context.Context, key, value []byte) error {
 	if err == nil {
 		var to []byte
 		if to, err = e.prepare(key, len(value)); err == nil {
-			copy(to, value)
+			assign(to, value)
 			e.commit()
 		}
 	}

@@ -2,7 +2,6 @@ package dshash
 
 import (
 	"context"
-	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/ordered"
@@ -39,14 +38,10 @@ func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error)
 }
 
 func (t *core) copyOut(q *lookup, value []byte) []byte {
-	switch {
-	case t.kind == kindBytes:
+	if t.kind == kindBytes {
 		return append(q.value, value...)
-	case len(value) == 8 && len(q.value) == 8:
-		binary.NativeEndian.PutUint64(q.value, binary.NativeEndian.Uint64(value))
-	default:
-		copy(q.value, value)
 	}
+	assign(q.value, value)
 	return q.value
 }
 

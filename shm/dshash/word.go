@@ -30,11 +30,7 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		return false, false
 	}
 	if found = at != 0; found {
-		if len(value) == 8 {
-			binary.NativeEndian.PutUint64(value, binary.NativeEndian.Uint64(b[t.valueAt:]))
-		} else {
-			copy(value, b[t.valueAt:t.size])
-		}
+		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
 	return found, p.version.Load() == seen
