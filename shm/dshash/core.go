@@ -55,6 +55,7 @@ type local struct {
 	lock   *shmsync.LWLock
 	seen   atomic.Pointer[view]
 	hands  [2]dsa.Place
+	spare  spare
 	change change // of who holds the lock exclusively
 	scan   bool   // this is what a scan's entries have, which do not give back the lock
 }

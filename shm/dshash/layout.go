@@ -42,7 +42,7 @@ const (
 // but the reader's own slot.
 type partition struct {
 	_       structs.HostLayout
-	version atomic.Uint64 // goes up after something was taken out, before its memory is used for anything else
+	version atomic.Uint64 // goes up after something was taken out, or freed from a hand, before its memory is used for anything else
 	array   atomic.Uint64 // 0 before the first entry
 	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number of lines.
 	rebuilds atomic.Uint64
