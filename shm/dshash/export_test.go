@@ -63,3 +63,6 @@ func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
 	found, ok = t.t.glanceWord(bytesOf(&key), bytesOf(&v))
 	return v, found, ok
 }
+
+// Version is that of a table's first partition.
+func Version(b *Bytes) uint64 { return b.t.parts[0].version.Load() }
