@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// entry is an entry that is held. It is four words, so that it stays in registers on its way to the caller: more are copied from one stack
-// frame to the next, which costs as much as half the lookup.
+// entry is an entry that is held. It is four words, so that it stays in registers on its way to the caller: more are
+// copied from one stack frame to the next, which costs as much as half the lookup.
 type entry struct {
 	l     *local // of its partition; nil once it is over
 	guard shmsync.Guard

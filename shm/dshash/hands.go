@@ -11,8 +11,8 @@ import (
 // array leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to
 // come in.
 
-// spare is an item that this process left in a hand: it need not ask the allocator what it is, as long as the partition's version is the
-// same, which goes up when a hand's object is freed.
+// spare is an item that this process left in a hand: it need not ask the allocator what it is, as long as the
+// partition's version is the same, which goes up when a hand's object is freed.
 type spare struct {
 	at      dsa.Pointer
 	version uint64

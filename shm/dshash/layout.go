@@ -37,12 +37,13 @@ const (
 	kindBytes
 )
 
-// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version, array
-// and rebuilds are read without it. What a lookup needs comes first: it shares a cache line with the lock's state, and no other is read
-// but the reader's own slot.
+// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that
+// exclusively. Version, array and rebuilds are read without it. What a lookup needs comes first: it shares a cache line
+// with the lock's state, and no other is read but the reader's own slot.
 type partition struct {
-	_       structs.HostLayout
-	version atomic.Uint64 // goes up after something was taken out, or freed from a hand, before its memory is used for anything else
+	_ structs.HostLayout
+	// version goes up after something was taken out, or freed from a hand, before its memory is used for anything else.
+	version atomic.Uint64
 	array   atomic.Uint64 // 0 before the first entry
 	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number of lines.
 	rebuilds atomic.Uint64
@@ -50,12 +51,13 @@ type partition struct {
 	dirty    atomic.Uint32 // a session died with the lock: repair before anything else
 	_        [4]byte
 	lock     shmsync.LWLockWord
-	hands    [2]atomic.Uint64 // objects on their way in or out. One that is in the array, or is the array, was on its way in
-	lost     atomic.Uint64    // slots that repairs found to lead nowhere
+	// hands have objects on their way in or out. One that is in the array, or is the array, was on its way in.
+	hands [2]atomic.Uint64
+	lost  atomic.Uint64 // slots that repairs found to lead nowhere
 }
 
-// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors
-// that would not do so by themselves.
+// raise tells readers without the lock that something was taken out, by a store, since it is under the lock. The load keeps
+// the stores that come later behind it, on processors that would not do so by themselves.
 func (p *partition) raise() {
 	ordered.Store64(&p.version, p.version.Load()+1)
 	p.version.Load()

@@ -26,7 +26,8 @@ func (e *entry) makeRoom() error {
 		return nil
 	}
 	if err == nil {
-		err = corrupt("partition %d has no room, though it counts %d entries in %d lines", i, t.parts[i].count.Load(), len(c.ls))
+		err = corrupt("partition %d has no room, though it counts %d entries in %d lines",
+			i, t.parts[i].count.Load(), len(c.ls))
 	}
 	return err
 }

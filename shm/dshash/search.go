@@ -44,7 +44,9 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 }
 
 // searchAgain goes on, under the lock, from a search that came upon what is not mapped: at.
-func (t *core) searchAgain(ls []line, h uint64, key []byte, at dsa.Pointer) (i, slot int, p dsa.Pointer, b []byte, err error) {
+func (t *core) searchAgain(
+	ls []line, h uint64, key []byte, at dsa.Pointer,
+) (i, slot int, p dsa.Pointer, b []byte, err error) {
 	for {
 		if b, err = t.at(at); err != nil {
 			return 0, 0, at, nil, err

@@ -13,7 +13,7 @@ func TestSpare(t *testing.T) {
 	a := heap(t, dsa.Options{})
 	tab, err := dshash.CreateBytes(a, dshash.Options{Partitions: 1})
 	must(t, err)
-	other, err := dshash.AttachBytes(a, tab.Handle(), dshash.Options{}) // as another session would, with a memory of its own
+	other, err := dshash.AttachBytes(a, tab.Handle(), dshash.Options{}) // with a memory of its own
 	must(t, err)
 	key := []byte("key")
 	set := func(tab *dshash.Bytes, n int) {
