@@ -155,7 +155,7 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 }
 
 // leave ends the section; it must be deferred itself, so that it can recover.
-func (s section) leave(err *error) {
+func (s *section) leave(err *error) {
 	if r := recover(); r != nil {
 		*err = corruption(r)
 		s.repairQuietly()
@@ -164,12 +164,12 @@ func (s section) leave(err *error) {
 	debug.SetPanicOnFault(s.fault)
 }
 
-func (s section) repairQuietly() {
+func (s *section) repairQuietly() {
 	defer func() { _ = recover() }() // the bytes themselves are gone
 	s.m.settle()
 }
 
-func (s section) unlock() {
+func (s *section) unlock() {
 	defer func() { _ = recover() }()
 	s.guard.Unlock()
 }

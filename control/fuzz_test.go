@@ -220,7 +220,14 @@ var steps = []struct {
 		}
 		return err
 	}},
-	{"Publish", true, func(_ context.Context, w *fuzzWorld, m *Member) error { return m.Publish(w.entry()) }},
+	{"TryCarve", true, func(_ context.Context, w *fuzzWorld, m *Member) error {
+		if e, ok := m.TryCarve(1+w.tape.Below(256)*40, 0); ok {
+			w.known, w.made[e.Handle] = append(w.known, e), e
+			w.within(e)
+		}
+		return nil
+	}},
+	{"Publish", true, func(_ context.Context, w *fuzzWorld, m *Member) error { e := w.entry(); return m.Publish(&e, nil) }},
 	{"TryUnref", true, func(_ context.Context, w *fuzzWorld, m *Member) error { m.TryUnref(w.entry()); return nil }},
 	{"look", false, func(_ context.Context, w *fuzzWorld, _ *Member) error { return w.look() }},
 }

@@ -105,7 +105,7 @@ type segmentRow struct {
 // text is up to 32 bytes of UTF-8 that can be stored and loaded without tearing a word.
 type text [4]atomic.Uint64
 
-func (t *text) store(words [4]uint64) {
+func (t *text) store(words *[4]uint64) {
 	for i := range t {
 		ordered.Store64(&t[i], words[i])
 	}

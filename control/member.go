@@ -129,7 +129,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return ErrStale
 	}
 	p.pid.Store(uint32(who.Pid))
-	p.application.store(m.application)
+	p.application.store(&m.application)
 	failpoint.Hit("control/arrive/half-written")
 	p.started.Store(who.Since.UnixNano())
 	p.segments.Store(0)

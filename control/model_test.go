@@ -68,7 +68,7 @@ func TestModel(t *testing.T) {
 				size := 1 + rng.IntN(PageSize<<rng.IntN(6))
 				e, ok, err := m.Carve(ctx, size, 0)
 				if ok {
-					err = m.Publish(e)
+					err = m.Publish(&e, nil)
 					model[e.Handle] = &segment{entry: e, refs: map[*Member]bool{m: true}}
 					pages.use(e)
 				} else if err == nil {

@@ -56,8 +56,11 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 	if words == 0 {
 		return 0, false
 	}
-	hint := int(uint64(t.header.pageHint.Load()) % uint64(64*words))
-	w, mask := hint/64, ^uint64(0)<<(hint%64)
+	hint := uint64(t.header.pageHint.Load())
+	if hint >= uint64(64*words) {
+		hint = 0
+	}
+	w, mask := int(hint/64), ^uint64(0)<<(hint%64)
 	run := 0
 	for k := 0; k <= min(words, maxLook)+(n+63)/64; k++ {
 		m := t.available(w) & mask
@@ -108,22 +111,22 @@ func (t *Table) markFree(first, n int) {
 	}
 }
 
-// pagesOf is where in the region an entry lies; n is 0 if it does not.
-func pagesOf(e Entry) (first, n int) {
-	if e.Page == 0 {
+// pagesOf is where in the region something lies that has this page and size; n is 0 if it does not.
+func pagesOf(page uint32, size uint64) (first, n int) {
+	if page == 0 {
 		return 0, 0
 	}
-	return int(e.Page - 1), int(pagesFor(uint64(e.Size)))
+	return int(page - 1), int(pagesFor(size))
 }
 
-func (t *Table) takePages(e Entry) {
-	first, n := pagesOf(e)
+func (t *Table) takePages(page uint32, size uint64) {
+	first, n := pagesOf(page, size)
 	t.markUsed(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first+n))
 }
 
-func (t *Table) givePagesBack(e Entry) {
-	first, n := pagesOf(e)
+func (t *Table) givePagesBack(page uint32, size uint64) {
+	first, n := pagesOf(page, size)
 	t.markFree(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache
 }
@@ -163,7 +166,7 @@ func (t *Table) mapPages(doubt bool) {
 	}
 	for i := range t.segments {
 		if stateOf(t.segments[i].word.Load()) != Free && t.carved(i) {
-			first, n := pagesOf(t.entry(i))
+			first, n := pagesOf(t.segments[i].page.Load(), t.segments[i].size.Load())
 			t.markUsed(first, n)
 			failpoint.Hit("control/settle/taken")
 		}

@@ -23,7 +23,7 @@ func (p *pageModel) free(e Entry) { p.set(e, false) }
 
 func (p *pageModel) set(e Entry, used bool) {
 	p.Helper()
-	first, n := pagesOf(e)
+	first, n := pagesOf(e.Page, uint64(e.Size))
 	for i := first; i < first+n; i++ {
 		if p.used[i] == used {
 			p.Fatalf("page %d of %+v is used %v already", i, e, used)
@@ -71,7 +71,7 @@ func (w *world) carve(m *Member, size int) Entry {
 	if err != nil || !ok {
 		w.Fatalf("Carve = %v, %v", ok, err)
 	}
-	if err := m.Publish(e); err != nil {
+	if err := m.Publish(&e, nil); err != nil {
 		w.Fatal(err)
 	}
 	return e
@@ -97,10 +97,10 @@ func TestCarve(t *testing.T) {
 	if _, err := b.Ref(ctx, e.Handle); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Ref before Publish = %v", err)
 	}
-	if err := b.Publish(e); !errors.Is(err, ErrStale) {
+	if err := b.Publish(&e, nil); !errors.Is(err, ErrStale) {
 		t.Errorf("Publish by another one = %v", err)
 	}
-	if err := a.Publish(e); err != nil {
+	if err := a.Publish(&e, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.wantNoCarving(a, 2*PageSize+1)
@@ -134,8 +134,8 @@ func TestCarve(t *testing.T) {
 	w.carve(a, 4*PageSize)
 }
 
-// TestTryUnrefBesideTheLock changes nothing while somebody else has the lock.
-func TestTryUnrefBesideTheLock(t *testing.T) {
+// TestTryBesideTheLock: what does not wait changes nothing while somebody else has the lock.
+func TestTryBesideTheLock(t *testing.T) {
 	w := newWorld(t, reserved)
 	a, b := w.join(), w.join()
 	e := w.carve(a, 1)
@@ -146,7 +146,16 @@ func TestTryUnrefBesideTheLock(t *testing.T) {
 	if a.TryUnref(e) {
 		t.Error("done without the lock")
 	}
+	if f, ok := a.TryCarve(1, 0); ok {
+		t.Errorf("carved %+v without the lock", f)
+	}
 	s.leave(&err)
+	if f, ok := a.TryCarve(1, 0); !ok || a.Publish(&f, nil) != nil || !a.TryUnref(f) {
+		t.Error("not carved with it")
+	}
+	if f, ok := a.TryCarve(4*PageSize, 0); ok {
+		t.Errorf("carved %+v where there is no room", f)
+	}
 	if !a.TryUnref(e) {
 		t.Error("not done with it")
 	}
@@ -162,7 +171,7 @@ func TestCarveByTheDead(t *testing.T) {
 		"published": func(w *world, m *Member) { w.carve(m, 1) },
 		"pages taken": func(w *world, m *Member) {
 			_, _ = m.enter(ctx, plain)
-			w.takePages(Entry{Handle: 3, Size: 1, Page: 2})
+			w.takePages(2, 1)
 		},
 		"row sealed, not live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
@@ -172,12 +181,12 @@ func TestCarveByTheDead(t *testing.T) {
 		"pages given back, row live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e)
+			w.givePagesBack(e.Page, uint64(e.Size))
 		},
 		"row free, its seal whole": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e)
+			w.givePagesBack(e.Page, uint64(e.Size))
 			w.clearBits(e.row())
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
 		},
@@ -207,7 +216,7 @@ func TestCloseFreesCarved(t *testing.T) {
 	if err := closer.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Publish(late); !errors.Is(err, ErrStale) {
+	if err := a.Publish(&late, nil); !errors.Is(err, ErrStale) {
 		t.Errorf("Publish = %v", err)
 	}
 	for _, e := range []Entry{e, late} {
@@ -258,7 +267,7 @@ func TestGarbledCarved(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if first, _ := pagesOf(f); ok && first != 0 && first != 3 {
+					if first, _ := pagesOf(f.Page, uint64(f.Size)); ok && first != 0 && first != 3 {
 						t.Fatalf("page %d is given to another one", first)
 					}
 				}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -60,7 +61,11 @@ func (t *Table) entry(i int) Entry {
 // freeRow looks for a free row, at the hint first: there the last one was freed.
 func (t *Table) freeRow() (int, bool) {
 	n := len(t.segments)
-	for i, k := int(t.header.freeHint.Load()%uint32(n)), 0; k < n; k++ {
+	i := 0
+	if hint := t.header.freeHint.Load(); hint < uint32(n) { // a remainder would take as long as a lock
+		i = int(hint)
+	}
+	for range n {
 		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 { // else a stray store has hit it
 			return i, true
 		}
@@ -91,7 +96,7 @@ func (t *Table) count(rows uint32, bytes uint64) {
 // freeCarved frees the row and the pages of a segment in the reserved region; the system has no part in that.
 func (t *Table) freeCarved(i int) {
 	r := &t.segments[i]
-	t.givePagesBack(Entry{Size: int(r.size.Load()), Page: r.page.Load()})
+	t.givePagesBack(r.page.Load(), r.size.Load())
 	failpoint.Hit("control/free/pages")
 	t.free(i, r)
 	ordered.Store32(&t.header.freeHint, uint32(i))
@@ -115,31 +120,36 @@ func (t *Table) mend(i int) uint64 {
 	return w
 }
 
+// bitsOf are the reference bits of row i.
+func (t *Table) bitsOf(i int) []atomic.Uint64 { return t.bits[i*t.wordsPer:][:t.wordsPer] }
+
 // setBit and clearBit say whether the bit changed.
 
 func (t *Table) setBit(i, process int) bool {
-	w, mask := &t.bits[i*t.wordsPer+process/64], uint64(1)<<(process%64)
+	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
 	ordered.Store64(w, was|mask)
 	return was&mask == 0
 }
 
 func (t *Table) clearBit(i, process int) bool {
-	w, mask := &t.bits[i*t.wordsPer+process/64], uint64(1)<<(process%64)
+	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
 	ordered.Store64(w, was&^mask)
 	return was&mask != 0
 }
 
 func (t *Table) clearBits(i int) {
-	for k := range t.wordsPer {
-		ordered.Store64(&t.bits[i*t.wordsPer+k], 0)
+	words := t.bitsOf(i)
+	for k := range words {
+		ordered.Store64(&words[k], 0)
 	}
 }
 
 func (t *Table) hasBits(i int) bool {
-	for k := range t.wordsPer {
-		if t.bits[i*t.wordsPer+k].Load() != 0 {
+	words := t.bitsOf(i)
+	for k := range words {
+		if words[k].Load() != 0 {
 			return true
 		}
 	}

@@ -20,7 +20,7 @@ type Entry struct {
 	CreatorPid int
 }
 
-func (e Entry) row() int { return int(e.Handle & 0xffff) }
+func (e *Entry) row() int { return int(e.Handle & 0xffff) }
 
 // Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a
 // reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
@@ -38,7 +38,7 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
 	failpoint.Hit("control/create/locked")
-	m.write(e, now.UnixNano(), Creating)
+	m.write(&e, now.UnixNano(), Creating)
 	failpoint.Hit("control/create/intended")
 	return e, nil
 }
@@ -72,7 +72,7 @@ func (m *Member) room(size int) (row int, err error) {
 
 // write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the checksum and
 // referenced is the member's, even if it does not come to the state: see mend.
-func (m *Member) write(e Entry, now int64, s SegmentState) {
+func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
 	m.latest = max(now, m.latest+1)
 	r := &t.segments[i]
@@ -84,7 +84,7 @@ func (m *Member) write(e Entry, now int64, s SegmentState) {
 	ordered.Store32(&r.page, e.Page)
 	ordered.Store64(&r.created, uint64(m.latest))
 	ordered.Store32(&r.creatorPid, uint32(e.CreatorPid))
-	r.creator.store(m.application)
+	r.creator.store(&m.application)
 	ordered.Store32(&r.pin, unpinned)
 	ordered.Store32(&r.errno, 0)
 	ordered.Store64(&r.check, rowCheck(t.seed, e.Handle, uint64(e.Size), 0, e.Page))
@@ -158,7 +158,7 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	if e.Page != 0 {
-		m.t.givePagesBack(e)
+		m.t.givePagesBack(e.Page, uint64(e.Size))
 	}
 	m.t.free(e.row(), r)
 	failpoint.Hit("control/destroyed/freed")

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -205,30 +207,47 @@ func TestOwners(t *testing.T) {
 }
 
 func TestLeakAtCommitNamesTheCaller(t *testing.T) {
-	var out bytes.Buffer
-	cfg := instancetest.Config(t, catalog.Default())
-	instancetest.Start(t, cfg)
-	cfg.Logger = zerolog.New(&out)
-	s := instancetest.Open(t, cfg)
-	for _, f := range []func(o *resowner.Owner) (*dsm.Segment, error){
-		func(o *resowner.Owner) (*dsm.Segment, error) { return s.Create(ctx, o, 1) },
-		func(o *resowner.Owner) (*dsm.Segment, error) {
-			g := create(t, s, 1)
-			return s.Attach(ctx, o, g.Handle())
-		},
-		func(o *resowner.Owner) (*dsm.Segment, error) { g := create(t, s, 1); return g, g.MoveTo(o) },
-	} {
-		out.Reset()
-		job, _ := s.Owner().Child("job")
-		g, err := f(job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := job.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		if text := out.String(); !strings.Contains(text, "dsm_test.go:") || !strings.Contains(text, g.Handle().String()) {
-			t.Errorf("log: %s", text)
+	for _, settings := range [][]string{nil, {"min_dynamic_shared_memory", "64kB"}} {
+		var out bytes.Buffer
+		cfg := instancetest.Config(t, catalog.Default(), settings...)
+		instancetest.Start(t, cfg)
+		cfg.Logger = zerolog.New(&out)
+		s := instancetest.Open(t, cfg)
+		line := 0
+		next := func() { _, _, line, _ = runtime.Caller(1); line++ }
+		for i, f := range []func(o *resowner.Owner) (*dsm.Segment, error){
+			func(o *resowner.Owner) (*dsm.Segment, error) {
+				next()
+				return s.Create(ctx, o, 1)
+			},
+			func(o *resowner.Owner) (*dsm.Segment, error) {
+				next()
+				return s.Create(ctx, o, 20<<10)
+			},
+			func(o *resowner.Owner) (*dsm.Segment, error) {
+				g := create(t, s, 1)
+				next()
+				return s.Attach(ctx, o, g.Handle())
+			},
+			func(o *resowner.Owner) (*dsm.Segment, error) {
+				g := create(t, s, 1)
+				next()
+				return g, g.MoveTo(o)
+			},
+		} {
+			out.Reset()
+			job, _ := s.Owner().Child("job")
+			g, err := f(job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := job.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			text, place := out.String(), fmt.Sprintf("dsm_test.go:%d", line)
+			if !strings.Contains(text, place) || !strings.Contains(text, g.Handle().String()) {
+				t.Errorf("%v, case %d: want line %d in the log: %s", settings, i, line, text)
+			}
 		}
 	}
 }

@@ -15,7 +15,8 @@ func Abandon(s *Session) {
 			}
 		}
 	}
-	for g := s.segments; g != nil; g = g.next {
+	for a := s.attachments; a != nil; a = a.next {
+		g := a.segment
 		if g.trail != nil && g.trail.own.Bytes != nil {
 			_ = s.member.Backend.Detach(g.trail.own)
 		}

@@ -34,7 +34,7 @@ const (
 
 // detach unmaps g's own mapping, leaving a guard where the backend can.
 func (q *guards) detach(g *Segment) error {
-	b, own := g.session.member.Backend, g.trail.own
+	b, own := g.session().member.Backend, g.trail.own
 	guarder, ok := b.(dsmimpl.Guarder)
 	if !ok {
 		return b.Detach(own)
@@ -44,7 +44,7 @@ func (q *guards) detach(g *Segment) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.kept = append(q.kept, guard{own, g.bytes, guarder, g.Handle(), g.trail})
+	q.kept = append(q.kept, guard{own, g.attachment.bytes, guarder, g.Handle(), g.trail})
 	q.bytes += uint64(len(own.Bytes))
 	for len(q.kept) > maxGuards || q.bytes > maxGuardBytes {
 		oldest := q.kept[0]

@@ -3,9 +3,7 @@ package dsm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -26,10 +24,9 @@ type holding struct {
 
 	// Under Session.mu:
 	state  holdingState
-	fresh  bool          // carved, and nobody else can attach it yet
 	shared int32         // Segments whose bytes it keeps
 	moved  chan struct{} // made by who waits, closed when the holding has come to rest
-	next   *holding      // in the table
+	next   *holding      // in the table, or among the spare ones
 }
 
 type holdingState uint8
@@ -41,13 +38,13 @@ const (
 )
 
 // create makes a segment in the system and in the books, and a holding with one share.
-func (s *Session) create(ctx context.Context, size int, h *holding) error {
+func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 	entry, err := s.intend(ctx, size)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, carved := entry.Carved(); carved {
-		return s.carved(ctx, entry, h)
+		return s.carved(entry)
 	}
 	m := s.member
 	for tries := 0; ; tries++ {
@@ -55,22 +52,22 @@ func (s *Session) create(ctx context.Context, size int, h *holding) error {
 		mapping, word, err := m.Backend.Create(ctx, m.Object(entry))
 		if err == nil {
 			entry.Word = word
-			return s.created(ctx, entry, mapping, h)
+			return s.created(ctx, entry, mapping)
 		}
 		undo := context.WithoutCancel(ctx)
 		if !errors.Is(err, fs.ErrExist) {
 			// The backend may have been refused the removal too. Then the row stays creating, which Leave and reclaim finish.
 			if left := m.Backend.Destroy(undo, m.Object(entry)); left != nil {
-				return errors.Join(err, left)
+				return nil, errors.Join(err, left)
 			}
 		}
 		abandoned := m.Self.Abandon(undo, entry)
 		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
-			return errors.Join(err, abandoned)
+			return nil, errors.Join(err, abandoned)
 		}
 		// Somebody's object stands under the name: another row, another handle.
 		if entry, err = s.intendObject(ctx, size); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -102,31 +99,54 @@ func (s *Session) intendObject(ctx context.Context, size int) (control.Entry, er
 	return s.member.Self.Create(ctx, size, time.Now())
 }
 
-// carved zeroes a segment that was carved.
-func (s *Session) carved(ctx context.Context, entry control.Entry, h *holding) error {
-	failpoint.Hit("dsm/create/carved")
-	if err := blank(instance.Part(s.region, entry)); err != nil {
-		_, left := s.member.Self.Unref(context.WithoutCancel(ctx), entry) // without the lock Leave and reclaim give it back
-		return errors.Join(err, left)
+// small is what is zeroed under the session's lock, for which other goroutines may wait: 0.2 us.
+const small = 16 << 10
+
+// carveAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock held, and
+// unlocks it but for returning neither Segment nor error.
+func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
+	if size > small || s.region.Bytes == nil || s.checked {
+		return nil, nil
 	}
-	failpoint.Hit("dsm/create/blank")
-	h.handle, h.entry, h.state, h.shared, h.fresh = Handle(entry.Handle), entry, mapped, 1, true
-	return nil
+	entry, ok := s.member.Self.TryCarve(size, s.clock.Load())
+	if !ok {
+		return nil, nil
+	}
+	if err := s.publish(&entry); err != nil {
+		s.member.Self.TryUnref(entry) // if that is refused Leave and reclaim give it back
+		s.mu.Unlock()
+		return nil, err
+	}
+	h := s.hold(Handle(entry.Handle))
+	h.entry, h.state, h.shared = entry, mapped, 1
+	return s.segment(h, nil, owner)
 }
 
-// blank zeroes bytes of which others may have truncated the object.
-func blank(b []byte) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = errkind.As(ErrCorrupt, fmt.Errorf("the reserved region is gone from under its mapping: somebody truncated the object (%v)", r))
-		}
-	}()
-	clear(b)
-	return nil
+// carved is for a segment that was carved outside of the session's lock.
+func (s *Session) carved(entry control.Entry) (*holding, error) {
+	s.mu.Lock()
+	h := s.hold(Handle(entry.Handle)) // before others can attach it: nobody else of this session may refer to it twice
+	h.entry = entry
+	s.mu.Unlock()
+	err := s.publish(&entry)
+	if err != nil {
+		s.unref(h, true)
+		return nil, err
+	}
+	s.mu.Lock()
+	h.shared = 1
+	h.rest(mapped)
+	s.mu.Unlock()
+	return h, nil
 }
 
-func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping, h *holding) error {
+// publish zeroes a segment that was carved, and lets others attach it.
+func (s *Session) publish(entry *control.Entry) error {
+	failpoint.Hit("dsm/create/carved")
+	return s.member.Self.Publish(entry, instance.Part(s.region, entry))
+}
+
+func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping) (*holding, error) {
 	m := s.member
 	failpoint.Hit("dsm/create/made")
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
@@ -136,14 +156,27 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
 			err = errors.Join(err, m.Destroy(ctx, entry))
 		}
-		return err
+		return nil, err
 	}
 	failpoint.Hit("dsm/create/live")
-	h.handle, h.entry, h.mapping, h.state, h.shared = Handle(entry.Handle), entry, mapping, mapped, 1
 	s.mu.Lock()
-	s.table.add(h)
+	h := s.hold(Handle(entry.Handle))
+	h.entry, h.mapping, h.state, h.shared = entry, mapping, mapped, 1
 	s.mu.Unlock()
-	return nil
+	return h, nil
+}
+
+// hold puts a new holding into the table, under the lock. It is in motion.
+func (s *Session) hold(handle Handle) *holding {
+	h := s.spareHoldings
+	if h == nil {
+		h = &holding{}
+	} else {
+		s.spareHoldings = h.next
+	}
+	*h = holding{handle: handle}
+	s.table.add(h)
+	return h
 }
 
 // acquire returns the holding for a handle with one more share, made if there is none.
@@ -153,8 +186,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		h := s.table.find(handle)
 		switch {
 		case h == nil:
-			h = &holding{handle: handle}
-			s.table.add(h)
+			h = s.hold(handle)
 			s.mu.Unlock()
 			entry, err := s.member.Self.Ref(ctx, uint64(handle))
 			h.entry = entry
@@ -205,11 +237,11 @@ func (s *Session) mapIn(h *holding, err error) error {
 	return err
 }
 
-// release gives g's share of its holding back; the last one unmaps and gives the reference back.
-func (s *Session) release(g *Segment) error {
-	h := g.holding
+// release gives an attachment back, and its share of the holding; the last one unmaps and gives the reference back.
+func (s *Session) release(a *attachment) error {
+	h := a.holding
 	s.mu.Lock()
-	s.unlist(g)
+	s.unlist(a)
 	if h.shared--; h.shared > 0 {
 		s.mu.Unlock()
 		return nil
@@ -270,7 +302,7 @@ func (s *Session) giveBack(h *holding) (lingers bool) {
 	return err != nil
 }
 
-// settled ends, under the lock, the motion of a holding that is not mapped any more.
+// settled ends, under the lock, the motion of a holding that is not mapped any more. The caller forgets it.
 func (s *Session) settled(h *holding, lingers bool) {
 	if lingers {
 		h.rest(lingering)
@@ -278,6 +310,7 @@ func (s *Session) settled(h *holding, lingers bool) {
 	}
 	s.table.remove(h)
 	h.rest(moving)
+	h.next, s.spareHoldings = s.spareHoldings, h
 }
 
 // rest ends a motion, under the session's lock.
@@ -303,52 +336,47 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 		return nil, err
 	}
 	h.shared++
-	return s.segment(&Segment{}, h, owner)
+	return s.segment(h, nil, owner)
 }
 
-// view makes g a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got the share.
-func (s *Session) view(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
+// view makes a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got the share.
+func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
+	var tr *trail
 	var err error
 	if s.checked {
-		g.trail = &trail{attached: here()}
+		tr = &trail{attached: here()}
 		s.mu.Lock()
-		g.trail.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
+		tr.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
 		s.mu.Unlock()
-		if g.trail.own.Bytes == nil {
-			g.trail.own, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
+		if tr.own.Bytes == nil {
+			tr.own, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
 		}
 	}
 	s.settle()
 	s.mu.Lock()
-	if h.fresh {
-		h.fresh = false
-		s.table.add(h) // first: nobody else of this session may refer to it twice
-		if err == nil {
-			err = s.member.Self.Publish(h.entry)
-		}
-	}
 	s.endCall()
-	g, kept := s.segment(g, h, owner)
+	g, kept := s.segment(h, tr, owner)
 	if err == nil || kept != nil {
 		return g, errors.Join(err, kept)
 	}
 	return nil, errors.Join(err, g.Detach())
 }
 
-// segment makes g a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
-func (s *Session) segment(g *Segment, h *holding, owner *resowner.Owner) (*Segment, error) {
-	g.session, g.holding = s, h
+// segment makes a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
+func (s *Session) segment(h *holding, tr *trail, owner *resowner.Owner) (*Segment, error) {
+	a := s.enlist(h)
+	g := &Segment{handle: h.handle, size: h.entry.Size, trail: tr, attachment: a, life: a.life}
+	a.segment = g
 	m := h.mapping
-	if g.trail != nil {
-		m = g.trail.own
+	if tr != nil {
+		m = tr.own
 	} else if h.entry.Page != 0 {
 		m = s.region
 	}
 	if m.Bytes != nil {
-		g.bytes = instance.Part(m, h.entry)
+		a.bytes = instance.Part(m, &h.entry)
 	}
-	s.enlist(g)
-	err := owner.Remember(&g.item, (*owned)(g), 4) // whoever called Create or Attach
+	err := owner.Remember(&a.item, (*owned)(g), 4) // whoever called Create or Attach
 	s.mu.Unlock()
 	if err != nil { // the owner has ended since it was reserved
 		return nil, errors.Join(err, g.Detach())

@@ -123,7 +123,7 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 				root = nil
 			}
 		}()
-		return bytes.Clone(instance.Part(m, s.Entry))
+		return bytes.Clone(instance.Part(m, &s.Entry))
 	}
 	return nil
 }

@@ -24,27 +24,28 @@ func (g *Segment) With(f func(b []byte) error) (err error) {
 			err = g.fail("use", g.fault(r))
 		}
 	}()
-	return f(g.bytes)
+	return f(g.attachment.bytes)
 }
 
 func (g *Segment) lease() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.detached {
+	a, is := g.lockAttached()
+	if !is {
 		return g.closed()
 	}
-	g.leases++
+	a.leases++
+	a.mu.Unlock()
 	return nil
 }
 
 func (g *Segment) unlease() {
-	g.mu.Lock()
-	g.leases--
-	last := g.lastUse()
-	g.mu.Unlock()
+	a := g.attachment
+	a.mu.Lock()
+	a.leases--
+	last := a.lastUse()
+	a.mu.Unlock()
 	if last {
-		if err := errors.Join(g.release(), g.session.returned()); err != nil {
-			g.session.log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
+		if err := errors.Join(g.release(), g.session().returned()); err != nil {
+			g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
 		}
 	}
 }
@@ -70,9 +71,9 @@ func (g *Segment) fault(r any) error {
 	if !ok {
 		panic(r)
 	}
-	if within(f.Addr(), g.bytes) {
+	if bytes := g.attachment.bytes; within(f.Addr(), bytes) {
 		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: somebody truncated the object, or its file system failed (%w)",
-			ErrCorrupt, f.Addr()-address(g.bytes), g.sites(), error(f))
+			ErrCorrupt, f.Addr()-address(bytes), g.sites(), error(f))
 	}
 	if x, ok := guarded.find(f.Addr()); ok {
 		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was kept too long: attached at %s, detached at %s (%w)",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsmimpl"
@@ -15,25 +14,11 @@ import (
 // Segment is one attachment of a piece of shared memory. Several in one process may share a mapping; each ends
 // for itself. All methods are safe for concurrent use.
 type Segment struct {
-	session *Session
-	holding *holding
-	bytes   []byte
-	trail   *trail // in checked mode
-	item    resowner.Item
-
-	prev, next *Segment // in the session's list, under its lock
-
-	mu       sync.Mutex
-	hooks    *hook // the newest
-	leases   int32
-	detached bool // no new leases
-	unhooked bool // the hooks have run
-	released bool
-}
-
-type hook struct {
-	f     func()
-	older *hook
+	handle     Handle
+	size       int
+	trail      *trail // in checked mode
+	attachment *attachment
+	life       uint64 // the attachment's, as long as it is this Segment's
 }
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is reserved: what the system can't
@@ -48,25 +33,32 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := s.beginUnless(ctx, s.ended); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
-	made := new(struct { // in one allocation
-		Segment
-		holding
-	})
-	err := dsmimpl.CheckSize(size)
+	s.mu.Lock()
+	err := s.err
+	if err == nil {
+		err = dsmimpl.CheckSize(size)
+	}
 	if err == nil {
 		err = reserve(owner)
 	}
-	if err == nil {
-		err = s.create(ctx, size, &made.holding)
+	if err != nil {
+		s.mu.Unlock()
+		return nil, err
 	}
+	if g, err := s.carveAtOnce(size, owner); g != nil || err != nil {
+		return g, err
+	}
+	s.calls++
+	s.mu.Unlock()
+	h, err := s.create(ctx, size)
 	if err != nil {
 		s.end()
 		return nil, err
 	}
-	return s.view(&made.Segment, &made.holding, owner)
+	return s.view(h, owner)
 }
 
 // Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
@@ -97,7 +89,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 		s.end()
 		return nil, err
 	}
-	return s.view(&Segment{}, hold, owner)
+	return s.view(hold, owner)
 }
 
 func reserve(owner *resowner.Owner) error {
@@ -108,21 +100,21 @@ func reserve(owner *resowner.Owner) error {
 }
 
 // Handle names the segment for other processes.
-func (g *Segment) Handle() Handle { return g.holding.handle }
+func (g *Segment) Handle() Handle { return g.handle }
 
 // Size is the number of bytes that were asked for.
-func (g *Segment) Size() int { return g.holding.entry.Size }
+func (g *Segment) Size() int { return g.size }
 
 // Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it afterwards
 // faults or, unless the instance is checked, may reach what was mapped there next; in the reserved region it reaches the next segment's bytes. A fault while it is valid
 // (somebody truncated the object) ends the process; With turns it into an error. Nil after Detach.
 func (g *Segment) Bytes() []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.detached {
+	a, is := g.lockAttached()
+	if !is {
 		return nil
 	}
-	return g.bytes
+	defer a.mu.Unlock()
+	return a.bytes
 }
 
 // Region is Bytes as a shm.Region, for the structures of package shm.
@@ -132,7 +124,7 @@ func (g *Segment) Region() shm.Region { return shm.NewRegion(g.Bytes()) }
 // same as once. Where the system needs somebody to keep the object open, Pin waits for the supervisor to do so, and is
 // ErrNoInstance if there is none; if that supervisor dies, a segment that nobody has attached is gone.
 func (g *Segment) Pin(ctx context.Context) error {
-	s := g.session
+	s := g.session()
 	return s.call(ctx, "pin", g.Handle(), func() error {
 		if err := g.gone(); err != nil {
 			return err
@@ -167,7 +159,7 @@ func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) e
 }
 
 // Unpin is Session.Unpin of this segment.
-func (g *Segment) Unpin(ctx context.Context) error { return g.session.Unpin(ctx, g.Handle()) }
+func (g *Segment) Unpin(ctx context.Context) error { return g.session().Unpin(ctx, g.Handle()) }
 
 // MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower one for less. If
 // the new owner has ended it is ErrClosed, and nothing changes.
@@ -180,17 +172,17 @@ func (g *Segment) MoveTo(owner *resowner.Owner) error {
 }
 
 func (g *Segment) moveTo(owner *resowner.Owner) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.detached {
+	a, is := g.lockAttached()
+	if !is {
 		return g.closed()
 	}
-	old := g.item.Owner()
-	if !g.item.Forget() {
+	defer a.mu.Unlock()
+	old := a.item.Owner()
+	if !a.item.Forget() {
 		return ErrClosed // its owner is just ending it
 	}
-	err := owner.Remember(&g.item, (*owned)(g), 2)
-	if err != nil && old.Remember(&g.item, (*owned)(g), 2) != nil {
+	err := owner.Remember(&a.item, (*owned)(g), 2)
+	if err != nil && old.Remember(&a.item, (*owned)(g), 2) != nil {
 		go g.Detach() // both have ended meanwhile
 	}
 	return err
@@ -200,18 +192,24 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 // the bytes go. On one that is detached already f is called at once. Cancel takes f back, and says whether it came in time.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 	h := &hook{f: f}
-	g.mu.Lock()
-	if g.unhooked {
-		g.mu.Unlock()
+	a, is := g.lock()
+	if is && a.unhooked {
+		a.mu.Unlock()
+		is = false
+	}
+	if !is {
 		f()
 		return func() bool { return false }
 	}
-	h.older, g.hooks = g.hooks, h
-	g.mu.Unlock()
+	h.older, a.hooks = a.hooks, h
+	a.mu.Unlock()
 	return func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for at := &g.hooks; *at != nil; at = &(*at).older {
+		a, is := g.lock()
+		if !is {
+			return false
+		}
+		defer a.mu.Unlock()
+		for at := &a.hooks; *at != nil; at = &(*at).older {
 			if *at == h {
 				*at = h.older
 				return true
@@ -225,20 +223,22 @@ func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 // else holds it. It does not wait for a With that is still running: that keeps the bytes until it
 // returns. Detaching twice is harmless.
 func (g *Segment) Detach() error {
-	g.mu.Lock()
-	if g.detached {
-		g.mu.Unlock()
+	a, is := g.lockAttached()
+	if !is {
 		return nil
 	}
-	g.detached = true
+	a.detached = true
 	if g.trail != nil {
 		g.trail.detached = here()
 	}
-	g.item.Forget()
-	err := g.runHooks()
-	g.unhooked = true
-	last := g.lastUse()
-	g.mu.Unlock()
+	a.item.Forget()
+	var err error
+	if a.hooks != nil {
+		err = a.runHooks()
+	}
+	a.unhooked = true
+	last := a.lastUse()
+	a.mu.Unlock()
 	if last {
 		if rerr := g.release(); rerr != nil {
 			err = errors.Join(err, rerr)
@@ -251,14 +251,14 @@ func (g *Segment) Detach() error {
 }
 
 // runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
-func (g *Segment) runHooks() error {
+func (a *attachment) runHooks() error {
 	var errs []error
-	for g.hooks != nil {
-		h := g.hooks
-		g.hooks = h.older
-		g.mu.Unlock()
+	for a.hooks != nil {
+		h := a.hooks
+		a.hooks = h.older
+		a.mu.Unlock()
 		errs = append(errs, run(h.f))
-		g.mu.Lock()
+		a.mu.Lock()
 	}
 	return errors.Join(errs...)
 }
@@ -274,37 +274,31 @@ func run(f func()) (err error) {
 	return nil
 }
 
-// lastUse says, once and under the lock, that nobody uses the bytes any more.
-func (g *Segment) lastUse() bool {
-	if !g.unhooked || g.leases > 0 || g.released {
-		return false
-	}
-	g.released = true
-	return true
-}
-
+// release is for who has had the last use.
 func (g *Segment) release() (err error) {
 	if g.trail != nil && g.trail.own.Bytes != nil {
 		err = guarded.detach(g)
 	}
-	if rerr := g.session.release(g); rerr != nil {
+	if rerr := g.session().release(g.attachment); rerr != nil {
 		err = errors.Join(err, rerr)
 	}
 	return err
 }
 
 func (g *Segment) fail(op string, err error) error {
-	return fail(op, g.Handle(), g.session.member.Backend.Name(), err)
+	return fail(op, g.Handle(), g.session().member.Backend.Name(), err)
 }
 
 func (g *Segment) gone() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.detached {
+	a, is := g.lockAttached()
+	if !is {
 		return g.closed()
 	}
+	a.mu.Unlock()
 	return nil
 }
+
+func (g *Segment) session() *Session { return g.attachment.session }
 
 // owned is a Segment as its owner sees it.
 type owned Segment

@@ -47,16 +47,18 @@ type Session struct {
 	watched  chan struct{} // closed when the watching goroutine has ended
 	gone     chan struct{} // closed when Close is through
 
-	mu       sync.Mutex
-	idle     *sync.Cond // calls went to 0
-	calls    int        // that use the books
-	err      error      // why the session has ended; nil while it is open
-	closed   bool       // Close was called
-	left     bool       // the row is given up: the books must not be touched
-	lent     bool       // Close was here, and the last lease in the region is to quit
-	table    table
-	segments *Segment // a list of those that still use their bytes
-	root     *Segment // what Root has found
+	mu               sync.Mutex
+	idle             *sync.Cond // calls went to 0
+	calls            int        // that use the books
+	err              error      // why the session has ended; nil while it is open
+	closed           bool       // Close was called
+	left             bool       // the row is given up: the books must not be touched
+	lent             bool       // Close was here, and the last lease in the region is to quit
+	table            table
+	spareHoldings    *holding    // lists of those that can be
+	spareAttachments *attachment // used again
+	attachments      *attachment // a list of those whose bytes are still in use
+	root             *Segment    // what Root has found
 
 	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
 	regionErr error
@@ -193,8 +195,8 @@ func (s *Session) Close() error {
 // lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its row: with its reference their
 // pages would go to somebody else.
 func (s *Session) lends() bool {
-	for g := s.segments; g != nil; g = g.next {
-		if g.holding.entry.Page != 0 {
+	for a := s.attachments; a != nil; a = a.next {
+		if a.holding.entry.Page != 0 {
 			return true
 		}
 	}
@@ -236,31 +238,10 @@ func (s *Session) leave() error {
 func (s *Session) slipped() (list []*Segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for g := s.segments; g != nil; g = g.next {
-		list = append(list, g)
+	for a := s.attachments; a != nil; a = a.next {
+		list = append(list, a.segment)
 	}
 	return list
-}
-
-// enlist and unlist keep the list of segments, under the lock.
-
-func (s *Session) enlist(g *Segment) {
-	g.next = s.segments
-	if g.next != nil {
-		g.next.prev = g
-	}
-	s.segments = g
-}
-
-func (s *Session) unlist(g *Segment) {
-	if g.prev != nil {
-		g.prev.next = g.next
-	} else {
-		s.segments = g.next
-	}
-	if g.next != nil {
-		g.next.prev = g.prev
-	}
 }
 
 // deserted says that this one is the last to leave a private instance whose supervisor is dead.
@@ -302,9 +283,6 @@ func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 	s.mu.Unlock()
 	return err
 }
-
-// ended is over for who asks the books in a section.
-func (s *Session) ended() error { return s.err }
 
 // over says, under the lock, why no call may begin; nil if one may.
 func (s *Session) over() error {

@@ -42,7 +42,7 @@ func isOurs(function string) bool {
 	return strings.HasPrefix(rest, "dsm.") || strings.HasPrefix(rest, "resowner.")
 }
 
-// closed is the error of a call on a Segment that is detached, under its lock.
+// closed is the error of a call on a Segment that is detached.
 func (g *Segment) closed() error {
 	if g.trail == nil {
 		return fmt.Errorf("%w: the segment was detached (checked = on would tell where)", ErrClosed)
@@ -52,13 +52,12 @@ func (g *Segment) closed() error {
 
 // sites says of a segment that is in use where it came from, as far as that is known.
 func (g *Segment) sites() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case g.trail == nil:
+	if g.trail == nil {
 		return ""
-	case g.detached:
-		return fmt.Sprintf(" (attached at %s, detached at %s)", &g.trail.attached, &g.trail.detached)
 	}
-	return fmt.Sprintf(" (attached at %s)", &g.trail.attached)
+	if a, is := g.lockAttached(); is {
+		defer a.mu.Unlock()
+		return fmt.Sprintf(" (attached at %s)", &g.trail.attached)
+	}
+	return fmt.Sprintf(" (attached at %s, detached at %s)", &g.trail.attached, &g.trail.detached)
 }

@@ -73,7 +73,7 @@ var scenarios = []scenario{
 	{name: "supervisor that reclaims in a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
 		w.fall("supervise", "start")
 		w.survive()
-		for _, at := range []string{"dsm/create/blank", "control/carve/taken"} { // the second holds the lock
+		for _, at := range []string{"control/publish/blank", "control/carve/taken"} { // the second holds the lock
 			w.stuck(at).Kill()
 			if w.do("", w.reclaimed); w.dead {
 				return

@@ -67,28 +67,12 @@ type sleeper struct {
 	woken chan struct{} // holds one
 }
 
-// thread waits in the kernel for many words, of which the first is its own: kick changes when there is something new. It runs
-// while there is something to wait for.
-type thread struct {
-	mu      sync.Mutex
-	kick    atomic.Uint32
-	running bool
-}
-
-// tell has the thread look again, and starts it if need be. It is for under the lock.
-func (t *thread) tell(run func()) {
-	t.kick.Add(1)
-	if t.running {
-		wake(&t.kick, 1)
-	} else {
-		t.running = true
-		go run()
-	}
-}
-
-// sentry is a thread for the words of many sleepers. It ends when it has had nothing to do for a while.
+// sentry is a thread that waits in the kernel for the words of many sleepers, and for one of its own. It ends when it has had nothing to do
+// for a while.
 type sentry struct {
-	thread
+	mu       sync.Mutex
+	kick     atomic.Uint32 // its own word, which changes when there is something new
+	running  bool
 	words    int // of all sleepers
 	sleepers map[*sleeper]struct{}
 }
@@ -138,7 +122,13 @@ func (g *sentry) accept(s *sleeper) bool {
 	}
 	g.sleepers[s] = struct{}{}
 	g.words += len(s.words)
-	g.tell(g.run)
+	g.kick.Add(1)
+	if g.running {
+		wake(&g.kick, 1)
+	} else {
+		g.running = true
+		go g.run()
+	}
 	return true
 }
 

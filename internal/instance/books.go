@@ -132,7 +132,7 @@ func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access)
 }
 
 // Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has checked, of a sound row.
-func Part(m dsmimpl.Mapping, e control.Entry) []byte {
+func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
 	at, _ := e.Carved()
 	return m.Bytes[at : at+e.Size : at+e.Size]
 }

@@ -47,6 +47,43 @@ func TestStopTeachesNothing(t *testing.T) {
 	}
 }
 
+// TestRoundsLearn: what is always in vain is tried ever more rarely, but never given up.
+func TestRoundsLearn(t *testing.T) {
+	var r Rounds
+	rivals = lesson{}
+	tries := func(calls int, answer bool) (tried int) {
+		for range calls {
+			asked := false
+			r.Until(func() (done, stop bool) { asked = true; return answer, false })
+			if asked {
+				tried++
+			}
+		}
+		return tried
+	}
+	if n := tries(100, true); n != 100 {
+		t.Errorf("%d of 100 tries, though each helped", n)
+	}
+	if n := tries(400, false); n > 20 {
+		t.Errorf("%d of 400 tries, though none helped", n)
+	}
+	if n := tries(1<<16, true); n < 1<<15 {
+		t.Errorf("%d of %d tries once it helped again", n, 1<<16)
+	}
+}
+
+// TestRoundsStop: a look that stops teaches nothing.
+func TestRoundsStop(t *testing.T) {
+	var r Rounds
+	rivals = lesson{}
+	for range 100 {
+		looks := 0
+		if r.Until(func() (done, stop bool) { looks++; return false, looks == 2 }) || looks != 2 {
+			t.Fatalf("stopped after %d looks", looks)
+		}
+	}
+}
+
 func TestTurnsLearn(t *testing.T) {
 	var turns Turns
 	looks := func(answerAt int) (n int, ok bool) {

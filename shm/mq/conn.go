@@ -11,8 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/spin"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -73,9 +74,33 @@ func NewConn(s *Sender, r *Receiver) (*Conn, error) {
 	}
 	c := &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.out.end = r, s
-	r.watch = futex.NewWatch(&r.mine.sleep) // readers wait most of the time
+	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)} // readers wait most of the time
+	if b := r.conn.bell; b != nil {
+		r.mine.bell.Store(b.Name())
+	}
 	return c, nil
 }
+
+// forConn is what an end of a Conn has besides: its goroutine is one of many, as a server's are.
+type forConn struct {
+	bell   *bell.Bell // nil if the system has none, and for the sender
+	rounds spin.Rounds
+}
+
+// firstLooks are for an answer that is on its way.
+const firstLooks = 30
+
+func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
+	for range firstLooks {
+		if ready() {
+			return true
+		}
+	}
+	return c.rounds.Until(func() (done, stop bool) { return ready(), halt.Load() }) || halt.Load()
+}
+
+// rung says whether this end is woken by its bell.
+func (e *end) rung() bool { return e.conn != nil && e.conn.bell != nil && e.mine.bell.Load() != 0 }
 
 // Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
 func (c *Conn) Read(b []byte) (int, error) {
@@ -153,8 +178,8 @@ func (c *Conn) close() {
 		if h == &c.in {
 			c.rest = nil
 			c.r.Detach()
-			if c.r.watch != nil {
-				c.r.watch.Close()
+			if b := c.r.conn.bell; b != nil {
+				b.Close()
 			}
 		} else {
 			c.s.Detach()
@@ -227,8 +252,8 @@ func (h *half) setDeadline(t time.Time) error {
 func (h *half) interrupt() {
 	e := h.end.base()
 	e.halt.Store(true)
-	if e.watch != nil {
-		e.watch.Notify()
+	if e.rung() {
+		e.conn.bell.Interrupt()
 	} else {
 		e.mine.wake()
 	}

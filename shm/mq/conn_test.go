@@ -40,6 +40,38 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 }
 
+// TestBellOutOfReach: a reader whose bell nobody can ring is woken all the same, and sleeps on its word from then on.
+func TestBellOutOfReach(t *testing.T) {
+	var w world
+	a, b := pipe(&w, 256)
+	defer b.Close()
+	defer a.Close()
+	bell := a.Misname()
+	go io.Copy(b, b)
+	buf := make([]byte, 1)
+	for range 300 {
+		a.Write(buf)
+		if _, err := a.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan error)
+	go func() {
+		_, err := a.Read(buf)
+		got <- err
+	}()
+	for bell.Load() != 0 {
+		b.Write(buf)
+		is(t, "read", <-got, nil)
+		go func() {
+			_, err := a.Read(buf)
+			got <- err
+		}()
+	}
+	a.SetReadDeadline(time.Now())
+	is(t, "a deadline", <-got, os.ErrDeadlineExceeded)
+}
+
 func TestConnEnds(t *testing.T) {
 	var w world
 	a, b := pipe(&w, 256)

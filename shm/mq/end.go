@@ -38,8 +38,7 @@ type end struct {
 	self      shmsync.Self
 	spins     spin.Budget
 	turns     spin.Turns
-	watch     *futex.Watch // nil but for what waits without a context
-	timer     *time.Timer  // of park
+	conn      *forConn // nil unless it is a Conn's
 }
 
 func (e *end) base() *end { return e }
@@ -185,8 +184,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		if ctx.Err() != nil {
 			return -1, context.Cause(ctx)
 		}
-		if w := ends[0].base().watch; w != nil && len(ends) == 1 {
-			ends[0].base().park(w, patience)
+		late := true
+		if e := ends[0].base(); len(ends) == 1 && e.rung() {
+			late = e.conn.bell.Wait(maxPatience)
 		} else {
 			futex.WaitAny(ctx, within(ctx, patience), words...)
 		}
@@ -195,7 +195,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			return first, nil
 		}
 		for _, e := range ends {
-			e.base().ask()
+			if late {
+				e.base().ask()
+			}
 		}
 	}
 }
@@ -208,6 +210,9 @@ var spinner atomic.Bool
 
 // spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and lets others run now and then.
 func (e *end) spin(ready func() bool) bool {
+	if e.conn != nil {
+		return e.conn.spin(ready, &e.halt)
+	}
 	if !spinner.CompareAndSwap(false, true) {
 		return false
 	}
@@ -225,20 +230,6 @@ func (e *end) spin(ready func() bool) bool {
 		}
 		return ready(), false
 	}) || e.halt.Load() || e.turns.Until(ready)
-}
-
-// park sleeps on a channel.
-func (e *end) park(w *futex.Watch, d time.Duration) {
-	if e.timer == nil {
-		e.timer = time.NewTimer(d)
-	} else {
-		e.timer.Reset(d)
-	}
-	select {
-	case <-w.C:
-	case <-e.timer.C:
-	}
-	e.timer.Stop()
 }
 
 // ask finds out whether the other end's process is alive, if it is known.

@@ -6,6 +6,7 @@ import (
 	"structs"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
@@ -57,7 +58,8 @@ type side struct {
 	peer  atomic.Uint64 // whose end it is; set once. With taken: it has been attached to
 	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. Whoever wakes it clears that and adds 2
 	gone  atomic.Uint32 // 1: this end is detached
-	_     [48]byte
+	bell  atomic.Uint64 // by which this end is woken if that is not 0, instead of on the word; whom it doesn't reach sets it to 0
+	_     [40]byte
 }
 
 const asleep = 1 // in side.sleep
@@ -70,6 +72,12 @@ func (s *side) wake() {
 	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
 		if s.sleep.CompareAndSwap(w, w-asleep+2) {
 			failpoint.Hit("mq/wake/cleared")
+			if name := s.bell.Load(); name != 0 {
+				if bell.Ring(name) {
+					return
+				}
+				s.bell.CompareAndSwap(name, 0)
+			}
 			futex.Wake(&s.sleep, 1<<30)
 			return
 		}
