@@ -174,7 +174,11 @@ func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 		r.s.state.Store(partial)
 	}
 	failpoint.Hit("dsa/span/partial")
-	return a.link(r)
+	if err := a.link(r); err != nil {
+		r.s.state.Store(state) // what is partial is in the list
+		return err
+	}
+	return nil
 }
 
 func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {

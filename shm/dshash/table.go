@@ -53,6 +53,11 @@ func (t *Table[K, V]) Handle() dsa.Pointer { return t.t.handle }
 // Get copies a value out. It takes no lock, and sees a change from the moment its Set, Delete or Release makes it, unless the partition is
 // changed all the while: then, or if the entry's memory is not mapped here yet, it does as Find.
 func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err error) {
+	if lockless && t.t.word {
+		if found, ok := t.t.glanceWord(bytesOf(&key), bytesOf(&value)); ok {
+			return value, found, nil
+		}
+	}
 	var q lookup // field by field: a literal is made elsewhere and copied, which costs a sixth of all
 	q.key, q.value = bytesOf(&key), bytesOf(&value)
 	if _, err = t.t.get(ctx, &q); !q.found {
@@ -75,20 +80,20 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), false)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), false)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), true)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), true)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update gives access to. It is in the table when it
 // is released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.insert(ctx, t.t, bytesOf(&key), int(t.t.valueSize))
+	e.e, found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize))
 	return e, found, err
 }
 
