@@ -83,8 +83,8 @@ func (g endingSegment) OnDetach(f func()) (cancel func() bool) {
 	return cancel
 }
 
-// TestOwnerEndsMeanwhile: an owner that another goroutine ends takes no bytes away that are being made an area's. There is an error, and nothing
-// is left.
+// TestOwnerEndsMeanwhile: an owner that another goroutine ends takes no bytes away that are being
+// made an area's. There is an error, and nothing is left.
 func TestOwnerEndsMeanwhile(t *testing.T) {
 	for _, moment := range moments {
 		t.Run(moment, func(t *testing.T) {

@@ -4,9 +4,10 @@
 //
 //	go run -C bench . [-quick] [-out DIR] [-only REGEXP] [-list]
 //
-// DIR (bench/report unless it is named; seen from bench) gets results.json, one object for each figure, machine.json, report.md and charts
-// as SVG. What a rival needs is installed from Debian if this is root and apt works; a rival that can't be measured is skipped, and the report says
-// why. The whole takes under 15 minutes, -quick under 2. The exit status is 0; 1 if a figure of ours could not be measured.
+// DIR (bench/report unless it is named; seen from bench) gets results.json, one object for each figure,
+// machine.json, report.md and charts as SVG. What a rival needs is installed from Debian if this is root
+// and apt works; a rival that can't be measured is skipped, and the report says why. The whole takes
+// under 15 minutes, -quick under 2. The exit status is 0; 1 if a figure of ours could not be measured.
 package main
 
 import (
@@ -74,7 +75,8 @@ func run(ctx context.Context, o options) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // PostgreSQL's servers run as another user
 		return err
 	}
-	rivals := parts.Rivals{Postgres: postgres.New(dir), Boost: boost.New(dir), Python: &python.Script{}, Quick: o.quick, Dir: dir}
+	rivals := parts.Rivals{Postgres: postgres.New(dir), Boost: boost.New(dir), Python: &python.Script{},
+		Quick: o.quick, Dir: dir}
 	defer func() { err = errors.Join(err, cleanUp(dir, rivals)) }()
 	if err := os.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state")); err != nil { // where private instances live
 		return err
@@ -95,9 +97,10 @@ func run(ctx context.Context, o options) (err error) {
 		return nil
 	}
 	begin := time.Now()
-	how := round.Options{Repeats: 7, Target: 12 * time.Millisecond, Patience: 3 * time.Minute, Log: func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}}
+	how := round.Options{Repeats: 7, Target: 12 * time.Millisecond, Patience: 3 * time.Minute,
+		Log: func(format string, args ...any) {
+			fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+		}}
 	if o.quick {
 		how.Repeats, how.Target, how.Patience = 3, 3*time.Millisecond, 2*time.Second
 	}
@@ -117,22 +120,27 @@ func run(ctx context.Context, o options) (err error) {
 		"PostgreSQL": rivals.Postgres.Version() + "; " + postgres.Settings,
 		"Boost":      rivals.Boost.Version(),
 		"Python":     rivals.Python.Version(),
-		"shmipc-go":  machine.Module("github.com/cloudwego/shmipc-go") + "; 32 MiB of buffers in a memfd, as by default",
-		"pipe":       "os.Pipe, as large as the rings of others; a write for each message",
-		"unix":       "a stream socket, its buffer as large as the rings of others as far as net.core.wmem_max lets it; a write for each message",
+		"shmipc-go": machine.Module("github.com/cloudwego/shmipc-go") +
+			"; 32 MiB of buffers in a memfd, as by default",
+		"pipe": "os.Pipe, as large as the rings of others; a write for each message",
+		"unix": "a stream socket, its buffer as large as the rings of others as far as net.core.wmem_max lets " +
+			"it; a write for each message",
 	}
 	if err := render.Write(o.out, about, rep.Results); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "%4.0f s  the report is %s\n", time.Since(begin).Seconds(), filepath.Join(o.out, "report.md"))
+	fmt.Fprintf(os.Stderr, "%4.0f s  the report is %s\n", time.Since(begin).Seconds(),
+		filepath.Join(o.out, "report.md"))
 	return errors.Join(rep.Failed...)
 }
 
 // cleanUp ends the clusters, and removes what sides that were killed have left.
 func cleanUp(dir string, r parts.Rivals) error {
 	errs := []error{r.Postgres.Stop()}
-	if _, err := os.Stat(filepath.Join(dir, "state")); err == nil { // the next private instance removes what the last ones left
-		errs = append(errs, supervisor.Run(context.Background(), dsm.Config{}, func(context.Context, *dsm.Session) error { return nil }))
+	// the next private instance removes what the last ones left
+	if _, err := os.Stat(filepath.Join(dir, "state")); err == nil {
+		nothing := func(context.Context, *dsm.Session) error { return nil }
+		errs = append(errs, supervisor.Run(context.Background(), dsm.Config{}, nothing))
 	}
 	left, err := filepath.Glob("/dev/shm/" + side.Prefix() + "*")
 	errs = append(errs, err)

@@ -35,7 +35,8 @@ func TestMain(m *testing.M) {
 // bench is the command, with a folder for temporary files of its own, which must be empty in the end.
 func bench(t *testing.T, args ...string) (cmd *exec.Cmd, out string) {
 	t.Helper()
-	temp, err := os.MkdirTemp("", "bench-test") // not t.TempDir: its parent is closed to the user that PostgreSQL runs as
+	// not t.TempDir: its parent is closed to the user that PostgreSQL runs as
+	temp, err := os.MkdirTemp("", "bench-test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,12 +86,14 @@ func TestOnePart(t *testing.T) {
 		if r.Repeats == 0 && r.Skipped == "" {
 			t.Errorf("%s of %s was not measured, and no reason is given", r.Shape, r.Rival)
 		}
-		if r.Repeats > 0 && (r.Repeats != 3 || r.NsPerOp <= 0 || r.Min > r.NsPerOp || r.Max < r.NsPerOp || r.Rival != figure.Ours && r.Ratio <= 0) {
+		if r.Repeats > 0 && (r.Repeats != 3 || r.NsPerOp <= 0 || r.Min > r.NsPerOp || r.Max < r.NsPerOp ||
+			r.Rival != figure.Ours && r.Ratio <= 0) {
 			t.Errorf("%+v", r)
 		}
 		measured[r.Part+" "+r.Rival] = r
 	}
-	if measured["locks godsm"].Repeats != 3 || measured["segments godsm"].Repeats != 3 || measured["segments raw system calls"].Repeats != 3 {
+	if measured["locks godsm"].Repeats != 3 || measured["segments godsm"].Repeats != 3 ||
+		measured["segments raw system calls"].Repeats != 3 {
 		t.Error("ours or the raw calls are missing")
 	}
 	text, err := os.ReadFile(filepath.Join(out, "report.md"))
@@ -105,7 +108,8 @@ func TestNoSuchFigure(t *testing.T) {
 	}
 }
 
-// TestInterrupted: ^C reaches the bench in the middle of a figure, with clusters, sessions and partners about; nothing is left.
+// TestInterrupted: ^C reaches the bench in the middle of a figure, with clusters, sessions and
+// partners about; nothing is left.
 func TestInterrupted(t *testing.T) {
 	cmd, out := bench(t, "-only", "^messages/round trip 8 B|^reclaim")
 	stderr, err := cmd.StderrPipe()
@@ -125,7 +129,8 @@ func TestInterrupted(t *testing.T) {
 	for lines.Scan() {
 		said = lines.Text()
 	}
-	if err := cmd.Wait(); err == nil || !strings.Contains(said, context.Canceled.Error()) && !strings.Contains(said, "interrupt") {
+	if err := cmd.Wait(); err == nil || !strings.Contains(said, context.Canceled.Error()) &&
+		!strings.Contains(said, "interrupt") {
 		t.Errorf("%v; it ends with %q", err, said)
 	}
 	if _, err := os.Stat(out); err == nil {

@@ -72,7 +72,8 @@ func TestBackendPanics(t *testing.T) {
 					}
 				}
 				// That an object could not be removed is logged, and is tried again.
-				if is := err != nil && strings.Contains(err.Error(), in+" panicked: a fault of its own"); is != (in != "Destroy") || f.in != "" {
+				is := err != nil && strings.Contains(err.Error(), in+" panicked: a fault of its own")
+				if is != (in != "Destroy") || f.in != "" {
 					t.Errorf("a panic in %s is %v", in, err)
 				}
 				if _, err := s.Create(ctx, s.Owner(), 100); err != nil {

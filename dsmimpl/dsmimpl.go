@@ -63,8 +63,8 @@ type Object struct {
 	CreatorPid int    // as the creator saw itself; 0 if not known
 }
 
-// ControlHandle and RegionHandle stand for the control segment and the reserved region where a handle is wanted. No segment has
-// them: a segment's row is below 65,534.
+// ControlHandle and RegionHandle stand for the control segment and the reserved region where a
+// handle is wanted. No segment has them: a segment's row is below 65,534.
 const (
 	ControlHandle uint64 = 0xffff
 	RegionHandle  uint64 = 0xfffe

@@ -37,7 +37,8 @@ func FuzzParseHandleText(f *testing.F) {
 	f.Add("0000000000\u212a") // 13 bytes, and a k in lower case
 	f.Add("000000000000\u212a")
 	f.Fuzz(func(t *testing.T, s string) {
-		if h, ok := dsmimpl.ParseHandleText(s); ok && !strings.EqualFold(dsmimpl.HandleText(h), s) || ok && len(s) != 13 {
+		if h, ok := dsmimpl.ParseHandleText(s); ok && !strings.EqualFold(dsmimpl.HandleText(h), s) ||
+			ok && len(s) != 13 {
 			t.Errorf("%q is taken for %q", s, dsmimpl.HandleText(h))
 		}
 	})

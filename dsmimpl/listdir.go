@@ -27,7 +27,8 @@ func ListDir(dir string, instance uuid.UUID) ([]Object, error) {
 		if err != nil || !ownedByUs(info) {
 			continue // gone meanwhile, or not ours after all
 		}
-		found = append(found, Object{Instance: instance, Generation: generation, Handle: handle, Size: int(info.Size())})
+		found = append(found, Object{Instance: instance, Generation: generation, Handle: handle,
+			Size: int(info.Size())})
 	}
 	return found, errkind.Classify(err)
 }

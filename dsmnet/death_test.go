@@ -61,8 +61,8 @@ func victim(c *proctest.Child) error {
 	return l.Close()
 }
 
-// TestKilledInside kills a listener, or a dialer, at every point: the other end hears of it, the name can be listened on and
-// dialed, and nothing is left.
+// TestKilledInside kills a listener, or a dialer, at every point: the other end hears of it, the
+// name can be listened on and dialed, and nothing is left.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points(".")
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// refused is what a dial to nobody is.
+// refused is the error of a dial to a name that nobody listens on.
 var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
-// Dial connects to who listens on the name, and waits until the connection is his, not for his Accept. If nobody does, or he closes
-// or dies meanwhile, the error matches syscall.ECONNREFUSED; a listener that is stopped is waited for until ctx is over. The
-// connection lasts until it is closed or the session ends; its addresses are mq.Addr.
+// Dial connects to who listens on the name, and waits until the connection is his, not for his Accept. If nobody
+// does, or he closes or dies meanwhile, the error matches syscall.ECONNREFUSED; a listener that is stopped is waited
+// for until ctx is over. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
 func Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
 	c, err := dial(ctx, s, name)
 	if err != nil {
@@ -56,7 +56,8 @@ func dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error)
 	return c, nil
 }
 
-// offer makes the connection's bytes and this end. The other one is named, so that its death ends a wait before it has come.
+// offer makes the connection's bytes and this end. The other one is named, so that its death ends
+// a wait before it has come.
 func offer(g *dsm.Segment, self shmsync.Self, listener shmsync.Peer) (*conn, error) {
 	q, err := queues(g, mq.Create)
 	if err != nil {
@@ -101,7 +102,7 @@ func (v *visit) knock(listener, handle uint64) error {
 	})
 }
 
-// place takes a free one.
+// place takes a free place at the port.
 func (v *visit) place(listener uint64) (p *place, err error) {
 	me := v.self.Word()
 	err = v.until(listener, func() (bool, error) {

@@ -1,24 +1,25 @@
-// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so that net/http, net/rpc and their
-// like run unchanged.
+// Package dsmnet connects processes by name over shared memory: a net.Listener and net.Conns, so
+// that net/http, net/rpc and their like run unchanged.
 //
 //	l, err := dsmnet.Listen(ctx, session, "api")   // in one process
 //	err = http.Serve(l, handler)
 //
 //	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
 //
-// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's; what it stands
-// for goes with the last process that has it, so a listener that was killed leaves nothing but its name, to be listened on again. A
-// connection is a segment with a ring each way; it goes when both ends are closed or dead.
+// It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's;
+// what it stands for goes with the last process that has it, so a listener that was killed leaves nothing but its name,
+// to be listened on again. A connection is a segment with a ring each way; it goes when both ends are closed or dead.
 //
 // # Deaths
 //
-// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches it and writes
-// the same handle as the answer, or its complement for no. Handles are not used again, so no answer is taken for another one's, and
-// the one who waits looks again every few milliseconds whether the other lives:
+// A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches
+// it and writes the same handle as the answer, or its complement for no. Handles are not used again, so no answer is
+// taken for another one's, and the one who waits looks again every few milliseconds whether the other lives:
 //
 //	died                              then
 //	dialer, before it has asked       its connection goes with it; its place falls to the next dialer
-//	dialer, after that                the listener finds nothing, or accepts a connection whose reads end with mq.ErrPeerDied
+//	dialer, after that                the listener finds nothing, or accepts a connection whose reads end with
+//	                                  mq.ErrPeerDied
 //	listener, before it has answered  the dialer is refused, and the connection goes with its end
 //	listener, after that              the dialer's reads end with mq.ErrPeerDied
 //
@@ -75,7 +76,7 @@ type place struct {
 // portVersion goes up when the meaning of a port changes, and its layout does not.
 const portVersion = 1
 
-// visit is a port that is attached, until end. A session's end waits for those who use it.
+// visit is a port that is attached. A session's end waits for those who use it.
 type visit struct {
 	*port
 	self  shmsync.Self
@@ -86,7 +87,7 @@ type visit struct {
 	left  chan struct{} // closed when nobody touches the port any more
 }
 
-// enter attaches the port of that name. Over ends what is done there.
+// enter attaches the port of that name. What is done there ends when over does.
 func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool) (*visit, error) {
 	owner, err := s.Owner().Child("dsmnet " + name)
 	if err != nil {
@@ -115,7 +116,7 @@ func (v *visit) Release() error {
 
 func (v *visit) String() string { return "port" }
 
-// leave is said by the goroutine that uses the port, at its end.
+// leave is called by the goroutine that uses the port, at its end.
 func (v *visit) leave() {
 	close(v.left)
 	_ = v.owner.Abort()
@@ -150,7 +151,7 @@ func (c *conn) Close() error {
 	return errors.Join(err, c.segment.Detach())
 }
 
-// queues finds the connection's two, in a segment that is the dialer's, or just now attached.
+// queues opens the connection's two queues, in a segment that the dialer has made, or the listener attached.
 func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
 	for i := range q {
 		r, err := g.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))

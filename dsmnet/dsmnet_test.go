@@ -271,7 +271,9 @@ func TestHTTP(t *testing.T) {
 		p := proctest.Start(t, "server", cfg.Dir, "web")
 		p.Expect("ready")
 		s := instancetest.Open(t, cfg)
-		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dsmnet.Dial(ctx, s, "web") }}
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dsmnet.Dial(ctx, s, "web")
+		}}
 		web := http.Client{Transport: transport}
 		var wg sync.WaitGroup
 		for i := range 8 {

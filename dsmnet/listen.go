@@ -16,12 +16,12 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Listen listens on the name until the listener is closed, or the session ends, or its process dies; ctx bounds the call alone. If
-// a living session listens on it, this one too, the error matches syscall.EADDRINUSE. A name that the registry has for something
-// else is registry.ErrMismatch.
+// Listen listens on the name until the listener is closed, or the session ends, or its process dies;
+// ctx bounds the call alone. If a living session listens on it, this one too, the error matches
+// syscall.EADDRINUSE. A name that the registry has for something else is registry.ErrMismatch.
 //
-// Connections are taken as they come, and wait for Accept: up to 128 of them, then dialers wait. Close ends those that nobody has
-// accepted.
+// Connections are taken as they come, and wait for Accept: up to 128 of them, then dialers wait.
+// Close ends those that nobody has accepted.
 func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, error) {
 	l, err := listen(ctx, s, name)
 	if err != nil {
@@ -49,7 +49,8 @@ func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error)
 	for {
 		w, is := v.listening()
 		if is {
-			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w), os.NewSyscallError("bind", syscall.EADDRINUSE))
+			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w),
+				os.NewSyscallError("bind", syscall.EADDRINUSE))
 			v.leave()
 			return nil, err
 		}

@@ -48,7 +48,8 @@ type member struct {
 	peer    shmsync.Peer
 }
 
-// hire starts n workers, the first of them for the index from, and returns those that have found a row. All start before any is waited for.
+// hire starts n workers, the first of them for the index from, and returns those that have found
+// a row. All start before any is waited for.
 func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err error) {
 	if n <= 0 {
 		return nil, nil
@@ -132,7 +133,8 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 	}
 	failpoint.Hit("parallel/start/started")
 	lifeline.Tie(cmd.Process)
-	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn), out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
+	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
+		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
 	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
 	return m, nil
 }
@@ -189,10 +191,10 @@ func (c *crew) list() []*member {
 	return slices.Clone(c.members)
 }
 
-// errCancelled is of a worker that stopped because it was told to.
+// errCancelled is the error of a worker that stopped because it was told to.
 var errCancelled = errors.New("cancelled")
 
-// dropCancelled leaves the reasons alone, not what followed from them.
+// dropCancelled keeps the errors that are reasons, not those of workers that were cancelled because of them.
 func dropCancelled(errs []error) (kept []error) {
 	for _, err := range errs {
 		if err != errCancelled {
@@ -265,7 +267,8 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 		}
 		heard <- err
 	}()
-	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt, Queue: in.segment.Handle(), Arg: c.arg})
+	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
+		Queue: in.segment.Handle(), Arg: c.arg})
 	failpoint.Hit("parallel/work/ordered")
 	lines, err := m.await(i)
 	if herr := <-heard; herr != nil {
@@ -300,7 +303,7 @@ func (r report) error(worker int) *Error {
 	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
 }
 
-// silent says how a process ended that has not said so itself.
+// silent is the error of a process that ended without a report.
 func (m *member) silent(i int, when string) error {
 	err := m.end()
 	how := "exit status 0"

@@ -23,7 +23,8 @@ func TestCancelDeaf(t *testing.T) {
 	}
 	orders[0].Close()
 	reports[1].Close()
-	m := &member{cmd: cmd, orders: orders[1], reports: reports[0], in: json.NewDecoder(reports[0]), out: json.NewEncoder(orders[1]), pid: cmd.Process.Pid}
+	m := &member{cmd: cmd, orders: orders[1], reports: reports[0], in: json.NewDecoder(reports[0]),
+		out: json.NewEncoder(orders[1]), pid: cmd.Process.Pid}
 	arg, _ := json.Marshal(make([]byte, 1<<20))
 	cfg := instancetest.Config(t, "posix")
 	instancetest.Start(t, cfg)

@@ -27,8 +27,8 @@ type mapArg[A any] struct {
 	Arg   A
 }
 
-// Map makes f known to workers under a name, as Register does. It is called with one piece of a slice after the other, of which the first
-// value stands at index at; the worker may change the values. T is a type that shm.SliceOf accepts.
+// Map makes f known to workers under a name, as Register does. It is called with one piece of a slice after the other,
+// of which the first value stands at index at; the worker may change the values. T is a type that shm.SliceOf accepts.
 func Map[T, A any](name string, f func(ctx context.Context, w *Worker, arg A, at int, piece []T) error) *MapTask[T, A] {
 	return &MapTask[T, A]{Register(name, func(ctx context.Context, w *Worker, a mapArg[A]) error {
 		values, err := attachSlice[T](ctx, w, a.Slice)
@@ -60,16 +60,17 @@ func attachSlice[T any](ctx context.Context, w *Worker, s Slice) ([]T, error) {
 	return shm.SliceOf[T](g.Region(), s.At, s.Len)
 }
 
-// piecesEach is how many pieces there are for each worker: many, so that one which is slow, or late, leaves more to the others.
+// piecesEach is how many pieces there are for each worker: many, so that one which is slow, or
+// late, leaves more to the others.
 const piecesEach = 64
 
-// Run runs the function over s, in so many workers, as Task.Run does. A worker that dies fails it, and which pieces were
-// done then is not known.
+// Run runs the function over s, in so many workers, as Task.Run does. A worker that dies fails
+// it, and which pieces were done then is not known.
 func (m *MapTask[T, A]) Run(ctx context.Context, session *dsm.Session, workers int, s Slice, arg A) error {
 	return m.RunWith(ctx, session, Options{Workers: workers}, s, arg)
 }
 
-// RunWith is Run with more to say. A worker that died is not replaced: the piece in its hands would be lost.
+// RunWith is Run with options. A worker that died is not replaced: the piece in its hands would be lost.
 func (m *MapTask[T, A]) RunWith(ctx context.Context, session *dsm.Session, o Options, s Slice, arg A) error {
 	if o.Retries != 0 {
 		return errors.New("parallel: Map has no retries")

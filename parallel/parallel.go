@@ -13,8 +13,8 @@
 // all. Functions are known by name; the argument travels as JSON. A worker ends with its leader, however
 // that ends.
 //
-// What workers have to say comes back: errors, results, progress, and their log through the leader's logger. Map shares a slice out in
-// pieces. What a worker that died left half-done is the caller's to know.
+// What workers have to say comes back: errors, results, progress, and their log through the leader's
+// logger. Map shares a slice out in pieces. What a worker that died left half-done is the caller's to know.
 package parallel
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Worker is what a function knows of its place.
+// Worker is what a function is told about the process that it runs in.
 type Worker struct {
 	Index   int             // from 0 to Count-1
 	Count   int             // how many run
@@ -57,8 +57,9 @@ func (w *Worker) Progress(done, total int64) { w.progress(done, total) }
 type Options struct {
 	Workers int
 
-	// Retries is how many workers that die may be replaced, in all. The new one begins anew with the same Index, while the others
-	// go on: for tasks that bear being done twice, results and all. An error that a function returns is no death.
+	// Retries is how many workers that die may be replaced, in all. The new one begins anew with
+	// the same Index, while the others go on: for tasks that bear being done twice, results and
+	// all. An error that a function returns is no death.
 	Retries int
 
 	// Result and Progress are called in the leader, one at a time. The bytes are valid until Result returns. An
@@ -73,17 +74,18 @@ type Task[A any] struct {
 	run  task
 }
 
-// task is a Task whose argument is JSON still. It is so for a leader that does the work itself too, lest the argument differ.
+// task is a Task's function, with its argument still as JSON. A leader that does the work itself
+// decodes it too, so that its argument is the same as a worker's.
 type task func(context.Context, *Worker, json.RawMessage) error
 
-// registered are the tasks by name, with their argument still as JSON.
+// registered are the tasks by name.
 var (
 	registeredMu sync.Mutex
 	registered   = map[string]task{}
 )
 
-// Register makes f known to workers under a name. Leader and workers must register the same names, so call it for a package
-// variable. A name taken twice panics.
+// Register makes f known to workers under a name. Leader and workers must register the same
+// names, so call it for a package variable. A name taken twice panics.
 func Register[A any](name string, f func(ctx context.Context, w *Worker, arg A) error) *Task[A] {
 	registeredMu.Lock()
 	defer registeredMu.Unlock()
@@ -110,7 +112,8 @@ type Error struct {
 	died   bool
 }
 
-// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's error nothing else crosses over.
+// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's
+// error nothing else crosses over.
 func (e *Error) Unwrap() error { return e.kind }
 
 func (e *Error) Error() string { return fmt.Sprintf("worker %d: %s", e.Worker, e.Text) }
@@ -122,18 +125,20 @@ const (
 	orphanGrace = time.Second
 )
 
-// Run runs the task in so many worker processes, each a session of session's instance, and waits for all. It returns their errors, joined, each an
-// *Error; when one fails, or ctx is over, the contexts of the others are cancelled. A worker that finds no row in the
-// process table does not take part; with none at all, or if workers is 0, the caller does the work itself, as the one
+// Run runs the task in so many worker processes, each a session of session's instance, and waits
+// for all. It returns their errors, joined, each an *Error; when one fails, or ctx is over, the
+// contexts of the others are cancelled. A worker that finds no row in the process table does not
+// take part; with none at all, or if workers is 0, the caller does the work itself, as the one
 // Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
 func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, arg A) error {
 	return t.RunWith(ctx, session, Options{Workers: workers}, arg)
 }
 
-// RunWith is Run with more to say.
+// RunWith is Run with options.
 func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
-		return errors.New("parallel: this process was started as a worker: call parallel.Main at the top of main and TestMain")
+		return errors.New("parallel: this process was started as a worker: call parallel.Main at " +
+			"the top of main and TestMain")
 	}
 	if o.Workers < 0 || o.Retries < 0 {
 		return fmt.Errorf("parallel: %d workers, %d retries", o.Workers, o.Retries)

@@ -135,7 +135,8 @@ func TestLeaderAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if counters[0].Load() != int64(os.Getpid()) || counters[15].Load() != 1 {
-			t.Errorf("%d workers: ran in process %d with count %d, want the leader alone", n, counters[0].Load(), counters[15].Load())
+			t.Errorf("%d workers: ran in process %d with count %d, want the leader alone",
+				n, counters[0].Load(), counters[15].Load())
 		}
 	}
 	wantAlone(t, s)
@@ -185,11 +186,13 @@ func TestErrors(t *testing.T) {
 	}
 	err := work.Run(ctx, s, 3, job{h, "fail"})
 	for i := range 3 {
-		if want := fmt.Sprintf("worker %d: ", i); err == nil || !strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), "worker") {
+		if want := fmt.Sprintf("worker %d: ", i); err == nil || !strings.Contains(err.Error(), want) &&
+			!strings.Contains(err.Error(), "worker") {
 			t.Errorf("%v does not name a worker", err)
 		}
 	}
-	if err := work.Run(ctx, s, 2, job{12345, ""}); !errors.Is(err, dsm.ErrNotFound) || !strings.Contains(err.Error(), "no such segment") {
+	if err := work.Run(ctx, s, 2, job{12345, ""}); !errors.Is(err, dsm.ErrNotFound) ||
+		!strings.Contains(err.Error(), "no such segment") {
 		t.Errorf("a handle that is none: %v", err)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Each worker has a queue in a segment of its own, through which its results, its progress and its log come to the leader: a byte that says
-// which, then the content. How it ended comes through the pipe, which ends with the process.
+// Each worker has a queue in a segment of its own, through which its results, its progress and its log come to the
+// leader: a byte that says which, then the content. How it ended comes through the pipe, which ends with the process.
 const (
 	resultMessage   = 'r'
 	progressMessage = 'p' // two numbers of 8 bytes: done, total
@@ -166,7 +166,8 @@ func (c *crew) hear(worker int, message []byte) error {
 		}
 	case progressMessage:
 		if c.options.Progress != nil && len(content) == 16 {
-			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)), int64(binary.LittleEndian.Uint64(content[8:])))
+			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
+				int64(binary.LittleEndian.Uint64(content[8:])))
 		}
 	case logMessage:
 		relay(c.session.Config().Logger, worker, content)

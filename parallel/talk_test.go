@@ -154,12 +154,16 @@ func TestLongError(t *testing.T) {
 func TestRetries(t *testing.T) {
 	_, s, _, _ := stage(t)
 	var results []string
-	o := parallel.Options{Workers: 3, Retries: 1, Result: func(_ int, b []byte) error { results = append(results, string(b)); return nil }}
+	o := parallel.Options{Workers: 3, Retries: 1, Result: func(_ int, b []byte) error {
+		results = append(results, string(b))
+		return nil
+	}}
 	if err := talker.RunWith(ctx, s, o, talk{Mode: "die once"}); err != nil {
 		t.Fatal(err)
 	}
 	slices.Sort(results)
-	if want := []string{"0 of 3, attempt 0", "1 of 3, attempt 1", "2 of 3, attempt 0", "last words"}; !slices.Equal(results, want) {
+	want := []string{"0 of 3, attempt 0", "1 of 3, attempt 1", "2 of 3, attempt 0", "last words"}
+	if !slices.Equal(results, want) {
 		t.Errorf("results %q", results)
 	}
 	o.Retries = 4
@@ -170,7 +174,8 @@ func TestRetries(t *testing.T) {
 	wantAlone(t, s)
 }
 
-var square = parallel.Map("square", func(_ context.Context, w *parallel.Worker, plus int64, at int, piece []int64) error {
+var square = parallel.Map("square", func(_ context.Context, w *parallel.Worker, plus int64, at int,
+	piece []int64) error {
 	for i := range piece {
 		if piece[i] != int64(at+i) {
 			return fmt.Errorf("value %d is %d", at+i, piece[i])
@@ -203,7 +208,8 @@ func TestMap(t *testing.T) {
 					t.Fatalf("%d workers: value %d of %d is %d", workers, i, n, v)
 				}
 			}
-			if err := square.Run(ctx, s, workers, parallel.Slice{Segment: g.Handle(), At: 64, Len: n + 1}, 3); !errors.Is(err, shm.ErrCorrupt) && n > 0 {
+			tooLong := parallel.Slice{Segment: g.Handle(), At: 64, Len: n + 1}
+			if err := square.Run(ctx, s, workers, tooLong, 3); !errors.Is(err, shm.ErrCorrupt) && n > 0 {
 				t.Errorf("a slice that reaches beyond its segment: %v", err)
 			}
 			_ = g.Detach()

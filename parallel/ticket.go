@@ -43,8 +43,8 @@ func parseTicket(s string) (t ticket, err error) {
 	return t, nil
 }
 
-// order is what a leader sends, a JSON value each: first the greeting, then the work, then perhaps a cancellation. The end of the
-// pipe is the end of the leader.
+// order is what a leader sends, a JSON value each: first the greeting, then the work, then
+// perhaps a cancellation. The end of the pipe is the end of the leader.
 type order struct {
 	Nonce    string            `json:"nonce,omitempty"` // this is the greeting
 	Settings map[string]string `json:"settings,omitempty"`

@@ -30,7 +30,11 @@ func FuzzTicket(f *testing.F) {
 
 // FuzzPipes: each side reads what the other has written, or what somebody else has.
 func FuzzPipes(f *testing.F) {
-	for _, v := range []any{order{Nonce: "x", Settings: map[string]string{"a": "b"}}, order{Task: "t", Index: 1, Count: 2, Arg: json.RawMessage("{}")}, report{Ready: true}, report{Done: true, Error: "e"}} {
+	for _, v := range []any{
+		order{Nonce: "x", Settings: map[string]string{"a": "b"}},
+		order{Task: "t", Index: 1, Count: 2, Arg: json.RawMessage("{}")},
+		report{Ready: true}, report{Done: true, Error: "e"},
+	} {
 		b, _ := json.Marshal(v)
 		f.Add(b)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Main is called at the top of main, and of TestMain, by every program that starts workers. In a process that was started as one it runs the
-// task and never returns; in any other it does nothing.
+// Main is called at the top of main, and of TestMain, by every program that starts workers. In a
+// process that was started as one it runs the task and never returns; in any other it does nothing.
 func Main() {
 	text, ok := os.LookupEnv(ticketVariable)
 	if !ok {
@@ -57,7 +57,8 @@ func serve(t ticket) error {
 	log := zerolog.New(&box).Level(hello.LogLevel).With().Timestamp().Logger()
 	session, err := join(t, hello.Settings, log)
 	if err != nil {
-		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(), Kind: errkind.Name(err)})
+		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(),
+			Kind: errkind.Name(err)})
 	}
 	defer session.Close()
 	failpoint.Hit("parallel/worker/joined")
@@ -86,7 +87,8 @@ func serve(t ticket) error {
 
 func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Session, error) {
 	ctx := context.Background()
-	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker", Settings: settings, Logger: log})
+	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker",
+		Settings: settings, Logger: log})
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,8 @@ func TestCloseBesideCalls(t *testing.T) {
 					if errors.Is(err, dsm.ErrClosed) {
 						return
 					}
-					if err != nil && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrFull) { // 8 sessions of an area
+					// 8 sessions of an area
+					if err != nil && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrFull) {
 						t.Error(err)
 						return
 					}
@@ -76,7 +77,8 @@ func TestFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := registry.Segment[counter](ctx, s, fmt.Sprint("x", i), nil, registry.Options{Owner: o, Transient: true}); err != nil {
+		opts := registry.Options{Owner: o, Transient: true}
+		if _, err := registry.Segment[counter](ctx, s, fmt.Sprint("x", i), nil, opts); err != nil {
 			t.Fatal(err)
 		}
 		is(t, "end", o.Abort(), nil)

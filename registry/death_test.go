@@ -77,8 +77,9 @@ func work(s *dsm.Session) error {
 	return errors.Join(append(errs, err, a.Detach())...)
 }
 
-// TestKilledInside kills a session at every point inside the registry, the first, second and fourth time it comes there, alone and where
-// somebody has died before it: others find each name as it was or make it anew, and nothing is left when all is deleted.
+// TestKilledInside kills a session at every point inside the registry, the first, second and
+// fourth time it comes there, alone and where somebody has died before it: others find each name
+// as it was or make it anew, and nothing is left when all is deleted.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points(".")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// TestGarbled: whatever a neighbour writes into the table, calls end, without a panic or a fault, and when it is whole again so are
-// the names.
+// TestGarbled: whatever a neighbour writes into the table, calls end, without a panic or a fault,
+// and when it is whole again so are the names.
 func TestGarbled(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

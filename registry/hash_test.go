@@ -43,7 +43,8 @@ func TestHash(t *testing.T) {
 		}
 		_, err = registry.Hash[uint64, uint64](ctx, b, "users", dshash.Options{})
 		is(t, "another value", err, registry.ErrMismatch)
-		want := "it is a hash of uint64 to registry_test.counts, version 0, and was asked for as a hash of uint64 to uint64, version 0"
+		want := "it is a hash of uint64 to registry_test.counts, version 0, and was asked for as a hash of " +
+			"uint64 to uint64, version 0"
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}

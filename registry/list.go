@@ -64,7 +64,8 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	return list, nil
 }
 
-// Names lists the names that a report of dsm.Inspect shows, sorted, as List does but for the sizes of areas. It takes no lock.
+// Names lists the names that a report of dsm.Inspect shows, sorted, as List does but for the
+// sizes of areas. It takes no lock.
 func Names(r dsm.Report) ([]Info, error) {
 	if r.Root == nil {
 		return nil, nil

@@ -30,7 +30,9 @@ func (c *claim) note(ctx context.Context, handle uint64) error {
 // publish makes the row ready.
 func (c *claim) publish(ctx context.Context, table uint64) error {
 	failpoint.Hit("registry/make/done")
-	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) { r.table = table })
+	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) {
+		r.table = table
+	})
 }
 
 // obtain returns what a name stands for, by attach if it is there, else by make.
@@ -135,7 +137,8 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	return x, ok
 }
 
-// keep makes x what is kept, unless another goroutine was faster: then x is spare.
+// keep makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and calls spare to
+// let go of x.
 func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
@@ -173,7 +176,8 @@ func heap(ctx context.Context, c *claim, w wish, o dsa.Options,
 	return a, err
 }
 
-func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options,
+	fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
 	if err != nil {
@@ -202,7 +206,8 @@ func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options, fill func(*ds
 	return a, nil
 }
 
-// noting is where a new area gets its segments from: of the first one it is noted whose it is before anybody pins it.
+// noting is where a new area gets its segments from. It notes the first one in the claimed row
+// before anybody pins it, so that it can be removed if this session dies.
 type noting struct {
 	dsa.SegmentSource
 	claim *claim // nil after that
@@ -219,7 +224,8 @@ func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there. An area that others have attached, who may die, is not gone yet.
+// drop removes what a record stands for, as far as it is there. An area that others have
+// attached, who may die, is not gone yet.
 func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
 		return true, nil

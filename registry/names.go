@@ -92,7 +92,8 @@ func (n *names) Release() error {
 
 func (n *names) String() string { return "names" }
 
-// hold runs f with a context that ends with the session too. The session's end waits for f, so what it has attached stays mapped.
+// hold runs f with a context that ends with the session too. The session's end waits for f, so
+// what it has attached stays mapped.
 func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) error {
 	n.mu.Lock()
 	if n.ended {
@@ -121,8 +122,8 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 	})
 }
 
-// section is touch under the table's lock. Every change in it is the store of one word, before which nothing else counts: there is
-// nothing to repair after one who died in it.
+// section is touch under the table's lock. Every change in it is the store of one word, before
+// which nothing else counts: there is nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.touch(ctx, func(ctx context.Context) error {
 		g, err := n.lock.Lock(ctx)
@@ -151,7 +152,8 @@ func (n *names) sight(row int) sight {
 	return sight{row, n.words[row].Load(), n.records[row]}
 }
 
-// orphans makes rows in the hands of the dead, or of nobody, this session's to discard. Those without a name only if all are wanted.
+// orphans makes rows in the hands of the dead, or of nobody, this session's to discard. Those
+// without a name only if all are wanted.
 func (n *names) orphans(all bool) (list []sight) {
 	for i := range n.words {
 		w := n.words[i].Load()
@@ -168,8 +170,8 @@ func (n *names) orphans(all bool) (list []sight) {
 	return list
 }
 
-// tend looks after what has been deleted and isn't gone: areas that others had attached, the last of whom removes them if he isn't
-// killed, and what could not be removed then.
+// tend looks after what has been deleted and isn't gone: areas that others had attached, the last
+// of whom removes them if he isn't killed, and what could not be removed then.
 func (n *names) tend(ctx context.Context) error {
 	var orphans []sight
 	err := n.section(ctx, func() error {
@@ -182,8 +184,8 @@ func (n *names) tend(ctx context.Context) error {
 	return err
 }
 
-// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or can't be removed now, has no name any
-// more: its row waits for the next one to tend it.
+// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or
+// can't be removed now, has no name any more: its row waits for the next one to tend it.
 func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	if len(list) == 0 {
 		return nil
@@ -247,8 +249,8 @@ func (n *names) await(ctx context.Context, ticket shmsync.Ticket, d time.Duratio
 	return err
 }
 
-// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the row this
-// session's to make. Without w that is ErrNotFound.
+// resolve returns the name's row when it is ready. If there is none, it claims one for w; then
+// claimed is true, and the row this session's to make. Without w that is ErrNotFound.
 func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
 	if err := checkName(name); err != nil {
 		return s, false, err
@@ -284,12 +286,14 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 			}
 			continue
 		case s.row < 0:
-			return s, false, errkind.As(ErrFull, fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
+			return s, false, errkind.As(ErrFull,
+				fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
 		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
 			continue
 		}
 		if err := n.await(ctx, ticket, patience); err != nil {
-			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w", shmsync.PeerOf(s.word), err)
+			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w",
+				shmsync.PeerOf(s.word), err)
 		}
 	}
 }
@@ -338,7 +342,8 @@ func (n *names) delete(ctx context.Context, name string) error {
 	}
 }
 
-// sweep frees the rows whose segments have gone: those of the transient, and of what somebody has removed behind our back.
+// sweep frees the rows whose segments have gone: those of the transient, and of what somebody has
+// removed behind our back.
 func (n *names) sweep(ctx context.Context) error {
 	var seen []sight // before the books are read: no handle is used again
 	err := n.section(ctx, func() error {

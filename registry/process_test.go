@@ -240,7 +240,8 @@ func TestKilledUnderLoad(t *testing.T) {
 		s := instancetest.Open(t, cfg)
 		for i := range 3 {
 			for _, prefix := range []string{"", "a"} {
-				if err := registry.Delete(ctx, s, fmt.Sprint(prefix, "x", i)); err != nil && !errors.Is(err, registry.ErrNotFound) {
+				if err := registry.Delete(ctx, s, fmt.Sprint(prefix, "x", i)); err != nil &&
+					!errors.Is(err, registry.ErrNotFound) {
 					t.Error(err)
 				}
 			}
@@ -248,7 +249,9 @@ func TestKilledUnderLoad(t *testing.T) {
 		if got := list(t, s); len(got) != 0 {
 			t.Errorf("names are left: %q", got)
 		}
-		instancetest.Eventually(t, "areas that were deleted while somebody had them are gone", func() bool { return len(list(t, s)) == 0 })
+		instancetest.Eventually(t, "areas that were deleted while somebody had them are gone", func() bool {
+			return len(list(t, s)) == 0
+		})
 		instancetest.OnlyRoot(t, cfg)
 	})
 }
@@ -316,7 +319,8 @@ func TestPostgres(t *testing.T) {
 		if err != nil || len(names) != 3 {
 			t.Fatalf("%+v, %v", names, err)
 		}
-		for i, want := range []string{"test_dsm_registry_dsa area", "test_dsm_registry_hash hash", "test_dsm_registry_segment segment"} {
+		for i, want := range []string{"test_dsm_registry_dsa area", "test_dsm_registry_hash hash",
+			"test_dsm_registry_segment segment"} {
 			if got := names[i].Name + " " + names[i].Kind; got != want || names[i].Size <= 0 {
 				t.Errorf("%s, %d bytes", got, names[i].Size)
 			}

@@ -1,41 +1,45 @@
-// Package registry finds segments, areas and hash tables by name: the first who asks for a name makes what it stands for, all
-// others get the same.
+// Package registry finds segments, areas and hash tables by name: the first who asks for a name
+// makes what it stands for, all others get the same.
 //
 //	hits, err := registry.Segment(ctx, session, "hits", func(h *Hits) error { h.Since = now; return nil })
 //	jobs, err := registry.Area(ctx, session, "jobs", dsa.Options{})
 //
-// It adds to dsm what takes a place that sessions know without being told: a table of names in the instance's root segment
-// (Session.Root). What has a name is pinned: it stays when nobody has it attached, until Delete or the end of the instance.
+// It adds to dsm what takes a place that sessions know without being told: a table of names in
+// the instance's root segment (Session.Root). What has a name is pinned: it stays when nobody has
+// it attached, until Delete or the end of the instance.
 //
-// Something is initialised exactly once. Whoever comes meanwhile waits; if the initialiser fails, panics or is killed, the next one
-// in line begins again, with new bytes, and nothing of the first try is left. No lock is held while it runs, so it may use the
-// registry itself (but for its own name: that waits for itself).
+// Something is initialised exactly once. Whoever comes meanwhile waits; if the initialiser fails, panics or
+// is killed, the next one in line begins again, with new bytes, and nothing of the first try is left. No lock
+// is held while it runs, so it may use the registry itself (but for its own name: that waits for itself).
 //
-// What it does not promise: that the bytes behind a name are in order after a death (put locks into them, see shm/shmsync), or that
-// names are looked up fast enough for an inner loop: ask once and keep the answer.
+// What it does not promise: that the bytes behind a name are in order after a death (put locks into them,
+// see shm/shmsync), or that names are looked up fast enough for an inner loop: ask once and keep the answer.
 //
 // # Deaths
 //
-// A name's row is free, making, ready or going, in one word together with the session that is at work on it. Only that session
-// changes the row, and the segment's handle is in the row before the segment is pinned. So whichever instruction is somebody's
-// last, the next call of anybody finds a row with a dead session, makes it his own, and:
+// A name's row is free, making, ready or going, in one word together with the session that is at work on it. Only
+// that session changes the row, and the segment's handle is in the row before the segment is pinned. So whichever
+// instruction is somebody's last, the next call of anybody finds a row with a dead session, makes it his own, and:
 //
 //	died                               what is left                    is done
 //	making, before the handle is       a segment of the dead alone     it went with the dead; the row is freed
 //	    written
-//	making, after that                 a segment, pinned or not        unpinned; the row is freed, and the name made anew
-//	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one out, else unpinned
+//	making, after that                 a segment, pinned or not        unpinned; the row is freed, the name made anew
+//	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one
+//	                                                                   out, else unpinned
 //	ready, whoever                     what has the name               nothing: it stays
 //	going, anywhere                    the same as when making         the same as then
 //	holding the table's lock,          rows, each of them whole        nothing: each section stores one word last
 //	    anywhere
 //	waiting                            nothing
-//	an area that was deleted attached  the area, with nobody in it     the row, without a name, is there until then: it is removed by
-//	                                                                   the next one who makes, deletes or lists
+//	an area that was deleted attached  the area, with nobody in it     the row, without a name, stays until the next
+//	                                                                   one who makes, deletes or lists removes it
 //
-// What can't be removed when it is deleted (an area whose places are all taken, or the system refuses) is such a row without a name too.
+// What can't be removed when it is deleted (an area whose places are all taken, or the system
+// refuses) is such a row without a name too.
 //
-// PostgreSQL's namesake is the DSM registry (GetNamedDSMSegment, GetNamedDSA, GetNamedDSHash), which can't delete and has no versions.
+// PostgreSQL's namesake is the DSM registry (GetNamedDSMSegment, GetNamedDSA, GetNamedDSHash),
+// which can't delete and has no versions.
 package registry
 
 import (
@@ -64,23 +68,28 @@ var (
 // MaxName is the longest name, in bytes.
 const MaxName = 63
 
-// Options are the rarer wishes. Their zero value is: make it if it isn't there, pin it, attach it for the session's life.
+// Options are what callers rarely need. Their zero value makes what isn't there, pins it, and
+// attaches it for the session's life.
 type Options struct {
 	Owner     *resowner.Owner // ends the attachment
-	Version   uint64          // of what lies there: goes up when its meaning changes and its layout does not. Another one is ErrMismatch
 	Existing  bool            // make nothing: a name that isn't there is ErrNotFound
 	Transient bool            // pin nothing: it goes with the last attachment, and the next one who asks makes it anew
+
+	// Version is of what lies there: it goes up when its meaning changes and its layout does not. Another one is
+	// ErrMismatch.
+	Version uint64
 }
 
-// Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is done with it wants
-// atomics or a lock. The first caller makes it, all zero, and runs init on it, which may be nil; callers that come meanwhile wait
-// for that, until ctx is over. If init returns an error, that is Segment's, and the next caller tries again. T is a type that may
-// lie in shared memory (see shm.Check).
+// Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is
+// done with it wants atomics or a lock. The first caller makes it, all zero, and runs init on it, which may
+// be nil; callers that come meanwhile wait for that, until ctx is over. If init returns an error, that is
+// Segment's, and the next caller tries again. T is a type that may lie in shared memory (see shm.Check).
 //
-// A name of another kind, or of a T with another layout, or another version, is ErrMismatch, which says what both are. The pointer
-// is valid until the session ends or, if one is named, the owner (Options, at most one). Asking again in a session is cheap, and
-// gives the same pointer unless an owner is named.
-func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error, opts ...Options) (*T, error) {
+// A name of another kind, or of a T with another layout, or another version, is ErrMismatch, which says
+// what both are. The pointer is valid until the session ends or, if one is named, the owner (Options, at
+// most one). Asking again in a session is cheap, and gives the same pointer unless an owner is named.
+func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error,
+	opts ...Options) (*T, error) {
 	if err := shm.Check[T](); err != nil {
 		return nil, fail("segment", name, err)
 	}
@@ -99,9 +108,9 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	return shm.At[T](g.Region(), 0)
 }
 
-// Area is the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts. Each call is
-// an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it or let the owner. To have
-// objects in it from the start, make a Segment whose init asks for the Area and notes a dsa.Pointer.
+// Area is the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts.
+// Each call is an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it or let
+// the owner. To have objects in it from the start, make a Segment whose init asks for the Area and notes a dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
 	w := wish{name: name, kind: kindArea}.with(s, opts)
 	attach := func(n *names, r *record) (*dsa.Area, error) { return n.enter(ctx, w, r) }
@@ -111,9 +120,10 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 	return a, fail("area", name, err)
 }
 
-// Delete takes a name away. What it stood for stays with those who have it attached, until they detach; the next one who asks for the
-// name makes something new. A name that isn't there is ErrNotFound. One that is just being made or deleted is waited for. If what it
-// stood for can't be removed now (ErrQuota, say), that is an error too, but the name is free, and later calls of anybody try again.
+// Delete takes a name away. What it stood for stays with those who have it attached, until they detach;
+// the next one who asks for the name makes something new. A name that isn't there is ErrNotFound. One
+// that is just being made or deleted is waited for. If what it stood for can't be removed now
+// (ErrQuota, say), that is an error too, but the name is free, and later calls of anybody try again.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
 	n, err := of(ctx, s, false)
 	if err == nil {

@@ -89,12 +89,14 @@ func TestSegment(t *testing.T) {
 			{"fields", `registry: segment "hits": it is a segment of registry_test.counter, 16 bytes, version 0, ` +
 				`and was asked for as a segment of registry_test.other, 16 bytes, version 0`,
 				func() error { _, err := registry.Segment[other](ctx, b, "hits", nil); return err }},
-			{"size", "a segment of registry_test.counter, 16 bytes, version 0, and was asked for as a segment of int64, 8 bytes, version 0",
+			{"size", "a segment of registry_test.counter, 16 bytes, version 0, and was asked for as a segment " +
+				"of int64, 8 bytes, version 0",
 				func() error { _, err := registry.Segment[int64](ctx, b, "hits", nil); return err }},
-			{"version", "version 0, and was asked for as a segment of registry_test.counter, 16 bytes, version 7", func() error {
-				_, err := registry.Segment(ctx, b, "hits", init, registry.Options{Version: 7})
-				return err
-			}},
+			{"version", "version 0, and was asked for as a segment of registry_test.counter, 16 bytes, version 7",
+				func() error {
+					_, err := registry.Segment(ctx, b, "hits", init, registry.Options{Version: 7})
+					return err
+				}},
 			{"kind", "a segment of registry_test.counter, 16 bytes, version 0, and was asked for as an area, version 0",
 				func() error { _, err := registry.Area(ctx, b, "hits", dsa.Options{}); return err }},
 		} {
@@ -127,7 +129,8 @@ func TestNames(t *testing.T) {
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	for name, ok := range map[string]bool{
-		"": false, strings.Repeat("x", 63): true, strings.Repeat("x", 64): false, "a\nb": false, "\x00": false, "a b/c:ü": true, "\xff": false,
+		"": false, strings.Repeat("x", 63): true, strings.Repeat("x", 64): false, "a\nb": false, "\x00": false,
+		"a b/c:ü": true, "\xff": false,
 	} {
 		if _, err := registry.Segment[int64](ctx, s, name, nil); ok != (err == nil) {
 			t.Errorf("%q: %v", name, err)
@@ -183,7 +186,8 @@ func TestArea(t *testing.T) {
 	})
 }
 
-// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of the reserved region too.
+// TestNamesOutside: a look from outside finds the names, where the table of them is carved out of
+// the reserved region too.
 func TestNamesOutside(t *testing.T) {
 	for _, reserved := range []string{"0", "1MB"} {
 		cfg := instancetest.Config(t, catalog.Default(), "min_dynamic_shared_memory", reserved)
@@ -195,7 +199,8 @@ func TestNamesOutside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if names, err := registry.Names(r); err != nil || len(names) != 1 || names[0].Name != "hits" || names[0].Size != 16 {
+		if names, err := registry.Names(r); err != nil || len(names) != 1 || names[0].Name != "hits" ||
+			names[0].Size != 16 {
 			t.Errorf("reserved %s: %+v, %v", reserved, names, err)
 		}
 	}

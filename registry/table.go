@@ -13,8 +13,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The table of names is all of the root segment: a header, a word for each row, and the rows' records. There are as many rows as
-// the instance can have segments, since each name stands for one. Zero bytes are an empty table, so nobody has to make one.
+// The table of names is all of the root segment: a header, a word for each row, and the rows'
+// records. There are as many rows as the instance can have segments, since each name stands for
+// one. Zero bytes are an empty table, so nobody has to make one.
 //
 //	0     header
 //	320   a word for each row
@@ -39,7 +40,8 @@ type header struct {
 	lock    shmsync.LWLockWord // of all the rest
 }
 
-// A row's word: bits 0-42 the session at work on it, 43-44 its state, 45-63 a hash of its name. 0 is free. It is stored last.
+// A row's word: bits 0-42 the session at work on it, 43-44 its state, 45-63 a hash of its name. 0
+// is free. It is stored last.
 const (
 	making = 1 + iota // the session makes it
 	ready
@@ -57,8 +59,8 @@ func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
 func peerOf(w uint64) uint64  { return w & peerMask }
 func hashOf(w uint64) uint64  { return w >> hashShift }
 
-// nameless is the word of what has been deleted and isn't gone: an area that others have attached, who may all be killed, or what could
-// not be removed then. There is such a row until it is gone.
+// nameless is the word of what has been deleted and isn't gone: an area that others have attached,
+// who may all be killed, or what could not be removed then. There is such a row until it is gone.
 var nameless = wordOf(hashName(""), going, 0)
 
 func hashName(name string) uint64 {
@@ -159,8 +161,9 @@ func open(r shm.Region) (*table, error) {
 		if v>>32 != tableMagic>>32 {
 			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
 		}
-		return nil, errkind.As(ErrMismatch, fmt.Errorf("the table of names has layout version %d, this program knows version %d",
-			uint32(v), tableVersion))
+		return nil, errkind.As(ErrMismatch,
+			fmt.Errorf("the table of names has layout version %d, this program knows version %d",
+				uint32(v), tableVersion))
 	}
 	return t, nil
 }
@@ -176,7 +179,7 @@ func (t *table) find(name string) int {
 	return -1
 }
 
-// free is a row that is; -1 if there is none.
+// free is a free row; -1 if there is none.
 func (t *table) free() int {
 	for i := range t.words {
 		if stateOf(t.words[i].Load()) == 0 {

@@ -19,9 +19,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkReclaim kills a session that holds 1,000 segments: reclaim-ms from its death until its references and row are
-// back, objects/s at which the segments then go; and raw/s, the rate of unlink on as many files of that size, just
-// before.
+// BenchmarkReclaim kills a session that holds 1,000 segments: reclaim-ms from its death until its
+// references and row are back, objects/s at which the segments then go; and raw/s, the rate of
+// unlink on as many files of that size, just before.
 func BenchmarkReclaim(b *testing.B) {
 	const n = 1000
 	for _, size := range []int{4 << 10, 64 << 10} {

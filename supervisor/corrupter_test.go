@@ -25,16 +25,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var corruptFor = flag.Duration("corrupt", 3*time.Second, "how long TestCorrupter garbles the control segment, for each backend")
+var corruptFor = flag.Duration("corrupt", 3*time.Second,
+	"how long TestCorrupter garbles the control segment, for each backend")
 
 func init() {
 	proctest.Register("corrupter", corrupterHelper)
 	proctest.Register("bystander", bystanderHelper)
 }
 
-// TestCorrupter: a hostile member flips bits of the control segment while others work, and while it is closed. A bit may cost a segment its
-// life, or a session its place; but everybody goes on or ends in order, nothing foreign goes, no bytes are mixed up, and the next start
-// leaves nothing of the instance.
+// TestCorrupter: a hostile member flips bits of the control segment while others work, and while it is
+// closed. A bit may cost a segment its life, or a session its place; but everybody goes on or ends in
+// order, nothing foreign goes, no bytes are mixed up, and the next start leaves nothing of the instance.
 func TestCorrupter(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		e := newEnv(t)
@@ -81,7 +82,8 @@ func TestCorrupter(t *testing.T) {
 				}
 				steps, refused = steps+s, refused+r
 			}
-			if err := sup.Close(); rounds%3 != 1 && proctest.ExitCode(err) > 1 || strings.Contains(sup.Stderr(), "goroutine ") {
+			if err := sup.Close(); rounds%3 != 1 && proctest.ExitCode(err) > 1 ||
+				strings.Contains(sup.Stderr(), "goroutine ") {
 				t.Fatalf("the supervisor: %v\n%s", err, sup.Stderr())
 			}
 			hostile.Send("stop")
@@ -111,7 +113,8 @@ func TestCorrupter(t *testing.T) {
 	})
 }
 
-// TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops the others only until it looks.
+// TestLockGarbledToIdle: a lock word that names a living session, which has nothing to do, stops
+// the others only until it looks.
 func TestLockGarbledToIdle(t *testing.T) {
 	e := newEnv(t)
 	e.supervise()
@@ -125,8 +128,8 @@ func TestLockGarbledToIdle(t *testing.T) {
 	}
 }
 
-// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose supervisor has lost its row, begins its
-// next generation.
+// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose
+// supervisor has lost its row, begins its next generation.
 func TestLifeGarbled(t *testing.T) {
 	for name, at := range map[string]int64{"closing": 1156, "the supervisor's row": 2048} {
 		t.Run(name, func(t *testing.T) {
@@ -202,8 +205,10 @@ func plant(t *testing.T, dir string) (list []string) {
 	}
 	short, page := dsmimpl.ShortID(id), os.Getpagesize()
 	for _, x := range []struct{ key, size int }{
-		{int(int32(uint32(short>>12&0xffff)<<16 | 5)), page},                            // our part of the keys, a size without our mark
-		{int(int32(uint32(short>>12&0xffff^1)<<16 | 5)), page + 1 + int(short&0xfff)},   // the size with our mark, another's key
+		// our part of the keys, a size without our mark
+		{int(int32(uint32(short>>12&0xffff)<<16 | 5)), page},
+		// the size with our mark, another's key
+		{int(int32(uint32(short>>12&0xffff^1)<<16 | 5)), page + 1 + int(short&0xfff)},
 		{int(int32(uint32(short>>12&0xffff)<<16 | 6)), page + 1 + int((short^1)&0xfff)}, // a mark one bit away
 	} {
 		shmid, err := unix.SysvShmGet(x.key, x.size, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
@@ -314,8 +319,8 @@ func (b *bystander) bear(err error) error {
 	}
 	b.refused++
 	for _, kind := range []error{
-		dsm.ErrNotFound, dsm.ErrCorrupt, dsm.ErrStale, dsm.ErrNoInstance, dsm.ErrQuota, dsm.ErrTooManySegments, dsm.ErrTooManyProcesses,
-		dsm.ErrClosed, dsm.ErrInUse, context.DeadlineExceeded,
+		dsm.ErrNotFound, dsm.ErrCorrupt, dsm.ErrStale, dsm.ErrNoInstance, dsm.ErrQuota, dsm.ErrTooManySegments,
+		dsm.ErrTooManyProcesses, dsm.ErrClosed, dsm.ErrInUse, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, kind) {
 			return nil

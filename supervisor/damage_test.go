@@ -13,7 +13,8 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-// TestDamage: whatever has become of an instance's files and control segment, the start succeeds and leaves nothing of the old life.
+// TestDamage: whatever has become of an instance's files and control segment, the start succeeds
+// and leaves nothing of the old life.
 func TestDamage(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the control segment is a file on Linux alone")
@@ -35,13 +36,19 @@ func TestDamage(t *testing.T) {
 		{"control segment truncated", func(t *testing.T, d string) error { return os.Truncate(control(t, d), 5000) }},
 		{"control segment zeroed", func(t *testing.T, d string) error { return overwrite(control(t, d), 0) }},
 		{"control segment garbled", func(t *testing.T, d string) error { return overwrite(control(t, d), 0xa5) }},
-		{"control segment's rows garbled", func(t *testing.T, d string) error { return overwriteFrom(control(t, d), 1152, 0x5a) }},
+		{"control segment's rows garbled", func(t *testing.T, d string) error {
+			return overwriteFrom(control(t, d), 1152, 0x5a)
+		}},
 		{"control segment missing", func(t *testing.T, d string) error { return os.Remove(control(t, d)) }},
 		{"instance file empty", func(t *testing.T, d string) error { return os.Truncate(instance(d), 0) }},
-		{"instance file garbage", func(t *testing.T, d string) error { return os.WriteFile(instance(d), []byte("garbage\n"), 0o600) }},
+		{"instance file garbage", func(t *testing.T, d string) error {
+			return os.WriteFile(instance(d), []byte("garbage\n"), 0o600)
+		}},
 		{"instance file missing", func(t *testing.T, d string) error { return os.Remove(instance(d)) }},
 		{"id file missing", func(t *testing.T, d string) error { return os.Remove(filepath.Join(d, "id")) }},
-		{"members file missing", func(t *testing.T, d string) error { return os.Remove(filepath.Join(d, "members.1")) }},
+		{"members file missing", func(t *testing.T, d string) error {
+			return os.Remove(filepath.Join(d, "members.1"))
+		}},
 		{"members file replaced", func(t *testing.T, d string) error {
 			path := filepath.Join(d, "members.1")
 			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
@@ -65,7 +72,8 @@ func TestDamage(t *testing.T) {
 				if sessions == "dead" {
 					a.Kill()
 				}
-				s, err := supervisor.Start(ctx, dsm.Config{Dir: e.dir, Settings: config("", nil).Settings, Logger: instancetest.Logger(t)})
+				s, err := supervisor.Start(ctx, dsm.Config{Dir: e.dir, Settings: config("", nil).Settings,
+					Logger: instancetest.Logger(t)})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -18,7 +18,8 @@ import (
 
 // pairs are settings as arguments: name value name value ...
 func config(dir string, pairs []string) dsm.Config {
-	cfg := dsm.Config{Dir: dir, Settings: map[string]string{"max_processes": "20", "max_segments": "1200", "shutdown_timeout": "1s"}}
+	cfg := dsm.Config{Dir: dir, Settings: map[string]string{"max_processes": "20", "max_segments": "1200",
+		"shutdown_timeout": "1s"}}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i] == "own_backend" {
 			cfg.Backend = ownBackends[pairs[i+1]]

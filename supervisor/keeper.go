@@ -8,9 +8,9 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// keeper keeps pinned objects open, for backends whose objects vanish with the last process that has them open. A pin is
-// pulled, not pushed: a session says that it is wanted, the supervisor opens the object and says that it is
-// there, and closes what is not wanted any more.
+// keeper keeps pinned objects open, for backends whose objects vanish with the last process that
+// has them open. A pin is pulled, not pushed: a session says that it is wanted, the supervisor
+// opens the object and says that it is there, and closes what is not wanted any more.
 type keeper struct {
 	m      *instance.Member
 	pinner dsmimpl.Pinner // nil if the backend needs no keeper

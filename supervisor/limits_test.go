@@ -55,8 +55,8 @@ func addressSpace() (bytes uint64) {
 	return bytes * uint64(os.Getpagesize())
 }
 
-// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be had, that nothing is left of the try, and that all is well
-// once the limit is gone.
+// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be had, that nothing is
+// left of the try, and that all is well once the limit is gone.
 func limitedHelper(c *proctest.Child) error {
 	l := limits[c.Args[1]]
 	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
@@ -139,7 +139,9 @@ func TestSupervisorWithoutDescriptors(t *testing.T) {
 		e.create(a, 100, 5)
 		e.create(b, 100, 5)
 		a.Kill()
-		instancetest.Eventually(t, "the dead one is reclaimed", func() bool { return len(e.report().Sessions) == 1 && e.objects() == 5 })
+		instancetest.Eventually(t, "the dead one is reclaimed", func() bool {
+			return len(e.report().Sessions) == 1 && e.objects() == 5
+		})
 		check(b)
 		noErr(t, b.Close())
 		noErr(t, sup.Close())
@@ -180,7 +182,8 @@ func TestMounts(t *testing.T) {
 		before := free()
 		for _, size := range []int{64 << 20, 100 << 20} {
 			_, err := s.Create(ctx, s.Owner(), size)
-			if !errors.Is(err, dsm.ErrNoSpace) || !strings.Contains(err.Error(), "/dev/shm holds 64 MB, of which ") || !strings.Contains(err.Error(), "enlarge it") {
+			if !errors.Is(err, dsm.ErrNoSpace) || !strings.Contains(err.Error(), "/dev/shm holds 64 MB, of which ") ||
+				!strings.Contains(err.Error(), "enlarge it") {
 				t.Errorf("Create of %d bytes = %v", size, err)
 			}
 			if free() != before {
@@ -215,7 +218,8 @@ func TestMounts(t *testing.T) {
 		mount("", "/dev/shm", "", unix.MS_REMOUNT, "size=64k")
 		defer mount("", "/dev/shm", "", unix.MS_REMOUNT, "size=64m")
 		dir := instancetest.TempDir(t)
-		if err := startAndStop(dir, "posix"); !errors.Is(err, dsm.ErrNoSpace) || !strings.Contains(err.Error(), "enlarge it") {
+		if err := startAndStop(dir, "posix"); !errors.Is(err, dsm.ErrNoSpace) ||
+			!strings.Contains(err.Error(), "enlarge it") {
 			t.Errorf("Start = %v", err)
 		}
 		if left, _ := filepath.Glob("/dev/shm/*"); len(left) != 0 {
@@ -253,7 +257,8 @@ func TestMounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_BIND, "")
-		if err := startAndStop(dir, "posix"); !errors.Is(err, dsm.ErrPermission) || !strings.Contains(err.Error(), "mount it read-write") {
+		if err := startAndStop(dir, "posix"); !errors.Is(err, dsm.ErrPermission) ||
+			!strings.Contains(err.Error(), "mount it read-write") {
 			t.Errorf("Start = %v", err)
 		}
 		mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND, "")

@@ -72,8 +72,8 @@ func needNamespaces(t *testing.T, flags uintptr) {
 	}
 }
 
-// TestPidNamespaces: sessions that are all process 1, each where it lives, are told apart, living and dead, also by a supervisor that
-// is process 1 too.
+// TestPidNamespaces: sessions that are all process 1, each where it lives, are told apart, living
+// and dead, also by a supervisor that is process 1 too.
 func TestPidNamespaces(t *testing.T) {
 	needNamespaces(t, syscall.CLONE_NEWPID)
 	instancetest.Each(t, func(t *testing.T, backend string) {
@@ -149,8 +149,8 @@ func withPidHelper(c *proctest.Child) error {
 	return errors.New("the pid was not to be had")
 }
 
-// TestCoincidingPids: a pid that two processes have, one in a pid namespace of its own. Of the news that the one has died the other does not die,
-// and the one's life does not keep the other.
+// TestCoincidingPids: a pid that two processes have, one in a pid namespace of its own. Of the
+// news that the one has died the other does not die, and the one's life does not keep the other.
 func TestCoincidingPids(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("skipped: only root can choose a pid")

@@ -23,10 +23,12 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-// TestSharedMmapDirectory: two instances keep their files in one directory, beside other people's; neither's start touches the other's.
+// TestSharedMmapDirectory: two instances keep their files in one directory, beside other
+// people's; neither's start touches the other's.
 func TestSharedMmapDirectory(t *testing.T) {
 	shared := instancetest.TempDir(t)
-	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz", strings.Repeat("a", 29)}
+	theirs := []string{"notes.txt", "0000000000000000000000000000", "zzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
+		strings.Repeat("a", 29)}
 	for _, name := range theirs {
 		if err := os.WriteFile(filepath.Join(shared, name), []byte("mine"), 0o600); err != nil {
 			t.Fatal(err)
@@ -58,7 +60,8 @@ func TestSharedMmapDirectory(t *testing.T) {
 	}
 }
 
-// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's own, with pins as on Windows.
+// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's
+// own, with pins as on Windows.
 type keptBackend struct {
 	dsmimpl.Backend
 	mu   sync.Mutex
@@ -160,7 +163,8 @@ func TestPinWithoutSupervisor(t *testing.T) {
 	_ = sup.Close()
 }
 
-// TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open is in TestSupervisorKilled).
+// TestReclaimWithoutSupervisor: a Close and a full table reclaim the dead by themselves (an Open
+// is in TestSupervisorKilled).
 func TestReclaimWithoutSupervisor(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("max_segments", "50")
@@ -215,7 +219,8 @@ func TestFullProcessTableOfTheDead(t *testing.T) {
 	_ = sup.Close()
 }
 
-// holdLock makes the control lock look as if a session held it: the word is at offset 1152, row plus one over 20 bits of incarnation.
+// holdLock makes the control lock look as if a session held it: the word is at offset 1152, row
+// plus one over 20 bits of incarnation.
 func holdLock(t *testing.T, dir string, row, incarnation uint32) {
 	t.Helper()
 	garble(t, dir, 1152, (row+1)<<20|incarnation)
@@ -253,11 +258,13 @@ func TestStoppedLockHolder(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	_, err := s.Create(short, s.Owner(), 10)
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) || !strings.Contains(err.Error(), "is stopped: continue or kill it") ||
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("held by process %d (session helper)", holder.Pid)) ||
+		!strings.Contains(err.Error(), "is stopped: continue or kill it") ||
 		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Create beside a stopped holder = %v", err)
 	}
-	if r := e.report(); r.Status.LockHolder == nil || r.Status.LockHolder.Pid != holder.Pid || r.Status.LockHolder.State != "stopped" || len(r.Segments) != 4 {
+	if r := e.report(); r.Status.LockHolder == nil || r.Status.LockHolder.Pid != holder.Pid ||
+		r.Status.LockHolder.State != "stopped" || len(r.Segments) != 4 {
 		t.Errorf("%+v", r.Status)
 	}
 	if err := g.Detach(); err != nil { // never fails; the reference is given back later
@@ -296,7 +303,10 @@ func TestDeadLockHolder(t *testing.T) {
 	if _, err := s.Create(ctx, s.Owner(), 10); err != nil {
 		t.Error(err)
 	}
-	instancetest.Eventually(t, "the dead one is reclaimed", func() bool { r := e.report(); return len(r.Sessions) == 1 && len(r.Segments) == 1 })
+	instancetest.Eventually(t, "the dead one is reclaimed", func() bool {
+		r := e.report()
+		return len(r.Sessions) == 1 && len(r.Segments) == 1
+	})
 }
 
 // TestRemovedBehindOurBack: somebody, as systemd's RemoveIPC, removes the objects under a running instance.
@@ -320,7 +330,8 @@ func TestRemovedBehindOurBack(t *testing.T) {
 	}
 }
 
-// TestControlNameTaken: a start that meets something under its control segment's name takes the next generation's, and leaves it alone.
+// TestControlNameTaken: a start that meets something under its control segment's name takes the
+// next generation's, and leaves it alone.
 func TestControlNameTaken(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise()

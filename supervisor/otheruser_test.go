@@ -115,7 +115,8 @@ func TestAnotherUser(t *testing.T) {
 					}
 					break
 				}
-				if mode == 0o755 && (strings.HasPrefix(l, "could list the directory") || strings.HasPrefix(l, "could see")) {
+				if mode == 0o755 && (strings.HasPrefix(l, "could list the directory") ||
+					strings.HasPrefix(l, "could see")) {
 					continue // names are no secret there
 				}
 				t.Errorf("mode %#o: another user %s", mode, l)
@@ -127,8 +128,8 @@ func TestAnotherUser(t *testing.T) {
 	})
 }
 
-// TestOrdinaryUserUnderPlants: root, or anybody on a mount that all can write, puts a file where an ordinary user's control segment goes; the
-// kernel's fs.protected_regular is of one opinion with our exclusive creation.
+// TestOrdinaryUserUnderPlants: root, or anybody on a mount that all can write, puts a file where an ordinary
+// user's control segment goes; the kernel's fs.protected_regular is of one opinion with our exclusive creation.
 func TestOrdinaryUserUnderPlants(t *testing.T) {
 	instancetest.NeedOtherUsers(t)
 	level, _ := os.ReadFile("/proc/sys/fs/protected_regular")

@@ -60,7 +60,8 @@ var plants = []planting{
 	{"directory", func(path string, _ victim) error { return os.Mkdir(path, 0o700) }},
 	{"full directory", func(path string, _ victim) error { return os.MkdirAll(path+"/x", 0o700) }},
 	{"another user's file", func(path string, _ victim) error {
-		return errors.Join(os.WriteFile(path, []byte("max_segments = 5\n"), 0o644), os.Chown(path, instancetest.Stranger, instancetest.Stranger))
+		return errors.Join(os.WriteFile(path, []byte("max_segments = 5\n"), 0o644),
+			os.Chown(path, instancetest.Stranger, instancetest.Stranger))
 	}},
 }
 
@@ -90,9 +91,11 @@ func within[T any](t *testing.T, what string, f func() T) T {
 	}
 }
 
-// TestPlantedFiles: whatever stands under one of the directory's names, a start works or says what to do; it never follows, waits or leaks.
+// TestPlantedFiles: whatever stands under one of the directory's names, a start works or says
+// what to do; it never follows, waits or leaks.
 func TestPlantedFiles(t *testing.T) {
-	for _, name := range []string{"id", "id.new", "instance", "instance.new", "members.1", "supervisor", "supervisor.new", "dsm.conf", "mmap"} {
+	for _, name := range []string{"id", "id.new", "instance", "instance.new", "members.1", "supervisor",
+		"supervisor.new", "dsm.conf", "mmap"} {
 		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
 			dir := instancetest.TempDir(t)
 			path := filepath.Join(dir, name)
@@ -111,7 +114,8 @@ func TestPlantedFiles(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") && !strings.Contains(err.Error(), "put the file itself there") {
+			if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") &&
+				!strings.Contains(err.Error(), "put the file itself there") {
 				t.Errorf("%v does not say what to do", err)
 			}
 			if err := os.RemoveAll(path); err != nil { // the cure
@@ -141,17 +145,19 @@ func TestPlantedInSettings(t *testing.T) {
 	}{{0o755, 0o666, "chmod go-w"}, {0o755, 0o660, "chmod go-w"}, {0o755, 0o644, ""}, {0o700, 0o666, ""}} {
 		dir := instancetest.TempDir(t)
 		conf := filepath.Join(dir, "dsm.conf")
-		if err := errors.Join(os.WriteFile(conf, nil, 0o600), os.Chmod(conf, c.file), os.Chmod(dir, c.dir)); err != nil {
+		err := errors.Join(os.WriteFile(conf, nil, 0o600), os.Chmod(conf, c.file), os.Chmod(dir, c.dir))
+		if err != nil {
 			t.Fatal(err)
 		}
-		err := startAndStop(dir, "posix")
+		err = startAndStop(dir, "posix")
 		if (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("directory %#o, file %#o: %v", c.dir, c.file, err)
 		}
 	}
 }
 
-// TestPlantedUnderTheLiving: something else under the name of a running instance's file is an error for newcomers, and not one to wait for.
+// TestPlantedUnderTheLiving: something else under the name of a running instance's file is an
+// error for newcomers, and not one to wait for.
 func TestPlantedUnderTheLiving(t *testing.T) {
 	for _, name := range []string{"instance", "members.1", "dsm.conf"} {
 		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
@@ -233,8 +239,8 @@ func TestPlantedControl(t *testing.T) {
 	}
 }
 
-// TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets an error, who has it keeps it, and its end
-// removes the name at most.
+// TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets
+// an error, who has it keeps it, and its end removes the name at most.
 func TestPlantedSegment(t *testing.T) {
 	eachPlant(t, "", func(t *testing.T, p planting, v victim) {
 		cfg := instancetest.Config(t, "posix")
@@ -292,20 +298,25 @@ func TestRefusals(t *testing.T) {
 		},
 		"Inspect": func(cfg dsm.Config) error { _, err := dsm.Inspect(ctx, cfg); return err },
 		"Clean": func(cfg dsm.Config) error {
-			_, err := instance.Clean(context.Background(), cfg.Dir, instance.Backends{}, instance.Who("test"), zerolog.Nop())
+			_, err := instance.Clean(context.Background(), cfg.Dir, instance.Backends{},
+				instance.Who("test"), zerolog.Nop())
 			return err
 		},
 	}
+	closed := func(d string) error { return os.Chmod(d, 0o700) }
 	cases := map[string]struct {
 		spoil func(dir string) error
 		mend  func(dir string) error
 		says  string
 	}{
-		"group-writable": {func(d string) error { return os.Chmod(d, 0o770) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
-		"world-writable": {func(d string) error { return os.Chmod(d, 0o777) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
-		"sticky":         {func(d string) error { return os.Chmod(d, 0o777|os.ModeSticky) }, func(d string) error { return os.Chmod(d, 0o700) }, "chmod go-w"},
-		"another user's": {func(d string) error { return os.Chown(d, instancetest.Stranger, instancetest.Stranger) }, func(d string) error { return os.Chown(d, os.Geteuid(), os.Getegid()) },
-			fmt.Sprintf("belongs to user 12345, and this process runs as user %d: run as the owner", os.Geteuid())},
+		"group-writable": {func(d string) error { return os.Chmod(d, 0o770) }, closed, "chmod go-w"},
+		"world-writable": {func(d string) error { return os.Chmod(d, 0o777) }, closed, "chmod go-w"},
+		"sticky":         {func(d string) error { return os.Chmod(d, 0o777|os.ModeSticky) }, closed, "chmod go-w"},
+		"another user's": {
+			func(d string) error { return os.Chown(d, instancetest.Stranger, instancetest.Stranger) },
+			func(d string) error { return os.Chown(d, os.Geteuid(), os.Getegid()) },
+			fmt.Sprintf("belongs to user 12345, and this process runs as user %d: run as the owner", os.Geteuid()),
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -318,7 +329,8 @@ func TestRefusals(t *testing.T) {
 				t.Fatal(err)
 			}
 			for door, f := range doors {
-				if err := f(cfg); !errors.Is(err, dsm.ErrPermission) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), cfg.Dir) {
+				if err := f(cfg); !errors.Is(err, dsm.ErrPermission) || !strings.Contains(err.Error(), c.says) ||
+					!strings.Contains(err.Error(), cfg.Dir) {
 					t.Errorf("%s = %v, want it to say %q", door, err, c.says)
 				}
 			}

@@ -106,8 +106,8 @@ func init() {
 	ownBackends["slow"] = slowBackend{b}
 }
 
-// TestCleaningLocksOnlyTheDead: while a dead private instance is removed, one that has lost its supervisor and whose sessions live can be
-// taken over. Before, it was kept locked until the removal was through.
+// TestCleaningLocksOnlyTheDead: while a dead private instance is removed, one that has lost its supervisor
+// and whose sessions live can be taken over. Before, it was kept locked until the removal was through.
 func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", instancetest.TempDir(t))
 	run := func(pairs ...string) (p *proctest.Process, path string) {
@@ -144,8 +144,10 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	}
 	var cleaning sync.WaitGroup
 	cleaning.Go(func() {
-		for _, err := os.Stat(deadPath); err == nil; _, err = os.Stat(deadPath) { // a killed process seems to live for a moment
-			instance.CleanPrivate(ctx, instance.Backends{Custom: ownBackends["slow"]}, instance.Who("test"), zerolog.Nop())
+		// a killed process seems to live for a moment
+		for _, err := os.Stat(deadPath); err == nil; _, err = os.Stat(deadPath) {
+			instance.CleanPrivate(ctx, instance.Backends{Custom: ownBackends["slow"]},
+				instance.Who("test"), zerolog.Nop())
 		}
 	})
 	<-begun
@@ -156,8 +158,8 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	cleaning.Wait()
 }
 
-// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead keeps nobody from taking over while
-// others live there. Before, it held the directory's lock while it waited for them to be seen dead.
+// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead keeps nobody from taking
+// over while others live there. Before, it held the directory's lock while it waited for them to be seen dead.
 func TestLeavingDoesNotLock(t *testing.T) {
 	instancetest.StateHome(t)
 	p := proctest.Start(t, "run")

@@ -48,8 +48,8 @@ func (s scant) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	return s.Backend.Create(ctx, o)
 }
 
-// TestReservedRegionIsRemoved: nobody could attach what is in it any more, so the next generation begins; without a region, if there is no room
-// for one. A start is refused then.
+// TestReservedRegionIsRemoved: nobody could attach what is in it any more, so the next generation
+// begins; without a region, if there is no room for one. A start is refused then.
 func TestReservedRegionIsRemoved(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the region is a file on Linux alone")
@@ -65,7 +65,8 @@ func TestReservedRegionIsRemoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if st, err := s.Status(ctx); err != nil || st.Generation != uint64(generation+1) || st.Reserved != reserved || st.ReservedUsed != min(reserved, 4096) {
+		if st, err := s.Status(ctx); err != nil || st.Generation != uint64(generation+1) || st.Reserved != reserved ||
+			st.ReservedUsed != min(reserved, 4096) {
 			t.Errorf("%+v, %v; want generation %d, %d bytes", st, err, generation+1, reserved)
 		}
 		if reserved == 0 {
@@ -83,7 +84,8 @@ func TestReservedRegionIsRemoved(t *testing.T) {
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := supervisor.Start(ctx, cfg); !errors.Is(err, dsm.ErrNoSpace) || !strings.Contains(err.Error(), "min_dynamic_shared_memory") {
+	if _, err := supervisor.Start(ctx, cfg); !errors.Is(err, dsm.ErrNoSpace) ||
+		!strings.Contains(err.Error(), "min_dynamic_shared_memory") {
 		t.Errorf("Start without room for the region = %v", err)
 	}
 }

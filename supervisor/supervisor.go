@@ -23,7 +23,7 @@ import (
 // Config is dsm.Config; here its settings are the instance's.
 type Config = dsm.Config
 
-// Supervisor is a running one.
+// Supervisor is a running supervisor.
 type Supervisor struct {
 	cfg      Config
 	dir      *instance.Dir
@@ -40,9 +40,9 @@ type Supervisor struct {
 	err      error
 }
 
-// Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with its pid. Living
-// sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment can't be
-// trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
+// Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with
+// its pid. Living sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment
+// can't be trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
 //
 // Start returns when sessions can join. The context bounds the start alone; Stop ends the supervisor.
 func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
@@ -75,9 +75,9 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// StartPrivate is Start for an instance of this program's own, in a directory that is made for it and goes with it. The directory's path,
-// for others to join, is Status's. If every process of it is killed, the next start of this user removes it, or
-// the last session to leave.
+// StartPrivate is Start for an instance of this program's own, in a directory that is made for it
+// and goes with it. The directory's path, for others to join, is Status's. If every process of it
+// is killed, the next start of this user removes it, or the last session to leave.
 func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	who := instance.Who(cfg.Application)
 	dir, unlock, err := instance.MakePrivate(instance.HolderOf(who))
@@ -111,11 +111,12 @@ func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 }
 
 // own takes the instance of a locked directory.
-func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool, unlock func()) (*Supervisor, error) {
+func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool,
+	unlock func()) (*Supervisor, error) {
 	cfg.Dir = dir.Path
 	s := &Supervisor{
-		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private, log: cfg.Logger, unlock: unlock,
-		stopping: make(chan struct{}), done: make(chan struct{}),
+		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private,
+		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
 	var err error
@@ -159,7 +160,8 @@ func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserv
 		return nil, err
 	}
 	return s.dir.Begin(ctx, instance.Birth{
-		Instance: id, Generation: generation, Settings: s.settings, Reserved: reserved, Backend: backend, Private: s.private, Who: s.who,
+		Instance: id, Generation: generation, Settings: s.settings, Reserved: reserved, Backend: backend,
+		Private: s.private, Who: s.who,
 	}, s.log)
 }
 
@@ -179,7 +181,8 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 		}
 		return nil, err
 	}
-	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).Msg("adopted the living sessions of a supervisor that died")
+	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).
+		Msg("adopted the living sessions of a supervisor that died")
 	return m, nil
 }
 
@@ -192,8 +195,8 @@ func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
 // Done is closed when the supervisor has stopped, by Stop or because it could not go on; Stop tells why.
 func (s *Supervisor) Done() <-chan struct{} { return s.done }
 
-// Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave, then every segment, pinned or not,
-// goes, and the control segment last. Stopping twice is harmless.
+// Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave,
+// then every segment, pinned or not, goes, and the control segment last. Stopping twice is harmless.
 func (s *Supervisor) Stop() error {
 	s.stop.Do(func() { close(s.stopping) })
 	<-s.done
@@ -228,7 +231,8 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
-	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends, MmapDirectory: m.Record.MmapDirectory, Log: s.log})
+	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends,
+		MmapDirectory: m.Record.MmapDirectory, Log: s.log})
 	err = errors.Join(err, left)
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
@@ -237,8 +241,8 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	return nil, err
 }
 
-// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last one's reserved region for a while: a
-// supervisor that is running goes on without one then.
+// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last
+// one's reserved region for a while: a supervisor that is running goes on without one then.
 func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instance.Member, error) {
 	reserved := s.settings.MinDynamicSharedMemory
 	next, err := s.begin(ctx, r.Instance, r.Generation+1, reserved)

@@ -46,7 +46,9 @@ func TestKilledSession(t *testing.T) {
 			t.Fatalf("before: %+v", r.Status)
 		}
 		victim.Kill()
-		instancetest.Eventually(t, "the dead session's row is gone", func() bool { return len(e.report().Sessions) == 1 })
+		instancetest.Eventually(t, "the dead session's row is gone", func() bool {
+			return len(e.report().Sessions) == 1
+		})
 		instancetest.Eventually(t, "its objects are gone", func() bool { return e.objects() == 3 })
 		instancetest.Eventually(t, "their rows are gone", func() bool { return len(e.report().Segments) == 3 })
 		for _, s := range e.report().Segments {

@@ -16,8 +16,8 @@ import (
 const (
 	// askEvery is how often a witness is asked for once there is a hint that its holder has died.
 	askEvery = time.Millisecond
-	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody else's death; a witness that is free
-	// later is found by the sweep.
+	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody
+	// else's death; a witness that is free later is found by the sweep.
 	hintPatience = time.Second
 	// reclaimPatience bounds one wait for the control lock, whose holder may be stopped.
 	reclaimPatience = time.Second
@@ -25,8 +25,9 @@ const (
 	tidyEvery = time.Second
 )
 
-// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps pinned objects open where
-// the system needs that. Reclaiming gives references and rows back at once; the objects go in a goroutine of their own.
+// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps
+// pinned objects open where the system needs that. Reclaiming gives references and rows back at
+// once; the objects go in a goroutine of their own.
 type watch struct {
 	s *Supervisor
 	m *instance.Member
@@ -128,7 +129,7 @@ func (w *watch) look() (crashed bool) {
 	return crashed
 }
 
-// expect has a witness asked for until it is free.
+// expect has look ask for a session's witness until that is free.
 func (w *watch) expect(x *session) {
 	x.hinted = time.Now()
 	w.dying[x.Row] = x
@@ -141,7 +142,8 @@ func (w *watch) reclaim(x *session) {
 	failpoint.Hit("supervisor/reclaim/heard")
 	_, err := w.m.Reclaim(ctx, x.ProcessInfo)
 	if err != nil {
-		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).Msg("a dead process can't be reclaimed now; it is tried again")
+		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).
+			Msg("a dead process can't be reclaimed now; it is tried again")
 		return
 	}
 	failpoint.Hit("supervisor/reclaim/done")
@@ -157,8 +159,8 @@ func (w *watch) forget(x *session) {
 	delete(w.dying, x.Row)
 }
 
-// sweep compares the process table with the sessions that are watched: new ones get a watch of the kernel's, and those whose
-// witness is free are dead, whatever the kernel has said.
+// sweep compares the process table with the sessions that are watched: new ones get a watch of
+// the kernel's, and those whose witness is free are dead, whatever the kernel has said.
 func (w *watch) sweep() {
 	list, err := w.m.Processes()
 	if err != nil {
@@ -214,7 +216,7 @@ func (w *watch) tidy() (why string) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
 	if what := w.m.Lost(ctx); what != "" {
-		return fmt.Sprintf("the %s has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)", what)
+		return "the " + what + " has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
 	}
 	if err := w.m.Self.Retry(ctx); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
@@ -222,7 +224,8 @@ func (w *watch) tidy() (why string) {
 	generation := w.m.Record.Generation
 	if w.s.dir.OtherGenerations(generation) > 0 {
 		_, _ = w.s.dir.Sweep(ctx, instance.Sweeping{
-			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory, Current: w.m.Books, Log: w.s.log,
+			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory,
+			Current: w.m.Books, Log: w.s.log,
 		})
 	}
 	return ""

@@ -31,7 +31,8 @@ type Program struct {
 	missing error
 }
 
-// New is the program. When it is wanted first it is built in dir, and what that needs is installed if it is missing and can be had.
+// New is the program. When it is wanted first it is built in dir, and what that needs is
+// installed if it is missing and can be had.
 func New(dir string) *Program { return &Program{path: filepath.Join(dir, "boost")} }
 
 func (p *Program) build(ctx context.Context) error {
@@ -43,7 +44,8 @@ func (p *Program) build(ctx context.Context) error {
 	if err := os.WriteFile(p.path+".cpp", source, 0o600); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "g++", "-O2", "-std=c++17", "-Wall", "-o", p.path, p.path+".cpp", "-lrt", "-lpthread").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "g++", "-O2", "-std=c++17", "-Wall", "-o", p.path, p.path+".cpp", "-lrt",
+		"-lpthread").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building boost.cpp: %w: %s", err, bytes.TrimSpace(out))
 	}
@@ -76,7 +78,8 @@ func (p *Program) Version() string {
 }
 
 // Open makes it ready to measure that kind of work (see boost.cpp's open).
-func (p *Program) Open(ctx context.Context, kind string, pin side.Pin, target time.Duration, args ...int) (*side.Program, error) {
+func (p *Program) Open(ctx context.Context, kind string, pin side.Pin, target time.Duration,
+	args ...int) (*side.Program, error) {
 	p.once.Do(func() {
 		p.missing = p.build(ctx)
 		p.built = p.missing == nil

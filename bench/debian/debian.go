@@ -26,9 +26,11 @@ func Install(ctx context.Context, packages ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
 	apt := func(args ...string) error {
-		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=0"}, args...)...)
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=60", "-o",
+			"Acquire::Retries=0"}, args...)...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // dpkg is not to stop in the middle of a package
+		// dpkg is not to stop in the middle of a package
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 20 * time.Second
 		out, err := cmd.CombinedOutput()
 		if err != nil {

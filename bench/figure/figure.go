@@ -20,7 +20,8 @@ type Figure struct {
 	Sides []Contender // ours comes first, if we have it
 	Max   float64     // goal for our own figure, in its unit; 0: none
 	Goal  string      // which of Names the goals are for; empty: the first
-	Once  bool        // a round is a whole study with many repeats in it: there is only one, unless the others have more
+	// a round is a whole study with many repeats in it: there is only one, unless the others have more
+	Once bool
 }
 
 // Unit is what a figure counts.
@@ -64,7 +65,8 @@ type Result struct {
 	Min     float64  `json:"min"`                // of the repeats; as ns_per_op (percent, bytes), which is their median
 	Max     float64  `json:"max"`
 	Repeats int      `json:"repeats"` // 0: it was skipped
-	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the median: below 1 we are ahead. 0 in our own row.
+	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the
+	// median: below 1 we are ahead. 0 in our own row.
 	Ratio    float64 `json:"ratio,omitempty"`
 	Goal     string  `json:"goal,omitempty"`
 	Met      *bool   `json:"met,omitempty"`

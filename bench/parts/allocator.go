@@ -53,7 +53,8 @@ func allocator(r Rivals) (list []figure.Figure) {
 	add(figure.Figure{Shape: "headers and rounding, " + mixture, Unit: figure.Percent, Max: 12,
 		Sides: []figure.Contender{goSide(figure.Ours, "allocator/overhead", megabytes, "without free")}})
 	add(figure.Figure{Shape: "bytes of all segments beyond those asked for, " + mixture, Unit: figure.Percent,
-		Sides: []figure.Contender{goSide(figure.Ours, "allocator/overhead", megabytes, "all"), r.postgres(postgres.Posix, "alloc overhead", megabytes)}})
+		Sides: []figure.Contender{goSide(figure.Ours, "allocator/overhead", megabytes, "all"),
+			r.postgres(postgres.Posix, "alloc overhead", megabytes)}})
 	return list
 }
 
@@ -168,7 +169,8 @@ func allocTwo(a side.Args) (*side.Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, p, err := together("allocator", a, pairLoop(heap, a.Int(0)), []string{w.dir, area.Handle(heap).String(), a.List[0]})
+	run, p, err := together("allocator", a, pairLoop(heap, a.Int(0)),
+		[]string{w.dir, area.Handle(heap).String(), a.List[0]})
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
 }
 
@@ -199,8 +201,8 @@ func allocPartner(p *side.Peer) error {
 	return serveTogether(p, pairLoop(heap, p.Int(2)))
 }
 
-// allocOverhead: MiB WHAT. How many percent more bytes the area takes than were asked for: those of all its segments, or of them without
-// what is free for other objects.
+// allocOverhead: MiB WHAT. How many percent more bytes the area takes than were asked for: those
+// of all its segments, or of them without what is free for other objects.
 func allocOverhead(a side.Args) (*side.Work, error) {
 	w, err := newWorld(nil)
 	if err != nil {

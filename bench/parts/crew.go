@@ -27,8 +27,10 @@ func crew(r Rivals) []figure.Figure {
 	return []figure.Figure{{
 		Part: "parallel", Shape: "from Run until a worker's function runs", Max: 5e6, Sides: []figure.Contender{
 			goSide(figure.Ours, "parallel/start"),
-			why(goSide("a Go process, until main", "parallel/exec"), "the limit: a new process of the same program, which joins nothing"),
-			why(r.postgres(postgres.Posix, "start worker"), "it forks a process that is set up already; a Go program can't fork, and starts anew"),
+			why(goSide("a Go process, until main", "parallel/exec"),
+				"the limit: a new process of the same program, which joins nothing"),
+			why(r.postgres(postgres.Posix, "start worker"),
+				"it forks a process that is set up already; a Go program can't fork, and starts anew"),
 		},
 	}, {
 		Part: "parallel", Shape: "Map over 1,000,000 elements, two workers, for each", Sides: []figure.Contender{
@@ -101,7 +103,8 @@ func startProcess(side.Args) (*side.Work, error) {
 	}}, nil
 }
 
-var scramble = parallel.Map("bench: scramble", func(_ context.Context, _ *parallel.Worker, _ struct{}, _ int, piece []uint64) error {
+var scramble = parallel.Map("bench: scramble", func(_ context.Context, _ *parallel.Worker, _ struct{},
+	_ int, piece []uint64) error {
 	for i, v := range piece {
 		x := xorshift(v)
 		for range 200 {
@@ -132,7 +135,8 @@ func mapOver(a side.Args) (*side.Work, error) {
 	}
 	return &side.Work{Once: func() ([]float64, error) {
 		begin := time.Now()
-		if err := scramble.Run(ctx, w.Session, a.Int(0), parallel.Slice{Segment: g.Handle(), Len: n}, struct{}{}); err != nil {
+		numbers := parallel.Slice{Segment: g.Handle(), Len: n}
+		if err := scramble.Run(ctx, w.Session, a.Int(0), numbers, struct{}{}); err != nil {
 			return nil, err
 		}
 		took := time.Since(begin)

@@ -33,19 +33,25 @@ func growth(r Rivals) (list []figure.Figure) {
 	}
 	for _, n := range segments {
 		add("create+detach 4 KiB", n, "segments live", goSide(figure.Ours, "growth/segments", "create", n),
-			why(goSide(raw, "growth/raw", "create", n), whyRaw), why(r.postgres(postgres.Wide, "create live", 4096, n), whyC))
+			why(goSide(raw, "growth/raw", "create", n), whyRaw),
+			why(r.postgres(postgres.Wide, "create live", 4096, n), whyC))
 		add("attach+detach 4 KiB", n, "segments live", goSide(figure.Ours, "growth/segments", "attach", n),
-			why(goSide(raw, "growth/raw", "attach", n), whyRaw), why(r.postgres(postgres.Wide, "attach live", 4096, n), whyC))
-		add("list", n, "segments live", goSide(figure.Ours, "growth/segments", "list", n), why(goSide(raw, "growth/raw", "list", n), whyList))
+			why(goSide(raw, "growth/raw", "attach", n), whyRaw),
+			why(r.postgres(postgres.Wide, "attach live", 4096, n), whyC))
+		add("list", n, "segments live", goSide(figure.Ours, "growth/segments", "list", n),
+			why(goSide(raw, "growth/raw", "list", n), whyList))
 	}
 	for _, n := range sessions {
 		crowded := func(kind string) figure.Contender {
-			return figure.Contender{Rival: Postgres, Why: whyC, Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
-				return r.Postgres.OpenAmong(ctx, postgres.Wide, n-1, kind, pin, target, 4096)
-			}}
+			return figure.Contender{Rival: Postgres, Why: whyC,
+				Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+					return r.Postgres.OpenAmong(ctx, postgres.Wide, n-1, kind, pin, target, 4096)
+				}}
 		}
-		add("create+detach 4 KiB", n, "sessions", goSide(figure.Ours, "growth/sessions", "create", n), crowded("create"))
-		add("attach+detach 4 KiB", n, "sessions", goSide(figure.Ours, "growth/sessions", "attach", n), crowded("attach"))
+		add("create+detach 4 KiB", n, "sessions", goSide(figure.Ours, "growth/sessions", "create", n),
+			crowded("create"))
+		add("attach+detach 4 KiB", n, "sessions", goSide(figure.Ours, "growth/sessions", "attach", n),
+			crowded("attach"))
 		add("list", n, "sessions", goSide(figure.Ours, "growth/sessions", "list", n))
 	}
 	return list
@@ -153,7 +159,9 @@ func amongFiles(a side.Args) (*side.Work, error) {
 		"attach": func() error { return rawAttachFile(other(n / 2)) },
 		"list":   listMount,
 	}
-	return &side.Work{Run: side.Loop(func(times int) error { return repeat(times, loops[a.List[0]]) }), Close: remove}, nil
+	return &side.Work{Run: side.Loop(func(times int) error {
+		return repeat(times, loops[a.List[0]])
+	}), Close: remove}, nil
 }
 
 // listMount looks at each file of the mount.

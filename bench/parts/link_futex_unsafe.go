@@ -12,8 +12,8 @@ import (
 
 func init() { transports["futex"] = transport{lead: futexLead, join: futexJoin} }
 
-// boxes are a rival for round trips: a box for one message each way, and a word each that goes up when a message lies there, and that the
-// other side sleeps on.
+// boxes are a rival for round trips: a box for one message each way, and a word each that goes up
+// when a message lies there, and that the other side sleeps on.
 type boxes struct {
 	out, in   *boxHeader
 	outB, inB []byte

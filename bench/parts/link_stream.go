@@ -14,7 +14,8 @@ func init() {
 	transports["unix"] = transport{lead: unixLead, join: unixJoin}
 }
 
-// stream is a link over files of the system: a write for each message; what is received is counted in bytes, in reads of up to 64 KiB.
+// stream is a link over files of the system: a write for each message; what is received is
+// counted in bytes, in reads of up to 64 KiB.
 type stream struct {
 	w   io.WriteCloser
 	r   io.ReadCloser
@@ -84,7 +85,8 @@ func unixJoin(p *side.Peer, ring int, _ []string) (link, error) {
 	return newStream(c, c), err
 }
 
-// socket is a net.Conn whose buffer holds as much as the rings of others, as far as the system allows (net.core.wmem_max).
+// socket is a net.Conn whose buffer holds as much as the rings of others, as far as the system
+// allows (net.core.wmem_max).
 func socket(f *os.File, buffer int) (net.Conn, error) {
 	c, err := net.FileConn(f)
 	if err != nil {

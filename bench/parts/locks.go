@@ -33,22 +33,24 @@ const (
 
 func locks(r Rivals) (list []figure.Figure) {
 	for _, mode := range []string{"exclusive", "shared"} {
-		f := figure.Figure{Part: "locks", Shape: fmt.Sprintf("LWLock %s, lock+unlock, alone", mode), Sides: []figure.Contender{
-			goSide(figure.Ours, "locks/alone", mode),
-			goal(r.postgres(postgres.Posix, "lock "+mode), 1),
-			why(r.boost("lock "+mode), noDeaths),
-			why(goSide("sync.RWMutex of Go", "locks/sync.RWMutex", mode), "it knows one process only"),
-		}}
+		f := figure.Figure{Part: "locks", Shape: fmt.Sprintf("LWLock %s, lock+unlock, alone", mode),
+			Sides: []figure.Contender{
+				goSide(figure.Ours, "locks/alone", mode),
+				goal(r.postgres(postgres.Posix, "lock "+mode), 1),
+				why(r.boost("lock "+mode), noDeaths),
+				why(goSide("sync.RWMutex of Go", "locks/sync.RWMutex", mode), "it knows one process only"),
+			}}
 		if mode == "exclusive" {
 			f.Sides = append(f.Sides, why(goSide(casLock, "locks/cas"), oneWord))
 		}
 		list = append(list, f)
 	}
 	for _, mode := range []string{"exclusive", "shared"} {
-		f := figure.Figure{Part: "locks", Shape: fmt.Sprintf("LWLock %s, two processes at once", mode), Pin: side.Diff, Sides: []figure.Contender{
-			goSide(figure.Ours, "locks/two", mode),
-			goal(r.postgres(postgres.Posix, "two lock "+mode), 1/1.5),
-		}}
+		f := figure.Figure{Part: "locks", Shape: fmt.Sprintf("LWLock %s, two processes at once", mode), Pin: side.Diff,
+			Sides: []figure.Contender{
+				goSide(figure.Ours, "locks/two", mode),
+				goal(r.postgres(postgres.Posix, "two lock "+mode), 1/1.5),
+			}}
 		if mode == "exclusive" {
 			f.Sides = append(f.Sides, why(goSide(casLock, "locks/cas two"), oneWord))
 		}

@@ -30,16 +30,20 @@ func messages(r Rivals) (list []figure.Figure) {
 	for _, ring := range rings {
 		for _, size := range sizes {
 			for _, pin := range modes {
-				f := figure.Figure{Part: "messages", Shape: fmt.Sprintf("one way %s, ring %s", Size(size), Size(ring)), Pin: pin, Bytes: size}
-				limit := why(goSide(spinningRing, "messages/one way", "ring", size, ring), "the limit: no frames, no sleep, no check of what lies there")
+				f := figure.Figure{Part: "messages", Shape: fmt.Sprintf("one way %s, ring %s", Size(size), Size(ring)),
+					Pin: pin, Bytes: size}
+				limit := why(goSide(spinningRing, "messages/one way", "ring", size, ring),
+					"the limit: no frames, no sleep, no check of what lies there")
 				if size >= 64<<10 {
 					limit.Goal = 1 / 0.7
 				}
 				f.Sides = []figure.Contender{
 					goSide(figure.Ours, "messages/one way", "mq", size, ring),
 					limit,
-					why(goal(r.postgres(postgres.Posix, "mq one way", size, ring), 1), "both copy as fast as the memory goes, and the scheduler moves them about"),
-					why(r.boost("mq one way", size, ring), "its queue is at least two messages deep, so twice the bytes for long ones"),
+					why(goal(r.postgres(postgres.Posix, "mq one way", size, ring), 1),
+						"both copy as fast as the memory goes, and the scheduler moves them about"),
+					why(r.boost("mq one way", size, ring),
+						"its queue is at least two messages deep, so twice the bytes for long ones"),
 					goSide("pipe", "messages/one way", "pipe", size, ring),
 					goSide("unix socket", "messages/one way", "unix", size, ring),
 				}
@@ -53,7 +57,8 @@ func messages(r Rivals) (list []figure.Figure) {
 	for _, size := range slices.DeleteFunc(slices.Clone(sizes), func(n int) bool { return n > 64<<10 }) {
 		for _, pin := range modes {
 			const ring = 1 << 20
-			f := figure.Figure{Part: "messages", Shape: fmt.Sprintf("round trip %s, ring %s", Size(size), Size(ring)), Pin: pin, Bytes: 2 * size, Names: []string{"p50", "p99"}}
+			f := figure.Figure{Part: "messages", Shape: fmt.Sprintf("round trip %s, ring %s", Size(size), Size(ring)),
+				Pin: pin, Bytes: 2 * size, Names: []string{"p50", "p99"}}
 			pg := r.postgres(postgres.Posix, "mq round trip", size, ring)
 			if size == 8 {
 				switch pin {
@@ -65,11 +70,12 @@ func messages(r Rivals) (list []figure.Figure) {
 			}
 			f.Sides = []figure.Contender{goSide(figure.Ours, "messages/round trip", "mq", size, ring)}
 			if pin == side.Diff {
-				f.Sides = append(f.Sides, why(goSide(spinningRing, "messages/round trip", "ring", size, ring), "the limit: both spin all the time and never sleep"))
+				f.Sides = append(f.Sides, why(goSide(spinningRing, "messages/round trip", "ring", size, ring),
+					"the limit: both spin all the time and never sleep"))
 			}
 			f.Sides = append(f.Sides,
-				why(goSide("raw futex", "messages/round trip", "futex", size, ring), "the limit: one copy, one word, one wake-up; no queue"),
-				why(pg, whyTail),
+				why(goSide("raw futex", "messages/round trip", "futex", size, ring),
+					"the limit: one copy, one word, one wake-up; no queue"), why(pg, whyTail),
 				why(r.boost("mq round trip", size, ring), whyTail),
 				why(goSide("pipe", "messages/round trip", "pipe", size, ring), whyTail),
 				why(goSide("unix socket", "messages/round trip", "unix", size, ring), whyTail),
@@ -80,11 +86,11 @@ func messages(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-const whyTail = "most answers need no sleep, since the waiter looks for a while or gives his turn away first; the rest, of which the tail is made, come " +
-	"after both"
+const whyTail = "most answers need no sleep, since the waiter looks for a while or gives his turn away first; the " +
+	"rest, of which the tail is made, come after both"
 
-// link is one end of what carries messages both ways. Each transport has its own loops, so that no call through an interface is measured
-// for each message.
+// link is one end of what carries messages both ways. Each transport has its own loops, so that
+// no call through an interface is measured for each message.
 type link interface {
 	// send sends the message n times; flush makes sure that all arrive.
 	send(msg []byte, n int, flush bool) error

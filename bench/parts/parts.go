@@ -1,5 +1,5 @@
-// Package parts has the figures of the bench, a file for each part, and the loops that are measured: ours, and those of rivals that are
-// written in Go. Rivals in other languages have packages of their own.
+// Package parts has the figures of the bench, a file for each part, and the loops that are measured:
+// ours, and those of rivals that are written in Go. Rivals in other languages have packages of their own.
 package parts
 
 import (
@@ -29,7 +29,8 @@ type Rivals struct {
 
 // All are the figures, part by part.
 func All(r Rivals) []figure.Figure {
-	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), allocator(r), hashTable(r), growth(r), reclaim(r), httpOver(r), crew(r), sorting(r))
+	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), allocator(r), hashTable(r), growth(r),
+		reclaim(r), httpOver(r), crew(r), sorting(r))
 }
 
 // Postgres begins the names of PostgreSQL's sides, before its version is known.
@@ -41,9 +42,10 @@ func goSide(rival, work string, list ...any) figure.Contender {
 	for _, a := range list {
 		args = append(args, fmt.Sprint(a))
 	}
-	return figure.Contender{Rival: rival, Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
-		return asSide(side.Open(ctx, work, side.Args{Pin: pin, Target: target, List: args}))
-	}}
+	return figure.Contender{Rival: rival,
+		Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+			return asSide(side.Open(ctx, work, side.Args{Pin: pin, Target: target, List: args}))
+		}}
 }
 
 // asSide keeps a nil pointer from being a Side.
@@ -55,21 +57,24 @@ func asSide(p *side.Program, err error) (side.Side, error) {
 }
 
 func (r Rivals) postgres(world postgres.World, kind string, args ...int) figure.Contender {
-	return figure.Contender{Rival: Postgres, Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
-		return r.Postgres.Open(ctx, world, kind, pin, target, args...)
-	}}
+	return figure.Contender{Rival: Postgres,
+		Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+			return r.Postgres.Open(ctx, world, kind, pin, target, args...)
+		}}
 }
 
 func (r Rivals) boost(kind string, args ...int) figure.Contender {
-	return figure.Contender{Rival: "Boost", Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
-		return asSide(r.Boost.Open(ctx, kind, pin, target, args...))
-	}}
+	return figure.Contender{Rival: "Boost",
+		Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+			return asSide(r.Boost.Open(ctx, kind, pin, target, args...))
+		}}
 }
 
 func (r Rivals) python(kind string, args ...int) figure.Contender {
-	return figure.Contender{Rival: "Python", Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
-		return asSide(r.Python.Open(ctx, kind, pin, target, args...))
-	}}
+	return figure.Contender{Rival: "Python",
+		Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {
+			return asSide(r.Python.Open(ctx, kind, pin, target, args...))
+		}}
 }
 
 // goal is c with a goal.

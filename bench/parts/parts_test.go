@@ -98,7 +98,8 @@ func TestGoSides(t *testing.T) {
 		{"parallel/map", side.Alone, []string{"2", "1000"}, 1},
 	} {
 		t.Run(c.work+" "+strings.Join(c.args, " "), func(t *testing.T) {
-			p, err := side.Open(t.Context(), c.work, side.Args{Pin: c.pin, Target: 100 * time.Microsecond, List: c.args})
+			p, err := side.Open(t.Context(), c.work, side.Args{Pin: c.pin,
+				Target: 100 * time.Microsecond, List: c.args})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -25,26 +25,32 @@ func init() {
 	side.Partner("nothing", func(p *side.Peer) error { p.Ready(); p.Hear(); return nil })
 }
 
-// reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the segment's file is. PostgreSQL starts all
-// processes again: from the kill until it lets somebody in.
+// reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the
+// segment's file is. PostgreSQL starts all processes again: from the kill until it lets somebody in.
 func reclaim(r Rivals) []figure.Figure {
 	n, pg, python := 200, 20, 50
 	if r.Quick {
 		n, pg, python = 20, 3, 5
 	}
 	return []figure.Figure{{
-		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n), Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
+		Part: "reclaim", Shape: fmt.Sprintf("from SIGKILL until a 4 KiB segment is gone, %d kills", n),
+		Names: []string{"p50", "p99", "max"}, Goal: "p99", Max: 10e6, Once: true,
 		Sides: []figure.Contender{
 			goSide(figure.Ours, "reclaim/kills", n),
-			why(goSide("until the kernel says so", "reclaim/raw", n), "the limit: the death alone, by a pidfd; nothing is reclaimed"),
-			{Rival: fmt.Sprintf(Postgres+", crash and restart (%d kills)", pg), Open: func(ctx context.Context, _ side.Pin, _ time.Duration) (side.Side, error) {
-				return study(func(ctx context.Context) ([]float64, error) {
-					return quantiles(r.Postgres.Crashes(ctx, postgres.Posix, pg))
-				}), nil
-			}},
-			{Rival: fmt.Sprintf("Python's resource tracker (%d kills)", python), Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
-				return study(func(ctx context.Context) ([]float64, error) { return quantiles(trackerKills(ctx, r, python)) }), nil
-			}},
+			why(goSide("until the kernel says so", "reclaim/raw", n),
+				"the limit: the death alone, by a pidfd; nothing is reclaimed"),
+			{Rival: fmt.Sprintf(Postgres+", crash and restart (%d kills)", pg),
+				Open: func(ctx context.Context, _ side.Pin, _ time.Duration) (side.Side, error) {
+					return study(func(ctx context.Context) ([]float64, error) {
+						return quantiles(r.Postgres.Crashes(ctx, postgres.Posix, pg))
+					}), nil
+				}},
+			{Rival: fmt.Sprintf("Python's resource tracker (%d kills)", python),
+				Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+					return study(func(ctx context.Context) ([]float64, error) {
+						return quantiles(trackerKills(ctx, r, python))
+					}), nil
+				}},
 		},
 	}}
 }
@@ -159,7 +165,8 @@ func rawKills(a side.Args) (*side.Work, error) {
 	}}, nil
 }
 
-// trackerKills: Python has a process that looks after what a tree of processes has made, and removes it when they are all gone.
+// trackerKills: Python has a process that looks after what a tree of processes has made, and
+// removes it when they are all gone.
 func trackerKills(ctx context.Context, r Rivals, n int) (took []time.Duration, err error) {
 	for range n {
 		cmd, err := r.Python.Command(ctx, "hold", side.Alone, 0, 4096)

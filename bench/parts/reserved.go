@@ -14,7 +14,8 @@ func init() { side.Register("segments/reserved", createReserved) }
 func reserved(r Rivals) (list []figure.Figure) {
 	for _, held := range []int{0, 500} {
 		const size = 4096
-		list = append(list, figure.Figure{Part: "segments", Shape: fmt.Sprintf("create+detach %s, reserved region, %d held", Size(size), held), Sides: []figure.Contender{
+		shape := fmt.Sprintf("create+detach %s, reserved region, %d held", Size(size), held)
+		list = append(list, figure.Figure{Part: "segments", Shape: shape, Sides: []figure.Contender{
 			goSide(figure.Ours, "segments/reserved", size, held),
 			goal(goSide(raw+", posix", "raw/create", "posix", size, r.Dir), 1.0/50),
 			why(goal(r.postgres(postgres.Main, "create held", size, held), 1.2), whyMain),
@@ -23,9 +24,9 @@ func reserved(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-const whyMain = "it is 19 locked instructions of 5 ns or more, and PostgreSQL's are 6: two sections under a lock that is taken " +
-	"over from the dead, with one of this process in front (8), publishing (1), and the locks of session, attachment and owner " +
-	"for many goroutines (10); 30 ns more zero the page, which PostgreSQL does not"
+const whyMain = "it is 19 locked instructions of 5 ns or more, and PostgreSQL's are 6: two sections under a lock that is " +
+	"taken over from the dead, with one of this process in front (8), publishing (1), and the locks of session, " +
+	"attachment and owner for many goroutines (10); 30 ns more zero the page, which PostgreSQL does not"
 
 // createReserved: SIZE HELD. So many others are attached all the while.
 func createReserved(a side.Args) (*side.Work, error) {

@@ -32,20 +32,23 @@ func segments(r Rivals) (list []figure.Figure) {
 	if r.Quick {
 		sizes = []int{4 << 10, 1 << 20}
 	}
-	whyCreate := map[string]string{"posix": whyC, "mmap": whyC, "sysv": whyC + "; we ask whose an object is before we remove it (IPC_STAT)"}
+	whyCreate := map[string]string{"posix": whyC, "mmap": whyC,
+		"sysv": whyC + "; we ask whose an object is before we remove it (IPC_STAT)"}
 	worlds := map[string]postgres.World{"posix": postgres.Posix, "sysv": postgres.SysV, "mmap": postgres.Mmap}
 	for _, backend := range []string{"posix", "sysv", "mmap"} {
 		for _, size := range sizes {
-			create := figure.Figure{Part: "segments", Shape: fmt.Sprintf("create+detach %s, %s", Size(size), backend), Sides: []figure.Contender{
-				goSide(figure.Ours, "segments/create", backend, size),
-				why(goSide(raw, "raw/create", backend, size, r.Dir), whyRaw),
-				why(r.postgres(worlds[backend], "create", size), whyCreate[backend]),
-			}}
-			attach := figure.Figure{Part: "segments", Shape: fmt.Sprintf("attach+detach %s, %s", Size(size), backend), Sides: []figure.Contender{
-				goSide(figure.Ours, "segments/attach", backend, size),
-				why(goSide(raw, "raw/attach", backend, size, r.Dir), whyRaw),
-				why(r.postgres(worlds[backend], "attach", size), whyC),
-			}}
+			create := figure.Figure{Part: "segments", Shape: fmt.Sprintf("create+detach %s, %s", Size(size), backend),
+				Sides: []figure.Contender{
+					goSide(figure.Ours, "segments/create", backend, size),
+					why(goSide(raw, "raw/create", backend, size, r.Dir), whyRaw),
+					why(r.postgres(worlds[backend], "create", size), whyCreate[backend]),
+				}}
+			attach := figure.Figure{Part: "segments", Shape: fmt.Sprintf("attach+detach %s, %s", Size(size), backend),
+				Sides: []figure.Contender{
+					goSide(figure.Ours, "segments/attach", backend, size),
+					why(goSide(raw, "raw/attach", backend, size, r.Dir), whyRaw),
+					why(r.postgres(worlds[backend], "attach", size), whyC),
+				}}
 			if backend == "posix" {
 				create.Sides = append(create.Sides,
 					why(r.boost("create", size), "it reserves no memory: a full file system is a SIGBUS later"),
@@ -132,7 +135,9 @@ func rawPath(backend, dir string) string {
 func rawCreate(a side.Args) (*side.Work, error) {
 	backend, size := a.List[0], a.Int(1)
 	if backend == "sysv" {
-		return &side.Work{Run: side.Loop(func(n int) error { return repeat(n, func() error { return rawSysV(size) }) })}, nil
+		return &side.Work{Run: side.Loop(func(n int) error {
+			return repeat(n, func() error { return rawSysV(size) })
+		})}, nil
 	}
 	path := rawPath(backend, a.List[2])
 	return &side.Work{Run: side.Loop(func(n int) error {

@@ -27,12 +27,15 @@ func sorting(r Rivals) []figure.Figure {
 
 func sortBeside(s *sorter) figure.Figure {
 	return figure.Figure{
-		Part: "sort", Shape: Size(s.bytes) + " of Go source, two processes or threads", Bytes: s.bytes, Sides: []figure.Contender{
+		Part: "sort", Shape: Size(s.bytes) + " of Go source, two processes or threads", Bytes: s.bytes,
+		Sides: []figure.Contender{
 			{Rival: figure.Ours, Open: s.open("ours", func() *exec.Cmd {
-				return exec.Command(filepath.Join(s.dir, "dsmdemo"), "sort", "--workers", "2", "-o", s.file("ours"), s.file("text"))
+				return exec.Command(filepath.Join(s.dir, "dsmdemo"), "sort", "--workers", "2", "-o",
+					s.file("ours"), s.file("text"))
 			})},
 			{Rival: "coreutils sort --parallel=2 -S 4G", Goal: 0.5, Open: s.open("theirs", func() *exec.Cmd {
-				return exec.Command("sort", "--parallel=2", "-S", "4G", "-T", s.dir, "-o", s.file("theirs"), s.file("text"))
+				return exec.Command("sort", "--parallel=2", "-S", "4G", "-T", s.dir, "-o",
+					s.file("theirs"), s.file("text"))
 			})},
 		},
 	}
@@ -47,7 +50,8 @@ type sorter struct {
 func (s *sorter) file(name string) string { return filepath.Join(s.dir, "sort-"+name) }
 
 // open makes the text, and the program, for the first side.
-func (s *sorter) open(name string, command func() *exec.Cmd) func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+func (s *sorter) open(name string,
+	command func() *exec.Cmd) func(context.Context, side.Pin, time.Duration) (side.Side, error) {
 	return func(ctx context.Context, _ side.Pin, _ time.Duration) (side.Side, error) {
 		if s.opened == 0 {
 			if err := errors.Join(writeSource(ctx, s.file("text"), s.bytes), buildDemo(ctx, s.dir)); err != nil {
@@ -126,20 +130,21 @@ func writeSource(ctx context.Context, path string, size int) error {
 	left := size
 	for left > 0 && err == nil {
 		before := left
-		err = filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src"), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
-				return err
-			}
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			n, err := f.Write(b[:min(left, len(b))])
-			if left -= n; left == 0 && err == nil {
-				return filepath.SkipAll
-			}
-			return errors.Join(err, ctx.Err())
-		})
+		err = filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src"),
+			func(path string, d fs.DirEntry, err error) error {
+				if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
+					return err
+				}
+				b, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				n, err := f.Write(b[:min(left, len(b))])
+				if left -= n; left == 0 && err == nil {
+					return filepath.SkipAll
+				}
+				return errors.Join(err, ctx.Err())
+			})
 		if left == before && err == nil {
 			err = errors.New("GOROOT has no source to sort")
 		}
@@ -153,7 +158,8 @@ func buildDemo(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("finding the module's folder: %w", err)
 	}
-	out, err := exec.CommandContext(ctx, "go", "build", "-C", strings.TrimSpace(string(root)), "-o", filepath.Join(dir, "dsmdemo"), "./cmd/dsmdemo").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-C", strings.TrimSpace(string(root)), "-o",
+		filepath.Join(dir, "dsmdemo"), "./cmd/dsmdemo").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building dsmdemo: %w: %s", err, bytes.TrimSpace(out))
 	}

@@ -63,7 +63,8 @@ func owner() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 }
 
-// spawn starts servers, which end when we die: from a thread that never ends, since that is whose death the kernel tells a child of.
+// spawn starts servers, which end when we die: from a thread that never ends, since that is whose
+// death the kernel tells a child of.
 var spawn = func() func(*exec.Cmd) error {
 	requests, answers := make(chan *exec.Cmd), make(chan error)
 	go func() {
@@ -101,11 +102,12 @@ func lastLines(b []byte, n int) string {
 // start starts a cluster, and waits until it accepts connections.
 func (s *Server) start(ctx context.Context, w World) (*cluster, error) {
 	c := &cluster{base: filepath.Join(s.base, string(w)), dead: make(chan struct{})}
-	if err := s.run(s.command("initdb", "-D", c.base, "-A", "trust", "-U", "bench", "--no-sync", "--no-locale", "-E", "UTF8")); err != nil {
+	initdb := s.command("initdb", "-D", c.base, "-A", "trust", "-U", "bench", "--no-sync", "--no-locale", "-E", "UTF8")
+	if err := s.run(initdb); err != nil {
 		return nil, err
 	}
-	args := []string{"-D", c.base, "-c", "unix_socket_directories=" + c.base, "-c", "dynamic_library_path=$libdir:" + s.extension,
-		"-c", "max_worker_processes=16"}
+	args := []string{"-D", c.base, "-c", "unix_socket_directories=" + c.base, "-c",
+		"dynamic_library_path=$libdir:" + s.extension, "-c", "max_worker_processes=16"}
 	for _, setting := range append(strings.Split(Settings, ", "), w.own()...) {
 		name, value, _ := strings.Cut(setting, "=")
 		args = append(args, "-c", strings.TrimSpace(name)+"="+strings.Trim(value, " '"))

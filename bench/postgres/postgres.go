@@ -1,4 +1,5 @@
-// Package postgres measures PostgreSQL itself: a C extension of our own, on throwaway clusters, does in a backend what the other sides do.
+// Package postgres measures PostgreSQL itself: a C extension of our own, on throwaway clusters,
+// does in a backend what the other sides do.
 package postgres
 
 import (
@@ -39,8 +40,9 @@ type Server struct {
 	clusters map[World]*cluster
 }
 
-// New is the PostgreSQL of this machine. When it is wanted first it is looked for, installed if it is missing and that can be done, and the
-// extension is built, all in dir, which its servers' user must be able to enter. If that fails, every Open says why.
+// New is the PostgreSQL of this machine. When it is wanted first it is looked for, installed if
+// it is missing and that can be done, and the extension is built, all in dir, which its servers'
+// user must be able to enter. If that fails, every Open says why.
 func New(dir string) *Server {
 	return &Server{name: "PostgreSQL", dir: dir, clusters: map[World]*cluster{}}
 }
@@ -154,7 +156,8 @@ func (s *Server) Stop() error {
 }
 
 // Open makes a backend ready to measure that kind of work (see the extension's open functions).
-func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, target time.Duration, args ...int) (side.Side, error) {
+func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, target time.Duration,
+	args ...int) (side.Side, error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
 		return nil, err
@@ -165,7 +168,9 @@ func (s *Server) Open(ctx context.Context, w World, kind string, pin side.Pin, t
 	}
 	var a [3]int
 	copy(a[:], args)
-	if err := exec1(ctx, conn, fmt.Sprintf("SELECT bench_open('%s', %d, %d, %d, '%s', %d)", kind, a[0], a[1], a[2], pin, target.Nanoseconds())); err != nil {
+	open := fmt.Sprintf("SELECT bench_open('%s', %d, %d, %d, '%s', %d)",
+		kind, a[0], a[1], a[2], pin, target.Nanoseconds())
+	if err := exec1(ctx, conn, open); err != nil {
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
 	return backend{conn}, nil
@@ -199,7 +204,8 @@ func (b backend) Close() error {
 }
 
 // OpenAmong is Open while so many other connections are there, idle.
-func (s *Server) OpenAmong(ctx context.Context, w World, others int, kind string, pin side.Pin, target time.Duration, args ...int) (side.Side, error) {
+func (s *Server) OpenAmong(ctx context.Context, w World, others int, kind string, pin side.Pin, target time.Duration,
+	args ...int) (side.Side, error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
 		return nil, err
@@ -234,8 +240,8 @@ func (c crowd) Close() error {
 	return errors.Join(errs...)
 }
 
-// Crashes kills a backend that holds a segment, n times, and says how long it took each time until the server, which then starts all its
-// processes again, lets somebody in.
+// Crashes kills a backend that holds a segment, n times, and says how long it took each time
+// until the server, which then starts all its processes again, lets somebody in.
 func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Duration, err error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
@@ -267,7 +273,8 @@ func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Durat
 	return took, nil
 }
 
-// answer waits until the cluster answers a query. It may still let somebody in that it then breaks off with all the others.
+// answer waits until the cluster answers a query. It may still let somebody in that it then
+// breaks off with all the others.
 func (c *cluster) answer(ctx context.Context) error {
 	for tries := 1; ; tries++ {
 		conn, err := c.connect(ctx)

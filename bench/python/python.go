@@ -46,7 +46,8 @@ func (s *Script) Version() string {
 }
 
 // Command is the script, to do that kind of work (see shm.py).
-func (s *Script) Command(ctx context.Context, kind string, pin side.Pin, target time.Duration, args ...int) (*exec.Cmd, error) {
+func (s *Script) Command(ctx context.Context, kind string, pin side.Pin, target time.Duration,
+	args ...int) (*exec.Cmd, error) {
 	s.once.Do(func() { s.find(ctx) })
 	list := []string{"-c", source, kind, string(pin), strconv.FormatInt(target.Nanoseconds(), 10)}
 	for _, a := range args {
@@ -56,7 +57,8 @@ func (s *Script) Command(ctx context.Context, kind string, pin side.Pin, target 
 }
 
 // Open makes it ready to measure.
-func (s *Script) Open(ctx context.Context, kind string, pin side.Pin, target time.Duration, args ...int) (*side.Program, error) {
+func (s *Script) Open(ctx context.Context, kind string, pin side.Pin, target time.Duration,
+	args ...int) (*side.Program, error) {
 	cmd, err := s.Command(ctx, kind, pin, target, args...)
 	if err != nil {
 		return nil, err

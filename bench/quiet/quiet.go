@@ -1,5 +1,5 @@
-// Package quiet knows whether other programs disturb a measurement: from the processor time that the whole machine has spent and the part of it
-// that this process and its descendants have.
+// Package quiet knows whether other programs disturb a measurement: from the processor time that
+// the whole machine has spent and the part of it that this process and its descendants have.
 package quiet
 
 import (
@@ -54,7 +54,8 @@ func (w Watch) Read() (r Reading, err error) {
 	return r, err
 }
 
-// Others is the share of one CPU that was used by others between two readings. Ticks are coarse: it means little below some tenths of a second.
+// Others is the share of one CPU that was used by others between two readings. Ticks are coarse:
+// it means little below some tenths of a second.
 func Others(a, b Reading) float64 {
 	if !a.Known || !b.Known || !b.At.After(a.At) {
 		return 0
@@ -62,8 +63,8 @@ func Others(a, b Reading) float64 {
 	return max(0, float64((b.Busy-a.Busy)-(b.Ours-a.Ours))/float64(b.At.Sub(a.At)))
 }
 
-// Wait returns when others have left the machine alone for a second, or when limit is over, and says how long it waited and
-// whether it is quiet.
+// Wait returns when others have left the machine alone for a second, or when limit is over, and
+// says how long it waited and whether it is quiet.
 func (w Watch) Wait(ctx context.Context, limit time.Duration) (waited time.Duration, isQuiet bool, err error) {
 	sleep := w.Sleep
 	if sleep == nil {
@@ -135,7 +136,8 @@ func (w Watch) ours() (time.Duration, error) {
 		if err != nil {
 			continue // it has ended
 		}
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // behind the name: state ppid ...; times are 14 to 17
+		// behind the name: state ppid ...; times are 14 to 17
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 		if len(f) < 15 {
 			continue
 		}

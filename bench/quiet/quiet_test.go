@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// fake is a /proc whose clocks go on when somebody sleeps: others use the shares of a CPU in others, second by second, and process 100 and its
-// child 101 use a whole one.
+// fake is a /proc whose clocks go on when somebody sleeps: others use the shares of a CPU in
+// others, second by second, and process 100 and its child 101 use a whole one.
 type fake struct {
 	t          *testing.T
 	dir        string
@@ -39,7 +39,8 @@ func (f *fake) write() {
 	}
 	file("stat", fmt.Sprintf("cpu  %d 0 0 999999 5 0 0 0 0 0\ncpu0 1 2 3\n", f.busy))
 	proc := func(pid, ppid, own, reaped int) {
-		file(fmt.Sprintf("%d/stat", pid), fmt.Sprintf("%d (a (b) c) S %d 0 0 0 0 0 0 0 0 0 %d 0 %d 0 20 0 1 0 5\n", pid, ppid, own, reaped))
+		file(fmt.Sprintf("%d/stat", pid), fmt.Sprintf("%d (a (b) c) S %d 0 0 0 0 0 0 0 0 0 %d 0 %d 0 20 0 1 0 5\n",
+			pid, ppid, own, reaped))
 	}
 	proc(1, 0, 5000, 0)
 	proc(100, 1, 7, f.died)

@@ -63,14 +63,22 @@ func bytesText(v float64) string {
 }
 
 var curves = []curve{
-	{"create.svg", "Create and detach a segment (posix)", "size", "time", "segments", regexp.MustCompile(`^create\+detach (.*), posix$`), "", nsPerOp, duration, bytesText},
-	{"attach.svg", "Attach and detach a segment (posix)", "size", "time", "segments", regexp.MustCompile(`^attach\+detach (.*), posix$`), "", nsPerOp, duration, bytesText},
-	{"oneway.svg", "Messages one way, ring of 1 MiB, a CPU for each process", "message", "rate", "messages", regexp.MustCompile(`^one way (.*), ring 1 MiB$`), side.Diff, mbPerS, rate, bytesText},
-	{"oneway-same.svg", "Messages one way, ring of 1 MiB, both processes on one CPU", "message", "rate", "messages", regexp.MustCompile(`^one way (.*), ring 1 MiB$`), side.Same, mbPerS, rate, bytesText},
-	{"roundtrip.svg", "Round trip of a message, median, a CPU for each process", "message", "time", "messages", regexp.MustCompile(`^round trip (.*), ring 1 MiB, p50$`), side.Diff, nsPerOp, duration, bytesText},
-	{"roundtrip-same.svg", "Round trip of a message, median, both processes on one CPU", "message", "time", "messages", regexp.MustCompile(`^round trip (.*), ring 1 MiB, p50$`), side.Same, nsPerOp, duration, bytesText},
-	{"growth-create.svg", "Create and detach 4 KiB as live segments grow", "segments live", "time", "growth", regexp.MustCompile(`^create\+detach 4 KiB, (\d+) segments live$`), "", nsPerOp, duration, count},
-	{"growth-attach.svg", "Attach and detach 4 KiB as live segments grow", "segments live", "time", "growth", regexp.MustCompile(`^attach\+detach 4 KiB, (\d+) segments live$`), "", nsPerOp, duration, count},
+	{"create.svg", "Create and detach a segment (posix)", "size", "time", "segments",
+		regexp.MustCompile(`^create\+detach (.*), posix$`), "", nsPerOp, duration, bytesText},
+	{"attach.svg", "Attach and detach a segment (posix)", "size", "time", "segments",
+		regexp.MustCompile(`^attach\+detach (.*), posix$`), "", nsPerOp, duration, bytesText},
+	{"oneway.svg", "Messages one way, ring of 1 MiB, a CPU for each process", "message", "rate", "messages",
+		regexp.MustCompile(`^one way (.*), ring 1 MiB$`), side.Diff, mbPerS, rate, bytesText},
+	{"oneway-same.svg", "Messages one way, ring of 1 MiB, both processes on one CPU", "message", "rate", "messages",
+		regexp.MustCompile(`^one way (.*), ring 1 MiB$`), side.Same, mbPerS, rate, bytesText},
+	{"roundtrip.svg", "Round trip of a message, median, a CPU for each process", "message", "time", "messages",
+		regexp.MustCompile(`^round trip (.*), ring 1 MiB, p50$`), side.Diff, nsPerOp, duration, bytesText},
+	{"roundtrip-same.svg", "Round trip of a message, median, both processes on one CPU", "message", "time", "messages",
+		regexp.MustCompile(`^round trip (.*), ring 1 MiB, p50$`), side.Same, nsPerOp, duration, bytesText},
+	{"growth-create.svg", "Create and detach 4 KiB as live segments grow", "segments live", "time", "growth",
+		regexp.MustCompile(`^create\+detach 4 KiB, (\d+) segments live$`), "", nsPerOp, duration, count},
+	{"growth-attach.svg", "Attach and detach 4 KiB as live segments grow", "segments live", "time", "growth",
+		regexp.MustCompile(`^attach\+detach 4 KiB, (\d+) segments live$`), "", nsPerOp, duration, count},
 }
 
 // Charts draws those charts whose figures there are.
@@ -152,7 +160,8 @@ func (c curve) draw(about machine.About, results []figure.Result) ([]byte, error
 }
 
 // looks are the beginnings of rivals' names, in the palette's order: one looks the same in all charts.
-var looks = [][]string{{figure.Ours}, {"raw system calls", "memcpy"}, {"PostgreSQL"}, {"Boost"}, {"pipe"}, {"unix socket"}, {"shmipc"}, {"raw futex", "Python"}}
+var looks = [][]string{{figure.Ours}, {"raw system calls", "memcpy"}, {"PostgreSQL"}, {"Boost"}, {"pipe"},
+	{"unix socket"}, {"shmipc"}, {"raw futex", "Python"}}
 
 func style(line *plotter.Line, dots *plotter.Scatter, rival string) {
 	i := max(0, slices.IndexFunc(looks, func(names []string) bool {
@@ -198,7 +207,8 @@ func render(p *plot.Plot, names *plot.Legend, w, h vg.Length) ([]byte, error) {
 	var b bytes.Buffer
 	_, err := c.WriteTo(&b)
 	// Where Liberation is missing, these are of the same widths, or nearly so.
-	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")), err
+	return bytes.ReplaceAll(b.Bytes(), []byte("font-family:Liberation Sans"),
+		[]byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")), err
 }
 
 // amount is a number, or a number of bytes as parts.Size writes it.
@@ -263,7 +273,9 @@ func goals(about machine.About, results []figure.Result) ([]byte, error) {
 		return nil, nil
 	}
 	p := newPlot("What we take over what PostgreSQL takes: left of 1 we are ahead", about)
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades(func(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) })
+	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, decades(func(v float64) string {
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	})
 	p.NominalY(names...)
 	p.Y.Tick.Label.Font.Size = vg.Points(7)
 	one, err := plotter.NewLine(plotter.XYs{{X: 1, Y: -0.5}, {X: 1, Y: float64(len(names)) - 0.5}})

@@ -17,7 +17,8 @@ func Markdown(about machine.About, results []figure.Result, charts []Chart) []by
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# What it costs, and what the same costs others\n")
-	p("Made by %s on %s; it took %s, of which %s were spent waiting for a quiet machine.\n", command(about), about.Date, about.Took, about.Waited)
+	p("Made by %s on %s; it took %s, of which %s were spent waiting for a quiet machine.\n",
+		command(about), about.Date, about.Took, about.Waited)
 	p("| | |\n|---|---|")
 	p("| machine | %s, %d CPUs, %d MB |", about.CPU, about.CPUs, about.MemoryMB)
 	p("| system | %s, %s |", about.System, about.Kernel)
@@ -25,9 +26,10 @@ func Markdown(about machine.About, results []figure.Result, charts []Chart) []by
 	for _, name := range slices.Sorted(maps.Keys(about.Rivals)) {
 		p("| %s | %s |", name, cell(about.Rivals[name]))
 	}
-	p("\nAll sides of a figure take turns, round by round, %d times. **Ratio** is what we take over what the rival takes, round by round, the median of that: below 1"+
-		" we are ahead. Then come the medians, with the least and the most. *Pin* says where two processes ran: both on one CPU (same), on one each"+
-		" (diff), where the scheduler put them (free). ⚠ marks what should not be trusted, and says why.\n", about.Repeats)
+	p("\nAll sides of a figure take turns, round by round, %d times. **Ratio** is what we take over what the rival "+
+		"takes, round by round, the median of that: below 1 we are ahead. Then come the medians, with the least and "+
+		"the most. *Pin* says where two processes ran: both on one CPU (same), on one each (diff), where the "+
+		"scheduler put them (free). ⚠ marks what should not be trusted, and says why.\n", about.Repeats)
 	summary(p, results)
 	for _, c := range charts {
 		p("![%s](%s)\n", c.Title, c.File)
@@ -60,7 +62,8 @@ func summary(p func(string, ...any), results []figure.Result) {
 			behind = append(behind, fmt.Sprintf("%s: %s, %.2f", what(r), r.Rival, r.Ratio))
 		}
 	}
-	p("Goals met: %d of %d. Figures that are marked as not to be trusted: %d of %d.\n", met, goals, unstable(results), len(results))
+	p("Goals met: %d of %d. Figures that are marked as not to be trusted: %d of %d.\n",
+		met, goals, unstable(results), len(results))
 	if len(behind) > 0 {
 		p("A rival is ahead, and no reason is stated:\n\n- %s\n", strings.Join(behind, "\n- "))
 	}
@@ -99,7 +102,8 @@ func table(p func(string, ...any), rows []figure.Result) {
 		r := &rows[i]
 		if r.Rival == figure.Ours {
 			ours = r
-			if r.Skipped == "" && r.Goal == "" && i+1 < len(rows) && rows[i+1].Shape == r.Shape && rows[i+1].Pin == r.Pin {
+			if r.Skipped == "" && r.Goal == "" && i+1 < len(rows) && rows[i+1].Shape == r.Shape &&
+				rows[i+1].Pin == r.Pin {
 				continue // it stands in the rivals' rows
 			}
 			p("| %s | %s | | | %s | %s | | %s |", cell(r.Shape), r.Pin, goal(r), value(r), notes(r, nil))
@@ -109,7 +113,8 @@ func table(p func(string, ...any), rows []figure.Result) {
 		if beside != nil && (beside.Shape != r.Shape || beside.Pin != r.Pin) {
 			beside = nil
 		}
-		p("| %s | %s | %s | %s | %s | %s | %s | %s |", cell(r.Shape), r.Pin, cell(r.Rival), ratio(r), goal(r), value(beside), value(r), notes(r, beside))
+		p("| %s | %s | %s | %s | %s | %s | %s | %s |", cell(r.Shape), r.Pin, cell(r.Rival), ratio(r), goal(r),
+			value(beside), value(r), notes(r, beside))
 	}
 	p("")
 }

@@ -18,21 +18,31 @@ import (
 
 var yes, no = true, false
 
-var about = machine.About{Date: "2031-05-06 07:08 UTC", CPU: "a CPU & <more>", CPUs: 2, Repeats: 7, Took: "5m0s", Waited: "3s",
+var about = machine.About{Date: "2031-05-06 07:08 UTC", CPU: "a CPU & <more>",
+	CPUs: 2, Repeats: 7, Took: "5m0s", Waited: "3s",
 	Rivals: map[string]string{"PostgreSQL": "15.1", "Boost": "no Boost | apt-get install libboost-dev"}}
 
 var results = []figure.Result{
-	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "godsm", NsPerOp: 15000, Min: 14000, Max: 19000, Repeats: 7},
-	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "PostgreSQL 15", NsPerOp: 16000, Min: 15500, Max: 17000, Repeats: 7, Ratio: 0.94, Goal: "at most 1 x", Met: &yes},
-	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "Boost", Skipped: "no Boost | apt-get install libboost-dev"},
-	{Part: "segments", Shape: "create+detach 1 MiB, posix", Rival: "godsm", NsPerOp: 400000, Min: 390000, Max: 410000, Repeats: 7, Unstable: "others used 50 % of a CPU"},
-	{Part: "segments", Shape: "create+detach 1 MiB, posix", Rival: "PostgreSQL 15", NsPerOp: 300000, Min: 290000, Max: 310000, Repeats: 7, Ratio: 1.33, Goal: "at most 1 x", Met: &no,
+	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "godsm",
+		NsPerOp: 15000, Min: 14000, Max: 19000, Repeats: 7},
+	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "PostgreSQL 15", NsPerOp: 16000, Min: 15500,
+		Max: 17000, Repeats: 7, Ratio: 0.94, Goal: "at most 1 x", Met: &yes},
+	{Part: "segments", Shape: "create+detach 4 KiB, posix", Rival: "Boost",
+		Skipped: "no Boost | apt-get install libboost-dev"},
+	{Part: "segments", Shape: "create+detach 1 MiB, posix", Rival: "godsm", NsPerOp: 400000, Min: 390000, Max: 410000,
+		Repeats: 7, Unstable: "others used 50 % of a CPU"},
+	{Part: "segments", Shape: "create+detach 1 MiB, posix", Rival: "PostgreSQL 15", NsPerOp: 300000, Min: 290000,
+		Max: 310000, Repeats: 7, Ratio: 1.33, Goal: "at most 1 x", Met: &no,
 		Unstable: "others used 50 % of a CPU"},
-	{Part: "messages", Shape: "one way 8 B, ring 1 MiB", Pin: "diff", Rival: "godsm", NsPerOp: 20, MBPerS: 400, Min: 19, Max: 21, Repeats: 7},
-	{Part: "messages", Shape: "one way 64 B, ring 1 MiB", Pin: "diff", Rival: "godsm", NsPerOp: 25, MBPerS: 2560, Min: 24, Max: 26, Repeats: 7},
+	{Part: "messages", Shape: "one way 8 B, ring 1 MiB", Pin: "diff", Rival: "godsm", NsPerOp: 20, MBPerS: 400,
+		Min: 19, Max: 21, Repeats: 7},
+	{Part: "messages", Shape: "one way 64 B, ring 1 MiB", Pin: "diff", Rival: "godsm", NsPerOp: 25, MBPerS: 2560,
+		Min: 24, Max: 26, Repeats: 7},
 	{Part: "locks", Shape: "alone", Rival: "godsm", NsPerOp: 20, Min: 20, Max: 20, Repeats: 7},
-	{Part: "locks", Shape: "alone", Rival: "a word and CAS", NsPerOp: 5, Min: 5, Max: 5, Repeats: 7, Ratio: 4, Why: "the limit"},
-	{Part: "allocator", Shape: "overhead", Rival: "godsm", Percent: 7.4, Min: 7.4, Max: 7.4, Repeats: 7, Goal: "at most 12.0 %", Met: &yes},
+	{Part: "locks", Shape: "alone", Rival: "a word and CAS", NsPerOp: 5, Min: 5, Max: 5, Repeats: 7,
+		Ratio: 4, Why: "the limit"},
+	{Part: "allocator", Shape: "overhead", Rival: "godsm", Percent: 7.4, Min: 7.4, Max: 7.4, Repeats: 7,
+		Goal: "at most 12.0 %", Met: &yes},
 	{Part: "hash table", Shape: "bytes of an entry", Rival: "godsm", Bytes: 20, Min: 20, Max: 20, Repeats: 7},
 }
 
@@ -44,9 +54,12 @@ func TestMarkdown(t *testing.T) {
 		"Goals met: 2 of 3. Figures that are marked as not to be trusted: 2 of 11.",
 		"A rival is ahead, and no reason is stated:\n\n- segments: create+detach 1 MiB, posix: PostgreSQL 15, 1.33\n",
 		"![Create](create.svg)",
-		"| create+detach 4 KiB, posix |  | PostgreSQL 15 | **0.94** | at most 1 x: met | 15 µs (14 µs – 19 µs) | 16 µs (15.5 µs – 17 µs) |  |",
-		`| create+detach 4 KiB, posix |  | Boost |  |  | 15 µs (14 µs – 19 µs) |  | skipped: no Boost \| apt-get install libboost-dev |`,
-		"| create+detach 1 MiB, posix |  | PostgreSQL 15 | **1.33** | at most 1 x: **missed** | 400 µs (390 µs – 410 µs) | 300 µs (290 µs – 310 µs) | ⚠ others used 50 % of a CPU |",
+		"| create+detach 4 KiB, posix |  | PostgreSQL 15 | **0.94** | at most 1 x: met " +
+			"| 15 µs (14 µs – 19 µs) | 16 µs (15.5 µs – 17 µs) |  |",
+		"| create+detach 4 KiB, posix |  | Boost |  |  " +
+			`| 15 µs (14 µs – 19 µs) |  | skipped: no Boost \| apt-get install libboost-dev |`,
+		"| create+detach 1 MiB, posix |  | PostgreSQL 15 | **1.33** | at most 1 x: **missed** " +
+			"| 400 µs (390 µs – 410 µs) | 300 µs (290 µs – 310 µs) | ⚠ others used 50 % of a CPU |",
 		"| one way 64 B, ring 1 MiB | diff | | |  | 25 ns (24 ns – 26 ns); 2.56 GB/s | |  |",
 		"| alone |  | a word and CAS | **4.00** |  | 20 ns (20 ns – 20 ns) | 5 ns (5 ns – 5 ns) | the limit |",
 		"| overhead |  | | | at most 12.0 %: met | 7.4 % (7.4 % – 7.4 %) | |  |",
@@ -93,7 +106,8 @@ func TestChartsAreXML(t *testing.T) {
 		if marks < 20 {
 			t.Errorf("%s has %d lines and words: nothing is drawn", c.File, marks)
 		}
-		if !strings.Contains(string(c.SVG), "2031-05-06") || !strings.Contains(string(c.SVG), "godsm") && c.File != "ratios.svg" {
+		if !strings.Contains(string(c.SVG), "2031-05-06") || !strings.Contains(string(c.SVG), "godsm") &&
+			c.File != "ratios.svg" {
 			t.Errorf("%s lacks its date, or us", c.File)
 		}
 	}
@@ -154,7 +168,8 @@ func TestWrite(t *testing.T) {
 	if err := json.Unmarshal(b, &list); err != nil || len(list) != len(results) {
 		t.Fatalf("%d objects, %v", len(list), err)
 	}
-	kinds := map[string]any{"part": "", "shape": "", "rival": "", "pin": "", "ns_per_op": 0.0, "mb_per_s": 0.0, "percent": 0.0, "bytes": 0.0, "min": 0.0, "max": 0.0,
+	kinds := map[string]any{"part": "", "shape": "", "rival": "", "pin": "", "ns_per_op": 0.0, "mb_per_s": 0.0,
+		"percent": 0.0, "bytes": 0.0, "min": 0.0, "max": 0.0,
 		"repeats": 0.0, "ratio": 0.0, "goal": "", "met": true, "unstable": "", "skipped": "", "why": ""}
 	always := []string{"part", "shape", "rival", "pin", "min", "max", "repeats"}
 	seen := map[string]bool{}

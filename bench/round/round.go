@@ -1,5 +1,5 @@
-// Package round measures figures: opens all sides of one, lets them take turns, A B C A B C, so that what slows the machine down hits
-// all alike, and makes results of their answers.
+// Package round measures figures: opens all sides of one, lets them take turns, A B C A B C, so
+// that what slows the machine down hits all alike, and makes results of their answers.
 package round
 
 import (
@@ -14,7 +14,8 @@ import (
 	"github.com/godsm/godsm/bench/stat"
 )
 
-// WildSpread is how far the middle half of the repeats may reach, over their median, before a figure is called unstable.
+// WildSpread is how far the middle half of the repeats may reach, over their median, before a
+// figure is called unstable.
 const WildSpread = 0.25
 
 // Options say how to measure.
@@ -44,7 +45,8 @@ func All(ctx context.Context, figures []figure.Figure, o Options) (rep Report, e
 			}
 			rep.Waited += waited
 			if !isQuiet {
-				o.Log("others use this machine: waited %v, now going on; figures that they disturb are marked", rep.Waited.Round(time.Second))
+				o.Log("others use this machine: waited %v, now going on; figures that they disturb are marked",
+					rep.Waited.Round(time.Second))
 			}
 		}
 		before, err := o.Watch.Read()

@@ -73,9 +73,12 @@ func TestSidesTakeTurns(t *testing.T) {
 	}
 	yes, no := true, false
 	want := []figure.Result{
-		{Part: "part", Shape: "shape", Rival: "godsm", NsPerOp: 20, MBPerS: 5000, Min: 10, Max: 40, Repeats: 3, Goal: "at most 15 ns", Met: &no},
-		{Part: "part", Shape: "shape", Rival: "rival", NsPerOp: 40, MBPerS: 2500, Min: 20, Max: 80, Repeats: 3, Ratio: 0.5, Goal: "at most 0.6 x", Met: &yes},
-		{Part: "part", Shape: "shape", Rival: "faster", NsPerOp: 10, MBPerS: 10000, Min: 5, Max: 20, Repeats: 3, Ratio: 2, Goal: "at most 1 x", Met: &no,
+		{Part: "part", Shape: "shape", Rival: "godsm", NsPerOp: 20, MBPerS: 5000, Min: 10, Max: 40, Repeats: 3,
+			Goal: "at most 15 ns", Met: &no},
+		{Part: "part", Shape: "shape", Rival: "rival", NsPerOp: 40, MBPerS: 2500, Min: 20, Max: 80, Repeats: 3,
+			Ratio: 0.5, Goal: "at most 0.6 x", Met: &yes},
+		{Part: "part", Shape: "shape", Rival: "faster", NsPerOp: 10, MBPerS: 10000, Min: 5, Max: 20, Repeats: 3,
+			Ratio: 2, Goal: "at most 1 x", Met: &no,
 			Why: "it is another kind of thing"},
 	}
 	for i := range want {
@@ -91,7 +94,8 @@ func TestUnstable(t *testing.T) {
 	var closed int
 	wild := &player{"godsm", []float64{10, 10, 90, 90, 10, 10, 90}, &turns, &closed, nil}
 	tame := &player{"rival", []float64{10, 10, 90, 10, 11, 10, 10}, &turns, &closed, nil}
-	rep, err := All(t.Context(), []figure.Figure{{Sides: []figure.Contender{wild.contender(0), tame.contender(0)}}}, options(t, 7))
+	rep, err := All(t.Context(), []figure.Figure{{Sides: []figure.Contender{wild.contender(0), tame.contender(0)}}},
+		options(t, 7))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +111,11 @@ func TestDisturbed(t *testing.T) {
 	busy := &player{"godsm", []float64{10}, &turns, &closed, nil}
 	c := busy.contender(0)
 	open := c.Open
-	c.Open = func(ctx context.Context, p side.Pin, d time.Duration) (side.Side, error) { // meanwhile others use a second, in half of one
+	// meanwhile others use a second, in half of one
+	c.Open = func(ctx context.Context, p side.Pin, d time.Duration) (side.Side, error) {
 		_ = o.Watch.Sleep(ctx, 500*time.Millisecond)
-		if err := os.WriteFile(filepath.Join(o.Watch.Proc, "stat"), []byte("cpu  101 0 0 9 0 0 0 0 0 0\n"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(o.Watch.Proc, "stat"), []byte("cpu  101 0 0 9 0 0 0 0 0 0\n"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		return open(ctx, p, d)
@@ -125,10 +131,12 @@ func TestAFailedRivalIsASkip(t *testing.T) {
 	var closed int
 	ours := &player{"godsm", []float64{10, 20, 30}, &turns, &closed, nil}
 	dies := &player{"dies", []float64{10}, &turns, &closed, errors.New("it broke")}
-	absent := figure.Contender{Rival: "absent", Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
-		return nil, errors.New("no such program: apt install it")
-	}}
-	rep, err := All(t.Context(), []figure.Figure{{Sides: []figure.Contender{ours.contender(0), dies.contender(1), absent}}}, options(t, 3))
+	absent := figure.Contender{Rival: "absent",
+		Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+			return nil, errors.New("no such program: apt install it")
+		}}
+	rep, err := All(t.Context(), []figure.Figure{{Sides: []figure.Contender{ours.contender(0), dies.contender(1),
+		absent}}}, options(t, 3))
 	if err != nil || len(rep.Failed) != 0 || closed != 2 {
 		t.Fatalf("%v, %v, %d closed", err, rep.Failed, closed)
 	}
@@ -148,7 +156,8 @@ func TestOurOwnFailureIsToldApart(t *testing.T) {
 	var closed int
 	ours := &player{"godsm", nil, &turns, &closed, errors.New("it broke")}
 	rival := &player{"rival", []float64{1, 1}, &turns, &closed, nil}
-	rep, err := All(t.Context(), []figure.Figure{{Part: "p", Shape: "s", Sides: []figure.Contender{ours.contender(0), rival.contender(1)}}}, options(t, 2))
+	rep, err := All(t.Context(), []figure.Figure{{Part: "p", Shape: "s",
+		Sides: []figure.Contender{ours.contender(0), rival.contender(1)}}}, options(t, 2))
 	if err != nil || len(rep.Failed) != 1 || rep.Failed[0].Error() != "p/s: it broke" {
 		t.Errorf("%v, %v", rep.Failed, err)
 	}
@@ -175,12 +184,16 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestSeveralNumbers(t *testing.T) {
-	two := figure.Contender{Rival: "godsm", Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) { return pair{}, nil }}
-	rep, err := All(t.Context(), []figure.Figure{{Shape: "round trip", Names: []string{"p50", "p99"}, Max: 10, Sides: []figure.Contender{two}}}, options(t, 2))
+	two := figure.Contender{Rival: "godsm", Open: func(context.Context, side.Pin, time.Duration) (side.Side, error) {
+		return pair{}, nil
+	}}
+	rep, err := All(t.Context(), []figure.Figure{{Shape: "round trip", Names: []string{"p50", "p99"}, Max: 10,
+		Sides: []figure.Contender{two}}}, options(t, 2))
 	if err != nil || len(rep.Results) != 2 {
 		t.Fatal(rep, err)
 	}
-	if a, b := rep.Results[0], rep.Results[1]; a.Shape != "round trip, p50" || a.NsPerOp != 1 || a.Goal == "" || b.Shape != "round trip, p99" || b.NsPerOp != 9 || b.Goal != "" {
+	if a, b := rep.Results[0], rep.Results[1]; a.Shape != "round trip, p50" || a.NsPerOp != 1 || a.Goal == "" ||
+		b.Shape != "round trip, p99" || b.NsPerOp != 9 || b.Goal != "" {
 		t.Errorf("%+v %+v", a, b)
 	}
 }

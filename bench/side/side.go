@@ -1,8 +1,8 @@
 // Package side runs one side of a figure in a process of its own, round by round.
 //
 // A side is any program that says "ready", measures once for each line "round" that it hears, answers with a line of
-// numbers, and ends with its input. What it can't do it says in a line that begins with "error". Go sides are this same program, started
-// again (see Register); the others are in C, C++ and Python.
+// numbers, and ends with its input. What it can't do it says in a line that begins with "error". Go
+// sides are this same program, started again (see Register); the others are in C, C++ and Python.
 package side
 
 import (
@@ -62,8 +62,8 @@ type Program struct {
 	err   error // of its end
 }
 
-// Start starts a program and waits until it is ready. It has a process group of its own, so that an interrupt from the terminal does not
-// end it before it has cleaned up: it ends with its input.
+// Start starts a program and waits until it is ready. It has a process group of its own, so that
+// an interrupt from the terminal does not end it before it has cleaned up: it ends with its input.
 func Start(ctx context.Context, cmd *exec.Cmd) (*Program, error) {
 	p := &Program{cmd: cmd, lines: make(chan string, 16)}
 	if cmd.SysProcAttr == nil {
@@ -197,8 +197,8 @@ func Self() string {
 	return "/proc/self/exe"
 }
 
-// Prefix begins the names of all objects that sides make, and that are not in a folder of the bench's: what a side that was killed has left is
-// found by it. The bench's process id is in it, handed on by the environment.
+// Prefix begins the names of all objects that sides make, and that are not in a folder of the bench's: what a
+// side that was killed has left is found by it. The bench's process id is in it, handed on by the environment.
 func Prefix() string {
 	bench := os.Getenv(benchVariable)
 	if bench == "" {

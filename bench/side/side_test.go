@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 
 func init() {
 	Register("counts", func(a Args) (*Work, error) {
-		return &Work{Run: func(n int) (time.Duration, error) { return time.Duration(n) * 1000, nil }}, nil // 1 µs each, by its own clock
+		// 1 µs each, by its own clock
+		return &Work{Run: func(n int) (time.Duration, error) { return time.Duration(n) * 1000, nil }}, nil
 	})
 	Register("each", func(a Args) (*Work, error) {
 		return &Work{Each: func(ns []time.Duration) error {
@@ -33,7 +34,9 @@ func init() {
 		}}, nil
 	})
 	Register("args", func(a Args) (*Work, error) {
-		return &Work{Once: func() ([]float64, error) { return []float64{float64(a.Int(0)), float64(a.Target), 3}, nil }}, nil
+		return &Work{Once: func() ([]float64, error) {
+			return []float64{float64(a.Int(0)), float64(a.Target), 3}, nil
+		}}, nil
 	})
 	Register("refuses", func(Args) (*Work, error) { return nil, errors.New("not today") })
 	Register("breaks", func(Args) (*Work, error) {
@@ -43,7 +46,10 @@ func init() {
 		return &Work{Once: func() ([]float64, error) { panic("aargh") }}, nil
 	})
 	Register("closes badly", func(Args) (*Work, error) {
-		return &Work{Once: func() ([]float64, error) { return []float64{1}, nil }, Close: func() error { return errors.New("something is left") }}, nil
+		return &Work{
+			Once:  func() ([]float64, error) { return []float64{1}, nil },
+			Close: func() error { return errors.New("something is left") },
+		}, nil
 	})
 	Register("pinned", func(a Args) (*Work, error) {
 		f, err := StartPartner("pinned", a.Pin, nil, "an argument")
@@ -119,7 +125,8 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// TestPace: a stall while the pace is sought makes no round a handful of operations, and a slow round does not make all later ones long.
+// TestPace: a stall while the pace is sought makes no round a handful of operations, and a slow
+// round does not make all later ones long.
 func TestPace(t *testing.T) {
 	p := pace{target: time.Millisecond}
 	var tries []int
@@ -154,7 +161,8 @@ func TestPinned(t *testing.T) {
 	if err := unix.SchedGetaffinity(0, &all); err != nil || !all.IsSet(0) || !all.IsSet(1) {
 		t.Skip("skipped: this machine, or what we may use of it, has no CPUs 0 and 1")
 	}
-	for pin, want := range map[Pin]string{Same: "[1 1]", Diff: "[1 2]", Free: fmt.Sprint([]float64{float64(all[0]), float64(all[0])})} {
+	for pin, want := range map[Pin]string{Same: "[1 1]", Diff: "[1 2]",
+		Free: fmt.Sprint([]float64{float64(all[0]), float64(all[0])})} {
 		p := open(t, "pinned", Args{Pin: pin})
 		if numbers, err := p.Round(t.Context()); err != nil || fmt.Sprint(numbers) != want {
 			t.Errorf("%s: CPUs %v, %v; want %s", pin, numbers, err, want)
@@ -195,7 +203,8 @@ func TestPrograms(t *testing.T) {
 	if _, err := shell("echo hello"); err == nil || !strings.Contains(err.Error(), `"hello"`) {
 		t.Errorf("%v, want what it said instead of ready", err)
 	}
-	if _, err := shell("echo no such library >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "no such library") {
+	if _, err := shell("echo no such library >&2; exit 3"); err == nil ||
+		!strings.Contains(err.Error(), "no such library") {
 		t.Errorf("%v, want what it wrote", err)
 	}
 	p, err := shell("echo ready; read x; echo 1 two")

@@ -70,7 +70,8 @@ func Open(ctx context.Context, name string, a Args) (*Program, error) {
 	if works[name] == nil {
 		return nil, fmt.Errorf("no work is called %q", name)
 	}
-	return Start(ctx, exec.Command(Self(), append([]string{workCommand, name, string(a.Pin), a.Target.String()}, a.List...)...))
+	return Start(ctx, exec.Command(Self(), append([]string{workCommand, name, string(a.Pin), a.Target.String()},
+		a.List...)...))
 }
 
 const (
@@ -78,7 +79,8 @@ const (
 	partnerCommand = "bench-partner"
 )
 
-// Main is the first thing in main and in TestMain: in a process that was started for a work or as a partner it does not return.
+// Main is the first thing in main and in TestMain: in a process that was started for a work or as
+// a partner it does not return.
 func Main() {
 	if len(os.Args) < 4 || os.Args[1] != workCommand && os.Args[1] != partnerCommand {
 		return
@@ -149,8 +151,8 @@ type pace struct {
 	warm   bool
 }
 
-// run is one round: a try that is over too soon does not count, and is made again with more. (A disturbed try makes the next ones shorter, an
-// undisturbed one longer: whatever the first one was, no round is a handful of operations.)
+// run is one round: a try that is over too soon does not count, and is made again with more. (A disturbed try makes
+// the next ones shorter, an undisturbed one longer: whatever the first one was, no round is a handful of operations.)
 func (p *pace) run(do func(n int) (time.Duration, error)) (took time.Duration, err error) {
 	p.n = max(p.n, 1)
 	if !p.warm {
@@ -221,7 +223,8 @@ func (p *Peer) Hear() (string, bool) {
 // Fellow is a lead's side of its partner.
 type Fellow struct{ *Program }
 
-// StartPartner starts this program again as a partner, and waits until it is ready. Files are its descriptors from 3 on.
+// StartPartner starts this program again as a partner, and waits until it is ready. Files are its
+// descriptors from 3 on.
 func StartPartner(name string, pin Pin, files []*os.File, args ...string) (Fellow, error) {
 	if partners[name] == nil {
 		return Fellow{}, fmt.Errorf("no partner is called %q", name)

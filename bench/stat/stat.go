@@ -23,13 +23,14 @@ func Quantile(x []float64, q float64) float64 {
 	return s[low] + (at-float64(low))*(s[low+1]-s[low])
 }
 
-// Spread is how far the middle half of the repeats reaches, over their median: one wild repeat in seven does not count, two do.
+// Spread is how far the middle half of the repeats reaches, over their median: one wild repeat in
+// seven does not count, two do.
 func Spread(x []float64) float64 {
 	return (Quantile(x, 0.75) - Quantile(x, 0.25)) / Median(x)
 }
 
-// Ratio is ours over theirs, round by round, and of those the median: what slows down both sides of a round leaves it alone. Rounds
-// that one of them lacks don't count.
+// Ratio is ours over theirs, round by round, and of those the median: what slows down both sides
+// of a round leaves it alone. Rounds that one of them lacks don't count.
 func Ratio(ours, theirs []float64) float64 {
 	var r []float64
 	for i := range min(len(ours), len(theirs)) {

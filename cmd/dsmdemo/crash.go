@@ -21,18 +21,19 @@ func (a *app) crashCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "crash",
 		Short: "The chaos run: kill -9 at random, and count what leaks, goes wrong or gets stuck",
-		Long: `Worker processes create, attach, pin, unpin, detach, lock and write checksummed data, in a private instance of its own, while
-they and their supervisor are killed and stopped at random. In the end everything must be accounted for. The exit status is 1 unless
-leaked_rows, leaked_objects, wrong_bytes and stuck are 0:
+		Long: `Worker processes create, attach, pin, unpin, detach, lock and write checksummed data, in a private
+instance of its own, while they and their supervisor are killed and stopped at random. In the end all must be accounted
+for. The exit status is 1 unless leaked_rows, leaked_objects, wrong_bytes and stuck are 0:
 
   kills            SIGKILLs of workers and supervisors; supervisor_kills is the latter alone
   reclaims         rows of killed processes that were given back
-  reclaim_ms       from the kernel's release of the witness to references and row given back, without kills while no supervisor ran
-                   or the control lock's holder was stopped
+  reclaim_ms       from the kernel's release of the witness to references and row given back, without kills while no
+                   supervisor ran or the control lock's holder was stopped
   operations       steps of all workers
   leaked_rows      rows of the control segment that do not say what the living hold, at rest
   leaked_objects   objects in the system that no row lists at rest, or that are left after the stop
-  wrong_bytes      blocks that their writer had finished and whose checksum fails; what a dead writer left unfinished is none
+  wrong_bytes      blocks that their writer had finished and whose checksum fails; what a dead writer left unfinished
+                   does not count
   stuck            who made no step for 5 s though nobody waited for was stopped
 
 With the same seed the same decisions are made; what a blow hits is up to the system's scheduler.`,
@@ -84,8 +85,8 @@ func (a *app) crash(ctx context.Context, o chaos.Options) (err error) {
 		err = errors.Join(err, a.printCrash(result))
 	}
 	if err == nil && !result.Well() {
-		err = fmt.Errorf("--seed %d: leaked_rows %d, leaked_objects %d, wrong_bytes %d, stuck %d", o.Seed, result.LeakedRows,
-			result.LeakedObjects, result.WrongBytes, result.Stuck)
+		err = fmt.Errorf("--seed %d: leaked_rows %d, leaked_objects %d, wrong_bytes %d, stuck %d",
+			o.Seed, result.LeakedRows, result.LeakedObjects, result.WrongBytes, result.Stuck)
 	}
 	return err
 }
@@ -98,7 +99,8 @@ func (a *app) printCrash(r chaos.Result) error {
 	n := func(v any) string { return fmt.Sprint(v) }
 	return printTable(a.stdout, "WHAT\tCOUNT", []line{
 		{"kills", n(r.Kills)}, {"of supervisors", n(r.SupervisorKills)}, {"reclaims", n(r.Reclaims)},
-		{"reclaim, ms", fmt.Sprintf("%.2f median, %.2f p99, %.2f max", r.ReclaimMs.P50, r.ReclaimMs.P99, r.ReclaimMs.Max)},
+		{"reclaim, ms", fmt.Sprintf("%.2f median, %.2f p99, %.2f max",
+			r.ReclaimMs.P50, r.ReclaimMs.P99, r.ReclaimMs.Max)},
 		{"operations", n(r.Operations)}, {"leaked rows", n(r.LeakedRows)}, {"leaked objects", n(r.LeakedObjects)},
 		{"wrong bytes", n(r.WrongBytes)}, {"stuck", n(r.Stuck)},
 	}, func(l line) string { return l.name + "\t" + l.value })
@@ -107,8 +109,8 @@ func (a *app) printCrash(r chaos.Result) error {
 // showCrash shows on a terminal how the time passes.
 func (a *app) showCrash(d time.Duration) (progress func(kills int64), stop func()) {
 	begin := time.Now()
-	bar := progressbar.NewOptions64(d.Milliseconds(), progressbar.OptionSetWriter(a.stderr), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetWidth(40), progressbar.OptionSetPredictTime(false))
+	bar := progressbar.NewOptions64(d.Milliseconds(), progressbar.OptionSetWriter(a.stderr),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40), progressbar.OptionSetPredictTime(false))
 	progress = func(kills int64) {
 		bar.Describe(fmt.Sprintf("%d kills", kills))
 		_ = bar.Set64(min(time.Since(begin), d).Milliseconds())

@@ -32,12 +32,13 @@ func TestCrash(t *testing.T) {
 		if status != 0 || !r.Well() {
 			t.Fatalf("status %d: %s%s", status, out, errs)
 		}
-		if r.Kills == 0 || r.SupervisorKills == 0 || r.Reclaims == 0 || r.Operations == 0 || r.ReclaimMs.Max < r.ReclaimMs.P99 || r.ReclaimMs.P99 < r.ReclaimMs.P50 {
+		if r.Kills == 0 || r.SupervisorKills == 0 || r.Reclaims == 0 || r.Operations == 0 ||
+			r.ReclaimMs.Max < r.ReclaimMs.P99 || r.ReclaimMs.P99 < r.ReclaimMs.P50 {
 			t.Errorf("it tried nothing: %s", out)
 		}
 		parse[chaos.Result](t, out)
-		for _, field := range []string{"kills", "supervisor_kills", "reclaims", "reclaim_ms", "p50", "p99", "max", "operations", "leaked_rows",
-			"leaked_objects", "wrong_bytes", "stuck"} {
+		for _, field := range []string{"kills", "supervisor_kills", "reclaims", "reclaim_ms", "p50", "p99", "max",
+			"operations", "leaked_rows", "leaked_objects", "wrong_bytes", "stuck"} {
 			if strings.Count(out, `"`+field+`":`) != 1 {
 				t.Errorf("%s has no %s", out, field)
 			}
@@ -49,7 +50,8 @@ func TestCrash(t *testing.T) {
 // TestCrashRestart: after each crash a generation ends under everybody, and all join the next.
 func TestCrashRestart(t *testing.T) {
 	p := newPlace(t)
-	if r, out, errs, status := crash(p, "--seconds", "2", "--log-level", "error", "-c", "on_crash=restart"); status != 0 || r.Kills == 0 {
+	r, out, errs, status := crash(p, "--seconds", "2", "--log-level", "error", "-c", "on_crash=restart")
+	if status != 0 || r.Kills == 0 {
 		t.Errorf("status %d: %s%s", status, out, errs)
 	}
 }
@@ -78,7 +80,8 @@ func TestCrashFindsOut(t *testing.T) {
 
 func TestCrashRefuses(t *testing.T) {
 	p := newPlace(t)
-	p.fails(1, "nothing that could leak: dynamic shared memory is disabled", "crash", "-c", "dynamic_shared_memory_type=none")
+	p.fails(1, "nothing that could leak: dynamic shared memory is disabled", "crash", "-c",
+		"dynamic_shared_memory_type=none")
 	p.fails(2, "--workers takes 1 to 100", "crash", "--workers", "0")
 	p.fails(2, "--seconds a number above 0", "crash", "--seconds", "-1")
 }

@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
+	"github.com/godsm/godsm/cmd/dsmdemo/child"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
@@ -23,10 +22,10 @@ func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo [FILE...]",
 		Short: "The tour: share, kill -9, reclaim, restart, and a look that nothing is left",
-		Long: `The tour, in under a minute, in a private instance of its own: bytes shared between processes, several workers on one
-segment over real input (FILE, or the source files of the Go distribution, as much as fits), kill -9 of a process that
-holds references, an owner that ends half-way, a supervisor killed and started again, and at last an independent look
-at the system that nothing is left.`,
+		Long: `The tour, in under a minute, in a private instance of its own: bytes shared between processes, several
+workers on one segment over real input (FILE, or the source files of the Go distribution, as much as fits), kill -9 of a
+process that holds references, an owner that ends half-way, a supervisor killed and started again, and at last an
+independent look at the system that nothing is left.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t := &tour{app: a, files: args}
 			err := t.run(cmd.Context())
@@ -44,7 +43,7 @@ type tour struct {
 	files      []string
 	dir        string
 	id         uuid.UUID
-	supervisor *child
+	supervisor *guest
 	session    *dsm.Session
 	steps      int
 }
@@ -77,7 +76,6 @@ func (t *tour) memoryType() (string, error) {
 }
 
 // step prints the heading of a part, say a line of it.
-
 func (t *tour) step(format string, args ...any) {
 	t.steps++
 	t.print("step", fmt.Sprintf("%d. "+format, append([]any{t.steps}, args...)...))
@@ -96,14 +94,10 @@ func (t *tour) print(kind, text string) {
 	fmt.Fprintln(t.stdout, text)
 }
 
-// child is another process of this program.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
-}
+// guest is another process of this program.
+type guest struct{ *child.Child }
 
-func (t *tour) start(args ...string) (*child, error) {
+func (t *tour) start(args ...string) (*guest, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -113,41 +107,27 @@ func (t *tour) start(args ...string) (*child, error) {
 	}
 	cmd := exec.Command(exe, append(args, "--log-level", t.logLevel)...)
 	cmd.Stderr = t.stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	c := &child{cmd, in, bufio.NewScanner(out)}
-	c.out.Buffer(nil, 1<<20)
-	return c, nil
+	c, err := child.Start(cmd)
+	return &guest{c}, err
 }
 
-func (c *child) pid() int { return c.cmd.Process.Pid }
-
-// line waits for the next line that the child prints.
-func (c *child) line() (string, error) {
-	if !c.out.Scan() {
-		return "", fmt.Errorf("process %d said nothing: %v", c.pid(), c.cmd.Wait())
+// line waits for the next line that the guest prints.
+func (g *guest) line() (string, error) {
+	if !g.Says.Scan() {
+		return "", fmt.Errorf("process %d said nothing: %v", g.Pid(), g.Wait())
 	}
-	return c.out.Text(), nil
+	return g.Says.Text(), nil
 }
 
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+func (g *guest) kill() {
+	_ = g.Process.Kill()
+	_ = g.Wait()
 }
 
-// close ends the child by ending its input.
-func (c *child) close() error {
-	c.in.Close()
-	return c.cmd.Wait()
+// close ends the guest by ending its input.
+func (g *guest) close() error {
+	g.Orders.Close()
+	return g.Wait()
 }
 
 func (t *tour) supervise(ctx context.Context) (err error) {
@@ -169,7 +149,7 @@ func (t *tour) supervise(ctx context.Context) (err error) {
 	return nil
 }
 
-func (t *tour) startSupervisor(where ...string) (*child, error) {
+func (t *tour) startSupervisor(where ...string) (*guest, error) {
 	c, err := t.start(append([]string{"supervise", "--json", "--lifeline"}, where...)...)
 	if err != nil {
 		return nil, err
@@ -204,8 +184,8 @@ func (t *tour) createRead(context.Context) error {
 	if err := errors.Join(err, r.close()); err != nil {
 		return err
 	}
-	t.say("process %d: dsmdemo create --pin ...   -> %s", c.pid(), handle)
-	t.say("process %d: dsmdemo read %s -> %q", r.pid(), handle, text)
+	t.say("process %d: dsmdemo create --pin ...   -> %s", c.Pid(), handle)
+	t.say("process %d: dsmdemo read %s -> %q", r.Pid(), handle, text)
 	h, err := dsm.ParseHandle(handle)
 	if err != nil {
 		return err
@@ -249,7 +229,7 @@ func (t *tour) killSupervisor(ctx context.Context) error {
 		return err
 	}
 	copy(g.Bytes(), "still here")
-	old := t.supervisor.pid()
+	old := t.supervisor.Pid()
 	t.supervisor.kill()
 	h, err := t.session.Create(ctx, t.session.Owner(), 4096)
 	if err != nil {
@@ -310,7 +290,7 @@ func (t *tour) end() (err error) {
 		t.session = nil
 	}
 	if t.supervisor != nil {
-		_ = t.supervisor.cmd.Process.Signal(os.Interrupt)
+		_ = t.supervisor.Process.Signal(os.Interrupt)
 		err = errors.Join(err, t.supervisor.close()) // which is the word to stop where there are no signals
 		t.supervisor = nil
 	}

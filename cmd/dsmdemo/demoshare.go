@@ -87,11 +87,13 @@ func (t *tour) shareWork(ctx context.Context) error {
 	total := int64(0)
 	for i := range results {
 		r := &results[i]
-		t.say("process %d counted %d lines in %s", r.Pid.Load(), r.Lines.Load(), bytesize.Format(uint64(r.Bytes.Load())))
+		t.say("process %d counted %d lines in %s", r.Pid.Load(), r.Lines.Load(),
+			bytesize.Format(uint64(r.Bytes.Load())))
 		total += r.Lines.Load()
 	}
 	alone := int64(bytes.Count(text.Bytes(), []byte{'\n'}))
-	t.say("together %d lines, in %v from start to end; counted here alone: %d", total, took.Round(time.Millisecond), alone)
+	t.say("together %d lines, in %v from start to end; counted here alone: %d",
+		total, took.Round(time.Millisecond), alone)
 	if total != alone {
 		return errors.New("the counts differ")
 	}
@@ -219,7 +221,8 @@ func (t *tour) killHolder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.say("process %d holds %d segments of its own and segment %s of this process: %d sessions, %d segments", victim.pid(), own, g.Handle(), st.Sessions, st.Segments)
+	t.say("process %d holds %d segments of its own and segment %s of this process: %d sessions, %d segments",
+		victim.Pid(), own, g.Handle(), st.Sessions, st.Segments)
 	victim.kill()
 	begin := time.Now()
 	references, err := t.until(ctx, begin, func(r dsm.Report) bool { return len(r.Sessions) == 1 })
@@ -230,7 +233,8 @@ func (t *tour) killHolder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.say("killed. Its references and its row were back %v after it was seen dead, its %d objects gone after %v", references, own, objects)
+	t.say("killed. Its references and its row were back %v after it was seen dead, its %d objects gone after %v",
+		references, own, objects)
 	t.say("segment %s is still here: %d reference", g.Handle(), 1)
 	return nil
 }

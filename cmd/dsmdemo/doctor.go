@@ -17,7 +17,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what bites on this machine, and for what dead instances left; change nothing",
-		Long: `Look at the machine, the directory and the leftovers of dead instances, and say what it means and what mends it. Nothing is changed.
+		Long: `Look at the machine, the directory and the leftovers of dead instances, and say what it means and what
+mends it. Nothing is changed.
 
 The exit status is 1 if something bites: fails, or will. With --json one array of findings: check, status (ok, note,
 bites), found, means, cure.`,
@@ -27,10 +28,12 @@ bites), found, means, cure.`,
 			list := []doctor.Finding{}
 			s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)
 			if err == nil {
-				list = append(list, doctor.Finding{Check: "settings", Status: doctor.OK, Found: "all are understood; type " + s.DynamicSharedMemoryType})
+				list = append(list, doctor.Finding{Check: "settings", Status: doctor.OK,
+					Found: "all are understood; type " + s.DynamicSharedMemoryType})
 			} else {
-				list = append(list, doctor.Finding{Check: "settings", Status: doctor.Bites, Found: oneLine(err), Means: "nothing can be started or opened",
-					Cure: "mend the setting that is named; dsmdemo show lists those there are"})
+				list = append(list, doctor.Finding{Check: "settings", Status: doctor.Bites, Found: oneLine(err),
+					Means: "nothing can be started or opened",
+					Cure:  "mend the setting that is named; dsmdemo show lists those there are"})
 				if s, err = settings.Load("", instance.Backends{}.Types(), nil); err != nil {
 					s = &settings.Settings{} // the environment is wrong too
 				}

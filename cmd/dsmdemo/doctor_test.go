@@ -25,7 +25,8 @@ func (p place) doctor(args ...string) map[string]doctor.Finding {
 	}
 	found := map[string]doctor.Finding{}
 	for _, f := range list {
-		if f.Check == "" || f.Found == "" || !slices.Contains([]doctor.Status{doctor.OK, doctor.Note, doctor.Bites}, f.Status) {
+		if f.Check == "" || f.Found == "" || !slices.Contains([]doctor.Status{doctor.OK, doctor.Note, doctor.Bites},
+			f.Status) {
 			p.t.Errorf("%+v", f)
 		}
 		found[f.Check] = f
@@ -48,8 +49,9 @@ func TestDoctor(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		p := newPlace(t)
 		s := p.supervise("-c", "dynamic_shared_memory_type="+backend)
-		for _, check := range []string{"settings", "shm_mount", "remove_ipc", "sysv_limits", "namespaces", "protected_regular", "overcommit", "map_count",
-			"memory_cgroup", "rlimit_nofile", "directory", "directory_files", "instance", "leftovers", "stuck_rows", "private_leftovers", "unknown_objects"} {
+		for _, check := range []string{"settings", "shm_mount", "remove_ipc", "sysv_limits", "namespaces",
+			"protected_regular", "overcommit", "map_count", "memory_cgroup", "rlimit_nofile", "directory",
+			"directory_files", "instance", "leftovers", "stuck_rows", "private_leftovers", "unknown_objects"} {
 			if _, ok := p.doctor()[check]; !ok {
 				t.Errorf("%s is not checked", check)
 			}
@@ -88,11 +90,13 @@ func TestDoctorLeavesPrivateInstances(t *testing.T) {
 	if len(private) != 1 {
 		t.Fatalf("%v", private)
 	}
-	if f := p.doctor()["private_leftovers"]; f.Status != doctor.OK || !strings.Contains(f.Found, "1 private instances live") {
+	if f := p.doctor()["private_leftovers"]; f.Status != doctor.OK ||
+		!strings.Contains(f.Found, "1 private instances live") {
 		t.Errorf("%+v", f)
 	}
 	s.Kill()
-	if f := p.doctor()["private_leftovers"]; f.Status != doctor.Note || !strings.Contains(f.Found, private[0]+" (1 objects)") || f.Cure != "dsmdemo clean" {
+	if f := p.doctor()["private_leftovers"]; f.Status != doctor.Note ||
+		!strings.Contains(f.Found, private[0]+" (1 objects)") || f.Cure != "dsmdemo clean" {
 		t.Errorf("%+v", f)
 	}
 	if _, err := os.Stat(private[0]); err != nil {
@@ -106,7 +110,8 @@ func TestDoctorLeavesPrivateInstances(t *testing.T) {
 
 func TestDoctorSeesBadSettings(t *testing.T) {
 	p := newPlace(t)
-	if f := p.doctor("-c", "max_memory=lots")["settings"]; f.Status != doctor.Bites || !strings.Contains(f.Found, "max_memory") {
+	if f := p.doctor("-c", "max_memory=lots")["settings"]; f.Status != doctor.Bites ||
+		!strings.Contains(f.Found, "max_memory") {
 		t.Errorf("%+v", f)
 	}
 	if _, err := os.Stat(p.dir); err == nil {

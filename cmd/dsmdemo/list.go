@@ -20,7 +20,7 @@ import (
 type segmentRow struct {
 	Handle     dsm.Handle  `json:"handle"`
 	Name       string      `json:"name,omitempty"`
-	Kind       string      `json:"kind,omitempty"` // of what has the name: segment, area, hash; names: the table of them all
+	Kind       string      `json:"kind,omitempty"` // segment, area, hash; names: the table of all names
 	Type       string      `json:"type,omitempty"`
 	Size       int         `json:"size"`
 	Refs       int         `json:"refs"`
@@ -60,10 +60,11 @@ func (a *app) lsCommand() *cobra.Command {
 		Short: "List the segments: name, size, references, who holds them, what they are called in the system",
 		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
 
-The name is that of package registry. Of a named area or hash table it stands beside the first segment. Segments that are carved out of the
-reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
+The name is that of package registry. Of a named area or hash table it stands beside the first segment. Segments that
+are carved out of the reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
 
-Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or nobody's.`,
+Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or
+nobody's.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.config)
@@ -85,8 +86,9 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 					x.Kind = "names"
 				}
 				row := segmentRow{
-					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs, Pinned: s.Pinned, State: s.State,
-					Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName, CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created),
+					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs,
+					Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
+					CreatorPid: s.CreatorPid, AgeSeconds: age(s.Created),
 					Holders: []holderRow{}, Changed: s.Changed,
 				}
 				if s.Failed != nil {
@@ -113,8 +115,9 @@ Pids are as each process sees itself: those of another pid namespace (a containe
 				if row.Changed {
 					state += " (changing)"
 				}
-				return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.called(), row.Size, row.Refs, yes(row.Pinned), state,
-					seconds(row.AgeSeconds), row.CreatorPid, cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
+				return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.called(), row.Size,
+					row.Refs, yes(row.Pinned), state, seconds(row.AgeSeconds), row.CreatorPid,
+					cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
 			})
 		},
 	}
@@ -147,9 +150,11 @@ func (a *app) psCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(rows)
 			}
-			return printTable(a.stdout, "PID\tAPPLICATION\tSTATE\tSEGMENTS\tBYTES\tAGE", rows, func(r sessionRow) string {
-				return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%s", r.Pid, r.App, r.State, r.Segments, r.Bytes, seconds(r.AgeSeconds))
-			})
+			return printTable(a.stdout, "PID\tAPPLICATION\tSTATE\tSEGMENTS\tBYTES\tAGE",
+				rows, func(r sessionRow) string {
+					return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%s", r.Pid, r.App, r.State, r.Segments,
+						r.Bytes, seconds(r.AgeSeconds))
+				})
 		},
 	}
 }
@@ -187,9 +192,10 @@ func (a *app) statusCommand() *cobra.Command {
 			}
 			st := r.Status
 			out := statusReport{
-				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend, SupervisorPid: st.Supervisor,
-				Supervised: st.Supervised, Closing: st.Closing, Sessions: st.Sessions, MaxProcesses: st.MaxProcesses,
-				Segments: st.Segments, MaxSegments: st.MaxSegments, Bytes: st.Bytes, MaxMemory: st.MaxMemory,
+				Dir: st.Dir, Instance: st.Instance.String(), Generation: st.Generation, Backend: st.Backend,
+				SupervisorPid: st.Supervisor, Supervised: st.Supervised, Closing: st.Closing,
+				Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments,
+				MaxSegments: st.MaxSegments, Bytes: st.Bytes, MaxMemory: st.MaxMemory,
 				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
 			}
 			if h := st.LockHolder; h != nil {

@@ -1,8 +1,8 @@
-// Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and read them from other
-// processes, see who holds what, kill somebody, and see that nothing is left.
+// Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and
+// read them from other processes, see who holds what, kill somebody, and see that nothing is left.
 //
-// Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on stderr that says why; 2 for
-// wrong usage.
+// Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on
+// stderr that says why; 2 for wrong usage.
 package main
 
 import (
@@ -32,7 +32,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	defer stop()
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a reader that has gone is an error of Write, not the end in the middle
+	// a reader that has gone is an error of Write, not the end in the middle
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -71,7 +72,8 @@ func oneLine(err error) string {
 // errUsage is of arguments that only a command itself can judge.
 var errUsage = errors.New("wrong usage")
 
-// noCleaning is the annotation of a command before which dead private instances stay: it only looks, or cleans up itself.
+// noCleaning is the annotation of a command before which dead private instances stay: it only
+// looks, or cleans up itself.
 const noCleaning = "no cleaning"
 
 // judgesSettings is the annotation of a command that wrong settings are no wrong usage of: it tells of them.
@@ -102,13 +104,15 @@ func (a *app) root() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.dir, "dir", "", "the instance's directory (default $DSM_DIR, else dsm in the user's state directory)")
+	f.StringVar(&a.dir, "dir", "",
+		"the instance's directory (default $DSM_DIR, else dsm in the user's state directory)")
 	f.StringArrayVarP(&a.settings, "set", "c", nil, "a setting, as `name=value`; may be repeated")
 	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
-	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(), a.lsCommand(), a.psCommand(),
-		a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(),
-		a.crashCommand(), a.crashWorkerCommand())
+	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(),
+		a.lsCommand(), a.psCommand(), a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(),
+		a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(), a.crashCommand(),
+		a.crashWorkerCommand())
 	return root
 }
 
@@ -155,7 +159,8 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 			a.config.Logger.Warn().Msg(err.Error())
 		}
 	}
-	if _, ok := cmd.Annotations[noCleaning]; ok || cmd.Hidden { // hidden: a part of another command, which has cleaned up
+	// hidden: a part of another command, which has cleaned up
+	if _, ok := cmd.Annotations[noCleaning]; ok || cmd.Hidden {
 		return nil
 	}
 	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)

@@ -98,7 +98,9 @@ func TestHolding(t *testing.T) {
 		t.Error(err)
 	}
 	byKill.Kill()
-	instancetest.Eventually(t, "the three segments are gone", func() bool { return instancetest.Objects(t, p.dir) == 2 })
+	instancetest.Eventually(t, "the three segments are gone", func() bool {
+		return instancetest.Objects(t, p.dir) == 2
+	})
 	p.fails(1, "no such segment", "read", one)
 	_ = cmd.Process.Signal(os.Interrupt)
 	_ = reader.Cmd.Process.Signal(os.Interrupt)
@@ -133,7 +135,9 @@ func TestJSON(t *testing.T) {
 	})
 	line, _ := s.Line()
 	ready := parse[map[string]any](t, line+"\n")
-	if want := map[string]any{"event": "ready", "instance": instancetest.ID(t, p.dir).String(), "generation": 1.0, "backend": "posix", "dir": p.dir, "pid": float64(s.Pid)}; !reflect.DeepEqual(ready, want) {
+	want := map[string]any{"event": "ready", "instance": instancetest.ID(t, p.dir).String(), "generation": 1.0,
+		"backend": "posix", "dir": p.dir, "pid": float64(s.Pid)}
+	if !reflect.DeepEqual(ready, want) {
 		t.Errorf("ready %v, want %v", ready, want)
 	}
 	if got := strings.TrimSpace(p.ok("ls", "--json")); got != "[]" {
@@ -145,7 +149,8 @@ func TestJSON(t *testing.T) {
 		OSName string `json:"os_name"`
 	}
 	c := parse[created](t, p.ok("create", "--json", "--pin", "hello"))
-	if _, err := os.Stat(c.OSName); err != nil || c.Size != 5 || filepath.Dir(c.OSName) != "/dev/shm" || !strings.HasSuffix(c.OSName, c.Handle) {
+	if _, err := os.Stat(c.OSName); err != nil || c.Size != 5 || filepath.Dir(c.OSName) != "/dev/shm" ||
+		!strings.HasSuffix(c.OSName, c.Handle) {
 		t.Errorf("%+v: %v", c, err)
 	}
 	holder := p.start("--json", "create", "held")
@@ -170,7 +175,8 @@ func TestJSON(t *testing.T) {
 		t.Fatalf("%+v", ls)
 	}
 	a, b := ls[0], ls[1]
-	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" || a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
+	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" ||
+		a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
 		t.Errorf("%+v", a)
 	}
 	if b.Handle != held.Handle || b.Refs != 1 || b.Pinned || b.CreatorPid != holder.Pid || b.AgeSeconds < 0 ||
@@ -186,12 +192,14 @@ func TestJSON(t *testing.T) {
 		AgeSeconds float64 `json:"age_seconds"`
 	}
 	ps := parse[[]session](t, p.ok("ps", "--json"))
-	if len(ps) != 1 || ps[0].Pid != holder.Pid || ps[0].App != "dsmdemo create" || ps[0].State != "running" || ps[0].Segments != 1 || ps[0].Bytes != 4 {
+	if len(ps) != 1 || ps[0].Pid != holder.Pid || ps[0].App != "dsmdemo create" || ps[0].State != "running" ||
+		ps[0].Segments != 1 || ps[0].Bytes != 4 {
 		t.Errorf("%+v", ps)
 	}
 	st := parse[map[string]any](t, p.ok("status", "--json"))
-	for name, want := range map[string]any{"generation": 1.0, "backend": "posix", "supervisor_pid": float64(s.Pid), "sessions": 1.0,
-		"max_processes": 20.0, "segments": 2.0, "max_segments": 200.0, "bytes": 9.0, "reserved": 0.0, "reserved_used": 0.0, "lock_holder": nil} {
+	for name, want := range map[string]any{"generation": 1.0, "backend": "posix",
+		"supervisor_pid": float64(s.Pid), "sessions": 1.0, "max_processes": 20.0, "segments": 2.0,
+		"max_segments": 200.0, "bytes": 9.0, "reserved": 0.0, "reserved_used": 0.0, "lock_holder": nil} {
 		if st[name] != want {
 			t.Errorf("status: %s is %v, want %v", name, st[name], want)
 		}
@@ -209,10 +217,11 @@ func TestTablesForPeople(t *testing.T) {
 	h := p.start("create", "x")
 	handle := h.Expect("")
 	for cmd, want := range map[string][]string{
-		"ls":     {"HANDLE", "IN THE SYSTEM", handle, "(dsmdemo create)", "/dev/shm/"},
-		"ps":     {"PID", "APPLICATION", "running", fmt.Sprint(h.Pid)},
-		"status": {"generation    1", fmt.Sprintf("supervisor    process %d", s.Pid), "sessions      1 of 20", "control lock  free"},
-		"show":   {"max_processes", "environment DSM_MAX_PROCESSES", "shutdown_timeout"},
+		"ls": {"HANDLE", "IN THE SYSTEM", handle, "(dsmdemo create)", "/dev/shm/"},
+		"ps": {"PID", "APPLICATION", "running", fmt.Sprint(h.Pid)},
+		"status": {"generation    1", fmt.Sprintf("supervisor    process %d", s.Pid),
+			"sessions      1 of 20", "control lock  free"},
+		"show": {"max_processes", "environment DSM_MAX_PROCESSES", "shutdown_timeout"},
 	} {
 		out := p.ok(cmd)
 		for _, w := range want {
@@ -248,7 +257,9 @@ func TestShow(t *testing.T) {
 		}
 	}
 	all := parse[[]setting](t, p.ok("show", "--json"))
-	if !slices.ContainsFunc(all, func(s setting) bool { return s.Name == "dynamic_shared_memory_type" && s.Value == "posix" }) {
+	if !slices.ContainsFunc(all, func(s setting) bool {
+		return s.Name == "dynamic_shared_memory_type" && s.Value == "posix"
+	}) {
 		t.Errorf("%+v", all)
 	}
 	p.fails(1, `there is no setting "nonsense"`, "show", "nonsense")
@@ -260,8 +271,10 @@ func TestShow(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	p := newPlace(t)
-	for _, args := range [][]string{{"frobnicate"}, {"read"}, {"read", "1", "2"}, {"read", "not a handle"}, {"ls", "x"}, {"ls", "--frob"}, {"create", "a", "b"},
-		{"create", "--size", "many"}, {"-c", "x", "ls"}, {"-c", "unknown=1", "ls"}, {"show", "-c", "max_processes=many"}, {"ls", "--log-level", "loud"}, {"create", "--size", "1", "hello"}} {
+	for _, args := range [][]string{{"frobnicate"}, {"read"}, {"read", "1", "2"}, {"read", "not a handle"}, {"ls", "x"},
+		{"ls", "--frob"}, {"create", "a", "b"}, {"create", "--size", "many"}, {"-c", "x", "ls"},
+		{"-c", "unknown=1", "ls"}, {"show", "-c", "max_processes=many"},
+		{"ls", "--log-level", "loud"}, {"create", "--size", "1", "hello"}} {
 		p.fails(2, "", args...)
 	}
 	if out := p.ok("--help"); !strings.Contains(out, "supervise") {
@@ -285,7 +298,8 @@ func TestStrayVariables(t *testing.T) {
 
 func TestNoInstance(t *testing.T) {
 	p := newPlace(t)
-	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"ls"}, {"ps"}, {"status"}, {"unpin", "0000000010000"}} {
+	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"ls"}, {"ps"}, {"status"},
+		{"unpin", "0000000010000"}} {
 		p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir, args...)
 	}
 	p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir+"x", "create", "x", "--dir", p.dir+"x")
@@ -337,7 +351,9 @@ func TestLooksWithoutARow(t *testing.T) {
 	b.Expect("")
 	p.fails(1, "all 2 rows for processes (max_processes) are in use", "create", "c")
 	_ = a.Cmd.Process.Signal(syscall.SIGSTOP)
-	instancetest.Eventually(t, "ps shows the stopped one", func() bool { return strings.Contains(p.ok("ps"), "stopped") })
+	instancetest.Eventually(t, "ps shows the stopped one", func() bool {
+		return strings.Contains(p.ok("ps"), "stopped")
+	})
 	for _, cmd := range []string{"ls", "ps", "status"} {
 		p.ok(cmd)
 	}
@@ -345,7 +361,8 @@ func TestLooksWithoutARow(t *testing.T) {
 
 func TestDemoNone(t *testing.T) {
 	p := newPlace(t)
-	if out, errs, status := p.run("", "demo", "-c", "dynamic_shared_memory_type=none"); status != 0 || strings.Count(out, "exit status 1") != 3 {
+	if out, errs, status := p.run("", "demo", "-c", "dynamic_shared_memory_type=none"); status != 0 ||
+		strings.Count(out, "exit status 1") != 3 {
 		t.Errorf("none: status %d\n%s%s", status, out, errs)
 	}
 }

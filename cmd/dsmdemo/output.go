@@ -10,8 +10,9 @@ import (
 // lastWords is how long a call may take once its context is over.
 const lastWords = 100 * time.Millisecond
 
-// leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that nobody reads, opening one that nobody has opened at
-// the other end. When ctx is over f is left behind, and ends with the process.
+// leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that
+// nobody reads, opening one that nobody has opened at the other end. When ctx is over f is left
+// behind, and ends with the process.
 func leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
 	type result struct {
 		x   X
@@ -35,8 +36,8 @@ func leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
 	}
 }
 
-// output writes to w, and waits for it no longer than ctx lasts. What is written is copied: a write that is left behind must find nobody
-// else's bytes.
+// output writes to w, and waits for it no longer than ctx lasts. What is written is copied: a write
+// that is left behind must find nobody else's bytes.
 type output struct {
 	ctx    context.Context
 	w      io.Writer

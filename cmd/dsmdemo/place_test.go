@@ -15,8 +15,8 @@ import (
 	"github.com/godsm/godsm/internal/proctest"
 )
 
-// The tests run the command as people do: in processes of its own, by its words and exit status. The test binary is the command
-// when this variable is set.
+// The tests run the command as people do: in processes of its own, by its words and exit status.
+// The test binary is the command when this variable is set.
 const asCommand = "DSMDEMO_TEST"
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,8 @@ func newPlace(t *testing.T) place {
 	t.Helper()
 	base := instancetest.TempDir(t)
 	p := place{t, filepath.Join(base, "instance"), append(os.Environ(), asCommand+"=1",
-		"XDG_STATE_HOME="+base, "LOCALAPPDATA="+base, "DSM_DIR="+filepath.Join(base, "instance"), "DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
+		"XDG_STATE_HOME="+base, "LOCALAPPDATA="+base, "DSM_DIR="+filepath.Join(base, "instance"),
+		"DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
 	t.Cleanup(func() {
 		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
 			if left := eye.Objects(instancetest.ID(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
@@ -91,7 +92,8 @@ func (p place) fails(status int, says string, args ...string) {
 		lines = lines[:1]
 	}
 	if got != status || len(lines) != 1 || !strings.Contains(errs, says) || out != "" {
-		p.t.Errorf("dsmdemo %v: status %d, stdout %q, stderr %q; want status %d and one line that says %q", args, got, out, errs, status, says)
+		p.t.Errorf("dsmdemo %v: status %d, stdout %q, stderr %q; want status %d and one line that says %q",
+			args, got, out, errs, status, says)
 	}
 }
 

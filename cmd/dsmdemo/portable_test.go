@@ -31,14 +31,20 @@ func TestBetweenProcesses(t *testing.T) {
 				t.Errorf("ls: %s", got)
 			}
 			holder.Kill()
-			instancetest.Eventually(t, "the held segment is gone", func() bool { return instancetest.Objects(t, p.dir) == 1 })
-			instancetest.Eventually(t, "its holder too", func() bool { return !strings.Contains(p.ok("ps"), "dsmdemo create") })
+			instancetest.Eventually(t, "the held segment is gone", func() bool {
+				return instancetest.Objects(t, p.dir) == 1
+			})
+			instancetest.Eventually(t, "its holder too", func() bool {
+				return !strings.Contains(p.ok("ps"), "dsmdemo create")
+			})
 			p.fails(1, "no such segment", "read", held)
 			if got := p.ok("read", pinned); got != "pinned" {
 				t.Errorf("read %q", got)
 			}
 			p.ok("unpin", pinned)
-			instancetest.Eventually(t, "the unpinned segment is gone", func() bool { return instancetest.Objects(t, p.dir) == 0 })
+			instancetest.Eventually(t, "the unpinned segment is gone", func() bool {
+				return instancetest.Objects(t, p.dir) == 0
+			})
 			if err := s.Close(); err != nil {
 				t.Errorf("supervise: %v: %s", err, s.Stderr())
 			}
@@ -57,8 +63,9 @@ func TestTour(t *testing.T) {
 		t.Run(backend, func(t *testing.T) {
 			p := newPlace(t)
 			out := p.ok("demo", "-c", "dynamic_shared_memory_type="+backend, file)
-			for _, want := range []string{"hello from a process that is gone", "together 100000 lines", "counted here alone: 100000",
-				"its 100 objects gone after", "10 before the abort, 0 after", `bytes "still here"`, "Nothing is left."} {
+			for _, want := range []string{"hello from a process that is gone", "together 100000 lines",
+				"counted here alone: 100000", "its 100 objects gone after", "10 before the abort, 0 after",
+				`bytes "still here"`, "Nothing is left."} {
 				if !strings.Contains(out, want) {
 					t.Errorf("the demo does not say %q:\n%s", want, out)
 				}

@@ -47,7 +47,8 @@ command ends at once and the segment stays, until unpin or the end of the instan
 		},
 	}
 	cmd.Flags().BoolVar(&pin, "pin", false, "leave the segment in the instance's keeping, and end")
-	cmd.Flags().StringVar(&sizeText, "size", "", "the segment's size in `bytes`, or with kB, MB, GB, if larger than the text (filled with zeros)")
+	cmd.Flags().StringVar(&sizeText, "size", "",
+		"the segment's size in `bytes`, or with kB, MB, GB, if larger than the text (filled with zeros)")
 	return cmd
 }
 

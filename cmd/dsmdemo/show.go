@@ -48,7 +48,8 @@ func (a *app) showCommand() *cobra.Command {
 				return a.printJSON(rows)
 			}
 			return printTable(a.stdout, "NAME\tVALUE\tUNIT\tDEFAULT\tFROM", rows, func(r settingRow) string {
-				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", r.Name, cmp.Or(r.Value, "-"), cmp.Or(r.Unit, "-"), cmp.Or(r.Default, "-"), r.Source)
+				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", r.Name, cmp.Or(r.Value, "-"), cmp.Or(r.Unit, "-"),
+					cmp.Or(r.Default, "-"), r.Source)
 			})
 		},
 	}

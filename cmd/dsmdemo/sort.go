@@ -22,12 +22,12 @@ func (a *app) sortCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sort [FILE...]",
 		Short: "Sort lines with several processes that share memory; the output is that of LC_ALL=C sort",
-		Long: `Sort the lines of all FILEs together (standard input if there is none, or for -) with several worker processes. The text and
-an index of it lie in segments; the workers sort parts of the index in place and merge them, and write the output where
-it belongs. It is byte for byte what LC_ALL=C sort prints.
+		Long: `Sort the lines of all FILEs together (standard input if there is none, or for -) with several worker
+processes. The text and an index of it lie in segments; the workers sort parts of the index in place and merge them, and
+write the output where it belongs. It is byte for byte what LC_ALL=C sort prints.
 
-It runs in the instance in --dir if one is up, else in a private one, and leaves nothing behind, also when it is killed: then the
-next dsmdemo command removes what there was.`,
+It runs in the instance in --dir if one is up, else in a private one, and leaves nothing behind, also when it is killed:
+then the next dsmdemo command removes what there was.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if workers < 0 {
 				return fmt.Errorf("%w: --workers %d", errUsage, workers)
@@ -36,7 +36,8 @@ next dsmdemo command removes what there was.`,
 		},
 	}
 	cmd.Flags().IntVar(&workers, "workers", runtime.NumCPU(), "how many processes sort; 0: this one alone")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `FILE`, which may be one of the inputs, instead of standard output")
+	cmd.Flags().StringVarP(&output, "output", "o", "",
+		"write to `FILE`, which may be one of the inputs, instead of standard output")
 	return cmd
 }
 
@@ -54,7 +55,8 @@ func (a *app) sort(ctx context.Context, workers int, output string, files []stri
 	case errors.Is(err, dsm.ErrNoInstance):
 		return supervisor.Run(ctx, a.config, work)
 	case errors.Is(err, dsm.ErrDisabled):
-		fmt.Fprintln(a.stderr, "dsmdemo: shared memory is disabled (dynamic_shared_memory_type = none): sorting in private memory")
+		fmt.Fprintln(a.stderr,
+			"dsmdemo: shared memory is disabled (dynamic_shared_memory_type = none): sorting in private memory")
 		return a.sortPrivately(ctx, workers, output, in)
 	}
 	return err
@@ -115,8 +117,8 @@ func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
 	if !terminal(a.stderr) {
 		return func() {}
 	}
-	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("sorting"),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40))
+	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(a.stderr),
+		progressbar.OptionSetDescription("sorting"), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40))
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -140,14 +142,15 @@ func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
 	}
 }
 
-// outputFile opens the output if workers can write to it all at once, each at its place: a regular file. Base is where the output begins in it. Nil
-// means that it is written in one stream.
+// outputFile opens the output if workers can write to it all at once, each at its place: a regular
+// file. Base is where the output begins in it. Nil means that it is written in one stream.
 func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	if output != "" {
 		if info, err := os.Stat(output); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
 			return nil, 0, nil // its reader must see it closed once only, at the end
 		}
-		f, err = os.OpenFile(output, os.O_WRONLY|os.O_CREATE, 0o666) // it may be an input: written when all is read, cut at the end
+		// it may be an input: written when all is read, cut at the end
+		f, err = os.OpenFile(output, os.O_WRONLY|os.O_CREATE, 0o666)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -175,8 +178,8 @@ func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	return f, base, nil
 }
 
-// written cuts off what a file held before behind the output, and leaves standard output behind what workers have written
-// there.
+// written cuts off what a file held before behind the output, and leaves standard output behind
+// what workers have written there.
 func (a *app) written(file *os.File, output string, end int64) error {
 	if output != "" {
 		return file.Truncate(end)
@@ -191,7 +194,9 @@ func (a *app) write(ctx context.Context, path string, b []byte) error {
 		_, err := a.stdout.Write(b)
 		return err
 	}
-	f, err := leaving(ctx, func() (*os.File, error) { return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666) })
+	f, err := leaving(ctx, func() (*os.File, error) {
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	})
 	if err != nil {
 		return err
 	}

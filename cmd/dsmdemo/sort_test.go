@@ -183,7 +183,10 @@ func TestSortFilesOfTheKernel(t *testing.T) {
 	text := writeTemp(t, string(randomText(1<<20)))
 	out := filepath.Join(t.TempDir(), "out")
 	files := make([]*os.File, 2)
-	for i, open := range []func() (*os.File, error){func() (*os.File, error) { return os.Open(text) }, func() (*os.File, error) { return os.Create(out) }} {
+	for i, open := range []func() (*os.File, error){
+		func() (*os.File, error) { return os.Open(text) },
+		func() (*os.File, error) { return os.Create(out) },
+	} {
 		f, err := open()
 		if err != nil {
 			t.Fatal(err)
@@ -205,7 +208,8 @@ func TestSortFilesOfTheKernel(t *testing.T) {
 	if got, _ := os.ReadFile(out); string(got) != want {
 		t.Error("/dev/fd: the output differs")
 	}
-	if got := p.ok("sort", "/proc/version", text); got != string(sorted(t, "/proc/version", text)) { // says that it is empty
+	// says that it is empty
+	if got := p.ok("sort", "/proc/version", text); got != string(sorted(t, "/proc/version", text)) {
 		t.Error("/proc/version: the output differs")
 	}
 	const page = "/sys/kernel/mm/transparent_hugepage/enabled" // says that it has a page
@@ -252,7 +256,9 @@ func TestSortInARunningInstance(t *testing.T) {
 	if got := p.ok("sort", in); got != "a\nb\n" {
 		t.Errorf("%q", got)
 	}
-	instancetest.Eventually(t, "all have left", func() bool { return p.ok("ls", "--json") == "[]\n" && p.ok("ps", "--json") == "[]\n" })
+	instancetest.Eventually(t, "all have left", func() bool {
+		return p.ok("ls", "--json") == "[]\n" && p.ok("ps", "--json") == "[]\n"
+	})
 }
 
 // workersOf lists the processes that a process has started.
@@ -310,7 +316,8 @@ func TestSortWorkerKilled(t *testing.T) {
 			continue // it was done before
 		}
 		killed++
-		if proctest.ExitCode(err) != 1 || !strings.Contains(errs.String(), "killed") || strings.Count(errs.String(), "\n") != 1 {
+		if proctest.ExitCode(err) != 1 || !strings.Contains(errs.String(), "killed") ||
+			strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%v: %s", err, errs)
 		}
 	}
@@ -337,7 +344,9 @@ func TestSortAllKilled(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	for _, pid := range workers { // they are init's children now
-		instancetest.Eventually(t, "the worker is gone", func() bool { return syscall.Kill(pid, 0) != nil || zombie(pid) })
+		instancetest.Eventually(t, "the worker is gone", func() bool {
+			return syscall.Kill(pid, 0) != nil || zombie(pid)
+		})
 	}
 	p.run("", "ls")
 	if left := eye.Objects(id); len(left) > 0 {
@@ -358,7 +367,9 @@ func TestSignalsEndWriting(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, args := range map[string][]string{"stdout": {}, "none": {"-c", "dynamic_shared_memory_type=none"}, "fifo": {"-o", fifo}} {
+	for name, args := range map[string][]string{
+		"stdout": {}, "none": {"-c", "dynamic_shared_memory_type=none"}, "fifo": {"-o", fifo},
+	} {
 		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 			t.Run(name+"/"+signal.String(), func(t *testing.T) {
 				cmd := p.command(append([]string{"sort", in}, args...)...)

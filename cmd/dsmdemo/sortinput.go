@@ -20,8 +20,8 @@ type input struct {
 	size    int // of the text, if there are no streams
 }
 
-// sortFile is a regular file and its place in the text. Every line of the text ends with a newline, so a file without a last
-// one has a byte more there.
+// sortFile is a regular file and its place in the text. Every line of the text ends with a
+// newline, so a file without a last one has a byte more there.
 type sortFile struct {
 	Path string // as it was given, for messages
 	Link string // by which workers open it
@@ -74,7 +74,8 @@ func (in *input) open(ctx context.Context, standard *os.File, paths []string) er
 	return nil
 }
 
-// add takes a file whose end is where its size says. It is not so in /proc and /sys: false, and such a file is a stream.
+// add takes a file whose end is where its size says. It is not so in /proc and /sys: false, and
+// such a file is a stream.
 func (in *input) add(path string, f *os.File, size int) bool {
 	last := [2]byte{1: '\n'}
 	from := max(0, size-1)

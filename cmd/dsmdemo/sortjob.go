@@ -34,8 +34,8 @@ const (
 	pieceSize = 512 << 10
 )
 
-// sortPlan is what the workers of a job share besides text and index. Parts and shares are taken one by one, so a fast worker takes
-// more.
+// sortPlan is what the workers of a job share besides text and index. Parts and shares are taken
+// one by one, so a fast worker takes more.
 type sortPlan struct {
 	_        structs.HostLayout
 	Progress atomic.Int64 // bytes read, sorted and written

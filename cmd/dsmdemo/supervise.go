@@ -41,7 +41,8 @@ func (a *app) superviseCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) supervise(ctx context.Context, start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error)) error {
+func (a *app) supervise(ctx context.Context,
+	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error)) error {
 	s, err := start(ctx, a.config)
 	if err != nil {
 		return err
@@ -82,7 +83,8 @@ func (a *app) cleanCommand() *cobra.Command {
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{noCleaning: ""}, // it cleans, and counts, itself
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
+			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{},
+				instance.Who(a.config.Application), a.config.Logger)
 			if err != nil {
 				return err
 			}

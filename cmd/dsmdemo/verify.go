@@ -39,8 +39,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify [NAME]",
 		Short: "Walk the areas that have names and say what is wrong in them",
-		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what dead sessions had in their
-hands, count, and say what is wrong. The exit status is 1 if anything is.`,
+		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what
+dead sessions had in their hands, count, and say what is wrong. The exit status is 1 if anything is.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := dsm.Open(cmd.Context(), a.config)
@@ -102,8 +102,9 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 
 func verified(x registry.Info, r dsa.Report) verifyRow {
 	return verifyRow{
-		Name: x.Name, Kind: x.Kind, Handle: x.Handle, Bytes: r.Total, Used: r.Used, Free: r.Free, Overhead: r.Overhead, Segments: r.Segments,
-		Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead, Lost: r.Lost, Problems: append([]string{}, r.Problems...),
+		Name: x.Name, Kind: x.Kind, Handle: x.Handle, Bytes: r.Total, Used: r.Used, Free: r.Free,
+		Overhead: r.Overhead, Segments: r.Segments, Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead,
+		Lost: r.Lost, Problems: append([]string{}, r.Problems...),
 	}
 }
 
@@ -118,10 +119,13 @@ func (a *app) printVerified(rows []verifyRow) error {
 		return errors.Join(a.printJSON(rows), err)
 	}
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
-	perr := printTable(a.stdout, "NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS", rows, func(r verifyRow) string {
-		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes), size(r.Used), size(r.Free), size(r.Overhead),
-			r.Segments, r.Sessions, r.Objects, r.Entries, r.Dead, r.Lost, len(r.Problems))
-	})
+	perr := printTable(a.stdout,
+		"NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
+		rows, func(r verifyRow) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes),
+				size(r.Used), size(r.Free), size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
+				r.Dead, r.Lost, len(r.Problems))
+		})
 	for _, r := range rows {
 		for _, p := range r.Problems {
 			_, werr := fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, p)

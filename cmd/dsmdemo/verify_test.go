@@ -46,12 +46,14 @@ func TestNames(t *testing.T) {
 	if len(kinds) != 3 || kinds["hits"] != "segmentint64" || kinds["jobs"] != "area" || kinds[""] != "names" {
 		t.Errorf("%v", kinds)
 	}
-	if out := p.ok("ls"); !strings.Contains(out, " hits ") || !strings.Contains(out, " jobs (area) ") || !strings.Contains(out, " (names) ") {
+	if out := p.ok("ls"); !strings.Contains(out, " hits ") || !strings.Contains(out, " jobs (area) ") ||
+		!strings.Contains(out, " (names) ") {
 		t.Errorf("ls:\n%s", out)
 	}
 
 	rows := parse[[]verifyRow](t, p.ok("verify", "--json"))
-	if len(rows) != 1 || rows[0].Name != "jobs" || rows[0].Objects != 1 || rows[0].Sessions != 1 || rows[0].Problems == nil || len(rows[0].Problems) != 0 ||
+	if len(rows) != 1 || rows[0].Name != "jobs" || rows[0].Objects != 1 || rows[0].Sessions != 1 ||
+		rows[0].Problems == nil || len(rows[0].Problems) != 0 ||
 		rows[0].Bytes != a.Total() || rows[0].Used+rows[0].Free+rows[0].Overhead != rows[0].Bytes {
 		t.Errorf("%+v", rows)
 	}
@@ -67,7 +69,8 @@ func TestNames(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if rows := parse[[]verifyRow](t, p.ok("verify", "users", "--json")); len(rows) != 1 || rows[0].Kind != "hash" || rows[0].Entries != 1000 || len(rows[0].Problems) != 0 {
+	if rows := parse[[]verifyRow](t, p.ok("verify", "users", "--json")); len(rows) != 1 || rows[0].Kind != "hash" ||
+		rows[0].Entries != 1000 || len(rows[0].Problems) != 0 {
 		t.Errorf("%+v", rows)
 	}
 	p.fails(1, `no area or hash table with the name "hits"`, "verify", "hits")
@@ -78,7 +81,8 @@ func TestNames(t *testing.T) {
 	}
 	total := g.Bytes()[56:64] // of the area's header
 	binary.NativeEndian.PutUint64(total, binary.NativeEndian.Uint64(total)+8)
-	if out, stderr, status := p.run("", "verify"); status != 1 || !strings.Contains(out, "jobs: the header counts") || !strings.Contains(stderr, "something is wrong") {
+	if out, stderr, status := p.run("", "verify"); status != 1 || !strings.Contains(out, "jobs: the header counts") ||
+		!strings.Contains(stderr, "something is wrong") {
 		t.Errorf("verify: status %d, %s%s", status, out, stderr)
 	}
 }

@@ -19,8 +19,8 @@ import (
 // Names are the values of dynamic_shared_memory_type.
 var Names = []string{"posix", "sysv", "mmap", "windows", "none"}
 
-// New returns the backend of that name. mmapDirectory is used by mmap alone. A name that this system has no mechanism for gives
-// a backend whose every operation is ErrUnsupported.
+// New returns the backend of that name. mmapDirectory is used by mmap alone. A name that this
+// system has no mechanism for gives a backend whose every operation is ErrUnsupported.
 func New(name, mmapDirectory string) (dsmimpl.Backend, error) {
 	switch name {
 	case "posix":

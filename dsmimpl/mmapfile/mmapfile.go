@@ -42,8 +42,8 @@ func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping,
 	}
 	if filemap.Full(err) {
 		size, free := filemap.Usage(b.dir)
-		err = fmt.Errorf("%w; the file system of %s holds %s, of which %s are free: make room, or set mmap_directory to a larger one",
-			err, b.dir, bytesize.Format(size), bytesize.Format(free))
+		err = fmt.Errorf("%w; the file system of %s holds %s, of which %s are free: make room, or set "+
+			"mmap_directory to a larger one", err, b.dir, bytesize.Format(size), bytesize.Format(free))
 	}
 	return dsmimpl.Mapping{Bytes: bytes}, 0, err
 }

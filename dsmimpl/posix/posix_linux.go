@@ -37,10 +37,12 @@ func explain(err error) error {
 	case filemap.Full(err):
 		size, free := filemap.Usage(mount)
 		return fmt.Errorf("%w; %s holds %s, of which %s are free: enlarge it (mount -o remount,size=... %s; "+
-			"docker run --shm-size=...; a memory-backed emptyDir in Kubernetes) or choose another dynamic_shared_memory_type",
-			err, mount, bytesize.Format(size), bytesize.Format(free), mount)
+			"docker run --shm-size=...; a memory-backed emptyDir in Kubernetes) or choose "+
+			"another dynamic_shared_memory_type", err, mount, bytesize.Format(size), bytesize.Format(free), mount)
 	case errors.Is(err, errkind.NotFound):
-		return errkind.As(errkind.Unsupported, fmt.Errorf("%w; is there no tmpfs on %s? mount one or choose another dynamic_shared_memory_type", err, mount))
+		return errkind.As(errkind.Unsupported,
+			fmt.Errorf("%w; is there no tmpfs on %s? mount one or choose another dynamic_shared_memory_type",
+				err, mount))
 	}
 	return err
 }

@@ -81,7 +81,8 @@ func parseTable(text []byte) (entries []entry) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		var e entry
 		var perms, lpid, nattch, uid, gid int
-		_, err := fmt.Sscan(lines.Text(), &e.key, &e.id, &perms, &e.size, &e.creatorPid, &lpid, &nattch, &uid, &gid, &e.uid)
+		_, err := fmt.Sscan(lines.Text(), &e.key, &e.id, &perms, &e.size, &e.creatorPid, &lpid,
+			&nattch, &uid, &gid, &e.uid)
 		if err == nil { // the heading is no entry
 			entries = append(entries, e)
 		}

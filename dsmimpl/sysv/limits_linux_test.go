@@ -118,8 +118,8 @@ func TestForeignObjects(t *testing.T) {
 
 const orphanOf = "DSM_TEST_ORPHAN_OF"
 
-// TestCreatorInPidNamespace: a creator that died in another pid namespace before it wrote its shmid down knew itself by another pid than
-// the kernel shows here; its object goes nevertheless.
+// TestCreatorInPidNamespace: a creator that died in another pid namespace before it wrote its
+// shmid down knew itself by another pid than the kernel shows here; its object goes nevertheless.
 func TestCreatorInPidNamespace(t *testing.T) {
 	b, ctx := sysv.New(), context.Background()
 	id := uuid.New()

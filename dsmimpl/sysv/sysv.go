@@ -52,7 +52,8 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 		return dsmimpl.Mapping{}, 0, err
 	}
 	if o.Size > math.MaxInt-(os.Getpagesize()+1<<13) {
-		return dsmimpl.Mapping{}, 0, errkind.As(dsmimpl.ErrSize, fmt.Errorf("a segment of %d bytes is too large for this system", o.Size))
+		return dsmimpl.Mapping{}, 0, errkind.As(dsmimpl.ErrSize,
+			fmt.Errorf("a segment of %d bytes is too large for this system", o.Size))
 	}
 	if ctx.Err() != nil {
 		return dsmimpl.Mapping{}, 0, context.Cause(ctx)
@@ -87,7 +88,8 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 		size = int(st.size) - mark(o)
 	}
 	if !ours(o, st) || size <= 0 || (o.Size != 0 && int(st.size) != exactSize(o)) {
-		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
+		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound,
+			fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
 	}
 	failpoint.Hit("sysv/attach/found")
 	b, err := shmat(id, a == dsmimpl.ReadOnly)
@@ -99,7 +101,8 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	}
 	if len(b) < size {
 		_ = shmdt(b)
-		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("shmid %d holds %d bytes, not %d", id, len(b), size))
+		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound,
+			fmt.Errorf("shmid %d holds %d bytes, not %d", id, len(b), size))
 	}
 	return dsmimpl.Mapping{Bytes: b[:size]}, nil
 }
@@ -207,11 +210,13 @@ func refused(err error, k int32, size int) error {
 	err = fmt.Errorf("shmget of %d bytes with key 0x%08x: %w", size, uint32(k), err)
 	switch {
 	case errors.Is(err, unix.EINVAL):
-		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; the kernel's limit for one segment is %s", err, limit("shmmax")))
+		return errkind.As(dsmimpl.ErrNoSpace,
+			fmt.Errorf("%w; the kernel's limit for one segment is %s", err, limit("shmmax")))
 	case errors.Is(err, unix.ENOSPC):
 		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; %s", err, usedUp(size)))
 	case errors.Is(err, unix.ENOMEM):
-		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; the kernel allows %s pages in all, or has no memory left", err, limit("shmall")))
+		return errkind.As(dsmimpl.ErrNoSpace,
+			fmt.Errorf("%w; the kernel allows %s pages in all, or has no memory left", err, limit("shmall")))
 	}
 	return errkind.Classify(err)
 }

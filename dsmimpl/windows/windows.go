@@ -55,7 +55,8 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	case err == windows.ERROR_ACCESS_DENIED, err == windows.ERROR_INVALID_HANDLE:
 		return dsmimpl.Mapping{}, 0, fs.ErrExist // another user's object, or one of another kind
 	case err == windows.ERROR_INVALID_PARAMETER: // all else is valid
-		return dsmimpl.Mapping{}, 0, errkind.As(dsmimpl.ErrSize, fmt.Errorf("%d bytes are more than this system can map: %w", o.Size, err))
+		return dsmimpl.Mapping{}, 0, errkind.As(dsmimpl.ErrSize,
+			fmt.Errorf("%d bytes are more than this system can map: %w", o.Size, err))
 	case err != nil:
 		return dsmimpl.Mapping{}, 0, classify("CreateFileMapping", o, err)
 	}
@@ -90,8 +91,8 @@ func (backend) Detach(m dsmimpl.Mapping) error {
 		os.NewSyscallError("CloseHandle", windows.CloseHandle(windows.Handle(m.Token))))
 }
 
-// DetachGuarded leaves a range without access in the mapping's place. The system can't do both in one step: in between another
-// mapping may come there, and then there is no guard.
+// DetachGuarded leaves a range without access in the mapping's place. The system can't do both in
+// one step: in between another mapping may come there, and then there is no guard.
 func (b backend) DetachGuarded(m dsmimpl.Mapping) error {
 	err := b.Detach(m)
 	_, _ = windows.VirtualAlloc(address(m.Bytes), uintptr(len(m.Bytes)), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
@@ -100,7 +101,8 @@ func (b backend) DetachGuarded(m dsmimpl.Mapping) error {
 
 func (backend) Unguard(m dsmimpl.Mapping) error {
 	var info windows.MemoryBasicInformation
-	if err := windows.VirtualQuery(address(m.Bytes), &info, sizeofInfo); err != nil || info.State != windows.MEM_RESERVE || info.AllocationBase != address(m.Bytes) {
+	if err := windows.VirtualQuery(address(m.Bytes), &info, sizeofInfo); err != nil ||
+		info.State != windows.MEM_RESERVE || info.AllocationBase != address(m.Bytes) {
 		return os.NewSyscallError("VirtualQuery", err) // there is no guard
 	}
 	return os.NewSyscallError("VirtualFree", windows.VirtualFree(address(m.Bytes), 0, windows.MEM_RELEASE))

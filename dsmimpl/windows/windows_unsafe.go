@@ -47,5 +47,6 @@ func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(
 const sizeofInfo = unsafe.Sizeof(windows.MemoryBasicInformation{})
 
 func securityAttributes(sd *windows.SECURITY_DESCRIPTOR) *windows.SecurityAttributes {
-	return &windows.SecurityAttributes{Length: uint32(unsafe.Sizeof(windows.SecurityAttributes{})), SecurityDescriptor: sd}
+	return &windows.SecurityAttributes{Length: uint32(unsafe.Sizeof(windows.SecurityAttributes{})),
+		SecurityDescriptor: sd}
 }

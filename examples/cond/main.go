@@ -1,5 +1,5 @@
-// Command cond shows two processes that wait for one another's numbers: the leader makes work, a worker does it, and each sleeps
-// on a condition variable in a segment until there is something for it to do.
+// Command cond shows two processes that wait for one another's numbers: the leader makes work, a worker
+// does it, and each sleeps on a condition variable in a segment until there is something for it to do.
 //
 //	go run ./examples/cond
 package main

@@ -1,5 +1,6 @@
-// Command dshash shows a hash table between processes: two workers count the words of a text in one table, each word's count an entry. A third one takes
-// an entry, changes it and is killed before it lets go: the count is as it was, and nobody waits.
+// Command dshash shows a hash table between processes: two workers count the words of a text in
+// one table, each word's count an entry. A third one takes an entry, changes it and is killed
+// before it lets go: the count is as it was, and nobody waits.
 //
 //	go run ./examples/dshash
 package main
@@ -21,8 +22,9 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-const text = `shared memory made at run time by one process, found by another process, and gone with the last process that has it:
-memory that outlives one process or another, and no process that is killed keeps memory from the others`
+const text = `shared memory made at run time by one process, found by another process,
+and gone with the last process that has it: memory that outlives one process or another,
+and no process that is killed keeps memory from the others`
 
 type word [16]byte
 

@@ -1,5 +1,5 @@
-// Command http runs net/http between two processes over shared memory: the worker serves on a name, the leader asks there, and neither HTTP client
-// nor server knows that there is no socket.
+// Command http runs net/http between two processes over shared memory: the worker serves on a
+// name, the leader asks there, and neither HTTP client nor server knows that there is no socket.
 //
 //	go run ./examples/http
 package main
@@ -54,7 +54,8 @@ func run(ctx context.Context, s *dsm.Session) error {
 	ready := make(chan bool, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- server.RunWith(ctx, s, parallel.Options{Workers: 1, Result: func(int, []byte) error { ready <- true; return nil }}, struct{}{})
+		listens := func(int, []byte) error { ready <- true; return nil }
+		ended <- server.RunWith(ctx, s, parallel.Options{Workers: 1, Result: listens}, struct{}{})
 	}()
 	select {
 	case <-ready:

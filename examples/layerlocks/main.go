@@ -1,6 +1,7 @@
-// Command layerlocks locks layers of images by their digests, as stores that share a disk must: to unpack a layer one holds its lock alone,
-// to use it one shares it. Two stores that pull different layers don't wait for each other; one that is killed while it unpacks
-// frees its locks, and the next one hears of it; and there is no lock file that anybody could leave behind.
+// Command layerlocks locks layers of images by their digests, as stores that share a disk must:
+// to unpack a layer one holds its lock alone, to use it one shares it. Two stores that pull
+// different layers don't wait for each other; one that is killed while it unpacks frees its
+// locks, and the next one hears of it; and there is no lock file that anybody could leave behind.
 //
 //	go run ./examples/layerlocks
 package main
@@ -29,8 +30,10 @@ const (
 	network = 3 * time.Millisecond // for a layer to arrive
 )
 
-// hold waits for the layer's lock, which whoever asks first makes. If a process died with it, what that left is removed.
-func hold(ctx context.Context, s *dsm.Session, o order, name string, lock func(*shmsync.LWLock, context.Context) (shmsync.Guard, error)) (shmsync.Guard, error) {
+// hold waits for the layer's lock, which whoever asks first makes. If a process died with it,
+// what that left is removed.
+func hold(ctx context.Context, s *dsm.Session, o order, name string,
+	lock func(*shmsync.LWLock, context.Context) (shmsync.Guard, error)) (shmsync.Guard, error) {
 	d := sha256.Sum256([]byte(name))
 	if o.All {
 		d = sha256.Sum256(nil)
@@ -107,17 +110,17 @@ func use(ctx context.Context, s *dsm.Session, o order, name string) error {
 func main() {
 	log.SetFlags(0)
 	parallel.Main()
-	dir, err := os.MkdirTemp("", "layerlocks")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	if err := supervisor.Run(context.Background(), dsm.Config{}, func(ctx context.Context, s *dsm.Session) error { return run(ctx, s, dir) }); err != nil {
+	if err := supervisor.Run(context.Background(), dsm.Config{}, run); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, s *dsm.Session, dir string) error {
+func run(ctx context.Context, s *dsm.Session) error {
+	dir, err := os.MkdirTemp("", "layerlocks")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	var took [2]time.Duration
 	for i, all := range []bool{true, false} {
 		d, err := os.MkdirTemp(dir, "store")
@@ -153,7 +156,8 @@ func run(ctx context.Context, s *dsm.Session, dir string) error {
 	if err != nil {
 		return err
 	}
-	if other := slices.IndexFunc(files, func(f os.DirEntry) bool { return !f.Type().IsRegular() }); other >= 0 || len(files) != 2*layers {
+	special := func(f os.DirEntry) bool { return !f.Type().IsRegular() }
+	if len(files) != 2*layers || slices.ContainsFunc(files, special) {
 		return fmt.Errorf("%d files in the store: %v", len(files), files)
 	}
 	fmt.Printf("the store holds its %d layers and nothing else\n", len(files))

@@ -1,5 +1,6 @@
-// Command locks shows what happens to a lock whose holder is killed. Two processes move coins between the accounts of a bank that lies
-// in a segment; one of them dies in the middle of a transfer, and the other repairs the books and goes on.
+// Command locks shows what happens to a lock whose holder is killed. Two processes move coins
+// between the accounts of a bank that lies in a segment; one of them dies in the middle of a
+// transfer, and the other repairs the books and goes on.
 //
 //	go run ./examples/locks
 package main

@@ -1,5 +1,6 @@
-// Command mq shows a message queue between two processes: the leader sends lines of very different lengths through a ring of 4 KiB, the worker
-// receives them in place and sends back what it makes of them. At the end the worker kills itself, and the leader hears of it.
+// Command mq shows a message queue between two processes: the leader sends lines of very
+// different lengths through a ring of 4 KiB, the worker receives them in place and sends back
+// what it makes of them. At the end the worker kills itself, and the leader hears of it.
 //
 //	go run ./examples/mq
 package main

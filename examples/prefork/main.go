@@ -1,5 +1,6 @@
-// Command prefork serves HTTP from several processes that share one cache with a limit in bytes. One of them is killed in the middle, which hurts
-// nobody; then all are replaced, as a deploy does, and the new ones find the cache warm.
+// Command prefork serves HTTP from several processes that share one cache with a limit in bytes. One of them is killed
+// in the middle of a request, which hurts nobody; then all are replaced, as a deploy does, and the new ones find the
+// cache warm.
 //
 //	go run ./examples/prefork
 package main
@@ -16,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,25 +25,70 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/parallel"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
 	"github.com/godsm/godsm/supervisor"
 )
 
 const (
-	workers  = 3
-	pages    = 20000
-	requests = 8000 // a round
-	limit    = 8 << 20
+	workers = 3
+	pages   = 20000
+	limit   = 8 << 20 // bytes of the cache: about a tenth of the pages
 )
 
 // page is what the origin would send: slow to make, and of a size of its own.
-func page(n string) []byte {
-	sum := sha256.Sum256([]byte(n))
-	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", n, sum), 6+int(sum[0])/6))
+func page(name string) []byte {
+	sum := sha256.Sum256([]byte(name))
+	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", name, sum), 6+int(sum[0])/6))
 }
 
-// server is one of the processes. It tells the leader where it listens and who it is.
-var server = parallel.Register("server", func(ctx context.Context, w *parallel.Worker, generation string) error {
-	c, err := openCache(ctx, w.Session, "cache", limit)
+// cache is shared by all sessions of the instance, whoever of them comes and goes. All its memory, books
+// included, is an area with a limit: so it never has a byte more, and no death can falsify a count.
+type cache struct {
+	*dshash.Bytes
+	area *dsa.Area
+}
+
+func openCache(ctx context.Context, s *dsm.Session) (cache, error) {
+	area, err := registry.Area(ctx, s, "cache", dsa.Options{Limit: limit})
+	if err != nil {
+		return cache{}, err
+	}
+	handle, err := registry.Segment(ctx, s, "cache's table", func(handle *dsa.Pointer) error {
+		t, err := dshash.CreateBytes(area, dshash.Options{})
+		if err == nil {
+			*handle = t.Handle()
+		}
+		return err
+	})
+	if err != nil {
+		return cache{}, err
+	}
+	table, err := dshash.AttachBytes(area, *handle, dshash.Options{})
+	return cache{table, area}, err
+}
+
+// keep keeps a value. If there is no room, every eighth entry goes: a scan's order has nothing to do with
+// the keys, so these are any. A cache may do without a value: there is no error.
+func (c cache) keep(ctx context.Context, key string, value []byte) {
+	for range 3 {
+		if err := c.Set(ctx, []byte(key), value); !errors.Is(err, dsa.ErrLimit) {
+			return
+		}
+		n := 0
+		for e, err := range c.Scan(ctx, true) {
+			if n++; err == nil && n%8 == 0 {
+				_ = e.Delete()
+			}
+		}
+		_ = c.area.Trim(ctx) // the room may be wanted for other sizes, in other processes
+	}
+}
+
+// server is one of the processes. It tells the leader where it listens. In the old set the first one dies.
+var server = parallel.Register("server", func(ctx context.Context, w *parallel.Worker, set string) error {
+	cached, err := openCache(ctx, w.Session)
 	if err != nil {
 		return err
 	}
@@ -49,147 +96,125 @@ var server = parallel.Register("server", func(ctx context.Context, w *parallel.W
 	if err != nil {
 		return err
 	}
-	if err := w.Send(ctx, fmt.Appendf(nil, "%d %s", os.Getpid(), l.Addr())); err != nil {
+	if err := w.Send(ctx, []byte(l.Addr().String())); err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{page}", func(w http.ResponseWriter, r *http.Request) {
-		n := r.PathValue("page")
-		b, hit := c.get(r.Context(), n)
+	var requests atomic.Int64
+	context.AfterFunc(ctx, func() { _ = l.Close() })
+	err = http.Serve(l, http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		name := r.URL.Path[1:]
+		b, hit, _ := cached.Get(r.Context(), []byte(name), nil)
 		if !hit {
 			time.Sleep(500 * time.Microsecond) // the origin
-			b = page(n)
-			c.set(context.WithoutCancel(r.Context()), n, b)
+			b = page(name)
+			cached.keep(ctx, name, b)
 		}
-		w.Header().Set("X-Cache", map[bool]string{true: "hit", false: "miss"}[hit])
-		_, _ = w.Write(b)
-	})
-	srv := http.Server{Handler: mux}
-	context.AfterFunc(ctx, func() { _ = srv.Shutdown(context.Background()) })
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+		if requests.Add(1) == 500 && set == "old" && w.Index == 0 && w.Attempt == 0 {
+			self, _ := os.FindProcess(os.Getpid())
+			_ = self.Kill()
+		}
+		out.Header().Set("X-Cache", strconv.FormatBool(hit))
+		_, _ = out.Write(b)
+	}))
+	return errors.Join(ctx.Err(), err)
 })
 
 func main() {
 	log.SetFlags(0)
 	parallel.Main()
-	err := supervisor.Run(context.Background(), dsm.Config{}, func(ctx context.Context, s *dsm.Session) error {
-		for _, generation := range []string{"old", "new"} {
-			if err := serve(ctx, s, generation); err != nil {
-				return err
-			}
-		}
-		c, err := openCache(ctx, s, "cache", limit)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("the cache holds %d of %d pages in %d of %d bytes; %d were let go\n", c.table.Len(), pages, c.area.Total(), limit, c.root.Evicted.Load())
-		if c.area.Total() > limit {
-			return errors.New("that is more than the limit")
-		}
-		return nil
-	})
-	if err != nil {
+	if err := supervisor.Run(context.Background(), dsm.Config{}, run); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// set is the processes of one generation, as the leader knows them.
-type set struct {
-	mu    sync.Mutex
-	addrs [workers]string
-	pids  [workers]int
-	ready sync.WaitGroup
+func run(ctx context.Context, s *dsm.Session) error {
+	cached, err := openCache(ctx, s)
+	if err != nil {
+		return err
+	}
+	warm := map[string]float64{}
+	for _, set := range []string{"old", "new"} {
+		if warm[set], err = serve(ctx, s, set); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("the cache: %d of %d pages in %d of %d bytes\n", cached.Len(), pages, cached.area.Total(), limit)
+	if warm["new"] <= warm["old"] || cached.area.Total() > limit {
+		return errors.New("the new processes found it cold, or it is larger than its limit")
+	}
+	return nil
 }
 
-// serve runs a set of servers and asks them for pages.
-func serve(ctx context.Context, s *dsm.Session, generation string) error {
+// serve runs a set of servers, asks them for pages, and says how many percent of the first ones were in the cache.
+func serve(ctx context.Context, s *dsm.Session, set string) (percent float64, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var now set
-	now.ready.Add(workers)
-	ended := make(chan error, 1)
-	go func() {
-		ended <- server.RunWith(ctx, s, parallel.Options{Workers: workers, Retries: 1, Result: func(i int, b []byte) error {
-			now.mu.Lock()
-			defer now.mu.Unlock()
-			first := now.addrs[i] == ""
-			_, err := fmt.Sscan(string(b), &now.pids[i], &now.addrs[i])
-			if first {
-				now.ready.Done()
-			}
-			return err
-		}}, generation)
-	}()
-	ready := make(chan struct{})
-	go func() { now.ready.Wait(); close(ready) }()
-	select {
-	case <-ready:
-	case err := <-ended:
-		return fmt.Errorf("the servers ended before all of them were ready (%w)", err)
+	var c client
+	up, events := 0, make(chan error, 2) // nil when all of them are up, and how they ended
+	listens := func(i int, address []byte) error {
+		c.addresses[i].Store(string(address))
+		if up++; up == workers {
+			events <- nil
+		}
+		return nil
 	}
-	early, err := now.ask(300)
-	if err == nil && generation == "old" {
-		fmt.Printf("%s processes: %2.0f %% of the first 300 pages were in the cache; one process is killed\n", generation, 100*early)
-		victim, _ := os.FindProcess(now.pids[0])
-		_ = victim.Kill()
-	} else if err == nil {
-		fmt.Printf("%s processes: %2.0f %% of the first 300 pages were in the cache\n", generation, 100*early)
+	o := parallel.Options{Workers: workers, Retries: 1, Result: listens}
+	go func() { events <- server.RunWith(ctx, s, o, set) }()
+	if err := <-events; err != nil {
+		return 0, err
 	}
-	var later float64
-	if err == nil {
-		later, err = now.ask(requests)
-	}
-	if err == nil {
-		fmt.Printf("%s processes: %2.0f %% of the next %d\n", generation, 100*later, requests)
+	if percent, err = c.ask(set, 400); err == nil {
+		_, err = c.ask(set, 8000)
 	}
 	stop()
-	if rerr := <-ended; rerr != nil && !errors.Is(rerr, context.Canceled) {
-		return errors.Join(err, rerr)
+	if end := <-events; !errors.Is(end, context.Canceled) {
+		err = errors.Join(err, end)
 	}
-	return err
+	return percent, err
 }
 
-// ask asks for pages, some far more often than others, and says how many came from the cache. A server that has died is not asked again.
-func (s *set) ask(n int) (hits float64, err error) {
+// client asks the servers, any of them.
+type client struct {
+	addresses [workers]atomic.Value // strings
+	again     atomic.Int64          // requests that were sent again, as their server was dead
+}
+
+// ask asks for n pages, eight at a time and some far more often than others.
+func (c *client) ask(set string, n int) (percent float64, err error) {
 	var wg sync.WaitGroup
-	var count atomic.Int64
+	var hits atomic.Int64
 	errs := make([]error, 8)
 	for i := range errs {
 		wg.Go(func() {
-			for k := 0; k < n/len(errs) && errs[i] == nil; k++ {
-				hit, err := s.get(fmt.Sprint(int(math.Pow(pages, rand.Float64()))))
-				if hit {
-					count.Add(1)
+			for range n / len(errs) {
+				name := strconv.Itoa(int(math.Pow(pages, rand.Float64())))
+				b, hit, err := c.get(name)
+				for err != nil && c.again.Add(1) < 1000 {
+					b, hit, err = c.get(name)
 				}
-				errs[i] = err
+				if err != nil || string(b) != string(page(name)) {
+					errs[i] = errors.Join(fmt.Errorf("page %s is not what it should be", name), err)
+					return
+				}
+				if hit {
+					hits.Add(1)
+				}
 			}
 		})
 	}
 	wg.Wait()
-	return float64(count.Load()) / float64(n), errors.Join(errs...)
+	percent = 100 * float64(hits.Load()) / float64(n)
+	fmt.Printf("%s processes: %2.0f %% of %4d pages were in the cache; %d requests sent again\n",
+		set, percent, n, c.again.Load())
+	return percent, errors.Join(errs...)
 }
 
-func (s *set) get(name string) (hit bool, err error) {
-	for range 100 {
-		s.mu.Lock()
-		addr := s.addrs[rand.IntN(workers)]
-		s.mu.Unlock()
-		resp, gerr := http.Get("http://" + addr + "/" + name)
-		if err = gerr; err != nil {
-			continue // it was killed
-		}
-		b, rerr := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err = rerr; err != nil {
-			continue
-		}
-		if string(b) != string(page(name)) {
-			return false, fmt.Errorf("page %s is not what it should be", name)
-		}
-		return resp.Header.Get("X-Cache") == "hit", nil
+func (c *client) get(name string) (b []byte, hit bool, err error) {
+	resp, err := http.Get(fmt.Sprintf("http://%s/%s", c.addresses[rand.IntN(workers)].Load(), name))
+	if err != nil {
+		return nil, false, err
 	}
-	return false, err
+	defer resp.Body.Close()
+	b, err = io.ReadAll(resp.Body)
+	return b, resp.Header.Get("X-Cache") == "true", err
 }

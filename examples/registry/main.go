@@ -1,5 +1,5 @@
-// Command registry shows processes that find each other's memory by name: nobody hands a handle to anybody. Three workers sign a guest book,
-// which the first of them makes; the leader reads it when they are gone.
+// Command registry shows processes that find each other's memory by name: nobody hands a handle to anybody.
+// Three workers sign a guest book, which the first of them makes; the leader reads it when they are gone.
 //
 //	go run ./examples/registry
 package main

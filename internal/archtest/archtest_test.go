@@ -39,8 +39,8 @@ internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/...         dsmimpl internal
-cmd/...              area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
-cmd/dsmdemo/chaos    control dsm shm shm/shmsync internal internal/instance
+cmd/...            area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance
 `
 
 // thirdParty are the modules that the library may use; the command may use more.
@@ -139,7 +139,8 @@ func TestWhoImportsWhom(t *testing.T) {
 				continue
 			}
 			if !slices.ContainsFunc(names, func(n string) bool {
-				return n == ours || within(ours, n) || n == "internal" && strings.HasPrefix(ours, "internal/") && ours != "internal/instance"
+				return n == ours || within(ours, n) ||
+					n == "internal" && strings.HasPrefix(ours, "internal/") && ours != "internal/instance"
 			}) {
 				t.Errorf("%s imports %s; %s may import %v", f.path, ours, f.pkg, names)
 			}
@@ -158,7 +159,9 @@ func TestThirdParties(t *testing.T) {
 				continue
 			}
 			if strings.Contains(first, ".") && !strings.HasPrefix(path, module) &&
-				!slices.ContainsFunc(thirdParty, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
+				!slices.ContainsFunc(thirdParty, func(m string) bool {
+					return path == m || strings.HasPrefix(path, m+"/")
+				}) {
 				t.Errorf("%s imports %s: the library stays lean", f.path, path)
 			}
 		}
@@ -179,7 +182,8 @@ func TestPlaces(t *testing.T) {
 		if f.test() {
 			continue
 		}
-		if slices.ContainsFunc(f.imports, func(p string) bool { return strings.HasPrefix(p, "golang.org/x/sys") }) && !in(f, "dsmimpl", "internal") {
+		system := func(path string) bool { return strings.HasPrefix(path, "golang.org/x/sys") }
+		if slices.ContainsFunc(f.imports, system) && !in(f, "dsmimpl", "internal") {
 			t.Errorf("%s imports golang.org/x/sys: only backends and internal packages do", f.path)
 		}
 		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "cmd", "examples") {

@@ -1,5 +1,5 @@
-// Package atomicfile keeps small values in files that are whole or absent: JSON for people, sealed by a checksum, written beside the
-// file, synced and renamed. A file that was cut or garbled is an error, never half a value.
+// Package atomicfile keeps small values in files that are whole or absent: JSON for people, sealed by a checksum,
+// written beside the file, synced and renamed. A file that was cut or garbled is an error, never half a value.
 package atomicfile
 
 import (
@@ -52,7 +52,8 @@ func Write(path string, v any) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// Read fills v from the file at path, which must be a regular file. A missing one is fs.ErrNotExist, a damaged one ErrGarbage.
+// Read fills v from the file at path, which must be a regular file. A missing one is
+// fs.ErrNotExist, a damaged one ErrGarbage.
 func Read(path string, v any) error {
 	b, err := ReadSmall(path)
 	if err != nil {
@@ -68,13 +69,15 @@ func Read(path string, v any) error {
 	return nil
 }
 
-// ReadSmall reads a regular file of at most 1 MiB that nobody but this user, root and its directory's owner can have written. Something else under the name (a
-// FIFO, a directory, a symbolic link) is an error at once, and is not waited for.
+// ReadSmall reads a regular file of at most 1 MiB that nobody but this user, root and its
+// directory's owner can have written. Something else under the name (a FIFO, a directory, a
+// symbolic link) is an error at once, and is not waited for.
 func ReadSmall(path string) ([]byte, error) {
 	f, err := open(path)
 	if err != nil {
 		if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w", path, ErrGarbage)
+			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w",
+				path, ErrGarbage)
 		}
 		return nil, err
 	}

@@ -14,7 +14,8 @@ func open(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
-// trusted refuses a file that somebody else than we, root or the directory's owner has written or, by its mode and its directory's, can write.
+// trusted refuses a file that somebody else than we, root or the directory's owner has written
+// or, by its mode and its directory's, can write.
 func trusted(path string, info fs.FileInfo) error {
 	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil {
@@ -25,7 +26,8 @@ func trusted(path string, info fs.FileInfo) error {
 		return fmt.Errorf("%s belongs to user %d: chown it, or remove it: %w", path, owner, ErrGarbage)
 	}
 	if info.Mode().Perm()&(dir.Mode().Perm()&0o011<<1) != 0 {
-		return fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s: %w", path, info.Mode().Perm(), path, ErrGarbage)
+		return fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s: %w",
+			path, info.Mode().Perm(), path, ErrGarbage)
 	}
 	return nil
 }

@@ -26,7 +26,8 @@ func open(path string) (f *os.File, err error) {
 	return f, err
 }
 
-// replace renames over a file that others may have open: a root's Rename can do that where the file system can, os.Rename nowhere.
+// replace renames over a file that others may have open: a root's Rename can do that where the file
+// system can, os.Rename nowhere.
 func replace(from, to string) error {
 	dir, err := os.OpenRoot(filepath.Dir(to))
 	if err != nil {
@@ -40,7 +41,8 @@ func replace(from, to string) error {
 func patiently(try func() error) (err error) {
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		err = try()
-		if !errors.Is(err, windows.ERROR_ACCESS_DENIED) && !errors.Is(err, windows.ERROR_SHARING_VIOLATION) || time.Now().After(end) {
+		open := errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_SHARING_VIOLATION)
+		if !open || time.Now().After(end) {
 			return err
 		}
 	}

@@ -71,7 +71,10 @@ var actors = map[string]map[string]command{
 		"watch":  func(a *actor, _ []string) error { <-a.session.Done(); return a.session.Close() },
 	},
 	"supervise": {
-		"start": func(a *actor, _ []string) (err error) { a.supervisor, err = supervisor.Start(ctx, a.cfg); return err },
+		"start": func(a *actor, _ []string) (err error) {
+			a.supervisor, err = supervisor.Start(ctx, a.cfg)
+			return err
+		},
 		"private": func(a *actor, _ []string) (err error) {
 			a.supervisor, err = supervisor.StartPrivate(ctx, a.cfg)
 			if err != nil {
@@ -93,7 +96,8 @@ var actors = map[string]map[string]command{
 		},
 		"stop": func(a *actor, _ []string) error { return a.supervisor.Stop() },
 		"clean": func(a *actor, _ []string) error {
-			_, err := instance.Clean(ctx, a.cfg.Dir, instance.Backends{Custom: a.cfg.Backend}, instance.Who("clean"), a.cfg.Logger)
+			_, err := instance.Clean(ctx, a.cfg.Dir, instance.Backends{Custom: a.cfg.Backend},
+				instance.Who("clean"), a.cfg.Logger)
 			return err
 		},
 	},
@@ -127,7 +131,8 @@ func act(c *proctest.Child, commands map[string]command) error {
 
 // config is of an instance with small tables. Settings are name=value.
 func config(dir string, settings []string) dsm.Config {
-	cfg := dsm.Config{Dir: dir, Settings: map[string]string{"max_processes": "8", "max_segments": "40", "shutdown_timeout": "1s"}}
+	cfg := dsm.Config{Dir: dir, Settings: map[string]string{"max_processes": "8", "max_segments": "40",
+		"shutdown_timeout": "1s"}}
 	for _, s := range settings {
 		name, value, _ := strings.Cut(s, "=")
 		cfg.Settings[name] = value

@@ -60,7 +60,8 @@ func (w *world) nothing(dir string) {
 	}
 }
 
-// atRest waits until the books say what is so: nobody but the living holds anything, nothing is half done, and every row has its object.
+// atRest waits until the books say what is so: nobody but the living holds anything, nothing is
+// half done, and every row has its object.
 func (w *world) atRest() {
 	w.t.Helper()
 	var why string
@@ -111,7 +112,8 @@ func (w *world) unrest(r dsm.Report) string {
 		return fmt.Sprintf("the survivor holds %d segments", held)
 	}
 	if r.Status.Segments != len(r.Segments) || r.Status.Bytes != bytes {
-		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d", r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
+		return fmt.Sprintf("the books count %d segments of %d bytes; there are %d of %d",
+			r.Status.Segments, r.Status.Bytes, len(r.Segments), bytes)
 	}
 	own := 0
 	for _, s := range r.Segments {

@@ -1,5 +1,5 @@
-// Package crashtest proves, by killing processes, that nothing leaks and nobody else is hurt whatever the instruction that was a
-// process's last. It has tests only:
+// Package crashtest proves, by killing processes, that nothing leaks and nobody else is hurt
+// whatever the instruction that was a process's last. It has tests only:
 //
 //	go test -tags failpoint ./internal/crashtest             # each failpoint once
 //	go test -tags failpoint ./internal/crashtest -full       # each in every scenario, on every backend, in every way
@@ -10,14 +10,15 @@
 // tells which failpoints the victim comes to; then the scenario is played once for each, with the victim
 // killed, ended, or held up there. In the end a check compares the books with the system and with who lives.
 //
-// Strace needs no help from the code. It is attached when the victim is about to act; the victim then dies at its first, second, ...
-// openat, mmap, unlinkat and so on, before the call is made, until it runs through; or the call fails with
-// an error, it alone or all from there on (three of them if it is EINTR, which must not be seen outside). A
-// refused victim may say so, by the error's name, or make up for it; either way nothing may be left and nobody else hurt.
+// Strace needs no help from the code. It is attached when the victim is about to act; the victim
+// then dies at its first, second, ... openat, mmap, unlinkat and so on, before the call is made,
+// until it runs through; or the call fails with an error, it alone or all from there on (three of
+// them if it is EINTR, which must not be seen outside). A refused victim may say so, by the
+// error's name, or make up for it; either way nothing may be left and nobody else hurt.
 //
-// Strace counts by thread. So helpers keep their commands on one thread, and run with few calls of the Go runtime's; what a
-// supervisor does at its stop, on a thread of its own, is traced from there on; and the log of each run is counted: if
-// other threads made such calls before the one that was meant, the run is repeated, and what stays inexact is told in the
-// end. Futex calls, which the runtime makes as it likes, are counted by thread. For munmap and futex, which the
-// runtime can't live without, errors come from the failpoints filemap/munmap, sysv/shmdt and futex/wait.
+// Strace counts by thread. So helpers keep their commands on one thread, and run with few calls of the Go runtime's;
+// what a supervisor does at its stop, on a thread of its own, is traced from there on; and the log of each run is
+// counted: if other threads made such calls before the one that was meant, the run is repeated, and what stays inexact
+// is told in the end. Futex calls, which the runtime makes as it likes, are counted by thread. For munmap and futex,
+// which the runtime can't live without, errors come from the failpoints filemap/munmap, sysv/shmdt and futex/wait.
 package crashtest

@@ -18,8 +18,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The janitor is a process that outlives a test binary that is killed, or whose tests run out of time, and removes what that one's
-// instances left. It is told of each directory, and sees the end of its pipe.
+// The janitor is a process that outlives a test binary that is killed, or whose tests run out of time,
+// and removes what that one's instances left. It is told of each directory, and sees the end of its pipe.
 const janitorVariable = "DSM_CRASHTEST_JANITOR"
 
 var janitor = sync.OnceValue(func() io.Writer {
@@ -58,14 +58,16 @@ func tidyAfter() {
 	}
 }
 
-// tidy removes what is left of the instances in a test's directory, and then the directory; false if somebody lives there.
+// tidy removes what is left of the instances in a test's directory, and then the directory; false
+// if somebody lives there.
 func tidy(dir string) bool {
 	private, _ := filepath.Glob(filepath.Join(stateIn(dir), "dsm-private", "*"))
 	for _, d := range append(private, dir) {
 		if _, err := os.Stat(filepath.Join(d, "id")); err != nil {
 			continue
 		}
-		if _, err := instance.Clean(ctx, d, instance.Backends{Custom: kept{posix.New()}}, instance.Who("janitor"), zerolog.Nop()); err != nil {
+		b := instance.Backends{Custom: kept{posix.New()}}
+		if _, err := instance.Clean(ctx, d, b, instance.Who("janitor"), zerolog.Nop()); err != nil {
 			return false
 		}
 	}

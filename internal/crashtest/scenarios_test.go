@@ -35,51 +35,56 @@ var scenarios = []scenario{
 		w.do("close", nil)
 	}},
 
-	{name: "session with a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
-		w.supervise()
-		w.survive()
-		w.fall("session")
-		w.do("open", nil)
-		w.do("play "+w.shared.Handle().String(), nil)
-		w.do("fresh", nil)
-		w.do("close", nil)
-	}},
+	{name: "session with a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"},
+		play: func(w *world) {
+			w.supervise()
+			w.survive()
+			w.fall("session")
+			w.do("open", nil)
+			w.do("play "+w.shared.Handle().String(), nil)
+			w.do("fresh", nil)
+			w.do("close", nil)
+		}},
 
-	{name: "waiter for a lock whose holder dies carving", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) { w.contend(unix.SIGKILL) }},
+	{name: "waiter for a lock whose holder dies carving", settings: []string{"min_dynamic_shared_memory=256kB"},
+		play: func(w *world) { w.contend(unix.SIGKILL) }},
 
-	{name: "supervisor with a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
-		p := w.helper("supervise", "start")
-		w.stuck("dsm/create/carved").Kill()
-		p.Kill()
-		w.fall("supervise")
-		if w.do("start", nil); w.dead || w.refused {
-			return
-		}
-		holder := w.helper("session", "open", "create 9000", "pin", "create 8000")
-		holder.Send("watch")
-		w.do("stop", nil)
-		holder.Kill()
-	}},
-
-	{name: "supervisor that adopts a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
-		p := w.helper("supervise", "start")
-		w.survive()
-		p.Kill()
-		w.stuck("control/carve/live").Kill()
-		w.fall("supervise")
-		w.do("start", nil)
-	}},
-
-	{name: "supervisor that reclaims in a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"}, play: func(w *world) {
-		w.fall("supervise", "start")
-		w.survive()
-		for _, at := range []string{"control/publish/blank", "control/carve/taken"} { // the second holds the lock
-			w.stuck(at).Kill()
-			if w.do("", w.reclaimed); w.dead {
+	{name: "supervisor with a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"},
+		play: func(w *world) {
+			p := w.helper("supervise", "start")
+			w.stuck("dsm/create/carved").Kill()
+			p.Kill()
+			w.fall("supervise")
+			if w.do("start", nil); w.dead || w.refused {
 				return
 			}
-		}
-	}},
+			holder := w.helper("session", "open", "create 9000", "pin", "create 8000")
+			holder.Send("watch")
+			w.do("stop", nil)
+			holder.Kill()
+		}},
+
+	{name: "supervisor that adopts a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"},
+		play: func(w *world) {
+			p := w.helper("supervise", "start")
+			w.survive()
+			p.Kill()
+			w.stuck("control/carve/live").Kill()
+			w.fall("supervise")
+			w.do("start", nil)
+		}},
+
+	{name: "supervisor that reclaims in a reserved region", settings: []string{"min_dynamic_shared_memory=256kB"},
+		play: func(w *world) {
+			w.fall("supervise", "start")
+			w.survive()
+			for _, at := range []string{"control/publish/blank", "control/carve/taken"} { // the second holds the lock
+				w.stuck(at).Kill()
+				if w.do("", w.reclaimed); w.dead {
+					return
+				}
+			}
+		}},
 
 	{name: "session with a keeper of pins", backends: []string{"kept"}, play: func(w *world) {
 		w.supervise()
@@ -105,13 +110,14 @@ var scenarios = []scenario{
 		w.do("close", nil)
 	}},
 
-	{name: "session whose memory can't be unmapped", fault: "filemap/munmap=ENOMEM,sysv/shmdt=ENOMEM", play: func(w *world) {
-		w.supervise()
-		w.survive()
-		w.fall("session", "open")
-		w.do("again", nil)
-		w.do("close", nil)
-	}},
+	{name: "session whose memory can't be unmapped", fault: "filemap/munmap=ENOMEM,sysv/shmdt=ENOMEM",
+		play: func(w *world) {
+			w.supervise()
+			w.survive()
+			w.fall("session", "open")
+			w.do("again", nil)
+			w.do("close", nil)
+		}},
 
 	{name: "session in an instance that ends", play: func(w *world) {
 		w.supervise()
@@ -292,7 +298,8 @@ func (w *world) contend(s unix.Signal) {
 	w.do("again", nil)
 }
 
-// orphan makes an instance whose supervisor is dead: the survivor lives in it, and a dead session's row and segments stand.
+// orphan makes an instance whose supervisor is dead: the survivor lives in it, and a dead
+// session's row and segments stand.
 func (w *world) orphan() {
 	p := w.helper("supervise", "start")
 	w.survive()

@@ -27,11 +27,13 @@ var straced = []string{
 	"session", "session among the dead, without a supervisor", "session that joins over a dead one",
 	"supervisor's start and stop", "supervisor that stops", "supervisor that finds the dead",
 	"supervisor that finds no control segment", "supervisor that adopts", "clean",
-	"private instance", "private instance that stops", "last session of a private instance", "next start after a private instance",
+	"private instance", "private instance that stops", "last session of a private instance",
+	"next start after a private instance",
 }
 
 // killers are the calls that a victim dies at. One name may be several calls, of which a machine has one.
-var killers = []string{"openat", "fallocate", "mmap", "munmap", "unlinkat", rename, "shmget", "shmat", "shmctl", "futex", "fcntl"}
+var killers = []string{"openat", "fallocate", "mmap", "munmap", "unlinkat", rename, "shmget", "shmat",
+	"shmctl", "futex", "fcntl"}
 
 const rename = "?renameat,?renameat2"
 
@@ -77,10 +79,12 @@ func TestStraceKill(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d runs, %d kills; %d places where others' calls always came in between", runs.Load(), kills.Load(), missed.Load())
+	t.Logf("%d runs, %d kills; %d places where others' calls always came in between",
+		runs.Load(), kills.Load(), missed.Load())
 }
 
-// TestStraceRefuse has the system refuse the victim's first, second, ... call of each kind, that one or it and all that follow.
+// TestStraceRefuse has the system refuse the victim's first, second, ... call of each kind, that
+// one or it and all that follow.
 func TestStraceRefuse(t *testing.T) {
 	canTrace(t)
 	var runs, refused, survived atomic.Int64
@@ -118,11 +122,13 @@ func TestStraceRefuse(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d runs, %d with a refusal, of which %d the victim made up for", runs.Load(), refused.Load(), survived.Load())
+	t.Logf("%d runs, %d with a refusal, of which %d the victim made up for",
+		runs.Load(), refused.Load(), survived.Load())
 }
 
 // eachStraced runs f for each scenario, backend and call. In the short form it begins somewhere and takes long steps.
-func eachStraced(t *testing.T, calls []string, f func(t *testing.T, s scenario, backend, call string, begin, step int)) {
+func eachStraced(t *testing.T, calls []string,
+	f func(t *testing.T, s scenario, backend, call string, begin, step int)) {
 	t.Run("all", func(t *testing.T) {
 		at := 0
 		for _, s := range scenarios {
@@ -131,7 +137,8 @@ func eachStraced(t *testing.T, calls []string, f func(t *testing.T, s scenario, 
 			}
 			for b, backend := range catalog.Native() {
 				for c, call := range calls {
-					if strings.HasPrefix(call, "shm") != (backend == "sysv") && (strings.HasPrefix(call, "shm") || call == "fallocate") {
+					if strings.HasPrefix(call, "shm") != (backend == "sysv") &&
+						(strings.HasPrefix(call, "shm") || call == "fallocate") {
 						continue
 					}
 					at++
@@ -225,7 +232,8 @@ func (s scenario) trace(t *testing.T, backend, call, inject string) *record {
 	t.Helper()
 	w := newWorld(t, backend, s.settings...)
 	w.strace = &tracer{call: call, inject: inject}
-	w.env = append(w.env, "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=8", "GOGC=off") // few calls of the runtime's, and few changes of thread
+	// few calls of the runtime's, and few changes of thread
+	w.env = append(w.env, "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=8", "GOGC=off")
 	s.play(w)
 	if !w.dead && w.sup != nil && s.check == nil {
 		w.atRest() // also beside a victim that lives
@@ -272,7 +280,8 @@ func (w *world) record() *record {
 	return r
 }
 
-// exact says whether the n-th call of the process was the n-th of its thread, or, of one that ran through, that there was none.
+// exact says whether the n-th call of the process was the n-th of its thread, or, of one that ran
+// through, that there was none.
 func (r *record) exact(n int) bool {
 	if r.dead {
 		return r.calls == n
@@ -297,7 +306,8 @@ func (r *record) judge(t *testing.T, errno unix.Errno, always bool) bool {
 		well = false
 		clear := strings.Contains(a, errno.Error()) ||
 			// where who lives can't be told, everybody does
-			strings.Contains(a, "file locks do not work here") || r.strace.call == "fcntl" && strings.Contains(a, "rows for processes")
+			strings.Contains(a, "file locks do not work here") ||
+			r.strace.call == "fcntl" && strings.Contains(a, "rows for processes")
 		if errno == unix.EINTR || !clear {
 			t.Errorf("the victim says %q", a)
 		}

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// world is one instance with those who live in it: a supervisor, in this process or a helper's, the survivor, a session of this
-// process, and the victim.
+// world is one instance with those who live in it: a supervisor, in this process or a helper's,
+// the survivor, a session of this process, and the victim.
 type world struct {
 	t        *testing.T
 	dir      string
@@ -108,8 +108,8 @@ func tell(p *proctest.Process, c string) {
 	p.Expect("ok " + strings.Fields(c)[0])
 }
 
-// stuck starts a session that holds segments and, in a build with failpoints, has stopped at one. If the victim, its supervisor, has died meanwhile
-// and left nothing to join, so be it.
+// stuck starts a session that holds segments and, in a build with failpoints, has stopped at one.
+// If the victim, its supervisor, has died meanwhile and left nothing to join, so be it.
 func (w *world) stuck(at string) *proctest.Process {
 	w.t.Helper()
 	p := w.helper("session")
@@ -182,7 +182,9 @@ func (w *world) do(command string, until func() bool) {
 			}
 			if out == silent {
 				_ = unix.Kill(w.victim.Pid, unix.SIGQUIT) // so that it says where it hangs
-				instancetest.Eventually(w.t, "the victim has said where it hangs", func() bool { return exited(w.victim.Pid) })
+				instancetest.Eventually(w.t, "the victim has said where it hangs", func() bool {
+					return exited(w.victim.Pid)
+				})
 				w.t.Fatalf("the victim does not do %q: %s", command, w.victim.Stderr())
 			}
 			// Who is held up, or refused by the system, may be refused by others later; it may not be wrong.
@@ -230,7 +232,8 @@ func (w *world) resume(pid int) {
 	_ = unix.Kill(pid, unix.SIGKILL)
 }
 
-// wait waits until a process says something, which it returns, or is dead or stopped, or until something else is so: "".
+// wait waits until a process says something, which it returns, or is dead or stopped, or until
+// something else is so: "".
 func wait(p *proctest.Process, until func() bool) string {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(500 * time.Microsecond) {
 		select {

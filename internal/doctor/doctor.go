@@ -1,5 +1,5 @@
-// Package doctor looks at a machine and at an instance's directory for what bites users of shared memory, and for what dead instances
-// have left. It looks and says; it changes nothing.
+// Package doctor looks at a machine and at an instance's directory for what bites users of shared
+// memory, and for what dead instances have left. It looks and says; it changes nothing.
 //
 // What it knows of the machine it reads through a file system, so that each check can be tried on a made-up one.
 package doctor
@@ -35,11 +35,12 @@ type Finding struct {
 
 // Machine is where the checks look.
 type Machine struct {
-	OS    string
-	Root  fs.FS // of the file system
-	UID   int
-	User  string                                // name; empty if not known
-	Usage func(path string) (size, free uint64) // of the file system at an absolute path, in bytes; zeros if it can't be told
+	OS   string
+	Root fs.FS // of the file system
+	UID  int
+	User string // name; empty if not known
+	// Usage is of the file system at an absolute path, in bytes; zeros if it can't be told.
+	Usage func(path string) (size, free uint64)
 }
 
 // Here is the machine that this process runs on.
@@ -55,12 +56,13 @@ func Here() Machine {
 func (m Machine) Check(v settings.Values) []Finding {
 	if m.OS != "linux" {
 		return []Finding{{"machine", Note, "this is " + m.OS,
-			"only the settings, the directory and leftovers are looked at here; limits of the system show as errors when they are met",
+			"only the settings, the directory and leftovers are looked at here; limits of the system show " +
+				"as errors when they are met",
 			""}}
 	}
 	return []Finding{
-		m.shmMount(v), m.removeIPC(v), m.sysvLimits(v), m.sysvForced(v), m.namespaces(), m.protectedRegular(), m.overcommit(), m.mapCount(v),
-		m.memoryCgroup(v), m.openFiles(v), m.fileSize(), m.addressSpace(v),
+		m.shmMount(v), m.removeIPC(v), m.sysvLimits(v), m.sysvForced(v), m.namespaces(), m.protectedRegular(),
+		m.overcommit(), m.mapCount(v), m.memoryCgroup(v), m.openFiles(v), m.fileSize(), m.addressSpace(v),
 	}
 }
 

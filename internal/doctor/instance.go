@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Instance looks at an instance's directory, at who lives there, and at what dead ones have left: in it, and beside the private instances of
-// this user. Known are the instances that were seen.
+// Instance looks at an instance's directory, at who lives there, and at what dead ones have left:
+// in it, and beside the private instances of this user. Known are the instances that were seen.
 func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, known []uuid.UUID) {
 	backends := instance.Backends{Custom: cfg.Backend}
 	dir, finding := m.directory(cfg.Dir)
@@ -100,7 +100,8 @@ func directoryFiles(dir string) Finding {
 }
 
 var kinds = map[fs.FileMode]string{
-	0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symbolic link", fs.ModeNamedPipe: "FIFO", fs.ModeSocket: "socket", fs.ModeDevice: "device",
+	0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symbolic link", fs.ModeNamedPipe: "FIFO",
+	fs.ModeSocket: "socket", fs.ModeDevice: "device",
 	fs.ModeDevice | fs.ModeCharDevice: "device",
 }
 
@@ -114,14 +115,17 @@ func living(dir string, r instance.Remains) Finding {
 			"a start makes it an instance of its own; the other one's objects are not looked at",
 			""}
 	case r.Hidden != nil:
-		return Finding{check, Bites, fmt.Sprintf("%s is alive, but its control segment can't be seen: %v", dir, r.Hidden),
+		return Finding{check, Bites,
+			fmt.Sprintf("%s is alive, but its control segment can't be seen: %v", dir, r.Hidden),
 			"its processes live in another mount or ipc namespace, or somebody has removed it: nobody can join",
-			"join from the same container, or stop all its processes and start it again: dsmdemo supervise --dir " + dir}
+			"join from the same container, or stop all its processes and start it again: " +
+				"dsmdemo supervise --dir " + dir}
 	case r.Supervised:
 		return Finding{check, OK, fmt.Sprintf("instance %s runs, with %d sessions", r.Instance, r.Sessions), "", ""}
 	case r.Sessions > 0:
 		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", r.Sessions, dir),
-			"they work on and reclaim each other's dead; there are no news of deaths, and nobody keeps pins", "dsmdemo supervise --dir " + dir}
+			"they work on and reclaim each other's dead; there are no news of deaths, and nobody keeps pins",
+			"dsmdemo supervise --dir " + dir}
 	}
 	return Finding{check, OK, fmt.Sprintf("nobody lives in instance %s", r.Instance), "", ""}
 }
@@ -157,8 +161,10 @@ func books(r dsm.Report, err error) (list []Finding) {
 	for _, s := range r.Segments {
 		switch {
 		case s.Failed != nil:
-			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
-				"nobody has it any more; the supervisor tries again every second", "see what is in the way: ls -ld " + s.OSName})
+			list = append(list, Finding{"stuck_rows", Bites,
+				fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
+				"nobody has it any more; the supervisor tries again every second",
+				"see what is in the way: ls -ld " + s.OSName})
 		case s.State == "corrupt":
 			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle),
 				"somebody has written into the control segment; attaching it is ErrCorrupt",
@@ -169,9 +175,9 @@ func books(r dsm.Report, err error) (list []Finding) {
 		list = append(list, Finding{"stuck_rows", OK, fmt.Sprintf("none in %d rows", len(r.Segments)), "", ""})
 	}
 	if h := r.Status.LockHolder; h != nil && h.State == "stopped" {
-		return append(list, Finding{"control_lock", Bites, fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
-			"nobody can create, attach or detach",
-			fmt.Sprintf("kill -CONT %d", h.Pid)})
+		return append(list, Finding{"control_lock", Bites,
+			fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
+			"nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
 	}
 	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
 }
@@ -192,7 +198,8 @@ func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, know
 	}
 	if len(dead) > 0 {
 		return Finding{check, Note, some(dead),
-			"private instances whose processes were all killed; the next start or dsmdemo command of this user removes them",
+			"private instances whose processes were all killed; the next start or dsmdemo command " +
+				"of this user removes them",
 			"dsmdemo clean"}, known
 	}
 	return Finding{check, OK, fmt.Sprintf("none; %d private instances live", alive), "", ""}, known

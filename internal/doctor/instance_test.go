@@ -58,7 +58,9 @@ func TestDirectory(t *testing.T) {
 		status doctor.Status
 		says   string
 	}{
-		missing: {doctor.OK, "does not exist yet"}, file: {doctor.Bites, "not a directory"}, open: {doctor.Bites, "chmod go-w " + open},
+		missing:                 {doctor.OK, "does not exist yet"},
+		file:                    {doctor.Bites, "not a directory"},
+		open:                    {doctor.Bites, "chmod go-w " + open},
 		instancetest.TempDir(t): {doctor.OK, "mode 0700"},
 	} {
 		list, _ := look(t, dsm.Config{Dir: dir})

@@ -17,9 +17,9 @@ func (m Machine) sysvLimits(v settings.Values) Finding {
 	shmall, ok2 := m.number("proc/sys/kernel/shmall")
 	shmmni, ok3 := m.number("proc/sys/kernel/shmmni")
 	if !ok1 || !ok2 || !ok3 {
-		return softened(Finding{check, Bites, "the kernel's SysV limits can't be read: it has no System V shared memory",
-			"segments of type sysv can't be made",
-			"dynamic_shared_memory_type = posix"},
+		return softened(Finding{check, Bites,
+			"the kernel's SysV limits can't be read: it has no System V shared memory",
+			"segments of type sysv can't be made", "dynamic_shared_memory_type = posix"},
 			v.DynamicSharedMemoryType == "sysv", "not used by type "+v.DynamicSharedMemoryType+"; ")
 	}
 	rows, bytes := m.sysvUse()
@@ -97,8 +97,8 @@ func (m Machine) namespaces() Finding {
 		return Finding{check, OK, "those of the machine", "", ""}
 	}
 	return Finding{check, Note, "of its own: " + strings.Join(own, ", "),
-		"processes of other containers share an instance only if they share its directory and, for type posix, the mount on /dev/shm, or for sysv the ipc namespace; " +
-			"pids that ls shows are as each process sees itself",
+		"processes of other containers share an instance only if they share its directory and, for type posix, the " +
+			"mount on /dev/shm, or for sysv the ipc namespace; pids that ls shows are as each process sees itself",
 		"docker run --ipc=container:NAME and a volume for the directory; in one Kubernetes pod, shared volumes"}
 }
 
@@ -114,7 +114,8 @@ func (m Machine) overcommit() Finding {
 	}
 	limit, promised := m.memInfo("CommitLimit"), m.memInfo("Committed_AS")
 	left := limit - min(limit, promised)
-	found := fmt.Sprintf("vm.overcommit_memory = 2: %s of %s are promised", bytesize.Format(promised), bytesize.Format(limit))
+	found := fmt.Sprintf("vm.overcommit_memory = 2: %s of %s are promised",
+		bytesize.Format(promised), bytesize.Format(limit))
 	f := Finding{check, Note, found,
 		fmt.Sprintf("shared memory counts; beyond %s more it is ErrNoSpace from Create", bytesize.Format(left)),
 		"sysctl -w vm.overcommit_ratio=90, or vm.overcommit_memory=0"}

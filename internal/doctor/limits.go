@@ -21,19 +21,22 @@ func (m Machine) memoryCgroup(v settings.Values) Finding {
 	}
 	left := limit - min(limit, used)
 	found := fmt.Sprintf("%s of %s are in use (/%s)", bytesize.Format(used), bytesize.Format(limit), where)
-	means := "reserved shared memory counts; beyond the limit the kernel kills a process where it could have had an error"
+	means := "reserved shared memory counts; beyond the limit the kernel kills a process " +
+		"where it could have had an error"
 	switch {
 	case left < little:
 		return Finding{check, Bites, found,
 			means,
 			"raise the limit (docker run --memory=..., MemoryMax= in a unit), or set max_memory below what is left"}
 	case v.MaxMemory == 0 || v.MaxMemory > left:
-		return Finding{check, Note, found, means, fmt.Sprintf("max_memory = %dMB makes it an error (ErrQuota)", left>>21)}
+		return Finding{check, Note, found, means,
+			fmt.Sprintf("max_memory = %dMB makes it an error (ErrQuota)", left>>21)}
 	}
 	return Finding{check, OK, found + ", and max_memory is less than the rest", "", ""}
 }
 
-// cgroupLimit is the tightest limit above this process. Version 1 and 2 of control groups differ in where and how they write it.
+// cgroupLimit is the tightest limit above this process. Version 1 and 2 of control groups differ
+// in where and how they write it.
 func (m Machine) cgroupLimit() (limit, used uint64, where string) {
 	limit = math.MaxUint64
 	for line := range strings.Lines(m.text("proc/self/cgroup")) {
@@ -44,7 +47,8 @@ func (m Machine) cgroupLimit() (limit, used uint64, where string) {
 		bases, limitFile, usedFile := []string{"sys/fs/cgroup/memory"}, "memory.limit_in_bytes", "memory.usage_in_bytes"
 		switch {
 		case f[0] == "0" && f[1] == "":
-			bases, limitFile, usedFile = []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}, "memory.max", "memory.current"
+			bases = []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}
+			limitFile, usedFile = "memory.max", "memory.current"
 		case !strings.Contains(","+f[1]+",", ",memory,"):
 			continue
 		}

@@ -22,7 +22,8 @@ func (m Machine) removeIPC(v settings.Values) Finding {
 	case !on:
 		return Finding{check, OK, "RemoveIPC=no (" + source + ")", "", ""}
 	case m.UID <= m.systemUIDMax():
-		return Finding{check, OK, fmt.Sprintf("RemoveIPC=yes (%s), but user %d is a system user, who is left alone", source, m.UID), "", ""}
+		return Finding{check, OK,
+			fmt.Sprintf("RemoveIPC=yes (%s), but user %d is a system user, who is left alone", source, m.UID), "", ""}
 	case m.User != "" && m.exists("var/lib/systemd/linger/"+m.User):
 		return Finding{check, OK, fmt.Sprintf("RemoveIPC=yes (%s), but user %s lingers", source, m.User), "", ""}
 	}
@@ -31,16 +32,18 @@ func (m Machine) removeIPC(v settings.Values) Finding {
 		name = strconv.Itoa(m.UID)
 	}
 	f := Finding{check, Bites, fmt.Sprintf("RemoveIPC=yes (%s), and user %s does not linger", source, name),
-		"when this user's last login ends, all segments are removed, under living processes too: attaching is ErrNotFound then",
-		"loginctl enable-linger " + name + ", or RemoveIPC=no in /etc/systemd/logind.conf and systemctl restart systemd-logind"}
+		"when this user's last login ends, all segments are removed, under living processes too: " +
+			"attaching is ErrNotFound then",
+		"loginctl enable-linger " + name +
+			", or RemoveIPC=no in /etc/systemd/logind.conf and systemctl restart systemd-logind"}
 	return softened(f, v.DynamicSharedMemoryType != "mmap", "files of type mmap are left alone; ")
 }
 
 // logindDirs are where its settings are, those that win first.
 var logindDirs = []string{"etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd", "lib/systemd"}
 
-// removeIPCSetting reads the main file (the first there is) and then the drop-ins in the order of their names, where one
-// hides those of its name in later directories. The last assignment wins.
+// removeIPCSetting reads the main file (the first there is) and then the drop-ins in the order of
+// their names, where one hides those of its name in later directories. The last assignment wins.
 func (m Machine) removeIPCSetting() (on bool, source string) {
 	on, source = true, "the default"
 	var files []string

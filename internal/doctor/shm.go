@@ -15,8 +15,9 @@ const little = 64 << 20
 
 // shmMount is about the mount that the backend posix makes its files on.
 func (m Machine) shmMount(v settings.Values) Finding {
-	const check, cure = "shm_mount", "mount -o remount,size=1g /dev/shm (docker run --shm-size=1g; a memory-backed emptyDir in Kubernetes), " +
-		"or dynamic_shared_memory_type = mmap"
+	const check, cure = "shm_mount",
+		"mount -o remount,size=1g /dev/shm (docker run --shm-size=1g; a memory-backed emptyDir in Kubernetes), or " +
+			"dynamic_shared_memory_type = mmap"
 	used := func(f Finding) Finding {
 		return softened(f, v.DynamicSharedMemoryType == "posix", "not used by type "+v.DynamicSharedMemoryType+"; ")
 	}
@@ -43,7 +44,8 @@ func (m Machine) shmMount(v settings.Values) Finding {
 			"chmod 1777 /dev/shm"})
 	case kind != "tmpfs":
 		return Finding{check, Note, found,
-			"it is no file system in memory: segments are written to a disk, or are limited as the directory's file system is",
+			"it is no file system in memory: segments are written to a disk, or are limited as " +
+				"the directory's file system is",
 			"mount -t tmpfs -o mode=1777 tmpfs /dev/shm"}
 	case size <= little:
 		return used(Finding{check, Bites, found,
@@ -70,7 +72,8 @@ func (m Machine) mountOf(path string) (kind string, options []string) {
 	kind, best := "no mount of its own", 1
 	for line := range strings.Lines(m.text("proc/mounts")) {
 		f := strings.Fields(line)
-		if len(f) >= 4 && len(f[1]) >= best && (f[1] == path || strings.HasPrefix(path, f[1]+"/")) { // the last one hides the others
+		// the last one hides the others
+		if len(f) >= 4 && len(f[1]) >= best && (f[1] == path || strings.HasPrefix(path, f[1]+"/")) {
 			best, kind, options = len(f[1]), f[2], strings.Split(f[3], ",")
 		}
 	}
@@ -84,7 +87,7 @@ func (m Machine) protectedRegular() Finding {
 	if !ok {
 		return unknown(check, "proc/sys/fs/protected_regular")
 	}
-	return Finding{check, OK, fmt.Sprintf("fs.protected_regular = %d; objects are made exclusively, so it makes no difference", n),
-		"",
+	return Finding{check, OK,
+		fmt.Sprintf("fs.protected_regular = %d; objects are made exclusively, so it makes no difference", n), "",
 		""}
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Strangers looks for objects of instances that are not known: their names look like ours and nobody who can be seen has them mapped.
+// Strangers looks for objects of instances that are not known: their names look like ours and
+// nobody who can be seen has them mapped.
 func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	if m.OS != "linux" {
 		return nil
@@ -33,7 +34,8 @@ func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	return list
 }
 
-// strangeFiles finds those on the shm mount, one finding for each instance. One that somebody has mapped is alive somewhere else.
+// strangeFiles finds those on the shm mount, one finding for each instance. One that somebody has
+// mapped is alive somewhere else.
 func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 	entries, _ := fs.ReadDir(m.Root, "dev/shm")
 	objects := map[uint64][]string{}
@@ -83,8 +85,8 @@ func (m Machine) mapped() map[string]bool {
 	return found
 }
 
-// directoryOf is where the instance of these objects lives, or lived, by what its control segment says; empty if there is none
-// to be read.
+// directoryOf is where the instance of these objects lives, or lived, by what its control segment
+// says; empty if there is none to be read.
 func (m Machine) directoryOf(paths []string) string {
 	for _, path := range paths {
 		_, _, handle, _ := dsmimpl.ParseName(strings.TrimPrefix(path, "/dev/shm/"))
@@ -121,7 +123,8 @@ func (m Machine) sysvTable() (list []sysvObject) {
 		var perms string
 		var lpid, gid int
 		var uid int
-		if _, err := fmt.Sscan(line, &o.key, &o.id, &perms, &o.size, &o.creatorPid, &lpid, &o.nattch, &uid, &gid, &o.owner); err != nil {
+		_, err := fmt.Sscan(line, &o.key, &o.id, &perms, &o.size, &o.creatorPid, &lpid, &o.nattch, &uid, &gid, &o.owner)
+		if err != nil {
 			continue // the heading
 		}
 		p, _ := strconv.ParseUint(perms, 8, 32)
@@ -131,8 +134,8 @@ func (m Machine) sysvTable() (list []sysvObject) {
 	return list
 }
 
-// strangeSysV finds objects that may be an instance's: they have no names, so only their look speaks. Ours have a key, mode 0600, a size that
-// is no whole number of pages.
+// strangeSysV finds objects that may be an instance's: they have no names, so only their look
+// speaks. Ours have a key, mode 0600, a size that is no whole number of pages.
 func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	page := uint64(os.Getpagesize())
 	marked := func(o sysvObject) bool {
@@ -153,6 +156,7 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 		return nil
 	}
 	return []Finding{{"unknown_objects", Note, some(names),
-		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, made by processes that are dead",
+		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, " +
+			"made by processes that are dead",
 		"start or clean the instance they are of; or, one by one: ipcrm -m " + ids[0]}}
 }

@@ -14,7 +14,8 @@ import (
 
 // sysvRow is a line of the kernel's table: owned by uid, made by process 77.
 func sysvRow(key int64, size, perms, nattch, uid int) string {
-	return fmt.Sprintf("key shmid perms size\n%d 9 %d %d 77 77 %d %d %d %d %d 0 0 0 0 0\n", key, perms, size, nattch, uid, uid, uid, uid)
+	return fmt.Sprintf("key shmid perms size\n%d 9 %d %d 77 77 %d %d %d %d %d 0 0 0 0 0\n",
+		key, perms, size, nattch, uid, uid, uid, uid)
 }
 
 func TestStrangeFiles(t *testing.T) {
@@ -24,7 +25,8 @@ func TestStrangeFiles(t *testing.T) {
 		return dsmimpl.Object{Instance: id, Generation: 1, Handle: h}.Name()
 	}
 	controlBytes := make([]byte, control.Size(limits))
-	if err := control.Format(shm.NewRegion(controlBytes), control.Constants{Instance: dead, Generation: 1, Backend: "posix", Dir: "/srv/dead", Limits: limits}); err != nil {
+	c := control.Constants{Instance: dead, Generation: 1, Backend: "posix", Dir: "/srv/dead", Limits: limits}
+	if err := control.Format(shm.NewRegion(controlBytes), c); err != nil {
 		t.Fatal(err)
 	}
 	root := healthy()

@@ -46,8 +46,8 @@ var (
 )
 
 var kinds = []error{
-	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse, Corrupt, Stale, Quota, Closed,
-	Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
+	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
+	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.
@@ -92,7 +92,8 @@ func Classify(err error) error {
 		return As(NotFound, err)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return As(Permission, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EFBIG):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.ENOMEM),
+		errors.Is(err, syscall.EFBIG):
 		return As(NoSpace, err)
 	case errors.Is(err, errors.ErrUnsupported):
 		return As(Unsupported, err)

@@ -18,8 +18,8 @@ var (
 	queryDirectory = ntdll.NewProc("NtQueryDirectoryObject")
 )
 
-// named lists the kernel's named objects of this logon session whose names begin so. If they can't be listed there is nothing to be
-// seen, which would make every oracle content: then that is what it finds.
+// named lists the kernel's named objects of this logon session whose names begin so. If they can't be
+// listed there is nothing to be seen, which would make every oracle content: then that is what it finds.
 func named(prefix string) (found []string) {
 	var session uint32
 	if err := windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &session); err != nil {
@@ -37,8 +37,8 @@ func named(prefix string) (found []string) {
 	return found
 }
 
-// settled lists those of a directory that begin so, until they are three times the same: entries are asked for by number, and others that
-// come and go move them.
+// settled lists those of a directory that begin so, until they are three times the same: entries
+// are asked for by number, and others that come and go move them.
 func settled(dir, prefix string) (names []string, err error) {
 	same := 0
 	for range 100 {
@@ -66,8 +66,10 @@ func list(dir string) (names []string, err error) {
 	attributes.Length = uint32(unsafe.Sizeof(attributes))
 	var h windows.Handle
 	const query = 1
-	if status, _, _ := openDirectory.Call(uintptr(unsafe.Pointer(&h)), query, uintptr(unsafe.Pointer(&attributes))); status != 0 {
-		if windows.NTStatus(status) == windows.STATUS_OBJECT_PATH_NOT_FOUND || windows.NTStatus(status) == windows.STATUS_OBJECT_NAME_NOT_FOUND {
+	status, _, _ := openDirectory.Call(uintptr(unsafe.Pointer(&h)), query, uintptr(unsafe.Pointer(&attributes)))
+	if status != 0 {
+		if windows.NTStatus(status) == windows.STATUS_OBJECT_PATH_NOT_FOUND ||
+			windows.NTStatus(status) == windows.STATUS_OBJECT_NAME_NOT_FOUND {
 			return nil, nil
 		}
 		return nil, windows.NTStatus(status)
@@ -77,8 +79,8 @@ func list(dir string) (names []string, err error) {
 	buffer := make([]uint64, 512) // aligned
 	for at := uint32(0); ; {
 		const one = 1
-		status, _, _ := queryDirectory.Call(uintptr(h), uintptr(unsafe.Pointer(&buffer[0])), uintptr(8*len(buffer)), one, 0,
-			uintptr(unsafe.Pointer(&at)), 0)
+		status, _, _ := queryDirectory.Call(uintptr(h), uintptr(unsafe.Pointer(&buffer[0])),
+			uintptr(8*len(buffer)), one, 0, uintptr(unsafe.Pointer(&at)), 0)
 		if windows.NTStatus(status) == windows.STATUS_NO_MORE_ENTRIES {
 			return names, nil
 		}

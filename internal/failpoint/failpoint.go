@@ -5,9 +5,9 @@
 //	DSM_FAILPOINT='control/create/intended=kill' ./program
 //
 // The plan is a list, separated by commas, of POINT[#N]=ACTION: at the Nth time (the first) that this process
-// comes to the point it does ACTION: kill (SIGKILL), exit, stop (SIGSTOP; somebody continues or kills it), or fails with a
-// system error, ENOSPC say, where the point is an Err. With trace=FILE in it the process appends the points that
-// it comes to, each once, to that file.
+// comes to the point it does ACTION: kill (SIGKILL), exit, stop (SIGSTOP; somebody continues or
+// kills it), or fails with a system error, ENOSPC say, where the point is an Err. With trace=FILE
+// in it the process appends the points that it comes to, each once, to that file.
 //
 // The source is the register of points: Points reads it. Each name stands in one place.
 package failpoint

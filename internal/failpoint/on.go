@@ -73,8 +73,8 @@ func Hit(point string) {
 	}
 }
 
-// Err marks a system call that may fail, and is the error that it is to fail with; nil: make the call. A process may die or be held up there,
-// too.
+// Err marks a system call that may fail, and is the error that it is to fail with; nil: make the
+// call. A process may die or be held up there, too.
 func Err(point string) error {
 	action := come(point)
 	if act(action) {

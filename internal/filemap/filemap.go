@@ -83,7 +83,8 @@ func Map(fd int, path string, size int, writable bool) ([]byte, error) {
 	case size == 0:
 		size = int(st.Size)
 	case st.Size < int64(size):
-		return nil, errkind.As(errkind.Corrupt, fmt.Errorf("%s holds %d bytes, not %d: somebody truncated it", path, st.Size, size))
+		return nil, errkind.As(errkind.Corrupt,
+			fmt.Errorf("%s holds %d bytes, not %d: somebody truncated it", path, st.Size, size))
 	}
 	if size <= 0 {
 		return nil, errkind.As(errkind.Corrupt, fmt.Errorf("%s is empty", path))
@@ -162,7 +163,8 @@ func open(path string, flags int) (int, error) {
 func mapBytes(fd int, path string, size int, writable bool) ([]byte, error) {
 	b, err := mmap(fd, size, writable)
 	if err != nil {
-		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size), Path: path, Err: NoRoom(err)})
+		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size),
+			Path: path, Err: NoRoom(err)})
 	}
 	return b, nil
 }
@@ -175,5 +177,6 @@ func NoRoom(err error) error {
 	return err
 }
 
-// Full says whether err means that the file system has no room, as opposed to the address space or a limit of this process.
+// Full says whether err means that the file system has no room, as opposed to the address space
+// or a limit of this process.
 func Full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -16,7 +16,8 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Backends finds the backend for a setting. Custom is one that the program plugs in; it is meant wherever its name stands.
+// Backends finds the backend for a setting. Custom is one that the program plugs in; it is meant
+// wherever its name stands.
 type Backends struct{ Custom dsmimpl.Backend }
 
 // Types are what dynamic_shared_memory_type may be, the default first.
@@ -63,7 +64,8 @@ func (r Record) regionObject(size uint64) dsmimpl.Object {
 	return dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
 }
 
-// removeBooks removes what every life has besides segments: the reserved region, if there is one, and last of all the control segment.
+// removeBooks removes what every life has besides segments: the reserved region, if there is one,
+// and last of all the control segment.
 func (r Record) removeBooks(ctx context.Context, b dsmimpl.Backend) error {
 	if err := b.Destroy(ctx, r.regionObject(0)); err != nil {
 		return fmt.Errorf("reserved region: %w", err)
@@ -77,7 +79,8 @@ func (r Record) removeBooks(ctx context.Context, b dsmimpl.Backend) error {
 
 // OpenBooks maps the control segment of r's life and checks that it is that: instance, generation, members file. No
 // control segment is ErrNotFound, one that can't be trusted ErrCorrupt.
-func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, access dsmimpl.Access) (b *Books, err error) {
+func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
+	access dsmimpl.Access) (b *Books, err error) {
 	b = &Books{Dir: d, Record: r, Backend: backend}
 	defer func() {
 		if err != nil {
@@ -92,14 +95,17 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend, 
 		return b, err
 	}
 	if b.Table.Instance != r.Instance || b.Table.Generation != r.Generation {
-		return b, errkind.As(errkind.Corrupt, fmt.Errorf("control segment: it says instance %s generation %d, not %s generation %d",
-			b.Table.Instance, b.Table.Generation, r.Instance, r.Generation))
+		return b, errkind.As(errkind.Corrupt,
+			fmt.Errorf("control segment: it says instance %s generation %d, not %s generation %d",
+				b.Table.Instance, b.Table.Generation, r.Instance, r.Generation))
 	}
 	if b.Roll, err = liveness.Open(d.members(r.Generation)); err != nil {
 		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %w", err))
 	}
 	if id := b.Roll.Identity(); id != (liveness.Identity{Dev: b.Table.MembersDev, Ino: b.Table.MembersIno}) {
-		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %s is not the one that the control segment was made with", d.members(r.Generation)))
+		return b, errkind.As(errkind.Corrupt,
+			fmt.Errorf("members file: %s is not the one that the control segment was made with",
+				d.members(r.Generation)))
 	}
 	if access == dsmimpl.ReadWrite {
 		b.openRegion(ctx)
@@ -122,14 +128,15 @@ func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.M
 	return m, err
 }
 
-// Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has checked, of a sound row.
+// Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has
+// checked, of a sound row.
 func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
 	at, _ := e.Carved()
 	return m.Bytes[at : at+e.Size : at+e.Size]
 }
 
-// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer than the books. There is an
-// error if it could not be mapped, and no bytes if there is none.
+// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer
+// than the books. There is an error if it could not be mapped, and no bytes if there is none.
 func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
 	m, b.region = b.region, dsmimpl.Mapping{}
 	return m, b.regionErr
@@ -170,8 +177,8 @@ func (b *Books) Where(e control.Entry) string {
 // Supervised says whether a supervisor lives.
 func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
 
-// Lost says what of the control segment and the reserved region, which are mapped here, can be found by nobody any more: somebody has removed
-// it. Empty if neither is.
+// Lost says what of the control segment and the reserved region, which are mapped here, can be
+// found by nobody any more: somebody has removed it. Empty if neither is.
 func (b *Books) Lost(ctx context.Context) (what string) {
 	if b.missing(ctx, b.Record.controlObject()) {
 		return "control segment"
@@ -201,8 +208,8 @@ func (b *Books) Living() (n int, err error) {
 	return n, err
 }
 
-// Deserted says whether nobody lives here any more, the supervisor neither. It waits so long for processes that seem to live to be
-// seen dead; without the directory's lock, which a supervisor that comes to take over would find held.
+// Deserted says whether nobody lives here any more, the supervisor neither. It waits so long for processes that seem
+// to live to be seen dead; without the directory's lock, which a supervisor that comes to take over would find held.
 func (b *Books) Deserted(patience time.Duration) bool {
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		n, err := b.Living()

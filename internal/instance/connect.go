@@ -32,7 +32,8 @@ func Who(application string) control.Who {
 }
 
 // Connect makes this process a member of the instance that runs in the directory.
-func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who, log zerolog.Logger) (*Member, error) {
+func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who,
+	log zerolog.Logger) (*Member, error) {
 	for begin := time.Now(); ; {
 		m, err := d.connect(ctx, b, s, who, log)
 		patience := startPatience
@@ -59,7 +60,8 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 	}
 }
 
-func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who, log zerolog.Logger) (*Member, error) {
+func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who,
+	log zerolog.Logger) (*Member, error) {
 	books, err := d.books(ctx, b, s, dsmimpl.ReadWrite)
 	if err != nil {
 		return nil, err
@@ -76,7 +78,8 @@ func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who
 func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
 	if !b.Supervised() {
 		if n, err := b.Living(); n == 0 {
-			return nil, errors.Join(err, NoInstance(b.Dir.Path, fmt.Sprintf("its supervisor, process %d, is dead and no session is left", b.Record.SupervisorPid)))
+			return nil, errors.Join(err, NoInstance(b.Dir.Path,
+				fmt.Sprintf("its supervisor, process %d, is dead and no session is left", b.Record.SupervisorPid)))
 		}
 	}
 	m, err := b.Join(ctx, who, log)
@@ -91,8 +94,8 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	return m, nil
 }
 
-// Look maps the books of the instance that runs in the directory for reading: no row, no lock, and it works beside a full
-// table or a stopped holder of the lock.
+// Look maps the books of the instance that runs in the directory for reading: no row, no lock,
+// and it works beside a full table or a stopped holder of the lock.
 func (d *Dir) Look(ctx context.Context, b Backends, s *settings.Settings) (*Books, error) {
 	books, err := d.books(ctx, b, s, dsmimpl.ReadOnly)
 	if errors.Is(err, errkind.NotFound) {
@@ -111,7 +114,9 @@ func (d *Dir) books(ctx context.Context, b Backends, s *settings.Settings, acces
 	}
 	backend, err := b.Of(r.Backend, r.MmapDirectory)
 	if err != nil {
-		return nil, errkind.As(errkind.Unsupported, fmt.Errorf("the instance in %s runs on a backend that this program does not have (Config.Backend): %w", d.Path, err))
+		return nil, errkind.As(errkind.Unsupported,
+			fmt.Errorf("the instance in %s runs on a backend that this program does not have (Config.Backend): %w",
+				d.Path, err))
 	}
 	return d.OpenBooks(ctx, r, backend, access)
 }

@@ -1,6 +1,6 @@
-// Package instance is what the front door and the supervisor both stand on: an instance's directory and its small files,
-// the way from there to a mapped control segment and a row in it, and how an instance ends. It joins the
-// rules of package control to an operating system: a backend, the members file, a directory.
+// Package instance is what the front door and the supervisor both stand on: an instance's directory and its
+// small files, the way from there to a mapped control segment and a row in it, and how an instance ends. It
+// joins the rules of package control to an operating system: a backend, the members file, a directory.
 //
 // The directory holds
 //
@@ -84,14 +84,16 @@ func OpenDir(path string) (*Dir, error) {
 	}
 	if kind := networkFileSystem(path); kind != "" {
 		return nil, errkind.As(errkind.Unsupported, fmt.Errorf(
-			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a local directory (--dir, DSM_DIR)", path, kind))
+			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a "+
+				"local directory (--dir, DSM_DIR)", path, kind))
 	}
 	return d, nil
 }
 
 // NoInstance is the error for a directory without a living instance.
 func NoInstance(path, why string) error {
-	return errkind.As(errkind.NoInstance, fmt.Errorf("no running instance in %s (%s); start one with: dsmdemo supervise --dir %s", path, why, path))
+	return errkind.As(errkind.NoInstance,
+		fmt.Errorf("no running instance in %s (%s); start one with: dsmdemo supervise --dir %s", path, why, path))
 }
 
 // MakeDir is OpenDir after making the directory, mode 0700, if it is missing.
@@ -105,8 +107,8 @@ func MakeDir(path string) (*Dir, error) {
 	return OpenDir(path)
 }
 
-// checkMmapDirectory refuses a place for files where others could remove or replace them, and our own under a link. A missing one will
-// be made.
+// checkMmapDirectory refuses a place for files where others could remove or replace them, and our
+// own under a link. A missing one will be made.
 func (d *Dir) checkMmapDirectory(path string) error {
 	look := os.Stat
 	if path == d.file("mmap") {
@@ -115,17 +117,22 @@ func (d *Dir) checkMmapDirectory(path string) error {
 	switch info, err := look(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(path); err == nil {
-			return errkind.As(errkind.Permission, fmt.Errorf("%s is a symbolic link that leads nowhere: remove it", path))
+			return errkind.As(errkind.Permission,
+				fmt.Errorf("%s is a symbolic link that leads nowhere: remove it", path))
 		}
 		return nil
 	case err != nil:
 		return errkind.Classify(err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return errkind.As(errkind.Permission, fmt.Errorf("%s is a symbolic link: remove it, and set mmap_directory to where the files shall be", path))
+		return errkind.As(errkind.Permission,
+			fmt.Errorf("%s is a symbolic link: remove it, and set mmap_directory to where the files shall be", path))
 	case !info.IsDir():
-		return errkind.As(errkind.Permission, fmt.Errorf("%s is not a directory: remove it, or set mmap_directory to one", path))
+		return errkind.As(errkind.Permission,
+			fmt.Errorf("%s is not a directory: remove it, or set mmap_directory to one", path))
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
-		return errkind.As(errkind.Permission, fmt.Errorf("%s can be written by others (mode %#o), who could remove our files: chmod go-w %s", path, info.Mode().Perm(), path))
+		return errkind.As(errkind.Permission,
+			fmt.Errorf("%s can be written by others (mode %#o), who could remove our files: chmod go-w %s",
+				path, info.Mode().Perm(), path))
 	}
 	return nil
 }
@@ -147,7 +154,8 @@ func (d *Dir) generations() (list []uint64) {
 	entries, _ := os.ReadDir(d.Path)
 	for _, e := range entries {
 		if rest, ok := strings.CutPrefix(e.Name(), "members."); ok {
-			if n, err := strconv.ParseUint(rest, 10, 64); err == nil && plausible(n) && d.members(n) == d.file(e.Name()) {
+			if n, err := strconv.ParseUint(rest, 10, 64); err == nil && plausible(n) &&
+				d.members(n) == d.file(e.Name()) {
 				list = append(list, n)
 			}
 		}
@@ -183,7 +191,9 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 			}, nil
 		}
 		if time.Now().After(end) {
-			return nil, errkind.As(errkind.InUse, fmt.Errorf("the instance in %s has a supervisor already: %s; stop that one first, or choose another directory", d.Path, d.holder()))
+			return nil, errkind.As(errkind.InUse,
+				fmt.Errorf("the instance in %s has a supervisor already: %s; stop that one first, "+
+					"or choose another directory", d.Path, d.holder()))
 		}
 	}
 }

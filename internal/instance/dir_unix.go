@@ -18,9 +18,12 @@ func checkOwner(path string, info fs.FileInfo) (liveness.Identity, error) {
 	st := info.Sys().(*syscall.Stat_t)
 	switch {
 	case int(st.Uid) != os.Geteuid():
-		return liveness.Identity{}, errkind.As(errkind.Permission, fmt.Errorf("%s belongs to user %d, and this process runs as user %d: run as the owner", path, st.Uid, os.Geteuid()))
+		return liveness.Identity{}, errkind.As(errkind.Permission,
+			fmt.Errorf("%s belongs to user %d, and this process runs as user %d: run as the owner",
+				path, st.Uid, os.Geteuid()))
 	case info.Mode().Perm()&0o022 != 0:
-		return liveness.Identity{}, errkind.As(errkind.Permission, fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s", path, info.Mode().Perm(), path))
+		return liveness.Identity{}, errkind.As(errkind.Permission,
+			fmt.Errorf("%s can be written by others (mode %#o): chmod go-w %s", path, info.Mode().Perm(), path))
 	}
 	return liveness.Identity{Dev: uint64(st.Dev), Ino: st.Ino}, nil
 }

@@ -24,7 +24,8 @@ func checkOwner(path string, _ fs.FileInfo) (id liveness.Identity, err error) {
 	if err := windows.GetFileInformationByHandle(h, &info); err != nil {
 		return id, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return liveness.Identity{Dev: uint64(info.VolumeSerialNumber), Ino: uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}, nil
+	return liveness.Identity{Dev: uint64(info.VolumeSerialNumber),
+		Ino: uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}, nil
 }
 
 // tryLock locks a byte far behind what the file `lock` holds: a directory can't be locked here.
@@ -34,11 +35,13 @@ func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 		return nil, false, err
 	}
 	h, err := windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE,
-		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil, windows.OPEN_ALWAYS, windows.FILE_ATTRIBUTE_NORMAL, 0)
+		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil, windows.OPEN_ALWAYS,
+		windows.FILE_ATTRIBUTE_NORMAL, 0)
 	if err != nil {
 		return nil, false, &fs.PathError{Op: "open", Path: d.file("lock"), Err: err}
 	}
-	err = windows.LockFileEx(h, windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{Offset: 1 << 30})
+	err = windows.LockFileEx(h, windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0,
+		&windows.Overlapped{Offset: 1 << 30})
 	switch err {
 	case nil:
 		return func() { windows.CloseHandle(h) }, false, nil
@@ -51,8 +54,9 @@ func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 	}
 }
 
-// Remove removes the directory, whose lock the caller holds, and with it the lock: first the lock, since its file's name may stay as long
-// as the file is open. Who takes it in between finds that nobody lives here, and removes the directory too.
+// Remove removes the directory, whose lock the caller holds, and with it the lock: first the
+// lock, since its file's name may stay as long as the file is open. Who takes it in between finds
+// that nobody lives here, and removes the directory too.
 func (d *Dir) Remove(unlock func()) error {
 	unlock()
 	return os.RemoveAll(d.Path)

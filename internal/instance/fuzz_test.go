@@ -23,12 +23,13 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// FuzzFiles: whatever stands in a directory's small files, a session is told ErrNoInstance or ErrCorrupt, what is not the instance's
-// is left alone, and a start works, after which all is well.
+// FuzzFiles: whatever stands in a directory's small files, a session is told ErrNoInstance or
+// ErrCorrupt, what is not the instance's is left alone, and a start works, after which all is well.
 func FuzzFiles(f *testing.F) {
 	id, other := uuid.New(), uuid.New()
 	sample := func(change func(*Record)) []byte {
-		r := Record{Instance: id, Generation: 3, Backend: "mmap", Settings: map[string]string{"max_processes": "5"}, SupervisorPid: 7}
+		r := Record{Instance: id, Generation: 3, Backend: "mmap", Settings: map[string]string{"max_processes": "5"},
+			SupervisorPid: 7}
 		change(&r)
 		b, _ := json.Marshal(r)
 		return b
@@ -43,7 +44,10 @@ func FuzzFiles(f *testing.F) {
 	f.Add(idFile, whole, holder, "3.2", uint8(0))
 	f.Add(idFile, sample(func(r *Record) { r.Generation = 1<<64 - 1 }), []byte("null"), "1", uint8(sealed|here))
 	f.Add(idFile, sample(func(r *Record) { r.Instance = other }), []byte("{}"), "1", uint8(sealed|here))
-	f.Add(idFile, sample(func(r *Record) { r.Backend = "posix"; r.MmapDirectory = "relative" }), []byte("[]"), "", uint8(sealed|here))
+	f.Add(idFile, sample(func(r *Record) {
+		r.Backend = "posix"
+		r.MmapDirectory = "relative"
+	}), []byte("[]"), "", uint8(sealed|here))
 	f.Add([]byte(`{"instance":"00000000-0000-0000-0000-000000000000"}`), []byte("{}"), holder, "1", uint8(sealed|here))
 	f.Add([]byte("null"), []byte(`{"settings":null}`), holder, "1", uint8(sealed|here))
 
@@ -109,7 +113,8 @@ func tryFiles(t *testing.T, d *Dir) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	log := zerolog.Nop()
-	set, err := Backends{}.Load(d.Path, map[string]string{"dynamic_shared_memory_type": "mmap", "max_processes": "2", "max_segments": "2"})
+	set, err := Backends{}.Load(d.Path, map[string]string{"dynamic_shared_memory_type": "mmap",
+		"max_processes": "2", "max_segments": "2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +146,8 @@ func tryFiles(t *testing.T, d *Dir) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := d.Begin(ctx, Birth{Instance: last.Instance, Generation: last.Generation + 1, Settings: set, Backend: backend, Who: who}, log)
+	m, err := d.Begin(ctx, Birth{Instance: last.Instance, Generation: last.Generation + 1, Settings: set,
+		Backend: backend, Who: who}, log)
 	if err != nil {
 		t.Fatalf("a start after %+v: %v", record, err)
 	}

@@ -33,7 +33,8 @@ const DeathPatience = 200 * time.Millisecond
 
 // Last looks at what is left of the last life, and waits so long for processes that seem to live to be seen dead. The
 // caller holds the directory's lock.
-func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration, log zerolog.Logger) (l *Last, err error) {
+func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration,
+	log zerolog.Logger) (l *Last, err error) {
 	l = &Last{Dir: d, backends: backends, log: log}
 	if l.Instance, err = d.identify(log); err != nil {
 		return nil, errkind.Classify(err)
@@ -64,7 +65,8 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	return l, nil
 }
 
-// open maps the last life's books, if they can be trusted. An error says that the system refused to, and nothing of the books.
+// open maps the last life's books, if they can be trusted. An error says that the system refused
+// to, and nothing of the books.
 func (l *Last) open(ctx context.Context) (*Books, error) {
 	boot, err := bootID()
 	if err != nil {
@@ -76,7 +78,8 @@ func (l *Last) open(ctx context.Context) (*Books, error) {
 	}
 	backend, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory)
 	if err != nil {
-		l.log.Error().Err(err).Msg("the last life's backend is not known to this program; what it left can't be removed")
+		l.log.Error().Err(err).
+			Msg("the last life's backend is not known to this program; what it left can't be removed")
 		return nil, nil
 	}
 	books, err := l.Dir.OpenBooks(ctx, l.Record, backend, dsmimpl.ReadWrite)
@@ -130,8 +133,8 @@ func (l *Last) Close() {
 	}
 }
 
-// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed, the record names the new supervisor. The
-// books are the member's then.
+// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed,
+// the record names the new supervisor. The books are the member's then.
 func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
 	if err != nil {
@@ -150,8 +153,8 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
 	return m, nil
 }
 
-// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that can be shown to be
-// this instance's. It says how many segments it found, and what could not be removed.
+// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that
+// can be shown to be this instance's. It says how many segments it found, and what could not be removed.
 func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if l.Books != nil {
@@ -168,13 +171,15 @@ func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duratio
 			_ = l.Record.removeBooks(ctx, b)
 		}
 	}
-	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends, MmapDirectory: l.Record.MmapDirectory, Log: l.log})
+	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends,
+		MmapDirectory: l.Record.MmapDirectory, Log: l.log})
 	return found + swept, err
 }
 
-// Clean removes what a dead instance left in a directory, and what dead private ones of this user left, and says how many segments
-// that were. A living one is ErrInUse.
-func Clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger) (found int, err error) {
+// Clean removes what a dead instance left in a directory, and what dead private ones of this user
+// left, and says how many segments that were. A living one is ErrInUse.
+func Clean(ctx context.Context, path string, backends Backends, who control.Who,
+	log zerolog.Logger) (found int, err error) {
 	found = CleanPrivate(ctx, backends, who, log)
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
@@ -194,7 +199,8 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	}
 	defer l.Close()
 	if l.Alive > 0 {
-		return found, errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
+		return found, errkind.As(errkind.InUse,
+			fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
 	}
 	n, err := l.Remove(ctx, who, 0)
 	return found + n, err

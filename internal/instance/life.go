@@ -30,8 +30,9 @@ type Birth struct {
 	Who        control.Who
 }
 
-// Begin starts a new generation: members file, record, reserved region, control segment, supervisor's row, in this order, so that whatever was made when
-// it ends early is found by the next start. The caller holds the directory's lock.
+// Begin starts a new generation: members file, record, reserved region, control segment,
+// supervisor's row, in this order, so that whatever was made when it ends early is found by the
+// next start. The caller holds the directory's lock.
 func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
 	for range 16 {
 		m, err = d.begin(ctx, b, log)
@@ -55,16 +56,18 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	b.Reserved = (b.Reserved + control.PageSize - 1) / control.PageSize * control.PageSize
 	r := Record{
-		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), MmapDirectory: b.Settings.MmapDirectory,
-		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
+		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(),
+		MmapDirectory: b.Settings.MmapDirectory, Private: b.Private, Settings: lasting(b.Settings),
+		SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
 	}
 	o := r.controlObject()
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {
 		r.Control = l.Locate(o)
 	}
 	limits := control.Limits{
-		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments, SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess,
-		Memory: b.Settings.MaxMemory, MemoryPerProcess: b.Settings.MaxMemoryPerProcess, Reserved: b.Reserved,
+		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments,
+		SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess, Memory: b.Settings.MaxMemory,
+		MemoryPerProcess: b.Settings.MaxMemoryPerProcess, Reserved: b.Reserved,
 	}
 	if err := limits.Check(); err != nil {
 		return nil, err
@@ -126,9 +129,9 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	return books.JoinSupervisor(ctx, b.Who, log)
 }
 
-// End closes the instance's life: nobody begins anything any more, every segment goes, at last the control segment. It waits up
-// to timeout for those who are at work on a segment and, if sessions is set, for all to leave. The supervisor's
-// member calls it; its mapping of the books is the caller's to close.
+// End closes the instance's life: nobody begins anything any more, every segment goes, at last the
+// control segment. It waits up to timeout for those who are at work on a segment and, if sessions is set,
+// for all to leave. The supervisor's member calls it; its mapping of the books is the caller's to close.
 func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) error {
 	ctx = context.WithoutCancel(ctx)
 	bounded, cancel := context.WithTimeout(ctx, max(timeout, time.Second)) // the lock's holder may be stopped
@@ -146,8 +149,8 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	return m.Record.removeBooks(ctx, m.Backend)
 }
 
-// wind waits, in a closing instance, until nobody is at work any more. What could not be removed is tried again, a few times: the sweep
-// that follows finds it only where the backend can list.
+// wind waits, in a closing instance, until nobody is at work any more. What could not be removed
+// is tried again, a few times: the sweep that follows finds it only where the backend can list.
 func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
 	deadline := time.Now().Add(timeout)
 	for retries := 0; ; time.Sleep(2 * time.Millisecond) {
@@ -179,8 +182,8 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 	}
 }
 
-// force ends a life whose lock is not to be had, or whose books can't be trusted, as well as that goes: everybody is told, and
-// every object that a row plainly names is removed. The sweep finds the rest.
+// force ends a life whose lock is not to be had, or whose books can't be trusted, as well as that goes:
+// everybody is told, and every object that a row plainly names is removed. The sweep finds the rest.
 func (m *Member) force(ctx context.Context) {
 	_ = m.CloseByForce()
 	list, err := m.Segments()
@@ -219,7 +222,8 @@ func (d *Dir) deserted(present uint64) (list []uint64) {
 	return list
 }
 
-// OtherGenerations counts the generations besides the present one whose members files are there: somebody may live in them.
+// OtherGenerations counts the generations besides the present one whose members files are there:
+// somebody may live in them.
 func (d *Dir) OtherGenerations(present uint64) (n int) {
 	for _, g := range d.generations() {
 		if g != present {

@@ -44,8 +44,8 @@ func (b *Books) JoinSupervisor(ctx context.Context, who control.Who, log zerolog
 	return m, m.Settle(ctx)
 }
 
-// Destroy removes the object of an entry that is destroying, by this member, and frees its row. A failure is logged and leaves the row
-// to be tried again.
+// Destroy removes the object of an entry that is destroying, by this member, and frees its row. A
+// failure is logged and leaves the row to be tried again.
 func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
@@ -100,17 +100,18 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// Reclaim reclaims one session, if it is dead; its references and row are back when it returns. What falls to this member then
-// waits for Settle.
+// Reclaim reclaims one session, if it is dead; its references and row are back when it returns.
+// What falls to this member then waits for Settle.
 func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
-		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).Msg("reclaimed what a dead process held")
+		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
+			Msg("reclaimed what a dead process held")
 	}
 	return done, err
 }
 
-// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock is not to
-// be had while ctx lasts, or the books can't be written any more, the row is left as a dead one's.
+// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock
+// is not to be had while ctx lasts, or the books can't be written any more, the row is left as a dead one's.
 func (m *Member) Leave(ctx context.Context) error {
 	err := m.leave(ctx)
 	failpoint.Hit("instance/leave/left")

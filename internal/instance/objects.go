@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 )
 
-// What a session has its backend do. A backend may be somebody's own: if it panics that is an error here, since a call that never
-// came back would keep its session from closing.
+// What a session has its backend do. A backend may be somebody's own: if it panics that is an error
+// here, since a call that never came back would keep its session from closing.
 
 // Make makes and maps an entry's object. Word is what the books are to keep for the backend.
 func (b *Books) Make(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
@@ -20,8 +20,9 @@ func (b *Books) Make(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, w
 	return m, word, err
 }
 
-// Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the reserved region, since not every
-// system can map a part. Where in it the entry's bytes are, says Part.
+// Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the
+// reserved region, since not every system can map a part. Where in it the entry's bytes are, says
+// Part.
 func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access) (m dsmimpl.Mapping, err error) {
 	err = b.tamed("Attach", func() error {
 		if _, carved := e.Carved(); carved {

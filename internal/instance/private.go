@@ -112,9 +112,9 @@ type locked struct {
 	unlock func()
 }
 
-// abandoned locks the directories that nobody has locked and nobody lives in, and counts those that somebody lives in: these
-// are not kept locked while others are removed, for their next supervisor would find a holder. One that has just been made is
-// locked before the parent's lock is free.
+// abandoned locks the directories that nobody has locked and nobody lives in, and counts those that
+// somebody lives in: these are not kept locked while others are removed, for their next supervisor
+// would find a holder. One that has just been made is locked before the parent's lock is free.
 func (d *Dir) abandoned() (list []locked, inhabited int) {
 	unlockParent, err := d.lockForMoment()
 	if err != nil {
@@ -145,9 +145,11 @@ func (d *Dir) inhabited() bool {
 	return err == nil && !d.nobodyIn(r.Generation)
 }
 
-// RemovePrivate ends a private instance whose supervisor is dead and removes its directory, unless a session lives. It says how many
-// segments it found, and whether all is gone. The caller holds the directory's lock, which is unlocked in any case.
-func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger, unlock func()) (found int, gone bool) {
+// RemovePrivate ends a private instance whose supervisor is dead and removes its directory,
+// unless a session lives. It says how many segments it found, and whether all is gone. The caller
+// holds the directory's lock, which is unlocked in any case.
+func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration,
+	log zerolog.Logger, unlock func()) (found int, gone bool) {
 	found, gone = d.endPrivate(ctx, backends, who, patience, log)
 	if !gone {
 		unlock()
@@ -156,7 +158,8 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 	return found, d.Remove(unlock) == nil
 }
 
-func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration, log zerolog.Logger) (found int, gone bool) {
+func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration,
+	log zerolog.Logger) (found int, gone bool) {
 	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")

@@ -46,7 +46,8 @@ func (d *Dir) ReadRecord() (Record, error) {
 		return r, errkind.Classify(err)
 	}
 	if r.Instance == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
-		return Record{}, errkind.As(errkind.Corrupt, fmt.Errorf("%s: its instance, generation or backend can't be right", d.file("instance")))
+		return Record{}, errkind.As(errkind.Corrupt,
+			fmt.Errorf("%s: its instance, generation or backend can't be right", d.file("instance")))
 	}
 	return r, nil
 }
@@ -62,7 +63,8 @@ func (r Record) Disagreement(s *settings.Settings) error {
 	var faults []error
 	for _, x := range s.Stated() {
 		if is, ok := r.Settings[x.Name]; ok && is != x.Value {
-			faults = append(faults, fmt.Errorf("%s: %s = %s, but the running instance has %s", x.Source, x.Name, x.Value, is))
+			faults = append(faults, fmt.Errorf("%s: %s = %s, but the running instance has %s",
+				x.Source, x.Name, x.Value, is))
 		}
 	}
 	return errors.Join(faults...)
@@ -70,7 +72,8 @@ func (r Record) Disagreement(s *settings.Settings) error {
 
 // lastingSettings are those that hold for an instance's life and that sessions must agree to.
 var lastingSettings = []string{"dynamic_shared_memory_type", "mmap_directory", "max_processes", "max_segments",
-	"max_segments_per_process", "max_memory", "max_memory_per_process", "min_dynamic_shared_memory", "on_crash", "shutdown_timeout"}
+	"max_segments_per_process", "max_memory", "max_memory_per_process", "min_dynamic_shared_memory",
+	"on_crash", "shutdown_timeout"}
 
 func lasting(s *settings.Settings) map[string]string {
 	m := map[string]string{}
@@ -90,7 +93,8 @@ type identity struct {
 }
 
 // identify finds out whose directory this is, and draws a uuid if it is nobody's yet or a copy of somebody's. A
-// copy's own files of the original's life are removed; nothing outside the directory is touched. The caller holds the lock.
+// copy's own files of the original's life are removed; nothing outside the directory is touched.
+// The caller holds the lock.
 func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 	var id identity
 	idErr := atomicfile.Read(d.file("id"), &id)
@@ -109,13 +113,17 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 		if idErr == nil {
 			return id.Instance, nil
 		}
-		log.Warn().Err(idErr).Stringer("instance", id.Instance).Msg("the file id is lost; it is written again from the file instance")
+		log.Warn().Err(idErr).Stringer("instance", id.Instance).
+			Msg("the file id is lost; it is written again from the file instance")
 		return id.Instance, d.writeID(id.Instance)
 	case known:
-		log.Warn().Stringer("original", id.Instance).Str("dir", d.Path).Msg("the directory is a copy of another instance's; this is a new instance")
+		log.Warn().Stringer("original", id.Instance).Str("dir", d.Path).
+			Msg("the directory is a copy of another instance's; this is a new instance")
 		d.forgetOriginal(id.Instance)
 	case !errors.Is(idErr, fs.ErrNotExist) || !errors.Is(recordErr, errkind.NoInstance):
-		log.Error().AnErr("id", idErr).AnErr("instance_file", recordErr).Msg("both files that name the instance are lost; this is a new instance, and objects of the old one can't be found")
+		log.Error().AnErr("id", idErr).AnErr("instance_file", recordErr).
+			Msg("both files that name the instance are lost; this is a new instance, and objects " +
+				"of the old one can't be found")
 		d.forgetOriginal(uuid.Nil)
 	}
 	failpoint.Hit("instance/identify/unknown")
@@ -136,7 +144,8 @@ func (d *Dir) writeID(id uuid.UUID) error {
 
 // refused is err if it is the system's refusal to look, which says nothing about what is there; else nil.
 func refused(err error) error {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES, syscall.EPERM, syscall.EINTR, syscall.EIO} {
+	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES,
+		syscall.EPERM, syscall.EINTR, syscall.EIO} {
 		if errors.Is(err, errno) {
 			return err
 		}
@@ -160,7 +169,8 @@ func (d *Dir) forgetOriginal(original uuid.UUID) {
 	}
 	entries, _ := os.ReadDir(d.file("mmap"))
 	for _, e := range entries {
-		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok && (short == dsmimpl.ShortID(original) || original == uuid.Nil) {
+		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok &&
+			(short == dsmimpl.ShortID(original) || original == uuid.Nil) {
 			_ = os.Remove(filepath.Join(d.file("mmap"), e.Name()))
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Remains is what a look from outside finds of a directory's instance. The look takes no lock, joins nothing and changes nothing.
+// Remains is what a look from outside finds of a directory's instance. The look takes no lock,
+// joins nothing and changes nothing.
 type Remains struct {
 	Instance   uuid.UUID // Nil if nothing has been started there
 	Copy       bool      // the directory is a copy of another instance's, whose objects are nobody's business here

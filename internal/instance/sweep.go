@@ -22,9 +22,9 @@ type Sweeping struct {
 	Log           zerolog.Logger
 }
 
-// Sweep removes the objects that can be shown to be this instance's, and of no present life, and the members files of earlier
-// generations in which nobody lives. It goes through every backend of the system that can list, since the last life may
-// have used another one. An error says what could not be removed.
+// Sweep removes the objects that can be shown to be this instance's, and of no present life, and the
+// members files of earlier generations in which nobody lives. It goes through every backend of the system
+// that can list, since the last life may have used another one. An error says what could not be removed.
 func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int, err error) {
 	over := d.deserted(s.generation()) // now: who lives yet may make an object behind the sweep's back, and die
 	for _, x := range d.leftovers(ctx, s) {
@@ -98,5 +98,7 @@ func (s Sweeping) present(b dsmimpl.Backend, o dsmimpl.Object) bool {
 	if b.Name() != s.Current.Backend.Name() {
 		return false
 	}
-	return o.Row() == int(dsmimpl.ControlHandle) || o.Row() == int(dsmimpl.RegionHandle) && s.Current.Limits.Reserved > 0 || s.Current.RowState(o.Row()) != control.Free
+	return o.Row() == int(dsmimpl.ControlHandle) ||
+		o.Row() == int(dsmimpl.RegionHandle) && s.Current.Limits.Reserved > 0 ||
+		s.Current.RowState(o.Row()) != control.Free
 }

@@ -26,11 +26,12 @@ func Each(t *testing.T, f func(t *testing.T, backend string)) {
 	}
 }
 
-// Config is for a new instance of that backend in a new directory. Settings are pairs of name and value. Tables are small, to go easy on
-// the machine's shared memory.
+// Config is for a new instance of that backend in a new directory. Settings are pairs of name and
+// value. Tables are small, to go easy on the machine's shared memory.
 func Config(t testing.TB, backend string, settings ...string) dsm.Config {
 	t.Helper()
-	set := map[string]string{"dynamic_shared_memory_type": backend, "max_processes": "20", "max_segments": "100", "shutdown_timeout": "1s"}
+	set := map[string]string{"dynamic_shared_memory_type": backend, "max_processes": "20", "max_segments": "100",
+		"shutdown_timeout": "1s"}
 	for i := 0; i < len(settings); i += 2 {
 		set[settings[i]] = settings[i+1]
 	}
@@ -60,7 +61,8 @@ func StateHome(t *testing.T) string {
 
 // Logger writes to the test's log.
 func Logger(t testing.TB) zerolog.Logger {
-	return zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true, PartsExclude: []string{"time"}})
+	return zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true,
+		PartsExclude: []string{"time"}})
 }
 
 // Start runs a supervisor in this process, stopped at the test's end; then nothing of the instance may be left.
@@ -100,8 +102,8 @@ func ID(t testing.TB, dir string) uuid.UUID {
 	return id.Instance
 }
 
-// NoneLeft makes the test fail if an object of the instance in dir, which need not have been started yet, is left at its end. What
-// is registered for cleanup afterwards comes before that.
+// NoneLeft makes the test fail if an object of the instance in dir, which need not have been
+// started yet, is left at its end. What is registered for cleanup afterwards comes before that.
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -119,7 +121,8 @@ func Objects(t testing.TB, dir string) int {
 		return 0
 	}
 	var record struct{ Settings map[string]string }
-	if atomicfile.Read(filepath.Join(dir, "instance"), &record) == nil && record.Settings["min_dynamic_shared_memory"] != "0" {
+	if atomicfile.Read(filepath.Join(dir, "instance"), &record) == nil &&
+		record.Settings["min_dynamic_shared_memory"] != "0" {
 		n--
 	}
 	return n - 1

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Check makes the test fail unless the document has, under a line that begins with heading, the table of typ's fields: offset, size and name.
-// Blank fields are left out.
+// Check makes the test fail unless the document has, under a line that begins with heading, the
+// table of typ's fields: offset, size and name. Blank fields are left out.
 func Check(t *testing.T, heading string, typ reflect.Type) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root(t), "doc", "design.md"))

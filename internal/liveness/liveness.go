@@ -41,5 +41,6 @@ func (r *Roll) Prove(row int) error {
 }
 
 func unproven(what string) error {
-	return errkind.As(errkind.Unsupported, fmt.Errorf("file locks do not work here: %s; choose a directory on a local file system", what))
+	return errkind.As(errkind.Unsupported,
+		fmt.Errorf("file locks do not work here: %s; choose a directory on a local file system", what))
 }

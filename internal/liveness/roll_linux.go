@@ -51,9 +51,11 @@ func Open(path string) (*Roll, error) {
 		r.Close()
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := unix.Fstat(r.ask, &ask); err != nil || ask.Dev != hold.Dev || ask.Ino != hold.Ino || hold.Mode&unix.S_IFMT != unix.S_IFREG {
+	if err := unix.Fstat(r.ask, &ask); err != nil || ask.Dev != hold.Dev || ask.Ino != hold.Ino ||
+		hold.Mode&unix.S_IFMT != unix.S_IFREG {
 		r.Close()
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid} // replaced between the two opens, or no file
+		// replaced between the two opens, or no file
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
 	}
 	r.id = Identity{Dev: uint64(hold.Dev), Ino: hold.Ino}
 	return r, nil

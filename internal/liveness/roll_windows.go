@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Roll is an open members file: byte n is the witness of row n, as a LockFileEx lock, which belongs to the handle it was
-// taken through. Methods are safe for concurrent use and don't block.
+// Roll is an open members file: byte n is the witness of row n, as a LockFileEx lock, which
+// belongs to the handle it was taken through. Methods are safe for concurrent use and don't block.
 type Roll struct {
 	mu        sync.RWMutex // Close against the others
 	hold, ask windows.Handle
@@ -34,7 +34,8 @@ func Open(path string) (*Roll, error) {
 	r := &Roll{hold: windows.InvalidHandle, ask: windows.InvalidHandle}
 	for _, h := range []*windows.Handle{&r.hold, &r.ask} {
 		*h, err = windows.CreateFile(p, windows.GENERIC_READ|windows.GENERIC_WRITE,
-			windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil, windows.OPEN_EXISTING, windows.FILE_ATTRIBUTE_NORMAL, 0)
+			windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil, windows.OPEN_EXISTING,
+			windows.FILE_ATTRIBUTE_NORMAL, 0)
 		if err != nil {
 			r.Close()
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -45,7 +46,8 @@ func Open(path string) (*Roll, error) {
 		r.Close()
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	r.id = Identity{Dev: uint64(info.VolumeSerialNumber), Ino: uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}
+	r.id = Identity{Dev: uint64(info.VolumeSerialNumber),
+		Ino: uint64(info.FileIndexHigh)<<32 | uint64(info.FileIndexLow)}
 	return r, nil
 }
 
@@ -94,7 +96,8 @@ func (r *Roll) Close() {
 }
 
 func lock(h windows.Handle, row int, flags uint32) error {
-	return windows.LockFileEx(h, flags|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{Offset: uint32(row)})
+	return windows.LockFileEx(h, flags|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0,
+		&windows.Overlapped{Offset: uint32(row)})
 }
 
 func unlock(h windows.Handle, row int) error {

@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are two processes on one CPU, on one each, and where the scheduler puts them: what a wake-up costs depends on nothing so much.
+// modes are two processes on one CPU, on one each, and where the scheduler puts them: what a
+// wake-up costs depends on nothing so much.
 var modes = []struct {
 	name string
 	cpus [2]int
 }{{"same", [2]int{0, 0}}, {"diff", [2]int{0, 1}}, {"free", [2]int{-1, -1}}}
 
-// Pinned runs f for this process and another one on one CPU ("same"), on one each ("diff") and on any ("free"). F calls pin when the
-// other process is ready.
+// Pinned runs f for this process and another one on one CPU ("same"), on one each ("diff") and on
+// any ("free"). F calls pin when the other process is ready.
 func Pinned(b *testing.B, f func(b *testing.B, pin func(p *Process))) {
 	for _, m := range modes {
 		b.Run(m.name, func(b *testing.B) {

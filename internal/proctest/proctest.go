@@ -1,9 +1,11 @@
-// Package proctest gives tests real processes: a helper is a function of the test binary, run in a new process of it, and spoken to
-// by lines through pipes. A test waits for what a helper says, never for time to pass.
+// Package proctest gives tests real processes: a helper is a function of the test binary, run in a new process
+// of it, and spoken to by lines through pipes. A test waits for what a helper says, never for time to pass.
 //
 //	func TestMain(m *testing.M) { proctest.Main(m) }
 //
-//	func init() { proctest.Register("holder", func(c *proctest.Child) error { ...; c.Say("ready"); c.Hear(); return nil }) }
+//	func init() {
+//		proctest.Register("holder", func(c *proctest.Child) error { ...; c.Say("ready"); c.Hear(); return nil })
+//	}
 //
 //	p := proctest.Start(t, "holder", dir)
 //	p.Expect("ready")
@@ -65,7 +67,8 @@ func Helper() {
 	os.Exit(0)
 }
 
-// endWithParent ends a helper whose test was killed. (Where a process keeps its dead parent's number it ends with its input, or not.)
+// endWithParent ends a helper whose test was killed. (Where a process keeps its dead parent's
+// number it ends with its input, or not.)
 func endWithParent(parent int) {
 	for os.Getppid() == parent {
 		time.Sleep(time.Second)

@@ -19,13 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Scenario is a play of a victim and those who outlive it: Play starts the victim, tells it what to do, ends it, and judges what it left.
+// Scenario is a play of a victim and those who outlive it: Play starts the victim, tells it what
+// to do, ends it, and judges what it left.
 type Scenario struct {
 	Name string
 	Play func(t *testing.T, v *Victim)
 }
 
-// Victim is a helper that does what it is told, line by line, and answers each with a line, until it comes to its point.
+// Victim is a helper that does what it is told, line by line, and answers each with a line, until
+// it comes to its point.
 type Victim struct {
 	*Process
 	Point string // where it dies or is stopped; "" if nothing happens to it
@@ -44,9 +46,9 @@ const again = "kill-again"
 // fates are what becomes of a victim at its point.
 var fates = []string{"kill", again, "stop-kill", "stop-go"}
 
-// Deaths plays each scenario without harm, to learn which points its victim comes to, and again with every fate at each of them. Every point in
-// the source in dir must have seen every fate in some scenario; since it may be a matter of time which points a victim comes to, what is missing is
-// tried some times more. Points elsewhere do not matter.
+// Deaths plays each scenario without harm, to learn which points its victim comes to, and again with every fate at
+// each of them. Every point in the source in dir must have seen every fate in some scenario; since it may be a matter
+// of time which points a victim comes to, what is missing is tried some times more. Points elsewhere do not matter.
 func Deaths(t *testing.T, dir string, scenarios []Scenario) {
 	points, err := failpoint.Points(dir)
 	if err != nil || len(points) == 0 {
@@ -102,7 +104,8 @@ func (s Scenario) trace(t *testing.T) []string {
 	return Traced(t, s.Name+"/trace", func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
 }
 
-// Traced runs play as a subtest with a plan for its victim that harms nobody, and returns the points that the victim came to.
+// Traced runs play as a subtest with a plan for its victim that harms nobody, and returns the
+// points that the victim came to.
 func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (points []string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "trace")
@@ -127,8 +130,8 @@ func Reached(t *testing.T, points []string, reached map[string]bool) {
 	}
 }
 
-// Perish waits for the end of a victim with that plan. It is an error if the victim neither was killed nor ended well, or, if it is certain that it
-// comes to its point, was not killed.
+// Perish waits for the end of a victim with that plan. It is an error if the victim neither was
+// killed nor ended well, or, if it is certain that it comes to its point, was not killed.
 func (p *Process) Perish(plan string, certain bool) error {
 	err := p.Close()
 	if killed := err != nil && strings.Contains(err.Error(), "killed"); !killed && (err != nil || certain) {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzConf: a file is either refused, by file and line, or its values stand for themselves: said again as they are shown, they are the same.
+// FuzzConf: a file is either refused, by file and line, or its values stand for themselves: said
+// again as they are shown, they are the same.
 func FuzzConf(f *testing.F) {
 	f.Add("")
 	f.Add("max_processes = 10 # ten\nmax_memory 64MB\r\nchecked='on'\n")
@@ -35,7 +36,8 @@ func FuzzConf(f *testing.F) {
 				t.Fatalf("a line %+v", l)
 			}
 			quoted := l.name + " = '" + strings.NewReplacer("'", "''", `\`, `\\`).Replace(l.value) + "' # quoted"
-			if again, err := parse("C", quoted); err != nil || len(again) != 1 || again[0].name != l.name || again[0].value != l.value {
+			if again, err := parse("C", quoted); err != nil || len(again) != 1 || again[0].name != l.name ||
+				again[0].value != l.value {
 				t.Fatalf("%q in quotes is %q, %v", l.value, again, err)
 			}
 			program[l.name] = l.value
@@ -56,7 +58,9 @@ func FuzzConf(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v: shown as %v: %v", program, shown, err)
 		}
-		if again.Values != s.Values || !slices.EqualFunc(again.List, s.List, func(a, b Setting) bool { return a.Value == b.Value }) {
+		if again.Values != s.Values || !slices.EqualFunc(again.List, s.List, func(a, b Setting) bool {
+			return a.Value == b.Value
+		}) {
 			t.Errorf("%v: %+v, shown as %v it is %+v", slices.Sorted(maps.Keys(program)), s.Values, shown, again.Values)
 		}
 	})

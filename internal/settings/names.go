@@ -41,8 +41,9 @@ func Check(types []string, prog map[string]string) error {
 	return errors.Join(faults...)
 }
 
-// Strays are errors for those variables of an environment, each NAME=VALUE, that look like a setting's and are none's: misspelled, most likely.
-// Load can't refuse them, since they may be some other program's.
+// Strays are errors for those variables of an environment, each NAME=VALUE, that look like a
+// setting's and are none's: misspelled, most likely. Load can't refuse them, since they may be some
+// other program's.
 func Strays(environ []string) (list []error) {
 	for _, v := range environ {
 		key, _, _ := strings.Cut(v, "=")

@@ -72,23 +72,27 @@ type definition struct {
 
 var definitions = []definition{
 	{
-		name: "dynamic_shared_memory_type", about: "where segments come from", // what it accepts and its default: see Load
+		// what it accepts and its default: see Load
+		name: "dynamic_shared_memory_type", about: "where segments come from",
 		set:  func(v *Values, s string) error { v.DynamicSharedMemoryType = s; return nil },
 		show: func(v *Values) string { return v.DynamicSharedMemoryType },
 	},
 	{
-		name: "mmap_directory", dflt: "mmap", about: "directory for the files of the type mmap; relative to the instance's",
+		name: "mmap_directory", dflt: "mmap",
+		about:   "directory for the files of the type mmap; relative to the instance's",
 		accepts: "a path",
 		set:     func(v *Values, s string) error { v.MmapDirectory = s; return nil },
 		show:    func(v *Values) string { return v.MmapDirectory },
 	},
 	{
-		name: "max_processes", unit: "sessions", dflt: "256", about: "rows of the process table", accepts: "a number from 1 to 2045",
-		set:  func(v *Values, s string) error { return number(&v.MaxProcesses, s, 1, 2045) },
-		show: func(v *Values) string { return strconv.Itoa(v.MaxProcesses) },
+		name: "max_processes", unit: "sessions", dflt: "256", about: "rows of the process table",
+		accepts: "a number from 1 to 2045",
+		set:     func(v *Values, s string) error { return number(&v.MaxProcesses, s, 1, 2045) },
+		show:    func(v *Values) string { return strconv.Itoa(v.MaxProcesses) },
 	},
 	{
-		name: "max_segments", unit: "segments", dflt: "auto", about: "rows of the segment table; auto is 64 + 5 x max_processes, at least 4096",
+		name: "max_segments", unit: "segments", dflt: "auto",
+		about:   "rows of the segment table; auto is 64 + 5 x max_processes, at least 4096",
 		accepts: "auto or a number from 1 to 65534",
 		set: func(v *Values, s string) error {
 			if s == "auto" {
@@ -100,20 +104,24 @@ var definitions = []definition{
 		show: func(v *Values) string { return strconv.Itoa(v.MaxSegments) },
 	},
 	{
-		name: "max_segments_per_process", unit: "segments", dflt: "0", about: "segments that one session may hold; 0 is no limit",
+		name: "max_segments_per_process", unit: "segments", dflt: "0",
+		about:   "segments that one session may hold; 0 is no limit",
 		accepts: "a number from 0 to 2147483647",
 		set:     func(v *Values, s string) error { return number(&v.MaxSegmentsPerProcess, s, 0, math.MaxInt32) },
 		show:    func(v *Values) string { return strconv.Itoa(v.MaxSegmentsPerProcess) },
 	},
 	{
-		name: "max_memory", unit: "B", dflt: "0", about: "bytes of all segments together; 0 is no limit", accepts: memoryAccepts,
-		set:  func(v *Values, s string) error { return memory(&v.MaxMemory, s) },
-		show: func(v *Values) string { return showMemory(v.MaxMemory) },
+		name: "max_memory", unit: "B", dflt: "0", about: "bytes of all segments together; 0 is no limit",
+		accepts: memoryAccepts,
+		set:     func(v *Values, s string) error { return memory(&v.MaxMemory, s) },
+		show:    func(v *Values) string { return showMemory(v.MaxMemory) },
 	},
 	{
-		name: "max_memory_per_process", unit: "B", dflt: "0", about: "bytes of the segments that one session holds; 0 is no limit", accepts: memoryAccepts,
-		set:  func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
-		show: func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
+		name: "max_memory_per_process", unit: "B", dflt: "0",
+		about:   "bytes of the segments that one session holds; 0 is no limit",
+		accepts: memoryAccepts,
+		set:     func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
+		show:    func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
 	},
 	{
 		name: "min_dynamic_shared_memory", unit: "B", dflt: "0", accepts: memoryAccepts,
@@ -122,7 +130,8 @@ var definitions = []definition{
 		show:  func(v *Values) string { return showMemory(v.MinDynamicSharedMemory) },
 	},
 	{
-		name: "on_crash", dflt: "reclaim", about: "what a restarted supervisor does with living sessions, and a running one after a crash",
+		name: "on_crash", dflt: "reclaim",
+		about:   "what a restarted supervisor does with living sessions, and a running one after a crash",
 		accepts: "reclaim or restart",
 		set: func(v *Values, s string) error {
 			v.OnCrash = s
@@ -137,8 +146,9 @@ var definitions = []definition{
 		show:    func(v *Values) string { return showDuration(v.ShutdownTimeout) },
 	},
 	{
-		name: "checked", dflt: "off", about: "find uses of a segment after its Detach, at some cost", accepts: "on or off",
-		set: func(v *Values, s string) error { return boolean(&v.Checked, s) },
+		name: "checked", dflt: "off", about: "find uses of a segment after its Detach, at some cost",
+		accepts: "on or off",
+		set:     func(v *Values, s string) error { return boolean(&v.Checked, s) },
 		show: func(v *Values) string {
 			if v.Checked {
 				return "on"
@@ -148,8 +158,8 @@ var definitions = []definition{
 	},
 }
 
-// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type accepts, the default first; prog is
-// what the program sets. A missing dsm.conf is an empty one.
+// Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type
+// accepts, the default first; prog is what the program sets. A missing dsm.conf is an empty one.
 func Load(dir string, types []string, prog map[string]string) (*Settings, error) {
 	origins := map[string]origin{}
 	var faults []error
@@ -312,7 +322,8 @@ func duration(to *time.Duration, s string) error {
 	if err != nil {
 		return errors.New("no time")
 	}
-	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second, "min": time.Minute, "h": time.Hour}[unit]
+	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second,
+		"min": time.Minute, "h": time.Hour}[unit]
 	if !ok {
 		return fmt.Errorf("in a unit %q that there is not", unit)
 	}

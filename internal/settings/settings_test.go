@@ -26,7 +26,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.DynamicSharedMemoryType != "posix" || s.MaxProcesses != 256 || s.MaxSegments != 4096 || s.MaxMemory != 0 ||
-		s.OnCrash != "reclaim" || s.ShutdownTimeout != 5*time.Second || s.Checked || filepath.Base(s.MmapDirectory) != "mmap" || !filepath.IsAbs(s.MmapDirectory) {
+		s.OnCrash != "reclaim" || s.ShutdownTimeout != 5*time.Second || s.Checked ||
+		filepath.Base(s.MmapDirectory) != "mmap" || !filepath.IsAbs(s.MmapDirectory) {
 		t.Errorf("%+v", s.Values)
 	}
 	if len(s.Stated()) != 0 {
@@ -49,7 +50,8 @@ func TestLaterOnesWin(t *testing.T) {
 	if s.MaxProcesses != 10 || s.MaxSegments != 12 || s.MaxMemory != 3<<10 {
 		t.Errorf("%+v", s.Values)
 	}
-	for name, want := range map[string]string{"max_processes": "dsm.conf:1", "max_segments": "environment DSM_MAX_SEGMENTS", "max_memory": "program"} {
+	for name, want := range map[string]string{"max_processes": "dsm.conf:1",
+		"max_segments": "environment DSM_MAX_SEGMENTS", "max_memory": "program"} {
 		for _, x := range s.List {
 			if x.Name == name && !strings.HasSuffix(x.Source, want) {
 				t.Errorf("%s comes from %q, want %q", name, x.Source, want)
@@ -73,20 +75,23 @@ func TestGrammar(t *testing.T) {
 	} {
 		s, err := load(t, c.text, nil)
 		want := filepath.FromSlash(c.want) // which is absolute but on Windows, where it has no drive
-		if err != nil || s.MmapDirectory != want && (runtime.GOOS != "windows" || !strings.HasSuffix(s.MmapDirectory, want)) {
+		if err != nil || s.MmapDirectory != want &&
+			(runtime.GOOS != "windows" || !strings.HasSuffix(s.MmapDirectory, want)) {
 			t.Errorf("%q: %v, %v", c.text, s, err)
 		}
 	}
 }
 
 func TestUnits(t *testing.T) {
-	for text, want := range map[string]uint64{"0": 0, "7": 7, "7B": 7, "64kB": 64 << 10, "'1 GB'": 1 << 30, "2TB": 2 << 40} {
+	for text, want := range map[string]uint64{"0": 0, "7": 7, "7B": 7, "64kB": 64 << 10,
+		"'1 GB'": 1 << 30, "2TB": 2 << 40} {
 		s, err := load(t, "max_memory = "+text, nil)
 		if err != nil || s.MaxMemory != want {
 			t.Errorf("max_memory = %s: %v, %v", text, s, err)
 		}
 	}
-	for text, want := range map[string]time.Duration{"0": 0, "7": 7 * time.Second, "1500ms": 1500 * time.Millisecond, "2min": 2 * time.Minute} {
+	for text, want := range map[string]time.Duration{"0": 0, "7": 7 * time.Second, "1500ms": 1500 * time.Millisecond,
+		"2min": 2 * time.Minute} {
 		s, err := load(t, "shutdown_timeout = "+text, nil)
 		if err != nil || s.ShutdownTimeout != want {
 			t.Errorf("shutdown_timeout = %s: %v, %v", text, s, err)
@@ -95,7 +100,8 @@ func TestUnits(t *testing.T) {
 }
 
 func TestShownValuesCanBeSet(t *testing.T) {
-	s, err := load(t, "max_memory=1000000001\nmax_memory_per_process=64MB\nshutdown_timeout=1500ms\nchecked=yes\non_crash=restart", nil)
+	s, err := load(t, "max_memory=1000000001\nmax_memory_per_process=64MB\nshutdown_timeout=1500ms\n"+
+		"checked=yes\non_crash=restart", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +117,9 @@ func TestShownValuesCanBeSet(t *testing.T) {
 
 func TestFaultsAreReportedTogether(t *testing.T) {
 	t.Setenv("DSM_CHECKED", "maybe")
-	_, err := load(t, "max_processes = many\nnonsense = 1\n= 5\nmax_segments = 70000\nmmap_directory = 'open\non_crash = explode\nmax_memory = 5XB\nmax_memory_per_process = 9000000TB\nshutdown_timeout = 25h\nmax_segments_per_process = 1 2\ndynamic_shared_memory_type = turbo",
+	_, err := load(t, "max_processes = many\nnonsense = 1\n= 5\nmax_segments = 70000\nmmap_directory = 'open\n"+
+		"on_crash = explode\nmax_memory = 5XB\nmax_memory_per_process = 9000000TB\nshutdown_timeout = 25h\n"+
+		"max_segments_per_process = 1 2\ndynamic_shared_memory_type = turbo",
 		map[string]string{"max_proceses": "4"})
 	if err == nil {
 		t.Fatal("no error")

@@ -1,4 +1,5 @@
-// Package tape lets a fuzzer write programs: its bytes are read one number after the other, and each says what the test does next.
+// Package tape lets a fuzzer write programs: its bytes are read one number after the other, and
+// each says what the test does next.
 package tape
 
 import "encoding/binary"

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is ErrSize. It fails with what keeps the area from
-// growing: ErrLimit, ErrFull, or the source's error.
+// Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is
+// ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
@@ -120,7 +120,8 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 // allocLarge gives an object chunks of its own.
 func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	if n < 1 || uint64(n) > maxSegment {
-		return 0, errkind.As(ErrSize, fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
+		return 0, errkind.As(ErrSize,
+			fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
 	}
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
 	st := &a.stripes[stripes-1]

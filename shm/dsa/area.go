@@ -54,14 +54,16 @@ func (o Options) complete() (Options, error) {
 	o.Keep = max(o.Keep, 0)
 	if o.Initial < 0 || o.MaxSegment < 0 || o.Sessions < 1 || o.Sessions > maxSlots || o.Limit < 0 ||
 		uint64(o.Initial) > maxSegment || uint64(o.MaxSegment) > maxSegment {
-		return o, errkind.As(ErrSize, fmt.Errorf("dsa: segments are of up to %d bytes, sessions from 1 to %d, and no limit is negative: these are %+v",
-			uint64(maxSegment), maxSlots, o))
+		return o, errkind.As(ErrSize,
+			fmt.Errorf("dsa: segments are of up to %d bytes, sessions from 1 to %d, and no limit is negative: "+
+				"these are %+v", uint64(maxSegment), maxSlots, o))
 	}
 	return o, nil
 }
 
-// Area is a heap over segments, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use, but that
-// nothing may be in flight in Detach's way with objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
+// Area is a heap over segments, as one session sees it: all goroutines of a session share one.
+// Its methods are safe for concurrent use, but that nothing may be in flight in Detach's way with
+// objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
 type Area struct {
 	views
 	source SegmentSource // nil: can't grow
@@ -86,8 +88,8 @@ type Area struct {
 	seen  atomic.Uint64 // the header's returned, as of the last sweep
 }
 
-// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach it by Handle. It goes, all
-// segments with it, when the last session detaches, unless it is pinned.
+// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach
+// it by Handle. It goes, all segments with it, when the last session detaches, unless it is pinned.
 func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -110,7 +112,8 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
 }
 
-// keep pins a new area's first segment. If the area has been detached meanwhile, that may have come before the pin.
+// keep pins a new area's first segment. If the area has been detached meanwhile, that may have come
+// before the pin.
 func (a *Area) keep(ctx context.Context, seg Segment) error {
 	err := seg.Pin(ctx)
 	if a.closed.Load() {
@@ -119,9 +122,9 @@ func (a *Area) keep(ctx context.Context, seg Segment) error {
 	return err
 }
 
-// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from source, or, if that is nil,
-// none. Others find it with AttachInPlace, in the same place. The region must stay mapped until Detach, and begin at a multiple of 16; with
-// few sessions 96 KiB are enough.
+// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
+// source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
+// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough.
 func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -129,13 +132,16 @@ func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Opti
 	}
 	g := fitting(firstSegment(o.Sessions), min(uint64(r.Len()), maxSegment))
 	if g.chunks < 1 {
-		return nil, errkind.As(ErrSize, fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
-			o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
+				o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
 	}
 	return create(place(r), source, self, o, g, flagInPlace)
 }
 
-func create(seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32) (a *Area, err error) {
+func create(
+	seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (a *Area, err error) {
 	err = seg.With(func(b []byte) error {
 		a, err = createIn(b, seg, source, self, o, g, flags)
 		return err
@@ -143,7 +149,9 @@ func create(seg Segment, source SegmentSource, self shmsync.Self, o Options, g g
 	return a, err
 }
 
-func createIn(b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32) (*Area, error) {
+func createIn(
+	b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (*Area, error) {
 	v, err := view(shm.NewRegion(b), o.Sessions)
 	if err != nil {
 		return nil, err
@@ -195,7 +203,8 @@ func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle
 	return a, nil
 }
 
-// AttachInPlace finds the area that somebody made in the region. All who use it name a source of the same kind, or none.
+// AttachInPlace finds the area that somebody made in the region. All who use it name a source of
+// the same kind, or none.
 func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
 	return attach(ctx, place(r), source, self)
 }
@@ -216,7 +225,8 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 	}
 	slots := h.slots.Load()
 	if h.magic.Load() != magic || h.version.Load() != version || slots == 0 || slots > maxSlots {
-		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions", h.magic.Load(), h.version.Load(), slots)
+		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions",
+			h.magic.Load(), h.version.Load(), slots)
 	}
 	v, err := view(r, int(slots))
 	if err != nil {
@@ -244,8 +254,9 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 
 func newArea(v views, source SegmentSource, self shmsync.Self) *Area {
 	a := &Area{
-		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
-		lock: shmsync.NewLWLock(&v.head.lock, self), grow: shmsync.NewLWLock(&v.head.grow, self),
+		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1,
+		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLock(&v.head.lock, self),
+		grow: shmsync.NewLWLock(&v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8
@@ -276,7 +287,8 @@ func (a *Area) enter(ctx context.Context) error {
 			return a.join(i)
 		}
 	}
-	return errkind.As(ErrFull, fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
+	return errkind.As(ErrFull,
+		fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
 }
 
 func (a *Area) join(i int) error {
@@ -299,8 +311,8 @@ func (a *Area) Self() shmsync.Self { return a.self }
 // Handle names the area for Attach; 0 for one in place.
 func (a *Area) Handle() uint64 { return a.handle }
 
-// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The last one out removes the area, unless it is
-// pinned. Objects stay allocated. Twice is harmless.
+// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The
+// last one out removes the area, unless it is pinned. Objects stay allocated. Twice is harmless.
 func (a *Area) Detach() error {
 	a.lockStripes()
 	defer a.unlockStripes()
@@ -336,8 +348,8 @@ func (a *Area) leave(ctx context.Context) error {
 	return nil
 }
 
-// alone says that this is the only living session. What the dead ones held goes with the area, and need not be looked at: who closes can't
-// map it.
+// alone says that this is the only living session. What the dead ones held goes with the area, and
+// need not be looked at: who closes can't map it.
 func (a *Area) alone() bool {
 	for i := range a.slots {
 		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The figures to watch are cpu-ns: what a call takes of this thread's processor time, which other programs on the machine disturb less than
-// the clock's. BenchmarkMutex is what a pair of atomic operations takes at the same time.
+// The figures to watch are cpu-ns: what a call takes of this thread's processor time, which other programs on the
+// machine disturb less than the clock's. BenchmarkMutex is what a pair of atomic operations takes at the same time.
 //
 //	go test ./shm/dsa -run '^$' -bench . -count 5
 

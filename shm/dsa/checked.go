@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// In checked mode the last 8 bytes of a block hold the object's size, mixed, and those between the object and them a pattern.
+// In checked mode the last 8 bytes of a block hold the object's size, mixed, and those between
+// the object and them a pattern.
 const (
 	fence  = 0xa5
 	poison = 0xdb

@@ -42,12 +42,13 @@ func (m *mapping) setBits(at, n int, used bool) {
 	}
 }
 
-// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head is still free: the caller fills it in, and
-// stores its state last.
+// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head
+// is still free: the caller fills it in, and stores its state last.
 func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]
-		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n || int(row.longest.Load()) < n {
+		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n ||
+			int(row.longest.Load()) < n {
 			continue
 		}
 		m, err := a.mapRow(ctx, i)
@@ -103,7 +104,7 @@ func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// link puts a span into the list of its class. Its state says that it belongs there.
+// link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the list.
 func (a *Area) link(r spanRef) error {
 	head := &a.head.partial[r.s.class.Load()]
 	first := head.Load()
@@ -121,26 +122,29 @@ func (a *Area) link(r spanRef) error {
 	return nil
 }
 
+// unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be mapped
+// (the session is closing, or has too many): then nothing has changed.
 func (a *Area) unlink(r spanRef) (err error) {
 	next, prev := r.s.next.Load(), r.s.prev.Load()
 	var n, p spanRef
 	if next != 0 {
-		n, err = a.listed(next)
+		if n, err = a.listed(next); err != nil {
+			return err
+		}
 	}
-	if prev != 0 && err == nil {
-		p, err = a.listed(prev)
-	}
-	if err != nil {
-		return err
+	if prev != 0 {
+		if p, err = a.listed(prev); err != nil {
+			return err
+		}
 	}
 	if next != 0 {
 		n.s.prev.Store(prev)
 	}
 	failpoint.Hit("dsa/list/half")
-	if prev != 0 {
-		p.s.next.Store(next)
-	} else {
+	if prev == 0 {
 		a.head.partial[r.s.class.Load()].Store(next)
+	} else {
+		p.s.next.Store(next)
 	}
 	return nil
 }

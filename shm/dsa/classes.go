@@ -2,8 +2,9 @@ package dsa
 
 import "math/bits"
 
-// A block's size is that of a class. Each is the largest multiple of 16 of which a certain number fits into a span, and at most an
-// eighth above the one before (a quarter near the end of each tier): so blocks waste little, and spans nearly nothing.
+// A block's size is that of a class. Each is the largest multiple of 16 of which a certain number
+// fits into a span, and at most an eighth above the one before (a quarter near the end of each
+// tier): so blocks waste little, and spans nearly nothing.
 //
 //	objects up to  live in spans of
 //	8 KiB          64 KiB, one chunk
@@ -66,8 +67,9 @@ func makeClasses() (list []class) {
 			}
 			list = append(list, class{
 				slack: uint64(size) - below + 8, // in checked mode
-				size:  uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size), objects: n, words: (n + 63) / 64,
-				chunks: tier.chunks, stripe: len(list) % (stripes - 1), id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
+				size:  uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size),
+				objects: n, words: (n + 63) / 64, chunks: tier.chunks, stripe: len(list) % (stripes - 1),
+				id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
 			})
 		}
 	}

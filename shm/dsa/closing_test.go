@@ -45,7 +45,8 @@ func alloc(t *testing.T, a *dsa.Area, n int) dsa.Pointer {
 	return p
 }
 
-// TestDetachWithoutMapping: a session that closes gives its spans back beside those in segments that it has not mapped and can't map now.
+// TestDetachWithoutMapping: a session that closes gives its spans back beside those in segments
+// that it has not mapped and can't map now.
 func TestDetachWithoutMapping(t *testing.T) {
 	var heap dsa.Heap
 	var c crowd
@@ -79,8 +80,8 @@ func TestDetachWithoutMapping(t *testing.T) {
 	}
 }
 
-// TestLastOneCloses: the last session of an area removes it, also if it closes and has not mapped what the dead have left; in the middle of a
-// change, too.
+// TestLastOneCloses: the last session of an area removes it, also if it closes and has not mapped
+// what the dead have left; in the middle of a change, too.
 func TestLastOneCloses(t *testing.T) {
 	var heap dsa.Heap
 	var c crowd

@@ -8,15 +8,18 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees another session's object: the object is
-// lost and found, or freed and still free, or somebody else's by now, and then it stays that one's.
+// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees
+// another session's object: the object is lost and found, or freed and still free, or somebody
+// else's by now, and then it stays that one's.
 func TestNoteOfTheDead(t *testing.T) {
 	ctx := context.Background()
 	for _, when := range []string{"stamped", "freed", "freed, and allocated again"} {
 		t.Run(when, func(t *testing.T) {
 			dead := false
 			self := func(row int) shmsync.Self {
-				return shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: 1}, Alive: func(p shmsync.Peer) bool { return p.Row != 2 || !dead }}
+				return shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: 1}, Alive: func(p shmsync.Peer) bool {
+					return p.Row != 2 || !dead
+				}}
 			}
 			var heap Heap
 			a, err := Create(ctx, &heap, self(1), Options{Sessions: 4})

@@ -1,50 +1,59 @@
-// Package dsa is a heap over as many segments as it takes, shared by processes that have them mapped at different addresses.
+// Package dsa is a heap over as many segments as it takes, shared by processes that have them
+// mapped at different addresses.
 //
-// It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that are valid in every process.
-// Segments come from a SegmentSource (package area has dsm's), grow geometrically, and go back when they are empty: at once those beyond
-// Options.Keep, all of them by Trim, and the other processes unmap them at their next call. (A segment in which a session keeps a span ready is not
-// empty before that session trims or detaches, or dies.) No failure to allocate is a panic.
-// What it does not promise: that nobody writes where he shouldn't (Options.Checked finds it), or that a program that dies frees
-// what it had. PostgreSQL's namesake is dsa.
+// It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
+// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
+// go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
+// them at their next call. (A segment in which a session keeps a span ready is not empty before that session trims
+// or detaches, or dies.) No failure to allocate is a panic. What it does not promise: that nobody writes where he
+// shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
 //
 // # Chunks, spans, blocks
 //
-// A segment is a header and chunks of 64 KiB. Each chunk has a description in the header. A run of chunks is one large object, or a span: blocks
-// of one size, with two bits for each in the description. A block is allocated if it is used and not freed.
+// A segment is a header and chunks of 64 KiB. Each chunk has a description in the header. A run
+// of chunks is one large object, or a span: blocks of one size, with two bits for each in the
+// description. A block is allocated if it is used and not freed.
 //
-// A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a mutex of its own process. So
-// Alloc, and Free of what the session has allocated, touch nothing that another process touches. Who frees an object in somebody
-// else's span sets "freed", by one compare-and-swap, and the span's session collects that when it has no room left. A span that nobody
-// has is full, and then the first to free something in it makes it his; or has room, and is in the list of its class. All else (lists,
+// A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a
+// mutex of its own process. So Alloc, and Free of what the session has allocated, touch nothing that another
+// process touches. Who frees an object in somebody else's span sets "freed", by one compare-and-swap, and
+// the span's session collects that when it has no room left. A span that nobody has is full, and then the
+// first to free something in it makes it his; or has room, and is in the list of its class. All else (lists,
 // chunks, large objects, segments) is done under the area's lock, once for many objects.
 //
 // # What a death leaves
 //
-// The truth is in few words, each changed by one store: a segment's row, a run's head, a block's bits. Bitmaps of chunks, counts and lists follow
-// from those, and are made anew if a session died with the lock. Each call notes first, in a word of its session, the object in its hands.
+// The truth is in few words, each changed by one store: a segment's row, a run's head, a block's
+// bits. Bitmaps of chunks, counts and lists follow from those, and are made anew if a session
+// died with the lock. Each call notes first, in a word of its session, the object in its hands.
 //
-//	who dies                                  leaves                            and who mends it, when
-//	in Alloc, before "used" is stored         a note on a free block            recovery: nothing to do
-//	in Alloc, after it                        a note on an allocated block      recovery frees it
-//	in Free, own span, before the store       the same                          recovery frees it
-//	in Free, other's span, before the stamp   the same                          recovery frees it: no other had it in hands
-//	in Free, stamped, before the swap         the note says so                  recovery frees it, if it still bears the stamp
-//	in Free, after the swap                   the same note                     who gets the block removes the stamp first, so it is left alone
-//	in AllocInto, before the word is stored   a note, and an allocated block    recovery frees it
-//	in AllocInto, after it                    a note, and the word reads it     the word owns it: recovery leaves it alone
-//	in FreeFrom, before the word is cleared   the same                          the same: nothing was freed
-//	in FreeFrom, after it                     a note, and the word is clear     as in Free
-//	while collecting what others freed        bits freed and not used           they mean nothing; the next one to collect clears them
-//	having emptied or opened a span           a span in the wrong place         recovery, Verify or Trim puts it right
-//	with spans to itself                      spans with its number             recovery makes them everybody's
-//	with the lock                             lists, counts, bitmaps half done  who takes the lock next makes them anew
-//	before a run's head is stored             nothing                           the chunks are free still
-//	while a segment comes                     no pin: its source takes it back; a row "coming": who takes the lock next unpins it
-//	while a segment goes                      a row "going"                     who takes the lock next, or Verify, unpins it
-//	in Detach, as the last one                an area that is gone, in part     who tries to attach it goes on
-//	in recovery                               what it had not come to           the next one: each step is harmless twice
+//	who dies                                 leaves                            and who mends it, when
+//	in Alloc, before "used" is stored        a note on a free block            recovery: nothing to do
+//	in Alloc, after it                       a note on an allocated block      recovery frees it
+//	in Free, own span, before the store      the same                          recovery frees it
+//	in Free, other's span, before the stamp  the same                          recovery frees it: nobody else had it
+//	in Free, stamped, before the swap        the note says so                  recovery frees it, if still stamped
+//	in Free, after the swap                  the same note                     who gets the block removes the stamp
+//	                                                                           first, so it is left alone
+//	in AllocInto, before the word is stored  a note, and an allocated block    recovery frees it
+//	in AllocInto, after it                   a note, and the word reads it     the word owns it: left alone
+//	in FreeFrom, before the word is cleared  the same                          the same: nothing was freed
+//	in FreeFrom, after it                    a note, and the word is clear     as in Free
+//	collecting what others freed             bits freed and not used           they mean nothing; the next to collect
+//	                                                                           clears them
+//	having emptied or opened a span          a span in the wrong place         recovery, Verify or Trim puts it right
+//	with spans to itself                     spans with its number             recovery makes them everybody's
+//	with the lock                            lists, counts, bitmaps half done  who has the lock next makes them anew
+//	before a run's head is stored            nothing                           the chunks are free still
+//	while a segment comes                    no pin                            its source takes it back
+//	                                         a row "coming"                    who has the lock next unpins it
+//	while a segment goes                     a row "going"                     who locks next, or Verify, unpins it
+//	in Detach, as the last one               an area that is gone, in part     who tries to attach it goes on
+//	in recovery                              what it had not come to           the next one: a step does no harm twice
 //
-// Recovery is done, under the lock, by whoever attaches, needs a new segment, trims or verifies, for each session in the area's table that
-// is dead. The last to detach needs none: it removes all. A session that closes can map nothing more: where it would have to, to put a span into a
-// list, it leaves the lists to be made anew. If all sessions of an area die and nobody comes, its segments stay until the source ends.
+// Recovery is done, under the lock, by whoever attaches, needs a new segment, trims or verifies,
+// for each session in the area's table that is dead. The last to detach needs none: it removes all.
+// A session that closes can map nothing more: where it would have to, to put a span into a list, it
+// leaves the lists to be made anew. If all sessions of an area die and nobody comes, its segments
+// stay until the source ends.
 package dsa

@@ -8,8 +8,8 @@ func Aligned(n int) []byte { return aligned(n) }
 // Beyond is the byte behind b.
 func Beyond(b []byte) *byte { return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), len(b))) }
 
-// Places are the offsets of an area's words in its first segment, but for the locks', whose garbling others are tested for and which make
-// one wait.
+// Places are the offsets of an area's words in its first segment, but for the locks', whose
+// garbling others are tested for and which make one wait.
 func Places(b []byte) (list []int) {
 	end := int(fitting(firstSegment(4), uint64(len(b))).data)
 	for at := 0; at < end; at += 8 {

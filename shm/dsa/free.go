@@ -7,8 +7,8 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this area's, is ErrPointer; in
-// checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
+// Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this
+// area's, is ErrPointer; in checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
 func (a *Area) free(p Pointer, from Place) error {
@@ -106,7 +106,8 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 	}
 	failpoint.Hit("dsa/free/freed")
 	note.end(from)
-	// The span may be another one by now, if this was its last object. Then what follows finds nothing to do, or does no harm.
+	// The span may be another one by now, if this was its last object. Then what follows finds
+	// nothing to do, or does no harm.
 	switch state := r.s.state.Load(); kindOf(state) {
 	case kindFull:
 		if int(r.s.class.Load()) != cl.id || !r.s.state.CompareAndSwap(state, moved(state, kindOwned, a.slot+1)) {
@@ -149,7 +150,8 @@ func (a *Area) dropPartial(r spanRef) error {
 	return a.releaseRun(ctx, r)
 }
 
-// giveSpan makes a span that a session had to itself nobody's, under the lock: back to the chunks, full, or in the list of its class.
+// giveSpan makes a span that a session had to itself nobody's, under the lock: back to the
+// chunks, full, or in the list of its class.
 func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
@@ -218,8 +220,8 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	return err
 }
 
-// Bytes are an object's, in place: as many as were asked for. They are valid until the object is freed or the area detached. A pointer
-// without object is ErrPointer.
+// Bytes are an object's, in place: as many as were asked for. They are valid until the object is
+// freed or the area detached. A pointer without object is ErrPointer.
 func (a *Area) Bytes(p Pointer) ([]byte, error) {
 	m, chunk, rel, err := a.find(p)
 	if err != nil {

@@ -8,10 +8,12 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// FuzzGarbled writes anything anywhere into an area with objects in it, attaches it and uses it: errors, never a panic or a hang.
+// FuzzGarbled writes anything anywhere into an area with objects in it, attaches it and uses it:
+// errors, never a panic or a hang.
 func FuzzGarbled(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0})
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32})
+	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+		25, 26, 27, 28, 29, 30, 31, 32})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		garble(t, tape.New(data))
 	})

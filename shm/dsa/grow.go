@@ -38,8 +38,8 @@ func (a *Area) emptyBytes() (n uint64) {
 	return n
 }
 
-// expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while the system makes it, so
-// others go on; who needs one too waits. The room may be gone again when the caller comes.
+// expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
+// the system makes it, so others go on; who needs one too waits. The room may be gone again when the caller comes.
 func (a *Area) expand(ctx context.Context, n int) error {
 	grow, ok, err := a.grow.TryLock()
 	if err == nil && !ok {
@@ -98,9 +98,12 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 	}
 	switch {
 	case a.source == nil:
-		return 0, 0, errkind.As(ErrFull, errors.New("dsa: the area is full, and has no source of segments to grow from"))
+		return 0, 0, errkind.As(ErrFull,
+			errors.New("dsa: the area is full, and has no source of segments to grow from"))
 	case free < 0:
-		return 0, 0, errkind.As(ErrFull, fmt.Errorf("dsa: all %d segments that an area can have are in use: begin with a larger one (Options.Initial)", maxRows))
+		return 0, 0, errkind.As(ErrFull,
+			fmt.Errorf("dsa: all %d segments that an area can have are in use: "+
+				"begin with a larger one (Options.Initial)", maxRows))
 	}
 	a.head.next.Store(uint32(free + 1))
 	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load()))
@@ -120,10 +123,13 @@ func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, 
 func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	size := geometryOf(0, chunks).size
 	if size > maxSegment || size > math.MaxInt {
-		return nil, errkind.As(ErrSize, fmt.Errorf("dsa: a segment of %d bytes is more than the %d that one can have", size, uint64(maxSegment)))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("dsa: a segment of %d bytes is more than the %d that one can have", size, uint64(maxSegment)))
 	}
 	if limit, total := a.head.limit.Load(), a.head.total.Load(); limit > 0 && (total > limit || size > limit-total) {
-		return nil, errkind.As(ErrLimit, fmt.Errorf("dsa: %d bytes more would exceed the area's limit of %d, of which %d are in use (SetLimit)", size, limit, total))
+		return nil, errkind.As(ErrLimit,
+			fmt.Errorf("dsa: %d bytes more would exceed the area's limit of %d, of which %d are in use (SetLimit)",
+				size, limit, total))
 	}
 	seg, err := a.source.Create(ctx, int(size))
 	if err != nil {
@@ -132,7 +138,8 @@ func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	return seg, nil
 }
 
-// addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it to who repairs, before that, to its source.
+// addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it
+// to who repairs, before that, to its source.
 func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks int) error {
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -164,8 +171,8 @@ func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks 
 	return a.install(m)
 }
 
-// giveSegment gives an empty segment back, under the lock. The others see it by the count, and unmap it; this process does, as soon as it
-// holds no stripe.
+// giveSegment gives an empty segment back, under the lock. The others see it by the count, and
+// unmap it; this process does, as soon as it holds no stripe.
 func (a *Area) giveSegment(ctx context.Context, i int) error {
 	r := &a.rows[i]
 	state, life := rowOf(r.word.Load())

@@ -8,8 +8,9 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// heap is what of a class this session has to itself, under the class's stripe: spans that it alone allocates from, and in which it frees
-// without an atomic operation. That they are this session's stands in their states too, so that they are found when it is dead.
+// heap is what of a class this session has to itself, under the class's stripe: spans that it
+// alone allocates from, and in which it frees without an atomic operation. That they are this
+// session's stands in their states too, so that they are found when it is dead.
 type heap struct {
 	cur  spanRef // the one to allocate from
 	word int     // of cur's bitmap: those before it are full
@@ -17,7 +18,8 @@ type heap struct {
 	full []spanRef // as of when they were put here: others may have freed something in them
 }
 
-// spot is where in its heap's lists a span is: 0 in none, else its index plus one, with inFull set in the list of the full ones.
+// spot is where in its heap's lists a span is: 0 in none, else its index plus one, with inFull
+// set in the list of the full ones.
 type spot uint16
 
 const inFull = spot(1) << 15
@@ -56,7 +58,8 @@ func (h *heap) take(r spanRef) {
 	*list = (*list)[:end]
 }
 
-// refill finds another span to allocate from, under the stripe: one that this session has, one with room that is nobody's, or a new one.
+// refill finds another span to allocate from, under the stripe: one that this session has, one
+// with room that is nobody's, or a new one.
 func (a *Area) refill(h *heap, c int) error {
 	if a.closed.Load() {
 		return errClosed
@@ -105,7 +108,8 @@ func (a *Area) refill(h *heap, c int) error {
 
 const maxTries = 100
 
-// retire leaves a span without room to whoever frees something in it. False: somebody just has, so it is this session's still.
+// retire leaves a span without room to whoever frees something in it. False: somebody just has,
+// so it is this session's still.
 func (a *Area) retire(r spanRef, cl *class) bool {
 	st := r.s.state.Load()
 	full := moved(st, kindFull, 0)
@@ -118,7 +122,8 @@ func (a *Area) retire(r spanRef, cl *class) bool {
 	return false
 }
 
-// roomIn is told that this session has freed a block, in that word, in a span of its own that it does not allocate from.
+// roomIn is told that this session has freed a block, in that word, in a span of its own that it
+// does not allocate from.
 func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
 	at := r.m.at[r.chunk]
 	if at == 0 || at&inFull != 0 {

@@ -16,7 +16,8 @@ const (
 	version = 2
 )
 
-// header is at the start of an area's segment 0. Rows and sessions follow it. What is not said to be written once is written under the lock.
+// header is at the start of an area's segment 0. Rows and sessions follow it. What is not said to
+// be written once is written under the lock.
 type header struct {
 	_        structs.HostLayout
 	magic    atomic.Uint64 // last of all by Create
@@ -56,8 +57,8 @@ type row struct {
 	low     atomic.Uint32 // no chunk before it is free
 }
 
-// States of a row. Legal moves: free -> coming -> live -> going -> free with the next life. Coming and going are seen by others only
-// after a death: who repairs unpins the segment and frees the row.
+// States of a row. Legal moves: free -> coming -> live -> going -> free with the next life. Coming
+// and going are seen by others only after a death: who repairs unpins the segment and frees the row.
 const (
 	rowFree = iota
 	rowComing
@@ -69,7 +70,8 @@ func rowWord(state, life int) uint64 { return uint64(state) | uint64(life)<<8 }
 
 func rowOf(word uint64) (state, life int) { return int(word & 3), int(word >> 8 & maxLife) }
 
-// stripes is how many goroutines of a session can be in Alloc or Free at once: each class has its stripe, and the last is for large objects.
+// stripes is how many goroutines of a session can be in Alloc or Free at once: each class has its
+// stripe, and the last is for large objects.
 const stripes = 15
 
 // slot is a session's.
@@ -87,17 +89,18 @@ type note struct {
 	place  atomic.Uint64 // the word that the object comes into, or is taken from, if there is one; see Place
 }
 
-// An intent is the pointer of the object in a session's hands, and in its slack what is going on. It is stored before anything happens
-// to the object and cleared when that is over.
+// An intent is the pointer of the object in a session's hands, and in its slack what is going on.
+// It is stored before anything happens to the object and cleared when that is over.
 const (
 	// intentHeld: nobody but this session can have changed whether the object is allocated. If it is, it is lost.
 	intentHeld = 1
-	// intentStamped: the object bears the stamp, and is being freed in a span that others allocate from. If it is allocated and still bears the
-	// stamp it is lost; without the stamp, somebody else has it by now.
+	// intentStamped: the object bears the stamp, and is being freed in a span that others allocate from. If
+	// it is allocated and still bears the stamp it is lost; without the stamp, somebody else has it by now.
 	intentStamped = 2
 )
 
-// segment is at the start of a segment (after the sessions in segment 0). Written once. The bitmap of chunks, the spans and the chunks follow it.
+// segment is at the start of a segment (after the sessions in segment 0). Written once. The
+// bitmap of chunks, the spans and the chunks follow it.
 type segment struct {
 	_      structs.HostLayout
 	magic  atomic.Uint64
@@ -122,8 +125,8 @@ type span struct {
 	_      [20]byte
 }
 
-// pair says which of 64 blocks are allocated: used and not freed. The span's session writes used, by plain stores; anybody sets bits
-// of freed, and only the span's session clears them, after those of used.
+// pair says which of 64 blocks are allocated: used and not freed. The span's session writes used, by
+// plain stores; anybody sets bits of freed, and only the span's session clears them, after those of used.
 type pair struct {
 	_     structs.HostLayout
 	used  atomic.Uint64

@@ -45,7 +45,8 @@ func TestLayouts(t *testing.T) {
 	}
 }
 
-// TestClasses: every size has a block, which wastes at most an eighth of a small one, and division by multiplication is exact.
+// TestClasses: every size has a block, which wastes at most an eighth of a small one, and
+// division by multiplication is exact.
 func TestClasses(t *testing.T) {
 	for n := uint64(1); n <= maxClass; n++ {
 		c := &classes[classOf(n)]
@@ -64,7 +65,8 @@ func TestClasses(t *testing.T) {
 		}
 		for k := range uint64(c.chunks) << chunkShift / align {
 			rel := k * align
-			if j, ok := c.index(rel); ok != (rel%c.size == 0 && rel/c.size < uint64(c.objects)) || ok && uint64(j) != rel/c.size {
+			if j, ok := c.index(rel); ok != (rel%c.size == 0 && rel/c.size < uint64(c.objects)) ||
+				ok && uint64(j) != rel/c.size {
 				t.Fatalf("class %d: %d is block %d, %v", c.size, rel, j, ok)
 			}
 		}

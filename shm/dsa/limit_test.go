@@ -79,7 +79,8 @@ func TestLimitAndFailures(t *testing.T) {
 	}
 }
 
-// TestOverhead: beside the bytes that are asked for, an area has at most 12 % for rounding, descriptions and what is left over.
+// TestOverhead: beside the bytes that are asked for, an area has at most 12 % for rounding,
+// descriptions and what is left over.
 func TestOverhead(t *testing.T) {
 	a := create(t, &dsa.Heap{}, 1, dsa.Options{})
 	rnd := rand.New(rand.NewPCG(4, 5))

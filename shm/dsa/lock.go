@@ -8,7 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// patience bounds the wait for the area's lock, which a dead session never keeps: only one that is stopped, or very slow.
+// patience bounds the wait for the area's lock, which a dead session never keeps: only one that
+// is stopped, or very slow.
 const patience = 10 * time.Second
 
 // acquire takes the area's lock, and repairs what a dead holder left.

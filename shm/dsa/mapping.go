@@ -101,8 +101,9 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	return next, nil
 }
 
-// install makes a mapping the area's, under mapMu, in place of one that is stale. From here on the area is detached before the
-// segment is; one that somebody has just detached is refused. The caller runs in With, so the bytes are there in any case.
+// install makes a mapping the area's, under mapMu, in place of one that is stale. From here on the
+// area is detached before the segment is; one that somebody has just detached is refused. The
+// caller runs in With, so the bytes are there in any case.
 func (a *Area) install(m *mapping) error {
 	var second atomic.Bool
 	m.cancel = m.seg.OnDetach(func() {
@@ -140,7 +141,8 @@ func (a *Area) check(b []byte, seg Segment, row, life int) (*mapping, error) {
 		return nil, err
 	}
 	chunks := h.chunks.Load()
-	if h.magic.Load() != magic || h.area.Load() != a.head.id.Load() || int(h.row.Load()) != row || int(h.life.Load()) != life || life == 0 ||
+	if h.magic.Load() != magic || h.area.Load() != a.head.id.Load() || int(h.row.Load()) != row ||
+		int(h.life.Load()) != life || life == 0 ||
 		chunks == 0 || chunks != a.rows[row].chunks.Load() || uint64(chunks) > maxSegment/chunkSize {
 		return nil, corrupt("segment %d has no header of this area", row)
 	}

@@ -28,8 +28,9 @@ func TestMisuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, q := range map[string]dsa.Pointer{
-		"nil": 0, "inside": p + 1, "another segment": p + 1<<31, "another life": p + 1<<56, "another size": p + 30<<40, "never allocated": p + 7,
-		"inside a large one": large + 5000, "a large one's size": large + 1<<40, "inside a medium one": medium + 1, "far away": p + 1<<30, "garbage": ^dsa.Pointer(0),
+		"nil": 0, "inside": p + 1, "another segment": p + 1<<31, "another life": p + 1<<56, "another size": p + 30<<40,
+		"never allocated": p + 7, "inside a large one": large + 5000, "a large one's size": large + 1<<40,
+		"inside a medium one": medium + 1, "far away": p + 1<<30, "garbage": ^dsa.Pointer(0),
 	} {
 		if err := a.Free(q); !errors.Is(err, dsa.ErrPointer) {
 			t.Errorf("%s: Free: %v", name, err)
@@ -86,7 +87,8 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// TestOverrun: in checked mode a byte written past an object's end is found, by Free and by Verify, wherever the end is.
+// TestOverrun: in checked mode a byte written past an object's end is found, by Free and by
+// Verify, wherever the end is.
 func TestOverrun(t *testing.T) {
 	o := small
 	o.Checked = true
@@ -102,7 +104,8 @@ func TestOverrun(t *testing.T) {
 		beyond := dsa.Beyond(b)
 		was := *beyond
 		*beyond ^= 0x55
-		if rep, err := a.Verify(ctx); err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], "past its end") {
+		if rep, err := a.Verify(ctx); err != nil || len(rep.Problems) != 1 ||
+			!strings.Contains(rep.Problems[0], "past its end") {
 			t.Errorf("%d bytes: %q, %v", n, rep.Problems, err)
 		}
 		if err := a.Free(p); !errors.Is(err, dsa.ErrOverrun) {
@@ -147,7 +150,8 @@ func TestInPlace(t *testing.T) {
 			break
 		}
 	}
-	if _, err := dsa.CreateInPlace(shm.NewRegion(dsa.Aligned(50<<10)), nil, new(crowd).self(1), o); !errors.Is(err, dsa.ErrSize) {
+	small := shm.NewRegion(dsa.Aligned(50 << 10))
+	if _, err := dsa.CreateInPlace(small, nil, new(crowd).self(1), o); !errors.Is(err, dsa.ErrSize) {
 		t.Error(err)
 	}
 	// With a source it grows.

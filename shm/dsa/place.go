@@ -10,9 +10,9 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Place is a word inside an object that can own an object: AllocInto and FreeFrom change what the word reads and who owns the object in one
-// step, whatever instruction is the session's last. So a structure whose words outlive its sessions loses nothing to their deaths.
-// The word must be written by no one else meanwhile.
+// Place is a word inside an object that can own an object: AllocInto and FreeFrom change what the word reads
+// and who owns the object in one step, whatever instruction is the session's last. So a structure whose words
+// outlive its sessions loses nothing to their deaths. The word must be written by no one else meanwhile.
 type Place struct {
 	at   Pointer // of the 16 bytes that the word is in; the slack says which of its halves
 	word *atomic.Uint64
@@ -46,8 +46,8 @@ func (a *Area) AllocInto(n int, at Place) error {
 	return err
 }
 
-// FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer there is no such object; in all cases
-// the word reads 0 or what it did.
+// FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer
+// there is no such object; in all cases the word reads 0 or what it did.
 func (a *Area) FreeFrom(at Place) error { return a.free(at.Pointer(), at) }
 
 // begin notes that the session is about to allocate or free p.
@@ -92,8 +92,8 @@ func (a *Area) has(ctx context.Context, place, p Pointer) (bool, error) {
 	return Pointer(*first(m.bytes, off)).withSlack(0) == p, nil
 }
 
-// Recover gives back what dead sessions had in their hands or to themselves, and says how many there were. Others do so too, in their time:
-// this is for who has to know that it is done.
+// Recover gives back what dead sessions had in their hands or to themselves, and says how many
+// there were. Others do so too, in their time: this is for who has to know that it is done.
 func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 	err = a.under(ctx, func() error {
 		dead, err = a.recoverDead(ctx)
@@ -102,9 +102,10 @@ func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 	return dead, a.after(err)
 }
 
-// Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does not ask whether there is an object at p, and
-// what it returns may be freed, or even unmapped by another goroutine's call, at any time: a fault then. It is for readers who can tell
-// afterwards whether it was, and never waits. Who does nothing but peek has to call Current now and then.
+// Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
+// not ask whether there is an object at p, and what it returns may be freed, or even unmapped by
+// another goroutine's call, at any time: a fault then. It is for readers who can tell afterwards
+// whether it was, and never waits. Who does nothing but peek has to call Current now and then.
 func (a *Area) Peek(p Pointer) []byte {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask {
@@ -119,7 +120,8 @@ func (a *Area) Peek(p Pointer) []byte {
 // Returned counts the segments that went back. While it is the same, what Peek has returned stays mapped.
 func (a *Area) Returned() uint64 { return a.head.returned.Load() }
 
-// Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and then. After Detach it is ErrClosed.
+// Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and
+// then. After Detach it is ErrClosed.
 func (a *Area) Current() error {
 	if a.closed.Load() {
 		return errClosed

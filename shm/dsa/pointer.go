@@ -2,8 +2,8 @@ package dsa
 
 import "fmt"
 
-// Pointer names an object of an area, the same in every process, and is never 0. It travels as a number, and may lie in shared memory.
-// An object has one Pointer for its whole life, so pointers can be compared.
+// Pointer names an object of an area, the same in every process, and is never 0. It travels as a number,
+// and may lie in shared memory. An object has one Pointer for its whole life, so pointers can be compared.
 //
 //	bits 0-30   the object's offset in its segment, in units of 16 bytes
 //	bits 31-39  the segment's row

@@ -9,9 +9,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// repair makes everything that is derived anew, under the lock that a session died with: rows on the way are freed; bitmaps, counts and lists
-// follow from the spans' states. Then what dead sessions held goes back. It changes nothing that it would not change again, so it may
-// itself be cut short.
+// repair makes everything that is derived anew, under the lock that a session died with: rows on the
+// way are freed; bitmaps, counts and lists follow from the spans' states. Then what dead sessions
+// held goes back. It changes nothing that it would not change again, so it may itself be cut short.
 func (a *Area) repair(ctx context.Context) error {
 	for i := range a.head.partial {
 		a.head.partial[i].Store(0)
@@ -126,7 +126,8 @@ func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) er
 	return nil
 }
 
-// recoverDead gives back what dead sessions had in their hands and to themselves, under the lock, and says how many there were.
+// recoverDead gives back what dead sessions had in their hands and to themselves, under the lock,
+// and says how many there were.
 func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for i := range a.slots {
@@ -211,8 +212,8 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 
 const nobody = -2 // as a slot
 
-// recoverSpan sees to it that a span is where it belongs, though a session died: one that was that session's; one that was left full, or in
-// its list, while something was freed in it.
+// recoverSpan sees to it that a span is where it belongs, though a session died: one that was
+// that session's; one that was left full, or in its list, while something was freed in it.
 func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
 	state := r.s.state.Load()
 	switch kindOf(state) {
@@ -240,13 +241,17 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 		}
 	case kindPartial:
 		if r.s.empty(cl) {
-			return errors.Join(a.unlink(r), a.releaseRun(ctx, r))
+			if err := a.unlink(r); err != nil {
+				return err
+			}
+			return a.releaseRun(ctx, r)
 		}
 	}
 	return nil
 }
 
-// Trim gives back what is empty, however little: this session's spans, those that are nobody's, and all empty segments but the first.
+// Trim gives back what is empty, however little: this session's spans, those that are nobody's,
+// and all empty segments but the first.
 func (a *Area) Trim(ctx context.Context) error {
 	a.lockStripes()
 	err := a.locked(ctx, func() error {

@@ -8,11 +8,14 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// SegmentSource is where an area gets its segments from. Package area has one over a dsm.Session. It must be safe for concurrent use.
+// SegmentSource is where an area gets its segments from. Package area has one over a dsm.Session.
+// It must be safe for concurrent use.
 type SegmentSource interface {
-	// Create makes a segment of size bytes, all zero. Until it is pinned it goes with this process's last attachment, however that ends.
+	// Create makes a segment of size bytes, all zero. Until it is pinned it goes with this
+	// process's last attachment, however that ends.
 	Create(ctx context.Context, size int) (Segment, error)
-	// Attach maps the segment with that handle, which some process has from Segment.Handle. One that is gone is ErrNotFound.
+	// Attach maps the segment with that handle, which some process has from Segment.Handle. One
+	// that is gone is ErrNotFound.
 	Attach(ctx context.Context, handle uint64) (Segment, error)
 	// Unpin undoes Pin: the segment goes with its last attachment. One that is gone, or not pinned, is ErrNotFound.
 	Unpin(ctx context.Context, handle uint64) error
@@ -22,8 +25,8 @@ type SegmentSource interface {
 type Segment interface {
 	// Handle names it in every process, and is never 0.
 	Handle() uint64
-	// With hands the bytes to f, in place, aligned to 64 or more. They stay until Detach and, whoever detaches meanwhile, until f returns.
-	// After Detach it is ErrClosed.
+	// With hands the bytes to f, in place, aligned to 64 or more. They stay until Detach and,
+	// whoever detaches meanwhile, until f returns. After Detach it is ErrClosed.
 	With(f func(b []byte) error) error
 	// Pin makes the segment stay whoever has it attached, until it is unpinned.
 	Pin(ctx context.Context) error
@@ -33,8 +36,8 @@ type Segment interface {
 	Detach() error
 }
 
-// Heap is a SegmentSource of ordinary memory, for several areas' worth of goroutines in one process: for tests, and for programs that
-// have no instance. Its zero value is ready.
+// Heap is a SegmentSource of ordinary memory, for several areas' worth of goroutines in one
+// process: for tests, and for programs that have no instance. Its zero value is ready.
 type Heap struct {
 	mu       sync.Mutex
 	last     uint64

@@ -48,8 +48,9 @@ func (s *span) inWord(c *class, w int) uint64 {
 	return n
 }
 
-// harvest makes blocks that others have freed free for allocation, and says whether any block is. Only for who has the span to himself.
-// A death in between leaves a bit in freed that is not in used, which is no block, and is harvested again.
+// harvest makes blocks that others have freed free for allocation, and says whether any block is.
+// Only for who has the span to himself. A death in between leaves a bit in freed that is not in
+// used, which is no block, and is harvested again.
 func (r spanRef) harvest(c *class) (room bool) {
 	for w := range c.words {
 		p := &r.s.words[w]

@@ -9,8 +9,9 @@ import (
 	"github.com/godsm/godsm/internal/ordered"
 )
 
-// stripe is a mutex for goroutines of one process whose Unlock is a plain store where that will do: an atomic one is a third of what Alloc and Free
-// cost. So it can't know of those who wait: the first of them looks again and again, the others wait for him.
+// stripe is a mutex for goroutines of one process whose Unlock is a plain store where that will
+// do: an atomic one is a third of what Alloc and Free cost. So it can't know of those who wait:
+// the first of them looks again and again, the others wait for him.
 type stripe struct {
 	held  atomic.Uint32
 	queue sync.Mutex

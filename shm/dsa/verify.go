@@ -10,8 +10,8 @@ import (
 	"github.com/godsm/godsm/internal/bytesize"
 )
 
-// Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together. Others allocate and free meanwhile, so the
-// numbers are of no one moment, unless they don't.
+// Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together.
+// Others allocate and free meanwhile, so the numbers are of no one moment, unless they don't.
 type Stats struct {
 	Total    int64 // of all segments
 	Limit    int64 // 0: none
@@ -108,8 +108,8 @@ func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
-	fmt.Fprintf(w, "%s in %d segments: %s used by %d objects, %s free, %s overhead; %d sessions", size(st.Total), st.Segments, size(st.Used),
-		st.Objects, size(st.Free), size(st.Overhead), st.Sessions)
+	fmt.Fprintf(w, "%s in %d segments: %s used by %d objects, %s free, %s overhead; %d sessions",
+		size(st.Total), st.Segments, size(st.Used), st.Objects, size(st.Free), size(st.Overhead), st.Sessions)
 	if st.Limit > 0 {
 		fmt.Fprintf(w, "; limit %s", size(st.Limit))
 	}
@@ -119,13 +119,16 @@ func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "\n\nBLOCK\tOBJECTS\tSPANS\tKEPT\tUSED\tFREE\tOVERHEAD\t\n")
 	for _, c := range st.Classes {
-		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", c.Size, c.Objects, c.Spans, c.Kept, size(c.Used), size(c.Free), size(c.Overhead))
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", c.Size, c.Objects, c.Spans, c.Kept, size(c.Used),
+			size(c.Free), size(c.Overhead))
 	}
-	fmt.Fprintf(t, "large\t%d\t%d\t\t%s\t\t%s\t\n", st.Large.Objects, st.Large.Spans, size(st.Large.Used), size(st.Large.Overhead))
+	fmt.Fprintf(t, "large\t%d\t%d\t\t%s\t\t%s\t\n", st.Large.Objects, st.Large.Spans, size(st.Large.Used),
+		size(st.Large.Overhead))
 	fmt.Fprint(t, "\nSEGMENT\tHANDLE\tCHUNKS\tFREE\t\n")
 	for i := range a.rows {
 		if state, life := rowOf(a.rows[i].word.Load()); state == rowLive {
-			fmt.Fprintf(t, "%d.%d\t%x\t%d\t%d\t\n", i, life, a.rows[i].handle.Load(), a.rows[i].chunks.Load(), a.rows[i].free.Load())
+			fmt.Fprintf(t, "%d.%d\t%x\t%d\t%d\t\n", i, life, a.rows[i].handle.Load(), a.rows[i].chunks.Load(),
+				a.rows[i].free.Load())
 		}
 	}
 	return t.Flush()
@@ -139,8 +142,8 @@ type Report struct {
 	Problems []string // what is wrong, and not mended
 }
 
-// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is wrong. Sessions that use the
-// area meanwhile don't disturb it; only who needs a new span or segment waits for it.
+// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is
+// wrong. Sessions that use the area meanwhile don't disturb it; only who needs a new span or segment waits for it.
 func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 	err = a.under(ctx, func() error {
 		before := a.reclaimed
@@ -157,7 +160,8 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 		rep.Problems = v.problems
 		rep.Stats, err = a.count(ctx)
 		if total := int64(a.head.total.Load()); err == nil && total != rep.Total {
-			rep.Problems = append(rep.Problems, fmt.Sprintf("the header counts %d bytes in segments that have %d", total, rep.Total))
+			rep.Problems = append(rep.Problems, fmt.Sprintf("the header counts %d bytes in segments that have %d",
+				total, rep.Total))
 		}
 		return err
 	})
@@ -251,8 +255,8 @@ func (v *verifier) run(r spanRef, n int) {
 	}
 }
 
-// fences looks behind every object of a span. One that is being allocated or freed meanwhile may have its fence half built: it
-// is looked at again.
+// fences looks behind every object of a span. One that is being allocated or freed meanwhile may
+// have its fence half built: it is looked at again.
 func (v *verifier) fences(r spanRef, cl *class) {
 	for i := range cl.objects {
 		off := r.start() + uint64(i)*cl.size

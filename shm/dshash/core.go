@@ -43,16 +43,22 @@ type core struct {
 	handle dsa.Pointer
 	head   *header
 	seed   uint64
-	shift  int         // of a hash, for the partition
+	shift  int         // of a hash, for the partition, after one by 1
+	word   bool        // keys are of 8 bytes, all of them
 	parts  []partition // in shared memory
 	local  []local     // of each partition
 }
 
 // local is what this process needs for a partition beside its words.
 type local struct {
-	lock  *shmsync.LWLock
-	seen  atomic.Pointer[view]
-	hands [2]dsa.Place
+	t      *core
+	i      int // its number
+	lock   *shmsync.LWLock
+	seen   atomic.Pointer[view]
+	hands  [2]dsa.Place
+	spare  spare
+	change change // of who holds the lock exclusively
+	scan   bool   // this is what a scan's entries have, which do not give back the lock
 }
 
 // create makes a table, in the word at if there is one.
@@ -192,7 +198,8 @@ func (t *core) bind() error {
 
 // open finds the partitions.
 func (t *core) open(n int) error {
-	t.seed, t.shift = t.head.seed.Load(), 64-bits.TrailingZeros(uint(n))
+	t.word = t.kind == kindFixed && t.keySize == 8
+	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
 		return err
@@ -205,6 +212,7 @@ func (t *core) open(n int) error {
 	self := t.area.Self()
 	for i := range t.local {
 		l := &t.local[i]
+		l.t, l.i = t, i
 		l.lock = shmsync.NewLWLock(&t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
@@ -216,7 +224,7 @@ func (t *core) open(n int) error {
 }
 
 // part is the partition of a hash.
-func (t *core) part(h uint64) int { return int(h >> t.shift) }
+func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
 // count is how many entries there are.
 func (t *core) count() (n int) {

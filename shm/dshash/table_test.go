@@ -275,7 +275,8 @@ func TestCreateInto(t *testing.T) {
 	must(t, err)
 	at, err := a.Place(p, 8)
 	must(t, err)
-	if tab, err := dshash.CreateInto[uint64, uint64](a, at, dshash.Options{Partitions: 1 << 14}); !errors.Is(err, dsa.ErrLimit) || at.Pointer() != 0 {
+	tab, err := dshash.CreateInto[uint64, uint64](a, at, dshash.Options{Partitions: 1 << 14})
+	if !errors.Is(err, dsa.ErrLimit) || at.Pointer() != 0 {
 		t.Errorf("CreateInto beyond the limit = %v, %v; the word reads %v", tab, err, at.Pointer())
 	}
 	b, err := dshash.CreateBytesInto(a, at, dshash.Options{Partitions: 2})

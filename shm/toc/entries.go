@@ -69,16 +69,17 @@ func (t *Toc) Allocate(n int) (shm.Offset, error) {
 	}
 }
 
-// Insert makes the n bytes at off known by key. What was stored in them before is seen by whoever finds them. A key that is there already
-// is ErrExists. If several insert one key at the same time, more than one may succeed, and which one is found is settled only when all
-// have returned: whoever wants to be sure lets one process insert.
+// Insert makes the n bytes at off known by key. What was stored in them before is seen by whoever finds them. A
+// key that is there already is ErrExists. If several insert one key at the same time, more than one may succeed,
+// and which one is found is settled only when all have returned: whoever wants to be sure lets one process insert.
 func (t *Toc) Insert(key uint64, off shm.Offset, n int) error {
 	u, err := t.look()
 	if err != nil {
 		return err
 	}
 	if n < 0 || !u.allocated(uint64(off), uint64(n)) {
-		return errkind.As(errkind.Size, fmt.Errorf("key %#x: %d bytes at offset %d have not been allocated", key, n, off))
+		return errkind.As(errkind.Size,
+			fmt.Errorf("key %#x: %d bytes at offset %d have not been allocated", key, n, off))
 	}
 	e, err := t.claim(key)
 	if err != nil {

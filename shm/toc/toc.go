@@ -1,9 +1,10 @@
-// Package toc is a table of contents at the start of a shared region: who has mapped it finds what is in it by 64-bit keys.
+// Package toc is a table of contents at the start of a shared region: who has mapped it finds
+// what is in it by 64-bit keys.
 //
-// It adds to shm the least that two processes must agree on: where things are. Memory is handed out from the region's end
-// backwards and never taken back; entries are looked for one by one, so it is for a handful of keys. All calls are safe
-// for concurrent use by any number of processes, none waits, and none leaves the table worse than it was if it is
-// killed; memory that a dead process had allocated and not inserted yet is lost.
+// It adds to shm the least that two processes must agree on: where things are. Memory is handed out from the
+// region's end backwards and never taken back; entries are looked for one by one, so it is for a handful of
+// keys. All calls are safe for concurrent use by any number of processes, none waits, and none leaves the table
+// worse than it was if it is killed; memory that a dead process had allocated and not inserted yet is lost.
 //
 // PostgreSQL's namesake is shm_toc.
 //
@@ -33,8 +34,8 @@ var (
 	ErrCorrupt  = shm.ErrCorrupt
 )
 
-// Align is what chunks are aligned to, and rounded up to: a cache line. (Counted from the start of the region, which mapped bytes
-// have at the start of a page.)
+// Align is what chunks are aligned to, and rounded up to: a cache line. (Counted from the start
+// of the region, which mapped bytes have at the start of a page.)
 const Align = 64
 
 const (
@@ -99,21 +100,24 @@ func (e *Estimator) Size() (int, error) {
 	head := (headerSize + e.keys*entrySize + Align - 1) / Align
 	size := (head + e.chunks) * Align
 	if e.overflow || size > math.MaxInt {
-		return 0, errkind.As(ErrFull, fmt.Errorf("%d chunks of %d bytes and %d keys are more than a table of contents can hold", e.chunks, Align, e.keys))
+		return 0, errkind.As(ErrFull,
+			fmt.Errorf("%d chunks of %d bytes and %d keys are more than a table of contents can hold",
+				e.chunks, Align, e.keys))
 	}
 	return int(size), nil
 }
 
 func chunksOf(n int) uint64 { return (uint64(n) + Align - 1) / Align }
 
-// Create makes an empty table at the start of r, for memory in r, whose bytes must be zero, as those of a new segment are.
-// Magic, not 0, says what kind of contents this is.
+// Create makes an empty table at the start of r, for memory in r, whose bytes must be zero, as
+// those of a new segment are. Magic, not 0, says what kind of contents this is.
 func Create(r shm.Region, magic uint64) (*Toc, error) {
 	h, err := shm.At[header](r, 0)
 	size := min(uint64(r.Len())/Align, maxChunks) * Align
 	if err != nil || size == 0 || magic == 0 {
-		return nil, errkind.As(errkind.Size, fmt.Errorf("a table of contents wants %d bytes or more, aligned to 8, and a magic number that is not 0; "+
-			"this is %d bytes and magic %#x", Align, r.Len(), magic))
+		return nil, errkind.As(errkind.Size,
+			fmt.Errorf("a table of contents wants %d bytes or more, aligned to 8, and a magic number that is not 0; "+
+				"this is %d bytes and magic %#x", Align, r.Len(), magic))
 	}
 	if h.magic.Load() != 0 || h.used.Load() != 0 {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
@@ -123,14 +127,16 @@ func Create(r shm.Region, magic uint64) (*Toc, error) {
 	return &Toc{r, h}, nil
 }
 
-// Attach finds the table that somebody has created at the start of r. Contents of another magic, or none yet, are ErrMagic.
+// Attach finds the table that somebody has created at the start of r. Contents of another magic,
+// or none yet, are ErrMagic.
 func Attach(r shm.Region, magic uint64) (*Toc, error) {
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, err
 	}
 	if got := h.magic.Load(); got != magic || magic == 0 {
-		return nil, errkind.As(ErrMagic, fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
+		return nil, errkind.As(ErrMagic,
+			fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
 	}
 	t := &Toc{r, h}
 	if _, err := t.look(); err != nil {

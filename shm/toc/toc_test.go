@@ -39,7 +39,8 @@ func TestEstimateIsEnough(t *testing.T) {
 		chunks []int
 		keys   int
 	}{
-		{nil, 0}, {nil, 1}, {[]int{1}, 1}, {[]int{0}, 1}, {[]int{63, 64, 65}, 3}, {[]int{10000, 1, 1, 1}, 40}, {nil, 100},
+		{nil, 0}, {nil, 1}, {[]int{1}, 1}, {[]int{0}, 1}, {[]int{63, 64, 65}, 3},
+		{[]int{10000, 1, 1, 1}, 40}, {nil, 100},
 	} {
 		var e toc.Estimator
 		e.Keys(c.keys)
@@ -208,7 +209,8 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestAtTheSameTime: all insert the same keys and some of their own; whoever finds one finds it whole, and in the end all find the same.
+// TestAtTheSameTime: all insert the same keys and some of their own; whoever finds one finds it
+// whole, and in the end all find the same.
 func TestAtTheSameTime(t *testing.T) {
 	const keys, goroutines = 50, 8
 	var e toc.Estimator

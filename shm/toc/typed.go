@@ -11,8 +11,8 @@ import (
 
 func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
 
-// Put allocates a T, has init fill it in and inserts it by key: who finds it finds it filled in. T is a type that may lie in shared
-// memory (see shm.Check), and at most Align-aligned. Init may be nil.
+// Put allocates a T, has init fill it in and inserts it by key: who finds it finds it filled in. T is
+// a type that may lie in shared memory (see shm.Check), and at most Align-aligned. Init may be nil.
 func Put[T any](t *Toc, key uint64, init func(*T) error) (*T, error) {
 	s, err := PutSlice(t, key, 1, func(s []T) error {
 		if init == nil {

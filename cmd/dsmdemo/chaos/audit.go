@@ -107,17 +107,20 @@ func (r *run) audit(says []report) (a audit, err error) {
 		leak(&a.rows, "%d processes have rows, %d live", len(processes), len(holds))
 	}
 	if rows, n, err := w.books.Used(); err != nil || rows != len(segments) || n != bytes {
-		leak(&a.rows, "%d segments of %d bytes are counted, there are %d of %d (%v)", rows, n, len(segments), bytes, err)
+		leak(&a.rows, "%d segments of %d bytes are counted, there are %d of %d (%v)",
+			rows, n, len(segments), bytes, err)
 	}
 	if n, err := w.books.ReservedUsed(); err != nil || n != pages*control.PageSize {
-		leak(&a.rows, "%d bytes of the reserved region are given out, the segments there have %d pages (%v)", n, pages, err)
+		leak(&a.rows, "%d bytes of the reserved region are given out, the segments there have %d pages (%v)",
+			n, pages, err)
 	}
 	objects := r.objects()
 	for i := want; i < len(objects); i++ {
 		leak(&a.objects, "%d objects, with the control segment there should be %d: %v", len(objects), want, objects)
 	}
 	for i := len(objects); i < want; i++ {
-		leak(&a.objects, "only %d objects, with the control segment there should be %d: %v", len(objects), want, objects)
+		leak(&a.objects, "only %d objects, with the control segment there should be %d: %v",
+			len(objects), want, objects)
 	}
 	return a, nil
 }
@@ -134,7 +137,7 @@ func (r *run) rest() (says []report) {
 	var asked []*process
 	for i := range r.Workers {
 		if p := r.desks[i].Load(); p != nil {
-			_, _ = fmt.Fprintln(p.orders, "rest")
+			_, _ = fmt.Fprintln(p.Orders, "rest")
 			asked = append(asked, p)
 		}
 	}
@@ -146,7 +149,7 @@ func (r *run) rest() (says []report) {
 			says = append(says, s)
 		case <-p.ended: // it was about to quit
 		case <-timeout.Done():
-			r.stuckBecause("worker %d does not come to rest", p.pid())
+			r.stuckBecause("worker %d does not come to rest", p.Pid())
 			r.coroner.kill(p)
 		}
 	}

@@ -7,10 +7,11 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// block is checksummed data that tells a dead writer's half-written content from content that is wrong. The writer stores begin, the data,
-// their sum, and end, in this order; begin and end are the same stamp only in a block that its writer has declared finished, and
-// only such a block is judged. Begin is stored by compare-and-swap, and over an unfinished block only once its
-// writer is dead, so a block has one writer at a time. All is atomic: readers take no lock.
+// block is checksummed data that tells a dead writer's half-written content from content that is
+// wrong. The writer stores begin, the data, their sum, and end, in this order; begin and end are
+// the same stamp only in a block that its writer has declared finished, and only such a block is
+// judged. Begin is stored by compare-and-swap, and over an unfinished block only once its writer
+// is dead, so a block has one writer at a time. All is atomic: readers take no lock.
 //
 // A block that was never written is all zero, as a new segment must be.
 type block struct {

@@ -15,8 +15,8 @@ import (
 // MaxWorkers bounds Options.Workers.
 const MaxWorkers = 100
 
-// board lies in a segment that all have attached: what they tell each other, and what the run counts. Counts survive the worker
-// that counted.
+// board lies in a segment that all have attached: what they tell each other, and what the run
+// counts. Counts survive the worker that counted.
 type board struct {
 	_      structs.HostLayout
 	lock   shmsync.MutexWord // robust: its holders get killed

@@ -1,12 +1,12 @@
-// Package chaos is the proof by violence: processes create, attach, pin, detach, lock and write checksummed data, while a monkey
-// kills and stops them at random, and their supervisor too. At the end everything must be accounted for.
+// Package chaos is the proof by violence: processes create, attach, pin, detach, lock and write checksummed data, while
+// a monkey kills and stops them at random, and their supervisor too. At the end everything must be accounted for.
 //
 // It adds nothing to what the library does; it knows it from outside. A run is a process that joins as a session
 // of its own, which nobody kills, so that the instance outlives any massacre. What it looks at: the books, read without
 // a lock; the witnesses, through descriptors of its own; the system, by internal/eye.
 //
-// The same seed gives the same decisions of the monkey, and the same of each worker process as long as it meets the same
-// answers. What a blow hits is up to the scheduler, so a run can't be repeated step by step.
+// The same seed gives the same decisions of the monkey, and the same of each worker process as long as it
+// meets the same answers. What a blow hits is up to the scheduler, so a run can't be repeated step by step.
 package chaos
 
 import (
@@ -26,15 +26,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// Options are a run's.
+// Options say what a run does.
 type Options struct {
 	Duration time.Duration
 	Workers  int
 	Seed     uint64
-	Sabotage string     // object, byte, row or stuck: do that wrong, to see that it is found
-	Exe      string     // the program, whose commands supervise and crash-worker are run
-	Flags    []string   // for both
-	Restarts bool       // on_crash is restart: supervisors are not killed, for the last life's sessions don't keep a private instance
+	Sabotage string   // object, byte, row or stuck: do that wrong, to see that it is found
+	Exe      string   // the program, whose commands supervise and crash-worker are run
+	Flags    []string // for both
+	// Restarts says that on_crash is restart. Then supervisors are not killed: the last life's sessions don't keep a
+	// private instance.
+	Restarts bool
 	Config   dsm.Config // for the run's own session; its Dir is not used
 	Log      io.Writer  // what was found, line by line; the processes' stderr
 
@@ -66,7 +68,7 @@ func (r Result) Well() bool {
 	return r.LeakedRows == 0 && r.LeakedObjects == 0 && r.WrongBytes == 0 && r.Stuck == 0
 }
 
-// run is a run.
+// run is what the parts of a run share.
 type run struct {
 	Options
 	dir        string
@@ -96,8 +98,8 @@ type world struct {
 	onBoard *dsm.Segment
 }
 
-// Run runs processes in an instance of their own for the options' duration, or until ctx is over, and judges what is left. An
-// error is of what should not have failed; the result is as good as it goes then.
+// Run runs processes in an instance of their own for the options' duration, or until ctx is over, and
+// judges what is left. An error is of what should not have failed; the result is as good as it goes then.
 func Run(ctx context.Context, o Options) (Result, error) {
 	r := &run{Options: o, desks: make([]atomic.Pointer[process], o.Workers)}
 	r.coroner = &coroner{r: r, wake: make(chan struct{}, 1)}
@@ -151,7 +153,7 @@ func (r *run) enter(ctx context.Context) (w *world, err error) {
 	return w, nil
 }
 
-// rage is the chaos itself.
+// rage lets the monkey loose on the workers and their supervisor, until the time is over.
 func (r *run) rage(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.Duration)
 	defer cancel()
@@ -176,13 +178,13 @@ func (r *run) finish(over chan struct{}, watchers *sync.WaitGroup) (Result, erro
 	}
 	for i := range r.Workers {
 		if p := r.desks[i].Load(); p != nil {
-			_, _ = fmt.Fprintln(p.orders, "leave")
+			_, _ = fmt.Fprintln(p.Orders, "leave")
 		}
 	}
 	late := time.AfterFunc(tooLong, func() {
 		for i := range r.Workers {
 			if p := r.desks[i].Load(); p != nil {
-				r.stuckBecause("worker %d does not leave", p.pid())
+				r.stuckBecause("worker %d does not leave", p.Pid())
 				p.kill()
 			}
 		}
@@ -202,7 +204,8 @@ func (r *run) finish(over chan struct{}, watchers *sync.WaitGroup) (Result, erro
 	}
 	result := Result{
 		Kills: r.kills.Load(), SupervisorKills: r.supervisorKills.Load(), Operations: r.operations.Load(),
-		LeakedRows: len(worst.rows), LeakedObjects: len(worst.objects), WrongBytes: r.wrong.Load(), Stuck: r.stuck.Load(),
+		LeakedRows: len(worst.rows), LeakedObjects: len(worst.objects), WrongBytes: r.wrong.Load(),
+		Stuck: r.stuck.Load(),
 	}
 	result.Reclaims, result.ReclaimMs = r.coroner.result()
 	return result, err

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The monkey has two hands, each with a source of chance of its own, so that with one seed each makes the same decisions in
-// the same order. What a blow finds its victim at is the scheduler's to say.
+// The monkey has two hands, each with a source of chance of its own, so that with one seed each makes
+// the same decisions in the same order. What a blow finds its victim at is the scheduler's to say.
 
 // tick is the mean pause between two blows at workers.
 const tick = 6 * time.Millisecond
@@ -76,13 +76,14 @@ func (r *run) stopWorker(ctx context.Context, desk int, d time.Duration, thenKil
 // fair says whether a supervisor is at work. The weather is another number after each change, and odd while none is.
 func fair(weather uint64) bool { return weather%2 == 0 }
 
-// hitSupervisor kills the supervisor from time to time and starts the next one under living workers, or stops it for a while. The first blow comes early, so
-// that a short run has one.
+// hitSupervisor kills the supervisor from time to time and starts the next one under living
+// workers, or stops it for a while. The first blow comes early, so that a short run has one.
 func (r *run) hitSupervisor(ctx context.Context) {
 	rng := r.chance(2)
 	for first := true; ; first = false {
 		wait := 700*time.Millisecond + time.Duration(rng.IntN(2500))*time.Millisecond
-		kill, thenKill, long, down := rng.IntN(10) < 6, rng.IntN(2) == 0, stopFor(rng), time.Duration(rng.IntN(100))*time.Millisecond
+		kill, thenKill, long, down := rng.IntN(10) < 6, rng.IntN(2) == 0, stopFor(rng),
+			time.Duration(rng.IntN(100))*time.Millisecond
 		if !pause(ctx, wait) || r.Restarts && !canStop {
 			return
 		}

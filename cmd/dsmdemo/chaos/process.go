@@ -1,22 +1,22 @@
 package chaos
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/godsm/godsm/cmd/dsmdemo/child"
 )
 
 // process is a worker or the supervisor.
 type process struct {
-	cmd    *exec.Cmd
-	orders io.WriteCloser
-	says   *bufio.Scanner
+	*child.Child
 
 	mu      sync.Mutex
 	killed  bool // by the monkey
@@ -31,36 +31,24 @@ func start(exe string, log io.Writer, args ...string) (*process, error) {
 	cmd := exec.Command(exe, args...)
 	cmd.Stderr = log
 	aside(cmd)
-	in, err := cmd.StdinPipe()
+	c, err := child.Start(cmd)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, orders: in, says: bufio.NewScanner(out), touched: time.Now(),
-		said: make(chan report, 1), ended: make(chan struct{})}
-	p.says.Buffer(nil, 1<<20)
-	return p, nil
+	return &process{Child: c, touched: time.Now(), said: make(chan report, 1), ended: make(chan struct{})}, nil
 }
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // hear fills v from the next line that the process says.
 func (p *process) hear(v any) error {
-	if !p.says.Scan() {
+	if !p.Says.Scan() {
 		return errors.New("it ended without a word")
 	}
-	return json.Unmarshal(p.says.Bytes(), v)
+	return json.Unmarshal(p.Says.Bytes(), v)
 }
 
 // wait waits for the end, after the last word was heard.
 func (p *process) wait() error {
-	p.err = p.cmd.Wait()
+	p.err = p.Wait()
 	close(p.ended)
 	return p.err
 }
@@ -69,7 +57,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	p.killed = true
 	p.mu.Unlock()
-	_ = p.cmd.Process.Kill()
+	_ = p.Process.Kill()
 }
 
 func (p *process) wasKilled() bool {
@@ -101,18 +89,21 @@ func (p *process) suspended() (bool, time.Time) {
 
 // startSupervisor starts a supervisor and waits until it is ready.
 func (r *run) startSupervisor(where ...string) (*process, string, error) {
-	p, err := start(r.Exe, r.Log, append(append([]string{"supervise", "--json", "--lifeline"}, where...), r.Flags...)...)
+	args := slices.Concat([]string{"supervise", "--json", "--lifeline"}, where, r.Flags)
+	p, err := start(r.Exe, r.Log, args...)
 	if err != nil {
 		return nil, "", err
 	}
-	slow := time.AfterFunc(tooLong, func() { r.stuckBecause("the supervisor %d is not ready after %v", p.pid(), tooLong) })
+	slow := time.AfterFunc(tooLong, func() {
+		r.stuckBecause("the supervisor %d is not ready after %v", p.Pid(), tooLong)
+	})
 	defer slow.Stop()
 	var ready struct{ Dir string }
 	if err := p.hear(&ready); err != nil {
 		return nil, "", fmt.Errorf("the supervisor: %w (%v)", err, p.wait())
 	}
 	go func() {
-		for p.says.Scan() {
+		for p.Says.Scan() {
 		}
 		if err := p.wait(); !p.wasKilled() && !r.stopping.Load() {
 			r.fail(fmt.Errorf("the supervisor ended: %v", err))
@@ -125,7 +116,8 @@ func (r *run) startSupervisor(where ...string) (*process, string, error) {
 func (r *run) man(desk int) {
 	defer r.manned.Done()
 	for life := 1; !r.resting.Load(); life++ {
-		args := append([]string{"crash-worker", "--dir", r.dir, "--desk", strconv.Itoa(desk), "--life", strconv.Itoa(life),
+		args := append([]string{"crash-worker", "--dir", r.dir,
+			"--desk", strconv.Itoa(desk), "--life", strconv.Itoa(life),
 			"--seed", strconv.FormatUint(r.Seed, 10), "--sabotage", r.Sabotage}, r.Flags...)
 		p, err := start(r.Exe, r.Log, args...)
 		if err != nil {
@@ -140,20 +132,20 @@ func (r *run) man(desk int) {
 		if p.hear(&says) == nil {
 			p.said <- says
 		}
-		for p.says.Scan() {
+		for p.Says.Scan() {
 		}
 		err = p.wait()
 		r.desks[desk].CompareAndSwap(p, nil)
 		if err != nil && !p.wasKilled() {
-			r.fail(fmt.Errorf("worker %d ended: %v", p.pid(), err))
+			r.fail(fmt.Errorf("worker %d ended: %v", p.Pid(), err))
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }
 
-// end of a supervisor in order.
+// stopSupervisor ends a supervisor in order.
 func (p *process) stopSupervisor() error {
-	p.orders.Close()
+	p.Orders.Close()
 	<-p.ended
 	return p.err
 }

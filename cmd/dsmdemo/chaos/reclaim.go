@@ -44,7 +44,9 @@ func processOf(b *instance.Books, pid int) (found control.ProcessInfo, ok bool) 
 
 // uses says whether that incarnation uses its row still.
 func uses(list []control.ProcessInfo, p control.ProcessInfo) bool {
-	return slices.ContainsFunc(list, func(x control.ProcessInfo) bool { return x.Row == p.Row && x.Incarnation == p.Incarnation })
+	return slices.ContainsFunc(list, func(x control.ProcessInfo) bool {
+		return x.Row == p.Row && x.Incarnation == p.Incarnation
+	})
 }
 
 // death is a process that was killed and whose row is not given back yet.
@@ -58,8 +60,8 @@ type death struct {
 	late    bool      // counted as stuck
 }
 
-// coroner follows the dead until their rows are given back. It polls: a time is from the last look at which the witness was
-// held to the first at which the row is free, so never too short.
+// coroner follows the dead until their rows are given back. It polls: a time is from the last
+// look at which the witness was held to the first at which the row is free, so never too short.
 type coroner struct {
 	r       *run
 	mu      sync.Mutex
@@ -78,7 +80,7 @@ const (
 // kill kills a process and follows what becomes of its row, if it has one.
 func (c *coroner) kill(p *process) {
 	books := c.r.world.Load().books
-	row, ok := processOf(books, p.pid())
+	row, ok := processOf(books, p.Pid())
 	weather := c.r.weather.Load()
 	p.kill()
 	c.r.kills.Add(1)
@@ -87,7 +89,8 @@ func (c *coroner) kill(p *process) {
 	}
 	c.mu.Lock()
 	now := time.Now()
-	c.pending = append(c.pending, &death{ProcessInfo: row, held: now, begin: now, weather: weather, timed: fair(weather)})
+	c.pending = append(c.pending, &death{ProcessInfo: row, held: now, begin: now,
+		weather: weather, timed: fair(weather)})
 	c.mu.Unlock()
 	select {
 	case c.wake <- struct{}{}:

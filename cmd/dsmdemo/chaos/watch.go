@@ -31,7 +31,7 @@ func (r *run) lockedUp(w *world) bool {
 
 func (r *run) isStopped(pid int) bool {
 	for i := range r.desks {
-		if p := r.desks[i].Load(); p != nil && p.pid() == pid {
+		if p := r.desks[i].Load(); p != nil && p.Pid() == pid {
 			stopped, _ := p.suspended()
 			return stopped || p.frozen()
 		}
@@ -73,7 +73,7 @@ func (r *run) watchSteps(over <-chan struct{}) {
 				}
 				if now.Sub(c.since) > tooLong && !c.told {
 					c.told = true
-					r.stuckBecause("worker %d has made no step for %v", p.pid(), tooLong)
+					r.stuckBecause("worker %d has made no step for %v", p.Pid(), tooLong)
 				}
 			}
 		}

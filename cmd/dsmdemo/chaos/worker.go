@@ -126,7 +126,8 @@ func (w *worker) repose(ctx context.Context, reports io.Writer) error {
 	return json.NewEncoder(reports).Encode(r)
 }
 
-// join opens a session and finds the board. Both may have to be waited for: a generation ends, and the next has no board yet.
+// join opens a session and finds the board. Both may have to be waited for: a generation ends,
+// and the next has no board yet.
 func (w *worker) join(ctx context.Context) (err error) {
 	for {
 		err = w.tryJoin(ctx)
@@ -213,7 +214,8 @@ func (w *worker) step(ctx context.Context) (quits bool, err error) {
 		weight int
 		do     func(context.Context) error
 	}{
-		{16, w.create}, {20, w.attach}, {20, w.read}, {20, w.write}, {12, w.detach}, {2, w.pin}, {4, w.unpin}, {10, w.locked}, {6, w.nap},
+		{16, w.create}, {20, w.attach}, {20, w.read}, {20, w.write}, {12, w.detach}, {2, w.pin}, {4, w.unpin},
+		{10, w.locked}, {6, w.nap},
 	}
 	desk := &w.board.desks[w.Desk]
 	n := w.rng.IntN(110)
@@ -287,7 +289,8 @@ func (w *worker) read(context.Context) error {
 	for i := range h.blocks {
 		if place := placeOf(h.segment.Handle(), i); h.blocks[i].judge(place) == wrong {
 			w.board.desks[w.Desk].wrong.Add(1)
-			fmt.Fprintf(w.log, "crash: block %d of segment %v is wrong: stamp %#x\n", i, h.segment.Handle(), h.blocks[i].begin.Load())
+			fmt.Fprintf(w.log, "crash: block %d of segment %v is wrong: stamp %#x\n",
+				i, h.segment.Handle(), h.blocks[i].begin.Load())
 		}
 	}
 	return nil
@@ -372,7 +375,8 @@ func (w *worker) locked(ctx context.Context) error {
 	_, abandoned := g.Abandoned()
 	if v := w.board.ledger.judge(place); v == wrong || v == unfinished && !abandoned {
 		w.board.desks[w.Desk].wrong.Add(1)
-		fmt.Fprintf(w.log, "crash: what the lock guards is wrong: stamp %#x, written by %#x\n", w.board.ledger.begin.Load(), w.board.ledger.end.Load())
+		fmt.Fprintf(w.log, "crash: what the lock guards is wrong: stamp %#x, written by %#x\n",
+			w.board.ledger.begin.Load(), w.board.ledger.end.Load())
 	}
 	s := w.stamp()
 	w.board.ledger.begin.Store(uint64(s))

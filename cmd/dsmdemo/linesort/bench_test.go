@@ -11,7 +11,8 @@ import (
 	"github.com/godsm/godsm/cmd/dsmdemo/linesort"
 )
 
-// texts are small likenesses of what is sorted: source files with many identical lines, a log whose lines begin alike, and numbers.
+// texts are small likenesses of what is sorted: source files with many identical lines, a log
+// whose lines begin alike, and numbers.
 func texts() map[string][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
 	repeat := func(n int, line func() string) []byte {
@@ -27,10 +28,12 @@ func texts() map[string][]byte {
 			if r.IntN(2) == 0 {
 				return common[r.IntN(len(common))]
 			}
-			return strings.Repeat("\t", r.IntN(5)) + fmt.Sprintf("if err := call%d(ctx, %d); err != nil {", r.IntN(300), r.IntN(1000))
+			return strings.Repeat("\t", r.IntN(5)) + fmt.Sprintf("if err := call%d(ctx, %d); err != nil {",
+				r.IntN(300), r.IntN(1000))
 		}),
 		"log": repeat(100_000, func() string {
-			return fmt.Sprintf("2024-05-17T10:%02d:%02dZ host example.com/frontend: request %08x took %d us", r.IntN(60), r.IntN(60), r.Uint32(), r.IntN(1e6))
+			return fmt.Sprintf("2024-05-17T10:%02d:%02dZ host example.com/frontend: request %08x took %d us",
+				r.IntN(60), r.IntN(60), r.Uint32(), r.IntN(1e6))
 		}),
 		"numbers": repeat(400_000, func() string { return fmt.Sprint(r.Uint32()) }),
 	}

@@ -15,16 +15,17 @@ func sizeOf(part []Entry, n int) int64 {
 	return int64(part[n-1].key)
 }
 
-// Cut finds how many entries of every sorted part make up the first size bytes of the output: all lines that fit whole. It comes out the
-// same in every process, and a larger size cuts no part earlier. Of identical lines those in earlier parts go first, so that
-// they can be divided too. With 64 parts it takes about a millisecond.
+// Cut finds how many entries of every sorted part make up the first size bytes of the output: all lines that
+// fit whole. It comes out the same in every process, and a larger size cuts no part earlier. Of identical lines
+// those in earlier parts go first, so that they can be divided too. With 64 parts it takes about a millisecond.
 func Cut(text []byte, parts [][]Entry, size int64) []int {
 	cut, top, try := make([]int, len(parts)), make([]int, len(parts)), make([]int, len(parts))
 	for p := range parts {
 		top[p] = len(parts[p])
 	}
 	for {
-		// All entries before cut fit and those from top on don't. The middle of the widest part divides what is in doubt.
+		// All entries before cut fit and those from top on don't. The middle of the widest part
+		// divides what is in doubt.
 		w := 0
 		for p := range parts {
 			if top[p]-cut[p] > top[w]-cut[w] {

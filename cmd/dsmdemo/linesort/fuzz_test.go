@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzSort makes lines of the fuzzer's bytes, with every L stretched, so that lines may have any length, and compares with the
-// naive sort.
+// FuzzSort makes lines of the fuzzer's bytes, with every L stretched, so that lines may have any
+// length, and compares with the naive sort.
 func FuzzSort(f *testing.F) {
 	f.Add([]byte("b\na\n\nab\nb"), uint8(2), uint8(2), uint16(3), uint16(0))
 	f.Add([]byte("L\nLa\nL\x00\nLL\nL\nL"), uint8(3), uint8(4), uint16(1000), uint16(65527))

@@ -9,8 +9,8 @@ import (
 // Count says how many lines end in a range of a text.
 func Count(text []byte) int { return bytes.Count(text, []byte{'\n'}) }
 
-// Fill makes entries of the lines that end in text[from:to]; the first of them may begin earlier. There must be as many as
-// index has room for, else ErrCorrupt.
+// Fill makes entries of the lines that end in text[from:to]; the first of them may begin earlier.
+// There must be as many as index has room for, else ErrCorrupt.
 func Fill(index []Entry, text []byte, from, to int) error {
 	if from < 0 || to < from || to > len(text) || uint64(to) > maxText {
 		return fmt.Errorf("bytes %d to %d of a text of %d: %w", from, to, len(text), ErrCorrupt)
@@ -23,7 +23,8 @@ func Fill(index []Entry, text []byte, from, to int) error {
 	for i := range index {
 		key, n := scan(text, at)
 		if n < 0 {
-			return fmt.Errorf("%d lines end in bytes %d to %d of the text, not %d: %w", i, from, to, len(index), ErrCorrupt)
+			return fmt.Errorf("%d lines end in bytes %d to %d of the text, not %d: %w",
+				i, from, to, len(index), ErrCorrupt)
 		}
 		index[i] = Entry{key: key, ref: newRef(at, n)}
 		at += n + 1

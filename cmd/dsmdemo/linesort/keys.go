@@ -5,8 +5,8 @@ import "math/bits"
 // fewKeys are sorted by insertion.
 const fewKeys = 16
 
-// sortKeys puts entries in the order of their keys. It is a quicksort whose partition has no branch to mispredict, where others
-// spend most of their time. Equal keys are done with at once; too many bad pivots end in a heapsort.
+// sortKeys puts entries in the order of their keys. It is a quicksort whose partition has no branch to mispredict,
+// where others spend most of their time. Equal keys are done with at once; too many bad pivots end in a heapsort.
 func sortKeys(a []Entry) { quick(a, 2*bits.Len(uint(len(a)))) }
 
 func quick(a []Entry, limit int) {

@@ -126,18 +126,23 @@ func TestEntryLayout(t *testing.T) {
 func TestLines(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n) }
 	for name, lines := range map[string][]string{
-		"no line":                 {},
-		"one empty line":          {""},
-		"empty lines":             {"", "b", "", "a", ""},
-		"prefixes":                {"abc", "ab", "abcdefghij", "a", "abcdefgh", "abcdefg", "abcdefghi", "abcdefg"},
-		"zeros":                   {"a\x00\x00", "a", "a\x00", "\x00", "", "\x00\x00", "a\x00\x00\x00\x00\x00\x00\x00\x00", "a\x00\x00\x00\x00\x00\x00", "a\x00\x00\x00\x00\x00\x00\x00"},
-		"zeros behind a key":      slices.Repeat([]string{"12345678\x00", "12345678", "12345678\x00\x00", "12345678\x00a"}, 20),
-		"high bytes":              {"\xff", "\x7f", "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\x00", "ä", "z"},
+		"no line":        {},
+		"one empty line": {""},
+		"empty lines":    {"", "b", "", "a", ""},
+		"prefixes":       {"abc", "ab", "abcdefghij", "a", "abcdefgh", "abcdefg", "abcdefghi", "abcdefg"},
+		"zeros": {"a\x00\x00", "a", "a\x00", "\x00", "", "\x00\x00",
+			"a\x00\x00\x00\x00\x00\x00\x00\x00", "a\x00\x00\x00\x00\x00\x00", "a\x00\x00\x00\x00\x00\x00\x00"},
+		"zeros behind a key": slices.Repeat([]string{
+			"12345678\x00", "12345678", "12345678\x00\x00", "12345678\x00a"}, 20),
+		"high bytes": {"\xff", "\x7f", "\x80", "\xff\xff\xff\xff\xff\xff\xff\xff",
+			"\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\x00", "ä", "z"},
 		"carriage returns":        {"b\r", "a\r", "", "a\n"[:1]},
 		"bytes next to a newline": {"\x0b\x0b", "\x09\x0b", "\x0b", "\x09", "\x0b\x09\x0b\x09\x0b\x09\x0b\x09"},
 		"one long line":           {long(200_000)},
-		"lengths about 65535":     {long(65535), long(65533), long(65536), long(65534), long(65537), long(65543), long(65542), long(65544), "y", ""},
-		"long lines that differ late": slices.Repeat([]string{long(70_000) + "b", long(70_000) + "a", long(70_000), long(65_528) + "a",
+		"lengths about 65535": {long(65535), long(65533), long(65536), long(65534), long(65537), long(65543),
+			long(65542), long(65544), "y", ""},
+		"long lines that differ late": slices.Repeat([]string{
+			long(70_000) + "b", long(70_000) + "a", long(70_000), long(65_528) + "a",
 			long(65_528) + "\x00", long(65_528), long(65_527), long(65_526) + "\x00", long(70_001)}, 9),
 		"a long line between others": {"b", "c", long(300_000), "a", "", "z"},
 	} {
@@ -157,7 +162,8 @@ func TestUnfinishedLine(t *testing.T) {
 	}
 }
 
-// random makes lines over an alphabet, each of which begins like an earlier one and goes on with up to length random bytes.
+// random makes lines over an alphabet, each of which begins like an earlier one and goes on with
+// up to length random bytes.
 func random(r *rand.Rand, lines int, alphabet string, length int) []byte {
 	all := []string{""}
 	for len(all) < lines {
@@ -216,13 +222,15 @@ func TestBadInputs(t *testing.T) {
 	megabyte := strings.Repeat("m", 1<<20)
 	prefix := strings.Repeat("/usr/share/the/same/directory", 10)
 	for name, text := range map[string][]byte{
-		"the same line":              lines(150_000, func(int) string { return "the same line as the others" }),
-		"empty lines":                lines(300_000, func(int) string { return "" }),
-		"two lines":                  lines(100_000, func(i int) string { return strings.Repeat("ab"[i%2:i%2+1], 20) }),
-		"a long common prefix":       lines(20_000, func(i int) string { return fmt.Sprint(prefix, i*7919%20_000) }),
-		"sorted":                     lines(100_000, func(i int) string { return fmt.Sprintf("%012d", i) }),
-		"reversed":                   lines(100_000, func(i int) string { return fmt.Sprintf("%012d", 100_000-i) }),
-		"up and down":                lines(100_000, func(i int) string { return fmt.Sprintf("%012d", min(i, 100_000-i)) }),
+		"the same line":        lines(150_000, func(int) string { return "the same line as the others" }),
+		"empty lines":          lines(300_000, func(int) string { return "" }),
+		"two lines":            lines(100_000, func(i int) string { return strings.Repeat("ab"[i%2:i%2+1], 20) }),
+		"a long common prefix": lines(20_000, func(i int) string { return fmt.Sprint(prefix, i*7919%20_000) }),
+		"sorted":               lines(100_000, func(i int) string { return fmt.Sprintf("%012d", i) }),
+		"reversed":             lines(100_000, func(i int) string { return fmt.Sprintf("%012d", 100_000-i) }),
+		"up and down": lines(100_000, func(i int) string {
+			return fmt.Sprintf("%012d", min(i, 100_000-i))
+		}),
 		"the same megabyte":          lines(12, func(int) string { return megabyte }),
 		"a megabyte, then the count": lines(12, func(i int) string { return fmt.Sprint(megabyte, 12-i) }),
 		"each line 8 bytes longer":   lines(1000, func(i int) string { return megabyte[:8*i] }),

@@ -51,8 +51,8 @@ func Merge(text []byte, parts [][]Entry, from, to []int) (*Merger, error) {
 	return m, nil
 }
 
-// Read fills b with the next bytes of the share, as io.Reader: with all of len(b), except at the end. Buffers of 256 KiB to
-// 1 MiB are best. A share whose lines don't make up its size is ErrCorrupt.
+// Read fills b with the next bytes of the share, as io.Reader: with all of len(b), except at the end.
+// Buffers of 256 KiB to 1 MiB are best. A share whose lines don't make up its size is ErrCorrupt.
 func (m *Merger) Read(b []byte) (n int, err error) {
 	for n < len(b) && err == nil {
 		switch {

@@ -149,7 +149,8 @@ func mergeTwo(text []byte, dst, a, b []Entry, depth int) {
 	}
 }
 
-// mergeKeys merges until a run ends or two keys are equal, and says how far it came. It has no branch on which key is less.
+// mergeKeys merges until a run ends or two keys are equal, and says how far it came. It has no
+// branch on which key is less.
 func mergeKeys(dst, a, b []Entry) (i, j int) {
 	for i < len(a) && j < len(b) && i+j < len(dst) {
 		x, y := a[i], b[j]

@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// Sort puts a filled part of the index in the order of its lines, and notes where in the part's output each ends. From then on,
-// identical lines refer to one of them, so that a merge fetches its bytes once. Entries that refer
-// to no line are ErrCorrupt.
+// Sort puts a filled part of the index in the order of its lines, and notes where in the part's
+// output each ends. From then on, identical lines refer to one of them, so that a merge fetches
+// its bytes once. Entries that refer to no line are ErrCorrupt.
 func Sort(text []byte, part []Entry) error {
 	sortAt(text, part, 0)
 	end := uint64(0)
@@ -34,9 +34,9 @@ const (
 	deep      = 64 // as are lines that had so many bytes in common
 )
 
-// sortAt sorts lines that agree in depth bytes and have their keys from there: by the keys first, then every run of equal keys by
-// the next 8 bytes. The longest run comes last and without recursion: the others have half of the entries at most, so that the stack
-// has no more levels than the number of entries has bits.
+// sortAt sorts lines that agree in depth bytes and have their keys from there: by the keys first, then every
+// run of equal keys by the next 8 bytes. The longest run comes last and without recursion: the others have
+// half of the entries at most, so that the stack has no more levels than the number of entries has bits.
 func sortAt(text []byte, a []Entry, depth int) {
 	for len(a) > 1 {
 		sortKeys(a)
@@ -128,9 +128,9 @@ func loadKeys(text []byte, run []Entry, depth int) int {
 	return len(run)
 }
 
-// agree says in how many bytes from depth on the lines of a run agree at least, which is 8 since their keys are equal. A
-// look costs as much as loading keys does, and a success lets the next go twice as far: what fails is never much
-// more than what was gained.
+// agree says in how many bytes from depth on the lines of a run agree at least, which is 8 since
+// their keys are equal. A look costs as much as loading keys does, and a success lets the next go
+// twice as far: what fails is never much more than what was gained.
 func agree(text []byte, run []Entry, depth int) int {
 	known := 8
 	if len(run) < manyLines && depth < deep {
