@@ -34,13 +34,13 @@ const (
 
 // detach unmaps g's own mapping, leaving a guard where the backend can.
 func (q *guards) detach(g *Segment) error {
-	b, own := g.session().member.Backend, g.trail.own
-	guarder, ok := b.(dsmimpl.Guarder)
+	m, own := g.session().member, g.trail.own
+	guarder, ok := m.Backend.(dsmimpl.Guarder)
 	if !ok {
-		return b.Detach(own)
+		return m.Unmap(own)
 	}
 	if guarder.DetachGuarded(own) != nil {
-		return b.Detach(own) // too many mappings, perhaps
+		return m.Unmap(own) // too many mappings, perhaps
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -49,7 +49,7 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 	m := s.member
 	for tries := 0; ; tries++ {
 		failpoint.Hit("dsm/create/intended")
-		mapping, word, err := m.Backend.Create(ctx, m.Object(entry))
+		mapping, word, err := m.Make(ctx, entry)
 		if err == nil {
 			entry.Word = word
 			return s.created(ctx, entry, mapping)
@@ -57,7 +57,7 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 		undo := context.WithoutCancel(ctx)
 		if !errors.Is(err, fs.ErrExist) {
 			// The backend may have been refused the removal too. Then the row stays creating, which Leave and reclaim finish.
-			if left := m.Backend.Destroy(undo, m.Object(entry)); left != nil {
+			if left := m.Remove(undo, entry); left != nil {
 				return nil, errors.Join(err, left)
 			}
 		}
@@ -153,7 +153,7 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
 		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A row that was
 		// garbled leads nobody else to the object.
-		err = errors.Join(err, m.Backend.Detach(mapping))
+		err = errors.Join(err, m.Unmap(mapping))
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
 			err = errors.Join(err, m.Destroy(ctx, entry))
 		}
@@ -262,7 +262,7 @@ func (s *Session) release(a *attachment) error {
 
 	var err error
 	if h.mapping.Bytes != nil {
-		err = s.member.Backend.Detach(h.mapping)
+		err = s.member.Unmap(h.mapping)
 		h.mapping = dsmimpl.Mapping{}
 	}
 	failpoint.Hit("dsm/detach/unmapped")

@@ -116,7 +116,7 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 		if err != nil {
 			return nil
 		}
-		defer func() { _ = b.Backend.Detach(m) }()
+		defer func() { _ = b.Unmap(m) }()
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		defer func() {
 			if recover() != nil { // somebody has truncated it

@@ -137,6 +137,9 @@ func (g *Segment) Pin(ctx context.Context) error {
 				return errors.Join(why, err)
 			})
 		}
+		if gone := g.gone(); err != nil && gone != nil { // meanwhile
+			return gone
+		}
 		return err
 	})
 }

@@ -214,7 +214,7 @@ func (s *Session) quit() error {
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
 	if s.region.Bytes != nil {
-		err = errors.Join(err, s.member.Backend.Detach(s.region))
+		err = errors.Join(err, s.member.Unmap(s.region))
 	}
 	s.member.Close() // some systems don't remove files that are open
 	if deserted {

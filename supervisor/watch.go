@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -59,20 +60,13 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 
 // run watches until the supervisor is stopped, or until there is a reason to begin the next generation.
 func (w *watch) run() (why string) {
-	over := make(chan struct{})
-	ended := make(chan struct{}, 2)
-	go func() { w.listen(over); ended <- struct{}{} }()
-	go func() { w.settle(over); ended <- struct{}{} }()
+	ctx, over := context.WithCancel(context.Background())
+	var helpers sync.WaitGroup
+	helpers.Go(func() { w.listen(ctx) })
+	helpers.Go(func() { w.settle(ctx) })
 	why = w.loop()
-	close(over)
-	for left := 2; left > 0; {
-		w.m.Nudge()
-		select {
-		case <-ended:
-			left--
-		case <-time.After(time.Millisecond):
-		}
-	}
+	over()
+	helpers.Wait()
 	for _, x := range w.watched {
 		w.forget(x)
 	}
@@ -238,16 +232,14 @@ func (w *watch) tidy() (why string) {
 }
 
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.
-func (w *watch) listen(over <-chan struct{}) {
-	for seen := uint32(0); ; {
-		now, err := w.m.WaitNews(context.Background(), seen, liveness.Sweep)
-		select {
-		case <-over:
-			return
-		default:
-		}
+func (w *watch) listen(ctx context.Context) {
+	for seen := uint32(0); ctx.Err() == nil; {
+		now, err := w.m.WaitNews(ctx, seen, liveness.Sweep)
 		if err != nil { // the books are gone; nothing will ever come
-			time.Sleep(liveness.Sweep)
+			select {
+			case <-time.After(liveness.Sweep):
+			case <-ctx.Done():
+			}
 		}
 		seen = now
 		notify(w.news)
@@ -255,10 +247,10 @@ func (w *watch) listen(over <-chan struct{}) {
 }
 
 // settle destroys the objects that fell to the supervisor.
-func (w *watch) settle(over <-chan struct{}) {
+func (w *watch) settle(ctx context.Context) {
 	for {
 		select {
-		case <-over:
+		case <-ctx.Done():
 			return
 		case <-w.owed:
 		}

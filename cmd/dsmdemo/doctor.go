@@ -23,7 +23,7 @@ mends it. Nothing is changed.
 The exit status is 1 if something bites: fails, or will. With --json one array of findings: check, status (ok, note,
 bites), found, means, cure.`,
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: ""},
+		Annotations: map[string]string{noCleaning: "", judgesSettings: ""},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list := []doctor.Finding{}
 			s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)

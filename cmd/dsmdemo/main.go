@@ -18,6 +18,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/parallel"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -75,6 +76,9 @@ var errUsage = errors.New("wrong usage")
 // looks, or cleans up itself.
 const noCleaning = "no cleaning"
 
+// judgesSettings is the annotation of a command that wrong settings are no wrong usage of: it tells of them.
+const judgesSettings = "judges settings"
+
 // app is what all commands share: the global flags and the standard streams.
 type app struct {
 	dir      string
@@ -83,7 +87,8 @@ type app struct {
 	logLevel string
 
 	stdin   *os.File
-	stdout  io.Writer
+	file    *os.File  // standard output, if it is one
+	stdout  io.Writer // to it, as long as the command's context lasts
 	stderr  io.Writer
 	config  dsm.Config
 	running bool // the command line has been understood
@@ -128,6 +133,11 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		}
 		set[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
+	if _, ok := cmd.Annotations[judgesSettings]; !ok {
+		if err := settings.Check(instance.Backends{}.Types(), set); err != nil {
+			return err
+		}
+	}
 	if a.dir == "" {
 		if a.dir, err = instance.DefaultDir(); err != nil {
 			return err
@@ -141,7 +151,14 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		Dir: a.dir, Application: "dsmdemo " + cmd.Name(), Settings: set,
 		Logger: zerolog.New(logs).Level(level).With().Timestamp().Logger(),
 	}
+	a.file, _ = a.stdout.(*os.File)
+	a.stdout = &output{ctx: cmd.Context(), w: a.stdout}
 	a.running = true
+	if !cmd.Hidden {
+		for _, err := range settings.Strays(os.Environ()) {
+			a.config.Logger.Warn().Msg(err.Error())
+		}
+	}
 	// hidden: a part of another command, which has cleaned up
 	if _, ok := cmd.Annotations[noCleaning]; ok || cmd.Hidden {
 		return nil

@@ -273,11 +273,26 @@ func TestUsage(t *testing.T) {
 	p := newPlace(t)
 	for _, args := range [][]string{{"frobnicate"}, {"read"}, {"read", "1", "2"}, {"read", "not a handle"}, {"ls", "x"},
 		{"ls", "--frob"}, {"create", "a", "b"}, {"create", "--size", "many"}, {"-c", "x", "ls"},
+		{"-c", "unknown=1", "ls"}, {"show", "-c", "max_processes=many"},
 		{"ls", "--log-level", "loud"}, {"create", "--size", "1", "hello"}} {
 		p.fails(2, "", args...)
 	}
 	if out := p.ok("--help"); !strings.Contains(out, "supervise") {
 		t.Errorf("--help: %s", out)
+	}
+}
+
+// TestStrayVariables: a misspelled setting in the environment is told of, other variables of ours are not.
+func TestStrayVariables(t *testing.T) {
+	p := newPlace(t)
+	p.env = append(p.env, "DSM_TEST_SOMETHING=1", "DSMX=1")
+	if _, errs, status := p.run("", "show"); status != 0 || errs != "" {
+		t.Errorf("status %d, %s", status, errs)
+	}
+	p.env = append(p.env, "DSM_MAX_SEGMENT=12")
+	if _, errs, status := p.run("", "show"); status != 0 || strings.Count(errs, "\n") != 1 ||
+		!strings.Contains(errs, `WRN environment DSM_MAX_SEGMENT: there is no setting "max_segment"; there are `) {
+		t.Errorf("status %d, %s", status, errs)
 	}
 }
 

@@ -75,7 +75,7 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 		return err
 	}
 	if text == nil { // nothing to sort
-		return a.write(output, nil)
+		return a.write(ctx, output, nil)
 	}
 	plan, err := segment(sortPlanSize)
 	if err != nil {
@@ -109,7 +109,7 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 		return err
 	}
 	stop()
-	return out.With(func(b []byte) error { return a.write(output, b) })
+	return out.With(func(b []byte) error { return a.write(ctx, output, b) })
 }
 
 // showProgress shows on a terminal how far the work is, until the function it returns is called.
@@ -146,6 +146,9 @@ func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
 // file. Base is where the output begins in it. Nil means that it is written in one stream.
 func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 	if output != "" {
+		if info, err := os.Stat(output); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			return nil, 0, nil // its reader must see it closed once only, at the end
+		}
 		// it may be an input: written when all is read, cut at the end
 		f, err = os.OpenFile(output, os.O_WRONLY|os.O_CREATE, 0o666)
 		if err != nil {
@@ -156,8 +159,8 @@ func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 		}
 		return nil, 0, f.Close()
 	}
-	out, ok := a.stdout.(*os.File)
-	if !ok {
+	out := a.file
+	if out == nil {
 		return nil, 0, nil
 	}
 	info, err := out.Stat()
@@ -181,20 +184,22 @@ func (a *app) written(file *os.File, output string, end int64) error {
 	if output != "" {
 		return file.Truncate(end)
 	}
-	_, err := a.stdout.(*os.File).Seek(end, io.SeekStart)
+	_, err := a.file.Seek(end, io.SeekStart)
 	return err
 }
 
 // write writes the whole output in one stream.
-func (a *app) write(output string, b []byte) error {
-	if output == "" {
+func (a *app) write(ctx context.Context, path string, b []byte) error {
+	if path == "" {
 		_, err := a.stdout.Write(b)
 		return err
 	}
-	f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := leaving(ctx, func() (*os.File, error) {
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	})
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
+	_, err = (&output{ctx: ctx, w: f}).Write(b)
 	return errors.Join(err, f.Close())
 }

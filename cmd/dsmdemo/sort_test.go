@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -355,4 +357,58 @@ func TestSortAllKilled(t *testing.T) {
 func zombie(pid int) bool {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return bytes.Contains(b, []byte(") Z "))
+}
+
+// TestSignalsEndWriting: who writes to a pipe that nobody reads can be told to stop, and leaves nothing.
+func TestSignalsEndWriting(t *testing.T) {
+	p := newPlace(t)
+	in := writeTemp(t, string(randomText(1<<20))) // more than a pipe holds
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]string{
+		"stdout": {}, "none": {"-c", "dynamic_shared_memory_type=none"}, "fifo": {"-o", fifo},
+	} {
+		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+			t.Run(name+"/"+signal.String(), func(t *testing.T) {
+				cmd := p.command(append([]string{"sort", in}, args...)...)
+				var errs bytes.Buffer
+				cmd.Stderr = &errs
+				r, err := cmd.StdoutPipe()
+				if err == nil {
+					err = cmd.Start()
+				}
+				if err == nil && name == "fifo" {
+					r, err = os.Open(fifo)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Close()
+				if _, err := r.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+				_ = cmd.Process.Signal(signal)
+				if err := cmd.Wait(); proctest.ExitCode(err) != 1 || !strings.Contains(errs.String(), "signal") {
+					t.Errorf("%v, %s; want status 1 and a word of the signal", err, &errs)
+				}
+			})
+		}
+	}
+}
+
+// TestLeaving: a call that does not come back is left behind with its context, and one that does has its say.
+func TestLeaving(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	over := errors.New("over")
+	begun, end := make(chan bool), make(chan bool)
+	defer close(end)
+	go func() { <-begun; cancel(over) }()
+	if _, err := leaving(ctx, func() (int, error) { begun <- true; <-end; return 0, nil }); err != over {
+		t.Errorf("left behind: %v", err)
+	}
+	if n, err := leaving(ctx, func() (int, error) { return 7, nil }); n != 7 || err != nil {
+		t.Errorf("afterwards: %d, %v", n, err)
+	}
 }

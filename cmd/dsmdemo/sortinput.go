@@ -49,7 +49,7 @@ func (in *input) open(ctx context.Context, standard *os.File, paths []string) er
 			regular = false
 			continue
 		}
-		f, err := os.Open(p)
+		f, err := leaving(ctx, func() (*os.File, error) { return os.Open(p) })
 		if err != nil {
 			return err
 		}

@@ -290,7 +290,7 @@ func (a *app) sortPrivately(ctx context.Context, workers int, output string, in 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return a.write(output, out)
+	return a.write(ctx, output, out)
 }
 
 // memory is an io.WriterAt over bytes.

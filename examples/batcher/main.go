@@ -63,16 +63,16 @@ var member = parallel.Register("member", func(ctx context.Context, w *parallel.W
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, callers)
+	c := &client{session: w.Session}
 	for i := range callers {
-		wg.Go(func() { errs[i] = submit(ctx, w, fmt.Sprintf("of caller %d of process %d", i, w.Index)) })
+		wg.Go(func() { errs[i] = submit(ctx, w, c, fmt.Sprintf("of caller %d of process %d", i, w.Index)) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 })
 
 // submit inserts a caller's rows, and tells the leader of each that was acknowledged.
-func submit(ctx context.Context, w *parallel.Worker, name string) error {
-	c := client{session: w.Session}
+func submit(ctx context.Context, w *parallel.Worker, c *client, name string) error {
 	if _, err := c.insert(ctx, ""); err == nil { // this caller's error, and nobody else's
 		return errors.New("a row without a text was taken")
 	}
@@ -149,27 +149,38 @@ func commit(db *sql.DB, batch ...*request) error {
 	return tx.Commit()
 }
 
-// client is a caller's connection to the writer, whoever that is at the time.
+// client is a process's connection to the writer, whoever that is at the time.
 type client struct {
 	session *dsm.Session
-	rpc     *rpc.Client
+	mu      sync.Mutex
+	rpc     *rpc.Client // nil if there is none
+}
+
+// writer is the connection, a new one if the last is broken.
+func (c *client) writer(ctx context.Context, broken *rpc.Client) (*rpc.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rpc == nil || c.rpc == broken {
+		c.rpc = nil
+		conn, err := dsmnet.Dial(ctx, c.session, service)
+		if err != nil {
+			return nil, err
+		}
+		c.rpc = rpc.NewClient(conn)
+	}
+	return c.rpc, nil
 }
 
 // insert returns when the row is on disk, or can't be inserted. If the writer dies it asks the next one.
 func (c *client) insert(ctx context.Context, text string) (id int64, err error) {
-	for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		if c.rpc == nil {
-			conn, err := dsmnet.Dial(ctx, c.session, service)
-			if err != nil {
-				continue
-			}
-			c.rpc = rpc.NewClient(conn)
+	for w := (*rpc.Client)(nil); ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if w, err = c.writer(ctx, w); err != nil {
+			continue
 		}
-		err = c.rpc.Call(service+".Insert", text, &id)
+		err = w.Call(service+".Insert", text, &id)
 		if _, refused := err.(rpc.ServerError); err == nil || refused {
 			return id, err
 		}
-		c.rpc = nil
 	}
 	return 0, ctx.Err()
 }

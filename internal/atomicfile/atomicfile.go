@@ -39,7 +39,7 @@ func Write(path string, v any) error {
 	_, err = fmt.Fprintf(f, "%s\n%s", b, seal(b))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		failpoint.Hit("atomicfile/write/synced")
-		err = os.Rename(temp, path)
+		err = replace(temp, path)
 	}
 	if err != nil {
 		_ = os.Remove(temp)

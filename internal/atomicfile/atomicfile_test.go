@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -66,4 +68,34 @@ func TestDamage(t *testing.T) {
 	if err := Read(t.TempDir(), &v); !errors.Is(err, ErrGarbage) {
 		t.Errorf("a directory: %v", err)
 	}
+}
+
+// TestReadWhileReplaced: readers hinder no writer, nor he them. (Windows refuses to replace a file that is open.)
+func TestReadWhileReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "v")
+	if err := Write(path, value{"x", 0}); err != nil {
+		t.Fatal(err)
+	}
+	var over atomic.Bool
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			for last := 0; !over.Load(); {
+				var v value
+				if err := Read(path, &v); err != nil || v.N < last {
+					t.Errorf("Read = %+v, %v after %d", v, err, last)
+					return
+				}
+				last = v.N
+			}
+		})
+	}
+	for n := range 50 {
+		if err := Write(path, value{"x", n + 1}); err != nil {
+			t.Errorf("Write %d: %v", n+1, err)
+			break
+		}
+	}
+	over.Store(true)
+	readers.Wait()
 }

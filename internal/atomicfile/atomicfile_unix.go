@@ -41,3 +41,5 @@ func syncDir(dir string) error {
 	defer f.Close()
 	return f.Sync()
 }
+
+func replace(from, to string) error { return os.Rename(from, to) }

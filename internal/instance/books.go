@@ -128,15 +128,6 @@ func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.M
 	return m, err
 }
 
-// Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the
-// reserved region, since not every system can map a part. Where in it the entry's bytes are, says Part.
-func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access) (dsmimpl.Mapping, error) {
-	if _, carved := e.Carved(); carved {
-		return b.mapRegion(ctx, access)
-	}
-	return b.Backend.Attach(ctx, b.Object(e), access)
-}
-
 // Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has
 // checked, of a sound row.
 func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
@@ -158,7 +149,7 @@ func (b *Books) Close() {
 	}
 	for _, m := range []dsmimpl.Mapping{b.region, b.mapping} {
 		if m.Bytes != nil {
-			_ = b.Backend.Detach(m)
+			_ = b.Unmap(m)
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (m *Member) force(ctx context.Context) {
 		if !s.Sound {
 			continue
 		}
-		if err := m.remove(ctx, s.Entry); err != nil {
+		if err := m.Remove(ctx, s.Entry); err != nil {
 			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
 		}
 	}

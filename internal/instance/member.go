@@ -50,7 +50,7 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := m.remove(ctx, e); err != nil {
+	if err := m.Remove(ctx, e); err != nil {
 		m.Log.Warn().Err(err).Str("object", m.Where(e)).Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
 		if !ok || errno == 0 {
@@ -60,14 +60,6 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	}
 	failpoint.Hit("instance/destroy/gone")
 	return m.booked(e, m.Self.Destroyed(ctx, e))
-}
-
-// remove removes an entry's object, if it has one of its own.
-func (m *Member) remove(ctx context.Context, e control.Entry) error {
-	if _, carved := e.Carved(); carved {
-		return nil
-	}
-	return m.Backend.Destroy(ctx, m.Object(e))
 }
 
 // booked sees to it that a row which could not be changed, since the lock was not to be had, is not forgotten.

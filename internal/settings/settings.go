@@ -161,14 +161,12 @@ var definitions = []definition{
 // Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type
 // accepts, the default first; prog is what the program sets. A missing dsm.conf is an empty one.
 func Load(dir string, types []string, prog map[string]string) (*Settings, error) {
-	type origin struct{ text, source string }
 	origins := map[string]origin{}
 	var faults []error
 	note := func(name, text, source string) {
 		name = strings.ToLower(name)
 		if !known(name) {
-			faults = append(faults, fmt.Errorf("%s: there is no setting %q; there are %s",
-				source, name, strings.Join(names(), ", ")))
+			faults = append(faults, unknown(name, source))
 			return
 		}
 		origins[name] = origin{text, source}
@@ -181,7 +179,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 		note(l.name, l.value, l.where)
 	}
 	for _, d := range definitions {
-		key := "DSM_" + strings.ToUpper(d.name)
+		key := prefix + strings.ToUpper(d.name)
 		if text, ok := os.LookupEnv(key); ok {
 			note(d.name, text, environment+key)
 		}
@@ -192,21 +190,13 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 
 	s := &Settings{}
 	for _, d := range definitions {
-		if d.name == "dynamic_shared_memory_type" {
-			set := d.set
-			d.dflt, d.accepts = types[0], strings.Join(slices.Compact(slices.Sorted(slices.Values(types))), ", ")
-			d.set = func(v *Values, s string) error { return errors.Join(set(v, s), oneOf(s, types...)) }
-		}
+		d = d.of(types)
 		o, set := origins[d.name]
 		if !set {
 			o = origin{d.dflt, "default"}
 		}
-		if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
-			// nor could the file instance hold it
-			faults = append(faults, fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text))
-		} else if err := d.set(&s.Values, strings.TrimSpace(o.text)); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %s = %q is %w; it takes %s",
-				o.source, d.name, o.text, err, d.accepts))
+		if err := d.take(&s.Values, o); err != nil {
+			faults = append(faults, err)
 		}
 		s.List = append(s.List, Setting{Name: d.name, Unit: d.unit, Default: d.dflt, Source: o.source, About: d.about})
 	}
@@ -220,6 +210,29 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	return s, nil
 }
 
+// origin is what somebody has set, and who.
+type origin struct{ text, source string }
+
+// of is the definition where those are the types of shared memory there are.
+func (d definition) of(types []string) definition {
+	if d.name == "dynamic_shared_memory_type" {
+		set := d.set
+		d.dflt, d.accepts = types[0], strings.Join(slices.Compact(slices.Sorted(slices.Values(types))), ", ")
+		d.set = func(v *Values, s string) error { return errors.Join(set(v, s), oneOf(s, types...)) }
+	}
+	return d
+}
+
+func (d definition) take(v *Values, o origin) error {
+	if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
+		return fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text) // nor could the file instance hold it
+	}
+	if err := d.set(v, strings.TrimSpace(o.text)); err != nil {
+		return fmt.Errorf("%s: %s = %q is %w; it takes %s", o.source, d.name, o.text, err, d.accepts)
+	}
+	return nil
+}
+
 // settle fills in what depends on something else.
 func (s *Settings) settle(dir string) {
 	if !filepath.IsAbs(s.MmapDirectory) {
@@ -228,17 +241,6 @@ func (s *Settings) settle(dir string) {
 	if s.MaxSegments == 0 {
 		s.MaxSegments = max(4096, 64+5*s.MaxProcesses)
 	}
-}
-
-func known(name string) bool {
-	return slices.ContainsFunc(definitions, func(d definition) bool { return d.name == name })
-}
-
-func names() (list []string) {
-	for _, d := range definitions {
-		list = append(list, d.name)
-	}
-	return list
 }
 
 // Values, by kind. Errors say what the text is, to follow "NAME = TEXT is ...".

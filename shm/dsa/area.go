@@ -105,11 +105,21 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 	a, err := create(seg, source, self, o, g, 0)
 	if err == nil {
 		failpoint.Hit("dsa/create/made")
-		if err = seg.Pin(ctx); err == nil {
+		if err = a.keep(ctx, seg); err == nil {
 			return a, nil
 		}
 	}
 	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
+}
+
+// keep pins a new area's first segment. If the area has been detached meanwhile, that may have come
+// before the pin.
+func (a *Area) keep(ctx context.Context, seg Segment) error {
+	err := seg.Pin(ctx)
+	if a.closed.Load() {
+		err = errors.Join(errClosed, a.unpinned(ctx, seg.Handle()))
+	}
+	return err
 }
 
 // CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
@@ -129,8 +139,20 @@ func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Opti
 	return create(place(r), source, self, o, g, flagInPlace)
 }
 
-func create(seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32) (*Area, error) {
-	v, err := view(shm.NewRegion(seg.Bytes()), o.Sessions)
+func create(
+	seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (a *Area, err error) {
+	err = seg.With(func(b []byte) error {
+		a, err = createIn(b, seg, source, self, o, g, flags)
+		return err
+	})
+	return a, err
+}
+
+func createIn(
+	b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (*Area, error) {
+	v, err := view(shm.NewRegion(b), o.Sessions)
 	if err != nil {
 		return nil, err
 	}
@@ -153,16 +175,18 @@ func create(seg Segment, source SegmentSource, self shmsync.Self, o Options, g g
 	r := &v.rows[0]
 	r.handle.Store(seg.Handle())
 	a := newArea(v, source, self)
-	m, err := a.format(seg, g, 0, 1)
+	m, err := a.format(b, seg, g, 0, 1)
 	if err != nil {
 		return nil, err
 	}
 	r.live(g.chunks, 1)
-	a.install(m)
 	if err := a.join(0); err != nil {
 		return nil, err
 	}
 	h.magic.Store(magic)
+	if err := a.installFirst(m); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -185,8 +209,16 @@ func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self
 	return attach(ctx, place(r), source, self)
 }
 
-func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync.Self) (*Area, error) {
-	r := shm.NewRegion(seg.Bytes())
+func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync.Self) (a *Area, err error) {
+	err = seg.With(func(b []byte) error {
+		a, err = attachIn(ctx, b, seg, source, self)
+		return err
+	})
+	return a, err
+}
+
+func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, self shmsync.Self) (*Area, error) {
+	r := shm.NewRegion(b)
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, err
@@ -205,15 +237,17 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 	if state != rowLive {
 		return nil, corrupt("row 0 is in state %d", state)
 	}
-	m, err := a.check(seg, 0, life)
+	m, err := a.check(b, seg, 0, life)
 	if err != nil {
 		return nil, err
 	}
-	a.install(m)
+	a.maps[0].Store(m)
 	if err = a.enter(ctx); err != nil {
-		a.maps[0].Store(nil)
-		m.cancel()
-		return nil, err
+		a.closed.Store(true)
+		return nil, errors.Join(err, a.unmapAll())
+	}
+	if err = a.installFirst(m); err != nil {
+		return nil, errors.Join(err, a.Detach())
 	}
 	return a, nil
 }
@@ -238,6 +272,9 @@ func (a *Area) enter(ctx context.Context) error {
 		return err
 	}
 	defer g.Unlock()
+	if a.closed.Load() { // by the end of the owner of some segment that was mapped
+		return errClosed
+	}
 	if a.head.gone.Load() != 0 {
 		_ = a.remove(ctx) // who began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
@@ -283,31 +320,43 @@ func (a *Area) Detach() error {
 		return nil
 	}
 	err := a.leave(context.Background())
+	clear(a.heaps) // calls that come late find nothing there, and look whether the area is closed
 	return errors.Join(err, a.unmapAll())
 }
 
 func (a *Area) leave(ctx context.Context) error {
-	g, err := a.acquire(ctx)
+	g, err := a.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
+	if a.slot < 0 { // it has not entered
+		return nil
+	}
+	if a.head.pinned.Load() == 0 && a.alone() {
+		return a.remove(ctx)
+	}
+	if err := a.mend(ctx); err != nil {
+		return err
+	}
 	if err := a.emptyHeaps(ctx, true); err != nil {
 		return err
 	}
 	failpoint.Hit("dsa/detach/emptied")
 	a.slots[a.slot].peer.Store(0)
 	failpoint.Hit("dsa/detach/left")
-	if a.head.pinned.Load() != 0 {
-		return nil
-	}
-	_, err = a.recoverDead(ctx)
+	return nil
+}
+
+// alone says that this is the only living session. What the dead ones held goes with the area, and
+// need not be looked at: who closes can't map it.
+func (a *Area) alone() bool {
 	for i := range a.slots {
-		if err != nil || a.slots[i].peer.Load() != 0 {
-			return err
+		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {
+			return false
 		}
 	}
-	return a.remove(ctx)
+	return true
 }
 
 // remove gives all segments back, the one with the header last.
@@ -365,9 +414,9 @@ var errClosed = errkind.As(ErrClosed, errors.New("dsa: the area has been detache
 type place shm.Region
 
 func (p place) Handle() uint64 { return 0 }
-func (p place) Bytes() []byte {
+func (p place) With(f func([]byte) error) error {
 	b, _ := shm.Region(p).Bytes(0, shm.Region(p).Len())
-	return b
+	return f(b)
 }
 func (p place) Pin(context.Context) error   { return nil }
 func (p place) OnDetach(func()) func() bool { return func() bool { return true } }

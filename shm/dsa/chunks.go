@@ -104,7 +104,7 @@ func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// link puts a span into the list of its class. Its state says that it belongs there.
+// link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the list.
 func (a *Area) link(r spanRef) error {
 	head := &a.head.partial[r.s.class.Load()]
 	first := head.Load()
@@ -122,25 +122,31 @@ func (a *Area) link(r spanRef) error {
 	return nil
 }
 
-func (a *Area) unlink(r spanRef) error {
+// unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be mapped
+// (the session is closing, or has too many): then nothing has changed.
+func (a *Area) unlink(r spanRef) (err error) {
 	next, prev := r.s.next.Load(), r.s.prev.Load()
+	var n, p spanRef
 	if next != 0 {
-		n, err := a.listed(next)
-		if err != nil {
+		if n, err = a.listed(next); err != nil {
 			return err
 		}
+	}
+	if prev != 0 {
+		if p, err = a.listed(prev); err != nil {
+			return err
+		}
+	}
+	if next != 0 {
 		n.s.prev.Store(prev)
 	}
 	failpoint.Hit("dsa/list/half")
 	if prev == 0 {
 		a.head.partial[r.s.class.Load()].Store(next)
-		return nil
-	}
-	p, err := a.listed(prev)
-	if err == nil {
+	} else {
 		p.s.next.Store(next)
 	}
-	return err
+	return nil
 }
 
 // listed is the span that a list speaks of.

@@ -51,7 +51,9 @@
 //	in Detach, as the last one               an area that is gone, in part     who tries to attach it goes on
 //	in recovery                              what it had not come to           the next one: a step does no harm twice
 //
-// Recovery is done, under the lock, by whoever attaches, detaches as the last, needs a new
-// segment, trims or verifies, for each session in the area's table that is dead. If all sessions
-// of an area die and nobody comes, its segments stay until the source ends.
+// Recovery is done, under the lock, by whoever attaches, needs a new segment, trims or verifies,
+// for each session in the area's table that is dead. The last to detach needs none: it removes all.
+// A session that closes can map nothing more: where it would have to, to put a span into a list, it
+// leaves the lists to be made anew. If all sessions of an area die and nobody comes, its segments
+// stay until the source ends.
 package dsa

@@ -174,7 +174,10 @@ func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 		r.s.state.Store(partial)
 	}
 	failpoint.Hit("dsa/span/partial")
-	return a.link(r)
+	if err := a.link(r); err != nil { // a session that closes can't map the list's first span
+		a.head.dirty.Store(1)
+	}
+	return nil
 }
 
 func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {

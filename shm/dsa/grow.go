@@ -59,7 +59,8 @@ func (a *Area) expand(ctx context.Context, n int) error {
 		return err
 	}
 	failpoint.Hit("dsa/grow/created")
-	if err := a.addSegment(ctx, seg, i, chunks); err != nil {
+	err = seg.With(func(b []byte) error { return a.addSegment(ctx, b, seg, i, chunks) })
+	if err != nil {
 		return errors.Join(err, seg.Detach())
 	}
 	return nil
@@ -139,7 +140,7 @@ func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 
 // addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it
 // to who repairs, before that, to its source.
-func (a *Area) addSegment(ctx context.Context, seg Segment, i, chunks int) error {
+func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks int) error {
 	g, err := a.acquire(ctx)
 	if err != nil {
 		return err
@@ -149,7 +150,7 @@ func (a *Area) addSegment(ctx context.Context, seg Segment, i, chunks int) error
 	_, life := rowOf(r.word.Load())
 	life = life%maxLife + 1
 	size := geometryOf(0, chunks).size
-	m, err := a.format(seg, geometryOf(0, chunks), i, life)
+	m, err := a.format(b, seg, geometryOf(0, chunks), i, life)
 	if err != nil {
 		return err
 	}
@@ -166,12 +167,8 @@ func (a *Area) addSegment(ctx context.Context, seg Segment, i, chunks int) error
 	failpoint.Hit("dsa/grow/live")
 	a.head.total.Add(size)
 	a.mapMu.Lock()
-	if old := a.maps[i].Load(); old != nil {
-		a.stale = append(a.stale, old)
-	}
-	a.install(m)
-	a.mapMu.Unlock()
-	return nil
+	defer a.mapMu.Unlock()
+	return a.install(m)
 }
 
 // giveSegment gives an empty segment back, under the lock. The others see it by the count, and
@@ -198,9 +195,17 @@ func (a *Area) unpin(ctx context.Context, i int) error {
 	if a.source == nil {
 		return corrupt("segment %d has no source", i)
 	}
-	err := a.source.Unpin(context.WithoutCancel(ctx), a.rows[i].handle.Load())
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err := a.unpinned(ctx, a.rows[i].handle.Load()); err != nil {
 		return fmt.Errorf("dsa: give segment %d back: %w", i, err)
 	}
 	return nil
+}
+
+// unpinned sees to it that the segment with that handle is not pinned.
+func (a *Area) unpinned(ctx context.Context, handle uint64) error {
+	err := a.source.Unpin(context.WithoutCancel(ctx), handle)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -14,6 +14,19 @@ const patience = 10 * time.Second
 
 // acquire takes the area's lock, and repairs what a dead holder left.
 func (a *Area) acquire(ctx context.Context) (shmsync.Guard, error) {
+	g, err := a.take(ctx)
+	if err != nil {
+		return g, err
+	}
+	if err := a.mend(ctx); err != nil {
+		g.Unlock()
+		return g, err
+	}
+	return g, nil
+}
+
+// take takes the area's lock. What it guards may need to be repaired.
+func (a *Area) take(ctx context.Context) (shmsync.Guard, error) {
 	g, ok, err := a.lock.TryLock()
 	if err == nil && !ok {
 		g, err = wait(ctx, a.lock)
@@ -25,13 +38,14 @@ func (a *Area) acquire(ctx context.Context) (shmsync.Guard, error) {
 		a.head.dirty.Store(1)
 		g.MarkConsistent()
 	}
-	if a.head.dirty.Load() != 0 {
-		if err := a.repair(context.WithoutCancel(ctx)); err != nil {
-			g.Unlock()
-			return g, err
-		}
-	}
 	return g, nil
+}
+
+func (a *Area) mend(ctx context.Context) error {
+	if a.head.dirty.Load() == 0 {
+		return nil
+	}
+	return a.repair(context.WithoutCancel(ctx))
 }
 
 func wait(ctx context.Context, l *shmsync.LWLock) (shmsync.Guard, error) {

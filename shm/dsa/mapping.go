@@ -88,25 +88,50 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dsa: map segment %d: %w", i, err)
 	}
-	next, err := a.check(seg, i, life)
+	var next *mapping
+	err = seg.With(func(b []byte) error {
+		if next, err = a.check(b, seg, i, life); err == nil {
+			err = a.install(next)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, errors.Join(err, seg.Detach())
 	}
-	if m != nil {
-		a.stale = append(a.stale, m)
-	}
-	a.install(next)
 	return next, nil
 }
 
-func (a *Area) install(m *mapping) {
-	m.cancel = m.seg.OnDetach(func() { _ = a.Detach() })
-	a.maps[m.row].Store(m)
+// install makes a mapping the area's, under mapMu, in place of one that is stale. From here on the
+// area is detached before the segment is; one that somebody has just detached is refused. The
+// caller runs in With, so the bytes are there in any case.
+func (a *Area) install(m *mapping) error {
+	var second atomic.Bool
+	m.cancel = m.seg.OnDetach(func() {
+		if second.Swap(true) {
+			_ = a.Detach()
+		}
+	})
+	if second.Swap(true) {
+		return errClosed
+	}
+	if old := a.maps[m.row].Swap(m); old != nil && old != m {
+		a.stale = append(a.stale, old)
+	}
+	return nil
+}
+
+// installFirst installs the segment with the header, when the session has joined: so it can leave.
+func (a *Area) installFirst(m *mapping) error {
+	a.mapMu.Lock()
+	defer a.mapMu.Unlock()
+	if a.closed.Load() {
+		return errClosed
+	}
+	return a.install(m)
 }
 
 // check makes a mapping of a segment that somebody has formatted, after a look at its header.
-func (a *Area) check(seg Segment, row, life int) (*mapping, error) {
-	b := seg.Bytes()
+func (a *Area) check(b []byte, seg Segment, row, life int) (*mapping, error) {
 	start := uint64(0)
 	if row == 0 {
 		start = firstSegment(len(a.slots))
@@ -121,17 +146,18 @@ func (a *Area) check(seg Segment, row, life int) (*mapping, error) {
 		chunks == 0 || chunks != a.rows[row].chunks.Load() || uint64(chunks) > maxSegment/chunkSize {
 		return nil, corrupt("segment %d has no header of this area", row)
 	}
-	return newMapping(seg, geometryOf(start, int(chunks)), row, life)
+	return newMapping(b, seg, geometryOf(start, int(chunks)), row, life)
 }
 
-func newMapping(seg Segment, g geometry, row, life int) (*mapping, error) {
-	b := seg.Bytes()
+func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
 	if g.size > uint64(len(b)) || g.size > maxSegment || misaligned(b, 16) {
 		return nil, corrupt("segment %d of %d bytes, or its place, does not fit %d chunks", row, len(b), g.chunks)
 	}
 	r := shm.NewRegion(b)
-	m := &mapping{row: row, tag: tagOf(row, life), seg: seg, bytes: b, data: g.data, chunks: g.chunks,
-		at: make([]spot, g.chunks)}
+	m := &mapping{
+		row: row, tag: tagOf(row, life), seg: seg, cancel: func() bool { return false },
+		bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks),
+	}
 	var err error
 	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {
 		return nil, err
@@ -141,8 +167,8 @@ func newMapping(seg Segment, g geometry, row, life int) (*mapping, error) {
 }
 
 // format writes a new segment's header.
-func (a *Area) format(seg Segment, g geometry, row, life int) (*mapping, error) {
-	m, err := newMapping(seg, g, row, life)
+func (a *Area) format(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
+	m, err := newMapping(b, seg, g, row, life)
 	if err != nil {
 		return nil, err
 	}

@@ -241,7 +241,10 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 		}
 	case kindPartial:
 		if r.s.empty(cl) {
-			return errors.Join(a.unlink(r), a.releaseRun(ctx, r))
+			if err := a.unlink(r); err != nil {
+				return err
+			}
+			return a.releaseRun(ctx, r)
 		}
 	}
 	return nil

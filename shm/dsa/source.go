@@ -25,11 +25,12 @@ type SegmentSource interface {
 type Segment interface {
 	// Handle names it in every process, and is never 0.
 	Handle() uint64
-	// Bytes are the segment's, in place, aligned to 64 or more, until Detach.
-	Bytes() []byte
+	// With hands the bytes to f, in place, aligned to 64 or more. They stay until Detach and,
+	// whoever detaches meanwhile, until f returns. After Detach it is ErrClosed.
+	With(f func(b []byte) error) error
 	// Pin makes the segment stay whoever has it attached, until it is unpinned.
 	Pin(ctx context.Context) error
-	// OnDetach has f called before the bytes go, however that comes about.
+	// OnDetach has f called before the bytes go, however that comes about; at once if they have gone.
 	OnDetach(f func()) (cancel func() bool)
 	// Detach ends the attachment. Twice is harmless.
 	Detach() error
@@ -124,7 +125,7 @@ type heapAttachment struct {
 
 func (a *heapAttachment) Handle() uint64 { return a.segment.handle }
 
-func (a *heapAttachment) Bytes() []byte { return a.segment.bytes }
+func (a *heapAttachment) With(f func([]byte) error) error { return f(a.segment.bytes) }
 
 func (a *heapAttachment) Pin(context.Context) error {
 	a.heap.mu.Lock()

@@ -12,8 +12,11 @@ import (
 type Bytes struct{ t *core }
 
 // CreateBytes makes an empty table, as Create does.
-func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) {
-	return wrap[Bytes](create(a, shape{kind: kindBytes}, o))
+func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) { return CreateBytesInto(a, dsa.Place{}, o) }
+
+// CreateBytesInto makes an empty table in a word, as CreateInto does.
+func CreateBytesInto(a *dsa.Area, at dsa.Place, o Options) (*Bytes, error) {
+	return wrap[Bytes](create(a, shape{kind: kindBytes}, o, at))
 }
 
 // AttachBytes finds the table with that handle, as Attach does.
@@ -41,20 +44,20 @@ func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) 
 
 // Find holds the key's entry shared. See Table.Find.
 func (t *Bytes) Find(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	found, err = e.e.find(ctx, t.t, key, false)
+	e.e, found, err = t.t.find(ctx, key, false)
 	return e, found, err
 }
 
 // FindExclusive holds the key's entry exclusively. See Table.FindExclusive.
 func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	found, err = e.e.find(ctx, t.t, key, true)
+	e.e, found, err = t.t.find(ctx, key, true)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives access to. See
 // Table.Insert.
 func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
-	found, err = e.e.insert(ctx, t.t, key, n)
+	e.e, found, err = t.t.insert(ctx, key, n)
 	return e, found, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -42,19 +43,26 @@ type core struct {
 	handle dsa.Pointer
 	head   *header
 	seed   uint64
-	shift  int         // of a hash, for the partition
+	shift  int         // of a hash, for the partition, after one by 1
+	word   bool        // keys are of 8 bytes, all of them
 	parts  []partition // in shared memory
 	local  []local     // of each partition
 }
 
 // local is what this process needs for a partition beside its words.
 type local struct {
-	lock  *shmsync.LWLock
-	seen  atomic.Pointer[view]
-	hands [2]dsa.Place
+	t      *core
+	i      int // its number
+	lock   *shmsync.LWLock
+	seen   atomic.Pointer[view]
+	hands  [2]dsa.Place
+	spare  spare
+	change change // of who holds the lock exclusively
+	scan   bool   // this is what a scan's entries have, which do not give back the lock
 }
 
-func create(a *dsa.Area, s shape, o Options) (*core, error) {
+// create makes a table, in the word at if there is one.
+func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128
 	}
@@ -62,13 +70,14 @@ func create(a *dsa.Area, s shape, o Options) (*core, error) {
 		return nil, errkind.As(ErrSize,
 			fmt.Errorf("dshash: %d partitions: a table has a power of two up to %d", o.Partitions, maxPartitions))
 	}
-	p, err := a.AllocZeroed(tableSize(o.Partitions))
+	p, free, err := blank(a, tableSize(o.Partitions), at)
 	if err != nil {
 		return nil, fmt.Errorf("dshash: create a table: %w", err)
 	}
+	failpoint.Hit("dshash/create/allocated")
 	t := &core{shape: s, area: a, handle: p}
 	if err := t.bind(); err != nil {
-		return nil, errors.Join(err, a.Free(p))
+		return nil, errors.Join(err, free())
 	}
 	h := t.head
 	h.magic.Store(magic)
@@ -81,10 +90,26 @@ func create(a *dsa.Area, s shape, o Options) (*core, error) {
 	h.partitions.Store(uint32(o.Partitions))
 	h.check.Store(h.sum())
 	if err := t.open(o.Partitions); err != nil {
-		return nil, errors.Join(err, a.Free(p))
+		return nil, errors.Join(err, free())
 	}
+	failpoint.Hit("dshash/create/laid-out")
 	h.self.Store(uint64(p))
 	return t, nil
+}
+
+// blank is n zero bytes, in the word at if there is one.
+func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, err error) {
+	if at == (dsa.Place{}) {
+		p, err = a.AllocZeroed(n)
+		return p, func() error { return a.Free(p) }, err
+	}
+	if err = a.AllocInto(n, at); err != nil {
+		return 0, nil, err
+	}
+	p = at.Pointer()
+	b, err := a.Bytes(p)
+	clear(b)
+	return p, func() error { return a.FreeFrom(at) }, err
 }
 
 func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
@@ -173,7 +198,8 @@ func (t *core) bind() error {
 
 // open finds the partitions.
 func (t *core) open(n int) error {
-	t.seed, t.shift = t.head.seed.Load(), 64-bits.TrailingZeros(uint(n))
+	t.word = t.kind == kindFixed && t.keySize == 8
+	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
 		return err
@@ -186,6 +212,7 @@ func (t *core) open(n int) error {
 	self := t.area.Self()
 	for i := range t.local {
 		l := &t.local[i]
+		l.t, l.i = t, i
 		l.lock = shmsync.NewLWLock(&t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
@@ -197,7 +224,7 @@ func (t *core) open(n int) error {
 }
 
 // part is the partition of a hash.
-func (t *core) part(h uint64) int { return int(h >> t.shift) }
+func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
 // count is how many entries there are.
 func (t *core) count() (n int) {

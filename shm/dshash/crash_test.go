@@ -53,6 +53,13 @@ func victim(c *proctest.Child) error {
 		if _, err := w.bs.Verify(ctx); err != nil {
 			return err
 		}
+	case "create":
+		at, err := w.area.Place(p, 0)
+		if err != nil {
+			return err
+		}
+		_, err = dshash.CreateInto[uint64, sealed](w.area, at, dshash.Options{Partitions: 2})
+		return err
 	case "destroy":
 		if err := w.tab.Destroy(ctx); err != nil {
 			return err
@@ -253,7 +260,7 @@ func TestKilledInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached := map[string]bool{}
-	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "destroy"} {
+	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "create", "destroy"} {
 		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool {
 			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
@@ -302,9 +309,16 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	}
 	run(scenario, plan)
 
-	if scenario == "destroy" {
+	switch scenario {
+	case "create":
+		at, err := w.area.Place(dsa.Pointer(ref), 0)
+		must(t, err)
+		drop(t, w.area, at)
+		must(t, w.tab.Destroy(ctx))
+		must(t, w.bs.Destroy(ctx))
+	case "destroy":
 		finish(t, w)
-	} else {
+	default:
 		first := w.matches(done.Load())
 		if first != nil {
 			if second := w.matches(done.Load() + 1); second != nil {
@@ -342,6 +356,25 @@ func finish(t *testing.T, w world) {
 	} else if !gone(err) {
 		t.Error(err)
 	}
+}
+
+// drop frees the table that a word owns, finished or not; if there is one.
+func drop(t *testing.T, a *dsa.Area, at dsa.Place) {
+	t.Helper()
+	if at.Pointer() == 0 {
+		return
+	}
+	tab, err := dshash.Attach[uint64, sealed](a, at.Pointer(), dshash.Options{})
+	if err == nil {
+		must(t, tab.Set(ctx, 1, seal(1)))
+		must(t, tab.Destroy(ctx))
+		at.Clear()
+		return
+	}
+	if !errors.Is(err, dshash.ErrNotFound) && !errors.Is(err, dshash.ErrCorrupt) {
+		t.Error(err)
+	}
+	must(t, a.FreeFrom(at))
 }
 
 func (w world) whole2(t *testing.T) {

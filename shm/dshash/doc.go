@@ -56,6 +56,7 @@
 //	repairing                                    a partition marked as dirty              repairs: each step is harmless twice
 //	in Destroy                                   a table with less in it                  goes on as with any, or with Destroy
 //	in Create                                    an object that nobody knows of           nothing: it is the program's to lose
+//	in CreateInto                                the word with no table, or all of it     nothing: who has the word knows
 //
 // A slot that leads nowhere, which takes somebody who writes where he shouldn't, is cleared by a repair; Verify says how many were lost.
 package dshash

@@ -9,70 +9,84 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// entry is an entry that is held: its partition's lock, and where it is.
+// entry is an entry that is held. It is four words, so that it stays in registers on its way to the caller: more are
+// copied from one stack frame to the next, which costs as much as half the lookup.
 type entry struct {
-	t         *core // nil once it is over
-	guard     shmsync.Guard
-	h         uint64
-	ls        []line
-	ptr       dsa.Pointer // of the item that is linked; 0 if there is none
-	item      []byte      // what the holder sees: that, or the copy that is to be linked, or what a failed update left of that
-	part      int32
-	line      int32
-	slot      int8
-	hand      int8 // that has the copy; -1: there is none
-	exclusive bool
-	scanned   bool // the lock is the scan's
+	l     *local // of its partition; nil once it is over
+	guard shmsync.Guard
+	ptr   dsa.Pointer // of the item that is linked; 0 if there is none
+}
+
+// change is what one who holds an entry exclusively knows of it beside that.
+type change struct {
+	h    uint64
+	ls   []line
+	item []byte // what he sees: the linked one, or the copy that is to be linked, or what a failed update left of that
+	line int
+	slot int
+	hand int // that has the copy; -1: there is none
+}
+
+func (c *change) begin(h uint64, ls []line, item []byte, line, slot int) {
+	c.h, c.ls, c.item, c.line, c.slot, c.hand = h, ls, item, line, slot, -1
 }
 
 // find finds an entry and holds it; if there is none it holds nothing.
-func (e *entry) find(ctx context.Context, t *core, key []byte, exclusive bool) (found bool, err error) {
-	if err = e.hold(ctx, t, key, exclusive); err != nil || e.ptr == 0 {
-		e.unlock()
-		return false, err
+func (t *core) find(ctx context.Context, key []byte, exclusive bool) (entry, bool, error) {
+	e, err := t.hold(ctx, key, exclusive)
+	if err != nil || e.ptr == 0 {
+		if e.l != nil {
+			e.guard.Unlock()
+		}
+		return entry{}, false, err
 	}
-	return true, nil
+	return e, true, nil
 }
 
-// hold takes the lock and looks for the entry. The lock is the caller's unless t is nil then.
-func (e *entry) hold(ctx context.Context, t *core, key []byte, exclusive bool) (err error) {
+// hold takes the lock and looks for the entry. The lock is the caller's unless l is nil then.
+func (t *core) hold(ctx context.Context, key []byte, exclusive bool) (entry, error) {
 	h := hashOf(key, t.seed)
 	i := t.part(h)
 	g, err := t.lock(ctx, i, exclusive)
 	if err != nil {
-		return err
+		return entry{}, err
 	}
-	e.t, e.guard, e.h, e.part, e.hand, e.exclusive = t, g, h, int32(i), -1, exclusive
-	if e.ls, err = t.lines(i); err != nil || e.ls == nil {
-		return err
+	l := &t.local[i]
+	ls, err := t.lines(i)
+	if err != nil {
+		return entry{l, g, 0}, err
 	}
-	line, slot, p, b, err := t.searchLocked(e.ls, h, key)
-	e.line, e.slot, e.ptr, e.item = int32(line), int8(slot), p, b
-	return err
+	line, slot, p, b, ok := t.search(ls, h, key)
+	if !ok {
+		line, slot, p, b, err = t.searchAgain(ls, h, key, p)
+	}
+	if exclusive {
+		l.change.begin(h, ls, b, line, slot)
+	}
+	return entry{l, g, p}, err
 }
 
 // insert finds an entry or makes one, with a value of n zero bytes, that is linked when it is released.
-func (e *entry) insert(ctx context.Context, t *core, key []byte, n int) (found bool, err error) {
-	if err = e.hold(ctx, t, key, true); err == nil && e.ptr == 0 {
+func (t *core) insert(ctx context.Context, key []byte, n int) (e entry, found bool, err error) {
+	if e, err = t.hold(ctx, key, true); err == nil && e.ptr == 0 {
 		var value []byte
 		value, err = e.prepare(key, n)
 		clear(value)
 	}
 	if err != nil {
 		e.unlock()
-		return false, err
+		return entry{}, false, err
 	}
-	return e.ptr != 0, nil
+	return e, e.ptr != 0, nil
 }
 
 // set makes an entry's value that, whether there is one or not.
 func (t *core) set(ctx context.Context, key, value []byte) error {
-	var e entry
-	err := e.hold(ctx, t, key, true)
+	e, err := t.hold(ctx, key, true)
 	if err == nil {
 		var to []byte
 		if to, err = e.prepare(key, len(value)); err == nil {
-			copy(to, value)
+			assign(to, value)
 			e.commit()
 		}
 	}
@@ -82,8 +96,7 @@ func (t *core) set(ctx context.Context, key, value []byte) error {
 
 // remove deletes an entry, if there is one.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
-	var e entry
-	err = e.hold(ctx, t, key, true)
+	e, err := t.hold(ctx, key, true)
 	if found = err == nil && e.ptr != 0; found {
 		err = e.unlink()
 	}
@@ -94,7 +107,8 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 // prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the value goes. There is
 // room for it then.
 func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
-	size, err := e.t.itemSize(key, n)
+	t, c := e.l.t, &e.l.change
+	size, err := t.itemSize(key, n)
 	if err != nil {
 		return nil, err
 	}
@@ -103,33 +117,34 @@ func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 			return nil, err
 		}
 	}
-	hand, item, err := e.t.fetch(int(e.part), size)
+	hand, item, err := t.fetch(e.l.i, size)
 	if err != nil {
 		return nil, err
 	}
-	e.hand, e.item = int8(hand), item
-	return e.t.format(item, key), nil
+	c.hand, c.item = hand, item
+	return t.format(item, key), nil
 }
 
 // update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on with zeros.
 func (e *entry) update(n int) ([]byte, error) {
-	if e.t == nil || !e.exclusive {
+	if e.l == nil || !e.guard.Exclusive() {
 		return nil, ErrShared
 	}
-	if _, err := e.t.itemSize(e.key(), n); err != nil {
+	t, c := e.l.t, &e.l.change
+	if _, err := t.itemSize(e.key(), n); err != nil {
 		return nil, err
 	}
-	if e.hand >= 0 {
-		if value := e.value(); e.t.kind == kindFixed || len(value) == n {
+	if c.hand >= 0 {
+		if value := e.value(); t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
-		e.item, e.hand = cloned(e.item), -1 // the copy is in the way of the next
+		c.item, c.hand = cloned(c.item), -1 // the copy is in the way of the next
 	}
 	key, value := e.key(), e.value()
 	to, err := e.prepare(key, n)
 	if err != nil {
 		if e.ptr != 0 {
-			e.item, _ = e.t.at(e.ptr)
+			c.item, _ = t.at(e.ptr)
 		}
 		return nil, err
 	}
@@ -137,92 +152,99 @@ func (e *entry) update(n int) ([]byte, error) {
 	return to, nil
 }
 
+// item is what the holder sees.
+func (e *entry) item() []byte {
+	if e.guard.Exclusive() {
+		return e.l.change.item
+	}
+	return e.l.t.area.Peek(e.ptr)
+}
+
 func (e *entry) key() []byte {
-	key, _, _, _ := e.t.split(e.item)
+	key, _, _, _ := e.l.t.split(e.item())
 	return key[:len(key):len(key)]
 }
 
 func (e *entry) value() []byte {
-	_, from, to, _ := e.t.split(e.item)
-	return e.item[from:to:to]
+	item := e.item()
+	_, from, to, _ := e.l.t.split(item)
+	return item[from:to:to]
 }
 
 // commit makes the copy, if there is one, what the table has: by one store of the slot.
 func (e *entry) commit() {
-	if e.hand < 0 {
+	if !e.guard.Exclusive() || e.l.change.hand < 0 {
 		return
 	}
-	t, p := e.t, &e.t.parts[e.part]
-	hands := &t.local[e.part].hands
-	copied := hands[e.hand].Pointer()
+	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
+	copied := hands[c.hand].Pointer()
 	if e.ptr == 0 {
-		l := &e.ls[e.line]
-		passed(e.ls, e.h, int(e.line), func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
+		l := &c.ls[c.line]
+		passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
 		failpoint.Hit("dshash/insert/passed")
-		ordered.Store64(&l.slots[e.slot], uint64(copied))
+		ordered.Store64(&l.slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/insert/linked")
-		ordered.Store64(&l.tags, withTag(l.tags.Load(), int(e.slot), tagOf(e.h)))
+		ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, tagOf(c.h)))
 		failpoint.Hit("dshash/insert/tagged")
-		hands[e.hand].Clear()
+		hands[c.hand].Clear()
 		failpoint.Hit("dshash/insert/handed")
 		ordered.Store64(&p.count, p.count.Load()+1)
 	} else {
-		hands[1-e.hand].Set(e.ptr)
+		hands[1-c.hand].Set(e.ptr)
 		failpoint.Hit("dshash/update/old")
-		ordered.Store64(&e.ls[e.line].slots[e.slot], uint64(copied))
+		ordered.Store64(&c.ls[c.line].slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/update/linked")
-		hands[e.hand].Clear()
+		hands[c.hand].Clear()
 		failpoint.Hit("dshash/update/handed")
 		p.raise()
-		t.settle(int(e.part), int(1-e.hand))
+		t.settle(e.l.i, 1-c.hand)
 	}
-	e.ptr, e.hand = copied, -1
+	e.ptr, c.hand = copied, -1
 }
 
 // unlink takes the entry out.
 func (e *entry) unlink() error {
-	t, p := e.t, &e.t.parts[e.part]
+	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
 	if e.ptr == 0 { // never linked: what is in the hand stays there, for the next
-		if e.hand >= 0 {
-			t.settle(int(e.part), int(e.hand))
+		if c.hand >= 0 {
+			t.settle(e.l.i, c.hand)
 		}
-		e.hand = -1
+		c.hand = -1
 		return nil
 	}
 	k := 0
-	hands := &t.local[e.part].hands
 	if hands[k].Pointer() != 0 {
 		k = 1
 	}
-	if err := t.empty(int(e.part), k); err != nil {
+	if err := t.empty(e.l.i, k); err != nil {
 		return err
 	}
 	hands[k].Set(e.ptr)
 	failpoint.Hit("dshash/delete/old")
-	l := &e.ls[e.line]
-	ordered.Store64(&l.slots[e.slot], 0)
+	l := &c.ls[c.line]
+	ordered.Store64(&l.slots[c.slot], 0)
 	failpoint.Hit("dshash/delete/unlinked")
-	ordered.Store64(&l.tags, withTag(l.tags.Load(), int(e.slot), 0))
+	ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, 0))
 	failpoint.Hit("dshash/delete/tagged")
-	passed(e.ls, e.h, int(e.line), func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
+	passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
 	failpoint.Hit("dshash/delete/passed")
 	ordered.Store64(&p.count, p.count.Load()-1)
 	p.raise()
 	failpoint.Hit("dshash/delete/raised")
-	t.settle(int(e.part), k)
-	if e.hand >= 0 {
-		t.settle(int(e.part), int(e.hand))
+	t.settle(e.l.i, k)
+	if c.hand >= 0 {
+		t.settle(e.l.i, c.hand)
 	}
-	e.ptr, e.item, e.hand = 0, nil, -1
-	if !e.scanned {
-		t.shrink(int(e.part), e.ls)
+	e.ptr, c.item, c.hand = 0, nil, -1
+	if !e.l.scan {
+		t.shrink(e.l.i, c.ls)
 	}
 	return nil
 }
 
 // delete ends the hold of an entry by taking it out.
 func (e *entry) delete() error {
-	if e.t == nil || !e.exclusive {
+	if e.l == nil || !e.guard.Exclusive() {
 		return ErrShared
 	}
 	if err := e.unlink(); err != nil {
@@ -234,7 +256,7 @@ func (e *entry) delete() error {
 
 // release ends the hold; what was changed is the table's from here on.
 func (e *entry) release() {
-	if e.t != nil {
+	if e.l != nil {
 		e.commit()
 		e.unlock()
 	}
@@ -242,11 +264,8 @@ func (e *entry) release() {
 
 // unlock ends the hold and changes nothing.
 func (e *entry) unlock() {
-	if e.t == nil {
-		return
-	}
-	e.t = nil
-	if !e.scanned {
+	l := e.l
+	if e.l = nil; l != nil && !l.scan {
 		e.guard.Unlock()
 	}
 }

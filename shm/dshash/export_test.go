@@ -31,7 +31,8 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 // InLock is whether an offset in a table is in a partition's lock.
 func InLock(p dsa.Pointer, at int) bool {
 	at -= partitionsAt(p)
-	return at >= 0 && at%partitionSize < versionAt
+	within := at%partitionSize - lockAt
+	return at >= 0 && within >= 0 && within < lockSize
 }
 
 // Dirty makes the next in each partition repair it.
@@ -59,6 +60,9 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 
 // Glance looks without the lock, once; not ok if that is not to be done.
 func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
-	found, ok = t.t.glanceWord(hashOf(bytesOf(&key), t.t.seed), key, bytesOf(&v))
+	found, ok = t.t.glanceWord(bytesOf(&key), bytesOf(&v))
 	return v, found, ok
 }
+
+// Version is that of a table's first partition.
+func Version(b *Bytes) uint64 { return b.t.parts[0].version.Load() }

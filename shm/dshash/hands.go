@@ -11,6 +11,14 @@ import (
 // array leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to
 // come in.
 
+// spare is an item that this process left in a hand: it need not ask the allocator what it is, as long as the
+// partition's version is the same, which goes up when a hand's object is freed.
+type spare struct {
+	at      dsa.Pointer
+	version uint64
+	size    int
+}
+
 // empty frees what is in a hand.
 func (t *core) empty(i, k int) error {
 	hand := t.local[i].hands[k]
@@ -22,6 +30,7 @@ func (t *core) empty(i, k int) error {
 		hand.Clear()
 		return nil
 	}
+	t.parts[i].raise()
 	return err
 }
 
@@ -37,14 +46,30 @@ const spareSize = 1024
 
 // settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is needed.
 func (t *core) settle(i, k int) {
-	if t.local[i].hands[1-k].Pointer() == 0 {
-		if b, err := t.at(t.local[i].hands[k].Pointer()); err == nil {
+	l := &t.local[i]
+	if l.hands[1-k].Pointer() == 0 {
+		at := l.hands[k].Pointer()
+		if b, err := t.at(at); err == nil {
 			if _, _, size, ok := t.split(b); ok && size <= spareSize {
+				l.spare = spare{at, t.parts[i].version.Load(), size}
 				return
 			}
 		}
 	}
 	_ = t.empty(i, k)
+}
+
+// ready is the object at, which is in a hand, if it has n bytes.
+func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
+	if t.local[i].spare == (spare{at, t.parts[i].version.Load(), n}) {
+		if b := t.area.Peek(at); len(b) >= n {
+			return b[:n:n]
+		}
+	}
+	if b, err := t.area.Bytes(at); err == nil && len(b) == n {
+		return b
+	}
+	return nil
 }
 
 // fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has that size, else a new one.
@@ -57,7 +82,7 @@ func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 			continue
 		}
 		if k < 0 {
-			if b, err = t.area.Bytes(at); err == nil && len(b) == n {
+			if b = t.ready(i, at, n); b != nil {
 				k = j
 				continue
 			}

@@ -21,10 +21,12 @@ func mix(a, b uint64) uint64 {
 // hashOf mixes 16 bytes at a time with the seed by multiplication, and once more in the end.
 func hashOf(key []byte, seed uint64) uint64 {
 	if len(key) == 8 {
-		return mix(mix(binary.NativeEndian.Uint64(key)^seed, odd0)^odd2, seed^odd1^8)
+		return hashWord(binary.NativeEndian.Uint64(key), seed)
 	}
 	return hashLong(key, seed)
 }
+
+func hashWord(key, seed uint64) uint64 { return mix(mix(key^seed, odd0)^odd2, seed^odd1^8) }
 
 func hashLong(key []byte, seed uint64) uint64 {
 	h, b := seed, key

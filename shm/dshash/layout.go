@@ -6,13 +6,14 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
 const (
 	magic   = 0x3168_7364_6d73_6f67 // "gosmdsh1", in the order of little-endian bytes
-	version = 2
+	version = 3
 )
 
 // header is at the start of a table's object, and written once, by Create. The partitions begin at the next multiple of 64 in the segment.
@@ -36,26 +37,29 @@ const (
 	kindBytes
 )
 
-// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that exclusively. Version, array
-// and rebuilds are read without it.
+// partition is a part of the table with a lock of its own. What is not the lock's is written by who holds that
+// exclusively. Version, array and rebuilds are read without it. What a lookup needs comes first: it shares a cache line
+// with the lock's state, and no other is read but the reader's own slot.
 type partition struct {
-	_       structs.HostLayout
-	lock    shmsync.LWLockWord
-	version atomic.Uint64    // goes up after something was taken out, before its memory is used for anything else
-	array   atomic.Uint64    // 0 before the first entry
-	hands   [2]atomic.Uint64 // objects on their way in or out. One that is in the array, or is the array, was on its way in
-	count   atomic.Uint64    // of entries; derived
-	lost    atomic.Uint64    // slots that repairs found to lead nowhere
-	dirty   atomic.Uint32    // a session died with the lock: repair before anything else
-	_       [4]byte
+	_ structs.HostLayout
+	// version goes up after something was taken out, or freed from a hand, before its memory is used for anything else.
+	version atomic.Uint64
+	array   atomic.Uint64 // 0 before the first entry
 	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number of lines.
 	rebuilds atomic.Uint64
+	count    atomic.Uint64 // of entries; derived
+	dirty    atomic.Uint32 // a session died with the lock: repair before anything else
+	_        [4]byte
+	lock     shmsync.LWLockWord
+	// hands have objects on their way in or out. One that is in the array, or is the array, was on its way in.
+	hands [2]atomic.Uint64
+	lost  atomic.Uint64 // slots that repairs found to lead nowhere
 }
 
-// raise tells readers without the lock that something was taken out. The load keeps the stores that come later behind it, on processors
-// that would not do so by themselves.
+// raise tells readers without the lock that something was taken out, by a store, since it is under the lock. The load keeps
+// the stores that come later behind it, on processors that would not do so by themselves.
 func (p *partition) raise() {
-	p.version.Add(1)
+	ordered.Store64(&p.version, p.version.Load()+1)
 	p.version.Load()
 }
 
@@ -83,8 +87,9 @@ const (
 	headerSize    = 64
 	selfAt        = 8
 	partitionSize = 320
-	versionAt     = 256
-	handsAt       = 272
+	lockAt        = 40
+	lockSize      = 256
+	handsAt       = 296
 	lineSize      = 64
 
 	maxPartitions = 1 << 16

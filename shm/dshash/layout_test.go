@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // TestLayout compares the tables of doc/design.md with the code.
@@ -41,6 +42,8 @@ func TestLayout(t *testing.T) {
 		{int(reflect.TypeFor[partition]().Size()), partitionSize},
 		{int(reflect.TypeFor[line]().Size()), lineSize},
 		{field(reflect.TypeFor[header](), "self"), selfAt},
+		{field(reflect.TypeFor[partition](), "lock"), lockAt},
+		{int(reflect.TypeFor[shmsync.LWLockWord]().Size()), lockSize},
 		{field(reflect.TypeFor[partition](), "hands"), handsAt},
 	} {
 		if x[0] != x[1] {

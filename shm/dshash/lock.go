@@ -12,15 +12,27 @@ func (t *core) lock(ctx context.Context, i int, exclusive bool) (shmsync.Guard, 
 	if err := t.area.Current(); err != nil {
 		return shmsync.Guard{}, fmt.Errorf("dshash: %w", err)
 	}
+	g, err := t.take(ctx, i, exclusive)
+	if err != nil || t.parts[i].dirty.Load() != 0 || g.Abandoned() {
+		return t.lockMended(ctx, i, exclusive, g, err)
+	}
+	return g, nil
+}
+
+func (t *core) take(ctx context.Context, i int, exclusive bool) (shmsync.Guard, error) {
+	if exclusive {
+		return t.local[i].lock.Lock(ctx)
+	}
+	return t.local[i].lock.RLock(ctx)
+}
+
+// lockMended goes on from the outcome of take: with repairs, until there is nothing to repair and the lock is what it is
+// wanted for.
+func (t *core) lockMended(
+	ctx context.Context, i int, exclusive bool, g shmsync.Guard, err error,
+) (shmsync.Guard, error) {
 	l, p := t.local[i].lock, &t.parts[i]
-	for want := exclusive; ; {
-		var g shmsync.Guard
-		var err error
-		if want {
-			g, err = l.Lock(ctx)
-		} else {
-			g, err = l.RLock(ctx)
-		}
+	for want := exclusive; ; g, err = t.take(ctx, i, want) {
 		if err != nil {
 			return g, fmt.Errorf("dshash: the lock of partition %d, held by %v: %w", i, l.Status().Exclusive, err)
 		}

@@ -2,7 +2,6 @@ package dshash
 
 import (
 	"context"
-	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/ordered"
@@ -21,16 +20,7 @@ type lookup struct {
 
 // get copies a value out, and returns it.
 func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
-	q.h = hashOf(q.key, t.seed)
-	switch {
-	case !lockless:
-	case t.kind == kindFixed && t.keySize == 8:
-		if found, ok := t.glanceWord(q.h, binary.NativeEndian.Uint64(q.key), q.value); ok {
-			q.found = found
-			return q.value, nil
-		}
-		fallthrough
-	default:
+	if q.h = hashOf(q.key, t.seed); lockless {
 		if out, ok := t.glance(q); ok {
 			return out, nil
 		}
@@ -39,8 +29,8 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 }
 
 func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
-	var e entry
-	if q.found, err = e.find(ctx, t, q.key, false); !q.found || err != nil {
+	e, found, err := t.find(ctx, q.key, false)
+	if q.found = found; !found {
 		return q.value, err
 	}
 	defer e.release()
@@ -48,14 +38,10 @@ func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error)
 }
 
 func (t *core) copyOut(q *lookup, value []byte) []byte {
-	switch {
-	case t.kind == kindBytes:
+	if t.kind == kindBytes {
 		return append(q.value, value...)
-	case len(value) == 8 && len(q.value) == 8:
-		binary.NativeEndian.PutUint64(q.value, binary.NativeEndian.Uint64(value))
-	default:
-		copy(q.value, value)
 	}
+	assign(q.value, value)
 	return q.value
 }
 

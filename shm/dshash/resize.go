@@ -12,25 +12,24 @@ import (
 // makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it can't, what room there is
 // left is used.
 func (e *entry) makeRoom() error {
-	t := e.t
-	n := len(e.ls)
+	t, i, c := e.l.t, e.l.i, &e.l.change
+	n := len(c.ls)
 	var err error
-	if count := t.parts[e.part].count.Load(); n == 0 || (count+1)*5 > uint64(n)*slotsPerLine*4 {
+	if count := t.parts[i].count.Load(); n == 0 || (count+1)*5 > uint64(n)*slotsPerLine*4 {
 		var ls []line
-		if ls, err = t.rebuild(int(e.part), e.ls, max(n+1, n+n/2)); err == nil {
-			e.ls = ls
+		if ls, err = t.rebuild(i, c.ls, max(n+1, n+n/2)); err == nil {
+			c.ls = ls
 		}
 	}
-	line, slot, ok := room(e.ls, e.h)
-	e.line, e.slot = int32(line), int8(slot)
-	if !ok {
-		if err == nil {
-			err = corrupt("partition %d has no room, though it counts %d entries in %d lines",
-				e.part, t.parts[e.part].count.Load(), len(e.ls))
-		}
-		return err
+	var ok bool
+	if c.line, c.slot, ok = room(c.ls, c.h); ok {
+		return nil
 	}
-	return nil
+	if err == nil {
+		err = corrupt("partition %d has no room, though it counts %d entries in %d lines",
+			i, t.parts[i].count.Load(), len(c.ls))
+	}
+	return err
 }
 
 // shrink makes an array smaller that is less than a quarter full. It need not succeed.

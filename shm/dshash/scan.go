@@ -31,6 +31,7 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 	if err != nil {
 		return false, err
 	}
+	l := &local{t: t, i: i, hands: t.local[i].hands, scan: true}
 	for k := range ls {
 		for slot := range ls[k].slots {
 			at := dsa.Pointer(ls[k].slots[slot].Load())
@@ -45,10 +46,8 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 			if !ok {
 				return false, corrupt("the item at %v is longer than its segment", at)
 			}
-			*e = entry{
-				t: t, h: hashOf(key, t.seed), ls: ls, ptr: at, item: b, part: int32(i), line: int32(k), slot: int8(slot), hand: -1,
-				exclusive: exclusive, scanned: true,
-			}
+			l.change.begin(hashOf(key, t.seed), ls, b, k, slot)
+			*e = entry{l, g, at}
 			on := yield()
 			e.release()
 			if !on {

@@ -1,6 +1,11 @@
 package dshash
 
-import "github.com/godsm/godsm/shm/dsa"
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/godsm/godsm/shm/dsa"
+)
 
 // search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows pointers into what is
 // mapped only: ok is false if one leads elsewhere. Without the lock it may find anything, and is worth something only if the partition's
@@ -9,15 +14,22 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	i = homeOf(h, len(ls))
 	tag := tagOf(h)
 	for range ls {
-		tags := ls[i].tags.Load()
+		l := &ls[i]
+		tags := l.tags.Load()
 		for m := match(tags, tag); m != 0; m &= m - 1 {
 			slot = slotOf(m)
-			if p = dsa.Pointer(ls[i].slots[slot].Load()); p == 0 {
+			if p = dsa.Pointer(l.slots[slot].Load()); p == 0 {
 				continue
 			}
 			b = t.area.Peek(p)
+			if t.word && len(b) >= t.size { // the most frequent kind, here and now
+				if binary.NativeEndian.Uint64(b) == binary.NativeEndian.Uint64(key) {
+					return i, slot, p, b, true
+				}
+				continue
+			}
 			k, ok := t.keyOf(b)
-			if !ok || equal(k, key) {
+			if !ok || bytes.Equal(k, key) {
 				return i, slot, p, b, ok
 			}
 		}
@@ -31,17 +43,22 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	return 0, 0, 0, nil, true
 }
 
-// searchLocked is search, with what it leads to mapped if need be.
-func (t *core) searchLocked(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, err error) {
-	for last := dsa.Pointer(0); ; last = p {
-		var ok bool
+// searchAgain goes on, under the lock, from a search that came upon what is not mapped: at.
+func (t *core) searchAgain(
+	ls []line, h uint64, key []byte, at dsa.Pointer,
+) (i, slot int, p dsa.Pointer, b []byte, err error) {
+	for {
+		if b, err = t.at(at); err != nil {
+			return 0, 0, at, nil, err
+		}
+		if _, ok := t.keyOf(b); !ok {
+			return 0, 0, at, nil, corrupt("the item at %v is longer than its segment", at)
+		}
+		last, ok := at, false
 		if i, slot, p, b, ok = t.search(ls, h, key); ok {
 			return i, slot, p, b, nil
 		}
-		if b, err = t.at(p); err != nil {
-			return i, slot, p, nil, err
-		}
-		if _, ok := t.keyOf(b); !ok || last == p {
+		if at = p; at == last {
 			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
 		}
 	}

@@ -8,30 +8,40 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// Table is a hash table of K and V, as one session sees it: all goroutines of a session share one. Its methods are safe for concurrent use,
-// but that a goroutine which holds an entry may wait for itself, until its context ends, if it asks for another one of the table.
+// Table is a hash table of K and V, as one session sees it: all goroutines of a session share one.
+// Its methods are safe for concurrent use, but that a goroutine which holds an entry may wait for
+// itself, until its context ends, if it asks for another one of the table.
 //
-// A context bounds the wait for a partition, and for the area's lock where a partition is repaired. Not the wait for that lock where memory
-// is allocated or freed, mostly that of growth: while somebody is stopped in the area, it ends after 10 s, with an error.
+// A context bounds the wait for a partition, and for the area's lock where a partition is repaired.
+// Not the wait for that lock where memory is allocated or freed, mostly that of growth: while
+// somebody is stopped in the area, it ends after 10 s, with an error.
 //
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
 
 // Create makes an empty table. Others attach it by its Handle. It takes an object of 320 bytes for each partition.
 //
-// K and V may be what shm.Check lets lie in shared memory. Keys are compared by their bytes: no floats, no padding and no blank fields in
-// K. V may be of no size: then it is a set.
+// K and V may be what shm.Check lets lie in shared memory. Keys are compared by their bytes: no
+// floats, no padding and no blank fields in K. V may be of no size: then it is a set.
 func Create[K comparable, V any](a *dsa.Area, o Options) (*Table[K, V], error) {
+	return CreateInto[K, V](a, dsa.Place{}, o)
+}
+
+// CreateInto is Create into a word that reads 0 and owns the table from its first moment, so that
+// no death loses it. If its creator dies the word may lead to a table that Attach does not know:
+// dsa.Area.FreeFrom frees that. Who destroys the table clears the word afterwards.
+func CreateInto[K comparable, V any](a *dsa.Area, at dsa.Place, o Options) (*Table[K, V], error) {
 	s, err := shapeOf[K, V]()
 	if err != nil {
 		return nil, err
 	}
-	return wrap[Table[K, V]](create(a, s, o))
+	return wrap[Table[K, V]](create(a, s, o, at))
 }
 
-// Attach finds the table with that handle, which must be of the same K, V and Options.Version: else it is ErrMismatch. (Types are the same
-// if their sizes, kinds, and the names and offsets of their fields are.) A table that was destroyed is dsa.ErrPointer or ErrNotFound, no
-// table at all ErrCorrupt.
+// Attach finds the table with that handle, which must be of the same K, V and Options.Version: else
+// it is ErrMismatch. (Types are the same if their sizes, kinds, and the names and offsets of their
+// fields are.) A table that was destroyed is dsa.ErrPointer or ErrNotFound, no table at all
+// ErrCorrupt.
 func Attach[K comparable, V any](a *dsa.Area, handle dsa.Pointer, o Options) (*Table[K, V], error) {
 	s, err := shapeOf[K, V]()
 	if err != nil {
@@ -50,9 +60,15 @@ func wrap[T ~struct{ t *core }](t *core, err error) (*T, error) {
 // Handle names the table for Attach, in every process that has the area.
 func (t *Table[K, V]) Handle() dsa.Pointer { return t.t.handle }
 
-// Get copies a value out. It takes no lock, and sees a change from the moment its Set, Delete or Release makes it, unless the partition is
-// changed all the while: then, or if the entry's memory is not mapped here yet, it does as Find.
+// Get copies a value out. It takes no lock, and sees a change from the moment its Set, Delete or
+// Release makes it, unless the partition is changed all the while: then, or if the entry's memory
+// is not mapped here yet, it does as Find.
 func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err error) {
+	if lockless && t.t.word {
+		if found, ok := t.t.glanceWord(bytesOf(&key), bytesOf(&value)); ok {
+			return value, found, nil
+		}
+	}
 	var q lookup // field by field: a literal is made elsewhere and copied, which costs a sixth of all
 	q.key, q.value = bytesOf(&key), bytesOf(&value)
 	if _, err = t.t.get(ctx, &q); !q.found {
@@ -62,8 +78,9 @@ func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 	return value, true, nil
 }
 
-// Set makes value the key's, whether it has one or not. If it fails nothing has changed: for want of memory (the area's limit, no space),
-// or because ctx ended while somebody else held the partition. (What ctx does not bound is said of Table.)
+// Set makes value the key's, whether it has one or not. If it fails nothing has changed: for want
+// of memory (the area's limit, no space), or because ctx ended while somebody else held the
+// partition. (What ctx does not bound is said of Table.)
 func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 	return t.t.set(ctx, bytesOf(&key), bytesOf(&value))
 }
@@ -73,31 +90,34 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 	return t.t.remove(ctx, bytesOf(&key))
 }
 
-// Find holds the key's entry shared: nobody changes it, or any other of its partition, before Release. If there is none, nothing is held.
+// Find holds the key's entry shared: nobody changes it, or any other of its partition, before
+// Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), false)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), false)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.find(ctx, t.t, bytesOf(&key), true)
+	e.e, found, err = t.t.find(ctx, bytesOf(&key), true)
 	return e, found, err
 }
 
-// Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update gives access to. It is in the table when it
-// is released, all at once.
+// Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update
+// gives access to. It is in the table when it is released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = e.e.insert(ctx, t.t, bytesOf(&key), int(t.t.valueSize))
+	e.e, found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize))
 	return e, found, err
 }
 
 // Len is the number of entries. While others insert and delete it is of no one moment.
 func (t *Table[K, V]) Len() int { return t.t.count() }
 
-// Scan holds one entry after the other, partition by partition; Delete in the loop deletes the current one. What is there all the time
-// comes once, what comes or goes meanwhile does so or not. A partition's lock is kept while its entries come: nobody else changes them, nor
-// reads them but by Get. The second value is not nil if a partition could not be had; it is the last then, and its entry is nil.
+// Scan holds one entry after the other, partition by partition; Delete in the loop deletes the
+// current one. What is there all the time comes once, what comes or goes meanwhile does so or not.
+// A partition's lock is kept while its entries come: nobody else changes them, nor reads them but
+// by Get. The second value is not nil if a partition could not be had; it is the last then, and its
+// entry is nil.
 func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry[K, V], error] {
 	return func(yield func(*Entry[K, V], error) bool) {
 		var e Entry[K, V]
@@ -111,15 +131,17 @@ func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry
 // Dump writes for people what the table has, and who holds it.
 func (t *Table[K, V]) Dump(ctx context.Context, w io.Writer) error { return t.t.dump(ctx, w) }
 
-// Verify walks the table, a partition at a time under its lock, and says what is wrong; a partition whose last holder died it repairs.
+// Verify walks the table, a partition at a time under its lock, and says what is wrong; a partition
+// whose last holder died it repairs.
 func (t *Table[K, V]) Verify(ctx context.Context) (Report, error) { return t.t.verify(ctx) }
 
-// Destroy frees the table and all in it. The caller sees to it that nobody uses it any more, nor will. If it fails, or its session dies,
-// the rest is a table still, that can be destroyed.
+// Destroy frees the table and all in it. The caller sees to it that nobody uses it any more, nor
+// will. If it fails, or its session dies, the rest is a table still, that can be destroyed.
 func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.t.destroy(ctx) }
 
-// Entry is an entry that is held, until Release or Delete, in one goroutine at a time. It is best held for a short time: others wait for
-// the partition, of which the table has Options.Partitions. A session that dies with an entry has changed it whole or not at all.
+// Entry is an entry that is held, until Release or Delete, in one goroutine at a time. It is best
+// held for a short time: others wait for the partition, of which the table has Options.Partitions.
+// A session that dies with an entry has changed it whole or not at all.
 type Entry[K comparable, V any] struct{ e entry }
 
 // Key is the entry's.
@@ -128,8 +150,9 @@ func (e *Entry[K, V]) Key() K { return *as[K](e.e.key()) }
 // Value is the entry's, in place, until Release or Delete: to be read, not to be written.
 func (e *Entry[K, V]) Value() *V { return as[V](e.e.value()) }
 
-// Update is a copy of the value to write to, which Release puts in the value's place, at once. Readers see the old one until then. It
-// fails, and nothing changes, if the entry is not held exclusively (ErrShared) or for want of memory.
+// Update is a copy of the value to write to, which Release puts in the value's place, at once.
+// Readers see the old one until then. It fails, and nothing changes, if the entry is not held
+// exclusively (ErrShared) or for want of memory.
 func (e *Entry[K, V]) Update() (*V, error) {
 	b, err := e.e.update(0)
 	if err != nil {
@@ -138,8 +161,10 @@ func (e *Entry[K, V]) Update() (*V, error) {
 	return as[V](b), nil
 }
 
-// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not held exclusively (ErrShared).
+// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not
+// held exclusively (ErrShared).
 func (e *Entry[K, V]) Delete() error { return e.e.delete() }
 
-// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or after Delete, is harmless.
+// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or
+// after Delete, is harmless.
 func (e *Entry[K, V]) Release() { e.e.release() }

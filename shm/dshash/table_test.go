@@ -267,3 +267,26 @@ func TestModel(t *testing.T) {
 		})
 	}
 }
+
+// TestCreateInto: the word owns the table, and reads 0 if there is none.
+func TestCreateInto(t *testing.T) {
+	a := heap(t, dsa.Options{Limit: 2 << 20})
+	p, err := a.AllocZeroed(16)
+	must(t, err)
+	at, err := a.Place(p, 8)
+	must(t, err)
+	tab, err := dshash.CreateInto[uint64, uint64](a, at, dshash.Options{Partitions: 1 << 14})
+	if !errors.Is(err, dsa.ErrLimit) || at.Pointer() != 0 {
+		t.Errorf("CreateInto beyond the limit = %v, %v; the word reads %v", tab, err, at.Pointer())
+	}
+	b, err := dshash.CreateBytesInto(a, at, dshash.Options{Partitions: 2})
+	must(t, err)
+	if at.Pointer() != b.Handle() {
+		t.Errorf("the word reads %v, not %v", at.Pointer(), b.Handle())
+	}
+	must(t, b.Set(ctx, []byte("key"), []byte("value")))
+	clean(t, a, 1, b)
+	must(t, b.Destroy(ctx))
+	at.Clear()
+	clean(t, a, 1)
+}

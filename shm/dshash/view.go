@@ -12,7 +12,7 @@ type view struct {
 
 // current says whether the partition's array is still the one of the view.
 func (v *view) current(p *partition, a *dsa.Area) bool {
-	return v != nil && v.at == p.array.Load() && v.rebuilds == p.rebuilds.Load() && v.returned == a.Returned()
+	return v != nil && v.at^p.array.Load()|v.rebuilds^p.rebuilds.Load()|v.returned^a.Returned() == 0
 }
 
 // known is the array of partition i as it was seen last, if it is that still; nothing before the first entry.
@@ -26,8 +26,15 @@ func (t *core) known(i int) (ls []line, ok bool) {
 
 // lines is the array of partition i, under its lock; none before the first entry.
 func (t *core) lines(i int) ([]line, error) {
-	if ls, ok := t.known(i); ok {
-		return ls, nil
+	if v := t.local[i].seen.Load(); v.current(&t.parts[i], t.area) {
+		return v.lines, nil
+	}
+	return t.linesAnew(i)
+}
+
+func (t *core) linesAnew(i int) ([]line, error) {
+	if t.parts[i].array.Load() == 0 {
+		return nil, nil
 	}
 	v, err := t.view(i, (*core).at)
 	if err != nil {

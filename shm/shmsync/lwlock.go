@@ -149,6 +149,9 @@ func (g Guard) Unlock() {
 	}
 }
 
+// Exclusive says whether nobody else has the lock.
+func (g Guard) Exclusive() bool { return g.slot == nil }
+
 // Abandoned says whether the lock was taken over from a holder that died with it. What the lock guards may then be
 // half-written: repair it and call MarkConsistent.
 func (g Guard) Abandoned() bool { return g.slot == nil && g.l.word.state.Load()&abandoned != 0 }

@@ -1,0 +1,58 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+)
+
+// What a session has its backend do. A backend may be somebody's own: if it panics that is an error
+// here, since a call that never came back would keep its session from closing.
+
+// Make makes and maps an entry's object. Word is what the books are to keep for the backend.
+func (b *Books) Make(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
+	err = b.tamed("Create", func() error {
+		m, word, err = b.Backend.Create(ctx, b.Object(e))
+		return err
+	})
+	return m, word, err
+}
+
+// Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the
+// reserved region, since not every system can map a part. Where in it the entry's bytes are, says
+// Part.
+func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access) (m dsmimpl.Mapping, err error) {
+	err = b.tamed("Attach", func() error {
+		if _, carved := e.Carved(); carved {
+			m, err = b.mapRegion(ctx, access)
+		} else {
+			m, err = b.Backend.Attach(ctx, b.Object(e), access)
+		}
+		return err
+	})
+	return m, err
+}
+
+// Unmap ends a mapping.
+func (b *Books) Unmap(m dsmimpl.Mapping) error {
+	return b.tamed("Detach", func() error { return b.Backend.Detach(m) })
+}
+
+// Remove removes an entry's object, if it has one of its own.
+func (b *Books) Remove(ctx context.Context, e control.Entry) error {
+	if _, carved := e.Carved(); carved {
+		return nil
+	}
+	return b.tamed("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+}
+
+func (b *Books) tamed(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the backend's %s panicked: %v", what, p)
+		}
+	}()
+	return f()
+}
