@@ -161,7 +161,10 @@ func (c *client) writer(ctx context.Context, broken *rpc.Client) (*rpc.Client, e
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rpc == nil || c.rpc == broken {
-		c.rpc = nil
+		if c.rpc != nil {
+			_ = c.rpc.Close()
+			c.rpc = nil
+		}
 		conn, err := dsmnet.Dial(ctx, c.session, service)
 		if err != nil {
 			return nil, err

@@ -166,6 +166,9 @@ func serve(ctx context.Context, s *dsm.Session, set string) (percent float64, er
 	if percent, err = c.ask(set, 400); err == nil {
 		_, err = c.ask(set, 8000)
 	}
+	if err == nil && set == "old" && c.again.Load() == 0 {
+		err = errors.New("no server was killed while it was asked")
+	}
 	stop()
 	if end := <-events; !errors.Is(end, context.Canceled) {
 		err = errors.Join(err, end)
@@ -189,7 +192,8 @@ func (c *client) ask(set string, n int) (percent float64, err error) {
 			for range n / len(errs) {
 				name := strconv.Itoa(int(math.Pow(pages, rand.Float64())))
 				b, hit, err := c.get(name)
-				for err != nil && c.again.Add(1) < 1000 {
+				for err != nil && c.again.Add(1) < 10000 {
+					time.Sleep(time.Millisecond)
 					b, hit, err = c.get(name)
 				}
 				if err != nil || string(b) != string(page(name)) {

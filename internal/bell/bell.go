@@ -1,6 +1,8 @@
 // Package bell wakes a goroutine of another process that sleeps in the Go runtime's own poller, as readers of sockets do: the sleep
 // holds no thread, and a busy process hears of it between two goroutines. A bell is a datagram socket with a random number for its only
 // name; it goes with its process.
+//
+// Any process of the network namespace can ring it: that is a look in vain, and no harm.
 package bell
 
 import (
@@ -44,6 +46,7 @@ func (b *Bell) Interrupt() {
 // Close gives the bell back. Nobody may wait any more.
 func (b *Bell) Close() { b.close() }
 
-// Ring wakes who waits at that bell, in any process. It says whether there is one that can be reached from here: no border of a network
-// namespace may lie between.
+// Ring wakes who waits at that bell, in any process. It is false if there is none that can be reached from here: no border of a
+// network namespace may lie between. If this process has no descriptor left, nor the system memory, the ring is lost: Wait
+// comes back late.
 func Ring(name uint64) bool { return ring(name) }

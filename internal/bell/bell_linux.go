@@ -4,7 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -47,30 +47,59 @@ func (b *Bell) wait(d time.Duration) (late bool) {
 	return late
 }
 
-// look is called before the sleep, at a point after which a ring counts, and when one has come. Rings are taken before a sleep: those
-// of a time when nobody slept would fill the socket, and a full one hears nothing.
+// look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep it takes the rings of
+// a time when nobody slept: they would fill the socket, and a full one hears nothing.
 func (b *Bell) look(fd uintptr) bool {
-	if b.told || b.ready() {
+	if b.told {
+		taken(fd) // as long as it lies there it counts as the sender's, who may have so many
+		return true
+	}
+	if b.ready() {
 		return true
 	}
 	b.told = true
-	for taken(fd) {
+	for range atOnce {
+		if !taken(fd) {
+			return b.ready()
+		}
 	}
-	return b.ready()
+	return true // somebody floods it: the caller has other things to look after
 }
+
+const atOnce = 16
 
 func (b *Bell) interrupt() { _ = b.socket.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 func (b *Bell) close() { _ = b.socket.conn.Close() }
 
-// caller is the socket that this process rings with; -1 if there is none.
-var caller = sync.OnceValue(func() int {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1
+// caller is the socket that this process rings with, plus one; 0 as long as there is none.
+var caller atomic.Int64
+
+func newCaller() (int, error) {
+	return unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+}
+
+func ring(name uint64) bool {
+	fd := int(caller.Load()) - 1
+	if fd < 0 {
+		var err error
+		if fd, err = newCaller(); err != nil {
+			return true
+		}
+		if !caller.CompareAndSwap(0, int64(fd)+1) {
+			_ = unix.Close(fd)
+			fd = int(caller.Load()) - 1
+		}
 	}
-	return fd
-})
+	err := send(fd, name)
+	if err == unix.EAGAIN { // the bell is full, or the caller, of rings that nobody has taken at other bells
+		if fd, err := newCaller(); err == nil {
+			_ = send(fd, name)
+			_ = unix.Close(fd)
+		}
+	}
+	return err != unix.ECONNREFUSED && err != unix.ENOENT
+}
 
 const prefix = "\x00godsm-bell-"
 

@@ -1,6 +1,7 @@
 package bell
 
 import (
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -116,4 +117,47 @@ func TestNobody(t *testing.T) {
 	p.Expect("false")
 	p.Send("%d", uint64(1))
 	p.Expect("false")
+}
+
+// TestManyUntaken: however many rings nobody has taken yet, another bell is heard.
+func TestManyUntaken(t *testing.T) {
+	for range 400 {
+		busy := newSleeper(t)
+		if !Ring(busy.Name()) {
+			t.Fatal("not to be reached")
+		}
+	}
+	s := newSleeper(t)
+	rung := make(chan bool)
+	go func() {
+		for !s.awake.Load() {
+			s.Wait(time.Hour)
+		}
+		rung <- true
+	}()
+	for {
+		runtime.Gosched()
+		select {
+		case <-rung:
+			return
+		default:
+			s.awake.Store(true)
+			Ring(s.Name())
+		}
+	}
+}
+
+// TestFlood: rings without end keep nobody from looking after other things.
+func TestFlood(t *testing.T) {
+	s := newSleeper(t)
+	var over atomic.Bool
+	defer over.Store(true)
+	go func() {
+		for !over.Load() {
+			Ring(s.Name())
+		}
+	}()
+	for range 100 {
+		s.Wait(time.Hour)
+	}
 }

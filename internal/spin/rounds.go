@@ -23,13 +23,12 @@ type Rounds struct{ own lesson }
 // rivals is learned from all Rounds of this process: whether others want this CPU, too.
 var rivals lesson
 
-// Until goes round until look says done, or stop, or it has been enough. As long as others of this process have something to do that does
-// not count. Look must be cheap.
+// Until goes round until look says done, or stop, or it has been enough. Look must be cheap.
 func (r *Rounds) Until(look func() (done, stop bool)) bool {
 	if r.own.skip() || rivals.skip() {
 		return false
 	}
-	for rounds := 0; ; {
+	for rounds := 0; ; rounds++ {
 		done, stop := look()
 		switch {
 		case done:
@@ -44,9 +43,8 @@ func (r *Rounds) Until(look func() (done, stop bool)) bool {
 		}
 		begin := time.Now()
 		if runtime.Gosched(); time.Since(begin) > busy {
-			continue
+			continue // they may do what we wait for
 		}
-		rounds++
 		if yield(); time.Since(begin) > taken {
 			rivals.worse(13)
 			done, _ := look()

@@ -2,6 +2,7 @@ package spin
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 )
 
@@ -70,6 +71,22 @@ func TestRoundsLearn(t *testing.T) {
 	if n := tries(1<<16, true); n < 1<<15 {
 		t.Errorf("%d of %d tries once it helped again", n, 1<<16)
 	}
+}
+
+// TestRoundsInACrowd: many who wait in vain don't keep each other awake.
+func TestRoundsInACrowd(t *testing.T) {
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() {
+			var r Rounds
+			looks := 0
+			r.Until(func() (done, stop bool) { looks++; return false, false })
+			if looks > mostRounds+2 {
+				t.Errorf("%d looks", looks)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestRoundsStop: a look that stops teaches nothing.

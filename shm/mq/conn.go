@@ -67,7 +67,8 @@ type half struct {
 const minRing = 64
 
 // NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It uses them from then on, until
-// Close, which detaches both. Rings of less than 64 bytes are ErrSize.
+// Close, which detaches both. Rings of less than 64 bytes are ErrSize. On Linux it takes a descriptor, for a socket that wakes who
+// reads; without one the reader sleeps as a Receiver does.
 func NewConn(s *Sender, r *Receiver) (*Conn, error) {
 	if s.size < minRing || r.size < minRing {
 		return nil, errkind.As(ErrSize, fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))

@@ -148,6 +148,8 @@ func WaitAny(ctx context.Context, ends ...End) (int, error) {
 const (
 	minPatience = time.Millisecond
 	maxPatience = 8 * time.Millisecond
+	// connPatience is that of a Conn's reader, of whom there may be thousands in one process.
+	connPatience = 16 * time.Millisecond
 )
 
 func wait(ctx context.Context, ends []End) (int, error) {
@@ -186,7 +188,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		late := true
 		if e := ends[0].base(); len(ends) == 1 && e.rung() {
-			late = e.conn.bell.Wait(maxPatience)
+			late = e.conn.bell.Wait(connPatience)
 		} else {
 			futex.WaitAny(ctx, within(ctx, patience), words...)
 		}
