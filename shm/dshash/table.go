@@ -141,7 +141,8 @@ func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.t.destroy(ct
 
 // Entry is an entry that is held, until Release or Delete, in one goroutine at a time. It is best
 // held for a short time: others wait for the partition, of which the table has Options.Partitions.
-// A session that dies with an entry has changed it whole or not at all.
+// A session that dies with an entry has changed it whole or not at all. It is used where it was returned: a copy must
+// not outlive its Release.
 type Entry[K comparable, V any] struct{ e entry }
 
 // Key is the entry's.

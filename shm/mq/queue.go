@@ -38,7 +38,7 @@ const (
 )
 
 // magic says that this is a queue, and of which layout.
-const magic = 0x01_71_6d_6d_73_64_6f_67
+const magic = 0x02_71_6d_6d_73_64_6f_67
 
 // header is what lies before the ring.
 type header struct {
