@@ -47,8 +47,8 @@ func (b *Bell) wait(d time.Duration) (late bool) {
 	return late
 }
 
-// look is called before the sleep, at a point after which a ring counts, and when one has come. Rings are taken before a sleep: those
-// of a time when nobody slept would fill the socket, and a full one hears nothing.
+// look is called before the sleep, at a point after which a ring counts, and when one has come. Rings are taken
+// before a sleep: those of a time when nobody slept would fill the socket, and a full one hears nothing.
 func (b *Bell) look(fd uintptr) bool {
 	if b.told || b.ready() {
 		return true
