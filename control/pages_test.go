@@ -355,3 +355,29 @@ func TestReservedLimits(t *testing.T) {
 	}
 	newPageModel(w).check()
 }
+
+// TestUnpublishedOfAPredecessor: what its creator could not publish is to be had by nobody, not even while a newcomer has his row.
+func TestUnpublishedOfAPredecessor(t *testing.T) {
+	w := newWorld(t, Limits{Processes: 2, Segments: 8, Reserved: 4 * PageSize})
+	a, b := w.join(), w.join()
+	e, ok, err := a.Carve(ctx, 100, time.Now().UnixNano())
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	w.die(a)
+	newcomer := usedBy(a.incarnation + 1) // has not had the lock yet
+	if ok, err := w.witness.Take(a.Row()); !ok || err != nil ||
+		!w.processes[a.Row()].word.CompareAndSwap(usedBy(a.incarnation), newcomer) {
+		t.Fatal("no newcomer", err)
+	}
+	if err := b.Retry(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Ref(ctx, e.Handle); !errors.Is(err, ErrNotFound) {
+		t.Errorf("Ref = %v", err)
+	}
+	w.die(a) // the newcomer, whose row that is
+	if w.join(); w.header.usedRows.Load() != 0 {
+		t.Errorf("%d rows are used when somebody has reclaimed both", w.header.usedRows.Load())
+	}
+}

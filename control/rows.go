@@ -112,7 +112,7 @@ func (t *Table) mend(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()
 	switch free := stateOf(w) == Free; {
-	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !(t.carved(i) && t.current(w)):
+	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !t.unpublished(i, w):
 		w = segmentWord(Live, 0, 0)
 		r.word.Store(w)
 	case stateOf(w) != Live && t.carved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
@@ -122,6 +122,31 @@ func (t *Table) mend(i int) uint64 {
 		r.check.Store(0)
 	}
 	return w
+}
+
+// unpublished says whether row i can be one that its creator has not published yet, or could not: he has died, and a newcomer, who
+// has still to reclaim him, has his row and so his bit.
+func (t *Table) unpublished(i int, w uint64) bool {
+	if !t.carved(i) || t.current(w) {
+		return t.carved(i)
+	}
+	row, incarnation := agentOf(w)
+	return t.current(segmentWord(Live, row, incarnation+1)) && t.onlyBit(i, row)
+}
+
+// onlyBit says whether the process has the only reference to row i.
+func (t *Table) onlyBit(i, process int) bool {
+	words := t.bitsOf(i)
+	for k := range words {
+		want := uint64(0)
+		if k == process/64 {
+			want = 1 << (process % 64)
+		}
+		if words[k].Load() != want {
+			return false
+		}
+	}
+	return true
 }
 
 // bitsOf are the reference bits of row i.

@@ -249,12 +249,14 @@ func (s *Session) release(a *attachment) error {
 		s.mu.Unlock()
 		return nil
 	}
+	last := s.lent && !s.lends() // Close has left it to this call to quit
+	s.lent = s.lent && !last
 	left := s.left
 	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
 		failpoint.Hit("dsm/detach/at-once")
 		s.settled(h, false)
 		s.mu.Unlock()
-		return nil
+		return s.returned(last)
 	}
 	if !left {
 		s.calls++
@@ -278,7 +280,19 @@ func (s *Session) release(a *attachment) error {
 		s.endCall()
 	}
 	s.mu.Unlock()
+	if last {
+		err = errors.Join(err, s.returned(last))
+	}
 	return err
+}
+
+// returned ends the session with the last bytes of the reserved region that it had lent.
+func (s *Session) returned(last bool) error {
+	if !last {
+		return nil
+	}
+	failpoint.Hit("dsm/lease/returned")
+	return s.quit()
 }
 
 // unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that

@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in
@@ -46,23 +45,10 @@ func (g *Segment) unlease() {
 	last := a.lastUse()
 	a.mu.Unlock()
 	if last {
-		if err := errors.Join(g.release(), g.session().returned()); err != nil {
+		if err := g.release(); err != nil {
 			g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
 		}
 	}
-}
-
-// returned is called when a lease has given its bytes back: the last one after Close ends the session.
-func (s *Session) returned() error {
-	s.mu.Lock()
-	last := s.lent && !s.lends()
-	s.lent = s.lent && !last
-	s.mu.Unlock()
-	if last {
-		failpoint.Hit("dsm/lease/returned")
-		return s.quit()
-	}
-	return nil
 }
 
 // fault makes an error of a panic that is a fault in the segment's bytes, or in a guard; any other goes on.

@@ -123,6 +123,24 @@ func TestReservedLease(t *testing.T) {
 	}
 }
 
+// TestCloseInHook: a Close that meets a Detach of a segment in the reserved region leaves it to that to end the session.
+func TestCloseInHook(t *testing.T) {
+	cfg, s := reserved(t, catalog.Default())
+	other := instancetest.Open(t, cfg)
+	g := create(t, s, 4096)
+	g.OnDetach(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := g.Detach(); err != nil {
+		t.Error(err)
+	}
+	if list, err := other.Sessions(ctx); err != nil || len(list) != 1 {
+		t.Errorf("%d sessions, %v", len(list), err)
+	}
+}
+
 // TestReservedOwners: owners that have ended get nothing, and nothing is lost by it.
 func TestReservedOwners(t *testing.T) {
 	_, s := reserved(t, catalog.Default())

@@ -53,7 +53,7 @@ type Session struct {
 	err              error      // why the session has ended; nil while it is open
 	closed           bool       // Close was called
 	left             bool       // the row is given up: the books must not be touched
-	lent             bool       // Close was here, and the last lease in the region is to quit
+	lent             bool       // Close was here; the last lease in the region, or a Detach that Close met, is to quit
 	table            table
 	spareHoldings    *holding    // lists of those that can be
 	spareAttachments *attachment // used again
