@@ -1,13 +1,14 @@
-// Package area makes heaps over a session's segments: dsa.Area whose segments are dsm's. It adds nothing to them but where the bytes come from: an
-// area's segments are pinned while the area needs them, and mapped under the owner that is named here.
+// Package area makes heaps over a session's segments: dsa.Area whose segments are dsm's. It adds nothing to them
+// but where the bytes come from: an area's segments are pinned while the area needs them, and mapped under the
+// owner that is named here.
 //
 //	a, err := area.Create(ctx, session, session.Owner(), dsa.Options{})
 //	p, err := a.Alloc(100)
 //	b, err := a.Bytes(p)
 //	send(area.Handle(a), p) // another process: area.Attach(ctx, session, owner, handle), and a.Bytes(p)
 //
-// When the owner ends, or the session, the area is detached first. What all sessions of an area leave behind that are killed together stays
-// until somebody attaches it and detaches, or the instance ends.
+// When the owner ends, or the session, the area is detached first. What all sessions of an area leave behind that
+// are killed together stays until somebody attaches it and detaches, or the instance ends.
 package area
 
 import (

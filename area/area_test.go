@@ -147,7 +147,8 @@ func end(t *testing.T, o *resowner.Owner) {
 	}
 }
 
-// The hammer: processes that each keep a model of their own objects, beside numbers that they hand to each other through the pipes of the test.
+// The hammer: processes that each keep a model of their own objects, beside numbers that they hand to each other
+// through the pipes of the test.
 
 // inArea is the beginning of a helper: DIR HANDLE; the session is for it to close.
 func inArea(c *proctest.Child) (*dsm.Session, *dsa.Area, error) {
@@ -170,8 +171,9 @@ func init() {
 	proctest.Register("player", player)
 }
 
-// player plays at random for ever: DIR HANDLE SEED CHECKED. At each line it stops for a while, looks at all that it has, and says how many
-// objects and bytes; at "free" it frees them; objects that it is told it frees for others.
+// player plays at random for ever: DIR HANDLE SEED CHECKED. At each line it stops for a while, looks at
+// all that it has, and says how many objects and bytes; at "free" it frees them; objects that it is
+// told it frees for others.
 func player(c *proctest.Child) error {
 	s, a, err := inArea(c)
 	if err != nil {
@@ -304,8 +306,8 @@ func noneLeft(t *testing.T, cfg dsm.Config) {
 	instancetest.Eventually(t, "no segment is left", func() bool { return instancetest.Objects(t, cfg.Dir) == 0 })
 }
 
-// TestModel: four processes allocate and free at random, also each other's objects; contents and numbers are right at each look, and when all is
-// freed all memory is back.
+// TestModel: four processes allocate and free at random, also each other's objects; contents and numbers are right
+// at each look, and when all is freed all memory is back.
 func TestModel(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		if backend == "posix" && os.Getenv("DSM_TEST_BIG") == "" {

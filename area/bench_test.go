@@ -44,7 +44,8 @@ func pairs(c *proctest.Child) error {
 	}
 }
 
-// BenchmarkPair is Alloc and Free of 64 bytes, alone and with another process that does the same; cpu-ns is of this thread's processor time.
+// BenchmarkPair is Alloc and Free of 64 bytes, alone and with another process that does the same; cpu-ns is of
+// this thread's processor time.
 func BenchmarkPair(b *testing.B) {
 	for _, name := range []string{"alone", "two processes"} {
 		b.Run(name, func(b *testing.B) {

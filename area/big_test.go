@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestBig fills an area with objects of all sizes and empties it: all memory comes back. The area has 96 MB in files, or 8 GiB on the shm mount
-// if DSM_TEST_BIG is set, since that takes the memory for a while; in either case no more than half of what is free.
+// TestBig fills an area with objects of all sizes and empties it: all memory comes back. The area has 96 MB in
+// files, or 8 GiB on the shm mount if DSM_TEST_BIG is set, since that takes the memory for a while; in either case
+// no more than half of what is free.
 func TestBig(t *testing.T) {
 	want, backend, mount := uint64(8<<30), "posix", "/dev/shm"
 	if os.Getenv("DSM_TEST_BIG") == "" {

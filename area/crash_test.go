@@ -127,7 +127,8 @@ func work(a *dsa.Area, p dsa.Pointer, l ledger) error {
 	return nil
 }
 
-// prepare leaves spans of all kinds, with gifts in them: some that are the survivor's, some that are nobody's, full and with room.
+// prepare leaves spans of all kinds, with gifts in them: some that are the survivor's, some that are
+// nobody's, full and with room.
 func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l ledger) {
 	t.Helper()
 	must := func(err error) {
@@ -163,8 +164,8 @@ func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l
 	return p, l
 }
 
-// TestKilledInside kills a session at every point inside the allocator, at the first, third and last-but-some time it comes there; the others go on, and nothing
-// but what was in its hands is missing, and nothing is left.
+// TestKilledInside kills a session at every point inside the allocator, at the first, third and last-but-some time
+// it comes there; the others go on, and nothing but what was in its hands is missing, and nothing is left.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points("../shm/dsa")
 	if err != nil {
@@ -245,6 +246,7 @@ func play(t *testing.T, scenario, plan string) {
 		t.Error(err)
 	}
 	if scenario != "own" {
-		instancetest.Eventually(t, "the supervisor has given back the victim's segments", func() bool { return instancetest.Objects(t, cfg.Dir) == 0 })
+		instancetest.Eventually(t, "the supervisor has given back the victim's segments",
+			func() bool { return instancetest.Objects(t, cfg.Dir) == 0 })
 	}
 }

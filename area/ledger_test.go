@@ -15,9 +15,10 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// A ledger lies in the area and lists the objects that somebody has: entered after Alloc has returned, crossed out before Free is called.
-// Nobody is killed in between, so after a kill inside a call exactly the objects in the ledger are there. From places to gifts its words own their
-// objects: there a kill at any instruction loses nothing.
+// A ledger lies in the area and lists the objects that somebody has: entered after Alloc has returned,
+// crossed out before Free is called. Nobody is killed in between, so after a kill inside a call exactly the
+// objects in the ledger are there. From places to gifts its words own their objects: there a kill at any
+// instruction loses nothing.
 type ledger []atomic.Uint64
 
 const (
@@ -99,8 +100,8 @@ const most = 32 << 20 // bytes of the area: tests may take no more of the shm mo
 
 func init() { proctest.Register("burner", burner) }
 
-// burner allocates and frees at random for ever, any of some entries of the ledger, whoever made it: DIR HANDLE LEDGER SEED. It says how far
-// it has come.
+// burner allocates and frees at random for ever, any of some entries of the ledger, whoever made it: DIR HANDLE
+// LEDGER SEED. It says how far it has come.
 func burner(c *proctest.Child) error {
 	s, a, err := inArea(c)
 	if err != nil {
@@ -137,8 +138,8 @@ func burner(c *proctest.Child) error {
 	}
 }
 
-// TestKilledUnderLoad kills processes at any instruction while they and others work on the same area. The others go on; each kill loses at most
-// the object that was between its ledger and its pointer.
+// TestKilledUnderLoad kills processes at any instruction while they and others work on the same area. The others
+// go on; each kill loses at most the object that was between its ledger and its pointer.
 func TestKilledUnderLoad(t *testing.T) {
 	n := *kills
 	if testing.Short() {
@@ -152,7 +153,8 @@ func killUnderLoad(t *testing.T, backend string, n int) {
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	limit := most + int64(max(n-100, 0))*100<<10 // for what the programs lose, a third of the time
-	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{Initial: 512 << 10, MaxSegment: 2 << 20, Limit: limit, Keep: -1, Sessions: 64})
+	a, err := area.Create(ctx, s, s.Owner(),
+		dsa.Options{Initial: 512 << 10, MaxSegment: 2 << 20, Limit: limit, Keep: -1, Sessions: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +168,8 @@ func killUnderLoad(t *testing.T, backend string, n int) {
 	}
 	var burners [3]*proctest.Process
 	start := func(i, seed int) {
-		burners[i] = proctest.Start(t, "burner", cfg.Dir, area.Handle(a).String(), fmt.Sprint(uint64(p)), strconv.Itoa(seed))
+		burners[i] = proctest.Start(t, "burner",
+			cfg.Dir, area.Handle(a).String(), fmt.Sprint(uint64(p)), strconv.Itoa(seed))
 		burners[i].Expect("on")
 	}
 	for i := range burners {
@@ -207,7 +210,8 @@ func killUnderLoad(t *testing.T, backend string, n int) {
 	if rep := clean(t, a); rep.Objects != leaked+1 {
 		t.Errorf("%d objects in the end, not %d", rep.Objects, leaked+1)
 	}
-	t.Logf("%d kills: %d objects were in hands of the dead and were freed, %d were the programs' to lose; at most %d MB", n, lost, leaked, peak>>20)
+	t.Logf("%d kills: %d objects were in hands of the dead and were freed, "+
+		"%d were the programs' to lose; at most %d MB", n, lost, leaked, peak>>20)
 	if err := a.Detach(); err != nil {
 		t.Error(err)
 	}

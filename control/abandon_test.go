@@ -7,9 +7,10 @@ import (
 	"github.com/godsm/godsm/internal/tape"
 )
 
-// The rehearsal of death: members do what a program of bytes says, are abandoned in the middle of anything (nothing is given back,
-// their witness is free), and others reclaim them. Beside them runs a model of who holds what, and an
-// operating system of which no more is known than which objects there are. After each step the books say what the model says.
+// The rehearsal of death: members do what a program of bytes says, are abandoned in the middle of anything
+// (nothing is given back, their witness is free), and others reclaim them. Beside them runs a model of who holds
+// what, and an operating system of which no more is known than which objects there are. After each step the
+// books say what the model says.
 
 type rehearsal struct {
 	*world
@@ -52,7 +53,10 @@ func TestAbandon(t *testing.T) {
 }
 
 func rehearse(t *testing.T, program []byte) {
-	r := &rehearsal{world: newWorld(t, rehearsalLimits), tape: tape.New(program), rows: map[uint64]*modelRow{}, objects: map[uint64]bool{}}
+	r := &rehearsal{
+		world: newWorld(t, rehearsalLimits), tape: tape.New(program),
+		rows: map[uint64]*modelRow{}, objects: map[uint64]bool{},
+	}
 	for n := 0; r.tape.More() && n < 1500; n++ {
 		r.step()
 		r.check()
@@ -149,7 +153,8 @@ func (r *rehearsal) check() {
 		r.Fatalf("%d processes, the model has %d living and %d dead", len(processes), len(r.living), len(r.dead))
 	}
 	for _, p := range processes {
-		lives := slices.ContainsFunc(r.living, func(m *Member) bool { return m.row == p.Row }) // nobody asks what the dead hold
+		// Nobody asks what the dead hold.
+		lives := slices.ContainsFunc(r.living, func(m *Member) bool { return m.row == p.Row })
 		if lives && (p.Segments != segments[p.Row] || p.Bytes != bytes[p.Row]) {
 			r.Fatalf("%+v, the model has %d segments of %d bytes", p, segments[p.Row], bytes[p.Row])
 		}

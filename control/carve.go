@@ -17,10 +17,10 @@ func (e *Entry) Carved() (offset int, is bool) {
 	return int(e.Page-1) * PageSize, true
 }
 
-// Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The caller
-// says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before. False: there is no
-// room in the region, or no region, and the caller says Create. Its errors are Create's. Now is Unix time in ns, and may be
-// a little old: what one member creates bears times in its order.
+// Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The
+// caller says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before.
+// False: there is no room in the region, or no region, and the caller says Create. Its errors are Create's. Now is
+// Unix time in ns, and may be a little old: what one member creates bears times in its order.
 func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
 	return m.carve(ctx, size, now, plain)
 }
@@ -52,14 +52,16 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	return e, true, nil
 }
 
-// TryCarve is Carve for one who does not wait. False: there is no segment, and Carve would wait, make one or say why not.
+// TryCarve is Carve for one who does not wait. False: there is no segment, and Carve would wait, make one or say
+// why not.
 func (m *Member) TryCarve(size int, now int64) (e Entry, ok bool) {
 	e, ok, err := m.carve(context.Background(), size, now, atOnce)
 	return e, ok && err == nil
 }
 
-// Publish zeroes the bytes of a segment that this member has carved, and lets others attach it. If the instance is being
-// closed it is ErrStale, and the segment's row is free, or will be when the member says Unref. It takes no lock.
+// Publish zeroes the bytes of a segment that this member has carved, and lets others attach it. If the
+// instance is being closed it is ErrStale, and the segment's row is free, or will be when the member
+// says Unref. It takes no lock.
 func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	blank := false
 	fault := debug.SetPanicOnFault(true)
@@ -75,7 +77,8 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	clear(bytes)
 	blank = true
 	failpoint.Hit("control/publish/blank")
-	if i := e.row(); i >= len(m.t.segments) || !m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+	if i := e.row(); i >= len(m.t.segments) ||
+		!m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
 		return ErrStale
 	}
 	failpoint.Hit("control/publish/done")

@@ -17,9 +17,9 @@
 //
 //	free -> creating(agent) -> live -> destroying(agent) -> free
 //
-// Whoever finds an agent dead takes its place; nobody takes the place of one that lives, however slow. The word with state and
-// agent is stored at once and last in its section. A live row with no bit and no pin exists only inside
-// a section, or after its author died in one: whoever takes the lock over from the dead repairs that.
+// Whoever finds an agent dead takes its place; nobody takes the place of one that lives, however slow. The word
+// with state and agent is stored at once and last in its section. A live row with no bit and no pin exists only
+// inside a section, or after its author died in one: whoever takes the lock over from the dead repairs that.
 //
 // A process row is free or used, by an incarnation that goes up at each use. Whoever uses a row holds its
 // witness. A row whose witness is free is dead, and may be reclaimed by anybody, or joined over: then the newcomer
@@ -137,7 +137,8 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 	if how == atOnce {
 		return shmsync.MutexGuard{}, errBusy
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, how.patience, fmt.Errorf("waited %v: %w", how.patience, context.DeadlineExceeded))
+	ctx, cancel := context.WithTimeoutCause(ctx, how.patience,
+		fmt.Errorf("waited %v: %w", how.patience, context.DeadlineExceeded))
 	defer cancel()
 	lock := m.mutex.Lock
 	if how.seize {
@@ -181,7 +182,8 @@ func corruption(r any) error {
 			return err
 		}
 		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
-			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: somebody truncated the object, or its file system failed", ErrCorrupt)
+			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: "+
+				"somebody truncated the object, or its file system failed", ErrCorrupt)
 		}
 		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
 	}

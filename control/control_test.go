@@ -18,7 +18,8 @@ func TestLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := w.find(e.Handle); s.State != Creating || len(s.Holders) != 1 || s.Holders[0] != a.Row() || s.Size != 100 || s.Creator != "app 1" {
+	if s := w.find(e.Handle); s.State != Creating || len(s.Holders) != 1 || s.Holders[0] != a.Row() ||
+		s.Size != 100 || s.Creator != "app 1" {
 		t.Errorf("after Create: %+v", s)
 	}
 	if _, err := b.Ref(ctx, e.Handle); !errors.Is(err, ErrNotFound) {
@@ -149,7 +150,8 @@ func TestLimits(t *testing.T) {
 	full(b, 101, ErrQuota, "max_memory_per_process")
 	w.create(c, 1)
 	full(c, 1, ErrTooManySegments, "max_segments")
-	if _, err := w.Join(ctx, w.witness, w.who()); !errors.Is(err, ErrTooManyProcesses) || !strings.Contains(err.Error(), "max_processes") {
+	if _, err := w.Join(ctx, w.witness, w.who()); !errors.Is(err, ErrTooManyProcesses) ||
+		!strings.Contains(err.Error(), "max_processes") {
 		t.Errorf("Join with a full table = %v", err)
 	}
 	// One freed in the middle: the next create works.

@@ -68,7 +68,8 @@ func TestCorruptHeader(t *testing.T) {
 	}
 	other := append([]byte(nil), w.bytes...)
 	slices.Reverse(other[:8]) // as a processor of the other byte order would have written the magic
-	if _, err := Open(shm.NewRegion(other)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "other byte order") {
+	if _, err := Open(shm.NewRegion(other)); !errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), "other byte order") {
 		t.Errorf("the other byte order: %v", err)
 	}
 	for _, n := range []int{0, 7, 100, headerSize, len(w.bytes) - 1} {

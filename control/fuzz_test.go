@@ -18,13 +18,17 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Whatever bytes stand in a control segment, each call returns: with an answer, or with an error of a known kind that, if it is
-// ErrCorrupt, says where. And no object is ever to be destroyed that was never made.
+// Whatever bytes stand in a control segment, each call returns: with an answer, or with an error of a known kind
+// that, if it is ErrCorrupt, says where. And no object is ever to be destroyed that was never made.
 
-var fuzzLimits = Limits{Processes: 4, Segments: 5, SegmentsPerProcess: 4, Memory: 1 << 20, MemoryPerProcess: 1 << 19, Reserved: 3 * PageSize}
+var fuzzLimits = Limits{
+	Processes: 4, Segments: 5, SegmentsPerProcess: 4,
+	Memory: 1 << 20, MemoryPerProcess: 1 << 19, Reserved: 3 * PageSize,
+}
 
 // says where: a row with what is wrong in it, or a field of the header.
-var place = regexp.MustCompile(`control segment: (the \S+ of (process )?row \d+|row \d+ |its \S+( \S+)* can't be right|layout version|it was made by|.* of \d+ bytes)`)
+var place = regexp.MustCompile(`control segment: (the \S+ of (process )?row \d+|row \d+ |` +
+	`its \S+( \S+)* can't be right|layout version|it was made by|.* of \d+ bytes)`)
 
 func checkError(t *testing.T, what string, err error) {
 	t.Helper()
@@ -40,7 +44,8 @@ func checkError(t *testing.T, what string, err error) {
 		}
 		return
 	}
-	for _, kind := range []error{ErrNotFound, ErrTooManySegments, ErrTooManyProcesses, ErrQuota, ErrStale, ErrClosed, ErrInUse, context.DeadlineExceeded} {
+	for _, kind := range []error{ErrNotFound, ErrTooManySegments, ErrTooManyProcesses,
+		ErrQuota, ErrStale, ErrClosed, ErrInUse, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return
 		}
@@ -153,7 +158,8 @@ var steps = []struct {
 	{"Abandon", true, func(ctx context.Context, w *fuzzWorld, m *Member) error { return m.Abandon(ctx, w.entry()) }},
 	{"Ref", true, func(ctx context.Context, w *fuzzWorld, m *Member) error {
 		e, err := m.Ref(ctx, w.entry().Handle)
-		if was, ok := w.made[e.Handle]; err == nil && (!ok || was.Size != e.Size || was.Word != e.Word || was.Page != e.Page) {
+		if was, ok := w.made[e.Handle]; err == nil &&
+			(!ok || was.Size != e.Size || was.Word != e.Word || was.Page != e.Page) {
 			w.Fatalf("Ref gives %+v, made was %+v", e, was)
 		}
 		return err
@@ -227,7 +233,10 @@ var steps = []struct {
 		}
 		return nil
 	}},
-	{"Publish", true, func(_ context.Context, w *fuzzWorld, m *Member) error { e := w.entry(); return m.Publish(&e, nil) }},
+	{"Publish", true, func(_ context.Context, w *fuzzWorld, m *Member) error {
+		e := w.entry()
+		return m.Publish(&e, nil)
+	}},
 	{"TryUnref", true, func(_ context.Context, w *fuzzWorld, m *Member) error { m.TryUnref(w.entry()); return nil }},
 	{"look", false, func(_ context.Context, w *fuzzWorld, _ *Member) error { return w.look() }},
 }
@@ -250,7 +259,8 @@ func (w *fuzzWorld) look() error {
 		if s.Sound {
 			w.within(s.Entry)
 		}
-		if was, ok := w.made[s.Handle]; s.Sound && (!ok || was.Size != s.Size || was.Page != s.Page || was.Word != s.Word && s.Word != 0) {
+		if was, ok := w.made[s.Handle]; s.Sound &&
+			(!ok || was.Size != s.Size || was.Page != s.Page || was.Word != s.Word && s.Word != 0) {
 			w.Fatalf("%+v is called sound, made was %+v", s.Entry, was)
 		}
 		_ = s.State.String()
@@ -350,7 +360,8 @@ func FuzzBooks(f *testing.F) {
 func FuzzOpen(f *testing.F) {
 	for _, l := range []Limits{fuzzLimits, {Processes: 1, Segments: 1}, {Processes: 64, Segments: 3}} {
 		b := make([]byte, Size(l))
-		if err := Format(shm.NewRegion(b), Constants{Generation: 3, Backend: "mmap", Dir: "/x", Limits: l}); err != nil {
+		if err := Format(shm.NewRegion(b),
+			Constants{Generation: 3, Backend: "mmap", Dir: "/x", Limits: l}); err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b[:headerSize], b[headerSize:], false, []byte{0, 1, 5, 0, 1, 1})

@@ -32,8 +32,8 @@ func TestLockOfNobody(t *testing.T) {
 	w.create(m, 1)
 }
 
-// TestLockGarbledToSelf: a lock word that names a living member, which does not hold the lock, stops the others only until that
-// member comes by.
+// TestLockGarbledToSelf: a lock word that names a living member, which does not hold the lock, stops the others
+// only until that member comes by.
 func TestLockGarbledToSelf(t *testing.T) {
 	w := newWorld(t, small)
 	a, b := w.join(), w.join()
@@ -67,7 +67,8 @@ func TestGarbledPin(t *testing.T) {
 	a, b := w.join(), w.join()
 	e := w.create(a, 1)
 	w.segments[e.row()].pin.Store(9)
-	if _, err := b.Ref(ctx, e.Handle); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the pin of row 0") {
+	if _, err := b.Ref(ctx, e.Handle); !errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), "the pin of row 0") {
 		t.Errorf("Ref = %v", err)
 	}
 	if last, err := a.Unref(ctx, e); !last || err != nil {
@@ -80,12 +81,14 @@ func TestGarbledProcessRow(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()
 	w.processes[m.row].word.Store(usedBy(m.incarnation) | 1<<50)
-	if _, err := m.Create(ctx, 1, time.Now()); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "process row 1") {
+	if _, err := m.Create(ctx, 1, time.Now()); !errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), "process row 1") {
 		t.Errorf("Create = %v", err)
 	}
 }
 
-// TestRetryMakesGood: what nobody would ever give back or count right goes with the next Retry, which the supervisor calls now and then.
+// TestRetryMakesGood: what nobody would ever give back or count right goes with the next Retry, which the
+// supervisor calls now and then.
 func TestRetryMakesGood(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -106,7 +109,9 @@ func TestRetryMakesGood(t *testing.T) {
 		{"the process row", func(w *world, e Entry) { w.processes[1].word.Store(7) }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, Limits{Processes: 70, Segments: 8, Memory: 1000, MemoryPerProcess: 1000, SegmentsPerProcess: 10})
+			w := newWorld(t, Limits{
+				Processes: 70, Segments: 8, Memory: 1000, MemoryPerProcess: 1000, SegmentsPerProcess: 10,
+			})
 			m, other := w.join(), w.join()
 			e := w.create(m, 10)
 			c.do(w, e)

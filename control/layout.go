@@ -86,10 +86,12 @@ type processRow struct {
 	application text
 }
 
-// segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word, if that is the same after.
+// segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word,
+// if that is the same after.
 type segmentRow struct {
-	_          structs.HostLayout
-	word       atomic.Uint64 // bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation; of a live one who has yet to publish it
+	_ structs.HostLayout
+	// Bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation; of a live one who has yet to publish it.
+	word       atomic.Uint64
 	handle     atomic.Uint64
 	size       atomic.Uint64
 	osWord     atomic.Uint64 // the backend's
@@ -98,7 +100,7 @@ type segmentRow struct {
 	creatorPid atomic.Uint32
 	pin        atomic.Uint32 // pinState, with the root's mark
 	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
-	page       atomic.Uint32 // the first of the reserved region that is the segment's, plus one; 0: an object of its own
+	page       atomic.Uint32 // its first page in the reserved region, plus one; 0: an object of its own
 	creator    text          // application name
 }
 

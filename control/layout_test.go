@@ -31,7 +31,8 @@ func TestLayout(t *testing.T) {
 			}
 		}
 		if got := table(string(text), heading); strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("%s: the document says\n%s\nthe code\n%s", heading, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			t.Errorf("%s: the document says\n%s\nthe code\n%s",
+				heading, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 		if c.size != 0 && c.typ.Size() != c.size {
 			t.Errorf("%s has %d bytes, want %d", heading, c.typ.Size(), c.size)
@@ -41,7 +42,8 @@ func TestLayout(t *testing.T) {
 	version, _ := h.FieldByName("version")
 	k, _ := h.FieldByName("constants")
 	if version.Offset != checksumFrom || k.Offset+k.Type.Size() != checksumTo || h.Size() > headerSize {
-		t.Errorf("the checksum covers %d to %d, want %d to %d", checksumFrom, checksumTo, version.Offset, k.Offset+k.Type.Size())
+		t.Errorf("the checksum covers %d to %d, want %d to %d",
+			checksumFrom, checksumTo, version.Offset, k.Offset+k.Type.Size())
 	}
 }
 

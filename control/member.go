@@ -36,15 +36,16 @@ type Who struct {
 	Since       time.Time
 }
 
-// Join makes the process a member: on a free row or, if none is left, over a dead one. A full table is ErrTooManyProcesses. The caller must not
-// wait for anything while it holds the row's witness and has not joined, and Join does not.
+// Join makes the process a member: on a free row or, if none is left, over a dead one. A full table is
+// ErrTooManyProcesses. The caller must not wait for anything while it holds the row's witness and has not
+// joined, and Join does not.
 func (t *Table) Join(ctx context.Context, w Witness, who Who) (m *Member, err error) {
 	err = guarded(func() error { m, err = t.join(ctx, w, who); return err })
 	return m, err
 }
 
-// JoinSupervisor makes the process the member of SupervisorRow. The caller has seen to it that there is no other supervisor;
-// a living one is ErrInUse.
+// JoinSupervisor makes the process the member of SupervisorRow. The caller has seen to it that there is no other
+// supervisor; a living one is ErrInUse.
 func (t *Table) JoinSupervisor(ctx context.Context, w Witness, who Who) (m *Member, err error) {
 	err = guarded(func() error {
 		m, err = t.take(ctx, SupervisorRow, w, who, true)
@@ -69,7 +70,8 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 			}
 		}
 	}
-	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use: raise it, and restart the supervisor", t.Limits.Processes))
+	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use: "+
+		"raise it, and restart the supervisor", t.Limits.Processes))
 }
 
 // take tries to become the user of a row: its witness first, then a second look at the word, which may have
@@ -92,7 +94,10 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	failpoint.Hit("control/join/used")
 	incarnation := incarnationOf(before) + 1
-	m := &Member{t: t, row: row, incarnation: incarnation, who: who, application: textWords(who.Application), witness: w, owed: make([]atomic.Uint64, (len(t.segments)+63)/64)}
+	m := &Member{
+		t: t, row: row, incarnation: incarnation, who: who, application: textWords(who.Application), witness: w,
+		owed: make([]atomic.Uint64, (len(t.segments)+63)/64),
+	}
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and whoever reclaims it finishes.
@@ -123,7 +128,8 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
-		// The agent of something, by that or by a repair, leaves its row as a dead one's: the closer reclaims it from there.
+		// The agent of something, by that or by a repair, leaves its row as a dead one's: the
+		// closer reclaims it from there.
 		if !m.Owes() {
 			p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 		}
@@ -142,13 +148,14 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 // displaced says why the member is not its row's user any more, of which the word is w.
 func (m *Member) displaced(w uint64) error {
 	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
-		return errkind.As(ErrCorrupt, fmt.Errorf("control segment: the word of process row %d can't be right: %#x", m.row, w))
+		return errkind.As(ErrCorrupt,
+			fmt.Errorf("control segment: the word of process row %d can't be right: %#x", m.row, w))
 	}
 	return fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
 }
 
-// Disavow gives the control lock back if it seems to be this member's and is not, since somebody garbled its word. All others
-// wait for that: a member that may be idle for long looks now and then.
+// Disavow gives the control lock back if it seems to be this member's and is not, since somebody garbled its word.
+// All others wait for that: a member that may be idle for long looks now and then.
 func (m *Member) Disavow(ctx context.Context) (err error) {
 	held := false
 	err = guarded(func() error {
@@ -201,7 +208,8 @@ func holder(row int, incarnation uint32) shmsync.Peer {
 	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
 }
 
-// Alive says whether p is a session of this instance that lives. It errs to true, for a moment after a death and where that can't be told.
+// Alive says whether p is a session of this instance that lives. It errs to true, for a moment after a death and
+// where that can't be told.
 func (m *Member) Alive(p shmsync.Peer) (alive bool) {
 	err := guarded(func() error {
 		alive = p.Row >= 0 && p.Row < len(m.t.processes) &&

@@ -159,7 +159,8 @@ func TestModel(t *testing.T) {
 		var bytes uint64
 		for _, info := range list {
 			s := model[info.Handle]
-			if s == nil || info.State != Live || len(info.Holders) != len(s.refs) || info.Pinned != s.pinned || !info.Sound {
+			if s == nil || info.State != Live || len(info.Holders) != len(s.refs) ||
+				info.Pinned != s.pinned || !info.Sound {
 				t.Fatalf("row %+v, model %+v", info, s)
 			}
 			bytes += uint64(info.Size)

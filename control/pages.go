@@ -10,17 +10,17 @@ import (
 	"github.com/godsm/godsm/internal/ordered"
 )
 
-// The reserved region is one object that the supervisor makes at the start, and of which every session has a mapping. A segment that is
-// carved out of it needs no call of the system: its row says which pages it has, and is the truth. The map of pages
-// is derived from the rows, and made again by whoever settles them.
+// The reserved region is one object that the supervisor makes at the start, and of which every session has a
+// mapping. A segment that is carved out of it needs no call of the system: its row says which pages it has, and is
+// the truth. The map of pages is derived from the rows, and made again by whoever settles them.
 
 // PageSize is what the region is given out in, whatever the system's pages are.
 const PageSize = 4096
 
 const maxPages = math.MaxUint32 - 64 // a row's page, plus one, has 32 bits
 
-// pageWord is the map's share of 64 pages. A page is free if both words say so: what a stray store has hit is given to nobody
-// until it is settled. All stored under the lock; read without it by people.
+// pageWord is the map's share of 64 pages. A page is free if both words say so: what a stray store has hit is
+// given to nobody until it is settled. All stored under the lock; read without it by people.
 type pageWord struct {
 	_    structs.HostLayout
 	used atomic.Uint64
@@ -46,11 +46,12 @@ func (t *Table) exist(i int) uint64 {
 	return ^uint64(0)
 }
 
-// maxLook bounds a search under the lock, beyond the words that to take the pages costs anyway: some 10 us, 4 GiB. The next one goes
-// on where this one ended.
+// maxLook bounds a search under the lock, beyond the words that to take the pages costs anyway: some 10 us, 4 GiB.
+// The next one goes on where this one ended.
 const maxLook = 1 << 14
 
-// freePages looks for n free pages in a row, from the hint on, all the way round and then as far as those could lie across the hint.
+// freePages looks for n free pages in a row, from the hint on, all the way round and then as far as those
+// could lie across the hint.
 func (t *Table) freePages(n int) (first int, ok bool) {
 	words := len(t.pages)
 	if words == 0 {
@@ -155,7 +156,8 @@ func (t *Table) ReservedUsed() (n uint64, err error) {
 	return n, err
 }
 
-// mapPages makes the map again, from the rows. In doubt, since there is a row whose pages can't be told, what is used stays used.
+// mapPages makes the map again, from the rows. In doubt, since there is a row whose pages can't be
+// told, what is used stays used.
 func (t *Table) mapPages(doubt bool) {
 	for i := range t.pages {
 		w, exist, used := &t.pages[i], t.exist(i), uint64(0)

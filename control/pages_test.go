@@ -51,7 +51,8 @@ func (p *pageModel) check() {
 	for i := range 64 * len(p.pages) {
 		w, bit := &p.pages[i/64], uint64(1)<<(i%64)
 		exists := i < len(p.used)
-		if used, free := w.used.Load()&bit != 0, w.free.Load()&bit != 0; used != (exists && p.used[i]) || free != (exists && !p.used[i]) {
+		if used, free := w.used.Load()&bit != 0, w.free.Load()&bit != 0; used != (exists && p.used[i]) ||
+			free != (exists && !p.used[i]) {
 			p.Fatalf("page %d of %d: used %v, free %v", i, len(p.used), used, free)
 		}
 	}
@@ -233,8 +234,8 @@ func TestCloseFreesCarved(t *testing.T) {
 	w.wantEmpty()
 }
 
-// TestGarbledCarved: what a stray store does to the row of a carved segment gives its pages to nobody while it is held; when it is
-// given back, by its holder, they can be used again.
+// TestGarbledCarved: what a stray store does to the row of a carved segment gives its pages to nobody while it is
+// held; when it is given back, by its holder, they can be used again.
 func TestGarbledCarved(t *testing.T) {
 	for name, c := range map[string]struct {
 		garble  func(r *segmentRow)
@@ -338,7 +339,8 @@ func TestGarbledMap(t *testing.T) {
 
 func TestReservedLimits(t *testing.T) {
 	for _, n := range []uint64{1, PageSize + 1, 1 << 63} {
-		if err := (Limits{Processes: 1, Segments: 1, Reserved: n}).Check(); err == nil || !strings.Contains(err.Error(), "min_dynamic_shared_memory") {
+		if err := (Limits{Processes: 1, Segments: 1, Reserved: n}).Check(); err == nil ||
+			!strings.Contains(err.Error(), "min_dynamic_shared_memory") {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}

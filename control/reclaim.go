@@ -10,9 +10,10 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Reclaim finishes, for the dead user of a process row, what it would have done at exit, in one section: its references are
-// given back, what it was at work on and what nobody keeps any more falls to this member (see Owed), and its
-// row is free. The row is left alone, and done is false, if its user has changed or is not dead after all.
+// Reclaim finishes, for the dead user of a process row, what it would have done at exit, in one section:
+// its references are given back, what it was at work on and what nobody keeps any more falls to this
+// member (see Owed), and its row is free. The row is left alone, and done is false, if its user has
+// changed or is not dead after all.
 func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
 	s, err := m.enter(ctx, seizing)
 	if err != nil {
@@ -77,8 +78,8 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	return nil
 }
 
-// Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a neighbour's stray
-// store has left that no section leaves.
+// Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a
+// neighbour's stray store has left that no section leaves.
 func (m *Member) Retry(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -140,8 +141,8 @@ func (m *Member) close(ctx context.Context) (err error) {
 	return nil
 }
 
-// CloseByForce is Close for one who can't get the lock: it only says closing, which everybody sees at his next call. The caller
-// destroys what Segments lists.
+// CloseByForce is Close for one who can't get the lock: it only says closing, which everybody sees at his next
+// call. The caller destroys what Segments lists.
 func (t *Table) CloseByForce() error {
 	return guarded(func() error { t.header.closing.Add(); return nil })
 }

@@ -19,7 +19,8 @@ func (t *Table) live(handle uint64) (int, error) {
 	}
 	r := &t.segments[i]
 	if w := r.word.Load(); stateOf(w) > Destroying {
-		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the state of row %d can't be right: %d", i, stateOf(w)))
+		return 0, errkind.As(ErrCorrupt,
+			fmt.Errorf("control segment: the state of row %d can't be right: %d", i, stateOf(w)))
 	} else if w != segmentWord(Live, 0, 0) || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
@@ -55,7 +56,10 @@ func (t *Table) word(i int) (word uint64, sound bool) {
 func (t *Table) entry(i int) Entry {
 	r := &t.segments[i]
 	word, _ := t.word(i)
-	return Entry{Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(), CreatorPid: int(r.creatorPid.Load())}
+	return Entry{
+		Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(),
+		CreatorPid: int(r.creatorPid.Load()),
+	}
 }
 
 // freeRow looks for a free row, at the hint first: there the last one was freed.
@@ -102,8 +106,8 @@ func (t *Table) freeCarved(i int) {
 	ordered.Store32(&t.header.freeHint, uint32(i))
 }
 
-// mend makes good what a stray store, or a death in a section, has left of a row, and returns its word. A carved row is free or live,
-// and its pages must not be given to anybody else while somebody holds it.
+// mend makes good what a stray store, or a death in a section, has left of a row, and returns its word. A carved
+// row is free or live, and its pages must not be given to anybody else while somebody holds it.
 func (t *Table) mend(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()

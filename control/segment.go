@@ -61,17 +61,19 @@ func (m *Member) room(size int) (row int, err error) {
 		return 0, err
 	}
 	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
-		return 0, errkind.As(ErrQuota, fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
+		return 0, errkind.As(ErrQuota,
+			fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
 	}
 	row, ok := t.freeRow()
 	if !ok {
-		return 0, errkind.As(ErrTooManySegments, fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
+		return 0, errkind.As(ErrTooManySegments,
+			fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
 	}
 	return row, nil
 }
 
-// write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the checksum and
-// referenced is the member's, even if it does not come to the state: see mend.
+// write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the
+// checksum and referenced is the member's, even if it does not come to the state: see mend.
 func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
 	m.latest = max(now, m.latest+1)
@@ -102,8 +104,8 @@ func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	ordered.Store64(&r.word, w)
 }
 
-// Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile, the row becomes
-// destroying and the error is ErrStale: the caller destroys the object and says Destroyed.
+// Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile,
+// the row becomes destroying and the error is ErrStale: the caller destroys the object and says Destroyed.
 func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -146,8 +148,8 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 	return nil
 }
 
-// Destroyed frees a row that is destroying, by this member, and whose object is gone. It frees the pages of a carved segment, whose
-// row is destroying only if a stray store had hit it.
+// Destroyed frees a row that is destroying, by this member, and whose object is gone. It frees the pages of a
+// carved segment, whose row is destroying only if a stray store had hit it.
 func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -212,10 +214,10 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	return e, nil
 }
 
-// Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment is not pinned,
-// the row becomes destroying, by this member: last is true, and the caller destroys the object and says so. A carved one is gone
-// then, and its row free. It waits for the control lock for a second at most; without it nothing has changed, and the caller tries
-// again later.
+// Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment
+// is not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object and
+// says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most;
+// without it nothing has changed, and the caller tries again later.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	return m.unref(ctx, e, brief)
 }
@@ -243,8 +245,8 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	return m.t.unkept(i) && m.drop(i, carved), nil
 }
 
-// Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as once. Where
-// somebody must keep the object open, it is pinned once the supervisor has said Kept.
+// Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as
+// once. Where somebody must keep the object open, it is pinned once the supervisor has said Kept.
 func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
@@ -302,8 +304,8 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 	return true, nil
 }
 
-// Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not live, or not pinned,
-// is ErrNotFound, the root segment ErrPermission.
+// Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not
+// live, or not pinned, is ErrNotFound, the root segment ErrPermission.
 func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -319,7 +321,8 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	case pin == unpinned:
 		return e, false, errkind.As(ErrNotFound, fmt.Errorf("the segment is not pinned"))
 	case isRoot(pin):
-		return e, false, errkind.As(errkind.Permission, fmt.Errorf("it is the instance's root segment, and stays as long as the instance"))
+		return e, false, errkind.As(errkind.Permission,
+			fmt.Errorf("it is the instance's root segment, and stays as long as the instance"))
 	}
 	e = m.t.entry(i)
 	r.pin.Store(unpinned)
@@ -343,7 +346,8 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 			return r, nil
 		}
 	}
-	return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
+	return nil, errkind.As(ErrCorrupt,
+		fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
 // moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees.
@@ -372,11 +376,13 @@ func (m *Member) drop(i int, carved bool) bool {
 func (m *Member) afford(size int) error {
 	p, l := &m.t.processes[m.row], m.t.Limits
 	if n := p.segments.Load(); l.SegmentsPerProcess > 0 && int64(n) >= int64(l.SegmentsPerProcess) {
-		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d segments, max_segments_per_process = %d", n, l.SegmentsPerProcess))
+		return errkind.As(ErrQuota,
+			fmt.Errorf("this process holds %d segments, max_segments_per_process = %d", n, l.SegmentsPerProcess))
 	}
 	if n := p.bytes.Load(); exceeds(n, uint64(size), l.MemoryPerProcess) {
-		return errkind.As(ErrQuota, fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d",
-			n, size, l.MemoryPerProcess))
+		return errkind.As(ErrQuota,
+			fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d",
+				n, size, l.MemoryPerProcess))
 	}
 	return nil
 }

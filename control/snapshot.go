@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What people and supervisors see. Nothing here takes the lock or needs a row: each word is loaded once and checked, and a row that changed
-// meanwhile is marked. A Table over a read-only mapping is enough.
+// What people and supervisors see. Nothing here takes the lock or needs a row: each word is loaded once and
+// checked, and a row that changed meanwhile is marked. A Table over a read-only mapping is enough.
 
 // ProcessInfo is one used row of the process table.
 type ProcessInfo struct {

@@ -88,10 +88,12 @@ func (l Limits) Check() error {
 		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
 	}
 	if l.Reserved%PageSize != 0 || l.Reserved > math.MaxInt || l.Reserved > maxPages*PageSize {
-		return fmt.Errorf("min_dynamic_shared_memory is %d bytes: it must be whole pages of 4 kB, and no more than this system can map", l.Reserved)
+		return fmt.Errorf("min_dynamic_shared_memory is %d bytes: "+
+			"it must be whole pages of 4 kB, and no more than this system can map", l.Reserved)
 	}
 	if l.SegmentsPerProcess < 0 || l.SegmentsPerProcess > math.MaxInt32 {
-		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d", l.SegmentsPerProcess, math.MaxInt32)
+		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d",
+			l.SegmentsPerProcess, math.MaxInt32)
 	}
 	return nil
 }
@@ -103,7 +105,8 @@ func Format(r shm.Region, c Constants) error {
 		return err
 	}
 	if r.Len() < Size(c.Limits) {
-		return errkind.As(ErrCorrupt, fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
+		return errkind.As(ErrCorrupt,
+			fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
 	}
 	return guarded(func() error { return format(r, c) })
 }
@@ -118,8 +121,8 @@ func format(r shm.Region, c Constants) error {
 	*k = constants{
 		instance: c.Instance, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
 		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
-		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess, segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess),
-		reserved: c.Limits.Reserved,
+		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess,
+		segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess), reserved: c.Limits.Reserved,
 	}
 	copy(k.backend[:], c.Backend)
 	k.dirLen = uint32(copy(k.dir[:], c.Dir))
@@ -161,12 +164,14 @@ func open(r shm.Region) (*Table, error) {
 	}
 	if m := h.magic.Load(); m != magic {
 		if m == bits.ReverseBytes64(magic) {
-			return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: it was made by a processor of the other byte order"))
+			return nil, errkind.As(ErrCorrupt,
+				fmt.Errorf("control segment: it was made by a processor of the other byte order"))
 		}
 		return nil, insane("magic", fmt.Sprintf("%#x", m))
 	}
 	if v := h.version; v != layoutVersion {
-		return nil, errkind.As(ErrCorrupt, fmt.Errorf("control segment: layout version %d, this program knows version %d", v, layoutVersion))
+		return nil, errkind.As(ErrCorrupt,
+			fmt.Errorf("control segment: layout version %d, this program knows version %d", v, layoutVersion))
 	}
 	if b := h.byteOrder; b != byteOrderMark {
 		return nil, insane("byte order", fmt.Sprintf("%#x", b))
@@ -233,7 +238,8 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what debug.SetPanicOnFault was.
+// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what
+// debug.SetPanicOnFault was.
 func recoverFault(err *error, was bool) {
 	if r := recover(); r != nil {
 		*err = corruption(r)

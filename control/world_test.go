@@ -48,7 +48,10 @@ type world struct {
 func newWorld(t *testing.T, l Limits) *world {
 	t.Helper()
 	b := make([]byte, Size(l))
-	c := Constants{Instance: uuid.New(), Generation: 7, Backend: "posix", Dir: "/some/where", MembersDev: 1, MembersIno: 2, Limits: l}
+	c := Constants{
+		Instance: uuid.New(), Generation: 7, Backend: "posix", Dir: "/some/where",
+		MembersDev: 1, MembersIno: 2, Limits: l,
+	}
 	if err := Format(shm.NewRegion(b), c); err != nil {
 		t.Fatal(err)
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The rehearsal of death with an operating system: several sessions of this process do what a program of bytes says, and are
-// abandoned between calls or in the middle of one, beside a model of who holds what. After each death, once
-// the supervisor has reclaimed, references are the model's and objects are as many as rows. (Not on Windows, where an object goes
-// by itself, with the handles of a process that here lives on.)
+// The rehearsal of death with an operating system: several sessions of this process do what a program of bytes
+// says, and are abandoned between calls or in the middle of one, beside a model of who holds what. After each
+// death, once the supervisor has reclaimed, references are the model's and objects are as many as rows. (Not on
+// Windows, where an object goes by itself, with the handles of a process that here lives on.)
 
 // mortal is a backend in whose hands a session's goroutine may die: before or after the system has done what was asked.
 type mortal struct {
@@ -157,7 +157,8 @@ func (r *rehearsal) open(a *actor) {
 		r.Fatal(err)
 	}
 	a.backend = &mortal{Backend: real}
-	if a.session, err = dsm.Open(ctx, dsm.Config{Dir: r.cfg.Dir, Backend: a.backend, Application: "rehearsal"}); err != nil {
+	if a.session, err = dsm.Open(ctx,
+		dsm.Config{Dir: r.cfg.Dir, Backend: a.backend, Application: "rehearsal"}); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -314,7 +315,9 @@ func (r *rehearsal) check() {
 		if report, err = dsm.Inspect(ctx, dsm.Config{Dir: r.cfg.Dir}); err != nil {
 			r.Fatal(err)
 		}
-		return len(report.Sessions) == living && !slices.ContainsFunc(report.Segments, func(s dsm.SegmentInfo) bool { return s.State != "live" })
+		return len(report.Sessions) == living && !slices.ContainsFunc(report.Segments, func(s dsm.SegmentInfo) bool {
+			return s.State != "live"
+		})
 	})
 	if len(report.Segments) != len(r.facts) {
 		r.Fatalf("%d segments, the model has %d", len(report.Segments), len(r.facts))

@@ -6,9 +6,9 @@ import (
 	"github.com/godsm/godsm/resowner"
 )
 
-// attachment is what a Segment needs while it lasts. The session uses it again for other Segments: cold memory, and the garbage
-// collector's work, would cost a third of a Create in the reserved region. So it is a Segment's as long as both have the same
-// life, and nobody looks at more of it before he knows that.
+// attachment is what a Segment needs while it lasts. The session uses it again for other Segments: cold memory,
+// and the garbage collector's work, would cost a third of a Create in the reserved region. So it is a Segment's as
+// long as both have the same life, and nobody looks at more of it before he knows that.
 type attachment struct {
 	session *Session
 
@@ -52,8 +52,8 @@ func (g *Segment) lockAttached() (a *attachment, is bool) {
 	return a, is
 }
 
-// lastUse says, once and under the lock, that nobody uses the bytes any more. From there on the attachment is the caller's, to
-// give back.
+// lastUse says, once and under the lock, that nobody uses the bytes any more. From there on the attachment is
+// the caller's, to give back.
 func (a *attachment) lastUse() bool {
 	if !a.unhooked || a.leases > 0 {
 		return false

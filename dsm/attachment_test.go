@@ -10,7 +10,8 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 )
 
-// TestLateCalls: what is done to a Segment that is detached does not reach the one that has its place in the session now.
+// TestLateCalls: what is done to a Segment that is detached does not reach the one that has its
+// place in the session now.
 func TestLateCalls(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
@@ -33,7 +34,8 @@ func TestLateCalls(t *testing.T) {
 		t.Error("a hook of a detached Segment was not called at once")
 	}
 	if late.Handle() != handle || late.Size() != 10 || late.Bytes() != nil {
-		t.Errorf("%v of %d bytes, %d in hand; want %v of 10, none", late.Handle(), late.Size(), len(late.Bytes()), handle)
+		t.Errorf("%v of %d bytes, %d in hand; want %v of 10, none",
+			late.Handle(), late.Size(), len(late.Bytes()), handle)
 	}
 	wantErr(t, "With", late.With(func([]byte) error { return nil }), dsm.ErrClosed)
 	wantErr(t, "Pin", late.Pin(ctx), dsm.ErrClosed)
@@ -49,7 +51,8 @@ func TestLateCalls(t *testing.T) {
 	}
 }
 
-// TestDetachedTwice: an owner that ends, and who detaches at the same time, end only what they mean, while others attach.
+// TestDetachedTwice: an owner that ends, and who detaches at the same time, end only what they
+// mean, while others attach.
 func TestDetachedTwice(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

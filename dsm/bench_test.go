@@ -43,7 +43,8 @@ func beside(b *testing.B, raw, ours func() error) {
 	b.ReportMetric(float64(r), "raw-ns")
 	b.ReportMetric(float64(o), "dsm-ns")
 	b.ReportMetric(float64(o)/float64(r), "x")
-	b.ReportMetric(testing.AllocsPerRun(10, func() { _ = ours() })-testing.AllocsPerRun(10, func() { _ = raw() }), "more-allocs")
+	b.ReportMetric(testing.AllocsPerRun(10, func() { _ = ours() })-testing.AllocsPerRun(10, func() { _ = raw() }),
+		"more-allocs")
 }
 
 func median(times []time.Duration) time.Duration {
@@ -66,8 +67,8 @@ func BenchmarkCreateDetach(b *testing.B) {
 	})
 }
 
-// BenchmarkReserved is create and detach in the reserved region, alone and with other segments held, beside the same through the system
-// and turn by turn with it: x is how many times the system's cost is ours.
+// BenchmarkReserved is create and detach in the reserved region, alone and with other segments held, beside the
+// same through the system and turn by turn with it: x is how many times the system's cost is ours.
 func BenchmarkReserved(b *testing.B) {
 	for _, size := range []int{4 << 10, 64 << 10, 1 << 20} {
 		for _, held := range []int{0, 500} {
@@ -238,7 +239,9 @@ func BenchmarkLive(b *testing.B) {
 				h = g.Handle()
 			}
 		}
-		b.Run(fmt.Sprintf("create/%d", live), func(b *testing.B) { beside(b, rawCreate(rawPath(b, s), 4096), createDetach(s, 4096)) })
+		b.Run(fmt.Sprintf("create/%d", live), func(b *testing.B) {
+			beside(b, rawCreate(rawPath(b, s), 4096), createDetach(s, 4096))
+		})
 		b.Run(fmt.Sprintf("attach/%d", live), func(b *testing.B) {
 			list, err := s.Segments(ctx)
 			if err != nil {

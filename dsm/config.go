@@ -16,15 +16,16 @@ type Config struct {
 	// Application is how others see this process, cut at 32 bytes. Empty means the program's name.
 	Application string
 
-	// Settings are named and written as in DIR/dsm.conf ("max_memory": "64GB"). They win over the environment (DSM_MAX_MEMORY),
-	// which wins over the file. Most hold for an instance's life and are the supervisor's to say: a session that
-	// states another value than the running one is refused.
+	// Settings are named and written as in DIR/dsm.conf ("max_memory": "64GB"). They win over the environment
+	// (DSM_MAX_MEMORY), which wins over the file. Most hold for an instance's life and are the supervisor's to
+	// say: a session that states another value than the running one is refused.
 	Settings map[string]string
 
 	// Logger is told what can't be returned as an error. The zero Logger is silent.
 	Logger zerolog.Logger
 
-	// Backend is a mechanism of one's own. It is the default for a new instance, and is found where its name is set or recorded.
+	// Backend is a mechanism of one's own. It is the default for a new instance, and is found where
+	// its name is set or recorded.
 	Backend dsmimpl.Backend
 }
 

@@ -90,7 +90,8 @@ func TestShareBetweenSessions(t *testing.T) {
 		if string(h.Bytes()[:5]) != "hello" {
 			t.Error("the other session sees other bytes")
 		}
-		if i, ok := info(t, a, g.Handle()); !ok || i.Refs != 2 || i.Size != 10000 || i.State != "live" || len(i.Holders) != 2 || i.CreatorPid != os.Getpid() || i.Pinned {
+		if i, ok := info(t, a, g.Handle()); !ok || i.Refs != 2 || i.Size != 10000 || i.State != "live" ||
+			len(i.Holders) != 2 || i.CreatorPid != os.Getpid() || i.Pinned {
 			t.Errorf("%+v", i)
 		}
 		if err := g.Detach(); err != nil {
@@ -291,12 +292,16 @@ func TestPin(t *testing.T) {
 		if _, ok := info(t, b, h); ok {
 			t.Error("an unpinned segment that nobody holds is still there")
 		}
-		instancetest.Eventually(t, "its object is gone", func() bool { return instancetest.Objects(t, cfg.Dir) == 0 }) // a keeper's at the next look
+		// A keeper's is gone at the next look.
+		instancetest.Eventually(t, "its object is gone", func() bool { return instancetest.Objects(t, cfg.Dir) == 0 })
 	})
 }
 
 func TestLimits(t *testing.T) {
-	cfg := instancetest.Config(t, catalog.Default(), "max_segments", "5", "max_processes", "2", "max_memory", "1MB", "max_memory_per_process", "600kB", "max_segments_per_process", "3")
+	cfg := instancetest.Config(t, catalog.Default(),
+		"max_segments", "5", "max_processes", "2",
+		"max_memory", "1MB", "max_memory_per_process", "600kB",
+		"max_segments_per_process", "3")
 	instancetest.Start(t, cfg)
 	a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	refuse := func(s *dsm.Session, size int, want error, says string) {

@@ -8,15 +8,15 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// The kinds of failure, matched by errors.Is. ErrNotFound, ErrPermission, ErrSize, ErrClosed and ErrUnsupported match the
-// standard library's kinds of the same meaning too: fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed and
-// errors.ErrUnsupported.
+// The kinds of failure, matched by errors.Is. ErrNotFound, ErrPermission, ErrSize, ErrClosed and ErrUnsupported
+// match the standard library's kinds of the same meaning too: fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid,
+// fs.ErrClosed and errors.ErrUnsupported.
 var (
 	ErrDisabled         = errkind.Disabled         // dynamic_shared_memory_type is none
 	ErrNotFound         = errkind.NotFound         // no live segment has that handle
 	ErrTooManySegments  = errkind.TooManySegments  // the segment table is full
 	ErrTooManyProcesses = errkind.TooManyProcesses // the process table is full
-	ErrNoSpace          = errkind.NoSpace          // the system has no memory or disk for it; the text says what to raise
+	ErrNoSpace          = errkind.NoSpace          // no memory or disk for it; the text says what to raise
 	ErrSize             = errkind.Size             // a size that no segment can have
 	ErrPermission       = errkind.Permission
 	ErrNoInstance       = errkind.NoInstance // nobody supervises, and nobody is left

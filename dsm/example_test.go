@@ -45,8 +45,8 @@ var countWords = parallel.Register("count words", func(ctx context.Context, w *p
 	return nil
 })
 
-// A leader puts a text into a segment and has four worker processes count its words. They share the segment: what travels is
-// its handle. Begin main, or TestMain, with parallel.Main().
+// A leader puts a text into a segment and has four worker processes count its words. They share the segment: what
+// travels is its handle. Begin main, or TestMain, with parallel.Main().
 func Example() {
 	ctx := context.Background()
 	err := supervisor.Run(ctx, dsm.Config{}, func(ctx context.Context, s *dsm.Session) error {

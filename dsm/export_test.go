@@ -1,7 +1,7 @@
 package dsm
 
-// Abandon leaves a session as the death of its process would: its mappings and its witness go, and nothing is given back. No
-// method but Close may be called afterwards, which then does nothing.
+// Abandon leaves a session as the death of its process would: its mappings and its witness go, and nothing is
+// given back. No method but Close may be called afterwards, which then does nothing.
 func Abandon(s *Session) {
 	s.mu.Lock()
 	s.closed, s.left = true, true

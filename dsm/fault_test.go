@@ -152,7 +152,10 @@ func nameSites(t *testing.T, reserved string) {
 	wantErr(t, "With", g.With(noop), dsm.ErrClosed)
 	_, rerr := g.ReadAt(make([]byte, 1), 0)
 	_, werr := g.WriteAt(make([]byte, 1), 0)
-	for what, err := range map[string]error{"With": g.With(noop), "ReadAt": rerr, "WriteAt": werr, "Pin": g.Pin(ctx), "MoveTo": g.MoveTo(s.Owner())} {
+	for what, err := range map[string]error{
+		"With": g.With(noop), "ReadAt": rerr, "WriteAt": werr,
+		"Pin": g.Pin(ctx), "MoveTo": g.MoveTo(s.Owner()),
+	} {
 		says(what, err, attached, detached)
 		wantErr(t, what, err, dsm.ErrClosed)
 	}

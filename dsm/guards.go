@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 )
 
-// guards are the inaccessible ranges that checked mode leaves where segments were mapped, so that a slice kept past Detach
-// faults and never reads what is mapped next, in this session or a later one. They cost address space and an entry in the
-// kernel's list of mappings, so the oldest go when there are many.
+// guards are the inaccessible ranges that checked mode leaves where segments were mapped, so that a slice kept
+// past Detach faults and never reads what is mapped next, in this session or a later one. They cost address space
+// and an entry in the kernel's list of mappings, so the oldest go when there are many.
 type guards struct {
 	mu    sync.Mutex
 	kept  []guard // oldest first

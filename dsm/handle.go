@@ -17,7 +17,8 @@ func (h Handle) String() string { return dsmimpl.HandleText(uint64(h)) }
 func ParseHandle(s string) (Handle, error) {
 	h, ok := dsmimpl.ParseHandleText(s)
 	if !ok || h == 0 {
-		return 0, fmt.Errorf("%q is not a handle: a handle is 13 digits and letters, never i, l, o or u, as create prints it", s)
+		return 0, fmt.Errorf("%q is not a handle: "+
+			"a handle is 13 digits and letters, never i, l, o or u, as create prints it", s)
 	}
 	return Handle(h), nil
 }

@@ -56,7 +56,8 @@ func (s *Session) create(ctx context.Context, size int) (*holding, error) {
 		}
 		undo := context.WithoutCancel(ctx)
 		if !errors.Is(err, fs.ErrExist) {
-			// The backend may have been refused the removal too. Then the row stays creating, which Leave and reclaim finish.
+			// The backend may have been refused the removal too. Then the row stays creating, which
+			// Leave and reclaim finish.
 			if left := m.Remove(undo, entry); left != nil {
 				return nil, errors.Join(err, left)
 			}
@@ -103,8 +104,8 @@ func (s *Session) intendObject(ctx context.Context, size int) (control.Entry, er
 // small is what is zeroed under the session's lock, for which other goroutines may wait: 0.2 us.
 const small = 16 << 10
 
-// carveAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock held, and
-// unlocks it but for returning neither Segment nor error.
+// carveAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock
+// held, and unlocks it but for returning neither Segment nor error.
 func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
 	if size > small || s.region.Bytes == nil || s.checked {
 		return nil, nil
@@ -151,8 +152,8 @@ func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmi
 	m := s.member
 	failpoint.Hit("dsm/create/made")
 	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
-		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A row that was
-		// garbled leads nobody else to the object.
+		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A
+		// row that was garbled leads nobody else to the object.
 		err = errors.Join(err, m.Unmap(mapping))
 		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
 			err = errors.Join(err, m.Destroy(ctx, entry))
@@ -221,7 +222,8 @@ func (s *Session) mapIn(h *holding, err error) error {
 	failpoint.Hit("dsm/attach/referenced")
 	if _, carved := h.entry.Carved(); referenced && carved {
 		if err = s.regionErr; err == nil && s.region.Bytes == nil {
-			err = errkind.As(ErrCorrupt, errors.New("the segment lies in a reserved region, of which the instance has none"))
+			err = errkind.As(ErrCorrupt,
+				errors.New("the segment lies in a reserved region, of which the instance has none"))
 		}
 	} else if referenced && !s.checked {
 		h.mapping, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
@@ -312,7 +314,8 @@ func (s *Session) giveBack(h *holding) (lingers bool) {
 		return false
 	}
 	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", h.handle).Msg("a reference is given back later, at the latest when the session closes")
+		s.log.Warn().Err(err).Stringer("handle", h.handle).
+			Msg("a reference is given back later, at the latest when the session closes")
 	}
 	return err != nil
 }
@@ -354,7 +357,8 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 	return s.segment(h, nil, owner)
 }
 
-// view makes a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got the share.
+// view makes a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got
+// the share.
 func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
 	var tr *trail
 	var err error

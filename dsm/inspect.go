@@ -206,8 +206,10 @@ func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
 	rows, bytes, err := b.Used()
 	s := Status{
-		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation, Backend: b.Record.Backend, Private: b.Record.Private,
-		Closing: b.Closing(), MaxProcesses: b.Limits.Processes, Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
+		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation,
+		Backend: b.Record.Backend, Private: b.Record.Private,
+		Closing: b.Closing(), MaxProcesses: b.Limits.Processes,
+		Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
 		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
 	}
 	if err == nil {
@@ -226,7 +228,10 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 }
 
 func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
-	info := SessionInfo{Pid: p.Pid, Application: p.Application, State: "running", Started: p.Started, Segments: p.Segments, Bytes: p.Bytes}
+	info := SessionInfo{
+		Pid: p.Pid, Application: p.Application, State: "running",
+		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
+	}
 	switch {
 	case !b.Roll.Held(p.Row):
 		info.State = "dead"
@@ -238,8 +243,10 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
-		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(), Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
-		Backend: b.Record.Backend, OSName: b.Where(s.Entry), CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
+		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(),
+		Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
+		Backend: b.Record.Backend, OSName: b.Where(s.Entry),
+		CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	_, info.Reserved = s.Carved()
 	if !s.Sound {

@@ -9,10 +9,11 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in f's own goroutine, as
-// when somebody has truncated the object, is ErrCorrupt and not the end of the process. On a detached segment it
-// is ErrClosed; so is, in checked mode, a fault in f at a slice of any segment that was kept past its Detach. In checked
-// mode the errors say where the segment was attached and detached. An error of f's own is returned as it is.
+// With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in
+// f's own goroutine, as when somebody has truncated the object, is ErrCorrupt and not the end of the process. On
+// a detached segment it is ErrClosed; so is, in checked mode, a fault in f at a slice of any segment that was
+// kept past its Detach. In checked mode the errors say where the segment was attached and detached. An error of
+// f's own is returned as it is.
 func (g *Segment) With(f func(b []byte) error) (err error) {
 	if err := g.lease(); err != nil {
 		return g.fail("use", err)
@@ -60,11 +61,13 @@ func (g *Segment) fault(r any) error {
 		panic(r)
 	}
 	if bytes := g.attachment.bytes; within(f.Addr(), bytes) {
-		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: somebody truncated the object, or its file system failed (%w)",
+		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: "+
+			"somebody truncated the object, or its file system failed (%w)",
 			ErrCorrupt, f.Addr()-address(bytes), g.sites(), error(f))
 	}
 	if x, ok := guarded.find(f.Addr()); ok {
-		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was kept too long: attached at %s, detached at %s (%w)",
+		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was "+
+			"kept too long: attached at %s, detached at %s (%w)",
 			f.Addr()-address(x.bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
 	}
 	panic(r)
@@ -87,7 +90,8 @@ func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// WriteAt copies into the segment, as io.WriterAt; what reaches beyond its end is not written and io.ErrShortWrite. A fault is an error, as in With.
+// WriteAt copies into the segment, as io.WriterAt; what reaches beyond its end is not written and
+// io.ErrShortWrite. A fault is an error, as in With.
 func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, g.outside("write", off)

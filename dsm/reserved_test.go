@@ -34,7 +34,8 @@ func TestReserved(t *testing.T) {
 		other := instancetest.Open(t, cfg)
 		g := create(t, s, 5000)
 		wantReserved(t, s, g, true)
-		if st, err := s.Status(ctx); err != nil || st.Reserved != 64<<10 || st.ReservedUsed != 8<<10 || st.Bytes != 5000 {
+		if st, err := s.Status(ctx); err != nil || st.Reserved != 64<<10 ||
+			st.ReservedUsed != 8<<10 || st.Bytes != 5000 {
 			t.Errorf("%+v, %v", st, err)
 		}
 		if n := instancetest.Objects(t, cfg.Dir); n != 0 {
@@ -71,7 +72,8 @@ func TestReserved(t *testing.T) {
 	})
 }
 
-// TestReservedInOrder: segments are listed in the order in which a session has made them, though nobody looks at the clock.
+// TestReservedInOrder: segments are listed in the order in which a session has made them, though
+// nobody looks at the clock.
 func TestReservedInOrder(t *testing.T) {
 	_, s := reserved(t, catalog.Default())
 	var made []dsm.Handle

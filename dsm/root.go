@@ -8,10 +8,11 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Root is this session's attachment of the instance's root segment: the one segment that sessions find which know nothing of each other.
-// The first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and stays as long as the instance. Without size none
-// is made, and ErrNotFound if there is none. All callers in a session get the same Segment, which the session's end detaches and nobody else
-// may. Package registry keeps the names in it: whoever puts something else there does without.
+// Root is this session's attachment of the instance's root segment: the one segment that sessions find which know
+// nothing of each other. The first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and
+// stays as long as the instance. Without size none is made, and ErrNotFound if there is none. All callers in a
+// session get the same Segment, which the session's end detaches and nobody else may. Package registry keeps the
+// names in it: whoever puts something else there does without.
 func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
 	s.mu.Lock()
 	g, over := s.root, s.err != nil

@@ -52,7 +52,8 @@ func TestRoot(t *testing.T) {
 			t.Errorf("%d segments", n)
 		}
 		r, err := dsm.Inspect(ctx, cfg)
-		if err != nil || len(r.Root) != 1230 || string(r.Root[:5]) != "hello" || len(r.Segments) != 1 || !r.Segments[0].Root || r.Segments[0].Refs != 3 {
+		if err != nil || len(r.Root) != 1230 || string(r.Root[:5]) != "hello" ||
+			len(r.Segments) != 1 || !r.Segments[0].Root || r.Segments[0].Refs != 3 {
 			t.Errorf("%d bytes, %+v, %v", len(r.Root), r.Segments, err)
 		}
 		if err := a.Unpin(ctx, found[0].Handle()); !errors.Is(err, dsm.ErrPermission) {
@@ -70,7 +71,8 @@ func TestRoot(t *testing.T) {
 	})
 }
 
-// TestRootReserved: a root that was carved out of the reserved region is copied from there, and from no other place in it.
+// TestRootReserved: a root that was carved out of the reserved region is copied from there, and
+// from no other place in it.
 func TestRootReserved(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		cfg, s := reserved(t, backend)

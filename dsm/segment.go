@@ -21,9 +21,10 @@ type Segment struct {
 	life       uint64 // the attachment's, as long as it is this Segment's
 }
 
-// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is reserved: what the system can't
-// give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota, and a size below 1 ErrSize; nothing is
-// left behind then. Large segments take time (some 0.3 ms for each MB on tmpfs), in which ctx is looked at.
+// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is
+// reserved: what the system can't give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota,
+// and a size below 1 ErrSize; nothing is left behind then. Large segments take time (some 0.3 ms for each MB on
+// tmpfs), in which ctx is looked at.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
 	if err != nil {
@@ -61,8 +62,8 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	return s.view(h, owner)
 }
 
-// Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is ErrNotFound. A
-// second Attach in one process shares the mapping, but in checked mode.
+// Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is
+// ErrNotFound. A second Attach in one process shares the mapping, but in checked mode.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
 	if err != nil {
@@ -105,9 +106,10 @@ func (g *Segment) Handle() Handle { return g.handle }
 // Size is the number of bytes that were asked for.
 func (g *Segment) Size() int { return g.size }
 
-// Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it afterwards
-// faults or, unless the instance is checked, may reach what was mapped there next; in the reserved region it reaches the next segment's bytes. A fault while it is valid
-// (somebody truncated the object) ends the process; With turns it into an error. Nil after Detach.
+// Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it
+// afterwards faults or, unless the instance is checked, may reach what was mapped there next; in the reserved
+// region it reaches the next segment's bytes. A fault while it is valid (somebody truncated the object) ends the
+// process; With turns it into an error. Nil after Detach.
 func (g *Segment) Bytes() []byte {
 	a, is := g.lockAttached()
 	if !is {
@@ -120,9 +122,10 @@ func (g *Segment) Bytes() []byte {
 // Region is Bytes as a shm.Region, for the structures of package shm.
 func (g *Segment) Region() shm.Region { return shm.NewRegion(g.Bytes()) }
 
-// Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, whoever has it attached. Pinning twice is the
-// same as once. Where the system needs somebody to keep the object open, Pin waits for the supervisor to do so, and is
-// ErrNoInstance if there is none; if that supervisor dies, a segment that nobody has attached is gone.
+// Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, whoever has it
+// attached. Pinning twice is the same as once. Where the system needs somebody to keep the object open, Pin waits
+// for the supervisor to do so, and is ErrNoInstance if there is none; if that supervisor dies, a segment that
+// nobody has attached is gone.
 func (g *Segment) Pin(ctx context.Context) error {
 	s := g.session()
 	return s.call(ctx, "pin", g.Handle(), func() error {
@@ -133,7 +136,8 @@ func (g *Segment) Pin(ctx context.Context) error {
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
 			err = s.waitKept(ctx, g.Handle(), func(why error) error {
-				_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(g.Handle())) // attached here, so never the last
+				// Attached here, so never the last.
+				_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(g.Handle()))
 				return errors.Join(why, err)
 			})
 		}
@@ -164,8 +168,8 @@ func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) e
 // Unpin is Session.Unpin of this segment.
 func (g *Segment) Unpin(ctx context.Context) error { return g.session().Unpin(ctx, g.Handle()) }
 
-// MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower one for less. If
-// the new owner has ended it is ErrClosed, and nothing changes.
+// MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower
+// one for less. If the new owner has ended it is ErrClosed, and nothing changes.
 func (g *Segment) MoveTo(owner *resowner.Owner) error {
 	err := reserve(owner)
 	if err == nil {
@@ -191,8 +195,9 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 	return err
 }
 
-// OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before
-// the bytes go. On one that is detached already f is called at once. Cancel takes f back, and says whether it came in time.
+// OnDetach has f called when this Segment is detached, however that comes about: newest first, each
+// once, before the bytes go. On one that is detached already f is called at once. Cancel takes f back,
+// and says whether it came in time.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 	h := &hook{f: f}
 	a, is := g.lock()
@@ -222,8 +227,8 @@ func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 	}
 }
 
-// Detach ends the attachment: hooks run, the bytes go if no other Segment here shares them, and the segment goes if nobody
-// else holds it. It does not wait for a With that is still running: that keeps the bytes until it
+// Detach ends the attachment: hooks run, the bytes go if no other Segment here shares them, and the segment goes
+// if nobody else holds it. It does not wait for a With that is still running: that keeps the bytes until it
 // returns. Detaching twice is harmless.
 func (g *Segment) Detach() error {
 	a, is := g.lockAttached()
@@ -253,7 +258,8 @@ func (g *Segment) Detach() error {
 	return err
 }
 
-// runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it returns, not while a hook runs.
+// runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it
+// returns, not while a hook runs.
 func (a *attachment) runHooks() error {
 	var errs []error
 	for a.hooks != nil {

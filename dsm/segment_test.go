@@ -145,7 +145,12 @@ func TestReadAtWriteAt(t *testing.T) {
 		p    string
 		n    int
 		want error
-	}{{0, "0123456789", 10, nil}, {8, "xyz", 2, io.ErrShortWrite}, {10, "a", 0, io.ErrShortWrite}, {1 << 40, "a", 0, io.ErrShortWrite}} {
+	}{
+		{0, "0123456789", 10, nil},
+		{8, "xyz", 2, io.ErrShortWrite},
+		{10, "a", 0, io.ErrShortWrite},
+		{1 << 40, "a", 0, io.ErrShortWrite},
+	} {
 		if n, err := g.WriteAt([]byte(c.p), c.off); n != c.n || !errors.Is(err, c.want) {
 			t.Errorf("WriteAt(%q, %d) = %d, %v", c.p, c.off, n, err)
 		}
@@ -166,7 +171,8 @@ func TestReadAtWriteAt(t *testing.T) {
 
 func TestHandleText(t *testing.T) {
 	none := dsm.Handle(7)
-	if text, err := dsm.Handle(0).MarshalText(); err != nil || len(text) != 0 || none.UnmarshalText(text) != nil || none != 0 {
+	if text, err := dsm.Handle(0).MarshalText(); err != nil || len(text) != 0 ||
+		none.UnmarshalText(text) != nil || none != 0 {
 		t.Errorf("no handle is %q, %v, and came back as %d", text, err, none)
 	}
 	for range 1000 {
@@ -184,7 +190,8 @@ func TestHandleText(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, bad := range []string{"", "x", "0000000000000", "zzzzzzzzzzzzz", "000000000000i", "00000000000 1", strings.Repeat("1", 14)} {
+	for _, bad := range []string{"", "x", "0000000000000", "zzzzzzzzzzzzz",
+		"000000000000i", "00000000000 1", strings.Repeat("1", 14)} {
 		if h, err := dsm.ParseHandle(bad); err == nil {
 			t.Errorf("%q is handle %d", bad, h)
 		}

@@ -1,5 +1,5 @@
-// Package dsm is the front door: a process opens a Session of an instance, creates segments, hands their handles to other
-// processes by any way at all, and attaches those it was handed.
+// Package dsm is the front door: a process opens a Session of an instance, creates segments, hands their handles
+// to other processes by any way at all, and attaches those it was handed.
 //
 //	s, err := dsm.Open(ctx, dsm.Config{})
 //	defer s.Close()
@@ -32,8 +32,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Session is this process's membership of an instance. All methods are safe for concurrent use. A process may have several, of the same
-// instance too; each counts for itself.
+// Session is this process's membership of an instance. All methods are safe for concurrent use. A process may have
+// several, of the same instance too; each counts for itself.
 type Session struct {
 	config   Config
 	member   *instance.Member
@@ -60,7 +60,8 @@ type Session struct {
 	attachments      *attachment // a list of those whose bytes are still in use
 	root             *Segment    // what Root has found
 
-	region    dsmimpl.Mapping // that segments are carved out of; none if the instance has none, or regionErr says why not
+	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
+	region    dsmimpl.Mapping
 	regionErr error
 }
 
@@ -107,7 +108,8 @@ func (s *Session) Config() Config { return s.config }
 // Owner is the session's own owner, which ends with the session: naming it means session lifetime.
 func (s *Session) Owner() *resowner.Owner { return s.owner }
 
-// Done is closed when the session ends: by Close, because the supervisor stops, or because a later generation has begun.
+// Done is closed when the session ends: by Close, because the supervisor stops, or because a later generation has
+// begun.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Err says why the session has ended: ErrClosed, ErrStale; nil while it is open.
@@ -117,8 +119,8 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Self is this session as the structures of package shm know it: its name among its peers, and who of them is alive. After Close everybody
-// seems to be.
+// Self is this session as the structures of package shm know it: its name among its peers, and who of them is
+// alive. After Close everybody seems to be.
 func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
 	return shmsync.Self{Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive}
@@ -136,8 +138,8 @@ func (s *Session) alive(p shmsync.Peer) bool {
 	return s.member.Self.Alive(p)
 }
 
-// Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is not live, or not
-// pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
+// Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is
+// not live, or not pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
 	err := s.beginUnless(ctx, func() error {
 		if err := s.over(); err != ErrClosed || s.left {
@@ -160,9 +162,9 @@ func (s *Session) unpin(ctx context.Context, h Handle) error {
 	return err
 }
 
-// Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and the
-// row is given up. A With that is still running keeps its bytes until it returns; in the reserved region it keeps the row as long. Closing
-// twice is harmless.
+// Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and
+// the row is given up. A With that is still running keeps its bytes until it returns; in the reserved region it
+// keeps the row as long. Closing twice is harmless.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -192,8 +194,8 @@ func (s *Session) Close() error {
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
 }
 
-// lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its row: with its reference their
-// pages would go to somebody else.
+// lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its
+// row: with its reference their pages would go to somebody else.
 func (s *Session) lends() bool {
 	for a := s.attachments; a != nil; a = a.next {
 		if a.holding.entry.Page != 0 {

@@ -82,7 +82,8 @@ func TestNoResidue(t *testing.T) {
 	})
 }
 
-// TestConcurrent has goroutines of two sessions create, attach, write, read, pin and detach the same few segments in all orders.
+// TestConcurrent has goroutines of two sessions create, attach, write, read, pin and detach the same
+// few segments in all orders.
 func TestConcurrent(t *testing.T) {
 	for _, checked := range []string{"off", "on"} {
 		t.Run("checked="+checked, func(t *testing.T) {

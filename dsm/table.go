@@ -1,7 +1,7 @@
 package dsm
 
-// table finds a session's holdings by their handles. A handle begins with the row of the books, so most lists have one holding; a map
-// would be twice as slow.
+// table finds a session's holdings by their handles. A handle begins with the row of the books, so most lists have
+// one holding; a map would be twice as slow.
 type table [1024]*holding
 
 func (t *table) list(h Handle) **holding { return &t[h%Handle(len(t))] }

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 )
 
-// trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs twice as much
-// as a second attach.
+// trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs
+// twice as much as a second attach.
 type trail struct {
 	attached, detached site
 	own                dsmimpl.Mapping // which checked mode makes for each Segment
@@ -47,7 +47,8 @@ func (g *Segment) closed() error {
 	if g.trail == nil {
 		return fmt.Errorf("%w: the segment was detached (checked = on would tell where)", ErrClosed)
 	}
-	return fmt.Errorf("%w: the segment was attached at %s, detached at %s", ErrClosed, &g.trail.attached, &g.trail.detached)
+	return fmt.Errorf("%w: the segment was attached at %s, detached at %s",
+		ErrClosed, &g.trail.attached, &g.trail.detached)
 }
 
 // sites says of a segment that is in use where it came from, as far as that is known.

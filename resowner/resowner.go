@@ -83,7 +83,8 @@ func (o *Owner) Child(name string) (*Owner, error) {
 func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		if err := o.Abort(); err != nil {
-			o.log.Warn().Err(err).Str("owner", o.name).Msg("an owner that ended with its context could not release everything")
+			o.log.Warn().Err(err).Str("owner", o.name).
+				Msg("an owner that ended with its context could not release everything")
 		}
 	})
 }
@@ -97,9 +98,9 @@ func (o *Owner) Reserve() error {
 	return nil
 }
 
-// Remember makes the owner release r when it ends. The item must not be in use, and must not move while it is. Skip says how many
-// callers up the place is that a leak should be reported at; 0 is Remember's own caller. Its only error is ErrClosed: the
-// owner has ended, and the caller releases r itself.
+// Remember makes the owner release r when it ends. The item must not be in use, and must not move while it is.
+// Skip says how many callers up the place is that a leak should be reported at; 0 is Remember's own caller. Its
+// only error is ErrClosed: the owner has ended, and the caller releases r itself.
 func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 	if o.sites {
 		runtime.Callers(skip+2, it.site[:])
@@ -171,7 +172,8 @@ func (o *Owner) end(commit bool) error {
 			break
 		}
 		if commit {
-			o.log.Warn().Str("owner", o.name).Str("resource", r.String()).Str("remembered_at", place(site)).Msg("a resource was not released before its owner committed")
+			o.log.Warn().Str("owner", o.name).Str("resource", r.String()).Str("remembered_at", place(site)).
+				Msg("a resource was not released before its owner committed")
 		}
 		errs = append(errs, release(r))
 	}

@@ -132,7 +132,9 @@ func TestErrorsAndPanics(t *testing.T) {
 	if !slices.Equal(log, []string{"c1", "4", "3", "2", "1"}) {
 		t.Errorf("released %v", log)
 	}
-	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "releasing thing 2: panic: oops") || !strings.Contains(err.Error(), "child's") {
+	if !errors.Is(err, broken) ||
+		!strings.Contains(err.Error(), "releasing thing 2: panic: oops") ||
+		!strings.Contains(err.Error(), "child's") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -147,7 +149,8 @@ func TestLeakAtCommitIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	if strings.Count(text, "\n") != 1 || !strings.Contains(text, `"level":"warn"`) || !strings.Contains(text, `"owner":"sort"`) ||
+	if strings.Count(text, "\n") != 1 ||
+		!strings.Contains(text, `"level":"warn"`) || !strings.Contains(text, `"owner":"sort"`) ||
 		!strings.Contains(text, `"resource":"thing kept"`) || !strings.Contains(text, "resowner_test.go:") {
 		t.Errorf("log: %s", text)
 	}

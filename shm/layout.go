@@ -7,8 +7,8 @@ import (
 	"reflect"
 )
 
-// Layout is a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields. Programs that were built at
-// different times compare it before they read each other's bytes as a T.
+// Layout is a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields.
+// Programs that were built at different times compare it before they read each other's bytes as a T.
 func Layout[T any]() uint64 {
 	sum := fnv.New64a()
 	describe(sum, reflect.TypeFor[T]())

@@ -34,7 +34,8 @@ func (r Region) Len() int { return len(r.b) }
 // Bytes returns the n bytes at off, in place.
 func (r Region) Bytes(off Offset, n int) ([]byte, error) {
 	if n < 0 || uint64(off) > uint64(len(r.b)) || uint64(n) > uint64(len(r.b))-uint64(off) {
-		return nil, errkind.As(ErrCorrupt, fmt.Errorf("%d bytes at offset %d are outside a region of %d", n, off, len(r.b)))
+		return nil, errkind.As(ErrCorrupt,
+			fmt.Errorf("%d bytes at offset %d are outside a region of %d", n, off, len(r.b)))
 	}
 	return r.b[off : int(off)+n : int(off)+n], nil
 }

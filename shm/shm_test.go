@@ -30,7 +30,8 @@ func TestCheck(t *testing.T) {
 		{"array", shm.Check[[4]float64](), ""},
 		{"bool", shm.Check[atomic.Bool](), ""},
 		{"offset", shm.Check[shm.Offset](), ""},
-		{"int", shm.Check[struct{ N int }](), ".N is a int and can't lie in shared memory, since its size differs between processes: use int32 or int64"},
+		{"int", shm.Check[struct{ N int }](),
+			".N is a int and can't lie in shared memory, since its size differs between processes: use int32 or int64"},
 		{"uint", shm.Check[uint](), "use uint32 or uint64"},
 		{"uintptr", shm.Check[struct{ P uintptr }](), ".P"},
 		{"atomic.Uintptr", shm.Check[atomic.Uintptr](), "shm.Offset"},
@@ -43,7 +44,9 @@ func TestCheck(t *testing.T) {
 		{"any atomic", shm.Check[atomic.Value](), "fixed-size values"},
 		{"func", shm.Check[func()](), "fixed-size values"},
 		{"channel", shm.Check[chan int32](), "fixed-size values"},
-		{"mutex", shm.Check[struct{ Mu sync.Mutex }](), ".Mu is a sync.Mutex and can't lie in shared memory, since it works inside one process only: use a lock of shm/shmsync"},
+		{"mutex", shm.Check[struct{ Mu sync.Mutex }](),
+			".Mu is a sync.Mutex and can't lie in shared memory, since it works inside one process only: " +
+				"use a lock of shm/shmsync"},
 		{"rwmutex", shm.Check[sync.RWMutex](), "shm/shmsync"},
 		{"time", shm.Check[struct{ At time.Time }](), ".At.loc"},
 	} {

@@ -28,7 +28,8 @@ func SliceOf[T any](r Region, off Offset, n int) ([]T, error) {
 	}
 	size := uint64(unsafe.Sizeof(t))
 	if n < 0 || size != 0 && uint64(n) > uint64(r.Len())/size {
-		return nil, errkind.As(ErrCorrupt, fmt.Errorf("%d values of %d bytes are more than a region of %d holds", n, size, r.Len()))
+		return nil, errkind.As(ErrCorrupt,
+			fmt.Errorf("%d values of %d bytes are more than a region of %d holds", n, size, r.Len()))
 	}
 	b, err := r.Bytes(off, n*int(size))
 	if err != nil || n == 0 {

@@ -27,8 +27,8 @@ func init() {
 
 const connRing = 64 << 10
 
-const whyHTTP = "what is left is net/http itself: the same code over a pipe in one process takes 0.3 to 0.4 of what it " +
-	"takes over a unix socket with 4 clients; on one CPU two changes of process are added to each exchange"
+const whyHTTP = "what is left is net/http itself: the same code over a pipe in one process takes 0.3 to 0.4 of what " +
+	"it takes over a unix socket with 4 clients; on one CPU two changes of process are added to each exchange"
 
 // httpOver is requests of net/http by clients of one process to a server in another one, with the
 // same code on both sides.

@@ -1,6 +1,6 @@
-// Package bell wakes a goroutine of another process that sleeps in the Go runtime's own poller, as readers of sockets do: the sleep
-// holds no thread, and a busy process hears of it between two goroutines. A bell is a datagram socket with a random number for its only
-// name; it goes with its process.
+// Package bell wakes a goroutine of another process that sleeps in the Go runtime's own poller, as readers of
+// sockets do: the sleep holds no thread, and a busy process hears of it between two goroutines. A bell is a
+// datagram socket with a random number for its only name; it goes with its process.
 //
 // Any process of the network namespace can ring it: that is a look in vain, and no harm.
 package bell
@@ -20,8 +20,8 @@ type Bell struct {
 	stopped atomic.Bool // the deadline is in the past
 }
 
-// New is a bell for somebody who waits until ready says true. It is nil where the system has none: on Linux alone a socket can have a name
-// without a file.
+// New is a bell for somebody who waits until ready says true. It is nil where the system has none: on Linux alone
+// a socket can have a name without a file.
 func New(ready func() bool) *Bell {
 	b := &Bell{name: rand.Uint64() | 1, ready: ready}
 	if !b.open() {
@@ -33,8 +33,8 @@ func New(ready func() bool) *Bell {
 // Name is what others ring it by. It is not 0.
 func (b *Bell) Name() uint64 { return b.name }
 
-// Wait sleeps until somebody has rung or Interrupt is called, and not at all if ready is true. It returns, too, about every d, and says
-// then that it is late.
+// Wait sleeps until somebody has rung or Interrupt is called, and not at all if ready is true. It returns, too,
+// about every d, and says then that it is late.
 func (b *Bell) Wait(d time.Duration) (late bool) { return b.wait(d) }
 
 // Interrupt ends a Wait. Ready must be true by then.
@@ -46,7 +46,7 @@ func (b *Bell) Interrupt() {
 // Close gives the bell back. Nobody may wait any more.
 func (b *Bell) Close() { b.close() }
 
-// Ring wakes who waits at that bell, in any process. It is false if there is none that can be reached from here: no border of a
-// network namespace may lie between. If this process has no descriptor left, nor the system memory, the ring is lost: Wait
-// comes back late.
+// Ring wakes who waits at that bell, in any process. It is false if there is none that can be reached from
+// here: no border of a network namespace may lie between. If this process has no descriptor left, nor the
+// system memory, the ring is lost: Wait comes back late.
 func Ring(name uint64) bool { return ring(name) }

@@ -47,8 +47,8 @@ func (b *Bell) wait(d time.Duration) (late bool) {
 	return late
 }
 
-// look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep it takes the rings of
-// a time when nobody slept: they would fill the socket, and a full one hears nothing.
+// look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep
+// it takes the rings of a time when nobody slept: they would fill the socket, and a full one hears nothing.
 func (b *Bell) look(fd uintptr) bool {
 	if b.told {
 		taken(fd) // as long as it lies there it counts as the sender's, who may have so many

@@ -64,7 +64,8 @@ func TestRung(t *testing.T) {
 	}
 }
 
-// TestReady: who becomes ready and is rung then does not sleep on, whichever comes first, and rings that nobody took don't fill the socket.
+// TestReady: who becomes ready and is rung then does not sleep on, whichever comes first, and rings that nobody
+// took don't fill the socket.
 func TestReady(t *testing.T) {
 	s := newSleeper(t)
 	asleep := make(chan bool)

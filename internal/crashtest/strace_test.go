@@ -267,7 +267,8 @@ func (w *world) record() *record {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	begun := map[string]string{} // by thread, a call's arguments; its result is in a later line if others come in between
+	// By thread, a call's arguments; its result is in a later line if others come in between.
+	begun := map[string]string{}
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		injected := strings.HasSuffix(lines.Text(), "(INJECTED)")
 		thread, _, _ := strings.Cut(lines.Text(), " ")

@@ -67,8 +67,8 @@ type sleeper struct {
 	woken chan struct{} // holds one
 }
 
-// sentry is a thread that waits in the kernel for the words of many sleepers, and for one of its own. It ends when it has had nothing to do
-// for a while.
+// sentry is a thread that waits in the kernel for the words of many sleepers, and for one of its own. It ends when
+// it has had nothing to do for a while.
 type sentry struct {
 	mu       sync.Mutex
 	kick     atomic.Uint32 // its own word, which changes when there is something new

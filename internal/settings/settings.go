@@ -225,7 +225,8 @@ func (d definition) of(types []string) definition {
 
 func (d definition) take(v *Values, o origin) error {
 	if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
-		return fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text) // nor could the file instance hold it
+		// Nor could the file instance hold it.
+		return fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text)
 	}
 	if err := d.set(v, strings.TrimSpace(o.text)); err != nil {
 		return fmt.Errorf("%s: %s = %q is %w; it takes %s", o.source, d.name, o.text, err, d.accepts)

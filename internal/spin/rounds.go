@@ -15,9 +15,9 @@ const (
 	taken = 2 * time.Millisecond
 )
 
-// Rounds is for one of many goroutines that wait: before a sleep it lets first the others of its process run for a short while, then
-// other processes, so that all who are on this CPU get something done and nobody has to be put to sleep and woken. It learns where that is
-// in vain. The zero value is ready; it is safe for concurrent use.
+// Rounds is for one of many goroutines that wait: before a sleep it lets first the others of its process run for a
+// short while, then other processes, so that all who are on this CPU get something done and nobody has to be put
+// to sleep and woken. It learns where that is in vain. The zero value is ready; it is safe for concurrent use.
 type Rounds struct{ own lesson }
 
 // rivals is learned from all Rounds of this process: whether others want this CPU, too.

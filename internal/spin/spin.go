@@ -1,5 +1,6 @@
-// Package spin looks again and again for a short while before a sleep: waking a sleeper costs microseconds, an answer from another
-// CPU a fraction of one. Where looking does not help (one CPU for both sides, a slow partner) it learns to stop looking.
+// Package spin looks again and again for a short while before a sleep: waking a sleeper costs microseconds, an
+// answer from another CPU a fraction of one. Where looking does not help (one CPU for both sides, a slow partner)
+// it learns to stop looking.
 package spin
 
 import (
@@ -7,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of a spin, in looks. A look costs 1 or 2 ns, a sleeper on another CPU some 25 microseconds to wake: so the first spin is long
-// enough for a partner who is just waking.
+// Bounds of a spin, in looks. A look costs 1 or 2 ns, a sleeper on another CPU some 25 microseconds to wake: so
+// the first spin is long enough for a partner who is just waking.
 const (
 	most  = 20000
 	first = 10000
@@ -21,8 +22,9 @@ const (
 // alone says that nobody else runs while we look.
 var alone = runtime.NumCPU() == 1
 
-// Budget is how long it pays to look, as learned so far: it doubles with each success and halves with each failure. The zero value is ready. It belongs
-// to one process and is safe for concurrent use; a lost update costs nothing but time.
+// Budget is how long it pays to look, as learned so far: it doubles with each success and halves with each
+// failure. The zero value is ready. It belongs to one process and is safe for concurrent use; a lost
+// update costs nothing but time.
 type Budget struct {
 	looks   atomic.Int32 // plus one; 0 if nothing is known yet
 	skipped atomic.Int32

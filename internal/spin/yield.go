@@ -8,7 +8,8 @@ import (
 // Bounds of a Turns.
 const (
 	mostTurns = 16
-	// longest is when a turn that brought nothing was given to somebody else, who has work to do, and tooLong is that for one that did.
+	// longest is when a turn that brought nothing was given to somebody else, who has work to do, and tooLong
+	// is that for one that did.
 	longest = 100 * time.Microsecond
 	tooLong = time.Millisecond
 	rest    = 128 // calls without a turn after one that did not help
@@ -16,15 +17,16 @@ const (
 	shortRest, longRest = 16, 1 << 13
 )
 
-// Turns is how often it pays to let others run on this CPU before a sleep, as learned so far: where both sides share a CPU, the partner
-// then runs at once, and nobody has to be put to sleep and woken. The zero value is ready; it is safe for concurrent use.
+// Turns is how often it pays to let others run on this CPU before a sleep, as learned so far: where both sides
+// share a CPU, the partner then runs at once, and nobody has to be put to sleep and woken. The zero value is
+// ready; it is safe for concurrent use.
 type Turns struct {
 	less  atomic.Int32 // than mostTurns
 	skips atomic.Int32 // calls to come that don't even try
 }
 
-// crowded is how many calls to come, of any Turns of this process, don't even try, since others want this CPU too; crowd is how many that
-// was the last time.
+// crowded is how many calls to come, of any Turns of this process, don't even try, since others want this CPU too;
+// crowd is how many that was the last time.
 var crowded, crowd atomic.Int32
 
 // Until gives turns away until done says true, or it has been enough of them.

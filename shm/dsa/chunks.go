@@ -104,7 +104,8 @@ func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the list.
+// link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the
+// list.
 func (a *Area) link(r spanRef) error {
 	head := &a.head.partial[r.s.class.Load()]
 	first := head.Load()
@@ -122,8 +123,8 @@ func (a *Area) link(r spanRef) error {
 	return nil
 }
 
-// unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be mapped
-// (the session is closing, or has too many): then nothing has changed.
+// unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be
+// mapped (the session is closing, or has too many): then nothing has changed.
 func (a *Area) unlink(r spanRef) (err error) {
 	next, prev := r.s.next.Load(), r.s.prev.Load()
 	var n, p spanRef

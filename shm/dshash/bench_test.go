@@ -53,8 +53,9 @@ func (d *dice) below(n int) uint64 {
 // calls is how often f makes its call each time.
 const calls = 100
 
-// measure runs f again and again. The figures to watch are cpu-ns: what a call takes of this thread's processor time, which other programs
-// on the machine disturb less than the clock's: of many short runs (-benchtime 15ms -count 11) the middle one.
+// measure runs f again and again. The figures to watch are cpu-ns: what a call takes of this thread's processor
+// time, which other programs on the machine disturb less than the clock's: of many short runs (-benchtime 15ms
+// -count 11) the middle one.
 //
 //	go test ./shm/dshash -run '^$' -bench . -count 5
 func measure(b *testing.B, f func() error) {

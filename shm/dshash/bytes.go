@@ -8,7 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said of Table goes for it too.
+// Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said
+// of Table goes for it too.
 type Bytes struct{ t *core }
 
 // CreateBytes makes an empty table, as Create does.
@@ -54,8 +55,8 @@ func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, fo
 	return e, found, err
 }
 
-// Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives access to. See
-// Table.Insert.
+// Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives
+// access to. See Table.Insert.
 func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
 	e.e, found, err = t.t.insert(ctx, key, n)
 	return e, found, err
@@ -93,13 +94,16 @@ func (e *BytesEntry) Key() []byte { return e.e.key() }
 // Value is the entry's, in place, until Release or Delete: to be read, not to be written.
 func (e *BytesEntry) Value() []byte { return e.e.value() }
 
-// Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the value's place, at once. It
-// is valid until then, or the next Update. If there is no memory for it, what an earlier one, or Insert, was asked for is gone too, unless
-// one that succeeds follows; a length that no value can have is ErrSize, and changes nothing. See Entry.Update.
+// Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
+// value's place, at once. It is valid until then, or the next Update. If there is no memory for it, what an
+// earlier one, or Insert, was asked for is gone too, unless one that succeeds follows; a length that no value can
+// have is ErrSize, and changes nothing. See Entry.Update.
 func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
 
-// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not held exclusively (ErrShared).
+// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not
+// held exclusively (ErrShared).
 func (e *BytesEntry) Delete() error { return e.e.delete() }
 
-// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or after Delete, is harmless.
+// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or
+// after Delete, is harmless.
 func (e *BytesEntry) Release() { e.e.release() }

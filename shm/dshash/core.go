@@ -29,8 +29,8 @@ var (
 
 // Options are a table's. Zeros mean the defaults.
 type Options struct {
-	// Partitions is how many locks the table has, and how many sessions can change it at the same time at best: a power of two, 128, at
-	// most 65536. For Create.
+	// Partitions is how many locks the table has, and how many sessions can change it at the same time at best: a
+	// power of two, 128, at most 65536. For Create.
 	Partitions int
 	// Version is the program's own, of what it means by keys and values. Who attaches must name the same.
 	Version uint64
@@ -147,7 +147,8 @@ func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, err
 	}
 	k, v := t.head.keySize.Load(), t.head.valueSize.Load()
 	s := shape{
-		kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k), size: int(k) + int(v), layout: t.head.layout.Load(),
+		kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
+		size: int(k) + int(v), layout: t.head.layout.Load(),
 	}
 	t, err := attach(a, handle, s, Options{Version: t.head.user.Load()}) // which checks all that
 	if err != nil {

@@ -245,15 +245,17 @@ func (w world) matches(n uint64) error {
 			return fmt.Errorf("key %d: %v, %v, %x", k, err, found, v)
 		}
 		b, found, err := w.bs.Get(ctx, name(k), nil)
-		if n, there := bs[k]; err != nil || (there != found || found && string(b) != string(long(n))) && !partly(true, k) {
+		if n, there := bs[k]; err != nil ||
+			(there != found || found && string(b) != string(long(n))) && !partly(true, k) {
 			return fmt.Errorf("name %d: %v, %v, %d bytes", k, err, found, len(b))
 		}
 	}
 	return nil
 }
 
-// TestKilledInside kills a session at every point inside the tables, and inside the allocator for them, at the first, third and seventeenth
-// time it comes there. The survivor finds them as before or after the step, goes on with them, and nothing is left or missing in the area.
+// TestKilledInside kills a session at every point inside the tables, and inside the allocator for them, at the
+// first, third and seventeenth time it comes there. The survivor finds them as before or after the step, goes on
+// with them, and nothing is left or missing in the area.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points(".")
 	if err != nil {
@@ -263,7 +265,8 @@ func TestKilledInside(t *testing.T) {
 	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "create", "destroy"} {
 		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool {
-			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") || strings.HasPrefix(p, "dsa/detach/")
+			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") ||
+				strings.HasPrefix(p, "dsa/detach/")
 		})
 		slices.Sort(at)
 		for _, p := range at {
@@ -290,7 +293,8 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	w, args := makeWorld(t, backend, dsa.Options{Initial: 256 << 10, Keep: -1, Sessions: 8}, 2)
 	ref, done, err := dsa.New[atomic.Uint64](w.area)
 	must(t, err)
-	run := func(scenario, plan string) { // which of the allocator's points a victim comes to depends on the table's seed
+	// Which of the allocator's points a victim comes to depends on the table's seed.
+	run := func(scenario, plan string) {
 		v := proctest.Start(t, "victim", append(args, fmt.Sprint(uint64(ref)), scenario, plan)...)
 		must(t, v.Perish(plan, strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=")))
 	}

@@ -1,7 +1,8 @@
-// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached: it grows and shrinks with what is in
-// it.
+// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached: it grows and
+// shrinks with what is in it.
 //
-// It adds to dsa what finds things again: a Table of any K and V that may lie in shared memory, and Bytes, of byte strings of any length.
+// It adds to dsa what finds things again: a Table of any K and V that may lie in shared memory, and Bytes, of
+// byte strings of any length.
 //
 //	tab, err := dshash.Create[uint64, Account](a, dshash.Options{})
 //	err = tab.Set(ctx, 7, Account{Balance: 100})
@@ -13,50 +14,54 @@
 //	v.Balance -= 30
 //	e.Release() // now the others see it
 //
-// What it does not promise: an order of entries, or that several changes are seen together. Nobody looks for deadlocks: who holds an entry
-// and asks for another waits until his context ends, if that one's partition is held by one who waits for him, or by himself. A session
-// that is stopped with an entry blocks its partition, and nobody else's lookup by Get. PostgreSQL's namesake is dshash.
+// What it does not promise: an order of entries, or that several changes are seen together. Nobody looks for
+// deadlocks: who holds an entry and asks for another waits until his context ends, if that one's partition is held
+// by one who waits for him, or by himself. A session that is stopped with an entry blocks its partition, and
+// nobody else's lookup by Get. PostgreSQL's namesake is dshash.
 //
 // # Partitions, lines, items
 //
-// A table is cut into partitions by hash, each with a lock and an array of its own: so they grow one by one, and nobody waits for all. An
-// array is lines of 64 bytes: seven slots with pointers, a byte of each one's hash, and how many entries wanted this line and found it
-// full. A lookup reads the partition's line, nearly always one of the array's, and the item.
+// A table is cut into partitions by hash, each with a lock and an array of its own: so they grow one by one, and
+// nobody waits for all. An array is lines of 64 bytes: seven slots with pointers, a byte of each one's hash, and
+// how many entries wanted this line and found it full. A lookup reads the partition's line, nearly always one of
+// the array's, and the item.
 //
-// An item never changes while a slot leads to it. A change is made in a copy, and is there when the slot is stored; what was there before
-// is freed, or kept for the next change, after the partition's version has gone up. So Get reads slot and item without a lock and then
-// looks whether the version is still what it was at first.
+// An item never changes while a slot leads to it. A change is made in a copy, and is there when the slot is
+// stored; what was there before is freed, or kept for the next change, after the partition's version has gone up.
+// So Get reads slot and item without a lock and then looks whether the version is still what it was at first.
 //
 // # What a death leaves
 //
-// The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object that is not in a slot is in
-// a hand, and dsa.Area.AllocInto and FreeFrom see to it that it is either the hand's or the allocator's, at every instruction. Whoever
-// takes a partition's lock over from the dead has dsa recover the dead first, and then frees what is in the hands, unless a slot leads to
-// it.
+// The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object
+// that is not in a slot is in a hand, and dsa.Area.AllocInto and FreeFrom see to it that it is either the hand's
+// or the allocator's, at every instruction. Whoever takes a partition's lock over from the dead has dsa recover
+// the dead first, and then frees what is in the hands, unless a slot leads to it.
 //
-//	who dies                                     leaves                                   and the next in the partition
-//	holding an entry shared                      a count in the lock                      subtracts it; nothing was changed
-//	holding one exclusively                      the copy in a hand                       frees it: the entry is as before
-//	inserting, before the slot is stored         the item in a hand, overflow counted     frees it, and counts anew
-//	inserting, after it                          the item in a hand too, tag or count     leaves it where it is: the entry is there,
-//	                                             missing                                  and has a tag from now on
-//	updating, before the slot is stored          the copy in a hand, the old item in      frees the copy only
-//	                                             the other and in its slot
-//	updating, after it                           the copy in a hand and in its slot,      frees the old one
-//	                                             the old item in the other
-//	deleting, before the slot is cleared         the item in a hand and in its slot       leaves it: the entry is there
-//	deleting, after it                           the item in a hand, tag, overflow        frees it, and counts anew
-//	                                             and count off
-//	before the version goes up                   the same                                 makes it go up, before anything is freed
-//	growing or shrinking, before the array is    the new array in a hand, the old one     frees the new one
-//	stored                                       perhaps in the other
-//	growing or shrinking, after it               the old array in a hand                  frees that one
-//	in AllocInto or FreeFrom for a hand          what dsa says: a hand that is empty,     nothing, or frees it
-//	                                             or has the object
-//	repairing                                    a partition marked as dirty              repairs: each step is harmless twice
-//	in Destroy                                   a table with less in it                  goes on as with any, or with Destroy
-//	in Create                                    an object that nobody knows of           nothing: it is the program's to lose
-//	in CreateInto                                the word with no table, or all of it     nothing: who has the word knows
+//	who dies                              leaves                                and the next in the partition
+//	holding an entry shared               a count in the lock                   subtracts it; nothing was changed
+//	holding one exclusively               the copy in a hand                    frees it: the entry is as before
+//	inserting, before the slot is stored  the item in a hand, overflow counted  frees it, and counts anew
+//	inserting, after it                   the item in a hand too, tag or count  leaves it where it is: the entry is
+//	                                      missing                               there, and has a tag from now on
+//	updating, before the slot is stored   the copy in a hand, the old item in   frees the copy only
+//	                                      the other and in its slot
+//	updating, after it                    the copy in a hand and in its slot,   frees the old one
+//	                                      the old item in the other
+//	deleting, before the slot is cleared  the item in a hand and in its slot    leaves it: the entry is there
+//	deleting, after it                    the item in a hand, tag, overflow     frees it, and counts anew
+//	                                      and count off
+//	before the version goes up            the same                              makes it go up, before anything is
+//	                                                                            freed
+//	growing or shrinking, before the      the new array in a hand, the old one  frees the new one
+//	array is stored                       perhaps in the other
+//	growing or shrinking, after it        the old array in a hand               frees that one
+//	in AllocInto or FreeFrom for a hand   what dsa says: a hand that is empty,  nothing, or frees it
+//	                                      or has the object
+//	repairing                             a partition marked as dirty           repairs: each step is harmless twice
+//	in Destroy                            a table with less in it               goes on as with any, or with Destroy
+//	in Create                             an object that nobody knows of        nothing: it is the program's to lose
+//	in CreateInto                         the word with no table, or all of it  nothing: who has the word knows
 //
-// A slot that leads nowhere, which takes somebody who writes where he shouldn't, is cleared by a repair; Verify says how many were lost.
+// A slot that leads nowhere, which takes somebody who writes where he shouldn't, is cleared by a repair;
+// Verify says how many were lost.
 package dshash

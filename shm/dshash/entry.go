@@ -104,8 +104,8 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	return found && err == nil, err
 }
 
-// prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the value goes. There is
-// room for it then.
+// prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the
+// value goes. There is room for it then.
 func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
 	size, err := t.itemSize(key, n)
@@ -125,7 +125,8 @@ func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 	return t.format(item, key), nil
 }
 
-// update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on with zeros.
+// update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on
+// with zeros.
 func (e *entry) update(n int) ([]byte, error) {
 	if e.l == nil || !e.guard.Exclusive() {
 		return nil, ErrShared

@@ -11,7 +11,8 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// TestFaultInCopy: a value whose end is unmapped while a lookup without the lock copies it is left to one with the lock.
+// TestFaultInCopy: a value whose end is unmapped while a lookup without the lock copies it is left to one with the
+// lock.
 func TestFaultInCopy(t *testing.T) {
 	page := unix.Getpagesize()
 	if page > 4096 {

@@ -13,11 +13,14 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// FuzzGarbled writes anything anywhere into tables, but for their locks, attaches them and uses them: errors, never a panic, a fault or a
-// hang.
+// FuzzGarbled writes anything anywhere into tables, but for their locks, attaches them and uses them: errors,
+// never a panic, a fault or a hang.
 func FuzzGarbled(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0})
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32})
+	f.Add([]byte{
+		1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+		17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
+	})
 	for seed := range byte(30) { // so that an ordinary run tries something
 		var b []byte
 		for i := range byte(80) {

@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair frees it if nothing in the
-// array leads to it. When nobody holds the lock, at most one hand has anything: an item that was taken out and is ready for the next to
-// come in.
+// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair
+// frees it if nothing in the array leads to it. When nobody holds the lock, at most one hand has anything: an item
+// that was taken out and is ready for the next to come in.
 
 // spare is an item that this process left in a hand: it need not ask the allocator what it is, as long as the
 // partition's version is the same, which goes up when a hand's object is freed.
@@ -44,7 +44,8 @@ func (t *core) emptyBoth(i int) error {
 // spareSize is up to which size an item that was taken out stays in its hand, for the next to come in.
 const spareSize = 1024
 
-// settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is needed.
+// settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is
+// needed.
 func (t *core) settle(i, k int) {
 	l := &t.local[i]
 	if l.hands[1-k].Pointer() == 0 {
@@ -72,7 +73,8 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 	return nil
 }
 
-// fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has that size, else a new one.
+// fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has
+// that size, else a new one.
 func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1

@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// An item is an entry's object: the key, and aligned behind it the value; or, of bytes, their lengths as two 32-bit words, key, value.
-// While it is linked it never changes.
+// An item is an entry's object: the key, and aligned behind it the value; or, of bytes, their lengths as two
+// 32-bit words, key, value. While it is linked it never changes.
 
 const lengths = 8
 
@@ -20,8 +20,9 @@ func (t *core) itemSize(key []byte, n int) (int, error) {
 		return t.size, nil
 	}
 	if n < 0 || uint64(len(key)) > math.MaxUint32 || uint64(n) > math.MaxUint32 || len(key) > math.MaxInt-lengths-n {
-		return 0, errkind.As(ErrSize, fmt.Errorf("dshash: a key of %d bytes and a value of %d: neither can have more than %d",
-			len(key), n, uint32(math.MaxUint32)))
+		return 0, errkind.As(ErrSize,
+			fmt.Errorf("dshash: a key of %d bytes and a value of %d: neither can have more than %d",
+				len(key), n, uint32(math.MaxUint32)))
 	}
 	return lengths + len(key) + n, nil
 }
@@ -48,8 +49,8 @@ func (t *core) keyOf(b []byte) (key []byte, ok bool) {
 	return key, ok
 }
 
-// split finds the key, and the value's place, in the bytes that an item begins. Of memory that was reused meanwhile it makes anything, but
-// nothing outside b.
+// split finds the key, and the value's place, in the bytes that an item begins. Of memory that was reused
+// meanwhile it makes anything, but nothing outside b.
 func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
 	if t.kind == kindFixed {
 		if len(b) < t.size {

@@ -12,8 +12,9 @@ import (
 
 var kills = flag.Int("kills", 30, "how many processes TestKilledUnderLoad kills on each backend")
 
-// TestKilledUnderLoad kills processes at any instruction while they and others work on the same tables. The others go on; every value is
-// whole; whatever was in the hands of the dead is in the tables or freed: the area has their objects, and not one more.
+// TestKilledUnderLoad kills processes at any instruction while they and others work on the same tables. The others
+// go on; every value is whole; whatever was in the hands of the dead is in the tables or freed: the area has their
+// objects, and not one more.
 func TestKilledUnderLoad(t *testing.T) {
 	n := *kills
 	if testing.Short() {

@@ -16,7 +16,8 @@ const (
 	version = 3
 )
 
-// header is at the start of a table's object, and written once, by Create. The partitions begin at the next multiple of 64 in the segment.
+// header is at the start of a table's object, and written once, by Create. The partitions begin at the next
+// multiple of 64 in the segment.
 type header struct {
 	_          structs.HostLayout
 	magic      atomic.Uint64
@@ -45,7 +46,8 @@ type partition struct {
 	// version goes up after something was taken out, or freed from a hand, before its memory is used for anything else.
 	version atomic.Uint64
 	array   atomic.Uint64 // 0 before the first entry
-	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number of lines.
+	// rebuilds goes up before array is stored: a later array can be where an earlier one was, with another number
+	// of lines.
 	rebuilds atomic.Uint64
 	count    atomic.Uint64 // of entries; derived
 	dirty    atomic.Uint32 // a session died with the lock: repair before anything else
@@ -56,8 +58,8 @@ type partition struct {
 	lost  atomic.Uint64 // slots that repairs found to lead nowhere
 }
 
-// raise tells readers without the lock that something was taken out, by a store, since it is under the lock. The load keeps
-// the stores that come later behind it, on processors that would not do so by themselves.
+// raise tells readers without the lock that something was taken out, by a store, since it is under the lock. The
+// load keeps the stores that come later behind it, on processors that would not do so by themselves.
 func (p *partition) raise() {
 	ordered.Store64(&p.version, p.version.Load()+1)
 	p.version.Load()
@@ -65,22 +67,24 @@ func (p *partition) raise() {
 
 // line is 64 bytes of an array. A slot's pointer decides; tags follow from those.
 type line struct {
-	_     structs.HostLayout
-	tags  atomic.Uint64 // bytes 0-6: a byte of the hash of each slot's key, never 0; 0 if the slot is empty. Byte 7: overflow
+	_ structs.HostLayout
+	// Bytes 0-6: a byte of the hash of each slot's key, never 0; 0 if the slot is empty. Byte 7: overflow.
+	tags  atomic.Uint64
 	slots [slotsPerLine]atomic.Uint64
 }
 
 const slotsPerLine = 7
 
-// Overflow counts the entries that have this line for their home, or would have been put there, and lie further on. Once full it stays so
-// until the array is rebuilt.
+// Overflow counts the entries that have this line for their home, or would have been put there, and lie further
+// on. Once full it stays so until the array is rebuilt.
 const (
 	overflowShift = 56
 	overflowUnit  = 1 << overflowShift
 	overflowFull  = 255
 )
 
-// An array is an object: how many lines it has, in 8 bytes, and from the next multiple of 64 in the segment on the lines.
+// An array is an object: how many lines it has, in 8 bytes, and from the next multiple of 64 in the segment on the
+// lines.
 const arrayHeader = 8
 
 const (

@@ -26,8 +26,8 @@ func (t *core) take(ctx context.Context, i int, exclusive bool) (shmsync.Guard, 
 	return t.local[i].lock.RLock(ctx)
 }
 
-// lockMended goes on from the outcome of take: with repairs, until there is nothing to repair and the lock is what it is
-// wanted for.
+// lockMended goes on from the outcome of take: with repairs, until there is nothing to repair and the lock
+// is what it is wanted for.
 func (t *core) lockMended(
 	ctx context.Context, i int, exclusive bool, g shmsync.Guard, err error,
 ) (shmsync.Guard, error) {

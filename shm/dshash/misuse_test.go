@@ -66,7 +66,8 @@ func TestNoMemory(t *testing.T) {
 	clean(t, a, 0, tab, bs)
 }
 
-// TestUpdateFails: an Update that fails leaves an entry that can be updated, deleted and released, whether it was there before or is new.
+// TestUpdateFails: an Update that fails leaves an entry that can be updated, deleted and released, whether it
+// was there before or is new.
 func TestUpdateFails(t *testing.T) {
 	const limit, tooMuch = 2 << 20, 4 << 20
 	type held = *dshash.BytesEntry
@@ -170,8 +171,8 @@ func TestGrowAndShrink(t *testing.T) {
 	clean(t, a, 0, tab)
 }
 
-// TestOverhead: an entry takes at most 24 bytes besides key and value, all in: slots, arrays, rounding, the allocator's own. (The smallest
-// object has 16 bytes, so a set of small keys takes up to 8 more.)
+// TestOverhead: an entry takes at most 24 bytes besides key and value, all in: slots, arrays, rounding, the
+// allocator's own. (The smallest object has 16 bytes, so a set of small keys takes up to 8 more.)
 func TestOverhead(t *testing.T) {
 	for _, n := range []int{25_000, 35_000} { // fuller and emptier arrays
 		check := func(name string, size int, most float64, put func(a *dsa.Area) error) {

@@ -13,8 +13,8 @@ import (
 
 func init() { proctest.Register("player", player) }
 
-// player plays with its share of the keys, beside a model, and looks at those of others: DIR AREA TABLE BYTES ID PLAYERS. After each line
-// it says how many entries are its own.
+// player plays with its share of the keys, beside a model, and looks at those of others: DIR AREA TABLE BYTES ID
+// PLAYERS. After each line it says how many entries are its own.
 func player(c *proctest.Child) error {
 	w, s, err := found(c.Args)
 	if err != nil {
@@ -181,7 +181,8 @@ func (w world) scan(rnd *rand.Rand, model map[uint64]uint64, id, players uint64)
 	return nil
 }
 
-// TestPlayers: four processes, each with a model of its share; in the pauses the numbers are exact, and in the end nothing is left.
+// TestPlayers: four processes, each with a model of its share; in the pauses the numbers are exact, and
+// in the end nothing is left.
 func TestPlayers(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		w, args := makeWorld(t, backend, dsa.Options{Keep: -1}, 8)

@@ -45,8 +45,8 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 	return q.value
 }
 
-// glance looks without the lock, and says whether what it found was true at some moment of the call. What it reads may be unmapped
-// meanwhile: a fault.
+// glance looks without the lock, and says whether what it found was true at some moment of the call. What it reads
+// may be unmapped meanwhile: a fault.
 func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -61,8 +61,8 @@ func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	return out, ok
 }
 
-// look looks once. What it reads may be freed meanwhile, and used for something else: before that the partition's version goes up, so it
-// looks at that last of all.
+// look looks once. What it reads may be freed meanwhile, and used for something else: before that the partition's
+// version goes up, so it looks at that last of all.
 func (t *core) look(q *lookup) (out []byte, ok bool) {
 	i := t.part(q.h)
 	p := &t.parts[i]

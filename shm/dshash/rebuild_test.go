@@ -7,8 +7,9 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// TestArrayReturns: one session shrinks a table and grows it, so that its array is where another session saw it last, with another number
-// of lines. The other finds all that is there, and what it writes is where all look for it.
+// TestArrayReturns: one session shrinks a table and grows it, so that its array is where another
+// session saw it last, with another number of lines. The other finds all that is there, and what it
+// writes is where all look for it.
 func TestArrayReturns(t *testing.T) {
 	const few, some, many = 100, 5000, 9000 // lines; from some on, an array has chunks of its own
 	for _, c := range []struct {

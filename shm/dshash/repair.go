@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself be cut short anywhere, by
-// ctx before it has changed anything.
+// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself
+// be cut short anywhere, by ctx before it has changed anything.
 func (t *core) repair(ctx context.Context, i int) error {
 	p := &t.parts[i]
 	if _, err := t.area.Recover(ctx); err != nil { // so that what is in hands is the partition's for certain
@@ -38,7 +38,8 @@ func (t *core) repair(ctx context.Context, i int) error {
 	return nil
 }
 
-// mend makes tags, overflow and count anew. Slots that lead to no entry of this partition are cleared, and counted as lost.
+// mend makes tags, overflow and count anew. Slots that lead to no entry of this partition are
+// cleared, and counted as lost.
 func (t *core) mend(i int) ([]line, error) {
 	p := &t.parts[i]
 	at := dsa.Pointer(p.array.Load())

@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it can't, what room there is
-// left is used.
+// makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it
+// can't, what room there is left is used.
 func (e *entry) makeRoom() error {
 	t, i, c := e.l.t, e.l.i, &e.l.change
 	n := len(c.ls)

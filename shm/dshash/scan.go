@@ -61,7 +61,8 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 	return true, nil
 }
 
-// destroy empties the partitions one after the other, so that what is left is a table at any time, and frees the header last.
+// destroy empties the partitions one after the other, so that what is left is a table at any time,
+// and frees the header last.
 func (t *core) destroy(ctx context.Context) error {
 	for i := range t.parts {
 		if err := t.destroyPart(ctx, i); err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows pointers into what is
-// mapped only: ok is false if one leads elsewhere. Without the lock it may find anything, and is worth something only if the partition's
-// version has not changed.
+// search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows
+// pointers into what is mapped only: ok is false if one leads elsewhere. Without the lock it may find anything,
+// and is worth something only if the partition's version has not changed.
 func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
 	i = homeOf(h, len(ls))
 	tag := tagOf(h)

@@ -55,11 +55,12 @@ func checkKey(t reflect.Type, path string) error {
 		end := uintptr(0)
 		for f := range t.Fields() {
 			if f.Name == "_" && f.Type.Size() > 0 {
-				return refuse(fmt.Sprintf("its blank field of %d bytes is not compared: give it a name, and set it", f.Type.Size()))
+				return refuse(fmt.Sprintf("its blank field of %d bytes is not compared: give it a name, and set it",
+					f.Type.Size()))
 			}
 			if f.Offset != end {
-				return refuse(fmt.Sprintf(
-					"there is padding before the field %s: put larger fields first, or fill the gap with a named field", f.Name))
+				return refuse(fmt.Sprintf("there is padding before the field %s: "+
+					"put larger fields first, or fill the gap with a named field", f.Name))
 			}
 			if err := checkKey(f.Type, path+"."+f.Name); err != nil {
 				return err

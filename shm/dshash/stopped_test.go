@@ -26,7 +26,8 @@ func (g *gate) Unpin(ctx context.Context, handle uint64) error {
 	return g.Heap.Unpin(ctx, handle)
 }
 
-// TestRepairWaits: the repair of a partition waits for the area's lock as long as the context says, and is done by who comes later.
+// TestRepairWaits: the repair of a partition waits for the area's lock as long as the context says, and
+// is done by who comes later.
 func TestRepairWaits(t *testing.T) {
 	g := gate{come: make(chan bool, 9), pass: make(chan bool)}
 	a, err := dsa.Create(ctx, &g, self(1), dsa.Options{Sessions: 2})
@@ -86,8 +87,8 @@ func holder(c *proctest.Child) error {
 	return nil
 }
 
-// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context ends, and no lookup; killed,
-// it blocks nobody, and has changed nothing.
+// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context
+// ends, and no lookup; killed, it blocks nobody, and has changed nothing.
 func TestStoppedHolder(t *testing.T) {
 	w, args := makeWorld(t, catalog.Default(), dsa.Options{}, 1)
 	must(t, w.tab.Set(ctx, 1, seal(1)))

@@ -136,7 +136,8 @@ func (t *core) dump(ctx context.Context, w io.Writer) error {
 	}
 	_, err = fmt.Fprintf(w, "table %v of %s: %d entries in %d partitions (at most %d in one), %d lines, %.0f %% full; "+
 		"%s in %d objects; %d lost\n%s",
-		t.handle, what, rep.Entries, len(t.parts), most, rep.Lines, load*100, bytesize.Format(uint64(rep.Bytes)), rep.Objects, rep.Lost,
+		t.handle, what, rep.Entries, len(t.parts), most, rep.Lines, load*100,
+		bytesize.Format(uint64(rep.Bytes)), rep.Objects, rep.Lost,
 		strings.Join(append(append(held, rep.Problems...), ""), "\n"))
 	return err
 }

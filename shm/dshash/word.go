@@ -7,8 +7,8 @@ import (
 	"github.com/godsm/godsm/internal/ordered"
 )
 
-// glanceWord is glance, once, for a key that is a word, the most frequent kind: in one piece it takes a fifth less. What is not simple it
-// leaves to glance.
+// glanceWord is glance, once, for a key that is a word, the most frequent kind: in one piece it takes a fifth
+// less. What is not simple it leaves to glance.
 func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {

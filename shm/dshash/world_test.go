@@ -99,7 +99,9 @@ func makeWorld(t testing.TB, backend string, o dsa.Options, partitions int) (w w
 	must(t, err)
 	w.bs, err = dshash.CreateBytes(w.area, dshash.Options{Partitions: partitions})
 	must(t, err)
-	return w, []string{cfg.Dir, area.Handle(w.area).String(), fmt.Sprint(uint64(w.tab.Handle())), fmt.Sprint(uint64(w.bs.Handle()))}
+	return w, []string{
+		cfg.Dir, area.Handle(w.area).String(), fmt.Sprint(uint64(w.tab.Handle())), fmt.Sprint(uint64(w.bs.Handle())),
+	}
 }
 
 // end destroys the tables, and nothing is left.

@@ -33,10 +33,12 @@ func (a Addr) String() string {
 	return a.Peer.String()
 }
 
-// Conn is a stream of bytes both ways over a pair of queues: a net.Conn, with deadlines, so that what works over sockets works over
-// shared memory. Each Write is published and wakes the reader. Its methods are safe for concurrent use.
+// Conn is a stream of bytes both ways over a pair of queues: a net.Conn, with deadlines, so that what
+// works over sockets works over shared memory. Each Write is published and wakes the reader. Its methods
+// are safe for concurrent use.
 //
-// Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases after what it had written.
+// Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases
+// after what it had written.
 type Conn struct {
 	in  half
 	out half
@@ -66,12 +68,13 @@ type half struct {
 // minRing is the smallest ring for a Conn.
 const minRing = 64
 
-// NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It uses them from then on, until
-// Close, which detaches both. Rings of less than 64 bytes are ErrSize. On Linux it takes a descriptor, for a socket that wakes who
-// reads; without one the reader sleeps as a Receiver does.
+// NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It
+// uses them from then on, until Close, which detaches both. Rings of less than 64 bytes are ErrSize. On Linux
+// it takes a descriptor, for a socket that wakes who reads; without one the reader sleeps as a Receiver does.
 func NewConn(s *Sender, r *Receiver) (*Conn, error) {
 	if s.size < minRing || r.size < minRing {
-		return nil, errkind.As(ErrSize, fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))
 	}
 	c := &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.out.end = r, s
@@ -156,8 +159,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, c.failed("write", err)
 }
 
-// Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with net.ErrClosed. When it returns
-// nothing of the Conn touches the queues' bytes any more.
+// Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with
+// net.ErrClosed. When it returns nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
 	err := c.failed("close", net.ErrClosed)
 	c.closing.Do(func() { c.close(); err = nil })
@@ -213,7 +216,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline ends present and future calls of Read at t, with an error that is os.ErrDeadlineExceeded; the zero time never.
+// SetReadDeadline ends present and future calls of Read at t, with an error that is
+// os.ErrDeadlineExceeded; the zero time never.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.failed("set", c.in.setDeadline(t)) }
 
 // SetWriteDeadline ends present and future calls of Write at t.

@@ -89,7 +89,8 @@ func TestConnEnds(t *testing.T) {
 	_, err = b.Write([]byte("x"))
 	is(t, "write to one that has closed", err, mq.ErrDetached)
 	is(t, "and", err, io.ErrClosedPipe)
-	if l, r := b.LocalAddr(), b.RemoteAddr(); l.Network() != "mq" || l.String() != "2/2147483650" || r.String() != "1/2147483649" {
+	if l, r := b.LocalAddr(), b.RemoteAddr(); l.Network() != "mq" ||
+		l.String() != "2/2147483650" || r.String() != "1/2147483649" {
 		t.Errorf("from %v to %v", l, r)
 	}
 
@@ -207,7 +208,10 @@ func TestHTTPAndRPC(t *testing.T) {
 		})}
 		done := make(chan error)
 		go func() { done <- server.Serve(listen(a)) }()
-		client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return b, nil }, MaxConnsPerHost: 1}}
+		client := http.Client{Transport: &http.Transport{
+			DialContext:     func(context.Context, string, string) (net.Conn, error) { return b, nil },
+			MaxConnsPerHost: 1,
+		}}
 		for _, n := range []int{0, 1, 1000, 300000} {
 			body := bytes.Repeat([]byte("x"), n)
 			resp, err := client.Post("http://mq/", "text/plain", bytes.NewReader(body))

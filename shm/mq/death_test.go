@@ -186,7 +186,8 @@ var plays = []struct {
 	}},
 }
 
-// TestKilledInside kills a process at every step of either end; the other one hears of it, and no message that was flushed is lost.
+// TestKilledInside kills a process at every step of either end; the other one hears of it, and no message
+// that was flushed is lost.
 func TestKilledInside(t *testing.T) {
 	list := []proctest.Scenario{{Name: "makes the queue", Play: makesTheQueue}}
 	for _, p := range plays {

@@ -1,5 +1,5 @@
-// Package mq is a message queue in shared memory: one process sends, one receives, and what lies in the shared bytes is a header and a
-// ring. It knows nothing of segments: it works on any shm.Region, one of the heap too.
+// Package mq is a message queue in shared memory: one process sends, one receives, and what lies in the shared
+// bytes is a header and a ring. It knows nothing of segments: it works on any shm.Region, one of the heap too.
 //
 //	q, err := mq.Create(region)       // once; the others: mq.Attach(region)
 //	s, err := q.Sender(self)          // in one process
@@ -10,28 +10,32 @@
 //
 //	msg, err := r.Receive(ctx)        // valid until the next call
 //
-// The ends may come in any order, and the receiver may come when the sender has gone. A message may be empty, and longer than the
-// ring. Many receives from several queues, WaitAny waits for several ends of any kind, and Conn makes a pair of queues a net.Conn.
+// The ends may come in any order, and the receiver may come when the sender has gone. A message may be empty, and
+// longer than the ring. Many receives from several queues, WaitAny waits for several ends of any kind, and Conn
+// makes a pair of queues a net.Conn.
 //
 // # The end
 //
-// An end that detaches tells the other: what was sent still arrives, then ErrDetached. An end whose process dies tells nobody, so
-// whoever waits for it asks whether it lives, after a millisecond, then more rarely, up to every 8 ms: what was published still arrives, then
-// ErrPeerDied. Only waiting asks: TrySend and TryReceive do not know by themselves. A peer that has not attached yet is not asked for unless
-// SetSender or SetReceiver has named it; the context bounds the wait for one that never comes.
+// An end that detaches tells the other: what was sent still arrives, then ErrDetached. An end whose process dies
+// tells nobody, so whoever waits for it asks whether it lives, after a millisecond, then more rarely, up to every
+// 8 ms: what was published still arrives, then ErrPeerDied. Only waiting asks: TrySend and TryReceive do not know
+// by themselves. A peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it;
+// the context bounds the wait for one that never comes.
 //
-// A queue is for one sender and one receiver in all its life. To begin again, clear the bytes when both have detached or died.
+// A queue is for one sender and one receiver in all its life. To begin again, clear the bytes when
+// both have detached or died.
 //
 // # Waiting
 //
-// A wait begins with a short spin, which learns where it does not help; then the goroutine sleeps (see package shmsync on what that costs on
-// which system). The other end makes a system call only if there is somebody asleep. The bytes must stay mapped while a call is in flight: end
-// the waits by their context, then Detach, before the segment is detached.
+// A wait begins with a short spin, which learns where it does not help; then the goroutine sleeps (see package
+// shmsync on what that costs on which system). The other end makes a system call only if there is somebody
+// asleep. The bytes must stay mapped while a call is in flight: end the waits by their context, then Detach,
+// before the segment is detached.
 //
 // # What is not promised
 //
-// Words that a neighbour garbled are ErrCorrupt, or garbled messages, never a fault or an endless loop; but a message in place can change while
-// it is read. Nobody keeps a third process from writing the bytes.
+// Words that a neighbour garbled are ErrCorrupt, or garbled messages, never a fault or an endless loop; but a
+// message in place can change while it is read. Nobody keeps a third process from writing the bytes.
 //
 // PostgreSQL's namesake is shm_mq.
 package mq

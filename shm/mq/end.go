@@ -100,8 +100,8 @@ func (e *end) attached() bool {
 	return e.other.peer.Load()&taken != 0 || e.over() != nil || e.halt.Load()
 }
 
-// WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process was named by SetSender or
-// SetReceiver and died, ErrPeerDied; if ctx is over, its cause.
+// WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process
+// was named by SetSender or SetReceiver and died, ErrPeerDied; if ctx is over, its cause.
 func (e *end) WaitAttach(ctx context.Context) error {
 	if err := e.usable(); err != nil {
 		return err
@@ -129,9 +129,10 @@ func (e *end) close() {
 	e.other.wake()
 }
 
-// WaitAny waits until one of the ends may get further: a Receiver that was ErrWouldBlock has more bytes, a Sender more room, or the other
-// end is detached or dead. It says which, the first of them; the next TryReceive or TrySend on it tells what happened, which may be
-// ErrWouldBlock again. It ends too when ctx is over, with its cause. An end that is ready wins over that.
+// WaitAny waits until one of the ends may get further: a Receiver that was ErrWouldBlock has more bytes, a Sender
+// more room, or the other end is detached or dead. It says which, the first of them; the next TryReceive or
+// TrySend on it tells what happened, which may be ErrWouldBlock again. It ends too when ctx is over, with its
+// cause. An end that is ready wins over that.
 func WaitAny(ctx context.Context, ends ...End) (int, error) {
 	if len(ends) == 0 {
 		return -1, errors.New("no end of a queue to wait for")
@@ -144,7 +145,8 @@ func WaitAny(ctx context.Context, ends ...End) (int, error) {
 	return wait(ctx, ends)
 }
 
-// Sleeps are cut so that a death is noticed in time: whoever waits asks after minPatience, then more rarely, up to every maxPatience.
+// Sleeps are cut so that a death is noticed in time: whoever waits asks after minPatience, then more
+// rarely, up to every maxPatience.
 const (
 	minPatience = time.Millisecond
 	maxPatience = 8 * time.Millisecond
@@ -210,7 +212,8 @@ const busy = 2 * time.Microsecond
 // spinner says that a goroutine of this process looks again and again.
 var spinner atomic.Bool
 
-// spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and lets others run now and then.
+// spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and
+// lets others run now and then.
 func (e *end) spin(ready func() bool) bool {
 	if e.conn != nil {
 		return e.conn.spin(ready, &e.halt)

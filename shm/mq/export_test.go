@@ -5,7 +5,8 @@ func (q *Queue) Asleep() (sender, receiver bool) {
 	return q.h.sender.sleep.Load()&asleep != 0, q.h.receiver.sleep.Load()&asleep != 0
 }
 
-// Misname has those who want to wake this connection's reader ring a bell that is not there, and returns the place of its name.
+// Misname has those who want to wake this connection's reader ring a bell that is not there, and
+// returns the place of its name.
 func (c *Conn) Misname() interface{ Load() uint64 } {
 	c.r.mine.bell.Store(1)
 	return &c.r.mine.bell

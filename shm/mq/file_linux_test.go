@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newFile makes memory that has a name only as long as this process lives: a file on a disk would be written back in the background, which makes
-// stores slow.
+// newFile makes memory that has a name only as long as this process lives: a file on a disk would be written back
+// in the background, which makes stores slow.
 func newFile(t testing.TB, path string, size int) {
 	t.Helper()
 	fd, err := unix.MemfdCreate("stage", unix.MFD_CLOEXEC)

@@ -11,7 +11,8 @@ import (
 	"github.com/godsm/godsm/shm/mq"
 )
 
-// FuzzHostile: whatever a neighbour wrote over a queue, before attaching or in between, calls end, and nothing outside is read.
+// FuzzHostile: whatever a neighbour wrote over a queue, before attaching or in between, calls end,
+// and nothing outside is read.
 func FuzzHostile(f *testing.F) {
 	f.Add([]byte{}, []byte{}, uint8(0))
 	f.Add([]byte("sixteen bytes it"), []byte{1}, uint8(3))

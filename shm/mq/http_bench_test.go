@@ -54,7 +54,9 @@ func BenchmarkHTTP(b *testing.B) {
 						}
 						return s.conn(int(next.Add(2)-2), true), nil
 					}
-					client := http.Client{Transport: &http.Transport{DialContext: dial, MaxConnsPerHost: clients, MaxIdleConnsPerHost: clients}}
+					client := http.Client{Transport: &http.Transport{
+						DialContext: dial, MaxConnsPerHost: clients, MaxIdleConnsPerHost: clients,
+					}}
 					defer client.CloseIdleConnections()
 					b.SetParallelism(max(clients/2, 1))
 					get := func() {

@@ -23,9 +23,10 @@ func (m *Many) Add(r *Receiver) { m.ends = append(m.ends, r) }
 // Len says how many receivers are left.
 func (m *Many) Len() int { return len(m.ends) }
 
-// Receive waits for the next message of any receiver, each in its turn, and says whose it is. The message is valid until the next call. A
-// receiver that has come to its end (ErrDetached, ErrPeerDied, ErrCorrupt) is returned with that error, once, and left out
-// from then on; the others go on. With none left, or when ctx is over, it is nil and ErrDetached or ctx's cause.
+// Receive waits for the next message of any receiver, each in its turn, and says whose it is. The message is valid
+// until the next call. A receiver that has come to its end (ErrDetached, ErrPeerDied, ErrCorrupt) is returned with
+// that error, once, and left out from then on; the others go on. With none left, or when ctx is over, it is nil
+// and ErrDetached or ctx's cause.
 func (m *Many) Receive(ctx context.Context) (*Receiver, []byte, error) {
 	for {
 		for range m.ends {

@@ -182,7 +182,8 @@ func talkerHelper(c *proctest.Child) error {
 	}
 }
 
-// TestSenderIsKilled: at any instruction. Every message that was flushed arrives, each whole and sound, then ErrPeerDied.
+// TestSenderIsKilled: at any instruction. Every message that was flushed arrives, each whole and sound, then
+// ErrPeerDied.
 func TestSenderIsKilled(t *testing.T) {
 	kills := 60
 	if testing.Short() {
@@ -270,7 +271,8 @@ func TestReceiverIsKilled(t *testing.T) {
 	}
 }
 
-// TestManySendersAndAKill: several processes send to one, which waits for all of them; they are killed one after the other.
+// TestManySendersAndAKill: several processes send to one, which waits for all of them; they are
+// killed one after the other.
 func TestManySendersAndAKill(t *testing.T) {
 	const n = 4
 	s := newStage(t, n, 4096)

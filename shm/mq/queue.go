@@ -58,8 +58,9 @@ type side struct {
 	peer  atomic.Uint64 // whose end it is; set once. With taken: it has been attached to
 	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. Whoever wakes it clears that and adds 2
 	gone  atomic.Uint32 // 1: this end is detached
-	bell  atomic.Uint64 // by which this end is woken if that is not 0, instead of on the word; whom it doesn't reach sets it to 0
-	_     [40]byte
+	// By which this end is woken if that is not 0, instead of on the word; whom it doesn't reach sets it to 0.
+	bell atomic.Uint64
+	_    [40]byte
 }
 
 const asleep = 1 // in side.sleep
@@ -84,7 +85,8 @@ func (s *side) wake() {
 	}
 }
 
-// Queue is a queue in shared memory. Its methods are safe for concurrent use. It is valid as long as the region's bytes are.
+// Queue is a queue in shared memory. Its methods are safe for concurrent use. It is valid as long
+// as the region's bytes are.
 type Queue struct {
 	h    *header
 	ring []byte
@@ -93,13 +95,15 @@ type Queue struct {
 // Size is how many bytes a queue takes whose ring has n.
 func Size(n int) int { return HeaderSize + n }
 
-// Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is what is left of r after
-// HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists, one too small ErrSize. If the maker
-// dies amid Create, the bytes may stay neither: Attach is ErrNotFound and Create ErrExists until somebody clears them.
+// Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is
+// what is left of r after HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists,
+// one too small ErrSize. If the maker dies amid Create, the bytes may stay neither: Attach is ErrNotFound and
+// Create ErrExists until somebody clears them.
 func Create(r shm.Region) (*Queue, error) {
 	size := (r.Len() - HeaderSize) &^ (word - 1)
 	if size < word {
-		return nil, errkind.As(ErrSize, fmt.Errorf("a message queue wants %d bytes or more, this is %d", Size(word), r.Len()))
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("a message queue wants %d bytes or more, this is %d", Size(word), r.Len()))
 	}
 	h, err := shm.At[header](r, 0)
 	if err != nil {
@@ -138,8 +142,8 @@ func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
 }
 
-// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is ErrExists if
-// somebody else is known.
+// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is
+// ErrExists if somebody else is known.
 func (q *Queue) SetSender(p shmsync.Peer) error { return set("sender", &q.h.sender, &q.h.receiver, p) }
 
 // SetReceiver says who is to receive, as SetSender does.
@@ -158,8 +162,8 @@ func set(what string, s, other *side, p shmsync.Peer) error {
 	return nil
 }
 
-// Sender attaches this process as the one that sends. A queue has one sender in its life; a second one, in this process too, is
-// ErrExists, and so is another one than SetSender has named.
+// Sender attaches this process as the one that sends. A queue has one sender in its life; a second one, in this
+// process too, is ErrExists, and so is another one than SetSender has named.
 func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 	s := &Sender{}
 	if err := s.attach("sender", q, &q.h.sender, &q.h.receiver, self); err != nil {
@@ -191,8 +195,10 @@ func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(mine.peer.Load())))
 	}
 	failpoint.Hit("mq/attach/taken")
-	*e = end{ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1), mine: mine, other: other, self: self,
-		published: mine.pos.Load(), want: word}
+	*e = end{
+		ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1),
+		mine: mine, other: other, self: self, published: mine.pos.Load(), want: word,
+	}
 	e.at = int(e.published % e.size)
 	other.wake()
 	return nil

@@ -20,11 +20,14 @@ type world struct {
 }
 
 func (w *world) self(row int) shmsync.Self {
-	return shmsync.Self{Peer: shmsync.Peer{Row: row, Incarnation: uint32(row) + 1<<31}, Alive: func(p shmsync.Peer) bool {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return !w.dead[p]
-	}}
+	return shmsync.Self{
+		Peer: shmsync.Peer{Row: row, Incarnation: uint32(row) + 1<<31},
+		Alive: func(p shmsync.Peer) bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return !w.dead[p]
+		},
+	}
 }
 
 func (w *world) kill(row int) {

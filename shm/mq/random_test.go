@@ -33,8 +33,8 @@ func sound(b []byte) bool {
 	return len(b) >= 8 && binary.NativeEndian.Uint64(b) == sum(b[8:])
 }
 
-// TestRandomMessages goes through rings of every small size, by all ways to send and receive; under -race it also shows the edges: the counter is
-// plain.
+// TestRandomMessages goes through rings of every small size, by all ways to send and receive; under -race it also
+// shows the edges: the counter is plain.
 func TestRandomMessages(t *testing.T) {
 	for _, ring := range []int{8, 16, 24, 40, 64, 104, 1024, 4096} {
 		var w world

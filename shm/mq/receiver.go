@@ -17,11 +17,13 @@ type Receiver struct {
 	buf     []byte // what has been copied of it
 }
 
-// Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is valid until the next
-// call of any method of this Receiver. In place it is shared memory: a sender that breaks the rules could still change it.
+// Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is
+// valid until the next call of any method of this Receiver. In place it is shared memory: a sender that breaks the
+// rules could still change it.
 //
-// When the sender has detached and all its messages have been received, err is ErrDetached; if its process died, ErrPeerDied. Of a message
-// that was sent in part no more than that is ever seen. If ctx is over, err is its cause; a message that is there wins over that.
+// When the sender has detached and all its messages have been received, err is ErrDetached; if its process died,
+// ErrPeerDied. Of a message that was sent in part no more than that is ever seen. If ctx is over, err is its
+// cause; a message that is there wins over that.
 func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if b, ok := r.next(); ok {
 		return b, nil
@@ -44,8 +46,8 @@ func (r *Receiver) Detach() {
 	}
 }
 
-// next is the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes nothing but that the last
-// message is released.
+// next is the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes
+// nothing but that the last message is released.
 func (r *Receiver) next() ([]byte, bool) {
 	if r.held > 0 {
 		r.took(r.held)

@@ -13,8 +13,8 @@ import (
 
 // Sender is the end that sends. Its methods are for one goroutine at a time.
 //
-// Messages are published in batches, as a bufio.Writer writes: the receiver is sure to see them, and to be woken, when Flush is
-// called, when a quarter of the ring or 64 KiB have come together, and when the sender waits.
+// Messages are published in batches, as a bufio.Writer writes: the receiver is sure to see them, and to be woken,
+// when Flush is called, when a quarter of the ring or 64 KiB have come together, and when the sender waits.
 type Sender struct {
 	end
 	written uint64 // our position, published or not
@@ -26,12 +26,12 @@ type Sender struct {
 // frameSize is what a message of n bytes takes in the ring.
 func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
 
-// Send puts a message into the queue, and waits for room if there is none. A message may be empty, and longer than the ring. It is
-// copied.
+// Send puts a message into the queue, and waits for room if there is none. A message may be empty, and longer
+// than the ring. It is copied.
 //
-// Err is ErrDetached if the receiver has detached and ErrPeerDied if there is no room and its process died. If ctx is over, its cause: then
-// a message that takes up to half the ring has not been sent. Of a longer one a part may be in the ring; it must be sent on, by a call with
-// the same bytes, before another one, or the end detached.
+// Err is ErrDetached if the receiver has detached and ErrPeerDied if there is no room and its process died. If ctx
+// is over, its cause: then a message that takes up to half the ring has not been sent. Of a longer one a part may
+// be in the ring; it must be sent on, by a call with the same bytes, before another one, or the end detached.
 func (s *Sender) Send(ctx context.Context, b []byte) error {
 	if s.fits(len(b)) {
 		s.put(b)
@@ -44,13 +44,13 @@ func (s *Sender) Send(ctx context.Context, b []byte) error {
 // SendV is Send for a message in parts.
 func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error { return s.send(ctx, true, parts) }
 
-// TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room.
-// A message that takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the same
-// arguments until that succeeds.
+// TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room. A message that
+// takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the
+// same arguments until that succeeds.
 func (s *Sender) TrySend(parts ...[]byte) error { return s.send(context.Background(), false, parts) }
 
-// Flush publishes what has been sent, and wakes the receiver if it sleeps. What is published is not lost, even if this process is killed.
-// It is ErrDetached if the receiver has detached.
+// Flush publishes what has been sent, and wakes the receiver if it sleeps. What is published is not lost, even if
+// this process is killed. It is ErrDetached if the receiver has detached.
 func (s *Sender) Flush() error {
 	if err := s.usable(); err != nil {
 		return err
@@ -75,7 +75,8 @@ func (s *Sender) Detach() {
 	s.close()
 }
 
-// fits says that a message of n bytes can be put at once, as far as is known without looking at the receiver's position.
+// fits says that a message of n bytes can be put at once, as far as is known without looking at the receiver's
+// position.
 func (s *Sender) fits(n int) bool {
 	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&
 		s.begun == 0 && !s.closed && s.fault == nil && s.other.gone.Load() == 0
@@ -116,7 +117,8 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 	}
 	frame := frameSize(n)
 	if s.begun > 0 && frame != s.frame {
-		return errors.New("a message has been sent in part: the rest of it must come first, by a call with the same bytes")
+		return errors.New("a message has been sent in part: " +
+			"the rest of it must come first, by a call with the same bytes")
 	}
 	s.frame = frame
 	for s.begun < frame {

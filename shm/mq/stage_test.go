@@ -19,7 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stage is what the processes of a test share: queues of one size, and who they are. Process n is row n, with a real witness.
+// stage is what the processes of a test share: queues of one size, and who they are. Process n is
+// row n, with a real witness.
 type stage struct {
 	dir    string
 	n, len int

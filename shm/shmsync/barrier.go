@@ -15,16 +15,18 @@ import (
 	"github.com/godsm/godsm/internal/spin"
 )
 
-// BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody attached. It is 256 bytes.
+// BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
+// attached. It is 256 bytes.
 //
 //	epoch    bits 0-31 the phase, bit 32 the last one has left, bits 33-63 go up whenever somebody comes or takes an
 //	         arrival back: then whoever is about to end the phase counts again
 //	elected  how many phases have elected somebody
 //	turn     news for those who wait. Futex
-//	parties  who takes part. Count: bits 0-7 how often, 8-15 how many of these have arrived, 16-20 in which phase (mod 32)
+//	parties  who takes part. Count: bits 0-7 how often, 8-15 how many of these have arrived, 16-20 in which phase
+//	         (mod 32)
 //
-// All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies. Whoever waits ends
-// the phase if the one whose turn it was can't.
+// All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
+// Whoever waits ends the phase if the one whose turn it was can't.
 type BarrierWord struct {
 	_       structs.HostLayout
 	epoch   atomic.Uint64
@@ -39,9 +41,9 @@ const (
 	most    = 255 // goroutines of one process
 )
 
-// Barrier makes its participants wait for one another, phase by phase, as one process sees it. Participants are goroutines of any
-// processes: each calls Attach once, arrives in every phase and detaches at the end; all of a session share one
-// Barrier. A participant whose process dies is subtracted.
+// Barrier makes its participants wait for one another, phase by phase, as one process sees it. Participants are
+// goroutines of any processes: each calls Attach once, arrives in every phase and detaches at the end; all of a
+// session share one Barrier. A participant whose process dies is subtracted.
 type Barrier struct {
 	word  *BarrierWord
 	me    Self
@@ -50,8 +52,8 @@ type Barrier struct {
 	spins spin.Budget
 }
 
-// NewBarrier returns the barrier on w, for use by self. There is room for 30 processes; more are slots beside w, the same ones in
-// every process.
+// NewBarrier returns the barrier on w, for use by self. There is room for 30 processes; more are slots beside w,
+// the same ones in every process.
 func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
 	return &Barrier{word: w, me: self, self: self.Peer.Word(), more: more}
 }
@@ -89,7 +91,8 @@ func (b *Barrier) Participants() (list []Peer) {
 	return list
 }
 
-// Attach makes the caller a participant, and says in which phase. It is ErrFull if there is no slot for one more process.
+// Attach makes the caller a participant, and says in which phase. It is ErrFull if there is no slot for one more
+// process.
 func (b *Barrier) Attach() (phase uint32, err error) {
 	if !b.enter() {
 		return 0, errkind.As(ErrFull, fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots()))
@@ -109,8 +112,8 @@ func (b *Barrier) bump() uint32 {
 	}
 }
 
-// ArriveAndWait waits until all participants have arrived. One of them is told that it is elected, to do what is to be done once. If
-// ctx is over first the arrival is taken back, and the caller still takes part.
+// ArriveAndWait waits until all participants have arrived. One of them is told that it is elected, to do what is
+// to be done once. If ctx is over first the arrival is taken back, and the caller still takes part.
 func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	phase := b.Phase()
 	race.Release(&b.word.epoch)
@@ -126,11 +129,12 @@ func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	return b.elect(phase), nil
 }
 
-// ArriveAndDetach ends the caller's part: the phase ends without it, even if nobody else takes part. It says whether the caller was the
-// last participant.
+// ArriveAndDetach ends the caller's part: the phase ends without it, even if nobody else takes part. It says
+// whether the caller was the last participant.
 func (b *Barrier) ArriveAndDetach() (last bool, err error) { return b.detach(true) }
 
-// Detach ends the caller's part; the others don't wait for it any more. It says whether the caller was the last participant.
+// Detach ends the caller's part; the others don't wait for it any more. It says whether the caller
+// was the last participant.
 func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 
 func (b *Barrier) detach(arrive bool) (last bool, err error) {
@@ -193,8 +197,8 @@ func (b *Barrier) enter() bool {
 	return false
 }
 
-// change changes one of this process's slots, one that f agrees to. The phase can't end meanwhile if the caller takes part and
-// has not arrived.
+// change changes one of this process's slots, one that f agrees to. The phase can't end meanwhile if the caller
+// takes part and has not arrived.
 func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
 	for i := range b.slots() {
 		s := b.slot(i)

@@ -165,8 +165,8 @@ func TestBarrierFull(t *testing.T) {
 	}
 }
 
-// TestBarrierKeepsStep: goroutines of several sessions go through phases, none ahead of another. Plain numbers that change hands at
-// each phase show the race detector the edges.
+// TestBarrierKeepsStep: goroutines of several sessions go through phases, none ahead of another. Plain numbers
+// that change hands at each phase show the race detector the edges.
 func TestBarrierKeepsStep(t *testing.T) {
 	var w shmsync.BarrierWord
 	var all world

@@ -44,5 +44,8 @@ func bytesOf(dir string, size int) (dsmimpl.Backend, dsmimpl.Object) {
 	if err != nil {
 		panic(err)
 	}
-	return b, dsmimpl.Object{Instance: uuid.NewSHA1(uuid.Nil, []byte(dir)), Generation: 1, Handle: 1<<16 | 1, Size: size}
+	return b, dsmimpl.Object{
+		Instance: uuid.NewSHA1(uuid.Nil, []byte(dir)), Generation: 1,
+		Handle: 1<<16 | 1, Size: size,
+	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/internal/race"
 )
 
-// Cond is a condition variable that lies in shared memory: who waits for a condition sleeps until somebody says that it may be true
-// now. Its zero value is ready. It is 4 bytes; it knows nobody by name, so it needs no handle.
+// Cond is a condition variable that lies in shared memory: who waits for a condition sleeps until somebody says
+// that it may be true now. Its zero value is ready. It is 4 bytes; it knows nobody by name, so it needs no handle.
 //
 //	t := c.Prepare()
 //	for !ready() {
@@ -78,8 +78,8 @@ func (t *Ticket) Cancel() {
 	}
 }
 
-// Signal wakes one of those who wait: one that is alive and asleep, and possibly others. If none is asleep it ends the next
-// Sleep of all that have called Prepare.
+// Signal wakes one of those who wait: one that is alive and asleep, and possibly others. If none is asleep it ends
+// the next Sleep of all that have called Prepare.
 func (c *Cond) Signal() {
 	race.Release(&c.w)
 	if c.w.Add(condNews)&condSleep == 0 {

@@ -117,7 +117,8 @@ func consumerHelper(c *proctest.Child) error {
 			errs <- func() error {
 				for {
 					var n uint64
-					if err := waitUntil(ctx, &s.Cond, func() bool { n = consumed.Load(); return n < items.Load() }); err != nil {
+					if err := waitUntil(ctx, &s.Cond,
+						func() bool { n = consumed.Load(); return n < items.Load() }); err != nil {
 						return err
 					}
 					consumed.CompareAndSwap(n, n+1)
@@ -131,7 +132,11 @@ func consumerHelper(c *proctest.Child) error {
 // TestCondDeadWaiters: waiters are killed in their sleep or with a signal in their hands; the others get on with it.
 func TestCondDeadWaiters(t *testing.T) {
 	dir, s, _ := newStage(t)
-	procs := []*proctest.Process{startOnStage(t, "consumer", dir, 1), startOnStage(t, "consumer", dir, 2), startOnStage(t, "consumer", dir, 3)}
+	procs := []*proctest.Process{
+		startOnStage(t, "consumer", dir, 1),
+		startOnStage(t, "consumer", dir, 2),
+		startOnStage(t, "consumer", dir, 3),
+	}
 	items, consumed := &s.Numbers[0], &s.Numbers[1]
 	for kill := range kills(40) {
 		for range 50 {

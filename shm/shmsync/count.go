@@ -10,8 +10,8 @@ import (
 	"github.com/godsm/godsm/internal/futex"
 )
 
-// Count is a number that lies in shared memory, only grows, and can be waited for: one side has news and adds, the other
-// remembers what it has seen. Its zero value is 0. It is 4 bytes.
+// Count is a number that lies in shared memory, only grows, and can be waited for: one side has news and adds, the
+// other remembers what it has seen. Its zero value is 0. It is 4 bytes.
 type Count struct {
 	_ structs.HostLayout
 	n atomic.Uint32
@@ -33,8 +33,8 @@ func (c *Count) Add() {
 // Nudge wakes all who wait, without news: their Wait returns early.
 func (c *Count) Nudge() { futex.Wake(&c.n, 1<<30) }
 
-// Wait sleeps while the number is seen, for at most d, until ctx is over, and returns the number then. It may return early for
-// no reason. (A Linux before 5.16 hears of the end of ctx by Nudge only.)
+// Wait sleeps while the number is seen, for at most d, until ctx is over, and returns the number then. It may
+// return early for no reason. (A Linux before 5.16 hears of the end of ctx by Nudge only.)
 func (c *Count) Wait(ctx context.Context, seen uint32, d time.Duration) uint32 {
 	futex.WaitLong(ctx, &c.n, seen, d)
 	return c.n.Load()

@@ -62,9 +62,10 @@ func TestKilledInside(t *testing.T) {
 		{"cond", condRounds, judgeCond}, {"barrier", barrierRounds, judgeBarrier},
 	} {
 		for _, name := range slices.Sorted(maps.Keys(some.rounds)) {
-			list = append(list, proctest.Scenario{Name: some.about + "/" + name, Play: func(t *testing.T, v *proctest.Victim) {
-				play(t, v, some.rounds[name], some.judge)
-			}})
+			list = append(list, proctest.Scenario{
+				Name: some.about + "/" + name,
+				Play: func(t *testing.T, v *proctest.Victim) { play(t, v, some.rounds[name], some.judge) },
+			})
 		}
 	}
 	proctest.Deaths(t, ".", list)
@@ -113,7 +114,8 @@ func play(t *testing.T, v *proctest.Victim, round func(*drama), judge func(*dram
 	judge(d, died)
 }
 
-// bounded is the context of those who live on: it ends only if they are kept waiting. It has no deadline, at which a wait would look by itself.
+// bounded is the context of those who live on: it ends only if they are kept waiting. It has no deadline, at which
+// a wait would look by itself.
 func bounded() (context.Context, context.CancelFunc) {
 	c, cancel := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(20*time.Second, func() { cancel(errors.New("kept waiting")) })
@@ -147,8 +149,8 @@ func (d *drama) kept(err error, holds bool) {
 	}
 }
 
-// left says that as many locks were found abandoned as were: each ghost's, and the victim's if it held one. (At heir it has taken a ghost's
-// over, and not told yet.)
+// left says that as many locks were found abandoned as were: each ghost's, and the victim's if it held one. (At
+// heir it has taken a ghost's over, and not told yet.)
 func (d *drama) left(died bool, held []string, heir string) {
 	d.Helper()
 	want := d.ghosts

@@ -1,9 +1,10 @@
-// Package shmsync has what goroutines of several processes wait for: locks, latches, condition variables, barriers. They lie in
-// shared bytes and hold neither addresses nor anything of an operating system; no process that is killed keeps the others waiting.
+// Package shmsync has what goroutines of several processes wait for: locks, latches, condition variables,
+// barriers. They lie in shared bytes and hold neither addresses nor anything of an operating system; no process
+// that is killed keeps the others waiting.
 //
-// What lies in shared memory is a word: a struct of fixed size without pointers, whose zero value is ready, placed as a field of one's own
-// structs or by shm.At. What a process does with it goes through a handle of its own, bound to the word once and shared by its
-// goroutines:
+// What lies in shared memory is a word: a struct of fixed size without pointers, whose zero value is ready, placed
+// as a field of one's own structs or by shm.At. What a process does with it goes through a handle of its own,
+// bound to the word once and shared by its goroutines:
 //
 //	word         bytes  handle    for
 //	LWLockWord   256    LWLock    one writer or many readers; a lock taken over from a dead writer says so
@@ -11,27 +12,29 @@
 //	BarrierWord  256    Barrier   phases that begin when all have arrived
 //	Cond         4      itself    sleeping until a condition may have become true
 //	Count        4      itself    a number that grows, and can be waited for
-//	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and whoever takes it repairs at once
+//	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and whoever takes it
+//	                              repairs at once
 //
-// Of processes it knows two small values: a Peer, which names a session, and Self, which is one's own Peer and the question: is
-// that one alive? A dsm.Session has its Self; tests make their own.
+// Of processes it knows two small values: a Peer, which names a session, and Self, which is one's own Peer and the
+// question: is that one alive? A dsm.Session has its Self; tests make their own.
 //
 // # Waiting
 //
-// Nothing waits without a context, and nothing takes a lock but the goroutine that asked. A wait begins with a short spin, which learns
-// where it does not help; then the goroutine sleeps. A process uses one or two threads for that, however many goroutines sleep
-// and on however many words (Linux from 5.16 on). On other systems the sleeper looks at growing intervals of up to a millisecond:
-// a wake-up comes up to that much late, and each waiter costs some 1000 looks a second.
+// Nothing waits without a context, and nothing takes a lock but the goroutine that asked. A wait begins with a
+// short spin, which learns where it does not help; then the goroutine sleeps. A process uses one or two threads
+// for that, however many goroutines sleep and on however many words (Linux from 5.16 on). On other systems the
+// sleeper looks at growing intervals of up to a millisecond: a wake-up comes up to that much late, and each waiter
+// costs some 1000 looks a second.
 //
-// Whoever waits for another process asks whether it is alive, after a millisecond, then more rarely, up to every 8 ms. So a death costs the
-// others that long, and as long as the system takes to give back the dead one's witness. Nobody looks for deadlocks: the context ends
-// them.
+// Whoever waits for another process asks whether it is alive, after a millisecond, then more rarely, up to every
+// 8 ms. So a death costs the others that long, and as long as the system takes to give back the dead one's
+// witness. Nobody looks for deadlocks: the context ends them.
 //
-// The bytes must stay mapped while a call is in flight: end the waits, by their context or by waking them, before the segment is
-// detached (Segment.OnDetach is the place), or wait inside Segment.With.
+// The bytes must stay mapped while a call is in flight: end the waits, by their context or by waking them, before
+// the segment is detached (Segment.OnDetach is the place), or wait inside Segment.With.
 //
 // # What is not promised
 //
-// A lock keeps nobody from writing what it guards, and does not restore it. Words that a neighbour garbled can make waits fail or last
-// until their context is over, never end the process.
+// A lock keeps nobody from writing what it guards, and does not restore it. Words that a neighbour garbled can
+// make waits fail or last until their context is over, never end the process.
 package shmsync

@@ -20,7 +20,10 @@ type garbled struct {
 // FuzzGarbled: whatever a neighbour wrote over the words, calls end.
 func FuzzGarbled(f *testing.F) {
 	f.Add([]byte{})
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255})
+	f.Add([]byte{
+		1, 2, 3, 4, 5, 6, 7, 8, 9,
+		0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+	})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := make([]byte, 1024)
 		escaped = b

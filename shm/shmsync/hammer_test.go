@@ -78,8 +78,8 @@ func readWrite(s *stage, l *shmsync.LWLock) error {
 	return nil
 }
 
-// TestKilledReadersAndWriters: processes are killed at any instruction; the others go on, repair what a writer left, and never see it
-// half-written.
+// TestKilledReadersAndWriters: processes are killed at any instruction; the others go on, repair what a writer
+// left, and never see it half-written.
 func TestKilledReadersAndWriters(t *testing.T) {
 	dir, s, me := newStage(t)
 	procs := make([]*proctest.Process, 4)
@@ -113,7 +113,8 @@ func TestKilledReadersAndWriters(t *testing.T) {
 	if st := l.Status(); st.Exclusive != nil || st.Shared != nil || st.Waiting != nil || st.Poisoned {
 		t.Errorf("left: %+v", st)
 	}
-	t.Logf("%d rounds, %d of them reading; %d repairs in %d kills", s.Rounds.Load(), s.Readers.Load(), s.Repairs.Load(), kills(150))
+	t.Logf("%d rounds, %d of them reading; %d repairs in %d kills",
+		s.Rounds.Load(), s.Readers.Load(), s.Repairs.Load(), kills(150))
 }
 
 // holderHelper holds the lock as it is told, exclusively or shared, until it is killed.
@@ -140,7 +141,8 @@ func holderHelper(c *proctest.Child) error {
 	}
 }
 
-// TestDeathEndsTheWait: who waits for a process that is killed gets the lock, as one, as several processes' goroutines, for either use.
+// TestDeathEndsTheWait: who waits for a process that is killed gets the lock, as one, as several processes'
+// goroutines, for either use.
 func TestDeathEndsTheWait(t *testing.T) {
 	dir, s, me := newStage(t)
 	var longest time.Duration
@@ -175,7 +177,10 @@ func TestDeathEndsTheWait(t *testing.T) {
 						g.Unlock()
 					})
 				}
-				waits := func() bool { st := l.Status(); return len(st.Waiting) > 0 || held == "shared" && len(st.Exclusive) > 0 }
+				waits := func() bool {
+					st := l.Status()
+					return len(st.Waiting) > 0 || held == "shared" && len(st.Exclusive) > 0
+				}
 				for !waits() {
 					runtime.Gosched()
 				}

@@ -30,14 +30,15 @@ const (
 	latchSleep = 2
 )
 
-// Latch is a flag that its owner waits for and that anybody sets, as one process sees it. It says that there may be news, not
-// what: the owner looks at everything it waits for, in one of these two orders, and never between Wait and Reset.
+// Latch is a flag that its owner waits for and that anybody sets, as one process sees it. It says that
+// there may be news, not what: the owner looks at everything it waits for, in one of these two orders, and
+// never between Wait and Reset.
 //
 //	for { l.Reset(); if done() { break }; l.Wait(ctx) }
 //	for { if done() { break }; l.Wait(ctx); l.Reset() }
 //
-// What is announced must have been stored atomically, or under a lock, before Set. Setting is not counted. The methods are
-// safe for concurrent use; all goroutines of the owner that wait are woken.
+// What is announced must have been stored atomically, or under a lock, before Set. Setting is not counted. The
+// methods are safe for concurrent use; all goroutines of the owner that wait are woken.
 type Latch struct {
 	word  *LatchWord
 	me    Self
@@ -50,7 +51,8 @@ func NewLatch(w *LatchWord, self Self) *Latch {
 	return &Latch{word: w, me: self, self: self.Peer.Word()}
 }
 
-// Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a dead one's place is taken.
+// Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a
+// dead one's place is taken.
 func (l *Latch) Own() error {
 	for {
 		w := l.word.owner.w.Load()
@@ -73,7 +75,8 @@ func (l *Latch) Owner() (Peer, bool) {
 	return PeerOf(w), w != 0
 }
 
-// Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call only if the owner is asleep.
+// Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call
+// only if the owner is asleep.
 func (l *Latch) Set() {
 	race.Release(&l.word.state)
 	if w := &l.word.state; w.Load()&latchSet == 0 && w.Swap(latchSet)&latchSleep != 0 {
@@ -94,8 +97,8 @@ func (l *Latch) IsSet() bool {
 	return true
 }
 
-// Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when one of the peers is
-// dead, with a *PeerDiedError, at most some 10 ms later. A latch that is set wins over both.
+// Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when
+// one of the peers is dead, with a *PeerDiedError, at most some 10 ms later. A latch that is set wins over both.
 func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 	_, err := waitLatches(ctx, []*Latch{l}, peers)
 	return err

@@ -128,7 +128,8 @@ func TestLatchSetterDies(t *testing.T) {
 	}
 }
 
-// TestLatchLosesNothing: numbers are announced by a latch, in both of PostgreSQL's loops; plain data shows the race detector the edge.
+// TestLatchLosesNothing: numbers are announced by a latch, in both of PostgreSQL's loops; plain data shows
+// the race detector the edge.
 func TestLatchLosesNothing(t *testing.T) {
 	mapped := newBytes(t, t.TempDir(), 4096)
 	words := must(shm.SliceOf[shmsync.LatchWord](shm.NewRegion(mapped), 0, 2))

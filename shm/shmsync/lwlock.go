@@ -10,7 +10,8 @@ import (
 	"github.com/godsm/godsm/internal/spin"
 )
 
-// LWLockWord is what of a LWLock lies in shared memory. Its zero value is unlocked. It is 256 bytes, and best aligned to 64.
+// LWLockWord is what of a LWLock lies in shared memory. Its zero value is unlocked. It is
+// 256 bytes, and best aligned to 64.
 //
 //	state    who holds it exclusively, or is about to; flags. Changed by compare-and-swap only
 //	asleep   the exclusive one sleeps until the readers are gone. Futex
@@ -43,13 +44,14 @@ const (
 	poisoned
 )
 
-// LWLock is a lock for one writer or many readers on a LWLockWord, as one process sees it. Its methods are safe for concurrent use; all goroutines
-// that act for one session share one LWLock. Locking twice in one goroutine waits for itself.
+// LWLock is a lock for one writer or many readers on a LWLockWord, as one process sees it. Its methods are
+// safe for concurrent use; all goroutines that act for one session share one LWLock. Locking twice in one
+// goroutine waits for itself.
 //
-// A free lock is taken and given back by one or two atomic operations each. A writer that waits keeps new readers out, so none
-// starves; who is woken competes with who comes, until one has waited for a millisecond: then those who have slept go first.
-// As many processes can read at once as there are slots (16, and more by NewLWLock), each with any number of goroutines;
-// the next one waits for a slot.
+// A free lock is taken and given back by one or two atomic operations each. A writer that waits keeps new readers
+// out, so none starves; who is woken competes with who comes, until one has waited for a millisecond: then those
+// who have slept go first. As many processes can read at once as there are slots (16, and more by NewLWLock), each
+// with any number of goroutines; the next one waits for a slot.
 type LWLock struct {
 	word  *LWLockWord
 	self  uint64
@@ -89,8 +91,8 @@ type Guard struct {
 	slot *Slot // of a reader; nil if the lock is held exclusively
 }
 
-// Lock waits for exclusive use until ctx is over. A holder that died makes nobody wait longer than it takes to find that out; if it held
-// exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
+// Lock waits for exclusive use until ctx is over. A holder that died makes nobody wait longer than it takes to
+// find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	if l.word.state.CompareAndSwap(0, l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
@@ -101,8 +103,8 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	return l.wait(ctx, exclusive)
 }
 
-// RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so that the caller can
-// repair.
+// RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
+// that the caller can repair.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 	if s := l.mine; s.w.CompareAndSwap(0, l.self+unit) || l.enter(s) {
 		failpoint.Hit("shmsync/lwlock/entered")
@@ -116,7 +118,8 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 	return l.wait(ctx, shared)
 }
 
-// TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just about to find the lock taken.
+// TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just
+// about to find the lock taken.
 func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	if l.word.state.CompareAndSwap(0, l.self) {
 		failpoint.Hit("shmsync/lwlock/tried")
@@ -130,8 +133,8 @@ func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 // TryRLock is RLock without waiting; it asks whether the one in the way is alive.
 func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared) }
 
-// Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a session that has ended, and
-// whose lock others have taken over, it does nothing.
+// Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a
+// session that has ended, and whose lock others have taken over, it does nothing.
 func (g Guard) Unlock() {
 	l := g.l
 	if g.slot != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestLWLockCrashPoints lays out what a process leaves that is killed between any two instructions, and sees that the next one gets in.
+// TestLWLockCrashPoints lays out what a process leaves that is killed between any two instructions, and sees
+// that the next one gets in.
 func TestLWLockCrashPoints(t *testing.T) {
 	var all world
 	all.kill(7)
@@ -28,9 +29,11 @@ func TestLWLockCrashPoints(t *testing.T) {
 		{"reader: slot left, writer not woken", &dead2, shmsync.MayRead | shmsync.SleepS, nil, nil, false},
 		{"reader: slot entered behind a writer, not yet taken back", &dead2, 0, one, nil, true},
 		{"writer: owner, waiting for a dead reader", &dead, shmsync.MayRead, []shmsync.Peer{dead2}, nil, false},
-		{"writer: owner, asleep for its own process's dead reader", &dead, shmsync.MayRead | shmsync.SleepX, one, nil, false},
+		{"writer: owner, asleep for its own process's dead reader",
+			&dead, shmsync.MayRead | shmsync.SleepX, one, nil, false},
 		{"writer: in", &dead, 0, nil, nil, true},
-		{"writer: in, others asleep", &dead, shmsync.SleepX | shmsync.SleepS | shmsync.Hungry, nil, []shmsync.Peer{dead2}, true},
+		{"writer: in, others asleep",
+			&dead, shmsync.SleepX | shmsync.SleepS | shmsync.Hungry, nil, []shmsync.Peer{dead2}, true},
 		{"writer: in, taken over from another dead one", &dead, shmsync.Abandoned, nil, nil, true},
 		{"writer: out, nobody woken yet", nil, shmsync.Hungry, nil, one, false},
 		{"waiter: listed", nil, 0, nil, one, false},
@@ -39,8 +42,14 @@ func TestLWLockCrashPoints(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for name, lock := range map[string]func(*shmsync.LWLock) (shmsync.Guard, bool, error){
-				"Lock":     func(l *shmsync.LWLock) (shmsync.Guard, bool, error) { g, err := l.Lock(ctx); return g, true, err },
-				"RLock":    func(l *shmsync.LWLock) (shmsync.Guard, bool, error) { g, err := l.RLock(ctx); return g, true, err },
+				"Lock": func(l *shmsync.LWLock) (shmsync.Guard, bool, error) {
+					g, err := l.Lock(ctx)
+					return g, true, err
+				},
+				"RLock": func(l *shmsync.LWLock) (shmsync.Guard, bool, error) {
+					g, err := l.RLock(ctx)
+					return g, true, err
+				},
 				"TryLock":  (*shmsync.LWLock).TryLock,
 				"TryRLock": (*shmsync.LWLock).TryRLock,
 			} {

@@ -48,7 +48,8 @@ func TestLWLock(t *testing.T) {
 		}
 		cancel()
 	}
-	if s := a.Status(); !slices.Equal(s.Exclusive, []shmsync.Peer{all.self(0).Peer}) || s.Shared != nil || s.Waiting != nil {
+	if s := a.Status(); !slices.Equal(s.Exclusive, []shmsync.Peer{all.self(0).Peer}) ||
+		s.Shared != nil || s.Waiting != nil {
 		t.Errorf("status %+v", s)
 	}
 	x.Unlock()
@@ -85,7 +86,8 @@ func TestLWLock(t *testing.T) {
 func TestLWLockWaits(t *testing.T) {
 	var w shmsync.LWLockWord
 	var all world
-	a, b, c := shmsync.NewLWLock(&w, all.self(1)), shmsync.NewLWLock(&w, all.self(2)), shmsync.NewLWLock(&w, all.self(3))
+	a, b, c := shmsync.NewLWLock(&w, all.self(1)),
+		shmsync.NewLWLock(&w, all.self(2)), shmsync.NewLWLock(&w, all.self(3))
 	r := must(a.RLock(ctx))
 	order := make(chan string, 2)
 	var wg sync.WaitGroup
@@ -108,7 +110,8 @@ func TestLWLockWaits(t *testing.T) {
 	for len(a.Status().Waiting) == 0 {
 		runtime.Gosched()
 	}
-	if s := a.Status(); !slices.Equal(s.Waiting, []shmsync.Waiter{{Peer: all.self(3).Peer, Shared: true}}) || len(s.Shared) != 1 {
+	if s := a.Status(); !slices.Equal(s.Waiting, []shmsync.Waiter{{Peer: all.self(3).Peer, Shared: true}}) ||
+		len(s.Shared) != 1 {
 		t.Errorf("status %+v", s)
 	}
 	r.Unlock()
@@ -163,8 +166,8 @@ func TestReaderSlots(t *testing.T) {
 	}
 }
 
-// TestLWLockGoroutines: plain data behind the lock, on the heap and in mapped memory, so that the race detector sees the edges that
-// goroutines of one process need; of two sessions, as one may attach twice.
+// TestLWLockGoroutines: plain data behind the lock, on the heap and in mapped memory, so that the race detector
+// sees the edges that goroutines of one process need; of two sessions, as one may attach twice.
 func TestLWLockGoroutines(t *testing.T) {
 	mapped := newBytes(t, t.TempDir(), 4096)
 	for name, w := range map[string]*shmsync.LWLockWord{
@@ -215,7 +218,10 @@ func TestLWLockGoroutines(t *testing.T) {
 
 // TestNobodyStarves: a writer among readers that overlap for ever, and a reader among writers, get through.
 func TestNobodyStarves(t *testing.T) {
-	for name, mode := range map[string]struct{ many, one string }{"writer": {"shared", "exclusive"}, "reader": {"exclusive", "shared"}} {
+	for name, mode := range map[string]struct{ many, one string }{
+		"writer": {"shared", "exclusive"},
+		"reader": {"exclusive", "shared"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			var w shmsync.LWLockWord
 			var all world

@@ -25,12 +25,12 @@ var asleepBit = [2]uint64{sleepX, sleepS}
 // Any of these instructions can be a process's last:
 //
 //   - Before its compare-and-swap of state or slot a process has left nothing.
-//   - An owner beside mayRead was never in: whoever finds it dead clears it. Without mayRead it was, or was about to leave:
-//     whoever finds it dead takes its place, abandoned.
+//   - An owner beside mayRead was never in: whoever finds it dead clears it. Without mayRead it was, or was about
+//     to leave: whoever finds it dead takes its place, abandoned.
 //   - A reader dead with a count in its slot is subtracted, whether it was in, on its way in or on its way out.
 //   - mayRead may be set with no reader left: the next owner looks at the slots once more than needed.
-//   - A waiter's entry, hungry and the sleep flags may be left behind by the dead: they cost a needless wake-up, or make a newcomer
-//     sleep for a millisecond, once.
+//   - A waiter's entry, hungry and the sleep flags may be left behind by the dead: they cost a needless wake-up, or
+//     make a newcomer sleep for a millisecond, once.
 //   - Who dies between giving the lock back and waking: nobody sleeps longer than maxAsk without looking.
 
 // Outcomes of an attempt beside success.
@@ -46,7 +46,8 @@ func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
 		st := l.word.state.Load()
 		switch {
 		case st&poisoned != 0:
-			return Guard{}, fmt.Errorf("a process died holding this lock, and who held it next did not repair: %w", ErrNotRecoverable)
+			return Guard{}, fmt.Errorf("a process died holding this lock, and who held it next did not repair: %w",
+				ErrNotRecoverable)
 		case st&peerMask != 0, st&hungry != 0 && !slept:
 			return Guard{}, errBlocked
 		case m == shared:
@@ -88,8 +89,8 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 			l.leave(s)
 			return Guard{}, errBlocked
 		}
-		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left over: who
-		// believes in them sleeps for a moment only.
+		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left
+		// over: who believes in them sleeps for a moment only.
 		if l.word.state.CompareAndSwap(st, mayRead) {
 			failpoint.Hit("shmsync/lwlock/shared")
 			race.Acquire(&l.word.state)

@@ -29,8 +29,10 @@ func everybodyLives(shmsync.Peer) bool { return true }
 
 func TestLockAndUnlock(t *testing.T) {
 	var w shmsync.MutexWord
-	a := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 0, Incarnation: 1 << 20}, Alive: everybodyLives}) // of which nothing is left in the word
-	b := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: shmsync.MaxRows - 1, Incarnation: 7}, Alive: everybodyLives})
+	// An incarnation of which nothing is left in the word.
+	a := shmsync.NewMutex(&w, shmsync.Self{Peer: shmsync.Peer{Row: 0, Incarnation: 1 << 20}, Alive: everybodyLives})
+	b := shmsync.NewMutex(&w,
+		shmsync.Self{Peer: shmsync.Peer{Row: shmsync.MaxRows - 1, Incarnation: 7}, Alive: everybodyLives})
 	if _, held := w.Owner(); held {
 		t.Error("the zero word is locked")
 	}
@@ -224,8 +226,8 @@ func hammerHelper(c *proctest.Child) error {
 	}
 }
 
-// TestKilledHolders: processes that hold a lock in turn are killed at any instruction; the others go on, repair what the dead
-// one left, and never see two inside.
+// TestKilledHolders: processes that hold a lock in turn are killed at any instruction; the others go on, repair
+// what the dead one left, and never see two inside.
 func TestKilledHolders(t *testing.T) {
 	dir := t.TempDir()
 	newBytes(t, dir, 4096)

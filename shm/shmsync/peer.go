@@ -32,12 +32,12 @@ func (p Peer) String() string { return fmt.Sprintf("%d/%d", p.Row, p.Incarnation
 // MaxRows bounds Peer.Row.
 const MaxRows = 1<<11 - 2
 
-// Self is who this process is among its peers, and how it knows the living from the dead. It is made once and handed to all that
-// needs it.
+// Self is who this process is among its peers, and how it knows the living from the dead. It is made once and
+// handed to all that needs it.
 //
-// Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for concurrent use, and may
-// err to "alive" for a while, never to "dead". That a row is used by another incarnation by now means dead; so does a row that does not
-// exist, of which a garbled word may speak.
+// Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for
+// concurrent use, and may err to "alive" for a while, never to "dead". That a row is used by another incarnation
+// by now means dead; so does a row that does not exist, of which a garbled word may speak.
 type Self struct {
 	Peer
 	Alive func(Peer) bool
@@ -82,7 +82,8 @@ type Slot struct {
 // unit is one in a slot's count.
 const unit = 1 << 43
 
-// Waits are cut so that a death is noticed in time: a waiter asks after minPatience, then more rarely, up to every maxAsk.
+// Waits are cut so that a death is noticed in time: a waiter asks after minPatience, then more
+// rarely, up to every maxAsk.
 const (
 	minPatience = time.Millisecond
 	maxAsk      = 8 * time.Millisecond

@@ -13,8 +13,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// stage is what the processes of a test share: one of each structure, and numbers to judge them by. Process n is row n, with a real
-// witness.
+// stage is what the processes of a test share: one of each structure, and numbers to judge them by. Process n is
+// row n, with a real witness.
 type stage struct {
 	Lock    shmsync.LWLockWord
 	Barrier shmsync.BarrierWord

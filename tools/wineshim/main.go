@@ -2,8 +2,8 @@
 //
 //	go run -C tools ./wineshim "$WINEPREFIX/drive_c/windows/system32/bcryptprimitives.dll"
 //
-// The library is 1 KiB, for amd64, and holds no code: one export, ProcessPrng, forwarded to advapi32's SystemFunction036
-// (RtlGenRandom), which does the same.
+// The library is 1 KiB, for amd64, and holds no code: one export, ProcessPrng, forwarded to advapi32's
+// SystemFunction036 (RtlGenRandom), which does the same.
 package main
 
 import (
