@@ -124,8 +124,8 @@ func (t *Table) mend(i int) uint64 {
 	return w
 }
 
-// unpublished says whether row i can be one that its creator has not published yet, or could not: he has died, and a newcomer, who
-// has still to reclaim him, has his row and so his bit.
+// unpublished says whether row i can be one that its creator has not published yet, or could not: he has died, and a
+// newcomer, who has still to reclaim him, has his row and so his bit.
 func (t *Table) unpublished(i int, w uint64) bool {
 	if !t.carved(i) || t.current(w) {
 		return t.carved(i)

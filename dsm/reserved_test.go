@@ -123,7 +123,8 @@ func TestReservedLease(t *testing.T) {
 	}
 }
 
-// TestCloseInHook: a Close that meets a Detach of a segment in the reserved region leaves it to that to end the session.
+// TestCloseInHook: a Close that meets a Detach of a segment in the reserved region leaves it to that to end the
+// session.
 func TestCloseInHook(t *testing.T) {
 	cfg, s := reserved(t, catalog.Default())
 	other := instancetest.Open(t, cfg)

@@ -92,8 +92,8 @@ func TestRoundsInACrowd(t *testing.T) {
 // TestRoundsStop: a look that stops teaches nothing.
 func TestRoundsStop(t *testing.T) {
 	var r Rounds
-	rivals = lesson{}
 	for range 100 {
+		rivals = lesson{} // somebody else may want the CPU
 		looks := 0
 		if r.Until(func() (done, stop bool) { looks++; return false, looks == 2 }) || looks != 2 {
 			t.Fatalf("stopped after %d looks", looks)
