@@ -26,8 +26,7 @@ func reserved(r Rivals) (list []figure.Figure) {
 
 const whyMain = "it is 19 locked instructions of 5 ns or more, and PostgreSQL's are 6: two sections under a lock " +
 	"that is taken over from the dead, with one of this process in front (8), publishing (1), and the locks of " +
-	"session, " +
-	"attachment and owner for many goroutines (10); 30 ns more zero the page, which PostgreSQL does not"
+	"session, attachment and owner for many goroutines (10); 30 ns more zero the page, which PostgreSQL does not"
 
 // createReserved: SIZE HELD. So many others are attached all the while.
 func createReserved(a side.Args) (*side.Work, error) {
