@@ -178,3 +178,67 @@ func TestOwnerEndsBeside(t *testing.T) {
 	}
 	noneLeft(t, cfg)
 }
+
+// TestAllOwnersEnd: an area goes with the last of its sessions, though none of them has all of it mapped.
+func TestAllOwnersEnd(t *testing.T) {
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	eye := instancetest.Open(t, cfg)
+	options := dsa.Options{Initial: 1 << 16, MaxSegment: 1 << 16, Keep: -1, Sessions: 8}
+	var owners [4]*resowner.Owner
+	var areas [4]*dsa.Area
+	for i := range owners {
+		s := instancetest.Open(t, cfg)
+		var err error
+		if owners[i], err = s.Owner().Child("job"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			areas[i], err = area.Create(ctx, s, owners[i], options)
+		} else {
+			areas[i], err = area.Attach(ctx, s, owners[i], area.Handle(areas[0]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct{ who, size int }{{0, 16}, {3, 16}, {1, 60000}, {2, 60000}} {
+		if _, err := areas[x.who].Alloc(x.size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, i := range []int{3, 0, 1, 2} {
+		_ = owners[i].Abort() // the last of them removes it, whatever the others could not do
+	}
+	if list, err := eye.Segments(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%d segments are left, %v", len(list), err)
+	}
+}
+
+// TestCloseMeetsOwner: an area goes though its session is closed while the owner ends.
+func TestCloseMeetsOwner(t *testing.T) {
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	eye := instancetest.Open(t, cfg)
+	for i := range 200 {
+		s := instancetest.Open(t, cfg)
+		o, err := s.Owner().Child("job")
+		if err == nil {
+			_, err = area.Create(ctx, s, o, dsa.Options{Initial: 200 << 10})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- o.Abort() }()
+		for range i {
+			runtime.Gosched()
+		}
+		if err := errors.Join(s.Close(), <-done); err != nil {
+			t.Error(err)
+		}
+	}
+	if list, err := eye.Segments(ctx); err != nil || len(list) != 0 {
+		t.Errorf("%d segments are left, %v", len(list), err)
+	}
+}

@@ -131,7 +131,8 @@ func (t *Table) unpublished(i int, w uint64) bool {
 		return t.carved(i)
 	}
 	row, incarnation := agentOf(w)
-	return t.current(segmentWord(Live, row, incarnation+1)) && t.onlyBit(i, row)
+	return row < len(t.processes) && isUsed(t.processes[row].word.Load()) &&
+		int32(incarnationOf(t.processes[row].word.Load())-incarnation) > 0 && t.onlyBit(i, row)
 }
 
 // onlyBit says whether the process has the only reference to row i.

@@ -43,6 +43,13 @@ func (g *Segment) lock() (a *attachment, is bool) {
 	return nil, false
 }
 
+// hooking says whether a Detach is running hooks.
+func (a *attachment) hooking() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.detached && !a.unhooked
+}
+
 // lockAttached is lock for those who are too late once g is detached.
 func (g *Segment) lockAttached() (a *attachment, is bool) {
 	if a, is = g.lock(); is && a.detached {

@@ -245,12 +245,12 @@ func (s *Session) release(a *attachment) error {
 	h := a.holding
 	s.mu.Lock()
 	s.unlist(a)
-	if h.shared--; h.shared > 0 {
-		s.mu.Unlock()
-		return nil
-	}
 	last := s.lent && !s.lends() // Close has left it to this call to quit
 	s.lent = s.lent && !last
+	if h.shared--; h.shared > 0 {
+		s.mu.Unlock()
+		return s.returned(last)
+	}
 	left := s.left
 	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
 		failpoint.Hit("dsm/detach/at-once")

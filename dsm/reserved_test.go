@@ -220,3 +220,41 @@ func TestReservedConcurrent(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestUnpinInHook: functions of OnDetach may call Unpin in a session that closes meanwhile.
+func TestUnpinInHook(t *testing.T) {
+	cfg, s := reserved(t, catalog.Default())
+	other := instancetest.Open(t, cfg)
+	for _, size := range []int{4096, 1 << 20} { // in the region, and not
+		if size > 4096 {
+			s = instancetest.Open(t, cfg)
+		}
+		g := create(t, s, size)
+		if err := g.Pin(ctx); err != nil {
+			t.Fatal(err)
+		}
+		begun, closed := make(chan bool), make(chan bool)
+		g.OnDetach(func() {
+			close(begun)
+			<-closed
+			if err := s.Unpin(ctx, g.Handle()); err != nil {
+				t.Error(err)
+			}
+		})
+		done := make(chan error)
+		go func() { done <- g.Detach() }()
+		<-begun
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		close(closed)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		list, err := other.Segments(ctx)
+		sessions, serr := other.Sessions(ctx)
+		if err != nil || serr != nil || len(list) != 0 || len(sessions) != 1 {
+			t.Errorf("%d bytes: %d segments, %d sessions are left (%v, %v)", size, len(list), len(sessions), err, serr)
+		}
+	}
+}

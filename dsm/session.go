@@ -194,11 +194,11 @@ func (s *Session) Close() error {
 	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
 }
 
-// lends says, under the lock, whether bytes of the reserved region are lent. While they are the session keeps its
-// row: with its reference their pages would go to somebody else.
+// lends says, under the lock, whether the session must keep its row: bytes of the reserved region are lent, whose
+// pages would go to somebody else with its reference; or a Detach is running hooks, which may still call it.
 func (s *Session) lends() bool {
 	for a := s.attachments; a != nil; a = a.next {
-		if a.holding.entry.Page != 0 {
+		if a.holding.entry.Page != 0 || a.hooking() {
 			return true
 		}
 	}

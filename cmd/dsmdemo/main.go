@@ -140,6 +140,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	if a.dir == "" {
 		if a.dir, err = instance.DefaultDir(); err != nil {
+			a.running = true // nothing is wrong with the usage
 			return err
 		}
 	}

@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-// lastWords is how long a call may take once its context is over.
+// lastWords is how long a call may take once its context is over, and all writes to one output together.
 const lastWords = 100 * time.Millisecond
 
 // leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that
 // nobody reads, opening one that nobody has opened at the other end. When ctx is over f is left
 // behind, and ends with the process.
 func leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
+	return leavingAfter(ctx, lastWords, f)
+}
+
+// leavingAfter is leaving with another time for what is at work when ctx is over.
+func leavingAfter[X any](ctx context.Context, patience time.Duration, f func() (X, error)) (x X, err error) {
 	type result struct {
 		x   X
 		err error
@@ -31,7 +36,7 @@ func leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
 	select {
 	case r := <-results:
 		return r.x, r.err
-	case <-time.After(lastWords):
+	case <-time.After(patience):
 		return x, context.Cause(ctx)
 	}
 }
@@ -43,6 +48,7 @@ type output struct {
 	w      io.Writer
 	mu     sync.Mutex
 	buffer []byte
+	spent  time.Duration // on waiting since ctx was over: a reader may be slow for ever
 }
 
 func (o *output) Write(p []byte) (n int, err error) {
@@ -51,8 +57,11 @@ func (o *output) Write(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		o.buffer = append(o.buffer[:0], p[n:min(len(p), n+256<<10)]...)
 		b, m := o.buffer, 0
-		m, err = leaving(o.ctx, func() (int, error) { return o.w.Write(b) })
-		n += m
+		over, begin := o.ctx.Err() != nil, time.Now()
+		m, err = leavingAfter(o.ctx, lastWords-o.spent, func() (int, error) { return o.w.Write(b) })
+		if n += m; over {
+			o.spent += time.Since(begin)
+		}
 	}
 	if err != nil {
 		o.buffer = nil // it may be in use

@@ -324,12 +324,19 @@ func (a *Area) Detach() error {
 	return errors.Join(err, a.unmapAll())
 }
 
-func (a *Area) leave(ctx context.Context) error {
+func (a *Area) leave(ctx context.Context) (err error) {
 	g, err := a.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
+	defer func() {
+		if err != nil && a.slot >= 0 { // who closes can't map what it would take: others recover it, as that of a dead one
+			gone := a.self.Peer
+			gone.Incarnation--
+			a.slots[a.slot].peer.Store(gone.Word())
+		}
+	}()
 	if a.slot < 0 { // it has not entered
 		return nil
 	}
