@@ -242,7 +242,7 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 		return nil, err
 	}
 	a.maps[0].Store(m)
-	if err = a.enter(ctx); err != nil {
+	if err = a.striped(func() error { return a.enter(ctx) }); err != nil {
 		a.closed.Store(true)
 		return nil, errors.Join(err, a.unmapAll())
 	}

@@ -58,12 +58,17 @@ func wait(ctx context.Context, l *shmsync.LWLock) (shmsync.Guard, error) {
 	return g, err
 }
 
-// under runs f under the lock of an area that is open, and under a stripe: so nothing that f looks at is unmapped.
+// under runs f under the lock of an area that is open, and under a stripe.
 func (a *Area) under(ctx context.Context, f func() error) error {
+	return a.striped(func() error { return a.locked(ctx, f) })
+}
+
+// striped runs f under a stripe, for which Detach waits: so nothing that f looks at is unmapped.
+func (a *Area) striped(f func() error) error {
 	st := &a.stripes[stripes-1]
 	st.Lock()
 	defer st.Unlock()
-	return a.locked(ctx, f)
+	return f()
 }
 
 func (a *Area) locked(ctx context.Context, f func() error) error {
