@@ -181,7 +181,7 @@ func TestOwnerEndsBeside(t *testing.T) {
 
 // TestAllOwnersEnd: an area goes with the last of its sessions, though none of them has all of it mapped.
 func TestAllOwnersEnd(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	eye := instancetest.Open(t, cfg)
 	options := dsa.Options{Initial: 1 << 16, MaxSegment: 1 << 16, Keep: -1, Sessions: 8}
@@ -217,7 +217,7 @@ func TestAllOwnersEnd(t *testing.T) {
 
 // TestCloseMeetsOwner: an area goes though its session is closed while the owner ends.
 func TestCloseMeetsOwner(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	eye := instancetest.Open(t, cfg)
 	for i := range 200 {

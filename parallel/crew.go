@@ -18,6 +18,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/lifeline"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -251,13 +252,33 @@ func (c *crew) replace(ctx context.Context, i int) error {
 // employ gives a member its part, listens to it, and waits until its process is gone.
 func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
 	m := c.list()[i]
-	in, err := newInbox(ctx, c.session, c.owner)
-	if err == nil {
-		err = in.queue.SetSender(m.peer)
-	}
+	g, err := c.session.Create(ctx, c.owner, mq.Size(ringSize))
 	if err != nil {
 		return errors.Join(err, m.end())
 	}
+	began := false
+	err = g.With(func(b []byte) error { // the session may be closed meanwhile
+		began = true
+		in, err := newInbox(b, c.session.Self(), m.peer)
+		if err != nil {
+			return errors.Join(err, m.end())
+		}
+		defer in.receiver.Detach()
+		return c.direct(cancel, m, in, order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
+			Queue: g.Handle(), Arg: c.arg})
+	})
+	if !began {
+		err = errors.Join(err, m.end())
+	}
+	if derr := g.Detach(); derr != nil {
+		err = errors.Join(err, derr)
+	}
+	return err
+}
+
+// direct gives a member its order and hears it out.
+func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o order) error {
+	i := o.Index
 	heard := make(chan error, 1)
 	go func() {
 		err := in.listen(context.Background(), func(message []byte) error { return c.hear(i, message) })
@@ -267,8 +288,7 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 		}
 		heard <- err
 	}()
-	m.tell(order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
-		Queue: in.segment.Handle(), Arg: c.arg})
+	m.tell(o)
 	failpoint.Hit("parallel/work/ordered")
 	lines, err := m.await(i)
 	if herr := <-heard; herr != nil {
@@ -276,9 +296,6 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 	}
 	for _, l := range lines {
 		relay(c.session.Config().Logger, i, []byte(l))
-	}
-	if cerr := in.close(); cerr != nil {
-		err = errors.Join(err, cerr)
 	}
 	return err
 }

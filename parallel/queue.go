@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -24,28 +24,22 @@ const (
 const ringSize = 64 << 10
 
 // inbox is the leader's end of a worker's queue.
-type inbox struct {
-	segment  *dsm.Segment
-	queue    *mq.Queue
-	receiver *mq.Receiver
-}
+type inbox struct{ receiver *mq.Receiver }
 
-func newInbox(ctx context.Context, session *dsm.Session, owner *resowner.Owner) (in *inbox, err error) {
-	in = &inbox{}
-	if in.segment, err = session.Create(ctx, owner, mq.Size(ringSize)); err != nil {
-		return nil, err
+// newInbox makes a queue in the bytes, which are there as long as it is used, for what the worker sends.
+func newInbox(b []byte, self shmsync.Self, worker shmsync.Peer) (in inbox, err error) {
+	q, err := mq.Create(shm.NewRegion(b))
+	if err == nil {
+		in.receiver, err = q.Receiver(self)
 	}
-	if in.queue, err = mq.Create(in.segment.Region()); err == nil {
-		in.receiver, err = in.queue.Receiver(session.Self())
+	if err == nil {
+		err = q.SetSender(worker)
 	}
-	if err != nil {
-		return nil, errors.Join(err, in.segment.Detach())
-	}
-	return in, nil
+	return in, err
 }
 
 // listen hands on what the worker sends, until that detaches or dies.
-func (in *inbox) listen(ctx context.Context, hear func(message []byte) error) error {
+func (in inbox) listen(ctx context.Context, hear func(message []byte) error) error {
 	for {
 		message, err := in.receiver.Receive(ctx)
 		switch {
@@ -58,11 +52,6 @@ func (in *inbox) listen(ctx context.Context, hear func(message []byte) error) er
 			return err
 		}
 	}
-}
-
-func (in *inbox) close() error {
-	in.receiver.Detach()
-	return in.segment.Detach()
 }
 
 // outbox is the worker's end. Before it is open and after it is shut it keeps log lines for the report.

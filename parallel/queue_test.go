@@ -16,13 +16,17 @@ func TestProgressNeverWaits(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
-	in, err := newInbox(t.Context(), s, s.Owner())
+	g, err := s.Create(t.Context(), s.Owner(), mq.Size(ringSize))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.close()
+	in, err := newInbox(g.Bytes(), s.Self(), s.Self().Peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.receiver.Detach()
 	var box outbox
-	if err := box.open(in.segment, s.Self()); err != nil {
+	if err := box.open(g, s.Self()); err != nil {
 		t.Fatal(err)
 	}
 	defer box.shut()

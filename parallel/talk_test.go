@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -67,6 +68,24 @@ var talker = parallel.Register("talker", func(ctx context.Context, w *parallel.W
 	}
 	return nil
 })
+
+// TestClosedUnderRun: a session that is closed while its workers run is an error of Run at most, no fault.
+func TestClosedUnderRun(t *testing.T) {
+	for _, region := range []string{"0", "1MB"} {
+		_, s, _, _ := stage(t, "min_dynamic_shared_memory", region)
+		closing := make(chan error, 1)
+		var once sync.Once
+		o := parallel.Options{Workers: 2, Result: func(int, []byte) error {
+			once.Do(func() { closing <- s.Close() })
+			return nil
+		}}
+		err := talker.RunWith(ctx, s, o, talk{Mode: "results", N: 200})
+		t.Log(err)
+		if err := <-closing; err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 func TestResultsAndProgress(t *testing.T) {
 	_, s, _, _ := stage(t)
