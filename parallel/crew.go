@@ -280,8 +280,10 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o order) error {
 	i := o.Index
 	heard := make(chan error, 1)
+	ctx, gone := context.WithCancel(context.Background())
+	defer gone()
 	go func() {
-		err := in.listen(context.Background(), func(message []byte) error { return c.hear(i, message) })
+		err := in.listen(ctx, func(message []byte) error { return c.hear(i, message) })
 		if err != nil {
 			in.receiver.Detach() // nobody waits for the leader to hear more
 			cancel(errCancelled)
@@ -291,6 +293,7 @@ func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o ord
 	m.tell(o)
 	failpoint.Hit("parallel/work/ordered")
 	lines, err := m.await(i)
+	gone() // what it has sent is still heard
 	if herr := <-heard; herr != nil {
 		err = errors.Join(herr, err)
 	}

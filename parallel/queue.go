@@ -38,12 +38,13 @@ func newInbox(b []byte, self shmsync.Self, worker shmsync.Peer) (in inbox, err e
 	return in, err
 }
 
-// listen hands on what the worker sends, until that detaches or dies.
+// listen hands on what the worker sends, until that detaches or dies, or ctx says that it has and all is heard. A
+// session that was closed can't find out itself.
 func (in inbox) listen(ctx context.Context, hear func(message []byte) error) error {
 	for {
 		message, err := in.receiver.Receive(ctx)
 		switch {
-		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied):
+		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied), err != nil && err == ctx.Err():
 			return nil // the pipe says how it ended
 		case err != nil:
 			return err
