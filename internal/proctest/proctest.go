@@ -20,8 +20,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -116,21 +118,35 @@ func Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// wineFailed says that wine could not start a process, as happens to it now and then: ERROR_INTERNAL_ERROR.
+func wineFailed(err error) bool {
+	return runtime.GOOS == "windows" && errors.Is(err, syscall.Errno(1359))
+}
+
+func (p *Process) start() (out io.Reader, err error) {
+	if p.in, err = p.Cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if out, err = p.Cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	p.Cmd.Stderr = p.errs
+	return out, p.Cmd.Start()
+}
+
 // Run runs any command.
 func Run(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	Blame(t)
 	p := &Process{Cmd: cmd, t: t, lines: make(chan string, 1000), errs: &syncBuffer{}}
-	var err error
-	if p.in, err = cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
+	again := exec.Cmd{Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, ExtraFiles: cmd.ExtraFiles,
+		SysProcAttr: cmd.SysProcAttr, Err: cmd.Err}
+	out, err := p.start()
+	for tries := 1; wineFailed(err) && tries < 5; tries++ {
+		*cmd = again
+		out, err = p.start()
 	}
-	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = p.errs
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	p.Pid = cmd.Process.Pid
