@@ -189,10 +189,8 @@ func TestAllOwnersEnd(t *testing.T) {
 	var areas [4]*dsa.Area
 	for i := range owners {
 		s := instancetest.Open(t, cfg)
+		owners[i] = child(t, s.Owner())
 		var err error
-		if owners[i], err = s.Owner().Child("job"); err != nil {
-			t.Fatal(err)
-		}
 		if i == 0 {
 			areas[i], err = area.Create(ctx, s, owners[i], options)
 		} else {
@@ -210,9 +208,7 @@ func TestAllOwnersEnd(t *testing.T) {
 	for _, i := range []int{3, 0, 1, 2} {
 		_ = owners[i].Abort() // the last of them removes it, whatever the others could not do
 	}
-	if list, err := eye.Segments(ctx); err != nil || len(list) != 0 {
-		t.Errorf("%d segments are left, %v", len(list), err)
-	}
+	noSegments(t, eye)
 }
 
 // TestCloseMeetsOwner: an area goes though its session is closed while the owner ends.
@@ -222,11 +218,8 @@ func TestCloseMeetsOwner(t *testing.T) {
 	eye := instancetest.Open(t, cfg)
 	for i := range 200 {
 		s := instancetest.Open(t, cfg)
-		o, err := s.Owner().Child("job")
-		if err == nil {
-			_, err = area.Create(ctx, s, o, dsa.Options{Initial: 200 << 10})
-		}
-		if err != nil {
+		o := child(t, s.Owner())
+		if _, err := area.Create(ctx, s, o, dsa.Options{Initial: 200 << 10}); err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan error)
@@ -238,7 +231,13 @@ func TestCloseMeetsOwner(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if list, err := eye.Segments(ctx); err != nil || len(list) != 0 {
+	noSegments(t, eye)
+}
+
+// noSegments: at this moment the books have none.
+func noSegments(t *testing.T, s *dsm.Session) {
+	t.Helper()
+	if list, err := s.Segments(ctx); err != nil || len(list) != 0 {
 		t.Errorf("%d segments are left, %v", len(list), err)
 	}
 }

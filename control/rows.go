@@ -127,12 +127,15 @@ func (t *Table) mend(i int) uint64 {
 // unpublished says whether row i can be one that its creator has not published yet, or could not: he has died, and a
 // newcomer, who has still to reclaim him, has his row and so his bit.
 func (t *Table) unpublished(i int, w uint64) bool {
-	if !t.carved(i) || t.current(w) {
-		return t.carved(i)
-	}
 	row, incarnation := agentOf(w)
-	return row < len(t.processes) && isUsed(t.processes[row].word.Load()) &&
-		int32(incarnationOf(t.processes[row].word.Load())-incarnation) > 0 && t.onlyBit(i, row)
+	switch {
+	case !t.carved(i) || row >= len(t.processes):
+		return false
+	case t.current(w):
+		return true
+	}
+	p := t.processes[row].word.Load()
+	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.onlyBit(i, row)
 }
 
 // onlyBit says whether the process has the only reference to row i.

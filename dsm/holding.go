@@ -286,15 +286,6 @@ func (s *Session) release(a *attachment) error {
 	return err
 }
 
-// returned ends the session with the last bytes of the reserved region that it had lent.
-func (s *Session) returned(last bool) error {
-	if !last {
-		return nil
-	}
-	failpoint.Hit("dsm/lease/returned")
-	return s.quit()
-}
-
 // unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
 // was the last. It never fails; without the control lock the holding lingers.
 func (s *Session) unref(h *holding, referenced bool) {

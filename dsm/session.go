@@ -205,6 +205,15 @@ func (s *Session) lends() bool {
 	return false
 }
 
+// returned ends the session with the last bytes of the reserved region that it had lent.
+func (s *Session) returned(last bool) error {
+	if !last {
+		return nil
+	}
+	failpoint.Hit("dsm/lease/returned")
+	return s.quit()
+}
+
 // quit is the end of Close, or of the last lease that Close has left in the region.
 func (s *Session) quit() error {
 	s.mu.Lock()

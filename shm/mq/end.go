@@ -198,10 +198,11 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		if ready() {
 			return first, nil
 		}
+		if !late {
+			continue
+		}
 		for _, e := range ends {
-			if late {
-				e.base().ask()
-			}
+			e.base().ask()
 		}
 	}
 }

@@ -1,0 +1,123 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// enter finds a slot for this session.
+func (a *Area) enter(ctx context.Context) error {
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	if a.closed.Load() { // by the end of the owner of some segment that was mapped
+		return errClosed
+	}
+	if a.head.gone.Load() != 0 {
+		_ = a.remove(ctx) // who began to may have died
+		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
+	}
+	if _, err := a.recoverDead(ctx); err != nil {
+		return err
+	}
+	for i := range a.slots {
+		if a.slots[i].peer.Load() == 0 {
+			return a.join(i)
+		}
+	}
+	return errkind.As(ErrFull,
+		fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
+}
+
+func (a *Area) join(i int) error {
+	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
+		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
+	}
+	a.slot, a.notes = i, &a.slots[i].notes
+	for j := range a.notes {
+		a.notes[j].intent.Store(0)
+		a.notes[j].place.Store(0)
+	}
+	a.slots[i].peer.Store(a.self.Peer.Word())
+	failpoint.Hit("dsa/attach/joined")
+	return nil
+}
+
+// Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The
+// last one out removes the area, unless it is pinned. Objects stay allocated. Twice is harmless.
+func (a *Area) Detach() error {
+	a.lockStripes()
+	defer a.unlockStripes()
+	if a.closed.Swap(true) {
+		return nil
+	}
+	err := a.leave(context.Background())
+	clear(a.heaps) // calls that come late find nothing there, and look whether the area is closed
+	return errors.Join(err, a.unmapAll())
+}
+
+func (a *Area) leave(ctx context.Context) (err error) {
+	g, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	if a.slot < 0 { // it has not entered
+		return nil
+	}
+	defer func() {
+		if err != nil { // who closes can't map what it would take: others recover it, as that of a dead one
+			gone := a.self.Peer
+			gone.Incarnation--
+			a.slots[a.slot].peer.Store(gone.Word())
+		}
+	}()
+	if a.head.pinned.Load() == 0 && a.alone() {
+		return a.remove(ctx)
+	}
+	if err := a.mend(ctx); err != nil {
+		return err
+	}
+	if err := a.emptyHeaps(ctx, true); err != nil {
+		return err
+	}
+	failpoint.Hit("dsa/detach/emptied")
+	a.slots[a.slot].peer.Store(0)
+	failpoint.Hit("dsa/detach/left")
+	return nil
+}
+
+// alone says that this is the only living session. What the dead ones held goes with the area, and
+// need not be looked at: who closes can't map it.
+func (a *Area) alone() bool {
+	for i := range a.slots {
+		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {
+			return false
+		}
+	}
+	return true
+}
+
+// remove gives all segments back, the one with the header last.
+func (a *Area) remove(ctx context.Context) error {
+	a.head.gone.Store(1)
+	failpoint.Hit("dsa/remove/gone")
+	var errs []error
+	for i := 1; i < len(a.rows); i++ {
+		if state, _ := rowOf(a.rows[i].word.Load()); state != rowFree {
+			errs = append(errs, a.giveSegment(ctx, i))
+		}
+	}
+	if a.head.flags.Load()&flagInPlace == 0 {
+		failpoint.Hit("dsa/remove/last")
+		errs = append(errs, a.unpin(ctx, 0))
+	}
+	return errors.Join(errs...)
+}
