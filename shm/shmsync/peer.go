@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
 )
 
 // Kinds of failure. They match with errors.Is.
@@ -41,6 +42,7 @@ const MaxRows = 1<<11 - 2
 type Self struct {
 	Peer
 	Alive func(Peer) bool
+	View  *shm.View // ends with the session; nil if that never ends
 }
 
 // PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
