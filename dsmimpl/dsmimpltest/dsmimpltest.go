@@ -52,6 +52,8 @@ func Run(t *testing.T, maker func(t *testing.T) dsmimpl.Backend) {
 		{"cancelled", testCancelled},
 		{"list", testList},
 		{"guard", testGuard},
+		{"swap", testSwap},
+		{"part", testPart},
 		{"keep", testKeep},
 		{"concurrent", testConcurrent},
 		{"no residue", testNoResidue},

@@ -63,6 +63,15 @@ func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(m.B
 
 func (backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
 
+func (backend) Swap(m dsmimpl.Mapping, from, to int) error { return filemap.Swap(m.Bytes[from:to]) }
+
+func (backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (b backend) AttachPart(_ context.Context, o dsmimpl.Object, at, size int) (dsmimpl.Mapping, []byte, error) {
+	all, part, err := filemap.OpenPart(b.path(o), at, size)
+	return dsmimpl.Mapping{Bytes: all}, part, err
+}
+
 func (b backend) Locate(o dsmimpl.Object) string { return b.path(o) }
 
 // List finds this instance's files by their names; other files in the directory are nobody's business.

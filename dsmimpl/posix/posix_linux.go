@@ -25,6 +25,10 @@ func attach(o dsmimpl.Object, writable bool) ([]byte, error) {
 	return filemap.Open(path(o), o.Size, writable)
 }
 
+func attachPart(o dsmimpl.Object, at, size int) (all, part []byte, err error) {
+	return filemap.OpenPart(path(o), at, size)
+}
+
 func unlink(o dsmimpl.Object) error { return filemap.Remove(path(o)) }
 
 // List finds this instance's objects by their names.
