@@ -22,7 +22,7 @@ import (
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 3
+	layoutVersion = 4
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -80,11 +80,14 @@ type processRow struct {
 	_           structs.HostLayout
 	word        atomic.Uint64 // bits 0-7 free or used, 8-39 incarnation
 	started     atomic.Int64  // Unix time in ns
-	pid         atomic.Uint32 // as the process sees itself
+	pid         atomic.Uint32 // as the process sees itself; with closingBit: its session is closed and keeps the row yet
 	segments    atomic.Uint32 // references held; derived
 	bytes       atomic.Uint64 // their sizes; derived
 	application text
 }
+
+// closingBit is no pid's on any system.
+const closingBit = 1 << 31
 
 // segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word,
 // if that is the same after.

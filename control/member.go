@@ -180,6 +180,12 @@ func (m *Member) Row() int { return m.row }
 // Incarnation is which use of its row the member is.
 func (m *Member) Incarnation() uint32 { return m.incarnation }
 
+// SayClosing tells those who list the sessions that this one is closed and keeps its row only as long as bytes are lent. It
+// is for people, and takes no lock.
+func (m *Member) SayClosing() error {
+	return guarded(func() error { m.t.processes[m.row].pid.Or(closingBit); return nil })
+}
+
 // Leave frees the row, if the member is the agent of nothing. It holds no references either then: call ReleaseAll
 // before. The witness is the caller's to drop, afterwards. A false answer means that something was reclaimed to
 // this member meanwhile: destroy what Owed gives and call again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -20,7 +21,7 @@ import (
 type holding struct {
 	handle  Handle
 	entry   control.Entry
-	mapping dsmimpl.Mapping // none if it is carved, or in checked mode, where each Segment has its own
+	mapping dsmimpl.Mapping // none if it is carved, or Segments have their own; it changes at rest too, under Session.mu
 
 	// Under Session.mu:
 	state  holdingState
@@ -121,7 +122,7 @@ func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error)
 	}
 	h := s.hold(Handle(entry.Handle))
 	h.entry, h.state, h.shared = entry, mapped, 1
-	return s.segment(h, nil, owner)
+	return s.segment(h, nil, nil, owner)
 }
 
 // carved is for a segment that was carved outside of the session's lock.
@@ -240,45 +241,97 @@ func (s *Session) mapIn(h *holding, err error) error {
 	return err
 }
 
-// release gives an attachment back, and its share of the holding; the last one unmaps and gives the reference back.
+// release gives an attachment back whose last use is over, and its share of the holding; the last share unmaps and gives
+// the reference back. While Close runs it leaves that to Close.
 func (s *Session) release(a *attachment) error {
-	h := a.holding
 	s.mu.Lock()
+	if s.stage == stageClosing {
+		a.parked = true
+		s.mu.Unlock()
+		return nil
+	}
+	if a.own.Bytes == nil && a.view == nil && s.stage == stageOpen {
+		return s.returnShare(a)
+	}
+	s.calls++
+	s.mu.Unlock()
+	gone, err := s.withdrawOf(a)
+	if s.stage == stageLent { // it does not change any more
+		err = errors.Join(err, s.swapPart(a))
+	}
+	s.mu.Lock()
+	s.endCall()
+	if !gone {
+		s.mu.Unlock()
+		return err
+	}
+	return errors.Join(err, s.returnShare(a))
+}
+
+// withdrawOf withdraws the mapping that is one attachment's own. It reports whether the attachment can be given back: if
+// not, a view of bytes is in use that could not be withdrawn, and release is called again when it is in use no longer.
+func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
+	g, v, own := a.segment, a.view, a.own
+	_, carved := a.holding.entry.Carved()
+	switch {
+	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
+		gone = v == nil || s.stage != stageOpen && s.replaces()
+	case v == nil && s.stage == stageOpen: // nothing is promised of plain bytes while the session goes on
+		gone, err = true, s.member.Unmap(own)
+	default:
+		var late func(int) error
+		if g.trail != nil {
+			late = g.trail.late(g.handle)
+		}
+		gone, err = s.withdraw(own, a.bytes, v, late)
+		gone = gone || !carved // the object is not given to others
+	}
+	a.own, a.view = dsmimpl.Mapping{}, nil
+	if !gone {
+		s.mu.Lock()
+		a.kept, a.parked = true, false
+		s.mu.Unlock()
+		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.release(g.attachment)) }() }, g)
+	}
+	return gone, err
+}
+
+// returnShare gives back, of an attachment that is over, what is left. It is called with the session's lock held, and unlocks
+// it.
+func (s *Session) returnShare(a *attachment) error {
+	h := a.holding
 	s.unlist(a)
-	last := s.lent && !s.lends() // Close has left it to this call to quit
-	s.lent = s.lent && !last
+	last := s.stage == stageLent && s.attachments == nil // Close has left it to this call to quit
 	if h.shared--; h.shared > 0 {
 		s.mu.Unlock()
 		return s.returned(last)
 	}
-	left := s.left
-	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
+	later := s.stage != stageOpen && h.entry.Page != 0 && sharesPages()
+	if !later && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
 		failpoint.Hit("dsm/detach/at-once")
 		s.settled(h, false)
 		s.mu.Unlock()
 		return s.returned(last)
 	}
-	if !left {
-		s.calls++
-	}
+	s.calls++
 	h.state = moving
 	s.mu.Unlock()
 
 	var err error
-	if h.mapping.Bytes != nil {
-		err = s.member.Unmap(h.mapping)
+	if m := h.mapping; m.Bytes != nil {
 		h.mapping = dsmimpl.Mapping{}
+		if s.stage == stageOpen {
+			err = s.member.Unmap(m)
+		} else {
+			_, err = s.withdraw(m, nil, nil, nil)
+		}
 	}
 	failpoint.Hit("dsm/detach/unmapped")
-	lingers := !left && s.giveBack(h) // with its row the session has given back the reference too
-	if !left {
-		s.settle()
-	}
+	lingers := !later && s.giveBack(h)
+	s.settle()
 	s.mu.Lock()
 	s.settled(h, lingers)
-	if !left {
-		s.endCall()
-	}
+	s.endCall()
 	s.mu.Unlock()
 	if last {
 		err = errors.Join(err, s.returned(last))
@@ -336,7 +389,7 @@ func (h *holding) rest(state holdingState) {
 func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
 	h := s.table.find(handle)
-	if h == nil || h.state != mapped || s.checked {
+	if h == nil || h.state != mapped || !s.shareable(h) {
 		s.mu.Unlock()
 		return nil, nil
 	}
@@ -345,27 +398,36 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 		return nil, err
 	}
 	h.shared++
-	return s.segment(h, nil, owner)
+	return s.segment(h, nil, nil, owner)
 }
 
-// view makes a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got
+// shareable reports, under the lock, whether the mapping of h is there for one Segment more: in checked mode each
+// has its own, and one that has a view may have taken it.
+func (s *Session) shareable(h *holding) bool {
+	return !s.checked && (h.entry.Page != 0 || h.mapping.Bytes != nil)
+}
+
+// attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that got
 // the share.
-func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) {
 	var tr *trail
-	var err error
 	if s.checked {
 		tr = &trail{attached: here()}
-		s.mu.Lock()
-		tr.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
-		s.mu.Unlock()
-		if tr.own.Bytes == nil {
-			tr.own, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
-		}
+	}
+	var own *ownMapping
+	var err error
+	s.mu.Lock()
+	shareable := s.shareable(h)
+	s.mu.Unlock()
+	if !shareable {
+		var m ownMapping
+		m, err = s.ownMapping(h)
+		own = &m
 	}
 	s.settle()
 	s.mu.Lock()
 	s.endCall()
-	g, kept := s.segment(h, tr, owner)
+	g, kept := s.segment(h, own, tr, owner)
 	if err == nil || kept != nil {
 		return g, errors.Join(err, kept)
 	}
@@ -373,18 +435,20 @@ func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
 }
 
 // segment makes a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
-func (s *Session) segment(h *holding, tr *trail, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
 	a := s.enlist(h)
 	g := &Segment{handle: h.handle, size: h.entry.Size, trail: tr, attachment: a, life: a.life}
 	a.segment = g
-	m := h.mapping
-	if tr != nil {
-		m = tr.own
-	} else if h.entry.Page != 0 {
-		m = s.region
-	}
-	if m.Bytes != nil {
-		a.bytes = instance.Part(m, &h.entry)
+	switch {
+	case own != nil:
+		a.own, a.bytes = own.mapping, own.part
+		if s.checked && s.replaces() {
+			a.view = s.view.Over(own.part)
+		}
+	case h.entry.Page != 0:
+		a.bytes = instance.Part(s.region, &h.entry)
+	default:
+		a.bytes = instance.Part(h.mapping, &h.entry)
 	}
 	err := owner.Remember(&a.item, (*owned)(g), 4) // whoever called Create or Attach
 	s.mu.Unlock()

@@ -49,7 +49,7 @@ type Status struct {
 type SessionInfo struct {
 	Pid         int // as the process sees itself: in another pid namespace it is another number
 	Application string
-	State       string // running; stopped; dead: not yet reclaimed
+	State       string // running; stopped; closing: closed, but bytes are lent yet; dead: not yet reclaimed
 	Started     time.Time
 	Segments    int // held
 	Bytes       uint64
@@ -237,6 +237,8 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 		info.State = "dead"
 	case liveness.Stopped(p.Pid):
 		info.State = "stopped"
+	case p.Closing:
+		info.State = "closing"
 	}
 	return info
 }

@@ -1,10 +1,13 @@
 package shm
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"unsafe"
 	"weak"
+
+	"github.com/godsm/godsm/internal/errkind"
 )
 
 // places are the address ranges of this process that have a view, by address. They do not overlap.
@@ -16,6 +19,7 @@ var places struct {
 type place struct {
 	from, to uintptr // to is the first byte behind it
 	view     weak.Pointer[View]
+	late     func(at int) error // of Explain; nil: the bytes are accessible
 }
 
 // over is the view of bytes whose view has ended and is not referred to any more.
@@ -27,17 +31,57 @@ var over = func() *View {
 
 // NewView returns a view of b, which ViewAt finds by the address of anything in b until Forget. It is for the package
 // that maps b; b overlaps no other range that has a view.
-func NewView(b []byte) *View {
-	v := new(View)
+func NewView(b []byte) *View { return (*View)(nil).Over(b) }
+
+// Over is NewView for bytes whose view ends with v at the latest, as with Sub.
+func (v *View) Over(b []byte) *View {
+	c := v.Sub()
 	if len(b) == 0 {
-		return v
+		return c
 	}
 	p := rangeOf(b)
-	p.view = weak.Make(v)
+	p.view = weak.Make(c)
 	places.Lock()
 	defer places.Unlock()
 	places.list = slices.Insert(places.list, firstBehind(p.from), p)
-	return v
+	return c
+}
+
+// Explain says of the range b, as it was given to NewView, that it is inaccessible from now on, and what Fault is to say
+// of an access to its byte at.
+func Explain(b []byte, late func(at int) error) {
+	if len(b) == 0 {
+		return
+	}
+	p := rangeOf(b)
+	places.Lock()
+	defer places.Unlock()
+	if i := firstBehind(p.from); i < len(places.list) && places.list[i].from == p.from {
+		places.list[i].late = late
+	}
+}
+
+// Fault returns an error that matches ErrClosed if r, which was recovered from a panic, is a fault in bytes whose view
+// has ended and that were made inaccessible, which an instance does in checked mode. It names the lines that attached
+// and detached the segment. It is nil for every other panic. A fault is a panic only in a goroutine that has said
+// debug.SetPanicOnFault(true).
+func Fault(r any) error {
+	f, ok := r.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok {
+		return nil
+	}
+	places.RLock()
+	i := firstBehind(f.Addr())
+	if i == len(places.list) || f.Addr() < places.list[i].from || places.list[i].late == nil {
+		places.RUnlock()
+		return nil
+	}
+	late, at := places.list[i].late, int(f.Addr()-places.list[i].from)
+	places.RUnlock()
+	return errkind.As(ErrClosed, fmt.Errorf("%w (%w)", late(at), error(f)))
 }
 
 // Forget takes the range b, as it was given to NewView, from what ViewAt finds. It is called before b is unmapped.
