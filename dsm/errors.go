@@ -26,6 +26,7 @@ var (
 	ErrQuota            = errkind.Quota      // max_memory and its kin
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
 	ErrUnsupported      = errkind.Unsupported
+	ErrDeadlock         = errkind.Deadlock // the call would wait for the function that made it
 )
 
 // Error is the one carrier of failures: what was being done, to which segment, by which backend, and why it

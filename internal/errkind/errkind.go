@@ -43,11 +43,13 @@ var (
 	NotRecoverable   error = &kind{text: "not recoverable"}
 	PeerDied         error = &kind{text: "the peer died"}
 	Mismatch         error = &kind{text: "it is something else"}
+	Deadlock         error = &kind{text: "the call would wait for itself"}
 )
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
 	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
+	Deadlock,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.
