@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -66,8 +67,23 @@ func Arm(text string) error {
 	return os.Setenv(variable, text)
 }
 
+var (
+	watched atomic.Bool
+	watch   func(point string)
+)
+
+// Watch has f called at each point that this process comes to, beside what the plan says, in the goroutine that
+// comes there; nil: no longer. It is called when no other goroutine comes to points.
+func Watch(f func(point string)) {
+	watch = f
+	watched.Store(f != nil)
+}
+
 // Hit marks a place where a process may die or be held up.
 func Hit(point string) {
+	if watched.Load() {
+		watch(point)
+	}
 	if action := come(point); !act(action) {
 		panic("failpoint: no action " + action + " at " + point)
 	}

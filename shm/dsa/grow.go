@@ -43,7 +43,7 @@ func (a *Area) emptyBytes() (n uint64) {
 func (a *Area) expand(ctx context.Context, n int) error {
 	grow, ok, err := a.grow.TryLock()
 	if err == nil && !ok {
-		grow, err = wait(ctx, a.grow)
+		grow, err = wait(ctx, a.grow, a.ends)
 	}
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
@@ -106,7 +106,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 				"begin with a larger one (Options.Initial)", maxRows))
 	}
 	a.head.next.Store(uint32(free + 1))
-	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load()))
+	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load(), maxSegment/chunkSize))
 	return free, max(chunks, n), nil
 }
 

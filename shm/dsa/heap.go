@@ -2,9 +2,7 @@ package dsa
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -61,9 +59,6 @@ func (h *heap) take(r spanRef) {
 // refill finds another span to allocate from, under the stripe: one that this session has, one
 // with room that is nobody's, or a new one.
 func (a *Area) refill(h *heap, c int) error {
-	if a.closed.Load() {
-		return errClosed
-	}
 	cl := &classes[c]
 	if h.cur.s != nil {
 		if len(h.full) >= cl.most() {
@@ -94,6 +89,9 @@ func (a *Area) refill(h *heap, c int) error {
 	}
 	ctx := context.Background()
 	for range maxTries {
+		if a.ends.Ended() {
+			return errClosed
+		}
 		r, ok, err := a.takeSpan(ctx, c)
 		if ok || err != nil {
 			h.cur = r
@@ -103,7 +101,7 @@ func (a *Area) refill(h *heap, c int) error {
 			return err
 		}
 	}
-	return errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+	return errOutrun
 }
 
 const maxTries = 100
@@ -169,6 +167,24 @@ func (a *Area) adopted(r spanRef, cl *class) error {
 	r.m.at[r.chunk] = 0
 	r.harvest(cl)
 	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
+}
+
+// inHeaps is where this session has spans to itself, as far as its own lists say, under all stripes.
+func (a *Area) inHeaps() map[*mapping]bool {
+	in := map[*mapping]bool{}
+	for i := range a.heaps {
+		h := &a.heaps[i]
+		if h.cur.s != nil {
+			in[h.cur.m] = true
+		}
+		for _, r := range h.room {
+			in[r.m] = true
+		}
+		for _, r := range h.full {
+			in[r.m] = true
+		}
+	}
+	return in
 }
 
 // emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock.

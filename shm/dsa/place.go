@@ -24,7 +24,7 @@ func (a *Area) Place(p Pointer, off int) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	if off&7 != 0 {
+	if off < 0 || off&7 != 0 {
 		return Place{}, errkind.As(ErrSize, fmt.Errorf("dsa: a word at offset %d of an object", off))
 	}
 	w, err := shm.At[atomic.Uint64](shm.NewRegion(b), shm.Offset(off))
@@ -99,7 +99,10 @@ func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 		dead, err = a.recoverDead(ctx)
 		return err
 	})
-	return dead, a.after(err)
+	if err != nil {
+		return 0, err
+	}
+	return dead, nil
 }
 
 // Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
@@ -117,14 +120,15 @@ func (a *Area) Peek(p Pointer) []byte {
 	return nil
 }
 
-// Returned counts the segments that went back. While it is the same, what Peek has returned stays mapped.
+// Returned counts the segments that went back. While it is the same, and the View has not ended, what Peek has
+// returned stays mapped.
 func (a *Area) Returned() uint64 { return a.head.returned.Load() }
 
 // Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and
 // then. After Detach it is ErrClosed.
 func (a *Area) Current() error {
-	if a.closed.Load() {
-		return errClosed
+	if a.head.returned.Load() == a.seen.Load() {
+		return a.answer(nil)
 	}
 	return a.after(nil)
 }

@@ -253,17 +253,19 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 // Trim gives back what is empty, however little: this session's spans, those that are nobody's,
 // and all empty segments but the first.
 func (a *Area) Trim(ctx context.Context) error {
-	a.lockStripes()
-	err := a.locked(ctx, func() error {
-		if err := a.emptyHeaps(ctx, false); err != nil {
-			return err
-		}
-		if _, err := a.recoverDead(ctx); err != nil {
-			return err
-		}
-		return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+	err := a.contained(func() error {
+		a.lockStripes()
+		defer a.unlockStripes()
+		return a.locked(ctx, func() error {
+			if err := a.emptyHeaps(ctx, false); err != nil {
+				return err
+			}
+			if _, err := a.recoverDead(ctx); err != nil {
+				return err
+			}
+			return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+		})
 	})
-	a.unlockStripes()
 	return a.after(err)
 }
 

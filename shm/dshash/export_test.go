@@ -46,11 +46,11 @@ func Dirty[K comparable, V any](a *Table[K, V], b *Bytes) {
 
 // Rebuild gives a table of one partition an array of so many lines, as growing and shrinking do, and says where it is.
 func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, err error) {
-	g, err := t.t.lock(context.Background(), 0, true)
-	if err != nil {
+	var e entry
+	defer e.unlock()
+	if err := t.t.lock(context.Background(), 0, true, &e); err != nil {
 		return 0, err
 	}
-	defer g.Unlock()
 	old, err := t.t.lines(0)
 	if err == nil {
 		_, err = t.t.rebuild(0, old, lines)

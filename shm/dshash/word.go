@@ -33,5 +33,5 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	return found, p.version.Load() == seen
+	return found, p.version.Load() == seen && !t.ends.Ended()
 }
