@@ -124,7 +124,10 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	if overDead {
 		m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		m.t.header.reclaims.Add(1)
+		m.t.bury(m.row, m.incarnation-1)
+		s.died = true
+	} else {
+		m.t.retired(m.row, m.incarnation-1) // it may have died after it had freed the row
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
@@ -206,6 +209,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	failpoint.Hit("control/leave/checked")
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
+	m.t.retired(m.row, m.incarnation)
 	return true, nil
 }
 

@@ -65,6 +65,9 @@ type Session struct {
 	view    *shm.View  // ends when the session is closed; those of Segments are made of it
 	viewing sync.Mutex // makes views of Segments one by one; before mu
 
+	mailbox *shmsync.Mailbox
+	hearing hearing
+
 	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
 	region        dsmimpl.Mapping
 	regionErr     error
@@ -100,6 +103,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
+	s.openMail()
 	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
 		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
@@ -130,7 +134,10 @@ func (s *Session) Err() error {
 // alive, and the view that ends with the session. After Close every peer seems to be alive.
 func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
-	return shmsync.Self{Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view}
+	return shmsync.Self{
+		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
+		Mailbox: s.mailbox, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
+	}
 }
 
 func (s *Session) alive(p shmsync.Peer) bool {
@@ -253,7 +260,7 @@ func (s *Session) endLocked(why error) {
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
 	for {
-		closing, err := s.member.WaitClosing(ctx, time.Second)
+		closing, err := s.hear(ctx)
 		_ = s.member.Self.Disavow(context.Background())
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
@@ -275,7 +282,7 @@ func (s *Session) stopWatching() {
 		case <-s.watched:
 			return
 		case <-time.After(time.Millisecond):
-			s.member.Nudge() // where the end of a context is not heard
+			s.member.Self.Nudge() // where the end of a context is not heard
 		}
 	}
 }

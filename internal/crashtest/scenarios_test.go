@@ -171,6 +171,18 @@ var scenarios = []scenario{
 		w.do("close", nil)
 	}},
 
+	{name: "session that looks for the dead, without a supervisor", play: func(w *world) {
+		p := w.helper("supervise", "start")
+		w.fall("session", "open")
+		dead := w.stuck("dsm/create/made")
+		p.Kill()
+		dead.Kill()
+		w.do("", func() bool { // it lists itself alone
+			r, err := dsm.Inspect(ctx, w.config())
+			return err == nil && len(r.Sessions) == 1
+		})
+	}},
+
 	{name: "session that joins over a dead one", settings: []string{"max_processes=2"}, play: func(w *world) {
 		w.orphan()
 		w.fall("session")

@@ -12,6 +12,7 @@
 //	BarrierWord  256    Barrier   phases that begin when all have arrived
 //	Cond         4      itself    sleeping until a condition may have become true
 //	Count        4      itself    a number that grows, and can be waited for
+//	MailboxWord  192    Mailbox   goroutines of one session, woken by others through one word and a bit for each
 //	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and whoever takes it
 //	                              repairs at once
 //

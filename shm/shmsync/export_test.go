@@ -64,3 +64,18 @@ func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
 
 // MayBeAsleep says whether somebody has said that he is about to sleep.
 func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }
+
+// DealerSleeps says whether the owner's dealer has said that it is about to sleep.
+func (w *MailboxWord) DealerSleeps() bool { return w.wake.Load() != 0 }
+
+// Garble overwrites the parts of a mailbox.
+func (w *MailboxWord) Garble(wake, some uint32, done uint64) {
+	w.wake.Store(wake)
+	w.some.Store(some)
+	for i := range w.done {
+		w.done[i].Store(done)
+	}
+}
+
+// Mark is the first step of a ring whose process dies then.
+func (w *MailboxWord) Mark(bit uint32) { w.done[bit/64].Or(1 << (bit % 64)) }
