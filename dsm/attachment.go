@@ -18,21 +18,22 @@ type attachment struct {
 	segment    *Segment
 	prev, next *attachment // in the session's list, or among the spare ones
 	holding    *holding
-	parked     bool // it is over, and Close is to give it back
-	kept       bool // it is over, but a view of bytes that could not be swapped is still in use
+
+	bytes []byte // set once more by makeView; under mu
 
 	mu       sync.Mutex
 	life     uint64 // goes up when it is over
-	bytes    []byte
-	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
-	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
 	item     resowner.Item
-	hooks    *hook // the newest
-	running  *hook
+	hooks    *hook           // the newest
+	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
+	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
 	leases   int32
 	detached bool // no new leases
 	unhooked bool // the hooks have run
 	drained  bool // no lease of the view is left
+	parked   bool // it is over, and Close is to give it back; under Session.mu
+	kept     bool // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
+	running  *hook
 }
 
 // lock locks the attachment, if it is g's still.
