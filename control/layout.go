@@ -22,7 +22,7 @@ import (
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 3
+	layoutVersion = 4
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -33,8 +33,11 @@ const (
 	checksumFrom = 16
 	checksumTo   = 1144
 
-	maxDir = 1024
+	maxDir = 1008
 )
+
+// LayoutVersion is the version of the control segment's layout that this program writes and understands.
+const LayoutVersion = layoutVersion
 
 // header: the constants are written once, before magic, and copied out by everyone who opens the segment. The
 // rest is written under the control lock unless said otherwise.
@@ -60,6 +63,7 @@ type header struct {
 
 type constants struct {
 	instance           [16]byte
+	life               [16]byte
 	generation         uint64
 	membersDev         uint64
 	membersIno         uint64

@@ -26,6 +26,7 @@ var (
 	ErrQuota            = errkind.Quota      // max_memory and its kin
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
 	ErrUnsupported      = errkind.Unsupported
+	ErrVersion          = errkind.Version // the instance is of a program with another layout; the text says which to upgrade
 )
 
 // Error is the one carrier of failures: what was being done, to which segment, by which backend, and why it

@@ -83,6 +83,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	member, err := dir.Connect(ctx, backends, set, instance.Who(cfg.Application), cfg.Logger)
 	if err != nil {
+		dir.Close()
 		return nil, err
 	}
 	cfg.Dir = dir.Path
@@ -231,6 +232,7 @@ func (s *Session) quit() error {
 	if deserted {
 		s.cleanPrivate()
 	}
+	s.member.Dir.Close()
 	return err
 }
 

@@ -43,11 +43,12 @@ var (
 	NotRecoverable   error = &kind{text: "not recoverable"}
 	PeerDied         error = &kind{text: "the peer died"}
 	Mismatch         error = &kind{text: "it is something else"}
+	Version          error = &kind{text: "another version of the layout"}
 )
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
-	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
+	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch, Version,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.
