@@ -37,8 +37,11 @@ const (
 	checksumFrom = 16
 	checksumTo   = 1144
 
-	maxDir = 1024
+	maxDir = 1008
 )
+
+// LayoutVersion is the version of the control segment's layout that this program writes and understands.
+const LayoutVersion = layoutVersion
 
 // header: the constants are written once, before magic, and copied out by everyone who opens the segment. The
 // rest is written under the control lock unless said otherwise.
@@ -64,6 +67,7 @@ type header struct {
 
 type constants struct {
 	instance           [16]byte
+	life               [16]byte
 	generation         uint64
 	membersDev         uint64
 	membersIno         uint64

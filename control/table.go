@@ -37,9 +37,10 @@ const (
 // Constants are what a control segment says of itself, written once.
 type Constants struct {
 	Instance   uuid.UUID
+	Life       uuid.UUID // that the objects it lists bear
 	Generation uint64
 	Backend    string
-	Dir        string // for people; cut at 1024 bytes
+	Dir        string // for people; cut at 1008 bytes
 	MembersDev uint64 // the members file whose bytes are the witnesses
 	MembersIno uint64
 	Limits     Limits
@@ -126,7 +127,7 @@ func format(r shm.Region, c Constants) error {
 	h.version, h.byteOrder = layoutVersion, byteOrderMark
 	k := &h.constants
 	*k = constants{
-		instance: c.Instance, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
+		instance: c.Instance, life: c.Life, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
 		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
 		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess,
 		segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess), reserved: c.Limits.Reserved,
@@ -190,7 +191,7 @@ func open(r shm.Region) (*Table, error) {
 	}
 	t := &Table{header: h, seed: mix(sum), view: r.View()}
 	t.Constants = Constants{
-		Instance: k.instance, Generation: k.generation, Backend: cString(k.backend[:]),
+		Instance: k.instance, Life: k.life, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
 		Limits: Limits{
 			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProcess),

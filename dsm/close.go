@@ -239,6 +239,7 @@ func (s *Session) quit() error {
 	if deserted {
 		s.cleanPrivate()
 	}
+	s.member.Dir.Close()
 	return err
 }
 

@@ -27,6 +27,7 @@ var (
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
 	ErrUnsupported      = errkind.Unsupported
 	ErrDeadlock         = errkind.Deadlock // the call would wait for the function that made it
+	ErrVersion          = errkind.Version  // the instance is of a program with another layout; the text says which to upgrade
 )
 
 // Error is the one carrier of failures: what was being done, to which segment, by which backend, and why it

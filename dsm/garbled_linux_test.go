@@ -35,7 +35,7 @@ func (g *garbling) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mappin
 func TestRowGarbledWhileCreating(t *testing.T) {
 	cfg := instancetest.Config(t, "posix", "min_dynamic_shared_memory", "0")
 	instancetest.Start(t, cfg)
-	control := eye.Objects(instancetest.ID(t, cfg.Dir))
+	control := eye.Objects(instancetest.Lives(t, cfg.Dir))
 	if len(control) != 1 || !strings.HasSuffix(control[0], "zzz") {
 		t.Fatal(control)
 	}

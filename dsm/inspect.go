@@ -90,6 +90,7 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	defer dir.Close()
 	books, err := dir.Look(ctx, backends, set)
 	if err != nil {
 		return Report{}, err
@@ -210,7 +211,7 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 		Backend: b.Record.Backend, Private: b.Record.Private,
 		Closing: b.Closing(), MaxProcesses: b.Limits.Processes,
 		Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
-		Supervisor: b.Record.SupervisorPid, Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
+		Supervisor: b.SupervisorPid(), Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
 	}
 	if err == nil {
 		s.ReservedUsed, err = b.ReservedUsed()

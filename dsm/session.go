@@ -92,6 +92,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	member, err := dir.Connect(ctx, backends, set, instance.Who(cfg.Application), cfg.Logger)
 	if err != nil {
+		dir.Close()
 		return nil, err
 	}
 	cfg.Dir = dir.Path

@@ -55,12 +55,12 @@ type Backend interface {
 
 // Object says which piece of memory is meant. A backend derives the system's name or key from it.
 type Object struct {
-	Instance   uuid.UUID
-	Generation uint64 // of the control segment that lists it
-	Handle     uint64 // 48 random bits and, in the low 16, the number of its row; ControlHandle, RegionHandle
-	Size       int    // bytes asked for
-	Word       uint64 // what Create returned; 0 if not known
-	CreatorPid int    // as the creator saw itself; 0 if not known
+	Life       uuid.UUID // drawn when the control segment that lists it was made
+	Generation uint64    // that one's number
+	Handle     uint64    // 48 random bits and, in the low 16, the number of its row; ControlHandle, RegionHandle
+	Size       int       // bytes asked for
+	Word       uint64    // what Create returned; 0 if not known
+	CreatorPid int       // as the creator saw itself; 0 if not known
 }
 
 // ControlHandle and RegionHandle stand for the control segment and the reserved region where a
@@ -85,11 +85,23 @@ type Mapping struct {
 }
 
 // Lister is implemented by backends that can enumerate what exists in the system, without help from a
-// control segment. It returns the objects that can be shown to be this instance's, of every generation,
-// and nothing that is not. A backend whose objects don't bear their generation returns them as
-// objects of the one it is given, and of Handle only the row.
+// control segment. It returns the objects that can be shown to be of that life, and nothing that is not. A backend
+// whose objects don't bear their generation returns them as objects of the one it is given, and of Handle only the row.
 type Lister interface {
-	List(ctx context.Context, instance uuid.UUID, generation uint64) ([]Object, error)
+	List(ctx context.Context, life uuid.UUID, generation uint64) ([]Object, error)
+}
+
+// Prober is implemented by backends that can tell whether memory is in use without knowing by whom. The answer decides
+// whether what seems to be left behind may be removed.
+type Prober interface {
+	// InUse reports whether any process has the object open or mapped, also one that can't be seen from here: in
+	// another mount or pid namespace, in another directory with the same contents. The caller's own mappings count. A
+	// missing object is ErrNotFound; where the system can't tell the error is ErrUnsupported.
+	InUse(ctx context.Context, o Object) (bool, error)
+
+	// Memory names, for people and for comparison, the memory that this process finds objects in: a mount, an ipc
+	// namespace. Empty if it can't be told.
+	Memory() string
 }
 
 // Row is the number of the control segment's row that lists the object.

@@ -11,7 +11,7 @@ import (
 
 // FuzzParseName: a name that is taken for ours is ours to the letter.
 func FuzzParseName(f *testing.F) {
-	f.Add(dsmimpl.Object{Instance: uuid.New(), Generation: 1<<20 - 1, Handle: 1<<64 - 1}.Name())
+	f.Add(dsmimpl.Object{Life: uuid.New(), Generation: 1<<20 - 1, Handle: 1<<64 - 1}.Name())
 	f.Add(dsmimpl.Object{Generation: 1, Handle: dsmimpl.ControlHandle}.Name())
 	f.Add(strings.Repeat("z", 29))
 	f.Add(strings.Repeat("0", 26) + "\u212a")
@@ -22,7 +22,7 @@ func FuzzParseName(f *testing.F) {
 		}
 		var id uuid.UUID
 		binary.BigEndian.PutUint64(id[8:], short)
-		o := dsmimpl.Object{Instance: id, Generation: generation, Handle: handle}
+		o := dsmimpl.Object{Life: id, Generation: generation, Handle: handle}
 		if dsmimpl.ShortID(id) != short || o.Name() != name || o.Path("/d") != "/d/"+name {
 			t.Errorf("%q is taken for %q", name, o.Name())
 		}

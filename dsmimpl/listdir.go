@@ -11,24 +11,33 @@ import (
 )
 
 // ListDir is Lister's work for backends whose objects are files of one directory: the regular files, owned
-// by this user, whose names bear the instance. A missing directory has none.
-func ListDir(dir string, instance uuid.UUID) ([]Object, error) {
-	entries, err := os.ReadDir(dir)
+// by this user, whose names bear the life. A missing directory has none.
+func ListDir(dir string, life uuid.UUID) ([]Object, error) {
+	d, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, errkind.Classify(err)
+	}
+	defer d.Close()
+	return ListFiles(d, life)
+}
+
+// ListFiles is ListDir for a directory that is open.
+func ListFiles(dir *os.File, life uuid.UUID) ([]Object, error) {
+	entries, err := dir.ReadDir(-1)
 	var found []Object
 	for _, e := range entries {
 		id, generation, handle, ok := ParseName(e.Name())
-		if !ok || id != ShortID(instance) || !e.Type().IsRegular() {
+		if !ok || id != ShortID(life) || !e.Type().IsRegular() {
 			continue
 		}
-		info, err := e.Info()
-		if err != nil || !ownedByUs(info) {
+		size, ours := look(dir, e)
+		if !ours {
 			continue // gone meanwhile, or not ours after all
 		}
-		found = append(found, Object{Instance: instance, Generation: generation, Handle: handle,
-			Size: int(info.Size())})
+		found = append(found, Object{Life: life, Generation: generation, Handle: handle, Size: int(size)})
 	}
 	return found, errkind.Classify(err)
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// Names bear the instance, the generation and the handle, so that whoever finds an object can tell whose
-// it is without attaching. macOS allows 30 characters with the leading slash; hence 60 bits of the
-// instance id, 20 of the generation and all 64 of the handle, five to a character:
+// Names bear the life, the generation and the handle, so that a process that finds an object can tell whose
+// it is without attaching, and random bits, so that no other user can plant one in advance. macOS allows 30
+// characters with the leading slash; hence 60 bits of the life, 20 of the generation and all 64 of the handle, five to a character:
 //
 //	0         12   16           29
-//	iiiiiiiiiiiiggggHHHHHHHHHHHHH
+//	llllllllllllggggHHHHHHHHHHHHH
 const (
 	nameLen       = 29
 	generationAt  = 12
@@ -43,12 +43,12 @@ func (o Object) Path(dir string) string {
 }
 
 func (o Object) putName(b *[nameLen]byte) {
-	putText(b[:generationAt], ShortID(o.Instance))
+	putText(b[:generationAt], ShortID(o.Life))
 	putText(b[generationAt:handleAt], o.Generation)
 	putText(b[handleAt:], o.Handle)
 }
 
-// ParseName undoes Object.Name. Only 20 bits of the generation and 60 of the instance come back, the
+// ParseName undoes Object.Name. Only 20 bits of the generation and 60 of the life come back, the
 // latter as a short id to compare with ShortID. Anything but a whole name of ours is refused.
 func ParseName(name string) (shortID, generation, handle uint64, ok bool) {
 	if len(name) != nameLen {
@@ -60,8 +60,18 @@ func ParseName(name string) (shortID, generation, handle uint64, ok bool) {
 	return shortID, generation, handle, ok1 && ok2 && ok3
 }
 
-// ShortID is the 60-bit form of an instance id that names bear: its last bits, all of them random.
-func ShortID(id uuid.UUID) uint64 { return binary.BigEndian.Uint64(id[8:]) & (1<<60 - 1) }
+// ShortID is the 60-bit form of a life that names bear: its last bits, all of them random.
+func ShortID(life uuid.UUID) uint64 { return binary.BigEndian.Uint64(life[8:]) & (1<<60 - 1) }
+
+// LifeText is the 12 characters for a life that begin its objects' names.
+func LifeText(life uuid.UUID) string { return Object{Life: life}.Name()[:generationAt] }
+
+// ParseLifeText undoes LifeText, as far as that bears the life: what is returned has the same ShortID.
+func ParseLifeText(text string) (life uuid.UUID, ok bool) {
+	short, ok := parseText(text)
+	binary.BigEndian.PutUint64(life[8:], short)
+	return life, ok && len(text) == generationAt
+}
 
 // SameGeneration compares generations as names do, by their low 20 bits.
 func SameGeneration(a, b uint64) bool { return (a^b)&(1<<20-1) == 0 }

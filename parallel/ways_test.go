@@ -245,7 +245,7 @@ func waysOfRun(c *proctest.Child, place, way string) error {
 				return err
 			}
 		}
-		c.Say("instance %s", st.Instance)
+		c.Say("life %s", eye.Lives(st.Dir)[0])
 		c.Say("dir %s", st.Dir)
 		n := places[place].workers
 		if n > 0 {
@@ -358,20 +358,20 @@ func TestAllWaysOutOfRun(t *testing.T) {
 			t.Run(place+"/"+way, func(t *testing.T) {
 				instancetest.StateHome(t)
 				p := proctest.Start(t, "ways", place, way)
-				id := uuid.MustParse(p.Expect("instance "))
+				life := uuid.MustParse(p.Expect("life "))
 				dir := p.Expect("dir ")
 				left := func() (found []string) {
 					if list, err := os.ReadDir(dir); err == nil {
 						found = append(found, fmt.Sprint(dir, list))
 					}
-					return append(found, eye.Objects(id, filepath.Join(dir, "mmap"))...)
+					return append(found, eye.Objects([]uuid.UUID{life}, filepath.Join(dir, "mmap"))...)
 				}
 				switch way {
 				case "exit", "kill":
 					wantWay(t, p, place, way)
 					if places[place].workers == 0 {
 						again := proctest.Start(t, "ways", "run", "return")
-						again.Expect("instance ")
+						again.Expect("life ")
 						again.Expect("dir ")
 						wantWay(t, again, "run", "return")
 					}

@@ -173,16 +173,16 @@ func TestHeaderGarbled(t *testing.T) {
 
 // plant puts things beside the instance's that look like its own but for one mark. It returns where they stand.
 func plant(t *testing.T, dir string) (list []string) {
-	id := instancetest.ID(t, dir)
+	id := instancetest.Life(t, dir)
 	name := func(o dsmimpl.Object) string { return o.Name() }
-	mine := name(dsmimpl.Object{Instance: id, Generation: 1, Handle: 77 << 16})
+	mine := name(dsmimpl.Object{Life: id, Generation: 1, Handle: 77 << 16})
 	near := id
 	near[15] ^= 1
 	for _, folder := range []string{"/dev/shm", filepath.Join(dir, "mmap")} {
 		must(t, os.MkdirAll(folder, 0o700))
 		for _, n := range []string{
-			name(dsmimpl.Object{Instance: near, Generation: 1, Handle: 77 << 16}), // another instance's, one bit away
-			name(dsmimpl.Object{Instance: uuid.New(), Generation: 1, Handle: 1 << 16}),
+			name(dsmimpl.Object{Life: near, Generation: 1, Handle: 77 << 16}), // another instance's, one bit away
+			name(dsmimpl.Object{Life: uuid.New(), Generation: 1, Handle: 1 << 16}),
 			mine[:len(mine)-1],
 			mine + "x",
 			strings.ToUpper(mine),
@@ -197,7 +197,7 @@ func plant(t *testing.T, dir string) (list []string) {
 			79 << 16: func(path string) error { return os.Symlink("/etc/hostname", path) },
 			80 << 16: func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		} {
-			path := filepath.Join(folder, name(dsmimpl.Object{Instance: id, Generation: 1, Handle: handle}))
+			path := filepath.Join(folder, name(dsmimpl.Object{Life: id, Generation: 1, Handle: handle}))
 			must(t, make(path))
 			t.Cleanup(func() { _ = os.Remove(path) })
 			list = append(list, path)
@@ -249,11 +249,11 @@ func corrupterHelper(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
-	backend, err := instance.Backends{}.Of(c.Args[1], r.MmapDirectory)
+	backend, err := d.BackendOf(instance.Backends{}, r)
 	if err != nil {
 		return err
 	}
-	o := dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
+	o := dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
 	m, err := backend.Attach(ctx, o, dsmimpl.ReadWrite)
 	if err != nil {
 		return err

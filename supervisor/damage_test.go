@@ -8,9 +8,12 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
+	"github.com/google/uuid"
 )
 
 // TestDamage: whatever has become of an instance's files and control segment, the start succeeds
@@ -46,15 +49,20 @@ func TestDamage(t *testing.T) {
 		}},
 		{"instance file missing", func(t *testing.T, d string) error { return os.Remove(instance(d)) }},
 		{"id file missing", func(t *testing.T, d string) error { return os.Remove(filepath.Join(d, "id")) }},
-		{"members file missing", func(t *testing.T, d string) error {
-			return os.Remove(filepath.Join(d, "members.1"))
+		{"lives file missing", func(t *testing.T, d string) error { return os.Remove(filepath.Join(d, "lives")) }},
+		{"lives file garbage", func(t *testing.T, d string) error {
+			return os.WriteFile(filepath.Join(d, "lives"), []byte("garbage\n"), 0o600)
 		}},
+		{"lives and instance files missing", func(t *testing.T, d string) error {
+			return errors.Join(os.Remove(filepath.Join(d, "lives")), os.Remove(instance(d)))
+		}},
+		{"members file missing", func(t *testing.T, d string) error { return os.Remove(members(t, d)) }},
 		{"members file replaced", func(t *testing.T, d string) error {
-			path := filepath.Join(d, "members.1")
+			path := members(t, d)
 			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
 		}},
 		{"members file a directory", func(t *testing.T, d string) error {
-			path := filepath.Join(d, "members.1")
+			path := members(t, d)
 			return errors.Join(os.Remove(path), os.Mkdir(path, 0o700))
 		}},
 	} {
@@ -64,11 +72,11 @@ func TestDamage(t *testing.T) {
 				sup, _ := e.supervise()
 				a := e.session()
 				e.create(a, 4096, 20)
-				id := instancetest.ID(t, e.dir)
+				id, lives := instancetest.ID(t, e.dir), instancetest.Lives(t, e.dir)
+				sup.Kill()
 				if err := c.damage(t, e.dir); err != nil {
 					t.Fatal(err)
 				}
-				sup.Kill()
 				if sessions == "dead" {
 					a.Kill()
 				}
@@ -86,8 +94,8 @@ func TestDamage(t *testing.T) {
 					a.Send("done")
 					a.Expect("error the instance has stopped or begun a new generation")
 				}
-				if n := e.objects(); st.Generation != 1 && n != 0 {
-					t.Errorf("%d objects of the old life are left", n)
+				if left := eye.Objects(lives); sessions == "dead" && len(left) > 0 {
+					t.Errorf("objects of the old life are left: %v", left)
 				}
 				b := e.open()
 				if _, err := b.Create(ctx, b.Owner(), 100); err != nil {
@@ -99,7 +107,7 @@ func TestDamage(t *testing.T) {
 				}
 				noErr(t, b.Close())
 				noErr(t, s.Stop())
-				if left := eye.Objects(id); len(left) != 0 {
+				if left := eye.Objects(append(lives, instancetest.Lives(t, e.dir)...)); len(left) != 0 {
 					t.Errorf("after the stop: %v", left)
 				}
 			})
@@ -107,11 +115,17 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func idPrefix(t *testing.T, dir string) string {
-	for _, o := range eye.Objects(instancetest.ID(t, dir)) {
-		return filepath.Base(o)[:12]
+// members is the path of the only members file.
+func members(t *testing.T, dir string) string {
+	m, _ := filepath.Glob(filepath.Join(dir, "members.*"))
+	if len(m) != 1 {
+		t.Fatalf("members files: %v", m)
 	}
-	return "none"
+	return m[0]
+}
+
+func idPrefix(t *testing.T, dir string) string {
+	return dsmimpl.LifeText(instancetest.Life(t, dir))
 }
 
 func overwrite(path string, with byte) error { return overwriteFrom(path, 0, with) }
@@ -146,7 +160,9 @@ func TestCopiedDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { os.RemoveAll(filepath.Dir(dup.dir)) })
-		dup.supervise("dynamic_shared_memory_type", backend)
+		p := proctest.Start(t, "supervise", dup.dir, "dynamic_shared_memory_type", backend)
+		p.Expect("ready ")
+		life := instancetest.Life(t, dup.dir)
 		if instancetest.ID(t, e.dir) == instancetest.ID(t, dup.dir) {
 			t.Error("the copy has the original's id")
 		}
@@ -161,6 +177,11 @@ func TestCopiedDirectory(t *testing.T) {
 		if r := e.report(); len(r.Segments) != 11 || len(r.Sessions) != 1 {
 			t.Errorf("%+v", r.Status)
 		}
+		noErr(t, p.Close())
+		if left := eye.Objects([]uuid.UUID{life}, filepath.Join(dup.dir, "mmap")); len(left) > 0 {
+			t.Errorf("left of the copy: %v", left)
+		}
+		check(a)
 	})
 }
 
@@ -173,7 +194,7 @@ func TestControlSegmentIsRemoved(t *testing.T) {
 	sup, _ := e.supervise()
 	a := e.session()
 	e.create(a, 100, 5)
-	for _, path := range eye.Objects(instancetest.ID(t, e.dir)) {
+	for _, path := range eye.Objects(instancetest.Lives(t, e.dir)) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}

@@ -185,7 +185,7 @@ func noErr(t *testing.T, err error) {
 // noneLeft sees that no object of the instance is left now.
 func (e env) noneLeft() {
 	e.t.Helper()
-	if left := eye.Objects(instancetest.ID(e.t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+	if left := eye.Objects(instancetest.Lives(e.t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
 		e.t.Errorf("left behind: %v", left)
 	}
 }

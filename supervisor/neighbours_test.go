@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestSharedMmapDirectory(t *testing.T) {
 	a, b := newEnv(t), newEnv(t)
 	supA, _ := a.supervise(settings...)
 	b.supervise(settings...)
-	count := func(e env) int { return len(eye.Objects(instancetest.ID(t, e.dir), shared)) }
+	count := func(e env) int { return len(eye.Objects(instancetest.Lives(t, e.dir), shared)) }
 	sa, sb := a.session(), b.session()
 	a.create(sa, 100, 5)
 	b.create(sb, 100, 7)
@@ -330,30 +331,39 @@ func TestRemovedBehindOurBack(t *testing.T) {
 	}
 }
 
-// TestControlNameTaken: a start that meets something under its control segment's name takes the
-// next generation's, and leaves it alone.
+// taken is posix on a system where another program has the name of the first control segment.
+type taken struct {
+	dsmimpl.Backend
+	names *atomic.Int32
+}
+
+func (b taken) Name() string { return "taken" }
+
+func (b taken) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
+	if o.Handle == dsmimpl.ControlHandle && b.names.Add(-1) >= 0 {
+		return dsmimpl.Mapping{}, 0, os.ErrExist
+	}
+	return b.Backend.Create(ctx, o)
+}
+
+// TestControlNameTaken: a start that meets another object under its control segment's name draws another life.
 func TestControlNameTaken(t *testing.T) {
-	e := newEnv(t)
-	sup, _ := e.supervise()
-	if err := sup.Close(); err != nil {
-		t.Fatal(err)
-	}
-	o := dsmimpl.Object{Instance: instancetest.ID(t, e.dir), Generation: 2, Handle: dsmimpl.ControlHandle}
-	planted := "/dev/shm/" + o.Name()
-	if err := os.Mkdir(planted, 0o700); err != nil { // no file: the sweep leaves it alone
-		t.Fatal(err)
-	}
-	defer os.Remove(planted)
-	s, err := supervisor.Start(ctx, config(e.dir, nil))
+	cfg := instancetest.Config(t, "taken")
+	names := &atomic.Int32{}
+	names.Store(3)
+	cfg.Backend = taken{posix.New(), names}
+	s, err := supervisor.Start(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
-		t.Errorf("generation %d, %v", st.Generation, err)
+	if names.Load() != -1 {
+		t.Errorf("%d names were tried", 3-names.Load())
+	}
+	if lives := instancetest.Lives(t, cfg.Dir); len(lives) != 4 {
+		t.Errorf("lives: %v", lives)
 	}
 	noErr(t, s.Stop())
-	if _, err := os.Stat(planted); err != nil {
-		t.Errorf("the planted directory: %v", err)
+	if left := eye.Objects(instancetest.Lives(t, cfg.Dir)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
-	_ = os.Remove(planted)
 }

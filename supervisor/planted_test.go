@@ -156,36 +156,52 @@ func TestPlantedInSettings(t *testing.T) {
 	}
 }
 
-// TestPlantedUnderTheLiving: something else under the name of a running instance's file is an
-// error for newcomers, and not one to wait for.
+// TestPlantedUnderTheLiving: something else under the name of a running instance's file is never followed or waited
+// for. The supervisor writes the file again, or begins a generation; what can't be replaced is named to newcomers.
 func TestPlantedUnderTheLiving(t *testing.T) {
-	for _, name := range []string{"instance", "members.1", "dsm.conf"} {
+	for _, name := range []string{"instance", "lives", "members", "dsm.conf"} {
 		eachPlant(t, name+"/", func(t *testing.T, p planting, v victim) {
-			t.Parallel() // damaged files are looked at for a second: they may be just being written
+			t.Parallel()
 			cfg := instancetest.Config(t, "posix")
 			instancetest.Start(t, cfg)
 			old := instancetest.Open(t, cfg)
 			path := filepath.Join(cfg.Dir, name)
+			if name == "members" {
+				path = members(t, cfg.Dir)
+			}
 			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 				t.Fatal(err)
 			}
 			if err := p.at(path, v); err != nil {
 				t.Fatal(err)
 			}
-			err := within(t, "Open", func() error {
+			stays := strings.HasSuffix(p.name, "directory") && !strings.HasPrefix(p.name, "symlink")
+			open := func() error {
 				s, err := dsm.Open(ctx, cfg)
 				if err == nil {
 					_ = s.Close()
 				}
 				return err
-			})
-			if err == nil || !strings.Contains(err.Error(), path) {
-				t.Errorf("Open = %v, want it to name %s", err, path)
 			}
-			if _, err := dsm.Inspect(ctx, cfg); err == nil || !strings.Contains(err.Error(), path) {
-				t.Errorf("Inspect = %v, want it to name %s", err, path)
+			switch {
+			case name == "dsm.conf", name == "instance" && stays:
+				if err := within(t, "Open", open); err == nil || !strings.Contains(err.Error(), path) {
+					t.Errorf("Open = %v, want it to name %s", err, path)
+				}
+				if _, err := dsm.Inspect(ctx, cfg); err == nil || !strings.Contains(err.Error(), path) {
+					t.Errorf("Inspect = %v, want it to name %s", err, path)
+				}
+			default:
+				instancetest.Eventually(t, "newcomers can join", func() bool { return within(t, "Open", open) == nil })
 			}
-			if _, err := old.Create(ctx, old.Owner(), 100); err != nil { // who is in stays in
+			_, err := old.Create(ctx, old.Owner(), 100)
+			if name == "members" { // its witness is gone: it is fenced
+				<-old.Done()
+				_, err = old.Create(ctx, old.Owner(), 100)
+				if !errors.Is(err, dsm.ErrStale) {
+					t.Errorf("Create of one that is fenced: %v", err)
+				}
+			} else if err != nil { // what is in stays in
 				t.Errorf("Create: %v", err)
 			}
 			_ = within(t, "Clean", func() error {
@@ -201,12 +217,12 @@ func TestPlantedUnderTheLiving(t *testing.T) {
 	}
 }
 
-// plantedName is what a control segment will be called.
-func plantedName(id uuid.UUID, generation uint64) string {
-	return dsmimpl.Object{Instance: id, Generation: generation, Handle: dsmimpl.ControlHandle}.Name()
+// plantedName is what the next control segment would be called if it bore what the last one did.
+func plantedName(life uuid.UUID, generation uint64) string {
+	return dsmimpl.Object{Life: life, Generation: generation, Handle: dsmimpl.ControlHandle}.Name()
 }
 
-// TestPlantedControl: what stands under the name that the control segment would have is neither used nor touched.
+// TestPlantedControl: what another user plants on the mount is neither used nor touched, and no name can be told before.
 func TestPlantedControl(t *testing.T) {
 	for _, backend := range []string{"posix", "mmap"} {
 		eachPlant(t, backend+"/", func(t *testing.T, p planting, v victim) {
@@ -215,7 +231,7 @@ func TestPlantedControl(t *testing.T) {
 				t.Fatal(err)
 			}
 			where := map[string]string{"posix": "/dev/shm", "mmap": filepath.Join(dir, "mmap")}[backend]
-			path := filepath.Join(where, plantedName(instancetest.ID(t, dir), 2))
+			path := filepath.Join(where, plantedName(instancetest.Life(t, dir), 2))
 			if err := p.at(path, v); err != nil {
 				t.Fatal(err)
 			}
@@ -225,7 +241,7 @@ func TestPlantedControl(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if st, err := s.Status(ctx); err != nil || st.Generation != 3 {
+			if st, err := s.Status(ctx); err != nil || st.Generation != 2 {
 				t.Errorf("generation %d, %v", st.Generation, err)
 			}
 			noErr(t, s.Stop())

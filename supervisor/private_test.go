@@ -44,9 +44,9 @@ func TestPrivate(t *testing.T) {
 		start := func() (*proctest.Process, env) {
 			p := proctest.Start(t, "run", "dynamic_shared_memory_type", backend)
 			dir := p.Expect("dir ")
-			id := instancetest.ID(t, dir)
+			lives := instancetest.Lives(t, dir)
 			t.Cleanup(func() {
-				if left := eye.Objects(id, filepath.Join(dir, "mmap")); len(left) > 0 {
+				if left := eye.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})
@@ -113,7 +113,7 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	run := func(pairs ...string) (p *proctest.Process, path string) {
 		p = proctest.Start(t, "run", pairs...)
 		path = p.Expect("dir ")
-		leaktest.None(t, instancetest.ID(t, path), filepath.Join(path, "mmap"))
+		leaktest.None(t, instancetest.Life(t, path), filepath.Join(path, "mmap"))
 		return p, path
 	}
 	dead, deadPath := run("own_backend", "slow")
@@ -168,7 +168,7 @@ func TestLeavingDoesNotLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaktest.None(t, instancetest.ID(t, path), filepath.Join(path, "mmap"))
+	leaktest.None(t, instancetest.Life(t, path), filepath.Join(path, "mmap"))
 	stays, leaves := instancetest.Open(t, config(path, nil)), instancetest.Open(t, config(path, nil))
 	p.Kill()
 	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.Locked() })

@@ -31,7 +31,7 @@ func TestReservedRegion(t *testing.T) {
 }
 
 func regionPath(t *testing.T, dir string, generation uint64) string {
-	o := dsmimpl.Object{Instance: instancetest.ID(t, dir), Generation: generation, Handle: dsmimpl.RegionHandle}
+	o := dsmimpl.Object{Life: instancetest.Life(t, dir), Generation: generation, Handle: dsmimpl.RegionHandle}
 	return "/dev/shm/" + o.Name()
 }
 

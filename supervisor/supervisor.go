@@ -9,7 +9,9 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsm"
@@ -64,12 +66,14 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 	who := instance.Who(cfg.Application)
 	unlock, err := dir.Lock(instance.HolderOf(who))
 	if err != nil {
+		dir.Close()
 		return nil, err
 	}
 	failpoint.Hit("supervisor/start/locked")
 	s, err := own(ctx, cfg, dir, who, false, unlock)
 	if err != nil {
 		unlock()
+		dir.Close()
 		return nil, err
 	}
 	return s, nil
@@ -87,6 +91,7 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	s, err := own(ctx, cfg, dir, who, true, unlock)
 	if err != nil {
 		err = errors.Join(err, dir.Remove(unlock))
+		dir.Close()
 	}
 	return s, fail("start", err)
 }
@@ -132,28 +137,44 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	if err != nil {
 		return nil, err
 	}
-	s.private = s.private || last.Record.Private
+	s.private = s.private || last.Present.Record.Private
 	member, err := s.succeed(ctx, last)
 	if err != nil {
-		last.Close()
 		return nil, err
 	}
 	go s.run(member)
 	return s, nil
 }
 
-// succeed adopts the last life if somebody lives in it that can be adopted, and else begins a new generation.
+// succeed adopts the present life if sessions live in it that can be adopted, and else begins a new one.
 func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instance.Member, error) {
-	if last.Alive > 0 {
+	switch last.Present.Standing {
+	case instance.Alive:
 		m, err := s.adopt(ctx, last)
 		if m != nil || err != nil {
 			return m, err
 		}
-		s.log.Warn().Int("sessions", last.Alive).Msg("a new generation begins under living sessions; they are fenced")
+		s.fences(last)
+		_, _ = last.End(ctx, s.who, s.settings.ShutdownTimeout) // what is left stays listed, and is looked for again
+	case instance.Bereft, instance.Garbled:
+		s.fences(last)
+	case instance.OtherVersion:
+		if s.settings.OnOtherVersion != "fence" {
+			return nil, fmt.Errorf("%w; or set on_other_version = fence, which ends them and drops what is pinned",
+				last.Refuse())
+		}
+		s.fences(last)
+	case instance.OtherMemory:
+		return nil, last.Refuse()
 	}
-	_, _ = last.Remove(ctx, s.who, s.settings.ShutdownTimeout) // what is left is logged, and swept again at the end
+	_, _ = last.Clear(ctx, s.who) // what is left is logged, stays listed, and is looked for again
 	failpoint.Hit("supervisor/start/cleaned")
 	return s.begin(ctx, last.Instance, last.Generation+1, s.settings.MinDynamicSharedMemory)
+}
+
+func (s *Supervisor) fences(last *instance.Last) {
+	s.log.Warn().Int("sessions", last.Present.Sessions).
+		Msg("a new generation begins under living sessions; they are fenced")
 }
 
 func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserved uint64) (*instance.Member, error) {
@@ -169,22 +190,27 @@ func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserv
 
 // adopt takes a life over as it stands; nil if that can't or must not be.
 func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.Member, error) {
-	if last.Books == nil || s.settings.OnCrash == "restart" || last.Books.Closing() {
+	if s.settings.OnCrash == "restart" {
 		return nil, nil
 	}
-	if err := last.Record.Disagreement(s.settings); err != nil {
+	if err := last.Present.Record.Disagreement(s.settings); err != nil {
 		return nil, err
 	}
 	m, err := last.Adopt(ctx, s.who)
-	if err != nil {
-		if errors.Is(err, dsm.ErrCorrupt) {
-			s.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
-			return nil, nil
-		}
+	switch {
+	case errors.Is(err, dsm.ErrCorrupt):
+		s.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
+		return nil, nil
+	case errors.Is(err, dsm.ErrStale): // it was being closed
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
-	s.log.Info().Int("sessions", last.Alive).Uint64("generation", last.Record.Generation).
+	s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
 		Msg("adopted the living sessions of a supervisor that died")
+	for name, err := range s.dir.Restore(m.Record, s.log) {
+		s.log.Warn().Err(err).Str("file", name).Msg("it was removed or damaged, and is written again")
+	}
 	return m, nil
 }
 
@@ -209,9 +235,10 @@ func (s *Supervisor) Stop() error {
 func (s *Supervisor) run(m *instance.Member) {
 	var err error
 	for m != nil {
-		why := newWatch(s, m).run()
-		if m, err = s.end(m, why); err != nil {
-			s.log.Error().Err(err).Msg("the supervisor can't go on")
+		why, over := newWatch(s, m).run()
+		if m, err = s.end(m, why); over != nil || err != nil {
+			err = errors.Join(over, err)
+			s.log.Error().Err(err).Msg("the instance has ended")
 		}
 	}
 	failpoint.Hit("supervisor/run/over")
@@ -220,6 +247,7 @@ func (s *Supervisor) run(m *instance.Member) {
 	} else {
 		s.unlock()
 	}
+	s.dir.Close()
 	s.err = fail("supervise", err)
 	close(s.done)
 }
@@ -233,9 +261,10 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
 	m.Close()
-	_, left := s.dir.Sweep(ctx, instance.Sweeping{Instance: m.Record.Instance, Backends: s.backends,
-		MmapDirectory: m.Record.MmapDirectory, Log: s.log})
-	err = errors.Join(err, left)
+	err = errors.Join(err, s.dir.Conclude(ctx, s.backends, m.Record, s.log))
+	if why == "" {
+		s.dir.Tend(ctx, s.backends, m.Record, instance.DeathPatience, s.who, s.log)
+	}
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
 		return s.beginAgain(ctx, m.Record)
@@ -243,9 +272,33 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	return nil, err
 }
 
-// beginAgain begins the generation after r's. Fenced sessions may keep the memory of the last
-// one's reserved region for a while: a supervisor that is running goes on without one then.
+// beginAgain begins the generation after r's, and tries that until it succeeds or the supervisor is stopped: the
+// directory's file system may be full, or the process without descriptors, for a while.
 func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instance.Member, error) {
+	for told := false; ; told = true {
+		next, err := s.beginAfter(ctx, r)
+		if err == nil {
+			return next, nil
+		}
+		if moved, merr := s.dir.Moved(); moved && merr == nil {
+			return nil, err
+		}
+		if !told {
+			s.log.Error().Err(instance.Explain(err)).
+				Msg("the next generation can't begin now; it is tried again every second")
+		}
+		failpoint.Hit("supervisor/again/refused")
+		select {
+		case <-s.stopping:
+			return nil, nil
+		case <-time.After(tidyEvery):
+		}
+	}
+}
+
+// beginAfter begins the generation after r's. Fenced sessions may keep the memory of the last
+// one's reserved region for a while: a supervisor that is running goes on without one then.
+func (s *Supervisor) beginAfter(ctx context.Context, r instance.Record) (*instance.Member, error) {
 	reserved := s.settings.MinDynamicSharedMemory
 	next, err := s.begin(ctx, r.Instance, r.Generation+1, reserved)
 	if reserved > 0 && errors.Is(err, dsm.ErrNoSpace) {

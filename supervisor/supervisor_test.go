@@ -260,7 +260,7 @@ func TestStopDespiteStoppedSession(t *testing.T) {
 		return len(s) == 1 && (s[0].State == "stopped" || runtime.GOOS != "linux") // elsewhere it can't be seen
 	})
 	noErr(t, sup.Close())
-	if n := len(eye.Objects(instancetest.ID(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
+	if n := len(eye.Objects(instancetest.Lives(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
 		t.Errorf("%d objects are left", n)
 	}
 }

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -40,6 +39,8 @@ type watch struct {
 	keeper  keeper
 
 	reclaims uint32 // the books' count of them when it was looked at last
+	others   bool   // other lives may be listed
+	ground   ground
 }
 
 // session is one incarnation of a row.
@@ -51,40 +52,49 @@ type session struct {
 }
 
 func newWatch(s *Supervisor, m *instance.Member) *watch {
-	return &watch{
+	w := &watch{
 		s: s, m: m, watched: map[int]*session{}, dying: map[int]*session{},
 		hints: make(chan *session), news: make(chan struct{}, 1), owed: make(chan struct{}, 1), keeper: newKeeper(m),
-		reclaims: m.Reclaims(),
+		reclaims: m.Reclaims(), others: true,
 	}
+	w.ground = ground{w: w, told: map[string]bool{}}
+	return w
 }
 
-// run watches until the supervisor is stopped, or until there is a reason to begin the next generation.
-func (w *watch) run() (why string) {
+// run watches until the supervisor is stopped, until there is a reason to begin the next generation, or until the
+// instance must end, which is an error.
+func (w *watch) run() (why string, err error) {
 	ctx, over := context.WithCancel(context.Background())
 	var helpers sync.WaitGroup
 	helpers.Go(func() { w.listen(ctx) })
 	helpers.Go(func() { w.settle(ctx) })
-	why = w.loop()
+	why, err = w.loop()
 	over()
 	helpers.Wait()
 	for _, x := range w.watched {
 		w.forget(x)
 	}
 	w.keeper.releaseAll()
-	return why
+	if w.ground.moved && why != "" && err == nil {
+		why, err = "", fmt.Errorf("%s, and %w", why, w.ground.homeless())
+	}
+	return why, err
 }
 
-func (w *watch) loop() (why string) {
+func (w *watch) loop() (why string, err error) {
 	ask := time.NewTicker(time.Hour)
 	defer ask.Stop()
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	for {
 		if w.look() && w.s.settings.OnCrash == "restart" {
-			return "a session crashed, and on_crash is restart"
+			if _ = w.ground.lookPath(); !w.ground.moved {
+				return "a session crashed, and on_crash is restart", nil
+			}
 		}
 		if w.m.Closing() {
-			return "the control segment says that it is being closed, or is lost, and nobody has asked for that"
+			_ = w.ground.lookPath()
+			return "the control segment says that it is being closed, or is lost, and nobody has asked for that", nil
 		}
 		if w.m.Self.Owes() {
 			notify(w.owed)
@@ -96,7 +106,7 @@ func (w *watch) loop() (why string) {
 		}
 		select {
 		case <-w.s.stopping:
-			return ""
+			return "", nil
 		case x := <-w.hints:
 			if w.watched[x.Row] == x {
 				w.expect(x)
@@ -105,8 +115,8 @@ func (w *watch) loop() (why string) {
 			w.sweep()
 		case <-ask.C:
 		case <-tidy.C:
-			if why := w.tidy(); why != "" {
-				return why
+			if why, err := w.tidy(); why != "" || err != nil {
+				return why, err
 			}
 		}
 	}
@@ -211,24 +221,21 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 }
 
 // tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are
-// swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon one.
-func (w *watch) tidy() (why string) {
+// swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon one, or why
+// the instance must end.
+func (w *watch) tidy() (why string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	if what := w.m.Lost(ctx); what != "" {
-		return "the " + what + " has been removed by somebody (systemd's RemoveIPC does that: see dsmdemo doctor)"
+	if why, err := w.ground.look(ctx); why != "" || err != nil {
+		return why, err
 	}
-	if err := w.m.Self.Retry(ctx); errors.Is(err, control.ErrCorrupt) || errors.Is(err, control.ErrStale) {
-		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
+	if err := w.m.Self.Retry(ctx); lost(err) {
+		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err), nil
 	}
-	generation := w.m.Record.Generation
-	if w.s.dir.OtherGenerations(generation) > 0 {
-		_, _ = w.s.dir.Sweep(ctx, instance.Sweeping{
-			Instance: w.m.Record.Instance, Backends: w.s.backends, MmapDirectory: w.m.Record.MmapDirectory,
-			Current: w.m.Books, Log: w.s.log,
-		})
+	if w.others && !w.ground.moved {
+		w.others = w.s.dir.Tend(ctx, w.s.backends, w.m.Record, 0, w.s.who, w.s.log) > 0
 	}
-	return ""
+	return "", nil
 }
 
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.

@@ -42,7 +42,7 @@ type tour struct {
 	*app
 	files      []string
 	dir        string
-	id         uuid.UUID
+	lives      []uuid.UUID
 	supervisor *guest
 	session    *dsm.Session
 	steps      int
@@ -144,7 +144,6 @@ func (t *tour) supervise(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t.id = st.Instance
 	t.say("process %d, backend %s, generation %d, in %s", st.Supervisor, st.Backend, st.Generation, st.Dir)
 	return nil
 }
@@ -256,12 +255,13 @@ func (t *tour) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := len(eye.Objects(t.id, t.mmapDirectories()...))
+	t.lives = eye.Lives(t.dir)
+	before := len(eye.Objects(t.lives, t.mmapDirectories()...))
 	if err := t.end(); err != nil {
 		return err
 	}
-	t.say("objects that bear this instance's id on the shm mount, in the SysV table and in its directory:")
-	left := eye.Objects(t.id, t.mmapDirectories()...)
+	t.say("objects that bear one of this instance's lives on the shm mount, in the SysV table and in its directory:")
+	left := eye.Objects(t.lives, t.mmapDirectories()...)
 	t.say("%d before the stop (control segment and %d segments), %d now", before, st.Segments, len(left))
 	if _, err := os.Stat(t.dir); err == nil {
 		return fmt.Errorf("the directory %s is still there", t.dir)

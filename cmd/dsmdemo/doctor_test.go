@@ -66,7 +66,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		h.Kill()
-		objects := func() []string { return eye.Objects(instancetest.ID(t, p.dir), filepath.Join(p.dir, "mmap")) }
+		objects := func() []string { return eye.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
 		before := objects()
 		f := p.doctor()["leftovers"]
 		if f.Status != doctor.Bites || f.Cure != "dsmdemo clean --dir "+p.dir {

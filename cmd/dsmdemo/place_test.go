@@ -41,7 +41,7 @@ func newPlace(t *testing.T) place {
 		"DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
 	t.Cleanup(func() {
 		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
-			if left := eye.Objects(instancetest.ID(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
+			if left := eye.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}

@@ -336,7 +336,7 @@ func TestSortAllKilled(t *testing.T) {
 	if len(dirs) != 1 {
 		t.Fatalf("private instances: %v", dirs)
 	}
-	id := instancetest.ID(t, dirs[0])
+	lives := instancetest.Lives(t, dirs[0])
 	for _, pid := range append(workers, cmd.Process.Pid) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -347,7 +347,7 @@ func TestSortAllKilled(t *testing.T) {
 		})
 	}
 	p.run("", "ls")
-	if left := eye.Objects(id); len(left) > 0 {
+	if left := eye.Objects(lives); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

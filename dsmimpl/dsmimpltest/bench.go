@@ -17,7 +17,7 @@ import (
 type bench struct {
 	*testing.T
 	dsmimpl.Backend
-	instance   uuid.UUID
+	life       uuid.UUID
 	generation uint64
 	row        uint16
 	mu         sync.Mutex
@@ -29,7 +29,7 @@ func (b *bench) object(size int) dsmimpl.Object {
 	defer b.mu.Unlock()
 	b.row++
 	handle := rand.Uint64()&^0xffff | 1<<16 | uint64(b.row)
-	return dsmimpl.Object{Instance: b.instance, Generation: b.generation, Handle: handle,
+	return dsmimpl.Object{Life: b.life, Generation: b.generation, Handle: handle,
 		Size: size, CreatorPid: os.Getpid()}
 }
 

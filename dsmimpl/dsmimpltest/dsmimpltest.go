@@ -59,8 +59,8 @@ func Run(t *testing.T, maker func(t *testing.T) dsmimpl.Backend) {
 		{"no residue", testNoResidue},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bench{T: t, Backend: maker(t), instance: uuid.New(), generation: rand.Uint64N(1 << 40)}
-			leaktest.None(t, b.instance)
+			b := &bench{T: t, Backend: maker(t), life: uuid.New(), generation: rand.Uint64N(1 << 40)}
+			leaktest.None(t, b.life)
 			c.test(b)
 		})
 	}

@@ -19,7 +19,7 @@ import (
 // What becomes of an object: made once, found while it is there, gone without a trace.
 
 func testRefusal(t *testing.T, b dsmimpl.Backend, want error) {
-	ctx, o := context.Background(), dsmimpl.Object{Instance: uuid.New(), Handle: 1 << 16, Size: 1}
+	ctx, o := context.Background(), dsmimpl.Object{Life: uuid.New(), Handle: 1 << 16, Size: 1}
 	_, attach := b.Attach(ctx, o, dsmimpl.ReadWrite)
 	for op, err := range map[string]error{"Attach": attach, "Detach": b.Detach(dsmimpl.Mapping{}),
 		"Destroy": b.Destroy(ctx, o)} {

@@ -27,11 +27,11 @@ func testList(b *bench) {
 		want[where(o)] = true
 	}
 	foreign := b.object(100)
-	foreign.Instance = uuid.New()
+	foreign.Life = uuid.New()
 	foreign, m := b.create(foreign)
 	b.detach(m)
 
-	found, err := l.List(context.Background(), b.instance, b.generation)
+	found, err := l.List(context.Background(), b.life, b.generation)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func testList(b *bench) {
 	if len(found) != len(want) {
 		b.Errorf("listed %d objects, want %d", len(found), len(want))
 	}
-	if found, err = l.List(context.Background(), b.instance, b.generation); err != nil || len(found) != 0 {
+	if found, err = l.List(context.Background(), b.life, b.generation); err != nil || len(found) != 0 {
 		b.Errorf("after they were destroyed List = %v, %v", found, err)
 	}
 	b.detach(b.attach(foreign, dsmimpl.ReadWrite)) // still there

@@ -12,34 +12,113 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/filemap"
+	"github.com/godsm/godsm/internal/folder"
 	"github.com/google/uuid"
 )
 
-// New returns the backend for files in dir, which is made (with mode 0700) by the first Create if it is missing.
-func New(dir string) dsmimpl.Backend { return backend{dir} }
+// New returns a backend for files in dir, which is made (with mode 0700) by the first Create if it is missing.
+func New(dir string) dsmimpl.Backend { return &backend{dir: dir} }
 
-type backend struct{ dir string }
+// backend finds its files by path or, if there is a folder, in that one's subdirectory, which it keeps open.
+type backend struct {
+	dir  string // for people, where there is a folder
+	in   *folder.Folder
+	name string // in that folder
 
-func (backend) Name() string { return "mmap" }
+	mu  sync.Mutex
+	sub *folder.Folder // nil while it is not open
+}
 
-func (b backend) path(o dsmimpl.Object) string { return o.Path(b.dir) }
+// In returns a backend for files in the subdirectory of that name of a directory that is held open, wherever the
+// directory's path leads to meanwhile. Close it when it is not used any more.
+func (*backend) In(dir *folder.Folder, name string) dsmimpl.Backend {
+	return &backend{dir: dir.Join(name), in: dir, name: name}
+}
 
-func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
+// Close lets go of the subdirectory; the next call would open it again.
+func (b *backend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leaveLocked()
+	return nil
+}
+
+func (b *backend) leaveLocked() {
+	if b.sub != nil {
+		b.sub.Close()
+	}
+	b.sub = nil
+}
+
+func (*backend) Name() string { return "mmap" }
+
+func (b *backend) path(o dsmimpl.Object) string { return o.Path(b.dir) }
+
+// do calls a function with the place of o's file. If that is missing, the subdirectory may have been removed and made
+// again, and the function is called once more.
+func (b *backend) do(o dsmimpl.Object, call func(dir *folder.Folder, name string) error) error {
+	if b.in == nil {
+		return call(nil, b.path(o))
+	}
+	for again := false; ; again = true {
+		sub, fresh, err := b.open()
+		if err == nil {
+			err = call(sub, o.Name())
+		}
+		if !errors.Is(err, fs.ErrNotExist) || fresh || again {
+			return err
+		}
+		b.mu.Lock()
+		if b.sub == sub {
+			b.sub = nil // others may be at work in it: it is closed when it is forgotten
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *backend) open() (sub *folder.Folder, fresh bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sub == nil {
+		fresh = true
+		if b.sub, err = b.in.Sub(b.name); err != nil {
+			b.sub = nil
+			return nil, true, errkind.Classify(err)
+		}
+	}
+	return b.sub, fresh, nil
+}
+
+func (b *backend) makeDirectory() error {
+	if b.in != nil {
+		return b.in.MakeSub(b.name)
+	}
+	return folder.MakeAll(b.dir)
+}
+
+func (b *backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
 	if err := dsmimpl.CheckSize(o.Size); err != nil {
 		return dsmimpl.Mapping{}, 0, err
 	}
-	bytes, err := filemap.Create(ctx, b.path(o), o.Size)
+	var bytes []byte
+	create := func(dir *folder.Folder, name string) (err error) {
+		bytes, err = filemap.Create(ctx, dir, name, o.Size)
+		return err
+	}
+	err := b.do(o, create)
 	if errors.Is(err, errkind.NotFound) {
-		if err = os.MkdirAll(b.dir, 0o700); err == nil {
+		if err = b.makeDirectory(); err == nil {
 			failpoint.Hit("mmapfile/create/directory")
-			bytes, err = filemap.Create(ctx, b.path(o), o.Size)
+			err = b.do(o, create)
 		}
 	}
 	if filemap.Full(err) {
@@ -50,31 +129,80 @@ func (b backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping,
 	return dsmimpl.Mapping{Bytes: bytes}, 0, err
 }
 
-func (b backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (dsmimpl.Mapping, error) {
-	bytes, err := filemap.Open(b.path(o), o.Size, a == dsmimpl.ReadWrite)
+func (b *backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (dsmimpl.Mapping, error) {
+	var bytes []byte
+	err := b.do(o, func(dir *folder.Folder, name string) (err error) {
+		bytes, err = filemap.Open(dir, name, o.Size, a == dsmimpl.ReadWrite)
+		return err
+	})
 	return dsmimpl.Mapping{Bytes: bytes}, err
 }
 
-func (backend) Detach(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
-
-func (b backend) Destroy(_ context.Context, o dsmimpl.Object) error { return filemap.Remove(b.path(o)) }
-
-func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(m.Bytes) }
-
-func (backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
-
-func (backend) Swap(m dsmimpl.Mapping, from, to int) error { return filemap.Swap(m.Bytes[from:to]) }
-
-func (backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
-
-func (b backend) AttachPart(_ context.Context, o dsmimpl.Object, at, size int) (dsmimpl.Mapping, []byte, error) {
-	all, part, err := filemap.OpenPart(b.path(o), at, size)
-	return dsmimpl.Mapping{Bytes: all}, part, err
+func (b *backend) Destroy(_ context.Context, o dsmimpl.Object) error {
+	err := b.do(o, filemap.Remove)
+	if errors.Is(err, errkind.NotFound) { // there is no directory
+		return nil
+	}
+	return err
 }
 
-func (b backend) Locate(o dsmimpl.Object) string { return b.path(o) }
+func (b *backend) InUse(_ context.Context, o dsmimpl.Object) (used bool, err error) {
+	err = b.do(o, func(dir *folder.Folder, name string) (err error) {
+		used, err = filemap.InUse(dir, name)
+		return err
+	})
+	return used, err
+}
 
-// List finds this instance's files by their names; other files in the directory are nobody's business.
-func (b backend) List(_ context.Context, instance uuid.UUID, _ uint64) ([]dsmimpl.Object, error) {
-	return dsmimpl.ListDir(b.dir, instance)
+func (b *backend) Memory() string {
+	if b.in != nil {
+		return "" // it comes and goes with the instance's directory
+	}
+	if at := filemap.Device(b.dir); at != "" {
+		return b.dir + " on " + at
+	}
+	return ""
+}
+
+func (*backend) Detach(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (*backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(m.Bytes) }
+
+func (*backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (*backend) Swap(m dsmimpl.Mapping, from, to int) error { return filemap.Swap(m.Bytes[from:to]) }
+
+func (*backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (b *backend) AttachPart(
+	_ context.Context, o dsmimpl.Object, at, size int,
+) (m dsmimpl.Mapping, part []byte, err error) {
+	err = b.do(o, func(dir *folder.Folder, name string) (err error) {
+		m.Bytes, part, err = filemap.OpenPart(dir, name, at, size)
+		return err
+	})
+	return m, part, err
+}
+
+func (b *backend) Locate(o dsmimpl.Object) string { return b.path(o) }
+
+// List finds a life's files by their names; other files in the directory are not looked at.
+func (b *backend) List(_ context.Context, life uuid.UUID, _ uint64) ([]dsmimpl.Object, error) {
+	if b.in == nil {
+		return dsmimpl.ListDir(b.dir, life)
+	}
+	sub, err := b.in.Sub(b.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errkind.Classify(err)
+	}
+	defer sub.Close()
+	d, err := sub.Open(".", os.O_RDONLY, 0)
+	if err != nil {
+		return nil, errkind.Classify(err)
+	}
+	defer d.Close()
+	return dsmimpl.ListFiles(d, life)
 }

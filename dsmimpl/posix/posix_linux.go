@@ -18,22 +18,33 @@ const mount = "/dev/shm"
 func path(o dsmimpl.Object) string { return o.Path(mount) }
 
 func create(ctx context.Context, o dsmimpl.Object) ([]byte, error) {
-	return filemap.Create(ctx, path(o), o.Size)
+	return filemap.Create(ctx, nil, path(o), o.Size)
 }
 
 func attach(o dsmimpl.Object, writable bool) ([]byte, error) {
-	return filemap.Open(path(o), o.Size, writable)
+	return filemap.Open(nil, path(o), o.Size, writable)
 }
 
 func attachPart(o dsmimpl.Object, at, size int) (all, part []byte, err error) {
-	return filemap.OpenPart(path(o), at, size)
+	return filemap.OpenPart(nil, path(o), at, size)
 }
 
-func unlink(o dsmimpl.Object) error { return filemap.Remove(path(o)) }
+func unlink(o dsmimpl.Object) error { return filemap.Remove(nil, path(o)) }
 
-// List finds this instance's objects by their names.
-func (backend) List(_ context.Context, instance uuid.UUID, _ uint64) ([]dsmimpl.Object, error) {
-	return dsmimpl.ListDir(mount, instance)
+// List finds a life's objects by their names.
+func (backend) List(_ context.Context, life uuid.UUID, _ uint64) ([]dsmimpl.Object, error) {
+	return dsmimpl.ListDir(mount, life)
+}
+
+func (backend) InUse(_ context.Context, o dsmimpl.Object) (bool, error) {
+	return filemap.InUse(nil, path(o))
+}
+
+func (backend) Memory() string {
+	if at := filemap.Device(mount); at != "" {
+		return mount + " on " + at
+	}
+	return ""
 }
 
 func explain(err error) error {

@@ -25,14 +25,17 @@ func usedUp(int) string {
 	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
 }
 
-// List has no table to read that needs no privilege, but only 65,536 keys can be this instance's: it asks for each.
-func (backend) List(ctx context.Context, instance uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
+// namespace is the only one there is.
+func namespace() string { return "" }
+
+// List has no table to read that needs no privilege, but only 65,536 keys can be that life's: it asks for each.
+func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
 	var found []dsmimpl.Object
 	for low := range uint32(1 << 16) {
 		if ctx.Err() != nil {
 			return found, context.Cause(ctx)
 		}
-		k := int32(keyBase(instance) | low)
+		k := int32(keyBase(life) | low)
 		if k == ipcPrivate {
 			continue
 		}
@@ -44,7 +47,7 @@ func (backend) List(ctx context.Context, instance uuid.UUID, generation uint64) 
 		if err != nil {
 			continue
 		}
-		if o, ok := recognize(id, st, instance, generation); ok {
+		if o, ok := recognize(id, st, life, generation); ok {
 			found = append(found, o)
 		}
 	}

@@ -10,7 +10,8 @@ func stat(id int, wanted int32) (status, error) {
 	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d); err != nil {
 		return status{}, err
 	}
-	st := status{size: d.Segsz, uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid)}
+	st := status{size: d.Segsz, uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid),
+		users: uint64(d.Nattch)}
 	if found, err := shmget(wanted, 0, 0); err == nil && found == id {
 		st.key = wanted
 	}

@@ -73,5 +73,6 @@ func remove(id int) error { return shmctl(id, ipcRmid, nil) }
 func stat(id int, _ int32) (status, error) {
 	var d shmidDs
 	err := shmctl(id, ipcStat, &d)
-	return status{key: int32(d.key), size: uint64(d.segsz), uid: int(d.cuid), creatorPid: int(d.cpid)}, err
+	return status{key: int32(d.key), size: uint64(d.segsz), uid: int(d.cuid), creatorPid: int(d.cpid),
+		users: uint64(d.nattch)}, err
 }

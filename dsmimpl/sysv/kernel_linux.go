@@ -27,18 +27,25 @@ func limitValue(name string) uint64 {
 func stat(id int, _ int32) (status, error) {
 	var d unix.SysvShmDesc
 	_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d)
-	return status{key: d.Perm.Key, size: uint64(d.Segsz), uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid)}, err
+	return status{key: d.Perm.Key, size: uint64(d.Segsz), uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid),
+		users: uint64(d.Nattch)}, err
+}
+
+// namespace names the ipc namespace that this process is in.
+func namespace() string {
+	name, _ := os.Readlink("/proc/self/ns/ipc")
+	return name
 }
 
 // List reads the kernel's own table, which shows no more than IPC_STAT would.
-func (backend) List(ctx context.Context, instance uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
+func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
 	entries, err := table()
 	if err != nil {
 		return nil, errkind.Classify(err)
 	}
 	var found []dsmimpl.Object
 	for _, e := range entries {
-		if o, ok := recognize(e.id, e.status, instance, generation); ok {
+		if o, ok := recognize(e.id, e.status, life, generation); ok {
 			found = append(found, o)
 		}
 	}

@@ -33,7 +33,7 @@ func TestKernelLimits(t *testing.T) {
 	}
 	b, ctx := sysv.New(), context.Background()
 	object := func(row int, size int) dsmimpl.Object {
-		return dsmimpl.Object{Instance: uuid.New(), Handle: 1<<16 | uint64(row), Size: size, CreatorPid: os.Getpid()}
+		return dsmimpl.Object{Life: uuid.New(), Handle: 1<<16 | uint64(row), Size: size, CreatorPid: os.Getpid()}
 	}
 	set := func(name, value string) {
 		if err := os.WriteFile("/proc/sys/kernel/"+name, []byte(value), 0); err != nil {
@@ -69,7 +69,7 @@ func TestKernelLimits(t *testing.T) {
 // TestForeignObjects: what stands under a key of ours but does not bear our marks is never attached or removed.
 func TestForeignObjects(t *testing.T) {
 	b, ctx := sysv.New(), context.Background()
-	o := dsmimpl.Object{Instance: uuid.New(), Generation: 3, Handle: 7<<16 | 5, Size: 5000, CreatorPid: os.Getpid()}
+	o := dsmimpl.Object{Life: uuid.New(), Generation: 3, Handle: 7<<16 | 5, Size: 5000, CreatorPid: os.Getpid()}
 	m, word, err := b.Create(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestForeignObjects(t *testing.T) {
 	}
 	other := func(change func(*dsmimpl.Object)) dsmimpl.Object { x := o; change(&x); return x }
 	for what, x := range map[string]dsmimpl.Object{
-		"another instance":                   other(func(x *dsmimpl.Object) { x.Instance = uuid.New() }),
+		"another life":                       other(func(x *dsmimpl.Object) { x.Life = uuid.New() }),
 		"another generation":                 other(func(x *dsmimpl.Object) { x.Generation++ }),
 		"another row":                        other(func(x *dsmimpl.Object) { x.Handle++ }),
 		"another size":                       other(func(x *dsmimpl.Object) { x.Size = 50000 }),
@@ -126,7 +126,7 @@ func TestCreatorInPidNamespace(t *testing.T) {
 	if of := os.Getenv(orphanOf); of != "" {
 		id = uuid.MustParse(of)
 	}
-	o := dsmimpl.Object{Instance: id, Generation: 1, Handle: 9<<16 | 3, Size: 100, CreatorPid: 1}
+	o := dsmimpl.Object{Life: id, Generation: 1, Handle: 9<<16 | 3, Size: 100, CreatorPid: 1}
 	if os.Getenv(orphanOf) != "" {
 		if os.Getpid() != 1 {
 			t.Fatal("not process 1")

@@ -3,9 +3,9 @@
 // Package sysv is the backend sysv: System V shared memory, shmget and its kin.
 //
 // Traps of the primitive. Objects have no names, only a 32-bit key that any program may use, so ours carry the
-// instance id in what IPC_STAT shows without attaching: the key is 16 bits of the id and 16 that follow from
+// life in what IPC_STAT shows without attaching: the key is 16 bits of the life and 16 that follow from
 // the row and the generation (so no two rows of a control segment ever mean one key), and the exact size is
-// the size asked for, rounded up to pages, plus 1, plus 12 bits of the id. An object is removed only if
+// the size asked for, rounded up to pages, plus 1, plus 12 bits of the life. An object is removed only if
 // its key, exact size and creator's user are ours and, while nobody has written down its shmid, its creating
 // process is the row's, or dead: of a process in another pid namespace the kernel shows another pid than
 // the process itself has seen. Memory is not reserved: the kernel's limits are checked at creation, its memory
@@ -43,6 +43,7 @@ type status struct {
 	size       uint64
 	uid        int
 	creatorPid int
+	users      uint64 // that have it attached
 }
 
 func (backend) Name() string { return "sysv" }
@@ -147,6 +148,19 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	return nil
 }
 
+func (backend) InUse(_ context.Context, o dsmimpl.Object) (bool, error) {
+	_, st, err := find(o)
+	if err != nil {
+		return false, err
+	}
+	if !ours(o, st) {
+		return false, errkind.As(dsmimpl.ErrNotFound, fmt.Errorf("key %#x: belongs to another program", uint32(st.key)))
+	}
+	return st.users > 0, nil
+}
+
+func (backend) Memory() string { return namespace() }
+
 func (backend) Locate(o dsmimpl.Object) string {
 	if o.Word == 0 {
 		return fmt.Sprintf("key 0x%08x", uint32(key(o)))
@@ -167,9 +181,9 @@ func find(o dsmimpl.Object) (id int, st status, err error) {
 	return id, st, nil
 }
 
-// ours says whether the object bears the marks of o's instance, generation and row.
+// ours says whether the object bears the marks of o's life, generation and row.
 func ours(o dsmimpl.Object, st status) bool {
-	return st.key == key(o) && st.uid == os.Geteuid() && marked(st.size, o.Instance)
+	return st.key == key(o) && st.uid == os.Geteuid() && marked(st.size, o.Life)
 }
 
 // gone maps what the kernel says of an object that was removed to fs.ErrNotExist. EACCES and EPERM say
@@ -192,25 +206,25 @@ func alive(pid int) bool {
 }
 
 func key(o dsmimpl.Object) int32 {
-	return int32(keyBase(o.Instance) | uint32(uint16(o.Row())^salt(o)))
+	return int32(keyBase(o.Life) | uint32(uint16(o.Row())^salt(o)))
 }
 
-func keyBase(instance uuid.UUID) uint32 { return uint32(dsmimpl.ShortID(instance)>>12&0xffff) << 16 }
+func keyBase(life uuid.UUID) uint32 { return uint32(dsmimpl.ShortID(life)>>12&0xffff) << 16 }
 
 // salt lets the keys of one row differ between generations.
 func salt(o dsmimpl.Object) uint16 {
-	return uint16((o.Generation + dsmimpl.ShortID(o.Instance)>>28) * 0x9e3779b97f4a7c15 >> 48)
+	return uint16((o.Generation + dsmimpl.ShortID(o.Life)>>28) * 0x9e3779b97f4a7c15 >> 48)
 }
 
-func mark(o dsmimpl.Object) int { return 1 + int(dsmimpl.ShortID(o.Instance)&0xfff) }
+func mark(o dsmimpl.Object) int { return 1 + int(dsmimpl.ShortID(o.Life)&0xfff) }
 
 func exactSize(o dsmimpl.Object) int {
 	page := os.Getpagesize()
 	return (o.Size+page-1)/page*page + mark(o)
 }
 
-func marked(size uint64, instance uuid.UUID) bool {
-	m, page := uint64(mark(dsmimpl.Object{Instance: instance})), uint64(os.Getpagesize())
+func marked(size uint64, life uuid.UUID) bool {
+	m, page := uint64(mark(dsmimpl.Object{Life: life})), uint64(os.Getpagesize())
 	return size > m && (size-m)%page == 0
 }
 

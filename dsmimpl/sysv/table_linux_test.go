@@ -15,7 +15,7 @@ func FuzzTable(f *testing.F) {
 	heading := "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      " +
 		"atime      dtime      ctime                   rss                  swap\n"
 	id := uuid.New()
-	o := dsmimpl.Object{Instance: id, Generation: 5, Handle: 7, Size: 10000}
+	o := dsmimpl.Object{Life: id, Generation: 5, Handle: 7, Size: 10000}
 	line := fmt.Sprintf("%10d %10d  %4o %21d %5d %5d  %5d %5d %5d %5d %5d %10d %10d %10d %21d %21d\n",
 		key(o), 12, 0o600, exactSize(o), 99, 98, 1, os.Geteuid(), 0, os.Geteuid(), 0, 0, 0, 0, 0, 0)
 	entries := parseTable([]byte(heading + line))
@@ -39,7 +39,7 @@ func FuzzTable(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if o.Instance != id || key(o) != e.key || e.uid != os.Geteuid() || uint32(e.key)>>16 != keyBase(id)>>16 ||
+			if o.Life != id || key(o) != e.key || e.uid != os.Geteuid() || uint32(e.key)>>16 != keyBase(id)>>16 ||
 				!marked(e.size, id) || shmid(o.Word) != e.id {
 				t.Errorf("%+v is taken for %+v", e, o)
 			}

@@ -108,6 +108,19 @@ func (backend) Unguard(m dsmimpl.Mapping) error {
 	return os.NewSyscallError("VirtualFree", windows.VirtualFree(address(m.Bytes), 0, windows.MEM_RELEASE))
 }
 
+// InUse holds for every object that is there: the kernel frees one with its last user.
+func (backend) InUse(_ context.Context, o dsmimpl.Object) (bool, error) {
+	h, err := openFileMapping(windows.FILE_MAP_READ, name(o))
+	if err != nil {
+		return false, classify("OpenFileMapping", o, err)
+	}
+	_ = windows.CloseHandle(h)
+	return true, nil
+}
+
+// Memory can't be told: names are of the login session.
+func (backend) Memory() string { return "" }
+
 // Destroy has nothing to do: the kernel frees a mapping with its last handle.
 func (backend) Destroy(context.Context, dsmimpl.Object) error { return nil }
 

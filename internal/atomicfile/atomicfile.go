@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/folder"
 )
 
 // ErrGarbage says that a file is there but not what Write wrote.
@@ -23,15 +24,28 @@ const maxSize = 1 << 20
 
 // Write replaces the file at path by v. There must be no other writer.
 func Write(path string, v any) error {
+	dir, err := folder.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return WriteIn(dir, filepath.Base(path), v)
+}
+
+// WriteIn is Write for a file of a directory that is held open.
+func WriteIn(dir *folder.Folder, name string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	temp := path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by one who died in the middle
-		return fmt.Errorf("%s is in the way: remove it (%w)", temp, err)
+	temp := name + ".new"
+	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a writer that died in the middle
+		return fmt.Errorf("%s is in the way: remove it (%w)", dir.Join(temp), err)
 	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err = failpoint.Err("atomicfile/write"); err != nil {
+		return &fs.PathError{Op: "write", Path: dir.Join(temp), Err: err}
+	}
+	f, err := dir.Open(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -39,32 +53,42 @@ func Write(path string, v any) error {
 	_, err = fmt.Fprintf(f, "%s\n%s", b, seal(b))
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		failpoint.Hit("atomicfile/write/synced")
-		err = replace(temp, path)
+		err = replace(dir, temp, name)
 	}
 	if err != nil {
-		_ = os.Remove(temp)
-		if info, lerr := os.Lstat(path); lerr == nil && info.IsDir() {
-			return fmt.Errorf("%s is a directory where a file belongs: remove it (%w)", path, err)
+		_ = dir.Remove(temp)
+		if info, lerr := dir.Lstat(name); lerr == nil && info.Type == fs.ModeDir {
+			return fmt.Errorf("%s is a directory where a file belongs: remove it (%w)", dir.Join(name), err)
 		}
 		return err
 	}
 	failpoint.Hit("atomicfile/write/renamed")
-	return syncDir(filepath.Dir(path))
+	return dir.Sync()
 }
 
 // Read fills v from the file at path, which must be a regular file. A missing one is
 // fs.ErrNotExist, a damaged one ErrGarbage.
 func Read(path string, v any) error {
-	b, err := ReadSmall(path)
+	dir, err := folder.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return ReadIn(dir, filepath.Base(path), v)
+}
+
+// ReadIn is Read for a file of a directory that is held open.
+func ReadIn(dir *folder.Folder, name string, v any) error {
+	b, err := ReadSmallIn(dir, name)
 	if err != nil {
 		return err
 	}
 	at := bytes.LastIndexByte(bytes.TrimSuffix(b, []byte("\n")), '\n')
 	if at < 0 || seal(b[:at]) != string(b[at+1:]) {
-		return fmt.Errorf("%s: %w", path, ErrGarbage)
+		return fmt.Errorf("%s: %w", dir.Join(name), ErrGarbage)
 	}
 	if err := json.Unmarshal(b[:at], v); err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrGarbage, err)
+		return fmt.Errorf("%s: %w: %w", dir.Join(name), ErrGarbage, err)
 	}
 	return nil
 }
@@ -73,9 +97,20 @@ func Read(path string, v any) error {
 // directory's owner can have written. Something else under the name (a FIFO, a directory, a
 // symbolic link) is an error at once, and is not waited for.
 func ReadSmall(path string) ([]byte, error) {
-	f, err := open(path)
+	dir, err := folder.Open(filepath.Dir(path))
 	if err != nil {
-		if info, lerr := os.Lstat(path); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, err
+	}
+	defer dir.Close()
+	return ReadSmallIn(dir, filepath.Base(path))
+}
+
+// ReadSmallIn is ReadSmall for a file of a directory that is held open.
+func ReadSmallIn(dir *folder.Folder, name string) ([]byte, error) {
+	path := dir.Join(name)
+	f, err := open(dir, name)
+	if err != nil {
+		if info, lerr := dir.Lstat(name); lerr == nil && info.Type == fs.ModeSymlink {
 			return nil, fmt.Errorf("%s is a symbolic link, which is not followed: put the file itself there: %w",
 				path, ErrGarbage)
 		}
@@ -89,7 +124,7 @@ func ReadSmall(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file: remove it: %w", path, ErrGarbage)
 	}
-	if err := trusted(path, info); err != nil {
+	if err := trusted(dir, path, info); err != nil {
 		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))

@@ -6,18 +6,19 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
+
+	"github.com/godsm/godsm/internal/folder"
 )
 
-func open(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func open(dir *folder.Folder, name string) (*os.File, error) {
+	return dir.Open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // trusted refuses a file that somebody else than we, root or the directory's owner has written
 // or, by its mode and its directory's, can write.
-func trusted(path string, info fs.FileInfo) error {
-	dir, err := os.Stat(filepath.Dir(path))
+func trusted(in *folder.Folder, path string, info fs.FileInfo) error {
+	dir, err := in.Stat()
 	if err != nil {
 		return err
 	}
@@ -32,14 +33,4 @@ func trusted(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// syncDir makes a rename last over a crash of the machine.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
-func replace(from, to string) error { return os.Rename(from, to) }
+func replace(dir *folder.Folder, from, to string) error { return dir.Rename(from, to) }

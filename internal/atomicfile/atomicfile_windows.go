@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/godsm/godsm/internal/folder"
 	"golang.org/x/sys/windows"
 )
 
@@ -15,7 +16,8 @@ import (
 const patience = 2 * time.Second
 
 // open opens a file in a way that lets it be replaced meanwhile; os.Open does not.
-func open(path string) (f *os.File, err error) {
+func open(dir *folder.Folder, name string) (f *os.File, err error) {
+	path := dir.Join(name)
 	err = patiently(func() error {
 		f, err = os.OpenInRoot(filepath.Dir(path), filepath.Base(path))
 		return err
@@ -28,13 +30,13 @@ func open(path string) (f *os.File, err error) {
 
 // replace renames over a file that others may have open: a root's Rename can do that where the file
 // system can, os.Rename nowhere.
-func replace(from, to string) error {
-	dir, err := os.OpenRoot(filepath.Dir(to))
+func replace(in *folder.Folder, from, to string) error {
+	dir, err := os.OpenRoot(in.Path())
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return patiently(func() error { return dir.Rename(filepath.Base(from), filepath.Base(to)) })
+	return patiently(func() error { return dir.Rename(from, to) })
 }
 
 // patiently tries again what the system refuses since a file is open.
@@ -48,7 +50,4 @@ func patiently(try func() error) (err error) {
 	}
 }
 
-func trusted(string, fs.FileInfo) error { return nil }
-
-// A directory can't be synced here; the system orders renames itself.
-func syncDir(string) error { return nil }
+func trusted(*folder.Folder, string, fs.FileInfo) error { return nil }

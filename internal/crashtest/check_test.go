@@ -15,6 +15,7 @@ import (
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/google/uuid"
 )
 
 // check is what must be so when the victim is dead, or done, whatever it did.
@@ -43,9 +44,17 @@ func (w *world) check() {
 // noObject of the instance in dir may be left in the system.
 func (w *world) noObject(dir string) {
 	w.t.Helper()
-	if left := eye.Objects(instancetest.ID(w.t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+	if left := w.objectsIn(dir); len(left) > 0 {
 		w.t.Errorf("left behind: %s", strings.Join(left, ", "))
 	}
+}
+
+// objectsIn are those of the instance in dir, and not of one that the directory is a copy of.
+func (w *world) objectsIn(dir string) []string {
+	lives := slices.DeleteFunc(instancetest.Lives(w.t, dir), func(life uuid.UUID) bool {
+		return dir != w.original && slices.Contains(w.foreign, life)
+	})
+	return eye.Objects(lives, filepath.Join(dir, "mmap"))
 }
 
 // nothing of the instance in dir may be left in the system, and nothing of its life in dir.
@@ -54,7 +63,7 @@ func (w *world) nothing(dir string) {
 	w.noObject(dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if n := e.Name(); n != "id" && n != "instance" && n != "mmap" {
+		if n := e.Name(); n != "id" && n != "lives" && n != "instance" && n != "mmap" {
 			w.t.Errorf("left in the directory: %s", n)
 		}
 	}
@@ -121,7 +130,10 @@ func (w *world) unrest(r dsm.Report) string {
 			own++
 		}
 	}
-	if objects := instancetest.Objects(w.t, w.dir); objects != own {
+	if r.Status.Reserved > 0 {
+		own++
+	}
+	if objects := len(w.objectsIn(w.dir)) - 1; objects != own {
 		return fmt.Sprintf("%d objects for %d rows, %d of which are to have one", objects, len(r.Segments), own)
 	}
 	return ""

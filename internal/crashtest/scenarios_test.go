@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
@@ -244,6 +245,14 @@ var scenarios = []scenario{
 		}
 	}},
 
+	{name: "supervisor that can't begin again at once", settings: []string{"on_crash=restart"},
+		fault: "liveness/create#2=ENOSPC", play: func(w *world) {
+			w.fall("supervise", "start")
+			generation := w.generation()
+			w.stuck("dsm/create/made").Kill()
+			w.do("", func() bool { return w.generation() > generation })
+		}},
+
 	{name: "supervisor that stops", fault: "FAULT=EACCES", play: func(w *world) {
 		w.fall("supervise", "start")
 		p := w.helper("session", "open", "create 9000", "pin", "create 8000")
@@ -276,8 +285,8 @@ var scenarios = []scenario{
 		}},
 
 	{name: "supervisor in a copied directory", play: func(w *world) { w.copied() }, check: (*world).checkCopied},
-	{name: "supervisor in a copied directory without its id", play: func(w *world) {
-		w.copied("id")
+	{name: "supervisor in a copied directory without its small files", play: func(w *world) {
+		w.copied("id", "instance")
 	}, check: (*world).checkCopied},
 
 	{name: "clean", play: func(w *world) {
@@ -354,14 +363,14 @@ func (w *world) endAround(point, command string, before ...string) {
 	w.sup = nil
 }
 
-// copied has the victim supervise a copy, without those files, of a directory whose life has ended by death.
+// copied has the victim supervise a copy, without those files, of a directory in which an instance lives.
 func (w *world) copied(without ...string) {
-	p := w.helper("supervise", "start")
-	w.dieHolding()
-	p.Kill()
+	sup := w.helper("supervise", "start")
+	w.holders = []*proctest.Process{w.helper("session", "open", "create 9000", "pin", "create 8000"), sup}
 	w.original, w.dir = w.dir, instancetest.TempDir(w.t)
 	watchOver(w.dir)
-	w.objects = instancetest.Objects(w.t, w.original)
+	w.foreign = instancetest.Lives(w.t, w.original)
+	w.objects = len(w.objectsIn(w.original))
 	if out, err := exec.Command("cp", "-a", w.original+"/.", w.dir).CombinedOutput(); err != nil {
 		w.t.Fatalf("%v: %s", err, out)
 	}
@@ -381,8 +390,11 @@ func (w *world) checkCopied() {
 	if left, _ := os.ReadDir(filepath.Join(w.dir, "mmap")); len(left) > 0 {
 		w.t.Errorf("left in the copy: %v", left)
 	}
-	if n := instancetest.Objects(w.t, w.original); n != w.objects {
+	if n := len(w.objectsIn(w.original)); n != w.objects {
 		w.t.Errorf("the original has %d objects left, of %d", n, w.objects)
+	}
+	for _, p := range w.holders {
+		p.Kill()
 	}
 	w.dir, w.sup = w.original, nil
 	w.supervise()
@@ -442,9 +454,9 @@ func (w *world) generation() uint64 {
 
 // loseControl removes the control segment, as somebody with rm or ipcrm would.
 func (w *world) loseControl() {
-	id := instancetest.ID(w.t, w.dir)
-	control := dsmimpl.Object{Instance: id, Generation: 1, Handle: dsmimpl.ControlHandle}
-	for _, where := range eye.Objects(id, filepath.Join(w.dir, "mmap")) {
+	life := instancetest.Life(w.t, w.dir)
+	control := dsmimpl.Object{Life: life, Generation: 1, Handle: dsmimpl.ControlHandle}
+	for _, where := range eye.Objects([]uuid.UUID{life}, filepath.Join(w.dir, "mmap")) {
 		if strings.HasSuffix(where, "/"+control.Name()) {
 			_ = os.Remove(where)
 		}
@@ -464,20 +476,20 @@ func (w *world) checkPrivate() {
 		w.victim.Kill()
 	}
 	parent := filepath.Join(w.state(), "dsm-private")
-	ids := map[string]uuid.UUID{}
+	ids := map[string][]uuid.UUID{}
 	entries, _ := os.ReadDir(parent)
 	for _, e := range entries {
 		dir := filepath.Join(parent, e.Name())
 		if _, err := os.Stat(filepath.Join(dir, "id")); err == nil {
-			ids[dir] = instancetest.ID(w.t, dir)
+			ids[dir] = eye.Lives(dir)
 		}
 	}
 	tell(w.helper("supervise"), "run")
 	if entries, _ := os.ReadDir(parent); len(entries) > 0 {
 		w.t.Errorf("%d private instances are left, %v", len(entries), entries)
 	}
-	for dir, id := range ids {
-		if left := eye.Objects(id, filepath.Join(dir, "mmap")); len(left) > 0 {
+	for dir, lives := range ids {
+		if left := eye.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
 			w.t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	}

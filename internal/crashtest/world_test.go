@@ -19,6 +19,7 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/supervisor"
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,11 +32,13 @@ type world struct {
 	plan     string // for the victim
 	how      string // see ways
 	env      []string
-	strace   *tracer  // instead of a plan; nil if there is none
-	answers  []string // of the victim
-	refused  bool     // the victim could not begin
-	original string   // the directory that dir is a copy of,
-	objects  int      // and how many segments it had in the system
+	strace   *tracer             // instead of a plan; nil if there is none
+	answers  []string            // of the victim
+	refused  bool                // the victim could not begin
+	original string              // the directory that dir is a copy of,
+	holders  []*proctest.Process // who lives in it,
+	foreign  []uuid.UUID         // its lives,
+	objects  int                 // and how many objects it has in the system
 
 	sup      *supervisor.Supervisor // of this process; nil while there is none
 	survivor *dsm.Session           // nil if there is none

@@ -17,17 +17,18 @@ import (
 )
 
 // Instance looks at an instance's directory, at who lives there, and at what dead ones have left:
-// in it, and beside the private instances of this user. Known are the instances that were seen.
+// in it, and beside the private instances of this user. Known are the lives that were seen.
 func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, known []uuid.UUID) {
 	backends := instance.Backends{Custom: cfg.Backend}
 	dir, finding := m.directory(cfg.Dir)
 	list = append(list, finding)
 	if dir != nil {
+		defer dir.Close()
 		list = append(list, directoryFiles(dir.Path))
 		r := dir.Remains(ctx, backends)
-		known = append(known, r.Instance)
-		list = append(list, living(dir.Path, r), leftovers(dir.Path, r))
-		if r.Alive() && r.Hidden == nil {
+		known = append(known, r.Lives()...)
+		list = append(list, living(dir.Path, r), others(dir.Path, r), leftovers(dir.Path, r))
+		if r.Present.Standing == instance.Alive {
 			report, err := dsm.Inspect(ctx, cfg)
 			list = append(list, books(report, err)...)
 		}
@@ -85,7 +86,8 @@ func directoryFiles(dir string) Finding {
 		switch base, _, _ := strings.Cut(name, "."); {
 		case name == "mmap":
 			is = fs.ModeDir
-		case name == "dsm.conf", base == "id", base == "instance", base == "supervisor", base == "members":
+		case name == "dsm.conf", base == "id", base == "instance", base == "lives", base == "supervisor",
+			base == "members":
 		default:
 			continue
 		}
@@ -107,27 +109,65 @@ var kinds = map[fs.FileMode]string{
 
 func living(dir string, r instance.Remains) Finding {
 	const check = "instance"
+	start := "dsmdemo supervise --dir " + dir
+	v := r.Present
 	switch {
+	case r.Hidden != nil:
+		return Finding{check, Bites, fmt.Sprintf("%s can't be looked at: %v", dir, r.Hidden),
+			"nothing can be said about it", "mend what the error names, and look again"}
 	case r.Instance == uuid.Nil:
 		return Finding{check, OK, "nothing has been started in " + dir, "", ""}
-	case r.Copy:
-		return Finding{check, Note, dir + " is a copy of the directory of instance " + r.Instance.String(),
-			"a start makes it an instance of its own; the other one's objects are not looked at",
-			""}
-	case r.Hidden != nil:
-		return Finding{check, Bites,
-			fmt.Sprintf("%s is alive, but its control segment can't be seen: %v", dir, r.Hidden),
-			"its processes live in another mount or ipc namespace, or somebody has removed it: nobody can join",
-			"join from the same container, or stop all its processes and start it again: " +
-				"dsmdemo supervise --dir " + dir}
-	case r.Supervised:
-		return Finding{check, OK, fmt.Sprintf("instance %s runs, with %d sessions", r.Instance, r.Sessions), "", ""}
-	case r.Sessions > 0:
-		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", r.Sessions, dir),
-			"they work on and reclaim each other's dead; there are no news of deaths, and nobody keeps pins",
-			"dsmdemo supervise --dir " + dir}
+	case v.Record.Life == uuid.Nil, v.Standing == instance.Dead:
+		return Finding{check, OK, fmt.Sprintf("no process lives in instance %s", r.Instance), "", ""}
+	case v.Standing == instance.Alive && v.Supervised:
+		return Finding{check, OK, fmt.Sprintf("instance %s runs, with %d sessions", r.Instance, v.Sessions), "", ""}
+	case v.Standing == instance.Alive:
+		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", v.Sessions, dir),
+			"they work on and reclaim each other's dead; there are no news of deaths, and no process keeps pins", start}
+	case v.Standing == instance.OtherVersion:
+		return Finding{check, Bites, v.Why, "this program can't join it, and a start is refused",
+			"run the programs of one version; or stop those of the other, and start it again: " + start}
+	case v.Standing == instance.OtherMemory:
+		return Finding{check, Bites, fmt.Sprintf("%d processes live in %s, and %s", living0(v), dir, v.Why),
+			"they can't be joined from here, and a start is refused",
+			"work in the container that they run in, or unmount what hides their memory"}
+	case v.Standing == instance.Bereft, v.Standing == instance.Garbled:
+		f := Finding{check, Bites, fmt.Sprintf("%d processes live in %s, and %s", living0(v), dir, v.Why),
+			"no process can join; a running supervisor begins a new life within a second", start}
+		if v.Supervised {
+			f.Cure = "look again in a second"
+		}
+		return f
 	}
-	return Finding{check, OK, fmt.Sprintf("nobody lives in instance %s", r.Instance), "", ""}
+	return Finding{check, Note, fmt.Sprintf("no process of %s lives, and %s", dir, v.Why),
+		"a start begins a new life beside it, and touches nothing of it", start}
+}
+
+func living0(v instance.Verdict) int {
+	if v.Supervised {
+		return v.Sessions + 1
+	}
+	return v.Sessions
+}
+
+// others is about lives beside the present one, which are listed since they may have memory in the system.
+func others(dir string, r instance.Remains) Finding {
+	const check = "other_lives"
+	var list []string
+	for _, v := range r.Others {
+		if v.Standing != instance.Dead {
+			why := v.Why
+			if v.Living() {
+				why = fmt.Sprintf("%d of its fenced sessions live", v.Sessions)
+			}
+			list = append(list, fmt.Sprintf("%s: %s", v.Record, why))
+		}
+	}
+	if len(list) == 0 {
+		return Finding{check, OK, "none of " + dir + " that are in use", "", ""}
+	}
+	return Finding{check, Note, some(list),
+		"earlier lives whose memory stays as long as it is in use; the supervisor, or the next start, removes it then", ""}
 }
 
 func leftovers(dir string, r instance.Remains) Finding {
@@ -135,10 +175,13 @@ func leftovers(dir string, r instance.Remains) Finding {
 	switch {
 	case len(r.Objects) == 0:
 		return Finding{check, OK, "none of the instance in " + dir, "", ""}
-	case r.Alive():
+	case r.Present.Supervised:
 		return Finding{check, Note, some(r.Objects) + " of earlier generations",
-			"the running supervisor removes them once nobody of those lives",
+			"the running supervisor removes them",
 			""}
+	case r.Present.Living():
+		return Finding{check, Note, some(r.Objects) + " of earlier generations",
+			"the next supervisor removes them", "dsmdemo supervise --dir " + dir}
 	}
 	return Finding{check, Bites, some(r.Objects),
 		"a dead instance left them; they take memory until the next start there",
@@ -188,9 +231,11 @@ func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, know
 	alive := 0
 	for _, d := range instance.PrivateDirs() {
 		r := d.Remains(ctx, b)
-		known = append(known, r.Instance)
+		locked := d.Locked()
+		d.Close()
+		known = append(known, r.Lives()...)
 		switch {
-		case r.Alive() || d.Locked():
+		case r.Hidden != nil, locked, r.Present.Standing != instance.Dead && r.Present.Record.Life != uuid.Nil:
 			alive++
 		default:
 			dead = append(dead, fmt.Sprintf("%s (%d objects)", d.Path, len(r.Objects)))

@@ -112,7 +112,7 @@ func TestLivingInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, known := look(t, cfg)
-	if doctor.Worst(list) == doctor.Bites || !slices.Contains(known, instancetest.ID(t, cfg.Dir)) {
+	if doctor.Worst(list) == doctor.Bites || !slices.Contains(known, instancetest.Life(t, cfg.Dir)) {
 		t.Errorf("%+v, %v", list, known)
 	}
 	wantFinding(t, list, "instance", doctor.OK, "runs, with 1 sessions")
@@ -151,6 +151,6 @@ func TestLivingInstance(t *testing.T) {
 	if err := os.Rename(mine[0]+".hidden", mine[0]); err != nil {
 		t.Fatal(err)
 	}
-	wantFinding(t, list, "instance", doctor.Bites, "can't be seen", "another mount or ipc namespace")
+	wantFinding(t, list, "instance", doctor.Bites, "has been removed")
 	wantFinding(t, list, "leftovers", doctor.OK)
 }

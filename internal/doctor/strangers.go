@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Strangers looks for objects of instances that are not known: their names look like ours and
+// Strangers looks for objects of lives that are not known: their names look like ours and
 // nobody who can be seen has them mapped.
 func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	if m.OS != "linux" {
@@ -102,7 +102,7 @@ func (m Machine) directoryOf(paths []string) string {
 		if err != nil {
 			continue
 		}
-		if t, err := control.Open(shm.NewRegion(b)); err == nil && m.exists(strings.TrimPrefix(t.Dir, "/")+"/id") {
+		if t, err := control.Open(shm.NewRegion(b)); err == nil && m.exists(strings.TrimPrefix(t.Dir, "/")+"/lives") {
 			return t.Dir
 		}
 	}

@@ -22,10 +22,10 @@ func TestStrangeFiles(t *testing.T) {
 	limits := control.Limits{Processes: 5, Segments: 64}
 	alive, known, dead, lost := uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	name := func(id uuid.UUID, h uint64) string {
-		return dsmimpl.Object{Instance: id, Generation: 1, Handle: h}.Name()
+		return dsmimpl.Object{Life: id, Generation: 1, Handle: h}.Name()
 	}
 	controlBytes := make([]byte, control.Size(limits))
-	c := control.Constants{Instance: dead, Generation: 1, Backend: "posix", Dir: "/srv/dead", Limits: limits}
+	c := control.Constants{Life: dead, Generation: 1, Backend: "posix", Dir: "/srv/dead", Limits: limits}
 	if err := control.Format(shm.NewRegion(controlBytes), c); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestStrangeFiles(t *testing.T) {
 	put(root, "dev/shm/"+name(dead, dsmimpl.ControlHandle), string(controlBytes))
 	put(root, "dev/shm/"+name(lost, 3), "")
 	put(root, "dev/shm/"+name(lost, dsmimpl.ControlHandle), "garbage")
-	put(root, "srv/dead/id", "")
+	put(root, "srv/dead/lives", "")
 	put(root, "proc/44/maps", "7f00-7f01 rw-s 00000000 00:19 3   /dev/shm/"+name(alive, 5)+"\n")
 	m := Machine{OS: "linux", Root: root, UID: 1000}
 	list := m.Strangers([]uuid.UUID{known})
@@ -60,7 +60,7 @@ func TestStrangeFiles(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	delete(root, "srv/dead/id") // its directory is gone, so it can't be cleaned
+	delete(root, "srv/dead/lives") // its directory is gone, so it can't be cleaned
 	for _, f := range m.Strangers([]uuid.UUID{known}) {
 		if strings.Contains(f.Cure, "clean") {
 			t.Errorf("%+v", f)

@@ -14,33 +14,42 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/folder"
 	"golang.org/x/sys/unix"
 )
-
-// euid is asked for once: it is a system call.
-var euid = os.Geteuid()
 
 // chunk bounds the work between two looks at the context, and what an interrupted call has to do again.
 const chunk = 16 << 20
 
-// Create makes the file at path (which must not exist), reserves size zero bytes and maps them read-write.
-// On an error the file is gone again.
-func Create(ctx context.Context, path string, size int) ([]byte, error) {
-	fd, err := open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
+// Create makes the file of that name in a directory that is held open, where no such file may exist, reserves size zero
+// bytes and maps them read-write. On an error the file is gone again. Without a directory, here and below, the name is a
+// path.
+func Create(ctx context.Context, dir *folder.Folder, name string, size int) ([]byte, error) {
+	fd, err := open(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return nil, err
 	}
 	failpoint.Hit("filemap/create/opened")
-	b, err := Make(ctx, fd, path, size)
+	_ = unix.Fchmod(fd, 0o600) // whatever the umask is
+	overwritable(fd)
+	b, err := Make(ctx, fd, pathOf(dir, name), size)
 	if err != nil {
 		failpoint.Hit("filemap/create/refused")
-		_ = unlink(path) // ours: O_EXCL made it
+		_ = unlink(dir, name) // ours: O_EXCL made it
 		return nil, err
 	}
 	return b, nil
+}
+
+func pathOf(dir *folder.Folder, name string) string {
+	if dir == nil {
+		return name
+	}
+	return dir.Join(name)
 }
 
 // Make reserves size zero bytes in the new, empty file fd and maps them. It closes fd in any case; path
@@ -54,31 +63,31 @@ func Make(ctx context.Context, fd int, path string, size int) ([]byte, error) {
 	return mapBytes(fd, path, 0, size, true)
 }
 
-// Open maps the existing file at path: size bytes of it, or all if size is 0.
-func Open(path string, size int, writable bool) ([]byte, error) {
-	fd, err := openExisting(path, writable)
+// Open maps an existing file: size bytes of it, or all if size is 0.
+func Open(dir *folder.Folder, name string, size int, writable bool) ([]byte, error) {
+	fd, err := openExisting(dir, name, writable)
 	if err != nil {
 		return nil, err
 	}
-	return Map(fd, path, size, writable)
+	return Map(fd, pathOf(dir, name), size, writable)
 }
 
-// OpenPart maps the pages of the existing file at path that hold the size bytes at byte at, for reading and writing. All
-// is the mapping, which Unmap is given; part are the bytes in it.
-func OpenPart(path string, at, size int) (all, part []byte, err error) {
-	fd, err := openExisting(path, true)
+// OpenPart maps the pages of an existing file that hold the size bytes at byte at, for reading and writing. All is the
+// mapping, which Unmap is given; part are the bytes in it.
+func OpenPart(dir *folder.Folder, name string, at, size int) (all, part []byte, err error) {
+	fd, err := openExisting(dir, name, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	return MapPart(fd, path, at, size)
+	return MapPart(fd, pathOf(dir, name), at, size)
 }
 
-func openExisting(path string, writable bool) (fd int, err error) {
+func openExisting(dir *folder.Folder, name string, writable bool) (fd int, err error) {
 	flags := unix.O_RDONLY
 	if writable {
 		flags = unix.O_RDWR
 	}
-	fd, err = open(path, flags|unix.O_NONBLOCK) // a FIFO planted here must not hold us up
+	fd, err = open(dir, name, flags|unix.O_NONBLOCK) // a FIFO planted here must not hold us up
 	if err == nil {
 		failpoint.Hit("filemap/open/opened")
 	}
@@ -119,7 +128,7 @@ func check(fd int, path string, size int) (int, error) {
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != 0: // shm objects have no type on some systems
 		return 0, errkind.As(errkind.Permission, fmt.Errorf("%s is not a regular file", path))
-	case int(st.Uid) != euid:
+	case int(st.Uid) != os.Geteuid():
 		return 0, errkind.As(errkind.Permission, fmt.Errorf("%s belongs to user %d", path, st.Uid))
 	case size == 0:
 		size = int(st.Size)
@@ -165,29 +174,40 @@ func Swap(b []byte) error {
 	return os.NewSyscallError("mmap", err)
 }
 
-// Remove unlinks the file at path; a missing one is success.
-func Remove(path string) error {
+// Remove unlinks a file; a missing one is success.
+func Remove(dir *folder.Folder, name string) error {
 	err := failpoint.Err("filemap/unlink")
 	if err == nil {
-		err = unlink(path)
+		err = unlink(dir, name)
 	}
-	if err != nil && !missing(path) { // a read-only mount, for one, refuses without a look
-		return errkind.Classify(&fs.PathError{Op: "unlink", Path: path, Err: err})
+	if err != nil && !missing(dir, name) { // a read-only mount, for one, refuses without a look
+		return errkind.Classify(&fs.PathError{Op: "unlink", Path: pathOf(dir, name), Err: err})
 	}
 	return nil
 }
 
-func missing(path string) bool {
+func missing(dir *folder.Folder, name string) bool {
 	var st unix.Stat_t
-	return unix.Lstat(path, &st) == unix.ENOENT
+	return dir.Use(func(at int) error { return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) }) == unix.ENOENT
 }
 
-func unlink(path string) error {
-	for {
-		if err := unix.Unlink(path); err != unix.EINTR {
-			return err
+func unlink(dir *folder.Folder, name string) error {
+	return dir.Use(func(at int) error {
+		for {
+			if err := unix.Unlinkat(at, name, 0); err != unix.EINTR {
+				return err
+			}
 		}
+	})
+}
+
+// Device names what is mounted at path, for comparison; empty if it can't be told.
+func Device(path string) string {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return ""
 	}
+	return fmt.Sprintf("device %d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 }
 
 // Usage says how large the file system at path is and how much of it is free, in bytes; zeros if it can't tell.
@@ -199,16 +219,30 @@ func Usage(path string) (size, free uint64) {
 	return uint64(st.Blocks) * uint64(st.Bsize), uint64(st.Bavail) * uint64(st.Bsize)
 }
 
-func open(path string, flags int) (int, error) {
+// lookPatience is how long InUse of another process, which takes a lease for a moment, may keep a file from being
+// opened: that process may be stopped in the middle.
+const lookPatience = time.Second
+
+func open(dir *folder.Folder, name string, flags int) (fd int, err error) {
+	end := time.Time{}
 	for {
-		fd, err := unix.Open(path, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err == unix.EINTR {
+		err = dir.Use(func(at int) error {
+			fd, err = unix.Openat(at, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+			return err
+		})
+		switch {
+		case err == nil:
+			return fd, nil
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN && end.IsZero():
+			end = time.Now().Add(lookPatience)
+			continue
+		case err == unix.EAGAIN && time.Now().Before(end):
+			time.Sleep(100 * time.Microsecond)
 			continue
 		}
-		if err != nil {
-			return -1, errkind.Classify(&fs.PathError{Op: "open", Path: path, Err: err})
-		}
-		return fd, nil
+		return -1, errkind.Classify(&fs.PathError{Op: "open", Path: pathOf(dir, name), Err: err})
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -11,6 +14,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/folder"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/shm"
@@ -27,6 +31,28 @@ func (b Backends) Types() []string {
 		types = []string{b.Custom.Name()}
 	}
 	return append(types, catalog.Names...)
+}
+
+// housed is implemented by backends whose objects may be files of a directory in the instance's own.
+type housed interface {
+	In(dir *folder.Folder, name string) dsmimpl.Backend
+	Close() error
+}
+
+// housed reports whether the life's objects are files of the instance's own directory.
+func (r Record) housed() bool {
+	return r.Backend == "mmap" && r.MmapDirectory != "" && r.MmapDirectory == filepath.Base(r.MmapDirectory)
+}
+
+// BackendOf returns the backend of a life of the instance in this directory.
+func (d *Dir) BackendOf(b Backends, r Record) (dsmimpl.Backend, error) { return d.backend(b, r) }
+
+func (d *Dir) backend(b Backends, r Record) (dsmimpl.Backend, error) {
+	backend, err := b.Of(r.Backend, r.MmapDirectory)
+	if h, ok := backend.(housed); ok && r.housed() {
+		backend = h.In(d.Folder, r.MmapDirectory)
+	}
+	return backend, err
 }
 
 // Of returns the backend of that name.
@@ -57,12 +83,12 @@ type Books struct {
 
 // controlObject is the object of r's control segment.
 func (r Record) controlObject() dsmimpl.Object {
-	return dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
+	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
 }
 
 // regionObject is the object of r's reserved region. A size of 0 will do to remove it.
 func (r Record) regionObject(size uint64) dsmimpl.Object {
-	return dsmimpl.Object{Instance: r.Instance, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
+	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
 }
 
 // removeBooks removes what every life has besides segments: the reserved region, if there is one,
@@ -93,20 +119,20 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 		return b, fmt.Errorf("control segment: %w", err)
 	}
 	if b.Table, err = control.Open(b.bytes(access)); err != nil {
-		return b, err
+		return b, errkind.As(errkind.Corrupt, err) // the record is of this program's version
 	}
-	if b.Table.Instance != r.Instance || b.Table.Generation != r.Generation {
+	if b.Table.Instance != r.Instance || b.Table.Life != r.Life || b.Table.Generation != r.Generation {
 		return b, errkind.As(errkind.Corrupt,
-			fmt.Errorf("control segment: it says instance %s generation %d, not %s generation %d",
-				b.Table.Instance, b.Table.Generation, r.Instance, r.Generation))
+			fmt.Errorf("control segment: it says instance %s life %s generation %d, not %s, %s, %d", b.Table.Instance,
+				b.Table.Life, b.Table.Generation, r.Instance, r.Life, r.Generation))
 	}
-	if b.Roll, err = liveness.Open(d.members(r.Generation)); err != nil {
+	if b.Roll, err = liveness.OpenIn(d.Folder, r.members()); err != nil {
 		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %w", err))
 	}
 	if id := b.Roll.Identity(); id != (liveness.Identity{Dev: b.Table.MembersDev, Ino: b.Table.MembersIno}) {
 		return b, errkind.As(errkind.Corrupt,
 			fmt.Errorf("members file: %s is not the one that the control segment was made with",
-				d.members(r.Generation)))
+				d.file(r.members())))
 	}
 	if access == dsmimpl.ReadWrite {
 		b.openRegion(ctx)
@@ -154,12 +180,15 @@ func (b *Books) Close() {
 			_ = b.Unmap(m)
 		}
 	}
+	if h, ok := b.Backend.(housed); ok {
+		_ = h.Close()
+	}
 }
 
 // Object is what the backend calls the object of an entry that has one of its own.
 func (b *Books) Object(e control.Entry) dsmimpl.Object {
 	return dsmimpl.Object{
-		Instance: b.Record.Instance, Generation: b.Record.Generation,
+		Life: b.Record.Life, Generation: b.Record.Generation,
 		Handle: e.Handle, Size: e.Size, Word: e.Word, CreatorPid: e.CreatorPid,
 	}
 }
@@ -176,8 +205,19 @@ func (b *Books) Where(e control.Entry) string {
 	return o.Name() + suffix
 }
 
-// Supervised says whether a supervisor lives.
+// Supervised reports whether a supervisor lives.
 func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
+
+// SupervisorPid is the pid of the supervisor, or of the last one.
+func (b *Books) SupervisorPid() int {
+	list, err := b.Processes()
+	for _, p := range list {
+		if err == nil && p.Row == control.SupervisorRow {
+			return p.Pid
+		}
+	}
+	return b.Record.SupervisorPid
+}
 
 // Lost says what of the control segment and the reserved region, which are mapped here, can be
 // found by nobody any more: somebody has removed it. Empty if neither is.
@@ -189,6 +229,20 @@ func (b *Books) Lost(ctx context.Context) (what string) {
 		return "reserved region"
 	}
 	return ""
+}
+
+// SeesMemory names the memory that this process sees, and reports whether that is the one that the life is in.
+func (b *Books) SeesMemory() (seen string, same bool) {
+	return memoryOf(b.Backend), sameMemory(b.Backend, b.Record)
+}
+
+// MembersLost reports whether newcomers find another members file than this process's, or none.
+func (b *Books) MembersLost() bool {
+	info, err := b.Dir.Lstat(b.Record.members())
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return info.Type != 0 || runtime.GOOS != "windows" && info.Identity != b.Roll.Identity()
 }
 
 func (b *Books) missing(ctx context.Context, o dsmimpl.Object) bool {

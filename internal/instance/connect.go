@@ -40,6 +40,8 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 		switch {
 		case err == nil:
 			return m, nil
+		case errors.Is(err, errkind.Version):
+			return nil, err
 		case errors.Is(err, errkind.Corrupt):
 			patience = corruptPatience
 		case errors.Is(err, errkind.NotFound), errors.Is(err, errkind.Stale):
@@ -47,10 +49,7 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 			return nil, err
 		}
 		if time.Since(begin) > patience || !d.Locked() {
-			if errors.Is(err, errkind.Corrupt) {
-				return nil, err
-			}
-			return nil, NoInstance(d.Path, err.Error())
+			return nil, d.explain(ctx, b, err)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
@@ -58,6 +57,27 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// explain is the error for one that finds nothing to join, or nothing to read, and why: err is what it met.
+func (d *Dir) explain(ctx context.Context, b Backends, err error) error {
+	if r, rerr := d.ReadRecord(); rerr == nil {
+		v, verr := d.judge(ctx, b, r, 0)
+		switch {
+		case verr != nil:
+		case v.Standing == OtherVersion:
+			return d.otherVersion(r)
+		case v.Standing == OtherMemory, v.Standing == Elsewhere:
+			return errkind.As(errkind.NoInstance, fmt.Errorf("no instance in %s that can be joined from here: %s",
+				d.Path, v.Why))
+		case v.Standing == Bereft:
+			return NoInstance(d.Path, fmt.Sprintf("%v; %d sessions live, and %s", err, v.Sessions, v.Why))
+		}
+	}
+	if errors.Is(err, errkind.Corrupt) || errors.Is(err, errkind.NoInstance) {
+		return err
+	}
+	return NoInstance(d.Path, err.Error())
 }
 
 func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who,
@@ -79,7 +99,7 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	if !b.Supervised() {
 		if n, err := b.Living(); n == 0 {
 			return nil, errors.Join(err, NoInstance(b.Dir.Path,
-				fmt.Sprintf("its supervisor, process %d, is dead and no session is left", b.Record.SupervisorPid)))
+				fmt.Sprintf("its supervisor, process %d, is dead and no session is left", b.SupervisorPid())))
 		}
 	}
 	m, err := b.Join(ctx, who, log)
@@ -99,7 +119,7 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 func (d *Dir) Look(ctx context.Context, b Backends, s *settings.Settings) (*Books, error) {
 	books, err := d.books(ctx, b, s, dsmimpl.ReadOnly)
 	if errors.Is(err, errkind.NotFound) {
-		return nil, NoInstance(d.Path, err.Error())
+		return nil, d.explain(ctx, b, err)
 	}
 	return books, err
 }
@@ -109,10 +129,16 @@ func (d *Dir) books(ctx context.Context, b Backends, s *settings.Settings, acces
 	if err != nil {
 		return nil, err
 	}
+	if err := d.otherVersion(r); err != nil {
+		if d.deserted(r) {
+			return nil, NoInstance(d.Path, "the last one was of another version, and has ended")
+		}
+		return nil, err
+	}
 	if err := r.Disagreement(s); err != nil {
 		return nil, err
 	}
-	backend, err := b.Of(r.Backend, r.MmapDirectory)
+	backend, err := d.backend(b, r)
 	if err != nil {
 		return nil, errkind.As(errkind.Unsupported,
 			fmt.Errorf("the instance in %s runs on a backend that this program does not have (Config.Backend): %w",

@@ -4,15 +4,20 @@
 //
 // The directory holds
 //
-//	id                   written once: uuid, and the directory's own device and inode
+//	id                   the instance's uuid, a label for people, and which directory it was written in
+//	lives                every life that may still have memory in the system (roster), written whole and renamed
 //	instance             the present life (Record), written whole and renamed
-//	members.GENERATION   one lockable byte for each process row
+//	members.LIFE         one lockable byte for each process row
 //	supervisor           names the holder of the directory's lock, for people
 //	dsm.conf             optional settings
 //	mmap/                files of the backend mmap, unless mmap_directory says otherwise
 //
-// Who holds the directory's lock (an flock on it; on Windows a lock on a file in it) may change the instance as
-// a whole: start it, clean it, remove it. Sessions never take it, but for the last to leave a private instance.
+// A process that holds the directory's lock (an flock on it; on Windows a lock on a file in it) may change the instance
+// as a whole: start it, clean it, remove it. Sessions never take it, but for the last to leave a private instance.
+//
+// A life is one control segment with all that it lists, from the start that made it until its end. It is drawn, 128
+// random bits, and its objects bear it. So a directory may be copied, moved or mounted anew: what is in the system is
+// judged by who uses it (Verdict), never by where a directory lies.
 package instance
 
 import (
@@ -22,21 +27,21 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/folder"
 	"github.com/godsm/godsm/internal/liveness"
 )
 
-// Dir is an instance's directory that has been looked at: ours, writable by nobody else, on a local file system.
+// Dir is an instance's directory that has been looked at: ours, writable by no other user, on a local file system. It is
+// held open: files are found in it wherever its path leads to meanwhile. Close lets go of it.
 type Dir struct {
 	Path string // absolute
-	id   liveness.Identity
+	*folder.Folder
 }
 
 // DefaultDir is where an instance lives when nobody says: $DSM_DIR, else dsm in the user's state directory.
@@ -78,14 +83,24 @@ func OpenDir(path string) (*Dir, error) {
 	if !info.IsDir() {
 		return nil, errkind.As(errkind.NoInstance, fmt.Errorf("%s is not a directory", path))
 	}
-	d := &Dir{Path: path}
-	if d.id, err = checkOwner(path, info); err != nil {
+	if err := checkOwner(path, info); err != nil {
 		return nil, err
 	}
 	if kind := networkFileSystem(path); kind != "" {
 		return nil, errkind.As(errkind.Unsupported, fmt.Errorf(
 			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a "+
 				"local directory (--dir, DSM_DIR)", path, kind))
+	}
+	d := &Dir{Path: path}
+	if d.Folder, err = folder.Open(path); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	if info, err = d.Stat(); err == nil { // what is held now may be another one than was looked at
+		err = checkOwner(path, info)
+	}
+	if err != nil {
+		d.Close()
+		return nil, errkind.Classify(err)
 	}
 	return d, nil
 }
@@ -98,7 +113,7 @@ func NoInstance(path, why string) error {
 
 // MakeDir is OpenDir after making the directory, mode 0700, if it is missing.
 func MakeDir(path string) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	if err := folder.MakeAll(path); err != nil {
 		if info, e := os.Stat(path); e == nil && !info.IsDir() {
 			err = fmt.Errorf("%s is not a directory: %w", path, err)
 		}
@@ -114,7 +129,8 @@ func (d *Dir) checkMmapDirectory(path string) error {
 	if path == d.file("mmap") {
 		look = os.Lstat
 	}
-	switch info, err := look(path); {
+	info, err := look(path)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(path); err == nil {
 			return errkind.As(errkind.Permission,
@@ -142,28 +158,7 @@ func (d *Dir) file(name string) string { return filepath.Join(d.Path, name) }
 // Conf is the path of the settings file.
 func (d *Dir) Conf() string { return d.file("dsm.conf") }
 
-func (d *Dir) members(generation uint64) string {
-	return d.file("members." + strconv.FormatUint(generation, 10))
-}
-
-// plausible says whether a generation can be one. There is room for the next.
-func plausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
-
-// generations lists the members files that are there.
-func (d *Dir) generations() (list []uint64) {
-	entries, _ := os.ReadDir(d.Path)
-	for _, e := range entries {
-		if rest, ok := strings.CutPrefix(e.Name(), "members."); ok {
-			if n, err := strconv.ParseUint(rest, 10, 64); err == nil && plausible(n) &&
-				d.members(n) == d.file(e.Name()) {
-				list = append(list, n)
-			}
-		}
-	}
-	return list
-}
-
-// Holder is who holds the directory's lock, as the file supervisor names it.
+// Holder is the process that holds the directory's lock, as the file supervisor names it.
 type Holder struct {
 	Pid         int       `json:"pid"`
 	Application string    `json:"application"`
@@ -173,8 +168,8 @@ type Holder struct {
 // HolderOf is a process as it is named in the file supervisor.
 func HolderOf(w control.Who) Holder { return Holder{w.Pid, w.Application, w.Since} }
 
-// Lock takes the directory for itself, or says who has it: ErrInUse. A process that was killed, or one that looks
-// whether the lock is held, may have it for some milliseconds.
+// Lock takes the directory for this process, or says which one has it: ErrInUse. A process that was killed, or one that
+// looks whether the lock is held, may have it for some milliseconds.
 func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(5 * time.Millisecond) {
 		unlock, held, err := d.tryLock()
@@ -183,9 +178,9 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 		}
 		if !held {
 			failpoint.Hit("instance/lock/held")
-			_ = atomicfile.Write(d.file("supervisor"), who) // for people
+			_ = atomicfile.WriteIn(d.Folder, "supervisor", who) // for people
 			return func() {
-				_ = os.Remove(d.file("supervisor"))
+				_ = d.Folder.Remove("supervisor")
 				failpoint.Hit("instance/unlock/unnamed")
 				unlock()
 			}, nil
@@ -198,7 +193,7 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 	}
 }
 
-// Locked says whether somebody holds the directory's lock.
+// Locked reports whether a process holds the directory's lock.
 func (d *Dir) Locked() bool {
 	unlock, held, err := d.tryLock()
 	if err == nil && !held {
@@ -209,7 +204,7 @@ func (d *Dir) Locked() bool {
 
 func (d *Dir) holder() string {
 	var h Holder
-	if err := atomicfile.Read(d.file("supervisor"), &h); err != nil {
+	if err := atomicfile.ReadIn(d.Folder, "supervisor", &h); err != nil {
 		return "a process that has not said its name"
 	}
 	s := fmt.Sprintf("process %d (%s)", h.Pid, h.Application)

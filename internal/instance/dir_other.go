@@ -7,12 +7,9 @@ import (
 	"os"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/liveness"
 )
 
-func checkOwner(string, fs.FileInfo) (liveness.Identity, error) {
-	return liveness.Identity{}, errkind.Unsupported
-}
+func checkOwner(string, fs.FileInfo) error { return errkind.Unsupported }
 
 func (d *Dir) tryLock() (unlock func(), held bool, err error) { return nil, false, errkind.Unsupported }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/eye"
@@ -28,7 +29,7 @@ import (
 func FuzzFiles(f *testing.F) {
 	id, other := uuid.New(), uuid.New()
 	sample := func(change func(*Record)) []byte {
-		r := Record{Instance: id, Generation: 3, Backend: "mmap", Settings: map[string]string{"max_processes": "5"},
+		r := Record{Instance: id, Life: other, Layout: control.LayoutVersion, Generation: 3, Backend: "mmap", Settings: map[string]string{"max_processes": "5"},
 			SupervisorPid: 7}
 		change(&r)
 		b, _ := json.Marshal(r)
@@ -61,6 +62,7 @@ func FuzzFiles(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer d.Close()
 		if how&here != 0 {
 			idText, recordText = named[identity](d, idText), named[Record](d, recordText)
 		}
@@ -78,7 +80,7 @@ func FuzzFiles(f *testing.F) {
 		if !strings.ContainsAny(members, "/\x00") && len(members) < 200 {
 			write("members."+members, recordText, false)
 		}
-		theirs := filepath.Join(dir, "elsewhere", dsmimpl.Object{Instance: uuid.Max, Generation: 3, Handle: 5}.Name())
+		theirs := filepath.Join(dir, "elsewhere", dsmimpl.Object{Life: uuid.Max, Generation: 3, Handle: 5}.Name())
 		if err := errors.Join(os.Mkdir(d.file("elsewhere"), 0o700), os.WriteFile(theirs, nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
@@ -98,9 +100,9 @@ func named[T any](d *Dir, text []byte) []byte {
 	boot, _ := bootID()
 	switch v := any(&v).(type) {
 	case *identity:
-		v.Dir, v.Boot = d.id, boot
+		v.Dir, v.Boot = d.Identity(), boot
 	case *Record:
-		v.Dir, v.Boot = d.id, boot
+		v.Dir, v.Boot = d.Identity(), boot
 		if v.MmapDirectory != "" {
 			v.MmapDirectory = d.file("elsewhere")
 		}
@@ -141,7 +143,7 @@ func tryFiles(t *testing.T, d *Dir) {
 	if err != nil {
 		t.Fatalf("Last = %v", err)
 	}
-	last.Remove(ctx, who, 0)
+	_, _ = last.Clear(ctx, who)
 	backend, err := Backends{}.Of("mmap", set.MmapDirectory)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +163,10 @@ func tryFiles(t *testing.T, d *Dir) {
 	if err = errors.Join(err, m.End(ctx, 0, false)); err != nil {
 		t.Error(err)
 	}
-	if left := eye.Objects(last.Instance, d.file("mmap")); len(left) > 0 {
+	if err := d.Conclude(ctx, Backends{}, m.Record, log); err != nil {
+		t.Error(err)
+	}
+	if left := eye.Objects([]uuid.UUID{m.Record.Life}, d.file("mmap")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

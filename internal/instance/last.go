@@ -4,26 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/liveness"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
 
-// Last is what the last life left in a directory.
+// Last is what earlier lives left in a directory.
 type Last struct {
 	Dir        *Dir
 	Instance   uuid.UUID
-	Generation uint64 // the highest that has been; 0 if none
-	Record     Record // zero if there is none to be trusted
-	Books      *Books // nil if there are none to be trusted
-	Alive      int    // sessions
+	Generation uint64    // the highest that has been; 0 if none
+	Present    Verdict   // of the life that the directory names; its Record is zero if it names none
+	Others     []Verdict // of the other lives that are listed
 	backends   Backends
 	log        zerolog.Logger
 }
@@ -31,192 +29,272 @@ type Last struct {
 // DeathPatience is how long a process that was killed may look alive.
 const DeathPatience = 200 * time.Millisecond
 
-// Last looks at what is left of the last life, and waits so long for processes that seem to live to be seen dead. The
+// Last judges the lives that the directory lists, and waits so long for processes that seem to live to be seen dead. The
 // caller holds the directory's lock.
 func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration,
 	log zerolog.Logger) (l *Last, err error) {
 	l = &Last{Dir: d, backends: backends, log: log}
-	if l.Instance, err = d.identify(log); err != nil {
+	if l.Instance, err = d.identify(log); err != nil && l.Instance == uuid.Nil {
 		return nil, errkind.Classify(err)
+	} else if err != nil {
+		log.Warn().Err(err).Msg("the file id can't be written")
 	}
-	for _, g := range d.generations() {
-		l.Generation = max(l.Generation, g)
-	}
-	switch r, err := d.ReadRecord(); {
-	case err == nil && r.Instance == l.Instance:
-		l.Record, l.Generation = r, max(r.Generation, l.Generation)
-	case errors.Is(err, errkind.NoInstance):
-	case refused(err) != nil:
-		return nil, err
-	default:
-		log.Warn().Err(err).Msg("the file instance can't be used; leftovers are looked for by name")
-	}
-	var hidden error
-	if l.Record.Generation != 0 {
-		l.Books, hidden = l.open(ctx)
-	}
-	if l.Alive, err = l.wait(ctx, patience); err == nil && l.Alive > 0 && hidden != nil {
-		err = fmt.Errorf("%d sessions live, and what they hold can't be seen now: %w", l.Alive, hidden)
-	}
+	s, err := d.readRoster(log)
 	if err != nil {
-		l.Close()
 		return nil, errkind.Classify(err)
+	}
+	present := d.present(s, log)
+	for i, r := range s.Lives {
+		l.Generation = max(l.Generation, r.Generation)
+		wait := time.Duration(0)
+		if i == present {
+			wait = patience
+		}
+		v, err := d.judge(ctx, backends, r, wait)
+		if err != nil {
+			return nil, errkind.Classify(fmt.Errorf("what %s left can't be seen now: %w", r, err))
+		}
+		if v.Standing != Dead && v.Standing != Alive {
+			log.Warn().Stringer("left", r).Msg(v.Why)
+		}
+		if i == present {
+			l.Present = v
+		} else {
+			l.Others = append(l.Others, v)
+		}
+	}
+	if r, err := d.ReadRecord(); err == nil {
+		l.Generation = max(l.Generation, r.Generation)
 	}
 	return l, nil
 }
 
-// open maps the last life's books, if they can be trusted. An error says that the system refused
-// to, and nothing of the books.
-func (l *Last) open(ctx context.Context) (*Books, error) {
-	boot, err := bootID()
+// present is which of the lives the file instance names or, if that is lost, the youngest; -1 if there is none.
+func (d *Dir) present(s roster, log zerolog.Logger) int {
+	r, err := d.ReadRecord()
+	if err == nil {
+		return slices.IndexFunc(s.Lives, r.same)
+	}
+	best := -1
+	for i, x := range s.Lives {
+		if x.Backend != "" && (best < 0 || x.Generation > s.Lives[best].Generation) {
+			best = i
+		}
+	}
+	if !errors.Is(err, errkind.NoInstance) || best >= 0 {
+		log.Warn().Err(err).Msg("the file instance can't be used; the file lives stands in for it")
+	}
+	return best
+}
+
+// Adopt makes this process the supervisor of the present life as it stands: the dead are reclaimed. Nothing is written
+// into the directory.
+func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error) {
+	books, err := l.open(ctx, l.Present.Record, dsmimpl.ReadWrite)
 	if err != nil {
 		return nil, err
 	}
-	if l.Record.Boot != boot {
-		l.log.Info().Msg("the machine has been started again since the last life; its control segment is not trusted")
-		return nil, nil
-	}
-	backend, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory)
-	if err != nil {
-		l.log.Error().Err(err).
-			Msg("the last life's backend is not known to this program; what it left can't be removed")
-		return nil, nil
-	}
-	books, err := l.Dir.OpenBooks(ctx, l.Record, backend, dsmimpl.ReadWrite)
-	switch {
-	case err == nil:
-		return books, nil
-	case errors.Is(err, errkind.NotFound):
-		if len(l.Dir.generations()) > 0 { // a stopped instance leaves none
-			l.log.Warn().Err(err).Msg("the last life's control segment is missing")
-		}
-	default:
-		l.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
-	}
-	return nil, refused(err)
-}
-
-// wait counts the sessions that live, for as long as a killed process may look alive.
-func (l *Last) wait(ctx context.Context, patience time.Duration) (living int, err error) {
-	roll := (*liveness.Roll)(nil)
-	if l.Books != nil {
-		roll = l.Books.Roll
-	} else if l.Generation > 0 {
-		r, err := liveness.Open(l.Dir.members(l.Generation))
+	defer func() {
 		if err != nil {
-			return 0, refused(err)
+			books.Close()
 		}
-		defer r.Close()
-		roll = r
+	}()
+	if books.Closing() {
+		return nil, errkind.Stale
 	}
-	if roll == nil {
-		return 0, nil
-	}
-	pause, end := 2*time.Millisecond, time.Now().Add(patience)
-	for {
-		living, err = held(roll)
-		if err != nil || living == 0 || time.Now().After(end) || ctx.Err() != nil {
-			return living, err
-		}
-		time.Sleep(pause)
-		pause = min(2*pause, 30*time.Millisecond)
-	}
-}
-
-func held(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
-
-// Close lets go of the books without changing anything.
-func (l *Last) Close() {
-	if l.Books != nil {
-		l.Books.Close()
-		l.Books = nil
-	}
-}
-
-// Adopt makes this process the supervisor of the last life as it stands: the dead are reclaimed,
-// the record names the new supervisor. The books are the member's then.
-func (l *Last) Adopt(ctx context.Context, who control.Who) (*Member, error) {
-	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
-	if err != nil {
+	if m, err = books.JoinSupervisor(ctx, who, l.log); err != nil {
 		return nil, err
 	}
 	failpoint.Hit("instance/adopt/joined")
-	r := l.Record
-	r.SupervisorPid = who.Pid
 	_, err = m.ReclaimDead(ctx)
-	if err = errors.Join(err, m.Settle(ctx), atomicfile.Write(l.Dir.file("instance"), r)); err != nil {
+	if err = errors.Join(err, m.Settle(ctx)); err != nil {
 		return nil, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
 	}
-	failpoint.Hit("instance/adopt/recorded")
-	l.Books = nil
-	m.Record = r
+	failpoint.Hit("instance/adopt/reclaimed")
 	return m, nil
 }
 
-// Remove ends the last life: its books are closed, living sessions fenced, and everything is swept that
-// can be shown to be this instance's. It says how many segments it found, and what could not be removed.
-func (l *Last) Remove(ctx context.Context, who control.Who, timeout time.Duration) (found int, err error) {
-	ctx = context.WithoutCancel(ctx)
-	if l.Books != nil {
-		if rows, _, err := l.Books.Used(); err == nil {
-			found = rows
-		}
-		if err := l.end(ctx, who, timeout); err != nil {
-			l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
-			_ = l.Record.removeBooks(ctx, l.Books.Backend)
-		}
-		l.Close()
-	} else if l.Record.Generation != 0 { // the sweep finds it only where the backend can list
-		if b, err := l.backends.Of(l.Record.Backend, l.Record.MmapDirectory); err == nil {
-			_ = l.Record.removeBooks(ctx, b)
-		}
+func (l *Last) open(ctx context.Context, r Record, access dsmimpl.Access) (*Books, error) {
+	backend, err := l.Dir.backend(l.backends, r)
+	if err != nil {
+		return nil, err
 	}
-	swept, err := l.Dir.Sweep(ctx, Sweeping{Instance: l.Instance, Backends: l.backends,
-		MmapDirectory: l.Record.MmapDirectory, Log: l.log})
-	return found + swept, err
+	return l.Dir.OpenBooks(ctx, r, backend, access)
 }
 
-// Clean removes what a dead instance left in a directory, and what dead private ones of this user
-// left, and says how many segments that were. A living one is ErrInUse.
+// Clear removes what dead lives left, and says how many objects that were. Of the lives that are not dead nothing is
+// touched: they stay listed. An error says what could not be removed.
+func (l *Last) Clear(ctx context.Context, who control.Who) (removed int, err error) {
+	ctx = context.WithoutCancel(ctx)
+	for _, v := range append([]Verdict{l.Present}, l.Others...) {
+		switch {
+		case v.Record.Life == uuid.Nil:
+		case v.Standing == Dead:
+			n, e := l.bury(ctx, v, who)
+			removed, err = removed+n, errors.Join(err, e)
+		case v.Standing == Elsewhere:
+			removed += l.Dir.forgetCopies(ctx, l.backends, v.Record, l.log)
+		}
+	}
+	return removed, err
+}
+
+// bury removes what a dead life left: what its control segment lists, then all that bears it.
+func (l *Last) bury(ctx context.Context, v Verdict, who control.Who) (removed int, err error) {
+	r := v.Record
+	if v.scattered {
+		return l.Dir.clear(ctx, l.backends, r, l.Dir.unused(ctx, r), l.log)
+	}
+	if n, err := l.end(ctx, r, who, 0); err == nil {
+		removed = n
+	} else {
+		l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
+		if b, err := l.Dir.backend(l.backends, r); err == nil {
+			if _, ok := b.(dsmimpl.Lister); !ok { // else the sweep finds and counts them
+				_ = r.removeBooks(ctx, b)
+			}
+		}
+	}
+	n, err := l.Dir.clear(ctx, l.backends, r, nil, l.log)
+	return removed + n, err
+}
+
+// End ends the present life under its living sessions, which are fenced: everything goes that its control segment lists
+// or that bears it.
+func (l *Last) End(ctx context.Context, who control.Who, timeout time.Duration) (removed int, err error) {
+	ctx = context.WithoutCancel(ctx)
+	r := l.Present.Record
+	removed, err = l.end(ctx, r, who, timeout)
+	n, left := l.Dir.sweep(ctx, l.backends, r, nil, l.log)
+	if err == nil && left > 0 {
+		err = errLeft
+	}
+	return removed + n, err
+}
+
+// end closes a life in order, and says how many objects that removed.
+func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.Duration) (removed int, err error) {
+	if err := l.Dir.otherVersion(r); err != nil {
+		return 0, err
+	}
+	books, err := l.open(ctx, r, dsmimpl.ReadWrite)
+	if err != nil {
+		return 0, err
+	}
+	defer books.Close()
+	rows, _, err := books.Used()
+	if err != nil {
+		return 0, err
+	}
+	m, err := books.JoinSupervisor(ctx, who, l.log)
+	if err != nil {
+		return 0, err
+	}
+	if rows > 0 {
+		l.log.Info().Int("segments", rows).Msg("removing what the last life left")
+	}
+	if err := m.End(ctx, timeout, false); err != nil {
+		return 0, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
+	}
+	failpoint.Hit("instance/remove/ended")
+	removed = rows + 1 // the control segment
+	if books.Limits.Reserved > 0 {
+		removed++
+	}
+	return removed, m.Roll.Drop(control.SupervisorRow)
+}
+
+// forgetCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,
+// and files of the type mmap that nobody has open.
+func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolog.Logger) (removed int) {
+	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.housed() {
+		if l, ok := backend.(dsmimpl.Lister); ok {
+			objects, _ := l.List(ctx, r.Life, r.Generation)
+			for _, o := range objects {
+				x := leftover{backend, o}
+				if d.unused(ctx, Record{Backend: "mmap", MmapDirectory: "mmap"})(x) && backend.Destroy(ctx, o) == nil {
+					removed++
+				}
+			}
+		}
+	}
+	if removed > 0 {
+		log.Info().Int("files", removed).Msg("removed copies of another directory's files")
+	}
+	failpoint.Hit("instance/forget/files")
+	d.removeMembers(r)
+	return removed
+}
+
+// Tend judges the lives that the directory lists beside the present one, removes what dead ones left, and says how many
+// are left. The caller holds the directory's lock.
+func (d *Dir) Tend(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
+	log zerolog.Logger) (left int) {
+	s, err := d.readRoster(log)
+	if err != nil {
+		return 1
+	}
+	l := &Last{Dir: d, backends: backends, log: log}
+	for _, r := range s.Lives {
+		if r.same(present) {
+			continue
+		}
+		v, err := d.judge(ctx, backends, r, patience)
+		if err == nil && v.Standing == Dead {
+			_, err = l.bury(ctx, v, who)
+		}
+		if err != nil || v.Standing != Dead {
+			left++
+		}
+	}
+	return left
+}
+
+// Clean removes what dead lives left in a directory, and what dead private instances of this user left, and says how
+// many objects that were. A living instance is ErrInUse.
 func Clean(ctx context.Context, path string, backends Backends, who control.Who,
-	log zerolog.Logger) (found int, err error) {
-	found = CleanPrivate(ctx, backends, who, log)
+	log zerolog.Logger) (removed int, err error) {
+	removed = CleanPrivate(ctx, backends, who, log)
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
-		return found, nil // nothing has ever been here
+		return removed, nil // nothing has ever been here
 	}
 	if err != nil {
-		return found, err
+		return removed, err
 	}
+	defer d.Close()
 	unlock, err := d.Lock(HolderOf(who))
 	if err != nil {
-		return found, err
+		return removed, err
 	}
 	defer unlock()
 	l, err := d.Last(ctx, backends, DeathPatience, log)
 	if err != nil {
-		return found, err
+		return removed, err
 	}
-	defer l.Close()
-	if l.Alive > 0 {
-		return found, errkind.As(errkind.InUse,
-			fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", l.Alive, d.Path))
+	if err := l.Refuse(); err != nil {
+		return removed, err
 	}
-	n, err := l.Remove(ctx, who, 0)
-	return found + n, err
+	n, err := l.Clear(ctx, who)
+	return removed + n, err
 }
 
-func (l *Last) end(ctx context.Context, who control.Who, timeout time.Duration) error {
-	m, err := l.Books.JoinSupervisor(ctx, who, l.log)
-	if err != nil {
-		return err
+// Refuse is the error for one that wants the directory for itself while the present life's processes live; nil if they
+// do not.
+func (l *Last) Refuse() error {
+	v := l.Present
+	switch v.Standing {
+	case Alive:
+		return errkind.As(errkind.InUse,
+			fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", v.Sessions, l.Dir.Path))
+	case Bereft, Garbled:
+		return errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s, though %s: a new supervisor would begin a "+
+			"new life, and remove what they hold when they have ended", v.Sessions, l.Dir.Path, v.Why))
+	case OtherMemory:
+		return errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s, and %s; stop them, or work where they run",
+			v.Sessions, l.Dir.Path, v.Why))
+	case OtherVersion:
+		return l.Dir.otherVersion(v.Record)
 	}
-	if rows, _, err := m.Used(); err == nil && rows > 0 {
-		l.log.Info().Int("segments", rows).Msg("removing what the last life left")
-	}
-	if err := m.End(ctx, timeout, false); err != nil {
-		return err
-	}
-	failpoint.Hit("instance/remove/ended")
-	return m.Roll.Drop(control.SupervisorRow)
+	return nil
 }

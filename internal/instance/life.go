@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
@@ -19,10 +20,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Birth is what a new generation is made of.
+// Birth is what a new life is made of.
 type Birth struct {
 	Instance   uuid.UUID
-	Generation uint64 // the first to try
+	Generation uint64
 	Settings   *settings.Settings
 	Reserved   uint64 // bytes of the region
 	Backend    dsmimpl.Backend
@@ -30,40 +31,59 @@ type Birth struct {
 	Who        control.Who
 }
 
-// Begin starts a new generation: members file, record, reserved region, control segment,
-// supervisor's row, in this order, so that whatever was made when it ends early is found by the
-// next start. The caller holds the directory's lock.
+// Begin starts a new life. It is written down before anything of it is made: list of lives, members file, record,
+// reserved region, control segment, supervisor's row, in this order, so that whatever was made when it ends early is
+// found by the next start. The caller holds the directory's lock.
 func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
 	for range 16 {
 		m, err = d.begin(ctx, b, log)
 		if !errors.Is(err, fs.ErrExist) {
 			return m, err
 		}
-		b.Generation++ // something foreign stands under the control segment's name or key
+		// another object has the control segment's key: the next life has another
 	}
 	return nil, err
 }
 
-func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
-	if b.Backend.Name() == "mmap" {
+// plan is the record of a new life.
+func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
+	r = Record{
+		Instance: b.Instance, Layout: control.LayoutVersion, Generation: b.Generation, Backend: b.Backend.Name(),
+		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Dir: d.Identity(),
+	}
+	if r.Boot, err = bootID(); err != nil {
+		return r, nil, err
+	}
+	if r.Life, err = uuid.NewRandom(); err != nil {
+		return r, nil, err
+	}
+	backend = b.Backend
+	r.MmapDirectory = b.Settings.MmapDirectory
+	if filepath.Dir(r.MmapDirectory) == d.Path {
+		r.MmapDirectory = filepath.Base(r.MmapDirectory)
+	}
+	if h, ok := backend.(housed); ok {
 		if err := d.checkMmapDirectory(b.Settings.MmapDirectory); err != nil {
-			return nil, err
+			return r, nil, err
+		}
+		if r.housed() {
+			backend = h.In(d.Folder, r.MmapDirectory)
 		}
 	}
-	boot, err := bootID()
+	r.Memory = memoryOf(backend)
+	if l, ok := backend.(dsmimpl.Locator); ok {
+		r.Control = l.Locate(r.controlObject())
+	}
+	return r, backend, nil
+}
+
+func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member, err error) {
+	r, backend, err := d.plan(b)
 	if err != nil {
 		return nil, err
 	}
 	b.Reserved = (b.Reserved + control.PageSize - 1) / control.PageSize * control.PageSize
-	r := Record{
-		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(),
-		MmapDirectory: b.Settings.MmapDirectory, Private: b.Private, Settings: lasting(b.Settings),
-		SupervisorPid: b.Who.Pid, Boot: boot, Dir: d.id,
-	}
 	o := r.controlObject()
-	if l, ok := b.Backend.(dsmimpl.Locator); ok {
-		r.Control = l.Locate(o)
-	}
 	limits := control.Limits{
 		Processes: b.Settings.MaxProcesses, Segments: b.Settings.MaxSegments,
 		SegmentsPerProcess: b.Settings.MaxSegmentsPerProcess, Memory: b.Settings.MaxMemory,
@@ -74,51 +94,51 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	o.Size = control.Size(limits)
 
-	books := &Books{Dir: d, Record: r, Backend: b.Backend}
+	var undo []func() // newest last
+	books := &Books{Dir: d, Record: r, Backend: backend}
 	defer func() {
 		if err != nil {
-			books.Close()
-			failpoint.Hit("instance/begin/refused")
-			d.removeMembers(func(g uint64) bool { return g == b.Generation })
+			for _, f := range slices.Backward(undo) {
+				f()
+			}
 		}
 	}()
-	if err := liveness.Create(d.members(b.Generation)); err != nil {
+	undo = append(undo, func() { _ = d.strike(r, log) })
+	if err := d.enroll(r, log); err != nil {
+		return nil, errkind.Classify(err)
+	}
+	failpoint.Hit("instance/begin/listed")
+	undo = append(undo, func() { d.removeMembers(r) })
+	if err := liveness.CreateIn(d.Folder, r.members()); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	failpoint.Hit("instance/begin/members")
-	if books.Roll, err = liveness.Open(d.members(b.Generation)); err != nil {
+	undo = append(undo, func() { books.Close(); failpoint.Hit("instance/begin/refused") })
+	if books.Roll, err = liveness.OpenIn(d.Folder, r.members()); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	if err := books.Roll.Prove(control.SupervisorRow); err != nil {
 		return nil, err
 	}
-	if err := atomicfile.Write(d.file("instance"), r); err != nil {
+	if err := d.WriteRecord(r); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	failpoint.Hit("instance/begin/recorded")
 	if b.Reserved > 0 {
-		if books.region, _, err = b.Backend.Create(ctx, r.regionObject(b.Reserved)); err != nil {
+		if books.region, _, err = backend.Create(ctx, r.regionObject(b.Reserved)); err != nil {
 			return nil, fmt.Errorf("min_dynamic_shared_memory: a region of %d bytes: %w", b.Reserved, err)
 		}
-		defer func() {
-			if err != nil {
-				_ = b.Backend.Destroy(context.WithoutCancel(ctx), r.regionObject(0))
-			}
-		}()
+		undo = append(undo, func() { _ = backend.Destroy(context.WithoutCancel(ctx), r.regionObject(0)) })
 		failpoint.Hit("instance/begin/reserved")
 	}
-	if books.mapping, o.Word, err = b.Backend.Create(ctx, o); err != nil {
+	if books.mapping, o.Word, err = backend.Create(ctx, o); err != nil {
 		return nil, fmt.Errorf("control segment: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = b.Backend.Destroy(context.WithoutCancel(ctx), o)
-		}
-	}()
+	undo = append(undo, func() { _ = backend.Destroy(context.WithoutCancel(ctx), o) })
 	failpoint.Hit("instance/begin/made")
 	region, witness := shm.NewRegion(books.mapping.Bytes), books.Roll.Identity()
 	if err := control.Format(region, control.Constants{
-		Instance: b.Instance, Generation: b.Generation, Backend: b.Backend.Name(), Dir: d.Path,
+		Instance: b.Instance, Life: r.Life, Generation: b.Generation, Backend: b.Backend.Name(), Dir: d.Path,
 		MembersDev: witness.Dev, MembersIno: witness.Ino, Limits: limits,
 	}); err != nil {
 		return nil, err
@@ -214,33 +234,26 @@ func (m *Member) busy(sessions bool) (what string, err error) {
 	return "", nil
 }
 
-// deserted lists the generations, but the present one, in which nobody lives any more.
-func (d *Dir) deserted(present uint64) (list []uint64) {
-	for _, g := range d.generations() {
-		if g != present && d.nobodyIn(g) {
-			list = append(list, g)
-		}
+// Conclude removes what is left of a life that has ended, but what fenced sessions still live in: that life stays listed
+// until they have ended. The caller holds the directory's lock and has closed the life's books.
+func (d *Dir) Conclude(ctx context.Context, b Backends, r Record, log zerolog.Logger) error {
+	if d.deserted(r) {
+		_, err := d.clear(ctx, b, r, nil, log)
+		return err
 	}
-	return list
+	if _, left := d.sweep(ctx, b, r, nil, log); left > 0 {
+		return errLeft
+	}
+	return nil
 }
 
-// OtherGenerations counts the generations besides the present one whose members files are there:
-// somebody may live in them.
-func (d *Dir) OtherGenerations(present uint64) (n int) {
-	for _, g := range d.generations() {
-		if g != present {
-			n++
-		}
-	}
-	return n
-}
-
-func (d *Dir) nobodyIn(generation uint64) bool {
-	r, err := liveness.Open(d.members(generation))
+// deserted reports whether no process of this directory lives in a life.
+func (d *Dir) deserted(r Record) bool {
+	roll, err := liveness.OpenIn(d.Folder, r.members())
 	if err != nil {
 		return refused(err) == nil
 	}
-	defer r.Close()
-	n, err := held(r)
+	defer roll.Close()
+	n, err := held(roll)
 	return n == 0 && err == nil
 }

@@ -37,7 +37,7 @@ func PrivateDirs() (list []*Dir) {
 	for _, parent := range privateParents() {
 		entries, _ := os.ReadDir(parent)
 		for _, e := range entries {
-			if d, err := OpenDir(filepath.Join(parent, e.Name())); err == nil {
+			if d, err := OpenDir(filepath.Join(parent, e.Name())); err == nil { // the caller's to close
 				list = append(list, d)
 			}
 		}
@@ -56,7 +56,11 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 		return nil, nil, err
 	}
 	defer unlockParent()
+	defer parent.Close()
 	path, err := os.MkdirTemp(parent.Path, "")
+	if err == nil {
+		err = os.Chmod(path, 0o700) // whatever the umask is
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,6 +70,9 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 	}
 	if err != nil {
 		_ = os.Remove(path)
+		if d != nil {
+			d.Close()
+		}
 	}
 	return d, unlock, err
 }
@@ -91,6 +98,7 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 	if err != nil {
 		return 0
 	}
+	defer parent.Close()
 	for _, pause := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
 		time.Sleep(pause)
 		list, left := parent.abandoned()
@@ -98,6 +106,7 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log, c.unlock)
 			if found += n; !gone {
 				left++
+				c.dir.Close()
 			}
 		}
 		if left == 0 {
@@ -129,8 +138,10 @@ func (d *Dir) abandoned() (list []locked, inhabited int) {
 		}
 		switch unlock, held, err := c.tryLock(); {
 		case err != nil || held:
+			c.Close()
 		case c.inhabited():
 			unlock()
+			c.Close()
 			inhabited++
 		default:
 			list = append(list, locked{c, unlock})
@@ -142,7 +153,7 @@ func (d *Dir) abandoned() (list []locked, inhabited int) {
 // inhabited says whether somebody lives in the generation that the directory names.
 func (d *Dir) inhabited() bool {
 	r, err := d.ReadRecord()
-	return err == nil && !d.nobodyIn(r.Generation)
+	return err == nil && !d.deserted(r)
 }
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory,
@@ -155,7 +166,9 @@ func (d *Dir) RemovePrivate(ctx context.Context, backends Backends, who control.
 		unlock()
 		return found, false
 	}
-	return found, d.Remove(unlock) == nil
+	gone = d.Remove(unlock) == nil
+	d.Close()
+	return found, gone
 }
 
 func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who, patience time.Duration,
@@ -165,12 +178,13 @@ func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who
 		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
 		return 0, false
 	}
-	defer l.Close()
-	if l.Alive > 0 {
-		return 0, false
+	for _, v := range append(l.Others, l.Present) {
+		if v.Standing != Dead {
+			return 0, false // the directory is how the next look finds it
+		}
 	}
-	if found, err = l.Remove(ctx, who, 0); err != nil {
-		return found, false // the directory is how the next look finds it
+	if found, err = l.Clear(ctx, who); err != nil {
+		return found, false
 	}
 	failpoint.Hit("instance/private/ended")
 	return found, true

@@ -1,64 +1,175 @@
 package instance
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/google/uuid"
-	"github.com/rs/zerolog"
 )
 
-// Record is what the file instance says of the present life, or of the last one.
+// Record is what is written down of a life: in the file instance, of the present one or the last, and in the file lives.
 type Record struct {
 	Instance      uuid.UUID         `json:"instance"`
+	Life          uuid.UUID         `json:"life"`
+	Layout        int               `json:"layout"` // version of the control segment's
 	Generation    uint64            `json:"generation"`
-	Backend       string            `json:"backend"`
-	Control       string            `json:"control"` // where a person finds the control segment
-	MmapDirectory string            `json:"mmap_directory"`
+	Backend       string            `json:"backend"`        // empty: not known
+	Control       string            `json:"control"`        // where a person finds the control segment
+	MmapDirectory string            `json:"mmap_directory"` // relative if it is in the instance's own
+	Memory        string            `json:"memory"`         // the mount or namespace of its objects; empty if it can't be told
 	Private       bool              `json:"private"`
-	Settings      map[string]string `json:"settings"` // the supervisor's, for the instance's life
-	SupervisorPid int               `json:"supervisor_pid"`
+	Settings      map[string]string `json:"settings"`       // the supervisor's, for the instance's life
+	SupervisorPid int               `json:"supervisor_pid"` // of the one that began it
 	Boot          string            `json:"boot"`
 	Dir           liveness.Identity `json:"dir"`
+}
+
+// lastUnnamedLayout is the last layout version whose objects bore the instance's uuid: a record of such a life names
+// neither version nor life.
+const lastUnnamedLayout = 3
+
+// plain is Record without its methods.
+type plain Record
+
+// MarshalJSON keeps bytes of paths that are no UTF-8.
+func (r Record) MarshalJSON() ([]byte, error) {
+	p := plain(r)
+	p.Control, p.MmapDirectory, p.Memory = wrap(r.Control), wrap(r.MmapDirectory), wrap(r.Memory)
+	p.Settings = map[string]string{}
+	for name, value := range r.Settings {
+		p.Settings[name] = wrap(value)
+	}
+	return json.Marshal(p)
+}
+
+// UnmarshalJSON undoes MarshalJSON, and completes a record of an earlier version.
+func (r *Record) UnmarshalJSON(b []byte) error {
+	var p plain
+	if err := json.Unmarshal(b, &p); err != nil {
+		return err
+	}
+	p.Control, p.MmapDirectory, p.Memory = unwrap(p.Control), unwrap(p.MmapDirectory), unwrap(p.Memory)
+	for name, value := range p.Settings {
+		p.Settings[name] = unwrap(value)
+	}
+	if p.Life == uuid.Nil {
+		p.Life, p.Layout = p.Instance, lastUnnamedLayout
+	}
+	*r = Record(p)
+	return nil
+}
+
+const wrapping = "base64:"
+
+func wrap(s string) string {
+	if utf8.ValidString(s) && !strings.HasPrefix(s, wrapping) {
+		return s
+	}
+	return wrapping + base64.StdEncoding.EncodeToString([]byte(s))
+}
+
+func unwrap(s string) string {
+	if text, ok := strings.CutPrefix(s, wrapping); ok {
+		if b, err := base64.StdEncoding.DecodeString(text); err == nil {
+			return string(b)
+		}
+	}
+	return s
+}
+
+// unnamed reports whether the life's objects bear the instance's uuid.
+func (r Record) unnamed() bool { return r.Life == r.Instance }
+
+// same reports whether both are of one life. Names bear no more than the short form.
+func (r Record) same(o Record) bool {
+	return dsmimpl.ShortID(r.Life) == dsmimpl.ShortID(o.Life) && (!r.unnamed() || !o.unnamed() ||
+		r.Generation == o.Generation)
+}
+
+// members is the name of the life's members file.
+func (r Record) members() string {
+	if r.unnamed() {
+		return membersPrefix + strconv.FormatUint(r.Generation, 10)
+	}
+	return membersPrefix + dsmimpl.LifeText(r.Life)
+}
+
+func (r Record) String() string {
+	if r.unnamed() {
+		return fmt.Sprintf("generation %d", r.Generation)
+	}
+	return "life " + dsmimpl.LifeText(r.Life)
+}
+
+// plausible reports whether a generation can be one. There is room for the next.
+func plausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
+
+// check is an error for a record that can't be one.
+func (r Record) check(file string) error {
+	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
+		return errkind.As(errkind.Corrupt,
+			fmt.Errorf("%s: its instance, life, generation or backend is invalid", file))
+	}
+	return nil
 }
 
 // ReadRecord reads the file instance. A missing one is ErrNoInstance, a damaged one ErrCorrupt.
 func (d *Dir) ReadRecord() (Record, error) {
 	var r Record
-	switch err := atomicfile.Read(d.file("instance"), &r); {
+	switch err := atomicfile.ReadIn(d.Folder, "instance", &r); {
 	case errors.Is(err, fs.ErrNotExist):
 		return r, NoInstance(d.Path, "nothing has been started there")
 	case errors.Is(err, atomicfile.ErrGarbage):
-		return r, errkind.As(errkind.Corrupt, err)
+		return Record{}, errkind.As(errkind.Corrupt, err)
 	case err != nil:
-		return r, errkind.Classify(err)
+		return Record{}, errkind.Classify(err)
 	}
-	if r.Instance == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
-		return Record{}, errkind.As(errkind.Corrupt,
-			fmt.Errorf("%s: its instance, generation or backend can't be right", d.file("instance")))
+	if err := r.check(d.file("instance")); err != nil {
+		return Record{}, err
 	}
 	return r, nil
 }
 
-// Stale says whether a later life than r's has begun, as far as the file tells.
+// WriteRecord writes the file instance.
+func (d *Dir) WriteRecord(r Record) error { return atomicfile.WriteIn(d.Folder, "instance", r) }
+
+// Stale reports whether a later life than r's has begun, as far as the file tells.
 func (d *Dir) Stale(r Record) bool {
 	now, err := d.ReadRecord()
-	return err == nil && (now.Instance != r.Instance || now.Generation != r.Generation)
+	return err == nil && (now.Instance != r.Instance || now.Life != r.Life || now.Generation != r.Generation)
 }
 
-// Disagreement says which of the settings that a session states differ from the instance's; nil if none does.
+// otherVersion is the error for a living life of another layout version; nil if r is of this program's.
+func (d *Dir) otherVersion(r Record) error {
+	if r.Layout == control.LayoutVersion {
+		return nil
+	}
+	which, cure := "older", "upgrade the program of"
+	if r.Layout > control.LayoutVersion {
+		which, cure = "newer", "upgrade this program, or stop"
+	}
+	return errkind.As(errkind.Version, fmt.Errorf(
+		"the instance in %s has layout version %d, from a program that is %s than this one, which has version %d: "+
+			"%s process %d, its supervisor, and its sessions",
+		d.Path, r.Layout, which, control.LayoutVersion, cure, r.SupervisorPid))
+}
+
+// Disagreement returns an error for each setting that a session states otherwise than the instance has it; nil if there
+// is none.
 func (r Record) Disagreement(s *settings.Settings) error {
 	var faults []error
 	for _, x := range s.Stated() {
@@ -85,67 +196,6 @@ func lasting(s *settings.Settings) map[string]string {
 	return m
 }
 
-// identity is the file id.
-type identity struct {
-	Instance uuid.UUID         `json:"instance"`
-	Dir      liveness.Identity `json:"dir"`
-	Boot     string            `json:"boot"`
-}
-
-// identify finds out whose directory this is, and draws a uuid if it is nobody's yet or a copy of somebody's. A
-// copy's own files of the original's life are removed; nothing outside the directory is touched.
-// The caller holds the lock.
-func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
-	var id identity
-	idErr := atomicfile.Read(d.file("id"), &id)
-	if idErr == nil && id.Instance == uuid.Nil {
-		idErr = fmt.Errorf("%s: %w", d.file("id"), atomicfile.ErrGarbage)
-	}
-	record, recordErr := d.ReadRecord()
-	if err := errors.Join(refused(idErr), refused(recordErr)); err != nil {
-		return uuid.Nil, err // whether they are lost can't be told now
-	}
-	if idErr != nil && recordErr == nil { // each of the two files can stand in for the other
-		id = identity{record.Instance, record.Dir, record.Boot}
-	}
-	switch known := idErr == nil || recordErr == nil; {
-	case known && d.is(id):
-		if idErr == nil {
-			return id.Instance, nil
-		}
-		log.Warn().Err(idErr).Stringer("instance", id.Instance).
-			Msg("the file id is lost; it is written again from the file instance")
-		return id.Instance, d.writeID(id.Instance)
-	case known:
-		log.Warn().Stringer("original", id.Instance).Str("dir", d.Path).
-			Msg("the directory is a copy of another instance's; this is a new instance")
-		if err := d.forgetOriginal(id.Instance); err != nil {
-			return uuid.Nil, err
-		}
-	case !errors.Is(idErr, fs.ErrNotExist) || !errors.Is(recordErr, errkind.NoInstance):
-		log.Error().AnErr("id", idErr).AnErr("instance_file", recordErr).
-			Msg("both files that name the instance are lost; this is a new instance, and objects " +
-				"of the old one can't be found")
-		if err := d.forgetOriginal(uuid.Nil); err != nil {
-			return uuid.Nil, err
-		}
-	}
-	failpoint.Hit("instance/identify/unknown")
-	fresh, err := uuid.NewRandom()
-	if err != nil {
-		return fresh, err
-	}
-	return fresh, d.writeID(fresh)
-}
-
-func (d *Dir) writeID(id uuid.UUID) error {
-	boot, err := bootID()
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(d.file("id"), identity{id, d.id, boot})
-}
-
 // refused is err if it is the system's refusal to look, which says nothing about what is there; else nil.
 func refused(err error) error {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES,
@@ -155,61 +205,4 @@ func refused(err error) error {
 		}
 	}
 	return nil
-}
-
-// is says whether id was written in this very directory. Device numbers may change when the machine starts again,
-// inodes don't.
-func (d *Dir) is(id identity) bool {
-	boot, _ := bootID()
-	return id.Dir.Ino == d.id.Ino && (id.Dir.Dev == d.id.Dev || id.Boot != boot)
-}
-
-// forgetOriginal removes from a copied directory what was copied of a life, last the file that tells whose it was.
-func (d *Dir) forgetOriginal(original uuid.UUID) error {
-	d.removeMembers(func(uint64) bool { return true })
-	failpoint.Hit("instance/forget/members")
-	if err := d.forgetObjects(original); err != nil {
-		return err
-	}
-	failpoint.Hit("instance/forget/objects")
-	return forget(d.file("instance"))
-}
-
-func forget(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not of this instance: remove it (%w)", path, err)
-	}
-	return nil
-}
-
-func (d *Dir) forgetObjects(original uuid.UUID) error {
-	if info, err := os.Lstat(d.file("mmap")); err != nil || !info.IsDir() {
-		return nil // a link would lead to the original's
-	}
-	entries, err := os.ReadDir(d.file("mmap"))
-	for _, e := range entries {
-		if short, _, _, ok := dsmimpl.ParseName(e.Name()); ok &&
-			(short == dsmimpl.ShortID(original) || original == uuid.Nil) {
-			err = errors.Join(err, forget(filepath.Join(d.file("mmap"), e.Name())))
-		}
-	}
-	return err
-}
-
-// removeMembers removes the members files of the generations for which gone is true, with the files of their
-// rows where there are such.
-func (d *Dir) removeMembers(gone func(generation uint64) bool) {
-	for _, g := range d.generations() {
-		if !gone(g) {
-			continue
-		}
-		rows, _ := filepath.Glob(globEscape(d.members(g)) + ".*")
-		for _, path := range append(rows, d.members(g)) {
-			_ = os.Remove(path)
-		}
-	}
-}
-
-func globEscape(path string) string {
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }

@@ -3,10 +3,7 @@ package instance
 import (
 	"context"
 
-	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/atomicfile"
-	"github.com/godsm/godsm/internal/liveness"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
@@ -14,79 +11,80 @@ import (
 // Remains is what a look from outside finds of a directory's instance. The look takes no lock,
 // joins nothing and changes nothing.
 type Remains struct {
-	Instance   uuid.UUID // Nil if nothing has been started there
-	Copy       bool      // the directory is a copy of another instance's, whose objects are nobody's business here
-	Supervised bool
-	Sessions   int      // that live
-	Hidden     error    // why the control segment of those who live can't be seen from here
-	Objects    []string // in the system, that bear the instance's id and that nobody's life accounts for
+	Instance uuid.UUID // Nil if nothing has been started there
+	Present  Verdict   // of the life that the directory names; its Record is zero if it names none
+	Others   []Verdict // of the other lives that are listed
+	Past     []uuid.UUID
+	Hidden   error    // why nothing can be said
+	Objects  []string // in the system, that bear a dead life, or the living one and that its books do not list
 }
 
-// Alive says whether anybody lives in the instance.
-func (r Remains) Alive() bool { return r.Supervised || r.Sessions > 0 }
+// Lives are those whose objects are accounted for.
+func (r Remains) Lives() (list []uuid.UUID) {
+	for _, v := range append(r.Others, r.Present) {
+		list = append(list, v.Record.Life)
+	}
+	return list
+}
 
 // Remains looks at the directory.
 func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
-	record, recordErr := d.ReadRecord()
-	var id identity
-	if atomicfile.Read(d.file("id"), &id) != nil {
-		if recordErr != nil {
-			return r
-		}
-		id = identity{record.Instance, record.Dir, record.Boot}
-	}
-	if r.Instance = id.Instance; !d.is(id) {
-		r.Copy = true
+	log := zerolog.Nop()
+	id, known, err := d.readID()
+	if err != nil && !known {
+		r.Hidden = err
 		return r
 	}
-	for _, g := range d.generations() {
-		roll, err := liveness.Open(d.members(g))
-		if refused(err) != nil {
-			r.Hidden = err
-			return r
-		}
-		if err != nil {
-			continue
-		}
-		supervised := roll.Held(control.SupervisorRow)
-		r.Supervised = r.Supervised || supervised
-		n, err := held(roll)
-		roll.Close()
-		if err != nil {
-			r.Hidden = err
-			return r
-		}
-		if r.Sessions += n; supervised {
-			r.Sessions--
-		}
+	r.Instance = id.Instance
+	s, err := d.readRoster(log)
+	if err != nil {
+		r.Hidden = err
+		return r
 	}
-	s := Sweeping{Instance: r.Instance, Backends: backends, MmapDirectory: record.MmapDirectory, Log: zerolog.Nop()}
-	if r.Alive() {
-		books, err := d.recordedBooks(ctx, backends, record, recordErr)
+	r.Past = s.Past
+	present := d.present(s, log)
+	for i, x := range s.Lives {
+		v, err := d.judge(ctx, backends, x, 0)
 		if err != nil {
 			r.Hidden = err
 			return r
 		}
-		defer books.Close()
-		s.Current = books
-	}
-	for _, x := range d.leftovers(ctx, s) {
-		where := x.object.Name()
-		if l, ok := x.backend.(dsmimpl.Locator); ok {
-			where = l.Locate(x.object)
+		if i == present {
+			r.Present = v
+		} else {
+			r.Others = append(r.Others, v)
 		}
-		r.Objects = append(r.Objects, where)
+		r.Objects = append(r.Objects, d.strays(ctx, backends, v)...)
 	}
 	return r
 }
 
-func (d *Dir) recordedBooks(ctx context.Context, backends Backends, r Record, err error) (*Books, error) {
-	if err != nil {
-		return nil, err
+// strays are objects that bear a life and are removed by the next start or clean.
+func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []string) {
+	if v.Standing != Dead && v.Standing != Alive {
+		return nil
 	}
-	backend, err := backends.Of(r.Backend, r.MmapDirectory)
-	if err != nil {
-		return nil, err
+	objects := d.leftovers(ctx, backends, v.Record, zerolog.Nop())
+	is := func(leftover) bool { return true }
+	if v.scattered {
+		is = d.unused(ctx, v.Record)
 	}
-	return d.OpenBooks(ctx, r, backend, dsmimpl.ReadOnly)
+	if v.Standing == Alive {
+		backend, err := d.backend(backends, v.Record)
+		if err != nil {
+			return nil
+		}
+		books, err := d.OpenBooks(ctx, v.Record, backend, dsmimpl.ReadOnly)
+		if err != nil {
+			return nil
+		}
+		defer books.Close()
+		is = books.unlisted
+	}
+	for _, x := range objects {
+		if is(x) {
+			list = append(list, x.where())
+		}
+	}
+	return list
 }

@@ -3,102 +3,117 @@ package instance
 import (
 	"context"
 	"errors"
-	"slices"
+	"path/filepath"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
-
-// Sweeping is a look through the system for objects that no books list.
-type Sweeping struct {
-	Instance      uuid.UUID
-	Backends      Backends
-	MmapDirectory string // besides the default one
-	Current       *Books // of the present life, whose objects stay; nil if there is none
-	Log           zerolog.Logger
-}
-
-// Sweep removes the objects that can be shown to be this instance's, and of no present life, and the
-// members files of earlier generations in which nobody lives. It goes through every backend of the system
-// that can list, since the last life may have used another one. An error says what could not be removed.
-func (d *Dir) Sweep(ctx context.Context, s Sweeping) (removed int, err error) {
-	over := d.deserted(s.generation()) // now: who lives yet may make an object behind the sweep's back, and die
-	for _, x := range d.leftovers(ctx, s) {
-		failpoint.Hit("instance/sweep/found")
-		if derr := x.backend.Destroy(ctx, x.object); derr != nil {
-			s.Log.Warn().Err(derr).Str("backend", x.backend.Name()).Msg("could not remove a leftover")
-			err = errors.Join(err, derr)
-			continue
-		}
-		removed++
-	}
-	failpoint.Hit("instance/sweep/swept")
-	d.removeMembers(func(g uint64) bool { return slices.Contains(over, g) })
-	if removed > 0 {
-		s.Log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
-	}
-	return removed, err
-}
 
 type leftover struct {
 	backend dsmimpl.Backend
 	object  dsmimpl.Object
 }
 
-func (d *Dir) leftovers(ctx context.Context, s Sweeping) (list []leftover) {
-	for _, b := range d.listers(s) {
-		objects, err := b.(dsmimpl.Lister).List(ctx, s.Instance, s.generation())
+func (x leftover) where() string {
+	if l, ok := x.backend.(dsmimpl.Locator); ok {
+		return l.Locate(x.object)
+	}
+	return x.object.Name()
+}
+
+// sweep removes the objects in the system that bear a life: of a life that is over, or that this process ends. It goes
+// through every backend of the system that can list, since a record may be lost. Where only is set, objects that it
+// refuses stay. It returns how many it removed, and how many are left.
+func (d *Dir) sweep(ctx context.Context, b Backends, r Record, only func(leftover) bool,
+	log zerolog.Logger) (removed, left int) {
+	for _, x := range d.leftovers(ctx, b, r, log) {
+		failpoint.Hit("instance/sweep/found")
+		if only != nil && !only(x) {
+			left++
+			continue
+		}
+		if err := x.backend.Destroy(ctx, x.object); err != nil {
+			log.Warn().Err(err).Str("object", x.where()).Msg("could not remove a leftover")
+			left++
+			continue
+		}
+		removed++
+	}
+	failpoint.Hit("instance/sweep/swept")
+	if removed > 0 {
+		log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
+	}
+	return removed, left
+}
+
+// unused reports whether no process has a leftover open.
+func (d *Dir) unused(ctx context.Context, r Record) func(leftover) bool {
+	return func(x leftover) bool {
+		used, err := d.inUse(ctx, x.backend, x.object, r)
+		return err == nil && !used
+	}
+}
+
+func (d *Dir) leftovers(ctx context.Context, b Backends, r Record, log zerolog.Logger) (list []leftover) {
+	for _, backend := range d.listers(b, r) {
+		objects, err := backend.(dsmimpl.Lister).List(ctx, r.Life, r.Generation)
 		if err != nil {
-			s.Log.Warn().Err(err).Str("backend", b.Name()).Msg("could not look for leftovers")
+			log.Warn().Err(err).Str("backend", backend.Name()).Msg("could not look for leftovers")
 		}
 		for _, o := range objects {
-			if !s.present(b, o) {
-				list = append(list, leftover{b, o})
-			}
+			list = append(list, leftover{backend, o})
 		}
 	}
 	return list
 }
 
-func (d *Dir) listers(s Sweeping) (list []dsmimpl.Backend) {
+func (d *Dir) listers(b Backends, r Record) (list []dsmimpl.Backend) {
 	add := func(b dsmimpl.Backend, err error) {
 		if _, ok := b.(dsmimpl.Lister); ok && err == nil {
 			list = append(list, b)
 		}
 	}
 	for _, name := range catalog.Native() {
-		add(catalog.New(name, d.file("mmap")))
+		if name == "mmap" {
+			add(d.backend(b, Record{Backend: name, MmapDirectory: "mmap"}))
+		} else {
+			add(catalog.New(name, ""))
+		}
 	}
-	if s.MmapDirectory != "" && s.MmapDirectory != d.file("mmap") {
-		add(catalog.New("mmap", s.MmapDirectory))
+	if dir := r.MmapDirectory; dir != "" && !r.housed() && filepath.Clean(dir) != d.file("mmap") {
+		add(catalog.New("mmap", dir))
 	}
-	if s.Backends.Custom != nil {
-		add(s.Backends.Custom, nil)
+	if b.Custom != nil {
+		add(b.Custom, nil)
 	}
 	return list
 }
 
-func (s Sweeping) generation() uint64 {
-	if s.Current == nil {
-		return 0
+// unlisted reports whether an object of a living life is of none of its rows. The list of objects must have been made
+// before the books are looked at: what they do not list then is not being made.
+func (b *Books) unlisted(x leftover) bool {
+	if x.backend.Name() != b.Backend.Name() || !dsmimpl.SameGeneration(x.object.Generation, b.Record.Generation) {
+		return true
 	}
-	return s.Current.Record.Generation
+	return x.object.Row() != int(dsmimpl.ControlHandle) &&
+		!(x.object.Row() == int(dsmimpl.RegionHandle) && b.Limits.Reserved > 0) &&
+		b.RowState(x.object.Row()) == control.Free
 }
 
-// present says whether an object belongs to the present life. The list was made before the books are looked at, so
-// what they do not list now is not being made.
-func (s Sweeping) present(b dsmimpl.Backend, o dsmimpl.Object) bool {
-	if s.Current == nil || !dsmimpl.SameGeneration(o.Generation, s.Current.Record.Generation) {
-		return false
+// clear removes all that bears a life of which no process lives in this directory, and strikes it off the list. What
+// processes elsewhere have open stays, if only is set, and so does the life then.
+func (d *Dir) clear(ctx context.Context, b Backends, r Record, only func(leftover) bool,
+	log zerolog.Logger) (removed int, err error) {
+	removed, left := d.sweep(ctx, b, r, only, log)
+	if left > 0 {
+		return removed, errLeft
 	}
-	if b.Name() != s.Current.Backend.Name() {
-		return false
-	}
-	return o.Row() == int(dsmimpl.ControlHandle) ||
-		o.Row() == int(dsmimpl.RegionHandle) && s.Current.Limits.Reserved > 0 ||
-		s.Current.RowState(o.Row()) != control.Free
+	d.removeMembers(r)
+	failpoint.Hit("instance/clear/members")
+	return removed, d.strike(r, log)
 }
+
+var errLeft = errors.New("some objects could not be removed, or are in use: they are looked for again")

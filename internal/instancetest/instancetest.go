@@ -103,13 +103,33 @@ func ID(t testing.TB, dir string) uuid.UUID {
 	return id.Instance
 }
 
+// Lives are the lives that the instance has had, as its directory says.
+func Lives(t testing.TB, dir string) []uuid.UUID {
+	t.Helper()
+	list := eye.Lives(dir)
+	if len(list) == 0 {
+		t.Errorf("%s names no life", dir)
+	}
+	return list
+}
+
+// Life is the present life, or the last.
+func Life(t testing.TB, dir string) uuid.UUID {
+	t.Helper()
+	var record struct{ Life uuid.UUID }
+	if err := atomicfile.Read(filepath.Join(dir, "instance"), &record); err != nil {
+		t.Fatal(err)
+	}
+	return record.Life
+}
+
 // NoneLeft makes the test fail if an object of the instance in dir, which need not have been
 // started yet, is left at its end. What is registered for cleanup afterwards comes before that.
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
 	proctest.Blame(t)
 	t.Cleanup(func() {
-		if left := eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+		if left := eye.Objects(Lives(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
 			t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	})
@@ -118,7 +138,7 @@ func NoneLeft(t testing.TB, dir string) {
 // Objects counts the instance's objects in the system, the control segment and the reserved region not among them.
 func Objects(t testing.TB, dir string) int {
 	t.Helper()
-	n := len(eye.Objects(ID(t, dir), filepath.Join(dir, "mmap")))
+	n := len(eye.Objects(Lives(t, dir), filepath.Join(dir, "mmap")))
 	if n == 0 {
 		return 0
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// None makes the test fail at its end if an object of the instance is left then.
-func None(t testing.TB, id uuid.UUID, dirs ...string) {
+// None makes the test fail at its end if an object of that life is left then.
+func None(t testing.TB, life uuid.UUID, dirs ...string) {
 	t.Helper()
 	t.Cleanup(func() {
-		if left := eye.Objects(id, dirs...); len(left) > 0 {
+		if left := eye.Objects([]uuid.UUID{life}, dirs...); len(left) > 0 {
 			t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	})

@@ -17,10 +17,17 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/folder"
 )
 
 // Identity is what tells one file from all others of a machine.
-type Identity struct{ Dev, Ino uint64 }
+type Identity = folder.Identity
+
+// Create makes the members file at a path, which must not exist yet.
+func Create(path string) error { return CreateIn(nil, path) }
+
+// Open opens an existing members file. Every Roll is its own holder, in one process too.
+func Open(path string) (*Roll, error) { return OpenIn(nil, path) }
 
 // Prove finds out by trying whether locks work on the roll's file system as they must: held is seen from another
 // description, and free again after Drop. Row must be free.
@@ -43,4 +50,12 @@ func (r *Roll) Prove(row int) error {
 func unproven(what string) error {
 	return errkind.As(errkind.Unsupported,
 		fmt.Errorf("file locks do not work here: %s; choose a directory on a local file system", what))
+}
+
+// at is where a file is, for messages.
+func at(dir *folder.Folder, name string) string {
+	if dir == nil {
+		return name
+	}
+	return dir.Join(name)
 }

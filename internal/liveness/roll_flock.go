@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/godsm/godsm/internal/folder"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,38 +15,52 @@ import (
 // descriptor of the file is closed; so each row has a file of its own beside it, which its user holds by
 // flock. Methods are safe for concurrent use and don't block.
 type Roll struct {
-	path string
+	dir  *folder.Folder
+	name string
 	id   Identity
 	mu   sync.Mutex
 	held map[int]int // row to descriptor
 }
 
-// Create makes the members file, which must not exist yet.
-func Create(path string) error {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+// CreateIn is Create in a directory that is held open.
+func CreateIn(dir *folder.Folder, name string) error {
+	fd, err := openat(dir, name, unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
-		return &fs.PathError{Op: "create", Path: path, Err: err}
+		return &fs.PathError{Op: "create", Path: at(dir, name), Err: err}
 	}
+	_ = unix.Fchmod(fd, 0o600) // whatever the umask is
 	return unix.Close(fd)
 }
 
-// Open opens an existing members file. Every Roll is its own holder, in one process too.
-func Open(path string) (*Roll, error) {
+func openat(dir *folder.Folder, name string, flags int) (fd int, err error) {
+	err = dir.Use(func(at int) error {
+		fd, err = unix.Openat(at, name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+		return err
+	})
+	return fd, err
+}
+
+// OpenIn is Open in a directory that is held open, for as long as the Roll is used.
+func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
 	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	if err := dir.Use(func(at int) error { return unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: at(dir, name), Err: err}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
+		return nil, &fs.PathError{Op: "open", Path: at(dir, name), Err: fs.ErrInvalid}
 	}
-	return &Roll{path: path, id: Identity{Dev: uint64(st.Dev), Ino: uint64(st.Ino)}, held: map[int]int{}}, nil
+	return &Roll{dir: dir, name: name, id: Identity{Dev: uint64(st.Dev), Ino: uint64(st.Ino)}, held: map[int]int{}}, nil
 }
 
 // Identity is that of the file.
 func (r *Roll) Identity() Identity { return r.id }
 
 func (r *Roll) open(row, flags int) (int, error) {
-	return unix.Open(r.path+"."+strconv.Itoa(row), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+	fd, err := openat(r.dir, r.name+"."+strconv.Itoa(row), flags)
+	if err == nil && flags&unix.O_CREAT != 0 {
+		_ = unix.Fchmod(fd, 0o600) // whatever the umask is
+	}
+	return fd, err
 }
 
 // Take locks the row's file; false if somebody else has it.

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync"
 
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/folder"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,31 +18,40 @@ type Roll struct {
 	id        Identity
 }
 
-// Create makes the members file, which must not exist yet.
-func Create(path string) error {
-	fd, err := open(path, unix.O_CREAT|unix.O_EXCL)
-	if err != nil {
-		return &fs.PathError{Op: "create", Path: path, Err: err}
+// CreateIn is Create in a directory that is held open.
+func CreateIn(dir *folder.Folder, name string) error {
+	err := failpoint.Err("liveness/create")
+	fd := -1
+	if err == nil {
+		fd, err = open(dir, name, unix.O_CREAT|unix.O_EXCL)
 	}
+	if err != nil {
+		return &fs.PathError{Op: "create", Path: at(dir, name), Err: err}
+	}
+	_ = unix.Fchmod(fd, 0o600) // whatever the umask is
 	return unix.Close(fd)
 }
 
-func open(path string, flags int) (fd int, err error) {
-	for {
-		fd, err = unix.Open(path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
-		if err != unix.EINTR {
-			return fd, err
+func open(dir *folder.Folder, name string, flags int) (fd int, err error) {
+	err = dir.Use(func(at int) error {
+		for {
+			fd, err = unix.Openat(at, name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0o600)
+			if err != unix.EINTR {
+				return err
+			}
 		}
-	}
+	})
+	return fd, err
 }
 
-// Open opens an existing members file. Every Roll is its own holder, in one process too.
-func Open(path string) (*Roll, error) {
+// OpenIn is Open in a directory that is held open.
+func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
+	path := at(dir, name)
 	r := &Roll{hold: -1, ask: -1}
 	for _, fd := range []*int{&r.hold, &r.ask} {
 		var err error
 		// O_NONBLOCK, in case that somebody has put a FIFO here.
-		if *fd, err = open(path, unix.O_NONBLOCK); err != nil {
+		if *fd, err = open(dir, name, unix.O_NONBLOCK); err != nil {
 			*fd = -1
 			r.Close()
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}

@@ -2,15 +2,18 @@
 
 package liveness
 
-import "github.com/godsm/godsm/internal/errkind"
+import (
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/folder"
+)
 
 // Roll does not exist on this system: it has no backend either.
 type Roll struct{}
 
-func Create(string) error            { return errkind.Unsupported }
-func Open(string) (*Roll, error)     { return nil, errkind.Unsupported }
-func (*Roll) Identity() Identity     { return Identity{} }
-func (*Roll) Take(int) (bool, error) { return false, errkind.Unsupported }
-func (*Roll) Drop(int) error         { return errkind.Unsupported }
-func (*Roll) Held(int) bool          { return true }
-func (*Roll) Close()                 {}
+func CreateIn(*folder.Folder, string) error        { return errkind.Unsupported }
+func OpenIn(*folder.Folder, string) (*Roll, error) { return nil, errkind.Unsupported }
+func (*Roll) Identity() Identity                   { return Identity{} }
+func (*Roll) Take(int) (bool, error)               { return false, errkind.Unsupported }
+func (*Roll) Drop(int) error                       { return errkind.Unsupported }
+func (*Roll) Held(int) bool                        { return true }
+func (*Roll) Close()                               {}

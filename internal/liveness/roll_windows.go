@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/godsm/godsm/internal/folder"
 	"golang.org/x/sys/windows"
 )
 
@@ -16,8 +17,9 @@ type Roll struct {
 	id        Identity
 }
 
-// Create makes the members file, which must not exist yet.
-func Create(path string) error {
+// CreateIn is Create in a directory.
+func CreateIn(dir *folder.Folder, name string) error {
+	path := at(dir, name)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -25,8 +27,9 @@ func Create(path string) error {
 	return f.Close()
 }
 
-// Open opens an existing members file. Every Roll is its own holder, in one process too.
-func Open(path string) (*Roll, error) {
+// OpenIn is Open in a directory.
+func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
+	path := at(dir, name)
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}

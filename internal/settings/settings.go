@@ -29,6 +29,7 @@ type Values struct {
 	MaxMemoryPerProcess     uint64 // bytes; 0: no limit
 	MinDynamicSharedMemory  uint64 // bytes; 0: none
 	OnCrash                 string // "reclaim" or "restart"
+	OnOtherVersion          string // "refuse" or "fence"
 	ShutdownTimeout         time.Duration
 	Checked                 bool
 }
@@ -138,6 +139,17 @@ var definitions = []definition{
 			return oneOf(s, "reclaim", "restart")
 		},
 		show: func(v *Values) string { return v.OnCrash },
+	},
+	{
+		name: "on_other_version", dflt: "refuse",
+		about: "what a start does where sessions of a program with another layout version live; " +
+			"fence ends them and drops what is pinned",
+		accepts: "refuse or fence",
+		set: func(v *Values, s string) error {
+			v.OnOtherVersion = s
+			return oneOf(s, "refuse", "fence")
+		},
+		show: func(v *Values) string { return v.OnOtherVersion },
 	},
 	{
 		name: "shutdown_timeout", unit: "s", dflt: "5s", about: "how long a stopping supervisor waits for sessions",

@@ -45,7 +45,7 @@ func bytesOf(dir string, size int) (dsmimpl.Backend, dsmimpl.Object) {
 		panic(err)
 	}
 	return b, dsmimpl.Object{
-		Instance: uuid.NewSHA1(uuid.Nil, []byte(dir)), Generation: 1,
+		Life: uuid.NewSHA1(uuid.Nil, []byte(dir)), Generation: 1,
 		Handle: 1<<16 | 1, Size: size,
 	}
 }

@@ -128,7 +128,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 // objects are the instance's in the system, as an independent eye sees them.
 func (r *run) objects() []string {
 	dirs := []string{filepath.Join(r.dir, "mmap"), r.world.Load().books.Record.MmapDirectory}
-	return eye.Objects(r.id, dirs...)
+	return eye.Objects(r.seen(), dirs...)
 }
 
 // rest ends the chaos: all workers say what they hold. Those that don't are stuck.

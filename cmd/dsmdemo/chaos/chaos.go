@@ -72,7 +72,7 @@ func (r Result) Well() bool {
 type run struct {
 	Options
 	dir        string
-	id         uuid.UUID
+	lives      map[uuid.UUID]bool // that have been seen
 	world      atomic.Pointer[world]
 	supervisor *process // the monkey's, while there is one
 	desks      []atomic.Pointer[process]
@@ -101,7 +101,7 @@ type world struct {
 // Run runs processes in an instance of their own for the options' duration, or until ctx is over, and
 // judges what is left. An error is of what should not have failed; the result is as good as it goes then.
 func Run(ctx context.Context, o Options) (Result, error) {
-	r := &run{Options: o, desks: make([]atomic.Pointer[process], o.Workers)}
+	r := &run{Options: o, lives: map[uuid.UUID]bool{}, desks: make([]atomic.Pointer[process], o.Workers)}
 	r.coroner = &coroner{r: r, wake: make(chan struct{}, 1)}
 	err := r.begin()
 	if err != nil {
@@ -133,7 +133,6 @@ func (r *run) begin() (err error) {
 		r.stopping.Store(true)
 		return errors.Join(err, r.supervisor.stopSupervisor())
 	}
-	r.id = w.books.Record.Instance
 	r.world.Store(w)
 	return nil
 }
@@ -239,13 +238,25 @@ func (r *run) end(worst *audit) error {
 	w.books.Close()
 	err := w.session.Close()
 	r.stopping.Store(true)
+	lives := r.seen()
 	err = errors.Join(err, r.supervisor.stopSupervisor())
-	found := eye.Objects(r.id, dirs...)
+	found := eye.Objects(lives, dirs...)
 	if _, serr := os.Stat(r.dir); serr == nil {
 		found = append(found, r.dir)
 	}
 	worst.keep(audit{objects: found})
 	return err
+}
+
+// seen are the lives that the instance has had.
+func (r *run) seen() (list []uuid.UUID) {
+	for _, life := range eye.Lives(r.dir) {
+		r.lives[life] = true
+	}
+	for life := range r.lives {
+		list = append(list, life)
+	}
+	return list
 }
 
 // settleAccounts counts what stands on a board that is about to go.

@@ -1,0 +1,196 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/liveness"
+)
+
+// Standing is what is with a life.
+type Standing int
+
+const (
+	Dead         Standing = iota // no process has it: what is left of it may be removed
+	Alive                        // its processes are of this directory, and its memory can be seen
+	Bereft                       // alive, and its control segment has been removed
+	Garbled                      // alive, and its control segment can't be trusted
+	OtherMemory                  // alive, and its memory is not the one that this process sees
+	OtherVersion                 // alive, and of a program with another layout
+	Elsewhere                    // no process is of this directory, and some process has the memory open
+	Unseen                       // no process is of this directory, and its memory can't be seen from here
+)
+
+// Verdict is the one answer to what is with a life. Only one that is Dead lets anything be removed.
+//
+// There are two witnesses. The members file of this very directory tells whether a process that joined through it lives.
+// The kernel tells whether any process has the control segment open: one of a directory with the same contents, of
+// another container, or one that no table knows.
+type Verdict struct {
+	Record     Record
+	Standing   Standing
+	Supervised bool
+	Sessions   int    // that live, of this directory
+	Why        string // the evidence
+	scattered  bool   // dead, and without a control segment: objects that are in use stay
+}
+
+// Living reports whether a process that joined through this directory lives.
+func (v Verdict) Living() bool { return v.Supervised || v.Sessions > 0 }
+
+// missingPatience is how long a life without a members file is asked whether its memory is in use.
+const missingPatience = time.Second
+
+// judge finds out what is with a life. It waits so long for processes that seem to live to be seen dead. An error says
+// that the system refused to look.
+func (d *Dir) judge(ctx context.Context, b Backends, r Record, patience time.Duration) (Verdict, error) {
+	begin := time.Now()
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 30*time.Millisecond) {
+		v, missing, err := d.judgeOnce(ctx, b, r)
+		switch {
+		case err != nil, v.Standing == Dead, v.Standing == Unseen:
+			return v, err
+		case missing && patience > 0:
+			patience = max(patience, missingPatience)
+		}
+		if time.Since(begin) > patience || ctx.Err() != nil {
+			return v, nil
+		}
+		time.Sleep(pause)
+	}
+}
+
+// judgeOnce is judge at this moment. Missing reports whether there is no members file to ask.
+func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, missing bool, err error) {
+	v.Record = r
+	roll, err := liveness.OpenIn(d.Folder, r.members())
+	switch {
+	case err == nil:
+		defer roll.Close()
+	case refused(err) != nil:
+		return v, false, err
+	}
+	if roll != nil {
+		v.Supervised = roll.Held(control.SupervisorRow)
+		if v.Sessions, err = held(roll); err != nil {
+			return v, false, err
+		}
+		if v.Supervised {
+			v.Sessions--
+		}
+	}
+	if v.Living() {
+		return v, false, d.judgeLiving(ctx, b, &v)
+	}
+	return v, roll == nil, d.judgeDeserted(ctx, b, &v)
+}
+
+// judgeLiving is about a life whose witnesses are held.
+func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
+	r := v.Record
+	if err := d.otherVersion(r); r.Backend != "" && err != nil {
+		v.Standing, v.Why = OtherVersion, err.Error()
+		return nil
+	}
+	backend, err := d.backend(b, r)
+	if err != nil {
+		v.Standing, v.Why = Garbled, err.Error()
+		return nil
+	}
+	books, err := d.OpenBooks(ctx, r, backend, dsmimpl.ReadOnly)
+	switch {
+	case err == nil:
+		books.Close()
+		v.Standing = Alive
+	case refused(err) != nil && !errors.Is(err, errkind.Permission):
+		return err
+	case !errors.Is(err, errkind.NotFound):
+		v.Standing, v.Why = Garbled, err.Error()
+	case !sameMemory(backend, r):
+		v.Standing, v.Why = OtherMemory, fmt.Sprintf("its memory is %s, and this process sees %s: "+
+			"it runs in another container, or a mount hides its memory", r.Memory, memoryOf(backend))
+	default:
+		v.Standing, v.Why = Bereft, "its control segment has been removed"
+	}
+	return nil
+}
+
+// judgeDeserted is about a life of whose witnesses none is held in this directory.
+func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
+	r := v.Record
+	if r.Backend == "" { // known by its members file alone
+		v.Standing, v.scattered = Dead, true
+		return nil
+	}
+	backend, err := d.backend(b, r)
+	if err != nil {
+		v.Standing, v.Why = Unseen, err.Error()
+		return nil
+	}
+	boot, err := bootID()
+	if err != nil {
+		return err
+	}
+	used, err := d.inUse(ctx, backend, r.controlObject(), r)
+	switch {
+	case err == nil && used:
+		v.Standing, v.Why = Elsewhere, "its memory is in use by a process that is not of this directory: "+
+			"this may be a copy of its directory, or the process runs in another container, or is a child of a session"
+	case err == nil:
+		v.Standing = Dead
+	case errors.Is(err, errkind.Permission):
+		v.Standing, v.scattered = Dead, true // another user's object stands under the name: ours is not there
+	case errors.Is(err, errkind.Unsupported), errors.Is(err, errkind.Disabled):
+		v.Standing, v.Why = Unseen, err.Error()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	case r.Boot != boot || sameMemory(backend, r):
+		v.Standing, v.scattered = Dead, true
+	default:
+		v.Standing, v.Why = Unseen, fmt.Sprintf("its memory is %s, and this process sees %s", r.Memory, memoryOf(backend))
+	}
+	return nil
+}
+
+// inUse asks the backend whether a process has an object open. Where that can't tell, only a directory that is known to
+// be the very one that the life began in is proof that no other has the life's processes.
+func (d *Dir) inUse(ctx context.Context, backend dsmimpl.Backend, o dsmimpl.Object, r Record) (bool, error) {
+	if p, ok := backend.(dsmimpl.Prober); ok {
+		used, err := p.InUse(ctx, o)
+		if !errors.Is(err, errkind.Unsupported) {
+			return used, err
+		}
+	}
+	m, err := backend.Attach(ctx, o, dsmimpl.ReadOnly)
+	if err != nil {
+		if errors.Is(err, errkind.Corrupt) { // it is there
+			err = nil
+		}
+		return d.uncertain(r), err
+	}
+	return d.uncertain(r), backend.Detach(m)
+}
+
+// uncertain reports whether another directory may have the life's processes. A life ends with the machine's.
+func (d *Dir) uncertain(r Record) bool {
+	boot, err := bootID()
+	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.housed()
+}
+
+func memoryOf(b dsmimpl.Backend) string {
+	if p, ok := b.(dsmimpl.Prober); ok {
+		return p.Memory()
+	}
+	return ""
+}
+
+// sameMemory reports whether the backend sees the memory that the life was made in, as far as that can be told.
+func sameMemory(b dsmimpl.Backend, r Record) bool { return r.Memory == "" || memoryOf(b) == r.Memory }
+
+func held(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }

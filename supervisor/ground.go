@@ -1,0 +1,116 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godsm/godsm/dsm"
+)
+
+// ground is what an instance stands on, and others may pull away: its directory, the files that joining needs, the
+// memory of its control segment. It is looked at once a second. What can be mended is mended; what can't be is a reason
+// to begin the next generation, unless that would be worse.
+type ground struct {
+	w       *watch
+	moved   bool // the directory's path leads elsewhere
+	covered bool // another memory is seen than the one that the instance's objects are in
+	told    map[string]bool
+}
+
+// look returns a reason to begin the next generation, if there is one, or an error if the instance must end.
+func (g *ground) look(ctx context.Context) (why string, err error) {
+	if err := g.lookPath(); err != nil || g.moved {
+		return "", err
+	}
+	if why := g.mend(); why != "" {
+		return why, nil
+	}
+	return g.lookMemory(ctx), nil
+}
+
+// lookPath compares the directory's path with the directory that is held open. Where it leads elsewhere, those that are
+// in are served to their end, and nothing begins.
+func (g *ground) lookPath() error {
+	dir := g.w.s.dir
+	moved, err := dir.Moved()
+	if err != nil {
+		return nil // the system refuses to look; next time
+	}
+	switch {
+	case moved && !g.moved:
+		g.w.s.log.Error().Str("dir", dir.Path).Msg("the directory has been moved or removed: its path leads elsewhere. " +
+			"Sessions go on; nothing is written there, and the supervisor ends with the last session")
+	case !moved && g.moved:
+		g.w.s.log.Warn().Str("dir", dir.Path).Msg("the directory is back where it was")
+	}
+	if g.moved = moved; !moved {
+		return nil
+	}
+	if n, err := g.w.m.Living(); err == nil && n > 0 {
+		return nil
+	}
+	return g.homeless()
+}
+
+// homeless is why an instance ends whose directory has been moved.
+func (g *ground) homeless() error {
+	path := g.w.s.dir.Path
+	return fmt.Errorf("the directory %s was moved or removed under the running instance, and the last session has left; "+
+		"start it anew where it shall be: dsmdemo supervise --dir %s", path, path)
+}
+
+// mend writes again what a newcomer needs and finds damaged.
+func (g *ground) mend() (why string) {
+	w := g.w
+	if w.m.MembersLost() {
+		return "the members file has been removed or replaced, by a cleaner perhaps: nobody could join"
+	}
+	for name, err := range w.s.dir.Restore(w.m.Record, w.s.log) {
+		g.tell(name+" restored", err == nil, "it was removed or damaged, and is written again", name, nil)
+		g.tell(name, err != nil, "it was removed or damaged, and can't be written now; it is tried again every second",
+			name, err)
+	}
+	return ""
+}
+
+// tell logs what is so once, until it is not so any more.
+func (g *ground) tell(key string, is bool, what, name string, err error) {
+	if is && !g.told[key] {
+		g.w.s.log.Warn().Err(err).Str("file", name).Msg(what)
+	}
+	g.told[key] = is
+}
+
+// lookMemory finds out whether newcomers can map what they need. A mount that hides it may go again: as long as there is
+// anything in the hidden memory no generation begins.
+func (g *ground) lookMemory(ctx context.Context) (why string) {
+	w := g.w
+	what := w.m.Lost(ctx)
+	if what == "" {
+		if g.covered {
+			w.s.log.Warn().Msg("the instance's memory can be seen again")
+		}
+		g.covered = false
+		return ""
+	}
+	seen, same := w.m.SeesMemory()
+	if same {
+		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmdemo doctor)"
+	}
+	if !g.covered {
+		w.s.log.Error().Str("memory", w.m.Record.Memory).Str("seen", seen).Msg("another mount hides the instance's memory: " +
+			"sessions go on, and no new one can join until it is unmounted")
+	}
+	g.covered = true
+	if rows, _, err := w.m.Used(); err != nil || rows > 0 {
+		return ""
+	}
+	if n, err := w.m.Living(); err != nil || n > 0 {
+		return ""
+	}
+	return "another mount hides the instance's memory, in which nothing is"
+}
+
+// lost reports whether an error says that the control segment can't be worked on any more.
+func lost(err error) bool { return errors.Is(err, dsm.ErrCorrupt) || errors.Is(err, dsm.ErrStale) }
