@@ -28,18 +28,25 @@ const (
 // process and does not fault; to others the session is then as one that was killed.
 //
 // A With that is still running keeps its bytes and the session's row, and so its locks, until it returns; Close does not
-// wait for it. Closing twice is harmless; the second call waits for the first. From inside a function that Close has
-// called (of OnDetach, or a release of an owner) it is ErrDeadlock at once, and from a goroutine that such a function may
-// wait for it is ErrDeadlock after a second; the session ends all the same.
+// wait for it. Closing twice is harmless; the second call waits for the first.
+//
+// From inside a function that Close has called (of OnDetach, or a release of an owner) Close is ErrDeadlock at once, and
+// from a goroutine that such a function may wait for it is ErrDeadlock after a second; the session ends all the same. From
+// inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
 func (s *Session) Close() (err error) {
 	if s == nil || s.member == nil {
 		return fail("close", 0, "", fmt.Errorf("%w: this Session was not opened", ErrClosed))
 	}
 	me := goid.Current()
+	may := s.owner.MayEnd()
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || may != nil {
+		closed := s.closed
 		s.mu.Unlock()
-		return fail("close", 0, s.member.Backend.Name(), s.awaitClosed(me))
+		if closed {
+			may = s.awaitClosed(me)
+		}
+		return fail("close", 0, s.member.Backend.Name(), may)
 	}
 	s.closed, s.closer = true, me
 	s.endLocked(ErrClosed)
@@ -62,6 +69,7 @@ func (s *Session) Close() (err error) {
 		s.mu.Unlock()
 		close(s.gone)
 	}()
+	s.aborting.Store(true)
 	errs = append(errs, s.owner.Abort())
 	s.detachSlipped(&errs)
 	returned = true
@@ -70,7 +78,7 @@ func (s *Session) Close() (err error) {
 
 // awaitClosed waits for the Close that is under way. It does not wait for ever for one that waits for it.
 func (s *Session) awaitClosed(me uint64) error {
-	for patience := time.Second; ; patience = time.Second / 4 {
+	for {
 		select {
 		case <-s.gone:
 			s.mu.Lock()
@@ -79,26 +87,34 @@ func (s *Session) awaitClosed(me uint64) error {
 		default:
 		}
 		h := s.runningHook()
-		if me != 0 && me == s.closer {
-			return deadlock(h, "which Close has called")
+		switch {
+		case h != nil && me != 0 && me == s.closer:
+			return deadlock(h, "which it has called")
+		case h != nil && time.Since(h.began) >= patience:
+			return deadlock(h, "which has run for a second and may wait for this call")
 		}
-		if h != nil && time.Since(h.began) >= time.Second {
-			return deadlock(h, "which has run for a second, and may wait for this call")
+		if err := s.owner.MayEnd(); err != nil {
+			return err
 		}
 		select {
 		case <-s.gone:
+			continue
 		case <-time.After(patience):
+		}
+		if h = s.runningHook(); h == nil && s.aborting.Load() {
+			if err := s.owner.Abort(); errors.Is(err, ErrDeadlock) { // waits as long for a release
+				return err
+			}
 		}
 	}
 }
 
+// patience is how long a second Close waits for one function that the first has called.
+const patience = time.Second
+
 func deadlock(h *hook, why string) error {
-	what := "function"
-	if h != nil {
-		what = h.String()
-	}
-	return errkind.As(ErrDeadlock, fmt.Errorf("the session is being closed, which waits for the %s, %s: "+
-		"let that return; the session then ends", what, why))
+	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
+		"let that return, and the session ends", h, why))
 }
 
 // runningHook returns the hook that Close waits for, nil if there is none.

@@ -1,7 +1,6 @@
 package dsm
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -64,7 +63,7 @@ func fail(op string, h Handle, backend string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := err.(*Error); ok { // and not one of several that are joined
 		return e
 	}
 	return &Error{Op: op, Handle: h, Backend: backend, Err: instance.Explain(err)}

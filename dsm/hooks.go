@@ -82,7 +82,7 @@ func (a *attachment) nextHook() *hook {
 	return h
 }
 
-// runHook calls one. If that ends the goroutine, the others are called on the way out.
+// runHook calls one. If that panics or ends the goroutine, or both, the others are called on the way out.
 func (a *attachment) runHook(h *hook, errs *[]error) {
 	returned := false
 	defer func() {
@@ -91,10 +91,10 @@ func (a *attachment) runHook(h *hook, errs *[]error) {
 		}
 		if p := recover(); p != nil {
 			*errs = append(*errs, fmt.Errorf("the %v panicked: %v", h, p))
-			return
+		} else {
+			*errs = append(*errs, fmt.Errorf("the %v ended its goroutine (runtime.Goexit)", h))
 		}
-		*errs = append(*errs, fmt.Errorf("the %v ended its goroutine (runtime.Goexit)", h))
-		a.runHooks(errs)
+		a.runHooks(errs) // a panic on the way of a Goexit looks like any other
 	}()
 	h.f()
 	returned = true

@@ -47,15 +47,16 @@ type Session struct {
 	gone     chan struct{} // closed when Close is through
 
 	mu               sync.Mutex
-	idle             *sync.Cond // calls went to 0
-	calls            int        // that use the books
-	err              error      // why the session has ended; nil while it is open
-	closed           bool       // Close was called
-	stage            stage      // of the end
-	left             bool       // the row is given up: the books must not be touched
-	closer           uint64     // the goroutine that Close runs in
-	lost             error      // what hooks that ended their goroutine kept from being returned
-	closeErr         error      // Close's error, if its goroutine has ended
+	idle             *sync.Cond  // calls went to 0
+	calls            int         // that use the books
+	err              error       // why the session has ended; nil while it is open
+	closed           bool        // Close was called
+	stage            stage       // of the end
+	left             bool        // the row is given up: the books must not be touched
+	closer           uint64      // the goroutine that Close runs in
+	aborting         atomic.Bool // Close ends the owners
+	lost             error       // what hooks that ended their goroutine kept from being returned
+	closeErr         error       // Close's error, if its goroutine has ended
 	table            table
 	spareHoldings    *holding    // lists of those that can be
 	spareAttachments *attachment // used again
