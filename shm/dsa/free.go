@@ -224,10 +224,13 @@ func (a *Area) Bytes(p Pointer) ([]byte, error) {
 		st = &a.stripes[cl.stripe]
 	}
 	b, err := a.bytes(p, r, rel, cl)
-	ended := a.ends.Ended()
+	stale, ended := a.head.returned.Load() != a.seen.Load(), a.ends.Ended()
 	st.Unlock()
-	if ended {
+	switch {
+	case ended:
 		return nil, errClosed
+	case stale && err == nil:
+		err = a.after(nil)
 	}
 	return b, err
 }

@@ -23,6 +23,7 @@ type mapping struct {
 	spans  []span
 	at     []spot          // by chunk, of the spans that this session has to itself; each under its class's stripe
 	stripe []atomic.Uint32 // by chunk: the stripe of what is there, as it was seen last
+	gone   bool            // unmapped; under all stripes
 	stays  bool            // until Detach: its row says that it went back, which can't be; under all stripes
 }
 
@@ -30,6 +31,33 @@ type mapping struct {
 // class, nil for a large object, and where in the run p is. Nothing is known yet of the object itself. All stripes are
 // locked when anything is unmapped.
 func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
+	m := a.maps[p.row()].Load()
+	if m == nil || m.tag != p&tagMask {
+		return a.findAnew(p)
+	}
+	rel = p.offset() - m.data
+	at := rel >> chunkShift
+	if at >= uint64(len(m.stripe)) {
+		return a.findAnew(p)
+	}
+	guess := m.stripe[at].Load()
+	st := &a.stripes[guess]
+	st.Lock()
+	if !a.ends.Ended() && !m.gone {
+		s := &m.spans[at]
+		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindPartial {
+			r = spanRef{m, int(at), s}
+			if cl, err = r.class(); err == nil && uint32(cl.stripe) == guess {
+				return r, rel & (chunkSize - 1), cl, nil
+			}
+		}
+	}
+	st.Unlock()
+	return a.findAnew(p)
+}
+
+// findAnew is find, for what is not in the first chunk of a span whose class has the stripe that was remembered.
+func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	for range maxTries {
 		m := a.maps[p.row()].Load()
 		if m == nil || m.tag != p&tagMask {
@@ -50,11 +78,8 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 			st.Unlock()
 			return r, 0, nil, errClosed
 		}
-		if a.head.returned.Load() != a.seen.Load() || a.maps[p.row()].Load() != m {
+		if m.gone {
 			st.Unlock()
-			if err = a.remap(p); err != nil {
-				return r, 0, nil, err
-			}
 			continue
 		}
 		chunk := int(at)
@@ -263,10 +288,10 @@ func (a *Area) sweep() error {
 	if now == a.seen.Load() {
 		return nil
 	}
-	return unmap(a.gone(now))
+	return unmap(a.strays(now))
 }
 
-func (a *Area) gone(now uint64) (list []*mapping) {
+func (a *Area) strays(now uint64) (list []*mapping) {
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
 	mine := a.inHeaps()
@@ -295,9 +320,11 @@ func (a *Area) gone(now uint64) (list []*mapping) {
 	return list
 }
 
+// unmap runs under all stripes.
 func unmap(list []*mapping) error {
 	var errs []error
 	for _, m := range list {
+		m.gone = true
 		m.cancel()
 		errs = append(errs, m.seg.Detach())
 	}

@@ -10,11 +10,15 @@ type spanRef struct {
 }
 
 func (r spanRef) class() (*class, error) {
-	c := r.s.class.Load()
-	if c >= uint32(len(classes)) || classes[c].chunks > r.m.chunks-r.chunk {
-		return nil, corrupt("span %d of segment %d, which has %d chunks, is of class %d", r.chunk, r.m.row, r.m.chunks, c)
+	if c := r.s.class.Load(); c < uint32(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
+		return &classes[c], nil
 	}
-	return &classes[c], nil
+	return nil, r.misclassed()
+}
+
+func (r spanRef) misclassed() error {
+	return corrupt("span %d of segment %d, which has %d chunks, is of class %d", r.chunk, r.m.row, r.m.chunks,
+		r.s.class.Load())
 }
 
 // block is a block's bytes. The span is of that class.

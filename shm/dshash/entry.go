@@ -2,6 +2,7 @@ package dshash
 
 import (
 	"context"
+	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -55,23 +56,48 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 
 // hold takes the lock and looks for the entry. If it fails, e may have the lock nevertheless.
 func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) error {
-	h := hashOf(key, t.seed)
+	var h uint64
+	if t.word {
+		h = hashWord(binary.NativeEndian.Uint64(key), t.seed)
+	} else {
+		h = hashOf(key, t.seed)
+	}
 	i := t.part(h)
-	if err := t.lock(ctx, i, exclusive, e); err != nil {
-		return err
+	l, p := &t.local[i], &t.parts[i]
+	var err error
+	if t.ends.Ended() {
+		return errClosed
+	} else if exclusive {
+		e.guard, err = l.lock.Lock(impatient)
+	} else {
+		e.guard, err = l.lock.RLock(impatient)
 	}
-	ls, err := t.lines(i)
-	if err != nil {
-		return err
+	if err == nil {
+		e.l = l
 	}
-	line, slot, p, b, ok := t.search(ls, h, key)
-	if !ok {
-		if line, slot, p, b, err = t.searchAgain(ls, h, key, p); err != nil {
+	if err != nil || p.dirty.Load() != 0 || e.guard.Abandoned() {
+		if err = t.lockMended(ctx, i, exclusive, e); err != nil {
 			return err
 		}
 	}
-	if e.ptr = p; exclusive {
-		e.l.change.begin(h, ls, b, line, slot)
+	if t.ends.Ended() {
+		e.late()
+		return errClosed
+	}
+	var ls []line
+	if v := l.seen.Load(); v.current(p, t.area) {
+		ls = v.lines
+	} else if ls, err = t.linesAnew(i); err != nil {
+		return err
+	}
+	line, slot, at, b, ok := t.search(ls, h, key)
+	if !ok {
+		if line, slot, at, b, err = t.searchAgain(ls, h, key, at); err != nil {
+			return err
+		}
+	}
+	if e.ptr = at; exclusive {
+		l.change.begin(h, ls, b, line, slot)
 	}
 	return nil
 }
@@ -167,21 +193,29 @@ func (e *entry) update(n int) (to []byte, err error) {
 		return nil, ErrShared
 	}
 	t := e.l.t
-	err = t.within(e, func() error {
-		if err := t.answer(nil); err != nil {
-			return err
-		}
-		to, err = e.copied(n)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if t.ends.Ended() {
+		return nil, errClosed
 	}
-	return to, nil
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			to, err = nil, t.broken(e, recover())
+		}
+	}()
+	to, err = e.copied(n)
+	whole = true
+	if t.ends.Ended() {
+		return nil, errClosed
+	}
+	return to, err
 }
 
 func (e *entry) copied(n int) ([]byte, error) {
 	t, c := e.l.t, &e.l.change
+	if t.kind == kindFixed && e.ptr != 0 {
+		return e.copiedWhole()
+	}
 	key, value, ok := e.parts()
 	if !ok {
 		return nil, corrupt("the item at %v is longer than its segment", e.ptr)
@@ -209,6 +243,23 @@ func (e *entry) copied(n int) ([]byte, error) {
 	return to, nil
 }
 
+// copiedWhole is copied for a linked item of fixed size.
+func (e *entry) copiedWhole() ([]byte, error) {
+	t, c := e.l.t, &e.l.change
+	if c.hand < 0 {
+		if len(c.item) < t.size {
+			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
+		}
+		hand, item, err := t.fetch(e.l.i, t.size)
+		if err != nil {
+			return nil, err
+		}
+		copy(item, c.item)
+		c.hand, c.item = hand, item
+	}
+	return c.item[t.valueAt:t.size], nil
+}
+
 // item is what the holder sees.
 func (e *entry) item() []byte {
 	if e.guard.Exclusive() {
@@ -232,6 +283,10 @@ func (e *entry) parts() (key, value []byte, ok bool) {
 func (e *entry) look() (key, value []byte) {
 	if e.l == nil || e.l.t.ends.Ended() {
 		return nil, nil
+	}
+	if e.l.t.kind == kindFixed { // reads none of the bytes
+		key, value, _ = e.parts()
+		return key, value
 	}
 	_ = e.l.t.within(e, func() error {
 		key, value, _ = e.parts()
@@ -332,9 +387,14 @@ func (e *entry) delete() error {
 
 // release ends the hold; what was changed is the table's from here on, unless the area has ended.
 func (e *entry) release() {
-	if e.l == nil {
+	if l := e.l; l == nil || !e.guard.Exclusive() {
+		e.unlock()
 		return
 	}
+	e.releaseChanged()
+}
+
+func (e *entry) releaseChanged() {
 	t := e.l.t
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {

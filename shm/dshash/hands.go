@@ -50,6 +50,10 @@ func (t *core) settle(i, k int) {
 	l := &t.local[i]
 	if l.hands[1-k].Pointer() == 0 {
 		at := l.hands[k].Pointer()
+		if t.kind == kindFixed && t.size <= spareSize {
+			l.spare = spare{at, t.parts[i].version.Load(), t.size}
+			return
+		}
 		if b, err := t.at(at); err == nil {
 			if _, _, size, ok := t.split(b); ok && size <= spareSize {
 				l.spare = spare{at, t.parts[i].version.Load(), size}

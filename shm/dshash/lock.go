@@ -11,24 +11,7 @@ func (t *core) lock(ctx context.Context, i int, exclusive bool, e *entry) error 
 	if err := t.area.Current(); err != nil {
 		return fmt.Errorf("dshash: %w", err)
 	}
-	l := &t.local[i]
-	var err error
-	if exclusive {
-		e.guard, err = l.lock.Lock(impatient)
-	} else {
-		e.guard, err = l.lock.RLock(impatient)
-	}
-	if err != nil {
-		return t.lockPatiently(ctx, i, exclusive, e)
-	}
-	if e.l = l; t.parts[i].dirty.Load() != 0 || e.guard.Abandoned() {
-		return t.lockMended(ctx, i, exclusive, e)
-	}
-	if t.ends.Ended() {
-		e.late()
-		return errClosed
-	}
-	return nil
+	return t.lockMended(ctx, i, exclusive, e)
 }
 
 // impatient is a context that is over: a lock is had at once, or not.
@@ -63,17 +46,15 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 	return nil
 }
 
-func (t *core) lockPatiently(ctx context.Context, i int, exclusive bool, e *entry) error {
-	if err := t.take(ctx, i, exclusive, e); err != nil {
-		return err
-	}
-	return t.lockMended(ctx, i, exclusive, e)
-}
-
-// lockMended goes on with a lock that was taken: with repairs, until there is nothing to repair and the lock
-// is what it is wanted for.
+// lockMended goes on with a lock that e has, or that was not to be had at once: with repairs, until there is nothing to
+// repair and the lock is what it is wanted for.
 func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) error {
 	p := &t.parts[i]
+	if e.l == nil {
+		if err := t.take(ctx, i, exclusive, e); err != nil {
+			return err
+		}
+	}
 	for want := exclusive; ; {
 		alone := want
 		if e.guard.Abandoned() {

@@ -98,6 +98,11 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before
 // Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
+	if t.t.word {
+		if found, ok := t.t.findWord(bytesOf(&key), &e.e); ok {
+			return e, found, nil
+		}
+	}
 	found, err = t.t.find(ctx, bytesOf(&key), false, &e.e)
 	return e, found, err
 }
