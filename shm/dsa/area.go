@@ -255,8 +255,8 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 func newArea(v views, source SegmentSource, self shmsync.Self) *Area {
 	a := &Area{
 		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1,
-		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLock(&v.head.lock, self),
-		grow: shmsync.NewLWLock(&v.head.grow, self),
+		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLockUnder(shm.ViewAt(&v.head.lock), &v.head.lock, self),
+		grow: shmsync.NewLWLockUnder(shm.ViewAt(&v.head.grow), &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8

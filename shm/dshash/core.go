@@ -210,11 +210,11 @@ func (t *core) open(n int) error {
 		return err
 	}
 	t.local = make([]local, n)
-	self := t.area.Self()
+	self, view := t.area.Self(), shm.ViewAt(&t.parts[0])
 	for i := range t.local {
 		l := &t.local[i]
 		l.t, l.i = t, i
-		l.lock = shmsync.NewLWLock(&t.parts[i].lock, self)
+		l.lock = shmsync.NewLWLockUnder(view, &t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
 				return err

@@ -43,6 +43,8 @@ type Self struct {
 	Peer
 	Alive func(Peer) bool
 	View  *shm.View // ends with the session; nil if that never ends
+
+	Checked bool // the instance is in checked mode: misuse is looked for that costs time to find
 }
 
 // PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
@@ -69,7 +71,11 @@ func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-func (s *Self) alive(w uint64) bool { return s.Alive(PeerOf(w)) }
+// alive reports whether the peer in w is. A peer in a row that there can't be is dead.
+func (s *Self) alive(w uint64) bool {
+	p := PeerOf(w)
+	return p.Row >= 0 && p.Row < MaxRows && s.Alive(p)
+}
 
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.
