@@ -28,6 +28,8 @@ var (
 	plan  []step
 	trace *os.File
 	seen  = map[string]bool{}
+
+	watcher atomic.Pointer[func(point string)]
 )
 
 func init() {
@@ -67,22 +69,16 @@ func Arm(text string) error {
 	return os.Setenv(variable, text)
 }
 
-var (
-	watched atomic.Bool
-	watch   func(point string)
-)
-
-// Watch has f called at each point that this process comes to, beside what the plan says, in the goroutine that
-// comes there; nil: no longer. It is called when no other goroutine comes to points.
-func Watch(f func(point string)) {
-	watch = f
-	watched.Store(f != nil)
+// Watch has f called at each point that this process comes to, by whatever goroutine does, until stop.
+func Watch(f func(point string)) (stop func()) {
+	watcher.Store(&f)
+	return func() { watcher.Store(nil) }
 }
 
 // Hit marks a place where a process may die or be held up.
 func Hit(point string) {
-	if watched.Load() {
-		watch(point)
+	if f := watcher.Load(); f != nil {
+		(*f)(point)
 	}
 	if action := come(point); !act(action) {
 		panic("failpoint: no action " + action + " at " + point)

@@ -262,9 +262,9 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *Area {
 	ends := first.View().Sub()
 	a := &Area{
-		views: v, ends: ends, unwait: self.View.OnEnd(ends.End), source: source, self: self, heaps: make([]heap, len(classes)), slot: -1,
-		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLock(&v.head.lock, self),
-		grow: shmsync.NewLWLock(&v.head.grow, self),
+		views: v, ends: ends, unwait: self.View.OnEnd(ends.End), source: source, self: self,
+		heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
+		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8

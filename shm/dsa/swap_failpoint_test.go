@@ -19,7 +19,7 @@ func TestSwapInside(t *testing.T) {
 				came = false
 				s := newStage(t)
 				n, point := 0, ""
-				failpoint.Watch(func(p string) {
+				stop := failpoint.Watch(func(p string) {
 					if n++; n == nth+1 {
 						came, point = true, p
 						s.closes.End()
@@ -27,7 +27,7 @@ func TestSwapInside(t *testing.T) {
 					}
 				})
 				err := use.call(s.area, s.ps)
-				failpoint.Watch(nil)
+				stop()
 				if err != nil && !errors.Is(err, dsa.ErrClosed) {
 					t.Errorf("swapped at %s, the %dth: %v", point, nth, err)
 				}

@@ -22,7 +22,7 @@ func TestSwapInside(t *testing.T) {
 				}
 				s := newStage(t, 1)
 				n, point := 0, ""
-				failpoint.Watch(func(p string) {
+				stop := failpoint.Watch(func(p string) {
 					if n++; n == nth+1 {
 						came, point = true, p
 						s.closes.End()
@@ -30,7 +30,7 @@ func TestSwapInside(t *testing.T) {
 					}
 				})
 				err := use.call(s.second, 3)
-				failpoint.Watch(nil)
+				stop()
 				if err != nil && !errors.Is(err, dshash.ErrClosed) {
 					t.Errorf("swapped at %s, the %dth: %v", point, nth, err)
 				}

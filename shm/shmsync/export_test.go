@@ -14,7 +14,7 @@ func (w *LWLockWord) Leave(owner *Peer, flags uint64, readers, waiters []Peer) {
 	}
 	w.state.Store(flags)
 	for i, p := range readers {
-		w.readers[i].w.Store(p.Word() + unit)
+		w.readers[i].w.Store(reader{peer: p.Word(), times: 1}.word())
 	}
 	for i, p := range waiters {
 		w.waiters[i].w.Store(p.Word())
@@ -44,7 +44,7 @@ func (w *LWLockWord) Drains() bool { return w.asleep.Load() != 0 }
 // Readers is how many slots are in use.
 func (w *LWLockWord) Readers() (n int) {
 	for i := range w.readers {
-		if w.readers[i].w.Load() != 0 {
+		if !vacant(w.readers[i].w.Load()) {
 			n++
 		}
 	}

@@ -60,6 +60,8 @@ type Self struct {
 
 	// OnDeath has f called for each session of the instance that has died since: see dsm.Session.OnDeath.
 	OnDeath func(f func(Peer)) (stop func())
+
+	Checked bool // the instance is in checked mode: misuse is looked for that costs time to find
 }
 
 // PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
@@ -86,7 +88,11 @@ func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-func (s *Self) alive(w uint64) bool { return s.Alive(PeerOf(w)) }
+// alive reports whether the peer in w is. A peer in a row that there can't be is dead.
+func (s *Self) alive(w uint64) bool {
+	p := PeerOf(w)
+	return p.Row >= 0 && p.Row < MaxRows && s.Alive(p)
+}
 
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.
