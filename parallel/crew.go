@@ -139,7 +139,10 @@ func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int)
 		}); lerr != nil {
 			return errors.Join(err, lerr)
 		}
-		if rerr := c.replace(ctx, i); rerr != nil {
+		switch rerr := c.replace(ctx, i); {
+		case errors.Is(rerr, errCancelled):
+			return err
+		case rerr != nil:
 			return errors.Join(err, rerr)
 		}
 	}
@@ -178,6 +181,10 @@ func (c *crew) replace(ctx context.Context, i int) error {
 func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
 	m := c.list()[i]
 	g, err := c.session.Create(ctx, c.owner, mq.Size(ringSize))
+	if errors.Is(err, errCancelled) {
+		_ = m.end() // it has begun nothing
+		return errCancelled
+	}
 	if err != nil {
 		return errors.Join(err, m.end())
 	}
