@@ -182,25 +182,25 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 	m := c.list()[i]
 	g, err := c.session.Create(ctx, c.owner, mq.Size(ringSize))
 	if errors.Is(err, errCancelled) {
-		_ = m.end() // it has begun nothing
+		_ = m.dismiss()
 		return errCancelled
 	}
 	if err != nil {
-		return errors.Join(err, m.end())
+		return errors.Join(err, m.dismiss())
 	}
 	began := false
 	err = g.With(func(b []byte) error { // the session may be closed meanwhile
 		began = true
 		in, err := newInbox(b, c.session.Self(), m.peer)
 		if err != nil {
-			return errors.Join(err, m.end())
+			return errors.Join(err, m.dismiss())
 		}
 		defer in.receiver.Detach()
 		return c.direct(cancel, m, in, order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
 			Queue: g.Handle(), Arg: c.arg})
 	})
 	if !began {
-		err = errors.Join(err, m.end())
+		err = errors.Join(err, m.dismiss())
 	}
 	if derr := g.Detach(); derr != nil {
 		err = errors.Join(err, derr)

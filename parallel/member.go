@@ -153,8 +153,14 @@ func (m *member) kill(after time.Duration) {
 // dismiss ends members without giving them work.
 func dismiss(members []*member) {
 	for _, m := range members {
-		m.end()
+		_ = m.dismiss()
 	}
+}
+
+// dismiss ends a member that has been given no work. It is told, so that it does not take its leader for dead.
+func (m *member) dismiss() error {
+	m.tell(order{Cancel: true})
+	return m.end()
 }
 
 // end closes the pipes, which a worker takes for the end of its leader, and waits for the process.

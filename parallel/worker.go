@@ -65,15 +65,25 @@ func serve(t ticket) error {
 		return err
 	}
 	var work order
-	if err := l.in.Decode(&work); err != nil || work.Count == 0 {
+	if err := l.in.Decode(&work); err != nil {
+		bereaved(session)
+		return nil
+	}
+	if work.Count == 0 {
 		return nil // dismissed
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go l.obey(cancel, session)
+	dead := make(chan struct{})
+	go l.obey(cancel, session, dead)
 	failpoint.Hit("parallel/worker/ordered")
 	err = l.run(ctx, session, work, &box, log)
 	failpoint.Hit("parallel/worker/ran")
+	select {
+	case <-dead:
+		bereaved(session)
+	default:
+	}
 	r := report{Done: true, Cancelled: err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled)}
 	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
 	failpoint.Hit("parallel/worker/left")
@@ -101,15 +111,27 @@ func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Sessio
 	return s, nil
 }
 
-// obey waits for the word to stop. If that is the leader's end, nobody is left to kill a worker that does not. It leaves
-// the instance itself then: the last one to leave a private instance removes it.
-func (l leader) obey(cancel func(), session *dsm.Session) {
+// bereaved waits, after the leader's end, until a supervisor of a private instance that was in the same process is seen
+// dead, too: a process that is killed loses its pipes and its locks one after the other. Only then does the
+// last session to leave know that it is to remove the instance.
+func bereaved(session *dsm.Session) {
+	for end := time.Now().Add(orphanGrace / 2); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if st, err := session.Status(context.Background()); err != nil || !st.Private || !st.Supervised {
+			return
+		}
+	}
+}
+
+// obey waits for the word to stop. If that is the leader's end, it closes dead, and nobody is left to kill a worker that
+// does not stop. It leaves the instance itself then: the last one to leave a private instance removes it.
+func (l leader) obey(cancel func(), session *dsm.Session, dead chan<- struct{}) {
 	var o order
 	for l.in.Decode(&o) == nil {
 		if o.Cancel {
 			cancel()
 		}
 	}
+	close(dead)
 	cancel()
 	time.Sleep(orphanGrace)
 	time.AfterFunc(orphanGrace, func() { os.Exit(1) })
