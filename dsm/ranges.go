@@ -20,7 +20,8 @@ import (
 type ranges struct {
 	mu     sync.Mutex
 	newest []*formerRange // oldest first
-	bytes  uint64
+	bytes  uint64         // of newest
+	mapped uint64         // bytes of addMapped since the collector was asked
 }
 
 // formerRange is one of them.
@@ -40,6 +41,7 @@ var former ranges
 const (
 	maxRanges     = 16384                          // a quarter of Linux's default for a process
 	maxRangeBytes = 1 << (bits.UintSize*9/16 + 10) // 64 TB, or 256 MB of a 32-bit address space
+	maxMapped     = 64 << 20
 )
 
 // add takes a range that has been swapped, or made inaccessible; v is the view of it, if there is one.
@@ -56,10 +58,21 @@ func (q *ranges) add(r *formerRange, v *shm.View) error {
 	return giveRangesBack(over)
 }
 
-// addMapped takes a range that could not be swapped. It is unmapped when its view is in use no longer.
+// addMapped takes a range that could not be swapped. It is unmapped when its view is in use no longer. The garbage
+// collector, which tells that, knows nothing of the memory, so now and then it is asked.
 func (q *ranges) addMapped(r *formerRange, v *shm.View) {
 	r.viewed, r.old = true, true
 	runtime.AddCleanup(v, q.unviewed, r)
+	q.mu.Lock()
+	q.mapped += max(uint64(len(r.mapping.Bytes)), maxMapped/1024)
+	ask := q.mapped >= maxMapped
+	if ask {
+		q.mapped = 0
+	}
+	q.mu.Unlock()
+	if ask {
+		go runtime.GC()
+	}
 }
 
 // ageLocked takes the oldest from the newest, under the lock of q, until there are no more than those limits, and returns

@@ -49,6 +49,7 @@ func (s *Session) swapRegion(from, to int) error {
 			if tamed(try) != nil {
 				former.makeRoom()
 				if err := tamed(try); err != nil {
+					s.regionRefused.Store(true)
 					return err
 				}
 			}
@@ -97,6 +98,9 @@ func (s *Session) dropRegion() error {
 	case s.region.Bytes == nil:
 		return nil
 	case s.regionSwapped && s.replacement(r) != nil:
+		if s.regionRefused.Load() { // what is left must not stay: its pages are other segments' now
+			return tamed(func() error { return r.give(r.mapping) })
+		}
 		return former.add(r, nil)
 	}
 	return s.member.Unmap(s.region)

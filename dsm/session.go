@@ -72,7 +72,8 @@ type Session struct {
 	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
 	region        dsmimpl.Mapping
 	regionErr     error
-	regionSwapped bool // of it only what is lent is left
+	regionSwapped bool        // of it only what is lent is left
+	regionRefused atomic.Bool // or, besides, what could not be swapped
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
