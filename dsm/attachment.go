@@ -69,16 +69,20 @@ func (a *attachment) lastUseLocked() bool {
 	return true
 }
 
-// over reports whether nothing but calls of structures, whose leases do not stop the end of a session, uses the bytes.
-// From there on the attachment is the caller's.
-func (a *attachment) over() bool {
+// overLocked reports, under the session's lock, whether nothing but calls of structures, whose leases do not stop the end of
+// a session, uses the bytes. From there on the attachment is the caller's. Released says that it is another goroutine's,
+// which is about to call release.
+func (a *attachment) overLocked() (over, released bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.life != a.segment.life {
+		return false, true
+	}
 	if !a.unhooked || a.leases > 0 {
-		return false
+		return false, false
 	}
 	a.life++
-	return true
+	return true, false
 }
 
 // enlist takes an attachment for a new Segment of h, under the session's lock.

@@ -181,7 +181,7 @@ func (s *Session) finish() error {
 		if len(over) == 0 && !first {
 			break
 		}
-		s.mu.Unlock()
+		s.mu.Unlock() // a function of With may return meanwhile
 		errs = append(errs, s.giveUp(over, first))
 	}
 	s.stage = stageLent
@@ -195,15 +195,27 @@ func (s *Session) finish() error {
 	return errors.Join(errs...)
 }
 
-// overLocked returns, under the session's lock, the attachments that are over and not kept by a view.
+// overLocked returns, under the session's lock, the attachments that are over and not kept by a view. It waits for those
+// that another goroutine is about to park.
 func (s *Session) overLocked() (over []*attachment) {
-	for a := s.attachments; a != nil; a = a.next {
-		if a.parked || !a.kept && a.over() {
-			a.parked = true
-			over = append(over, a)
+	for {
+		over = over[:0]
+		waits := false
+		for a := s.attachments; a != nil; a = a.next {
+			if !a.parked && !a.kept {
+				var released bool
+				a.parked, released = a.overLocked()
+				waits = waits || released
+			}
+			if a.parked {
+				over = append(over, a)
+			}
 		}
+		if !waits {
+			return over
+		}
+		s.idle.Wait()
 	}
-	return over
 }
 
 // giveUp swaps the bytes of attachments that are over, and all of the region that is not lent, and then gives the

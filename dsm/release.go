@@ -15,6 +15,7 @@ func (s *Session) release(a *attachment) error {
 	s.mu.Lock()
 	if s.stage == stageClosing {
 		a.parked = true
+		s.idle.Broadcast()
 		s.mu.Unlock()
 		return nil
 	}

@@ -2,6 +2,7 @@ package dsm_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -373,3 +374,47 @@ func TestNattch(t *testing.T) {
 
 // nattch lists how often this process's System V objects are attached; nil where that can't be told.
 var nattch func(t *testing.T) []string
+
+// TestCloseBesideDetach: Close and Detaches in other goroutines share the segments out; when Close returns nothing is left.
+func TestCloseBesideDetach(t *testing.T) {
+	for _, reserved := range []string{"0", "1MB"} {
+		cfg := instancetest.Config(t, swapping()[0], "min_dynamic_shared_memory", reserved)
+		instancetest.Start(t, cfg)
+		other := instancetest.Open(t, cfg)
+		for range 100 {
+			s := instancetest.Open(t, cfg)
+			var all []*dsm.Segment
+			for i := range 24 {
+				g := create(t, s, 100)
+				if i%3 == 0 {
+					g.Region()
+				}
+				if i%5 == 0 {
+					g = attach(t, s, g.Handle())
+				}
+				all = append(all, g)
+			}
+			var wg sync.WaitGroup
+			for k := range 3 {
+				wg.Go(func() {
+					for i, g := range all {
+						var err error
+						if (i+k)%4 == 0 {
+							err = g.With(func([]byte) error { return g.Detach() })
+						} else {
+							err = g.Detach()
+						}
+						if err != nil && !errors.Is(err, dsm.ErrClosed) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			wg.Wait() // a With may have outlived Close
+			nothingLeft(t, other, all...)
+		}
+	}
+}
