@@ -89,7 +89,9 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 			live++
 		}
 		if state == rowLive && int(r.free.Load()) >= n && int(r.longest.Load()) >= n {
-			if m, err := a.mapRow(ctx, i); err != nil {
+			if m, err := a.mapRow(ctx, i); lost(err) {
+				continue
+			} else if err != nil {
 				return 0, 0, err
 			} else if _, ok := m.findRun(0, n); ok {
 				return 0, 0, nil // somebody has been here before

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -80,6 +81,14 @@ func (g guard) Unlock() {
 	g.Guard.Unlock()
 }
 
+// doubted is err, of what is done under the area's lock: if something is wrong, who has the lock next repairs.
+func (a *Area) doubted(err error) error {
+	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
+		a.head.dirty.Store(1)
+	}
+	return err
+}
+
 // under runs f under the lock of an area that is open, and under a stripe.
 func (a *Area) under(ctx context.Context, f func() error) error {
 	err := a.contained(func() error {
@@ -105,7 +114,7 @@ func (a *Area) locked(ctx context.Context, f func() error) error {
 		return err
 	}
 	defer g.Unlock()
-	return f()
+	return a.doubted(f())
 }
 
 func (a *Area) lockStripes() {
