@@ -101,3 +101,32 @@ func TestTruncated(t *testing.T) {
 		})
 	}
 }
+
+// TestLockBits: each bit of the area's locks is turned by a stray store, poisoned among them: both sessions go on.
+func TestLockBits(t *testing.T) {
+	s := newStage(t)
+	step := 1
+	if testing.Short() {
+		step = 29
+	}
+	words := dsa.LockWords(s.other)
+	for bit := 0; bit < len(words)*64; bit += step {
+		if bit%2048 >= 64 && bit%3 != 0 {
+			continue // of the slots, each other one is as good
+		}
+		words[bit/64].Store(words[bit/64].Load() ^ 1<<(bit%64))
+		for _, a := range []*dsa.Area{s.area, s.other} {
+			p, err := a.Alloc(300_000)
+			if err == nil {
+				err = errors.Join(a.Free(p), a.Trim(ctx))
+			}
+			if err != nil {
+				t.Fatalf("bit %d of word %d: %v", bit%64, bit/64, err)
+			}
+		}
+	}
+	clean(t, s.other)
+	if err := errors.Join(s.area.Detach(), s.closes.Close(), s.other.Detach()); err != nil {
+		t.Error(err)
+	}
+}

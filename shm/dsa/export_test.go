@@ -1,6 +1,11 @@
 package dsa
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/godsm/godsm/shm"
+)
 
 // Aligned returns zero bytes for an area in place.
 func Aligned(n int) []byte { return aligned(n) }
@@ -63,4 +68,10 @@ func Idle(a *Area) bool {
 		}
 	}
 	return true
+}
+
+// LockWords are those of an area's two locks.
+func LockWords(a *Area) []atomic.Uint64 {
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(a.maps[0].Load().bytes), 128, 64)
+	return words
 }

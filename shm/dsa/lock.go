@@ -34,10 +34,7 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 
 // take takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
 func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
-	l, ok, err := a.lock.TryLock()
-	if err == nil && !ok {
-		l, err = wait(ctx, a.lock, end)
-	}
+	l, err := lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
@@ -56,11 +53,15 @@ func (a *Area) mend(ctx context.Context) error {
 	return a.repair(context.WithoutCancel(ctx))
 }
 
-func wait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired.
+func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
+		return g, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer end.OnEnd(cancel)()
-	g, err := l.Lock(ctx)
+	g, err := l.Recover(ctx)
 	if err != nil {
 		err = fmt.Errorf("%w; held by %v", err, l.Status().Exclusive)
 	}

@@ -91,3 +91,33 @@ func TestGarbledIsRepaired(t *testing.T) {
 		})
 	}
 }
+
+// TestLockBits: each bit of a partition's lock is turned by a stray store, poisoned among them: both sessions go on, and
+// all entries stay.
+func TestLockBits(t *testing.T) {
+	s := newStage(t, 1)
+	step := 1
+	if testing.Short() {
+		step = 29
+	}
+	words := dshash.Words(s.first.bs)
+	for bit := 0; bit < len(words)*64; bit += step {
+		if bit >= 64 && bit%3 != 0 {
+			continue // of the slots, each other one is as good
+		}
+		words[bit/64].Store(words[bit/64].Load() ^ 1<<(bit%64))
+		for _, w := range []world{s.second, s.first} {
+			for _, use := range []string{"bytes set", "bytes find", "bytes get"} {
+				for _, u := range uses {
+					if u.name != use {
+						continue
+					}
+					if err := u.call(w, uint64(bit)); err != nil {
+						t.Fatalf("bit %d of word %d: %s: %v", bit%64, bit/64, use, err)
+					}
+				}
+			}
+		}
+	}
+	s.end(t)
+}

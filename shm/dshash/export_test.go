@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -103,4 +104,11 @@ func (t *core) anItem(i int) *atomic.Uint64 {
 		}
 	}
 	return nil
+}
+
+// Words are those of the lock of a table's first partition.
+func Words(b *Bytes) []atomic.Uint64 {
+	w, _ := b.t.area.Bytes(b.t.handle)
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsAt(b.t.handle)+lockAt), lockSize/8)
+	return words
 }
