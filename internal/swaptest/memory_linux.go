@@ -102,7 +102,7 @@ func (s *Session) Self() shmsync.Self {
 func (m *Memory) alive(p shmsync.Peer) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.ended[p.Row]
+	return p.Incarnation == 1 && !m.ended[p.Row]
 }
 
 // End ends the views of all that the session has attached, once calls in flight are over.

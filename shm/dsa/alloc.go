@@ -13,7 +13,29 @@ import (
 // ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
+// allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
+func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
+	err = a.contained(func() error {
+		whole := false
+		defer func() {
+			if !whole {
+				a.stripes[classes[classOf(uint64(n)+a.guard)].stripe].Unlock()
+			}
+		}()
+		p, err = a.alloc(n, into)
+		whole = true
+		return err
+	})
+	if err = a.answer(err); err != nil {
+		return 0, err
+	}
+	return p, nil
+}
+
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
+	if a.careful && into == (Place{}) {
+		return a.allocCarefully(n, nowhere)
+	}
 	need := uint64(n) + a.guard
 	if n < 1 || need > maxClass {
 		return a.allocLarge(n, into)
@@ -111,13 +133,21 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 		return r, false, err
 	}
 	defer g.Unlock()
+	r, ok, err = a.takeSpanLocked(ctx, c)
+	return r, ok, a.doubted(err)
+}
+
+// takeSpanLocked is takeSpan under the area's lock.
+func (a *Area) takeSpanLocked(ctx context.Context, c int) (r spanRef, ok bool, err error) {
 	cl := &classes[c]
 	for first := a.head.partial[c].Load(); first != 0; first = a.head.partial[c].Load() {
 		if r, err = a.listed(first); err != nil {
 			return r, false, err
 		}
-		if int(r.s.class.Load()) != c {
-			return r, false, corrupt("a span of class %d is in the list of class %d", r.s.class.Load(), c)
+		if is, err := r.class(); err != nil {
+			return r, false, err
+		} else if is != cl {
+			return r, false, corrupt("a span of class %d is in the list of class %d", is.id, c)
 		}
 		if err := a.unlink(r); err != nil {
 			return r, false, err
@@ -186,7 +216,7 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Poin
 	defer g.Unlock()
 	r, ok, err := a.makeRun(ctx, chunks)
 	if !ok || err != nil {
-		return 0, false, err
+		return 0, false, a.doubted(err)
 	}
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)

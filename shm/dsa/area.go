@@ -72,10 +72,11 @@ type Area struct {
 	lock   *shmsync.LWLock
 	grow   *shmsync.LWLock
 
-	handle uint64
-	slot   int
-	notes  *[stripes]note // this session's
-	guard  uint64         // bytes behind each object in checked mode
+	handle  uint64
+	slot    int
+	notes   *[stripes]note // this session's
+	guard   uint64         // bytes behind each object in checked mode
+	careful bool           // each call is a scope
 
 	ends   *shm.View // of all that this session has mapped of the area
 	unwait func()    // takes back what the session's view was given
@@ -267,7 +268,7 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
-		a.guard = 8
+		a.guard, a.careful = 8, true
 	}
 	a.seen.Store(v.head.returned.Load())
 	return a
@@ -314,7 +315,16 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 }
 
 // Total is the number of bytes of all segments; 0 after the end.
-func (a *Area) Total() int64 { return int64(a.read(&a.head.total)) }
+func (a *Area) Total() (n int64) {
+	err := a.contained(func() error {
+		n = int64(a.head.total.Load())
+		return nil
+	})
+	if a.answer(err) != nil {
+		return 0
+	}
+	return n
+}
 
 var errClosed = errkind.As(ErrClosed, errors.New("dsa: the area has been detached"))
 

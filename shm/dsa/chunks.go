@@ -52,6 +52,10 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 			continue
 		}
 		m, err := a.mapRow(ctx, i)
+		if lost(err) {
+			row.longest.Store(0)
+			continue
+		}
 		if err != nil {
 			return r, false, err
 		}
@@ -59,6 +63,11 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 		if !ok {
 			row.longest.Store(uint32(n - 1))
 			continue
+		}
+		for k := range n {
+			if state := m.spans[at+k].state.Load(); kindOf(state) != kindFree {
+				return r, false, corrupt("chunk %d of segment %d is in use, and its bitmap says that it is free", at+k, i)
+			}
 		}
 		m.setBits(at, n, true)
 		row.free.Add(^uint32(n - 1))
@@ -82,8 +91,8 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 // releaseRun gives a run back, and its segment, if that is empty and there are enough of those.
 func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	n := int(r.s.chunks.Load())
-	if n < 1 || n > r.m.chunks-r.chunk {
-		return corrupt("the run at chunk %d of segment %d has %d chunks", r.chunk, r.m.row, n)
+	if err := r.m.checkRun(r.chunk, r.s, n); err != nil {
+		return err
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindFree, 0) + lifeUnit)
 	failpoint.Hit("dsa/run/released")

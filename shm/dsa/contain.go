@@ -3,19 +3,18 @@ package dsa
 import (
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/fault"
 )
 
-// contained runs f, in which a fault in shared bytes is ErrCorrupt: an object of the source has been truncated.
-// (Or, if the area has ended, ErrClosed.) What f locks it unlocks by defer.
+// contained runs f, in which a fault in shared bytes is ErrCorrupt: an object of the source has been truncated. What f
+// locks it unlocks by defer.
 func (a *Area) contained(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if f := fault.Of(recover()); f != nil {
-			err = a.answer(errGone(f))
+			err = errGone(f)
 		}
 	}()
 	return f()
@@ -32,16 +31,4 @@ func (a *Area) answer(err error) error {
 		return errClosed
 	}
 	return err
-}
-
-// read reads a word of the header; 0 after the end.
-func (a *Area) read(w *atomic.Uint64) (n uint64) {
-	err := a.contained(func() error {
-		n = w.Load()
-		return nil
-	})
-	if a.answer(err) != nil {
-		return 0
-	}
-	return n
 }

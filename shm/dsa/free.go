@@ -3,15 +3,36 @@ package dsa
 import (
 	"cmp"
 	"context"
+	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 )
 
 // Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this
 // area's, is ErrPointer; in checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
+// freeCarefully is Free in a scope: a fault leaves no stripe locked. There is none but under that of p's chunk, which
+// is remembered there as long as it is locked.
+func (a *Area) freeCarefully(p Pointer, from Place) error {
+	return a.answer(a.contained(func() error {
+		whole := false
+		defer func() {
+			if m := a.maps[p.row()].Load(); !whole && m != nil {
+				a.stripes[m.stripe[(p.offset()-m.data)>>chunkShift].Load()].Unlock()
+			}
+		}()
+		err := a.free(p, from)
+		whole = true
+		return err
+	}))
+}
+
 func (a *Area) free(p Pointer, from Place) error {
+	if a.careful && from == (Place{}) {
+		return a.freeCarefully(p, nowhere)
+	}
 	r, rel, cl, err := a.find(p)
 	if err != nil {
 		return err
@@ -69,12 +90,13 @@ func (a *Area) free(p Pointer, from Place) error {
 // after is the end of a call that may have given a segment back, without a stripe. It returns err or, once the area has
 // ended, ErrClosed.
 func (a *Area) after(err error) error {
-	if a.read(&a.head.returned) != a.seen.Load() {
-		if serr := a.contained(a.sweep); err == nil {
-			err = serr
+	serr := a.contained(func() error {
+		if a.head.returned.Load() == a.seen.Load() {
+			return nil
 		}
-	}
-	return a.answer(err)
+		return a.sweep()
+	})
+	return a.answer(cmp.Or(err, serr))
 }
 
 // freeOther frees an object in a span that is not this session's. The first to do so in a full span makes it his.
@@ -135,10 +157,10 @@ func (a *Area) dropPartial(r spanRef) error {
 		return err
 	}
 	if err := a.unlink(r); err != nil {
-		return err
+		return a.doubted(err)
 	}
 	failpoint.Hit("dsa/span/dropped")
-	return a.releaseRun(ctx, r)
+	return a.doubted(a.releaseRun(ctx, r))
 }
 
 // giveSpan makes a span that a session had to itself nobody's, under the lock: back to the
@@ -203,7 +225,7 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	note.begin(p, from)
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
-	err = a.releaseRun(ctx, r)
+	err = a.doubted(a.releaseRun(ctx, r))
 	failpoint.Hit("dsa/large/freed")
 	note.end(from)
 	return err
@@ -214,28 +236,37 @@ func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack()
 
 // Bytes are an object's, in place: as many as were asked for. They are valid until the object is
 // freed or the area detached. A pointer without object is ErrPointer, as far as Free knows.
-func (a *Area) Bytes(p Pointer) ([]byte, error) {
-	r, rel, cl, err := a.find(p)
-	if err != nil {
-		return nil, err
+func (a *Area) Bytes(p Pointer) (b []byte, err error) {
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			b, err = nil, a.answer(errGone(fault.Of(recover())))
+		}
+	}()
+	b, err = a.bytes(p)
+	if a.ends.Ended() {
+		b, err = nil, errClosed
 	}
-	st := &a.stripes[stripes-1]
-	if cl != nil {
-		st = &a.stripes[cl.stripe]
-	}
-	b, err := a.bytes(p, r, rel, cl)
-	stale, ended := a.head.returned.Load() != a.seen.Load(), a.ends.Ended()
-	st.Unlock()
-	switch {
-	case ended:
-		return nil, errClosed
-	case stale && err == nil:
-		err = a.after(nil)
-	}
+	whole = true
 	return b, err
 }
 
-func (a *Area) bytes(p Pointer, r spanRef, rel uint64, cl *class) ([]byte, error) {
+// bytes is Bytes in a scope. It needs no stripe: if the segment is unmapped meanwhile there is no object.
+func (a *Area) bytes(p Pointer) ([]byte, error) {
+	if a.head.returned.Load() != a.seen.Load() {
+		if err := a.sweep(); err != nil {
+			return nil, err
+		}
+	}
+	m, at, err := a.chunkOf(p)
+	if err != nil {
+		return nil, err
+	}
+	r, rel, cl, err := m.lead(p, at)
+	if err != nil {
+		return nil, err
+	}
 	if cl == nil {
 		if rel != 0 {
 			return nil, notAllocated(p)

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"errors"
 
 	"github.com/godsm/godsm/internal/failpoint"
 )
@@ -88,14 +89,20 @@ func (a *Area) refill(h *heap, c int) error {
 		}
 	}
 	ctx := context.Background()
-	for range maxTries {
+	for try := range maxTries {
 		if a.ends.Ended() {
 			return errClosed
 		}
 		r, ok, err := a.takeSpan(ctx, c)
-		if ok || err != nil {
-			h.cur = r
+		if errors.Is(err, ErrCorrupt) && try == 0 {
+			continue // the area is repaired first
+		}
+		if err != nil {
 			return err
+		}
+		if ok {
+			h.cur = r
+			return nil
 		}
 		if err := a.expand(ctx, cl.chunks); err != nil {
 			return err
@@ -141,7 +148,7 @@ func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
 	}
 	defer g.Unlock()
 	h.take(r)
-	return a.giveSpan(ctx, r)
+	return a.doubted(a.giveSpan(ctx, r))
 }
 
 // handOn gives half of the spans with room to whoever wants them.
@@ -156,7 +163,7 @@ func (a *Area) handOn(h *heap, cl *class) error {
 		r := h.room[0]
 		h.take(r)
 		if err := a.giveSpan(ctx, r); err != nil {
-			return err
+			return a.doubted(err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,10 +34,7 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 
 // take takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
 func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
-	l, ok, err := a.lock.TryLock()
-	if err == nil && !ok {
-		l, err = wait(ctx, a.lock, end)
-	}
+	l, err := lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
@@ -55,11 +53,15 @@ func (a *Area) mend(ctx context.Context) error {
 	return a.repair(context.WithoutCancel(ctx))
 }
 
-func wait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired.
+func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
+		return g, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer end.OnEnd(cancel)()
-	g, err := l.Lock(ctx)
+	g, err := l.Recover(ctx)
 	if err != nil {
 		err = fmt.Errorf("%w; held by %v", err, l.Status().Exclusive)
 	}
@@ -78,6 +80,14 @@ func (g guard) Unlock() {
 		g.a.head.dirty.Store(1)
 	}
 	g.Guard.Unlock()
+}
+
+// doubted is err, of what is done under the area's lock: if something is wrong, who has the lock next repairs.
+func (a *Area) doubted(err error) error {
+	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
+		a.head.dirty.Store(1)
+	}
+	return err
 }
 
 // under runs f under the lock of an area that is open, and under a stripe.
@@ -105,7 +115,7 @@ func (a *Area) locked(ctx context.Context, f func() error) error {
 		return err
 	}
 	defer g.Unlock()
-	return f()
+	return a.doubted(f())
 }
 
 func (a *Area) lockStripes() {

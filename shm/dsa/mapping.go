@@ -59,95 +59,120 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 // findAnew is find, for what is not in the first chunk of a span whose class has the stripe that was remembered.
 func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	for range maxTries {
-		m := a.maps[p.row()].Load()
-		if m == nil || m.tag != p&tagMask {
-			if err = a.remap(p); err != nil {
-				return r, 0, nil, err
-			}
-			continue
-		}
-		rel = p.offset() - m.data
-		at := rel >> chunkShift
-		if at >= uint64(len(m.stripe)) {
-			return r, 0, nil, a.answer(notAllocated(p))
+		m, at, err := a.chunkOf(p)
+		if err != nil {
+			return r, 0, nil, a.answer(err)
 		}
 		guess := m.stripe[at].Load()
-		st := &a.stripes[guess]
-		st.Lock()
-		if a.ends.Ended() {
-			st.Unlock()
-			return r, 0, nil, errClosed
+		if r, rel, cl, err = a.findUnder(&a.stripes[guess], p, m, at); err != nil {
+			return r, 0, nil, a.answer(err)
 		}
-		if m.gone {
-			st.Unlock()
-			continue
-		}
-		chunk := int(at)
-		s := &m.spans[chunk]
-		state := s.state.Load()
-		if kindOf(state) == kindPart {
-			back := int(s.back.Load())
-			if back < 1 || back > chunk {
-				st.Unlock()
-				return r, 0, nil, a.answer(corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back))
-			}
-			chunk -= back
-			s = &m.spans[chunk]
-			state = s.state.Load()
-		}
-		rel -= uint64(chunk) << chunkShift
-		r = spanRef{m, chunk, s}
 		is := uint32(stripes - 1)
-		switch kindOf(state) {
-		case kindOwned, kindFull, kindPartial:
-			if cl, err = r.class(); err != nil {
-				st.Unlock()
-				return r, 0, nil, a.answer(err)
-			}
+		if cl != nil {
 			is = uint32(cl.stripe)
-		case kindLarge:
-			cl = nil
-		default:
-			st.Unlock()
-			return r, 0, nil, a.answer(notAllocated(p))
 		}
-		if is == guess {
+		if is == guess && r.m != nil {
 			return r, rel, cl, nil
 		}
-		st.Unlock()
+		a.stripes[guess].Unlock()
 		m.stripe[at].Store(is)
 	}
 	return r, 0, nil, a.answer(corrupt("what %v leads to changes all the time", p))
 }
 
-func notAllocated(p Pointer) error { return fmt.Errorf("dsa: pointer %v: %w", p, ErrPointer) }
+// findUnder locks a stripe and finds the run that p leads to; none if the segment has been unmapped.
+func (a *Area) findUnder(st *stripe, p Pointer, m *mapping, at int) (r spanRef, rel uint64, cl *class, err error) {
+	st.Lock()
+	if a.ends.Ended() {
+		err = errClosed
+	} else if !m.gone {
+		r, rel, cl, err = m.lead(p, at)
+	}
+	if err != nil {
+		st.Unlock()
+	}
+	return r, rel, cl, err
+}
+
+// chunkOf is the chunk that p points into, of a segment that is mapped.
+func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
+	if m = a.maps[p.row()].Load(); m == nil || m.tag != p&tagMask {
+		if m, err = a.remap(p); err != nil {
+			return nil, 0, err
+		}
+	}
+	if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
+		return m, int(at), nil
+	}
+	return nil, 0, notAllocated(p)
+}
+
+// lead follows p from its chunk to the head of its run: the class of that, nil for a large object, and where in it p
+// is.
+func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
+	chunk := at
+	s := &m.spans[chunk]
+	state := s.state.Load()
+	if kindOf(state) == kindPart {
+		back := int(s.back.Load())
+		if back < 1 || back > chunk {
+			return r, 0, nil, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
+		}
+		chunk -= back
+		s = &m.spans[chunk]
+		state = s.state.Load()
+	}
+	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
+	r = spanRef{m, chunk, s}
+	switch kindOf(state) {
+	case kindOwned, kindFull, kindPartial:
+		cl, err = r.class()
+		return r, rel, cl, err
+	case kindLarge:
+		return r, rel, nil, nil
+	}
+	return r, 0, nil, notAllocated(p)
+}
+
+// notAllocated is the error for a pointer.
+type notAllocated Pointer
+
+func (p notAllocated) Error() string {
+	return fmt.Sprintf("dsa: pointer %v: %v", Pointer(p), ErrPointer)
+}
+
+func (p notAllocated) Unwrap() error { return ErrPointer }
 
 // remap unmaps what has gone back and maps what p points into. The caller has no stripe.
-func (a *Area) remap(p Pointer) error {
-	return a.answer(a.contained(func() error {
+func (a *Area) remap(p Pointer) (m *mapping, err error) {
+	err = a.contained(func() error {
 		if a.ends.Ended() {
 			return errClosed
 		}
 		if err := a.sweep(); err != nil {
 			return err
 		}
-		return a.striped(func() error { return a.mapFor(p) })
-	}))
+		return a.striped(func() error {
+			m, err = a.mapFor(p)
+			return err
+		})
+	})
+	return m, a.answer(err)
 }
 
-func (a *Area) mapFor(p Pointer) error {
+func (a *Area) mapFor(p Pointer) (*mapping, error) {
 	row := p.row()
 	if a.ends.Ended() {
-		return errClosed
+		return nil, errClosed
 	}
 	if state, life := rowOf(a.rows[row].word.Load()); state != rowLive || tagOf(row, life) != p&tagMask {
-		return notAllocated(p)
+		return nil, notAllocated(p)
 	}
-	_, err := a.mapRow(context.Background(), row)
+	m, err := a.mapRow(context.Background(), row)
 	if errors.Is(err, ErrNotFound) {
-		return errors.Join(notAllocated(p), err)
+		return nil, errors.Join(notAllocated(p), err)
 	}
-	return err
+	return m, err
 }
 
 // mapRow returns the mapping of a live row's segment.

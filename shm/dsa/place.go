@@ -18,6 +18,9 @@ type Place struct {
 	word *atomic.Uint64
 }
 
+// nowhere is no place, of a call that is careful already.
+var nowhere = Place{at: 1}
+
 // Place is the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
 func (a *Area) Place(p Pointer, off int) (Place, error) {
 	b, err := a.Bytes(p)
@@ -42,13 +45,23 @@ func (at Place) Set(p Pointer) { store(at.word, uint64(p)) }
 
 // AllocInto is Alloc into a word that reads 0.
 func (a *Area) AllocInto(n int, at Place) error {
-	_, err := a.alloc(n, at)
+	_, err := a.allocCarefully(n, at)
 	return err
 }
 
 // FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer
 // there is no such object; in all cases the word reads 0 or what it did.
-func (a *Area) FreeFrom(at Place) error { return a.free(at.Pointer(), at) }
+func (a *Area) FreeFrom(at Place) error {
+	var p Pointer
+	err := a.contained(func() error {
+		p = at.Pointer()
+		return nil
+	})
+	if err != nil {
+		return a.answer(err)
+	}
+	return a.freeCarefully(p, at)
+}
 
 // begin notes that the session is about to allocate or free p.
 func (n *note) begin(p Pointer, at Place) {

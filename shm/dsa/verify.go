@@ -204,6 +204,9 @@ func (v *verifier) segments(ctx context.Context) {
 				v.say("segment %d is not to be given back: %v", i, err)
 			}
 		}
+		if m := a.maps[i].Load(); m != nil && m.stays {
+			v.say("segment %d: its row says that it went back, and a session has a span in it", i)
+		}
 	}
 }
 

@@ -133,11 +133,14 @@ var uses = []struct {
 	}},
 	{"verify", func(w world, n uint64) error { _, err := w.tab.Verify(ctx); return err }},
 	{"verify at", func(w world, n uint64) error { _, err := dshash.VerifyAt(ctx, w.area, w.bs.Handle()); return err }},
+	{"len", func(w world, n uint64) error {
+		if w.tab.Len() == 0 {
+			return dshash.ErrClosed
+		}
+		return nil
+	}},
 	{"dump", func(w world, n uint64) error { return w.bs.Dump(ctx, io.Discard) }},
 	{"attach", func(w world, n uint64) error {
-		if w.tab.Len() == 0 && !w.over() {
-			return w.unlessOver(errors.New("Len is 0"))
-		}
 		_, err := dshash.Attach[uint64, sealed](w.area, w.tab.Handle(), dshash.Options{})
 		return err
 	}},

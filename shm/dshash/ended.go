@@ -144,6 +144,15 @@ func (t *core) broken(e *entry, r any) error {
 	return t.gone(f)
 }
 
+// doubted is err, of what was done with the lock of e: if something is wrong in the partition, who has the lock next
+// repairs.
+func (t *core) doubted(e *entry, err error) error {
+	if e.l != nil && errors.Is(err, ErrCorrupt) && !t.ends.Ended() {
+		t.parts[e.l.i].dirty.Store(1)
+	}
+	return err
+}
+
 // within runs f, in which e may have a lock. A fault is an error.
 func (t *core) within(e *entry, f func() error) (err error) {
 	old, whole := debug.SetPanicOnFault(true), false

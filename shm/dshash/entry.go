@@ -42,7 +42,7 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 			found, err = false, t.broken(e, recover())
 		}
 	}()
-	err = t.hold(ctx, key, exclusive, e)
+	err = t.doubted(e, t.hold(ctx, key, exclusive, e))
 	found = err == nil && e.ptr != 0
 	if ended := t.ends.Ended(); ended || !found {
 		e.unlock()
@@ -117,6 +117,7 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 		clear(value)
 	}
 	if err = t.answer(err); err != nil {
+		_ = t.doubted(e, err)
 		e.unlock()
 	}
 	whole = true
@@ -140,6 +141,9 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 			e.commit()
 		}
 	}
+	if err != nil {
+		_ = t.doubted(&e, err)
+	}
 	e.unlock()
 	whole = true
 	return t.answer(err)
@@ -158,6 +162,9 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	err = t.hold(ctx, key, true, &e)
 	if found = err == nil && e.ptr != 0 && !t.ends.Ended(); found {
 		err = e.unlink()
+	}
+	if err != nil {
+		_ = t.doubted(&e, err)
 	}
 	e.unlock()
 	whole = true

@@ -2,7 +2,9 @@ package dshash
 
 import (
 	"context"
+	"sync/atomic"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -66,3 +68,47 @@ func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
 
 // Version is that of a table's first partition.
 func Version(b *Bytes) uint64 { return b.t.parts[0].version.Load() }
+
+// Garbles are stray stores into a table of one partition.
+var Garbles = []struct {
+	Name   string
+	Garble func(b *Bytes)
+}{
+	{"array that leads nowhere", func(b *Bytes) { b.t.parts[0].array.Store(1 << 20) }},
+	{"array that leads to an item", func(b *Bytes) { b.t.parts[0].array.Store(b.t.anItem(0).Load()) }},
+	{"number of lines", func(b *Bytes) {
+		at, _ := b.t.at(dsa.Pointer(b.t.parts[0].array.Load()))
+		wordAt(at).Store(1 << 40)
+		b.t.parts[0].rebuilds.Add(1)
+	}},
+	{"slot", func(b *Bytes) { b.t.anItem(0).Store(1 << 30) }},
+	{"slot's life", func(b *Bytes) { w := b.t.anItem(0); w.Store(w.Load() ^ 1<<60) }},
+	{"lengths", func(b *Bytes) {
+		at, _ := b.t.at(dsa.Pointer(b.t.anItem(0).Load()))
+		lengthsAt(at)[1].Store(1 << 31)
+	}},
+	{"count", func(b *Bytes) { b.t.parts[0].count.Store(1 << 62) }},
+	{"hand", func(b *Bytes) { b.t.parts[0].hands[1].Store(12345) }},
+	{"hand that leads to an item", func(b *Bytes) { b.t.parts[0].dirty.Store(1); b.t.parts[0].hands[0].Store(b.t.anItem(0).Load()) }},
+	{"dirty", func(b *Bytes) { b.t.parts[0].dirty.Store(77) }},
+}
+
+// anItem is a slot that is in use, of a partition.
+func (t *core) anItem(i int) *atomic.Uint64 {
+	ls, _ := t.lines(i)
+	for k := range ls {
+		for slot := range ls[k].slots {
+			if w := &ls[k].slots[slot]; w.Load() != 0 {
+				return w
+			}
+		}
+	}
+	return nil
+}
+
+// Words are those of the lock of a table's first partition.
+func Words(b *Bytes) []atomic.Uint64 {
+	w, _ := b.t.area.Bytes(b.t.handle)
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsAt(b.t.handle)+lockAt), lockSize/8)
+	return words
+}

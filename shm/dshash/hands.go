@@ -26,9 +26,9 @@ func (t *core) empty(i, k int) error {
 		return nil
 	}
 	err := t.area.FreeFrom(hand)
-	if errors.Is(err, dsa.ErrPointer) { // only a stray store puts such a thing there
+	if errors.Is(err, dsa.ErrPointer) || errors.Is(err, ErrCorrupt) { // only a stray store puts such a thing there
 		hand.Clear()
-		return nil
+		return t.answer(nil)
 	}
 	t.parts[i].raise()
 	return err

@@ -2,7 +2,10 @@ package dshash
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // lock takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. If it
@@ -31,6 +34,9 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 		e.guard, err = l.lock.Lock(ctx)
 	} else {
 		e.guard, err = l.lock.RLock(ctx)
+	}
+	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
+		e.guard, err = l.lock.Recover(ctx)
 	}
 	switch {
 	case t.ends.Ended():

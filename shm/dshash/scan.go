@@ -2,6 +2,7 @@ package dshash
 
 import (
 	"context"
+	"errors"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
@@ -106,7 +107,7 @@ func (t *core) clearLocked(i int) error {
 		return err
 	}
 	ls, err := t.lines(i)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
 	p.raise()
