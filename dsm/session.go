@@ -140,6 +140,7 @@ func (s *Session) Self() shmsync.Self {
 	return shmsync.Self{
 		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
 		Mailbox: s.mailbox, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
+		Checked: s.checked,
 	}
 }
 
@@ -265,6 +266,7 @@ func (s *Session) watch(ctx context.Context) {
 	for {
 		closing, err := s.hear(ctx)
 		_ = s.member.Self.Disavow(context.Background())
+		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
 		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {

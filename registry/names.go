@@ -62,7 +62,8 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if err := g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err }); err != nil {
 		return nil, err
 	}
-	n.lock = shmsync.NewLWLock(&n.header.lock, n.self)
+	// Its holders are in a With of the segment, so the end of the view has nothing to give back for them.
+	n.lock = shmsync.NewLWLockUnder(g.Region().View(), &n.header.lock, n.self)
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
 		return is.(*names), nil
 	}
@@ -126,14 +127,12 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 // which nothing else counts: there is nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.touch(ctx, func(ctx context.Context) error {
-		g, err := n.lock.Lock(ctx)
+		g, err := n.lock.Recover(ctx) // poison is a stray store's: there is nothing to repair
 		if err != nil {
 			return err
 		}
 		defer g.Unlock()
-		if g.Abandoned() {
-			g.MarkConsistent()
-		}
+		g.MarkConsistent()
 		return f()
 	})
 }
