@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -409,4 +410,58 @@ func TestAllWaysOutOfRun(t *testing.T) {
 			})
 		}
 	}
+}
+
+var closer = parallel.Register("closer", func(ctx context.Context, w *parallel.Worker, round int) error {
+	closed, sent := make(chan error, 1), make(chan struct{}, 1)
+	var busy sync.WaitGroup
+	for range 2 { // while one waits for room, the other waits for that one
+		busy.Go(func() {
+			for n := 0; ; n++ {
+				err := w.Send(context.Background(), make([]byte, 100_000))
+				select {
+				case sent <- struct{}{}:
+				default:
+				}
+				w.Progress(int64(n), -1)
+				w.Log.Info().Msg("one more")
+				if err != nil {
+					if !errors.Is(err, dsm.ErrClosed) {
+						closed <- fmt.Errorf("Send = %w, want ErrClosed", err)
+					}
+					return
+				}
+			}
+		})
+	}
+	for range round % 5 {
+		<-sent
+	}
+	end := w.Session.Close
+	if round%2 == 1 {
+		end = w.Session.Owner().Abort
+	}
+	if err := end(); err != nil {
+		return err
+	}
+	busy.Wait()
+	select {
+	case err := <-closed:
+		return err
+	default:
+		return nil
+	}
+})
+
+// TestWorkerClosesUnderSend: a worker closes its session, or ends its owner, while its goroutines send results, progress
+// and log lines: they get ErrClosed, and the worker neither dies nor waits.
+func TestWorkerClosesUnderSend(t *testing.T) {
+	_, s, _, _ := stage(t)
+	for round := range 20 {
+		slow := parallel.Options{Workers: 2, Result: func(int, []byte) error { runtime.Gosched(); return nil }}
+		if err := closer.RunWith(ctx, s, slow, round); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	wantAlone(t, s)
 }

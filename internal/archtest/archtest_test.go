@@ -39,6 +39,7 @@ internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
 internal/swaptest    shm shm/dsa shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
+internal/viewtest     shm internal
 internal/...         dsmimpl internal
 cmd/...            area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance

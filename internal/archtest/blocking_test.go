@@ -12,7 +12,7 @@ import (
 // mayWait are calls without a context that may wait, or of which a reader expects that they might. Those of types that
 // are not exported bear the name of the interface that they are returned as.
 var mayWait = map[string][]string{
-	"dsm":        {"Session.Close", "Segment.Detach", "Segment.With"},
+	"dsm":        {"Session.Close", "Segment.Detach", "Segment.With", "Segment.OnDetach", "Session.OnDeath"},
 	"supervisor": {"Supervisor.Stop"},
 	"resowner":   {"Owner.Commit", "Owner.Abort"},
 	"parallel":   {"Worker.Progress", "Main"},
