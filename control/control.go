@@ -138,6 +138,10 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 	if how == atOnce {
 		return shmsync.MutexGuard{}, errBusy
 	}
+	return m.waitForLock(ctx, how)
+}
+
+func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
 		lock = m.mutex.Seize

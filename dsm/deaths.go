@@ -50,6 +50,7 @@ func (s *Session) onAsk(f func()) (stop func()) {
 
 // openMail is a part of Open.
 func (s *Session) openMail() {
+	_ = s.member.Self.Want(false) // what the row's last user wanted
 	s.mailbox = s.member.Self.NewMailbox(s.Self())
 	s.hearing.reclaims, s.hearing.looked = s.member.Reclaims(), time.Now()
 }

@@ -66,14 +66,14 @@ type Session struct {
 	view    *shm.View  // ends when the session is closed; those of Segments are made of it
 	viewing sync.Mutex // makes views of Segments one by one; before mu
 
-	mailbox *shmsync.Mailbox
-	hearing hearing
-
 	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
 	region        dsmimpl.Mapping
 	regionErr     error
 	regionSwapped bool        // of it only what is lent is left
 	regionRefused atomic.Bool // or, besides, what could not be swapped
+
+	mailbox *shmsync.Mailbox
+	hearing hearing
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started

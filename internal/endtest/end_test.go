@@ -341,6 +341,17 @@ var holds = map[string]func(w *world) (func() error, error){
 		t := w.words.Cond.Prepare()
 		return func() error { t.Cancel(); w.words.Cond.Broadcast(); return nil }, nil
 	},
+	"a bit of the mailbox": func(w *world) (func() error, error) {
+		b := w.s.Self().Mailbox.Take()
+		return func() error {
+			w.s.Self().Mailbox.Ring(w.s.Self().Peer, b.Number())
+			w.s.Self().Ask(w.s.Self().Peer)
+			_ = b.Ready()
+			err := b.Wait(ctx)
+			b.Release()
+			return err
+		}, nil
+	},
 	"an area": func(w *world) (func() error, error) {
 		return func() error { return errors.Join(w.area.Detach(), w.area.Detach()) }, nil
 	},

@@ -32,6 +32,7 @@ var exempt = map[string]string{
 	"mq.Size":    "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
 	"shmsync.Mutex": "the control segment's own lock", "shmsync.NewMutex": "the control segment's own lock",
 	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",
+	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
 	"toc.Estimator": "a number",
 	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
