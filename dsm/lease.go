@@ -61,9 +61,8 @@ func (g *Segment) fault(r any) error {
 		panic(r)
 	}
 	if bytes := g.attachment.bytes; within(f.Addr(), bytes) {
-		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: "+
-			"somebody truncated the object, or its file system failed (%w)",
-			ErrCorrupt, f.Addr()-address(bytes), g.sites(), error(f))
+		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
+			f.Addr()-address(bytes), g.sites(), g.session().member.FaultCause(&g.attachment.holding.entry), error(f))
 	}
 	if x, ok := guarded.find(f.Addr()); ok {
 		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was "+
