@@ -62,9 +62,8 @@ func (g *Segment) fault(r any, lent []byte) error {
 		panic(r)
 	}
 	if within(f.Addr(), lent) {
-		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: "+
-			"the object was truncated, or its file system failed (%w)",
-			ErrCorrupt, f.Addr()-address(lent), g.sites(), error(f))
+		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
+			f.Addr()-address(lent), g.sites(), g.session().member.FaultCause(&g.attachment.holding.entry), error(f))
 	}
 	if err := shm.Fault(r); err != nil {
 		return err

@@ -96,6 +96,9 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 	}
 	seen, same := w.m.SeesMemory()
 	if same {
+		if w.m.Backend.Name() == "mmap" {
+			return "the " + what + " has been removed, by a cleaner perhaps"
+		}
 		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmdemo doctor)"
 	}
 	if !g.covered {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/spf13/cobra"
@@ -74,28 +73,4 @@ func (a *app) printReady(st dsm.Status) error {
 	_, err := fmt.Fprintf(a.stdout, "ready: instance %s, generation %d, backend %s, directory %s, process %d\n",
 		st.Instance, st.Generation, st.Backend, st.Dir, st.Supervisor)
 	return err
-}
-
-func (a *app) cleanCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:         "clean",
-		Short:       "Remove what a dead instance left; a living one is refused",
-		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: ""}, // it cleans, and counts, itself
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			removed, err := instance.Clean(cmd.Context(), a.config.Dir, instance.Backends{},
-				instance.Who(a.config.Application), a.config.Logger)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(struct {
-					Dir     string `json:"dir"`
-					Removed int    `json:"removed"`
-				}{a.config.Dir, removed})
-			}
-			_, err = fmt.Fprintf(a.stdout, "removed %d objects\n", removed)
-			return err
-		},
-	}
 }

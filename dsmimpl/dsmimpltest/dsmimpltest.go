@@ -51,6 +51,7 @@ func Run(t *testing.T, maker func(t *testing.T) dsmimpl.Backend) {
 		{"truthful size", testTruthfulSize},
 		{"cancelled", testCancelled},
 		{"list", testList},
+		{"in use", testInUse},
 		{"guard", testGuard},
 		{"swap", testSwap},
 		{"part", testPart},

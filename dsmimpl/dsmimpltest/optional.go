@@ -50,6 +50,41 @@ func testList(b *bench) {
 	b.detach(b.attach(foreign, dsmimpl.ReadWrite)) // still there
 }
 
+func testInUse(b *bench) {
+	p, ok := b.Backend.(dsmimpl.Prober)
+	if !ok {
+		b.Skip("skipped: this backend can't tell what is in use")
+	}
+	ctx := context.Background()
+	want := func(o dsmimpl.Object, what string, used bool) {
+		b.Helper()
+		got, err := p.InUse(ctx, o)
+		if errors.Is(err, dsmimpl.ErrUnsupported) {
+			b.Skipf("skipped: %v", err)
+		}
+		if err != nil || got != used {
+			b.Errorf("%s: InUse = %v, %v, want %v", what, got, err, used)
+		}
+	}
+	o, m := b.create(b.object(5000))
+	o.Word = 0 // as of one that has not been written down
+	want(o, "mapped by its creator", true)
+	n := b.attach(o, dsmimpl.ReadOnly)
+	b.detach(m)
+	want(o, "mapped for reading", true)
+	b.detach(n)
+	if _, err := p.InUse(ctx, o); errors.Is(err, dsmimpl.ErrNotFound) {
+		return // objects of this system go with the last mapping
+	}
+	want(o, "mapped by nobody", false)
+	want(o, "asked again", false)
+	b.detach(b.attach(o, dsmimpl.ReadWrite)) // the question does not keep anybody out
+	b.destroy(o)
+	if _, err := p.InUse(ctx, o); !errors.Is(err, dsmimpl.ErrNotFound) {
+		b.Errorf("destroyed: InUse = %v, want ErrNotFound", err)
+	}
+}
+
 func testGuard(b *bench) {
 	g, ok := b.Backend.(dsmimpl.Guarder)
 	if !ok {

@@ -121,7 +121,11 @@ func (b *backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping
 			err = b.do(o, create)
 		}
 	}
-	if filemap.Full(err) {
+	switch {
+	case filemap.Full(err) && filemap.NoInodes(b.dir):
+		err = fmt.Errorf("%w; the file system of %s has no inodes left: remove files there, or set mmap_directory to "+
+			"another one", err, b.dir)
+	case filemap.Full(err):
 		size, free := filemap.Usage(b.dir)
 		err = fmt.Errorf("%w; the file system of %s holds %s, of which %s are free: make room, or set "+
 			"mmap_directory to a larger one", err, b.dir, bytesize.Format(size), bytesize.Format(free))
@@ -152,6 +156,12 @@ func (b *backend) InUse(_ context.Context, o dsmimpl.Object) (used bool, err err
 		return err
 	})
 	return used, err
+}
+
+// Room says how large the file system of the files is, and how much of it is free, in bytes.
+func (b *backend) Room() (where string, size, free uint64) {
+	size, free = filemap.Usage(b.dir)
+	return b.dir, size, free
 }
 
 func (b *backend) Memory() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
@@ -47,8 +48,39 @@ func (backend) Memory() string {
 	return ""
 }
 
+// Abandoned lists the control segments of this user's that no process has open; read tells from an object's bytes
+// whether it is one, and of which life.
+func (backend) Abandoned(_ context.Context, read func([]byte) (uuid.UUID, uint64, bool)) (list []dsmimpl.Object,
+	err error) {
+	entries, err := os.ReadDir(mount)
+	for _, e := range entries {
+		short, _, handle, ok := dsmimpl.ParseName(e.Name())
+		if !ok || handle != dsmimpl.ControlHandle {
+			continue
+		}
+		at := mount + "/" + e.Name()
+		if used, err := filemap.InUse(nil, at); err != nil || used {
+			continue
+		}
+		b, err := filemap.Open(nil, at, 0, false)
+		if err != nil {
+			continue
+		}
+		life, generation, ok := read(b)
+		_ = filemap.Unmap(b)
+		o := dsmimpl.Object{Life: life, Generation: generation, Handle: handle}
+		if ok && dsmimpl.ShortID(life) == short && path(o) == at {
+			list = append(list, o)
+		}
+	}
+	return list, errkind.Classify(err)
+}
+
 func explain(err error) error {
 	switch {
+	case filemap.Full(err) && filemap.NoInodes(mount):
+		return fmt.Errorf("%w; %s has no inodes left: remove files there, or give it more "+
+			"(mount -o remount,nr_inodes=... %s)", err, mount, mount)
 	case filemap.Full(err):
 		size, free := filemap.Usage(mount)
 		return fmt.Errorf("%w; %s holds %s, of which %s are free: enlarge it (mount -o remount,size=... %s; "+

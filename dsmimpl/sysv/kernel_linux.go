@@ -52,6 +52,29 @@ func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]d
 	return found, nil
 }
 
+// Abandoned lists the control segments of this user's that nobody has attached; read tells from an object's bytes
+// whether it is one, and of which life.
+func (backend) Abandoned(_ context.Context, read func([]byte) (uuid.UUID, uint64, bool)) (found []dsmimpl.Object,
+	err error) {
+	entries, err := table()
+	for _, e := range entries {
+		if e.key == ipcPrivate || e.uid != os.Geteuid() || e.users > 0 || e.size%uint64(os.Getpagesize()) == 0 {
+			continue
+		}
+		b, err := shmat(e.id, true)
+		if err != nil {
+			continue
+		}
+		life, generation, ok := read(b)
+		_ = shmdt(b)
+		o := dsmimpl.Object{Life: life, Generation: generation, Handle: dsmimpl.ControlHandle, Word: word(e.id)}
+		if ok && ours(o, e.status) {
+			found = append(found, o)
+		}
+	}
+	return found, errkind.Classify(err)
+}
+
 // usedUp says which of two limits made the kernel refuse so many bytes more.
 func usedUp(size int) string {
 	entries, err := table()
@@ -87,9 +110,9 @@ func table() ([]entry, error) {
 func parseTable(text []byte) (entries []entry) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		var e entry
-		var perms, lpid, nattch, uid, gid int
+		var perms, lpid, uid, gid int
 		_, err := fmt.Sscan(lines.Text(), &e.key, &e.id, &perms, &e.size, &e.creatorPid, &lpid,
-			&nattch, &uid, &gid, &e.uid)
+			&e.users, &uid, &gid, &e.uid)
 		if err == nil { // the heading is no entry
 			entries = append(entries, e)
 		}

@@ -57,9 +57,13 @@ func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 		f := Finding{"unknown_objects", Note, some(paths),
 			"they look like those of an instance, and no process that can be seen here has them mapped",
 			"if no such instance runs in a container or for another user: rm " + paths[0][:len("/dev/shm/")+12] + "*"}
-		if dir := m.directoryOf(paths); dir != "" {
-			f.Means = "they are of the instance in " + dir + ", and no process that can be seen here has them mapped"
+		if dir, listed := m.directoryOf(paths); dir != "" {
+			f.Means = "they are of an instance in " + dir + ", and no process that can be seen here has them mapped"
 			f.Cure = "dsmdemo clean --dir " + dir
+			if !listed {
+				f.Means = "they are of an instance that was in " + dir + ", which knows nothing of them: it was removed, or made anew"
+				f.Cure = "dsmdemo clean --orphans"
+			}
 		}
 		list = append(list, f)
 	}
@@ -85,9 +89,9 @@ func (m Machine) mapped() map[string]bool {
 	return found
 }
 
-// directoryOf is where the instance of these objects lives, or lived, by what its control segment
-// says; empty if there is none to be read.
-func (m Machine) directoryOf(paths []string) string {
+// directoryOf is where the instance of these objects lives, or lived, by what its control segment says, and reports
+// whether that directory lists their life. Empty if there is no control segment to be read.
+func (m Machine) directoryOf(paths []string) (dir string, listed bool) {
 	for _, path := range paths {
 		_, _, handle, _ := dsmimpl.ParseName(strings.TrimPrefix(path, "/dev/shm/"))
 		if handle != dsmimpl.ControlHandle {
@@ -102,11 +106,11 @@ func (m Machine) directoryOf(paths []string) string {
 		if err != nil {
 			continue
 		}
-		if t, err := control.Open(shm.NewRegion(b)); err == nil && m.exists(strings.TrimPrefix(t.Dir, "/")+"/lives") {
-			return t.Dir
+		if t, err := control.Open(shm.NewRegion(b)); err == nil {
+			return t.Dir, strings.Contains(m.text(strings.TrimPrefix(t.Dir, "/")+"/lives"), t.Life.String())
 		}
 	}
-	return ""
+	return "", false
 }
 
 type sysvObject struct {
@@ -158,5 +162,5 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	return []Finding{{"unknown_objects", Note, some(names),
 		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, " +
 			"made by processes that are dead",
-		"start or clean the instance they are of; or, one by one: ipcrm -m " + ids[0]}}
+		"dsmdemo clean --orphans, if they are an instance's; of another program, one by one: ipcrm -m " + ids[0]}}
 }

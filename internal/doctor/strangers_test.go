@@ -37,7 +37,7 @@ func TestStrangeFiles(t *testing.T) {
 	put(root, "dev/shm/"+name(dead, dsmimpl.ControlHandle), string(controlBytes))
 	put(root, "dev/shm/"+name(lost, 3), "")
 	put(root, "dev/shm/"+name(lost, dsmimpl.ControlHandle), "garbage")
-	put(root, "srv/dead/lives", "")
+	put(root, "srv/dead/lives", dead.String())
 	put(root, "proc/44/maps", "7f00-7f01 rw-s 00000000 00:19 3   /dev/shm/"+name(alive, 5)+"\n")
 	m := Machine{OS: "linux", Root: root, UID: 1000}
 	list := m.Strangers([]uuid.UUID{known})
@@ -62,7 +62,7 @@ func TestStrangeFiles(t *testing.T) {
 	}
 	delete(root, "srv/dead/lives") // its directory is gone, so it can't be cleaned
 	for _, f := range m.Strangers([]uuid.UUID{known}) {
-		if strings.Contains(f.Cure, "clean") {
+		if strings.Contains(f.Found, name(dead, 7)) != (f.Cure == "dsmdemo clean --orphans") {
 			t.Errorf("%+v", f)
 		}
 	}

@@ -210,6 +210,12 @@ func Device(path string) string {
 	return fmt.Sprintf("device %d:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 }
 
+// NoInodes reports whether the file system at path has room for no file more, however much for bytes.
+func NoInodes(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Files > 0 && st.Ffree == 0
+}
+
 // Usage says how large the file system at path is and how much of it is free, in bytes; zeros if it can't tell.
 func Usage(path string) (size, free uint64) {
 	var st unix.Statfs_t

@@ -45,6 +45,9 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 		case errors.Is(err, errkind.Corrupt):
 			patience = corruptPatience
 		case errors.Is(err, errkind.NotFound), errors.Is(err, errkind.Stale):
+			if d.inOtherMemory(ctx, b) {
+				return nil, d.explain(ctx, b, err)
+			}
 		default:
 			return nil, err
 		}
@@ -57,6 +60,17 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// inOtherMemory reports whether the present life runs, and in memory that this process does not see: there is nothing to
+// wait for.
+func (d *Dir) inOtherMemory(ctx context.Context, b Backends) bool {
+	r, err := d.ReadRecord()
+	if err != nil {
+		return false
+	}
+	v, err := d.judge(ctx, b, r, 0)
+	return err == nil && v.Standing == OtherMemory
 }
 
 // explain is the error for one that finds nothing to join, or nothing to read, and why: err is what it met.

@@ -54,7 +54,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 		if err != nil {
 			return nil, errkind.Classify(fmt.Errorf("what %s left can't be seen now: %w", r, err))
 		}
-		if v.Standing != Dead && v.Standing != Alive {
+		if v.Standing == Elsewhere || v.Standing == Unseen || v.Standing == Bereft || v.Standing == Garbled {
 			log.Warn().Stringer("left", r).Msg(v.Why)
 		}
 		if i == present {
@@ -248,35 +248,6 @@ func (d *Dir) Tend(ctx context.Context, backends Backends, present Record, patie
 		}
 	}
 	return left
-}
-
-// Clean removes what dead lives left in a directory, and what dead private instances of this user left, and says how
-// many objects that were. A living instance is ErrInUse.
-func Clean(ctx context.Context, path string, backends Backends, who control.Who,
-	log zerolog.Logger) (removed int, err error) {
-	removed = CleanPrivate(ctx, backends, who, log)
-	d, err := OpenDir(path)
-	if errors.Is(err, errkind.NoInstance) {
-		return removed, nil // nothing has ever been here
-	}
-	if err != nil {
-		return removed, err
-	}
-	defer d.Close()
-	unlock, err := d.Lock(HolderOf(who))
-	if err != nil {
-		return removed, err
-	}
-	defer unlock()
-	l, err := d.Last(ctx, backends, DeathPatience, log)
-	if err != nil {
-		return removed, err
-	}
-	if err := l.Refuse(); err != nil {
-		return removed, err
-	}
-	n, err := l.Clear(ctx, who)
-	return removed + n, err
 }
 
 // Refuse is the error for one that wants the directory for itself while the present life's processes live; nil if they

@@ -6,6 +6,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/bytesize"
 )
 
 // What a session has its backend do. A backend may be somebody's own: if it panics that is an error
@@ -63,6 +64,21 @@ func (b *Books) Remove(ctx context.Context, e control.Entry) error {
 		return nil
 	}
 	return b.tamed("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+}
+
+// FaultCause says why bytes of an entry may be gone from under their mapping, as far as its file system tells.
+func (b *Books) FaultCause(e *control.Entry) string {
+	r, ok := b.Backend.(interface {
+		Room() (string, uint64, uint64)
+	})
+	if _, carved := e.Carved(); ok && !carved {
+		if where, size, free := r.Room(); size > 0 && free < 1<<20 {
+			return fmt.Sprintf("the file system of %s is full (%s of %s are free), and it could not keep what was "+
+				"reserved: copy-on-write file systems can't when there is a snapshot. Make room, or set mmap_directory to "+
+				"another one", where, bytesize.Format(free), bytesize.Format(size))
+		}
+	}
+	return "the object was truncated, or its file system failed"
 }
 
 func (b *Books) tamed(what string, f func() error) (err error) {

@@ -95,6 +95,10 @@ func (d *Dir) Restore(r Record, log zerolog.Logger) map[string]error {
 	if now, err := d.ReadRecord(); refused(err) == nil && (err != nil || !now.same(r)) {
 		restored["instance"] = d.WriteRecord(r)
 	}
+	if id, known, err := d.readID(); known && refused(err) == nil && err != nil {
+		id.Dir = d.Identity()
+		restored["id"] = atomicfile.WriteIn(d.Folder, "id", id)
+	}
 	var s roster
 	err := atomicfile.ReadIn(d.Folder, "lives", &s)
 	if refused(err) == nil && (err != nil || !slices.ContainsFunc(s.Lives, r.same)) {

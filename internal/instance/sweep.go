@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/godsm/godsm/control"
@@ -113,7 +114,10 @@ func (d *Dir) clear(ctx context.Context, b Backends, r Record, only func(leftove
 	}
 	d.removeMembers(r)
 	failpoint.Hit("instance/clear/members")
-	return removed, d.strike(r, log)
+	if err := d.strike(r, log); err != nil && !errors.Is(err, fs.ErrNotExist) { // else the directory has been removed
+		log.Warn().Err(err).Msg("a life of which nothing is left stays listed; the next start finds that out")
+	}
+	return removed, nil
 }
 
 var errLeft = errors.New("some objects could not be removed, or are in use: they are looked for again")
