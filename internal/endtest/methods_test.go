@@ -35,6 +35,9 @@ var exempt = map[string]string{
 	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
 	"toc.Estimator": "a number",
 	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
+	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
+	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
+	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }
 

@@ -25,6 +25,15 @@ var usesOfSync = map[string]use{
 	"shmsync.NewLWLock": func(w *world, i int) error {
 		return guarded(shmsync.NewLWLock(&w.words.Lock, w.s.Self()).Lock(ctx))
 	},
+	"shmsync.NewLWLockUnder": func(w *world, i int) error {
+		// The structure looks at its view itself.
+		if err := w.seg.Region().View().Err(); err != nil {
+			return err
+		}
+		return guarded(shmsync.NewLWLockUnder(w.s.Self().View, &w.words.Under[i], w.s.Self()).Lock(ctx))
+	},
+	"shmsync.Disavow":         func(w *world, i int) error { shmsync.Disavow(); return nil },
+	"shmsync.LWLock.Recover":  func(w *world, i int) error { return guarded(w.lock.Recover(ctx)) },
 	"shmsync.LWLock.Lock":     func(w *world, i int) error { return guarded(w.lock.Lock(ctx)) },
 	"shmsync.LWLock.RLock":    func(w *world, i int) error { return guarded(w.lock.RLock(ctx)) },
 	"shmsync.LWLock.TryLock":  func(w *world, i int) error { return tried(w.lock.TryLock()) },

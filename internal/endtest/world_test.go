@@ -32,6 +32,7 @@ const segmentSize = 64 << 10
 type words struct {
 	Lock    shmsync.LWLockWord
 	Held    shmsync.LWLockWord // for those who keep a guard over the end
+	Under   [users]shmsync.LWLockWord
 	Latch   [users]shmsync.LatchWord
 	Barrier [users]shmsync.BarrierWord
 	Cond    shmsync.Cond
