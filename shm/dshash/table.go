@@ -157,8 +157,7 @@ type Entry[K comparable, V any] struct{ e entry }
 
 // Key is the entry's; zero after Release, Delete or the end of the area.
 func (e *Entry[K, V]) Key() (k K) {
-	b, _ := e.e.look()
-	copy(bytesOf(&k), b)
+	e.e.copyKey(bytesOf(&k))
 	return k
 }
 
