@@ -19,6 +19,9 @@ import (
 
 // Memory is what the sessions of a test share.
 type Memory struct {
+	// Largest is the size of the largest segment that there is room for, if it is not 0.
+	Largest int
+
 	mu       sync.Mutex
 	last     uint64
 	segments map[uint64]*segment
@@ -157,6 +160,9 @@ type attachment struct {
 
 // Create implements dsa.SegmentSource.
 func (s *Session) Create(_ context.Context, size int) (dsa.Segment, error) {
+	if most := s.memory.Largest; most > 0 && size > most {
+		return nil, errkind.As(errkind.NoSpace, fmt.Errorf("%d bytes, of at most %d", size, most))
+	}
 	fd, err := unix.MemfdCreate("swaptest", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -315,4 +321,19 @@ func (a *attachment) swap() {
 	defer m.mu.Unlock()
 	m.segments[a.handle].attached--
 	m.drop(a.handle)
+}
+
+// Map returns the bytes of a segment for a stray store, until the end of the test.
+func (m *Memory) Map(t testing.TB, handle uint64) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.segments[handle]
+	if g == nil {
+		return nil, errkind.NotFound
+	}
+	b, err := unix.Mmap(int(g.file.Fd()), 0, g.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err == nil {
+		t.Cleanup(func() { _ = unix.Munmap(b) })
+	}
+	return b, err
 }

@@ -75,3 +75,18 @@ func LockWords(a *Area) []atomic.Uint64 {
 	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(a.maps[0].Load().bytes), 128, 64)
 	return words
 }
+
+// SpanSize is that of a chunk's description.
+const SpanSize = spanSize
+
+// SpansOf is where the descriptions of chunks begin in a segment of n bytes, the first or another.
+func SpansOf(segment, n, slots int) int {
+	start := uint64(0)
+	if segment == 0 {
+		start = firstSegment(slots)
+	}
+	return int(fitting(start, uint64(n)).spans)
+}
+
+// RowsAt is where the rows begin in the first segment.
+const RowsAt = headerSize

@@ -295,11 +295,26 @@ func (e *entry) look() (key, value []byte) {
 		key, value, _ = e.parts()
 		return key, value
 	}
-	_ = e.l.t.within(e, func() error {
+	_ = e.l.t.contained(func() error {
 		key, value, _ = e.parts()
 		return nil
 	})
 	return key, value
+}
+
+// copyKey copies the key, or what there is of it.
+func (e *entry) copyKey(to []byte) {
+	if e.l == nil || e.l.t.ends.Ended() {
+		return
+	}
+	_ = e.l.t.contained(func() error {
+		key, _, _ := e.parts()
+		copy(to, key)
+		return nil
+	})
+	if e.l.t.ends.Ended() {
+		clear(to)
+	}
 }
 
 // commit makes the copy, if there is one, what the table has: by one store of the slot.

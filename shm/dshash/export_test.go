@@ -112,3 +112,34 @@ func Words(b *Bytes) []atomic.Uint64 {
 	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsAt(b.t.handle)+lockAt), lockSize/8)
 	return words
 }
+
+// RowsAt is where the rows of an area begin in its first segment.
+const RowsAt = 128 + 512 + 8*96
+
+// PlaceOf is the segment that p is in, and where there.
+func PlaceOf(p dsa.Pointer) (segment, at int) { return int(p >> 31 & 511), int(p&(1<<31-1)) * 16 }
+
+// Reached are some of the objects of two tables, as far as they can be reached: arrays, items, those in hands.
+func Reached[K comparable, V any](b *Bytes, a *Table[K, V]) (list []dsa.Pointer) {
+	for _, t := range []*core{a.t, b.t} {
+		_ = t.contained(func() error {
+			for i := range t.parts {
+				list = append(list, dsa.Pointer(t.parts[i].array.Load()))
+				for k := range t.parts[i].hands {
+					list = append(list, dsa.Pointer(t.parts[i].hands[k].Load()))
+				}
+				v := t.local[i].seen.Load()
+				if v == nil {
+					continue
+				}
+				for k := range min(len(v.lines), 20) {
+					for slot := range v.lines[k].slots {
+						list = append(list, dsa.Pointer(v.lines[k].slots[slot].Load()))
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return list
+}

@@ -19,7 +19,8 @@ import (
 // A table ends with its area's View: from then on each call is ErrClosed, and an entry that is still held changes nothing
 // any more. Release gives its lock back nevertheless, if the session goes on; the area's bytes stay mapped until then.
 //
-// A segment that another program truncates is ErrCorrupt.
+// A segment that another program truncates is ErrCorrupt. What is held when that happens is not safe: an entry's Value
+// in place, and Release of one that is held shared, which takes no time for that, fault.
 //
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
@@ -157,8 +158,7 @@ type Entry[K comparable, V any] struct{ e entry }
 
 // Key is the entry's; zero after Release, Delete or the end of the area.
 func (e *Entry[K, V]) Key() (k K) {
-	b, _ := e.e.look()
-	copy(bytesOf(&k), b)
+	e.e.copyKey(bytesOf(&k))
 	return k
 }
 
