@@ -81,8 +81,8 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 			log.Warn().Str("name", text(c.record.name[:])).
 				Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
 		}
-		if !done {
-			err = errors.Join(err, c.names.discard(ctx, c.sight))
+		if !done { // in a session that has ended others do it
+			err = errors.Join(err, ignore(c.names.discard(ctx, c.sight), errkind.Closed))
 		}
 	}()
 	if err = c.names.tend(ctx); err == nil {

@@ -114,3 +114,28 @@ func TestDisavowLeavesHoldersAlone(t *testing.T) {
 		g.Unlock()
 	}
 }
+
+// TestEveryBitOfALatchOwner: its owner stays it, and of a latch that is free another session becomes it.
+func TestEveryBitOfALatchOwner(t *testing.T) {
+	for bit := range 64 {
+		for _, owned := range []bool{false, true} {
+			e := newEnding(t)
+			other := shmsync.NewLatch(&e.theirs.Latch, e.other)
+			if owned {
+				must(0, e.latch.Own())
+			}
+			w := must(shm.At[atomic.Uint64](e.Region, 512))
+			w.Store(w.Load() ^ 1<<bit)
+			err := other.Own()
+			if owned && !errors.Is(err, shmsync.ErrOwned) || !owned && err != nil {
+				t.Errorf("bit %d, owned %v: another one's Own = %v", bit, owned, err)
+			}
+			if owned {
+				e.latch.Set()
+				must(0, e.latch.Wait(ctx))
+				e.latch.Disown()
+				must(0, other.Own())
+			}
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
 	"github.com/godsm/godsm/shm"
@@ -18,7 +19,8 @@ import (
 
 // LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by nobody. It is 16 bytes.
 //
-//	owner  the session that may wait. Bits 43-63 go up when the end of a view takes the ownership away
+//	owner  onebit word of the session that may wait, in bits 0-42; the bits above go up when the end of a view takes
+//	       the ownership away
 //	state  bit 0 set, bit 1 somebody may be asleep. Futex
 type LatchWord struct {
 	_     structs.HostLayout
@@ -74,11 +76,11 @@ func (l *Latch) giveBack() {
 	contained(func() {
 		for o := &l.word.owner.w; ; {
 			w := o.Load()
-			next := w + oneEnd
-			if w&peerMask == l.self {
-				next &^= peerMask
+			n := (onebit.Of(w) + oneEnd) % (1 << 56) // of the ends the upper bits may be lost
+			if n&peerMask == l.self {
+				n &^= peerMask
 			}
-			if o.CompareAndSwap(w, next) {
+			if o.CompareAndSwap(w, onebit.Word(n)) {
 				break
 			}
 		}
@@ -99,13 +101,14 @@ func (l *Latch) Own() (err error) {
 			return l.view.Err()
 		}
 		w := l.word.owner.w.Load()
-		switch p := w & peerMask; {
+		n := onebit.Of(w)
+		switch p := n & peerMask; {
 		case l.view.Ended():
 			return l.view.Err()
 		case p != 0 && (p == l.self || l.me.alive(p)):
 			return l.view.Answer(fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(p), ErrOwned))
 		}
-		if l.word.owner.w.CompareAndSwap(w, w&^peerMask|l.self) {
+		if l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask|l.self)) {
 			failpoint.Hit("shmsync/latch/owned")
 			return l.view.Err()
 		}
@@ -116,7 +119,8 @@ func (l *Latch) Own() (err error) {
 func (l *Latch) Disown() {
 	for !l.view.Ended() {
 		w := l.word.owner.w.Load()
-		if w&peerMask != l.self || l.word.owner.w.CompareAndSwap(w, w&^peerMask) {
+		n := onebit.Of(w)
+		if n&peerMask != l.self || l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask)) {
 			return
 		}
 	}
@@ -127,8 +131,8 @@ func (l *Latch) Owner() (Peer, bool) {
 	if l.view.Ended() {
 		return Peer{Row: -1}, false
 	}
-	w := l.word.owner.w.Load()
-	return PeerOf(w), w&peerMask != 0
+	n := onebit.Of(l.word.owner.w.Load())
+	return PeerOf(n), n&peerMask != 0
 }
 
 // Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call
@@ -218,7 +222,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		return -1, errors.New("no latch to wait for")
 	}
 	for _, l := range latches {
-		if w := l.word.owner.w.Load(); w&peerMask != l.self {
+		if n := onebit.Of(l.word.owner.w.Load()); n&peerMask != l.self {
 			return -1, l.view.Answer(fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner))
 		}
 	}

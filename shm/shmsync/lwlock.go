@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
@@ -123,7 +124,7 @@ func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LW
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: view, bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
 	}
-	l.one = l.self*readerCode + oneTime
+	l.one = onebit.Word(l.self) + oneTime
 	l.mine = preferred(self.Row, l.slots())
 	l.first = l.slot(l.mine)
 	l.read = readerIn(l.mine)

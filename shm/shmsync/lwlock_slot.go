@@ -1,23 +1,21 @@
 package shmsync
 
-import "github.com/godsm/godsm/internal/failpoint"
+import (
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/onebit"
+)
 
-// A reader's slot holds a number of 57 bits, times readerCode:
+// A reader's slot is the onebit word of a number of 57 bits:
 //
 //	bits 0-42   the peer; 0 in all if the slot is free
 //	bits 43-44  goes up when the end of a view clears the slot
 //	bits 45-56  how often the peer's process reads
-//
-// No two words that differ from products of readerCode in one bit are the same distance from a product: 2 to the
-// power of 0 to 63, plus and minus, leave different remainders. So one bit that a stray store has changed is found,
-// and read as it was.
 const (
-	readerCode = 131
 	endsShift  = 43
 	timesShift = 45
 	maxTimes   = 4000
 
-	oneTime = readerCode << timesShift
+	oneTime = onebit.Factor << timesShift
 )
 
 // reader is a slot's content.
@@ -28,10 +26,7 @@ func vacant(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
 
 // readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that there is not.
 func readerOf(w uint64) reader {
-	if w%readerCode != 0 {
-		w = corrected(w)
-	}
-	w /= readerCode
+	w = onebit.Of(w)
 	r := reader{w & peerMask, w >> endsShift & 3, w >> timesShift}
 	if r.times == 0 {
 		r.peer = 0
@@ -39,20 +34,11 @@ func readerOf(w uint64) reader {
 	return r
 }
 
-func corrected(w uint64) uint64 {
-	for bit := uint64(1); bit != 0; bit <<= 1 {
-		if (w^bit)%readerCode == 0 {
-			return w ^ bit
-		}
-	}
-	return w
-}
-
 func (r reader) word() uint64 {
 	if r.times == 0 {
 		r.peer = 0
 	}
-	return (r.peer | r.ends<<endsShift | r.times<<timesShift) * readerCode
+	return onebit.Word(r.peer | r.ends<<endsShift | r.times<<timesShift)
 }
 
 // enter writes one more reader of this process into s; false if s is another session's, or the view has ended.
