@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
@@ -59,7 +58,8 @@ func (in inbox) listen(ctx context.Context, hear func(message []byte) error) err
 
 // outbox is the worker's end. Before it is open and after it is shut it keeps log lines for the report.
 type outbox struct {
-	over atomic.Bool // the queue's segment is detached: the function has closed its session
+	detached context.Context // over when the queue's segment is detached: the function has closed its session
+	detach   context.CancelFunc
 
 	mu     sync.Mutex
 	sender *mq.Sender
@@ -83,19 +83,20 @@ func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
 	if o.sender, err = q.Sender(self); err != nil {
 		return err
 	}
+	o.detached, o.detach = context.WithCancel(context.Background())
+	g.OnDetach(o.leave)
 	for _, l := range o.lines {
 		if err := o.sendLocked(context.Background(), logMessage, []byte(l)); err != nil {
 			return err
 		}
 	}
 	o.lines = nil
-	g.OnDetach(o.leave)
 	return nil
 }
 
-// leave shuts the box when the queue's segment is detached, which may be in the middle of a send.
+// leave shuts the box when the queue's segment is detached. A send that is under way ends by itself.
 func (o *outbox) leave() {
-	o.over.Store(true)
+	o.detach()
 	if o.mu.TryLock() {
 		defer o.mu.Unlock()
 		o.shutLocked()
@@ -131,21 +132,24 @@ func (o *outbox) send(ctx context.Context, kind byte, content []byte) error {
 // sendLocked is send under mu.
 func (o *outbox) sendLocked(ctx context.Context, kind byte, content []byte) error {
 	switch {
-	case o.over.Load():
+	case o.detached != nil && o.detached.Err() != nil:
 		return errLeft
 	case o.sender == nil:
 		return errReturned
 	}
-	send := o.sender.SendV
-	if kind == progressMessage {
-		send = func(_ context.Context, parts ...[]byte) error { return o.sender.TrySend(parts...) }
+	err := o.sender.TrySend([]byte{kind}, content)
+	if err == mq.ErrWouldBlock && kind != progressMessage {
+		ctx, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(o.detached, cancel)
+		err = o.sender.SendV(ctx, []byte{kind}, content)
+		stop()
+		cancel()
 	}
-	err := send(ctx, []byte{kind}, content)
 	if err == nil {
 		err = o.sender.Flush()
 	}
 	switch {
-	case err != nil && o.over.Load():
+	case err != nil && o.detached.Err() != nil:
 		return errLeft
 	case errors.Is(err, mq.ErrDetached):
 		return fmt.Errorf("parallel: the leader takes no more: %w", err)

@@ -269,15 +269,7 @@ func waysOfRun(c *proctest.Child, place, way string) error {
 	})
 }
 
-// quick spares each helper process of a build with -race the second that its end takes.
-func quick(t *testing.T) {
-	if os.Getenv("GORACE") == "" {
-		t.Setenv("GORACE", "atexit_sleep_ms=0")
-	}
-}
-
 func TestAllWaysOut(t *testing.T) {
-	quick(t)
 	for place := range places {
 		if strings.HasPrefix(place, "run") {
 			continue
@@ -362,7 +354,6 @@ func wantGone(t *testing.T, pid int, orphan bool) {
 // TestAllWaysOutOfRun: what is in supervisor.Run's hands is gone however its function ends. If the process ends, that
 // is true with workers, the last of which removes the instance, and else after the next Run.
 func TestAllWaysOutOfRun(t *testing.T) {
-	quick(t)
 	for _, place := range []string{"run", "run, workers"} {
 		for way := range ways {
 			t.Run(place+"/"+way, func(t *testing.T) {
