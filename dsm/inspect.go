@@ -49,10 +49,12 @@ type Status struct {
 type SessionInfo struct {
 	Pid         int // as the process sees itself: in another pid namespace it is another number
 	Application string
-	State       string // running; stopped; dead: not yet reclaimed
-	Started     time.Time
-	Segments    int // held
-	Bytes       uint64
+	// State is running, stopped, dead (not yet reclaimed), or unseen: it holds its place, and no process here has its pid.
+	// It is in another pid namespace, or it is dead and a child that it forked holds the place.
+	State    string
+	Started  time.Time
+	Segments int // held
+	Bytes    uint64
 }
 
 // SegmentInfo is one segment.
@@ -238,6 +240,8 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 		info.State = "dead"
 	case liveness.Stopped(p.Pid):
 		info.State = "stopped"
+	case liveness.Unseen(p.Pid):
+		info.State = "unseen"
 	}
 	return info
 }
