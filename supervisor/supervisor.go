@@ -216,6 +216,10 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 
 // Status is the instance as a whole.
 func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
+	if moved, err := s.dir.Moved(); err == nil && moved {
+		return dsm.Status{}, fail("status", fmt.Errorf("the directory %s was moved or removed: what is there now is "+
+			"another instance's", s.dir.Path))
+	}
 	r, err := dsm.Inspect(ctx, s.cfg)
 	return r.Status, err
 }

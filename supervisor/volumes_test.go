@@ -157,6 +157,65 @@ func TestSnapshot(t *testing.T) {
 	})
 }
 
+// TestImageLayer: two containers of one image, in which an instance has been used, are two instances.
+func TestImageLayer(t *testing.T) {
+	if !ownMounts(t) {
+		return
+	}
+	instancetest.Each(t, func(t *testing.T, backend string) {
+		base := instancetest.TempDir(t)
+		must(t, syscall.Mount("tmpfs", base, "tmpfs", 0, "size=100m,mode=700"))
+		t.Cleanup(func() { _ = syscall.Unmount(base, syscall.MNT_DETACH) })
+		image := filepath.Join(base, "image")
+		must(t, os.MkdirAll(filepath.Join(image, "dsm"), 0o700))
+		sup := proctest.Start(t, "supervise", filepath.Join(image, "dsm"), "dynamic_shared_memory_type", backend)
+		sup.Expect("ready ")
+		first := env{t, filepath.Join(image, "dsm")}
+		s := first.session()
+		first.create(s, 100, 2)
+		s.Kill() // the image was made of a killed one
+		sup.Kill()
+		container := func(name string) env {
+			dir := filepath.Join(base, name)
+			for _, sub := range []string{"upper", "work", "root"} {
+				must(t, os.MkdirAll(filepath.Join(dir, sub), 0o700))
+			}
+			err := syscall.Mount("overlay", dir+"/root", "overlay", 0,
+				"lowerdir="+image+",upperdir="+dir+"/upper,workdir="+dir+"/work")
+			if err != nil {
+				t.Skipf("skipped: no overlayfs here: %v", err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(dir+"/root", syscall.MNT_DETACH) })
+			return env{t, filepath.Join(dir, "root", "dsm")}
+		}
+		one, two := container("one"), container("two")
+		a := proctest.Start(t, "supervise", one.dir, "dynamic_shared_memory_type", backend)
+		a.Expect("ready ")
+		sa := one.session()
+		one.create(sa, 100, 3)
+		life := []uuid.UUID{instancetest.Life(t, one.dir)}
+		b := proctest.Start(t, "supervise", two.dir, "dynamic_shared_memory_type", backend)
+		b.Expect("ready ")
+		sb := two.session()
+		two.create(sb, 100, 4)
+		check(sa)
+		sb.Kill()
+		noErr(t, b.Close())
+		if n := len(eye.Objects(life, filepath.Join(one.dir, "mmap"))); n != 4 {
+			t.Errorf("%d of the first container's 4 objects are left", n)
+		}
+		one.create(sa, 100, 1)
+		check(sa)
+		sa.Kill()
+		noErr(t, a.Close())
+		for _, e := range []env{one, two} {
+			if left := eye.Objects(instancetest.Lives(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		}
+	})
+}
+
 // TestRemountedVolume: what a dead instance left is removed by the next start though its volume has come back under another
 // device number, in the same boot or another.
 func TestRemountedVolume(t *testing.T) {

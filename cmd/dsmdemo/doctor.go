@@ -38,6 +38,9 @@ bites), found, means, cure.`,
 					s = &settings.Settings{} // the environment is wrong too
 				}
 			}
+			if backend := runningType(a.config.Dir); backend != "" {
+				s.DynamicSharedMemoryType = backend // of the one that is there, whatever a new one would have
+			}
 			m := doctor.Here()
 			list = append(list, m.Check(s.Values)...)
 			found, known := m.Instance(cmd.Context(), a.config)
@@ -52,6 +55,20 @@ bites), found, means, cure.`,
 			return nil
 		},
 	}
+}
+
+// runningType is the type of the instance that the directory has had last; empty if there has been none.
+func runningType(dir string) string {
+	d, err := instance.OpenDir(dir)
+	if err != nil {
+		return ""
+	}
+	defer d.Close()
+	r, err := d.ReadRecord()
+	if err != nil {
+		return ""
+	}
+	return r.Backend
 }
 
 func (a *app) printFindings(list []doctor.Finding) error {

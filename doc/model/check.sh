@@ -45,6 +45,17 @@ mutations=(
 	"ONE_TRY -DKILLS=1 -DJOINS=2 -DH=1"
 )
 
+# lives.pml: two directories with equal contents over one memory.
+lives=(
+	"-DSTARTS=2 -DSESSIONS=1"
+	"-DSTARTS=2 -DSESSIONS=2"
+)
+lives_mutations=(
+	"lives_NO_C -DSTARTS=2 -DSESSIONS=1"
+	"lives_LATE -DSTARTS=2 -DSESSIONS=1"
+	"lives_EARLY -DSTARTS=2 -DSESSIONS=1"
+)
+
 fail() { printf 'FAILED  %s: %s\n' "$name" "$1"; exit 1; }
 
 build() { # flags for gcc
@@ -57,8 +68,9 @@ one() {
 	dir=$(mktemp -d)
 	trap 'rm -rf "$dir"' EXIT
 	cd "$dir"
-	if [ "$name" = correct ]; then
-		name="correct ${defs[*]}"
+	case $name in lives*) model=${model%/*}/lives.pml ;; esac
+	if [ "$name" = correct ] || [ "$name" = lives ]; then
+		name="$name ${defs[*]}"
 		build -O1 -DCOLLAPSE -DMEMLIM=1500
 		./pan -m10000 -w22 >pan.out 2>&1
 		if grep -q '^pan:1:' pan.out; then
@@ -78,7 +90,7 @@ one() {
 		printf 'ok      %s: %s states, not complete\n' "$name" "$states"
 		return
 	fi
-	defs+=("-DMUT_$name")
+	defs+=("-DMUT_${name#lives_}")
 	build -O0 -DBITSTATE -DP_RAND -DT_RAND
 	for seed in 1 2 3 4; do
 		timeout "${PATIENCE:-120}" ./pan -m10000 -w28 -RS$seed >pan.out 2>&1
@@ -103,7 +115,8 @@ done
 self=$PWD/$(basename "$0")
 {
 	printf 'correct %s\n' "${correct[@]}"
-	printf '%s\n' "${mutations[@]}"
+	printf 'lives %s\n' "${lives[@]}"
+	printf '%s\n' "${mutations[@]}" "${lives_mutations[@]}"
 	[ ${#sampled[@]} = 0 ] || printf 'sampled %s\n' "${sampled[@]}"
 } | xargs -P "${JOBS:-2}" -L1 "$self" --one || exit 1
-echo "the model holds, and ${#mutations[@]} mutations are caught (${SECONDS}s)"
+echo "the model holds, and $((${#mutations[@]} + ${#lives_mutations[@]})) mutations are caught (${SECONDS}s)"

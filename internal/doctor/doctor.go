@@ -63,6 +63,7 @@ func (m Machine) Check(v settings.Values) []Finding {
 	return []Finding{
 		m.shmMount(v), m.removeIPC(v), m.sysvLimits(v), m.sysvForced(v), m.namespaces(), m.protectedRegular(),
 		m.overcommit(), m.mapCount(v), m.memoryCgroup(v), m.openFiles(v), m.fileSize(), m.addressSpace(v),
+		m.copyOnWrite(v),
 	}
 }
 

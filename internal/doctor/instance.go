@@ -217,12 +217,31 @@ func books(r dsm.Report, err error) (list []Finding) {
 	if len(list) == 0 {
 		list = append(list, Finding{"stuck_rows", OK, fmt.Sprintf("none in %d rows", len(r.Segments)), "", ""})
 	}
+	for _, s := range r.Sessions {
+		if s.State == "unseen" {
+			list = append(list, Finding{"unseen_sessions", Note,
+				fmt.Sprintf("process %d (%s) holds its place, and no process here has that pid", s.Pid, s.Application),
+				"it is in another pid namespace; or it is dead, and a child that it forked without exec holds its place and " +
+					"all that it held",
+				"see which process has the instance's memory mapped: grep -l " + mark(r) + " /proc/[0-9]*/maps"})
+		}
+	}
 	if h := r.Status.LockHolder; h != nil && h.State == "stopped" {
 		return append(list, Finding{"control_lock", Bites,
 			fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
 			"nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
 	}
 	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
+}
+
+// mark is what the lists of mappings of the instance's processes have in them.
+func mark(r dsm.Report) string {
+	for _, s := range r.Segments {
+		if name := filepath.Base(s.OSName); len(name) == 29 {
+			return name[:12]
+		}
+	}
+	return "SYSV"
 }
 
 func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, known []uuid.UUID) {

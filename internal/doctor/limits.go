@@ -22,7 +22,7 @@ func (m Machine) memoryCgroup(v settings.Values) Finding {
 	left := limit - min(limit, used)
 	found := fmt.Sprintf("%s of %s are in use (/%s)", bytesize.Format(used), bytesize.Format(limit), where)
 	means := "reserved shared memory counts; beyond the limit the kernel kills a process " +
-		"where it could have had an error"
+		"where it could have had an error; a page is charged to the container whose process touches it first, and stays so"
 	switch {
 	case left < little:
 		return Finding{check, Bites, found,

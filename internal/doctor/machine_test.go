@@ -128,6 +128,12 @@ func TestTraps(t *testing.T) {
 			func(m *Machine, _ *settings.Values) { m.Root.(fstest.MapFS)["dev/shm"].Mode = fs.ModeDir | 0o777 },
 			"shm_mount", Bites, "sticky"},
 
+		{"files that are copied at each write", tree{"proc/mounts": "/dev/sda / btrfs rw 0 0\n"},
+			func(_ *Machine, v *settings.Values) { v.DynamicSharedMemoryType, v.MmapDirectory = "mmap", "/srv/mmap" },
+			"mmap_directory", Bites, "after a snapshot"},
+		{"files that are copied at each write, not used", tree{"proc/mounts": "/dev/sda / ext4 rw 0 0\npool /srv zfs rw 0 0\n"},
+			func(_ *Machine, v *settings.Values) { v.MmapDirectory = "/srv/mmap" }, "mmap_directory", Note, "not used"},
+
 		{"RemoveIPC by default", logind(), nil, "remove_ipc", Bites, "loginctl enable-linger me"},
 		{"RemoveIPC, not of files", logind(),
 			func(_ *Machine, v *settings.Values) { v.DynamicSharedMemoryType = "mmap" },

@@ -28,6 +28,7 @@ func (m Machine) Strangers(known []uuid.UUID) []Finding {
 		shorts[dsmimpl.ShortID(id)] = true
 	}
 	list := append(m.strangeFiles(shorts), m.strangeSysV(known)...)
+	list = append(list, m.otherUsers()...)
 	if len(list) == 0 {
 		list = append(list, Finding{"unknown_objects", OK, "none that look like ours and that nobody uses", "", ""})
 	}
@@ -41,7 +42,7 @@ func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 	objects := map[uint64][]string{}
 	for _, e := range entries {
 		id, _, _, ok := dsmimpl.ParseName(e.Name())
-		if ok && e.Type().IsRegular() && !known[id] {
+		if ok && e.Type().IsRegular() && !known[id] && m.owner(e) == m.UID {
 			objects[id] = append(objects[id], "/dev/shm/"+e.Name())
 		}
 	}
@@ -111,6 +112,37 @@ func (m Machine) directoryOf(paths []string) (dir string, listed bool) {
 		}
 	}
 	return "", false
+}
+
+// owner is the user that a file belongs to; this one if it can't be told.
+func (m Machine) owner(e fs.DirEntry) int {
+	if info, err := e.Info(); err == nil {
+		if uid, ok := ownerOf(info); ok {
+			return uid
+		}
+	}
+	return m.UID
+}
+
+// otherUsers says that there are instances of other users, which are theirs alone.
+func (m Machine) otherUsers() []Finding {
+	entries, _ := fs.ReadDir(m.Root, "dev/shm")
+	users := map[int]bool{}
+	for _, e := range entries {
+		_, _, handle, ok := dsmimpl.ParseName(e.Name())
+		if uid := m.owner(e); ok && handle == dsmimpl.ControlHandle && uid != m.UID {
+			users[uid] = true
+		}
+	}
+	if len(users) == 0 {
+		return nil
+	}
+	var names []string
+	for _, uid := range slices.Sorted(maps.Keys(users)) {
+		names = append(names, strconv.Itoa(uid))
+	}
+	return []Finding{{"other_users", Note, "instances of user " + strings.Join(names, ", "),
+		"an instance is for the processes of one user: this one can't join, see or clean them", "run as that user"}}
 }
 
 type sysvObject struct {

@@ -56,7 +56,11 @@ func (f *Folder) Moved() (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoDirectory) {
 		return true, nil
 	}
-	return err == nil && id != f.id, err
+	if err != nil {
+		return false, err
+	}
+	held, err := f.identity() // as of now: some file systems give a directory another number when they copy it up
+	return err == nil && id != held, err
 }
 
 // Names lists the entries.

@@ -54,7 +54,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 		if err != nil {
 			return nil, errkind.Classify(fmt.Errorf("what %s left can't be seen now: %w", r, err))
 		}
-		if v.Standing == Elsewhere || v.Standing == Unseen || v.Standing == Bereft || v.Standing == Garbled {
+		if i == present && v.Standing != Dead && v.Standing != Alive && v.Standing != OtherVersion {
 			log.Warn().Stringer("left", r).Msg(v.Why)
 		}
 		if i == present {
@@ -136,7 +136,27 @@ func (l *Last) Clear(ctx context.Context, who control.Who) (removed int, err err
 			removed += l.Dir.forgetCopies(ctx, l.backends, v.Record, l.log)
 		}
 	}
-	return removed, err
+	return removed, errors.Join(err, l.dropUnseen())
+}
+
+// maxUnseen bounds the list where each start sees another memory, as that of a container which is killed and made anew.
+const maxUnseen = 64
+
+// dropUnseen strikes the oldest of the lives whose memory can't be seen, if there are too many.
+func (l *Last) dropUnseen() (err error) {
+	more := -maxUnseen
+	for _, v := range l.Others {
+		if v.Standing == Unseen {
+			more++
+		}
+	}
+	for _, v := range l.Others {
+		if v.Standing == Unseen && more > 0 {
+			more--
+			err = errors.Join(err, l.Dir.strike(v.Record, l.log))
+		}
+	}
+	return err
 }
 
 // bury removes what a dead life left: what its control segment lists, then all that bears it.
