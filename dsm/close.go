@@ -35,7 +35,7 @@ const (
 // inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
 func (s *Session) Close() (err error) {
 	if s == nil || s.member == nil {
-		return fail("close", 0, "", fmt.Errorf("%w: this Session was not opened", ErrClosed))
+		return fail("close", 0, "", errUnopened)
 	}
 	me := goid.Current()
 	may := s.owner.MayEnd()
@@ -46,7 +46,7 @@ func (s *Session) Close() (err error) {
 		if closed {
 			may = s.awaitClosed(me)
 		}
-		return fail("close", 0, s.member.Backend.Name(), may)
+		return fail("close", 0, s.backend(), may)
 	}
 	s.closed, s.closer = true, me
 	s.endLocked(ErrClosed)
@@ -62,7 +62,7 @@ func (s *Session) Close() (err error) {
 	defer func() { // also when a hook ends the goroutine
 		errs = append(errs, s.finish())
 		s.mu.Lock()
-		err = fail("close", 0, s.member.Backend.Name(), errors.Join(append(errs, s.lost)...))
+		err = fail("close", 0, s.backend(), errors.Join(append(errs, s.lost)...))
 		if !returned {
 			s.closeErr = err
 		}

@@ -29,7 +29,7 @@ type Segment struct {
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
 	if err != nil {
-		return nil, fail("create", 0, s.member.Backend.Name(), fmt.Errorf("%d bytes: %w", size, err))
+		return nil, fail("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
 	}
 	return g, nil
 }
@@ -40,6 +40,9 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	}
 	s.mu.Lock()
 	err := s.err
+	if s.member == nil {
+		err = errUnopened
+	}
 	if err == nil {
 		err = dsmimpl.CheckSize(size)
 	}
@@ -68,7 +71,7 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
 	if err != nil {
-		return nil, fail("attach", h, s.member.Backend.Name(), err)
+		return nil, fail("attach", h, s.backend(), err)
 	}
 	return g, nil
 }
@@ -306,7 +309,7 @@ func (g *Segment) fail(op string, err error) error {
 	if g.attachment == nil {
 		return fail(op, 0, "", err)
 	}
-	return fail(op, g.Handle(), g.session().member.Backend.Name(), err)
+	return fail(op, g.Handle(), g.session().backend(), err)
 }
 
 func (g *Segment) gone() error {

@@ -19,6 +19,7 @@ package dsm
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,6 +117,16 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	return s, nil
 }
 
+var errUnopened = fmt.Errorf("%w: this Session was not opened", ErrClosed)
+
+// backend is the backend's name, for errors.
+func (s *Session) backend() string {
+	if s.member == nil {
+		return ""
+	}
+	return s.member.Backend.Name()
+}
+
 // Config is what the session was opened with, its directory filled in: for another session of the same instance.
 func (s *Session) Config() Config { return s.config }
 
@@ -169,7 +180,7 @@ func (s *Session) Unpin(ctx context.Context, h Handle) error {
 		err = s.unpin(ctx, h)
 		s.end()
 	}
-	return fail("unpin", h, s.member.Backend.Name(), err)
+	return fail("unpin", h, s.backend(), err)
 }
 
 func (s *Session) unpin(ctx context.Context, h Handle) error {
@@ -187,7 +198,7 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 		err = f()
 		s.end()
 	}
-	return fail(op, h, s.member.Backend.Name(), err)
+	return fail(op, h, s.backend(), err)
 }
 
 func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.over) }
@@ -218,6 +229,9 @@ func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 
 // over says, under the lock, why no call may begin; nil if one may.
 func (s *Session) over() error {
+	if s.member == nil {
+		return errUnopened
+	}
 	if s.err == nil && s.member.Closing() {
 		return ErrStale
 	}

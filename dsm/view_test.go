@@ -329,9 +329,14 @@ func TestZeroSegmentAndSession(t *testing.T) {
 	var g dsm.Segment
 	var s dsm.Session
 	var none *dsm.Session
+	_, create := s.Create(ctx, resowner.New("mine", dsm.Config{}.Logger), 10)
+	_, attach := s.Attach(ctx, resowner.New("mine", dsm.Config{}.Logger), 10)
+	_, list := s.Segments(ctx)
+	_, root := s.Root(ctx, nil)
 	for what, err := range map[string]error{
 		"With": g.With(func([]byte) error { return nil }), "Pin": g.Pin(ctx), "Unpin": g.Unpin(ctx),
-		"Close": s.Close(), "Close of nil": none.Close(),
+		"Close": s.Close(), "Close of nil": none.Close(), "Create": create, "Attach": attach, "Segments": list, "Root": root,
+		"Session.Unpin": s.Unpin(ctx, 10), "MoveTo": g.MoveTo(resowner.New("mine", dsm.Config{}.Logger)),
 	} {
 		wantErr(t, what, err, dsm.ErrClosed)
 	}
