@@ -268,7 +268,7 @@ func (s *Session) quit() error {
 	err := s.leave()
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
-	err = errors.Join(err, s.dropRegion())
+	err = errors.Join(err, s.dropRegion(), s.dropControl())
 	s.member.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()
