@@ -268,8 +268,9 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
-		a.guard, a.careful = 8, true
+		a.guard = 8
 	}
+	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then
 	a.seen.Store(v.head.returned.Load())
 	return a
 }
