@@ -16,6 +16,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -52,13 +53,29 @@ func (o source) Unpin(ctx context.Context, handle uint64) error {
 	return o.session.Unpin(ctx, dsm.Handle(handle))
 }
 
-type segment struct{ *dsm.Segment }
+// segment lends the bytes of its Segment's Region, which have a view of their own.
+type segment struct {
+	*dsm.Segment
+	region shm.Region
+}
 
 func (g segment) Handle() uint64 { return uint64(g.Segment.Handle()) }
+
+func (g segment) View() *shm.View { return g.region.View() }
+
+func (g segment) With(f func(b []byte) error) error {
+	return g.Segment.With(func([]byte) error {
+		b, err := g.region.Bytes(0, g.region.Len())
+		if err != nil {
+			return err
+		}
+		return f(b)
+	})
+}
 
 func wrap(g *dsm.Segment, err error) (dsa.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return segment{g}, nil
+	return segment{g, g.Region()}, nil
 }

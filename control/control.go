@@ -98,6 +98,7 @@ type section struct {
 	m     *Member
 	guard shmsync.MutexGuard
 	fault bool // what SetPanicOnFault was
+	died  bool // somebody's death was logged
 }
 
 func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {
@@ -122,7 +123,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	}
 	locked = true
 	if dead, abandoned := s.guard.Abandoned(); abandoned {
-		m.repair(dead)
+		s.died = m.repair(dead)
 	}
 	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
 		return s, m.displaced(w)
@@ -137,15 +138,22 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 	if how == atOnce {
 		return shmsync.MutexGuard{}, errBusy
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, how.patience,
-		fmt.Errorf("waited %v: %w", how.patience, context.DeadlineExceeded))
-	defer cancel()
+	return m.waitForLock(ctx, how)
+}
+
+func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
 		lock = m.mutex.Seize
 	}
-	g, err := lock(ctx)
+	g, err := within(ctx, askAfter, lock)
 	if err == nil {
+		return g, nil
+	}
+	if h, held := m.t.header.lock.Owner(); held && ctx.Err() == nil { // it may be named by a stray store alone
+		m.Ask(h)
+	}
+	if g, err = within(ctx, how.patience, lock); err == nil {
 		return g, nil
 	}
 	if h, held := m.t.header.lock.Owner(); held && h.Row < len(m.t.processes) {
@@ -155,6 +163,17 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 	return g, err
 }
 
+// askAfter is how long a holder of the lock that seems to live is waited for before it is asked whether it holds it.
+const askAfter = 50 * time.Millisecond
+
+func within(ctx context.Context, patience time.Duration,
+	lock func(context.Context) (shmsync.MutexGuard, error)) (shmsync.MutexGuard, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+		fmt.Errorf("waited %v: %w", patience, context.DeadlineExceeded))
+	defer cancel()
+	return lock(ctx)
+}
+
 // leave ends the section; it must be deferred itself, so that it can recover.
 func (s *section) leave(err *error) {
 	if r := recover(); r != nil {
@@ -162,6 +181,9 @@ func (s *section) leave(err *error) {
 		s.repairQuietly()
 	}
 	s.unlock()
+	if s.died {
+		s.m.t.tell(shmsync.NewsDeath)
+	}
 	debug.SetPanicOnFault(s.fault)
 }
 

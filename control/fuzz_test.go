@@ -269,7 +269,10 @@ func (w *fuzzWorld) look() error {
 	_, _, err4 := w.LockHolder()
 	_, err5 := w.Unfinished()
 	_, err6 := w.WaitNews(ctx, w.Reclaims(), 0)
-	_, err7 := w.WaitClosing(ctx, 0)
+	deaths, err7 := w.Deaths()
+	if err7 == nil {
+		_, err7 = deaths.Next()
+	}
 	_, err8 := w.AwaitsKeeper(w.entry().Handle)
 	_ = w.RowState(w.tape.Below(256))
 	_ = w.Closing()

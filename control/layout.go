@@ -18,6 +18,9 @@ import (
 //	then   max_segments x 96 bytes of segment rows
 //	then   max_segments x ((max_processes + 1)/64, rounded up) x 8 bytes of reference bits
 //	then   16 bytes for each 64 pages of the reserved region
+//	then   (max_processes + 1) x 192 bytes of mailboxes
+//	then   1024 x 8 bytes: the log of deaths
+//	then   (max_processes + 1) x 4 bytes: which incarnations are through
 //
 // Any change here bumps layoutVersion.
 const (
@@ -28,6 +31,7 @@ const (
 	headerSize     = 2048
 	processRowSize = 64
 	segmentRowSize = 96
+	mailboxSize    = 192
 	align          = 64
 
 	checksumFrom = 16
@@ -53,7 +57,7 @@ type header struct {
 	lock      shmsync.MutexWord
 	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock
 	news      shmsync.Count // of joins and of wishes for pins, for the supervisor; read without the lock
-	reclaims  atomic.Uint32 // for those who wait for a peer; read without the lock
+	reclaims  atomic.Uint32 // of deaths in the log; read without the lock
 	freeHint  atomic.Uint32 // where to look for a free segment row first; any value will do
 	usedRows  atomic.Uint32 // segment rows that are not free; derived, for limits and people
 	usedBytes atomic.Uint64 // sum of their sizes; derived
@@ -84,11 +88,14 @@ type processRow struct {
 	_           structs.HostLayout
 	word        atomic.Uint64 // bits 0-7 free or used, 8-39 incarnation
 	started     atomic.Int64  // Unix time in ns
-	pid         atomic.Uint32 // as the process sees itself
+	pid         atomic.Uint32 // as the process sees itself; with closingBit: its session is closed and keeps the row yet
 	segments    atomic.Uint32 // references held; derived
 	bytes       atomic.Uint64 // their sizes; derived
 	application text
 }
+
+// closingBit is no pid's on any system.
+const closingBit = 1 << 31
 
 // segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word,
 // if that is the same after.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // TestLayout compares the tables of doc/design.md with the code.
@@ -23,6 +25,7 @@ func TestLayout(t *testing.T) {
 		"Process row": {reflect.TypeFor[processRow](), processRowSize},
 		"Segment row": {reflect.TypeFor[segmentRow](), segmentRowSize},
 		"Page word":   {reflect.TypeFor[pageWord](), pageWordSize},
+		"Mailbox":     {reflect.TypeFor[shmsync.MailboxWord](), mailboxSize},
 	} {
 		var want []string
 		for f := range c.typ.Fields() {

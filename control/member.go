@@ -124,7 +124,10 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	if overDead {
 		m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		m.t.header.reclaims.Add(1)
+		m.t.bury(m.row, m.incarnation-1)
+		s.died = true
+	} else {
+		m.t.retired(m.row, m.incarnation-1) // it may have died after it had freed the row
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
@@ -180,6 +183,12 @@ func (m *Member) Row() int { return m.row }
 // Incarnation is which use of its row the member is.
 func (m *Member) Incarnation() uint32 { return m.incarnation }
 
+// SayClosing tells those who list the sessions that this one is closed and keeps its row only as long as bytes are lent. It
+// is for people, and takes no lock.
+func (m *Member) SayClosing() error {
+	return guarded(func() error { m.t.processes[m.row].pid.Or(closingBit); return nil })
+}
+
 // Leave frees the row, if the member is the agent of nothing. It holds no references either then: call ReleaseAll
 // before. The witness is the caller's to drop, afterwards. A false answer means that something was reclaimed to
 // this member meanwhile: destroy what Owed gives and call again.
@@ -200,6 +209,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	failpoint.Hit("control/leave/checked")
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
+	m.t.retired(m.row, m.incarnation)
 	return true, nil
 }
 

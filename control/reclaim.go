@@ -33,10 +33,11 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	failpoint.Hit("control/reclaim/locked")
 	m.reclaimRow(row)
 	failpoint.Hit("control/reclaim/given-back")
+	m.t.bury(row, incarnation)
+	s.died = true
 	// A newcomer may have joined over the dead one in this moment; then its word stands.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
 	failpoint.Hit("control/reclaim/freed")
-	m.t.header.reclaims.Add(1)
 	return true, nil
 }
 
@@ -112,7 +113,7 @@ func (m *Member) Close(ctx context.Context) error {
 	err := m.close(ctx)
 	if err == nil {
 		failpoint.Hit("control/close/done")
-		err = guarded(func() error { m.t.header.closing.Add(); return nil }) // wakes who waits for it
+		m.t.tell(shmsync.NewsEnd)
 	}
 	return err
 }
@@ -144,7 +145,9 @@ func (m *Member) close(ctx context.Context) (err error) {
 // CloseByForce is Close for one who can't get the lock: it only says closing, which everybody sees at his next
 // call. The caller destroys what Segments lists.
 func (t *Table) CloseByForce() error {
-	return guarded(func() error { t.header.closing.Add(); return nil })
+	err := guarded(func() error { t.header.closing.Set(); return nil })
+	t.tell(shmsync.NewsEnd)
+	return err
 }
 
 // Unfinished counts the rows that somebody may still free: not those whose destroy failed, which wait for a Retry.
@@ -161,20 +164,23 @@ func (t *Table) Unfinished() (n int, err error) {
 	return n, err
 }
 
-// repair is for the member that took the lock over from a dead one, which may have died between any two stores.
-func (m *Member) repair(dead shmsync.Peer) {
+// repair is for the member that took the lock over from a dead one, which may have died between any two stores. It
+// reports whether it has reclaimed that one.
+func (m *Member) repair(dead shmsync.Peer) (died bool) {
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()
 		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
 			m.reclaimRow(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")
+			m.t.bury(dead.Row, incarnationOf(w))
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
 			failpoint.Hit("control/repair/freed")
-			m.t.header.reclaims.Add(1)
+			died = true
 		}
 	}
 	m.settle()
+	return died
 }
 
 // settle makes every row one that may exist outside a section, and counts again what is derived.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 func TestReclaimGivesBackTheDeadOnesAlone(t *testing.T) {
@@ -161,8 +163,8 @@ func TestClose(t *testing.T) {
 	if err := sup.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if closing, err := w.WaitClosing(ctx, time.Minute); !closing || err != nil {
-		t.Error("not closing")
+	if news, err := m.Listen(ctx, time.Minute); news&shmsync.NewsEnd == 0 || err != nil || !w.Closing() {
+		t.Errorf("not closing: told of %d, %v", news, err)
 	}
 	for name, err := range map[string]error{
 		"Create": func() error { _, err := m.Create(ctx, 1, time.Now()); return err }(),

@@ -14,6 +14,7 @@ type ProcessInfo struct {
 	Row         int
 	Incarnation uint32
 	Pid         int // as the process sees itself
+	Closing     bool
 	Application string
 	Started     time.Time
 	Segments    int // references held
@@ -37,10 +38,12 @@ type SegmentInfo struct {
 
 func (t *Table) process(row int) ProcessInfo {
 	p := &t.processes[row]
+	pid := p.pid.Load()
 	return ProcessInfo{
 		Row:         row,
 		Incarnation: incarnationOf(p.word.Load()),
-		Pid:         int(p.pid.Load()),
+		Pid:         int(pid &^ closingBit),
+		Closing:     pid&closingBit != 0,
 		Application: p.application.load(),
 		Started:     time.Unix(0, p.started.Load()),
 		Segments:    int(p.segments.Load()),

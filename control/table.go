@@ -51,11 +51,15 @@ type Constants struct {
 type Table struct {
 	Constants
 
+	view      *shm.View // of the bytes
 	header    *header
 	processes []processRow
 	segments  []segmentRow
 	bits      []atomic.Uint64 // wordsPer for each segment
 	pages     []pageWord
+	mailboxes []shmsync.MailboxWord // by process row, as ended
+	log       []atomic.Uint64       // of deaths
+	ended     []atomic.Uint32
 	wordsPer  int
 	seed      uint64 // of row checksums
 	constant  []byte // what the header begins with,
@@ -65,7 +69,7 @@ type Table struct {
 // Size is the length in bytes of a control segment with these limits.
 func Size(l Limits) int { return layout(l).end }
 
-type offsets struct{ processes, segments, bits, pages, end int }
+type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, end int }
 
 func layout(l Limits) (o offsets) {
 	up := func(n int) int { return (n + align - 1) / align * align }
@@ -73,7 +77,10 @@ func layout(l Limits) (o offsets) {
 	o.segments = up(o.processes + l.processRows()*processRowSize)
 	o.bits = up(o.segments + l.Segments*segmentRowSize)
 	o.pages = up(o.bits + l.Segments*l.bitWords()*8)
-	o.end = up(o.pages + l.pageWords()*pageWordSize)
+	o.mailboxes = up(o.pages + l.pageWords()*pageWordSize)
+	o.log = up(o.mailboxes + l.processRows()*mailboxSize)
+	o.ended = up(o.log + deathsKept*8)
+	o.end = up(o.ended + l.processRows()*4)
 	return o
 }
 
@@ -182,7 +189,7 @@ func open(r shm.Region) (*Table, error) {
 	if says := h.checksum; err != nil || sum != says {
 		return nil, insane("checksum", fmt.Sprintf("%#x", says))
 	}
-	t := &Table{header: h, seed: mix(sum)}
+	t := &Table{header: h, seed: mix(sum), view: r.View()}
 	t.Constants = Constants{
 		Instance: k.instance, Life: k.life, Generation: k.generation, Backend: cString(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
@@ -224,7 +231,17 @@ func (t *Table) divide(r shm.Region) (err error) {
 	if t.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.bits), t.Limits.Segments*t.wordsPer); err != nil {
 		return err
 	}
-	t.pages, err = shm.SliceOf[pageWord](r, shm.Offset(o.pages), t.Limits.pageWords())
+	if t.pages, err = shm.SliceOf[pageWord](r, shm.Offset(o.pages), t.Limits.pageWords()); err != nil {
+		return err
+	}
+	rows := t.Limits.processRows()
+	if t.mailboxes, err = shm.SliceOf[shmsync.MailboxWord](r, shm.Offset(o.mailboxes), rows); err != nil {
+		return err
+	}
+	if t.log, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.log), deathsKept); err != nil {
+		return err
+	}
+	t.ended, err = shm.SliceOf[atomic.Uint32](r, shm.Offset(o.ended), rows)
 	return err
 }
 
@@ -261,12 +278,6 @@ func (t *Table) Closing() (closing bool) {
 
 func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
 
-// WaitClosing sleeps until the instance is being closed, for at most d, until ctx is over or somebody calls Nudge.
-func (t *Table) WaitClosing(ctx context.Context, d time.Duration) (closing bool, err error) {
-	err = guarded(func() error { closing = t.header.closing.Wait(ctx, 0, d) != 0; return nil })
-	return closing, err
-}
-
 // WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx
 // is over or somebody calls Nudge. It returns the count now.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
@@ -274,14 +285,13 @@ func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now
 	return now, err
 }
 
-// Nudge wakes everybody who waits in WaitClosing and WaitNews, so that they look around and wait again.
+// Nudge wakes who waits in WaitNews, so that it looks around and waits again.
 func (t *Table) Nudge() {
-	_ = guarded(func() error {
-		t.header.closing.Nudge()
-		t.header.news.Nudge()
-		return nil
-	})
+	_ = guarded(func() error { t.header.news.Nudge(); return nil })
 }
 
-// Reclaims counts the processes that were reclaimed. Who waits for a peer looks at it.
-func (t *Table) Reclaims() uint32 { return t.header.reclaims.Load() }
+// Reclaims counts the deaths: the processes that were reclaimed.
+func (t *Table) Reclaims() (n uint32) {
+	_ = guarded(func() error { n = t.header.reclaims.Load(); return nil })
+	return n
+}

@@ -3,7 +3,9 @@ package dsm
 import (
 	"sync"
 
+	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 )
 
 // attachment is what a Segment needs while it lasts. The session uses it again for other Segments: cold memory,
@@ -16,38 +18,36 @@ type attachment struct {
 	segment    *Segment
 	prev, next *attachment // in the session's list, or among the spare ones
 	holding    *holding
-	bytes      []byte
+
+	bytes []byte // set once more by makeView; under mu
 
 	mu       sync.Mutex
 	life     uint64 // goes up when it is over
 	item     resowner.Item
-	hooks    *hook // the newest
+	hooks    *hook           // the newest
+	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
+	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
 	leases   int32
 	detached bool // no new leases
 	unhooked bool // the hooks have run
-}
-
-type hook struct {
-	f     func()
-	older *hook
+	drained  bool // no lease of the view is left
+	parked   bool // it is over, and Close is to give it back; under Session.mu
+	kept     bool // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
+	running  *hook
 }
 
 // lock locks the attachment, if it is g's still.
 func (g *Segment) lock() (a *attachment, is bool) {
 	a = g.attachment
+	if a == nil { // the zero Segment
+		return nil, false
+	}
 	a.mu.Lock()
 	if a.life == g.life {
 		return a, true
 	}
 	a.mu.Unlock()
 	return nil, false
-}
-
-// hooking says whether a Detach is running hooks.
-func (a *attachment) hooking() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.detached && !a.unhooked
 }
 
 // lockAttached is lock for those who are too late once g is detached.
@@ -59,14 +59,30 @@ func (g *Segment) lockAttached() (a *attachment, is bool) {
 	return a, is
 }
 
-// lastUse says, once and under the lock, that nobody uses the bytes any more. From there on the attachment is
-// the caller's, to give back.
-func (a *attachment) lastUse() bool {
-	if !a.unhooked || a.leases > 0 {
+// lastUseLocked reports, once and under the attachment's lock, that nothing uses the bytes any more. From there on the
+// attachment is the caller's, to give back.
+func (a *attachment) lastUseLocked() bool {
+	if !a.unhooked || a.leases > 0 || a.view != nil && !a.drained {
 		return false
 	}
 	a.life++
 	return true
+}
+
+// overLocked reports, under the session's lock, whether nothing but calls of structures, whose leases do not stop the end of
+// a session, uses the bytes. From there on the attachment is the caller's. Released says that it is another goroutine's,
+// which is about to call release.
+func (a *attachment) overLocked() (over, released bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.life != a.segment.life {
+		return false, true
+	}
+	if !a.unhooked || a.leases > 0 {
+		return false, false
+	}
+	a.life++
+	return true, false
 }
 
 // enlist takes an attachment for a new Segment of h, under the session's lock.
@@ -98,5 +114,9 @@ func (s *Session) unlist(a *attachment) {
 		a.next.prev = a.prev
 	}
 	a.segment, a.holding, a.bytes = nil, nil, nil
+	if a.view != nil || a.own.Bytes != nil || a.parked || a.kept {
+		a.own, a.view, a.drained = dsmimpl.Mapping{}, nil, false
+		a.parked, a.kept = false, false
+	}
 	a.next, s.spareAttachments = s.spareAttachments, a
 }

@@ -1,7 +1,6 @@
 package dsm
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -26,7 +25,8 @@ var (
 	ErrQuota            = errkind.Quota      // max_memory and its kin
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
 	ErrUnsupported      = errkind.Unsupported
-	ErrVersion          = errkind.Version // the instance is of a program with another layout; the text says which to upgrade
+	ErrDeadlock         = errkind.Deadlock // the call would wait for the function that made it
+	ErrVersion          = errkind.Version  // the instance is of a program with another layout; the text says which to upgrade
 )
 
 // Error is the one carrier of failures: what was being done, to which segment, by which backend, and why it
@@ -63,7 +63,7 @@ func fail(op string, h Handle, backend string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := err.(*Error); ok { // and not one of several that are joined
 		return e
 	}
 	return &Error{Op: op, Handle: h, Backend: backend, Err: instance.Explain(err)}

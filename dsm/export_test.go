@@ -16,9 +16,8 @@ func Abandon(s *Session) {
 		}
 	}
 	for a := s.attachments; a != nil; a = a.next {
-		g := a.segment
-		if g.trail != nil && g.trail.own.Bytes != nil {
-			_ = s.member.Backend.Detach(g.trail.own)
+		if a.own.Bytes != nil {
+			_ = s.member.Backend.Detach(a.own)
 		}
 	}
 	if s.region.Bytes != nil {

@@ -20,7 +20,7 @@ import (
 type holding struct {
 	handle  Handle
 	entry   control.Entry
-	mapping dsmimpl.Mapping // none if it is carved, or in checked mode, where each Segment has its own
+	mapping dsmimpl.Mapping // none if it is carved, or Segments have their own; it changes at rest too, under Session.mu
 
 	// Under Session.mu:
 	state  holdingState
@@ -121,7 +121,7 @@ func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error)
 	}
 	h := s.hold(Handle(entry.Handle))
 	h.entry, h.state, h.shared = entry, mapped, 1
-	return s.segment(h, nil, owner)
+	return s.segment(h, nil, nil, owner)
 }
 
 // carved is for a segment that was carved outside of the session's lock.
@@ -240,88 +240,6 @@ func (s *Session) mapIn(h *holding, err error) error {
 	return err
 }
 
-// release gives an attachment back, and its share of the holding; the last one unmaps and gives the reference back.
-func (s *Session) release(a *attachment) error {
-	h := a.holding
-	s.mu.Lock()
-	s.unlist(a)
-	last := s.lent && !s.lends() // Close has left it to this call to quit
-	s.lent = s.lent && !last
-	if h.shared--; h.shared > 0 {
-		s.mu.Unlock()
-		return s.returned(last)
-	}
-	left := s.left
-	if !left && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
-		failpoint.Hit("dsm/detach/at-once")
-		s.settled(h, false)
-		s.mu.Unlock()
-		return s.returned(last)
-	}
-	if !left {
-		s.calls++
-	}
-	h.state = moving
-	s.mu.Unlock()
-
-	var err error
-	if h.mapping.Bytes != nil {
-		err = s.member.Unmap(h.mapping)
-		h.mapping = dsmimpl.Mapping{}
-	}
-	failpoint.Hit("dsm/detach/unmapped")
-	lingers := !left && s.giveBack(h) // with its row the session has given back the reference too
-	if !left {
-		s.settle()
-	}
-	s.mu.Lock()
-	s.settled(h, lingers)
-	if !left {
-		s.endCall()
-	}
-	s.mu.Unlock()
-	if last {
-		err = errors.Join(err, s.returned(last))
-	}
-	return err
-}
-
-// unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
-// was the last. It never fails; without the control lock the holding lingers.
-func (s *Session) unref(h *holding, referenced bool) {
-	lingers := referenced && s.giveBack(h)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settled(h, lingers)
-}
-
-// giveBack gives a reference back; true if it could not.
-func (s *Session) giveBack(h *holding) (lingers bool) {
-	ctx := context.Background()
-	last, err := s.member.Self.Unref(ctx, h.entry)
-	if last {
-		failpoint.Hit("dsm/detach/last")
-		_ = s.member.Destroy(ctx, h.entry) // logged
-		return false
-	}
-	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", h.handle).
-			Msg("a reference is given back later, at the latest when the session closes")
-	}
-	return err != nil
-}
-
-// settled ends, under the lock, the motion of a holding that is not mapped any more. The caller forgets it.
-func (s *Session) settled(h *holding, lingers bool) {
-	if lingers {
-		h.rest(lingering)
-		return
-	}
-	s.table.remove(h)
-	h.rest(moving)
-	h.next, s.spareHoldings = s.spareHoldings, h
-}
-
 // rest ends a motion, under the session's lock.
 func (h *holding) rest(state holdingState) {
 	h.state = state
@@ -336,7 +254,7 @@ func (h *holding) rest(state holdingState) {
 func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
 	h := s.table.find(handle)
-	if h == nil || h.state != mapped || s.checked {
+	if h == nil || h.state != mapped || !s.shareable(h) {
 		s.mu.Unlock()
 		return nil, nil
 	}
@@ -345,27 +263,36 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 		return nil, err
 	}
 	h.shared++
-	return s.segment(h, nil, owner)
+	return s.segment(h, nil, nil, owner)
 }
 
-// view makes a Segment of one share of h, in checked mode with a mapping of its own, and ends the call that got
+// shareable reports, under the lock, whether the mapping of h is there for one Segment more: in checked mode each
+// has its own, and one that has a view may have taken it.
+func (s *Session) shareable(h *holding) bool {
+	return !s.checked && (h.entry.Page != 0 || h.mapping.Bytes != nil)
+}
+
+// attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that got
 // the share.
-func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) {
 	var tr *trail
-	var err error
 	if s.checked {
 		tr = &trail{attached: here()}
-		s.mu.Lock()
-		tr.own, h.mapping = h.mapping, dsmimpl.Mapping{} // there is one from its creation, seen by nobody else yet
-		s.mu.Unlock()
-		if tr.own.Bytes == nil {
-			tr.own, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
-		}
+	}
+	var own *ownMapping
+	var err error
+	s.mu.Lock()
+	shareable := s.shareable(h)
+	s.mu.Unlock()
+	if !shareable {
+		var m ownMapping
+		m, err = s.ownMapping(h)
+		own = &m
 	}
 	s.settle()
 	s.mu.Lock()
 	s.endCall()
-	g, kept := s.segment(h, tr, owner)
+	g, kept := s.segment(h, own, tr, owner)
 	if err == nil || kept != nil {
 		return g, errors.Join(err, kept)
 	}
@@ -373,18 +300,20 @@ func (s *Session) view(h *holding, owner *resowner.Owner) (*Segment, error) {
 }
 
 // segment makes a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
-func (s *Session) segment(h *holding, tr *trail, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
 	a := s.enlist(h)
 	g := &Segment{handle: h.handle, size: h.entry.Size, trail: tr, attachment: a, life: a.life}
 	a.segment = g
-	m := h.mapping
-	if tr != nil {
-		m = tr.own
-	} else if h.entry.Page != 0 {
-		m = s.region
-	}
-	if m.Bytes != nil {
-		a.bytes = instance.Part(m, &h.entry)
+	switch {
+	case own != nil:
+		a.own, a.bytes = own.mapping, own.part
+		if s.checked && s.replaces() {
+			a.view = s.view.Over(own.part)
+		}
+	case h.entry.Page != 0:
+		a.bytes = instance.Part(s.region, &h.entry)
+	default:
+		a.bytes = instance.Part(h.mapping, &h.entry)
 	}
 	err := owner.Remember(&a.item, (*owned)(g), 4) // whoever called Create or Attach
 	s.mu.Unlock()

@@ -49,8 +49,9 @@ type Status struct {
 type SessionInfo struct {
 	Pid         int // as the process sees itself: in another pid namespace it is another number
 	Application string
-	// State is running, stopped, dead (not yet reclaimed), or unseen: it holds its place, and no process here has its pid.
-	// It is in another pid namespace, or it is dead and a child that it forked holds the place.
+	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
+	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
+	// holds the place.
 	State    string
 	Started  time.Time
 	Segments int // held
@@ -240,6 +241,8 @@ func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
 		info.State = "dead"
 	case liveness.Stopped(p.Pid):
 		info.State = "stopped"
+	case p.Closing:
+		info.State = "closing"
 	case liveness.Unseen(p.Pid):
 		info.State = "unseen"
 	}

@@ -6,53 +6,54 @@ import (
 	"io"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
 )
 
-// With lends the bytes to f. While f runs they stay mapped, even over a Detach; f must not keep them. A fault in
-// f's own goroutine, as when somebody has truncated the object, is ErrCorrupt and not the end of the process. On
+// With lends the bytes to f. While f runs they stay mapped, even over a Detach or a Close of the session, which is then
+// listed as closing and keeps its row, and so its locks, until f returns; f must not keep the bytes. A fault in
+// f's own goroutine, as when another process has truncated the object, is ErrCorrupt and not the end of the process. On
 // a detached segment it is ErrClosed; so is, in checked mode, a fault in f at a slice of any segment that was
 // kept past its Detach. In checked mode the errors say where the segment was attached and detached. An error of
 // f's own is returned as it is.
 func (g *Segment) With(f func(b []byte) error) (err error) {
-	if err := g.lease(); err != nil {
+	b, err := g.lease()
+	if err != nil {
 		return g.fail("use", err)
 	}
 	defer g.unlease()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = g.fail("use", g.fault(r))
+			err = g.fail("use", g.fault(r, b))
 		}
 	}()
-	return f(g.attachment.bytes)
+	return f(b)
 }
 
-func (g *Segment) lease() error {
+func (g *Segment) lease() ([]byte, error) {
 	a, is := g.lockAttached()
 	if !is {
-		return g.closed()
+		return nil, g.closed()
 	}
+	defer a.mu.Unlock()
 	a.leases++
-	a.mu.Unlock()
-	return nil
+	return a.bytes, nil
 }
 
 func (g *Segment) unlease() {
 	a := g.attachment
 	a.mu.Lock()
 	a.leases--
-	last := a.lastUse()
+	last := a.lastUseLocked()
 	a.mu.Unlock()
 	if last {
-		if err := g.release(); err != nil {
-			g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
-		}
+		g.logged(a.session.release(a))
 	}
 }
 
-// fault makes an error of a panic that is a fault in the segment's bytes, or in a guard; any other goes on.
-func (g *Segment) fault(r any) error {
+// fault makes an error of a panic that is a fault in the bytes that are lent, or in bytes that have ended; any other goes
+// on.
+func (g *Segment) fault(r any, lent []byte) error {
 	f, ok := r.(interface {
 		error
 		Addr() uintptr
@@ -60,14 +61,12 @@ func (g *Segment) fault(r any) error {
 	if !ok {
 		panic(r)
 	}
-	if bytes := g.attachment.bytes; within(f.Addr(), bytes) {
+	if within(f.Addr(), lent) {
 		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
-			f.Addr()-address(bytes), g.sites(), g.session().member.FaultCause(&g.attachment.holding.entry), error(f))
+			f.Addr()-address(lent), g.sites(), g.session().member.FaultCause(&g.attachment.holding.entry), error(f))
 	}
-	if x, ok := guarded.find(f.Addr()); ok {
-		return errkind.As(ErrClosed, fmt.Errorf("byte %d of segment %s was used through a slice that was "+
-			"kept too long: attached at %s, detached at %s (%w)",
-			f.Addr()-address(x.bytes), x.handle, &x.trail.attached, &x.trail.detached, error(f)))
+	if err := shm.Fault(r); err != nil {
+		return err
 	}
 	panic(r)
 }

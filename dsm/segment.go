@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsmimpl"
@@ -28,7 +29,7 @@ type Segment struct {
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
 	if err != nil {
-		return nil, fail("create", 0, s.member.Backend.Name(), fmt.Errorf("%d bytes: %w", size, err))
+		return nil, fail("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
 	}
 	return g, nil
 }
@@ -39,6 +40,9 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	}
 	s.mu.Lock()
 	err := s.err
+	if s.member == nil {
+		err = errUnopened
+	}
 	if err == nil {
 		err = dsmimpl.CheckSize(size)
 	}
@@ -59,7 +63,7 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 		s.end()
 		return nil, err
 	}
-	return s.view(h, owner)
+	return s.attached(h, owner)
 }
 
 // Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is
@@ -67,7 +71,7 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
 	if err != nil {
-		return nil, fail("attach", h, s.member.Backend.Name(), err)
+		return nil, fail("attach", h, s.backend(), err)
 	}
 	return g, nil
 }
@@ -90,7 +94,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 		s.end()
 		return nil, err
 	}
-	return s.view(hold, owner)
+	return s.attached(hold, owner)
 }
 
 func reserve(owner *resowner.Owner) error {
@@ -106,10 +110,17 @@ func (g *Segment) Handle() Handle { return g.handle }
 // Size is the number of bytes that were asked for.
 func (g *Segment) Size() int { return g.size }
 
-// Bytes are the segment's, in place. The slice is valid until Detach: it does not keep the segment, and using it
-// afterwards faults or, unless the instance is checked, may reach what was mapped there next; in the reserved
-// region it reaches the next segment's bytes. A fault while it is valid (somebody truncated the object) ends the
-// process; With turns it into an error. Nil after Detach.
+// Bytes are the segment's, in place. The slice is valid until Detach or the end of the session: it does not keep the
+// segment. A fault while it is valid (the object was truncated) ends the process; With turns it into an error. Nil after
+// Detach.
+//
+// Afterwards: once the session is closed, loads find zeros and stores reach no other process, at least until the process
+// has ended 16,384 more mappings (on 32 bits 256 MiB of them). After the Detach of one Segment that holds only if
+// Region was called before; else a late use faults, or reaches what was mapped there next or, in the reserved region, the
+// next segment's bytes. In checked mode every late use faults. The fault is an error that names the lines that
+// attached and detached inside With, and with shm.Fault in any goroutine that has said debug.SetPanicOnFault(true)
+// and recovers. It ends the process elsewhere, in cgo, and while the runtime itself is at work on the bytes; a system
+// call that is given them fails with EFAULT.
 func (g *Segment) Bytes() []byte {
 	a, is := g.lockAttached()
 	if !is {
@@ -119,14 +130,14 @@ func (g *Segment) Bytes() []byte {
 	return a.bytes
 }
 
-// Region is Bytes as a shm.Region, for the structures of package shm.
-func (g *Segment) Region() shm.Region { return shm.NewRegion(g.Bytes()) }
-
 // Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, whoever has it
 // attached. Pinning twice is the same as once. Where the system needs somebody to keep the object open, Pin waits
 // for the supervisor to do so, and is ErrNoInstance if there is none; if that supervisor dies, a segment that
 // nobody has attached is gone.
 func (g *Segment) Pin(ctx context.Context) error {
+	if g.attachment == nil {
+		return g.fail("pin", g.closed())
+	}
 	s := g.session()
 	return s.call(ctx, "pin", g.Handle(), func() error {
 		if err := g.gone(); err != nil {
@@ -166,7 +177,12 @@ func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) e
 }
 
 // Unpin is Session.Unpin of this segment.
-func (g *Segment) Unpin(ctx context.Context) error { return g.session().Unpin(ctx, g.Handle()) }
+func (g *Segment) Unpin(ctx context.Context) error {
+	if g.attachment == nil {
+		return g.fail("unpin", g.closed())
+	}
+	return g.session().Unpin(ctx, g.Handle())
+}
 
 // MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower
 // one for less. If the new owner has ended it is ErrClosed, and nothing changes.
@@ -195,41 +211,9 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 	return err
 }
 
-// OnDetach has f called when this Segment is detached, however that comes about: newest first, each
-// once, before the bytes go. On one that is detached already f is called at once. Cancel takes f back,
-// and says whether it came in time.
-func (g *Segment) OnDetach(f func()) (cancel func() bool) {
-	h := &hook{f: f}
-	a, is := g.lock()
-	if is && a.unhooked {
-		a.mu.Unlock()
-		is = false
-	}
-	if !is {
-		f()
-		return func() bool { return false }
-	}
-	h.older, a.hooks = a.hooks, h
-	a.mu.Unlock()
-	return func() bool {
-		a, is := g.lock()
-		if !is {
-			return false
-		}
-		defer a.mu.Unlock()
-		for at := &a.hooks; *at != nil; at = &(*at).older {
-			if *at == h {
-				*at = h.older
-				return true
-			}
-		}
-		return false
-	}
-}
-
-// Detach ends the attachment: hooks run, the bytes go if no other Segment here shares them, and the segment goes
-// if nobody else holds it. It does not wait for a With that is still running: that keeps the bytes until it
-// returns. Detaching twice is harmless.
+// Detach ends the attachment: the view of Region ends, hooks run, the bytes go if no other Segment here shares them, and
+// the segment goes if nothing else holds it. It waits neither for a With that is still running nor for structures that
+// hold a lease of the view: those keep the bytes until the last one is through. Detaching twice is harmless.
 func (g *Segment) Detach() error {
 	a, is := g.lockAttached()
 	if !is {
@@ -240,62 +224,92 @@ func (g *Segment) Detach() error {
 		g.trail.detached = here()
 	}
 	a.item.Forget()
-	var err error
-	if a.hooks != nil {
-		err = a.runHooks()
+	if a.hooks != nil || a.view != nil {
+		v := a.view
+		a.mu.Unlock()
+		return g.detachViewed(a, v)
 	}
 	a.unhooked = true
-	last := a.lastUse()
+	last := a.lastUseLocked()
 	a.mu.Unlock()
-	if last {
-		if rerr := g.release(); rerr != nil {
-			err = errors.Join(err, rerr)
-		}
+	if !last {
+		return nil
 	}
-	if err != nil {
-		err = g.fail("detach", err)
+	if err := a.session.release(a); err != nil {
+		return g.fail("detach", err)
 	}
-	return err
-}
-
-// runHooks pops and runs the hooks, newest first. The lock is held when it is called and when it
-// returns, not while a hook runs.
-func (a *attachment) runHooks() error {
-	var errs []error
-	for a.hooks != nil {
-		h := a.hooks
-		a.hooks = h.older
-		a.mu.Unlock()
-		errs = append(errs, run(h.f))
-		a.mu.Lock()
-	}
-	return errors.Join(errs...)
-}
-
-// run survives a panic in a hook, which must not keep the segment attached.
-func run(f func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in an OnDetach function: %v", p)
-		}
-	}()
-	f()
 	return nil
 }
 
-// release is for who has had the last use.
-func (g *Segment) release() (err error) {
-	if g.trail != nil && g.trail.own.Bytes != nil {
-		err = guarded.detach(g)
+// detachViewed is the rest of Detach for a Segment that has hooks or a view. It comes to its end also if a hook
+// ends the goroutine.
+func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
+	if v != nil {
+		v.End()
 	}
-	if rerr := g.session().release(g.attachment); rerr != nil {
-		err = errors.Join(err, rerr)
+	var errs []error
+	returned := false
+	defer func() {
+		errs = append(errs, g.drain(a, v))
+		if err = g.fail("detach", errors.Join(errs...)); !returned {
+			g.logged(err)
+			a.session.unheard(err)
+		}
+	}()
+	a.runHooks(&errs)
+	returned = true
+	return nil
+}
+
+// drain gives the attachment back when its last use is over, which may be later.
+func (g *Segment) drain(a *attachment, v *shm.View) (err error) {
+	if v == nil {
+		return g.releaseIf(a, func() {})
 	}
+	var mu sync.Mutex
+	waits := true
+	v.Drain(func() {
+		rerr := g.releaseIf(a, func() { a.drained = true })
+		mu.Lock()
+		defer mu.Unlock()
+		if waits {
+			err = rerr
+		} else {
+			g.logged(rerr)
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	waits = false
 	return err
 }
 
+// releaseIf notes something and releases the attachment if that was its last use.
+func (g *Segment) releaseIf(a *attachment, note func()) error {
+	a.mu.Lock()
+	last := a.life == g.life
+	if last {
+		note()
+		last = a.lastUseLocked()
+	}
+	a.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return a.session.release(a)
+}
+
+func (g *Segment) logged(err error) {
+	if err != nil {
+		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
+	}
+}
+
 func (g *Segment) fail(op string, err error) error {
-	return fail(op, g.Handle(), g.session().member.Backend.Name(), err)
+	if g.attachment == nil {
+		return fail(op, 0, "", err)
+	}
+	return fail(op, g.Handle(), g.session().backend(), err)
 }
 
 func (g *Segment) gone() error {

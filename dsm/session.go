@@ -19,15 +19,15 @@ package dsm
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/rs/zerolog"
 )
@@ -48,21 +48,33 @@ type Session struct {
 	gone     chan struct{} // closed when Close is through
 
 	mu               sync.Mutex
-	idle             *sync.Cond // calls went to 0
-	calls            int        // that use the books
-	err              error      // why the session has ended; nil while it is open
-	closed           bool       // Close was called
-	left             bool       // the row is given up: the books must not be touched
-	lent             bool       // Close was here; the last lease in the region, or a Detach that Close met, is to quit
+	idle             *sync.Cond  // calls went to 0
+	calls            int         // that use the books
+	err              error       // why the session has ended; nil while it is open
+	closed           bool        // Close was called
+	stage            stage       // of the end
+	left             bool        // the row is given up: the books must not be touched
+	closer           uint64      // the goroutine that Close runs in
+	aborting         atomic.Bool // Close ends the owners
+	lost             error       // what hooks that ended their goroutine kept from being returned
+	closeErr         error       // Close's error, if its goroutine has ended
 	table            table
 	spareHoldings    *holding    // lists of those that can be
 	spareAttachments *attachment // used again
 	attachments      *attachment // a list of those whose bytes are still in use
 	root             *Segment    // what Root has found
 
+	view    *shm.View  // ends when the session is closed; those of Segments are made of it
+	viewing sync.Mutex // makes views of Segments one by one; before mu
+
 	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
-	region    dsmimpl.Mapping
-	regionErr error
+	region        dsmimpl.Mapping
+	regionErr     error
+	regionSwapped bool        // of it only what is lent is left
+	regionRefused atomic.Bool // or, besides, what could not be swapped
+
+	mailbox *shmsync.Mailbox
+	hearing hearing
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
@@ -90,10 +102,12 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s := &Session{
 		config: cfg, member: member, backends: backends, checked: set.Checked, log: cfg.Logger,
 		owner: resowner.New("session", cfg.Logger),
+		view:  shm.NewView(nil),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
+	s.openMail()
 	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
 		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
@@ -101,6 +115,16 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.unwatch = unwatch
 	go s.watch(watching)
 	return s, nil
+}
+
+var errUnopened = fmt.Errorf("%w: this Session was not opened", ErrClosed)
+
+// backend is the backend's name, for errors.
+func (s *Session) backend() string {
+	if s.member == nil {
+		return ""
+	}
+	return s.member.Backend.Name()
 }
 
 // Config is what the session was opened with, its directory filled in: for another session of the same instance.
@@ -120,11 +144,15 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Self is this session as the structures of package shm know it: its name among its peers, and who of them is
-// alive. After Close everybody seems to be.
+// Self is this session as the structures of package shm know it: its name among its peers, who of them is
+// alive, and the view that ends with the session. After Close every peer seems to be alive.
 func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
-	return shmsync.Self{Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive}
+	return shmsync.Self{
+		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
+		Mailbox: s.mailbox, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
+		Checked: s.checked,
+	}
 }
 
 func (s *Session) alive(p shmsync.Peer) bool {
@@ -152,7 +180,7 @@ func (s *Session) Unpin(ctx context.Context, h Handle) error {
 		err = s.unpin(ctx, h)
 		s.end()
 	}
-	return fail("unpin", h, s.member.Backend.Name(), err)
+	return fail("unpin", h, s.backend(), err)
 }
 
 func (s *Session) unpin(ctx context.Context, h Handle) error {
@@ -163,114 +191,6 @@ func (s *Session) unpin(ctx context.Context, h Handle) error {
 	return err
 }
 
-// Close ends the session: no call begins any more, those in flight are waited for, every segment is detached, and
-// the row is given up. A With that is still running keeps its bytes until it returns; in the reserved region it
-// keeps the row as long. Closing twice is harmless.
-func (s *Session) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		<-s.gone
-		return nil
-	}
-	s.closed = true
-	defer close(s.gone)
-	s.endLocked(ErrClosed)
-	s.waitIdle()
-	s.mu.Unlock()
-
-	errs := []error{s.owner.Abort()}
-	for _, g := range s.slipped() {
-		errs = append(errs, g.Detach())
-	}
-
-	failpoint.Hit("dsm/close/detached")
-	s.mu.Lock()
-	s.lent = s.lends()
-	lent := s.lent
-	s.mu.Unlock()
-	if !lent {
-		errs = append(errs, s.quit())
-	}
-	return fail("close", 0, s.member.Backend.Name(), errors.Join(errs...))
-}
-
-// lends says, under the lock, whether the session must keep its row: bytes of the reserved region are lent, whose
-// pages would go to somebody else with its reference; or a Detach is running hooks, which may still call it.
-func (s *Session) lends() bool {
-	for a := s.attachments; a != nil; a = a.next {
-		if a.holding.entry.Page != 0 || a.hooking() {
-			return true
-		}
-	}
-	return false
-}
-
-// returned ends the session with the last bytes of the reserved region that it had lent.
-func (s *Session) returned(last bool) error {
-	if !last {
-		return nil
-	}
-	failpoint.Hit("dsm/lease/returned")
-	return s.quit()
-}
-
-// quit is the end of Close, or of the last lease that Close has left in the region.
-func (s *Session) quit() error {
-	s.mu.Lock()
-	s.left = true // a lease that ends from here on only unmaps
-	s.waitIdle()
-	s.mu.Unlock()
-	s.stopWatching()
-	err := s.leave()
-	failpoint.Hit("dsm/close/left")
-	deserted := s.deserted()
-	if s.region.Bytes != nil {
-		err = errors.Join(err, s.member.Unmap(s.region))
-	}
-	s.member.Close() // some systems don't remove files that are open
-	if deserted {
-		s.cleanPrivate()
-	}
-	s.member.Dir.Close()
-	return err
-}
-
-// leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
-func (s *Session) leave() error {
-	if s.Err() == ErrClosed {
-		return s.member.Leave(context.Background())
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = s.member.Leave(ctx)
-	return nil
-}
-
-// slipped are the segments that live under owners which the session knows nothing of.
-func (s *Session) slipped() (list []*Segment) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := s.attachments; a != nil; a = a.next {
-		list = append(list, a.segment)
-	}
-	return list
-}
-
-// deserted says that this one is the last to leave a private instance whose supervisor is dead.
-func (s *Session) deserted() bool {
-	m := s.member
-	return m.Record.Private && !m.Supervised() && m.Deserted(instance.DeathPatience)
-}
-
-// cleanPrivate is for who finds it so.
-func (s *Session) cleanPrivate() {
-	dir, who := s.member.Dir, instance.Who(s.config.Application)
-	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
-		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
-	}
-}
-
 // call runs f as one of the calls that Close waits for, unless the session has ended.
 func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
 	err := s.begin(ctx)
@@ -278,10 +198,20 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 		err = f()
 		s.end()
 	}
-	return fail(op, h, s.member.Backend.Name(), err)
+	return fail(op, h, s.backend(), err)
 }
 
 func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.over) }
+
+// beginUnlessClosed begins a call that may be made in an instance that has ended.
+func (s *Session) beginUnlessClosed() error {
+	return s.beginUnless(context.Background(), func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		return nil
+	})
+}
 
 // beginUnless begins a call unless over, which is asked under the lock, says why none may begin.
 func (s *Session) beginUnless(ctx context.Context, over func() error) error {
@@ -299,6 +229,9 @@ func (s *Session) beginUnless(ctx context.Context, over func() error) error {
 
 // over says, under the lock, why no call may begin; nil if one may.
 func (s *Session) over() error {
+	if s.member == nil {
+		return errUnopened
+	}
 	if s.err == nil && s.member.Closing() {
 		return ErrStale
 	}
@@ -345,8 +278,9 @@ func (s *Session) endLocked(why error) {
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
 	for {
-		closing, err := s.member.WaitClosing(ctx, time.Second)
+		closing, err := s.hear(ctx)
 		_ = s.member.Self.Disavow(context.Background())
+		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
 		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
@@ -367,7 +301,7 @@ func (s *Session) stopWatching() {
 		case <-s.watched:
 			return
 		case <-time.After(time.Millisecond):
-			s.member.Nudge() // where the end of a context is not heard
+			s.member.Self.Nudge() // where the end of a context is not heard
 		}
 	}
 }

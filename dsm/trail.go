@@ -4,16 +4,11 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
-
-	"github.com/godsm/godsm/dsmimpl"
 )
 
 // trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs
 // twice as much as a second attach.
-type trail struct {
-	attached, detached site
-	own                dsmimpl.Mapping // which checked mode makes for each Segment
-}
+type trail struct{ attached, detached site }
 
 // site is a piece of a call stack, from the call that was made of this package on.
 type site [16]uintptr
@@ -44,11 +39,22 @@ func isOurs(function string) bool {
 
 // closed is the error of a call on a Segment that is detached.
 func (g *Segment) closed() error {
+	if g.attachment == nil {
+		return fmt.Errorf("%w: this Segment is the zero one, of no session", ErrClosed)
+	}
 	if g.trail == nil {
 		return fmt.Errorf("%w: the segment was detached (checked = on would tell where)", ErrClosed)
 	}
 	return fmt.Errorf("%w: the segment was attached at %s, detached at %s",
 		ErrClosed, &g.trail.attached, &g.trail.detached)
+}
+
+// late is what shm.Fault says of a use of the bytes after the end.
+func (t *trail) late(h Handle) func(at int) error {
+	return func(at int) error {
+		return fmt.Errorf("byte %d of segment %s was used after its end: attached at %s, detached at %s",
+			at, h, &t.attached, &t.detached)
+	}
 }
 
 // sites says of a segment that is in use where it came from, as far as that is known.

@@ -127,3 +127,21 @@ type Guarder interface {
 	DetachGuarded(m Mapping) error
 	Unguard(m Mapping) error
 }
+
+// Swapper is implemented by backends that can put private memory in the place of mapped bytes, in one step for each
+// page: a load or store of another thread finds either the object or the private page, and never nothing. From then on
+// what this process does there reaches no other process, and to the system the object is as if it were not mapped.
+type Swapper interface {
+	// Swap puts zero pages in the place of the bytes of m from one position to another. From is on a page, and to is
+	// on one or is the end of m.
+	Swap(m Mapping, from, to int) error
+	// Unswap gives the address range of m back, of which all bytes have been swapped.
+	Unswap(m Mapping) error
+}
+
+// PartAttacher is implemented by backends that can map a part of an object.
+type PartAttacher interface {
+	// AttachPart maps the pages that hold the size bytes at byte at of an existing object, for reading and writing.
+	// Part are those bytes in m. Errors are those of Attach.
+	AttachPart(ctx context.Context, o Object, at, size int) (m Mapping, part []byte, err error)
+}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -37,7 +39,15 @@ func dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error)
 		return nil, err
 	}
 	defer v.leave()
-	listener, is := v.listening()
+	err = fault.Contain(func() error {
+		c, err = v.dial(ctx, s)
+		return err
+	})
+	return c, err
+}
+
+func (v *visit) dial(ctx context.Context, s *dsm.Session) (c *conn, err error) {
+	_, listener, is := v.listening()
 	if !is {
 		return nil, refused
 	}
@@ -45,14 +55,20 @@ func dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error)
 	if err != nil {
 		return nil, err
 	}
-	c, err = offer(g, v.self, shmsync.PeerOf(listener))
-	if err == nil {
-		failpoint.Hit("dsmnet/dial/made")
-		err = v.knock(listener, uint64(g.Handle()))
+	done := false
+	defer func() { // also after a fault
+		if !done {
+			err = errors.Join(err, g.Detach())
+		}
+	}()
+	if c, err = offer(g, v.self, shmsync.PeerOf(listener)); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, g.Detach())
+	failpoint.Hit("dsmnet/dial/made")
+	if err = v.knock(listener, uint64(g.Handle())); err != nil {
+		return nil, err
 	}
+	done = true
 	return c, nil
 }
 
@@ -98,6 +114,10 @@ func (v *visit) knock(listener, handle uint64) error {
 		case ^handle:
 			return true, refused
 		}
+		if p.ask.Load() != handle { // a stray store
+			p.ask.Store(handle)
+			v.bell.Broadcast()
+		}
 		return false, nil
 	})
 }
@@ -109,7 +129,7 @@ func (v *visit) place(listener uint64) (p *place, err error) {
 		for i := range v.places {
 			p = &v.places[i]
 			w := p.dialer.Load()
-			if (w == 0 || w != me && !v.self.Alive(shmsync.PeerOf(w))) && p.dialer.CompareAndSwap(w, me) {
+			if peer := onebit.Of(w); peer != me && !v.lives(peer) && p.dialer.CompareAndSwap(w, onebit.Word(me)) {
 				return true, nil
 			}
 		}
@@ -125,7 +145,7 @@ func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
 		if done, err := f(); done {
 			return err
 		}
-		if w, is := v.listening(); !is || w != listener {
+		if _, peer, is := v.listening(); !is || peer != listener {
 			if done, err := f(); done { // he answered before he went
 				return err
 			}

@@ -35,6 +35,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
@@ -59,7 +61,7 @@ const ring = 64 << 10
 // port is what a name stands for. Its zero value is one that nobody listens on.
 type port struct {
 	_        structs.HostLayout
-	listener atomic.Uint64 // peer; 0 nobody
+	listener atomic.Uint64 // onebit word of a peer; 0 nobody
 	bell     shmsync.Cond  // somebody asks; the listener waits for it
 	answered shmsync.Cond  // somebody was answered or has left his place, or the listener has gone; dialers wait for it
 	places   [64]place
@@ -68,13 +70,13 @@ type port struct {
 // place is for one dialer at a time, until he has his answer.
 type place struct {
 	_      structs.HostLayout
-	dialer atomic.Uint64 // peer; 0 free. A dead one's is free too
+	dialer atomic.Uint64 // onebit word of a peer; 0 free. A dead one's is free too
 	ask    atomic.Uint64 // the handle; 0 nothing. The dialer writes it
 	answer atomic.Uint64 // what was asked, or its complement. The listener writes it
 }
 
 // portVersion goes up when the meaning of a port changes, and its layout does not.
-const portVersion = 1
+const portVersion = 2
 
 // visit is a port that is attached. A session's end waits for those who use it.
 type visit struct {
@@ -107,9 +109,12 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 	return v, nil
 }
 
+// errClosed is the error of what is closed, or whose session is.
+var errClosed = errkind.As(dsm.ErrClosed, net.ErrClosed)
+
 // Release is the owner's: it waits until the port is left.
 func (v *visit) Release() error {
-	v.stop(net.ErrClosed)
+	v.stop(errClosed)
 	<-v.left
 	return nil
 }
@@ -122,21 +127,31 @@ func (v *visit) leave() {
 	_ = v.owner.Abort()
 }
 
-// sleep waits for news since the ticket, for at most d.
+// sleep waits for news since the ticket, for at most d. What ends the visit is an error.
 func (v *visit) sleep(t *shmsync.Ticket, d time.Duration) error {
 	short, cancel := context.WithTimeout(v.ctx, d)
 	defer cancel()
-	_ = t.Sleep(short)
-	if v.ctx.Err() != nil {
+	err := t.Sleep(short)
+	switch {
+	case v.ctx.Err() != nil:
 		return context.Cause(v.ctx)
+	case errors.Is(err, dsm.ErrClosed), errors.Is(err, shm.ErrCorrupt):
+		return err
 	}
 	return nil
 }
 
-// listening says whether a living session listens, and which.
-func (v *visit) listening() (peer uint64, is bool) {
-	w := v.listener.Load()
-	return w, w != 0 && v.self.Alive(shmsync.PeerOf(w))
+// listening reports whether a living session listens, and which. Word is what stands there.
+func (v *visit) listening() (word, peer uint64, is bool) {
+	word = v.listener.Load()
+	peer = onebit.Of(word)
+	return word, peer, v.lives(peer)
+}
+
+// lives reports whether there is that peer, and it is alive.
+func (v *visit) lives(peer uint64) bool {
+	p := shmsync.PeerOf(peer)
+	return p.Row >= 0 && p.Row < shmsync.MaxRows && v.self.Alive(p)
 }
 
 // Conn is a connection. It is a mq.Conn whose bytes go with it.
@@ -186,6 +201,9 @@ func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn,
 func fail(op, name string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, dsm.ErrClosed) {
+		err = errkind.As(net.ErrClosed, err)
 	}
 	return &net.OpError{Op: op, Net: network, Addr: Addr(name), Err: err}
 }

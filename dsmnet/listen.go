@@ -12,6 +12,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -38,7 +40,9 @@ type listener struct {
 	name    string
 	conns   chan *conn
 	closing sync.Once
-	handled [len(port{}.places)]uint64 // what was asked and has been answered
+	handled [len(port{}.places)]uint64 // what was asked and has been answered,
+	answers [len(port{}.places)]uint64 // and how
+	why     error                      // it accepts no more; set before conns is closed
 }
 
 func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error) {
@@ -46,17 +50,9 @@ func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		w, is := v.listening()
-		if is {
-			err := fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(w),
-				os.NewSyscallError("bind", syscall.EADDRINUSE))
-			v.leave()
-			return nil, err
-		}
-		if v.listener.CompareAndSwap(w, v.self.Word()) {
-			break
-		}
+	if err := fault.Contain(v.listen); err != nil {
+		v.leave()
+		return nil, err
 	}
 	failpoint.Hit("dsmnet/listen/listening")
 	l := &listener{visit: v, session: s, name: name, conns: make(chan *conn, backlog)}
@@ -64,12 +60,26 @@ func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error)
 	return l, nil
 }
 
-// Accept waits for the next connection.
+// listen makes this session the one that listens.
+func (v *visit) listen() error {
+	for {
+		w, peer, is := v.listening()
+		if is {
+			return fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(peer),
+				os.NewSyscallError("bind", syscall.EADDRINUSE))
+		}
+		if v.listener.CompareAndSwap(w, onebit.Word(v.self.Word())) {
+			return nil
+		}
+	}
+}
+
+// Accept waits for the next connection. A port whose bytes are gone is ErrCorrupt.
 func (l *listener) Accept() (net.Conn, error) {
 	if c, ok := <-l.conns; ok {
 		return c, nil
 	}
-	return nil, fail("accept", l.name, net.ErrClosed)
+	return nil, fail("accept", l.name, l.why)
 }
 
 // Addr is the name.
@@ -77,23 +87,17 @@ func (l *listener) Addr() net.Addr { return Addr(l.name) }
 
 // Close ends the listening. Connections that were accepted stay.
 func (l *listener) Close() error {
-	err := fail("close", l.name, net.ErrClosed)
+	err := fail("close", l.name, errClosed)
 	l.closing.Do(func() { err = l.owner.Abort() })
 	return err
 }
 
 // run answers those who ask, until the listener is closed.
 func (l *listener) run() {
-	for l.ctx.Err() == nil {
-		t := l.bell.Prepare()
-		for i := range l.places {
-			l.look(i)
-		}
-		_ = l.sleep(&t, time.Second)
+	l.why = errClosed
+	if err := fault.Contain(l.serve); errors.Is(err, dsm.ErrCorrupt) {
+		l.why = err
 	}
-	l.listener.CompareAndSwap(l.self.Word(), 0)
-	failpoint.Hit("dsmnet/listen/left")
-	l.answered.Broadcast()
 	close(l.conns)
 	for c := range l.conns {
 		_ = c.Close()
@@ -101,17 +105,44 @@ func (l *listener) run() {
 	l.leave()
 }
 
+func (l *listener) serve() (err error) {
+	for err == nil && l.ctx.Err() == nil {
+		t := l.bell.Prepare()
+		if w, peer, _ := l.listening(); peer == l.self.Word() && w != onebit.Word(peer) {
+			l.listener.CompareAndSwap(w, onebit.Word(peer)) // a stray store
+		}
+		for i := range l.places {
+			l.look(i)
+		}
+		err = l.sleep(&t, time.Second)
+	}
+	if w, peer, _ := l.listening(); peer == l.self.Word() {
+		l.listener.CompareAndSwap(w, 0)
+	}
+	failpoint.Hit("dsmnet/listen/left")
+	l.answered.Broadcast()
+	return err
+}
+
 // look answers who asks in a place.
 func (l *listener) look(i int) {
 	p := &l.places[i]
 	handle := p.ask.Load()
-	if handle == 0 || handle == l.handled[i] {
+	switch {
+	case handle == 0:
+		return
+	case handle == l.handled[i]:
+		if p.answer.Load() != l.answers[i] { // a stray store
+			p.answer.Store(l.answers[i])
+			l.answered.Broadcast()
+		}
 		return
 	}
 	c, err := l.take(dsm.Handle(handle))
 	failpoint.Hit("dsmnet/listen/taken")
-	l.handled[i] = handle
+	l.handled[i], l.answers[i] = handle, handle
 	if err != nil { // the dialer has gone, or it is not a dialer's
+		l.answers[i] = ^handle
 		p.answer.Store(^handle)
 		l.answered.Broadcast()
 		return

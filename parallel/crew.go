@@ -5,21 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/lifeline"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/mq"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // crew is a leader's workers, of one Run.
@@ -29,24 +22,15 @@ type crew struct {
 	session *dsm.Session
 	owner   *resowner.Owner
 	options Options
+
 	hearing sync.Mutex // one message at a time
+	over    bool       // under hearing: the run is, and no callback is called any more
+	failed  error      // under hearing: what became of one that a leader which works alone has called
 
 	mu        sync.Mutex
 	members   []*member // by index
 	retries   int       // used
 	cancelled bool
-}
-
-// member is one worker process as its leader sees it.
-type member struct {
-	cmd     *exec.Cmd
-	orders  *os.File
-	reports *os.File
-	in      *json.Decoder // of reports
-	out     *json.Encoder // to orders
-	mu      sync.Mutex    // out
-	pid     int
-	peer    shmsync.Peer
 }
 
 // hire starts n workers, the first of them for the index from, and returns those that have found
@@ -69,7 +53,7 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, m := range started {
-			_ = m.cmd.Process.Kill() // it has begun nothing
+			m.kill(0) // it has begun nothing
 		}
 	})
 	defer stop()
@@ -83,70 +67,6 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	failpoint.Hit("parallel/hire/ready")
 	return ready, errors.Join(errs...)
-}
-
-// greet waits until a new worker is ready. One that finds no row does not take part, and is no error.
-func (m *member) greet(ctx context.Context, i int) (ready bool, err error) {
-	switch r, err := m.hear(); {
-	case err == nil && r.Ready:
-		m.peer = r.Peer
-		return true, nil
-	case ctx.Err() != nil:
-		m.end()
-		return false, context.Cause(ctx)
-	case err == nil:
-		m.end()
-		if r.Full {
-			return false, nil
-		}
-		return false, r.error(i)
-	}
-	return false, m.silent(i, "before it began: does main call parallel.Main?")
-}
-
-// start starts one process, with its ticket and its pipes.
-func start(cfg dsm.Config, generation uint64) (m *member, err error) {
-	exe, err := program()
-	if err != nil {
-		return nil, err
-	}
-	ordersIn, ordersOut, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer ordersIn.Close()
-	reportsIn, reportsOut, err := os.Pipe()
-	if err != nil {
-		ordersOut.Close()
-		return nil, err
-	}
-	defer reportsOut.Close()
-	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Generation: generation, Nonce: newNonce()}
-	cmd := exec.Command(exe)
-	cmd.Args[0] = os.Args[0]
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	t.Orders, t.Reports = inherit(cmd, ordersIn, reportsOut)
-	cmd.Env = append(os.Environ(), ticketVariable+"="+t.String())
-	if err := cmd.Start(); err != nil {
-		ordersOut.Close()
-		reportsIn.Close()
-		return nil, err
-	}
-	failpoint.Hit("parallel/start/started")
-	lifeline.Tie(cmd.Process)
-	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
-		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
-	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
-	return m, nil
-}
-
-// program is what this process runs, also when its file has been replaced since.
-func program() (string, error) {
-	const self = "/proc/self/exe"
-	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
-		return self, nil
-	}
-	return os.Executable()
 }
 
 // work gives each member its part, and waits for all.
@@ -175,7 +95,7 @@ func (c *crew) work(outer context.Context) error {
 func (c *crew) cancel() {
 	time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
 		for _, m := range c.list() {
-			_ = m.cmd.Process.Kill()
+			m.kill(grace)
 		}
 	})
 	c.mu.Lock()
@@ -212,9 +132,17 @@ func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int)
 		if e, ok := errors.AsType[*Error](err); !ok || !e.died || !c.mayRetry(ctx) {
 			return err
 		}
-		log := c.session.Config().Logger
-		log.Warn().Err(err).Msg("a worker died; another one takes its place")
-		if rerr := c.replace(ctx, i); rerr != nil {
+		if lerr := contained("the logger", func() error {
+			log := c.session.Config().Logger
+			log.Warn().Err(err).Msg("a worker died; another one takes its place")
+			return nil
+		}); lerr != nil {
+			return errors.Join(err, lerr)
+		}
+		switch rerr := c.replace(ctx, i); {
+		case errors.Is(rerr, errCancelled):
+			return err
+		case rerr != nil:
 			return errors.Join(err, rerr)
 		}
 	}
@@ -244,7 +172,7 @@ func (c *crew) replace(ctx context.Context, i int) error {
 	defer c.mu.Unlock()
 	c.members[i] = hired[0]
 	if c.cancelled {
-		_ = hired[0].cmd.Process.Kill()
+		hired[0].kill(0)
 	}
 	return nil
 }
@@ -253,22 +181,26 @@ func (c *crew) replace(ctx context.Context, i int) error {
 func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
 	m := c.list()[i]
 	g, err := c.session.Create(ctx, c.owner, mq.Size(ringSize))
+	if errors.Is(err, errCancelled) {
+		_ = m.dismiss()
+		return errCancelled
+	}
 	if err != nil {
-		return errors.Join(err, m.end())
+		return errors.Join(err, m.dismiss())
 	}
 	began := false
 	err = g.With(func(b []byte) error { // the session may be closed meanwhile
 		began = true
 		in, err := newInbox(b, c.session.Self(), m.peer)
 		if err != nil {
-			return errors.Join(err, m.end())
+			return errors.Join(err, m.dismiss())
 		}
 		defer in.receiver.Detach()
 		return c.direct(cancel, m, in, order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
 			Queue: g.Handle(), Arg: c.arg})
 	})
 	if !began {
-		err = errors.Join(err, m.end())
+		err = errors.Join(err, m.dismiss())
 	}
 	if derr := g.Detach(); derr != nil {
 		err = errors.Join(err, derr)
@@ -282,89 +214,34 @@ func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o ord
 	heard := make(chan error, 1)
 	ctx, gone := context.WithCancel(context.Background())
 	defer gone()
-	go func() {
-		err := in.listen(ctx, func(message []byte) error { return c.hear(i, message) })
-		if err != nil {
-			in.receiver.Detach() // nobody waits for the leader to hear more
-			cancel(errCancelled)
-		}
-		heard <- err
+	go func() { // which a callback may end
+		var err error
+		defer func() {
+			if err != nil {
+				in.receiver.Detach() // nobody waits for the leader to hear more
+				cancel(errCancelled)
+			}
+			heard <- err
+		}()
+		err = in.listen(ctx, func(message []byte) error { return c.hear(i, message, &err) })
 	}()
 	m.tell(o)
 	failpoint.Hit("parallel/work/ordered")
 	lines, err := m.await(i)
 	gone() // what it has sent is still heard
-	if herr := <-heard; herr != nil {
-		err = errors.Join(herr, err)
-	}
+	herr := <-heard
 	for _, l := range lines {
-		relay(c.session.Config().Logger, i, []byte(l))
-	}
-	return err
-}
-
-// await waits for a member to be done, and for its process to be gone.
-func (m *member) await(i int) (lines []string, err error) {
-	r, err := m.hear()
-	if err != nil || !r.Done {
-		return nil, m.silent(i, "without a word")
-	}
-	m.end()
-	switch {
-	case r.Cancelled:
-		err = errCancelled
-	case r.Error != "":
-		err = r.error(i)
-	}
-	return r.Lines, err
-}
-
-func (r report) error(worker int) *Error {
-	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
-}
-
-// silent is the error of a process that ended without a report.
-func (m *member) silent(i int, when string) error {
-	err := m.end()
-	how := "exit status 0"
-	if err != nil {
-		how = err.Error()
-	}
-	e := &Error{Worker: i, died: true, Text: fmt.Sprintf("process %d ended %s (%s)", m.pid, when, how)}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			e.Signal = ws.Signal()
-			e.Text = fmt.Sprintf("process %d was killed by signal %d (%v)", m.pid, int(ws.Signal()), ws.Signal())
+		if herr == nil {
+			herr = contained("the logger", func() (left error) {
+				return c.hear(i, append([]byte{logMessage}, l...), &left)
+			})
 		}
 	}
-	return e
-}
-
-// dismiss ends members without giving them work.
-func dismiss(members []*member) {
-	for _, m := range members {
-		m.end()
+	switch {
+	case herr == nil:
+		return err
+	case err == nil || err == errCancelled:
+		return herr
 	}
-}
-
-// end closes the pipes, which a worker takes for the end of its leader, and waits for the process.
-func (m *member) end() error {
-	m.mu.Lock()
-	m.orders.Close()
-	m.mu.Unlock()
-	err := m.cmd.Wait()
-	m.reports.Close()
-	return err
-}
-
-// tell sends an order. A worker that does not listen any more is found out by its silence.
-func (m *member) tell(o order) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_ = m.out.Encode(o)
-}
-
-func (m *member) hear() (r report, err error) {
-	err = m.in.Decode(&r)
-	return r, err
+	return errors.Join(herr, err)
 }

@@ -28,7 +28,9 @@ type mapArg[A any] struct {
 }
 
 // Map makes f known to workers under a name, as Register does. It is called with one piece of a slice after the other,
-// of which the first value stands at index at; the worker may change the values. T is a type that shm.SliceOf accepts.
+// of which the first value stands at index at; the worker may change the values. T is a type that shm.SliceOf accepts. A
+// function that closes its session, or ends its owner, gets no more pieces, and the run fails with ErrClosed: others may
+// have had no time for the rest.
 func Map[T, A any](name string, f func(ctx context.Context, w *Worker, arg A, at int, piece []T) error) *MapTask[T, A] {
 	return &MapTask[T, A]{Register(name, func(ctx context.Context, w *Worker, a mapArg[A]) error {
 		values, err := attachSlice[T](ctx, w, a.Slice)
@@ -39,26 +41,43 @@ func Map[T, A any](name string, f func(ctx context.Context, w *Worker, arg A, at
 		if err != nil {
 			return err
 		}
-		for ctx.Err() == nil {
-			at := int(next[0].Add(int64(a.Piece))) - a.Piece
-			if at >= len(values) {
+		for {
+			switch {
+			case next.ended() || values.ended():
+				return errLeft // by f: the counter can't be reached any more
+			case ctx.Err() != nil:
+				return context.Cause(ctx)
+			}
+			at := int(next.values[0].Add(int64(a.Piece))) - a.Piece
+			switch {
+			case next.ended() || values.ended():
+				return errLeft // what was counted may be private pages
+			case at >= len(values.values):
 				return nil
 			}
-			if err := f(ctx, w, a.Arg, at, values[at:min(at+a.Piece, len(values))]); err != nil {
+			piece := values.values[at:min(at+a.Piece, len(values.values))]
+			if err := f(ctx, w, a.Arg, at, piece); err != nil {
 				return err
 			}
 		}
-		return context.Cause(ctx)
 	})}
 }
 
-func attachSlice[T any](ctx context.Context, w *Worker, s Slice) ([]T, error) {
-	g, err := w.Session.Attach(ctx, w.Owner, s.Segment)
-	if err != nil {
-		return nil, err
-	}
-	return shm.SliceOf[T](g.Region(), s.At, s.Len)
+// attached is a Slice in this process.
+type attached[T any] struct {
+	segment *dsm.Segment
+	values  []T
 }
+
+func attachSlice[T any](ctx context.Context, w *Worker, s Slice) (a attached[T], err error) {
+	if a.segment, err = w.Session.Attach(ctx, w.Owner, s.Segment); err == nil {
+		a.values, err = shm.SliceOf[T](a.segment.Region(), s.At, s.Len)
+	}
+	return a, err
+}
+
+// ended reports whether the segment is detached. Then its values may not be touched, or are private.
+func (a attached[T]) ended() bool { return a.segment.Bytes() == nil }
 
 // piecesEach is how many pieces there are for each worker: many, so that one which is slow, or
 // late, leaves more to the others.

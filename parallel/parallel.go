@@ -46,7 +46,8 @@ type Worker struct {
 }
 
 // Send sends a result to the leader's Options.Result, of any size, and returns when it is on its way: it waits while
-// 64 KiB are on theirs. Safe for concurrent use.
+// 64 KiB are on theirs. It is ErrClosed after the function has returned or has closed its session. Safe for
+// concurrent use.
 func (w *Worker) Send(ctx context.Context, b []byte) error { return w.send(ctx, b) }
 
 // Progress tells the leader's Options.Progress how far this worker is. It never waits; news that the leader is too slow
@@ -126,10 +127,14 @@ const (
 )
 
 // Run runs the task in so many worker processes, each a session of session's instance, and waits
-// for all. It returns their errors, joined, each an *Error; when one fails, or ctx is over, the
+// for all. It returns their errors, joined, each an *Error; when one fails, or ctx is over, or the session ends, the
 // contexts of the others are cancelled. A worker that finds no row in the process table does not
 // take part; with none at all, or if workers is 0, the caller does the work itself, as the one
 // Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
+//
+// The function, Options.Result, Options.Progress and the logger may end in any way. A panic in one of them, and
+// runtime.Goexit, which t.FailNow calls, is an error that names it. A worker's function may close its session; Send is
+// ErrClosed then. Run does not return while one of them runs in this process.
 func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, arg A) error {
 	return t.RunWith(ctx, session, Options{Workers: workers}, arg)
 }
@@ -152,7 +157,17 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 		return err
 	}
 	defer func() { err = errors.Join(err, owner.Abort()) }()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-session.Done():
+			cancel(fmt.Errorf("parallel: the leader's session has ended: %w", session.Err()))
+		case <-ctx.Done():
+		}
+	}()
 	c := &crew{task: t.name, arg: raw, session: session, owner: owner, options: o}
+	defer c.end()
 	if c.members, err = c.hire(ctx, 0, o.Workers); err != nil {
 		dismiss(c.members)
 		return err
@@ -160,9 +175,7 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 	if len(c.members) > 0 {
 		return c.work(ctx)
 	}
-	w := &Worker{Count: 1, Session: session, Owner: owner, Log: session.Config().Logger}
-	w.connect(func(_ context.Context, kind byte, b []byte) error { return c.hear(0, append([]byte{kind}, b...)) })
-	return t.run(ctx, w, raw)
+	return c.alone(ctx, cancel, t.run)
 }
 
 // connect gives a worker its way to the leader.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -57,10 +58,18 @@ func (in inbox) listen(ctx context.Context, hear func(message []byte) error) err
 
 // outbox is the worker's end. Before it is open and after it is shut it keeps log lines for the report.
 type outbox struct {
+	detached context.Context // over when the queue's segment is detached: the function has closed its session
+	detach   context.CancelFunc
+
 	mu     sync.Mutex
 	sender *mq.Sender
 	lines  []string // not sent
 }
+
+var (
+	errReturned = errkind.As(dsm.ErrClosed, errors.New("parallel: the function has returned"))
+	errLeft     = errkind.As(dsm.ErrClosed, errors.New("parallel: the worker has closed its session, or ended its owner"))
+)
 
 const maxLines = 1000 // kept
 
@@ -74,6 +83,8 @@ func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
 	if o.sender, err = q.Sender(self); err != nil {
 		return err
 	}
+	o.detached, o.detach = context.WithCancel(context.Background())
+	g.OnDetach(o.leave)
 	for _, l := range o.lines {
 		if err := o.sendLocked(context.Background(), logMessage, []byte(l)); err != nil {
 			return err
@@ -83,9 +94,23 @@ func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
 	return nil
 }
 
+// leave shuts the box when the queue's segment is detached. A send that is under way ends by itself.
+func (o *outbox) leave() {
+	o.detach()
+	if o.mu.TryLock() {
+		defer o.mu.Unlock()
+		o.shutLocked()
+	}
+}
+
 func (o *outbox) shut() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.shutLocked()
+}
+
+// shutLocked is shut under mu.
+func (o *outbox) shutLocked() {
 	if o.sender != nil {
 		o.sender.Detach()
 		o.sender = nil
@@ -104,18 +129,32 @@ func (o *outbox) send(ctx context.Context, kind byte, content []byte) error {
 	return o.sendLocked(ctx, kind, content)
 }
 
+// sendLocked is send under mu.
 func (o *outbox) sendLocked(ctx context.Context, kind byte, content []byte) error {
-	if o.sender == nil {
-		return errors.New("parallel: the function has returned")
+	switch {
+	case o.detached != nil && o.detached.Err() != nil:
+		return errLeft
+	case o.sender == nil:
+		return errReturned
 	}
-	send := o.sender.SendV
-	if kind == progressMessage {
-		send = func(_ context.Context, parts ...[]byte) error { return o.sender.TrySend(parts...) }
+	err := o.sender.TrySend([]byte{kind}, content)
+	if err == mq.ErrWouldBlock && kind != progressMessage {
+		ctx, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(o.detached, cancel)
+		err = o.sender.SendV(ctx, []byte{kind}, content)
+		stop()
+		cancel()
 	}
-	if err := send(ctx, []byte{kind}, content); err != nil {
-		return err
+	if err == nil {
+		err = o.sender.Flush()
 	}
-	return o.sender.Flush()
+	switch {
+	case err != nil && o.detached.Err() != nil:
+		return errLeft
+	case errors.Is(err, mq.ErrDetached):
+		return fmt.Errorf("parallel: the leader takes no more: %w", err)
+	}
+	return err
 }
 
 // Write takes a line of the log.
@@ -139,28 +178,37 @@ func (o *outbox) unsent() []string {
 	return lines
 }
 
-// hear is what the leader does with what workers send, one message at a time.
-func (c *crew) hear(worker int, message []byte) error {
+// hear is what the leader does with what workers send, one message at a time. If a callback calls runtime.Goexit, left
+// gets the error that says so, since hear doesn't return then.
+func (c *crew) hear(worker int, message []byte, left *error) error {
 	if len(message) == 0 {
 		return nil
 	}
 	c.hearing.Lock()
 	defer c.hearing.Unlock()
+	if c.over {
+		return errReturned
+	}
 	content := message[1:]
 	switch message[0] {
 	case resultMessage:
 		if c.options.Result != nil {
-			if err := c.options.Result(worker, content); err != nil {
-				return fmt.Errorf("the result of worker %d: %w", worker, err)
-			}
+			return call("result", worker, "Options.Result", left,
+				func() error { return c.options.Result(worker, content) })
 		}
 	case progressMessage:
 		if c.options.Progress != nil && len(content) == 16 {
-			c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
-				int64(binary.LittleEndian.Uint64(content[8:])))
+			return call("progress", worker, "Options.Progress", left, func() error {
+				c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
+					int64(binary.LittleEndian.Uint64(content[8:])))
+				return nil
+			})
 		}
 	case logMessage:
-		relay(c.session.Config().Logger, worker, content)
+		return call("log", worker, "the logger", left, func() error {
+			relay(c.session.Config().Logger, worker, content)
+			return nil
+		})
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
@@ -66,20 +65,30 @@ func serve(t ticket) error {
 		return err
 	}
 	var work order
-	if err := l.in.Decode(&work); err != nil || work.Count == 0 {
+	if err := l.in.Decode(&work); err != nil {
+		bereaved(session)
+		return nil
+	}
+	if work.Count == 0 {
 		return nil // dismissed
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go l.obey(cancel)
+	dead := make(chan struct{})
+	go l.obey(cancel, session, dead)
 	failpoint.Hit("parallel/worker/ordered")
 	err = l.run(ctx, session, work, &box, log)
 	failpoint.Hit("parallel/worker/ran")
+	select {
+	case <-dead:
+		bereaved(session)
+	default:
+	}
 	r := report{Done: true, Cancelled: err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled)}
 	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
 	failpoint.Hit("parallel/worker/left")
 	if err != nil {
-		r.Error, r.Kind = err.Error(), errkind.Name(err)
+		r.Error, r.Kind = shorten(err.Error()), errkind.Name(err)
 	}
 	r.Lines = box.unsent()
 	return l.out.Encode(r)
@@ -102,20 +111,35 @@ func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Sessio
 	return s, nil
 }
 
-// obey waits for the word to stop. If that is the leader's end, nobody is left to kill a worker that does not.
-func (l leader) obey(cancel func()) {
+// bereaved waits, after the leader's end, until a supervisor of a private instance that was in the same process is seen
+// dead, too: a process that is killed loses its pipes and its locks one after the other. Only then does the
+// last session to leave know that it is to remove the instance.
+func bereaved(session *dsm.Session) {
+	for end := time.Now().Add(orphanGrace / 2); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if st, err := session.Status(context.Background()); err != nil || !st.Private || !st.Supervised {
+			return
+		}
+	}
+}
+
+// obey waits for the word to stop. If that is the leader's end, it closes dead, and nobody is left to kill a worker that
+// does not stop. It leaves the instance itself then: the last one to leave a private instance removes it.
+func (l leader) obey(cancel func(), session *dsm.Session, dead chan<- struct{}) {
 	var o order
 	for l.in.Decode(&o) == nil {
 		if o.Cancel {
 			cancel()
 		}
 	}
+	close(dead)
 	cancel()
 	time.Sleep(orphanGrace)
+	time.AfterFunc(orphanGrace, func() { os.Exit(1) })
+	_ = session.Close()
 	os.Exit(1)
 }
 
-// run runs the task; a panic in it is its error, with the stack.
+// run runs the task. A panic in it, or runtime.Goexit, is its error.
 func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox, log zerolog.Logger) (err error) {
 	registeredMu.Lock()
 	f := registered[work.Task]
@@ -136,12 +160,7 @@ func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox
 	if err := box.open(g, s.Self()); err != nil {
 		return fmt.Errorf("the queue to the leader: %w", err)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
 	w := &Worker{Index: work.Index, Count: work.Count, Attempt: work.Attempt, Session: s, Owner: owner, Log: log}
 	w.connect(box.send)
-	return f(ctx, w, work.Arg)
+	return contained(functionOf(work.Task), func() error { return f(ctx, w, work.Arg) })
 }

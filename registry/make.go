@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 
 	"github.com/godsm/godsm/area"
@@ -38,6 +39,9 @@ func (c *claim) publish(ctx context.Context, table uint64) error {
 // obtain returns what a name stands for, by attach if it is there, else by make.
 func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 	attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
+	if w.invalid != nil {
+		return x, w.invalid
+	}
 	n, err := of(ctx, s, !w.existing)
 	if err != nil {
 		return x, err
@@ -70,17 +74,21 @@ func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 
 // build makes what a row is claimed for. If that fails, or panics, nothing of it is left, and the row is free.
 func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (x X, err error) {
-	done := false
+	done, returned := false, false
 	defer func() {
-		if !done {
-			err = errors.Join(err, c.names.discard(ctx, c.sight))
+		if !returned {
+			log := c.names.session.Config().Logger
+			log.Warn().Str("name", text(c.record.name[:])).
+				Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
+		}
+		if !done { // in a session that has ended others do it
+			err = errors.Join(err, ignore(c.names.discard(ctx, c.sight), errkind.Closed))
 		}
 	}()
-	if err := c.names.tend(ctx); err != nil {
-		return x, err
+	if err = c.names.tend(ctx); err == nil {
+		x, err = make(c)
 	}
-	x, err = make(c)
-	done = err == nil
+	done, returned = err == nil, true
 	return x, err
 }
 
@@ -117,6 +125,9 @@ func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment
 		failpoint.Hit("registry/make/pinned")
 		if err := init(g); err != nil {
 			return nil, err
+		}
+		if err := s.Err(); err != nil {
+			return nil, fmt.Errorf("the session was closed, or has ended, when init returned: %w", err)
 		}
 		if err := c.publish(ctx, 0); err != nil {
 			return nil, err

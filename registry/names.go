@@ -24,6 +24,7 @@ type names struct {
 	lock    *shmsync.LWLock
 	self    shmsync.Self
 	item    resowner.Item
+	unask   func()          // takes back what was given to OnAsk
 	over    context.Context // ends the waits of calls in flight
 	end     context.CancelCauseFunc
 
@@ -31,6 +32,7 @@ type names struct {
 	idle     *sync.Cond         // calls went to 0
 	calls    int                // that the session's end waits for
 	ended    bool               // no more of those
+	working  map[int]bool       // rows that are this session's, and that a call of it is at work on
 	attached map[attachment]any // for the session's life
 }
 
@@ -56,19 +58,23 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &names{session: s, segment: g, self: s.Self(), attached: map[attachment]any{}}
+	n := &names{session: s, segment: g, self: s.Self(), attached: map[attachment]any{}, working: map[int]bool{}}
 	n.idle = sync.NewCond(&n.mu)
 	n.over, n.end = context.WithCancelCause(context.Background())
 	if err := g.With(func([]byte) (err error) { n.table, err = open(g.Region()); return err }); err != nil {
 		return nil, err
 	}
-	n.lock = shmsync.NewLWLock(&n.header.lock, n.self)
+	// Its holders are in a With of the segment, so the end of the view has nothing to give back for them.
+	n.lock = shmsync.NewLWLockUnder(g.Region().View(), &n.header.lock, n.self)
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
 		return is.(*names), nil
 	}
 	owner, err := s.Owner().Child("registry") // children end first: before anything that this session has attached
 	if err == nil {
 		err = owner.Remember(&n.item, n, 1)
+	}
+	if err == nil && n.self.OnAsk != nil {
+		n.unask = n.self.OnAsk(n.disavow)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Release())
@@ -81,6 +87,9 @@ var errEnded = errkind.As(errkind.Closed, errors.New("the session has ended"))
 // Release is for the session's owner: it ends the waits of calls in flight, and waits for those.
 func (n *names) Release() error {
 	sessions.Delete(n.session)
+	if n.unask != nil {
+		n.unask()
+	}
 	n.end(errEnded)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -126,14 +135,12 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 // which nothing else counts: there is nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.touch(ctx, func(ctx context.Context) error {
-		g, err := n.lock.Lock(ctx)
+		g, err := n.lock.Recover(ctx) // poison is a stray store's: there is nothing to repair
 		if err != nil {
 			return err
 		}
 		defer g.Unlock()
-		if g.Abandoned() {
-			g.MarkConsistent()
-		}
+		g.MarkConsistent()
 		return f()
 	})
 }
@@ -152,65 +159,6 @@ func (n *names) sight(row int) sight {
 	return sight{row, n.words[row].Load(), n.records[row]}
 }
 
-// orphans makes rows in the hands of the dead, or of nobody, this session's to discard. Those
-// without a name only if all are wanted.
-func (n *names) orphans(all bool) (list []sight) {
-	for i := range n.words {
-		w := n.words[i].Load()
-		if s := stateOf(w); s != making && s != going {
-			continue
-		}
-		if p := peerOf(w); p != 0 && n.self.Alive(shmsync.PeerOf(p)) || p == 0 && w == nameless && !all {
-			continue
-		}
-		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
-		failpoint.Hit("registry/orphan/adopted")
-		list = append(list, n.sight(i))
-	}
-	return list
-}
-
-// tend looks after what has been deleted and isn't gone: areas that others had attached, the last
-// of whom removes them if he isn't killed, and what could not be removed then.
-func (n *names) tend(ctx context.Context) error {
-	var orphans []sight
-	err := n.section(ctx, func() error {
-		orphans = n.orphans(true)
-		return nil
-	})
-	if err == nil {
-		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one
-	}
-	return err
-}
-
-// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or
-// can't be removed now, has no name any more: its row waits for the next one to tend it.
-func (n *names) discard(ctx context.Context, list ...sight) (err error) {
-	if len(list) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardPatience)
-	defer cancel()
-	for _, s := range list {
-		gone := false
-		derr := n.hold(ctx, func(ctx context.Context) (err error) {
-			gone, err = n.drop(ctx, &s.record)
-			return err
-		})
-		failpoint.Hit("registry/discard/dropped")
-		next, forget := uint64(0), func(*record) {}
-		if !gone || derr != nil {
-			next, forget = nameless, func(r *record) { clear(r.name[:]) }
-		}
-		if derr != nil {
-			err = errors.Join(err, fmt.Errorf("the name is free, what it stood for can't be removed now: %w", derr))
-		}
-		err = errors.Join(err, n.set(ctx, s.row, next, forget))
-	}
-	return err
-}
-
 // set changes a row that this session is at work on: first f its record, then its word.
 func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) error {
 	return n.section(ctx, func() error {
@@ -221,6 +169,9 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 		f(&n.records[row])
 		failpoint.Hit("registry/set/written")
 		n.words[row].Store(word)
+		if peerOf(word) != n.self.Word() {
+			n.work(row, false)
+		}
 		failpoint.Hit("registry/set/stored")
 		n.header.news.Broadcast()
 		return nil
@@ -231,8 +182,6 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 const (
 	minPatience = 2 * time.Millisecond
 	maxPatience = 16 * time.Millisecond
-
-	discardPatience = 20 * time.Second // dsm's own waits are shorter
 )
 
 // await sleeps until there is news since the ticket, for at most d.
@@ -256,6 +205,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		return s, false, err
 	}
 	swept := false
+	var asked time.Time
 	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
 		var ticket shmsync.Ticket
 		var orphans []sight
@@ -291,6 +241,10 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
 			continue
 		}
+		if now := time.Now(); patience == maxPatience && now.Sub(asked) > time.Second && n.self.Ask != nil {
+			asked = now
+			n.self.Ask(shmsync.PeerOf(s.word))
+		}
 		if err := n.await(ctx, ticket, patience); err != nil {
 			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w",
 				shmsync.PeerOf(s.word), err)
@@ -306,6 +260,7 @@ func (n *names) claim(w *wish) (s sight, ok bool) {
 	}
 	n.records[i] = *w.record()
 	failpoint.Hit("registry/claim/written")
+	n.work(i, true)
 	n.words[i].Store(wordOf(hashName(w.name), making, n.self.Word()))
 	failpoint.Hit("registry/claim/stored")
 	return n.sight(i), true
@@ -315,6 +270,7 @@ func (n *names) claim(w *wish) (s sight, ok bool) {
 func (n *names) remove(ctx context.Context, s sight) (ok bool, err error) {
 	err = n.section(ctx, func() error {
 		if ok = n.words[s.row].Load() == s.word && n.records[s.row].handle == s.record.handle; ok {
+			n.work(s.row, true)
 			n.words[s.row].Store(wordOf(hashOf(s.word), going, n.self.Word()))
 			failpoint.Hit("registry/remove/stored")
 		}

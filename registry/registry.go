@@ -46,6 +46,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"strings"
 	"unicode"
@@ -83,7 +84,8 @@ type Options struct {
 // Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is
 // done with it wants atomics or a lock. The first caller makes it, all zero, and runs init on it, which may
 // be nil; callers that come meanwhile wait for that, until ctx is over. If init returns an error, that is
-// Segment's, and the next caller tries again. T is a type that may lie in shared memory (see shm.Check).
+// Segment's, and the next caller tries again. So it does if init panics, ends its goroutine (which is logged) or closes
+// the session: nothing of the first try is left. T is a type that may lie in shared memory (see shm.Check).
 //
 // A name of another kind, or of a T with another layout, or another version, is ErrMismatch, which says
 // what both are. The pointer is valid until the session ends or, if one is named, the owner (Options, at
@@ -96,7 +98,7 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	t := reflect.TypeFor[T]()
 	w := wish{name: name, kind: kindSegment, size: max(uint64(t.Size()), 1), layout: shm.Layout[T](), typ: t.String()}
 	g, err := segment(ctx, s, w.with(s, opts), func(g *dsm.Segment) error {
-		v, err := shm.At[T](g.Region(), 0)
+		v, err := at[T](g)
 		if err != nil || init == nil {
 			return err
 		}
@@ -105,7 +107,18 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	if err != nil {
 		return nil, fail("segment", name, err)
 	}
-	return shm.At[T](g.Region(), 0)
+	v, err := at[T](g)
+	return v, fail("segment", name, err)
+}
+
+// at returns the T that a segment is.
+func at[T any](g *dsm.Segment) (*T, error) {
+	r := g.Region()
+	v, err := shm.At[T](r, 0)
+	if err = r.View().Answer(err); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // Area is the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts.
@@ -145,10 +158,14 @@ type wish struct {
 	own       bool // it is not the session's
 	existing  bool
 	transient bool
+	invalid   error
 }
 
 func (w wish) with(s *dsm.Session, opts []Options) wish {
 	w.owner = s.Owner()
+	if len(opts) > 1 {
+		w.invalid = errkind.As(fs.ErrInvalid, fmt.Errorf("%d Options were given: give one, with all that is wanted", len(opts)))
+	}
 	for _, o := range opts {
 		w.version, w.existing, w.transient = o.Version, o.Existing, o.Transient
 		if o.Owner != nil {

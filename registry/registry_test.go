@@ -72,8 +72,9 @@ func TestSegment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if z, err := registry.Segment(ctx, b, "hits", init, registry.Options{Owner: o}); z != y || err != nil {
-			t.Errorf("under an owner: %p, not %p, %v", z, y, err)
+		z, err := registry.Segment(ctx, b, "hits", init, registry.Options{Owner: o})
+		if err != nil || z == y || z.Hits.Add(1) != 43 || y.Hits.Add(-1) != 42 {
+			t.Errorf("under an owner, in a mapping that ends with it: %d hits, %v", z.Hits.Load(), err)
 		}
 		if err := o.Abort(); err != nil || y.Hits.Load() != 42 {
 			t.Error(err)
@@ -112,7 +113,7 @@ func TestSegment(t *testing.T) {
 		if x.Hits.Add(1) != y.Hits.Load() {
 			t.Error("deleted from under its users")
 		}
-		z, err := registry.Segment(ctx, b, "hits", init)
+		z, err = registry.Segment(ctx, b, "hits", init)
 		if err != nil || z == y || z.Hits.Load() != 0 || z.Inits.Load() != 1 {
 			t.Errorf("made anew: %v", err)
 		}

@@ -24,7 +24,7 @@ import (
 // Any change here bumps tableVersion.
 const (
 	tableMagic   = 0x6d616e64_00000000 // "dnam", and below it
-	tableVersion = 1
+	tableVersion = 2
 
 	headerSize = 320
 	wordSize   = 8

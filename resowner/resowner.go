@@ -8,13 +8,14 @@
 //	...
 //	return owner.Commit()
 //
-// It knows nothing of what the resources are. It does not wait for users of a resource, and an error in
-// one release does not stop the others.
+// It knows nothing of what the resources are. It does not wait for users of a resource. An error or a panic in one
+// release does not stop the others, and neither does runtime.Goexit.
+//
+// Locks: an owner's mutex before its children's; no lock is held while a release runs.
 package resowner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -30,9 +31,10 @@ var ErrClosed = errkind.Closed
 // Resource is what an Owner can release.
 type Resource interface {
 	// Release gives the resource up. It is called at most once for each Remember, after the owner has forgotten the
-	// resource and with no lock held.
+	// resource and with no lock held, by the goroutine that ends the owner. A panic in it is an error. If it calls
+	// runtime.Goexit, that goroutine ends as it would anywhere, once the owner has ended.
 	Release() error
-	// String names the resource in a warning about a leak.
+	// String names the resource in warnings and errors. It is called before Release.
 	String() string
 }
 
@@ -43,11 +45,14 @@ type Owner struct {
 	log   zerolog.Logger
 	sites bool // somebody will read where leaks were remembered
 
+	parent *Owner
+	ended  atomic.Bool // the end has begun; stored under mu
+
 	mu       sync.Mutex
-	parent   *Owner
 	items    Item // head of a ring, oldest first
 	children []*Owner
-	ended    atomic.Bool // stored under mu
+	stops    map[*func() bool]struct{} // of EndWith
+	end      *end                      // nil until the end begins
 }
 
 // Item is an Owner's memory of one resource. It is made to be a field of the resource, so that remembering
@@ -79,14 +84,33 @@ func (o *Owner) Child(name string) (*Owner, error) {
 	return c, nil
 }
 
-// EndWith makes o abort when ctx is over. Stop undoes that, as with context.AfterFunc.
+// EndWith makes o abort when ctx is over, unless it has ended by then. What Abort returns is logged as a warning. Stop
+// undoes that, as with context.AfterFunc; the end of the owner does so too.
 func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
+	undo := context.AfterFunc(ctx, func() {
+		if o.ended.Load() {
+			return // the goroutine that ends it has the errors
+		}
 		if err := o.Abort(); err != nil {
-			o.log.Warn().Err(err).Str("owner", o.name).
-				Msg("an owner that ended with its context could not release everything")
+			o.warn(err, "an owner that ended with its context could not release everything")
 		}
 	})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended.Load() {
+		undo()
+		return undo
+	}
+	if o.stops == nil {
+		o.stops = map[*func() bool]struct{}{}
+	}
+	o.stops[&undo] = struct{}{}
+	return func() bool {
+		o.mu.Lock()
+		delete(o.stops, &undo)
+		o.mu.Unlock()
+		return undo()
+	}
 }
 
 // Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
@@ -143,44 +167,6 @@ func (it *Item) unlink() bool {
 	return true
 }
 
-// Commit ends the owner after its work went well: then it should hold nothing any more, and what it does
-// hold is reported as leaked before it is released. It returns the joined errors of releases. Ending twice is harmless.
-func (o *Owner) Commit() error { return o.end(true) }
-
-// Abort ends the owner after its work failed: children first, then what it holds, newest first. It returns the joined
-// errors of releases. Ending twice is harmless.
-func (o *Owner) Abort() error { return o.end(false) }
-
-func (o *Owner) end(commit bool) error {
-	o.mu.Lock()
-	if o.ended.Load() {
-		o.mu.Unlock()
-		return nil
-	}
-	o.ended.Store(true) // nothing and nobody new from here on
-	children := o.children
-	o.children = nil
-	o.mu.Unlock()
-
-	var errs []error
-	for i := len(children) - 1; i >= 0; i-- {
-		errs = append(errs, children[i].end(commit))
-	}
-	for {
-		r, site := o.newest()
-		if r == nil {
-			break
-		}
-		if commit {
-			o.log.Warn().Str("owner", o.name).Str("resource", r.String()).Str("remembered_at", place(site)).
-				Msg("a resource was not released before its owner committed")
-		}
-		errs = append(errs, release(r))
-	}
-	o.parent.drop(o)
-	return errors.Join(errs...)
-}
-
 // newest forgets the item remembered last; nil if there is none.
 func (o *Owner) newest() (r Resource, site uintptr) {
 	o.mu.Lock()
@@ -194,28 +180,29 @@ func (o *Owner) newest() (r Resource, site uintptr) {
 	return r, site
 }
 
+// youngest is the child made last; nil if there is none.
+func (o *Owner) youngest() *Owner {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.children) == 0 {
+		return nil
+	}
+	return o.children[len(o.children)-1]
+}
+
+// drop forgets a child.
 func (o *Owner) drop(child *Owner) {
 	if o == nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i, c := range o.children {
-		if c == child {
+	for i := len(o.children) - 1; i >= 0; i-- {
+		if o.children[i] == child {
 			o.children = append(o.children[:i], o.children[i+1:]...)
 			return
 		}
 	}
-}
-
-// release survives a panic in a release function, which must not keep the rest from being released.
-func release(r Resource) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("releasing %s: panic: %v", r, p)
-		}
-	}()
-	return r.Release()
 }
 
 func (o *Owner) closed() error {

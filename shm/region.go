@@ -22,11 +22,20 @@ var ErrCorrupt = errkind.Corrupt
 type Offset uint64
 
 // Region is a bounded window on bytes. Copies share the bytes; the zero Region is empty. It is valid as long
-// as the bytes are.
-type Region struct{ b []byte }
+// as the bytes are, which its View tells.
+type Region struct {
+	b    []byte
+	view *View // nil: the bytes never end
+}
 
-// NewRegion returns the window on all of b.
-func NewRegion(b []byte) Region { return Region{b[:len(b):len(b)]} }
+// NewRegion returns the window on all of b, for bytes that never end.
+func NewRegion(b []byte) Region { return Region{b[:len(b):len(b)], nil} }
+
+// Under returns the same window for bytes that end with v.
+func (r Region) Under(v *View) Region { return Region{r.b, v} }
+
+// View returns the view that the bytes end with, nil if they never do.
+func (r Region) View() *View { return r.view }
 
 // Len is the number of bytes.
 func (r Region) Len() int { return len(r.b) }
@@ -43,5 +52,5 @@ func (r Region) Bytes(off Offset, n int) ([]byte, error) {
 // Sub returns the window on the n bytes at off. Offsets in it count from its own start.
 func (r Region) Sub(off Offset, n int) (Region, error) {
 	b, err := r.Bytes(off, n)
-	return Region{b}, err
+	return Region{b, r.view}, err
 }

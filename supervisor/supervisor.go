@@ -97,17 +97,19 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 }
 
 // Run is a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when Run
-// returns.
-func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) error {
+// returns. It is gone, too, when f panics or calls runtime.Goexit: both go on after that. F may close the session.
+//
+// If the process ends inside f, by os.Exit or by a signal, nothing in it can clean up. Then the last session of another
+// process to leave the instance removes it, such as a worker of package parallel, which ends within 2 s of its
+// leader. If there is none, the directory and the objects stay until this user's next Start, StartPrivate or Run of any
+// instance, or until a command of dsmdemo looks for what is left.
+func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
 	s, err := StartPrivate(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	return errors.Join(run(ctx, s.cfg, f), s.Stop())
-}
-
-func run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
-	session, err := dsm.Open(ctx, cfg)
+	defer func() { err = errors.Join(err, s.Stop()) }() // f may not return
+	session, err := dsm.Open(ctx, s.cfg)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,8 @@ func Run(t *testing.T, maker func(t *testing.T) dsmimpl.Backend) {
 		{"list", testList},
 		{"in use", testInUse},
 		{"guard", testGuard},
+		{"swap", testSwap},
+		{"part", testPart},
 		{"keep", testKeep},
 		{"concurrent", testConcurrent},
 		{"no residue", testNoResidue},

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/google/uuid"
@@ -124,4 +127,83 @@ func testKeep(b *bench) {
 		b.Error(err)
 	}
 	b.wantGone(o)
+}
+
+// testSwap hammers a mapping from other goroutines while it is swapped, first in part and then as a whole: what comes late
+// reaches nobody, nothing faults, and the range is of use until Unswap.
+func testSwap(b *bench) {
+	s, ok := b.Backend.(dsmimpl.Swapper)
+	if !ok {
+		b.Skip("skipped: this backend can't swap")
+	}
+	page := os.Getpagesize()
+	size := 4*page + 100
+	o, m := b.create(b.object(size))
+	n := b.attach(o, dsmimpl.ReadWrite)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for k := range 2 {
+		wg.Go(func() {
+			for x := byte(0); !stop.Load(); x++ {
+				for i := k; i < size; i += 61 {
+					m.Bytes[i] = x
+				}
+			}
+		})
+	}
+	swap := func(from, to int) {
+		b.Helper()
+		if err := s.Swap(m, from, to); err != nil {
+			b.Error(err)
+		}
+		clear(n.Bytes[from:to])
+		for range 1000 {
+			if i := slices.IndexFunc(n.Bytes[from:to], func(x byte) bool { return x != 0 }); i >= 0 {
+				b.Fatalf("byte %d was written after the swap", from+i)
+			}
+		}
+	}
+	swap(page, 3*page)
+	swap(0, size)
+	stop.Store(true)
+	wg.Wait()
+	n.Bytes[0], m.Bytes[0], m.Bytes[size-1] = 'r', 'p', 'p'
+	if n.Bytes[0] != 'r' || n.Bytes[size-1] != 0 {
+		b.Error("a private page is shared")
+	}
+	if err := s.Unswap(m); err != nil {
+		b.Error(err)
+	}
+	b.detach(n)
+}
+
+func testPart(b *bench) {
+	p, ok := b.Backend.(dsmimpl.PartAttacher)
+	if !ok {
+		b.Skip("skipped: this backend can't map a part")
+	}
+	page := os.Getpagesize()
+	size := 4*page + 100
+	o, m := b.create(b.object(size))
+	for _, c := range []struct{ at, size int }{{0, 1}, {page - 1, 2}, {page, page}, {2*page + 4, 2 * page}, {0, size},
+		{size - 1, 1}} {
+		n, part, err := p.AttachPart(context.Background(), o, c.at, c.size)
+		if err != nil {
+			b.Fatalf("%d bytes at %d: %v", c.size, c.at, err)
+		}
+		part[0], part[c.size-1] = 'a', 'z'
+		if len(part) != c.size || m.Bytes[c.at+c.size-1] != 'z' || c.size > 1 && m.Bytes[c.at] != 'a' {
+			b.Errorf("%d bytes at %d are other bytes", c.size, c.at)
+		}
+		b.detach(n)
+	}
+	if _, _, err := p.AttachPart(context.Background(), o, size, page); err == nil {
+		b.Error("bytes behind the end were mapped")
+	}
+	b.detach(m)
+	b.destroy(o)
+	_, _, err := p.AttachPart(context.Background(), o, 0, 1)
+	if !errors.Is(err, dsmimpl.ErrNotFound) {
+		b.Errorf("AttachPart of a missing object = %v, want ErrNotFound", err)
+	}
 }

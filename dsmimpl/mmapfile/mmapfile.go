@@ -180,6 +180,20 @@ func (*backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(m.
 
 func (*backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
 
+func (*backend) Swap(m dsmimpl.Mapping, from, to int) error { return filemap.Swap(m.Bytes[from:to]) }
+
+func (*backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (b *backend) AttachPart(
+	_ context.Context, o dsmimpl.Object, at, size int,
+) (m dsmimpl.Mapping, part []byte, err error) {
+	err = b.do(o, func(dir *folder.Folder, name string) (err error) {
+		m.Bytes, part, err = filemap.OpenPart(dir, name, at, size)
+		return err
+	})
+	return m, part, err
+}
+
 func (b *backend) Locate(o dsmimpl.Object) string { return b.path(o) }
 
 // List finds a life's files by their names; other files in the directory are not looked at.

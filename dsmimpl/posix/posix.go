@@ -44,4 +44,13 @@ func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(m.B
 
 func (backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
 
+func (backend) Swap(m dsmimpl.Mapping, from, to int) error { return filemap.Swap(m.Bytes[from:to]) }
+
+func (backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }
+
+func (backend) AttachPart(_ context.Context, o dsmimpl.Object, at, size int) (dsmimpl.Mapping, []byte, error) {
+	all, part, err := attachPart(o, at, size)
+	return dsmimpl.Mapping{Bytes: all}, part, err
+}
+
 func (backend) Locate(o dsmimpl.Object) string { return path(o) }

@@ -26,6 +26,10 @@ func attach(o dsmimpl.Object, writable bool) ([]byte, error) {
 	return filemap.Open(nil, path(o), o.Size, writable)
 }
 
+func attachPart(o dsmimpl.Object, at, size int) (all, part []byte, err error) {
+	return filemap.OpenPart(nil, path(o), at, size)
+}
+
 func unlink(o dsmimpl.Object) error { return filemap.Remove(nil, path(o)) }
 
 // List finds a life's objects by their names.

@@ -47,15 +47,30 @@ func size(ctx context.Context, fd int, name string, n int) ([]byte, error) {
 }
 
 func attach(o dsmimpl.Object, writable bool) ([]byte, error) {
-	name, flags := path(o), unix.O_RDONLY
+	fd, err := open(o, writable)
+	if err != nil {
+		return nil, err
+	}
+	return filemap.Map(fd, path(o), o.Size, writable) // with size 0 macOS gives whole pages
+}
+
+func attachPart(o dsmimpl.Object, at, size int) (all, part []byte, err error) {
+	fd, err := open(o, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return filemap.MapPart(fd, path(o), at, size)
+}
+
+func open(o dsmimpl.Object, writable bool) (fd int, err error) {
+	flags := unix.O_RDONLY
 	if writable {
 		flags = unix.O_RDWR
 	}
-	fd, err := shmOpen(name, flags, 0)
-	if err != nil {
-		return nil, errkind.Classify(&fs.PathError{Op: "shm_open", Path: name, Err: err})
+	if fd, err = shmOpen(path(o), flags, 0); err != nil {
+		err = errkind.Classify(&fs.PathError{Op: "shm_open", Path: path(o), Err: err})
 	}
-	return filemap.Map(fd, name, o.Size, writable) // with size 0 macOS gives whole pages
+	return fd, err
 }
 
 func unlink(o dsmimpl.Object) error {

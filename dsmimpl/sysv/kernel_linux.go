@@ -124,5 +124,15 @@ func (backend) DetachGuarded(m dsmimpl.Mapping) error { return filemap.Guard(who
 
 func (backend) Unguard(m dsmimpl.Mapping) error { return filemap.Unmap(whole(m)) }
 
+// Swap needs no call of System V's: the kernel counts an object as detached when nothing of it is mapped any more.
+func (backend) Swap(m dsmimpl.Mapping, from, to int) error {
+	if to == len(m.Bytes) {
+		to = cap(m.Bytes)
+	}
+	return filemap.Swap(m.Bytes[from:to])
+}
+
+func (backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(whole(m)) }
+
 // whole is the mapping with the rest of its object, which reaches beyond the bytes asked for.
 func whole(m dsmimpl.Mapping) []byte { return m.Bytes[:cap(m.Bytes)] }

@@ -31,13 +31,15 @@ resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
 supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner shm shm/... internal
-area                 dsm resowner shm/dsa
+area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
+internal/swaptest    shm shm/dsa shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
+internal/viewtest     shm internal
 internal/...         dsmimpl internal
 cmd/...            area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance

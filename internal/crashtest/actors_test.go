@@ -199,8 +199,11 @@ func (a *actor) play(args []string) error {
 		errs = append(errs, err)
 		return err == nil
 	}
-	for range 2 { // the second shares the mapping
+	for i := range 3 { // the second shares the mapping, and the third has its own
 		if g, err := s.Attach(ctx, s.Owner(), shared); try(err) {
+			if i == 2 {
+				g.Region()
+			}
 			if !whole(g) {
 				errs = append(errs, errors.New("wrong bytes in the shared segment"))
 			}
@@ -209,6 +212,7 @@ func (a *actor) play(args []string) error {
 	}
 	one, err := s.Create(ctx, s.Owner(), 100_000)
 	if try(err) {
+		one.Region()
 		fill(one)
 		try(one.Detach())
 	}
@@ -221,6 +225,7 @@ func (a *actor) play(args []string) error {
 		errs = append(errs, errors.New("a segment of 32 TiB was made"))
 	}
 	if three, err := s.Create(ctx, s.Owner(), 7000); try(err) {
+		three.Region()
 		fill(three)
 		try(three.Pin(ctx))
 	}
@@ -256,7 +261,7 @@ func (a *actor) fresh([]string) error {
 	return nil
 }
 
-// lend closes the session while a lease in the reserved region lasts, which ends the session for it then.
+// lend closes the session while a lease lasts, which ends the session for it then.
 func (a *actor) lend([]string) error {
 	g, err := a.session.Create(ctx, a.session.Owner(), 9000)
 	if err != nil {

@@ -148,6 +148,22 @@ var scenarios = []scenario{
 			w.do("lend", nil)
 		}},
 
+	{name: "session that a lease outside the region outlives", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.do("lend", nil)
+	}},
+
+	{name: "session whose memory can't be swapped", settings: []string{"min_dynamic_shared_memory=16kB"},
+		fault: "filemap/swap=ENOMEM,filemap/swap#2=ENOMEM,filemap/swap#4=ENOMEM", play: func(w *world) {
+			w.supervise()
+			w.survive()
+			w.fall("session", "open")
+			w.do("play "+w.shared.Handle().String(), nil)
+			w.do("close", nil)
+		}},
+
 	{name: "session in an instance that ends", play: func(w *world) {
 		w.supervise()
 		w.endAround("dsm/create/intended", "again", "open")
@@ -170,6 +186,18 @@ var scenarios = []scenario{
 		w.do("open", nil)
 		w.do("play "+w.shared.Handle().String(), nil)
 		w.do("close", nil)
+	}},
+
+	{name: "session that looks for the dead, without a supervisor", play: func(w *world) {
+		p := w.helper("supervise", "start")
+		w.fall("session", "open")
+		dead := w.stuck("dsm/create/made")
+		p.Kill()
+		dead.Kill()
+		w.do("", func() bool { // it lists itself alone
+			r, err := dsm.Inspect(ctx, w.config())
+			return err == nil && len(r.Sessions) == 1
+		})
 	}},
 
 	{name: "session that joins over a dead one", settings: []string{"max_processes=2"}, play: func(w *world) {
@@ -434,7 +462,7 @@ func (w *world) reclaimed() bool {
 
 func (w *world) generation() uint64 {
 	r, err := dsm.Inspect(ctx, w.config())
-	if err != nil {
+	if err != nil || !r.Status.Supervised { // of one that is just beginning nobody can be a member
 		return 0
 	}
 	return r.Status.Generation

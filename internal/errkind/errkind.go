@@ -43,12 +43,14 @@ var (
 	NotRecoverable   error = &kind{text: "not recoverable"}
 	PeerDied         error = &kind{text: "the peer died"}
 	Mismatch         error = &kind{text: "it is something else"}
+	Deadlock         error = &kind{text: "the call would wait for itself"}
 	Version          error = &kind{text: "another version of the layout"}
 )
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
-	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch, Version,
+	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
+	Deadlock, Version,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.

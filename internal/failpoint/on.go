@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ var (
 	plan  []step
 	trace *os.File
 	seen  = map[string]bool{}
+
+	watcher atomic.Pointer[func(point string)]
 )
 
 func init() {
@@ -66,8 +69,17 @@ func Arm(text string) error {
 	return os.Setenv(variable, text)
 }
 
+// Watch has f called at each point that this process comes to, by whatever goroutine does, until stop.
+func Watch(f func(point string)) (stop func()) {
+	watcher.Store(&f)
+	return func() { watcher.Store(nil) }
+}
+
 // Hit marks a place where a process may die or be held up.
 func Hit(point string) {
+	if f := watcher.Load(); f != nil {
+		(*f)(point)
+	}
 	if action := come(point); !act(action) {
 		panic("failpoint: no action " + action + " at " + point)
 	}

@@ -60,46 +60,86 @@ func Make(ctx context.Context, fd int, path string, size int) ([]byte, error) {
 		return nil, err
 	}
 	failpoint.Hit("filemap/create/reserved")
-	return mapBytes(fd, path, size, true)
+	return mapBytes(fd, path, 0, size, true)
 }
 
 // Open maps an existing file: size bytes of it, or all if size is 0.
 func Open(dir *folder.Folder, name string, size int, writable bool) ([]byte, error) {
+	fd, err := openExisting(dir, name, writable)
+	if err != nil {
+		return nil, err
+	}
+	return Map(fd, pathOf(dir, name), size, writable)
+}
+
+// OpenPart maps the pages of an existing file that hold the size bytes at byte at, for reading and writing. All is the
+// mapping, which Unmap is given; part are the bytes in it.
+func OpenPart(dir *folder.Folder, name string, at, size int) (all, part []byte, err error) {
+	fd, err := openExisting(dir, name, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return MapPart(fd, pathOf(dir, name), at, size)
+}
+
+func openExisting(dir *folder.Folder, name string, writable bool) (fd int, err error) {
 	flags := unix.O_RDONLY
 	if writable {
 		flags = unix.O_RDWR
 	}
-	fd, err := open(dir, name, flags|unix.O_NONBLOCK) // a FIFO planted here must not hold us up
-	if err != nil {
-		return nil, err
+	fd, err = open(dir, name, flags|unix.O_NONBLOCK) // a FIFO planted here must not hold us up
+	if err == nil {
+		failpoint.Hit("filemap/open/opened")
 	}
-	failpoint.Hit("filemap/open/opened")
-	return Map(fd, pathOf(dir, name), size, writable)
+	return fd, err
 }
 
 // Map maps an open file, size bytes of it or all if size is 0, after a look at what it is: a regular
 // file of this user's that holds so much. It closes fd in any case.
 func Map(fd int, path string, size int, writable bool) ([]byte, error) {
 	defer unix.Close(fd)
+	size, err := check(fd, path, size)
+	if err != nil {
+		return nil, err
+	}
+	return mapBytes(fd, path, 0, size, writable)
+}
+
+// MapPart is OpenPart of an open file. It closes fd in any case.
+func MapPart(fd int, path string, at, size int) (all, part []byte, err error) {
+	defer unix.Close(fd)
+	if _, err := check(fd, path, at+size); err != nil {
+		return nil, nil, err
+	}
+	head := at % os.Getpagesize()
+	if all, err = mapBytes(fd, path, at-head, head+size, true); err != nil {
+		return nil, nil, err
+	}
+	return all, all[head : head+size : head+size], nil
+}
+
+// check looks at what an open file is: a regular file of this user's that holds size bytes, or of any size if that is 0.
+// It returns the size to map.
+func check(fd int, path string, size int) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, &fs.PathError{Op: "fstat", Path: path, Err: err}
+		return 0, &fs.PathError{Op: "fstat", Path: path, Err: err}
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG && st.Mode&unix.S_IFMT != 0: // shm objects have no type on some systems
-		return nil, errkind.As(errkind.Permission, fmt.Errorf("%s is not a regular file", path))
+		return 0, errkind.As(errkind.Permission, fmt.Errorf("%s is not a regular file", path))
 	case int(st.Uid) != os.Geteuid():
-		return nil, errkind.As(errkind.Permission, fmt.Errorf("%s belongs to user %d", path, st.Uid))
+		return 0, errkind.As(errkind.Permission, fmt.Errorf("%s belongs to user %d", path, st.Uid))
 	case size == 0:
 		size = int(st.Size)
 	case st.Size < int64(size):
-		return nil, errkind.As(errkind.Corrupt,
+		return 0, errkind.As(errkind.Corrupt,
 			fmt.Errorf("%s holds %d bytes, not %d: somebody truncated it", path, st.Size, size))
 	}
 	if size <= 0 {
-		return nil, errkind.As(errkind.Corrupt, fmt.Errorf("%s is empty", path))
+		return 0, errkind.As(errkind.Corrupt, fmt.Errorf("%s is empty", path))
 	}
-	return mapBytes(fd, path, size, writable)
+	return size, nil
 }
 
 // Unmap undoes Create or Open; b is the whole slice they returned.
@@ -117,10 +157,21 @@ func Unmap(b []byte) error {
 // Guard puts an inaccessible range in the place of the mapping b, in one step: no other mapping can come in
 // between. Unmap(b) removes the range.
 func Guard(b []byte) error {
-	if err := mapInaccessible(b); err != nil {
-		return os.NewSyscallError("mmap", err)
+	err := failpoint.Err("filemap/guard")
+	if err == nil {
+		err = replace(b, unix.PROT_NONE)
 	}
-	return nil
+	return os.NewSyscallError("mmap", err)
+}
+
+// Swap puts private zero pages in the place of b, which begins on a page of a mapping and ends on one or with the
+// mapping, in one step for each page. Memory for them is taken when they are written to. Unmap removes them.
+func Swap(b []byte) error {
+	err := failpoint.Err("filemap/swap")
+	if err == nil {
+		err = replace(b, unix.PROT_READ|unix.PROT_WRITE)
+	}
+	return os.NewSyscallError("mmap", err)
 }
 
 // Remove unlinks a file; a missing one is success.
@@ -201,11 +252,11 @@ func open(dir *folder.Folder, name string, flags int) (fd int, err error) {
 	}
 }
 
-func mapBytes(fd int, path string, size int, writable bool) ([]byte, error) {
+func mapBytes(fd int, path string, at, size int, writable bool) ([]byte, error) {
 	var b []byte
 	err := failpoint.Err("filemap/mmap")
 	if err == nil {
-		b, err = mmap(fd, size, writable)
+		b, err = mmap(fd, at, size, writable)
 	}
 	if err != nil {
 		return nil, errkind.Classify(&fs.PathError{Op: fmt.Sprintf("mmap %d bytes of", size),

@@ -10,12 +10,12 @@ import (
 
 // unix.Mmap keeps a table of mappings behind a lock; the raw calls don't.
 
-func mmap(fd, size int, writable bool) ([]byte, error) {
+func mmap(fd, at, size int, writable bool) ([]byte, error) {
 	prot := unix.PROT_READ
 	if writable {
 		prot |= unix.PROT_WRITE
 	}
-	p, err := unix.MmapPtr(fd, 0, nil, uintptr(size), prot, unix.MAP_SHARED|noSync)
+	p, err := unix.MmapPtr(fd, int64(at), nil, uintptr(size), prot, unix.MAP_SHARED|noSync)
 	if err != nil {
 		return nil, err
 	}
@@ -26,8 +26,9 @@ func munmap(b []byte) error {
 	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 }
 
-func mapInaccessible(b []byte) error {
+// replace puts private pages with that protection in the place of b.
+func replace(b []byte, protection int) error {
 	_, err := unix.MmapPtr(-1, 0, unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)),
-		unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED)
+		protection, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED|noReserve)
 	return err
 }

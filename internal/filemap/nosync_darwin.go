@@ -1,3 +1,6 @@
 package filemap
 
-const noSync = 0
+const (
+	noSync    = 0
+	noReserve = 0 // private pages are never reserved
+)

@@ -78,6 +78,7 @@ type Books struct {
 	mapping   dsmimpl.Mapping
 	region    dsmimpl.Mapping // of the reserved region; none if there is none, or regionErr says why not
 	regionErr error
+	view      *shm.View // of the control segment, for who may write it
 }
 
 // controlObject is the object of r's control segment.
@@ -117,7 +118,7 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 	if b.mapping, err = backend.Attach(ctx, r.controlObject(), access); err != nil {
 		return b, fmt.Errorf("control segment: %w", err)
 	}
-	if b.Table, err = control.Open(shm.NewRegion(b.mapping.Bytes)); err != nil {
+	if b.Table, err = control.Open(b.bytes(access)); err != nil {
 		return b, errkind.As(errkind.Corrupt, err) // the record is of this program's version
 	}
 	if b.Table.Instance != r.Instance || b.Table.Life != r.Life || b.Table.Generation != r.Generation {
@@ -168,8 +169,9 @@ func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
 	return m, b.regionErr
 }
 
-// Close unmaps. Nobody may wait in the table any more.
+// Close unmaps. Nobody may wait in the table any more, but at a mailbox: such a wait ends.
 func (b *Books) Close() {
+	b.endView()
 	if b.Roll != nil {
 		b.Roll.Close()
 	}

@@ -36,6 +36,23 @@ func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access)
 	return m, err
 }
 
+// MapOwn maps what an entry lies in for reading and writing, for one user alone and as little of it as the backend
+// can: of a carved one only its pages, where parts can be mapped. Part are the entry's bytes.
+func (b *Books) MapOwn(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, part []byte, err error) {
+	at, carved := e.Carved()
+	if p, ok := b.Backend.(dsmimpl.PartAttacher); ok && carved {
+		err = b.tamed("AttachPart", func() error {
+			m, part, err = p.AttachPart(ctx, b.Record.regionObject(b.Limits.Reserved), at, e.Size)
+			return err
+		})
+		return m, part, err
+	}
+	if m, err = b.Map(ctx, e, dsmimpl.ReadWrite); err == nil {
+		part = Part(m, &e)
+	}
+	return m, part, err
+}
+
 // Unmap ends a mapping.
 func (b *Books) Unmap(m dsmimpl.Mapping) error {
 	return b.tamed("Detach", func() error { return b.Backend.Detach(m) })

@@ -44,6 +44,9 @@ func Register(name string, f func(c *Child) error) { helpers[name] = f }
 // Main is for TestMain. In a helper's process it never returns. At the end it tells how to run again what has failed.
 func Main(m *testing.M) {
 	Helper()
+	if os.Getenv("GORACE") == "" { // a process built with -race sleeps for a second at its end
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	code := m.Run()
 	tellBlame()
 	os.Exit(code)

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -12,7 +13,29 @@ import (
 // ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
+// allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
+func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
+	err = a.contained(func() error {
+		whole := false
+		defer func() {
+			if !whole {
+				a.stripes[classes[classOf(uint64(n)+a.guard)].stripe].Unlock()
+			}
+		}()
+		p, err = a.alloc(n, into)
+		whole = true
+		return err
+	})
+	if err = a.answer(err); err != nil {
+		return 0, err
+	}
+	return p, nil
+}
+
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
+	if a.careful && into == (Place{}) {
+		return a.allocCarefully(n, nowhere)
+	}
 	need := uint64(n) + a.guard
 	if n < 1 || need > maxClass {
 		return a.allocLarge(n, into)
@@ -24,6 +47,10 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	cl := &classes[c]
 	st := &a.stripes[cl.stripe]
 	st.Lock()
+	if a.ends.Ended() {
+		st.Unlock()
+		return 0, errClosed
+	}
 	h := &a.heaps[c]
 	for s := h.cur.s; s != nil; {
 		for h.word < cl.words {
@@ -35,7 +62,7 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			bit := lowest(^used)
 			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless somebody wrote there
 				st.Unlock()
-				return 0, corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row)
+				return 0, a.answer(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
 			}
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
@@ -44,10 +71,17 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			failpoint.Hit("dsa/alloc/intended")
 			store(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
+			slack := cl.size - uint64(n)
 			if a.guard != 0 {
-				seal(h.cur.m.bytes[off:off+cl.size], uint64(n))
+				slack = seal(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
-			p |= Pointer(cl.size-uint64(n)) << slackShift
+			p |= Pointer(slack) << slackShift
+			if a.ends.Ended() {
+				store(&s.words[h.word].used, used)
+				note.end(into)
+				st.Unlock()
+				return 0, errClosed
+			}
 			into.put(p)
 			note.end(into)
 			st.Unlock()
@@ -58,15 +92,21 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 		}
 		h.word = 0
 	}
-	err := a.refill(h, c)
+	err := a.refillContained(h, c)
 	st.Unlock()
 	switch {
+	case a.ends.Ended():
+		return 0, errClosed
 	case err == nil:
 		return a.alloc(n, into)
-	case cl.chunks > 1 && !a.closed.Load(): // a whole span is not to be had, perhaps its own chunks are
+	case cl.chunks > 1: // there is no room for a whole span, perhaps for the object alone
 		return a.allocLarge(n, into)
 	}
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
+}
+
+func (a *Area) refillContained(h *heap, c int) error {
+	return a.contained(func() error { return a.refill(h, c) })
 }
 
 // AllocZeroed is Alloc with all bytes zero.
@@ -75,9 +115,15 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	if err != nil {
 		return 0, err
 	}
-	b, err := a.Bytes(p)
-	clear(b)
-	return p, err
+	err = a.contained(func() error {
+		b, err := a.Bytes(p)
+		clear(b)
+		return err
+	})
+	if err = a.answer(err); err != nil {
+		return 0, err
+	}
+	return p, nil
 }
 
 // takeSpan makes a span this session's.
@@ -87,13 +133,21 @@ func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err err
 		return r, false, err
 	}
 	defer g.Unlock()
+	r, ok, err = a.takeSpanLocked(ctx, c)
+	return r, ok, a.doubted(err)
+}
+
+// takeSpanLocked is takeSpan under the area's lock.
+func (a *Area) takeSpanLocked(ctx context.Context, c int) (r spanRef, ok bool, err error) {
 	cl := &classes[c]
 	for first := a.head.partial[c].Load(); first != 0; first = a.head.partial[c].Load() {
 		if r, err = a.listed(first); err != nil {
 			return r, false, err
 		}
-		if int(r.s.class.Load()) != c {
-			return r, false, corrupt("a span of class %d is in the list of class %d", r.s.class.Load(), c)
+		if is, err := r.class(); err != nil {
+			return r, false, err
+		} else if is != cl {
+			return r, false, corrupt("a span of class %d is in the list of class %d", is.id, c)
 		}
 		if err := a.unlink(r); err != nil {
 			return r, false, err
@@ -124,29 +178,35 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 			fmt.Errorf("dsa: allocate %d bytes: an object has from 1 to %d", n, uint64(maxSegment)))
 	}
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
-	st := &a.stripes[stripes-1]
-	st.Lock()
-	defer st.Unlock()
+	err = a.contained(func() error {
+		return a.striped(func() error {
+			p, err = a.tryLarge(n, chunks, into)
+			return err
+		})
+	})
+	if err = a.answer(err); err != nil {
+		return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
+	}
+	return p, nil
+}
+
+func (a *Area) tryLarge(n, chunks int, into Place) (Pointer, error) {
 	ctx := context.Background()
-	err = errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
 	for range maxTries {
-		if a.closed.Load() {
+		if a.ends.Ended() {
 			return 0, errClosed
 		}
-		var ok bool
-		var aerr error
-		if p, ok, aerr = a.takeLarge(ctx, n, chunks, into); ok {
-			return p, nil
-		} else if aerr == nil {
-			aerr = a.expand(ctx, chunks)
+		if p, ok, err := a.takeLarge(ctx, n, chunks, into); ok || err != nil {
+			return p, err
 		}
-		if aerr != nil {
-			err = aerr
-			break
+		if err := a.expand(ctx, chunks); err != nil {
+			return 0, err
 		}
 	}
-	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
+	return 0, errOutrun
 }
+
+var errOutrun = errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
 
 func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	g, err := a.acquire(ctx)
@@ -156,7 +216,7 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Poin
 	defer g.Unlock()
 	r, ok, err := a.makeRun(ctx, chunks)
 	if !ok || err != nil {
-		return 0, false, err
+		return 0, false, a.doubted(err)
 	}
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)
@@ -164,14 +224,16 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Poin
 	note.begin(p, into)
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
-		seal(r.block(uint64(chunks)<<chunkShift), uint64(n))
+		p = p.withSlack(seal(r.run(uint64(chunks)<<chunkShift), uint64(n)))
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindLarge, 0) + lifeUnit)
 	failpoint.Hit("dsa/large/made")
+	if a.ends.Ended() {
+		err = a.releaseRun(ctx, r)
+		note.end(into)
+		return 0, false, errors.Join(errClosed, err)
+	}
 	into.put(p)
 	note.end(into)
 	return p, true, nil
 }
-
-// block is the first n bytes of the run.
-func (r spanRef) block(n uint64) []byte { return r.m.bytes[r.start() : r.start()+n] }

@@ -62,8 +62,9 @@ func (o Options) complete() (Options, error) {
 }
 
 // Area is a heap over segments, as one session sees it: all goroutines of a session share one.
-// Its methods are safe for concurrent use, but that nothing may be in flight in Detach's way with
-// objects in hand. Slices from Bytes are valid until the object is freed or the area detached.
+// Its methods are safe for concurrent use, with Detach and the end of the session too: from that moment on they return
+// ErrClosed, and what was in flight reaches no other session's memory. Slices from Bytes are valid until the object is
+// freed or the area detached.
 type Area struct {
 	views
 	source SegmentSource // nil: can't grow
@@ -71,11 +72,16 @@ type Area struct {
 	lock   *shmsync.LWLock
 	grow   *shmsync.LWLock
 
-	handle uint64
-	slot   int
-	notes  *[stripes]note // this session's
-	guard  uint64         // bytes behind each object in checked mode
-	closed atomic.Bool
+	handle  uint64
+	slot    int
+	notes   *[stripes]note // this session's
+	guard   uint64         // bytes behind each object in checked mode
+	careful bool           // each call is a scope
+
+	ends   *shm.View // of all that this session has mapped of the area
+	unwait func()    // takes back what the session's view was given
+	left   bool      // Detach has been through; under all stripes
+	hooks  hooks
 
 	stripes [stripes]stripe // taken in order, before the locks above
 	heaps   []heap          // by class, each under its stripe
@@ -116,7 +122,7 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 // before the pin.
 func (a *Area) keep(ctx context.Context, seg Segment) error {
 	err := seg.Pin(ctx)
-	if a.closed.Load() {
+	if a.ends.Ended() {
 		err = errors.Join(errClosed, a.unpinned(ctx, seg.Handle()))
 	}
 	return err
@@ -174,17 +180,18 @@ func createIn(
 	h.total.Store(g.size)
 	r := &v.rows[0]
 	r.handle.Store(seg.Handle())
-	a := newArea(v, source, self)
+	a := newArea(v, seg, source, self)
 	m, err := a.format(b, seg, g, 0, 1)
+	if err == nil {
+		r.live(g.chunks, 1)
+		err = a.join(0)
+	}
+	if err == nil {
+		h.magic.Store(magic)
+		err = a.installFirst(m)
+	}
 	if err != nil {
-		return nil, err
-	}
-	r.live(g.chunks, 1)
-	if err := a.join(0); err != nil {
-		return nil, err
-	}
-	h.magic.Store(magic)
-	if err := a.installFirst(m); err != nil {
+		a.end()
 		return nil, err
 	}
 	return a, nil
@@ -232,18 +239,19 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 	if err != nil {
 		return nil, err
 	}
-	a := newArea(v, source, self)
 	state, life := rowOf(v.rows[0].word.Load())
 	if state != rowLive {
 		return nil, corrupt("row 0 is in state %d", state)
 	}
+	a := newArea(v, seg, source, self)
 	m, err := a.check(b, seg, 0, life)
 	if err != nil {
+		a.end()
 		return nil, err
 	}
 	a.maps[0].Store(m)
 	if err = a.striped(func() error { return a.enter(ctx) }); err != nil {
-		a.closed.Store(true)
+		a.end()
 		return nil, errors.Join(err, a.unmapAll())
 	}
 	if err = a.installFirst(m); err != nil {
@@ -252,18 +260,29 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 	return a, nil
 }
 
-func newArea(v views, source SegmentSource, self shmsync.Self) *Area {
+func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *Area {
+	ends := first.View().Sub()
 	a := &Area{
-		views: v, source: source, self: self, heaps: make([]heap, len(classes)), slot: -1,
-		handle: v.rows[0].handle.Load(), lock: shmsync.NewLWLock(&v.head.lock, self),
-		grow: shmsync.NewLWLock(&v.head.grow, self),
+		views: v, ends: ends, unwait: self.View.OnEnd(ends.End), source: source, self: self,
+		heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
+		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
-		a.guard = 8
+		a.guard, a.careful = 8, true
 	}
 	a.seen.Store(v.head.returned.Load())
 	return a
 }
+
+// end is the end of the area for this session: no call begins, and none in flight gives an answer.
+func (a *Area) end() {
+	a.ends.End()
+	a.unwait()
+}
+
+// View ends when the area is detached or its session ends, whatever comes first. What lies in the area's objects
+// asks it.
+func (a *Area) View() *shm.View { return a.ends }
 
 // Self is the session's, as Create or Attach was told.
 func (a *Area) Self() shmsync.Self { return a.self }
@@ -295,12 +314,16 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	})
 }
 
-// Total is the number of bytes of all segments.
-func (a *Area) Total() int64 {
-	if a.closed.Load() {
+// Total is the number of bytes of all segments; 0 after the end.
+func (a *Area) Total() (n int64) {
+	err := a.contained(func() error {
+		n = int64(a.head.total.Load())
+		return nil
+	})
+	if a.answer(err) != nil {
 		return 0
 	}
-	return int64(a.head.total.Load())
+	return n
 }
 
 var errClosed = errkind.As(ErrClosed, errors.New("dsa: the area has been detached"))
@@ -313,6 +336,7 @@ func (p place) With(f func([]byte) error) error {
 	b, _ := shm.Region(p).Bytes(0, shm.Region(p).Len())
 	return f(b)
 }
+func (p place) View() *shm.View             { return shm.Region(p).View() }
 func (p place) Pin(context.Context) error   { return nil }
 func (p place) OnDetach(func()) func() bool { return func() bool { return true } }
 func (p place) Detach() error               { return nil }

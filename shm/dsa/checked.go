@@ -5,56 +5,67 @@ import (
 	"fmt"
 )
 
-// In checked mode the last 8 bytes of a block hold the object's size, mixed, and those between
-// the object and them a pattern.
+// In checked mode the last 8 bytes of a block hold, mixed, the size of its object (bits 0-47) and the block's
+// generation (48-63), and those between the object and them a pattern. The object's Pointer has the generation in the
+// bits that otherwise say what the block leaves unused. Each object that gets the block has the next generation: so a
+// Pointer that was kept over Free is told from that of the block's next object, but for every 65,536th.
 const (
 	fence  = 0xa5
 	poison = 0xdb
 	mixer  = 0x7ea1_5bad_f00d_c0de
+
+	generationShift = 48
+	sizeMask        = 1<<generationShift - 1
 )
 
-func seal(block []byte, n uint64) {
+func trailer(block []byte) uint64 { return binary.NativeEndian.Uint64(block[len(block)-8:]) ^ mixer }
+
+// seal builds the fence behind an object of n bytes, and returns its generation.
+func seal(block []byte, n uint64) (generation uint64) {
+	generation = (trailer(block)>>generationShift + 1) & (1<<slackBits - 1)
 	end := len(block) - 8
 	for i := int(n); i < end; i++ {
 		block[i] = fence
 	}
-	binary.NativeEndian.PutUint64(block[end:], n^mixer)
+	binary.NativeEndian.PutUint64(block[end:], (n|generation<<generationShift)^mixer)
+	return generation
 }
 
-// sealed looks whether the fence still stands behind the object of n bytes.
-func sealed(block []byte, n uint64) error {
-	end := len(block) - 8
-	if got := binary.NativeEndian.Uint64(block[end:]) ^ mixer; got != n {
-		return ErrOverrun
+// sealed is the size that the fence of a block tells. A fence that something was written over is ErrOverrun.
+func sealed(block []byte) (n uint64, err error) {
+	end := uint64(len(block) - 8)
+	if n = trailer(block) & sizeMask; n > end {
+		return 0, ErrOverrun
 	}
 	for _, b := range block[n:end] {
 		if b != fence {
-			return ErrOverrun
+			return 0, ErrOverrun
 		}
 	}
-	return nil
+	return n, nil
 }
 
-// sizeSealed is the size that the fence of a block speaks of.
-func sizeSealed(block []byte) (uint64, error) {
-	n := binary.NativeEndian.Uint64(block[len(block)-8:]) ^ mixer
-	if n > uint64(len(block)-8) {
-		return 0, ErrOverrun
+// sizeOf is the size of the object p in its block. It looks at the whole fence only if another object seems to be there.
+func sizeOf(p Pointer, block []byte) (n uint64, err error) {
+	t := trailer(block)
+	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
+		return n, nil
 	}
-	return n, sealed(block, n)
+	if n, err = sealed(block); err == nil {
+		err = ErrPointer
+	}
+	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
-// fenced looks at the fence of a block that is to be freed.
-func (a *Area) fenced(p Pointer, r spanRef, cl *class, i int) error {
-	off := r.start() + uint64(i)*cl.size
-	n := cl.size - p.slack()
-	if n > cl.size-8 {
-		return notAllocated(p)
+// fenced is the size of the object p, which is to be freed, in its block, after a look at the whole fence.
+func fenced(p Pointer, block []byte) (n uint64, err error) {
+	if n, err = sizeOf(p, block); err != nil {
+		return 0, err
 	}
-	if err := sealed(r.m.bytes[off:off+cl.size], n); err != nil {
-		return fmt.Errorf("dsa: pointer %v, %d bytes: %w", p, n, err)
+	if _, err := sealed(block); err != nil {
+		return 0, fmt.Errorf("dsa: pointer %v, %d bytes: %w", p, n, err)
 	}
-	return nil
+	return n, nil
 }
 
 func spoil(b []byte) {

@@ -10,9 +10,9 @@ import (
 // What is here runs under the area's lock. The heads of runs are the truth; bitmap, counts and lists follow from them.
 
 // findRun finds n free chunks in a row.
-func (m *mapping) findRun(low, n int) (at int, ok bool) {
+func (m *mapping) findRun(low uint32, n int) (at int, ok bool) {
 	run := 0
-	for i := min(low, m.chunks); i < m.chunks; {
+	for i := int(min(low, uint32(m.chunks))); i < m.chunks; {
 		w := m.bits[i>>6].Load() >> (i & 63)
 		left := 64 - i&63
 		if z := min(bits.TrailingZeros64(w), left); z > 0 {
@@ -52,13 +52,22 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 			continue
 		}
 		m, err := a.mapRow(ctx, i)
+		if lost(err) {
+			row.longest.Store(0)
+			continue
+		}
 		if err != nil {
 			return r, false, err
 		}
-		at, ok := m.findRun(int(row.low.Load()), n)
+		at, ok := m.findRun(row.low.Load(), n)
 		if !ok {
 			row.longest.Store(uint32(n - 1))
 			continue
+		}
+		for k := range n {
+			if state := m.spans[at+k].state.Load(); kindOf(state) != kindFree {
+				return r, false, corrupt("chunk %d of segment %d is in use, and its bitmap says that it is free", at+k, i)
+			}
 		}
 		m.setBits(at, n, true)
 		row.free.Add(^uint32(n - 1))
@@ -82,8 +91,8 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 // releaseRun gives a run back, and its segment, if that is empty and there are enough of those.
 func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	n := int(r.s.chunks.Load())
-	if n < 1 || n > r.m.chunks-r.chunk {
-		return corrupt("the run at chunk %d of segment %d has %d chunks", r.chunk, r.m.row, n)
+	if err := r.m.checkRun(r.chunk, r.s, n); err != nil {
+		return err
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindFree, 0) + lifeUnit)
 	failpoint.Hit("dsa/run/released")
@@ -107,7 +116,11 @@ func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 // link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the
 // list.
 func (a *Area) link(r spanRef) error {
-	head := &a.head.partial[r.s.class.Load()]
+	cl, err := r.class()
+	if err != nil {
+		return err
+	}
+	head := &a.head.partial[cl.id]
 	first := head.Load()
 	r.s.prev.Store(0)
 	r.s.next.Store(first)
@@ -125,7 +138,11 @@ func (a *Area) link(r spanRef) error {
 
 // unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be
 // mapped (the session is closing, or has too many): then nothing has changed.
-func (a *Area) unlink(r spanRef) (err error) {
+func (a *Area) unlink(r spanRef) error {
+	cl, err := r.class()
+	if err != nil {
+		return err
+	}
 	next, prev := r.s.next.Load(), r.s.prev.Load()
 	var n, p spanRef
 	if next != 0 {
@@ -143,7 +160,7 @@ func (a *Area) unlink(r spanRef) (err error) {
 	}
 	failpoint.Hit("dsa/list/half")
 	if prev == 0 {
-		a.head.partial[r.s.class.Load()].Store(next)
+		a.head.partial[cl.id].Store(next)
 	} else {
 		p.s.next.Store(next)
 	}

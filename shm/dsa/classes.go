@@ -25,7 +25,7 @@ type class struct {
 	objects int
 	words   int // of a span's bitmap
 	chunks  int
-	slack   uint64 // what an object leaves unused is less
+	slack   uint64 // what an object leaves unused is less, but in checked mode
 	stripe  int
 	id      int    // its index
 	last    uint64 // the bits of the last word that stand for no block
@@ -66,7 +66,7 @@ func makeClasses() (list []class) {
 				below = list[len(list)-1].size
 			}
 			list = append(list, class{
-				slack: uint64(size) - below + 8, // in checked mode
+				slack: uint64(size) - below,
 				size:  uint64(size), inverse: (1<<40 + uint64(size) - 1) / uint64(size),
 				objects: n, words: (n + 63) / 64, chunks: tier.chunks, stripe: len(list) % (stripes - 1),
 				id: len(list), last: ^uint64(0) << ((n-1)%64 + 1),
@@ -92,6 +92,14 @@ func classOf(n uint64) int {
 func (c *class) index(rel uint64) (int, bool) {
 	i := rel * c.inverse >> 40
 	return int(i), i*c.size == rel && i < uint64(c.objects)
+}
+
+// blocks is the bits in word w of a span's bitmap that stand for blocks.
+func (c *class) blocks(w int, bits uint64) uint64 {
+	if w == c.words-1 {
+		return bits &^ c.last
+	}
+	return bits
 }
 
 // wordsFor is how many words n bits take.

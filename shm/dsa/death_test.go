@@ -34,10 +34,12 @@ func TestNoteOfTheDead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, _, _, err := b.find(p)
+			r, _, cl, err := b.find(p)
 			if err != nil {
 				t.Fatal(err)
 			}
+			b.stripes[cl.stripe].Unlock()
+			m := r.m
 			lost := 0
 			if when == "stamped" {
 				*first(m.bytes, p.offset()) = stamp(p)

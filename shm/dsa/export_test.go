@@ -1,6 +1,11 @@
 package dsa
 
-import "unsafe"
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/godsm/godsm/shm"
+)
 
 // Aligned returns zero bytes for an area in place.
 func Aligned(n int) []byte { return aligned(n) }
@@ -27,3 +32,61 @@ func Put(b []byte, at int, v uint64) { *first(b, uint64(at)) = v }
 
 // MakeDirty is what somebody leaves who dies with the lock.
 func MakeDirty(a *Area) { a.head.dirty.Store(1) }
+
+// BlockSizes are those of all classes.
+func BlockSizes() (list []int) {
+	for _, c := range classes {
+		list = append(list, int(c.size))
+	}
+	return list
+}
+
+// WithSlack is a pointer to the same place.
+func WithSlack(p Pointer, n uint64) Pointer { return p.withSlack(n) }
+
+// SameBlock is whether two pointers lead to the same place.
+func SameBlock(p, q Pointer) bool { return p.withSlack(0) == q.withSlack(0) }
+
+// Gone makes the row of the segment that p is in say that it went back.
+func Gone(a *Area, p Pointer) {
+	_, life := rowOf(a.rows[p.row()].word.Load())
+	a.rows[p.row()].word.Store(rowWord(rowFree, life))
+	a.head.returned.Add(1)
+}
+
+// Come undoes Gone.
+func Come(a *Area, p Pointer) { a.rows[p.row()].word.Store(rowWord(rowLive, p.life())) }
+
+// SegmentOf is the row of the segment that p is in.
+func SegmentOf(p Pointer) int { return p.row() }
+
+// Idle is whether no stripe is locked.
+func Idle(a *Area) bool {
+	for i := range a.stripes {
+		if a.stripes[i].held.Load() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// LockWords are those of an area's two locks.
+func LockWords(a *Area) []atomic.Uint64 {
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(a.maps[0].Load().bytes), 128, 64)
+	return words
+}
+
+// SpanSize is that of a chunk's description.
+const SpanSize = spanSize
+
+// SpansOf is where the descriptions of chunks begin in a segment of n bytes, the first or another.
+func SpansOf(segment, n, slots int) int {
+	start := uint64(0)
+	if segment == 0 {
+		start = firstSegment(slots)
+	}
+	return int(fitting(start, uint64(n)).spans)
+}
+
+// RowsAt is where the rows begin in the first segment.
+const RowsAt = headerSize

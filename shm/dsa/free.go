@@ -1,54 +1,62 @@
 package dsa
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 )
 
 // Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this
 // area's, is ErrPointer; in checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
+// freeCarefully is Free in a scope: a fault leaves no stripe locked. There is none but under that of p's chunk, which
+// is remembered there as long as it is locked.
+func (a *Area) freeCarefully(p Pointer, from Place) error {
+	return a.answer(a.contained(func() error {
+		whole := false
+		defer func() {
+			if m := a.maps[p.row()].Load(); !whole && m != nil {
+				a.stripes[m.stripe[(p.offset()-m.data)>>chunkShift].Load()].Unlock()
+			}
+		}()
+		err := a.free(p, from)
+		whole = true
+		return err
+	}))
+}
+
 func (a *Area) free(p Pointer, from Place) error {
-	m, chunk, rel, err := a.find(p)
+	if a.careful && from == (Place{}) {
+		return a.freeCarefully(p, nowhere)
+	}
+	r, rel, cl, err := a.find(p)
 	if err != nil {
 		return err
 	}
-	r := spanRef{m, chunk, &m.spans[chunk]}
-	state := r.s.state.Load()
-	switch kindOf(state) {
-	case kindOwned, kindFull, kindPartial:
-	case kindLarge:
+	if cl == nil {
 		return a.freeLarge(p, r, rel, from)
-	default:
-		return notAllocated(p)
-	}
-	cl, err := r.class()
-	if err != nil {
-		return err
-	}
-	i, ok := cl.index(rel)
-	if !ok || p.slack() >= cl.slack {
-		return notAllocated(p)
 	}
 	st := &a.stripes[cl.stripe]
-	st.Lock()
-	if a.closed.Load() {
+	i, ok := cl.index(rel)
+	if !ok || !a.fits(p, cl) {
 		st.Unlock()
-		return errClosed
+		return a.answer(notAllocated(p))
 	}
 	w := &r.s.words[i>>6]
 	used, bit := w.used.Load(), uint64(1)<<(i&63)
 	if used&^w.freed.Load()&bit == 0 {
 		st.Unlock()
-		return notAllocated(p)
+		return a.answer(notAllocated(p))
 	}
+	size := uint64(0)
 	if a.guard != 0 {
-		if err := a.fenced(p, r, cl, i); err != nil {
+		if size, err = fenced(p, r.block(cl, i)); err != nil {
 			st.Unlock()
-			return err
+			return a.answer(err)
 		}
 	}
 	note := &a.notes[cl.stripe]
@@ -56,9 +64,9 @@ func (a *Area) free(p Pointer, from Place) error {
 	failpoint.Hit("dsa/free/intended")
 	from.put(0)
 	if a.guard != 0 {
-		spoil(m.bytes[p.offset():][:cl.size-p.slack()])
+		spoil(r.block(cl, i)[:size])
 	}
-	if state = r.s.state.Load(); state&slotMask != uint64(a.slot+1) {
+	if r.s.state.Load()&slotMask != uint64(a.slot+1) {
 		err = a.freeOther(p, r, cl, i, from)
 	} else {
 		// Nobody else writes used, and this session does so under this stripe.
@@ -71,19 +79,24 @@ func (a *Area) free(p Pointer, from Place) error {
 			err = a.roomIn(h, r, cl, i>>6)
 		}
 	}
+	stale := a.head.returned.Load() != a.seen.Load()
 	st.Unlock()
-	return a.after(err)
+	if stale {
+		return a.after(err)
+	}
+	return a.answer(err)
 }
 
-// after is the end of a call that may have given a segment back, without a stripe.
+// after is the end of a call that may have given a segment back, without a stripe. It returns err or, once the area has
+// ended, ErrClosed.
 func (a *Area) after(err error) error {
-	if a.closed.Load() || a.head.returned.Load() == a.seen.Load() {
-		return err
-	}
-	if serr := a.sweep(); err == nil {
-		return serr
-	}
-	return err
+	serr := a.contained(func() error {
+		if a.head.returned.Load() == a.seen.Load() {
+			return nil
+		}
+		return a.sweep()
+	})
+	return a.answer(cmp.Or(err, serr))
 }
 
 // freeOther frees an object in a span that is not this session's. The first to do so in a full span makes it his.
@@ -144,10 +157,10 @@ func (a *Area) dropPartial(r spanRef) error {
 		return err
 	}
 	if err := a.unlink(r); err != nil {
-		return err
+		return a.doubted(err)
 	}
 	failpoint.Hit("dsa/span/dropped")
-	return a.releaseRun(ctx, r)
+	return a.doubted(a.releaseRun(ctx, r))
 }
 
 // giveSpan makes a span that a session had to itself nobody's, under the lock: back to the
@@ -181,20 +194,17 @@ func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
 }
 
 func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
-	if rel != 0 || p.slack() != 0 {
-		return notAllocated(p)
-	}
-	st := &a.stripes[stripes-1]
-	st.Lock()
-	err := a.dropLarge(p, r, from)
-	st.Unlock()
+	err := a.contained(func() error {
+		defer a.stripes[stripes-1].Unlock()
+		if rel != 0 {
+			return notAllocated(p)
+		}
+		return a.dropLarge(p, r, from)
+	})
 	return a.after(err)
 }
 
 func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
-	if a.closed.Load() {
-		return errClosed
-	}
 	ctx := context.Background()
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -204,52 +214,92 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	if kindOf(r.s.state.Load()) != kindLarge {
 		return notAllocated(p)
 	}
-	if a.guard != 0 {
-		n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
-		if n > uint64(r.m.chunks-r.chunk)<<chunkShift || sealed(r.block(n), size) != nil {
-			return fmt.Errorf("dsa: pointer %v, %d bytes: %w", p, size, ErrOverrun)
-		}
+	_, err = a.large(p, r)
+	if err == nil && a.guard != 0 {
+		_, err = sealed(r.run(uint64(r.s.chunks.Load()) << chunkShift))
+	}
+	if err != nil {
+		return err
 	}
 	note := &a.notes[stripes-1]
 	note.begin(p, from)
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
-	err = a.releaseRun(ctx, r)
+	err = a.doubted(a.releaseRun(ctx, r))
 	failpoint.Hit("dsa/large/freed")
 	note.end(from)
 	return err
 }
 
+// fits reports whether an object in a block of that class can have the pointer p.
+func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
+
 // Bytes are an object's, in place: as many as were asked for. They are valid until the object is
-// freed or the area detached. A pointer without object is ErrPointer.
-func (a *Area) Bytes(p Pointer) ([]byte, error) {
-	m, chunk, rel, err := a.find(p)
+// freed or the area detached. A pointer without object is ErrPointer, as far as Free knows.
+func (a *Area) Bytes(p Pointer) (b []byte, err error) {
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			b, err = nil, a.answer(errGone(fault.Of(recover())))
+		}
+	}()
+	b, err = a.bytes(p)
+	if a.ends.Ended() {
+		b, err = nil, errClosed
+	}
+	whole = true
+	return b, err
+}
+
+// bytes is Bytes in a scope. It needs no stripe: if the segment is unmapped meanwhile there is no object.
+func (a *Area) bytes(p Pointer) ([]byte, error) {
+	if a.head.returned.Load() != a.seen.Load() {
+		if err := a.sweep(); err != nil {
+			return nil, err
+		}
+	}
+	m, at, err := a.chunkOf(p)
 	if err != nil {
 		return nil, err
 	}
-	r := spanRef{m, chunk, &m.spans[chunk]}
-	switch kindOf(r.s.state.Load()) {
-	case kindOwned, kindFull, kindPartial:
-		cl, err := r.class()
-		if err != nil {
+	r, rel, cl, err := m.lead(p, at)
+	if err != nil {
+		return nil, err
+	}
+	if cl == nil {
+		if rel != 0 {
+			return nil, notAllocated(p)
+		}
+		return a.large(p, r)
+	}
+	i, ok := cl.index(rel)
+	if !ok || !a.fits(p, cl) || !r.s.allocated(i) {
+		return nil, notAllocated(p)
+	}
+	block := r.block(cl, i)
+	n := cl.size - p.slack()
+	if a.guard != 0 {
+		var err error
+		if n, err = sizeOf(p, block); err != nil {
 			return nil, err
 		}
-		i, ok := cl.index(rel)
-		off := p.offset()
-		if !ok || p.slack() >= cl.slack || !r.s.allocated(i) || off+cl.size > uint64(len(m.bytes)) {
-			break
-		}
-		end := off + cl.size - p.slack()
-		return m.bytes[off:end:end], nil
-	case kindLarge:
-		off, size := p.offset(), r.s.size.Load()
-		if rel != 0 || p.slack() != 0 {
-			break
-		}
-		if size > uint64(len(m.bytes))-off {
-			return nil, corrupt("the object at %v has %d bytes", p, size)
-		}
-		return m.bytes[off : off+size : off+size], nil
 	}
-	return nil, notAllocated(p)
+	return block[:n:n], nil
+}
+
+// large is the bytes of the large object that begins at r.
+func (a *Area) large(p Pointer, r spanRef) ([]byte, error) {
+	n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
+	switch {
+	case n > uint64(r.m.chunks-r.chunk)<<chunkShift || size < 1 || size > n-min(n, a.guard):
+		return nil, corrupt("the object at %v has %d bytes in a run of %d", p, size, n)
+	case a.guard == 0 && p.slack() != 0:
+		return nil, notAllocated(p)
+	case a.guard != 0:
+		if sealedSize, err := sizeOf(p, r.run(n)); err != nil || sealedSize != size {
+			return nil, cmp.Or(err, corrupt("the object at %v has %d bytes, and %d behind its end", p, size, sealedSize))
+		}
+	}
+	return r.run(n)[:size:size], nil
 }

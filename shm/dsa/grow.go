@@ -41,10 +41,7 @@ func (a *Area) emptyBytes() (n uint64) {
 // expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
 // the system makes it, so others go on; who needs one too waits. The room may be gone again when the caller comes.
 func (a *Area) expand(ctx context.Context, n int) error {
-	grow, ok, err := a.grow.TryLock()
-	if err == nil && !ok {
-		grow, err = wait(ctx, a.grow)
-	}
+	grow, err := lockOrWait(ctx, a.grow, a.ends)
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
 	}
@@ -89,7 +86,9 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 			live++
 		}
 		if state == rowLive && int(r.free.Load()) >= n && int(r.longest.Load()) >= n {
-			if m, err := a.mapRow(ctx, i); err != nil {
+			if m, err := a.mapRow(ctx, i); lost(err) {
+				continue
+			} else if err != nil {
 				return 0, 0, err
 			} else if _, ok := m.findRun(0, n); ok {
 				return 0, 0, nil // somebody has been here before
@@ -106,7 +105,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 				"begin with a larger one (Options.Initial)", maxRows))
 	}
 	a.head.next.Store(uint32(free + 1))
-	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load()))
+	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load(), maxSegment/chunkSize))
 	return free, max(chunks, n), nil
 }
 

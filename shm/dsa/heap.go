@@ -2,9 +2,8 @@ package dsa
 
 import (
 	"context"
-	"fmt"
+	"errors"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -61,9 +60,6 @@ func (h *heap) take(r spanRef) {
 // refill finds another span to allocate from, under the stripe: one that this session has, one
 // with room that is nobody's, or a new one.
 func (a *Area) refill(h *heap, c int) error {
-	if a.closed.Load() {
-		return errClosed
-	}
 	cl := &classes[c]
 	if h.cur.s != nil {
 		if len(h.full) >= cl.most() {
@@ -93,17 +89,26 @@ func (a *Area) refill(h *heap, c int) error {
 		}
 	}
 	ctx := context.Background()
-	for range maxTries {
+	for try := range maxTries {
+		if a.ends.Ended() {
+			return errClosed
+		}
 		r, ok, err := a.takeSpan(ctx, c)
-		if ok || err != nil {
-			h.cur = r
+		if errors.Is(err, ErrCorrupt) && try == 0 {
+			continue // the area is repaired first
+		}
+		if err != nil {
 			return err
+		}
+		if ok {
+			h.cur = r
+			return nil
 		}
 		if err := a.expand(ctx, cl.chunks); err != nil {
 			return err
 		}
 	}
-	return errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+	return errOutrun
 }
 
 const maxTries = 100
@@ -143,7 +148,7 @@ func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
 	}
 	defer g.Unlock()
 	h.take(r)
-	return a.giveSpan(ctx, r)
+	return a.doubted(a.giveSpan(ctx, r))
 }
 
 // handOn gives half of the spans with room to whoever wants them.
@@ -158,7 +163,7 @@ func (a *Area) handOn(h *heap, cl *class) error {
 		r := h.room[0]
 		h.take(r)
 		if err := a.giveSpan(ctx, r); err != nil {
-			return err
+			return a.doubted(err)
 		}
 	}
 	return nil
@@ -169,6 +174,24 @@ func (a *Area) adopted(r spanRef, cl *class) error {
 	r.m.at[r.chunk] = 0
 	r.harvest(cl)
 	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
+}
+
+// inHeaps is where this session has spans to itself, as far as its own lists say, under all stripes.
+func (a *Area) inHeaps() map[*mapping]bool {
+	in := map[*mapping]bool{}
+	for i := range a.heaps {
+		h := &a.heaps[i]
+		if h.cur.s != nil {
+			in[h.cur.m] = true
+		}
+		for _, r := range h.room {
+			in[r.m] = true
+		}
+		for _, r := range h.full {
+			in[r.m] = true
+		}
+	}
+	return in
 }
 
 // emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock.

@@ -13,7 +13,7 @@ import (
 
 const (
 	magic   = 0x3161_7364_6d73_6f67 // "gosmdsa1", in the order of little-endian bytes
-	version = 2
+	version = 3
 )
 
 // header is at the start of an area's segment 0. Rows and sessions follow it. What is not said to

@@ -2,9 +2,11 @@ package dsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -13,24 +15,27 @@ import (
 const patience = 10 * time.Second
 
 // acquire takes the area's lock, and repairs what a dead holder left.
-func (a *Area) acquire(ctx context.Context) (shmsync.Guard, error) {
-	g, err := a.take(ctx)
-	if err != nil {
+func (a *Area) acquire(ctx context.Context) (g guard, err error) {
+	if g, err = a.take(ctx, a.ends); err != nil {
 		return g, err
 	}
-	if err := a.mend(ctx); err != nil {
-		g.Unlock()
-		return g, err
+	whole := false
+	defer func() {
+		if !whole {
+			g.Unlock()
+		}
+	}()
+	if err = a.mend(ctx); err == nil {
+		err = a.answer(nil)
 	}
-	return g, nil
+	whole = err == nil
+	return g, err
 }
 
-// take takes the area's lock. What it guards may need to be repaired.
-func (a *Area) take(ctx context.Context) (shmsync.Guard, error) {
-	g, ok, err := a.lock.TryLock()
-	if err == nil && !ok {
-		g, err = wait(ctx, a.lock)
-	}
+// take takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
+func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
+	l, err := lockOrWait(ctx, a.lock, end)
+	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
 	}
@@ -48,19 +53,49 @@ func (a *Area) mend(ctx context.Context) error {
 	return a.repair(context.WithoutCancel(ctx))
 }
 
-func wait(ctx context.Context, l *shmsync.LWLock) (shmsync.Guard, error) {
+// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired.
+func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
+		return g, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	g, err := l.Lock(ctx)
+	defer end.OnEnd(cancel)()
+	g, err := l.Recover(ctx)
 	if err != nil {
 		err = fmt.Errorf("%w; held by %v", err, l.Status().Exclusive)
 	}
 	return g, err
 }
 
+// guard is the right to unlock the area's lock, by defer: if there was a fault under it, who locks next repairs.
+type guard struct {
+	shmsync.Guard
+	a *Area
+}
+
+func (g guard) Unlock() {
+	if r := recover(); r != nil {
+		defer panic(r)
+		g.a.head.dirty.Store(1)
+	}
+	g.Guard.Unlock()
+}
+
+// doubted is err, of what is done under the area's lock: if something is wrong, who has the lock next repairs.
+func (a *Area) doubted(err error) error {
+	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
+		a.head.dirty.Store(1)
+	}
+	return err
+}
+
 // under runs f under the lock of an area that is open, and under a stripe.
 func (a *Area) under(ctx context.Context, f func() error) error {
-	return a.striped(func() error { return a.locked(ctx, f) })
+	err := a.contained(func() error {
+		return a.striped(func() error { return a.locked(ctx, f) })
+	})
+	return a.after(err)
 }
 
 // striped runs f under a stripe, for which Detach waits: so nothing that f looks at is unmapped.
@@ -72,7 +107,7 @@ func (a *Area) striped(f func() error) error {
 }
 
 func (a *Area) locked(ctx context.Context, f func() error) error {
-	if a.closed.Load() {
+	if a.ends.Ended() {
 		return errClosed
 	}
 	g, err := a.acquire(ctx)
@@ -80,7 +115,7 @@ func (a *Area) locked(ctx context.Context, f func() error) error {
 		return err
 	}
 	defer g.Unlock()
-	return f()
+	return a.doubted(f())
 }
 
 func (a *Area) lockStripes() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/godsm/godsm/shm"
@@ -20,45 +21,150 @@ type mapping struct {
 	chunks int
 	bits   []atomic.Uint64 // a bit for each chunk: 1 in use. Derived; what is beyond the last chunk is 1
 	spans  []span
-	at     []spot // by chunk, of the spans that this session has to itself; each under its class's stripe
+	at     []spot          // by chunk, of the spans that this session has to itself; each under its class's stripe
+	stripe []atomic.Uint32 // by chunk: the stripe of what is there, as it was seen last
+	gone   bool            // unmapped; under all stripes
+	stays  bool            // until Detach: its row says that it went back, which can't be; under all stripes
 }
 
-// find is the span that a pointer points into, and where in its run. Nothing is known of the object yet.
-func (a *Area) find(p Pointer) (m *mapping, chunk int, rel uint64, err error) {
-	m = a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask || a.head.returned.Load() != a.seen.Load() {
-		if m, err = a.remap(p); err != nil {
-			return nil, 0, 0, err
-		}
+// find locks the stripe of what p leads to, which is the caller's to unlock unless there is an error: the run, the
+// class, nil for a large object, and where in the run p is. Nothing is known yet of the object itself. All stripes are
+// locked when anything is unmapped.
+func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
+	m := a.maps[p.row()].Load()
+	if m == nil || m.tag != p&tagMask {
+		return a.findAnew(p)
 	}
 	rel = p.offset() - m.data
-	if rel >= uint64(m.chunks)<<chunkShift {
-		return nil, 0, 0, notAllocated(p)
+	at := rel >> chunkShift
+	if at >= uint64(len(m.stripe)) {
+		return a.findAnew(p)
 	}
-	chunk = int(rel >> chunkShift)
-	rel &= chunkSize - 1
-	if s := &m.spans[chunk]; kindOf(s.state.Load()) == kindPart {
-		back := int(s.back.Load())
-		if back < 1 || back > chunk {
-			return nil, 0, 0, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
+	guess := m.stripe[at].Load()
+	st := &a.stripes[guess]
+	st.Lock()
+	if !a.ends.Ended() && !m.gone {
+		s := &m.spans[at]
+		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindPartial {
+			r = spanRef{m, int(at), s}
+			if cl, err = r.class(); err == nil && uint32(cl.stripe) == guess {
+				return r, rel & (chunkSize - 1), cl, nil
+			}
 		}
-		chunk -= back
-		rel += uint64(back) << chunkShift
 	}
-	return m, chunk, rel, nil
+	st.Unlock()
+	return a.findAnew(p)
 }
 
-func notAllocated(p Pointer) error { return fmt.Errorf("dsa: pointer %v: %w", p, ErrPointer) }
+// findAnew is find, for what is not in the first chunk of a span whose class has the stripe that was remembered.
+func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
+	for range maxTries {
+		m, at, err := a.chunkOf(p)
+		if err != nil {
+			return r, 0, nil, a.answer(err)
+		}
+		guess := m.stripe[at].Load()
+		if r, rel, cl, err = a.findUnder(&a.stripes[guess], p, m, at); err != nil {
+			return r, 0, nil, a.answer(err)
+		}
+		is := uint32(stripes - 1)
+		if cl != nil {
+			is = uint32(cl.stripe)
+		}
+		if is == guess && r.m != nil {
+			return r, rel, cl, nil
+		}
+		a.stripes[guess].Unlock()
+		m.stripe[at].Store(is)
+	}
+	return r, 0, nil, a.answer(corrupt("what %v leads to changes all the time", p))
+}
 
-// remap unmaps what has gone back and maps what p points into.
-func (a *Area) remap(p Pointer) (*mapping, error) {
-	if a.closed.Load() {
+// findUnder locks a stripe and finds the run that p leads to; none if the segment has been unmapped.
+func (a *Area) findUnder(st *stripe, p Pointer, m *mapping, at int) (r spanRef, rel uint64, cl *class, err error) {
+	st.Lock()
+	if a.ends.Ended() {
+		err = errClosed
+	} else if !m.gone {
+		r, rel, cl, err = m.lead(p, at)
+	}
+	if err != nil {
+		st.Unlock()
+	}
+	return r, rel, cl, err
+}
+
+// chunkOf is the chunk that p points into, of a segment that is mapped.
+func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
+	if m = a.maps[p.row()].Load(); m == nil || m.tag != p&tagMask {
+		if m, err = a.remap(p); err != nil {
+			return nil, 0, err
+		}
+	}
+	if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
+		return m, int(at), nil
+	}
+	return nil, 0, notAllocated(p)
+}
+
+// lead follows p from its chunk to the head of its run: the class of that, nil for a large object, and where in it p
+// is.
+func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
+	chunk := at
+	s := &m.spans[chunk]
+	state := s.state.Load()
+	if kindOf(state) == kindPart {
+		back := int(s.back.Load())
+		if back < 1 || back > chunk {
+			return r, 0, nil, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
+		}
+		chunk -= back
+		s = &m.spans[chunk]
+		state = s.state.Load()
+	}
+	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
+	r = spanRef{m, chunk, s}
+	switch kindOf(state) {
+	case kindOwned, kindFull, kindPartial:
+		cl, err = r.class()
+		return r, rel, cl, err
+	case kindLarge:
+		return r, rel, nil, nil
+	}
+	return r, 0, nil, notAllocated(p)
+}
+
+// notAllocated is the error for a pointer.
+type notAllocated Pointer
+
+func (p notAllocated) Error() string {
+	return fmt.Sprintf("dsa: pointer %v: %v", Pointer(p), ErrPointer)
+}
+
+func (p notAllocated) Unwrap() error { return ErrPointer }
+
+// remap unmaps what has gone back and maps what p points into. The caller has no stripe.
+func (a *Area) remap(p Pointer) (m *mapping, err error) {
+	err = a.contained(func() error {
+		if a.ends.Ended() {
+			return errClosed
+		}
+		if err := a.sweep(); err != nil {
+			return err
+		}
+		return a.striped(func() error {
+			m, err = a.mapFor(p)
+			return err
+		})
+	})
+	return m, a.answer(err)
+}
+
+func (a *Area) mapFor(p Pointer) (*mapping, error) {
+	row := p.row()
+	if a.ends.Ended() {
 		return nil, errClosed
 	}
-	if err := a.sweep(); err != nil {
-		return nil, err
-	}
-	row := p.row()
 	if state, life := rowOf(a.rows[row].word.Load()); state != rowLive || tagOf(row, life) != p&tagMask {
 		return nil, notAllocated(p)
 	}
@@ -124,7 +230,7 @@ func (a *Area) install(m *mapping) error {
 func (a *Area) installFirst(m *mapping) error {
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
-	if a.closed.Load() {
+	if a.ends.Ended() {
 		return errClosed
 	}
 	return a.install(m)
@@ -156,7 +262,7 @@ func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, err
 	r := shm.NewRegion(b)
 	m := &mapping{
 		row: row, tag: tagOf(row, life), seg: seg, cancel: func() bool { return false },
-		bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks),
+		bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks), stripe: make([]atomic.Uint32, g.chunks),
 	}
 	var err error
 	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {
@@ -195,42 +301,63 @@ func (m *mapping) clearBits() {
 	}
 }
 
-// sweep unmaps the segments that went back. No call that uses one can be in flight: their objects are gone.
+// sweep unmaps the segments that went back, under all stripes, which it takes: their objects are gone, and no call of
+// this package uses one. What this session has a span in did not go back, whatever its row says: it stays mapped.
 func (a *Area) sweep() error {
+	a.lockStripes()
+	defer a.unlockStripes()
+	if a.ends.Ended() {
+		return errClosed
+	}
 	now := a.head.returned.Load()
 	if now == a.seen.Load() {
 		return nil
 	}
-	a.lockStripes()
-	defer a.unlockStripes()
-	a.mapMu.Lock()
-	gone := a.stale
-	a.stale = nil
-	for i := 1; i < maxRows; i++ {
-		m := a.maps[i].Load()
-		if m == nil {
-			continue
-		}
-		if state, life := rowOf(a.rows[i].word.Load()); state != rowLive || m.tag != tagOf(i, life) {
-			a.maps[i].Store(nil)
-			gone = append(gone, m)
-		}
-	}
-	a.seen.Store(now)
-	a.mapMu.Unlock()
-	return unmap(gone)
+	return unmap(a.strays(now))
 }
 
+func (a *Area) strays(now uint64) (list []*mapping) {
+	a.mapMu.Lock()
+	defer a.mapMu.Unlock()
+	mine := a.inHeaps()
+	a.stale = slices.DeleteFunc(a.stale, func(m *mapping) bool {
+		if m.stays = m.stays || mine[m]; !m.stays {
+			list = append(list, m)
+		}
+		return !m.stays
+	})
+	for i := 1; i < maxRows; i++ {
+		m := a.maps[i].Load()
+		if m == nil || m.stays {
+			continue
+		}
+		if state, life := rowOf(a.rows[i].word.Load()); state == rowLive && m.tag == tagOf(i, life) {
+			continue
+		}
+		if mine[m] {
+			m.stays = true
+			continue
+		}
+		a.maps[i].Store(nil)
+		list = append(list, m)
+	}
+	a.seen.Store(now)
+	return list
+}
+
+// unmap runs under all stripes.
 func unmap(list []*mapping) error {
 	var errs []error
 	for _, m := range list {
+		m.gone = true
 		m.cancel()
 		errs = append(errs, m.seg.Detach())
 	}
 	return errors.Join(errs...)
 }
 
-// unmapAll is for Detach, under all stripes: the segment with the header is last.
+// unmapAll is for Detach, under all stripes: the segment with the header is last. While there are leases of the
+// area's view, what is detached keeps its bytes.
 func (a *Area) unmapAll() error {
 	a.mapMu.Lock()
 	list := a.stale
@@ -241,5 +368,10 @@ func (a *Area) unmapAll() error {
 		}
 	}
 	a.mapMu.Unlock()
+	for _, m := range list {
+		if lease, ok := m.seg.View().Hold(); ok {
+			defer a.ends.Drain(lease.Leave)
+		}
+	}
 	return unmap(list)
 }

@@ -18,13 +18,16 @@ type Place struct {
 	word *atomic.Uint64
 }
 
+// nowhere is no place, of a call that is careful already.
+var nowhere = Place{at: 1}
+
 // Place is the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
 func (a *Area) Place(p Pointer, off int) (Place, error) {
 	b, err := a.Bytes(p)
 	if err != nil {
 		return Place{}, err
 	}
-	if off&7 != 0 {
+	if off < 0 || off&7 != 0 {
 		return Place{}, errkind.As(ErrSize, fmt.Errorf("dsa: a word at offset %d of an object", off))
 	}
 	w, err := shm.At[atomic.Uint64](shm.NewRegion(b), shm.Offset(off))
@@ -42,13 +45,23 @@ func (at Place) Set(p Pointer) { store(at.word, uint64(p)) }
 
 // AllocInto is Alloc into a word that reads 0.
 func (a *Area) AllocInto(n int, at Place) error {
-	_, err := a.alloc(n, at)
+	_, err := a.allocCarefully(n, at)
 	return err
 }
 
 // FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer
 // there is no such object; in all cases the word reads 0 or what it did.
-func (a *Area) FreeFrom(at Place) error { return a.free(at.Pointer(), at) }
+func (a *Area) FreeFrom(at Place) error {
+	var p Pointer
+	err := a.contained(func() error {
+		p = at.Pointer()
+		return nil
+	})
+	if err != nil {
+		return a.answer(err)
+	}
+	return a.freeCarefully(p, at)
+}
 
 // begin notes that the session is about to allocate or free p.
 func (n *note) begin(p Pointer, at Place) {
@@ -99,7 +112,10 @@ func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 		dead, err = a.recoverDead(ctx)
 		return err
 	})
-	return dead, a.after(err)
+	if err != nil {
+		return 0, err
+	}
+	return dead, nil
 }
 
 // Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
@@ -117,14 +133,15 @@ func (a *Area) Peek(p Pointer) []byte {
 	return nil
 }
 
-// Returned counts the segments that went back. While it is the same, what Peek has returned stays mapped.
+// Returned counts the segments that went back. While it is the same, and the View has not ended, what Peek has
+// returned stays mapped.
 func (a *Area) Returned() uint64 { return a.head.returned.Load() }
 
 // Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and
 // then. After Detach it is ErrClosed.
 func (a *Area) Current() error {
-	if a.closed.Load() {
-		return errClosed
+	if a.head.returned.Load() == a.seen.Load() {
+		return a.answer(nil)
 	}
 	return a.after(nil)
 }

@@ -7,7 +7,8 @@ import "fmt"
 //
 //	bits 0-30   the object's offset in its segment, in units of 16 bytes
 //	bits 31-39  the segment's row
-//	bits 40-55  how many bytes of its block the object leaves unused: so its size needs no room beside it
+//	bits 40-55  how many bytes of its block the object leaves unused: so its size needs no room beside it; in checked
+//	            mode the generation of the block
 //	bits 56-63  the row's life, never 0: a pointer into a segment that went back is told from one into its successor
 type Pointer uint64
 

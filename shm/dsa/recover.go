@@ -9,9 +9,10 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// repair makes everything that is derived anew, under the lock that a session died with: rows on the
-// way are freed; bitmaps, counts and lists follow from the spans' states. Then what dead sessions
-// held goes back. It changes nothing that it would not change again, so it may itself be cut short.
+// repair makes everything that is derived anew, under the lock that a session died with, or under which something was
+// found to be wrong: rows on the way are freed; bitmaps, counts and lists follow from the spans' states. Then what dead
+// sessions held goes back. It changes nothing that it would not change again, so it may itself be cut short. A segment in
+// which that can't be done gives nothing any more.
 func (a *Area) repair(ctx context.Context) error {
 	for i := range a.head.partial {
 		a.head.partial[i].Store(0)
@@ -24,7 +25,10 @@ func (a *Area) repair(ctx context.Context) error {
 			if err == nil {
 				err = a.rebuild(m)
 			}
-			if err != nil {
+			if lost(err) {
+				a.rows[i].free.Store(0)
+				a.rows[i].longest.Store(0)
+			} else if err != nil {
 				return err
 			}
 			total += a.sizeOf(i)
@@ -71,6 +75,9 @@ func (a *Area) rebuild(m *mapping) error {
 	return err
 }
 
+// lost reports whether err says that a segment is garbled, or gone: that segment alone is lost.
+func lost(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotFound) }
+
 // walk calls run for each run of a segment and loose for each chunk in none.
 func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) error {
 	for c := 0; c < m.chunks; {
@@ -98,7 +105,7 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
 	}
 	if kindOf(s.state.Load()) == kindLarge {
-		if size := s.size.Load(); size > uint64(n)<<chunkShift || size > math.MaxInt {
+		if size := s.size.Load(); size > uint64(n)<<chunkShift || size+8 <= uint64(n-1)<<chunkShift || size > math.MaxInt {
 			return corrupt("the object at chunk %d of segment %d has %d bytes in %d chunks", c, m.row, size, n)
 		}
 		return nil
@@ -109,7 +116,7 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 	return nil
 }
 
-// eachRun is walk over all segments, which it maps.
+// eachRun is walk over all segments, which it maps. It leaves out those that are garbled, from there on.
 func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
@@ -119,7 +126,7 @@ func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) er
 		if err == nil {
 			err = m.walk(run, func(*span) {})
 		}
-		if err != nil {
+		if err != nil && !lost(err) {
 			return err
 		}
 	}
@@ -137,7 +144,8 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 		}
 		for k := range a.slots[i].notes {
 			note := &a.slots[i].notes[k]
-			if err := a.settle(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load())); err != nil {
+			err := a.settle(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load()))
+			if err != nil && !lost(err) {
 				return n, err
 			}
 			note.intent.Store(0)
@@ -179,10 +187,11 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 	}
 	s := &m.spans[chunk]
 	if kindOf(s.state.Load()) == kindPart {
-		chunk -= int(s.back.Load())
-		if chunk < 0 {
+		back := int(s.back.Load())
+		if back < 1 || back > chunk {
 			return corrupt("a dead session had %v in its hands", p)
 		}
+		chunk -= back
 		s = &m.spans[chunk]
 	}
 	r := spanRef{m, chunk, s}
@@ -253,17 +262,19 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 // Trim gives back what is empty, however little: this session's spans, those that are nobody's,
 // and all empty segments but the first.
 func (a *Area) Trim(ctx context.Context) error {
-	a.lockStripes()
-	err := a.locked(ctx, func() error {
-		if err := a.emptyHeaps(ctx, false); err != nil {
-			return err
-		}
-		if _, err := a.recoverDead(ctx); err != nil {
-			return err
-		}
-		return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+	err := a.contained(func() error {
+		a.lockStripes()
+		defer a.unlockStripes()
+		return a.locked(ctx, func() error {
+			if err := a.emptyHeaps(ctx, false); err != nil {
+				return err
+			}
+			if _, err := a.recoverDead(ctx); err != nil {
+				return err
+			}
+			return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+		})
 	})
-	a.unlockStripes()
 	return a.after(err)
 }
 

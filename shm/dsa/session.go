@@ -17,9 +17,6 @@ func (a *Area) enter(ctx context.Context) error {
 		return err
 	}
 	defer g.Unlock()
-	if a.closed.Load() { // by the end of the owner of some segment that was mapped
-		return errClosed
-	}
 	if a.head.gone.Load() != 0 {
 		_ = a.remove(ctx) // who began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
@@ -52,19 +49,28 @@ func (a *Area) join(i int) error {
 
 // Detach ends this session's use of the area: what it kept ready goes back, and all is unmapped. The
 // last one out removes the area, unless it is pinned. Objects stay allocated. Twice is harmless.
+//
+// It waits for calls of this package that are in flight, and for no others: the bytes stay mapped while there is a lease
+// of the area's View, such as that of a hash table with an entry that is held.
 func (a *Area) Detach() error {
+	a.end()
 	a.lockStripes()
 	defer a.unlockStripes()
-	if a.closed.Swap(true) {
+	if a.left {
 		return nil
 	}
-	err := a.leave(context.Background())
-	clear(a.heaps) // calls that come late find nothing there, and look whether the area is closed
+	a.left = true
+	err := a.contained(func() error { return a.leave(context.Background()) })
+	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
+		err = errClosed // the bytes have been swapped meanwhile
+	}
+	clear(a.heaps)
+	a.hooks.run()
 	return errors.Join(err, a.unmapAll())
 }
 
 func (a *Area) leave(ctx context.Context) (err error) {
-	g, err := a.take(ctx)
+	g, err := a.take(ctx, nil)
 	if err != nil {
 		return err
 	}

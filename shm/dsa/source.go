@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
 )
 
 // SegmentSource is where an area gets its segments from. Package area has one over a dsm.Session.
@@ -30,6 +31,9 @@ type Segment interface {
 	With(f func(b []byte) error) error
 	// Pin makes the segment stay whoever has it attached, until it is unpinned.
 	Pin(ctx context.Context) error
+	// View ends with the attachment at the latest; nil if the bytes never end. Once it has ended the bytes may be swapped
+	// for private pages at any time after what OnDetach was given has been called, unless the view is held.
+	View() *shm.View
 	// OnDetach has f called before the bytes go, however that comes about; at once if they have gone.
 	OnDetach(f func()) (cancel func() bool)
 	// Detach ends the attachment. Twice is harmless.
@@ -133,6 +137,8 @@ func (a *heapAttachment) Pin(context.Context) error {
 	a.segment.pinned = true
 	return nil
 }
+
+func (a *heapAttachment) View() *shm.View { return nil }
 
 func (a *heapAttachment) OnDetach(func()) func() bool { return func() bool { return true } }
 

@@ -10,12 +10,25 @@ type spanRef struct {
 }
 
 func (r spanRef) class() (*class, error) {
-	c := int(r.s.class.Load())
-	if c >= len(classes) {
-		return nil, corrupt("span %d of segment %d is of class %d", r.chunk, r.m.row, c)
+	if c := r.s.class.Load(); c < uint32(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
+		return &classes[c], nil
 	}
-	return &classes[c], nil
+	return nil, r.misclassed()
 }
+
+func (r spanRef) misclassed() error {
+	return corrupt("span %d of segment %d, which has %d chunks, is of class %d", r.chunk, r.m.row, r.m.chunks,
+		r.s.class.Load())
+}
+
+// block is a block's bytes. The span is of that class.
+func (r spanRef) block(c *class, i int) []byte {
+	off := r.start() + uint64(i)*c.size
+	return r.m.bytes[off : off+c.size]
+}
+
+// run is the first n bytes of the run's chunks.
+func (r spanRef) run(n uint64) []byte { return r.m.bytes[r.start() : r.start()+n] }
 
 // start is where in the segment its blocks begin.
 func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
@@ -41,11 +54,7 @@ func (s *span) empty(c *class) bool {
 // inWord is the allocated blocks of a word.
 func (s *span) inWord(c *class, w int) uint64 {
 	p := &s.words[w]
-	n := p.used.Load() &^ p.freed.Load()
-	if w == c.words-1 {
-		n &^= c.last
-	}
-	return n
+	return c.blocks(w, p.used.Load()&^p.freed.Load())
 }
 
 // harvest makes blocks that others have freed free for allocation, and says whether any block is.
@@ -55,7 +64,7 @@ func (r spanRef) harvest(c *class) (room bool) {
 	for w := range c.words {
 		p := &r.s.words[w]
 		if f := p.freed.Load(); f != 0 {
-			for k := f; k != 0; k &= k - 1 { // who gets the block next must not seem to be freeing it
+			for k := c.blocks(w, f); k != 0; k &= k - 1 { // who gets the block next must not seem to be freeing it
 				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
 			}
 			failpoint.Hit("dsa/span/harvest")

@@ -43,7 +43,10 @@ func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
 		st, err = a.count(ctx)
 		return err
 	})
-	return st, a.after(err)
+	if err != nil {
+		return Stats{}, err
+	}
+	return st, nil
 }
 
 func (a *Area) count(ctx context.Context) (st Stats, err error) {
@@ -56,7 +59,10 @@ func (a *Area) count(ctx context.Context) (st Stats, err error) {
 			st.Large.add(1, size, 0, bytes)
 			return nil
 		}
-		cl := &classes[r.s.class.Load()]
+		cl, err := r.class()
+		if err != nil {
+			return err
+		}
 		objects := 0
 		for w := range cl.words {
 			objects += ones(r.s.inWord(cl, w))
@@ -165,7 +171,10 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 		}
 		return err
 	})
-	return rep, a.after(err)
+	if err != nil {
+		return Report{}, err
+	}
+	return rep, nil
 }
 
 type verifier struct {
@@ -194,6 +203,9 @@ func (v *verifier) segments(ctx context.Context) {
 			if err := a.giveSegment(ctx, i); err != nil {
 				v.say("segment %d is not to be given back: %v", i, err)
 			}
+		}
+		if m := a.maps[i].Load(); m != nil && m.stays {
+			v.say("segment %d: its row says that it went back, and a session has a span in it", i)
 		}
 	}
 }
@@ -232,13 +244,17 @@ func (v *verifier) run(r spanRef, n int) {
 	a, state := v.area, r.s.state.Load()
 	if kindOf(state) == kindLarge {
 		if a.guard != 0 {
-			if sealed(r.block(uint64(n)<<chunkShift), min(r.s.size.Load(), uint64(n)<<chunkShift-8)) != nil {
+			if size, err := sealed(r.run(uint64(n) << chunkShift)); err != nil || size != r.s.size.Load() {
 				v.say("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(r.start()>>4))
 			}
 		}
 		return
 	}
-	cl := &classes[r.s.class.Load()]
+	cl, err := r.class()
+	if err != nil {
+		v.say("%v", err)
+		return
+	}
 	if r.s.words[cl.words-1].used.Load()&cl.last != cl.last {
 		v.say("segment %d: the bitmap of span %d is garbled", r.m.row, r.chunk)
 	}
@@ -259,10 +275,9 @@ func (v *verifier) run(r spanRef, n int) {
 // have its fence half built: it is looked at again.
 func (v *verifier) fences(r spanRef, cl *class) {
 	for i := range cl.objects {
-		off := r.start() + uint64(i)*cl.size
-		block := r.m.bytes[off : off+cl.size]
+		block, off := r.block(cl, i), r.start()+uint64(i)*cl.size
 		for try := 0; r.s.allocated(i); try++ {
-			if _, err := sizeSealed(block); err == nil {
+			if _, err := sealed(block); err == nil {
 				break
 			}
 			if try == 1000 {

@@ -45,20 +45,20 @@ func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) 
 
 // Find holds the key's entry shared. See Table.Find.
 func (t *Bytes) Find(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	e.e, found, err = t.t.find(ctx, key, false)
+	found, err = t.t.find(ctx, key, false, &e.e)
 	return e, found, err
 }
 
 // FindExclusive holds the key's entry exclusively. See Table.FindExclusive.
 func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	e.e, found, err = t.t.find(ctx, key, true)
+	found, err = t.t.find(ctx, key, true, &e.e)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives
 // access to. See Table.Insert.
 func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
-	e.e, found, err = t.t.insert(ctx, key, n)
+	found, err = t.t.insert(ctx, key, n, &e.e)
 	return e, found, err
 }
 
@@ -88,11 +88,19 @@ func (t *Bytes) Destroy(ctx context.Context) error { return t.t.destroy(ctx) }
 // BytesEntry is an entry that is held, as Entry is.
 type BytesEntry struct{ e entry }
 
-// Key is the entry's, in place, until Release or Delete: to be read, not to be written.
-func (e *BytesEntry) Key() []byte { return e.e.key() }
+// Key is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// area, it is nil.
+func (e *BytesEntry) Key() []byte {
+	key, _ := e.e.look()
+	return key
+}
 
-// Value is the entry's, in place, until Release or Delete: to be read, not to be written.
-func (e *BytesEntry) Value() []byte { return e.e.value() }
+// Value is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// area, it is nil.
+func (e *BytesEntry) Value() []byte {
+	_, value := e.e.look()
+	return value
+}
 
 // Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
 // value's place, at once. It is valid until then, or the next Update. If there is no memory for it, what an

@@ -20,6 +20,7 @@ var (
 	ErrCorrupt  = shm.ErrCorrupt
 	ErrSize     = errkind.Size     // not a size that a key, a value or a table can have
 	ErrNotFound = errkind.NotFound // there is no table
+	ErrClosed   = errkind.Closed   // after the end of the area, by Detach or with its session
 
 	// ErrMismatch: the table is there, but of another kind, of other types or of another Options.Version.
 	ErrMismatch = errkind.Mismatch
@@ -40,6 +41,8 @@ type Options struct {
 type core struct {
 	shape
 	area   *dsa.Area
+	ends   *shm.View // the area's
+	last   last
 	handle dsa.Pointer
 	head   *header
 	seed   uint64
@@ -75,11 +78,23 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 		return nil, fmt.Errorf("dshash: create a table: %w", err)
 	}
 	failpoint.Hit("dshash/create/allocated")
-	t := &core{shape: s, area: a, handle: p}
-	if err := t.bind(); err != nil {
+	t := newCore(a, s, p)
+	if err := t.contained(func() error { return t.layOut(o) }); err != nil {
 		return nil, errors.Join(err, free())
 	}
-	h := t.head
+	return t, t.answer(nil)
+}
+
+func newCore(a *dsa.Area, s shape, p dsa.Pointer) *core {
+	return &core{shape: s, area: a, ends: a.View(), handle: p}
+}
+
+// layOut makes an object that is all zero a table.
+func (t *core) layOut(o Options) error {
+	if err := t.bind(); err != nil {
+		return err
+	}
+	h, s := t.head, t.shape
 	h.magic.Store(magic)
 	h.form.Store(version<<8 | s.kind)
 	h.keySize.Store(s.keySize)
@@ -90,11 +105,11 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	h.partitions.Store(uint32(o.Partitions))
 	h.check.Store(h.sum())
 	if err := t.open(o.Partitions); err != nil {
-		return nil, errors.Join(err, free())
+		return err
 	}
 	failpoint.Hit("dshash/create/laid-out")
-	h.self.Store(uint64(p))
-	return t, nil
+	h.self.Store(uint64(t.handle))
+	return nil
 }
 
 // blank is n zero bytes, in the word at if there is one.
@@ -113,45 +128,65 @@ func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, 
 }
 
 func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
-	t := &core{shape: s, area: a, handle: p}
-	if err := t.bind(); err != nil {
+	t := newCore(a, s, p)
+	err := t.contained(func() error { return t.meet(o) })
+	if err = t.answer(err); err != nil {
 		return nil, err
 	}
-	h := t.head
+	return t, nil
+}
+
+// meet finds a table that is laid out already.
+func (t *core) meet(o Options) error {
+	if err := t.bind(); err != nil {
+		return err
+	}
+	h, p, s := t.head, t.handle, t.shape
 	n := int(h.partitions.Load())
-	b, err := a.Bytes(p)
+	b, err := t.area.Bytes(p)
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case h.magic.Load() != magic:
-		return nil, corrupt("no table begins at %v", p)
+		return corrupt("no table begins at %v", p)
 	case h.self.Load() != uint64(p):
-		return nil, errkind.As(ErrNotFound, fmt.Errorf("dshash: the table at %v is not finished yet, or destroyed", p))
+		return errkind.As(ErrNotFound, fmt.Errorf("dshash: the table at %v is not finished yet, or destroyed", p))
 	case h.form.Load()>>8 != version:
-		return nil, fmt.Errorf("dshash: the table at %v is laid out by version %d, and this program knows %d: %w",
+		return fmt.Errorf("dshash: the table at %v is laid out by version %d, and this program knows %d: %w",
 			p, h.form.Load()>>8, version, ErrMismatch)
 	case h.check.Load() != h.sum() || n < 1 || n > maxPartitions || n&(n-1) != 0 || len(b) != tableSize(n):
-		return nil, corrupt("the header of the table at %v is garbled", p)
+		return corrupt("the header of the table at %v is garbled", p)
 	}
 	if err := h.agrees(s, o); err != nil {
-		return nil, fmt.Errorf("dshash: the table at %v: %w", p, err)
+		return fmt.Errorf("dshash: the table at %v: %w", p, err)
 	}
-	return t, t.open(n)
+	return t.open(n)
 }
 
 // VerifyAt is Verify of the table with that handle, whatever its types: for programs that know none.
 func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, error) {
-	t := &core{area: a, handle: handle}
-	if err := t.bind(); err != nil {
+	t := newCore(a, shape{}, handle)
+	var s shape
+	var o Options
+	err := t.contained(func() error {
+		if err := t.bind(); err != nil {
+			return err
+		}
+		k, v := t.head.keySize.Load(), t.head.valueSize.Load()
+		s = shape{
+			kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
+			size: int(k) + int(v), layout: t.head.layout.Load(),
+		}
+		o.Version = t.head.user.Load()
+		return nil
+	})
+	if err = t.answer(err); err != nil {
 		return Report{}, err
 	}
-	k, v := t.head.keySize.Load(), t.head.valueSize.Load()
-	s := shape{
-		kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
-		size: int(k) + int(v), layout: t.head.layout.Load(),
+	if s.kind != kindFixed && s.kind != kindBytes || s.keySize > maxFixed || s.valueSize > maxFixed {
+		return Report{}, corrupt("no table begins at %v", handle)
 	}
-	t, err := attach(a, handle, s, Options{Version: t.head.user.Load()}) // which checks all that
-	if err != nil {
+	if t, err = attach(a, handle, s, o); err != nil { // which checks all that
 		return Report{}, err
 	}
 	return t.verify(ctx)
@@ -214,23 +249,30 @@ func (t *core) open(n int) error {
 	for i := range t.local {
 		l := &t.local[i]
 		l.t, l.i = t, i
-		l.lock = shmsync.NewLWLock(&t.parts[i].lock, self)
+		l.lock = shmsync.NewLWLockUnder(t.ends, &t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
 				return err
 			}
 		}
 	}
+	t.watch()
 	return nil
 }
 
 // part is the partition of a hash.
 func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
-// count is how many entries there are.
+// count is how many entries there are; 0 after the end.
 func (t *core) count() (n int) {
-	for i := range t.parts {
-		n += int(t.parts[i].count.Load())
+	err := t.contained(func() error {
+		for i := range t.parts {
+			n += int(t.parts[i].count.Load())
+		}
+		return nil
+	})
+	if t.answer(err) != nil {
+		return 0
 	}
 	return n
 }

@@ -2,6 +2,8 @@ package dshash
 
 import (
 	"context"
+	"encoding/binary"
+	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
@@ -31,76 +33,142 @@ func (c *change) begin(h uint64, ls []line, item []byte, line, slot int) {
 	c.h, c.ls, c.item, c.line, c.slot, c.hand = h, ls, item, line, slot, -1
 }
 
-// find finds an entry and holds it; if there is none it holds nothing.
-func (t *core) find(ctx context.Context, key []byte, exclusive bool) (entry, bool, error) {
-	e, err := t.hold(ctx, key, exclusive)
-	if err != nil || e.ptr == 0 {
-		if e.l != nil {
-			e.guard.Unlock()
+// find finds an entry and holds it in e; if there is none it holds nothing.
+func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (found bool, err error) {
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			found, err = false, t.broken(e, recover())
 		}
-		return entry{}, false, err
+	}()
+	err = t.doubted(e, t.hold(ctx, key, exclusive, e))
+	found = err == nil && e.ptr != 0
+	if ended := t.ends.Ended(); ended || !found {
+		e.unlock()
+		if found = false; ended {
+			err = errClosed
+		}
 	}
-	return e, true, nil
+	whole = true
+	return found, err
 }
 
-// hold takes the lock and looks for the entry. The lock is the caller's unless l is nil then.
-func (t *core) hold(ctx context.Context, key []byte, exclusive bool) (entry, error) {
-	h := hashOf(key, t.seed)
+// hold takes the lock and looks for the entry. If it fails, e may have the lock nevertheless.
+func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) error {
+	var h uint64
+	if t.word {
+		h = hashWord(binary.NativeEndian.Uint64(key), t.seed)
+	} else {
+		h = hashOf(key, t.seed)
+	}
 	i := t.part(h)
-	g, err := t.lock(ctx, i, exclusive)
-	if err != nil {
-		return entry{}, err
+	l, p := &t.local[i], &t.parts[i]
+	var err error
+	if t.ends.Ended() {
+		return errClosed
+	} else if exclusive {
+		e.guard, err = l.lock.Lock(impatient)
+	} else {
+		e.guard, err = l.lock.RLock(impatient)
 	}
-	l := &t.local[i]
-	ls, err := t.lines(i)
-	if err != nil {
-		return entry{l, g, 0}, err
+	if err == nil {
+		e.l = l
 	}
-	line, slot, p, b, ok := t.search(ls, h, key)
+	if err != nil || p.dirty.Load() != 0 || e.guard.Abandoned() {
+		if err = t.lockMended(ctx, i, exclusive, e); err != nil {
+			return err
+		}
+	}
+	if t.ends.Ended() {
+		e.late()
+		return errClosed
+	}
+	var ls []line
+	if v := l.seen.Load(); v.current(p, t.area) {
+		ls = v.lines
+	} else if ls, err = t.linesAnew(i); err != nil {
+		return err
+	}
+	line, slot, at, b, ok := t.search(ls, h, key)
 	if !ok {
-		line, slot, p, b, err = t.searchAgain(ls, h, key, p)
+		if line, slot, at, b, err = t.searchAgain(ls, h, key, at); err != nil {
+			return err
+		}
 	}
-	if exclusive {
+	if e.ptr = at; exclusive {
 		l.change.begin(h, ls, b, line, slot)
 	}
-	return entry{l, g, p}, err
+	return nil
 }
 
 // insert finds an entry or makes one, with a value of n zero bytes, that is linked when it is released.
-func (t *core) insert(ctx context.Context, key []byte, n int) (e entry, found bool, err error) {
-	if e, err = t.hold(ctx, key, true); err == nil && e.ptr == 0 {
+func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found bool, err error) {
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			found, err = false, t.broken(e, recover())
+		}
+	}()
+	if err = t.hold(ctx, key, true, e); err == nil && e.ptr == 0 {
 		var value []byte
 		value, err = e.prepare(key, n)
 		clear(value)
 	}
-	if err != nil {
+	if err = t.answer(err); err != nil {
+		_ = t.doubted(e, err)
 		e.unlock()
-		return entry{}, false, err
 	}
-	return e, e.ptr != 0, nil
+	whole = true
+	return err == nil && e.ptr != 0, err
 }
 
 // set makes an entry's value that, whether there is one or not.
-func (t *core) set(ctx context.Context, key, value []byte) error {
-	e, err := t.hold(ctx, key, true)
-	if err == nil {
+func (t *core) set(ctx context.Context, key, value []byte) (err error) {
+	var e entry
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			err = t.broken(&e, recover())
+		}
+	}()
+	if err = t.hold(ctx, key, true, &e); err == nil {
 		var to []byte
-		if to, err = e.prepare(key, len(value)); err == nil {
+		if to, err = e.prepare(key, len(value)); err == nil && !t.ends.Ended() {
 			assign(to, value)
 			e.commit()
 		}
 	}
+	if err != nil {
+		_ = t.doubted(&e, err)
+	}
 	e.unlock()
-	return err
+	whole = true
+	return t.answer(err)
 }
 
 // remove deletes an entry, if there is one.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
-	e, err := t.hold(ctx, key, true)
-	if found = err == nil && e.ptr != 0; found {
+	var e entry
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			found, err = false, t.broken(&e, recover())
+		}
+	}()
+	err = t.hold(ctx, key, true, &e)
+	if found = err == nil && e.ptr != 0 && !t.ends.Ended(); found {
 		err = e.unlink()
 	}
+	if err != nil {
+		_ = t.doubted(&e, err)
+	}
 	e.unlock()
+	whole = true
+	err = t.answer(err)
 	return found && err == nil, err
 }
 
@@ -127,21 +195,50 @@ func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
 
 // update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on
 // with zeros.
-func (e *entry) update(n int) ([]byte, error) {
+func (e *entry) update(n int) (to []byte, err error) {
 	if e.l == nil || !e.guard.Exclusive() {
 		return nil, ErrShared
 	}
+	t := e.l.t
+	if t.ends.Ended() {
+		return nil, errClosed
+	}
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			to, err = nil, t.broken(e, recover())
+		}
+	}()
+	to, err = e.copied(n)
+	whole = true
+	if t.ends.Ended() {
+		return nil, errClosed
+	}
+	return to, err
+}
+
+func (e *entry) copied(n int) ([]byte, error) {
 	t, c := e.l.t, &e.l.change
-	if _, err := t.itemSize(e.key(), n); err != nil {
+	if t.kind == kindFixed && e.ptr != 0 {
+		return e.copiedWhole()
+	}
+	key, value, ok := e.parts()
+	if !ok {
+		return nil, corrupt("the item at %v is longer than its segment", e.ptr)
+	}
+	if _, err := t.itemSize(key, n); err != nil {
 		return nil, err
 	}
 	if c.hand >= 0 {
-		if value := e.value(); t.kind == kindFixed || len(value) == n {
+		if t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
 		c.item, c.hand = cloned(c.item), -1 // the copy is in the way of the next
+		if key, value, ok = e.parts(); !ok {
+			return nil, corrupt("the item of a change does not fit what it says")
+		}
 	}
-	key, value := e.key(), e.value()
 	to, err := e.prepare(key, n)
 	if err != nil {
 		if e.ptr != 0 {
@@ -153,6 +250,23 @@ func (e *entry) update(n int) ([]byte, error) {
 	return to, nil
 }
 
+// copiedWhole is copied for a linked item of fixed size.
+func (e *entry) copiedWhole() ([]byte, error) {
+	t, c := e.l.t, &e.l.change
+	if c.hand < 0 {
+		if len(c.item) < t.size {
+			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
+		}
+		hand, item, err := t.fetch(e.l.i, t.size)
+		if err != nil {
+			return nil, err
+		}
+		copy(item, c.item)
+		c.hand, c.item = hand, item
+	}
+	return c.item[t.valueAt:t.size], nil
+}
+
 // item is what the holder sees.
 func (e *entry) item() []byte {
 	if e.guard.Exclusive() {
@@ -161,15 +275,46 @@ func (e *entry) item() []byte {
 	return e.l.t.area.Peek(e.ptr)
 }
 
-func (e *entry) key() []byte {
-	key, _, _, _ := e.l.t.split(e.item())
-	return key[:len(key):len(key)]
+// parts are the key and the value in the item, as long as it says now; not ok if that can't be.
+func (e *entry) parts() (key, value []byte, ok bool) {
+	item := e.item()
+	key, from, to, ok := e.l.t.split(item)
+	if !ok {
+		return nil, nil, false
+	}
+	return key[:len(key):len(key)], item[from:to:to], true
 }
 
-func (e *entry) value() []byte {
-	item := e.item()
-	_, from, to, _ := e.l.t.split(item)
-	return item[from:to:to]
+// look is parts for what returns no error: nothing once the entry is released, the area has ended, or the item is
+// garbled.
+func (e *entry) look() (key, value []byte) {
+	if e.l == nil || e.l.t.ends.Ended() {
+		return nil, nil
+	}
+	if e.l.t.kind == kindFixed { // reads none of the bytes
+		key, value, _ = e.parts()
+		return key, value
+	}
+	_ = e.l.t.contained(func() error {
+		key, value, _ = e.parts()
+		return nil
+	})
+	return key, value
+}
+
+// copyKey copies the key, or what there is of it.
+func (e *entry) copyKey(to []byte) {
+	if e.l == nil || e.l.t.ends.Ended() {
+		return
+	}
+	_ = e.l.t.contained(func() error {
+		key, _, _ := e.parts()
+		copy(to, key)
+		return nil
+	})
+	if e.l.t.ends.Ended() {
+		clear(to)
+	}
 }
 
 // commit makes the copy, if there is one, what the table has: by one store of the slot.
@@ -248,25 +393,41 @@ func (e *entry) delete() error {
 	if e.l == nil || !e.guard.Exclusive() {
 		return ErrShared
 	}
-	if err := e.unlink(); err != nil {
-		return err
+	t := e.l.t
+	return t.within(e, func() error {
+		if t.ends.Ended() {
+			e.unlock()
+			return errClosed
+		}
+		if err := e.unlink(); err != nil {
+			return err
+		}
+		e.unlock()
+		return nil
+	})
+}
+
+// release ends the hold; what was changed is the table's from here on, unless the area has ended.
+func (e *entry) release() {
+	if l := e.l; l == nil || !e.guard.Exclusive() {
+		e.unlock()
+		return
+	}
+	e.releaseChanged()
+}
+
+func (e *entry) releaseChanged() {
+	t := e.l.t
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			_ = t.broken(e, recover())
+		}
+	}()
+	if !t.ends.Ended() {
+		e.commit()
 	}
 	e.unlock()
-	return nil
-}
-
-// release ends the hold; what was changed is the table's from here on.
-func (e *entry) release() {
-	if e.l != nil {
-		e.commit()
-		e.unlock()
-	}
-}
-
-// unlock ends the hold and changes nothing.
-func (e *entry) unlock() {
-	l := e.l
-	if e.l = nil; l != nil && !l.scan {
-		e.guard.Unlock()
-	}
+	whole = true
 }

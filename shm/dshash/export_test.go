@@ -2,7 +2,9 @@ package dshash
 
 import (
 	"context"
+	"sync/atomic"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -46,11 +48,11 @@ func Dirty[K comparable, V any](a *Table[K, V], b *Bytes) {
 
 // Rebuild gives a table of one partition an array of so many lines, as growing and shrinking do, and says where it is.
 func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, err error) {
-	g, err := t.t.lock(context.Background(), 0, true)
-	if err != nil {
+	var e entry
+	defer e.unlock()
+	if err := t.t.lock(context.Background(), 0, true, &e); err != nil {
 		return 0, err
 	}
-	defer g.Unlock()
 	old, err := t.t.lines(0)
 	if err == nil {
 		_, err = t.t.rebuild(0, old, lines)
@@ -66,3 +68,78 @@ func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
 
 // Version is that of a table's first partition.
 func Version(b *Bytes) uint64 { return b.t.parts[0].version.Load() }
+
+// Garbles are stray stores into a table of one partition.
+var Garbles = []struct {
+	Name   string
+	Garble func(b *Bytes)
+}{
+	{"array that leads nowhere", func(b *Bytes) { b.t.parts[0].array.Store(1 << 20) }},
+	{"array that leads to an item", func(b *Bytes) { b.t.parts[0].array.Store(b.t.anItem(0).Load()) }},
+	{"number of lines", func(b *Bytes) {
+		at, _ := b.t.at(dsa.Pointer(b.t.parts[0].array.Load()))
+		wordAt(at).Store(1 << 40)
+		b.t.parts[0].rebuilds.Add(1)
+	}},
+	{"slot", func(b *Bytes) { b.t.anItem(0).Store(1 << 30) }},
+	{"slot's life", func(b *Bytes) { w := b.t.anItem(0); w.Store(w.Load() ^ 1<<60) }},
+	{"lengths", func(b *Bytes) {
+		at, _ := b.t.at(dsa.Pointer(b.t.anItem(0).Load()))
+		lengthsAt(at)[1].Store(1 << 31)
+	}},
+	{"count", func(b *Bytes) { b.t.parts[0].count.Store(1 << 62) }},
+	{"hand", func(b *Bytes) { b.t.parts[0].hands[1].Store(12345) }},
+	{"hand that leads to an item", func(b *Bytes) { b.t.parts[0].dirty.Store(1); b.t.parts[0].hands[0].Store(b.t.anItem(0).Load()) }},
+	{"dirty", func(b *Bytes) { b.t.parts[0].dirty.Store(77) }},
+}
+
+// anItem is a slot that is in use, of a partition.
+func (t *core) anItem(i int) *atomic.Uint64 {
+	ls, _ := t.lines(i)
+	for k := range ls {
+		for slot := range ls[k].slots {
+			if w := &ls[k].slots[slot]; w.Load() != 0 {
+				return w
+			}
+		}
+	}
+	return nil
+}
+
+// Words are those of the lock of a table's first partition.
+func Words(b *Bytes) []atomic.Uint64 {
+	w, _ := b.t.area.Bytes(b.t.handle)
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsAt(b.t.handle)+lockAt), lockSize/8)
+	return words
+}
+
+// RowsAt is where the rows of an area begin in its first segment.
+const RowsAt = 128 + 512 + 8*96
+
+// PlaceOf is the segment that p is in, and where there.
+func PlaceOf(p dsa.Pointer) (segment, at int) { return int(p >> 31 & 511), int(p&(1<<31-1)) * 16 }
+
+// Reached are some of the objects of two tables, as far as they can be reached: arrays, items, those in hands.
+func Reached[K comparable, V any](b *Bytes, a *Table[K, V]) (list []dsa.Pointer) {
+	for _, t := range []*core{a.t, b.t} {
+		_ = t.contained(func() error {
+			for i := range t.parts {
+				list = append(list, dsa.Pointer(t.parts[i].array.Load()))
+				for k := range t.parts[i].hands {
+					list = append(list, dsa.Pointer(t.parts[i].hands[k].Load()))
+				}
+				v := t.local[i].seen.Load()
+				if v == nil {
+					continue
+				}
+				for k := range min(len(v.lines), 20) {
+					for slot := range v.lines[k].slots {
+						list = append(list, dsa.Pointer(v.lines[k].slots[slot].Load()))
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return list
+}

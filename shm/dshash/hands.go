@@ -26,9 +26,9 @@ func (t *core) empty(i, k int) error {
 		return nil
 	}
 	err := t.area.FreeFrom(hand)
-	if errors.Is(err, dsa.ErrPointer) { // only a stray store puts such a thing there
+	if errors.Is(err, dsa.ErrPointer) || errors.Is(err, ErrCorrupt) { // only a stray store puts such a thing there
 		hand.Clear()
-		return nil
+		return t.answer(nil)
 	}
 	t.parts[i].raise()
 	return err
@@ -50,6 +50,10 @@ func (t *core) settle(i, k int) {
 	l := &t.local[i]
 	if l.hands[1-k].Pointer() == 0 {
 		at := l.hands[k].Pointer()
+		if t.kind == kindFixed && t.size <= spareSize {
+			l.spare = spare{at, t.parts[i].version.Load(), t.size}
+			return
+		}
 		if b, err := t.at(at); err == nil {
 			if _, _, size, ok := t.split(b); ok && size <= spareSize {
 				l.spare = spare{at, t.parts[i].version.Load(), size}

@@ -82,8 +82,8 @@ func assign(to, from []byte) {
 // at is the bytes that begin at p, which is linked. Its segment is mapped if need be.
 func (t *core) at(p dsa.Pointer) (b []byte, err error) {
 	if b = t.area.Peek(p); b == nil {
-		if b, err = t.area.Bytes(p); err != nil {
-			return nil, corrupt("a slot leads nowhere: %v", err)
+		if b, err = t.object(p); err != nil {
+			return nil, err
 		}
 	}
 	return b, nil

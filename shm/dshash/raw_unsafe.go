@@ -29,10 +29,10 @@ func linesOf(b []byte, n uint64) []line {
 // bytesOf is v's bytes.
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// as is b, which is aligned and long enough, as a T.
+// as is b, which is aligned, as a T; a zero one if it is too short.
 func as[T any](b []byte) *T {
 	var t T
-	if unsafe.Sizeof(t) == 0 {
+	if size := unsafe.Sizeof(t); size == 0 || size > uintptr(len(b)) {
 		return new(T)
 	}
 	return (*T)(unsafe.Pointer(&b[:unsafe.Sizeof(t)][0]))

@@ -21,7 +21,7 @@ type lookup struct {
 // get copies a value out, and returns it.
 func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 	if q.h = hashOf(q.key, t.seed); lockless {
-		if out, ok := t.glance(q); ok {
+		if out, ok := t.glance(q); ok && !t.ends.Ended() {
 			return out, nil
 		}
 	}
@@ -29,12 +29,24 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 }
 
 func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
-	e, found, err := t.find(ctx, q.key, false)
-	if q.found = found; !found {
+	var e entry
+	defer e.unlock()
+	q.found = false
+	if found, err := t.find(ctx, q.key, false, &e); !found {
 		return q.value, err
 	}
-	defer e.release()
-	return t.copyOut(q, e.value()), nil
+	err = t.within(&e, func() error {
+		_, value, ok := e.parts()
+		if !ok {
+			return corrupt("the item at %v is longer than its segment", e.ptr)
+		}
+		out = t.copyOut(q, value)
+		return nil
+	})
+	if q.found = err == nil; !q.found {
+		return q.value, err
+	}
+	return out, nil
 }
 
 func (t *core) copyOut(q *lookup, value []byte) []byte {

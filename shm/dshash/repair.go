@@ -138,7 +138,7 @@ func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err erro
 func (t *core) object(at dsa.Pointer) ([]byte, error) {
 	b, err := t.area.Bytes(at)
 	if errors.Is(err, dsa.ErrPointer) {
-		err = corrupt("%v", err)
+		err = corrupt("a slot leads nowhere: %v", err)
 	}
 	return b, err
 }

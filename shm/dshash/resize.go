@@ -36,7 +36,7 @@ func (e *entry) makeRoom() error {
 func (t *core) shrink(i int, ls []line) {
 	count := t.parts[i].count.Load()
 	if len(ls) > 1 && count*4 < uint64(len(ls))*slotsPerLine {
-		_, _ = t.rebuild(i, ls, max(1, (int(count)*2+slotsPerLine-1)/slotsPerLine))
+		_, _ = t.rebuild(i, ls, min(max(1, (int(count)*2+slotsPerLine-1)/slotsPerLine), len(ls)-1))
 	}
 }
 

@@ -2,6 +2,7 @@ package dshash
 
 import (
 	"context"
+	"errors"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
@@ -19,35 +20,30 @@ func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() 
 }
 
 func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yield func() bool) (on bool, err error) {
-	if t.parts[i].array.Load() == 0 {
-		return true, nil // nothing was there at this moment
-	}
-	g, err := t.lock(ctx, i, exclusive)
-	if err != nil {
-		return false, err
-	}
-	defer g.Unlock()
-	ls, err := t.lines(i)
+	var held entry // has the lock; e only what is yielded
+	defer held.unlock()
+	var ls []line
+	err = t.within(&held, func() (err error) {
+		if t.parts[i].array.Load() == 0 {
+			return nil // nothing was there at this moment
+		}
+		if err = t.lock(ctx, i, exclusive, &held); err == nil {
+			ls, err = t.lines(i)
+		}
+		return err
+	})
 	if err != nil {
 		return false, err
 	}
 	l := &local{t: t, i: i, hands: t.local[i].hands, scan: true}
 	for k := range ls {
 		for slot := range ls[k].slots {
-			at := dsa.Pointer(ls[k].slots[slot].Load())
-			if at == 0 {
-				continue
-			}
-			b, err := t.at(at)
-			if err != nil {
+			if err := t.within(&held, func() error { return t.scanned(l, &held, ls, k, slot, e) }); err != nil {
 				return false, err
 			}
-			key, _, _, ok := t.split(b)
-			if !ok {
-				return false, corrupt("the item at %v is longer than its segment", at)
+			if e.l == nil {
+				continue
 			}
-			l.change.begin(hashOf(key, t.seed), ls, b, k, slot)
-			*e = entry{l, g, at}
 			on := yield()
 			e.release()
 			if !on {
@@ -55,10 +51,31 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 			}
 		}
 	}
-	if exclusive {
-		t.shrink(i, ls)
+	return true, t.within(&held, func() error {
+		if exclusive && held.l != nil {
+			t.shrink(i, ls)
+		}
+		return nil
+	})
+}
+
+// scanned makes e the entry in a slot, if there is one.
+func (t *core) scanned(l *local, held *entry, ls []line, k, slot int, e *entry) error {
+	at := dsa.Pointer(ls[k].slots[slot].Load())
+	if at == 0 {
+		return nil
 	}
-	return true, nil
+	b, err := t.at(at)
+	if err != nil {
+		return err
+	}
+	key, _, _, ok := t.split(b)
+	if !ok {
+		return corrupt("the item at %v is longer than its segment", at)
+	}
+	l.change.begin(hashOf(key, t.seed), ls, b, k, slot)
+	*e = entry{l, held.guard, at}
+	return nil
 }
 
 // destroy empties the partitions one after the other, so that what is left is a table at any time,
@@ -70,25 +87,27 @@ func (t *core) destroy(ctx context.Context) error {
 		}
 	}
 	failpoint.Hit("dshash/destroy/emptied")
-	self, err := t.area.Place(t.handle, selfAt)
-	if err != nil {
-		return err
-	}
-	return t.area.FreeFrom(self)
+	return t.answer(t.contained(func() error {
+		self, err := t.area.Place(t.handle, selfAt)
+		if err != nil {
+			return err
+		}
+		return t.area.FreeFrom(self)
+	}))
 }
 
 func (t *core) destroyPart(ctx context.Context, i int) error {
-	g, err := t.lock(ctx, i, true)
-	if err != nil {
-		return err
-	}
-	defer g.Unlock()
+	return t.under(ctx, i, true, func() error { return t.clearLocked(i) })
+}
+
+// clearLocked empties a partition, under its lock.
+func (t *core) clearLocked(i int) error {
 	p, hand := &t.parts[i], t.local[i].hands[0]
 	if err := t.emptyBoth(i); err != nil {
 		return err
 	}
 	ls, err := t.lines(i)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
 	p.raise()

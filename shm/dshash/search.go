@@ -47,7 +47,7 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 func (t *core) searchAgain(
 	ls []line, h uint64, key []byte, at dsa.Pointer,
 ) (i, slot int, p dsa.Pointer, b []byte, err error) {
-	for {
+	for range maxLooks {
 		if b, err = t.at(at); err != nil {
 			return 0, 0, at, nil, err
 		}
@@ -62,7 +62,11 @@ func (t *core) searchAgain(
 			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
 		}
 	}
+	return 0, 0, at, nil, corrupt("what the array's slots lead to changes under the lock")
 }
+
+// maxLooks is how often a search begins again, at most: each time with one more segment that is mapped.
+const maxLooks = 1000
 
 // room is the first free slot for an entry; false if there is none.
 func room(ls []line, h uint64) (i, slot int, ok bool) {

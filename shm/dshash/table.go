@@ -16,6 +16,12 @@ import (
 // Not the wait for that lock where memory is allocated or freed, mostly that of growth: while
 // somebody is stopped in the area, it ends after 10 s, with an error.
 //
+// A table ends with its area's View: from then on each call is ErrClosed, and an entry that is still held changes nothing
+// any more. Release gives its lock back nevertheless, if the session goes on; the area's bytes stay mapped until then.
+//
+// A segment that another program truncates is ErrCorrupt. What is held when that happens is not safe: an entry's Value
+// in place, and Release of one that is held shared, which takes no time for that, fault.
+//
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
 
@@ -93,24 +99,29 @@ func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error)
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before
 // Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	e.e, found, err = t.t.find(ctx, bytesOf(&key), false)
+	if t.t.word {
+		if found, ok := t.t.findWord(bytesOf(&key), &e.e); ok {
+			return e, found, nil
+		}
+	}
+	found, err = t.t.find(ctx, bytesOf(&key), false, &e.e)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	e.e, found, err = t.t.find(ctx, bytesOf(&key), true)
+	found, err = t.t.find(ctx, bytesOf(&key), true, &e.e)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update
 // gives access to. It is in the table when it is released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	e.e, found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize))
+	found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize), &e.e)
 	return e, found, err
 }
 
-// Len is the number of entries. While others insert and delete it is of no one moment.
+// Len is the number of entries; 0 after the end. While others insert and delete it is of no one moment.
 func (t *Table[K, V]) Len() int { return t.t.count() }
 
 // Scan holds one entry after the other, partition by partition; Delete in the loop deletes the
@@ -145,11 +156,18 @@ func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.t.destroy(ct
 // not outlive its Release.
 type Entry[K comparable, V any] struct{ e entry }
 
-// Key is the entry's.
-func (e *Entry[K, V]) Key() K { return *as[K](e.e.key()) }
+// Key is the entry's; zero after Release, Delete or the end of the area.
+func (e *Entry[K, V]) Key() (k K) {
+	e.e.copyKey(bytesOf(&k))
+	return k
+}
 
-// Value is the entry's, in place, until Release or Delete: to be read, not to be written.
-func (e *Entry[K, V]) Value() *V { return as[V](e.e.value()) }
+// Value is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// area, it is that of nothing: zero.
+func (e *Entry[K, V]) Value() *V {
+	_, b := e.e.look()
+	return as[V](b)
+}
 
 // Update is a copy of the value to write to, which Release puts in the value's place, at once.
 // Readers see the old one until then. It fails, and nothing changes, if the entry is not held

@@ -25,18 +25,21 @@ func (t *core) verify(ctx context.Context) (rep Report, err error) {
 	rep = Report{Objects: 1, Bytes: int64(tableSize(len(t.parts)))}
 	for i := range t.parts {
 		if err := t.verifyPart(ctx, i, &rep); err != nil {
-			return rep, err
+			return Report{}, err
 		}
 	}
 	return rep, nil
 }
 
 func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
-	g, err := t.lock(ctx, i, false)
-	if err != nil {
-		return err
-	}
-	defer g.Unlock()
+	return t.under(ctx, i, false, func() error {
+		t.verifyLocked(i, rep)
+		return nil
+	})
+}
+
+// verifyLocked looks at a partition, under its lock.
+func (t *core) verifyLocked(i int, rep *Report) {
 	say := func(format string, args ...any) {
 		rep.Problems = append(rep.Problems, fmt.Sprintf("partition %d: ", i)+fmt.Sprintf(format, args...))
 	}
@@ -54,7 +57,7 @@ func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
 	ls, err := t.strictLines(at)
 	if err != nil {
 		say("%v", err)
-		return nil
+		return
 	}
 	if at != 0 {
 		owns(at)
@@ -107,7 +110,6 @@ func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
 		say("%d entries are there, and it counts %d", n, p.count.Load())
 	}
 	rep.Lines += len(ls)
-	return nil
 }
 
 func (t *core) dump(ctx context.Context, w io.Writer) error {
@@ -117,14 +119,20 @@ func (t *core) dump(ctx context.Context, w io.Writer) error {
 	}
 	most := uint64(0)
 	var held []string
-	for i := range t.parts {
-		most = max(most, t.parts[i].count.Load())
-		switch s := t.local[i].lock.Status(); {
-		case len(s.Exclusive) > 0:
-			held = append(held, fmt.Sprintf("partition %d is held by %v%s", i, s.Exclusive[0], behind(s)))
-		case len(s.Shared) > 0:
-			held = append(held, fmt.Sprintf("partition %d is held shared by %v%s", i, s.Shared, behind(s)))
+	err = t.contained(func() error {
+		for i := range t.parts {
+			most = max(most, t.parts[i].count.Load())
+			switch s := t.local[i].lock.Status(); {
+			case len(s.Exclusive) > 0:
+				held = append(held, fmt.Sprintf("partition %d is held by %v%s", i, s.Exclusive[0], behind(s)))
+			case len(s.Shared) > 0:
+				held = append(held, fmt.Sprintf("partition %d is held shared by %v%s", i, s.Shared, behind(s)))
+			}
 		}
+		return nil
+	})
+	if err = t.answer(err); err != nil {
+		return err
 	}
 	load := 0.0
 	if rep.Lines > 0 {

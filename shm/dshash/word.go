@@ -33,5 +33,51 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	return found, p.version.Load() == seen
+	return found, p.version.Load() == seen && !t.ends.Ended()
+}
+
+// findWord is find, for a key that is a word and an entry that is held shared. What is not simple, a fault too, it leaves
+// to find, and holds nothing.
+func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !ok {
+			recoverFault(recover())
+			t.drop(e)
+		}
+	}()
+	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
+	i := t.part(h)
+	l, p := &t.local[i], &t.parts[i]
+	if t.ends.Ended() {
+		return false, false
+	}
+	g, err := l.lock.RLock(impatient)
+	if err != nil {
+		return false, false
+	}
+	e.l, e.guard = l, g
+	v := l.seen.Load()
+	if !v.current(p, t.area) || p.dirty.Load() != 0 || g.Exclusive() {
+		return false, false
+	}
+	_, _, at, _, whole := t.search(v.lines, h, key)
+	if !whole || t.ends.Ended() {
+		return false, false
+	}
+	if e.ptr = at; at == 0 {
+		e.unlock()
+	}
+	return at != 0, true
+}
+
+// drop gives back the lock that e has, if any, whatever became of the bytes.
+func (t *core) drop(e *entry) {
+	if e.l != nil {
+		_ = t.contained(func() error {
+			e.unlock()
+			return nil
+		})
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/spin"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -38,7 +39,8 @@ func (a Addr) String() string {
 // are safe for concurrent use.
 //
 // Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases
-// after what it had written.
+// after what it had written. When the segment is detached under it, or the session closed, it is closed: calls end
+// with an error that matches net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt.
 type Conn struct {
 	in  half
 	out half
@@ -71,19 +73,29 @@ const minRing = 64
 // NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It
 // uses them from then on, until Close, which detaches both. Rings of less than 64 bytes are ErrSize. On Linux
 // it takes a descriptor, for a socket that wakes who reads; without one the reader sleeps as a Receiver does.
-func NewConn(s *Sender, r *Receiver) (*Conn, error) {
+func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	if s.size < minRing || r.size < minRing {
 		return nil, errkind.As(ErrSize,
 			fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))
 	}
-	c := &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
+	c = &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.out.end = r, s
 	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)} // readers wait most of the time
+	defer r.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	if b := r.conn.bell; b != nil {
+		r.bell.Store(b)
+		if err := r.usable(); err != nil {
+			b.Close()
+			return nil, err
+		}
 		r.mine.bell.Store(b.Name())
 	}
 	return c, nil
 }
+
+// errClosed is the error of a Conn that is closed.
+var errClosed = errkind.As(ErrClosed, net.ErrClosed)
 
 // forConn is what an end of a Conn has besides: its goroutine is one of many, as a server's are.
 type forConn struct {
@@ -104,15 +116,31 @@ func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
 }
 
 // rung says whether this end is woken by its bell.
-func (e *end) rung() bool { return e.conn != nil && e.conn.bell != nil && e.mine.bell.Load() != 0 }
+func (e *end) rung() bool {
+	return e.conn != nil && e.conn.bell != nil && !e.ended.Load() && e.mine.bell.Load() != 0
+}
 
 // Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
+	n, err := c.read(b)
+	switch {
+	case c.r.ended.Load():
+		return 0, c.failed("read", errClosed)
+	case err == nil:
+		return n, nil
+	case errors.Is(err, ErrDetached):
+		return 0, io.EOF
+	}
+	return 0, c.failed("read", err)
+}
+
+func (c *Conn) read(b []byte) (n int, err error) {
+	defer fault.Return(&err, fault.Catch())
 	for {
 		if err := c.in.stopped(); err != nil {
-			return 0, c.failed("read", err)
+			return 0, err
 		}
 		if len(c.rest) > 0 || len(b) == 0 {
 			n := copy(b, c.rest)
@@ -120,15 +148,13 @@ func (c *Conn) Read(b []byte) (int, error) {
 			return n, nil
 		}
 		m, err := c.r.TryReceive()
-		switch {
-		case err == nil:
+		switch err {
+		case nil:
 			c.rest = m
-		case err == ErrWouldBlock:
+		case ErrWouldBlock:
 			_, _ = wait(context.Background(), []End{c.r})
-		case errors.Is(err, ErrDetached):
-			return 0, io.EOF
 		default:
-			return 0, c.failed("read", err)
+			return 0, err
 		}
 	}
 }
@@ -137,8 +163,20 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (n int, err error) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
+	n, err = c.write(b)
+	switch {
+	case c.s.ended.Load():
+		err = errClosed
+	case errors.Is(err, ErrDetached):
+		err = errkind.As(io.ErrClosedPipe, err)
+	}
+	return n, c.failed("write", err)
+}
+
+func (c *Conn) write(b []byte) (n int, err error) {
+	defer fault.Return(&err, fault.Catch())
 	if err := c.out.stopped(); err != nil {
-		return 0, c.failed("write", err)
+		return 0, err
 	}
 	for n < len(b) && err == nil {
 		p := b[n:min(len(b), n+c.piece)]
@@ -153,16 +191,13 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	if flushed := c.s.Flush(); err == nil {
 		err = flushed
 	}
-	if errors.Is(err, ErrDetached) {
-		err = errkind.As(io.ErrClosedPipe, err)
-	}
-	return n, c.failed("write", err)
+	return n, err
 }
 
 // Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with
 // net.ErrClosed. When it returns nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
-	err := c.failed("close", net.ErrClosed)
+	err := c.failed("close", errClosed)
 	c.closing.Do(func() { c.close(); err = nil })
 	return err
 }
@@ -203,12 +238,17 @@ func (c *Conn) LocalAddr() net.Addr { return Addr{c.s.self.Peer, true} }
 func (c *Conn) RemoteAddr() net.Addr {
 	c.naming.Lock()
 	defer c.naming.Unlock()
-	if !c.remote.Known && !c.gone {
-		if w := c.s.other.peer.Load(); w != 0 {
+	if !c.remote.Known && !c.gone && !c.s.ended.Load() {
+		if w, err := c.s.otherPeer(); w != 0 && err == nil && !c.s.ended.Load() {
 			c.remote = Addr{shmsync.PeerOf(w), true}
 		}
 	}
 	return c.remote
+}
+
+func (e *end) otherPeer() (w uint64, err error) {
+	defer fault.Return(&err, fault.Catch())
+	return e.other.peer.Load(), nil
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
@@ -226,8 +266,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.ou
 func (h *half) setDeadline(t time.Time) error {
 	h.setting.Lock()
 	defer h.setting.Unlock()
-	if h.closed.Load() {
-		return net.ErrClosed
+	if h.closed.Load() || h.end.base().ended.Load() {
+		return errClosed
 	}
 	if h.deadline != nil {
 		h.deadline.Stop()
@@ -257,6 +297,10 @@ func (h *half) setDeadline(t time.Time) error {
 func (h *half) interrupt() {
 	e := h.end.base()
 	e.halt.Store(true)
+	if e.ended.Load() {
+		return
+	}
+	defer fault.Ignore(fault.Catch()) // it may be a timer's goroutine
 	if e.rung() {
 		e.conn.bell.Interrupt()
 	} else {
@@ -267,8 +311,8 @@ func (h *half) interrupt() {
 // stopped says why nobody may read, or write, now.
 func (h *half) stopped() error {
 	switch {
-	case h.closed.Load():
-		return net.ErrClosed
+	case h.closed.Load(), h.end.base().ended.Load():
+		return errClosed
 	case h.end.base().halt.Load():
 		return os.ErrDeadlineExceeded
 	}

@@ -29,13 +29,17 @@
 //
 // A wait begins with a short spin, which learns where it does not help; then the goroutine sleeps (see package
 // shmsync on what that costs on which system). The other end makes a system call only if there is somebody
-// asleep. The bytes must stay mapped while a call is in flight: end the waits by their context, then Detach,
-// before the segment is detached.
+// asleep.
+//
+// When the segment is detached, or the session closed, both ends that this process has in it end: the other process is
+// told as by Detach, but what was not flushed is not sent. Calls that wait end with ErrClosed, as do all from then on.
 //
 // # What is not promised
 //
 // Words that a neighbour garbled are ErrCorrupt, or garbled messages, never a fault or an endless loop; but a
-// message in place can change while it is read. Nobody keeps a third process from writing the bytes.
+// message in place can change while it is read. Nobody keeps a third process from writing the bytes. A segment that
+// a neighbour truncates is ErrCorrupt for calls that wait and for a Conn; TrySend, TryReceive, Flush, and Send and
+// Receive where they need not wait, end the process, unless they are called inside Segment.With.
 //
 // PostgreSQL's namesake is shm_mq.
 package mq

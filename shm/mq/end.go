@@ -7,7 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/bell"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
@@ -29,12 +32,15 @@ type end struct {
 	at        int    // where in the ring this end is
 	mine      *side
 	other     *side
-	published uint64 // what the other end knows of our position
-	want      uint64 // bytes without which this end gets no further
-	dead      bool   // the other end's process was found dead
-	closed    bool   // this end is detached
-	fault     error  // the bytes can't be trusted any more
+	first     uint64      // where the other end was when this one attached
+	published uint64      // what the other end knows of our position
+	want      uint64      // bytes without which this end gets no further
+	dead      bool        // the other end's process was found dead
+	fault     error       // the bytes can't be trusted any more
+	ended     atomic.Bool // this end is detached, or its view has ended: no byte is touched any more
 	halt      atomic.Bool
+	bell      atomic.Pointer[bell.Bell] // of a Conn's reader
+	forget    []func()                  // take back what the views call at their end
 	self      shmsync.Self
 	spins     spin.Budget
 	turns     spin.Turns
@@ -74,17 +80,35 @@ func (e *end) advance(n uint64) {
 	}
 }
 
-// usable says whether there is any use in calling.
+var errEnded = errkind.As(ErrClosed, errors.New("this end of the queue is detached, or its segment or session is"))
+
+// usable says whether there is any use in calling. Every exported method asks it when it begins, after each sleep, and
+// once more before it gives an answer.
 func (e *end) usable() error {
-	if e.closed {
-		return ErrClosed
+	if e.ended.Load() {
+		return errEnded
 	}
 	return e.fault
+}
+
+// answer is deferred by what may have met a fault, or bytes of the time after the end: then that is the error.
+func (e *end) answer(err *error) {
+	if e.ended.Load() {
+		*err = errEnded
+	}
+}
+
+// overWith returns err, or the end if that has come.
+func (e *end) overWith(err error) error {
+	e.answer(&err)
+	return err
 }
 
 // over says why nothing more comes from the other end, if so.
 func (e *end) over() error {
 	switch {
+	case e.ended.Load():
+		return errEnded
 	case e.fault != nil:
 		return e.fault
 	case e.other.gone.Load() != 0:
@@ -97,22 +121,27 @@ func (e *end) over() error {
 
 // attached says whether the other end has come, or will not.
 func (e *end) attached() bool {
-	return e.other.peer.Load()&taken != 0 || e.over() != nil || e.halt.Load()
+	return e.over() != nil || e.halt.Load() || e.other.peer.Load()&taken != 0
 }
 
 // WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process
 // was named by SetSender or SetReceiver and died, ErrPeerDied; if ctx is over, its cause.
-func (e *end) WaitAttach(ctx context.Context) error {
+func (e *end) WaitAttach(ctx context.Context) (err error) {
 	if err := e.usable(); err != nil {
 		return err
 	}
+	defer e.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	if _, err := wait(ctx, []End{&arrival{e}}); err != nil {
 		return err
 	}
-	if e.other.peer.Load()&taken != 0 && e.fault == nil && e.other.gone.Load() == 0 {
-		return nil
+	if err := e.over(); err != nil {
+		return err
 	}
-	return e.over()
+	if e.other.peer.Load()&taken == 0 {
+		return ErrWouldBlock // its wait was interrupted
+	}
+	return nil
 }
 
 // arrival is an end that waits for the other one to come.
@@ -122,11 +151,25 @@ func (a *arrival) ready() bool { return a.attached() }
 
 // close detaches this end.
 func (e *end) close() {
-	e.closed = true
+	e.finish()
+	for _, forget := range e.forget {
+		forget()
+	}
+}
+
+// finish ends this end, by whichever goroutine: that of Detach, or that which ends a view, before the bytes go. It tells
+// the other end, and wakes a call that waits here. Two may run it at the same time.
+func (e *end) finish() {
+	e.ended.Store(true)
+	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
 	e.mine.gone.Store(1)
 	failpoint.Hit("mq/detach/gone")
 	e.other.wake()
+	if b := e.bell.Load(); b != nil {
+		b.Interrupt()
+	}
+	e.mine.wake()
 }
 
 // WaitAny waits until one of the ends may get further: a Receiver that was ErrWouldBlock has more bytes, a Sender
@@ -142,7 +185,19 @@ func WaitAny(ctx context.Context, ends ...End) (int, error) {
 			return i, nil
 		}
 	}
-	return wait(ctx, ends)
+	return waitContained(ctx, ends)
+}
+
+func waitContained(ctx context.Context, ends []End) (i int, err error) {
+	defer fault.Return(&err, fault.Catch())
+	if i, err = wait(ctx, ends); err != nil {
+		for i, end := range ends {
+			if end.base().ended.Load() {
+				return i, nil
+			}
+		}
+	}
+	return i, err
 }
 
 // Sleeps are cut so that a death is noticed in time: whoever waits asks after minPatience, then more
@@ -171,6 +226,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	words := make([]futex.Word, len(ends))
 	defer func() {
 		for _, e := range ends {
+			if e.base().ended.Load() {
+				continue
+			}
 			if s := &e.base().mine.sleep; s.Load()&asleep != 0 {
 				s.And(^uint32(asleep))
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -90,6 +91,7 @@ func (s *side) wake() {
 type Queue struct {
 	h    *header
 	ring []byte
+	view *shm.View
 }
 
 // Size is how many bytes a queue takes whose ring has n.
@@ -99,7 +101,12 @@ func Size(n int) int { return HeaderSize + n }
 // what is left of r after HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists,
 // one too small ErrSize. If the maker dies amid Create, the bytes may stay neither: Attach is ErrNotFound and
 // Create ErrExists until somebody clears them.
-func Create(r shm.Region) (*Queue, error) {
+func Create(r shm.Region) (q *Queue, err error) {
+	defer answer(&err, r.View())
+	defer fault.Return(&err, fault.Catch())
+	if r.View().Ended() {
+		return nil, r.View().Err()
+	}
 	size := (r.Len() - HeaderSize) &^ (word - 1)
 	if size < word {
 		return nil, errkind.As(ErrSize,
@@ -119,7 +126,12 @@ func Create(r shm.Region) (*Queue, error) {
 }
 
 // Attach finds the queue that somebody has created in r. If there is none, or none yet, that is ErrNotFound.
-func Attach(r shm.Region) (*Queue, error) {
+func Attach(r shm.Region) (q *Queue, err error) {
+	defer answer(&err, r.View())
+	defer fault.Return(&err, fault.Catch())
+	if r.View().Ended() {
+		return nil, r.View().Err()
+	}
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, err
@@ -135,7 +147,10 @@ func Attach(r shm.Region) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Queue{h, ring}, nil
+	if err := r.View().Err(); err != nil {
+		return nil, err
+	}
+	return &Queue{h, ring, r.View()}, nil
 }
 
 func corrupt(format string, args ...any) error {
@@ -144,14 +159,25 @@ func corrupt(format string, args ...any) error {
 
 // SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is
 // ErrExists if somebody else is known.
-func (q *Queue) SetSender(p shmsync.Peer) error { return set("sender", &q.h.sender, &q.h.receiver, p) }
+func (q *Queue) SetSender(p shmsync.Peer) error { return q.set("sender", p) }
 
 // SetReceiver says who is to receive, as SetSender does.
 func (q *Queue) SetReceiver(p shmsync.Peer) error {
-	return set("receiver", &q.h.receiver, &q.h.sender, p)
+	return q.set("receiver", p)
 }
 
-func set(what string, s, other *side, p shmsync.Peer) error {
+func (q *Queue) set(what string, p shmsync.Peer) (err error) {
+	l, err := q.view.Enter()
+	if err != nil {
+		return err
+	}
+	defer l.Leave()
+	defer answer(&err, q.view)
+	defer fault.Return(&err, fault.Catch())
+	s, other := &q.h.sender, &q.h.receiver
+	if what == "receiver" {
+		s, other = other, s
+	}
 	if !s.peer.CompareAndSwap(0, p.Word()) {
 		if is := shmsync.PeerOf(s.peer.Load()); is != p {
 			return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, is))
@@ -166,10 +192,10 @@ func set(what string, s, other *side, p shmsync.Peer) error {
 // process too, is ErrExists, and so is another one than SetSender has named.
 func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 	s := &Sender{}
-	if err := s.attach("sender", q, &q.h.sender, &q.h.receiver, self); err != nil {
+	if err := s.attach("sender", q, self); err != nil {
 		return nil, err
 	}
-	s.written, s.read = s.published, s.other.pos.Load()
+	s.written, s.read = s.published, s.first
 	if err := s.checked(s.written - s.read); err != nil {
 		return nil, err
 	}
@@ -179,27 +205,56 @@ func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 // Receiver attaches this process as the one that receives, as Sender does.
 func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	r := &Receiver{length: -1}
-	if err := r.attach("receiver", q, &q.h.receiver, &q.h.sender, self); err != nil {
+	if err := r.attach("receiver", q, self); err != nil {
 		return nil, err
 	}
 	r.read, r.written = r.published, r.published
-	if err := r.checked(r.other.pos.Load() - r.read); err != nil {
+	if err := r.checked(r.first - r.read); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-func (e *end) attach(what string, q *Queue, mine, other *side, self shmsync.Self) error {
+// attach runs under a lease of the view: it takes the end and sees to it that the end of the view gives it back.
+func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
+	l, err := q.view.Enter()
+	if err != nil {
+		return err
+	}
+	defer l.Leave()
+	defer answer(&err, q.view)
+	defer answer(&err, self.View)
+	defer fault.Return(&err, fault.Catch())
+	if self.View.Ended() {
+		return self.View.Err()
+	}
+	mine, other := &q.h.sender, &q.h.receiver
+	if what == "receiver" {
+		mine, other = other, mine
+	}
 	me := self.Peer.Word()
 	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(mine.peer.Load())))
 	}
 	failpoint.Hit("mq/attach/taken")
-	*e = end{
-		ring: q.ring, size: uint64(len(q.ring)), batch: min(uint64(len(q.ring))/4, maxBatch) &^ (word - 1),
-		mine: mine, other: other, self: self, published: mine.pos.Load(), want: word,
-	}
+	e.ring, e.size = q.ring, uint64(len(q.ring))
+	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
+	e.mine, e.other, e.self, e.want = mine, other, self, word
+	e.published, e.first = mine.pos.Load(), other.pos.Load()
 	e.at = int(e.published % e.size)
+	if e.published%word != 0 {
+		return corrupt("the position of the %s is %d", what, e.published)
+	}
+	for _, v := range []*shm.View{q.view, self.View} {
+		e.forget = append(e.forget, v.OnEnd(e.finish))
+	}
 	other.wake()
 	return nil
+}
+
+// answer is deferred by what used bytes of v: if v has ended, that is the answer.
+func answer(err *error, v *shm.View) {
+	if v.Ended() {
+		*err = v.Answer(*err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 )
 
 // Receiver is the end that receives. Its methods are for one goroutine at a time.
@@ -19,7 +20,7 @@ type Receiver struct {
 
 // Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is
 // valid until the next call of any method of this Receiver. In place it is shared memory: a sender that breaks the
-// rules could still change it.
+// rules could still change it, and when the segment is detached, or the session closed, it becomes zeros.
 //
 // When the sender has detached and all its messages have been received, err is ErrDetached; if its process died,
 // ErrPeerDied. Of a message that was sent in part no more than that is ever seen. If ctx is over, err is its
@@ -28,6 +29,19 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if b, ok := r.next(); ok {
 		return b, nil
 	}
+	if r.usable() == nil && r.length < 0 { // the sender may have published since
+		if _, err := r.look(); err == nil {
+			if b, ok := r.next(); ok {
+				return b, nil
+			}
+		}
+	}
+	return r.receiveContained(ctx)
+}
+
+func (r *Receiver) receiveContained(ctx context.Context) (b []byte, err error) {
+	defer r.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	return r.receive(ctx, true)
 }
 
@@ -36,12 +50,14 @@ func (r *Receiver) TryReceive() ([]byte, error) {
 	if b, ok := r.next(); ok {
 		return b, nil
 	}
-	return r.receive(context.Background(), false)
+	b, err := r.receive(context.Background(), false)
+	r.answer(&err)
+	return b, err
 }
 
 // Detach ends this end: the sender gets ErrDetached. Detaching twice is harmless.
 func (r *Receiver) Detach() {
-	if !r.closed {
+	if !r.ended.Load() {
 		r.close()
 	}
 }
@@ -49,12 +65,15 @@ func (r *Receiver) Detach() {
 // next is the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes
 // nothing but that the last message is released.
 func (r *Receiver) next() ([]byte, bool) {
+	if r.ended.Load() {
+		return nil, false
+	}
 	if r.held > 0 {
 		r.took(r.held)
 		r.held = 0
 	}
 	there := r.written - r.read
-	if there < word || r.length >= 0 || r.closed {
+	if there < word || r.length >= 0 {
 		return nil, false
 	}
 	n := binary.NativeEndian.Uint64(r.ring[r.at:])
@@ -70,7 +89,7 @@ func (r *Receiver) next() ([]byte, bool) {
 		return nil, false
 	}
 	r.held = frame
-	return r.ring[start : start+n : start+n], true
+	return r.ring[start : start+n : start+n], !r.ended.Load()
 }
 
 // took moves on by n bytes, and publishes if enough has come together.
@@ -137,6 +156,9 @@ func (r *Receiver) copy(n int) {
 func (r *Receiver) there(ctx context.Context, block bool, need uint64) (uint64, error) {
 	r.want = need
 	for {
+		if err := r.usable(); err != nil {
+			return 0, err
+		}
 		over := r.over() // before the look: what was published before the end still counts
 		there, err := r.look()
 		switch {
@@ -169,7 +191,7 @@ func (r *Receiver) look() (there uint64, err error) {
 }
 
 func (r *Receiver) ready() bool {
-	if r.over() != nil || r.halt.Load() {
+	if r.halt.Load() || r.over() != nil {
 		return true
 	}
 	want := r.want

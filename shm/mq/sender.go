@@ -1,7 +1,6 @@
 package mq
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 )
 
 // Sender is the end that sends. Its methods are for one goroutine at a time.
@@ -35,19 +35,38 @@ func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
 func (s *Sender) Send(ctx context.Context, b []byte) error {
 	if s.fits(len(b)) {
 		s.put(b)
+		if s.ended.Load() {
+			return errEnded
+		}
 		return nil
 	}
+	return s.sendOne(ctx, b)
+}
+
+func (s *Sender) sendOne(ctx context.Context, b []byte) error {
 	parts := [1][]byte{b}
-	return s.send(ctx, true, parts[:])
+	return s.sendContained(ctx, parts[:])
+}
+
+func (s *Sender) sendContained(ctx context.Context, parts [][]byte) (err error) {
+	defer s.answer(&err)
+	defer fault.Return(&err, fault.Catch())
+	return s.send(ctx, true, parts)
 }
 
 // SendV is Send for a message in parts.
-func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error { return s.send(ctx, true, parts) }
+func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error {
+	return s.sendContained(ctx, parts)
+}
 
 // TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room. A message that
 // takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the
 // same arguments until that succeeds.
-func (s *Sender) TrySend(parts ...[]byte) error { return s.send(context.Background(), false, parts) }
+func (s *Sender) TrySend(parts ...[]byte) error {
+	err := s.send(context.Background(), false, parts)
+	s.answer(&err)
+	return err
+}
 
 // Flush publishes what has been sent, and wakes the receiver if it sleeps. What is published is not lost, even if
 // this process is killed. It is ErrDetached if the receiver has detached.
@@ -56,30 +75,34 @@ func (s *Sender) Flush() error {
 		return err
 	}
 	if s.other.gone.Load() != 0 {
-		return ErrDetached
+		return s.overWith(ErrDetached)
 	}
 	if s.written != s.published {
 		s.publish(s.written)
+	}
+	if s.ended.Load() {
+		return errEnded
 	}
 	return nil
 }
 
 // Detach flushes and ends this end: the receiver gets what was sent, then ErrDetached. Detaching twice is harmless.
 func (s *Sender) Detach() {
-	if s.closed {
+	if s.ended.Load() {
 		return
 	}
+	defer s.close()
+	defer fault.Ignore(fault.Catch())
 	if s.fault == nil && s.written != s.published {
 		s.publish(s.written)
 	}
-	s.close()
 }
 
 // fits says that a message of n bytes can be put at once, as far as is known without looking at the receiver's
 // position.
 func (s *Sender) fits(n int) bool {
 	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&
-		s.begun == 0 && !s.closed && s.fault == nil && s.other.gone.Load() == 0
+		s.begun == 0 && !s.ended.Load() && s.fault == nil && s.other.gone.Load() == 0
 }
 
 // put writes a message that fits.
@@ -112,7 +135,7 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 			return errkind.As(ErrSize, fmt.Errorf("a message of more than %d bytes can't be sent", MaxMessage))
 		}
 	}
-	if err := cmp.Or(s.usable(), s.over()); err != nil {
+	if err := s.over(); err != nil {
 		return err
 	}
 	frame := frameSize(n)
@@ -179,7 +202,7 @@ func (s *Sender) look() (room uint64, err error) {
 }
 
 func (s *Sender) ready() bool {
-	if s.over() != nil || s.halt.Load() {
+	if s.halt.Load() || s.over() != nil {
 		return true
 	}
 	room, err := s.look()

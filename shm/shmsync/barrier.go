@@ -10,9 +10,11 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm"
 )
 
 // BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
@@ -23,7 +25,7 @@ import (
 //	elected  how many phases have elected somebody
 //	turn     news for those who wait. Futex
 //	parties  who takes part. Count: bits 0-7 how often, 8-15 how many of these have arrived, 16-20 in which phase
-//	         (mod 32)
+//	         (mod 32). Without a peer bits 59-63 go up when the end of a view takes a part away
 //
 // All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
 // Whoever waits ends the phase if the one whose turn it was can't.
@@ -44,19 +46,61 @@ const (
 // Barrier makes its participants wait for one another, phase by phase, as one process sees it. Participants are
 // goroutines of any processes: each calls Attach once, arrives in every phase and detaches at the end; all of a
 // session share one Barrier. A participant whose process dies is subtracted.
+//
+// After the end of the session, or of the view that the word lies in, calls are ErrClosed. If the word's segment is
+// detached in a session that goes on, its participants are subtracted.
 type Barrier struct {
 	word  *BarrierWord
 	me    Self
 	self  uint64
+	view  *shm.View
 	more  []Slot
 	spins spin.Budget
 }
 
 // NewBarrier returns the barrier on w, for use by self. There is room for 30 processes; more are slots beside w,
-// the same ones in every process.
+// the same ones in every process. Calls with the same arguments return the same Barrier where w lies in a segment.
 func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
-	return &Barrier{word: w, me: self, self: self.Peer.Word(), more: more}
+	v := viewOf(w, self)
+	make := func() *Barrier { return &Barrier{word: w, me: self, self: self.Peer.Word(), view: v, more: more} }
+	if v == nil {
+		return make()
+	}
+	type key struct {
+		word *BarrierWord
+		peer Peer
+		more int
+	}
+	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { v.OnEnd(b.giveBack) })
 }
+
+// giveBack runs at the end of the view, before the bytes go. An Attach that is under way has loaded a slot before, so
+// vacant ones are changed, too.
+func (b *Barrier) giveBack() {
+	contained(func() {
+		for i := range b.slots() {
+			for s := b.slot(i); ; {
+				w := s.w.Load()
+				next := w
+				switch w & peerMask {
+				case b.self:
+					next = oneTaken
+				case 0:
+					next = w + oneTaken
+				}
+				if s.w.CompareAndSwap(w, next) {
+					break
+				}
+			}
+		}
+		b.bump()
+		b.word.turn.Add(1)
+		wake(&b.word.turn)
+	})
+}
+
+// oneTaken is one in what a vacant slot counts.
+const oneTaken = 1 << 59
 
 // parties are one slot's count, taken apart.
 type party struct{ attached, arrived, phase uint64 }
@@ -78,15 +122,26 @@ func (p party) in(phase uint32) party {
 	return p
 }
 
-// Phase is the number of phases that have ended.
-func (b *Barrier) Phase() uint32 { return uint32(b.word.epoch.Load()) }
+// Phase is the number of phases that have ended; 0 after the end of the view.
+func (b *Barrier) Phase() uint32 {
+	if b.view.Ended() {
+		return 0
+	}
+	return uint32(b.word.epoch.Load())
+}
 
 // Participants are the processes that take part, each once. The dead are left out.
 func (b *Barrier) Participants() (list []Peer) {
+	if b.view.Ended() {
+		return nil
+	}
 	for i := range b.slots() {
-		if w := b.slot(i).w.Load(); w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
+		if w := b.slot(i).w.Load(); w&peerMask != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
 			list = append(list, PeerOf(w))
 		}
+	}
+	if b.view.Ended() {
+		return nil
 	}
 	return list
 }
@@ -94,11 +149,17 @@ func (b *Barrier) Participants() (list []Peer) {
 // Attach makes the caller a participant, and says in which phase. It is ErrFull if there is no slot for one more
 // process.
 func (b *Barrier) Attach() (phase uint32, err error) {
+	defer late(&err, b.view)
+	defer fault.Return(&err, fault.Catch())
+	if b.view.Ended() {
+		return 0, b.view.Err()
+	}
 	if !b.enter() {
-		return 0, errkind.As(ErrFull, fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots()))
+		return 0, b.view.Answer(errkind.As(ErrFull,
+			fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots())))
 	}
 	failpoint.Hit("shmsync/barrier/entered")
-	return b.bump(), nil
+	return b.bump(), b.view.Err()
 }
 
 // bump makes whoever is about to end the phase count again, and says which phase that is.
@@ -115,18 +176,24 @@ func (b *Barrier) bump() uint32 {
 // ArriveAndWait waits until all participants have arrived. One of them is told that it is elected, to do what is
 // to be done once. If ctx is over first the arrival is taken back, and the caller still takes part.
 func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
+	defer late(&err, b.view)
+	defer fault.Return(&err, fault.Catch())
+	if b.view.Ended() {
+		return false, b.view.Err()
+	}
 	phase := b.Phase()
 	race.Release(&b.word.epoch)
 	if !b.change(phase, func(p *party) bool { p.arrived++; return p.arrived <= p.attached }) {
-		return false, errNotAttached()
+		return false, b.view.Answer(errNotAttached())
 	}
 	failpoint.Hit("shmsync/barrier/arrived")
 	b.advance(phase, false)
 	if err := b.wait(ctx, phase); err != nil {
-		return false, err
+		return false, b.view.Answer(err)
 	}
 	race.Acquire(&b.word.epoch)
-	return b.elect(phase), nil
+	elected = b.elect(phase)
+	return elected && !b.view.Ended(), b.view.Err()
 }
 
 // ArriveAndDetach ends the caller's part: the phase ends without it, even if nobody else takes part. It says
@@ -138,23 +205,28 @@ func (b *Barrier) ArriveAndDetach() (last bool, err error) { return b.detach(tru
 func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 
 func (b *Barrier) detach(arrive bool) (last bool, err error) {
+	defer late(&err, b.view)
+	defer fault.Return(&err, fault.Catch())
+	if b.view.Ended() {
+		return false, b.view.Err()
+	}
 	phase := b.Phase()
 	race.Release(&b.word.epoch)
 	if !b.change(phase, func(p *party) bool { p.attached--; return p.arrived <= p.attached }) {
-		return false, errNotAttached()
+		return false, b.view.Answer(errNotAttached())
 	}
 	failpoint.Hit("shmsync/barrier/detached")
 	b.advance(phase, arrive)
 	for {
 		e := b.word.epoch.Load()
 		b.subtractDead(func(uint64) bool { return true })
-		if e&left != 0 || b.attended() {
-			return false, nil
+		if e&left != 0 || b.attended() || b.view.Ended() {
+			return false, b.view.Err()
 		}
 		if b.word.epoch.CompareAndSwap(e, e|left) {
 			failpoint.Hit("shmsync/barrier/last")
 			race.Acquire(&b.word.epoch)
-			return true, nil
+			return !b.view.Ended(), b.view.Err()
 		}
 	}
 }
@@ -181,10 +253,13 @@ func (b *Barrier) enter() bool {
 		for i := range b.slots() {
 			s := b.slot(i)
 			w := s.w.Load()
-			for w&peerMask == b.self || w == 0 && pass > 0 {
-				p := partyOf(w)
+			for w&peerMask == b.self || w&peerMask == 0 && pass > 0 {
+				p := party{}
+				if w&peerMask != 0 {
+					p = partyOf(w)
+				}
 				p.attached++
-				if p.attached > most {
+				if p.attached > most || b.view.Ended() {
 					break
 				}
 				if s.w.CompareAndSwap(w, p.word(b.self)) {
@@ -224,8 +299,9 @@ func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
 			return
 		}
 		for i := range b.slots() {
-			p := partyOf(b.slot(i).w.Load()).in(phase)
-			if p.arrived < p.attached {
+			w := b.slot(i).w.Load()
+			p := partyOf(w).in(phase)
+			if w&peerMask != 0 && p.arrived < p.attached {
 				return
 			}
 		}
@@ -244,7 +320,7 @@ func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
 
 func (b *Barrier) attended() bool {
 	for i := range b.slots() {
-		if b.slot(i).w.Load() != 0 {
+		if b.slot(i).w.Load()&peerMask != 0 {
 			return true
 		}
 	}
@@ -255,7 +331,7 @@ func (b *Barrier) attended() bool {
 func (b *Barrier) subtractDead(matters func(w uint64) bool) {
 	for i := range b.slots() {
 		s := b.slot(i)
-		if w := s.w.Load(); w != 0 && w&peerMask != b.self && matters(w) && !b.me.alive(w) {
+		if w := s.w.Load(); w&peerMask != 0 && w&peerMask != b.self && matters(w) && !b.me.alive(w) {
 			s.w.CompareAndSwap(w, 0)
 			failpoint.Hit("shmsync/barrier/subtracted")
 		}
@@ -269,7 +345,7 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 	}
 	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
 		seen := b.word.turn.Load()
-		if over() {
+		if over() || b.view.Ended() {
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
+	"github.com/godsm/godsm/shm"
 )
 
 // Cond is a condition variable that lies in shared memory: who waits for a condition sleeps until somebody says
@@ -25,7 +27,9 @@ import (
 // No lock goes with it: whoever makes the condition true stores that atomically, or under a lock, and then calls Signal
 // or Broadcast; since Prepare comes before the look, none is missed.
 //
-//	bit 0      somebody may be asleep
+// After its segment was detached or truncated no method faults, and none reaches another process.
+//
+//	bit 0      a process may be asleep
 //	bits 1-31  goes up with every Signal and Broadcast
 type Cond struct {
 	_ structs.HostLayout
@@ -44,8 +48,10 @@ type Ticket struct {
 }
 
 // Prepare makes the caller one of those who wait: what is signalled from now on ends its Sleep.
-func (c *Cond) Prepare() Ticket {
-	t := Ticket{c, c.w.Or(condSleep) | condSleep}
+func (c *Cond) Prepare() (t Ticket) {
+	defer fault.Ignore(fault.Catch())
+	t.c = c
+	t.seen = c.w.Or(condSleep) | condSleep
 	failpoint.Hit("shmsync/cond/prepared")
 	return t
 }
@@ -55,10 +61,25 @@ const condCheck = time.Second
 
 // Sleep waits until something has been signalled since Prepare or the last Sleep, or until ctx is over, whose cause it
 // returns. It may return nil without news, and does so at least once a second; the caller looks at the condition again.
+// When the view that the Cond lies in ends, it returns ErrClosed; when its bytes are gone, ErrCorrupt.
 func (t *Ticket) Sleep(ctx context.Context) error {
+	v := shm.ViewAt(t.c)
+	return v.Answer(t.sleep(ctx, v))
+}
+
+func (t *Ticket) sleep(ctx context.Context, v *shm.View) (err error) {
+	defer fault.Return(&err, fault.Catch())
+	if v.Ended() {
+		return v.Err()
+	}
 	if t.c.w.Load() == t.seen && ctx.Err() == nil {
-		futex.WaitAny(ctx, within(ctx, condCheck), futex.Word{W: &t.c.w, Val: t.seen})
+		short, stop := until(ctx, v)
+		futex.WaitAny(short, within(ctx, condCheck), futex.Word{W: &t.c.w, Val: t.seen})
+		stop()
 		failpoint.Hit("shmsync/cond/woken")
+	}
+	if v.Ended() {
+		return v.Err()
 	}
 	before := t.seen
 	t.seen = t.c.w.Or(condSleep) | condSleep
@@ -70,17 +91,36 @@ func (t *Ticket) Sleep(ctx context.Context) error {
 	return nil
 }
 
+// until returns a context that ends with ctx and with the view.
+func until(ctx context.Context, v *shm.View) (context.Context, func()) {
+	if v == nil {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := v.OnEnd(cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
 // Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on.
 func (t *Ticket) Cancel() {
+	defer fault.Ignore(fault.Catch())
 	if t.c.w.Load() != t.seen {
 		failpoint.Hit("shmsync/cond/cancelled")
-		t.c.Signal()
+		t.c.signal()
 	}
 }
 
 // Signal wakes one of those who wait: one that is alive and asleep, and possibly others. If none is asleep it ends
 // the next Sleep of all that have called Prepare.
 func (c *Cond) Signal() {
+	defer fault.Ignore(fault.Catch())
+	c.signal()
+}
+
+func (c *Cond) signal() {
 	race.Release(&c.w)
 	if c.w.Add(condNews)&condSleep == 0 {
 		return
@@ -88,19 +128,24 @@ func (c *Cond) Signal() {
 	failpoint.Hit("shmsync/cond/signalled")
 	if futex.Wake(&c.w, 1) == 0 {
 		failpoint.Hit("shmsync/cond/nobody")
-		c.Broadcast() // nobody was asleep: so the flag goes, with all who come between
+		c.broadcast() // nobody was asleep: so the flag goes, with all who come between
 	}
 }
 
 // Broadcast wakes all who wait.
 func (c *Cond) Broadcast() {
+	defer fault.Ignore(fault.Catch())
+	c.broadcast()
+}
+
+func (c *Cond) broadcast() {
 	race.Release(&c.w)
 	for {
 		w := c.w.Load()
 		if c.w.CompareAndSwap(w, (w+condNews)&^condSleep) {
 			failpoint.Hit("shmsync/cond/broadcast")
 			if w&condSleep != 0 {
-				futex.Wake(&c.w, all)
+				wake(&c.w)
 			}
 			return
 		}

@@ -8,10 +8,12 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/shm"
 )
 
 // Count is a number that lies in shared memory, only grows, and can be waited for: one side has news and adds, the
-// other remembers what it has seen. Its zero value is 0. It is 4 bytes.
+// other remembers what it has seen. Its zero value is 0. It is 4 bytes. It is bytes of its segment, as Segment.Bytes
+// are: after a Detach all but Wait may fault in checked mode, and reach no other process in any.
 type Count struct {
 	_ structs.HostLayout
 	n atomic.Uint32
@@ -33,9 +35,26 @@ func (c *Count) Add() {
 // Nudge wakes all who wait, without news: their Wait returns early.
 func (c *Count) Nudge() { futex.Wake(&c.n, 1<<30) }
 
-// Wait sleeps while the number is seen, for at most d, until ctx is over, and returns the number then. It may
-// return early for no reason. (A Linux before 5.16 hears of the end of ctx by Nudge only.)
-func (c *Count) Wait(ctx context.Context, seen uint32, d time.Duration) uint32 {
-	futex.WaitLong(ctx, &c.n, seen, d)
-	return c.n.Load()
+// Wait sleeps while the number is seen, for at most d, until ctx is over, or the view that the number lies in, and
+// returns the number then; of a view that has ended, 0. It may return early for no reason. (A Linux before 5.16 hears
+// of the end of ctx by Nudge only.)
+func (c *Count) Wait(ctx context.Context, seen uint32, d time.Duration) (now uint32) {
+	v := shm.ViewAt(c)
+	if v == nil {
+		futex.WaitLong(ctx, &c.n, seen, d)
+		return c.n.Load()
+	}
+	contained(func() {
+		if v.Ended() {
+			return
+		}
+		short, stop := until(ctx, v)
+		defer stop()
+		futex.WaitLong(short, &c.n, seen, d)
+		now = c.n.Load()
+	})
+	if v.Ended() {
+		return 0
+	}
+	return now
 }

@@ -30,7 +30,8 @@ func actor(c *proctest.Child) error {
 		return err
 	}
 	all := acts{}
-	for _, some := range []acts{lockActs(s, me), mutexActs(s, me), latchActs(s, me), condActs(s), barrierActs(s, me)} {
+	for _, some := range []acts{lockActs(s, me), mutexActs(s, me), latchActs(s, me), condActs(s), barrierActs(s, me),
+		mailboxActs(s, me)} {
 		maps.Copy(all, some)
 	}
 	c.Say("ready")
@@ -60,6 +61,7 @@ func TestKilledInside(t *testing.T) {
 	}{
 		{"lwlock", lockRounds, judgeLock}, {"mutex", mutexRounds, judgeMutex}, {"latch", latchRounds, judgeLatch},
 		{"cond", condRounds, judgeCond}, {"barrier", barrierRounds, judgeBarrier},
+		{"mailbox", mailboxRounds, judgeMailbox},
 	} {
 		for _, name := range slices.Sorted(maps.Keys(some.rounds)) {
 			list = append(list, proctest.Scenario{
@@ -85,6 +87,7 @@ type drama struct {
 	ghost  shmsync.Self // of a session that died long ago
 	locks  [2]*shmsync.LWLock
 	mutex  *shmsync.Mutex
+	mail   *shmsync.Mailbox
 	ghosts uint64 // that have died with a lock
 	wg     sync.WaitGroup
 }
@@ -103,6 +106,7 @@ func play(t *testing.T, v *proctest.Victim, round func(*drama), judge func(*dram
 	d.ghost = shmsync.Self{Peer: shmsync.Peer{Row: 9, Incarnation: 1}, Alive: me.Alive}
 	d.locks = [2]*shmsync.LWLock{shmsync.NewLWLock(&s.Lock, d.a), shmsync.NewLWLock(&s.Lock, d.b)}
 	d.mutex = shmsync.NewMutex(&s.Mutex, d.a)
+	d.mail = shmsync.NewMailbox(s.Mail[:], nil, d.a)
 	v.While = func() { d.whileStopped() }
 	v.Start("actor", dir, strconv.Itoa(1))
 	d.peer = shmsync.Peer{Row: 1, Incarnation: s.Rows[1].Load()}

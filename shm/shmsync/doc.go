@@ -12,6 +12,7 @@
 //	BarrierWord  256    Barrier   phases that begin when all have arrived
 //	Cond         4      itself    sleeping until a condition may have become true
 //	Count        4      itself    a number that grows, and can be waited for
+//	MailboxWord  192    Mailbox   goroutines of one session, woken by others through one word and a bit for each
 //	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and whoever takes it
 //	                              repairs at once
 //
@@ -30,11 +31,19 @@
 // 8 ms. So a death costs the others that long, and as long as the system takes to give back the dead one's
 // witness. Nobody looks for deadlocks: the context ends them.
 //
-// The bytes must stay mapped while a call is in flight: end the waits, by their context or by waking them, before
-// the segment is detached (Segment.OnDetach is the place), or wait inside Segment.With.
+// # The end
+//
+// When the segment is detached that a word lies in, or the session is closed, waits end, and each call from then on is
+// ErrClosed or, without an error in its signature, does nothing. What a handle holds is given back first, if the
+// session goes on: a lock as by a holder that died with it, a latch and a place in a barrier as if they had been left.
+// Each call looks at the end between its load of a word and the swap of it, and the end changes every word that could
+// be swapped so. Therefore nothing is acquired after it was given back.
 //
 // # What is not promised
 //
 // A lock keeps nobody from writing what it guards, and does not restore it. Words that a neighbour garbled can
-// make waits fail or last until their context is over, never end the process.
+// make waits fail or last until their context is over, never end the process. One wrong bit in the word of a LWLock
+// costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do. A segment that a
+// neighbour truncates is another matter: Lock, RLock, TryLock, Unlock, Latch.Set, Latch.Reset, Latch.IsSet, and all of
+// Count, end the process, unless they are called inside Segment.With; what waits is ErrCorrupt.
 package shmsync

@@ -14,7 +14,7 @@ func (w *LWLockWord) Leave(owner *Peer, flags uint64, readers, waiters []Peer) {
 	}
 	w.state.Store(flags)
 	for i, p := range readers {
-		w.readers[i].w.Store(p.Word() + unit)
+		w.readers[i].w.Store(reader{peer: p.Word(), times: 1}.word())
 	}
 	for i, p := range waiters {
 		w.waiters[i].w.Store(p.Word())
@@ -44,7 +44,7 @@ func (w *LWLockWord) Drains() bool { return w.asleep.Load() != 0 }
 // Readers is how many slots are in use.
 func (w *LWLockWord) Readers() (n int) {
 	for i := range w.readers {
-		if w.readers[i].w.Load() != 0 {
+		if !vacant(w.readers[i].w.Load()) {
 			n++
 		}
 	}
@@ -64,3 +64,18 @@ func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
 
 // MayBeAsleep says whether somebody has said that he is about to sleep.
 func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }
+
+// DealerSleeps says whether the owner's dealer has said that it is about to sleep.
+func (w *MailboxWord) DealerSleeps() bool { return w.wake.Load() != 0 }
+
+// Garble overwrites the parts of a mailbox.
+func (w *MailboxWord) Garble(wake, some uint32, done uint64) {
+	w.wake.Store(wake)
+	w.some.Store(some)
+	for i := range w.done {
+		w.done[i].Store(done)
+	}
+}
+
+// Mark is the first step of a ring whose process dies then.
+func (w *MailboxWord) Mark(bit uint32) { w.done[bit/64].Or(1 << (bit % 64)) }

@@ -3,6 +3,8 @@ package shmsync
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/godsm/godsm/shm"
 )
 
 // gate lets one goroutine of a process in at a time, and others wait for it until their context is over. Alone it costs
@@ -17,10 +19,15 @@ func newGate() gate { return gate{left: make(chan struct{}, 1)} }
 
 func (g *gate) tryEnter() bool { return g.taken.CompareAndSwap(false, true) }
 
-// enter waits; false: until ctx was over. Who is on the spot may be in before those who sleep.
-func (g *gate) enter(ctx context.Context) bool {
+// enter waits; false: until ctx was over, or the view. Who is on the spot may be in before those who sleep.
+func (g *gate) enter(ctx context.Context, v *shm.View) bool {
 	if g.tryEnter() {
 		return true
+	}
+	var over chan struct{}
+	if v != nil {
+		over = make(chan struct{})
+		defer v.OnEnd(func() { close(over) })()
 	}
 	g.waiting.Add(1) // before the look, as leave looks after it has opened: one of the two sees the other
 	defer g.waiting.Add(-1)
@@ -28,6 +35,8 @@ func (g *gate) enter(ctx context.Context) bool {
 		select {
 		case <-g.left: // whoever takes the token tries
 		case <-ctx.Done():
+			return false
+		case <-over:
 			return false
 		}
 	}

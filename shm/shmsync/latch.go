@@ -9,14 +9,18 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm"
 )
 
 // LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by nobody. It is 16 bytes.
 //
-//	owner  the session that may wait
+//	owner  onebit word of the session that may wait, in bits 0-42; the bits above go up when the end of a view takes
+//	       the ownership away
 //	state  bit 0 set, bit 1 somebody may be asleep. Futex
 type LatchWord struct {
 	_     structs.HostLayout
@@ -39,58 +43,121 @@ const (
 //
 // What is announced must have been stored atomically, or under a lock, before Set. Setting is not counted. The
 // methods are safe for concurrent use; all goroutines of the owner that wait are woken.
+//
+// After the end of the session, or of the view that the word lies in, a latch is not set and owned by no session, what
+// changes it does nothing, and waits end with ErrClosed. If the word's segment is detached in a session that goes on,
+// its ownership is given back.
 type Latch struct {
 	word  *LatchWord
 	me    Self
 	self  uint64
+	view  *shm.View
 	spins spin.Budget
 }
 
-// NewLatch returns the latch on w, as self sees it: to own and wait for, or just to set.
+// NewLatch returns the latch on w, as self sees it: to own and wait for, or just to set. Calls with the same arguments
+// return the same Latch where w lies in a segment.
 func NewLatch(w *LatchWord, self Self) *Latch {
-	return &Latch{word: w, me: self, self: self.Peer.Word()}
+	v := viewOf(w, self)
+	make := func() *Latch { return &Latch{word: w, me: self, self: self.Peer.Word(), view: v} }
+	if v == nil {
+		return make()
+	}
+	type key struct {
+		word *LatchWord
+		peer Peer
+	}
+	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.giveBack) })
 }
+
+// giveBack runs at the end of the view, before the bytes go. An Own that is under way has loaded the word before, so
+// the word is changed in any case.
+func (l *Latch) giveBack() {
+	contained(func() {
+		for o := &l.word.owner.w; ; {
+			w := o.Load()
+			n := (onebit.Of(w) + oneEnd) % (1 << 56) // of the ends the upper bits may be lost
+			if n&peerMask == l.self {
+				n &^= peerMask
+			}
+			if o.CompareAndSwap(w, onebit.Word(n)) {
+				break
+			}
+		}
+	})
+	l.nudge() // those that are about to sleep don't
+}
+
+// oneEnd is one in the ends that an owner's word counts.
+const oneEnd = 1 << 43
 
 // Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a
 // dead one's place is taken.
-func (l *Latch) Own() error {
+func (l *Latch) Own() (err error) {
+	defer late(&err, l.view)
+	defer fault.Return(&err, fault.Catch())
 	for {
-		w := l.word.owner.w.Load()
-		if w != 0 && (w == l.self || l.me.alive(w)) {
-			return fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(w), ErrOwned)
+		if l.view.Ended() {
+			return l.view.Err()
 		}
-		if l.word.owner.w.CompareAndSwap(w, l.self) {
+		w := l.word.owner.w.Load()
+		n := onebit.Of(w)
+		switch p := n & peerMask; {
+		case l.view.Ended():
+			return l.view.Err()
+		case p != 0 && (p == l.self || l.me.alive(p)):
+			return l.view.Answer(fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(p), ErrOwned))
+		}
+		if l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask|l.self)) {
 			failpoint.Hit("shmsync/latch/owned")
-			return nil
+			return l.view.Err()
 		}
 	}
 }
 
 // Disown gives the ownership up. The latch stays set or not set.
-func (l *Latch) Disown() { l.word.owner.w.CompareAndSwap(l.self, 0) }
+func (l *Latch) Disown() {
+	for !l.view.Ended() {
+		w := l.word.owner.w.Load()
+		n := onebit.Of(w)
+		if n&peerMask != l.self || l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask)) {
+			return
+		}
+	}
+}
 
 // Owner says who may wait now.
 func (l *Latch) Owner() (Peer, bool) {
-	w := l.word.owner.w.Load()
-	return PeerOf(w), w != 0
+	if l.view.Ended() {
+		return Peer{Row: -1}, false
+	}
+	n := onebit.Of(l.word.owner.w.Load())
+	return PeerOf(n), n&peerMask != 0
 }
 
 // Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call
 // only if the owner is asleep.
 func (l *Latch) Set() {
+	if l.view.Ended() {
+		return
+	}
 	race.Release(&l.word.state)
 	if w := &l.word.state; w.Load()&latchSet == 0 && w.Swap(latchSet)&latchSleep != 0 {
 		failpoint.Hit("shmsync/latch/set")
-		futex.Wake(w, all)
+		wake(w)
 	}
 }
 
 // Reset is for the owner, who looks at what it waits for afterwards.
-func (l *Latch) Reset() { l.word.state.And(^uint32(latchSet)) }
+func (l *Latch) Reset() {
+	if !l.view.Ended() {
+		l.word.state.And(^uint32(latchSet))
+	}
+}
 
-// IsSet says whether the latch is set now.
+// IsSet reports whether the latch is set now.
 func (l *Latch) IsSet() bool {
-	if l.word.state.Load()&latchSet == 0 {
+	if l.view.Ended() || l.word.state.Load()&latchSet == 0 {
 		return false
 	}
 	race.Acquire(&l.word.state)
@@ -100,22 +167,35 @@ func (l *Latch) IsSet() bool {
 // Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when
 // one of the peers is dead, with a *PeerDiedError, at most some 10 ms later. A latch that is set wins over both.
 func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
+	if l.IsSet() {
+		return nil
+	}
 	_, err := waitLatches(ctx, []*Latch{l}, peers)
+	late(&err, l.view)
 	return err
 }
 
 // WaitAny is Wait for several latches of one session; it says which one is set, the first of them.
 func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) {
-	return waitLatches(ctx, latches, peers)
+	set, err := waitLatches(ctx, latches, peers)
+	for _, l := range latches {
+		late(&err, l.view)
+	}
+	return set, err
 }
 
 // maxSleep bounds a sleep in which no peer is to be asked for: whoever set the latch may have died before it woke us.
 const maxSleep = 100 * time.Millisecond
 
-func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, error) {
+func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, err error) {
+	defer fault.Return(&err, fault.Catch())
 	first := -1
 	isSet := func() bool {
 		for i, l := range latches {
+			if l.view.Ended() {
+				first = -1
+				return true
+			}
 			if l.IsSet() {
 				first = i
 				return true
@@ -123,19 +203,31 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, erro
 		}
 		return false
 	}
+	// answer is what isSet has found.
+	answer := func() (int, error) {
+		if first >= 0 {
+			return first, nil
+		}
+		for _, l := range latches {
+			if l.view.Ended() {
+				return -1, l.view.Err()
+			}
+		}
+		return -1, ErrClosed
+	}
 	if isSet() {
-		return first, nil
+		return answer()
 	}
 	if len(latches) == 0 {
 		return -1, errors.New("no latch to wait for")
 	}
 	for _, l := range latches {
-		if w := l.word.owner.w.Load(); w != l.self {
-			return -1, fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner)
+		if n := onebit.Of(l.word.owner.w.Load()); n&peerMask != l.self {
+			return -1, l.view.Answer(fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner))
 		}
 	}
 	if latches[0].spins.Until(isSet) {
-		return first, nil
+		return answer()
 	}
 	longest := maxSleep
 	if len(peers) > 0 {
@@ -149,7 +241,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, erro
 		}
 		failpoint.Hit("shmsync/latch/asleep")
 		if isSet() {
-			return first, nil
+			return answer()
 		}
 		if ctx.Err() != nil {
 			return -1, context.Cause(ctx)
@@ -157,16 +249,24 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (int, erro
 		futex.WaitAny(ctx, within(ctx, patience), words...)
 		failpoint.Hit("shmsync/latch/woken")
 		if isSet() {
-			return first, nil
+			return answer()
 		}
 		dead := find(peers, func(p Peer) bool { return !latches[0].me.Alive(p) })
 		if isSet() {
-			return first, nil
+			return answer()
 		}
 		if dead >= 0 {
 			return -1, &PeerDiedError{peers[dead]}
 		}
 	}
+}
+
+// nudge wakes those of this process that wait.
+func (l *Latch) nudge() {
+	contained(func() {
+		l.word.state.And(^uint32(latchSleep))
+		wake(&l.word.state)
+	})
 }
 
 func find(peers []Peer, f func(Peer) bool) int {

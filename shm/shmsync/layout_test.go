@@ -17,6 +17,7 @@ func TestSizes(t *testing.T) {
 		"LatchWord":   {unsafe.Sizeof(shmsync.LatchWord{}), 16},
 		"LWLockWord":  {unsafe.Sizeof(shmsync.LWLockWord{}), 256},
 		"BarrierWord": {unsafe.Sizeof(shmsync.BarrierWord{}), 256},
+		"MailboxWord": {unsafe.Sizeof(shmsync.MailboxWord{}), 192},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("%s is %d bytes, its doc says %d", name, got[0], got[1])
@@ -25,6 +26,7 @@ func TestSizes(t *testing.T) {
 	for name, err := range map[string]error{
 		"Cond": shm.Check[shmsync.Cond](), "LatchWord": shm.Check[shmsync.LatchWord](),
 		"LWLockWord": shm.Check[shmsync.LWLockWord](), "BarrierWord": shm.Check[shmsync.BarrierWord](),
+		"MailboxWord": shm.Check[shmsync.MailboxWord](),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", name, err)

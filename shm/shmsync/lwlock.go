@@ -6,8 +6,11 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/onebit"
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm"
 )
 
 // LWLockWord is what of a LWLock lies in shared memory. Its zero value is unlocked. It is
@@ -17,7 +20,7 @@ import (
 //	asleep   the exclusive one sleeps until the readers are gone. Futex
 //	turn     news for those who wait: for exclusive, for shared use. Futexes
 //	waiters  who waits, for people; a waiter that finds no room is not listed
-//	readers  who holds it shared, and how often
+//	readers  who holds it shared, and how often; a word that puts one wrong bit right (see reader)
 type LWLockWord struct {
 	_       structs.HostLayout
 	state   atomic.Uint64
@@ -31,18 +34,25 @@ type LWLockWord struct {
 // The state: bits 0-42 are the exclusive owner, 0 if there is none.
 const (
 	// mayRead: there may be readers. Set by the first one, when there is no owner; cleared by an owner who has seen
-	// that there are none. An owner beside mayRead is waiting for the readers to leave; without it, he is in.
+	// that there are none. An owner beside mayRead is waiting for the readers to leave; without it, it is in.
 	mayRead = 1 << (43 + iota)
-	// sleepX, sleepS: somebody may be asleep on turn.
+	// sleepX, sleepS: a process may be asleep on turn.
 	sleepX
 	sleepS
-	// hungry: somebody has waited for long; the lock is for those who have slept.
+	// hungry: a process has waited for long; the lock is for those who have slept.
 	hungry
 	// abandoned: the owner took over from a dead one, and has not said MarkConsistent.
 	abandoned
-	// poisoned: an abandoned lock was unlocked. It stays so.
+	// poisoned: an abandoned lock was unlocked. It stays so until Recover.
 	poisoned
+	// Bits 49-63 number the exclusive holds: each Unlock adds one. So a guard finds out that its hold is over.
+	oneHold
+	holds = ^uint64(oneHold - 1)
 )
+
+// nobody is the owner of a lock that the end of a view has given back for a living session: a peer that there can't
+// be. So to the others it is as if its holder had died.
+const nobody = (MaxRows + 1) << 32
 
 // LWLock is a lock for one writer or many readers on a LWLockWord, as one process sees it. Its methods are
 // safe for concurrent use; all goroutines that act for one session share one LWLock. Locking twice in one
@@ -51,22 +61,76 @@ const (
 // A free lock is taken and given back by one or two atomic operations each. A writer that waits keeps new readers
 // out, so none starves; who is woken competes with who comes, until one has waited for a millisecond: then those
 // who have slept go first. As many processes can read at once as there are slots (16, and more by NewLWLock), each
-// with any number of goroutines; the next one waits for a slot.
+// with up to 4,000 goroutines in a slot; the next one waits for a slot.
+//
+// After the end of the session, or of the view that the word lies in, each call is ErrClosed. If the word's
+// segment is detached in a session that goes on, what this LWLock holds is given back: the next holder finds an
+// exclusive lock Abandoned. A guard's Unlock does nothing then.
+//
+// A segment that another program truncates ends the process that next uses a lock in it: a call within
+// Segment.With has an error instead.
 type LWLock struct {
 	word  *LWLockWord
 	self  uint64
-	mine  *Slot // the one to try first
+	one   uint64    // what a slot that this process reads in once has more than a vacant one
+	view  *shm.View // refuses all after its end; nil: it never ends, or the structure looks itself
+	first *Slot     // the slot to try first,
+	mine  int       // its number,
+	read  uint64    // and the guard of a reader in it
 	me    Self
 	more  []Slot
+	bytes *shm.View     // the view that the word lies in
 	room  chan struct{} // of those who wait in this process, one at a time waits for the word
 	spins spin.Budget
+	check check
+
+	suspect uint64 // what Disavow has seen, under the roll's lock
+
+	// What this process last knew of the words, so that it need not load them before it swaps them.
+	_      [64]byte
+	vacant atomic.Uint64 // the word of first, when it was last found vacant
+	idle   atomic.Uint64 // the state, as this process last left it: its last hold's number plus one
+	// held is the state of the last exclusive hold, without flags. With idle it tells a holder from a session that a
+	// stray store names.
+	held atomic.Uint64
+	_    [40]byte
 }
 
 // NewLWLock returns the lock on w, for use by self. More are slots beside w, the same ones in every process.
+// Calls with the same arguments return the same LWLock where w lies in a segment.
 func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
-	l := &LWLock{word: w, self: self.Peer.Word(), me: self, more: more, room: make(chan struct{}, 1)}
-	n := len(w.readers) + len(more)
-	l.mine = l.slot(preferred(self.Row, n))
+	v := viewOf(w, self)
+	if v == nil {
+		return newLWLock(nil, nil, w, self, more)
+	}
+	type key struct {
+		word *LWLockWord
+		peer Peer
+		more int
+	}
+	return madeOnce(v, key{w, self.Peer, len(more)},
+		func() *LWLock { return newLWLock(v, v, w, self, more) },
+		func(l *LWLock) { v.OnEnd(l.giveBack) })
+}
+
+// NewLWLockUnder returns the lock on w for a structure that ends with v, whose calls look at v themselves, and hold a
+// lease of v while they hold the lock. So the end of v gives nothing back, and refuses nothing: the structure may still
+// take the lock to clean up. It ends the waits alone that began before it, with ErrClosed.
+func NewLWLockUnder(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLock {
+	return newLWLock(nil, v, w, self, more)
+}
+
+func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
+	l := &LWLock{
+		word: w, self: self.Peer.Word(), view: view, bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
+	}
+	l.one = onebit.Word(l.self) + oneTime
+	l.mine = preferred(self.Row, l.slots())
+	l.first = l.slot(l.mine)
+	l.read = readerIn(l.mine)
+	if bytes != nil {
+		enroll(l)
+	}
 	return l
 }
 
@@ -87,45 +151,72 @@ func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 
 // Guard is the right to unlock, once, in any goroutine.
 type Guard struct {
-	l    *LWLock
-	slot *Slot // of a reader; nil if the lock is held exclusively
+	l *LWLock
+	// Of a reader: reading, and its slot's number; in checked mode above it a number of its own. Of a writer: the
+	// number of its hold, and abandoned.
+	what uint64
 }
+
+const (
+	reading  = 1
+	maxSlots = 1<<15 - 1
+)
+
+func readerIn(slot int) uint64 { return uint64(slot)<<1 | reading }
 
 // Lock waits for exclusive use until ctx is over. A holder that died makes nobody wait longer than it takes to
 // find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
-	if l.word.state.CompareAndSwap(0, l.self) {
+	st := l.idle.Load()
+	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
-		race.Acquire(&l.word.state)
-		race.Acquire(&l.word.asleep)
-		return Guard{l: l}, nil
+		ordered.Store64(&l.held, st|l.self)
+		if !l.view.Ended() && !doubt.Load() {
+			race.Acquire(&l.word.state)
+			race.Acquire(&l.word.asleep)
+			return Guard{l, st}, nil
+		}
+		if g, err := l.taken(st | l.self); err == nil {
+			return g, nil
+		}
 	}
-	return l.wait(ctx, exclusive)
+	return l.wait(ctx, want{mode: exclusive})
+}
+
+// Recover is Lock for a caller that can repair all that the lock guards: it takes a poisoned lock, too, and then
+// the guard is Abandoned.
+func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
+	return l.wait(ctx, want{mode: exclusive, repair: true})
 }
 
 // RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
 // that the caller can repair.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
-	if s := l.mine; s.w.CompareAndSwap(0, l.self+unit) || l.enter(s) {
+	s := l.first
+	if w := l.vacant.Load(); !l.view.Ended() && s.w.CompareAndSwap(w, w+l.one) || l.enter(s) {
 		failpoint.Hit("shmsync/lwlock/entered")
-		if st := l.word.state.Load(); st == mayRead || st == 0 && l.word.state.CompareAndSwap(0, mayRead) {
+		if st := l.word.state.Load(); st&^holds == mayRead || st&^holds == 0 && l.word.state.CompareAndSwap(st, st|mayRead) {
 			failpoint.Hit("shmsync/lwlock/reading")
-			race.Acquire(&l.word.state)
-			return Guard{l, s}, nil
+			if !l.view.Ended() && !l.me.Checked {
+				race.Acquire(&l.word.state)
+				return Guard{l, l.read}, nil
+			}
+			return l.reads(l.mine)
 		}
 		l.leave(s)
 	}
-	return l.wait(ctx, shared)
+	return l.wait(ctx, want{mode: shared})
 }
 
 // TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just
 // about to find the lock taken.
 func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
-	if l.word.state.CompareAndSwap(0, l.self) {
+	st := l.idle.Load()
+	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/tried")
-		race.Acquire(&l.word.state)
-		race.Acquire(&l.word.asleep)
-		return Guard{l: l}, true, nil
+		if g, err := l.taken(st | l.self); err == nil {
+			return g, true, nil
+		}
 	}
 	return l.try(exclusive)
 }
@@ -135,73 +226,109 @@ func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared)
 
 // Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a
 // session that has ended, and whose lock others have taken over, it does nothing.
+//
+// A second Unlock of a guard that was exclusive does nothing. Of a shared one it does nothing either in checked mode
+// (Self.Checked); else it may give back what another goroutine of this session holds shared, but never more than
+// the session holds.
 func (g Guard) Unlock() {
 	l := g.l
-	if g.slot != nil {
-		race.Release(&l.word.asleep)
-		if !g.slot.w.CompareAndSwap(l.self+unit, 0) {
-			l.leave(g.slot)
-		} else {
-			l.left()
-		}
+	if l == nil {
 		return
 	}
-	race.Release(&l.word.state)
-	if !l.word.state.CompareAndSwap(l.self, 0) {
-		l.release()
+	switch n := g.what & holds; {
+	case l.bytes.Ended():
+	case g.what&reading == 0:
+		race.Release(&l.word.state)
+		if l.word.state.CompareAndSwap(n|l.self, n+oneHold) {
+			ordered.Store64(&l.idle, n+oneHold)
+			return
+		}
+	case g.what == l.read:
+		race.Release(&l.word.asleep)
+		if w := l.vacant.Load(); l.first.w.CompareAndSwap(w+l.one, w) {
+			failpoint.Hit("shmsync/lwlock/left-first")
+			if l.word.state.Load()&peerMask != 0 {
+				l.wakeOwner()
+			}
+			return
+		}
 	}
+	g.unlock()
 }
 
-// Exclusive says whether nobody else has the lock.
-func (g Guard) Exclusive() bool { return g.slot == nil }
+// unlock is Unlock in all other cases. At the end of a view the page may be inaccessible.
+func (g Guard) unlock() {
+	l := g.l
+	f := func() { l.release(g.what) }
+	if g.what&reading != 0 {
+		if l.me.Checked && !l.check.end(g.what) {
+			return
+		}
+		f = func() { l.leave(l.slot(g.slot())) }
+	}
+	if l.bytes.Ended() {
+		contained(f)
+		return
+	}
+	f()
+}
 
-// Abandoned says whether the lock was taken over from a holder that died with it. What the lock guards may then be
-// half-written: repair it and call MarkConsistent.
-func (g Guard) Abandoned() bool { return g.slot == nil && g.l.word.state.Load()&abandoned != 0 }
+// Exclusive reports whether no other guard has the lock.
+func (g Guard) Exclusive() bool { return g.what&reading == 0 }
+
+// Abandoned reports whether the lock was taken over from a holder that died with it, or whose segment was detached.
+// What the lock guards may then be half-written: repair it and call MarkConsistent.
+func (g Guard) Abandoned() bool {
+	return g.what&(reading|abandoned) == abandoned && !g.l.view.Ended() && g.has(g.l.word.state.Load()) &&
+		g.l.word.state.Load()&abandoned != 0
+}
 
 // MarkConsistent says that what an abandoned lock guards is in order again.
 func (g Guard) MarkConsistent() {
-	if g.slot == nil && g.l.owned(g.l.word.state.Load()) {
-		g.l.word.state.And(^uint64(abandoned))
-		failpoint.Hit("shmsync/lwlock/marked")
+	if !g.Abandoned() {
+		return
 	}
+	for l := g.l; ; {
+		st := l.word.state.Load()
+		if !g.has(st) || l.word.state.CompareAndSwap(st, st&^abandoned) {
+			failpoint.Hit("shmsync/lwlock/marked")
+			return
+		}
+	}
+}
+
+// has reports whether state is that of the guard's exclusive hold.
+func (g Guard) has(state uint64) bool { return state&(holds|peerMask) == g.what&holds|g.l.self }
+
+// slot is the number of a reader's slot.
+func (g Guard) slot() int { return int(g.what >> 1 & maxSlots) }
+
+// taken is the guard of a hold whose state is st, or says why it is none: the view has ended, or the hold was
+// mistaken for a stray store and given back.
+func (l *LWLock) taken(st uint64) (Guard, error) {
+	ordered.Store64(&l.held, st&(holds|peerMask))
+	if l.view.Ended() || doubt.Load() {
+		if err := l.confirm(st); err != nil {
+			return Guard{}, err
+		}
+	}
+	race.Acquire(&l.word.state)
+	race.Acquire(&l.word.asleep)
+	return Guard{l, st & (holds | abandoned)}, nil
+}
+
+// reads is the guard of a reader that has entered slot i.
+func (l *LWLock) reads(i int) (Guard, error) {
+	what := readerIn(i)
+	if l.view.Ended() {
+		contained(func() { l.leave(l.slot(i)) })
+		return Guard{}, l.view.Err()
+	}
+	race.Acquire(&l.word.state)
+	if l.me.Checked {
+		what |= l.check.begin()
+	}
+	return Guard{l, what}, nil
 }
 
 func (l *LWLock) owned(state uint64) bool { return state&peerMask == l.self }
-
-// enter writes one more reader of this process into s; false if s is somebody else's.
-func (l *LWLock) enter(s *Slot) bool {
-	for {
-		w := s.w.Load()
-		if w != 0 && (w&peerMask != l.self || w+unit < w) {
-			return false
-		}
-		if s.w.CompareAndSwap(w, (w|l.self)+unit) {
-			return true
-		}
-	}
-}
-
-// leave takes one reader of this process out of s, and wakes the writer who waits for that.
-func (l *LWLock) leave(s *Slot) {
-	for swapped := false; !swapped; {
-		w := s.w.Load()
-		if w&peerMask != l.self {
-			return // this session has ended, and somebody has found out
-		}
-		next := w - unit
-		if next < unit {
-			next = 0
-		}
-		swapped = s.w.CompareAndSwap(w, next)
-	}
-	l.left()
-}
-
-// left wakes the writer who waits for a reader that has left its slot.
-func (l *LWLock) left() {
-	failpoint.Hit("shmsync/lwlock/left")
-	if l.word.state.Load()&peerMask != 0 {
-		l.wakeOwner()
-	}
-}

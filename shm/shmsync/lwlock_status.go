@@ -15,22 +15,29 @@ type Waiter struct {
 	Shared bool
 }
 
-// Status says who holds the lock and who waits for it. It takes and changes nothing.
+// Status says who holds the lock and who waits for it. It takes and changes nothing. After the end of the view it is
+// empty.
 func (l *LWLock) Status() (s Status) {
+	if l.view.Ended() {
+		return s
+	}
 	st := l.word.state.Load()
 	s.Poisoned = st&poisoned != 0
 	if st&peerMask != 0 && l.me.alive(st) {
 		s.Exclusive = []Peer{PeerOf(st)}
 	}
 	for i := range l.slots() {
-		if w := l.slot(i).w.Load(); w != 0 && l.me.alive(w) {
-			s.Shared = append(s.Shared, PeerOf(w))
+		if r := readerOf(l.slot(i).w.Load()); r.peer != 0 && l.me.alive(r.peer) {
+			s.Shared = append(s.Shared, PeerOf(r.peer))
 		}
 	}
 	for i := range l.word.waiters {
 		if w := l.word.waiters[i].w.Load(); w != 0 && l.me.alive(w) {
 			s.Waiting = append(s.Waiting, Waiter{PeerOf(w), w&unit != 0})
 		}
+	}
+	if l.view.Ended() {
+		return Status{}
 	}
 	return s
 }
@@ -56,6 +63,14 @@ func (l *LWLock) delist(s *Slot) {
 	if s == nil {
 		return
 	}
+	if l.bytes.Ended() {
+		contained(func() { l.delistNow(s) })
+		return
+	}
+	l.delistNow(s)
+}
+
+func (l *LWLock) delistNow(s *Slot) {
 	if w := s.w.Load(); w&peerMask == l.self {
 		s.w.CompareAndSwap(w, 0)
 	}

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
-	"github.com/godsm/godsm/internal/race"
 )
 
 // What the lock is wanted for; also the index of the turn to sleep on.
@@ -19,6 +20,12 @@ const (
 	exclusive mode = iota
 	shared
 )
+
+// want is what a call wants.
+type want struct {
+	mode
+	repair bool // of a poisoned lock too
+}
 
 var asleepBit = [2]uint64{sleepX, sleepS}
 
@@ -38,179 +45,166 @@ var (
 	errBlocked = errors.New("held")
 	errDrain   = errors.New("owner, but for readers") // the owner is this process, and readers are in the way
 	errNoSlot  = errors.New("no free slot")
+	errLost    = errors.New("given back") // the hold was mistaken for a stray store
 )
 
 // attempt tries to take the lock once. Slept is whether the caller has been asleep for it.
-func (l *LWLock) attempt(m mode, slept bool) (Guard, error) {
+//
+// As in enter, the look at the view comes between the load of the word and its swap: the end of a view changes the
+// word, if it is not held by a living session. So nothing is taken after the end has given back what was held.
+func (l *LWLock) attempt(w want, slept bool) (Guard, error) {
 	for {
 		st := l.word.state.Load()
 		switch {
-		case st&poisoned != 0:
+		case l.view.Ended():
+			return Guard{}, l.view.Err()
+		case st&poisoned != 0 && !w.repair:
 			return Guard{}, fmt.Errorf("a process died holding this lock, and who held it next did not repair: %w",
 				ErrNotRecoverable)
 		case st&peerMask != 0, st&hungry != 0 && !slept:
 			return Guard{}, errBlocked
-		case m == shared:
+		case w.mode == shared:
 			return l.attemptShared(st)
 		}
-		next := st&mayRead | l.self
+		next := st&(mayRead|poisoned|holds) | l.self
 		if slept {
-			next |= sleepX // others may be asleep behind the flag that the last owner took with him
+			next |= sleepX // others may be asleep behind the flag that the last owner took with it
+		}
+		if st&poisoned != 0 && st&mayRead == 0 {
+			next = next&^poisoned | abandoned
 		}
 		if !l.word.state.CompareAndSwap(st, next) {
 			continue
 		}
 		if st&mayRead != 0 {
 			failpoint.Hit("shmsync/lwlock/owner")
+			if _, err := l.taken(next); err != nil {
+				return Guard{}, err
+			}
 			if !l.drained() {
 				return Guard{}, errDrain
 			}
 			return l.enterDrained()
 		}
 		failpoint.Hit("shmsync/lwlock/taken")
-		return l.taken(), nil
+		return l.taken(next)
 	}
 }
 
-func (l *LWLock) taken() Guard {
-	race.Acquire(&l.word.state)
-	race.Acquire(&l.word.asleep)
-	return Guard{l: l}
-}
-
 func (l *LWLock) attemptShared(st uint64) (Guard, error) {
-	s := l.findSlot()
-	if s == nil {
+	i := l.findSlot()
+	if i < 0 {
 		return Guard{}, errNoSlot
 	}
 	failpoint.Hit("shmsync/lwlock/slot")
 	for {
 		if st&(peerMask|poisoned) != 0 {
-			l.leave(s)
+			l.leave(l.slot(i))
 			return Guard{}, errBlocked
 		}
 		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left
 		// over: who believes in them sleeps for a moment only.
-		if l.word.state.CompareAndSwap(st, mayRead) {
+		if l.word.state.CompareAndSwap(st, st&holds|mayRead) {
 			failpoint.Hit("shmsync/lwlock/shared")
-			race.Acquire(&l.word.state)
-			return Guard{l, s}, nil
+			return l.reads(i)
 		}
 		st = l.word.state.Load()
 	}
 }
 
-// findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead one's.
-func (l *LWLock) findSlot() *Slot {
-	if l.enter(l.mine) {
-		return l.mine
-	}
-	for _, askToo := range []bool{false, true} {
-		for i := range l.slots() {
-			s := l.slot(i)
-			if askToo {
-				l.subtract(s)
-			}
-			if l.enter(s) {
-				return s
-			}
-		}
-	}
-	return nil
-}
-
-// subtract frees the slot if its reader is dead.
-func (l *LWLock) subtract(s *Slot) {
-	if w := s.w.Load(); w != 0 && w&peerMask != l.self && !l.me.alive(w) {
-		s.w.CompareAndSwap(w, 0)
-		failpoint.Hit("shmsync/lwlock/subtracted")
-	}
-}
-
-func (l *LWLock) subtractDead() {
-	for i := range l.slots() {
-		l.subtract(l.slot(i))
-	}
-}
-
-// drained says whether there is no reader.
-func (l *LWLock) drained() bool {
-	for i := range l.word.readers {
-		if l.word.readers[i].w.Load() != 0 {
-			return false
-		}
-	}
-	for i := range l.more {
-		if l.more[i].w.Load() != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// enterDrained makes the owner, who has seen no reader, one who is in.
+// enterDrained makes the owner, which has seen no reader, one that is in.
 func (l *LWLock) enterDrained() (Guard, error) {
 	for {
 		st := l.word.state.Load()
 		if !l.owned(st) {
 			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
 		}
-		if l.word.state.CompareAndSwap(st, st&^mayRead) {
+		next := st &^ mayRead
+		if st&poisoned != 0 {
+			next = next&^poisoned | abandoned
+		}
+		if l.word.state.CompareAndSwap(st, next) {
 			failpoint.Hit("shmsync/lwlock/drained")
-			return l.taken(), nil
+			return l.taken(next)
 		}
 	}
 }
 
-// takeOver deals with a dead owner; it says whether the lock is the caller's now.
-func (l *LWLock) takeOver() bool {
+// takeOver deals with a dead owner; if the lock is the caller's now, it returns the guard, or why it is none.
+func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
 	st := l.word.state.Load()
 	switch {
-	case st&peerMask == 0 || st&poisoned != 0 || l.owned(st) || l.me.alive(st):
-		return false
+	case st&peerMask == 0 || st&poisoned != 0 && !w.repair || l.owned(st) || l.me.alive(st) || l.view.Ended():
+		return Guard{}, false, nil
 	case st&mayRead != 0:
-		l.free(st)
-		return false
+		l.free(st, st&poisoned)
+		return Guard{}, false, nil
 	}
-	took := l.word.state.CompareAndSwap(st, st&^peerMask|l.self|abandoned|sleepX)
-	if took {
-		failpoint.Hit("shmsync/lwlock/inherited")
+	next := st&^(peerMask|poisoned) | l.self | abandoned | sleepX
+	if !l.word.state.CompareAndSwap(st, next) {
+		return Guard{}, false, nil
 	}
-	return took
+	failpoint.Hit("shmsync/lwlock/inherited")
+	g, err = l.taken(next)
+	return g, true, err
 }
 
-// release gives back what the owner holds, in whatever state.
-func (l *LWLock) release() {
+// release ends this process's exclusive hold that what names, in whatever state the word is.
+func (l *LWLock) release(what uint64) {
 	for {
 		st := l.word.state.Load()
-		if !l.owned(st) || l.free(st) {
+		if !l.owned(st) {
+			return
+		}
+		if st&holds != what&holds {
+			l.idle.Store(what&holds + oneHold) // it is over, if a stray store has changed its number
+			return
+		}
+		poison := uint64(0)
+		if st&what&abandoned != 0 {
+			poison = poisoned
+		}
+		if l.free(st, poison) {
+			l.idle.Store(what&holds + oneHold)
 			return
 		}
 	}
 }
 
-// free takes the owner out of st and wakes those who wait.
-func (l *LWLock) free(st uint64) bool {
-	next := st & (mayRead | hungry)
-	if st&abandoned != 0 {
-		next |= poisoned
+// retire ends a wait of the owner for the readers to leave.
+func (l *LWLock) retire() {
+	for {
+		st := l.word.state.Load()
+		if !l.owned(st) || l.free(st, st&poisoned) {
+			return
+		}
 	}
+}
+
+// free takes the owner out of st, poisons the lock or not, and wakes those who wait.
+func (l *LWLock) free(st, poison uint64) bool {
+	next := (st&holds + oneHold) | st&(mayRead|hungry) | poison
 	if !l.word.state.CompareAndSwap(st, next) {
 		return false
 	}
 	failpoint.Hit("shmsync/lwlock/freed")
+	l.wakeThose(st, poison != 0)
+	return true
+}
+
+// wakeThose wakes the sleepers that st tells of: one that wants the lock exclusively, or all if it is of no use any more.
+func (l *LWLock) wakeThose(st uint64, everyone bool) {
 	if st&sleepX != 0 {
-		everyone := 1
-		if next&poisoned != 0 {
-			everyone = all
+		n := 1
+		if everyone {
+			n = all
 		}
-		l.wakeTurn(exclusive, everyone)
+		l.wakeTurn(exclusive, n)
 		failpoint.Hit("shmsync/lwlock/half-woken")
 	}
 	if st&sleepS != 0 {
 		l.wakeTurn(shared, all)
 	}
-	return true
 }
 
 const all = 1 << 30
@@ -226,31 +220,42 @@ func (l *LWLock) wakeTurn(m mode, n int) {
 func (l *LWLock) wakeOwner() {
 	if a := &l.word.asleep; a.Load() != 0 && a.Swap(0) != 0 {
 		failpoint.Hit("shmsync/lwlock/awake")
-		futex.Wake(a, all)
+		wake(a)
 	}
 }
 
+func wake(w *atomic.Uint32) { futex.Wake(w, all) }
+
 // try is attempt with the dead out of the way.
-func (l *LWLock) try(m mode) (Guard, bool, error) {
+func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
+	defer late(&err, l.bytes)
+	defer fault.Return(&err, fault.Catch())
+	w := want{mode: m}
 	for range 2 {
+		if l.view.Ended() {
+			return Guard{}, false, l.view.Err()
+		}
 		if m == exclusive && l.word.state.Load()&(peerMask|mayRead) == mayRead && !l.drained() {
 			l.subtractDead()
 			if !l.drained() {
-				return Guard{}, false, nil
+				return Guard{}, false, l.view.Err()
 			}
 		}
-		g, err := l.attempt(m, true)
+		g, err := l.attempt(w, true)
+		if err == errBlocked {
+			var took bool
+			if g, took, err = l.takeOver(w); !took && err == nil {
+				err = errBlocked
+			}
+		}
 		switch err {
 		case nil:
 			return g, true, nil
-		case errBlocked:
-			if l.takeOver() {
-				return l.taken(), true, nil
-			}
+		case errBlocked, errLost:
 		case errDrain:
-			l.release()
+			l.retire()
 		case errNoSlot:
-			return Guard{}, false, nil
+			return Guard{}, false, l.view.Err()
 		default:
 			return g, false, err
 		}
@@ -258,12 +263,26 @@ func (l *LWLock) try(m mode) (Guard, bool, error) {
 			break
 		}
 	}
-	return Guard{}, false, nil
+	return Guard{}, false, l.view.Err()
 }
 
 // wait takes the lock, however long that takes. One goroutine of the process at a time sleeps for the word.
-func (l *LWLock) wait(ctx context.Context, m mode) (Guard, error) {
-	g, err := l.attempt(m, false)
+func (l *LWLock) wait(ctx context.Context, w want) (Guard, error) {
+	for {
+		g, err := l.waitOnce(ctx, w)
+		if err != errLost {
+			return g, err
+		}
+	}
+}
+
+func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
+	if l.view.Ended() {
+		return g, l.view.Err()
+	}
+	defer late(&err, l.bytes)
+	defer fault.Return(&err, fault.Catch())
+	g, err = l.attempt(w, false)
 	switch err {
 	case errDrain:
 		return l.drain(ctx)
@@ -274,52 +293,66 @@ func (l *LWLock) wait(ctx context.Context, m mode) (Guard, error) {
 	select {
 	case l.room <- struct{}{}:
 	default:
+		var over chan struct{}
+		if l.bytes != nil && !l.bytes.Ended() {
+			over = make(chan struct{})
+			defer l.bytes.OnEnd(func() { close(over) })()
+		}
 		select {
 		case l.room <- struct{}{}:
+		case <-over:
+			return Guard{}, l.bytes.Err()
 		case <-ctx.Done():
-			return Guard{}, context.Cause(ctx)
+			return Guard{}, l.view.Answer(context.Cause(ctx))
 		}
 	}
 	defer func() { <-l.room }()
-	return l.sleep(ctx, m)
+	return l.sleep(ctx, w)
 }
 
-func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
+func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 	if l.spins.Until(func() bool { return l.word.state.Load()&peerMask == 0 }) {
-		if g, err := l.attempt(m, false); err == nil {
+		if g, err := l.attempt(w, false); err == nil {
 			return g, nil
 		} else if err == errDrain {
 			return l.drain(ctx)
 		}
 	}
-	entry := l.enlist(m)
+	after := l.bytes.Ended()
+	if !after {
+		defer l.bytes.OnEnd(l.wakeHere)()
+	}
+	entry := l.enlist(w.mode)
 	defer l.delist(entry)
 	failpoint.Hit("shmsync/lwlock/enlisted")
 	patience := minPatience
 	for slept := false; ; slept = true {
+		if !after && l.bytes.Ended() {
+			return Guard{}, l.bytes.Err()
+		}
 		if ctx.Err() != nil {
-			if slept && m == exclusive && l.word.state.Load()&peerMask == 0 {
+			if slept && w.mode == exclusive && l.word.state.Load()&peerMask == 0 {
 				failpoint.Hit("shmsync/lwlock/given-up")
 				l.wakeTurn(exclusive, 1) // a wake-up that may have been meant for another
 			}
-			return Guard{}, context.Cause(ctx)
+			return Guard{}, l.view.Answer(context.Cause(ctx))
 		}
-		seen := l.word.turn[m].Load()
-		g, err := l.attempt(m, slept)
+		seen := l.word.turn[w.mode].Load()
+		g, err := l.attempt(w, slept)
 		switch err {
 		case errBlocked:
-			if !l.announce(m, slept) {
+			if !l.announce(w, slept) {
 				continue
 			}
 			failpoint.Hit("shmsync/lwlock/announced")
-			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[m], Val: seen})
+			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[w.mode], Val: seen})
 			failpoint.Hit("shmsync/lwlock/woken")
-			if l.takeOver() {
-				return l.taken(), nil
+			if g, took, err := l.takeOver(w); took {
+				return g, err
 			}
 			patience = min(2*patience, maxAsk)
 		case errNoSlot:
-			futex.Wait(&l.word.turn[m], seen, within(ctx, minPatience))
+			futex.Wait(&l.word.turn[w.mode], seen, within(ctx, minPatience))
 		case errDrain:
 			return l.drain(ctx)
 		default:
@@ -328,14 +361,14 @@ func (l *LWLock) sleep(ctx context.Context, m mode) (Guard, error) {
 	}
 }
 
-// announce says in the state that somebody is about to sleep; false if there is no reason to.
-func (l *LWLock) announce(m mode, slept bool) bool {
+// announce says in the state that a process is about to sleep; false if there is no reason to.
+func (l *LWLock) announce(w want, slept bool) bool {
 	for {
 		st := l.word.state.Load()
-		if st&peerMask == 0 && (slept || st&hungry == 0) || st&poisoned != 0 {
+		if st&peerMask == 0 && (slept || st&hungry == 0) || st&poisoned != 0 && !w.repair {
 			return false
 		}
-		next := st | asleepBit[m]
+		next := st | asleepBit[w.mode]
 		if slept {
 			next |= hungry
 		}
@@ -347,6 +380,10 @@ func (l *LWLock) announce(m mode, slept bool) bool {
 
 // drain waits for the readers to leave, as their lock's next owner.
 func (l *LWLock) drain(ctx context.Context) (Guard, error) {
+	after := l.bytes.Ended()
+	if !after {
+		defer l.bytes.OnEnd(l.wakeHere)()
+	}
 	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
 		if l.spins.Until(l.drained) {
 			return l.enterDrained()
@@ -356,8 +393,11 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 		if l.drained() {
 			return l.enterDrained()
 		}
-		if ctx.Err() != nil {
-			l.release()
+		if !after && l.bytes.Ended() || ctx.Err() != nil {
+			contained(l.retire)
+			if !after && l.bytes.Ended() {
+				return Guard{}, l.bytes.Err()
+			}
 			return Guard{}, context.Cause(ctx)
 		}
 		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/shm"
 )
 
 // IncarnationMask is what a Mutex keeps of an incarnation.
@@ -35,17 +36,48 @@ func (w *MutexWord) Owner() (Peer, bool) {
 // share one Mutex: a local lock stands in front of the shared word, so that a process waits with one
 // thread and the race detector sees the edges. If the word's bytes are gone, the fault comes out of any
 // method, and leaves nothing locked in this process.
+//
+// After the end of the session, or of the view that the word lies in, TryLock fails and Lock is ErrClosed. If the word's
+// segment is detached in a session that goes on, what this Mutex holds is given back, as by a holder that died.
 type Mutex struct {
 	word  *atomic.Uint32
 	self  uint32
 	alive func(Peer) bool
+	view  *shm.View
 	local gate
 }
 
 // NewMutex returns the lock on w, for use by self.
 func NewMutex(w *MutexWord, self Self) *Mutex {
-	return &Mutex{word: &w.w, self: encode(self.Peer), alive: self.Alive, local: newGate()}
+	v := viewOf(w, self)
+	make := func() *Mutex {
+		alive := func(p Peer) bool { return p.Row >= 0 && p.Row < MaxRows && self.Alive(p) }
+		return &Mutex{word: &w.w, self: encode(self.Peer), alive: alive, view: v, local: newGate()}
+	}
+	if v == nil {
+		return make()
+	}
+	type key struct {
+		word *MutexWord
+		peer Peer
+	}
+	return madeOnce(v, key{w, self.Peer}, make, func(m *Mutex) { v.OnEnd(m.giveBack) })
 }
+
+// giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that there can't be.
+func (m *Mutex) giveBack() {
+	contained(func() {
+		for {
+			w := m.word.Load()
+			if w&^waiting != m.self || m.word.CompareAndSwap(w, w&waiting|ownerGone) {
+				break
+			}
+		}
+		wake(m.word)
+	})
+}
+
+const ownerGone = (1<<11 - 1) << 20
 
 // MutexGuard is the right to unlock.
 type MutexGuard struct {
@@ -63,8 +95,9 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 		return MutexGuard{}, false
 	}
 	defer m.releaseUnless(&ok)
-	ok = m.word.CompareAndSwap(0, m.self)
+	ok = !m.view.Ended() && m.word.CompareAndSwap(0, m.self)
 	failpoint.Hit("shmsync/mutex/taken")
+	ok = ok && !m.late()
 	return MutexGuard{m: m}, ok
 }
 
@@ -76,17 +109,33 @@ func (m *Mutex) Lock(ctx context.Context) (MutexGuard, error) { return m.lock(ct
 func (m *Mutex) Seize(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, 0) }
 
 func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard, err error) {
-	if !m.local.enter(ctx) {
-		return MutexGuard{}, context.Cause(ctx)
+	if !m.local.enter(ctx, m.view) {
+		return MutexGuard{}, m.view.Answer(context.Cause(ctx))
 	}
 	ok := false
 	defer m.releaseUnless(&ok)
-	if ok = m.word.CompareAndSwap(0, m.self); ok {
-		return MutexGuard{m: m}, nil
+	if m.view.Ended() {
+		return g, m.view.Err()
 	}
-	g, err = m.wait(ctx, patience)
+	if !m.word.CompareAndSwap(0, m.self) {
+		g, err = m.wait(ctx, patience)
+	} else {
+		g.m = m
+	}
+	if err == nil && m.late() {
+		err = m.view.Err()
+	}
 	ok = err == nil
 	return g, err
+}
+
+// late reports whether the lock was taken after the end of the view, and gives it back.
+func (m *Mutex) late() bool {
+	if !m.view.Ended() {
+		return false
+	}
+	m.giveBack()
+	return true
 }
 
 func (m *Mutex) releaseUnless(ok *bool) {
@@ -101,6 +150,9 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 	for last, asked := uint32(0), patience; ; {
 		w := m.word.Load()
 		owner := w &^ waiting
+		if m.view.Ended() {
+			return MutexGuard{}, m.view.Err()
+		}
 		if owner == 0 {
 			// Others may be asleep behind the bit that the last holder took away with it.
 			if m.word.CompareAndSwap(w, m.self|waiting) {
@@ -117,7 +169,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 			last, asked = owner, patience
 		}
 		if ctx.Err() != nil {
-			return MutexGuard{}, context.Cause(ctx)
+			return MutexGuard{}, m.view.Answer(context.Cause(ctx))
 		}
 		if asked > 0 && owner != m.self { // this process waits here, so it does not hold it: the word was garbled
 			futex.Wait(m.word, owner|waiting, asked)
@@ -139,6 +191,14 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 func (g MutexGuard) Unlock() {
 	m := g.m
 	defer m.local.leave()
+	if m.view.Ended() {
+		contained(m.unlock)
+		return
+	}
+	m.unlock()
+}
+
+func (m *Mutex) unlock() {
 	for {
 		w := m.word.Load()
 		if w&^waiting != m.self {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/shm"
 )
 
 // Kinds of failure. They match with errors.Is.
@@ -38,9 +39,29 @@ const MaxRows = 1<<11 - 2
 // Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for
 // concurrent use, and may err to "alive" for a while, never to "dead". That a row is used by another incarnation
 // by now means dead; so does a row that does not exist, of which a garbled word may speak.
+//
+// The fields below View may be nil, where there is no session behind it: then nobody is rung, told or asked.
 type Self struct {
 	Peer
 	Alive func(Peer) bool
+	View  *shm.View // ends with the session; nil if that never ends
+
+	Mailbox *Mailbox // this session's, and the way to the others'
+
+	// Ask has another session look whether it holds a lock whose word names it: a word that a stray store has hit may
+	// name a session that lives and holds nothing. Whoever has waited long for a holder that is alive calls it. It does
+	// not block and is asked in vain at worst.
+	Ask func(Peer)
+
+	// OnAsk has f called each time that another session asks, until stop: f looks at the lock words that a structure
+	// knows, and gives back by a compare-and-swap those that name this session though nothing of it holds or is taking
+	// the lock. Calls are one after another, with those of OnDeath too; the session waits for none.
+	OnAsk func(f func()) (stop func())
+
+	// OnDeath has f called for each session of the instance that has died since: see dsm.Session.OnDeath.
+	OnDeath func(f func(Peer)) (stop func())
+
+	Checked bool // the instance is in checked mode: misuse is looked for that costs time to find
 }
 
 // PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
@@ -67,7 +88,11 @@ func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-func (s *Self) alive(w uint64) bool { return s.Alive(PeerOf(w)) }
+// alive reports whether the peer in w is. A peer in a row that there can't be is dead.
+func (s *Self) alive(w uint64) bool {
+	p := PeerOf(w)
+	return p.Row >= 0 && p.Row < MaxRows && s.Alive(p)
+}
 
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.

@@ -23,13 +23,14 @@ type stage struct {
 	Count   shmsync.Count
 	Mutex   shmsync.MutexWord
 	_       [52]byte
+	Mail    [4]shmsync.MailboxWord
 	Data    [32]atomic.Uint64 // equal whenever nobody writes
 	Rounds  atomic.Uint64
 	Wrong   atomic.Uint64
 	Repairs atomic.Uint64
 	Readers atomic.Uint64
 	Stop    atomic.Uint32
-	Numbers [16]atomic.Uint64
+	Numbers [20]atomic.Uint64
 	Rows    [16]atomic.Uint32 // incarnations
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/shm"
 )
@@ -13,6 +15,9 @@ import (
 type usage struct{ word, size, entries, chunks uint64 }
 
 func (t *Toc) look() (usage, error) {
+	if err := t.r.View().Err(); err != nil {
+		return usage{}, err
+	}
 	w, size := t.h.used.Load(), t.h.size.Load()
 	u := usage{w, size, w & maxEntries, w >> 32}
 	switch {
@@ -41,7 +46,9 @@ func full(format string, args ...any) error {
 }
 
 // Free is how many bytes are left for chunks and entries.
-func (t *Toc) Free() (int, error) {
+func (t *Toc) Free() (n int, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	u, err := t.look()
 	if err != nil {
 		return 0, err
@@ -50,7 +57,9 @@ func (t *Toc) Free() (int, error) {
 }
 
 // Allocate hands out n bytes, aligned to Align. They are never taken back. Nobody finds them before they are inserted.
-func (t *Toc) Allocate(n int) (shm.Offset, error) {
+func (t *Toc) Allocate(n int) (off shm.Offset, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	if n < 0 {
 		return 0, errkind.As(errkind.Size, fmt.Errorf("%d bytes can't be allocated", n))
 	}
@@ -63,7 +72,9 @@ func (t *Toc) Allocate(n int) (shm.Offset, error) {
 		if free := (u.size - u.head(0)) / Align; want > free-u.chunks {
 			return 0, full("%d bytes were asked for, %d are left", n, (free-u.chunks)*Align)
 		}
+		failpoint.Hit("toc/allocate/looked")
 		if t.h.used.CompareAndSwap(u.word, u.word+want<<32) {
+			failpoint.Hit("toc/allocate/done")
 			return shm.Offset(u.size - (u.chunks+want)*Align), nil
 		}
 	}
@@ -72,7 +83,9 @@ func (t *Toc) Allocate(n int) (shm.Offset, error) {
 // Insert makes the n bytes at off known by key. What was stored in them before is seen by whoever finds them. A
 // key that is there already is ErrExists. If several insert one key at the same time, more than one may succeed,
 // and which one is found is settled only when all have returned: whoever wants to be sure lets one process insert.
-func (t *Toc) Insert(key uint64, off shm.Offset, n int) error {
+func (t *Toc) Insert(key uint64, off shm.Offset, n int) (err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	u, err := t.look()
 	if err != nil {
 		return err
@@ -85,6 +98,7 @@ func (t *Toc) Insert(key uint64, off shm.Offset, n int) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("toc/insert/claimed")
 	race.Release(&t.h.used)
 	e.key.Store(key)
 	e.length.Store(uint64(n))
@@ -129,7 +143,9 @@ func (t *Toc) entry(i uint64) (*entry, error) {
 }
 
 // Lookup finds the bytes that were inserted by key. A key that is not there, or not yet, is ErrNotFound.
-func (t *Toc) Lookup(key uint64) (shm.Region, error) {
+func (t *Toc) Lookup(key uint64) (r shm.Region, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
 	u, err := t.look()
 	if err != nil {
 		return shm.Region{}, err
@@ -144,6 +160,7 @@ func (t *Toc) Lookup(key uint64) (shm.Region, error) {
 		if off == 0 || e.key.Load() != key { // 0: claimed, and not written yet
 			continue
 		}
+		failpoint.Hit("toc/lookup/found")
 		n := e.length.Load()
 		if !u.allocated(off, n) {
 			return shm.Region{}, corrupt("key %#x stands for %d bytes at offset %d", key, n, off)

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -32,6 +33,7 @@ var (
 	ErrFull     = errkind.Full     // no room for it: estimate more
 	ErrMagic    = errkind.Stale    // not the contents that were expected
 	ErrCorrupt  = shm.ErrCorrupt
+	ErrClosed   = shm.ErrClosed // the segment is detached, or the session closed
 )
 
 // Align is what chunks are aligned to, and rounded up to: a cache line. (Counted from the start
@@ -60,10 +62,20 @@ type entry struct {
 	length atomic.Uint64
 }
 
-// Toc is a table of contents. It is valid as long as the region's bytes are.
+// Toc is a table of contents. When its segment is detached, or the session closed, calls are ErrClosed; a truncated
+// segment is ErrCorrupt.
 type Toc struct {
 	r shm.Region
 	h *header
+}
+
+// answer is deferred by what used bytes of a table: if its view has ended, that is the answer.
+func (t *Toc) answer(err *error) { answer(err, t.r.View()) }
+
+func answer(err *error, v *shm.View) {
+	if v.Ended() {
+		*err = v.Answer(*err)
+	}
 }
 
 // Estimator adds up how large a region has to be.
@@ -111,7 +123,12 @@ func chunksOf(n int) uint64 { return (uint64(n) + Align - 1) / Align }
 
 // Create makes an empty table at the start of r, for memory in r, whose bytes must be zero, as
 // those of a new segment are. Magic, not 0, says what kind of contents this is.
-func Create(r shm.Region, magic uint64) (*Toc, error) {
+func Create(r shm.Region, magic uint64) (t *Toc, err error) {
+	defer answer(&err, r.View())
+	defer fault.Return(&err, fault.Catch())
+	if r.View().Ended() {
+		return nil, r.View().Err()
+	}
 	h, err := shm.At[header](r, 0)
 	size := min(uint64(r.Len())/Align, maxChunks) * Align
 	if err != nil || size == 0 || magic == 0 {
@@ -129,7 +146,12 @@ func Create(r shm.Region, magic uint64) (*Toc, error) {
 
 // Attach finds the table that somebody has created at the start of r. Contents of another magic,
 // or none yet, are ErrMagic.
-func Attach(r shm.Region, magic uint64) (*Toc, error) {
+func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
+	defer answer(&err, r.View())
+	defer fault.Return(&err, fault.Catch())
+	if r.View().Ended() {
+		return nil, r.View().Err()
+	}
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, err
@@ -138,7 +160,7 @@ func Attach(r shm.Region, magic uint64) (*Toc, error) {
 		return nil, errkind.As(ErrMagic,
 			fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
 	}
-	t := &Toc{r, h}
+	t = &Toc{r, h}
 	if _, err := t.look(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,297 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/goid"
+	"github.com/godsm/godsm/internal/instance"
+)
+
+// stage is how far the end of a session has come. It only goes on, under Session.mu, and from open only when no
+// call is in flight.
+type stage uint8
+
+const (
+	stageOpen    stage = iota
+	stageClosing       // hooks and owners give back what they hold; what is over then is parked for Close
+	stageLent          // all is swapped but what functions of With, or hooks of a Detach, still use: the last of them quits
+)
+
+// Close ends the session: no call begins any more, those in flight are waited for, every view ends, every segment is
+// detached, and the row is given up. Before that everything that the session has mapped is swapped for private zeros (in
+// checked mode it becomes inaccessible), so that what goroutines still do with slices or structures reaches no other
+// process and does not fault; to others the session is then as one that was killed.
+//
+// A With that is still running keeps its bytes and the session's row, and so its locks, until it returns; Close does not
+// wait for it. Closing twice is harmless; the second call waits for the first.
+//
+// From inside a function that Close has called (of OnDetach, or a release of an owner) Close is ErrDeadlock at once, and
+// from a goroutine that such a function may wait for it is ErrDeadlock after a second; the session ends all the same. From
+// inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
+func (s *Session) Close() (err error) {
+	if s == nil || s.member == nil {
+		return fail("close", 0, "", errUnopened)
+	}
+	me := goid.Current()
+	may := s.owner.MayEnd()
+	s.mu.Lock()
+	if s.closed || may != nil {
+		closed := s.closed
+		s.mu.Unlock()
+		if closed {
+			may = s.awaitClosed(me)
+		}
+		return fail("close", 0, s.backend(), may)
+	}
+	s.closed, s.closer = true, me
+	s.endLocked(ErrClosed)
+	s.waitIdle()
+	s.stage = stageClosing
+	s.mu.Unlock()
+	failpoint.Hit("dsm/close/idle")
+	s.view.End()
+	failpoint.Hit("dsm/close/ended")
+
+	var errs []error
+	returned := false
+	defer func() { // also when a hook ends the goroutine
+		errs = append(errs, s.finish())
+		s.mu.Lock()
+		err = fail("close", 0, s.backend(), errors.Join(append(errs, s.lost)...))
+		if !returned {
+			s.closeErr = err
+		}
+		s.mu.Unlock()
+		close(s.gone)
+	}()
+	s.aborting.Store(true)
+	errs = append(errs, s.owner.Abort())
+	s.detachSlipped(&errs)
+	returned = true
+	return nil
+}
+
+// awaitClosed waits for the Close that is under way. It does not wait for ever for one that waits for it.
+func (s *Session) awaitClosed(me uint64) error {
+	for {
+		select {
+		case <-s.gone:
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.closeErr
+		default:
+		}
+		h := s.runningHook()
+		switch {
+		case h != nil && me != 0 && me == s.closer:
+			return deadlock(h, "which it has called")
+		case h != nil && time.Since(h.began) >= patience:
+			return deadlock(h, "which has run for a second and may wait for this call")
+		}
+		if err := s.owner.MayEnd(); err != nil {
+			return err
+		}
+		select {
+		case <-s.gone:
+			continue
+		case <-time.After(patience):
+		}
+		if h = s.runningHook(); h == nil && s.aborting.Load() {
+			if err := s.owner.Abort(); errors.Is(err, ErrDeadlock) { // waits as long for a release
+				return err
+			}
+		}
+	}
+}
+
+// patience is how long a second Close waits for one function that the first has called.
+const patience = time.Second
+
+func deadlock(h *hook, why string) error {
+	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
+		"let that return, and the session ends", h, why))
+}
+
+// runningHook returns the hook that Close waits for, nil if there is none.
+func (s *Session) runningHook() (found *hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		if h := a.running; h != nil && (found == nil || h.began.Before(found.began)) {
+			found = h
+		}
+		a.mu.Unlock()
+	}
+	return found
+}
+
+// unheard keeps for Close the error of a Detach whose goroutine has ended.
+func (s *Session) unheard(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.lost = errors.Join(s.lost, err)
+	}
+}
+
+// detachSlipped detaches what lives under owners that the session knows nothing of, or whose owner was kept from
+// releasing it. It goes on if a hook ends the goroutine.
+func (s *Session) detachSlipped(errs *[]error) {
+	done := false
+	defer func() {
+		if !done {
+			s.detachSlipped(errs)
+		}
+	}()
+	for g := s.slipped(); g != nil; g = s.slipped() {
+		*errs = append(*errs, g.Detach())
+	}
+	done = true
+}
+
+// slipped returns a Segment that is attached yet, nil if there is none.
+func (s *Session) slipped() *Segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		attached := !a.detached
+		a.mu.Unlock()
+		if attached {
+			return a.segment
+		}
+	}
+	return nil
+}
+
+// finish is Close after the hooks: it swaps what is over, gives the references back, and gives up the row unless bytes
+// are lent.
+func (s *Session) finish() error {
+	failpoint.Hit("dsm/close/detached")
+	var errs []error
+	for first := true; ; first = false {
+		s.mu.Lock()
+		over := s.overLocked()
+		if len(over) == 0 && !first {
+			break
+		}
+		s.mu.Unlock() // a function of With may return meanwhile
+		errs = append(errs, s.giveUp(over, first))
+	}
+	s.stage = stageLent
+	lends := s.attachments != nil
+	s.mu.Unlock()
+	if lends {
+		errs = append(errs, s.member.Self.SayClosing())
+	} else {
+		errs = append(errs, s.quit())
+	}
+	return errors.Join(errs...)
+}
+
+// overLocked returns, under the session's lock, the attachments that are over and not kept by a view. It waits for those
+// that another goroutine is about to park.
+func (s *Session) overLocked() (over []*attachment) {
+	for {
+		over = over[:0]
+		waits := false
+		for a := s.attachments; a != nil; a = a.next {
+			if !a.parked && !a.kept {
+				var released bool
+				a.parked, released = a.overLocked()
+				waits = waits || released
+			}
+			if a.parked {
+				over = append(over, a)
+			}
+		}
+		if !waits {
+			return over
+		}
+		s.idle.Wait()
+	}
+}
+
+// giveUp swaps the bytes of attachments that are over, and all of the region that is not lent, and then gives the
+// attachments back.
+func (s *Session) giveUp(over []*attachment, region bool) error {
+	var errs []error
+	var gone []*attachment
+	for _, a := range over {
+		is, err := s.withdrawOf(a)
+		if errs = append(errs, err); is {
+			gone = append(gone, a)
+		}
+		if !region {
+			errs = append(errs, s.swapPart(a))
+		}
+	}
+	if region {
+		errs = append(errs, s.swapRegion(0, len(s.region.Bytes)))
+	}
+	failpoint.Hit("dsm/close/swapped")
+	for _, a := range gone {
+		s.mu.Lock()
+		errs = append(errs, s.returnShare(a))
+	}
+	return errors.Join(errs...)
+}
+
+// returned ends the session with the last bytes that it had lent.
+func (s *Session) returned(last bool) error {
+	if !last {
+		return nil
+	}
+	failpoint.Hit("dsm/lease/returned")
+	return s.quit()
+}
+
+// quit is the end of Close, or of the last lease that Close has left.
+func (s *Session) quit() error {
+	s.mu.Lock()
+	s.left = true
+	s.waitIdle()
+	s.mu.Unlock()
+	s.stopWatching()
+	err := s.leave()
+	failpoint.Hit("dsm/close/left")
+	deserted := s.deserted()
+	err = errors.Join(err, s.dropRegion())
+	s.member.Close() // some systems don't remove files that are open
+	if deserted {
+		s.cleanPrivate()
+	}
+	s.member.Dir.Close()
+	return err
+}
+
+// leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
+func (s *Session) leave() error {
+	if s.Err() == ErrClosed {
+		return s.member.Leave(context.Background())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.member.Leave(ctx)
+	return nil
+}
+
+// deserted reports whether this session is the last to leave a private instance whose supervisor is dead.
+func (s *Session) deserted() bool {
+	m := s.member
+	return m.Record.Private && !m.Supervised() && m.Deserted(instance.DeathPatience)
+}
+
+// cleanPrivate removes the instance that is deserted.
+func (s *Session) cleanPrivate() {
+	dir, who := s.member.Dir, instance.Who(s.config.Application)
+	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
+		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
+	}
+}

@@ -1,0 +1,107 @@
+package dsm
+
+import (
+	"os"
+	"slices"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+)
+
+// The end of the reserved region in this process. While Close, or a lease that it has left, swaps parts of it, the pages
+// that lent bytes lie on stay as they are.
+
+// span is a part of the region, in bytes, on whole pages of the system.
+type span struct{ from, to int }
+
+// spanOf returns the pages that an attachment's bytes lie on if it is in the region. In checked mode no bytes are used
+// there.
+func (s *Session) spanOf(a *attachment) (p span, ok bool) {
+	at, carved := a.holding.entry.Carved()
+	if !carved || s.checked || s.region.Bytes == nil {
+		return p, false
+	}
+	page := os.Getpagesize()
+	return span{at / page * page, min((at+a.holding.entry.Size+page-1)/page*page, len(s.region.Bytes))}, true
+}
+
+// swapPart swaps the pages of an attachment that was lent, but those that another lent one lies on too.
+func (s *Session) swapPart(a *attachment) error {
+	if p, ok := s.spanOf(a); ok {
+		return s.swapRegion(p.from, p.to)
+	}
+	return nil
+}
+
+// swapRegion swaps what is not lent between two bytes of the region; in checked mode it makes all of it inaccessible.
+// What the backend can't swap is unmapped in the end.
+func (s *Session) swapRegion(from, to int) error {
+	swap := s.regionSwap()
+	if from == to || swap == nil {
+		return nil
+	}
+	s.mu.Lock()
+	spans := append(s.lentLocked(), span{to, to})
+	s.mu.Unlock()
+	for _, lent := range spans {
+		if until := min(lent.from, to); from < until {
+			try := func() error { return swap(from, until) }
+			if tamed(try) != nil {
+				former.makeRoom()
+				if err := tamed(try); err != nil {
+					s.regionRefused.Store(true)
+					return err
+				}
+			}
+		}
+		from = max(from, lent.to)
+	}
+	if !s.regionSwapped { // by Close, before any lease comes here
+		s.regionSwapped = true
+	}
+	return nil
+}
+
+// regionSwap returns the backend's call, nil if it has none.
+func (s *Session) regionSwap() func(from, to int) error {
+	if b, ok := s.member.Backend.(dsmimpl.Guarder); ok && s.checked {
+		return func(int, int) error { return b.DetachGuarded(s.region) }
+	}
+	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok {
+		return func(from, to int) error { return b.Swap(s.region, from, to) }
+	}
+	return nil
+}
+
+// lentLocked returns, under the session's lock, the pages of the region that are in use yet, in their order.
+func (s *Session) lentLocked() (spans []span) {
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		lent := !a.unhooked || a.leases > 0
+		a.mu.Unlock()
+		if p, ok := s.spanOf(a); ok && lent {
+			spans = append(spans, p)
+		}
+	}
+	slices.SortFunc(spans, func(x, y span) int { return x.from - y.from })
+	return spans
+}
+
+// sharesPages reports whether two segments in the region may lie on one page of the system. One that is over then keeps
+// its reference until the session gives up its row: a lent one may keep the page.
+func sharesPages() bool { return os.Getpagesize() > control.PageSize }
+
+// dropRegion ends the session's use of the region. If it was swapped its address range stays for a while.
+func (s *Session) dropRegion() error {
+	r := &formerRange{mapping: s.region}
+	switch {
+	case s.region.Bytes == nil:
+		return nil
+	case s.regionSwapped && s.replacement(r) != nil:
+		if s.regionRefused.Load() { // what is left must not stay: its pages are other segments' now
+			return tamed(func() error { return r.give(r.mapping) })
+		}
+		return former.add(r, nil)
+	}
+	return s.member.Unmap(s.region)
+}

@@ -1,0 +1,99 @@
+package dsm
+
+import (
+	"context"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/shm"
+)
+
+// ended is the view of a Segment that is detached.
+var ended = func() *shm.View {
+	v := shm.NewView(nil)
+	v.End()
+	return v
+}()
+
+// Region returns the bytes as a shm.Region, for the structures of package shm. The Region carries a View that ends
+// when the Segment is detached or the session is closed; a structure in the bytes asks it. From the end on what this
+// process still does with the Region reaches no other process: the bytes are swapped for private zeros, at which
+// nothing faults (in checked mode they become inaccessible).
+//
+// For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
+// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. Where the system can't
+// swap (Windows), or has refused the mapping, the bytes stay mapped as long as the View is in use; a segment that lies in
+// the reserved region then stays this session's, and the session in the list, as long.
+//
+// After Detach the Region is empty, and its View has ended.
+func (g *Segment) Region() shm.Region {
+	a, is := g.lockAttached()
+	if !is {
+		return shm.Region{}.Under(ended)
+	}
+	b, v := a.bytes, a.view
+	a.mu.Unlock()
+	if v == nil {
+		b, v = g.makeView()
+	}
+	return shm.NewRegion(b).Under(v)
+}
+
+// makeView gives the Segment its view, and for that a mapping of its own.
+func (g *Segment) makeView() ([]byte, *shm.View) {
+	if _, err := g.lease(); err != nil {
+		return nil, ended
+	}
+	defer g.unlease()
+	a, s := g.attachment, g.session()
+	s.viewing.Lock()
+	defer s.viewing.Unlock()
+	a.mu.Lock()
+	b, v := a.bytes, a.view
+	a.mu.Unlock()
+	if v != nil {
+		return b, v
+	}
+	if s.beginUnlessClosed() != nil {
+		return b, s.view.Sub() // Close swaps what the session has mapped
+	}
+	defer s.end()
+	own, err := s.ownMapping(a.holding)
+	if err != nil {
+		s.log.Warn().Err(err).Stringer("handle", g.handle).
+			Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
+		v = s.view.Sub()
+	} else {
+		failpoint.Hit("dsm/view/mapped")
+		b, v = own.part, s.view.Over(own.part)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bytes, a.own, a.view = b, own.mapping, v
+	if a.detached {
+		v.End()
+		a.drained = true // no lease of it begins any more
+	}
+	return b, v
+}
+
+// ownMapping is a mapping for one Segment alone, and the segment's bytes in it.
+type ownMapping struct {
+	mapping dsmimpl.Mapping
+	part    []byte
+}
+
+// ownMapping returns a mapping for one Segment alone: the holding's, if that is the only one that uses it.
+func (s *Session) ownMapping(h *holding) (own ownMapping, err error) {
+	s.mu.Lock()
+	if h.shared == 1 && h.mapping.Bytes != nil {
+		own.mapping, h.mapping = h.mapping, dsmimpl.Mapping{}
+		s.mu.Unlock()
+		own.part = instance.Part(own.mapping, &h.entry)
+		return own, nil
+	}
+	s.mu.Unlock()
+	own.mapping, own.part, err = s.member.MapOwn(context.Background(), h.entry)
+	return own, err
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package dsm_test
+
+var swappers = []string{"posix", "mmap"}

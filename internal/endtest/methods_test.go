@@ -1,0 +1,140 @@
+package endtest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// packages are those whose types hold mappings.
+var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/mq", "shm/shmsync", "shm/toc"}
+
+// exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
+// its methods.
+var exempt = map[string]string{
+	"dsm.Handle": "a number", "dsm.ParseHandle": "a number", "dsm.Error": "an error",
+	"dsm.Inspect": "looks from outside of sessions", "dsm.Open": "makes a session",
+	"dsm.Session.Config": "a copy of settings", "dsm.Session.Done": "a channel", "dsm.Session.Owner": "an owner",
+	"dsm.Session.Close": "the end itself", "dsm.owned": "calls Detach",
+	"area.source": "calls Session", "area.segment": "calls Segment",
+	"registry.Names": "reads a report",
+	"dsmnet.Addr":    "a name", "mq.Addr": "a name",
+	"shm.View": "is what ends", "shm.Lease": "is a part of View", "shm.NewView": "makes a view", "shm.Forget": "forgets a range",
+	"shm.ViewAt": "an address", "shm.Region": "a window, of which no method loads or stores", "shm.NewRegion": "a window",
+	"shm.At": "makes a pointer", "shm.SliceOf": "makes a slice", "shm.Check": "looks at a type", "shm.Layout": "looks at a type",
+	"dsa.Heap": "ordinary memory", "dsa.heapAttachment": "ordinary memory", "dsa.Pointer": "a number", "dsa.place": "a region",
+	"dsa.stripe": "a mutex of the process",
+	"mq.Size":    "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
+	"shmsync.Mutex": "the control segment's own lock", "shmsync.NewMutex": "the control segment's own lock",
+	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",
+	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
+	"toc.Estimator": "a number",
+	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
+	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
+	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
+	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
+	"registry.names": "is released by its owner", "registry.noting": "calls Session",
+}
+
+// methods finds the exported functions of the packages, and the exported methods of all their types: for each
+// package.Type.Method or package.Function, whether one of its results is an error.
+func methods() (map[string]bool, error) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, pkg := range packages {
+		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pkg), "*.go"))
+		if err != nil || len(files) == 0 {
+			return nil, fmt.Errorf("%s: %d files, %w", pkg, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return nil, err
+			}
+			for _, d := range parsed.Decls {
+				if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() {
+					found[path.Base(pkg)+"."+receiver(f)+f.Name.Name] = fails(f)
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// fails reports whether one of a function's results is an error.
+func fails(f *ast.FuncDecl) bool {
+	if f.Type.Results == nil {
+		return false
+	}
+	for _, r := range f.Type.Results.List {
+		if name, ok := r.Type.(*ast.Ident); ok && name.Name == "error" {
+			return true
+		}
+	}
+	return false
+}
+
+// receiver returns the name of a method's type with a dot behind it, "" for a function.
+func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
+	x := f.Recv.List[0].Type
+	for {
+		switch t := x.(type) {
+		case *ast.StarExpr:
+			x = t.X
+		case *ast.IndexExpr:
+			x = t.X
+		case *ast.IndexListExpr:
+			x = t.X
+		case *ast.Ident:
+			return t.Name + "."
+		default:
+			panic(fmt.Sprintf("a receiver of type %T", x))
+		}
+	}
+}
+
+// exemption returns why a method is not in the table of uses, "" if it must be.
+func exemption(name string) string {
+	if why := exempt[name]; why != "" {
+		return why
+	}
+	if i := strings.LastIndexByte(name, '.'); i > strings.IndexByte(name, '.') {
+		return exempt[name[:i]]
+	}
+	return ""
+}
+
+func TestEveryMethodHasAUse(t *testing.T) {
+	all, err := methods()
+	if err != nil || len(all) < 150 {
+		t.Fatalf("only %d functions and methods were found, %v", len(all), err)
+	}
+	for name := range all {
+		_, used := uses[name]
+		switch why := exemption(name); {
+		case !used && why == "":
+			t.Errorf("%s is in no table: give it a use, or say in exempt why it touches no shared byte", name)
+		case used && why != "":
+			t.Errorf("%s has a use, and is exempt: %s", name, why)
+		}
+	}
+	for name := range uses {
+		if _, is := all[name]; !is {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package instance
+
+import (
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/shm"
+)
+
+// The books' view lets mailboxes and other words in them be used until Close: it ends, which wakes who sleeps at a word,
+// and Close unmaps when the last one has left.
+
+// bytes is the control segment as the table sees it.
+func (b *Books) bytes(access dsmimpl.Access) shm.Region {
+	r := shm.NewRegion(b.mapping.Bytes)
+	if access == dsmimpl.ReadWrite {
+		b.view = b.view.Sub()
+	}
+	return r.Under(b.view)
+}
+
+func (b *Books) endView() {
+	if b.view == nil {
+		return
+	}
+	b.view.End()
+	left := make(chan struct{})
+	b.view.Drain(func() { close(left) })
+	<-left
+}
+
+// Foremost reports whether no session lives in a row below the member's.
+func (m *Member) Foremost() bool {
+	list, err := m.Processes()
+	for _, p := range list {
+		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Roll.Held(p.Row) {
+			return false
+		}
+	}
+	return err == nil
+}

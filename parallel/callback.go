@@ -1,0 +1,78 @@
+package parallel
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+)
+
+// A callback is a function of the program that uses this package. It may end as any function may: return, fail, panic,
+// call runtime.Goexit, or end its process. Each way is an error of the run that names the callback, but
+// for the last one, which the other side of the pipe finds out.
+
+// call calls a callback for a worker's message and returns its error, which says what of which worker it was about. A
+// panic in it is an error with the stack. If it calls runtime.Goexit, as t.FailNow does, the goroutine ends; left has the
+// error then.
+func call(what string, worker int, name string, left *error, f func() error) (err error) {
+	about := func(err error) error { return fmt.Errorf("the %s of worker %d: %w", what, worker, err) }
+	returned := false
+	defer func() {
+		if p := recover(); p != nil {
+			err = about(panicked(name, p))
+		} else if !returned {
+			*left = about(exited(name))
+		}
+	}()
+	if err = f(); err != nil {
+		err = about(err)
+	}
+	returned = true
+	return err
+}
+
+// contained calls f in a goroutine of its own, so that runtime.Goexit in it, too, is an error and not the end of the
+// caller.
+func contained(name string, f func() error) (err error) {
+	over := make(chan struct{})
+	go func() {
+		returned := false
+		defer close(over)
+		defer func() {
+			if p := recover(); p != nil {
+				err = panicked(name, p)
+			} else if !returned {
+				err = exited(name)
+			}
+		}()
+		err = f()
+		returned = true
+	}()
+	<-over
+	return err
+}
+
+// abnormal is the error of a callback that did not return.
+type abnormal string
+
+func (a abnormal) Error() string { return string(a) }
+
+func exited(name string) error {
+	return abnormal(name + " called runtime.Goexit, as t.FailNow does")
+}
+
+func panicked(name string, p any) error {
+	return abnormal(fmt.Sprintf("%s: panic: %s\n%s", name, shorten(fmt.Sprint(p)), debug.Stack()))
+}
+
+// maxText is what is kept of an error's text, in bytes.
+const maxText = 1 << 20
+
+// shorten leaves out the middle of a text that is too long.
+func shorten(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	const half = maxText / 2
+	return strings.ToValidUTF8(fmt.Sprintf("%s ... (%d bytes are left out) ... %s", text[:half], len(text)-2*half,
+		text[len(text)-half:]), "")
+}

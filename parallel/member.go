@@ -1,0 +1,186 @@
+package parallel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/lifeline"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// member is one worker process as its leader sees it.
+type member struct {
+	cmd     *exec.Cmd
+	orders  *os.File
+	reports *os.File
+	in      *json.Decoder // of reports
+	out     *json.Encoder // to orders
+	mu      sync.Mutex    // out
+	pid     int
+	peer    shmsync.Peer
+	killed  atomic.Pointer[string] // why the leader has killed it; nil if it has not
+}
+
+// start starts one process, with its ticket and its pipes.
+func start(cfg dsm.Config, generation uint64) (m *member, err error) {
+	exe, err := program()
+	if err != nil {
+		return nil, err
+	}
+	ordersIn, ordersOut, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer ordersIn.Close()
+	reportsIn, reportsOut, err := os.Pipe()
+	if err != nil {
+		ordersOut.Close()
+		return nil, err
+	}
+	defer reportsOut.Close()
+	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Generation: generation, Nonce: newNonce()}
+	cmd := exec.Command(exe)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	t.Orders, t.Reports = inherit(cmd, ordersIn, reportsOut)
+	cmd.Env = append(os.Environ(), ticketVariable+"="+t.String())
+	if err := cmd.Start(); err != nil {
+		ordersOut.Close()
+		reportsIn.Close()
+		return nil, err
+	}
+	failpoint.Hit("parallel/start/started")
+	lifeline.Tie(cmd.Process)
+	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
+		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
+	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
+	return m, nil
+}
+
+// program is what this process runs, also when its file has been replaced since.
+func program() (string, error) {
+	const self = "/proc/self/exe"
+	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
+		return self, nil
+	}
+	return os.Executable()
+}
+
+// greet waits until a new worker is ready. One that finds no row does not take part, and is no error.
+func (m *member) greet(ctx context.Context, i int) (ready bool, err error) {
+	switch r, err := m.hear(); {
+	case err == nil && r.Ready:
+		m.peer = r.Peer
+		return true, nil
+	case ctx.Err() != nil:
+		m.end()
+		return false, context.Cause(ctx)
+	case err == nil:
+		m.end()
+		if r.Full {
+			return false, nil
+		}
+		return false, r.error(i)
+	}
+	return false, m.silent(i, "before it began: does main call parallel.Main?")
+}
+
+// await waits for a member to be done, and for its process to be gone.
+func (m *member) await(i int) (lines []string, err error) {
+	r, err := m.hear()
+	if err != nil || !r.Done {
+		return nil, m.silent(i, "without a word")
+	}
+	m.end()
+	switch {
+	case r.Cancelled:
+		err = errCancelled
+	case r.Error != "":
+		err = r.error(i)
+	}
+	return r.Lines, err
+}
+
+func (r report) error(worker int) *Error {
+	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
+}
+
+// silent is the error of a process that ended without a report.
+func (m *member) silent(i int, when string) error {
+	err := m.end()
+	how := "exit status 0"
+	if err != nil {
+		how = err.Error()
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 2 {
+		how += ", as after a panic in another goroutine: its standard error tells"
+	}
+	e := &Error{Worker: i, died: true, Text: fmt.Sprintf("process %d ended %s (%s)", m.pid, when, how)}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			e.Signal = ws.Signal()
+			e.Text = fmt.Sprintf("process %d was killed by signal %d (%v)", m.pid, int(ws.Signal()), ws.Signal())
+			if why := m.killed.Load(); why != nil && ws.Signal() == syscall.SIGKILL {
+				e.Text = fmt.Sprintf("process %d was killed: %s", m.pid, *why)
+			}
+		}
+	}
+	return e
+}
+
+// kill ends a member that was told to end so long ago; 0: that has nothing to end.
+func (m *member) kill(after time.Duration) {
+	why := "its leader had no use for it any more"
+	if after > 0 {
+		why = fmt.Sprintf("it had not ended %v after its leader had told it to", after)
+	}
+	m.killed.CompareAndSwap(nil, &why)
+	_ = m.cmd.Process.Kill()
+}
+
+// dismiss ends members without giving them work.
+func dismiss(members []*member) {
+	for _, m := range members {
+		_ = m.dismiss()
+	}
+}
+
+// dismiss ends a member that has been given no work. It is told, so that it does not take its leader for dead.
+func (m *member) dismiss() error {
+	m.tell(order{Cancel: true})
+	return m.end()
+}
+
+// end closes the pipes, which a worker takes for the end of its leader, and waits for the process.
+func (m *member) end() error {
+	m.mu.Lock()
+	m.orders.Close()
+	m.mu.Unlock()
+	err := m.cmd.Wait()
+	m.reports.Close()
+	return err
+}
+
+// tell sends an order. A worker that does not listen any more is found out by its silence.
+func (m *member) tell(o order) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_ = m.out.Encode(o)
+}
+
+func (m *member) hear() (r report, err error) {
+	err = m.in.Decode(&r)
+	return r, err
+}

@@ -1,0 +1,108 @@
+package registry_test
+
+import (
+	"errors"
+	"io/fs"
+	"runtime"
+	"testing"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
+)
+
+// TestEachWayOutOfInit: init fails, panics, ends its goroutine, closes its session; nothing of that is left, and the
+// next who asks for the name makes it.
+func TestEachWayOutOfInit(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	other := instancetest.Open(t, cfg)
+	own := errors.New("own")
+	for way, init := range map[string]func(s *dsm.Session) error{
+		"error":  func(*dsm.Session) error { return own },
+		"panic":  func(*dsm.Session) error { panic(own) },
+		"goexit": func(*dsm.Session) error { runtime.Goexit(); return nil },
+		"close":  (*dsm.Session).Close,
+	} {
+		s := instancetest.Open(t, cfg)
+		outcome := make(chan any, 1)
+		go func() {
+			var got any = "it ended its goroutine"
+			defer func() {
+				if p := recover(); p != nil {
+					got = p
+				}
+				outcome <- got
+			}()
+			_, err := registry.Segment(ctx, s, "way", func(*uint64) error { return init(s) })
+			got = err
+		}()
+		want := map[string]error{"error": own, "panic": own, "close": dsm.ErrClosed}[way]
+		if got := <-outcome; want != nil {
+			if err, is := got.(error); !is || !errors.Is(err, want) {
+				t.Errorf("%s: %v", way, got)
+			}
+		}
+		v, err := registry.Segment(ctx, other, "way", func(v *uint64) error { *v = 7; return nil })
+		if err != nil || *v != 7 {
+			t.Errorf("%s: the next who asks: %v", way, err)
+		}
+		is(t, way+", delete", registry.Delete(ctx, other, "way"), nil)
+		if way != "close" {
+			is(t, way+", close", s.Close(), nil)
+		}
+	}
+	if got := list(t, other); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	is(t, "close", other.Close(), nil)
+	instancetest.OnlyRoot(t, cfg)
+}
+
+// TestTwoOptionsAreAnError, for each function that takes one.
+func TestTwoOptionsAreAnError(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	two := []registry.Options{{}, {Transient: true}}
+	_, err := registry.Segment[uint64](ctx, s, "x", nil, two...)
+	is(t, "segment", err, fs.ErrInvalid)
+	_, err = registry.Area(ctx, s, "x", dsa.Options{}, two...)
+	is(t, "area", err, fs.ErrInvalid)
+	_, err = registry.Hash[uint64, uint64](ctx, s, "x", dshash.Options{}, two...)
+	is(t, "hash", err, fs.ErrInvalid)
+	_, err = registry.HashBytes(ctx, s, "x", dshash.Options{}, two...)
+	is(t, "hash of bytes", err, fs.ErrInvalid)
+	if got := list(t, s); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestAfterClose: each call is ErrClosed, also one that had the name attached.
+func TestAfterClose(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	v, err := registry.Segment(ctx, s, "v", func(v *uint64) error { *v = 7; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = registry.Hash[uint64, uint64](ctx, s, "h", dshash.Options{})
+	is(t, "hash", err, nil)
+	is(t, "close", s.Close(), nil)
+	if *v != 0 {
+		t.Errorf("a named value is %d after Close, and not private zeros", *v)
+	}
+	_, err = registry.Segment[uint64](ctx, s, "v", nil)
+	is(t, "segment", err, dsm.ErrClosed)
+	_, err = registry.Area(ctx, s, "a", dsa.Options{})
+	is(t, "area", err, dsm.ErrClosed)
+	_, err = registry.Hash[uint64, uint64](ctx, s, "h", dshash.Options{})
+	is(t, "hash", err, dsm.ErrClosed)
+	_, err = registry.List(ctx, s)
+	is(t, "list", err, dsm.ErrClosed)
+	is(t, "delete", registry.Delete(ctx, s, "v"), dsm.ErrClosed)
+}

@@ -1,0 +1,43 @@
+package dsa
+
+import "sync"
+
+// hooks are what OnDetach was given.
+type hooks struct {
+	mu   sync.Mutex
+	list map[*func()]struct{}
+	over bool
+}
+
+// OnDetach has f called by Detach, once no call of this package is in flight, before anything is unmapped; at once if
+// that is over. It is for structures whose locks lie in the area: f may take leases of the View by Hold. It must not
+// block, nor use the area. Stop takes f back.
+func (a *Area) OnDetach(f func()) (stop func()) {
+	h := &a.hooks
+	h.mu.Lock()
+	if h.over {
+		h.mu.Unlock()
+		f()
+		return func() {}
+	}
+	if h.list == nil {
+		h.list = map[*func()]struct{}{}
+	}
+	h.list[&f] = struct{}{}
+	h.mu.Unlock()
+	return func() {
+		h.mu.Lock()
+		delete(h.list, &f)
+		h.mu.Unlock()
+	}
+}
+
+func (h *hooks) run() {
+	h.mu.Lock()
+	list := h.list
+	h.list, h.over = nil, true
+	h.mu.Unlock()
+	for f := range list {
+		(*f)()
+	}
+}

@@ -1,0 +1,147 @@
+package shmsync
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+)
+
+// roll has the locks of this process whose words lie in segments.
+var roll struct {
+	sync.Mutex
+	locks []weak.Pointer[LWLock]
+	sweep int       // when there are so many, the collected ones go
+	last  time.Time // when Disavow has looked
+}
+
+// doubt is set from the first word on that names this process and is held by no goroutine of it, as far as is
+// known: each one that takes a lock exclusively then confirms that it has.
+//
+// A holder stores the word's state in held, then looks at doubt. Disavow sets doubt, and looks at held at least a
+// second later, with the roll locked. So a holder that it overlooks is one that has not looked at doubt yet, and
+// which finds in confirm that its lock was given back.
+var doubt atomic.Bool
+
+func enroll(l *LWLock) {
+	roll.Lock()
+	defer roll.Unlock()
+	if len(roll.locks) >= roll.sweep {
+		roll.locks = slices.DeleteFunc(roll.locks, func(p weak.Pointer[LWLock]) bool {
+			l := p.Value()
+			return l == nil || l.bytes.Ended()
+		})
+		roll.sweep = 2*len(roll.locks) + 64
+	}
+	roll.locks = append(roll.locks, weak.Make(l))
+}
+
+// pause is between two looks of Disavow.
+const pause = 900 * time.Millisecond
+
+// Disavow gives back the locks of this process, in segments, whose words name a session of this process as their
+// exclusive holder without a goroutine that holds them: a stray store has named it. The next holder finds such a lock
+// Abandoned. A word that is wrong is given back by the second call that sees it so. A session calls Disavow once a
+// second; calls that come sooner do nothing.
+func Disavow() {
+	roll.Lock()
+	defer roll.Unlock()
+	if now := time.Now(); now.Sub(roll.last) < pause {
+		return
+	} else {
+		roll.last = now
+	}
+	var locks []*LWLock
+	held := map[uint64]bool{}
+	for _, p := range roll.locks {
+		if l := p.Value(); l != nil && !l.bytes.Ended() {
+			locks = append(locks, l)
+			if h, is := l.hold(); is {
+				held[h] = true
+			}
+		}
+	}
+	for _, l := range locks {
+		contained(func() { l.disavow(held) })
+	}
+}
+
+// disavow runs under the roll's lock. Held are the states of all holds of this process.
+func (l *LWLock) disavow(held map[uint64]bool) {
+	st := l.word.state.Load()
+	name := st & (holds | peerMask)
+	if !l.owned(st) || l.bytes.Ended() || held[name] || l.misnumbered(name) {
+		l.suspect = 0
+		return
+	}
+	if l.suspect != name {
+		l.suspect = name
+		doubt.Store(true)
+		return
+	}
+	l.suspect = 0
+	if l.word.state.CompareAndSwap(st, ownerless(st)) {
+		l.wakeThose(st, false)
+	}
+}
+
+// misnumbered reports whether name is that of this lock's hold, but for one bit of its number.
+func (l *LWLock) misnumbered(name uint64) bool {
+	h, is := l.hold()
+	return is && bits.OnesCount64(h^name) == 1
+}
+
+// hold returns owner and number of the hold that this process has, and whether it has one.
+func (l *LWLock) hold() (name uint64, is bool) {
+	h := l.held.Load()
+	return h, h != 0 && h&holds+oneHold != l.idle.Load()
+}
+
+// confirm says why a hold with state st that has been stored in held is none, if so, and undoes it.
+func (l *LWLock) confirm(st uint64) error {
+	if l.view.Ended() {
+		contained(func() { l.giveUp(st) })
+		return l.view.Err()
+	}
+	roll.Lock()
+	defer roll.Unlock()
+	name := l.word.state.Load() & (holds | peerMask)
+	if name == st&(holds|peerMask) {
+		return nil
+	}
+	if l.owned(name) {
+		l.held.Store(name)
+	}
+	return errLost
+}
+
+// check finds guards of readers that are unlocked twice, in checked mode.
+type check struct {
+	mu     sync.Mutex
+	next   uint64
+	guards map[uint64]struct{}
+}
+
+func (c *check) begin() (number uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.guards == nil {
+		c.guards = map[uint64]struct{}{}
+	}
+	c.next++
+	number = c.next << 16
+	c.guards[number] = struct{}{}
+	return number
+}
+
+// end reports whether the guard was not unlocked yet.
+func (c *check) end(what uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	number := what &^ (1<<16 - 1)
+	_, is := c.guards[number]
+	delete(c.guards, number)
+	return is
+}

@@ -1,0 +1,87 @@
+package shmsync
+
+import "github.com/godsm/godsm/internal/fault"
+
+// contained runs f where bytes may be gone already: what can't be reached any more has nothing to be given back.
+func contained(f func()) {
+	defer fault.Ignore(fault.Catch())
+	f()
+}
+
+// giveBack runs at the end of the view, before the bytes go: what this process holds goes to the others.
+//
+// A call that is under way has loaded a word and looked at the view before the end, and is about to swap the word. So
+// every word that it could swap is changed here, also one that this process does not hold.
+func (l *LWLock) giveBack() { contained(l.giveAllBack) }
+
+func (l *LWLock) giveAllBack() {
+	for {
+		st := l.word.state.Load()
+		next := st
+		switch {
+		case l.owned(st):
+			next = ownerless(st)
+		case st&peerMask == 0 || !l.me.alive(st):
+			next = st + oneHold
+		}
+		if l.word.state.CompareAndSwap(st, next) {
+			break
+		}
+	}
+	for i := range l.slots() {
+		for s := l.slot(i); ; {
+			w := s.w.Load()
+			r := readerOf(w)
+			if r.peer == l.self {
+				r.times = 0
+			}
+			r.ends = (r.ends + 1) & 3
+			if s.w.CompareAndSwap(w, r.word()) {
+				break
+			}
+		}
+	}
+	for i := range l.word.waiters {
+		s := &l.word.waiters[i]
+		if w := s.w.Load(); w&peerMask == l.self {
+			s.w.CompareAndSwap(w, 0)
+		}
+	}
+	l.wakeHere()
+}
+
+// ownerless is the state without its owner: if that was in, the lock is one of a holder that died.
+func ownerless(st uint64) uint64 {
+	if st&mayRead != 0 {
+		return st&(holds|mayRead|hungry|poisoned) + oneHold
+	}
+	return st&^peerMask | nobody
+}
+
+// wakeHere wakes all who wait for the lock.
+func (l *LWLock) wakeHere() {
+	contained(func() {
+		l.word.asleep.Store(0)
+		l.wakeTurn(exclusive, all)
+		l.wakeTurn(shared, all)
+		wake(&l.word.asleep)
+	})
+}
+
+// giveUp undoes a hold that has come too late: whoever is next finds the lock as the caller did.
+func (l *LWLock) giveUp(st uint64) {
+	for {
+		w := l.word.state.Load()
+		if w&(holds|peerMask) != st&(holds|peerMask) {
+			return
+		}
+		next := w&(mayRead|hungry|holds) + oneHold
+		if st&abandoned != 0 {
+			next = ownerless(w)
+		}
+		if l.word.state.CompareAndSwap(w, next) {
+			l.wakeThose(w, false)
+			return
+		}
+	}
+}

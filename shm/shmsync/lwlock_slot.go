@@ -1,0 +1,140 @@
+package shmsync
+
+import (
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/onebit"
+)
+
+// A reader's slot is the onebit word of a number of 57 bits:
+//
+//	bits 0-42   the peer; 0 in all if the slot is free
+//	bits 43-44  goes up when the end of a view clears the slot
+//	bits 45-56  how often the peer's process reads
+const (
+	endsShift  = 43
+	timesShift = 45
+	maxTimes   = 4000
+
+	oneTime = onebit.Factor << timesShift
+)
+
+// reader is a slot's content.
+type reader struct{ peer, ends, times uint64 }
+
+// vacant reports whether w is that of a free slot.
+func vacant(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
+
+// readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that there is not.
+func readerOf(w uint64) reader {
+	w = onebit.Of(w)
+	r := reader{w & peerMask, w >> endsShift & 3, w >> timesShift}
+	if r.times == 0 {
+		r.peer = 0
+	}
+	return r
+}
+
+func (r reader) word() uint64 {
+	if r.times == 0 {
+		r.peer = 0
+	}
+	return onebit.Word(r.peer | r.ends<<endsShift | r.times<<timesShift)
+}
+
+// enter writes one more reader of this process into s; false if s is another session's, or the view has ended.
+//
+// The look at the view comes between the load of the word and its swap: the end clears every slot of the lock, which
+// changes its word. So no reader comes in after the end has cleared what its session holds.
+func (l *LWLock) enter(s *Slot) bool {
+	for !l.view.Ended() {
+		w := s.w.Load()
+		r := readerOf(w)
+		if r.peer != 0 && r.peer != l.self || r.times >= maxTimes || l.view.Ended() {
+			return false
+		}
+		r.peer = l.self
+		r.times++
+		if !s.w.CompareAndSwap(w, r.word()) {
+			continue
+		}
+		if s == l.first && vacant(w) {
+			l.vacant.Store(w)
+		}
+		return true
+	}
+	return false
+}
+
+// leave takes one reader of this process out of s, and wakes the writer that waits for that.
+func (l *LWLock) leave(s *Slot) {
+	for {
+		w := s.w.Load()
+		r := readerOf(w)
+		if r.peer != l.self {
+			return // the session or the view has ended, or the guard has been unlocked before
+		}
+		r.times--
+		if s.w.CompareAndSwap(w, r.word()) {
+			break
+		}
+	}
+	l.left()
+}
+
+// left wakes the writer that waits for a reader that has left its slot.
+func (l *LWLock) left() {
+	failpoint.Hit("shmsync/lwlock/left")
+	if l.word.state.Load()&peerMask != 0 {
+		l.wakeOwner()
+	}
+}
+
+// findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead one's. It returns the
+// slot's number, -1 if there is none.
+func (l *LWLock) findSlot() int {
+	if l.enter(l.slot(l.mine)) {
+		return l.mine
+	}
+	for _, askToo := range []bool{false, true} {
+		for i := range l.slots() {
+			s := l.slot(i)
+			if askToo {
+				l.subtract(s)
+			}
+			if l.enter(s) {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// subtract frees the slot if its reader is dead.
+func (l *LWLock) subtract(s *Slot) {
+	w := s.w.Load()
+	if r := readerOf(w); !vacant(w) && r.peer != l.self && (r.peer == 0 || !l.me.alive(r.peer)) {
+		s.w.CompareAndSwap(w, reader{ends: r.ends}.word())
+		failpoint.Hit("shmsync/lwlock/subtracted")
+	}
+}
+
+func (l *LWLock) subtractDead() {
+	for i := range l.slots() {
+		l.subtract(l.slot(i))
+	}
+}
+
+// drained reports whether there is no reader.
+func (l *LWLock) drained() bool {
+	for i := range l.word.readers {
+		if w := l.word.readers[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {
+			return false
+		}
+	}
+	for i := range l.more {
+		if w := l.more[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {
+			return false
+		}
+	}
+	return true
+}

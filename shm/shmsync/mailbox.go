@@ -1,0 +1,307 @@
+package shmsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm"
+)
+
+// Mailbox is how the goroutines of one session are woken by other sessions: by one word in shared memory and a bit for
+// each goroutine that waits. It says that there may be news, not what: an answer, an offer of a lock, lies elsewhere in
+// shared memory, where who rings has stored it, together with the peer and the bit's number that the waiter has put
+// there before.
+//
+//	b := self.Mailbox.Take()                // the waiter
+//	defer b.Release()
+//	record.waiter.Store(me, b.Number())
+//	for !record.answered() {
+//		if err := b.Wait(ctx); err != nil {
+//			return err
+//		}
+//	}
+//
+//	record.answer.Store(x)                  // another session
+//	self.Mailbox.Ring(peer, number)
+//
+// Of the goroutines that wait, one is the dealer: it sleeps on the word for all, takes the bits that are set, and wakes
+// the others by channels. When it has what it waits for, or its context is over, it hands the role on. So a session's
+// waiters take one thread, a ring costs one system call at most, and while nobody waits there is no goroutine at all.
+//
+// A session has one Mailbox, in Session.Self. All methods are safe for concurrent use and none is called with a
+// structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox rings nobody.
+type Mailbox struct {
+	words []MailboxWord
+	own   *MailboxWord
+	view  *shm.View // of the session: its end ends the waits
+	bytes *shm.View // of the words: its end waits for who is at them
+	spins spin.Budget
+
+	mu     sync.Mutex
+	seats  []*seat // those that have taken each bit, a list
+	used   [MailboxBits / 64]uint64
+	shared uint32 // which bit is shared next, when all are taken
+	spare  *seat
+	dealer *seat     // who sleeps on the word, or is about to; nil: nobody waits
+	inside bool      // the dealer is at the word
+	woken  bool      // others were woken since the dealer let them run
+	beat   time.Time // when all are rung next
+	first  *seat     // those that sleep on their channels, the longest first
+	last   *seat
+}
+
+// beatEvery is how often all are rung while one waits. It bounds how long a ring that died with its ringer is missed.
+const beatEvery = time.Second
+
+// NewMailbox returns the mailbox of self, whose word is words[self.Row]; words has one for each row. Waits end with
+// self.View. Bytes is the view of the words, nil if they never end; after its end they are not touched, and whoever is at
+// them then holds a lease of it.
+func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
+	m := &Mailbox{words: words, own: &words[self.Row], view: self.View, bytes: bytes}
+	m.view.OnEnd(m.Nudge)
+	m.bytes.OnEnd(m.Nudge)
+	return m
+}
+
+// Ring rings bits of the mailbox of a peer: see MailboxWord.Ring. A peer that is no more, whose row may be another
+// session's by now, is rung in vain, and so is everyone once this session's memory is gone.
+func (m *Mailbox) Ring(to Peer, bits ...uint32) {
+	if m == nil || to.Row < 0 || to.Row >= len(m.words) {
+		return
+	}
+	lease, err := m.bytes.Enter()
+	if err != nil {
+		return
+	}
+	defer lease.Leave()
+	_ = faultless(func() { m.words[to.Row].Ring(bits...) })
+}
+
+// Nudge rings everything that is taken: each Wait returns. The session does that when a session has died, since that may
+// have been about to ring.
+func (m *Mailbox) Nudge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ringAllLocked()
+	if m.inside { // so its bytes are there
+		_ = faultless(m.own.rouse)
+	}
+}
+
+// Bit is a goroutine's place in a Mailbox, from Take to Release. One goroutine at a time calls Wait.
+type Bit struct {
+	m    *Mailbox
+	seat *seat
+	turn uint32
+}
+
+// Take reserves a bit. It always succeeds: when all bits are taken, some are shared.
+func (m *Mailbox) Take() Bit {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.seats == nil {
+		m.seats = make([]*seat, MailboxBits)
+		m.atOwn(func() { m.own.Want(true) })
+	}
+	s := m.spare
+	if s == nil {
+		s = &seat{wake: make(chan struct{}, 1)}
+	} else {
+		m.spare = s.next
+	}
+	s.bit = m.freeLocked()
+	m.used[s.bit/64] |= 1 << (s.bit % 64)
+	s.next, m.seats[s.bit] = m.seats[s.bit], s
+	return Bit{m, s, s.turn}
+}
+
+func (m *Mailbox) freeLocked() uint32 {
+	for k, used := range m.used {
+		if free := ^used; free != 0 {
+			return uint32(64*k + bits.TrailingZeros64(free))
+		}
+	}
+	m.shared++
+	return m.shared % MailboxBits
+}
+
+// Number is what Ring is called with to ring the bit. It is below MailboxBits.
+func (b Bit) Number() uint32 { return b.seat.bit }
+
+// Release gives the bit back. A ring that comes later is harmless, also for the one who has the bit then. Releasing
+// twice is harmless.
+func (b Bit) Release() {
+	m, s := b.m, b.seat
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.turn != b.turn {
+		return
+	}
+	s.turn++
+	at := &m.seats[s.bit]
+	for *at != s {
+		at = &(*at).next
+	}
+	if *at = s.next; m.seats[s.bit] == nil {
+		m.used[s.bit/64] &^= 1 << (s.bit % 64)
+	}
+	m.ringLocked(s) // a Wait of it, which is misuse, ends
+	s.rung = false
+	select {
+	case <-s.wake:
+	default:
+	}
+	s.next, m.spare = m.spare, s
+}
+
+// Ready reports whether the bit has been rung since Take, or since Wait or Ready said so. It does not wait.
+func (b Bit) Ready() bool {
+	m, s := b.m, b.seat
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.turn != b.turn || m.over() != nil {
+		return false
+	}
+	if !s.rung {
+		m.atOwn(m.takeLocked)
+	}
+	was := s.rung
+	s.rung = false
+	return was
+}
+
+// Wait waits until the bit is rung. It may return nil without a ring, and does so about once a second and after each
+// death of a session, so that a ring that was lost with its ringer is only late: the caller looks at what it waits for
+// and waits again. It ends too when ctx is over, with its cause, and when the session ends, with ErrClosed: then the
+// caller looks once more, since the ring may have come at the same moment.
+func (b Bit) Wait(ctx context.Context) error {
+	m, s := b.m, b.seat
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	defer m.handOnLocked(s)
+	for {
+		switch err := m.over(); {
+		case err != nil:
+			return err
+		case s.turn != b.turn:
+			return fmt.Errorf("the bit was released: %w", ErrNotOwner)
+		case s.rung:
+			s.rung = false
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case m.dealer == nil:
+			m.dealer, m.beat = s, time.Now().Add(beatEvery)
+		}
+		if m.dealer != s {
+			m.sleepLocked(ctx, s)
+		} else if err := m.dealLocked(ctx, b); err != nil {
+			return err
+		}
+	}
+}
+
+// over returns ErrClosed once the session has ended.
+func (m *Mailbox) over() error {
+	if err := m.view.Err(); err != nil {
+		return err
+	}
+	return m.bytes.Err()
+}
+
+// dealLocked sleeps on the word, with m.mu unlocked, and deals, until the dealer itself has something to return.
+func (m *Mailbox) dealLocked(ctx context.Context, b Bit) error {
+	lease, err := m.bytes.Enter()
+	if err != nil {
+		return err
+	}
+	defer lease.Leave()
+	m.inside = true
+	defer func() { m.inside = false }()
+	own, s := m.own, b.seat
+	for spun := false; ; {
+		if err := faultless(m.takeLocked); err != nil {
+			return err
+		}
+		if s.rung || s.turn != b.turn || ctx.Err() != nil || m.over() != nil {
+			return nil
+		}
+		pause := time.Until(m.beat)
+		switch {
+		case pause <= 0:
+			m.beat = time.Now().Add(beatEvery)
+			if err := faultless(own.clear); err != nil {
+				return err
+			}
+			m.ringAllLocked()
+			continue
+		case m.woken: // they are queued behind this goroutine, which is about to occupy its processor asleep
+			m.woken = false
+			m.unlocked(runtime.Gosched)
+			continue
+		case !spun:
+			spun = true
+			m.unlocked(func() {
+				_ = faultless(func() { m.spins.Until(func() bool { return own.some.Load() != 0 }) })
+			})
+			continue
+		}
+		err := faultless(func() {
+			own.wake.Store(dealerSleeps)
+			failpoint.Hit("shmsync/mailbox/asleep")
+			if own.some.Load() == 0 {
+				m.unlocked(func() {
+					futex.WaitAny(ctx, pause, futex.Word{W: &own.wake, Val: dealerSleeps})
+					failpoint.Hit("shmsync/mailbox/woken")
+				})
+			}
+			own.wake.Store(0)
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// atOwn runs f, which is at the word, unless its bytes are gone.
+func (m *Mailbox) atOwn(f func()) {
+	if lease, err := m.bytes.Enter(); err == nil {
+		_ = faultless(f)
+		lease.Leave()
+	}
+}
+
+// unlocked runs f without m.mu, which is locked again even if f panics.
+func (m *Mailbox) unlocked(f func()) {
+	m.mu.Unlock()
+	defer m.mu.Lock()
+	f()
+}
+
+// faultless runs f, whose fault is ErrCorrupt: the bytes of the mailboxes are gone.
+func faultless(f func()) (err error) {
+	was := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(was)
+		r := recover()
+		if r == nil {
+			return
+		}
+		if _, fault := r.(interface{ Addr() uintptr }); !fault {
+			panic(r)
+		}
+		err = errkind.As(errkind.Corrupt, errors.New("the bytes of the mailboxes are gone from under their mapping"))
+	}()
+	f()
+	return nil
+}

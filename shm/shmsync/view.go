@@ -1,0 +1,85 @@
+package shmsync
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/godsm/godsm/shm"
+)
+
+// table has what this process has made on words that lie in segments, so that the end of a view finds it, and so that
+// it is made once, however often it is asked for.
+var table struct {
+	sync.Mutex
+	joint map[pair]*shm.View
+	made  map[*shm.View]map[any]any
+}
+
+// pair is the view that a word lies in, and that of the session that uses the word.
+type pair struct{ word, session *shm.View }
+
+// viewOf returns a view that ends with w's bytes and with the session; nil if neither ends.
+func viewOf[T any](w *T, self Self) *shm.View {
+	p := pair{shm.ViewAt(w), self.View}
+	switch {
+	case p.word == nil || p.word == p.session:
+		return p.session
+	case p.session == nil:
+		return p.word
+	}
+	table.Lock()
+	v := table.joint[p]
+	if v != nil {
+		table.Unlock()
+		return v
+	}
+	v = p.word.Sub()
+	if table.joint == nil {
+		table.joint = map[pair]*shm.View{}
+	}
+	table.joint[p] = v
+	table.Unlock()
+	stop := p.session.OnEnd(v.End)
+	v.OnEnd(func() {
+		stop()
+		table.Lock()
+		defer table.Unlock()
+		delete(table.joint, p)
+	})
+	return v
+}
+
+// madeOnce returns what has been made under v by that key, or makes it. Begin runs once for what is made, afterwards.
+func madeOnce[T any](v *shm.View, key any, make func() *T, begin func(*T)) *T {
+	table.Lock()
+	if x, ok := table.made[v][key].(*T); ok {
+		table.Unlock()
+		return x
+	}
+	x := make()
+	first := table.made[v] == nil
+	if first {
+		if table.made == nil {
+			table.made = map[*shm.View]map[any]any{}
+		}
+		table.made[v] = map[any]any{}
+	}
+	table.made[v][key] = x
+	table.Unlock()
+	if first {
+		v.OnEnd(func() {
+			table.Lock()
+			defer table.Unlock()
+			delete(table.made, v)
+		})
+	}
+	begin(x)
+	return x
+}
+
+// late is deferred before fault.Return: a fault after the end of the view is the end of the view.
+func late(err *error, v *shm.View) {
+	if *err != nil && v.Ended() && errors.Is(*err, shm.ErrCorrupt) {
+		*err = v.Err()
+	}
+}
