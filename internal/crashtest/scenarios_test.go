@@ -262,7 +262,7 @@ var scenarios = []scenario{
 	}},
 
 	{name: "supervisor that can't begin again at once", settings: []string{"on_crash=restart"},
-		fault: "liveness/create#2=ENOSPC", play: func(w *world) {
+		fault: "liveness/create=ENOSPC", play: func(w *world) {
 			w.fall("supervise", "start")
 			generation := w.generation()
 			w.stuck("dsm/create/made").Kill()
