@@ -227,14 +227,18 @@ func (e *entry) delete() error {
 
 // release ends the hold; what was changed is the table's from here on, unless the area has ended.
 func (e *entry) release() {
-	switch l := e.l; {
+	l := e.l
+	switch {
 	case l == nil:
 	case e.guard.Exclusive():
 		e.releaseChanged()
-	case l.t.ends.Ended():
+	case l.scan || l.t.ends.Ended():
 		l.t.drop(e)
-	default:
-		e.unlock()
+	default: // unlock, in one piece
+		e.l = nil
+		if e.guard.Unlock(); l.t.ends.Ended() {
+			l.t.settleLast()
+		}
 	}
 }
 
