@@ -54,11 +54,9 @@ func (s *Session) Close() (err error) {
 	s.stage = stageClosing
 	s.mu.Unlock()
 	failpoint.Hit("dsm/close/idle")
-	s.view.End()
-	failpoint.Hit("dsm/close/ended")
 
 	var errs []error
-	returned := false
+	aborted, returned := false, false
 	defer func() { // also when a hook ends the goroutine
 		errs = append(errs, s.finish())
 		s.mu.Lock()
@@ -69,10 +67,15 @@ func (s *Session) Close() (err error) {
 		s.mu.Unlock()
 		close(s.gone)
 	}()
+	defer func() {
+		s.detachSlipped(&errs)
+		returned = aborted
+	}()
+	s.view.End()
+	failpoint.Hit("dsm/close/ended")
 	s.aborting.Store(true)
 	errs = append(errs, s.owner.Abort())
-	s.detachSlipped(&errs)
-	returned = true
+	aborted = true
 	return nil
 }
 
@@ -86,15 +89,18 @@ func (s *Session) awaitClosed(me uint64) error {
 			return s.closeErr
 		default:
 		}
-		h := s.runningHook()
+		h, inside := s.runningHook(), me != 0 && me == s.closer
 		switch {
-		case h != nil && me != 0 && me == s.closer:
+		case h != nil && inside:
 			return deadlock(h, "which it has called")
 		case h != nil && time.Since(h.began) >= patience:
 			return deadlock(h, "which has run for a second and may wait for this call")
 		}
 		if err := s.owner.MayEnd(); err != nil {
 			return err
+		}
+		if inside {
+			return errkind.As(ErrDeadlock, errors.New("Close calls itself"))
 		}
 		select {
 		case <-s.gone:
@@ -262,7 +268,7 @@ func (s *Session) quit() error {
 	err := s.leave()
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
-	err = errors.Join(err, s.dropRegion())
+	err = errors.Join(err, s.dropRegion(), s.dropControl())
 	s.member.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()

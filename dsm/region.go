@@ -105,3 +105,17 @@ func (s *Session) dropRegion() error {
 	}
 	return s.member.Unmap(s.region)
 }
+
+// dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
+// structures wait on, such as the session's mailbox, are the library's own.
+func (s *Session) dropControl() error {
+	m := s.member.TakeControl()
+	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok && m.Bytes != nil &&
+		tamed(func() error { return b.Swap(m, 0, len(m.Bytes)) }) == nil {
+		return former.add(&formerRange{mapping: m, give: b.Unswap}, nil)
+	}
+	if m.Bytes == nil {
+		return nil
+	}
+	return s.member.Unmap(m)
+}

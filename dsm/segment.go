@@ -244,9 +244,6 @@ func (g *Segment) Detach() error {
 // detachViewed is the rest of Detach for a Segment that has hooks or a view. It comes to its end also if a hook
 // ends the goroutine.
 func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
-	if v != nil {
-		v.End()
-	}
 	var errs []error
 	returned := false
 	defer func() {
@@ -256,6 +253,9 @@ func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 			a.session.unheard(err)
 		}
 	}()
+	if v != nil {
+		v.End()
+	}
 	a.runHooks(&errs)
 	returned = true
 	return nil

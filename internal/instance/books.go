@@ -169,6 +169,12 @@ func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
 	return m, b.regionErr
 }
 
+// TakeControl makes the mapping of the control segment the caller's. Close then does not unmap it.
+func (b *Books) TakeControl() (m dsmimpl.Mapping) {
+	m, b.mapping = b.mapping, dsmimpl.Mapping{}
+	return m
+}
+
 // Close unmaps. Nobody may wait in the table any more, but at a mailbox: such a wait ends.
 func (b *Books) Close() {
 	b.endView()

@@ -23,7 +23,7 @@ var (
 	ErrClosed   = errkind.Closed   // after Detach
 	ErrNotFound = errkind.NotFound // the area is gone
 
-	// ErrPointer: no object of this area is there now. It was freed before, or never was.
+	// ErrPointer: no object of this area is there now. It was freed before, or never was. See the package comment.
 	ErrPointer = errors.New("not the pointer of an allocated object")
 	// ErrOverrun, in checked mode: somebody wrote past the object's end.
 	ErrOverrun = errors.New("the bytes behind the object have been overwritten")
@@ -36,7 +36,7 @@ type Options struct {
 	Limit      int64 // bytes of all segments; none. See SetLimit
 	Keep       int64 // bytes of empty segments that are kept for the next need; 16 MiB. Negative: none
 	Sessions   int   // that can have the area attached at once; 256, at most 2048
-	Checked    bool  // find writes past an object's end: 8 bytes more for each, and slower
+	Checked    bool  // find writes past an object's end, and stale pointers: 8 bytes more for each, and slower
 }
 
 func (o Options) complete() (Options, error) {
@@ -268,8 +268,9 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
-		a.guard, a.careful = 8, true
+		a.guard = 8
 	}
+	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then
 	a.seen.Store(v.head.returned.Load())
 	return a
 }

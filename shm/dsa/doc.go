@@ -5,8 +5,27 @@
 // are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
 // go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
 // them at their next call. (A segment in which a session keeps a span ready is not empty before that session trims
-// or detaches, or dies.) No failure to allocate is a panic. What it does not promise: that nobody writes where he
+// or detaches, or dies.) No failure to allocate is a panic. What it does not promise: that no program writes where it
 // shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
+//
+// # The end
+//
+// An Area ends for its session with Detach, or when the session is closed: View tells. From then on each call is
+// ErrClosed, also one that is in flight and has found something, and what it still does reaches no other session.
+//
+// # Pointers that are kept too long
+//
+// A Pointer whose object was freed is ErrPointer for Free and Bytes while its block is free, when the chunk has become
+// another size's and no block begins there, and when its segment went back. If the block has another object by then,
+// normal mode takes the one for the other: Bytes are that object's, and Free frees it. In checked mode each
+// object of a block has another generation, which is in its Pointer: a stale one is ErrPointer, but for every 65,536th.
+//
+// # Bytes that are gone
+//
+// If another program truncates a segment's object, Bytes and all calls that take more than some 100 ns are ErrCorrupt,
+// and leave nothing locked. Alloc from a span that the session has, and Free into one, are shorter: there the fault ends
+// the process, unless Options.Checked is set or the instance is in checked mode; and within dsm's scopes for faults it
+// leaves the area of this process locked for objects of that size.
 //
 // # Chunks, spans, blocks
 //

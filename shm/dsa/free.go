@@ -9,8 +9,9 @@ import (
 	"github.com/godsm/godsm/internal/fault"
 )
 
-// Free frees an object, whoever allocated it. A pointer whose object was freed before, or that never was one of this
-// area's, is ErrPointer; in checked mode, an object past whose end somebody wrote is ErrOverrun, and stays allocated.
+// Free frees an object, whichever session allocated it. A pointer that leads to no object is ErrPointer; one that was
+// kept while its block got another object is so in checked mode only: in normal mode that object is freed. In checked mode
+// an object past whose end something was written is ErrOverrun, and stays allocated.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
 // freeCarefully is Free in a scope: a fault leaves no stripe locked. There is none but under that of p's chunk, which
@@ -235,7 +236,7 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
 
 // Bytes are an object's, in place: as many as were asked for. They are valid until the object is
-// freed or the area detached. A pointer without object is ErrPointer, as far as Free knows.
+// freed or the area detached. A pointer that leads to no object is ErrPointer, as Free says.
 func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {

@@ -62,6 +62,6 @@
 //	in Create                             an object that nobody knows of        nothing: it is the program's to lose
 //	in CreateInto                         the word with no table, or all of it  nothing: who has the word knows
 //
-// A slot that leads nowhere, which takes somebody who writes where he shouldn't, is cleared by a repair;
-// Verify says how many were lost.
+// A slot that leads nowhere, which takes a program that writes where it shouldn't, is ErrCorrupt for the call that finds
+// it, and cleared by a repair, which the next call in the partition makes; Verify says how many were lost.
 package dshash

@@ -82,9 +82,12 @@ var errHeld = errors.New("held")
 func (e *entry) late() {
 	t := e.l.t
 	e.l = nil
-	t.last.mu.Lock()
-	e.guard.Unlock()
-	t.last.mu.Unlock()
+	_ = t.contained(func() error {
+		t.last.mu.Lock()
+		defer t.last.mu.Unlock()
+		e.guard.Unlock()
+		return nil
+	})
 	t.settleLast()
 }
 

@@ -409,11 +409,15 @@ func (e *entry) delete() error {
 
 // release ends the hold; what was changed is the table's from here on, unless the area has ended.
 func (e *entry) release() {
-	if l := e.l; l == nil || !e.guard.Exclusive() {
+	switch l := e.l; {
+	case l == nil:
+	case e.guard.Exclusive():
+		e.releaseChanged()
+	case l.t.ends.Ended():
+		l.t.drop(e)
+	default:
 		e.unlock()
-		return
 	}
-	e.releaseChanged()
 }
 
 func (e *entry) releaseChanged() {
