@@ -65,7 +65,7 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 		}
 	}
 	if t.ends.Ended() {
-		e.late()
+		e.unlock()
 		return errClosed
 	}
 	var ls []line
