@@ -45,12 +45,12 @@ func (t *core) watch() {
 // leave is the end of the area.
 func (t *core) leave() {
 	if lease, ok := t.ends.Hold(); ok {
+		for i := range t.local {
+			t.local[i].lock.Bar() // before anything else may let the bytes go
+		}
 		t.last.mu.Lock()
 		t.last.leaving, t.last.lease = true, lease
 		t.last.mu.Unlock()
-		for i := range t.local {
-			t.local[i].lock.Bar()
-		}
 		t.settleLast()
 	}
 }
