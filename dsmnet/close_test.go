@@ -66,6 +66,48 @@ func TestAfterClose(t *testing.T) {
 	}
 }
 
+// TestDialWhileSessionCloses: a session that dials itself is not refused by its own listener, which ends first, but told
+// that it has ended.
+func TestDialWhileSessionCloses(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	for range 100 {
+		s := instancetest.Open(t, cfg)
+		l := listen(t, s, "self")
+		var wg sync.WaitGroup
+		dialed := make(chan struct{}, 1)
+		for range 4 {
+			wg.Go(func() {
+				for {
+					c, err := dsmnet.Dial(ctx, s, "self")
+					if err != nil {
+						closedBoth(t, "Dial", err)
+						return
+					}
+					_ = c.Close()
+					select {
+					case dialed <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					closedBoth(t, "Accept", err)
+					return
+				}
+				_ = c.Close()
+			}
+		})
+		<-dialed
+		is(t, "close", s.Close(), nil)
+		wg.Wait()
+	}
+}
+
 // TestCloseOfListenerWhileSessionCloses, and while others dial: nothing faults or hangs, and the next one listens.
 func TestCloseOfListenerWhileSessionCloses(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
