@@ -12,7 +12,16 @@ func contained(f func()) {
 //
 // A call that is under way has loaded a word and looked at the view before the end, and is about to swap the word. So
 // every word that it could swap is changed here, also one that this process does not hold.
-func (l *LWLock) giveBack() { contained(l.giveAllBack) }
+//
+// If the session ends, nothing is given back: its row goes too, and from then on the lock is one of a holder that died.
+// Until then the bytes may be lent (Segment.With), and the hold with them.
+func (l *LWLock) giveBack() {
+	if l.me.View.Ended() {
+		l.wakeHere()
+		return
+	}
+	contained(l.giveAllBack)
+}
 
 func (l *LWLock) giveAllBack() {
 	for {
