@@ -13,6 +13,7 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/dshash"
 )
 
 // moments are those at which an owner may end while an area takes a new segment into use.
@@ -126,6 +127,9 @@ func TestOwnerEndsMeanwhile(t *testing.T) {
 			if _, err := a.Bytes(p); !errors.Is(err, dsa.ErrClosed) && moment != "pin" && moment != "pinned" {
 				t.Errorf("Bytes = %v", err)
 			}
+			if rep, err := a.Verify(ctx); !errors.Is(err, dsa.ErrClosed) && moment != "pin" && moment != "pinned" {
+				t.Errorf("Verify = %v, %v", rep.Problems, err)
+			}
 			e.moment = ""
 			if b, err := a.Bytes(p); err != nil || len(b) != 1<<20 {
 				t.Errorf("%d bytes, %v", len(b), err)
@@ -137,6 +141,41 @@ func TestOwnerEndsMeanwhile(t *testing.T) {
 			}
 			noneLeft(t, cfg)
 		})
+	}
+}
+
+// TestVerifyWhenOwnerHasEnded: what can't be looked at any more, since the owner has ended, is no problem of the table.
+func TestVerifyWhenOwnerHasEnded(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s, other := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+	b, err := area.Create(ctx, other, other.Owner(), dsa.Options{Initial: 1, MaxSegment: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := dshash.CreateBytes(b, dshash.Options{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &ending{session: s}
+	a, err := dsa.Attach(ctx, e, s.Self(), b.Handle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := dshash.AttachBytes(a, theirs.Handle(), dshash.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.Set(ctx, []byte("key"), make([]byte, 1<<20)); err != nil { // in a segment that a has not mapped
+		t.Fatal(err)
+	}
+	e.moment = "made"
+	if rep, err := mine.Verify(ctx); !errors.Is(err, dsa.ErrClosed) {
+		t.Errorf("Verify = %v, %v", rep.Problems, err)
+	}
+	e.moment = ""
+	if rep, err := mine.Verify(ctx); err != nil || len(rep.Problems) > 0 || rep.Entries != 1 {
+		t.Errorf("Verify afterwards = %+v, %v", rep, err)
 	}
 }
 

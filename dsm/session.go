@@ -137,16 +137,23 @@ func (s *Session) Owner() *resowner.Owner { return s.owner }
 // begun.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session has ended: ErrClosed, ErrStale; nil while it is open.
+// Err says why the session has ended: ErrClosed, ErrStale; nil while it is open. A zero Session's is ErrClosed.
 func (s *Session) Err() error {
+	if s.member == nil {
+		return errUnopened
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
 // Self is this session as the structures of package shm know it: its name among its peers, who of them is
-// alive, and the view that ends with the session. After Close every peer seems to be alive.
+// alive, and the view that ends with the session. After Close every peer seems to be alive. The zero Session's view has
+// ended.
 func (s *Session) Self() shmsync.Self {
+	if s.member == nil {
+		return shmsync.Self{View: ended, Alive: func(shmsync.Peer) bool { return true }}
+	}
 	self := s.member.Self
 	return shmsync.Self{
 		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,

@@ -13,6 +13,8 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // swapping are the backends that can put private pages in a mapping's place here.
@@ -228,6 +230,47 @@ func TestWithOverClose(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestWithKeepsItsLocksOverClose: a lock that f has taken in the bytes that are lent stays f's until it gives it back.
+func TestWithKeepsItsLocksOverClose(t *testing.T) {
+	for _, backend := range swapping() {
+		cfg := instancetest.Config(t, backend)
+		instancetest.Start(t, cfg)
+		other, s := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+		lent := create(t, s, 4096)
+		word, err := shm.At[shmsync.LWLockWord](attach(t, other, lent.Handle()).Region(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := shmsync.NewLWLock(word, other.Self())
+		err = lent.With(func(b []byte) error {
+			word, err := shm.At[shmsync.LWLockWord](shm.NewRegion(b), 0)
+			if err != nil {
+				return err
+			}
+			g, err := shmsync.NewLWLock(word, s.Self()).Lock(ctx)
+			if err != nil {
+				return err
+			}
+			if err := s.Close(); err != nil {
+				return err
+			}
+			if _, ok, err := theirs.TryLock(); ok || err != nil {
+				t.Errorf("%s: another session has the lock as well: %v, %v", backend, ok, err)
+			}
+			g.Unlock()
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: With = %v", backend, err)
+		}
+		g, err := theirs.Lock(ctx)
+		if err != nil || g.Abandoned() {
+			t.Errorf("%s: the lock afterwards: abandoned %v, %v", backend, g.Abandoned(), err)
+		}
+		g.Unlock()
 	}
 }
 

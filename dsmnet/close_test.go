@@ -11,12 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/mq"
 )
 
@@ -63,6 +65,63 @@ func TestAfterClose(t *testing.T) {
 		}
 		is(t, "close", errors.Join(their.Close(), theirs.Close(), other.Close()), nil)
 		instancetest.OnlyRoot(t, cfg)
+	}
+}
+
+// TestNotOpened: a Session that was not opened is as one that has ended.
+func TestNotOpened(t *testing.T) {
+	var s dsm.Session
+	_, err := dsmnet.Dial(ctx, &s, "x")
+	closedBoth(t, "Dial", err)
+	_, err = dsmnet.Listen(ctx, &s, "x")
+	closedBoth(t, "Listen", err)
+	if _, err := area.Create(ctx, &s, s.Owner(), dsa.Options{}); !errors.Is(err, dsm.ErrClosed) {
+		t.Errorf("an area = %v", err)
+	}
+	if self := s.Self(); !self.View.Ended() || !self.Alive(self.Peer) || !errors.Is(s.Err(), dsm.ErrClosed) {
+		t.Errorf("the session: %v", s.Err())
+	}
+}
+
+// TestDialWhileSessionCloses: a session that dials itself is not refused by its own listener, which ends first, but told
+// that it has ended.
+func TestDialWhileSessionCloses(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	for range 100 {
+		s := instancetest.Open(t, cfg)
+		l := listen(t, s, "self")
+		var wg sync.WaitGroup
+		dialed := make(chan struct{}, 1)
+		for range 4 {
+			wg.Go(func() {
+				for {
+					c, err := dsmnet.Dial(ctx, s, "self")
+					if err != nil {
+						closedBoth(t, "Dial", err)
+						return
+					}
+					_ = c.Close()
+					select {
+					case dialed <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					closedBoth(t, "Accept", err)
+					return
+				}
+				_ = c.Close()
+			}
+		})
+		<-dialed
+		is(t, "close", s.Close(), nil)
+		wg.Wait()
 	}
 }
 

@@ -24,6 +24,12 @@ var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 // for until ctx is over. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
 func Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
 	c, err := dial(ctx, s, name)
+	if over := s.Err(); over != nil { // then a refusal may be that of its own listener, which has ended too
+		if c != nil {
+			_ = c.Close()
+		}
+		err = over
+	}
 	if err != nil {
 		return nil, fail("dial", name, err)
 	}

@@ -26,6 +26,12 @@ import (
 // Close ends those that nobody has accepted.
 func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, error) {
 	l, err := listen(ctx, s, name)
+	if over := s.Err(); over != nil {
+		if l != nil {
+			_ = l.Close()
+		}
+		err = over
+	}
 	if err != nil {
 		return nil, fail("listen", name, err)
 	}

@@ -197,6 +197,18 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestCancelledBeforeItsWork: a worker that is told to stop before it has been given its work is not named in the error.
+func TestCancelledBeforeItsWork(t *testing.T) {
+	_, s, _, h := stage(t)
+	for range 10 {
+		err := work.Run(ctx, s, 4, job{h, "fail 3"})
+		if err == nil || strings.Contains(err.Error(), "without a word") {
+			t.Fatalf("error %v", err)
+		}
+		wantAlone(t, s)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	_, s, counters, h := stage(t)
 	for _, mode := range []string{"wait", "deaf"} {

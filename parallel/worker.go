@@ -69,8 +69,9 @@ func serve(t ticket) error {
 		bereaved(session)
 		return nil
 	}
-	if work.Count == 0 {
-		return nil // dismissed
+	if work.Count == 0 { // dismissed, or cancelled before there was work
+		_ = session.Close()
+		return l.out.Encode(report{Done: true, Cancelled: true})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -48,6 +48,9 @@ func (o *Owner) Abort() error { return o.finish(false) }
 // MayEnd returns ErrDeadlock if the caller runs inside a release of o, or of an owner below it: the end of o would wait
 // for the caller itself. Commit and Abort ask it; so does a caller for which the end of the owner is not the first step.
 func (o *Owner) MayEnd() error {
+	if o == nil {
+		return nil
+	}
 	o.mu.Lock()
 	idle := o.end == nil && len(o.children) == 0
 	o.mu.Unlock()
@@ -83,6 +86,9 @@ func (o *Owner) ending(goroutine uint64) *ender {
 func (o *Owner) finish(commit bool) error {
 	if err := o.MayEnd(); err != nil {
 		return err
+	}
+	if o == nil {
+		return nil
 	}
 	return o.endBy(&ender{what: "what it holds"}, commit)
 }

@@ -16,6 +16,7 @@ package resowner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -39,7 +40,7 @@ type Resource interface {
 }
 
 // Owner is a scope. Owners form a tree: one that ends ends its children first. All methods are safe for
-// concurrent use.
+// concurrent use. The zero Owner is one without a parent; a nil one, as of a Session that was not opened, has ended.
 type Owner struct {
 	name  string
 	log   zerolog.Logger
@@ -73,6 +74,9 @@ func New(name string, log zerolog.Logger) *Owner {
 
 // Child returns a new owner that ends with o at the latest. ErrClosed if o has ended.
 func (o *Owner) Child(name string) (*Owner, error) {
+	if o == nil {
+		return nil, o.closed()
+	}
 	c := New(name, o.log)
 	c.parent = o
 	o.mu.Lock()
@@ -87,6 +91,9 @@ func (o *Owner) Child(name string) (*Owner, error) {
 // EndWith makes o abort when ctx is over, unless it has ended by then. What Abort returns is logged as a warning. Stop
 // undoes that, as with context.AfterFunc; the end of the owner does so too.
 func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
+	if o == nil {
+		return func() bool { return false }
+	}
 	undo := context.AfterFunc(ctx, func() {
 		if o.ended.Load() {
 			return // the goroutine that ends it has the errors
@@ -116,7 +123,7 @@ func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 // Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
 // yet. It is no promise: an owner that ends afterwards refuses to Remember.
 func (o *Owner) Reserve() error {
-	if o.ended.Load() {
+	if o == nil || o.ended.Load() {
 		return o.closed()
 	}
 	return nil
@@ -126,6 +133,9 @@ func (o *Owner) Reserve() error {
 // Skip says how many callers up the place is that a leak should be reported at; 0 is Remember's own caller. Its
 // only error is ErrClosed: the owner has ended, and the caller releases r itself.
 func (o *Owner) Remember(it *Item, r Resource, skip int) error {
+	if o == nil {
+		return o.closed()
+	}
 	if o.sites {
 		runtime.Callers(skip+2, it.site[:])
 	}
@@ -133,6 +143,9 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 	if o.ended.Load() {
 		o.mu.Unlock()
 		return o.closed()
+	}
+	if o.items.prev == nil { // the zero Owner
+		o.items.prev, o.items.next = &o.items, &o.items
 	}
 	it.owner, it.resource = o, r
 	it.prev, it.next = o.items.prev, &o.items
@@ -172,7 +185,7 @@ func (o *Owner) newest() (r Resource, site uintptr) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	it := o.items.prev
-	if it == &o.items {
+	if it == nil || it == &o.items {
 		return nil, 0
 	}
 	r, site = it.resource, it.site[0]
@@ -206,6 +219,9 @@ func (o *Owner) drop(child *Owner) {
 }
 
 func (o *Owner) closed() error {
+	if o == nil {
+		return errkind.As(ErrClosed, errors.New("a nil owner has ended: it is that of a session that was not opened"))
+	}
 	return errkind.As(ErrClosed, fmt.Errorf("owner %q has ended", o.name))
 }
 

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -161,7 +162,9 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 			return err
 		}
 		v := verifier{area: a}
-		v.segments(ctx)
+		if err := v.segments(ctx); err != nil {
+			return err
+		}
 		v.lists()
 		rep.Problems = v.problems
 		rep.Stats, err = a.count(ctx)
@@ -187,7 +190,8 @@ func (v *verifier) say(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Sprintf(format, args...))
 }
 
-func (v *verifier) segments(ctx context.Context) {
+// segments looks at all segments. Its error is that the owner or the session has ended: then nothing is known of the rest.
+func (v *verifier) segments(ctx context.Context) error {
 	a := v.area
 	for i := range a.rows {
 		switch state, _ := rowOf(a.rows[i].word.Load()); state {
@@ -196,11 +200,18 @@ func (v *verifier) segments(ctx context.Context) {
 			if err == nil {
 				err = v.segment(m)
 			}
+			if errors.Is(err, ErrClosed) {
+				return err
+			}
 			if err != nil {
 				v.say("segment %d: %v", i, err)
 			}
 		case rowComing, rowGoing:
-			if err := a.giveSegment(ctx, i); err != nil {
+			err := a.giveSegment(ctx, i)
+			if errors.Is(err, ErrClosed) {
+				return err
+			}
+			if err != nil {
 				v.say("segment %d is not to be given back: %v", i, err)
 			}
 		}
@@ -208,6 +219,7 @@ func (v *verifier) segments(ctx context.Context) {
 			v.say("segment %d: its row says that it went back, and a session has a span in it", i)
 		}
 	}
+	return nil
 }
 
 func (v *verifier) segment(m *mapping) error {

@@ -2,6 +2,7 @@ package dshash
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -33,20 +34,27 @@ func (t *core) verify(ctx context.Context) (rep Report, err error) {
 
 func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
 	return t.under(ctx, i, false, func() error {
-		t.verifyLocked(i, rep)
-		return nil
+		return t.verifyLocked(i, rep)
 	})
 }
 
-// verifyLocked looks at a partition, under its lock.
-func (t *core) verifyLocked(i int, rep *Report) {
+// verifyLocked looks at a partition, under its lock. Its error is that the area's owner or session has ended: then nothing
+// is known of the rest.
+func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	say := func(format string, args ...any) {
 		rep.Problems = append(rep.Problems, fmt.Sprintf("partition %d: ", i)+fmt.Sprintf(format, args...))
+	}
+	fails := func(where string, err error) {
+		if errors.Is(err, ErrClosed) {
+			over = err
+			return
+		}
+		say("%s%v", where, err)
 	}
 	owns := func(at dsa.Pointer) {
 		b, err := t.area.Bytes(at)
 		if err != nil {
-			say("%v", err)
+			fails("", err)
 		}
 		rep.Objects++
 		rep.Bytes += int64(len(b))
@@ -56,8 +64,8 @@ func (t *core) verifyLocked(i int, rep *Report) {
 	at := dsa.Pointer(p.array.Load())
 	ls, err := t.strictLines(at)
 	if err != nil {
-		say("%v", err)
-		return
+		fails("", err)
+		return over
 	}
 	if at != 0 {
 		owns(at)
@@ -84,7 +92,7 @@ func (t *core) verifyLocked(i int, rep *Report) {
 			}
 			h, key, err := t.strictItem(i, at)
 			if err != nil {
-				say("slot %d of line %d: %v", slot, k, err)
+				fails(fmt.Sprintf("slot %d of line %d: ", slot, k), err)
 				continue
 			}
 			owns(at)
@@ -110,6 +118,7 @@ func (t *core) verifyLocked(i int, rep *Report) {
 		say("%d entries are there, and it counts %d", n, p.count.Load())
 	}
 	rep.Lines += len(ls)
+	return over
 }
 
 func (t *core) dump(ctx context.Context, w io.Writer) error {

@@ -126,7 +126,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	defer c.in.mu.Unlock()
 	n, err := c.read(b)
 	switch {
-	case c.r.ended.Load():
+	case c.r.hasEnded():
 		return 0, c.failed("read", errClosed)
 	case err == nil:
 		return n, nil
@@ -165,7 +165,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	defer c.out.mu.Unlock()
 	n, err = c.write(b)
 	switch {
-	case c.s.ended.Load():
+	case c.s.hasEnded():
 		err = errClosed
 	case errors.Is(err, ErrDetached):
 		err = errkind.As(io.ErrClosedPipe, err)

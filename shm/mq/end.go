@@ -14,6 +14,7 @@ import (
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -40,6 +41,7 @@ type end struct {
 	ended     atomic.Bool // this end is detached, or its view has ended: no byte is touched any more
 	halt      atomic.Bool
 	bell      atomic.Pointer[bell.Bell] // of a Conn's reader
+	views     [2]*shm.View              // of the bytes, and of the session
 	forget    []func()                  // take back what the views call at their end
 	self      shmsync.Self
 	spins     spin.Budget
@@ -91,9 +93,15 @@ func (e *end) usable() error {
 	return e.fault
 }
 
+// hasEnded reports whether this end is detached, or a view of it has ended. A view ends its ends one after another: the
+// other end of the queue may have been told before this one, and then ErrDetached is not the answer.
+func (e *end) hasEnded() bool {
+	return e.ended.Load() || e.views[0].Ended() || e.views[1].Ended()
+}
+
 // answer is deferred by what may have met a fault, or bytes of the time after the end: then that is the error.
 func (e *end) answer(err *error) {
-	if e.ended.Load() {
+	if e.hasEnded() {
 		*err = errEnded
 	}
 }

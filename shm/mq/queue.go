@@ -245,7 +245,8 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	if e.published%word != 0 {
 		return corrupt("the position of the %s is %d", what, e.published)
 	}
-	for _, v := range []*shm.View{q.view, self.View} {
+	e.views = [2]*shm.View{q.view, self.View}
+	for _, v := range e.views {
 		e.forget = append(e.forget, v.OnEnd(e.finish))
 	}
 	other.wake()

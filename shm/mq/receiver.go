@@ -26,6 +26,9 @@ type Receiver struct {
 // ErrPeerDied. Of a message that was sent in part no more than that is ever seen. If ctx is over, err is its
 // cause; a message that is there wins over that.
 func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
+	if r.self.Checked {
+		return r.receiveContained(ctx, true)
+	}
 	if b, ok := r.next(); ok {
 		return b, nil
 	}
@@ -36,17 +39,25 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 			}
 		}
 	}
-	return r.receiveContained(ctx)
+	return r.receiveContained(ctx, true)
 }
 
-func (r *Receiver) receiveContained(ctx context.Context) (b []byte, err error) {
+// receiveContained is the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the
+// end of their view, there is no other.
+func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, err error) {
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())
-	return r.receive(ctx, true)
+	if b, ok := r.next(); ok {
+		return b, nil
+	}
+	return r.receive(ctx, block)
 }
 
 // TryReceive is Receive that does not wait: if no whole message is there it is ErrWouldBlock. WaitAny waits for more.
 func (r *Receiver) TryReceive() ([]byte, error) {
+	if r.self.Checked {
+		return r.receiveContained(context.Background(), false)
+	}
 	if b, ok := r.next(); ok {
 		return b, nil
 	}

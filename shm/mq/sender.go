@@ -33,7 +33,7 @@ func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
 // is over, its cause: then a message that takes up to half the ring has not been sent. Of a longer one a part may
 // be in the ring; it must be sent on, by a call with the same bytes, before another one, or the end detached.
 func (s *Sender) Send(ctx context.Context, b []byte) error {
-	if s.fits(len(b)) {
+	if !s.self.Checked && s.fits(len(b)) {
 		s.put(b)
 		if s.ended.Load() {
 			return errEnded
@@ -45,24 +45,29 @@ func (s *Sender) Send(ctx context.Context, b []byte) error {
 
 func (s *Sender) sendOne(ctx context.Context, b []byte) error {
 	parts := [1][]byte{b}
-	return s.sendContained(ctx, parts[:])
+	return s.sendContained(ctx, true, parts[:])
 }
 
-func (s *Sender) sendContained(ctx context.Context, parts [][]byte) (err error) {
+// sendContained is the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the end
+// of their view, there is no other.
+func (s *Sender) sendContained(ctx context.Context, block bool, parts [][]byte) (err error) {
 	defer s.answer(&err)
 	defer fault.Return(&err, fault.Catch())
-	return s.send(ctx, true, parts)
+	return s.send(ctx, block, parts)
 }
 
 // SendV is Send for a message in parts.
 func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error {
-	return s.sendContained(ctx, parts)
+	return s.sendContained(ctx, true, parts)
 }
 
 // TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room. A message that
 // takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the
 // same arguments until that succeeds.
 func (s *Sender) TrySend(parts ...[]byte) error {
+	if s.self.Checked {
+		return s.sendContained(context.Background(), false, parts)
+	}
 	err := s.send(context.Background(), false, parts)
 	s.answer(&err)
 	return err
@@ -70,7 +75,11 @@ func (s *Sender) TrySend(parts ...[]byte) error {
 
 // Flush publishes what has been sent, and wakes the receiver if it sleeps. What is published is not lost, even if
 // this process is killed. It is ErrDetached if the receiver has detached.
-func (s *Sender) Flush() error {
+func (s *Sender) Flush() (err error) {
+	if s.self.Checked {
+		defer s.answer(&err)
+		defer fault.Return(&err, fault.Catch())
+	}
 	if err := s.usable(); err != nil {
 		return err
 	}

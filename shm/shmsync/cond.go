@@ -2,10 +2,12 @@ package shmsync
 
 import (
 	"context"
+	"errors"
 	"structs"
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
@@ -41,7 +43,7 @@ const (
 	condNews  = 2
 )
 
-// Ticket is one goroutine's place among those who wait.
+// Ticket is one goroutine's place among those who wait. The zero Ticket waits for nothing: its Sleep is ErrClosed.
 type Ticket struct {
 	c    *Cond
 	seen uint32
@@ -56,6 +58,8 @@ func (c *Cond) Prepare() (t Ticket) {
 	return t
 }
 
+var errNoTicket = errkind.As(shm.ErrClosed, errors.New("the zero Ticket waits for nothing: call Cond.Prepare"))
+
 // condCheck bounds a sleep: a signal that woke one who died of it may have been all that there was to come.
 const condCheck = time.Second
 
@@ -63,6 +67,9 @@ const condCheck = time.Second
 // returns. It may return nil without news, and does so at least once a second; the caller looks at the condition again.
 // When the view that the Cond lies in ends, it returns ErrClosed; when its bytes are gone, ErrCorrupt.
 func (t *Ticket) Sleep(ctx context.Context) error {
+	if t.c == nil {
+		return errNoTicket
+	}
 	v := shm.ViewAt(t.c)
 	return v.Answer(t.sleep(ctx, v))
 }
@@ -106,6 +113,9 @@ func until(ctx context.Context, v *shm.View) (context.Context, func()) {
 
 // Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on.
 func (t *Ticket) Cancel() {
+	if t.c == nil {
+		return
+	}
 	defer fault.Ignore(fault.Catch())
 	if t.c.w.Load() != t.seen {
 		failpoint.Hit("shmsync/cond/cancelled")

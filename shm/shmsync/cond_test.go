@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -158,4 +159,12 @@ func TestCondDeadWaiters(t *testing.T) {
 		}
 		procs[i] = startOnStage(t, "consumer", dir, i+1)
 	}
+}
+
+func TestZeroTicket(t *testing.T) {
+	var k shmsync.Ticket
+	if err := k.Sleep(ctx); !errors.Is(err, shm.ErrClosed) {
+		t.Errorf("Sleep = %v", err)
+	}
+	k.Cancel()
 }

@@ -9,7 +9,14 @@ func contained(f func()) {
 }
 
 // giveBack runs at the end of the view, before the bytes go: what this process holds goes to the others.
+//
+// If the session ends, nothing is given back: its row goes too, and from then on the lock is one of a holder that died.
+// Until then the bytes may be lent (Segment.With), and the hold with them.
 func (l *LWLock) giveBack() {
+	if l.me.View.Ended() {
+		l.wakeHere()
+		return
+	}
 	contained(func() {
 		l.bar(true)
 		for i := range l.word.waiters {
