@@ -1,11 +1,13 @@
 package control
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -53,7 +55,6 @@ func TestCorruptHeader(t *testing.T) {
 	}{
 		{"magic", 0, "magic"},
 		{"checksum", 8, "checksum"},
-		{"version", 16, "layout version"},
 		{"byte order", 20, "byte order"},
 		{"instance", 24, "checksum"},
 		{"processes", 64, "checksum"},
@@ -65,6 +66,20 @@ func TestCorruptHeader(t *testing.T) {
 		if _, err := Open(shm.NewRegion(b)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+	foreign := append([]byte(nil), w.bytes...)
+	foreign[16] ^= 0x40
+	if _, err := Open(shm.NewRegion(foreign)); !errors.Is(err, ErrCorrupt) || errors.Is(err, errkind.Version) {
+		t.Errorf("a stray store into the layout version: %v", err)
+	}
+	sum, err := checksum(shm.NewRegion(foreign))
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.NativeEndian.PutUint64(foreign[8:], sum)
+	if _, err := Open(shm.NewRegion(foreign)); !errors.Is(err, errkind.Version) || errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), "has layout version 68") || !strings.Contains(err.Error(), "which has version 4") {
+		t.Errorf("another layout version: %v", err)
 	}
 	other := append([]byte(nil), w.bytes...)
 	slices.Reverse(other[:8]) // as a processor of the other byte order would have written the magic

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/tape"
 	"github.com/godsm/godsm/shm"
 )
@@ -28,7 +29,7 @@ var fuzzLimits = Limits{
 
 // says where: a row with what is wrong in it, or a field of the header.
 var place = regexp.MustCompile(`control segment: (the \S+ of (process )?row \d+|row \d+ |` +
-	`its \S+( \S+)* can't be right|layout version|it was made by|.* of \d+ bytes)`)
+	`its \S+( \S+)* can't be right|it was made by|.* of \d+ bytes)`)
 
 func checkError(t *testing.T, what string, err error) {
 	t.Helper()
@@ -45,7 +46,7 @@ func checkError(t *testing.T, what string, err error) {
 		return
 	}
 	for _, kind := range []error{ErrNotFound, ErrTooManySegments, ErrTooManyProcesses,
-		ErrQuota, ErrStale, ErrClosed, ErrInUse, context.DeadlineExceeded} {
+		errkind.Version, ErrQuota, ErrStale, ErrClosed, ErrInUse, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return
 		}

@@ -159,7 +159,7 @@ func checksum(r shm.Region) (uint64, error) {
 }
 
 // Open checks a control segment's header and returns the view of it. Anything that can't be right is ErrCorrupt with
-// the field's name; the rows are checked when they are read.
+// the field's name, a whole header of another layout version errkind.Version; the rows are checked when they are read.
 func Open(r shm.Region) (t *Table, err error) {
 	err = guarded(func() error { t, err = open(r); return err })
 	return t, err
@@ -177,16 +177,21 @@ func open(r shm.Region) (*Table, error) {
 		}
 		return nil, insane("magic", fmt.Sprintf("%#x", m))
 	}
+	k := h.constants // a copy: from here on nobody can change it
+	sum, err := checksum(r)
+	says := h.checksum
+	whole := err == nil && sum == says
 	if v := h.version; v != layoutVersion {
-		return nil, errkind.As(ErrCorrupt,
-			fmt.Errorf("control segment: layout version %d, this program knows version %d", v, layoutVersion))
+		if !whole { // a stray store
+			return nil, insane("layout version", v)
+		}
+		return nil, errkind.OtherVersion("the control segment", uint64(v), layoutVersion,
+			"the instance's supervisor and sessions")
 	}
 	if b := h.byteOrder; b != byteOrderMark {
 		return nil, insane("byte order", fmt.Sprintf("%#x", b))
 	}
-	k := h.constants // a copy: from here on nobody can change it
-	sum, err := checksum(r)
-	if says := h.checksum; err != nil || sum != says {
+	if !whole {
 		return nil, insane("checksum", fmt.Sprintf("%#x", says))
 	}
 	t := &Table{header: h, seed: mix(sum), view: r.View()}

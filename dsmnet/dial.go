@@ -21,7 +21,7 @@ var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
 // Dial connects to who listens on the name, and waits until the connection is his, not for his Accept. If nobody
 // does, or he closes or dies meanwhile, the error matches syscall.ECONNREFUSED; a listener that is stopped is waited
-// for until ctx is over. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
+// for until ctx is over; a port of another layout version is dsm.ErrVersion. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
 func Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
 	c, err := dial(ctx, s, name)
 	if over := s.Err(); over != nil { // then a refusal may be that of its own listener, which has ended too

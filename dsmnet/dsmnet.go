@@ -30,6 +30,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"reflect"
 	"structs"
 	"sync/atomic"
 	"time"
@@ -75,7 +76,8 @@ type place struct {
 	answer atomic.Uint64 // what was asked, or its complement. The listener writes it
 }
 
-// portVersion goes up when the meaning of a port changes, and its layout does not.
+// portVersion is the layout version of ports and of the connections that are asked for there: it goes up with every change
+// of the layout or the meaning of either, and of mq's queues.
 const portVersion = 2
 
 // visit is a port that is attached. A session's end waits for those who use it.
@@ -104,9 +106,26 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 		err = owner.Remember(&v.item, v, 2) // after the segment: so released before it
 	}
 	if err != nil {
-		return nil, errors.Join(err, owner.Abort())
+		return nil, errors.Join(foreign(ctx, s, name, err), owner.Abort())
 	}
 	return v, nil
+}
+
+// foreign is err, unless that is a mismatch because the name stands for a port of another version: then it is ErrVersion.
+func foreign(ctx context.Context, s *dsm.Session, name string, err error) error {
+	if !errors.Is(err, registry.ErrMismatch) {
+		return err
+	}
+	list, failed := registry.List(ctx, s)
+	if failed != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.Name == name && x.Type == reflect.TypeFor[port]().String() && x.Version != portVersion {
+			return errkind.OtherVersion("the port", x.Version, portVersion, "the processes that listen and dial there")
+		}
+	}
+	return err
 }
 
 // errClosed is the error of what is closed, or whose session is.

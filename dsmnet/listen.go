@@ -20,7 +20,8 @@ import (
 
 // Listen listens on the name until the listener is closed, or the session ends, or its process dies;
 // ctx bounds the call alone. If a living session listens on it, this one too, the error matches
-// syscall.EADDRINUSE. A name that the registry has for something else is registry.ErrMismatch.
+// syscall.EADDRINUSE. A name that the registry has for something else is registry.ErrMismatch, one that processes of a
+// program with another layout version listen or dial on dsm.ErrVersion.
 //
 // Connections are taken as they come, and wait for Accept: up to 128 of them, then dialers wait.
 // Close ends those that nobody has accepted.

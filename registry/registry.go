@@ -63,6 +63,7 @@ import (
 var (
 	ErrNotFound = errkind.NotFound // no such name
 	ErrMismatch = errkind.Mismatch // the name stands for something of another kind, layout or version
+	ErrVersion  = errkind.Version  // the table of names has another layout version; the text says which program to upgrade
 	ErrFull     = errkind.Full     // there are as many names as the instance can have segments
 )
 

@@ -142,7 +142,7 @@ type table struct {
 // tableSize is the bytes of a table with so many rows.
 func tableSize(rows int) int { return headerSize + rows*(wordSize+recordSize) }
 
-// open finds the table in r. Of another version it is ErrMismatch.
+// open finds the table in r. One of another version is ErrVersion.
 func open(r shm.Region) (*table, error) {
 	rows := (r.Len() - headerSize) / (wordSize + recordSize)
 	h, err := shm.At[header](r, 0)
@@ -161,9 +161,8 @@ func open(r shm.Region) (*table, error) {
 		if v>>32 != tableMagic>>32 {
 			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
 		}
-		return nil, errkind.As(ErrMismatch,
-			fmt.Errorf("the table of names has layout version %d, this program knows version %d",
-				uint32(v), tableVersion))
+		return nil, errkind.OtherVersion("the table of names", uint64(uint32(v)), tableVersion,
+			"the instance's other sessions")
 	}
 	return t, nil
 }

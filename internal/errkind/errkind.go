@@ -7,6 +7,7 @@ package errkind
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 )
@@ -79,6 +80,17 @@ func As(kind, err error) error {
 		return err
 	}
 	return &classed{kind, err}
+}
+
+// OtherVersion is the error for a structure that a program has laid out by another version than this one knows. Users
+// names the processes that share it with this one.
+func OtherVersion(what string, found, known uint64, users string) error {
+	which, cure := "older", "upgrade the program of"
+	if found > known {
+		which, cure = "newer", "upgrade this program, or stop"
+	}
+	return As(Version, fmt.Errorf("%s has layout version %d, from a program that is %s than this one, "+
+		"which has version %d: %s %s", what, found, which, known, cure, users))
 }
 
 type classed struct{ kind, err error }

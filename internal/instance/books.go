@@ -119,7 +119,7 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 		return b, fmt.Errorf("control segment: %w", err)
 	}
 	if b.Table, err = control.Open(b.bytes(access)); err != nil {
-		return b, errkind.As(errkind.Corrupt, err) // the record is of this program's version
+		return b, errkind.As(errkind.Corrupt, err) // also of another version, since the record names this program's
 	}
 	if b.Table.Instance != r.Instance || b.Table.Life != r.Life || b.Table.Generation != r.Generation {
 		return b, errkind.As(errkind.Corrupt,

@@ -158,14 +158,8 @@ func (d *Dir) otherVersion(r Record) error {
 	if r.Layout == control.LayoutVersion {
 		return nil
 	}
-	which, cure := "older", "upgrade the program of"
-	if r.Layout > control.LayoutVersion {
-		which, cure = "newer", "upgrade this program, or stop"
-	}
-	return errkind.As(errkind.Version, fmt.Errorf(
-		"the instance in %s has layout version %d, from a program that is %s than this one, which has version %d: "+
-			"%s process %d, its supervisor, and its sessions",
-		d.Path, r.Layout, which, control.LayoutVersion, cure, r.SupervisorPid))
+	return errkind.OtherVersion("the instance in "+d.Path, uint64(r.Layout), control.LayoutVersion,
+		fmt.Sprintf("process %d, its supervisor, and its sessions", r.SupervisorPid))
 }
 
 // Disagreement returns an error for each setting that a session states otherwise than the instance has it; nil if there

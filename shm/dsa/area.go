@@ -22,6 +22,7 @@ var (
 	ErrFull     = errkind.Full     // no row left for a segment or a session, or an area in place that can't grow
 	ErrClosed   = errkind.Closed   // after Detach
 	ErrNotFound = errkind.NotFound // the area is gone
+	ErrVersion  = errkind.Version  // the area has another layout version; the text says which program to upgrade
 
 	// ErrPointer: no object of this area is there now. It was freed before, or never was. See the package comment.
 	ErrPointer = errors.New("not the pointer of an allocated object")
@@ -197,7 +198,8 @@ func createIn(
 	return a, nil
 }
 
-// Attach finds an area by its handle. One that is gone is ErrNotFound, a full table of sessions ErrFull.
+// Attach finds an area by its handle. One that is gone is ErrNotFound, one of another layout version ErrVersion, a full
+// table of sessions ErrFull.
 func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle uint64) (*Area, error) {
 	seg, err := source.Attach(ctx, handle)
 	if err != nil {
@@ -230,10 +232,15 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 	if err != nil {
 		return nil, err
 	}
+	if m := h.magic.Load(); m != magic {
+		return nil, corrupt("no area begins here: the magic number is %#x", m)
+	}
+	if v := h.version.Load(); v != version {
+		return nil, errkind.OtherVersion("dsa: the area", uint64(v), version, "the processes that have it attached")
+	}
 	slots := h.slots.Load()
-	if h.magic.Load() != magic || h.version.Load() != version || slots == 0 || slots > maxSlots {
-		return nil, corrupt("no area of this version begins here: magic %#x, version %d, %d sessions",
-			h.magic.Load(), h.version.Load(), slots)
+	if slots == 0 || slots > maxSlots {
+		return nil, corrupt("the area has room for %d sessions", slots)
 	}
 	v, err := view(r, int(slots))
 	if err != nil {

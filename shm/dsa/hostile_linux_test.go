@@ -31,7 +31,7 @@ func FuzzHostile(f *testing.F) {
 // known reports whether err is an error that a call may have when bytes have been garbled.
 func known(err error) bool {
 	for _, kind := range []error{
-		dsa.ErrCorrupt, dsa.ErrPointer, dsa.ErrLimit, dsa.ErrFull, dsa.ErrSize, dsa.ErrOverrun, dsa.ErrClosed,
+		dsa.ErrCorrupt, dsa.ErrVersion, dsa.ErrPointer, dsa.ErrLimit, dsa.ErrFull, dsa.ErrSize, dsa.ErrOverrun, dsa.ErrClosed,
 		dsa.ErrNotFound, errkind.NoSpace,
 	} {
 		if errors.Is(err, kind) {

@@ -24,6 +24,7 @@ var (
 
 	// ErrMismatch: the table is there, but of another kind, of other types or of another Options.Version.
 	ErrMismatch = errkind.Mismatch
+	ErrVersion  = errkind.Version // the table has another layout version; the text says which program to upgrade
 	// ErrShared: the entry is held shared, or no longer, and can't be changed.
 	ErrShared = errors.New("the entry is not held exclusively")
 )
@@ -149,11 +150,11 @@ func (t *core) meet(o Options) error {
 		return err
 	case h.magic.Load() != magic:
 		return corrupt("no table begins at %v", p)
+	case h.form.Load()>>8 != version && h.form.Load() != 0:
+		return errkind.OtherVersion(fmt.Sprintf("dshash: the table at %v", p), uint64(h.form.Load()>>8), version,
+			"the processes that have it attached")
 	case h.self.Load() != uint64(p):
 		return errkind.As(ErrNotFound, fmt.Errorf("dshash: the table at %v is not finished yet, or destroyed", p))
-	case h.form.Load()>>8 != version:
-		return fmt.Errorf("dshash: the table at %v is laid out by version %d, and this program knows %d: %w",
-			p, h.form.Load()>>8, version, ErrMismatch)
 	case h.check.Load() != h.sum() || n < 1 || n > maxPartitions || n&(n-1) != 0 || len(b) != tableSize(n):
 		return corrupt("the header of the table at %v is garbled", p)
 	}

@@ -33,7 +33,8 @@ func FuzzHostile(f *testing.F) {
 // known reports whether err is an error that a call may have when bytes have been garbled.
 func known(err error) bool {
 	for _, kind := range []error{
-		dshash.ErrCorrupt, dshash.ErrNotFound, dshash.ErrMismatch, dshash.ErrSize, dshash.ErrShared, dshash.ErrClosed,
+		dshash.ErrCorrupt, dshash.ErrNotFound, dshash.ErrMismatch, dshash.ErrVersion, dshash.ErrSize,
+		dshash.ErrShared, dshash.ErrClosed,
 		dsa.ErrPointer, dsa.ErrLimit, dsa.ErrFull, dsa.ErrOverrun, errkind.NoSpace,
 	} {
 		if errors.Is(err, kind) {

@@ -23,8 +23,9 @@ var (
 	ErrCorrupt    = shm.ErrCorrupt
 	ErrExists     = errkind.Exists // that end, or that queue, is there already
 	ErrNotFound   = errkind.NotFound
-	ErrClosed     = errkind.Closed // this end is detached
-	ErrSize       = errkind.Size   // a message or a region of that size can't be
+	ErrClosed     = errkind.Closed  // this end is detached
+	ErrSize       = errkind.Size    // a message or a region of that size can't be
+	ErrVersion    = errkind.Version // the queue has another layout version; the text says which program to upgrade
 )
 
 const (
@@ -38,8 +39,12 @@ const (
 	maxBatch = 64 << 10
 )
 
-// magic says that this is a queue, and of which layout.
-const magic = 0x02_71_6d_6d_73_64_6f_67
+// magic says that this is a queue, and in its topmost byte which version of the layout it has.
+const (
+	magic   = version<<56 | kind
+	version = 2
+	kind    = 0x71_6d_6d_73_64_6f_67 // "godsmmq", in the order of little-endian bytes
+)
 
 // header is what lies before the ring.
 type header struct {
@@ -125,7 +130,8 @@ func Create(r shm.Region) (q *Queue, err error) {
 	return Attach(r)
 }
 
-// Attach finds the queue that somebody has created in r. If there is none, or none yet, that is ErrNotFound.
+// Attach finds the queue that another call of Create has made in r. If there is none, or none yet, that is ErrNotFound;
+// one of another layout version is ErrVersion.
 func Attach(r shm.Region) (q *Queue, err error) {
 	defer answer(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
@@ -136,7 +142,11 @@ func Attach(r shm.Region) (q *Queue, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if got := h.magic.Load(); got != magic {
+	got := h.magic.Load()
+	if got&(1<<56-1) == kind && got != magic {
+		return nil, errkind.OtherVersion("the message queue", got>>56, version, "the process at its other end")
+	}
+	if got != magic {
 		return nil, errkind.As(ErrNotFound, fmt.Errorf("no message queue, or none yet: the magic number is %#x", got))
 	}
 	size := h.size.Load()

@@ -18,9 +18,12 @@ func (t *Toc) look() (usage, error) {
 	if err := t.r.View().Err(); err != nil {
 		return usage{}, err
 	}
-	w, size := t.h.used.Load(), t.h.size.Load()
+	w, form := t.h.used.Load(), t.h.form.Load()
+	size := form & (1<<sizeBits - 1)
 	u := usage{w, size, w & maxEntries, w >> 32}
 	switch {
+	case form>>sizeBits != version:
+		return u, corrupt("its layout version has become %d", form>>sizeBits)
 	case size > uint64(t.r.Len()) || size%Align != 0:
 		return u, corrupt("its size is %d in a region of %d", size, t.r.Len())
 	case u.head(0)+u.chunks*Align > size:

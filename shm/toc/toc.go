@@ -9,7 +9,7 @@
 // PostgreSQL's namesake is shm_toc.
 //
 //	0   magic      the user's; written last by Create
-//	8   size       bytes in all, this header included; written once
+//	8   form       bits 0-47 bytes in all, this header included; 48-63 the layout version. Written once
 //	16  used       bits 0-31 entries claimed, bits 32-63 chunks of 64 bytes handed out; changed by compare-and-swap
 //	24  entries    24 bytes each: key, offset, length. Written once; the offset last, 0 until then
 package toc
@@ -32,6 +32,7 @@ var (
 	ErrExists   = errkind.Exists   // the key is there already
 	ErrFull     = errkind.Full     // no room for it: estimate more
 	ErrMagic    = errkind.Stale    // not the contents that were expected
+	ErrVersion  = errkind.Version  // the table has another layout version; the text says which program to upgrade
 	ErrCorrupt  = shm.ErrCorrupt
 	ErrClosed   = shm.ErrClosed // the segment is detached, or the session closed
 )
@@ -43,6 +44,8 @@ const Align = 64
 const (
 	headerSize = 24
 	entrySize  = 24
+	version    = 1 // tables of programs that knew no versions have 0
+	sizeBits   = 48
 	// maxChunks bounds what a table can hand out: 256 GiB.
 	maxChunks  = 1<<32 - 1
 	maxEntries = 1<<32 - 1
@@ -51,7 +54,7 @@ const (
 type header struct {
 	_     structs.HostLayout
 	magic atomic.Uint64
-	size  atomic.Uint64
+	form  atomic.Uint64
 	used  atomic.Uint64
 }
 
@@ -139,13 +142,13 @@ func Create(r shm.Region, magic uint64) (t *Toc, err error) {
 	if h.magic.Load() != 0 || h.used.Load() != 0 {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
 	}
-	h.size.Store(size)
+	h.form.Store(version<<sizeBits | size)
 	h.magic.Store(magic)
 	return &Toc{r, h}, nil
 }
 
 // Attach finds the table that somebody has created at the start of r. Contents of another magic,
-// or none yet, are ErrMagic.
+// or none yet, are ErrMagic; a table of another layout version is ErrVersion.
 func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
 	defer answer(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
@@ -159,6 +162,9 @@ func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
 	if got := h.magic.Load(); got != magic || magic == 0 {
 		return nil, errkind.As(ErrMagic,
 			fmt.Errorf("contents of magic %#x, not %#x: was this made by another program, or not yet?", got, magic))
+	}
+	if v := h.form.Load() >> sizeBits; v != version {
+		return nil, errkind.OtherVersion("the table of contents", v, version, "the processes that have it attached")
 	}
 	t = &Toc{r, h}
 	if _, err := t.look(); err != nil {
