@@ -343,3 +343,43 @@ func lastLayout(id uuid.UUID, boot string, dev, ino uint64, dir string) map[stri
 }`, id, dir, boot, dev, ino)),
 	}
 }
+
+// TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their bytes.
+func TestCleanByForce(t *testing.T) {
+	instancetest.Each(t, func(t *testing.T, backend string) {
+		e := newEnv(t)
+		sup, _ := e.supervise("dynamic_shared_memory_type", backend)
+		a := e.session()
+		e.create(a, 100, 5)
+		force := func() (removed int, told []string, err error) {
+			removed, err = instance.CleanByForce(ctx, e.dir, instance.Backends{}, instance.Who("test"), zerolog.Nop(),
+				func(list []instance.Doom) {
+					for _, d := range list {
+						told = append(told, d.Objects...)
+					}
+					if n := e.objects(); n != 5 {
+						t.Errorf("%d objects when it is told what goes", n)
+					}
+				})
+			return removed, told, err
+		}
+		if _, _, err := force(); !errors.Is(err, dsm.ErrInUse) {
+			t.Errorf("under a running supervisor: %v", err)
+		}
+		sup.Kill()
+		removed, told, err := force()
+		if err != nil || removed != 6 || len(told) != 6 {
+			t.Errorf("CleanByForce = %d, %v; told %v", removed, err, told)
+		}
+		e.noneLeft()
+		a.Send("done")
+		a.Expect("error the instance has stopped")
+		check(a)
+		a.Kill()
+		_, err = instance.Clean(ctx, e.dir, instance.Backends{}, instance.Who("test"), zerolog.Nop())
+		noErr(t, err)
+		if names, _ := filepath.Glob(filepath.Join(e.dir, "members.*")); len(names) > 0 {
+			t.Errorf("left in the directory: %v", names)
+		}
+	})
+}

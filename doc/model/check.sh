@@ -56,6 +56,20 @@ lives_mutations=(
 	"lives_EARLY -DSTARTS=2 -DSESSIONS=1"
 )
 
+# view.pml: a session's view of shared bytes ends in the midst of its calls.
+view=(
+	"-DCALLERS=2"
+	"-DCALLERS=3 -DCLOSE"
+)
+view_mutations=(
+	"view_NO_BAR"
+	"view_EARLY"
+	"view_LOOK"
+	"view_SWAP"
+	"view_SETTLE"
+	"view_ROW -DCLOSE"
+)
+
 fail() { printf 'FAILED  %s: %s\n' "$name" "$1"; exit 1; }
 
 build() { # flags for gcc
@@ -68,8 +82,8 @@ one() {
 	dir=$(mktemp -d)
 	trap 'rm -rf "$dir"' EXIT
 	cd "$dir"
-	case $name in lives*) model=${model%/*}/lives.pml ;; esac
-	if [ "$name" = correct ] || [ "$name" = lives ]; then
+	case $name in lives* | view*) model=${model%/*}/${name%%_*}.pml ;; esac
+	if [ "$name" = correct ] || [ "$name" = lives ] || [ "$name" = view ]; then
 		name="$name ${defs[*]}"
 		build -O1 -DCOLLAPSE -DMEMLIM=1500
 		./pan -m10000 -w22 >pan.out 2>&1
@@ -90,7 +104,8 @@ one() {
 		printf 'ok      %s: %s states, not complete\n' "$name" "$states"
 		return
 	fi
-	defs+=("-DMUT_${name#lives_}")
+	mutation=${name#lives_}
+	defs+=("-DMUT_${mutation#view_}")
 	build -O0 -DBITSTATE -DP_RAND -DT_RAND
 	for seed in 1 2 3 4; do
 		timeout "${PATIENCE:-120}" ./pan -m10000 -w28 -RS$seed >pan.out 2>&1
@@ -116,7 +131,8 @@ self=$PWD/$(basename "$0")
 {
 	printf 'correct %s\n' "${correct[@]}"
 	printf 'lives %s\n' "${lives[@]}"
-	printf '%s\n' "${mutations[@]}" "${lives_mutations[@]}"
+	printf 'view %s\n' "${view[@]}"
+	printf '%s\n' "${mutations[@]}" "${lives_mutations[@]}" "${view_mutations[@]}"
 	[ ${#sampled[@]} = 0 ] || printf 'sampled %s\n' "${sampled[@]}"
 } | xargs -P "${JOBS:-2}" -L1 "$self" --one || exit 1
-echo "the model holds, and $((${#mutations[@]} + ${#lives_mutations[@]})) mutations are caught (${SECONDS}s)"
+echo "the model holds, and $((${#mutations[@]} + ${#lives_mutations[@]} + ${#view_mutations[@]})) mutations are caught (${SECONDS}s)"

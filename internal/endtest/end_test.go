@@ -34,7 +34,7 @@ func init() {
 
 // ways are the ways to try an end, each in a process of its own, which dies if anything faults.
 var ways = map[string]func(cfg dsm.Config, name string, rnd *rand.Rand) error{
-	"open": open, "after": after, "during": during, "held": held,
+	"open": open, "after": after, "during": during, "held": held, "detached": detached,
 }
 
 func TestEnds(t *testing.T) {

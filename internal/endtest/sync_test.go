@@ -32,6 +32,18 @@ var usesOfSync = map[string]use{
 		}
 		return guarded(shmsync.NewLWLockUnder(w.s.Self().View, &w.words.Under[i], w.s.Self()).Lock(ctx))
 	},
+	"shmsync.NewLWLockWithin": func(w *world, i int) error {
+		return guarded(shmsync.NewLWLockWithin(w.seg.Region().View(), &w.words.Under[i], w.s.Self()).Lock(ctx))
+	},
+	"shmsync.LWLock.Mine": func(w *world, i int) error {
+		_ = shmsync.NewLWLockWithin(w.seg.Region().View(), &w.words.Under[i], w.s.Self()).Mine()
+		return nil
+	},
+	"shmsync.LWLock.Bar": func(w *world, i int) error {
+		l := shmsync.NewLWLockWithin(w.seg.Region().View(), &w.words.Under[i], w.s.Self())
+		l.Bar()
+		return guarded(l.Lock(ctx))
+	},
 	"shmsync.Disavow":         func(w *world, i int) error { shmsync.Disavow(); return nil },
 	"shmsync.LWLock.Recover":  func(w *world, i int) error { return guarded(w.lock.Recover(ctx)) },
 	"shmsync.LWLock.Lock":     func(w *world, i int) error { return guarded(w.lock.Lock(ctx)) },

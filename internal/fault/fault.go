@@ -19,17 +19,16 @@ func Catch() (was bool) { return debug.SetPanicOnFault(true) }
 // Return is deferred: it undoes Catch, and stores a fault in err, as Corrupt. Other panics go on.
 func Return(err *error, was bool) {
 	debug.SetPanicOnFault(was)
-	if r := recover(); r != nil {
-		*err = errorOf(r)
+	if f := Of(recover()); f != nil {
+		*err = errkind.As(errkind.Corrupt, fmt.Errorf("shared bytes are gone from under their mapping: "+
+			"the object was truncated, or its file system failed (%w)", f))
 	}
 }
 
 // Ignore is Return for a function without an error, which has nothing more to do after a fault.
 func Ignore(was bool) {
 	debug.SetPanicOnFault(was)
-	if r := recover(); r != nil {
-		_ = errorOf(r)
-	}
+	_ = Of(recover())
 }
 
 // Contain runs f and returns its error, or that of a fault.
@@ -38,7 +37,11 @@ func Contain(f func() error) (err error) {
 	return f()
 }
 
-func errorOf(r any) error {
+// Of returns the fault that r, which recover returned, is; nil if there was no panic. Any other panic goes on.
+func Of(r any) error {
+	if r == nil {
+		return nil
+	}
 	f, ok := r.(interface {
 		error
 		Addr() uintptr
@@ -46,6 +49,5 @@ func errorOf(r any) error {
 	if !ok {
 		panic(r)
 	}
-	return errkind.As(errkind.Corrupt, fmt.Errorf("shared bytes are gone from under their mapping: "+
-		"the object was truncated, or its file system failed (%w)", error(f)))
+	return f
 }

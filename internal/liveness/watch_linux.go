@@ -13,12 +13,21 @@ import (
 // other pid namespaces, and when descriptors ran out.
 const Sweep = 250 * time.Millisecond
 
+// reserve is how many descriptors watches leave to the rest of the process: a death that no watch tells of is found out
+// by asking, but a process without descriptors can't even ask.
+const reserve = 8
+
 // Watch calls gone, once, when the process has died or the watch has failed: a hint. It waits in the network
 // poller and costs a descriptor, not a thread. Stop ends the watch without a call.
 func Watch(pid int, gone func()) (stop func(), err error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil && uint64(fd)+reserve >= limit.Cur {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("pidfd_open", unix.EMFILE)
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
 	conn, err := f.SyscallConn()

@@ -249,7 +249,7 @@ func (t *core) open(n int) error {
 	for i := range t.local {
 		l := &t.local[i]
 		l.t, l.i = t, i
-		l.lock = shmsync.NewLWLockUnder(t.ends, &t.parts[i].lock, self)
+		l.lock = shmsync.NewLWLockWithin(t.ends, &t.parts[i].lock, self)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
 				return err

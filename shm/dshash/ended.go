@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"weak"
 
@@ -20,8 +19,8 @@ import (
 //
 // If the area is detached while its session goes on, a lock that this process holds in the table must be given back in
 // the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves tell whether
-// they are held: so Detach makes the bytes stay while one is, and the last that is given back lets them go. A call that
-// finds the end when it has just taken a lock gives it back at once.
+// they are held: so Detach keeps every call from taking one, makes the bytes stay while one is held, and the last that is
+// given back lets them go. A call that finds the end when it has just taken a lock gives it back at once.
 
 // last is what decides when the bytes may go.
 type last struct {
@@ -46,6 +45,9 @@ func (t *core) watch() {
 // leave is the end of the area.
 func (t *core) leave() {
 	if lease, ok := t.ends.Hold(); ok {
+		for i := range t.local {
+			t.local[i].lock.Bar() // before anything else may let the bytes go
+		}
 		t.last.mu.Lock()
 		t.last.leaving, t.last.lease = true, lease
 		t.last.mu.Unlock()
@@ -53,7 +55,8 @@ func (t *core) leave() {
 	}
 }
 
-// settleLast lets the bytes go, if the area is detached and this process holds no lock of the table.
+// settleLast lets the bytes go, if the area is detached and this process holds no lock of the table. Whatever finds the
+// end when it takes a lock or gives one back calls it.
 func (t *core) settleLast() {
 	t.last.mu.Lock()
 	defer t.last.mu.Unlock()
@@ -65,30 +68,12 @@ func (t *core) settleLast() {
 
 // holds reports whether a lock of the table is held by this session.
 func (t *core) holds() bool {
-	self := t.area.Self().Peer
-	return nil != t.contained(func() error {
-		for i := range t.local {
-			if s := t.local[i].lock.Status(); slices.Contains(s.Exclusive, self) || slices.Contains(s.Shared, self) {
-				return errHeld
-			}
+	for i := range t.local {
+		if t.local[i].lock.Mine() {
+			return true
 		}
-		return nil
-	})
-}
-
-var errHeld = errors.New("held")
-
-// late gives back a lock that was taken after the end. The bytes do not go meanwhile.
-func (e *entry) late() {
-	t := e.l.t
-	e.l = nil
-	_ = t.contained(func() error {
-		t.last.mu.Lock()
-		defer t.last.mu.Unlock()
-		e.guard.Unlock()
-		return nil
-	})
-	t.settleLast()
+	}
+	return false
 }
 
 // unlock ends the hold and changes nothing.

@@ -42,7 +42,9 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 	case t.ends.Ended():
 		if err == nil {
 			e.l = l
-			e.late()
+			e.unlock()
+		} else {
+			t.settleLast()
 		}
 		return errClosed
 	case err != nil:

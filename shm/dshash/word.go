@@ -55,6 +55,9 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	}
 	g, err := l.lock.RLock(impatient)
 	if err != nil {
+		if t.ends.Ended() {
+			t.settleLast()
+		}
 		return false, false
 	}
 	e.l, e.guard = l, g

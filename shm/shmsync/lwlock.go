@@ -120,6 +120,12 @@ func NewLWLockUnder(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLock
 	return newLWLock(nil, v, w, self, more)
 }
 
+// NewLWLockWithin returns the lock on w for a structure that ends with v. After the end of v each call is ErrClosed, and
+// the structure calls Bar; what is held then is given back by its guards, until when the structure keeps the bytes.
+func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLock {
+	return newLWLock(v, v, w, self, more)
+}
+
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: view, bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),

@@ -10,9 +10,6 @@ func contained(f func()) {
 
 // giveBack runs at the end of the view, before the bytes go: what this process holds goes to the others.
 //
-// A call that is under way has loaded a word and looked at the view before the end, and is about to swap the word. So
-// every word that it could swap is changed here, also one that this process does not hold.
-//
 // If the session ends, nothing is given back: its row goes too, and from then on the lock is one of a holder that died.
 // Until then the bytes may be lent (Segment.With), and the hold with them.
 func (l *LWLock) giveBack() {
@@ -20,16 +17,51 @@ func (l *LWLock) giveBack() {
 		l.wakeHere()
 		return
 	}
-	contained(l.giveAllBack)
+	contained(func() {
+		l.bar(true)
+		for i := range l.word.waiters {
+			s := &l.word.waiters[i]
+			if w := s.w.Load(); w&peerMask == l.self {
+				s.w.CompareAndSwap(w, 0)
+			}
+		}
+	})
+	l.wakeHere()
 }
 
-func (l *LWLock) giveAllBack() {
+// Bar keeps every call of this process from taking the lock from now on. It is called after the end of the view that the
+// lock was made within, and gives nothing back: a call that has just taken the lock, or is inside, holds it for a moment
+// more.
+func (l *LWLock) Bar() {
+	contained(func() { l.bar(false) })
+	l.wakeHere()
+}
+
+// Mine reports whether this session has the lock, exclusively or shared, also after the end of the view. It is false if
+// the bytes are gone.
+func (l *LWLock) Mine() (mine bool) {
+	contained(func() {
+		mine = l.owned(l.word.state.Load())
+		for i := 0; i < l.slots() && !mine; i++ {
+			r := readerOf(l.slot(i).w.Load())
+			mine = r.peer == l.self && r.times > 0
+		}
+	})
+	return mine
+}
+
+// bar changes every word that a call which began before the end could swap, also one that this process does not hold:
+// such a call has loaded a word, then looked at the view, and is about to swap the word. If giveBack, what this process
+// holds is given to the others.
+func (l *LWLock) bar(giveBack bool) {
 	for {
 		st := l.word.state.Load()
 		next := st
 		switch {
 		case l.owned(st):
-			next = ownerless(st)
+			if giveBack {
+				next = ownerless(st)
+			}
 		case st&peerMask == 0 || !l.me.alive(st):
 			next = st + oneHold
 		}
@@ -41,7 +73,7 @@ func (l *LWLock) giveAllBack() {
 		for s := l.slot(i); ; {
 			w := s.w.Load()
 			r := readerOf(w)
-			if r.peer == l.self {
+			if giveBack && r.peer == l.self {
 				r.times = 0
 			}
 			r.ends = (r.ends + 1) & 3
@@ -50,13 +82,6 @@ func (l *LWLock) giveAllBack() {
 			}
 		}
 	}
-	for i := range l.word.waiters {
-		s := &l.word.waiters[i]
-		if w := s.w.Load(); w&peerMask == l.self {
-			s.w.CompareAndSwap(w, 0)
-		}
-	}
-	l.wakeHere()
 }
 
 // ownerless is the state without its owner: if that was in, the lock is one of a holder that died.

@@ -1,0 +1,43 @@
+package shmsync
+
+import "github.com/godsm/godsm/internal/fault"
+
+// try is attempt with the dead out of the way.
+func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
+	defer late(&err, l.bytes)
+	defer fault.Return(&err, fault.Catch())
+	w := want{mode: m}
+	for range 2 {
+		if l.view.Ended() {
+			return Guard{}, false, l.view.Err()
+		}
+		if m == exclusive && l.word.state.Load()&(peerMask|mayRead) == mayRead && !l.drained() {
+			l.subtractDead()
+			if !l.drained() {
+				return Guard{}, false, l.view.Err()
+			}
+		}
+		g, err := l.attempt(w, true)
+		if err == errBlocked {
+			var took bool
+			if g, took, err = l.takeOver(w); !took && err == nil {
+				err = errBlocked
+			}
+		}
+		switch err {
+		case nil:
+			return g, true, nil
+		case errBlocked, errLost:
+		case errDrain:
+			l.retire()
+		case errNoSlot:
+			return Guard{}, false, l.view.Err()
+		default:
+			return g, false, err
+		}
+		if l.word.state.Load()&peerMask != 0 {
+			break
+		}
+	}
+	return Guard{}, false, l.view.Err()
+}
