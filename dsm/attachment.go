@@ -28,11 +28,12 @@ type attachment struct {
 	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
 	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
 	leases   int32
-	detached bool // no new leases
-	unhooked bool // the hooks have run
-	drained  bool // no lease of the view is left
-	parked   bool // it is over, and Close is to give it back; under Session.mu
-	kept     bool // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
+	detached bool      // no new leases
+	unhooked bool      // the hooks have run
+	drained  bool      // no lease of the view is left
+	lent     shm.Lease // of the view, for functions of With that run over Detach
+	parked   bool      // it is over, and Close is to give it back; under Session.mu
+	kept     bool      // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
 	running  *hook
 }
 
@@ -115,7 +116,7 @@ func (s *Session) unlist(a *attachment) {
 	}
 	a.segment, a.holding, a.bytes = nil, nil, nil
 	if a.view != nil || a.own.Bytes != nil || a.parked || a.kept {
-		a.own, a.view, a.drained = dsmimpl.Mapping{}, nil, false
+		a.own, a.view, a.drained, a.lent = dsmimpl.Mapping{}, nil, false, shm.Lease{}
 		a.parked, a.kept = false, false
 	}
 	a.next, s.spareAttachments = s.spareAttachments, a

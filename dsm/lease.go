@@ -44,11 +44,16 @@ func (g *Segment) unlease() {
 	a := g.attachment
 	a.mu.Lock()
 	a.leases--
+	var lent shm.Lease
+	if a.leases == 0 {
+		lent, a.lent = a.lent, lent
+	}
 	last := a.lastUseLocked()
 	a.mu.Unlock()
 	if last {
 		g.logged(a.session.release(a))
 	}
+	lent.Leave() // Detach goes on from here, if it was waiting
 }
 
 // fault makes an error of a panic that is a fault in the bytes that are lent, or in bytes that have ended; any other goes

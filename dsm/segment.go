@@ -226,6 +226,9 @@ func (g *Segment) Detach() error {
 	a.item.Forget()
 	if a.hooks != nil || a.view != nil {
 		v := a.view
+		if v != nil && a.leases > 0 {
+			a.lent, _ = v.Hold() // what they hold in the bytes is not given to others before they return
+		}
 		a.mu.Unlock()
 		return g.detachViewed(a, v)
 	}

@@ -233,45 +233,62 @@ func TestWithOverClose(t *testing.T) {
 	}
 }
 
-// TestWithKeepsItsLocksOverClose: a lock that f has taken in the bytes that are lent stays f's until it gives it back.
-func TestWithKeepsItsLocksOverClose(t *testing.T) {
+// TestWithKeepsItsLocks: a lock that f has taken in the bytes that are lent stays f's until it gives it back, over the end
+// of the session and of the segment.
+func TestWithKeepsItsLocks(t *testing.T) {
+	ends := map[string]func(s *dsm.Session, g *dsm.Segment) error{
+		"close":  func(s *dsm.Session, _ *dsm.Segment) error { return s.Close() },
+		"detach": func(_ *dsm.Session, g *dsm.Segment) error { return g.Detach() },
+	}
 	for _, backend := range swapping() {
-		cfg := instancetest.Config(t, backend)
-		instancetest.Start(t, cfg)
-		other, s := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
-		lent := create(t, s, 4096)
-		word, err := shm.At[shmsync.LWLockWord](attach(t, other, lent.Handle()).Region(), 0)
-		if err != nil {
-			t.Fatal(err)
+		for _, viewed := range []bool{false, true} {
+			for end, f := range ends {
+				t.Run(fmt.Sprint(backend, " ", end, " viewed=", viewed), func(t *testing.T) {
+					withKeepsItsLocks(t, instancetest.Config(t, backend), viewed, f)
+				})
+			}
 		}
-		theirs := shmsync.NewLWLock(word, other.Self())
-		err = lent.With(func(b []byte) error {
-			word, err := shm.At[shmsync.LWLockWord](shm.NewRegion(b), 0)
-			if err != nil {
-				return err
-			}
-			g, err := shmsync.NewLWLock(word, s.Self()).Lock(ctx)
-			if err != nil {
-				return err
-			}
-			if err := s.Close(); err != nil {
-				return err
-			}
-			if _, ok, err := theirs.TryLock(); ok || err != nil {
-				t.Errorf("%s: another session has the lock as well: %v, %v", backend, ok, err)
-			}
-			g.Unlock()
-			return nil
-		})
+	}
+}
+
+func withKeepsItsLocks(t *testing.T, cfg dsm.Config, viewed bool, end func(*dsm.Session, *dsm.Segment) error) {
+	instancetest.Start(t, cfg)
+	other, s := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+	lent := create(t, s, 4096)
+	word, err := shm.At[shmsync.LWLockWord](attach(t, other, lent.Handle()).Region(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := shmsync.NewLWLock(word, other.Self())
+	if viewed {
+		lent.Region()
+	}
+	err = lent.With(func(b []byte) error {
+		word, err := shm.At[shmsync.LWLockWord](shm.NewRegion(b), 0)
 		if err != nil {
-			t.Errorf("%s: With = %v", backend, err)
+			return err
 		}
-		g, err := theirs.Lock(ctx)
-		if err != nil || g.Abandoned() {
-			t.Errorf("%s: the lock afterwards: abandoned %v, %v", backend, g.Abandoned(), err)
+		g, err := shmsync.NewLWLock(word, s.Self()).Lock(ctx)
+		if err != nil {
+			return err
+		}
+		if err := end(s, lent); err != nil {
+			return err
+		}
+		if _, ok, err := theirs.TryLock(); ok || err != nil {
+			t.Errorf("another session has the lock as well: %v, %v", ok, err)
 		}
 		g.Unlock()
+		return nil
+	})
+	if err != nil {
+		t.Errorf("With = %v", err)
 	}
+	g, err := theirs.Lock(ctx)
+	if err != nil || g.Abandoned() {
+		t.Errorf("the lock afterwards: abandoned %v, %v", g.Abandoned(), err)
+	}
+	g.Unlock()
 }
 
 func withOverClose(t *testing.T, s, other *dsm.Session, checked bool) {

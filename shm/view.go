@@ -34,6 +34,7 @@ type View struct {
 	children map[*View]struct{}
 	wake     map[*func()]struct{}
 	held     int      // leases of Hold
+	gives    []func() // called before drained
 	drained  []func() // called when no lease is left
 }
 
@@ -131,6 +132,14 @@ func (v *View) OnEnd(f func()) (stop func()) {
 	}
 }
 
+// OnDrain has f called after the end and the last lease, before what Drain was given: the bytes are still those that others
+// have, and f gives back what is held in them. It is not called if the session has swapped them before.
+func (v *View) OnDrain(f func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gives = append(v.gives, f)
+}
+
 // Lease keeps the bytes of a view where they are, over the end of the view, until Leave. The end of the whole
 // session does not wait for it. The zero Lease is none.
 type Lease struct {
@@ -224,8 +233,8 @@ func (v *View) settle() {
 		v.mu.Unlock()
 		return
 	}
-	list := v.drained
-	v.drained, v.held = nil, -1
+	list := append(v.gives, v.drained...)
+	v.gives, v.drained, v.held = nil, nil, -1
 	v.mu.Unlock()
 	for _, f := range list {
 		f()

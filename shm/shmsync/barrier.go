@@ -71,7 +71,7 @@ func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
 		peer Peer
 		more int
 	}
-	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { v.OnEnd(b.giveBack) })
+	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { onEnd(w, b.giveBack) })
 }
 
 // giveBack runs at the end of the view, before the bytes go. An Attach that is under way has loaded a slot before, so

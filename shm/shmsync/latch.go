@@ -67,7 +67,7 @@ func NewLatch(w *LatchWord, self Self) *Latch {
 		word *LatchWord
 		peer Peer
 	}
-	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.giveBack) })
+	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.nudge); onEnd(w, l.giveBack) })
 }
 
 // giveBack runs at the end of the view, before the bytes go. An Own that is under way has loaded the word before, so

@@ -110,7 +110,7 @@ func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
 	}
 	return madeOnce(v, key{w, self.Peer, len(more)},
 		func() *LWLock { return newLWLock(v, v, w, self, more) },
-		func(l *LWLock) { v.OnEnd(l.giveBack) })
+		func(l *LWLock) { onEnd(w, l.giveBack) })
 }
 
 // NewLWLockUnder returns the lock on w for a structure that ends with v, whose calls look at v themselves, and hold a

@@ -61,7 +61,7 @@ func NewMutex(w *MutexWord, self Self) *Mutex {
 		word *MutexWord
 		peer Peer
 	}
-	return madeOnce(v, key{w, self.Peer}, make, func(m *Mutex) { v.OnEnd(m.giveBack) })
+	return madeOnce(v, key{w, self.Peer}, make, func(m *Mutex) { onEnd(w, m.giveBack) })
 }
 
 // giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that there can't be.

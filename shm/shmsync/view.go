@@ -77,6 +77,13 @@ func madeOnce[T any](v *shm.View, key any, make func() *T, begin func(*T)) *T {
 	return x
 }
 
+// onEnd has giveBack called when the bytes that w lies in are about to go, in a session that goes on.
+func onEnd[T any](w *T, giveBack func()) {
+	if v := shm.ViewAt(w); v != nil {
+		v.OnDrain(giveBack)
+	}
+}
+
 // late is deferred before fault.Return: a fault after the end of the view is the end of the view.
 func late(err *error, v *shm.View) {
 	if *err != nil && v.Ended() && errors.Is(*err, shm.ErrCorrupt) {
