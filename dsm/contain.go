@@ -21,6 +21,9 @@ import (
 // of other goroutines, and those that f's goroutine held before, stay. Functions that f has deferred run first, and what
 // they unlock is not Abandoned: a function that guards data across a fault calls Unlock without defer.
 //
+// What a program does with the bytes belongs inside, too: also the address of a field that lies 4 KiB or more behind the
+// start of its struct, for which Go loads from there.
+//
 // Any other panic goes on, and so does runtime.Goexit; locks stay as they are then, as with a panic outside of Contain.
 // Goroutines that f starts are outside. A Contain may be inside another, of another session too: what it has not given
 // back when it returns is the outer one's. While a Contain runs, locks that goroutines take inside of one cost about a
