@@ -111,8 +111,8 @@ func (g *Segment) Handle() Handle { return g.handle }
 func (g *Segment) Size() int { return g.size }
 
 // Bytes are the segment's, in place. The slice is valid until Detach or the end of the session: it does not keep the
-// segment. A fault while it is valid (the object was truncated) ends the process; With turns it into an error. Nil after
-// Detach.
+// segment. A fault while it is valid (the object was truncated) ends the process; With and Session.Contain turn it into
+// an error. Nil after Detach.
 //
 // Afterwards: once the session is closed, loads find zeros and stores reach no other process, at least until the process
 // has ended 16,384 more mappings (on 32 bits 256 MiB of them). After the Detach of one Segment that holds only if

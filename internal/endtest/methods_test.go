@@ -31,6 +31,7 @@ var exempt = map[string]string{
 	"dsa.stripe": "a mutex of the process",
 	"mq.Size":    "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
 	"shmsync.Mutex": "the control segment's own lock", "shmsync.NewMutex": "the control segment's own lock",
+	"shmsync.scoped": "Session.Contain calls it after a fault", "shmsync.scopedMutex": "Session.Contain calls it after a fault",
 	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",
 	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
 	"toc.Estimator": "a number",

@@ -41,6 +41,15 @@ var usesOfDsm = map[string]use{
 		}
 		return err
 	},
+	"dsm.Session.Contain": func(w *world, i int) error {
+		return w.s.Contain(func() error {
+			b := w.seg.Bytes()
+			if len(b) > 0 {
+				b[1] = b[len(b)-1]
+			}
+			return nil
+		})
+	},
 	"dsm.Session.Err":      func(w *world, i int) error { return w.s.Err() },
 	"dsm.Session.Root":     func(w *world, i int) error { _, err := w.s.Root(ctx, nil); return err },
 	"dsm.Session.Segments": func(w *world, i int) error { _, err := w.s.Segments(ctx); return err },

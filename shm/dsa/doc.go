@@ -24,8 +24,9 @@
 //
 // If another program truncates a segment's object, Bytes and all calls that take more than some 100 ns are ErrCorrupt,
 // and leave nothing locked. Alloc from a span that the session has, and Free into one, are shorter: there the fault ends
-// the process, unless Options.Checked is set or the instance is in checked mode; and within dsm's scopes for faults it
-// leaves the area of this process locked for objects of that size.
+// the process, unless Options.Checked is set or the instance is in checked mode. Inside Session.Contain of package dsm they
+// are ErrCorrupt too. Inside Segment.With alone a fault leaves the area of this process locked for objects of that size.
+// Loads and stores in what Bytes returns are the program's own: Contain makes an error of their faults.
 //
 // # Chunks, spans, blocks
 //

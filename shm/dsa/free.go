@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/scope"
 )
 
 // Free frees an object, whichever session allocated it. A pointer that leads to no object is ErrPointer; one that was
@@ -31,7 +32,7 @@ func (a *Area) freeCarefully(p Pointer, from Place) error {
 }
 
 func (a *Area) free(p Pointer, from Place) error {
-	if a.careful && from == (Place{}) {
+	if (a.careful || scope.Running()) && from == (Place{}) {
 		return a.freeCarefully(p, nowhere)
 	}
 	r, rel, cl, err := a.find(p)

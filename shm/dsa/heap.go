@@ -43,18 +43,30 @@ func (h *heap) take(r spanRef) {
 	if at&inFull != 0 {
 		list = &h.full
 	}
-	i := int(at&^inFull) - 1
-	if i < 0 || i >= len(*list) {
-		return
+	if i := int(at&^inFull) - 1; i >= 0 && i < len(*list) && (*list)[i] == r {
+		h.takeAt(list, i)
 	}
-	r.m.at[r.chunk] = 0
-	end := len(*list) - 1
-	if last := (*list)[end]; i < end {
+}
+
+// takeAt takes the span at i out of a list, whatever its spot says, and returns it. It is still in another list if its
+// spot is not 0: a span gets into both if the other sessions took this one for dead, since a stray store hit its row, and
+// gave it its own span anew.
+func (h *heap) takeAt(list *[]spanRef, i int) spanRef {
+	at, end := spot(i+1), len(*list)-1
+	if list == &h.full {
+		at |= inFull
+	}
+	r, last := (*list)[i], (*list)[end]
+	if r.m.at[r.chunk] == at {
+		r.m.at[r.chunk] = 0
+	}
+	if i < end {
 		(*list)[i] = last
 		last.m.at[last.chunk] = at
 	}
 	(*list)[end] = spanRef{}
 	*list = (*list)[:end]
+	return r
 }
 
 // refill finds another span to allocate from, under the stripe: one that this session has, one
@@ -63,8 +75,7 @@ func (a *Area) refill(h *heap, c int) error {
 	cl := &classes[c]
 	if h.cur.s != nil {
 		if len(h.full) >= cl.most() {
-			oldest := h.full[0]
-			h.take(oldest)
+			oldest := h.takeAt(&h.full, 0)
 			if !a.retire(oldest, cl) {
 				h.putRoom(oldest)
 			}
@@ -73,18 +84,19 @@ func (a *Area) refill(h *heap, c int) error {
 	}
 	h.cur, h.word = spanRef{}, 0
 	for n := len(h.room); n > 0; n = len(h.room) {
-		r := h.room[n-1]
-		h.take(r)
+		r := h.takeAt(&h.room, n-1)
+		if r.m.at[r.chunk] != 0 {
+			continue
+		}
 		if r.harvest(cl) {
 			h.cur = r
 			return nil
 		}
 		h.putFull(r)
 	}
-	for _, r := range h.full {
+	for i, r := range h.full {
 		if r.s.waiting(cl) && r.harvest(cl) {
-			h.take(r)
-			h.cur = r
+			h.cur = h.takeAt(&h.full, i)
 			return nil
 		}
 	}
@@ -160,8 +172,10 @@ func (a *Area) handOn(h *heap, cl *class) error {
 	}
 	defer g.Unlock()
 	for range cl.most() / 2 {
-		r := h.room[0]
-		h.take(r)
+		r := h.takeAt(&h.room, 0)
+		if r.m.at[r.chunk] != 0 {
+			continue
+		}
 		if err := a.giveSpan(ctx, r); err != nil {
 			return a.doubted(err)
 		}

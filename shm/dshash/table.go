@@ -20,7 +20,8 @@ import (
 // any more. Release gives its lock back nevertheless, if the session goes on; the area's bytes stay mapped until then.
 //
 // A segment that another program truncates is ErrCorrupt. What is held when that happens is not safe: an entry's Value
-// in place, and Release of one that is held shared, which takes no time for that, fault.
+// in place, and Release of one that is held shared, which takes no time for that, fault. Inside Session.Contain of package
+// dsm the fault is its error, and the entries that its goroutine holds are given back; their partitions are repaired.
 //
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }

@@ -39,7 +39,7 @@
 // Words that a neighbour garbled are ErrCorrupt, or garbled messages, never a fault or an endless loop; but a
 // message in place can change while it is read. Nobody keeps a third process from writing the bytes. A segment that
 // a neighbour truncates is ErrCorrupt for calls that wait and for a Conn; TrySend, TryReceive, Flush, and Send and
-// Receive where they need not wait, end the process, unless they are called inside Segment.With.
+// Receive where they need not wait, end the process, unless they are called inside Session.Contain of package dsm.
 //
 // PostgreSQL's namesake is shm_mq.
 package mq

@@ -63,7 +63,8 @@ func (s *Sender) SendV(ctx context.Context, parts ...[]byte) error {
 
 // TrySend is Send that does not wait: without room it is ErrWouldBlock. WaitAny waits for room. A message that
 // takes up to half the ring has not been sent then; of a longer one a part may be in the ring: call again with the
-// same arguments until that succeeds.
+// same arguments until that succeeds. A truncated segment ends the process, unless that is inside Session.Contain of
+// package dsm.
 func (s *Sender) TrySend(parts ...[]byte) error {
 	if s.self.Checked {
 		return s.sendContained(context.Background(), false, parts)

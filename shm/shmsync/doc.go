@@ -45,5 +45,6 @@
 // make waits fail or last until their context is over, never end the process. One wrong bit in the word of a LWLock
 // costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do. A segment that a
 // neighbour truncates is another matter: Lock, RLock, TryLock, Unlock, Latch.Set, Latch.Reset, Latch.IsSet, and all of
-// Count, end the process, unless they are called inside Segment.With; what waits is ErrCorrupt.
+// Count, end the process, unless they are called inside Session.Contain of package dsm, which has an error then and gives
+// back what its goroutine has locked; what waits is ErrCorrupt.
 package shmsync

@@ -46,7 +46,8 @@ const (
 //
 // After the end of the session, or of the view that the word lies in, a latch is not set and owned by no session, what
 // changes it does nothing, and waits end with ErrClosed. If the word's segment is detached in a session that goes on,
-// its ownership is given back.
+// its ownership is given back. A segment that another program truncates ends the process in Set, Reset and IsSet, unless
+// they are called inside Session.Contain of package dsm.
 type Latch struct {
 	word  *LatchWord
 	me    Self

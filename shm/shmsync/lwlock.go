@@ -9,6 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/internal/race"
+	"github.com/godsm/godsm/internal/scope"
 	"github.com/godsm/godsm/internal/spin"
 	"github.com/godsm/godsm/shm"
 )
@@ -67,8 +68,8 @@ const nobody = (MaxRows + 1) << 32
 // segment is detached in a session that goes on, what this LWLock holds is given back: the next holder finds an
 // exclusive lock Abandoned. A guard's Unlock does nothing then.
 //
-// A segment that another program truncates ends the process that next uses a lock in it: a call within
-// Segment.With has an error instead.
+// A segment that another program truncates ends the process that next uses a lock in it, unless that is inside
+// Session.Contain of package dsm: then the fault is the error of Contain, which gives back what its goroutine holds.
 type LWLock struct {
 	word  *LWLockWord
 	self  uint64
@@ -158,7 +159,8 @@ func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 // Guard is the right to unlock, once, in any goroutine.
 type Guard struct {
 	l *LWLock
-	// Of a reader: reading, and its slot's number; in checked mode above it a number of its own. Of a writer: the
+	// Of a reader: reading, and its slot's number; in checked mode, and inside
+	// Session.Contain, above it a number of its own. Of a writer: the
 	// number of its hold, and abandoned.
 	what uint64
 }
@@ -177,7 +179,7 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
 		ordered.Store64(&l.held, st|l.self)
-		if !l.view.Ended() && !doubt.Load() {
+		if !l.view.Ended() && scope.Quiet() {
 			race.Acquire(&l.word.state)
 			race.Acquire(&l.word.asleep)
 			return Guard{l, st}, nil
@@ -203,7 +205,7 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 		failpoint.Hit("shmsync/lwlock/entered")
 		if st := l.word.state.Load(); st&^holds == mayRead || st&^holds == 0 && l.word.state.CompareAndSwap(st, st|mayRead) {
 			failpoint.Hit("shmsync/lwlock/reading")
-			if !l.view.Ended() && !l.me.Checked {
+			if !l.view.Ended() && !l.me.Checked && scope.Quiet() {
 				race.Acquire(&l.word.state)
 				return Guard{l, l.read}, nil
 			}
@@ -234,7 +236,7 @@ func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared)
 // session that has ended, and whose lock others have taken over, it does nothing.
 //
 // A second Unlock of a guard that was exclusive does nothing. Of a shared one it does nothing either in checked mode
-// (Self.Checked); else it may give back what another goroutine of this session holds shared, but never more than
+// (Self.Checked), or if it was taken inside Session.Contain; else it may give back what another goroutine of this session holds shared, but never more than
 // the session holds.
 func (g Guard) Unlock() {
 	l := g.l
@@ -267,7 +269,7 @@ func (g Guard) unlock() {
 	l := g.l
 	f := func() { l.release(g.what) }
 	if g.what&reading != 0 {
-		if l.me.Checked && !l.check.end(g.what) {
+		if numbered(g.what) && !l.check.end(g.what) {
 			return
 		}
 		f = func() { l.leave(l.slot(g.slot())) }
@@ -320,7 +322,7 @@ func (l *LWLock) taken(st uint64) (Guard, error) {
 	}
 	race.Acquire(&l.word.state)
 	race.Acquire(&l.word.asleep)
-	return Guard{l, st & (holds | abandoned)}, nil
+	return Guard{l, st & (holds | abandoned)}.note(), nil
 }
 
 // reads is the guard of a reader that has entered slot i.
@@ -331,10 +333,15 @@ func (l *LWLock) reads(i int) (Guard, error) {
 		return Guard{}, l.view.Err()
 	}
 	race.Acquire(&l.word.state)
-	if l.me.Checked {
+	in := scope.Current()
+	if l.me.Checked || in != nil {
 		what |= l.check.begin()
 	}
-	return Guard{l, what}, nil
+	g := Guard{l, what}
+	if in != nil {
+		in.Add(scoped{g})
+	}
+	return g, nil
 }
 
 func (l *LWLock) owned(state uint64) bool { return state&peerMask == l.self }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"github.com/godsm/godsm/internal/scope"
 )
 
 // roll has the locks of this process whose words lie in segments.
@@ -78,7 +80,9 @@ func (l *LWLock) disavow(held map[uint64]bool) {
 	}
 	if l.suspect != name {
 		l.suspect = name
-		doubt.Store(true)
+		if !doubt.Swap(true) {
+			scope.Raise()
+		}
 		return
 	}
 	l.suspect = 0
@@ -117,7 +121,8 @@ func (l *LWLock) confirm(st uint64) error {
 	return errLost
 }
 
-// check finds guards of readers that are unlocked twice, in checked mode.
+// check finds guards of readers that are unlocked twice, in checked mode, and those that are not unlocked when a scope
+// ends by a fault.
 type check struct {
 	mu     sync.Mutex
 	next   uint64
@@ -140,8 +145,21 @@ func (c *check) begin() (number uint64) {
 func (c *check) end(what uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	number := what &^ (1<<16 - 1)
+	number := numberOf(what)
 	_, is := c.guards[number]
 	delete(c.guards, number)
 	return is
 }
+
+// has reports whether the guard is not unlocked yet.
+func (c *check) has(what uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, is := c.guards[numberOf(what)]
+	return is
+}
+
+// numberOf is the number of a reader's guard, 0 if it has none.
+func numberOf(what uint64) uint64 { return what &^ (1<<16 - 1) }
+
+func numbered(what uint64) bool { return numberOf(what) != 0 }

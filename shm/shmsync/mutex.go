@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/scope"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -45,6 +46,7 @@ type Mutex struct {
 	alive func(Peer) bool
 	view  *shm.View
 	local gate
+	turn  atomic.Uint64 // how many holds of this process are over
 }
 
 // NewMutex returns the lock on w, for use by self.
@@ -79,10 +81,39 @@ func (m *Mutex) giveBack() {
 
 const ownerGone = (1<<11 - 1) << 20
 
-// MutexGuard is the right to unlock.
+// MutexGuard is the right to unlock, once, in any goroutine.
 type MutexGuard struct {
 	m     *Mutex
 	owner uint32 // the dead one it was taken over from; 0 if there was none
+	turn  uint64 // the hold's number
+}
+
+// begun is the guard of a hold that has just begun, under the gate.
+func (g MutexGuard) begun() MutexGuard {
+	g.turn = g.m.turn.Load()
+	if !scope.Quiet() {
+		if s := scope.Current(); s != nil {
+			s.Add(scopedMutex{g})
+		}
+	}
+	return g
+}
+
+// over ends the guard's hold, and reports whether it had not ended before.
+func (g MutexGuard) over() bool { return g.m.turn.CompareAndSwap(g.turn, g.turn+1) }
+
+// scopedMutex is a guard that was taken inside a Session.Contain.
+type scopedMutex struct{ g MutexGuard }
+
+// Over reports whether the guard has been unlocked.
+func (h scopedMutex) Over() bool { return h.g.m.turn.Load() != h.g.turn }
+
+// Abandon gives the lock back, for a goroutine that a fault has kept from it.
+func (h scopedMutex) Abandon() {
+	if h.g.over() {
+		defer h.g.m.local.leave()
+		h.g.m.giveBack()
+	}
 }
 
 // Abandoned says whether the lock was taken over from a holder that died with it, and from whom. What the lock
@@ -97,8 +128,10 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	defer m.releaseUnless(&ok)
 	ok = !m.view.Ended() && m.word.CompareAndSwap(0, m.self)
 	failpoint.Hit("shmsync/mutex/taken")
-	ok = ok && !m.late()
-	return MutexGuard{m: m}, ok
+	if ok = ok && !m.late(); !ok {
+		return MutexGuard{}, false
+	}
+	return MutexGuard{m: m}.begun(), true
 }
 
 // Lock waits for the lock until ctx is over. A holder that died never makes it wait longer than it takes to find that
@@ -125,8 +158,10 @@ func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard,
 	if err == nil && m.late() {
 		err = m.view.Err()
 	}
-	ok = err == nil
-	return g, err
+	if ok = err == nil; !ok {
+		return MutexGuard{}, err
+	}
+	return g.begun(), nil
 }
 
 // late reports whether the lock was taken after the end of the view, and gives it back.
@@ -187,9 +222,12 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 }
 
 // Unlock gives the lock back. A lock that was taken over meanwhile, since this holder was rightly found dead
-// (its row is no longer its own), is left to its new holder.
+// (its row is no longer its own), is left to its new holder. A second Unlock does nothing.
 func (g MutexGuard) Unlock() {
 	m := g.m
+	if !g.over() {
+		return
+	}
 	defer m.local.leave()
 	if m.view.Ended() {
 		contained(m.unlock)

@@ -1,0 +1,58 @@
+package shmsync
+
+import "github.com/godsm/godsm/internal/scope"
+
+// scoped is a guard that was taken inside a Session.Contain. A reader's has a number, as in checked mode, so that it is
+// given back once.
+type scoped struct{ g Guard }
+
+// note tells the scope that the calling goroutine is in of g, and returns g.
+func (g Guard) note() Guard {
+	if s := scope.Current(); s != nil {
+		s.Add(scoped{g})
+	}
+	return g
+}
+
+// Over reports whether the guard has been unlocked.
+func (h scoped) Over() bool {
+	l := h.g.l
+	if !h.g.Exclusive() {
+		return !l.check.has(h.g.what)
+	}
+	name, is := l.hold()
+	return !is || name&holds != h.g.what&holds
+}
+
+// Abandon gives the lock back, for a goroutine that a fault has kept from it.
+func (h scoped) Abandon() {
+	if !h.g.Exclusive() {
+		contained(h.g.unlock)
+		return
+	}
+	contained(func() { h.g.l.abandon(h.g) })
+}
+
+// abandon makes the exclusive hold of g one of a holder that has died. Its number is over, so that a late Unlock of g
+// does nothing.
+func (l *LWLock) abandon(g Guard) {
+	defer func() {
+		if name, is := l.hold(); is && name&holds == g.what&holds {
+			l.idle.Store(g.what&holds + oneHold)
+		}
+	}()
+	for {
+		st := l.word.state.Load()
+		if !g.has(st) {
+			return
+		}
+		next := ownerless(st)
+		if next&holds == st&holds {
+			next += oneHold
+		}
+		if l.word.state.CompareAndSwap(st, next) {
+			l.wakeThose(st, false)
+			return
+		}
+	}
+}
