@@ -46,7 +46,9 @@ type Mutex struct {
 	alive func(Peer) bool
 	view  *shm.View
 	local gate
-	turn  atomic.Uint64 // how many holds of this process are over
+
+	// Of holds inside Session.Contain, which have numbers: the last one's, and that of the present one, 0 if there is none.
+	turns, turn atomic.Uint32
 }
 
 // NewMutex returns the lock on w, for use by self.
@@ -85,22 +87,29 @@ const ownerGone = (1<<11 - 1) << 20
 type MutexGuard struct {
 	m     *Mutex
 	owner uint32 // the dead one it was taken over from; 0 if there was none
-	turn  uint64 // the hold's number
+	turn  uint32 // the hold's number inside Session.Contain, else 0
 }
 
 // begun is the guard of a hold that has just begun, under the gate.
 func (g MutexGuard) begun() MutexGuard {
-	g.turn = g.m.turn.Load()
 	if !scope.Quiet() {
-		if s := scope.Current(); s != nil {
-			s.Add(scopedMutex{g})
-		}
+		return g.note()
 	}
 	return g
 }
 
-// over ends the guard's hold, and reports whether it had not ended before.
-func (g MutexGuard) over() bool { return g.m.turn.CompareAndSwap(g.turn, g.turn+1) }
+// note tells the scope that the calling goroutine is in of g.
+func (g MutexGuard) note() MutexGuard {
+	if s := scope.Current(); s != nil {
+		g.turn = max(g.m.turns.Add(1), 1)
+		g.m.turn.Store(g.turn)
+		s.Add(scopedMutex{g})
+	}
+	return g
+}
+
+// over ends the guard's hold, and reports whether it had not ended before; of one outside of a scope that is not known.
+func (g MutexGuard) over() bool { return g.turn == 0 || g.m.turn.CompareAndSwap(g.turn, 0) }
 
 // scopedMutex is a guard that was taken inside a Session.Contain.
 type scopedMutex struct{ g MutexGuard }
@@ -222,7 +231,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 }
 
 // Unlock gives the lock back. A lock that was taken over meanwhile, since this holder was rightly found dead
-// (its row is no longer its own), is left to its new holder. A second Unlock does nothing.
+// (its row is no longer its own), is left to its new holder.
 func (g MutexGuard) Unlock() {
 	m := g.m
 	if !g.over() {
