@@ -31,12 +31,13 @@ type place struct {
 	t   *testing.T
 	dir string
 	env []string
+	exe string // another program than the one under test
 }
 
 func newPlace(t *testing.T) place {
 	t.Helper()
 	base := instancetest.TempDir(t)
-	p := place{t, filepath.Join(base, "instance"), append(os.Environ(), asCommand+"=1",
+	p := place{t: t, dir: filepath.Join(base, "instance"), env: append(os.Environ(), asCommand+"=1",
 		"XDG_STATE_HOME="+base, "LOCALAPPDATA="+base, "DSM_DIR="+filepath.Join(base, "instance"),
 		"DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
 	t.Cleanup(func() {
@@ -54,9 +55,12 @@ func newPlace(t *testing.T) place {
 
 func (p place) command(args ...string) *exec.Cmd {
 	p.t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		p.t.Fatal(err)
+	exe := p.exe
+	if exe == "" {
+		var err error
+		if exe, err = os.Executable(); err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	cmd := exec.Command(exe, args...)
 	cmd.Env = p.env
