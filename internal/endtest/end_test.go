@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { proctest.Main(m) }
 
-var rounds = flag.Int("rounds", 3, "how many sessions end in each way, for each backend and kind of instance")
+var rounds = flag.Int("rounds", 2, "how many sessions end in each way, for each backend and kind of instance")
 
 func init() {
 	proctest.Register("user", user)

@@ -51,7 +51,7 @@ func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
 		return n, nil
 	}
-	if n, err = sealed(block); err == nil {
+	if _, err = sealed(block); err == nil {
 		err = ErrPointer
 	}
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
