@@ -98,7 +98,7 @@ type section struct {
 	m     *Member
 	guard shmsync.MutexGuard
 	fault bool // what SetPanicOnFault was
-	died  bool // somebody's death was logged
+	died  bool // a death was logged
 }
 
 func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {

@@ -154,7 +154,7 @@ func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
 	return shmsync.NewMailbox(m.t.mailboxes, m.t.view, self)
 }
 
-// Want says whether the member wants to be told of deaths at once. It hears of them in any case when it listens next.
+// Want reports whether the member wants to be told of deaths at once. It hears of them in any case when it listens next.
 func (m *Member) Want(deaths bool) error {
 	return guarded(func() error { m.own().Want(deaths); return nil })
 }

@@ -12,7 +12,7 @@ import (
 
 const discardPatience = 20 * time.Second // dsm's own waits are shorter
 
-// orphans makes rows in the hands of the dead, or of nobody, this session's to discard, and those that name this session
+// orphans makes rows of dead sessions, or of none, this session's to discard, and those that name this session
 // though no call of it is at work on them. Those without a name only if all are wanted.
 func (n *names) orphans(all bool) (list []sight) {
 	for i := range n.words {
@@ -56,7 +56,7 @@ func (n *names) work(row int, begins bool) {
 }
 
 // tend looks after what has been deleted and isn't gone: areas that others had attached, the last
-// of whom removes them if he isn't killed, and what could not be removed then.
+// of whom removes them if it is not killed, and what could not be removed then.
 func (n *names) tend(ctx context.Context) error {
 	var orphans []sight
 	err := n.section(ctx, func() error {

@@ -72,7 +72,7 @@ func (j *journal) wantOrder(t *testing.T, n int, pairs ...[2]string) {
 	}
 }
 
-// TestEndedTwiceAtOnce: whoever of many returns from the end of an owner finds all of it released, newest first, and
+// TestEndedTwiceAtOnce: the caller of many that returns from the end of an owner finds all of it released, newest first, and
 // the children's before that.
 func TestEndedTwiceAtOnce(t *testing.T) {
 	ways := map[string]func(f family) []func() error{
@@ -357,7 +357,7 @@ func TestEndWithIsUndoneByTheEnd(t *testing.T) {
 	}
 }
 
-// counting is a context of somebody else's, for which AfterFunc needs a goroutine.
+// counting is a context of another package, for which AfterFunc needs a goroutine.
 type counting struct {
 	context.Context
 	done chan struct{}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// recognize says whether an object found in the kernel is that life's, and what Object it then is.
+// recognize reports whether an object found in the kernel is that life's, and what Object it then is.
 // The key holds a row only together with a generation, so the row is the one it would be in this generation.
 func recognize(id int, st status, life uuid.UUID, generation uint64) (dsmimpl.Object, bool) {
 	o := dsmimpl.Object{Life: life, Generation: generation, Word: word(id), CreatorPid: st.creatorPid}

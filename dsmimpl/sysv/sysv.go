@@ -181,7 +181,7 @@ func find(o dsmimpl.Object) (id int, st status, err error) {
 	return id, st, nil
 }
 
-// ours says whether the object bears the marks of o's life, generation and row.
+// ours reports whether the object bears the marks of o's life, generation and row.
 func ours(o dsmimpl.Object, st status) bool {
 	return st.key == key(o) && st.uid == os.Geteuid() && marked(st.size, o.Life)
 }

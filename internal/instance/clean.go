@@ -53,7 +53,7 @@ type Doom struct {
 	Objects []string // in the system
 }
 
-// CleanByForce removes all that bears a life that the directory lists, whoever uses it: sessions that live are fenced and
+// CleanByForce removes all that bears a life that the directory lists, also what is in use: sessions that live are fenced and
 // keep the bytes that they have mapped, and others find nothing any more. A person decides that: tell is called with all
 // that goes before anything does. A running supervisor is ErrInUse.
 func CleanByForce(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,

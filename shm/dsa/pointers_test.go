@@ -56,7 +56,7 @@ func TestPointerSlacks(t *testing.T) {
 }
 
 // TestPointerKeptOverFree: in checked mode the pointer of an object that was freed does not lead to the next one in its
-// block, whoever allocates that.
+// block, by any session.
 func TestPointerKeptOverFree(t *testing.T) {
 	for _, n := range []int{1, 100, 5000, 100_000, 400_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 type change struct {
 	h    uint64
 	ls   []line
-	item []byte // what he sees: the linked one, or the copy that is to be linked, or what a failed update left of that
+	item []byte // what its holder sees: the linked one, or the copy that is to be linked, or what a failed update left of that
 	line int
 	slot int
 	hand int // that has the copy; -1: there is none

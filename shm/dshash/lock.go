@@ -54,7 +54,7 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 	return nil
 }
 
-// lockMended goes on with a lock that e has, or that was not to be had at once: with repairs, until there is nothing to
+// lockMended goes on with a lock that e has, or that was not free: with repairs, until there is nothing to
 // repair and the lock is what it is wanted for.
 func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) error {
 	p := &t.parts[i]

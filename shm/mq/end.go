@@ -84,7 +84,7 @@ func (e *end) advance(n uint64) {
 
 var errEnded = errkind.As(ErrClosed, errors.New("this end of the queue is detached, or its segment or session is"))
 
-// usable says whether there is any use in calling. Every exported method asks it when it begins, after each sleep, and
+// usable reports why no call can work. Every exported method asks it when it begins, after each sleep, and
 // once more before it gives an answer.
 func (e *end) usable() error {
 	if e.ended.Load() {

@@ -65,7 +65,7 @@ func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
 // MayBeAsleep says whether somebody has said that he is about to sleep.
 func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }
 
-// DealerSleeps says whether the owner's dealer has said that it is about to sleep.
+// DealerSleeps reports whether the owner's dealer has said that it is about to sleep.
 func (w *MailboxWord) DealerSleeps() bool { return w.wake.Load() != 0 }
 
 // Garble overwrites the parts of a mailbox.

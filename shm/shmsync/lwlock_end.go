@@ -102,7 +102,7 @@ func (l *LWLock) wakeHere() {
 	})
 }
 
-// giveUp undoes a hold that has come too late: whoever is next finds the lock as the caller did.
+// giveUp undoes a hold that has come too late: the next holder finds the lock as the caller did.
 func (l *LWLock) giveUp(st uint64) {
 	for {
 		w := l.word.state.Load()

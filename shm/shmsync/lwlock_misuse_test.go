@@ -57,7 +57,7 @@ func TestSecondUnlockOfSharedGuard(t *testing.T) {
 	}
 }
 
-// TestRecoverTakesPoisonedLock: whoever can repair gets in, and is told to.
+// TestRecoverTakesPoisonedLock: a caller that can repair gets in, and is told to.
 func TestRecoverTakesPoisonedLock(t *testing.T) {
 	for _, readers := range []bool{false, true} {
 		var w shmsync.LWLockWord
