@@ -34,6 +34,7 @@ type attachment struct {
 	lent     shm.Lease // of the view, for functions of With that run over Detach
 	parked   bool      // it is over, and Close is to give it back; under Session.mu
 	kept     bool      // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
+	claimed  bool      // and a goroutine is about to release it, since the view is not; under Session.mu
 	running  *hook
 }
 
@@ -117,7 +118,7 @@ func (s *Session) unlist(a *attachment) {
 	a.segment, a.holding, a.bytes = nil, nil, nil
 	if a.view != nil || a.own.Bytes != nil || a.parked || a.kept {
 		a.own, a.view, a.drained, a.lent = dsmimpl.Mapping{}, nil, false, shm.Lease{}
-		a.parked, a.kept = false, false
+		a.parked, a.kept, a.claimed = false, false, false
 	}
 	a.next, s.spareAttachments = s.spareAttachments, a
 }

@@ -201,14 +201,17 @@ func (s *Session) finish() error {
 	return errors.Join(errs...)
 }
 
-// overLocked returns, under the session's lock, the attachments that are over and not kept by a view. It waits for those
-// that another goroutine is about to park.
+// overLocked returns, under the session's lock, the attachments that are over and, where nothing can be swapped, not kept by
+// a view. It waits for those that another goroutine is about to park.
 func (s *Session) overLocked() (over []*attachment) {
 	for {
 		over = over[:0]
 		waits := false
 		for a := s.attachments; a != nil; a = a.next {
-			if !a.parked && !a.kept {
+			switch {
+			case a.kept && !a.claimed && s.replaces(): // its bytes are swapped now, with all others
+				a.kept, a.parked = false, true
+			case !a.parked && !a.kept:
 				var released bool
 				a.parked, released = a.overLocked()
 				waits = waits || released

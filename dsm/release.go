@@ -37,6 +37,18 @@ func (s *Session) release(a *attachment) error {
 	return errors.Join(err, s.returnShare(a))
 }
 
+// releaseKept is release once the view that has kept the attachment is in use no longer. Close may have been faster.
+func (s *Session) releaseKept(a *attachment) error {
+	s.mu.Lock()
+	is := a.kept && !a.claimed
+	a.claimed = a.claimed || is
+	s.mu.Unlock()
+	if !is {
+		return nil
+	}
+	return s.release(a)
+}
+
 // withdrawOf withdraws the mapping that is one attachment's own. It reports whether the attachment can be given back: if
 // not, a view of bytes is in use that could not be withdrawn, and release is called again when it is in use no longer.
 func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
@@ -58,9 +70,9 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	a.own, a.view = dsmimpl.Mapping{}, nil
 	if !gone {
 		s.mu.Lock()
-		a.kept, a.parked = true, false
+		a.kept, a.parked, a.claimed = true, false, false
 		s.mu.Unlock()
-		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.release(g.attachment)) }() }, g)
+		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.releaseKept(g.attachment)) }() }, g)
 	}
 	return gone, err
 }
