@@ -147,7 +147,7 @@ func (s *Session) withdraw(m dsmimpl.Mapping, part []byte, v *shm.View, late fun
 			shm.Explain(part, late)
 		}
 		return true, former.add(r, v)
-	case v == nil:
+	case v == nil || unmapsAtOnce:
 		shm.Forget(part)
 		return true, s.member.Unmap(m)
 	}
@@ -155,6 +155,10 @@ func (s *Session) withdraw(m dsmimpl.Mapping, part []byte, v *shm.View, late fun
 	former.addMapped(r, v)
 	return false, nil
 }
+
+// unmapsAtOnce: on Windows, where nothing can be swapped, bytes are unmapped at the end, as they are without a view. To keep
+// them until the view is collected would keep the session listed as long.
+const unmapsAtOnce = runtime.GOOS == "windows"
 
 // replaces reports whether the backend can withdraw mappings at all.
 func (s *Session) replaces() bool { return s.replacement(&formerRange{}) != nil }

@@ -56,7 +56,7 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	_, carved := a.holding.entry.Carved()
 	switch {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
-		gone = v == nil || s.stage != stageOpen && s.replaces()
+		gone = v == nil || unmapsAtOnce || s.stage != stageOpen && s.replaces()
 	case v == nil && s.stage == stageOpen: // nothing is promised of plain bytes while the session goes on
 		gone, err = true, s.member.Unmap(own)
 	default:

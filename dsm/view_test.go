@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -162,6 +163,9 @@ func TestRegionEndsAlone(t *testing.T) {
 
 // TestRegionLeases: leases of a view keep the bytes over Detach until the last one goes, and not over Close.
 func TestRegionLeases(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: on Windows bytes are unmapped at once")
+	}
 	for _, reserved := range []string{"0", "1MB"} {
 		for _, end := range []string{"detach", "close"} {
 			t.Run(reserved+"/"+end, func(t *testing.T) {

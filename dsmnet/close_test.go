@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -86,6 +87,9 @@ func TestNotOpened(t *testing.T) {
 // TestDialWhileSessionCloses: a session that dials itself is not refused by its own listener, which ends first, but told
 // that it has ended.
 func TestDialWhileSessionCloses(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: on Windows bytes with a view stay mapped, and their session listed, until the view is collected")
+	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	for range 100 {
@@ -127,6 +131,9 @@ func TestDialWhileSessionCloses(t *testing.T) {
 
 // TestCloseOfListenerWhileSessionCloses, and while others dial: nothing faults or hangs, and the next one listens.
 func TestCloseOfListenerWhileSessionCloses(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: on Windows bytes with a view stay mapped, and their session listed, until the view is collected")
+	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	other := instancetest.Open(t, cfg)

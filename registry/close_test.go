@@ -3,6 +3,7 @@ package registry_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -14,6 +15,9 @@ import (
 
 // TestCloseBesideCalls: a session may close whatever its goroutines are at; others finish for it what it left.
 func TestCloseBesideCalls(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: on Windows bytes with a view stay mapped, and their session listed, until the view is collected")
+	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	last := instancetest.Open(t, cfg)
