@@ -66,10 +66,9 @@ func (b *Bytes) end(access int) {
 }
 
 func (b *Bytes) swap(access int) {
-	at := uintptr(unsafe.Pointer(unsafe.SliceData(b.mine)))
-	got, _, errno := unix.Syscall6(unix.SYS_MMAP, at, uintptr(len(b.mine)), uintptr(access),
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED, ^uintptr(0), 0)
-	if errno != 0 || got != at {
-		panic(errno)
+	at := unsafe.Pointer(unsafe.SliceData(b.mine))
+	got, err := unix.MmapPtr(-1, 0, at, uintptr(len(b.mine)), access, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED)
+	if err != nil || got != at {
+		panic(err)
 	}
 }
