@@ -286,7 +286,7 @@ func (g *game) stray() {
 	if len(words) == 0 {
 		return
 	}
-	if at %= len(words); g.locked(h, at*8) {
+	if at = int(uint(at) % uint(len(words))); g.locked(h, at*8) {
 		return
 	}
 	w := &words[at]
