@@ -18,7 +18,8 @@ const (
 	sizeMask        = 1<<generationShift - 1
 )
 
-func trailer(block []byte) uint64 { return binary.NativeEndian.Uint64(block[len(block)-8:]) ^ mixer }
+// trailer is in the order of little-endian bytes: what is written past the object meets its size first.
+func trailer(block []byte) uint64 { return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer }
 
 // seal builds the fence behind an object of n bytes, and returns its generation.
 func seal(block []byte, n uint64) (generation uint64) {
@@ -27,7 +28,7 @@ func seal(block []byte, n uint64) (generation uint64) {
 	for i := int(n); i < end; i++ {
 		block[i] = fence
 	}
-	binary.NativeEndian.PutUint64(block[end:], (n|generation<<generationShift)^mixer)
+	binary.LittleEndian.PutUint64(block[end:], (n|generation<<generationShift)^mixer)
 	return generation
 }
 
