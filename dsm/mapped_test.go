@@ -13,7 +13,7 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// unable is a backend that can't swap, as on Windows.
+// unable is a backend that can't swap.
 type unable struct{ dsmimpl.Backend }
 
 // TestWithoutSwap: where nothing can be swapped, bytes with a view stay mapped as long as the view is in use. In the region

@@ -22,9 +22,10 @@ var ended = func() *shm.View {
 // nothing faults (in checked mode they become inaccessible).
 //
 // For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
-// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. Where the system can't
-// swap (Windows), or has refused the mapping, the bytes stay mapped as long as the View is in use; a segment that lies in
-// the reserved region then stays this session's, and the session in the list, as long.
+// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. Where the backend can't
+// swap, or the system has refused the mapping, the bytes stay mapped as long as the View is in use; a segment that lies in
+// the reserved region then stays this session's, and the session in the list, as long. On Windows they are unmapped at the
+// end, and a late use faults.
 //
 // After Detach the Region is empty, and its View has ended.
 func (g *Segment) Region() shm.Region {
