@@ -49,6 +49,7 @@ func TestTruncated(t *testing.T) {
 	for _, which := range []string{"first", "others"} {
 		t.Run(which, func(t *testing.T) {
 			s := newStage(t)
+			s.memory.NeedAddresses(t)
 			handles := s.memory.Handles()
 			if which == "first" {
 				handles = handles[:1]

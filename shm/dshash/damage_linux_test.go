@@ -14,6 +14,7 @@ import (
 // leaves nothing of this process locked.
 func TestTruncated(t *testing.T) {
 	s := newStage(t, 4)
+	s.memory.NeedAddresses(t)
 	held, _, err := s.second.tab.FindExclusive(ctx, 3)
 	must(t, err)
 	_, err = held.Update()
