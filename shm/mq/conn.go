@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/internal/bell"
@@ -38,9 +38,10 @@ func (a Addr) String() string {
 // works over sockets works over shared memory. Each Write is published and wakes the reader. Its methods
 // are safe for concurrent use.
 //
-// Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases
-// after what it had written. When the segment is detached under it, or the session closed, it is closed: calls end
-// with an error that matches net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt.
+// Read is io.EOF after the other end's Close or CloseWrite, and ErrPeerDied after its process's death, in all cases
+// after what it had written. Write is syscall.EPIPE and io.ErrClosedPipe after the other end's Close or CloseRead. When
+// the segment is detached under it, or the session closed, it is closed: calls end with an error that matches
+// net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt.
 type Conn struct {
 	in  half
 	out half
@@ -57,16 +58,6 @@ type Conn struct {
 	gone   bool // the bytes may be
 }
 
-// half is one direction.
-type half struct {
-	mu       sync.Mutex // held while one reads, or writes
-	end      End
-	closed   atomic.Bool
-	setting  sync.Mutex
-	deadline *time.Timer
-	setter   int // counts deadlines, so that an old one's timer does nothing
-}
-
 // minRing is the smallest ring for a Conn.
 const minRing = 64
 
@@ -79,7 +70,8 @@ func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 			fmt.Errorf("a connection wants rings of %d bytes or more, these are %d and %d", minRing, s.size, r.size))
 	}
 	c = &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
-	c.in.end, c.out.end = r, s
+	c.in.end, c.in.shutErr = r, io.EOF
+	c.out.end, c.out.shutErr = s, errPipe
 	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)} // readers wait most of the time
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())
@@ -94,8 +86,10 @@ func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	return c, nil
 }
 
-// errClosed is the error of a Conn that is closed.
-var errClosed = errkind.As(ErrClosed, net.ErrClosed)
+var (
+	errClosed = errkind.As(ErrClosed, net.ErrClosed)        // of a Conn that is closed
+	errPipe   = errkind.As(io.ErrClosedPipe, syscall.EPIPE) // of a Write that nothing will read
+)
 
 // forConn is what an end of a Conn has besides: its goroutine is one of many, as a server's are.
 type forConn struct {
@@ -127,10 +121,13 @@ func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.read(b)
 	switch {
 	case c.r.hasEnded():
-		return 0, c.failed("read", errClosed)
+		err = c.in.ended()
 	case err == nil:
 		return n, nil
 	case errors.Is(err, ErrDetached):
+		err = io.EOF
+	}
+	if err == io.EOF {
 		return 0, io.EOF
 	}
 	return 0, c.failed("read", err)
@@ -166,9 +163,9 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	n, err = c.write(b)
 	switch {
 	case c.s.hasEnded():
-		err = errClosed
+		err = c.out.ended()
 	case errors.Is(err, ErrDetached):
-		err = errkind.As(io.ErrClosedPipe, err)
+		err = errkind.As(errPipe, err)
 	}
 	return n, c.failed("write", err)
 }
@@ -203,32 +200,59 @@ func (c *Conn) Close() error {
 }
 
 func (c *Conn) close() {
-	c.in.closed.Store(true)
-	c.out.closed.Store(true)
-	for _, h := range []*half{&c.in, &c.out} {
-		h.setting.Lock()
-		if h.deadline != nil {
-			h.deadline.Stop()
-		}
-		h.setter++
-		h.interrupt()
-		h.setting.Unlock()
-		h.mu.Lock()
-		if h == &c.in {
-			c.rest = nil
-			c.r.Detach()
-			if b := c.r.conn.bell; b != nil {
-				b.Close()
-			}
-		} else {
-			c.s.Detach()
-		}
-		h.mu.Unlock()
-	}
 	c.RemoteAddr()
+	c.in.state.Store(closed)
+	c.out.state.Store(closed)
+	c.stop(&c.in)
+	c.stop(&c.out)
 	c.naming.Lock()
 	c.gone = true
 	c.naming.Unlock()
+}
+
+// CloseWrite ends the direction to the other end, which reads what was written, then io.EOF. Reads go on. Writes of this
+// end are syscall.EPIPE from then on, one that waits too.
+func (c *Conn) CloseWrite() error { return c.failed("close", c.shut(&c.out)) }
+
+// CloseRead ends the direction from the other end, whose writes are syscall.EPIPE from then on; what it has written and
+// this end has not read is dropped. Writes go on. Reads of this end are io.EOF, one that waits too.
+func (c *Conn) CloseRead() error { return c.failed("close", c.shut(&c.in)) }
+
+func (c *Conn) shut(h *half) error {
+	if h.end.base().hasEnded() && h.ended() != h.shutErr {
+		return errClosed
+	}
+	c.RemoteAddr()
+	if !h.state.CompareAndSwap(open, shut) {
+		if h.state.Load() == closed {
+			return errClosed
+		}
+		return nil
+	}
+	c.stop(h)
+	return nil
+}
+
+// stop ends a half that is not open any more: who waits there returns, the other end is told.
+func (c *Conn) stop(h *half) {
+	h.setting.Lock()
+	if h.deadline != nil {
+		h.deadline.Stop()
+	}
+	h.setter++
+	h.interrupt()
+	h.setting.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h == &c.out {
+		c.s.Detach()
+		return
+	}
+	c.rest = nil
+	c.r.Detach()
+	if b := c.r.conn.bell; b != nil {
+		b.Close()
+	}
 }
 
 // LocalAddr is this end's Addr.
@@ -262,62 +286,6 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.failed("set", c.in.
 
 // SetWriteDeadline ends present and future calls of Write at t.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.out.setDeadline(t)) }
-
-func (h *half) setDeadline(t time.Time) error {
-	h.setting.Lock()
-	defer h.setting.Unlock()
-	if h.closed.Load() || h.end.base().ended.Load() {
-		return errClosed
-	}
-	if h.deadline != nil {
-		h.deadline.Stop()
-		h.deadline = nil
-	}
-	h.setter++
-	switch left := time.Until(t); {
-	case t.IsZero():
-		h.end.base().halt.Store(false)
-	case left <= 0:
-		h.interrupt()
-	default:
-		h.end.base().halt.Store(false)
-		mine := h.setter
-		h.deadline = time.AfterFunc(left, func() {
-			h.setting.Lock()
-			defer h.setting.Unlock()
-			if h.setter == mine {
-				h.interrupt()
-			}
-		})
-	}
-	return nil
-}
-
-// interrupt ends the wait of this half, and those to come.
-func (h *half) interrupt() {
-	e := h.end.base()
-	e.halt.Store(true)
-	if e.ended.Load() {
-		return
-	}
-	defer fault.Ignore(fault.Catch()) // it may be a timer's goroutine
-	if e.rung() {
-		e.conn.bell.Interrupt()
-	} else {
-		e.mine.wake()
-	}
-}
-
-// stopped says why nobody may read, or write, now.
-func (h *half) stopped() error {
-	switch {
-	case h.closed.Load(), h.end.base().ended.Load():
-		return errClosed
-	case h.end.base().halt.Load():
-		return os.ErrDeadlineExceeded
-	}
-	return nil
-}
 
 func (c *Conn) failed(op string, err error) error {
 	if err == nil {
