@@ -3,12 +3,14 @@ package dsmnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/onebit"
@@ -19,11 +21,26 @@ import (
 // refused is the error of a dial to a name that nobody listens on.
 var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
-// Dial connects to who listens on the name, and waits until the connection is his, not for his Accept. If nobody
-// does, or he closes or dies meanwhile, the error matches syscall.ECONNREFUSED; a listener that is stopped is waited
-// for until ctx is over; a port of another layout version is dsm.ErrVersion. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
+// Dialer has the options of a dial. The zero value dials as Dial does. It may be used by several goroutines.
+type Dialer struct {
+	// Ring is what each end can write before the other one reads, in bytes: 0 is DefaultRing, and less than 64 or more
+	// than 1 GiB is ErrSize. The connection's segment takes twice that, and is reserved when it is made.
+	Ring int
+	// Wait has Dial wait for somebody who listens on the name, until ctx is over, where it would be ECONNREFUSED.
+	Wait bool
+}
+
+// Dial connects to the session that listens on the name, and waits until the connection is there, not for its Accept.
+// If no session does, or the listener closes or dies meanwhile, the error matches syscall.ECONNREFUSED; a listener that
+// is stopped is waited for until ctx is over; a port of another layout version is dsm.ErrVersion. An error because of a
+// deadline of ctx says Timeout. The connection lasts until it is closed or the session ends; its addresses are mq.Addr.
 func Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
-	c, err := dial(ctx, s, name)
+	return Dialer{}.Dial(ctx, s, name)
+}
+
+// Dial is Dial with d's options.
+func (d Dialer) Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
+	c, err := d.dial(ctx, s, name)
 	if over := s.Err(); over != nil { // then a refusal may be that of its own listener, which has ended too
 		if c != nil {
 			_ = c.Close()
@@ -31,13 +48,20 @@ func Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn, error) {
 		err = over
 	}
 	if err != nil {
-		return nil, fail("dial", name, err)
+		return nil, fail(ctx, "dial", name, err)
 	}
 	return c, nil
 }
 
-func dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error) {
-	v, err := enter(ctx, ctx, s, name, true)
+func (d Dialer) dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error) {
+	if d.Ring == 0 {
+		d.Ring = DefaultRing
+	}
+	if d.Ring < minRing || d.Ring > maxRing {
+		return nil, errkind.As(dsm.ErrSize,
+			fmt.Errorf("a ring of %d bytes: it must have %d to %d", d.Ring, minRing, maxRing))
+	}
+	v, err := enter(ctx, ctx, s, name, !d.Wait)
 	if errors.Is(err, dsm.ErrNotFound) {
 		return nil, refused
 	}
@@ -46,25 +70,53 @@ func dial(ctx context.Context, s *dsm.Session, name string) (c *conn, err error)
 	}
 	defer v.leave()
 	err = fault.Contain(func() error {
-		c, err = v.dial(ctx, s)
-		return err
+		for {
+			c, err = v.dial(ctx, s, d.Ring)
+			if !d.Wait || !errors.Is(err, refused) {
+				return err
+			}
+			if err := v.wait(); err != nil {
+				return err
+			}
+		}
 	})
 	return c, err
 }
 
-func (v *visit) dial(ctx context.Context, s *dsm.Session) (c *conn, err error) {
+// The sizes of a ring.
+const (
+	minRing = 64
+	maxRing = 1 << 30
+)
+
+// wait waits until somebody listens.
+func (v *visit) wait() error {
+	for {
+		t := v.answered.Prepare()
+		if _, _, is := v.listening(); is {
+			return nil
+		}
+		if err := v.sleep(&t, time.Second); err != nil { // a second: a stray store may have lost the news
+			return err
+		}
+	}
+}
+
+func (v *visit) dial(ctx context.Context, s *dsm.Session, ring int) (c *conn, err error) {
 	_, listener, is := v.listening()
 	if !is {
 		return nil, refused
 	}
-	g, err := s.Create(ctx, s.Owner(), 2*mq.Size(ring))
+	g, err := s.Create(ctx, s.Owner(), 2*mq.Size((ring+7)&^7))
 	if err != nil {
 		return nil, err
 	}
 	done := false
 	defer func() { // also after a fault
 		if !done {
-			err = errors.Join(err, g.Detach())
+			if detached := g.Detach(); err == nil {
+				err = detached
+			}
 		}
 	}()
 	if c, err = offer(g, v.self, shmsync.PeerOf(listener)); err != nil {

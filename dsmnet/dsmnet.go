@@ -6,6 +6,12 @@
 //
 //	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
 //
+//	d := dsmnet.Dialer{Wait: true}                 // that waits until somebody listens
+//	conn, err = d.Dial(ctx, session, "api")
+//
+// A connection can be closed for one direction: it has the methods CloseRead and CloseWrite of package net's TCPConn and
+// UnixConn, so that "the request until its end, then the answer" works, and proxies do.
+//
 // It adds to mq.Conn that the ends find each other, and that nothing is left. The name is one of package registry's;
 // what it stands for goes with the last process that has it, so a listener that was killed leaves nothing but its name,
 // to be listened on again. A connection is a segment with a ring each way; it goes when both ends are closed or dead.
@@ -30,6 +36,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"reflect"
 	"structs"
 	"sync/atomic"
@@ -56,8 +63,9 @@ func (Addr) Network() string { return network }
 
 func (a Addr) String() string { return string(a) }
 
-// ring is the bytes of each direction.
-const ring = 64 << 10
+// DefaultRing is what each end can write before the other one reads, in bytes, unless a Dialer says otherwise: a
+// little more than a unix socket takes on Linux.
+const DefaultRing = 256 << 10
 
 // port is what a name stands for. Its zero value is one that nobody listens on.
 type port struct {
@@ -78,7 +86,7 @@ type place struct {
 
 // portVersion is the layout version of ports and of the connections that are asked for there: it goes up with every change
 // of the layout or the meaning of either, and of mq's queues.
-const portVersion = 2
+const portVersion = 3
 
 // visit is a port that is attached. A session's end waits for those who use it.
 type visit struct {
@@ -182,13 +190,17 @@ type conn struct {
 // Close ends the connection: the other end reads what was written, then io.EOF.
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	return errors.Join(err, c.segment.Detach())
+	if detached := c.segment.Detach(); err == nil {
+		err = detached // not both: what net.Conn answers is a net.Error
+	}
+	return err
 }
 
 // queues opens the connection's two queues, in a segment that the dialer has made, or the listener attached.
 func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
+	each := g.Region().Len() / 2 &^ 7
 	for i := range q {
-		r, err := g.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))
+		r, err := g.Region().Sub(shm.Offset(i*each), each)
 		if err != nil {
 			return q, err
 		}
@@ -217,12 +229,24 @@ func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn,
 	return &conn{c, g}, nil
 }
 
-func fail(op, name string, err error) error {
-	if err == nil {
+// fail is err as package net has it. Ctx is that of the call: what ended with its deadline is a timeout.
+func fail(ctx context.Context, op, name string, err error) error {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if errors.Is(err, dsm.ErrClosed) {
+	case errors.Is(err, dsm.ErrClosed):
 		err = errkind.As(net.ErrClosed, err)
+	case errors.Is(err, context.DeadlineExceeded),
+		errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.Cause(ctx)):
+		err = timeout{err}
 	}
 	return &net.OpError{Op: op, Net: network, Addr: Addr(name), Err: err}
 }
+
+// timeout is an error of which net.OpError knows that it is one.
+type timeout struct{ error }
+
+func (t timeout) Unwrap() error        { return t.error }
+func (t timeout) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+func (timeout) Timeout() bool          { return true }
+func (timeout) Temporary() bool        { return true }

@@ -34,7 +34,7 @@ func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, err
 		err = over
 	}
 	if err != nil {
-		return nil, fail("listen", name, err)
+		return nil, fail(ctx, "listen", name, err)
 	}
 	return l, nil
 }
@@ -76,6 +76,7 @@ func (v *visit) listen() error {
 				os.NewSyscallError("bind", syscall.EADDRINUSE))
 		}
 		if v.listener.CompareAndSwap(w, onebit.Word(v.self.Word())) {
+			v.answered.Broadcast() // dialers that wait for a listener
 			return nil
 		}
 	}
@@ -86,7 +87,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if c, ok := <-l.conns; ok {
 		return c, nil
 	}
-	return nil, fail("accept", l.name, l.why)
+	return nil, fail(l.ctx, "accept", l.name, l.why)
 }
 
 // Addr is the name.
@@ -94,7 +95,7 @@ func (l *listener) Addr() net.Addr { return Addr(l.name) }
 
 // Close ends the listening. Connections that were accepted stay.
 func (l *listener) Close() error {
-	err := fail("close", l.name, errClosed)
+	err := fail(l.ctx, "close", l.name, errClosed)
 	l.closing.Do(func() { err = l.owner.Abort() })
 	return err
 }

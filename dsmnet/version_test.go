@@ -25,9 +25,9 @@ func TestOtherVersion(t *testing.T) {
 		version uint64
 		says    string
 	}{
-		{"older", portVersion - 1, "version 1, from a program that is older than this one, which has version 2: " +
+		{"older", portVersion - 1, "version 2, from a program that is older than this one, which has version 3: " +
 			"upgrade the program of"},
-		{"newer", portVersion + 1, "version 3, from a program that is newer than this one, which has version 2: " +
+		{"newer", portVersion + 1, "version 4, from a program that is newer than this one, which has version 3: " +
 			"upgrade this program, or stop"},
 	} {
 		_, err := registry.Segment[port](ctx, a, c.name, nil, registry.Options{Version: c.version, Transient: true})
@@ -51,7 +51,7 @@ func TestVersionCoversQueues(t *testing.T) {
 	if _, err := mq.Create(shm.NewRegion(b)); err != nil {
 		t.Fatal(err)
 	}
-	if queues := b[7]; portVersion != 2 || queues != 2 { // the magic's topmost byte, of the order that all systems here have
+	if queues := b[7]; portVersion != 3 || queues != 2 { // the magic's topmost byte, of the order that all systems here have
 		t.Errorf("ports have version %d and queues %d: raise portVersion if queues have changed, and this test",
 			portVersion, queues)
 	}

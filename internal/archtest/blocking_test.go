@@ -17,7 +17,7 @@ var mayWait = map[string][]string{
 	"resowner":   {"Owner.Commit", "Owner.Abort"},
 	"parallel":   {"Worker.Progress", "Main"},
 	"dsmnet":     {"Listener.Accept", "Listener.Close", "Conn.Read", "Conn.Write", "Conn.Close"},
-	"shm/mq": {"Conn.Read", "Conn.Write", "Conn.Close", "Sender.TrySend", "Sender.Flush", "Sender.Detach",
+	"shm/mq": {"Conn.Read", "Conn.Write", "Conn.Close", "Conn.CloseRead", "Conn.CloseWrite", "Sender.TrySend", "Sender.Flush", "Sender.Detach",
 		"Receiver.TryReceive", "Receiver.Detach"},
 	"shm/dsa": {"Area.Alloc", "Area.AllocZeroed", "Area.AllocInto", "Area.Free", "Area.FreeFrom", "Area.Bytes",
 		"Area.Current", "Area.Detach", "New", "Ref.In", "Ref.Free"},

@@ -39,6 +39,7 @@ var exempt = map[string]string{
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
+	"dsmnet.timeout": "an error",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }
 

@@ -157,6 +157,24 @@ var usesOfQueues = map[string]use{
 			return err
 		})
 	},
+	"mq.Conn.CloseRead": func(w *world, i int) error {
+		return w.queued(func(_ *mq.Queue, s *mq.Sender, r *mq.Receiver) error {
+			c, err := mq.NewConn(s, r)
+			if err == nil {
+				err = errors.Join(c.CloseRead(), c.Close())
+			}
+			return err
+		})
+	},
+	"mq.Conn.CloseWrite": func(w *world, i int) error {
+		return w.queued(func(_ *mq.Queue, s *mq.Sender, r *mq.Receiver) error {
+			c, err := mq.NewConn(s, r)
+			if err == nil {
+				err = errors.Join(c.CloseWrite(), c.Close())
+			}
+			return err
+		})
+	},
 	"mq.Conn.Read":             func(w *world, i int) error { return echo(w.alone[i].conn, w.alone[i].conn) },
 	"mq.Conn.Write":            func(w *world, i int) error { return echo(w.alone[i].conn, w.alone[i].conn) },
 	"mq.Conn.LocalAddr":        func(w *world, i int) error { _ = w.alone[i].conn.LocalAddr().String(); return nil },
@@ -194,6 +212,7 @@ var usesOfNet = map[string]use{
 		_, err := w.meet(i)
 		return err
 	},
+	"dsmnet.Dialer.Dial":     func(w *world, i int) error { _, err := w.meet(i); return err },
 	"dsmnet.conn.Close":      func(w *world, i int) error { _, err := w.meet(i); return err },
 	"dsmnet.listener.Accept": func(w *world, i int) error { _, err := w.meet(i); return err },
 	"dsmnet.listener.Addr":   func(w *world, i int) error { _ = w.alone[i].port.Addr().String(); return nil },
