@@ -16,6 +16,20 @@ type Receiver struct {
 	held    uint64 // bytes of the frame that the caller has in place
 	length  int    // of the message that is being copied; -1 if none is
 	buf     []byte // what has been copied of it
+	smaller int    // messages in a row that would not have needed so large a buf
+}
+
+// A buffer of more than keptBuffer bytes is dropped when so many messages have come that a quarter of it would do for.
+const (
+	keptBuffer = 64 << 10
+	enoughOf   = 16
+)
+
+// shrink notes that a message came that a small buffer would do for.
+func (r *Receiver) shrink() {
+	if r.smaller++; r.smaller >= enoughOf {
+		r.buf, r.smaller = nil, 0
+	}
 }
 
 // Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is
@@ -100,6 +114,9 @@ func (r *Receiver) next() ([]byte, bool) {
 		return nil, false
 	}
 	r.held = frame
+	if cap(r.buf) > keptBuffer {
+		r.shrink()
+	}
 	return r.ring[start : start+n : start+n], !r.ended.Load()
 }
 
@@ -137,6 +154,11 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 			return nil, r.fault
 		}
 		r.took(word)
+		if cap(r.buf) <= max(keptBuffer, 4*int(n)) {
+			r.smaller = 0
+		} else {
+			r.shrink()
+		}
 		r.length, r.buf = int(n), r.buf[:0]
 	}
 	for len(r.buf) < r.length {
