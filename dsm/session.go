@@ -105,6 +105,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		view:  shm.NewView(nil),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 	}
+	s.view.Report(s.heard)
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMail()
