@@ -31,8 +31,11 @@ func (h *hook) String() string {
 //
 // A function that panics, or ends its goroutine (runtime.Goexit), keeps neither the others nor the end of the segment
 // from coming; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest is done
-// before the goroutine is gone.
+// before the goroutine is gone. A nil f is no function.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
+	if f == nil {
+		return func() bool { return false }
+	}
 	h := &hook{f: f}
 	a, is := g.lock()
 	if is && a.unhooked {

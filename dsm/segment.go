@@ -36,8 +36,8 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := over(ctx); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	err := s.err
@@ -78,8 +78,8 @@ func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 }
 
 func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	if owner == nil || ctx.Err() != nil {
-		return nil, errors.Join(reserve(owner), context.Cause(ctx))
+	if err := over(ctx); owner == nil || err != nil {
+		return nil, errors.Join(reserve(owner), err)
 	}
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err

@@ -117,7 +117,7 @@ func (v *View) drop(child *View) {
 // OnEnd has f called by End, or at once if the view has ended. It is for waking sleepers: f must not block. Stop takes f
 // back. An f that panics or calls runtime.Goexit keeps none of the others from being called: see Report.
 func (v *View) OnEnd(f func()) (stop func()) {
-	if v == nil {
+	if v == nil || f == nil {
 		return func() {}
 	}
 	v.mu.Lock()
@@ -142,7 +142,7 @@ func (v *View) OnEnd(f func()) (stop func()) {
 // have, and f gives back what is held in them. It is not called if the session has swapped them before, nor by a nil View.
 // For an f that panics see Report.
 func (v *View) OnDrain(f func()) {
-	if v == nil {
+	if v == nil || f == nil {
 		return
 	}
 	v.mu.Lock()
@@ -220,7 +220,7 @@ func (l Lease) Leave() {
 // Drain has f called once the view has ended and no lease of it is left: at once, or by the last one that leaves. A nil
 // View never does.
 func (v *View) Drain(f func()) {
-	if v == nil {
+	if v == nil || f == nil {
 		return
 	}
 	v.mu.Lock()

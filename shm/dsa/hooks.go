@@ -13,6 +13,9 @@ type hooks struct {
 // that is over. It is for structures whose locks lie in the area: f may take leases of the View by Hold. It must not
 // block, nor use the area. Stop takes f back.
 func (a *Area) OnDetach(f func()) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
 	h := &a.hooks
 	h.mu.Lock()
 	if h.over {

@@ -56,7 +56,7 @@ func (a *Area) Detach() error {
 	a.end()
 	a.lockStripes()
 	defer a.unlockStripes()
-	if a.left {
+	if a.left || a.head == nil { // nil: the zero Area
 		return nil
 	}
 	a.left = true

@@ -40,7 +40,7 @@ func (a Addr) String() string {
 //
 // Read is io.EOF after the other end's Close, and ErrPeerDied after its process's death, in both cases
 // after what it had written. When the segment is detached under it, or the session closed, it is closed: calls end
-// with an error that matches net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt.
+// with an error that matches net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt. The zero Conn is closed.
 type Conn struct {
 	in  half
 	out half
@@ -122,6 +122,9 @@ func (e *end) rung() bool {
 
 // Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.r == nil {
+		return 0, c.failed("read", errClosed)
+	}
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	n, err := c.read(b)
@@ -161,6 +164,9 @@ func (c *Conn) read(b []byte) (n int, err error) {
 
 // Write writes all of b, and waits for room until the deadline. It may have written a part when that is over.
 func (c *Conn) Write(b []byte) (n int, err error) {
+	if c.s == nil {
+		return 0, c.failed("write", errClosed)
+	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	n, err = c.write(b)
@@ -198,6 +204,9 @@ func (c *Conn) write(b []byte) (n int, err error) {
 // net.ErrClosed. When it returns nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
 	err := c.failed("close", errClosed)
+	if c.r == nil {
+		return err
+	}
 	c.closing.Do(func() { c.close(); err = nil })
 	return err
 }
@@ -232,13 +241,18 @@ func (c *Conn) close() {
 }
 
 // LocalAddr is this end's Addr.
-func (c *Conn) LocalAddr() net.Addr { return Addr{c.s.self.Peer, true} }
+func (c *Conn) LocalAddr() net.Addr {
+	if c.s == nil {
+		return Addr{}
+	}
+	return Addr{c.s.self.Peer, true}
+}
 
 // RemoteAddr is the other end's Addr.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.naming.Lock()
 	defer c.naming.Unlock()
-	if !c.remote.Known && !c.gone && !c.s.ended.Load() {
+	if c.s != nil && !c.remote.Known && !c.gone && !c.s.ended.Load() {
 		if w, err := c.s.otherPeer(); w != 0 && err == nil && !c.s.ended.Load() {
 			c.remote = Addr{shmsync.PeerOf(w), true}
 		}
@@ -266,7 +280,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.ou
 func (h *half) setDeadline(t time.Time) error {
 	h.setting.Lock()
 	defer h.setting.Unlock()
-	if h.closed.Load() || h.end.base().ended.Load() {
+	if h.end == nil || h.closed.Load() || h.end.base().ended.Load() {
 		return errClosed
 	}
 	if h.deadline != nil {

@@ -73,11 +73,11 @@ const nobody = (MaxRows + 1) << 32
 type LWLock struct {
 	word  *LWLockWord
 	self  uint64
-	one   uint64    // what a slot that this process reads in once has more than a vacant one
-	view  *shm.View // refuses all after its end; nil: it never ends, or the structure looks itself
-	first *Slot     // the slot to try first,
-	mine  int       // its number,
-	read  uint64    // and the guard of a reader in it
+	one   uint64 // what a slot that this process reads in once has more than a vacant one
+	view  ends   // refuses all after its end; nil: it never ends, or the structure looks itself
+	first *Slot  // the slot to try first,
+	mine  int    // its number,
+	read  uint64 // and the guard of a reader in it
 	me    Self
 	more  []Slot
 	bytes *shm.View     // the view that the word lies in
@@ -129,7 +129,7 @@ func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLoc
 
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
-		word: w, self: self.Peer.Word(), view: view, bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
+		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
 	}
 	l.one = onebit.Word(l.self) + oneTime
 	l.mine = preferred(self.Row, l.slots())
