@@ -19,8 +19,8 @@ func TestViewFunctionsHaveManyWaysOut(t *testing.T) {
 		exit bool
 	}{
 		"return": {hookThatReturns, "", false},
-		"panic":  {hookThatPanics, "hookThatPanics (hooks_test.go:17) of a view panicked: no", false},
-		"Goexit": {hookThatEndsGoroutine, "hookThatEndsGoroutine (hooks_test.go:19) of a view ended its goroutine", true},
+		"panic":  {hookThatPanics, "hookThatPanics (hooks_test.go:17) panicked: no", false},
+		"Goexit": {hookThatEndsGoroutine, "hookThatEndsGoroutine (hooks_test.go:19) ended its goroutine", true},
 	}
 	ends := map[string]func(s *dsm.Session, g *dsm.Segment) error{
 		"Detach": func(_ *dsm.Session, g *dsm.Segment) error { return g.Detach() },

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/callback"
 	"github.com/godsm/godsm/internal/errkind"
 )
 
@@ -95,14 +96,14 @@ func (v *View) End() {
 	children, wake := v.children, v.wake
 	v.children, v.wake = nil, nil
 	v.mu.Unlock()
-	var calls []call
+	var calls []callback.Call
 	for c := range children {
-		calls = append(calls, call{f: c.End})
+		calls = append(calls, callback.Call{F: c.End})
 	}
 	for f := range wake {
-		calls = append(calls, call{*f, v.report})
+		calls = append(calls, callback.Call{F: *f, Report: v.report})
 	}
-	callAll(append(calls, call{f: func() { v.parent.drop(v) }}, call{f: v.settle}))
+	callback.All(append(calls, callback.Call{F: func() { v.parent.drop(v) }}, callback.Call{F: v.settle}))
 }
 
 func (v *View) drop(child *View) {
@@ -217,6 +218,16 @@ func (l Lease) Leave() {
 	}
 }
 
+// Report has f called with an error for each function of OnEnd, OnDrain and Drain that panicked, or that ended its
+// goroutine (runtime.Goexit), of this view and of those that are made of it afterwards. The error names the function. Such
+// a function keeps none of the others from being called. Without a Report the panic goes on once all have been called; a
+// Goexit goes on then in any case. Report is for the package that makes the view, before others have it.
+func (v *View) Report(f func(error)) {
+	if v != nil {
+		v.report = f
+	}
+}
+
 // Drain has f called once the view has ended and no lease of it is left: at once, or by the last one that leaves. A nil
 // View never does.
 func (v *View) Drain(f func()) {
@@ -250,11 +261,11 @@ func (v *View) settle() {
 	list := append(v.gives, v.drained...)
 	v.gives, v.drained, v.held = nil, nil, -1
 	v.mu.Unlock()
-	var calls []call
+	var calls []callback.Call
 	for _, f := range list {
-		calls = append(calls, call{f, v.report})
+		calls = append(calls, callback.Call{F: f, Report: v.report})
 	}
-	callAll(calls)
+	callback.All(calls)
 }
 
 func (v *View) empty() bool {
