@@ -37,7 +37,10 @@ type Options struct {
 	Limit      int64 // bytes of all segments; none. See SetLimit
 	Keep       int64 // bytes of empty segments that are kept for the next need; 16 MiB. Negative: none
 	Sessions   int   // that can have the area attached at once; 256, at most 2048
-	Checked    bool  // find writes past an object's end, and stale pointers: 8 bytes more for each, and slower
+
+	// Checked finds writes past an object's end, and stale pointers: 8 bytes more for each object, and slower. An area that is
+	// made in an instance in checked mode (Self.Checked) has it in any case, for all its sessions.
+	Checked bool
 }
 
 func (o Options) complete() (Options, error) {
@@ -167,7 +170,7 @@ func createIn(
 	if h.magic.Load() != 0 {
 		return nil, errkind.As(errkind.Exists, errors.New("dsa: create wants zero bytes: there is an area already"))
 	}
-	if o.Checked {
+	if o.Checked || self.Checked {
 		flags |= flagChecked
 	}
 	h.version.Store(version)
