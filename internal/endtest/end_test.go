@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"math/rand/v2"
@@ -363,9 +362,6 @@ var holds = map[string]func(w *world) (func() error, error){
 			_, rerr := w.alone[2].accepted.Read(make([]byte, 10))
 			if werr == nil || rerr == nil {
 				return wrong("a connection works after Close: %v, %v", werr, rerr)
-			}
-			if rerr == io.EOF {
-				rerr = nil // as after the other end's Close
 			}
 			return errors.Join(unlessOver(werr), unlessOver(rerr), unlessOver(w.alone[2].dialed.Close()),
 				unlessOver(w.alone[2].accepted.Close()), unlessOver(w.alone[2].port.Close()))
