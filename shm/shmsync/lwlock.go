@@ -46,7 +46,8 @@ const (
 	abandoned
 	// poisoned: an abandoned lock was unlocked. It stays so until Recover.
 	poisoned
-	// Bits 49-63 number the exclusive holds: each Unlock adds one. So a guard finds out that its hold is over.
+	// Bits 49-63 number the exclusive holds: each Unlock adds one. So a guard finds out that its hold is over, until the
+	// number is the same again, 32,768 holds later.
 	oneHold
 	holds = ^uint64(oneHold - 1)
 )
@@ -235,9 +236,10 @@ func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared)
 // Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a
 // session that has ended, and whose lock others have taken over, it does nothing.
 //
-// A second Unlock of a guard that was exclusive does nothing. Of a shared one it does nothing either in checked mode
-// (Self.Checked), or if it was taken inside Session.Contain; else it may give back what another goroutine of this session holds shared, but never more than
-// the session holds.
+// A second Unlock of a guard that was exclusive does nothing, as long as fewer than 32,768 exclusive holds of the lock, by
+// any session, have begun since: each has a number of 15 bits, which tells it from the others. Of a shared guard it does
+// nothing either in checked mode (Self.Checked), or if it was taken inside Session.Contain; else it may give back what
+// another goroutine of this session holds shared, but never more than the session holds: the count does not go below zero.
 func (g Guard) Unlock() {
 	l := g.l
 	if l == nil {
