@@ -56,8 +56,8 @@ func (s *Session) Close() (err error) {
 	failpoint.Hit("dsm/close/idle")
 
 	var errs []error
-	aborted, returned := false, false
-	defer func() { // also when a hook ends the goroutine
+	ended, aborted, returned := false, false, false
+	defer func() { // also when a hook, or a function of a view, ends the goroutine
 		errs = append(errs, s.finish())
 		s.mu.Lock()
 		err = fail("close", 0, s.backend(), errors.Join(append(errs, s.lost)...))
@@ -71,11 +71,14 @@ func (s *Session) Close() (err error) {
 		s.detachSlipped(&errs)
 		returned = aborted
 	}()
+	defer func() {
+		s.aborting.Store(true)
+		errs = append(errs, s.owner.Abort())
+		aborted = ended
+	}()
 	s.view.End()
 	failpoint.Hit("dsm/close/ended")
-	s.aborting.Store(true)
-	errs = append(errs, s.owner.Abort())
-	aborted = true
+	ended = true
 	return nil
 }
 

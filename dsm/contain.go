@@ -32,7 +32,11 @@ import (
 // After Close Contain is ErrClosed, and does not run f. Close does not wait for f: what f still does then finds what it
 // finds outside of Contain, calls that are ErrClosed and bytes that reach no other process.
 func (s *Session) Contain(f func() error) (err error) {
-	if err := s.mayContain(); err != nil {
+	err = s.mayContain()
+	if err == nil && f == nil {
+		err = errNoFunction
+	}
+	if err != nil {
 		return fail("contain", 0, s.backend(), err)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

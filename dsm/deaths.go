@@ -23,8 +23,11 @@ import (
 // Calls of f, and of the functions that Self.OnAsk was given, come one after another from one goroutine that the session
 // starts when there is something to tell: what a slow f holds up is the next call alone. The session waits for none, so f
 // may close it. A call that has begun may go on after stop. What f panics with is logged; Goexit ends nothing but that
-// call.
+// call. A nil f is no function.
 func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
 	x := &hearer{f: f}
 	s.withBooks(func() {
 		s.hearing.mu.Lock()
@@ -41,6 +44,9 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 }
 
 func (s *Session) onAsk(f func()) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
 	x := &hearer{f: func(shmsync.Peer) { f() }}
 	s.hearing.mu.Lock()
 	defer s.hearing.mu.Unlock()

@@ -133,6 +133,31 @@ func TestBadCalls(t *testing.T) {
 	wantErr(t, "Create with a context that is over", err, context.Canceled)
 	_, err = s.Attach(over, s.Owner(), 1)
 	wantErr(t, "Attach with a context that is over", err, context.Canceled)
+	_, err = dsm.Open(over, cfg)
+	wantErr(t, "Open with a context that is over", err, context.Canceled)
+	var none context.Context
+	for what, call := range map[string]func() error{
+		"Open":     func() error { _, err := dsm.Open(none, cfg); return err },
+		"Create":   func() error { _, err := s.Create(none, s.Owner(), 1); return err },
+		"Attach":   func() error { _, err := s.Attach(none, s.Owner(), 1); return err },
+		"Root":     func() error { _, err := s.Root(none, nil); return err },
+		"Segments": func() error { _, err := s.Segments(none); return err },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "context is nil") {
+			t.Errorf("%s without a context = %v", what, err)
+		}
+	}
+	g := create(t, s, 100)
+	for what, err := range map[string]error{"With": g.With(nil), "Contain": s.Contain(nil)} {
+		if err == nil || !strings.Contains(err.Error(), "function to be called is nil") {
+			t.Errorf("%s without a function = %v", what, err)
+		}
+	}
+	g.OnDetach(nil)()
+	s.OnDeath(nil)()
+	if err := g.Detach(); err != nil {
+		t.Errorf("a function of OnDetach that is nil: %v", err)
+	}
 	_, err = s.Create(ctx, ended, 1)
 	wantErr(t, "Create under an ended owner", err, dsm.ErrClosed, resowner.ErrClosed, fs.ErrClosed)
 	for _, h := range []dsm.Handle{0, 1, 1 << 16, 0xffff, ^dsm.Handle(0)} {

@@ -1,6 +1,8 @@
 package dsm
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -51,12 +53,30 @@ func (e *Error) Error() string {
 		b.WriteString(e.Backend)
 		b.WriteString(")")
 	}
-	b.WriteString(": ")
-	b.WriteString(e.Err.Error())
+	if e.Err != nil { // the zero Error has none
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
 	return b.String()
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+var (
+	errNoFunction = errors.New("the function to be called is nil")
+	errNoContext  = errors.New("the context is nil: context.Background() is one that never ends")
+)
+
+// over returns why a call with that context must not begin; nil if it may.
+func over(ctx context.Context) error {
+	if ctx == nil {
+		return errNoContext
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
 
 // fail makes an *Error of err, unless it is one already.
 func fail(op string, h Handle, backend string, err error) error {

@@ -308,7 +308,7 @@ func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowne
 	case own != nil:
 		a.own, a.bytes = own.mapping, own.part
 		if s.checked && s.replaces() {
-			a.view = s.view.Over(own.part)
+			a.view = g.tells(s.view.Over(own.part))
 		}
 	case h.entry.Page != 0:
 		a.bytes = instance.Part(s.region, &h.entry)

@@ -2,10 +2,9 @@ package dsm
 
 import (
 	"fmt"
-	"path/filepath"
-	"reflect"
-	"runtime"
 	"time"
+
+	"github.com/godsm/godsm/internal/callback"
 )
 
 // hook is a function of OnDetach.
@@ -17,12 +16,7 @@ type hook struct {
 
 // String names the function and where it stands.
 func (h *hook) String() string {
-	f := runtime.FuncForPC(reflect.ValueOf(h.f).Pointer())
-	if f == nil {
-		return "OnDetach function"
-	}
-	file, line := f.FileLine(f.Entry())
-	return fmt.Sprintf("OnDetach function %s (%s:%d)", f.Name(), filepath.Base(file), line)
+	return "OnDetach function " + callback.Name(h.f)
 }
 
 // OnDetach has f called when this Segment is detached, however that comes about: newest first, each
@@ -31,8 +25,11 @@ func (h *hook) String() string {
 //
 // A function that panics, or ends its goroutine (runtime.Goexit), keeps neither the others nor the end of the segment
 // from coming; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest is done
-// before the goroutine is gone.
+// before the goroutine is gone. A nil f is no function.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
+	if f == nil {
+		return func() bool { return false }
+	}
 	h := &hook{f: f}
 	a, is := g.lock()
 	if is && a.unhooked {

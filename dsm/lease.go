@@ -16,6 +16,9 @@ import (
 // kept past its Detach. In checked mode the errors say where the segment was attached and detached. An error of
 // f's own is returned as it is.
 func (g *Segment) With(f func(b []byte) error) (err error) {
+	if f == nil {
+		return g.fail("use", errNoFunction)
+	}
 	b, err := g.lease()
 	if err != nil {
 		return g.fail("use", err)

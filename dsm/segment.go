@@ -20,6 +20,7 @@ type Segment struct {
 	trail      *trail // in checked mode
 	attachment *attachment
 	life       uint64 // the attachment's, as long as it is this Segment's
+	told       *told  // with a view
 }
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is
@@ -35,8 +36,8 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 }
 
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := over(ctx); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	err := s.err
@@ -77,8 +78,8 @@ func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 }
 
 func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	if owner == nil || ctx.Err() != nil {
-		return nil, errors.Join(reserve(owner), context.Cause(ctx))
+	if err := over(ctx); owner == nil || err != nil {
+		return nil, errors.Join(reserve(owner), err)
 	}
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
@@ -245,22 +246,28 @@ func (g *Segment) Detach() error {
 }
 
 // detachViewed is the rest of Detach for a Segment that has hooks or a view. It comes to its end also if a hook
-// ends the goroutine.
+// or a function of the view ends the goroutine.
 func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	var errs []error
-	returned := false
+	ended, returned := false, false
 	defer func() {
 		errs = append(errs, g.drain(a, v))
+		if v != nil {
+			errs = append(errs, g.told.take()...)
+		}
 		if err = g.fail("detach", errors.Join(errs...)); !returned {
 			g.logged(err)
 			a.session.unheard(err)
 		}
 	}()
+	defer func() {
+		a.runHooks(&errs)
+		returned = ended
+	}()
 	if v != nil {
 		v.End()
 	}
-	a.runHooks(&errs)
-	returned = true
+	ended = true
 	return nil
 }
 

@@ -78,13 +78,16 @@ type Session struct {
 }
 
 // Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
-// is waited for, for a few seconds. A full process table is ErrTooManyProcesses.
+// is waited for, for a few seconds. If ctx is over, the error is its cause. A full process table is ErrTooManyProcesses.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s, err := open(ctx, cfg)
 	return s, fail("open", 0, "", err)
 }
 
 func open(ctx context.Context, cfg Config) (*Session, error) {
+	if err := over(ctx); err != nil {
+		return nil, err
+	}
 	path, backends, set, err := cfg.resolve()
 	if err != nil {
 		return nil, err
@@ -105,6 +108,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		view:  shm.NewView(nil),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 	}
+	s.view.Report(s.heard)
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMail()
@@ -220,13 +224,13 @@ func (s *Session) beginUnlessClosed() error {
 	})
 }
 
-// beginUnless begins a call unless over, which is asked under the lock, says why none may begin.
-func (s *Session) beginUnless(ctx context.Context, over func() error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// beginUnless begins a call unless why, which is asked under the lock, says that none may begin.
+func (s *Session) beginUnless(ctx context.Context, why func() error) error {
+	if err := over(ctx); err != nil {
+		return err
 	}
 	s.mu.Lock()
-	err := over()
+	err := why()
 	if err == nil {
 		s.calls++
 	}

@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"context"
+	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -71,12 +72,48 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.bytes, a.own, a.view = b, own.mapping, v
+	a.bytes, a.own, a.view = b, own.mapping, g.tells(v)
 	if a.detached {
 		v.End()
 		a.drained = true // no lease of it begins any more
 	}
 	return b, v
+}
+
+// told are the errors of a Segment's view, for Detach: of functions that structures gave it, and that panicked.
+type told struct {
+	mu   sync.Mutex
+	errs []error
+	over bool // Detach has taken them
+}
+
+// tells has g told of what goes wrong at the end of its view v. What comes after Detach goes to the session.
+func (g *Segment) tells(v *shm.View) *shm.View {
+	t, s := &told{}, g.session()
+	g.told = t
+	v.Report(func(err error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.over {
+			s.heard(err)
+			return
+		}
+		t.errs = append(t.errs, err)
+	})
+	return v
+}
+
+func (t *told) take() []error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.over = true
+	return t.errs
+}
+
+// heard is told of an error that no call returns, but Close if it has not returned yet.
+func (s *Session) heard(err error) {
+	s.log.Warn().Err(err).Msg("the end of a view")
+	s.unheard(err)
 }
 
 // ownMapping is a mapping for one Segment alone, and the segment's bytes in it.

@@ -278,3 +278,88 @@ func portOf(s *dsm.Session) (*portWords, error) {
 	}
 	return shm.At[portWords](g.Region(), 0)
 }
+
+// TestTalkWhileSessionCloses: of a session that closes while it talks to itself and to another session no call reads the
+// end of a connection that nobody has closed: what its own ends say is ErrClosed. The other session's ends may read io.EOF.
+func TestTalkWhileSessionCloses(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
+	}
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	other := instancetest.Open(t, cfg)
+	theirs := listen(t, other, "theirs")
+	go echoing(theirs)
+	rounds := 100
+	if testing.Short() {
+		rounds = 20
+	}
+	for range rounds {
+		s := instancetest.Open(t, cfg)
+		mine := listen(t, s, "mine")
+		var wg sync.WaitGroup
+		var talked atomic.Int64
+		for _, name := range []string{"mine", "mine", "theirs"} {
+			wg.Go(func() {
+				for {
+					c, err := dsmnet.Dial(ctx, s, name)
+					if err != nil {
+						closedBoth(t, "Dial", err)
+						return
+					}
+					if _, err = c.Write([]byte("hello")); err == nil {
+						_, err = io.ReadFull(c, make([]byte, 5))
+					}
+					_ = c.Close()
+					if err != nil {
+						closedBoth(t, "talk to "+name, err)
+						return
+					}
+					talked.Add(1)
+				}
+			})
+		}
+		for range 2 {
+			wg.Go(func() {
+				for {
+					c, err := mine.Accept()
+					if err != nil {
+						closedBoth(t, "Accept", err)
+						return
+					}
+					b := make([]byte, 5)
+					if _, err = io.ReadFull(c, b); err == nil {
+						if _, err = c.Write(b); err == nil {
+							_, err = c.Read(b) // until the dialer closes
+						}
+					}
+					_ = c.Close()
+					if err != io.EOF {
+						closedBoth(t, "what was accepted", err)
+						return
+					}
+				}
+			})
+		}
+		for talked.Load() < 3 {
+			time.Sleep(50 * time.Microsecond)
+		}
+		is(t, "close", s.Close(), nil)
+		wg.Wait()
+	}
+	is(t, "close", errors.Join(theirs.Close(), other.Close()), nil)
+}
+
+// echoing writes back what connections say, until the listener is closed.
+func echoing(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}()
+	}
+}

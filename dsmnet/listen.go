@@ -84,10 +84,15 @@ func (v *visit) listen() error {
 
 // Accept waits for the next connection. A port whose bytes are gone is ErrCorrupt.
 func (l *listener) Accept() (net.Conn, error) {
-	if c, ok := <-l.conns; ok {
-		return c, nil
+	c, ok := <-l.conns
+	switch {
+	case !ok:
+		return nil, fail(l.ctx, "accept", l.name, l.why)
+	case l.self.View.Ended(): // it came before, and is of no use
+		_ = c.Close()
+		return nil, fail(l.ctx, "accept", l.name, errClosed)
 	}
-	return nil, fail(l.ctx, "accept", l.name, l.why)
+	return c, nil
 }
 
 // Addr is the name.

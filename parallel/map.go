@@ -32,6 +32,9 @@ type mapArg[A any] struct {
 // function that closes its session, or ends its owner, gets no more pieces, and the run fails with ErrClosed: others may
 // have had no time for the rest.
 func Map[T, A any](name string, f func(ctx context.Context, w *Worker, arg A, at int, piece []T) error) *MapTask[T, A] {
+	if f == nil {
+		panic(fmt.Sprintf("parallel: task %q has no function", name))
+	}
 	return &MapTask[T, A]{Register(name, func(ctx context.Context, w *Worker, a mapArg[A]) error {
 		values, err := attachSlice[T](ctx, w, a.Slice)
 		if err != nil {
@@ -96,6 +99,9 @@ func (m *MapTask[T, A]) RunWith(ctx context.Context, session *dsm.Session, o Opt
 	}
 	if s.Len < 0 {
 		return fmt.Errorf("parallel: a slice of %d values", s.Len)
+	}
+	if m.task == nil || session == nil {
+		return m.task.RunWith(ctx, session, o, mapArg[A]{}) // which says what is wrong
 	}
 	next, err := session.Create(ctx, session.Owner(), 8)
 	if err != nil {

@@ -48,11 +48,20 @@ type Worker struct {
 // Send sends a result to the leader's Options.Result, of any size, and returns when it is on its way: it waits while
 // 64 KiB are on theirs. It is ErrClosed after the function has returned or has closed its session. Safe for
 // concurrent use.
-func (w *Worker) Send(ctx context.Context, b []byte) error { return w.send(ctx, b) }
+func (w *Worker) Send(ctx context.Context, b []byte) error {
+	if w.send == nil {
+		return errors.New("parallel: the zero Worker has no leader")
+	}
+	return w.send(ctx, b)
+}
 
 // Progress tells the leader's Options.Progress how far this worker is. It never waits; news that the leader is too slow
 // for is dropped.
-func (w *Worker) Progress(done, total int64) { w.progress(done, total) }
+func (w *Worker) Progress(done, total int64) {
+	if w.progress != nil {
+		w.progress(done, total)
+	}
+}
 
 // Options say how a task is run. The zero value is the leader alone.
 type Options struct {
@@ -86,8 +95,11 @@ var (
 )
 
 // Register makes f known to workers under a name. Leader and workers must register the same
-// names, so call it for a package variable. A name taken twice panics.
+// names, so call it for a package variable. A name taken twice panics, and so does a nil f.
 func Register[A any](name string, f func(ctx context.Context, w *Worker, arg A) error) *Task[A] {
+	if f == nil {
+		panic(fmt.Sprintf("parallel: task %q has no function", name))
+	}
 	registeredMu.Lock()
 	defer registeredMu.Unlock()
 	if registered[name] != nil {
@@ -144,6 +156,12 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 	if _, worker := os.LookupEnv(ticketVariable); worker {
 		return errors.New("parallel: this process was started as a worker: call parallel.Main at " +
 			"the top of main and TestMain")
+	}
+	if t == nil || t.run == nil {
+		return errors.New("parallel: the zero Task has no function: Register makes one")
+	}
+	if session == nil {
+		return errors.New("parallel: no session: name the one whose instance the workers join")
 	}
 	if o.Workers < 0 || o.Retries < 0 {
 		return fmt.Errorf("parallel: %d workers, %d retries", o.Workers, o.Retries)

@@ -39,7 +39,9 @@ type ender struct {
 // for ever; they return ErrDeadlock with the name of the resource instead. A call from inside a release of the owner,
 // or of an owner below it, does so at once and changes nothing. A call of another goroutine does so after it has waited
 // a second for one release, since that release may wait for the caller. The end of an owner whose child is being
-// ended by another goroutine waits as long for the child, then goes on without it; the error says so.
+// ended by another goroutine waits as long for the child, then goes on without it, and the error says so: what the owner
+// holds is released then before what its child holds yet, which is the one exception from that order. The goroutine that
+// ends the child releases that once its release has returned.
 func (o *Owner) Commit() error { return o.finish(true) }
 
 // Abort ends the owner after its work failed, as Commit does but for the reports of leaks.
@@ -148,7 +150,10 @@ func (o *Owner) releaseAll(by *ender, commit bool, errs *[]error) {
 	}()
 	for c := o.youngest(); c != nil; c = o.youngest() {
 		err := c.endBy(by, commit)
-		o.drop(c) // it has done so itself, unless it was waited for in vain
+		if o.drop(c) && err != nil { // it does so itself, unless it was waited for in vain
+			err = fmt.Errorf("owner %q ends without waiting any longer for its child, whose resources are released "+
+				"once that release returns, after those of %q: %w", o.name, o.name, err)
+		}
 		*errs = append(*errs, err)
 	}
 	for r, site := o.newest(); r != nil; r, site = o.newest() {

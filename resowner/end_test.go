@@ -219,7 +219,12 @@ func TestEndAwaitedByRelease(t *testing.T) {
 				if err := f.root.Abort(); err != nil {
 					t.Error(err)
 				}
-				if name == "root" && first == "younger" { // the root went on without its child
+				ahead := name == "root" && first == "younger" // the root went on without its child
+				if is := strings.Contains(second.Error(), `owner "root" ends without waiting any longer for its child, whose `+
+					`resources are released once that release returns, after those of "root": owner "younger" has not ended`); is != ahead {
+					t.Errorf("it is ahead of its child: %v, and it says: %v", ahead, second)
+				}
+				if ahead {
 					j.wantOrder(t, 3, [2]string{"root's", "itself"}, [2]string{"itself", "older"})
 				} else {
 					j.wantOrder(t, 3, [2]string{"itself", "older"}, [2]string{"older", "root's"})

@@ -203,19 +203,20 @@ func (o *Owner) youngest() *Owner {
 	return o.children[len(o.children)-1]
 }
 
-// drop forgets a child.
-func (o *Owner) drop(child *Owner) {
+// drop forgets a child, and reports whether it was one still.
+func (o *Owner) drop(child *Owner) bool {
 	if o == nil {
-		return
+		return false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := len(o.children) - 1; i >= 0; i-- {
 		if o.children[i] == child {
 			o.children = append(o.children[:i], o.children[i+1:]...)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (o *Owner) closed() error {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/callback"
 	"github.com/godsm/godsm/internal/errkind"
 )
 
@@ -36,6 +37,8 @@ type View struct {
 	held     int      // leases of Hold
 	gives    []func() // called before drained
 	drained  []func() // called when no lease is left
+
+	report func(error) // of Report; the parent's without one
 }
 
 // Sub returns a view that ends with v at the latest. A view made of one that has ended has ended too. Sub of nil
@@ -45,6 +48,7 @@ func (v *View) Sub() *View {
 	if v == nil {
 		return c
 	}
+	c.report = v.report
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.ended.Load() {
@@ -79,8 +83,11 @@ func (v *View) Answer(err error) error {
 }
 
 // End ends the view and those made of it, and calls what OnEnd was given. It does not wait for leases. Ending twice is
-// harmless; the second call may return before the first is through.
+// harmless; the second call may return before the first is through. A nil View does not end.
 func (v *View) End() {
+	if v == nil {
+		return
+	}
 	v.mu.Lock()
 	if v.ended.Swap(true) {
 		v.mu.Unlock()
@@ -89,14 +96,14 @@ func (v *View) End() {
 	children, wake := v.children, v.wake
 	v.children, v.wake = nil, nil
 	v.mu.Unlock()
+	var calls []callback.Call
 	for c := range children {
-		c.End()
+		calls = append(calls, callback.Call{F: c.End})
 	}
 	for f := range wake {
-		(*f)()
+		calls = append(calls, callback.Call{F: *f, Report: v.report})
 	}
-	v.parent.drop(v)
-	v.settle()
+	callback.All(append(calls, callback.Call{F: func() { v.parent.drop(v) }}, callback.Call{F: v.settle}))
 }
 
 func (v *View) drop(child *View) {
@@ -109,9 +116,9 @@ func (v *View) drop(child *View) {
 }
 
 // OnEnd has f called by End, or at once if the view has ended. It is for waking sleepers: f must not block. Stop takes f
-// back.
+// back. An f that panics or calls runtime.Goexit keeps none of the others from being called: see Report.
 func (v *View) OnEnd(f func()) (stop func()) {
-	if v == nil {
+	if v == nil || f == nil {
 		return func() {}
 	}
 	v.mu.Lock()
@@ -133,8 +140,12 @@ func (v *View) OnEnd(f func()) (stop func()) {
 }
 
 // OnDrain has f called after the end and the last lease, before what Drain was given: the bytes are still those that others
-// have, and f gives back what is held in them. It is not called if the session has swapped them before.
+// have, and f gives back what is held in them. It is not called if the session has swapped them before, nor by a nil View.
+// For an f that panics see Report.
 func (v *View) OnDrain(f func()) {
+	if v == nil || f == nil {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.gives = append(v.gives, f)
@@ -207,8 +218,22 @@ func (l Lease) Leave() {
 	}
 }
 
-// Drain has f called once the view has ended and no lease of it is left: at once, or by the last one that leaves.
+// Report has f called with an error for each function of OnEnd, OnDrain and Drain that panicked, or that ended its
+// goroutine (runtime.Goexit), of this view and of those that are made of it afterwards. The error names the function. Such
+// a function keeps none of the others from being called. Without a Report the panic goes on once all have been called; a
+// Goexit goes on then in any case. Report is for the package that makes the view, before others have it.
+func (v *View) Report(f func(error)) {
+	if v != nil {
+		v.report = f
+	}
+}
+
+// Drain has f called once the view has ended and no lease of it is left: at once, or by the last one that leaves. A nil
+// View never does.
 func (v *View) Drain(f func()) {
+	if v == nil || f == nil {
+		return
+	}
 	v.mu.Lock()
 	if v.held >= 0 {
 		v.drained = append(v.drained, f)
@@ -236,9 +261,11 @@ func (v *View) settle() {
 	list := append(v.gives, v.drained...)
 	v.gives, v.drained, v.held = nil, nil, -1
 	v.mu.Unlock()
+	var calls []callback.Call
 	for _, f := range list {
-		f()
+		calls = append(calls, callback.Call{F: f, Report: v.report})
 	}
+	callback.All(calls)
 }
 
 func (v *View) empty() bool {

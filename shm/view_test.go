@@ -2,6 +2,7 @@ package shm_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,6 +39,10 @@ func TestNilViewNeverEnds(t *testing.T) {
 	l, err := v.Enter()
 	l.Leave()
 	v.OnEnd(func() { t.Error("called") })()
+	v.OnDrain(func() { t.Error("called") })
+	v.Drain(func() { t.Error("called") })
+	v.Report(nil)
+	v.End()
 	if h, ok := v.Hold(); err != nil || !ok || v.Ended() || v.Answer(nil) != nil {
 		t.Error(h, err, ok)
 	}
@@ -113,5 +118,55 @@ func BenchmarkViewEnter(b *testing.B) {
 	for b.Loop() {
 		l, _ := v.Enter()
 		l.Leave()
+	}
+}
+
+// TestViewFunctionsThatPanic: each function is called, whatever the others do. Report is told of each by name; without one
+// the panic goes on in the end.
+func TestViewFunctionsThatPanic(t *testing.T) {
+	for _, reported := range []bool{true, false} {
+		for _, when := range []string{"end", "drain", "leave", "child"} {
+			v := shm.NewView(nil)
+			var told []error
+			if reported {
+				v.Report(func(err error) { told = append(told, err) })
+			}
+			v = v.Sub()
+			lease, _ := v.Enter()
+			ran := 0
+			add := func(f func()) { v.OnEnd(f) }
+			end := v.End
+			switch when {
+			case "drain", "leave":
+				add = v.OnDrain
+				v.Drain(func() { ran++ })
+			case "child":
+				v = v.Sub()
+			}
+			if when == "leave" {
+				v.End()
+				end = lease.Leave
+			} else {
+				lease.Leave()
+			}
+			for range 3 {
+				add(func() { ran++; panic("no") })
+			}
+			func() {
+				defer func() {
+					if r := recover(); (r != nil) == reported {
+						t.Errorf("%s, with a report: %v; panic %v", when, reported, r)
+					}
+				}()
+				end()
+			}()
+			want := 3
+			if when == "drain" || when == "leave" {
+				want = 4
+			}
+			if ran != want || reported && (len(told) != 3 || !strings.Contains(told[0].Error(), "TestViewFunctionsThatPanic")) {
+				t.Errorf("%s: %d functions were called, of %d; told %v", when, ran, want, told)
+			}
+		}
 	}
 }

@@ -104,6 +104,9 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 // leader. If there is none, the directory and the objects stay until this user's next Start, StartPrivate or Run of any
 // instance, or until a command of dsmdemo looks for what is left.
 func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
+	if f == nil {
+		return fail("run", errors.New("the function to be run is nil"))
+	}
 	s, err := StartPrivate(ctx, cfg)
 	if err != nil {
 		return err
@@ -214,8 +217,13 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 	return m, nil
 }
 
+var errUnstarted = fmt.Errorf("%w: this Supervisor was not started", dsm.ErrNoInstance)
+
 // Status is the instance as a whole.
 func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
+	if s.dir == nil {
+		return dsm.Status{}, fail("status", errUnstarted)
+	}
 	if moved, err := s.dir.Moved(); err == nil && moved {
 		return dsm.Status{}, fail("status", fmt.Errorf("the directory %s was moved or removed: what is there now is "+
 			"another instance's", s.dir.Path))
@@ -230,6 +238,9 @@ func (s *Supervisor) Done() <-chan struct{} { return s.done }
 // Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave,
 // then every segment, pinned or not, goes, and the control segment last. Stopping twice is harmless.
 func (s *Supervisor) Stop() error {
+	if s.dir == nil {
+		return fail("stop", errUnstarted)
+	}
 	s.stop.Do(func() { close(s.stopping) })
 	<-s.done
 	return s.err

@@ -302,6 +302,12 @@ func TestRefusedDirectories(t *testing.T) {
 	}
 }
 
+func TestRunWithoutFunction(t *testing.T) {
+	if err := supervisor.Run(ctx, dsm.Config{}, nil); err == nil || !strings.Contains(err.Error(), "function to be run is nil") {
+		t.Error(err)
+	}
+}
+
 func TestCancelledStart(t *testing.T) {
 	// A supervisor that is stopped in the middle of its start by a cancelled context leaves nothing.
 	dir := instancetest.TempDir(t)

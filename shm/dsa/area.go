@@ -37,7 +37,10 @@ type Options struct {
 	Limit      int64 // bytes of all segments; none. See SetLimit
 	Keep       int64 // bytes of empty segments that are kept for the next need; 16 MiB. Negative: none
 	Sessions   int   // that can have the area attached at once; 256, at most 2048
-	Checked    bool  // find writes past an object's end, and stale pointers: 8 bytes more for each, and slower
+
+	// Checked finds writes past an object's end, and stale pointers: 8 bytes more for each object, and slower. An area that is
+	// made in an instance in checked mode (Self.Checked) has it in any case, for all its sessions.
+	Checked bool
 }
 
 func (o Options) complete() (Options, error) {
@@ -79,9 +82,9 @@ type Area struct {
 	guard   uint64         // bytes behind each object in checked mode
 	careful bool           // each call is a scope
 
-	ends   *shm.View // of all that this session has mapped of the area
-	unwait func()    // takes back what the session's view was given
-	left   bool      // Detach has been through; under all stripes
+	ends   lifetime // of all that this session has mapped of the area
+	unwait func()   // takes back what the session's view was given
+	left   bool     // Detach has been through; under all stripes
 	hooks  hooks
 
 	stripes [stripes]stripe // taken in order, before the locks above
@@ -167,7 +170,7 @@ func createIn(
 	if h.magic.Load() != 0 {
 		return nil, errkind.As(errkind.Exists, errors.New("dsa: create wants zero bytes: there is an area already"))
 	}
-	if o.Checked {
+	if o.Checked || self.Checked {
 		flags |= flagChecked
 	}
 	h.version.Store(version)
@@ -270,7 +273,7 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *Area {
 	ends := first.View().Sub()
 	a := &Area{
-		views: v, ends: ends, unwait: self.View.OnEnd(ends.End), source: source, self: self,
+		views: v, ends: lifetime{ends}, unwait: self.View.OnEnd(ends.End), source: source, self: self,
 		heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
@@ -285,12 +288,26 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 // end is the end of the area for this session: no call begins, and none in flight gives an answer.
 func (a *Area) end() {
 	a.ends.End()
-	a.unwait()
+	if a.unwait != nil {
+		a.unwait()
+	}
 }
+
+// lifetime is a view. The zero one, which is that of an Area that was not made by Create or Attach, has ended.
+type lifetime struct{ *shm.View }
+
+func (l lifetime) Ended() bool { return l.View == nil || l.View.Ended() }
 
 // View ends when the area is detached or its session ends, whatever comes first. What lies in the area's objects
 // asks it.
-func (a *Area) View() *shm.View { return a.ends }
+func (a *Area) View() *shm.View {
+	if a.ends.View == nil {
+		v := shm.NewView(nil)
+		v.End()
+		return v
+	}
+	return a.ends.View
+}
 
 // Self is the session's, as Create or Attach was told.
 func (a *Area) Self() shmsync.Self { return a.self }

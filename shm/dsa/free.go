@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/scope"
 )
 
@@ -243,7 +242,7 @@ func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if !whole {
-			b, err = nil, a.answer(errGone(fault.Of(recover())))
+			b, err = nil, a.broken(recover())
 		}
 	}()
 	b, err = a.bytes(p)

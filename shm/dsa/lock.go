@@ -16,7 +16,7 @@ const patience = 10 * time.Second
 
 // acquire takes the area's lock, and repairs what a dead holder left.
 func (a *Area) acquire(ctx context.Context) (g guard, err error) {
-	if g, err = a.take(ctx, a.ends); err != nil {
+	if g, err = a.take(ctx, a.ends.View); err != nil {
 		return g, err
 	}
 	whole := false

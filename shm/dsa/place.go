@@ -12,7 +12,8 @@ import (
 
 // Place is a word inside an object that can own an object: AllocInto and FreeFrom change what the word reads
 // and who owns the object in one step, whatever instruction is the session's last. So a structure whose words
-// outlive its sessions loses nothing to their deaths. The word must be written by no one else meanwhile.
+// outlive its sessions loses nothing to their deaths. The word must be written by no one else meanwhile. The zero
+// Place is no word: it reads 0.
 type Place struct {
 	at   Pointer // of the 16 bytes that the word is in; the slack says which of its halves
 	word *atomic.Uint64
@@ -35,16 +36,28 @@ func (a *Area) Place(p Pointer, off int) (Place, error) {
 }
 
 // Pointer is what the word reads: 0 for none.
-func (at Place) Pointer() Pointer { return Pointer(at.word.Load()) }
+func (at Place) Pointer() Pointer {
+	if at.word == nil {
+		return 0
+	}
+	return Pointer(at.word.Load())
+}
 
 // Clear makes the word read 0. What it owned is nobody's then, or another word's.
-func (at Place) Clear() { store(at.word, 0) }
+func (at Place) Clear() { at.Set(0) }
 
 // Set makes the word own p, which was nobody's, or another word's.
-func (at Place) Set(p Pointer) { store(at.word, uint64(p)) }
+func (at Place) Set(p Pointer) {
+	if at.word != nil {
+		store(at.word, uint64(p))
+	}
+}
 
 // AllocInto is Alloc into a word that reads 0.
 func (a *Area) AllocInto(n int, at Place) error {
+	if at.word == nil {
+		return fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
+	}
 	_, err := a.allocCarefully(n, at)
 	return err
 }
@@ -135,12 +148,17 @@ func (a *Area) Peek(p Pointer) []byte {
 
 // Returned counts the segments that went back. While it is the same, and the View has not ended, what Peek has
 // returned stays mapped.
-func (a *Area) Returned() uint64 { return a.head.returned.Load() }
+func (a *Area) Returned() uint64 {
+	if a.head == nil { // the zero Area
+		return 0
+	}
+	return a.head.returned.Load()
+}
 
 // Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and
 // then. After Detach it is ErrClosed.
 func (a *Area) Current() error {
-	if a.head.returned.Load() == a.seen.Load() {
+	if a.Returned() == a.seen.Load() {
 		return a.answer(nil)
 	}
 	return a.after(nil)

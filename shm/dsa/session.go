@@ -52,21 +52,23 @@ func (a *Area) join(i int) error {
 //
 // It waits for calls of this package that are in flight, and for no others: the bytes stay mapped while there is a lease
 // of the area's View, such as that of a hash table with an entry that is held.
-func (a *Area) Detach() error {
+func (a *Area) Detach() (err error) {
 	a.end()
 	a.lockStripes()
 	defer a.unlockStripes()
-	if a.left {
+	if a.left || a.head == nil { // nil: the zero Area
 		return nil
 	}
 	a.left = true
-	err := a.contained(func() error { return a.leave(context.Background()) })
+	err = a.contained(func() error { return a.leave(context.Background()) })
 	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
 		err = errClosed // the bytes have been swapped meanwhile
 	}
 	clear(a.heaps)
-	a.hooks.run()
-	return errors.Join(err, a.unmapAll())
+	defer func() { // also if a function of OnDetach ends the goroutine
+		err = errors.Join(err, a.unmapAll())
+	}()
+	return errors.Join(err, a.hooks.run())
 }
 
 func (a *Area) leave(ctx context.Context) (err error) {

@@ -25,51 +25,55 @@ func AttachBytes(a *dsa.Area, handle dsa.Pointer, o Options) (*Bytes, error) {
 	return wrap[Bytes](attach(a, handle, shape{kind: kindBytes}, o))
 }
 
+func (t *Bytes) core() *core { return made(t.t) }
+
 // Handle names the table for AttachBytes, in every process that has the area.
-func (t *Bytes) Handle() dsa.Pointer { return t.t.handle }
+func (t *Bytes) Handle() dsa.Pointer { return t.core().handle }
 
 // Get appends a value to dst, and returns that. See Table.Get.
 func (t *Bytes) Get(ctx context.Context, key, dst []byte) (value []byte, found bool, err error) {
 	q := lookup{key: key, value: dst}
-	value, err = t.t.get(ctx, &q)
+	value, err = t.core().get(ctx, &q)
 	return value, q.found, err
 }
 
 // Set makes value the key's. See Table.Set.
-func (t *Bytes) Set(ctx context.Context, key, value []byte) error { return t.t.set(ctx, key, value) }
+func (t *Bytes) Set(ctx context.Context, key, value []byte) error {
+	return t.core().set(ctx, key, value)
+}
 
 // Delete takes the key's entry out, if there is one.
 func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) {
-	return t.t.remove(ctx, key)
+	return t.core().remove(ctx, key)
 }
 
 // Find holds the key's entry shared. See Table.Find.
 func (t *Bytes) Find(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	found, err = t.t.find(ctx, key, false, &e.e)
+	found, err = t.core().find(ctx, key, false, &e.e)
 	return e, found, err
 }
 
 // FindExclusive holds the key's entry exclusively. See Table.FindExclusive.
 func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
-	found, err = t.t.find(ctx, key, true, &e.e)
+	found, err = t.core().find(ctx, key, true, &e.e)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives
 // access to. See Table.Insert.
 func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
-	found, err = t.t.insert(ctx, key, n, &e.e)
+	found, err = t.core().insert(ctx, key, n, &e.e)
 	return e, found, err
 }
 
 // Len is the number of entries.
-func (t *Bytes) Len() int { return t.t.count() }
+func (t *Bytes) Len() int { return t.core().count() }
 
 // Scan holds one entry after the other. See Table.Scan.
 func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry, error] {
 	return func(yield func(*BytesEntry, error) bool) {
 		var e BytesEntry
-		err := t.t.scan(ctx, exclusive, &e.e, func() bool { return yield(&e, nil) })
+		err := t.core().scan(ctx, exclusive, &e.e, func() bool { return yield(&e, nil) })
 		if err != nil {
 			yield(nil, err)
 		}
@@ -77,13 +81,13 @@ func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry,
 }
 
 // Dump writes for people what the table has, and who holds it.
-func (t *Bytes) Dump(ctx context.Context, w io.Writer) error { return t.t.dump(ctx, w) }
+func (t *Bytes) Dump(ctx context.Context, w io.Writer) error { return t.core().dump(ctx, w) }
 
 // Verify walks the table and says what is wrong. See Table.Verify.
-func (t *Bytes) Verify(ctx context.Context) (Report, error) { return t.t.verify(ctx) }
+func (t *Bytes) Verify(ctx context.Context) (Report, error) { return t.core().verify(ctx) }
 
 // Destroy frees the table and all in it. See Table.Destroy.
-func (t *Bytes) Destroy(ctx context.Context) error { return t.t.destroy(ctx) }
+func (t *Bytes) Destroy(ctx context.Context) error { return t.core().destroy(ctx) }
 
 // BytesEntry is an entry that is held, as Entry is.
 type BytesEntry struct{ e entry }

@@ -53,6 +53,13 @@ type core struct {
 	local  []local     // of each partition
 }
 
+// unmade is what the zero Table and the zero Bytes are: an empty table whose area has ended.
+var unmade = func() *core {
+	t := &core{area: &dsa.Area{}, shift: 63, parts: make([]partition, 1), local: make([]local, 1)}
+	t.ends, t.local[0].t = t.area.View(), t
+	return t
+}()
+
 // local is what this process needs for a partition beside its words.
 type local struct {
 	t      *core

@@ -64,21 +64,31 @@ func wrap[T ~struct{ t *core }](t *core, err error) (*T, error) {
 	return &T{t}, nil
 }
 
+func (t *Table[K, V]) core() *core { return made(t.t) }
+
+// made is the table, or for the zero Table one that has ended.
+func made(t *core) *core {
+	if t == nil {
+		return unmade
+	}
+	return t
+}
+
 // Handle names the table for Attach, in every process that has the area.
-func (t *Table[K, V]) Handle() dsa.Pointer { return t.t.handle }
+func (t *Table[K, V]) Handle() dsa.Pointer { return t.core().handle }
 
 // Get copies a value out. It takes no lock, and sees a change from the moment its Set, Delete or
 // Release makes it, unless the partition is changed all the while: then, or if the entry's memory
 // is not mapped here yet, it does as Find.
 func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err error) {
-	if lockless && t.t.word {
-		if found, ok := t.t.glanceWord(bytesOf(&key), bytesOf(&value)); ok {
+	if lockless && t.core().word {
+		if found, ok := t.core().glanceWord(bytesOf(&key), bytesOf(&value)); ok {
 			return value, found, nil
 		}
 	}
 	var q lookup // field by field: a literal is made elsewhere and copied, which costs a sixth of all
 	q.key, q.value = bytesOf(&key), bytesOf(&value)
-	if _, err = t.t.get(ctx, &q); !q.found {
+	if _, err = t.core().get(ctx, &q); !q.found {
 		var none V
 		return none, false, err
 	}
@@ -89,41 +99,41 @@ func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 // of memory (the area's limit, no space), or because ctx ended while somebody else held the
 // partition. (What ctx does not bound is said of Table.)
 func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
-	return t.t.set(ctx, bytesOf(&key), bytesOf(&value))
+	return t.core().set(ctx, bytesOf(&key), bytesOf(&value))
 }
 
 // Delete takes the key's entry out, if there is one.
 func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error) {
-	return t.t.remove(ctx, bytesOf(&key))
+	return t.core().remove(ctx, bytesOf(&key))
 }
 
 // Find holds the key's entry shared: nobody changes it, or any other of its partition, before
 // Release. If there is none, nothing is held.
 func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	if t.t.word {
-		if found, ok := t.t.findWord(bytesOf(&key), &e.e); ok {
+	if t.core().word {
+		if found, ok := t.core().findWord(bytesOf(&key), &e.e); ok {
 			return e, found, nil
 		}
 	}
-	found, err = t.t.find(ctx, bytesOf(&key), false, &e.e)
+	found, err = t.core().find(ctx, bytesOf(&key), false, &e.e)
 	return e, found, err
 }
 
 // FindExclusive is Find for who means to change the entry: nobody else has the partition.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = t.t.find(ctx, bytesOf(&key), true, &e.e)
+	found, err = t.core().find(ctx, bytesOf(&key), true, &e.e)
 	return e, found, err
 }
 
 // Insert is FindExclusive, and makes the entry if there is none: with a zero value that Update
 // gives access to. It is in the table when it is released, all at once.
 func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
-	found, err = t.t.insert(ctx, bytesOf(&key), int(t.t.valueSize), &e.e)
+	found, err = t.core().insert(ctx, bytesOf(&key), int(t.core().valueSize), &e.e)
 	return e, found, err
 }
 
 // Len is the number of entries; 0 after the end. While others insert and delete it is of no one moment.
-func (t *Table[K, V]) Len() int { return t.t.count() }
+func (t *Table[K, V]) Len() int { return t.core().count() }
 
 // Scan holds one entry after the other, partition by partition; Delete in the loop deletes the
 // current one. What is there all the time comes once, what comes or goes meanwhile does so or not.
@@ -133,7 +143,7 @@ func (t *Table[K, V]) Len() int { return t.t.count() }
 func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry[K, V], error] {
 	return func(yield func(*Entry[K, V], error) bool) {
 		var e Entry[K, V]
-		err := t.t.scan(ctx, exclusive, &e.e, func() bool { return yield(&e, nil) })
+		err := t.core().scan(ctx, exclusive, &e.e, func() bool { return yield(&e, nil) })
 		if err != nil {
 			yield(nil, err)
 		}
@@ -141,15 +151,15 @@ func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry
 }
 
 // Dump writes for people what the table has, and who holds it.
-func (t *Table[K, V]) Dump(ctx context.Context, w io.Writer) error { return t.t.dump(ctx, w) }
+func (t *Table[K, V]) Dump(ctx context.Context, w io.Writer) error { return t.core().dump(ctx, w) }
 
 // Verify walks the table, a partition at a time under its lock, and says what is wrong; a partition
 // whose last holder died it repairs.
-func (t *Table[K, V]) Verify(ctx context.Context) (Report, error) { return t.t.verify(ctx) }
+func (t *Table[K, V]) Verify(ctx context.Context) (Report, error) { return t.core().verify(ctx) }
 
 // Destroy frees the table and all in it. The caller sees to it that nobody uses it any more, nor
 // will. If it fails, or its session dies, the rest is a table still, that can be destroyed.
-func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.t.destroy(ctx) }
+func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.core().destroy(ctx) }
 
 // Entry is an entry that is held, until Release or Delete, in one goroutine at a time. It is best
 // held for a short time: others wait for the partition, of which the table has Options.Partitions.

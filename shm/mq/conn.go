@@ -41,7 +41,7 @@ func (a Addr) String() string {
 // Read is io.EOF after the other end's Close or CloseWrite, and ErrPeerDied after its process's death, in all cases
 // after what it had written. Write is syscall.EPIPE and io.ErrClosedPipe after the other end's Close or CloseRead. When
 // the segment is detached under it, or the session closed, it is closed: calls end with an error that matches
-// net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt.
+// net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt. The zero Conn is closed.
 type Conn struct {
 	in  half
 	out half
@@ -116,6 +116,9 @@ func (e *end) rung() bool {
 
 // Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
 func (c *Conn) Read(b []byte) (int, error) {
+	if c.r == nil {
+		return 0, c.failed("read", errClosed)
+	}
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
 	n, err := c.read(b)
@@ -158,6 +161,9 @@ func (c *Conn) read(b []byte) (n int, err error) {
 
 // Write writes all of b, and waits for room until the deadline. It may have written a part when that is over.
 func (c *Conn) Write(b []byte) (n int, err error) {
+	if c.s == nil {
+		return 0, c.failed("write", errClosed)
+	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	n, err = c.write(b)
@@ -195,6 +201,9 @@ func (c *Conn) write(b []byte) (n int, err error) {
 // net.ErrClosed. When it returns nothing of the Conn touches the queues' bytes any more.
 func (c *Conn) Close() error {
 	err := c.failed("close", errClosed)
+	if c.r == nil {
+		return err
+	}
 	c.closing.Do(func() { c.close(); err = nil })
 	return err
 }
@@ -219,6 +228,9 @@ func (c *Conn) CloseWrite() error { return c.failed("close", c.shut(&c.out)) }
 func (c *Conn) CloseRead() error { return c.failed("close", c.shut(&c.in)) }
 
 func (c *Conn) shut(h *half) error {
+	if h.end == nil {
+		return errClosed
+	}
 	if h.end.base().hasEnded() && h.ended() != h.shutErr {
 		return errClosed
 	}
@@ -256,13 +268,18 @@ func (c *Conn) stop(h *half) {
 }
 
 // LocalAddr is this end's Addr.
-func (c *Conn) LocalAddr() net.Addr { return Addr{c.s.self.Peer, true} }
+func (c *Conn) LocalAddr() net.Addr {
+	if c.s == nil {
+		return Addr{}
+	}
+	return Addr{c.s.self.Peer, true}
+}
 
 // RemoteAddr is the other end's Addr.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.naming.Lock()
 	defer c.naming.Unlock()
-	if !c.remote.Known && !c.gone && !c.s.ended.Load() {
+	if c.s != nil && !c.remote.Known && !c.gone && !c.s.ended.Load() {
 		if w, err := c.s.otherPeer(); w != 0 && err == nil && !c.s.ended.Load() {
 			c.remote = Addr{shmsync.PeerOf(w), true}
 		}

@@ -31,6 +31,9 @@ const (
 func (h *half) setDeadline(t time.Time) error {
 	h.setting.Lock()
 	defer h.setting.Unlock()
+	if h.end == nil {
+		return errClosed
+	}
 	if h.state.Load() != open || h.end.base().hasEnded() {
 		if err := h.ended(); err != h.shutErr {
 			return err

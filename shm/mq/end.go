@@ -87,7 +87,7 @@ var errEnded = errkind.As(ErrClosed, errors.New("this end of the queue is detach
 // usable reports why no call can work. Every exported method asks it when it begins, after each sleep, and
 // once more before it gives an answer.
 func (e *end) usable() error {
-	if e.ended.Load() {
+	if e.ended.Load() || e.mine == nil { // nil: the zero Sender or Receiver
 		return errEnded
 	}
 	return e.fault
@@ -115,7 +115,7 @@ func (e *end) overWith(err error) error {
 // over says why nothing more comes from the other end, if so.
 func (e *end) over() error {
 	switch {
-	case e.ended.Load():
+	case e.ended.Load(), e.mine == nil:
 		return errEnded
 	case e.fault != nil:
 		return e.fault
@@ -169,6 +169,9 @@ func (e *end) close() {
 // the other end, and wakes a call that waits here. Two may run it at the same time.
 func (e *end) finish() {
 	e.ended.Store(true)
+	if e.mine == nil {
+		return
+	}
 	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
 	e.mine.gone.Store(1)

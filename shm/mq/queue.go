@@ -99,6 +99,8 @@ type Queue struct {
 	view *shm.View
 }
 
+var errUnmade = errkind.As(ErrClosed, errors.New("message queue: the zero Queue is none: Create or Attach makes one"))
+
 // Size is how many bytes a queue takes whose ring has n.
 func Size(n int) int { return HeaderSize + n }
 
@@ -177,6 +179,9 @@ func (q *Queue) SetReceiver(p shmsync.Peer) error {
 }
 
 func (q *Queue) set(what string, p shmsync.Peer) (err error) {
+	if q.h == nil {
+		return errUnmade
+	}
 	l, err := q.view.Enter()
 	if err != nil {
 		return err
@@ -227,6 +232,9 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 
 // attach runs under a lease of the view: it takes the end and sees to it that the end of the view gives it back.
 func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
+	if q.h == nil {
+		return errUnmade
+	}
 	l, err := q.view.Enter()
 	if err != nil {
 		return err

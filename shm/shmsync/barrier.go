@@ -14,7 +14,6 @@ import (
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
-	"github.com/godsm/godsm/shm"
 )
 
 // BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
@@ -53,7 +52,7 @@ type Barrier struct {
 	word  *BarrierWord
 	me    Self
 	self  uint64
-	view  *shm.View
+	view  ends
 	more  []Slot
 	spins spin.Budget
 }
@@ -62,7 +61,9 @@ type Barrier struct {
 // the same ones in every process. Calls with the same arguments return the same Barrier where w lies in a segment.
 func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
 	v := viewOf(w, self)
-	make := func() *Barrier { return &Barrier{word: w, me: self, self: self.Peer.Word(), view: v, more: more} }
+	make := func() *Barrier {
+		return &Barrier{word: w, me: self, self: self.Peer.Word(), view: endsWith(v), more: more}
+	}
 	if v == nil {
 		return make()
 	}
@@ -149,7 +150,7 @@ func (b *Barrier) Participants() (list []Peer) {
 // Attach makes the caller a participant, and says in which phase. It is ErrFull if there is no slot for one more
 // process.
 func (b *Barrier) Attach() (phase uint32, err error) {
-	defer late(&err, b.view)
+	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return 0, b.view.Err()
@@ -176,7 +177,7 @@ func (b *Barrier) bump() uint32 {
 // ArriveAndWait waits until all participants have arrived. One of them is told that it is elected, to do what is
 // to be done once. If ctx is over first the arrival is taken back, and the caller still takes part.
 func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
-	defer late(&err, b.view)
+	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return false, b.view.Err()
@@ -205,7 +206,7 @@ func (b *Barrier) ArriveAndDetach() (last bool, err error) { return b.detach(tru
 func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 
 func (b *Barrier) detach(arrive bool) (last bool, err error) {
-	defer late(&err, b.view)
+	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return false, b.view.Err()

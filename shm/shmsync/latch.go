@@ -14,7 +14,6 @@ import (
 	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
-	"github.com/godsm/godsm/shm"
 )
 
 // LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by nobody. It is 16 bytes.
@@ -52,7 +51,7 @@ type Latch struct {
 	word  *LatchWord
 	me    Self
 	self  uint64
-	view  *shm.View
+	view  ends
 	spins spin.Budget
 }
 
@@ -60,7 +59,7 @@ type Latch struct {
 // return the same Latch where w lies in a segment.
 func NewLatch(w *LatchWord, self Self) *Latch {
 	v := viewOf(w, self)
-	make := func() *Latch { return &Latch{word: w, me: self, self: self.Peer.Word(), view: v} }
+	make := func() *Latch { return &Latch{word: w, me: self, self: self.Peer.Word(), view: endsWith(v)} }
 	if v == nil {
 		return make()
 	}
@@ -95,7 +94,7 @@ const oneEnd = 1 << 43
 // Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a
 // dead one's place is taken.
 func (l *Latch) Own() (err error) {
-	defer late(&err, l.view)
+	defer late(&err, l.view.v)
 	defer fault.Return(&err, fault.Catch())
 	for {
 		if l.view.Ended() {
@@ -172,7 +171,7 @@ func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 		return nil
 	}
 	_, err := waitLatches(ctx, []*Latch{l}, peers)
-	late(&err, l.view)
+	late(&err, l.view.v)
 	return err
 }
 
@@ -180,7 +179,7 @@ func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) {
 	set, err := waitLatches(ctx, latches, peers)
 	for _, l := range latches {
-		late(&err, l.view)
+		late(&err, l.view.v)
 	}
 	return set, err
 }

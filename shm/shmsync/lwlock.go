@@ -46,7 +46,8 @@ const (
 	abandoned
 	// poisoned: an abandoned lock was unlocked. It stays so until Recover.
 	poisoned
-	// Bits 49-63 number the exclusive holds: each Unlock adds one. So a guard finds out that its hold is over.
+	// Bits 49-63 number the exclusive holds: each Unlock adds one. So a guard finds out that its hold is over, until the
+	// number is the same again, 32,768 holds later.
 	oneHold
 	holds = ^uint64(oneHold - 1)
 )
@@ -73,11 +74,11 @@ const nobody = (MaxRows + 1) << 32
 type LWLock struct {
 	word  *LWLockWord
 	self  uint64
-	one   uint64    // what a slot that this process reads in once has more than a vacant one
-	view  *shm.View // refuses all after its end; nil: it never ends, or the structure looks itself
-	first *Slot     // the slot to try first,
-	mine  int       // its number,
-	read  uint64    // and the guard of a reader in it
+	one   uint64 // what a slot that this process reads in once has more than a vacant one
+	view  ends   // refuses all after its end; nil: it never ends, or the structure looks itself
+	first *Slot  // the slot to try first,
+	mine  int    // its number,
+	read  uint64 // and the guard of a reader in it
 	me    Self
 	more  []Slot
 	bytes *shm.View     // the view that the word lies in
@@ -129,7 +130,7 @@ func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLoc
 
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
-		word: w, self: self.Peer.Word(), view: view, bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
+		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
 	}
 	l.one = onebit.Word(l.self) + oneTime
 	l.mine = preferred(self.Row, l.slots())
@@ -235,9 +236,10 @@ func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared)
 // Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a
 // session that has ended, and whose lock others have taken over, it does nothing.
 //
-// A second Unlock of a guard that was exclusive does nothing. Of a shared one it does nothing either in checked mode
-// (Self.Checked), or if it was taken inside Session.Contain; else it may give back what another goroutine of this session holds shared, but never more than
-// the session holds.
+// A second Unlock of a guard that was exclusive does nothing, as long as fewer than 32,768 exclusive holds of the lock, by
+// any session, have begun since: each has a number of 15 bits, which tells it from the others. Of a shared guard it does
+// nothing either in checked mode (Self.Checked), or if it was taken inside Session.Contain; else it may give back what
+// another goroutine of this session holds shared, but never more than the session holds: the count does not go below zero.
 func (g Guard) Unlock() {
 	l := g.l
 	if l == nil {

@@ -33,6 +33,9 @@ func (l *LWLock) giveBack() {
 // lock was made within, and gives nothing back: a call that has just taken the lock, or is inside, holds it for a moment
 // more.
 func (l *LWLock) Bar() {
+	if l.word == nil {
+		return
+	}
 	contained(func() { l.bar(false) })
 	l.wakeHere()
 }
@@ -40,6 +43,9 @@ func (l *LWLock) Bar() {
 // Mine reports whether this session has the lock, exclusively or shared, also after the end of the view. It is false if
 // the bytes are gone.
 func (l *LWLock) Mine() (mine bool) {
+	if l.word == nil {
+		return false
+	}
 	contained(func() {
 		mine = l.owned(l.word.state.Load())
 		for i := 0; i < l.slots() && !mine; i++ {

@@ -2,6 +2,7 @@ package shmsync_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/godsm/godsm/shm/shmsync"
@@ -26,6 +27,71 @@ func TestSecondUnlockOfExclusiveGuardIsHarmless(t *testing.T) {
 		t.Error("not free afterwards")
 	}
 	shmsync.Guard{}.Unlock()
+}
+
+// TestSecondUnlockUpToTheSameNumber: it is harmless in each of the next 32,767 holds, and gives the one after back, as
+// documented.
+func TestSecondUnlockUpToTheSameNumber(t *testing.T) {
+	l, other := lockPair()
+	first := must(l.Lock(ctx))
+	first.Unlock()
+	for n := 1; n < 1<<15; n++ {
+		g := must([]*shmsync.LWLock{l, other}[n%2].Lock(ctx))
+		first.Unlock()
+		if n%1000 == 1 || n > 1<<15-10 {
+			if _, ok, err := l.TryLock(); ok || err != nil {
+				t.Fatalf("hold %d was given back by the guard of the first one: %v", n, err)
+			}
+		}
+		g.Unlock()
+	}
+	g := must(l.Lock(ctx))
+	first.Unlock()
+	again, ok, err := other.TryLock()
+	if !ok || err != nil {
+		t.Fatalf("hold 32,768 has another number than the first one: %v", err)
+	}
+	g.Unlock()
+	if _, ok, _ := l.TryLock(); ok {
+		t.Error("the second Unlock of a guard gave another session's hold back")
+	}
+	again.Unlock()
+	if !free(t, l) {
+		t.Error("not free afterwards")
+	}
+}
+
+// lockPair is a lock as two sessions see it.
+func lockPair() (*shmsync.LWLock, *shmsync.LWLock) {
+	w := new(shmsync.LWLockWord)
+	return shmsync.NewLWLock(w, self(1, 1)), shmsync.NewLWLock(w, self(2, 1))
+}
+
+// TestManyUnlocksOfOneSharedGuard by many goroutines at once: the session holds nothing afterwards, and no less.
+func TestManyUnlocksOfOneSharedGuard(t *testing.T) {
+	l, other := lockPair()
+	for range 200 {
+		theirs := must(other.RLock(ctx))
+		g := must(l.RLock(ctx))
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { g.Unlock(); g.Unlock() })
+		}
+		wg.Wait()
+		if _, ok, err := l.TryLock(); ok || err != nil {
+			t.Fatalf("another session's reader has been given back: %v", err)
+		}
+		a, b := must(l.RLock(ctx)), must(l.RLock(ctx)) // the count is right: both are needed
+		theirs.Unlock()
+		a.Unlock()
+		if _, ok, err := other.TryLock(); ok || err != nil {
+			t.Fatalf("a reader of two is not counted: %v", err)
+		}
+		b.Unlock()
+		if !free(t, l) {
+			t.Fatal("not free afterwards")
+		}
+	}
 }
 
 // TestSecondUnlockOfSharedGuard: never more than the session holds; in checked mode nothing at all.

@@ -39,7 +39,8 @@ import (
 // waiters take one thread, a ring costs one system call at most, and while nobody waits there is no goroutine at all.
 //
 // A session has one Mailbox, in Session.Self. All methods are safe for concurrent use and none is called with a
-// structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox rings nobody.
+// structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox, and the zero one,
+// rings nobody, and a Wait for a bit of it is ErrClosed.
 type Mailbox struct {
 	words []MailboxWord
 	own   *MailboxWord
@@ -90,6 +91,9 @@ func (m *Mailbox) Ring(to Peer, bits ...uint32) {
 // Nudge rings everything that is taken: each Wait returns. The session does that when a session has died, since that may
 // have been about to ring.
 func (m *Mailbox) Nudge() {
+	if m == nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ringAllLocked()
@@ -107,6 +111,9 @@ type Bit struct {
 
 // Take reserves a bit. It always succeeds: when all bits are taken, some are shared.
 func (m *Mailbox) Take() Bit {
+	if m == nil || m.own == nil {
+		return Bit{}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seats == nil {
@@ -136,12 +143,20 @@ func (m *Mailbox) freeLocked() uint32 {
 }
 
 // Number is what Ring is called with to ring the bit. It is below MailboxBits.
-func (b Bit) Number() uint32 { return b.seat.bit }
+func (b Bit) Number() uint32 {
+	if b.m == nil {
+		return 0
+	}
+	return b.seat.bit
+}
 
 // Release gives the bit back. A ring that comes later is harmless, also for the one who has the bit then. Releasing
 // twice is harmless.
 func (b Bit) Release() {
 	m, s := b.m, b.seat
+	if m == nil {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.turn != b.turn {
@@ -167,6 +182,9 @@ func (b Bit) Release() {
 // Ready reports whether the bit has been rung since Take, or since Wait or Ready said so. It does not wait.
 func (b Bit) Ready() bool {
 	m, s := b.m, b.seat
+	if m == nil {
+		return false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.turn != b.turn || m.over() != nil {
@@ -186,6 +204,9 @@ func (b Bit) Ready() bool {
 // caller looks once more, since the ring may have come at the same moment.
 func (b Bit) Wait(ctx context.Context) error {
 	m, s := b.m, b.seat
+	if m == nil {
+		return errUnmade
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer m.handOnLocked(s)

@@ -9,7 +9,6 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/scope"
-	"github.com/godsm/godsm/shm"
 )
 
 // IncarnationMask is what a Mutex keeps of an incarnation.
@@ -44,7 +43,7 @@ type Mutex struct {
 	word  *atomic.Uint32
 	self  uint32
 	alive func(Peer) bool
-	view  *shm.View
+	view  ends
 	local gate
 
 	// Of holds inside Session.Contain, which have numbers: the last one's, and that of the present one, 0 if there is none.
@@ -56,7 +55,7 @@ func NewMutex(w *MutexWord, self Self) *Mutex {
 	v := viewOf(w, self)
 	make := func() *Mutex {
 		alive := func(p Peer) bool { return p.Row >= 0 && p.Row < MaxRows && self.Alive(p) }
-		return &Mutex{word: &w.w, self: encode(self.Peer), alive: alive, view: v, local: newGate()}
+		return &Mutex{word: &w.w, self: encode(self.Peer), alive: alive, view: endsWith(v), local: newGate()}
 	}
 	if v == nil {
 		return make()
@@ -151,7 +150,7 @@ func (m *Mutex) Lock(ctx context.Context) (MutexGuard, error) { return m.lock(ct
 func (m *Mutex) Seize(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, 0) }
 
 func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard, err error) {
-	if !m.local.enter(ctx, m.view) {
+	if !m.local.enter(ctx, m.view.v) {
 		return MutexGuard{}, m.view.Answer(context.Cause(ctx))
 	}
 	ok := false
@@ -234,7 +233,7 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 // (its row is no longer its own), is left to its new holder.
 func (g MutexGuard) Unlock() {
 	m := g.m
-	if !g.over() {
+	if m == nil || !g.over() {
 		return
 	}
 	defer m.local.leave()

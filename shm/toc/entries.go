@@ -15,6 +15,9 @@ import (
 type usage struct{ word, size, entries, chunks uint64 }
 
 func (t *Toc) look() (usage, error) {
+	if t.h == nil {
+		return usage{}, errkind.As(ErrClosed, errors.New("the zero Toc is no table of contents: Create or Attach makes one"))
+	}
 	if err := t.r.View().Err(); err != nil {
 		return usage{}, err
 	}
