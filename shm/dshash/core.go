@@ -254,10 +254,16 @@ func (t *core) open(n int) error {
 	}
 	t.local = make([]local, n)
 	self := t.area.Self()
+	given := func() {
+		if t.ends.Ended() {
+			t.settleLast()
+		}
+	}
 	for i := range t.local {
 		l := &t.local[i]
 		l.t, l.i = t, i
 		l.lock = shmsync.NewLWLockWithin(t.ends, &t.parts[i].lock, self)
+		l.lock.OnFault(given)
 		for k := range l.hands {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
 				return err

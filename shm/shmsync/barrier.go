@@ -19,28 +19,20 @@ import (
 // BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
 // attached. It is 256 bytes.
 //
-//	epoch    bits 0-31 the phase, bit 32 the last one has left, bits 33-63 go up whenever somebody comes or takes an
-//	         arrival back: then whoever is about to end the phase counts again
-//	elected  how many phases have elected somebody
+//	epoch    onebit word of the phase and what goes with it (see epoch)
 //	turn     news for those who wait. Futex
-//	parties  who takes part. Count: bits 0-7 how often, 8-15 how many of these have arrived, 16-20 in which phase
-//	         (mod 32). Without a peer bits 59-63 go up when the end of a view takes a part away
+//	parties  onebit words of who takes part (see party)
 //
 // All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
-// Whoever waits ends the phase if the one whose turn it was can't.
+// A waiter ends the phase if the participant whose turn it was can't. A single wrong bit of the word is read as it was,
+// or costs a wake-up.
 type BarrierWord struct {
 	_       structs.HostLayout
 	epoch   atomic.Uint64
-	elected atomic.Uint32
+	_       [4]byte
 	turn    atomic.Uint32
 	parties [30]Slot
 }
-
-const (
-	left    = 1 << 32
-	version = 1 << 33
-	most    = 255 // goroutines of one process
-)
 
 // Barrier makes its participants wait for one another, phase by phase, as one process sees it. Participants are
 // goroutines of any processes: each calls Attach once, arrives in every phase and detaches at the end; all of a
@@ -82,14 +74,14 @@ func (b *Barrier) giveBack() {
 		for i := range b.slots() {
 			for s := b.slot(i); ; {
 				w := s.w.Load()
-				next := w
-				switch w & peerMask {
+				p := partyOf(w)
+				switch p.peer {
 				case b.self:
-					next = oneTaken
+					p = party{ends: 1}
 				case 0:
-					next = w + oneTaken
+					p.ends++
 				}
-				if s.w.CompareAndSwap(w, next) {
+				if s.w.CompareAndSwap(w, p.word()) {
 					break
 				}
 			}
@@ -100,35 +92,12 @@ func (b *Barrier) giveBack() {
 	})
 }
 
-// oneTaken is one in what a vacant slot counts.
-const oneTaken = 1 << 59
-
-// parties are one slot's count, taken apart.
-type party struct{ attached, arrived, phase uint64 }
-
-func partyOf(w uint64) party { return party{w >> 43 & 0xff, w >> 51 & 0xff, w >> 59} }
-
-func (p party) word(peer uint64) uint64 {
-	if p.attached == 0 {
-		return 0
-	}
-	return peer | p.attached<<43 | p.arrived<<51 | p.phase<<59
-}
-
-// in is the party as it stands in that phase, in which earlier arrivals don't count.
-func (p party) in(phase uint32) party {
-	if p.phase != uint64(phase%32) {
-		p.arrived, p.phase = 0, uint64(phase%32)
-	}
-	return p
-}
-
 // Phase is the number of phases that have ended; 0 after the end of the view.
 func (b *Barrier) Phase() uint32 {
 	if b.view.Ended() {
 		return 0
 	}
-	return uint32(b.word.epoch.Load())
+	return epochOf(b.word.epoch.Load()).phase
 }
 
 // Participants are the processes that take part, each once. The dead are left out.
@@ -137,7 +106,7 @@ func (b *Barrier) Participants() (list []Peer) {
 		return nil
 	}
 	for i := range b.slots() {
-		if w := b.slot(i).w.Load(); w&peerMask != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
+		if w := partyOf(b.slot(i).w.Load()).peer; w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
 			list = append(list, PeerOf(w))
 		}
 	}
@@ -166,10 +135,13 @@ func (b *Barrier) Attach() (phase uint32, err error) {
 // bump makes whoever is about to end the phase count again, and says which phase that is.
 func (b *Barrier) bump() uint32 {
 	for {
-		e := b.word.epoch.Load()
-		if b.word.epoch.CompareAndSwap(e, (e+version)&^left) {
+		w := b.word.epoch.Load()
+		e := epochOf(w)
+		e.left = false
+		e.arrivals++
+		if b.word.epoch.CompareAndSwap(w, e.word()) {
 			failpoint.Hit("shmsync/barrier/bumped")
-			return uint32(e)
+			return e.phase
 		}
 	}
 }
@@ -219,12 +191,14 @@ func (b *Barrier) detach(arrive bool) (last bool, err error) {
 	failpoint.Hit("shmsync/barrier/detached")
 	b.advance(phase, arrive)
 	for {
-		e := b.word.epoch.Load()
-		b.subtractDead(func(uint64) bool { return true })
-		if e&left != 0 || b.attended() || b.view.Ended() {
+		w := b.word.epoch.Load()
+		b.subtractDead(func(party) bool { return true })
+		e := epochOf(w)
+		if e.left || b.attended() || b.view.Ended() {
 			return false, b.view.Err()
 		}
-		if b.word.epoch.CompareAndSwap(e, e|left) {
+		e.left = true
+		if b.word.epoch.CompareAndSwap(w, e.word()) {
 			failpoint.Hit("shmsync/barrier/last")
 			race.Acquire(&b.word.epoch)
 			return !b.view.Ended(), b.view.Err()
@@ -249,24 +223,20 @@ func (b *Barrier) slot(i int) *Slot {
 func (b *Barrier) enter() bool {
 	for pass := range 3 {
 		if pass == 2 {
-			b.subtractDead(func(uint64) bool { return true })
+			b.subtractDead(func(party) bool { return true })
 		}
 		for i := range b.slots() {
-			s := b.slot(i)
-			w := s.w.Load()
-			for w&peerMask == b.self || w&peerMask == 0 && pass > 0 {
-				p := party{}
-				if w&peerMask != 0 {
-					p = partyOf(w)
-				}
-				p.attached++
-				if p.attached > most || b.view.Ended() {
+			for s := b.slot(i); ; {
+				w := s.w.Load()
+				p := partyOf(w)
+				if p.peer != b.self && (p.peer != 0 || pass == 0) || p.attached >= most || b.view.Ended() {
 					break
 				}
-				if s.w.CompareAndSwap(w, p.word(b.self)) {
+				p.peer = b.self
+				p.attached++
+				if s.w.CompareAndSwap(w, p.word()) {
 					return true
 				}
-				w = s.w.Load()
 			}
 		}
 	}
@@ -281,10 +251,10 @@ func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
 		for {
 			w := s.w.Load()
 			p := partyOf(w).in(phase)
-			if w&peerMask != b.self || !f(&p) {
+			if p.peer != b.self || !f(&p) {
 				break
 			}
-			if s.w.CompareAndSwap(w, p.word(b.self)) {
+			if s.w.CompareAndSwap(w, p.word()) {
 				return true
 			}
 		}
@@ -295,21 +265,22 @@ func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
 // advance ends the phase if all participants have arrived.
 func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
 	for {
-		e := b.word.epoch.Load()
-		if uint32(e) != phase {
+		w := b.word.epoch.Load()
+		e := epochOf(w)
+		if e.phase != phase {
 			return
 		}
 		for i := range b.slots() {
-			w := b.slot(i).w.Load()
-			p := partyOf(w).in(phase)
-			if w&peerMask != 0 && p.arrived < p.attached {
+			if p := partyOf(b.slot(i).w.Load()).in(phase); p.arrived < p.attached {
 				return
 			}
 		}
 		if !evenIfNobody && !b.attended() {
 			return
 		}
-		if b.word.epoch.CompareAndSwap(e, e&^0xffffffff|uint64(phase+1)) {
+		e.phase++
+		e.elected = false
+		if b.word.epoch.CompareAndSwap(w, e.word()) {
 			failpoint.Hit("shmsync/barrier/ended")
 			b.word.turn.Add(1)
 			failpoint.Hit("shmsync/barrier/turned")
@@ -321,7 +292,7 @@ func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
 
 func (b *Barrier) attended() bool {
 	for i := range b.slots() {
-		if b.slot(i).w.Load()&peerMask != 0 {
+		if partyOf(b.slot(i).w.Load()).peer != 0 {
 			return true
 		}
 	}
@@ -329,10 +300,11 @@ func (b *Barrier) attended() bool {
 }
 
 // subtractDead frees the slots of the dead among those that matter.
-func (b *Barrier) subtractDead(matters func(w uint64) bool) {
+func (b *Barrier) subtractDead(matters func(party) bool) {
 	for i := range b.slots() {
 		s := b.slot(i)
-		if w := s.w.Load(); w&peerMask != 0 && w&peerMask != b.self && matters(w) && !b.me.alive(w) {
+		w := s.w.Load()
+		if p := partyOf(w); p.peer != 0 && p.peer != b.self && matters(p) && !b.me.alive(p.peer) {
 			s.w.CompareAndSwap(w, 0)
 			failpoint.Hit("shmsync/barrier/subtracted")
 		}
@@ -357,7 +329,7 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 		if over() {
 			return nil
 		}
-		b.subtractDead(func(w uint64) bool { p := partyOf(w).in(phase); return p.arrived < p.attached })
+		b.subtractDead(func(p party) bool { p = p.in(phase); return p.arrived < p.attached })
 		b.advance(phase, false)
 	}
 }
@@ -375,14 +347,17 @@ func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
 	return context.Cause(ctx)
 }
 
-// elect says whether the caller is the first to ask after that phase.
+// elect reports whether the caller is the first to ask after that phase. It takes part and has not arrived in the next
+// phase, so that one has not ended.
 func (b *Barrier) elect(phase uint32) bool {
 	for {
-		n := b.word.elected.Load()
-		if int32(n-(phase+1)) >= 0 {
+		w := b.word.epoch.Load()
+		e := epochOf(w)
+		if e.phase != phase+1 || e.elected {
 			return false
 		}
-		if b.word.elected.CompareAndSwap(n, phase+1) {
+		e.elected = true
+		if b.word.epoch.CompareAndSwap(w, e.word()) {
 			failpoint.Hit("shmsync/barrier/elected")
 			return true
 		}

@@ -43,7 +43,8 @@
 //
 // A lock keeps nobody from writing what it guards, and does not restore it. Words that a neighbour garbled can
 // make waits fail or last until their context is over, never end the process. One wrong bit in the word of a LWLock
-// costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do. A segment that a
+// or a Mutex costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do, and may let a
+// second holder in beside the first; one in a Latch, a Barrier or a Cond costs a wake-up. A segment that a
 // neighbour truncates is another matter: Lock, RLock, TryLock, Unlock, Latch.Set, Latch.Reset, Latch.IsSet, and all of
 // Count, end the process, unless they are called inside Session.Contain of package dsm, which has an error then and gives
 // back what its goroutine has locked; what waits is ErrCorrupt.

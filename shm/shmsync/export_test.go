@@ -24,15 +24,21 @@ func (w *LWLockWord) Leave(owner *Peer, flags uint64, readers, waiters []Peer) {
 // State is the lock's.
 func (w *LWLockWord) State() uint64 { return w.state.Load() }
 
+// LatchSet is the state of a latch that is set.
+const LatchSet = latchSet
+
 // Leave lays out a latch.
 func (w *LatchWord) Leave(state uint32) { w.state.Store(state) }
 
 // MayBeAsleep says whether somebody has said that he is about to sleep.
 func (w *LatchWord) MayBeAsleep() bool { return w.state.Load()&latchSleep != 0 }
 
+// Clean says whether the state is that of a latch that is slept on, and no more.
+func (w *LatchWord) Clean() bool { return w.state.Load() == latchSleep }
+
 // Leave lays out one party of a barrier.
 func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
-	w.parties[i].w.Store(party{attached, arrived, uint64(uint32(w.epoch.Load()) % 32)}.word(p.Word()))
+	w.parties[i].w.Store(party{peer: p.Word(), attached: attached, arrived: arrived}.in(epochOf(w.epoch.Load()).phase).word())
 }
 
 // PeerMask is the owner in a lock's state.
@@ -54,13 +60,16 @@ func (w *LWLockWord) Readers() (n int) {
 // Arrived is how many have arrived in the present phase.
 func (w *BarrierWord) Arrived() (n int) {
 	for i := range w.parties {
-		n += int(partyOf(w.parties[i].w.Load()).in(uint32(w.epoch.Load())).arrived)
+		n += int(partyOf(w.parties[i].w.Load()).in(epochOf(w.epoch.Load()).phase).arrived)
 	}
 	return n
 }
 
 // Waiting says whether somebody has said that he waits.
 func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
+
+// Name makes the word one that names m's session, which does not hold it.
+func (w *MutexWord) Name(m *Mutex) { w.w.Store(m.self) }
 
 // MayBeAsleep says whether somebody has said that he is about to sleep.
 func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }

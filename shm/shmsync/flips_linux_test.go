@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,56 +15,120 @@ import (
 )
 
 // TestEveryBitOfALock flips each bit of a lock's word in each of its states, as a stray store does. Three living
-// sessions, two of which a flipped bit may name, then find it healthy: each gets in, exclusively and shared.
+// sessions, two of which a flipped bit may name, then find it healthy: each gets in, exclusively and shared. All other
+// sessions that a bit may name live, too, and know nothing of the lock.
 func TestEveryBitOfALock(t *testing.T) {
-	states := map[string]func(l *shmsync.LWLock) (unlock func()){
-		"free":   func(*shmsync.LWLock) func() { return func() {} },
-		"locked": func(l *shmsync.LWLock) func() { return must(l.Lock(ctx)).Unlock },
-		"read":   func(l *shmsync.LWLock) func() { return must(l.RLock(ctx)).Unlock },
-		"read twice": func(l *shmsync.LWLock) func() {
-			a, b := must(l.RLock(ctx)), must(l.RLock(ctx))
+	type locks = [3]*shmsync.LWLock
+	states := map[string]func(e *ending, l locks) (unlock func()){
+		"free":   func(*ending, locks) func() { return func() {} },
+		"locked": func(_ *ending, l locks) func() { return must(l[0].Lock(ctx)).Unlock },
+		"read":   func(_ *ending, l locks) func() { return must(l[0].RLock(ctx)).Unlock },
+		"read twice": func(_ *ending, l locks) func() {
+			a, b := must(l[0].RLock(ctx)), must(l[0].RLock(ctx))
 			return func() { a.Unlock(); b.Unlock() }
+		},
+		"a writer waits for a reader": func(e *ending, l locks) func() {
+			g := must(l[0].RLock(ctx))
+			done := inBackground(t, func() error {
+				g, err := l[1].Recover(ctx)
+				g.MarkConsistent()
+				g.Unlock()
+				return err
+			})
+			until(e.mine.Lock.Drains)
+			return func() { g.Unlock(); done() }
+		},
+		"others wait for a writer": func(e *ending, l locks) func() {
+			g := must(l[0].Lock(ctx))
+			waiting := func(m *shmsync.LWLock, lock func(context.Context) (shmsync.Guard, error)) func() {
+				return inBackground(t, func() error {
+					g, err := lock(ctx)
+					if errors.Is(err, shmsync.ErrNotRecoverable) { // the bit that was hit
+						g, err = m.Recover(ctx)
+					}
+					g.MarkConsistent()
+					g.Unlock()
+					return err
+				})
+			}
+			first, second := waiting(l[1], l[1].Lock), waiting(l[2], l[2].RLock)
+			until(func() bool { return e.mine.Lock.State()&shmsync.SleepX != 0 && e.mine.Lock.State()&shmsync.SleepS != 0 })
+			return func() { g.Unlock(); first(); second() }
 		},
 	}
 	stop := disavowing()
 	defer stop()
-	var wg sync.WaitGroup
-	const all = 256 * 8
-	room := make(chan struct{}, 64)
 	for name, enter := range states {
-		for bit := range all {
-			if testing.Short() && bit > 64 && bit%7 != 0 {
-				continue
+		everyBit(t, name, 256*8, 64, func(t testing.TB, what string, bit int) {
+			e := newEnding(t)
+			var l locks
+			for i, self := range neighbours() {
+				l[i] = shmsync.NewLWLock(&e.mine.Lock, self)
 			}
-			room <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-room }()
-				flipped(t, fmt.Sprintf("%s, bit %d", name, bit), bit, enter)
-			})
+			unlock := enter(e, l)
+			e.flip(bit)
+			unlock()
+			healthy(t, what, e, l)
+		})
+	}
+}
+
+// everyBit calls f for each bit in parallel, in a short run for the first ones and every seventh of the rest.
+func everyBit(t *testing.T, name string, all, first int, f func(t testing.TB, what string, bit int)) {
+	var wg sync.WaitGroup
+	room := make(chan struct{}, 64)
+	for bit := range all {
+		if testing.Short() && bit >= first && bit%7 != 0 {
+			continue
 		}
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			f(t, fmt.Sprintf("%s, bit %d", name, bit), bit)
+		})
 	}
 	wg.Wait()
 }
 
-// rows are those of the living sessions: one bit apart, all in their first incarnation.
-var rows = []int{0, 1, 17}
+// neighbours are three sessions whose words are one bit apart from the first one's. Every session in its first
+// incarnation lives.
+func neighbours() (list [3]shmsync.Self) {
+	for i, row := range []int{0, 2, 16} {
+		list[i] = self(row, 1)
+		list[i].Alive = func(p shmsync.Peer) bool { return p.Incarnation == 1 }
+	}
+	return list
+}
 
-func flipped(t *testing.T, what string, bit int, enter func(*shmsync.LWLock) (unlock func())) {
-	e := newEnding(t)
-	alive := func(p shmsync.Peer) bool {
-		return (p.Row == rows[0] || p.Row == rows[1] || p.Row == rows[2]) && p.Incarnation == 1
+// flip changes one bit of the arena.
+func (e *ending) flip(bit int) {
+	w := &must(shm.SliceOf[atomic.Uint32](e.Region, 0, 4096/4))[bit/32]
+	for {
+		if v := w.Load(); w.CompareAndSwap(v, v^1<<(bit%32)) {
+			return
+		}
 	}
-	var locks [3]*shmsync.LWLock
-	for i := range locks {
-		s := self(rows[i], 1)
-		s.Alive = alive
-		locks[i] = shmsync.NewLWLock(&e.mine.Lock, s)
+}
+
+// inBackground runs f, whose error is one of the test. Done waits for it.
+func inBackground(t testing.TB, f func() error) (done func()) {
+	err := make(chan error, 1)
+	go func() { err <- f() }()
+	return func() {
+		if err := <-err; err != nil {
+			t.Error(err)
+		}
 	}
-	unlock := enter(locks[0])
-	word := must(shm.SliceOf[atomic.Uint64](e.Region, 0, 32))
-	w := &word[bit/64]
-	w.Store(w.Load() ^ 1<<(bit%64))
-	unlock()
+}
+
+func until(f func() bool) {
+	for !f() {
+		runtime.Gosched()
+	}
+}
+
+// healthy lets each session in, exclusively and shared.
+func healthy(t testing.TB, what string, e *ending, locks [3]*shmsync.LWLock) {
 	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for i, l := range locks {

@@ -20,7 +20,7 @@ import (
 //
 //	owner  onebit word of the session that may wait, in bits 0-42; the bits above go up when the end of a view takes
 //	       the ownership away
-//	state  bit 0 set, bit 1 somebody may be asleep. Futex
+//	state  bits 0, 2 and 3 set, of which two count if a stray store has hit one; bit 1 a process may be asleep. Futex
 type LatchWord struct {
 	_     structs.HostLayout
 	owner Slot
@@ -29,9 +29,15 @@ type LatchWord struct {
 }
 
 const (
-	latchSet   = 1
-	latchSleep = 2
+	latchSet   = 1<<0 | 1<<2 | 1<<3
+	latchSleep = 1 << 1
 )
+
+// isSet reports whether a state is one of a latch that is set, also if one bit of it is wrong.
+func isSet(state uint32) bool {
+	s := state & latchSet
+	return s&(s-1) != 0
+}
 
 // Latch is a flag that its owner waits for and that anybody sets, as one process sees it. It says that
 // there may be news, not what: the owner looks at everything it waits for, in one of these two orders, and
@@ -142,7 +148,7 @@ func (l *Latch) Set() {
 		return
 	}
 	race.Release(&l.word.state)
-	if w := &l.word.state; w.Load()&latchSet == 0 && w.Swap(latchSet)&latchSleep != 0 {
+	if w := &l.word.state; w.Load()&latchSet != latchSet && w.Swap(latchSet)&latchSleep != 0 {
 		failpoint.Hit("shmsync/latch/set")
 		wake(w)
 	}
@@ -157,7 +163,7 @@ func (l *Latch) Reset() {
 
 // IsSet reports whether the latch is set now.
 func (l *Latch) IsSet() bool {
-	if l.view.Ended() || l.word.state.Load()&latchSet == 0 {
+	if l.view.Ended() || !isSet(l.word.state.Load()) {
 		return false
 	}
 	race.Acquire(&l.word.state)
@@ -190,7 +196,7 @@ const maxSleep = 100 * time.Millisecond
 func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, err error) {
 	defer fault.Return(&err, fault.Catch())
 	first := -1
-	isSet := func() bool {
+	anySet := func() bool {
 		for i, l := range latches {
 			if l.view.Ended() {
 				first = -1
@@ -203,7 +209,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		}
 		return false
 	}
-	// answer is what isSet has found.
+	// answer is what anySet has found.
 	answer := func() (int, error) {
 		if first >= 0 {
 			return first, nil
@@ -215,7 +221,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		}
 		return -1, ErrClosed
 	}
-	if isSet() {
+	if anySet() {
 		return answer()
 	}
 	if len(latches) == 0 {
@@ -226,7 +232,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 			return -1, l.view.Answer(fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner))
 		}
 	}
-	if latches[0].spins.Until(isSet) {
+	if latches[0].spins.Until(anySet) {
 		return answer()
 	}
 	longest := maxSleep
@@ -236,11 +242,11 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 	words := make([]futex.Word, len(latches))
 	for patience := minPatience; ; patience = min(2*patience, longest) {
 		for i, l := range latches {
-			l.word.state.CompareAndSwap(0, latchSleep)
+			l.fallAsleep()
 			words[i] = futex.Word{W: &l.word.state, Val: latchSleep}
 		}
 		failpoint.Hit("shmsync/latch/asleep")
-		if isSet() {
+		if anySet() {
 			return answer()
 		}
 		if ctx.Err() != nil {
@@ -248,15 +254,26 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		}
 		futex.WaitAny(ctx, within(ctx, patience), words...)
 		failpoint.Hit("shmsync/latch/woken")
-		if isSet() {
+		if anySet() {
 			return answer()
 		}
 		dead := find(peers, func(p Peer) bool { return !latches[0].me.Alive(p) })
-		if isSet() {
+		if anySet() {
 			return answer()
 		}
 		if dead >= 0 {
 			return -1, &PeerDiedError{peers[dead]}
+		}
+	}
+}
+
+// fallAsleep says in the state of a latch that is not set that a process may be asleep. What else is in it is of a
+// stray store, and goes.
+func (l *Latch) fallAsleep() {
+	for {
+		w := l.word.state.Load()
+		if w == latchSleep || isSet(w) || l.word.state.CompareAndSwap(w, latchSleep) {
+			return
 		}
 	}
 }

@@ -122,7 +122,7 @@ func TestLatchSetterDies(t *testing.T) {
 	l := owned(t, &w, all.self(1))
 	done := make(chan error)
 	go func() { done <- l.Wait(ctx) }()
-	w.Leave(1)
+	w.Leave(shmsync.LatchSet)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

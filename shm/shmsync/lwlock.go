@@ -85,6 +85,7 @@ type LWLock struct {
 	room  chan struct{} // of those who wait in this process, one at a time waits for the word
 	spins spin.Budget
 	check check
+	fault func() // after Session.Contain has given back what was held; nil
 
 	suspect uint64 // what Disavow has seen, under the roll's lock
 
@@ -127,6 +128,10 @@ func NewLWLockUnder(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLock
 func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLock {
 	return newLWLock(v, v, w, self, more)
 }
+
+// OnFault has f called whenever Session.Contain has given back a hold of the lock whose goroutine met a fault. It is for
+// the structure that the lock belongs to, which ends with its last hold, and is called before the lock is used.
+func (l *LWLock) OnFault(f func()) { l.fault = f }
 
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{

@@ -14,9 +14,27 @@ import (
 // roll has the locks of this process whose words lie in segments.
 var roll struct {
 	sync.Mutex
-	locks []weak.Pointer[LWLock]
-	sweep int       // when there are so many, the collected ones go
-	last  time.Time // when Disavow has looked
+	locks   page[LWLock]
+	mutexes page[Mutex]
+	last    time.Time // when Disavow has looked
+}
+
+// page is locks of one kind, as long as they are used.
+type page[T any] struct {
+	list  []weak.Pointer[T]
+	sweep int // when there are so many, those that are over go
+}
+
+// addLocked notes a lock, under the roll's.
+func (p *page[T]) addLocked(x *T, over func(*T) bool) {
+	if len(p.list) >= p.sweep {
+		p.list = slices.DeleteFunc(p.list, func(w weak.Pointer[T]) bool {
+			x := w.Value()
+			return x == nil || over(x)
+		})
+		p.sweep = 2*len(p.list) + 64
+	}
+	p.list = append(p.list, weak.Make(x))
 }
 
 // doubt is set from the first word on that names this process and is held by no goroutine of it, as far as is
@@ -30,22 +48,15 @@ var doubt atomic.Bool
 func enroll(l *LWLock) {
 	roll.Lock()
 	defer roll.Unlock()
-	if len(roll.locks) >= roll.sweep {
-		roll.locks = slices.DeleteFunc(roll.locks, func(p weak.Pointer[LWLock]) bool {
-			l := p.Value()
-			return l == nil || l.bytes.Ended()
-		})
-		roll.sweep = 2*len(roll.locks) + 64
-	}
-	roll.locks = append(roll.locks, weak.Make(l))
+	roll.locks.addLocked(l, func(l *LWLock) bool { return l.bytes.Ended() })
 }
 
 // pause is between two looks of Disavow.
 const pause = 900 * time.Millisecond
 
-// Disavow gives back the locks of this process, in segments, whose words name a session of this process as their
-// exclusive holder without a goroutine that holds them: a stray store has named it. The next holder finds such a lock
-// Abandoned. A word that is wrong is given back by the second call that sees it so. A session calls Disavow once a
+// Disavow gives back the locks of this process, LWLocks and Mutexes in segments, whose words name a session of this
+// process as their exclusive holder without a goroutine that holds them: a stray store has named it. The next holder finds
+// such a lock Abandoned. A word that is wrong is given back by the second call that sees it so. A session calls Disavow once a
 // second; calls that come sooner do nothing.
 func Disavow() {
 	roll.Lock()
@@ -57,7 +68,7 @@ func Disavow() {
 	}
 	var locks []*LWLock
 	held := map[uint64]bool{}
-	for _, p := range roll.locks {
+	for _, p := range roll.locks.list {
 		if l := p.Value(); l != nil && !l.bytes.Ended() {
 			locks = append(locks, l)
 			if h, is := l.hold(); is {
@@ -67,6 +78,11 @@ func Disavow() {
 	}
 	for _, l := range locks {
 		contained(func() { l.disavow(held) })
+	}
+	for _, p := range roll.mutexes.list {
+		if m := p.Value(); m != nil {
+			contained(m.disavow)
+		}
 	}
 }
 

@@ -26,11 +26,15 @@ func (h scoped) Over() bool {
 
 // Abandon gives the lock back, for a goroutine that a fault has kept from it.
 func (h scoped) Abandon() {
-	if !h.g.Exclusive() {
+	l := h.g.l
+	if h.g.Exclusive() {
+		contained(func() { l.abandon(h.g) })
+	} else {
 		contained(h.g.unlock)
-		return
 	}
-	contained(func() { h.g.l.abandon(h.g) })
+	if l.fault != nil {
+		l.fault()
+	}
 }
 
 // abandon makes the exclusive hold of g one of a holder that has died. Its number is over, so that a late Unlock of g

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -116,10 +117,17 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 func (l *LWLock) enterDrained() (Guard, error) {
 	for {
 		st := l.word.state.Load()
-		if !l.owned(st) {
+		name := l.held.Load()
+		switch {
+		case l.owned(st):
+			name = st & (holds | peerMask)
+		case l.stray(st, name):
+		case l.me.alive(l.self):
+			return Guard{}, errLost
+		default:
 			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
 		}
-		next := st &^ mayRead
+		next := st&^(mayRead|holds|peerMask) | name
 		if st&poisoned != 0 {
 			next = next&^poisoned | abandoned
 		}
@@ -140,7 +148,8 @@ func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
 		l.free(st, st&poisoned)
 		return Guard{}, false, nil
 	}
-	next := st&^(peerMask|poisoned) | l.self | abandoned | sleepX
+	// The next number, so that a holder that a stray store has renamed tells this hold from its own.
+	next := (st&holds + oneHold) | st&^(holds|peerMask|poisoned) | l.self | abandoned | sleepX
 	if !l.word.state.CompareAndSwap(st, next) {
 		return Guard{}, false, nil
 	}
@@ -153,12 +162,14 @@ func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
 func (l *LWLock) release(what uint64) {
 	for {
 		st := l.word.state.Load()
-		if !l.owned(st) {
-			return
-		}
-		if st&holds != what&holds {
-			l.idle.Store(what&holds + oneHold) // it is over, if a stray store has changed its number
-			return
+		if !l.stray(st, what&holds|l.self) {
+			if !l.owned(st) {
+				return
+			}
+			if st&holds != what&holds {
+				l.idle.Store(what&holds + oneHold) // it is over, if a stray store has changed its number
+				return
+			}
 		}
 		poison := uint64(0)
 		if st&what&abandoned != 0 {
@@ -175,10 +186,18 @@ func (l *LWLock) release(what uint64) {
 func (l *LWLock) retire() {
 	for {
 		st := l.word.state.Load()
-		if !l.owned(st) || l.free(st, st&poisoned) {
+		if !l.owned(st) && !l.stray(st, l.held.Load()) || l.free(st, st&poisoned) {
 			return
 		}
 	}
+}
+
+// stray reports whether st is the state of the present hold of this process, which name names, with one wrong bit: a
+// stray store has made it another holder's, or of another number. No other holder has that number, since each hold has
+// the next one. A lock whose view has ended may be another holder's by right.
+func (l *LWLock) stray(st, name uint64) bool {
+	h, is := l.hold()
+	return is && h == name && bits.OnesCount64((st^name)&(holds|peerMask)) == 1 && !l.bytes.Ended()
 }
 
 // free takes the owner out of st, poisons the lock or not, and wakes those who wait.

@@ -2,6 +2,7 @@ package shmsync
 
 import (
 	"context"
+	"math/bits"
 	"structs"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,8 @@ type Mutex struct {
 	view  ends
 	local gate
 
+	suspect bool // Disavow has seen the word name this process wrongly; under the roll's lock
+
 	// Of holds inside Session.Contain, which have numbers: the last one's, and that of the present one, 0 if there is none.
 	turns, turn atomic.Uint32
 }
@@ -64,7 +67,29 @@ func NewMutex(w *MutexWord, self Self) *Mutex {
 		word *MutexWord
 		peer Peer
 	}
-	return madeOnce(v, key{w, self.Peer}, make, func(m *Mutex) { onEnd(w, m.giveBack) })
+	return madeOnce(v, key{w, self.Peer}, make, func(m *Mutex) {
+		onEnd(w, m.giveBack)
+		roll.Lock()
+		defer roll.Unlock()
+		roll.mutexes.addLocked(m, func(m *Mutex) bool { return m.view.Ended() })
+	})
+}
+
+// disavow runs under the roll's lock. A hold of this process has its gate: without it the word is wrong.
+func (m *Mutex) disavow() {
+	before := m.suspect
+	m.suspect = false
+	if m.word.Load()&^waiting != m.self || m.view.Ended() || !m.local.tryEnter() {
+		return
+	}
+	defer m.local.leave()
+	switch {
+	case m.word.Load()&^waiting != m.self:
+	case before:
+		m.giveBack()
+	default:
+		m.suspect = true
+	}
 }
 
 // giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that there can't be.
@@ -134,7 +159,9 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 		return MutexGuard{}, false
 	}
 	defer m.releaseUnless(&ok)
-	ok = !m.view.Ended() && m.word.CompareAndSwap(0, m.self)
+	if w := m.word.Load(); !m.view.Ended() && w&^waiting == 0 { // with waiting, if a stray store has set it
+		ok = m.word.CompareAndSwap(w, w|m.self)
+	}
 	failpoint.Hit("shmsync/mutex/taken")
 	if ok = ok && !m.late(); !ok {
 		return MutexGuard{}, false
@@ -247,7 +274,7 @@ func (g MutexGuard) Unlock() {
 func (m *Mutex) unlock() {
 	for {
 		w := m.word.Load()
-		if w&^waiting != m.self {
+		if w&^waiting != m.self && !m.stray(w) {
 			return
 		}
 		if m.word.CompareAndSwap(w, 0) {
@@ -258,6 +285,12 @@ func (m *Mutex) unlock() {
 			return
 		}
 	}
+}
+
+// stray reports whether the word is that of a hold of this process, which has it, with one wrong bit in the holder. It is
+// asked of a lock in a segment alone. That of a control segment has an owner that looks after it.
+func (m *Mutex) stray(w uint32) bool {
+	return m.view != nil && !m.view.Ended() && bits.OnesCount32((w^m.self)&^waiting) == 1 && m.alive(decode(m.self))
 }
 
 func encode(h Peer) uint32 { return uint32(h.Row+1)<<20 | h.Incarnation&IncarnationMask }

@@ -97,8 +97,7 @@ func (s *Self) alive(w uint64) bool {
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.
 //
-//	bits 0-42   the peer; 0 in all if the slot is free
-//	bits 43-63  the word's own: a count
+// What is in it is its word's own: see reader and party.
 type Slot struct {
 	_ structs.HostLayout
 	w atomic.Uint64

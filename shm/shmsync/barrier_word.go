@@ -1,0 +1,82 @@
+package shmsync
+
+import "github.com/godsm/godsm/internal/onebit"
+
+// A barrier's epoch is the onebit word of a number:
+//
+//	bits 0-31   the phase
+//	bit 32      the last participant has left
+//	bit 33      a participant has been elected since the last phase ended
+//	bits 34-55  goes up whenever a participant comes or takes an arrival back: then the process that is about to end the
+//	            phase counts again
+type epoch struct {
+	phase         uint32
+	left, elected bool
+	arrivals      uint64
+}
+
+const (
+	leftBit       = 1 << 32
+	electedBit    = 1 << 33
+	arrivalsShift = 34
+	arrivalsMask  = 1<<22 - 1
+)
+
+func epochOf(w uint64) epoch {
+	n := onebit.Of(w)
+	return epoch{uint32(n), n&leftBit != 0, n&electedBit != 0, n >> arrivalsShift & arrivalsMask}
+}
+
+func (e epoch) word() uint64 {
+	n := uint64(e.phase) | e.arrivals&arrivalsMask<<arrivalsShift
+	if e.left {
+		n |= leftBit
+	}
+	if e.elected {
+		n |= electedBit
+	}
+	return onebit.Word(n)
+}
+
+// A barrier's slot is the onebit word of a number:
+//
+//	bits 0-42   the peer; 0 in all if the slot is free
+//	bits 43-44  the phase, mod 4, that the arrivals are of
+//	bits 45-50  how many of the peer's goroutines have arrived
+//	bits 51-56  how many take part, at most most
+//
+// A free slot has, in bits 43-50, what goes up when the end of a view takes a part away.
+//
+// Two bits of the phase are enough: a slot is of the present phase or of the one before, since no phase ends before the
+// participants in every slot have arrived in it.
+type party struct{ peer, phase, arrived, attached, ends uint64 }
+
+// most is how many goroutines of one process one slot counts. One more would be beyond onebit.Limit.
+const most = 61
+
+func partyOf(w uint64) party {
+	if w == 0 {
+		return party{}
+	}
+	n := onebit.Of(w)
+	p := party{peer: n & peerMask, phase: n >> 43 & 3, arrived: n >> 45 & 63, attached: min(n>>51, most)}
+	if p.attached == 0 || p.peer == 0 {
+		return party{ends: n >> 43 & 255}
+	}
+	return p
+}
+
+func (p party) word() uint64 {
+	if p.attached == 0 || p.peer == 0 {
+		return onebit.Word(p.ends & 255 << 43)
+	}
+	return onebit.Word(p.peer | p.phase&3<<43 | p.arrived&63<<45 | p.attached<<51)
+}
+
+// in is the party as it stands in that phase, in which earlier arrivals don't count.
+func (p party) in(phase uint32) party {
+	if p.phase != uint64(phase%4) {
+		p.arrived, p.phase = 0, uint64(phase%4)
+	}
+	return p
+}
