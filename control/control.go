@@ -57,6 +57,16 @@ type Witness interface {
 	Held(row int) bool // by anybody, this process too
 }
 
+// successor is implemented by a Witness that may be of a members file in whose place another comes in force (Succeed).
+type successor interface {
+	InForce() bool // what it has taken is asked for
+}
+
+func inForce(w Witness) bool {
+	s, ok := w.(successor)
+	return !ok || s.InForce()
+}
+
 // SupervisorRow is the process row of the supervisor; joins take it only by name.
 const SupervisorRow = 0
 

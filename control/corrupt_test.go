@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -78,7 +79,8 @@ func TestCorruptHeader(t *testing.T) {
 	}
 	binary.NativeEndian.PutUint64(foreign[8:], sum)
 	if _, err := Open(shm.NewRegion(foreign)); !errors.Is(err, errkind.Version) || errors.Is(err, ErrCorrupt) ||
-		!strings.Contains(err.Error(), "has layout version 68") || !strings.Contains(err.Error(), "which has version 4") {
+		!strings.Contains(err.Error(), "has layout version 68") ||
+		!strings.Contains(err.Error(), fmt.Sprintf("which has version %d", layoutVersion)) {
 		t.Errorf("another layout version: %v", err)
 	}
 	other := append([]byte(nil), w.bytes...)

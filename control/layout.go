@@ -25,7 +25,7 @@ import (
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 4
+	layoutVersion = 5
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -52,7 +52,7 @@ type header struct {
 	version   uint32
 	byteOrder uint32
 	constants constants
-	_         [8]byte
+	members   atomic.Uint64 // inode of the members file that is in force; its successor's in the end. Read without the lock
 
 	lock      shmsync.MutexWord
 	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,10 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 		if isUsed(before) && !overDead {
 			return nil, w.Drop(row)
 		}
+		if !inForce(w) { // asked after the look: what it has found is not of one that took the row in a successor
+			return nil, errors.Join(errSucceeded, w.Drop(row))
+		}
+		failpoint.Hit("control/join/in-force")
 		if p.word.CompareAndSwap(before, usedBy(incarnationOf(before)+1)) {
 			break
 		}
@@ -112,6 +117,9 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	return m, nil
 }
 
+// errSucceeded is for a newcomer with a members file in whose place another has come.
+var errSucceeded = fmt.Errorf("the members file has been replaced meanwhile: %w", ErrStale)
+
 // arrive is the first section of a member's life.
 func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error) {
 	how := plain
@@ -121,6 +129,9 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return err
 	}
 	defer s.leave(&err)
+	if !inForce(m.witness) { // the row reads as a dead one's, and may be joined over
+		return errSucceeded
+	}
 	if overDead {
 		m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")

@@ -94,6 +94,9 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	if !bytes.Equal(m.t.constant, m.t.copied) { // nobody could join any more
 		copy(m.t.constant, m.t.copied)
 	}
+	if ino := m.t.members.Load(); m.t.header.members.Load() != ino {
+		m.t.header.members.Store(ino)
+	}
 	return nil
 }
 

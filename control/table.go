@@ -41,7 +41,7 @@ type Constants struct {
 	Generation uint64
 	Backend    string
 	Dir        string // for people; cut at 1008 bytes
-	MembersDev uint64 // the members file whose bytes are the witnesses
+	MembersDev uint64 // the members file whose bytes are the witnesses; a successor of it (see Members) is another inode
 	MembersIno uint64
 	Limits     Limits
 }
@@ -61,9 +61,10 @@ type Table struct {
 	log       []atomic.Uint64       // of deaths
 	ended     []atomic.Uint32
 	wordsPer  int
-	seed      uint64 // of row checksums
-	constant  []byte // what the header begins with,
-	copied    []byte // and what that was
+	seed      uint64        // of row checksums
+	constant  []byte        // what the header begins with,
+	copied    []byte        // and what that was
+	members   atomic.Uint64 // inode of the members file that was in force
 }
 
 // Size is the length in bytes of a control segment with these limits.
@@ -125,6 +126,7 @@ func format(r shm.Region, c Constants) error {
 		return err
 	}
 	h.version, h.byteOrder = layoutVersion, byteOrderMark
+	h.members.Store(c.MembersIno)
 	k := &h.constants
 	*k = constants{
 		instance: c.Instance, life: c.Life, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
@@ -214,6 +216,7 @@ func open(r shm.Region) (*Table, error) {
 		return nil, err
 	}
 	t.copied = bytes.Clone(t.constant)
+	t.members.Store(h.members.Load())
 	if err := t.divide(r); err != nil {
 		return nil, err
 	}

@@ -199,7 +199,8 @@ func (s *Session) tell() {
 	done = true
 }
 
-// lookForDead reclaims the dead if no supervisor lives and no session does in a lower row: one is enough.
+// lookForDead does what a supervisor would, if none lives and no session does in a lower row, since one is enough: it
+// reclaims the dead, and has another members file come in the place of one that was removed.
 func (s *Session) lookForDead(ctx context.Context) {
 	m := s.member
 	if m.Supervised() || m.Closing() || !m.Foremost() {
@@ -207,6 +208,9 @@ func (s *Session) lookForDead(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	if _, err := m.RenewMembers(ctx); err != nil {
+		s.log.Debug().Err(err).Msg("another members file can't come in the place of one that was removed; it is tried again")
+	}
 	if n, err := m.ReclaimDead(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("the dead can't be reclaimed now; it is tried again")
 	} else if n > 0 {

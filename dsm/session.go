@@ -288,9 +288,14 @@ func (s *Session) endLocked(why error) {
 // watch waits for the end of the instance's life, which the books tell, or, if those are lost, the directory.
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
+	told := false
 	for {
 		closing, err := s.hear(ctx)
 		_ = s.member.Self.Disavow(context.Background())
+		if err := s.member.FollowMembers(); err != nil && !told {
+			told = true
+			s.log.Warn().Err(err).Msg("the session's row can't be taken in the members file that comes in another's place")
+		}
 		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()

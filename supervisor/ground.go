@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
+	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/liveness"
 )
 
 // ground is what an instance stands on, and others may pull away: its directory, the files that joining needs, the
@@ -16,6 +19,7 @@ type ground struct {
 	moved   bool // the directory's path leads elsewhere
 	covered bool // another memory is seen than the one that the instance's objects are in
 	told    map[string]bool
+	lost    time.Time // when the members file was found removed; zero if it is in its place
 }
 
 // look returns a reason to begin the next generation, if there is one, or an error if the instance must end.
@@ -63,13 +67,63 @@ func (g *ground) homeless() error {
 // mend writes again what a newcomer needs and finds damaged.
 func (g *ground) mend() (why string) {
 	w := g.w
-	if w.m.MembersLost() {
-		return "the members file has been removed or replaced, by a cleaner perhaps: nobody could join"
+	if why := g.mendMembers(); why != "" {
+		return why
 	}
 	for name, err := range w.s.dir.Restore(w.m.Record, w.s.log) {
 		g.tell(name+" restored", err == nil, "it was removed or damaged, and is written again", name, nil)
 		g.tell(name, err != nil, "it was removed or damaged, and can't be written now; it is tried again every second",
 			name, err)
+	}
+	return ""
+}
+
+// membersPatience is how long sessions are waited for that do not take their rows in a new members file: one of which a
+// forked child alone has the witness, or that may not open the file any more. One that is stopped is waited for for as
+// long as it takes.
+const membersPatience = 10 * time.Second
+
+// mendMembers has another members file come in the place of one that was removed or replaced.
+func (g *ground) mendMembers() (why string) {
+	w := g.w
+	if !w.m.MembersLost() && !w.m.MembersPending() {
+		return ""
+	}
+	if g.lost.IsZero() {
+		g.lost = time.Now()
+		w.s.log.Warn().Msg("the members file has been removed or replaced, by a cleaner perhaps: another one is made")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
+	defer cancel()
+	behind, err := w.m.RenewMembers(ctx)
+	switch {
+	case errors.Is(err, dsm.ErrUnsupported), errors.Is(err, syscall.EISDIR):
+		return fmt.Sprintf("the members file has been removed or replaced (%v): nobody could join", err)
+	case lost(err):
+		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
+	case err != nil:
+		g.tell("members", true, "another members file can't be written now; it is tried again every second",
+			"members", err)
+		return ""
+	case !w.m.MembersPending():
+		w.s.log.Warn().Msg("another members file is in the place of the one that was removed: new sessions can join")
+		g.lost = time.Time{}
+		g.told["members"], g.told["behind"] = false, false
+		return ""
+	}
+	for _, p := range behind {
+		if liveness.Stopped(p.Pid) {
+			if !g.told["behind"] {
+				w.s.log.Error().Int("pid", p.Pid).Str("application", p.Application).Msg("no new session can join, since the " +
+					"members file was removed and this process, which is stopped, has not heard of the new one: continue or kill it")
+			}
+			g.told["behind"] = true
+			return ""
+		}
+	}
+	if time.Since(g.lost) > membersPatience {
+		return fmt.Sprintf("the members file has been removed, and process %d (%s) does not take its row in another one: "+
+			"no new session could join", behind[0].Pid, behind[0].Application)
 	}
 	return ""
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/eye"
@@ -244,7 +245,7 @@ func TestOtherVersion(t *testing.T) {
 				names := func(what string, err error) {
 					t.Helper()
 					if !errors.Is(err, dsm.ErrVersion) || !strings.Contains(err.Error(), fmt.Sprint("version ", layout)) ||
-						!strings.Contains(err.Error(), "which has version 4") {
+						!strings.Contains(err.Error(), fmt.Sprintf("which has version %d", control.LayoutVersion)) {
 						t.Errorf("%s = %v, want ErrVersion", what, err)
 					}
 				}

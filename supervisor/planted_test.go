@@ -195,7 +195,7 @@ func TestPlantedUnderTheLiving(t *testing.T) {
 				instancetest.Eventually(t, "newcomers can join", func() bool { return within(t, "Open", open) == nil })
 			}
 			_, err := old.Create(ctx, old.Owner(), 100)
-			if name == "members" { // its witness is gone: it is fenced
+			if name == "members" && stays { // another file can't come in its place: it is fenced
 				<-old.Done()
 				_, err = old.Create(ctx, old.Owner(), 100)
 				if !errors.Is(err, dsm.ErrStale) {

@@ -113,6 +113,11 @@ func (w *watch) loop() (why string, err error) {
 			}
 		case <-w.news:
 			w.sweep()
+			if !w.ground.lost.IsZero() && !w.ground.moved {
+				if why := w.ground.mendMembers(); why != "" {
+					return why, nil
+				}
+			}
 		case <-ask.C:
 		case <-tidy.C:
 			if why, err := w.tidy(); why != "" || err != nil {

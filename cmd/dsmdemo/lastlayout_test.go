@@ -3,12 +3,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
@@ -119,7 +121,8 @@ func (p place) refused(says string, commands ...string) {
 // directions. Each leaves the objects of the other alone while processes use them; this one says what is the matter.
 func TestLastLayoutBesideThisOne(t *testing.T) {
 	exe := buildLastLayout(t)
-	const versions = "has layout version 3, from a program that is older than this one, which has version 4: upgrade the program of"
+	versions := fmt.Sprintf("has layout version 3, from a program that is older than this one, which has version %d: "+
+		"upgrade the program of", control.LayoutVersion)
 	for _, backend := range []string{"posix", "sysv", "mmap"} {
 		backend := "dynamic_shared_memory_type=" + backend
 		for _, c := range []struct {

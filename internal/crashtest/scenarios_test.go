@@ -294,6 +294,37 @@ var scenarios = []scenario{
 		p.Kill()
 	}},
 
+	{name: "supervisor whose members file is removed", play: func(w *world) {
+		w.fall("supervise", "start")
+		w.survive()
+		w.loseMembers()
+		w.do("", w.joinable)
+	}},
+
+	{name: "session whose members file is removed", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.fall("session", "open")
+		w.loseMembers()
+		w.do("", w.joinable)
+	}},
+
+	{name: "session that joins as the members file is removed", play: func(w *world) {
+		w.supervise()
+		w.survive()
+		w.plan = "control/join/witness=stop," + w.plan
+		w.fall("session")
+		w.victim.Send("open")
+		if w.dead = wait(w.victim, nil) == "dead"; w.dead {
+			return
+		}
+		w.loseMembers()
+		instancetest.Eventually(w.t, "newcomers can join", w.joinable)
+		_ = unix.Kill(w.victim.Pid, unix.SIGCONT)
+		w.do("", func() bool { return len(w.victim.Lines()) > 0 })
+		w.do("again", nil)
+	}},
+
 	{name: "supervisor that can't begin", settings: []string{"min_dynamic_shared_memory=256kB"},
 		fault: "filemap/mmap#2=ENOMEM,sysv/shmat#2=ENOMEM", play: func(w *world) {
 			w.fall("supervise")
@@ -477,6 +508,22 @@ func (w *world) loseControl() {
 			_ = os.Remove(where)
 		}
 	}
+}
+
+// loseMembers removes the members file, as a cleaner would.
+func (w *world) loseMembers() {
+	names, _ := filepath.Glob(filepath.Join(w.dir, "members.*"))
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// joinable reports whether the books of the instance can be opened.
+func (w *world) joinable() bool {
+	_, err := dsm.Inspect(ctx, w.config())
+	return err == nil
 }
 
 // private has helpers keep private instances in a place of the test's own.

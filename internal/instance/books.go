@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -126,13 +124,8 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 			fmt.Errorf("control segment: it says instance %s life %s generation %d, not %s, %s, %d", b.Table.Instance,
 				b.Table.Life, b.Table.Generation, r.Instance, r.Life, r.Generation))
 	}
-	if b.Roll, err = liveness.OpenIn(d.Folder, r.members()); err != nil {
-		return b, errkind.As(errkind.Corrupt, fmt.Errorf("members file: %w", err))
-	}
-	if id := b.Roll.Identity(); id != (liveness.Identity{Dev: b.Table.MembersDev, Ino: b.Table.MembersIno}) {
-		return b, errkind.As(errkind.Corrupt,
-			fmt.Errorf("members file: %s is not the one that the control segment was made with",
-				d.file(r.members())))
+	if err := b.openRoll(); err != nil {
+		return b, err
 	}
 	if access == dsmimpl.ReadWrite {
 		b.openRegion(ctx)
@@ -240,15 +233,6 @@ func (b *Books) Lost(ctx context.Context) (what string) {
 // SeesMemory names the memory that this process sees, and reports whether that is the one that the life is in.
 func (b *Books) SeesMemory() (seen string, same bool) {
 	return memoryOf(b.Backend), sameMemory(b.Backend, b.Record)
-}
-
-// MembersLost reports whether newcomers find another members file than this process's, or none.
-func (b *Books) MembersLost() bool {
-	info, err := b.Dir.Lstat(b.Record.members())
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	return info.Type != 0 || runtime.GOOS != "windows" && info.Identity != b.Roll.Identity()
 }
 
 func (b *Books) missing(ctx context.Context, o dsmimpl.Object) bool {

@@ -42,6 +42,7 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 			return m, nil
 		case errors.Is(err, errkind.Version):
 			return nil, err
+		case errors.Is(err, errMembers):
 		case errors.Is(err, errkind.Corrupt):
 			patience = corruptPatience
 		case errors.Is(err, errkind.NotFound), errors.Is(err, errkind.Stale):

@@ -146,6 +146,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if books.Table, err = control.Open(region); err != nil {
 		return nil, err
 	}
+	books.heed()
 	failpoint.Hit("instance/begin/formatted")
 	return books.JoinSupervisor(ctx, b.Who, log)
 }

@@ -39,13 +39,18 @@ type Verdict struct {
 	Sessions   int    // that live, of this directory
 	Why        string // the evidence
 	scattered  bool   // dead, and without a control segment: objects that are in use stay
+	succession bool   // the members file is not the one in force: sessions that live have another one come in force
 }
 
 // Living reports whether a process that joined through this directory lives.
 func (v Verdict) Living() bool { return v.Supervised || v.Sessions > 0 }
 
-// missingPatience is how long a life without a members file is asked whether its memory is in use.
-const missingPatience = time.Second
+// How long a life without a members file is asked whether its memory is in use, and how long its sessions are given to
+// have another members file come in force.
+const (
+	missingPatience    = time.Second
+	successionPatience = 3 * time.Second
+)
 
 // judge finds out what is with a life. It waits so long for processes that seem to live to be seen dead. An error says
 // that the system refused to look.
@@ -53,13 +58,17 @@ func (d *Dir) judge(ctx context.Context, b Backends, r Record, patience time.Dur
 	begin := time.Now()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 30*time.Millisecond) {
 		v, missing, err := d.judgeOnce(ctx, b, r)
+		wait := patience
 		switch {
 		case err != nil, v.Standing == Dead, v.Standing == Unseen:
 			return v, err
-		case missing && patience > 0:
-			patience = max(patience, missingPatience)
+		case patience == 0:
+		case v.succession:
+			wait = max(patience, successionPatience)
+		case missing:
+			wait = max(patience, missingPatience)
 		}
-		if time.Since(begin) > patience || ctx.Err() != nil {
+		if time.Since(begin) > wait || ctx.Err() != nil {
 			return v, nil
 		}
 		time.Sleep(pause)
@@ -112,6 +121,7 @@ func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
 		return err
 	case !errors.Is(err, errkind.NotFound):
 		v.Standing, v.Why = Garbled, err.Error()
+		v.succession = errors.Is(err, errMembers)
 	case !sameMemory(backend, r):
 		v.Standing, v.Why = OtherMemory, fmt.Sprintf("its memory is %s, and this process sees %s: "+
 			"it runs in another container, or a mount hides its memory", r.Memory, memoryOf(backend))
@@ -142,6 +152,7 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 	case err == nil && used:
 		v.Standing, v.Why = Elsewhere, "its memory is in use by a process that is not of this directory: "+
 			"this may be a copy of its directory, or the process runs in another container, or is a child of a session"
+		v.succession = r.Dir == d.Identity() && d.membersLost(ctx, r, backend)
 	case err == nil:
 		v.Standing = Dead
 	case errors.Is(err, errkind.Permission):

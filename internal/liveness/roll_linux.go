@@ -13,8 +13,19 @@ import (
 // Roll is an open members file: byte n is the witness of row n, as an open-file-description lock. Its methods are safe
 // for concurrent use and don't block.
 type Roll struct {
-	mu        sync.RWMutex // Close against the others
-	hold, ask int          // descriptors; -1 after Close
+	dir     *folder.Folder
+	name    string
+	inForce func() (ino uint64, ok bool) // nil: always the file that was opened
+
+	mu   sync.RWMutex
+	now  *file
+	next *file        // that is to come in its place, or has; nil if there is none
+	held map[int]bool // rows that this Roll has taken
+}
+
+// file is a members file through two descriptors; they are -1 after close.
+type file struct {
+	hold, ask int
 	id        Identity
 }
 
@@ -46,60 +57,100 @@ func open(dir *folder.Folder, name string, flags int) (fd int, err error) {
 
 // OpenIn is Open in a directory that is held open.
 func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
+	f, err := openFile(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Roll{dir: dir, name: name, now: f, held: map[int]bool{}}, nil
+}
+
+func openFile(dir *folder.Folder, name string) (*file, error) {
 	path := at(dir, name)
-	r := &Roll{hold: -1, ask: -1}
-	for _, fd := range []*int{&r.hold, &r.ask} {
+	f := &file{hold: -1, ask: -1}
+	for _, fd := range []*int{&f.hold, &f.ask} {
 		var err error
 		// O_NONBLOCK, in case that somebody has put a FIFO here.
 		if *fd, err = open(dir, name, unix.O_NONBLOCK); err != nil {
 			*fd = -1
-			r.Close()
+			f.close()
 			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
 	var hold, ask unix.Stat_t
-	if err := unix.Fstat(r.hold, &hold); err != nil {
-		r.Close()
+	if err := unix.Fstat(f.hold, &hold); err != nil {
+		f.close()
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if err := unix.Fstat(r.ask, &ask); err != nil || ask.Dev != hold.Dev || ask.Ino != hold.Ino ||
+	if err := unix.Fstat(f.ask, &ask); err != nil || ask.Dev != hold.Dev || ask.Ino != hold.Ino ||
 		hold.Mode&unix.S_IFMT != unix.S_IFREG {
-		r.Close()
+		f.close()
 		// replaced between the two opens, or no file
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrInvalid}
 	}
-	r.id = Identity{Dev: uint64(hold.Dev), Ino: hold.Ino}
-	return r, nil
+	f.id = Identity{Dev: uint64(hold.Dev), Ino: hold.Ino}
+	return f, nil
 }
 
 // Identity is that of the file.
-func (r *Roll) Identity() Identity { return r.id }
+func (r *Roll) Identity() Identity {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.now.id
+}
 
-// Take locks the row's byte; false if somebody else has it.
+// Take locks the row's byte; false if another Roll has it.
 func (r *Roll) Take(row int) (bool, error) {
-	err := r.lock(row, unix.F_WRLCK)
-	if err == unix.EAGAIN || err == unix.EACCES {
-		return false, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took, err := r.now.take(row)
+	if took && r.next != nil {
+		if took, err = r.next.take(row); !took {
+			_ = r.now.drop(row)
+		}
 	}
-	return err == nil, err
+	if took {
+		r.held[row] = true
+	}
+	return took, err
 }
 
 // Drop gives the row's byte back.
-func (r *Roll) Drop(row int) error { return r.lock(row, unix.F_UNLCK) }
+func (r *Roll) Drop(row int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held, row)
+	if r.next != nil {
+		_ = r.next.drop(row)
+	}
+	return r.now.drop(row)
+}
 
-// Held says whether anybody, this Roll too, holds the row's byte. Where that can't be told it is true.
+// Held reports whether a Roll, this one too, holds the row's byte. Where that can't be told it is true.
 func (r *Roll) Held(row int) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	l := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(row), Len: 1}
-	err := r.getlk(&l)
-	return err != nil || l.Type != unix.F_UNLCK
-}
-
-func (r *Roll) getlk(l *unix.Flock_t) error {
+	f := r.now
+	if r.next != nil && r.inForce != nil {
+		if ino, ok := r.inForce(); ok && ino == r.next.id.Ino {
+			f = r.next
+		}
+	}
 	for {
-		if err := unix.FcntlFlock(uintptr(r.ask), unix.F_OFD_GETLK, l); err != unix.EINTR {
-			return err
+		if f.isHeld(row) {
+			return true
+		}
+		// Another file may have come in force, which who joined since has taken its byte of. If that is not so now, it
+		// was not so when this one was asked.
+		if r.inForce == nil {
+			return false
+		}
+		switch ino, ok := r.inForce(); {
+		case ok && ino == f.id.Ino:
+			return false
+		case ok && r.next != nil && f != r.next && ino == r.next.id.Ino:
+			f = r.next
+		default:
+			return true
 		}
 	}
 }
@@ -108,52 +159,81 @@ func (r *Roll) getlk(l *unix.Flock_t) error {
 func (r *Roll) Count(n int) (int, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.count(0, int64(n))
+	return r.now.count(0, int64(n))
 }
 
-func (r *Roll) count(from, to int64) (int, error) {
+// Close ends the Roll and gives back what it holds.
+func (r *Roll) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now.close()
+	if r.next != nil {
+		r.next.close()
+	}
+}
+
+func (f *file) take(row int) (bool, error) {
+	err := f.lock(row, unix.F_WRLCK)
+	if err == unix.EAGAIN || err == unix.EACCES {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (f *file) drop(row int) error { return f.lock(row, unix.F_UNLCK) }
+
+func (f *file) lock(row int, kind int16) error {
+	l := unix.Flock_t{Type: kind, Start: int64(row), Len: 1}
+	for {
+		if err := unix.FcntlFlock(uintptr(f.hold), unix.F_OFD_SETLK, &l); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (f *file) isHeld(row int) bool {
+	l := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(row), Len: 1}
+	err := f.getlk(&l)
+	return err != nil || l.Type != unix.F_UNLCK
+}
+
+func (f *file) getlk(l *unix.Flock_t) error {
+	for {
+		if err := unix.FcntlFlock(uintptr(f.ask), unix.F_OFD_GETLK, l); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (f *file) count(from, to int64) (int, error) {
 	if from >= to {
 		return 0, nil
 	}
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: from, Len: to - from}
-	if err := r.getlk(&l); err != nil || l.Type == unix.F_UNLCK {
+	if err := f.getlk(&l); err != nil || l.Type == unix.F_UNLCK {
 		return 0, os.NewSyscallError("fcntl", err)
 	}
 	begin, end := max(l.Start, from), to // any lock in the range, not the first
 	if l.Len > 0 {
 		end = min(l.Start+l.Len, to)
 	}
-	below, err := r.count(from, begin)
+	below, err := f.count(from, begin)
 	if err != nil {
 		return 0, err
 	}
-	above, err := r.count(end, to)
+	above, err := f.count(end, to)
 	return below + int(end-begin) + above, err
 }
 
-// Close ends the Roll and gives back what it holds. It does so by name: a process that is just being forked may
-// have the descriptors for a moment longer.
-func (r *Roll) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.hold >= 0 {
-		_ = unix.FcntlFlock(uintptr(r.hold), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
+// close gives the locks back by name: a process that is just being forked may have the descriptors for a moment longer.
+func (f *file) close() {
+	if f.hold >= 0 {
+		_ = unix.FcntlFlock(uintptr(f.hold), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK})
 	}
-	for _, fd := range []*int{&r.hold, &r.ask} {
+	for _, fd := range []*int{&f.hold, &f.ask} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 		}
 		*fd = -1
-	}
-}
-
-func (r *Roll) lock(row int, kind int16) error {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	l := unix.Flock_t{Type: kind, Start: int64(row), Len: 1}
-	for {
-		if err := unix.FcntlFlock(uintptr(r.hold), unix.F_OFD_SETLK, &l); err != unix.EINTR {
-			return err
-		}
 	}
 }

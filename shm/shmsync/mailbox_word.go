@@ -116,9 +116,10 @@ func (w *MailboxWord) clear() {
 type News uint32
 
 const (
-	NewsAsk   News = 1 << iota // someone waits for a lock that seems to be the session's: it is to look at its locks
-	NewsDeath                  // a session has died
-	NewsEnd                    // the instance ends
+	NewsAsk     News = 1 << iota // someone waits for a lock that seems to be the session's: it is to look at its locks
+	NewsDeath                    // a session has died
+	NewsEnd                      // the instance ends
+	NewsMembers                  // another members file is to come in force: the session takes its row in it
 )
 
 // Tell has the watcher of the mailbox's owner look at something. It never blocks.

@@ -290,7 +290,7 @@ func (m *Mutex) unlock() {
 // stray reports whether the word is that of a hold of this process, which has it, with one wrong bit in the holder. It is
 // asked of a lock in a segment alone. That of a control segment has an owner that looks after it.
 func (m *Mutex) stray(w uint32) bool {
-	return m.view != nil && !m.view.Ended() && bits.OnesCount32((w^m.self)&^waiting) == 1 && m.alive(decode(m.self))
+	return m.view.v != forever && !m.view.Ended() && bits.OnesCount32((w^m.self)&^waiting) == 1 && m.alive(decode(m.self))
 }
 
 func encode(h Peer) uint32 { return uint32(h.Row+1)<<20 | h.Incarnation&IncarnationMask }

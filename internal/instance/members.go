@@ -1,0 +1,101 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+
+	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/liveness"
+)
+
+// errMembers is for a members file that is missing, or not the one in force: while a supervisor lives, another one comes
+// in force within seconds.
+var errMembers = errkind.As(errkind.Corrupt, errors.New("members file"))
+
+// openRoll opens the members file that the control segment, which is mapped, says is in force.
+func (b *Books) openRoll() (err error) {
+	if b.Roll, err = liveness.OpenIn(b.Dir.Folder, b.Record.members()); err != nil {
+		return fmt.Errorf("%w: %w", errMembers, err)
+	}
+	b.heed()
+	if ino, err := b.Members(); err != nil || b.Roll.Identity() != (liveness.Identity{Dev: b.MembersDev, Ino: ino}) {
+		return fmt.Errorf("%w: %s is not the one that the control segment names", errMembers,
+			b.Dir.file(b.Record.members()))
+	}
+	return nil
+}
+
+// heed has the Roll ask the books which members file is in force.
+func (b *Books) heed() {
+	t := b.Table
+	b.Roll.Heed(func() (ino uint64, ok bool) {
+		ino, err := t.Members()
+		return ino, err == nil
+	})
+}
+
+// MembersLost reports whether newcomers find another members file than this process's or its successor, or none.
+func (b *Books) MembersLost() bool {
+	info, err := b.Dir.Lstat(b.Record.members())
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if info.Type != 0 || runtime.GOOS == "windows" {
+		return info.Type != 0
+	}
+	next, ok := b.Roll.Successor()
+	return info.Identity != b.Roll.Identity() && (!ok || info.Ino != next)
+}
+
+// membersLost reports whether the control segment of a life can be read, and names another members file than is found.
+func (d *Dir) membersLost(ctx context.Context, r Record, backend dsmimpl.Backend) bool {
+	books, err := d.OpenBooks(ctx, r, backend, dsmimpl.ReadOnly)
+	if err == nil {
+		books.Close()
+	}
+	return errors.Is(err, errMembers)
+}
+
+// MembersPending reports whether there is a successor of the members file that is not in force yet.
+func (b *Books) MembersPending() bool {
+	_, ok := b.Roll.Successor()
+	return ok
+}
+
+// RenewMembers has a successor come in force in the place of a members file that was removed or replaced, as far as
+// that can be done now: it is called again until MembersPending and MembersLost are false. Behind are the sessions that
+// hold it up, since they have not taken their rows in it. The supervisor calls it or, while none lives, the first of the
+// sessions. On a system without successors it is ErrUnsupported.
+func (m *Member) RenewMembers(ctx context.Context) (behind []control.ProcessInfo, err error) {
+	if m.MembersLost() {
+		if err := m.Roll.Renew(); err != nil {
+			return nil, err
+		}
+	}
+	ino, ok := m.Roll.Successor()
+	if !ok {
+		return nil, nil
+	}
+	rows, err := m.Self.Succeed(ctx, ino, m.Roll.Succeeded)
+	if err == nil && len(rows) == 0 {
+		return nil, m.Roll.Follow()
+	}
+	m.TellMembers()
+	list, _ := m.Processes()
+	for _, p := range list {
+		for _, row := range rows {
+			if p.Row == row {
+				behind = append(behind, p)
+			}
+		}
+	}
+	return behind, err
+}
+
+// FollowMembers takes this session's row in a successor of the members file, if there is one.
+func (m *Member) FollowMembers() error { return m.Roll.Follow() }
