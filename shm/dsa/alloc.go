@@ -11,7 +11,7 @@ import (
 )
 
 // Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is
-// ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
+// ErrSize. What keeps the area from growing is ErrNoMemory: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
 // allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
@@ -207,7 +207,7 @@ func (a *Area) tryLarge(n, chunks int, into Place) (Pointer, error) {
 	return 0, errOutrun
 }
 
-var errOutrun = errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area grew by, %d times", maxTries))
 
 func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	g, err := a.acquire(ctx)
