@@ -79,6 +79,7 @@ type Area struct {
 	notes   *[stripes]note // this session's
 	guard   uint64         // bytes behind each object in checked mode
 	careful bool           // each call is a scope
+	swaps   bool           // notes are stored by an exchange
 
 	ends   *shm.View // of all that this session has mapped of the area
 	unwait func()    // takes back what the session's view was given
@@ -89,6 +90,8 @@ type Area struct {
 	heaps   []heap          // by class, each under its stripe
 
 	reclaimed int // objects that dead sessions had in their hands; under the lock
+
+	vain [maxClasses + 1]atomic.Uint64 // by class plus one: freedSum when a search for spans was in vain
 
 	cut   int    // chunks that the source was asked for last, after it had refused more; 0: never. Under the lock for growth
 	cutAt uint64 // the header's returned at that time

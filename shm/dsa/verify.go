@@ -158,7 +158,7 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 			return err
 		}
 		rep.Lost = a.reclaimed - before
-		if err := a.tidy(ctx); err != nil {
+		if err := errors.Join(a.tidy(ctx), a.takeIdle(ctx, false)); err != nil {
 			return err
 		}
 		v := verifier{area: a}
