@@ -137,18 +137,18 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// takeSpan makes a span this session's.
-func (a *Area) takeSpan(ctx context.Context, c int) (r held, ok bool, err error) {
+// takeSpan calls get, which makes a span this session's, under the lock.
+func (a *Area) takeSpan(ctx context.Context, get func() (bool, error)) (ok bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
-		return r, false, err
+		return false, err
 	}
 	defer g.Unlock()
-	r, ok, err = a.takeSpanLocked(ctx, c)
-	return r, ok, a.doubted(err)
+	ok, err = get()
+	return ok, a.doubted(err)
 }
 
-// takeSpanLocked is takeSpan under the area's lock.
+// takeSpanLocked makes a span this session's, under the area's lock: one with room that is nobody's, or a new one.
 func (a *Area) takeSpanLocked(ctx context.Context, c int) (h held, ok bool, err error) {
 	cl := &classes[c]
 	var r spanRef
@@ -222,19 +222,13 @@ func (a *Area) tryLarge(n, chunks int, into Place) (Pointer, error) {
 		if refused == nil {
 			continue
 		}
-		if !errors.Is(refused, ErrNoMemory) {
-			return 0, refused
-		}
 		var p Pointer
-		found, err := a.takeBack(ctx, -1, chunks, func() (ok bool, err error) {
+		found, err := a.takeBack(ctx, -1, chunks, refused, func() (ok bool, err error) {
 			p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
 			return ok, err
 		})
 		if found || err != nil {
 			return p, err
-		}
-		if gave, err := a.giveForGrowth(ctx, chunks); err != nil || !gave {
-			return 0, cmpErr(err, refused)
 		}
 	}
 	return 0, errOutrun

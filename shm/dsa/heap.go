@@ -102,42 +102,32 @@ func (a *Area) refill(h *heap, c int) error {
 		return nil
 	}
 	ctx := context.Background()
+	var r held
+	get := func() (ok bool, err error) {
+		r, ok, err = a.takeSpanLocked(ctx, c)
+		return ok, err
+	}
 	for try := range maxTries {
 		if a.ends.Ended() {
 			return errClosed
 		}
-		r, ok, err := a.takeSpan(ctx, c)
+		found, err := a.takeSpan(ctx, get)
 		if errors.Is(err, ErrCorrupt) && try == 0 {
 			continue // the area is repaired first
 		}
-		if err != nil {
-			return err
+		if err == nil && !found {
+			refused := a.expand(ctx, cl.chunks)
+			if refused == nil {
+				continue
+			}
+			if found, err = a.takeBack(ctx, c, cl.chunks, refused, get); err == nil && !found {
+				continue
+			}
 		}
-		if ok {
+		if err == nil {
 			h.setCur(r)
-			return nil
 		}
-		refused := a.expand(ctx, cl.chunks)
-		if refused == nil {
-			continue
-		}
-		if !errors.Is(refused, ErrNoMemory) {
-			return refused
-		}
-		found := false
-		if found, err = a.takeBack(ctx, c, cl.chunks, func() (ok bool, err error) {
-			r, ok, err = a.takeSpanLocked(ctx, c)
-			return ok, err
-		}); err != nil {
-			return err
-		}
-		if found {
-			h.setCur(r)
-			return nil
-		}
-		if gave, err := a.giveForGrowth(ctx, cl.chunks); err != nil || !gave {
-			return cmpErr(err, refused)
-		}
+		return err
 	}
 	return errOutrun
 }

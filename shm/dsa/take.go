@@ -46,63 +46,77 @@ const (
 	crop  = 16   // chunks of empty spans are enough for one turn
 )
 
-// search is one turn of a search for spans that can be taken.
+// search is a search for spans that can be taken.
 type search struct {
-	a         *Area
-	contested bool // only those that are contested are
-	class     int  // those of this class are wanted if they have room; -1: none
-	enough    int  // chunks of empty spans
-	list      []spanRef
-	chunks    int
-	room      bool // one of the class is among them
-	left      int  // runs to look at
+	a       *Area
+	class   int  // those of this class are wanted if they have room; -1: none
+	empties bool // empty ones of all classes are
+	enough  int  // chunks of those that one turn takes
+	left    int  // runs that it looks at
+
+	row, chunk int // where it is
+	list       []spanRef
+	chunks     int
+	room       bool // one of the class is in the list
 }
 
 // takeBack looks for spans that sessions have to themselves and do not use, for a run of n chunks or for a span of
-// class c (-1: none), when the area can't grow. After each turn that yields something it calls get, under the lock. It
-// reports whether that has got what it wanted. If nothing has been freed since a search was in vain it is in vain again.
-func (a *Area) takeBack(ctx context.Context, c, n int, get func() (bool, error)) (found bool, err error) {
-	sum := a.freedSum()
-	vain := &a.vain[c+1]
-	if vain.Load() == sum {
-		return false, nil
+// class c (-1: none), when the area was refused to grow. After each turn that yields something it calls get, under the
+// lock; found reports whether that has got what it wanted. If nothing has been freed since a search was in vain it is in
+// vain again. Without an error, and nothing found, the area may be able to grow now.
+func (a *Area) takeBack(
+	ctx context.Context, c, n int, refused error, get func() (bool, error),
+) (found bool, err error) {
+	if !errors.Is(refused, ErrNoMemory) {
+		return false, refused
 	}
-	for row, chunk, end := 0, 0, false; !end && !found; {
-		if a.ends.Ended() {
+	if sum, vain := a.freedSum(), &a.vain[c+1]; vain.Load() != sum {
+		s := search{a: a, class: c, empties: true, enough: max(n, crop)}
+		if found, err = s.run(ctx, get); found || err != nil {
+			return found, err
+		}
+		vain.Store(sum)
+	}
+	gave, err := a.giveForGrowth(ctx, n)
+	if err == nil && !gave {
+		err = refused
+	}
+	return false, err
+}
+
+// run searches the whole area until get has what it wants, so much under the lock at a time.
+func (s *search) run(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
+		if s.a.ends.Ended() {
 			return false, errClosed
 		}
-		if row, chunk, end, found, err = a.takeTurn(ctx, row, chunk, c, n, get); err != nil {
+		if found, err = s.turn(ctx, get); err != nil {
 			return false, err
 		}
-	}
-	if !found {
-		vain.Store(sum)
 	}
 	return found, nil
 }
 
-// takeTurn is one turn of takeBack, from a chunk of a row on.
-func (a *Area) takeTurn(
-	ctx context.Context, row, chunk, c, n int, get func() (bool, error),
-) (nextRow, nextChunk int, end, found bool, err error) {
+func (s *search) turn(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+	a := s.a
 	g, err := a.acquire(ctx)
 	if err != nil {
-		return 0, 0, false, false, err
+		return false, err
 	}
 	defer g.Unlock()
-	s := search{a: a, class: c, enough: max(n, crop), left: batch}
-	for ; row < len(a.rows) && !s.done(); row, chunk = row+1, 0 {
-		if state, _ := rowOf(a.rows[row].word.Load()); state != rowLive {
+	s.list, s.chunks, s.room, s.left = s.list[:0], 0, false, batch
+	for ; s.row < len(a.rows) && !s.done(); s.row, s.chunk = s.row+1, 0 {
+		if state, _ := rowOf(a.rows[s.row].word.Load()); state != rowLive {
 			continue
 		}
-		m, err := a.mapRow(ctx, row)
+		m, err := a.mapRow(ctx, s.row)
 		if errors.Is(err, ErrClosed) {
-			return 0, 0, false, false, err
+			return false, err
 		}
 		if err != nil {
 			continue // what can't be mapped can't be taken
 		}
-		if chunk = s.look(m, chunk); chunk < m.chunks {
+		if s.look(m); s.chunk < m.chunks {
 			break
 		}
 	}
@@ -110,7 +124,7 @@ func (a *Area) takeTurn(
 	if err == nil && took {
 		found, err = get()
 	}
-	return row, chunk, row >= len(a.rows), found, a.doubted(err)
+	return found, a.doubted(err)
 }
 
 // takeIdle takes the empty spans of all living sessions that their calls do not name and, if all is false, only those
@@ -127,8 +141,8 @@ func (a *Area) takeIdle(ctx context.Context, all bool) error {
 		if err != nil {
 			return err
 		}
-		s := search{a: a, class: -1, enough: math.MaxInt, left: math.MaxInt, contested: !all}
-		s.look(m, 0)
+		s := search{a: a, class: -1, empties: all, enough: math.MaxInt, left: math.MaxInt}
+		s.look(m)
 		if _, err := s.take(ctx); err != nil {
 			return err
 		}
@@ -136,24 +150,24 @@ func (a *Area) takeIdle(ctx context.Context, all bool) error {
 	return nil
 }
 
-func (s *search) done() bool { return s.left <= 0 || s.room || s.chunks >= s.enough }
+func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
 
-// look goes through a segment's runs from a chunk on, and returns where it stopped.
-func (s *search) look(m *mapping, chunk int) int {
-	for chunk < m.chunks && !s.done() {
+// look goes through a segment's runs, from the chunk where the search is.
+func (s *search) look(m *mapping) {
+	for s.chunk < m.chunks && !s.done() {
 		s.left--
-		sp := &m.spans[chunk]
+		sp := &m.spans[s.chunk]
 		n := 1
 		switch kindOf(sp.state.Load()) {
 		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
-			if n = int(sp.chunks.Load()); m.checkRun(chunk, sp, n) != nil {
-				return m.chunks // garbled: who repairs or verifies says so
+			if n = int(sp.chunks.Load()); m.checkRun(s.chunk, sp, n) != nil {
+				s.chunk = m.chunks // garbled: who repairs or verifies says so
+				return
 			}
-			s.consider(spanRef{m, chunk, sp}, n)
+			s.consider(spanRef{m, s.chunk, sp}, n)
 		}
-		chunk += n
+		s.chunk += n
 	}
-	return chunk
 }
 
 // consider makes a span contested if it is wanted and can be taken.
@@ -162,22 +176,21 @@ func (s *search) consider(r spanRef, n int) {
 	switch kindOf(state) {
 	case kindOwned:
 		cl, err := r.class()
-		if err != nil || s.contested || !s.a.reaches(state) {
+		if err != nil || !s.empties && cl.id != s.class {
 			return
 		}
 		empty := r.s.empty(cl)
-		if !empty && (cl.id != s.class || !r.s.hasRoom(cl)) {
+		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.a.reaches(state) {
 			return
 		}
 		if !r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
 			return
 		}
 		failpoint.Hit("dsa/take/contested")
-		if empty {
-			s.chunks += n
-		} else {
+		if cl.id == s.class {
 			s.room = true
 		}
+		s.chunks += n
 	case kindContested: // of an earlier search, or of a taker that died
 		s.chunks += n
 	default:
@@ -299,11 +312,4 @@ func (a *Area) giveForGrowth(ctx context.Context, n int) (gave bool, err error) 
 		return false, nil
 	}
 	return true, a.giveEmpty(ctx)
-}
-
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
 }
