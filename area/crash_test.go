@@ -3,6 +3,7 @@
 package area_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -124,6 +125,36 @@ func work(a *dsa.Area, p dsa.Pointer, l ledger) error {
 			return err
 		}
 	}
+	return crowded(a, l)
+}
+
+// crowded has the area refuse to grow, so that spans are taken from the session that does not use them.
+func crowded(a *dsa.Area, l ledger) error {
+	if err := a.SetLimit(ctx, a.Total()); err != nil {
+		return err
+	}
+	for k, size := range []int{8000, 100, 30_000, 400_000} {
+		for i := k * 150; ; i++ {
+			err := l.alloc(a, i, size)
+			if errors.Is(err, dsa.ErrLimit) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if i == k*150+149 {
+				break
+			}
+		}
+	}
+	if err := a.SetLimit(ctx, 0); err != nil {
+		return err
+	}
+	for i := range 600 {
+		if err := l.free(a, i); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -161,6 +192,11 @@ func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l
 		must(l.free(a, i))
 	}
 	must(a.Detach())
+	for _, n := range []int{700, 3000, 50_000} { // spans that the survivor has to itself, and nothing in them
+		p, err := survivor.Alloc(n)
+		must(err)
+		must(survivor.Free(p))
+	}
 	return p, l
 }
 
@@ -213,6 +249,9 @@ func play(t *testing.T, scenario, plan string) {
 	}
 	run(scenario, plan)
 
+	if err := a.SetLimit(ctx, 0); err != nil && scenario != "own" {
+		t.Fatal(err)
+	}
 	// Whatever there is, the survivor can allocate and free before anybody has looked.
 	for i := entries - 40; i < entries; i++ {
 		if err := l.alloc(a, i, sizes[i%len(sizes)]); err != nil {

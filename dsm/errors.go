@@ -28,6 +28,7 @@ var (
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
 	ErrUnsupported      = errkind.Unsupported
 	ErrDeadlock         = errkind.Deadlock // the call would wait for the function that made it
+	ErrNoMemory         = errkind.NoMemory // ErrQuota, ErrNoSpace and ErrTooManySegments match it: others have to give memory back
 	ErrVersion          = errkind.Version  // the instance is of a program with another layout; the text says which to upgrade
 )
 

@@ -16,20 +16,22 @@ import (
 
 // verifyRow is a line of verify: a named area.
 type verifyRow struct {
-	Name     string     `json:"name"`
-	Kind     string     `json:"kind"`
-	Handle   dsm.Handle `json:"handle"`
-	Bytes    int64      `json:"bytes"` // of all segments: used, free and overhead together
-	Used     int64      `json:"used"`
-	Free     int64      `json:"free"`
-	Overhead int64      `json:"overhead"`
-	Segments int        `json:"segments"`
-	Sessions int        `json:"sessions"` // that have it attached, this command not among them
-	Objects  int        `json:"objects"`
-	Entries  int        `json:"entries,omitempty"` // of a hash table
-	Dead     int        `json:"dead"`              // sessions that had died, and whose caches went back
-	Lost     int        `json:"lost"`              // objects in their hands, that were freed
-	Problems []string   `json:"problems"`
+	Name       string     `json:"name"`
+	Kind       string     `json:"kind"`
+	Handle     dsm.Handle `json:"handle"`
+	Bytes      int64      `json:"bytes"` // of all segments: used, free and overhead together
+	Used       int64      `json:"used"`
+	Free       int64      `json:"free"`
+	Overhead   int64      `json:"overhead"`
+	Straggling int64      `json:"straggling"` // of free: in spans that stragglers keep
+	Stragglers int        `json:"stragglers"` // objects in spans of which at most a quarter is allocated
+	Segments   int        `json:"segments"`
+	Sessions   int        `json:"sessions"` // that have it attached, this command not among them
+	Objects    int        `json:"objects"`
+	Entries    int        `json:"entries,omitempty"` // of a hash table
+	Dead       int        `json:"dead"`              // sessions that had died, and whose caches went back
+	Lost       int        `json:"lost"`              // objects in their hands, that were freed
+	Problems   []string   `json:"problems"`
 }
 
 // errProblems makes the exit status 1; what is wrong has been said.
@@ -40,7 +42,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify [NAME]",
 		Short: "Walk the areas that have names and say what is wrong in them",
 		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what
-dead sessions had in their hands, count, and say what is wrong. The exit status is 1 if anything is.`,
+dead sessions had in their hands, count, and say what is wrong. The exit status is 1 if anything is.
+
+HELD is what of FREE stragglers keep: objects (STRAGGLERS of them) that stay in spans of which at most a quarter is
+allocated. Objects of their own sizes can have it, others can't before those are freed.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := dsm.Open(cmd.Context(), a.config)
@@ -103,7 +108,7 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 func verified(x registry.Info, r dsa.Report) verifyRow {
 	return verifyRow{
 		Name: x.Name, Kind: x.Kind, Handle: x.Handle, Bytes: r.Total, Used: r.Used, Free: r.Free,
-		Overhead: r.Overhead, Segments: r.Segments, Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead,
+		Overhead: r.Overhead, Straggling: r.Straggling, Stragglers: r.Stragglers, Segments: r.Segments, Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead,
 		Lost: r.Lost, Problems: append([]string{}, r.Problems...),
 	}
 }
@@ -120,10 +125,10 @@ func (a *app) printVerified(rows []verifyRow) error {
 	}
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 	perr := printTable(a.stdout,
-		"NAME\tKIND\tBYTES\tUSED\tFREE\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
+		"NAME\tKIND\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
 		rows, func(r verifyRow) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes),
-				size(r.Used), size(r.Free), size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes),
+				size(r.Used), size(r.Free), size(r.Straggling), r.Stragglers, size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
 				r.Dead, r.Lost, len(r.Problems))
 		})
 	for _, r := range rows {

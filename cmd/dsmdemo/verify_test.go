@@ -52,7 +52,7 @@ func TestNames(t *testing.T) {
 	}
 
 	rows := parse[[]verifyRow](t, p.ok("verify", "--json"))
-	if len(rows) != 1 || rows[0].Name != "jobs" || rows[0].Objects != 1 || rows[0].Sessions != 1 ||
+	if len(rows) != 1 || rows[0].Name != "jobs" || rows[0].Objects != 1 || rows[0].Stragglers != 1 || rows[0].Sessions != 1 ||
 		rows[0].Problems == nil || len(rows[0].Problems) != 0 ||
 		rows[0].Bytes != a.Total() || rows[0].Used+rows[0].Free+rows[0].Overhead != rows[0].Bytes {
 		t.Errorf("%+v", rows)

@@ -12,31 +12,31 @@ import (
 	"syscall"
 )
 
-// kind is one kind of failure. It matches itself and, where the standard library has a kind of the
-// same meaning, that one too.
+// kind is one kind of failure. It matches itself and, where there is one, the wider kind that it belongs to: one of the
+// standard library with the same meaning, or NoMemory.
 type kind struct {
 	text string
-	std  error
+	of   error
 }
 
 func (k *kind) Error() string { return k.text }
 
-func (k *kind) Is(target error) bool { return k.std != nil && target == k.std }
+func (k *kind) Is(target error) bool { return k.of != nil && target == k.of }
 
 // The kinds. Their text is the tail of a longer message, so each says the condition and no cure.
 var (
 	Disabled         error = &kind{text: "dynamic shared memory is disabled (dynamic_shared_memory_type = none)"}
 	NotFound         error = &kind{"no such segment", fs.ErrNotExist}
-	TooManySegments  error = &kind{text: "too many segments"}
+	TooManySegments  error = &kind{"too many segments", NoMemory}
 	TooManyProcesses error = &kind{text: "too many processes"}
-	NoSpace          error = &kind{text: "no space for shared memory"}
+	NoSpace          error = &kind{"no space for shared memory", NoMemory}
 	Size             error = &kind{"bad segment size", fs.ErrInvalid}
 	Permission       error = &kind{"permission denied", fs.ErrPermission}
 	NoInstance       error = &kind{text: "no running instance"}
 	InUse            error = &kind{text: "the instance is in use"}
 	Corrupt          error = &kind{text: "shared memory is corrupt"}
 	Stale            error = &kind{text: "the instance has stopped or begun a new generation"}
-	Quota            error = &kind{text: "quota exceeded"}
+	Quota            error = &kind{"quota exceeded", NoMemory}
 	Closed           error = &kind{"already closed", fs.ErrClosed}
 	Unsupported      error = &kind{"not supported on this system", errors.ErrUnsupported}
 	Full             error = &kind{text: "no room left"}
@@ -46,12 +46,15 @@ var (
 	Mismatch         error = &kind{text: "it is something else"}
 	Deadlock         error = &kind{text: "the call would wait for itself"}
 	Version          error = &kind{text: "another version of the layout"}
+
+	// NoMemory is matched by Quota, NoSpace and TooManySegments, and by what else ends when others give memory back.
+	NoMemory error = &kind{text: "no memory left"}
 )
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
 	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
-	Deadlock, Version,
+	Deadlock, Version, NoMemory,
 }
 
 // Name is err's kind in a form that can travel to another process; empty if it has none.

@@ -4,6 +4,9 @@ package ordered
 
 import "sync/atomic"
 
+// Fenced reports whether what Store64 has stored is seen by others before this thread's later atomic loads are done.
+const Fenced = true
+
 // Store64 is a store that others see whole and in its order.
 func Store64(w *atomic.Uint64, v uint64) { w.Store(v) }
 

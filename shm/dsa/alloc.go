@@ -11,7 +11,7 @@ import (
 )
 
 // Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is
-// ErrSize. It fails with what keeps the area from growing: ErrLimit, ErrFull, or the source's error.
+// ErrSize. What keeps the area from growing is ErrNoMemory: ErrLimit, ErrFull, or the source's error.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
 // allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
@@ -54,6 +54,14 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	}
 	h := &a.heaps[c]
 	for s := h.cur.s; s != nil; {
+		note := &a.notes[cl.stripe]
+		note.name(h.mark, a.swaps)
+		failpoint.Hit("dsa/alloc/named")
+		if s.state.Load() != h.cur.state { // another session has taken it
+			st.rest(note)
+			h.cur = held{}
+			break
+		}
 		for h.word < cl.words {
 			used := s.words[h.word].used.Load()
 			if used == ^uint64(0) {
@@ -62,13 +70,13 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			}
 			bit := lowest(^used)
 			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless somebody wrote there
+				st.rest(note)
 				st.Unlock()
 				return 0, a.answer(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
 			}
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
-			note := &a.notes[cl.stripe]
-			note.begin(p, into)
+			note.begin(p, into, false)
 			failpoint.Hit("dsa/alloc/intended")
 			store(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
@@ -79,16 +87,18 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			p |= Pointer(slack) << slackShift
 			if a.ends.Ended() {
 				store(&s.words[h.word].used, used)
-				note.end(into)
+				st.end(note, into)
 				st.Unlock()
 				return 0, errClosed
 			}
 			into.put(p)
-			note.end(into)
+			st.end(note, into)
 			st.Unlock()
 			return p, nil
 		}
-		if !h.cur.harvest(cl) {
+		room := h.cur.harvest(cl)
+		st.rest(note)
+		if !room {
 			break
 		}
 		h.word = 0
@@ -127,49 +137,57 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// takeSpan makes a span this session's.
-func (a *Area) takeSpan(ctx context.Context, c int) (r spanRef, ok bool, err error) {
+// takeSpan calls get, which makes a span this session's, under the lock.
+func (a *Area) takeSpan(ctx context.Context, get func() (bool, error)) (ok bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
-		return r, false, err
+		return false, err
 	}
 	defer g.Unlock()
-	r, ok, err = a.takeSpanLocked(ctx, c)
-	return r, ok, a.doubted(err)
+	ok, err = get()
+	return ok, a.doubted(err)
 }
 
-// takeSpanLocked is takeSpan under the area's lock.
-func (a *Area) takeSpanLocked(ctx context.Context, c int) (r spanRef, ok bool, err error) {
+// takeSpanLocked makes a span this session's, under the area's lock: one with room that is nobody's, or a new one.
+func (a *Area) takeSpanLocked(ctx context.Context, c int) (h held, ok bool, err error) {
 	cl := &classes[c]
+	var r spanRef
 	for first := a.head.partial[c].Load(); first != 0; first = a.head.partial[c].Load() {
 		if r, err = a.listed(first); err != nil {
-			return r, false, err
+			return h, false, err
 		}
 		if is, err := r.class(); err != nil {
-			return r, false, err
+			return h, false, err
 		} else if is != cl {
-			return r, false, corrupt("a span of class %d is in the list of class %d", is.id, c)
+			return h, false, corrupt("a span of class %d is in the list of class %d", is.id, c)
 		}
 		if err := a.unlink(r); err != nil {
-			return r, false, err
+			return h, false, err
 		}
 		failpoint.Hit("dsa/span/unlinked")
-		r.s.state.Store(moved(r.s.state.Load(), kindOwned, a.slot+1))
+		h = a.own(r)
 		failpoint.Hit("dsa/span/taken")
 		if r.harvest(cl) {
-			return r, true, nil
+			return h, true, nil
 		}
-		r.s.state.Store(moved(r.s.state.Load(), kindFull, 0))
+		r.s.state.Store(moved(h.state, kindFull, 0))
 	}
 	if r, ok, err = a.makeRun(ctx, cl.chunks); !ok || err != nil {
-		return r, false, err
+		return h, false, err
 	}
 	r.s.class.Store(uint32(c))
 	r.s.clear(cl)
 	failpoint.Hit("dsa/span/cleared")
-	r.s.state.Store(moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit)
+	h = a.own(r)
 	failpoint.Hit("dsa/span/made")
-	return r, true, nil
+	return h, true, nil
+}
+
+// own makes a span that is nobody's this session's, under the lock.
+func (a *Area) own(r spanRef) held {
+	h := held{r, moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
+	r.s.state.Store(h.state)
+	return h
 }
 
 // allocLarge gives an object chunks of its own.
@@ -200,14 +218,23 @@ func (a *Area) tryLarge(n, chunks int, into Place) (Pointer, error) {
 		if p, ok, err := a.takeLarge(ctx, n, chunks, into); ok || err != nil {
 			return p, err
 		}
-		if err := a.expand(ctx, chunks); err != nil {
-			return 0, err
+		refused := a.expand(ctx, chunks)
+		if refused == nil {
+			continue
+		}
+		var p Pointer
+		found, err := a.takeBack(ctx, -1, chunks, refused, func() (ok bool, err error) {
+			p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
+			return ok, err
+		})
+		if found || err != nil {
+			return p, err
 		}
 	}
 	return 0, errOutrun
 }
 
-var errOutrun = errkind.As(ErrFull, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area grew by, %d times", maxTries))
 
 func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	g, err := a.acquire(ctx)
@@ -215,14 +242,20 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Poin
 		return 0, false, err
 	}
 	defer g.Unlock()
+	p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
+	return p, ok, a.doubted(err)
+}
+
+// takeLargeLocked is takeLarge under the area's lock.
+func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	r, ok, err := a.makeRun(ctx, chunks)
 	if !ok || err != nil {
-		return 0, false, a.doubted(err)
+		return 0, false, err
 	}
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)
-	note := &a.notes[stripes-1]
-	note.begin(p, into)
+	st, note := &a.stripes[stripes-1], &a.notes[stripes-1]
+	note.begin(p, into, a.swaps)
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
 		p = p.withSlack(seal(r.run(uint64(chunks)<<chunkShift), uint64(n)))
@@ -231,10 +264,10 @@ func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Poin
 	failpoint.Hit("dsa/large/made")
 	if a.ends.Ended() {
 		err = a.releaseRun(ctx, r)
-		note.end(into)
+		st.end(note, into)
 		return 0, false, errors.Join(errClosed, err)
 	}
 	into.put(p)
-	note.end(into)
+	st.end(note, into)
 	return p, true, nil
 }

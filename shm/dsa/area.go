@@ -18,8 +18,9 @@ import (
 var (
 	ErrCorrupt  = shm.ErrCorrupt
 	ErrSize     = errkind.Size     // not a size that an object or an area can have
-	ErrLimit    = errkind.Quota    // the area's size limit
+	ErrLimit    = errkind.Quota    // the area's size limit; the text tells it from a quota of the instance
 	ErrFull     = errkind.Full     // no row left for a segment or a session, or an area in place that can't grow
+	ErrNoMemory = errkind.NoMemory // all that keeps an area from growing: freeing objects, by any session, is the answer to it
 	ErrClosed   = errkind.Closed   // after Detach
 	ErrNotFound = errkind.NotFound // the area is gone
 	ErrVersion  = errkind.Version  // the area has another layout version; the text says which program to upgrade
@@ -81,6 +82,7 @@ type Area struct {
 	notes   *[stripes]note // this session's
 	guard   uint64         // bytes behind each object in checked mode
 	careful bool           // each call is a scope
+	swaps   bool           // notes are stored by an exchange
 
 	ends   lifetime // of all that this session has mapped of the area
 	unwait func()   // takes back what the session's view was given
@@ -91,6 +93,11 @@ type Area struct {
 	heaps   []heap          // by class, each under its stripe
 
 	reclaimed int // objects that dead sessions had in their hands; under the lock
+
+	vain [maxClasses + 1]atomic.Uint64 // by class plus one: freedSum when a search for spans was in vain
+
+	cut   int    // chunks that the source was asked for last, after it had refused more; 0: never. Under the lock for growth
+	cutAt uint64 // the header's returned at that time
 
 	maps  [maxRows]atomic.Pointer[mapping]
 	mapMu sync.Mutex    // innermost

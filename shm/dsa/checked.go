@@ -10,7 +10,7 @@ import (
 // bits that otherwise say what the block leaves unused. Each object that gets the block has the next generation: so a
 // Pointer that was kept over Free is told from that of the block's next object, but for every 65,536th.
 const (
-	fence  = 0xa5
+	filler = 0xa5
 	poison = 0xdb
 	mixer  = 0x7ea1_5bad_f00d_c0de
 
@@ -26,7 +26,7 @@ func seal(block []byte, n uint64) (generation uint64) {
 	generation = (trailer(block)>>generationShift + 1) & (1<<slackBits - 1)
 	end := len(block) - 8
 	for i := int(n); i < end; i++ {
-		block[i] = fence
+		block[i] = filler
 	}
 	binary.LittleEndian.PutUint64(block[end:], (n|generation<<generationShift)^mixer)
 	return generation
@@ -39,7 +39,7 @@ func sealed(block []byte) (n uint64, err error) {
 		return 0, ErrOverrun
 	}
 	for _, b := range block[n:end] {
-		if b != fence {
+		if b != filler {
 			return 0, ErrOverrun
 		}
 	}

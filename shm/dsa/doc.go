@@ -4,9 +4,16 @@
 // It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
 // are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
 // go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
-// them at their next call. (A segment in which a session keeps a span ready is not empty before that session trims
-// or detaches, or dies.) No failure to allocate is a panic. What it does not promise: that no program writes where it
-// shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
+// them at their next call. What is free in any session's hands can be had by every session: it is taken back when the
+// area can't grow, and by Trim. No failure to allocate is a panic. What it does not promise: that no program writes where
+// it shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
+//
+// # Memory that is refused
+//
+// What keeps an area from growing is ErrNoMemory, whatever it is: the area's limit, a quota of the instance, the system,
+// or the number of segments. It says that all memory which any session has freed was tried first, so freeing objects is
+// the answer to it, and what a cache evicts on. Free blocks serve objects of their own size until their whole span is free: a
+// few objects that stay can hold many times their own bytes; Stats counts those as stragglers.
 //
 // # The end
 //
@@ -36,10 +43,14 @@
 //
 // A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a
 // mutex of its own process. So Alloc, and Free of what the session has allocated, touch nothing that another
-// process touches. Who frees an object in somebody else's span sets "freed", by one compare-and-swap, and
-// the span's session collects that when it has no room left. A span that nobody has is full, and then the
-// first to free something in it makes it his; or has room, and is in the list of its class. All else (lists,
+// process touches. A session that frees an object in another's span sets "freed", by one compare-and-swap, and
+// the span's session collects that when it has no room left. A span that no session has is full, and then the
+// first to free something in it makes it its own; or has room, and is in the list of its class. All else (lists,
 // chunks, large objects, segments) is done under the area's lock, once for many objects.
+//
+// A session that can't get memory otherwise, or trims, takes spans from the sessions that have them and do not use
+// them, be those idle or stopped: empty ones, and those of the size that it needs if they have room. No call of a
+// session waits for that. take.go says how the two agree.
 //
 // # What a death leaves
 //
@@ -48,6 +59,7 @@
 // died with the lock. Each call notes first, in a word of its session, the object in its hands.
 //
 //	who dies                                 leaves                            and who mends it, when
+//	in Alloc or collecting, before that      a note on a span                  recovery: nothing to do
 //	in Alloc, before "used" is stored        a note on a free block            recovery: nothing to do
 //	in Alloc, after it                       a note on an allocated block      recovery frees it
 //	in Free, own span, before the store      the same                          recovery frees it
@@ -62,6 +74,8 @@
 //	collecting what others freed             bits freed and not used           they mean nothing; the next to collect
 //	                                                                           clears them
 //	having emptied or opened a span          a span in the wrong place         recovery, Verify or Trim puts it right
+//	taking a span, or giving one             a contested span                  the next to take spans, Trim or Verify
+//	                                                                           puts it where it belongs
 //	with spans to itself                     spans with its number             recovery makes them everybody's
 //	with the lock                            lists, counts, bitmaps half done  who has the lock next makes them anew
 //	before a run's head is stored            nothing                           the chunks are free still

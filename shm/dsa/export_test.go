@@ -76,6 +76,15 @@ func LockWords(a *Area) []atomic.Uint64 {
 	return words
 }
 
+// Swaps has a session store its notes by an exchange, as one does that membarrier can't reach.
+func Swaps(a *Area) {
+	a.swaps = true
+	a.slots[a.slot].order.Store(orderItself)
+}
+
+// Unreachable makes a session one whose notes can't be relied on.
+func Unreachable(a *Area) { a.slots[a.slot].order.Store(orderNone) }
+
 // SpanSize is that of a chunk's description.
 const SpanSize = spanSize
 

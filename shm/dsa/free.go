@@ -61,23 +61,24 @@ func (a *Area) free(p Pointer, from Place) error {
 		}
 	}
 	note := &a.notes[cl.stripe]
-	note.begin(p, from)
+	note.begin(p, from, a.swaps)
 	failpoint.Hit("dsa/free/intended")
 	from.put(0)
 	if a.guard != 0 {
 		spoil(r.block(cl, i)[:size])
 	}
-	if r.s.state.Load()&slotMask != uint64(a.slot+1) {
+	st.freed++
+	if state := r.s.state.Load(); state&(kindMask|slotMask) != kindOwned|uint64(a.slot+1) {
 		err = a.freeOther(p, r, cl, i, from)
 	} else {
-		// Nobody else writes used, and this session does so under this stripe.
+		// Nobody else writes used, and this session does so under this stripe; who takes the span sees the note first.
 		store(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
-		note.end(from)
-		if h := &a.heaps[cl.id]; h.cur.s == r.s {
-			h.word = min(h.word, i>>6)
-		} else {
-			err = a.roomIn(h, r, cl, i>>6)
+		st.end(note, from)
+		if h := &a.heaps[cl.id]; h.cur.s != r.s {
+			err = a.roomIn(h, held{r, state}, cl, i>>6)
+		} else if h.word = min(h.word, i>>6); len(h.room) > 0 && r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
+			err = a.curEmptied(h)
 		}
 	}
 	stale := a.head.returned.Load() != a.seen.Load()
@@ -102,7 +103,7 @@ func (a *Area) after(err error) error {
 
 // freeOther frees an object in a span that is not this session's. The first to do so in a full span makes it his.
 func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) error {
-	note := &a.notes[cl.stripe]
+	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
 	off := r.start() + uint64(i)*cl.size
 	*first(r.m.bytes, off) = stamp(p)
@@ -111,7 +112,7 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 	failpoint.Hit("dsa/free/other")
 	for freed := w.freed.Load(); ; freed = w.freed.Load() {
 		if w.used.Load()&^freed&bit == 0 { // a double free, at the very same time
-			note.end(from)
+			st.end(note, from)
 			return notAllocated(p)
 		}
 		if w.freed.CompareAndSwap(freed, freed|bit) {
@@ -119,16 +120,17 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 		}
 	}
 	failpoint.Hit("dsa/free/freed")
-	note.end(from)
+	st.end(note, from)
 	// The span may be another one by now, if this was its last object. Then what follows finds
 	// nothing to do, or does no harm.
 	switch state := r.s.state.Load(); kindOf(state) {
 	case kindFull:
-		if int(r.s.class.Load()) != cl.id || !r.s.state.CompareAndSwap(state, moved(state, kindOwned, a.slot+1)) {
+		h := held{r, moved(state, kindOwned, a.slot+1) + lifeUnit}
+		if int(r.s.class.Load()) != cl.id || !r.s.state.CompareAndSwap(state, h.state) {
 			return nil
 		}
 		failpoint.Hit("dsa/free/adopted")
-		return a.adopted(r, cl)
+		return a.adopted(h, cl)
 	case kindPartial:
 		if r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
 			return a.dropPartial(r)
@@ -164,9 +166,19 @@ func (a *Area) dropPartial(r spanRef) error {
 	return a.doubted(a.releaseRun(ctx, r))
 }
 
-// giveSpan makes a span that a session had to itself nobody's, under the lock: back to the
-// chunks, full, or in the list of its class.
-func (a *Area) giveSpan(ctx context.Context, r spanRef) error {
+// giveSpan makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the
+// session is dead. One that it has no longer is left alone: so none is given twice.
+func (a *Area) giveSpan(ctx context.Context, r held) error {
+	if !r.s.state.CompareAndSwap(r.state, moved(r.state, kindContested, 0)) {
+		return nil
+	}
+	failpoint.Hit("dsa/span/given")
+	return a.settleSpan(ctx, r.spanRef)
+}
+
+// settleSpan puts a contested span in which no session is at work where it belongs, under the lock: back to the chunks,
+// full, or in the list of its class.
+func (a *Area) settleSpan(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
@@ -222,13 +234,14 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	if err != nil {
 		return err
 	}
-	note := &a.notes[stripes-1]
-	note.begin(p, from)
+	st, note := &a.stripes[stripes-1], &a.notes[stripes-1]
+	note.begin(p, from, a.swaps)
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
+	st.freed++
 	err = a.doubted(a.releaseRun(ctx, r))
 	failpoint.Hit("dsa/large/freed")
-	note.end(from)
+	st.end(note, from)
 	return err
 }
 

@@ -97,42 +97,96 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 	}
 	switch {
 	case a.source == nil:
-		return 0, 0, errkind.As(ErrFull,
-			errors.New("dsa: the area is full, and has no source of segments to grow from"))
+		return 0, 0, fullUp("the area in place has all of its %d bytes in use, and no source of segments to grow from",
+			a.head.total.Load())
 	case free < 0:
-		return 0, 0, errkind.As(ErrFull,
-			fmt.Errorf("dsa: all %d segments that an area can have are in use: "+
-				"begin with a larger one (Options.Initial)", maxRows))
+		return 0, 0, fullUp("all %d segments that an area can have are in use: begin with a larger one (Options.Initial)",
+			maxRows)
 	}
 	a.head.next.Store(uint32(free + 1))
-	chunks = int(min(uint64(a.head.initial.Load())<<min(live/2, 24), a.head.largest.Load(), maxSegment/chunkSize))
-	return free, max(chunks, n), nil
+	return free, a.step(n, live), nil
 }
 
-// newSegment makes a segment of so many chunks or, if that can't be had, of what is needed.
-func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, error) {
-	seg, err := a.trySegment(ctx, chunks)
-	if err != nil && chunks > need && ctx.Err() == nil {
-		chunks = need
-		seg, err = a.trySegment(ctx, chunks)
+// fullUp is the error of an area that can't grow, whatever memory there is.
+func fullUp(format string, args ...any) error {
+	return errkind.As(ErrNoMemory, errkind.As(ErrFull, fmt.Errorf(format, args...)))
+}
+
+// step is how many chunks growth asks for first: the first segment's, twice as many with each second segment. If the
+// source has refused more, and no segment has gone back since, it is twice what it gave then.
+func (a *Area) step(need, live int) int {
+	h := a.head
+	chunks := min(uint64(h.initial.Load())<<min(live/2, 24), h.largest.Load(), maxSegment/chunkSize)
+	if a.cut > 0 && a.cutAt == h.returned.Load() {
+		chunks = min(chunks, uint64(max(2*a.cut, a.least())))
 	}
-	return seg, chunks, err
+	return max(whole(int(chunks)), need)
+}
+
+// least is how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there is of
+// an area without one. So rows do not run out, of the area nor of the instance.
+func (a *Area) least() int {
+	bytes := a.head.limit.Load()
+	if bytes == 0 {
+		bytes = a.head.total.Load()
+	}
+	return int(min(bytes/128/(chunkSize+spanSize)+1, a.head.largest.Load(), maxSegment/chunkSize))
+}
+
+// whole is the chunks of the largest spans that fit into so many, if one does: so none are left over.
+func whole(chunks int) int {
+	if largest := classes[len(classes)-1].chunks; chunks > largest {
+		return chunks / largest * largest
+	}
+	return chunks
+}
+
+// newSegment makes a segment of so many chunks or, if the limit leaves less, of what it leaves. Refused by the source it
+// asks for half as many, down to what is needed, and for less than least only if the source refuses that too.
+func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, error) {
+	room, err := a.room(need)
+	if err != nil {
+		return nil, 0, err
+	}
+	chunks, least := min(chunks, max(whole(room), need)), a.least()
+	for {
+		seg, err := a.trySegment(ctx, chunks)
+		if err == nil || chunks <= need || ctx.Err() != nil ||
+			!errors.Is(err, ErrNoMemory) && !errors.Is(err, ErrSize) {
+			return seg, chunks, err
+		}
+		if chunks > least {
+			chunks = max(chunks/2, least, need)
+		} else {
+			chunks = max(chunks/2, need)
+		}
+		a.cut, a.cutAt = chunks, a.head.returned.Load()
+	}
+}
+
+// room is how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit.
+func (a *Area) room(need int) (chunks int, err error) {
+	limit, total := a.head.limit.Load(), a.head.total.Load()
+	if limit == 0 {
+		return maxSegment / chunkSize, nil
+	}
+	if chunks = fitting(0, min(limit-min(total, limit), maxSegment)).chunks; chunks < need {
+		return 0, errkind.As(ErrLimit, fmt.Errorf("the area's limit is %d bytes, and %d of them are in use: "+
+			"a segment of %d more would exceed it; free objects, or raise it (SetLimit)",
+			limit, total, geometryOf(0, need).size))
+	}
+	return chunks, nil
 }
 
 func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	size := geometryOf(0, chunks).size
 	if size > maxSegment || size > math.MaxInt {
 		return nil, errkind.As(ErrSize,
-			fmt.Errorf("dsa: a segment of %d bytes is more than the %d that one can have", size, uint64(maxSegment)))
-	}
-	if limit, total := a.head.limit.Load(), a.head.total.Load(); limit > 0 && (total > limit || size > limit-total) {
-		return nil, errkind.As(ErrLimit,
-			fmt.Errorf("dsa: %d bytes more would exceed the area's limit of %d, of which %d are in use (SetLimit)",
-				size, limit, total))
+			fmt.Errorf("a segment of %d bytes is more than the %d that one can have", size, uint64(maxSegment)))
 	}
 	seg, err := a.source.Create(ctx, int(size))
 	if err != nil {
-		return nil, fmt.Errorf("dsa: a segment of %d bytes: %w", size, err)
+		return nil, fmt.Errorf("the area, of %d bytes, asked for a segment of %d more: %w", a.head.total.Load(), size, err)
 	}
 	return seg, nil
 }

@@ -5,144 +5,198 @@ import (
 	"errors"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
 )
 
-// heap is what of a class this session has to itself, under the class's stripe: spans that it
-// alone allocates from, and in which it frees without an atomic operation. That they are this
-// session's stands in their states too, so that they are found when it is dead.
+// heap is what of a class this session has to itself, under the class's stripe: spans that it alone allocates from, and
+// in which it frees without an atomic operation. That they are this session's stands in their states, which decide:
+// another session may have taken a span meanwhile, and what is here is a hint at where to look.
 type heap struct {
-	cur  spanRef // the one to allocate from
-	word int     // of cur's bitmap: those before it are full
-	room []spanRef
-	full []spanRef // as of when they were put here: others may have freed something in them
+	cur  held   // the one to allocate from
+	mark uint64 // the note that names it
+	word int    // of cur's bitmap: those before it are full
+	room []held
+	full []held // as of when they were put here: others may have freed something in them
 }
 
-// spot is where in its heap's lists a span is: 0 in none, else its index plus one, with inFull
-// set in the list of the full ones.
-type spot uint16
+// held is a span that this session has to itself as long as its state is that. No other time at which a span is owned
+// has the same state.
+type held struct {
+	spanRef
+	state uint64
+}
 
-const inFull = spot(1) << 15
+func (r held) mine() bool { return r.s.state.Load() == r.state }
+
+// spot is where in its heap's lists a span was put last: 0 in none, else its index plus one, with inFull set in the list
+// of the full ones. It is a hint: a span that was taken from this session, and came back as one of another class, is in
+// the lists of both.
+type spot = uint32
+
+const inFull = spot(1) << 31
 
 // most is how long each of a heap's lists may be: 4 MB of spans.
 func (c *class) most() int { return max(64/c.chunks, 2) }
 
-func (h *heap) putRoom(r spanRef) {
+func (h *heap) putRoom(r held) {
 	h.room = append(h.room, r)
-	r.m.at[r.chunk] = spot(len(h.room))
+	ordered.Store32(&r.m.at[r.chunk], spot(len(h.room)))
 }
 
-func (h *heap) putFull(r spanRef) {
+func (h *heap) putFull(r held) {
 	h.full = append(h.full, r)
-	r.m.at[r.chunk] = spot(len(h.full)) | inFull
+	ordered.Store32(&r.m.at[r.chunk], spot(len(h.full))|inFull)
+}
+
+// setCur makes a span the one to allocate from.
+func (h *heap) setCur(r held) {
+	h.cur, h.word, h.mark = r, 0, r.mark()
 }
 
 // take takes a span out of the list that it is in, if any.
-func (h *heap) take(r spanRef) {
-	at := r.m.at[r.chunk]
+func (h *heap) take(r held) {
+	at := r.m.at[r.chunk].Load()
 	list := &h.room
 	if at&inFull != 0 {
 		list = &h.full
 	}
-	if i := int(at&^inFull) - 1; i >= 0 && i < len(*list) && (*list)[i] == r {
+	if i := int(at&^inFull) - 1; i >= 0 && i < len(*list) && (*list)[i].spanRef == r.spanRef {
 		h.takeAt(list, i)
 	}
 }
 
-// takeAt takes the span at i out of a list, whatever its spot says, and returns it. It is still in another list if its
-// spot is not 0: a span gets into both if the other sessions took this one for dead, since a stray store hit its row, and
-// gave it its own span anew.
-func (h *heap) takeAt(list *[]spanRef, i int) spanRef {
+// takeAt takes the span at i out of a list, whatever its spot says, and returns it.
+func (h *heap) takeAt(list *[]held, i int) held {
 	at, end := spot(i+1), len(*list)-1
 	if list == &h.full {
 		at |= inFull
 	}
 	r, last := (*list)[i], (*list)[end]
-	if r.m.at[r.chunk] == at {
-		r.m.at[r.chunk] = 0
+	if r.m.at[r.chunk].Load() == at {
+		ordered.Store32(&r.m.at[r.chunk], 0)
 	}
 	if i < end {
 		(*list)[i] = last
-		last.m.at[last.chunk] = at
+		ordered.Store32(&last.m.at[last.chunk], at)
 	}
-	(*list)[end] = spanRef{}
+	(*list)[end] = held{}
 	*list = (*list)[:end]
 	return r
 }
 
-// refill finds another span to allocate from, under the stripe: one that this session has, one
-// with room that is nobody's, or a new one.
+// refill finds another span to allocate from, under the stripe: one that this session has, one with room that is
+// nobody's, a new one or, if the area can't grow, one that another session does not use.
 func (a *Area) refill(h *heap, c int) error {
 	cl := &classes[c]
 	if h.cur.s != nil {
 		if len(h.full) >= cl.most() {
 			oldest := h.takeAt(&h.full, 0)
-			if !a.retire(oldest, cl) {
-				h.putRoom(oldest)
+			if again, ok := a.retire(oldest, cl); ok {
+				h.putRoom(again)
 			}
 		}
 		h.putFull(h.cur)
 	}
-	h.cur, h.word = spanRef{}, 0
-	for n := len(h.room); n > 0; n = len(h.room) {
-		r := h.takeAt(&h.room, n-1)
-		if r.m.at[r.chunk] != 0 {
-			continue
-		}
-		if r.harvest(cl) {
-			h.cur = r
-			return nil
-		}
-		h.putFull(r)
-	}
-	for i, r := range h.full {
-		if r.s.waiting(cl) && r.harvest(cl) {
-			h.cur = h.takeAt(&h.full, i)
-			return nil
-		}
+	h.cur, h.word = held{}, 0
+	if a.refillOwn(h, cl) {
+		return nil
 	}
 	ctx := context.Background()
+	var r held
+	get := func() (ok bool, err error) {
+		r, ok, err = a.takeSpanLocked(ctx, c)
+		return ok, err
+	}
 	for try := range maxTries {
 		if a.ends.Ended() {
 			return errClosed
 		}
-		r, ok, err := a.takeSpan(ctx, c)
+		found, err := a.takeSpan(ctx, get)
 		if errors.Is(err, ErrCorrupt) && try == 0 {
 			continue // the area is repaired first
 		}
-		if err != nil {
-			return err
+		if err == nil && !found {
+			refused := a.expand(ctx, cl.chunks)
+			if refused == nil {
+				continue
+			}
+			if found, err = a.takeBack(ctx, c, cl.chunks, refused, get); err == nil && !found {
+				continue
+			}
 		}
-		if ok {
-			h.cur = r
-			return nil
+		if err == nil {
+			h.setCur(r)
 		}
-		if err := a.expand(ctx, cl.chunks); err != nil {
-			return err
-		}
+		return err
 	}
 	return errOutrun
 }
 
-const maxTries = 100
-
-// retire leaves a span without room to whoever frees something in it. False: somebody just has,
-// so it is this session's still.
-func (a *Area) retire(r spanRef, cl *class) bool {
-	st := r.s.state.Load()
-	full := moved(st, kindFull, 0)
-	r.s.state.Store(full)
-	failpoint.Hit("dsa/span/retired")
-	if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, st) {
-		return true
+// refillOwn finds a span among those of the session, and strikes those that it has no longer.
+func (a *Area) refillOwn(h *heap, cl *class) bool {
+	for n := len(h.room); n > 0; n = len(h.room) {
+		r := h.takeAt(&h.room, n-1)
+		mine, room := a.collect(r, cl)
+		if room {
+			h.setCur(r)
+			return true
+		}
+		if mine {
+			h.putFull(r)
+		}
 	}
-	r.harvest(cl)
+	for i := 0; i < len(h.full); {
+		r := h.full[i]
+		if !r.mine() {
+			h.takeAt(&h.full, i)
+			continue
+		}
+		if r.s.waiting(cl) {
+			if _, room := a.collect(r, cl); room {
+				h.setCur(h.takeAt(&h.full, i))
+				return true
+			}
+		}
+		i++
+	}
 	return false
 }
 
-// roomIn is told that this session has freed a block, in that word, in a span of its own that it
-// does not allocate from.
-func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
-	at := r.m.at[r.chunk]
+const maxTries = 100
+
+// collect makes blocks that others have freed in a span of this session free for allocation, under the class's stripe. It
+// reports whether the span is this session's still, and has room then.
+func (a *Area) collect(r held, cl *class) (mine, room bool) {
+	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
+	note.name(r.mark(), a.swaps)
+	failpoint.Hit("dsa/collect/named")
+	if mine = r.mine(); mine {
+		room = r.harvest(cl)
+		failpoint.Hit("dsa/collect/done")
+	}
+	st.rest(note)
+	return mine, room
+}
+
+// retire leaves a span without room to whoever frees something in it. If some session has done so meanwhile the span is
+// this session's again, and is returned.
+func (a *Area) retire(r held, cl *class) (again held, ok bool) {
+	full := moved(r.state, kindFull, 0)
+	if !r.s.state.CompareAndSwap(r.state, full) {
+		return r, false // another session has taken it
+	}
+	failpoint.Hit("dsa/span/retired")
+	r.state = moved(r.state, kindOwned, a.slot+1) + lifeUnit
+	if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, r.state) {
+		return r, false
+	}
+	mine, _ := a.collect(r, cl)
+	return r, mine
+}
+
+// roomIn is told that this session has freed a block, in that word, in a span of its own that it does not allocate from.
+func (a *Area) roomIn(h *heap, r held, cl *class, word int) error {
+	at := r.m.at[r.chunk].Load()
 	if at == 0 || at&inFull != 0 {
 		h.take(r)
 		h.putRoom(r)
@@ -163,6 +217,20 @@ func (a *Area) roomIn(h *heap, r spanRef, cl *class, word int) error {
 	return a.doubted(a.giveSpan(ctx, r))
 }
 
+// curEmptied is told that this session has freed the last block of the span that it allocates from. If there is another
+// with room, the span goes back.
+func (a *Area) curEmptied(h *heap) error {
+	ctx := context.Background()
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return nil
+	}
+	defer g.Unlock()
+	r := h.cur
+	h.cur, h.word = held{}, 0
+	return a.doubted(a.giveSpan(ctx, r))
+}
+
 // handOn gives half of the spans with room to whoever wants them.
 func (a *Area) handOn(h *heap, cl *class) error {
 	ctx := context.Background()
@@ -172,11 +240,7 @@ func (a *Area) handOn(h *heap, cl *class) error {
 	}
 	defer g.Unlock()
 	for range cl.most() / 2 {
-		r := h.takeAt(&h.room, 0)
-		if r.m.at[r.chunk] != 0 {
-			continue
-		}
-		if err := a.giveSpan(ctx, r); err != nil {
+		if err := a.giveSpan(ctx, h.takeAt(&h.room, 0)); err != nil {
 			return a.doubted(err)
 		}
 	}
@@ -184,41 +248,56 @@ func (a *Area) handOn(h *heap, cl *class) error {
 }
 
 // adopted is told that a span has just become this session's, since it was the first to free something in it.
-func (a *Area) adopted(r spanRef, cl *class) error {
-	r.m.at[r.chunk] = 0
-	r.harvest(cl)
+func (a *Area) adopted(r held, cl *class) error {
+	if mine, _ := a.collect(r, cl); !mine {
+		return nil
+	}
+	ordered.Store32(&r.m.at[r.chunk], 0)
 	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
 }
 
-// inHeaps is where this session has spans to itself, as far as its own lists say, under all stripes.
+// inHeaps is where this session has spans to itself, under all stripes. Those that it has no longer it strikes from the
+// lists: so what they lie in can be unmapped.
 func (a *Area) inHeaps() map[*mapping]bool {
 	in := map[*mapping]bool{}
 	for i := range a.heaps {
 		h := &a.heaps[i]
+		if h.cur.s != nil && !h.cur.mine() {
+			h.cur, h.word = held{}, 0
+		}
 		if h.cur.s != nil {
 			in[h.cur.m] = true
 		}
-		for _, r := range h.room {
-			in[r.m] = true
-		}
-		for _, r := range h.full {
-			in[r.m] = true
+		for _, list := range []*[]held{&h.room, &h.full} {
+			for i := len(*list) - 1; i >= 0; i-- {
+				if r := (*list)[i]; r.mine() {
+					in[r.m] = true
+				} else {
+					h.takeAt(list, i)
+				}
+			}
 		}
 	}
 	return in
 }
 
-// emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock.
+// emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock. Whatever lists a
+// span is in, it is given once: giving it changes its state.
 func (a *Area) emptyHeaps(ctx context.Context, all bool) error {
 	for i := range a.heaps {
 		h, cl := &a.heaps[i], &classes[i]
-		if h.cur.s != nil {
-			h.putRoom(h.cur)
-		}
 		list := append(h.room, h.full...)
+		if h.cur.s != nil {
+			list = append(list, h.cur)
+		}
 		*h = heap{}
 		for _, r := range list {
-			r.m.at[r.chunk] = 0
+			ordered.Store32(&r.m.at[r.chunk], 0)
+		}
+		for _, r := range list {
+			if !r.mine() || r.m.at[r.chunk].Load() != 0 {
+				continue
+			}
 			room := r.harvest(cl)
 			switch {
 			case all || r.s.empty(cl):

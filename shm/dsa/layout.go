@@ -13,7 +13,7 @@ import (
 
 const (
 	magic   = 0x3161_7364_6d73_6f67 // "gosmdsa1", in the order of little-endian bytes
-	version = 3
+	version = 4
 )
 
 // header is at the start of an area's segment 0. Rows and sessions follow it. What is not said to
@@ -78,25 +78,33 @@ const stripes = 15
 type slot struct {
 	_     structs.HostLayout
 	peer  atomic.Uint64 // incarnation in bits 0-31, row plus one above; 0: free. Written under the lock
-	_     [8]byte
+	order atomic.Uint32 // how its notes become seen; see take.go. Written with peer
+	_     [4]byte
 	notes [stripes]note
 }
 
-// note is what a session is about to do in a stripe. Who recovers a dead session reads it.
+// note is what a session is about to do in a stripe. Who recovers a dead session reads it, and who takes a span from a
+// living one.
 type note struct {
 	_      structs.HostLayout
 	intent atomic.Uint64
 	place  atomic.Uint64 // the word that the object comes into, or is taken from, if there is one; see Place
 }
 
-// An intent is the pointer of the object in a session's hands, and in its slack what is going on.
-// It is stored before anything happens to the object and cleared when that is over.
+// An intent is the pointer of the object or span in a session's hands, and in its slack what is going on. It is stored
+// before anything happens to that. When it is over the note rests: its intent is a number then that counts what the
+// session has freed in the stripe, so that who has searched in vain knows when to search again.
 const (
+	intentNone = 0
 	// intentHeld: nobody but this session can have changed whether the object is allocated. If it is, it is lost.
 	intentHeld = 1
 	// intentStamped: the object bears the stamp, and is being freed in a span that others allocate from. If
 	// it is allocated and still bears the stamp it is lost; without the stamp, somebody else has it by now.
 	intentStamped = 2
+	// intentSpan: no object is in the session's hands, only a span of its own.
+	intentSpan = 3
+
+	restMask = 1<<slackShift - 1
 )
 
 // segment is at the start of a segment (after the sessions in segment 0). Written once. The
@@ -135,12 +143,13 @@ type pair struct {
 
 // A span's state: bits 0-15 the slot of its session plus one, 16-18 the kind, above that its life.
 const (
-	kindFree    = iota << kindShift
-	kindPart    // inside a run
-	kindOwned   // a session allocates from it; only that one moves it
-	kindFull    // nobody's. Whoever frees an object in it makes it his
-	kindPartial // nobody's, and in the list of its class; moved under the lock
-	kindLarge   // one object
+	kindFree      = iota << kindShift
+	kindPart      // inside a run
+	kindOwned     // a session allocates from it; only that one moves it
+	kindFull      // nobody's. Whoever frees an object in it makes it his
+	kindPartial   // nobody's, and in the list of its class; moved under the lock
+	kindContested // taken from its session, which may be at work in it still, or on its way; nobody allocates in it
+	kindLarge     // one object
 
 	kindShift = 16
 	kindMask  = 7 << kindShift

@@ -21,7 +21,7 @@ type mapping struct {
 	chunks int
 	bits   []atomic.Uint64 // a bit for each chunk: 1 in use. Derived; what is beyond the last chunk is 1
 	spans  []span
-	at     []spot          // by chunk, of the spans that this session has to itself; each under its class's stripe
+	at     []atomic.Uint32 // by chunk: the spot of a span that this session has to itself
 	stripe []atomic.Uint32 // by chunk: the stripe of what is there, as it was seen last
 	gone   bool            // unmapped; under all stripes
 	stays  bool            // until Detach: its row says that it went back, which can't be; under all stripes
@@ -45,7 +45,7 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	st.Lock()
 	if !a.ends.Ended() && !m.gone {
 		s := &m.spans[at]
-		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindPartial {
+		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindContested {
 			r = spanRef{m, int(at), s}
 			if cl, err = r.class(); err == nil && uint32(cl.stripe) == guess {
 				return r, rel & (chunkSize - 1), cl, nil
@@ -125,7 +125,7 @@ func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err
 	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
 	r = spanRef{m, chunk, s}
 	switch kindOf(state) {
-	case kindOwned, kindFull, kindPartial:
+	case kindOwned, kindFull, kindPartial, kindContested:
 		cl, err = r.class()
 		return r, rel, cl, err
 	case kindLarge:
@@ -262,7 +262,7 @@ func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, err
 	r := shm.NewRegion(b)
 	m := &mapping{
 		row: row, tag: tagOf(row, life), seg: seg, cancel: func() bool { return false },
-		bytes: b, data: g.data, chunks: g.chunks, at: make([]spot, g.chunks), stripe: make([]atomic.Uint32, g.chunks),
+		bytes: b, data: g.data, chunks: g.chunks, at: make([]atomic.Uint32, g.chunks), stripe: make([]atomic.Uint32, g.chunks),
 	}
 	var err error
 	if m.bits, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(g.bitmap), wordsFor(g.chunks)); err != nil {

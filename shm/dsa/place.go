@@ -76,18 +76,31 @@ func (a *Area) FreeFrom(at Place) error {
 	return a.freeCarefully(p, at)
 }
 
+// name notes a span, or an object, so that it is seen before what the session loads next: by an exchange, or by the
+// fence of who reads it.
+func (n *note) name(what uint64, swaps bool) {
+	if swaps {
+		n.intent.Swap(what)
+	} else {
+		store(&n.intent, what)
+	}
+}
+
 // begin notes that the session is about to allocate or free p.
-func (n *note) begin(p Pointer, at Place) {
+func (n *note) begin(p Pointer, at Place, swaps bool) {
 	if at.word != nil {
 		store(&n.place, uint64(at.at))
 		failpoint.Hit("dsa/note/place")
 	}
-	store(&n.intent, uint64(p.withSlack(intentHeld)))
+	n.name(uint64(p.withSlack(intentHeld)), swaps)
 }
 
-// end notes that it is done. A place is looked at only beside an intent.
-func (n *note) end(at Place) {
-	store(&n.intent, 0)
+// rest notes that the session has nothing in its hands.
+func (s *stripe) rest(n *note) { store(&n.intent, s.freed&restMask) }
+
+// end notes that it is done. A place is looked at only while there is an intent.
+func (s *stripe) end(n *note, at Place) {
+	s.rest(n)
 	if at.word != nil {
 		failpoint.Hit("dsa/note/over")
 		store(&n.place, 0)

@@ -83,7 +83,7 @@ func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) er
 	for c := 0; c < m.chunks; {
 		s := &m.spans[c]
 		switch kindOf(s.state.Load()) {
-		case kindOwned, kindFull, kindPartial, kindLarge:
+		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
 			n := int(s.chunks.Load())
 			if err := m.checkRun(c, s, n); err != nil {
 				return err
@@ -167,7 +167,7 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 	how := p.slack()
 	p = p.withSlack(0)
-	if p == 0 {
+	if how != intentHeld && how != intentStamped {
 		return nil
 	}
 	if has, err := a.has(ctx, place, p); has || err != nil {
@@ -203,7 +203,7 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 		}
 		a.reclaimed++
 		return a.releaseRun(ctx, r)
-	case kindOwned, kindFull, kindPartial:
+	case kindOwned, kindFull, kindPartial, kindContested:
 	default:
 		return nil
 	}
@@ -228,7 +228,7 @@ func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
 	switch kindOf(state) {
 	case kindOwned:
 		if state&slotMask == uint64(slot+1) {
-			return a.giveSpan(ctx, r)
+			return a.giveSpan(ctx, held{r, state})
 		}
 		return nil
 	case kindFull, kindPartial:
@@ -245,8 +245,8 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 	}
 	switch kindOf(state) {
 	case kindFull:
-		if r.s.waiting(cl) && r.s.state.CompareAndSwap(state, moved(state, kindOwned, a.slot+1)) {
-			return a.giveSpan(ctx, r)
+		if r.s.waiting(cl) && r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
+			return a.settleSpan(ctx, r)
 		}
 	case kindPartial:
 		if r.s.empty(cl) {
@@ -259,8 +259,7 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 	return nil
 }
 
-// Trim gives back what is empty, however little: this session's spans, those that are nobody's,
-// and all empty segments but the first.
+// Trim gives back what is empty, however little: spans, whoever has them, and all empty segments but the first.
 func (a *Area) Trim(ctx context.Context) error {
 	err := a.contained(func() error {
 		a.lockStripes()
@@ -272,7 +271,7 @@ func (a *Area) Trim(ctx context.Context) error {
 			if _, err := a.recoverDead(ctx); err != nil {
 				return err
 			}
-			return errors.Join(a.tidy(ctx), a.giveEmpty(ctx))
+			return errors.Join(a.tidy(ctx), a.takeIdle(ctx, true), a.giveEmpty(ctx))
 		})
 	})
 	return a.after(err)

@@ -39,9 +39,12 @@ func (a *Area) join(i int) error {
 	}
 	a.slot, a.notes = i, &a.slots[i].notes
 	for j := range a.notes {
-		a.notes[j].intent.Store(0)
+		a.notes[j].intent.Store(a.stripes[j].freed & restMask)
 		a.notes[j].place.Store(0)
 	}
+	order, swaps := orderOf()
+	a.slots[i].order.Store(order)
+	a.swaps = swaps
 	a.slots[i].peer.Store(a.self.Peer.Word())
 	failpoint.Hit("dsa/attach/joined")
 	return nil

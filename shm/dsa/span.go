@@ -30,6 +30,9 @@ func (r spanRef) block(c *class, i int) []byte {
 // run is the first n bytes of the run's chunks.
 func (r spanRef) run(n uint64) []byte { return r.m.bytes[r.start() : r.start()+n] }
 
+// mark is the note that names the span.
+func (r spanRef) mark() uint64 { return uint64(r.m.tag|Pointer(r.start()>>4)) | intentSpan<<slackShift }
+
 // start is where in the segment its blocks begin.
 func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
 
@@ -58,7 +61,7 @@ func (s *span) inWord(c *class, w int) uint64 {
 }
 
 // harvest makes blocks that others have freed free for allocation, and says whether any block is.
-// Only for who has the span to himself. A death in between leaves a bit in freed that is not in
+// Only for who has the span to itself: its session under a note, or who holds the area's lock. A death in between leaves a bit in freed that is not in
 // used, which is no block, and is harvested again.
 func (r spanRef) harvest(c *class) (room bool) {
 	for w := range c.words {
@@ -81,6 +84,16 @@ func (r spanRef) harvest(c *class) (room bool) {
 func (s *span) waiting(c *class) bool {
 	for w := range c.words {
 		if s.words[w].freed.Load() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// hasRoom reports whether a block is free, or has been freed by others.
+func (s *span) hasRoom(c *class) bool {
+	for w := range c.words {
+		if s.words[w].used.Load()&^s.words[w].freed.Load() != ^uint64(0) {
 			return true
 		}
 	}

@@ -14,8 +14,9 @@ import (
 // the first of them looks again and again, the others wait for him.
 type stripe struct {
 	held  atomic.Uint32
+	freed uint64 // how many objects the session has freed in it; under the stripe
 	queue sync.Mutex
-	_     [48]byte
+	_     [40]byte
 }
 
 func (s *stripe) Lock() {

@@ -23,8 +23,14 @@ type Stats struct {
 	Sessions int
 	Pinned   bool
 	Objects  int
-	Large    ClassStats   // objects with chunks of their own; its Size is 0
-	Classes  []ClassStats // those that have spans
+
+	// Stragglers are objects that stay in spans in which at most a quarter is allocated. They keep Straggling bytes of
+	// free blocks there from objects of other sizes, and from the system.
+	Stragglers int
+	Straggling int64
+
+	Large   ClassStats   // objects with chunks of their own; its Size is 0
+	Classes []ClassStats // those that have spans
 }
 
 // ClassStats are those of a block size.
@@ -74,6 +80,10 @@ func (a *Area) count(ctx context.Context) (st Stats, err error) {
 		if kindOf(r.s.state.Load()) == kindOwned {
 			c.Kept++
 		}
+		if objects > 0 && objects <= cl.objects/4 {
+			st.Stragglers += objects
+			st.Straggling += int64(cl.objects-objects) * int64(cl.size)
+		}
 		return nil
 	})
 	for i := range a.rows {
@@ -117,6 +127,9 @@ func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 	fmt.Fprintf(w, "%s in %d segments: %s used by %d objects, %s free, %s overhead; %d sessions",
 		size(st.Total), st.Segments, size(st.Used), st.Objects, size(st.Free), size(st.Overhead), st.Sessions)
+	if st.Stragglers > 0 {
+		fmt.Fprintf(w, "; %d stragglers hold %s of what is free", st.Stragglers, size(st.Straggling))
+	}
 	if st.Limit > 0 {
 		fmt.Fprintf(w, "; limit %s", size(st.Limit))
 	}
@@ -158,7 +171,7 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 			return err
 		}
 		rep.Lost = a.reclaimed - before
-		if err := a.tidy(ctx); err != nil {
+		if err := errors.Join(a.tidy(ctx), a.takeIdle(ctx, false)); err != nil {
 			return err
 		}
 		v := verifier{area: a}

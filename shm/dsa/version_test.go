@@ -21,9 +21,9 @@ func TestOtherVersion(t *testing.T) {
 		says    string
 		without error
 	}{
-		{"older", 8, 2, dsa.ErrVersion, "version 2, from a program that is older than this one, which has version 3: " +
+		{"older", 8, 3, dsa.ErrVersion, "version 3, from a program that is older than this one, which has version 4: " +
 			"upgrade the program of", dsa.ErrCorrupt},
-		{"newer", 8, 4, dsa.ErrVersion, "version 4, from a program that is newer than this one, which has version 3: " +
+		{"newer", 8, 5, dsa.ErrVersion, "version 5, from a program that is newer than this one, which has version 4: " +
 			"upgrade this program, or stop", dsa.ErrCorrupt},
 		{"no area", 0, 7, dsa.ErrCorrupt, "no area begins here", dsa.ErrVersion},
 		{"no sessions", 24, 0, dsa.ErrCorrupt, "room for 0 sessions", dsa.ErrVersion},

@@ -1,0 +1,315 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fence"
+	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Taking a span from the session that has it to itself, be it idle or stopped, or busy with others. All of this runs
+// under the area's lock.
+//
+// The owner writes "used" by plain stores, without the lock. So each of its calls first names the span, in a note, and
+// then loads the span's state: if that is no longer the one by which it has the span, it strikes the note and forgets the
+// span. Who takes makes the span contested, which is nobody's, by compare-and-swap, has all processors pass a fence, and
+// then reads all notes. A note that names the span may be that of a call that has loaded the state before: the span stays
+// contested, and is looked at again later. If none does, each later call of the owner finds it contested, and what earlier
+// calls stored is seen: the taker is alone with it.
+//
+// In a contested span nobody allocates; who frees there sets "freed", as in any span of another session.
+
+// How a session's notes become seen by who takes, as its slot says.
+const (
+	orderNone   = iota // unknown: nothing is taken from it
+	orderFence         // by fence.All
+	orderItself        // each is seen before the session loads the state
+)
+
+// orderOf is that of this process, and whether its notes are to be stored by an exchange for that.
+func orderOf() (order uint32, swaps bool) {
+	switch {
+	case ordered.Fenced:
+		return orderItself, false
+	case fence.Join():
+		return orderFence, false
+	}
+	return orderItself, true
+}
+
+const (
+	batch = 4096 // how many runs one turn under the lock looks at
+	crop  = 16   // chunks of empty spans are enough for one turn
+)
+
+// search is a search for spans that can be taken.
+type search struct {
+	a       *Area
+	class   int  // those of this class are wanted if they have room; -1: none
+	empties bool // empty ones of all classes are
+	enough  int  // chunks of those that one turn takes
+	left    int  // runs that it looks at
+
+	row, chunk int // where it is
+	list       []spanRef
+	chunks     int
+	room       bool // one of the class is in the list
+}
+
+// takeBack looks for spans that sessions have to themselves and do not use, for a run of n chunks or for a span of
+// class c (-1: none), when the area was refused to grow. After each turn that yields something it calls get, under the
+// lock; found reports whether that has got what it wanted. If nothing has been freed since a search was in vain it is in
+// vain again. Without an error, and nothing found, the area may be able to grow now.
+func (a *Area) takeBack(
+	ctx context.Context, c, n int, refused error, get func() (bool, error),
+) (found bool, err error) {
+	if !errors.Is(refused, ErrNoMemory) {
+		return false, refused
+	}
+	if sum, vain := a.freedSum(), &a.vain[c+1]; vain.Load() != sum {
+		s := search{a: a, class: c, empties: true, enough: max(n, crop)}
+		if found, err = s.run(ctx, get); found || err != nil {
+			return found, err
+		}
+		vain.Store(sum)
+	}
+	gave, err := a.giveForGrowth(ctx, n)
+	if err == nil && !gave {
+		err = refused
+	}
+	return false, err
+}
+
+// run searches the whole area until get has what it wants, so much under the lock at a time.
+func (s *search) run(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
+		if s.a.ends.Ended() {
+			return false, errClosed
+		}
+		if found, err = s.turn(ctx, get); err != nil {
+			return false, err
+		}
+	}
+	return found, nil
+}
+
+func (s *search) turn(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+	a := s.a
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer g.Unlock()
+	s.list, s.chunks, s.room, s.left = s.list[:0], 0, false, batch
+	for ; s.row < len(a.rows) && !s.done(); s.row, s.chunk = s.row+1, 0 {
+		if state, _ := rowOf(a.rows[s.row].word.Load()); state != rowLive {
+			continue
+		}
+		m, err := a.mapRow(ctx, s.row)
+		if errors.Is(err, ErrClosed) {
+			return false, err
+		}
+		if err != nil {
+			continue // what can't be mapped can't be taken
+		}
+		if s.look(m); s.chunk < m.chunks {
+			break
+		}
+	}
+	took, err := s.take(ctx)
+	if err == nil && took {
+		found, err = get()
+	}
+	return found, a.doubted(err)
+}
+
+// takeIdle takes the empty spans of all living sessions that their calls do not name and, if all is false, only those
+// that are contested already: what a taker left that died, or found at work.
+func (a *Area) takeIdle(ctx context.Context, all bool) error {
+	for i := range a.rows {
+		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
+			continue
+		}
+		m, err := a.mapRow(ctx, i)
+		if lost(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s := search{a: a, class: -1, empties: all, enough: math.MaxInt, left: math.MaxInt}
+		s.look(m)
+		if _, err := s.take(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
+
+// look goes through a segment's runs, from the chunk where the search is.
+func (s *search) look(m *mapping) {
+	for s.chunk < m.chunks && !s.done() {
+		s.left--
+		sp := &m.spans[s.chunk]
+		n := 1
+		switch kindOf(sp.state.Load()) {
+		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
+			if n = int(sp.chunks.Load()); m.checkRun(s.chunk, sp, n) != nil {
+				s.chunk = m.chunks // garbled: who repairs or verifies says so
+				return
+			}
+			s.consider(spanRef{m, s.chunk, sp}, n)
+		}
+		s.chunk += n
+	}
+}
+
+// consider makes a span contested if it is wanted and can be taken.
+func (s *search) consider(r spanRef, n int) {
+	state := r.s.state.Load()
+	switch kindOf(state) {
+	case kindOwned:
+		cl, err := r.class()
+		if err != nil || !s.empties && cl.id != s.class {
+			return
+		}
+		empty := r.s.empty(cl)
+		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.a.reaches(state) {
+			return
+		}
+		if !r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
+			return
+		}
+		failpoint.Hit("dsa/take/contested")
+		if cl.id == s.class {
+			s.room = true
+		}
+		s.chunks += n
+	case kindContested: // of an earlier search, or of a taker that died
+		s.chunks += n
+	default:
+		return
+	}
+	s.list = append(s.list, r)
+}
+
+// reaches reports whether the notes of the living session that has a span can be relied on.
+func (a *Area) reaches(state uint64) bool {
+	i := int(state&slotMask) - 1
+	if i < 0 || i >= len(a.slots) {
+		return false
+	}
+	w := a.slots[i].peer.Load()
+	if w == 0 || i != a.slot && !a.self.Alive(shmsync.PeerOf(w)) {
+		return false // recovery's
+	}
+	return a.ordersOf(i)
+}
+
+func (a *Area) ordersOf(i int) bool {
+	switch a.slots[i].order.Load() {
+	case orderItself:
+		return true
+	case orderFence:
+		return fence.Able()
+	}
+	return false
+}
+
+// take puts the contested spans that no note names where they belong. It reports whether there is any.
+func (s *search) take(ctx context.Context) (took bool, err error) {
+	if len(s.list) == 0 || !s.a.fenceAll() {
+		return false, nil
+	}
+	failpoint.Hit("dsa/take/fenced")
+	named := s.a.named()
+	for _, r := range s.list {
+		if named.has(r) {
+			continue
+		}
+		if err := s.a.settleSpan(ctx, r); err != nil {
+			return took, err
+		}
+		took = true
+		failpoint.Hit("dsa/take/settled")
+	}
+	return took, nil
+}
+
+// fenceAll has the notes of all sessions seen. It reports false if that is impossible for one of them.
+func (a *Area) fenceAll() bool {
+	wanted := false
+	for i := range a.slots {
+		if a.slots[i].peer.Load() == 0 {
+			continue
+		}
+		if !a.ordersOf(i) {
+			return false
+		}
+		wanted = wanted || a.slots[i].order.Load() == orderFence
+	}
+	return !wanted || fence.All()
+}
+
+// names are the chunks that notes name.
+type names []Pointer
+
+func (a *Area) named() (list names) {
+	for i := range a.slots {
+		if a.slots[i].peer.Load() == 0 {
+			continue
+		}
+		for k := range a.slots[i].notes {
+			if p := Pointer(a.slots[i].notes[k].intent.Load()); p.slack() != intentNone {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
+}
+
+func (list names) has(r spanRef) bool {
+	start := r.start()
+	for _, p := range list {
+		if p.row() == r.m.row && p.offset() >= start && p.offset() < start+uint64(r.s.chunks.Load())<<chunkShift {
+			return true
+		}
+	}
+	return false
+}
+
+// freedSum changes when an object is freed, or a session comes or goes: resting notes count what was freed.
+func (a *Area) freedSum() (sum uint64) {
+	for i := range a.slots {
+		w := a.slots[i].peer.Load()
+		if w == 0 {
+			continue
+		}
+		sum += w * 0x9e37_79b9_7f4a_7c15
+		for k := range a.slots[i].notes {
+			sum += a.slots[i].notes[k].intent.Load()
+		}
+	}
+	return sum
+}
+
+// giveForGrowth gives the empty segments back in which there is no run of n chunks, if an object needs more: so the area
+// can grow by one. It reports whether any went.
+func (a *Area) giveForGrowth(ctx context.Context, n int) (gave bool, err error) {
+	g, err := a.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer g.Unlock()
+	empty, limit, total := a.emptyBytes(), a.head.limit.Load(), a.head.total.Load()
+	if empty == 0 || limit > 0 && geometryOf(0, n).size > limit-min(limit, total-min(total, empty)) {
+		return false, nil
+	}
+	return true, a.giveEmpty(ctx)
+}
