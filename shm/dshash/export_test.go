@@ -17,10 +17,10 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 	for _, t := range []*core{a.t, b.t} {
 		for i := range t.parts {
 			list = append(list, dsa.Pointer(t.parts[i].array.Load()))
-			ls, _ := t.lines(i)
-			for k := range ls {
-				for slot := range ls[k].slots {
-					if p := ls[k].slots[slot].Load(); p != 0 {
+			v, _ := t.lines(i)
+			for k := range v.lines {
+				for slot := range v.lines[k].slots {
+					if p := v.lines[k].slots[slot].Load(); p != 0 {
 						list = append(list, dsa.Pointer(p))
 					}
 				}
@@ -32,6 +32,9 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 
 // InLock is whether an offset in a table is in a partition's lock.
 func InLock(p dsa.Pointer, at int) bool {
+	if in := at - reserveAt(p) - reserveLockAt; in >= 0 && in < lockSize {
+		return true
+	}
 	at -= partitionsAt(p)
 	within := at%partitionSize - lockAt
 	return at >= 0 && within >= 0 && within < lockSize
@@ -53,9 +56,12 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 	if err := t.t.lock(context.Background(), 0, true, &e); err != nil {
 		return 0, err
 	}
-	old, err := t.t.lines(0)
+	v, err := t.t.lines(0)
 	if err == nil {
-		_, err = t.t.rebuild(0, old, lines)
+		err = t.t.resize(0, len(v.lines), lines)
+	}
+	if err == nil {
+		err = t.t.settleArrays(0)
 	}
 	return dsa.Pointer(t.t.parts[0].array.Load()), err
 }
@@ -95,10 +101,10 @@ var Garbles = []struct {
 
 // anItem is a slot that is in use, of a partition.
 func (t *core) anItem(i int) *atomic.Uint64 {
-	ls, _ := t.lines(i)
-	for k := range ls {
-		for slot := range ls[k].slots {
-			if w := &ls[k].slots[slot]; w.Load() != 0 {
+	v, _ := t.lines(i)
+	for k := range v.lines {
+		for slot := range v.lines[k].slots {
+			if w := &v.lines[k].slots[slot]; w.Load() != 0 {
 				return w
 			}
 		}
