@@ -23,11 +23,15 @@ import (
 // who takes it for the array may miss what moves; and when it is retired, before it is freed.
 
 const (
-	retired    = 1 << 63 // progress, if next is to be freed
-	clearLines = 1024    // that a step clears
-	moveLines  = 16      // whose entries a step moves
-	smallLines = 16      // an array that is made at once, for one no larger
+	retired = 1 << 63 // progress, if next is to be freed
+	atMost  = 16      // lines whose entries a step moves
 )
+
+// pace is how many lines a step does. Tests have smaller ones.
+var pace = struct {
+	clear, move uint64
+	small       int // an array of so many that comes in the place of one that is no larger comes at once
+}{clear: 1024, move: atMost, small: 16}
 
 // makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it
 // can't, what room there is left is used.
@@ -90,8 +94,8 @@ func (t *core) tend(i int) {
 		}
 		n, count := len(v.lines), int(p.count.Load())
 		fewer := max(1, (count*2+slotsPerLine-1)/slotsPerLine)
-		if n > smallLines { // room for those that come while entries move
-			fewer = max(fewer, (count+n/moveLines+1)*5/(4*slotsPerLine)+1)
+		if n > pace.small { // room for those that come while entries move
+			fewer = max(fewer, (count+n/int(pace.move)+1)*5/(4*slotsPerLine)+1)
 		}
 		return t.resize(i, n, min(fewer, n-1))
 	})
@@ -131,7 +135,7 @@ func (t *core) resize(i, lines, n int) error {
 	}
 	wordAt(b).Store(uint64(n))
 	p.arranged()
-	if max(lines, n) <= smallLines {
+	if max(lines, n) <= pace.small {
 		return t.settleArrays(i)
 	}
 	return nil
@@ -161,7 +165,7 @@ func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	}
 	n := uint64(len(ls))
 	done = min(done, n)
-	to := min(done+clearLines, n)
+	to := min(done+pace.clear, n)
 	clear(ls[done:to])
 	failpoint.Hit("dshash/resize/cleared")
 	if ordered.Store64(&p.progress, to); to < n {
@@ -192,8 +196,8 @@ func (t *core) moveSome(i int, done uint64) error {
 	old := v.old()
 	n := uint64(len(old))
 	done = min(done, n)
-	to := min(done+moveLines, n)
-	var hashes [moveLines][slotsPerLine]uint64 // first of all, so that the processor waits for many items at once
+	to := min(done+pace.move, n)
+	var hashes [atMost][slotsPerLine]uint64 // first of all, so that the processor waits for many items at once
 	for k := range to - done {
 		if err := t.hashLine(&old[done+k], &hashes[k]); err != nil {
 			return err
