@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dshash"
 )
 
 // TestCloseBesideCalls: a session may close whatever its goroutines are at; others finish for it what it left.
@@ -104,6 +105,18 @@ func BenchmarkSegment(b *testing.B) {
 	s := instancetest.Open(b, cfg)
 	for b.Loop() {
 		if _, err := registry.Segment[counter](ctx, s, "x", nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHash looks up a name that the session has attached.
+func BenchmarkHash(b *testing.B) {
+	cfg := instancetest.Config(b, catalog.Default())
+	instancetest.Start(b, cfg)
+	s := instancetest.Open(b, cfg)
+	for b.Loop() {
+		if _, err := registry.Hash[[2]uint64, [4]counter](ctx, s, "x", dshash.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

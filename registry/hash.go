@@ -11,17 +11,18 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// Hash is the hash table of that name, in an area of its own. The first caller makes it with o; others must ask
-// for the same K and V. Its version is o.Version or, if that is 0, that of Options. The table is valid until the
-// session ends, or the owner. Asking again in a session is cheap, and gives the same table, unless an owner is
-// named: then each call takes a place among the area's sessions. So does another K or V of the same layout, once.
+// Hash is the hash table of that name, in an area of its own. The first caller makes it with o, and the area with
+// Options.Area: a table of limited size has its Limit there. Others must ask for the same K and V. Its version is
+// o.Version or, if that is 0, that of Options. The table is valid until the session ends, or the owner. Asking again in
+// a session is cheap, and gives the same table, unless an owner is named: then each call takes a place among the area's
+// sessions. So does another K or V of the same layout, once.
 func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string, o dshash.Options,
 	opts ...Options) (*dshash.Table[K, V], error) {
 	type entry struct {
 		Key   K
 		Value V
 	}
-	w := wish{name: name, layout: shm.Layout[entry](),
+	w := wish{name: name, kind: kindHash, layout: shm.Layout[entry](),
 		typ: reflect.TypeFor[K]().String() + " to " + reflect.TypeFor[V]().String()}
 	t, err := hash(ctx, s, w.with(s, opts), o, dshash.Create[K, V], dshash.Attach[K, V])
 	return t, fail("hash", name, err)
@@ -30,7 +31,7 @@ func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string,
 // HashBytes is Hash for byte strings of any length.
 func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Options,
 	opts ...Options) (*dshash.Bytes, error) {
-	w := wish{name: name, typ: "bytes to bytes"}
+	w := wish{name: name, kind: kindHash, typ: "bytes to bytes"}
 	t, err := hash(ctx, s, w.with(s, opts), o, dshash.CreateBytes, dshash.AttachBytes)
 	return t, fail("hash", name, err)
 }
@@ -38,7 +39,6 @@ func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Option
 func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Session, w wish, o dshash.Options,
 	create func(*dsa.Area, dshash.Options) (T, error),
 	find func(*dsa.Area, dsa.Pointer, dshash.Options) (T, error)) (T, error) {
-	w.kind = kindHash
 	if o.Version != 0 {
 		w.version = o.Version
 	}
@@ -57,7 +57,7 @@ func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Sessi
 		return keep(n, w, r.handle, t, a.Detach), nil
 	}
 	return obtain(ctx, s, w, attach, func(c *claim) (t T, err error) {
-		a, err := heap(ctx, c, w, dsa.Options{}, func(a *dsa.Area) (uint64, error) {
+		a, err := heap(ctx, c, w, w.area, func(a *dsa.Area) (uint64, error) {
 			if t, err = create(a, o); err != nil {
 				return 0, err
 			}

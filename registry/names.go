@@ -104,6 +104,11 @@ func (n *names) String() string { return "names" }
 // hold runs f with a context that ends with the session too. The session's end waits for f, so
 // what it has attached stays mapped.
 func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) error {
+	return n.counted(func() error { return n.bounded(ctx, f) })
+}
+
+// counted runs f, for which the session's end waits.
+func (n *names) counted(f func() error) error {
 	n.mu.Lock()
 	if n.ended {
 		n.mu.Unlock()
@@ -118,6 +123,11 @@ func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) err
 			n.idle.Broadcast()
 		}
 	}()
+	return f()
+}
+
+// bounded runs f with a context that ends with the session too.
+func (n *names) bounded(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(n.over, func() { cancel(errEnded) })()
@@ -134,14 +144,22 @@ func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) er
 // section is touch under the table's lock. Every change in it is the store of one word, before
 // which nothing else counts: there is nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
-	return n.touch(ctx, func(ctx context.Context) error {
-		g, err := n.lock.Recover(ctx) // poison is a stray store's: there is nothing to repair
-		if err != nil {
-			return err
-		}
-		defer g.Unlock()
-		g.MarkConsistent()
-		return f()
+	return n.counted(func() error {
+		return n.segment.With(func([]byte) error {
+			g, ok, err := n.lock.TryLock() // a context for the wait costs as much as all the rest
+			if !ok || err != nil {
+				err = n.bounded(ctx, func(ctx context.Context) (err error) {
+					g, err = n.lock.Recover(ctx) // poison is a stray store's: there is nothing to repair
+					return err
+				})
+			}
+			if err != nil {
+				return err
+			}
+			defer g.Unlock()
+			g.MarkConsistent()
+			return f()
+		})
 	})
 }
 

@@ -80,6 +80,10 @@ type Options struct {
 	// Version is of what lies there: it goes up when its meaning changes and its layout does not. Another one is
 	// ErrMismatch.
 	Version uint64
+
+	// Area is of the area that Hash or HashBytes makes for a table: its limit, for example. It counts for the first
+	// caller only. For Segment and Area it is fs.ErrInvalid.
+	Area dsa.Options
 }
 
 // Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is
@@ -134,8 +138,10 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 	return a, fail("area", name, err)
 }
 
-// Delete takes a name away. What it stood for stays with those who have it attached, until they detach;
-// the next one who asks for the name makes something new. A name that isn't there is ErrNotFound. One
+// Delete takes a name away: the next one who asks for it makes something new. What the name stood for stays with the
+// sessions that have it attached, this one included. Its memory comes back when the last of them lets it go: by Detach,
+// when the owner that it was asked for with ends, or when the session ends. List and Info.Sessions tell, before the
+// delete, which sessions those are; Session.Segments does so afterwards. A name that isn't there is ErrNotFound. One
 // that is just being made or deleted is waited for. If what it stood for can't be removed now
 // (ErrQuota, say), that is an error too, but the name is free, and later calls of anybody try again.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
@@ -154,6 +160,7 @@ type wish struct {
 	layout  uint64
 	typ     string
 	version uint64
+	area    dsa.Options // of a hash
 
 	owner     *resowner.Owner
 	own       bool // it is not the session's
@@ -168,9 +175,13 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 		w.invalid = errkind.As(fs.ErrInvalid, fmt.Errorf("%d Options were given: give one, with all that is wanted", len(opts)))
 	}
 	for _, o := range opts {
-		w.version, w.existing, w.transient = o.Version, o.Existing, o.Transient
+		w.version, w.existing, w.transient, w.area = o.Version, o.Existing, o.Transient, o.Area
 		if o.Owner != nil {
 			w.owner, w.own = o.Owner, true
+		}
+		if w.kind != kindHash && o.Area != (dsa.Options{}) {
+			w.invalid = errkind.As(fs.ErrInvalid,
+				fmt.Errorf("Options.Area is given for %v: it is for a hash, which has an area of its own", w.kind))
 		}
 	}
 	return w

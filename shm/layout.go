@@ -5,14 +5,23 @@ import (
 	"hash/fnv"
 	"io"
 	"reflect"
+	"sync"
 )
 
+var layouts sync.Map // reflect.Type -> uint64
+
 // Layout is a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields.
-// Programs that were built at different times compare it before they read each other's bytes as a T.
+// Programs that were built at different times compare it before they read each other's bytes as a T. Layout remembers the
+// number of each type.
 func Layout[T any]() uint64 {
-	sum := fnv.New64a()
-	describe(sum, reflect.TypeFor[T]())
-	return sum.Sum64()
+	t := reflect.TypeFor[T]()
+	known, ok := layouts.Load(t)
+	if !ok {
+		sum := fnv.New64a()
+		describe(sum, t)
+		known, _ = layouts.LoadOrStore(t, sum.Sum64())
+	}
+	return known.(uint64)
 }
 
 func describe(w io.Writer, t reflect.Type) {

@@ -1,6 +1,7 @@
 package dshash
 
 import (
+	"context"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -12,22 +13,43 @@ type change struct {
 	h    uint64
 	ls   []line
 	item []byte // what its holder sees: the linked one, or the copy that is to be linked, or what a failed update left of that
+	own  []byte // of this process, for a copy
 	line int
 	slot int
-	hand int // that has the copy; -1: there is none
+	hand int  // that has the copy; none, or image
+	busy bool // the arrays are being changed
 }
 
-func (c *change) begin(h uint64, ls []line, item []byte, line, slot int) {
-	c.h, c.ls, c.item, c.line, c.slot, c.hand = h, ls, item, line, slot, -1
+const (
+	none  = -1 // there is no copy
+	image = -2 // the copy is in this process's memory: the linked item becomes that
+)
+
+func (c *change) begin(h uint64, ls []line, item []byte, line, slot int, busy bool) {
+	c.h, c.ls, c.item, c.line, c.slot, c.hand, c.busy = h, ls, item, line, slot, none, busy
+}
+
+// imaged makes n bytes of this process the copy.
+func (c *change) imaged(n int) []byte {
+	if cap(c.own) < n || cap(c.own) > spareSize && cap(c.own) > 2*n {
+		c.own = cloned(make([]byte, n))
+	}
+	c.hand = image
+	return c.own[:n]
 }
 
 // prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the
-// value goes. There is room for it then.
-func (e *entry) prepare(key []byte, n int) (value []byte, err error) {
+// value goes. There is room for it then, and the reserve has some for a later change.
+func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
 	size, err := t.itemSize(key, n)
 	if err != nil {
 		return nil, err
+	}
+	if int64(size) > t.spared.bytes.Load() {
+		if err := t.provide(ctx, size); err != nil {
+			return nil, err
+		}
 	}
 	if e.ptr == 0 {
 		if err := e.makeRoom(); err != nil {
@@ -76,24 +98,35 @@ func (e *entry) copied(n int) ([]byte, error) {
 	if !ok {
 		return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 	}
-	if _, err := t.itemSize(key, n); err != nil {
+	size, err := t.itemSize(key, n)
+	if err != nil {
 		return nil, err
 	}
-	if c.hand >= 0 {
+	if c.hand != none {
 		if t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
-		c.item, c.hand = cloned(c.item), -1 // the copy is in the way of the next
+		c.item, c.hand = cloned(c.item), none // the copy is in the way of the next
 		if key, value, ok = e.parts(); !ok {
 			return nil, corrupt("the item of a change does not fit what it says")
 		}
 	}
-	to, err := e.prepare(key, n)
+	to, err := e.prepare(context.Background(), key, n)
 	if err != nil {
-		if e.ptr != 0 {
-			c.item, _ = t.at(e.ptr)
+		if e.ptr == 0 {
+			return nil, err
 		}
-		return nil, err
+		old, oerr := t.object(e.ptr)
+		if oerr != nil {
+			return nil, oerr
+		}
+		if !scarce(err) || size > len(old) {
+			c.item = old
+			return nil, err
+		}
+		item := c.imaged(size)
+		to = t.format(item, key)
+		c.item = item
 	}
 	clear(to[copy(to, value):])
 	return to, nil
@@ -102,12 +135,19 @@ func (e *entry) copied(n int) ([]byte, error) {
 // copiedWhole is copied for a linked item of fixed size.
 func (e *entry) copiedWhole() ([]byte, error) {
 	t, c := e.l.t, &e.l.change
-	if c.hand < 0 {
+	if c.hand == none {
 		if len(c.item) < t.size {
 			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 		}
-		hand, item, err := t.fetch(e.l.i, t.size)
-		if err != nil {
+		var err error
+		hand, item := none, []byte(nil)
+		if !t.cell {
+			hand, item, err = t.fetch(e.l.i, t.size)
+		}
+		switch {
+		case t.cell || scarce(err):
+			item, hand = c.imaged(t.size), image
+		case err != nil:
 			return nil, err
 		}
 		copy(item, c.item)
@@ -116,9 +156,13 @@ func (e *entry) copiedWhole() ([]byte, error) {
 	return c.item[t.valueAt:t.size], nil
 }
 
-// commit makes the copy, if there is one, what the table has: by one store of the slot.
+// commit makes the copy, if there is one, what the table has: by one store of the slot, or in place.
 func (e *entry) commit() {
-	if !e.guard.Exclusive() || e.l.change.hand < 0 {
+	if !e.guard.Exclusive() || e.l.change.hand == none {
+		return
+	}
+	if e.l.change.hand == image {
+		e.commitImage()
 		return
 	}
 	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
@@ -144,7 +188,29 @@ func (e *entry) commit() {
 		p.raise()
 		t.settle(e.l.i, 1-c.hand)
 	}
-	e.ptr, c.hand = copied, -1
+	e.ptr, c.hand = copied, none
+	if c.busy && !e.l.scan {
+		t.tend(e.l.i)
+	}
+}
+
+// commitImage writes the copy in place. It waits for the reserve's lock, if it needs that, as long as it takes.
+func (e *entry) commitImage() {
+	t, c := e.l.t, &e.l.change
+	image := c.item
+	c.item, c.hand = t.area.Peek(e.ptr), none
+	if t.cell {
+		e.store(image[t.valueAt:t.size])
+		return
+	}
+	var err error
+	if _, from, to, ok := t.split(image); ok {
+		_, err = e.overwrite(context.Background(), image[from:to])
+	}
+	_ = t.doubted(e, err)
+	if c.busy && !e.l.scan {
+		t.tend(e.l.i)
+	}
 }
 
 // unlink takes the entry out.
@@ -154,7 +220,7 @@ func (e *entry) unlink() error {
 		if c.hand >= 0 {
 			t.settle(e.l.i, c.hand)
 		}
-		c.hand = -1
+		c.hand = none
 		return nil
 	}
 	k := 0
@@ -180,9 +246,9 @@ func (e *entry) unlink() error {
 	if c.hand >= 0 {
 		t.settle(e.l.i, c.hand)
 	}
-	e.ptr, c.item, c.hand = 0, nil, -1
-	if !e.l.scan {
-		t.shrink(e.l.i, c.ls)
+	e.ptr, c.item, c.hand = 0, nil, none
+	if !e.l.scan && (c.busy || t.sparse(e.l.i, len(c.ls))) {
+		t.tend(e.l.i)
 	}
 	return nil
 }

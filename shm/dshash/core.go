@@ -49,8 +49,10 @@ type core struct {
 	seed   uint64
 	shift  int         // of a hash, for the partition, after one by 1
 	word   bool        // keys are of 8 bytes, all of them
+	cell   bool        // a value is a word, or nothing: one store changes it
 	parts  []partition // in shared memory
 	local  []local     // of each partition
+	spared spared
 }
 
 // unmade is what the zero Table and the zero Bytes are: an empty table whose area has ended.
@@ -67,6 +69,7 @@ type local struct {
 	lock   *shmsync.LWLock
 	seen   atomic.Pointer[view]
 	hands  [2]dsa.Place
+	next   dsa.Place
 	spare  spare
 	change change // of who holds the lock exclusively
 	scan   bool   // this is what a scan's entries have, which do not give back the lock
@@ -243,6 +246,7 @@ func (t *core) bind() error {
 // open finds the partitions.
 func (t *core) open(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
+	t.cell = t.kind == kindFixed && isCell(int(t.valueSize), t.valueAt)
 	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
@@ -250,6 +254,9 @@ func (t *core) open(n int) error {
 	}
 	at := partitionsAt(t.handle)
 	if t.parts, err = shm.SliceOf[partition](shm.NewRegion(b), shm.Offset(at), n); err != nil {
+		return err
+	}
+	if err := t.openReserve(b); err != nil {
 		return err
 	}
 	t.local = make([]local, n)
@@ -268,6 +275,9 @@ func (t *core) open(n int) error {
 			if l.hands[k], err = t.area.Place(t.handle, at+i*partitionSize+handsAt+k*8); err != nil {
 				return err
 			}
+		}
+		if l.next, err = t.area.Place(t.handle, at+i*partitionSize+nextAt); err != nil {
+			return err
 		}
 	}
 	t.watch()

@@ -26,9 +26,13 @@
 // how many entries wanted this line and found it full. A lookup reads the partition's line, nearly always one of
 // the array's, and the item.
 //
-// An item never changes while a slot leads to it. A change is made in a copy, and is there when the slot is
-// stored; what was there before is freed, or kept for the next change, after the partition's version has gone up.
-// So Get reads slot and item without a lock and then looks whether the version is still what it was at first.
+// A value that is a word is changed by one store. Any other change is made in a copy of the item, and is there when the
+// slot is stored; what was there before is freed, or kept for the next change, after the partition's version has gone up.
+// If there is no memory for a copy, and the new value is not longer, the item is written in place, while the version is
+// odd. So Get reads slot and item without a lock and then looks whether the version is still what it was at first, and
+// even.
+//
+// Arrays are replaced in steps, by calls that change something: see resize.go.
 //
 // # What a death leaves
 //
@@ -52,9 +56,17 @@
 //	                                      and count off
 //	before the version goes up            the same                              makes it go up, before anything is
 //	                                                                            freed
-//	growing or shrinking, before the      the new array in a hand, the old one  frees the new one
-//	array is stored                       perhaps in the other
-//	growing or shrinking, after it        the old array in a hand               frees that one
+//	updating in place, before redo is     a new item in the reserve             nothing: the entry is as before
+//	stored
+//	updating in place, after it           redo, an odd version, an item that    copies the new item again: the entry
+//	                                      is not whole                          is changed
+//	making the reserve longer             an object in the place that is not    nothing: who makes it longer next frees
+//	                                      the reserve's                         it
+//	growing or shrinking, before the      the new array in next, clear or not   frees the new one
+//	array is stored
+//	growing or shrinking, after it        some entries in old, at most one in   leaves them there, that one in the
+//	                                      array too                             array
+//	retiring the old array                it in next, and perhaps in old        frees it, or leaves it the old one
 //	in AllocInto or FreeFrom for a hand   what dsa says: a hand that is empty,  nothing, or frees it
 //	                                      or has the object
 //	repairing                             a partition marked as dirty           repairs: each step is harmless twice

@@ -48,6 +48,7 @@ func (t *core) leave() {
 		for i := range t.local {
 			t.local[i].lock.Bar() // before anything else may let the bytes go
 		}
+		t.spared.lock.Bar()
 		t.last.mu.Lock()
 		t.last.leaving, t.last.lease = true, lease
 		t.last.mu.Unlock()
@@ -73,7 +74,7 @@ func (t *core) holds() bool {
 			return true
 		}
 	}
-	return false
+	return t.spared.lock.Mine()
 }
 
 // unlock ends the hold and changes nothing.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"runtime/debug"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -68,11 +69,15 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 		e.unlock()
 		return errClosed
 	}
-	var ls []line
-	if v := l.seen.Load(); v.current(p, t.area) {
-		ls = v.lines
-	} else if ls, err = t.linesAnew(i); err != nil {
-		return err
+	v := l.seen.Load()
+	if !v.current(p, t.area) {
+		if v, err = t.linesAnew(i); err != nil {
+			return err
+		}
+	}
+	ls := v.lines
+	if v.busy != nil {
+		ls = t.among(v, h, key)
 	}
 	line, slot, at, b, ok := t.search(ls, h, key)
 	if !ok {
@@ -81,9 +86,17 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 		}
 	}
 	if e.ptr = at; exclusive {
-		l.change.begin(h, ls, b, line, slot)
+		l.change.begin(h, ls, b, line, slot, v.busy != nil)
 	}
 	return nil
+}
+
+// among is the array that has the entry, or the one where it would be.
+func (t *core) among(v *view, h uint64, key []byte) []line {
+	if _, _, at, _, ok := t.search(v.busy.old, h, key); at != 0 || !ok {
+		return v.busy.old
+	}
+	return v.lines
 }
 
 // insert finds an entry or makes one, with a value of n zero bytes, that is linked when it is released.
@@ -97,7 +110,7 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 	}()
 	if err = t.hold(ctx, key, true, e); err == nil && e.ptr == 0 {
 		var value []byte
-		value, err = e.prepare(key, n)
+		value, err = e.prepare(ctx, key, n)
 		clear(value)
 	}
 	if err = t.answer(err); err != nil {
@@ -119,11 +132,7 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 		}
 	}()
 	if err = t.hold(ctx, key, true, &e); err == nil {
-		var to []byte
-		if to, err = e.prepare(key, len(value)); err == nil && !t.ends.Ended() {
-			assign(to, value)
-			e.commit()
-		}
+		err = e.put(ctx, key, value)
 	}
 	if err != nil {
 		_ = t.doubted(&e, err)
@@ -131,6 +140,47 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	e.unlock()
 	whole = true
 	return t.answer(err)
+}
+
+// put makes the entry's value that, whether it is linked or not. The call that has its lock does nothing else with it.
+func (e *entry) put(ctx context.Context, key, value []byte) error {
+	t, c := e.l.t, &e.l.change
+	if t.cell && e.ptr != 0 {
+		if !t.ends.Ended() {
+			e.store(value)
+		}
+		return nil
+	}
+	to, err := e.prepare(ctx, key, len(value))
+	switch {
+	case err == nil && !t.ends.Ended():
+		assign(to, value)
+		e.commit()
+	case scarce(err) && e.ptr != 0:
+		ok, oerr := e.overwrite(ctx, value)
+		if oerr != nil {
+			return oerr
+		}
+		if ok {
+			err = nil
+			if c.busy {
+				t.tend(e.l.i)
+			}
+		}
+	}
+	return err
+}
+
+// store makes a value that is a word, or nothing, another one.
+func (e *entry) store(value []byte) {
+	t, c := e.l.t, &e.l.change
+	if len(c.item) >= t.size {
+		storeCell(c.item[t.valueAt:t.size], value)
+		failpoint.Hit("dshash/update/stored")
+	}
+	if c.busy && !e.l.scan {
+		t.tend(e.l.i)
+	}
 }
 
 // remove deletes an entry, if there is one.

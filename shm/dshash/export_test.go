@@ -17,10 +17,10 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 	for _, t := range []*core{a.t, b.t} {
 		for i := range t.parts {
 			list = append(list, dsa.Pointer(t.parts[i].array.Load()))
-			ls, _ := t.lines(i)
-			for k := range ls {
-				for slot := range ls[k].slots {
-					if p := ls[k].slots[slot].Load(); p != 0 {
+			v, _ := t.lines(i)
+			for k := range v.lines {
+				for slot := range v.lines[k].slots {
+					if p := v.lines[k].slots[slot].Load(); p != 0 {
 						list = append(list, dsa.Pointer(p))
 					}
 				}
@@ -32,6 +32,9 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 
 // InLock is whether an offset in a table is in a partition's lock.
 func InLock(p dsa.Pointer, at int) bool {
+	if in := at - reserveAt(p) - reserveLockAt; in >= 0 && in < lockSize {
+		return true
+	}
 	at -= partitionsAt(p)
 	within := at%partitionSize - lockAt
 	return at >= 0 && within >= 0 && within < lockSize
@@ -53,9 +56,12 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 	if err := t.t.lock(context.Background(), 0, true, &e); err != nil {
 		return 0, err
 	}
-	old, err := t.t.lines(0)
+	v, err := t.t.lines(0)
 	if err == nil {
-		_, err = t.t.rebuild(0, old, lines)
+		err = t.t.resize(0, len(v.lines), lines)
+	}
+	if err == nil {
+		err = t.t.settleArrays(0)
 	}
 	return dsa.Pointer(t.t.parts[0].array.Load()), err
 }
@@ -90,15 +96,30 @@ var Garbles = []struct {
 	{"count", func(b *Bytes) { b.t.parts[0].count.Store(1 << 62) }},
 	{"hand", func(b *Bytes) { b.t.parts[0].hands[1].Store(12345) }},
 	{"hand that leads to an item", func(b *Bytes) { b.t.parts[0].dirty.Store(1); b.t.parts[0].hands[0].Store(b.t.anItem(0).Load()) }},
+	{"old array", func(b *Bytes) { b.t.parts[0].old.Store(b.t.anItem(0).Load()); b.t.parts[0].rebuilds.Add(2) }},
+	{"array that is the old one", func(b *Bytes) {
+		b.t.parts[0].old.Store(b.t.parts[0].array.Load())
+		b.t.parts[0].array.Store(0)
+		b.t.parts[0].rebuilds.Add(2)
+	}},
+	{"coming array", func(b *Bytes) { b.t.parts[0].next.Store(12345) }},
+	{"array that comes again", func(b *Bytes) { b.t.parts[0].next.Store(b.t.anItem(0).Load()); b.t.parts[0].dirty.Store(1) }},
+	{"progress", func(b *Bytes) { b.t.parts[0].progress.Store(1 << 62) }},
+	{"rebuilds", func(b *Bytes) { b.t.parts[0].rebuilds.Add(1) }},
+	{"version", func(b *Bytes) { b.t.parts[0].version.Add(1) }},
+	{"redo", func(b *Bytes) { b.t.spared.redo.Store(1) }},
+	{"redo of no partition", func(b *Bytes) { b.t.spared.redo.Store(1 << 50) }},
+	{"reserve", func(b *Bytes) { b.t.spared.which.Add(1) }},
+	{"reserve's place", func(b *Bytes) { b.t.spared.reserve.places[0].Store(12345); b.t.spared.bytes.Store(0) }},
 	{"dirty", func(b *Bytes) { b.t.parts[0].dirty.Store(77) }},
 }
 
 // anItem is a slot that is in use, of a partition.
 func (t *core) anItem(i int) *atomic.Uint64 {
-	ls, _ := t.lines(i)
-	for k := range ls {
-		for slot := range ls[k].slots {
-			if w := &ls[k].slots[slot]; w.Load() != 0 {
+	v, _ := t.lines(i)
+	for k := range v.lines {
+		for slot := range v.lines[k].slots {
+			if w := &v.lines[k].slots[slot]; w.Load() != 0 {
 				return w
 			}
 		}
@@ -142,4 +163,29 @@ func Reached[K comparable, V any](b *Bytes, a *Table[K, V]) (list []dsa.Pointer)
 		})
 	}
 	return list
+}
+
+// Pace makes steps as small as can be, until the test ends that calls it back.
+func Pace() (back func()) {
+	was := pace
+	pace.clear, pace.move, pace.small = 2, 1, 1
+	return func() { pace = was }
+}
+
+// Glimpse looks without the lock, once; not ok if that is not to be done.
+func Glimpse(b *Bytes, key []byte) (value []byte, found, ok bool) {
+	q := lookup{key: key, h: hashOf(key, b.t.seed)}
+	value, ok = b.t.glanceOnce(&q)
+	return value, q.found, ok
+}
+
+// PartOf is the partition of a key.
+func PartOf(b *Bytes, key []byte) int { return b.t.part(hashOf(key, b.t.seed)) }
+
+func (t *core) glanceOnce(q *lookup) (out []byte, ok bool) {
+	_ = t.contained(func() error {
+		out, ok = t.look(q)
+		return nil
+	})
+	return out, ok
 }

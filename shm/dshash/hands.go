@@ -1,8 +1,6 @@
 package dshash
 
 import (
-	"errors"
-
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/dsa"
 )
@@ -25,11 +23,7 @@ func (t *core) empty(i, k int) error {
 	if hand.Pointer() == 0 {
 		return nil
 	}
-	err := t.area.FreeFrom(hand)
-	if errors.Is(err, dsa.ErrPointer) || errors.Is(err, ErrCorrupt) { // only a stray store puts such a thing there
-		hand.Clear()
-		return t.answer(nil)
-	}
+	err := t.free(hand)
 	t.parts[i].raise()
 	return err
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // An item is an entry's object: the key, and aligned behind it the value; or, of bytes, their lengths as two
-// 32-bit words, key, value. While it is linked it never changes.
+// 32-bit words, key, value. While it is linked its key never changes, and its value if it is a cell, by one store, or in
+// place, under an odd version of the partition. Then it may be shorter than its object.
 
 const lengths = 8
 
@@ -76,7 +77,19 @@ func assign(to, from []byte) {
 		binary.NativeEndian.PutUint64(to, binary.NativeEndian.Uint64(from))
 		return
 	}
-	copy(to, from)
+	assignSmall(to, from)
+}
+
+// assignSmall copies a short value by one instruction, too, as others may store it meanwhile.
+func assignSmall(to, from []byte) {
+	switch {
+	case len(from) == 4 && len(to) >= 4:
+		binary.NativeEndian.PutUint32(to, binary.NativeEndian.Uint32(from))
+	case len(from) == 2 && len(to) >= 2:
+		binary.NativeEndian.PutUint16(to, binary.NativeEndian.Uint16(from))
+	default:
+		copy(to, from)
+	}
 }
 
 // at is the bytes that begin at p, which is linked. Its segment is mapped if need be.

@@ -19,7 +19,8 @@ func TestLayout(t *testing.T) {
 	}
 	for heading, typ := range map[string]reflect.Type{
 		"Table (64 bytes":      reflect.TypeFor[header](),
-		"Partition (320 bytes": reflect.TypeFor[partition](),
+		"Reserve (320 bytes":   reflect.TypeFor[reserve](),
+		"Partition (384 bytes": reflect.TypeFor[partition](),
 		"Line (64 bytes":       reflect.TypeFor[line](),
 	} {
 		want := "|---:|---:|---|\n"
@@ -45,6 +46,10 @@ func TestLayout(t *testing.T) {
 		{field(reflect.TypeFor[partition](), "lock"), lockAt},
 		{int(reflect.TypeFor[shmsync.LWLockWord]().Size()), lockSize},
 		{field(reflect.TypeFor[partition](), "hands"), handsAt},
+		{field(reflect.TypeFor[partition](), "next"), nextAt},
+		{int(reflect.TypeFor[reserve]().Size()), reserveSize},
+		{field(reflect.TypeFor[reserve](), "places"), placesAt},
+		{field(reflect.TypeFor[reserve](), "lock"), reserveLockAt},
 	} {
 		if x[0] != x[1] {
 			t.Errorf("%d is %d", x[1], x[0])

@@ -4,7 +4,9 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 // tries is how often a reader looks without the lock before it takes it.
@@ -79,14 +81,24 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	i := t.part(q.h)
 	p := &t.parts[i]
 	seen := p.version.Load()
-	ls, ok := t.known(i)
-	if !ok {
-		ls, ok = t.learn(i, seen)
+	if seen&1 != 0 { // an item is not whole
+		return nil, false
 	}
-	if q.found = false; !ok || len(ls) == 0 {
+	v, ok := t.known(i)
+	if !ok {
+		v, ok = t.learn(i, seen)
+	}
+	if q.found = false; !ok || len(v.lines) == 0 {
 		return q.value, ok
 	}
-	_, _, at, b, ok := t.search(ls, q.h, q.key)
+	failpoint.Hit("dshash/look/begun")
+	var at dsa.Pointer
+	var b []byte
+	if v.busy == nil {
+		_, _, at, b, ok = t.search(v.lines, q.h, q.key)
+	} else {
+		at, b, ok = t.searchBoth(v, q.h, q.key)
+	}
 	if !ok {
 		return nil, false
 	}
@@ -104,8 +116,20 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 		out = t.copyOut(q, b[from:to])
 		q.found = true
 	}
+	failpoint.Hit("dshash/look/copied")
 	ordered.LoadLoad()
 	return out, p.version.Load() == seen
+}
+
+// searchBoth looks in both arrays, without the lock: in the old one first, since an entry that moves is in the other before
+// it is gone from there.
+func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []byte, ok bool) {
+	if _, _, at, b, ok = t.search(v.busy.old, h, key); at != 0 || !ok {
+		return at, b, ok
+	}
+	failpoint.Hit("dshash/look/between")
+	_, _, at, b, ok = t.search(v.lines, h, key)
+	return at, b, ok
 }
 
 // recoverFault lets panics go on that are no faults.

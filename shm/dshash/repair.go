@@ -3,6 +3,7 @@ package dshash
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/dsa"
@@ -16,16 +17,23 @@ func (t *core) repair(ctx context.Context, i int) error {
 		return err
 	}
 	failpoint.Hit("dshash/repair/recovered")
+	g, err := t.lockReserve(ctx, forever) // so that an item which was being written in place is whole
+	if err != nil {
+		return err
+	}
+	g.Unlock()
+	failpoint.Hit("dshash/repair/redone")
 	p.raise()
-	p.rebuilds.Add(1) // so that everybody looks at the array again
-	ls, err := t.mend(i)
+	p.rearrange() // so that everybody looks at the arrays again
+	arrays, err := t.mend(i)
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/repair/counted")
+	p.arranged()
 	for k := range t.local[i].hands {
 		hand := t.local[i].hands[k]
-		if at := hand.Pointer(); at != 0 && (p.array.Load() == uint64(at) || leads(ls, at)) {
+		if at := hand.Pointer(); at != 0 && t.linked(p, arrays, at) {
 			hand.Clear()
 		}
 		failpoint.Hit("dshash/repair/hand")
@@ -33,43 +41,89 @@ func (t *core) repair(ctx context.Context, i int) error {
 			return err
 		}
 	}
+	if err := t.free(t.local[i].next); err != nil {
+		return err
+	}
 	failpoint.Hit("dshash/repair/done")
 	p.dirty.Store(0)
 	return nil
 }
 
-// mend makes tags, overflow and count anew. Slots that lead to no entry of this partition are
-// cleared, and counted as lost.
-func (t *core) mend(i int) ([]line, error) {
+// linked reports whether an object is an array of the partition, or a slot leads to it.
+func (t *core) linked(p *partition, arrays [2][]line, at dsa.Pointer) bool {
+	return p.array.Load() == uint64(at) || p.old.Load() == uint64(at) || leads(arrays[0], at) || leads(arrays[1], at)
+}
+
+// mend makes tags, overflow and count anew, and brings the array and the old one in order. Slots that lead to no entry of
+// this partition are cleared, and counted as lost; so is what was in an array that is none.
+func (t *core) mend(i int) (arrays [2][]line, err error) {
 	p := &t.parts[i]
-	at := dsa.Pointer(p.array.Load())
-	ls, err := t.strictLines(at)
-	if errors.Is(err, ErrCorrupt) {
-		p.lost.Add(p.count.Load())
-		p.array.Store(0)
-		ls, err = nil, nil
+	if old := p.old.Load(); old == p.array.Load() { // it has become old, and no other one the array; or there is neither
+		p.old.Store(0)
 	}
+	if next := p.next.Load(); next == p.array.Load() || next == p.old.Load() { // it is the array, or still the old one
+		p.next.Store(0)
+	}
+	failpoint.Hit("dshash/repair/arrays")
+	whole := true
+	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
+		if arrays[k], err = t.strictLines(dsa.Pointer(w.Load())); errors.Is(err, ErrCorrupt) {
+			w.Store(0)
+			whole, err = false, nil
+		}
+		if err != nil {
+			return arrays, err
+		}
+	}
+	if p.array.Load() == 0 {
+		p.array.Store(p.old.Load())
+		p.old.Store(0)
+		arrays[0], arrays[1] = arrays[1], nil
+	}
+	lost := p.lost.Load()
+	n, _, err := t.mendLines(i, arrays[0], nil)
 	if err != nil {
-		return nil, err
+		return arrays, err
 	}
+	more, first, err := t.mendLines(i, arrays[1], arrays[0])
+	if err != nil {
+		return arrays, err
+	}
+	n += more
+	if missing := p.count.Load() - n - (p.lost.Load() - lost); !whole && int64(missing) > 0 {
+		p.lost.Add(missing)
+	}
+	p.progress.Store(first)
+	p.count.Store(n)
+	return arrays, nil
+}
+
+// mendLines is mend for one array. An entry that is in another already, to which it was moving, is there only. It counts
+// the entries, and the empty lines at the front.
+func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 	tags := make([]uint64, len(ls))
-	n := uint64(0)
+	empty = uint64(len(ls))
 	for k := range ls {
 		for slot := range ls[k].slots {
 			at := dsa.Pointer(ls[k].slots[slot].Load())
 			if at == 0 {
 				continue
 			}
-			h, _, err := t.strictItem(i, at)
+			h, key, err := t.strictItem(i, at)
 			if errors.Is(err, ErrCorrupt) {
 				ls[k].slots[slot].Store(0)
-				p.lost.Add(1)
+				t.parts[i].lost.Add(1)
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return 0, 0, err
+			}
+			if _, _, there, _, ok := t.search(other, h, key); ok && there == at {
+				ls[k].slots[slot].Store(0)
+				continue
 			}
 			n++
+			empty = min(empty, uint64(k))
 			tags[k] = withTag(tags[k], slot, tagOf(h))
 			for j := homeOf(h, len(ls)); j != k; j = (j + 1) % len(ls) {
 				tags[j] = raised(tags[j])
@@ -79,8 +133,7 @@ func (t *core) mend(i int) ([]line, error) {
 	for k := range ls {
 		ls[k].tags.Store(tags[k])
 	}
-	p.count.Store(n)
-	return ls, nil
+	return n, empty, nil
 }
 
 // raised is a line's tags with one more in overflow.
@@ -118,14 +171,14 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	return linesOf(b[linesAt(at):], n), nil
 }
 
-// strictItem is the item of an entry of partition i, an object of the right size; ErrCorrupt if it is none.
+// strictItem is the item of an entry of partition i, an object that has room for it; ErrCorrupt if it is none.
 func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err error) {
 	b, err := t.object(at)
 	if err != nil {
 		return 0, nil, err
 	}
 	key, _, end, ok := t.split(b)
-	if !ok || end != len(b) {
+	if !ok || end > len(b) {
 		return 0, nil, corrupt("the item at %v has %d bytes, which does not fit what it says", at, len(b))
 	}
 	if h = hashOf(key, t.seed); t.part(h) != i {

@@ -3,6 +3,7 @@ package dshash
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
@@ -22,41 +23,53 @@ func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() 
 func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yield func() bool) (on bool, err error) {
 	var held entry // has the lock; e only what is yielded
 	defer held.unlock()
-	var ls []line
+	var v *view
 	err = t.within(&held, func() (err error) {
 		if t.parts[i].array.Load() == 0 {
 			return nil // nothing was there at this moment
 		}
 		if err = t.lock(ctx, i, exclusive, &held); err == nil {
-			ls, err = t.lines(i)
+			v, err = t.lines(i)
 		}
 		return err
 	})
-	if err != nil {
-		return false, err
+	if err != nil || v == nil {
+		return err == nil, err
 	}
 	l := &local{t: t, i: i, hands: t.local[i].hands, scan: true}
-	for k := range ls {
-		for slot := range ls[k].slots {
-			if err := t.within(&held, func() error { return t.scanned(l, &held, ls, k, slot, e) }); err != nil {
-				return false, err
-			}
-			if e.l == nil {
-				continue
-			}
-			on := yield()
-			e.release()
-			if !on {
-				return false, nil
+	for _, ls := range [][]line{v.old(), v.lines} { // nothing moves meanwhile
+		for k := range ls {
+			for slot := range ls[k].slots {
+				if err := t.within(&held, func() error { return t.scanned(l, &held, ls, k, slot, e) }); err != nil {
+					return false, err
+				}
+				if e.l == nil {
+					continue
+				}
+				on := yield()
+				e.release()
+				if !on {
+					return false, nil
+				}
 			}
 		}
 	}
 	return true, t.within(&held, func() error {
-		if exclusive && held.l != nil {
-			t.shrink(i, ls)
+		if exclusive {
+			t.tidy(i)
 		}
 		return nil
 	})
+}
+
+// tidy replaces the array by a smaller one, after a scan, if it is sparse. It need not succeed.
+func (t *core) tidy(i int) {
+	for range 2 { // a change that has begun, and one that begins here
+		t.tend(i)
+		if err := t.settleArrays(i); errors.Is(err, ErrCorrupt) {
+			t.parts[i].dirty.Store(1)
+		}
+	}
 }
 
 // scanned makes e the entry in a slot, if there is one.
@@ -73,7 +86,7 @@ func (t *core) scanned(l *local, held *entry, ls []line, k, slot int, e *entry) 
 	if !ok {
 		return corrupt("the item at %v is longer than its segment", at)
 	}
-	l.change.begin(hashOf(key, t.seed), ls, b, k, slot)
+	l.change.begin(hashOf(key, t.seed), ls, b, k, slot, false)
 	*e = entry{l, held.guard, at}
 	return nil
 }
@@ -87,6 +100,9 @@ func (t *core) destroy(ctx context.Context) error {
 		}
 	}
 	failpoint.Hit("dshash/destroy/emptied")
+	if err := t.contained(func() error { return t.freeReserve(ctx) }); err != nil {
+		return t.answer(err)
+	}
 	return t.answer(t.contained(func() error {
 		self, err := t.area.Place(t.handle, selfAt)
 		if err != nil {
@@ -106,30 +122,47 @@ func (t *core) clearLocked(i int) error {
 	if err := t.emptyBoth(i); err != nil {
 		return err
 	}
-	ls, err := t.lines(i)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return err
+	v, err := t.lines(i)
+	if err != nil {
+		if !errors.Is(err, ErrCorrupt) {
+			return err
+		}
+		v = &nothing
 	}
 	p.raise()
-	for k := range ls {
-		for slot := range ls[k].slots {
-			w := &ls[k].slots[slot]
-			at := dsa.Pointer(w.Load())
-			if at == 0 {
-				continue
-			}
-			hand.Set(at)
-			ordered.Store64(w, 0)
-			failpoint.Hit("dshash/destroy/unlinked")
-			if err := t.empty(i, 0); err != nil {
-				p.dirty.Store(1) // tags and count are off
-				return err
+	for _, ls := range [][]line{v.old(), v.lines} {
+		for k := range ls {
+			for slot := range ls[k].slots {
+				w := &ls[k].slots[slot]
+				at := dsa.Pointer(w.Load())
+				if at == 0 {
+					continue
+				}
+				hand.Set(at)
+				ordered.Store64(w, 0)
+				failpoint.Hit("dshash/destroy/unlinked")
+				if err := t.empty(i, 0); err != nil {
+					p.dirty.Store(1) // tags and count are off
+					return err
+				}
 			}
 		}
 	}
-	hand.Set(dsa.Pointer(p.array.Load()))
-	ordered.Store64(&p.array, 0)
 	ordered.Store64(&p.count, 0)
-	failpoint.Hit("dshash/destroy/array")
-	return t.empty(i, 0)
+	if err := t.free(t.local[i].next); err != nil {
+		return err
+	}
+	failpoint.Hit("dshash/destroy/next")
+	for _, w := range []*atomic.Uint64{&p.old, &p.array} {
+		hand.Set(dsa.Pointer(w.Load()))
+		failpoint.Hit("dshash/destroy/array")
+		p.rearrange()
+		ordered.Store64(w, 0)
+		p.arranged()
+		failpoint.Hit("dshash/destroy/bare")
+		if err := t.empty(i, 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -26,7 +26,7 @@ import (
 // PostgreSQL's namesake is dshash_table.
 type Table[K comparable, V any] struct{ t *core }
 
-// Create makes an empty table. Others attach it by its Handle. It takes an object of 320 bytes for each partition.
+// Create makes an empty table. Others attach it by its Handle. It takes an object of 384 bytes for each partition.
 //
 // K and V may be what shm.Check lets lie in shared memory. Keys are compared by their bytes: no
 // floats, no padding and no blank fields in K. V may be of no size: then it is a set.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/shm/dsa"
@@ -24,6 +25,9 @@ type Report struct {
 
 func (t *core) verify(ctx context.Context) (rep Report, err error) {
 	rep = Report{Objects: 1, Bytes: int64(tableSize(len(t.parts)))}
+	if err := t.contained(func() error { return t.verifyReserve(ctx, &rep) }); t.answer(err) != nil {
+		return Report{}, t.answer(err)
+	}
 	for i := range t.parts {
 		if err := t.verifyPart(ctx, i, &rep); err != nil {
 			return Report{}, err
@@ -38,70 +42,113 @@ func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
 	})
 }
 
-// verifyLocked looks at a partition, under its lock. Its error is that the area's owner or session has ended: then nothing
-// is known of the rest.
+// verifyReserve looks at the reserve.
+func (t *core) verifyReserve(ctx context.Context, rep *Report) error {
+	g, err := t.lockReserve(ctx, forever)
+	if err != nil {
+		return err
+	}
+	defer g.Unlock()
+	x := examination{t: t, rep: rep, of: "the reserve"}
+	for k := range t.spared.places {
+		x.owns(t.spared.places[k].Pointer())
+	}
+	return x.over
+}
+
+// examination is Verify's of a part of the table.
+type examination struct {
+	t    *core
+	rep  *Report
+	of   string
+	over error // the area's owner or session has ended: nothing is known of the rest
+}
+
+func (x *examination) say(format string, args ...any) {
+	x.rep.Problems = append(x.rep.Problems, x.of+": "+fmt.Sprintf(format, args...))
+}
+
+func (x *examination) fails(where string, err error) {
+	if errors.Is(err, ErrClosed) {
+		x.over = err
+		return
+	}
+	x.say("%s%v", where, err)
+}
+
+// owns counts an object, if it is one.
+func (x *examination) owns(at dsa.Pointer) {
+	if at == 0 {
+		return
+	}
+	b, err := x.t.area.Bytes(at)
+	if err != nil {
+		x.fails("", err)
+	}
+	x.rep.Objects++
+	x.rep.Bytes += int64(len(b))
+}
+
+// verifyLocked looks at a partition, under its lock. Its error is that the area's owner or session has ended: then
+// nothing is known of the rest.
 func (t *core) verifyLocked(i int, rep *Report) (over error) {
-	say := func(format string, args ...any) {
-		rep.Problems = append(rep.Problems, fmt.Sprintf("partition %d: ", i)+fmt.Sprintf(format, args...))
-	}
-	fails := func(where string, err error) {
-		if errors.Is(err, ErrClosed) {
-			over = err
-			return
-		}
-		say("%s%v", where, err)
-	}
-	owns := func(at dsa.Pointer) {
-		b, err := t.area.Bytes(at)
-		if err != nil {
-			fails("", err)
-		}
-		rep.Objects++
-		rep.Bytes += int64(len(b))
-	}
+	x := examination{t: t, rep: rep, of: fmt.Sprintf("partition %d", i)}
 	p := &t.parts[i]
 	rep.Lost += int(p.lost.Load())
-	at := dsa.Pointer(p.array.Load())
-	ls, err := t.strictLines(at)
-	if err != nil {
-		fails("", err)
-		return over
+	if v := p.version.Load() | p.rebuilds.Load(); v&1 != 0 {
+		x.say("it is being changed, and nobody does so")
 	}
-	if at != 0 {
-		owns(at)
+	var arrays [2][]line
+	var err error
+	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
+		if arrays[k], err = t.strictLines(dsa.Pointer(w.Load())); err != nil {
+			x.fails("", err)
+			return x.over
+		}
+		x.owns(dsa.Pointer(w.Load()))
 	}
+	x.owns(dsa.Pointer(p.next.Load()))
 	for k := range p.hands {
-		if at := dsa.Pointer(p.hands[k].Load()); at != 0 {
-			owns(at)
-			if uint64(at) == p.array.Load() || leads(ls, at) {
-				say("hand %d has %v, which is linked", k, at)
-			}
+		at := dsa.Pointer(p.hands[k].Load())
+		if x.owns(at); at != 0 && t.linked(p, arrays, at) {
+			x.say("hand %d has %v, which is linked", k, at)
 		}
 	}
 	n := rep.Entries
 	seen := map[string]bool{}
+	for _, ls := range arrays {
+		x.lines(i, ls, seen)
+	}
+	if n = rep.Entries - n; uint64(n) != p.count.Load() {
+		x.say("%d entries are there, and it counts %d", n, p.count.Load())
+	}
+	return x.over
+}
+
+// lines looks at an array.
+func (x *examination) lines(i int, ls []line, seen map[string]bool) {
 	further := make([]uint64, len(ls)) // entries that passed each line
 	for k := range ls {
 		for slot := range ls[k].slots {
 			at, tag := dsa.Pointer(ls[k].slots[slot].Load()), ls[k].tags.Load()>>(slot*8)&0xff
 			if at == 0 {
 				if tag != 0 {
-					say("slot %d of line %d is empty and bears tag %#x", slot, k, tag)
+					x.say("slot %d of line %d is empty and bears tag %#x", slot, k, tag)
 				}
 				continue
 			}
-			h, key, err := t.strictItem(i, at)
+			h, key, err := x.t.strictItem(i, at)
 			if err != nil {
-				fails(fmt.Sprintf("slot %d of line %d: ", slot, k), err)
+				x.fails(fmt.Sprintf("slot %d of line %d: ", slot, k), err)
 				continue
 			}
-			owns(at)
-			rep.Entries++
+			x.owns(at)
+			x.rep.Entries++
 			if tag != tagOf(h) {
-				say("slot %d of line %d bears tag %#x and should %#x", slot, k, tag, tagOf(h))
+				x.say("slot %d of line %d bears tag %#x and should %#x", slot, k, tag, tagOf(h))
 			}
 			if seen[string(key)] {
-				say("the key %x is there twice", key)
+				x.say("the key %x is there twice", key)
 			}
 			seen[string(key)] = true
 			for j := homeOf(h, len(ls)); j != k; j = (j + 1) % len(ls) {
@@ -111,14 +158,10 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	}
 	for k := range ls {
 		if n := overflow(ls[k].tags.Load()); n != further[k] && n != overflowFull {
-			say("%d entries passed line %d, which counts %d", further[k], k, n)
+			x.say("%d entries passed line %d, which counts %d", further[k], k, n)
 		}
 	}
-	if n = rep.Entries - n; uint64(n) != p.count.Load() {
-		say("%d entries are there, and it counts %d", n, p.count.Load())
-	}
-	rep.Lines += len(ls)
-	return over
+	x.rep.Lines += len(ls)
 }
 
 func (t *core) dump(ctx context.Context, w io.Writer) error {

@@ -25,6 +25,9 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 	if !v.current(p, t.area) {
 		return false, false
 	}
+	if v.busy != nil {
+		return false, false
+	}
 	_, _, at, b, whole := t.search(v.lines, h, key)
 	if !whole { // ok stays false until all is read: there may be a fault
 		return false, false
@@ -33,7 +36,7 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	return found, p.version.Load() == seen && !t.ends.Ended()
+	return found, p.version.Load() == seen&^1 && !t.ends.Ended() // an odd one is of an item that is not whole
 }
 
 // findWord is find, for a key that is a word and an entry that is held shared. What is not simple, a fault too, it leaves
@@ -62,7 +65,7 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	}
 	e.l, e.guard = l, g
 	v := l.seen.Load()
-	if !v.current(p, t.area) || p.dirty.Load() != 0 || g.Exclusive() {
+	if !v.current(p, t.area) || v.busy != nil || p.dirty.Load() != 0 || g.Exclusive() {
 		return false, false
 	}
 	_, _, at, _, whole := t.search(v.lines, h, key)
