@@ -22,10 +22,12 @@ var ended = func() *shm.View {
 // nothing faults (in checked mode they become inaccessible).
 //
 // For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
-// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. Where the backend can't
-// swap, or the system has refused the mapping, the bytes stay mapped as long as the View is in use; a segment that lies in
-// the reserved region then stays this session's, and the session in the list, as long. On Windows they are unmapped at the
-// end, and a late use faults.
+// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. On Windows the private
+// pages are copies: they hold what the segment held, and before the first store to them what others store.
+//
+// Where the backend can't swap, or the system has refused to, the bytes stay mapped as long as the View is in use. Late
+// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this session's,
+// and the session in the list, as long; but where the backend can't swap no segment is made there.
 //
 // After Detach the Region is empty, and its View has ended.
 func (g *Segment) Region() shm.Region {

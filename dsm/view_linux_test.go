@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var swappers = []string{"posix", "sysv", "mmap"}
+var lasting = []string{"posix", "sysv", "mmap"}
 
 func init() {
 	nattch = func(t *testing.T) (list []string) {
