@@ -53,7 +53,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	s.viewing.Lock()
 	defer s.viewing.Unlock()
 	a.mu.Lock()
-	b, v := a.bytes, a.view
+	b, v, own := a.bytes, a.view, ownMapping{a.own, a.bytes}
 	a.mu.Unlock()
 	if v != nil {
 		return b, v
@@ -62,7 +62,10 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 		return b, s.view.Sub() // Close swaps what the session has mapped
 	}
 	defer s.end()
-	own, err := s.ownMapping(a.holding)
+	var err error
+	if own.mapping.Bytes == nil { // else Attach has found none to share
+		own, err = s.ownMapping(a.holding)
+	}
 	if err != nil {
 		s.log.Warn().Err(err).Stringer("handle", g.handle).
 			Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
