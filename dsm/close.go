@@ -183,6 +183,7 @@ func (s *Session) slipped() *Segment {
 // are lent.
 func (s *Session) finish() error {
 	failpoint.Hit("dsm/close/detached")
+	s.drainUnswapped()
 	var errs []error
 	for first := true; ; first = false {
 		s.mu.Lock()
@@ -202,6 +203,33 @@ func (s *Session) finish() error {
 		errs = append(errs, s.quit())
 	}
 	return errors.Join(errs...)
+}
+
+// drainUnswapped waits, where nothing can be swapped, until calls of structures are through: they work on the bytes that
+// others have, and to those the session, with its locks, is about to be a dead one. Their view has ended, so they do not
+// take long; what outlives its call is waited for, too, but no longer than a second.
+func (s *Session) drainUnswapped() {
+	if s.replaces() {
+		return
+	}
+	for end := time.Now().Add(patience); s.undrained() && time.Now().Before(end); {
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// undrained reports whether a lease of a view is left.
+func (s *Session) undrained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		waits := a.life == a.segment.life && a.unhooked && a.view != nil && !a.drained
+		a.mu.Unlock()
+		if waits {
+			return true
+		}
+	}
+	return false
 }
 
 // overLocked returns, under the session's lock, the attachments that are over and, where nothing can be swapped, not kept by

@@ -88,7 +88,7 @@ func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
 
 // carve tries the reserved region, and falls through to an object of the segment's own.
 func (s *Session) carve(ctx context.Context, size int) (control.Entry, error) {
-	if s.region.Bytes != nil {
+	if s.carves {
 		now := s.clock.Load() // to look at the clock would cost as much as the lock
 		if entry, ok, err := s.member.Self.Carve(ctx, size, now); ok || err != nil {
 			return entry, err
@@ -107,7 +107,7 @@ const small = 16 << 10
 // carveAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock
 // held, and unlocks it but for returning neither Segment nor error.
 func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
-	if size > small || s.region.Bytes == nil || s.checked {
+	if size > small || !s.carves || s.checked {
 		return nil, nil
 	}
 	entry, ok := s.member.Self.TryCarve(size, s.clock.Load())
@@ -307,7 +307,7 @@ func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowne
 	switch {
 	case own != nil:
 		a.own, a.bytes = own.mapping, own.part
-		if s.checked && s.replaces() {
+		if s.checked && s.replaces() && own.part != nil { // nil if it could not be mapped
 			a.view = g.tells(s.view.Over(own.part))
 		}
 	case h.entry.Page != 0:

@@ -11,17 +11,19 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// ranges are the address ranges of this process in which bytes were mapped that have ended: private pages of
-// zeros or, in checked mode, inaccessible. What is kept too long, such as a slice or a structure, reaches those and
-// never what would be mapped next, in this session or a later one.
+// ranges are the address ranges of this process in which bytes were mapped that have ended: private pages or, in checked
+// mode, inaccessible or, where neither can be had, the bytes themselves. What is kept too long, such as a slice or a
+// structure, reaches those and never what would be mapped next, in this session or a later one.
 //
-// They cost address space and an entry in the kernel's list of mappings. So the newest stay, and older ones only as
-// long as a View of them is in use. What a structure refers to holds its View; a slice does not.
+// They cost address space and an entry in the kernel's list of mappings; on some systems they cost memory, too. So the
+// newest stay, and older ones only as long as a View of them is in use. What a structure refers to holds its View; a slice
+// does not.
 type ranges struct {
 	mu     sync.Mutex
 	newest []*formerRange // oldest first
 	bytes  uint64         // of newest
-	mapped uint64         // bytes of addMapped since the collector was asked
+	held   uint64         // of those of newest that take memory
+	viewed uint64         // bytes of ranges with a view that take memory, since the collector was asked
 }
 
 // formerRange is one of them.
@@ -29,6 +31,7 @@ type formerRange struct {
 	mapping dsmimpl.Mapping
 	part    []byte // that has a view; nil if none has
 	give    func(dsmimpl.Mapping) error
+	holds   bool // it takes the memory that its object took
 
 	// Under ranges.mu:
 	viewed bool // the view is in use
@@ -41,48 +44,51 @@ var former ranges
 const (
 	maxRanges     = 16384                          // a quarter of Linux's default for a process
 	maxRangeBytes = 1 << (bits.UintSize*9/16 + 10) // 64 TB, or 256 MB of a 32-bit address space
-	maxMapped     = 64 << 20
+	maxHeldBytes  = 64 << 20
 )
 
-// add takes a range that has been swapped, or made inaccessible; v is the view of it, if there is one.
+// add takes a range; v is the view of it, if there is one. An old one goes when that is in use no longer. The garbage
+// collector, which tells that, knows nothing of the memory that ranges take, so now and then it is asked.
 func (q *ranges) add(r *formerRange, v *shm.View) error {
 	if v != nil {
 		r.viewed = true
 		runtime.AddCleanup(v, q.unviewed, r)
 	}
+	size := uint64(len(r.mapping.Bytes))
 	q.mu.Lock()
-	q.newest = append(q.newest, r)
-	q.bytes += uint64(len(r.mapping.Bytes))
-	over := q.ageLocked(maxRanges, maxRangeBytes)
-	q.mu.Unlock()
-	return giveRangesBack(over)
-}
-
-// addMapped takes a range that could not be swapped. It is unmapped when its view is in use no longer. The garbage
-// collector, which tells that, knows nothing of the memory, so now and then it is asked.
-func (q *ranges) addMapped(r *formerRange, v *shm.View) {
-	r.viewed, r.old = true, true
-	runtime.AddCleanup(v, q.unviewed, r)
-	q.mu.Lock()
-	q.mapped += max(uint64(len(r.mapping.Bytes)), maxMapped/1024)
-	ask := q.mapped >= maxMapped
+	if !r.old {
+		q.newest = append(q.newest, r)
+		q.bytes += size
+		if r.holds {
+			q.held += size
+		}
+	}
+	over := q.ageLocked(maxRanges, maxRangeBytes, maxHeldBytes)
+	if v != nil && r.holds {
+		q.viewed += max(size, maxHeldBytes/1024)
+	}
+	ask := q.viewed >= maxHeldBytes
 	if ask {
-		q.mapped = 0
+		q.viewed = 0
 	}
 	q.mu.Unlock()
 	if ask {
 		go runtime.GC()
 	}
+	return giveRangesBack(over)
 }
 
 // ageLocked takes the oldest from the newest, under the lock of q, until there are no more than those limits, and returns
 // those that can be given back.
-func (q *ranges) ageLocked(count int, bytes uint64) (over []*formerRange) {
-	for len(q.newest) > count || q.bytes > bytes {
+func (q *ranges) ageLocked(count int, bytes, held uint64) (over []*formerRange) {
+	for len(q.newest) > count || q.bytes > bytes || q.held > held {
 		r := q.newest[0]
 		q.newest[0] = nil
 		q.newest = q.newest[1:]
 		q.bytes -= uint64(len(r.mapping.Bytes))
+		if r.holds {
+			q.held -= uint64(len(r.mapping.Bytes))
+		}
 		r.old = true
 		if !r.viewed {
 			over = append(over, r)
@@ -105,7 +111,7 @@ func (q *ranges) unviewed(r *formerRange) {
 // makeRoom gives back all ranges that are not in use, for one who is refused more.
 func (q *ranges) makeRoom() {
 	q.mu.Lock()
-	over := q.ageLocked(0, 0)
+	over := q.ageLocked(0, 0, 0)
 	q.mu.Unlock()
 	_ = giveRangesBack(over)
 }
@@ -130,9 +136,11 @@ func tamed(f func() error) (err error) {
 }
 
 // withdraw takes a mapping away from the goroutines of this process, whatever they are at: its range stays, of private
-// zeros or inaccessible. Part are the bytes in it that v is a view of, if there is one. What can't be withdrawn is
-// unmapped, at once if it has no view, and else when that is in use no longer; then now is false.
-func (s *Session) withdraw(m dsmimpl.Mapping, part []byte, v *shm.View, late func(at int) error) (now bool, err error) {
+// pages or inaccessible. Part are the bytes in it that v is a view of, if there is one. What can't be withdrawn stays mapped
+// as long as the view is in use; then now is false. Where the object can be let go of all the same it stays longer, unless
+// it is shared with other segments, as the reserved region is. Without a view, and elsewhere, it is unmapped at once.
+func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.View,
+	late func(at int) error) (now bool, err error) {
 	r := &formerRange{mapping: m, part: part}
 	replace := s.replacement(r)
 	if replace != nil && tamed(replace) != nil {
@@ -141,24 +149,37 @@ func (s *Session) withdraw(m dsmimpl.Mapping, part []byte, v *shm.View, late fun
 			replace = nil
 		}
 	}
+	loosens := s.loosens()
 	switch {
 	case replace != nil:
 		if s.checked && late != nil {
 			shm.Explain(part, late)
 		}
+		s.loosen(r)
 		return true, former.add(r, v)
-	case v == nil || unmapsAtOnce:
+	case v == nil && (shared || !loosens):
 		shm.Forget(part)
 		return true, s.member.Unmap(m)
 	}
-	r.give = s.member.Backend.Detach
-	former.addMapped(r, v)
-	return false, nil
+	r.give, r.holds = s.member.Backend.Detach, true
+	r.old = shared || !loosens
+	s.loosen(r)
+	return false, former.add(r, v)
 }
 
-// unmapsAtOnce: on Windows, where nothing can be swapped, bytes are unmapped at the end, as they are without a view. To keep
-// them until the view is collected would keep the session listed as long.
-const unmapsAtOnce = runtime.GOOS == "windows"
+// loosens reports whether the backend can let go of an object whose bytes stay mapped.
+func (s *Session) loosens() bool {
+	_, is := s.member.Backend.(dsmimpl.Loosener)
+	return is
+}
+
+// loosen lets go of the object of r, where that can be done. Then the bytes are what takes its memory.
+func (s *Session) loosen(r *formerRange) {
+	if b, ok := s.member.Backend.(dsmimpl.Loosener); ok {
+		r.holds = true
+		_ = tamed(func() error { r.mapping = b.Loosen(r.mapping); return nil })
+	}
+}
 
 // replaces reports whether the backend can withdraw mappings at all.
 func (s *Session) replaces() bool { return s.replacement(&formerRange{}) != nil }

@@ -66,6 +66,42 @@ func TestRangesStay(t *testing.T) {
 	runtime.KeepAlive(used)
 }
 
+// TestRangesThatTakeMemory: less of them stay, and one that has a view stays as long as that is in use.
+func TestRangesThatTakeMemory(t *testing.T) {
+	var q ranges
+	var given atomic.Int64
+	give := func(dsmimpl.Mapping) error { given.Add(1); return nil }
+	add := func(v *shm.View, size int, old bool, want int64) {
+		t.Helper()
+		r := &formerRange{mapping: dsmimpl.Mapping{Bytes: make([]byte, size)}, give: give, holds: true, old: old}
+		if err := q.add(r, v); err != nil {
+			t.Fatal(err)
+		}
+		if got := given.Load(); got != want {
+			t.Fatalf("%d ranges were given back, want %d", got, want)
+		}
+	}
+	used, dropped := shm.NewView(nil), shm.NewView(nil)
+	add(used, maxHeldBytes/2, false, 0)
+	add(nil, maxHeldBytes/2, false, 0)
+	add(nil, 1, false, 0) // in the place of the one that is in use
+	add(nil, maxHeldBytes/2, false, 1)
+	add(dropped, maxHeldBytes, true, 1)
+	runtime.KeepAlive(dropped)
+	dropped = nil
+	for end := time.Now().Add(time.Minute); given.Load() != 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("an old range of a view that was dropped stays")
+		}
+		runtime.GC()
+	}
+	q.makeRoom()
+	if given.Load() != 4 || q.held != 0 || q.bytes != 0 {
+		t.Errorf("%d were given back; %d bytes are held", given.Load(), q.held)
+	}
+	runtime.KeepAlive(used)
+}
+
 // TestRangesWhoseBackendPanics are not the end of the process, and keep no other from going.
 func TestRangesWhoseBackendPanics(t *testing.T) {
 	var q ranges

@@ -98,6 +98,7 @@ func (s *Session) dropRegion() error {
 	case s.region.Bytes == nil:
 		return nil
 	case s.regionSwapped && s.replacement(r) != nil:
+		s.loosen(r)
 		if s.regionRefused.Load() { // what is left must not stay: its pages are other segments' now
 			return tamed(func() error { return r.give(r.mapping) })
 		}
@@ -107,15 +108,21 @@ func (s *Session) dropRegion() error {
 }
 
 // dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
-// structures wait on, such as the session's mailbox, are the library's own.
+// structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap it
+// when whoever is at a mailbox has left.
 func (s *Session) dropControl() error {
-	m := s.member.TakeControl()
-	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok && m.Bytes != nil &&
-		tamed(func() error { return b.Swap(m, 0, len(m.Bytes)) }) == nil {
-		return former.add(&formerRange{mapping: m, give: b.Unswap}, nil)
+	b, ok := s.member.Backend.(dsmimpl.Swapper)
+	if !ok {
+		return nil
 	}
+	m := s.member.TakeControl()
 	if m.Bytes == nil {
 		return nil
 	}
-	return s.member.Unmap(m)
+	if tamed(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
+		return s.member.Unmap(m)
+	}
+	r := &formerRange{mapping: m, give: b.Unswap}
+	s.loosen(r)
+	return former.add(r, nil)
 }

@@ -56,7 +56,7 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	_, carved := a.holding.entry.Carved()
 	switch {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
-		gone = v == nil || unmapsAtOnce || s.stage != stageOpen && s.replaces()
+		gone = v == nil || s.stage != stageOpen && s.replaces()
 	case v == nil && s.stage == stageOpen: // nothing is promised of plain bytes while the session goes on
 		gone, err = true, s.member.Unmap(own)
 	default:
@@ -64,7 +64,7 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 		if g.trail != nil {
 			late = g.trail.late(g.handle)
 		}
-		gone, err = s.withdraw(own, a.bytes, v, late)
+		gone, err = s.withdraw(own, carved, a.bytes, v, late)
 		gone = gone || !carved // the object is not given to others
 	}
 	a.own, a.view = dsmimpl.Mapping{}, nil
@@ -104,7 +104,7 @@ func (s *Session) returnShare(a *attachment) error {
 		if s.stage == stageOpen {
 			err = s.member.Unmap(m)
 		} else {
-			_, err = s.withdraw(m, nil, nil, nil)
+			_, err = s.withdraw(m, false, nil, nil, nil)
 		}
 	}
 	failpoint.Hit("dsm/detach/unmapped")

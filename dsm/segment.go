@@ -116,7 +116,8 @@ func (g *Segment) Size() int { return g.size }
 // an error. Nil after Detach.
 //
 // Afterwards: once the session is closed, loads find zeros and stores reach no other process, at least until the process
-// has ended 16,384 more mappings (on 32 bits 256 MiB of them). After the Detach of one Segment that holds only if
+// has ended 16,384 more mappings (on 32 bits 256 MiB of them). On Windows they are of use until it has ended 64 MiB more,
+// and loads may find other bytes than zeros. After the Detach of one Segment that holds only if
 // Region was called before; else a late use faults, or reaches what was mapped there next or, in the reserved region, the
 // next segment's bytes. In checked mode every late use faults. The fault is an error that names the lines that
 // attached and detached inside With, and with shm.Fault in any goroutine that has said debug.SetPanicOnFault(true)

@@ -70,6 +70,7 @@ type Session struct {
 	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
 	region        dsmimpl.Mapping
 	regionErr     error
+	carves        bool        // the session's own segments come from it
 	regionSwapped bool        // of it only what is lent is left
 	regionRefused atomic.Bool // or, besides, what could not be swapped
 
@@ -115,6 +116,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
 		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
+	s.carves = s.region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)

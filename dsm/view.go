@@ -23,10 +23,12 @@ var ended = func() *shm.View {
 // nothing faults (in checked mode they become inaccessible).
 //
 // For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
-// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. Where the backend can't
-// swap, or the system has refused the mapping, the bytes stay mapped as long as the View is in use; a segment that lies in
-// the reserved region then stays this session's, and the session in the list, as long. On Windows they are unmapped at the
-// end, and a late use faults.
+// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. On Windows the private
+// pages are copies: they hold what the segment held, and before the first store to them what others store.
+//
+// Where the backend can't swap, or the system has refused to, the bytes stay mapped as long as the View is in use. Late
+// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this session's,
+// and the session in the list, as long; but where the backend can't swap no segment is made there.
 //
 // After Detach the Region is empty, and its View has ended.
 func (g *Segment) Region() shm.Region {
@@ -52,7 +54,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	s.viewing.Lock()
 	defer s.viewing.Unlock()
 	a.mu.Lock()
-	b, v := a.bytes, a.view
+	b, v, own := a.bytes, a.view, ownMapping{a.own, a.bytes}
 	a.mu.Unlock()
 	if v != nil {
 		return b, v
@@ -61,7 +63,10 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 		return b, s.view.Sub() // Close swaps what the session has mapped
 	}
 	defer s.end()
-	own, err := s.ownMapping(a.holding)
+	var err error
+	if own.mapping.Bytes == nil { // else Attach has found none to share
+		own, err = s.ownMapping(a.holding)
+	}
 	if err != nil {
 		s.log.Warn().Err(err).Stringer("handle", g.handle).
 			Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")

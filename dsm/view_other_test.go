@@ -2,4 +2,4 @@
 
 package dsm_test
 
-var swappers = []string{"posix", "mmap"}
+var lasting = []string{"posix", "mmap", "windows"}

@@ -132,11 +132,19 @@ type Guarder interface {
 // page: a load or store of another thread finds either the object or the private page, and never nothing. From then on
 // what this process does there reaches no other process, and to the system the object is as if it were not mapped.
 type Swapper interface {
-	// Swap puts zero pages in the place of the bytes of m from one position to another. From is on a page, and to is
-	// on one or is the end of m.
+	// Swap puts private pages in the place of the bytes of m from one position to another: of zeros or, of a Loosener,
+	// of what the object holds when a page is first written to. From is on a page, and to is on one or is the end of m.
 	Swap(m Mapping, from, to int) error
 	// Unswap gives the address range of m back, of which all bytes have been swapped.
 	Unswap(m Mapping) error
+}
+
+// Loosener is implemented by backends that can let go of an object and keep its bytes mapped: to other processes and
+// to the system it is then as if it were not mapped, but for its memory, which is taken as long. That goes for bytes that
+// were guarded or swapped, too.
+type Loosener interface {
+	// Loosen returns what is left of m, for Detach, Unguard or Unswap. It can't fail.
+	Loosen(m Mapping) Mapping
 }
 
 // PartAttacher is implemented by backends that can map a part of an object.

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -87,9 +86,6 @@ func TestNotOpened(t *testing.T) {
 // TestDialWhileSessionCloses: a session that dials itself is not refused by its own listener, which ends first, but told
 // that it has ended.
 func TestDialWhileSessionCloses(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
-	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	for range 100 {
@@ -131,9 +127,6 @@ func TestDialWhileSessionCloses(t *testing.T) {
 
 // TestCloseOfListenerWhileSessionCloses, and while others dial: nothing faults or hangs, and the next one listens.
 func TestCloseOfListenerWhileSessionCloses(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
-	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	other := instancetest.Open(t, cfg)

@@ -3,7 +3,6 @@ package registry_test
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -16,9 +15,6 @@ import (
 
 // TestCloseBesideCalls: a session may close whatever its goroutines are at; others finish for it what it left.
 func TestCloseBesideCalls(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
-	}
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	last := instancetest.Open(t, cfg)

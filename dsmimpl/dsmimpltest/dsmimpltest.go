@@ -54,6 +54,7 @@ func Run(t *testing.T, maker func(t *testing.T) dsmimpl.Backend) {
 		{"in use", testInUse},
 		{"guard", testGuard},
 		{"swap", testSwap},
+		{"loosen", testLoosen},
 		{"part", testPart},
 		{"keep", testKeep},
 		{"concurrent", testConcurrent},

@@ -177,6 +177,58 @@ func testSwap(b *bench) {
 	b.detach(n)
 }
 
+// testLoosen: what has been loosened is to others as what has been detached, and its bytes stay; so it is after a swap or
+// a guard.
+func testLoosen(b *bench) {
+	l, ok := b.Backend.(dsmimpl.Loosener)
+	if !ok {
+		b.Skip("skipped: this backend can't let go of an object and keep its bytes")
+	}
+	size := 2 * os.Getpagesize()
+	o, m := b.create(b.object(size))
+	n := b.attach(o, dsmimpl.ReadWrite)
+	m = l.Loosen(m)
+	if m.Bytes[size-1] = 'k'; n.Bytes[size-1] != 'k' {
+		b.Error("bytes that were loosened are other bytes")
+	}
+	b.detach(n)
+	b.destroy(o)
+	b.wantGone(o)
+	if m.Bytes[size-1] != 'k' {
+		b.Error("the bytes are gone with the object")
+	}
+	b.detach(m)
+
+	if g, ok := b.Backend.(dsmimpl.Guarder); ok {
+		o, m := b.create(b.object(size))
+		if err := g.DetachGuarded(m); err != nil {
+			b.Fatal(err)
+		}
+		m = l.Loosen(m)
+		b.destroy(o)
+		b.wantGone(o)
+		if !faults(func() { read(m.Bytes[0]) }) {
+			b.Error("a slice kept past DetachGuarded did not fault")
+		}
+		if err := g.Unguard(m); err != nil {
+			b.Error(err)
+		}
+	}
+	if s, ok := b.Backend.(dsmimpl.Swapper); ok {
+		o, m := b.create(b.object(size))
+		if err := s.Swap(m, 0, size); err != nil {
+			b.Fatal(err)
+		}
+		m = l.Loosen(m)
+		b.destroy(o)
+		b.wantGone(o)
+		m.Bytes[0] = 'p'
+		if err := s.Unswap(m); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
 func testPart(b *bench) {
 	p, ok := b.Backend.(dsmimpl.PartAttacher)
 	if !ok {

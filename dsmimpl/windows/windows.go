@@ -6,12 +6,12 @@
 // so whoever attaches keeps its handle beside its view, and a pinned segment needs somebody to keep it
 // open: the supervisor (dsmimpl.Pinner). There is nothing to destroy, and nothing that could be left behind: objects
 // of dead processes are the kernel's to free. If the supervisor dies, pinned segments that nobody has
-// mapped are gone. Views are whole pages; the true size stands in the control segment.
+// mapped are gone. Views are whole pages; the true size stands in the control segment. A view can't be replaced by
+// something else without a moment in which nothing is mapped there, but its protection can be changed in one step.
 package windows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -21,8 +21,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// New returns the backend.
-func New() dsmimpl.Backend { return backend{} }
+// New returns the backend. It is a dsmimpl.Swapper where the system copies what is written to a protected view.
+func New() dsmimpl.Backend {
+	if copiesOnWrite() {
+		return swapper{}
+	}
+	return backend{}
+}
 
 type backend struct{}
 
@@ -76,36 +81,33 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	return view(h, o, access)
 }
 
+// granularity is what a view begins on. It is the same on all systems.
+const granularity = 64 << 10
+
+func (backend) AttachPart(_ context.Context, o dsmimpl.Object, at, size int) (m dsmimpl.Mapping, part []byte, err error) {
+	h, err := openFileMapping(windows.FILE_MAP_WRITE, name(o))
+	if err != nil {
+		return m, nil, classify("OpenFileMapping", o, err)
+	}
+	head := at % granularity
+	if m, err = viewPart(h, o, windows.FILE_MAP_WRITE, at-head, head+size); err != nil {
+		return m, nil, err
+	}
+	return m, m.Bytes[head : head+size : head+size], nil
+}
+
 // view maps o from h; the mapping owns h, which is closed on an error.
 func view(h windows.Handle, o dsmimpl.Object, access uint32) (dsmimpl.Mapping, error) {
-	b, err := mapView(h, o.Size, access)
+	return viewPart(h, o, access, 0, o.Size)
+}
+
+func viewPart(h windows.Handle, o dsmimpl.Object, access uint32, at, size int) (dsmimpl.Mapping, error) {
+	b, err := mapView(h, at, size, access)
 	if err != nil {
 		windows.CloseHandle(h)
-		return dsmimpl.Mapping{}, classify(fmt.Sprintf("MapViewOfFile of %d bytes of", o.Size), o, err)
+		return dsmimpl.Mapping{}, classify(fmt.Sprintf("MapViewOfFile of %d bytes of", size), o, err)
 	}
 	return dsmimpl.Mapping{Bytes: b, Token: uintptr(h)}, nil
-}
-
-func (backend) Detach(m dsmimpl.Mapping) error {
-	return errors.Join(os.NewSyscallError("UnmapViewOfFile", unmapView(m.Bytes)),
-		os.NewSyscallError("CloseHandle", windows.CloseHandle(windows.Handle(m.Token))))
-}
-
-// DetachGuarded leaves a range without access in the mapping's place. The system can't do both in
-// one step: in between another mapping may come there, and then there is no guard.
-func (b backend) DetachGuarded(m dsmimpl.Mapping) error {
-	err := b.Detach(m)
-	_, _ = windows.VirtualAlloc(address(m.Bytes), uintptr(len(m.Bytes)), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
-	return err
-}
-
-func (backend) Unguard(m dsmimpl.Mapping) error {
-	var info windows.MemoryBasicInformation
-	if err := windows.VirtualQuery(address(m.Bytes), &info, sizeofInfo); err != nil ||
-		info.State != windows.MEM_RESERVE || info.AllocationBase != address(m.Bytes) {
-		return os.NewSyscallError("VirtualQuery", err) // there is no guard
-	}
-	return os.NewSyscallError("VirtualFree", windows.VirtualFree(address(m.Bytes), 0, windows.MEM_RELEASE))
 }
 
 // InUse holds for every object that is there: the kernel frees one with its last user.

@@ -23,9 +23,9 @@ func openFileMapping(access uint32, name string) (windows.Handle, error) {
 	return windows.Handle(h), nil
 }
 
-// mapView maps size bytes, or with size 0 all there is, rounded up to pages.
-func mapView(h windows.Handle, size int, access uint32) ([]byte, error) {
-	addr, err := windows.MapViewOfFile(h, access, 0, 0, uintptr(size))
+// mapView maps size bytes from a byte that is a multiple of granularity, or with size 0 all there is, rounded up to pages.
+func mapView(h windows.Handle, at, size int, access uint32) ([]byte, error) {
+	addr, err := windows.MapViewOfFile(h, access, uint32(uint64(at)>>32), uint32(at), uintptr(size))
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func unmapView(b []byte) error { return windows.UnmapViewOfFile(address(b)) }
 
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
-const sizeofInfo = unsafe.Sizeof(windows.MemoryBasicInformation{})
-
 func securityAttributes(sd *windows.SECURITY_DESCRIPTOR) *windows.SecurityAttributes {
 	return &windows.SecurityAttributes{Length: uint32(unsafe.Sizeof(windows.SecurityAttributes{})),
 		SecurityDescriptor: sd}
 }
+
+func word(b []byte) *uint64 { return (*uint64)(unsafe.Pointer(unsafe.SliceData(b))) }

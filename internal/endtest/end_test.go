@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -38,9 +37,6 @@ var ways = map[string]func(cfg dsm.Config, name string, rnd *rand.Rand) error{
 }
 
 func TestEnds(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
-	}
 	kinds := map[string][]string{
 		"plain":    nil,
 		"reserved": {"min_dynamic_shared_memory", "8MB"},
