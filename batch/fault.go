@@ -14,7 +14,7 @@ import (
 //	row, batch  again, guarded       one entry: it has failed; more:    as guarded; one entry has failed for good
 //	                                 halves; at commit, or if the
 //	                                 transaction is gone: again, apart
-//	transient   again after a pause, in every mode
+//	transient   again after a pause, in every mode; from the third time on in shorter transactions
 //	lost        again; the second time apart, in halves; an entry that was alone in a transaction twice has failed
 //	fatal       all that is not answered has failed
 func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
@@ -37,6 +37,9 @@ func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
 	switch class := f.e.driver.Class(err); class {
 	case Transient:
 		f.e.count(func(s *Stats) { s.Retries++ })
+		if f.tries > 1 { // the longer a transaction is, the more it meets
+			f.most = max(1, (hi-f.from)/2)
+		}
 		f.rollback(err)
 		f.retry(err)
 	case Lost:

@@ -42,11 +42,12 @@ type flush[Cmd, Res any] struct {
 	search   search
 	lost     int // connections, while the flush was under way
 	tries    int // in a row that have failed
+	most     int // entries in a transaction: fewer where transient errors don't cease
 }
 
 // run executes f.calls until each of them has been answered.
 func (f *flush[Cmd, Res]) run() {
-	f.mode, f.unmerged, f.lost, f.tries = whole, false, 0, 0
+	f.mode, f.unmerged, f.lost, f.tries, f.most = whole, false, 0, 0, len(f.calls)
 	f.fences = f.fences[:0]
 	for _, c := range f.calls {
 		if c.fence {
@@ -115,7 +116,7 @@ func (f *flush[Cmd, Res]) begin() {
 
 // execute executes the next entries.
 func (f *flush[Cmd, Res]) execute() {
-	if f.guards >= mostGuards {
+	if f.guards >= mostGuards || f.pos-f.from >= f.most {
 		f.commit()
 		return
 	}
@@ -148,6 +149,7 @@ func (f *flush[Cmd, Res]) next() int {
 	if f.mode != whole {
 		hi = f.search.next(f.pos, hi)
 	}
+	hi = min(hi, f.from+f.most)
 	if f.interactions > 0 { // an interaction is a run of its own
 		for x := f.pos; x < hi; x++ {
 			if f.entries[x].first.interact != nil {
@@ -298,7 +300,7 @@ func (f *flush[Cmd, Res]) committed() {
 			c = next
 		}
 	}
-	f.from, f.tries = f.pos, 0
+	f.from, f.tries, f.most = f.pos, 0, min(2*f.most, len(f.entries)+1)
 }
 
 // answer tells all calls of an entry that it has failed.

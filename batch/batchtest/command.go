@@ -137,9 +137,11 @@ func (m Model) Do(c Command) (Result, error) {
 		if c.Value == Skipped {
 			return Result{}, nil
 		}
-		for _, other := range m {
-			if c.Second != "" && other.Second == c.Second {
-				return Result{}, errModel
+		if c.Second != "" {
+			for _, other := range m {
+				if other.Second == c.Second {
+					return Result{}, errModel
+				}
 			}
 		}
 		m[c.Key] = Row{Value: c.Value, Second: c.Second}

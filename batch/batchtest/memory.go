@@ -12,33 +12,20 @@ import (
 	"github.com/godsm/godsm/batch"
 )
 
-// Faults are what goes wrong in a Memory, by probability of each call.
-type Faults struct {
-	Seed      uint64
-	Begin     float64 // a transaction can't begin, for a while
-	Deadlock  float64 // a statement is a deadlock's victim
-	Lost      float64 // the connection is lost in a statement
-	Busy      float64 // a commit fails, and the transaction is gone
-	LostYes   float64 // the connection is lost after the commit
-	LostNo    float64 // the connection is lost before the commit
-	Settle    float64 // what became of a commit can't be asked now
-	Unsettled bool    // it can never be asked
-	ByRow     bool    // statements take one command each, and tell their errors apart
-	Gone      bool    // a row that is refused rolls back the transaction
-	AtCommit  bool    // parents are looked for at commit only
+// Ways of a Memory, which databases have.
+type Ways struct {
+	Seed     uint64
+	ByRow    bool // statements take one command each, and tell their errors apart
+	Gone     bool // a row that is refused rolls back the transaction
+	AtCommit bool // parents are looked for at commit only
 }
 
-// Errors of a Memory.
-var (
-	errRefused  = errors.New("the row is refused")
-	errDeadlock = errors.New("deadlock")
-	errLost     = errors.New("the connection is lost")
-)
+var errRefused = errors.New("the row is refused")
 
 // Memory is a driver without a database. Its statements are atomic, and execute their commands in any order.
 type Memory struct {
 	mu       sync.Mutex
-	faults   Faults
+	ways     Ways
 	rand     *rand.Rand
 	rows     map[string]Row
 	executed []int
@@ -49,8 +36,8 @@ type Memory struct {
 }
 
 // NewMemory returns an empty one.
-func NewMemory(f Faults) *Memory {
-	return &Memory{faults: f, rand: rand.New(rand.NewPCG(f.Seed, 1)), rows: map[string]Row{}}
+func NewMemory(w Ways) *Memory {
+	return &Memory{ways: w, rand: rand.New(rand.NewPCG(w.Seed, 2)), rows: map[string]Row{}}
 }
 
 // State returns the rows, and the numbers of the commands in the order in which they were executed.
@@ -81,22 +68,10 @@ func (m *Memory) Hold() (release func()) {
 	})
 }
 
-// SetFaults changes what goes wrong from now on.
-func (m *Memory) SetFaults(f Faults) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.faults = f
-}
-
-func (m *Memory) chanceLocked(p float64) bool { return p > 0 && m.rand.Float64() < p }
-
 // Begin is the driver's.
 func (m *Memory) Begin(_ context.Context, flush uint64) (batch.Tx[Command, Result], error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.chanceLocked(m.faults.Begin) {
-		return nil, []error{errDeadlock, errLost}[m.rand.IntN(2)]
-	}
 	return &memoryTx{m: m, flush: flush, rows: maps.Clone(m.rows), alive: true}, nil
 }
 
@@ -104,21 +79,12 @@ func (m *Memory) Begin(_ context.Context, flush uint64) (batch.Tx[Command, Resul
 func (m *Memory) Settle(_ context.Context, flush uint64) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.faults.Unsettled {
-		return false, batch.ErrUnsettled
-	}
-	if m.chanceLocked(m.faults.Settle) {
-		return false, errLost
-	}
 	return m.flush >= flush, nil
 }
 
 // Class is the driver's.
 func (m *Memory) Class(err error) batch.Class {
-	switch {
-	case errors.Is(err, errDeadlock):
-		return batch.Transient
-	case errors.Is(err, errLost):
+	if errors.Is(err, errLost) {
 		return batch.Lost
 	}
 	return batch.Row
@@ -161,16 +127,8 @@ func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result]
 		if err := checkStep(s); err != nil {
 			panic(err)
 		}
-		if m.chanceLocked(m.faults.Deadlock) {
-			tx.alive = false
-			return lo, lo + len(s.Cmds), errDeadlock
-		}
-		if m.chanceLocked(m.faults.Lost) {
-			tx.alive = false
-			return lo, lo + len(s.Cmds), errLost
-		}
 		for _, x := range m.rand.Perm(len(s.Cmds)) {
-			if m.faults.ByRow {
+			if m.ways.ByRow {
 				x = len(s.Cmds) - 1 - x
 			}
 			r, err := tx.doLocked(s.Cmds[x])
@@ -180,10 +138,10 @@ func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result]
 			case errors.Is(err, errLost):
 				tx.alive = false
 				return lo, lo + len(s.Cmds), err
-			case m.faults.Gone || s.Cmds[x].Value == Spoils:
+			case m.ways.Gone || s.Cmds[x].Value == Spoils:
 				tx.alive = false
 				return lo, lo + len(s.Cmds), err
-			case m.faults.ByRow:
+			case m.ways.ByRow:
 				s.Errs[x] = err
 			case guard:
 				tx.rows, tx.executed, tx.orphans = rows, executed, orphans
@@ -218,7 +176,7 @@ func (tx *memoryTx) doLocked(c Command) (Result, error) {
 		return Result{}, errLost
 	}
 	late := c
-	if tx.m.faults.AtCommit && c.Op == Insert {
+	if tx.m.ways.AtCommit && c.Op == Insert {
 		late.Parent = ""
 	}
 	r, err := Model(tx.rows).Do(late)
@@ -251,12 +209,8 @@ func (tx *memoryTx) Interact(ctx context.Context, do func(ctx context.Context, t
 		if !tx.alive {
 			return Result{}, errLost
 		}
-		if tx.m.chanceLocked(tx.m.faults.Deadlock) {
-			tx.alive = false
-			return Result{}, errDeadlock
-		}
 		r, err := tx.doLocked(c)
-		if err != nil && tx.m.faults.Gone {
+		if err != nil && tx.m.ways.Gone {
 			tx.alive = false
 		}
 		return r, err
@@ -282,26 +236,16 @@ func (tx *memoryTx) Commit(context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.trips++
-	f := m.faults
 	switch {
 	case !tx.alive:
 		return errors.New("batchtest: a transaction that is gone is committed")
 	case tx.orphans > 0:
 		tx.alive = false
 		return fmt.Errorf("%w: parent", errRefused)
-	case m.chanceLocked(f.Busy):
-		tx.alive = false
-		return errDeadlock
-	case m.chanceLocked(f.LostNo):
-		tx.alive = false
-		return errLost
 	}
 	m.rows, m.executed = tx.rows, append(m.executed, tx.executed...)
 	m.flush = max(m.flush, tx.flush)
 	tx.alive = false
-	if m.chanceLocked(f.LostYes) {
-		return errLost
-	}
 	return nil
 }
 
