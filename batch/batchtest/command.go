@@ -130,12 +130,12 @@ func (m Model) Do(c Command) (Result, error) {
 	row, there := m[c.Key]
 	switch c.Op {
 	case Insert:
+		if c.Value == Skipped {
+			return Result{}, nil
+		}
 		if there || c.Value < 0 || c.Value == Refused || c.Value == Spoils || c.Value == Kills ||
 			c.Parent != "" && c.Parent != Parents[0] && c.Parent != Parents[1] {
 			return Result{}, errModel
-		}
-		if c.Value == Skipped {
-			return Result{}, nil
 		}
 		if c.Second != "" {
 			for _, other := range m {
