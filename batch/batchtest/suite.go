@@ -412,11 +412,14 @@ func kills(t *testing.T, db Database) {
 	stop, killed := make(chan struct{}), 0
 	var killer sync.WaitGroup
 	killer.Go(func() {
-		for {
+		for answered := uint64(0); ; {
 			select {
 			case <-stop:
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(time.Millisecond):
+			}
+			if n := e.Stats().Commands; n >= answered+50 { // a connection lives for some commits
+				answered = n
 				if err := db.Kill(); err != nil {
 					t.Error(err)
 					return
@@ -443,6 +446,9 @@ func kills(t *testing.T, db Database) {
 	}
 	expect(t, db, cmds, results, errs)
 	t.Logf("%d kills, %+v", killed, e.Stats())
+	if killed == 0 {
+		t.Error("no connection was killed")
+	}
 }
 
 func poison(t *testing.T, db Database) {
