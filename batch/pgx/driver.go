@@ -47,7 +47,7 @@ type conn[Cmd, Res any] struct {
 	conn  *pgx.Conn
 	pid   uint32          // of its backend
 	since time.Time       // when that was started
-	known map[string]bool // statements that the connection has prepared
+	known map[string]bool // statements that are prepared
 
 	batch pgx.Batch // scratch, as the rest
 	args  []any

@@ -47,21 +47,35 @@ func (t *tx[Cmd, Res]) ahead() int {
 	return b.Len()
 }
 
+// prepare prepares a statement once on each connection. Those that pgx prepares by itself it forgets after an error.
+func (c *conn[Cmd, Res]) prepare(ctx context.Context, sql string) error {
+	if c.config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		if _, err := c.conn.Prepare(ctx, sql, sql); err != nil {
+			return c.failed(err)
+		}
+	}
+	c.known[sql] = true
+	return nil
+}
+
 // send sends what is queued. It returns the number of statements that have succeeded, and the error of the next one.
 // rows is called for each of them.
 func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (done int, err error) {
 	c := t.c
 	queries := c.batch.QueuedQueries
-	if t.owes { // a failed transaction prepares nothing
-		for _, q := range queries {
-			if !c.known[q.SQL] {
-				t.owes = false
-				if _, err := c.conn.Exec(ctx, guardBack+"; "+guardOut); err != nil {
-					return 0, c.failed(err)
-				}
-				c.batch.QueuedQueries, queries, ahead = queries[2:], queries[2:], ahead-2
-				break
+	for _, q := range queries {
+		if c.known[q.SQL] {
+			continue
+		}
+		if t.owes { // a failed transaction prepares nothing
+			if _, err := c.conn.Exec(ctx, guardBack+"; "+guardOut); err != nil {
+				return 0, c.failed(err)
 			}
+			t.owes = false
+			c.batch.QueuedQueries, queries, ahead = queries[2:], queries[2:], ahead-2
+		}
+		if err := c.prepare(ctx, q.SQL); err != nil {
+			return 0, err
 		}
 	}
 	results := c.conn.SendBatch(ctx, &c.batch)
@@ -89,7 +103,6 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 		if err != nil {
 			return done, err
 		}
-		c.known[q.SQL] = true
 		done++
 	}
 	return done, nil
@@ -100,10 +113,9 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 	c := t.c
 	for _, sql := range []string{guardBack, guardOut} {
 		if guard && !c.known[sql] { // what follows a failed run is prepared before it fails
-			if _, err := c.conn.Prepare(ctx, sql, sql); err != nil {
-				return 0, len(steps[0].Cmds), c.failed(err)
+			if err := c.prepare(ctx, sql); err != nil {
+				return 0, len(steps[0].Cmds), err
 			}
-			c.known[sql] = true
 		}
 	}
 	for len(steps) > 0 {
