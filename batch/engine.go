@@ -1,0 +1,250 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An Engine takes commands and answers them. Its methods may be called by any number of goroutines. Who makes one
+// must close it.
+type Engine[Cmd, Res any] struct {
+	driver  Driver[Cmd, Res]
+	options Options
+	size    func(Cmd) int
+	plans   planner[Cmd, Res]
+	queue   queue[Cmd, Res]
+	calls   sync.Pool
+
+	ctx     context.Context // the worker's; ends when Close gives up
+	cancel  context.CancelCauseFunc
+	ended   chan struct{} // closed when the worker has ended
+	closing atomic.Bool
+
+	statsMu sync.Mutex
+	stats   Stats
+	spans   spans
+	trouble error
+	since   time.Time // of trouble
+}
+
+// New starts an engine over a driver.
+func New[Cmd, Res any, Group, Key comparable](driver Driver[Cmd, Res], rules Rules[Cmd, Res, Group, Key],
+	options Options) *Engine[Cmd, Res] {
+	e := &Engine[Cmd, Res]{
+		driver:  driver,
+		options: options.withDefaults(),
+		size:    rules.Size,
+		ended:   make(chan struct{}),
+	}
+	e.plans = newPlans(rules, e.options.Cache)
+	e.queue.wake = make(chan struct{}, 1)
+	e.queue.room, e.queue.full = e.options.Queue, e.options.Full
+	e.calls.New = func() any { return &call[Cmd, Res]{ready: make(chan struct{}, 1)} }
+	e.ctx, e.cancel = context.WithCancelCause(context.Background())
+	go e.work()
+	return e
+}
+
+// Do hands in a command and waits for its outcome. It blocks while the queue is full, unless Options.Full is Fail. If
+// the context ends first, Do returns an [Error] that says whether the command may still be executed. Any error is an
+// *Error.
+func (e *Engine[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
+	c := e.calls.Get().(*call[Cmd, Res])
+	c.cmd = cmd
+	return e.do(ctx, c)
+}
+
+func (e *Engine[Cmd, Res]) do(ctx context.Context, c *call[Cmd, Res]) (res Res, err error) {
+	if err := e.put(ctx, c); err != nil {
+		e.recycle(c)
+		return res, &Error{Err: err}
+	}
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		for c.state.Load() != done { // the worker may move it between the two tries
+			if e.queue.withdraw(c) {
+				e.count(func(s *Stats) { s.Withdrawn++ })
+				return res, &Error{Executed: No, Err: context.Cause(ctx)}
+			}
+			if c.move(taken, left) {
+				e.count(func(s *Stats) { s.Left++ })
+				return res, &Error{Executed: Maybe, Err: context.Cause(ctx)}
+			}
+		}
+		<-c.ready
+	}
+	res, err = c.res, c.err
+	e.recycle(c)
+	return res, err
+}
+
+// Submit hands in a command and returns its future. It blocks while the queue is full, unless Options.Full is Fail. If
+// the context ends before the command is taken into a flush, the command is withdrawn.
+func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
+	c := e.calls.Get().(*call[Cmd, Res])
+	c.cmd = cmd
+	f := &Future[Res]{done: make(chan struct{})}
+	c.ctx, c.future = ctx, f
+	admit := make(chan struct{})
+	c.admit = admit
+	if err := e.put(ctx, c); err != nil {
+		e.recycle(c)
+		return finished[Res](&Error{Err: err})
+	}
+	select {
+	case <-admit:
+	case <-f.done:
+	case <-ctx.Done():
+	}
+	return f
+}
+
+// put checks a call and hands it to the queue.
+func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res]) error {
+	s := scopeOf(ctx)
+	if s.inside == any(e) {
+		return ErrInside
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if e.size != nil && c.interact == nil && !c.fence {
+		if err := e.measure(c); err != nil {
+			return err
+		}
+	}
+	c.since = time.Now()
+	if s.stream != nil {
+		c.stream = s.stream
+		c.stream.pending.Add(1)
+	}
+	return e.queue.put(c)
+}
+
+func (e *Engine[Cmd, Res]) measure(c *call[Cmd, Res]) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("Rules.Size", v)
+		}
+	}()
+	c.size = e.size(c.cmd)
+	return nil
+}
+
+// Get returns the answer to a read, from memory if Options.Cache has it, and otherwise as Do. An answer is kept when
+// the transaction that read it has been committed, and dropped when one that has written its key has been, before any
+// caller is answered. So a caller that has seen its write acknowledged reads it. This is right only where all writes
+// go through this engine. A command that Rules.Read does not call a read is executed as by Do.
+func (e *Engine[Cmd, Res]) Get(ctx context.Context, cmd Cmd) (Res, error) {
+	if s := scopeOf(ctx); s.stream == nil || s.stream.pending.Load() == 0 {
+		if res, ok := e.plans.lookup(cmd); ok {
+			return res, nil
+		}
+	}
+	return e.Do(ctx, cmd)
+}
+
+// Flush waits until all that was handed in before has its outcome.
+func (e *Engine[Cmd, Res]) Flush(ctx context.Context) error {
+	c := e.calls.Get().(*call[Cmd, Res])
+	c.fence = true
+	_, err := e.do(ctx, c)
+	return err
+}
+
+// Close lets no more commands in, waits until those that were accepted have their outcomes, and closes the driver. If
+// the context ends first, the rest of them end with ErrClosed, or with an error that says Maybe where a commit is under
+// way. Commands that waited for room end with ErrClosed. A second Close waits for the first.
+func (e *Engine[Cmd, Res]) Close(ctx context.Context) error {
+	if scopeOf(ctx).inside == any(e) {
+		return &Error{Err: ErrInside}
+	}
+	for _, c := range e.queue.close() {
+		e.answer(c, c.res, &Error{Err: ErrClosed})
+	}
+	var err error
+	select {
+	case <-e.ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("batch: closed before all commands had been executed: %w", context.Cause(ctx))
+		e.cancel(ErrClosed)
+		<-e.ended
+	}
+	if e.closing.CompareAndSwap(false, true) {
+		e.cancel(ErrClosed)
+		err = errors.Join(err, e.driver.Close(context.WithoutCancel(ctx)))
+	}
+	return err
+}
+
+// work is the worker: it flushes until the engine is closed.
+func (e *Engine[Cmd, Res]) work() {
+	defer close(e.ended)
+	f := flush[Cmd, Res]{e: e}
+	var gone []*call[Cmd, Res]
+	for e.queue.await(e.ctx, e.options.Linger, e.options.MaxRows) {
+		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)
+		for _, c := range gone {
+			e.drop(c)
+		}
+		f.run()
+	}
+	for { // Close has given up: none of these is executed
+		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)
+		for _, c := range gone {
+			e.drop(c)
+		}
+		for _, c := range f.calls {
+			e.answer(c, c.res, &Error{Err: ErrClosed})
+		}
+		if len(f.calls)+len(gone) == 0 {
+			return
+		}
+	}
+}
+
+// answer gives a call, which is taken or left, its outcome.
+func (e *Engine[Cmd, Res]) answer(c *call[Cmd, Res], res Res, err error) {
+	if c.stream != nil {
+		c.stream.pending.Add(-1)
+	}
+	if f := c.future; f != nil {
+		c.move(taken, done)
+		f.res, f.err = res, err
+		e.recycle(c)
+		close(f.done)
+		return
+	}
+	c.res, c.err = res, err
+	if c.move(taken, done) {
+		c.ready <- struct{}{}
+		return
+	}
+	c.move(left, done) // its caller has gone
+	e.recycle(c)
+}
+
+// drop ends a call that is withdrawn.
+func (e *Engine[Cmd, Res]) drop(c *call[Cmd, Res]) {
+	if c.stream != nil {
+		c.stream.pending.Add(-1)
+	}
+	f, ctx := c.future, c.ctx
+	e.recycle(c)
+	if f != nil {
+		e.count(func(s *Stats) { s.Withdrawn++ })
+		f.err = &Error{Executed: No, Err: context.Cause(ctx)}
+		close(f.done)
+	}
+}
+
+// recycle keeps a call for the next command.
+func (e *Engine[Cmd, Res]) recycle(c *call[Cmd, Res]) {
+	*c = call[Cmd, Res]{ready: c.ready}
+	e.calls.Put(c)
+}

@@ -1,0 +1,204 @@
+package pgx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// server is a private PostgreSQL, started by the first test that wants it. Only its unix socket listens.
+type server struct {
+	base string
+	cmd  *exec.Cmd
+	dead chan struct{}
+	n    atomic.Int64 // schemas
+}
+
+var (
+	private = sync.OnceValues(start)
+	folder  string // of the server
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		if s, err := private(); err == nil {
+			s.stop()
+		}
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+// find returns the folder of PostgreSQL's programs.
+func find() (string, error) {
+	all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(all) > 0 {
+		return filepath.Dir(all[len(all)-1]), nil
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errors.New("there is no PostgreSQL (apt-get install postgresql)")
+	}
+	return filepath.Dir(path), nil
+}
+
+// credential is that of the user postgres, for root, as which no server starts.
+func credential() (*syscall.Credential, error) {
+	if os.Getuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL does not run as root: %w", err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+func start() (*server, error) {
+	bin, err := find()
+	if err != nil {
+		return nil, err
+	}
+	as, err := credential()
+	if err != nil {
+		return nil, err
+	}
+	if folder, err = os.MkdirTemp("", "batch"); err != nil {
+		return nil, err
+	}
+	if as != nil {
+		if err := os.Chown(folder, int(as.Uid), int(as.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	s := &server{base: filepath.Join(folder, "data"), dead: make(chan struct{})}
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, name), args...)
+		cmd.Dir = folder
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as}
+		return cmd
+	}
+	out, err := command("initdb", "-D", s.base, "-A", "trust", "-U", "test", "--no-sync", "--no-locale", "-E", "UTF8").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	s.cmd = command("postgres", "-D", s.base, "-c", "unix_socket_directories="+folder, "-c", "listen_addresses=",
+		"-c", "shared_buffers=64MB", "-c", "max_connections=60")
+	log, err := os.Create(filepath.Join(folder, "log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { _ = s.cmd.Wait(); close(s.dead) }()
+	for {
+		conn, err := pgx.Connect(context.Background(), s.dsn())
+		if err == nil {
+			return s, conn.Close(context.Background())
+		}
+		select {
+		case <-s.dead:
+			text, _ := os.ReadFile(log.Name())
+			return nil, fmt.Errorf("the server has ended: %w: %s", err, text)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (s *server) dsn() string { return "host=" + folder + " user=test dbname=postgres sslmode=disable" }
+
+// stop ends the server at once.
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	<-s.dead
+}
+
+// place is a schema of a server, and how to connect to it.
+type place struct {
+	config *pgx.ConnConfig
+	admin  *pgx.Conn
+	trips  atomic.Int64
+}
+
+// newPlace makes a schema. It skips the test where there is no server.
+func newPlace(t testing.TB) *place {
+	s, err := private()
+	if err != nil {
+		t.Skip("skipped: " + err.Error())
+	}
+	schema := fmt.Sprint("s", s.n.Add(1))
+	config, err := pgx.ParseConfig(s.dsn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["search_path"] = schema
+	admin, err := pgx.ConnectConfig(t.Context(), config.Copy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, err := admin.Exec(context.Background(), "DROP SCHEMA "+schema+" CASCADE")
+		if err := errors.Join(err, admin.Close(context.Background())); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, sql := range append([]string{"CREATE SCHEMA " + schema}, strings.Split(definitions, ";\n\n")...) {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &place{config: config, admin: admin}
+	config.RuntimeParams["application_name"] = schema
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return &counted{Conn: conn, trips: &p.trips}, err
+	}
+	return p
+}
+
+// kill ends the connections of the driver.
+func (p *place) kill() error {
+	_, err := p.admin.Exec(context.Background(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+		p.config.RuntimeParams["application_name"])
+	return err
+}
+
+// counted counts round trips: reads after a write.
+type counted struct {
+	net.Conn
+	trips *atomic.Int64
+	wrote atomic.Bool
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.wrote.Store(true)
+	return c.Conn.Write(b)
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	if c.wrote.Swap(false) {
+		c.trips.Add(1)
+	}
+	return c.Conn.Read(b)
+}

@@ -1,0 +1,346 @@
+package batch
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A planner makes plans by the program's rules. It hides their types of groups and keys from the engine.
+type planner[Cmd, Res any] interface {
+	// plan fills p with the entries for calls, in their order of execution. It answers calls whose rules panic by fail.
+	plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool, fail func(*call[Cmd, Res], error))
+	// split stores the results of an entry that many calls share in these, and reports whether they are sure.
+	split(p *plan[Cmd, Res], x int) (bool, error)
+	// committed lets the answers that Get has in memory follow entries lo up to hi of p.
+	committed(p *plan[Cmd, Res], lo, hi int, known bool)
+	lookup(cmd Cmd) (Res, bool)
+	hits() uint64
+}
+
+// A plan is what a flush executes: entries in their order. Entries of one statement follow one another.
+type plan[Cmd, Res any] struct {
+	entries      []entry[Cmd, Res]
+	cmds         []Cmd // by entry, as drivers want them
+	res          []Res
+	errs         []error
+	steps        []Step[Cmd, Res]
+	starts       []int // of steps: the entry that each begins with
+	writes       int   // entries that are not reads
+	merged       int   // calls that share an entry that is not a read
+	shared       int   // calls that share an entry
+	interactions int
+}
+
+// An entry is one command of a statement, and the calls that it answers.
+type entry[Cmd, Res any] struct {
+	first, last *call[Cmd, Res]
+	n           int // calls
+	statement   int
+	read        bool
+	err         error // it has failed in the transaction under way; told when that is committed
+}
+
+// place is where an entry stands: a statement is all entries of one level and group. Levels are executed in their
+// order, the groups of a level in the order of their ranks.
+type place struct {
+	level, rank int
+	group       int
+	entry       int
+}
+
+// before reports whether statements at p are executed before those at q.
+func (p place) before(q place) bool {
+	return p.level < q.level || p.level == q.level && p.rank < q.rank
+}
+
+// plans are the planner: rules, the memory of Get, and what one plan needs for the next.
+type plans[Cmd, Res any, Group, Key comparable] struct {
+	rules   Rules[Cmd, Res, Group, Key]
+	cache   cache[Group, Key, Res]
+	groups  map[Group]int // of the plan under way: in order of appearance
+	ranks   []int         // of groups
+	keys    map[Key]place // the last entry of each key
+	streams map[*stream]place
+	places  []place // of entries, in order of appearance
+	drafts  []draft[Cmd, Res, Group, Key]
+	tags    []tag[Group, Key] // of the plan's entries
+	parts   []Cmd
+	results []Res
+}
+
+// draft is an entry before the order is known.
+type draft[Cmd, Res any, Group, Key comparable] struct {
+	entry entry[Cmd, Res]
+	cmd   Cmd
+	tag   tag[Group, Key]
+}
+
+// tag is what an entry reads or writes.
+type tag[Group, Key comparable] struct {
+	group Group
+	key   Key
+	keyed bool
+}
+
+func newPlans[Cmd, Res any, Group, Key comparable](rules Rules[Cmd, Res, Group, Key], cached int) *plans[Cmd, Res, Group, Key] {
+	return &plans[Cmd, Res, Group, Key]{
+		rules:   rules,
+		cache:   cache[Group, Key, Res]{most: cached},
+		groups:  map[Group]int{},
+		keys:    map[Key]place{},
+		streams: map[*stream]place{},
+	}
+}
+
+func (ps *plans[Cmd, Res, Group, Key]) plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool,
+	fail func(*call[Cmd, Res], error)) {
+	clear(ps.groups)
+	clear(ps.keys)
+	clear(ps.streams)
+	clear(ps.drafts)
+	ps.drafts, ps.places, ps.ranks = ps.drafts[:0], ps.places[:0], ps.ranks[:0]
+	p.merged, p.shared, p.writes, p.interactions = 0, 0, 0, 0
+	floor, top := 0, -1 // levels: no entry goes below the first; the second is the highest in use
+	for _, c := range calls {
+		if c.fence {
+			continue
+		}
+		c.next = nil
+		t, read, err := ps.tag(c)
+		if err != nil {
+			fail(c, err)
+			continue
+		}
+		at := place{level: floor, entry: len(ps.drafts)}
+		if c.interact != nil {
+			at.level, at.group = top+1, -1
+			p.interactions++
+		} else {
+			at.group = ps.group(t.group)
+			at.rank = ps.ranks[at.group]
+			if !t.keyed {
+				at.level = top + 1
+			}
+		}
+		streamed, ordered := ps.streams[c.stream]
+		ordered = ordered && c.stream != nil
+		if last, ok := ps.keys[t.key]; ok && t.keyed {
+			if (!ordered || streamed.before(last) || streamed.entry == last.entry) && last.level >= floor &&
+				last.group == at.group && ps.join(last.entry, c, read, merge) {
+				if c.stream != nil {
+					ps.streams[c.stream] = last
+				}
+				p.shared++
+				if !read {
+					p.merged++
+				}
+				continue
+			}
+			at.after(last)
+		}
+		if ordered {
+			at.after(streamed)
+		}
+		top = max(top, at.level)
+		if !t.keyed {
+			floor = at.level + 1
+		} else {
+			ps.keys[t.key] = at
+		}
+		if c.stream != nil {
+			ps.streams[c.stream] = at
+		}
+		if !read {
+			p.writes++
+		}
+		ps.places = append(ps.places, at)
+		ps.drafts = append(ps.drafts, draft[Cmd, Res, Group, Key]{
+			entry: entry[Cmd, Res]{first: c, last: c, n: 1, read: read},
+			cmd:   c.cmd,
+			tag:   t,
+		})
+	}
+	ps.arrange(p)
+}
+
+// after moves p to the first place of its group that is executed after q.
+func (p *place) after(q place) {
+	switch {
+	case p.level > q.level:
+	case p.rank > q.rank && p.group >= 0 && q.group >= 0:
+		p.level = q.level
+	default:
+		p.level = q.level + 1
+	}
+}
+
+// tag asks the rules about a command.
+func (ps *plans[Cmd, Res, Group, Key]) tag(c *call[Cmd, Res]) (t tag[Group, Key], read bool, err error) {
+	if c.interact != nil {
+		return t, false, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("a rule", v)
+		}
+	}()
+	if ps.rules.Group != nil {
+		t.group = ps.rules.Group(c.cmd)
+	}
+	if ps.rules.Key != nil {
+		t.key, t.keyed = ps.rules.Key(c.cmd)
+	}
+	return t, ps.rules.Read != nil && ps.rules.Read(c.cmd), nil
+}
+
+// group returns a group's number in this plan, and sees to its rank.
+func (ps *plans[Cmd, Res, Group, Key]) group(g Group) int {
+	n, ok := ps.groups[g]
+	if !ok {
+		n = len(ps.ranks)
+		ps.groups[g] = n
+		rank := n
+		if ps.rules.Rank != nil {
+			rank = ps.rules.Rank(g)
+		}
+		ps.ranks = append(ps.ranks, rank)
+	}
+	return n
+}
+
+// join lets an entry answer one more call, if that is exact.
+func (ps *plans[Cmd, Res, Group, Key]) join(x int, c *call[Cmd, Res], read, merge bool) (ok bool) {
+	d := &ps.drafts[x]
+	if read != d.entry.read || !read && (!merge || ps.rules.Merge == nil) {
+		return false
+	}
+	if !read {
+		defer func() {
+			if recover() != nil { // it is executed by itself, where its own error shows
+				ok = false
+			}
+		}()
+		m, ok := ps.rules.Merge(d.cmd, c.cmd)
+		if !ok {
+			return false
+		}
+		d.cmd = m
+	}
+	d.entry.last.next = c
+	d.entry.last = c
+	d.entry.n++
+	return true
+}
+
+// arrange brings the drafts into the order of their places.
+func (ps *plans[Cmd, Res, Group, Key]) arrange(p *plan[Cmd, Res]) {
+	slices.SortFunc(ps.places, func(a, b place) int {
+		if c := cmp.Compare(a.level, b.level); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.rank, b.rank); c != 0 {
+			return c
+		}
+		if c := cmp.Compare(a.group, b.group); c != 0 {
+			return c
+		}
+		if ps.rules.Compare != nil && a.group >= 0 {
+			if c := ps.compare(ps.drafts[a.entry].cmd, ps.drafts[b.entry].cmd); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(a.entry, b.entry)
+	})
+	clear(p.entries)
+	clear(p.cmds)
+	clear(p.res)
+	clear(ps.tags)
+	p.entries, p.cmds, p.res, p.errs, ps.tags = p.entries[:0], p.cmds[:0], p.res[:0], p.errs[:0], ps.tags[:0]
+	statement := 0
+	for i, at := range ps.places {
+		d := &ps.drafts[at.entry]
+		if i > 0 && (at.level != ps.places[i-1].level || at.group != ps.places[i-1].group || at.group < 0) {
+			statement++
+		}
+		d.entry.statement = statement
+		p.entries = append(p.entries, d.entry)
+		p.cmds = append(p.cmds, d.cmd)
+		ps.tags = append(ps.tags, d.tag)
+	}
+	p.res = slices.Grow(p.res, len(p.cmds))[:len(p.cmds)]
+	p.errs = slices.Grow(p.errs, len(p.cmds))[:len(p.cmds)]
+	clear(p.errs)
+}
+
+// compare is Rules.Compare, where commands whose comparison panics are equal.
+func (ps *plans[Cmd, Res, Group, Key]) compare(a, b Cmd) (c int) {
+	defer func() {
+		if recover() != nil {
+			c = 0
+		}
+	}()
+	return ps.rules.Compare(a, b)
+}
+
+// split stores the results of a shared entry in its calls.
+func (ps *plans[Cmd, Res, Group, Key]) split(p *plan[Cmd, Res], x int) (sure bool, err error) {
+	e := &p.entries[x]
+	if e.read {
+		for c := e.first; c != nil; c = c.next {
+			c.res = p.res[x]
+		}
+		return true, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			sure, err = false, panicked("Rules.Split", v)
+		}
+	}()
+	ps.parts, ps.results = ps.parts[:0], ps.results[:0]
+	for c := e.first; c != nil; c = c.next {
+		ps.parts = append(ps.parts, c.cmd)
+	}
+	ps.results = slices.Grow(ps.results, len(ps.parts))[:len(ps.parts)]
+	clear(ps.results)
+	if ps.rules.Split == nil || !ps.rules.Split(p.res[x], ps.parts, ps.results) {
+		return false, nil
+	}
+	i := 0
+	for c := e.first; c != nil; c = c.next {
+		c.res = ps.results[i]
+		i++
+	}
+	return true, nil
+}
+
+// between returns the steps for entries lo up to hi, without those that have failed.
+func (p *plan[Cmd, Res]) between(lo, hi int) []Step[Cmd, Res] {
+	clear(p.steps)
+	p.steps, p.starts = p.steps[:0], p.starts[:0]
+	for x := lo; x < hi; {
+		if p.entries[x].err != nil {
+			x++
+			continue
+		}
+		y := x + 1
+		for y < hi && p.entries[y].statement == p.entries[x].statement && p.entries[y].err == nil {
+			y++
+		}
+		p.steps = append(p.steps, Step[Cmd, Res]{Cmds: p.cmds[x:y:y], Res: p.res[x:y:y], Errs: p.errs[x:y:y]})
+		p.starts = append(p.starts, x)
+		x = y
+	}
+	return p.steps
+}
+
+// entry returns the entry of the nth command of the steps.
+func (p *plan[Cmd, Res]) entry(n int) int {
+	for i, s := range p.steps {
+		if n < len(s.Cmds) {
+			return p.starts[i] + n
+		}
+		n -= len(s.Cmds)
+	}
+	last := len(p.steps) - 1
+	return p.starts[last] + len(p.steps[last].Cmds)
+}
