@@ -166,7 +166,7 @@ func TestNoMethodIsForgotten(t *testing.T) {
 
 var connMethods = []string{
 	"Conn.Read", "Conn.Write", "Conn.Close", "Conn.LocalAddr", "Conn.RemoteAddr",
-	"Conn.SetDeadline", "Conn.SetReadDeadline", "Conn.SetWriteDeadline",
+	"Conn.CloseRead", "Conn.CloseWrite", "Conn.SetDeadline", "Conn.SetReadDeadline", "Conn.SetWriteDeadline",
 }
 
 // TestEndWakes: a call that waits for the other session ends with the view, and so does one of a Conn.

@@ -184,7 +184,7 @@ func (e *ending) calls() map[string]func(ctx context.Context) error {
 
 // silent are methods whose doc says that they have no answer after the end, or that are called by others here.
 var silent = []string{
-	"LWLock.Bar", "LWLock.Mine", "Guard.Abandoned", "Guard.Exclusive", "Guard.MarkConsistent", "Guard.Unlock", "MutexGuard.Abandoned", "MutexGuard.Unlock",
+	"LWLock.Bar", "LWLock.Mine", "LWLock.OnFault", "Guard.Abandoned", "Guard.Exclusive", "Guard.MarkConsistent", "Guard.Unlock", "MutexGuard.Abandoned", "MutexGuard.Unlock",
 	"Ticket.Cancel", "Cond.MayBeAsleep", "Count.Add", "Count.Load", "Count.Nudge", "Count.Set",
 }
 

@@ -159,8 +159,10 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 		return MutexGuard{}, false
 	}
 	defer m.releaseUnless(&ok)
-	if w := m.word.Load(); !m.view.Ended() && w&^waiting == 0 { // with waiting, if a stray store has set it
-		ok = m.word.CompareAndSwap(w, w|m.self)
+	if !m.view.Ended() {
+		if w := m.word.Load(); w&^waiting == 0 { // with waiting, if a stray store has set it
+			ok = m.word.CompareAndSwap(w, w|m.self)
+		}
 	}
 	failpoint.Hit("shmsync/mutex/taken")
 	if ok = ok && !m.late(); !ok {
