@@ -225,6 +225,8 @@ func TestEndOfConn(t *testing.T) {
 		_, err = c.Write(make([]byte, 10))
 		both("Write", err)
 		both("SetDeadline", c.SetDeadline(time.Now()))
+		both("CloseRead", c.CloseRead())
+		both("CloseWrite", c.CloseWrite())
 		both("SetReadDeadline", c.SetReadDeadline(time.Now()))
 		both("SetWriteDeadline", c.SetWriteDeadline(time.Now()))
 		_, _ = c.LocalAddr().String(), c.RemoteAddr().String()
