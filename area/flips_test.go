@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,9 +21,10 @@ import (
 // Where locks lie: those of an area in its header, that of a partition in what Bytes gives of its table.
 const (
 	areaLock, growLock = 128, 384
-	tableHeader        = 64
-	partitionLock      = 40
-	partitionSize      = 320
+	reserveAt          = 64 // behind the table's header
+	partitionsAt       = reserveAt + 320
+	partitionSize      = 384
+	inPartition        = 40 // as in the reserve
 	lockSize           = 256
 )
 
@@ -81,7 +83,7 @@ func TestEveryBitOfTheLocks(t *testing.T) {
 		if name == "growth" {
 			growable(t, name, users)
 		}
-		if words[0].Load()+words[1].Load() == before {
+		if words[0].Load()+words[1].Load() == before && name != "reserve" {
 			t.Errorf("%s: it is no lock, or is not used", name)
 		}
 		for bit := range lockSize * 8 {
@@ -101,7 +103,7 @@ func TestEveryBitOfTheLocks(t *testing.T) {
 			if name == "growth" {
 				growable(t, what, users)
 			}
-			if name == "area" || name == "growth" {
+			if !strings.HasPrefix(name, "partition") {
 				continue
 			}
 			for _, find := range []finder{users[0].t.FindExclusive, users[0].t.Find} {
@@ -143,15 +145,16 @@ func locksOf(t *testing.T, u *user) map[string][]atomic.Uint32 {
 		t.Fatal(err)
 	}
 	at := shm.Offset(u.t.Handle()&(1<<31-1)) * 16
-	first := (at+tableHeader+63)&^63 - at
+	head := (at+63)&^63 - at
 	locks := map[string][]atomic.Uint32{}
 	for name, x := range map[string]struct {
 		r  shm.Region
 		at shm.Offset
 	}{
 		"area": {g.Region(), areaLock}, "growth": {g.Region(), growLock},
-		"partition 0": {shm.NewRegion(table), first + partitionLock},
-		"partition 1": {shm.NewRegion(table), first + partitionSize + partitionLock},
+		"reserve":     {shm.NewRegion(table), head + reserveAt + inPartition},
+		"partition 0": {shm.NewRegion(table), head + partitionsAt + inPartition},
+		"partition 1": {shm.NewRegion(table), head + partitionsAt + partitionSize + inPartition},
 	} {
 		if locks[name], err = shm.SliceOf[atomic.Uint32](x.r, x.at, lockSize/4); err != nil {
 			t.Fatal(err)
