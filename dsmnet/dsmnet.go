@@ -86,7 +86,7 @@ type place struct {
 
 // portVersion is the layout version of ports and of the connections that are asked for there: it goes up with every change
 // of the layout or the meaning of either, and of mq's queues.
-const portVersion = 3
+const portVersion = 4
 
 // visit is a port that is attached. A session's end waits for those who use it.
 type visit struct {

@@ -2,6 +2,7 @@ package dsmnet
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -25,9 +26,9 @@ func TestOtherVersion(t *testing.T) {
 		version uint64
 		says    string
 	}{
-		{"older", portVersion - 1, "version 2, from a program that is older than this one, which has version 3: " +
+		{"older", portVersion - 1, "version 3, from a program that is older than this one, which has version 4: " +
 			"upgrade the program of"},
-		{"newer", portVersion + 1, "version 4, from a program that is newer than this one, which has version 3: " +
+		{"newer", portVersion + 1, "version 5, from a program that is newer than this one, which has version 4: " +
 			"upgrade this program, or stop"},
 	} {
 		_, err := registry.Segment[port](ctx, a, c.name, nil, registry.Options{Version: c.version, Transient: true})
@@ -51,7 +52,7 @@ func TestVersionCoversQueues(t *testing.T) {
 	if _, err := mq.Create(shm.NewRegion(b)); err != nil {
 		t.Fatal(err)
 	}
-	if queues := b[7]; portVersion != 3 || queues != 2 { // the magic's topmost byte, of the order that all systems here have
+	if queues := binary.NativeEndian.Uint64(b) >> 56; portVersion != 4 || queues != 3 {
 		t.Errorf("ports have version %d and queues %d: raise portVersion if queues have changed, and this test",
 			portVersion, queues)
 	}

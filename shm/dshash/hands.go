@@ -97,8 +97,12 @@ func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 			return 0, nil, err
 		}
 		failpoint.Hit("dshash/fetch/allocated")
-		if b, err = t.area.Bytes(hands[0].Pointer()); err != nil {
+		at := hands[0].Pointer()
+		if b, err = t.area.Bytes(at); err != nil {
 			return 0, nil, err
+		}
+		if len(b) != n { // a stray store has hit the hand, or the object
+			return 0, nil, corrupt("the object in a hand, %v, has %d bytes, not %d", at, len(b), n)
 		}
 	}
 	return k, b, nil

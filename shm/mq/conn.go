@@ -289,7 +289,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 
 func (e *end) otherPeer() (w uint64, err error) {
 	defer fault.Return(&err, fault.Catch())
-	return e.other.peer.Load(), nil
+	return e.other.user(), nil
 }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.

@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
 	"github.com/godsm/godsm/shm"
@@ -63,14 +64,14 @@ func (e *end) checked(n uint64) error {
 func (e *end) publish(pos uint64) {
 	e.published = pos
 	race.Release(&e.mine.pos)
-	e.mine.pos.Store(pos)
+	e.mine.pos.Store(onebit.Word(pos))
 	failpoint.Hit("mq/publish/stored")
 	e.other.wake()
 }
 
 // theirs is the other end's position.
 func (e *end) theirs() uint64 {
-	pos := e.other.pos.Load()
+	pos := e.other.at()
 	race.Acquire(&e.other.pos)
 	return pos
 }
@@ -119,17 +120,17 @@ func (e *end) over() error {
 		return errEnded
 	case e.fault != nil:
 		return e.fault
-	case e.other.gone.Load() != 0:
+	case e.other.left():
 		return ErrDetached
 	case e.dead:
-		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.peer.Load())}
+		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.user())}
 	}
 	return nil
 }
 
 // attached says whether the other end has come, or will not.
 func (e *end) attached() bool {
-	return e.over() != nil || e.halt.Load() || e.other.peer.Load()&taken != 0
+	return e.over() != nil || e.halt.Load() || e.other.user()&taken != 0
 }
 
 // WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process
@@ -146,7 +147,7 @@ func (e *end) WaitAttach(ctx context.Context) (err error) {
 	if err := e.over(); err != nil {
 		return err
 	}
-	if e.other.peer.Load()&taken == 0 {
+	if e.other.user()&taken == 0 {
 		return ErrWouldBlock // its wait was interrupted
 	}
 	return nil
@@ -174,7 +175,7 @@ func (e *end) finish() {
 	}
 	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
-	e.mine.gone.Store(1)
+	e.mine.leave()
 	failpoint.Hit("mq/detach/gone")
 	e.other.wake()
 	if b := e.bell.Load(); b != nil {
@@ -309,7 +310,7 @@ func (e *end) spin(ready func() bool) bool {
 
 // ask finds out whether the other end's process is alive, if it is known.
 func (e *end) ask() {
-	if p := e.other.peer.Load(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
+	if p := e.other.user(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
 		e.dead = true
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 )
@@ -81,15 +82,15 @@ func garble(b, data []byte) {
 func TestHostile(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		at   int // of a word
-		bits uint64
+		at   int // of a word,
+		word uint64
 		recv bool // whom it hits
 	}{
-		{"written too far", 64, 1 << 16, true},
-		{"written crooked", 64, 3, true},
-		{"written backwards", 64, 255 << 56, true},
-		{"read too far", 192, 1 << 16, false},
-		{"read crooked", 192, 3, false},
+		{"written too far", 64, onebit.Word(1 << 16), true},
+		{"written crooked", 64, onebit.Word(3), true},
+		{"written backwards", 64, onebit.Word(255 << 48), true},
+		{"read too far", 192, onebit.Word(1 << 16), false},
+		{"read crooked", 192, onebit.Word(3), false},
 		{"a length beyond all", mq.HeaderSize, 1 << 40, true},
 		{"a negative length", mq.HeaderSize, 255 << 56, true},
 	} {
@@ -100,7 +101,7 @@ func TestHostile(t *testing.T) {
 		s, r := must(q.Sender(w.self(1))), must(q.Receiver(w.self(2)))
 		is(t, c.name, s.Send(ctx, make([]byte, 40)), nil)
 		is(t, c.name, s.Flush(), nil)
-		flip(b, c.at, c.bits)
+		store(b, c.at, c.word)
 		if c.recv {
 			_, err := r.Receive(ctx)
 			is(t, c.name, err, mq.ErrCorrupt)
@@ -113,16 +114,15 @@ func TestHostile(t *testing.T) {
 	}
 	b := make([]byte, mq.Size(64))
 	q := must(mq.Create(shm.NewRegion(b)))
-	flip(b, 8, 64^72)
+	store(b, 8, onebit.Word(72))
 	_, err := mq.Attach(shm.NewRegion(b))
 	is(t, "the ring's size", err, mq.ErrCorrupt)
-	flip(b, 192, 8)
+	store(b, 8, onebit.Word(64))
+	store(b, 192, onebit.Word(8))
 	var w world
 	_, err = q.Sender(w.self(1))
 	is(t, "the receiver is ahead", err, mq.ErrCorrupt)
 }
 
-// flip changes bits of the word at that offset.
-func flip(b []byte, at int, bits uint64) {
-	binary.NativeEndian.PutUint64(b[at:], binary.NativeEndian.Uint64(b[at:])^bits)
-}
+// store stores the word at that offset.
+func store(b []byte, at int, w uint64) { binary.NativeEndian.PutUint64(b[at:], w) }

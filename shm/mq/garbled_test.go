@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -12,11 +13,11 @@ import (
 
 // TestPositionThatCannotBe: words begin at multiples of 8 alone, so a position that does not is ErrCorrupt.
 func TestPositionThatCannotBe(t *testing.T) {
-	for _, pos := range []uint64{1, 4, 7, 1<<63 + 3} {
+	for _, pos := range []uint64{1, 4, 7, 1<<55 + 3} {
 		b := make([]byte, mq.Size(64))
 		must(mq.Create(shm.NewRegion(b)))
-		binary.NativeEndian.PutUint64(b[64:], pos)  // the sender's
-		binary.NativeEndian.PutUint64(b[192:], pos) // the receiver's
+		binary.NativeEndian.PutUint64(b[64:], onebit.Word(pos))  // the sender's
+		binary.NativeEndian.PutUint64(b[192:], onebit.Word(pos)) // the receiver's
 		q := must(mq.Attach(shm.NewRegion(b)))
 		if _, err := q.Sender(liver(1)); !errors.Is(err, mq.ErrCorrupt) {
 			t.Errorf("Sender at position %d = %v", pos, err)

@@ -3,6 +3,7 @@ package mq
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"structs"
 	"sync/atomic"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -42,7 +44,7 @@ const (
 // magic says that this is a queue, and in its topmost byte which version of the layout it has.
 const (
 	magic   = version<<56 | kind
-	version = 2
+	version = 3
 	kind    = 0x71_6d_6d_73_64_6f_67 // "godsmmq", in the order of little-endian bytes
 )
 
@@ -50,20 +52,21 @@ const (
 type header struct {
 	_        structs.HostLayout
 	magic    atomic.Uint64 // written last by Create
-	size     atomic.Uint64 // of the ring; written once
+	size     atomic.Uint64 // onebit word of the ring's; written once
 	_        [48]byte
 	sender   side
 	receiver side
 }
 
-// side is what one end tells the other: two cache lines, of which the second hardly ever changes.
+// side is what one end tells the other: two cache lines, of which the second hardly ever changes. One wrong bit in it is
+// read as it was, or costs a wake-up a few milliseconds late.
 type side struct {
 	_     structs.HostLayout
-	pos   atomic.Uint64 // bytes written, or read, since the queue was made; this end's own process writes it
+	pos   atomic.Uint64 // onebit word of the bytes written, or read, since the queue was made; this end's process writes it
 	_     [56]byte
-	peer  atomic.Uint64 // whose end it is; set once. With taken: it has been attached to
-	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. Whoever wakes it clears that and adds 2
-	gone  atomic.Uint32 // 1: this end is detached
+	peer  atomic.Uint64 // onebit word of whose end it is; set once. With taken: it has been attached to
+	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. A process that wakes it clears that and adds 2
+	gone  atomic.Uint32 // more than half of the bits: this end is detached
 	// By which this end is woken if that is not 0, instead of on the word; whom it doesn't reach sets it to 0.
 	bell atomic.Uint64
 	_    [40]byte
@@ -72,7 +75,33 @@ type side struct {
 const asleep = 1 // in side.sleep
 
 // taken stands beside a peer's word.
-const taken = 1 << 63
+const taken = 1 << 43
+
+func (s *side) at() uint64 { return onebit.Of(s.pos.Load()) }
+
+// user is whose end it is, perhaps with taken; 0 if that is not known.
+func (s *side) user() uint64 { return onebit.Of(s.peer.Load()) }
+
+// name makes an end that is nobody's, or is's already, that of to. It returns whose it was if it fails, else 0.
+func (s *side) name(is, to uint64) (other uint64) {
+	for {
+		w := s.peer.Load()
+		if n := onebit.Of(w); n != 0 && n != is {
+			return n
+		}
+		if s.peer.CompareAndSwap(w, onebit.Word(to)) {
+			return 0
+		}
+	}
+}
+
+// left reports whether the end is detached.
+func (s *side) left() bool {
+	w := s.gone.Load()
+	return w != 0 && bits.OnesCount32(w) > 16
+}
+
+func (s *side) leave() { s.gone.Store(1<<32 - 1) }
 
 // wake wakes this side's process if it is asleep, or about to be.
 func (s *side) wake() {
@@ -126,7 +155,7 @@ func Create(r shm.Region) (q *Queue, err error) {
 	if h.magic.Load() != 0 || h.size.Load() != 0 {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
 	}
-	h.size.Store(uint64(size))
+	h.size.Store(onebit.Word(uint64(size)))
 	failpoint.Hit("mq/create/sized")
 	h.magic.Store(magic)
 	return Attach(r)
@@ -151,7 +180,7 @@ func Attach(r shm.Region) (q *Queue, err error) {
 	if got != magic {
 		return nil, errkind.As(ErrNotFound, fmt.Errorf("no message queue, or none yet: the magic number is %#x", got))
 	}
-	size := h.size.Load()
+	size := onebit.Of(h.size.Load())
 	if size < word || size%word != 0 || size > uint64(r.Len()-HeaderSize) {
 		return nil, corrupt("the ring's size is %d in a region of %d", size, r.Len())
 	}
@@ -193,10 +222,8 @@ func (q *Queue) set(what string, p shmsync.Peer) (err error) {
 	if what == "receiver" {
 		s, other = other, s
 	}
-	if !s.peer.CompareAndSwap(0, p.Word()) {
-		if is := shmsync.PeerOf(s.peer.Load()); is != p {
-			return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, is))
-		}
+	if is := s.name(0, p.Word()); is != 0 && shmsync.PeerOf(is) != p {
+		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
 	}
 	failpoint.Hit("mq/set/named")
 	other.wake()
@@ -251,14 +278,14 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 		mine, other = other, mine
 	}
 	me := self.Peer.Word()
-	if !mine.peer.CompareAndSwap(0, me|taken) && !mine.peer.CompareAndSwap(me, me|taken) {
-		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(mine.peer.Load())))
+	if is := mine.name(me, me|taken); is != 0 {
+		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
 	}
 	failpoint.Hit("mq/attach/taken")
 	e.ring, e.size = q.ring, uint64(len(q.ring))
 	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
 	e.mine, e.other, e.self, e.want = mine, other, self, word
-	e.published, e.first = mine.pos.Load(), other.pos.Load()
+	e.published, e.first = mine.at(), other.at()
 	e.at = int(e.published % e.size)
 	if e.published%word != 0 {
 		return corrupt("the position of the %s is %d", what, e.published)

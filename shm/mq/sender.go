@@ -84,7 +84,7 @@ func (s *Sender) Flush() (err error) {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if s.other.gone.Load() != 0 {
+	if s.other.left() {
 		return s.overWith(ErrDetached)
 	}
 	if s.written != s.published {
@@ -112,7 +112,7 @@ func (s *Sender) Detach() {
 // position.
 func (s *Sender) fits(n int) bool {
 	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&
-		s.begun == 0 && !s.ended.Load() && s.fault == nil && s.other.gone.Load() == 0
+		s.begun == 0 && !s.ended.Load() && s.fault == nil && !s.other.left()
 }
 
 // put writes a message that fits.

@@ -20,8 +20,8 @@ func TestOtherVersion(t *testing.T) {
 		want  error
 		says  string
 	}{
-		{kind | 1<<56, mq.ErrVersion, "layout version 1, from a program that is older than this one, which has version 2: upgrade the program of"},
-		{kind | 3<<56, mq.ErrVersion, "layout version 3, from a program that is newer than this one, which has version 2: upgrade this program, or stop"},
+		{kind | 1<<56, mq.ErrVersion, "layout version 1, from a program that is older than this one, which has version 3: upgrade the program of"},
+		{kind | 4<<56, mq.ErrVersion, "layout version 4, from a program that is newer than this one, which has version 3: upgrade this program, or stop"},
 		{kind ^ 1 | 3<<56, mq.ErrNotFound, "no message queue"},
 		{0, mq.ErrNotFound, "none yet"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -233,6 +234,45 @@ func TestEveryBitOfAMutex(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestEveryBitOfAMailbox: what is rung is heard, at the latest at the next beat, whichever bit is hit before or after.
+func TestEveryBitOfAMailbox(t *testing.T) {
+	for _, when := range []string{"before the ring", "after the ring"} {
+		everyBit(t, when, 192*8, 64, func(t testing.TB, what string, bit int) {
+			r := shm.NewRegion(make([]byte, 2*192))
+			words := must(shm.SliceOf[shmsync.MailboxWord](r, 0, 2))
+			raw := must(shm.SliceOf[atomic.Uint32](r, 0, 192/4))
+			var w world
+			me, other := shmsync.NewMailbox(words, nil, w.self(0)), shmsync.NewMailbox(words, nil, w.self(1))
+			var rung atomic.Bool
+			b := me.Take()
+			defer b.Release()
+			done := inBackground(t, func() (err error) {
+				for !rung.Load() && err == nil {
+					err = b.Wait(ctx)
+				}
+				return err
+			})
+			until(words[0].DealerSleeps)
+			flip := func() {
+				for at := &raw[bit/32]; ; {
+					if v := at.Load(); at.CompareAndSwap(v, v^1<<(bit%32)) {
+						return
+					}
+				}
+			}
+			if when == "before the ring" {
+				flip()
+			}
+			rung.Store(true)
+			other.Ring(w.self(0).Peer, b.Number())
+			if when == "after the ring" {
+				flip()
+			}
+			done()
+		})
+	}
 }
 
 // TestDisavowLeavesMutexesAlone: what is held for long stays held, and what is taken again and again.
