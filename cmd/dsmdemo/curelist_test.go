@@ -87,6 +87,7 @@ var cureList = []cure{
 	{"set on_other_version = fence", "TestLastLayoutBesideThisOne"},
 	{"no room in the address space (ulimit -v), or too many mappings (vm.max_map_count)", "TestCuresOfLimits"},
 	{"no directory for the instance: set DSM_DIR", "TestCureOfNoHome"},
+	{"is there no /proc here? mount it (mount -t proc proc /proc)", "TestCureOfAMissingProc"},
 	{"choose a local directory (--dir, DSM_DIR)", "skipped: it wants a network file system"},
 	{"choose a directory on a local file system", "skipped: it wants a file system without locks"},
 	{"start one with: dsmdemo supervise --dir ", "TestCuresOfCommands"},

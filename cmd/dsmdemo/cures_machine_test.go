@@ -21,6 +21,8 @@ import (
 
 const insideNamespaces = "GODSM_TEST_NAMESPACES"
 
+var inNamespacesProgram, _ = os.Executable() // found while there is a /proc
+
 // inNamespaces reports whether the test runs in them. Where it does not it runs itself there.
 func inNamespaces(t *testing.T) bool {
 	t.Helper()
@@ -309,6 +311,32 @@ func TestCureOfAHiddenMemory(t *testing.T) {
 	if f := p.doctor()["instance"]; f.Status != doctor.OK || !strings.Contains(f.Found, "with 1 sessions") {
 		t.Errorf("after umount: %+v", f)
 	}
+}
+
+// TestCureOfAMissingProc mounts /proc, as a refused start says.
+func TestCureOfAMissingProc(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	p := newPlace(t)
+	if err := unix.Mount("tmpfs", "/proc", "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"supervise", "--lifeline", "-c", "dynamic_shared_memory_type=posix"}
+	cmd := exec.Command(inNamespacesProgram, args...)
+	cmd.Env = p.env
+	out, err := cmd.CombinedOutput()
+	line := between(string(out), "mount it (", ")")
+	if err == nil || line == "" {
+		_ = unix.Unmount("/proc", unix.MNT_DETACH)
+		t.Fatalf("%v, %s", err, out)
+	}
+	if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+		_ = unix.Unmount("/proc", unix.MNT_DETACH)
+		t.Fatalf("%s: %v %s", line, err, out)
+	}
+	p.supervise(args[2:]...)
+	p.ok("create", "--pin", "x")
 }
 
 // TestCureOfACopyOnWriteFileSystem sets mmap_directory to another one, as doctor says.
