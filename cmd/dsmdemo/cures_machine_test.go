@@ -231,6 +231,18 @@ func TestMachineCuresOfErrors(t *testing.T) {
 		{"mmap directory full", "mmap", func(p place) error { return p.mount("/mnt", "size=2m,mode=0700") },
 			"make room, or set mmap_directory",
 			func(p place, _ string) { p.carryOut("mount -o remount,size=100m /mnt") }},
+		{"mmap directory on a full ext4", "mmap", func(p place) error {
+			image := filepath.Join(p.t.TempDir(), "ext4")
+			for _, args := range [][]string{
+				{"truncate", "-s", "8M", image}, {"mkfs.ext4", "-q", "-O", "^has_journal", image}, {"mount", "-o", "loop", image, "/mnt"},
+			} {
+				if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+					p.t.Skipf("skipped: no ext4 on a loop device: %v: %v %s", args, err, out)
+				}
+			}
+			p.t.Cleanup(func() { _ = unix.Unmount("/mnt", unix.MNT_DETACH) })
+			return os.WriteFile("/mnt/filler", make([]byte, 5<<20), 0o600)
+		}, "make room, or set mmap_directory", func(p place, _ string) { p.carryOut("rm /mnt/filler") }},
 		{"mmap directory without inodes", "mmap",
 			func(p place) error { return p.mount("/mnt", "size=100m,nr_inodes=6,mode=0700") },
 			"no inodes left: remove files there", func(p place, _ string) {
