@@ -45,7 +45,7 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	var started []*member
 	for range n {
-		m, err := start(c.session.Config(), st.Generation)
+		m, err := start(c.session.Config(), st)
 		if err != nil {
 			return started, fmt.Errorf("parallel: starting a worker: %w", err)
 		}

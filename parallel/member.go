@@ -34,7 +34,7 @@ type member struct {
 }
 
 // start starts one process, with its ticket and its pipes.
-func start(cfg dsm.Config, generation uint64) (m *member, err error) {
+func start(cfg dsm.Config, st dsm.Status) (m *member, err error) {
 	exe, err := program()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func start(cfg dsm.Config, generation uint64) (m *member, err error) {
 		return nil, err
 	}
 	defer reportsOut.Close()
-	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Generation: generation, Nonce: newNonce()}
+	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Instance: st.Instance, Generation: st.Generation, Nonce: newNonce()}
 	cmd := exec.Command(exe)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

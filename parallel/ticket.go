@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
 
@@ -15,15 +16,16 @@ import (
 // environment that was copied to some other process leads nowhere.
 const ticketVariable = "DSM_TICKET"
 
-const ticketVersion = 1
+const ticketVersion = 2
 
 type ticket struct {
-	Version    int    `json:"version"`
-	Dir        string `json:"dir"`
-	Generation uint64 `json:"generation"`
-	Nonce      string `json:"nonce"`
-	Orders     uint64 `json:"orders"`  // descriptor or handle to read from
-	Reports    uint64 `json:"reports"` // and to write to
+	Version    int       `json:"version"`
+	Dir        string    `json:"dir"`
+	Instance   uuid.UUID `json:"instance"`
+	Generation uint64    `json:"generation"`
+	Nonce      string    `json:"nonce"`
+	Orders     uint64    `json:"orders"`  // descriptor or handle to read from
+	Reports    uint64    `json:"reports"` // and to write to
 }
 
 func newNonce() string { return rand.Text() }

@@ -99,11 +99,19 @@ func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Sessio
 	ctx := context.Background()
 	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker",
 		Settings: settings, Logger: log})
+	const moved = "the directory was moved or removed under the leader's instance, and a worker finds that by its path alone"
+	if errors.Is(err, dsm.ErrNoInstance) {
+		err = fmt.Errorf("%w; perhaps %s", err, moved)
+	}
 	if err != nil {
 		return nil, err
 	}
 	st, err := s.Status(ctx)
-	if err == nil && st.Generation != t.Generation {
+	switch {
+	case err != nil:
+	case st.Instance != t.Instance:
+		err = fmt.Errorf("%w: another instance is in %s: %s", dsm.ErrNoInstance, t.Dir, moved)
+	case st.Generation != t.Generation:
 		err = dsm.ErrStale
 	}
 	if err != nil {

@@ -68,6 +68,7 @@ func TestDamage(t *testing.T) {
 	} {
 		for _, sessions := range []string{"dead", "alive"} {
 			t.Run(c.name+"/sessions "+sessions, func(t *testing.T) {
+				t.Parallel()
 				e := newEnv(t)
 				sup, _ := e.supervise()
 				a := e.session()

@@ -59,6 +59,7 @@ func (m *mourner) died(t *testing.T, want ...*mourner) {
 // TestDeathsAreToldOnce: of kills, not of closes, and by whoever reclaims.
 func TestDeathsAreToldOnce(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
+		t.Parallel()
 		e := newEnv(t)
 		sup, _ := e.supervise("dynamic_shared_memory_type", backend)
 		a, b := e.mourner(), e.mourner()

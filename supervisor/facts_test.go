@@ -76,6 +76,7 @@ func useOnce(c *proctest.Child, args []string) error {
 func TestUmask(t *testing.T) {
 	for _, mask := range []string{"0777", "0277", "0177", "0377", "0"} {
 		instancetest.Each(t, func(t *testing.T, backend string) {
+			t.Parallel()
 			base := instancetest.TempDir(t)
 			must(t, os.Chmod(base, 0o777))
 			dir := filepath.Join(base, "deep", "dir")

@@ -68,7 +68,10 @@ func TestLives(t *testing.T) {
 				if p.name != "copied" && who == "alive" {
 					continue // the same directory is locked; moved ones are TestDirectoryIsMoved's
 				}
-				t.Run(p.name+"/"+who, func(t *testing.T) { lives(t, backend, p, who) })
+				t.Run(p.name+"/"+who, func(t *testing.T) {
+					t.Parallel()
+					lives(t, backend, p, who)
+				})
 			}
 		}
 	})
@@ -162,6 +165,7 @@ func lives(t *testing.T, backend string, p placing, who string) {
 // The first serves its sessions to their end, writes nothing there, and ends with an error.
 func TestDirectoryIsMoved(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
+		t.Parallel()
 		dir := filepath.Join(instancetest.TempDir(t), "instance")
 		cfg := config(dir, []string{"dynamic_shared_memory_type", backend, "on_crash", "restart"})
 		cfg.Logger = instancetest.Logger(t)
@@ -235,6 +239,7 @@ func TestOtherVersion(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		for _, layout := range []int{3, 99} {
 			t.Run(fmt.Sprint(layout), func(t *testing.T) {
+				t.Parallel()
 				e := newEnv(t)
 				sup, _ := e.supervise("dynamic_shared_memory_type", backend)
 				a := e.session()
@@ -348,6 +353,7 @@ func lastLayout(id uuid.UUID, boot string, dev, ino uint64, dir string) map[stri
 // TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their bytes.
 func TestCleanByForce(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
+		t.Parallel()
 		e := newEnv(t)
 		sup, _ := e.supervise("dynamic_shared_memory_type", backend)
 		a := e.session()

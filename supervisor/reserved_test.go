@@ -38,6 +38,7 @@ func regionPath(t *testing.T, dir string, generation uint64) string {
 // scant is posix on a system that has room for so many regions.
 type scant struct {
 	dsmimpl.Backend
+	dsmimpl.Swapper // else nothing is carved
 	regions *atomic.Int32
 }
 
@@ -57,7 +58,7 @@ func TestReservedRegionIsRemoved(t *testing.T) {
 	cfg := instancetest.Config(t, "posix", "min_dynamic_shared_memory", "256kB")
 	regions := &atomic.Int32{}
 	regions.Store(2)
-	cfg.Backend = scant{posix.New(), regions}
+	cfg.Backend = scant{posix.New(), posix.New().(dsmimpl.Swapper), regions}
 	s := instancetest.Start(t, cfg)
 	for generation, reserved := range []uint64{256 << 10, 256 << 10, 0} {
 		session := instancetest.Open(t, cfg)

@@ -14,6 +14,7 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/supervisor"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
@@ -305,6 +306,59 @@ func TestOtherMemory(t *testing.T) {
 	if left := eye.Objects(life); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// TestUnmountedFiles: files of an external mmap_directory outlive the machine. A start that sees them no more, since their
+// volume is not mounted yet, keeps their life listed, and the first one that sees them again removes them.
+func TestUnmountedFiles(t *testing.T) {
+	if !ownMounts(t) {
+		return
+	}
+	e := newEnv(t)
+	volume, at := instancetest.TempDir(t), instancetest.TempDir(t)
+	must(t, syscall.Mount("tmpfs", volume, "tmpfs", 0, "size=50m,mode=0700"))
+	defer func() { _ = syscall.Unmount(volume, syscall.MNT_DETACH) }()
+	show := func() { must(t, syscall.Mount(volume, at, "", syscall.MS_BIND, "")) }
+	hide := func() { must(t, syscall.Unmount(at, 0)) }
+	files := func() int {
+		list, err := os.ReadDir(filepath.Join(volume, "files"))
+		must(t, err)
+		return len(list)
+	}
+	pairs := []string{"dynamic_shared_memory_type", "mmap", "mmap_directory", filepath.Join(at, "files")}
+	startAndStop := func() {
+		t.Helper()
+		s, err := supervisor.Start(ctx, config(e.dir, pairs))
+		if err == nil {
+			err = s.Stop()
+		}
+		noErr(t, err)
+	}
+	show()
+	sup := proctest.Start(t, "supervise", append([]string{e.dir}, pairs...)...)
+	sup.Expect("ready ")
+	a := e.session()
+	e.create(a, 100, 3)
+	sup.Kill()
+	a.Kill()
+	hide()
+	if n := files(); n != 4 {
+		t.Fatalf("%d files, want 4", n)
+	}
+	anotherBoot(t)
+	for range 2 {
+		startAndStop()
+		if n := files(); n != 4 {
+			t.Errorf("%d files are left, of 4", n)
+		}
+	}
+	show()
+	startAndStop()
+	if n := files(); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+	hide()
+	must(t, os.RemoveAll(filepath.Join(at, "files")))
 }
 
 // TestFullDirectory: sessions of an instance whose directory's file system is full are adopted; a generation that can't

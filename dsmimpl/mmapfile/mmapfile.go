@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
@@ -168,10 +169,14 @@ func (b *backend) Memory() string {
 	if b.in != nil {
 		return "" // it comes and goes with the instance's directory
 	}
-	if at := filemap.Device(b.dir); at != "" {
-		return b.dir + " on " + at
+	for dir := b.dir; ; dir = filepath.Dir(dir) { // the directory may be made later
+		if at := filemap.Device(dir); at != "" {
+			return b.dir + " on " + at
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
 	}
-	return ""
 }
 
 func (*backend) Detach(m dsmimpl.Mapping) error { return filemap.Unmap(m.Bytes) }

@@ -2,6 +2,9 @@ package instance
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +13,9 @@ import (
 // bootID tells one life of the machine from another. Shared memory without a file does not outlive it.
 func bootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; is there no /proc here? mount it (mount -t proc proc /proc)", err)
+	}
 	return string(bytes.TrimSpace(b)), err
 }
 

@@ -161,7 +161,7 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 		v.Standing, v.Why = Unseen, err.Error()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case r.Boot != boot || sameMemory(backend, r):
+	case r.Boot != boot && (r.Backend != "mmap" || r.housed()), sameMemory(backend, r): // else its files may be unmounted
 		v.Standing, v.scattered = Dead, true
 	default:
 		v.Standing, v.Why = Unseen, fmt.Sprintf("its memory is %s, and this process sees %s", r.Memory, memoryOf(backend))
