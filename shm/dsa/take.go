@@ -44,6 +44,9 @@ func orderOf() (order uint32, swaps bool) {
 const (
 	batch = 4096 // how many runs one turn under the lock looks at
 	crop  = 16   // chunks of empty spans are enough for one turn
+
+	// searches is how many times in a row a search is made, as long as others free objects meanwhile.
+	searches = 8
 )
 
 // search is a search for spans that can be taken.
@@ -71,7 +74,12 @@ func (a *Area) takeBack(
 	if !errors.Is(refused, ErrNoMemory) {
 		return false, refused
 	}
-	if sum, vain := a.freedSum(), &a.vain[c+1]; vain.Load() != sum {
+	vain := &a.vain[c+1]
+	for range searches {
+		sum := a.freedSum()
+		if vain.Load() == sum {
+			break
+		}
 		s := search{a: a, class: c, empties: true, enough: max(n, crop)}
 		if found, err = s.run(ctx, get); found || err != nil {
 			return found, err
