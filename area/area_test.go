@@ -389,3 +389,42 @@ func TestModel(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleSessionLetsGo has a session that once used an area's segments, and makes no call any more: when another has
+// emptied the area, all memory goes back to the instance.
+func TestIdleSessionLetsGo(t *testing.T) {
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	s, idle := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := area.Attach(ctx, idle, idle.Owner(), area.Handle(a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ps []dsa.Pointer
+	for range 8000 {
+		p, err := b.Alloc(4000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps = append(ps, p)
+	}
+	for _, p := range ps {
+		if err := a.Free(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Trim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if rep := clean(t, a); rep.Segments != 1 {
+		t.Errorf("%d segments in the area", rep.Segments)
+	}
+	instancetest.Eventually(t, "the idle session has unmapped what went back", func() bool {
+		list, err := s.Segments(ctx)
+		return err == nil && len(list) == 1
+	})
+}

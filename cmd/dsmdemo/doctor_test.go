@@ -51,7 +51,7 @@ func TestDoctor(t *testing.T) {
 		s := p.supervise("-c", "dynamic_shared_memory_type="+backend)
 		for _, check := range []string{"settings", "shm_mount", "remove_ipc", "sysv_limits", "namespaces",
 			"protected_regular", "overcommit", "map_count", "memory_cgroup", "rlimit_nofile", "directory",
-			"directory_files", "instance", "leftovers", "stuck_rows", "private_leftovers", "unknown_objects"} {
+			"directory_files", "instance", "leftovers", "stuck_rows", "segment_rows", "private_leftovers", "unknown_objects"} {
 			if _, ok := p.doctor()[check]; !ok {
 				t.Errorf("%s is not checked", check)
 			}

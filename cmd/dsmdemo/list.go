@@ -10,6 +10,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/doctor"
 	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
@@ -227,6 +228,10 @@ func (a *app) printStatus(s statusReport) error {
 	if s.Reserved > 0 {
 		reserved = fmt.Sprintf("%s of %s are segments", bytesize.Format(s.ReservedUsed), bytesize.Format(s.Reserved))
 	}
+	segments := fmt.Sprintf("%d of %d", s.Segments, s.MaxSegments)
+	if doctor.FewLeft(s.Segments, s.MaxSegments) {
+		segments += ": few are left for names, connections and areas that grow (max_segments)"
+	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, l := range [][2]string{
 		{"directory", s.Dir},
@@ -235,7 +240,7 @@ func (a *app) printStatus(s statusReport) error {
 		{"backend", s.Backend},
 		{"supervisor", supervisor},
 		{"sessions", fmt.Sprintf("%d of %d", s.Sessions, s.MaxProcesses)},
-		{"segments", fmt.Sprintf("%d of %d", s.Segments, s.MaxSegments)},
+		{"segments", segments},
 		{"memory", bytesize.Format(s.Bytes) + ", " + memory},
 		{"reserved", reserved},
 		{"control lock", lock},

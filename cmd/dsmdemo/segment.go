@@ -164,7 +164,9 @@ func (a *app) unpinCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "unpin HANDLE",
 		Short: "Take a segment out of the instance's keeping",
-		Args:  cobra.ExactArgs(1),
+		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has
+it attached detaches it or ends; at once if none has.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := parseHandle(args[0])
 			if err != nil {

@@ -73,7 +73,7 @@ func openCache(ctx context.Context, s *dsm.Session) (cache, error) {
 // the keys, so these are any. A cache may do without a value: there is no error.
 func (c cache) keep(ctx context.Context, key string, value []byte) {
 	for range 3 {
-		if err := c.Set(ctx, []byte(key), value); !errors.Is(err, dsa.ErrLimit) {
+		if err := c.Set(ctx, []byte(key), value); !errors.Is(err, dsa.ErrNoMemory) {
 			return
 		}
 		n := 0

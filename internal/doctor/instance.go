@@ -217,6 +217,7 @@ func books(r dsm.Report, err error) (list []Finding) {
 	if len(list) == 0 {
 		list = append(list, Finding{"stuck_rows", OK, fmt.Sprintf("none in %d rows", len(r.Segments)), "", ""})
 	}
+	list = append(list, rows(r))
 	for _, s := range r.Sessions {
 		if s.State == "unseen" {
 			list = append(list, Finding{"unseen_sessions", Note,
@@ -232,6 +233,31 @@ func books(r dsm.Report, err error) (list []Finding) {
 			"nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
 	}
 	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
+}
+
+// FewLeft reports whether less than an eighth of a table's rows are left.
+func FewLeft(used, most int) bool { return used > most-most/8 }
+
+// rows is about how many segments there can still be. Names, connections and the growth of areas share them.
+func rows(r dsm.Report) Finding {
+	const check = "segment_rows"
+	used, most := r.Status.Segments, r.Status.MaxSegments
+	found := fmt.Sprintf("%d of %d (max_segments) are in use", used, most)
+	if !FewLeft(used, most) {
+		return Finding{check, OK, found, "", ""}
+	}
+	by := map[string]int{}
+	maker := ""
+	for _, s := range r.Segments {
+		who := fmt.Sprintf("process %d (%s)", s.CreatorPid, s.Creator)
+		if by[who]++; by[who] > by[maker] {
+			maker = who
+		}
+	}
+	return Finding{check, Bites, fmt.Sprintf("%s, %d of them made by %s", found, by[maker], maker),
+		"names, connections and areas that grow need one each; when none is left they fail with ErrTooManySegments",
+		"raise max_segments in dsm.conf, stop the sessions and start the supervisor again; or delete names: the rows come " +
+			"back when the last session that uses them detaches"}
 }
 
 // mark is what the lists of mappings of the instance's processes have in them.

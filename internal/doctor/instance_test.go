@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +103,26 @@ func TestDirectoryFiles(t *testing.T) {
 	}
 }
 
+func TestRowsRunOut(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", instancetest.TempDir(t))
+	cfg := instancetest.Config(t, "posix", "max_segments", "20")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	for range 18 {
+		if _, err := s.Create(ctx, s.Owner(), 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, _ := look(t, cfg)
+	wantFinding(t, list, "segment_rows", doctor.OK, "18 of 20")
+	if _, err := s.Create(ctx, s.Owner(), 100); err != nil {
+		t.Fatal(err)
+	}
+	list, _ = look(t, cfg)
+	wantFinding(t, list, "segment_rows", doctor.Bites, "19 of 20", "19 of them made by process "+strconv.Itoa(os.Getpid()),
+		"ErrTooManySegments", "raise max_segments")
+}
+
 func TestLivingInstance(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", instancetest.TempDir(t))
 	cfg := instancetest.Config(t, "posix")
@@ -117,6 +138,7 @@ func TestLivingInstance(t *testing.T) {
 	}
 	wantFinding(t, list, "instance", doctor.OK, "runs, with 1 sessions")
 	wantFinding(t, list, "stuck_rows", doctor.OK, "none in 1 rows")
+	wantFinding(t, list, "segment_rows", doctor.OK, "1 of ")
 
 	// A row that can't be freed: a directory stands where its object was.
 	segments, err := s.Segments(ctx)

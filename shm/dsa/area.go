@@ -84,9 +84,10 @@ type Area struct {
 	careful bool           // each call is a scope
 	swaps   bool           // notes are stored by an exchange
 
-	ends   lifetime // of all that this session has mapped of the area
-	unwait func()   // takes back what the session's view was given
-	left   bool     // Detach has been through; under all stripes
+	ends   lifetime    // of all that this session has mapped of the area
+	unwait func()      // takes back what the session and its view were given
+	asking atomic.Bool // the others are about to be asked to unmap
+	left   bool        // Detach has been through; under all stripes
 	hooks  hooks
 
 	stripes [stripes]stripe // taken in order, before the locks above
@@ -286,6 +287,10 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8
+	}
+	if self.OnAsk != nil {
+		unwait, stop := a.unwait, self.OnAsk(func() { _ = a.Current() })
+		a.unwait = func() { unwait(); stop() }
 	}
 	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then
 	a.seen.Store(v.head.returned.Load())

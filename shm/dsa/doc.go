@@ -4,7 +4,7 @@
 // It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
 // are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
 // go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
-// them at their next call. What is free in any session's hands can be had by every session: it is taken back when the
+// them at their next call, or when they are asked, soon. What is free in any session's hands can be had by every session: it is taken back when the
 // area can't grow, and by Trim. No failure to allocate is a panic. What it does not promise: that no program writes where
 // it shouldn't (Options.Checked finds it), or that a program that dies frees what it had. PostgreSQL's namesake is dsa.
 //

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // live makes a row that of a formatted segment.
@@ -235,6 +237,7 @@ func (a *Area) giveSegment(ctx context.Context, i int) error {
 		failpoint.Hit("dsa/give/going")
 		a.head.total.Add(-size)
 		a.head.returned.Add(1)
+		a.askOthers()
 	}
 	if err := a.unpin(ctx, i); err != nil {
 		return err // the row stays as it is: Verify tries again
@@ -242,6 +245,35 @@ func (a *Area) giveSegment(ctx context.Context, i int) error {
 	failpoint.Hit("dsa/give/unpinned")
 	r.word.Store(rowWord(rowFree, life))
 	return nil
+}
+
+// askDelay is how long a session waits for more segments to go back before it asks the others to unmap them.
+const askDelay = 20 * time.Millisecond
+
+// askOthers has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that is
+// idle would keep the memory.
+func (a *Area) askOthers() {
+	if a.self.Ask == nil || a.asking.Swap(true) {
+		return
+	}
+	time.AfterFunc(askDelay, func() {
+		_ = a.contained(func() error {
+			return a.striped(func() error {
+				a.asking.Store(false)
+				if a.ends.Ended() {
+					return errClosed
+				}
+				now := uint32(a.head.returned.Load())
+				for i := range a.slots {
+					w := a.slots[i].peer.Load()
+					if w != 0 && i != a.slot && a.slots[i].seen.Load() != now {
+						a.self.Ask(shmsync.PeerOf(w))
+					}
+				}
+				return nil
+			})
+		})
+	})
 }
 
 func (a *Area) unpin(ctx context.Context, i int) error {

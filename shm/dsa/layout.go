@@ -79,7 +79,7 @@ type slot struct {
 	_     structs.HostLayout
 	peer  atomic.Uint64 // incarnation in bits 0-31, row plus one above; 0: free. Written under the lock
 	order atomic.Uint32 // how its notes become seen; see take.go. Written with peer
-	_     [4]byte
+	seen  atomic.Uint32 // the header's returned, its low half, when the session last unmapped what went back
 	notes [stripes]note
 }
 

@@ -27,6 +27,8 @@ func TestLayouts(t *testing.T) {
 		{"header.partial", offset(header{}, "partial"), 640},
 		{"row", reflect.TypeFor[row]().Size(), rowSize},
 		{"row.chunks", offset(row{}, "chunks"), 16},
+		{"slot.order", offset(slot{}, "order"), 8},
+		{"slot.seen", offset(slot{}, "seen"), 12},
 		{"slot.notes", offset(slot{}, "notes"), 16},
 		{"note", reflect.TypeFor[note]().Size(), 16},
 		{"slot", reflect.TypeFor[slot]().Size(), slotSize},

@@ -342,6 +342,9 @@ func (a *Area) strays(now uint64) (list []*mapping) {
 		list = append(list, m)
 	}
 	a.seen.Store(now)
+	if a.slot >= 0 {
+		a.slots[a.slot].seen.Store(uint32(now))
+	}
 	return list
 }
 

@@ -45,6 +45,7 @@ func (a *Area) join(i int) error {
 	order, swaps := orderOf()
 	a.slots[i].order.Store(order)
 	a.swaps = swaps
+	a.slots[i].seen.Store(uint32(a.seen.Load()))
 	a.slots[i].peer.Store(a.self.Peer.Word())
 	failpoint.Hit("dsa/attach/joined")
 	return nil

@@ -44,6 +44,9 @@ func orderOf() (order uint32, swaps bool) {
 const (
 	batch = 4096 // how many runs one turn under the lock looks at
 	crop  = 16   // chunks of empty spans are enough for one turn
+
+	// searches is how many times in a row a search is made, as long as others free objects meanwhile.
+	searches = 8
 )
 
 // search is a search for spans that can be taken.
@@ -54,7 +57,8 @@ type search struct {
 	enough  int  // chunks of those that one turn takes
 	left    int  // runs that it looks at
 
-	row, chunk int // where it is
+	alive      map[int]bool // sessions that were asked about
+	row, chunk int          // where it is
 	list       []spanRef
 	chunks     int
 	room       bool // one of the class is in the list
@@ -70,7 +74,12 @@ func (a *Area) takeBack(
 	if !errors.Is(refused, ErrNoMemory) {
 		return false, refused
 	}
-	if sum, vain := a.freedSum(), &a.vain[c+1]; vain.Load() != sum {
+	vain := &a.vain[c+1]
+	for range searches {
+		sum := a.freedSum()
+		if vain.Load() == sum {
+			break
+		}
 		s := search{a: a, class: c, empties: true, enough: max(n, crop)}
 		if found, err = s.run(ctx, get); found || err != nil {
 			return found, err
@@ -105,6 +114,7 @@ func (s *search) turn(ctx context.Context, get func() (bool, error)) (found bool
 	}
 	defer g.Unlock()
 	s.list, s.chunks, s.room, s.left = s.list[:0], 0, false, batch
+	clear(s.alive)
 	for ; s.row < len(a.rows) && !s.done(); s.row, s.chunk = s.row+1, 0 {
 		if state, _ := rowOf(a.rows[s.row].word.Load()); state != rowLive {
 			continue
@@ -180,7 +190,7 @@ func (s *search) consider(r spanRef, n int) {
 			return
 		}
 		empty := r.s.empty(cl)
-		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.a.reaches(state) {
+		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.reaches(state) {
 			return
 		}
 		if !r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
@@ -200,16 +210,21 @@ func (s *search) consider(r spanRef, n int) {
 }
 
 // reaches reports whether the notes of the living session that has a span can be relied on.
-func (a *Area) reaches(state uint64) bool {
-	i := int(state&slotMask) - 1
+func (s *search) reaches(state uint64) bool {
+	a, i := s.a, int(state&slotMask)-1
 	if i < 0 || i >= len(a.slots) {
 		return false
 	}
-	w := a.slots[i].peer.Load()
-	if w == 0 || i != a.slot && !a.self.Alive(shmsync.PeerOf(w)) {
-		return false // recovery's
+	alive, asked := s.alive[i]
+	if !asked {
+		w := a.slots[i].peer.Load()
+		alive = w != 0 && (i == a.slot || a.self.Alive(shmsync.PeerOf(w)))
+		if s.alive == nil {
+			s.alive = map[int]bool{}
+		}
+		s.alive[i] = alive
 	}
-	return a.ordersOf(i)
+	return alive && a.ordersOf(i) // of a dead one they are recovery's
 }
 
 func (a *Area) ordersOf(i int) bool {
