@@ -35,12 +35,13 @@ func victim(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
+	dshash.Pace()
 	if err := failpoint.Arm(c.Args[6]); err != nil {
 		return err
 	}
-	switch c.Args[5] {
-	case "work":
-		for i, do := range script() {
+	switch scenario := c.Args[5]; scenario {
+	case "work", "full":
+		for i, do := range script(scenario)[done.Load():] {
 			if err := do.on(w); err != nil {
 				return fmt.Errorf("step %d, %+v: %w", i, do, err)
 			}
@@ -76,10 +77,24 @@ type step struct {
 	k, n  uint64
 }
 
+// fullFrom is the step from which on there is no memory in the scenario full.
+const fullFrom = 2 * 40
+
 // script comes to every point that who uses tables can come to.
-func script() (list []step) {
+func script(scenario string) (list []step) {
 	both := func(what string, k, n uint64) {
 		list = append(list, step{false, what, k, n}, step{true, what, k, n})
+	}
+	if scenario == "full" {
+		for k := range uint64(40) {
+			both("set", k, k)
+		}
+		for k := range uint64(40) { // of the same length, or shorter
+			both("set", k, k+33)
+			both("update", k, k+66)
+			both("grow", k, k+99)
+		}
+		return list
 	}
 	for k := range uint64(60) {
 		both("set", k, k)
@@ -99,6 +114,14 @@ func script() (list []step) {
 	}
 	for k := range uint64(60) {
 		both("insert", k, k+5)
+	}
+	for k := range uint64(60) {
+		both("delete", k+5, 0)
+		both("get", k, 0)
+	}
+	for k := range uint64(60) {
+		both("insert", k, k+5)
+		both("get", k, 0)
 	}
 	both("scan", 3, 0)
 	both("scan", 1, 0)
@@ -138,6 +161,9 @@ func (s step) onTable(tab *dshash.Table[uint64, sealed]) error {
 	case "delete":
 		_, err := tab.Delete(ctx, s.k)
 		return err
+	case "get":
+		_, _, err := tab.Get(ctx, s.k)
+		return err
 	case "scan":
 		for e, err := range tab.Scan(ctx, true) {
 			if err != nil {
@@ -172,6 +198,9 @@ func (s step) onBytes(bs *dshash.Bytes) error {
 		return bs.Set(ctx, name(s.k), long(s.n))
 	case "delete":
 		_, err := bs.Delete(ctx, name(s.k))
+		return err
+	case "get":
+		_, _, err := bs.Get(ctx, name(s.k), nil)
 		return err
 	case "scan":
 		for e, err := range bs.Scan(ctx, true) {
@@ -211,6 +240,7 @@ func (s step) onBytes(bs *dshash.Bytes) error {
 // on the models it does the same.
 func (s step) model(m map[uint64]uint64) {
 	switch s.what {
+	case "get":
 	case "delete":
 		delete(m, s.k)
 	case "scan":
@@ -225,10 +255,10 @@ func (s step) model(m map[uint64]uint64) {
 }
 
 // matches says whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
-func (w world) matches(n uint64) error {
+func (w world) matches(scenario string, n uint64) error {
 	tab, bs := map[uint64]uint64{}, map[uint64]uint64{}
 	partly := func(bool, uint64) bool { return false }
-	for i, s := range script() {
+	for i, s := range script(scenario) {
 		if uint64(i) == n {
 			partly = func(bytes bool, k uint64) bool { return s.what == "scan" && s.bytes == bytes && k%4 < s.k }
 			break
@@ -262,7 +292,9 @@ func TestKilledInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached := map[string]bool{}
-	for _, scenario := range []string{"work", "repair", "repair-insert", "repair-resize", "create", "destroy"} {
+	for _, scenario := range []string{
+		"work", "full", "redo", "repair", "repair-insert", "repair-resize", "repair-move", "create", "destroy",
+	} {
 		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { kill(t, "mmap", scenario, plan) })
 		at = slices.DeleteFunc(at, func(p string) bool {
 			return !strings.HasPrefix(p, "dshash/") && !strings.HasPrefix(p, "dsa/") ||
@@ -298,6 +330,7 @@ func kill(t *testing.T, backend, scenario, plan string) {
 		v := proctest.Start(t, "victim", append(args, fmt.Sprint(uint64(ref)), scenario, plan)...)
 		must(t, v.Perish(plan, strings.HasPrefix(plan, "dshash/") && strings.Contains(plan, "#1=")))
 	}
+	give := func() {}
 	switch scenario {
 	case "repair": // for somebody to come who dies in turn
 		run("work", "dshash/update/linked#5=kill")
@@ -308,10 +341,29 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	case "repair-resize":
 		run("work", "dshash/resize/old#9=kill")
 		scenario = "repair"
+	case "repair-move":
+		run("work", "dshash/move/tagged#70=kill")
+		scenario = "repair"
+	case "full", "redo":
+		for i, do := range script("full")[:fullFrom] {
+			if err := do.on(w); err != nil {
+				t.Fatalf("step %d, %+v: %v", i, do, err)
+			}
+			done.Add(1)
+		}
+		give = exhaust(t, w.area)
+		if scenario == "redo" { // whoever comes next repairs, in this partition or for another
+			run("full", "dshash/overwrite/half#3=kill")
+			done.Add(1) // it was decided
+		}
+		scenario = "full"
 	case "destroy":
 		run("work", "dshash/delete/passed#7=kill")
 	}
 	run(scenario, plan)
+	if scenario == "repair" {
+		scenario = "work"
+	}
 
 	switch scenario {
 	case "create":
@@ -323,12 +375,13 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	case "destroy":
 		finish(t, w)
 	default:
-		first := w.matches(done.Load())
+		first := w.matches(scenario, done.Load())
 		if first != nil {
-			if second := w.matches(done.Load() + 1); second != nil {
+			if second := w.matches(scenario, done.Load()+1); second != nil {
 				t.Errorf("after %d steps: %v; or one more: %v", done.Load(), first, second)
 			}
 		}
+		give()
 		for k := range uint64(130) {
 			must(t, w.tab.Set(ctx, k, seal(k)))
 			must(t, w.bs.Set(ctx, name(k), long(k)))

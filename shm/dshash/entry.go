@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -176,7 +175,6 @@ func (e *entry) store(value []byte) {
 	t, c := e.l.t, &e.l.change
 	if len(c.item) >= t.size {
 		storeCell(c.item[t.valueAt:t.size], value)
-		failpoint.Hit("dshash/update/stored")
 	}
 	if c.busy && !e.l.scan {
 		t.tend(e.l.i)

@@ -171,7 +171,9 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	wordAt(log).Store(uint64(e.ptr))
 	wordAt(log[8:]).Store(uint64(n))
 	image := log[reserveHeader:][:n:n]
-	assign(t.format(image, key), value)
+	to := t.format(image, key)
+	failpoint.Hit("dshash/overwrite/begun")
+	assign(to, value)
 	failpoint.Hit("dshash/overwrite/logged")
 	if t.ends.Ended() {
 		return false, errClosed
