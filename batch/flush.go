@@ -76,10 +76,7 @@ func (f *flush[Cmd, Res]) run() {
 // make plans f.calls.
 func (f *flush[Cmd, Res]) make() {
 	f.from, f.pos, f.search = 0, 0, search{}
-	f.e.plans.plan(&f.plan, f.calls, !f.unmerged, func(c *call[Cmd, Res], err error) {
-		f.e.count(func(s *Stats) { s.Commands++; s.Failed++ })
-		f.e.answer(c, c.res, &Error{Class: Row, Err: err})
-	})
+	f.e.plans.plan(&f.plan, f.calls, !f.unmerged, f.e)
 }
 
 // again plans anew what has not been answered.

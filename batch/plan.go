@@ -7,8 +7,8 @@ import (
 
 // A planner makes plans by the program's rules. It hides their types of groups and keys from the engine.
 type planner[Cmd, Res any] interface {
-	// plan fills p with the entries for calls, in their order of execution. It answers calls whose rules panic by fail.
-	plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool, fail func(*call[Cmd, Res], error))
+	// plan fills p with the entries for calls, in their order of execution. It answers calls whose rules panic.
+	plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool, e *Engine[Cmd, Res])
 	// split stores the results of an entry that many calls share in these, and reports whether they are sure.
 	split(p *plan[Cmd, Res], x int) (bool, error)
 	// committed lets the answers that Get has in memory follow entries lo up to hi of p.
@@ -93,7 +93,7 @@ func newPlans[Cmd, Res any, Group, Key comparable](rules Rules[Cmd, Res, Group, 
 }
 
 func (ps *plans[Cmd, Res, Group, Key]) plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool,
-	fail func(*call[Cmd, Res], error)) {
+	e *Engine[Cmd, Res]) {
 	clear(ps.groups)
 	clear(ps.keys)
 	clear(ps.streams)
@@ -108,7 +108,8 @@ func (ps *plans[Cmd, Res, Group, Key]) plan(p *plan[Cmd, Res], calls []*call[Cmd
 		c.next = nil
 		t, read, err := ps.tag(c)
 		if err != nil {
-			fail(c, err)
+			e.count(func(s *Stats) { s.Commands++; s.Failed++ })
+			e.answer(c, c.res, &Error{Class: Row, Err: err})
 			continue
 		}
 		at := place{level: floor, entry: len(ps.drafts)}

@@ -33,6 +33,7 @@ type Memory struct {
 	nextID   int64
 	trips    int
 	gate     chan struct{} // while it is not nil, statements wait until it is closed
+	waiting  bool          // one does
 }
 
 // NewMemory returns an empty one.
@@ -66,6 +67,21 @@ func (m *Memory) Hold() (release func()) {
 		m.gate = nil
 		close(gate)
 	})
+}
+
+// Holding reports whether a statement waits.
+func (m *Memory) Holding() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.waiting
+}
+
+// passing notes whether a statement is at the gate, and returns the gate if it is closed.
+func (m *Memory) passing(arrives bool) chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.waiting = arrives && m.gate != nil
+	return m.gate
 }
 
 // Begin is the driver's.
@@ -104,19 +120,18 @@ type memoryTx struct {
 
 // Run is the driver's.
 func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result], guard bool) (int, int, error) {
-	tx.m.mu.Lock()
-	gate := tx.m.gate
-	tx.m.mu.Unlock()
-	if gate != nil {
+	m := tx.m
+	if gate := m.passing(true); gate != nil {
 		select {
 		case <-gate:
 		case <-ctx.Done():
+			m.passing(false)
 			return 0, 1, context.Cause(ctx)
 		}
 	}
-	m := tx.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.waiting = false
 	m.trips++
 	if !tx.alive {
 		return 0, len(steps[0].Cmds), errors.New("batchtest: the transaction is used after its end")

@@ -22,10 +22,11 @@ import (
 
 // server is a private PostgreSQL, started by the first test that wants it. Only its unix socket listens.
 type server struct {
-	base string
-	cmd  *exec.Cmd
-	dead chan struct{}
-	n    atomic.Int64 // schemas
+	base    string
+	command func(name string, args ...string) *exec.Cmd
+	cmd     *exec.Cmd
+	dead    chan struct{}
+	n       atomic.Int64 // schemas
 }
 
 var (
@@ -88,7 +89,7 @@ func start() (*server, error) {
 			return nil, err
 		}
 	}
-	s := &server{base: filepath.Join(folder, "data"), dead: make(chan struct{})}
+	s := &server{base: filepath.Join(folder, "data")}
 	command := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.Command(filepath.Join(bin, name), args...)
 		cmd.Dir = folder
@@ -99,30 +100,44 @@ func start() (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	s.cmd = command("postgres", "-D", s.base, "-c", "unix_socket_directories="+folder, "-c", "listen_addresses=",
+	s.command = command
+	return s, s.run()
+}
+
+// run starts the server, and waits until it takes connections.
+func (s *server) run() error {
+	s.cmd = s.command("postgres", "-D", s.base, "-c", "unix_socket_directories="+folder, "-c", "listen_addresses=",
 		"-c", "shared_buffers=64MB", "-c", "max_connections=60")
-	log, err := os.Create(filepath.Join(folder, "log"))
+	log, err := os.OpenFile(filepath.Join(folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
-	go func() { _ = s.cmd.Wait(); close(s.dead) }()
+	dead := make(chan struct{})
+	s.dead = dead
+	go func() { _ = s.cmd.Wait(); close(dead) }()
 	for {
 		conn, err := pgx.Connect(context.Background(), s.dsn())
 		if err == nil {
-			return s, conn.Close(context.Background())
+			return conn.Close(context.Background())
 		}
 		select {
-		case <-s.dead:
+		case <-dead:
 			text, _ := os.ReadFile(log.Name())
-			return nil, fmt.Errorf("the server has ended: %w: %s", err, text)
+			return fmt.Errorf("the server has ended: %w: %s", err, text)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// restart ends the server as a crash would, and starts it again.
+func (s *server) restart() error {
+	s.stop()
+	return s.run()
 }
 
 func (s *server) dsn() string { return "host=" + folder + " user=test dbname=postgres sslmode=disable" }
@@ -156,9 +171,10 @@ func newPlace(t testing.TB) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := &place{config: config, admin: admin}
 	t.Cleanup(func() {
-		_, err := admin.Exec(context.Background(), "DROP SCHEMA "+schema+" CASCADE")
-		if err := errors.Join(err, admin.Close(context.Background())); err != nil {
+		_, err := p.admin.Exec(context.Background(), "DROP SCHEMA "+schema+" CASCADE")
+		if err := errors.Join(err, p.admin.Close(context.Background())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -167,7 +183,6 @@ func newPlace(t testing.TB) *place {
 			t.Fatal(err)
 		}
 	}
-	p := &place{config: config, admin: admin}
 	config.RuntimeParams["application_name"] = schema
 	dial := config.DialFunc
 	config.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -54,7 +54,7 @@ type Column struct{ Name, Type string }
 func InsertSQL(table, id string, columns ...Column) string {
 	names, given := list(columns)
 	return fmt.Sprintf(`WITH given AS MATERIALIZED (
-	SELECT u.*, nextval(pg_get_serial_sequence(%[1]s, %[2]s)) AS batch_id FROM unnest(%[3]s) WITH ORDINALITY AS u (%[4]s, batch_n)
+	SELECT u.*, nextval((SELECT pg_get_serial_sequence(%[1]s, %[2]s)::regclass)) AS batch_id FROM unnest(%[3]s) WITH ORDINALITY AS u (%[4]s, batch_n)
 ), done AS (
 	INSERT INTO %[5]s (%[6]s, %[4]s) OVERRIDING SYSTEM VALUE SELECT batch_id, %[4]s FROM given ORDER BY batch_n RETURNING %[6]s AS batch_id
 ) SELECT batch_n, batch_id FROM given JOIN done USING (batch_id)`,

@@ -34,6 +34,8 @@ parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
+batch
+batch/batchtest      batch
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
@@ -165,6 +167,23 @@ func TestThirdParties(t *testing.T) {
 					return path == m || strings.HasPrefix(path, m+"/")
 				}) {
 				t.Errorf("%s imports %s: the library stays lean", f.path, path)
+			}
+		}
+	}
+}
+
+// TestBatchNeedsNothing: package batch knows neither databases nor shared memory, so that it imports the standard library
+// alone; and no package of the library knows it.
+func TestBatchNeedsNothing(t *testing.T) {
+	for _, f := range files(t) {
+		batch := f.pkg == "batch" || strings.HasPrefix(f.pkg, "batch/")
+		for _, path := range f.imports {
+			first, _, _ := strings.Cut(path, "/")
+			switch {
+			case batch && !f.test() && (strings.Contains(first, ".") && !strings.HasPrefix(path, module+"/batch") || path == "database/sql"):
+				t.Errorf("%s imports %s: package batch stands on the standard library alone, and knows no SQL", f.path, path)
+			case !batch && strings.HasPrefix(path, module+"/batch"):
+				t.Errorf("%s imports %s: nothing here stands on package batch", f.path, path)
 			}
 		}
 	}

@@ -151,9 +151,11 @@ func exported(list []file) (waiting, exist map[string][]string) {
 	return waiting, exist
 }
 
-// public reports whether programs may import the file's package. Package dsmimpltest is for the tests of backends.
+// public reports whether programs may import the file's package. Packages dsmimpltest and batchtest are for the
+// tests of backends and drivers.
 func public(f file) bool {
-	if f.test() || f.ast.Name.Name == "main" || f.pkg == "dsmimpl/dsmimpltest" {
+	if f.test() || f.ast.Name.Name == "main" || f.pkg == "dsmimpl/dsmimpltest" ||
+		f.pkg == "batch/batchtest" {
 		return false
 	}
 	for _, part := range strings.Split(f.pkg, "/") {

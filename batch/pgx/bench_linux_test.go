@@ -1,0 +1,88 @@
+package pgx_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/godsm/godsm/batch"
+	"github.com/godsm/godsm/batch/batchtest"
+	driver "github.com/godsm/godsm/batch/pgx"
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	note    = "%020d: a row of about a hundred bytes, as a log line or a small record would be, with its words"
+	oneNote = "INSERT INTO notes (text) VALUES ($1) RETURNING id"
+)
+
+// BenchmarkSides compares one connection that commits each row, a pool of 32 of them, a statement of 1,000 rows, and
+// the engine, with fsync and without: go test -bench Sides -benchtime 5x.
+func BenchmarkSides(b *testing.B) {
+	for _, fsync := range []string{"on", "off"} {
+		for _, callers := range []int{1, 64, 1000} {
+			b.Run(fmt.Sprintf("fsync=%s/callers=%d", fsync, callers), func(b *testing.B) { sides(b, fsync, callers) })
+		}
+	}
+}
+
+func sides(b *testing.B, fsync string, callers int) {
+	p := newPlace(b)
+	ctx := context.Background()
+	for _, sql := range []string{"ALTER SYSTEM SET fsync = " + fsync, "SELECT pg_reload_conf()",
+		"CREATE TABLE notes (id bigserial, text text UNIQUE CHECK (text <> ''))"} {
+		if _, err := p.admin.Exec(ctx, sql); err != nil {
+			b.Fatal(err)
+		}
+	}
+	through := func(n int) func(n int64) error {
+		pool := make(chan *pgx.Conn, n)
+		for range n {
+			conn, err := pgx.ConnectConfig(ctx, p.config)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = conn.Close(ctx) })
+			pool <- conn
+		}
+		return func(n int64) error {
+			conn := <-pool
+			defer func() { pool <- conn }()
+			var id int64
+			return conn.QueryRow(ctx, oneNote, fmt.Sprintf(note, n)).Scan(&id)
+		}
+	}
+	many, err := pgx.ConnectConfig(ctx, p.config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer many.Close(ctx)
+	insert := &driver.Statement[string, int64]{
+		SQL:  driver.InsertSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
+		Args: func(texts []string, args []any) []any { return append(args, texts) },
+		Dest: func(id *int64, dest []any) []any { return append(dest, id) },
+	}
+	e := batch.New(driver.New(p.config, func(string) *driver.Statement[string, int64] { return insert },
+		driver.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}),
+		batch.Rules[string, int64, string, string]{Key: func(text string) (string, bool) { return text, true }}, batch.Options{})
+	defer e.Close(ctx)
+	batchtest.Compare(b, callers, 300*time.Millisecond,
+		batchtest.Side{Name: "single", Rows: 1, Do: through(1)},
+		batchtest.Side{Name: "pool", Rows: 1, Do: through(32)},
+		batchtest.Side{Name: "thousand", Rows: 1000, Callers: 1, Do: func(n int64) error {
+			texts := make([]string, 1000)
+			for i := range texts {
+				texts[i] = fmt.Sprintf(note, n-int64(i))
+			}
+			rows, _ := many.Query(ctx, "INSERT INTO notes (text) SELECT unnest($1::text[]) RETURNING id", texts)
+			_, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+			return err
+		}},
+		batchtest.Side{Name: "batch", Rows: 1, Do: func(n int64) error {
+			_, err := e.Do(ctx, fmt.Sprintf(note, n))
+			return err
+		}})
+}
