@@ -76,16 +76,17 @@ func (t *core) holds() bool {
 	return false
 }
 
-// unlock ends the hold and changes nothing.
-func (e *entry) unlock() {
+// unlock ends the hold and changes nothing. It reports whether the area had ended when the lock had been given back.
+func (e *entry) unlock() (ended bool) {
 	l := e.l
 	if e.l = nil; l == nil || l.scan {
-		return
+		return false
 	}
 	e.guard.Unlock()
-	if l.t.ends.Ended() {
+	if ended = l.t.ends.Ended(); ended {
 		l.t.settleLast()
 	}
+	return ended
 }
 
 // answer is err or, once the area has ended, ErrClosed: what was read since then means nothing.
