@@ -29,7 +29,7 @@ var exempt = map[string]string{
 	"shm.At": "makes a pointer", "shm.SliceOf": "makes a slice", "shm.Check": "looks at a type", "shm.Layout": "looks at a type",
 	"dsa.Heap": "ordinary memory", "dsa.heapAttachment": "ordinary memory", "dsa.Pointer": "a number", "dsa.place": "a region",
 	"dsa.stripe": "a mutex of the process", "dsa.lifetime": "a view", "shmsync.ends": "a view",
-	"mq.Size":    "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
+	"mq.Size": "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
 	"shmsync.Mutex": "the control segment's own lock", "shmsync.NewMutex": "the control segment's own lock",
 	"shmsync.scoped": "Session.Contain calls it after a fault", "shmsync.scopedMutex": "Session.Contain calls it after a fault",
 	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",

@@ -116,8 +116,9 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	if err = t.hold(ctx, key, true, &e); err == nil {
 		var to []byte
 		if to, err = e.prepare(key, len(value)); err == nil {
-			assign(to, value)
-			e.commit()
+			if assign(to, value); !t.ends.Ended() { // so the item is in the bytes that others have: see ended.go
+				e.commit()
+			}
 			e.l = nil // unlock, in one piece
 			if e.guard.Unlock(); !t.ends.Ended() {
 				whole = true

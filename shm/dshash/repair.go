@@ -44,6 +44,9 @@ func (t *core) mend(i int) ([]line, error) {
 	p := &t.parts[i]
 	at := dsa.Pointer(p.array.Load())
 	ls, err := t.strictLines(at)
+	if t.ends.Ended() { // what was read may be private pages
+		return nil, errClosed
+	}
 	if errors.Is(err, ErrCorrupt) {
 		p.lost.Add(p.count.Load())
 		p.array.Store(0)
@@ -61,6 +64,9 @@ func (t *core) mend(i int) ([]line, error) {
 				continue
 			}
 			h, _, err := t.strictItem(i, at)
+			if t.ends.Ended() {
+				return nil, errClosed
+			}
 			if errors.Is(err, ErrCorrupt) {
 				ls[k].slots[slot].Store(0)
 				p.lost.Add(1)

@@ -66,6 +66,9 @@ func (t *core) rebuild(i int, old []line, n int) ([]line, error) {
 	if err != nil {
 		return nil, errors.Join(err, t.empty(i, 0))
 	}
+	if t.ends.Ended() { // what was read, or filled, may be private pages
+		return nil, errClosed
+	}
 	ordered.Store64(&p.count, count)
 	failpoint.Hit("dshash/resize/filled")
 	hands[1].Set(dsa.Pointer(p.array.Load()))

@@ -127,6 +127,9 @@ func (t *core) clearLocked(i int) error {
 			}
 		}
 	}
+	if t.ends.Ended() { // what was cleared may be private pages
+		return errClosed
+	}
 	hand.Set(dsa.Pointer(p.array.Load()))
 	ordered.Store64(&p.array, 0)
 	ordered.Store64(&p.count, 0)
