@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -258,12 +259,13 @@ func (s *Session) overLocked() (over []*attachment) {
 	}
 }
 
-// giveUp swaps the bytes of attachments that are over, and all of the region that is not lent, and then gives the
-// attachments back.
+// giveUp swaps the bytes of attachments that are over, the oldest first, and all of the region that is not lent, and then
+// gives the attachments back, the newest first. What leads to others, such as a table, is mostly older than what it leads to:
+// so a call that is in flight loses the later of its stores.
 func (s *Session) giveUp(over []*attachment, region bool) error {
 	var errs []error
 	var gone []*attachment
-	for _, a := range over {
+	for _, a := range slices.Backward(over) {
 		is, err := s.withdrawOf(a)
 		if errs = append(errs, err); is {
 			gone = append(gone, a)
@@ -276,7 +278,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 		errs = append(errs, s.swapRegion(0, len(s.region.Bytes)))
 	}
 	failpoint.Hit("dsm/close/swapped")
-	for _, a := range gone {
+	for _, a := range slices.Backward(gone) {
 		s.mu.Lock()
 		errs = append(errs, s.returnShare(a))
 	}

@@ -141,17 +141,29 @@ func (s *Session) End() {
 	s.view.End()
 }
 
-// Swap swaps it for private zeros. The session is dead then.
+// Swap swaps it for private zeros, the oldest first, as package dsm does. The session is dead then.
 func (s *Session) Swap() {
-	s.mu.Lock()
-	list := slices.Clone(s.attached)
-	s.mu.Unlock()
-	for _, a := range list {
-		a.swap()
+	for s.SwapNext(true) {
 	}
 	s.memory.mu.Lock()
 	s.memory.ended[s.row] = true
 	s.memory.mu.Unlock()
+}
+
+// SwapNext swaps one segment more, the oldest or the newest that is left, and reports whether there was one.
+func (s *Session) SwapNext(oldest bool) bool {
+	s.mu.Lock()
+	list := slices.Clone(s.attached)
+	s.mu.Unlock()
+	if !oldest {
+		slices.Reverse(list)
+	}
+	for _, a := range list {
+		if a.swap() {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the session as package dsm does: the views end, then what OnDetach was given is called, newest first, and
@@ -320,16 +332,16 @@ func (a *attachment) Detach() error {
 	for _, f := range slices.Backward(hooks) {
 		(*f)()
 	}
-	a.view.Drain(a.swap)
+	a.view.Drain(func() { a.swap() })
 	return nil
 }
 
-// swap is the end of the bytes.
-func (a *attachment) swap() {
+// swap is the end of the bytes. It reports whether that had not come yet.
+func (a *attachment) swap() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.swapped {
-		return
+		return false
 	}
 	a.swapped = true
 	s := a.session
@@ -346,6 +358,7 @@ func (a *attachment) swap() {
 	defer m.mu.Unlock()
 	m.segments[a.handle].attached--
 	m.drop(a.handle)
+	return true
 }
 
 // Map returns the bytes of a segment for a stray store, until the end of the test.

@@ -273,6 +273,28 @@ func (a *Area) bytes(p Pointer) ([]byte, error) {
 			return nil, err
 		}
 	}
+	m := a.maps[p.row()].Load()
+	if m == nil || m.tag != p&tagMask {
+		return a.bytesAnew(p)
+	}
+	rel := p.offset() - m.data
+	at := rel >> chunkShift
+	if at >= uint64(len(m.spans)) {
+		return nil, notAllocated(p)
+	}
+	r := spanRef{m, int(at), &m.spans[at]}
+	if kind := kindOf(r.s.state.Load()); kind < kindOwned || kind > kindPartial {
+		return a.bytesAnew(p)
+	}
+	cl, err := r.class()
+	if err != nil {
+		return nil, err
+	}
+	return a.blockBytes(p, r, cl, rel&(chunkSize-1))
+}
+
+// bytesAnew is bytes, for what is not in the first chunk of a span that is mapped.
+func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	m, at, err := a.chunkOf(p)
 	if err != nil {
 		return nil, err
@@ -287,6 +309,11 @@ func (a *Area) bytes(p Pointer) ([]byte, error) {
 		}
 		return a.large(p, r)
 	}
+	return a.blockBytes(p, r, cl, rel)
+}
+
+// blockBytes is the bytes of the object at rel in a span of that class.
+func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, error) {
 	i, ok := cl.index(rel)
 	if !ok || !a.fits(p, cl) || !r.s.allocated(i) {
 		return nil, notAllocated(p)

@@ -71,9 +71,6 @@ func (e *entry) update(n int) (to []byte, err error) {
 		return nil, ErrShared
 	}
 	t := e.l.t
-	if t.ends.Ended() {
-		return nil, errClosed
-	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
 		debug.SetPanicOnFault(old)

@@ -58,7 +58,7 @@ type core struct {
 // unmade is what the zero Table and the zero Bytes are: an empty table whose area has ended.
 var unmade = func() *core {
 	t := &core{area: &dsa.Area{}, shift: 63, parts: make([]partition, 1), local: make([]local, 1)}
-	t.ends, t.local[0].t = t.area.View(), t
+	t.ends, t.local[0].t, t.local[0].lock = t.area.View(), t, &shmsync.LWLock{}
 	return t
 }()
 

@@ -21,6 +21,12 @@ import (
 // the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves tell whether
 // they are held: so Detach keeps every call from taking one, makes the bytes stay while one is held, and the last that is
 // given back lets them go. A call that finds the end when it has just taken a lock gives it back at once.
+//
+// If the session ends, a call that is in flight may lose a store to one segment and keep a later one to another, since
+// their bytes are swapped one after another. So it asks for the end before each store that publishes what others are led to:
+// an item, an array, what a repair has found. If the answer is no, all that it has read and stored until then was
+// in the bytes that others have. And a partition whose lock is held when the area is detached is repaired by who has it next,
+// whichever of the holder's last stores they see.
 
 // last is what decides when the bytes may go.
 type last struct {
@@ -45,8 +51,12 @@ func (t *core) watch() {
 // leave is the end of the area.
 func (t *core) leave() {
 	if lease, ok := t.ends.Hold(); ok {
+		closing := t.area.Self().View.Ended()
 		for i := range t.local {
-			t.local[i].lock.Bar() // before anything else may let the bytes go
+			l := t.local[i].lock
+			if l.Bar(); closing && l.Mine() { // before anything else may let the bytes go
+				_ = t.contained(func() error { t.parts[i].dirty.Store(1); return nil })
+			}
 		}
 		t.spared.lock.Bar()
 		t.last.mu.Lock()
@@ -77,16 +87,17 @@ func (t *core) holds() bool {
 	return t.spared.lock.Mine()
 }
 
-// unlock ends the hold and changes nothing.
-func (e *entry) unlock() {
+// unlock ends the hold and changes nothing. It reports whether the area had ended when the lock had been given back.
+func (e *entry) unlock() (ended bool) {
 	l := e.l
 	if e.l = nil; l == nil || l.scan {
-		return
+		return false
 	}
 	e.guard.Unlock()
-	if l.t.ends.Ended() {
+	if ended = l.t.ends.Ended(); ended {
 		l.t.settleLast()
 	}
+	return ended
 }
 
 // answer is err or, once the area has ended, ErrClosed: what was read since then means nothing.

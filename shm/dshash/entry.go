@@ -38,7 +38,8 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 	return found, err
 }
 
-// hold takes the lock and looks for the entry. If it fails, e may have the lock nevertheless.
+// hold takes the lock and looks for the entry. If it fails, e may have the lock nevertheless. The lock is not had after the
+// end: it looks itself, when it is asked for and when it has been taken.
 func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) error {
 	var h uint64
 	if t.word {
@@ -49,9 +50,7 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	i := t.part(h)
 	l, p := &t.local[i], &t.parts[i]
 	var err error
-	if t.ends.Ended() {
-		return errClosed
-	} else if exclusive {
+	if exclusive {
 		e.guard, err = l.lock.Lock(impatient)
 	} else {
 		e.guard, err = l.lock.RLock(impatient)
@@ -63,10 +62,6 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 		if err = t.lockMended(ctx, i, exclusive, e); err != nil {
 			return err
 		}
-	}
-	if t.ends.Ended() {
-		e.unlock()
-		return errClosed
 	}
 	v := l.seen.Load()
 	if !v.current(p, t.area) {
@@ -131,14 +126,29 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 		}
 	}()
 	if err = t.hold(ctx, key, true, &e); err == nil {
-		err = e.put(ctx, key, value)
+		if err = e.put(ctx, key, value); err == nil {
+			e.l = nil // unlock, in one piece
+			if e.guard.Unlock(); !t.ends.Ended() {
+				whole = true
+				return nil
+			}
+			t.settleLast()
+		}
 	}
-	if err != nil {
-		_ = t.doubted(&e, err)
-	}
-	e.unlock()
+	err = t.over(&e, err)
 	whole = true
-	return t.answer(err)
+	return err
+}
+
+// over ends the hold of e, and returns err, or ErrClosed once the area has ended.
+func (t *core) over(e *entry, err error) error {
+	if err != nil {
+		_ = t.doubted(e, err)
+	}
+	if ended := e.unlock(); ended || err != nil {
+		return t.answer(err)
+	}
+	return nil
 }
 
 // put makes the entry's value that, whether it is linked or not. The call that has its lock does nothing else with it.
@@ -152,9 +162,10 @@ func (e *entry) put(ctx context.Context, key, value []byte) error {
 	}
 	to, err := e.prepare(ctx, key, len(value))
 	switch {
-	case err == nil && !t.ends.Ended():
-		assign(to, value)
-		e.commit()
+	case err == nil:
+		if assign(to, value); !t.ends.Ended() { // so the item is in the bytes that others have: see ended.go
+			e.commit()
+		}
 	case scarce(err) && e.ptr != 0:
 		ok, oerr := e.overwrite(ctx, value)
 		if oerr != nil {
@@ -192,15 +203,11 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 		}
 	}()
 	err = t.hold(ctx, key, true, &e)
-	if found = err == nil && e.ptr != 0 && !t.ends.Ended(); found {
+	if found = err == nil && e.ptr != 0; found {
 		err = e.unlink()
 	}
-	if err != nil {
-		_ = t.doubted(&e, err)
-	}
-	e.unlock()
+	err = t.over(&e, err)
 	whole = true
-	err = t.answer(err)
 	return found && err == nil, err
 }
 
@@ -228,15 +235,29 @@ func (e *entry) look() (key, value []byte) {
 	if e.l == nil || e.l.t.ends.Ended() {
 		return nil, nil
 	}
-	if e.l.t.kind == kindFixed { // reads none of the bytes
-		key, value, _ = e.parts()
-		return key, value
-	}
-	_ = e.l.t.contained(func() error {
-		key, value, _ = e.parts()
-		return nil
-	})
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			key, value = nil, nil
+			recoverFault(recover())
+		}
+	}()
+	key, value, _ = e.parts()
+	whole = true
 	return key, value
+}
+
+// fixedValue is the value alone, of a fixed size, as look says. It reads none of the bytes.
+func (e *entry) fixedValue() []byte {
+	l := e.l
+	if l == nil || l.t.ends.Ended() {
+		return nil
+	}
+	if item := e.item(); len(item) >= l.t.size {
+		return item[l.t.valueAt:l.t.size:l.t.size]
+	}
+	return nil
 }
 
 // copyKey copies the key, or what there is of it.

@@ -45,6 +45,9 @@ func (t *core) repair(ctx context.Context, i int) error {
 		return err
 	}
 	failpoint.Hit("dshash/repair/done")
+	if t.ends.Ended() { // what was mended may be private pages
+		return errClosed
+	}
 	p.dirty.Store(0)
 	return nil
 }
@@ -67,7 +70,11 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 	failpoint.Hit("dshash/repair/arrays")
 	whole := true
 	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
-		if arrays[k], err = t.strictLines(dsa.Pointer(w.Load())); errors.Is(err, ErrCorrupt) {
+		arrays[k], err = t.strictLines(dsa.Pointer(w.Load()))
+		if t.ends.Ended() { // what was read may be private pages
+			return arrays, errClosed
+		}
+		if errors.Is(err, ErrCorrupt) {
 			w.Store(0)
 			whole, err = false, nil
 		}
@@ -93,6 +100,9 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 	if missing := p.count.Load() - n - (p.lost.Load() - lost); !whole && int64(missing) > 0 {
 		p.lost.Add(missing)
 	}
+	if t.ends.Ended() {
+		return arrays, errClosed
+	}
 	p.progress.Store(first)
 	p.count.Store(n)
 	return arrays, nil
@@ -110,6 +120,9 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 				continue
 			}
 			h, key, err := t.strictItem(i, at)
+			if t.ends.Ended() { // what was read may be private pages
+				return n, empty, errClosed
+			}
 			if errors.Is(err, ErrCorrupt) {
 				ls[k].slots[slot].Store(0)
 				t.parts[i].lost.Add(1)

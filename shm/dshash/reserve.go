@@ -92,6 +92,9 @@ func (t *core) redoLocked() error {
 		return t.answer(err)
 	}
 	failpoint.Hit("dshash/redo/copied")
+	if t.ends.Ended() {
+		return errClosed
+	}
 	ordered.Store64(&s.redo, 0)
 	return t.answer(nil)
 }
@@ -187,6 +190,9 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	failpoint.Hit("dshash/overwrite/copied")
 	p.raise()
 	failpoint.Hit("dshash/overwrite/even")
+	if t.ends.Ended() { // the copy may be in private pages: others make it again
+		return false, errClosed
+	}
 	ordered.Store64(&s.redo, 0)
 	return true, nil
 }

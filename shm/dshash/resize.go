@@ -168,6 +168,9 @@ func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	to := min(done+pace.clear, n)
 	clear(ls[done:to])
 	failpoint.Hit("dshash/resize/cleared")
+	if t.ends.Ended() { // so the pieces are clear in the bytes that others have: see ended.go
+		return errClosed
+	}
 	if ordered.Store64(&p.progress, to); to < n {
 		return nil
 	}
@@ -263,6 +266,9 @@ func (t *core) moveLine(old, ls []line, k int, hashes *[slotsPerLine]uint64) err
 		failpoint.Hit("dshash/move/linked")
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), free, tagOf(h)))
 		failpoint.Hit("dshash/move/tagged")
+		if t.ends.Ended() { // or others would find the entry in neither array
+			return errClosed
+		}
 		ordered.Store64(&from.slots[slot], 0)
 		failpoint.Hit("dshash/move/unlinked")
 		passed(old, h, k, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })

@@ -154,6 +154,9 @@ func (t *core) clearLocked(i int) error {
 	}
 	failpoint.Hit("dshash/destroy/next")
 	for _, w := range []*atomic.Uint64{&p.old, &p.array} {
+		if t.ends.Ended() { // what was cleared may be private pages
+			return errClosed
+		}
 		hand.Set(dsa.Pointer(w.Load()))
 		failpoint.Hit("dshash/destroy/array")
 		p.rearrange()

@@ -176,8 +176,7 @@ func (e *Entry[K, V]) Key() (k K) {
 // Value is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
 // area, it is that of nothing: zero.
 func (e *Entry[K, V]) Value() *V {
-	_, b := e.e.look()
-	return as[V](b)
+	return as[V](e.e.fixedValue())
 }
 
 // Update is a copy of the value to write to, which Release puts in the value's place, at once.

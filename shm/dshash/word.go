@@ -53,9 +53,6 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
 	i := t.part(h)
 	l, p := &t.local[i], &t.parts[i]
-	if t.ends.Ended() {
-		return false, false
-	}
 	g, err := l.lock.RLock(impatient)
 	if err != nil {
 		if t.ends.Ended() {
