@@ -118,3 +118,25 @@ func TestDoctorSeesBadSettings(t *testing.T) {
 		t.Error("a look made the directory")
 	}
 }
+
+// TestStatusWarnsOfRows: status and doctor say when few segments are left.
+func TestStatusWarnsOfRows(t *testing.T) {
+	p := newPlace(t)
+	p.env = append(p.env, "DSM_MAX_SEGMENTS=10")
+	p.supervise()
+	const warning = "few are left"
+	for range 8 {
+		p.ok("create", "--pin", "x")
+	}
+	if out := p.ok("status"); strings.Contains(out, warning) || !strings.Contains(out, "8 of 10") {
+		t.Errorf("status:\n%s", out)
+	}
+	p.ok("create", "--pin", "x")
+	p.ok("create", "--pin", "x")
+	if out := p.ok("status"); !strings.Contains(out, "10 of 10: "+warning) {
+		t.Errorf("status:\n%s", out)
+	}
+	if f := p.doctor()["segment_rows"]; f.Status != doctor.Bites || !strings.Contains(f.Cure, "max_segments") {
+		t.Errorf("%+v", f)
+	}
+}

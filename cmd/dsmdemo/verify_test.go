@@ -9,7 +9,6 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/doctor"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
@@ -85,27 +84,5 @@ func TestNames(t *testing.T) {
 	if out, stderr, status := p.run("", "verify"); status != 1 || !strings.Contains(out, "jobs: the header counts") ||
 		!strings.Contains(stderr, "something is wrong") {
 		t.Errorf("verify: status %d, %s%s", status, out, stderr)
-	}
-}
-
-// TestStatusWarnsOfRows: status and doctor say when few segments are left.
-func TestStatusWarnsOfRows(t *testing.T) {
-	p := newPlace(t)
-	p.env = append(p.env, "DSM_MAX_SEGMENTS=10")
-	p.supervise()
-	const warning = "few are left"
-	for range 8 {
-		p.ok("create", "--pin", "x")
-	}
-	if out := p.ok("status"); strings.Contains(out, warning) || !strings.Contains(out, "8 of 10") {
-		t.Errorf("status:\n%s", out)
-	}
-	p.ok("create", "--pin", "x")
-	p.ok("create", "--pin", "x")
-	if out := p.ok("status"); !strings.Contains(out, "10 of 10: "+warning) {
-		t.Errorf("status:\n%s", out)
-	}
-	if f := p.doctor()["segment_rows"]; f.Status != doctor.Bites || !strings.Contains(f.Cure, "max_segments") {
-		t.Errorf("%+v", f)
 	}
 }

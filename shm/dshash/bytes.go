@@ -107,9 +107,9 @@ func (e *BytesEntry) Value() []byte {
 }
 
 // Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
-// value's place, at once. It is valid until then, or the next Update. If there is no memory for it, what an
-// earlier one, or Insert, was asked for is gone too, unless one that succeeds follows; a length that no value can
-// have is ErrSize, and changes nothing. See Entry.Update.
+// value's place, at once. It is valid until then, or the next Update. A value that is longer than any that the entry
+// had needs memory. If there is none, what an earlier one, or Insert, was asked for is gone too, unless one that succeeds
+// follows; a length that no value can have is ErrSize, and changes nothing. See Entry.Update.
 func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
 
 // Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not

@@ -254,20 +254,27 @@ func (s step) model(m map[uint64]uint64) {
 	}
 }
 
-// matches says whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
-func (w world) matches(scenario string, n uint64) error {
-	tab, bs := map[uint64]uint64{}, map[uint64]uint64{}
-	partly := func(bool, uint64) bool { return false }
-	for i, s := range script(scenario) {
-		if uint64(i) == n {
-			partly = func(bytes bool, k uint64) bool { return s.what == "scan" && s.bytes == bytes && k%4 < s.k }
-			break
-		}
+// models are what the tables are after the first n steps, by key.
+func models(scenario string, n uint64) (tab, bs map[uint64]uint64) {
+	tab, bs = map[uint64]uint64{}, map[uint64]uint64{}
+	for _, s := range script(scenario)[:n] {
 		if s.bytes {
 			s.model(bs)
 		} else {
 			s.model(tab)
 		}
+	}
+	return tab, bs
+}
+
+// matches says whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
+func (w world) matches(scenario string, n uint64) error {
+	all := script(scenario)
+	tab, bs := models(scenario, min(n, uint64(len(all))))
+	partly := func(bool, uint64) bool { return false }
+	if n < uint64(len(all)) {
+		s := all[n]
+		partly = func(bytes bool, k uint64) bool { return s.what == "scan" && s.bytes == bytes && k%4 < s.k }
 	}
 	for k := range uint64(130) {
 		v, found, err := w.tab.Get(ctx, k)

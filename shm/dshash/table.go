@@ -95,14 +95,15 @@ func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 	return value, true, nil
 }
 
-// Set makes value the key's, whether it has one or not. If it fails nothing has changed: for want
-// of memory (the area's limit, no space), or because ctx ended while somebody else held the
-// partition. (What ctx does not bound is said of Table.)
+// Set makes value the key's, whether it has one or not. If it fails nothing has changed: because there is no memory (the
+// area's limit, no space), or because ctx ended while another session held the partition. A key that has a value
+// gets another one of the same length, or a shorter one, even if there is no memory. (What ctx does not bound is said of
+// Table.)
 func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 	return t.core().set(ctx, bytesOf(&key), bytesOf(&value))
 }
 
-// Delete takes the key's entry out, if there is one.
+// Delete takes the key's entry out, if there is one. It needs no memory.
 func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error) {
 	return t.core().remove(ctx, bytesOf(&key))
 }
@@ -181,7 +182,8 @@ func (e *Entry[K, V]) Value() *V {
 
 // Update is a copy of the value to write to, which Release puts in the value's place, at once.
 // Readers see the old one until then. It fails, and nothing changes, if the entry is not held
-// exclusively (ErrShared) or for want of memory.
+// exclusively (ErrShared). A new entry needs memory; one that was found does not. If there was no memory for the copy,
+// Release writes the value in place: it waits then for another session that is in the middle of doing so in this table.
 func (e *Entry[K, V]) Update() (*V, error) {
 	b, err := e.e.update(0)
 	if err != nil {
