@@ -172,6 +172,9 @@ func (e *entry) commit() {
 		failpoint.Hit("dshash/insert/linked")
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, tagOf(c.h)))
 		failpoint.Hit("dshash/insert/tagged")
+		if t.ends.Ended() { // the hand leads a repair to the copy, if others do not have the link
+			return
+		}
 		hands[c.hand].Clear()
 		failpoint.Hit("dshash/insert/handed")
 		ordered.Store64(&p.count, p.count.Load()+1)
@@ -180,6 +183,9 @@ func (e *entry) commit() {
 		failpoint.Hit("dshash/update/old")
 		ordered.Store64(&c.ls[c.line].slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/update/linked")
+		if t.ends.Ended() {
+			return
+		}
 		hands[c.hand].Clear()
 		failpoint.Hit("dshash/update/handed")
 		p.raise()
