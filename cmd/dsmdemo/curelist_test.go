@@ -39,6 +39,8 @@ var cureList = []cure{
 	{"see what is in the way: ls -ld ", "skipped: it is a look, which changes nothing"},
 	{"see which process has the instance's memory mapped: grep -l ", "skipped: it is a look, which changes nothing"},
 	{"restart the supervisor", "TestCuresOfCommands"},
+	{"raise max_segments in dsm.conf, stop the sessions and start the supervisor again",
+		"skipped: a restart with more rows is what TestCuresOfCommands does with max_processes"},
 	{"kill -CONT ", "TestCureOfAStoppedHolder"},
 	{"sysctl -w kernel.shmmax=", "TestMachineCuresOfDoctor"},
 	{"sysctl -w kernel.shmall=", "TestMachineCuresOfDoctor"},
