@@ -39,7 +39,7 @@ func regionPath(t *testing.T, dir string, generation uint64) string {
 type scant struct {
 	dsmimpl.Backend
 	dsmimpl.Swapper // else nothing is carved
-	regions *atomic.Int32
+	regions         *atomic.Int32
 }
 
 func (s scant) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {
