@@ -77,6 +77,10 @@ func assign(to, from []byte) {
 		binary.NativeEndian.PutUint64(to, binary.NativeEndian.Uint64(from))
 		return
 	}
+	if len(from) > 4 {
+		copy(to, from)
+		return
+	}
 	assignSmall(to, from)
 }
 
