@@ -126,6 +126,9 @@ func (t *core) copyAgainLocked() error {
 	p := &t.parts[i]
 	p.disturb()
 	t.copyItem(to, from)
+	if t.ends.Ended() { // others may not have the copy, in another segment: redo stays
+		return errClosed
+	}
 	p.raise()
 	return nil
 }
@@ -178,7 +181,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	failpoint.Hit("dshash/overwrite/begun")
 	assign(to, value)
 	failpoint.Hit("dshash/overwrite/logged")
-	if t.ends.Ended() {
+	if t.ends.Ended() { // segments are swapped one after another: others may have redo, and not the new item
 		return false, errClosed
 	}
 	ordered.Store64(&s.redo, uint64(e.l.i)+1)
@@ -188,6 +191,9 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	failpoint.Hit("dshash/overwrite/odd")
 	t.copyItem(item, image)
 	failpoint.Hit("dshash/overwrite/copied")
+	if t.ends.Ended() { // or the end of redo, and not the copy
+		return false, errClosed
+	}
 	p.raise()
 	failpoint.Hit("dshash/overwrite/even")
 	if t.ends.Ended() { // the copy may be in private pages: others make it again
