@@ -138,8 +138,9 @@ func (e *Engine[Cmd, Res]) measure(c *call[Cmd, Res]) (err error) {
 
 // Get returns the answer to a read, from memory if Options.Cache has it, and otherwise as Do. An answer is kept when
 // the transaction that read it has been committed, and dropped when one that has written its key has been, before any
-// caller is answered. So a caller that has seen its write acknowledged reads it. This is right only where all writes
-// go through this engine. A command that Rules.Read does not call a read is executed as by Do.
+// caller is answered. So a caller that has seen its write acknowledged reads it; one that has not, because it has used
+// Submit or its context has ended, reads it only under an Ordered context. This is right only where all writes go
+// through this engine. A command that Rules.Read does not call a read is executed as by Do.
 func (e *Engine[Cmd, Res]) Get(ctx context.Context, cmd Cmd) (Res, error) {
 	if s := scopeOf(ctx); s.stream == nil || s.stream.pending.Load() == 0 {
 		if res, ok := e.plans.lookup(cmd); ok {

@@ -37,6 +37,7 @@ func (p Program) Play(e *batch.Engine[Command, Result], h *History, first int) {
 				ctx = batch.Ordered(ctx)
 			}
 			var waits []func()
+			unsure := false // one of its commands may still be executed, which Get would not wait for
 			for i := range p.Commands {
 				c := p.command(r, first+caller*p.Commands+i)
 				one, cancel := context.WithCancel(ctx)
@@ -61,14 +62,16 @@ func (p Program) Play(e *batch.Engine[Command, Result], h *History, first int) {
 					})
 				case 1:
 					do := e.Do
-					if p.Get && c.Op == Select {
+					if p.Get && c.Op == Select && (ordered || !unsure) {
 						do = e.Get
 					}
 					result, err := do(one, c)
+					unsure = unsure || batch.ExecutedOf(err) == batch.Maybe
 					h.End(event, result, err)
 					cancel()
 				default:
 					result, err := e.Do(one, c)
+					unsure = unsure || batch.ExecutedOf(err) == batch.Maybe
 					h.End(event, result, err)
 					cancel()
 				}

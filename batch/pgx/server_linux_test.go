@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func (s *server) run() error {
 	}
 	defer log.Close()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
+	if err := spawn(s.cmd); err != nil {
 		return err
 	}
 	dead := make(chan struct{})
@@ -133,6 +134,20 @@ func (s *server) run() error {
 		}
 	}
 }
+
+// spawn starts servers, which end when this process does: from a thread that never ends, since it is a thread whose death
+// the kernel tells a child of.
+var spawn = func() func(*exec.Cmd) error {
+	requests, answers := make(chan *exec.Cmd), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		for cmd := range requests {
+			cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+			answers <- cmd.Start()
+		}
+	}()
+	return func(cmd *exec.Cmd) error { requests <- cmd; return <-answers }
+}()
 
 // restart ends the server as a crash would, and starts it again.
 func (s *server) restart() error {
