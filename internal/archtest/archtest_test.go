@@ -37,6 +37,7 @@ dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 batch
 batch/batchtest      batch
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
+internal/eviction
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
 internal/swaptest    shm shm/dsa shm/shmsync internal
