@@ -59,7 +59,8 @@ type Cache struct {
 	checked bool
 	now     func() uint32
 	self    shmsync.Self
-	view    *shm.View
+	view    *shm.View // ends with the bytes, the session, or Close
+	bytes   *shm.View // the region's
 	unhook  func()
 
 	tuning struct {
@@ -133,7 +134,7 @@ func open(r shm.Region, self shmsync.Self, o Options, s shape, ready func(*Cache
 	if err := r.View().Err(); err != nil {
 		return nil, err
 	}
-	c = &Cache{shape: s, checked: o.Checked, now: o.Now, self: self, view: r.View().Sub()}
+	c = &Cache{shape: s, checked: o.Checked, now: o.Now, self: self, view: r.View().Sub(), bytes: r.View()}
 	if c.head, err = shm.At[header](r, 0); err != nil {
 		return nil, err
 	}

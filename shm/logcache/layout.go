@@ -29,14 +29,16 @@ type header struct {
 	// and 1 in bit 16 once there is a tuner. Written by the tuner; any value is harmless.
 	tuning  atomic.Uint64
 	tuner   atomic.Uint64 // the process that has the tuner; 0: none. By compare-and-swap
+	_       [48]byte
 	written atomic.Uint64 // samples
+	_       [56]byte
 	read    atomic.Uint64 // samples, by the tuner
-	_       [32]byte
+	_       [56]byte
 	samples [sampleCount]atomic.Uint64 // hashes of keys that were asked for; any value is harmless
 }
 
 const (
-	sampleCount = 488
+	sampleCount = 472
 	flagObjects = 1
 )
 
@@ -49,8 +51,7 @@ type shard struct {
 	reach atomic.Uint64
 	// dirty is 1 from when a holder of the lock has died, or something was found that cannot be, until the repair.
 	dirty atomic.Uint32
-	hint  atomic.Uint32 // where the search for a free extent begins; derived
-	_     [48]byte
+	_     [52]byte
 	lock  shmsync.LWLockWord
 	logs  [2]logWords // of the window and the main log; derived from the rows
 
@@ -58,6 +59,8 @@ type shard struct {
 	entries atomic.Uint64 // slots that are not empty; derived
 	free    atomic.Uint32 // free extents; derived
 	index   atomic.Uint32 // extents with lines; derived
+	hint    atomic.Uint32 // where the search for a free extent begins; any value is harmless
+	_       [4]byte
 	moving  atomic.Uint64 // the slot of an entry that is being put into its other line
 	hand    atomic.Uint64 // the line that is looked at next for slots that outlive their extent; any value is harmless
 	sketch  uint64        // additions; any value is harmless
@@ -66,7 +69,7 @@ type shard struct {
 	// Counts since the cache was made, for people.
 	evicted, expired, forced, crowded, lost, repaired atomic.Uint64
 
-	_ [40]byte
+	_ [32]byte
 	// chunks are the extents with the lines that the index has grown by, 0 at the end; derived from the rows.
 	chunks [maxChunks]atomic.Uint32
 }

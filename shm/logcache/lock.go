@@ -36,8 +36,12 @@ func (t *turn) doubtLocked(what string) {
 
 // lock waits for a shard's lock, and repairs what a holder that died has left.
 func (c *Cache) lock(ctx context.Context, i int) (*turn, error) {
-	lease, err := c.view.Enter()
+	lease, err := c.bytes.Enter()
 	if err != nil {
+		return nil, c.closed()
+	}
+	if c.view.Ended() {
+		lease.Leave()
 		return nil, c.closed()
 	}
 	guard, err := c.locks[i].Lock(ctx)

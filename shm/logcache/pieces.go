@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/godsm/godsm/internal/fault"
 )
 
 // A value that is too long for one record is cut into pieces: ordinary entries, spread over the shards, whose keys are a
@@ -48,7 +50,8 @@ func (p pieces) key(i int) []byte {
 
 // setPieces sets a value that is too long for one record: its pieces first, then the head. If it fails, the pieces that are
 // there already go.
-func (c *Cache) setPieces(ctx context.Context, h hash, r *record) error {
+func (c *Cache) setPieces(ctx context.Context, h hash, r *record) (err error) {
+	defer fault.Return(&err, fault.Catch())
 	p, size := pieces{rand.Uint64() | 1, uint64(len(r.value))}, c.pieceSize()
 	// A value that fills much of the window would push its own first pieces out of it.
 	where := automatic

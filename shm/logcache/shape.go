@@ -53,7 +53,7 @@ func shapeOf(limit int) (s shape, err error) {
 	s.livesAt = shardsAt + s.nshards*shardSize
 	extents := limit / s.extent // at most
 	s.rowsAt = s.livesAt + (extents*8+63)&^63
-	s.linesAt = s.rowsAt + extents*rowSize
+	s.linesAt = (s.rowsAt + extents*rowSize + 63) &^ 63
 	s.sketAt = s.linesAt + s.nshards*s.nlines*lineSize
 	s.ghostAt = s.sketAt + s.nshards*s.nsketch*8
 	s.logAt = (s.ghostAt + s.nshards*s.nghost*4 + 63) &^ 63
