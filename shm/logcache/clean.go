@@ -108,10 +108,15 @@ func (cl *cleaner) freeLocked() {
 			cl.doubtLocked("no extent is free, and no log has two")
 			return
 		}
-		cl.budget = cl.walked + 2*cl.c.extent
-		if _, ok := cl.Oldest(l); ok && cl.s.free.Load() == 0 {
+		before := cl.walked
+		cl.budget = before + 2*cl.c.extent
+		switch _, ok := cl.Oldest(l); {
+		case cl.s.free.Load() > 0:
+		case ok:
 			cl.Drop(l)
 			cl.s.forced.Add(1)
+		case cl.walked == before:
+			cl.doubtLocked("a log with two extents has none that can be walked")
 		}
 	}
 }

@@ -3,6 +3,8 @@ package logcache_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -41,12 +43,12 @@ func hostile(t *testing.T, tp *tape.Tape) {
 	defer slow.Stop()
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	memory := make([]uint64, 1<<20/8)
+	memory := slices.Clone(filled())
 	r := shm.NewRegion(logcache.BytesOf(memory))
 	words := logcache.WordsOf(r)
 	now := uint32(1)
-	o := logcache.Options{Checked: true, Now: func() uint32 { return now }, Objects: tp.Below(2) == 0}
-	first, err := logcache.Create(r, self(1), o)
+	o := logcache.Options{Checked: true, Now: func() uint32 { return now }}
+	first, err := logcache.Attach(r, self(1), o)
 	must(t, err)
 	defer first.Close()
 	guests := [2]*logcache.Cache{first, nil}
@@ -57,10 +59,6 @@ func hostile(t *testing.T, tp *tape.Tape) {
 		if !known(err) {
 			t.Errorf("%s: %v", call, err)
 		}
-	}
-	// So many entries that the log is full, and the index has grown.
-	for k := range 9000 {
-		must(t, first.Set(ctx, name(k), text(k, 1, 20+k%200), 0))
 	}
 	parts := logcache.Parts(first)
 	for n := 0; tp.More() && n < 300; n++ {
@@ -110,6 +108,22 @@ func hostile(t *testing.T, tp *tape.Tape) {
 	}
 	guests[1].Close()
 }
+
+// filled is the memory of a cache with so many entries that the log is full, and the index has grown.
+var filled = sync.OnceValue(func() []uint64 {
+	memory := make([]uint64, 1<<20/8)
+	c, err := logcache.Create(shm.NewRegion(logcache.BytesOf(memory)), self(3), logcache.Options{})
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	for k := range 9000 {
+		if err := c.Set(ctx, name(k), text(k, 1, 20+k%200), 0); err != nil {
+			panic(err)
+		}
+	}
+	return memory
+})
 
 // stray stores something somewhere, but into the locks, which are tried elsewhere.
 func stray(tp *tape.Tape, c *logcache.Cache, words []atomic.Uint64, parts []int) {

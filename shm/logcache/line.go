@@ -113,8 +113,8 @@ func (t *turn) spotLocked(h hash, e uint32, off int) (p spot, found bool) {
 }
 
 // placeLocked finds a slot for a new entry: an empty one, or one that leads nowhere, or if both lines are full that of the
-// coldest entry. The first line is taken as long as it has some room left, so that most lookups end there; then the one
-// that has more. It runs under the shard's lock.
+// coldest entry. The first line is taken as long as it has room, so that most lookups end there. It runs under the shard's
+// lock.
 func (t *turn) placeLocked(h hash) (p spot, ok bool) {
 	c := t.c
 	reach := t.s.reach.Load()
@@ -140,7 +140,7 @@ func (t *turn) placeLocked(h hash) (p spot, ok bool) {
 		if empty > best {
 			p, best = spot{l, first, second}, empty
 		}
-		if best > 2 {
+		if best > 0 {
 			break
 		}
 	}

@@ -91,7 +91,7 @@ func (t *turn) reindexLocked() {
 	reach := s.reach.Load()
 	doubled, split := c.reachOf(reach)
 	if uint64(doubled)<<32|uint64(split) != reach&(oneMove-1) || split >= c.nlines<<doubled || doubled == doublings && split > 0 ||
-		c.lineAt(t.i, c.lineCount(t.i)-1) == nil {
+		!t.reachableLocked() {
 		s.lost.Add(1)
 		s.reach.Store(0)
 		doubled, split = 0, 0
@@ -139,4 +139,15 @@ func (t *turn) removeLocked(moving slot) {
 		}
 	}
 	t.s.moving.Store(0)
+}
+
+// reachableLocked reports whether all lines have their extents. It runs under the shard's lock.
+func (t *turn) reachableLocked() bool {
+	each := t.c.extent / lineSize
+	for n := t.c.nlines; n < t.c.lineCount(t.i); n += each {
+		if t.c.lineAt(t.i, n) == nil {
+			return false
+		}
+	}
+	return true
 }
