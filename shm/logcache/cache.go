@@ -54,7 +54,7 @@ type Cache struct {
 	ghost   []uint32
 	log     []byte // the extents, from 1 on
 	locks   []*shmsync.LWLock
-	turns   []turn // of each shard, for the goroutine that holds its lock
+	seats   []seat // of each shard
 	objects bool
 	checked bool
 	now     func() uint32
@@ -173,7 +173,7 @@ func open(r shm.Region, self shmsync.Self, o Options, s shape, ready func(*Cache
 	}
 	c.seed, c.objects = c.head.seed.Load(), c.head.flags.Load()&flagObjects != 0
 	c.unhook = self.View.OnEnd(c.view.End)
-	c.turns = make([]turn, len(c.shards))
+	c.seats = make([]seat, len(c.shards))
 	for i := range c.shards {
 		c.locks = append(c.locks, shmsync.NewLWLockUnder(c.view, &c.shards[i].lock, self))
 	}

@@ -47,8 +47,8 @@ func TestTruncated(t *testing.T) {
 				}
 			}
 			_ = c.Stats()
-			if _, err := logcache.Attach(shm.NewRegion(b), self(2), logcache.Options{}); err != nil && !errors.Is(err, logcache.ErrCorrupt) &&
-				!errors.Is(err, logcache.ErrNotFound) {
+			_, err := logcache.Attach(shm.NewRegion(b), self(2), logcache.Options{})
+			if err != nil && !errors.Is(err, logcache.ErrCorrupt) && !errors.Is(err, logcache.ErrNotFound) {
 				t.Errorf("%d bytes are left: Attach: %v", left, err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/eviction"
@@ -25,6 +26,12 @@ type turn struct {
 
 	cleaner cleaner // of a Set
 	policy  eviction.Policy
+}
+
+// seat is the turn of the goroutine that has a shard's lock.
+type seat struct {
+	sync.Mutex
+	turn turn
 }
 
 // doubtLocked notes that a word was found that cannot be: a neighbour has written over it. The shard is repaired before it
@@ -56,7 +63,8 @@ func (c *Cache) lock(ctx context.Context, i int) (*turn, error) {
 		}
 		return nil, fmt.Errorf("logcache: waiting for the lock of shard %d, held by %v: %w", i, held, err)
 	}
-	t := &c.turns[i]
+	c.seats[i].Lock() // after a swap of the bytes the lock may be had twice in this process
+	t := &c.seats[i].turn
 	*t = turn{c: c, s: &c.shards[i], i: i, lease: lease, guard: guard}
 	err = fault.Contain(func() error {
 		if guard.Abandoned() {
@@ -82,6 +90,7 @@ func (t *turn) unlock() {
 	if !t.done {
 		_ = fault.Contain(func() error { t.s.dirty.Store(1); return nil })
 	}
+	t.c.seats[t.i].Unlock()
 	_ = fault.Contain(func() error { guard.Unlock(); return nil })
 	lease.Leave()
 }

@@ -90,8 +90,8 @@ func (t *turn) reindexLocked() {
 	c, s := t.c, t.s
 	reach := s.reach.Load()
 	doubled, split := c.reachOf(reach)
-	if uint64(doubled)<<32|uint64(split) != reach&(oneMove-1) || split >= c.nlines<<doubled || doubled == doublings && split > 0 ||
-		!t.reachableLocked() {
+	if uint64(doubled)<<32|uint64(split) != reach&(oneMove-1) || split >= c.nlines<<doubled ||
+		doubled == doublings && split > 0 || !t.reachableLocked() {
 		s.lost.Add(1)
 		s.reach.Store(0)
 		doubled, split = 0, 0

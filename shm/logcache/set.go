@@ -14,8 +14,8 @@ import (
 // Options.Now is expires; 0 is never. It makes room by dropping other entries, with bounded work. It waits for the lock of
 // one shard until ctx is over. A process that holds the lock and is stopped makes it wait, one that died does not.
 //
-// A value over MaxValue, or a key over MaxKey, is ErrSize. A value over an eighth of an extent is set in pieces, each of which
-// takes its shard's lock; it is there when the last one is, and its old value until then.
+// A value over MaxValue, or a key over MaxKey, is ErrSize. A value over an eighth of an extent is set in pieces, each of
+// which takes its shard's lock; it is there when the last one is, and its old value until then.
 func (c *Cache) Set(ctx context.Context, key, value []byte, expires uint32) (err error) {
 	if len(key) > c.MaxKey() || len(value) > c.MaxValue() {
 		return errkind.As(ErrSize, fmt.Errorf("logcache: a key of %d bytes and a value of %d: there is room for %d and %d",
