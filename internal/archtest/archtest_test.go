@@ -37,6 +37,7 @@ dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 batch
 batch/batchtest      batch
 internal/instance    dsmimpl dsmimpl/catalog control shm internal
+internal/eviction
 internal/doctor       dsm dsmimpl control shm internal internal/instance
 internal/proctest    shm/shmsync internal
 internal/swaptest    shm shm/dsa shm/shmsync internal
@@ -207,7 +208,7 @@ func TestPlaces(t *testing.T) {
 		if slices.ContainsFunc(f.imports, system) && !in(f, "dsmimpl", "internal") {
 			t.Errorf("%s imports golang.org/x/sys: only backends and internal packages do", f.path)
 		}
-		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "cmd", "examples") {
+		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "internal/tracetest", "cmd", "examples") {
 			t.Errorf("%s starts processes", f.path)
 		}
 		for _, word := range []string{"util", "utils", "common", "helpers", "types", "misc"} {

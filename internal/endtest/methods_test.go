@@ -12,7 +12,7 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
@@ -39,6 +39,7 @@ var exempt = map[string]string{
 	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
+	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",
 	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",

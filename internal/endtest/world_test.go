@@ -15,6 +15,7 @@ import (
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
+	"github.com/godsm/godsm/shm/logcache"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/toc"
@@ -52,6 +53,7 @@ type world struct {
 	area      *dsa.Area
 	table     *dshash.Table[uint64, uint64]
 	bytes     *dshash.Bytes
+	cache     *logcache.Cache
 	named     *words
 	alone     [users]alone
 }
@@ -123,6 +125,15 @@ func (w *world) fill() (err error) {
 		if err = errors.Join(w.table.Set(ctx, k, k+100), w.bytes.Set(ctx, key(k), value)); err != nil {
 			return err
 		}
+	}
+	if g, err = w.s.Create(ctx, w.s.Owner(), logcache.MinLimit); err != nil {
+		return err
+	}
+	if w.cache, err = logcache.Create(g.Region(), w.s.Self(), logcache.Options{}); err != nil {
+		return err
+	}
+	if err = w.cache.Set(ctx, key(1), value, 0); err != nil {
+		return err
 	}
 	if w.named, err = registry.Segment(ctx, w.s, "end", func(x *words) error { x.Number.Store(7); return nil }); err != nil {
 		return err

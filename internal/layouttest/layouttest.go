@@ -1,4 +1,4 @@
-// Package layouttest compares the tables of doc/design.md with the structs that lie in shared memory.
+// Package layouttest compares tables of doc/design.md, and of other documents in doc, with the structs that lie in shared memory.
 package layouttest
 
 import (
@@ -14,7 +14,13 @@ import (
 // table of typ's fields: offset, size and name. Blank fields are left out.
 func Check(t *testing.T, heading string, typ reflect.Type) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), "doc", "design.md"))
+	CheckIn(t, "design.md", heading, typ)
+}
+
+// CheckIn is Check for another document in doc.
+func CheckIn(t *testing.T, document, heading string, typ reflect.Type) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root(t), "doc", document))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,227 @@
+// Package tracetest reads traces of cache accesses for tests, from a folder beside the project, and makes Zipf draws. The
+// files are in no repository of ours: a test that finds none skips.
+package tracetest
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Access is one access of a trace: the key's hash and, in a trace that has sizes, the value's size.
+type Access struct {
+	Hash uint64
+	Size int
+}
+
+// Trace is a trace to be read.
+type Trace struct {
+	Name string
+	read func(t testing.TB) []Access
+}
+
+// Traces are the traces to work with: files, then draws.
+var Traces = []Trace{
+	file("web07", "cache2k-web07.trace.xz", be32),
+	file("gli", "lirs-gli.trace.gz", lines(one)),
+	file("multi2", "lirs-multi2.trace.gz", lines(one)),
+	file("oltp", "arc-oltp.gz", lines(ranges)),
+	file("scarab", "scarab-scarab-recs.trace.xz", be64),
+	file("orm-busy", "cache2k-orm-busy.trace.xz", be32),
+	file("adapt", "adapt_size-request.trace.xz", lines(sized)),
+	{"zipf101", func(testing.TB) []Access { return Zipf(1.01, 1_000_000, 5_000_000) }},
+	{"zipf08", func(testing.TB) []Access { return Zipf(0.8, 1_000_000, 5_000_000) }},
+}
+
+// Accesses returns the accesses of a trace, or skips the test.
+func (tr Trace) Accesses(t testing.TB) []Access {
+	t.Helper()
+	return tr.read(t)
+}
+
+// Unique returns how many keys there are, and the sum of their sizes.
+func Unique(list []Access) (keys, size int) {
+	seen := make(map[uint64]struct{}, len(list)/4)
+	for _, a := range list {
+		if _, ok := seen[a.Hash]; !ok {
+			seen[a.Hash] = struct{}{}
+			size += a.Size
+		}
+	}
+	return len(seen), size
+}
+
+// Sized returns the same accesses with sizes that are log-normal by key: a median of 150, a mean of about 310.
+func Sized(list []Access) []Access {
+	out := make([]Access, len(list))
+	for i, a := range list {
+		r := rand.New(rand.NewPCG(a.Hash, 7))
+		out[i] = Access{a.Hash, max(1, int(math.Exp(math.Log(150)+1.2*r.NormFloat64()))) + 40}
+	}
+	return out
+}
+
+// Hash mixes a number.
+func Hash(n uint64) uint64 {
+	hi, lo := bits.Mul64(n^0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93)
+	hi, lo = bits.Mul64(hi^lo^0xa076_1d64_78bd_642f, 0x9e37_79b9_7f4a_7c15)
+	return hi ^ lo
+}
+
+// Zipf returns n draws from so many keys, of which key k has a weight of k to the power of -a.
+func Zipf(a float64, keys, n int) []Access {
+	sums := make([]float64, keys)
+	sum := 0.0
+	for k := range sums {
+		sum += math.Pow(float64(k+1), -a)
+		sums[k] = sum
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	out := make([]Access, n)
+	for i := range out {
+		x := r.Float64() * sum
+		lo, hi := 0, keys-1
+		for lo < hi {
+			if mid := (lo + hi) / 2; sums[mid] < x {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+		}
+		out[i] = Access{Hash(uint64(lo)), 1}
+	}
+	return out
+}
+
+var cached struct {
+	sync.Mutex
+	name string
+	list []Access
+}
+
+func file(name, path string, parse func(r io.Reader) ([]Access, error)) Trace {
+	return Trace{name, func(t testing.TB) []Access {
+		t.Helper()
+		cached.Lock()
+		defer cached.Unlock()
+		if cached.name == name {
+			return cached.list
+		}
+		r, err := open(t, path)
+		if err != nil {
+			t.Skip("skipped: no trace:", err)
+		}
+		list, err := parse(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cached.name, cached.list = name, list
+		return list
+	}}
+}
+
+// folder finds the folder of traces beside the module, or a level above.
+func folder() (string, error) {
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			for _, up := range []string{"..", "../.."} {
+				if d := filepath.Join(dir, up, "shared", "traces"); exists(d) {
+					return d, nil
+				}
+			}
+			return "", fmt.Errorf("there is no folder shared/traces beside the project: %w", os.ErrNotExist)
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	return "", os.ErrNotExist
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func open(t testing.TB, name string) (io.Reader, error) {
+	dir, err := folder()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, name)
+	if strings.HasSuffix(name, ".xz") {
+		b, err := exec.Command("xz", "-dc", path).Output()
+		return bytes.NewReader(b), err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return gzip.NewReader(f)
+}
+
+func be32(r io.Reader) (list []Access, err error) {
+	b, err := io.ReadAll(r)
+	for ; len(b) >= 4; b = b[4:] {
+		list = append(list, Access{Hash(uint64(binary.BigEndian.Uint32(b))), 1})
+	}
+	return list, err
+}
+
+func be64(r io.Reader) (list []Access, err error) {
+	b, err := io.ReadAll(r)
+	for ; len(b) >= 8; b = b[8:] {
+		list = append(list, Access{Hash(binary.BigEndian.Uint64(b)), 1})
+	}
+	return list, err
+}
+
+// lines parses each line by one.
+func lines(line func(s string) []Access) func(io.Reader) ([]Access, error) {
+	return func(r io.Reader) (list []Access, err error) {
+		s := bufio.NewScanner(r)
+		for s.Scan() {
+			list = append(list, line(s.Text())...)
+		}
+		return list, s.Err()
+	}
+}
+
+func one(s string) []Access {
+	var n uint64
+	if _, err := fmt.Sscan(s, &n); err != nil {
+		return nil
+	}
+	return []Access{{Hash(n), 1}}
+}
+
+func ranges(s string) (list []Access) {
+	var from, n uint64
+	if _, err := fmt.Sscan(s, &from, &n); err != nil {
+		return nil
+	}
+	for i := range n {
+		list = append(list, Access{Hash(from + i), 1})
+	}
+	return list
+}
+
+func sized(s string) []Access {
+	var at, key uint64
+	var size int
+	if _, err := fmt.Sscan(s, &at, &key, &size); err != nil {
+		return nil
+	}
+	return []Access{{Hash(key), max(1, size)}}
+}

@@ -1,0 +1,122 @@
+package logcache
+
+import (
+	"structs"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+const (
+	magic   = 0x3163_676f_6c6d_7367 // "gsmlogc1", in the order of little-endian bytes
+	version = 1
+)
+
+// header is at the start of a cache's region. All above tuning is written once, by Create, and magic last.
+type header struct {
+	_       structs.HostLayout
+	magic   atomic.Uint64
+	check   atomic.Uint64 // of the constants
+	version atomic.Uint64
+	user    atomic.Uint64 // Options.Version
+	seed    atomic.Uint64
+	limit   atomic.Uint64 // bytes of the region
+	flags   atomic.Uint64
+	born    atomic.Uint64 // a random number, which tells a cache from an earlier one in the same place
+	_       [64]byte
+
+	// tuning is the setting of the policy in bits 0-7, of how many hashes one is sampled as a power of two in bits 8-15,
+	// and 1 in bit 16 once there is a tuner. Written by the tuner; any value is harmless.
+	tuning  atomic.Uint64
+	tuner   atomic.Uint64 // the process that has the tuner; 0: none. By compare-and-swap
+	_       [48]byte
+	written atomic.Uint64 // samples
+	_       [56]byte
+	read    atomic.Uint64 // samples, by the tuner
+	_       [56]byte
+	samples [sampleCount]atomic.Uint64 // hashes of keys that were asked for; any value is harmless
+}
+
+const (
+	sampleCount = 472
+	flagObjects = 1
+)
+
+// shard is a part of the cache with a lock of its own, and with lines, extents, sketch and ghost of its own. What is not
+// the lock's is written by the holder of the lock; reach and chunks are read without it.
+type shard struct {
+	_ structs.HostLayout
+	// reach is how many entries have been put into their other line in bits 40-63, the number of doublings of the index in
+	// bits 32-39, and below it how many lines have been split since.
+	reach atomic.Uint64
+	// dirty is 1 from when a holder of the lock has died, or something was found that cannot be, until the repair.
+	dirty atomic.Uint32
+	_     [52]byte
+	lock  shmsync.LWLockWord
+	logs  [2]logWords // of the window and the main log; derived from the rows
+
+	number  atomic.Uint64 // of the next extent in a log; derived
+	entries atomic.Uint64 // slots that are not empty; derived
+	free    atomic.Uint32 // free extents; derived
+	index   atomic.Uint32 // extents with lines; derived
+	hint    atomic.Uint32 // where the search for a free extent begins; any value is harmless
+	_       [4]byte
+	moving  atomic.Uint64 // the slot of an entry that is being put into its other line
+	hand    atomic.Uint64 // the line that is looked at next for slots that outlive their extent; any value is harmless
+	sketch  uint64        // additions; any value is harmless
+	ghost   uint64        // drops; any value is harmless
+
+	// Counts since the cache was made, for people.
+	evicted, expired, forced, crowded, lost, repaired atomic.Uint64
+
+	_ [32]byte
+	// chunks are the extents with the lines that the index has grown by, 0 at the end; derived from the rows.
+	chunks [maxChunks]atomic.Uint32
+}
+
+// logWords are the ends of a log.
+type logWords struct {
+	_      structs.HostLayout
+	oldest atomic.Uint32 // extents, 0 if there is none
+	newest atomic.Uint32
+	cursor atomic.Uint32 // how far the oldest extent has been walked
+	count  atomic.Uint32 // of extents
+	dead   atomic.Uint64 // bytes of records that were replaced or deleted, as far as it is known
+}
+
+const maxChunks = 128
+
+// row is an extent's. State is the truth about the extent, with number, which orders the extents of a log, and used.
+type row struct {
+	_      structs.HostLayout
+	state  atomic.Uint32 // stored last when the extent is taken
+	used   atomic.Uint32 // the end of the last record that is whole
+	number atomic.Uint64 // never given twice in a shard; of an extent with lines, its place in chunks
+	next   atomic.Uint32 // the next newer extent of the log; derived
+	_      [12]byte
+}
+
+// States of an extent. The legal moves are free -> window or main -> free, and free -> lines.
+const (
+	stateFree = iota
+	stateWindow
+	stateMain
+	stateLines
+)
+
+// line is 64 bytes of the index. A slot is the truth about its entry.
+type line struct {
+	_ structs.HostLayout
+	// hits are those of each slot's entry, at most 3. Get adds to them by plain stores, without a lock: one may be lost,
+	// and one may come too late and count for the slot's next entry.
+	hits  [8]uint8
+	slots [slotsPerLine]atomic.Uint64
+}
+
+const (
+	slotsPerLine = 7
+	lineSize     = 64
+	rowSize      = 32
+	shardSize    = 1024
+	shardsAt     = 4096
+)

@@ -1,0 +1,193 @@
+package logcache
+
+import (
+	"github.com/godsm/godsm/internal/eviction"
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// A shard's extents are free, in one of its two logs, or have lines of its index. A log is a list from the oldest extent to
+// the newest, to which records are appended.
+
+func stateOf(l eviction.Log) uint32 { return stateWindow + uint32(l) }
+
+// ownLocked returns the row of an extent of the shard, nil if it is not one. It runs under the shard's lock.
+func (t *turn) ownLocked(e uint32) *row {
+	if first := uint32(t.i*t.c.each) + 1; e < first || e >= first+uint32(t.c.each) {
+		return nil
+	}
+	return &t.c.rows[e-1]
+}
+
+// endsLocked returns the ends of a log, with their rows, nil for a log without extents. It reports whether they can be. It
+// runs under the shard's lock.
+func (t *turn) endsLocked(l eviction.Log) (lg *logWords, oldest, newest *row, ok bool) {
+	lg = &t.s.logs[l]
+	if lg.count.Load() == 0 {
+		return lg, nil, nil, true
+	}
+	oldest, newest = t.ownLocked(lg.oldest.Load()), t.ownLocked(lg.newest.Load())
+	ok = oldest != nil && newest != nil && oldest.state.Load() == stateOf(l) && newest.state.Load() == stateOf(l) &&
+		int(newest.used.Load()) <= t.c.extent && int(oldest.used.Load()) <= t.c.extent &&
+		lg.cursor.Load() <= oldest.used.Load() && int(lg.count.Load()) <= t.c.each
+	return lg, oldest, newest, ok
+}
+
+// bytesLocked returns how many bytes of a log are not walked yet, with what is lost at the ends of extents. It runs under
+// the shard's lock.
+func (t *turn) bytesLocked(l eviction.Log) int64 {
+	lg, oldest, newest, ok := t.endsLocked(l)
+	if !ok || oldest == nil {
+		return 0
+	}
+	return int64(lg.count.Load()-1)*int64(t.c.extent) + int64(newest.used.Load()) - int64(lg.cursor.Load())
+}
+
+// takeLocked gives a free extent a state and a number. Its life has gone up when it became free. It runs under the shard's
+// lock.
+func (t *turn) takeLocked(state uint32, number uint64) (e uint32, ok bool) {
+	c, s := t.c, t.s
+	if s.free.Load() == 0 {
+		return 0, false
+	}
+	hint := int(s.hint.Load())
+	for n := range c.each {
+		k := (hint + n) % c.each
+		r := &c.rows[t.i*c.each+k]
+		if r.state.Load() != stateFree {
+			continue
+		}
+		r.used.Store(0)
+		r.next.Store(0)
+		r.number.Store(number)
+		failpoint.Hit("logcache/take/numbered")
+		r.state.Store(state)
+		s.free.Store(s.free.Load() - 1)
+		s.hint.Store(uint32(k + 1))
+		failpoint.Hit("logcache/take/stored")
+		return uint32(t.i*c.each+k) + 1, true
+	}
+	t.doubtLocked("free extents are counted, and there are none")
+	return 0, false
+}
+
+// headLocked returns the newest extent of a log, with room for size bytes, and where they go. It takes a free extent if it
+// has to; spare is how many must stay free. It runs under the shard's lock.
+func (t *turn) headLocked(l eviction.Log, size int, spare uint32) (e uint32, r *row, off int, ok bool) {
+	s := t.s
+	lg, oldest, newest, ok := t.endsLocked(l)
+	if !ok {
+		t.doubtLocked("the ends of a log cannot be")
+		return 0, nil, 0, false
+	}
+	if newest != nil && int(newest.used.Load())+size <= t.c.extent {
+		return lg.newest.Load(), newest, int(newest.used.Load()), true
+	}
+	if s.free.Load() <= spare {
+		return 0, nil, 0, false
+	}
+	number := s.number.Load()
+	s.number.Store(number + 1)
+	if e, ok = t.takeLocked(stateOf(l), number); !ok {
+		return 0, nil, 0, false
+	}
+	if oldest == nil {
+		lg.cursor.Store(0)
+		lg.oldest.Store(e)
+	} else {
+		newest.next.Store(e)
+	}
+	failpoint.Hit("logcache/head/linked")
+	lg.newest.Store(e)
+	lg.count.Store(lg.count.Load() + 1)
+	failpoint.Hit("logcache/head/newest")
+	return e, t.ownLocked(e), 0, true
+}
+
+// appendLocked writes a record at the head of a log: the bytes first, then the end of what is whole. It returns where the
+// record is; a slot that names it makes it an entry. It runs under the shard's lock.
+func (t *turn) appendLocked(l eviction.Log, r *record, spare uint32) (e uint32, off int, ok bool) {
+	e, row, off, ok := t.headLocked(l, r.size(), spare)
+	if !ok {
+		return 0, 0, false
+	}
+	r.write(t.c.extentOf(e), off, t.c.place(e, row.number.Load(), off))
+	failpoint.Hit("logcache/append/written")
+	row.used.Store(uint32(off + r.size()))
+	failpoint.Hit("logcache/append/used")
+	return e, off, true
+}
+
+// releaseLocked frees the oldest extent of a log, which is not the newest: its life goes up first. Every slot that led to it
+// has been cleared, or leads nowhere from then on. It runs under the shard's lock.
+func (t *turn) releaseLocked(l eviction.Log) bool {
+	s := t.s
+	lg, oldest, _, ok := t.endsLocked(l)
+	if !ok || oldest == nil {
+		t.doubtLocked("the ends of a log cannot be")
+		return false
+	}
+	e, next := lg.oldest.Load(), oldest.next.Load()
+	if r := t.ownLocked(next); r == nil || r.state.Load() != stateOf(l) || next == e {
+		t.doubtLocked("an extent of a log has no next one")
+		return false
+	}
+	t.c.lives[e-1].Add(1)
+	failpoint.Hit("logcache/release/life")
+	oldest.state.Store(stateFree)
+	failpoint.Hit("logcache/release/free")
+	lg.cursor.Store(0)
+	lg.oldest.Store(next)
+	lg.count.Store(lg.count.Load() - 1)
+	s.free.Store(s.free.Load() + 1)
+	failpoint.Hit("logcache/release/unlinked")
+	t.handLocked()
+	return true
+}
+
+// handLocked looks at some lines, and clears slots that lead nowhere, which garbled records leave. It goes round the index
+// in about half the time that the log takes, so no slot lasts until a life's low bits come again. It runs under the
+// shard's lock.
+func (t *turn) handLocked() {
+	lines := t.c.lineCount(t.i)
+	for range 2*lines/t.c.each + 1 {
+		n := t.s.hand.Load()
+		t.s.hand.Store(n + 1)
+		l := t.c.lineAt(t.i, int(n%uint64(lines)))
+		if l == nil {
+			continue
+		}
+		for k := range l.slots {
+			if w := slot(l.slots[k].Load()); w != 0 && !t.c.leads(w) {
+				t.clearLocked(spot{l: l, k: k})
+			}
+		}
+	}
+}
+
+// clearLocked makes a slot empty. It runs under the shard's lock.
+func (t *turn) clearLocked(p spot) {
+	p.l.slots[p.k].Store(0)
+	t.s.entries.Store(t.s.entries.Load() - 1)
+}
+
+// deadLocked notes that the record of a slot is not wanted any more. It runs under the shard's lock.
+func (t *turn) deadLocked(w slot, size int) {
+	if r := t.ownLocked(w.extent()); r != nil {
+		if state := r.state.Load(); state == stateWindow || state == stateMain {
+			lg := &t.s.logs[state-stateWindow]
+			lg.dead.Store(lg.dead.Load() + uint64(size))
+		}
+	}
+}
+
+// passedLocked notes that the walk of a log has come by a record that is not wanted. It runs under the shard's lock.
+func (t *turn) passedLocked(l eviction.Log, size int) {
+	lg := &t.s.logs[l]
+	lg.dead.Store(lg.dead.Load() - min(lg.dead.Load(), uint64(size)))
+}
+
+// staleLocked reports whether so much of the main log is not wanted that its oldest extents are to be freed before anything
+// is dropped. What is not wanted in the window goes soon by itself. It runs under the shard's lock.
+func (t *turn) staleLocked() bool {
+	return t.s.logs[eviction.Main].dead.Load()*staleFraction > uint64(t.bytesLocked(eviction.Main))
+}

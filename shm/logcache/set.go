@@ -1,0 +1,164 @@
+package logcache
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/eviction"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+)
+
+// Set makes value the key's, at once and for all processes, until it is evicted, deleted or replaced, or the time of
+// Options.Now is expires; 0 is never. It makes room by dropping other entries, with bounded work. It waits for the lock of
+// one shard until ctx is over. A process that holds the lock and is stopped makes it wait, one that died does not.
+//
+// A value over MaxValue, or a key over MaxKey, is ErrSize. A value over an eighth of an extent is set in pieces, each of
+// which takes its shard's lock; it is there when the last one is, and its old value until then.
+func (c *Cache) Set(ctx context.Context, key, value []byte, expires uint32) (err error) {
+	if len(key) > c.MaxKey() || len(value) > c.MaxValue() {
+		return errkind.As(ErrSize, fmt.Errorf("logcache: a key of %d bytes and a value of %d: there is room for %d and %d",
+			len(key), len(value), c.MaxKey(), c.MaxValue()))
+	}
+	if c.view.Ended() {
+		return c.closed()
+	}
+	r := record{kind: kindValue, expires: expires, key: key, value: value}
+	h := hashOf(kindValue, key, c.seed)
+	if r.size() > c.maxRecord() {
+		err = c.setPieces(ctx, h, &r)
+	} else {
+		var old pieces
+		if old, err = c.put(ctx, h, &r, automatic); err == nil && old != (pieces{}) {
+			c.dropPieces(ctx, old)
+		}
+	}
+	c.tune()
+	return c.answer(err)
+}
+
+// Where a record goes.
+const (
+	automatic = iota
+	toMain
+)
+
+// put sets one record. It returns the pieces of the value that was there before.
+func (c *Cache) put(ctx context.Context, h hash, r *record, where int) (old pieces, err error) {
+	defer fault.Return(&err, fault.Catch())
+	t, err := c.lock(ctx, h.shard(c.nshards))
+	if err != nil {
+		return old, err
+	}
+	defer t.unlock()
+	ok := false
+	for range 2 {
+		if old, ok = t.putLocked(h, r, where); t.doubt == "" {
+			break
+		}
+		t.repairLocked()
+	}
+	if t.done = true; !ok {
+		return old, corrupt("shard %d has no place for a record, after a repair", t.i)
+	}
+	return old, nil
+}
+
+// putLocked makes room, appends the record and stores its slot. It runs under the shard's lock.
+func (t *turn) putLocked(h hash, r *record, where int) (old pieces, ok bool) {
+	c, kind := t.c, keyKind(r.kind)
+	cl, p := &t.cleaner, &t.policy
+	*cl, *p = cleaner{turn: t}, t.policyLocked()
+	_, _, there := t.findLocked(h, kind, r.key)
+	to := eviction.Window // an entry that is set again and again stays there, and its old records are gone soon
+	e := eviction.Entry{Hash: h.forPolicy(), Size: r.size()}
+	switch {
+	case where == toMain:
+		to = eviction.Main
+	case !there:
+		to = p.Enter(cl, e)
+	}
+	cl.roomLocked(p, r.size())
+	at, off, ok := t.appendLocked(to, r, 0)
+	if !ok {
+		cl.freeLocked()
+		if at, off, ok = t.appendLocked(to, r, 0); !ok {
+			t.doubtLocked("an extent is free, and has no room")
+			return old, false
+		}
+	}
+	s, before, there := t.findLocked(h, kind, r.key)
+	hits := uint8(0)
+	switch {
+	case there:
+		if hits = min(s.l.hits[s.k]+1, eviction.MaxHits); before.kind == kindHead {
+			old, _ = parseHead(before.value, c.MaxValue())
+		}
+		t.deadLocked(s.word(), before.size())
+	default:
+		if s, ok = t.placeLocked(h); !ok {
+			t.doubtLocked("a key has no line")
+			return old, false
+		}
+		switch w := s.word(); {
+		case w == 0:
+			t.s.entries.Store(t.s.entries.Load() + 1)
+		case c.leads(w):
+			t.deadLocked(w, r.size()) // about
+			t.s.crowded.Add(1)
+			t.s.evicted.Add(1)
+		}
+	}
+	s.l.hits[s.k] = hits
+	failpoint.Hit("logcache/put/counted")
+	s.l.slots[s.k].Store(uint64(slotOf(h, s.second, at, c.lives[at-1].Load(), off)))
+	failpoint.Hit("logcache/put/stored")
+	t.growLocked()
+	return old, true
+}
+
+// policyLocked is the shard's policy. It runs under the shard's lock.
+func (t *turn) policyLocked() eviction.Policy {
+	c, i := t.c, t.i
+	return eviction.Policy{
+		Setting: eviction.Settings[c.setting()],
+		Objects: c.objects,
+		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
+		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
+	}
+}
+
+// Delete takes the key's entry out, at once and for all processes. It reports whether there was one.
+func (c *Cache) Delete(ctx context.Context, key []byte) (found bool, err error) {
+	if c.view.Ended() {
+		return false, c.closed()
+	}
+	old, found, err := c.remove(ctx, hashOf(kindValue, key, c.seed), kindValue, key)
+	if err == nil && old != (pieces{}) {
+		c.dropPieces(ctx, old)
+	}
+	return found, c.answer(err)
+}
+
+// remove deletes one record. It returns the pieces that it was the head of.
+func (c *Cache) remove(ctx context.Context, h hash, kind uint8, key []byte) (old pieces, found bool, err error) {
+	defer fault.Return(&err, fault.Catch())
+	t, err := c.lock(ctx, h.shard(c.nshards))
+	if err != nil {
+		return old, false, err
+	}
+	defer t.unlock()
+	p, r, found := t.findLocked(h, kind, key)
+	if found {
+		if r.kind == kindHead {
+			old, _ = parseHead(r.value, c.MaxValue())
+		}
+		found = !c.expired(r.expires)
+		t.deadLocked(p.word(), r.size())
+		t.clearLocked(p)
+		failpoint.Hit("logcache/delete/cleared")
+	}
+	t.done = true
+	return old, found, nil
+}

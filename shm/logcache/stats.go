@@ -1,0 +1,40 @@
+package logcache
+
+import "github.com/godsm/godsm/internal/fault"
+
+// Stats are counts since the cache was made, by all processes.
+type Stats struct {
+	Entries  int    // now; one that has expired counts until it is found
+	Evicted  uint64 // dropped to make room, with those below
+	Forced   uint64 // of these, dropped without being judged, since a Set had walked as far as it may
+	Crowded  uint64 // of these, dropped since both lines of a key were full
+	Expired  uint64
+	Lost     uint64 // records, extents or lines that a neighbour had written over
+	Repaired uint64 // repairs of shards
+	Window   int    // percent of the limit that the window has now
+}
+
+// Stats returns counts. It takes no lock: each is of some moment of the call. After the end they are 0.
+func (c *Cache) Stats() (s Stats) {
+	if c.view.Ended() {
+		return s
+	}
+	err := fault.Contain(func() error {
+		for i := range c.shards {
+			x := &c.shards[i]
+			s.Entries += int(x.entries.Load())
+			s.Evicted += x.evicted.Load()
+			s.Forced += x.forced.Load()
+			s.Crowded += x.crowded.Load()
+			s.Expired += x.expired.Load()
+			s.Lost += x.lost.Load()
+			s.Repaired += x.repaired.Load()
+		}
+		s.Window = c.share()
+		return nil
+	})
+	if c.answer(err) != nil {
+		return Stats{}
+	}
+	return s
+}

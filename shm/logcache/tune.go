@@ -1,0 +1,125 @@
+package logcache
+
+import (
+	"math/bits"
+
+	"github.com/godsm/godsm/internal/eviction"
+	"github.com/godsm/godsm/internal/fault"
+)
+
+// Every Get of a sampled key leaves the key's hash in a ring, and Sets of one process, the tuner's, feed it to models and
+// store the setting that has served them best. The models are in that process's own memory. If it stops to read the ring,
+// because it died or sets nothing any more, another becomes the tuner, and begins anew.
+//
+//	bits 0-7 of the word    setting
+//	bits 8-15               of how many hashes one is sampled, as a power of two
+//	bit 16                  there are samples
+
+const (
+	tuningOn    = 1 << 16
+	leastRate   = 64
+	drainAtOnce = 16
+)
+
+// setting returns the index of the policy's setting.
+func (c *Cache) setting() int { return int(c.head.tuning.Load()&0xff) % len(eviction.Settings) }
+
+// share returns the window's percent of the limit.
+func (c *Cache) share() int { return eviction.Settings[c.setting()].Percent }
+
+// sample leaves a hash for the tuner, if it is one of the sample. The ring forgets what is not read in time.
+func (c *Cache) sample(h hash) {
+	word := c.head.tuning.Load()
+	if word&tuningOn == 0 || !eviction.Sampled(uint64(h), 1<<(word>>8&31)) {
+		return
+	}
+	n := c.head.written.Add(1)
+	c.head.samples[n%sampleCount].Store(uint64(h))
+}
+
+// tune is called by each Set, without a lock of the cache. It feeds some samples to the tuner, if this process has it, and
+// takes it, if no process reads the ring.
+func (c *Cache) tune() {
+	if c.objects || !c.tuning.TryLock() {
+		return
+	}
+	defer c.tuning.Unlock()
+	defer fault.Ignore(fault.Catch())
+	h := c.head
+	written, read, me := h.written.Load(), h.read.Load(), c.self.Peer.Word()
+	owner := h.tuner.Load()
+	switch {
+	case owner == me && c.tuning.tuner != nil:
+	case h.tuning.Load()&tuningOn == 0 && !c.full():
+		return
+	case owner != 0 && owner != me && !c.unread(written, read):
+		c.tuning.tuner = nil
+		return
+	default:
+		if !c.beginTuner() || !h.tuner.CompareAndSwap(owner, me) {
+			c.tuning.tuner = nil
+			return
+		}
+		h.read.Store(written)
+		return
+	}
+	if written-read > sampleCount {
+		read = written - sampleCount
+	}
+	for n := 0; n < drainAtOnce && read != written; n++ {
+		read++
+		x := h.samples[read%sampleCount].Load()
+		if !eviction.Sampled(x, c.tuning.rate) {
+			continue // of an earlier rate
+		}
+		setting := uint64(c.tuning.tuner.Access(x))
+		if word := h.tuning.Load(); word&0xff != setting {
+			h.tuning.Store(word&^0xff | setting)
+		}
+		if c.tuning.seen++; c.tuning.seen%(4*c.tuning.tuner.Entries()) == 0 && !c.fits() && !c.beginTuner() {
+			break
+		}
+	}
+	h.read.Store(read)
+}
+
+// unread reports whether nobody has read the ring while it was filled some times over.
+func (c *Cache) unread(written, read uint64) bool {
+	if read != c.tuning.read {
+		c.tuning.read, c.tuning.written = read, written
+	}
+	return written-c.tuning.written > 4*sampleCount
+}
+
+// full reports whether entries have been dropped.
+func (c *Cache) full() bool { return c.shards[0].evicted.Load() > 0 }
+
+// entries returns how many there are, from one shard.
+func (c *Cache) entries() int {
+	return int(min(c.shards[0].entries.Load(), uint64(c.limit))) * c.nshards
+}
+
+// fits reports whether the models are about as large as they should be.
+func (c *Cache) fits() bool {
+	n, have := c.entries(), c.tuning.tuner.Entries()*c.tuning.rate
+	return n < have+have/4 && n > have-have/4
+}
+
+// beginTuner makes models for the cache as it is now. Where they would be too small to tell anything there is no tuner.
+func (c *Cache) beginTuner() bool {
+	n := c.entries()
+	rate := eviction.Rate(n, leastRate)
+	if c.tuning.tuner = nil; n/rate < eviction.MinModel {
+		if c.head.tuning.Load() != eviction.Untuned {
+			c.head.tuning.Store(eviction.Untuned)
+		}
+		return false
+	}
+	word := c.head.tuning.Load()
+	if word&tuningOn == 0 {
+		word = eviction.First
+	}
+	c.tuning.tuner, c.tuning.rate, c.tuning.seen = eviction.NewTuner(n/rate, int(word&0xff)%len(eviction.Settings)), rate, 0
+	c.head.tuning.Store(word&0xff | uint64(bits.TrailingZeros(uint(rate)))<<8 | tuningOn)
+	return true
+}
