@@ -62,6 +62,9 @@ const (
 // lockReserve takes the reserve's lock, and finishes what a dead holder has begun.
 func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.Guard, err error) {
 	s := &t.spared
+	if t.ends.Ended() { // that of the zero Table, too, which has no lock
+		return g, errClosed
+	}
 	g, ok, err := s.lock.TryLock()
 	if !ok || err != nil {
 		ctx, cancel := context.WithTimeout(ctx, most)

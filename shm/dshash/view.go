@@ -26,7 +26,7 @@ var nothing view
 
 // current says whether the partition's arrays are still those of the view.
 func (v *view) current(p *partition, a *dsa.Area) bool {
-	return v != nil && v.rebuilds^p.rebuilds.Load()|v.returned^a.Returned() == 0
+	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^a.Returned()) == 0
 }
 
 // known is the view of partition i as it was seen last, if it is that still.
