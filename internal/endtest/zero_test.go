@@ -24,6 +24,7 @@ import (
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
+	"github.com/godsm/godsm/shm/logcache"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/toc"
@@ -53,6 +54,7 @@ var zeros = []any{
 	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
+	new(logcache.Cache), new(logcache.Options), new(logcache.Report), new(logcache.Stats),
 }
 
 // zeroPackages are those whose types are in zeros.

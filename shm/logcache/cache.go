@@ -59,7 +59,7 @@ type Cache struct {
 	checked bool
 	now     func() uint32
 	self    shmsync.Self
-	view    *shm.View // ends with the bytes, the session, or Close
+	view    ends      // ends with the bytes, the session, or Close
 	bytes   *shm.View // the region's
 	unhook  func()
 
@@ -134,7 +134,7 @@ func open(r shm.Region, self shmsync.Self, o Options, s shape, ready func(*Cache
 	if err := r.View().Err(); err != nil {
 		return nil, err
 	}
-	c = &Cache{shape: s, checked: o.Checked, now: o.Now, self: self, view: r.View().Sub(), bytes: r.View()}
+	c = &Cache{shape: s, checked: o.Checked, now: o.Now, self: self, view: ends{r.View().Sub()}, bytes: r.View()}
 	if c.head, err = shm.At[header](r, 0); err != nil {
 		return nil, err
 	}
@@ -175,9 +175,21 @@ func open(r shm.Region, self shmsync.Self, o Options, s shape, ready func(*Cache
 	c.unhook = self.View.OnEnd(c.view.End)
 	c.seats = make([]seat, len(c.shards))
 	for i := range c.shards {
-		c.locks = append(c.locks, shmsync.NewLWLockUnder(c.view, &c.shards[i].lock, self))
+		c.locks = append(c.locks, shmsync.NewLWLockUnder(c.view.View, &c.shards[i].lock, self))
 	}
 	return c, c.view.Answer(nil)
+}
+
+// ends is the view of a cache. The zero Cache's has ended.
+type ends struct{ *shm.View }
+
+func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
+
+func (e ends) Answer(err error) error {
+	if e.View == nil {
+		return ErrClosed
+	}
+	return e.View.Answer(err)
 }
 
 // sum is the checksum of the constants.
@@ -192,6 +204,9 @@ func (h *header) sum() uint64 {
 // Close ends the use of the cache by this process: every call from then on is ErrClosed. The cache stays as it is. Calls
 // under way go on. Closing twice is harmless.
 func (c *Cache) Close() {
+	if c.view.View == nil {
+		return
+	}
 	c.unhook()
 	c.view.End()
 }
