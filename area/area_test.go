@@ -14,6 +14,7 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/resowner"
@@ -393,7 +394,7 @@ func TestModel(t *testing.T) {
 // TestIdleSessionLetsGo has a session that once used an area's segments, and makes no call any more: when another has
 // emptied the area, all memory goes back to the instance.
 func TestIdleSessionLetsGo(t *testing.T) {
-	cfg := instancetest.Config(t, "posix")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s, idle := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	a, err := area.Create(ctx, s, s.Owner(), dsa.Options{})
