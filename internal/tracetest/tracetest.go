@@ -132,31 +132,13 @@ func file(name, path string, parse func(r io.Reader) ([]Access, error)) Trace {
 	}}
 }
 
-// folder finds the folder of traces beside the module, or a level above.
-func folder() (string, error) {
-	dir, err := os.Getwd()
-	for ; err == nil; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			for _, up := range []string{"..", "../.."} {
-				if d := filepath.Join(dir, up, "shared", "traces"); exists(d) {
-					return d, nil
-				}
-			}
-			return "", fmt.Errorf("there is no folder shared/traces beside the project: %w", os.ErrNotExist)
-		}
-		if dir == filepath.Dir(dir) {
-			break
-		}
-	}
-	return "", os.ErrNotExist
-}
-
-func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+// Variable is the environment variable that names the folder with the traces' files.
+const Variable = "GODSM_TRACES"
 
 func open(t testing.TB, name string) (io.Reader, error) {
-	dir, err := folder()
-	if err != nil {
-		return nil, err
+	dir := os.Getenv(Variable)
+	if dir == "" {
+		return nil, fmt.Errorf("%s names no folder of traces", Variable)
 	}
 	path := filepath.Join(dir, name)
 	if strings.HasSuffix(name, ".xz") {
