@@ -173,6 +173,7 @@ func (e *entry) commit() {
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, tagOf(c.h)))
 		failpoint.Hit("dshash/insert/tagged")
 		if t.ends.Ended() { // the hand leads a repair to the copy, if others do not have the link
+			p.dirty.Store(1)
 			return
 		}
 		hands[c.hand].Clear()
@@ -184,6 +185,7 @@ func (e *entry) commit() {
 		ordered.Store64(&c.ls[c.line].slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/update/linked")
 		if t.ends.Ended() {
+			p.dirty.Store(1)
 			return
 		}
 		hands[c.hand].Clear()

@@ -207,7 +207,7 @@ func (t *core) moveSome(i int, done uint64) error {
 		}
 	}
 	for k := range hashes[:to-done] {
-		if err := t.moveLine(old, v.lines, int(done), &hashes[k]); err != nil {
+		if err := t.moveLine(i, old, v.lines, int(done), &hashes[k]); err != nil {
 			return err
 		}
 		done++
@@ -249,7 +249,7 @@ func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
 }
 
 // moveLine moves the entries of line k of the old array, which have these hashes.
-func (t *core) moveLine(old, ls []line, k int, hashes *[slotsPerLine]uint64) error {
+func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint64) error {
 	from := &old[k]
 	for slot, h := range hashes {
 		at := from.slots[slot].Load()
@@ -266,7 +266,8 @@ func (t *core) moveLine(old, ls []line, k int, hashes *[slotsPerLine]uint64) err
 		failpoint.Hit("dshash/move/linked")
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), free, tagOf(h)))
 		failpoint.Hit("dshash/move/tagged")
-		if t.ends.Ended() { // or others would find the entry in neither array
+		if t.ends.Ended() { // or others might find the entry in neither array; a repair ends the move
+			t.parts[i].dirty.Store(1)
 			return errClosed
 		}
 		ordered.Store64(&from.slots[slot], 0)
