@@ -57,7 +57,9 @@ func TestFreedByOthersIsHad(t *testing.T) {
 				areas, _ := sessions(t, 2, dsa.Options{Limit: 4 << 20})
 				a, b := areas[0], areas[1]
 				s := stock{t: t}
-				err := s.fill([]*dsa.Area{a}, of(size))
+				if err := s.fill([]*dsa.Area{a}, of(size)); !errors.Is(err, dsa.ErrLimit) {
+					t.Fatal(err)
+				}
 				n := len(s.ps)
 				for _, by := range []*dsa.Area{b, a, b} {
 					s.free([]*dsa.Area{b}, 0)
@@ -66,7 +68,7 @@ func TestFreedByOthersIsHad(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					if err = s.fill([]*dsa.Area{by}, of(size)); !errors.Is(err, dsa.ErrLimit) || len(s.ps) < n {
+					if err := s.fill([]*dsa.Area{by}, of(size)); !errors.Is(err, dsa.ErrLimit) || len(s.ps) < n {
 						t.Errorf("%d objects after %d were freed: %v", len(s.ps), n, err)
 					}
 				}

@@ -25,8 +25,6 @@ const (
 	noteBlock // and the block's number
 )
 
-const bothBlocks = 3
-
 type modelStore struct{ word, value uint8 }
 
 // Operations of a session; each is a program of steps, at.

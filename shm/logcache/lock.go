@@ -109,6 +109,3 @@ func (c *Cache) answer(err error) error {
 	}
 	return err
 }
-
-// contained runs f, in which a fault in shared bytes is ErrCorrupt.
-func (c *Cache) contained(f func() error) error { return c.answer(fault.Contain(f)) }
