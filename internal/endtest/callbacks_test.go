@@ -3,10 +3,8 @@ package endtest
 import (
 	"errors"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -236,25 +234,13 @@ func TestEveryCallbackIsKnown(t *testing.T) {
 // functionsWanted are the exported functions and methods that take a function or return an iterator, and the exported
 // fields that are functions.
 func functionsWanted(t *testing.T) (names []string) {
-	for _, pkg := range zeroPackages {
-		files, err := filepath.Glob(filepath.Join("../..", filepath.FromSlash(pkg), "*.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatal(pkg, err)
+	err := declarations(zeroPackages, func(pkg string, d ast.Decl) {
+		for _, name := range wantedBy(d) {
+			names = append(names, pkg+"."+name)
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, d := range parsed.Decls {
-				for _, name := range wantedBy(d) {
-					names = append(names, path.Base(pkg)+"."+name)
-				}
-			}
-		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -3,10 +3,6 @@ package endtest
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -49,32 +45,13 @@ var exempt = map[string]string{
 // methods finds the exported functions of the packages, and the exported methods of all their types: for each
 // package.Type.Method or package.Function, whether one of its results is an error.
 func methods() (map[string]bool, error) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return nil, err
-	}
 	found := map[string]bool{}
-	for _, pkg := range packages {
-		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pkg), "*.go"))
-		if err != nil || len(files) == 0 {
-			return nil, fmt.Errorf("%s: %d files, %w", pkg, len(files), err)
+	err := declarations(packages, func(pkg string, d ast.Decl) {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() {
+			found[pkg+"."+receiver(f)+f.Name.Name] = fails(f)
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			if err != nil {
-				return nil, err
-			}
-			for _, d := range parsed.Decls {
-				if f, ok := d.(*ast.FuncDecl); ok && f.Name.IsExported() {
-					found[path.Base(pkg)+"."+receiver(f)+f.Name.Name] = fails(f)
-				}
-			}
-		}
-	}
-	return found, nil
+	})
+	return found, err
 }
 
 // fails reports whether one of a function's results is an error.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"io"
 	"path"
-	"path/filepath"
 	"reflect"
 	"runtime/debug"
 	"slices"
@@ -151,32 +149,20 @@ func useZero(v reflect.Value) {
 
 // exportedTypes are the exported types of the packages that are no interfaces, as package.Type.
 func exportedTypes(t *testing.T) (names []string) {
-	for _, pkg := range zeroPackages {
-		files, err := filepath.Glob(filepath.Join("../..", filepath.FromSlash(pkg), "*.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatal(pkg, err)
+	err := declarations(zeroPackages, func(pkg string, d ast.Decl) {
+		g, _ := d.(*ast.GenDecl)
+		if g == nil || g.Tok != token.TYPE {
+			return
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, d := range parsed.Decls {
-				g, _ := d.(*ast.GenDecl)
-				if g == nil || g.Tok != token.TYPE {
-					continue
-				}
-				for _, s := range g.Specs {
-					s := s.(*ast.TypeSpec)
-					if _, is := s.Type.(*ast.InterfaceType); s.Name.IsExported() && !is && !s.Assign.IsValid() {
-						names = append(names, path.Base(pkg)+"."+s.Name.Name)
-					}
-				}
+		for _, s := range g.Specs {
+			s := s.(*ast.TypeSpec)
+			if _, is := s.Type.(*ast.InterfaceType); s.Name.IsExported() && !is && !s.Assign.IsValid() {
+				names = append(names, pkg+"."+s.Name.Name)
 			}
 		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
