@@ -25,3 +25,14 @@ func (t *Tape) take(n int) uint64 {
 	t.b = t.b[n:]
 	return binary.LittleEndian.Uint64(b[:])
 }
+
+// Seed adds n tapes of so many bytes to a fuzz target, so that an ordinary run of it tries something.
+func Seed(f interface{ Add(args ...any) }, n byte, length int) {
+	for seed := range n {
+		b := make([]byte, length)
+		for i := range b {
+			b[i] = byte(i)*(seed*2+1) ^ byte(i>>3)*seed
+		}
+		f.Add(b)
+	}
+}

@@ -20,13 +20,7 @@ import (
 // neighbour stores anything into tables, arrays, items and the area's own words, between the calls and while an entry
 // is held: each call has an answer or an error of a known kind, and comes to an end.
 func FuzzHostile(f *testing.F) {
-	for seed := range byte(12) { // so that an ordinary run tries something
-		var b []byte
-		for i := range 400 {
-			b = append(b, byte(i)*(seed*2+1)^byte(i>>3)*seed)
-		}
-		f.Add(b)
-	}
+	tape.Seed(f, 12, 400)
 	f.Fuzz(func(t *testing.T, data []byte) { hostile(t, tape.New(data)) })
 }
 

@@ -18,13 +18,7 @@ import (
 // calls and before one attaches: each call has an answer or an error of a known kind and comes to an end, and what a
 // checked Get returns was once set to that key.
 func FuzzHostile(f *testing.F) {
-	for seed := range byte(16) { // so that an ordinary run tries something
-		var b []byte
-		for i := range 600 {
-			b = append(b, byte(i)*(seed*2+1)^byte(i>>3)*seed)
-		}
-		f.Add(b)
-	}
+	tape.Seed(f, 16, 600)
 	f.Fuzz(func(t *testing.T, data []byte) { hostile(t, tape.New(data)) })
 }
 
