@@ -185,13 +185,6 @@ type ends struct{ *shm.View }
 
 func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
 
-func (e ends) Answer(err error) error {
-	if e.View == nil {
-		return ErrClosed
-	}
-	return e.View.Answer(err)
-}
-
 // sum is the checksum of the constants.
 func (h *header) sum() uint64 {
 	x := uint64(magic)
