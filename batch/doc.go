@@ -1,7 +1,7 @@
 // Package batch lets many callers share one call. Callers hand in commands; one worker takes all that wait at that
 // moment, groups them into few statements, executes these in one transaction, and answers each caller with its own
 // result or its own error. While a flush is under way the next one gathers, so the batch size follows the load: a lone
-// caller waits for nobody, and a thousand callers share a commit.
+// caller does not wait, and a thousand callers share a commit.
 //
 // The package knows no SQL and no shared memory. A [Driver] executes statements; [Rules] say which commands may be one
 // statement, and which may pass each other.

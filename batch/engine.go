@@ -50,7 +50,7 @@ func New[Cmd, Res any, Group, Key comparable](driver Driver[Cmd, Res], rules Rul
 }
 
 // Do hands in a command and waits for its outcome. It blocks while the queue is full, unless Options.Full is Fail. If
-// the context ends first, Do returns an [Error] that says whether the command may still be executed. Any error is an
+// the context ends first, Do returns an [Error] that reports whether the command may still be executed. Any error is an
 // *Error.
 func (e *Engine[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
 	c := e.calls.Get().(*call[Cmd, Res])

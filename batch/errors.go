@@ -22,7 +22,7 @@ var (
 	ErrUnsettled = errors.New("it is not known whether the transaction was committed")
 )
 
-// Executed says whether a command that ended with an error was executed.
+// Executed reports whether a command that ended with an error was executed.
 type Executed int
 
 const (

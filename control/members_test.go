@@ -63,7 +63,7 @@ func (s *succession) nextFile() *fileWitness {
 	return &fileWitness{fakeWitness: s.next, t: s.Table, ino: nextIno}
 }
 
-// succeed has the successor come in force, unless somebody is behind.
+// succeed puts the successor in force, unless a session has not followed yet.
 func (s *succession) succeed() (behind []int) {
 	s.Helper()
 	behind, err := s.sup.Succeed(ctx, nextIno, func(row int) bool { return !s.witness.Held(row) || s.next.Held(row) })
@@ -100,7 +100,7 @@ func TestSucceedWaitsForTheLiving(t *testing.T) {
 }
 
 // TestJoinWithAnOldMembersFile: a newcomer that opened the members file before another one came in force is told so, at
-// whatever step that happens, and nobody loses a row to it. Over a dead one's row, whose byte it has, none comes in force.
+// whatever step that happens, and no session loses its row to it. While it has the byte of a dead session's row, no successor is put in force.
 func TestJoinWithAnOldMembersFile(t *testing.T) {
 	for _, when := range []string{"before", "before the look", "after the look"} {
 		for _, another := range []bool{false, true} {

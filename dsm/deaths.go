@@ -200,7 +200,7 @@ func (s *Session) tell() {
 }
 
 // lookForDead does what a supervisor would, if none lives and no session does in a lower row, since one is enough: it
-// reclaims the dead, and has another members file come in the place of one that was removed.
+// reclaims dead sessions, and puts another members file in the place of one that was removed.
 func (s *Session) lookForDead(ctx context.Context) {
 	m := s.member
 	if m.Supervised() || m.Closing() || !m.Foremost() {

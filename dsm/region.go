@@ -109,7 +109,7 @@ func (s *Session) dropRegion() error {
 
 // dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
 // structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap it
-// when whoever is at a mailbox has left.
+// when no goroutine uses a mailbox any more.
 func (s *Session) dropControl() error {
 	b, ok := s.member.Backend.(dsmimpl.Swapper)
 	if !ok {

@@ -115,7 +115,7 @@ func (t *told) take() []error {
 	return t.errs
 }
 
-// heard is told of an error that no call returns, but Close if it has not returned yet.
+// heard logs an error that no call returns, except Close if Close has not returned yet.
 func (s *Session) heard(err error) {
 	s.log.Warn().Err(err).Msg("the end of a view")
 	s.unheard(err)

@@ -273,8 +273,8 @@ func portOf(s *dsm.Session) (*portWords, error) {
 	return shm.At[portWords](g.Region(), 0)
 }
 
-// TestTalkWhileSessionCloses: of a session that closes while it talks to itself and to another session no call reads the
-// end of a connection that nobody has closed: what its own ends say is ErrClosed. The other session's ends may read io.EOF.
+// TestTalkWhileSessionCloses closes a session while it talks to itself and to another session: calls of its own ends answer
+// ErrClosed, and not io.EOF for a connection that neither end has closed. The other session's ends may read io.EOF.
 func TestTalkWhileSessionCloses(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")

@@ -26,7 +26,7 @@ type Dialer struct {
 	// Ring is what each end can write before the other one reads, in bytes: 0 is DefaultRing, and less than 64 or more
 	// than 1 GiB is ErrSize. The connection's segment takes twice that, and is reserved when it is made.
 	Ring int
-	// Wait has Dial wait for somebody who listens on the name, until ctx is over, where it would be ECONNREFUSED.
+	// Wait makes Dial wait until a session listens on the name, or ctx is over, where it would be ECONNREFUSED.
 	Wait bool
 }
 

@@ -83,7 +83,7 @@ func (g *ground) mend() (why string) {
 // long as it takes.
 const membersPatience = 10 * time.Second
 
-// mendMembers has another members file come in the place of one that was removed or replaced.
+// mendMembers puts another members file in the place of one that was removed or replaced.
 func (g *ground) mendMembers() (why string) {
 	w := g.w
 	if !w.m.MembersLost() && !w.m.MembersPending() {

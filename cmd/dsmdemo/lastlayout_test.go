@@ -25,7 +25,7 @@ const lastLayout = "57e4124"
 func buildLastLayout(t *testing.T) (exe string) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("it builds another program")
+		t.Skip("skipped: it builds another program")
 	}
 	if out, err := exec.Command("git", "cat-file", "-e", lastLayout+"^{commit}").CombinedOutput(); err != nil {
 		t.Skipf("git does not have the last commit of layout version 3: %v %s", err, out)
