@@ -136,9 +136,6 @@ var errOut = errors.New("the function failed")
 // TestEveryWayOutOfCallbacks: whichever way out a function takes, the session works or has ended, closes, and leaves
 // nothing.
 func TestEveryWayOutOfCallbacks(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("skipped: nothing can be swapped on Windows, so what is used after the end faults there")
-	}
 	for _, checked := range []string{"off", "on"} {
 		cfg := instancetest.Config(t, catalog.Default(), "max_segments", "400", "checked", checked)
 		instancetest.Start(t, cfg)
