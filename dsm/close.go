@@ -275,7 +275,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 		}
 	}
 	if region {
-		errs = append(errs, s.swapRegion(0, len(s.region.Bytes)))
+		errs = append(errs, s.swapRegion(0, len(s.member.Region.Bytes)))
 	}
 	failpoint.Hit("dsm/close/swapped")
 	for _, a := range slices.Backward(gone) {

@@ -109,10 +109,10 @@ func (s *Session) sharedBytes(h *holding) []byte {
 	switch {
 	case h == nil:
 		return nil
-	case h.entry.Page != 0 && s.region.Bytes != nil:
-		return instance.Part(s.region, &h.entry)
-	case h.entry.Page == 0 && h.mapping.Bytes != nil:
-		return instance.Part(h.mapping, &h.entry)
+	case h.held.Entry.Page != 0 && s.member.Region.Bytes != nil:
+		return instance.Part(s.member.Region, &h.held.Entry)
+	case h.held.Entry.Page == 0 && h.held.Mapping.Bytes != nil:
+		return h.held.Part()
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ func Abandon(s *Session) {
 	s.stopWatching()
 	for _, h := range s.table {
 		for ; h != nil; h = h.next {
-			if h.mapping.Bytes != nil {
-				_ = s.member.Backend.Detach(h.mapping)
+			if h.held.Mapping.Bytes != nil {
+				_ = s.member.Backend.Detach(h.held.Mapping)
 			}
 		}
 	}
@@ -20,8 +20,8 @@ func Abandon(s *Session) {
 			_ = s.member.Backend.Detach(a.own)
 		}
 	}
-	if s.region.Bytes != nil {
-		_ = s.member.Backend.Detach(s.region)
+	if s.member.Region.Bytes != nil {
+		_ = s.member.Backend.Detach(s.member.Region)
 	}
 	s.member.Roll.Close()
 	s.member.Nudge() // the kernel tells the supervisor of a process; here somebody must

@@ -3,13 +3,8 @@ package dsm
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"time"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
 )
@@ -18,9 +13,8 @@ import (
 // table has one for each handle. Reference and mapping change only in the hands of the goroutine that has
 // the holding in motion; whoever meets it so waits.
 type holding struct {
-	handle  Handle
-	entry   control.Entry
-	mapping dsmimpl.Mapping // none if it is carved, or Segments have their own; it changes at rest too, under Session.mu
+	handle Handle
+	held   instance.Held // its mapping changes at rest too, under Session.mu: Segments may have their own
 
 	// Under Session.mu:
 	state  holdingState
@@ -37,139 +31,44 @@ const (
 	lingering              // unmapped, but the control lock was not to be had: the reference is still there
 )
 
-// create makes a segment in the system and in the books, and a holding with one share.
-func (s *Session) create(ctx context.Context, size int) (*holding, error) {
-	entry, err := s.intend(ctx, size)
-	if err != nil {
+// create makes a segment, and a holding with one share.
+func (s *Session) create(ctx context.Context, size int) (h *holding, err error) {
+	listed := func(e control.Entry) { // before others can attach it: no other goroutine may refer to it a second time
+		s.mu.Lock()
+		h = s.holdLocked(Handle(e.Handle))
+		s.mu.Unlock()
+	}
+	held, lingers, err := s.member.Make(ctx, size, s.clock.Load(), listed) // to look at the clock costs as much as the lock
+	if h == nil {
 		return nil, err
 	}
-	if _, carved := entry.Carved(); carved {
-		return s.carved(entry)
-	}
-	m := s.member
-	for tries := 0; ; tries++ {
-		failpoint.Hit("dsm/create/intended")
-		mapping, word, err := m.Make(ctx, entry)
-		if err == nil {
-			entry.Word = word
-			return s.created(ctx, entry, mapping)
-		}
-		undo := context.WithoutCancel(ctx)
-		if !errors.Is(err, fs.ErrExist) {
-			// The backend may have been refused the removal too. Then the row stays creating, which
-			// Leave and reclaim finish.
-			if left := m.Remove(undo, entry); left != nil {
-				return nil, errors.Join(err, left)
-			}
-		}
-		failpoint.Hit("dsm/create/refused")
-		abandoned := m.Self.Abandon(undo, entry)
-		if !errors.Is(err, fs.ErrExist) || tries == 16 || abandoned != nil {
-			return nil, errors.Join(err, abandoned)
-		}
-		// Somebody's object stands under the name: another row, another handle.
-		if entry, err = s.intendObject(ctx, size); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// intend carves the segment or writes the intent to make it down; a full table reclaims the dead before it is an error.
-func (s *Session) intend(ctx context.Context, size int) (control.Entry, error) {
-	m := s.member
-	entry, err := s.carve(ctx, size)
-	if errors.Is(err, ErrTooManySegments) || errors.Is(err, ErrQuota) {
-		if n, rerr := m.ReclaimDead(ctx); n > 0 && rerr == nil && m.Settle(ctx) == nil {
-			entry, err = s.carve(ctx, size)
-		}
-	}
-	return entry, err
-}
-
-// carve tries the reserved region, and falls through to an object of the segment's own.
-func (s *Session) carve(ctx context.Context, size int) (control.Entry, error) {
-	if s.carves {
-		now := s.clock.Load() // to look at the clock would cost as much as the lock
-		if entry, ok, err := s.member.Self.Carve(ctx, size, now); ok || err != nil {
-			return entry, err
-		}
-	}
-	return s.intendObject(ctx, size)
-}
-
-func (s *Session) intendObject(ctx context.Context, size int) (control.Entry, error) {
-	return s.member.Self.Create(ctx, size, time.Now())
+	return h, s.took(h, held, lingers, err)
 }
 
 // small is what is zeroed under the session's lock, for which other goroutines may wait: 0.2 us.
 const small = 16 << 10
 
-// carveAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock
+// makeAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock
 // held, and unlocks it but for returning neither Segment nor error.
-func (s *Session) carveAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
-	if size > small || !s.carves || s.checked {
+func (s *Session) makeAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
+	if size > small || !s.member.Carves || s.checked {
 		return nil, nil
 	}
-	entry, ok := s.member.Self.TryCarve(size, s.clock.Load())
-	if !ok {
-		return nil, nil
-	}
-	if err := s.publish(&entry); err != nil {
-		s.member.Self.TryUnref(entry) // if that is refused Leave and reclaim give it back
+	held, ok, err := s.member.TryMake(size, s.clock.Load())
+	switch {
+	case err != nil:
 		s.mu.Unlock()
 		return nil, err
+	case !ok:
+		return nil, nil
 	}
-	h := s.hold(Handle(entry.Handle))
-	h.entry, h.state, h.shared = entry, mapped, 1
+	h := s.holdLocked(Handle(held.Entry.Handle))
+	h.held, h.state, h.shared = held, mapped, 1
 	return s.segment(h, nil, nil, owner)
 }
 
-// carved is for a segment that was carved outside of the session's lock.
-func (s *Session) carved(entry control.Entry) (*holding, error) {
-	s.mu.Lock()
-	h := s.hold(Handle(entry.Handle)) // before others can attach it: nobody else of this session may refer to it twice
-	h.entry = entry
-	s.mu.Unlock()
-	err := s.publish(&entry)
-	if err != nil {
-		s.unref(h, true)
-		return nil, err
-	}
-	s.mu.Lock()
-	h.shared = 1
-	h.rest(mapped)
-	s.mu.Unlock()
-	return h, nil
-}
-
-// publish zeroes a segment that was carved, and lets others attach it.
-func (s *Session) publish(entry *control.Entry) error {
-	failpoint.Hit("dsm/create/carved")
-	return s.member.Self.Publish(entry, instance.Part(s.region, entry))
-}
-
-func (s *Session) created(ctx context.Context, entry control.Entry, mapping dsmimpl.Mapping) (*holding, error) {
-	m := s.member
-	failpoint.Hit("dsm/create/made")
-	if err := m.Self.Created(ctx, entry, entry.Word); err != nil {
-		// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A
-		// row that was garbled leads nobody else to the object.
-		err = errors.Join(err, m.Unmap(mapping))
-		if errors.Is(err, ErrStale) || errors.Is(err, ErrCorrupt) {
-			err = errors.Join(err, m.Destroy(ctx, entry))
-		}
-		return nil, err
-	}
-	failpoint.Hit("dsm/create/live")
-	s.mu.Lock()
-	h := s.hold(Handle(entry.Handle))
-	h.entry, h.mapping, h.state, h.shared = entry, mapping, mapped, 1
-	s.mu.Unlock()
-	return h, nil
-}
-
-// hold puts a new holding into the table, under the lock. It is in motion.
-func (s *Session) hold(handle Handle) *holding {
+// holdLocked puts a new holding into the table. It is in motion.
+func (s *Session) holdLocked(handle Handle) *holding {
 	h := s.spareHoldings
 	if h == nil {
 		h = &holding{}
@@ -188,11 +87,10 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		h := s.table.find(handle)
 		switch {
 		case h == nil:
-			h = s.hold(handle)
+			h = s.holdLocked(handle)
 			s.mu.Unlock()
-			entry, err := s.member.Self.Ref(ctx, uint64(handle))
-			h.entry = entry
-			return h, s.mapIn(h, err)
+			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
+			return h, s.took(h, held, lingers, err)
 		case h.state == mapped:
 			h.shared++
 			s.mu.Unlock()
@@ -200,7 +98,8 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 		case h.state == lingering:
 			h.state = moving
 			s.mu.Unlock()
-			return h, s.mapIn(h, nil)
+			held, lingers, err := s.member.Retake(h.held, s.checked)
+			return h, s.took(h, held, lingers, err)
 		}
 		if h.moved == nil {
 			h.moved = make(chan struct{})
@@ -216,28 +115,17 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 	}
 }
 
-// mapIn ends the motion of a holding that has its reference, or has failed to get it.
-func (s *Session) mapIn(h *holding, err error) error {
-	referenced := err == nil
-	failpoint.Hit("dsm/attach/referenced")
-	if _, carved := h.entry.Carved(); referenced && carved {
-		if err = s.regionErr; err == nil && s.region.Bytes == nil {
-			err = errkind.As(ErrCorrupt,
-				errors.New("the segment lies in a reserved region, of which the instance has none"))
-		}
-	} else if referenced && !s.checked {
-		h.mapping, err = s.member.Map(context.Background(), h.entry, dsmimpl.ReadWrite)
+// took ends the motion of a holding that was made, or taken, or could not be.
+func (s *Session) took(h *holding, held, lingers instance.Held, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.gaveLocked(h, lingers)
+		return err
 	}
-	if err == nil {
-		failpoint.Hit("dsm/attach/mapped")
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		h.shared = 1
-		h.rest(mapped)
-		return nil
-	}
-	s.unref(h, referenced)
-	return err
+	h.held, h.shared = held, 1
+	h.rest(mapped)
+	return nil
 }
 
 // rest ends a motion, under the session's lock.
@@ -269,7 +157,7 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 // shareable reports, under the lock, whether the mapping of h is there for one Segment more: in checked mode each
 // has its own, and one that has a view may have taken it.
 func (s *Session) shareable(h *holding) bool {
-	return !s.checked && (h.entry.Page != 0 || h.mapping.Bytes != nil)
+	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
 }
 
 // attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that got
@@ -302,7 +190,7 @@ func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) 
 // segment makes a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
 func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
 	a := s.enlist(h)
-	g := &Segment{handle: h.handle, size: h.entry.Size, trail: tr, attachment: a, life: a.life}
+	g := &Segment{handle: h.handle, size: h.held.Entry.Size, trail: tr, attachment: a, life: a.life}
 	a.segment = g
 	switch {
 	case own != nil:
@@ -310,10 +198,10 @@ func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowne
 		if s.checked && s.replaces() && own.part != nil { // nil if it could not be mapped
 			a.view = g.tells(s.view.Over(own.part))
 		}
-	case h.entry.Page != 0:
-		a.bytes = instance.Part(s.region, &h.entry)
+	case h.held.Entry.Page != 0:
+		a.bytes = instance.Part(s.member.Region, &h.held.Entry)
 	default:
-		a.bytes = instance.Part(h.mapping, &h.entry)
+		a.bytes = h.held.Part()
 	}
 	err := owner.Remember(&a.item, (*owned)(g), 4) // whoever called Create or Attach
 	s.mu.Unlock()

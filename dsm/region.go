@@ -17,12 +17,12 @@ type span struct{ from, to int }
 // spanOf returns the pages that an attachment's bytes lie on if it is in the region. In checked mode no bytes are used
 // there.
 func (s *Session) spanOf(a *attachment) (p span, ok bool) {
-	at, carved := a.holding.entry.Carved()
-	if !carved || s.checked || s.region.Bytes == nil {
+	at, carved := a.holding.held.Entry.Carved()
+	if !carved || s.checked || s.member.Region.Bytes == nil {
 		return p, false
 	}
 	page := os.Getpagesize()
-	return span{at / page * page, min((at+a.holding.entry.Size+page-1)/page*page, len(s.region.Bytes))}, true
+	return span{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Region.Bytes))}, true
 }
 
 // swapPart swaps the pages of an attachment that was lent, but those that another lent one lies on too.
@@ -65,10 +65,10 @@ func (s *Session) swapRegion(from, to int) error {
 // regionSwap returns the backend's call, nil if it has none.
 func (s *Session) regionSwap() func(from, to int) error {
 	if b, ok := s.member.Backend.(dsmimpl.Guarder); ok && s.checked {
-		return func(int, int) error { return b.DetachGuarded(s.region) }
+		return func(int, int) error { return b.DetachGuarded(s.member.Region) }
 	}
 	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok {
-		return func(from, to int) error { return b.Swap(s.region, from, to) }
+		return func(from, to int) error { return b.Swap(s.member.Region, from, to) }
 	}
 	return nil
 }
@@ -93,9 +93,9 @@ func sharesPages() bool { return os.Getpagesize() > control.PageSize }
 
 // dropRegion ends the session's use of the region. If it was swapped its address range stays for a while.
 func (s *Session) dropRegion() error {
-	r := &formerRange{mapping: s.region}
+	r := &formerRange{mapping: s.member.Region}
 	switch {
-	case s.region.Bytes == nil:
+	case s.member.Region.Bytes == nil:
 		return nil
 	case s.regionSwapped && s.replacement(r) != nil:
 		s.loosen(r)
@@ -104,7 +104,7 @@ func (s *Session) dropRegion() error {
 		}
 		return former.add(r, nil)
 	}
-	return s.member.Unmap(s.region)
+	return s.member.Unmap(s.member.Region)
 }
 
 // dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that

@@ -1,12 +1,11 @@
 package dsm
 
 import (
-	"context"
 	"errors"
 	"runtime"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instance"
 )
 
 // release gives an attachment back whose last use is over, and its share of the holding; the last share unmaps and gives
@@ -53,7 +52,7 @@ func (s *Session) releaseKept(a *attachment) error {
 // not, a view of bytes is in use that could not be withdrawn, and release is called again when it is in use no longer.
 func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	g, v, own := a.segment, a.view, a.own
-	_, carved := a.holding.entry.Carved()
+	_, carved := a.holding.held.Entry.Carved()
 	switch {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
 		gone = v == nil || s.stage != stageOpen && s.replaces()
@@ -87,10 +86,9 @@ func (s *Session) returnShare(a *attachment) error {
 		s.mu.Unlock()
 		return s.returned(last)
 	}
-	later := s.stage != stageOpen && h.entry.Page != 0 && sharesPages()
-	if !later && s.member.Self.TryUnref(h.entry) { // nothing is mapped, and nothing waits
-		failpoint.Hit("dsm/detach/at-once")
-		s.settled(h, false)
+	later := s.stage != stageOpen && h.held.Entry.Page != 0 && sharesPages()
+	if !later && s.member.TryGive(&h.held) { // nothing is mapped, and nothing waits
+		s.gaveLocked(h, instance.Held{})
 		s.mu.Unlock()
 		return s.returned(last)
 	}
@@ -98,20 +96,10 @@ func (s *Session) returnShare(a *attachment) error {
 	h.state = moving
 	s.mu.Unlock()
 
-	var err error
-	if m := h.mapping; m.Bytes != nil {
-		h.mapping = dsmimpl.Mapping{}
-		if s.stage == stageOpen {
-			err = s.member.Unmap(m)
-		} else {
-			_, err = s.withdraw(m, false, nil, nil, nil)
-		}
-	}
-	failpoint.Hit("dsm/detach/unmapped")
-	lingers := !later && s.giveBack(h)
+	lingers, err := s.give(h, later)
 	s.settle()
 	s.mu.Lock()
-	s.settled(h, lingers)
+	s.gaveLocked(h, lingers)
 	s.endCall()
 	s.mu.Unlock()
 	if last {
@@ -120,34 +108,26 @@ func (s *Session) returnShare(a *attachment) error {
 	return err
 }
 
-// unref ends the motion of a holding that is not mapped: its reference goes back, and the segment with it if that
-// was the last. It never fails; without the control lock the holding lingers.
-func (s *Session) unref(h *holding, referenced bool) {
-	lingers := referenced && s.giveBack(h)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settled(h, lingers)
+// give gives up what a holding in motion holds. Later leaves the reference to the end of the session.
+func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error) {
+	held := h.held
+	var ended error
+	if s.stage != stageOpen && held.Mapping.Bytes != nil {
+		_, ended = s.withdraw(held.Mapping, false, nil, nil, nil)
+		held.Mapping = dsmimpl.Mapping{}
+	}
+	if later {
+		return held, ended
+	}
+	lingers, err = s.member.Give(held)
+	return lingers, errors.Join(ended, err)
 }
 
-// giveBack gives a reference back; true if it could not.
-func (s *Session) giveBack(h *holding) (lingers bool) {
-	ctx := context.Background()
-	last, err := s.member.Self.Unref(ctx, h.entry)
-	if last {
-		failpoint.Hit("dsm/detach/last")
-		_ = s.member.Destroy(ctx, h.entry) // logged
-		return false
-	}
-	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", h.handle).
-			Msg("a reference is given back later, at the latest when the session closes")
-	}
-	return err != nil
-}
-
-// settled ends, under the lock, the motion of a holding that is not mapped any more. The caller forgets it.
-func (s *Session) settled(h *holding, lingers bool) {
-	if lingers {
+// gaveLocked ends, under the session's lock, the motion of a holding that is not mapped any more, and of which a reference
+// may linger. The caller forgets the holding.
+func (s *Session) gaveLocked(h *holding, lingers instance.Held) {
+	if lingers.Entry.Handle != 0 {
+		h.held = lingers
 		h.rest(lingering)
 		return
 	}

@@ -54,7 +54,7 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 		s.mu.Unlock()
 		return nil, err
 	}
-	if g, err := s.carveAtOnce(size, owner); g != nil || err != nil {
+	if g, err := s.makeAtOnce(size, owner); g != nil || err != nil {
 		return g, err
 	}
 	s.calls++

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
@@ -196,4 +198,46 @@ func TestHandleText(t *testing.T) {
 			t.Errorf("%q is handle %d", bad, h)
 		}
 	}
+}
+
+// A segment can be found by its row before Create has returned. Another goroutine of the session that attaches it then
+// shares the reference: its Detach must not give it back under the creator's hands.
+func TestAttachDuringCreate(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s, other := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+	stop := make(chan struct{})
+	var chasers sync.WaitGroup
+	for range 2 {
+		chasers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				list, _ := s.Segments(t.Context())
+				for _, i := range list {
+					if g, err := s.Attach(t.Context(), s.Owner(), i.Handle); err == nil {
+						g.Detach()
+					}
+				}
+			}
+		})
+	}
+	for n := range 100 {
+		g := create(t, s, 100)
+		for range 3 {
+			again, err := other.Attach(t.Context(), other.Owner(), g.Handle())
+			if err != nil {
+				t.Errorf("segment %d, which is attached in its creator: %v", n, err)
+				break
+			}
+			again.Detach()
+			runtime.Gosched()
+		}
+		g.Detach()
+	}
+	close(stop)
+	chasers.Wait()
 }

@@ -24,7 +24,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
@@ -67,11 +66,7 @@ type Session struct {
 	view    *shm.View  // ends when the session is closed; those of Segments are made of it
 	viewing sync.Mutex // makes views of Segments one by one; before mu
 
-	// region is what segments are carved out of; none if the instance has none, or regionErr says why not.
-	region        dsmimpl.Mapping
-	regionErr     error
-	carves        bool        // the session's own segments come from it
-	regionSwapped bool        // of it only what is lent is left
+	regionSwapped bool        // of the reserved region only what is lent is left
 	regionRefused atomic.Bool // or, besides, what could not be swapped
 
 	mailbox *shmsync.Mailbox
@@ -113,10 +108,11 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMail()
-	if s.region, s.regionErr = member.TakeRegion(); s.regionErr != nil {
-		s.log.Warn().Err(s.regionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
+	member.KeepRegion() // late uses of its bytes are possible for longer
+	if member.RegionErr != nil {
+		s.log.Warn().Err(member.RegionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
-	s.carves = s.region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
+	member.Carves = member.Region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)

@@ -130,13 +130,13 @@ type ownMapping struct {
 // ownMapping returns a mapping for one Segment alone: the holding's, if that is the only one that uses it.
 func (s *Session) ownMapping(h *holding) (own ownMapping, err error) {
 	s.mu.Lock()
-	if h.shared == 1 && h.mapping.Bytes != nil {
-		own.mapping, h.mapping = h.mapping, dsmimpl.Mapping{}
+	if h.shared == 1 && h.held.Mapping.Bytes != nil {
+		own.mapping, h.held.Mapping = h.held.Mapping, dsmimpl.Mapping{}
 		s.mu.Unlock()
-		own.part = instance.Part(own.mapping, &h.entry)
+		own.part = instance.Part(own.mapping, &h.held.Entry)
 		return own, nil
 	}
 	s.mu.Unlock()
-	own.mapping, own.part, err = s.member.MapOwn(context.Background(), h.entry)
+	own.mapping, own.part, err = s.member.MapOwn(context.Background(), h.held.Entry)
 	return own, err
 }

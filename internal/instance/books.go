@@ -74,8 +74,9 @@ type Books struct {
 	Backend   dsmimpl.Backend
 	Roll      *liveness.Roll
 	mapping   dsmimpl.Mapping
-	region    dsmimpl.Mapping // of the reserved region; none if there is none, or regionErr says why not
-	regionErr error
+	Region    dsmimpl.Mapping // of the reserved region; none if there is none, or RegionErr says why not
+	RegionErr error
+	keeps     bool      // Close leaves the region mapped
 	view      *shm.View // of the control segment, for who may write it
 }
 
@@ -136,7 +137,7 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 // openRegion maps the reserved region, for who is to use it. It is no reason not to join if that can't be done.
 func (b *Books) openRegion(ctx context.Context) {
 	if b.Limits.Reserved > 0 {
-		b.region, b.regionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
+		b.Region, b.RegionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
 	}
 }
 
@@ -155,12 +156,8 @@ func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
 	return m.Bytes[at : at+e.Size : at+e.Size]
 }
 
-// TakeRegion makes the mapping of the reserved region the caller's, who may need it for longer
-// than the books. There is an error if it could not be mapped, and no bytes if there is none.
-func (b *Books) TakeRegion() (m dsmimpl.Mapping, err error) {
-	m, b.region = b.region, dsmimpl.Mapping{}
-	return m, b.regionErr
-}
+// KeepRegion makes the mapping of the reserved region the caller's to end. Close then does not unmap it.
+func (b *Books) KeepRegion() { b.keeps = true }
 
 // TakeControl makes the mapping of the control segment the caller's. Close then does not unmap it.
 func (b *Books) TakeControl() (m dsmimpl.Mapping) {
@@ -174,10 +171,11 @@ func (b *Books) Close() {
 	if b.Roll != nil {
 		b.Roll.Close()
 	}
-	for _, m := range []dsmimpl.Mapping{b.region, b.mapping} {
-		if m.Bytes != nil {
-			_ = b.Unmap(m)
-		}
+	if b.Region.Bytes != nil && !b.keeps {
+		_ = b.Unmap(b.Region)
+	}
+	if b.mapping.Bytes != nil {
+		_ = b.Unmap(b.mapping)
 	}
 	if h, ok := b.Backend.(housed); ok {
 		_ = h.Close()

@@ -125,7 +125,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	failpoint.Hit("instance/begin/recorded")
 	if b.Reserved > 0 {
-		if books.region, _, err = backend.Create(ctx, r.regionObject(b.Reserved)); err != nil {
+		if books.Region, _, err = backend.Create(ctx, r.regionObject(b.Reserved)); err != nil {
 			return nil, fmt.Errorf("min_dynamic_shared_memory: a region of %d bytes: %w", b.Reserved, err)
 		}
 		undo = append(undo, func() { _ = backend.Destroy(context.WithoutCancel(ctx), r.regionObject(0)) })
@@ -217,7 +217,7 @@ func (m *Member) force(ctx context.Context) {
 		if !s.Sound {
 			continue
 		}
-		if err := m.Remove(ctx, s.Entry); err != nil {
+		if err := m.remove(ctx, s.Entry); err != nil {
 			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
 		}
 	}

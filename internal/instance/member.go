@@ -15,8 +15,9 @@ import (
 // who lives.
 type Member struct {
 	*Books
-	Self *control.Member
-	Log  zerolog.Logger
+	Self   *control.Member
+	Carves bool // Make uses the reserved region
+	Log    zerolog.Logger
 }
 
 // Join makes this process a member and reclaims the dead if no supervisor does.
@@ -50,7 +51,7 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := m.Remove(ctx, e); err != nil {
+	if err := m.remove(ctx, e); err != nil {
 		m.Log.Warn().Err(err).Str("object", m.Where(e)).Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
 		if !ok || errno == 0 {

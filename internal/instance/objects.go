@@ -12,8 +12,8 @@ import (
 // What a session has its backend do. A backend may be somebody's own: if it panics that is an error
 // here, since a call that never came back would keep its session from closing.
 
-// Make makes and maps an entry's object. Word is what the books are to keep for the backend.
-func (b *Books) Make(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
+// create makes and maps an entry's object. Word is what the books are to keep for the backend.
+func (b *Books) create(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
 	err = b.tamed("Create", func() error {
 		m, word, err = b.Backend.Create(ctx, b.Object(e))
 		return err
@@ -58,8 +58,8 @@ func (b *Books) Unmap(m dsmimpl.Mapping) error {
 	return b.tamed("Detach", func() error { return b.Backend.Detach(m) })
 }
 
-// Remove removes an entry's object, if it has one of its own.
-func (b *Books) Remove(ctx context.Context, e control.Entry) error {
+// remove removes an entry's object, if it has one of its own.
+func (b *Books) remove(ctx context.Context, e control.Entry) error {
 	if _, carved := e.Carved(); carved {
 		return nil
 	}
