@@ -7,9 +7,12 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
+// Version is that of the layout.
+const Version = 2
+
 const (
 	magic   = 0x3163_676f_6c6d_7367 // "gsmlogc1", in the order of little-endian bytes
-	version = 2
+	version = Version
 )
 
 // header is at the start of a cache's region. All above tuning is written once, by Create, and magic last.

@@ -232,7 +232,7 @@ func (c *Cache) end(ctx context.Context, l Lease, f Failure, text string) (err e
 // died.
 const (
 	leastPatience = time.Millisecond
-	mostPatience  = 8 * time.Millisecond
+	mostPatience  = 6 * time.Millisecond
 )
 
 // Await waits until a load is over, in whatever way: it is time to look for the key again. If the load has failed, the error

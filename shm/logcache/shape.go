@@ -32,7 +32,7 @@ type shape struct {
 
 const (
 	// MinLimit and MaxLimit bound the size of a cache's region.
-	MinLimit = 1 << 20
+	MinLimit = 960 << 10
 	MaxLimit = 1 << 36
 
 	minExtent  = 16 << 10
