@@ -1,6 +1,7 @@
 package endtest
 
 import (
+	"context"
 	"errors"
 	"go/ast"
 	"go/token"
@@ -65,6 +66,31 @@ var callbacks = map[string]callback{
 		}
 		_, err = toc.PutSlice(t, 1, 3, func([]uint64) error { return f() })
 		return err
+	},
+	"cache.Cache.GetFunc": func(w *world, f func() error) (err error) {
+		_, cerr := w.pages.GetFunc(key(1), func([]byte) { err = f() })
+		return errors.Join(err, cerr)
+	},
+	"cache.Cache.GetMany": func(w *world, f func() error) (err error) {
+		cerr := w.pages.GetMany([][]byte{key(1)}, func(int, []byte) { err = f() })
+		return errors.Join(err, cerr)
+	},
+	"cache.Cache.Load": func(w *world, f func() error) error {
+		_, err := w.pages.Load(ctx, key(1<<40+uint64(serial.Add(1))), nil, func(context.Context) ([]byte, error) { return value, f() })
+		return err
+	},
+	"cache.Typed.Load": func(w *world, f func() error) error {
+		_, err := w.typed().Load(ctx, 1<<40+uint64(serial.Add(1)), func(context.Context) (uint64, error) { return 1, f() })
+		return err
+	},
+	"cache.Cache.All": func(w *world, f func() error) error {
+		for _, err := range w.pages.All(ctx) {
+			if err != nil {
+				return err
+			}
+			return f()
+		}
+		return nil
 	},
 	"dshash.Table.Scan": func(w *world, f func() error) error {
 		for _, err := range w.table.Scan(ctx, true) {

@@ -8,7 +8,7 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "cache", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
@@ -37,6 +37,7 @@ var exempt = map[string]string{
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",
 	"logcache.ends": "is what ends", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
+	"cache.Cache.Name": "a text", "cache.Counts": "numbers", "cache.JSON": "a codec", "cache.Of": "makes a value", "cache.jsonCodec": "a codec", "cache.plain": "a codec",
 	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
 	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",

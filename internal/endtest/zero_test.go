@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/parallel"
@@ -34,6 +35,8 @@ var zeros = []any{
 	new(dsm.Config), new(dsm.Error), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.Session),
 	new(dsm.SessionInfo), new(dsm.Status),
 	new(registry.Info), new(registry.Kind), new(registry.Options),
+	new(cache.Cache), new(cache.Counts), new(cache.Info), new(cache.Item), new(cache.OnMismatch), new(cache.Options),
+	new(cache.SessionStats), new(cache.Stats), new(cache.Typed[int, int]), new(cache.With),
 	new(dsmnet.Addr), new(dsmnet.Dialer),
 	new(parallel.Error), new(parallel.MapTask[int, int]), new(parallel.Options), new(parallel.Slice), new(parallel.Task[int]),
 	new(parallel.Worker),
