@@ -117,9 +117,6 @@ func (c *Cache) beginTuner() bool {
 		return false
 	}
 	word := c.head.tuning.Load()
-	if word&tuningOn == 0 {
-		word = eviction.First
-	}
 	c.beginCurve(n/rate, int(word&0xff)%len(eviction.Settings))
 	c.tuning.tuner, c.tuning.rate, c.tuning.seen = eviction.NewTuner(n/rate, int(word&0xff)%len(eviction.Settings)), rate, 0
 	c.head.tuning.Store(word&0xff | uint64(bits.TrailingZeros(uint(rate)))<<8 | tuningOn)
