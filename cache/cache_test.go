@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -254,33 +255,43 @@ func TestMismatch(t *testing.T) {
 // TestResize: the limit goes down and up while the cache is used; what lies there is never more.
 func TestResize(t *testing.T) {
 	_, s := instance(t)
-	c := open(t, s, "c", cache.Options{Limit: 8 << 20, Max: 16 << 20})
-	if c.Limit() != 8<<20 {
+	limit, keys := int64(8<<20), 100_000
+	if slow > 1 {
+		limit, keys = limit/4, keys/4
+	}
+	most := 2*limit + 3<<12 // a size that no other object has
+	c := open(t, s, "c", cache.Options{Limit: limit, Max: most})
+	if c.Limit() != limit {
 		t.Errorf("%d", c.Limit())
 	}
-	fill := func() int {
-		for k := range 100_000 {
+	fill := func(limit int64) int {
+		if c.Limit() != limit {
+			t.Errorf("a limit of %d, and not %d", c.Limit(), limit)
+		}
+		for k := range keys {
 			must(t, c.Set(ctx, []byte(name(k)), []byte(value(name(k)))))
 		}
 		st, err := c.Stats()
 		must(t, err)
 		verify(t, c)
+		if is := allocated(most); is > limit || runtime.GOOS == "linux" && is < limit*3/4 {
+			t.Errorf("%d bytes lie there: the limit is %d", is, limit)
+		}
 		return st.Entries
 	}
-	at8 := fill()
-	must(t, c.Resize(ctx, 16<<20))
-	at16 := fill()
-	must(t, c.Resize(ctx, 8<<20))
+	at1 := fill(limit)
+	must(t, c.Resize(ctx, most))
+	at2 := fill(most)
+	must(t, c.Resize(ctx, limit))
 	st, err := c.Stats()
 	must(t, err)
-	if at16 < at8*18/10 || st.Entries < at8*8/10 || c.Limit() != 8<<20 {
-		t.Errorf("%d entries in 8 MiB, %d in 16, then %d, limit %d", at8, at16, st.Entries, c.Limit())
+	if at2 < at1*17/10 || st.Entries < at1*75/100 {
+		t.Errorf("%d entries, %d in twice as much, then %d", at1, at2, st.Entries)
 	}
-	if again := fill(); again < at8*85/100 || // the index does not shrink
-		again > at8*105/100 {
-		t.Errorf("%d entries, then %d", at8, again)
+	if again := fill(limit); again < at1*80/100 || again > at1*105/100 { // the index does not shrink
+		t.Errorf("%d entries, then %d", at1, again)
 	}
-	for _, wrong := range []int64{0, 1 << 20, 17 << 20} {
+	for _, wrong := range []int64{0, 1 << 19, most + 4096} {
 		if err := c.Resize(ctx, wrong); !errors.Is(err, cache.ErrSize) {
 			t.Errorf("to %d: %v", wrong, err)
 		}

@@ -83,6 +83,8 @@ func TestKilledInside(t *testing.T) {
 	for _, p := range at {
 		if strings.HasPrefix(p, "cache/") {
 			reached[p] = true
+		} else if strings.HasPrefix(p, "logcache/displace/") { // a matter of chance here
+			continue
 		} else if testing.Short() || !strings.HasPrefix(p, "logcache/") && !strings.HasPrefix(p, "registry/") {
 			continue
 		}

@@ -93,7 +93,7 @@ func (c *Cache) Info(key []byte) (i Info, found bool, err error) {
 	}
 	e, found, err := c.engine.Peek(key, nil)
 	if err != nil || !found || e.Absent || e.Stale(c.clock.now()) {
-		return i, false, c.fail("look into", err)
+		return i, false, c.fail("peek at", err)
 	}
 	return c.info(&e), true, nil
 }
@@ -118,5 +118,5 @@ func (c *Cache) look(key, dst []byte) (e logcache.Entry, found bool, err error) 
 		return e, false, err
 	}
 	e, _, found, err = c.engine.Look(key, dst, true)
-	return e, found && !e.Absent && !e.Stale(c.clock.now()), c.fail("look into", err)
+	return e, found && !e.Absent && !e.Stale(c.clock.now()), c.fail("peek at", err)
 }

@@ -17,7 +17,7 @@ import (
 // Set makes value the key's: all processes see it when Set returns. Room for it is made by dropping other entries, with bounded
 // work. It waits for the lock of a part of the cache until ctx is over. At most one With is given.
 func (c *Cache) Set(ctx context.Context, key, value []byte, with ...With) error {
-	_, err := c.put(ctx, "set in", key, value, with, logcache.Condition{})
+	_, err := c.put(ctx, "store in", key, value, with, logcache.Condition{})
 	return err
 }
 

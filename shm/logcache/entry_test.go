@@ -232,7 +232,7 @@ func TestWalk(t *testing.T) {
 func TestPurge(t *testing.T) {
 	c := heap(t, 1<<20, logcache.Options{})
 	for range 3 {
-		for k := range 20_000 {
+		for k := range 12_000 {
 			must(t, c.Set(ctx, name(k), text(k, 0, 100), 0))
 		}
 		before := c.Stats()
@@ -258,8 +258,12 @@ func TestResize(t *testing.T) {
 		Release: func(b []byte) error { clear(b); gone += len(b); return nil },
 		Reserve: func(b []byte) error { gone -= len(b); return nil },
 	}
+	n := 60_000
+	if !logcache.Lockless { // each step takes so long
+		n = 6000
+	}
 	fill := func() {
-		for k := range 60_000 {
+		for k := range n {
 			must(t, c.Set(ctx, name(k), text(k, 0, 150), 0))
 		}
 	}
@@ -301,6 +305,9 @@ func TestResize(t *testing.T) {
 
 // TestCurve: the models say that a larger cache hits more, and about what this one hits.
 func TestCurve(t *testing.T) {
+	if !logcache.Lockless {
+		t.Skip("a million lookups take minutes in this build, and one goroutine makes them all")
+	}
 	c := heap(t, 8<<20, logcache.Options{})
 	if len(c.Curve()) != 0 {
 		t.Errorf("at first %v", c.Curve())

@@ -17,7 +17,7 @@ type Room struct {
 }
 
 // Least returns the smallest limit that Resize accepts for this cache.
-func (c *Cache) Least() int { return c.logAt + c.nshards*leastExtents*c.extent }
+func (c *Cache) Least() int { return c.limit - max(c.each-leastExtents, 0)*c.extent*c.nshards }
 
 // Limit returns how many bytes the cache may use now.
 func (c *Cache) Limit() int {
@@ -48,10 +48,8 @@ func (c *Cache) Resize(ctx context.Context, limit int, room Room) (err error) {
 		return errkind.As(ErrSize, fmt.Errorf("logcache: a limit of %d bytes: this cache can have from %d to %d",
 			limit, c.Least(), c.limit))
 	}
-	keep := min((limit-c.logAt)/c.extent/c.nshards, c.each)
-	if limit == c.limit {
-		keep = c.each
-	}
+	row := c.extent * c.nshards // one of each shard
+	keep := c.each - (c.limit-limit+row-1)/row
 	if err := fault.Contain(func() error {
 		if c.Limit() < limit { // a limit is never lower than what is in use
 			c.head.now.Store(uint64(limit))
