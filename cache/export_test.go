@@ -4,6 +4,3 @@ import "time"
 
 // Pass makes the clock of this handle go forward.
 func Pass(c *Cache, d time.Duration) { c.clock.born -= d; c.clock.measure(time.Since(c.clock.base)) }
-
-// Points are the files that have points for failures.
-const RowSize, HeadSize = rowSize, headSize

@@ -19,9 +19,9 @@ func TestGarbled(t *testing.T) {
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(uint64(seed), 1))
-	rounds := 60
+	rounds := 60 / slow
 	if testing.Short() {
-		rounds = 15
+		rounds = 15 / slow
 	}
 	for round := range rounds {
 		c := open(t, s, "c", cache.Options{Limit: 1 << 20, Checked: true, TTL: time.Hour})

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"structs"
 	"sync/atomic"
 	"time"
@@ -35,8 +34,7 @@ type head struct {
 	version atomic.Uint64
 	born    atomic.Uint64 // what boottime said, in nanoseconds
 	rows    atomic.Uint64
-	mark    atomic.Uint64 // random: which cache of that name this is
-	_       [24]byte
+	_       [32]byte
 }
 
 // row has the counts of one session and of those that have had the row before: counts only go up, and base is what they were
@@ -81,7 +79,6 @@ func topOf(r shm.Region, self shmsync.Self, fresh bool) (t *top, engine shm.Regi
 		t.version.Store(headVersion)
 		t.born.Store(uint64(boottime.Now() - time.Second))
 		t.rows.Store(uint64(n))
-		t.mark.Store(rand.Uint64())
 		failpoint.Hit("cache/make/head")
 		t.magic.Store(headMagic)
 	}

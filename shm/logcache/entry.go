@@ -76,13 +76,13 @@ func (c *Cache) Put(ctx context.Context, key []byte, e Entry, when Condition) (d
 // Look is Get that returns all of an entry, its value appended to dst, and finds stale and absent ones, too. Unless it is
 // quiet, it counts as a use. The stamp is for If.
 func (c *Cache) Look(key, dst []byte, quiet bool) (e Entry, s Stamp, found bool, err error) {
-	q := query{kind: kindValue, all: true, quiet: quiet}
+	q := query{kind: kindValue, all: new(all), quiet: quiet}
 	return c.lookAll(&q, key, dst)
 }
 
 // Peek is Look that is quiet and copies no value; the Value that it returns is dst.
 func (c *Cache) Peek(key, dst []byte) (e Entry, found bool, err error) {
-	q := query{kind: kindValue, all: true, quiet: true, bare: true}
+	q := query{kind: kindValue, all: new(all), quiet: true, bare: true}
 	e, _, found, err = c.lookAll(&q, key, dst)
 	e.Value = dst
 	return e, found, err
@@ -104,9 +104,9 @@ func (c *Cache) lookAll(q *query, key, dst []byte) (e Entry, s Stamp, found bool
 	if q.used {
 		c.prolong(h, key)
 	}
-	e = q.said
+	e = q.all.said
 	e.Value = value
-	return e, q.stamp, true, nil
+	return e, q.all.stamp, true, nil
 }
 
 // Stale reports whether Get would not find the entry, at that time.
@@ -136,7 +136,7 @@ func (c *Cache) wanted(q *query, r *record) bool {
 		until, each := uint32(w), uint32(w>>32)
 		q.used = each != 0 && c.now != nil && until-c.now() < each-each/4
 	}
-	return fresh || alive && q.all
+	return fresh || alive && q.all != nil
 }
 
 // alive reports whether an entry may still be of use.
@@ -193,18 +193,18 @@ func (t *turn) holdsLocked(when Condition, p spot, r *record, there bool) bool {
 
 // prolong makes an entry that has been used fresh again, if no one has the lock. Its value is appended once more.
 func (c *Cache) prolong(h hash, key []byte) {
-	q := query{kind: kindValue, all: true, quiet: true}
+	q := query{kind: kindValue, all: new(all), quiet: true}
 	value, found, err := c.get(h, &q, key, nil)
-	if !found || err != nil || q.said.Idle == 0 || c.now == nil {
+	if !found || err != nil || q.all.said.Idle == 0 || c.now == nil {
 		return
 	}
-	e := q.said
+	e := q.all.said
 	e.Value = value
 	e.Fresh = c.now() + e.Idle
 	if e.Expires != 0 {
 		e.Fresh = min(e.Fresh, e.Expires)
 	}
-	_, _ = c.Put(context.Background(), key, e, Condition{what: idle, stamp: q.stamp}) // the next use tries again
+	_, _ = c.Put(context.Background(), key, e, Condition{what: idle, stamp: q.all.stamp}) // the next use tries again
 }
 
 // Tag is a name under which entries can be deleted together, as TagOf has seen it: its place in a table of versions, and the

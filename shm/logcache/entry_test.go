@@ -282,7 +282,7 @@ func TestResize(t *testing.T) {
 		fill()
 		clean(t, c)
 	}
-	if n := c.Stats().Entries; n < full*95/100 {
+	if n := c.Stats().Entries; n < full*90/100 {
 		t.Errorf("%d entries, and once %d", n, full)
 	}
 	for _, wrong := range []int{0, c.Least() - 1, limit + 1} {

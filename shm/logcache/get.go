@@ -34,13 +34,17 @@ func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 type query struct {
 	kind  uint8
 	quiet bool // it is not a hit
-	all   bool // what is stale or absent is wanted, too, and what the record says beside the value
 	bare  bool // the value is not wanted
 
-	is    uint8 // the record's kind
-	used  bool  // the entry should be prolonged
-	said  Entry // of all
-	stamp Stamp // of all
+	is   uint8 // the record's kind
+	used bool  // the entry should be prolonged
+	all  *all  // if not nil, what is stale or absent is wanted, too
+}
+
+// all is what is found beside the value.
+type all struct {
+	said  Entry
+	stamp Stamp
 }
 
 func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool, err error) {
@@ -154,7 +158,7 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	r, ok := parse(c.extentOf(e), w.offset(), c.extent)
 	what, out = other, dst
 	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.wanted(q, &r)) {
-		if what = right; !q.bare || r.kind == kindHead && q.all {
+		if what = right; !q.bare || r.kind == kindHead && q.all != nil {
 			if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
 				if ordered.LoadLoad(); c.lives[e-1].Load() != life {
 					return dst, changed
@@ -162,8 +166,8 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 			}
 			out = append(out, r.value...)
 		}
-		if q.is = r.kind; q.all {
-			q.said, q.stamp = c.said(&r), Stamp{w, life}
+		if q.is = r.kind; q.all != nil {
+			*q.all = all{c.said(&r), Stamp{w, life}}
 		}
 	}
 	if ordered.LoadLoad(); c.lives[e-1].Load() != life {
