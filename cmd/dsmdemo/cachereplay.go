@@ -8,10 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/internal/trace"
-	"github.com/godsm/godsm/shm/logcache"
 	"github.com/spf13/cobra"
 )
 
@@ -103,7 +103,7 @@ func (r *replaySpec) check(given func(string) bool, limit, favour, format string
 	}
 	if given("limit") {
 		n, err := settings.ParseBytes(limit)
-		if err == nil && (n < logcache.MinLimit || n > logcache.MaxLimit || n > math.MaxInt) {
+		if err == nil && (n < cache.MinLimit || n > cache.MaxLimit || n > math.MaxInt) {
 			err = fmt.Errorf("%q: a cache has from 1 MB to 64 GB", limit)
 		}
 		if err != nil {

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/trace"
-	"github.com/godsm/godsm/shm/logcache"
+	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/supervisor"
 )
 
@@ -83,7 +84,7 @@ func (r *replayer) search(ctx context.Context) (best replayResult, err error) {
 	limit := float64(r.entries) * (mean + keyLength + entryOverhead)
 	distance := math.Inf(1)
 	for range tries {
-		limit = min(max(limit, logcache.MinLimit), logcache.MaxLimit)
+		limit = min(max(limit, cache.MinLimit), cache.MaxLimit)
 		got, err := r.run(ctx, int64(limit))
 		if err != nil {
 			return got, err
@@ -96,14 +97,14 @@ func (r *replayer) search(ctx context.Context) (best replayResult, err error) {
 			break
 		}
 		next := float64(got.Limit) * float64(r.entries) / float64(max(got.Entries, 1))
-		if int64(next) == got.Limit || next < logcache.MinLimit && got.Limit == logcache.MinLimit {
+		if int64(next) == got.Limit || next < cache.MinLimit && got.Limit == cache.MinLimit {
 			break
 		}
 		limit = next
 	}
 	if distance > 0.02 && r.entries < r.unique {
 		return best, fmt.Errorf("no cache has %d entries on the average: with a limit of %d bytes there are %d; a cache has %d bytes "+
-			"at the least; use --size for larger values, or more entries", r.entries, best.Limit, best.Entries, logcache.MinLimit)
+			"at the least; use --size for larger values, or more entries", r.entries, best.Limit, best.Entries, cache.MinLimit)
 	}
 	return best, nil
 }
@@ -155,14 +156,21 @@ func (r *replayer) run(ctx context.Context, limit int64) (result replayResult, e
 				if ctx.Err() != nil {
 					return result, context.Cause(ctx)
 				}
-				if s := caches[0].Stats(); s.Evicted > 0 {
+				s, err := caches[0].Stats()
+				if err != nil {
+					return result, err
+				}
+				if s.Evicted > 0 {
 					sum += s.Entries
 					looks++
 				}
 			}
 		}
 	}
-	s := caches[0].Stats()
+	s, err := caches[0].Stats()
+	if err != nil {
+		return result, err
+	}
 	result.Evictions, result.Entries = s.Evicted, s.Entries
 	if looks > 0 {
 		result.Entries = int(math.Round(float64(sum) / float64(looks)))
@@ -175,7 +183,7 @@ func (r *replayer) run(ctx context.Context, limit int64) (result replayResult, e
 }
 
 // bytesOf returns the bytes of the keys and values of so many entries.
-func (r *replayer) bytesOf(ctx context.Context, c *logcache.Cache, entries int) (int64, error) {
+func (r *replayer) bytesOf(ctx context.Context, c *cache.Cache, entries int) (int64, error) {
 	if !r.sized() {
 		return int64(entries) * int64(r.size+keyLength), nil
 	}
@@ -184,7 +192,7 @@ func (r *replayer) bytesOf(ctx context.Context, c *logcache.Cache, entries int) 
 }
 
 // access is a get, and a set on a miss. It reports whether it was a hit.
-func (r *replayer) access(ctx context.Context, c *logcache.Cache, t *trace.Trace, i int) (bool, error) {
+func (r *replayer) access(ctx context.Context, c *cache.Cache, t *trace.Trace, i int) (bool, error) {
 	var key [keyLength]byte
 	binary.BigEndian.PutUint64(key[:], t.Keys[i])
 	out, hit, err := c.Get(key[:], r.out[:0])
@@ -202,36 +210,29 @@ func (r *replayer) access(ctx context.Context, c *logcache.Cache, t *trace.Trace
 	if size > len(r.value) {
 		r.value = make([]byte, size)
 	}
-	return false, c.Set(ctx, key[:], r.value[:size], 0)
+	return false, c.Set(ctx, key[:], r.value[:size])
 }
 
-// open makes a cache and attaches it in each session. Remove detaches it from all, so that it is gone.
-func (r *replayer) open(ctx context.Context, limit int64) (list []*logcache.Cache, remove func() error, err error) {
-	var segments []*dsm.Segment
+// open makes a cache and opens it in each session. Remove closes and deletes it.
+func (r *replayer) open(ctx context.Context, limit int64) (list []*cache.Cache, remove func() error, err error) {
 	remove = func() (err error) {
-		for i, g := range segments {
-			list[i].Close()
-			err = errors.Join(err, g.Detach())
+		for _, c := range list {
+			err = errors.Join(err, c.Close())
 		}
-		return err
+		return errors.Join(err, registry.Delete(context.WithoutCancel(ctx), r.sessions[0], replayed))
 	}
-	for i, s := range r.sessions {
-		var g *dsm.Segment
-		var c *logcache.Cache
-		if i == 0 {
-			g, err = s.Create(ctx, s.Owner(), int(limit))
-		} else {
-			g, err = s.Attach(ctx, s.Owner(), segments[0].Handle())
-		}
-		if err == nil && i == 0 {
-			c, err = logcache.Create(g.Region(), s.Self(), logcache.Options{Objects: r.objects})
-		} else if err == nil {
-			c, err = logcache.Attach(g.Region(), s.Self(), logcache.Options{})
-		}
+	for _, s := range r.sessions {
+		c, err := cache.Open(ctx, s, replayed, cache.Options{Limit: limit, Objects: r.objects})
 		if err != nil {
-			return nil, nil, errors.Join(err, remove())
+			if len(list) > 0 {
+				err = errors.Join(err, remove())
+			}
+			return nil, nil, err
 		}
-		segments, list = append(segments, g), append(list, c)
+		list = append(list, c)
 	}
 	return list, remove, nil
 }
+
+// replayed is the name of the cache.
+const replayed = "replayed"

@@ -7,7 +7,6 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
@@ -123,7 +122,6 @@ func (a *app) printVerified(rows []verifyRow) error {
 	if a.json {
 		return errors.Join(a.printJSON(rows), err)
 	}
-	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 	perr := printTable(a.stdout,
 		"NAME\tKIND\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
 		rows, func(r verifyRow) string {
