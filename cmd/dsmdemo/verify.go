@@ -7,7 +7,6 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
@@ -69,7 +68,7 @@ func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, e
 	}
 	rows := []verifyRow{}
 	for _, x := range list {
-		if len(names) > 0 && names[0] != x.Name || x.Kind == "segment" || x.State != "ready" {
+		if len(names) > 0 && names[0] != x.Name || !x.InArea || x.State != "ready" {
 			continue
 		}
 		row, err := verifyOne(ctx, s, x)
@@ -94,7 +93,7 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 	}
 	defer func() { err = errors.Join(err, h.Detach()) }()
 	r, err := h.Verify(ctx)
-	if row = verified(x, r); err != nil || x.Table == 0 {
+	if row = verified(x, r); err != nil || x.Kind != "hash" {
 		return row, err
 	}
 	t, err := dshash.VerifyAt(ctx, h, x.Table)
@@ -123,7 +122,6 @@ func (a *app) printVerified(rows []verifyRow) error {
 	if a.json {
 		return errors.Join(a.printJSON(rows), err)
 	}
-	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 	perr := printTable(a.stdout,
 		"NAME\tKIND\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
 		rows, func(r verifyRow) string {

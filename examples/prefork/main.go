@@ -1,6 +1,6 @@
-// Command prefork serves HTTP from several processes that share one cache with a limit in bytes. One of them is killed
-// in the middle of a request, which hurts nobody; then all are replaced, as a deploy does, and the new ones find the
-// cache warm.
+// Command prefork serves HTTP from several processes that share one cache with a limit in bytes. It prints how many of each
+// process's requests the cache has answered. One process is killed in the middle of a request, which hurts none of the others; then
+// all are replaced, as a deployment does, and the new ones find the cache warm.
 //
 //	go run ./examples/prefork
 package main
@@ -23,19 +23,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/parallel"
-	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm/dsa"
-	"github.com/godsm/godsm/shm/dshash"
 	"github.com/godsm/godsm/supervisor"
 )
 
 const (
 	workers = 3
 	pages   = 20000
-	limit   = 8 << 20 // bytes of the cache: about a tenth of the pages
 )
+
+// options are those of the cache: it has room for about a tenth of the pages.
+var options = cache.Options{Limit: 8 << 20, TTL: time.Hour}
 
 // page is what the origin would send: slow to make, and of a size of its own.
 func page(name string) []byte {
@@ -43,52 +43,9 @@ func page(name string) []byte {
 	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", name, sum), 6+int(sum[0])/6))
 }
 
-// cache is shared by all sessions of the instance, whoever of them comes and goes. All its memory, books
-// included, is an area with a limit: so it never has a byte more, and no death can falsify a count.
-type cache struct {
-	*dshash.Bytes
-	area *dsa.Area
-}
-
-func openCache(ctx context.Context, s *dsm.Session) (cache, error) {
-	area, err := registry.Area(ctx, s, "cache", dsa.Options{Limit: limit})
-	if err != nil {
-		return cache{}, err
-	}
-	handle, err := registry.Segment(ctx, s, "cache's table", func(handle *dsa.Pointer) error {
-		t, err := dshash.CreateBytes(area, dshash.Options{})
-		if err == nil {
-			*handle = t.Handle()
-		}
-		return err
-	})
-	if err != nil {
-		return cache{}, err
-	}
-	table, err := dshash.AttachBytes(area, *handle, dshash.Options{})
-	return cache{table, area}, err
-}
-
-// keep keeps a value. If there is no room, every eighth entry goes: a scan's order has nothing to do with
-// the keys, so these are any. A cache may do without a value: there is no error.
-func (c cache) keep(ctx context.Context, key string, value []byte) {
-	for range 3 {
-		if err := c.Set(ctx, []byte(key), value); !errors.Is(err, dsa.ErrNoMemory) {
-			return
-		}
-		n := 0
-		for e, err := range c.Scan(ctx, true) {
-			if n++; err == nil && n%8 == 0 {
-				_ = e.Delete()
-			}
-		}
-		_ = c.area.Trim(ctx) // the room may be wanted for other sizes, in other processes
-	}
-}
-
 // server is one of the processes. It tells the leader where it listens. In the old set the first one dies.
 var server = parallel.Register("server", func(ctx context.Context, w *parallel.Worker, set string) error {
-	cached, err := openCache(ctx, w.Session)
+	cached, err := cache.Open(ctx, w.Session, "pages", options)
 	if err != nil {
 		return err
 	}
@@ -102,12 +59,15 @@ var server = parallel.Register("server", func(ctx context.Context, w *parallel.W
 	var requests atomic.Int64
 	context.AfterFunc(ctx, func() { _ = l.Close() })
 	err = http.Serve(l, http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		name := r.URL.Path[1:]
-		b, hit, _ := cached.Get(r.Context(), []byte(name), nil)
-		if !hit {
+		name, hit := r.URL.Path[1:], true
+		b, err := cached.Load(r.Context(), []byte(name), nil, func(context.Context) ([]byte, error) {
+			hit = false
 			time.Sleep(500 * time.Microsecond) // the origin
-			b = page(name)
-			cached.keep(ctx, name, b)
+			return page(name), nil
+		})
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusInternalServerError)
+			return
 		}
 		if requests.Add(1) == 500 && set == "old" && w.Index == 0 && w.Attempt == 0 {
 			self, _ := os.FindProcess(os.Getpid())
@@ -128,25 +88,30 @@ func main() {
 }
 
 func run(ctx context.Context, s *dsm.Session) error {
-	cached, err := openCache(ctx, s)
+	cached, err := cache.Open(ctx, s, "pages", options)
 	if err != nil {
 		return err
 	}
+	defer cached.Close()
 	warm := map[string]float64{}
 	for _, set := range []string{"old", "new"} {
-		if warm[set], err = serve(ctx, s, set); err != nil {
+		if warm[set], err = serve(ctx, s, cached, set); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("the cache: %d of %d pages in %d of %d bytes\n", cached.Len(), pages, cached.area.Total(), limit)
-	if warm["new"] <= warm["old"] || cached.area.Total() > limit {
-		return errors.New("the new processes found it cold, or it is larger than its limit")
+	report, err := cached.Verify(ctx)
+	if err != nil || len(report.Wrong) > 0 {
+		return errors.Join(err, fmt.Errorf("the cache is spoilt: %v", report.Wrong))
+	}
+	fmt.Printf("the cache: %d of %d pages in %d of %d bytes\n", report.Entries, pages, report.Live, options.Limit)
+	if warm["new"] <= warm["old"] {
+		return errors.New("the new processes found it cold")
 	}
 	return nil
 }
 
 // serve runs a set of servers, asks them for pages, and says how many percent of the first ones were in the cache.
-func serve(ctx context.Context, s *dsm.Session, set string) (percent float64, err error) {
+func serve(ctx context.Context, s *dsm.Session, cached *cache.Cache, set string) (percent float64, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var c client
@@ -163,8 +128,14 @@ func serve(ctx context.Context, s *dsm.Session, set string) (percent float64, er
 	if err := <-events; err != nil {
 		return 0, err
 	}
-	if percent, err = c.ask(set, 400); err == nil {
-		_, err = c.ask(set, 8000)
+	percent, err = c.ask(set, 400)
+	for range 2 {
+		if err == nil {
+			_, err = c.ask(set, 4000)
+		}
+		if err == nil {
+			err = show(cached)
+		}
 	}
 	if err == nil && set == "old" && c.again.Load() == 0 {
 		err = errors.New("no server was killed while it was asked")
@@ -174,6 +145,22 @@ func serve(ctx context.Context, s *dsm.Session, set string) (percent float64, er
 		err = errors.Join(err, end)
 	}
 	return percent, err
+}
+
+// show prints what each process has found in the cache, also one that is dead.
+func show(cached *cache.Cache) error {
+	time.Sleep(150 * time.Millisecond) // a process writes its counts down each tenth of a second
+	stats, err := cached.Stats()
+	for _, p := range stats.Sessions {
+		state := "alive"
+		if !p.Alive {
+			state = "dead"
+		}
+		if p.Hits+p.Misses > 0 {
+			fmt.Printf("  process %-8v %-5s  %4.1f %% of %5d lookups hit\n", p.Session, state, 100*p.HitRate(), p.Hits+p.Misses)
+		}
+	}
+	return err
 }
 
 // client asks the servers, any of them.

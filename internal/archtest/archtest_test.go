@@ -33,6 +33,7 @@ supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal
+cache                dsm registry resowner shm shm/logcache shm/shmsync internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 batch
 batch/batchtest      batch
@@ -44,7 +45,7 @@ internal/swaptest    shm shm/dsa shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/viewtest     shm internal
 internal/...         dsmimpl internal
-cmd/...            area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/...            area cache registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance
 `
 
@@ -208,7 +209,7 @@ func TestPlaces(t *testing.T) {
 		if slices.ContainsFunc(f.imports, system) && !in(f, "dsmimpl", "internal") {
 			t.Errorf("%s imports golang.org/x/sys: only backends and internal packages do", f.path)
 		}
-		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "internal/tracetest", "cmd", "examples") {
+		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "internal/trace", "cmd", "examples") {
 			t.Errorf("%s starts processes", f.path)
 		}
 		for _, word := range []string{"util", "utils", "common", "helpers", "types", "misc"} {

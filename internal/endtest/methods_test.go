@@ -8,7 +8,7 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "cache", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
@@ -32,12 +32,14 @@ var exempt = map[string]string{
 	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",
 	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
 	"toc.Estimator": "a number",
-	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
+	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.Kind": "a name",
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",
-	"logcache.ends": "is what ends",
-	"shm.Fault":     "looks at an error", "shm.Explain": "looks at an address",
+	"logcache.ends": "is what ends", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
+	"cache.Cache.Name": "a text", "cache.Counts": "numbers", "cache.JSON": "a codec", "cache.Of": "makes a value", "cache.jsonCodec": "a codec", "cache.plain": "a codec",
+	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
+	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }

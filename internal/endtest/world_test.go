@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/area"
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/registry"
@@ -54,6 +55,7 @@ type world struct {
 	table     *dshash.Table[uint64, uint64]
 	bytes     *dshash.Bytes
 	cache     *logcache.Cache
+	pages     *cache.Cache
 	named     *words
 	alone     [users]alone
 }
@@ -133,6 +135,12 @@ func (w *world) fill() (err error) {
 		return err
 	}
 	if err = w.cache.Set(ctx, key(1), value, 0); err != nil {
+		return err
+	}
+	if w.pages, err = cache.Open(ctx, w.s, "end cache", cache.Options{Limit: cache.MinLimit}); err != nil {
+		return err
+	}
+	if err = w.pages.Set(ctx, key(1), value); err != nil {
 		return err
 	}
 	if w.named, err = registry.Segment(ctx, w.s, "end", func(x *words) error { x.Number.Store(7); return nil }); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/parallel"
@@ -33,7 +34,9 @@ import (
 var zeros = []any{
 	new(dsm.Config), new(dsm.Error), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.Session),
 	new(dsm.SessionInfo), new(dsm.Status),
-	new(registry.Info), new(registry.Options),
+	new(registry.Info), new(registry.Kind), new(registry.Options),
+	new(cache.Cache), new(cache.Counts), new(cache.Info), new(cache.Item), new(cache.OnMismatch), new(cache.Options),
+	new(cache.SessionStats), new(cache.Stats), new(cache.Typed[int, int]), new(cache.With),
 	new(dsmnet.Addr), new(dsmnet.Dialer),
 	new(parallel.Error), new(parallel.MapTask[int, int]), new(parallel.Options), new(parallel.Slice), new(parallel.Task[int]),
 	new(parallel.Worker),
@@ -52,7 +55,9 @@ var zeros = []any{
 	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
-	new(logcache.Cache), new(logcache.Options), new(logcache.Report), new(logcache.Stats),
+	new(logcache.Cache), new(logcache.Condition), new(logcache.Entry), new(logcache.Failure), new(logcache.Item),
+	new(logcache.Lease), new(logcache.LoadError), new(logcache.Options), new(logcache.Point), new(logcache.Report),
+	new(logcache.Room), new(logcache.Stamp), new(logcache.Stats), new(logcache.Tag),
 }
 
 // zeroPackages are those whose types are in zeros.

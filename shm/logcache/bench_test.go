@@ -16,16 +16,6 @@ import (
 
 const benchEntries = 200_000
 
-// dice gives numbers in any order.
-type dice uint64
-
-func (d *dice) below(n int) int {
-	*d ^= *d << 13
-	*d ^= *d >> 7
-	*d ^= *d << 17
-	return int(uint64(*d>>32) * uint64(n) >> 32)
-}
-
 func benchKey(key []byte, k int) []byte {
 	binary.LittleEndian.PutUint64(key, uint64(k))
 	binary.LittleEndian.PutUint64(key[8:], ^uint64(k))

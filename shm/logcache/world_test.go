@@ -74,3 +74,13 @@ func clean(t testing.TB, c *logcache.Cache) logcache.Report {
 	}
 	return r
 }
+
+// dice gives numbers in any order.
+type dice uint64
+
+func (d *dice) below(n int) int {
+	*d ^= *d << 13
+	*d ^= *d >> 7
+	*d ^= *d << 17
+	return int(uint64(*d>>32) * uint64(n) >> 32)
+}

@@ -1,0 +1,122 @@
+package cache
+
+import (
+	"time"
+
+	"github.com/godsm/godsm/shm/logcache"
+)
+
+// Get appends the value of key to dst, and returns that: a copy. It takes no lock and waits for no one. A hit makes the entry
+// stay longer.
+func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
+	if err := c.ready(); err != nil || c.off {
+		return dst, false, err
+	}
+	c.record.add(key)
+	value, found, err = c.engine.Get(key, dst)
+	if err != nil {
+		return dst, false, c.fail("get from", err)
+	}
+	c.count(key, found)
+	return value, found, nil
+}
+
+func (c *Cache) count(key []byte, found bool) {
+	if found {
+		c.add(key, hits, 1)
+	} else {
+		c.add(key, misses, 1)
+	}
+}
+
+// GetFunc calls f with the value of key, which is a copy that f has until it returns. It reports whether there is one.
+func (c *Cache) GetFunc(key []byte, f func(value []byte)) (found bool, err error) {
+	err = c.GetMany([][]byte{key}, func(_ int, value []byte) {
+		found = true
+		if f != nil {
+			f(value)
+		}
+	})
+	return found, err
+}
+
+// GetMany calls f for each of the keys that is found, in order, with its index and its value, which f has until it returns.
+func (c *Cache) GetMany(keys [][]byte, f func(i int, value []byte)) error {
+	if err := c.ready(); err != nil || c.off {
+		return err
+	}
+	buf, _ := c.buffers.Get().([]byte)
+	defer func() { c.buffers.Put(buf) }() //nolint:staticcheck // a slice in an interface is small beside a value
+	for i, key := range keys {
+		value, found, err := c.Get(key, buf[:0])
+		if err != nil {
+			return err
+		}
+		if cap(value) > cap(buf) && cap(value) <= mostKept {
+			buf = value
+		}
+		if found && f != nil {
+			f(i, value)
+		}
+	}
+	return nil
+}
+
+const mostKept = 1 << 20 // bytes of a buffer that is used again
+
+// Peek is Get that counts for nothing: not for what stays, nor for Stats.
+func (c *Cache) Peek(key, dst []byte) (value []byte, found bool, err error) {
+	e, found, err := c.look(key, dst)
+	if !found {
+		return dst, false, err
+	}
+	return e.Value, true, nil
+}
+
+// Has reports whether Get would find the key. It counts for nothing, as Peek does.
+func (c *Cache) Has(key []byte) (bool, error) {
+	_, found, err := c.Info(key)
+	return found, err
+}
+
+// Info is what the cache knows of an entry beside its value.
+type Info struct {
+	TTL   time.Duration // how long it lives still, Forever: without an end
+	Idle  time.Duration // how long it lives without a use; 0: that does not matter
+	Stale time.Duration // how long beyond its TTL Load may return it
+}
+
+// Info returns what is known of a key that Get would find. It counts for nothing, as Peek does.
+func (c *Cache) Info(key []byte) (i Info, found bool, err error) {
+	if err := c.ready(); err != nil || c.off {
+		return i, false, err
+	}
+	e, found, err := c.engine.Peek(key, nil)
+	if err != nil || !found || e.Absent || e.Stale(c.clock.now()) {
+		return i, false, c.fail("peek at", err)
+	}
+	return c.info(&e), true, nil
+}
+
+func (c *Cache) info(e *logcache.Entry) Info {
+	i := Info{TTL: Forever, Idle: time.Duration(e.Idle) * tick}
+	switch {
+	case e.Idle == 0 && e.Fresh != 0:
+		i.TTL = c.clock.until(e.Fresh)
+		if e.Expires != 0 {
+			i.Stale = time.Duration(e.Expires-e.Fresh) * tick
+		}
+	case e.Expires != 0:
+		i.TTL = c.clock.until(e.Expires)
+	}
+	return i
+}
+
+// look finds what Get would find.
+func (c *Cache) look(key, dst []byte) (e logcache.Entry, found bool, err error) {
+	if err := c.ready(); err != nil || c.off {
+		return e, false, err
+	}
+	e, _, found, err = c.engine.Look(key, dst, true)
+	return e, found && !e.Absent && !e.Stale(c.clock.now()), c.fail("peek at", err)
+}

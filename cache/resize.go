@@ -1,0 +1,105 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/pages"
+	"github.com/godsm/godsm/shm/logcache"
+)
+
+// Limit returns how many bytes the cache may use now; 0 if it is off or closed.
+func (c *Cache) Limit() int64 {
+	if c.ready() != nil || c.off {
+		return 0
+	}
+	n := c.engine.Limit()
+	if n == 0 {
+		return 0
+	}
+	return int64(n + c.above())
+}
+
+// above returns how many bytes are before the engine's.
+func (c *Cache) above() int {
+	_, at := rowsOf(c.top.size)
+	return at
+}
+
+// Resize makes limit what the cache may use, from about two fifths of a small cache, and less of a large one, up to Options.Max.
+// Others use the cache meanwhile. To make it smaller entries are dropped, as a Set would, and their memory goes back to the
+// system, on Linux; elsewhere it stays and is not used. The index does not shrink, so a cache that was larger has some percent
+// fewer entries than one that never was. What is done when ctx is over stays, and a later call goes on.
+func (c *Cache) Resize(ctx context.Context, limit int64) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if c.off {
+		return c.fail("resize", errkind.As(ErrSize, fmt.Errorf("it is off, since Open was called with Limit 0")))
+	}
+	return c.fail("resize", c.resize(ctx, limit))
+}
+
+func (c *Cache) resize(ctx context.Context, limit int64) error {
+	most := c.top.size
+	least := c.engine.Least() + c.above()
+	if limit < int64(least) || limit > int64(most) {
+		return errkind.As(ErrSize, fmt.Errorf("a limit of %d bytes: this cache can have from %d to %d (Options.Max of who made it)",
+			limit, least, most))
+	}
+	room := logcache.Room{Release: pages.GiveBack, Reserve: pages.TakeBack}
+	if c.private {
+		room = logcache.Room{}
+	}
+	return c.engine.Resize(ctx, int(limit)-c.above(), room)
+}
+
+// All yields the entries that Get would find, with copies. An entry that stays throughout is among them, once or, if it is set
+// or moved meanwhile, more than once. No lock is held while the body of the loop runs. An error ends it.
+func (c *Cache) All(ctx context.Context) iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		if err := c.ready(); err != nil || c.off {
+			if err != nil {
+				yield(Item{}, err)
+			}
+			return
+		}
+		stopped := false
+		err := c.engine.Walk(ctx, func(i logcache.Item) bool {
+			if i.Entry.Absent || i.Entry.Stale(c.clock.now()) {
+				return true
+			}
+			stopped = !yield(Item{i.Key, i.Entry.Value, c.info(&i.Entry)}, nil)
+			return !stopped
+		})
+		if err != nil && !stopped {
+			yield(Item{}, c.fail("walk through", err))
+		}
+	}
+}
+
+// Report is what Verify has found.
+type Report = logcache.Report
+
+// Verify walks the whole cache, part by part, and lists what cannot be.
+func (c *Cache) Verify(ctx context.Context) (r Report, err error) {
+	if err := c.ready(); err != nil || c.off {
+		return r, err
+	}
+	r, err = c.engine.Verify(ctx)
+	return r, c.fail("verify", err)
+}
+
+// Point says what part of the lookups a cache of so many times the size would hit.
+type Point = logcache.Point
+
+// Curve returns what caches of half, one, two and four times the size would hit, as models say that see a sample of the keys.
+// It is empty while too little is known, if the cache is too small for models, and for one that favours objects.
+func (c *Cache) Curve() []Point {
+	if c.ready() != nil || c.off {
+		return nil
+	}
+	return c.engine.Curve()
+}
