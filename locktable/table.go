@@ -60,6 +60,7 @@ type Table struct {
 	unhook  []func()
 	lost    chan struct{} // closed at the end
 	close   sync.Once
+	end     func() // ends what Open has made; nil: there is nothing
 	numbers atomic.Uint32 // of holds and records
 	pool    sync.Pool     // *hold
 	find    func(waitqueue.Ref) *waitqueue.Record
@@ -153,10 +154,11 @@ var (
 
 func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) (t *Table, err error) {
 	t = newTable(a, handle, h, list, o)
-	t.unhook = append(t.unhook, t.view.OnEnd(func() { close(t.lost) }))
+	view, lost := t.view, t.lost
+	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
 	defer func() {
 		if err != nil {
-			t.view.End()
+			view.End()
 		}
 	}()
 	defer fault.Return(&err, fault.Catch())
@@ -176,7 +178,6 @@ func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, 
 	if t.self.OnDeath != nil {
 		t.unhook = append(t.unhook, t.self.OnDeath(func(p shmsync.Peer) { _ = t.sweep(context.Background(), p) }))
 	}
-	t.bytes.OnDrain(t.giveAll)
 	return t, t.view.Answer(nil)
 }
 
@@ -193,21 +194,31 @@ func (t *Table) Close() {
 	if t.view.View == nil {
 		return
 	}
+	if t.end != nil {
+		t.end()
+		return
+	}
+	t.shut()
+}
+
+// shut is Close for the table alone, without its area.
+func (t *Table) shut() {
 	t.close.Do(func() {
 		for _, f := range t.unhook[1:] {
 			f()
 		}
 		t.view.End()
-		if lease, err := t.bytes.Enter(); err == nil {
-			t.giveAll()
-			lease.Leave()
+		if t.giveAll() == nil {
+			t.roster.Leave()
 		}
 	})
 }
 
 // giveAll gives back what this session has of the table.
-func (t *Table) giveAll() {
-	_ = fault.Contain(func() error { return t.sweep(context.Background(), t.self.Peer) })
+func (t *Table) giveAll() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // others do the rest when the session has ended
+	defer cancel()
+	return fault.Contain(func() error { return t.sweep(ctx, t.self.Peer) })
 }
 
 func (t *Table) closed() error {

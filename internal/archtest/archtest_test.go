@@ -26,6 +26,8 @@ dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
 shm/...              shm shm/shmsync internal
 shm/dshash           shm shm/shmsync shm/dsa internal
+shm/roster           shm shm/shmsync shm/dsa internal
+shm/waitqueue
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
@@ -33,6 +35,7 @@ supervisor           dsmimpl control dsm internal internal/instance
 parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal
+locktable            dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 batch
 batch/batchtest      batch

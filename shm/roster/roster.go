@@ -182,6 +182,13 @@ func (r *Roster[S, R]) settlePage(v *view[S, R]) error {
 	return r.area.FreeFrom(stage)
 }
 
+// Leave gives up the seat: nothing refers to this session's records any more. It may be taken by Join again.
+func (r *Roster[S, R]) Leave() {
+	if v, err := r.find(r.self.Row); err == nil && v.chair.peer.Load() == r.self.Peer.Word() {
+		v.chair.peer.Store(0)
+	}
+}
+
 // addLocked lists, under r.mu, n more records of this session as free.
 func (r *Roster[S, R]) addLocked(n int) {
 	for i := n - 1; i >= 0; i-- {
