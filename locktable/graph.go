@@ -208,18 +208,18 @@ func cycle(list []wait, start node) []wait {
 	return nil
 }
 
-// deadlock looks whether the waiter is in a cycle of owners, and is the one of it that has begun to wait last: then it is the
-// cycle. It takes no lock: each step of the cycle is read twice, and words that were the same twice, which are never the same
+// deadlock looks whether an owner of this session is in a cycle of owners, and whether the one of it that has begun to wait
+// last is mine: then it returns the cycle. It takes no lock: each step of the cycle is read twice, and words that were the same twice, which are never the same
 // for two holds or waits, were so at every moment between the two readings.
-func (t *Table) deadlock(w *waiter) (edges []Edge) {
-	if w.h.number() == 0 {
+func (t *Table) deadlock(owner uint32, mine func(roster.Ref) bool) (edges []Edge) {
+	if owner == 0 {
 		return nil
 	}
 	look := func() (list []wait) {
 		_ = t.contained(func(s *sight) { list = s.waits() })
 		return list
 	}
-	start := node{t.self.Row, w.h.number(), 0}
+	start := node{t.self.Row, owner, 0}
 	way := cycle(look(), start)
 	if way == nil {
 		return nil
@@ -238,7 +238,7 @@ func (t *Table) deadlock(w *waiter) (edges []Edge) {
 		}
 		edges = append(edges, x.edge)
 	}
-	if last.ref != w.ref {
+	if !mine(last.ref) {
 		return nil
 	}
 	return edges

@@ -60,7 +60,7 @@ type Table struct {
 	unhook  []func()
 	lost    chan struct{} // closed at the end
 	close   sync.Once
-	end     func() // ends what Open has made; nil: there is nothing
+	end     func()        // ends what Open has made; nil: there is nothing
 	numbers atomic.Uint32 // of holds and records
 	pool    sync.Pool     // *hold
 	find    func(waitqueue.Ref) *waitqueue.Record

@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
@@ -89,7 +90,7 @@ func (h *hold) wanted(w *waiter) Mode {
 // wait waits for the lock. If it fails the waiter is not in the queue any more, or will be out of it soon.
 func (w *waiter) wait(ctx context.Context) error {
 	defer w.bit.release()
-	checked := false
+	check := w.began.Add(w.t.o.DeadlockAfter) // when a cycle is looked for next
 	for {
 		failpoint.Hit("locktable/wait/asleep")
 		w.bit.sleep(ctx, w.pause())
@@ -110,11 +111,12 @@ func (w *waiter) wait(ctx context.Context) error {
 		default:
 			err = nil
 			w.t.sweepDead(w.dead)
-			if after := w.t.o.DeadlockAfter; after > 0 && waited >= after && !checked {
-				if cycle = w.t.deadlock(w); cycle != nil {
+			if after := w.t.o.DeadlockAfter; after > 0 && !time.Now().Before(check) {
+				check = time.Now().Add(4 * after)
+				mine := func(ref roster.Ref) bool { return ref == w.ref }
+				if cycle = w.t.deadlock(w.h.number(), mine); cycle != nil {
 					err = ErrDeadlock
 				}
-				checked = waited > 4*after // the last to come into a cycle looks, and those before it a few times
 			}
 			if waited >= tellAfter && !w.told && w.t.o.OnWait != nil {
 				w.told = true
