@@ -132,3 +132,43 @@ func (x Hold) Repaired() error {
 	h.head.died.Store(0)
 	return h.t.view.Answer(nil)
 }
+
+// RepairedAll says that all that the table guards is whole, whoever has died: no lock tells of a death any more. It is for
+// one that has looked at everything, and keeps others from holding anything meanwhile. The table remembers some 6,000 names
+// of which a holder died; once there were more, and nobody has said RepairedAll, a lock that was not in use tells of a death
+// of which nothing is known.
+func (t *Table) RepairedAll(ctx context.Context) error {
+	if t.view.Ended() {
+		return t.closed()
+	}
+	for i := range t.parts {
+		if err := t.repairedPart(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) repairedPart(ctx context.Context, i int) (err error) {
+	u, err := t.enter(ctx, i)
+	if err != nil {
+		return err
+	}
+	defer u.leave()
+	defer fault.Return(&err, fault.Catch())
+	u.p.lostAll.Store(0)
+	for k := range u.p.lost {
+		u.p.lost[k].Store(0)
+	}
+	err = u.eachLocked(func(_ uint32, h *head) error {
+		if h.kind.Load() != 0 {
+			h.died.Store(0)
+		}
+		return nil
+	})
+	u.p.notes.Store(0)
+	if err == nil {
+		u.ok()
+	}
+	return err
+}

@@ -50,7 +50,8 @@ func (u *turn) collectLocked() error {
 
 // idleLocked reports whether nobody holds a lock, waits for it, or has pinned it, and nothing is to be told of it.
 func (u *turn) idleLocked(h *head) bool {
-	return h.lock.Idle() && h.lock.Empty() && h.died.Load() == 0
+	died := h.died.Load()
+	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.p.lostAll.Load() != 0)
 }
 
 // forgetLocked takes a head's name away.

@@ -203,7 +203,7 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 		}
 	}
 	if u.missedLocked(ident) {
-		h.died.Store(1 << 48)
+		h.died.Store(unknown)
 	}
 	failpoint.Hit("locktable/make/written")
 	h.kind.Store(kindOf(len(name)))

@@ -160,6 +160,9 @@ func (u *turn) mournLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner 
 // their hashes alone.
 const maxNotes = 64
 
+// unknown is the note of a death of which nothing is known any more.
+const unknown = 1 << 48
+
 func (u *turn) missLocked(ident uint64) {
 	for i := range u.p.lost {
 		if u.p.lost[i].Load() == 0 {

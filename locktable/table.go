@@ -178,6 +178,11 @@ func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, 
 	if t.self.OnDeath != nil {
 		t.unhook = append(t.unhook, t.self.OnDeath(func(p shmsync.Peer) { _ = t.sweep(context.Background(), p) }))
 	}
+	var rows []int // of sessions that died while no one had the table open
+	for row := range list.Rows() {
+		rows = append(rows, row)
+	}
+	t.sweepDead(rows)
 	return t, t.view.Answer(nil)
 }
 
