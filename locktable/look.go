@@ -48,7 +48,19 @@ func (i Info) Name() string { return key{b: i.name}.String() }
 // the time is listed once; each line was true at some moment of the call, and the lines together are of no one moment.
 func (l *Looker) List() iter.Seq[Info] {
 	return func(yield func(Info) bool) {
-		_ = l.contained(func(s *sight) { s.all(yield) })
+		var s *sight
+		if l.contained(func(x *sight) { s = x }) != nil {
+			return
+		}
+		for i := range partitions {
+			var list []Info // so that the loop's body does not run where faults are caught
+			_ = fault.Contain(func() error { list = s.infos(i); return nil })
+			for _, x := range list {
+				if !yield(x) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -157,16 +169,15 @@ func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 	}
 }
 
-// all yields the locks of the table.
-func (s *sight) all(yield func(Info) bool) {
-	for i := range s.root.parts {
-		if !s.part(i, func(n uint32, h *head) bool {
-			x, ok := s.info(i, n, h)
-			return !ok || len(x.Holders)+len(x.Waiters)+x.Died == 0 || yield(x)
-		}) {
-			return
+// infos returns what there is of the locks of a partition.
+func (s *sight) infos(i int) (list []Info) {
+	s.part(i, func(n uint32, h *head) bool {
+		if x, ok := s.info(i, n, h); ok && len(x.Holders)+len(x.Waiters)+x.Died > 0 {
+			list = append(list, x)
 		}
-	}
+		return true
+	})
+	return list
 }
 
 // part calls f for each head of a partition.

@@ -214,8 +214,7 @@ func (s *set) lock(ctx context.Context, try bool) error {
 			}
 			if time.Since(s.began) >= tellAfter && !s.told && s.t.o.OnWait != nil {
 				s.told = true
-				e := *s.explain(nil, nil)
-				go s.t.o.OnWait(e)
+				s.t.tell(s.explain(nil, nil))
 			}
 			s.bit.sleep(ctx, lookEvery)
 			continue

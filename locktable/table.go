@@ -191,7 +191,14 @@ func (t *Table) Handle() dsa.Pointer { return t.handle }
 
 // Lost returns a channel that is closed when what is held of the table is held no more: after Close, at the end of the
 // session, of its generation, or of the area.
-func (t *Table) Lost() <-chan struct{} { return t.lost }
+func (t *Table) Lost() <-chan struct{} {
+	if t.lost == nil {
+		over := make(chan struct{})
+		close(over)
+		return over
+	}
+	return t.lost
+}
 
 // Close ends this session's use of the table: waits end with ErrClosed, and what is still held is given back as by a holder
 // that died with it, since what it guards may be half-written. Closing twice is harmless.

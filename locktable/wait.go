@@ -120,8 +120,7 @@ func (w *waiter) wait(ctx context.Context) error {
 			}
 			if waited >= tellAfter && !w.told && w.t.o.OnWait != nil {
 				w.told = true
-				e := w.explain(nil)
-				go w.t.o.OnWait(*e)
+				w.t.tell(w.explain(nil))
 			}
 		}
 		if err != nil {
@@ -213,4 +212,12 @@ func (w *waiter) cancel() {
 func (w *waiter) explain(err error) *WaitError {
 	e := &WaitError{Name: w.h.key.String(), Mode: w.h.wanted(w), Err: err, Waited: time.Since(w.began), Ahead: w.ahead}
 	return w.t.explain(e, w.h.key, w.rec.Ticket.Load())
+}
+
+// tell calls OnWait, whose panic ends nothing but the call.
+func (t *Table) tell(e *WaitError) {
+	go func() {
+		defer func() { _ = recover() }()
+		t.o.OnWait(*e)
+	}()
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "registry", "dsmnet", "locktable", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
@@ -39,6 +39,9 @@ var exempt = map[string]string{
 	"logcache.ends": "is what ends",
 	"shm.Fault":     "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
+	"locktable.Info": "a copy", "locktable.Party": "a copy", "locktable.Edge": "a copy", "locktable.WaitError": "an error",
+	"locktable.Token": "a number", "locktable.use": "is released by its owner", "locktable.Table.Handle": "a number",
+	"locktable.Table.Lost": "a channel", "locktable.ends": "is what ends", "locktable.key": "bytes of the process",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }
 

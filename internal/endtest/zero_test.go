@@ -16,6 +16,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
+	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/resowner"
@@ -52,6 +53,9 @@ var zeros = []any{
 	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
+	new(locktable.Death), new(locktable.Edge), new(locktable.Hold), new(locktable.Holds), new(locktable.Info),
+	new(locktable.Looker), new(locktable.Name), new(locktable.Options), new(locktable.Owner), new(locktable.Party),
+	new(locktable.Table), new(locktable.Token), new(locktable.WaitError), new(locktable.Want),
 	new(logcache.Cache), new(logcache.Options), new(logcache.Report), new(logcache.Stats),
 }
 
