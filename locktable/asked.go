@@ -108,8 +108,8 @@ func (t *Table) Ask(ctx context.Context, path ...string) (holders int, err error
 	if err != nil {
 		return 0, err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	h, n, err := u.lookupLocked(k.b, ident)
 	if err != nil || h == nil {
 		u.done = err == nil

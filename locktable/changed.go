@@ -63,8 +63,8 @@ func (t *Table) ChangedSince(ctx context.Context, tok Token, path ...string) (ye
 	if err != nil {
 		return false, err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	h, _, err := u.lookupLocked(k.b, ident)
 	if err != nil {
 		return false, err
@@ -154,8 +154,8 @@ func (t *Table) repairedPart(ctx context.Context, i int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	u.p.lostAll.Store(0)
 	for k := range u.p.lost {
 		u.p.lost[k].Store(0)

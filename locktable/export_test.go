@@ -26,8 +26,8 @@ func (t *Table) collect(i int) (err error) {
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	if err := u.collectLocked(); err != nil {
 		return err
 	}

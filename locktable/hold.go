@@ -37,7 +37,7 @@ type hold struct {
 	above [MaxParts - 1]above
 	count atomic.Int32 // this hold, those under it, and those below it in the path
 
-	plain    bool // of a kept name, in place, without owner and parents
+	plain    bool // of a kept name, in place, without an owner
 	inRecord bool // the hold is in rec in any case
 
 	mu   sync.Mutex // of what Upgrade and Downgrade change
@@ -92,8 +92,12 @@ func (x Hold) Unlock() error {
 		h.lease = shm.Lease{}
 		return t.closed()
 	}
-	// Of a kept name, without owner and parents, with nothing else to do: the count stays 1 for the next use.
+	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
 	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
+		for i := range h.key.n - 1 {
+			h.above[i].intent.leave()
+			h.above[i].intent = nil
+		}
 		h.kept.spare.Store(h)
 		return nil
 	}
@@ -176,8 +180,8 @@ func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Re
 // soon runs f with a partition's lock: now, if that can be had within a millisecond, else in a goroutine, with a copy of name.
 func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 	run := func(u *turn, name []byte) {
-		defer u.leave()
 		defer fault.Ignore(fault.Catch())
+		defer u.leave()
 		f(u, name)
 		u.ok()
 	}
@@ -205,10 +209,14 @@ func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 	}()
 }
 
+// idleHeads is how many names a partition may have before idle ones are looked for.
+const idleHeads = 64
+
 // gave counts holds by name that were given back, and looks for idle heads when there may be many.
 func (t *Table) gave(part int) {
 	l := &t.parts[part]
-	if n := l.gives.Add(1); n < 32 || uint32(n) < l.p.heads.Load()/4 {
+	heads := l.p.heads.Load()
+	if heads < idleHeads || uint32(l.gives.Add(1)) < max(idleHeads/2, heads/4) {
 		return
 	}
 	l.gives.Store(0)
@@ -216,8 +224,8 @@ func (t *Table) gave(part int) {
 	if err != nil {
 		return
 	}
-	defer u.leave()
 	defer fault.Ignore(fault.Catch())
+	defer u.leave()
 	if u.collectLocked() == nil {
 		u.ok()
 	}

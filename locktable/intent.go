@@ -65,6 +65,7 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 	if i = t.intents[string(name)]; i == nil {
 		i = &intent{t: t, key: parent.kept(), name: string(name), mode: m}
 		t.intents[i.name] = i
+		t.crowded.Store(len(t.intents) > maxIntents)
 	}
 	return i
 }
@@ -107,30 +108,28 @@ func (i *intent) goLocked() {
 func (i *intent) leave() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.count--; i.count > 0 || i.hold == nil || i.t.view.Ended() {
-		return
-	}
-	rec := i.hold.rec
-	s := rec.State()
-	rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Idle)))
-	failpoint.Hit("locktable/intent/idle")
-	if rec.Wanted() || i.surplus() {
-		i.goLocked()
+	if i.count--; i.count == 0 && i.hold != nil && !i.t.view.Ended() {
+		rec := i.hold.rec
+		s := rec.State()
+		rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Idle)))
+		failpoint.Hit("locktable/intent/idle")
+		if rec.Wanted() || i.surplus() {
+			i.goLocked()
+		}
 	}
 }
 
 // surplus reports whether there are too many intents, and takes this one off their list then.
 func (i *intent) surplus() bool {
-	i.t.mu.RLock()
-	n := len(i.t.intents)
-	i.t.mu.RUnlock()
-	if n <= maxIntents {
+	t := i.t
+	if !t.crowded.Load() {
 		return false
 	}
-	i.t.mu.Lock()
-	defer i.t.mu.Unlock()
-	if i.t.intents[i.name] == i {
-		delete(i.t.intents, i.name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.intents[i.name] == i {
+		delete(t.intents, i.name)
 	}
+	t.crowded.Store(len(t.intents) > maxIntents)
 	return true
 }

@@ -23,6 +23,7 @@ type Name struct {
 	rec   *waitqueue.Record
 	spare atomic.Pointer[hold]
 	over  atomic.Bool
+	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
 }
 
 // Name looks up a lock, and keeps it in memory until Release. A table that has had a Name in this process stays mapped here
@@ -36,12 +37,17 @@ func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 		return nil, err
 	}
 	n = &Name{t: t, key: k, ident: hash(k.b, t.seed)}
+	for i := range k.n - 1 {
+		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
+			n.above[i][x] = t.intentOf(k.parent(i+1), m)
+		}
+	}
 	u, err := t.enter(ctx, partOf(n.ident))
 	if err != nil {
 		return nil, err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	if n.head, n.n, err = u.lookupLocked(k.b, n.ident); err == nil && n.head == nil {
 		n.head, n.n, err = u.makeLocked(k.b, n.ident)
 	}
@@ -78,7 +84,7 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 		h.count.Store(1)
 	}
 	seq := h.seq.Load()
-	if n.key.n == 1 && (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil {
+	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil && n.intend(h, m) {
 		h.word = waitqueue.HoldOf(t.self.Row, m, 0, seq)
 		if n.head.lock.TryTake(h.word) {
 			h.head, h.n, h.mode, h.plain = n.head, n.n, m, true
@@ -88,6 +94,7 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 			return Hold{h, seq}, nil
 		}
 		h.word = 0
+		h.dropAbove()
 	}
 	h.head, h.n, h.plain = n.head, n.n, false
 	if err := t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
@@ -95,6 +102,22 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 		return Hold{}, err
 	}
 	return Hold{h, seq}, nil
+}
+
+// intend takes the intents of the name's parents, if this session has them.
+func (n *Name) intend(h *hold, m Mode) bool {
+	x := 0
+	if m == Exclusive {
+		x = 1
+	}
+	for i := range n.key.n - 1 {
+		if !n.above[i][x].again() {
+			h.dropAbove()
+			return false
+		}
+		h.above[i].intent = n.above[i][x]
+	}
+	return true
 }
 
 // Release ends the use of the name, which its holds outlive. Releasing twice is harmless.

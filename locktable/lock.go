@@ -159,8 +159,8 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	if h.kept == nil {
 		h.head, h.n, err = u.lookupLocked(h.key.b, h.ident)
 		if err == nil && h.head == nil {

@@ -1,10 +1,11 @@
 package locktable
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -50,7 +51,7 @@ func (t *Table) TryLockMany(ctx context.Context, wants ...Want) (Holds, error) {
 // set is the locks of one LockMany.
 type set struct {
 	t       *Table
-	members []*member // by partition and name
+	members []*member // by hash, and so by partition
 	scope   *scope
 	bit     bit
 	turns   []*turn // by partition; those that are not locked are nil
@@ -64,6 +65,9 @@ type set struct {
 // member is one of the names.
 type member struct {
 	h   *hold
+	u   *turn // while the partitions are locked
+	nth int   // of the wants, at first
+	out bool  // its hold has been given out
 	ref roster.Ref
 	rec *waitqueue.Record // of the waiter; nil: it is in no queue
 }
@@ -96,70 +100,76 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 			}
 		}
 	}
-	used := map[*member]bool{}
-	for _, m := range of {
-		if h := m.h; !used[m] {
-			used[m] = true
-			hs = append(hs, Hold{h, h.seq.Load()})
-			continue
+	hs = make(Holds, 0, len(wants))
+	for _, at := range of {
+		m := s.members[at]
+		h := m.h
+		if m.out { // one more use of the same
+			h = t.pool.Get().(*hold)
+			h.key, h.ident, h.mode, h.owner, h.under = m.h.key, m.h.ident, m.h.mode, m.h.owner, m.h
+			h.count.Store(1)
+			m.h.count.Add(1)
 		}
-		h := t.pool.Get().(*hold) // one more use of the same
-		h.key, h.ident, h.mode, h.owner, h.under = m.h.key, m.h.ident, m.h.mode, m.h.owner, m.h
-		h.count.Store(1)
-		m.h.count.Add(1)
+		m.out = true
 		hs = append(hs, Hold{h, h.seq.Load()})
 	}
 	return hs, nil
 }
 
 // gather makes the members, and says which one each want is.
-func (s *set) gather(wants []Want) (of []*member, err error) {
-	byName := map[string]*member{}
-	for _, w := range wants {
+func (s *set) gather(wants []Want) (of []int, err error) {
+	room := make([]member, len(wants))
+	s.members = make([]*member, 0, len(wants))
+	for i, w := range wants {
 		if w.Mode < IntentShared || w.Mode > Exclusive {
 			return nil, invalid("mode %d", w.Mode)
 		}
 		h := s.t.pool.Get().(*hold)
-		k, err := encode(h.buf[:0], w.Path)
-		if err != nil {
-			h.recycle()
+		room[i] = member{h: h, nth: i}
+		s.members = append(s.members, &room[i])
+		if h.key, err = encode(h.buf[:0], w.Path); err != nil {
 			return nil, err
 		}
-		m := byName[string(k.b)]
-		if m == nil {
-			h.key, h.ident, h.mode = k, hash(k.b, s.t.seed), w.Mode
-			h.count.Store(1)
-			m = &member{h: h}
-			byName[string(k.b)] = m
-			s.members = append(s.members, m)
-		} else {
-			m.h.mode = m.h.mode.Join(w.Mode)
-			h.recycle()
-		}
-		of = append(of, m)
+		h.ident, h.mode = hash(h.key.b, s.t.seed), w.Mode
+		h.count.Store(1)
 	}
-	// A parent that is asked for itself is held in a mode that covers what its children need, too.
+	slices.SortFunc(s.members, func(a, b *member) int {
+		if a.h.ident != b.h.ident {
+			return cmp.Compare(a.h.ident, b.h.ident)
+		}
+		return bytes.Compare(a.h.key.b, b.h.key.b)
+	})
+	of = make([]int, len(wants))
+	n, deep := 0, false
 	for _, m := range s.members {
-		for n := 1; n < m.h.key.n; n++ {
-			if p := byName[string(m.h.key.parent(n).b)]; p != nil {
+		deep = deep || m.h.key.n > 1
+		if n > 0 && s.members[n-1].h.ident == m.h.ident && bytes.Equal(s.members[n-1].h.key.b, m.h.key.b) {
+			s.members[n-1].h.mode = s.members[n-1].h.mode.Join(m.h.mode)
+			m.h.recycle()
+		} else {
+			s.members[n] = m
+			n++
+		}
+		of[m.nth] = n - 1
+	}
+	s.members = s.members[:n]
+	for _, m := range s.members { // a parent that is asked for itself is held in a mode that covers what its children need, too
+		for k := 1; k < m.h.key.n && deep; k++ {
+			if p := s.memberOf(m.h.key.parent(k)); p != nil {
 				p.h.mode = p.h.mode.Join(m.h.mode.Intent())
 			}
 		}
 	}
-	slices.SortFunc(s.members, func(a, b *member) int {
-		if a.h.part() != b.h.part() {
-			return a.h.part() - b.h.part()
-		}
-		return strings.Compare(string(a.h.key.b), string(b.h.key.b))
-	})
 	return of, nil
 }
 
 // memberOf returns the member of a name, nil if there is none.
 func (s *set) memberOf(k key) *member {
-	for _, m := range s.members {
-		if string(m.h.key.b) == string(k.b) {
-			return m
+	ident := hash(k.b, s.t.seed)
+	i, _ := slices.BinarySearchFunc(s.members, ident, func(m *member, ident uint64) int { return cmp.Compare(m.h.ident, ident) })
+	for ; i < len(s.members) && s.members[i].h.ident == ident; i++ {
+		if bytes.Equal(s.members[i].h.key.b, k.b) {
+			return s.members[i]
 		}
 	}
 	return nil
@@ -253,19 +263,22 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 			return false, err
 		}
 	}
+	defer fault.Return(&err, fault.Catch())
 	defer s.leave()
 	for _, m := range s.members {
-		if n := len(s.turns); n > 0 && s.turns[n-1].i == m.h.part() {
-			continue
+		if n := len(s.turns); n == 0 || s.turns[n-1].i != m.h.part() {
+			u, err := s.t.turn(ctx, m.h.part(), try)
+			if err != nil {
+				s.failed = m
+				for _, u := range s.turns {
+					u.ok() // nothing was done
+				}
+				return false, err
+			}
+			s.turns = append(s.turns, u)
 		}
-		u, err := s.t.turn(ctx, m.h.part(), try)
-		if err != nil {
-			s.failed = m
-			return false, err
-		}
-		s.turns = append(s.turns, u)
+		m.u = s.turns[len(s.turns)-1]
 	}
-	defer fault.Return(&err, fault.Catch())
 	if in, err = s.takeLocked(); err == nil && !in && !try {
 		err = s.queueLocked()
 	}
@@ -326,21 +339,16 @@ func (s *set) aboveAll(ctx context.Context, m *member) error {
 	return nil
 }
 
+// leave leaves all partitions, the last one first.
 func (s *set) leave() {
-	for _, u := range slices.Backward(s.turns) {
-		u.leave()
+	n := len(s.turns)
+	if n == 0 {
+		return
 	}
-	s.turns = s.turns[:0]
-}
-
-// turn is that of a member's partition.
-func (s *set) turnOf(m *member) *turn {
-	for _, u := range s.turns {
-		if u.i == m.h.part() {
-			return u
-		}
-	}
-	return nil
+	u := s.turns[n-1]
+	s.turns = s.turns[:n-1]
+	defer s.leave()
+	u.leave()
 }
 
 // takeLocked takes all members, or none. It runs under the locks of their partitions, as all below.
@@ -349,7 +357,7 @@ func (s *set) takeLocked() (in bool, err error) {
 	at := 0
 	for ; at < len(s.members); at++ {
 		m := s.members[at]
-		u := s.turnOf(m)
+		u := m.u
 		if m.rec == nil {
 			if m.h.head, m.h.n, err = u.lookupLocked(m.h.key.b, m.h.ident); err == nil && m.h.head == nil {
 				m.h.head, m.h.n, err = u.makeLocked(m.h.key.b, m.h.ident)
@@ -367,7 +375,7 @@ func (s *set) takeLocked() (in bool, err error) {
 		return true, nil
 	}
 	for _, m := range s.members[:at] {
-		u := s.turnOf(m)
+		u := m.u
 		u.queue(m.h.head, m.h.n)
 		m.h.head.lock.Give(m.h.word)
 		m.h.word = 0
@@ -425,7 +433,7 @@ func (s *set) takeOneLocked(u *turn, m *member) bool {
 func (s *set) enterLocked(m *member) {
 	h := m.h
 	if m.rec != nil && h.rec == nil { // in place: the waiter's record goes
-		u := s.turnOf(m)
+		u := m.u
 		u.queue(h.head, h.n)
 		m.rec.Word.Store(uint64(m.rec.State().With(waitqueue.Gone)))
 		u.endLocked(h.head, h.n, m.ref, m.rec)
@@ -445,10 +453,7 @@ func (s *set) queueLocked() error {
 		if ticket == 0 {
 			ticket = s.t.root.tickets.Add(1)
 		}
-		u := s.turnOf(m)
-		if u == nil {
-			return corrupt("a set without its partition %d", m.h.part())
-		}
+		u := m.u
 		head, n, err := u.lookupLocked(m.h.key.b, m.h.ident)
 		if err == nil && head == nil {
 			head, n, err = u.makeLocked(m.h.key.b, m.h.ident)

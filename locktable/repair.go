@@ -110,8 +110,8 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	if who, _, _ := t.roster.Seat(dead.Row); who != dead {
 		u.ok()
 		return nil

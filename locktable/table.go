@@ -67,7 +67,8 @@ type Table struct {
 
 	mu      sync.RWMutex
 	intents map[string]*intent
-	kept    bool // there has been a Name
+	crowded atomic.Bool // there are more intents than may be idle
+	kept    bool        // there has been a Name
 	asks    asks
 }
 

@@ -73,8 +73,7 @@ func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 	}
 	u, err := t.take(ctx, i, lease)
 	if err == nil && t.view.Ended() { // Close gives back what there is under this lock, and may have done so already
-		u.ok()
-		u.leave()
+		u.quit()
 		return nil, t.closed()
 	}
 	return u, err
@@ -113,8 +112,7 @@ func (t *Table) tryEnter(i int) (*turn, error) {
 		if ok {
 			u, err := t.parts[i].begin(lease, guard)
 			if err == nil && t.view.Ended() {
-				u.ok()
-				u.leave()
+				u.quit()
 				return nil, t.closed()
 			}
 			return u, err
@@ -146,27 +144,39 @@ func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (*turn, error) {
 		return u.repairLocked()
 	})
 	if err != nil {
-		u.leave()
+		_ = fault.Contain(func() error { u.leave(); return nil })
 		return nil, fmt.Errorf("locktable: repair partition %d: %w", l.i, err)
 	}
 	return u, nil
 }
 
-// leave gives the lock back and wakes who was called. After a fault, or if something was found that cannot be, the next
-// holder repairs.
+// leave gives the lock back and wakes who was called. It is deferred after fault.Catch: a fault in it is its caller's error.
+// After a fault, or if something was found that cannot be, the next holder repairs.
 func (u *turn) leave() {
 	l, lease, guard := u.local, u.lease, u.guard
-	if !u.done {
-		_ = fault.Contain(func() error { l.p.dirty.Store(1); return nil })
+	defer lease.Leave()
+	if u.done && len(u.rings) == 0 {
+		l.mu.Unlock()
+		guard.Unlock()
+		return
 	}
-	var few [4]ring
-	rings := append(few[:0], u.rings...)
+	rings, done := append([]ring(nil), u.rings...), u.done
+	defer func() {
+		for _, r := range rings {
+			l.t.self.Mailbox.Ring(r.peer, r.bit)
+		}
+	}()
+	defer guard.Unlock()
 	l.mu.Unlock()
-	_ = fault.Contain(func() error { guard.Unlock(); return nil })
-	lease.Leave()
-	for _, r := range rings {
-		l.t.self.Mailbox.Ring(r.peer, r.bit)
+	if !done {
+		l.p.dirty.Store(1)
 	}
+}
+
+// quit is leave for one that has done nothing.
+func (u *turn) quit() {
+	u.ok()
+	_ = fault.Contain(func() error { u.leave(); return nil })
 }
 
 // ok says that the caller is through.

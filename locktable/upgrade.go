@@ -86,8 +86,8 @@ func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	q := u.queue(h.head, h.n)
 	q.SlowLocked()
 	w.own = h.place()
@@ -145,8 +145,8 @@ func (x Hold) Downgrade(m Mode) error {
 	if err != nil {
 		return err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	u.queue(h.head, h.n)
 	h.convertLocked(m)
 	u.call()

@@ -139,8 +139,8 @@ func (w *waiter) accept(ctx context.Context) (in bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer u.leave()
 	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
 	q := u.queue(h.head, h.n)
 	q.ComeLocked(w.rec)
 	failpoint.Hit("locktable/accept/come")
