@@ -29,7 +29,7 @@ func (t *Looker) word(p *part, page int) (dsa.Pointer, error) {
 	if dir == 0 {
 		return 0, nil
 	}
-	b, err := t.area.Bytes(dir)
+	b, err := t.bytes(dir, 8*firstDir<<k)
 	if err != nil {
 		return 0, fmt.Errorf("locktable: a directory of pages: %w", err)
 	}
@@ -45,7 +45,7 @@ func (t *Looker) heads(at dsa.Pointer) ([]head, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	b, err := t.area.Bytes(at)
+	b, err := t.bytes(at, pageSize)
 	if err != nil {
 		return nil, fmt.Errorf("locktable: a page of heads: %w", err)
 	}
@@ -135,8 +135,8 @@ func (t *Looker) named(h *head, name []byte) bool {
 		return false
 	}
 	if len(name) > inline {
-		b, err := t.area.Bytes(dsa.Pointer(h.long.Load()))
-		return err == nil && string(b) == string(name)
+		b, err := t.bytes(dsa.Pointer(h.long.Load()), len(name))
+		return err == nil && string(b[:len(name)]) == string(name)
 	}
 	var b [inline]byte
 	for i := 0; i < len(name); i += 8 {
@@ -157,11 +157,11 @@ func (t *Looker) nameOf(h *head) ([]byte, bool) {
 	}
 	b := make([]byte, 0, max(n, inline))
 	if n > inline {
-		long, err := t.area.Bytes(dsa.Pointer(h.long.Load()))
-		if err != nil || len(long) != n {
+		long, err := t.bytes(dsa.Pointer(h.long.Load()), n)
+		if err != nil {
 			return nil, false
 		}
-		b = append(b, long...)
+		b = append(b, long[:n]...)
 	} else {
 		for i := 0; i < n; i += 8 {
 			b = binary.LittleEndian.AppendUint64(b, h.name[i/8].Load())

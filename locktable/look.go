@@ -13,20 +13,30 @@ import (
 
 // Looker looks at a table without joining it or taking any of its locks, and works while all who use it are stopped.
 type Looker struct {
-	area   *dsa.Area
+	bytes  roster.Bytes
+	over   func() error // the end of the bytes
 	root   *root
 	seed   uint64
 	roster *roster.Roster[seat, waitqueue.Record]
 	only   bool // reads, and does not even note when it has seen a hold
 }
 
-// Look finds the table that Create has made, to look at it.
-func Look(a *dsa.Area, handle dsa.Pointer) (*Looker, error) {
-	h, list, err := find(a, handle)
+// Look finds the table that Create has made, to look at it. Bytes returns the objects of its area: roster.In, or Peek of a
+// dsa.Sight.
+func Look(bytes roster.Bytes, handle dsa.Pointer) (*Looker, error) {
+	h, err := rootIn(bytes, handle)
 	if err != nil {
 		return nil, err
 	}
-	return &Looker{area: a, root: h, seed: h.seed.Load(), roster: list, only: true}, nil
+	var list *roster.Roster[seat, waitqueue.Record]
+	err = fault.Contain(func() (err error) {
+		list, err = roster.Look[seat, waitqueue.Record](bytes, dsa.Pointer(h.roster.Load()))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Looker{bytes: bytes, over: func() error { return nil }, root: h, seed: h.seed.Load(), roster: list, only: true}, nil
 }
 
 // Info is a lock that is held, or waited for, or whose last holder died.
@@ -122,11 +132,11 @@ type seen struct {
 
 // contained runs f, and makes an error of a fault in bytes that are gone.
 func (l *Looker) contained(f func(*sight)) error {
-	if l == nil {
+	if l == nil || l.over == nil {
 		return ErrClosed
 	}
 	return fault.Contain(func() error {
-		if err := l.area.View().Err(); err != nil {
+		if err := l.over(); err != nil {
 			return err
 		}
 		s := &sight{Looker: l, now: time.Now(), records: map[uint64][]seen{}, parties: map[int]Party{}}
@@ -282,7 +292,7 @@ func (s *sight) age(h *head, w waitqueue.Hold) time.Duration {
 	mark, now := uint64(w>>36)<<bits, uint64(s.now.UnixMilli())&(1<<bits-1)
 	was := h.seen.Load()
 	if was>>bits != mark>>bits || was == 0 {
-		if !s.only && !s.area.View().Ended() {
+		if !s.only && s.over() == nil {
 			h.seen.Store(mark | now)
 		}
 		return 0

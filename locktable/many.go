@@ -439,7 +439,7 @@ func (s *set) enterLocked(m *member) {
 		u.endLocked(h.head, h.n, m.ref, m.rec)
 	}
 	m.rec = nil
-	h.lease, _ = s.t.bytes.Enter()
+	h.lease, _ = s.t.mapped.Enter()
 }
 
 // queueLocked puts the set into the queue of each member.

@@ -102,7 +102,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 	if !ok || who != dead {
 		return nil // swept long ago: the row is another session's
 	}
-	lease, err := t.bytes.Enter()
+	lease, err := t.mapped.Enter()
 	if err != nil {
 		return t.closed()
 	}

@@ -48,6 +48,7 @@ type Options struct {
 // Table is a table of locks as one session sees it. Its methods are safe for concurrent use.
 type Table struct {
 	*Looker
+	area   *dsa.Area
 	self   shmsync.Self
 	o      Options
 	handle dsa.Pointer
@@ -56,7 +57,7 @@ type Table struct {
 	parts  [partitions]local
 
 	view    ends      // ends with the area, the session, or Close
-	bytes   *shm.View // the area's
+	mapped  *shm.View // the area's
 	unhook  []func()
 	lost    chan struct{} // closed at the end
 	close   sync.Once
@@ -107,18 +108,30 @@ func Attach(a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
 
 // find returns a table's parts, without joining it.
 func find(a *dsa.Area, handle dsa.Pointer) (h *root, list *roster.Roster[seat, waitqueue.Record], err error) {
-	defer fault.Return(&err, fault.Catch())
-	h, err = dsa.Ref[root](handle).In(a)
-	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("locktable: %w", err)
-	case h.magic.Load() != magic:
-		return nil, nil, corrupt("the object begins with %#x and not with a table", h.magic.Load())
-	case h.version.Load() != version:
-		return nil, nil, errkind.OtherVersion("locktable: the table", h.version.Load(), version, "the processes that have it attached")
+	if h, err = rootIn(roster.In(a), handle); err != nil {
+		return nil, nil, err
 	}
+	defer fault.Return(&err, fault.Catch())
 	list, err = roster.Attach[seat, waitqueue.Record](a, dsa.Pointer(h.roster.Load()))
 	return h, list, err
+}
+
+// rootIn returns the root of a table.
+func rootIn(bytes roster.Bytes, handle dsa.Pointer) (h *root, err error) {
+	defer fault.Return(&err, fault.Catch())
+	b, err := bytes(handle, int(reflect.TypeFor[root]().Size()))
+	if err == nil {
+		h, err = shm.At[root](shm.NewRegion(b), 0)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("locktable: %w", err)
+	case h.magic.Load() != magic:
+		return nil, corrupt("the object begins with %#x and not with a table", h.magic.Load())
+	case h.version.Load() != version:
+		return nil, errkind.OtherVersion("locktable: the table", h.version.Load(), version, "the processes that have it attached")
+	}
+	return h, nil
 }
 
 func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) *Table {
@@ -126,9 +139,10 @@ func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat
 		o.DeadlockAfter = 200 * time.Millisecond
 	}
 	t := &Table{
-		Looker: &Looker{area: a, root: h, seed: h.seed.Load(), roster: list},
+		Looker: &Looker{bytes: roster.In(a), over: a.View().Err, root: h, seed: h.seed.Load(), roster: list},
+		area:   a,
 		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
-		view: ends{a.View().Sub()}, bytes: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
+		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
 	t.find = t.at
 	t.pool.New = func() any { return &hold{t: t} }
@@ -235,7 +249,7 @@ func (t *Table) giveAll() error {
 }
 
 func (t *Table) closed() error {
-	if err := t.view.Err(); err != nil && t.bytes.Err() != nil {
+	if err := t.view.Err(); err != nil && t.mapped.Err() != nil {
 		return fmt.Errorf("locktable: %w", err)
 	}
 	return errkind.As(ErrClosed, errors.New("locktable: the table is closed"))

@@ -63,7 +63,7 @@ func ringOf(peer shmsync.Peer, bit uint32) ring { return ring{peer, bit} }
 // enter waits for a partition's lock, and repairs what a holder that died has left. Each enter is followed by a deferred
 // leave.
 func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
-	lease, err := t.bytes.Enter()
+	lease, err := t.mapped.Enter()
 	if err != nil {
 		return nil, t.closed()
 	}
@@ -89,7 +89,7 @@ func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error)
 	if err != nil {
 		held := l.lock.Status().Exclusive
 		lease.Leave()
-		if t.bytes.Ended() {
+		if t.mapped.Ended() {
 			return nil, t.closed()
 		}
 		return nil, fmt.Errorf("locktable: waiting for partition %d, which session %v has: %w", i, held, err)
@@ -99,7 +99,7 @@ func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error)
 
 // tryEnter is enter for one that waits for 50 us at most.
 func (t *Table) tryEnter(i int) (*turn, error) {
-	lease, err := t.bytes.Enter()
+	lease, err := t.mapped.Enter()
 	if err != nil || t.view.Ended() {
 		lease.Leave()
 		return nil, t.closed()

@@ -143,11 +143,13 @@ var elsewhere = map[string]string{
 	"parallel.Options.Result":   "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Options.Progress": "parallel/ways_test.go TestAllWaysOut",
 	"locktable.Options.OnWait":  "locktable/wait_test.go TestOnWaitEndsInEveryWay",
+	"dsm.Look":                  "dsm/look_test.go TestLookEndsInEveryWay",
 	"resowner.Resource.Release": "resowner/end_test.go TestReleaseGoexit",
 }
 
 // ours are functions that the library alone passes, each with the reason.
 var ours = map[string]string{
+	"dsa.Look":        "package locktable's users pass what dsm.Look hands out",
 	"shm.View.Report": "package dsm passes it", "shm.Explain": "package dsm passes it",
 	"logcache.Options.Now":   "a clock; TestClockPanics of package logcache",
 	"shmsync.LWLock.OnFault": "packages dsa and dshash pass it",

@@ -9,6 +9,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/roster"
 )
 
 // locked hands f a lock that it alone has.
@@ -57,7 +58,7 @@ var usesOfLocks = map[string]use{
 	},
 	"locktable.Look": func(w *world, i int) error {
 		return w.inLocks(func(a *dsa.Area, t *locktable.Table) error {
-			l, err := locktable.Look(a, t.Handle())
+			l, err := locktable.Look(roster.In(a), t.Handle())
 			if err == nil {
 				for range l.List() {
 				}

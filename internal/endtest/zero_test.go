@@ -42,7 +42,7 @@ var zeros = []any{
 	new(resowner.Item), new(resowner.Owner),
 	new(shm.Lease), new(shm.Offset), new(shm.Region), new(shm.View),
 	new(dsa.Area), new(dsa.ClassStats), new(dsa.Heap), new(dsa.Options), new(dsa.Place), new(dsa.Pointer), new(dsa.Ref[int]),
-	new(dsa.Report),
+	new(dsa.Report), new(dsa.Sight),
 	new(dsa.Stats),
 	new(dshash.Bytes), new(dshash.BytesEntry), new(dshash.Entry[uint64, uint64]), new(dshash.Options), new(dshash.Report),
 	new(dshash.Table[uint64, uint64]),

@@ -29,6 +29,7 @@ var (
 // methods are safe for concurrent use but Join.
 type Roster[S, R any] struct {
 	area   *dsa.Area
+	bytes  Bytes
 	self   shmsync.Self
 	handle dsa.Pointer
 	head   *header
@@ -37,6 +38,29 @@ type Roster[S, R any] struct {
 	mu   sync.Mutex
 	free []Ref // of this session's
 	made int   // records of this session's that there are
+}
+
+// Bytes returns the n bytes that begin at an object of an area, in place.
+type Bytes func(p dsa.Pointer, n int) ([]byte, error)
+
+// In returns the objects of an area that is attached.
+func In(a *dsa.Area) Bytes {
+	return func(p dsa.Pointer, n int) ([]byte, error) {
+		b, err := a.Bytes(p)
+		if err == nil && len(b) < n {
+			return nil, corrupt("the object at %v has %d bytes, not %d", p, len(b), n)
+		}
+		return b, err
+	}
+}
+
+// at returns the T at p.
+func at[T any](b Bytes, p dsa.Pointer) (*T, error) {
+	list, err := b(p, int(reflect.TypeFor[T]().Size()))
+	if err != nil {
+		return nil, err
+	}
+	return shm.At[T](shm.NewRegion(list), 0)
 }
 
 // view is a seat as this process has found it.
@@ -60,12 +84,21 @@ func Create[S, R any](a *dsa.Area) (*Roster[S, R], error) {
 	h.record.Store(shm.Layout[R]())
 	failpoint.Hit("roster/create/laid-out")
 	h.magic.Store(magic)
-	return &Roster[S, R]{area: a, self: a.Self(), handle: dsa.Pointer(ref), head: h}, nil
+	return &Roster[S, R]{area: a, bytes: In(a), self: a.Self(), handle: dsa.Pointer(ref), head: h}, nil
 }
 
 // Attach finds the roster that Create has made. S and R must be what they were then.
 func Attach[S, R any](a *dsa.Area, handle dsa.Pointer) (*Roster[S, R], error) {
-	h, err := dsa.Ref[header](handle).In(a)
+	r, err := Look[S, R](In(a), handle)
+	if err == nil {
+		r.area, r.self = a, a.Self()
+	}
+	return r, err
+}
+
+// Look is Attach for one that only looks, and calls nothing but At, Seat, Rows and Each.
+func Look[S, R any](bytes Bytes, handle dsa.Pointer) (*Roster[S, R], error) {
+	h, err := at[header](bytes, handle)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("roster: %w", err)
@@ -76,7 +109,7 @@ func Attach[S, R any](a *dsa.Area, handle dsa.Pointer) (*Roster[S, R], error) {
 	case h.seat.Load() != shm.Layout[S]() || h.record.Load() != shm.Layout[R]():
 		return nil, errkind.As(ErrMismatch, errors.New("roster: its seats or records have another layout"))
 	}
-	return &Roster[S, R]{area: a, self: a.Self(), handle: handle, head: h}, nil
+	return &Roster[S, R]{bytes: bytes, handle: handle, head: h}, nil
 }
 
 // Handle names the roster for Attach.
@@ -332,15 +365,15 @@ func (r *Roster[S, R]) find(row int) (*view[S, R], error) {
 	if v := r.seen[row].Load(); v != nil {
 		return v, nil
 	}
-	at := dsa.Pointer(r.head.rows[row].Load())
-	if at == 0 {
+	p := dsa.Pointer(r.head.rows[row].Load())
+	if p == 0 {
 		return nil, corrupt("row %d has no seat", row)
 	}
-	c, err := dsa.Ref[chair[S]](at).In(r.area)
+	c, err := at[chair[S]](r.bytes, p)
 	if err != nil {
 		return nil, fmt.Errorf("roster: the seat of row %d: %w", row, err)
 	}
-	v := &view[S, R]{chair: c, at: at}
+	v := &view[S, R]{chair: c, at: p}
 	if !r.seen[row].CompareAndSwap(nil, v) {
 		v = r.seen[row].Load()
 	}
@@ -356,7 +389,7 @@ func (r *Roster[S, R]) page(v *view[S, R], k int) ([]R, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	b, err := r.area.Bytes(at)
+	b, err := r.bytes(at, int(reflect.TypeFor[R]().Size())*firstPage<<k)
 	if err != nil {
 		return nil, fmt.Errorf("roster: a page of records: %w", err)
 	}
