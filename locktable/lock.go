@@ -147,9 +147,10 @@ type waiter struct {
 	own   waitqueue.Ref // what is to be upgraded; 0: nothing
 	began time.Time
 	bit   bit
-	ahead int   // that were before it when it last looked
-	dead  []int // rows that hold the lock and may be dead
-	told  bool  // OnWait has been called
+	ahead int           // that were before it when it last looked
+	due   time.Duration // until one of them is to be passed over; 0: none was called
+	dead  []int         // rows that hold the lock and may be dead
+	told  bool          // OnWait has been called
 }
 
 // attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.

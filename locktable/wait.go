@@ -58,6 +58,9 @@ const (
 // pause is how long the waiter sleeps without being rung.
 func (w *waiter) pause() time.Duration {
 	d := min(time.Duration(w.ahead+1)*lookEvery, lookAtLeast)
+	if w.due > 0 {
+		d = min(d, w.due)
+	}
 	waited := time.Since(w.began)
 	if after := w.t.o.DeadlockAfter; after > 0 && waited < after {
 		d = min(d, after-waited)
@@ -70,7 +73,7 @@ func (w *waiter) pause() time.Duration {
 
 // lookLocked notes, for a waiter that has not got the lock, who is in its way. It runs under the partition's lock.
 func (w *waiter) lookLocked(u *turn) {
-	w.ahead = u.q.AheadLocked(waitqueue.Ref(w.ref))
+	w.ahead, w.due = u.q.AheadLocked(waitqueue.Ref(w.ref)), u.q.DueLocked(waitqueue.Ref(w.ref))
 	w.dead = w.dead[:0]
 	u.q.WantLocked(w.h.wanted(w), w.own, rowOf, func(row int) {
 		if len(w.dead) < 16 {

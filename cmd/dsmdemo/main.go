@@ -110,7 +110,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
 	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(),
-		a.lsCommand(), a.psCommand(), a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(),
+		a.lsCommand(), a.psCommand(), a.locksCommand(), a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(),
 		a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(), a.crashCommand(),
 		a.crashWorkerCommand())
 	return root

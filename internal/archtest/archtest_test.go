@@ -47,7 +47,7 @@ internal/swaptest    shm shm/dsa shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/viewtest     shm internal
 internal/...         dsmimpl internal
-cmd/...            area registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/...            area locktable registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance
 `
 

@@ -34,3 +34,31 @@ func TestModes(t *testing.T) {
 		t.Error("a word does not hold what it was made of")
 	}
 }
+
+// TestGiveWhileSlowComesAndGoes: a hold in place is given back whatever others do beside it meanwhile.
+func TestGiveWhileSlowComesAndGoes(t *testing.T) {
+	var h Head
+	stop, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				h.Word.Or(uint64(Slow))
+				h.Word.And(^uint64(Slow))
+			}
+		}
+	}()
+	for i := range uint32(200_000) {
+		hold := HoldOf(3, Exclusive, 1, i)
+		for !h.TryTake(hold) {
+		}
+		if _, was := h.Give(hold); !was {
+			t.Fatalf("the word is %#x, and the hold %#x", h.Word.Load(), hold)
+		}
+	}
+	close(stop)
+	<-over
+}

@@ -247,6 +247,20 @@ func grace(r *Record) time.Duration {
 	return min(Grace<<min(r.passes.Load()&^passed, 10), maxGrace)
 }
 
+// DueLocked returns after how long the first of the waiters that were called before a record is to be passed over; 0 if none
+// was called.
+func (q *Queue) DueLocked(ref Ref) (d time.Duration) {
+	q.walk(func(other Ref, r *Record, s State) bool {
+		if at := r.called.Load(); at != 0 && other != ref && waits(r, s) {
+			if left := max(grace(r)-time.Duration(q.Now-at), 1); d == 0 || left < d {
+				d = left
+			}
+		}
+		return other != ref
+	})
+	return d
+}
+
 // AheadLocked counts the waiters before a record.
 func (q *Queue) AheadLocked(ref Ref) (n int) {
 	q.walk(func(other Ref, _ *Record, s State) bool {

@@ -58,10 +58,15 @@ func (h *Head) TryGive(hold Hold) bool { return h.Word.CompareAndSwap(uint64(hol
 // Give gives back a hold in place, whatever there is beside it. It reports whether there are records, whose waiters
 // CallLocked calls, and whether the word was hold's.
 func (h *Head) Give(hold Hold) (slow, was bool) {
-	if h.TryGive(hold) {
-		return false, true
+	for { // Slow may come and go meanwhile
+		w := Hold(h.Word.Load())
+		if w&^Slow != hold&^Slow {
+			return w&Slow != 0, false
+		}
+		if h.Word.CompareAndSwap(uint64(w), uint64(w&Slow)) {
+			return w&Slow != 0, true
+		}
 	}
-	return true, h.Word.CompareAndSwap(uint64(hold|Slow), uint64(Slow))
 }
 
 // Convert makes a hold in place another one of the same holder, whatever there is beside it. It runs under the mutex.
