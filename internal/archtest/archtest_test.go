@@ -26,6 +26,8 @@ dsmimpl/dsmimpltest  dsmimpl internal
 shm                  internal
 shm/...              shm shm/shmsync internal
 shm/dshash           shm shm/shmsync shm/dsa internal
+shm/roster           shm shm/shmsync shm/dsa internal
+shm/waitqueue
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
@@ -34,6 +36,7 @@ parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal
 cache                dsm registry resowner shm shm/logcache shm/shmsync internal
+locktable            dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
 batch
 batch/batchtest      batch
@@ -45,7 +48,7 @@ internal/swaptest    shm shm/dsa shm/shmsync internal
 internal/instancetest dsm dsmimpl/catalog supervisor internal
 internal/viewtest     shm internal
 internal/...         dsmimpl internal
-cmd/...            area cache registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
+cmd/...            area cache locktable registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal internal/instance
 cmd/dsmdemo/chaos    cmd/dsmdemo/child control dsm shm shm/shmsync internal internal/instance
 `
 

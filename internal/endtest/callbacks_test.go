@@ -3,8 +3,10 @@ package endtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/token"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,6 +18,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/toc"
 )
@@ -112,6 +115,47 @@ var callbacks = map[string]callback{
 	},
 }
 
+func init() {
+	for name, walk := range map[string]func(l *locktable.Table, path string) iter.Seq[any]{
+		"List":    func(l *locktable.Table, _ string) iter.Seq[any] { return anySeq(l.List()) },
+		"Holders": func(l *locktable.Table, path string) iter.Seq[any] { return anySeq(l.Holders("held", path)) },
+		"Waiters": func(l *locktable.Table, path string) iter.Seq[any] { return anySeq(l.Waiters("held", path)) },
+		"Waits":   func(l *locktable.Table, _ string) iter.Seq[any] { return anySeq(l.Waits()) },
+	} {
+		callbacks["locktable.Looker."+name] = func(w *world, f func() error) error {
+			path := fmt.Sprint(w.name, "-", 0)
+			if strings.HasPrefix(name, "Wait") { // which yield nothing without a waiter
+				wait, stop := context.WithCancel(ctx)
+				over := make(chan struct{})
+				defer func() { stop(); <-over }()
+				go func() {
+					defer close(over)
+					_, _ = w.locks.Lock(wait, locktable.Shared, "held", path)
+				}()
+				for n := 0; n == 0 && w.s.Err() == nil; {
+					for range w.locks.Waiters("held", path) {
+						n++
+					}
+				}
+			}
+			for range walk(w.locks, path) {
+				return f()
+			}
+			return w.s.Err()
+		}
+	}
+}
+
+func anySeq[T any](seq iter.Seq[T]) iter.Seq[any] {
+	return func(yield func(any) bool) {
+		for x := range seq {
+			if !yield(x) {
+				return
+			}
+		}
+	}
+}
+
 // elsewhere are callbacks whose ways out another test tries: the file, and the test in it.
 var elsewhere = map[string]string{
 	"dsm.Session.OnDeath":       "supervisor/deaths_test.go TestOnDeathEndsInEveryWay",
@@ -123,11 +167,14 @@ var elsewhere = map[string]string{
 	"parallel.Map":              "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Options.Result":   "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Options.Progress": "parallel/ways_test.go TestAllWaysOut",
+	"locktable.Options.OnWait":  "locktable/wait_test.go TestOnWaitEndsInEveryWay",
+	"dsm.Look":                  "dsm/look_test.go TestLookEndsInEveryWay",
 	"resowner.Resource.Release": "resowner/end_test.go TestReleaseGoexit",
 }
 
 // ours are functions that the library alone passes, each with the reason.
 var ours = map[string]string{
+	"dsa.Look":        "package locktable's users pass what dsm.Look hands out",
 	"shm.View.Report": "package dsm passes it", "shm.Explain": "package dsm passes it",
 	"logcache.Cache.Walk":   "package cache passes it, and no lock is held",
 	"logcache.Room.Release": "package cache passes it", "logcache.Room.Reserve": "package cache passes it",
@@ -178,7 +225,7 @@ func TestEveryWayOutOfCallbacks(t *testing.T) {
 }
 
 func tryOut(t *testing.T, cfg dsm.Config, hand callback, out func(*dsm.Session) error, way string) {
-	w, err := newWorld(cfg, t.Name())
+	w, err := newWorld(cfg, strings.TrimPrefix(t.Name(), "TestEveryWayOutOf"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,14 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "cache", "registry", "dsmnet", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "cache", "registry", "dsmnet", "locktable", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
 var exempt = map[string]string{
 	"dsm.Handle": "a number", "dsm.ParseHandle": "a number", "dsm.Error": "an error",
-	"dsm.Inspect": "looks from outside of sessions", "dsm.Open": "makes a session",
+	"dsm.Inspect": "looks from outside of sessions", "dsm.Look": "looks from outside of sessions",
+	"dsa.Look": "looks from outside of sessions", "dsa.Sight": "looks from outside of sessions", "dsm.Open": "makes a session",
 	"dsm.Session.Config": "a copy of settings", "dsm.Session.Done": "a channel", "dsm.Session.Owner": "an owner",
 	"dsm.Session.Close": "the end itself", "dsm.owned": "calls Detach",
 	"area.source": "calls Session", "area.segment": "calls Segment",
@@ -41,6 +42,9 @@ var exempt = map[string]string{
 	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
 	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
+	"locktable.Info": "a copy", "locktable.Party": "a copy", "locktable.Edge": "a copy", "locktable.WaitError": "an error",
+	"locktable.Token": "a number", "locktable.use": "is released by its owner", "locktable.Table.Handle": "a number",
+	"locktable.Table.Lost": "a channel", "locktable.ends": "is what ends", "locktable.key": "bytes of the process",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }
 

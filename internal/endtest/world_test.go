@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
+	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
@@ -56,6 +57,9 @@ type world struct {
 	bytes     *dshash.Bytes
 	cache     *logcache.Cache
 	pages     *cache.Cache
+	locks     *locktable.Table
+	owned     context.Context // with an owner of locks
+	owner     *locktable.Owner
 	named     *words
 	alone     [users]alone
 }
@@ -73,6 +77,8 @@ type alone struct {
 	port     net.Listener
 	dialed   net.Conn
 	accepted net.Conn
+	lock     *locktable.Name
+	hold     locktable.Hold
 }
 
 // newWorld makes one of each in a session of its own. Name is for its listener.
@@ -146,6 +152,10 @@ func (w *world) fill() (err error) {
 	if w.named, err = registry.Segment(ctx, w.s, "end", func(x *words) error { x.Number.Store(7); return nil }); err != nil {
 		return err
 	}
+	if w.locks, err = locktable.Open(ctx, w.s, "end locks", locktable.Options{}); err != nil {
+		return err
+	}
+	w.owned, w.owner = w.locks.As(ctx, "uses everything")
 	for i := range w.alone {
 		if err := w.fillAlone(i, fmt.Sprint(w.name, "-", i)); err != nil {
 			return err
@@ -175,6 +185,12 @@ func (w *world) pair() (g *dsm.Segment, q *mq.Queue, s *mq.Sender, r *mq.Receive
 
 func (w *world) fillAlone(i int, name string) (err error) {
 	a := &w.alone[i]
+	if a.lock, err = w.locks.Name(ctx, "kept", name); err != nil {
+		return err
+	}
+	if a.hold, err = w.locks.Lock(ctx, locktable.Exclusive, "held", name); err != nil {
+		return err
+	}
 	a.latch = shmsync.NewLatch(&w.words.Latch[i], w.s.Self())
 	if err = a.latch.Own(); err != nil {
 		return err

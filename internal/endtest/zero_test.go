@@ -17,6 +17,7 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
+	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/resowner"
@@ -44,7 +45,7 @@ var zeros = []any{
 	new(resowner.Item), new(resowner.Owner),
 	new(shm.Lease), new(shm.Offset), new(shm.Region), new(shm.View),
 	new(dsa.Area), new(dsa.ClassStats), new(dsa.Heap), new(dsa.Options), new(dsa.Place), new(dsa.Pointer), new(dsa.Ref[int]),
-	new(dsa.Report),
+	new(dsa.Report), new(dsa.Sight),
 	new(dsa.Stats),
 	new(dshash.Bytes), new(dshash.BytesEntry), new(dshash.Entry[uint64, uint64]), new(dshash.Options), new(dshash.Report),
 	new(dshash.Table[uint64, uint64]),
@@ -58,6 +59,9 @@ var zeros = []any{
 	new(logcache.Cache), new(logcache.Condition), new(logcache.Entry), new(logcache.Failure), new(logcache.Item),
 	new(logcache.Lease), new(logcache.LoadError), new(logcache.Options), new(logcache.Point), new(logcache.Report),
 	new(logcache.Room), new(logcache.Stamp), new(logcache.Stats), new(logcache.Tag),
+	new(locktable.Death), new(locktable.Edge), new(locktable.Hold), new(locktable.Holds), new(locktable.Info),
+	new(locktable.Looker), new(locktable.Name), new(locktable.Options), new(locktable.Owner), new(locktable.Party),
+	new(locktable.Table), new(locktable.Token), new(locktable.WaitError), new(locktable.Want),
 }
 
 // zeroPackages are those whose types are in zeros.

@@ -1,0 +1,65 @@
+package dsm
+
+import (
+	"context"
+	"errors"
+
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/instance"
+)
+
+// Look is Inspect, and lets f read the bytes of segments, too: bytes maps a segment for reading alone, without a reference
+// to it, until f returns. Others write and free meanwhile what f reads, so f checks everything that it loads. A segment that
+// is gone is ErrNotFound. A load from bytes that are gone is Look's error, which matches ErrCorrupt.
+func Look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
+	return fail("look", 0, "", look(ctx, cfg, f))
+}
+
+func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
+	path, backends, set, err := cfg.resolve()
+	if err != nil {
+		return err
+	}
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	books, err := dir.Look(ctx, backends, set)
+	if err != nil {
+		return err
+	}
+	defer books.Close()
+	r, err := report(books)
+	if err != nil {
+		return err
+	}
+	r.Root = rootOf(ctx, books)
+	var maps []dsmimpl.Mapping
+	defer func() {
+		for _, m := range maps {
+			_ = books.Unmap(m)
+		}
+	}()
+	bytes := func(h Handle) ([]byte, error) {
+		list, err := books.Segments()
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range list {
+			if Handle(s.Entry.Handle) != h || !s.Sound {
+				continue
+			}
+			m, err := books.Map(ctx, s.Entry, dsmimpl.ReadOnly)
+			if err != nil {
+				return nil, err
+			}
+			maps = append(maps, m)
+			return instance.Part(m, &s.Entry), nil
+		}
+		return nil, errkind.As(ErrNotFound, errors.New("the instance has no such segment now"))
+	}
+	return fault.Contain(func() error { return f(r, bytes) })
+}

@@ -1,0 +1,232 @@
+package locktable
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// Hold is the right to unlock, once, in any goroutine. Its methods are safe for concurrent use. The zero Hold holds nothing.
+type Hold struct {
+	h   *hold
+	seq uint32
+}
+
+// hold is what this process knows of a lock that it has, or asks for. It is used again when it has been unlocked: seq, which
+// goes up then, tells a Hold whether it is still meant.
+type hold struct {
+	t     *Table
+	seq   atomic.Uint32
+	key   key
+	buf   [96]byte // for key.b
+	ident uint64
+	kept  *Name // whose lock it is; nil: it was asked for by name
+	lease shm.Lease
+	head  *head
+	n     uint32 // the head's number
+	owner *Owner // nil: none
+	under *hold  // the same owner's hold of the same lock, of which this one is a further use
+	above [MaxParts - 1]above
+	count atomic.Int32 // this hold, those under it, and those below it in the path
+
+	plain    bool // of a kept name, in place, without an owner
+	inRecord bool // the hold is in rec in any case
+
+	mu   sync.Mutex // of what Upgrade and Downgrade change
+	mode Mode
+	word waitqueue.Hold // the hold in place; 0: it is in rec
+	ref  roster.Ref
+	rec  *waitqueue.Record
+}
+
+// above is what a hold has of a parent of its name: an intent of the session, or the owner's own hold.
+type above struct {
+	intent *intent
+	hold   *hold
+}
+
+func (h *hold) part() int { return partOf(h.ident) }
+
+func (h *hold) number() uint32 {
+	if h.owner == nil {
+		return 0
+	}
+	return h.owner.number
+}
+
+// live returns the hold, locked, if it is still this one.
+func (x Hold) live() (*hold, error) {
+	if x.h == nil {
+		return nil, ErrNotHeld
+	}
+	x.h.mu.Lock()
+	if x.h.seq.Load() != x.seq {
+		x.h.mu.Unlock()
+		return nil, fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
+	}
+	if x.h.t.view.Ended() {
+		x.h.mu.Unlock()
+		return nil, x.h.t.closed()
+	}
+	return x.h, nil
+}
+
+// Unlock gives the lock back. A second call is ErrNotHeld, also when another goroutine has the lock by then. It waits for a
+// millisecond at most: what is left to do behind a process that is stopped in the table is done later.
+func (x Hold) Unlock() error {
+	h := x.h
+	if h == nil || !h.seq.CompareAndSwap(x.seq, x.seq+1) {
+		return fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
+	}
+	t := h.t
+	if t.view.Ended() { // Close has given it back
+		h.lease.Leave()
+		h.lease = shm.Lease{}
+		return t.closed()
+	}
+	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
+	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
+		for i := range h.key.n - 1 {
+			h.above[i].intent.leave()
+			h.above[i].intent = nil
+		}
+		h.kept.spare.Store(h)
+		return nil
+	}
+	h.drop()
+	return nil
+}
+
+// drop ends one use of the hold.
+func (h *hold) drop() {
+	if h.count.Add(-1) > 0 {
+		return
+	}
+	if h.under != nil {
+		h.under.drop()
+	} else {
+		h.owner.remove(h)
+		h.give()
+	}
+	for i, a := range h.above {
+		if a.intent != nil {
+			a.intent.leave()
+		}
+		if a.hold != nil {
+			a.hold.drop()
+		}
+		h.above[i] = above{}
+	}
+	h.recycle()
+}
+
+// recycle makes the hold ready for the next use.
+func (h *hold) recycle() {
+	h.lease.Leave()
+	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
+	h.plain, h.inRecord = false, false
+	if h.kept != nil {
+		h.kept.spare.Store(h)
+		return
+	}
+	h.t.pool.Put(h)
+}
+
+// give gives the lock back in shared memory.
+func (h *hold) give() {
+	t := h.t
+	if h.rec == nil {
+		slow, was := h.head.lock.Give(h.word)
+		failpoint.Hit("locktable/give/given")
+		if slow && was {
+			t.soon(h.part(), h.key.b, func(u *turn, name []byte) {
+				// Others may have called, and even have given the head to another name.
+				if head, n, err := u.lookupLocked(name, hash(name, t.seed)); err == nil && head != nil {
+					u.queue(head, n)
+					u.call()
+				}
+			})
+		}
+	} else {
+		rec, ref := h.rec, h.ref
+		rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
+		failpoint.Hit("locktable/give/gone")
+		head, n := h.head, h.n // which the record keeps
+		t.soon(h.part(), nil, func(u *turn, _ []byte) { u.endLocked(head, n, ref, rec) })
+	}
+	if h.kept == nil {
+		t.gave(h.part())
+	}
+}
+
+// endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then.
+func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
+	q := u.queue(head, n)
+	q.LeaveLocked(rec)
+	failpoint.Hit("locktable/end/unlisted")
+	rec.Word.Store(0)
+	u.call()
+	u.t.roster.Give(ref)
+}
+
+// soon runs f with a partition's lock: now, if that can be had within a millisecond, else in a goroutine, with a copy of name.
+func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
+	run := func(u *turn, name []byte) {
+		defer fault.Ignore(fault.Catch())
+		defer u.leave()
+		f(u, name)
+		u.ok()
+	}
+	if u, err := t.tryEnter(part); err == nil {
+		run(u, name)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if u, err := t.enter(ctx, part); err == nil {
+		run(u, name)
+		return
+	}
+	name = append([]byte(nil), name...)
+	go func() {
+		for !t.view.Ended() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			u, err := t.enter(ctx, part)
+			cancel()
+			if err == nil {
+				run(u, name)
+				return
+			}
+		}
+	}()
+}
+
+// idleHeads is how many names a partition may have before idle ones are looked for.
+const idleHeads = 64
+
+// gave counts holds by name that were given back, and looks for idle heads when there may be many.
+func (t *Table) gave(part int) {
+	l := &t.parts[part]
+	heads := l.p.heads.Load()
+	if heads < idleHeads || uint32(l.gives.Add(1)) < max(idleHeads/2, heads/4) {
+		return
+	}
+	l.gives.Store(0)
+	u, err := t.tryEnter(part)
+	if err != nil {
+		return
+	}
+	defer fault.Ignore(fault.Catch())
+	defer u.leave()
+	if u.collectLocked() == nil {
+		u.ok()
+	}
+}

@@ -1,0 +1,135 @@
+package locktable
+
+import (
+	"context"
+	"sync"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// intent is this session's hold of a parent in an intent mode, for all that it holds below it. When nothing is held below it
+// the hold is idle: it stays, so that the next one below it costs a compare-and-swap of the session's own record, and
+// another session that it is in the way of revokes it.
+type intent struct {
+	t    *Table
+	key  key
+	name string // in the table's intents
+	mode Mode
+
+	mu    sync.Mutex
+	count int   // of the holds below it
+	hold  *hold // in a record; nil: none
+}
+
+// maxIntents is how many parents of a session have an intent that may be idle.
+const maxIntents = 256
+
+// intend gets an intent of a parent.
+func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*intent, error) {
+	i := t.intentOf(parent, m)
+	if i.again() {
+		return i, nil
+	}
+	h := &hold{t: t, inRecord: true, mode: m}
+	h.key, _ = encode(h.buf[:0], parent.path())
+	h.ident = hash(h.key.b, t.seed)
+	h.count.Store(1)
+	if err := t.acquire(ctx, h, try); err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	if i.count > 0 || i.wakeLocked() { // another goroutine was faster
+		i.count++
+		i.mu.Unlock()
+		h.drop()
+		return i, nil
+	}
+	i.hold, i.count = h, 1
+	i.mu.Unlock()
+	return i, nil
+}
+
+// intentOf returns the intent of a parent, which need not be held.
+func (t *Table) intentOf(parent key, m Mode) *intent {
+	var few [MaxParts*(MaxPart+1) + 1]byte
+	name := append(append(few[:0], byte(m)), parent.b...)
+	t.mu.RLock()
+	i := t.intents[string(name)]
+	t.mu.RUnlock()
+	if i != nil {
+		return i
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i = t.intents[string(name)]; i == nil {
+		i = &intent{t: t, key: parent.kept(), name: string(name), mode: m}
+		t.intents[i.name] = i
+		t.crowded.Store(len(t.intents) > maxIntents)
+	}
+	return i
+}
+
+// again takes the intent once more, if it is held or idle.
+func (i *intent) again() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.count == 0 && !i.wakeLocked() {
+		return false
+	}
+	i.count++
+	return true
+}
+
+// wakeLocked makes, under i.mu, an idle hold one that is in use, if nobody has revoked it. One that was revoked goes.
+func (i *intent) wakeLocked() bool {
+	if i.hold == nil || i.t.view.Ended() {
+		return false
+	}
+	rec := i.hold.rec
+	s := rec.State()
+	if s.Kind() == waitqueue.Idle && rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Held))) {
+		failpoint.Hit("locktable/intent/awake")
+		return true
+	}
+	i.goLocked()
+	return false
+}
+
+// goLocked gives, under i.mu, the hold back.
+func (i *intent) goLocked() {
+	h := i.hold
+	i.hold = nil
+	h.give()
+	h.lease.Leave()
+}
+
+// leave ends the use of the intent by one hold below it.
+func (i *intent) leave() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.count--; i.count == 0 && i.hold != nil && !i.t.view.Ended() {
+		rec := i.hold.rec
+		s := rec.State()
+		rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Idle)))
+		failpoint.Hit("locktable/intent/idle")
+		if rec.Wanted() || i.surplus() {
+			i.goLocked()
+		}
+	}
+}
+
+// surplus reports whether there are too many intents, and takes this one off their list then.
+func (i *intent) surplus() bool {
+	t := i.t
+	if !t.crowded.Load() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.intents[i.name] == i {
+		delete(t.intents, i.name)
+	}
+	t.crowded.Store(len(t.intents) > maxIntents)
+	return true
+}

@@ -1,0 +1,244 @@
+package locktable
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// Lock waits until it has the lock of a path in a mode, or ctx is over. A path has 1 to 4 parts of 1 to 255 bytes, and what
+// it names is whatever the programs that use the table take it for. Each parent of the path is held in an intent mode
+// meanwhile: who has "layers" Exclusive excludes those who have ("layers", X) in any mode.
+//
+// Who waits longest is first, but for those who run and take a free lock in the first millisecond; readers that are next
+// to each other go together. A wait that ends without the lock is a *WaitError, which names the holders. One that waits in
+// a cycle of owners ends with ErrDeadlock, and keeps what it holds besides. An owner that has the lock gets ErrSelf.
+func (t *Table) Lock(ctx context.Context, m Mode, path ...string) (Hold, error) {
+	return t.lock(ctx, m, path, false)
+}
+
+// TryLock is Lock for one that does not wait: a lock that is held is a *WaitError that matches ErrHeld. It waits 50 us at
+// most for each part of the table that another process is at; if that was not enough it is ErrBusy, and the lock may be free.
+func (t *Table) TryLock(ctx context.Context, m Mode, path ...string) (Hold, error) {
+	return t.lock(ctx, m, path, true)
+}
+
+func (t *Table) lock(ctx context.Context, m Mode, path []string, try bool) (Hold, error) {
+	if t.view.Ended() {
+		return Hold{}, t.closed()
+	}
+	h := t.pool.Get().(*hold)
+	k, err := encode(h.buf[:0], path)
+	if err == nil {
+		err = t.lockKey(ctx, h, k, hash(k.b, t.seed), m, try)
+	}
+	if err != nil {
+		h.recycle()
+		return Hold{}, err
+	}
+	return Hold{h, h.seq.Load()}, nil
+}
+
+// lockKey locks a name for h, which is as recycle leaves it. If it fails h is so again.
+func (t *Table) lockKey(ctx context.Context, h *hold, k key, ident uint64, m Mode, try bool) error {
+	if m < IntentShared || m > Exclusive {
+		return invalid("mode %d", m)
+	}
+	h.key, h.ident, h.mode = k, ident, m
+	h.count.Store(1)
+	s := t.scopeOf(ctx)
+	if s != nil {
+		under, err := s.admit(k, m)
+		if err != nil {
+			return err
+		}
+		if h.owner = s.owner; under != nil {
+			h.under = under
+			return nil
+		}
+	}
+	if k.n > 1 {
+		if err := t.lockAbove(ctx, h, s, try); err != nil {
+			return err
+		}
+	}
+	err := t.acquire(ctx, h, try)
+	if err != nil {
+		h.dropAbove()
+		return err
+	}
+	h.owner.add(h)
+	return nil
+}
+
+// lockAbove gets what a hold needs of the parents of its name.
+func (t *Table) lockAbove(ctx context.Context, h *hold, s *scope, try bool) error {
+	intent := h.mode.Intent()
+	for i := range h.key.n - 1 {
+		parent := h.key.parent(i + 1)
+		var err error
+		if s != nil {
+			h.above[i].hold, err = s.cover(parent, intent)
+		}
+		if err == nil && h.above[i].hold == nil {
+			h.above[i].intent, err = t.intend(ctx, parent, intent, try)
+		}
+		if err != nil {
+			h.dropAbove()
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *hold) dropAbove() {
+	for i, a := range h.above {
+		if a.intent != nil {
+			a.intent.leave()
+		}
+		if a.hold != nil {
+			a.hold.drop()
+		}
+		h.above[i] = above{}
+	}
+}
+
+// acquire gets the lock of h in shared memory.
+func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
+	if h.kept != nil && !h.inRecord {
+		if h.word = waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number()); h.head.lock.TryTake(h.word) {
+			failpoint.Hit("locktable/acquire/taken")
+			return t.stillOpen(h)
+		}
+		h.word = 0
+	}
+	w := waiter{t: t, h: h}
+	err := w.attempt(ctx, try)
+	switch {
+	case errors.Is(err, ErrHeld):
+		return t.explain(&WaitError{Name: h.key.String(), Mode: h.mode, Err: ErrHeld}, h.key, 0)
+	case err == nil && w.rec != nil:
+		err = w.wait(ctx)
+	}
+	return err
+}
+
+// stillOpen gives back a hold in place that was taken without the partition's lock, if Close may have missed it.
+func (t *Table) stillOpen(h *hold) error {
+	if !t.view.Ended() {
+		return nil
+	}
+	h.head.lock.Give(h.word)
+	return t.closed()
+}
+
+// waiter is a goroutine that waits for a lock.
+type waiter struct {
+	t     *Table
+	h     *hold
+	ref   roster.Ref
+	rec   *waitqueue.Record
+	own   waitqueue.Ref // what is to be upgraded; 0: nothing
+	began time.Time
+	bit   bit
+	ahead int           // that were before it when it last looked
+	due   time.Duration // until one of them is to be passed over; 0: none was called
+	dead  []int         // rows that hold the lock and may be dead
+	told  bool          // OnWait has been called
+}
+
+// attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.
+func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
+	t, h := w.t, w.h
+	u, err := t.turn(ctx, h.part(), try)
+	if err != nil {
+		return err
+	}
+	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
+	if h.kept == nil {
+		h.head, h.n, err = u.lookupLocked(h.key.b, h.ident)
+		if err == nil && h.head == nil {
+			h.head, h.n, err = u.makeLocked(h.key.b, h.ident)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
+	if !h.inRecord && h.head.lock.TryTake(word) {
+		failpoint.Hit("locktable/attempt/taken")
+		h.word = word
+		w.hold(u)
+		u.ok()
+		return nil
+	}
+	q := u.queue(h.head, h.n)
+	q.SlowLocked()
+	failpoint.Hit("locktable/attempt/slow")
+	if q.FitsLocked(h.mode, 0, 0) {
+		if !h.inRecord && q.PlaceLocked(word) {
+			h.word = word
+		} else if h.ref, h.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Held, h.mode, h.number(), t.number()),
+			t.root.tickets.Add(1), 0); err != nil {
+			return err
+		}
+		failpoint.Hit("locktable/attempt/granted")
+		w.hold(u)
+	} else if try {
+		err = ErrHeld
+	} else {
+		w.bit.take(t)
+		w.began = time.Now()
+		w.ref, w.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Waiting, h.mode, h.number(), t.number()),
+			t.root.tickets.Add(1), w.bit.number())
+		if err != nil {
+			w.bit.release()
+			return err
+		}
+		failpoint.Hit("locktable/attempt/queued")
+		w.lookLocked(u)
+	}
+	u.call()
+	u.ok()
+	return err
+}
+
+// hold gives the hold the turn's lease, until it is unlocked: the bytes of the head stay mapped.
+func (w *waiter) hold(u *turn) {
+	if w.h.kept == nil {
+		w.h.lease, u.lease = u.lease, shm.Lease{}
+	}
+}
+
+// turn is enter or, if try says so, tryEnter.
+func (t *Table) turn(ctx context.Context, part int, try bool) (*turn, error) {
+	if try {
+		return t.tryEnter(part)
+	}
+	return t.enter(ctx, part)
+}
+
+// recordLocked puts a record of this session beside the head of the turn's queue. It runs under the partition's lock.
+func (u *turn) recordLocked(s waitqueue.State, ticket uint64, bit uint32) (roster.Ref, *waitqueue.Record, error) {
+	ref, rec, err := u.t.roster.Take()
+	if err != nil {
+		return 0, nil, err
+	}
+	rec.Head.Store(u.q.Key)
+	rec.Ticket.Store(ticket)
+	rec.Since.Store(u.q.Now)
+	rec.Bit.Store(bit)
+	rec.Extra.Store(0)
+	failpoint.Hit("locktable/record/written")
+	rec.Word.Store(uint64(s))
+	failpoint.Hit("locktable/record/stored")
+	u.q.EnterLocked(waitqueue.Ref(ref), rec)
+	return ref, rec, nil
+}

@@ -1,0 +1,148 @@
+package locktable
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"strings"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+const (
+	// MaxParts is how many parts a path has at most.
+	MaxParts = 4
+	// MaxPart is how long a part is at most.
+	MaxPart = 255
+)
+
+// A path is encoded part by part: the length and the bytes; or digestPart and the 32 bytes of a digest that is written as
+// "sha256:" and 64 lower-case hexadecimal digits. The encoding of a parent is a prefix.
+const (
+	digestPart   = 0
+	digestPrefix = "sha256:"
+	digestBytes  = 32
+)
+
+// key is an encoded path, and where the parts end.
+type key struct {
+	b    []byte
+	ends [MaxParts]int
+	n    int
+}
+
+// encode appends the encoding of a path to b.
+func encode(b []byte, path []string) (k key, err error) {
+	if len(path) < 1 || len(path) > MaxParts {
+		return k, invalid("a path of %d parts: it has 1 to %d", len(path), MaxParts)
+	}
+	for i, part := range path {
+		if len(part) < 1 || len(part) > MaxPart {
+			return k, invalid("part %d of the path has %d bytes: it has 1 to %d", i+1, len(part), MaxPart)
+		}
+		if n := len(b); len(part) == len(digestPrefix)+2*digestBytes && part[:len(digestPrefix)] == digestPrefix {
+			if b = unhex(append(b, digestPart), part[len(digestPrefix):]); len(b) == n+1+digestBytes {
+				k.ends[i] = len(b)
+				continue
+			}
+			b = b[:n]
+		}
+		b = append(append(b, byte(len(part))), part...)
+		k.ends[i] = len(b)
+	}
+	k.b, k.n = b, len(path)
+	return k, nil
+}
+
+// unhex appends what the lower-case digits mean, or less if they are none.
+func unhex(b []byte, digits string) []byte {
+	for i := 0; i < len(digits); i += 2 {
+		hi, lo := digit[digits[i]], digit[digits[i+1]]
+		if hi|lo > 15 {
+			return b
+		}
+		b = append(b, hi<<4|lo)
+	}
+	return b
+}
+
+var digit = func() (t [256]byte) {
+	for i := range t {
+		t[i] = 0xff
+	}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	return t
+}()
+
+// parent is the key of the first n parts.
+func (k key) parent(n int) key { return key{b: k.b[:k.ends[n-1]], ends: k.ends, n: n} }
+
+// kept is the same key with bytes of its own.
+func (k key) kept() key { k.b = append([]byte(nil), k.b...); return k }
+
+// within reports whether k is below o.
+func (k key) within(o key) bool { return k.n > o.n && string(k.b[:k.ends[o.n-1]]) == string(o.b) }
+
+func (k key) String() string { return strings.Join(k.path(), "/") }
+
+// path undoes encode.
+func (k key) path() []string { p, _ := decode(k.b); return p }
+
+// decode returns the path of an encoding, and whether it is one.
+func decode(b []byte) (path []string, ok bool) {
+	for len(b) > 0 && len(path) < MaxParts {
+		n := int(b[0])
+		digest := n == digestPart
+		if digest {
+			n = digestBytes
+		}
+		if len(b) < 1+n {
+			return path, false
+		}
+		part := string(b[1 : 1+n])
+		if digest {
+			part = digestPrefix + hex.EncodeToString(b[1:1+n])
+		}
+		path, b = append(path, part), b[1+n:]
+	}
+	return path, len(b) == 0 && len(path) > 0
+}
+
+const (
+	odd0 = 0x9e37_79b9_7f4a_7c15
+	odd1 = 0xd6e8_feb8_6659_fd93
+	odd2 = 0xa076_1d64_78bd_642f
+)
+
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
+}
+
+// hash mixes 16 bytes at a time with the seed.
+func hash(b []byte, seed uint64) uint64 {
+	h, n := seed, len(b)
+	for ; len(b) > 16; b = b[16:] {
+		h = mix(binary.LittleEndian.Uint64(b)^odd0, binary.LittleEndian.Uint64(b[8:])^h^odd1)
+	}
+	var lo, hi uint64
+	switch n := len(b); {
+	case n >= 8:
+		lo, hi = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[n-8:])
+	case n >= 4:
+		lo, hi = uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[n-4:]))
+	case n > 0:
+		lo = uint64(b[0]) | uint64(b[n/2])<<8 | uint64(b[n-1])<<16
+	}
+	return mix(mix(lo^odd0, hi^h^odd2)^odd2, uint64(n)^seed^odd1)
+}
+
+func partOf(ident uint64) int { return int(ident >> 58) }
+
+func invalid(format string, args ...any) error {
+	return errkind.As(fs.ErrInvalid, fmt.Errorf("locktable: "+format, args...))
+}

@@ -1,0 +1,204 @@
+package locktable
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// repairLocked makes all that is derived in the partition anew, after a death with its lock: the lists of records, the index,
+// the free list. What it does is the same if it is done twice. It runs under the partition's lock, as all below.
+func (u *turn) repairLocked() error {
+	u.p.epoch.Add(1)
+	clear(u.pages)
+	u.epoch, u.buckets = u.p.epoch.Load(), index{}
+	if err := u.settleLocked(); err != nil {
+		return err
+	}
+	records := map[uint32][]waitqueue.Ref{}
+	for row := range u.t.roster.Rows() {
+		for ref, r := range u.t.roster.Each(row) {
+			s := r.State()
+			if s.Kind() == waitqueue.Free || s.Kind() == waitqueue.Note {
+				continue
+			}
+			if of := r.Head.Load(); of>>32 == uint64(u.i) && r.State() == s {
+				records[uint32(of)] = append(records[uint32(of)], waitqueue.Ref(ref))
+			}
+		}
+	}
+	err := u.eachLocked(func(n uint32, h *head) error {
+		if h.kind.Load() == 0 {
+			if err := u.dropLocked(n, longAt); err != nil {
+				return err
+			}
+			return u.dropLocked(n, epitaphAt)
+		}
+		q := u.queue(h, n)
+		q.RelinkLocked()
+		for _, ref := range records[n] {
+			q.EnterLocked(ref, u.t.at(ref))
+		}
+		u.call()
+		failpoint.Hit("locktable/repair/relinked")
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.relistLocked(); err != nil {
+		return err
+	}
+	u.p.dirty.Store(0)
+	return nil
+}
+
+// settleLocked empties the word that owns a page while it is made: the page has its place, or is freed.
+func (u *turn) settleLocked() error {
+	stage, err := u.partPlace(comingAt)
+	if err != nil || stage.Pointer() == 0 {
+		return err
+	}
+	for k := range u.p.dirs {
+		dir := dsa.Pointer(u.p.dirs[k].Load())
+		if dir == stage.Pointer() {
+			stage.Clear()
+			return nil
+		}
+		if dir == 0 {
+			continue
+		}
+		for i := range firstDir << k {
+			if at, err := u.t.word(u.p, firstDir*(1<<k-1)+i); err != nil {
+				return err
+			} else if at == stage.Pointer() {
+				stage.Clear()
+				return nil
+			}
+		}
+	}
+	return u.t.area.FreeFrom(stage)
+}
+
+// sweep gives back what a session that is dead, or closes, has of the table: its holds, with a note where it may have been
+// writing, its waits and pins. It may be cut short, or be done by two sessions at once.
+func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
+	for i := range t.parts {
+		if err := t.sweepPart(ctx, i, dead); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
+	who, s, ok := t.roster.Seat(dead.Row)
+	if !ok || who != dead {
+		return nil // swept long ago: the row is another session's
+	}
+	lease, err := t.mapped.Enter()
+	if err != nil {
+		return t.closed()
+	}
+	u, err := t.take(ctx, i, lease)
+	if err != nil {
+		return err
+	}
+	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
+	if who, _, _ := t.roster.Seat(dead.Row); who != dead {
+		u.ok()
+		return nil
+	}
+	err = u.eachLocked(func(n uint32, h *head) error {
+		if h.kind.Load() == 0 || h.lock.Empty() && waitqueue.Hold(h.lock.Word.Load()).Row() != dead.Row {
+			return nil
+		}
+		u.queue(h, n).SweepLocked(dead.Row, rowOf, func(m Mode, owner uint32) {
+			if m.Writes() {
+				u.mournLocked(h, n, dead, s, owner)
+			}
+		})
+		failpoint.Hit("locktable/sweep/swept")
+		u.call()
+		return nil
+	})
+	if err == nil {
+		u.ok()
+	}
+	return err
+}
+
+// mournLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
+func (u *turn) mournLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32) {
+	h.changed.Store(u.t.root.stamp.Add(1))
+	was := h.died.Load()
+	if was == 0 {
+		u.p.notes.Add(1)
+		b := binary.LittleEndian.AppendUint64(nil, s.pid.Load())
+		b = append(b, pad(loadText(s.app[:]))...)
+		b = append(b, pad(u.t.noteOf(dead.Row, owner))...)
+		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
+		was = dead.Word()
+	}
+	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
+	failpoint.Hit("locktable/mourn/noted")
+	if u.p.notes.Load() > maxNotes && h.lock.Empty() {
+		u.missLocked(h.ident.Load())
+		h.died.Store(0)
+		u.p.notes.Add(^uint32(0))
+	}
+}
+
+// maxNotes is how many names of a partition keep a note of a death that nobody has asked for. Others are remembered by
+// their hashes alone.
+const maxNotes = 64
+
+// unknown is the note of a death of which nothing is known any more.
+const unknown = 1 << 48
+
+func (u *turn) missLocked(ident uint64) {
+	for i := range u.p.lost {
+		if u.p.lost[i].Load() == 0 {
+			u.p.lost[i].Store(max(ident, 1))
+			return
+		}
+	}
+	u.p.lostAll.Store(1)
+}
+
+// missedLocked reports whether the note of a name's death may have been forgotten.
+func (u *turn) missedLocked(ident uint64) bool {
+	for i := range u.p.lost {
+		if u.p.lost[i].Load() == max(ident, 1) {
+			u.p.lost[i].Store(0)
+			return true
+		}
+	}
+	return u.p.lostAll.Load() != 0
+}
+
+func pad(text string) []byte {
+	b := make([]byte, noteBytes)
+	copy(b, text)
+	return b
+}
+
+const noteBytes = 40
+
+// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of.
+func (t *Table) sweepDead(rows []int) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, row := range rows {
+		if who, _, ok := t.roster.Seat(row); ok && who != t.self.Peer && !t.self.Alive(who) {
+			_ = t.sweep(ctx, who)
+		}
+	}
+}

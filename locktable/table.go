@@ -1,0 +1,279 @@
+package locktable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// Mode is how a lock is held.
+type Mode = waitqueue.Mode
+
+// The modes. Shared and Exclusive are what most programs use; the intent modes are what the parents of a path are held in,
+// and SharedIntent is for one who reads all that is below a name and changes some of it.
+const (
+	IntentShared    = waitqueue.IntentShared
+	IntentExclusive = waitqueue.IntentExclusive
+	Shared          = waitqueue.Shared
+	SharedIntent    = waitqueue.SharedIntent
+	Exclusive       = waitqueue.Exclusive
+)
+
+// Options are this process's, of a table. Zeros mean the defaults.
+type Options struct {
+	// DeadlockAfter is how long a waiter waits before it looks for a cycle; 200 ms. Negative: it never looks.
+	DeadlockAfter time.Duration
+	// OnWait is called, in a goroutine of its own, when a wait has lasted for a second: with what is waited for and who is
+	// in the way. Nil: nothing is called.
+	OnWait func(WaitError)
+	// Application is what others see of this process beside its pid: 40 bytes at most. Open has the session's by default.
+	Application string
+}
+
+// Table is a table of locks as one session sees it. Its methods are safe for concurrent use.
+type Table struct {
+	*Looker
+	area   *dsa.Area
+	self   shmsync.Self
+	o      Options
+	handle dsa.Pointer
+	id     uint64
+	seat   *seat
+	parts  [partitions]local
+
+	view    ends      // ends with the area, the session, or Close
+	mapped  *shm.View // the area's
+	unhook  []func()
+	lost    chan struct{} // closed at the end
+	close   sync.Once
+	end     func()        // ends what Open has made; nil: there is nothing
+	numbers atomic.Uint32 // of holds and records
+	pool    sync.Pool     // *hold
+	find    func(waitqueue.Ref) *waitqueue.Record
+
+	mu      sync.RWMutex
+	intents map[string]*intent
+	crowded atomic.Bool // there are more intents than may be idle
+	kept    bool        // there has been a Name
+	asks    asks
+}
+
+// ends is the view of a table. The zero Table's has ended.
+type ends struct{ *shm.View }
+
+func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
+
+// Create makes an empty table in the area and joins it. Others attach it by Handle.
+func Create(a *dsa.Area, o Options) (*Table, error) {
+	list, err := roster.Create[seat, waitqueue.Record](a)
+	if err != nil {
+		return nil, err
+	}
+	ref, h, err := dsa.New[root](a)
+	if err != nil {
+		return nil, fmt.Errorf("locktable: make a table: %w", err)
+	}
+	h.version.Store(version)
+	h.id.Store(rand.Uint64())
+	h.seed.Store(rand.Uint64())
+	h.roster.Store(uint64(list.Handle()))
+	failpoint.Hit("locktable/create/laid-out")
+	h.magic.Store(magic)
+	return attach(a, dsa.Pointer(ref), h, list, o)
+}
+
+// Attach finds the table that Create has made, and joins it. A session attaches a table once at a time.
+func Attach(a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
+	h, list, err := find(a, handle)
+	if err != nil {
+		return nil, err
+	}
+	return attach(a, handle, h, list, o)
+}
+
+// find returns a table's parts, without joining it.
+func find(a *dsa.Area, handle dsa.Pointer) (h *root, list *roster.Roster[seat, waitqueue.Record], err error) {
+	if h, err = rootIn(roster.In(a), handle); err != nil {
+		return nil, nil, err
+	}
+	defer fault.Return(&err, fault.Catch())
+	list, err = roster.Attach[seat, waitqueue.Record](a, dsa.Pointer(h.roster.Load()))
+	return h, list, err
+}
+
+// rootIn returns the root of a table.
+func rootIn(bytes roster.Bytes, handle dsa.Pointer) (h *root, err error) {
+	defer fault.Return(&err, fault.Catch())
+	b, err := bytes(handle, int(reflect.TypeFor[root]().Size()))
+	if err == nil {
+		h, err = shm.At[root](shm.NewRegion(b), 0)
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("locktable: %w", err)
+	case h.magic.Load() != magic:
+		return nil, corrupt("the object begins with %#x and not with a table", h.magic.Load())
+	case h.version.Load() != version:
+		return nil, errkind.OtherVersion("locktable: the table", h.version.Load(), version, "the processes that have it attached")
+	}
+	return h, nil
+}
+
+func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) *Table {
+	if o.DeadlockAfter == 0 {
+		o.DeadlockAfter = 200 * time.Millisecond
+	}
+	t := &Table{
+		Looker: &Looker{bytes: roster.In(a), over: a.View().Err, root: h, seed: h.seed.Load(), roster: list},
+		area:   a,
+		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
+		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
+	}
+	t.find = t.at
+	t.pool.New = func() any { return &hold{t: t} }
+	t.numbers.Store(rand.Uint32())
+	return t
+}
+
+var partType, headType = reflect.TypeFor[part](), reflect.TypeFor[head]()
+
+func offset(t reflect.Type, field string) int {
+	f, _ := t.FieldByName(field)
+	return int(f.Offset)
+}
+
+var (
+	partsAt   = offset(reflect.TypeFor[root](), "parts")
+	partSize  = int(partType.Size())
+	dirsAt    = offset(partType, "dirs")
+	bucketsAt = offset(partType, "buckets")
+	comingAt  = offset(partType, "coming")
+	longAt    = offset(headType, "long")
+	epitaphAt = offset(headType, "epitaph")
+)
+
+func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) (t *Table, err error) {
+	t = newTable(a, handle, h, list, o)
+	view, lost := t.view, t.lost
+	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
+	defer func() {
+		if err != nil {
+			view.End()
+		}
+	}()
+	defer fault.Return(&err, fault.Catch())
+	for i := range t.parts {
+		l := &t.parts[i]
+		l.t, l.i, l.p = t, i, &h.parts[i]
+		l.lock = shmsync.NewLWLockUnder(t.view.View, &l.p.lock, t.self)
+	}
+	if who, _, ok := list.Seat(t.self.Row); ok && who == t.self.Peer {
+		return nil, errkind.As(errkind.InUse, errors.New("locktable: the session has joined this table already: a session has one Table"))
+	}
+	if t.seat, err = list.Join(func(dead shmsync.Peer) error { return t.sweep(context.Background(), dead) }); err != nil {
+		return nil, fmt.Errorf("locktable: join: %w", err)
+	}
+	t.seat.pid.Store(uint64(os.Getpid()))
+	storeText(t.seat.app[:], o.Application)
+	if t.self.OnDeath != nil {
+		t.unhook = append(t.unhook, t.self.OnDeath(func(p shmsync.Peer) { _ = t.sweep(context.Background(), p) }))
+	}
+	var rows []int // of sessions that died while no one had the table open
+	for row := range list.Rows() {
+		rows = append(rows, row)
+	}
+	t.sweepDead(rows)
+	return t, t.view.Answer(nil)
+}
+
+// Handle names the table for Attach.
+func (t *Table) Handle() dsa.Pointer { return t.handle }
+
+// Lost returns a channel that is closed when what is held of the table is held no more: after Close, at the end of the
+// session, of its generation, or of the area.
+func (t *Table) Lost() <-chan struct{} {
+	if t.lost == nil {
+		over := make(chan struct{})
+		close(over)
+		return over
+	}
+	return t.lost
+}
+
+// Close ends this session's use of the table: waits end with ErrClosed, and what is still held is given back as by a holder
+// that died with it, since what it guards may be half-written. Closing twice is harmless.
+func (t *Table) Close() {
+	if t.view.View == nil {
+		return
+	}
+	if t.end != nil {
+		t.end()
+		return
+	}
+	t.shut()
+}
+
+// shut is Close for the table alone, without its area.
+func (t *Table) shut() {
+	t.close.Do(func() {
+		for _, f := range t.unhook[1:] {
+			f()
+		}
+		t.view.End()
+		if t.giveAll() == nil {
+			t.roster.Leave()
+		}
+	})
+}
+
+// giveAll gives back what this session has of the table.
+func (t *Table) giveAll() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // others do the rest when the session has ended
+	defer cancel()
+	return fault.Contain(func() error { return t.sweep(ctx, t.self.Peer) })
+}
+
+func (t *Table) closed() error {
+	if err := t.view.Err(); err != nil && t.mapped.Err() != nil {
+		return fmt.Errorf("locktable: %w", err)
+	}
+	return errkind.As(ErrClosed, errors.New("locktable: the table is closed"))
+}
+
+// number is another one for each use.
+func (t *Table) number() uint32 { return t.numbers.Add(1) }
+
+// storeText stores as much of a text as there is room for.
+func storeText(words []atomic.Uint64, text string) {
+	var b [8]byte
+	for i := range words {
+		clear(b[:])
+		n := copy(b[:], text)
+		text = text[n:]
+		words[i].Store(le(b))
+	}
+}
+
+// loadText returns the text that storeText has stored.
+func loadText(words []atomic.Uint64) string {
+	b := make([]byte, 0, 8*len(words))
+	for i := range words {
+		b = appendLE(b, words[i].Load())
+	}
+	return clean(b)
+}

@@ -1,0 +1,216 @@
+package locktable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/shmsync"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// local is a partition as this process knows it.
+type local struct {
+	t    *Table
+	i    int
+	p    *part
+	lock *shmsync.LWLock
+
+	gives atomic.Int32 // holds by name given back since idle heads were last looked for
+
+	mu      sync.Mutex // after a swap of the bytes the lock may be had twice in this process
+	turn    turn
+	epoch   uint32 // under the partition's lock, as all below
+	pages   []page // found so far, by number
+	buckets index
+}
+
+type page struct {
+	at    dsa.Pointer
+	heads []head
+}
+
+type index struct {
+	at    dsa.Pointer
+	words []uint32
+}
+
+// turn is one call's use of a partition under its lock. The lease keeps the bytes over the end of the area's view.
+type turn struct {
+	*local
+	lease shm.Lease
+	guard shmsync.Guard
+	done  bool // the caller is through, and has not faulted
+	q     waitqueue.Queue
+	rings []ring
+}
+
+// ring is a waiter to be woken when the lock has been let go.
+type ring struct {
+	peer shmsync.Peer
+	bit  uint32
+}
+
+func ringOf(peer shmsync.Peer, bit uint32) ring { return ring{peer, bit} }
+
+// enter waits for a partition's lock, and repairs what a holder that died has left. Each enter is followed by a deferred
+// leave.
+func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
+	lease, err := t.mapped.Enter()
+	if err != nil {
+		return nil, t.closed()
+	}
+	if t.view.Ended() {
+		lease.Leave()
+		return nil, t.closed()
+	}
+	u, err := t.take(ctx, i, lease)
+	if err == nil && t.view.Ended() { // Close gives back what there is under this lock, and may have done so already
+		u.quit()
+		return nil, t.closed()
+	}
+	return u, err
+}
+
+// take is enter for one that has a lease, and works after the end of the table's view, too.
+func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error) {
+	l := &t.parts[i]
+	guard, err := l.lock.Lock(ctx)
+	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
+		guard, err = l.lock.Recover(ctx)
+	}
+	if err != nil {
+		held := l.lock.Status().Exclusive
+		lease.Leave()
+		if t.mapped.Ended() {
+			return nil, t.closed()
+		}
+		return nil, fmt.Errorf("locktable: waiting for partition %d, which session %v has: %w", i, held, err)
+	}
+	return l.begin(lease, guard)
+}
+
+// tryEnter is enter for one that waits for 50 us at most.
+func (t *Table) tryEnter(i int) (*turn, error) {
+	lease, err := t.mapped.Enter()
+	if err != nil || t.view.Ended() {
+		lease.Leave()
+		return nil, t.closed()
+	}
+	for began := time.Now(); ; {
+		guard, ok, err := t.parts[i].lock.TryLock()
+		if errors.Is(err, shmsync.ErrNotRecoverable) {
+			return t.take(context.Background(), i, lease)
+		}
+		if ok {
+			u, err := t.parts[i].begin(lease, guard)
+			if err == nil && t.view.Ended() {
+				u.quit()
+				return nil, t.closed()
+			}
+			return u, err
+		}
+		if err != nil || time.Since(began) > 50*time.Microsecond {
+			lease.Leave()
+			if err == nil {
+				err = fmt.Errorf("locktable: partition %d: %w by session %v", i, ErrBusy, t.parts[i].lock.Status().Exclusive)
+			}
+			return nil, err
+		}
+	}
+}
+
+func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (*turn, error) {
+	l.mu.Lock()
+	u := &l.turn
+	u.local, u.lease, u.guard, u.done, u.rings = l, lease, guard, false, u.rings[:0]
+	if e := l.p.epoch.Load(); e != l.epoch {
+		clear(l.pages)
+		l.epoch, l.buckets = e, index{}
+	}
+	if !guard.Abandoned() && l.p.dirty.Load() == 0 {
+		return u, nil
+	}
+	err := fault.Contain(func() error {
+		l.p.dirty.Store(1)
+		guard.MarkConsistent()
+		return u.repairLocked()
+	})
+	if err != nil {
+		_ = fault.Contain(func() error { u.leave(); return nil })
+		return nil, fmt.Errorf("locktable: repair partition %d: %w", l.i, err)
+	}
+	return u, nil
+}
+
+// leave gives the lock back and wakes who was called. It is deferred after fault.Catch: a fault in it is its caller's error.
+// After a fault, or if something was found that cannot be, the next holder repairs.
+func (u *turn) leave() {
+	l, lease, guard := u.local, u.lease, u.guard
+	defer lease.Leave()
+	if u.done && len(u.rings) == 0 {
+		l.mu.Unlock()
+		guard.Unlock()
+		return
+	}
+	rings, done := append([]ring(nil), u.rings...), u.done
+	defer func() {
+		for _, r := range rings {
+			l.t.self.Mailbox.Ring(r.peer, r.bit)
+		}
+	}()
+	defer guard.Unlock()
+	l.mu.Unlock()
+	if !done {
+		l.p.dirty.Store(1)
+	}
+}
+
+// quit is leave for one that has done nothing.
+func (u *turn) quit() {
+	u.ok()
+	_ = fault.Contain(func() error { u.leave(); return nil })
+}
+
+// ok says that the caller is through.
+func (u *turn) ok() { u.done = true }
+
+// queue returns the queue of a head.
+func (u *turn) queue(h *head, n uint32) *waitqueue.Queue {
+	u.q = waitqueue.Queue{
+		Head: &h.lock, Key: keyOf(u.i, n), At: u.t.find, Now: uint64(time.Now().UnixNano()), Calls: u.q.Calls[:0],
+	}
+	return &u.q
+}
+
+// call calls who can have the lock of the queue now.
+func (u *turn) call() {
+	u.q.CallLocked()
+	for _, c := range u.q.Calls {
+		if who, _, ok := u.t.roster.Seat(rowOf(c.Ref)); ok {
+			u.rings = append(u.rings, ring{who, c.Bit})
+		}
+	}
+	u.q.Calls = u.q.Calls[:0]
+}
+
+// keyOf is what a record has of the head that it belongs to.
+func keyOf(part int, n uint32) uint64 { return uint64(part)<<32 | uint64(n) }
+
+// at returns the record that ref names, nil if there is none.
+func (t *Looker) at(ref waitqueue.Ref) *waitqueue.Record {
+	r, err := t.roster.At(roster.Ref(ref))
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
+func rowOf(ref waitqueue.Ref) int { return roster.Ref(ref).Row() }

@@ -1,0 +1,155 @@
+package locktable
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/shm/waitqueue"
+)
+
+// Upgrade makes the hold one in mode m as well as in its own: in the weakest mode that covers both. It goes before all that
+// wait, and waits for other holders alone. If another holder waits for an upgrade that this one is in the way of, and would
+// never end, it is ErrUpgrade at once, and the hold stays as it is: unlock it, and begin again. So it does in all other
+// failures. What the lock guards may not have changed meanwhile: an upgrade never lets go.
+func (x Hold) Upgrade(ctx context.Context, m Mode) error {
+	h, err := x.use(m)
+	if err != nil {
+		return err
+	}
+	defer h.drop()
+	to := h.now().Join(m)
+	if to == h.now() {
+		return nil
+	}
+	if h.under != nil {
+		return &WaitError{Name: h.key.String(), Mode: m, Err: ErrSelf}
+	}
+	for i, a := range h.above { // the parents' modes first
+		switch intent := to.Intent(); {
+		case a.hold != nil && !a.hold.now().Covers(intent):
+			return &WaitError{Name: h.key.parent(i + 1).String(), Mode: intent, Err: ErrSelf}
+		case a.intent != nil && a.intent.mode != intent:
+			now, err := h.t.intend(ctx, h.key.parent(i+1), intent, false)
+			if err != nil {
+				return err
+			}
+			a.intent.leave()
+			h.above[i].intent = now
+		}
+	}
+	w := waiter{t: h.t, h: h}
+	if err := w.upgrade(ctx, to); err != nil || w.rec == nil {
+		return err
+	}
+	return w.wait(ctx)
+}
+
+// use keeps the hold from going until drop.
+func (x Hold) use(m Mode) (*hold, error) {
+	if m < IntentShared || m > Exclusive {
+		return nil, invalid("mode %d", m)
+	}
+	h, err := x.live()
+	if err != nil {
+		return nil, err
+	}
+	h.count.Add(1)
+	h.mu.Unlock()
+	if h.seq.Load() != x.seq { // Unlock, which looks at the count after it has changed seq, may have missed this use
+		h.drop()
+		return nil, fmt.Errorf("locktable: %w: it was unlocked meanwhile", ErrNotHeld)
+	}
+	return h, nil
+}
+
+func (h *hold) now() Mode {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mode
+}
+
+// place is the hold as a queue knows it.
+func (h *hold) place() waitqueue.Ref {
+	if h.rec == nil {
+		return waitqueue.InPlace
+	}
+	return waitqueue.Ref(h.ref)
+}
+
+// upgrade changes the hold's mode, or puts the waiter before all others.
+func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
+	t, h := w.t, w.h
+	u, err := t.enter(ctx, h.part())
+	if err != nil {
+		return err
+	}
+	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
+	q := u.queue(h.head, h.n)
+	q.SlowLocked()
+	w.own = h.place()
+	switch {
+	case q.UpgradingLocked(h.now(), to):
+		err = &WaitError{Name: h.key.String(), Mode: to, Err: ErrUpgrade}
+	case q.FitsLocked(to, waitqueue.First, w.own):
+		h.convertLocked(to)
+	default:
+		w.bit.take(t)
+		w.began = time.Now()
+		w.ref, w.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Waiting, to, h.number(), t.number())|waitqueue.Upgrading,
+			0, w.bit.number())
+		if err != nil {
+			w.bit.release()
+			break
+		}
+		w.rec.Extra.Store(uint64(w.own))
+		w.lookLocked(u)
+	}
+	u.call()
+	u.ok()
+	return err
+}
+
+// convertLocked changes the mode of the hold, by one store. It runs under the partition's lock.
+func (h *hold) convertLocked(to Mode) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mode = to
+	if h.rec != nil {
+		h.rec.Word.Store(uint64(h.rec.State().In(to)))
+	} else {
+		was := h.word
+		h.word = was.In(to)
+		h.head.lock.Convert(was, h.word)
+	}
+	failpoint.Hit("locktable/convert/stored")
+}
+
+// Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an error.
+func (x Hold) Downgrade(m Mode) error {
+	h, err := x.use(m)
+	if err != nil {
+		return err
+	}
+	defer h.drop()
+	if h.under != nil || !h.now().Covers(m) {
+		return invalid("downgrade %s from %s to %s: it is not weaker, or another hold of the owner rests on it", h.key, h.now(), m)
+	}
+	if h.count.Load() > 2 { // what is held below or under it rests on its mode
+		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
+	}
+	u, err := h.t.enter(context.Background(), h.part())
+	if err != nil {
+		return err
+	}
+	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
+	u.queue(h.head, h.n)
+	h.convertLocked(m)
+	u.call()
+	u.ok()
+	return nil
+}
