@@ -62,6 +62,7 @@ func sides(b *testing.B, fsync string, callers int) {
 	defer many.Close(ctx)
 	insert := &driver.Statement[string, int64]{
 		SQL:  driver.InsertSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
+		One:  driver.InsertOneSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
 		Args: func(texts []string, args []any) []any { return append(args, texts) },
 		Dest: func(id *int64, dest []any) []any { return append(dest, id) },
 	}

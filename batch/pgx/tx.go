@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/godsm/godsm/batch"
@@ -17,6 +18,7 @@ type tx[Cmd, Res any] struct {
 	c      *conn[Cmd, Res]
 	flush  uint64
 	begun  bool
+	strict bool // deferred constraints are checked with each statement
 	owes   bool // a failed run is still to be rolled back to its savepoint
 	spoilt bool // a run has failed after its savepoint was released
 }
@@ -29,8 +31,9 @@ const (
 	guardBack = "ROLLBACK TO SAVEPOINT batch_guard"
 )
 
-// ahead queues what must be said before anything else, and returns how many statements that are.
-func (t *tx[Cmd, Res]) ahead() int {
+// ahead queues what must be said before anything else, and returns how many statements that are. Where a lone command is
+// the whole transaction, an error at COMMIT can only be its own, and constraints need not be checked before.
+func (t *tx[Cmd, Res]) ahead(lone bool) int {
 	b := &t.c.batch
 	*b = pgx.Batch{QueuedQueries: b.QueuedQueries[:0]}
 	if t.owes {
@@ -39,10 +42,12 @@ func (t *tx[Cmd, Res]) ahead() int {
 	}
 	if !t.begun {
 		b.Queue(begin)
-		b.Queue(immediate)
 		if t.flush > 0 {
 			b.Queue(mark, int64(t.flush), t.c.queue, strconv.FormatInt(t.c.options.Idle.Milliseconds(), 10))
 		}
+	}
+	if !t.strict && !lone {
+		b.Queue(immediate)
 	}
 	return b.Len()
 }
@@ -63,6 +68,7 @@ func (c *conn[Cmd, Res]) prepare(ctx context.Context, sql string) error {
 func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (done int, err error) {
 	c := t.c
 	queries := c.batch.QueuedQueries
+	strict := slices.ContainsFunc(queries, func(q *pgx.QueuedQuery) bool { return q.SQL == immediate })
 	for _, q := range queries {
 		if c.known[q.SQL] {
 			continue
@@ -84,7 +90,7 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 			err = e
 		}
 		if done >= ahead {
-			t.begun, t.owes = true, false
+			t.begun, t.owes, t.strict = true, false, t.strict || strict
 		}
 		err = c.failed(err)
 	}()
@@ -118,8 +124,9 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 			}
 		}
 	}
+	lone := len(steps) == 1 && len(steps[0].Cmds) == 1 && !guard && !t.begun
 	for len(steps) > 0 {
-		n := t.ahead()
+		n := t.ahead(lone)
 		if guard {
 			c.batch.Queue(guardIn)
 			n++
@@ -132,7 +139,7 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 				break
 			}
 			c.args = st.Args(s.Cmds, c.args[:0])
-			c.batch.Queue(st.SQL, append([]any(nil), c.args...)...)
+			c.batch.Queue(st.text(len(s.Cmds)), append([]any(nil), c.args...)...)
 		}
 		steps = steps[len(some):]
 		if guard {
@@ -207,7 +214,7 @@ func (c *conn[Cmd, Res]) copy(ctx context.Context, to *Copy[Cmd], s batch.Step[C
 
 // Interact implements batch.Tx.
 func (t *tx[Cmd, Res]) Interact(ctx context.Context, do func(ctx context.Context, tx any) error) error {
-	n := t.ahead()
+	n := t.ahead(false)
 	t.c.batch.Queue(guardIn)
 	if _, err := t.send(ctx, n, nil); err != nil {
 		return err
@@ -242,7 +249,7 @@ func (t *tx[Cmd, Res]) Alive() bool {
 // Commit implements batch.Tx.
 func (t *tx[Cmd, Res]) Commit(ctx context.Context) error {
 	if t.owes || !t.begun {
-		n := t.ahead()
+		n := t.ahead(true)
 		if _, err := t.send(ctx, n, nil); err != nil {
 			return err
 		}
