@@ -63,9 +63,9 @@ func (c *conn[Cmd, Res]) prepare(ctx context.Context, sql string) error {
 	return nil
 }
 
-// send sends what is queued. It returns the number of statements that have succeeded, and the error of the next one.
-// rows is called for each of them.
-func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (done int, err error) {
+// send sends what is queued. It returns how many statements have succeeded of those that are not ahead, -1 if one that is
+// ahead has failed, and the error of the next one. rows is called for each of them.
+func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (own int, err error) {
 	c := t.c
 	queries := c.batch.QueuedQueries
 	strict := slices.ContainsFunc(queries, func(q *pgx.QueuedQuery) bool { return q.SQL == immediate })
@@ -75,15 +75,16 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 		}
 		if t.owes { // a failed transaction prepares nothing
 			if _, err := c.conn.Exec(ctx, guardBack+"; "+guardOut); err != nil {
-				return 0, c.failed(err)
+				return -1, c.failed(err)
 			}
 			t.owes = false
 			c.batch.QueuedQueries, queries, ahead = queries[2:], queries[2:], ahead-2
 		}
 		if err := c.prepare(ctx, q.SQL); err != nil {
-			return 0, err
+			return -1, err
 		}
 	}
+	done := 0
 	results := c.conn.SendBatch(ctx, &c.batch)
 	defer func() {
 		if e := results.Close(); err == nil {
@@ -92,7 +93,7 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 		if done >= ahead {
 			t.begun, t.owes, t.strict = true, false, t.strict || strict
 		}
-		err = c.failed(err)
+		own, err = max(-1, done-ahead), c.failed(err)
 	}()
 	for i, q := range queries {
 		r, err := results.Query()
@@ -107,11 +108,11 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 			err = fatal{errNoRow}
 		}
 		if err != nil {
-			return done, err
+			return 0, err
 		}
 		done++
 	}
-	return done, nil
+	return 0, nil
 }
 
 // Run implements batch.Tx.
@@ -127,9 +128,10 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 	lone := len(steps) == 1 && len(steps[0].Cmds) == 1 && !guard && !t.begun
 	for len(steps) > 0 {
 		n := t.ahead(lone)
+		before := 0
 		if guard {
 			c.batch.Queue(guardIn)
-			n++
+			before = 1
 		}
 		some := steps
 		for i, s := range steps {
@@ -147,7 +149,7 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 		}
 		if c.batch.Len() > 0 {
 			done, err := t.send(ctx, n, func(i int, r pgx.Rows) error {
-				if i >= len(some) {
+				if i -= before; i < 0 || i >= len(some) {
 					return nil
 				}
 				return c.take(c.statement(some[i].Cmds[0]), some[i], r)
@@ -155,11 +157,12 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 			if err != nil {
 				_, servers := errors.AsType[*pgconn.PgError](err)
 				t.spoilt = !servers
-				t.owes = guard && servers && done >= n && !c.closed()
-				for i := range max(0, min(done-n, len(some)-1)) {
-					lo += len(some[i].Cmds)
+				t.owes = guard && servers && done >= before && !c.closed()
+				failed := max(0, min(done-before, len(some)-1))
+				for _, s := range some[:failed] {
+					lo += len(s.Cmds)
 				}
-				return lo, lo + len(some[max(0, min(done-n, len(some)-1))].Cmds), err
+				return lo, lo + len(some[failed].Cmds), err
 			}
 		}
 		for _, s := range some {
