@@ -135,7 +135,7 @@ func TestRowOfAnInnocent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const header, wordSize, recordSize, nameAt = 320, 8, 192, 48
+	const header, wordSize, recordSize, nameAt = 320, 8, 224, 48
 	rows := (root.Size() - header) / (wordSize + recordSize)
 	words, err := shm.SliceOf[atomic.Uint64](root.Region(), header, rows)
 	if err != nil {

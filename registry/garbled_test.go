@@ -33,7 +33,7 @@ func TestGarbled(t *testing.T) {
 	b := root.Bytes()
 	whole := slices.Clone(b)
 	rnd := rand.New(rand.NewPCG(5, 6))
-	words := 320/8 + 100 + 24*3 // the header, the rows' words, three records
+	words := 320/8 + 100 + 28*3 // the header, the rows' words, three records
 	for i := range 400 {
 		for range 1 + rnd.IntN(3) {
 			k := rnd.IntN(words) * 8

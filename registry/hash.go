@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"reflect"
 
 	"github.com/godsm/godsm/dsm"
@@ -22,18 +21,18 @@ func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string,
 		Key   K
 		Value V
 	}
-	w := wish{name: name, kind: kindHash, layout: shm.Layout[entry](),
-		typ: reflect.TypeFor[K]().String() + " to " + reflect.TypeFor[V]().String()}
+	w := wish{name: name, kind: Kind{hashKind, reflect.TypeFor[K]().String() + " to " + reflect.TypeFor[V]().String(),
+		shm.Layout[entry]()}}
 	t, err := hash(ctx, s, w.with(s, opts), o, dshash.Create[K, V], dshash.Attach[K, V])
-	return t, fail("hash", name, err)
+	return t, fail(hashKind, name, err)
 }
 
 // HashBytes is Hash for byte strings of any length.
 func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Options,
 	opts ...Options) (*dshash.Bytes, error) {
-	w := wish{name: name, kind: kindHash, typ: "bytes to bytes"}
+	w := wish{name: name, kind: Kind{Name: hashKind, Type: "bytes to bytes"}}
 	t, err := hash(ctx, s, w.with(s, opts), o, dshash.CreateBytes, dshash.AttachBytes)
-	return t, fail("hash", name, err)
+	return t, fail(hashKind, name, err)
 }
 
 func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Session, w wish, o dshash.Options,
@@ -43,29 +42,12 @@ func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Sessi
 		w.version = o.Version
 	}
 	o.Version = w.version
-	attach := func(n *names, r *record) (t T, err error) {
-		if t, ok := kept[T](n, w, r.handle); ok {
-			return t, nil
-		}
-		a, err := n.enter(ctx, w, r)
-		if err != nil {
-			return t, err
-		}
-		if t, err = find(a, dsa.Pointer(r.table), o); err != nil {
-			return t, errors.Join(err, a.Detach())
-		}
-		return keep(n, w, r.handle, t, a.Detach), nil
-	}
-	return obtain(ctx, s, w, attach, func(c *claim) (t T, err error) {
-		a, err := heap(ctx, c, w, w.area, func(a *dsa.Area) (uint64, error) {
-			if t, err = create(a, o); err != nil {
-				return 0, err
+	return inHeap(ctx, s, w, w.area,
+		func(a *dsa.Area, p dsa.Pointer) (T, error) { return find(a, p, o) },
+		func(a *dsa.Area) (t T, p dsa.Pointer, err error) {
+			if t, err = create(a, o); err == nil {
+				p = t.Handle()
 			}
-			return uint64(t.Handle()), nil
+			return t, p, err
 		})
-		if err != nil {
-			return t, err
-		}
-		return keep(c.names, w, c.record.handle, t, a.Detach), nil
-	})
 }

@@ -14,17 +14,18 @@ import (
 // Info is one name.
 type Info struct {
 	Name     string
-	Kind     string // segment, area, hash
-	Type     string // of what lies there, as its maker's program calls it; empty for an area
+	Kind     string // segment, area, hash, or a Kind's name
+	Type     string // of what lies there, as its maker's program calls it; may be empty
 	Version  uint64
-	Table    dsa.Pointer       // of a hash: in its area
+	Table    dsa.Pointer       // of a hash, and of what else is in an area of its own
 	State    string            // ready; making or going: a session is at work on it
 	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
-	Size     int64             // bytes, of an area and a hash those of its first segment
+	Size     int64             // bytes, of an area those of its first segment
 	Sessions []dsm.SessionInfo // that have it attached
+	InArea   bool              // its memory is an area, not one segment
 }
 
-// List lists the names, sorted. The size of an area or hash is that of all its segments.
+// List lists the names, sorted. The size of what is in an area is that of all its segments.
 func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	n, err := of(ctx, s, false)
 	if err == nil {
@@ -49,7 +50,7 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	list := t.infos(segments)
 	for i := range list {
 		x := &list[i]
-		if x.Kind == kindSegment.String() || x.Size == 0 {
+		if !x.InArea || x.Size == 0 {
 			continue
 		}
 		_ = n.hold(ctx, func(ctx context.Context) error { // else it is the first segment's
@@ -86,8 +87,8 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	for i := range t.words {
 		w, r := t.words[i].Load(), t.records[i]
 		x := Info{
-			Name: text(r.name[:]), Kind: r.kind.String(), Type: text(r.typ[:]), Version: r.version,
-			Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table),
+			Name: text(r.name[:]), Kind: text(r.kind[:]), Type: text(r.typ[:]), Version: r.version,
+			Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table), InArea: r.memory == ownArea,
 		}
 		g, there := by[x.Handle]
 		x.Size, x.Sessions = int64(g.Size), g.Holders

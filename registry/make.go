@@ -92,21 +92,27 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 	return x, err
 }
 
-func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment) error) (*dsm.Segment, error) {
-	attach := func(n *names, r *record) (*dsm.Segment, error) {
-		if g, ok := kept[*dsm.Segment](n, w, r.handle); ok {
-			return g, nil
+// inSegment returns what a name stands for that has a segment of its own.
+func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
+	find, create func(*dsm.Segment) (X, error)) (X, error) {
+	w.memory = ownSegment
+	attach := func(n *names, r *record) (x X, err error) {
+		if x, ok := kept[X](n, w, r.handle); ok {
+			return x, nil
 		}
 		g, err := s.Attach(ctx, w.owner, dsm.Handle(r.handle))
 		if err != nil {
-			return nil, err
+			return x, err
 		}
-		return keep(n, w, r.handle, g, g.Detach), nil
+		if x, err = find(g); err != nil {
+			return x, errors.Join(err, g.Detach())
+		}
+		return keep(n, w, r.handle, x, g.Detach), nil
 	}
-	return obtain(ctx, s, w, attach, func(c *claim) (*dsm.Segment, error) {
+	return obtain(ctx, s, w, attach, func(c *claim) (x X, err error) {
 		g, err := s.Create(ctx, w.owner, int(w.size))
 		if err != nil {
-			return nil, err
+			return x, err
 		}
 		done := false
 		defer func() {
@@ -115,26 +121,81 @@ func segment(ctx context.Context, s *dsm.Session, w wish, init func(*dsm.Segment
 			}
 		}()
 		if err := c.note(ctx, uint64(g.Handle())); err != nil {
-			return nil, err
+			return x, err
 		}
 		if !w.transient {
 			if err := g.Pin(ctx); err != nil {
-				return nil, err
+				return x, err
 			}
 		}
 		failpoint.Hit("registry/make/pinned")
-		if err := init(g); err != nil {
-			return nil, err
+		if x, err = create(g); err != nil {
+			return x, err
 		}
-		if err := s.Err(); err != nil {
-			return nil, fmt.Errorf("the session was closed, or has ended, when init returned: %w", err)
+		if err := overDuring(s); err != nil {
+			return x, err
 		}
 		if err := c.publish(ctx, 0); err != nil {
-			return nil, err
+			return x, err
 		}
 		done = true
-		return keep(c.names, w, c.record.handle, g, g.Detach), nil
+		return keep(c.names, w, c.record.handle, x, g.Detach), nil
 	})
+}
+
+// inHeap returns what a name stands for that has an area of its own.
+func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
+	find func(*dsa.Area, dsa.Pointer) (X, error), create func(*dsa.Area) (X, dsa.Pointer, error)) (X, error) {
+	w.memory = ownArea
+	attach := func(n *names, r *record) (x X, err error) {
+		if x, ok := kept[X](n, w, r.handle); ok {
+			return x, nil
+		}
+		a, err := n.enter(ctx, w, r)
+		if err != nil {
+			return x, err
+		}
+		if x, err = find(a, dsa.Pointer(r.table)); err != nil {
+			return x, errors.Join(err, a.Detach())
+		}
+		return keep(n, w, r.handle, x, a.Detach), nil
+	}
+	return obtain(ctx, s, w, attach, func(c *claim) (x X, err error) {
+		var a *dsa.Area
+		err = c.names.hold(ctx, func(ctx context.Context) error {
+			a, err = heap(ctx, c, w, o)
+			return err
+		})
+		if err != nil {
+			return x, err
+		}
+		done := false
+		defer func() {
+			if !done {
+				_ = a.Detach()
+			}
+		}()
+		x, p, err := create(a)
+		if err != nil {
+			return x, err
+		}
+		if err := overDuring(s); err != nil {
+			return x, err
+		}
+		if err := c.publish(ctx, uint64(p)); err != nil {
+			return x, err
+		}
+		done = true
+		return keep(c.names, w, c.record.handle, x, a.Detach), nil
+	})
+}
+
+// overDuring returns why what create has made cannot be published.
+func overDuring(s *dsm.Session) error {
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("the session was closed, or has ended, when init returned: %w", err)
+	}
+	return nil
 }
 
 // kept is what this session has attached for its life.
@@ -177,43 +238,20 @@ func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err 
 	return a, err
 }
 
-// heap makes an area for a claim. What fill puts into it is its table.
-func heap(ctx context.Context, c *claim, w wish, o dsa.Options,
-	fill func(*dsa.Area) (table uint64, err error)) (a *dsa.Area, err error) {
-	err = c.names.hold(ctx, func(ctx context.Context) error {
-		a, err = newHeap(ctx, c, w, o, fill)
-		return err
-	})
-	return a, err
-}
-
-func newHeap(ctx context.Context, c *claim, w wish, o dsa.Options,
-	fill func(*dsa.Area) (table uint64, err error)) (*dsa.Area, error) {
+// heap makes an area for a claim, pinned if it is to stay.
+func heap(ctx context.Context, c *claim, w wish, o dsa.Options) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
 	if err != nil {
 		return nil, err
 	}
-	done := false
-	defer func() {
-		if !done {
-			_ = a.Detach()
-		}
-	}()
 	if !w.transient {
 		if err := a.Pin(ctx); err != nil {
+			_ = a.Detach()
 			return nil, err
 		}
 	}
 	failpoint.Hit("registry/area/pinned")
-	table, err := fill(a)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.publish(ctx, table); err != nil {
-		return nil, err
-	}
-	done = true
 	return a, nil
 }
 
@@ -242,7 +280,7 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 		return true, nil
 	}
 	h := dsm.Handle(r.handle)
-	if r.kind != kindSegment {
+	if r.memory == ownArea {
 		switch a, err := area.Attach(ctx, n.session, n.session.Owner(), h); {
 		case err == nil:
 			err = a.Unpin(ctx)

@@ -4,6 +4,9 @@
 //	hits, err := registry.Segment(ctx, session, "hits", func(h *Hits) error { h.Since = now; return nil })
 //	jobs, err := registry.Area(ctx, session, "jobs", dsa.Options{})
 //
+// InSegment and InArea are the way in for packages with structures of their own: they say what kind of thing a name stands
+// for, and how it is made and found.
+//
 // It adds to dsm what takes a place that sessions know without being told: a table of names in
 // the instance's root segment (Session.Root). What has a name is pinned: it stays when nobody has
 // it attached, until Delete or the end of the instance.
@@ -82,7 +85,7 @@ type Options struct {
 	Version uint64
 
 	// Area is of the area that Hash or HashBytes makes for a table: its limit, for example. It counts for the first
-	// caller only. For Segment and Area it is fs.ErrInvalid.
+	// caller only. For all others it is fs.ErrInvalid.
 	Area dsa.Options
 }
 
@@ -98,23 +101,26 @@ type Options struct {
 func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error,
 	opts ...Options) (*T, error) {
 	if err := shm.Check[T](); err != nil {
-		return nil, fail("segment", name, err)
+		return nil, fail(segmentKind, name, err)
 	}
 	t := reflect.TypeFor[T]()
-	w := wish{name: name, kind: kindSegment, size: max(uint64(t.Size()), 1), layout: shm.Layout[T](), typ: t.String()}
-	g, err := segment(ctx, s, w.with(s, opts), func(g *dsm.Segment) error {
-		v, err := at[T](g)
-		if err != nil || init == nil {
-			return err
-		}
-		return init(v)
-	})
+	k := Kind{segmentKind, t.String(), shm.Layout[T]()}
+	g, err := inSegment(ctx, s, wish{name: name, kind: k, size: max(uint64(t.Size()), 1)}.with(s, opts), itself,
+		func(g *dsm.Segment) (*dsm.Segment, error) {
+			v, err := at[T](g)
+			if err == nil && init != nil {
+				err = init(v)
+			}
+			return g, err
+		})
 	if err != nil {
-		return nil, fail("segment", name, err)
+		return nil, fail(segmentKind, name, err)
 	}
 	v, err := at[T](g)
-	return v, fail("segment", name, err)
+	return v, fail(segmentKind, name, err)
 }
+
+func itself[X any](x X) (X, error) { return x, nil }
 
 // at returns the T that a segment is.
 func at[T any](g *dsm.Segment) (*T, error) {
@@ -130,12 +136,11 @@ func at[T any](g *dsm.Segment) (*T, error) {
 // Each call is an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it or let
 // the owner. To have objects in it from the start, make a Segment whose init asks for the Area and notes a dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
-	w := wish{name: name, kind: kindArea}.with(s, opts)
-	attach := func(n *names, r *record) (*dsa.Area, error) { return n.enter(ctx, w, r) }
-	a, err := obtain(ctx, s, w, attach, func(c *claim) (*dsa.Area, error) {
-		return heap(ctx, c, w, o, func(*dsa.Area) (table uint64, err error) { return 0, nil })
-	})
-	return a, fail("area", name, err)
+	w := wish{name: name, kind: Kind{Name: areaKind}}.with(s, opts)
+	w.own = true
+	a, err := inHeap(ctx, s, w, o, func(a *dsa.Area, _ dsa.Pointer) (*dsa.Area, error) { return a, nil },
+		func(a *dsa.Area) (*dsa.Area, dsa.Pointer, error) { return a, 0, nil })
+	return a, fail(areaKind, name, err)
 }
 
 // Delete takes a name away: the next one who asks for it makes something new. What the name stood for stays with the
@@ -155,15 +160,14 @@ func Delete(ctx context.Context, s *dsm.Session, name string) error {
 // wish is what a caller wants a name to stand for.
 type wish struct {
 	name    string
-	kind    kind
-	size    uint64 // of a segment, at least
-	layout  uint64
-	typ     string
+	kind    Kind
+	memory  uint32 // ownSegment, ownArea
+	size    uint64 // of a segment that is made
 	version uint64
 	area    dsa.Options // of a hash
 
 	owner     *resowner.Owner
-	own       bool // it is not the session's
+	own       bool // what is attached is not kept for the session's life
 	existing  bool
 	transient bool
 	invalid   error
@@ -171,6 +175,9 @@ type wish struct {
 
 func (w wish) with(s *dsm.Session, opts []Options) wish {
 	w.owner = s.Owner()
+	if err := w.kind.check(); err != nil {
+		w.invalid = errkind.As(fs.ErrInvalid, err)
+	}
 	if len(opts) > 1 {
 		w.invalid = errkind.As(fs.ErrInvalid, fmt.Errorf("%d Options were given: give one, with all that is wanted", len(opts)))
 	}
@@ -179,9 +186,9 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 		if o.Owner != nil {
 			w.owner, w.own = o.Owner, true
 		}
-		if w.kind != kindHash && o.Area != (dsa.Options{}) {
+		if w.kind.Name != hashKind && o.Area != (dsa.Options{}) {
 			w.invalid = errkind.As(fs.ErrInvalid,
-				fmt.Errorf("Options.Area is given for %v: it is for a hash, which has an area of its own", w.kind))
+				fmt.Errorf("Options.Area is given for %q: it is for a hash, which has an area of its own", w.kind.Name))
 		}
 	}
 	return w
@@ -189,7 +196,7 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 
 // check says whether r is what is wished for.
 func (w wish) check(r *record) error {
-	if r.kind == w.kind && r.size == w.size && r.layout == w.layout && r.version == w.version {
+	if text(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
 		return nil
 	}
 	is, asked := r.describe(), w.record().describe()

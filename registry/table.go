@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"structs"
 	"sync/atomic"
 
@@ -24,11 +25,11 @@ import (
 // Any change here bumps tableVersion.
 const (
 	tableMagic   = 0x6d616e64_00000000 // "dnam", and below it
-	tableVersion = 2
+	tableVersion = 3
 
 	headerSize = 320
 	wordSize   = 8
-	recordSize = 192
+	recordSize = 224
 )
 
 // header: version is stored by whoever comes first.
@@ -69,47 +70,35 @@ func hashName(name string) uint64 {
 	return sum.Sum64() >> hashShift
 }
 
-type kind uint32
-
+// What a name's memory is.
 const (
-	kindSegment kind = 1 + iota
-	kindArea
-	kindHash
+	ownSegment = 1 + iota
+	ownArea
 )
-
-func (k kind) String() string {
-	switch k {
-	case kindSegment:
-		return "segment"
-	case kindArea:
-		return "area"
-	case kindHash:
-		return "hash"
-	}
-	return fmt.Sprintf("kind %d", uint32(k))
-}
 
 // record is what a row says beside its word, whose session alone writes it, under the lock. It is read under the lock.
 type record struct {
 	_         structs.HostLayout
 	handle    uint64 // the segment, or the area's; 0: not yet
-	table     uint64 // of a hash: where in the area
+	table     uint64 // of what is in an area of its own: where
 	size      uint64 // of a segment: bytes
 	layout    uint64
 	version   uint64
-	kind      kind
+	memory    uint32 // ownSegment, ownArea
 	transient uint32
 	name      [64]byte // ends with a zero
+	kind      [32]byte // ends with a zero
 	typ       [80]byte // for people; may be cut
 }
 
 func (w wish) record() *record {
-	r := &record{size: w.size, layout: w.layout, kind: w.kind, version: w.version}
+	r := &record{size: w.size, layout: w.kind.Layout, memory: w.memory, version: w.version}
 	if w.transient {
 		r.transient = 1
 	}
 	copy(r.name[:MaxName], w.name)
-	copy(r.typ[:], w.typ)
+	copy(r.kind[:MaxKind], w.kind.Name)
+	copy(r.typ[:], w.kind.Type)
 	return r
 }
 
@@ -119,9 +108,9 @@ func text(b []byte) string {
 }
 
 func (r *record) describe() string {
-	s := "a " + r.kind.String()
-	if r.kind == kindArea {
-		s = "an area"
+	s := "a " + text(r.kind[:])
+	if strings.ContainsRune("aeiou", rune(r.kind[0])) {
+		s = "an " + text(r.kind[:])
 	}
 	if typ := text(r.typ[:]); typ != "" {
 		s += " of " + typ

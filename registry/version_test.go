@@ -37,9 +37,9 @@ func TestOtherVersion(t *testing.T) {
 		says string
 	}{
 		{"older", is&^0xffffffff | 1, dsm.ErrVersion, "version 1, from a program that is older than this one, which has " +
-			"version 2: upgrade the program of"},
-		{"newer", is&^0xffffffff | 3, registry.ErrVersion, "version 3, from a program that is newer than this one, which " +
-			"has version 2: upgrade this program, or stop"},
+			"version 3: upgrade the program of"},
+		{"newer", is&^0xffffffff | 4, registry.ErrVersion, "version 4, from a program that is newer than this one, which " +
+			"has version 3: upgrade this program, or stop"},
 		{"no names", 7, dsm.ErrCorrupt, "does not hold the names"},
 	} {
 		binary.NativeEndian.PutUint64(word, c.word)

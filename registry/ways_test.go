@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
@@ -21,38 +22,72 @@ func TestEachWayOutOfInit(t *testing.T) {
 	instancetest.Start(t, cfg)
 	other := instancetest.Open(t, cfg)
 	own := errors.New("own")
-	for way, init := range map[string]func(s *dsm.Session) error{
-		"error":  func(*dsm.Session) error { return own },
-		"panic":  func(*dsm.Session) error { panic(own) },
-		"goexit": func(*dsm.Session) error { runtime.Goexit(); return nil },
-		"close":  (*dsm.Session).Close,
-	} {
-		s := instancetest.Open(t, cfg)
-		outcome := make(chan any, 1)
-		go func() {
-			var got any = "it ended its goroutine"
-			defer func() {
-				if p := recover(); p != nil {
-					got = p
-				}
-				outcome <- got
-			}()
-			_, err := registry.Segment(ctx, s, "way", func(*uint64) error { return init(s) })
-			got = err
-		}()
-		want := map[string]error{"error": own, "panic": own, "close": dsm.ErrClosed}[way]
-		if got := <-outcome; want != nil {
-			if err, is := got.(error); !is || !errors.Is(err, want) {
-				t.Errorf("%s: %v", way, got)
+	for door, open := range map[string]func(s *dsm.Session, init func() error) (uint64, error){
+		"Segment": func(s *dsm.Session, init func() error) (uint64, error) {
+			v, err := registry.Segment(ctx, s, "way", func(v *uint64) error { *v = 7; return init() })
+			if err != nil {
+				return 0, err
 			}
-		}
-		v, err := registry.Segment(ctx, other, "way", func(v *uint64) error { *v = 7; return nil })
-		if err != nil || *v != 7 {
-			t.Errorf("%s: the next who asks: %v", way, err)
-		}
-		is(t, way+", delete", registry.Delete(ctx, other, "way"), nil)
-		if way != "close" {
-			is(t, way+", close", s.Close(), nil)
+			return *v, nil
+		},
+		"InSegment": func(s *dsm.Session, init func() error) (uint64, error) {
+			create := func(g *dsm.Segment) (*thing, error) {
+				x, err := makeThing(g)
+				return x, errors.Join(err, init())
+			}
+			x, err := registry.InSegment(ctx, s, "way", registry.Kind{Name: "lamp"}, 4096, create, wordOf)
+			if err != nil {
+				return 0, err
+			}
+			return x.word.Load(), nil
+		},
+		"InArea": func(s *dsm.Session, init func() error) (uint64, error) {
+			create := func(a *dsa.Area) (*thing, dsa.Pointer, error) {
+				x, p, err := inArea(a)
+				return x, p, errors.Join(err, init())
+			}
+			x, err := registry.InArea(ctx, s, "way", registry.Kind{Name: "oven"}, dsa.Options{}, create, findInArea)
+			if err != nil {
+				return 0, err
+			}
+			return x.word.Load(), nil
+		},
+	} {
+		for way, init := range map[string]func(s *dsm.Session) error{
+			"error":  func(*dsm.Session) error { return own },
+			"panic":  func(*dsm.Session) error { panic(own) },
+			"goexit": func(*dsm.Session) error { runtime.Goexit(); return nil },
+			"close":  (*dsm.Session).Close,
+		} {
+			way = door + "/" + way
+			s := instancetest.Open(t, cfg)
+			outcome := make(chan any, 1)
+			go func() {
+				var got any = "it ended its goroutine"
+				defer func() {
+					if p := recover(); p != nil {
+						got = p
+					}
+					outcome <- got
+				}()
+				_, err := open(s, func() error { return init(s) })
+				got = err
+			}()
+			_, short, _ := strings.Cut(way, "/")
+			want := map[string]error{"error": own, "panic": own, "close": dsm.ErrClosed}[short]
+			if got := <-outcome; want != nil {
+				if err, is := got.(error); !is || !errors.Is(err, want) {
+					t.Errorf("%s: %v", way, got)
+				}
+			}
+			v, err := open(other, func() error { return nil })
+			if err != nil || v != 7 {
+				t.Errorf("%s: the next who asks: %d, %v", way, v, err)
+			}
+			is(t, way+", delete", registry.Delete(ctx, other, "way"), nil)
+			if short != "close" {
+				is(t, way+", close", s.Close(), nil)
+			}
 		}
 	}
 	if got := list(t, other); len(got) != 0 {
@@ -76,6 +111,10 @@ func TestTwoOptionsAreAnError(t *testing.T) {
 	is(t, "hash", err, fs.ErrInvalid)
 	_, err = registry.HashBytes(ctx, s, "x", dshash.Options{}, two...)
 	is(t, "hash of bytes", err, fs.ErrInvalid)
+	_, err = registry.InSegment(ctx, s, "x", registry.Kind{Name: "lamp"}, 64, makeThing, wordOf, two...)
+	is(t, "in a segment", err, fs.ErrInvalid)
+	_, err = registry.InArea(ctx, s, "x", registry.Kind{Name: "lamp"}, dsa.Options{}, inArea, findInArea, two...)
+	is(t, "in an area", err, fs.ErrInvalid)
 	if got := list(t, s); len(got) != 0 {
 		t.Errorf("%q", got)
 	}

@@ -69,7 +69,7 @@ func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, e
 	}
 	rows := []verifyRow{}
 	for _, x := range list {
-		if len(names) > 0 && names[0] != x.Name || x.Kind == "segment" || x.State != "ready" {
+		if len(names) > 0 && names[0] != x.Name || !x.InArea || x.State != "ready" {
 			continue
 		}
 		row, err := verifyOne(ctx, s, x)
@@ -94,7 +94,7 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 	}
 	defer func() { err = errors.Join(err, h.Detach()) }()
 	r, err := h.Verify(ctx)
-	if row = verified(x, r); err != nil || x.Table == 0 {
+	if row = verified(x, r); err != nil || x.Kind != "hash" {
 		return row, err
 	}
 	t, err := dshash.VerifyAt(ctx, h, x.Table)

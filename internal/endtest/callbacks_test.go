@@ -90,6 +90,8 @@ var callbacks = map[string]callback{
 var elsewhere = map[string]string{
 	"dsm.Session.OnDeath":       "supervisor/deaths_test.go TestOnDeathEndsInEveryWay",
 	"registry.Segment":          "registry/ways_test.go TestEachWayOutOfInit",
+	"registry.InSegment":        "registry/ways_test.go TestEachWayOutOfInit",
+	"registry.InArea":           "registry/ways_test.go TestEachWayOutOfInit",
 	"supervisor.Run":            "parallel/ways_test.go TestAllWaysOutOfRun",
 	"parallel.Register":         "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Map":              "parallel/ways_test.go TestAllWaysOut",

@@ -32,7 +32,7 @@ var exempt = map[string]string{
 	"shmsync.MutexGuard": "the control segment's own lock", "shmsync.MutexWord": "the control segment's own lock",
 	"shmsync.MailboxWord": "lies in the control segment", "shmsync.NewMailbox": "is called by Open",
 	"toc.Estimator": "a number",
-	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.kind": "a number",
+	"dsm.site":      "a place in the source", "dsmnet.visit": "is released by its owner", "registry.Kind": "a name",
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",

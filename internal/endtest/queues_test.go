@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
 	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 	"github.com/godsm/godsm/shm/mq"
@@ -263,6 +264,20 @@ var usesOfNames = map[string]use{
 		if err == nil && x.Number.Load() != 7 && !w.over() {
 			err = wrong("what lies under a name is %d", x.Number.Load())
 		}
+		return err
+	},
+	"registry.InSegment": func(w *world, i int) error {
+		find := func(g *dsm.Segment) (*words, error) { return shm.At[words](g.Region(), 0) }
+		x, err := registry.InSegment(ctx, w.s, "end in segment", registry.Kind{Name: "words"}, 4096, find, find)
+		if err == nil {
+			x.Number.Add(1)
+		}
+		return err
+	},
+	"registry.InArea": func(w *world, i int) error {
+		create := func(a *dsa.Area) (*dsa.Area, dsa.Pointer, error) { p, err := a.Alloc(8); return a, p, err }
+		find := func(a *dsa.Area, p dsa.Pointer) (*dsa.Area, error) { _, err := a.Bytes(p); return a, err }
+		_, err := registry.InArea(ctx, w.s, "end in area", registry.Kind{Name: "words"}, dsa.Options{}, create, find)
 		return err
 	},
 	"registry.Area": func(w *world, i int) error {

@@ -33,7 +33,7 @@ import (
 var zeros = []any{
 	new(dsm.Config), new(dsm.Error), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.Session),
 	new(dsm.SessionInfo), new(dsm.Status),
-	new(registry.Info), new(registry.Options),
+	new(registry.Info), new(registry.Kind), new(registry.Options),
 	new(dsmnet.Addr), new(dsmnet.Dialer),
 	new(parallel.Error), new(parallel.MapTask[int, int]), new(parallel.Options), new(parallel.Slice), new(parallel.Task[int]),
 	new(parallel.Worker),
