@@ -43,7 +43,8 @@ func (t *tx[Cmd, Res]) ahead(lone bool) int {
 	if !t.begun {
 		b.Queue(begin)
 		if t.flush > 0 {
-			b.Queue(mark, int64(t.flush), t.c.queue, strconv.FormatInt(t.c.options.Idle.Milliseconds(), 10))
+			b.Queue(mark, int64(t.flush), t.c.queue, strconv.FormatInt(t.c.options.Idle.Milliseconds(), 10),
+				int64(t.c.number))
 		}
 	}
 	if !t.strict && !lone {
@@ -105,7 +106,7 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 			err = r.Err()
 		}
 		if err == nil && q.SQL == mark && r.CommandTag().RowsAffected() != 1 {
-			err = fatal{errNoRow}
+			err = fatal{errDeposed}
 		}
 		if err != nil {
 			return 0, err
