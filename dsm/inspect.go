@@ -3,13 +3,13 @@ package dsm
 import (
 	"bytes"
 	"context"
-	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
 	"github.com/google/uuid"
@@ -106,30 +106,66 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	return r, err
 }
 
-// rootOf copies the root segment's bytes, without a reference to it: if it can't be had it is none.
-func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
-	segments, err := b.Segments()
+// Peek returns a copy of a segment's bytes, as Inspect looks at an instance: it joins nothing, takes no reference and no
+// lock. What is stored meanwhile may be in the copy or not. A handle that is not live is ErrNotFound.
+func Peek(ctx context.Context, cfg Config, h Handle) (b []byte, err error) {
+	b, err = peek(ctx, cfg, h)
+	return b, fail("peek", h, "", err)
+}
+
+func peek(ctx context.Context, cfg Config, h Handle) (b []byte, err error) {
+	path, backends, set, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := instance.OpenDir(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	books, err := dir.Look(ctx, backends, set)
+	if err != nil {
+		return nil, err
+	}
+	defer books.Close()
+	b, err = copyOf(ctx, books, func(s control.SegmentInfo) bool { return Handle(s.Handle) == h })
+	if err == nil && b == nil {
+		err = ErrNotFound
+	}
+	return b, err
+}
+
+// rootOf copies the root segment's bytes; if it can't be had it is none.
+func rootOf(ctx context.Context, b *instance.Books) []byte {
+	root, err := copyOf(ctx, b, func(s control.SegmentInfo) bool { return s.Root })
 	if err != nil {
 		return nil
 	}
+	return root
+}
+
+// copyOf copies the bytes of the segment that is the one, without a reference to it; nil if there is none.
+func copyOf(ctx context.Context, b *instance.Books, is func(control.SegmentInfo) bool) (part []byte, err error) {
+	segments, err := b.Segments()
+	if err != nil {
+		return nil, err
+	}
 	for _, s := range segments {
-		if !s.Root || !s.Sound {
+		if !s.Sound || !is(s) {
 			continue
 		}
 		m, err := b.Map(ctx, s.Entry, dsmimpl.ReadOnly)
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		defer func() { _ = b.Unmap(m) }()
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		defer func() {
-			if recover() != nil { // somebody has truncated it
-				root = nil
-			}
-		}()
-		return bytes.Clone(instance.Part(m, &s.Entry))
+		err = fault.Contain(func() error { part = bytes.Clone(instance.Part(m, &s.Entry)); return nil })
+		if err != nil {
+			return nil, err
+		}
+		return part, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // Segments lists the instance's segments, oldest first.

@@ -61,6 +61,11 @@ type journal struct {
 	name   string
 	number uint64
 
+	at    int64 // how far the file has been read, and what it said
+	epoch uint64
+	by    uint64
+	last  uint64
+
 	mu     sync.Mutex
 	fail   func(op string) error // before each step; nil: never
 	closed bool
@@ -108,8 +113,8 @@ func read(f io.Reader) (lines []line) {
 	return lines
 }
 
-// under runs f with the file locked.
-func (j *journal) under(f func(file *os.File, lines []line) error) error {
+// under runs f with the file locked, and with what a driver's row would say.
+func (j *journal) under(f func(file *os.File) error) error {
 	file, err := os.OpenFile(j.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -118,31 +123,31 @@ func (j *journal) under(f func(file *os.File, lines []line) error) error {
 	if err := lock(file); err != nil {
 		return err
 	}
-	return f(file, read(file))
-}
-
-// row returns what a driver's row would say.
-func (j *journal) row(lines []line) (epoch, by, flush uint64) {
-	for _, l := range lines {
+	if _, err := file.Seek(j.at, io.SeekStart); err != nil {
+		return err
+	}
+	for _, l := range read(file) {
 		switch {
 		case l.name != j.name:
 		case l.term:
-			epoch = l.epoch
+			j.epoch = l.epoch
 		case l.flush > 0:
-			by, flush = l.epoch, l.flush
+			j.by, j.last = l.epoch, l.flush
 		}
 	}
-	return epoch, by, flush
+	if j.at, err = file.Seek(0, io.SeekEnd); err != nil {
+		return err
+	}
+	return f(file)
 }
 
 func (j *journal) Lead(_ context.Context, name string, number uint64, old string) (by, flush uint64, err error) {
-	j.name, j.number = name, number
+	j.name, j.number, j.at, j.epoch, j.by, j.last = name, number, 0, 0, 0, 0
 	if err := j.step("lead"); err != nil {
 		return 0, 0, err
 	}
-	err = j.under(func(file *os.File, lines []line) error {
-		var epoch uint64
-		if epoch, by, flush = j.row(lines); epoch >= number {
+	err = j.under(func(file *os.File) error {
+		if by, flush = j.by, j.last; j.epoch >= number {
 			return batch.ErrDeposed
 		}
 		_, err := fmt.Fprintln(file, "lead", name, number)
@@ -161,12 +166,11 @@ func (j *journal) Settle(_ context.Context, flush uint64) (committed bool, err e
 	if err := j.step("settle"); err != nil {
 		return false, err
 	}
-	err = j.under(func(_ *os.File, lines []line) error {
-		epoch, by, last := j.row(lines)
-		if epoch != j.number {
+	err = j.under(func(*os.File) error {
+		if j.by > j.number {
 			return batch.ErrUnsettled
 		}
-		committed = by == j.number && last >= flush
+		committed = j.by == j.number && j.last >= flush
 		return nil
 	})
 	return committed, err
@@ -226,8 +230,8 @@ func (t *entry) Commit(context.Context) error {
 	if err := t.j.step("commit"); err != nil {
 		return err
 	}
-	err := t.j.under(func(file *os.File, lines []line) error {
-		if epoch, _, _ := t.j.row(lines); epoch != t.j.number {
+	err := t.j.under(func(file *os.File) error {
+		if t.j.epoch != t.j.number {
 			return batch.ErrDeposed
 		}
 		if t.flush == 0 {
