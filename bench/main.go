@@ -31,6 +31,7 @@ import (
 	"github.com/godsm/godsm/bench/python"
 	"github.com/godsm/godsm/bench/render"
 	"github.com/godsm/godsm/bench/round"
+	"github.com/godsm/godsm/bench/server"
 	"github.com/godsm/godsm/bench/side"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/parallel"
@@ -76,6 +77,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	rivals := parts.Rivals{Postgres: postgres.New(dir), Boost: boost.New(dir), Python: &python.Script{},
+		Memcached: server.Memcached(), Redis: server.Redis(),
 		Quick: o.quick, Dir: dir}
 	defer func() { err = errors.Join(err, cleanUp(dir, rivals)) }()
 	if err := os.Setenv("XDG_STATE_HOME", filepath.Join(dir, "state")); err != nil { // where private instances live
@@ -120,6 +122,10 @@ func run(ctx context.Context, o options) (err error) {
 		"PostgreSQL": rivals.Postgres.Version() + "; " + postgres.Settings,
 		"Boost":      rivals.Boost.Version(),
 		"Python":     rivals.Python.Version(),
+		"memcached":  rivals.Memcached.Version(),
+		"Redis":      rivals.Redis.Version(),
+		"otter":      machine.Module("github.com/maypok86/otter/v2"),
+		"fastcache":  machine.Module("github.com/VictoriaMetrics/fastcache"),
 		"shmipc-go": machine.Module("github.com/cloudwego/shmipc-go") +
 			"; 32 MiB of buffers in a memfd, as by default",
 		"pipe": "os.Pipe, as large as the rings of others; a write for each message",

@@ -13,6 +13,7 @@ import (
 	"github.com/godsm/godsm/bench/figure"
 	"github.com/godsm/godsm/bench/postgres"
 	"github.com/godsm/godsm/bench/python"
+	"github.com/godsm/godsm/bench/server"
 	"github.com/godsm/godsm/bench/side"
 )
 
@@ -23,14 +24,16 @@ type Rivals struct {
 	Postgres *postgres.Server
 	Boost    *boost.Program
 	Python   *python.Script
-	Quick    bool   // fewer shapes and smaller studies
-	Dir      string // for files, on an ordinary disk
+	// The servers that caches are compared with.
+	Memcached, Redis *server.Program
+	Quick            bool   // fewer shapes and smaller studies
+	Dir              string // for files, on an ordinary disk
 }
 
 // All are the figures, part by part.
 func All(r Rivals) []figure.Figure {
 	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), allocator(r), hashTable(r), growth(r),
-		reclaim(r), httpOver(r), crew(r), sorting(r))
+		reclaim(r), httpOver(r), crew(r), sorting(r), caches(r))
 }
 
 // Postgres begins the names of PostgreSQL's sides, before its version is known.

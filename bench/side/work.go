@@ -124,7 +124,7 @@ func serve(open func(Args) (*Work, error), cpu int, a Args) error {
 			var ns []time.Duration
 			p.n = max(p.n, 100)
 			_, err = p.run(Loop(func(n int) error { ns = make([]time.Duration, n); return w.Each(ns) }))
-			answer = percentiles(ns, 0.5, 0.99)
+			answer = Percentiles(ns, 0.5, 0.99)
 		default:
 			var took time.Duration
 			took, err = p.run(w.Run)
@@ -175,7 +175,8 @@ func (p *pace) run(do func(n int) (time.Duration, error)) (took time.Duration, e
 	}
 }
 
-func percentiles(ns []time.Duration, q ...float64) []float64 {
+// Percentiles are those quantiles of some times, in ns.
+func Percentiles(ns []time.Duration, q ...float64) []float64 {
 	x := make([]float64, len(ns))
 	for i, d := range ns {
 		x[i] = float64(d)

@@ -36,8 +36,9 @@ var exempt = map[string]string{
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",
-	"logcache.ends": "is what ends",
-	"shm.Fault":     "looks at an error", "shm.Explain": "looks at an address",
+	"logcache.ends": "is what ends", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
+	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
+	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
 	"registry.names": "is released by its owner", "registry.noting": "calls Session",
 }

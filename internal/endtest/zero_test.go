@@ -52,7 +52,9 @@ var zeros = []any{
 	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
-	new(logcache.Cache), new(logcache.Options), new(logcache.Report), new(logcache.Stats),
+	new(logcache.Cache), new(logcache.Condition), new(logcache.Entry), new(logcache.Failure), new(logcache.Item),
+	new(logcache.Lease), new(logcache.LoadError), new(logcache.Options), new(logcache.Point), new(logcache.Report),
+	new(logcache.Room), new(logcache.Stamp), new(logcache.Stats), new(logcache.Tag),
 }
 
 // zeroPackages are those whose types are in zeros.

@@ -46,7 +46,7 @@ var Settings = [...]Setting{
 	{10, false}, {40, false}, {80, false},
 }
 
-// Untuned is the index in Settings of the one for a cache that is too small for a Tuner.
+// Untuned is the index in Settings of the one that a cache begins with, and keeps if it is too small for a Tuner.
 const Untuned = 5
 
 // Policy is the state of one cache, or of one shard of it. It is used by one goroutine at a time.

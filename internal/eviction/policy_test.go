@@ -73,7 +73,7 @@ func TestModelKeepsItsLimit(t *testing.T) {
 			m.Objects = objects
 			for i, a := range list {
 				if i == len(list)/2 { // another setting finds the entries where they are
-					m.Setting = eviction.Settings[eviction.First]
+					m.Setting = eviction.Settings[eviction.Untuned]
 				}
 				hit := m.Access(a.Hash, a.Size)
 				if n := m.Bytes(eviction.Window) + m.Bytes(eviction.Main); n > m.Limit() || n < 0 {
@@ -108,7 +108,7 @@ func TestTunerFinds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tuner, now := eviction.NewTuner(n, eviction.First), 0
+			tuner, now := eviction.NewTuner(n, eviction.Untuned), 0
 			for i := range 100_000 {
 				now = tuner.Access(tracetest.Hash(c.key(i)))
 			}

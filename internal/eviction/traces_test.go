@@ -22,12 +22,10 @@ type tuned struct {
 
 func newTuned(limit int64, entries, least int) *tuned {
 	c := &tuned{rate: eviction.Rate(entries, least)}
-	setting := eviction.Untuned
 	if least == 1 || entries/c.rate >= eviction.MinModel {
-		setting = eviction.First
-		c.tuner = eviction.NewTuner(max(1, entries/c.rate), setting)
+		c.tuner = eviction.NewTuner(max(1, entries/c.rate), eviction.Untuned)
 	}
-	c.Model = eviction.NewModel(limit, entries, eviction.Settings[setting])
+	c.Model = eviction.NewModel(limit, entries, eviction.Settings[eviction.Untuned])
 	return c
 }
 

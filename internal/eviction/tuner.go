@@ -1,5 +1,7 @@
 package eviction
 
+import "math"
+
 // Tuner runs a Model for each of the Settings on a sample of a cache's accesses, and names the one that has hit most.
 // It is used by one goroutine at a time. Losing one costs what it has learned.
 type Tuner struct {
@@ -15,10 +17,12 @@ type Tuner struct {
 
 const (
 	decay = 0.95
-	lead  = 0.005 // of the accesses, by which another setting must hit more
+	// lead is how far another setting must be ahead in hits, as a multiple of the root of the accesses in the scores: what
+	// two settings differ by chance grows like that. Two of them disagree about one access in ten or so, of which the root
+	// is 0.3 of that root.
+	lead = 0.3
 	// minRound is how many accesses are between two looks at the least: the hits of fewer are mostly chance.
 	minRound = 1024
-	first    = 1 // of Settings, until there is news
 )
 
 // MinModel and MaxModel bound the entries of a model: fewer tell nothing, more tell no more.
@@ -63,13 +67,10 @@ func (t *Tuner) judge() {
 		}
 	}
 	t.seen = 0
-	if t.scores[best] > t.scores[t.now]+lead*t.weight {
+	if t.scores[best] > t.scores[t.now]+lead*math.Sqrt(t.weight) {
 		t.now = best
 	}
 }
-
-// First is the index in Settings of what a cache that has a tuner begins with.
-const First = first
 
 // Rate returns of how many hashes one is sampled for a cache of so many entries, a power of two of at least least: those
 // hashes h for which Sampled(h, rate).

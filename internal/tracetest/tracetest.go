@@ -3,21 +3,15 @@
 package tracetest
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"math"
 	"math/bits"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
+
+	"github.com/godsm/godsm/internal/trace"
 )
 
 // Access is one access of a trace: the key's hash and, in a trace that has sizes, the value's size.
@@ -34,13 +28,13 @@ type Trace struct {
 
 // Traces are the traces to work with: files, then draws.
 var Traces = []Trace{
-	file("web07", "cache2k-web07.trace.xz", be32),
-	file("gli", "lirs-gli.trace.gz", lines(one)),
-	file("multi2", "lirs-multi2.trace.gz", lines(one)),
-	file("oltp", "arc-oltp.gz", lines(ranges)),
-	file("scarab", "scarab-scarab-recs.trace.xz", be64),
-	file("orm-busy", "cache2k-orm-busy.trace.xz", be32),
-	file("adapt", "adapt_size-request.trace.xz", lines(sized)),
+	file("web07", "cache2k-web07.trace.xz", "be32"),
+	file("gli", "lirs-gli.trace.gz", "lirs"),
+	file("multi2", "lirs-multi2.trace.gz", "lirs"),
+	file("oltp", "arc-oltp.gz", "arc"),
+	file("scarab", "scarab-scarab-recs.trace.xz", "be64"),
+	file("orm-busy", "cache2k-orm-busy.trace.xz", "be32"),
+	file("adapt", "adapt_size-request.trace.xz", "sized"),
 	{"zipf101", func(testing.TB) []Access { return Zipf(1.01, 1_000_000, 5_000_000) }},
 	{"zipf08", func(testing.TB) []Access { return Zipf(0.8, 1_000_000, 5_000_000) }},
 }
@@ -111,7 +105,7 @@ var cached struct {
 	list []Access
 }
 
-func file(name, path string, parse func(r io.Reader) ([]Access, error)) Trace {
+func file(name, path, format string) Trace {
 	return Trace{name, func(t testing.TB) []Access {
 		t.Helper()
 		cached.Lock()
@@ -119,13 +113,25 @@ func file(name, path string, parse func(r io.Reader) ([]Access, error)) Trace {
 		if cached.name == name {
 			return cached.list
 		}
-		r, err := open(t, path)
+		dir := os.Getenv(Variable)
+		if dir == "" {
+			t.Skipf("skipped: no trace: %s names no folder of traces", Variable)
+		}
+		f, err := os.Open(filepath.Join(dir, path))
 		if err != nil {
 			t.Skip("skipped: no trace:", err)
 		}
-		list, err := parse(r)
+		defer f.Close()
+		tr, err := trace.Read(t.Context(), path, format, f)
 		if err != nil {
 			t.Fatal(err)
+		}
+		list := make([]Access, len(tr.Keys))
+		for i, k := range tr.Keys {
+			list[i] = Access{Hash(k), 1}
+			if tr.Sizes != nil {
+				list[i].Size = max(1, int(tr.Sizes[i]))
+			}
 		}
 		cached.name, cached.list = name, list
 		return list
@@ -134,76 +140,3 @@ func file(name, path string, parse func(r io.Reader) ([]Access, error)) Trace {
 
 // Variable is the environment variable that names the folder with the traces' files.
 const Variable = "GODSM_TRACES"
-
-func open(t testing.TB, name string) (io.Reader, error) {
-	dir := os.Getenv(Variable)
-	if dir == "" {
-		return nil, fmt.Errorf("%s names no folder of traces", Variable)
-	}
-	path := filepath.Join(dir, name)
-	if strings.HasSuffix(name, ".xz") {
-		b, err := exec.Command("xz", "-dc", path).Output()
-		return bytes.NewReader(b), err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	t.Cleanup(func() { _ = f.Close() })
-	return gzip.NewReader(f)
-}
-
-func be32(r io.Reader) (list []Access, err error) {
-	b, err := io.ReadAll(r)
-	for ; len(b) >= 4; b = b[4:] {
-		list = append(list, Access{Hash(uint64(binary.BigEndian.Uint32(b))), 1})
-	}
-	return list, err
-}
-
-func be64(r io.Reader) (list []Access, err error) {
-	b, err := io.ReadAll(r)
-	for ; len(b) >= 8; b = b[8:] {
-		list = append(list, Access{Hash(binary.BigEndian.Uint64(b)), 1})
-	}
-	return list, err
-}
-
-// lines parses each line by one.
-func lines(line func(s string) []Access) func(io.Reader) ([]Access, error) {
-	return func(r io.Reader) (list []Access, err error) {
-		s := bufio.NewScanner(r)
-		for s.Scan() {
-			list = append(list, line(s.Text())...)
-		}
-		return list, s.Err()
-	}
-}
-
-func one(s string) []Access {
-	var n uint64
-	if _, err := fmt.Sscan(s, &n); err != nil {
-		return nil
-	}
-	return []Access{{Hash(n), 1}}
-}
-
-func ranges(s string) (list []Access) {
-	var from, n uint64
-	if _, err := fmt.Sscan(s, &from, &n); err != nil {
-		return nil
-	}
-	for i := range n {
-		list = append(list, Access{Hash(from + i), 1})
-	}
-	return list
-}
-
-func sized(s string) []Access {
-	var at, key uint64
-	var size int
-	if _, err := fmt.Sscan(s, &at, &key, &size); err != nil {
-		return nil
-	}
-	return []Access{{Hash(key), max(1, size)}}
-}

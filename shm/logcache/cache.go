@@ -43,29 +43,34 @@ type Options struct {
 // Cache is a cache in a region, as one process sees it. Its methods are safe for concurrent use.
 type Cache struct {
 	shape
-	seed    uint64
-	head    *header
-	shards  []shard
-	lives   []atomic.Uint64 // of each extent, from 1 on: how often it has been given to a log. They only go up
-	rows    []row           // of each extent, from 1 on
-	lines   []line          // of each shard the first ones of its index
-	grown   []line          // the extents, as lines
-	sketch  []uint64
-	ghost   []uint32
-	log     []byte // the extents, from 1 on
-	locks   []*shmsync.LWLock
-	seats   []seat // of each shard
-	objects bool
-	checked bool
-	now     func() uint32
-	self    shmsync.Self
-	view    ends      // ends with the bytes, the session, or Close
-	bytes   *shm.View // the region's
-	unhook  func()
+	seed     uint64
+	head     *header
+	shards   []shard
+	lives    []atomic.Uint64 // of each extent, from 1 on: how often it has been given to a log. They only go up
+	rows     []row           // of each extent, from 1 on
+	lines    []line          // of each shard the first ones of its index
+	grown    []line          // the extents, as lines
+	sketch   []uint64
+	ghost    []uint32
+	tags     []atomic.Uint64 // versions, from 1 on
+	loadKeys []atomic.Uint64 // of each shard's loads the hashes of their keys
+	loads    []loadRow       // of each shard
+	log      []byte          // the extents, from 1 on
+	locks    []*shmsync.LWLock
+	seats    []seat // of each shard
+	objects  bool
+	checked  bool
+	now      func() uint32
+	self     shmsync.Self
+	view     ends      // ends with the bytes, the session, or Close
+	bytes    *shm.View // the region's
+	unhook   func()
 
 	tuning struct {
 		sync.Mutex
 		tuner         *eviction.Tuner
+		curve         [curvePoints]*eviction.Model
+		warm          bool // the model of this cache's size has been full
 		rate          int
 		seen          int
 		read, written uint64 // of the ring, when another process had last read it
@@ -159,6 +164,18 @@ func open(r shm.Region, self shmsync.Self, o Options, s shape, ready func(*Cache
 		},
 		func() (err error) {
 			c.grown, err = shm.SliceOf[line](r, shm.Offset(s.logAt), s.extents()*s.extent/lineSize)
+			return err
+		},
+		func() (err error) {
+			c.tags, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(s.tagsAt), s.ntags)
+			return err
+		},
+		func() (err error) {
+			c.loadKeys, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(s.keysAt), s.nshards*s.nloads)
+			return err
+		},
+		func() (err error) {
+			c.loads, err = shm.SliceOf[loadRow](r, shm.Offset(s.loadsAt), s.nshards*s.nloads)
 			return err
 		},
 		func() (err error) { c.log, err = r.Bytes(shm.Offset(s.logAt), s.extents()*s.extent); return err },

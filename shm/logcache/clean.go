@@ -12,6 +12,7 @@ type cleaner struct {
 	*turn
 	walked int // bytes
 	budget int // bytes that may be walked; beyond it, entries are not judged but dropped
+	leave  int // extents that the logs are to leave free besides
 	items  [2]item
 }
 
@@ -97,9 +98,9 @@ func (cl *cleaner) forceLocked() bool {
 	return ok
 }
 
-// freeLocked drops entries until an extent is free. It runs under the shard's lock.
-func (cl *cleaner) freeLocked() {
-	for cl.doubt == "" && cl.s.free.Load() == 0 {
+// freeLocked drops entries until so many extents are free. It runs under the shard's lock.
+func (cl *cleaner) freeLocked(least uint32) {
+	for cl.doubt == "" && cl.s.free.Load() < least {
 		l := eviction.Main
 		if cl.s.logs[eviction.Main].count.Load() < 2 {
 			l = eviction.Window
@@ -111,7 +112,7 @@ func (cl *cleaner) freeLocked() {
 		before := cl.walked
 		cl.budget = before + 2*cl.c.extent
 		switch _, ok := cl.Oldest(l); {
-		case cl.s.free.Load() > 0:
+		case cl.s.free.Load() >= least:
 		case ok:
 			cl.Drop(l)
 			cl.s.forced.Add(1)
@@ -131,7 +132,7 @@ func (cl *cleaner) Mean() int { return int(cl.total() / max(1, int64(cl.s.entrie
 
 // Limit implements eviction.Store.
 func (cl *cleaner) Limit() int64 {
-	n := cl.c.each - int(min(cl.s.index.Load(), uint32(cl.c.each/2)))
+	n := cl.c.each - cl.awayLocked() - int(min(cl.s.index.Load(), uint32(cl.c.each/2))) - cl.leave
 	if cl.crowdedLocked() && cl.wantsChunkLocked() {
 		n--
 	}
@@ -190,6 +191,8 @@ func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record, oldest *ro
 		cl.s.lost.Add(1)
 	case cl.c.expired(r.expires):
 		cl.s.expired.Add(1)
+	case r.flags != 0 && !cl.c.alive(&r):
+		cl.s.outdated.Add(1)
 	default:
 		*it = item{true, e, off, r, p, eviction.Entry{
 			Hash: h.forPolicy(), Size: r.size(), Hits: int(min(p.l.hits[p.k], eviction.MaxHits)),

@@ -3,6 +3,7 @@
 package logcache_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,6 +94,16 @@ func script() (list []step) {
 		if k%17 == 0 {
 			list = append(list, step{"delete", k - 3, 0})
 		}
+		switch {
+		case k%300 == 7:
+			list = append(list, step{"load", k - 1, 70}, step{"load", k - 2, 20_000}, step{"overtaken", k - 3, 33}, step{"deleted", k - 4, 0}, step{"fail", k, 0})
+		case k == 3000:
+			list = append(list, step{"resize", k, -12})
+		case k == 6000:
+			list = append(list, step{"resize", k, 0})
+		case k == 8400:
+			list = append(list, step{"purge", k, 0})
+		}
 		if k%1500 == 1 {
 			list = append(list, step{"set", k, 30_000}, step{"set", k, 20_000}, step{"set", k, 10})
 		}
@@ -106,6 +117,32 @@ func (s step) on(c *logcache.Cache) (err error) {
 		return c.Set(ctx, name(s.k), text(s.k, s.n, s.n), 0)
 	case "delete":
 		_, err = c.Delete(ctx, name(s.k))
+	case "load", "overtaken", "deleted", "fail":
+		l, mine, err := c.Claim(ctx, name(s.k), false)
+		switch {
+		case err != nil || !mine:
+			return errors.Join(err, errors.New("the load is another's"))
+		case s.what == "fail":
+			return c.Fail(ctx, l, logcache.Failed, "no bread")
+		case s.what == "deleted":
+			if _, err := c.Delete(ctx, name(s.k)); err != nil {
+				return err
+			}
+		case s.what == "overtaken":
+			if err := c.Set(ctx, name(s.k), text(s.k, s.n, s.n), 0); err != nil {
+				return err
+			}
+		}
+		done, err := c.Put(ctx, name(s.k), logcache.Entry{Value: text(s.k, 0, s.n)}, logcache.During(l))
+		if err == nil && done != (s.what == "load") {
+			err = fmt.Errorf("%s: stored %v", s.what, done)
+		}
+		return err
+	case "resize":
+		limit := logcache.Parts(c)[7]
+		return c.Resize(ctx, limit+s.n*logcache.Extent(c), logcache.Room{})
+	case "purge":
+		return c.Purge(ctx)
 	case "get":
 		_, _, err = c.Get(name(s.k), nil)
 	}
@@ -179,6 +216,17 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	}
 	matches(t, c, int(done.Load()), scenario == "repair")
 	rep := clean(t, c)
+	for k := range 9000 { // what the dead was loading is another's to load
+		if k%300 > 7 {
+			continue
+		}
+		l, mine, err := c.Claim(ctx, name(k), false)
+		must(t, err)
+		if !mine {
+			t.Errorf("key %d is still being loaded by the dead", k)
+		}
+		must(t, c.Abandon(ctx, l))
+	}
 	before := c.Stats()
 	for k := range 2000 {
 		must(t, c.Set(ctx, name(k), text(k, 60, 60), 0))
@@ -205,11 +253,11 @@ func matches(t *testing.T, c *logcache.Cache, n int, earlier bool) {
 	t.Helper()
 	latest, next, any := map[int]int{}, map[int]int{}, map[int]map[int]bool{}
 	for i, s := range script() {
-		if s.what == "get" {
+		if s.what == "get" || s.what == "fail" || s.what == "resize" || s.what == "purge" {
 			continue
 		}
 		size := s.n
-		if s.what == "delete" {
+		if s.what == "delete" || s.what == "deleted" {
 			size = -1
 		}
 		if i < n {

@@ -58,6 +58,12 @@
 //	setting a value in pieces                  pieces without a head                   nothing: they are evicted
 //	replacing or deleting one                  the same                                the same
 //	repairing                                  a shard marked as dirty                 repairs: each step is harmless twice
+//	claiming a load, the row not stored        a row with another hash                 nothing: it is free
+//	loading                                    a row with a dead session               claims it, as soon as someone wants the key
+//	a fill stored, its row not free            the entry, and such a row               the same
+//	purging                                    some extents that are free              finishes that shard's lists
+//	an extent away, its memory not given back  memory that is not used                 Resize to the whole, and again
+//	its memory asked back, the row not free    the same                                the same
 //	in Create                                  a region without a cache                nothing: Attach is ErrNotFound
 //
 // No step can lack memory. If there is no free extent for a survivor of a walk, it is dropped; if there is none for a Set,

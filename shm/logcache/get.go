@@ -20,13 +20,30 @@ func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 		return dst, false, c.closed()
 	}
 	h := hashOf(kindValue, key, c.seed)
-	if value, found, err = c.get(h, key, dst); c.view.Ended() {
+	q := query{kind: kindValue}
+	if value, found, err = c.get(h, &q, key, dst); c.view.Ended() {
 		return dst, false, c.closed()
+	}
+	if q.used {
+		c.prolong(h, key)
 	}
 	return value, found, err
 }
 
-func (c *Cache) get(h hash, key, dst []byte) (value []byte, found bool, err error) {
+// query is what a lookup wants, and what it has found beside the value.
+type query struct {
+	kind  uint8
+	quiet bool // it is not a hit
+	all   bool // what is stale or absent is wanted, too, and what the record says beside the value
+	bare  bool // the value is not wanted
+
+	is    uint8 // the record's kind
+	used  bool  // the entry should be prolonged
+	said  Entry // of all
+	stamp Stamp // of all
+}
+
+func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
 		debug.SetPanicOnFault(old)
@@ -34,8 +51,10 @@ func (c *Cache) get(h hash, key, dst []byte) (value []byte, found bool, err erro
 			value, found, err = dst, false, gone(fault.Of(recover()))
 		}
 	}()
-	value, found, err = c.look(h, key, dst)
-	c.sample(h)
+	value, found, err = c.look(h, q, key, dst)
+	if !q.quiet {
+		c.sample(h)
+	}
 	whole = true
 	return value, found, err
 }
@@ -45,18 +64,18 @@ func gone(err error) error {
 }
 
 // look is Get, where faults are panics. A value in pieces whose head has been replaced meanwhile is looked for again.
-func (c *Cache) look(h hash, key, dst []byte) ([]byte, bool, error) {
+func (c *Cache) look(h hash, q *query, key, dst []byte) ([]byte, bool, error) {
 	last := pieces{}
 	for range rounds {
-		out, kind, found, err := c.lookUp(h, kindValue, key, dst)
-		if !found || kind != kindHead {
+		out, found, err := c.lookUp(h, q, key, dst)
+		if !found || q.is != kindHead || q.bare {
 			return out, found, err
 		}
 		p, ok := parseHead(out[len(dst):], c.MaxValue())
 		if !ok || p == last {
 			break
 		}
-		if out, found, err = c.gather(p, out[:len(dst)]); found || err != nil {
+		if out, found, err = c.gather(p, out[:len(dst)], q.quiet); found || err != nil {
 			return out, found, err
 		}
 		last = p
@@ -65,26 +84,26 @@ func (c *Cache) look(h hash, key, dst []byte) ([]byte, bool, error) {
 }
 
 // lookUp appends the value of the record of a key to dst.
-func (c *Cache) lookUp(h hash, kind uint8, key, dst []byte) (out []byte, is uint8, found bool, err error) {
+func (c *Cache) lookUp(h hash, q *query, key, dst []byte) (out []byte, found bool, err error) {
 	i := h.shard(c.nshards)
 	if !lockless {
 		t, err := c.lock(context.Background(), i)
 		if err != nil {
-			return dst, 0, false, err
+			return dst, false, err
 		}
 		defer t.unlock()
-		out, is, found = c.search(i, h, kind, key, dst)
+		out, found = c.search(i, h, q, key, dst)
 		t.done = true
-		return out, is, found, nil
+		return out, found, nil
 	}
-	out, is, found = c.search(i, h, kind, key, dst)
-	return out, is, found, nil
+	out, found = c.search(i, h, q, key, dst)
+	return out, found, nil
 }
 
 // search looks for a key in its two lines. A slot is right if its extent's life is the slot's, before the record is read
 // and after: a life goes up before the extent's bytes are written to again. A slot whose life is wrong and whose word is
 // unchanged leads nowhere; if the word has changed another process has moved the entry, and the search begins again.
-func (c *Cache) search(i int, h hash, kind uint8, key, dst []byte) (out []byte, is uint8, found bool) {
+func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, found bool) {
 	s := &c.shards[i]
 	for range rounds {
 		reach, again := s.reach.Load(), false
@@ -98,12 +117,12 @@ func (c *Cache) search(i int, h hash, kind uint8, key, dst []byte) (out []byte, 
 				if w == 0 || w.tag() != h.tag() || w.second() != second {
 					continue
 				}
-				out, is, what := c.read(w, kind, key, dst)
+				out, what := c.read(w, q, key, dst)
 				if what == right {
-					if lockless && l.hits[k] < eviction.MaxHits {
+					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
 						l.hits[k]++
 					}
-					return out, is, true
+					return out, true
 				}
 				again = again || what == changed && slot(l.slots[k].Load()) != w
 			}
@@ -112,7 +131,7 @@ func (c *Cache) search(i int, h hash, kind uint8, key, dst []byte) (out []byte, 
 			break
 		}
 	}
-	return dst, 0, false
+	return dst, false
 }
 
 // What reading a slot's record has found.
@@ -123,39 +142,45 @@ const (
 )
 
 // read copies the value out of a slot's record, if it is the key's.
-func (c *Cache) read(w slot, kind uint8, key, dst []byte) (out []byte, is uint8, what int) {
+func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	e := w.extent()
 	if e == 0 || int(e) > c.extents() {
-		return dst, 0, other
+		return dst, other
 	}
 	life := c.lives[e-1].Load()
 	if life&lifeMask != w.life() {
-		return dst, 0, changed
+		return dst, changed
 	}
 	r, ok := parse(c.extentOf(e), w.offset(), c.extent)
-	what = other
-	if ok && keyKind(r.kind) == kind && bytes.Equal(r.key, key) && !c.expired(r.expires) {
-		what, out = right, dst
-		if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
-			if ordered.LoadLoad(); c.lives[e-1].Load() != life {
-				return dst, 0, changed
+	what, out = other, dst
+	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.wanted(q, &r)) {
+		if what = right; !q.bare || r.kind == kindHead && q.all {
+			if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
+				if ordered.LoadLoad(); c.lives[e-1].Load() != life {
+					return dst, changed
+				}
 			}
+			out = append(out, r.value...)
 		}
-		out = append(out, r.value...)
+		if q.is = r.kind; q.all {
+			q.said, q.stamp = c.said(&r), Stamp{w, life}
+		}
 	}
 	if ordered.LoadLoad(); c.lives[e-1].Load() != life {
-		return dst, 0, changed
+		return dst, changed
 	}
 	if what == right && c.checked {
-		r.value = out[len(dst):]
+		if len(out) > len(dst) {
+			r.value = out[len(dst):]
+		}
 		if !r.whole(c.place(e, c.rows[e-1].number.Load(), w.offset())) {
 			if c.lives[e-1].Load() != life {
-				return dst, 0, changed
+				return dst, changed
 			}
-			return dst, 0, other
+			return dst, other
 		}
 	}
-	return out, r.kind, what
+	return out, what
 }
 
 func (c *Cache) expired(at uint32) bool { return at != 0 && c.now != nil && c.now() >= at }

@@ -9,7 +9,7 @@ import (
 
 const (
 	magic   = 0x3163_676f_6c6d_7367 // "gsmlogc1", in the order of little-endian bytes
-	version = 1
+	version = 2
 )
 
 // header is at the start of a cache's region. All above tuning is written once, by Create, and magic last.
@@ -35,10 +35,16 @@ type header struct {
 	read    atomic.Uint64 // samples, by the tuner
 	_       [56]byte
 	samples [sampleCount]atomic.Uint64 // hashes of keys that were asked for; any value is harmless
+
+	// curve are hits of the models for the miss-ratio curve, and last of what. Written by the tuner; for people.
+	curve [curvePoints + 1]atomic.Uint64
+	now   atomic.Uint64 // bytes that the cache may use; 0: limit. Under the locks of all shards, one after another
+	_     [16]byte
 }
 
 const (
-	sampleCount = 472
+	sampleCount = 464
+	curvePoints = 4
 	flagObjects = 1
 )
 
@@ -69,9 +75,15 @@ type shard struct {
 	// Counts since the cache was made, for people.
 	evicted, expired, forced, crowded, lost, repaired atomic.Uint64
 
-	_ [32]byte
+	// Deleted, purged and outdated (by a tag) are entries, refused are loaded values that were not stored.
+	deleted, purged, outdated, refused atomic.Uint64
 	// chunks are the extents with the lines that the index has grown by, 0 at the end; derived from the rows.
 	chunks [maxChunks]atomic.Uint32
+
+	loads   atomic.Uint64 // under way; derived; too many cost time only
+	changes atomic.Uint64 // goes up with every change of an entry while there are loads
+	away    atomic.Uint32 // extents that were taken out of use; derived
+	_       [44]byte
 }
 
 // logWords are the ends of a log.
@@ -96,12 +108,13 @@ type row struct {
 	_      [12]byte
 }
 
-// States of an extent. The legal moves are free -> window or main -> free, and free -> lines.
+// States of an extent. The legal moves are free -> window or main -> free, free -> lines, and free -> away -> free.
 const (
 	stateFree = iota
 	stateWindow
 	stateMain
 	stateLines
+	stateAway // Resize has taken it out of use; its bytes may be gone
 )
 
 // line is 64 bytes of the index. A slot is the truth about its entry.
@@ -117,6 +130,6 @@ const (
 	slotsPerLine = 7
 	lineSize     = 64
 	rowSize      = 32
-	shardSize    = 1024
+	shardSize    = 1088
 	shardsAt     = 4096
 )

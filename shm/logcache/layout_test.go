@@ -15,9 +15,10 @@ func TestLayout(t *testing.T) {
 		size    int
 	}{
 		{"Header (4096 bytes", reflect.TypeFor[header](), shardsAt},
-		{"Shard (1024 bytes", reflect.TypeFor[shard](), shardSize},
+		{"Shard (1088 bytes", reflect.TypeFor[shard](), shardSize},
 		{"Ends of a log (24 bytes", reflect.TypeFor[logWords](), 24},
 		{"Row (32 bytes", reflect.TypeFor[row](), rowSize},
+		{"Load (128 bytes", reflect.TypeFor[loadRow](), loadRowSize},
 		{"Line (64 bytes", reflect.TypeFor[line](), lineSize},
 	} {
 		if n := int(x.typ.Size()); n != x.size {
@@ -39,7 +40,7 @@ func TestShapeFits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := []int{shardsAt, s.livesAt, s.rowsAt, s.linesAt, s.sketAt, s.ghostAt, s.logAt, s.logAt + s.extents()*s.extent}
+		at := []int{shardsAt, s.livesAt, s.rowsAt, s.linesAt, s.sketAt, s.ghostAt, s.tagsAt, s.keysAt, s.loadsAt, s.logAt, s.logAt + s.extents()*s.extent}
 		for i := range len(at) - 1 {
 			if at[i] >= at[i+1] || at[i]%8 != 0 {
 				t.Errorf("%d bytes: part %d is from %d to %d", limit, i, at[i], at[i+1])

@@ -42,7 +42,10 @@ func (t *turn) doubtLocked(what string) {
 }
 
 // lock waits for a shard's lock, and repairs what a holder that died has left.
-func (c *Cache) lock(ctx context.Context, i int) (*turn, error) {
+func (c *Cache) lock(ctx context.Context, i int) (*turn, error) { return c.lockIf(ctx, i, false) }
+
+// lockIf is lock or, if it shall only try, without a wait: then there is no turn and no error where the lock is held.
+func (c *Cache) lockIf(ctx context.Context, i int, try bool) (*turn, error) {
 	lease, err := c.bytes.Enter()
 	if err != nil {
 		return nil, c.closed()
@@ -51,7 +54,16 @@ func (c *Cache) lock(ctx context.Context, i int) (*turn, error) {
 		lease.Leave()
 		return nil, c.closed()
 	}
-	guard, err := c.locks[i].Lock(ctx)
+	var guard shmsync.Guard
+	if try {
+		var ok bool
+		if guard, ok, err = c.locks[i].TryLock(); !ok || err != nil {
+			lease.Leave()
+			return nil, nil
+		}
+	} else {
+		guard, err = c.locks[i].Lock(ctx)
+	}
 	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
 		guard, err = c.locks[i].Recover(ctx)
 	}

@@ -50,7 +50,7 @@ func (p pieces) key(i int) []byte {
 
 // setPieces sets a value that is too long for one record: its pieces first, then the head. If it fails, the pieces that are
 // there already go.
-func (c *Cache) setPieces(ctx context.Context, h hash, r *record) (err error) {
+func (c *Cache) setPieces(ctx context.Context, h hash, r *record, when Condition) (done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
 	p, size := pieces{rand.Uint64() | 1, uint64(len(r.value))}, c.pieceSize()
 	// A value that fills much of the window would push its own first pieces out of it.
@@ -60,22 +60,23 @@ func (c *Cache) setPieces(ctx context.Context, h hash, r *record) (err error) {
 	}
 	for i := range p.count(size) {
 		key := p.key(i)
-		piece := record{kindPiece, r.expires, 0, key, r.value[i*size : min((i+1)*size, len(r.value))]}
-		if _, err := c.put(ctx, hashOf(kindPiece, key, c.seed), &piece, where); err != nil {
+		piece := record{kind: kindPiece, expires: r.expires, key: key, value: r.value[i*size : min((i+1)*size, len(r.value))]}
+		if _, _, err := c.put(ctx, hashOf(kindPiece, key, c.seed), &piece, where, Condition{}); err != nil {
 			c.dropPieces(context.WithoutCancel(ctx), p)
-			return err
+			return false, err
 		}
 	}
-	head := record{kind: kindHead, expires: r.expires, key: r.key, value: p.head()}
-	old, err := c.put(ctx, h, &head, automatic)
-	if err != nil {
+	head := *r
+	head.kind, head.value = kindHead, p.head()
+	old, done, err := c.put(ctx, h, &head, automatic, when)
+	if err != nil || !done {
 		c.dropPieces(context.WithoutCancel(ctx), p)
-		return err
+		return false, err
 	}
 	if old != (pieces{}) {
 		c.dropPieces(ctx, old)
 	}
-	return nil
+	return true, nil
 }
 
 // dropPieces deletes the pieces of a value that is not there any more. Those whose shards it cannot lock are left to be
@@ -90,12 +91,13 @@ func (c *Cache) dropPieces(ctx context.Context, p pieces) {
 }
 
 // gather appends the value that is in pieces to dst.
-func (c *Cache) gather(p pieces, dst []byte) (out []byte, found bool, err error) {
+func (c *Cache) gather(p pieces, dst []byte, quiet bool) (out []byte, found bool, err error) {
 	size, begin := c.pieceSize(), len(dst)
 	out = slices.Grow(dst, int(p.length))
 	for i := range p.count(size) {
 		key, from := p.key(i), len(out)
-		if out, _, found, err = c.lookUp(hashOf(kindPiece, key, c.seed), kindPiece, key, out); !found {
+		q := query{kind: kindPiece, quiet: quiet}
+		if out, found, err = c.lookUp(hashOf(kindPiece, key, c.seed), &q, key, out); !found {
 			return out[:begin], false, err
 		}
 		if want := min(size, int(p.length)-i*size); len(out)-from != want {

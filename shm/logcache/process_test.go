@@ -3,9 +3,6 @@ package logcache_test
 import (
 	"context"
 	"errors"
-	"flag"
-	"math/rand/v2"
-	"strconv"
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
@@ -14,8 +11,6 @@ import (
 	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/shm/logcache"
 )
-
-var kills = flag.Int("kills", 20, "how many processes TestKilledUnderLoad kills on each backend")
 
 // made is a cache in a segment of an instance of its own; args are for found.
 func made(t testing.TB, backend string, limit int) (c *logcache.Cache, s *dsm.Session, args []string) {
@@ -48,89 +43,7 @@ func found(args []string, o logcache.Options) (c *logcache.Cache, s *dsm.Session
 }
 
 func init() {
-	proctest.Register("burner", burner)
 	proctest.Register("stopper", stopper)
-}
-
-// burner uses the cache until it is killed, and checks each value: DIR HANDLE SEED.
-func burner(p *proctest.Child) error {
-	c, s, err := found(p.Args, logcache.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	seed, err := strconv.Atoi(p.Args[2])
-	if err != nil {
-		return err
-	}
-	p.Say("on")
-	r := rand.New(rand.NewPCG(uint64(seed), 9))
-	var buf []byte
-	for n := 0; ; n++ {
-		k := int(6000 * r.Float64() * r.Float64())
-		switch what := r.IntN(20); {
-		case what < 6:
-			size := r.IntN(600)
-			if r.IntN(200) == 0 {
-				size = r.IntN(40_000)
-			}
-			err = c.Set(ctx, name(k), text(k, n, size), 0)
-		case what == 6:
-			_, err = c.Delete(ctx, name(k))
-		default:
-			var is bool
-			if buf, is, err = c.Get(name(k), buf[:0]); is && err == nil {
-				err = check(k, buf)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// TestKilledUnderLoad kills processes at any instruction while they and others use the cache. No value is ever torn or
-// another key's, and after each death all is in order.
-func TestKilledUnderLoad(t *testing.T) {
-	n := *kills
-	if testing.Short() {
-		n = min(n, 4)
-	}
-	instancetest.Each(t, func(t *testing.T, backend string) {
-		c, _, args := made(t, backend, 2<<20)
-		var burners [3]*proctest.Process
-		start := func(i, seed int) {
-			burners[i] = proctest.Start(t, "burner", append(args, strconv.Itoa(seed))...)
-			burners[i].Expect("on")
-		}
-		for i := range burners {
-			start(i, i)
-		}
-		for kill := range n {
-			i := kill % len(burners)
-			burners[i].Kill()
-			clean(t, c)
-			for k := range 6000 {
-				v, found, err := c.Get(name(k), nil)
-				must(t, err)
-				if found {
-					must(t, check(k, v))
-				}
-			}
-			start(i, kill+100)
-		}
-		for _, b := range burners {
-			if s := b.Stderr(); s != "" {
-				t.Error(s)
-			}
-			b.Kill()
-		}
-		rep := clean(t, c)
-		t.Logf("%+v, %+v", c.Stats(), rep)
-		if c.Stats().Lost != 0 {
-			t.Errorf("%d records are lost", c.Stats().Lost)
-		}
-	})
 }
 
 // stopper sets until it is stopped: DIR HANDLE.

@@ -4,18 +4,29 @@ import (
 	"hash/crc32"
 )
 
-// A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, key, value. Once a slot
-// names it, it does not change until its extent's life is over.
+// A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, up to five more words, key,
+// value. Once a slot names it, it does not change until its extent's life is over.
 //
-//	first word   bits 0-31 length of the value, 32-47 of the key, 48-55 kind, 56-63 zero
+//	first word   bits 0-31 length of the value, 32-47 of the key, 48-55 kind, 56-58 number of tags, 59 timed, 60 absent
 //	second word  bits 0-31 when the entry expires, 0 never; 32-63 checksum
+//	if timed     bits 0-31 until when the entry is fresh, 32-63 how long it is after each use, 0 if that does not matter
+//	each tag     bits 0-31 version, 32-63 place in the table of tags
 type record struct {
 	kind    uint8
+	flags   uint8 // bits 56-63 of the first word
 	expires uint32
 	sum     uint32
+	extra   []byte // the words between header and key
 	key     []byte
 	value   []byte
 }
+
+const (
+	flagTags   = 7
+	flagTimed  = 1 << 3
+	flagAbsent = 1 << 4
+	knownFlags = 1<<5 - 1
+)
 
 // Kinds of records.
 const (
@@ -29,9 +40,12 @@ const recordHeader = 16
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // recordSize is that of a record with its header, rounded up.
-func recordSize(key, value int) int { return (recordHeader + key + value + 7) &^ 7 }
+func recordSize(extra, key, value int) int { return (recordHeader + extra + key + value + 7) &^ 7 }
 
-func (r *record) size() int { return recordSize(len(r.key), len(r.value)) }
+func (r *record) size() int { return recordSize(len(r.extra), len(r.key), len(r.value)) }
+
+// extraOf returns how many bytes are between header and key of a record with these flags.
+func extraOf(flags uint8) int { return int(flags&flagTags+flags>>3&1) * 8 }
 
 // keyKind is the kind of the keys among which a record's is: heads and values have the same.
 func keyKind(kind uint8) uint8 {
@@ -48,11 +62,18 @@ func parse(extent []byte, off, end int) (r record, ok bool) {
 	}
 	first, second := wordAt(extent, off).Load(), wordAt(extent, off+8).Load()
 	n, k := first&(1<<32-1), int(first>>32&(1<<16-1))
+	r.kind, r.flags, r.expires, r.sum = uint8(first>>48), uint8(first>>56), uint32(second), uint32(second>>32)
 	from := off + recordHeader
-	if first>>48 > kindPiece || n > uint64(end-from) || k > end-from-int(n) {
+	if r.flags != 0 {
+		if r.flags > knownFlags || r.flags&flagTags > MaxTags || extraOf(r.flags) > end-from {
+			return r, false
+		}
+		from += extraOf(r.flags)
+		r.extra = extent[off+recordHeader : from : from]
+	}
+	if r.kind > kindPiece || n > uint64(end-from) || k > end-from-int(n) {
 		return r, false
 	}
-	r.kind, r.expires, r.sum = uint8(first>>48), uint32(second), uint32(second>>32)
 	r.key, r.value = extent[from:from+k:from+k], extent[from+k:from+k+int(n):from+k+int(n)]
 	return r, true
 }
@@ -63,19 +84,23 @@ func (r *record) write(extent []byte, off int, place uint32) {
 	wordAt(extent, off).Store(first)
 	wordAt(extent, off+8).Store(second)
 	b := extent[off+recordHeader:]
+	b = b[copy(b, r.extra):]
 	copy(b, r.key)
 	copy(b[len(r.key):], r.value)
 }
 
 func (r *record) words(place uint32) (first, second uint64) {
-	return uint64(len(r.value)) | uint64(len(r.key))<<32 | uint64(r.kind)<<48,
+	return uint64(len(r.value)) | uint64(len(r.key))<<32 | uint64(r.kind)<<48 | uint64(r.flags)<<56,
 		uint64(r.expires) | uint64(r.checksum()^place)<<32
 }
 
 // checksum is of all that the record says.
 func (r *record) checksum() uint32 {
-	said := mix(uint64(len(r.value))|uint64(len(r.key))<<32|uint64(r.kind)<<48, uint64(r.expires)^odd2)
-	return crc32.Update(crc32.Update(uint32(said), castagnoli, r.key), castagnoli, r.value)
+	said := uint32(mix(uint64(len(r.value))|uint64(len(r.key))<<32|uint64(r.kind)<<48|uint64(r.flags)<<56, uint64(r.expires)^odd2))
+	if len(r.extra) > 0 {
+		said = crc32.Update(said, castagnoli, r.extra)
+	}
+	return crc32.Update(crc32.Update(said, castagnoli, r.key), castagnoli, r.value)
 }
 
 // whole reports whether the checksum is that of a record in this place.

@@ -11,19 +11,31 @@ import (
 // or something was found that cannot be. It can itself be cut short anywhere: dirty stays set until its end. An extent whose
 // row cannot be is emptied. It runs under the shard's lock.
 func (t *turn) repairLocked() {
+	s := t.s
+	s.repaired.Add(1)
+	t.remakeLocked()
+	t.recountLoadsLocked()
+	failpoint.Hit("logcache/repair/done")
+	s.dirty.Store(0)
+}
+
+// remakeLocked makes lists, index and counts anew. It runs under the shard's lock.
+func (t *turn) remakeLocked() {
 	c, s := t.c, t.s
 	t.doubt = ""
 	s.dirty.Store(1)
-	s.repaired.Add(1)
 	var logs [2][]uint32
 	var chunks [maxChunks]uint32
-	free, index, last := uint32(0), uint32(0), uint64(0)
+	free, index, away, last := uint32(0), uint32(0), uint32(0), uint64(0)
 	for k := range c.each {
 		e := uint32(t.i*c.each+k) + 1
 		r := &c.rows[e-1]
 		state, number, used := r.state.Load(), r.number.Load(), int(r.used.Load())
 		switch {
 		case state == stateFree:
+		case state == stateAway:
+			away++
+			continue
 		case (state == stateWindow || state == stateMain) && used <= c.extent && used&7 == 0 && number < 1<<62:
 			logs[state-stateWindow] = append(logs[state-stateWindow], e)
 		case state == stateLines && number < maxChunks && chunks[number] == 0:
@@ -53,10 +65,9 @@ func (t *turn) repairLocked() {
 	}
 	s.free.Store(free)
 	s.index.Store(index)
+	s.away.Store(away)
 	s.number.Store(last + 1)
 	t.reindexLocked()
-	failpoint.Hit("logcache/repair/done")
-	s.dirty.Store(0)
 }
 
 // linkLocked makes the list of a log anew, in the order of numbers. The oldest extent is walked from the start again. It

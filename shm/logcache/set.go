@@ -17,25 +17,31 @@ import (
 // A value over MaxValue, or a key over MaxKey, is ErrSize. A value over an eighth of an extent is set in pieces, each of
 // which takes its shard's lock; it is there when the last one is, and its old value until then.
 func (c *Cache) Set(ctx context.Context, key, value []byte, expires uint32) (err error) {
+	_, err = c.set(ctx, &record{kind: kindValue, expires: expires, key: key, value: value}, Condition{})
+	return err
+}
+
+// set sets an entry, if the condition holds. It reports whether it has.
+func (c *Cache) set(ctx context.Context, r *record, when Condition) (done bool, err error) {
+	key, value := r.key, r.value
 	if len(key) > c.MaxKey() || len(value) > c.MaxValue() {
-		return errkind.As(ErrSize, fmt.Errorf("logcache: a key of %d bytes and a value of %d: there is room for %d and %d",
+		return false, errkind.As(ErrSize, fmt.Errorf("logcache: a key of %d bytes and a value of %d: there is room for %d and %d",
 			len(key), len(value), c.MaxKey(), c.MaxValue()))
 	}
 	if c.view.Ended() {
-		return c.closed()
+		return false, c.closed()
 	}
-	r := record{kind: kindValue, expires: expires, key: key, value: value}
 	h := hashOf(kindValue, key, c.seed)
 	if r.size() > c.maxRecord() {
-		err = c.setPieces(ctx, h, &r)
+		done, err = c.setPieces(ctx, h, r, when)
 	} else {
 		var old pieces
-		if old, err = c.put(ctx, h, &r, automatic); err == nil && old != (pieces{}) {
+		if old, done, err = c.put(ctx, h, r, automatic, when); err == nil && old != (pieces{}) {
 			c.dropPieces(ctx, old)
 		}
 	}
 	c.tune()
-	return c.answer(err)
+	return done, c.answer(err)
 }
 
 // Where a record goes.
@@ -44,33 +50,37 @@ const (
 	toMain
 )
 
-// put sets one record. It returns the pieces of the value that was there before.
-func (c *Cache) put(ctx context.Context, h hash, r *record, where int) (old pieces, err error) {
+// put sets one record, if the condition holds, and reports whether it has. It returns the pieces of the value that was there
+// before.
+func (c *Cache) put(ctx context.Context, h hash, r *record, where int, when Condition) (old pieces, done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
-	t, err := c.lock(ctx, h.shard(c.nshards))
-	if err != nil {
-		return old, err
+	t, err := c.lockIf(ctx, h.shard(c.nshards), when.what == idle)
+	if t == nil {
+		return old, false, err
 	}
 	defer t.unlock()
 	ok := false
 	for range 2 {
-		if old, ok = t.putLocked(h, r, where); t.doubt == "" {
+		if old, done, ok = t.putLocked(h, r, where, when); t.doubt == "" {
 			break
 		}
 		t.repairLocked()
 	}
 	if t.done = true; !ok {
-		return old, corrupt("shard %d has no place for a record, after a repair", t.i)
+		return old, false, corrupt("shard %d has no place for a record, after a repair", t.i)
 	}
-	return old, nil
+	return old, done, nil
 }
 
 // putLocked makes room, appends the record and stores its slot. It runs under the shard's lock.
-func (t *turn) putLocked(h hash, r *record, where int) (old pieces, ok bool) {
+func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old pieces, done, ok bool) {
 	c, kind := t.c, keyKind(r.kind)
 	cl, p := &t.cleaner, &t.policy
 	*cl, *p = cleaner{turn: t}, t.policyLocked()
-	_, _, there := t.findLocked(h, kind, r.key)
+	is, was, there := t.findLocked(h, kind, r.key)
+	if when != (Condition{}) && !t.holdsLocked(when, is, &was, there) {
+		return old, false, true
+	}
 	to := eviction.Window // an entry that is set again and again stays there, and its old records are gone soon
 	e := eviction.Entry{Hash: h.forPolicy(), Size: r.size()}
 	switch {
@@ -82,10 +92,10 @@ func (t *turn) putLocked(h hash, r *record, where int) (old pieces, ok bool) {
 	cl.roomLocked(p, r.size())
 	at, off, ok := t.appendLocked(to, r, 0)
 	if !ok {
-		cl.freeLocked()
+		cl.freeLocked(1)
 		if at, off, ok = t.appendLocked(to, r, 0); !ok {
 			t.doubtLocked("an extent is free, and has no room")
-			return old, false
+			return old, false, false
 		}
 	}
 	s, before, there := t.findLocked(h, kind, r.key)
@@ -99,7 +109,7 @@ func (t *turn) putLocked(h hash, r *record, where int) (old pieces, ok bool) {
 	default:
 		if s, ok = t.placeLocked(h); !ok {
 			t.doubtLocked("a key has no line")
-			return old, false
+			return old, false, false
 		}
 		switch w := s.word(); {
 		case w == 0:
@@ -112,10 +122,17 @@ func (t *turn) putLocked(h hash, r *record, where int) (old pieces, ok bool) {
 	}
 	s.l.hits[s.k] = hits
 	failpoint.Hit("logcache/put/counted")
+	if kind == kindValue && t.s.loads.Load() != 0 && when.what != idle {
+		t.overtakeLocked(h, when)
+		failpoint.Hit("logcache/put/overtaken")
+	}
 	s.l.slots[s.k].Store(uint64(slotOf(h, s.second, at, c.lives[at-1].Load(), off)))
 	failpoint.Hit("logcache/put/stored")
+	if when.what == during {
+		t.endLocked(when.lease)
+	}
 	t.growLocked()
-	return old, true
+	return old, true, true
 }
 
 // policyLocked is the shard's policy. It runs under the shard's lock.
@@ -149,14 +166,21 @@ func (c *Cache) remove(ctx context.Context, h hash, kind uint8, key []byte) (old
 		return old, false, err
 	}
 	defer t.unlock()
+	if kind == kindValue && t.s.loads.Load() != 0 {
+		t.overtakeLocked(h, Condition{})
+		failpoint.Hit("logcache/delete/overtaken")
+	}
 	p, r, found := t.findLocked(h, kind, key)
 	if found {
 		if r.kind == kindHead {
 			old, _ = parseHead(r.value, c.MaxValue())
 		}
-		found = !c.expired(r.expires)
+		_, found = c.valid(&r)
 		t.deadLocked(p.word(), r.size())
 		t.clearLocked(p)
+		if kind == kindValue {
+			t.s.deleted.Add(1)
+		}
 		failpoint.Hit("logcache/delete/cleared")
 	}
 	t.done = true

@@ -17,11 +17,16 @@ type shape struct {
 	nlines  int // of each shard's index, at first
 	nsketch int // words of each shard's sketch
 	nghost  int // words of each shard's ghost
+	nloads  int // loads that each shard knows of at a time
+	ntags   int
 	livesAt int
 	rowsAt  int
 	linesAt int
 	sketAt  int
 	ghostAt int
+	tagsAt  int
+	keysAt  int // of loads
+	loadsAt int
 	logAt   int
 }
 
@@ -35,6 +40,8 @@ const (
 	maxShards  = 256
 	perShard   = 256 // extents, if there are so many
 	bytesASlot = 320 // of the limit, when the index is at its smallest
+	bytesALoad = 64 << 10
+	bytesATag  = 8 << 10
 	bytesEntry = 256 // of the limit, for which sketch and ghost have room
 )
 
@@ -50,13 +57,20 @@ func shapeOf(limit int) (s shape, err error) {
 	s.nlines = max(limit/bytesASlot/slotsPerLine/s.nshards, 16)
 	s.nsketch = eviction.SketchWords(limit / bytesEntry / s.nshards)
 	s.nghost = eviction.GhostWords(limit / bytesEntry / s.nshards)
+	s.nloads = min(max(powerBelow(limit/bytesALoad/s.nshards), 2*loadSet), 512)
+	s.ntags = min(max(powerBelow(limit/bytesATag), 128), 1<<16)
 	s.livesAt = shardsAt + s.nshards*shardSize
 	extents := limit / s.extent // at most
 	s.rowsAt = s.livesAt + (extents*8+63)&^63
 	s.linesAt = (s.rowsAt + extents*rowSize + 63) &^ 63
 	s.sketAt = s.linesAt + s.nshards*s.nlines*lineSize
 	s.ghostAt = s.sketAt + s.nshards*s.nsketch*8
-	s.logAt = (s.ghostAt + s.nshards*s.nghost*4 + 63) &^ 63
+	s.tagsAt = (s.ghostAt + s.nshards*s.nghost*4 + 63) &^ 63
+	s.keysAt = (s.tagsAt + s.ntags*8 + 63) &^ 63
+	s.loadsAt = s.keysAt + s.nshards*s.nloads*8
+	if s.logAt = s.loadsAt + s.nshards*s.nloads*loadRowSize; limit >= 4*MinLimit {
+		s.logAt = (s.logAt + 4095) &^ 4095 // so that an extent is whole pages
+	}
 	s.each = min((limit-s.logAt)/s.extent/s.nshards, maxExtentNumber/s.nshards)
 	return s, nil
 }

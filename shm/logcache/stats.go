@@ -9,9 +9,14 @@ type Stats struct {
 	Forced   uint64 // of these, dropped without being judged, since a Set had walked as far as it may
 	Crowded  uint64 // of these, dropped since both lines of a key were full
 	Expired  uint64
+	Outdated uint64 // that bore a tag which was deleted, or were idle too long, when they were found
+	Deleted  uint64
+	Purged   uint64
+	Refused  uint64 // values that were loaded and not stored, since the key had been changed meanwhile
 	Lost     uint64 // records, extents or lines that a neighbour had written over
 	Repaired uint64 // repairs of shards
 	Window   int    // percent of the limit that the window has now
+	Used     int    // bytes of the logs, with what is dead in them
 }
 
 // Stats returns counts. It takes no lock: each is of some moment of the call. After the end they are 0.
@@ -23,10 +28,17 @@ func (c *Cache) Stats() (s Stats) {
 		for i := range c.shards {
 			x := &c.shards[i]
 			s.Entries += int(x.entries.Load())
+			for l := range x.logs {
+				s.Used += c.used(&x.logs[l])
+			}
 			s.Evicted += x.evicted.Load()
 			s.Forced += x.forced.Load()
 			s.Crowded += x.crowded.Load()
 			s.Expired += x.expired.Load()
+			s.Outdated += x.outdated.Load()
+			s.Deleted += x.deleted.Load()
+			s.Purged += x.purged.Load()
+			s.Refused += x.refused.Load()
 			s.Lost += x.lost.Load()
 			s.Repaired += x.repaired.Load()
 		}
@@ -37,4 +49,13 @@ func (c *Cache) Stats() (s Stats) {
 		return Stats{}
 	}
 	return s
+}
+
+// used returns about how many bytes a log has.
+func (c *Cache) used(lg *logWords) int {
+	n, newest := int(lg.count.Load()), lg.newest.Load()
+	if n == 0 || n > c.each || newest == 0 || int(newest) > c.extents() {
+		return 0
+	}
+	return max((n-1)*c.extent+min(int(c.rows[newest-1].used.Load()), c.extent)-int(lg.cursor.Load()), 0)
 }

@@ -95,8 +95,8 @@ type tuned struct {
 
 func newTuned(entries int) *tuned {
 	c := &tuned{rate: eviction.Rate(entries, 1)}
-	c.tuner = eviction.NewTuner(entries/c.rate, eviction.First)
-	c.Model = eviction.NewModel(int64(entries), entries, eviction.Settings[eviction.First])
+	c.tuner = eviction.NewTuner(entries/c.rate, eviction.Untuned)
+	c.Model = eviction.NewModel(int64(entries), entries, eviction.Settings[eviction.Untuned])
 	return c
 }
 

@@ -73,6 +73,7 @@ func (c *Cache) tune() {
 			continue // of an earlier rate
 		}
 		setting := uint64(c.tuning.tuner.Access(x))
+		c.plot(x)
 		if word := h.tuning.Load(); word&0xff != setting {
 			h.tuning.Store(word&^0xff | setting)
 		}
@@ -116,10 +117,81 @@ func (c *Cache) beginTuner() bool {
 		return false
 	}
 	word := c.head.tuning.Load()
-	if word&tuningOn == 0 {
-		word = eviction.First
-	}
+	c.beginCurve(n/rate, int(word&0xff)%len(eviction.Settings))
 	c.tuning.tuner, c.tuning.rate, c.tuning.seen = eviction.NewTuner(n/rate, int(word&0xff)%len(eviction.Settings)), rate, 0
 	c.head.tuning.Store(word&0xff | uint64(bits.TrailingZeros(uint(rate)))<<8 | tuningOn)
 	return true
 }
+
+// plotRate is of how many samples one goes to the models for the curve.
+const plotRate = 2
+
+// curveTimes are the sizes of these models, as parts of the cache's.
+var curveTimes = [curvePoints]float64{0.5, 1, 2, 4}
+
+// beginCurve makes the models for the curve anew. What they have counted goes, too.
+func (c *Cache) beginCurve(entries, setting int) {
+	for i, times := range curveTimes {
+		n := max(int(float64(entries/plotRate)*times), 1)
+		c.tuning.curve[i] = eviction.NewModel(int64(n), n, eviction.Settings[setting])
+		c.head.curve[i].Store(0)
+	}
+	c.head.curve[curvePoints].Store(0)
+	c.tuning.warm = false
+}
+
+// plot looks a sample up in the models for the curve. Old counts fade.
+func (c *Cache) plot(x uint64) {
+	if !eviction.Sampled(x, c.tuning.rate*plotRate) || c.tuning.curve[0] == nil {
+		return
+	}
+	curve := &c.head.curve
+	for i, m := range c.tuning.curve {
+		if m.Access(x, 1) {
+			curve[i].Add(1)
+		}
+	}
+	of := uint64(2) // counts fade
+	switch m := c.tuning.curve[1]; {
+	case !c.tuning.warm && int64(m.Len()) >= m.Limit(): // what came before says little
+		c.tuning.warm, of = true, 1<<63
+	case curve[curvePoints].Add(1) < fadeAt:
+		return
+	}
+	for i := range curve {
+		curve[i].Store(curve[i].Load() / of)
+	}
+}
+
+// Point is one of a curve: what part of the lookups a cache of so many times the size would hit.
+type Point struct {
+	Times   float64
+	HitRate float64
+}
+
+// Curve returns what larger and smaller caches would hit, as models of them say that see a sample of the keys. It is empty
+// while too little is known, and for a cache of too few entries.
+func (c *Cache) Curve() (list []Point) {
+	if c.view.Ended() {
+		return nil
+	}
+	err := fault.Contain(func() error {
+		n := c.head.curve[curvePoints].Load()
+		if n < leastPlotted {
+			return nil
+		}
+		for i, times := range curveTimes {
+			list = append(list, Point{times, min(float64(c.head.curve[i].Load())/float64(n), 1)})
+		}
+		return nil
+	})
+	if c.answer(err) != nil {
+		return nil
+	}
+	return list
+}
+
+const (
+	leastPlotted = 500
+	fadeAt       = 1 << 14
+)

@@ -88,12 +88,14 @@ func (t *turn) verifyExtentsLocked(r *Report) {
 			r.wrong("shard %d: log %d has %d extents, and %d are counted", t.i, l, n, lg.count.Load())
 		}
 	}
-	free, index := 0, 0
+	free, index, away := 0, 0, 0
 	for k := range c.each {
 		e := uint32(t.i*c.each+k) + 1
 		switch state := c.rows[e-1].state.Load(); state {
 		case stateFree:
 			free++
+		case stateAway:
+			away++
 		case stateLines:
 			if n := c.rows[e-1].number.Load(); n >= maxChunks || s.chunks[n].Load() != e {
 				r.wrong("shard %d: extent %d has lines, and is not of the index", t.i, e)
@@ -107,13 +109,13 @@ func (t *turn) verifyExtentsLocked(r *Report) {
 			r.wrong("shard %d: extent %d has the state %d", t.i, e, state)
 		}
 	}
-	if uint32(free) != s.free.Load() || uint32(index) != s.index.Load() {
-		r.wrong("shard %d: %d free extents and %d with lines, and %d and %d are counted", t.i, free, index,
-			s.free.Load(), s.index.Load())
+	if uint32(free) != s.free.Load() || uint32(index) != s.index.Load() || uint32(away) != s.away.Load() {
+		r.wrong("shard %d: %d free extents, %d with lines and %d out of use, and %d, %d and %d are counted", t.i, free, index,
+			away, s.free.Load(), s.index.Load(), s.away.Load())
 	}
 	r.Free += free
 	r.Index += index
-	r.Log += (c.each - index) * c.extent
+	r.Log += (c.each - index - away) * c.extent
 }
 
 // verifyIndexLocked follows every slot. It runs under the shard's lock.

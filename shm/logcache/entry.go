@@ -1,0 +1,253 @@
+package logcache
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/godsm/godsm/internal/fault"
+)
+
+// Entry is all that the cache keeps of a key. Times are in the unit of Options.Now.
+type Entry struct {
+	Value   []byte
+	Expires uint32       // the time from which it is gone; 0: never
+	Fresh   uint32       // the time from which Get does not find it; Look does, and says that it is stale. 0: as Expires
+	Idle    uint32       // each use makes it fresh for as long; what is not used so long is gone. 0: uses do not matter
+	Absent  bool         // the key is known to have no value: Get does not find it, Look does
+	Tags    [MaxTags]Tag // from the front; the first 0 ends them
+}
+
+// Stamp names one state of one entry: another Set of the key, and each move of the record, makes another one.
+type Stamp struct {
+	word slot
+	life uint64
+}
+
+// Condition is what Put looks at under the lock before it stores anything. The zero Condition always holds.
+type Condition struct {
+	what  int
+	stamp Stamp
+	lease Lease
+}
+
+const (
+	always = iota
+	ifAbsent
+	ifPresent
+	unchanged
+	idle // unchanged, and by a lock that is free; loads do not mind
+	during
+)
+
+// IfAbsent holds if Get would not find the key, and IfPresent if it would.
+var (
+	IfAbsent  = Condition{what: ifAbsent}
+	IfPresent = Condition{what: ifPresent}
+)
+
+// If holds if the entry is as it was when Look returned the stamp.
+func If(s Stamp) Condition { return Condition{what: unchanged, stamp: s} }
+
+// During holds if the lease is this process's still, and no Set, Delete or Purge has touched the key since it was claimed.
+// Either way the lease has ended, unless Put returns an error.
+func During(l Lease) Condition { return Condition{what: during, lease: l} }
+
+// Put is Set with all that an Entry can say, if a condition holds. It reports whether it has.
+func (c *Cache) Put(ctx context.Context, key []byte, e Entry, when Condition) (done bool, err error) {
+	var buf [8 * (MaxTags + 1)]byte
+	r := record{kind: kindValue, expires: e.Expires, key: key, value: e.Value, extra: buf[:0]}
+	if e.Absent {
+		r.flags, r.value = flagAbsent, nil
+	}
+	if e.Fresh != 0 {
+		r.flags |= flagTimed
+		r.extra = binary.NativeEndian.AppendUint64(r.extra, uint64(e.Fresh)|uint64(e.Idle)<<32)
+	}
+	for _, tag := range e.Tags {
+		if tag == 0 {
+			break
+		}
+		r.flags++
+		r.extra = binary.NativeEndian.AppendUint64(r.extra, uint64(tag))
+	}
+	return c.set(ctx, &r, when)
+}
+
+// Look is Get that returns all of an entry, its value appended to dst, and finds stale and absent ones, too. Unless it is
+// quiet, it counts as a use. The stamp is for If.
+func (c *Cache) Look(key, dst []byte, quiet bool) (e Entry, s Stamp, found bool, err error) {
+	q := query{kind: kindValue, all: true, quiet: quiet}
+	return c.lookAll(&q, key, dst)
+}
+
+// Peek is Look that is quiet and copies no value; the Value that it returns is dst.
+func (c *Cache) Peek(key, dst []byte) (e Entry, found bool, err error) {
+	q := query{kind: kindValue, all: true, quiet: true, bare: true}
+	e, _, found, err = c.lookAll(&q, key, dst)
+	e.Value = dst
+	return e, found, err
+}
+
+func (c *Cache) lookAll(q *query, key, dst []byte) (e Entry, s Stamp, found bool, err error) {
+	e.Value = dst
+	if c.view.Ended() {
+		return e, s, false, c.closed()
+	}
+	h := hashOf(kindValue, key, c.seed)
+	value, found, err := c.get(h, q, key, dst)
+	if c.view.Ended() {
+		return e, s, false, c.closed()
+	}
+	if !found || err != nil {
+		return e, s, false, err
+	}
+	if q.used {
+		c.prolong(h, key)
+	}
+	e = q.said
+	e.Value = value
+	return e, q.stamp, true, nil
+}
+
+// Stale reports whether Get would not find the entry, at that time.
+func (e *Entry) Stale(now uint32) bool {
+	return e.Fresh != 0 && now >= e.Fresh || e.Expires != 0 && now >= e.Expires
+}
+
+// said is what a record says beside the value.
+func (c *Cache) said(r *record) Entry {
+	e := Entry{Expires: r.expires, Absent: r.flags&flagAbsent != 0}
+	extra := r.extra
+	if r.flags&flagTimed != 0 {
+		w := binary.NativeEndian.Uint64(extra)
+		e.Fresh, e.Idle, extra = uint32(w), uint32(w>>32), extra[8:]
+	}
+	for i := range int(r.flags & flagTags) {
+		e.Tags[i] = Tag(binary.NativeEndian.Uint64(extra[8*i:]))
+	}
+	return e
+}
+
+// wanted reports whether a query wants a record that is the key's.
+func (c *Cache) wanted(q *query, r *record) bool {
+	alive, fresh := c.valid(r)
+	if fresh && r.flags&flagTimed != 0 && !q.quiet {
+		w := binary.NativeEndian.Uint64(r.extra)
+		until, each := uint32(w), uint32(w>>32)
+		q.used = each != 0 && c.now != nil && until-c.now() < each-each/4
+	}
+	return fresh || alive && q.all
+}
+
+// alive reports whether an entry may still be of use.
+func (c *Cache) alive(r *record) bool {
+	alive, _ := c.valid(r)
+	return alive
+}
+
+// valid reports whether an entry may still be of use, and whether Get finds it.
+func (c *Cache) valid(r *record) (alive, fresh bool) {
+	if c.expired(r.expires) {
+		return false, false
+	}
+	if r.flags == 0 {
+		return true, true
+	}
+	extra := r.extra
+	fresh = r.flags&flagAbsent == 0
+	if r.flags&flagTimed != 0 {
+		w := binary.NativeEndian.Uint64(extra)
+		if c.expired(uint32(w)) {
+			if fresh = false; w>>32 != 0 {
+				return false, false
+			}
+		}
+		extra = extra[8:]
+	}
+	for i := range int(r.flags & flagTags) {
+		if !c.current(Tag(binary.NativeEndian.Uint64(extra[8*i:]))) {
+			return false, false
+		}
+	}
+	return true, fresh
+}
+
+// holdsLocked reports whether a condition holds. It runs under the shard's lock.
+func (t *turn) holdsLocked(when Condition, p spot, r *record, there bool) bool {
+	fresh := false
+	if there {
+		_, fresh = t.c.valid(r)
+	}
+	switch when.what {
+	case ifAbsent:
+		return !fresh
+	case ifPresent:
+		return fresh
+	case unchanged, idle:
+		return there && p.word() == when.stamp.word && t.c.lives[p.word().extent()-1].Load() == when.stamp.life
+	case during:
+		return t.fillsLocked(when.lease)
+	}
+	return true
+}
+
+// prolong makes an entry that has been used fresh again, if no one has the lock. Its value is appended once more.
+func (c *Cache) prolong(h hash, key []byte) {
+	q := query{kind: kindValue, all: true, quiet: true}
+	value, found, err := c.get(h, &q, key, nil)
+	if !found || err != nil || q.said.Idle == 0 || c.now == nil {
+		return
+	}
+	e := q.said
+	e.Value = value
+	e.Fresh = c.now() + e.Idle
+	if e.Expires != 0 {
+		e.Fresh = min(e.Fresh, e.Expires)
+	}
+	_, _ = c.Put(context.Background(), key, e, Condition{what: idle, stamp: q.stamp}) // the next use tries again
+}
+
+// Tag is a name under which entries can be deleted together, as TagOf has seen it: its place in a table of versions, and the
+// version.
+type Tag uint64
+
+// MaxTags is how many tags an entry can have.
+const MaxTags = 4
+
+// TagOf returns a tag as it is now: an entry that bears it is gone as soon as DeleteTag is called for the name. Take it
+// before the value is read from where it comes from; then no DeleteTag in between is missed. Two names may share a place:
+// then a DeleteTag of either deletes the entries of both.
+func (c *Cache) TagOf(name []byte) (t Tag, err error) {
+	if c.view.Ended() {
+		return 0, c.closed()
+	}
+	err = fault.Contain(func() error {
+		at := c.tagPlace(name)
+		t = Tag(uint64(at)<<32 | c.tags[at].Load()&(1<<32-1))
+		return nil
+	})
+	return t, c.answer(err)
+}
+
+// DeleteTag deletes all entries that bear the tag, by one store: it waits for no lock.
+func (c *Cache) DeleteTag(name []byte) error {
+	if c.view.Ended() {
+		return c.closed()
+	}
+	return c.answer(fault.Contain(func() error {
+		c.tags[c.tagPlace(name)].Add(1)
+		return nil
+	}))
+}
+
+// tagPlace is never 0.
+func (c *Cache) tagPlace(name []byte) int {
+	return 1 + int(uint64(hashOf(kindTag, name, c.seed))>>8%uint64(len(c.tags)-1))
+}
+
+const kindTag = 77 // of no record: it makes hashes of tags differ from those of keys
+
+func (c *Cache) current(t Tag) bool {
+	at := uint64(t) >> 32
+	return at < uint64(len(c.tags)) && uint32(c.tags[at].Load()) == uint32(t)
+}
