@@ -47,25 +47,46 @@ var scenarios = map[string]func(s *stage, plan string){
 		q := s.join(false)
 		_ = orphan.TrySend("go 300")
 		_ = answered.TrySend("go 300")
-		finished := make(chan struct{})
-		go func() { defer close(finished); s.own(q, 300) }()
 		_ = first.TrySend("go 300")
-		_ = first.Wait()
-		v := s.start(plan, "leads")
-		v.Line()
-		last := s.start("", "leads")
-		<-finished
-		s.perish(v, plan)
+		s.follow(q, plan, first)
 		s.perish(orphan, "=kill")
 		s.perish(answered, "=kill")
-		if err := last.Close(); err != nil {
-			s.Error(err, last.Stderr())
-		}
-		if err := q.Close(ctx); err != nil {
-			s.Error(err)
-		}
 		s.judge(s.join(true))
 	},
+	"returns": func(s *stage, plan string) { // it leads after two that have died with the same commands claimed
+		q := s.join(false)
+		s.follow(q, plan, s.start("batch/flush/running#1=kill", "leads"), s.start("batch/flush/running#1=kill", "leads"))
+		s.judge(s.join(true))
+	},
+}
+
+// follow hands in commands while those before die, and has the victim lead then.
+func (s *stage) follow(q *Queue[command, uint64], plan string, before ...*proctest.Process) {
+	finished := make(chan struct{})
+	go func() { defer close(finished); s.own(q, 300) }()
+	for _, p := range before {
+		s.perish(p, "=kill")
+	}
+	v := s.start(plan, "leads")
+	died := make(chan struct{})
+	go func() {
+		for range v.Lines() {
+		}
+		close(died)
+	}()
+	select {
+	case <-finished:
+	case <-died:
+	}
+	last := s.start("", "leads")
+	<-finished
+	s.perish(v, plan)
+	if err := last.Close(); err != nil {
+		s.Error(err, last.Stderr())
+	}
+	if err := q.Close(ctx); err != nil {
+		s.Error(err)
+	}
 }
 
 func (s *stage) perish(v *proctest.Process, plan string) {
@@ -82,7 +103,7 @@ func TestKilledInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached := map[string]bool{}
-	for _, scenario := range []string{"leads", "submits", "succeeds"} {
+	for _, scenario := range []string{"leads", "submits", "succeeds", "returns"} {
 		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { scenarios[scenario](newStage(t, "posix"), plan) })
 		slices.Sort(at)
 		for _, p := range slices.Compact(at) {

@@ -57,8 +57,10 @@ func member(c *proctest.Child) error {
 	if ways["faults"] {
 		n := 0
 		j.fail = func(op string) error {
-			if n++; n%5 == 0 && (op == "commit" || op == "committed") {
-				return errLost
+			if op == "commit" || op == "committed" {
+				if n++; n%5 == 0 {
+					return errLost
+				}
 			}
 			return nil
 		}
@@ -136,8 +138,20 @@ type stage struct {
 	cfg     dsm.Config
 	s       *dsm.Session
 	journal string
-	n       int
-	acks    []string
+
+	mu   sync.Mutex
+	n    int
+	acks []string
+}
+
+// files returns the file for what the next one that hands in is told, and what its numbers begin at.
+func (s *stage) files() (acks string, first uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	acks = fmt.Sprint(s.journal, ".", s.n)
+	s.acks = append(s.acks, acks)
+	return acks, uint64(s.n) * 1000000
 }
 
 func newStage(t *testing.T, backend string) *stage {
@@ -148,10 +162,8 @@ func newStage(t *testing.T, backend string) *stage {
 
 // start starts a member.
 func (s *stage) start(plan string, ways ...string) *proctest.Process {
-	s.n++
-	acks := fmt.Sprint(s.journal, ".", s.n)
-	s.acks = append(s.acks, acks)
-	v := proctest.Start(s, "member", append([]string{s.cfg.Dir, s.journal, acks, fmt.Sprint(s.n * 1000000), plan}, ways...)...)
+	acks, first := s.files()
+	v := proctest.Start(s, "member", append([]string{s.cfg.Dir, s.journal, acks, fmt.Sprint(first), plan}, ways...)...)
 	s.wakes(v)
 	return v
 }
@@ -169,15 +181,13 @@ func (s *stage) join(leads bool) *Queue[command, uint64] {
 // own hands in commands of this process.
 func (s *stage) own(q *Queue[command, uint64], n uint64) {
 	s.Helper()
-	s.n++
-	acks := fmt.Sprint(s.journal, ".", s.n)
-	s.acks = append(s.acks, acks)
+	acks, first := s.files()
 	f, err := os.Create(acks)
 	if err != nil {
 		s.Fatal(err)
 	}
 	defer f.Close()
-	if err := submit(q, uint64(s.n)*1000000, new(atomic.Uint64), n, f); err != nil {
+	if err := submit(q, first, new(atomic.Uint64), n, f); err != nil {
 		s.Error(err)
 	}
 }
@@ -240,7 +250,6 @@ func numbersIn(b []byte) (list []uint64) {
 	}
 	return list
 }
-
 
 // wakes continues a process that has been stopped for two leases, whenever it is.
 func (s *stage) wakes(v *proctest.Process) {
