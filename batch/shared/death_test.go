@@ -65,7 +65,7 @@ func (s *stage) follow(q *Queue[command, uint64], plan string, before ...*procte
 	finished := make(chan struct{})
 	go func() { defer close(finished); s.own(q, 300) }()
 	for _, p := range before {
-		s.perish(p, "=kill")
+		_ = p.Wait()
 	}
 	v := s.start(plan, "leads")
 	died := make(chan struct{})

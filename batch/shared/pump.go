@@ -239,7 +239,6 @@ func (l *leader[Cmd, Res]) wait() error {
 			return batch.ErrDeposed
 		}
 		s := l.engine.Stats()
-		l.trouble(s.Trouble)
 		if s.Trouble != nil && s.Since > patience && l.driver.Class(s.Trouble) == batch.Lost && l.others() {
 			l.leaving.Store(true)
 			return fmt.Errorf("the database can't be reached: %w", s.Trouble)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -93,6 +94,7 @@ func (q *Queue[Cmd, Res]) Leads() bool { return q.leads.Load() }
 // others end with an error that says Maybe. Other sessions go on. A second Close waits for the first.
 func (q *Queue[Cmd, Res]) Close(ctx context.Context) (err error) {
 	q.own.close()
+	told := time.Now()
 	for bit := q.m.self.Mailbox.Take(); ; {
 		if n := q.own.inUse(); n == 0 || q.over.Load() {
 			bit.Release()
@@ -105,6 +107,10 @@ func (q *Queue[Cmd, Res]) Close(ctx context.Context) (err error) {
 		} else {
 			_ = bit.Wait(wait)
 			cancel()
+			if time.Since(told) > time.Second {
+				told = time.Now()
+				q.options.Logger.Info("waits for the outcomes of commands", "queue", q.m.name, "commands", n)
+			}
 		}
 	}
 	q.over.Store(true)

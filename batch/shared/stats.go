@@ -151,4 +151,11 @@ func (l *leader[Cmd, Res]) publish() {
 	}
 	st.p50.Store(int64(e.P50))
 	st.p99.Store(int64(e.P99))
+	switch {
+	case e.Trouble == nil:
+		st.troubled.Store(0)
+	case st.troubled.Load() == 0:
+		l.m.head.trouble.store(e.Trouble.Error())
+		st.troubled.Store(time.Now().Add(-e.Since).UnixNano())
+	}
 }
