@@ -30,13 +30,14 @@ type call[Cmd, Res any] struct {
 	stream *stream
 	kills  int // times that the connection was lost while it was alone in a transaction
 
-	interact *interaction    // what it is instead of a command
-	fence    bool            // it is a Flush
-	ctx      context.Context // of Submit: looked at when the call is taken
-	future   *Future[Res]    // of Submit
-	admit    chan struct{}   // of Submit, while the queue is full: closed when there is room, or the engine is closed
-	ready    chan struct{}   // of Do: receives one value when the call is done
-	next     *call[Cmd, Res] // the next one merged into the same entry
+	interact *interaction          // what it is instead of a command
+	fence    bool                  // it is a Flush
+	ctx      context.Context       // of Submit and Post: looked at when the call is taken
+	future   *Future[Res]          // of Submit
+	told     func(Cmd, Res, error) // of Post
+	admit    chan struct{}         // of Submit and Post, while the queue is full: closed when there is room, or the engine is closed
+	ready    chan struct{}         // of Do: receives one value when the call is done
+	next     *call[Cmd, Res]       // the next one merged into the same entry
 }
 
 // move makes one of the legal moves, and reports whether the call was in that state.

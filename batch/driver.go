@@ -23,6 +23,22 @@ type Driver[Cmd, Res any] interface {
 	Close(ctx context.Context) error
 }
 
+// A Fenced is a driver that can be one of several, in as many processes, that take turns under one name: only the one that
+// led last can commit. Package batch/shared needs it.
+type Fenced interface {
+	// Lead makes the driver, before its first transaction, the one with that number under that name. Numbers of one name
+	// go up with each call, whichever driver makes it. When Lead has returned, no transaction of a driver with a lower
+	// number is committed any more: Begin, Run or Commit of these fail with ErrDeposed. Lead waits for a transaction that
+	// is still in progress, or ends it: old is what Backend has last said in the process that led before.
+	//
+	// by and flush are the number of the driver that has last committed a transaction, and the number that it stored in it.
+	Lead(ctx context.Context, name string, number uint64, old string) (by, flush uint64, err error)
+
+	// Backend returns what another process needs to end the transaction under way, as text of at most 120 bytes; "" if that
+	// can't be done. It changes with the connection.
+	Backend() string
+}
+
 // A Tx is a transaction of a [Driver].
 type Tx[Cmd, Res any] interface {
 	// Run executes steps, one statement each, in their order and in as few round trips as the database allows. It

@@ -104,6 +104,33 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	return f
 }
 
+// Post hands in a command whose outcome is told by a call of told, for a program that waits in one place for many of
+// them. told is called once, by the worker, so it must not block. Post itself blocks while the queue is full, unless
+// Options.Full is Fail; a command that is not accepted is told at once, by Post. The context withdraws the command as it
+// does for Submit.
+func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd, res Res, err error)) {
+	c := e.calls.Get().(*call[Cmd, Res])
+	c.cmd, c.ctx, c.told = cmd, ctx, told
+	var admit chan struct{}
+	if e.options.Full == Block {
+		admit = make(chan struct{})
+		c.admit = admit
+	}
+	if err := e.put(ctx, c); err != nil {
+		e.recycle(c)
+		var none Res
+		told(cmd, none, &Error{Err: err})
+		return
+	}
+	if admit != nil {
+		select {
+		case <-admit:
+		case <-ctx.Done():
+		case <-e.ended:
+		}
+	}
+}
+
 // put checks a call and hands it to the queue.
 func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res]) error {
 	s := scopeOf(ctx)
@@ -221,6 +248,13 @@ func (e *Engine[Cmd, Res]) answer(c *call[Cmd, Res], res Res, err error) {
 		close(f.done)
 		return
 	}
+	if told := c.told; told != nil {
+		cmd := c.cmd
+		c.move(taken, done)
+		e.recycle(c)
+		told(cmd, res, err)
+		return
+	}
 	c.res, c.err = res, err
 	if c.move(taken, done) {
 		c.ready <- struct{}{}
@@ -235,12 +269,17 @@ func (e *Engine[Cmd, Res]) drop(c *call[Cmd, Res]) {
 	if c.stream != nil {
 		c.stream.pending.Add(-1)
 	}
-	f, ctx := c.future, c.ctx
+	f, ctx, told, cmd := c.future, c.ctx, c.told, c.cmd
 	e.recycle(c)
-	if f != nil {
+	switch {
+	case f != nil:
 		e.count(func(s *Stats) { s.Withdrawn++ })
 		f.err = &Error{Executed: No, Err: context.Cause(ctx)}
 		close(f.done)
+	case told != nil:
+		e.count(func(s *Stats) { s.Withdrawn++ })
+		var none Res
+		told(cmd, none, &Error{Executed: No, Err: context.Cause(ctx)})
 	}
 }
 

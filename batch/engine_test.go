@@ -362,3 +362,29 @@ func BenchmarkDo(b *testing.B) {
 		})
 	}
 }
+
+func TestPostTellsEachOutcomeOnce(t *testing.T) {
+	m := batchtest.NewMemory(batchtest.Ways{})
+	e := batch.New(m, batchtest.Rules(), batch.Options{})
+	told := make(chan error, 3)
+	post := func(ctx context.Context, c batchtest.Command) {
+		e.Post(ctx, c, func(_ batchtest.Command, _ batchtest.Result, err error) { told <- err })
+	}
+	post(t.Context(), batchtest.Command{ID: 1, Op: batchtest.Insert, Key: "a", Value: 1})
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	post(ended, batchtest.Command{ID: 2, Op: batchtest.Insert, Key: "b", Value: 1})
+	if err := <-told; !errors.Is(err, context.Canceled) || batch.ExecutedOf(err) != batch.No {
+		t.Error(err)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	post(t.Context(), batchtest.Command{ID: 3, Op: batchtest.Insert, Key: "c", Value: 1})
+	if err := <-told; !errors.Is(err, batch.ErrClosed) || len(told) > 0 {
+		t.Error(err)
+	}
+}

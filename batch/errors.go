@@ -18,6 +18,8 @@ var (
 	ErrPoison = errors.New("the connection is lost whenever this command is executed")
 	// ErrPanic: a function of the program has panicked.
 	ErrPanic = errors.New("panic")
+	// ErrDeposed: a driver that led under this name after this one has taken its place, or its row was deleted.
+	ErrDeposed = errors.New("another process leads")
 	// ErrUnsettled: a driver can't find out whether a transaction was committed.
 	ErrUnsettled = errors.New("it is not known whether the transaction was committed")
 )

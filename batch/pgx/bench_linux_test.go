@@ -2,15 +2,20 @@ package pgx_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/batch/batchtest"
 	driver "github.com/godsm/godsm/batch/pgx"
+	"github.com/godsm/godsm/batch/shared"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/proctest"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -60,14 +65,7 @@ func sides(b *testing.B, fsync string, callers int) {
 		b.Fatal(err)
 	}
 	defer many.Close(ctx)
-	insert := &driver.Statement[string, int64]{
-		SQL:  driver.InsertSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
-		Args: func(texts []string, args []any) []any { return append(args, texts) },
-		Dest: func(id *int64, dest []any) []any { return append(dest, id) },
-	}
-	e := batch.New(driver.New(p.config, func(string) *driver.Statement[string, int64] { return insert },
-		driver.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}),
-		batch.Rules[string, int64, string, string]{Key: func(text string) (string, bool) { return text, true }}, batch.Options{})
+	e := batch.New(notes(p.config), byText, batch.Options{})
 	defer e.Close(ctx)
 	batchtest.Compare(b, callers, 300*time.Millisecond,
 		batchtest.Side{Name: "single", Rows: 1, Do: through(1)},
@@ -85,4 +83,88 @@ func sides(b *testing.B, fsync string, callers int) {
 			_, err := e.Do(ctx, fmt.Sprintf(note, n))
 			return err
 		}})
+}
+
+var (
+	byText     = batch.Rules[string, int64, string, string]{Key: func(text string) (string, bool) { return text, true }}
+	insertNote = &driver.Statement[string, int64]{
+		SQL:  driver.InsertSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
+		One:  driver.InsertOneSQL("notes", "id", driver.Column{Name: "text", Type: "text"}),
+		Args: func(texts []string, args []any) []any { return append(args, texts) },
+		Dest: func(id *int64, dest []any) []any { return append(dest, id) },
+	}
+)
+
+func notes(config *pgx.ConnConfig) batch.Driver[string, int64] {
+	return driver.New(config, func(string) *driver.Statement[string, int64] { return insertNote },
+		driver.Options{Logger: slog.New(slog.DiscardHandler)})
+}
+
+func init() { proctest.Register("flusher", flusher) }
+
+func joinNotes(s *dsm.Session, d shared.Driver[string, int64]) (*shared.Queue[string, int64], error) {
+	return shared.Open(ctx, s, "notes", asJSON[string](), asJSON[int64](), byText, d, shared.Options{Slots: 4096, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// flusher leads the queue of notes: DIR DSN SCHEMA.
+func flusher(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	config, err := pgx.ParseConfig(c.Args[1])
+	if err != nil {
+		return err
+	}
+	config.RuntimeParams["search_path"] = c.Args[2]
+	q, err := joinNotes(s, func() (batch.Driver[string, int64], error) { return notes(config), nil })
+	if err != nil {
+		return err
+	}
+	c.Say("ready")
+	c.Hear()
+	return q.Close(ctx)
+}
+
+// BenchmarkShared compares a direct insert, an engine of this process, and one in another process.
+func BenchmarkShared(b *testing.B) {
+	for _, callers := range []int{1, 64, 1000} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			p := newPlace(b)
+			srv, _ := private()
+			if _, err := p.admin.Exec(ctx, "CREATE TABLE notes (id bigserial, text text UNIQUE CHECK (text <> ''))"); err != nil {
+				b.Fatal(err)
+			}
+			cfg := instancetest.Config(b, "posix")
+			instancetest.Start(b, cfg)
+			s := instancetest.Open(b, cfg)
+			f := proctest.Start(b, "flusher", cfg.Dir, srv.dsn(), p.config.RuntimeParams["search_path"])
+			f.Expect("ready")
+			q, err := joinNotes(s, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e := batch.New(notes(p.config), byText, batch.Options{})
+			var one sync.Mutex
+			batchtest.Compare(b, callers, 500*time.Millisecond,
+				batchtest.Side{Name: "direct", Rows: 1, Callers: 1, Do: func(n int64) error {
+					one.Lock()
+					defer one.Unlock()
+					var id int64
+					return p.admin.QueryRow(ctx, oneNote, fmt.Sprintf(note, n)).Scan(&id)
+				}},
+				batchtest.Side{Name: "local", Rows: 1, Do: func(n int64) error {
+					_, err := e.Do(ctx, fmt.Sprintf(note, n))
+					return err
+				}},
+				batchtest.Side{Name: "shared", Rows: 1, Do: func(n int64) error {
+					_, err := q.Do(ctx, fmt.Sprintf(note, n))
+					return err
+				}})
+			if err := errors.Join(e.Close(ctx), q.Close(ctx), f.Close()); err != nil {
+				b.Error(err)
+			}
+		})
+	}
 }

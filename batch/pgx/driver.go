@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/godsm/godsm/batch"
@@ -33,7 +35,7 @@ func New[Cmd, Res any](config *pgx.ConnConfig, statement func(Cmd) *Statement[Cm
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	return &conn[Cmd, Res]{config: config, statement: statement, options: options, queue: rand.Text()}
+	return &conn[Cmd, Res]{config: config, statement: statement, options: options, queue: rand.Text(), number: 1}
 }
 
 // conn is the driver: one connection, opened when it is needed.
@@ -42,7 +44,10 @@ type conn[Cmd, Res any] struct {
 	statement func(Cmd) *Statement[Cmd, Res]
 	options   Options
 	queue     string // the row of batch_epoch
+	number    uint64 // of Lead: a higher one in the row means that another driver leads
+	led       bool   // the name is others', too
 	warned    bool
+	last      struct{ by, flush uint64 } // as the row was when the connection was opened
 
 	conn  *pgx.Conn
 	pid   uint32          // of its backend
@@ -57,20 +62,22 @@ type conn[Cmd, Res any] struct {
 
 // What the driver says about its row.
 const (
-	table = `CREATE TABLE IF NOT EXISTS batch_epoch (queue text PRIMARY KEY, flush bigint NOT NULL, used timestamptz NOT NULL)
-	WITH (fillfactor = 20)`
+	table = `CREATE TABLE IF NOT EXISTS batch_epoch (queue text PRIMARY KEY, epoch bigint NOT NULL, by bigint NOT NULL,
+	flush bigint NOT NULL, used timestamptz NOT NULL) WITH (fillfactor = 20)`
 	sweep = `DELETE FROM batch_epoch WHERE used < now() - interval '7 days'` // of drivers that are no more
-	enter = `INSERT INTO batch_epoch VALUES ($1, 0, now()) ON CONFLICT (queue) DO UPDATE SET used = now()`
-	leave = `DELETE FROM batch_epoch WHERE queue = $1`
-	mark  = `UPDATE batch_epoch SET flush = $1, used = now() WHERE queue = $2 RETURNING set_config('idle_in_transaction_session_timeout', $3, true)`
-	self  = `SELECT backend_start, current_setting('synchronous_commit'), current_setting('fsync') FROM pg_stat_activity
+	enter = `INSERT INTO batch_epoch AS e VALUES ($1, $2, 0, 0, now())
+	ON CONFLICT (queue) DO UPDATE SET used = now(), epoch = greatest(e.epoch, excluded.epoch) RETURNING epoch, by, flush`
+	leave = `DELETE FROM batch_epoch WHERE queue = $1 AND epoch = $2`
+	mark  = `UPDATE batch_epoch SET flush = $1, by = $4, used = now() WHERE queue = $2 AND epoch = $4
+	RETURNING set_config('idle_in_transaction_session_timeout', $3, true)`
+	self = `SELECT backend_start, current_setting('synchronous_commit'), current_setting('fsync') FROM pg_stat_activity
 	WHERE pid = pg_backend_pid()`
 	end    = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2`
-	settle = `SELECT flush FROM batch_epoch WHERE queue = $1 FOR UPDATE`
+	settle = `SELECT epoch, by, flush FROM batch_epoch WHERE queue = $1 FOR UPDATE`
 )
 
-// errNoRow is what a transaction fails with whose row was deleted.
-var errNoRow = errors.New("the driver's row in batch_epoch is gone: do not delete rows of drivers in use")
+// errDeposed is what a transaction fails with whose row in batch_epoch has another number, or was deleted.
+var errDeposed = fmt.Errorf("%w: the driver's row in batch_epoch says so, or was deleted", batch.ErrDeposed)
 
 // dial opens a connection, and learns what is needed to end it from another one.
 func (c *conn[Cmd, Res]) dial(ctx context.Context) error {
@@ -111,7 +118,13 @@ func (c *conn[Cmd, Res]) connect(ctx context.Context) error {
 		_, err = c.conn.Exec(ctx, sweep)
 	}
 	if err == nil {
-		_, err = c.conn.Exec(ctx, enter, c.queue)
+		var epoch, by, flush int64
+		err = c.conn.QueryRow(ctx, enter, c.queue, int64(c.number)).Scan(&epoch, &by, &flush)
+		c.last.by, c.last.flush = uint64(by), uint64(flush)
+		if err == nil && uint64(epoch) != c.number {
+			c.drop()
+			return fatal{errDeposed}
+		}
 	}
 	if err != nil {
 		closed := c.conn.IsClosed()
@@ -157,20 +170,58 @@ func (c *conn[Cmd, Res]) Settle(ctx context.Context, flush uint64) (bool, error)
 		return false, err
 	}
 	defer func() { c.pid, c.since = pid, since; c.drop() }() // until it is settled, the old backend is the one to end
-	var ended bool
-	err := c.conn.QueryRow(ctx, end, pid, since).Scan(&ended)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		c.options.Logger.Warn("the backend of a lost connection can't be ended, and is waited for", "pid", pid, "error", err)
-	}
-	var last uint64
-	err = c.conn.QueryRow(ctx, settle, c.queue).Scan(&last)
-	if errors.Is(err, pgx.ErrNoRows) {
+	c.end(ctx, pid, since)
+	var epoch, by, last int64
+	err := c.conn.QueryRow(ctx, settle, c.queue).Scan(&epoch, &by, &last)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && uint64(by) > c.number { // what it said is lost
 		return false, batch.ErrUnsettled
 	}
 	if err != nil {
 		return false, c.failed(err)
 	}
-	return last >= flush, nil
+	return uint64(by) == c.number && uint64(last) >= flush, nil
+}
+
+// end ends a backend, if it is there.
+func (c *conn[Cmd, Res]) end(ctx context.Context, pid uint32, since time.Time) {
+	var ended bool
+	err := c.conn.QueryRow(ctx, end, pid, since).Scan(&ended)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		c.options.Logger.Warn("a backend can't be ended, and is waited for", "pid", pid, "error", err)
+	}
+}
+
+// Lead implements batch.Fenced.
+func (c *conn[Cmd, Res]) Lead(ctx context.Context, name string, number uint64, old string) (by, flush uint64, err error) {
+	if pid, since, ok := backend(old); ok {
+		if err := c.dial(ctx); err != nil {
+			return 0, 0, err
+		}
+		c.end(ctx, pid, since)
+		c.drop()
+	}
+	c.drop()
+	c.queue, c.number, c.led = name, number, true
+	if err := c.connect(ctx); err != nil {
+		return 0, 0, err
+	}
+	return c.last.by, c.last.flush, nil
+}
+
+// Backend implements batch.Fenced.
+func (c *conn[Cmd, Res]) Backend() string {
+	if c.conn == nil || c.conn.IsClosed() {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", c.pid, c.since.Format(time.RFC3339Nano))
+}
+
+// backend returns what Backend has said.
+func backend(text string) (pid uint32, since time.Time, ok bool) {
+	number, when, ok := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(number, 10, 32)
+	since, wrong := time.Parse(time.RFC3339Nano, when)
+	return uint32(n), since, ok && err == nil && wrong == nil
 }
 
 // failed returns an error as Class wants it, and drops a connection that is of no more use.
@@ -192,6 +243,9 @@ func (c *conn[Cmd, Res]) Close(ctx context.Context) error {
 	if c.conn == nil || c.conn.IsClosed() {
 		return nil
 	}
-	_, err := c.conn.Exec(ctx, leave, c.queue)
+	var err error
+	if !c.led {
+		_, err = c.conn.Exec(ctx, leave, c.queue, int64(c.number))
+	}
 	return errors.Join(err, c.conn.Close(ctx))
 }

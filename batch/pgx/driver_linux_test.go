@@ -230,3 +230,37 @@ func TestAWrongPasswordOrDatabaseIsFatal(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A lone command's deferred constraint is left to the commit; what follows it in the transaction is not blamed.
+func TestLoneOrphanIsBlamedItself(t *testing.T) {
+	p := newPlace(t)
+	e := newEngine(t, p)
+	running, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { // the flush that holds the queue back
+		once := sync.OnceFunc(func() { close(running); <-release })
+		if err := e.Interact(t.Context(), func(context.Context, any) error { once(); return nil }, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	<-running
+	ctx := batch.Ordered(t.Context())
+	orphan := e.Submit(ctx, command{ID: 1, Op: batchtest.Insert, Key: "a", Value: 1, Parent: "none"})
+	wg.Go(func() {
+		if err := e.Interact(ctx, func(context.Context, any) error { return nil }, nil); err != nil {
+			t.Errorf("the interaction behind it: %v", err)
+		}
+	})
+	for e.Stats().Waiting < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
+	wg.Wait()
+	if _, err := orphan.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "foreign key") {
+		t.Errorf("the command without its parent ended with %v", err)
+	}
+	if _, err := e.Do(t.Context(), command{ID: 2, Op: batchtest.Insert, Key: "b", Value: 1, Parent: "none"}); err == nil ||
+		!strings.Contains(err.Error(), "foreign key") {
+		t.Errorf("alone, it ended with %v", err)
+	}
+}

@@ -7,10 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/internal/pgtest"
+	"github.com/godsm/godsm/internal/proctest"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -36,6 +35,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	proctest.Helper()
 	code := m.Run()
 	if folder != "" {
 		if s, err := private(); err == nil {
@@ -46,39 +46,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// find returns the folder of PostgreSQL's programs.
-func find() (string, error) {
-	all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if len(all) > 0 {
-		return filepath.Dir(all[len(all)-1]), nil
-	}
-	path, err := exec.LookPath("initdb")
-	if err != nil {
-		return "", errors.New("there is no PostgreSQL (apt-get install postgresql)")
-	}
-	return filepath.Dir(path), nil
-}
-
-// credential is that of the user postgres, for root, as which no server starts.
-func credential() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root: %w", err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
 func start() (*server, error) {
-	bin, err := find()
+	bin, err := pgtest.Programs()
 	if err != nil {
 		return nil, err
 	}
-	as, err := credential()
+	as, err := pgtest.Owner()
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +88,7 @@ func (s *server) run() error {
 	}
 	defer log.Close()
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := spawn(s.cmd); err != nil {
+	if err := pgtest.Spawn(s.cmd); err != nil {
 		return err
 	}
 	dead := make(chan struct{})
@@ -134,20 +107,6 @@ func (s *server) run() error {
 		}
 	}
 }
-
-// spawn starts servers, which end when this process does: from a thread that never ends, since it is a thread whose death
-// the kernel tells a child of.
-var spawn = func() func(*exec.Cmd) error {
-	requests, answers := make(chan *exec.Cmd), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		for cmd := range requests {
-			cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
-			answers <- cmd.Start()
-		}
-	}()
-	return func(cmd *exec.Cmd) error { requests <- cmd; return <-answers }
-}()
 
 // restart ends the server as a crash would, and starts it again.
 func (s *server) restart() error {

@@ -21,6 +21,10 @@ type Statement[Cmd, Res any] struct {
 	// UpsertSQL does.
 	SQL string
 
+	// One is the text that executes a command that is alone in its statement, where a simpler one does: with the
+	// same parameters and columns. InsertOneSQL makes it for inserts. Empty: SQL.
+	One string
+
 	// Args appends the arrays to args.
 	Args func(cmds []Cmd, args []any) []any
 
@@ -61,6 +65,13 @@ func InsertSQL(table, id string, columns ...Column) string {
 		text(table), text(id), given, names, table, quote(id))
 }
 
+// InsertOneSQL returns the text of a statement that does for one command what InsertSQL's does for many, at half of its cost:
+// a lone row needs no join to be told from others. It is for Statement.One.
+func InsertOneSQL(table, id string, columns ...Column) string {
+	names, given := list(columns)
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) RETURNING 1::bigint, %s", table, names, given, quote(id))
+}
+
 // UpsertSQL returns the text of a statement that inserts rows, or sets the columns after the first of those that are
 // there, and returns the ordinal of each. The first column is the key, which is unique.
 func UpsertSQL(table string, columns ...Column) string {
@@ -75,6 +86,14 @@ func UpsertSQL(table string, columns ...Column) string {
 ), done AS (
 	INSERT INTO %[3]s (%[2]s) SELECT %[2]s FROM given ORDER BY batch_n ON CONFLICT (%[4]s) DO UPDATE SET %[5]s RETURNING %[4]s
 ) SELECT batch_n FROM given JOIN done USING (%[4]s)`, given, names, table, key, strings.Join(sets, ", "))
+}
+
+// text returns the text for as many commands.
+func (st *Statement[Cmd, Res]) text(commands int) string {
+	if commands == 1 && st.One != "" {
+		return st.One
+	}
+	return st.SQL
 }
 
 // list returns the names of columns, and the arrays that are parameters for them.

@@ -97,6 +97,7 @@ var columns = []driver.Column{{Name: "key", Type: "text"}, {Name: "value", Type:
 var statements = map[batchtest.Op]*statement{
 	batchtest.Insert: {
 		SQL: logs(driver.InsertSQL("rows", "id", columns...)),
+		One: logs(driver.InsertOneSQL("rows", "id", columns...)),
 		Args: func(cmds []command, args []any) []any {
 			return append(args, ids(cmds), column(cmds, key), column(cmds, value),
 				column(cmds, func(c command) *string { return orNull(c.Second) }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/godsm/godsm/batch"
@@ -17,6 +18,7 @@ type tx[Cmd, Res any] struct {
 	c      *conn[Cmd, Res]
 	flush  uint64
 	begun  bool
+	strict bool // deferred constraints are checked with each statement
 	owes   bool // a failed run is still to be rolled back to its savepoint
 	spoilt bool // a run has failed after its savepoint was released
 }
@@ -29,8 +31,9 @@ const (
 	guardBack = "ROLLBACK TO SAVEPOINT batch_guard"
 )
 
-// ahead queues what must be said before anything else, and returns how many statements that are.
-func (t *tx[Cmd, Res]) ahead() int {
+// ahead queues what must be said before anything else, and returns how many statements that are. Where a lone command is
+// the whole transaction, an error at COMMIT can only be its own, and constraints need not be checked before.
+func (t *tx[Cmd, Res]) ahead(lone bool) int {
 	b := &t.c.batch
 	*b = pgx.Batch{QueuedQueries: b.QueuedQueries[:0]}
 	if t.owes {
@@ -39,10 +42,13 @@ func (t *tx[Cmd, Res]) ahead() int {
 	}
 	if !t.begun {
 		b.Queue(begin)
-		b.Queue(immediate)
 		if t.flush > 0 {
-			b.Queue(mark, int64(t.flush), t.c.queue, strconv.FormatInt(t.c.options.Idle.Milliseconds(), 10))
+			b.Queue(mark, int64(t.flush), t.c.queue, strconv.FormatInt(t.c.options.Idle.Milliseconds(), 10),
+				int64(t.c.number))
 		}
+	}
+	if !t.strict && !lone {
+		b.Queue(immediate)
 	}
 	return b.Len()
 }
@@ -58,35 +64,37 @@ func (c *conn[Cmd, Res]) prepare(ctx context.Context, sql string) error {
 	return nil
 }
 
-// send sends what is queued. It returns the number of statements that have succeeded, and the error of the next one.
-// rows is called for each of them.
-func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (done int, err error) {
+// send sends what is queued. It returns how many statements have succeeded of those that are not ahead, -1 if one that is
+// ahead has failed, and the error of the next one. rows is called for each of them.
+func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r pgx.Rows) error) (own int, err error) {
 	c := t.c
 	queries := c.batch.QueuedQueries
+	strict := slices.ContainsFunc(queries, func(q *pgx.QueuedQuery) bool { return q.SQL == immediate })
 	for _, q := range queries {
 		if c.known[q.SQL] {
 			continue
 		}
 		if t.owes { // a failed transaction prepares nothing
 			if _, err := c.conn.Exec(ctx, guardBack+"; "+guardOut); err != nil {
-				return 0, c.failed(err)
+				return -1, c.failed(err)
 			}
 			t.owes = false
 			c.batch.QueuedQueries, queries, ahead = queries[2:], queries[2:], ahead-2
 		}
 		if err := c.prepare(ctx, q.SQL); err != nil {
-			return 0, err
+			return -1, err
 		}
 	}
+	done := 0
 	results := c.conn.SendBatch(ctx, &c.batch)
 	defer func() {
 		if e := results.Close(); err == nil {
 			err = e
 		}
 		if done >= ahead {
-			t.begun, t.owes = true, false
+			t.begun, t.owes, t.strict = true, false, t.strict || strict
 		}
-		err = c.failed(err)
+		own, err = max(-1, done-ahead), c.failed(err)
 	}()
 	for i, q := range queries {
 		r, err := results.Query()
@@ -98,14 +106,14 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 			err = r.Err()
 		}
 		if err == nil && q.SQL == mark && r.CommandTag().RowsAffected() != 1 {
-			err = fatal{errNoRow}
+			err = fatal{errDeposed}
 		}
 		if err != nil {
-			return done, err
+			return 0, err
 		}
 		done++
 	}
-	return done, nil
+	return 0, nil
 }
 
 // Run implements batch.Tx.
@@ -118,11 +126,13 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 			}
 		}
 	}
+	lone := len(steps) == 1 && len(steps[0].Cmds) == 1 && !guard && !t.begun
 	for len(steps) > 0 {
-		n := t.ahead()
+		n := t.ahead(lone)
+		before := 0
 		if guard {
 			c.batch.Queue(guardIn)
-			n++
+			before = 1
 		}
 		some := steps
 		for i, s := range steps {
@@ -132,7 +142,7 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 				break
 			}
 			c.args = st.Args(s.Cmds, c.args[:0])
-			c.batch.Queue(st.SQL, append([]any(nil), c.args...)...)
+			c.batch.Queue(st.text(len(s.Cmds)), append([]any(nil), c.args...)...)
 		}
 		steps = steps[len(some):]
 		if guard {
@@ -140,7 +150,7 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 		}
 		if c.batch.Len() > 0 {
 			done, err := t.send(ctx, n, func(i int, r pgx.Rows) error {
-				if i >= len(some) {
+				if i -= before; i < 0 || i >= len(some) {
 					return nil
 				}
 				return c.take(c.statement(some[i].Cmds[0]), some[i], r)
@@ -148,11 +158,12 @@ func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], gu
 			if err != nil {
 				_, servers := errors.AsType[*pgconn.PgError](err)
 				t.spoilt = !servers
-				t.owes = guard && servers && done >= n && !c.closed()
-				for i := range max(0, min(done-n, len(some)-1)) {
-					lo += len(some[i].Cmds)
+				t.owes = guard && servers && done >= before && !c.closed()
+				failed := max(0, min(done-before, len(some)-1))
+				for _, s := range some[:failed] {
+					lo += len(s.Cmds)
 				}
-				return lo, lo + len(some[max(0, min(done-n, len(some)-1))].Cmds), err
+				return lo, lo + len(some[failed].Cmds), err
 			}
 		}
 		for _, s := range some {
@@ -207,7 +218,7 @@ func (c *conn[Cmd, Res]) copy(ctx context.Context, to *Copy[Cmd], s batch.Step[C
 
 // Interact implements batch.Tx.
 func (t *tx[Cmd, Res]) Interact(ctx context.Context, do func(ctx context.Context, tx any) error) error {
-	n := t.ahead()
+	n := t.ahead(false)
 	t.c.batch.Queue(guardIn)
 	if _, err := t.send(ctx, n, nil); err != nil {
 		return err
@@ -242,7 +253,7 @@ func (t *tx[Cmd, Res]) Alive() bool {
 // Commit implements batch.Tx.
 func (t *tx[Cmd, Res]) Commit(ctx context.Context) error {
 	if t.owes || !t.begun {
-		n := t.ahead()
+		n := t.ahead(true)
 		if _, err := t.send(ctx, n, nil); err != nil {
 			return err
 		}

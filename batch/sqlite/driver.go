@@ -19,6 +19,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	mathrand "math/rand/v2"
 	"time"
 
@@ -54,7 +55,7 @@ type Options struct {
 // and with foreign keys as the program wants them. statement returns the statement for a command: the same pointer for
 // all commands of a group. An interaction gets the *sql.Conn.
 func New[Cmd, Res any](db *sql.DB, statement func(Cmd) *Statement[Cmd, Res], options Options) batch.Driver[Cmd, Res] {
-	return &conn[Cmd, Res]{db: db, statement: statement, options: options, queue: rand.Text()}
+	return &conn[Cmd, Res]{db: db, statement: statement, options: options, queue: rand.Text(), number: 1}
 }
 
 // conn is the driver: one connection, opened when it is needed.
@@ -63,7 +64,10 @@ type conn[Cmd, Res any] struct {
 	statement func(Cmd) *Statement[Cmd, Res]
 	options   Options
 	queue     string // the row of batch_epoch
+	number    uint64 // of Lead: a higher one in the row means that another driver leads
+	led       bool   // the name is others', too
 
+	last       struct{ by, flush int64 } // as the row was when the connection was opened
 	conn       *sql.Conn
 	prepared   map[string]driver.Stmt // by SQL
 	values     []any                  // scratch, as the rest
@@ -74,14 +78,20 @@ type conn[Cmd, Res any] struct {
 
 // Tables makes what the driver keeps. Rows of drivers that have not written for seven days are deleted.
 const tables = `
-CREATE TABLE IF NOT EXISTS batch_epoch (queue TEXT PRIMARY KEY, flush INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_epoch (queue TEXT PRIMARY KEY, epoch INTEGER NOT NULL, "by" INTEGER NOT NULL,
+	flush INTEGER NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 DELETE FROM batch_epoch WHERE used < unixepoch() - 7 * 86400;
-INSERT INTO batch_epoch VALUES (?1, 0, unixepoch()) ON CONFLICT DO UPDATE SET used = excluded.used`
+INSERT INTO batch_epoch VALUES (?1, ?2, 0, 0, unixepoch())
+	ON CONFLICT DO UPDATE SET used = excluded.used, epoch = max(epoch, excluded.epoch)`
 
-const mark = "UPDATE batch_epoch SET flush = ?, used = unixepoch() WHERE queue = ?"
+const (
+	mark  = `UPDATE batch_epoch SET flush = ?1, "by" = ?3, used = unixepoch() WHERE queue = ?2 AND epoch = ?3`
+	row   = `SELECT epoch, "by", flush FROM batch_epoch WHERE queue = ?`
+	leave = "DELETE FROM batch_epoch WHERE queue = ? AND epoch = ?"
+)
 
-// errNoRow is what a transaction fails with whose row was deleted.
-var errNoRow = errors.New("the driver's row in batch_epoch is gone: do not delete rows of drivers in use")
+// errDeposed is what a transaction fails with whose row in batch_epoch has another number, or was deleted.
+var errDeposed = fmt.Errorf("%w: the driver's row in batch_epoch says so, or was deleted", batch.ErrDeposed)
 
 // connect sees to a connection.
 func (c *conn[Cmd, Res]) connect(ctx context.Context) error {
@@ -93,7 +103,14 @@ func (c *conn[Cmd, Res]) connect(ctx context.Context) error {
 		return err
 	}
 	if _, err = conn.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err == nil {
-		err = patiently(ctx, func() error { _, err := conn.ExecContext(ctx, tables, c.queue); return err })
+		err = patiently(ctx, func() error { _, err := conn.ExecContext(ctx, tables, c.queue, int64(c.number)); return err })
+	}
+	var epoch int64
+	if err == nil {
+		err = conn.QueryRowContext(ctx, row, c.queue).Scan(&epoch, &c.last.by, &c.last.flush)
+	}
+	if err == nil && uint64(epoch) != c.number {
+		err = errDeposed
 	}
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -147,9 +164,9 @@ func (c *conn[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[Cmd,
 		return nil, err
 	}
 	if flush > 0 {
-		n, err := c.execute(mark, int64(flush), c.queue)
+		n, err := c.execute(mark, int64(flush), c.queue, int64(c.number))
 		if err == nil && n != 1 {
-			err = errNoRow
+			err = errDeposed
 		}
 		if err != nil {
 			_ = c.exec("ROLLBACK")
@@ -162,20 +179,37 @@ func (c *conn[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[Cmd,
 // Settle implements batch.Driver. The connection that has had the error is closed first, which ends its transaction.
 func (c *conn[Cmd, Res]) Settle(ctx context.Context, flush uint64) (bool, error) {
 	c.drop()
-	if err := c.connect(ctx); err != nil {
+	if err := c.connect(ctx); err != nil && !errors.Is(err, batch.ErrDeposed) {
 		return false, err
 	}
-	var last uint64
-	err := c.conn.QueryRowContext(ctx, "SELECT flush FROM batch_epoch WHERE queue = ?", c.queue).Scan(&last)
-	return last >= flush, err
+	if uint64(c.last.by) > c.number { // what the row said is lost
+		return false, batch.ErrUnsettled
+	}
+	return uint64(c.last.by) == c.number && uint64(c.last.flush) >= flush, nil
 }
+
+// Lead implements batch.Fenced. A process that is stopped inside a transaction holds the file's lock, and is waited for.
+func (c *conn[Cmd, Res]) Lead(ctx context.Context, name string, number uint64, _ string) (by, flush uint64, err error) {
+	c.drop()
+	c.queue, c.number, c.led = name, number, true
+	if err := c.connect(ctx); err != nil {
+		return 0, 0, err
+	}
+	return uint64(c.last.by), uint64(c.last.flush), nil
+}
+
+// Backend implements batch.Fenced: a transaction of SQLite ends with its process, and not before.
+func (c *conn[Cmd, Res]) Backend() string { return "" }
 
 // Close implements batch.Driver.
 func (c *conn[Cmd, Res]) Close(ctx context.Context) error {
 	if c.conn == nil {
 		return nil
 	}
-	err := patiently(ctx, func() error { _, err := c.execute("DELETE FROM batch_epoch WHERE queue = ?", c.queue); return err })
+	var err error
+	if !c.led {
+		err = patiently(ctx, func() error { _, err := c.execute(leave, c.queue, int64(c.number)); return err })
+	}
 	c.drop()
 	return err
 }
@@ -245,7 +279,7 @@ func (c *conn[Cmd, Res]) Class(err error) batch.Class {
 	switch {
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone):
 		return batch.Lost
-	case errors.Is(err, sql.ErrTxDone), errors.Is(err, errNoRow):
+	case errors.Is(err, sql.ErrTxDone), errors.Is(err, batch.ErrDeposed):
 		return batch.Fatal
 	}
 	return batch.Row

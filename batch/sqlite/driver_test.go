@@ -34,6 +34,9 @@ func TestALockThatAnotherConnectionHoldsIsWaitedFor(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
+	if _, err := withdrawn.Wait(t.Context()); batch.ExecutedOf(err) != batch.No {
+		t.Errorf("a command that was withdrawn while the database was locked: %v", err)
+	}
 	if _, err := other.ExecContext(t.Context(), "COMMIT"); err != nil {
 		t.Fatal(err)
 	}
@@ -41,9 +44,6 @@ func TestALockThatAnotherConnectionHoldsIsWaitedFor(t *testing.T) {
 		if _, err := f.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
-	}
-	if _, err := withdrawn.Wait(t.Context()); batch.ExecutedOf(err) != batch.No {
-		t.Errorf("a command that was withdrawn while the database was locked: %v", err)
 	}
 	if s := e.Stats(); s.Trouble != nil || s.Commits > 3 {
 		t.Errorf("after the lock: %+v", s)

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/godsm/godsm/internal/pgtest"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -48,34 +46,6 @@ type cluster struct {
 	cmd  *exec.Cmd
 	dead chan struct{}
 }
-
-// owner is who servers run as: postgres won't as root.
-func owner() (*syscall.Credential, error) {
-	if os.Getuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup("postgres")
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no user postgres: %w", err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
-// spawn starts servers, which end when we die: from a thread that never ends, since that is whose
-// death the kernel tells a child of.
-var spawn = func() func(*exec.Cmd) error {
-	requests, answers := make(chan *exec.Cmd), make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		for cmd := range requests {
-			cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
-			answers <- cmd.Start()
-		}
-	}()
-	return func(cmd *exec.Cmd) error { requests <- cmd; return <-answers }
-}()
 
 // command is a command of PostgreSQL's as its user, in a process group of its own.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
@@ -119,7 +89,7 @@ func (s *Server) start(ctx context.Context, w World) (*cluster, error) {
 	}
 	defer log.Close()
 	c.cmd.Stdout, c.cmd.Stderr = log, log
-	if err := spawn(c.cmd); err != nil {
+	if err := pgtest.Spawn(c.cmd); err != nil {
 		return nil, err
 	}
 	go func() { _ = c.cmd.Wait(); close(c.dead) }()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/godsm/godsm/bench/debian"
 	"github.com/godsm/godsm/bench/side"
+	"github.com/godsm/godsm/internal/pgtest"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -75,7 +76,7 @@ func (s *Server) find(ctx context.Context) (err error) {
 		}
 	}
 	s.name = "PostgreSQL " + major(version)
-	if s.owner, err = owner(); err != nil {
+	if s.owner, err = pgtest.Owner(); err != nil {
 		return err
 	}
 	if s.base, err = os.MkdirTemp(s.dir, "pg"); err != nil {

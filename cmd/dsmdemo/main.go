@@ -111,7 +111,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
 	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(),
 		a.lsCommand(), a.psCommand(), a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(),
-		a.cacheCommand(), a.locksCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(), a.crashCommand(),
+		a.batchCommand(), a.cacheCommand(), a.locksCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(), a.crashCommand(),
 		a.crashWorkerCommand())
 	return root
 }

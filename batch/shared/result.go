@@ -1,0 +1,115 @@
+package shared
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/godsm/godsm/batch"
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// kinds of a result.
+const (
+	value   = 1
+	failure = 2 // executed, class and cause in a byte each, and the text
+	missing = 3 // the command was executed, and its result has no room
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf returns the checksum of bytes that belong to one use of a slot.
+func sumOf(number uint64, b []byte) uint32 {
+	var seed [8]byte
+	binary.LittleEndian.PutUint64(seed[:], number)
+	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, b)
+}
+
+// causes are the kinds of errors that errors.Is finds in another process, too.
+var causes = []error{nil, batch.ErrPoison, batch.ErrPanic, batch.ErrUnsettled, batch.ErrDeposed, batch.ErrClosed, ErrCorrupt, ErrSize}
+
+// remote is an error that another process has had.
+type remote struct {
+	text  string
+	cause error
+}
+
+// Error returns the text that the error had there.
+func (e remote) Error() string { return e.text }
+
+// Unwrap returns the kind of the error.
+func (e remote) Unwrap() error { return e.cause }
+
+// storeResult stores the result of a slot that this process has claimed.
+func (m *memory) storeResult(slot int, kind uint32, b []byte) {
+	s := &m.slots[slot]
+	if len(b) > m.shape.result {
+		if kind == failure {
+			b = b[:m.shape.result]
+		} else {
+			kind, b = missing, nil
+		}
+	}
+	copy(m.results[slot*m.shape.result:], b)
+	s.kind.Store(kind)
+	s.extent.Store(uint32(len(b)))
+	s.check.Store(sumOf(s.number.Load()+uint64(kind)<<32, b))
+}
+
+// appendFailure appends an error as it lies in a slot.
+func appendFailure(b []byte, err error) []byte {
+	e, ok := errors.AsType[*batch.Error](err)
+	if !ok {
+		e = &batch.Error{Err: err}
+	}
+	cause := byte(0)
+	for i, c := range causes {
+		if c != nil && errors.Is(err, c) {
+			cause = byte(i)
+		}
+	}
+	return append(append(b, byte(e.Executed), byte(e.Class), cause), e.Err.Error()...)
+}
+
+func parseFailure(b []byte) error {
+	if len(b) < 3 || int(b[2]) >= len(causes) {
+		return &batch.Error{Executed: batch.Maybe, Err: errGarbled}
+	}
+	return &batch.Error{Executed: batch.Executed(b[0]), Class: batch.Class(b[1]), Err: remote{string(b[3:]), causes[b[2]]}}
+}
+
+var errGarbled = errkind.As(ErrCorrupt, errors.New("batch/shared: the slot of the command is garbled"))
+
+// loadResult copies the result of a slot that is done into buf.
+func (m *memory) loadResult(slot int, buf []byte) (kind uint32, b []byte, err error) {
+	s := &m.slots[slot]
+	kind, n := s.kind.Load(), int(s.extent.Load())
+	if n > m.shape.result {
+		return 0, nil, &batch.Error{Executed: batch.Yes, Err: ErrResult}
+	}
+	b = append(buf[:0], m.results[slot*m.shape.result:slot*m.shape.result+n]...)
+	if s.check.Load() != sumOf(s.number.Load()+uint64(kind)<<32, b) {
+		return 0, nil, &batch.Error{Executed: batch.Maybe, Err: ErrResult}
+	}
+	return kind, b, nil
+}
+
+// parse runs a codec's function on bytes of shared memory.
+func parse[T any](c Codec[T], b []byte) (v T, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("Codec.Parse: %w: %v", batch.ErrPanic, r)
+		}
+	}()
+	return c.Parse(b)
+}
+
+func appendTo[T any](c Codec[T], b []byte, v T) (_ []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("Codec.Append: %w: %v", batch.ErrPanic, r)
+		}
+	}()
+	return c.Append(b, v)
+}

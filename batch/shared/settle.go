@@ -1,0 +1,83 @@
+package shared
+
+import (
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// look looks at all slots: it settles those that earlier leaders have left, frees those of dead owners, and finds those that
+// are ready though nothing says so.
+func (l *leader[Cmd, Res]) look() error {
+	l.looked = time.Now()
+	return l.m.touch(func() error {
+		m := l.m
+		for b := range m.blocks {
+			owner := m.blocks[b].owner.Load()
+			dead := m.ownerless(b, owner)
+			empty := true
+			for slot := b * perBlock; slot < (b+1)*perBlock; slot++ {
+				l.settle(slot, dead && m.blocks[b].owner.Load() == owner)
+				empty = empty && m.slots[slot].load().state() == free
+			}
+			if dead && empty && peerOf(owner).Row >= 0 {
+				failpoint.Hit("batch/look/freeing")
+				m.blocks[b].owner.CompareAndSwap(owner, nobody(owner))
+			}
+		}
+		return nil
+	})
+}
+
+// ownerless reports whether the owner of a block is dead, or has left.
+func (m *memory) ownerless(b int, owner uint64) bool {
+	return !m.alive(peerOf(owner)) || m.blocks[b].orphan.Load() != 0
+}
+
+// settle sees to one slot. Each move is from the very word that was found, so it does not matter who else settles it.
+func (l *leader[Cmd, Res]) settle(slot int, dead bool) {
+	m := l.m
+	s := &m.slots[slot]
+	w := s.load()
+	number := s.number.Load()
+	switch w.state() {
+	case free:
+	case claimed, tentative:
+		if w.epoch() >= l.epoch {
+			return // its own, or it is deposed
+		}
+		if w.state() == tentative && w.epoch() == l.by && w.flush() <= l.last {
+			failpoint.Hit("batch/look/committed")
+			if s.move(w, use(done, number)) {
+				m.head.stats.settled.Add(1)
+				m.ring(slot)
+			}
+			return
+		}
+		if a := s.alone.Load(); a&underWay != 0 {
+			s.alone.Store(a&^underWay + 1)
+		} else {
+			s.deaths.Add(1)
+		}
+		failpoint.Hit("batch/look/returning")
+		if s.move(w, use(ready, number)) {
+			failpoint.Hit("batch/look/returned")
+			m.mark(slot)
+		}
+	case ready:
+		if !dead || m.head.keep.Load() != 0 {
+			m.mark(slot)
+		} else if s.move(w, use(free, number)) {
+			m.head.stats.dropped.Add(1)
+		}
+	case taken, done:
+		if dead {
+			failpoint.Hit("batch/look/dead")
+			s.move(w, use(free, number))
+		}
+	default: // garbled: nobody can say what it was
+		if dead {
+			s.move(w, use(free, number))
+		}
+	}
+}
