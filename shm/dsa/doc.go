@@ -2,7 +2,7 @@
 // mapped at different addresses.
 //
 // It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
-// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
+// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow with the area, and
 // go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
 // them at their next call, or when they are asked, soon. What is free in any session's hands can be had by every session: it is taken back when the
 // area can't grow, and by Trim. No failure to allocate is a panic. What it does not promise: that no program writes where
