@@ -61,7 +61,7 @@ func TestLongestSet(t *testing.T) {
 			slices.SortFunc(longest, func(x, y set) int { return int(y.took - x.took) })
 			longest = longest[:min(len(longest), 12)]
 		}
-		if most := max(8<<20, before/64); is.grew > most {
+		if most := 12<<20 + max(0, before-768<<20)/4; is.grew > most {
 			t.Errorf("entry %d: the area, of %d bytes, grew by %d", i, before, is.grew)
 		}
 	}
