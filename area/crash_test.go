@@ -47,8 +47,10 @@ func victim(c *proctest.Child) error {
 	if _, err := fmt.Sscan(c.Args[2], (*uint64)(&p)); err != nil {
 		return err
 	}
-	if err := failpoint.Arm(c.Args[4]); err != nil {
-		return err
+	if c.Args[3] != "work" {
+		if err := failpoint.Arm(c.Args[4]); err != nil {
+			return err
+		}
 	}
 	if c.Args[3] == "own" {
 		return ownArea(s)
@@ -56,6 +58,14 @@ func victim(c *proctest.Child) error {
 	a, err := area.Attach(ctx, s, s.Owner(), h)
 	if err != nil {
 		return err
+	}
+	if c.Args[3] == "work" {
+		if err := settle(a, 100, 8000); err != nil {
+			return err
+		}
+		if err := failpoint.Arm(c.Args[4]); err != nil {
+			return err
+		}
 	}
 	l, err := ledgerAt(a, p)
 	if err != nil {
@@ -84,6 +94,22 @@ func ownArea(s *dsm.Session) error {
 var options = dsa.Options{Initial: 1 << 20, Keep: -1, Sessions: 8}
 
 var sizes = []int{100, 8000, 8000, 30_000, 8000, 100_000, 8000, 400_000}
+
+// settle has a session allocate so many objects of some sizes that it has spans for them to itself from then on.
+func settle(a *dsa.Area, sizes ...int) error {
+	for _, n := range sizes {
+		for range 10 * (64 << 10) / n {
+			p, err := a.Alloc(n)
+			if err == nil {
+				err = a.Free(p)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // work comes to every point that a session can come to that uses an area.
 func work(a *dsa.Area, p dsa.Pointer, l ledger) error {
@@ -192,11 +218,7 @@ func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l
 		must(l.free(a, i))
 	}
 	must(a.Detach())
-	for _, n := range []int{700, 3000, 50_000} { // spans that the survivor has to itself, and nothing in them
-		p, err := survivor.Alloc(n)
-		must(err)
-		must(survivor.Free(p))
-	}
+	must(settle(survivor, 700, 3000)) // spans that the survivor has to itself, and nothing in them
 	return p, l
 }
 

@@ -23,7 +23,7 @@ func TestStoppedInside(t *testing.T) {
 		"dsa/free/intended", "dsa/free/unused", "dsa/free/stamped", "dsa/free/other", "dsa/free/freed", "dsa/free/adopted",
 		"dsa/span/retired", "dsa/note/place", "dsa/note/put", "dsa/note/over",
 	} {
-		for _, nth := range []int{1, 17, 90} {
+		for _, nth := range []int{1, 17, 70} {
 			t.Run(fmt.Sprintf("%s/%d", point, nth), func(t *testing.T) {
 				t.Parallel()
 				stopped(t, fmt.Sprintf("%s#%d=stop", point, nth))

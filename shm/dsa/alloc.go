@@ -59,7 +59,7 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 		failpoint.Hit("dsa/alloc/named")
 		if s.state.Load() != h.cur.state { // another session has taken it
 			st.rest(note)
-			h.cur = held{}
+			h.cur, h.shared = held{}, 0
 			break
 		}
 		for h.word < cl.words {
@@ -103,21 +103,38 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 		}
 		h.word = 0
 	}
-	err := a.refillContained(h, c)
+	p, err := a.allocAnew(n, h, cl, into)
 	st.Unlock()
 	switch {
 	case a.ends.Ended():
 		return 0, errClosed
-	case err == nil:
+	case err == nil && p == 0:
 		return a.alloc(n, into)
+	case err == nil:
+		return p, nil
 	case cl.chunks > 1: // there is no room for a whole span, perhaps for the object alone
 		return a.allocLarge(n, into)
 	}
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-func (a *Area) refillContained(h *heap, c int) error {
-	return a.contained(func() error { return a.refill(h, c) })
+// allocAnew is alloc, under the class's stripe, of a session that has no room in the span that it allocates from: it finds
+// another to allocate from, and returns no pointer, or allocates in one that is nobody's.
+func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
+	err = a.contained(func() error {
+		if a.refillOwn(h, cl) {
+			return nil
+		}
+		if !h.shares(cl) {
+			return a.refill(h, cl)
+		}
+		h.shared++
+		return a.obtain(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+			p, ok, err = a.takeSharedLocked(ctx, n, cl, into)
+			return ok, err
+		})
+	})
+	return p, err
 }
 
 // AllocZeroed is Alloc with all bytes zero.
@@ -137,29 +154,55 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// takeSpan calls get, which makes a span this session's, under the lock.
-func (a *Area) takeSpan(ctx context.Context, get func() (bool, error)) (ok bool, err error) {
+// obtain calls get under the area's lock until that has what it wants: a span of class c with room (-1: none), or a run of n
+// chunks. In between it makes room: the area grows or, if it can't, what sessions have and do not use is taken from them.
+func (a *Area) obtain(c, n int, get func(context.Context) (bool, error)) error {
+	ctx := context.Background()
+	for try := range maxTries {
+		if a.ends.Ended() {
+			return errClosed
+		}
+		found, err := a.tryGet(ctx, get)
+		if errors.Is(err, ErrCorrupt) && try == 0 {
+			continue // the area is repaired first
+		}
+		if found || err != nil {
+			return err
+		}
+		refused := a.expand(ctx, n)
+		if refused == nil {
+			continue
+		}
+		if found, err = a.takeBack(ctx, c, n, refused, get); found || err != nil {
+			return err
+		}
+	}
+	return errOutrun
+}
+
+const maxTries = 100
+
+var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area grew by, %d times", maxTries))
+
+func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, error)) (ok bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer g.Unlock()
-	ok, err = get()
+	ok, err = get(ctx)
 	return ok, a.doubted(err)
 }
 
 // takeSpanLocked makes a span this session's, under the area's lock: one with room that is nobody's, or a new one.
-func (a *Area) takeSpanLocked(ctx context.Context, c int) (h held, ok bool, err error) {
-	cl := &classes[c]
-	var r spanRef
-	for first := a.head.partial[c].Load(); first != 0; first = a.head.partial[c].Load() {
-		if r, err = a.listed(first); err != nil {
+func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, err error) {
+	for {
+		r, ok, err := a.firstLocked(cl)
+		if err != nil {
 			return h, false, err
 		}
-		if is, err := r.class(); err != nil {
-			return h, false, err
-		} else if is != cl {
-			return h, false, corrupt("a span of class %d is in the list of class %d", is.id, c)
+		if !ok {
+			break
 		}
 		if err := a.unlink(r); err != nil {
 			return h, false, err
@@ -170,17 +213,45 @@ func (a *Area) takeSpanLocked(ctx context.Context, c int) (h held, ok bool, err 
 		if r.harvest(cl) {
 			return h, true, nil
 		}
-		r.s.state.Store(moved(h.state, kindFull, 0))
+		if err := a.giveSpan(ctx, h); err != nil {
+			return h, false, err
+		}
 	}
-	if r, ok, err = a.makeRun(ctx, cl.chunks); !ok || err != nil {
+	r, ok, err := a.makeSpanLocked(ctx, cl)
+	if !ok || err != nil {
 		return h, false, err
 	}
-	r.s.class.Store(uint32(c))
-	r.s.clear(cl)
-	failpoint.Hit("dsa/span/cleared")
 	h = a.own(r)
 	failpoint.Hit("dsa/span/made")
 	return h, true, nil
+}
+
+// firstLocked is the first span in the list of a class, under the area's lock.
+func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
+	first := a.head.partial[cl.id].Load()
+	if first == 0 {
+		return r, false, nil
+	}
+	if r, err = a.listed(first); err != nil {
+		return r, false, err
+	}
+	is, err := r.class()
+	if err == nil && is != cl {
+		err = corrupt("a span of class %d is in the list of class %d", is.id, cl.id)
+	}
+	return r, err == nil, err
+}
+
+// makeSpanLocked takes the chunks of a new span, under the area's lock. Its state is still that of free ones: the caller
+// stores another.
+func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok bool, err error) {
+	if r, ok, err = a.makeRun(ctx, cl.chunks); !ok || err != nil {
+		return r, false, err
+	}
+	r.s.class.Store(uint32(cl.id))
+	r.s.clear(cl)
+	failpoint.Hit("dsa/span/cleared")
+	return r, true, nil
 }
 
 // own makes a span that is nobody's this session's, under the lock.
@@ -199,8 +270,10 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
 	err = a.contained(func() error {
 		return a.striped(func() error {
-			p, err = a.tryLarge(n, chunks, into)
-			return err
+			return a.obtain(-1, chunks, func(ctx context.Context) (ok bool, err error) {
+				p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
+				return ok, err
+			})
 		})
 	})
 	if err = a.answer(err); err != nil {
@@ -209,44 +282,7 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	return p, nil
 }
 
-func (a *Area) tryLarge(n, chunks int, into Place) (Pointer, error) {
-	ctx := context.Background()
-	for range maxTries {
-		if a.ends.Ended() {
-			return 0, errClosed
-		}
-		if p, ok, err := a.takeLarge(ctx, n, chunks, into); ok || err != nil {
-			return p, err
-		}
-		refused := a.expand(ctx, chunks)
-		if refused == nil {
-			continue
-		}
-		var p Pointer
-		found, err := a.takeBack(ctx, -1, chunks, refused, func() (ok bool, err error) {
-			p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
-			return ok, err
-		})
-		if found || err != nil {
-			return p, err
-		}
-	}
-	return 0, errOutrun
-}
-
-var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area grew by, %d times", maxTries))
-
-func (a *Area) takeLarge(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
-	g, err := a.acquire(ctx)
-	if err != nil {
-		return 0, false, err
-	}
-	defer g.Unlock()
-	p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
-	return p, ok, a.doubted(err)
-}
-
-// takeLargeLocked is takeLarge under the area's lock.
+// takeLargeLocked allocates an object in a run of so many chunks, under the area's lock.
 func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	r, ok, err := a.makeRun(ctx, chunks)
 	if !ok || err != nil {

@@ -2,7 +2,7 @@
 // mapped at different addresses.
 //
 // It adds to shm what nobody can lay out beforehand: objects of any size that come and go, named by Pointers that
-// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow geometrically, and
+// are valid in every process. Segments come from a SegmentSource (package area has dsm's), grow with the area, and
 // go back when they are empty: at once those beyond Options.Keep, all of them by Trim, and the other processes unmap
 // them at their next call, or when they are asked, soon. What is free in any session's hands can be had by every session: it is taken back when the
 // area can't grow, and by Trim. No failure to allocate is a panic. What it does not promise: that no program writes where
@@ -41,11 +41,12 @@
 // of chunks is one large object, or a span: blocks of one size, with two bits for each in the
 // description. A block is allocated if it is used and not freed.
 //
-// A session has spans to itself, by size: it alone sets and clears "used" there, by plain stores, under a
-// mutex of its own process. So Alloc, and Free of what the session has allocated, touch nothing that another
-// process touches. A session that frees an object in another's span sets "freed", by one compare-and-swap, and
-// the span's session collects that when it has no room left. A span that no session has is full, and then the
-// first to free something in it makes it its own; or has room, and is in the list of its class. All else (lists,
+// A session that allocates many objects of a size has spans of that size to itself: it alone sets and clears "used" there,
+// by plain stores, under a mutex of its own process. So Alloc, and Free of what the session has allocated, touch nothing that
+// another process touches. Few objects of a size, and all of more than 8 KiB, come from spans that are no session's, under
+// the area's lock: so sessions do not keep spans that are mostly free from each other. A session that frees an object in another's span sets "freed", by one compare-and-swap, and
+// the span's session collects that when it has no room left. A span that no session has is full, and then the first to free
+// something in it makes it its own, or puts it into the list of its class; or has room, and is in that list. All else (lists,
 // chunks, large objects, segments) is done under the area's lock, once for many objects.
 //
 // A session that can't get memory otherwise, or trims, takes spans from the sessions that have them and do not use
@@ -73,6 +74,7 @@
 //	in FreeFrom, after it                    a note, and the word is clear     as in Free
 //	collecting what others freed             bits freed and not used           they mean nothing; the next to collect
 //	                                                                           clears them
+//	in Alloc, in a shared span               the same, and the lock            the same, and lists are made anew
 //	having emptied or opened a span          a span in the wrong place         recovery, Verify or Trim puts it right
 //	taking a span, or giving one             a contested span                  the next to take spans, Trim or Verify
 //	                                                                           puts it where it belongs

@@ -93,6 +93,8 @@ func newStage(t *testing.T) (s stage) {
 	if s.area, err = dsa.Attach(ctx, s.closes, s.closes.Self(), s.other.Handle()); err != nil {
 		t.Fatal(err)
 	}
+	dsa.OwnSpans(s.other)
+	dsa.OwnSpans(s.area)
 	for i, n := range []int{40, 3000, 3000, 30_000, 150_000, 40, 3000, 30_000, 150_000} {
 		from := s.area
 		if i < 5 {

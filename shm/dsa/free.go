@@ -101,7 +101,8 @@ func (a *Area) after(err error) error {
 	return a.answer(cmp.Or(err, serr))
 }
 
-// freeOther frees an object in a span that is not this session's. The first to do so in a full span makes it his.
+// freeOther frees an object in a span that is not this session's. The first session to do so in a full span makes it its own
+// or, as long as it shares spans of that class, nobody's with room.
 func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) error {
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
@@ -125,6 +126,9 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 	// nothing to do, or does no harm.
 	switch state := r.s.state.Load(); kindOf(state) {
 	case kindFull:
+		if a.heaps[cl.id].shares(cl) {
+			return a.tidied(r, cl)
+		}
 		h := held{r, moved(state, kindOwned, a.slot+1) + lifeUnit}
 		if int(r.s.class.Load()) != cl.id || !r.s.state.CompareAndSwap(state, h.state) {
 			return nil
@@ -133,7 +137,7 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 		return a.adopted(h, cl)
 	case kindPartial:
 		if r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
-			return a.dropPartial(r)
+			return a.tidied(r, cl)
 		}
 	}
 	return nil
@@ -143,27 +147,6 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 func stamp(p Pointer) uint64 {
 	x := (uint64(p.withSlack(0)) ^ 0x5be1_ac1e_57a3_9d4b) * 0x9e37_79b9_7f4a_7c15
 	return x ^ x>>29 | 1
-}
-
-// dropPartial gives back a span that is nobody's, if it is one, and empty.
-func (a *Area) dropPartial(r spanRef) error {
-	ctx := context.Background()
-	g, err := a.acquire(ctx)
-	if err != nil {
-		return nil // it stays in its list
-	}
-	defer g.Unlock()
-	if kindOf(r.s.state.Load()) != kindPartial {
-		return nil
-	}
-	if cl, err := r.class(); err != nil || !r.s.empty(cl) {
-		return err
-	}
-	if err := a.unlink(r); err != nil {
-		return a.doubted(err)
-	}
-	failpoint.Hit("dsa/span/dropped")
-	return a.doubted(a.releaseRun(ctx, r))
 }
 
 // giveSpan makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the

@@ -2,7 +2,6 @@ package dsa
 
 import (
 	"context"
-	"errors"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/ordered"
@@ -12,11 +11,12 @@ import (
 // in which it frees without an atomic operation. That they are this session's stands in their states, which decide:
 // another session may have taken a span meanwhile, and what is here is a hint at where to look.
 type heap struct {
-	cur  held   // the one to allocate from
-	mark uint64 // the note that names it
-	word int    // of cur's bitmap: those before it are full
-	room []held
-	full []held // as of when they were put here: others may have freed something in them
+	cur    held   // the one to allocate from
+	mark   uint64 // the note that names it
+	word   int    // of cur's bitmap: those before it are full
+	shared int    // objects allocated in spans that are nobody's, since a span was taken from this session
+	room   []held
+	full   []held // as of when they were put here: others may have freed something in them
 }
 
 // held is a span that this session has to itself as long as its state is that. No other time at which a span is owned
@@ -84,56 +84,34 @@ func (h *heap) takeAt(list *[]held, i int) held {
 	return r
 }
 
-// refill finds another span to allocate from, under the stripe: one that this session has, one with room that is
-// nobody's, a new one or, if the area can't grow, one that another session does not use.
-func (a *Area) refill(h *heap, c int) error {
-	cl := &classes[c]
-	if h.cur.s != nil {
-		if len(h.full) >= cl.most() {
-			oldest := h.takeAt(&h.full, 0)
-			if again, ok := a.retire(oldest, cl); ok {
-				h.putRoom(again)
-			}
+// refill finds another span to allocate from, under the stripe: one with room that is nobody's, a new one or, if the area
+// can't grow, one that another session does not use.
+func (a *Area) refill(h *heap, cl *class) error {
+	return a.obtain(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+		r, ok, err := a.takeSpanLocked(ctx, cl)
+		if ok && err == nil {
+			h.setCur(r)
 		}
+		return ok, err
+	})
+}
+
+// refillOwn finds a span to allocate from among those of the session, under the stripe. It strikes those that the session
+// has no longer, and leaves full ones that are too many to whoever frees something in them.
+func (a *Area) refillOwn(h *heap, cl *class) bool {
+	if h.cur.s != nil {
 		h.putFull(h.cur)
 	}
 	h.cur, h.word = held{}, 0
-	if a.refillOwn(h, cl) {
-		return nil
+	most := cl.most()
+	if h.shares(cl) {
+		most = 0
 	}
-	ctx := context.Background()
-	var r held
-	get := func() (ok bool, err error) {
-		r, ok, err = a.takeSpanLocked(ctx, c)
-		return ok, err
+	for len(h.full) > most {
+		if again, ok := a.retire(h.takeAt(&h.full, 0), cl); ok {
+			h.putRoom(again)
+		}
 	}
-	for try := range maxTries {
-		if a.ends.Ended() {
-			return errClosed
-		}
-		found, err := a.takeSpan(ctx, get)
-		if errors.Is(err, ErrCorrupt) && try == 0 {
-			continue // the area is repaired first
-		}
-		if err == nil && !found {
-			refused := a.expand(ctx, cl.chunks)
-			if refused == nil {
-				continue
-			}
-			if found, err = a.takeBack(ctx, c, cl.chunks, refused, get); err == nil && !found {
-				continue
-			}
-		}
-		if err == nil {
-			h.setCur(r)
-		}
-		return err
-	}
-	return errOutrun
-}
-
-// refillOwn finds a span among those of the session, and strikes those that it has no longer.
-func (a *Area) refillOwn(h *heap, cl *class) bool {
 	for n := len(h.room); n > 0; n = len(h.room) {
 		r := h.takeAt(&h.room, n-1)
 		mine, room := a.collect(r, cl)
@@ -143,12 +121,15 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 		}
 		if mine {
 			h.putFull(r)
+		} else {
+			h.shared = 0
 		}
 	}
 	for i := 0; i < len(h.full); {
 		r := h.full[i]
 		if !r.mine() {
 			h.takeAt(&h.full, i)
+			h.shared = 0
 			continue
 		}
 		if r.s.waiting(cl) {
@@ -161,8 +142,6 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 	}
 	return false
 }
-
-const maxTries = 100
 
 // collect makes blocks that others have freed in a span of this session free for allocation, under the class's stripe. It
 // reports whether the span is this session's still, and has room then.

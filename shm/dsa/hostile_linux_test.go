@@ -58,6 +58,9 @@ func hostile(t *testing.T, tp *tape.Tape) {
 		} else {
 			p.area, err = dsa.Attach(ctx, p.session, p.session.Self(), handle)
 		}
+		if err == nil && rows%3 > 0 {
+			dsa.OwnSpans(p.area)
+		}
 		return p, err
 	}
 	first, err := join(0)

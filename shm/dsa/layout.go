@@ -133,8 +133,9 @@ type span struct {
 	_      [20]byte
 }
 
-// pair says which of 64 blocks are allocated: used and not freed. The span's session writes used, by
-// plain stores; anybody sets bits of freed, and only the span's session clears them, after those of used.
+// pair says which of 64 blocks are allocated: used and not freed. The span's session writes used, by plain stores; in a span
+// that is no session's the holder of the area's lock does. Any session sets bits of freed, and only who may write used
+// clears them, after those of used.
 type pair struct {
 	_     structs.HostLayout
 	used  atomic.Uint64
@@ -147,7 +148,7 @@ const (
 	kindPart      // inside a run
 	kindOwned     // a session allocates from it; only that one moves it
 	kindFull      // nobody's. Whoever frees an object in it makes it his
-	kindPartial   // nobody's, and in the list of its class; moved under the lock
+	kindPartial   // nobody's, and in the list of its class; moved, and allocated in, under the lock
 	kindContested // taken from its session, which may be at work in it still, or on its way; nobody allocates in it
 	kindLarge     // one object
 

@@ -69,7 +69,7 @@ type search struct {
 // lock; found reports whether that has got what it wanted. If nothing has been freed since a search was in vain it is in
 // vain again. Without an error, and nothing found, the area may be able to grow now.
 func (a *Area) takeBack(
-	ctx context.Context, c, n int, refused error, get func() (bool, error),
+	ctx context.Context, c, n int, refused error, get func(context.Context) (bool, error),
 ) (found bool, err error) {
 	if !errors.Is(refused, ErrNoMemory) {
 		return false, refused
@@ -94,7 +94,7 @@ func (a *Area) takeBack(
 }
 
 // run searches the whole area until get has what it wants, so much under the lock at a time.
-func (s *search) run(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+func (s *search) run(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
 		if s.a.ends.Ended() {
 			return false, errClosed
@@ -106,7 +106,7 @@ func (s *search) run(ctx context.Context, get func() (bool, error)) (found bool,
 	return found, nil
 }
 
-func (s *search) turn(ctx context.Context, get func() (bool, error)) (found bool, err error) {
+func (s *search) turn(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	a := s.a
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *search) turn(ctx context.Context, get func() (bool, error)) (found bool
 	}
 	took, err := s.take(ctx)
 	if err == nil && took {
-		found, err = get()
+		found, err = get(ctx)
 	}
 	return found, a.doubted(err)
 }
@@ -201,6 +201,12 @@ func (s *search) consider(r spanRef, n int) {
 			s.room = true
 		}
 		s.chunks += n
+	case kindPartial: // of a shared class, the last one may be empty
+		cl, err := r.class()
+		if err != nil || !s.empties || !r.s.empty(cl) {
+			return
+		}
+		s.chunks += n
 	case kindContested: // of an earlier search, or of a taker that died
 		s.chunks += n
 	default:
@@ -248,7 +254,12 @@ func (s *search) take(ctx context.Context) (took bool, err error) {
 		if named.has(r) {
 			continue
 		}
-		if err := s.a.settleSpan(ctx, r); err != nil {
+		if state := r.s.state.Load(); kindOf(state) == kindPartial {
+			err = s.a.tidySpan(ctx, r, state)
+		} else {
+			err = s.a.settleSpan(ctx, r)
+		}
+		if err != nil {
 			return took, err
 		}
 		took = true

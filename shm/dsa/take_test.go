@@ -34,6 +34,7 @@ func sessions(t testing.TB, n int, o dsa.Options) (areas []*dsa.Area, heap *dsa.
 // idle is a session that once allocated and freed one object of each size.
 func idle(t testing.TB, a *dsa.Area) {
 	t.Helper()
+	dsa.OwnSpans(a)
 	for _, n := range dsa.BlockSizes() {
 		p, err := a.Alloc(n)
 		if errors.Is(err, dsa.ErrNoMemory) {
@@ -48,33 +49,40 @@ func idle(t testing.TB, a *dsa.Area) {
 	}
 }
 
+// owning has sessions share spans, or have them to themselves.
+var owning = map[string]func(*dsa.Area){"shared": func(*dsa.Area) {}, "owned": dsa.OwnSpans}
+
 // TestFreedByOthersIsHad has a session fill an area and another free all: that one gets as many, and so does the first
 // again, whether anything was trimmed or not.
 func TestFreedByOthersIsHad(t *testing.T) {
 	for _, size := range []int{16, 64, 500, 2000, 8000, 30_000, 100_000, 300_000} {
-		for _, trim := range []bool{false, true} {
-			t.Run(fmt.Sprint(size, " trim ", trim), func(t *testing.T) {
-				areas, _ := sessions(t, 2, dsa.Options{Limit: 4 << 20})
-				a, b := areas[0], areas[1]
-				s := stock{t: t}
-				if err := s.fill([]*dsa.Area{a}, of(size)); !errors.Is(err, dsa.ErrLimit) {
-					t.Fatal(err)
-				}
-				n := len(s.ps)
-				for _, by := range []*dsa.Area{b, a, b} {
-					s.free([]*dsa.Area{b}, 0)
-					if trim {
-						if err := b.Trim(ctx); err != nil {
-							t.Fatal(err)
+		for own, is := range owning {
+			for _, trim := range []bool{false, true} {
+				t.Run(fmt.Sprint(size, " ", own, " trim ", trim), func(t *testing.T) {
+					areas, _ := sessions(t, 2, dsa.Options{Limit: 4 << 20})
+					a, b := areas[0], areas[1]
+					is(a)
+					is(b)
+					s := stock{t: t}
+					if err := s.fill([]*dsa.Area{a}, of(size)); !errors.Is(err, dsa.ErrLimit) {
+						t.Fatal(err)
+					}
+					n := len(s.ps)
+					for _, by := range []*dsa.Area{b, a, b} {
+						s.free([]*dsa.Area{b}, 0)
+						if trim {
+							if err := b.Trim(ctx); err != nil {
+								t.Fatal(err)
+							}
+						}
+						if err := s.fill([]*dsa.Area{by}, of(size)); !errors.Is(err, dsa.ErrLimit) || len(s.ps) < n {
+							t.Errorf("%d objects after %d were freed: %v", len(s.ps), n, err)
 						}
 					}
-					if err := s.fill([]*dsa.Area{by}, of(size)); !errors.Is(err, dsa.ErrLimit) || len(s.ps) < n {
-						t.Errorf("%d objects after %d were freed: %v", len(s.ps), n, err)
-					}
-				}
-				s.free([]*dsa.Area{b}, 0)
-				clean(t, a)
-			})
+					s.free([]*dsa.Area{b}, 0)
+					clean(t, a)
+				})
+			}
 		}
 	}
 }
@@ -115,7 +123,7 @@ var mixes = map[string]func(*rand.Rand) int{
 }
 
 // TestMixFillsLimit has up to eight sessions, some idle, fill an area with objects of mixed sizes: most of the limit is
-// allocated at the first refusal, and again when all is freed and the sizes are others.
+// allocated at the first refusal, and again when all is freed and the sizes are others, and when they are the first again.
 func TestMixFillsLimit(t *testing.T) {
 	limits := []int64{64, 256}
 	if testing.Short() {
@@ -132,13 +140,7 @@ func TestMixFillsLimit(t *testing.T) {
 						idle(t, a)
 					}
 					bar := 0.9
-					switch wide := name == "logarithmic" || name == "large"; {
-					case wide && n > 1: // each busy session has a span of up to 1 MiB for each of many sizes
-						bar = 0.8
-						if limit < 256 {
-							bar = 0.4
-						}
-					case limit < 256:
+					if limit < 256 {
 						bar = 0.75
 					}
 					s := stock{t: t}
@@ -197,6 +199,7 @@ func TestUnreachableSessionKeepsItsSpans(t *testing.T) {
 	areas, _ := sessions(t, 2, dsa.Options{Limit: 2 << 20, Sessions: 8})
 	a, b := areas[0], areas[1]
 	dsa.Unreachable(a)
+	dsa.OwnSpans(a)
 	s := stock{t: t}
 	_ = s.fill([]*dsa.Area{a}, of(2000))
 	n := len(s.ps)
@@ -237,7 +240,7 @@ func TestTakenUnderLoad(t *testing.T) {
 	if testing.Short() {
 		rounds = 5_000
 	}
-	for _, mode := range []string{"fence", "exchange", "checked"} {
+	for _, mode := range []string{"fence", "exchange", "checked", "shared"} {
 		areas, _ := sessions(t, 4, dsa.Options{Limit: 3 << 20, Sessions: 8, Keep: -1, Checked: mode == "checked"})
 		if mode == "exchange" {
 			for _, a := range areas {
@@ -291,6 +294,9 @@ func TestTakenUnderLoad(t *testing.T) {
 								free(p)
 							default:
 							}
+						}
+						if rnd.IntN(100) == 0 && mode != "shared" {
+							dsa.OwnSpans(a)
 						}
 						if rnd.IntN(500) == 0 {
 							if err := a.Trim(ctx); err != nil {
