@@ -213,7 +213,7 @@ func TestPlaces(t *testing.T) {
 		if slices.ContainsFunc(f.imports, system) && !in(f, "dsmimpl", "internal") {
 			t.Errorf("%s imports golang.org/x/sys: only backends and internal packages do", f.path)
 		}
-		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/proctest", "internal/trace", "cmd", "examples") {
+		if f.uses("os/exec") && !in(f, "parallel", "supervisor", "internal/pgtest", "internal/proctest", "internal/trace", "cmd", "examples") {
 			t.Errorf("%s starts processes", f.path)
 		}
 		for _, word := range []string{"util", "utils", "common", "helpers", "types", "misc"} {
