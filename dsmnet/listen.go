@@ -127,7 +127,7 @@ func (l *listener) serve() (err error) {
 		for i := range l.places {
 			l.look(i)
 		}
-		err = l.sleep(&t, time.Second)
+		err = l.sleep(l.ctx, &t, time.Second)
 	}
 	if w, peer, _ := l.listening(); peer == l.self.Word() {
 		l.listener.CompareAndSwap(w, 0)

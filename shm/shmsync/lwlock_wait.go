@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/waits"
 )
 
 // What the lock is wanted for; also the index of the turn to sleep on.
@@ -304,7 +305,8 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 	entry := l.enlist(w.mode)
 	defer l.delist(entry)
 	failpoint.Hit("shmsync/lwlock/enlisted")
-	patience := minPatience
+	wait := waits.Wait{Waits: l.me.Waits}
+	defer wait.End()
 	for slept := false; ; slept = true {
 		if !after && l.bytes.Ended() {
 			return Guard{}, l.bytes.Err()
@@ -324,12 +326,13 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 				continue
 			}
 			failpoint.Hit("shmsync/lwlock/announced")
-			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[w.mode], Val: seen})
+			wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
+				futex.WaitAny(ctx, d, futex.Word{W: &l.word.turn[w.mode], Val: seen})
+			}, l.word.state.Load()&peerMask)
 			failpoint.Hit("shmsync/lwlock/woken")
 			if g, took, err := l.takeOver(w); took {
 				return g, err
 			}
-			patience = min(2*patience, maxAsk)
 		case errNoSlot:
 			futex.Wait(&l.word.turn[w.mode], seen, within(ctx, minPatience))
 		case errDrain:
@@ -363,7 +366,9 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 	if !after {
 		defer l.bytes.OnEnd(l.wakeHere)()
 	}
-	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
+	wait := waits.Wait{Waits: l.me.Waits}
+	defer wait.End()
+	for {
 		if l.spins.Until(l.drained) {
 			return l.enterDrained()
 		}
@@ -379,7 +384,9 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 			}
 			return Guard{}, context.Cause(ctx)
 		}
-		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})
+		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
+			futex.WaitAny(ctx, d, futex.Word{W: &l.word.asleep, Val: 1})
+		}, l.readersNow()...)
 		failpoint.Hit("shmsync/lwlock/drain-woken")
 		l.subtractDead()
 	}
