@@ -3,7 +3,6 @@ package dsmnet_test
 import (
 	"fmt"
 	"net"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -113,9 +112,6 @@ func waits(t *testing.T, s *dsm.Session, holder shmsync.Peer) (over chan string,
 // TestDeathIsHeard kills a session that others wait for in every way: each wait ends, whatever the supervisor does
 // meanwhile.
 func TestDeathIsHeard(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("skipped: it stops processes by signals")
-	}
 	for _, way := range []string{"supervised", "the supervisor is stopped", "the supervisor is dead", "the session closes"} {
 		t.Run(way, func(t *testing.T) {
 			cfg := dsm.Config{Dir: instancetest.Config(t, "posix").Dir, Logger: instancetest.Logger(t)}
