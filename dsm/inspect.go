@@ -182,10 +182,10 @@ func report(b *instance.Books) (r Report, err error) {
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
 func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
-	for _, p := range processes {
-		if isSession(p) {
-			list = append(list, sessionInfo(b, p))
-		}
+	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !isSession(p) })
+	held, seen := b.Held(processes), glances{}
+	for i, p := range processes {
+		list = append(list, seen.sessionInfo(p, held[i]))
 	}
 	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
 	return list
@@ -196,9 +196,17 @@ func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 	if err != nil {
 		return nil, err
 	}
+	holds := map[int]bool{}
+	for _, s := range segments {
+		for _, row := range s.Holders {
+			holds[row] = true
+		}
+	}
+	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
+	held, seen := b.Held(processes), glances{}
 	byRow := map[int]SessionInfo{}
-	for _, p := range processes {
-		byRow[p.Row] = sessionInfo(b, p)
+	for i, p := range processes {
+		byRow[p.Row] = seen.sessionInfo(p, held[i])
 	}
 	for _, s := range segments {
 		list = append(list, segmentInfo(b, s, byRow))
@@ -225,25 +233,39 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
-		info := sessionInfo(b, p)
+		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info
 	}
 	return s, err
 }
 
-func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
+// glances is what the system says of processes, each asked for once: a process may have many sessions.
+type glances map[int]glance
+
+type glance struct{ stopped, unseen bool }
+
+func (g glances) at(pid int) glance {
+	seen, ok := g[pid]
+	if !ok {
+		seen = glance{liveness.Stopped(pid), liveness.Unseen(pid)}
+		g[pid] = seen
+	}
+	return seen
+}
+
+func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Pid: p.Pid, Application: p.Application, State: "running",
 		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
 	}
 	switch {
-	case !b.Roll.Held(p.Row):
+	case !held:
 		info.State = "dead"
-	case liveness.Stopped(p.Pid):
+	case g.at(p.Pid).stopped:
 		info.State = "stopped"
 	case p.Closing:
 		info.State = "closing"
-	case liveness.Unseen(p.Pid):
+	case g.at(p.Pid).unseen:
 		info.State = "unseen"
 	}
 	return info

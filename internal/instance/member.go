@@ -85,8 +85,9 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range list {
-		if p.Row == m.Self.Row() || m.Roll.Held(p.Row) {
+	held := m.Held(list)
+	for i, p := range list {
+		if p.Row == m.Self.Row() || held[i] {
 			continue
 		}
 		done, err := m.Reclaim(ctx, p)
