@@ -81,7 +81,12 @@ func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
 
 // Process is what a row says, used or not.
 func (t *Table) Process(row int) (p ProcessInfo) {
-	_ = guarded(func() error { p = t.process(row); return nil })
+	_ = guarded(func() error {
+		if row >= 0 && row < len(t.processes) {
+			p = t.process(row)
+		}
+		return nil
+	})
 	return p
 }
 

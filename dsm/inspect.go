@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
 )
 
@@ -47,7 +48,8 @@ type Status struct {
 
 // SessionInfo is one session. The supervisor is none.
 type SessionInfo struct {
-	Pid         int // as the process sees itself: in another pid namespace it is another number
+	Name        string // row and incarnation, as errors have it: shmsync.Peer
+	Pid         int    // as the process sees itself: in another pid namespace it is another number
 	Application string
 	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
 	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
@@ -255,7 +257,8 @@ func (g glances) at(pid int) glance {
 
 func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
-		Pid: p.Pid, Application: p.Application, State: "running",
+		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
+		Pid:  p.Pid, Application: p.Application, State: "running",
 		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
 	}
 	switch {

@@ -1,6 +1,8 @@
 package dsm
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"time"
 
@@ -43,3 +45,18 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 }
 
 func (s *Session) dead(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
+
+// who says for people which session p is. In lists and reports of this package SessionInfo.Name is the same name.
+func (s *Session) who(p shmsync.Peer) string {
+	name := "session " + p.String()
+	s.withBooks(func() {
+		info := s.member.Process(p.Row)
+		if s.member.Self.Gone(p) || info.Row != p.Row {
+			name += " (it has ended)"
+			return
+		}
+		seen := glances{}.sessionInfo(info, s.member.Roll.Held(p.Row))
+		name += fmt.Sprintf(" (process %d, %s, %s)", seen.Pid, cmp.Or(seen.Application, "no application name"), seen.State)
+	})
+	return name
+}

@@ -209,6 +209,9 @@ func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
 		var err error
 		wait.Sleep(v.ctx, func(ctx context.Context, d time.Duration) { err = v.sleep(ctx, &t, d) }, listener)
 		if err != nil {
+			if v.ctx.Err() != nil && !v.self.View.Ended() {
+				err = fmt.Errorf("%s listens and does not answer: %w", v.self.Name(shmsync.PeerOf(listener)), err)
+			}
 			return err
 		}
 	}

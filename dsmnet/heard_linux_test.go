@@ -1,8 +1,12 @@
 package dsmnet_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -165,4 +169,55 @@ func TestInstanceEndsWaitsGoOn(t *testing.T) {
 		t.Error("a read of what a dead session has not written succeeds")
 	}
 	is(t, "close", s.Close(), nil)
+}
+
+// TestWaitsNameTheHolder: a wait that its context ends says which session it was for, and that this is stopped.
+func TestWaitsNameTheHolder(t *testing.T) {
+	cfg := dsm.Config{Dir: instancetest.Config(t, "posix").Dir, Logger: instancetest.Logger(t)}
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	h := proctest.Start(t, "holds", cfg.Dir)
+	var holder shmsync.Peer
+	_, err := fmt.Sscan(h.Expect(""), &holder.Row, &holder.Incarnation)
+	is(t, "the holder's name", err, nil)
+	v, err := registry.Segment[shared](ctx, s, "shared", nil)
+	is(t, "the names", err, nil)
+	self := s.Self()
+	latch := shmsync.NewLatch(&v.Latch, self)
+	is(t, "own", latch.Own(), nil)
+	barrier := shmsync.NewBarrier(&v.Barrier, self)
+	_, err = barrier.Attach()
+	is(t, "attach", err, nil)
+	is(t, "stop", h.Stop(), nil)
+	instancetest.Eventually(t, "it is stopped", func() bool {
+		list, err := s.Sessions(ctx)
+		return err == nil && slices.ContainsFunc(list, func(x dsm.SessionInfo) bool {
+			return x.Name == holder.String() && x.Pid == h.Pid && x.State == "stopped"
+		})
+	})
+	named := fmt.Sprintf("session %v (process %d, ", holder, h.Pid)
+	for name, wait := range map[string]func(context.Context) error{
+		"held by " + named:           func(ctx context.Context) error { _, err := shmsync.NewLWLock(&v.Lock, self).Lock(ctx); return err },
+		"is held by " + named:        func(ctx context.Context) error { _, err := shmsync.NewLWLock(&v.Lock, self).RLock(ctx); return err },
+		"held shared by " + named:    func(ctx context.Context) error { _, err := shmsync.NewLWLock(&v.Read, self).Lock(ctx); return err },
+		"was not set by " + named:    func(ctx context.Context) error { return latch.Wait(ctx, holder) },
+		"barrier waits for " + named: func(ctx context.Context) error { _, err := barrier.ArriveAndWait(ctx); return err },
+		named:                        func(ctx context.Context) error { _, err := dsmnet.Dial(ctx, s, "api"); return err },
+	} {
+		short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		err := wait(short)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "stopped)") {
+			t.Errorf("%q lacks %q, stopped", err, name)
+		}
+	}
+	own := shmsync.NewLWLock(&shmsync.LWLockWord{}, self)
+	_, err = own.Lock(ctx)
+	is(t, "lock", err, nil)
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err = own.Lock(short); err == nil || !strings.Contains(err.Error(), "held by this session itself") {
+		t.Errorf("locked twice: %v", err)
+	}
+	_ = h.Cmd.Process.Signal(syscall.SIGCONT)
 }

@@ -197,6 +197,8 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 	})
 }
 
+var errNoName = errkind.As(ErrNotFound, errors.New("no such name"))
+
 // A session that is at work on a name is waited for askFirst before it is asked whether it is, and then once in askEvery.
 const (
 	askFirst = 10 * time.Millisecond
@@ -249,7 +251,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		case claimed, s.row >= 0 && stateOf(s.word) == ready:
 			return s, claimed, nil
 		case s.row < 0 && w == nil:
-			return s, false, ErrNotFound
+			return s, false, errNoName
 		case s.row < 0 && !swept:
 			swept = true
 			if err := n.sweep(ctx); err != nil {
@@ -269,7 +271,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		}
 		wait.Sleep(ctx, func(short context.Context, d time.Duration) { err = n.await(ctx, short, ticket, d) }, maker)
 		if err != nil {
-			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w", shmsync.PeerOf(maker), err)
+			return s, false, fmt.Errorf("it is being made or deleted by %s: %w", n.self.Name(shmsync.PeerOf(maker)), err)
 		}
 	}
 }

@@ -103,7 +103,7 @@ var ours = map[string]string{
 	"shm.View.Report": "package dsm passes it", "shm.Explain": "package dsm passes it",
 	"logcache.Options.Now":   "a clock; TestClockPanics of package logcache",
 	"shmsync.LWLock.OnFault": "packages dsa and dshash pass it",
-	"shmsync.Self.Alive":     "Session.Self makes it", "shmsync.Self.Ask": "Session.Self makes it",
+	"shmsync.Self.Alive":     "Session.Self makes it", "shmsync.Self.Who": "Session.Self makes it", "shmsync.Self.Ask": "Session.Self makes it",
 	"shmsync.Self.OnAsk": "Session.Self makes it", "shmsync.Self.OnDeath": "Session.Self makes it",
 }
 

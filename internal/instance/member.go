@@ -104,6 +104,9 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 // Reclaim reclaims one session, if it is dead; its references and row are back when it returns.
 // What falls to this member then waits for Settle.
 func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
+	if now := m.Process(p.Row); now.Incarnation == p.Incarnation { // what it has held since it was first seen
+		p = now
+	}
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
 		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
 			Msg("reclaimed what a dead process held")

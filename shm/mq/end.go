@@ -3,6 +3,7 @@ package mq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -276,7 +277,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			return first, nil
 		}
 		if ctx.Err() != nil {
-			return -1, context.Cause(ctx)
+			return -1, ends[0].base().waited(len(ends), context.Cause(ctx))
 		}
 		late := true
 		e := ends[0].base()
@@ -301,6 +302,18 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			e.base().ask()
 		}
 	}
+}
+
+// waited is the error of a wait that has ended with cause.
+func (e *end) waited(ends int, cause error) error {
+	p := shmsync.PeerOf(e.other.user())
+	switch {
+	case ends > 1:
+		return fmt.Errorf("none of %d ends of queues gets further: %w", ends, cause)
+	case p.Row < 0 || p.Row >= shmsync.MaxRows:
+		return fmt.Errorf("the queue's other end has not come: %w", cause)
+	}
+	return fmt.Errorf("the queue's other end is %s: %w", e.self.Name(p), cause)
 }
 
 // forever bounds the sleep of an end that its watcher wakes.

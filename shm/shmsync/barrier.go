@@ -360,7 +360,20 @@ func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
 	if b.bump() != phase {
 		return nil
 	}
+	if missing := b.missing(phase); len(missing) > 0 {
+		return fmt.Errorf("the barrier waits for %s: %w", b.me.names(missing), context.Cause(ctx))
+	}
 	return context.Cause(ctx)
+}
+
+// missing lists the sessions that have yet to arrive in the phase.
+func (b *Barrier) missing(phase uint32) (list []Peer) {
+	for i := range b.slots() {
+		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.in(phase).arrived < p.in(phase).attached {
+			list = append(list, PeerOf(p.peer))
+		}
+	}
+	return list
 }
 
 // elect reports whether the caller is the first to ask after that phase. It takes part and has not arrived in the next

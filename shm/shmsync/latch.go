@@ -246,6 +246,9 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 			return answer()
 		}
 		if ctx.Err() != nil {
+			if len(peers) > 0 {
+				return -1, fmt.Errorf("the latch was not set by %s: %w", latches[0].me.names(peers), context.Cause(ctx))
+			}
 			return -1, context.Cause(ctx)
 		}
 		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) { futex.WaitAny(ctx, d, words...) }, wordsOf(peers)...)

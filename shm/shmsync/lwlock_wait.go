@@ -283,7 +283,7 @@ func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
 		case <-over:
 			return Guard{}, l.bytes.Err()
 		case <-ctx.Done():
-			return Guard{}, l.view.Answer(context.Cause(ctx))
+			return Guard{}, l.view.Answer(l.waited(context.Cause(ctx)))
 		}
 	}
 	defer func() { <-l.room }()
@@ -316,7 +316,7 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 				failpoint.Hit("shmsync/lwlock/given-up")
 				l.wakeTurn(exclusive, 1) // a wake-up that may have been meant for another
 			}
-			return Guard{}, l.view.Answer(context.Cause(ctx))
+			return Guard{}, l.view.Answer(l.waited(context.Cause(ctx)))
 		}
 		seen := l.word.turn[w.mode].Load()
 		g, err := l.attempt(w, slept)
@@ -378,11 +378,15 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 			return l.enterDrained()
 		}
 		if !after && l.bytes.Ended() || ctx.Err() != nil {
+			why := context.Cause(ctx)
+			if why != nil && !l.bytes.Ended() {
+				why = l.waited(why)
+			}
 			contained(l.retire)
 			if !after && l.bytes.Ended() {
 				return Guard{}, l.bytes.Err()
 			}
-			return Guard{}, context.Cause(ctx)
+			return Guard{}, why
 		}
 		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
 			futex.WaitAny(ctx, d, futex.Word{W: &l.word.asleep, Val: 1})
