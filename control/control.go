@@ -109,6 +109,7 @@ type section struct {
 	guard shmsync.MutexGuard
 	fault bool // what SetPanicOnFault was
 	died  bool // a death was logged
+	tells bool // those that want to hear of deaths are to look
 }
 
 func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {
@@ -191,7 +192,7 @@ func (s *section) leave(err *error) {
 		s.repairQuietly()
 	}
 	s.unlock()
-	if s.died {
+	if s.died || s.tells {
 		s.m.t.tell(shmsync.NewsDeath)
 	}
 	debug.SetPanicOnFault(s.fault)

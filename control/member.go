@@ -221,6 +221,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
 	m.t.retired(m.row, m.incarnation)
+	s.tells = true // what its locks' words name is as a dead one's
 	return true, nil
 }
 
@@ -238,6 +239,31 @@ func (m *Member) Alive(p shmsync.Peer) (alive bool) {
 		return nil
 	})
 	return alive || err != nil
+}
+
+// Gone reports whether p is known to be no session any more: it has left, or has been reclaimed. It asks the system nothing,
+// and errs to false.
+func (m *Member) Gone(p shmsync.Peer) (gone bool) {
+	_ = guarded(func() error {
+		gone = p.Row >= 0 && p.Row < len(m.t.processes) && m.t.processes[p.Row].word.Load() != usedBy(p.Incarnation)
+		return nil
+	})
+	return gone
+}
+
+// PidOf is the pid of the session p, as it sees itself; 0 if there is no such session.
+func (m *Member) PidOf(p shmsync.Peer) (pid int) {
+	_ = guarded(func() error {
+		if p.Row < 0 || p.Row >= len(m.t.processes) {
+			return nil
+		}
+		info := m.t.process(p.Row)
+		if m.t.processes[p.Row].word.Load() == usedBy(p.Incarnation) {
+			pid = info.Pid
+		}
+		return nil
+	})
+	return pid
 }
 
 // alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be

@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -58,6 +59,7 @@ func (s *Session) onAsk(f func()) (stop func()) {
 func (s *Session) openMail() {
 	_ = s.member.Self.Want(false) // what the row's last user wanted
 	s.mailbox = s.member.Self.NewMailbox(s.Self())
+	s.waits = waits.New(s.follow, func() { _ = s.member.Self.Want(true) })
 	s.hearing.reclaims, s.hearing.looked = s.member.Reclaims(), time.Now()
 }
 
@@ -122,12 +124,26 @@ func (h *hearing) next() (c call, ok bool) {
 	return call{}, false
 }
 
-// hear is a step of the session's watcher: it sleeps until there is news, for at most a second, and passes that on.
-func (s *Session) hear(ctx context.Context) (closing bool, err error) {
-	news, err := s.member.Self.Listen(ctx, time.Second)
+// hear is a step of the session's watcher: it sleeps until there is news, for at most a second, and passes that on. Idle is
+// whether it has woken for questions about other sessions alone.
+func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
+	pause := time.Until(s.hearing.looked.Add(time.Second))
+	asking := s.waits.Ask(s.dead)
+	if asking {
+		pause = min(pause, askEvery)
+	}
+	var news shmsync.News
+	if pause > 0 {
+		news, err = s.member.Self.Listen(ctx, pause)
+	}
 	failpoint.Hit("dsm/hear/heard")
 	if err != nil || ctx.Err() != nil || s.Err() != nil {
-		return false, err
+		return false, false, err
+	}
+	now := time.Now()
+	beat := now.Sub(s.hearing.looked) >= time.Second
+	if asking && news == 0 && !beat {
+		return false, true, nil
 	}
 	if news&shmsync.NewsAsk != 0 {
 		s.hearing.mu.Lock()
@@ -136,11 +152,18 @@ func (s *Session) hear(ctx context.Context) (closing bool, err error) {
 		}
 		s.hearing.mu.Unlock()
 	}
-	if now := time.Now(); now.Sub(s.hearing.looked) >= time.Second {
+	if beat {
 		s.hearing.looked = now
 		s.lookForDead(ctx)
 	}
-	if n := s.member.Reclaims(); n != s.hearing.reclaims {
+	if beat || news&shmsync.NewsAsk != 0 {
+		s.waits.Beat(s.dead)
+	}
+	n := s.member.Reclaims()
+	if n != s.hearing.reclaims || news&shmsync.NewsDeath != 0 {
+		s.waits.Died(func(p uint64) bool { return s.member.Self.Gone(shmsync.PeerOf(p)) })
+	}
+	if n != s.hearing.reclaims {
 		s.hearing.reclaims = n
 		s.mailbox.Nudge() // the dead one may have been about to ring
 		s.hearing.mu.Lock()
@@ -150,7 +173,7 @@ func (s *Session) hear(ctx context.Context) (closing bool, err error) {
 	if closing = s.member.Closing(); closing {
 		s.mailbox.Nudge()
 	}
-	return closing, nil
+	return closing, false, nil
 }
 
 // mournLocked has, under hearing.mu, each who hears of deaths told of the new ones. Those who come later are not.

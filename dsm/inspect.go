@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
 )
 
@@ -47,7 +48,8 @@ type Status struct {
 
 // SessionInfo is one session. The supervisor is none.
 type SessionInfo struct {
-	Pid         int // as the process sees itself: in another pid namespace it is another number
+	Name        string // row and incarnation, as errors have it: shmsync.Peer
+	Pid         int    // as the process sees itself: in another pid namespace it is another number
 	Application string
 	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
 	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
@@ -182,10 +184,10 @@ func report(b *instance.Books) (r Report, err error) {
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
 func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
-	for _, p := range processes {
-		if isSession(p) {
-			list = append(list, sessionInfo(b, p))
-		}
+	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !isSession(p) })
+	held, seen := b.Held(processes), glances{}
+	for i, p := range processes {
+		list = append(list, seen.sessionInfo(p, held[i]))
 	}
 	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
 	return list
@@ -196,9 +198,17 @@ func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 	if err != nil {
 		return nil, err
 	}
+	holds := map[int]bool{}
+	for _, s := range segments {
+		for _, row := range s.Holders {
+			holds[row] = true
+		}
+	}
+	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
+	held, seen := b.Held(processes), glances{}
 	byRow := map[int]SessionInfo{}
-	for _, p := range processes {
-		byRow[p.Row] = sessionInfo(b, p)
+	for i, p := range processes {
+		byRow[p.Row] = seen.sessionInfo(p, held[i])
 	}
 	for _, s := range segments {
 		list = append(list, segmentInfo(b, s, byRow))
@@ -225,25 +235,40 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
-		info := sessionInfo(b, p)
+		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info
 	}
 	return s, err
 }
 
-func sessionInfo(b *instance.Books, p control.ProcessInfo) SessionInfo {
+// glances is what the system says of processes, each asked for once: a process may have many sessions.
+type glances map[int]glance
+
+type glance struct{ stopped, unseen bool }
+
+func (g glances) at(pid int) glance {
+	seen, ok := g[pid]
+	if !ok {
+		seen = glance{liveness.Stopped(pid), liveness.Unseen(pid)}
+		g[pid] = seen
+	}
+	return seen
+}
+
+func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
-		Pid: p.Pid, Application: p.Application, State: "running",
+		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
+		Pid:  p.Pid, Application: p.Application, State: "running",
 		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
 	}
 	switch {
-	case !b.Roll.Held(p.Row):
+	case !held:
 		info.State = "dead"
-	case liveness.Stopped(p.Pid):
+	case g.at(p.Pid).stopped:
 		info.State = "stopped"
 	case p.Closing:
 		info.State = "closing"
-	case liveness.Unseen(p.Pid):
+	case g.at(p.Pid).unseen:
 		info.State = "unseen"
 	}
 	return info

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -70,6 +71,7 @@ type Session struct {
 	regionRefused atomic.Bool // or, besides, what could not be swapped
 
 	mailbox *shmsync.Mailbox
+	waits   *waits.Waits
 	hearing hearing
 }
 
@@ -159,7 +161,7 @@ func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
 	return shmsync.Self{
 		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
-		Mailbox: s.mailbox, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
+		Mailbox: s.mailbox, Waits: s.waits, Who: s.who, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
 		Checked: s.checked,
 	}
 }
@@ -286,9 +288,13 @@ func (s *Session) endLocked(why error) {
 // watch waits for the end of the instance's life, which the books tell, or, if those are lost, the directory.
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
+	defer s.waits.End()
 	told := false
 	for {
-		closing, err := s.hear(ctx)
+		closing, idle, err := s.hear(ctx)
+		if idle {
+			continue
+		}
 		_ = s.member.Self.Disavow(context.Background())
 		if err := s.member.FollowMembers(); err != nil && !told {
 			told = true

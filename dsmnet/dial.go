@@ -14,6 +14,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/onebit"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -96,7 +97,7 @@ func (v *visit) wait() error {
 		if _, _, is := v.listening(); is {
 			return nil
 		}
-		if err := v.sleep(&t, time.Second); err != nil { // a second: a stray store may have lost the news
+		if err := v.sleep(v.ctx, &t, time.Second); err != nil { // a second: a stray store may have lost the news
 			return err
 		}
 	}
@@ -142,12 +143,6 @@ func offer(g *dsm.Segment, self shmsync.Self, listener shmsync.Peer) (*conn, err
 	}
 	return connect(g, self, q[0], q[1])
 }
-
-// Whoever waits looks again when it is told, and from time to time without: the other one may have died.
-const (
-	minPatience = time.Millisecond
-	maxPatience = 16 * time.Millisecond
-)
 
 // knock asks the listener to take a connection, and waits for the answer.
 func (v *visit) knock(listener, handle uint64) error {
@@ -198,7 +193,9 @@ func (v *visit) place(listener uint64) (p *place, err error) {
 
 // until waits until f is done, as long as the listener is there.
 func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
-	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
+	wait := waits.Wait{Waits: v.self.Waits}
+	defer wait.End()
+	for {
 		t := v.answered.Prepare()
 		if done, err := f(); done {
 			return err
@@ -209,7 +206,12 @@ func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
 			}
 			return refused
 		}
-		if err := v.sleep(&t, patience); err != nil {
+		var err error
+		wait.Sleep(v.ctx, func(ctx context.Context, d time.Duration) { err = v.sleep(ctx, &t, d) }, listener)
+		if err != nil {
+			if v.ctx.Err() != nil && !v.self.View.Ended() {
+				err = fmt.Errorf("%s listens and does not answer: %w", v.self.Name(shmsync.PeerOf(listener)), err)
+			}
 			return err
 		}
 	}

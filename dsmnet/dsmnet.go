@@ -20,7 +20,7 @@
 //
 // A dialer writes the handle of a new connection into a place at the listener's port and rings; the listener attaches
 // it and writes the same handle as the answer, or its complement for no. Handles are not used again, so no answer is
-// taken for another one's, and the one who waits looks again every few milliseconds whether the other lives:
+// taken for another one's, and the session of the one who waits hears of the other's death:
 //
 //	died                              then
 //	dialer, before it has asked       its connection goes with it; its place falls to the next dialer
@@ -154,9 +154,9 @@ func (v *visit) leave() {
 	_ = v.owner.Abort()
 }
 
-// sleep waits for news since the ticket, for at most d. What ends the visit is an error.
-func (v *visit) sleep(t *shmsync.Ticket, d time.Duration) error {
-	short, cancel := context.WithTimeout(v.ctx, d)
+// sleep waits for news since the ticket, until ctx is over, for at most d. What ends the visit is an error.
+func (v *visit) sleep(ctx context.Context, t *shmsync.Ticket, d time.Duration) error {
+	short, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	err := t.Sleep(short)
 	switch {

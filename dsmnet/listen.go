@@ -72,7 +72,7 @@ func (v *visit) listen() error {
 	for {
 		w, peer, is := v.listening()
 		if is {
-			return fmt.Errorf("the session %v listens: %w", shmsync.PeerOf(peer),
+			return fmt.Errorf("%s listens: %w", v.self.Name(shmsync.PeerOf(peer)),
 				os.NewSyscallError("bind", syscall.EADDRINUSE))
 		}
 		if v.listener.CompareAndSwap(w, onebit.Word(v.self.Word())) {
@@ -127,7 +127,7 @@ func (l *listener) serve() (err error) {
 		for i := range l.places {
 			l.look(i)
 		}
-		err = l.sleep(&t, time.Second)
+		err = l.sleep(l.ctx, &t, time.Second)
 	}
 	if w, peer, _ := l.listening(); peer == l.self.Word() {
 		l.listener.CompareAndSwap(w, 0)

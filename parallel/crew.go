@@ -53,17 +53,20 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, m := range started {
-			m.kill(0) // it has begun nothing
+			m.kill(unused) // it has begun nothing
 		}
 	})
 	defer stop()
-	var errs []error
+	is, errs := make([]bool, n), make([]error, n)
+	var wg sync.WaitGroup
 	for i, m := range started {
-		is, err := m.greet(ctx, from+i)
-		if is {
+		wg.Go(func() { is[i], errs[i] = m.greet(ctx, from+i, c.options.Hello) })
+	}
+	wg.Wait()
+	for i, m := range started {
+		if is[i] {
 			ready = append(ready, m)
 		}
-		errs = append(errs, err)
 	}
 	failpoint.Hit("parallel/hire/ready")
 	return ready, errors.Join(errs...)
@@ -93,9 +96,10 @@ func (c *crew) work(outer context.Context) error {
 
 // cancel tells all members to stop, and kills those that don't.
 func (c *crew) cancel() {
+	grace := c.options.Grace
 	time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
 		for _, m := range c.list() {
-			m.kill(grace)
+			m.kill(fmt.Sprintf("did not end within %v after it was cancelled, so it was killed", grace))
 		}
 	})
 	c.mu.Lock()
@@ -172,7 +176,7 @@ func (c *crew) replace(ctx context.Context, i int) error {
 	defer c.mu.Unlock()
 	c.members[i] = hired[0]
 	if c.cancelled {
-		hired[0].kill(0)
+		hired[0].kill(unused)
 	}
 	return nil
 }

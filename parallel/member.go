@@ -78,9 +78,19 @@ func program() (string, error) {
 	return os.Executable()
 }
 
-// greet waits until a new worker is ready. One that finds no row does not take part, and is no error.
-func (m *member) greet(ctx context.Context, i int) (ready bool, err error) {
-	switch r, err := m.hear(); {
+// greet waits until a new worker is ready. One that finds no row does not take part, and is no error. One that does not say
+// hello in time does not call Main.
+func (m *member) greet(ctx context.Context, i int, patience time.Duration) (ready bool, err error) {
+	late := time.AfterFunc(patience, func() {
+		m.kill(fmt.Sprintf("had not called parallel.Main %v after it was started, so it was killed: call parallel.Main "+
+			"at the top of main, and of TestMain; Options.Hello is the time", patience))
+	})
+	r, err := m.hear()
+	late.Stop()
+	if err == nil && r.Hello {
+		r, err = m.hear()
+	}
+	switch {
 	case err == nil && r.Ready:
 		m.peer = r.Peer
 		return true, nil
@@ -132,20 +142,19 @@ func (m *member) silent(i int, when string) error {
 		if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 			e.Signal = ws.Signal()
 			e.Text = fmt.Sprintf("process %d was killed by signal %d (%v)", m.pid, int(ws.Signal()), ws.Signal())
-			if why := m.killed.Load(); why != nil && ws.Signal() == syscall.SIGKILL {
-				e.Text = fmt.Sprintf("process %d was killed: %s", m.pid, *why)
-			}
 		}
+	}
+	if why := m.killed.Load(); why != nil && (e.Signal == syscall.SIGKILL || runtime.GOOS == "windows") {
+		e.Text = fmt.Sprintf("process %d %s", m.pid, *why)
 	}
 	return e
 }
 
-// kill ends a member that was told to end so long ago; 0: that has nothing to end.
-func (m *member) kill(after time.Duration) {
-	why := "its leader had no use for it any more"
-	if after > 0 {
-		why = fmt.Sprintf("it had not ended %v after its leader had told it to", after)
-	}
+// unused is why a member is killed that has nothing to end.
+const unused = "was killed: its leader had no use for it any more"
+
+// kill ends a member. Why is what is told of the process: only the first counts.
+func (m *member) kill(why string) {
 	m.killed.CompareAndSwap(nil, &why)
 	_ = m.cmd.Process.Kill()
 }

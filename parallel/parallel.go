@@ -18,16 +18,19 @@
 package parallel
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/resowner"
 	"github.com/rs/zerolog"
 )
@@ -76,6 +79,13 @@ type Options struct {
 	// error of Result ends the run.
 	Result   func(worker int, b []byte) error
 	Progress func(worker int, done, total int64)
+
+	// Grace is how long workers have to end after they were cancelled, before they are killed; 0 is 2 s.
+	Grace time.Duration
+
+	// Hello is how long a new process has to call Main, before it is taken for one of a program that does not, and
+	// killed; 0 is 5 s. It is to be more where much is done before main, or in TestMain before Main.
+	Hello time.Duration
 }
 
 // Task is a function that workers can run.
@@ -131,18 +141,21 @@ func (e *Error) Unwrap() error { return e.kind }
 
 func (e *Error) Error() string { return fmt.Sprintf("worker %d: %s", e.Worker, e.Text) }
 
-// How long workers have to end after they were told to, before they are killed, and after their leader's death,
-// before they end themselves.
+// The options' zero values, and how long workers have to end after their leader's death before they end themselves.
 const (
-	grace       = 2 * time.Second
-	orphanGrace = time.Second
+	defaultGrace = 2 * time.Second
+	defaultHello = 5 * time.Second
+	orphanGrace  = time.Second
 )
 
 // Run runs the task in so many worker processes, each a session of session's instance, and waits
 // for all. It returns their errors, joined, each an *Error; when one fails, or ctx is over, or the session ends, the
 // contexts of the others are cancelled. A worker that finds no row in the process table does not
 // take part; with none at all, or if workers is 0, the caller does the work itself, as the one
-// Worker of its own session. Workers that have not ended 2 s after they were cancelled are killed.
+// Worker of its own session. Workers that have not ended 2 s after they were cancelled (Options.Grace) are killed.
+//
+// A worker is in a process group of its own: what a terminal sends by Ctrl-C goes to the leader alone, which decides
+// whether to end ctx, or to let the workers finish.
 //
 // The function, Options.Result, Options.Progress and the logger may end in any way. A panic in one of them, and
 // runtime.Goexit, which t.FailNow calls, is an error that names it. A worker's function may close its session; Send is
@@ -163,9 +176,11 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 	if session == nil {
 		return errors.New("parallel: no session: name the one whose instance the workers join")
 	}
-	if o.Workers < 0 || o.Retries < 0 {
-		return fmt.Errorf("parallel: %d workers, %d retries", o.Workers, o.Retries)
+	if o.Workers < 0 || o.Retries < 0 || o.Grace < 0 || o.Hello < 0 {
+		return errkind.As(fs.ErrInvalid, fmt.Errorf("parallel: %d workers, %d retries, %v of grace, %v for a hello: none may be negative",
+			o.Workers, o.Retries, o.Grace, o.Hello))
 	}
+	o.Grace, o.Hello = cmp.Or(o.Grace, defaultGrace), cmp.Or(o.Hello, defaultHello)
 	raw, err := json.Marshal(arg)
 	if err != nil {
 		return fmt.Errorf("parallel: the argument of task %q: %w", t.name, err)

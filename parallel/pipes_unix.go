@@ -12,6 +12,7 @@ import (
 // inherit gives the new process both files, and says under which numbers it has them.
 func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
 	cmd.ExtraFiles = []*os.File{orders, reports}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals of a terminal are the leader's
 	return 3, 4
 }
 

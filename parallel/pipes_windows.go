@@ -13,7 +13,9 @@ func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
 	for _, h := range handles {
 		_ = syscall.SetHandleInformation(h, syscall.HANDLE_FLAG_INHERIT, syscall.HANDLE_FLAG_INHERIT)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{AdditionalInheritedHandles: handles}
+	cmd.SysProcAttr = &syscall.SysProcAttr{ // a console's Ctrl-C is the leader's
+		AdditionalInheritedHandles: handles, CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP,
+	}
 	return uint64(handles[0]), uint64(handles[1])
 }
 

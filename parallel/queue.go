@@ -45,7 +45,7 @@ func (in inbox) listen(ctx context.Context, hear func(message []byte) error) err
 	for {
 		message, err := in.receiver.Receive(ctx)
 		switch {
-		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied), err != nil && err == ctx.Err():
+		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied), err != nil && errors.Is(err, ctx.Err()):
 			return nil // the pipe says how it ended
 		case err != nil:
 			return err

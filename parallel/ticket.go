@@ -16,7 +16,7 @@ import (
 // environment that was copied to some other process leads nowhere.
 const ticketVariable = "DSM_TICKET"
 
-const ticketVersion = 2
+const ticketVersion = 3
 
 type ticket struct {
 	Version    int       `json:"version"`
@@ -60,8 +60,9 @@ type order struct {
 	Cancel   bool              `json:"cancel,omitempty"`
 }
 
-// report is what a worker sends: that it is ready or not taking part, and at last that it is done.
+// report is what a worker sends: hello, that it is ready or not taking part, and at last that it is done.
 type report struct {
+	Hello     bool   `json:"hello,omitempty"` // the process has called Main
 	Ready     bool   `json:"ready,omitempty"`
 	Full      bool   `json:"full,omitempty"` // no row in the process table
 	Done      bool   `json:"done,omitempty"`

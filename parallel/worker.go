@@ -51,6 +51,9 @@ func serve(t ticket) error {
 	if err := l.in.Decode(&hello); err != nil || hello.Nonce != t.Nonce {
 		return fmt.Errorf("the ticket was not made for this process (%v)", err)
 	}
+	if err := l.out.Encode(report{Hello: true}); err != nil {
+		return err
+	}
 	failpoint.Hit("parallel/worker/hello")
 	var box outbox
 	log := zerolog.New(&box).Level(hello.LogLevel).With().Timestamp().Logger()

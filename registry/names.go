@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -196,15 +197,17 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 	})
 }
 
-// Whoever waits for a row looks again when there is news, and from time to time without: its session may have died.
+var errNoName = errkind.As(ErrNotFound, errors.New("no such name"))
+
+// A session that is at work on a name is waited for askFirst before it is asked whether it is, and then once in askEvery.
 const (
-	minPatience = 2 * time.Millisecond
-	maxPatience = 16 * time.Millisecond
+	askFirst = 10 * time.Millisecond
+	askEvery = time.Second
 )
 
-// await sleeps until there is news since the ticket, for at most d.
-func (n *names) await(ctx context.Context, ticket shmsync.Ticket, d time.Duration) error {
-	short, cancel := context.WithTimeout(ctx, d)
+// await sleeps until there is news since the ticket, until short is over, for at most d. The end of ctx is an error.
+func (n *names) await(ctx, short context.Context, ticket shmsync.Ticket, d time.Duration) error {
+	short, cancel := context.WithTimeout(short, d)
 	defer cancel()
 	err := n.touch(short, func(short context.Context) error {
 		_ = ticket.Sleep(short)
@@ -224,7 +227,9 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 	}
 	swept := false
 	var asked time.Time
-	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
+	wait := waits.Wait{Waits: n.self.Waits}
+	defer wait.End()
+	for asked = time.Now().Add(askFirst - askEvery); ; {
 		var ticket shmsync.Ticket
 		var orphans []sight
 		err := n.section(ctx, func() error {
@@ -246,7 +251,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		case claimed, s.row >= 0 && stateOf(s.word) == ready:
 			return s, claimed, nil
 		case s.row < 0 && w == nil:
-			return s, false, ErrNotFound
+			return s, false, errNoName
 		case s.row < 0 && !swept:
 			swept = true
 			if err := n.sweep(ctx); err != nil {
@@ -259,13 +264,14 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
 			continue
 		}
-		if now := time.Now(); patience == maxPatience && now.Sub(asked) > time.Second && n.self.Ask != nil {
+		maker := peerOf(s.word)
+		if now := time.Now(); now.Sub(asked) > askEvery && n.self.Ask != nil {
 			asked = now
-			n.self.Ask(shmsync.PeerOf(s.word))
+			n.self.Ask(shmsync.PeerOf(maker))
 		}
-		if err := n.await(ctx, ticket, patience); err != nil {
-			return s, false, fmt.Errorf("it is being made or deleted by the session %v: %w",
-				shmsync.PeerOf(s.word), err)
+		wait.Sleep(ctx, func(short context.Context, d time.Duration) { err = n.await(ctx, short, ticket, d) }, maker)
+		if err != nil {
+			return s, false, fmt.Errorf("it is being made or deleted by %s: %w", n.self.Name(shmsync.PeerOf(maker)), err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 const (
@@ -38,8 +40,11 @@ type watch struct {
 	owed    chan struct{}    // to the goroutine that destroys objects
 	keeper  keeper
 
-	reclaims uint32 // the books' count of them when it was looked at last
-	others   bool   // other lives may be listed
+	reclaims uint32    // the books' count of them when it was looked at last
+	looked   time.Time // when witnesses were asked for without a hint
+	next     int       // row from which on they are asked for next
+	rows     []shmsync.Peer
+	others   bool // other lives may be listed
 	ground   ground
 }
 
@@ -174,17 +179,19 @@ func (w *watch) forget(x *session) {
 	delete(w.dying, x.Row)
 }
 
-// sweep compares the process table with the sessions that are watched: new ones get a watch of
-// the kernel's, and those whose witness is free are dead, whatever the kernel has said.
+// sweep compares the process table with the sessions that are watched: new ones get a watch of the kernel's. Those whose
+// witness is free are dead, whatever the kernel has said: it asks for new ones, for those that the kernel does not watch, and
+// for some of the others.
 func (w *watch) sweep() {
-	list, err := w.m.Processes()
+	list, err := w.m.Users(w.rows[:0])
 	if err != nil {
 		w.s.log.Error().Err(err).Msg("the control segment can't be read")
 		return
 	}
-	present := map[int]uint32{}
+	w.rows = list
+	due := time.Since(w.looked) >= liveness.Sweep
+	present := 0 // of those that are watched
 	for _, p := range list {
-		present[p.Row] = p.Incarnation
 		if p.Row == w.m.Self.Row() {
 			continue
 		}
@@ -193,20 +200,54 @@ func (w *watch) sweep() {
 			w.forget(x) // it left, and another one has joined
 			x = nil
 		}
-		if x == nil {
+		fresh := x == nil
+		if fresh {
 			failpoint.Hit("supervisor/sweep/newcomer")
-			x = w.follow(p)
+			x = w.follow(w.m.Process(p.Row))
 		}
-		if !w.m.Roll.Held(p.Row) {
+		present++
+		if (fresh || due && x.stop == nil) && !w.m.Roll.Held(p.Row) {
 			w.expect(x)
 		}
 	}
+	if present < len(w.watched) {
+		w.forgetAbsent(list)
+	}
+	if due {
+		w.looked = time.Now()
+		w.ask(list)
+	}
+	w.keeper.look()
+}
+
+// forgetAbsent forgets the sessions that have left.
+func (w *watch) forgetAbsent(list []shmsync.Peer) {
+	present := map[int]bool{}
+	for _, p := range list {
+		present[p.Row] = true
+	}
 	for row, x := range w.watched {
-		if inc, ok := present[row]; !ok || inc != x.Incarnation {
+		if !present[row] {
 			w.forget(x)
 		}
 	}
-	w.keeper.look()
+}
+
+// askAtOnce bounds the questions for witnesses of which there is no hint: each takes up to 20 microseconds, where sessions
+// are many. So of 2,000 sessions each is asked for every eight seconds.
+const askAtOnce = 64
+
+// ask asks for the witnesses of some of those that the kernel watches, too: a process may have become another program, or
+// the one that it watches may be another process, of another pid namespace.
+func (w *watch) ask(list []shmsync.Peer) {
+	first, _ := slices.BinarySearchFunc(list, w.next, func(p shmsync.Peer, row int) int { return p.Row - row })
+	for i := range min(askAtOnce, len(list)) {
+		p := list[(first+i)%len(list)]
+		w.next = p.Row + 1
+		if x := w.watched[p.Row]; x != nil && !w.m.Roll.Held(p.Row) {
+			w.expect(x)
+		}
+	}
 }
 
 // follow has the kernel tell when a session's process dies. Where it can't, the sweep finds out.

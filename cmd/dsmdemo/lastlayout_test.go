@@ -154,7 +154,8 @@ func TestLastLayoutBesideThisOne(t *testing.T) {
 				now.ok("ls")
 			}, true},
 			{"last dead", "dead", func(s shared, now, _ place) {
-				now.refused("the last one was of another version, and has ended", "ls", "read "+s.pinned)
+				now.fails(3, "the last one was of another version, and has ended", "ls")
+				now.refused("the last one was of another version, and has ended", "read "+s.pinned)
 				s.intact(false)
 				now.supervise("-c", backend)
 				s.gone()

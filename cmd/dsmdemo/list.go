@@ -51,8 +51,9 @@ func (r segmentRow) called() string {
 }
 
 type holderRow struct {
-	Pid int    `json:"pid"`
-	App string `json:"app"`
+	Session string `json:"session"`
+	Pid     int    `json:"pid"`
+	App     string `json:"app"`
 }
 
 func (a *app) lsCommand() *cobra.Command {
@@ -65,12 +66,14 @@ The name is that of package registry. Of a named area or hash table it stands be
 are carved out of the reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
 
 Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or
-nobody's.`,
+nobody's. ps lists the sessions by the names that errors have too.
+
+The exit status is 3 if no supervisor lives.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.config)
 			if err != nil {
-				return err
+				return probed(r.Status, err)
 			}
 			names := map[dsm.Handle]registry.Info{}
 			list, err := registry.Names(r)
@@ -96,15 +99,15 @@ nobody's.`,
 					row.Error = s.Failed.Error()
 				}
 				for _, h := range s.Holders {
-					row.Holders = append(row.Holders, holderRow{h.Pid, h.Application})
+					row.Holders = append(row.Holders, holderRow{h.Name, h.Pid, h.Application})
 				}
 				rows = append(rows, row)
 			}
 			if a.json {
-				return a.printJSON(rows)
+				return probed(r.Status, a.printJSON(rows))
 			}
 			heading := "HANDLE\tNAME\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM"
-			return printTable(a.stdout, heading, rows, func(row segmentRow) string {
+			err = printTable(a.stdout, heading, rows, func(row segmentRow) string {
 				holders := []string{}
 				for _, h := range row.Holders {
 					holders = append(holders, fmt.Sprintf("%d (%s)", h.Pid, h.App))
@@ -120,12 +123,14 @@ nobody's.`,
 					row.Refs, yes(row.Pinned), state, seconds(row.AgeSeconds), row.CreatorPid,
 					cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
 			})
+			return probed(r.Status, err)
 		},
 	}
 }
 
 // sessionRow is a line of ps.
 type sessionRow struct {
+	Session    string  `json:"session"` // its name, as errors have it
 	Pid        int     `json:"pid"`
 	App        string  `json:"app"`
 	State      string  `json:"state"`
@@ -138,24 +143,29 @@ func (a *app) psCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ps",
 		Short: "List the sessions: which processes, and how much they hold",
-		Args:  cobra.NoArgs,
+		Long: `List the sessions: which processes, and how much they hold. SESSION is a session's name in errors: its row in
+the process table, and how often that has been used.
+
+The exit status is 3 if no supervisor lives.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.config)
 			if err != nil {
-				return err
+				return probed(r.Status, err)
 			}
 			rows := []sessionRow{}
 			for _, s := range r.Sessions {
-				rows = append(rows, sessionRow{s.Pid, s.Application, s.State, s.Segments, s.Bytes, age(s.Started)})
+				rows = append(rows, sessionRow{s.Name, s.Pid, s.Application, s.State, s.Segments, s.Bytes, age(s.Started)})
 			}
 			if a.json {
-				return a.printJSON(rows)
+				return probed(r.Status, a.printJSON(rows))
 			}
-			return printTable(a.stdout, "PID\tAPPLICATION\tSTATE\tSEGMENTS\tBYTES\tAGE",
+			err = printTable(a.stdout, "SESSION\tPID\tAPPLICATION\tSTATE\tSEGMENTS\tBYTES\tAGE",
 				rows, func(r sessionRow) string {
-					return fmt.Sprintf("%d\t%s\t%s\t%d\t%d\t%s", r.Pid, r.App, r.State, r.Segments,
+					return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%s", r.Session, r.Pid, r.App, r.State, r.Segments,
 						r.Bytes, seconds(r.AgeSeconds))
 				})
+			return probed(r.Status, err)
 		},
 	}
 }
@@ -185,11 +195,14 @@ func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show the instance as a whole: supervisor, use of the tables, limits",
-		Args:  cobra.NoArgs,
+		Long: `Show the instance as a whole: supervisor, use of the tables, limits.
+
+As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if that can't be told.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.config)
 			if err != nil {
-				return err
+				return probed(r.Status, err)
 			}
 			st := r.Status
 			out := statusReport{
@@ -200,12 +213,12 @@ func (a *app) statusCommand() *cobra.Command {
 				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
 			}
 			if h := st.LockHolder; h != nil {
-				out.LockHolder, out.LockState = &holderRow{h.Pid, h.Application}, h.State
+				out.LockHolder, out.LockState = &holderRow{h.Name, h.Pid, h.Application}, h.State
 			}
 			if a.json {
-				return a.printJSON(out)
+				return probed(st, a.printJSON(out))
 			}
-			return a.printStatus(out)
+			return probed(st, a.printStatus(out))
 		},
 	}
 }
@@ -219,7 +232,8 @@ func (a *app) printStatus(s statusReport) error {
 		supervisor += ", stopping"
 	}
 	if s.LockHolder != nil {
-		lock = fmt.Sprintf("held by process %d (%s), %s", s.LockHolder.Pid, s.LockHolder.App, s.LockState)
+		lock = fmt.Sprintf("held by session %s (process %d, %s, %s)", s.LockHolder.Session, s.LockHolder.Pid, s.LockHolder.App,
+			s.LockState)
 	}
 	if s.MaxMemory > 0 {
 		memory = "of " + bytesize.Format(s.MaxMemory)

@@ -2,7 +2,8 @@
 // read them from other processes, see who holds what, kill somebody, and see that nothing is left.
 //
 // Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on
-// stderr that says why; 2 for wrong usage.
+// stderr that says why; 2 for wrong usage; 3 of status, ls and ps where no supervisor lives. A reader of stdout that has
+// gone is no failure.
 package main
 
 import (
@@ -45,10 +46,13 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
-	case err == nil:
+	case err == nil, a.readerGone() && cmd.Annotations[allOrNothing] == "" && errors.Is(err, syscall.EPIPE):
 		return 0
+	case errors.Is(err, errUnsupervised):
+		fmt.Fprintf(stderr, "dsmdemo: %s\n", oneLine(err))
+		return 3
 	case !a.running || errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "dsmdemo: %s\nTry 'dsmdemo --help'.\n", oneLine(err))
 		return 2
@@ -72,12 +76,37 @@ func oneLine(err error) string {
 // errUsage is of arguments that only a command itself can judge.
 var errUsage = errors.New("wrong usage")
 
+// readerGone reports whether who read the command's output has closed it.
+func (a *app) readerGone() bool {
+	o, ok := a.stdout.(*output)
+	return ok && o.gone.Load()
+}
+
+// errUnsupervised makes the exit status 3: a probe, as status, ls and ps are, tells it from a failure.
+var errUnsupervised = errors.New("no supervisor lives")
+
+// probed is the error of a command that looks at an instance: what it printed is right, but if nobody supervises the
+// instance its exit status says so.
+func probed(st dsm.Status, err error) error {
+	switch {
+	case errors.Is(err, dsm.ErrNoInstance):
+		return fmt.Errorf("%w: %w", errUnsupervised, err)
+	case err == nil && !st.Supervised:
+		return fmt.Errorf("%w in %s: process %d is dead; a start adopts the sessions", errUnsupervised, st.Dir, st.Supervisor)
+	}
+	return err
+}
+
 // noCleaning is the annotation of a command before which dead private instances stay: it only
 // looks, or cleans up itself.
 const noCleaning = "no cleaning"
 
 // judgesSettings is the annotation of a command that wrong settings are no wrong usage of: it tells of them.
 const judgesSettings = "judges settings"
+
+// allOrNothing is the annotation of a command whose output is not right if a part of it is missing: a reader that has gone
+// is an error of it.
+const allOrNothing = "all or nothing"
 
 // app is what all commands share: the global flags and the standard streams.
 type app struct {
@@ -97,6 +126,7 @@ type app struct {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "dsmdemo",
+		Version:           version(),
 		Short:             "PostgreSQL-style dynamic shared memory, from a terminal",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -108,7 +138,11 @@ func (a *app) root() *cobra.Command {
 		"the instance's directory (default $DSM_DIR, else dsm in the user's state directory)")
 	f.StringArrayVarP(&a.settings, "set", "c", nil, "a setting, as `name=value`; may be repeated")
 	f.BoolVar(&a.json, "json", false, "results as JSON: one value, or one per line for streams")
-	f.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error, disabled")
+	f.StringVar(&a.logLevel, "log-level", "",
+		"what is logged to stderr: trace, debug, info, warn, error, disabled (default warn; of supervise info)")
+	_ = root.RegisterFlagCompletionFunc("set", a.assignments)
+	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(
+		[]string{"trace", "debug", "info", "warn", "error", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(a.superviseCommand(), a.createCommand(), a.readCommand(), a.unpinCommand(),
 		a.lsCommand(), a.psCommand(), a.statusCommand(), a.verifyCommand(), a.showCommand(), a.cleanCommand(),
 		a.batchCommand(), a.cacheCommand(), a.locksCommand(), a.sortCommand(), a.demoCommand(), a.doctorCommand(), a.holdCommand(), a.crashCommand(),
@@ -119,12 +153,17 @@ func (a *app) root() *cobra.Command {
 // prepare turns the global flags into a Config, and cleans up after private instances whose processes were all killed.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	level, err := zerolog.ParseLevel(a.logLevel)
-	if err != nil || a.logLevel == "" {
+	switch {
+	case cmd.Flags().Changed("log-level") && (err != nil || a.logLevel == ""):
 		return fmt.Errorf("--log-level %q: it takes trace, debug, info, warn, error or disabled", a.logLevel)
-	}
-	if !cmd.Flags().Changed("log-level") && cmd.Name() == "supervise" {
+	case cmd.Flags().Changed("log-level"):
+	case cmd.Name() == "supervise":
 		level = zerolog.InfoLevel
+	default:
+		level = zerolog.WarnLevel
 	}
+	a.logLevel = level.String() // for commands that this one runs
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	set := map[string]string{}
 	for _, s := range a.settings {
 		name, value, ok := strings.Cut(s, "=")

@@ -170,20 +170,8 @@ func TestJSON(t *testing.T) {
 		AgeSeconds float64          `json:"age_seconds"`
 		Holders    []map[string]any `json:"holders"`
 	}
-	ls := parse[[]segment](t, p.ok("--json", "ls"))
-	if len(ls) != 2 {
-		t.Fatalf("%+v", ls)
-	}
-	a, b := ls[0], ls[1]
-	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" ||
-		a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
-		t.Errorf("%+v", a)
-	}
-	if b.Handle != held.Handle || b.Refs != 1 || b.Pinned || b.CreatorPid != holder.Pid || b.AgeSeconds < 0 ||
-		!reflect.DeepEqual(b.Holders, []map[string]any{{"pid": float64(holder.Pid), "app": "dsmdemo create"}}) {
-		t.Errorf("%+v", b)
-	}
 	type session struct {
+		Session    string  `json:"session"`
 		Pid        int     `json:"pid"`
 		App        string  `json:"app"`
 		State      string  `json:"state"`
@@ -192,6 +180,20 @@ func TestJSON(t *testing.T) {
 		AgeSeconds float64 `json:"age_seconds"`
 	}
 	ps := parse[[]session](t, p.ok("ps", "--json"))
+	ls := parse[[]segment](t, p.ok("--json", "ls"))
+	if len(ls) != 2 || len(ps) != 1 {
+		t.Fatalf("%+v, %+v", ls, ps)
+	}
+	a, b := ls[0], ls[1]
+	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" ||
+		a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
+		t.Errorf("%+v", a)
+	}
+	if b.Handle != held.Handle || b.Refs != 1 || b.Pinned || b.CreatorPid != holder.Pid || b.AgeSeconds < 0 ||
+		!reflect.DeepEqual(b.Holders, []map[string]any{
+			{"session": ps[0].Session, "pid": float64(holder.Pid), "app": "dsmdemo create"}}) {
+		t.Errorf("%+v", b)
+	}
 	if len(ps) != 1 || ps[0].Pid != holder.Pid || ps[0].App != "dsmdemo create" || ps[0].State != "running" ||
 		ps[0].Segments != 1 || ps[0].Bytes != 4 {
 		t.Errorf("%+v", ps)
@@ -298,9 +300,11 @@ func TestStrayVariables(t *testing.T) {
 
 func TestNoInstance(t *testing.T) {
 	p := newPlace(t)
-	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"ls"}, {"ps"}, {"status"},
-		{"unpin", "0000000010000"}} {
+	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"unpin", "0000000010000"}} {
 		p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir, args...)
+	}
+	for _, probe := range []string{"ls", "ps", "status"} {
+		p.fails(3, "start one with: dsmdemo supervise --dir "+p.dir, probe)
 	}
 	p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir+"x", "create", "x", "--dir", p.dir+"x")
 	if got := p.ok("clean"); got != "removed 0 objects\n" {
@@ -332,13 +336,77 @@ func TestClean(t *testing.T) {
 }
 
 // TestLifeline: a supervisor of the tour ends with the tour.
+// TestProbe: status, ls and ps print what there is, and their exit status tells whether a supervisor lives.
+func TestProbe(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise()
+	h := p.start("create", "x")
+	h.Expect("")
+	for _, probe := range []string{"ls", "ps", "status"} {
+		p.ok(probe)
+	}
+	s.Kill()
+	for _, probe := range []string{"ls", "ps", "status"} {
+		if out, errs, status := p.run("", probe); status != 3 || out == "" || !strings.Contains(errs, "no supervisor lives") {
+			t.Errorf("%s: status %d, %q, %q", probe, status, out, errs)
+		}
+	}
+	p.supervise()
+	if out := p.ok("status"); strings.Contains(out, fmt.Sprint("process ", s.Pid, "\n")) {
+		t.Errorf("after an adoption: %s", out)
+	}
+	p.ok("ps")
+}
+
+// TestReaderGone: a closed pipe on standard output ends a list quietly.
+func TestReaderGone(t *testing.T) {
+	p := newPlace(t)
+	p.supervise()
+	for _, args := range [][]string{{"ls"}, {"ps"}, {"status"}, {"show"}, {"--json", "ls"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		cmd := p.command(args...)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = w, &errs
+		err = cmd.Run()
+		w.Close()
+		if err != nil || errs.Len() > 0 {
+			t.Errorf("%v: %v, %s", args, err, &errs)
+		}
+	}
+}
+
+// TestCompletes: a shell is offered handles, names and settings.
+func TestCompletes(t *testing.T) {
+	p := newPlace(t)
+	p.supervise()
+	h := strings.TrimSpace(p.ok("create", "--pin", "x"))
+	for want, args := range map[string][]string{
+		h + "\t":        {"read", ""},
+		h + "\t1 bytes": {"unpin", ""},
+		"max_memory\t":  {"show", ""},
+		"max_memory=\t": {"-c", ""},
+		"disabled":      {"--log-level", ""},
+	} {
+		if out := p.ok(append([]string{"__complete"}, args...)...); !strings.Contains(out, want) {
+			t.Errorf("%v: %q lacks %q", args, out, want)
+		}
+	}
+	if out := p.ok("--version"); !strings.Contains(out, "layout ") {
+		t.Error(out)
+	}
+}
+
 func TestLifeline(t *testing.T) {
 	p := newPlace(t)
 	s := p.supervise("--lifeline")
 	if err := s.Close(); err != nil {
 		t.Errorf("its input has ended: %v: %s", err, s.Stderr())
 	}
-	p.fails(1, "no running instance", "ls")
+	p.fails(3, "no running instance", "ls")
 }
 
 // TestLooksWithoutARow: ls, ps and status answer with a full process table and beside a stopped process.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -48,6 +51,7 @@ type output struct {
 	w      io.Writer
 	mu     sync.Mutex
 	buffer []byte
+	gone   atomic.Bool   // the reader has closed it
 	spent  time.Duration // on waiting since ctx was over: a reader may be slow for ever
 }
 
@@ -65,6 +69,9 @@ func (o *output) Write(p []byte) (n int, err error) {
 	}
 	if err != nil {
 		o.buffer = nil // it may be in use
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		o.gone.Store(true)
 	}
 	return n, err
 }

@@ -48,7 +48,7 @@ func TestBetweenProcesses(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Errorf("supervise: %v: %s", err, s.Stderr())
 			}
-			p.fails(1, "no running instance", "ls")
+			p.fails(3, "no running instance", "ls")
 		})
 	}
 }

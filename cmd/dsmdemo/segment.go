@@ -122,9 +122,10 @@ func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) e
 
 func (a *app) readCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "read HANDLE",
-		Short: "Print a segment's bytes, exactly",
-		Args:  cobra.ExactArgs(1),
+		Use:               "read HANDLE",
+		ValidArgsFunction: a.first(a.handles),
+		Short:             "Print a segment's bytes, exactly",
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := parseHandle(args[0])
 			if err != nil {
@@ -162,8 +163,9 @@ func (a *app) printBytes(g *dsm.Segment) error {
 
 func (a *app) unpinCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "unpin HANDLE",
-		Short: "Take a segment out of the instance's keeping",
+		Use:               "unpin HANDLE",
+		ValidArgsFunction: a.first(a.handles),
+		Short:             "Take a segment out of the instance's keeping",
 		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has
 it attached detaches it or ends; at once if none has.`,
 		Args: cobra.ExactArgs(1),

@@ -22,9 +22,10 @@ type settingRow struct {
 
 func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show [NAME]",
-		Short: "Show the settings that would hold here, and where each comes from",
-		Args:  cobra.MaximumNArgs(1),
+		Use:               "show [NAME]",
+		ValidArgsFunction: a.first(a.settingNames),
+		Short:             "Show the settings that would hold here, and where each comes from",
+		Args:              cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)
 			if err != nil {

@@ -20,8 +20,9 @@ func (a *app) sortCommand() *cobra.Command {
 	var workers int
 	var output string
 	cmd := &cobra.Command{
-		Use:   "sort [FILE...]",
-		Short: "Sort lines with several processes that share memory; the output is that of LC_ALL=C sort",
+		Use:         "sort [FILE...]",
+		Annotations: map[string]string{allOrNothing: "yes"},
+		Short:       "Sort lines with several processes that share memory; the output is that of LC_ALL=C sort",
 		Long: `Sort the lines of all FILEs together (standard input if there is none, or for -) with several worker
 processes. The text and an index of it lie in segments; the workers sort parts of the index in place and merge them, and
 write the output where it belongs. It is byte for byte what LC_ALL=C sort prints.

@@ -48,7 +48,9 @@ func (a *app) supervise(ctx context.Context,
 	}
 	st, err := s.Status(ctx)
 	if err == nil {
-		err = a.printReady(st)
+		if err = a.printReady(st); err != nil {
+			err = fmt.Errorf("the line that tells that the instance is ready can't be written: %s", err)
+		}
 	}
 	if err == nil {
 		select {
@@ -56,7 +58,29 @@ func (a *app) supervise(ctx context.Context,
 		case <-s.Done():
 		}
 	}
-	return errors.Join(err, s.Stop())
+	stopped := s.Stop()
+	if err == nil && stopped == nil {
+		err = a.printStopped(st)
+	}
+	return errors.Join(err, stopped)
+}
+
+// printStopped is the last line. That nobody reads it is no failure.
+func (a *app) printStopped(st dsm.Status) (err error) {
+	if a.json {
+		err = a.printJSON(struct {
+			Event    string `json:"event"`
+			Instance string `json:"instance"`
+			Dir      string `json:"dir"`
+		}{"stopped", st.Instance.String(), st.Dir})
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "stopped: instance %s, directory %s; nothing of it is left in the system\n",
+			st.Instance, st.Dir)
+	}
+	if a.readerGone() {
+		return nil
+	}
+	return err
 }
 
 func (a *app) printReady(st dsm.Status) error {

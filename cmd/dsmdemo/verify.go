@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
@@ -37,14 +38,18 @@ type verifyRow struct {
 var errProblems = errors.New("something is wrong: see above")
 
 func (a *app) verifyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify [NAME]",
-		Short: "Walk the areas that have names and say what is wrong in them",
+	var patience time.Duration
+	cmd := &cobra.Command{
+		Use:               "verify [NAME]",
+		ValidArgsFunction: a.first(a.names),
+		Short:             "Walk the areas that have names and say what is wrong in them",
 		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what
 dead sessions had in their hands, count, and say what is wrong. The exit status is 1 if anything is.
 
 HELD is what of FREE stragglers keep: objects (STRAGGLERS of them) that stay in spans of which at most a quarter is
-allocated. Objects of their own sizes can have it, others can't before those are freed.`,
+allocated. Objects of their own sizes can have it, others can't before those are freed.
+
+A lock that another session holds for longer than --timeout is an error that names the session: ps lists them.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := dsm.Open(cmd.Context(), a.config)
@@ -52,13 +57,21 @@ allocated. Objects of their own sizes can have it, others can't before those are
 				return err
 			}
 			defer s.Close()
-			rows, err := verify(cmd.Context(), s, args)
+			ctx, cancel := cmd.Context(), func() {}
+			if patience > 0 {
+				ctx, cancel = context.WithTimeoutCause(ctx, patience,
+					fmt.Errorf("verify has waited for %v: %w", patience, context.DeadlineExceeded))
+			}
+			defer cancel()
+			rows, err := verify(ctx, s, args)
 			if err != nil {
 				return err
 			}
 			return errors.Join(a.printVerified(rows), s.Close())
 		},
 	}
+	cmd.Flags().DurationVar(&patience, "timeout", 30*time.Second, "how long all of it may take; 0: as long as it takes")
+	return cmd
 }
 
 func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, error) {

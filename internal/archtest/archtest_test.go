@@ -31,7 +31,7 @@ shm/waitqueue
 control              shm shm/shmsync internal
 resowner             internal
 dsm                  dsmimpl control resowner shm shm/shmsync internal internal/instance
-supervisor           dsmimpl control dsm internal internal/instance
+supervisor           dsmimpl control dsm shm/shmsync internal internal/instance
 parallel             dsm resowner shm shm/... internal
 area                 dsm resowner shm shm/dsa
 registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal

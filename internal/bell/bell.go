@@ -34,7 +34,7 @@ func New(ready func() bool) *Bell {
 func (b *Bell) Name() uint64 { return b.name }
 
 // Wait sleeps until somebody has rung or Interrupt is called, and not at all if ready is true. It returns, too,
-// about every d, and says then that it is late.
+// about every d, and says then that it is late; if d is 0 it does not.
 func (b *Bell) Wait(d time.Duration) (late bool) { return b.wait(d) }
 
 // Interrupt ends a Wait. Ready must be true by then.

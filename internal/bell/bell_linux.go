@@ -16,6 +16,7 @@ type socket struct {
 	conn *net.UnixConn
 	raw  syscall.RawConn
 	look func(fd uintptr) bool
+	d    time.Duration // of the last Wait
 }
 
 func (b *Bell) open() bool {
@@ -30,21 +31,30 @@ func (b *Bell) open() bool {
 		_ = conn.Close()
 		return false
 	}
-	b.socket = socket{conn, raw, b.look}
+	b.socket = socket{conn: conn, raw: raw, look: b.look}
 	b.stopped.Store(true) // the first Wait sets a deadline
 	return true
 }
 
 func (b *Bell) wait(d time.Duration) (late bool) {
-	if b.stopped.Swap(false) {
-		_ = b.socket.conn.SetReadDeadline(time.Now().Add(d))
+	if b.stopped.Swap(false) || d != b.socket.d {
+		b.socket.d = d
+		b.setDeadline(d)
 	}
 	b.told = false
 	late = errors.Is(b.socket.raw.Read(b.socket.look), os.ErrDeadlineExceeded)
-	if late { // it stands until it has come: to move it at each Wait would cost more
-		_ = b.socket.conn.SetReadDeadline(time.Now().Add(d))
+	if late && d > 0 { // it stands until it has come: to move it at each Wait would cost more
+		b.setDeadline(d)
 	}
 	return late
+}
+
+func (b *Bell) setDeadline(d time.Duration) {
+	var end time.Time
+	if d > 0 {
+		end = time.Now().Add(d)
+	}
+	_ = b.socket.conn.SetReadDeadline(end)
 }
 
 // look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep

@@ -44,6 +44,7 @@ var (
 	NotRecoverable   error = &kind{text: "not recoverable"}
 	PeerDied         error = &kind{text: "the peer died"}
 	Mismatch         error = &kind{text: "it is something else"}
+	Magic            error = &kind{text: "not the contents that were expected"}
 	Deadlock         error = &kind{text: "the call would wait for itself"}
 	Version          error = &kind{text: "another version of the layout"}
 
@@ -53,7 +54,7 @@ var (
 
 var kinds = []error{
 	Disabled, NotFound, TooManySegments, TooManyProcesses, NoSpace, Size, Permission, NoInstance, InUse,
-	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch,
+	Corrupt, Stale, Quota, Closed, Unsupported, Full, Exists, NotRecoverable, PeerDied, Mismatch, Magic,
 	Deadlock, Version, NoMemory,
 }
 

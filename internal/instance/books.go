@@ -241,11 +241,21 @@ func (b *Books) missing(ctx context.Context, o dsmimpl.Object) bool {
 	return errors.Is(err, errkind.NotFound)
 }
 
+// Held reports for each of the processes whether its row's witness is held.
+func (b *Books) Held(list []control.ProcessInfo) []bool {
+	rows := make([]int, len(list))
+	for i, p := range list {
+		rows[i] = p.Row
+	}
+	return b.Roll.HeldRows(rows)
+}
+
 // Living counts the sessions that live, the supervisor not counted.
 func (b *Books) Living() (n int, err error) {
 	list, err := b.Processes()
-	for _, p := range list {
-		if p.Row != control.SupervisorRow && b.Roll.Held(p.Row) {
+	held := b.Held(list)
+	for i, p := range list {
+		if p.Row != control.SupervisorRow && held[i] {
 			n++
 		}
 	}

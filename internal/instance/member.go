@@ -86,8 +86,9 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range list {
-		if p.Row == m.Self.Row() || m.Roll.Held(p.Row) {
+	held := m.Held(list)
+	for i, p := range list {
+		if p.Row == m.Self.Row() || held[i] {
 			continue
 		}
 		done, err := m.Reclaim(ctx, p)
@@ -104,6 +105,9 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 // Reclaim reclaims one session, if it is dead; its references and row are back when it returns.
 // What falls to this member then waits for Settle.
 func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
+	if now := m.Process(p.Row); now.Incarnation == p.Incarnation { // what it has held since it was first seen
+		p = now
+	}
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
 		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
 			Msg("reclaimed what a dead process held")

@@ -21,6 +21,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// LayoutVersion is that of the control segments which this program makes and uses.
+const LayoutVersion = control.LayoutVersion
+
 // Record is what is written down of a life: in the file instance, of the present one or the last, and in the file lives.
 type Record struct {
 	Instance      uuid.UUID         `json:"instance"`

@@ -239,6 +239,9 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 
 func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, self shmsync.Self) (*Area, error) {
 	r := shm.NewRegion(b)
+	if r.Len() < headerSize {
+		return nil, corrupt("no area begins here: the segment has %d bytes, an area's first one has more than %d", r.Len(), headerSize)
+	}
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, err

@@ -61,11 +61,7 @@ func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	defer end.OnEnd(cancel)()
-	g, err := l.Recover(ctx)
-	if err != nil {
-		err = fmt.Errorf("%w; held by %v", err, l.Status().Exclusive)
-	}
-	return g, err
+	return l.Recover(ctx)
 }
 
 // guard is the right to unlock the area's lock, by defer: if there was a fault under it, who locks next repairs.

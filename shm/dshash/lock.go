@@ -48,7 +48,7 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 		}
 		return errClosed
 	case err != nil:
-		return fmt.Errorf("dshash: the lock of partition %d, held by %v: %w", i, l.lock.Status().Exclusive, err)
+		return fmt.Errorf("dshash: partition %d: %w", i, err)
 	}
 	e.l = l
 	return nil

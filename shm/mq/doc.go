@@ -17,10 +17,10 @@
 // # The end
 //
 // An end that detaches tells the other: what was sent still arrives, then ErrDetached. An end whose process dies
-// tells nobody, so whoever waits for it asks whether it lives, after a millisecond, then more rarely, up to every
-// 8 ms: what was published still arrives, then ErrPeerDied. Only waiting asks: TrySend and TryReceive do not know
-// by themselves. A peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it;
-// the context bounds the wait for one that never comes.
+// tells nobody, but the system tells the session of an end that waits for it (see internal/waits): what was published
+// still arrives, then ErrPeerDied. Only an end that waits notices: TrySend and TryReceive do not know by themselves. A
+// peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it; the context bounds the
+// wait for one that never comes.
 //
 // A queue is for one sender and one receiver in all its life. To begin again, clear the bytes when
 // both have detached or died.

@@ -3,6 +3,7 @@ package mq
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -45,6 +47,9 @@ type end struct {
 	views     [2]*shm.View              // of the bytes, and of the session
 	forget    []func()                  // take back what the views call at their end
 	self      shmsync.Self
+	peer      waits.Wait    // the place from which this end waits for the other one
+	sleeps    atomic.Bool   // a goroutine sleeps here, or is about to
+	seen      atomic.Uint64 // the other end's word when that goroutine looked at it
 	spins     spin.Budget
 	turns     spin.Turns
 	conn      *forConn // nil unless it is a Conn's
@@ -66,7 +71,14 @@ func (e *end) publish(pos uint64) {
 	race.Release(&e.mine.pos)
 	e.mine.pos.Store(onebit.Word(pos))
 	failpoint.Hit("mq/publish/stored")
-	e.other.wake()
+	e.wakeOther()
+}
+
+// wakeOther wakes the other end. Where its bell can't be reached its watcher does, once: from then on it sleeps on its word.
+func (e *end) wakeOther() {
+	if !e.other.wake() && e.self.Ask != nil {
+		e.self.Ask(shmsync.PeerOf(e.other.user()))
+	}
 }
 
 // theirs is the other end's position.
@@ -173,11 +185,12 @@ func (e *end) finish() {
 	if e.mine == nil {
 		return
 	}
+	e.peer.End()
 	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
 	e.mine.leave()
 	failpoint.Hit("mq/detach/gone")
-	e.other.wake()
+	e.wakeOther()
 	if b := e.bell.Load(); b != nil {
 		b.Interrupt()
 	}
@@ -212,8 +225,7 @@ func waitContained(ctx context.Context, ends []End) (i int, err error) {
 	return i, err
 }
 
-// Sleeps are cut so that a death is noticed in time: whoever waits asks after minPatience, then more
-// rarely, up to every maxPatience.
+// Where no watcher wakes an end that waits, it asks after minPatience, then more rarely, up to every maxPatience.
 const (
 	minPatience = time.Millisecond
 	maxPatience = 8 * time.Millisecond
@@ -225,6 +237,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	first := -1
 	ready := func() bool {
 		for i, e := range ends {
+			if b := e.base(); b.peer.Settle() {
+				b.ask()
+			}
 			if e.ready() {
 				first = i
 				return true
@@ -238,6 +253,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	words := make([]futex.Word, len(ends))
 	defer func() {
 		for _, e := range ends {
+			e.base().sleeps.Store(false)
 			if e.base().ended.Load() {
 				continue
 			}
@@ -247,34 +263,82 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 	}()
 	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
+		told := true // the watcher wakes this goroutine if it has to ask
 		for i, e := range ends {
-			s := &e.base().mine.sleep
+			b := e.base()
+			s := &b.mine.sleep
 			words[i] = futex.Word{W: s, Val: s.Or(asleep) | asleep}
+			b.sleeps.Store(true)
+			b.seen.Store(b.other.pos.Load())
+			told = b.peer.Join(b.other.user()&^taken) && told
 		}
 		failpoint.Hit("mq/wait/asleep")
 		if ready() {
 			return first, nil
 		}
 		if ctx.Err() != nil {
-			return -1, context.Cause(ctx)
+			return -1, ends[0].base().waited(len(ends), context.Cause(ctx))
 		}
 		late := true
-		if e := ends[0].base(); len(ends) == 1 && e.rung() {
+		e := ends[0].base()
+		switch {
+		case len(ends) == 1 && e.rung() && told:
+			e.conn.bell.Wait(0)
+		case len(ends) == 1 && e.rung():
 			late = e.conn.bell.Wait(connPatience)
-		} else {
+		case told:
+			futex.WaitAny(ctx, within(ctx, forever), words...)
+		default:
 			futex.WaitAny(ctx, within(ctx, patience), words...)
 		}
 		failpoint.Hit("mq/wait/woken")
 		if ready() {
 			return first, nil
 		}
-		if !late {
+		if told || !late {
 			continue
 		}
 		for _, e := range ends {
 			e.base().ask()
 		}
 	}
+}
+
+// waited is the error of a wait that has ended with cause.
+func (e *end) waited(ends int, cause error) error {
+	p := shmsync.PeerOf(e.other.user())
+	switch {
+	case ends > 1:
+		return fmt.Errorf("none of %d ends of queues gets further: %w", ends, cause)
+	case p.Row < 0 || p.Row >= shmsync.MaxRows:
+		return fmt.Errorf("the queue's other end has not come: %w", cause)
+	}
+	return fmt.Errorf("the queue's other end is %s: %w", e.self.Name(p), cause)
+}
+
+// forever bounds the sleep of an end that its watcher wakes.
+const forever = 24 * time.Hour
+
+// rouse makes a goroutine that sleeps here, or is about to, look again. The watcher calls it.
+func (e *end) rouse() {
+	if e.ended.Load() || !e.sleeps.Load() {
+		return
+	}
+	defer fault.Ignore(fault.Catch())
+	if e.rung() {
+		e.conn.bell.Interrupt()
+	} else {
+		e.mine.rouse()
+	}
+}
+
+// late reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps.
+func (e *end) late() (is bool) {
+	if e.ended.Load() || !e.sleeps.Load() {
+		return false
+	}
+	defer fault.Ignore(fault.Catch())
+	return e.mine.sleep.Load()&asleep == 0 || e.other.pos.Load() != e.seen.Load() || e.other.left()
 }
 
 // busy is how long others run that have something to do.

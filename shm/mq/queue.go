@@ -103,21 +103,34 @@ func (s *side) left() bool {
 
 func (s *side) leave() { s.gone.Store(1<<32 - 1) }
 
-// wake wakes this side's process if it is asleep, or about to be.
-func (s *side) wake() {
+// wake wakes this side's process if it is asleep, or about to be. It reports false if that process has a bell that can't
+// be reached: its watcher is to wake it then.
+func (s *side) wake() bool {
 	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
 		if s.sleep.CompareAndSwap(w, w-asleep+2) {
 			failpoint.Hit("mq/wake/cleared")
-			if name := s.bell.Load(); name != 0 {
-				if bell.Ring(name) {
-					return
-				}
-				s.bell.CompareAndSwap(name, 0)
-			}
-			futex.Wake(&s.sleep, 1<<30)
-			return
+			return s.ring()
 		}
 	}
+	return true
+}
+
+// rouse wakes this side's process whatever its word says.
+func (s *side) rouse() {
+	s.sleep.Add(2)
+	s.ring()
+}
+
+func (s *side) ring() (reached bool) {
+	reached = true
+	if name := s.bell.Load(); name != 0 {
+		if bell.Ring(name) {
+			return true
+		}
+		reached = !s.bell.CompareAndSwap(name, 0)
+	}
+	futex.Wake(&s.sleep, 1<<30)
+	return reached
 }
 
 // Queue is a queue in shared memory. Its methods are safe for concurrent use. It is valid as long
@@ -285,6 +298,7 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	e.ring, e.size = q.ring, uint64(len(q.ring))
 	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
 	e.mine, e.other, e.self, e.want = mine, other, self, word
+	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.late
 	e.published, e.first = mine.at(), other.at()
 	e.at = int(e.published % e.size)
 	if e.published%word != 0 {
@@ -294,7 +308,7 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	for _, v := range e.views {
 		e.forget = append(e.forget, v.OnEnd(e.finish))
 	}
-	other.wake()
+	e.wakeOther()
 	return nil
 }
 

@@ -224,7 +224,7 @@ func (r *Receiver) look() (there uint64, err error) {
 }
 
 func (r *Receiver) ready() bool {
-	if r.halt.Load() || r.over() != nil {
+	if r.halt.Load() || r.peer.InDoubt() || r.over() != nil {
 		return true
 	}
 	want := r.want

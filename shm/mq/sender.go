@@ -212,7 +212,7 @@ func (s *Sender) look() (room uint64, err error) {
 }
 
 func (s *Sender) ready() bool {
-	if s.halt.Load() || s.over() != nil {
+	if s.halt.Load() || s.peer.InDoubt() || s.over() != nil {
 		return true
 	}
 	room, err := s.look()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"structs"
 	"sync/atomic"
+	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -14,6 +15,7 @@ import (
 	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/waits"
 )
 
 // BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
@@ -316,7 +318,9 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 	if b.spins.Until(over) {
 		return nil
 	}
-	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
+	wait := waits.Wait{Waits: b.me.Waits}
+	defer wait.End()
+	for {
 		seen := b.word.turn.Load()
 		if over() || b.view.Ended() {
 			return nil
@@ -324,7 +328,9 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 		if ctx.Err() != nil {
 			return b.takeBack(ctx, phase)
 		}
-		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &b.word.turn, Val: seen})
+		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
+			futex.WaitAny(ctx, d, futex.Word{W: &b.word.turn, Val: seen})
+		}, b.others()...)
 		failpoint.Hit("shmsync/barrier/woken")
 		if over() {
 			return nil
@@ -332,6 +338,16 @@ func (b *Barrier) wait(ctx context.Context, phase uint32) error {
 		b.subtractDead(func(p party) bool { p = p.in(phase); return p.arrived < p.attached })
 		b.advance(phase, false)
 	}
+}
+
+// others lists the other sessions that take part. One that has arrived may die before it wakes those that wait.
+func (b *Barrier) others() (list []uint64) {
+	for i := range b.slots() {
+		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.peer != b.self {
+			list = append(list, p.peer)
+		}
+	}
+	return list
 }
 
 // takeBack undoes an arrival, unless the phase has ended meanwhile.
@@ -344,7 +360,20 @@ func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
 	if b.bump() != phase {
 		return nil
 	}
+	if missing := b.missing(phase); len(missing) > 0 {
+		return fmt.Errorf("the barrier waits for %s: %w", b.me.names(missing), context.Cause(ctx))
+	}
 	return context.Cause(ctx)
+}
+
+// missing lists the sessions that have yet to arrive in the phase.
+func (b *Barrier) missing(phase uint32) (list []Peer) {
+	for i := range b.slots() {
+		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.in(phase).arrived < p.in(phase).attached {
+			list = append(list, PeerOf(p.peer))
+		}
+	}
+	return list
 }
 
 // elect reports whether the caller is the first to ask after that phase. It takes part and has not arrived in the next

@@ -27,9 +27,10 @@
 // sleeper looks at growing intervals of up to a millisecond: a wake-up comes up to that much late, and each waiter
 // costs some 1000 looks a second.
 //
-// Whoever waits for another process asks whether it is alive, after a millisecond, then more rarely, up to every
-// 8 ms. So a death costs the others that long, and as long as the system takes to give back the dead one's
-// witness. Nobody looks for deadlocks: the context ends them.
+// A goroutine that waits for another session asks after 1, 2, 4 and 8 ms whether that is alive. From then on its session's
+// watcher wakes it when that one has died (see internal/waits). So a death costs the others some milliseconds, and as long as the
+// system takes to give back the dead one's witness. A Self without Waits has no watcher: then the goroutine asks every
+// 8 ms. Nothing here looks for deadlocks: the context ends them.
 //
 // # The end
 //

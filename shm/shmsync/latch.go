@@ -14,6 +14,7 @@ import (
 	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/waits"
 )
 
 // LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by nobody. It is 16 bytes.
@@ -171,7 +172,7 @@ func (l *Latch) IsSet() bool {
 }
 
 // Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when
-// one of the peers is dead, with a *PeerDiedError, at most some 10 ms later. A latch that is set wins over both.
+// one of the peers is dead, with a *PeerDiedError, some milliseconds later. A latch that is set wins over both.
 func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 	if l.IsSet() {
 		return nil
@@ -189,9 +190,6 @@ func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) 
 	}
 	return set, err
 }
-
-// maxSleep bounds a sleep in which no peer is to be asked for: whoever set the latch may have died before it woke us.
-const maxSleep = 100 * time.Millisecond
 
 func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, err error) {
 	defer fault.Return(&err, fault.Catch())
@@ -235,12 +233,10 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 	if latches[0].spins.Until(anySet) {
 		return answer()
 	}
-	longest := maxSleep
-	if len(peers) > 0 {
-		longest = maxAsk
-	}
+	wait := waits.Wait{Waits: latches[0].me.Waits}
+	defer wait.End()
 	words := make([]futex.Word, len(latches))
-	for patience := minPatience; ; patience = min(2*patience, longest) {
+	for {
 		for i, l := range latches {
 			l.fallAsleep()
 			words[i] = futex.Word{W: &l.word.state, Val: latchSleep}
@@ -250,9 +246,12 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 			return answer()
 		}
 		if ctx.Err() != nil {
+			if len(peers) > 0 {
+				return -1, fmt.Errorf("the latch was not set by %s: %w", latches[0].me.names(peers), context.Cause(ctx))
+			}
 			return -1, context.Cause(ctx)
 		}
-		futex.WaitAny(ctx, within(ctx, patience), words...)
+		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) { futex.WaitAny(ctx, d, words...) }, wordsOf(peers)...)
 		failpoint.Hit("shmsync/latch/woken")
 		if anySet() {
 			return answer()
@@ -284,6 +283,16 @@ func (l *Latch) nudge() {
 		l.word.state.And(^uint32(latchSleep))
 		wake(&l.word.state)
 	})
+}
+
+// wordsOf leaves out what can be no session.
+func wordsOf(peers []Peer) (list []uint64) {
+	for _, p := range peers {
+		if p.Row >= 0 && p.Row < MaxRows {
+			list = append(list, p.Word())
+		}
+	}
+	return list
 }
 
 func find(peers []Peer, f func(Peer) bool) int {

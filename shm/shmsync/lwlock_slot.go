@@ -124,6 +124,16 @@ func (l *LWLock) subtractDead() {
 	}
 }
 
+// readersNow lists the sessions that read.
+func (l *LWLock) readersNow() (list []uint64) {
+	for i := range l.slots() {
+		if r := readerOf(l.slot(i).w.Load()); r.peer != 0 {
+			list = append(list, r.peer)
+		}
+	}
+	return list
+}
+
 // drained reports whether there is no reader.
 func (l *LWLock) drained() bool {
 	for i := range l.word.readers {

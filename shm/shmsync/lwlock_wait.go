@@ -12,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/waits"
 )
 
 // What the lock is wanted for; also the index of the turn to sleep on.
@@ -282,7 +283,7 @@ func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
 		case <-over:
 			return Guard{}, l.bytes.Err()
 		case <-ctx.Done():
-			return Guard{}, l.view.Answer(context.Cause(ctx))
+			return Guard{}, l.view.Answer(l.waited(context.Cause(ctx)))
 		}
 	}
 	defer func() { <-l.room }()
@@ -304,7 +305,8 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 	entry := l.enlist(w.mode)
 	defer l.delist(entry)
 	failpoint.Hit("shmsync/lwlock/enlisted")
-	patience := minPatience
+	wait := waits.Wait{Waits: l.me.Waits}
+	defer wait.End()
 	for slept := false; ; slept = true {
 		if !after && l.bytes.Ended() {
 			return Guard{}, l.bytes.Err()
@@ -314,7 +316,7 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 				failpoint.Hit("shmsync/lwlock/given-up")
 				l.wakeTurn(exclusive, 1) // a wake-up that may have been meant for another
 			}
-			return Guard{}, l.view.Answer(context.Cause(ctx))
+			return Guard{}, l.view.Answer(l.waited(context.Cause(ctx)))
 		}
 		seen := l.word.turn[w.mode].Load()
 		g, err := l.attempt(w, slept)
@@ -324,12 +326,13 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 				continue
 			}
 			failpoint.Hit("shmsync/lwlock/announced")
-			futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.turn[w.mode], Val: seen})
+			wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
+				futex.WaitAny(ctx, d, futex.Word{W: &l.word.turn[w.mode], Val: seen})
+			}, l.word.state.Load()&peerMask)
 			failpoint.Hit("shmsync/lwlock/woken")
 			if g, took, err := l.takeOver(w); took {
 				return g, err
 			}
-			patience = min(2*patience, maxAsk)
 		case errNoSlot:
 			futex.Wait(&l.word.turn[w.mode], seen, within(ctx, minPatience))
 		case errDrain:
@@ -363,7 +366,9 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 	if !after {
 		defer l.bytes.OnEnd(l.wakeHere)()
 	}
-	for patience := minPatience; ; patience = min(2*patience, maxAsk) {
+	wait := waits.Wait{Waits: l.me.Waits}
+	defer wait.End()
+	for {
 		if l.spins.Until(l.drained) {
 			return l.enterDrained()
 		}
@@ -373,13 +378,19 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 			return l.enterDrained()
 		}
 		if !after && l.bytes.Ended() || ctx.Err() != nil {
+			why := context.Cause(ctx)
+			if why != nil && !l.bytes.Ended() {
+				why = l.waited(why)
+			}
 			contained(l.retire)
 			if !after && l.bytes.Ended() {
 				return Guard{}, l.bytes.Err()
 			}
-			return Guard{}, context.Cause(ctx)
+			return Guard{}, why
 		}
-		futex.WaitAny(ctx, within(ctx, patience), futex.Word{W: &l.word.asleep, Val: 1})
+		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
+			futex.WaitAny(ctx, d, futex.Word{W: &l.word.asleep, Val: 1})
+		}, l.readersNow()...)
 		failpoint.Hit("shmsync/lwlock/drain-woken")
 		l.subtractDead()
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -46,7 +47,11 @@ type Self struct {
 	Alive func(Peer) bool
 	View  *shm.View // ends with the session; nil if that never ends
 
-	Mailbox *Mailbox // this session's, and the way to the others'
+	Mailbox *Mailbox     // this session's, and the way to the others'
+	Waits   *waits.Waits // this session's goroutines that wait for others; nil: they ask from time to time whether those live
+
+	// Who says for people which session a peer is: its name, process, application and state.
+	Who func(Peer) string
 
 	// Ask has another session look whether it holds a lock whose word names it: a word that a stray store has hit may
 	// name a session that lives and holds nothing. Whoever has waited long for a holder that is alive calls it. It does

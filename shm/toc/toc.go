@@ -31,7 +31,7 @@ var (
 	ErrNotFound = errkind.NotFound // no such key
 	ErrExists   = errkind.Exists   // the key is there already
 	ErrFull     = errkind.Full     // no room for it: estimate more
-	ErrMagic    = errkind.Stale    // not the contents that were expected
+	ErrMagic    = errkind.Magic    // not the contents that were expected
 	ErrVersion  = errkind.Version  // the table has another layout version; the text says which program to upgrade
 	ErrCorrupt  = shm.ErrCorrupt
 	ErrClosed   = shm.ErrClosed // the segment is detached, or the session closed

@@ -1,0 +1,62 @@
+package dsm
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+const (
+	// askEvery is how often the watcher asks for sessions that are waited for and of whose death the kernel does not tell.
+	askEvery = 16 * time.Millisecond
+	// hintEvery is how often the witness is asked for once the kernel has told of a death, for at most hintPatience: in
+	// another pid namespace the pid may be another process's.
+	hintEvery    = time.Millisecond
+	hintPatience = time.Second
+)
+
+// follow has hint called when a session that is waited for has died. It reports false if the kernel can't tell of that.
+func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
+	var pid int
+	s.withBooks(func() { pid = s.member.Self.PidOf(shmsync.PeerOf(p)) })
+	switch pid {
+	case 0: // it has gone, as the one that waits finds out at once
+		return nil, true
+	case os.Getpid():
+		return nil, true
+	}
+	stop, err := liveness.Watch(pid, func() {
+		for end := time.Now().Add(hintPatience); !s.dead(p); time.Sleep(hintEvery) {
+			if s.Err() != nil || time.Now().After(end) {
+				return
+			}
+		}
+		hint()
+	})
+	if err != nil {
+		s.withBooks(s.member.Self.Nudge) // the watcher asks from now on
+		return nil, false
+	}
+	return stop, true
+}
+
+func (s *Session) dead(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
+
+// who says for people which session p is. In lists and reports of this package SessionInfo.Name is the same name.
+func (s *Session) who(p shmsync.Peer) string {
+	name := "session " + p.String()
+	s.withBooks(func() {
+		info := s.member.Process(p.Row)
+		if s.member.Self.Gone(p) || info.Row != p.Row {
+			name += " (it has ended)"
+			return
+		}
+		seen := glances{}.sessionInfo(info, s.member.Roll.Held(p.Row))
+		name += fmt.Sprintf(" (process %d, %s, %s)", seen.Pid, cmp.Or(seen.Application, "no application name"), seen.State)
+	})
+	return name
+}
