@@ -45,8 +45,12 @@ func (c *Cache) GetMany(keys [][]byte, f func(i int, value []byte)) error {
 	if err := c.ready(); err != nil || c.off {
 		return err
 	}
-	buf, _ := c.buffers.Get().([]byte)
-	defer func() { c.buffers.Put(buf) }() //nolint:staticcheck // a slice in an interface is small beside a value
+	kept, _ := c.buffers.Get().(*[]byte)
+	if kept == nil {
+		kept = new([]byte)
+	}
+	buf := *kept
+	defer func() { *kept = buf; c.buffers.Put(kept) }()
 	for i, key := range keys {
 		value, found, err := c.Get(key, buf[:0])
 		if err != nil {

@@ -90,14 +90,14 @@ func (o *Options) check() error {
 	var errs []error
 	no := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if o.Limit != 0 && (o.Limit < MinLimit || o.Limit > MaxLimit || o.Limit != int64(int(o.Limit))) {
-		errs = append(errs, errkind.As(ErrSize, fmt.Errorf("Limit is %d: it is 0, or from %d to %d, as far as this system has addresses",
+		errs = append(errs, errkind.As(ErrSize, fmt.Errorf("option Limit is %d: it is 0, or from %d to %d, as far as this system has addresses",
 			o.Limit, MinLimit, int64(MaxLimit))))
 	}
 	if o.Max != 0 && (o.Max < o.Limit || o.Max > MaxLimit || o.Max != int64(int(o.Max))) {
-		errs = append(errs, errkind.As(ErrSize, fmt.Errorf("Max is %d: it is 0, or from Limit to %d", o.Max, int64(MaxLimit))))
+		errs = append(errs, errkind.As(ErrSize, fmt.Errorf("option Max is %d: it is 0, or from Limit to %d", o.Max, int64(MaxLimit))))
 	}
 	if o.MaxValue < 0 {
-		no("MaxValue is %d", o.MaxValue)
+		no("option MaxValue is %d", o.MaxValue)
 	}
 	for name, d := range map[string]time.Duration{"TTL": o.TTL, "Idle": o.Idle, "Stale": o.Stale, "Refresh": o.Refresh,
 		"Negative": o.Negative, "LoadTimeout": o.LoadTimeout} {
@@ -106,10 +106,10 @@ func (o *Options) check() error {
 		}
 	}
 	if !(o.Jitter >= 0 && o.Jitter <= 1) {
-		no("Jitter is %v: it is from 0 to 1", o.Jitter)
+		no("option Jitter is %v: it is from 0 to 1", o.Jitter)
 	}
 	if o.OnMismatch < Refuse || o.OnMismatch > Private {
-		no("OnMismatch is %d", o.OnMismatch)
+		no("option OnMismatch is %d", o.OnMismatch)
 	}
 	if len(errs) == 0 {
 		return nil

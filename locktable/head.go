@@ -273,7 +273,7 @@ func (u *turn) roomLocked() (words []uint32, err error) {
 	}
 	if u.p.free.Load() == 0 {
 		if err := u.growLocked(); err != nil {
-			return nil, fmt.Errorf("locktable: make room for more locks: %w", err)
+			return nil, fmt.Errorf("locktable: no room for more locks: %w", err)
 		}
 	}
 	if words, err = u.bucketsLocked(); err == nil && int(n) >= 2*len(words) {

@@ -189,7 +189,7 @@ func (w *watch) sweep() {
 		return
 	}
 	w.rows = list
-	due := time.Since(w.looked) >= liveness.Sweep
+	due := len(list) <= askAtOnce || time.Since(w.looked) >= liveness.Sweep
 	present := 0 // of those that are watched
 	for _, p := range list {
 		if p.Row == w.m.Self.Row() {
@@ -234,7 +234,8 @@ func (w *watch) forgetAbsent(list []shmsync.Peer) {
 }
 
 // askAtOnce bounds the questions for witnesses of which there is no hint: each takes up to 20 microseconds, where sessions
-// are many. So of 2,000 sessions each is asked for every eight seconds.
+// are many. So of 2,000 sessions each is asked for every eight seconds; where there are no more than this, all are asked for
+// whenever there is news.
 const askAtOnce = 64
 
 // ask asks for the witnesses of some of those that the kernel watches, too: a process may have become another program, or

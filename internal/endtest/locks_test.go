@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
@@ -214,11 +215,11 @@ func useLocker(w *world, i int) (err error) {
 			}
 		}
 	}()
-	l := w.alone[i].lock.RLocker(ctx)
-	l.Lock()
-	l.Unlock()
-	l = w.alone[i].lock.Locker(ctx)
-	l.Lock()
-	l.Unlock()
+	for _, l := range []sync.Locker{w.alone[i].lock.RLocker(ctx), w.alone[i].lock.Locker(ctx)} {
+		func() {
+			l.Lock()
+			defer l.Unlock()
+		}()
+	}
 	return nil
 }

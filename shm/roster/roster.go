@@ -261,7 +261,7 @@ func (r *Roster[S, R]) growLocked() error {
 	if v.chair.pages[k].Load() == 0 {
 		err := r.make(int(reflect.TypeFor[R]().Size())*firstPage<<k, v.at, comingPageAt, pagesAt+8*k)
 		if err != nil {
-			return fmt.Errorf("roster: make room for records: %w", err)
+			return fmt.Errorf("roster: no room for records: %w", err)
 		}
 		failpoint.Hit("roster/take/grown")
 	}
