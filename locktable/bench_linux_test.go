@@ -10,8 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func digest(k int) string { return fmt.Sprintf("sha256:%064x", k*7919) }
-
 // cpu reports the processor time of an operation, which other programs on the machine change less than its duration.
 func cpu(b *testing.B, f func(b *testing.B)) {
 	used := func() time.Duration {

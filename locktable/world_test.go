@@ -2,6 +2,7 @@ package locktable_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 
@@ -71,3 +72,5 @@ func lock(t testing.TB, x *locktable.Table, ctx context.Context, m locktable.Mod
 	must(t, err)
 	return h
 }
+
+func digest(k int) string { return fmt.Sprintf("sha256:%064x", k*7919) }

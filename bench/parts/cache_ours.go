@@ -3,17 +3,18 @@ package parts
 import (
 	"errors"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/shm/logcache"
 )
 
 // ours is our cache as one session sees it.
 type ours struct {
-	*logcache.Cache
-	g   *dsm.Segment
+	*cache.Cache
 	dir string // of the instance
 	end func() error
 }
+
+const oursName = "bench"
 
 // newOurs is a cache in an instance of its own.
 func newOurs(limit int) (*ours, error) {
@@ -31,21 +32,21 @@ func newOurs(limit int) (*ours, error) {
 
 // newOursIn is a cache in that instance.
 func newOursIn(w *world, limit int) (*ours, error) {
-	g, err := w.Create(ctx, w.Owner(), limit)
+	o, err := openOurs(w.Session, limit)
 	if err != nil {
 		return nil, err
 	}
-	c, err := logcache.Create(g.Region(), w.Self(), logcache.Options{})
-	return &ours{Cache: c, g: g, dir: w.dir, end: func() error { return nil }}, err
+	o.dir, o.end = w.dir, func() error { return nil }
+	return o, nil
 }
 
 // joinOurs is the cache of another process.
-func joinOurs(dir, handle string) (*ours, error) {
+func joinOurs(dir string) (*ours, error) {
 	s, err := dsm.Open(ctx, dsm.Config{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
-	o, _, err := attachOurs(s, handle)
+	o, err := openOurs(s, cache.MinLimit)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -53,26 +54,15 @@ func joinOurs(dir, handle string) (*ours, error) {
 	return o, nil
 }
 
-// attachOurs attaches a cache in a session.
-func attachOurs(s *dsm.Session, handle string) (o *ours, detach func() error, err error) {
-	h, err := dsm.ParseHandle(handle)
-	if err != nil {
-		return nil, nil, err
-	}
-	g, err := s.Attach(ctx, s.Owner(), h)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := logcache.Attach(g.Region(), s.Self(), logcache.Options{})
-	return &ours{Cache: c, g: g}, func() error { c.Close(); return g.Detach() }, err
+// openOurs opens the cache in a session; limit is for the first one.
+func openOurs(s *dsm.Session, limit int) (*ours, error) {
+	c, err := cache.Open(ctx, s, oursName, cache.Options{Limit: int64(limit)})
+	return &ours{Cache: c}, err
 }
 
-func (o *ours) Set(key, value []byte) error { return o.Cache.Set(ctx, key, value, 0) }
+func (o *ours) Set(key, value []byte) error { return o.Cache.Set(ctx, key, value) }
 
-func (o *ours) Close() error { o.Cache.Close(); return o.end() }
-
-// handle is by which others find it.
-func (o *ours) handle() string { return o.g.Handle().String() }
+func (o *ours) Close() error { return errors.Join(o.Cache.Close(), o.end()) }
 
 // count walks the cache: how many entries it has, and how many bytes their records and the log have.
 func (o *ours) count() (entries, live, log int, err error) {

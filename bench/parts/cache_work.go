@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/bench/side"
+	"github.com/godsm/godsm/cache"
 )
 
 func init() {
@@ -47,18 +48,18 @@ func cacheTwo(a side.Args) (*side.Work, error) {
 	if err := fill(c, 0, n); err != nil {
 		return nil, err
 	}
-	run, p, err := together("cache", a, getLoop(c, n, seed), []string{c.dir, c.handle(), a.List[0]})
+	run, p, err := together("cache", a, getLoop(c, n, seed), []string{c.dir, a.List[0]})
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), c.Close()) }}, err
 }
 
-// cachePartner: DIR CACHE ENTRIES.
+// cachePartner: DIR ENTRIES.
 func cachePartner(p *side.Peer) error {
-	c, err := joinOurs(p.List[0], p.List[1])
+	c, err := joinOurs(p.List[0])
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	return serveTogether(p, getLoop(c, p.Int(2), seed^0x9e3779b97f4a7c15))
+	return serveTogether(p, getLoop(c, p.Int(1), seed^0x9e3779b97f4a7c15))
 }
 
 // cacheBesideSets: SETTERS ENTRIES. They run on another CPU, and have the cache evict.
@@ -79,7 +80,7 @@ func cacheBesideSets(a side.Args) (*side.Work, error) {
 		return errors.Join(err, c.Close())
 	}
 	for i := range a.Int(0) {
-		p, err := side.StartPartner("cache setter", a.Pin, nil, c.dir, c.handle(), strconv.Itoa(1+i))
+		p, err := side.StartPartner("cache setter", a.Pin, nil, c.dir, strconv.Itoa(1+i))
 		if err != nil {
 			return nil, errors.Join(err, end())
 		}
@@ -100,9 +101,9 @@ func cacheBesideSets(a side.Args) (*side.Work, error) {
 	}, Close: end}, nil
 }
 
-// cacheSetter: DIR CACHE NUMBER. It sets until its input ends.
+// cacheSetter: DIR NUMBER. It sets until its input ends.
 func cacheSetter(p *side.Peer) error {
-	c, err := joinOurs(p.List[0], p.List[1])
+	c, err := joinOurs(p.List[0])
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func cacheSetter(p *side.Peer) error {
 	over := make(chan struct{})
 	p.Ready()
 	go func() { p.Hear(); close(over) }()
-	for k := p.Int(2) << 32; ; k += 100 {
+	for k := p.Int(1) << 32; ; k += 100 {
 		select {
 		case <-over:
 			return nil
@@ -259,7 +260,7 @@ func cacheAttach(a side.Args) (*side.Work, error) {
 	return &side.Work{Each: func(ns []time.Duration) error {
 		for i := range ns {
 			begin := time.Now()
-			c, detach, err := attachOurs(s, c.handle())
+			c, err := openOurs(s, cache.MinLimit)
 			if err != nil {
 				return err
 			}
@@ -268,7 +269,7 @@ func cacheAttach(a side.Args) (*side.Work, error) {
 			if err == nil && !found {
 				err = errors.New("the key that was set last is missing")
 			}
-			if err = errors.Join(err, detach()); err != nil {
+			if err = errors.Join(err, c.Cache.Close()); err != nil {
 				return err
 			}
 		}
