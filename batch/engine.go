@@ -266,20 +266,26 @@ func (e *Engine[Cmd, Res]) answer(c *call[Cmd, Res], res Res, err error) {
 
 // drop ends a call that is withdrawn.
 func (e *Engine[Cmd, Res]) drop(c *call[Cmd, Res]) {
+	e.tellWithdrawn(c)
+	e.recycle(c)
+}
+
+// tellWithdrawn tells a call's outcome, once, to who has handed it in by Submit or Post: it is withdrawn.
+func (e *Engine[Cmd, Res]) tellWithdrawn(c *call[Cmd, Res]) {
 	if c.stream != nil {
 		c.stream.pending.Add(-1)
 	}
-	f, ctx, told, cmd := c.future, c.ctx, c.told, c.cmd
-	e.recycle(c)
+	f, told := c.future, c.told
+	c.stream, c.future, c.told = nil, nil, nil
 	switch {
 	case f != nil:
 		e.count(func(s *Stats) { s.Withdrawn++ })
-		f.err = &Error{Executed: No, Err: context.Cause(ctx)}
+		f.err = &Error{Executed: No, Err: context.Cause(c.ctx)}
 		close(f.done)
 	case told != nil:
 		e.count(func(s *Stats) { s.Withdrawn++ })
 		var none Res
-		told(cmd, none, &Error{Executed: No, Err: context.Cause(ctx)})
+		told(c.cmd, none, &Error{Executed: No, Err: context.Cause(c.ctx)})
 	}
 }
 

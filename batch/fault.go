@@ -148,6 +148,9 @@ func (f *flush[Cmd, Res]) retry(err error) {
 	f.e.troubled(err)
 	f.each(func(c *call[Cmd, Res]) { c.back() })
 	f.pause()
+	for _, c := range f.e.queue.over(nil) { // a retry may take long
+		f.e.tellWithdrawn(c)
+	}
 	f.calls = f.calls[:0]
 	fewer := false
 	f.each(func(c *call[Cmd, Res]) {

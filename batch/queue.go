@@ -122,6 +122,22 @@ func (q *queue[Cmd, Res]) take(calls, gone []*call[Cmd, Res], rows, bytes int) (
 	return calls, gone
 }
 
+// over withdraws the calls whose own context has ended, and appends them to calls. They stay in the list.
+func (q *queue[Cmd, Res]) over(calls []*call[Cmd, Res]) []*call[Cmd, Res] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, c := range q.list[q.head:] {
+		if c.ctx != nil && c.ctx.Err() != nil && c.move(waiting, withdrawn) {
+			if c.admitted {
+				q.gone++
+			}
+			calls = append(calls, c)
+		}
+	}
+	q.admitLocked()
+	return calls
+}
+
 // close lets no more calls in, and returns those that were not admitted.
 func (q *queue[Cmd, Res]) close() (refused []*call[Cmd, Res]) {
 	q.mu.Lock()
