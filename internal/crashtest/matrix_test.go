@@ -25,7 +25,7 @@ var elsewhere = map[string]string{
 }
 
 // apart are the packages whose tests come to all their points themselves.
-var apart = []string{"dsa/", "dshash/", "logcache/", "mq/", "toc/", "shmsync/", "registry/", "dsmnet/", "locktable/", "roster/"}
+var apart = []string{"dsa/", "dshash/", "logcache/", "mq/", "toc/", "shmsync/", "registry/", "dsmnet/", "locktable/", "roster/", "batch/", "cache/"}
 
 // TestMatrix plays the scenarios for every failpoint.
 func TestMatrix(t *testing.T) {
