@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/internal/instancetest"
 )
 
@@ -40,7 +41,7 @@ func TestLook(t *testing.T) {
 
 // TestLookEndsInEveryWay: whatever becomes of the function, nothing of the look is left.
 func TestLookEndsInEveryWay(t *testing.T) {
-	cfg := instancetest.Config(t, "mmap")
+	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	g, err := s.Create(context.Background(), s.Owner(), 1000)
