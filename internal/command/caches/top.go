@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"fmt"
@@ -6,11 +6,12 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/spf13/cobra"
 )
 
-// topRow is a line of cache top: what was done in a second, on the average.
-type topRow struct {
+// RateRow is a line of cache top: what was done in a second, on the average.
+type RateRow struct {
 	Name    string  `json:"name"`
 	Lookups float64 `json:"lookups_per_second"`
 	HitRate float64 `json:"hit_rate"`
@@ -31,7 +32,7 @@ func (a *app) cacheTopCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval <= 0 || times < 0 {
-				return fmt.Errorf("%w: --interval %v, --times %d", errUsage, interval, times)
+				return fmt.Errorf("%w: --interval %v, --times %d", cli.ErrUsage, interval, times)
 			}
 			return a.cacheTop(cmd, interval, times)
 		},
@@ -50,7 +51,7 @@ type sample struct {
 func (a *app) cacheTop(cmd *cobra.Command, interval time.Duration, times int) error {
 	ctx, before := cmd.Context(), map[string]sample{}
 	for n := 0; ; n++ {
-		rows := []topRow{}
+		rows := []RateRow{}
 		err := a.withCaches(ctx, "", func(_ *dsm.Session, list []foundCache) error {
 			now := map[string]sample{}
 			for _, c := range list {
@@ -90,11 +91,11 @@ func (a *app) cacheTop(cmd *cobra.Command, interval time.Duration, times int) er
 }
 
 // rates compares two samples. A cache that was deleted and made anew between them begins at nothing.
-func rates(name string, old, now sample) topRow {
+func rates(name string, old, now sample) RateRow {
 	seconds := now.at.Sub(old.at).Seconds()
 	more := func(now, old uint64) float64 { return float64(now - min(now, old)) }
 	hits, misses := more(now.Total.Hits, old.Total.Hits), more(now.Total.Misses, old.Total.Misses)
-	return topRow{
+	return RateRow{
 		Name: name, Lookups: (hits + misses) / seconds, HitRate: hits / max(hits+misses, 1),
 		Sets:    more(now.Total.Sets, old.Total.Sets) / seconds,
 		Loads:   more(now.Total.Loads, old.Total.Loads) / seconds,
@@ -103,15 +104,15 @@ func rates(name string, old, now sample) topRow {
 	}
 }
 
-func (a *app) printTop(rows []topRow) error {
-	if a.json {
-		return a.printJSON(rows)
+func (a *app) printTop(rows []RateRow) error {
+	if a.JSON {
+		return a.PrintJSON(rows)
 	}
-	if a.file != nil && terminal(a.file) {
-		fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
+	if a.File != nil && cli.IsTerminal(a.File) {
+		fmt.Fprint(a.Stdout, "\x1b[H\x1b[2J")
 	}
-	return printTable(a.stdout, "NAME\tLOOKUPS/S\tHITS\tSETS/S\tLOADS/S\tEVICTED/S\tENTRIES\tUSED\tLIMIT", rows, func(r topRow) string {
-		return fmt.Sprintf("%s\t%.0f\t%s\t%.0f\t%.0f\t%.0f\t%d\t%s\t%s", r.Name, r.Lookups, percent(r.HitRate), r.Sets, r.Loads, r.Evicted,
-			r.Entries, size(r.Used), size(r.Limit))
+	return cli.PrintTable(a.Stdout, "NAME\tLOOKUPS/S\tHITS\tSETS/S\tLOADS/S\tEVICTED/S\tENTRIES\tUSED\tLIMIT", rows, func(r RateRow) string {
+		return fmt.Sprintf("%s\t%.0f\t%s\t%.0f\t%.0f\t%.0f\t%d\t%s\t%s", r.Name, r.Lookups, cli.Percent(r.HitRate), r.Sets, r.Loads, r.Evicted,
+			r.Entries, cli.Size(r.Used), cli.Size(r.Limit))
 	})
 }

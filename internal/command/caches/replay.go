@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"context"
@@ -9,14 +9,15 @@ import (
 	"strings"
 
 	"github.com/godsm/godsm/cache"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/internal/trace"
 	"github.com/spf13/cobra"
 )
 
-// replayResult is what replay prints.
-type replayResult struct {
+// ReplayResult is what replay prints.
+type ReplayResult struct {
 	Accesses  int     `json:"accesses"`
 	Unique    int     `json:"unique"` // keys
 	Hits      int     `json:"hits"`
@@ -56,7 +57,7 @@ first eviction on. So the hit rate compares with that of other policies for N en
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			if err := spec.check(cmd.Flags().Changed, limit, favour, format); err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
+				return fmt.Errorf("%w: %w", cli.ErrUsage, err)
 			}
 			if spec.traces, err = a.readTraces(cmd.Context(), format, files); err != nil {
 				return err
@@ -65,7 +66,7 @@ first eviction on. So the hit rate compares with that of other policies for N en
 			if err != nil {
 				return err
 			}
-			return a.printJSON(result)
+			return a.PrintJSON(result)
 		},
 	}
 	f := cmd.Flags()
@@ -116,9 +117,9 @@ func (r *replaySpec) check(given func(string) bool, limit, favour, format string
 
 func (a *app) readTraces(ctx context.Context, format string, files []string) (list []trace.Trace, err error) {
 	for _, path := range files {
-		f := a.stdin
+		f := a.Stdin
 		if path != "-" {
-			if f, err = leaving(ctx, func() (*os.File, error) { return os.Open(path) }); err != nil {
+			if f, err = cli.Leaving(ctx, func() (*os.File, error) { return os.Open(path) }); err != nil {
 				return nil, err
 			}
 		}

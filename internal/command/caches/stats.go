@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"fmt"
@@ -6,12 +6,12 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/spf13/cobra"
 )
 
-// cacheRow is a line of cache ls.
-type cacheRow struct {
+// Row is a line of cache ls.
+type Row struct {
 	Name     string  `json:"name"`
 	Version  uint64  `json:"version"`
 	Limit    int64   `json:"limit"`
@@ -29,14 +29,14 @@ func (a *app) cacheLsCommand() *cobra.Command {
 		Short: "List the caches: limit, entries, hit rate, how many sessions use them",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			rows := []cacheRow{}
+			rows := []Row{}
 			err := a.withCaches(cmd.Context(), "", func(_ *dsm.Session, list []foundCache) error {
 				for _, c := range list {
 					st, err := c.Stats()
 					if err != nil {
 						return err
 					}
-					rows = append(rows, cacheRow{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
+					rows = append(rows, Row{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
 						st.Total.Hits + st.Total.Misses, st.Total.HitRate(), st.Evicted, len(c.info.Sessions)})
 				}
 				return nil
@@ -44,23 +44,19 @@ func (a *app) cacheLsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(rows)
+			if a.JSON {
+				return a.PrintJSON(rows)
 			}
-			return printTable(a.stdout, "NAME\tVERSION\tLIMIT\tUSED\tENTRIES\tLOOKUPS\tHITS\tEVICTED\tSESSIONS", rows, func(r cacheRow) string {
-				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%d", r.Name, r.Version, size(r.Limit), size(r.Used), r.Entries,
-					r.Lookups, percent(r.HitRate), r.Evicted, r.Sessions)
+			return cli.PrintTable(a.Stdout, "NAME\tVERSION\tLIMIT\tUSED\tENTRIES\tLOOKUPS\tHITS\tEVICTED\tSESSIONS", rows, func(r Row) string {
+				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%d", r.Name, r.Version, cli.Size(r.Limit), cli.Size(r.Used), r.Entries,
+					r.Lookups, cli.Percent(r.HitRate), r.Evicted, r.Sessions)
 			})
 		},
 	}
 }
 
-func size(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
-
-func percent(rate float64) string { return fmt.Sprintf("%.1f %%", rate*100) }
-
-// cacheCounts are what sessions have done, as JSON.
-type cacheCounts struct {
+// Counts are what sessions have done, as JSON.
+type Counts struct {
 	Hits         uint64 `json:"hits"`
 	Misses       uint64 `json:"misses"`
 	Stale        uint64 `json:"stale"`
@@ -71,32 +67,32 @@ type cacheCounts struct {
 	TooLarge     uint64 `json:"too_large"`
 }
 
-type cacheSessionRow struct {
+type SessionRow struct {
 	Session string `json:"session"`
 	Alive   bool   `json:"alive"`
-	cacheCounts
+	Counts
 }
 
-// cacheReport is what cache stats prints.
-type cacheReport struct {
-	Name     string            `json:"name"`
-	Limit    int64             `json:"limit"`
-	Used     int64             `json:"used"`
-	Entries  int               `json:"entries"`
-	HitRate  float64           `json:"hit_rate"`
-	Total    cacheCounts       `json:"total"`
-	Evicted  uint64            `json:"evicted"`
-	Forced   uint64            `json:"forced"`
-	Crowded  uint64            `json:"crowded"`
-	Expired  uint64            `json:"expired"`
-	Outdated uint64            `json:"outdated"`
-	Deleted  uint64            `json:"deleted"`
-	Purged   uint64            `json:"purged"`
-	Lost     uint64            `json:"lost"`
-	Refused  uint64            `json:"refused"`
-	Repaired uint64            `json:"repaired"`
-	Window   int               `json:"window_percent"`
-	Sessions []cacheSessionRow `json:"sessions"`
+// Report is what cache stats prints.
+type Report struct {
+	Name     string       `json:"name"`
+	Limit    int64        `json:"limit"`
+	Used     int64        `json:"used"`
+	Entries  int          `json:"entries"`
+	HitRate  float64      `json:"hit_rate"`
+	Total    Counts       `json:"total"`
+	Evicted  uint64       `json:"evicted"`
+	Forced   uint64       `json:"forced"`
+	Crowded  uint64       `json:"crowded"`
+	Expired  uint64       `json:"expired"`
+	Outdated uint64       `json:"outdated"`
+	Deleted  uint64       `json:"deleted"`
+	Purged   uint64       `json:"purged"`
+	Lost     uint64       `json:"lost"`
+	Refused  uint64       `json:"refused"`
+	Repaired uint64       `json:"repaired"`
+	Window   int          `json:"window_percent"`
+	Sessions []SessionRow `json:"sessions"`
 }
 
 func (a *app) cacheStatsCommand() *cobra.Command {
@@ -105,18 +101,18 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 		Short: "Show what has been done with a cache, by session, and what its entries have gone by",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r cacheReport
+			var r Report
 			err := a.withCache(cmd.Context(), args[0], func(s *dsm.Session, c *cache.Cache) error {
 				st, err := c.Stats()
-				r = cacheReport{
+				r = Report{
 					Name: c.Name(), Limit: st.Limit, Used: st.Used, Entries: st.Entries, HitRate: st.Total.HitRate(),
-					Total: cacheCounts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
+					Total: Counts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
 					Outdated: st.Outdated, Deleted: st.Deleted, Purged: st.Purged, Lost: st.Lost, Refused: st.Refused,
-					Repaired: st.Repaired, Window: st.Window, Sessions: []cacheSessionRow{},
+					Repaired: st.Repaired, Window: st.Window, Sessions: []SessionRow{},
 				}
 				for _, x := range st.Sessions {
 					if x.Session != s.Self().Peer {
-						r.Sessions = append(r.Sessions, cacheSessionRow{x.Session.String(), x.Alive, cacheCounts(x.Counts)})
+						r.Sessions = append(r.Sessions, SessionRow{x.Session.String(), x.Alive, Counts(x.Counts)})
 					}
 				}
 				return err
@@ -124,22 +120,22 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(r)
+			if a.JSON {
+				return a.PrintJSON(r)
 			}
 			return a.printCache(r)
 		},
 	}
 }
 
-func (a *app) printCache(r cacheReport) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+func (a *app) printCache(r Report) error {
+	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 	for _, l := range [][2]string{
 		{"name", r.Name},
-		{"limit", size(r.Limit)},
-		{"used", size(r.Used)},
+		{"limit", cli.Size(r.Limit)},
+		{"used", cli.Size(r.Used)},
 		{"entries", fmt.Sprint(r.Entries)},
-		{"lookups", fmt.Sprintf("%d, %s hits, %d stale", r.Total.Hits+r.Total.Misses, percent(r.HitRate), r.Total.Stale)},
+		{"lookups", fmt.Sprintf("%d, %s hits, %d stale", r.Total.Hits+r.Total.Misses, cli.Percent(r.HitRate), r.Total.Stale)},
 		{"sets", fmt.Sprintf("%d, %d too large", r.Total.Sets, r.Total.TooLarge)},
 		{"loads", fmt.Sprintf("%d, %d without a value, %d not stored", r.Total.Loads, r.Total.LoadFailures, r.Refused)},
 		{"evicted", fmt.Sprintf("%d, of these %d forced, %d crowded", r.Evicted, r.Forced, r.Crowded)},
@@ -152,14 +148,14 @@ func (a *app) printCache(r cacheReport) error {
 	if err := w.Flush(); err != nil || len(r.Sessions) == 0 {
 		return err
 	}
-	fmt.Fprintln(a.stdout)
-	return printTable(a.stdout, "SESSION\tALIVE\tHITS\tMISSES\tSTALE\tSETS\tDELETES\tLOADS", r.Sessions, func(x cacheSessionRow) string {
-		return fmt.Sprintf("%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", x.Session, yes(x.Alive), x.Hits, x.Misses, x.Stale, x.Sets, x.Deletes, x.Loads)
+	fmt.Fprintln(a.Stdout)
+	return cli.PrintTable(a.Stdout, "SESSION\tALIVE\tHITS\tMISSES\tSTALE\tSETS\tDELETES\tLOADS", r.Sessions, func(x SessionRow) string {
+		return fmt.Sprintf("%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", x.Session, cli.Yes(x.Alive), x.Hits, x.Misses, x.Stale, x.Sets, x.Deletes, x.Loads)
 	})
 }
 
-// curveRow is a line of cache curve.
-type curveRow struct {
+// CurveRow is a line of cache curve.
+type CurveRow struct {
 	Times   float64 `json:"times"`
 	Limit   int64   `json:"limit"`
 	HitRate float64 `json:"hit_rate"`
@@ -174,25 +170,25 @@ for. There is nothing to show while too little is known, for a cache of less tha
 for one that favours objects.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rows := []curveRow{}
+			rows := []CurveRow{}
 			err := a.withCache(cmd.Context(), args[0], func(_ *dsm.Session, c *cache.Cache) error {
 				limit := c.Limit()
 				for _, p := range c.Curve() {
-					rows = append(rows, curveRow{p.Times, int64(p.Times * float64(limit)), p.HitRate})
+					rows = append(rows, CurveRow{p.Times, int64(p.Times * float64(limit)), p.HitRate})
 				}
 				return nil
 			})
 			switch {
 			case err != nil:
 				return err
-			case a.json:
-				return a.printJSON(rows)
+			case a.JSON:
+				return a.PrintJSON(rows)
 			case len(rows) == 0:
-				_, err := fmt.Fprintln(a.stdout, "too little is known of this cache, or it has no models")
+				_, err := fmt.Fprintln(a.Stdout, "too little is known of this cache, or it has no models")
 				return err
 			}
-			return printTable(a.stdout, "TIMES\tLIMIT\tHITS", rows, func(r curveRow) string {
-				return fmt.Sprintf("%g\t%s\t%s", r.Times, size(r.Limit), percent(r.HitRate))
+			return cli.PrintTable(a.Stdout, "TIMES\tLIMIT\tHITS", rows, func(r CurveRow) string {
+				return fmt.Sprintf("%g\t%s\t%s", r.Times, cli.Size(r.Limit), cli.Percent(r.HitRate))
 			})
 		},
 	}

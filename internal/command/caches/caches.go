@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
@@ -17,7 +18,7 @@ func (a *app) cacheCommand() *cobra.Command {
 		Use:         "cache",
 		Short:       "List caches, look into them, change them; replay a trace of accesses",
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: ""},
+		Annotations: map[string]string{cli.NoCleaning: ""},
 		RunE:        func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.cacheLsCommand(), a.cacheStatsCommand(), a.cacheTopCommand(), a.cacheGetCommand(), a.cacheSetCommand(),
@@ -58,7 +59,7 @@ func findCaches(ctx context.Context, s *dsm.Session, name string) (list []foundC
 
 // withCaches is f in a session, with the cache of that name, or all.
 func (a *app) withCaches(ctx context.Context, name string, f func(s *dsm.Session, list []foundCache) error) error {
-	s, err := dsm.Open(ctx, a.config)
+	s, err := dsm.Open(ctx, a.Config)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (a *app) withCaches(ctx context.Context, name string, f func(s *dsm.Session
 // withCache is withCaches for one.
 func (a *app) withCache(ctx context.Context, name string, f func(s *dsm.Session, c *cache.Cache) error) error {
 	if name == "" {
-		return fmt.Errorf("%w: the name of the cache is empty", errUsage)
+		return fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)
 	}
 	return a.withCaches(ctx, name, func(s *dsm.Session, list []foundCache) error { return f(s, list[0].Cache) })
 }

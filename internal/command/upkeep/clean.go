@@ -1,9 +1,10 @@
-package main
+package upkeep
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/spf13/cobra"
 )
@@ -25,10 +26,10 @@ not the directory, its dead instances are orphans too.
 
 Both say what they destroy before they do.`,
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: ""}, // it cleans, and counts, itself
+		Annotations: map[string]string{cli.NoCleaning: ""}, // it cleans, and counts, itself
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if force && orphans {
-				return fmt.Errorf("%w: --force and --orphans are two decisions: take one at a time", errUsage)
+				return fmt.Errorf("%w: --force and --orphans are two decisions: take one at a time", cli.ErrUsage)
 			}
 			clean := a.clean
 			switch {
@@ -41,13 +42,13 @@ Both say what they destroy before they do.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(struct {
+			if a.JSON {
+				return a.PrintJSON(struct {
 					Dir     string `json:"dir"`
 					Removed int    `json:"removed"`
-				}{a.config.Dir, removed})
+				}{a.Config.Dir, removed})
 			}
-			_, err = fmt.Fprintf(a.stdout, "removed %d objects\n", removed)
+			_, err = fmt.Fprintf(a.Stdout, "removed %d objects\n", removed)
 			return err
 		},
 	}
@@ -57,12 +58,12 @@ Both say what they destroy before they do.`,
 }
 
 func (a *app) clean(ctx context.Context) (int, error) {
-	return instance.Clean(ctx, a.config.Dir, instance.Backends{}, instance.Who(a.config.Application), a.config.Logger)
+	return instance.Clean(ctx, a.Config.Dir, instance.Backends{}, instance.Who(a.Config.Application), a.Config.Logger)
 }
 
 func (a *app) cleanByForce(ctx context.Context) (int, error) {
-	return instance.CleanByForce(ctx, a.config.Dir, instance.Backends{}, instance.Who(a.config.Application),
-		a.config.Logger, func(list []instance.Doom) {
+	return instance.CleanByForce(ctx, a.Config.Dir, instance.Backends{}, instance.Who(a.Config.Application),
+		a.Config.Logger, func(list []instance.Doom) {
 			for _, d := range list {
 				a.announce(d.What, d.Objects)
 			}
@@ -85,8 +86,8 @@ func (a *app) cleanOrphans(ctx context.Context) (removed int, err error) {
 
 // announce says on standard error, so that it does not mix with the result, what is about to be destroyed.
 func (a *app) announce(what string, objects []string) {
-	fmt.Fprintf(a.stderr, "destroying %d objects of %s\n", len(objects), what)
+	fmt.Fprintf(a.Stderr, "destroying %d objects of %s\n", len(objects), what)
 	for _, o := range objects {
-		fmt.Fprintf(a.stderr, "  %s\n", o)
+		fmt.Fprintf(a.Stderr, "  %s\n", o)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package upkeep
 
 import (
 	"cmp"
@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/spf13/cobra"
 )
 
-// settingRow is a line of show.
-type settingRow struct {
+// SettingRow is a line of show.
+type SettingRow struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"`
 	Unit    string `json:"unit"`
@@ -23,32 +24,32 @@ type settingRow struct {
 func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "show [NAME]",
-		ValidArgsFunction: a.first(a.settingNames),
+		ValidArgsFunction: a.First(a.SettingNames),
 		Short:             "Show the settings that would hold here, and where each comes from",
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)
+			s, err := instance.Backends{}.Load(a.Config.Dir, a.Config.Settings)
 			if err != nil {
 				return err
 			}
-			rows := []settingRow{}
+			rows := []SettingRow{}
 			for _, x := range s.List {
-				rows = append(rows, settingRow(x))
+				rows = append(rows, SettingRow(x))
 			}
 			if len(args) == 1 {
-				i := slices.IndexFunc(rows, func(r settingRow) bool { return strings.EqualFold(r.Name, args[0]) })
+				i := slices.IndexFunc(rows, func(r SettingRow) bool { return strings.EqualFold(r.Name, args[0]) })
 				if i < 0 {
 					return fmt.Errorf("there is no setting %q: show lists them all", args[0])
 				}
 				rows = rows[i : i+1]
-				if a.json {
-					return a.printJSON(rows[0])
+				if a.JSON {
+					return a.PrintJSON(rows[0])
 				}
 			}
-			if a.json {
-				return a.printJSON(rows)
+			if a.JSON {
+				return a.PrintJSON(rows)
 			}
-			return printTable(a.stdout, "NAME\tVALUE\tUNIT\tDEFAULT\tFROM", rows, func(r settingRow) string {
+			return cli.PrintTable(a.Stdout, "NAME\tVALUE\tUNIT\tDEFAULT\tFROM", rows, func(r SettingRow) string {
 				return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", r.Name, cmp.Or(r.Value, "-"), cmp.Or(r.Unit, "-"),
 					cmp.Or(r.Default, "-"), r.Source)
 			})

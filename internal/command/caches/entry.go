@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"encoding/hex"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/spf13/cobra"
 )
@@ -22,7 +23,7 @@ func keyFlag(cmd *cobra.Command) func(arg string) ([]byte, error) {
 		}
 		key, err := hex.DecodeString(arg)
 		if err != nil {
-			return nil, fmt.Errorf("%w: the key %q is not hexadecimal: %w", errUsage, arg, err)
+			return nil, fmt.Errorf("%w: the key %q is not hexadecimal: %w", cli.ErrUsage, arg, err)
 		}
 		return key, nil
 	}
@@ -47,8 +48,8 @@ func (a *app) cacheGetCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if !a.json {
-					_, err := a.stdout.Write(value)
+				if !a.JSON {
+					_, err := a.Stdout.Write(value)
 					return err
 				}
 				info, _, err := c.Info(key)
@@ -56,7 +57,7 @@ func (a *app) cacheGetCommand() *cobra.Command {
 				if info.TTL >= 0 {
 					ttl = info.TTL.Seconds()
 				}
-				return errors.Join(err, a.printJSON(struct {
+				return errors.Join(err, a.PrintJSON(struct {
 					Key    []byte  `json:"key_base64"`
 					Size   int     `json:"size"`
 					Base64 []byte  `json:"base64"`
@@ -97,9 +98,9 @@ that name; it stays until the end of the instance.`,
 				err = errors.New("the name of the cache is empty")
 			}
 			if err != nil {
-				return fmt.Errorf("%w: %w", errUsage, err)
+				return fmt.Errorf("%w: %w", cli.ErrUsage, err)
 			}
-			value, _, err := a.content(cmd.Context(), args[2:], false)
+			value, _, err := a.Content(cmd.Context(), args[2:], false)
 			if err != nil {
 				return err
 			}
@@ -107,7 +108,7 @@ that name; it stays until the end of the instance.`,
 			if limit == 0 {
 				return a.withCache(cmd.Context(), args[0], func(_ *dsm.Session, c *cache.Cache) error { return set(c) })
 			}
-			s, err := dsm.Open(cmd.Context(), a.config)
+			s, err := dsm.Open(cmd.Context(), a.Config)
 			if err != nil {
 				return err
 			}
@@ -134,7 +135,7 @@ func (a *app) cachePurgeCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			one, tagged := cmd.Flags().Changed("key"), cmd.Flags().Changed("tag")
 			if one && tagged {
-				return fmt.Errorf("%w: it takes one of --key and --tag", errUsage)
+				return fmt.Errorf("%w: it takes one of --key and --tag", cli.ErrUsage)
 			}
 			k, err := keyOf(key)
 			if err != nil {
@@ -161,8 +162,8 @@ func (a *app) cachePurgeCommand() *cobra.Command {
 	return cmd
 }
 
-// cacheVerifyRow is a line of cache verify.
-type cacheVerifyRow struct {
+// VerifyRow is a line of cache verify.
+type VerifyRow struct {
 	Name     string   `json:"name"`
 	Entries  int      `json:"entries"`
 	Live     int      `json:"live"` // bytes of the entries' records
@@ -180,10 +181,10 @@ func (a *app) cacheVerifyCommand() *cobra.Command {
 The exit status is 1 if anything is wrong.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, rows, wrong := "", []cacheVerifyRow{}, error(nil)
+			name, rows, wrong := "", []VerifyRow{}, error(nil)
 			if len(args) == 1 {
 				if name = args[0]; name == "" {
-					return fmt.Errorf("%w: the name of the cache is empty", errUsage)
+					return fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)
 				}
 			}
 			err := a.withCaches(cmd.Context(), name, func(_ *dsm.Session, list []foundCache) error {
@@ -193,25 +194,25 @@ The exit status is 1 if anything is wrong.`,
 						return err
 					}
 					if len(r.Wrong) > 0 {
-						wrong = errProblems
+						wrong = cli.ErrProblems
 					}
-					rows = append(rows, cacheVerifyRow{c.info.Name, r.Entries, r.Live, r.Log, r.Free, r.Index, append([]string{}, r.Wrong...)})
+					rows = append(rows, VerifyRow{c.info.Name, r.Entries, r.Live, r.Log, r.Free, r.Index, append([]string{}, r.Wrong...)})
 				}
 				return nil
 			})
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return errors.Join(a.printJSON(rows), wrong)
+			if a.JSON {
+				return errors.Join(a.PrintJSON(rows), wrong)
 			}
-			err = printTable(a.stdout, "NAME\tENTRIES\tLIVE\tLOG\tFREE\tINDEX\tPROBLEMS", rows, func(r cacheVerifyRow) string {
-				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d", r.Name, r.Entries, size(int64(r.Live)), size(int64(r.Log)), r.Free, r.Index,
+			err = cli.PrintTable(a.Stdout, "NAME\tENTRIES\tLIVE\tLOG\tFREE\tINDEX\tPROBLEMS", rows, func(r VerifyRow) string {
+				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d", r.Name, r.Entries, cli.Size(int64(r.Live)), cli.Size(int64(r.Log)), r.Free, r.Index,
 					len(r.Problems))
 			})
 			for _, r := range rows {
 				for _, p := range r.Problems {
-					_, werr := fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, p)
+					_, werr := fmt.Fprintf(a.Stdout, "%s: %s\n", r.Name, p)
 					err = errors.Join(err, werr)
 				}
 			}

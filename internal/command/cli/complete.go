@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -16,8 +16,8 @@ import (
 
 type completion = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective)
 
-// first offers what list returns for the first argument.
-func (a *app) first(list func(cmd *cobra.Command) []string) completion {
+// First offers what list returns for the first argument.
+func (a *App) First(list func(cmd *cobra.Command) []string) completion {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -27,30 +27,30 @@ func (a *app) first(list func(cmd *cobra.Command) []string) completion {
 }
 
 // place is the configuration of a command line that is not complete yet.
-func (a *app) place() (dsm.Config, error) {
-	dir, err := a.dir, error(nil)
+func (a *App) place() (dsm.Config, error) {
+	dir, err := a.Dir, error(nil)
 	if dir == "" {
 		dir, err = instance.DefaultDir()
 	}
 	return dsm.Config{Dir: dir, Logger: zerolog.Nop()}, err
 }
 
-func (a *app) inspected(cmd *cobra.Command) (r dsm.Report) {
+func (a *App) inspected(cmd *cobra.Command) (r dsm.Report) {
 	if cfg, err := a.place(); err == nil {
 		r, _ = dsm.Inspect(cmd.Context(), cfg)
 	}
 	return r
 }
 
-func (a *app) handles(cmd *cobra.Command) (list []string) {
+func (a *App) Handles(cmd *cobra.Command) (list []string) {
 	for _, s := range a.inspected(cmd).Segments {
 		list = append(list, fmt.Sprintf("%v\t%d bytes, of process %d (%s)", s.Handle, s.Size, s.CreatorPid, s.Creator))
 	}
 	return list
 }
 
-// names are those of areas and of what lies in areas.
-func (a *app) names(cmd *cobra.Command) (list []string) {
+// Names are those of areas and of what lies in areas.
+func (a *App) Names(cmd *cobra.Command) (list []string) {
 	infos, _ := registry.Names(a.inspected(cmd))
 	for _, x := range infos {
 		if x.Kind != "segment" {
@@ -60,7 +60,7 @@ func (a *app) names(cmd *cobra.Command) (list []string) {
 	return list
 }
 
-func (a *app) settingNames(*cobra.Command) (list []string) {
+func (a *App) SettingNames(*cobra.Command) (list []string) {
 	cfg, err := a.place()
 	if err != nil {
 		return nil
@@ -75,17 +75,17 @@ func (a *app) settingNames(*cobra.Command) (list []string) {
 	return list
 }
 
-// assignments offers settings for -c, which wants a value too.
-func (a *app) assignments(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	list := a.settingNames(cmd)
+// Assignments offers settings for -c, which wants a value too.
+func (a *App) Assignments(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	list := a.SettingNames(cmd)
 	for i, s := range list {
 		list[i] = strings.Replace(s, "\t", "=\t", 1)
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// version is what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
-func version() string {
+// Version is what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
+func Version() string {
 	v := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = info.Main.Version
@@ -96,4 +96,13 @@ func version() string {
 		}
 	}
 	return fmt.Sprintf("%s, layout %d of the control segment", v, instance.LayoutVersion)
+}
+
+// ParseHandle returns the handle that an argument is; the error is of wrong usage.
+func ParseHandle(s string) (dsm.Handle, error) {
+	h, err := dsm.ParseHandle(s)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return h, err
 }

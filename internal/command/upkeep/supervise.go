@@ -1,4 +1,4 @@
-package main
+package upkeep
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/spf13/cobra"
@@ -17,7 +18,7 @@ func (a *app) superviseCommand() *cobra.Command {
 		Use:         "supervise",
 		Short:       "Run an instance, in the foreground, until SIGINT or SIGTERM",
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: ""}, // a start does that
+		Annotations: map[string]string{cli.NoCleaning: ""}, // a start does that
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			start := supervisor.Start
 			if private {
@@ -27,7 +28,7 @@ func (a *app) superviseCommand() *cobra.Command {
 			if lifeline {
 				var end context.CancelFunc
 				ctx, end = context.WithCancel(ctx)
-				go func() { stdin.WaitEnd(a.stdin); end() }()
+				go func() { stdin.WaitEnd(a.Stdin); end() }()
 			}
 			return a.supervise(ctx, start)
 		},
@@ -42,7 +43,7 @@ func (a *app) superviseCommand() *cobra.Command {
 
 func (a *app) supervise(ctx context.Context,
 	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error)) error {
-	s, err := start(ctx, a.config)
+	s, err := start(ctx, a.Config)
 	if err != nil {
 		return err
 	}
@@ -67,25 +68,25 @@ func (a *app) supervise(ctx context.Context,
 
 // printStopped is the last line. That nobody reads it is no failure.
 func (a *app) printStopped(st dsm.Status) (err error) {
-	if a.json {
-		err = a.printJSON(struct {
+	if a.JSON {
+		err = a.PrintJSON(struct {
 			Event    string `json:"event"`
 			Instance string `json:"instance"`
 			Dir      string `json:"dir"`
 		}{"stopped", st.Instance.String(), st.Dir})
 	} else {
-		_, err = fmt.Fprintf(a.stdout, "stopped: instance %s, directory %s; nothing of it is left in the system\n",
+		_, err = fmt.Fprintf(a.Stdout, "stopped: instance %s, directory %s; nothing of it is left in the system\n",
 			st.Instance, st.Dir)
 	}
-	if a.readerGone() {
+	if a.ReaderGone() {
 		return nil
 	}
 	return err
 }
 
 func (a *app) printReady(st dsm.Status) error {
-	if a.json {
-		return a.printJSON(struct {
+	if a.JSON {
+		return a.PrintJSON(struct {
 			Event      string `json:"event"`
 			Instance   string `json:"instance"`
 			Generation uint64 `json:"generation"`
@@ -94,7 +95,7 @@ func (a *app) printReady(st dsm.Status) error {
 			Pid        int    `json:"pid"`
 		}{"ready", st.Instance.String(), st.Generation, st.Backend, st.Dir, st.Supervisor})
 	}
-	_, err := fmt.Fprintf(a.stdout, "ready: instance %s, generation %d, backend %s, directory %s, process %d\n",
+	_, err := fmt.Fprintf(a.Stdout, "ready: instance %s, generation %d, backend %s, directory %s, process %d\n",
 		st.Instance, st.Generation, st.Backend, st.Dir, st.Supervisor)
 	return err
 }

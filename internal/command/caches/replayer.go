@@ -1,4 +1,4 @@
-package main
+package caches
 
 import (
 	"context"
@@ -33,9 +33,9 @@ const (
 	fineLimit     = 4 << 20
 )
 
-func (a *app) replay(ctx context.Context, spec *replaySpec) (result replayResult, err error) {
+func (a *app) replay(ctx context.Context, spec *replaySpec) (result ReplayResult, err error) {
 	r := &replayer{replaySpec: *spec}
-	config := a.config
+	config := a.Config
 	config.Dir = ""
 	if r.sup, err = supervisor.StartPrivate(ctx, config); err != nil {
 		return result, err
@@ -72,7 +72,7 @@ const (
 
 // search replays with limits that come closer to the one with which there are as many entries as wanted. The limit moves by
 // extents, so it does not always come to the very number.
-func (r *replayer) search(ctx context.Context) (best replayResult, err error) {
+func (r *replayer) search(ctx context.Context) (best ReplayResult, err error) {
 	if !r.sizeGiven {
 		// As large as a record may be in a cache of the smallest size, but for a large cache.
 		r.size = min(max(fineLimit/r.entries-entryOverhead-keyLength, 200), 1900)
@@ -127,13 +127,13 @@ func (r *replayer) meanSize() float64 {
 }
 
 // run replays once.
-func (r *replayer) run(ctx context.Context, limit int64) (result replayResult, err error) {
+func (r *replayer) run(ctx context.Context, limit int64) (result ReplayResult, err error) {
 	caches, remove, err := r.open(ctx, limit)
 	if err != nil {
 		return result, err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	result = replayResult{Unique: r.unique, Limit: limit}
+	result = ReplayResult{Unique: r.unique, Limit: limit}
 	for _, t := range r.traces {
 		result.Accesses += len(t.Keys)
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -41,10 +41,10 @@ func TestLeaving(t *testing.T) {
 	begun, end := make(chan bool), make(chan bool)
 	defer close(end)
 	go func() { <-begun; cancel(over) }()
-	if _, err := leaving(ctx, func() (int, error) { begun <- true; <-end; return 0, nil }); err != over {
+	if _, err := Leaving(ctx, func() (int, error) { begun <- true; <-end; return 0, nil }); err != over {
 		t.Errorf("left behind: %v", err)
 	}
-	if n, err := leaving(ctx, func() (int, error) { return 7, nil }); n != 7 || err != nil {
+	if n, err := Leaving(ctx, func() (int, error) { return 7, nil }); n != 7 || err != nil {
 		t.Errorf("afterwards: %d, %v", n, err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package upkeep
 
 import (
 	"context"
@@ -8,14 +8,15 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 	"github.com/spf13/cobra"
 )
 
-// verifyRow is a line of verify: a named area.
-type verifyRow struct {
+// VerifyRow is a line of verify: a named area.
+type VerifyRow struct {
 	Name       string     `json:"name"`
 	Kind       string     `json:"kind"`
 	Handle     dsm.Handle `json:"handle"`
@@ -34,14 +35,11 @@ type verifyRow struct {
 	Problems   []string   `json:"problems"`
 }
 
-// errProblems makes the exit status 1; what is wrong has been said.
-var errProblems = errors.New("something is wrong: see above")
-
 func (a *app) verifyCommand() *cobra.Command {
 	var patience time.Duration
 	cmd := &cobra.Command{
 		Use:               "verify [NAME]",
-		ValidArgsFunction: a.first(a.names),
+		ValidArgsFunction: a.First(a.Names),
 		Short:             "Walk the areas that have names and say what is wrong in them",
 		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what
 dead sessions had in their hands, count, and say what is wrong. The exit status is 1 if anything is.
@@ -52,7 +50,7 @@ allocated. Objects of their own sizes can have it, others can't before those are
 A lock that another session holds for longer than --timeout is an error that names the session: ps lists them.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := dsm.Open(cmd.Context(), a.config)
+			s, err := dsm.Open(cmd.Context(), a.Config)
 			if err != nil {
 				return err
 			}
@@ -74,12 +72,12 @@ A lock that another session holds for longer than --timeout is an error that nam
 	return cmd
 }
 
-func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, error) {
+func verify(ctx context.Context, s *dsm.Session, names []string) ([]VerifyRow, error) {
 	list, err := registry.List(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	rows := []verifyRow{}
+	rows := []VerifyRow{}
 	for _, x := range list {
 		if len(names) > 0 && names[0] != x.Name || !x.InArea || x.State != "ready" {
 			continue
@@ -99,7 +97,7 @@ func verify(ctx context.Context, s *dsm.Session, names []string) ([]verifyRow, e
 	return rows, nil
 }
 
-func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verifyRow, err error) {
+func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row VerifyRow, err error) {
 	h, err := area.Attach(ctx, s, s.Owner(), x.Handle)
 	if err != nil {
 		return row, err
@@ -117,34 +115,34 @@ func verifyOne(ctx context.Context, s *dsm.Session, x registry.Info) (row verify
 	return row, nil
 }
 
-func verified(x registry.Info, r dsa.Report) verifyRow {
-	return verifyRow{
+func verified(x registry.Info, r dsa.Report) VerifyRow {
+	return VerifyRow{
 		Name: x.Name, Kind: x.Kind, Handle: x.Handle, Bytes: r.Total, Used: r.Used, Free: r.Free,
 		Overhead: r.Overhead, Straggling: r.Straggling, Stragglers: r.Stragglers, Segments: r.Segments, Sessions: r.Sessions - 1, Objects: r.Objects, Dead: r.Dead,
 		Lost: r.Lost, Problems: append([]string{}, r.Problems...),
 	}
 }
 
-func (a *app) printVerified(rows []verifyRow) error {
+func (a *app) printVerified(rows []VerifyRow) error {
 	err := error(nil)
 	for _, r := range rows {
 		if len(r.Problems) > 0 {
-			err = errProblems
+			err = cli.ErrProblems
 		}
 	}
-	if a.json {
-		return errors.Join(a.printJSON(rows), err)
+	if a.JSON {
+		return errors.Join(a.PrintJSON(rows), err)
 	}
-	perr := printTable(a.stdout,
+	perr := cli.PrintTable(a.Stdout,
 		"NAME\tKIND\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
-		rows, func(r verifyRow) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, size(r.Bytes),
-				size(r.Used), size(r.Free), size(r.Straggling), r.Stragglers, size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
+		rows, func(r VerifyRow) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, cli.Size(r.Bytes),
+				cli.Size(r.Used), cli.Size(r.Free), cli.Size(r.Straggling), r.Stragglers, cli.Size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
 				r.Dead, r.Lost, len(r.Problems))
 		})
 	for _, r := range rows {
 		for _, p := range r.Problems {
-			_, werr := fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, p)
+			_, werr := fmt.Fprintf(a.Stdout, "%s: %s\n", r.Name, p)
 			perr = errors.Join(perr, werr)
 		}
 	}

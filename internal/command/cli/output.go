@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 // lastWords is how long a call may take once its context is over, and all writes to one output together.
 const lastWords = 100 * time.Millisecond
 
-// leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that
+// Leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that
 // nobody reads, opening one that nobody has opened at the other end. When ctx is over f is left
 // behind, and ends with the process.
-func leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
+func Leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
 	return leavingAfter(ctx, lastWords, f)
 }
 
-// leavingAfter is leaving with another time for what is at work when ctx is over.
+// leavingAfter is Leaving with another time for what is at work when ctx is over.
 func leavingAfter[X any](ctx context.Context, patience time.Duration, f func() (X, error)) (x X, err error) {
 	type result struct {
 		x   X
@@ -54,6 +54,9 @@ type output struct {
 	gone   atomic.Bool   // the reader has closed it
 	spent  time.Duration // on waiting since ctx was over: a reader may be slow for ever
 }
+
+// NewOutput returns a writer to w that waits for it no longer than ctx lasts.
+func NewOutput(ctx context.Context, w io.Writer) io.Writer { return &output{ctx: ctx, w: w} }
 
 func (o *output) Write(p []byte) (n int, err error) {
 	o.mu.Lock()

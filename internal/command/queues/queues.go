@@ -1,4 +1,4 @@
-package main
+package queues
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// queueRow is what batch shows of a queue.
-type queueRow struct {
+// Row is what batch shows of a queue.
+type Row struct {
 	Name string `json:"name"`
 	queues.Stats
 	Error string `json:"error,omitempty"`
@@ -35,7 +35,7 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for {
-				rows, err := lookAt(cmd.Context(), a.config, strings.Join(args, ""))
+				rows, err := lookAt(cmd.Context(), a.Config, strings.Join(args, ""))
 				if err == nil {
 					err = a.printQueues(rows)
 				}
@@ -55,8 +55,8 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 }
 
 // lookAt looks at the queue of that name; "": at all.
-func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []queueRow, err error) {
-	rows = []queueRow{}
+func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err error) {
+	rows = []Row{}
 	err = dsm.Look(ctx, cfg, func(r dsm.Report, read func(dsm.Handle) ([]byte, error)) error {
 		names, err := registry.Names(r)
 		if err != nil {
@@ -66,7 +66,7 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []queueRow, 
 			if x.Kind != queues.Kind || x.State != "ready" || name != "" && x.Name != name {
 				continue
 			}
-			row := queueRow{Name: x.Name}
+			row := Row{Name: x.Name}
 			b, err := read(x.Handle)
 			if err == nil {
 				row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
@@ -84,16 +84,16 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []queueRow, 
 	return rows, err
 }
 
-func (a *app) printQueues(rows []queueRow) error {
-	if a.json {
-		return a.printJSON(rows)
+func (a *app) printQueues(rows []Row) error {
+	if a.JSON {
+		return a.PrintJSON(rows)
 	}
 	for _, r := range rows {
 		text := r.Stats.String()
 		if r.Error != "" {
 			text = r.Error
 		}
-		if _, err := fmt.Fprintf(a.stdout, "%s: %s\n", r.Name, strings.ReplaceAll(text, "\n", "\n  ")); err != nil {
+		if _, err := fmt.Fprintf(a.Stdout, "%s: %s\n", r.Name, strings.ReplaceAll(text, "\n", "\n  ")); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,10 @@
-package main
+package upkeep
 
 import (
 	"errors"
 	"fmt"
 
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/doctor"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/settings"
@@ -23,27 +24,27 @@ mends it. Nothing is changed.
 The exit status is 1 if something bites: fails, or will. With --json one array of findings: check, status (ok, note,
 bites), found, means, cure.`,
 		Args:        cobra.NoArgs,
-		Annotations: map[string]string{noCleaning: "", judgesSettings: ""},
+		Annotations: map[string]string{cli.NoCleaning: "", cli.JudgesSettings: ""},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list := []doctor.Finding{}
-			s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)
+			s, err := instance.Backends{}.Load(a.Config.Dir, a.Config.Settings)
 			if err == nil {
 				list = append(list, doctor.Finding{Check: "settings", Status: doctor.OK,
 					Found: "all are understood; type " + s.DynamicSharedMemoryType})
 			} else {
-				list = append(list, doctor.Finding{Check: "settings", Status: doctor.Bites, Found: oneLine(err),
+				list = append(list, doctor.Finding{Check: "settings", Status: doctor.Bites, Found: cli.OneLine(err),
 					Means: "nothing can be started or opened",
 					Cure:  "mend the setting that is named; dsmdemo show lists those there are"})
 				if s, err = settings.Load("", instance.Backends{}.Types(), nil); err != nil {
 					s = &settings.Settings{} // the environment is wrong too
 				}
 			}
-			if backend := runningType(a.config.Dir); backend != "" {
+			if backend := runningType(a.Config.Dir); backend != "" {
 				s.DynamicSharedMemoryType = backend // of the one that is there, whatever a new one would have
 			}
 			m := doctor.Here()
 			list = append(list, m.Check(s.Values)...)
-			found, known := m.Instance(cmd.Context(), a.config)
+			found, known := m.Instance(cmd.Context(), a.Config)
 			list = append(list, found...)
 			list = append(list, m.Strangers(known)...)
 			if err := a.printFindings(list); err != nil {
@@ -72,8 +73,8 @@ func runningType(dir string) string {
 }
 
 func (a *app) printFindings(list []doctor.Finding) error {
-	if a.json {
-		return a.printJSON(list)
+	if a.JSON {
+		return a.PrintJSON(list)
 	}
 	for _, f := range list {
 		text := fmt.Sprintf("%-5s  %-18s %s\n", f.Status, f.Check, f.Found)
@@ -83,7 +84,7 @@ func (a *app) printFindings(list []doctor.Finding) error {
 		if f.Cure != "" {
 			text += fmt.Sprintf("%26scure: %s\n", "", f.Cure)
 		}
-		if _, err := fmt.Fprint(a.stdout, text); err != nil {
+		if _, err := fmt.Fprint(a.Stdout, text); err != nil {
 			return err
 		}
 	}

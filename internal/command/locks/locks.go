@@ -1,4 +1,4 @@
-package main
+package locks
 
 import (
 	"context"
@@ -10,24 +10,25 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/spf13/cobra"
 )
 
-// lockRow is a line of locks.
-type lockRow struct {
-	Table   string     `json:"table"`
-	Name    string     `json:"name"`
-	Path    []string   `json:"path"`
-	Holders []partyRow `json:"holders"`
-	Waiters []partyRow `json:"waiters"`
-	Died    int        `json:"died,omitempty"` // holders, since the last repair
+// Row is a line of locks.
+type Row struct {
+	Table   string   `json:"table"`
+	Name    string   `json:"name"`
+	Path    []string `json:"path"`
+	Holders []Party  `json:"holders"`
+	Waiters []Party  `json:"waiters"`
+	Died    int      `json:"died,omitempty"` // holders, since the last repair
 }
 
-// partyRow is a holder or a waiter.
-type partyRow struct {
+// Party is a holder or a waiter.
+type Party struct {
 	Pid     int     `json:"pid"`
 	App     string  `json:"app"`
 	Owner   uint32  `json:"owner,omitempty"`
@@ -37,18 +38,18 @@ type partyRow struct {
 	State   string  `json:"state,omitempty"` // of a waiter: called, or passed over
 }
 
-// edgeRow is that one waits for another.
-type edgeRow struct {
-	Table   string   `json:"table"`
-	Name    string   `json:"name"`
-	Waiter  partyRow `json:"waiter"`
-	Wanted  string   `json:"wanted"`
-	Holder  partyRow `json:"holder"`
-	Holding string   `json:"holding"`
+// Edge is that one waits for another.
+type Edge struct {
+	Table   string `json:"table"`
+	Name    string `json:"name"`
+	Waiter  Party  `json:"waiter"`
+	Wanted  string `json:"wanted"`
+	Holder  Party  `json:"holder"`
+	Holding string `json:"holding"`
 }
 
-func partyOf(p locktable.Party) partyRow {
-	row := partyRow{p.Pid, p.Application, p.Owner, p.Note, p.Mode.String(), p.For.Seconds(), ""}
+func partyOf(p locktable.Party) Party {
+	row := Party{p.Pid, p.Application, p.Owner, p.Note, p.Mode.String(), p.For.Seconds(), ""}
 	switch {
 	case p.Passed:
 		row.State = "passed over"
@@ -58,15 +59,15 @@ func partyOf(p locktable.Party) partyRow {
 	return row
 }
 
-func partiesOf(list []locktable.Party) []partyRow {
-	rows := []partyRow{}
+func partiesOf(list []locktable.Party) []Party {
+	rows := []Party{}
 	for _, p := range list {
 		rows = append(rows, partyOf(p))
 	}
 	return rows
 }
 
-func (p partyRow) String() string {
+func (p Party) String() string {
 	s := fmt.Sprintf("pid %d", p.Pid)
 	if p.App != "" {
 		s += " (" + p.App + ")"
@@ -95,7 +96,7 @@ first sight.`,
 			}
 			switch {
 			case dot:
-				return printDot(a.stdout, tables)
+				return printDot(a.Stdout, tables)
 			case graph:
 				return a.printWaits(tables)
 			}
@@ -109,13 +110,13 @@ first sight.`,
 
 // lockTable is what was seen of one table.
 type lockTable struct {
-	locks []lockRow
-	waits []edgeRow
+	locks []Row
+	waits []Edge
 }
 
 // lockTables looks at the tables of the instance, or at one.
 func (a *app) lockTables(ctx context.Context, args []string) (all []lockTable, err error) {
-	err = dsm.Look(ctx, a.config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
+	err = dsm.Look(ctx, a.Config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
 		names, err := registry.Names(r)
 		if err != nil {
 			return err
@@ -151,28 +152,28 @@ func lookAtLocks(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t loc
 		return t, err
 	}
 	for i := range l.List() {
-		t.locks = append(t.locks, lockRow{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+		t.locks = append(t.locks, Row{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
 	}
-	slices.SortFunc(t.locks, func(a, b lockRow) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.locks, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
 	for e := range l.Waits() {
-		t.waits = append(t.waits, edgeRow{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
+		t.waits = append(t.waits, Edge{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
 	}
-	slices.SortFunc(t.waits, func(a, b edgeRow) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.waits, func(a, b Edge) int { return strings.Compare(a.Name, b.Name) })
 	return t, nil
 }
 
 func (a *app) printLocks(tables []lockTable) error {
-	rows := []lockRow{}
+	rows := []Row{}
 	for _, t := range tables {
 		rows = append(rows, t.locks...)
 	}
-	if a.json {
-		return a.printJSON(rows)
+	if a.JSON {
+		return a.PrintJSON(rows)
 	}
 	type line struct{ table, name, what, who, mode, age string }
 	var lines []line
 	for _, r := range rows {
-		add := func(what string, p partyRow) {
+		add := func(what string, p Party) {
 			if p.State != "" {
 				what += ", " + p.State
 			}
@@ -189,20 +190,20 @@ func (a *app) printLocks(tables []lockTable) error {
 			lines = append(lines, line{r.Table, r.Name, fmt.Sprintf("%d died with it", r.Died), "-", "-", "-"})
 		}
 	}
-	return printTable(a.stdout, "TABLE\tNAME\tSTATE\tWHO\tMODE\tFOR", lines, func(l line) string {
+	return cli.PrintTable(a.Stdout, "TABLE\tNAME\tSTATE\tWHO\tMODE\tFOR", lines, func(l line) string {
 		return strings.Join([]string{l.table, l.name, l.what, l.who, l.mode, l.age}, "\t")
 	})
 }
 
 func (a *app) printWaits(tables []lockTable) error {
-	rows := []edgeRow{}
+	rows := []Edge{}
 	for _, t := range tables {
 		rows = append(rows, t.waits...)
 	}
-	if a.json {
-		return a.printJSON(rows)
+	if a.JSON {
+		return a.PrintJSON(rows)
 	}
-	return printTable(a.stdout, "TABLE\tWAITER\tWANTS\tMODE\tFROM\tWHICH", rows, func(r edgeRow) string {
+	return cli.PrintTable(a.Stdout, "TABLE\tWAITER\tWANTS\tMODE\tFROM\tWHICH", rows, func(r Edge) string {
 		return strings.Join([]string{r.Table, r.Waiter.String(), r.Name, r.Wanted, r.Holder.String(), r.Holding}, "\t")
 	})
 }
@@ -212,7 +213,7 @@ func printDot(w io.Writer, tables []lockTable) error {
 	_, err := fmt.Fprintln(w, "digraph waits {")
 	for _, t := range tables {
 		for _, r := range t.waits {
-			node := func(p partyRow) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
+			node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
 			_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
 				fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))
 			err = errors.Join(err, e)

@@ -1,4 +1,4 @@
-package main
+package segments
 
 import (
 	"cmp"
@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ where standard input was read as the content, or was at its end from the start, 
 command ends at once and the segment stays, until unpin or the end of the instance.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			content, fromStdin, err := a.content(cmd.Context(), args, cmd.Flags().Changed("size"))
+			content, fromStdin, err := a.Content(cmd.Context(), args, cmd.Flags().Changed("size"))
 			if err != nil {
 				return err
 			}
@@ -36,12 +37,12 @@ command ends at once and the segment stays, until unpin or the end of the instan
 			if sizeText != "" {
 				n, err := settings.ParseBytes(sizeText)
 				if err != nil || n > math.MaxInt {
-					return fmt.Errorf("%w: --size %w", errUsage, cmp.Or(err, fmt.Errorf("%s is too large", sizeText)))
+					return fmt.Errorf("%w: --size %w", cli.ErrUsage, cmp.Or(err, fmt.Errorf("%s is too large", sizeText)))
 				}
 				size = int(n)
 			}
 			if size < len(content) {
-				return fmt.Errorf("%w: --size %d is less than the text's %d bytes", errUsage, size, len(content))
+				return fmt.Errorf("%w: --size %d is less than the text's %d bytes", cli.ErrUsage, size, len(content))
 			}
 			return a.create(cmd.Context(), content, size, pin, fromStdin)
 		},
@@ -52,20 +53,8 @@ command ends at once and the segment stays, until unpin or the end of the instan
 	return cmd
 }
 
-// content is what a new segment is to hold. A size alone asks for zeros.
-func (a *app) content(ctx context.Context, args []string, sized bool) (b []byte, fromStdin bool, err error) {
-	switch {
-	case len(args) == 1 && args[0] != "-":
-		return []byte(args[0]), false, nil
-	case len(args) == 0 && sized:
-		return nil, false, nil
-	}
-	b, err = io.ReadAll(stdin.Reader(ctx, a.stdin))
-	return b, true, err
-}
-
 func (a *app) create(ctx context.Context, content []byte, size int, pin, fromStdin bool) error {
-	s, err := dsm.Open(ctx, a.config)
+	s, err := dsm.Open(ctx, a.Config)
 	if err != nil {
 		return err
 	}
@@ -87,8 +76,8 @@ func (a *app) create(ctx context.Context, content []byte, size int, pin, fromStd
 		return s.Close()
 	}
 	ended := make(chan struct{})
-	if !fromStdin && !stdin.AtEnd(a.stdin) {
-		go func() { stdin.WaitEnd(a.stdin); close(ended) }()
+	if !fromStdin && !stdin.AtEnd(a.Stdin) {
+		go func() { stdin.WaitEnd(a.Stdin); close(ended) }()
 	}
 	select {
 	case <-ended:
@@ -100,8 +89,8 @@ func (a *app) create(ctx context.Context, content []byte, size int, pin, fromStd
 }
 
 func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) error {
-	if !a.json {
-		_, err := fmt.Fprintln(a.stdout, g.Handle())
+	if !a.JSON {
+		_, err := fmt.Fprintln(a.Stdout, g.Handle())
 		return err
 	}
 	list, err := s.Segments(ctx)
@@ -110,7 +99,7 @@ func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) e
 	}
 	for _, x := range list {
 		if x.Handle == g.Handle() {
-			return a.printJSON(struct {
+			return a.PrintJSON(struct {
 				Handle dsm.Handle `json:"handle"`
 				Size   int        `json:"size"`
 				OSName string     `json:"os_name"`
@@ -123,15 +112,15 @@ func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) e
 func (a *app) readCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "read HANDLE",
-		ValidArgsFunction: a.first(a.handles),
+		ValidArgsFunction: a.First(a.Handles),
 		Short:             "Print a segment's bytes, exactly",
 		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := parseHandle(args[0])
+			h, err := cli.ParseHandle(args[0])
 			if err != nil {
 				return err
 			}
-			s, err := dsm.Open(cmd.Context(), a.config)
+			s, err := dsm.Open(cmd.Context(), a.Config)
 			if err != nil {
 				return err
 			}
@@ -146,15 +135,15 @@ func (a *app) readCommand() *cobra.Command {
 }
 
 func (a *app) printBytes(g *dsm.Segment) error {
-	if !a.json {
-		_, err := io.Copy(a.stdout, io.NewSectionReader(g, 0, int64(g.Size())))
+	if !a.JSON {
+		_, err := io.Copy(a.Stdout, io.NewSectionReader(g, 0, int64(g.Size())))
 		return err
 	}
 	b := make([]byte, g.Size())
 	if _, err := g.ReadAt(b, 0); err != nil {
 		return err
 	}
-	return a.printJSON(struct {
+	return a.PrintJSON(struct {
 		Handle dsm.Handle `json:"handle"`
 		Size   int        `json:"size"`
 		Base64 []byte     `json:"base64"`
@@ -164,17 +153,17 @@ func (a *app) printBytes(g *dsm.Segment) error {
 func (a *app) unpinCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "unpin HANDLE",
-		ValidArgsFunction: a.first(a.handles),
+		ValidArgsFunction: a.First(a.Handles),
 		Short:             "Take a segment out of the instance's keeping",
 		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has
 it attached detaches it or ends; at once if none has.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := parseHandle(args[0])
+			h, err := cli.ParseHandle(args[0])
 			if err != nil {
 				return err
 			}
-			s, err := dsm.Open(cmd.Context(), a.config)
+			s, err := dsm.Open(cmd.Context(), a.Config)
 			if err != nil {
 				return err
 			}
@@ -185,12 +174,4 @@ it attached detaches it or ends; at once if none has.`,
 			return s.Close()
 		},
 	}
-}
-
-func parseHandle(s string) (dsm.Handle, error) {
-	h, err := dsm.ParseHandle(s)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return h, err
 }
