@@ -41,6 +41,7 @@ type Supervisor struct {
 
 	stopping chan struct{}   // closed by Stop
 	leaving  chan chan error // Leave's asks, which run answers
+	checks   chan struct{}   // Check's
 	left     bool            // to be read when done is closed: it was handed over
 	reclaims *uint32         // how many deaths the supervisor knew of that handed it over, until a watch has that
 	stop     sync.Once
@@ -134,7 +135,8 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	cfg.Dir = dir.Path
 	s := &Supervisor{
 		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private,
-		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), leaving: make(chan chan error), done: make(chan struct{}),
+		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), leaving: make(chan chan error),
+		checks: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
 	var err error

@@ -115,6 +115,7 @@ func (w *watch) loop() (why string, err error) {
 		select {
 		case <-w.s.stopping:
 			return "", nil
+		case <-w.s.checks: // which is the answer
 		case answer := <-w.s.leaving:
 			if err := w.handOver(); err != nil {
 				answer <- err
