@@ -107,7 +107,6 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 		if m.out { // one more use of the same
 			h = t.pool.Get().(*hold)
 			h.key, h.ident, h.mode, h.owner, h.under = m.h.key, m.h.ident, m.h.mode, m.h.owner, m.h
-			h.count.Store(1)
 			m.h.count.Add(1)
 		}
 		m.out = true
@@ -131,7 +130,6 @@ func (s *set) gather(wants []Want) (of []int, err error) {
 			return nil, err
 		}
 		h.ident, h.mode = hash(h.key.b, s.t.seed), w.Mode
-		h.count.Store(1)
 	}
 	slices.SortFunc(s.members, func(a, b *member) int {
 		if a.h.ident != b.h.ident {
