@@ -288,4 +288,3 @@ func (s *set) leave() {
 	defer s.leave()
 	u.leave()
 }
-
