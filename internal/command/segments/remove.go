@@ -60,7 +60,7 @@ const rmName = "rm"
 
 func (a *app) rmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "rm HANDLE|NAME...",
+		Use:     rmName + " HANDLE|NAME...",
 		GroupID: cli.Hold,
 		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 			return a.Targets(cmd), cobra.ShellCompDirectiveNoFileComp
