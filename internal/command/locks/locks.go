@@ -80,9 +80,12 @@ func (p Party) String() string {
 
 func (a *app) locksCommand() *cobra.Command {
 	var graph, dot bool
+	var list *cli.Listing[line]
 	cmd := &cobra.Command{
-		Use:   "locks [TABLE]",
-		Short: "List the locks of lock tables: who holds them, since when, what for, and who waits",
+		ValidArgsFunction: a.First(a.NamesOf(locktable.Kind)),
+		Use:               "locks [TABLE]",
+		GroupID:           cli.See,
+		Short:             "List the locks of lock tables: who holds them, since when, what for, and who waits",
 		Long: `List the locks of lock tables (package locktable): who holds them, since when, what for, and who waits.
 
 It joins nothing and takes no lock, so it answers beside holders that are stopped. What it shows was read while others
@@ -100,9 +103,10 @@ first sight.`,
 			case graph:
 				return a.printWaits(tables)
 			}
-			return a.printLocks(tables)
+			return a.printLocks(list, tables)
 		},
 	}
+	list = cli.NewListing(cmd, columns...)
 	cmd.Flags().BoolVar(&graph, "wait-graph", false, "who waits for whom")
 	cmd.Flags().BoolVar(&dot, "dot", false, "the same in the language of Graphviz")
 	return cmd
@@ -162,23 +166,22 @@ func lookAtLocks(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t loc
 	return t, nil
 }
 
-func (a *app) printLocks(tables []lockTable) error {
-	rows := []Row{}
-	for _, t := range tables {
-		rows = append(rows, t.locks...)
-	}
-	if a.JSON {
-		return a.PrintJSON(rows)
-	}
-	type line struct{ table, name, what, who, mode, age string }
-	var lines []line
-	for _, r := range rows {
+// line is that somebody holds a lock, waits for it, or has died with it.
+type line struct {
+	row             *Row
+	what, who, mode string
+	seconds         float64
+	timeless        bool // seconds say nothing
+}
+
+func linesOf(rows []Row) (lines []line) {
+	for i := range rows {
+		r := &rows[i]
 		add := func(what string, p Party) {
 			if p.State != "" {
 				what += ", " + p.State
 			}
-			age := time.Duration(p.Seconds * float64(time.Second)).Round(time.Millisecond)
-			lines = append(lines, line{r.Table, r.Name, what, p.String(), p.Mode, age.String()})
+			lines = append(lines, line{r, what, p.String(), p.Mode, p.Seconds, false})
 		}
 		for _, p := range r.Holders {
 			add("holds", p)
@@ -187,12 +190,52 @@ func (a *app) printLocks(tables []lockTable) error {
 			add("waits", p)
 		}
 		if r.Died > 0 {
-			lines = append(lines, line{r.Table, r.Name, fmt.Sprintf("%d died with it", r.Died), "-", "-", "-"})
+			lines = append(lines, line{r, fmt.Sprintf("%d died with it", r.Died), "-", "-", 0, true})
 		}
 	}
-	return cli.PrintTable(a.Stdout, "TABLE\tNAME\tSTATE\tWHO\tMODE\tFOR", lines, func(l line) string {
-		return strings.Join([]string{l.table, l.name, l.what, l.who, l.mode, l.age}, "\t")
-	})
+	return lines
+}
+
+var columns = []cli.Column[line]{
+	{Name: "table", Heading: "TABLE", Text: func(l line) string { return l.row.Table }},
+	{Name: "name", Heading: "NAME", Text: func(l line) string { return l.row.Name }},
+	{Name: "state", Heading: "STATE", Text: func(l line) string { return l.what }, Tint: func(l line) cli.Tint {
+		switch {
+		case l.timeless:
+			return cli.Bad
+		case strings.HasPrefix(l.what, "waits"):
+			return cli.Odd
+		}
+		return cli.Good
+	}},
+	{Name: "who", Heading: "WHO", Text: func(l line) string { return l.who }},
+	{Name: "mode", Heading: "MODE", Text: func(l line) string { return l.mode }},
+	{Name: "for", Heading: "FOR", Text: func(l line) string {
+		if l.timeless {
+			return "-"
+		}
+		return time.Duration(l.seconds * float64(time.Second)).Round(time.Millisecond).String()
+	}, Number: func(l line) float64 { return l.seconds }},
+}
+
+// printLocks prints a line for each holder and each waiter. As JSON it is one row for each lock of which a line was chosen.
+func (a *app) printLocks(list *cli.Listing[line], tables []lockTable) error {
+	rows := []Row{}
+	for _, t := range tables {
+		rows = append(rows, t.locks...)
+	}
+	lines := list.Choose(linesOf(rows))
+	if !a.JSON {
+		return list.Print(a.App, lines)
+	}
+	chosen, seen := []Row{}, map[*Row]bool{}
+	for _, l := range lines {
+		if !seen[l.row] {
+			seen[l.row] = true
+			chosen = append(chosen, *l.row)
+		}
+	}
+	return a.PrintJSON(chosen)
 }
 
 func (a *app) printWaits(tables []lockTable) error {
