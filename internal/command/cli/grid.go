@@ -8,7 +8,7 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// Tint says what a cell means. Colours show it where there are any.
+// Tint says what a Cell means. Colours show it where there are any.
 type Tint int
 
 // The tints.
@@ -31,15 +31,16 @@ func (t Tint) Paint(text string) string {
 	return escapes[t] + text + "\x1b[0m"
 }
 
-type cell struct {
-	text string
-	tint Tint
+// Cell is one of a Grid.
+type Cell struct {
+	Text string
+	Tint Tint
 }
 
-// grid is a table: columns are aligned, two spaces apart.
-type grid struct {
-	lines [][]cell
-	whole []bool // columns that are not cut, but as the last resort
+// Grid is a table: columns are aligned, two spaces apart.
+type Grid struct {
+	Lines [][]Cell
+	Whole []bool // columns that are not cut, but as the last resort
 }
 
 const (
@@ -48,12 +49,12 @@ const (
 )
 
 // widths returns how wide columns are: as their widest cells, or less, so that a line fits width, if it is above 0.
-func (g *grid) widths(width int) (list []int) {
-	list = make([]int, len(g.whole))
-	for i := range g.lines {
-		for k := range g.lines[i] {
-			g.lines[i][k].text = Printable(g.lines[i][k].text)
-			list[k] = max(list[k], uniseg.StringWidth(g.lines[i][k].text))
+func (g *Grid) widths(width int) (list []int) {
+	list = make([]int, len(g.Whole))
+	for i := range g.Lines {
+		for k := range g.Lines[i] {
+			g.Lines[i][k].Text = Printable(g.Lines[i][k].Text)
+			list[k] = max(list[k], uniseg.StringWidth(g.Lines[i][k].Text))
 		}
 	}
 	if width <= 0 {
@@ -66,7 +67,7 @@ func (g *grid) widths(width int) (list []int) {
 	for over -= width; over > 0; over-- {
 		widest := -1
 		for k, w := range list {
-			if !g.whole[k] && w > leastCut && (widest < 0 || w > list[widest]) {
+			if !g.Whole[k] && w > leastCut && (widest < 0 || w > list[widest]) {
 				widest = k
 			}
 		}
@@ -78,11 +79,11 @@ func (g *grid) widths(width int) (list []int) {
 	return list
 }
 
-// print writes the grid. A line is cut to width, if that is above 0.
-func (g *grid) print(out io.Writer, width int, colours bool) error {
+// Render returns the lines of the table. They are cut to width, if that is above 0.
+func (g *Grid) Render(width int, colours bool) (lines []string) {
 	widths := g.widths(width)
-	var b strings.Builder
-	for _, line := range g.lines {
+	for _, line := range g.Lines {
+		var b strings.Builder
 		left := width
 		for k, c := range line {
 			w := widths[k]
@@ -92,16 +93,26 @@ func (g *grid) print(out io.Writer, width int, colours bool) error {
 				}
 				left -= w + gap
 			}
-			text := Cut(c.text, w)
+			text := Cut(c.Text, w)
 			pad := w - uniseg.StringWidth(text)
 			if colours {
-				text = c.tint.Paint(text)
+				text = c.Tint.Paint(text)
 			}
 			b.WriteString(text)
 			if k < len(line)-1 && (width <= 0 || left > 0) {
 				b.WriteString(strings.Repeat(" ", pad+gap))
 			}
 		}
+		lines = append(lines, b.String())
+	}
+	return lines
+}
+
+// print writes the table.
+func (g *Grid) print(out io.Writer, width int, colours bool) error {
+	var b strings.Builder
+	for _, l := range g.Render(width, colours) {
+		b.WriteString(l)
 		b.WriteByte('\n')
 	}
 	_, err := io.WriteString(out, b.String())

@@ -24,6 +24,15 @@ type Column[R any] struct {
 	Extra   bool            // it is shown only if --columns names it
 }
 
+// Cell returns what the column shows of a row.
+func (c *Column[R]) Cell(r R) Cell {
+	x := Cell{Text: c.Text(r)}
+	if c.Tint != nil {
+		x.Tint = c.Tint(r)
+	}
+	return x
+}
+
 // OnRequest returns the column as one that is shown only if --columns names it.
 func (c Column[R]) OnRequest() Column[R] {
 	c.Extra = true
@@ -76,13 +85,13 @@ func NewListing[R any](cmd *cobra.Command, columns ...Column[R]) *Listing[R] {
 // Chosen reports whether the flags ask for a table of a certain form.
 func (l *Listing[R]) Chosen() bool { return l.names != nil || l.bare || l.wide }
 
-func (l *Listing[R]) column(flag, name string) (*Column[R], error) {
+func columnOf[R any](columns []Column[R], flag, name string) (*Column[R], error) {
 	var all []string
-	for i := range l.columns {
-		if strings.EqualFold(l.columns[i].Name, name) {
-			return &l.columns[i], nil
+	for i := range columns {
+		if strings.EqualFold(columns[i].Name, name) {
+			return &columns[i], nil
 		}
-		all = append(all, l.columns[i].Name)
+		all = append(all, columns[i].Name)
 	}
 	return nil, fmt.Errorf("%s: there is no column %q; there are %s", flag, name, strings.Join(all, ", "))
 }
@@ -92,33 +101,42 @@ var condition = regexp.MustCompile(`^\s*([A-Za-z_/]+)\s*(!=|!~|<=|>=|=|~|<|>)\s*
 
 func (l *Listing[R]) check() error {
 	for _, n := range l.names {
-		if _, err := l.column("--columns", n); err != nil {
+		if _, err := columnOf(l.columns, "--columns", n); err != nil {
 			return err
 		}
 	}
 	for _, n := range l.sort {
-		c, err := l.column("--sort", strings.TrimPrefix(n, "-"))
+		c, err := columnOf(l.columns, "--sort", strings.TrimPrefix(n, "-"))
 		if err != nil {
 			return err
 		}
 		l.by = append(l.by, order[R]{c, strings.HasPrefix(n, "-")})
 	}
 	for _, f := range l.filter {
-		m := condition.FindStringSubmatch(f)
-		if m == nil {
-			return fmt.Errorf("--filter %q: it takes COLUMN=VALUE, or another of = != ~ !~ < <= > >=", f)
-		}
-		c, err := l.column("--filter", m[1])
+		test, err := Condition(l.columns, f)
 		if err != nil {
 			return err
-		}
-		test, err := c.test(m[2], m[3])
-		if err != nil {
-			return fmt.Errorf("--filter %q: %w", f, err)
 		}
 		l.tests = append(l.tests, test)
 	}
 	return nil
+}
+
+// Condition returns what tells whether a row is one of those that --filter asks for.
+func Condition[R any](columns []Column[R], filter string) (func(R) bool, error) {
+	m := condition.FindStringSubmatch(filter)
+	if m == nil {
+		return nil, fmt.Errorf("--filter %q: it takes COLUMN=VALUE, or another of = != ~ !~ < <= > >=", filter)
+	}
+	c, err := columnOf(columns, "--filter", m[1])
+	if err != nil {
+		return nil, err
+	}
+	test, err := c.test(m[2], m[3])
+	if err != nil {
+		return nil, fmt.Errorf("--filter %q: %w", filter, err)
+	}
+	return test, nil
 }
 
 // test returns what tells whether a line has such a value.
@@ -186,24 +204,39 @@ func (l *Listing[R]) Choose(rows []R) []R {
 			chosen = append(chosen, r)
 		}
 	}
-	slices.SortStableFunc(chosen, func(a, b R) int {
-		for _, o := range l.by {
-			n := 0
-			if o.column.Number != nil {
-				n = cmp.Compare(o.column.Number(a), o.column.Number(b))
-			} else {
-				n = cmp.Compare(o.column.Text(a), o.column.Text(b))
-			}
-			if o.down {
-				n = -n
-			}
-			if n != 0 {
-				return n
-			}
-		}
-		return 0
-	})
+	for _, o := range slices.Backward(l.by) {
+		chosen = o.column.Sort(chosen, o.down)
+	}
 	return chosen
+}
+
+// Sort returns the rows in the order of the column, those that are equal in it as they were.
+func (c *Column[R]) Sort(rows []R, down bool) []R {
+	type keyed struct {
+		number float64
+		text   string
+		row    R
+	}
+	list := make([]keyed, len(rows))
+	for i, r := range rows {
+		if list[i].row = r; c.Number != nil {
+			list[i].number = c.Number(r)
+		} else {
+			list[i].text = c.Text(r)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b keyed) int {
+		n := cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.text, b.text))
+		if down {
+			return -n
+		}
+		return n
+	})
+	sorted := make([]R, len(rows))
+	for i := range list {
+		sorted[i] = list[i].row
+	}
+	return sorted
 }
 
 // Show prints the rows that the flags ask for: as a table, or as one JSON array with all of each row.
@@ -219,7 +252,7 @@ func (l *Listing[R]) Show(a *App, rows []R) error {
 func (l *Listing[R]) Print(a *App, rows []R) error {
 	var shown []*Column[R]
 	for _, n := range l.names {
-		c, err := l.column("--columns", n)
+		c, err := columnOf(l.columns, "--columns", n)
 		if err != nil {
 			return err
 		}
@@ -230,27 +263,23 @@ func (l *Listing[R]) Print(a *App, rows []R) error {
 			shown = append(shown, &l.columns[i])
 		}
 	}
-	var g grid
+	var g Grid
 	for _, c := range shown {
-		g.whole = append(g.whole, c.Whole || c.Number != nil)
+		g.Whole = append(g.Whole, c.Whole || c.Number != nil)
 	}
 	if !l.bare {
-		var line []cell
+		var line []Cell
 		for _, c := range shown {
-			line = append(line, cell{c.Heading, Heading})
+			line = append(line, Cell{c.Heading, Heading})
 		}
-		g.lines = append(g.lines, line)
+		g.Lines = append(g.Lines, line)
 	}
 	for _, r := range rows {
-		var line []cell
+		var line []Cell
 		for _, c := range shown {
-			x := cell{text: c.Text(r)}
-			if c.Tint != nil {
-				x.tint = c.Tint(r)
-			}
-			line = append(line, x)
+			line = append(line, c.Cell(r))
 		}
-		g.lines = append(g.lines, line)
+		g.Lines = append(g.Lines, line)
 	}
 	width := 0
 	if !l.wide {

@@ -73,7 +73,8 @@ func (r SegmentRow) holders() string {
 	return cmp.Or(strings.Join(list, ", "), "-")
 }
 
-var segmentColumns = []cli.Column[SegmentRow]{
+// SegmentColumns are those of ls.
+var SegmentColumns = []cli.Column[SegmentRow]{
 	{Name: "handle", Heading: "HANDLE", Text: func(r SegmentRow) string { return r.Handle.String() }, Whole: true},
 	{Name: "name", Heading: "NAME", Text: SegmentRow.called},
 	cli.Count("size", "SIZE", func(r SegmentRow) int { return r.Size }),
@@ -98,13 +99,9 @@ var segmentColumns = []cli.Column[SegmentRow]{
 	{Name: "reserved", Heading: "RESERVED", Text: func(r SegmentRow) string { return cli.Yes(r.Reserved) }, Extra: true},
 }
 
-// segmentRows are the lines for what was seen of an instance.
-func segmentRows(r dsm.Report) ([]SegmentRow, error) {
+// Segments returns the lines for what was seen of an instance.
+func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
 	names := map[dsm.Handle]registry.Info{}
-	list, err := registry.Names(r)
-	if err != nil {
-		return nil, err
-	}
 	for _, x := range list {
 		names[x.Handle] = x
 	}
@@ -128,7 +125,7 @@ func segmentRows(r dsm.Report) ([]SegmentRow, error) {
 		}
 		rows = append(rows, row)
 	}
-	return rows, nil
+	return rows
 }
 
 func (a *app) lsCommand() *cobra.Command {
@@ -147,17 +144,17 @@ nobody's. ps lists the sessions by the names that errors have too.
 The exit status is 3 if no supervisor lives.`,
 		Args: cobra.NoArgs,
 	}
-	list := cli.NewListing(cmd, segmentColumns...)
+	list := cli.NewListing(cmd, SegmentColumns...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
 			return cli.Probed(r.Status, err)
 		}
-		rows, err := segmentRows(r)
+		names, err := registry.Names(r)
 		if err != nil {
 			return err
 		}
-		return cli.Probed(r.Status, list.Show(a.App, rows))
+		return cli.Probed(r.Status, list.Show(a.App, Segments(r, names)))
 	}
 	return cmd
 }

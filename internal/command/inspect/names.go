@@ -24,7 +24,8 @@ type NameRow struct {
 	Sessions []HolderRow `json:"sessions"`
 }
 
-var nameColumns = []cli.Column[NameRow]{
+// NameColumns are those of names.
+var NameColumns = []cli.Column[NameRow]{
 	{Name: "name", Heading: "NAME", Text: func(r NameRow) string { return r.Name }},
 	{Name: "kind", Heading: "KIND", Text: func(r NameRow) string { return r.Kind }},
 	{Name: "type", Heading: "TYPE", Text: func(r NameRow) string { return cmp.Or(r.Type, "-") }},
@@ -48,6 +49,19 @@ var nameColumns = []cli.Column[NameRow]{
 	}, Extra: true},
 }
 
+// Names returns the lines for names.
+func Names(infos []registry.Info) []NameRow {
+	rows := []NameRow{}
+	for _, x := range infos {
+		row := NameRow{x.Name, x.Kind, x.Type, x.Version, x.State, x.Handle, x.Size, []HolderRow{}}
+		for _, s := range x.Sessions {
+			row.Sessions = append(row.Sessions, HolderRow{s.Name, s.Pid, s.Application})
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 func (a *app) namesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "names [NAME]",
@@ -61,7 +75,7 @@ segment: verify tells of the whole.
 The exit status is 3 if no supervisor lives.`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	list := cli.NewListing(cmd, nameColumns...)
+	list := cli.NewListing(cmd, NameColumns...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
@@ -71,14 +85,7 @@ The exit status is 3 if no supervisor lives.`,
 		if err != nil {
 			return err
 		}
-		rows := []NameRow{}
-		for _, x := range infos {
-			row := NameRow{x.Name, x.Kind, x.Type, x.Version, x.State, x.Handle, x.Size, []HolderRow{}}
-			for _, s := range x.Sessions {
-				row.Sessions = append(row.Sessions, HolderRow{s.Name, s.Pid, s.Application})
-			}
-			rows = append(rows, row)
-		}
+		rows := Names(infos)
 		if len(args) == 1 {
 			rows = slices.DeleteFunc(rows, func(r NameRow) bool { return r.Name != args[0] })
 			if len(rows) == 0 {

@@ -17,7 +17,8 @@ type SessionRow struct {
 	AgeSeconds float64 `json:"age_seconds"`
 }
 
-var sessionColumns = []cli.Column[SessionRow]{
+// SessionColumns are those of ps.
+var SessionColumns = []cli.Column[SessionRow]{
 	{Name: "session", Heading: "SESSION", Text: func(r SessionRow) string { return r.Session }, Whole: true},
 	cli.Count("pid", "PID", func(r SessionRow) int { return r.Pid }),
 	{Name: "application", Heading: "APPLICATION", Text: func(r SessionRow) string { return r.App }},
@@ -35,6 +36,15 @@ var sessionColumns = []cli.Column[SessionRow]{
 	cli.Time("age", "AGE", func(r SessionRow) float64 { return r.AgeSeconds }),
 }
 
+// Sessions returns the lines for what was seen of an instance.
+func Sessions(r dsm.Report) []SessionRow {
+	rows := []SessionRow{}
+	for _, s := range r.Sessions {
+		rows = append(rows, SessionRow{s.Name, s.Pid, s.Application, s.State, s.Segments, s.Bytes, cli.Age(s.Started)})
+	}
+	return rows
+}
+
 func (a *app) psCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ps",
@@ -46,17 +56,13 @@ the process table, and how often that has been used.
 The exit status is 3 if no supervisor lives.`,
 		Args: cobra.NoArgs,
 	}
-	list := cli.NewListing(cmd, sessionColumns...)
+	list := cli.NewListing(cmd, SessionColumns...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
 			return cli.Probed(r.Status, err)
 		}
-		rows := []SessionRow{}
-		for _, s := range r.Sessions {
-			rows = append(rows, SessionRow{s.Name, s.Pid, s.Application, s.State, s.Segments, s.Bytes, cli.Age(s.Started)})
-		}
-		return cli.Probed(r.Status, list.Show(a.App, rows))
+		return cli.Probed(r.Status, list.Show(a.App, Sessions(r)))
 	}
 	return cmd
 }

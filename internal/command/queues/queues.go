@@ -56,7 +56,7 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 			}
 		},
 	}
-	list = cli.NewListing(cmd, columns...)
+	list = cli.NewListing(cmd, Columns...)
 	cmd.Flags().BoolVar(&asTable, "table", false, "a line for each queue; so with --columns, --no-header and --wide")
 	cmd.Flags().DurationVar(&every, "every", 0, "show it again and again, with such a pause")
 	return cmd
@@ -74,15 +74,7 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 			if x.Kind != queues.Kind || x.State != "ready" || name != "" && x.Name != name {
 				continue
 			}
-			row := Row{Name: x.Name}
-			b, err := read(x.Handle)
-			if err == nil {
-				row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
-			}
-			if err != nil {
-				row.Error = err.Error()
-			}
-			rows = append(rows, row)
+			rows = append(rows, Look(x, read))
 		}
 		return nil
 	})
@@ -92,7 +84,21 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 	return rows, err
 }
 
-var columns = []cli.Column[Row]{
+// Look returns the line of the queue of a name. Read returns bytes, as that of dsm.Look.
+func Look(x registry.Info, read func(dsm.Handle) ([]byte, error)) Row {
+	row := Row{Name: x.Name}
+	b, err := read(x.Handle)
+	if err == nil {
+		row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
+	}
+	if err != nil {
+		row.Error = err.Error()
+	}
+	return row
+}
+
+// Columns are those of the table.
+var Columns = []cli.Column[Row]{
 	{Name: "name", Heading: "NAME", Text: func(r Row) string { return r.Name }},
 	cli.Count("waiting", "WAITING", func(r Row) int { return r.Waiting }),
 	cli.Count("flushing", "FLUSHING", func(r Row) int { return r.Flushing }),
