@@ -490,6 +490,16 @@ func TestLockManyAndClose(t *testing.T) {
 		locktable.Want{Mode: locktable.Shared, Path: []string{"images", "b"}})
 	must(t, err)
 	ask(p, "try", "busy")
+	before, err := w.store.LastWrite()
+	must(t, err)
+	_, err = hs.Changed(0)
+	must(t, err)
+	if after, err := w.store.LastWrite(); err != nil || after == before {
+		t.Errorf("the last writer is as before: %v", err)
+	}
+	if _, err := hs.Changed(2); !errors.Is(err, compat.ErrNotHeld) {
+		t.Errorf("%v, want ErrNotHeld", err)
+	}
 	w.store.Close()
 	if _, err := w.store.Lock(ctx, locktable.Shared, "a"); !errors.Is(err, compat.ErrClosed) {
 		t.Errorf("%v, want ErrClosed", err)

@@ -199,6 +199,14 @@ func (h Hold) Changed() (locktable.Token, error) {
 	return token, err
 }
 
+// Changed is that of the i-th lock's Hold, and tells older programs to read the store again.
+func (h Holds) Changed(i int) (locktable.Token, error) {
+	if h.use == nil || i < 0 || i >= len(h.Holds) {
+		return locktable.Token{}, ErrNotHeld
+	}
+	return Hold{h.Holds[i], h.use}.Changed()
+}
+
 // LastWrite is who wrote last: another value after each Changed, and after each RecordWrite of an older program. What was
 // read of the store is still right if the value is the same under a lock.
 type LastWrite [64]byte
