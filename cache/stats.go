@@ -81,12 +81,8 @@ func (c *Cache) Stats() (s Stats, err error) {
 		return s, err
 	}
 	c.flush()
-	x := c.engine.Stats()
-	s = Stats{
-		Limit: c.Limit(), Used: int64(x.Used), Entries: x.Entries,
-		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
-		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
-	}
+	s = c.engineStats()
+	s.Limit = c.Limit()
 	err = fault.Contain(func() error {
 		var total [countOfRows]uint64
 		for i := range c.top.list {
@@ -113,6 +109,16 @@ func (c *Cache) Stats() (s Stats, err error) {
 		return Stats{}, c.fail("count", err)
 	}
 	return s, nil
+}
+
+// engineStats returns what the engine has counted.
+func (c *Cache) engineStats() Stats {
+	x := c.engine.Stats()
+	return Stats{
+		Used: int64(x.Used), Entries: x.Entries,
+		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
+		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
+	}
 }
 
 // counter has counts that are not yet in the session's row. It is striped, so that many goroutines can count.
