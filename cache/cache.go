@@ -44,7 +44,7 @@ type Cache struct {
 
 // kindOf is what names of caches stand for.
 func kindOf() registry.Kind {
-	return registry.Kind{Name: "cache", Type: "bytes", Layout: logcache.Version<<16 | headVersion}
+	return registry.Kind{Name: Kind, Type: "bytes", Layout: logcache.Version<<16 | headVersion}
 }
 
 // Open opens the cache of that name, as package registry has names. The first caller makes it, with all of its memory, so that
