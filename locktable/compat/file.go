@@ -4,7 +4,6 @@ package compat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -363,8 +362,13 @@ func (f *file) leaveWhole() {
 func (f *file) join(id uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stores > 0 && f.table != id {
-		return errors.Join(ErrOtherTable, fmt.Errorf("compat: this process has %s open with another table", f.path))
+	if f.table != id {
+		if f.stores > 0 || f.users > 0 || f.state != free && f.state != shared {
+			return fmt.Errorf("compat: open %s: this process has it open or locked with another table: %w", f.path, ErrOtherTable)
+		}
+		if f.state == shared { // it rests, and the table's file names the other table
+			f.releaseLocked()
+		}
 	}
 	f.stores++
 	f.table = id
