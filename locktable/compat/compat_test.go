@@ -48,7 +48,7 @@ type lockFile interface {
 
 var generations = []string{"containers/storage", "go.podman.io/storage"}
 
-// openOld opens a lock file by the package of a generation; modified says whether another one has written since it was
+// openOld opens a lock file by the package of a generation; modified reports whether another one has written since it was
 // last asked, and write writes.
 func openOld(generation, path string) (l lockFile, modified func() (bool, error), write func() error, err error) {
 	if generation == generations[0] {
@@ -177,7 +177,7 @@ func newer(c *proctest.Child) error {
 	}
 }
 
-// fight locks a few names again and again, and sees to it that no one else is in with one of them.
+// fight locks a few names again and again, and ensures that no other process is in with one of them.
 func fight(c *proctest.Child, store *compat.Store, path string) error {
 	c.Say("fighting")
 	for i := 0; ; i++ {

@@ -250,7 +250,7 @@ func (q *Queue) CallLocked() {
 	}
 }
 
-// grace is how long a waiter has to come that was called together with so many before it.
+// grace returns how long a waiter has to come that was called together with so many before it.
 func grace(r *Record, before int) time.Duration {
 	return min(Grace<<min(r.passes.Load()&^passed, 10), maxGrace) + time.Duration(before)*graceEach
 }
