@@ -145,7 +145,7 @@ func config(dir string, settings []string) dsm.Config {
 	return cfg
 }
 
-// kept is posix for a system on which somebody must keep pinned objects open.
+// kept is posix for a system on which a process must keep pinned objects open.
 type kept struct{ dsmimpl.Backend }
 
 func (kept) Name() string { return "kept" }
@@ -181,7 +181,7 @@ func (a *actor) create(args []string) error {
 
 func fill(g *dsm.Segment) { copy(g.Bytes(), bytes.Repeat([]byte{byte(g.Handle() >> 16)}, g.Size())) }
 
-// whole says whether a segment holds what fill wrote.
+// whole reports whether a segment holds what fill wrote.
 func whole(g *dsm.Segment) bool {
 	return bytes.Count(g.Bytes(), []byte{byte(g.Handle() >> 16)}) == g.Size()
 }

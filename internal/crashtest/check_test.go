@@ -84,7 +84,7 @@ func (w *world) nothing(dir string) {
 	}
 }
 
-// atRest waits until the books say what is so: nobody but the living holds anything, nothing is
+// atRest waits until the books say what is so: no process but the living holds anything, nothing is
 // half done, and every row has its object.
 func (w *world) atRest() {
 	w.t.Helper()
@@ -219,7 +219,7 @@ func (w *world) secondReclaim() {
 	}
 }
 
-// contains says whether the file at path has the line.
+// contains reports whether the file at path has the line.
 func contains(path, line string) bool {
 	b, _ := os.ReadFile(path)
 	return slices.Contains(strings.Split(string(b), "\n"), line)

@@ -507,7 +507,7 @@ func (w *world) orphan() {
 // dieHolding has a session die in the middle of a create, with segments in its hands.
 func (w *world) dieHolding() { w.stuck("dsm/create/made").Kill() }
 
-// reclaimed says whether the books list nobody but the survivor.
+// reclaimed reports whether the books list no process but the survivor.
 func (w *world) reclaimed() bool {
 	r, err := dsm.Inspect(ctx, w.config())
 	return err == nil && len(r.Sessions) == 1 && w.unrest(r) == ""
@@ -515,13 +515,13 @@ func (w *world) reclaimed() bool {
 
 func (w *world) generation() uint64 {
 	r, err := dsm.Inspect(ctx, w.config())
-	if err != nil || !r.Status.Supervised { // of one that is just beginning nobody can be a member
+	if err != nil || !r.Status.Supervised { // of one that is just beginning no process can be a member
 		return 0
 	}
 	return r.Status.Generation
 }
 
-// loseControl removes the control segment, as somebody with rm or ipcrm would.
+// loseControl removes the control segment, as a process with rm or ipcrm would.
 func (w *world) loseControl() {
 	life := instancetest.Life(w.t, w.dir)
 	control := dsmimpl.Object{Life: life, Generation: 1, Handle: dsmimpl.ControlHandle}
