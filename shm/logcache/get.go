@@ -56,7 +56,12 @@ func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool
 			value, found, err = dst, false, gone(fault.Of(recover()))
 		}
 	}()
-	value, found, err = c.look(h, q, key, dst)
+	if lockless {
+		value, found = c.search(h.shard(c.nshards), h, q, key, dst)
+	}
+	if !lockless || found && q.is == kindHead && !q.bare {
+		value, found, err = c.look(h, q, key, dst)
+	}
 	if !q.quiet {
 		c.sample(h)
 	}
@@ -124,7 +129,11 @@ func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, fo
 				if w == 0 || uint64(w>>secondShift) != want {
 					continue
 				}
-				out, what := c.read(w, q, key, dst)
+				out, ok := c.copyPlain(w, q, key, dst)
+				what := right
+				if !ok {
+					out, what = c.read(w, q, key, dst)
+				}
 				if what == right {
 					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
 						l.hits[k]++
@@ -150,7 +159,7 @@ func (l *line) match(want uint64) (m uint64) {
 	return m
 }
 
-// nearBytes is how many bytes of a record read asks the processor for at once, before it knows how long the record is.
+// nearBytes is how many bytes of a record copyPlain asks the processor for at once, before it knows how long the record is.
 const nearBytes = 256
 
 // touch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the processor
@@ -169,6 +178,33 @@ const (
 	changed        // the extent's life is not, or no longer, the slot's
 )
 
+// copyPlain is read for most records: values without flags, and a dst with room for them. What it has any doubts about it
+// leaves to read.
+func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok bool) {
+	e, off := w.extent(), w.offset()
+	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent || q.all != nil || q.bare || c.checked {
+		return dst, false
+	}
+	x := c.extentOf(e)
+	touch(x, off)
+	life := c.lives[e-1].Load()
+	first, second := wordAt(x, off).Load(), wordAt(x, off+8).Load()
+	value := x[off+recordHeader:]
+	if life&lifeMask != w.life() || q.kind != kindValue || first>>32 != uint64(len(key)) || len(key) > len(value) ||
+		!bytes.Equal(value[:len(key)], key) {
+		return dst, false
+	}
+	value = value[len(key):]
+	n := first & (1<<32 - 1)
+	if n > uint64(len(value)) || n > uint64(cap(dst)-len(dst)) || uint32(second) != 0 && c.expired(uint32(second)) {
+		return dst, false
+	}
+	out = append(dst, value[:n]...)
+	q.is = kindValue
+	ordered.LoadLoad()
+	return out, c.lives[e-1].Load() == life
+}
+
 // read copies the value out of a slot's record, if it is the key's.
 func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	e := w.extent()
@@ -176,9 +212,6 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 		return dst, other
 	}
 	x, off := c.extentOf(e), w.offset()
-	if off+nearBytes <= len(x) {
-		touch(x, off)
-	}
 	life := c.lives[e-1].Load()
 	if life&lifeMask != w.life() {
 		return dst, changed
