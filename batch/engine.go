@@ -187,7 +187,7 @@ func (e *Engine[Cmd, Res]) Flush(ctx context.Context) error {
 
 // Close lets no more commands in, waits until those that were accepted have their outcomes, and closes the driver. If
 // the context ends first, the rest of them end with ErrClosed, or with an error that says Maybe where a commit is under
-// way. Commands that waited for room end with ErrClosed. A second Close waits for the first.
+// way. Commands that waited for room end with ErrClosed. Options.Logger is told once a second how far it is. A second Close waits for the first.
 func (e *Engine[Cmd, Res]) Close(ctx context.Context) error {
 	if scopeOf(ctx).inside == any(e) {
 		return &Error{Err: ErrInside}
@@ -195,19 +195,36 @@ func (e *Engine[Cmd, Res]) Close(ctx context.Context) error {
 	for _, c := range e.queue.close() {
 		e.answer(c, c.res, &Error{Err: ErrClosed})
 	}
-	var err error
-	select {
-	case <-e.ended:
-	case <-ctx.Done():
-		err = fmt.Errorf("batch: closed before all commands had been executed: %w", context.Cause(ctx))
-		e.cancel(ErrClosed)
-		<-e.ended
-	}
+	err := e.drain(ctx)
 	if e.closing.CompareAndSwap(false, true) {
 		e.cancel(ErrClosed)
 		err = errors.Join(err, e.driver.Close(context.WithoutCancel(ctx)))
 	}
 	return err
+}
+
+// drain waits until the worker has ended, logs once a second how far it is, and has it give up when the context ends.
+func (e *Engine[Cmd, Res]) drain(ctx context.Context) error {
+	began, before := time.Now(), e.Stats().Commands
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.ended:
+			return nil
+		case <-ctx.Done():
+			e.cancel(ErrClosed)
+			<-e.ended
+			return fmt.Errorf("batch: closed before all commands had been executed: %w", context.Cause(ctx))
+		case <-t.C:
+			s := e.Stats()
+			args := []any{"for", time.Since(began).Round(time.Second), "answered", s.Commands - before, "waiting", s.Waiting}
+			if s.Trouble != nil {
+				args = append(args, "trouble", s.Trouble, "since", s.Since.Round(time.Millisecond))
+			}
+			e.options.Logger.Info("batch: Close waits for commands that were accepted", args...)
+		}
+	}
 }
 
 // work is the worker: it flushes until the engine is closed.
