@@ -215,11 +215,11 @@ func (c *Column[R]) Sort(rows []R, down bool) []R {
 	type keyed struct {
 		number float64
 		text   string
-		row    R
+		at     int
 	}
 	list := make([]keyed, len(rows))
 	for i, r := range rows {
-		if list[i].row = r; c.Number != nil {
+		if list[i].at = i; c.Number != nil {
 			list[i].number = c.Number(r)
 		} else {
 			list[i].text = c.Text(r)
@@ -234,7 +234,7 @@ func (c *Column[R]) Sort(rows []R, down bool) []R {
 	})
 	sorted := make([]R, len(rows))
 	for i := range list {
-		sorted[i] = list[i].row
+		sorted[i] = rows[list[i].at]
 	}
 	return sorted
 }

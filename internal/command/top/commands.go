@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -84,9 +85,13 @@ picture is one object on one line. The exit status is 3 if no supervisor lives.`
 	return cmd
 }
 
+// garbage is how much a screen may leave before it is collected, in percent of what it keeps: each look makes all of it anew.
+const garbage = 400
+
 // watch shows the live screen.
 func (a *app) watch(cmd *cobra.Command, m *model) error {
 	m.colours, m.screen = a.Colours(), true
+	debug.SetGCPercent(garbage)
 	options := []tea.ProgramOption{tea.WithContext(cmd.Context()), tea.WithOutput(a.File), tea.WithAltScreen(), tea.WithoutSignalHandler()}
 	if term.IsTerminal(int(a.Stdin.Fd())) {
 		options = append(options, tea.WithInput(a.Stdin))

@@ -26,6 +26,8 @@ type picture struct {
 	tables []locks.Table
 	queues []queues.Row
 	wrong  []string // what could not be read
+
+	handles []dsm.Handle // of the segments, sorted
 }
 
 // cacheSight is what was seen of a cache.
@@ -69,6 +71,10 @@ func take(ctx context.Context, cfg dsm.Config) (p *picture, err error) {
 		}
 		return nil
 	})
+	for _, s := range p.Segments {
+		p.handles = append(p.handles, s.Handle)
+	}
+	slices.Sort(p.handles)
 	return p, err
 }
 
@@ -112,14 +118,7 @@ func (p *picture) turnover(before *picture) (came, went float64) {
 	if seconds == 0 {
 		return 0, 0
 	}
-	handles := func(p *picture) (list []dsm.Handle) {
-		for _, s := range p.Segments {
-			list = append(list, s.Handle)
-		}
-		slices.Sort(list)
-		return list
-	}
-	old, now := handles(before), handles(p)
+	old, now := before.handles, p.handles
 	for len(old) > 0 || len(now) > 0 {
 		switch {
 		case len(old) == 0 || len(now) > 0 && now[0] < old[0]:
