@@ -32,6 +32,7 @@ type model struct {
 	selected map[int]string // of each view the line that is chosen
 	top      int            // the first line on the screen
 	inside   bool           // one line is looked into
+	scroll   int            // its first line on the screen
 	help     bool
 	typing   bool // a filter
 	typed    string
@@ -119,6 +120,15 @@ func (m *model) choice() int {
 	return max(min(m.top, s.len()-1), 0)
 }
 
+// move chooses another line, or scrolls what is looked into.
+func (m *model) move(lines int) {
+	if m.inside {
+		m.scroll = max(m.scroll+lines, 0)
+		return
+	}
+	m.choose(m.choice() + lines)
+}
+
 func (m *model) choose(i int) {
 	s := m.sheet()
 	if s.len() == 0 {
@@ -154,21 +164,21 @@ func (m *model) press(key string) tea.Cmd {
 	case "shift+tab", "left", "h":
 		m.turn(m.current - 1)
 	case "up", "k":
-		m.choose(m.choice() - 1)
+		m.move(-1)
 	case "down", "j":
-		m.choose(m.choice() + 1)
+		m.move(1)
 	case "pgup", "ctrl+b":
-		m.choose(m.choice() - page)
+		m.move(-page)
 	case "pgdown", "ctrl+f":
-		m.choose(m.choice() + page)
+		m.move(page)
 	case "home", "g":
-		m.choose(0)
+		m.move(-1 << 30)
 	case "end", "G":
-		m.choose(m.sheet().len() - 1)
+		m.move(1 << 30)
 	case "enter":
 		if !m.inside && m.sheet().len() > 0 {
 			m.choose(m.choice())
-			m.inside = true
+			m.inside, m.scroll = true, 0
 		}
 	case "esc", "backspace":
 		if !m.inside {

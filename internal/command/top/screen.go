@@ -36,7 +36,7 @@ func (m *model) View() string {
 	case m.help:
 		lines = append(lines, keys...)
 	case m.inside && m.now != nil:
-		lines = append(lines, m.sheet().detail(m.choice())...)
+		lines = append(lines, m.inner()...)
 	default:
 		lines = append(lines, m.table()...)
 	}
@@ -48,6 +48,16 @@ func (m *model) View() string {
 		lines[i] = fit(lines[i], m.width)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// inner is the part of what is known of the chosen line that fits.
+func (m *model) inner() []string {
+	if m.sheet().len() == 0 {
+		return []string{"it is gone"}
+	}
+	lines := m.sheet().detail(m.choice())
+	m.scroll = max(min(m.scroll, len(lines)-m.room()-1), 0)
+	return lines[m.scroll:]
 }
 
 // fit cuts a line that has escapes only at its ends, or none.

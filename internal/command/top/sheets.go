@@ -31,7 +31,7 @@ func sessions() view {
 		lines: func(now, _ *picture) []inspect.SessionRow { return inspect.Sessions(now.Report) },
 		key:   func(r inspect.SessionRow) string { return r.Session },
 		look: func(r inspect.SessionRow, now *picture) (list []string) {
-			list = append(list, "", "segments that it holds:")
+			list = append(lockLinesOf(now, r.Pid), "", "segments that it holds:")
 			byHandle := namesOf(now)
 			for _, s := range now.Segments {
 				for _, h := range s.Holders {
@@ -40,7 +40,7 @@ func sessions() view {
 					}
 				}
 			}
-			return append(list, lockLinesOf(now, r.Pid)...)
+			return list
 		},
 	}
 }
