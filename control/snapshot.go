@@ -21,6 +21,7 @@ type ProcessInfo struct {
 	Started     time.Time
 	Segments    int // references held
 	Bytes       uint64
+	Done        Done // since it joined
 }
 
 // SegmentInfo is one row of the segment table that is not free.
@@ -50,6 +51,7 @@ func (t *Table) process(row int) ProcessInfo {
 		Started:     time.Unix(0, p.started.Load()),
 		Segments:    int(p.segments.Load()),
 		Bytes:       p.bytes.Load(),
+		Done:        t.done(row),
 	}
 }
 

@@ -45,6 +45,7 @@ type Status struct {
 	Reserved     uint64       // bytes of the region that segments are carved out of; 0 if there is none
 	ReservedUsed uint64       // of them, those of segments, in whole pages
 	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
+	Counters     Counters
 }
 
 // SessionInfo is one session. The supervisor is none.
@@ -59,6 +60,7 @@ type SessionInfo struct {
 	Started  time.Time
 	Segments int // held
 	Bytes    uint64
+	Done     Done
 }
 
 // SegmentInfo is one segment.
@@ -230,6 +232,11 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	if err == nil {
 		s.ReservedUsed, err = b.ReservedUsed()
 	}
+	if err == nil {
+		var c control.Counters
+		c, err = b.Counters()
+		s.Counters = countersOf(c)
+	}
 	for _, p := range processes {
 		if isSession(p) {
 			s.Sessions++
@@ -260,7 +267,7 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
 		Pid:  p.Pid, Application: p.Application, State: "running",
-		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
+		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes, Done: doneOf(p.Done),
 	}
 	switch {
 	case !held:

@@ -110,6 +110,7 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error
 	if err = errors.Join(err, m.Settle(ctx)); err != nil {
 		return nil, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
 	}
+	m.Self.Say(control.Adopted)
 	failpoint.Hit("instance/adopt/reclaimed")
 	return m, nil
 }

@@ -148,7 +148,10 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	books.heed()
 	failpoint.Hit("instance/begin/formatted")
-	return books.JoinSupervisor(ctx, b.Who, log)
+	if m, err = books.JoinSupervisor(ctx, b.Who, log); err == nil {
+		m.Self.Say(control.Began)
+	}
+	return m, err
 }
 
 // End closes the instance's life: nobody begins anything any more, every segment goes, at last the
@@ -168,6 +171,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		m.force(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
+	m.keepEvents()
 	return m.Record.removeBooks(ctx, m.Backend)
 }
 

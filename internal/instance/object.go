@@ -120,6 +120,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 		}
 		collides := errors.Is(err, fs.ErrExist)
 		if !collides {
+			m.Self.RefusedBySystem()
 			// The backend may have been refused the removal too. Then the row stays creating, which
 			// Leave and reclaim finish.
 			if left := m.remove(undo, e); left != nil {
