@@ -248,6 +248,20 @@ func (l *Listing[R]) Show(a *App, rows []R) error {
 	return l.Print(a, rows)
 }
 
+// Each prints one row of a stream, if the flags ask for it: as an object on a line, or as a line without a heading.
+func (l *Listing[R]) Each(a *App, row R) error {
+	rows := l.Choose([]R{row})
+	switch {
+	case len(rows) == 0:
+		return nil
+	case a.JSON:
+		return a.PrintJSON(row)
+	}
+	bare := *l
+	bare.bare = true
+	return bare.Print(a, rows)
+}
+
 // Print prints rows as a table.
 func (l *Listing[R]) Print(a *App, rows []R) error {
 	var shown []*Column[R]

@@ -171,22 +171,22 @@ func TestScreenOfAnInstanceThatEnds(t *testing.T) {
 // TestRatesBeginAnew: a count that went down, or another generation, is no negative rate.
 func TestRatesBeginAnew(t *testing.T) {
 	at := time.Now()
-	seen := func(generation uint64, after time.Duration, handles ...dsm.Handle) *picture {
-		p := &picture{at: at.Add(after), handles: handles}
+	seen := func(generation uint64, after time.Duration) *picture {
+		p := &picture{at: at.Add(after)}
 		p.Status.Generation = generation
 		return p
 	}
 	for _, x := range []struct {
 		now, before *picture
-		came, went  float64
+		want        float64
 	}{
-		{seen(1, 2*time.Second, 2, 3, 5), seen(1, 0, 1, 2), 1, 0.5},
-		{seen(2, 2*time.Second, 2, 3), seen(1, 0, 1), 0, 0},
-		{seen(1, 0, 2, 3), seen(1, 0, 1), 0, 0},
-		{seen(1, 0, 2, 3), nil, 0, 0},
+		{seen(1, 2*time.Second), seen(1, 0), 2},
+		{seen(2, 2*time.Second), seen(1, 0), 0},
+		{seen(1, 0), seen(1, time.Second), 0},
+		{seen(1, 0), nil, 0},
 	} {
-		if came, went := x.now.turnover(x.before); came != x.came || went != x.went {
-			t.Errorf("%v after %v: %v, %v", x.now.handles, x.before, came, went)
+		if got := x.now.since(x.before); got != x.want {
+			t.Errorf("%v after %v: %v", x.now, x.before, got)
 		}
 	}
 	if got := fmt.Sprint(rate(5, 9, 1), rate(9, 5, 2), rate(9, 5, 0)); got != "0 2 0" {

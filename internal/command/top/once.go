@@ -90,12 +90,11 @@ func (m *model) text(f flags) string {
 // json is a picture as programs read it.
 func (m *model) json(f flags) map[string]any {
 	st := m.now.Status
-	came, went := m.now.turnover(m.before)
 	out := map[string]any{
 		"at": m.now.at.UTC(), "seconds": m.now.since(m.before), "dir": st.Dir, "instance": st.Instance.String(), "generation": st.Generation,
 		"backend": st.Backend, "supervisor_pid": st.Supervisor, "supervisor_alive": st.Supervised, "closing": st.Closing,
 		"session_count": st.Sessions, "max_processes": st.MaxProcesses, "segment_count": st.Segments, "max_segments": st.MaxSegments,
-		"bytes": st.Bytes, "max_memory": st.MaxMemory, "segments_made_per_second": came, "segments_gone_per_second": went,
+		"bytes": st.Bytes, "max_memory": st.MaxMemory, "counters": st.Counters,
 	}
 	m.each(f, func(s view) {
 		rows := s.all()

@@ -2,7 +2,6 @@ package top
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +25,6 @@ type picture struct {
 	tables []locks.Table
 	queues []queues.Row
 	wrong  []string // what could not be read
-
-	handles []dsm.Handle // of the segments, sorted
 }
 
 // cacheSight is what was seen of a cache.
@@ -71,10 +68,6 @@ func take(ctx context.Context, cfg dsm.Config) (p *picture, err error) {
 		}
 		return nil
 	})
-	for _, s := range p.Segments {
-		p.handles = append(p.handles, s.Handle)
-	}
-	slices.Sort(p.handles)
 	return p, err
 }
 
@@ -110,28 +103,6 @@ func (p *picture) since(before *picture) float64 {
 		return 0
 	}
 	return max(p.at.Sub(before.at).Seconds(), 0)
-}
-
-// turnover returns how many segments a second came and went between two pictures. One that came and went is in neither.
-func (p *picture) turnover(before *picture) (came, went float64) {
-	seconds := p.since(before)
-	if seconds == 0 {
-		return 0, 0
-	}
-	old, now := before.handles, p.handles
-	for len(old) > 0 || len(now) > 0 {
-		switch {
-		case len(old) == 0 || len(now) > 0 && now[0] < old[0]:
-			came++
-			now = now[1:]
-		case len(now) == 0 || old[0] < now[0]:
-			went++
-			old = old[1:]
-		default:
-			old, now = old[1:], now[1:]
-		}
-	}
-	return came / seconds, went / seconds
 }
 
 // rate returns how much a count went up in a second. One that went down began anew.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/doctor"
@@ -15,7 +16,7 @@ const reverse, normal = "\x1b[7m", "\x1b[0m"
 
 // lines of the screen that are not the table's: the head, the tabs, the heading, and the foot.
 const (
-	headLines  = 3
+	headLines  = 4
 	otherLines = headLines + 1 + 1 + 1
 )
 
@@ -74,18 +75,17 @@ func (m *model) head() []string {
 	if m.now == nil {
 		switch {
 		case m.err != nil:
-			return []string{"top  " + m.config.Dir + "  " + at, m.paint(cli.Bad, cli.Cut(m.trouble(), m.width)), ""}
+			return []string{"top  " + m.config.Dir + "  " + at, m.paint(cli.Bad, cli.Cut(m.trouble(), m.width)), "", ""}
 		}
-		return []string{"top  " + m.config.Dir + "  " + at, "looking ...", ""}
+		return []string{"top  " + m.config.Dir + "  " + at, "looking ...", "", ""}
 	}
 	p := m.now
 	first := fmt.Sprintf("%s  generation %d  %s  supervisor %s  %s", p.Status.Dir, p.Status.Generation, p.Status.Backend, supervisorOf(p), at)
 	if m.paused {
 		first += "  PAUSED"
 	}
-	came, went := p.turnover(m.before)
-	second := fmt.Sprintf("sessions %d of %d%s  segments %d of %d (+%.0f/s -%.0f/s)  memory %s%s", p.Status.Sessions, p.Status.MaxProcesses,
-		unwell(p), p.Status.Segments, p.Status.MaxSegments, came, went, bytesize.Format(p.Status.Bytes), limitOf(p))
+	second := fmt.Sprintf("sessions %d of %d%s  segments %d of %d  memory %s%s", p.Status.Sessions, p.Status.MaxProcesses,
+		unwell(p), p.Status.Segments, p.Status.MaxSegments, bytesize.Format(p.Status.Bytes), limitOf(p))
 	third := lockOf(p)
 	tint := cli.Plain
 	switch {
@@ -98,7 +98,21 @@ func (m *model) head() []string {
 	case len(p.wrong) > 0:
 		third, tint = "unreadable: "+strings.Join(p.wrong, "; "), cli.Bad
 	}
-	return []string{m.paint(cli.Heading, cli.Cut(cli.Printable(first), m.width)), cli.Cut(second, m.width), m.paint(tint, cli.Cut(cli.Printable(third), m.width))}
+	return []string{m.paint(cli.Heading, cli.Cut(cli.Printable(first), m.width)), cli.Cut(second, m.width), cli.Cut(ratesOf(p, m.before), m.width),
+		m.paint(tint, cli.Cut(cli.Printable(third), m.width))}
+}
+
+// ratesOf tells what was done in a second, and what there was of refusals and deaths since the generation began.
+func ratesOf(p, before *picture) string {
+	c, seconds := p.Status.Counters, p.since(before)
+	var old dsm.Counters
+	if before != nil {
+		old = before.Status.Counters
+	}
+	refused := c.Refused.Segments + c.Refused.Memory + c.Refused.Session + c.Refused.System + c.JoinsRefused
+	return fmt.Sprintf("creates %.0f/s  attaches %.0f/s  detaches %.0f/s  lock waits %.0f/s  refused %d  reclaimed %d processes",
+		rate(c.Creates, old.Creates, seconds), rate(c.Attaches, old.Attaches, seconds), rate(c.Detaches, old.Detaches, seconds),
+		rate(c.LockWaits, old.LockWaits, seconds), refused, c.Reclaims)
 }
 
 // trouble says why there is no newer picture.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/command/inspect"
 	"github.com/godsm/godsm/internal/command/locks"
@@ -25,12 +26,56 @@ func indexOf[R any](columns []cli.Column[R], name string) int {
 	return slices.IndexFunc(columns, func(c cli.Column[R]) bool { return c.Name == name })
 }
 
+// sessionRow is a line of the sessions.
+type sessionRow struct {
+	inspect.SessionRow
+	Creates  float64 `json:"creates_per_second"`
+	Attaches float64 `json:"attaches_per_second"`
+}
+
+var sessionColumns = func() (list []cli.Column[sessionRow]) {
+	for _, c := range inspect.SessionColumns {
+		x := cli.Column[sessionRow]{Name: c.Name, Heading: c.Heading, Whole: c.Whole, Extra: c.Extra,
+			Text: func(r sessionRow) string { return c.Text(r.SessionRow) }}
+		if c.Number != nil {
+			x.Number = func(r sessionRow) float64 { return c.Number(r.SessionRow) }
+		}
+		if c.Tint != nil {
+			x.Tint = func(r sessionRow) cli.Tint { return c.Tint(r.SessionRow) }
+		}
+		list = append(list, x)
+	}
+	return append(list,
+		cli.Column[sessionRow]{Name: "creates", Heading: "CREATES/S", Text: func(r sessionRow) string { return fmt.Sprintf("%.0f", r.Creates) },
+			Number: func(r sessionRow) float64 { return r.Creates }},
+		cli.Column[sessionRow]{Name: "attaches", Heading: "ATTACHES/S", Text: func(r sessionRow) string { return fmt.Sprintf("%.0f", r.Attaches) },
+			Number: func(r sessionRow) float64 { return r.Attaches }})
+}()
+
+func sessionRows(now, before *picture) (rows []sessionRow) {
+	old, seconds := map[string]dsm.Done{}, now.since(before)
+	if before != nil {
+		for _, s := range before.Sessions {
+			old[s.Name] = s.Done
+		}
+	}
+	done := map[string]dsm.Done{}
+	for _, s := range now.Sessions {
+		done[s.Name] = s.Done
+	}
+	for _, r := range inspect.Sessions(now.Report) {
+		x, b := done[r.Session], old[r.Session]
+		rows = append(rows, sessionRow{r, rate(x.Creates, b.Creates, seconds), rate(x.Attaches, b.Attaches, seconds)})
+	}
+	return rows
+}
+
 func sessions() view {
-	return &sheet[inspect.SessionRow]{
-		title: "sessions", columns: inspect.SessionColumns, by: indexOf(inspect.SessionColumns, "bytes"), down: true,
-		lines: func(now, _ *picture) []inspect.SessionRow { return inspect.Sessions(now.Report) },
-		key:   func(r inspect.SessionRow) string { return r.Session },
-		look: func(r inspect.SessionRow, now *picture) (list []string) {
+	return &sheet[sessionRow]{
+		title: "sessions", columns: sessionColumns, by: indexOf(sessionColumns, "bytes"), down: true,
+		lines: sessionRows,
+		key:   func(r sessionRow) string { return r.Session },
+		look: func(r sessionRow, now *picture) (list []string) {
 			list = append(lockLinesOf(now, r.Pid), "", "segments that it holds:")
 			byHandle := namesOf(now)
 			for _, s := range now.Segments {
