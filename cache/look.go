@@ -1,38 +1,36 @@
 package cache
 
 import (
+	"fmt"
+
 	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/logcache"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Kind is what registry.Names calls a cache.
-const Kind = "cache"
-
-// Look returns the counts of the cache that lies in b, and its curve, for a process that has nothing to do with it: dsm.Look has
-// such bytes. It takes no lock and stores nothing, so memory that can only be read will do. Version is that of the name. The
-// counts of single sessions are not among them.
-func Look(b []byte, version uint64) (s Stats, curve []Point, err error) {
+// Read returns the counts and the curve of the cache in a region, for a process that has not opened it: dsm.Look has the bytes.
+// It stores nothing and takes no lock. Version is that of the program, as registry.Info has it; alive reports whether a session
+// lives. Counts of the last tenth of a second may not be in it. Bytes that are no cache are ErrCorrupt.
+func Read(r shm.Region, version uint64, alive func(shmsync.Peer) bool) (s Stats, curve []Point, err error) {
+	defer func() {
+		if err != nil {
+			s, curve, err = Stats{}, nil, fmt.Errorf("cache: read: %w", err)
+		}
+	}()
 	defer fault.Return(&err, fault.Catch())
-	c := &Cache{options: Options{Version: version}}
-	none := shmsync.Self{ // nothing is stored under its name
-		Peer: shmsync.Peer{Row: shmsync.MaxRows - 1}, Alive: func(shmsync.Peer) bool { return true },
-	}
-	if err := c.find(shm.NewRegion(b), none); err != nil {
+	self := shmsync.Self{Peer: shmsync.Peer{Row: shmsync.MaxRows - 1}, Alive: alive} // no session's; it locks nothing
+	t, part, err := topOf(r, self, false)
+	if err != nil {
 		return s, nil, err
 	}
-	defer c.engine.Close()
-	s = c.engineStats()
-	err = fault.Contain(func() error {
-		var total [countOfRows]uint64
-		for i := range c.top.list {
-			for k := range total {
-				total[k] += c.top.list[i].counts[k].Load()
-			}
-		}
-		s.Total = countsOf(total)
-		s.Limit = int64(c.engine.Limit() + c.above())
-		return nil
-	})
-	return s, c.engine.Curve(), err
+	engine, err := logcache.Attach(part, self, logcache.Options{Version: version})
+	if err != nil {
+		return s, nil, err
+	}
+	defer engine.Close()
+	c := &Cache{top: t, engine: engine, view: r.View()}
+	s, err = c.stats()
+	s.Limit = int64(engine.Limit() + c.above())
+	return s, engine.Curve(), err
 }

@@ -81,8 +81,25 @@ func (c *Cache) Stats() (s Stats, err error) {
 		return s, err
 	}
 	c.flush()
-	s = c.engineStats()
-	s.Limit = c.Limit()
+	limit := c.Limit()
+	if s, err = c.stats(); err == nil && c.over.Err() != nil {
+		err = errEnded
+	}
+	if err != nil {
+		return Stats{}, c.fail("count", err)
+	}
+	s.Limit = limit
+	return s, nil
+}
+
+// stats returns the counts that are in the memory, without the limit.
+func (c *Cache) stats() (s Stats, err error) {
+	x := c.engine.Stats()
+	s = Stats{
+		Used: int64(x.Used), Entries: x.Entries,
+		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
+		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
+	}
 	err = fault.Contain(func() error {
 		var total [countOfRows]uint64
 		for i := range c.top.list {
@@ -102,23 +119,7 @@ func (c *Cache) Stats() (s Stats, err error) {
 		s.Total = countsOf(total)
 		return nil
 	})
-	if err = c.view.Answer(err); err == nil && c.over.Err() != nil {
-		err = errEnded
-	}
-	if err != nil {
-		return Stats{}, c.fail("count", err)
-	}
-	return s, nil
-}
-
-// engineStats returns what the engine has counted.
-func (c *Cache) engineStats() Stats {
-	x := c.engine.Stats()
-	return Stats{
-		Used: int64(x.Used), Entries: x.Entries,
-		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
-		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
-	}
+	return s, c.view.Answer(err)
 }
 
 // counter has counts that are not yet in the session's row. It is striped, so that many goroutines can count.

@@ -29,7 +29,7 @@ const (
 )
 
 // bury logs, under the control lock, the death of a row's user that is to be reclaimed, and of those before it that
-// nobody could log.
+// no process could log.
 //
 // Bytes is how much was given back for it, and began is when that was begun. The event says how many references those were, by
 // what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are balanced.
@@ -105,7 +105,7 @@ func (t *Table) Deaths() (d *Deaths, err error) {
 
 // Next returns the sessions that have died since the last call. If more than the log keeps have died meanwhile, or a
 // stray store has hit it, the answer is too long rather than too short: it has every incarnation that has ended since
-// its row was told of last, closed sessions too, and the latest 1024 of each row.
+// its row heard of last, closed sessions too, and the latest 1024 of each row.
 func (d *Deaths) Next() (list []shmsync.Peer, err error) {
 	err = guarded(func() error {
 		list = d.next()
@@ -171,7 +171,7 @@ func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
 	return shmsync.NewMailbox(m.t.mailboxes, m.t.view, self)
 }
 
-// Want reports whether the member wants to be told of deaths at once. It hears of them in any case when it listens next.
+// Want reports whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
 func (m *Member) Want(deaths bool) error {
 	return guarded(func() error { m.own().Want(deaths); return nil })
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // Survey is what was seen.
@@ -70,6 +71,9 @@ func Take(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
 	return s, err
 }
 
+// cacheKind is what package cache calls its names.
+const cacheKind = "cache"
+
 // named looks at what has a name.
 func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 	names, err := registry.Names(r)
@@ -83,7 +87,7 @@ func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 			continue
 		}
 		switch x.Kind {
-		case cache.Kind:
+		case cacheKind:
 			s.Caches = append(s.Caches, lookAtCache(x, read))
 		case locktable.Kind:
 			s.Tables = append(s.Tables, lookAtLocks(x, read))
@@ -97,7 +101,7 @@ func lookAtCache(x registry.Info, read func(dsm.Handle) ([]byte, error)) Cache {
 	c := Cache{Name: x.Name, Handle: x.Handle}
 	b, err := read(x.Handle)
 	if err == nil {
-		c.Stats, c.Curve, err = cache.Look(b, x.Version)
+		c.Stats, c.Curve, err = cache.Read(shm.NewRegion(b), x.Version, func(shmsync.Peer) bool { return true })
 	}
 	c.Error = text(err)
 	return c
