@@ -55,7 +55,7 @@ const (
 	RefusedSession                      // max_memory_per_process, max_segments_per_process
 	RefusedSystem                       // the system had no memory, or gave another reason
 	RefusedJoin                         // max_processes
-	RefusedLock                         // the control lock could not be had in time. Subject: who held it
+	RefusedLock                         // a wait for the control lock was given up. Subject: who held it
 	lastEventKind  = RefusedLock
 )
 

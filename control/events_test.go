@@ -98,7 +98,7 @@ func TestEventHalfWritten(t *testing.T) {
 	}
 }
 
-// TestRefusalsDoNotFillTheRing: a program that is refused again and again is told of once in a second.
+// TestRefusalsDoNotFillTheRing: a program that is refused again and again is told once in a second.
 func TestRefusalsDoNotFillTheRing(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()

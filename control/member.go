@@ -78,7 +78,7 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 		"raise it, and restart the supervisor", t.Limits.Processes))
 }
 
-// refuseJoin counts a process for which there was no row. Nobody is a member yet, and no lock is held.
+// refuseJoin counts a process for which there was no row. It is no member, and holds no lock.
 func (t *Table) refuseJoin(who Who) {
 	n := t.header.joinsRefused.Add(1)
 	if due(&t.header.joinTold) {

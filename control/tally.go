@@ -57,7 +57,7 @@ type tallied struct {
 
 const tallySize = 224
 
-// add is an addition to a word of which this process is the only writer now.
+// add adds to a word of which this process is the only writer now.
 func add(w *atomic.Uint64, n uint64) { ordered.Store64(w, w.Load()+n) }
 
 // begin notes, in the first section of a row's new user, from where on it counts.
@@ -160,7 +160,7 @@ func (t *Table) Counters() (c Counters, err error) {
 	return c, err
 }
 
-// done is what the present user of a row has done.
+// done returns what the present user of a row has done.
 func (t *Table) done(row int) Done {
 	y := &t.tallies[row]
 	var v [10]uint64

@@ -27,7 +27,7 @@ type Event struct {
 	//	refused-session          max_memory_per_process, max_segments_per_process
 	//	refused-system           the system had no memory, or gave another reason
 	//	refused-join             max_processes
-	//	refused-lock             the control lock could not be had in time; the session is the one that held it
+	//	refused-lock             a wait for the control lock was given up; the session is the one that held it
 	//
 	// A session tells of refusals of one kind once in a second.
 	Kind        string

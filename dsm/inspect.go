@@ -193,7 +193,7 @@ func report(b *instance.Books) (r Report, err error) {
 
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
-// users is what is known of the users of process rows, by row: each is asked for once.
+// users returns what is known of the users of process rows, by row: each is asked for once.
 func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionInfo {
 	held, seen, byRow := b.Held(processes), glances{}, make(map[int]SessionInfo, len(processes))
 	for i, p := range processes {
@@ -225,7 +225,7 @@ func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[i
 	return list
 }
 
-// holders are the processes that hold any of the segments.
+// holders returns the processes that hold any of the segments.
 func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []control.ProcessInfo {
 	holds := map[int]bool{}
 	for _, s := range segments {

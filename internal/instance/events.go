@@ -68,7 +68,7 @@ func (m *Member) keepEvents() {
 	}
 }
 
-// KindText is what has happened, as people and programs read it.
+// KindText returns what has happened, as people and programs read it.
 func KindText(k control.EventKind) string {
 	if int(k) < len(eventKinds) && eventKinds[k] != "" {
 		return eventKinds[k]

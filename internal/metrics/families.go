@@ -32,7 +32,7 @@ func Families(s survey.Survey, err error) []Family {
 	return append(list, queueFamilies(s.Queues)...)
 }
 
-// one is a family of one sample without labels.
+// one returns a family of one sample without labels.
 func one(name string, t Type, help string, value float64) Family {
 	f := family(name, t, help)
 	f.add(value)

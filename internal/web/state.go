@@ -213,7 +213,7 @@ func (st *State) trouble(s survey.Survey) {
 	}
 }
 
-// blocksOf is the memory: what has a name under its name, the largest first.
+// blocksOf lists the memory: what has a name under its name, the largest first.
 func blocksOf(s survey.Survey) []block {
 	type named struct{ name, kind string }
 	names := map[dsm.Handle]named{}

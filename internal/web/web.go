@@ -159,7 +159,7 @@ func (h *handler) metrics(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(metrics.Text(metrics.Families(s, err), open))
 }
 
-// health is 200 if the instance is supervised and goes on, else 503 and why.
+// health answers 200 if the instance is supervised and goes on, else 503 and why.
 func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 	s, err := h.survey(r.Context())
 	st := s.Report.Status

@@ -30,6 +30,8 @@ type StatusReport struct {
 	ReservedUsed  uint64     `json:"reserved_used"`
 	LockHolder    *HolderRow `json:"lock_holder"`
 	LockState     string     `json:"lock_holder_state,omitempty"`
+
+	Counters dsm.Counters `json:"counters"` // since the generation began
 }
 
 func (a *app) statusCommand() *cobra.Command {
@@ -52,7 +54,7 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 				SupervisorPid: st.Supervisor, Supervised: st.Supervised, Closing: st.Closing,
 				Sessions: st.Sessions, MaxProcesses: st.MaxProcesses, Segments: st.Segments,
 				MaxSegments: st.MaxSegments, Bytes: st.Bytes, MaxMemory: st.MaxMemory,
-				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed,
+				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed, Counters: st.Counters,
 			}
 			if h := st.LockHolder; h != nil {
 				out.LockHolder, out.LockState = &HolderRow{h.Name, h.Pid, h.Application}, h.State
@@ -100,8 +102,16 @@ func (a *app) printStatus(s StatusReport) error {
 		{"memory", bytesize.Format(s.Bytes) + ", " + memory},
 		{"reserved", reserved},
 		{"control lock", lock},
+		{"counted", counted(s.Counters)},
 	} {
 		fmt.Fprintf(w, "%s\t%s\n", l[0], l[1])
 	}
 	return w.Flush()
+}
+
+// counted says what was counted since the generation began.
+func counted(c dsm.Counters) string {
+	r := c.Refused
+	refused := r.Segments + r.Memory + r.Session + r.System + c.JoinsRefused + c.LockRefused
+	return fmt.Sprintf("%d joins, %d deaths, %d creates, %d attaches, %d refusals", c.Joins, c.Reclaims, c.Creates, c.Attaches, refused)
 }
