@@ -8,7 +8,7 @@
 //	send(area.Handle(a), p) // another process: area.Attach(ctx, session, owner, handle), and a.Bytes(p)
 //
 // When the owner ends, or the session, the area is detached first. What all sessions of an area leave behind that
-// are killed together stays until somebody attaches it and detaches, or the instance ends.
+// are killed together stays until a process attaches it and detaches, or the instance ends.
 package area
 
 import (
@@ -33,7 +33,7 @@ func Attach(ctx context.Context, s *dsm.Session, owner *resowner.Owner, h dsm.Ha
 // Handle names the area for Attach; 0 for one in place.
 func Handle(a *dsa.Area) dsm.Handle { return dsm.Handle(a.Handle()) }
 
-// Source is the session's segments, for areas in place too. Owner ends each attachment.
+// Source returns the session's segments, for areas in place too. Owner ends each attachment.
 func Source(s *dsm.Session, owner *resowner.Owner) dsa.SegmentSource { return source{s, owner} }
 
 type source struct {

@@ -185,7 +185,7 @@ func crowded(a *dsa.Area, l ledger) error {
 }
 
 // prepare leaves spans of all kinds, with gifts in them: some that are the survivor's, some that are
-// nobody's, full and with room.
+// no process's, full and with room.
 func prepare(t *testing.T, cfg dsm.Config, survivor *dsa.Area) (p dsa.Pointer, l ledger) {
 	t.Helper()
 	must := func(err error) {
@@ -266,7 +266,7 @@ func play(t *testing.T, scenario, plan string) {
 			t.Fatal(err)
 		}
 	}
-	if scenario == "repair" { // for somebody to come who dies in turn
+	if scenario == "repair" { // for a process to come who dies in turn
 		run("work", "dsa/run/released#5=kill")
 	}
 	run(scenario, plan)
@@ -274,7 +274,7 @@ func play(t *testing.T, scenario, plan string) {
 	if err := a.SetLimit(ctx, 0); err != nil && scenario != "own" {
 		t.Fatal(err)
 	}
-	// Whatever there is, the survivor can allocate and free before anybody has looked.
+	// Whatever there is, the survivor can allocate and free before any process has looked.
 	for i := entries - 40; i < entries; i++ {
 		if err := l.alloc(a, i, sizes[i%len(sizes)]); err != nil {
 			t.Fatal(err)

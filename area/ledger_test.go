@@ -15,8 +15,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// A ledger lies in the area and lists the objects that somebody has: entered after Alloc has returned,
-// crossed out before Free is called. Nobody is killed in between, so after a kill inside a call exactly the
+// A ledger lies in the area and lists the objects that a process has: entered after Alloc has returned,
+// crossed out before Free is called. No process is killed in between, so after a kill inside a call exactly the
 // objects in the ledger are there. From places to gifts its words own their objects: there a kill at any
 // instruction loses nothing.
 type ledger []atomic.Uint64
@@ -55,7 +55,7 @@ func (l ledger) alloc(a *dsa.Area, i, n int) error {
 	for _, k := range edges(n) {
 		b[k] = byte(p >> 4)
 	}
-	if !l[i].CompareAndSwap(0, uint64(p)) { // somebody else was faster
+	if !l[i].CompareAndSwap(0, uint64(p)) { // another process was faster
 		return a.Free(p)
 	}
 	return nil

@@ -90,7 +90,7 @@ func (r *rehearsal) lifeOf(m *Member, what int) {
 	switch what {
 	case 11: // abandoned
 		r.abandon(m)
-	case 12: // abandoned with the lock in hand: whoever takes it next repairs
+	case 12: // abandoned with the lock in hand: the process that takes it next repairs
 		if r.tape.Below(4) > 0 {
 			return
 		}
@@ -150,7 +150,7 @@ func (r *rehearsal) repaired(m *Member) {
 	}
 }
 
-// dieJoining lets somebody die between taking a row and its first section, which m is in the way of.
+// dieJoining lets a process die between taking a row and its first section, which m is in the way of.
 func (r *rehearsal) dieJoining(m *Member) {
 	s, err := m.enter(ctx, plain)
 	r.must(err)
@@ -222,7 +222,7 @@ func (r *rehearsal) leave(m *Member) {
 	r.living = slices.DeleteFunc(r.living, func(x *Member) bool { return x == m })
 }
 
-// newcomer lets somebody join, on a free row or over the dead.
+// newcomer lets a process join, on a free row or over the dead.
 func (r *rehearsal) newcomer() {
 	holder, held, _ := r.LockHolder() // dead, if there is one
 	m, err := r.Join(ctx, r.witness, r.who())

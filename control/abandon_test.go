@@ -17,7 +17,7 @@ type rehearsal struct {
 	tape    *tape.Tape
 	living  []*Member
 	dead    []*Member // not yet reclaimed
-	joining []*Member // dead ones on whose rows somebody died while joining
+	joining []*Member // dead ones on whose rows a process died while joining
 	rows    map[uint64]*modelRow
 	objects map[uint64]bool // in the operating system
 }
@@ -25,7 +25,7 @@ type rehearsal struct {
 type modelRow struct {
 	entry   Entry
 	state   SegmentState
-	agent   *Member // nil: nobody
+	agent   *Member // nil: no process
 	owed    bool    // it fell to its agent, who has not asked yet
 	holders map[*Member]bool
 	pinned  bool
@@ -40,7 +40,7 @@ func FuzzAbandon(f *testing.F) {
 	f.Fuzz(rehearse)
 }
 
-// TestAbandon runs programs of chance, for the times in which nobody fuzzes.
+// TestAbandon runs programs of chance, for the times in which no process fuzzes.
 func TestAbandon(t *testing.T) {
 	for seed := range uint64(20) {
 		b := make([]byte, 3000)
@@ -153,7 +153,7 @@ func (r *rehearsal) check() {
 		r.Fatalf("%d processes, the model has %d living and %d dead", len(processes), len(r.living), len(r.dead))
 	}
 	for _, p := range processes {
-		// Nobody asks what the dead hold.
+		// No process asks what the dead hold.
 		lives := slices.ContainsFunc(r.living, func(m *Member) bool { return m.row == p.Row })
 		if lives && (p.Segments != segments[p.Row] || p.Bytes != bytes[p.Row]) {
 			r.Fatalf("%+v, the model has %d segments of %d bytes", p, segments[p.Row], bytes[p.Row])
@@ -166,7 +166,7 @@ func (r *rehearsal) check() {
 	}
 }
 
-// end: somebody reclaims all the dead and everybody leaves. Then there is what is pinned, and nothing else.
+// end: a process reclaims all the dead and everybody leaves. Then there is what is pinned, and nothing else.
 func (r *rehearsal) end() {
 	for len(r.living) == 0 {
 		r.newcomer()

@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Carved says whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
+// Carved reports whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
 func (e *Entry) Carved() (offset int, is bool) {
 	if e.Page == 0 {
 		return 0, false
@@ -18,7 +18,7 @@ func (e *Entry) Carved() (offset int, is bool) {
 }
 
 // Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The
-// caller says Publish; until then nobody else can attach it, so that nobody ever sees what stood there before.
+// caller says Publish; until then no other process can attach it, so that no process ever sees the bytes that were there before.
 // False: there is no room in the region, or no region, and the caller says Create. Its errors are Create's. Now is
 // Unix time in ns, and may be a little old: what one member creates bears times in its order.
 func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
@@ -52,7 +52,7 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	return e, true, nil
 }
 
-// TryCarve is Carve for one who does not wait. False: there is no segment, and Carve would wait, make one or say
+// TryCarve is Carve for a caller that does not wait. False: there is no segment, and Carve would wait, make one or say
 // why not.
 func (m *Member) TryCarve(size int, now int64) (e Entry, ok bool) {
 	e, ok, err := m.carve(context.Background(), size, now, atOnce)
@@ -69,7 +69,7 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 		if r := recover(); r != nil {
 			if err = corruption(r); !blank {
 				err = errkind.As(ErrCorrupt, fmt.Errorf("the reserved region is gone from under its mapping: "+
-					"somebody truncated the object (%v)", r))
+					"another process truncated the object (%v)", r))
 			}
 		}
 		debug.SetPanicOnFault(fault)
@@ -85,7 +85,7 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	return nil
 }
 
-// TryUnref is Unref of a carved segment for one who does not wait. False: nothing has changed.
+// TryUnref does what Unref does, of a carved segment and for a caller that does not wait. False: nothing has changed.
 func (m *Member) TryUnref(e Entry) (done bool) {
 	if e.Page == 0 {
 		return false
@@ -94,5 +94,5 @@ func (m *Member) TryUnref(e Entry) (done bool) {
 	return err == nil
 }
 
-// unpublished is the word of a live row that this member has carved, and that nobody else may attach yet.
+// unpublished returns the word of a live row that this member has carved, and that no other process may attach yet.
 func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }

@@ -7,8 +7,8 @@
 //
 // What it adds over a backend: references are bits, one for each process row, so exactly those of a dead
 // process can be given back; every change that also concerns the operating system is written down before
-// the system is asked, so that whoever is left can finish it. What it does not promise: that a
-// backend's object exists (somebody may have removed it), or anything about a segment's content.
+// the system is asked, so that any process that is left can finish it. What it does not promise: that a
+// backend's object exists (a process may have removed it), or anything about a segment's content.
 //
 // # Rules
 //
@@ -17,12 +17,12 @@
 //
 //	free -> creating(agent) -> live -> destroying(agent) -> free
 //
-// Whoever finds an agent dead takes its place; nobody takes the place of one that lives, however slow. The word
+// The process that finds an agent dead takes its place; no process takes the place of one that lives, however slow. The word
 // with state and agent is stored at once and last in its section. A live row with no bit and no pin exists only
-// inside a section, or after its author died in one: whoever takes the lock over from the dead repairs that.
+// inside a section, or after its author died in one: the process that takes the lock over from the dead repairs that.
 //
-// A process row is free or used, by an incarnation that goes up at each use. Whoever uses a row holds its
-// witness. A row whose witness is free is dead, and may be reclaimed by anybody, or joined over: then the newcomer
+// A process row is free or used, by an incarnation that goes up at each use. The member that uses a row holds its
+// witness. A row whose witness is free is dead, and may be reclaimed by any process, or joined over: then the newcomer
 // begins by reclaiming its predecessor.
 package control
 
@@ -52,9 +52,9 @@ var (
 // Witness knows which process rows have a living user. Its methods don't block. Held may err to true for a
 // moment after a death, never to false.
 type Witness interface {
-	Take(row int) (bool, error) // false: somebody else's
+	Take(row int) (bool, error) // false: another process's
 	Drop(row int) error
-	Held(row int) bool // by anybody, this process too
+	Held(row int) bool // by any process, this process too
 }
 
 // successor is implemented by a Witness that may be of a members file in whose place another comes in force (Succeed).
@@ -70,7 +70,7 @@ func inForce(w Witness) bool {
 // SupervisorRow is the process row of the supervisor; joins take it only by name.
 const SupervisorRow = 0
 
-// BusyError says that the control lock could not be had in time, and who holds it.
+// BusyError says that the control lock was unavailable in time, and who holds it.
 type BusyError struct {
 	Pid         int
 	Application string
@@ -98,7 +98,7 @@ var (
 	seizing = entrance{patience: 10 * time.Second, seize: true}
 )
 
-// section is a stretch of work under the control lock. Stores in it may fault (somebody truncated the segment) or
+// section is a stretch of work under the control lock. Stores in it may fault (a process truncated the segment) or
 // find nonsense: that ends the section, repairs and unlocks, and is ErrCorrupt.
 //
 //	s, err := m.enter(ctx, plain)
@@ -216,7 +216,7 @@ func corruption(r any) error {
 		}
 		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
 			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: "+
-				"somebody truncated the object, or its file system failed", ErrCorrupt)
+				"another process truncated the object, or its file system failed", ErrCorrupt)
 		}
 		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
 	}

@@ -29,7 +29,7 @@ const (
 )
 
 // bury logs, under the control lock, the death of a row's user that is to be reclaimed, and of those before it that
-// nobody could log.
+// no process could log.
 func (t *Table) bury(row int, incarnation uint32) {
 	ended := &t.ended[row]
 	last := ended.Load()
@@ -88,7 +88,7 @@ func (t *Table) Deaths() (d *Deaths, err error) {
 
 // Next returns the sessions that have died since the last call. If more than the log keeps have died meanwhile, or a
 // stray store has hit it, the answer is too long rather than too short: it has every incarnation that has ended since
-// its row was told of last, closed sessions too, and the latest 1024 of each row.
+// its row heard of last, closed sessions too, and the latest 1024 of each row.
 func (d *Deaths) Next() (list []shmsync.Peer, err error) {
 	err = guarded(func() error {
 		list = d.next()
@@ -154,7 +154,7 @@ func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
 	return shmsync.NewMailbox(m.t.mailboxes, m.t.view, self)
 }
 
-// Want reports whether the member wants to be told of deaths at once. It hears of them in any case when it listens next.
+// Want reports whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
 func (m *Member) Want(deaths bool) error {
 	return guarded(func() error { m.own().Want(deaths); return nil })
 }

@@ -29,7 +29,7 @@ var fuzzLimits = Limits{
 
 // says where: a row with what is wrong in it, or a field of the header.
 var place = regexp.MustCompile(`control segment: (the \S+ of (process )?row \d+|row \d+ |` +
-	`its \S+( \S+)* can't be right|it was made by|.* of \d+ bytes)`)
+	`its \S+( \S+)* is invalid|it was made by|.* of \d+ bytes)`)
 
 func checkError(t *testing.T, what string, err error) {
 	t.Helper()
@@ -285,7 +285,7 @@ func (w *fuzzWorld) look() error {
 	return nil
 }
 
-// within: whatever stands in the books, nobody is led out of the region.
+// within: whatever stands in the books, no process is led out of the region.
 func (w *fuzzWorld) within(e Entry) {
 	if at, carved := e.Carved(); carved && (at < 0 || uint64(at+e.Size) > w.Limits.Reserved) {
 		w.Fatalf("%+v is not in a region of %d bytes", e, w.Limits.Reserved)
@@ -360,7 +360,7 @@ func FuzzBooks(f *testing.F) {
 	})
 }
 
-// FuzzOpen reads a control segment that somebody else has written. What Open takes, all calls must bear.
+// FuzzOpen reads a control segment that another process has written. What Open takes, all calls must bear.
 func FuzzOpen(f *testing.F) {
 	for _, l := range []Limits{fuzzLimits, {Processes: 1, Segments: 1}, {Processes: 64, Segments: 3}} {
 		b := make([]byte, Size(l))

@@ -61,7 +61,7 @@ func TestFreeHint(t *testing.T) {
 	}
 }
 
-// TestGarbledPin: a pin that can't be right is no pin when the last one leaves.
+// TestGarbledPin: a pin that is invalid is no pin when the last one leaves.
 func TestGarbledPin(t *testing.T) {
 	w := newWorld(t, small)
 	a, b := w.join(), w.join()
@@ -87,7 +87,7 @@ func TestGarbledProcessRow(t *testing.T) {
 	}
 }
 
-// TestRetryMakesGood: what nobody would ever give back or count right goes with the next Retry, which the
+// TestRetryMakesGood: what no process would ever give back or count right goes with the next Retry, which the
 // supervisor calls now and then.
 func TestRetryMakesGood(t *testing.T) {
 	for _, c := range []struct {

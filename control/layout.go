@@ -145,7 +145,7 @@ func (t *text) load() string {
 	return cString(b[:])
 }
 
-// cString is b up to its first zero byte.
+// cString returns b up to its first zero byte.
 func cString(b []byte) string {
 	for i, c := range b {
 		if c == 0 {
@@ -203,7 +203,7 @@ const (
 
 func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
 
-// pinOf is what a pin word says but for the root's mark.
+// pinOf returns what a pin word says but for the root's mark.
 func pinOf(w pinState) pinState { return w &^ root }
 
 // rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
@@ -212,7 +212,7 @@ func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
 	return mix(mix(mix(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
 }
 
-// mix is the finalizer of splitmix64.
+// mix returns the finalizer of splitmix64.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

@@ -105,7 +105,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
-		// What is left reads as a dead member, and whoever reclaims it finishes.
+		// What is left reads as a dead member, and the process that reclaims it finishes.
 		m.left.Store(true)
 		failpoint.Hit("control/join/refused")
 		_ = w.Drop(row)
@@ -120,7 +120,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 // errSucceeded is for a newcomer with a members file in whose place another has come.
 var errSucceeded = fmt.Errorf("the members file has been replaced meanwhile: %w", ErrStale)
 
-// arrive is the first section of a member's life.
+// arrive runs the first section of a member's life.
 func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error) {
 	how := plain
 	how.seize = overDead
@@ -163,12 +163,12 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 func (m *Member) displaced(w uint64) error {
 	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
 		return errkind.As(ErrCorrupt,
-			fmt.Errorf("control segment: the word of process row %d can't be right: %#x", m.row, w))
+			fmt.Errorf("control segment: the word of process row %d is invalid: %#x", m.row, w))
 	}
-	return fmt.Errorf("this session's row was given to somebody else: %w", ErrStale)
+	return fmt.Errorf("this session's row was given to another session: %w", ErrStale)
 }
 
-// Disavow gives the control lock back if it seems to be this member's and is not, since somebody garbled its word.
+// Disavow gives the control lock back if it seems to be this member's and is not, since a process garbled its word.
 // All others wait for that: a member that may be idle for long looks now and then.
 func (m *Member) Disavow(ctx context.Context) (err error) {
 	held := false
@@ -188,10 +188,10 @@ func (m *Member) Disavow(ctx context.Context) (err error) {
 	return nil
 }
 
-// Row and incarnation of the member.
+// Row returns the number of the member's process row.
 func (m *Member) Row() int { return m.row }
 
-// Incarnation is which use of its row the member is.
+// Incarnation returns which use of its row the member is.
 func (m *Member) Incarnation() uint32 { return m.incarnation }
 
 // SayClosing tells those who list the sessions that this one is closed and keeps its row only as long as bytes are lent. It
@@ -225,12 +225,12 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
-// holder is how the control lock names a member.
+// holder returns how the control lock names a member.
 func holder(row int, incarnation uint32) shmsync.Peer {
 	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
 }
 
-// Alive says whether p is a session of this instance that lives. It errs to true, for a moment after a death and
+// Alive reports whether p is a session of this instance that lives. It errs to true, for a moment after a death and
 // where that can't be told.
 func (m *Member) Alive(p shmsync.Peer) (alive bool) {
 	err := guarded(func() error {
@@ -251,7 +251,7 @@ func (m *Member) Gone(p shmsync.Peer) (gone bool) {
 	return gone
 }
 
-// PidOf is the pid of the session p, as it sees itself; 0 if there is no such session.
+// PidOf returns the pid of the session p, as it sees itself; 0 if there is no such session.
 func (m *Member) PidOf(p shmsync.Peer) (pid int) {
 	_ = guarded(func() error {
 		if p.Row < 0 || p.Row >= len(m.t.processes) {
@@ -266,7 +266,7 @@ func (m *Member) PidOf(p shmsync.Peer) (pid int) {
 	return pid
 }
 
-// alive answers the lock's question. It compares 20 bits of the incarnation, which is enough: a row can't be
+// alive reports whether a holder of the lock lives. It compares 20 bits of the incarnation, which is enough: a row can't be
 // used again without its new user taking the lock.
 func (m *Member) alive(h shmsync.Peer) bool {
 	if h.Row < 0 || h.Row >= len(m.t.processes) {

@@ -7,7 +7,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Members is the inode of the members file that is in force: what the constants say or, if that file was removed, the
+// Members returns the inode of the members file that is in force: what the constants say or, if that file was removed, the
 // one of its successor.
 func (t *Table) Members() (ino uint64, err error) {
 	err = guarded(func() error { ino = t.header.members.Load(); return nil })

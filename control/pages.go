@@ -12,7 +12,7 @@ import (
 
 // The reserved region is one object that the supervisor makes at the start, and of which every session has a
 // mapping. A segment that is carved out of it needs no call of the system: its row says which pages it has, and is
-// the truth. The map of pages is derived from the rows, and made again by whoever settles them.
+// the truth. The map of pages is derived from the rows, and made again by the member that settles them.
 
 // PageSize is what the region is given out in, whatever the system's pages are.
 const PageSize = 4096
@@ -20,7 +20,7 @@ const PageSize = 4096
 const maxPages = math.MaxUint32 - 64 // a row's page, plus one, has 32 bits
 
 // pageWord is the map's share of 64 pages. A page is free if both words say so: what a stray store has hit is
-// given to nobody until it is settled. All stored under the lock; read without it by people.
+// given to no process until it is settled. All stored under the lock; read without it by people.
 type pageWord struct {
 	_    structs.HostLayout
 	used atomic.Uint64
@@ -38,7 +38,7 @@ func (t *Table) available(i int) uint64 {
 	return w.free.Load() &^ w.used.Load() & t.exist(i)
 }
 
-// exist are the pages that there are of a word's 64.
+// exist returns the pages that there are of a word's 64.
 func (t *Table) exist(i int) uint64 {
 	if last := t.Limits.Reserved/PageSize - uint64(64*i); last < 64 {
 		return 1<<last - 1
@@ -83,11 +83,11 @@ func (t *Table) freePages(n int) (first int, ok bool) {
 			w, run = 0, 0
 		}
 	}
-	ordered.Store32(&t.header.pageHint, uint32(64*w-run)) // not amid free pages
+	ordered.Store32(&t.header.pageHint, uint32(64*w-run)) // not inside free pages
 	return 0, false
 }
 
-// share is the first of the words that have n pages, its share of them, and how many pages that is.
+// share returns the first of the words that have n pages, its share of them, and how many pages that is.
 func (t *Table) share(first, n int) (w *pageWord, mask uint64, k int) {
 	bit := first % 64
 	k = min(n, 64-bit)
@@ -114,7 +114,7 @@ func (t *Table) markFree(first, n int) {
 	}
 }
 
-// pagesOf is where in the region something lies that has this page and size; n is 0 if it does not.
+// pagesOf returns where in the region something lies that has this page and size; n is 0 if it does not.
 func pagesOf(page uint32, size uint64) (first, n int) {
 	if page == 0 {
 		return 0, 0
@@ -134,18 +134,18 @@ func (t *Table) givePagesBack(page uint32, size uint64) {
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache
 }
 
-// within says whether a row's pages can be: a segment of an object of its own has none.
+// within reports whether a row's pages can be: a segment of an object of its own has none.
 func (t *Table) within(size, osWord uint64, page uint32) bool {
 	return page == 0 || osWord == 0 && uint64(page-1)+pagesFor(size) <= t.Limits.Reserved/PageSize
 }
 
-// carved says whether row i is, soundly, that of a segment in the reserved region.
+// carved reports whether row i is, soundly, that of a segment in the reserved region.
 func (t *Table) carved(i int) bool {
 	r := &t.segments[i]
 	return r.page.Load() != 0 && t.sound(i)
 }
 
-// ReservedUsed is how many bytes of the reserved region are given out, in whole pages.
+// ReservedUsed returns how many bytes of the reserved region are given out, in whole pages.
 func (t *Table) ReservedUsed() (n uint64, err error) {
 	err = guarded(func() error {
 		for i := range t.pages {

@@ -135,7 +135,7 @@ func TestCarve(t *testing.T) {
 	w.carve(a, 4*PageSize)
 }
 
-// TestTryBesideTheLock: what does not wait changes nothing while somebody else has the lock.
+// TestTryBesideTheLock: what does not wait changes nothing while another process has the lock.
 func TestTryBesideTheLock(t *testing.T) {
 	w := newWorld(t, reserved)
 	a, b := w.join(), w.join()
@@ -234,7 +234,7 @@ func TestCloseFreesCarved(t *testing.T) {
 	w.wantEmpty()
 }
 
-// TestGarbledCarved: what a stray store does to the row of a carved segment gives its pages to nobody while it is
+// TestGarbledCarved: what a stray store does to the row of a carved segment gives its pages to no process while it is
 // held; when it is given back, by its holder, they can be used again.
 func TestGarbledCarved(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -300,7 +300,7 @@ func TestGarbledCarved(t *testing.T) {
 	}
 }
 
-// TestGarbledMap: a page that one of its two words says is used is given to nobody; settling makes the map again.
+// TestGarbledMap: a page that one of its two words says is used is given to no process; settling makes the map again.
 func TestGarbledMap(t *testing.T) {
 	for name, garble := range map[string]func(w *pageWord){
 		"zeros":     func(w *pageWord) { w.used.Store(0); w.free.Store(0) },
@@ -356,7 +356,7 @@ func TestReservedLimits(t *testing.T) {
 	newPageModel(w).check()
 }
 
-// TestUnpublishedOfAPredecessor: what its creator could not publish is to be had by nobody, not even while a
+// TestUnpublishedOfAPredecessor: what its creator could not publish is to be had by no process, not even while a
 // newcomer has his row.
 func TestUnpublishedOfAPredecessor(t *testing.T) {
 	w := newWorld(t, Limits{Processes: 2, Segments: 8, Reserved: 4 * PageSize})

@@ -11,7 +11,7 @@ import (
 )
 
 // Reclaim finishes, for the dead user of a process row, what it would have done at exit, in one section:
-// its references are given back, what it was at work on and what nobody keeps any more falls to this
+// its references are given back, what it was at work on and what no process keeps any more falls to this
 // member (see Owed), and its row is free. The row is left alone, and done is false, if its user has
 // changed or is not dead after all.
 func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
@@ -67,8 +67,8 @@ func (m *Member) reclaimRow(row int) {
 	p.bytes.Store(0)
 }
 
-// ReleaseAll is for the end of a member's life, when no call of it is in flight: whatever it still holds is given
-// back, and what it still was at work on, or nobody keeps any more, falls to it (see Owed).
+// ReleaseAll ends a member's life. It is called when no call of it is in flight: whatever it still holds is given
+// back, and what it still was at work on, or no process keeps any more, falls to it (see Owed).
 func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -91,7 +91,7 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 		m.adoptFailed(i)
 	}
 	m.settle()
-	if !bytes.Equal(m.t.constant, m.t.copied) { // nobody could join any more
+	if !bytes.Equal(m.t.constant, m.t.copied) { // no process could join any more
 		copy(m.t.constant, m.t.copied)
 	}
 	if ino := m.t.members.Load(); m.t.header.members.Load() != ino {
@@ -145,7 +145,7 @@ func (m *Member) close(ctx context.Context) (err error) {
 	return nil
 }
 
-// CloseByForce is Close for one who can't get the lock: it only says closing, which everybody sees at his next
+// CloseByForce is Close for a caller that cannot get the lock: it only sets the closing flag, which every member sees at its next
 // call. The caller destroys what Segments lists.
 func (t *Table) CloseByForce() error {
 	err := guarded(func() error { t.header.closing.Set(); return nil })
@@ -153,7 +153,7 @@ func (t *Table) CloseByForce() error {
 	return err
 }
 
-// Unfinished counts the rows that somebody may still free: not those whose destroy failed, which wait for a Retry.
+// Unfinished counts the rows that a process may still free: not those whose destroy failed, which wait for a Retry.
 func (t *Table) Unfinished() (n int, err error) {
 	err = guarded(func() error {
 		for i := range t.segments {
@@ -167,7 +167,7 @@ func (t *Table) Unfinished() (n int, err error) {
 	return n, err
 }
 
-// repair is for the member that took the lock over from a dead one, which may have died between any two stores. It
+// repair makes the table whole after its lock was taken over from a dead member, which may have died between any two stores. It
 // reports whether it has reclaimed that one.
 func (m *Member) repair(dead shmsync.Peer) (died bool) {
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
@@ -209,7 +209,7 @@ func (m *Member) settle() {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
 				p := 64*k + bits.TrailingZeros64(set)
 				if p >= len(t.processes) || !isUsed(t.processes[p].word.Load()) {
-					t.clearBit(i, p) // nobody's
+					t.clearBit(i, p) // no process's
 					continue
 				}
 				t.processes[p].segments.Add(1)
@@ -233,13 +233,13 @@ func (m *Member) settle() {
 	t.header.usedBytes.Store(usedBytes)
 }
 
-// isAgented says whether a row is in the hands of a process.
+// isAgented reports whether a row is in the hands of a process.
 func isAgented(w uint64) bool {
 	agent, _ := agentOf(w)
 	return stateOf(w) == Creating || stateOf(w) == Destroying && agent != nobody
 }
 
-// current says whether a row's agent is the present user of its process row.
+// current reports whether a row's agent is the present user of its process row.
 func (t *Table) current(w uint64) bool {
 	row, incarnation := agentOf(w)
 	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
@@ -258,7 +258,7 @@ func (m *Member) Owe(e Entry) {
 	}
 }
 
-// Owes says whether there is something for Owed to give.
+// Owes reports whether there is something for Owed to give.
 func (m *Member) Owes() bool { return m.hasOwed.Load() }
 
 // Owed takes the list of objects that fell to this member: their rows are destroying, by it. For each the caller
@@ -282,7 +282,7 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 			if r.word.Load() != m.stamp(Destroying) {
 				continue
 			}
-			if !m.t.sound(i) { // nobody can tell which object it means; a sweep finds that by its name
+			if !m.t.sound(i) { // no process can tell which object it means; a sweep finds that by its name
 				r.errno.Store(uint32(syscall.EILSEQ))
 				r.word.Store(segmentWord(Destroying, nobody, 0))
 				continue

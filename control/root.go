@@ -6,7 +6,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Root is the handle of the instance's root segment, which sessions find that know nothing of each other. If there
+// Root returns the handle of the instance's root segment, which sessions find that know nothing of each other. If there
 // is none yet, the candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one
 // without the other. A candidate of 0 is none, and 0 the answer then.
 func (m *Member) Root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, err error) {

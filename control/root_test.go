@@ -67,7 +67,7 @@ func TestRoot(t *testing.T) {
 
 func root4(pin uint32) uint32 { return root | pin }
 
-// TestRootKept: where somebody must keep the object open, the root is one from the start.
+// TestRootKept: where a process must keep the object open, the root is one from the start.
 func TestRootKept(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()

@@ -20,12 +20,12 @@ func (t *Table) live(handle uint64) (int, error) {
 	r := &t.segments[i]
 	if w := r.word.Load(); stateOf(w) > Destroying {
 		return 0, errkind.As(ErrCorrupt,
-			fmt.Errorf("control segment: the state of row %d can't be right: %d", i, stateOf(w)))
+			fmt.Errorf("control segment: the state of row %d is invalid: %d", i, stateOf(w)))
 	} else if w != segmentWord(Live, 0, 0) || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
 	if p := r.pin.Load(); p > pinned && !isRoot(p) {
-		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d can't be right: %d", i, p))
+		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d is invalid: %d", i, p))
 	}
 	if !t.sound(i) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the checksum of row %d is wrong", i))
@@ -33,13 +33,13 @@ func (t *Table) live(handle uint64) (int, error) {
 	return i, nil
 }
 
-// sound says whether handle, size, word and page of a row are what was written together.
+// sound reports whether handle, size, word and page of a row are what was written together.
 func (t *Table) sound(i int) bool {
 	_, ok := t.word(i)
 	return ok
 }
 
-// word is the backend's word of a row that is sound. A creator that died before it had sealed the word leaves none.
+// word returns the backend's word of a row that is sound. A creator that died before it had sealed the word leaves none.
 func (t *Table) word(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
 	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
@@ -107,7 +107,7 @@ func (t *Table) freeCarved(i int) {
 }
 
 // mend makes good what a stray store, or a death in a section, has left of a row, and returns its word. A carved
-// row is free or live, and its pages must not be given to anybody else while somebody holds it.
+// row is free or live, and its pages must not be given to another process while a process holds it.
 func (t *Table) mend(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()
@@ -124,8 +124,8 @@ func (t *Table) mend(i int) uint64 {
 	return w
 }
 
-// unpublished says whether row i can be one that its creator has not published yet, or could not: he has died, and a
-// newcomer, who has still to reclaim him, has his row and so his bit.
+// unpublished reports whether row i can be one that its creator has not published yet, or could not: it has died, and a
+// newcomer, which has still to reclaim it, has its row and so its bit.
 func (t *Table) unpublished(i int, w uint64) bool {
 	row, incarnation := agentOf(w)
 	switch {
@@ -138,7 +138,7 @@ func (t *Table) unpublished(i int, w uint64) bool {
 	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.onlyBit(i, row)
 }
 
-// onlyBit says whether the process has the only reference to row i.
+// onlyBit reports whether the process has the only reference to row i.
 func (t *Table) onlyBit(i, process int) bool {
 	words := t.bitsOf(i)
 	for k := range words {
@@ -153,10 +153,10 @@ func (t *Table) onlyBit(i, process int) bool {
 	return true
 }
 
-// bitsOf are the reference bits of row i.
+// bitsOf returns the reference bits of row i.
 func (t *Table) bitsOf(i int) []atomic.Uint64 { return t.bits[i*t.wordsPer:][:t.wordsPer] }
 
-// setBit and clearBit say whether the bit changed.
+// setBit and clearBit report whether the bit changed.
 
 func (t *Table) setBit(i, process int) bool {
 	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)

@@ -169,7 +169,7 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	return nil
 }
 
-// DestroyFailed leaves a row whose object could not be removed to nobody, with the reason, for another try by Retry.
+// DestroyFailed leaves a row whose object could not be removed to no process, with the reason, for another try by Retry.
 func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -230,7 +230,7 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	defer s.leave(&err)
 	i := e.row()
 	if i >= len(m.t.segments) || m.t.segments[i].handle.Load() != e.Handle {
-		return false, nil // a closing took it, and the row is somebody else's by now
+		return false, nil // a closing took it, and the row is another process's by now
 	}
 	r := &m.t.segments[i]
 	carved := e.Page != 0 && r.page.Load() == e.Page && r.size.Load() == uint64(e.Size)
@@ -245,8 +245,8 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	return m.t.unkept(i) && m.drop(i, carved), nil
 }
 
-// Pin keeps a live segment until Unpin or the end of the instance, whoever holds it. Pinning twice is the same as
-// once. Where somebody must keep the object open, it is pinned once the supervisor has said Kept.
+// Pin keeps a live segment until Unpin or the end of the instance, with or without holders. Pinning twice is the same as
+// once. Where a process must keep the object open, it is pinned once the supervisor has said Kept.
 func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
@@ -304,7 +304,7 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 	return true, nil
 }
 
-// Unpin takes the pin away. If nobody holds the segment either, last is true as with Unref. A segment that is not
+// Unpin takes the pin away. If no process holds the segment either, last is true as with Unref. A segment that is not
 // live, or not pinned, is ErrNotFound, the root segment ErrPermission.
 func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
 	s, err := m.enter(ctx, plain)
@@ -330,7 +330,7 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	return e, m.moribund(i), nil
 }
 
-// stamp is the word of a row in that state; live rows have no agent.
+// stamp returns the word of a row in that state; live rows have no agent.
 func (m *Member) stamp(s SegmentState) uint64 {
 	if s == Live {
 		return segmentWord(Live, 0, 0)
@@ -353,14 +353,14 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 // moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees.
 func (m *Member) moribund(i int) bool { return m.t.unkept(i) && m.drop(i, m.t.carved(i)) }
 
-// unkept says whether a row is live, and nothing keeps it.
+// unkept reports whether a row is live, and nothing keeps it.
 func (t *Table) unkept(i int) bool {
 	r := &t.segments[i]
 	p := r.pin.Load()
 	return stateOf(r.word.Load()) == Live && pinOf(p) != pinned && pinOf(p) != pinWanted && !t.hasBits(i)
 }
 
-// drop is what becomes of a row that nothing keeps. It says whether there is an object to destroy.
+// drop retires a row that nothing keeps. It reports whether there is an object to destroy.
 func (m *Member) drop(i int, carved bool) bool {
 	if carved {
 		m.t.freeCarved(i)

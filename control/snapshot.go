@@ -79,7 +79,7 @@ func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
 	return list, err
 }
 
-// Process is what a row says, used or not.
+// Process returns what a row says, used or not.
 func (t *Table) Process(row int) (p ProcessInfo) {
 	_ = guarded(func() error {
 		if row >= 0 && row < len(t.processes) {
@@ -140,7 +140,7 @@ func (t *Table) Used() (rows int, bytes uint64, err error) {
 	return rows, bytes, err
 }
 
-// LockHolder is the process that holds the control lock now, if any does.
+// LockHolder returns the process that holds the control lock now, if any does.
 func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 	err = guarded(func() error {
 		h, ok := t.header.lock.Owner()
@@ -152,7 +152,7 @@ func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 	return p, held, err
 }
 
-// AwaitsKeeper says whether a live segment is to be pinned, and nobody keeps its object open yet.
+// AwaitsKeeper reports whether a live segment is to be pinned, and no process keeps its object open yet.
 func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	err = guarded(func() error {
 		i, err := t.live(handle)
@@ -162,7 +162,7 @@ func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	return is, err
 }
 
-// RowState is where a row stands now; Free for one that there is not.
+// RowState returns where a row stands now; Free for one that does not exist.
 func (t *Table) RowState(row int) (s SegmentState) {
 	if row < len(t.segments) {
 		_ = guarded(func() error { s = stateOf(t.segments[row].word.Load()); return nil })

@@ -67,7 +67,7 @@ type Table struct {
 	members   atomic.Uint64 // inode of the members file that was in force
 }
 
-// Size is the length in bytes of a control segment with these limits.
+// Size returns the length in bytes of a control segment with these limits.
 func Size(l Limits) int { return layout(l).end }
 
 type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, end int }
@@ -88,7 +88,7 @@ func layout(l Limits) (o offsets) {
 func (l Limits) processRows() int { return l.Processes + 1 }
 func (l Limits) bitWords() int    { return (l.processRows() + 63) / 64 }
 
-// Check says whether a control segment can be made with these limits.
+// Check reports whether a control segment can be made with these limits.
 func (l Limits) Check() error {
 	if l.Processes < 1 || l.Processes > MaxProcesses {
 		return fmt.Errorf("max_processes is %d, it must be from 1 to %d", l.Processes, MaxProcesses)
@@ -107,7 +107,7 @@ func (l Limits) Check() error {
 	return nil
 }
 
-// Format writes the books of a new instance, with nobody in them, into a region of zeros. The magic is stored last:
+// Format writes the books of a new instance, with no process in them, into a region of zeros. The magic is stored last:
 // until then Open refuses.
 func Format(r shm.Region, c Constants) error {
 	if err := c.Limits.Check(); err != nil {
@@ -149,7 +149,7 @@ func format(r shm.Region, c Constants) error {
 	return nil
 }
 
-// checksum is over all that is constant but the magic and itself.
+// checksum covers all that is constant but the magic and itself.
 func checksum(r shm.Region) (uint64, error) {
 	b, err := r.Bytes(checksumFrom, checksumTo-checksumFrom)
 	if err != nil {
@@ -160,7 +160,7 @@ func checksum(r shm.Region) (uint64, error) {
 	return sum.Sum64(), nil
 }
 
-// Open checks a control segment's header and returns the view of it. Anything that can't be right is ErrCorrupt with
+// Open checks a control segment's header and returns the view of it. Anything that is invalid is ErrCorrupt with
 // the field's name, a whole header of another layout version errkind.Version; the rows are checked when they are read.
 func Open(r shm.Region) (t *Table, err error) {
 	err = guarded(func() error { t, err = open(r); return err })
@@ -179,7 +179,7 @@ func open(r shm.Region) (*Table, error) {
 		}
 		return nil, insane("magic", fmt.Sprintf("%#x", m))
 	}
-	k := h.constants // a copy: from here on nobody can change it
+	k := h.constants // a copy: from here on no process can change it
 	sum, err := checksum(r)
 	says := h.checksum
 	whole := err == nil && sum == says
@@ -253,9 +253,9 @@ func (t *Table) divide(r shm.Region) (err error) {
 	return err
 }
 
-// insane says which field of the header can't be right.
+// insane says which field of the header is invalid.
 func insane(field string, value any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s can't be right: %v", field, value))
+	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s is invalid: %v", field, value))
 }
 
 // guarded runs f with faults as errors, outside of any section.
@@ -273,7 +273,7 @@ func recoverFault(err *error, was bool) {
 	debug.SetPanicOnFault(was)
 }
 
-// Closing says whether the instance is being closed, or its books are gone: no new segment, reference or session.
+// Closing reports whether the instance is being closed, or its books are gone: no new segment, reference or session.
 func (t *Table) Closing() (closing bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -287,7 +287,7 @@ func (t *Table) Closing() (closing bool) {
 func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
 
 // WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx
-// is over or somebody calls Nudge. It returns the count now.
+// is over or a process calls Nudge. It returns the count now.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
 	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
 	return now, err

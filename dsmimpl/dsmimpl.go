@@ -5,7 +5,7 @@
 // A backend makes, maps, unmaps and removes one named piece of memory, and that is all. It keeps no
 // list, counts no references, and does not know who else has a piece mapped: that is package control's work,
 // which writes down what it is about to do before it asks a backend to do it. So a backend may be
-// killed between any two system calls and owes nobody a repair; what it must do is leave nothing behind
+// killed between any two system calls and owes no process a repair; what it must do is leave nothing behind
 // when it returns an error, and never touch an object that it cannot show to be the one it was asked for.
 package dsmimpl
 
@@ -91,7 +91,7 @@ type Lister interface {
 	List(ctx context.Context, life uuid.UUID, generation uint64) ([]Object, error)
 }
 
-// Prober is implemented by backends that can tell whether memory is in use without knowing by whom. The answer decides
+// Prober is implemented by backends that can report whether memory is in use without knowing by whom. The answer decides
 // whether what seems to be left behind may be removed.
 type Prober interface {
 	// InUse reports whether any process has the object open or mapped, also one that can't be seen from here: in
@@ -104,7 +104,7 @@ type Prober interface {
 	Memory() string
 }
 
-// Row is the number of the control segment's row that lists the object.
+// Row returns the number of the control segment's row that lists the object.
 func (o Object) Row() int { return int(o.Handle & 0xffff) }
 
 // Locator is implemented by backends whose objects a person can find with other tools: a path, or what
@@ -114,7 +114,7 @@ type Locator interface {
 }
 
 // Pinner is implemented by backends whose objects vanish with the last process that has them open, so
-// that a pin needs somebody to keep them open: the supervisor.
+// that a pin needs a process to keep them open: the supervisor.
 type Pinner interface {
 	// Keep opens the object without mapping it; the object lives at least until Release(token).
 	Keep(o Object) (token uintptr, err error)

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// ListDir is Lister's work for backends whose objects are files of one directory: the regular files, owned
+// ListDir does Lister's work for backends whose objects are files of one directory: the regular files, owned
 // by this user, whose names bear the life. A missing directory has none.
 func ListDir(dir string, life uuid.UUID) ([]Object, error) {
 	d, err := os.Open(dir)
@@ -42,7 +42,7 @@ func ListFiles(dir *os.File, life uuid.UUID) ([]Object, error) {
 	return found, errkind.Classify(err)
 }
 
-// CheckSize is the check that every Create begins with.
+// CheckSize makes the check that every Create begins with.
 func CheckSize(n int) error {
 	if n <= 0 {
 		return errkind.As(ErrSize, fmt.Errorf("a segment of %d bytes: the size must be at least 1", n))

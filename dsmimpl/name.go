@@ -23,14 +23,14 @@ const (
 // No i, l, o, u: a name is read aloud and typed by people after something died.
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 
-// Name is the object's name in any flat namespace: 29 characters, lower-case letters and digits.
+// Name returns the object's name in any flat namespace: 29 characters, lower-case letters and digits.
 func (o Object) Name() string {
 	var b [nameLen]byte
 	o.putName(&b)
 	return string(b[:])
 }
 
-// Path is dir and the object's name, in one allocation.
+// Path joins dir and the object's name, in one allocation.
 func (o Object) Path(dir string) string {
 	var b strings.Builder
 	b.Grow(len(dir) + 1 + nameLen)
@@ -60,10 +60,10 @@ func ParseName(name string) (shortID, generation, handle uint64, ok bool) {
 	return shortID, generation, handle, ok1 && ok2 && ok3
 }
 
-// ShortID is the 60-bit form of a life that names bear: its last bits, all of them random.
+// ShortID returns the 60-bit form of a life that names bear: its last bits, all of them random.
 func ShortID(life uuid.UUID) uint64 { return binary.BigEndian.Uint64(life[8:]) & (1<<60 - 1) }
 
-// LifeText is the 12 characters for a life that begin its objects' names.
+// LifeText returns the 12 characters for a life that begin its objects' names.
 func LifeText(life uuid.UUID) string { return Object{Life: life}.Name()[:generationAt] }
 
 // ParseLifeText undoes LifeText, as far as that bears the life: what is returned has the same ShortID.
@@ -73,10 +73,10 @@ func ParseLifeText(text string) (life uuid.UUID, ok bool) {
 	return life, ok && len(text) == generationAt
 }
 
-// SameGeneration compares generations as names do, by their low 20 bits.
+// SameGeneration reports whether two generations are equal as names have them: in their low 20 bits.
 func SameGeneration(a, b uint64) bool { return (a^b)&(1<<20-1) == 0 }
 
-// HandleText is the 13 characters for a handle that end its object's name.
+// HandleText returns the 13 characters for a handle that end its object's name.
 func HandleText(h uint64) string {
 	var b [handleTextLen]byte
 	putText(b[:], h)

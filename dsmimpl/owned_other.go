@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// look is the size of an entry of an open directory, and whether it is ours.
+// look returns the size of an entry of an open directory, and whether it is ours.
 func look(_ *os.File, e fs.DirEntry) (size int64, ours bool) {
 	info, err := e.Info()
 	if err != nil {

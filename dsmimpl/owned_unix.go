@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// look is the size of an entry of an open directory, and whether it is a regular file of this user's.
+// look returns the size of an entry of an open directory, and whether it is a regular file of this user's.
 func look(dir *os.File, e fs.DirEntry) (size int64, ours bool) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(dir.Fd()), e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// refused is the error of a dial to a name that nobody listens on.
+// refused is the error of a dial to a name that no process listens on.
 var refused = os.NewSyscallError("connect", syscall.ECONNREFUSED)
 
 // Dialer has the options of a dial. The zero value dials as Dial does. It may be used by several goroutines.
@@ -90,7 +90,7 @@ const (
 	maxRing = 1 << 30
 )
 
-// wait waits until somebody listens.
+// wait waits until a process listens.
 func (v *visit) wait() error {
 	for {
 		t := v.answered.Prepare()
@@ -201,7 +201,7 @@ func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
 			return err
 		}
 		if _, peer, is := v.listening(); !is || peer != listener {
-			if done, err := f(); done { // he answered before he went
+			if done, err := f(); done { // it answered before it went
 				return err
 			}
 			return refused

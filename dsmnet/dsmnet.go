@@ -6,7 +6,7 @@
 //
 //	conn, err := dsmnet.Dial(ctx, session, "api")  // in others
 //
-//	d := dsmnet.Dialer{Wait: true}                 // that waits until somebody listens
+//	d := dsmnet.Dialer{Wait: true}                 // that waits until a process listens
 //	conn, err = d.Dial(ctx, session, "api")
 //
 // A connection can be closed for one direction: it has the methods CloseRead and CloseWrite of package net's TCPConn and
@@ -67,16 +67,16 @@ func (a Addr) String() string { return string(a) }
 // little more than a unix socket takes on Linux.
 const DefaultRing = 256 << 10
 
-// port is what a name stands for. Its zero value is one that nobody listens on.
+// port is what a name stands for. Its zero value is one that no process listens on.
 type port struct {
 	_        structs.HostLayout
-	listener atomic.Uint64 // onebit word of a peer; 0 nobody
-	bell     shmsync.Cond  // somebody asks; the listener waits for it
-	answered shmsync.Cond  // somebody was answered or has left his place, or the listener has gone; dialers wait for it
+	listener atomic.Uint64 // onebit word of a peer; 0 no process
+	bell     shmsync.Cond  // a process asks; the listener waits for it
+	answered shmsync.Cond  // a process was answered or has left its place, or the listener has gone; dialers wait for it
 	places   [64]place
 }
 
-// place is for one dialer at a time, until he has his answer.
+// place is for one dialer at a time, until it has its answer.
 type place struct {
 	_      structs.HostLayout
 	dialer atomic.Uint64 // onebit word of a peer; 0 free. A dead one's is free too
@@ -96,7 +96,7 @@ type visit struct {
 	item  resowner.Item
 	ctx   context.Context
 	stop  context.CancelCauseFunc
-	left  chan struct{} // closed when nobody touches the port any more
+	left  chan struct{} // closed when no process touches the port any more
 }
 
 // enter attaches the port of that name. What is done there ends when over does.
@@ -119,7 +119,7 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 	return v, nil
 }
 
-// foreign is err, unless that is a mismatch because the name stands for a port of another version: then it is ErrVersion.
+// foreign returns err, unless that is a mismatch because the name stands for a port of another version: then it is ErrVersion.
 func foreign(ctx context.Context, s *dsm.Session, name string, err error) error {
 	if !errors.Is(err, registry.ErrMismatch) {
 		return err
@@ -139,7 +139,7 @@ func foreign(ctx context.Context, s *dsm.Session, name string, err error) error 
 // errClosed is the error of what is closed, or whose session is.
 var errClosed = errkind.As(dsm.ErrClosed, net.ErrClosed)
 
-// Release is the owner's: it waits until the port is left.
+// Release waits until the port is left. The session's owner calls it.
 func (v *visit) Release() error {
 	v.stop(errClosed)
 	<-v.left
@@ -229,7 +229,7 @@ func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn,
 	return &conn{c, g}, nil
 }
 
-// fail is err as package net has it. Ctx is that of the call: what ended with its deadline is a timeout.
+// fail returns err as package net has it. Ctx is that of the call: what ended with its deadline is a timeout.
 func fail(ctx context.Context, op, name string, err error) error {
 	switch {
 	case err == nil:

@@ -334,7 +334,7 @@ func TestKilled(t *testing.T) {
 		is(t, "close", l.Close(), nil)
 		stopped := proctest.Start(t, "server", cfg.Dir, "web")
 		stopped.Expect("ready")
-		if runtime.GOOS == "linux" && stopped.Stop() == nil { // elsewhere nobody tells when it has come to that
+		if runtime.GOOS == "linux" && stopped.Stop() == nil { // elsewhere no process tells when it has come to that
 			instancetest.Eventually(t, "it is stopped", func() bool { return liveness.Stopped(stopped.Pid) })
 			over, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()

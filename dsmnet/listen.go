@@ -24,7 +24,7 @@ import (
 // program with another layout version listen or dial on dsm.ErrVersion.
 //
 // Connections are taken as they come, and wait for Accept: up to 128 of them, then dialers wait.
-// Close ends those that nobody has accepted.
+// Close ends those that no process has accepted.
 func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, error) {
 	l, err := listen(ctx, s, name)
 	if over := s.Err(); over != nil {
@@ -95,7 +95,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Addr is the name.
+// Addr returns the name.
 func (l *listener) Addr() net.Addr { return Addr(l.name) }
 
 // Close ends the listening. Connections that were accepted stay.

@@ -78,7 +78,7 @@ func work(s *dsm.Session) error {
 }
 
 // TestKilledInside kills a session at every point inside the registry, the first, second and
-// fourth time it comes there, alone and where somebody has died before it: others find each name
+// fourth time it comes there, alone and where a process has died before it: others find each name
 // as it was or make it anew, and nothing is left when all is deleted.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points(".")

@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// Hash is the hash table of that name, in an area of its own. The first caller makes it with o, and the area with
+// Hash returns the hash table of that name, in an area of its own. The first caller makes it with o, and the area with
 // Options.Area: a table of limited size has its Limit there. Others must ask for the same K and V. Its version is
 // o.Version or, if that is 0, that of Options. The table is valid until the session ends, or the owner. Asking again in
 // a session is cheap, and gives the same table, unless an owner is named: then each call takes a place among the area's

@@ -37,7 +37,7 @@ func (k Kind) check() error {
 	return nil
 }
 
-// InSegment is the X of that name and kind, over a segment of its own. The first caller makes the segment, of size bytes,
+// InSegment returns the X of that name and kind, over a segment of its own. The first caller makes the segment, of size bytes,
 // all zero, and create makes the X in it. All others get theirs by find; size does not count for them. Both are told
 // the segment, which is attached until the session ends or, if one is named, the owner. While create runs, other callers
 // wait, until ctx is over; if it fails, panics or is killed, nothing of the try is left, and the next caller makes it.
@@ -53,7 +53,7 @@ func InSegment[X any](ctx context.Context, s *dsm.Session, name string, k Kind, 
 	return x, fail(k.Name, name, err)
 }
 
-// InArea is the X of that name and kind, over an area of its own. The first caller makes the area with o, and create makes
+// InArea returns the X of that name and kind, over an area of its own. The first caller makes the area with o, and create makes
 // the X in it and says where that is; find is told. All else is as with InSegment.
 func InArea[X any](ctx context.Context, s *dsm.Session, name string, k Kind, o dsa.Options,
 	create func(*dsa.Area) (X, dsa.Pointer, error), find func(*dsa.Area, dsa.Pointer) (X, error),

@@ -198,7 +198,7 @@ func overDuring(s *dsm.Session) error {
 	return nil
 }
 
-// kept is what this session has attached for its life.
+// kept returns what this session has attached for its life.
 func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	if w.own {
 		return x, false
@@ -256,7 +256,7 @@ func heap(ctx context.Context, c *claim, w wish, o dsa.Options) (*dsa.Area, erro
 }
 
 // noting is where a new area gets its segments from. It notes the first one in the claimed row
-// before anybody pins it, so that it can be removed if this session dies.
+// before any process pins it, so that it can be removed if this session dies.
 type noting struct {
 	dsa.SegmentSource
 	claim *claim // nil after that

@@ -85,7 +85,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 
 var errEnded = errkind.As(errkind.Closed, errors.New("the session has ended"))
 
-// Release is for the session's owner: it ends the waits of calls in flight, and waits for those.
+// Release ends, for the session's owner, the waits of calls in flight, and waits for those.
 func (n *names) Release() error {
 	sessions.Delete(n.session)
 	if n.unask != nil {
@@ -135,14 +135,14 @@ func (n *names) bounded(ctx context.Context, f func(ctx context.Context) error) 
 	return f(ctx)
 }
 
-// touch is hold for what touches the table: a fault is an error.
+// touch does what hold does for code that touches the table: a fault is an error.
 func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
 	return n.hold(ctx, func(ctx context.Context) error {
 		return n.segment.With(func([]byte) error { return f(ctx) })
 	})
 }
 
-// section is touch under the table's lock. Every change in it is the store of one word, before
+// section runs touch under the table's lock. Every change in it is the store of one word, before
 // which nothing else counts: there is nothing to repair after one who died in it.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.counted(func() error {
@@ -239,7 +239,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 				orphans = n.orphans(false)
 			}
 			if s = n.sight(i); i < 0 && w != nil {
-				s, claimed = n.claim(w)
+				s, claimed = n.claimLocked(w)
 			}
 			return nil
 		})
@@ -276,8 +276,8 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 	}
 }
 
-// claim writes a wish into a free row, under the lock.
-func (n *names) claim(w *wish) (s sight, ok bool) {
+// claimLocked writes a wish into a free row. The caller holds the table's lock.
+func (n *names) claimLocked(w *wish) (s sight, ok bool) {
 	i := n.free()
 	if i < 0 {
 		return sight{row: -1}, false
@@ -322,7 +322,7 @@ func (n *names) delete(ctx context.Context, name string) error {
 	}
 }
 
-// sweep frees the rows whose segments have gone: those of the transient, and of what somebody has
+// sweep frees the rows whose segments have gone: those of the transient, and of what a process has
 // removed behind our back.
 func (n *names) sweep(ctx context.Context) error {
 	var seen []sight // before the books are read: no handle is used again

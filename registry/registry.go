@@ -8,10 +8,10 @@
 // for, and how it is made and found.
 //
 // It adds to dsm what takes a place that sessions know without being told: a table of names in
-// the instance's root segment (Session.Root). What has a name is pinned: it stays when nobody has
+// the instance's root segment (Session.Root). What has a name is pinned: it stays when no process has
 // it attached, until Delete or the end of the instance.
 //
-// Something is initialised exactly once. Whoever comes meanwhile waits; if the initialiser fails, panics or
+// Something is initialised exactly once. A call that comes in between waits; if the initialiser fails, panics or
 // is killed, the next one in line begins again, with new bytes, and nothing of the first try is left. No lock
 // is held while it runs, so it may use the registry itself (but for its own name: that waits for itself).
 //
@@ -22,7 +22,7 @@
 //
 // A name's row is free, making, ready or going, in one word together with the session that is at work on it. Only
 // that session changes the row, and the segment's handle is in the row before the segment is pinned. So whichever
-// instruction is somebody's last, the next call of anybody finds a row with a dead session, makes it his own, and:
+// instruction is a session's last, the next call of any session finds a row with a dead session, makes it its own, and:
 //
 //	died                               what is left                    is done
 //	making, before the handle is       a segment of the dead alone     it went with the dead; the row is freed
@@ -30,12 +30,12 @@
 //	making, after that                 a segment, pinned or not        unpinned; the row is freed, the name made anew
 //	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one
 //	                                                                   out, else unpinned
-//	ready, whoever                     what has the name               nothing: it stays
+//	ready, whichever                   what has the name               nothing: it stays
 //	going, anywhere                    the same as when making         the same as then
 //	holding the table's lock,          rows, each of them whole        nothing: each section stores one word last
 //	    anywhere
 //	waiting                            nothing
-//	an area that was deleted attached  the area, with nobody in it     the row, without a name, stays until the next
+//	an area that was deleted attached  the area, with no process in it     the row, without a name, stays until the next
 //	                                                                   one who makes, deletes or lists removes it
 //
 // What can't be removed when it is deleted (an area whose places are all taken, or the system
@@ -89,7 +89,7 @@ type Options struct {
 	Area dsa.Options
 }
 
-// Segment is the T of that name, in place: a store through the pointer is seen by every session, so what is
+// Segment returns the T of that name, in place: a store through the pointer is seen by every session, so what is
 // done with it wants atomics or a lock. The first caller makes it, all zero, and runs init on it, which may
 // be nil; callers that come meanwhile wait for that, until ctx is over. If init returns an error, that is
 // Segment's, and the next caller tries again. So it does if init panics, ends its goroutine (which is logged) or closes
@@ -132,7 +132,7 @@ func at[T any](g *dsm.Segment) (*T, error) {
 	return v, nil
 }
 
-// Area is the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts.
+// Area returns the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts.
 // Each call is an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it or let
 // the owner. To have objects in it from the start, make a Segment whose init asks for the Area and notes a dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
@@ -148,7 +148,7 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 // when the owner that it was asked for with ends, or when the session ends. List and Info.Sessions tell, before the
 // delete, which sessions those are; Session.Segments does so afterwards. A name that isn't there is ErrNotFound. One
 // that is just being made or deleted is waited for. If what it stood for can't be removed now
-// (ErrQuota, say), that is an error too, but the name is free, and later calls of anybody try again.
+// (ErrQuota, say), that is an error too, but the name is free, and later calls of any process try again.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
 	n, err := of(ctx, s, false)
 	if err == nil {
@@ -194,7 +194,7 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 	return w
 }
 
-// check says whether r is what is wished for.
+// check reports whether r is what is wished for.
 func (w wish) check(r *record) error {
 	if text(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
 		return nil

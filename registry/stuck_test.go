@@ -14,7 +14,7 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// TestDeleteFull: an area whose places are all taken can be deleted as any other, and goes when there is nobody in it.
+// TestDeleteFull: an area whose places are all taken can be deleted as any other, and goes when there is no process in it.
 func TestDeleteFull(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)
@@ -101,7 +101,7 @@ func TestOrphanBesideMaking(t *testing.T) {
 	<-begun
 	root, _ := fill(t, s)
 	word := root.Bytes()[320:]
-	orphan := binary.NativeEndian.Uint64(word)>>45<<45 | 3<<43 // going, by nobody
+	orphan := binary.NativeEndian.Uint64(word)>>45<<45 | 3<<43 // going, by no process
 	binary.NativeEndian.PutUint64(word, orphan)
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()

@@ -16,7 +16,7 @@ import (
 
 // The table of names is all of the root segment: a header, a word for each row, and the rows'
 // records. There are as many rows as the instance can have segments, since each name stands for
-// one. Zero bytes are an empty table, so nobody has to make one.
+// one. Zero bytes are an empty table, so no process has to make one.
 //
 //	0     header
 //	320   a word for each row
@@ -32,7 +32,7 @@ const (
 	recordSize = 224
 )
 
-// header: version is stored by whoever comes first.
+// header: version is stored by the first process that comes.
 type header struct {
 	_       structs.HostLayout
 	version atomic.Uint64
@@ -46,7 +46,7 @@ type header struct {
 const (
 	making = 1 + iota // the session makes it
 	ready
-	going // the session deletes it, or clears up after one that died; nobody: nameless
+	going // the session deletes it, or clears up after one that died; no process: nameless
 
 	stateShift = 43
 	hashShift  = 45
@@ -128,7 +128,7 @@ type table struct {
 	records []record
 }
 
-// tableSize is the bytes of a table with so many rows.
+// tableSize returns the bytes of a table with so many rows.
 func tableSize(rows int) int { return headerSize + rows*(wordSize+recordSize) }
 
 // open finds the table in r. One of another version is ErrVersion.
@@ -156,7 +156,7 @@ func open(r shm.Region) (*table, error) {
 	return t, nil
 }
 
-// find is the row of a name; -1 if there is none.
+// find returns the row of a name; -1 if there is none.
 func (t *table) find(name string) int {
 	hash := hashName(name)
 	for i := range t.words {
@@ -167,7 +167,7 @@ func (t *table) find(name string) int {
 	return -1
 }
 
-// free is a free row; -1 if there is none.
+// free returns a free row; -1 if there is none.
 func (t *table) free() int {
 	for i := range t.words {
 		if stateOf(t.words[i].Load()) == 0 {

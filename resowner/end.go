@@ -113,7 +113,7 @@ func (o *Owner) endBy(by *ender, commit bool) (err error) {
 			(*stop)()
 		}
 		close(e.over)
-		if err = errors.Join(errs...); err != nil && !returns { // nobody gets it
+		if err = errors.Join(errs...); err != nil && !returns { // no process gets it
 			o.warn(err, "an owner whose release called runtime.Goexit could not release everything")
 		}
 	}()
@@ -227,7 +227,7 @@ func release(r Resource, what string, errs *[]error) {
 	err = r.Release()
 }
 
-// name is the resource's, whatever its String does.
+// name returns the resource's, whatever its String does.
 func name(r Resource) string { return fmt.Sprint(r) }
 
 // leaked reports what an owner still holds when it commits. A logger that panics keeps nothing from being released.

@@ -44,7 +44,7 @@ type Resource interface {
 type Owner struct {
 	name  string
 	log   zerolog.Logger
-	sites bool // somebody will read where leaks were remembered
+	sites bool // a process will read where leaks were remembered
 
 	parent *Owner
 	ended  atomic.Bool // the end has begun; stored under mu
@@ -72,7 +72,7 @@ func New(name string, log zerolog.Logger) *Owner {
 	return o
 }
 
-// Child returns a new owner that ends with o at the latest. ErrClosed if o has ended.
+// Child returns a new owner that ends when o ends, or earlier. ErrClosed if o has ended.
 func (o *Owner) Child(name string) (*Owner, error) {
 	if o == nil {
 		return nil, o.closed()
@@ -120,7 +120,7 @@ func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 	}
 }
 
-// Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
+// Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that does not existhing to lose
 // yet. It is no promise: an owner that ends afterwards refuses to Remember.
 func (o *Owner) Reserve() error {
 	if o == nil || o.ended.Load() {
@@ -154,7 +154,7 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 	return nil
 }
 
-// Owner is who remembers the item, or last did; nil if nobody ever has.
+// Owner returns who remembers the item, or last did; nil if no process ever has.
 func (it *Item) Owner() *Owner { return it.owner }
 
 // Forget takes the item from its owner, which will not release it; false if it had none, as when the owner
@@ -170,7 +170,7 @@ func (it *Item) Forget() bool {
 	return was
 }
 
-// unlink is Forget under the owner's lock.
+// unlink does what Forget does; the caller holds the owner's lock.
 func (it *Item) unlink() bool {
 	if it.next == nil {
 		return false
@@ -193,7 +193,7 @@ func (o *Owner) newest() (r Resource, site uintptr) {
 	return r, site
 }
 
-// youngest is the child made last; nil if there is none.
+// youngest returns the child made last; nil if there is none.
 func (o *Owner) youngest() *Owner {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -226,7 +226,7 @@ func (o *Owner) closed() error {
 	return errkind.As(ErrClosed, fmt.Errorf("owner %q has ended", o.name))
 }
 
-// place is a program counter's file and line.
+// place returns a program counter's file and line.
 func place(pc uintptr) string {
 	f, _ := runtime.CallersFrames([]uintptr{pc}).Next()
 	return fmt.Sprintf("%s:%d", f.File, f.Line)

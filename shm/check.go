@@ -8,7 +8,7 @@ import (
 
 var checked sync.Map // reflect.Type -> error (nil if the type may be shared)
 
-// Check says whether values of T may lie in shared memory: booleans, fixed-size numbers, the fixed-size types of
+// Check reports whether values of T may lie in shared memory: booleans, fixed-size numbers, the fixed-size types of
 // sync/atomic, and arrays and structs of those. The error names the field that may not and says what to use. The
 // answer is remembered by type.
 func Check[T any]() error {

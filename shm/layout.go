@@ -10,7 +10,7 @@ import (
 
 var layouts sync.Map // reflect.Type -> uint64
 
-// Layout is a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields.
+// Layout returns a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields.
 // Programs that were built at different times compare it before they read each other's bytes as a T. Layout remembers the
 // number of each type.
 func Layout[T any]() uint64 {

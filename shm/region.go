@@ -15,7 +15,7 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// ErrCorrupt says that a place or a value can't be right. It is the same value as dsm.ErrCorrupt.
+// ErrCorrupt says that a place or a value is invalid. It is the same value as dsm.ErrCorrupt.
 var ErrCorrupt = errkind.Corrupt
 
 // Offset is a distance in bytes from the start of a Region. It means the same in every process.
@@ -37,7 +37,7 @@ func (r Region) Under(v *View) Region { return Region{r.b, v} }
 // View returns the view that the bytes end with, nil if they never do.
 func (r Region) View() *View { return r.view }
 
-// Len is the number of bytes.
+// Len returns the number of bytes.
 func (r Region) Len() int { return len(r.b) }
 
 // Bytes returns the n bytes at off, in place.

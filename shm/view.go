@@ -41,7 +41,7 @@ type View struct {
 	report func(error) // of Report; the parent's without one
 }
 
-// Sub returns a view that ends with v at the latest. A view made of one that has ended has ended too. Sub of nil
+// Sub returns a view that ends when v ends, or earlier. A view made of one that has ended has ended too. Sub of nil
 // returns a view of its own.
 func (v *View) Sub() *View {
 	c := &View{parent: v}

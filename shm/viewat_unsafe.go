@@ -33,7 +33,7 @@ var over = func() *View {
 // that maps b; b overlaps no other range that has a view.
 func NewView(b []byte) *View { return (*View)(nil).Over(b) }
 
-// Over is NewView for bytes whose view ends with v at the latest, as with Sub.
+// Over is NewView for bytes whose view ends when v ends, or earlier, as with Sub.
 func (v *View) Over(b []byte) *View {
 	c := v.Sub()
 	if len(b) == 0 {
@@ -43,7 +43,7 @@ func (v *View) Over(b []byte) *View {
 	p.view = weak.Make(c)
 	places.Lock()
 	defer places.Unlock()
-	places.list = slices.Insert(places.list, firstBehind(p.from), p)
+	places.list = slices.Insert(places.list, firstBehindLocked(p.from), p)
 	return c
 }
 
@@ -56,7 +56,7 @@ func Explain(b []byte, late func(at int) error) {
 	p := rangeOf(b)
 	places.Lock()
 	defer places.Unlock()
-	if i := firstBehind(p.from); i < len(places.list) && places.list[i].from == p.from {
+	if i := firstBehindLocked(p.from); i < len(places.list) && places.list[i].from == p.from {
 		places.list[i].late = late
 	}
 }
@@ -74,7 +74,7 @@ func Fault(r any) error {
 		return nil
 	}
 	places.RLock()
-	i := firstBehind(f.Addr())
+	i := firstBehindLocked(f.Addr())
 	if i == len(places.list) || f.Addr() < places.list[i].from || places.list[i].late == nil {
 		places.RUnlock()
 		return nil
@@ -92,7 +92,7 @@ func Forget(b []byte) {
 	p := rangeOf(b)
 	places.Lock()
 	defer places.Unlock()
-	if i := firstBehind(p.from); i < len(places.list) && places.list[i].from == p.from {
+	if i := firstBehindLocked(p.from); i < len(places.list) && places.list[i].from == p.from {
 		places.list = slices.Delete(places.list, i, i+1)
 	}
 }
@@ -106,7 +106,7 @@ func ViewAt[T any](p *T) *View {
 func viewAt(addr uintptr) *View {
 	places.RLock()
 	defer places.RUnlock()
-	i := firstBehind(addr)
+	i := firstBehindLocked(addr)
 	if i == len(places.list) || addr < places.list[i].from {
 		return nil
 	}
@@ -116,8 +116,8 @@ func viewAt(addr uintptr) *View {
 	return over
 }
 
-// firstBehind returns the index of the first range that ends behind addr. It runs under the lock of places.
-func firstBehind(addr uintptr) int {
+// firstBehindLocked returns the index of the first range that ends behind addr. The caller holds the lock of places.
+func firstBehindLocked(addr uintptr) int {
 	i, _ := slices.BinarySearchFunc(places.list, addr, func(p place, addr uintptr) int {
 		if p.to <= addr {
 			return -1

@@ -48,5 +48,5 @@ func Native() []string {
 	return []string{"none"}
 }
 
-// Default is the platform's best backend.
+// Default returns the platform's best backend.
 func Default() string { return Native()[0] }

@@ -23,7 +23,7 @@ type bench struct {
 	mu         sync.Mutex
 }
 
-// object is a new one, as package control would name it.
+// object returns a new one, as package control would name it.
 func (b *bench) object(size int) dsmimpl.Object {
 	b.mu.Lock()
 	defer b.mu.Unlock()

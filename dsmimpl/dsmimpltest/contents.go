@@ -90,7 +90,7 @@ func testLarge(b *bench) {
 //go:noinline
 func read(byte) {}
 
-// faults says whether f faults.
+// faults reports whether f faults.
 func faults(f func()) (fault bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() { fault = recover() != nil }()

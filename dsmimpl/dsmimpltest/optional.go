@@ -78,7 +78,7 @@ func testInUse(b *bench) {
 	}
 	want(o, "mapped by nobody", false)
 	want(o, "asked again", false)
-	b.detach(b.attach(o, dsmimpl.ReadWrite)) // the question does not keep anybody out
+	b.detach(b.attach(o, dsmimpl.ReadWrite)) // the question does not keep any process out
 	b.destroy(o)
 	if _, err := p.InUse(ctx, o); !errors.Is(err, dsmimpl.ErrNotFound) {
 		b.Errorf("destroyed: InUse = %v, want ErrNotFound", err)
@@ -130,7 +130,7 @@ func testKeep(b *bench) {
 }
 
 // testSwap hammers a mapping from other goroutines while it is swapped, first in part and then as a whole: what comes late
-// reaches nobody, nothing faults, and the range is of use until Unswap.
+// reaches no process, nothing faults, and the range is of use until Unswap.
 func testSwap(b *bench) {
 	s, ok := b.Backend.(dsmimpl.Swapper)
 	if !ok {

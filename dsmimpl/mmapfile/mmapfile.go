@@ -5,7 +5,7 @@
 //
 // Traps of the primitive. On a disk the system writes dirty pages back in the background, so it is the slowest
 // backend; the files survive a reboot with whatever order of writes the disk saw, so a start never trusts
-// them; whoever can write the directory can truncate a file under its users.
+// them; a process that can write the directory can truncate a file under its users.
 package mmapfile
 
 import (
@@ -40,7 +40,7 @@ type backend struct {
 }
 
 // In returns a backend for files in the subdirectory of that name of a directory that is held open, wherever the
-// directory's path leads to meanwhile. Close it when it is not used any more.
+// directory's path leads to by then. Close it when it is not used any more.
 func (*backend) In(dir *folder.Folder, name string) dsmimpl.Backend {
 	return &backend{dir: dir.Join(name), in: dir, name: name}
 }
@@ -53,6 +53,7 @@ func (b *backend) Close() error {
 	return nil
 }
 
+// leaveLocked gives up the directory. The caller holds b's lock.
 func (b *backend) leaveLocked() {
 	if b.sub != nil {
 		b.sub.Close()

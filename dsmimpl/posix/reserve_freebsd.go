@@ -11,7 +11,7 @@ import (
 // refuses, and memory then comes when it is touched.
 func reserve(_ context.Context, fd int, n int64) error {
 	if strconv.IntSize == 32 {
-		return nil // the call takes its numbers in pairs of registers there, a way nobody has tried
+		return nil // the call takes its numbers in pairs of registers there, a way no process has tried
 	}
 	for {
 		errno, _, _ := unix.Syscall(unix.SYS_POSIX_FALLOCATE, uintptr(fd), 0, uintptr(n)) // returns its error

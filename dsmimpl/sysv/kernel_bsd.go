@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit is a kernel limit with its name, for messages.
+// limit returns a kernel limit with its name, for messages.
 func limit(name string) string {
 	name = sysctlPrefix + name
 	n, err := unix.SysctlUint64(name)
@@ -25,7 +25,7 @@ func usedUp(int) string {
 	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
 }
 
-// namespace is the only one there is.
+// namespace returns the only one there is.
 func namespace() string { return "" }
 
 // List has no table to read that needs no privilege, but only 65,536 keys can be that life's: it asks for each.

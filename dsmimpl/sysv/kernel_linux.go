@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit is a kernel limit with its name, for messages.
+// limit returns a kernel limit with its name, for messages.
 func limit(name string) string { return fmt.Sprintf("%d (kernel.%s)", limitValue(name), name) }
 
 func limitValue(name string) uint64 {
@@ -52,7 +52,7 @@ func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]d
 	return found, nil
 }
 
-// Abandoned lists the control segments of this user's that nobody has attached; read tells from an object's bytes
+// Abandoned lists the control segments of this user's that no process has attached; read tells from an object's bytes
 // whether it is one, and of which life.
 func (backend) Abandoned(_ context.Context, read func([]byte) (uuid.UUID, uint64, bool)) (found []dsmimpl.Object,
 	err error) {
@@ -98,7 +98,7 @@ type entry struct {
 	status
 }
 
-// table is what the kernel lists for this IPC namespace.
+// table returns what the kernel lists for this IPC namespace.
 func table() ([]entry, error) {
 	text, err := os.ReadFile("/proc/sysvipc/shm")
 	if err != nil {
@@ -134,5 +134,5 @@ func (backend) Swap(m dsmimpl.Mapping, from, to int) error {
 
 func (backend) Unswap(m dsmimpl.Mapping) error { return filemap.Unmap(whole(m)) }
 
-// whole is the mapping with the rest of its object, which reaches beyond the bytes asked for.
+// whole returns the mapping with the rest of its object, which reaches beyond the bytes asked for.
 func whole(m dsmimpl.Mapping) []byte { return m.Bytes[:cap(m.Bytes)] }

@@ -6,7 +6,7 @@
 // life in what IPC_STAT shows without attaching: the key is 16 bits of the life and 16 that follow from
 // the row and the generation (so no two rows of a control segment ever mean one key), and the exact size is
 // the size asked for, rounded up to pages, plus 1, plus 12 bits of the life. An object is removed only if
-// its key, exact size and creator's user are ours and, while nobody has written down its shmid, its creating
+// its key, exact size and creator's user are ours and, while no process has written down its shmid, its creating
 // process is the row's, or dead: of a process in another pid namespace the kernel shows another pid than
 // the process itself has seen. Memory is not reserved: the kernel's limits are checked at creation, its memory
 // only when touched. The limits are small outside Linux.
@@ -61,7 +61,7 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	}
 	k, size := key(o), exactSize(o)
 	if k == ipcPrivate {
-		return dsmimpl.Mapping{}, 0, fs.ErrExist // would make an object that nobody finds
+		return dsmimpl.Mapping{}, 0, fs.ErrExist // would make an object that no process finds
 	}
 	id, err := shmget(k, size, ipcCreat|ipcExcl|0o600)
 	if err != nil {
@@ -91,7 +91,7 @@ func (backend) Attach(_ context.Context, o dsmimpl.Object, a dsmimpl.Access) (ds
 	}
 	if !ours(o, st) || size <= 0 || (o.Size != 0 && int(st.size) != exactSize(o)) {
 		return dsmimpl.Mapping{}, errkind.As(dsmimpl.ErrNotFound,
-			fmt.Errorf("shmid %d, key %#x: belongs to somebody else", id, uint32(st.key)))
+			fmt.Errorf("shmid %d, key %#x: belongs to another process", id, uint32(st.key)))
 	}
 	failpoint.Hit("sysv/attach/found")
 	b, err := attach(id, a == dsmimpl.ReadOnly)
@@ -133,7 +133,7 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 		return err
 	}
 	if !ours(o, st) || (o.Size != 0 && int(st.size) != exactSize(o)) {
-		return nil // somebody else's; ours is not there
+		return nil // another process's; ours is not there
 	}
 	if o.Word == 0 && o.CreatorPid != 0 && st.creatorPid != o.CreatorPid && alive(st.creatorPid) {
 		return nil // the row's creator is dead, or this process
@@ -196,7 +196,7 @@ func gone(err error) error {
 	return err
 }
 
-// alive says whether a process with that pid can be seen.
+// alive reports whether a process with that pid can be seen.
 func alive(pid int) bool {
 	if pid == 0 {
 		return false // of a pid namespace that can't be seen from here

@@ -3,9 +3,9 @@
 // Package windows is the backend windows: file mappings backed by the page file.
 //
 // Traps of the primitive. A mapping's name goes with the last handle to it, even while a view still works,
-// so whoever attaches keeps its handle beside its view, and a pinned segment needs somebody to keep it
+// so a process that attaches keeps its handle beside its view, and a pinned segment needs a process to keep it
 // open: the supervisor (dsmimpl.Pinner). There is nothing to destroy, and nothing that could be left behind: objects
-// of dead processes are the kernel's to free. If the supervisor dies, pinned segments that nobody has
+// of dead processes are the kernel's to free. If the supervisor dies, pinned segments that no process has
 // mapped are gone. Views are whole pages; the true size stands in the control segment. A view can't be replaced by
 // something else without a moment in which nothing is mapped there, but its protection can be changed in one step.
 package windows
@@ -33,7 +33,7 @@ type backend struct{}
 
 func (backend) Name() string { return "windows" }
 
-// name is in the session's own namespace: the global one wants a privilege.
+// name lies in the session's own namespace: the global one wants a privilege.
 func name(o dsmimpl.Object) string { return `Local\` + o.Name() }
 
 func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, uint64, error) {

@@ -93,7 +93,7 @@ func ReadIn(dir *folder.Folder, name string, v any) error {
 	return nil
 }
 
-// ReadSmall reads a regular file of at most 1 MiB that nobody but this user, root and its
+// ReadSmall reads a regular file of at most 1 MiB that no process but this user, root and its
 // directory's owner can have written. Something else under the name (a FIFO, a directory, a
 // symbolic link) is an error at once, and is not waited for.
 func ReadSmall(path string) ([]byte, error) {

@@ -15,7 +15,7 @@ func open(dir *folder.Folder, name string) (*os.File, error) {
 	return dir.Open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
-// trusted refuses a file that somebody else than we, root or the directory's owner has written
+// trusted refuses a file that another user than this process's, root or the directory's owner has written
 // or, by its mode and its directory's, can write.
 func trusted(in *folder.Folder, path string, info fs.FileInfo) error {
 	dir, err := in.Stat()

@@ -20,7 +20,7 @@ type Bell struct {
 	stopped atomic.Bool // the deadline is in the past
 }
 
-// New is a bell for somebody who waits until ready says true. It is nil where the system has none: on Linux alone
+// New returns a bell for a goroutine who waits until ready says true. It is nil where the system has none: on Linux alone
 // a socket can have a name without a file.
 func New(ready func() bool) *Bell {
 	b := &Bell{name: rand.Uint64() | 1, ready: ready}
@@ -30,10 +30,10 @@ func New(ready func() bool) *Bell {
 	return b
 }
 
-// Name is what others ring it by. It is not 0.
+// Name returns what others ring it by. It is not 0.
 func (b *Bell) Name() uint64 { return b.name }
 
-// Wait sleeps until somebody has rung or Interrupt is called, and not at all if ready is true. It returns, too,
+// Wait sleeps until a goroutine has rung or Interrupt is called, and not at all if ready is true. It returns, too,
 // about every d, and says then that it is late; if d is 0 it does not.
 func (b *Bell) Wait(d time.Duration) (late bool) { return b.wait(d) }
 
@@ -43,7 +43,7 @@ func (b *Bell) Interrupt() {
 	b.interrupt()
 }
 
-// Close gives the bell back. Nobody may wait any more.
+// Close gives the bell back. No goroutine may wait any more.
 func (b *Bell) Close() { b.close() }
 
 // Ring wakes who waits at that bell, in any process. It is false if there is none that can be reached from

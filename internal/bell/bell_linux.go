@@ -58,7 +58,7 @@ func (b *Bell) setDeadline(d time.Duration) {
 }
 
 // look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep
-// it takes the rings of a time when nobody slept: they would fill the socket, and a full one hears nothing.
+// it takes the rings of a time when no goroutine slept: they would fill the socket, and a full one hears nothing.
 func (b *Bell) look(fd uintptr) bool {
 	if b.told {
 		taken(fd) // as long as it lies there it counts as the sender's, who may have so many
@@ -73,7 +73,7 @@ func (b *Bell) look(fd uintptr) bool {
 			return b.ready()
 		}
 	}
-	return true // somebody floods it: the caller has other things to look after
+	return true // a goroutine floods it: the caller has other things to look after
 }
 
 const atOnce = 16
@@ -102,7 +102,7 @@ func ring(name uint64) bool {
 		}
 	}
 	err := send(fd, name)
-	if err == unix.EAGAIN { // the bell is full, or the caller, of rings that nobody has taken at other bells
+	if err == unix.EAGAIN { // the bell is full, or the caller, of rings that no goroutine has taken at other bells
 		if fd, err := newCaller(); err == nil {
 			_ = send(fd, name)
 			_ = unix.Close(fd)
@@ -113,7 +113,7 @@ func ring(name uint64) bool {
 
 const prefix = "\x00godsm-bell-"
 
-// address is the bytes of the socket's path.
+// address returns the bytes of the socket's path.
 func address(name uint64) (path [len(prefix) + 16]byte) {
 	copy(path[:], prefix)
 	for i := range 16 {

@@ -64,7 +64,7 @@ func TestRung(t *testing.T) {
 	}
 }
 
-// TestReady: who becomes ready and is rung then does not sleep on, whichever comes first, and rings that nobody
+// TestReady: who becomes ready and is rung then does not sleep on, whichever comes first, and rings that no goroutine
 // took don't fill the socket.
 func TestReady(t *testing.T) {
 	s := newSleeper(t)
@@ -120,7 +120,7 @@ func TestNobody(t *testing.T) {
 	p.Expect("false")
 }
 
-// TestManyUntaken: however many rings nobody has taken yet, another bell is heard.
+// TestManyUntaken: however many rings no goroutine has taken yet, another bell is heard.
 func TestManyUntaken(t *testing.T) {
 	for range 400 {
 		busy := newSleeper(t)
@@ -148,7 +148,7 @@ func TestManyUntaken(t *testing.T) {
 	}
 }
 
-// TestFlood: rings without end keep nobody from looking after other things.
+// TestFlood: rings without end keep no goroutine from looking after other things.
 func TestFlood(t *testing.T) {
 	s := newSleeper(t)
 	var over atomic.Bool

@@ -8,7 +8,7 @@ import (
 
 var units = [...]string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
 
-// Format is n in the largest unit that leaves at least 1, with one decimal where that is not exact: "64 MB", "1.5 GB".
+// Format returns n in the largest unit that leaves at least 1, with one decimal where that is not exact: "64 MB", "1.5 GB".
 func Format(n uint64) string {
 	u := max(0, bits.Len64(n)-1) / 10
 	whole, scale := n>>(10*u), uint64(1)<<(10*u)

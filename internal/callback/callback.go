@@ -37,7 +37,7 @@ func All(list []Call) {
 	}
 }
 
-// wayOut is the error of a function that did not return; r is what it panicked with.
+// wayOut returns the error of a function that did not return; r is what it panicked with.
 func wayOut(f func(), r any) error {
 	if r == nil {
 		return fmt.Errorf("the function %s ended its goroutine (runtime.Goexit)", Name(f))
@@ -45,7 +45,7 @@ func wayOut(f func(), r any) error {
 	return fmt.Errorf("the function %s panicked: %v", Name(f), r)
 }
 
-// Name is a function's name, and where it is in the source.
+// Name returns a function's name, and where it is in the source.
 func Name(f any) string {
 	is := runtime.FuncForPC(reflect.ValueOf(f).Pointer())
 	if is == nil {

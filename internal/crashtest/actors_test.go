@@ -95,7 +95,8 @@ var actors = map[string]map[string]command{
 				return err
 			})
 		},
-		"stop": func(a *actor, _ []string) error { return a.supervisor.Stop() },
+		"stop":  func(a *actor, _ []string) error { return a.supervisor.Stop() },
+		"leave": func(a *actor, _ []string) error { return a.supervisor.Leave() },
 		"clean": func(a *actor, _ []string) error {
 			_, err := instance.Clean(ctx, a.cfg.Dir, instance.Backends{Custom: a.cfg.Backend},
 				instance.Who("clean"), a.cfg.Logger)
@@ -144,7 +145,7 @@ func config(dir string, settings []string) dsm.Config {
 	return cfg
 }
 
-// kept is posix for a system on which somebody must keep pinned objects open.
+// kept is posix for a system on which a process must keep pinned objects open.
 type kept struct{ dsmimpl.Backend }
 
 func (kept) Name() string { return "kept" }
@@ -180,7 +181,7 @@ func (a *actor) create(args []string) error {
 
 func fill(g *dsm.Segment) { copy(g.Bytes(), bytes.Repeat([]byte{byte(g.Handle() >> 16)}, g.Size())) }
 
-// whole says whether a segment holds what fill wrote.
+// whole reports whether a segment holds what fill wrote.
 func whole(g *dsm.Segment) bool {
 	return bytes.Count(g.Bytes(), []byte{byte(g.Handle() >> 16)}) == g.Size()
 }

@@ -41,6 +41,21 @@ func (w *world) check() {
 	w.nothing(w.dir)
 }
 
+// checkLeft is check, and what was pinned must be there if the instance was handed over.
+func (w *world) checkLeft() {
+	w.t.Helper()
+	if w.victim != nil && !w.dead {
+		w.victim.Kill()
+	}
+	left, _ := filepath.Glob(filepath.Join(w.dir, "left.*"))
+	left = slices.DeleteFunc(left, func(name string) bool { return strings.HasSuffix(name, ".new") })
+	w.supervise()
+	if r, ierr := dsm.Inspect(ctx, w.config()); len(left) == 1 && (ierr != nil || len(r.Segments) != 1 || !r.Segments[0].Pinned) {
+		w.t.Errorf("the instance was handed over with one pinned segment; the next supervisor has %+v, %v", r.Segments, ierr)
+	}
+	w.check()
+}
+
 // noObject of the instance in dir may be left in the system.
 func (w *world) noObject(dir string) {
 	w.t.Helper()
@@ -69,7 +84,7 @@ func (w *world) nothing(dir string) {
 	}
 }
 
-// atRest waits until the books say what is so: nobody but the living holds anything, nothing is
+// atRest waits until the books say what is so: no process but the living holds anything, nothing is
 // half done, and every row has its object.
 func (w *world) atRest() {
 	w.t.Helper()
@@ -204,7 +219,7 @@ func (w *world) secondReclaim() {
 	}
 }
 
-// contains says whether the file at path has the line.
+// contains reports whether the file at path has the line.
 func contains(path, line string) bool {
 	b, _ := os.ReadFile(path)
 	return slices.Contains(strings.Split(string(b), "\n"), line)

@@ -1,4 +1,4 @@
-// Package crashtest proves, by killing processes, that nothing leaks and nobody else is hurt
+// Package crashtest proves, by killing processes, that nothing leaks and no other process is hurt
 // whatever the instruction that was a process's last. It has tests only:
 //
 //	go test -tags failpoint ./internal/crashtest             # each failpoint once
@@ -19,7 +19,7 @@
 // then dies at its first, second, ... openat, mmap, unlinkat and so on, before the call is made,
 // until it runs through; or the call fails with an error, it alone or all from there on (three of
 // them if it is EINTR, which must not be seen outside). A refused victim may say so, by the
-// error's name, or make up for it; either way nothing may be left and nobody else hurt.
+// error's name, or make up for it; either way nothing may be left and no other process hurt.
 //
 // Strace counts by thread. So helpers keep their commands on one thread, and run with few calls of the Go runtime's;
 // what a supervisor does at its stop, on a thread of its own, is traced from there on; and the log of each run is

@@ -59,7 +59,7 @@ func tidyAfter() {
 }
 
 // tidy removes what is left of the instances in a test's directory, and then the directory; false
-// if somebody lives there.
+// if a process lives there.
 func tidy(dir string) bool {
 	private, _ := filepath.Glob(filepath.Join(stateIn(dir), "dsm-private", "*"))
 	for _, d := range append(private, dir) {

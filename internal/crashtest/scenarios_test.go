@@ -238,6 +238,28 @@ var scenarios = []scenario{
 		w.do("start", nil)
 	}},
 
+	{name: "supervisor that leaves", play: func(w *world) {
+		w.fall("supervise", "start")
+		w.survive()
+		w.do("leave", nil)
+	}},
+
+	{name: "supervisor that leaves pins and no session", play: func(w *world) {
+		holder := w.helper("supervise", "start")
+		s := w.helper("session", "open", "create 9000", "pin")
+		tell(s, "close")
+		tell(holder, "leave")
+		w.fall("supervise")
+		w.do("start", nil)
+		w.do("leave", nil)
+	}, check: (*world).checkLeft},
+
+	{name: "private supervisor that leaves no session", play: func(w *world) {
+		w.private()
+		w.fall("supervise", "alone")
+		w.do("leave", nil)
+	}, check: (*world).checkPrivate},
+
 	{name: "supervisor that reclaims", play: func(w *world) {
 		w.fall("supervise", "start")
 		w.survive()
@@ -485,7 +507,7 @@ func (w *world) orphan() {
 // dieHolding has a session die in the middle of a create, with segments in its hands.
 func (w *world) dieHolding() { w.stuck("dsm/create/made").Kill() }
 
-// reclaimed says whether the books list nobody but the survivor.
+// reclaimed reports whether the books list no process but the survivor.
 func (w *world) reclaimed() bool {
 	r, err := dsm.Inspect(ctx, w.config())
 	return err == nil && len(r.Sessions) == 1 && w.unrest(r) == ""
@@ -493,13 +515,13 @@ func (w *world) reclaimed() bool {
 
 func (w *world) generation() uint64 {
 	r, err := dsm.Inspect(ctx, w.config())
-	if err != nil || !r.Status.Supervised { // of one that is just beginning nobody can be a member
+	if err != nil || !r.Status.Supervised { // of one that is just beginning no process can be a member
 		return 0
 	}
 	return r.Status.Generation
 }
 
-// loseControl removes the control segment, as somebody with rm or ipcrm would.
+// loseControl removes the control segment, as a process with rm or ipcrm would.
 func (w *world) loseControl() {
 	life := instancetest.Life(w.t, w.dir)
 	control := dsmimpl.Object{Life: life, Generation: 1, Handle: dsmimpl.ControlHandle}

@@ -288,7 +288,7 @@ func (w *world) record() *record {
 	return r
 }
 
-// exact says whether the n-th call of the process was the n-th of its thread, or, of one that ran
+// exact reports whether the n-th call of the process was the n-th of its thread, or, of one that ran
 // through, that there was none.
 func (r *record) exact(n int) bool {
 	if r.dead {
@@ -297,7 +297,7 @@ func (r *record) exact(n int) bool {
 	return r.calls < n
 }
 
-// judge looks at what the victim made of a refusal, and says whether it made up for it.
+// judge looks at what the victim made of a refusal, and reports whether it made up for it.
 func (r *record) judge(t *testing.T, errno unix.Errno, always bool) bool {
 	t.Helper()
 	if r.dead {

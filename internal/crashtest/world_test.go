@@ -64,7 +64,7 @@ func newWorld(t *testing.T, backend string, settings ...string) *world {
 	return w
 }
 
-// harmless says whether the victim is to live and to succeed.
+// harmless reports whether the victim is to live and to succeed.
 func (w *world) harmless() bool { return w.plan == "" && w.strace == nil }
 
 func (w *world) config() dsm.Config { return config(w.dir, w.settings) }
@@ -204,7 +204,7 @@ func (w *world) do(command string, until func() bool) {
 	}
 }
 
-// endOrphans kills, from now on, what a dead victim has started and what stops at the victim's point: nobody else can.
+// endOrphans kills, from now on, what a dead victim has started and what stops at the victim's point: no other process can.
 func (w *world) endOrphans() {
 	dir, over := w.dir, make(chan struct{})
 	var ended sync.WaitGroup
@@ -272,7 +272,7 @@ func wait(p *proctest.Process, until func() bool) string {
 
 const silent = "silent for a minute"
 
-// exited says whether a child has ended; it stays to be waited for.
+// exited reports whether a child has ended; it stays to be waited for.
 func exited(pid int) bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
@@ -295,7 +295,7 @@ func stoppedIn(pid int) (list []int) {
 	return list
 }
 
-// stopped says whether a process is stopped by a signal; strace stops it at each call, which is another state.
+// stopped reports whether a process is stopped by a signal; strace stops it at each call, which is another state.
 func stopped(pid int) bool {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return bytes.HasPrefix(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" T"))

@@ -7,7 +7,7 @@ import (
 	"github.com/godsm/godsm/internal/settings"
 )
 
-// copyOnWrite is about file systems that write each block to a new place, for which there may be no room when a store
+// copyOnWrite looks for file systems that write each block to a new place, for which there may be no room when a store
 // comes: nothing that is reserved holds there.
 func (m Machine) copyOnWrite(v settings.Values) Finding {
 	const check = "mmap_directory"
@@ -28,7 +28,7 @@ func (m Machine) copyOnWrite(v settings.Values) Finding {
 		"not used by type "+v.DynamicSharedMemoryType+"; ")
 }
 
-// fileSystemOf is the kind of file system that a path is on.
+// fileSystemOf returns the kind of file system that a path is on.
 func (m Machine) fileSystemOf(path string) (kind string) {
 	best := 0
 	for line := range strings.Lines(m.text("proc/mounts")) {

@@ -43,7 +43,7 @@ type Machine struct {
 	Usage func(path string) (size, free uint64)
 }
 
-// Here is the machine that this process runs on.
+// Here returns the machine that this process runs on.
 func Here() Machine {
 	m := Machine{OS: runtime.GOOS, Root: os.DirFS("/"), UID: os.Geteuid(), Usage: usage}
 	if u, err := user.LookupId(strconv.Itoa(m.UID)); err == nil {
@@ -67,7 +67,7 @@ func (m Machine) Check(v settings.Values) []Finding {
 	}
 }
 
-// Worst is the status of all together.
+// Worst returns the status of all together.
 func Worst(list []Finding) Status {
 	worst := OK
 	for _, f := range list {
@@ -78,7 +78,7 @@ func Worst(list []Finding) Status {
 	return worst
 }
 
-// softened is a finding that can't bite, since what it is about is not in use.
+// softened returns a finding that can't bite, since what it is about is not in use.
 func softened(f Finding, used bool, means string) Finding {
 	if f.Status == Bites && !used {
 		f.Status, f.Means = Note, means+f.Means
@@ -86,13 +86,13 @@ func softened(f Finding, used bool, means string) Finding {
 	return f
 }
 
-// text is a file's, without blanks around; empty if it can't be read.
+// text returns a file's, without blanks around; empty if it can't be read.
 func (m Machine) text(path string) string {
 	b, _ := fs.ReadFile(m.Root, path)
 	return strings.TrimSpace(string(b))
 }
 
-// number is a file's first word as a number.
+// number returns a file's first word as a number.
 func (m Machine) number(path string) (n uint64, ok bool) {
 	f := strings.Fields(m.text(path))
 	if len(f) == 0 {
@@ -107,7 +107,7 @@ func (m Machine) exists(path string) bool {
 	return err == nil
 }
 
-// unknown is the finding of a check that can't see what it looks for.
+// unknown returns the finding of a check that can't see what it looks for.
 func unknown(check, path string) Finding {
 	return Finding{check, Note, "/" + path + " can't be read", "nothing can be said about it", ""}
 }

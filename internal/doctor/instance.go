@@ -28,7 +28,7 @@ func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, 
 		r := dir.Remains(ctx, backends)
 		known = append(known, r.Lives()...)
 		list = append(list, living(dir.Path, r), others(dir.Path, r), leftovers(dir.Path, r))
-		if r.Present.Standing == instance.Alive {
+		if r.Present.Standing == instance.Alive || r.Present.Standing == instance.Left {
 			report, err := dsm.Inspect(ctx, cfg)
 			list = append(list, books(report, err)...)
 		}
@@ -72,7 +72,7 @@ func (m Machine) directory(path string) (*instance.Dir, Finding) {
 	return d, Finding{check, OK, found, "", ""}
 }
 
-// directoryFiles is about what stands under the names of our files.
+// directoryFiles looks at what lies under the names of our files.
 func directoryFiles(dir string) Finding {
 	const check = "directory_files"
 	entries, err := os.ReadDir(dir)
@@ -87,7 +87,7 @@ func directoryFiles(dir string) Finding {
 		case name == "mmap":
 			is = fs.ModeDir
 		case name == "dsm.conf", base == "id", base == "instance", base == "lives", base == "supervisor",
-			base == "members":
+			base == "members", base == "left":
 		default:
 			continue
 		}
@@ -124,6 +124,9 @@ func living(dir string, r instance.Remains) Finding {
 	case v.Standing == instance.Alive:
 		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", v.Sessions, dir),
 			"they work on and reclaim each other's dead; there are no news of deaths, and no process keeps pins", start}
+	case v.Standing == instance.Left:
+		return Finding{check, Note, fmt.Sprintf("no process lives in %s: %s", dir, v.Why),
+			"what is pinned stays in memory until the next supervisor adopts it, or the machine ends", start}
 	case v.Standing == instance.OtherVersion:
 		return Finding{check, Bites, v.Why, "this program can't join it, and a start is refused",
 			"run the programs of one version; or stop those of the other, and start it again: " + start}
@@ -150,7 +153,7 @@ func living0(v instance.Verdict) int {
 	return v.Sessions
 }
 
-// others is about lives beside the present one, which are listed since they may have memory in the system.
+// others looks for lives beside the present one, which are listed since they may have memory in the system.
 func others(dir string, r instance.Remains) Finding {
 	const check = "other_lives"
 	var list []string
@@ -196,7 +199,7 @@ func some(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// books is about what the control segment of a living instance says.
+// books checks what the control segment of a living instance says.
 func books(r dsm.Report, err error) (list []Finding) {
 	if err != nil {
 		return []Finding{{"control_segment", Bites, err.Error(), "the running instance can't be read", ""}}
@@ -238,7 +241,7 @@ func books(r dsm.Report, err error) (list []Finding) {
 // FewLeft reports whether less than an eighth of a table's rows are left.
 func FewLeft(used, most int) bool { return used > most-most/8 }
 
-// rows is about how many segments there can still be. Names, connections and the growth of areas share them.
+// rows checks how many segments there can still be. Names, connections and the growth of areas share them.
 func rows(r dsm.Report) Finding {
 	const check = "segment_rows"
 	used, most := r.Status.Segments, r.Status.MaxSegments
@@ -260,7 +263,7 @@ func rows(r dsm.Report) Finding {
 			"back when the last session that uses them detaches"}
 }
 
-// mark is what the lists of mappings of the instance's processes have in them.
+// mark returns what the lists of mappings of the instance's processes have in them.
 func mark(r dsm.Report) string {
 	for _, s := range r.Segments {
 		if name := filepath.Base(s.OSName); len(name) == 29 {

@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/internal/settings"
 )
 
-// sysvLimits is about the kernel's limits for System V shared memory.
+// sysvLimits checks the kernel's limits for System V shared memory.
 func (m Machine) sysvLimits(v settings.Values) Finding {
 	const check, page = "sysv_limits", 4096
 	shmmax, ok1 := m.number("proc/sys/kernel/shmmax")
@@ -59,7 +59,7 @@ func (m Machine) sysvUse() (rows, bytes uint64) {
 	return rows, bytes
 }
 
-// sysvForced is about a switch that takes pinned segments away.
+// sysvForced looks for a switch that takes pinned segments away.
 func (m Machine) sysvForced(v settings.Values) Finding {
 	const check = "sysv_rmid_forced"
 	if n, ok := m.number("proc/sys/kernel/shm_rmid_forced"); !ok || n == 0 {
@@ -74,7 +74,7 @@ func (m Machine) sysvForced(v settings.Values) Finding {
 // initial are the inodes of the namespaces that a machine starts with.
 var initial = map[string]string{"pid": "pid:[4026531836]", "ipc": "ipc:[4026531839]", "user": "user:[4026531837]"}
 
-// namespaces is about being in a container, or beside one.
+// namespaces reports that this process, or one of the instance's, is in a container.
 func (m Machine) namespaces() Finding {
 	const check = "namespaces"
 	var own []string
@@ -102,7 +102,7 @@ func (m Machine) namespaces() Finding {
 		"docker run --ipc=container:NAME and a volume for the directory; in one Kubernetes pod, shared volumes"}
 }
 
-// overcommit is about a kernel that promises no more memory than it has.
+// overcommit looks for a kernel that promises no more memory than it has.
 func (m Machine) overcommit() Finding {
 	const check = "overcommit"
 	mode, ok := m.number("proc/sys/vm/overcommit_memory")
@@ -135,7 +135,7 @@ func (m Machine) memInfo(name string) uint64 {
 	return 0
 }
 
-// mapCount is about how many mappings a process may have.
+// mapCount checks how many mappings a process may have.
 func (m Machine) mapCount(v settings.Values) Finding {
 	const check, cure, usual = "map_count", "sysctl -w vm.max_map_count=262144", 65530
 	n, ok := m.number("proc/sys/vm/max_map_count")

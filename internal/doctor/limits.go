@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/settings"
 )
 
-// memoryCgroup is about a limit that kills instead of refusing.
+// memoryCgroup looks for a limit that kills instead of refusing.
 func (m Machine) memoryCgroup(v settings.Values) Finding {
 	const check = "memory_cgroup"
 	limit, used, where := m.cgroupLimit()
@@ -35,7 +35,7 @@ func (m Machine) memoryCgroup(v settings.Values) Finding {
 	return Finding{check, OK, found + ", and max_memory is less than the rest", "", ""}
 }
 
-// cgroupLimit is the tightest limit above this process. Version 1 and 2 of control groups differ
+// cgroupLimit returns the tightest limit above this process. Version 1 and 2 of control groups differ
 // in where and how they write it.
 func (m Machine) cgroupLimit() (limit, used uint64, where string) {
 	limit = math.MaxUint64
@@ -132,7 +132,7 @@ func (m Machine) addressSpace(v settings.Values) Finding {
 
 var columns = regexp.MustCompile(`\s{2,}`)
 
-// rlimit is the soft limit that goes by that name.
+// rlimit returns the soft limit that goes by that name.
 func (m Machine) rlimit(name string) (n uint64, ok bool) {
 	for line := range strings.Lines(m.text("proc/self/limits")) {
 		f := columns.Split(strings.TrimSpace(line), -1)

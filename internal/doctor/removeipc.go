@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/settings"
 )
 
-// removeIPC is about systemd-logind, which removes a user's objects when the user's last login ends.
+// removeIPC checks the settings of systemd-logind, which removes a user's objects when the user's last login ends.
 func (m Machine) removeIPC(v settings.Values) Finding {
 	const check = "remove_ipc"
 	on, source := m.removeIPCSetting()
@@ -88,7 +88,7 @@ func (m Machine) removeIPCSetting() (on bool, source string) {
 	return on, source
 }
 
-// systemUIDMax is the last uid of system users.
+// systemUIDMax returns the last uid of system users.
 func (m Machine) systemUIDMax() int {
 	for line := range strings.Lines(m.text("etc/login.defs")) {
 		if f := strings.Fields(line); len(f) >= 2 && f[0] == "SYS_UID_MAX" {

@@ -13,7 +13,7 @@ import (
 // little is what a small program should still find room for.
 const little = 64 << 20
 
-// shmMount is about the mount that the backend posix makes its files on.
+// shmMount checks the mount that the backend posix makes its files on.
 func (m Machine) shmMount(v settings.Values) Finding {
 	const check, cure = "shm_mount",
 		"mount -o remount,size=1g /dev/shm (docker run --shm-size=1g; a memory-backed emptyDir in Kubernetes), or " +
@@ -67,7 +67,7 @@ func (m Machine) shmMount(v settings.Values) Finding {
 	return Finding{check, OK, found, "", ""}
 }
 
-// mountOf is the type and options of what is mounted at a path; its parent's if nothing is.
+// mountOf returns the type and options of what is mounted at a path; its parent's if nothing is.
 func (m Machine) mountOf(path string) (kind string, options []string) {
 	kind, best := "no mount of its own", 1
 	for line := range strings.Lines(m.text("proc/mounts")) {
@@ -80,7 +80,7 @@ func (m Machine) mountOf(path string) (kind string, options []string) {
 	return kind, options
 }
 
-// protectedRegular is about files that others plant on a mount where all may write.
+// protectedRegular checks the protection against files that others plant on a mount where all may write.
 func (m Machine) protectedRegular() Finding {
 	const check = "protected_regular"
 	n, ok := m.number("proc/sys/fs/protected_regular")

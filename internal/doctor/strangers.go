@@ -18,7 +18,7 @@ import (
 )
 
 // Strangers looks for objects of lives that are not known: their names look like ours and
-// nobody who can be seen has them mapped.
+// no process who can be seen has them mapped.
 func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	if m.OS != "linux" {
 		return nil
@@ -35,7 +35,7 @@ func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	return list
 }
 
-// strangeFiles finds those on the shm mount, one finding for each instance. One that somebody has
+// strangeFiles finds those on the shm mount, one finding for each instance. One that a process has
 // mapped is alive somewhere else.
 func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 	entries, _ := fs.ReadDir(m.Root, "dev/shm")
@@ -71,7 +71,7 @@ func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 	return list
 }
 
-// mapped are the files of the shm mount that processes have mapped, as far as their lists can be read.
+// mapped returns the files of the shm mount that processes have mapped, as far as their lists can be read.
 func (m Machine) mapped() map[string]bool {
 	found := map[string]bool{}
 	lists, _ := fs.Glob(m.Root, "proc/[0-9]*/maps")
@@ -90,7 +90,22 @@ func (m Machine) mapped() map[string]bool {
 	return found
 }
 
-// directoryOf is where the instance of these objects lives, or lived, by what its control segment says, and reports
+// Directories returns where the instances of this user live whose control segments are on the shm mount, as those say.
+func (m Machine) Directories() (list []string) {
+	entries, _ := fs.ReadDir(m.Root, "dev/shm")
+	for _, e := range entries {
+		_, _, handle, ok := dsmimpl.ParseName(e.Name())
+		if !ok || handle != dsmimpl.ControlHandle || !e.Type().IsRegular() || m.owner(e) != m.UID {
+			continue
+		}
+		if dir, _ := m.directoryOf([]string{"/dev/shm/" + e.Name()}); dir != "" {
+			list = append(list, dir)
+		}
+	}
+	return list
+}
+
+// directoryOf returns where the instance of these objects lives, or lived, by what its control segment says, and reports
 // whether that directory lists their life. Empty if there is no control segment to be read.
 func (m Machine) directoryOf(paths []string) (dir string, listed bool) {
 	for _, path := range paths {
@@ -114,7 +129,7 @@ func (m Machine) directoryOf(paths []string) (dir string, listed bool) {
 	return "", false
 }
 
-// owner is the user that a file belongs to; this one if it can't be told.
+// owner returns the user that a file belongs to; this one if it can't be told.
 func (m Machine) owner(e fs.DirEntry) int {
 	if info, err := e.Info(); err == nil {
 		if uid, ok := ownerOf(info); ok {
@@ -152,7 +167,7 @@ type sysvObject struct {
 	creatorPid, owner int
 }
 
-// sysvTable is what the kernel lists for this ipc namespace.
+// sysvTable returns what the kernel lists for this ipc namespace.
 func (m Machine) sysvTable() (list []sysvObject) {
 	for line := range strings.Lines(m.text("proc/sysvipc/shm")) {
 		var o sysvObject

@@ -58,7 +58,7 @@ var kinds = []error{
 	Deadlock, Version, NoMemory,
 }
 
-// Name is err's kind in a form that can travel to another process; empty if it has none.
+// Name returns err's kind in a form that can travel to another process; empty if it has none.
 func Name(err error) string {
 	for _, k := range kinds {
 		if errors.Is(err, k) {
@@ -68,7 +68,7 @@ func Name(err error) string {
 	return ""
 }
 
-// Named is the kind of that name; nil if there is none.
+// Named returns the kind of that name; nil if there is none.
 func Named(name string) error {
 	for _, k := range kinds {
 		if k.Error() == name {
@@ -86,7 +86,7 @@ func As(kind, err error) error {
 	return &classed{kind, err}
 }
 
-// OtherVersion is the error for a structure that a program has laid out by another version than this one knows. Users
+// OtherVersion returns the error for a structure that a program has laid out by another version than this one knows. Users
 // names the processes that share it with this one.
 func OtherVersion(what string, found, known uint64, users string) error {
 	which, cure := "older", "upgrade the program of"

@@ -25,16 +25,16 @@ func (g Ghost) line(h uint64) []uint32 {
 	return g.words[i : i+ghostLine : i+ghostLine]
 }
 
-// kept is for how many drops a hash is remembered.
+// kept returns for how many drops a hash is remembered.
 func (g Ghost) kept() uint64 { return uint64(len(g.words)) * 4 / 5 }
 
-// now is the time of drop n. A hash is remembered for a quarter of the times there are.
+// now returns the time of drop n. A hash is remembered for a quarter of the times there are.
 func (g Ghost) now() uint32 { return uint32(*g.drops*(timeMask/4)/g.kept()) & timeMask }
 
-// age is how long ago a word was written.
+// age returns how long ago a word was written.
 func (g Ghost) age(word uint32) uint32 { return (g.now() - word) & timeMask }
 
-// printOf is never 0.
+// printOf returns a hash's print, which is never 0.
 func printOf(h uint64) uint32 { return uint32(h>>46) | 1 }
 
 // Add remembers a hash, in the place of the oldest of its line.

@@ -26,7 +26,7 @@ func (s Sketch) line(h uint64) []uint64 {
 	return s.words[i : i+8 : i+8]
 }
 
-// places are the four counters of a hash: two words each have one of them.
+// places returns the four counters of a hash: two words each have one of them.
 func places(h uint64, row int) (word int, shift uint64) {
 	h >>= 5 * row
 	return row*2 + int(h&1), h >> 1 & 15 * 4

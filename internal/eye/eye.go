@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Lives are those that an instance's directory knows of: the listed ones and those that are past.
+// Lives returns those that an instance's directory knows of: the listed ones and those that are past.
 func Lives(dir string) (list []uuid.UUID) {
 	var roster struct {
 		Lives []struct{ Life uuid.UUID }

@@ -5,7 +5,7 @@
 //	DSM_FAILPOINT='control/create/intended=kill' ./program
 //
 // The plan is a list, separated by commas, of POINT[#N]=ACTION: at the Nth time (the first) that this process
-// comes to the point it does ACTION: kill (SIGKILL), exit, stop (SIGSTOP; somebody continues or kills it), or fails
+// comes to the point it does ACTION: kill (SIGKILL), exit, stop (SIGSTOP; a process continues or kills it), or fails
 // with a system error, ENOSPC say, where the point is an Err. Times at which an earlier part of the plan has acted do
 // not count. With trace=FILE in it the process appends the points that it comes to, each once, to that file.
 //
@@ -49,7 +49,7 @@ func Points(root string) (points []string, err error) {
 	return points, err
 }
 
-// pointOf is the point that n marks, if it is a call of Hit or Err.
+// pointOf returns the point that n marks, if it is a call of Hit or Err.
 func pointOf(n ast.Node) (name string, ok bool) {
 	call, ok := n.(*ast.CallExpr)
 	if !ok || len(call.Args) != 1 {

@@ -16,7 +16,7 @@ import (
 // Catch makes faults of this goroutine panics, and returns what they were before.
 func Catch() (was bool) { return debug.SetPanicOnFault(true) }
 
-// Return is deferred: it undoes Catch, and stores a fault in err, as Corrupt. Other panics go on.
+// Return undoes Catch, and stores a fault in err, as Corrupt. Other panics go on.
 func Return(err *error, was bool) {
 	debug.SetPanicOnFault(was)
 	if f := Of(recover()); f != nil {

@@ -134,7 +134,7 @@ func check(fd int, path string, size int) (int, error) {
 		size = int(st.Size)
 	case st.Size < int64(size):
 		return 0, errkind.As(errkind.Corrupt,
-			fmt.Errorf("%s holds %d bytes, not %d: somebody truncated it", path, st.Size, size))
+			fmt.Errorf("%s holds %d bytes, not %d: a process truncated it", path, st.Size, size))
 	}
 	if size <= 0 {
 		return 0, errkind.As(errkind.Corrupt, fmt.Errorf("%s is empty", path))
@@ -273,6 +273,6 @@ func NoRoom(err error) error {
 	return err
 }
 
-// Full says whether err means that the file system has no room, as opposed to the address space
+// Full reports whether err means that the file system has no room, as opposed to the address space
 // or a limit of this process.
 func Full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

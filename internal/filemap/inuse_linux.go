@@ -13,7 +13,7 @@ import (
 )
 
 // InUse reports whether any process, in whatever namespace, has a file of this user's open or mapped. The kernel tells:
-// it grants a write lease to nobody while another has the file. A missing file is ErrNotFound, one that is not ours
+// it grants a write lease to no process while another has the file. A missing file is ErrNotFound, one that is not ours
 // ErrPermission; where the file system knows no leases the error is ErrUnsupported.
 func InUse(dir *folder.Folder, name string) (bool, error) {
 	path := pathOf(dir, name)

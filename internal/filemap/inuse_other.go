@@ -7,7 +7,7 @@ import (
 	"github.com/godsm/godsm/internal/folder"
 )
 
-// InUse is ErrUnsupported: no call here tells who has a file open.
+// InUse returns ErrUnsupported: no call of this system tells which processes have a file open.
 func InUse(*folder.Folder, string) (bool, error) { return false, errkind.Unsupported }
 
 func overwritable(int) {}

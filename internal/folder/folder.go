@@ -41,13 +41,13 @@ func Open(path string) (*Folder, error) {
 // Close lets go of the directory; twice is harmless.
 func (f *Folder) Close() { f.close() }
 
-// Path is where the directory was when it was opened.
+// Path returns where the directory was when it was opened.
 func (f *Folder) Path() string { return f.path }
 
-// Identity is the directory's own.
+// Identity returns the directory's own.
 func (f *Folder) Identity() Identity { return f.id }
 
-// Join is the path of an entry, for messages and for people.
+// Join returns the path of an entry, for messages and for people.
 func (f *Folder) Join(name string) string { return filepath.Join(f.path, name) }
 
 // Moved reports whether the path leads elsewhere now, or nowhere. An error says that the system refused to look.

@@ -28,7 +28,7 @@ func (handle) close() {}
 
 func (f *Folder) identity() (Identity, error) { return Identify(f.path) }
 
-// Stat is what the directory itself is.
+// Stat returns what the directory itself is.
 func (f *Folder) Stat() (fs.FileInfo, error) { return os.Stat(f.path) }
 
 func (f *Folder) openFile(name string, flags int, mode fs.FileMode) (*os.File, error) {

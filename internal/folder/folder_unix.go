@@ -82,7 +82,7 @@ func (f *Folder) identity() (id Identity, err error) {
 	return id, err
 }
 
-// Identify is the identity of the directory that a path leads to.
+// Identify returns the identity of the directory that a path leads to.
 func Identify(path string) (Identity, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
@@ -94,7 +94,7 @@ func Identify(path string) (Identity, error) {
 	return Identity{Dev: uint64(st.Dev), Ino: st.Ino}, nil
 }
 
-// Stat is what the directory itself is.
+// Stat returns what the directory itself is.
 func (f *Folder) Stat() (info fs.FileInfo, err error) {
 	file, err := f.Open(".", os.O_RDONLY, 0)
 	if err != nil {

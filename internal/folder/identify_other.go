@@ -4,5 +4,5 @@ package folder
 
 import "errors"
 
-// Identify is not for this system, which has no backend either.
+// Identify returns ErrUnsupported: this system has no backend either.
 func Identify(string) (Identity, error) { return Identity{}, errors.ErrUnsupported }

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Identify is the identity of the directory that a path leads to.
+// Identify returns the identity of the directory that a path leads to.
 func Identify(path string) (id Identity, err error) {
 	p, err := windows.UTF16PtrFromString(path)
 	if err != nil {

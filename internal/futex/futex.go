@@ -45,7 +45,7 @@ func WaitAny(ctx context.Context, d time.Duration, words ...Word) {
 }
 
 // WaitLong is Wait for those who need not be woken fast and leave the direct place to others. The end of ctx ends
-// it too, but on a Linux before 5.16, where somebody has to call Wake besides.
+// it too, but on a Linux before 5.16, where a goroutine has to call Wake besides.
 func WaitLong(ctx context.Context, w *atomic.Uint32, val uint32, d time.Duration) {
 	if d > 0 {
 		waitLong(ctx, w, val, d)

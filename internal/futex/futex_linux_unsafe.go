@@ -76,5 +76,5 @@ func kernelWaitAny(words []Word, d time.Duration) int {
 // kernelTimespec has 64 bits on every architecture.
 type kernelTimespec struct{ Sec, Nsec int64 }
 
-// Many says whether one thread can wait for many words here.
+// Many reports whether one thread can wait for many words here.
 func Many() bool { return canWaitv() }

@@ -81,5 +81,5 @@ func wake(w *atomic.Uint32, _ int) int {
 	return 0
 }
 
-// Many says whether one thread can wait for many words here.
+// Many reports whether one thread can wait for many words here.
 func Many() bool { return false }

@@ -59,7 +59,7 @@ func TestWake(t *testing.T) {
 func TestAnyWord(t *testing.T) {
 	var hog atomic.Uint32
 	for _, direct := range []bool{true, false} {
-		if !direct { // somebody else has the direct place
+		if !direct { // another goroutine or process has the direct place
 			go Wait(&hog, 0, long)
 		}
 		for i := range 4 {

@@ -132,7 +132,7 @@ func (g *sentry) accept(s *sleeper) bool {
 	return true
 }
 
-// distinctWith is how many different words there would be. It counts only when it must.
+// distinctWith returns how many different words there would be. It counts only when it must.
 func (g *sentry) distinctWith(s *sleeper) int {
 	if n := g.words + len(s.words); n < maxVector {
 		return n
@@ -152,11 +152,11 @@ func (g *sentry) distinctWith(s *sleeper) int {
 func (g *sentry) dismiss(s *sleeper) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.drop(s)
+	g.dropLocked(s)
 }
 
-// drop is for under the lock.
-func (g *sentry) drop(s *sleeper) {
+// dropLocked removes s. The caller holds g.mu.
+func (g *sentry) dropLocked(s *sleeper) {
 	if _, ok := g.sleepers[s]; ok {
 		delete(g.sleepers, s)
 		g.words -= len(s.words)
@@ -203,7 +203,7 @@ func (g *sentry) survey(words []Word) []Word {
 	return words
 }
 
-// asleep says whether the words still hold what they did. If they can't be read the sleeper is to find out itself.
+// asleep reports whether the words still hold what they did. If they can't be read the sleeper is to find out itself.
 func asleep(s *sleeper) (yes bool) {
 	defer func() {
 		if recover() != nil {
@@ -228,11 +228,11 @@ func (g *sentry) rouse(w *atomic.Uint32) {
 }
 
 func (g *sentry) release(s *sleeper) {
-	g.drop(s)
-	s.woken <- struct{}{} // nobody else does
+	g.dropLocked(s)
+	s.woken <- struct{}{} // no other goroutine does
 }
 
-// retire ends the thread unless somebody has come.
+// retire ends the thread unless a goroutine has come.
 func (g *sentry) retire() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

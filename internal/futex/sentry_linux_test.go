@@ -26,7 +26,7 @@ func TestUnmappedWord(t *testing.T) {
 		posted = sleepersNow()
 	}
 	defer unix.Munmap(b)
-	if err := unix.Mprotect(b, unix.PROT_NONE); err != nil { // as if unmapped, and nobody else gets the address
+	if err := unix.Mprotect(b, unix.PROT_NONE); err != nil { // as if unmapped, and no other goroutine gets the address
 		t.Fatal(err)
 	}
 	go func() { // its arrival makes the sentry look

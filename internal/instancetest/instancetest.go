@@ -27,7 +27,7 @@ func Each(t *testing.T, f func(t *testing.T, backend string)) {
 	}
 }
 
-// Config is for a new instance of that backend in a new directory. Settings are pairs of name and
+// Config returns the configuration of a new instance of that backend in a new directory. Settings are pairs of name and
 // value. Tables are small, to go easy on the machine's shared memory.
 func Config(t testing.TB, backend string, settings ...string) dsm.Config {
 	t.Helper()
@@ -39,7 +39,7 @@ func Config(t testing.TB, backend string, settings ...string) dsm.Config {
 	return dsm.Config{Dir: TempDir(t), Settings: set, Logger: Logger(t)}
 }
 
-// TempDir is t.TempDir with a short name, mode 0700, that tolerates what a killed process left.
+// TempDir does what t.TempDir does, with a short name, mode 0700, that tolerates what a killed process left.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "dsm")
@@ -93,7 +93,7 @@ func Open(t testing.TB, cfg dsm.Config) *dsm.Session {
 	return s
 }
 
-// ID is the instance's, as its directory says.
+// ID returns the instance's, as its directory says.
 func ID(t testing.TB, dir string) uuid.UUID {
 	t.Helper()
 	var id struct{ Instance uuid.UUID }
@@ -103,7 +103,7 @@ func ID(t testing.TB, dir string) uuid.UUID {
 	return id.Instance
 }
 
-// Lives are the lives that the instance has had, as its directory says.
+// Lives returns the lives that the instance has had, as its directory says.
 func Lives(t testing.TB, dir string) []uuid.UUID {
 	t.Helper()
 	list := eye.Lives(dir)
@@ -113,7 +113,7 @@ func Lives(t testing.TB, dir string) []uuid.UUID {
 	return list
 }
 
-// Life is the present life, or the last.
+// Life returns the present life, or the last.
 func Life(t testing.TB, dir string) uuid.UUID {
 	t.Helper()
 	var record struct{ Life uuid.UUID }
@@ -174,7 +174,7 @@ func OnlyRoot(t testing.TB, cfg dsm.Config) {
 	})
 }
 
-// Eventually waits for what another process does in its own time and that nobody tells. A test that waits a minute
+// Eventually waits for what another process does in its own time and that no process tells. A test that waits a minute
 // has failed.
 func Eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()

@@ -10,7 +10,7 @@ import (
 // Stranger is the number of a user who has nothing.
 const Stranger = 12345
 
-// OtherUsers says whether files can be given to other users: only root can, unless its user namespace has nobody else.
+// OtherUsers reports whether files can be given to other users: only root can, unless its user namespace has no other process.
 func OtherUsers() bool { return whyAlone() == "" }
 
 // NeedOtherUsers skips the test without OtherUsers.

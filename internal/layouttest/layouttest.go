@@ -37,7 +37,7 @@ func CheckIn(t *testing.T, document, heading string, typ reflect.Type) {
 	}
 }
 
-// root is the module's.
+// root returns the module's.
 func root(t *testing.T) string {
 	dir, err := os.Getwd()
 	for ; err == nil; dir = filepath.Dir(dir) {

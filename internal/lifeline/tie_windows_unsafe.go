@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// job is killed as a whole when its last handle, which this process has and nobody inherits, is closed.
+// job is killed as a whole when its last handle, which this process has and no process inherits, is closed.
 var job = sync.OnceValue(func() windows.Handle {
 	h, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

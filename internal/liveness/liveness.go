@@ -6,11 +6,11 @@
 // "alive" for some milliseconds after a death, never to "dead".
 //
 // Three things keep it so. The lock is held by a raw descriptor of its own that nothing but Close closes: the
-// garbage collector closes an os.File that nobody holds. Questions go through a second descriptor, since a
+// garbage collector closes an os.File that no process holds. Questions go through a second descriptor, since a
 // descriptor's own locks read as free. And the file is the very one whose identity stands in the control
-// segment: another file proves nothing about anybody.
+// segment: another file proves nothing about any process.
 //
-// News of a death (Watch) is only a hint; nobody is reclaimed on a hint.
+// News of a death (Watch) is only a hint; no process is reclaimed on a hint.
 package liveness
 
 import (
@@ -52,7 +52,7 @@ func unproven(what string) error {
 		fmt.Errorf("file locks do not work here: %s; choose a directory on a local file system", what))
 }
 
-// at is where a file is, for messages.
+// at returns where a file is, for messages.
 func at(dir *folder.Folder, name string) string {
 	if dir == nil {
 		return name

@@ -132,7 +132,7 @@ func TestTheLivingAndTheDead(t *testing.T) {
 	if row := <-gone; row != 1 {
 		t.Errorf("news of row %d", row)
 	}
-	for r.Held(1) { // free soon, though nobody reaps
+	for r.Held(1) { // free soon, though no process reaps
 	}
 	if !r.Held(2) || !r.Held(3) {
 		t.Error("a living process reads as dead")

@@ -52,7 +52,7 @@ func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
 	return &Roll{dir: dir, name: name, id: Identity{Dev: uint64(st.Dev), Ino: uint64(st.Ino)}, held: map[int]int{}}, nil
 }
 
-// Identity is that of the file.
+// Identity returns that of the file.
 func (r *Roll) Identity() Identity { return r.id }
 
 func (r *Roll) open(row, flags int) (int, error) {
@@ -63,7 +63,7 @@ func (r *Roll) open(row, flags int) (int, error) {
 	return fd, err
 }
 
-// Take locks the row's file; false if somebody else has it.
+// Take locks the row's file; false if another process has it.
 func (r *Roll) Take(row int) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +97,7 @@ func (r *Roll) Drop(row int) error {
 	return unix.Close(fd)
 }
 
-// Held says whether anybody, this Roll too, holds the row's file. Where that can't be told it is true. The
+// Held reports whether any process, this Roll too, holds the row's file. Where that can't be told it is true. The
 // question itself is a shared lock for a moment, which may make a Take at that moment fail.
 func (r *Roll) Held(row int) bool {
 	fd, err := r.open(row, 0)

@@ -69,7 +69,7 @@ func openFile(dir *folder.Folder, name string) (*file, error) {
 	f := &file{hold: -1, ask: -1}
 	for _, fd := range []*int{&f.hold, &f.ask} {
 		var err error
-		// O_NONBLOCK, in case that somebody has put a FIFO here.
+		// O_NONBLOCK, in case that a process has put a FIFO here.
 		if *fd, err = open(dir, name, unix.O_NONBLOCK); err != nil {
 			*fd = -1
 			f.close()
@@ -91,7 +91,7 @@ func openFile(dir *folder.Folder, name string) (*file, error) {
 	return f, nil
 }
 
-// Identity is that of the file.
+// Identity returns that of the file.
 func (r *Roll) Identity() Identity {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -54,10 +54,10 @@ func OpenIn(dir *folder.Folder, name string) (*Roll, error) {
 	return r, nil
 }
 
-// Identity is that of the file.
+// Identity returns that of the file.
 func (r *Roll) Identity() Identity { return r.id }
 
-// Take locks the row's byte; false if somebody else has it.
+// Take locks the row's byte; false if another process has it.
 func (r *Roll) Take(row int) (bool, error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -75,7 +75,7 @@ func (r *Roll) Drop(row int) error {
 	return unlock(r.hold, row)
 }
 
-// Held says whether anybody, this Roll too, holds the row's byte. Where that can't be told it is true. The
+// Held reports whether any process, this Roll too, holds the row's byte. Where that can't be told it is true. The
 // question itself is a shared lock for a moment, which may make a Take at that moment fail.
 func (r *Roll) Held(row int) bool {
 	r.mu.RLock()

@@ -35,7 +35,7 @@ func (r *Roll) InForce() bool {
 	return ok && (ino == r.now.id.Ino || r.next != nil && ino == r.next.id.Ino)
 }
 
-// named is the identity of the regular file that has the name; zero if there is none.
+// named returns the identity of the regular file that has the name; zero if there is none.
 func (r *Roll) named() (id Identity, err error) {
 	var st unix.Stat_t
 	err = r.dir.Use(func(at int) error { return unix.Fstatat(at, r.name, &st, unix.AT_SYMLINK_NOFOLLOW) })
@@ -57,7 +57,7 @@ func (r *Roll) Renew() error {
 		return err
 	}
 	failpoint.Hit("liveness/renew/made")
-	f, err := r.follow(made)
+	f, err := r.followLocked(made)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (r *Roll) Follow() error {
 	if err != nil || id == (Identity{}) || id == r.now.id || r.next != nil && id == r.next.id {
 		return err
 	}
-	f, err := r.follow(r.name)
+	f, err := r.followLocked(r.name)
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func (r *Roll) Follow() error {
 	return nil
 }
 
-// follow opens a file and takes the Roll's rows in it, under the lock.
-func (r *Roll) follow(name string) (*file, error) {
+// followLocked opens a file and takes the Roll's rows in it. The caller holds the Roll's lock.
+func (r *Roll) followLocked(name string) (*file, error) {
 	f, err := openFile(r.dir, name)
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (r *Roll) succeedBy(f *file) {
 	r.next = f
 }
 
-// Successor is the inode of the file that is to come in force.
+// Successor returns the inode of the file that is to come in force.
 func (r *Roll) Successor() (ino uint64, ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -2,5 +2,5 @@
 
 package liveness
 
-// Unseen is not known on this system.
+// Unseen reports whether processes are hidden; this system does not tell.
 func Unseen(int) bool { return false }

@@ -49,7 +49,7 @@ func Watch(pid int, gone func()) (stop func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// Stopped says whether a process is stopped, as far as can be seen; for people.
+// Stopped reports whether a process is stopped, as far as can be seen; for people.
 func Stopped(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {

@@ -14,5 +14,5 @@ const Sweep = 20 * time.Millisecond
 // Watch has no way here that costs no thread.
 func Watch(int, func()) (stop func(), err error) { return nil, errkind.Unsupported }
 
-// Stopped says whether a process is stopped, as far as can be seen; for people.
+// Stopped reports whether a process is stopped, as far as can be seen; for people.
 func Stopped(int) bool { return false }

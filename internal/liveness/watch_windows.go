@@ -36,5 +36,5 @@ func Watch(pid int, gone func()) (stop func(), err error) {
 	return func() { close(stopped) }, nil
 }
 
-// Stopped says whether a process is stopped, as far as can be seen; for people.
+// Stopped reports whether a process is stopped, as far as can be seen; for people.
 func Stopped(int) bool { return false }

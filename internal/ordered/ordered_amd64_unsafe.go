@@ -10,7 +10,7 @@ import (
 // Fenced reports whether what Store64 has stored is seen by others before this thread's later atomic loads are done.
 const Fenced = false
 
-// Store64 is a store that others see whole and in its order, as all of this processor's are; an
+// Store64 makes a store that others see whole and in its order, as all of this processor's are; an
 // atomic one would wait for the store buffer as well, which costs as much as a lock. A process
 // that is killed has made all its stores up to one instruction, and none after it.
 func Store64(w *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(w)) = v }

@@ -7,7 +7,7 @@ import "sync/atomic"
 // Fenced reports whether what Store64 has stored is seen by others before this thread's later atomic loads are done.
 const Fenced = true
 
-// Store64 is a store that others see whole and in its order.
+// Store64 makes a store that others see whole and in its order.
 func Store64(w *atomic.Uint64, v uint64) { w.Store(v) }
 
 // Store32 is Store64 for a word of 32 bits.

@@ -78,7 +78,7 @@ func tell(what string, names []string) {
 	}
 }
 
-// rerun is the command that runs one test again, in the way that this binary was built and told.
+// rerun returns the command that runs one test again, in the way that this binary was built and told.
 func rerun(name string) string {
 	command := "go test"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -107,7 +107,7 @@ func rerun(name string) string {
 	return command
 }
 
-// exactly is the pattern for -run that means this test alone, between the quotes of a shell.
+// exactly returns the pattern for -run that means this test alone, between the quotes of a shell.
 func exactly(name string) string {
 	parts := strings.Split(name, "/")
 	for i, p := range parts {
@@ -116,7 +116,7 @@ func exactly(name string) string {
 	return strings.Join(parts, "/")
 }
 
-// Selected says whether -run selects among the subtests of tests: then not all of them run.
+// Selected reports whether -run selects among the subtests of tests: then not all of them run.
 func Selected() bool {
 	f := flag.Lookup("test.run")
 	return f != nil && strings.Contains(f.Value.String(), "/")

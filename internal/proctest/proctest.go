@@ -41,7 +41,7 @@ var helpers = map[string]func(*Child) error{}
 // Register names a helper. Call it from init or before Main.
 func Register(name string, f func(c *Child) error) { helpers[name] = f }
 
-// Main is for TestMain. In a helper's process it never returns. At the end it tells how to run again what has failed.
+// Main runs the tests; TestMain calls it. In a helper's process it never returns. At the end it tells how to run again what has failed.
 func Main(m *testing.M) {
 	Helper()
 	if os.Getenv("GORACE") == "" { // a process built with -race sleeps for a second at its end
@@ -110,7 +110,7 @@ func Start(t testing.TB, name string, args ...string) *Process {
 	return Run(t, Command(name, args...))
 }
 
-// Command is a helper that has not been started.
+// Command returns a helper that has not been started.
 func Command(name string, args ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	if err != nil {
@@ -121,7 +121,7 @@ func Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// wineFailed says that wine could not start a process, as happens to it now and then: ERROR_INTERNAL_ERROR.
+// wineFailed reports whether wine could not start a process, as happens to it now and then: ERROR_INTERNAL_ERROR.
 func wineFailed(err error) bool {
 	return runtime.GOOS == "windows" && errors.Is(err, syscall.Errno(1359))
 }
@@ -183,7 +183,7 @@ func (p *Process) Line() (string, bool) {
 	}
 }
 
-// Lines are what the process says, for a test that waits for other things too. It is closed at the end.
+// Lines returns what the process says, for a test that waits for other things too. It is closed at the end.
 func (p *Process) Lines() <-chan string { return p.lines }
 
 // Expect waits for a line that begins with prefix, and returns the rest.
@@ -242,10 +242,10 @@ func (p *Process) wait() error {
 	return p.err
 }
 
-// Stderr is what the process has written there so far.
+// Stderr returns what the process has written there so far.
 func (p *Process) Stderr() string { return p.errs.String() }
 
-// ExitCode is the status a finished process ended with; -1 for a signal.
+// ExitCode returns the status a finished process ended with; -1 for a signal.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0

@@ -104,7 +104,7 @@ func (s Scenario) trace(t *testing.T) []string {
 	return Traced(t, s.Name, func(t *testing.T, plan string) { s.Play(t, &Victim{t: t, trace: plan}) })
 }
 
-// Traced runs play as the subtest trace/NAME with a plan for its victim that harms nobody, and returns the points that
+// Traced runs play as the subtest trace/NAME with a plan for its victim that harms no process, and returns the points that
 // the victim came to; none if -run leaves it out.
 func Traced(t *testing.T, name string, play func(t *testing.T, plan string)) (points []string) {
 	t.Helper()
@@ -150,7 +150,7 @@ func (p *Process) Perish(plan string, certain bool) error {
 	return nil
 }
 
-// plan is what package failpoint is told.
+// plan returns what package failpoint is told.
 func (v *Victim) plan() string {
 	action, _, _ := strings.Cut(v.fate, "-")
 	switch v.fate {
@@ -197,7 +197,7 @@ func (v *Victim) watch() {
 	}
 }
 
-// Dead says whether the victim has ended.
+// Dead reports whether the victim has ended.
 func (v *Victim) Dead() bool {
 	select {
 	case <-v.ended:
@@ -235,7 +235,7 @@ func (v *Victim) Until(what string, is func() bool) {
 	}
 }
 
-// End lets the victim end, if it lives, and says whether it died at its point.
+// End lets the victim end, if it lives, and reports whether it died at its point.
 func (v *Victim) End() (died bool) {
 	v.t.Helper()
 	err := v.Close()

@@ -27,7 +27,7 @@ func unknown(name, source string) error {
 	return fmt.Errorf("%s: there is no setting %q; there are %s", source, name, strings.Join(list, ", "))
 }
 
-// Check says what is wrong with what a program sets, before anybody has named the instance. Types are as for Load.
+// Check says what is wrong with what a program sets, before any process has named the instance. Types are as for Load.
 func Check(types []string, prog map[string]string) error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(prog)) {
@@ -41,7 +41,7 @@ func Check(types []string, prog map[string]string) error {
 	return errors.Join(faults...)
 }
 
-// Strays are errors for those variables of an environment, each NAME=VALUE, that look like a
+// Strays returns errors for those variables of an environment, each NAME=VALUE, that look like a
 // setting's and are none's: misspelled, most likely. Load can't refuse them, since they may be some
 // other program's.
 func Strays(environ []string) (list []error) {

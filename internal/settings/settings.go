@@ -50,7 +50,7 @@ type Settings struct {
 	List []Setting
 }
 
-// Stated are the settings that the environment or the program names: what a session says, as opposed to what the
+// Stated returns the settings that the environment or the program names: what a session says, as opposed to what the
 // instance's own file says.
 func (s *Settings) Stated() []Setting {
 	return slices.DeleteFunc(slices.Clone(s.List), func(x Setting) bool {
@@ -222,10 +222,10 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	return s, nil
 }
 
-// origin is what somebody has set, and who.
+// origin is what a process has set, and who.
 type origin struct{ text, source string }
 
-// of is the definition where those are the types of shared memory there are.
+// of returns the definition where those are the types of shared memory there are.
 func (d definition) of(types []string) definition {
 	if d.name == "dynamic_shared_memory_type" {
 		set := d.set
@@ -307,7 +307,7 @@ func memory(to *uint64, s string) error {
 	}
 	shift, ok := map[string]uint{"": 0, "B": 0, "kB": 10, "MB": 20, "GB": 30, "TB": 40}[unit]
 	if !ok {
-		return fmt.Errorf("in a unit %q that there is not", unit)
+		return fmt.Errorf("in the unknown unit %q", unit)
 	}
 	if n > math.MaxInt64>>shift {
 		return errors.New("too large")
@@ -338,7 +338,7 @@ func duration(to *time.Duration, s string) error {
 	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second,
 		"min": time.Minute, "h": time.Hour}[unit]
 	if !ok {
-		return fmt.Errorf("in a unit %q that there is not", unit)
+		return fmt.Errorf("in the unknown unit %q", unit)
 	}
 	if n > int64(24*time.Hour/scale) {
 		return errors.New("too long")

@@ -131,7 +131,7 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		"dsm.conf:4: max_segments = \"70000\" is out of range",
 		"dsm.conf:5: the quote is not closed",
 		"dsm.conf:6: on_crash = \"explode\" is not known; it takes reclaim or restart",
-		"dsm.conf:7: max_memory = \"5XB\" is in a unit \"XB\" that there is not",
+		"dsm.conf:7: max_memory = \"5XB\" is in the unknown unit \"XB\"",
 		"dsm.conf:8: max_memory_per_process = \"9000000TB\" is too large",
 		"dsm.conf:9: shutdown_timeout = \"25h\" is too long",
 		"dsm.conf:10: \"2\" stands behind the value of max_segments_per_process",

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// mostRounds are gone before a sleep, each of half a microsecond if nobody has anything to do.
+	// mostRounds are gone before a sleep, each of half a microsecond if no goroutine has anything to do.
 	mostRounds = 40
 	// busy is how long a round takes at least if others of this process had something to do.
 	busy = 2 * time.Microsecond
-	// taken is when this CPU was given to somebody else, who has more to do.
+	// taken is when this CPU was given to another goroutine or process, who has more to do.
 	taken = 2 * time.Millisecond
 )
 
 // Rounds is for one of many goroutines that wait: before a sleep it lets first the others of its process run for a
-// short while, then other processes, so that all who are on this CPU get something done and nobody has to be put
+// short while, then other processes, so that all who are on this CPU get something done and no goroutine has to be put
 // to sleep and woken. It learns where that is in vain. The zero value is ready; it is safe for concurrent use.
 type Rounds struct{ own lesson }
 

@@ -19,7 +19,7 @@ const (
 	rareness = 6
 )
 
-// alone says that nobody else runs while we look.
+// alone says that no other goroutine runs while we look.
 var alone = runtime.NumCPU() == 1
 
 // Budget is how long it pays to look, as learned so far: it doubles with each success and halves with each

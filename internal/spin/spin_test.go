@@ -93,7 +93,7 @@ func TestRoundsInACrowd(t *testing.T) {
 func TestRoundsStop(t *testing.T) {
 	var r Rounds
 	for range 100 {
-		rivals = lesson{} // somebody else may want the CPU
+		rivals = lesson{} // another goroutine or process may want the CPU
 		looks := 0
 		if r.Until(func() (done, stop bool) { looks++; return false, looks == 2 }) || looks != 2 {
 			t.Fatalf("stopped after %d looks", looks)

@@ -8,7 +8,7 @@ import (
 // Bounds of a Turns.
 const (
 	mostTurns = 16
-	// longest is when a turn that brought nothing was given to somebody else, who has work to do, and tooLong
+	// longest is when a turn that brought nothing was given to another goroutine or process, who has work to do, and tooLong
 	// is that for one that did.
 	longest = 100 * time.Microsecond
 	tooLong = time.Millisecond
@@ -18,7 +18,7 @@ const (
 )
 
 // Turns is how often it pays to let others run on this CPU before a sleep, as learned so far: where both sides
-// share a CPU, the partner then runs at once, and nobody has to be put to sleep and woken. The zero value is
+// share a CPU, the partner then runs at once, and no goroutine has to be put to sleep and woken. The zero value is
 // ready; it is safe for concurrent use.
 type Turns struct {
 	less  atomic.Int32 // than mostTurns

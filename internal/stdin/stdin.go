@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// AtEnd says whether f has nothing to read and never will, as /dev/null or a closed pipe.
+// AtEnd reports whether f has nothing to read and never will, as /dev/null or a closed pipe.
 func AtEnd(f *os.File) bool {
 	if !readable(f) {
 		return false

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readable says whether a read would return at once, be it with nothing.
+// readable reports whether a read would return at once, be it with nothing.
 func readable(f *os.File) bool {
 	p := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, 0)

@@ -51,7 +51,7 @@ func New(t testing.TB) *Memory {
 	return m
 }
 
-// Segments is how many there are.
+// Segments returns how many there are.
 func (m *Memory) Segments() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -92,7 +92,7 @@ func (m *Memory) Truncate(handle uint64, n int) error {
 	return s.file.Truncate(int64(n))
 }
 
-// Handles are those of all segments.
+// Handles returns those of all segments.
 func (m *Memory) Handles() (list []uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,7 +122,7 @@ func (m *Memory) Session(row int) *Session {
 	return &Session{memory: m, row: row, view: shm.NewView(nil)}
 }
 
-// Self is the session among those of the memory. It is alive until Close.
+// Self returns the session among those of the memory. It is alive until Close.
 func (s *Session) Self() shmsync.Self {
 	return shmsync.Self{Peer: shmsync.Peer{Row: s.row, Incarnation: 1}, Alive: s.memory.alive, View: s.view}
 }
@@ -336,7 +336,7 @@ func (a *attachment) Detach() error {
 	return nil
 }
 
-// swap is the end of the bytes. It reports whether that had not come yet.
+// swap ends the bytes. It reports whether that had not come yet.
 func (a *attachment) swap() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -10,7 +10,7 @@ type Tape struct{ b []byte }
 // New returns the tape of a fuzzer's bytes.
 func New(b []byte) *Tape { return &Tape{b} }
 
-// More says whether there is anything left.
+// More reports whether there is anything left.
 func (t *Tape) More() bool { return len(t.b) > 0 }
 
 // Below takes a byte and makes a number from 0 to n-1 of it; n is at most 256.

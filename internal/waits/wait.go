@@ -111,7 +111,7 @@ func (w *Wait) arm(cancel context.CancelFunc) bool {
 	return !w.doubt.Load()
 }
 
-// Join gives the wait a place for peer, if it has none. It reports false where nobody would wake it: then the caller asks
+// Join gives the wait a place for peer, if it has none. It reports false where no goroutine would wake it: then the caller asks
 // from time to time. A place that is new is in doubt.
 func (w *Wait) Join(peer uint64) bool {
 	ws := w.Waits
@@ -172,11 +172,13 @@ func (w *Wait) End() {
 	w.unlinkLocked()
 }
 
+// doubtLocked marks that the wait has to ask for its peer, and ends its sleep. The caller holds the mu of w.Waits.
 func (w *Wait) doubtLocked() {
 	w.doubt.Store(true)
 	w.wakeLocked()
 }
 
+// wakeLocked ends the wait's sleep, in the way that was given for it. The caller holds the mu of w.Waits.
 func (w *Wait) wakeLocked() {
 	switch {
 	case w.Wake != nil:
@@ -186,6 +188,7 @@ func (w *Wait) wakeLocked() {
 	}
 }
 
+// unlinkLocked takes the wait out of its group, if it is in one. The caller holds the mu of w.Waits.
 func (w *Wait) unlinkLocked() {
 	g := w.in
 	if g == nil {
@@ -203,7 +206,7 @@ func (w *Wait) unlinkLocked() {
 	delete(w.Waits.brief, w)
 }
 
-// within is d, or less if ctx ends earlier.
+// within returns d, or less if ctx ends earlier.
 func within(ctx context.Context, d time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(end)), 0)

@@ -7,7 +7,7 @@ import "sync"
 
 // Waits is the goroutines of one session that sleep until another session has done something. The session's watcher wakes
 // those that a death concerns, so that none of them has to ask from time to time whether the other one lives. A session has
-// one, in Session.Self. All methods are safe for concurrent use. A nil Waits has nobody who wakes: then waits ask.
+// one, in Session.Self. All methods are safe for concurrent use. A nil Waits has no goroutine who wakes: then waits ask.
 //
 // How a wait and the news of a death meet:
 //
@@ -26,9 +26,9 @@ import "sync"
 //
 //	a session's process is dead      the kernel, to each session that waits for it (a pidfd on Linux)
 //	the kernel can't tell            the supervisor's reclaim or, without one, that of the living session of the lowest row;
-//	                                 the watcher asks for the session 60 times a second, whoever reclaims
+//	                                 the watcher asks for the session 60 times a second, the process that reclaims
 //	a session has left in order      itself, after its row is free: what it held is as a dead one's
-//	whoever would tell is stopped,   the kernel's news and the watcher's questions come all the same; each second the watcher
+//	the process that tells is stopped,   the kernel's news and the watcher's questions come all the same; each second the watcher
 //	or dies before it has told       looks at every place (Beat)
 //	the watcher has ended            all are woken, and ask from then on (End)
 //	a wake-up was lost, since its    the beat: it finds that the other side has moved on
@@ -148,7 +148,7 @@ func (ws *Waits) askLocked(dead func(uint64) bool, which func(*group) bool) {
 	}
 }
 
-// End is called when nobody will wake these waits any more: they ask from then on.
+// End is called when no goroutine will wake these waits any more: they ask from then on.
 func (ws *Waits) End() {
 	if ws == nil {
 		return
@@ -169,7 +169,7 @@ func (ws *Waits) End() {
 	clear(ws.brief)
 }
 
-// joinLocked gives a wait, under ws.mu, its place for p. It returns the group if somebody is to find out how news of the
+// joinLocked gives a wait, under ws.mu, its place for p. It returns the group if a goroutine is to find out how news of the
 // death of p comes.
 func (ws *Waits) joinLocked(w *Wait, p uint64) (fresh *group) {
 	w.unlinkLocked()
@@ -211,6 +211,7 @@ func (ws *Waits) listen(g *group) {
 	}
 }
 
+// dropLocked takes the group of p out of the map and stops what brings news for it. The caller holds ws.mu.
 func (ws *Waits) dropLocked(p uint64, g *group) {
 	delete(ws.groups, p)
 	if !g.told {
@@ -221,6 +222,7 @@ func (ws *Waits) dropLocked(p uint64, g *group) {
 	}
 }
 
+// doubtLocked has each wait of the group ask for its peer. The caller holds the mu of the session's Waits.
 func (g *group) doubtLocked() {
 	for w := g.first; w != nil; w = w.next {
 		w.doubtLocked()

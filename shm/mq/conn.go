@@ -18,7 +18,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if nobody has been there yet.
+// Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if no process has been there yet.
 type Addr struct {
 	Peer  shmsync.Peer
 	Known bool
@@ -109,7 +109,7 @@ func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
 	return c.rounds.Until(func() (done, stop bool) { return ready(), halt.Load() }) || halt.Load()
 }
 
-// rung says whether this end is woken by its bell.
+// rung reports whether this end is woken by its bell.
 func (e *end) rung() bool {
 	return e.conn != nil && e.conn.bell != nil && !e.ended.Load() && e.mine.bell.Load() != 0
 }
@@ -275,7 +275,7 @@ func (c *Conn) LocalAddr() net.Addr {
 	return Addr{c.s.self.Peer, true}
 }
 
-// RemoteAddr is the other end's Addr.
+// RemoteAddr returns the other end's Addr.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.naming.Lock()
 	defer c.naming.Unlock()

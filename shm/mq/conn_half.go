@@ -90,7 +90,7 @@ func (h *half) stopped() error {
 	return nil
 }
 
-// ended is the error of a half that is not open, or whose view has ended.
+// ended returns the error of a half that is not open, or whose view has ended.
 func (h *half) ended() error {
 	e := h.end.base()
 	if h.state.Load() == shut && !e.views[0].Ended() && !e.views[1].Ended() {

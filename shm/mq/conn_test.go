@@ -40,7 +40,7 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 }
 
-// TestBellOutOfReach: a reader whose bell nobody can ring is woken all the same, and sleeps on its word from then on.
+// TestBellOutOfReach: a reader whose bell no process can ring is woken all the same, and sleeps on its word from then on.
 func TestBellOutOfReach(t *testing.T) {
 	var w world
 	a, b := pipe(&w, 256)

@@ -250,7 +250,7 @@ func (d *drama) again() {
 	}
 }
 
-// makesTheQueue: one that is half made is none, and nobody takes it for free bytes.
+// makesTheQueue: one that is half made is none, and no process takes it for free bytes.
 func makesTheQueue(t *testing.T, v *proctest.Victim) {
 	d := newDrama(t, v)
 	clear(must(d.bytes(0).Bytes(0, d.len)))

@@ -17,7 +17,7 @@
 // # The end
 //
 // An end that detaches tells the other: what was sent still arrives, then ErrDetached. An end whose process dies
-// tells nobody, but the system tells the session of an end that waits for it (see internal/waits): what was published
+// tells no process, but the system tells the session of an end that waits for it (see internal/waits): what was published
 // still arrives, then ErrPeerDied. Only an end that waits notices: TrySend and TryReceive do not know by themselves. A
 // peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it; the context bounds the
 // wait for one that never comes.
@@ -28,7 +28,7 @@
 // # Waiting
 //
 // A wait begins with a short spin, which learns where it does not help; then the goroutine sleeps (see package
-// shmsync on what that costs on which system). The other end makes a system call only if there is somebody
+// shmsync on what that costs on which system). The other end makes a system call only if there is a process
 // asleep.
 //
 // When the segment is detached, or the session closed, both ends that this process has in it end: the other process is
@@ -37,7 +37,7 @@
 // # What is not promised
 //
 // Words that a neighbour garbled are ErrCorrupt, or garbled messages, never a fault or an endless loop; but a
-// message in place can change while it is read. Nobody keeps a third process from writing the bytes. A segment that
+// message in place can change while it is read. No process keeps a third process from writing the bytes. A segment that
 // a neighbour truncates is ErrCorrupt for calls that wait and for a Conn; TrySend, TryReceive, Flush, and Send and
 // Receive where they need not wait, end the process, unless they are called inside Session.Contain of package dsm.
 //

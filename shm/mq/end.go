@@ -23,7 +23,7 @@ import (
 
 // End is one end of a queue: a *Sender or a *Receiver.
 type End interface {
-	// ready says whether a call that would have blocked may get further now.
+	// ready reports whether a call that would have blocked may get further now.
 	ready() bool
 	base() *end
 }
@@ -57,7 +57,7 @@ type end struct {
 
 func (e *end) base() *end { return e }
 
-// checked says whether n bytes can lie between the two positions. What can't be is the end of this end.
+// checked reports whether n bytes can lie between the two positions. What can't be is the end of this end.
 func (e *end) checked(n uint64) error {
 	if n > e.size || n%word != 0 {
 		e.fault = corrupt("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
@@ -81,7 +81,7 @@ func (e *end) wakeOther() {
 	}
 }
 
-// theirs is the other end's position.
+// theirs returns the other end's position.
 func (e *end) theirs() uint64 {
 	pos := e.other.at()
 	race.Acquire(&e.other.pos)
@@ -140,7 +140,7 @@ func (e *end) over() error {
 	return nil
 }
 
-// attached says whether the other end has come, or will not.
+// attached reports whether the other end has come, or will not.
 func (e *end) attached() bool {
 	return e.over() != nil || e.halt.Load() || e.other.user()&taken != 0
 }
@@ -304,7 +304,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	}
 }
 
-// waited is the error of a wait that has ended with cause.
+// waited returns the error of a wait that has ended with cause.
 func (e *end) waited(ends int, cause error) error {
 	p := shmsync.PeerOf(e.other.user())
 	switch {
@@ -379,7 +379,7 @@ func (e *end) ask() {
 	}
 }
 
-// within is d, or less if ctx ends earlier.
+// within returns d, or less if ctx ends earlier.
 func within(ctx context.Context, d time.Duration) time.Duration {
 	if t, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(t)), 0)

@@ -42,7 +42,7 @@ func TestDetach(t *testing.T) {
 	})
 }
 
-// TestDeath: the dead tell nobody.
+// TestDeath: the dead tell no process.
 func TestDeath(t *testing.T) {
 	var w world
 	for _, c := range []struct {

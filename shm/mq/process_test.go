@@ -198,7 +198,7 @@ func TestSenderIsKilled(t *testing.T) {
 			enough := uint64(rng.IntN(400))
 			if q%4 != 0 {
 				in = s.receiver(q)
-			} else { // it dies before anybody listens
+			} else { // it dies before any process listens
 				p.Kill()
 				in = s.receiver(q)
 			}

@@ -79,10 +79,10 @@ const taken = 1 << 43
 
 func (s *side) at() uint64 { return onebit.Of(s.pos.Load()) }
 
-// user is whose end it is, perhaps with taken; 0 if that is not known.
+// user returns whose end it is, perhaps with taken; 0 if that is not known.
 func (s *side) user() uint64 { return onebit.Of(s.peer.Load()) }
 
-// name makes an end that is nobody's, or is's already, that of to. It returns whose it was if it fails, else 0.
+// name makes an end that is no process's, or is's already, that of to. It returns whose it was if it fails, else 0.
 func (s *side) name(is, to uint64) (other uint64) {
 	for {
 		w := s.peer.Load()
@@ -143,13 +143,13 @@ type Queue struct {
 
 var errUnmade = errkind.As(ErrClosed, errors.New("message queue: the zero Queue is none: Create or Attach makes one"))
 
-// Size is how many bytes a queue takes whose ring has n.
+// Size returns how many bytes a queue takes whose ring has n.
 func Size(n int) int { return HeaderSize + n }
 
 // Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is
 // what is left of r after HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists,
-// one too small ErrSize. If the maker dies amid Create, the bytes may stay neither: Attach is ErrNotFound and
-// Create ErrExists until somebody clears them.
+// one too small ErrSize. If the maker dies inside Create, the bytes may stay neither: Attach is ErrNotFound and
+// Create ErrExists until a process clears them.
 func Create(r shm.Region) (q *Queue, err error) {
 	defer answer(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
@@ -212,7 +212,7 @@ func corrupt(format string, args ...any) error {
 }
 
 // SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is
-// ErrExists if somebody else is known.
+// ErrExists if another process is known.
 func (q *Queue) SetSender(p shmsync.Peer) error { return q.set("sender", p) }
 
 // SetReceiver says who is to receive, as SetSender does.
@@ -270,7 +270,7 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	return r, nil
 }
 
-// attach runs under a lease of the view: it takes the end and sees to it that the end of the view gives it back.
+// attach runs under a lease of the view: it takes the end and ensures that the end of the view gives it back.
 func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	if q.h == nil {
 		return errUnmade

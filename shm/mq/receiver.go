@@ -56,7 +56,7 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	return r.receiveContained(ctx, true)
 }
 
-// receiveContained is the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the
+// receiveContained returns the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the
 // end of their view, there is no other.
 func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, err error) {
 	defer r.answer(&err)
@@ -87,7 +87,7 @@ func (r *Receiver) Detach() {
 	}
 }
 
-// next is the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes
+// next returns the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes
 // nothing but that the last message is released.
 func (r *Receiver) next() ([]byte, bool) {
 	if r.ended.Load() {

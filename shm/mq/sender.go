@@ -23,7 +23,7 @@ type Sender struct {
 	frame   uint64 // so many
 }
 
-// frameSize is what a message of n bytes takes in the ring.
+// frameSize returns what a message of n bytes takes in the ring.
 func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
 
 // Send puts a message into the queue, and waits for room if there is none. A message may be empty, and longer
@@ -48,7 +48,7 @@ func (s *Sender) sendOne(ctx context.Context, b []byte) error {
 	return s.sendContained(ctx, true, parts[:])
 }
 
-// sendContained is the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the end
+// sendContained sends in such a way that a fault is an error. In checked mode, where the bytes become inaccessible at the end
 // of their view, there is no other.
 func (s *Sender) sendContained(ctx context.Context, block bool, parts [][]byte) (err error) {
 	defer s.answer(&err)
@@ -108,7 +108,7 @@ func (s *Sender) Detach() {
 	}
 }
 
-// fits says that a message of n bytes can be put at once, as far as is known without looking at the receiver's
+// fits reports whether a message of n bytes can be put at once, as far as is known without looking at the receiver's
 // position.
 func (s *Sender) fits(n int) bool {
 	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&

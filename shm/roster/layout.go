@@ -55,11 +55,11 @@ type Ref uint32
 
 func refOf(row, index int) Ref { return Ref(row+1)<<indexBits | Ref(index) }
 
-// Row is that of the session that the record belongs to, -1 of no record.
+// Row returns that of the session that the record belongs to, -1 of no record.
 func (r Ref) Row() int { return int(r>>indexBits) - 1 }
 
-// Index is the record's number in its row, below MaxRecords.
+// Index returns the record's number in its row, below MaxRecords.
 func (r Ref) Index() int { return int(r & (1<<indexBits - 1)) }
 
-// RefOf is the Ref of a row's record by its number.
+// RefOf returns the Ref of a row's record by its number.
 func RefOf(row, index int) Ref { return refOf(row, index) }

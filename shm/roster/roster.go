@@ -287,7 +287,7 @@ func (r *Roster[S, R]) InUse() int {
 	return r.made - len(r.free)
 }
 
-// At returns the record that ref names. One that there is not is ErrCorrupt: somebody's word was garbled.
+// At returns the record that ref names. One that does not exist is ErrCorrupt: a process's word was garbled.
 func (r *Roster[S, R]) At(ref Ref) (*R, error) {
 	row, i := ref.Row(), ref.Index()
 	if row < 0 || row >= shmsync.MaxRows {

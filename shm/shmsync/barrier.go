@@ -18,12 +18,12 @@ import (
 	"github.com/godsm/godsm/internal/waits"
 )
 
-// BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with nobody
+// BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with no process
 // attached. It is 256 bytes.
 //
 //	epoch    onebit word of the phase and what goes with it (see epoch)
 //	turn     news for those who wait. Futex
-//	parties  onebit words of who takes part (see party)
+//	parties  onebit words of those that take part (see party)
 //
 // All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
 // A waiter ends the phase if the participant whose turn it was can't. A single wrong bit of the word is read as it was,
@@ -94,7 +94,7 @@ func (b *Barrier) giveBack() {
 	})
 }
 
-// Phase is the number of phases that have ended; 0 after the end of the view.
+// Phase returns the number of phases that have ended; 0 after the end of the view.
 func (b *Barrier) Phase() uint32 {
 	if b.view.Ended() {
 		return 0
@@ -102,7 +102,7 @@ func (b *Barrier) Phase() uint32 {
 	return epochOf(b.word.epoch.Load()).phase
 }
 
-// Participants are the processes that take part, each once. The dead are left out.
+// Participants returns the processes that take part, each once. The dead are left out.
 func (b *Barrier) Participants() (list []Peer) {
 	if b.view.Ended() {
 		return nil
@@ -134,7 +134,7 @@ func (b *Barrier) Attach() (phase uint32, err error) {
 	return b.bump(), b.view.Err()
 }
 
-// bump makes whoever is about to end the phase count again, and says which phase that is.
+// bump makes the participant that is about to end the phase count again, and says which phase that is.
 func (b *Barrier) bump() uint32 {
 	for {
 		w := b.word.epoch.Load()
@@ -171,11 +171,11 @@ func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	return elected && !b.view.Ended(), b.view.Err()
 }
 
-// ArriveAndDetach ends the caller's part: the phase ends without it, even if nobody else takes part. It says
+// ArriveAndDetach ends the caller's part: the phase ends without it, even if no other process takes part. It says
 // whether the caller was the last participant.
 func (b *Barrier) ArriveAndDetach() (last bool, err error) { return b.detach(true) }
 
-// Detach ends the caller's part; the others don't wait for it any more. It says whether the caller
+// Detach ends the caller's part; the others don't wait for it any more. It reports whether the caller
 // was the last participant.
 func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 
@@ -350,7 +350,7 @@ func (b *Barrier) others() (list []uint64) {
 	return list
 }
 
-// takeBack undoes an arrival, unless the phase has ended meanwhile.
+// takeBack undoes an arrival, unless the phase has ended by then.
 func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
 	b.change(phase, func(p *party) bool {
 		p.arrived-- // of 0 it is huge

@@ -73,7 +73,7 @@ func (p party) word() uint64 {
 	return onebit.Word(p.peer | p.phase&3<<43 | p.arrived&63<<45 | p.attached<<51)
 }
 
-// in is the party as it stands in that phase, in which earlier arrivals don't count.
+// in returns the party as it stands in that phase, in which earlier arrivals don't count.
 func (p party) in(phase uint32) party {
 	if p.phase != uint64(phase%4) {
 		p.arrived, p.phase = 0, uint64(phase%4)

@@ -15,8 +15,8 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Cond is a condition variable that lies in shared memory: who waits for a condition sleeps until somebody says
-// that it may be true now. Its zero value is ready. It is 4 bytes; it knows nobody by name, so it needs no handle.
+// Cond is a condition variable that lies in shared memory: a caller that waits for a condition sleeps until a process says
+// that it may be true now. Its zero value is ready. It is 4 bytes; it knows no process by name, so it needs no handle.
 //
 //	t := c.Prepare()
 //	for !ready() {
@@ -26,7 +26,7 @@ import (
 //	}
 //	t.Cancel()
 //
-// No lock goes with it: whoever makes the condition true stores that atomically, or under a lock, and then calls Signal
+// No lock goes with it: the process that makes the condition true stores that atomically, or under a lock, and then calls Signal
 // or Broadcast; since Prepare comes before the look, none is missed.
 //
 // After its segment was detached or truncated no method faults, and none reaches another process.
@@ -138,7 +138,7 @@ func (c *Cond) signal() {
 	failpoint.Hit("shmsync/cond/signalled")
 	if futex.Wake(&c.w, 1) == 0 {
 		failpoint.Hit("shmsync/cond/nobody")
-		c.broadcast() // nobody was asleep: so the flag goes, with all who come between
+		c.broadcast() // no process was asleep: so the flag goes, with all who come between
 	}
 }
 

@@ -35,7 +35,7 @@ func TestCond(t *testing.T) {
 		t.Errorf("news loses against a context that is over: %v", err)
 	}
 	ticket.Cancel()
-	c.Signal() // to nobody
+	c.Signal() // to no process
 	later := c.Prepare()
 	if err := later.Sleep(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("signalled before Prepare: %v", err)
@@ -67,7 +67,7 @@ func waitUntil(ctx context.Context, c *shmsync.Cond, ready func() bool) (err err
 	return err
 }
 
-// TestCondEachSignalOneItem: as many signals as items; nobody waits on while there is one.
+// TestCondEachSignalOneItem: as many signals as items; no process waits on while there is one.
 func TestCondEachSignalOneItem(t *testing.T) {
 	var c, taken shmsync.Cond
 	var items, consumed atomic.Int64

@@ -22,7 +22,7 @@ type Count struct {
 // Load returns the number now.
 func (c *Count) Load() uint32 { return c.n.Load() }
 
-// Set makes the number at least 1, and wakes nobody.
+// Set makes the number at least 1, and wakes no process.
 func (c *Count) Set() { c.n.CompareAndSwap(0, 1) }
 
 // Add adds one and wakes all who wait.

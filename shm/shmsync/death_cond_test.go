@@ -47,7 +47,7 @@ func (s *stage) await(ctx context.Context, seen uint64) (err error) {
 	return err
 }
 
-// awaits begins to wait for news that somebody is to bring who is about to be told to.
+// awaits begins to wait for news that a process is to bring who is about to be told to.
 func (d *drama) awaits() {
 	seen := d.s.Numbers[0].Load()
 	d.wg.Go(func() {

@@ -27,7 +27,7 @@ func (s *stage) repair(g shmsync.Guard) {
 	}
 }
 
-// untilFree is over as soon as nobody holds the lock.
+// untilFree is over as soon as no process holds the lock.
 type untilFree struct {
 	context.Context
 	w *shmsync.LWLockWord

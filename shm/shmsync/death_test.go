@@ -145,7 +145,7 @@ func (d *drama) whileStopped() {
 	d.kept(err, slices.Contains(mutexHeld, d.victim.Point))
 }
 
-// kept says whether what a stopped victim holds was taken from it.
+// kept reports whether what a stopped victim holds was taken from it.
 func (d *drama) kept(err error, holds bool) {
 	d.Helper()
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) || err == nil && holds {

@@ -8,12 +8,12 @@
 //
 //	word         bytes  handle    for
 //	LWLockWord   256    LWLock    one writer or many readers; a lock taken over from a dead writer says so
-//	LatchWord    16     Latch     a flag that its one owner waits for and anybody sets
+//	LatchWord    16     Latch     a flag that its one owner waits for and any process sets
 //	BarrierWord  256    Barrier   phases that begin when all have arrived
 //	Cond         4      itself    sleeping until a condition may have become true
 //	Count        4      itself    a number that grows, and can be waited for
 //	MailboxWord  192    Mailbox   goroutines of one session, woken by others through one word and a bit for each
-//	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and whoever takes it
+//	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and the process that takes it
 //	                              repairs at once
 //
 // Of processes it knows two small values: a Peer, which names a session, and Self, which is one's own Peer and the
@@ -42,7 +42,7 @@
 //
 // # What is not promised
 //
-// A lock keeps nobody from writing what it guards, and does not restore it. Words that a neighbour garbled can
+// A lock keeps no process from writing what it guards, and does not restore it. Words that a neighbour garbled can
 // make waits fail or last until their context is over, never end the process. One wrong bit in the word of a LWLock
 // or a Mutex costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do, and may let a
 // second holder in beside the first; one in a Latch, a Barrier or a Cond costs a wake-up. A segment that a

@@ -12,14 +12,14 @@ import (
 type gate struct {
 	taken   atomic.Bool
 	waiting atomic.Int32
-	left    chan struct{} // holds a token if somebody has left since a waiter last looked
+	left    chan struct{} // holds a token if a process has left since a waiter last looked
 }
 
 func newGate() gate { return gate{left: make(chan struct{}, 1)} }
 
 func (g *gate) tryEnter() bool { return g.taken.CompareAndSwap(false, true) }
 
-// enter waits; false: until ctx was over, or the view. Who is on the spot may be in before those who sleep.
+// enter waits; false: until ctx was over, or the view. A caller that arrives may be in before those that sleep.
 func (g *gate) enter(ctx context.Context, v *shm.View) bool {
 	if g.tryEnter() {
 		return true
@@ -33,7 +33,7 @@ func (g *gate) enter(ctx context.Context, v *shm.View) bool {
 	defer g.waiting.Add(-1)
 	for !g.tryEnter() {
 		select {
-		case <-g.left: // whoever takes the token tries
+		case <-g.left: // the process that takes the token tries
 		case <-ctx.Done():
 			return false
 		case <-over:

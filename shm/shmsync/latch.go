@@ -17,7 +17,7 @@ import (
 	"github.com/godsm/godsm/internal/waits"
 )
 
-// LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by nobody. It is 16 bytes.
+// LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by no process. It is 16 bytes.
 //
 //	owner  onebit word of the session that may wait, in bits 0-42; the bits above go up when the end of a view takes
 //	       the ownership away
@@ -40,7 +40,7 @@ func isSet(state uint32) bool {
 	return s&(s-1) != 0
 }
 
-// Latch is a flag that its owner waits for and that anybody sets, as one process sees it. It says that
+// Latch is a flag that its owner waits for and that any process sets, as one process sees it. It says that
 // there may be news, not what: the owner looks at everything it waits for, in one of these two orders, and
 // never between Wait and Reset.
 //
@@ -155,7 +155,7 @@ func (l *Latch) Set() {
 	}
 }
 
-// Reset is for the owner, who looks at what it waits for afterwards.
+// Reset clears the latch. Only the owner calls it, and looks at what it waits for afterwards.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
 		l.word.state.And(^uint32(latchSet))

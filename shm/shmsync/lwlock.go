@@ -178,7 +178,7 @@ const (
 
 func readerIn(slot int) uint64 { return uint64(slot)<<1 | reading }
 
-// Lock waits for exclusive use until ctx is over. A holder that died makes nobody wait longer than it takes to
+// Lock waits for exclusive use until ctx is over. A holder that died makes no process wait longer than it takes to
 // find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	st := l.idle.Load()
@@ -238,7 +238,7 @@ func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 // TryRLock is RLock without waiting; it asks whether the one in the way is alive.
 func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared) }
 
-// Unlock gives the lock back. An abandoned lock that nobody has called MarkConsistent on is poisoned by it. Of a
+// Unlock gives the lock back. An abandoned lock that no process has called MarkConsistent on is poisoned by it. Of a
 // session that has ended, and whose lock others have taken over, it does nothing.
 //
 // A second Unlock of a guard that was exclusive does nothing, as long as fewer than 32,768 exclusive holds of the lock, by
@@ -315,10 +315,10 @@ func (g Guard) MarkConsistent() {
 // has reports whether state is that of the guard's exclusive hold.
 func (g Guard) has(state uint64) bool { return state&(holds|peerMask) == g.what&holds|g.l.self }
 
-// slot is the number of a reader's slot.
+// slot returns the number of a reader's slot.
 func (g Guard) slot() int { return int(g.what >> 1 & maxSlots) }
 
-// taken is the guard of a hold whose state is st, or says why it is none: the view has ended, or the hold was
+// taken returns the guard of a hold whose state is st, or says why it is none: the view has ended, or the hold was
 // mistaken for a stray store and given back.
 func (l *LWLock) taken(st uint64) (Guard, error) {
 	ordered.Store64(&l.held, st&(holds|peerMask))
@@ -332,7 +332,7 @@ func (l *LWLock) taken(st uint64) (Guard, error) {
 	return Guard{l, st & (holds | abandoned)}.note(), nil
 }
 
-// reads is the guard of a reader that has entered slot i.
+// reads returns the guard of a reader that has entered slot i.
 func (l *LWLock) reads(i int) (Guard, error) {
 	what := readerIn(i)
 	if l.view.Ended() {

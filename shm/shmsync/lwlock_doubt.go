@@ -175,7 +175,7 @@ func (c *check) has(what uint64) bool {
 	return is
 }
 
-// numberOf is the number of a reader's guard, 0 if it has none.
+// numberOf returns the number of a reader's guard, 0 if it has none.
 func numberOf(what uint64) uint64 { return what &^ (1<<16 - 1) }
 
 func numbered(what uint64) bool { return numberOf(what) != 0 }

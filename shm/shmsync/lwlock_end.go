@@ -90,7 +90,7 @@ func (l *LWLock) bar(giveBack bool) {
 	}
 }
 
-// ownerless is the state without its owner: if that was in, the lock is one of a holder that died.
+// ownerless returns the state without its owner: if that was in, the lock is one of a holder that died.
 func ownerless(st uint64) uint64 {
 	if st&mayRead != 0 {
 		return st&(holds|mayRead|hungry|poisoned) + oneHold

@@ -24,7 +24,7 @@ type reader struct{ peer, ends, times uint64 }
 // vacant reports whether w is that of a free slot.
 func vacant(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
 
-// readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that there is not.
+// readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that does not exist.
 func readerOf(w uint64) reader {
 	w = onebit.Of(w)
 	r := reader{w & peerMask, w >> endsShift & 3, w >> timesShift}

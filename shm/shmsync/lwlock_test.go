@@ -63,7 +63,7 @@ func TestLWLock(t *testing.T) {
 	if _, err := b.Lock(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Lock beside readers = %v", err)
 	}
-	r4, ok, err := b.TryRLock() // the writer that gave up keeps nobody out
+	r4, ok, err := b.TryRLock() // the writer that gave up keeps no process out
 	if !ok || err != nil {
 		t.Fatal(ok, err)
 	}

@@ -2,7 +2,7 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/fault"
 
-// try is attempt with the dead out of the way.
+// try calls attempt, with dead holders out of the way.
 func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
 	defer late(&err, l.bytes)
 	defer fault.Return(&err, fault.Catch())

@@ -34,13 +34,13 @@ var asleepBit = [2]uint64{sleepX, sleepS}
 // Any of these instructions can be a process's last:
 //
 //   - Before its compare-and-swap of state or slot a process has left nothing.
-//   - An owner beside mayRead was never in: whoever finds it dead clears it. Without mayRead it was, or was about
-//     to leave: whoever finds it dead takes its place, abandoned.
+//   - An owner beside mayRead was never in: the process that finds it dead clears it. Without mayRead it was, or was about
+//     to leave: the process that finds it dead takes its place, abandoned.
 //   - A reader dead with a count in its slot is subtracted, whether it was in, on its way in or on its way out.
 //   - mayRead may be set with no reader left: the next owner looks at the slots once more than needed.
 //   - A waiter's entry, hungry and the sleep flags may be left behind by the dead: they cost a needless wake-up, or
 //     make a newcomer sleep for a millisecond, once.
-//   - Who dies between giving the lock back and waking: nobody sleeps longer than maxAsk without looking.
+//   - If a process dies between giving the lock back and waking: no process sleeps longer than maxAsk without looking.
 
 // Outcomes of an attempt beside success.
 var (

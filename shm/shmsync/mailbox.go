@@ -36,11 +36,11 @@ import (
 //
 // Of the goroutines that wait, one is the dealer: it sleeps on the word for all, takes the bits that are set, and wakes
 // the others by channels. When it has what it waits for, or its context is over, it hands the role on. So a session's
-// waiters take one thread, a ring costs one system call at most, and while nobody waits there is no goroutine at all.
+// waiters take one thread, a ring costs one system call at most, and while no process waits there is no goroutine at all.
 //
 // A session has one Mailbox, in Session.Self. All methods are safe for concurrent use and none is called with a
 // structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox, and the zero one,
-// rings nobody, and a Wait for a bit of it is ErrClosed.
+// rings no process, and a Wait for a bit of it is ErrClosed.
 type Mailbox struct {
 	words []MailboxWord
 	own   *MailboxWord
@@ -53,7 +53,7 @@ type Mailbox struct {
 	used   [MailboxBits / 64]uint64
 	shared uint32 // which bit is shared next, when all are taken
 	spare  *seat
-	dealer *seat     // who sleeps on the word, or is about to; nil: nobody waits
+	dealer *seat     // who sleeps on the word, or is about to; nil: no process waits
 	inside bool      // the dealer is at the word
 	woken  bool      // others were woken since the dealer let them run
 	beat   time.Time // when all are rung next
@@ -65,7 +65,7 @@ type Mailbox struct {
 const beatEvery = time.Second
 
 // NewMailbox returns the mailbox of self, whose word is words[self.Row]; words has one for each row. Waits end with
-// self.View. Bytes is the view of the words, nil if they never end; after its end they are not touched, and whoever is at
+// self.View. Bytes is the view of the words, nil if they never end; after its end they are not touched, and a caller that is at
 // them then holds a lease of it.
 func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	m := &Mailbox{words: words, own: &words[self.Row], view: self.View, bytes: bytes}
@@ -132,6 +132,8 @@ func (m *Mailbox) Take() Bit {
 	return Bit{m, s, s.turn}
 }
 
+// freeLocked returns a bit that no seat has; if there is none, one that has to be shared, each in turn. The caller
+// holds m.mu.
 func (m *Mailbox) freeLocked() uint32 {
 	for k, used := range m.used {
 		if free := ^used; free != 0 {
@@ -142,7 +144,7 @@ func (m *Mailbox) freeLocked() uint32 {
 	return m.shared % MailboxBits
 }
 
-// Number is what Ring is called with to ring the bit. It is below MailboxBits.
+// Number returns what Ring is called with to ring the bit. It is below MailboxBits.
 func (b Bit) Number() uint32 {
 	if b.m == nil {
 		return 0

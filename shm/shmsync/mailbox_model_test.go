@@ -16,7 +16,7 @@ type mailModel struct {
 
 	looksFirst     bool // the dealer looks at the bits before it says that it sleeps
 	wakesFirst     bool // who rings looks whether one sleeps before it sets bits
-	sumsFirst      bool // who rings sets the sum before the bit
+	sumsFirst      bool // the ringer sets the sum before the bit
 	takesDoneFirst bool // the dealer takes the bits before the sum
 	keepsRole      bool // who leaves hands the role on to none
 	handsQuietly   bool // nor wakes the one it hands the role to

@@ -9,7 +9,7 @@ import (
 type seat struct {
 	bit    uint32
 	turn   uint32        // goes up with each Release
-	rung   bool          // and nobody has waited since
+	rung   bool          // and no process has waited since
 	asleep bool          // on wake, in the mailbox's list
 	wake   chan struct{} // holds one
 	next   *seat         // at the same bit, or spare
@@ -17,7 +17,7 @@ type seat struct {
 	after  *seat
 }
 
-// takeLocked rings, under m.mu, whoever has a bit that is set in the word.
+// takeLocked rings, under m.mu, each waiter that has a bit that is set in the word.
 func (m *Mailbox) takeLocked() {
 	m.own.take(func(bit uint32) {
 		if m.seats == nil {
@@ -29,6 +29,7 @@ func (m *Mailbox) takeLocked() {
 	})
 }
 
+// ringAllLocked rings each seat. The caller holds m.mu.
 func (m *Mailbox) ringAllLocked() {
 	for k, used := range m.used {
 		for ; used != 0; used &= used - 1 {
@@ -45,6 +46,7 @@ func (m *Mailbox) ringLocked(s *seat) {
 	m.wakeLocked(s)
 }
 
+// wakeLocked ends a seat's sleep. The caller holds m.mu.
 func (m *Mailbox) wakeLocked(s *seat) {
 	if !s.asleep {
 		return
@@ -89,6 +91,7 @@ func (m *Mailbox) sleepLocked(ctx context.Context, s *seat) {
 	}
 }
 
+// unlistLocked takes a seat off the list of those that sleep. The caller holds m.mu.
 func (m *Mailbox) unlistLocked(s *seat) {
 	if s.before == nil {
 		m.first = s.after

@@ -314,7 +314,7 @@ func TestMailboxTellsItsWatcher(t *testing.T) {
 	}
 }
 
-// TestMailboxIdleHasNoGoroutine: while nobody waits there is none.
+// TestMailboxIdleHasNoGoroutine: while no process waits there is none.
 func TestMailboxIdleHasNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	o := newOffice(2, nil, nil)

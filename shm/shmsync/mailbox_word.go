@@ -21,10 +21,10 @@ const MailboxBits = 1024
 //
 //	offset  bytes  field   stored by                   meaning
 //	0       4      wake    owner: 1; who rings: 0      1: the owner's dealer sleeps or is about to. Futex
-//	4       4      some    who rings sets, owner takes bit k: there may be bits in done[k]
+//	4       4      some    the ringer sets, owner takes bit k: there may be bits in done[k]
 //	8       4      news    who tells sets, owner takes what the owner's watcher is to look at (News). Futex
 //	12      4      wanted  owner                       1: the owner wants NewsDeath
-//	64      128    done    who rings sets, owner takes bit b: whoever has taken bit b in the owner is to look
+//	64      128    done    the ringer sets, owner takes bit b: the process that has taken bit b in the owner is to look
 //
 // Set and take are atomic Or and Swap, and all accesses are sequentially consistent. No ring is lost, since each side
 // stores before it looks: who rings stores done, then some, then looks at wake; the dealer stores wake, then looks at
@@ -129,7 +129,7 @@ func (w *MailboxWord) Tell(n News) {
 	futex.Wake(&w.news, all)
 }
 
-// Listen is for the owner's watcher: it sleeps until it is told something, for at most d, until ctx is over, and takes
+// Listen sleeps, in the owner's watcher, until it is told something, for at most d, until ctx is over, and takes
 // what it was told. It may return early for no reason. (A Linux before 5.16 hears of the end of ctx by Nudge only.)
 func (w *MailboxWord) Listen(ctx context.Context, d time.Duration) News {
 	if w.news.Load() == 0 {
@@ -143,7 +143,7 @@ func (w *MailboxWord) Listen(ctx context.Context, d time.Duration) News {
 // Nudge makes Listen return early.
 func (w *MailboxWord) Nudge() { futex.Wake(&w.news, all) }
 
-// Want is for the owner: whether it wants to be told of deaths at once.
+// Want sets, for the owner, whether it wants to hear of deaths at once.
 func (w *MailboxWord) Want(deaths bool) {
 	n := uint32(0)
 	if deaths {
@@ -152,5 +152,5 @@ func (w *MailboxWord) Want(deaths bool) {
 	w.wanted.Store(n)
 }
 
-// Wanted reports whether the owner wants to be told of deaths at once.
+// Wanted reports whether the owner wants to hear of deaths at once.
 func (w *MailboxWord) Wanted() bool { return w.wanted.Load() != 0 }

@@ -17,7 +17,7 @@ const IncarnationMask = 1<<20 - 1
 
 // MutexWord is what of a Mutex lies in shared memory. Its zero value is unlocked. It is 4 bytes:
 //
-//	bit 31      somebody may be waiting
+//	bit 31      a process may be waiting
 //	bits 20-30  the holder's row plus one; 0 in all if the lock is free
 //	bits 0-19   the holder's incarnation
 type MutexWord struct {
@@ -27,7 +27,7 @@ type MutexWord struct {
 
 const waiting = 1 << 31
 
-// Owner says who holds the lock now, for those who only look. A garbled word may name nobody, or one that there is not.
+// Owner says who holds the lock now, for those who only look. A garbled word may name no process, or one that does not exist.
 func (w *MutexWord) Owner() (Peer, bool) {
 	h := decode(w.w.Load() &^ waiting)
 	return h, h.Row >= 0
@@ -92,7 +92,7 @@ func (m *Mutex) disavow() {
 	}
 }
 
-// giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that there can't be.
+// giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that cannot be.
 func (m *Mutex) giveBack() {
 	contained(func() {
 		for {
@@ -114,7 +114,7 @@ type MutexGuard struct {
 	turn  uint32 // the hold's number inside Session.Contain, else 0
 }
 
-// begun is the guard of a hold that has just begun, under the gate.
+// begun returns the guard of a hold that has just begun, under the gate.
 func (g MutexGuard) begun() MutexGuard {
 	if !scope.Quiet() {
 		return g.note()
@@ -149,7 +149,7 @@ func (h scopedMutex) Abandon() {
 	}
 }
 
-// Abandoned says whether the lock was taken over from a holder that died with it, and from whom. What the lock
+// Abandoned reports whether the lock was taken over from a holder that died with it, and from whom. What the lock
 // guards may then be half-written.
 func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner != 0 }
 

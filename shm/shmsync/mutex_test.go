@@ -158,7 +158,7 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// arena is what the hammering processes share: a lock, and numbers that are equal whenever nobody is in a section.
+// arena is what the hammering processes share: a lock, and numbers that are equal whenever no process is in a section.
 type arena struct {
 	Lock    shmsync.MutexWord
 	_       [60]byte

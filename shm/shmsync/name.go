@@ -24,7 +24,7 @@ func (s *Self) names(list []Peer) string {
 	return strings.Join(all, ", ")
 }
 
-// waited is the error of a wait for the lock that has ended with cause: it says who holds the lock, and how many wait.
+// waited returns the error of a wait for the lock that has ended with cause: it says who holds the lock, and how many wait.
 func (l *LWLock) waited(cause error) error {
 	s := l.Status()
 	if l.view.Ended() || l.bytes.Ended() {

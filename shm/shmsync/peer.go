@@ -41,7 +41,7 @@ const MaxRows = 1<<11 - 2
 // concurrent use, and may err to "alive" for a while, never to "dead". That a row is used by another incarnation
 // by now means dead; so does a row that does not exist, of which a garbled word may speak.
 //
-// The fields below View may be nil, where there is no session behind it: then nobody is rung, told or asked.
+// The fields below View may be nil, where there is no session behind it: then no process is rung, told or asked.
 type Self struct {
 	Peer
 	Alive func(Peer) bool
@@ -54,7 +54,7 @@ type Self struct {
 	Who func(Peer) string
 
 	// Ask has another session look whether it holds a lock whose word names it: a word that a stray store has hit may
-	// name a session that lives and holds nothing. Whoever has waited long for a holder that is alive calls it. It does
+	// name a session that lives and holds nothing. A caller that has waited long for a holder that is alive calls it. It does
 	// not block and is asked in vain at worst.
 	Ask func(Peer)
 
@@ -80,7 +80,7 @@ func (e *PeerDiedError) Is(target error) bool { return target == ErrPeerDied }
 // A peer in a 64-bit word: incarnation in bits 0-31, row plus one in bits 32-42. What is above is the word's own.
 const peerMask = 1<<43 - 1
 
-// Word is the peer in bits 0-42 of a word that lies in shared memory, never 0. Its row must be one that there can be.
+// Word returns the peer in bits 0-42 of a word that lies in shared memory, never 0. Its row must be one that there can be.
 func (p Peer) Word() uint64 {
 	if p.Row < 0 || p.Row >= MaxRows {
 		panic(fmt.Sprintf("shmsync: row %d is not from 0 to %d", p.Row, MaxRows-1))
@@ -88,19 +88,19 @@ func (p Peer) Word() uint64 {
 	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
 }
 
-// PeerOf undoes Word, whatever stands in the bits above. Of 0 it makes a peer that there is not, in row -1.
+// PeerOf undoes Word, whatever stands in the bits above. Of 0 it makes a peer that does not exist, in row -1.
 func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-// alive reports whether the peer in w is. A peer in a row that there can't be is dead.
+// alive reports whether the peer in w is. A peer in a row that cannot be is dead.
 func (s *Self) alive(w uint64) bool {
 	p := PeerOf(w)
 	return p.Row >= 0 && p.Row < MaxRows && s.Alive(p)
 }
 
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
-// value is free. It is 8 bytes. Whoever finds the peer in it dead may free it.
+// value is free. It is 8 bytes. The process that finds the peer in it dead may free it.
 //
 // What is in it is its word's own: see reader and party.
 type Slot struct {

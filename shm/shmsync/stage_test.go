@@ -24,7 +24,7 @@ type stage struct {
 	Mutex   shmsync.MutexWord
 	_       [52]byte
 	Mail    [4]shmsync.MailboxWord
-	Data    [32]atomic.Uint64 // equal whenever nobody writes
+	Data    [32]atomic.Uint64 // equal whenever no process writes
 	Rounds  atomic.Uint64
 	Wrong   atomic.Uint64
 	Repairs atomic.Uint64

@@ -35,10 +35,10 @@ func (t *Toc) look() (usage, error) {
 	return u, nil
 }
 
-// head is the bytes of the header with so many more entries.
+// head returns the bytes of the header with so many more entries.
 func (u usage) head(more uint64) uint64 { return headerSize + (u.entries+more)*entrySize }
 
-// allocated says whether n bytes at off have been handed out.
+// allocated reports whether n bytes at off have been handed out.
 func (u usage) allocated(off, n uint64) bool {
 	return off >= u.size-u.chunks*Align && off <= u.size && n <= u.size-off
 }
@@ -51,7 +51,7 @@ func full(format string, args ...any) error {
 	return errkind.As(ErrFull, fmt.Errorf("table of contents: "+format+"; make the region larger", args...))
 }
 
-// Free is how many bytes are left for chunks and entries.
+// Free returns how many bytes are left for chunks and entries.
 func (t *Toc) Free() (n int, err error) {
 	defer t.answer(&err)
 	defer fault.Return(&err, fault.Catch())
@@ -62,7 +62,7 @@ func (t *Toc) Free() (n int, err error) {
 	return int(u.size - u.head(0) - u.chunks*Align), nil
 }
 
-// Allocate hands out n bytes, aligned to Align. They are never taken back. Nobody finds them before they are inserted.
+// Allocate hands out n bytes, aligned to Align. They are never taken back. No process finds them before they are inserted.
 func (t *Toc) Allocate(n int) (off shm.Offset, err error) {
 	defer t.answer(&err)
 	defer fault.Return(&err, fault.Catch())
@@ -86,9 +86,9 @@ func (t *Toc) Allocate(n int) (off shm.Offset, err error) {
 	}
 }
 
-// Insert makes the n bytes at off known by key. What was stored in them before is seen by whoever finds them. A
+// Insert makes the n bytes at off known by key. What was stored in them before is seen by the process that finds them. A
 // key that is there already is ErrExists. If several insert one key at the same time, more than one may succeed,
-// and which one is found is settled only when all have returned: whoever wants to be sure lets one process insert.
+// and which one is found is settled only when all have returned: a caller that wants to be sure lets one process insert.
 func (t *Toc) Insert(key uint64, off shm.Offset, n int) (err error) {
 	defer t.answer(&err)
 	defer fault.Return(&err, fault.Catch())

@@ -110,7 +110,7 @@ func (e *Estimator) Keys(n int) {
 	e.keys += uint64(n)
 }
 
-// Size is how many bytes all that takes; ErrFull if that is more than a table can hold.
+// Size returns how many bytes all that takes; ErrFull if that is more than a table can hold.
 func (e *Estimator) Size() (int, error) {
 	head := (headerSize + e.keys*entrySize + Align - 1) / Align
 	size := (head + e.chunks) * Align
@@ -147,7 +147,7 @@ func Create(r shm.Region, magic uint64) (t *Toc, err error) {
 	return &Toc{r, h}, nil
 }
 
-// Attach finds the table that somebody has created at the start of r. Contents of another magic,
+// Attach finds the table that a process has created at the start of r. Contents of another magic,
 // or none yet, are ErrMagic; a table of another layout version is ErrVersion.
 func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
 	defer answer(&err, r.View())

@@ -209,7 +209,7 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// TestAtTheSameTime: all insert the same keys and some of their own; whoever finds one finds it
+// TestAtTheSameTime: all insert the same keys and some of their own; the process that finds one finds it
 // whole, and in the end all find the same.
 func TestAtTheSameTime(t *testing.T) {
 	const keys, goroutines = 50, 8

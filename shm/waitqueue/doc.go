@@ -29,9 +29,9 @@
 //
 // # Offers
 //
-// Nobody is given a lock. A waiter whose turn has come is called: the time of the call stands in its record, its session is
+// No process is given a lock. A waiter whose turn has come is called: the time of the call stands in its record, its session is
 // rung, and when it runs it takes the lock itself, under the mutex. Until it has waited for its patience (a millisecond; a
-// set of names longer) others who run may take the lock before it. From then on its call is an offer: nobody may take what
+// set of names longer) others who run may take the lock before it. From then on its call is an offer: no process may take what
 // conflicts with it. A waiter that was called and has not come for 20 ms is passed over, keeping its place, until it runs;
 // each time that this happens it is given twice as long, up to a second. So a waiter that is stopped, or dead, or busy,
 // holds nothing up for longer than that, and nothing that is not running ever has the lock. A wait that ends takes back

@@ -174,7 +174,7 @@ func (s *scene) attempt(i, cut int) {
 		return
 	}
 	if (s.p.mutant != "bare counts" || s.readers == 0) && s.q.FitsLocked(m, 0, 0) {
-		for j := range actors { // nobody who waits for long is passed
+		for j := range actors { // no process who waits for long is passed
 			if s.phase[j] != waiting || j == i {
 				continue
 			}
@@ -501,7 +501,7 @@ const (
 	exclusive = waitqueue.Exclusive
 )
 
-// TestExplore: in all interleavings no two are in that exclude each other, nobody goes before one that has waited for its
+// TestExplore: in all interleavings no two are in that exclude each other, no process goes before one that has waited for its
 // patience, whatever dies or is stopped all others get through, and the lock is free then.
 func TestExplore(t *testing.T) {
 	limit := 20_000
@@ -532,7 +532,7 @@ func TestExplore(t *testing.T) {
 // TestExploreFindsMutants: the three ways in which the protocol was wrong when it was first designed are found.
 func TestExploreFindsMutants(t *testing.T) {
 	for _, p := range []plan{
-		// The holder is in another word than the state: a death between the two is a lock that nobody holds, or frees.
+		// The holder is in another word than the state: a death between the two is a lock that no process holds, or frees.
 		{mutant: "two words", modes: [actors]waitqueue.Mode{exclusive, exclusive, exclusive}, deaths: 1, stopped: -1},
 		// Unlock makes the next waiter the holder: one that is stopped has the lock, and everyone waits for it.
 		{mutant: "hand-over", modes: [actors]waitqueue.Mode{exclusive, exclusive, exclusive}, stopped: 1},

@@ -56,7 +56,7 @@ func (m Mode) Join(o Mode) Mode {
 // Writes reports whether a holder in mode m may have been writing when it died.
 func (m Mode) Writes() bool { return m == Exclusive || m == IntentExclusive || m == SharedIntent }
 
-// Intent is the mode in which what contains something is held while that is held in mode m.
+// Intent returns the mode in which what contains something is held while that is held in mode m.
 func (m Mode) Intent() Mode {
 	if m.Writes() {
 		return IntentExclusive

@@ -205,7 +205,7 @@ func (q *Queue) ComeLocked(rec *Record) {
 func (q *Queue) CallLocked() {
 	held, idle := q.heldMask(0)
 	busy := false
-	open := true // nobody who could not be called was met
+	open := true // no process who could not be called was met
 	q.walk(func(ref Ref, r *Record, s State) bool {
 		switch s.Kind() {
 		case Held, Idle:

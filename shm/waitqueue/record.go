@@ -51,7 +51,7 @@ const (
 	Pinned       // it keeps the head from going
 	Waiting      // for the lock
 	Held         // the lock
-	Idle         // a hold that nobody uses now, and that anyone may revoke
+	Idle         // a hold that no process uses now, and that anyone may revoke
 	Gone         // a waiter whose wait is over, or a hold that was revoked: it counts for nothing
 	Note         // the caller's own; never in a list
 )
@@ -63,30 +63,30 @@ const (
 	Several State = 1 << 9
 )
 
-// StateOf is a record's word.
+// StateOf returns a record's word.
 func StateOf(k Kind, m Mode, owner, number uint32) State {
 	return State(k&15) | State(m&7)<<4 | State(owner&MaxOwner)<<12 | State(number)<<32
 }
 
-// Kind is what the record is.
+// Kind returns what the record is.
 func (s State) Kind() Kind { return Kind(s & 15) }
 
-// Mode is what is waited for or held.
+// Mode returns what is waited for or held.
 func (s State) Mode() Mode { return Mode(s >> 4 & 7) }
 
-// Owner is 0 if there is none.
+// Owner returns the record's owner, 0 if there is none.
 func (s State) Owner() uint32 { return uint32(s>>12) & MaxOwner }
 
-// With is the same word of another kind.
+// With returns the same word of another kind.
 func (s State) With(k Kind) State { return s&^15 | State(k&15) }
 
-// In is the same word with another mode.
+// In returns the same word with another mode.
 func (s State) In(m Mode) State { return s&^(7<<4) | State(m&7)<<4 }
 
-// State is the record's word.
+// State returns the record's word.
 func (r *Record) State() State { return State(r.Word.Load()) }
 
-// Called is when the waiter was called, 0 if it has run since or has been passed over.
+// Called returns when the waiter was called, 0 if it has run since or has been passed over.
 func (r *Record) Called() uint64 { return r.called.Load() }
 
 // Wanted reports whether a waiter has found the hold in its way. Who makes a hold idle looks at it afterwards, and a waiter

@@ -32,21 +32,21 @@ const (
 	MaxOwner = 1<<ownerBits - 1
 )
 
-// HoldOf is a hold in place.
+// HoldOf returns a hold in place.
 func HoldOf(row int, m Mode, owner, number uint32) Hold {
 	return Hold(m&7) | Hold(row+1)<<4 | Hold(owner&MaxOwner)<<16 | Hold(number)<<36
 }
 
-// Mode is the mode that the word is held in, None if it is free.
+// Mode returns the mode that the word is held in, None if it is free.
 func (h Hold) Mode() Mode { return Mode(h & 7) }
 
-// In is the same hold in another mode.
+// In returns the same hold in another mode.
 func (h Hold) In(m Mode) Hold { return h&^7 | Hold(m&7) }
 
-// Row is the holder's, -1 of a free word.
+// Row returns the holder's, -1 of a free word.
 func (h Hold) Row() int { return int(h>>4&(1<<12-1)) - 1 }
 
-// Owner is the holder's owner, 0 if it named none.
+// Owner returns the holder's owner, 0 if it named none.
 func (h Hold) Owner() uint32 { return uint32(h>>16) & MaxOwner }
 
 // TryTake takes a lock that is free and beside which there are no records.
@@ -74,7 +74,7 @@ func (h *Head) Convert(was, now Hold) bool {
 	return h.Word.CompareAndSwap(uint64(was|Slow), uint64(now|Slow)) || h.Word.CompareAndSwap(uint64(was), uint64(now))
 }
 
-// Idle reports whether nobody holds the lock and no record but those that are pinned is beside it.
+// Idle reports whether no process holds the lock and no record but those that are pinned is beside it.
 func (h *Head) Idle() bool { return h.Word.Load() == 0 }
 
 // Empty reports whether there is no record beside the lock, not even a pin.

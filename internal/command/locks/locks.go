@@ -1,0 +1,270 @@
+package locks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/locktable"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/spf13/cobra"
+)
+
+// Row is a line of locks.
+type Row struct {
+	Table   string   `json:"table"`
+	Name    string   `json:"name"`
+	Path    []string `json:"path"`
+	Holders []Party  `json:"holders"`
+	Waiters []Party  `json:"waiters"`
+	Died    int      `json:"died,omitempty"` // holders, since the last repair
+}
+
+// Party is a holder or a waiter.
+type Party struct {
+	Pid     int     `json:"pid"`
+	App     string  `json:"app"`
+	Owner   uint32  `json:"owner,omitempty"`
+	Note    string  `json:"note,omitempty"`
+	Mode    string  `json:"mode"`
+	Seconds float64 `json:"seconds"`
+	State   string  `json:"state,omitempty"` // of a waiter: called, or passed over
+}
+
+// Edge is that one waits for another.
+type Edge struct {
+	Table   string `json:"table"`
+	Name    string `json:"name"`
+	Waiter  Party  `json:"waiter"`
+	Wanted  string `json:"wanted"`
+	Holder  Party  `json:"holder"`
+	Holding string `json:"holding"`
+}
+
+func partyOf(p locktable.Party) Party {
+	row := Party{p.Pid, p.Application, p.Owner, p.Note, p.Mode.String(), p.For.Seconds(), ""}
+	switch {
+	case p.Passed:
+		row.State = "passed over"
+	case p.Called && p.Waits:
+		row.State = "called"
+	}
+	return row
+}
+
+func partiesOf(list []locktable.Party) []Party {
+	rows := []Party{}
+	for _, p := range list {
+		rows = append(rows, partyOf(p))
+	}
+	return rows
+}
+
+func (p Party) String() string {
+	s := fmt.Sprintf("pid %d", p.Pid)
+	if p.App != "" {
+		s += " (" + p.App + ")"
+	}
+	if p.Note != "" {
+		s += fmt.Sprintf(" %q", p.Note)
+	}
+	return s
+}
+
+func (a *app) locksCommand() *cobra.Command {
+	var graph, dot bool
+	var list *cli.Listing[Line]
+	cmd := &cobra.Command{
+		ValidArgsFunction: a.First(a.NamesOf(locktable.Kind)),
+		Use:               "locks [TABLE]",
+		GroupID:           cli.See,
+		Short:             "List the locks of lock tables: who holds them, since when, what for, and who waits",
+		Long: `List the locks of lock tables (package locktable): who holds them, since when, what for, and who waits.
+
+It joins nothing and takes no lock, so it answers beside holders that are stopped. What it shows was read while others
+went on: each line was true at some moment, all together at none. A hold whose begin nobody has seen is as old as its
+first sight.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			tables, err := a.lockTables(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			switch {
+			case dot:
+				return printDot(a.Stdout, tables)
+			case graph:
+				return a.printWaits(tables)
+			}
+			return a.printLocks(list, tables)
+		},
+	}
+	list = cli.NewListing(cmd, Columns...)
+	cmd.Flags().BoolVar(&graph, "wait-graph", false, "who waits for whom")
+	cmd.Flags().BoolVar(&dot, "dot", false, "the same in the language of Graphviz")
+	return cmd
+}
+
+// Table is what was seen of one lock table.
+type Table struct {
+	Locks []Row
+	Waits []Edge
+}
+
+// lockTables looks at the tables of the instance, or at one.
+func (a *app) lockTables(ctx context.Context, args []string) (all []Table, err error) {
+	err = dsm.Look(ctx, a.Config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
+		names, err := registry.Names(r)
+		if err != nil {
+			return err
+		}
+		names = slices.DeleteFunc(names, func(x registry.Info) bool {
+			return x.Kind != locktable.Kind || len(args) > 0 && x.Name != args[0]
+		})
+		if len(names) == 0 && len(args) > 0 {
+			return fmt.Errorf("no lock table %q: ls shows what there is", args[0])
+		}
+		for _, x := range names {
+			if x.State != "ready" {
+				continue
+			}
+			t, err := Look(x, bytes)
+			if err != nil {
+				return fmt.Errorf("lock table %q: %w", x.Name, err)
+			}
+			all = append(all, t)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Look returns what is in the lock table of a name. Bytes are those of dsm.Look.
+func Look(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t Table, err error) {
+	s, err := dsa.Look(uint64(x.Handle), func(h uint64) ([]byte, error) { return bytes(dsm.Handle(h)) })
+	if err != nil {
+		return t, err
+	}
+	l, err := locktable.Look(s.Peek, x.Table)
+	if err != nil {
+		return t, err
+	}
+	for i := range l.List() {
+		t.Locks = append(t.Locks, Row{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+	}
+	slices.SortFunc(t.Locks, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
+	for e := range l.Waits() {
+		t.Waits = append(t.Waits, Edge{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
+	}
+	slices.SortFunc(t.Waits, func(a, b Edge) int { return strings.Compare(a.Name, b.Name) })
+	return t, nil
+}
+
+// Line says that a session holds a lock, waits for it, or has died with it.
+type Line struct {
+	*Row
+	What, Who, Held string
+	Seconds         float64
+	timeless        bool // seconds say nothing
+}
+
+// Lines returns a line for each holder and each waiter.
+func Lines(rows []Row) (lines []Line) {
+	for i := range rows {
+		r := &rows[i]
+		add := func(what string, p Party) {
+			if p.State != "" {
+				what += ", " + p.State
+			}
+			lines = append(lines, Line{r, what, p.String(), p.Mode, p.Seconds, false})
+		}
+		for _, p := range r.Holders {
+			add("holds", p)
+		}
+		for _, p := range r.Waiters {
+			add("waits", p)
+		}
+		if r.Died > 0 {
+			lines = append(lines, Line{r, fmt.Sprintf("%d died with it", r.Died), "-", "-", 0, true})
+		}
+	}
+	return lines
+}
+
+// Columns are those of the list.
+var Columns = []cli.Column[Line]{
+	{Name: "table", Heading: "TABLE", Text: func(l Line) string { return l.Table }},
+	{Name: "name", Heading: "NAME", Text: func(l Line) string { return l.Name }},
+	{Name: "state", Heading: "STATE", Text: func(l Line) string { return l.What }, Tint: func(l Line) cli.Tint {
+		switch {
+		case l.timeless:
+			return cli.Bad
+		case strings.HasPrefix(l.What, "waits"):
+			return cli.Odd
+		}
+		return cli.Good
+	}},
+	{Name: "who", Heading: "WHO", Text: func(l Line) string { return l.Who }},
+	{Name: "mode", Heading: "MODE", Text: func(l Line) string { return l.Held }},
+	{Name: "for", Heading: "FOR", Text: func(l Line) string {
+		if l.timeless {
+			return "-"
+		}
+		return time.Duration(l.Seconds * float64(time.Second)).Round(time.Millisecond).String()
+	}, Number: func(l Line) float64 { return l.Seconds }},
+}
+
+// printLocks prints a line for each holder and each waiter. As JSON it is one row for each lock of which a line was chosen.
+func (a *app) printLocks(list *cli.Listing[Line], tables []Table) error {
+	rows := []Row{}
+	for _, t := range tables {
+		rows = append(rows, t.Locks...)
+	}
+	lines := list.Choose(Lines(rows))
+	if !a.JSON {
+		return list.Print(a.App, lines)
+	}
+	chosen, seen := []Row{}, map[*Row]bool{}
+	for _, l := range lines {
+		if !seen[l.Row] {
+			seen[l.Row] = true
+			chosen = append(chosen, *l.Row)
+		}
+	}
+	return a.PrintJSON(chosen)
+}
+
+func (a *app) printWaits(tables []Table) error {
+	rows := []Edge{}
+	for _, t := range tables {
+		rows = append(rows, t.Waits...)
+	}
+	if a.JSON {
+		return a.PrintJSON(rows)
+	}
+	return cli.PrintTable(a.Stdout, "TABLE\tWAITER\tWANTS\tMODE\tFROM\tWHICH", rows, func(r Edge) string {
+		return strings.Join([]string{r.Table, r.Waiter.String(), r.Name, r.Wanted, r.Holder.String(), r.Holding}, "\t")
+	})
+}
+
+// printDot draws who waits for whom.
+func printDot(w io.Writer, tables []Table) error {
+	_, err := fmt.Fprintln(w, "digraph waits {")
+	for _, t := range tables {
+		for _, r := range t.Waits {
+			node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
+			_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
+				fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))
+			err = errors.Join(err, e)
+		}
+	}
+	_, e := fmt.Fprintln(w, "}")
+	return errors.Join(err, e)
+}
