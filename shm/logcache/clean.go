@@ -170,7 +170,7 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 			continue
 		}
 		cl.walked += r.size()
-		if !cl.judgeLocked(it, e, off, r, oldest) {
+		if !cl.judgeLocked(it, e, off, r) {
 			cl.passedLocked(l, r.size())
 			lg.cursor.Store(uint32(min(off+r.size(), used)))
 		}
@@ -179,7 +179,7 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 }
 
 // judgeLocked makes an item of a record that is an entry, and reports whether it is one. It runs under the shard's lock.
-func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record, oldest *row) bool {
+func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record) bool {
 	h := hashOf(keyKind(r.kind), r.key, cl.c.seed)
 	p, found := cl.spotLocked(h, e, off)
 	if !found {
@@ -187,8 +187,6 @@ func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record, oldest *ro
 	}
 	switch {
 	case !cl.c.leads(p.word()):
-	case !r.whole(cl.c.place(e, oldest.number.Load(), off)):
-		cl.s.lost.Add(1)
 	case cl.c.expired(r.expires):
 		cl.s.expired.Add(1)
 	case r.flags != 0 && !cl.c.alive(&r):
@@ -210,10 +208,17 @@ func (cl *cleaner) passLocked(l eviction.Log) {
 	*it = item{}
 }
 
-// Move implements eviction.Store. An entry for which there is no place is dropped.
+// Move implements eviction.Store. An entry for which there is no place is dropped. The checksum is compared here, and not of
+// what is dropped anyway.
 func (cl *cleaner) Move(from, to eviction.Log, hits int) {
 	it := &cl.items[from]
 	if !it.ok {
+		return
+	}
+	if !it.record.whole(cl.c.place(it.e, cl.c.rows[it.e-1].number.Load(), it.off)) {
+		cl.s.lost.Add(1)
+		cl.clearLocked(it.spot)
+		cl.passLocked(from)
 		return
 	}
 	e, off, ok := cl.appendLocked(to, &it.record, 1)

@@ -54,8 +54,10 @@ func During(l Lease) Condition { return Condition{what: during, lease: l} }
 
 // Put is Set with all that an Entry can say, if a condition holds. It reports whether it has.
 func (c *Cache) Put(ctx context.Context, key []byte, e Entry, when Condition) (done bool, err error) {
-	var buf [8 * (MaxTags + 1)]byte
-	r := record{kind: kindValue, expires: e.Expires, key: key, value: e.Value, extra: buf[:0]}
+	r := record{kind: kindValue, expires: e.Expires, key: key, value: e.Value}
+	if e.Fresh != 0 || e.Tags[0] != 0 {
+		r.extra = make([]byte, 0, 8*(MaxTags+1))
+	}
 	if e.Absent {
 		r.flags, r.value = flagAbsent, nil
 	}

@@ -54,6 +54,7 @@ const (
 // before.
 func (c *Cache) put(ctx context.Context, h hash, r *record, where int, when Condition) (old pieces, done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
+	c.touchLines(h)
 	t, err := c.lockIf(ctx, h.shard(c.nshards), when.what == idle)
 	if t == nil {
 		return old, false, err
@@ -98,7 +99,10 @@ func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old piec
 			return old, false, false
 		}
 	}
-	s, before, there := t.findLocked(h, kind, r.key)
+	s, before := is, was
+	if there { // it may have been moved, or dropped, to make room
+		s, before, there = t.findLocked(h, kind, r.key)
+	}
 	hits := uint8(0)
 	switch {
 	case there:
@@ -133,6 +137,18 @@ func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old piec
 	}
 	t.growLocked()
 	return old, true, true
+}
+
+// touchLines loads a word of each of a key's lines, so that the processor waits for both at the same time, and not with the
+// lock.
+func (c *Cache) touchLines(h hash) {
+	i := h.shard(c.nshards)
+	reach := c.shards[i].reach.Load()
+	for second := range 2 {
+		if l := c.lineOf(i, h, second, reach); l != nil {
+			l.slots[0].Load()
+		}
+	}
 }
 
 // policyLocked is the shard's policy. It runs under the shard's lock.
