@@ -16,12 +16,14 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instancetest"
 	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/locktable"
 )
 
 var ctx = context.Background()
 
 func TestMain(m *testing.M) {
 	proctest.Register("program", programHelper)
+	proctest.Register("holder", holderHelper)
 	proctest.Main(m)
 }
 
@@ -50,10 +52,30 @@ func programHelper(c *proctest.Child) error {
 	return nil
 }
 
+// holderHelper: DIR. It holds a lock.
+func holderHelper(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0], Application: "holder"})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	t, err := locktable.Open(ctx, s, "storage", locktable.Options{})
+	if err != nil {
+		return err
+	}
+	if _, err := t.Lock(ctx, locktable.Exclusive, "layers", "a"); err != nil {
+		return err
+	}
+	c.Say("holds the lock")
+	c.Hear()
+	return nil
+}
+
 // faults make what each section of the page is about, in an instance of 42 segments.
 var faults = map[string]func(t *testing.T, dir string){
-	"A stuck process": func(t *testing.T, dir string) {
-		p := program(t, dir, 1)
+	"A stuck lock": func(t *testing.T, dir string) {
+		p := proctest.Start(t, "holder", dir)
+		p.Expect("holds the lock")
 		if err := p.Stop(); err != nil {
 			t.Fatal(err)
 		}
