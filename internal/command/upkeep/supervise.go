@@ -67,7 +67,7 @@ func (a *app) supervise(ctx context.Context,
 	return errors.Join(err, stopped)
 }
 
-// printStopped is the last line. That nobody reads it is no failure.
+// printStopped prints the last line. A reader that has gone is no failure.
 func (a *app) printStopped(st dsm.Status) (err error) {
 	if a.JSON {
 		err = a.PrintJSON(struct {
