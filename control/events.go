@@ -185,7 +185,6 @@ func (m *Member) RefusedBySystem() {
 // refuse counts, under the control lock, what a limit has refused.
 func (m *Member) refuse(kind EventKind, counter *atomic.Uint64) {
 	add(counter, 1)
-	failpoint.Hit("control/tally/refused")
 	m.refused(kind, counter.Load())
 }
 

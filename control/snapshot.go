@@ -95,6 +95,9 @@ func (t *Table) Process(row int) (p ProcessInfo) {
 // Segments lists the rows that are not free.
 func (t *Table) Segments() (list []SegmentInfo, err error) {
 	err = guarded(func() error {
+		if used := t.header.usedRows.Load(); used > 0 { // which may be any number
+			list = make([]SegmentInfo, 0, min(int(used), len(t.segments)))
+		}
 		for i := range t.segments {
 			if info, ok := t.segment(i); ok {
 				list = append(list, info)
