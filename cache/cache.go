@@ -90,7 +90,7 @@ func (c *Cache) open(ctx context.Context, s *dsm.Session) error {
 		return c.attach(ctx, s, name, max(c.options.Limit/2, MinLimit))
 	}
 	log := s.Config().Logger
-	log.Warn().Str("name", c.name).Err(err).Msg("cache: this process has a cache of its own")
+	log.Warn().Str("name", c.name).Err(err).Str("event", "cache-alone").Msg("cache: this process has a cache of its own")
 	return c.alone(s.Self())
 }
 

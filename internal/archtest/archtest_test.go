@@ -38,6 +38,7 @@ registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync intern
 cache                dsm registry resowner shm shm/logcache shm/shmsync internal
 locktable            dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
+dsmlog
 batch
 batch/batchtest      batch
 batch/shared         batch dsm registry shm shm/shmsync internal
