@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// cacheCommand is the parent of what is about caches.
+// cacheCommand returns the parent of the commands for caches.
 func (a *app) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "cache",
@@ -58,7 +58,7 @@ func findCaches(ctx context.Context, s *dsm.Session, name string) (list []foundC
 	return list, nil
 }
 
-// withCaches is f in a session, with the cache of that name, or all.
+// withCaches calls f in a session, with the cache of that name, or all.
 func (a *app) withCaches(ctx context.Context, name string, f func(s *dsm.Session, list []foundCache) error) error {
 	s, err := dsm.Open(ctx, a.Config)
 	if err != nil {
@@ -74,7 +74,7 @@ func (a *app) withCaches(ctx context.Context, name string, f func(s *dsm.Session
 	return errors.Join(err, s.Close())
 }
 
-// withCache is withCaches for one.
+// withCache calls f with one cache.
 func (a *app) withCache(ctx context.Context, name string, f func(s *dsm.Session, c *cache.Cache) error) error {
 	if name == "" {
 		return fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)

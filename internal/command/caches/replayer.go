@@ -112,7 +112,7 @@ func (r *replayer) search(ctx context.Context) (best ReplayResult, err error) {
 // sized reports whether the traces say how large values are.
 func (r *replayer) sized() bool { return r.traces[0].Sizes != nil && !r.sizeGiven }
 
-// meanSize is that of the values of all keys, each as its first access says.
+// meanSize returns the mean size of the values of all keys, each as its first access says.
 func (r *replayer) meanSize() float64 {
 	seen, sum := map[uint64]struct{}{}, 0.0
 	for _, t := range r.traces {
@@ -191,7 +191,7 @@ func (r *replayer) bytesOf(ctx context.Context, c *cache.Cache, entries int) (in
 	return int64(rep.Live-rep.Entries*recordHeader) * int64(entries) / int64(max(rep.Entries, 1)), err
 }
 
-// access is a get, and a set on a miss. It reports whether it was a hit.
+// access gets a key, and sets it on a miss. It reports whether it was a hit.
 func (r *replayer) access(ctx context.Context, c *cache.Cache, t *trace.Trace, i int) (bool, error) {
 	var key [keyLength]byte
 	binary.BigEndian.PutUint64(key[:], t.Keys[i])

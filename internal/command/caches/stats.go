@@ -75,6 +75,7 @@ type Counts struct {
 	TooLarge     uint64 `json:"too_large"`
 }
 
+// SessionRow is the line of one session.
 type SessionRow struct {
 	Session string `json:"session"`
 	Alive   bool   `json:"alive"`

@@ -26,7 +26,7 @@ func (a *App) First(list func(cmd *cobra.Command) []string) completion {
 	}
 }
 
-// place is the configuration of a command line that is not complete yet.
+// place returns the configuration of a command line that is not complete yet.
 func (a *App) place() (dsm.Config, error) {
 	dir, err := a.Dir, error(nil)
 	if dir == "" {
@@ -42,6 +42,7 @@ func (a *App) inspected(cmd *cobra.Command) (r dsm.Report) {
 	return r
 }
 
+// Handles lists the handles of segments.
 func (a *App) Handles(cmd *cobra.Command) (list []string) {
 	for _, s := range a.inspected(cmd).Segments {
 		list = append(list, fmt.Sprintf("%v\t%d bytes, of process %d (%s)", s.Handle, s.Size, s.CreatorPid, s.Creator))
@@ -49,7 +50,7 @@ func (a *App) Handles(cmd *cobra.Command) (list []string) {
 	return list
 }
 
-// Names are those of areas and of what lies in areas.
+// Names lists the names of areas and of what lies in areas.
 func (a *App) Names(cmd *cobra.Command) (list []string) {
 	infos, _ := registry.Names(a.inspected(cmd))
 	for _, x := range infos {
@@ -78,6 +79,7 @@ func (a *App) Targets(cmd *cobra.Command) []string {
 	return append(a.NamesOf("")(cmd), a.Handles(cmd)...)
 }
 
+// SettingNames lists the settings.
 func (a *App) SettingNames(*cobra.Command) (list []string) {
 	cfg, err := a.place()
 	if err != nil {
@@ -102,7 +104,7 @@ func (a *App) Assignments(cmd *cobra.Command, _ []string, _ string) ([]string, c
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// Version is what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
+// Version returns what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
 func Version() string {
 	return fmt.Sprintf("%s, layout %d of the control segment", moduleVersion(), instance.LayoutVersion)
 }

@@ -90,7 +90,7 @@ func (a *App) ReaderGone() bool {
 // ErrUnsupervised makes the exit status 3: a probe, as status, ls and ps are, tells it from a failure.
 var ErrUnsupervised = errors.New("no supervisor lives")
 
-// Probed is the error of a command that looks at an instance: what it printed is right, but if nobody supervises the
+// Probed returns the error of a command that looks at an instance: what it printed is right, but if no process supervises the
 // instance its exit status says so.
 func Probed(st dsm.Status, err error) error {
 	switch {

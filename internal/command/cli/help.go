@@ -93,7 +93,7 @@ func (a *App) manCommand() *cobra.Command {
 	}
 }
 
-// exitStatusTopic is a page of the help; it runs nothing.
+// exitStatusTopic returns a page of the help; it runs nothing.
 func exitStatusTopic() *cobra.Command {
 	return &cobra.Command{
 		Use:   "exit-status",

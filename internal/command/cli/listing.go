@@ -122,7 +122,7 @@ func (l *Listing[R]) check() error {
 	return nil
 }
 
-// Condition returns what tells whether a row is one of those that --filter asks for.
+// Condition returns what reports whether a row is one of those that --filter asks for.
 func Condition[R any](columns []Column[R], filter string) (func(R) bool, error) {
 	m := condition.FindStringSubmatch(filter)
 	if m == nil {
@@ -139,7 +139,7 @@ func Condition[R any](columns []Column[R], filter string) (func(R) bool, error) 
 	return test, nil
 }
 
-// test returns what tells whether a line has such a value.
+// test returns what reports whether a line has such a value.
 func (c *Column[R]) test(op, value string) (func(R) bool, error) {
 	number, isNumber := numberOf(value)
 	same := func(r R) bool {

@@ -13,8 +13,8 @@ import (
 // lastWords is how long a call may take once its context is over, and all writes to one output together.
 const lastWords = 100 * time.Millisecond
 
-// Leaving is f's result, for what the system may keep waiting for ever: writing to a pipe that
-// nobody reads, opening one that nobody has opened at the other end. When ctx is over f is left
+// Leaving returns f's result, for what the system may keep waiting for ever: writing to a pipe that
+// no process reads, opening one that no process has opened at the other end. When ctx is over f is left
 // behind, and ends with the process.
 func Leaving[X any](ctx context.Context, f func() (X, error)) (x X, err error) {
 	return leavingAfter(ctx, lastWords, f)
@@ -45,7 +45,7 @@ func leavingAfter[X any](ctx context.Context, patience time.Duration, f func() (
 }
 
 // output writes to w, and waits for it no longer than ctx lasts. What is written is copied: a write
-// that is left behind must find nobody else's bytes.
+// that is left behind must not find other bytes.
 type output struct {
 	ctx    context.Context
 	w      io.Writer

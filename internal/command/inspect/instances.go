@@ -80,7 +80,7 @@ an instance); or unreadable, and then --columns dir,error tells why.`,
 	return cmd
 }
 
-// directories are those where an instance may be, sorted.
+// directories lists where an instance may be, sorted.
 func (a *app) directories() (list []string) {
 	seen := map[string]bool{}
 	add := func(dir string) {

@@ -33,7 +33,7 @@ type SegmentRow struct {
 	Changed    bool        `json:"changed,omitempty"`
 }
 
-// called is the column NAME.
+// called returns the text of the column NAME.
 func (r SegmentRow) called() string {
 	switch r.Kind {
 	case "":
@@ -46,13 +46,14 @@ func (r SegmentRow) called() string {
 	return fmt.Sprintf("%s (%s)", r.Name, r.Kind)
 }
 
+// HolderRow is a session that holds something.
 type HolderRow struct {
 	Session string `json:"session"`
 	Pid     int    `json:"pid"`
 	App     string `json:"app"`
 }
 
-// state is the column STATE.
+// state returns the text of the column STATE.
 func (r SegmentRow) state() string {
 	state := r.State
 	if r.Error != "" {
@@ -64,7 +65,7 @@ func (r SegmentRow) state() string {
 	return state
 }
 
-// holders is the column HOLDERS.
+// holders returns the text of the column HOLDERS.
 func (r SegmentRow) holders() string {
 	var list []string
 	for _, h := range r.Holders {

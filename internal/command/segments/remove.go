@@ -34,7 +34,7 @@ func (a *app) pinCommand() *cobra.Command {
 	}
 }
 
-// inSession is f in a session of its own.
+// inSession calls f in a session of its own.
 func (a *app) inSession(ctx context.Context, f func(ctx context.Context, s *dsm.Session) error) error {
 	s, err := dsm.Open(ctx, a.Config)
 	if err != nil {

@@ -48,7 +48,7 @@ func (m *model) each(f flags, show func(s view)) {
 	}
 }
 
-// text is a picture as people read it.
+// text returns a picture as people read it.
 func (m *model) text(f flags) string {
 	var b strings.Builder
 	width := m.width
@@ -87,7 +87,7 @@ func (m *model) text(f flags) string {
 	return b.String()
 }
 
-// json is a picture as programs read it.
+// json returns a picture as programs read it.
 func (m *model) json(f flags) map[string]any {
 	st := m.now.Status
 	out := map[string]any{

@@ -51,7 +51,7 @@ func (m *model) View() string {
 	return strings.Join(lines, "\n")
 }
 
-// inner is the part of what is known of the chosen line that fits.
+// inner returns the part of what is known of the chosen line that fits.
 func (m *model) inner() []string {
 	if m.sheet().len() == 0 {
 		return []string{"it is gone"}
@@ -69,7 +69,7 @@ func fit(line string, width int) string {
 	return cli.Cut(line, width)
 }
 
-// head is what is said of the instance as a whole.
+// head returns what is said of the instance as a whole.
 func (m *model) head() []string {
 	at := time.Now().Format("15:04:05")
 	if m.now == nil {
@@ -166,7 +166,7 @@ func lockOf(p *picture) string {
 	return text
 }
 
-// tabs are the names of the views.
+// tabs returns the names of the views.
 func (m *model) tabs() string {
 	var parts []string
 	for i, s := range m.sheets {
@@ -183,7 +183,7 @@ func (m *model) tabs() string {
 	return line
 }
 
-// table is the part of the view that fits.
+// table returns the part of the view that fits.
 func (m *model) table() []string {
 	if m.now == nil {
 		return nil
@@ -217,7 +217,7 @@ func (m *model) table() []string {
 	return lines
 }
 
-// foot is the last line.
+// foot returns the last line.
 func (m *model) foot() string {
 	if m.typing {
 		text := "filter: " + m.typed + "_"

@@ -14,14 +14,14 @@ import (
 	"github.com/godsm/godsm/internal/command/queues"
 )
 
-// titles are the views', in their order.
+// titles returns the names of the views, in their order.
 func titles() []string { return []string{"sessions", "segments", "names", "caches", "locks", "queues"} }
 
 func sheets() []view {
 	return []view{sessions(), segments(), names(), caches(), lockLines(), queueLines()}
 }
 
-// indexOf is the index of a column.
+// indexOf returns the index of a column.
 func indexOf[R any](columns []cli.Column[R], name string) int {
 	return slices.IndexFunc(columns, func(c cli.Column[R]) bool { return c.Name == name })
 }
@@ -170,7 +170,7 @@ type cacheRow struct {
 	Error    string  `json:"error,omitempty"`
 }
 
-// known is the text of a part of 1 that may be unknown.
+// known returns the text of a part of 1 that may be unknown.
 func known(part float64, sign string) string {
 	if part < 0 {
 		return "-"

@@ -59,7 +59,7 @@ bites), found, means, cure.`,
 	}
 }
 
-// runningType is the type of the instance that the directory has had last; empty if there has been none.
+// runningType returns the type of the instance that the directory has had last; empty if there has been none.
 func runningType(dir string) string {
 	d, err := instance.OpenDir(dir)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 func (a *app) superviseCommand() *cobra.Command {
 	var private, lifeline, leave bool
+	var p pages
 	cmd := &cobra.Command{
 		Use:     "supervise",
 		GroupID: cli.Run,
@@ -27,7 +28,9 @@ Then all of it is removed or, with --leave, handed over to the next supervisor: 
 in memory until that adopts it. So a new version takes over without losing memory.
 
 A service manager (systemd, Type=notify) is told when sessions can join, how many there are, and, if it has a watchdog, that
-the watcher answers.`,
+the watcher answers.
+
+With --metrics it serves what an operator watches, read-only, on the loopback address unless a host is given.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""}, // a start does that
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,10 +44,11 @@ the watcher answers.`,
 				ctx, end = context.WithCancel(ctx)
 				go func() { stdin.WaitEnd(a.Stdin); end() }()
 			}
-			return a.supervise(ctx, start, leave)
+			return a.supervise(ctx, start, leave, p)
 		},
 	}
 	cmd.Flags().BoolVar(&leave, "leave", false, "hand the instance over to the next supervisor in the end, and keep its memory")
+	p.addTo(cmd)
 	cmd.Flags().BoolVar(&private, "private", false, "in a directory made for it, which goes with it")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "until standard input ends, too")
 	for _, forTheDemo := range []string{"private", "lifeline"} {
@@ -54,16 +58,25 @@ the watcher answers.`,
 }
 
 func (a *app) supervise(ctx context.Context,
-	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error), leave bool) error {
+	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error), leave bool, p pages) error {
 	manager, err := sdnotify.FromEnvironment()
+	if err != nil {
+		return err
+	}
+	l, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
 	s, err := start(ctx, a.Config)
 	if err != nil {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
 		return err
 	}
 	st, err := s.Status(ctx)
+	stopPages := a.serve(l, st.Dir, p)
+	defer stopPages()
 	if err == nil {
 		if err = a.printReady(st); err != nil {
 			err = fmt.Errorf("the line that tells that the instance is ready can't be written: %s", err)
@@ -96,7 +109,7 @@ func (a *app) supervise(ctx context.Context,
 // stopMargin is how long a stop may take besides shutdown_timeout, whose default it includes.
 const stopMargin = 15 * time.Second
 
-// statusLine is what a service manager shows of the instance.
+// statusLine returns what a service manager shows of the instance.
 func statusLine(st dsm.Status, err error) string {
 	if err != nil {
 		return err.Error()
@@ -105,7 +118,7 @@ func statusLine(st dsm.Status, err error) string {
 		st.Generation)
 }
 
-// printEnded is the last line. That nobody reads it is no failure.
+// printEnded prints the last line. A reader that has gone is no failure.
 func (a *app) printEnded(st dsm.Status, event string) (err error) {
 	if a.JSON {
 		err = a.PrintJSON(struct {

@@ -1,0 +1,51 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/godsm/godsm/internal/proctest"
+)
+
+// TestSuperviseServesMetrics asks a supervisor over HTTP, on the loopback address, and sees wrong addresses refused.
+func TestSuperviseServesMetrics(t *testing.T) {
+	p := newPlace(t)
+	for _, args := range [][]string{{"--metrics", "nowhere"}, {"--pprof"}} {
+		if _, errs, status := p.run(append([]string{"supervise"}, args...)...); status != 2 {
+			t.Errorf("%v: status %d, %s", args, status, errs)
+		}
+	}
+	s := proctest.Run(t, p.command("supervise", "--metrics", ":0"))
+	t.Cleanup(func() {
+		_ = s.Cmd.Process.Signal(os.Interrupt)
+		_ = s.Wait()
+	})
+	s.Expect("ready: ")
+	m := regexp.MustCompile(`serves metrics address=(127\.0\.0\.1:\d+)`).FindStringSubmatch(s.Stderr())
+	if m == nil {
+		t.Fatal(s.Stderr())
+	}
+	for path, want := range map[string]string{"/metrics": "dsm_up 1", "/healthz": "", "/": "<html"} {
+		r, err := http.Get("http://" + m[1] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil || r.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %s, %v, %.200s", path, r.Status, err, text)
+		}
+	}
+	if _, errs, status := p.run("supervise", "--metrics", m[1], "--dir", p.dir+"x"); status != 1 || !strings.Contains(errs, "--metrics: ") {
+		t.Errorf("an address in use: status %d, %s", status, errs)
+	}
+	if _, err := os.Stat(p.dir + "x/id"); err == nil {
+		t.Error("an instance was started without its metrics")
+	}
+}
