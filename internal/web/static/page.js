@@ -156,11 +156,11 @@ function caches(list) {
 
 function figures(s) {
   const i = s.instance, c = i.counters;
-  const refused = c.JoinsRefused + c.LockRefused + Object.values(c.Refused).reduce((a, b) => a + b, 0);
+  const refused = c.joins_refused + c.lock_refused + Object.values(c.refused).reduce((a, b) => a + b, 0);
   $("figures").replaceChildren(...[
     ["Sessions", of(i.sessions, i.maxSessions, number)], ["Segments", of(i.segments, i.maxSegments, number)], ["Memory", of(i.bytes, i.maxBytes, bytes)],
     ["Reserved region", i.reserved ? of(i.reservedUsed, i.reserved, bytes) : "none"], ["Generation", number(i.generation)],
-    ["Creates, attaches", number(c.Creates) + ", " + number(c.Attaches)], ["Reclaims", number(c.Reclaims)], ["Refusals", number(refused)],
+    ["Creates, attaches", number(c.creates) + ", " + number(c.attaches)], ["Reclaims", number(c.reclaims)], ["Refusals", number(refused)],
   ].map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
 }
 
