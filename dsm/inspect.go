@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"runtime/debug"
 	"slices"
@@ -45,6 +46,7 @@ type Status struct {
 	Reserved     uint64       // bytes of the region that segments are carved out of; 0 if there is none
 	ReservedUsed uint64       // of them, those of segments, in whole pages
 	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
+	Counters     Counters
 }
 
 // SessionInfo is one session. The supervisor is none.
@@ -59,6 +61,7 @@ type SessionInfo struct {
 	Started  time.Time
 	Segments int // held
 	Bytes    uint64
+	Done     Done
 }
 
 // SegmentInfo is one segment.
@@ -140,7 +143,10 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 	err = s.call(ctx, "list segments", 0, func() error {
 		processes, err := s.member.Books.Processes()
 		if err == nil {
-			list, err = segmentInfos(s.member.Books, processes)
+			var segments []control.SegmentInfo
+			if segments, err = s.member.Books.Segments(); err == nil {
+				list = segmentInfos(s.member.Books, segments, users(s.member.Books, holders(segments, processes)))
+			}
 		}
 		return err
 	})
@@ -151,7 +157,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
 		processes, err := s.member.Books.Processes()
-		list = sessionInfos(s.member.Books, processes)
+		list = sessionInfos(users(s.member.Books, processes))
 		return err
 	})
 	return list, err
@@ -174,48 +180,60 @@ func report(b *instance.Books) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Sessions = sessionInfos(b, processes)
-	if r.Segments, err = segmentInfos(b, processes); err != nil {
+	byRow := users(b, processes)
+	r.Sessions = sessionInfos(byRow)
+	segments, err := b.Segments()
+	if err != nil {
 		return r, err
 	}
+	r.Segments = segmentInfos(b, segments, byRow)
 	r.Status, err = status(b, processes)
 	return r, err
 }
 
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
-func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
-	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !isSession(p) })
-	held, seen := b.Held(processes), glances{}
+// users is what is known of the users of process rows, by row: each is asked for once.
+func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionInfo {
+	held, seen, byRow := b.Held(processes), glances{}, make(map[int]SessionInfo, len(processes))
 	for i, p := range processes {
-		list = append(list, seen.sessionInfo(p, held[i]))
+		byRow[p.Row] = seen.sessionInfo(p, held[i])
 	}
-	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
+	return byRow
+}
+
+func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
+	for row, s := range byRow {
+		if row != control.SupervisorRow {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(x, y SessionInfo) int {
+		return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.Name, y.Name))
+	})
 	return list
 }
 
-func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []SegmentInfo, err error) {
-	segments, err := b.Segments()
-	if err != nil {
-		return nil, err
+func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[int]SessionInfo) (list []SegmentInfo) {
+	if len(segments) > 0 {
+		list = make([]SegmentInfo, 0, len(segments))
 	}
+	for _, s := range segments {
+		list = append(list, segmentInfo(b, s, byRow))
+	}
+	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	return list
+}
+
+// holders are the processes that hold any of the segments.
+func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []control.ProcessInfo {
 	holds := map[int]bool{}
 	for _, s := range segments {
 		for _, row := range s.Holders {
 			holds[row] = true
 		}
 	}
-	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
-	held, seen := b.Held(processes), glances{}
-	byRow := map[int]SessionInfo{}
-	for i, p := range processes {
-		byRow[p.Row] = seen.sessionInfo(p, held[i])
-	}
-	for _, s := range segments {
-		list = append(list, segmentInfo(b, s, byRow))
-	}
-	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
-	return list, nil
+	return slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
 }
 
 func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
@@ -229,6 +247,11 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	}
 	if err == nil {
 		s.ReservedUsed, err = b.ReservedUsed()
+	}
+	if err == nil {
+		var c control.Counters
+		c, err = b.Counters()
+		s.Counters = countersOf(c)
 	}
 	for _, p := range processes {
 		if isSession(p) {
@@ -260,7 +283,7 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
 		Pid:  p.Pid, Application: p.Application, State: "running",
-		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
+		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes, Done: doneOf(p.Done),
 	}
 	switch {
 	case !held:
