@@ -20,9 +20,9 @@ var (
 	ErrNoSpace          = errkind.NoSpace          // no memory or disk for it; the text says what to raise
 	ErrSize             = errkind.Size             // a size that no segment can have
 	ErrPermission       = errkind.Permission
-	ErrNoInstance       = errkind.NoInstance // nobody supervises, and nobody is left
+	ErrNoInstance       = errkind.NoInstance // no supervisor lives, and no session is left
 	ErrInUse            = errkind.InUse      // another supervisor has the instance
-	ErrCorrupt          = errkind.Corrupt    // bytes that can't be right, or that are gone
+	ErrCorrupt          = errkind.Corrupt    // invalid or missing bytes
 	ErrStale            = errkind.Stale      // the instance has stopped, or begun a new generation
 	ErrQuota            = errkind.Quota      // max_memory and its kin
 	ErrClosed           = errkind.Closed     // the session, segment or owner has ended

@@ -16,8 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Report is an instance at one moment, as far as there is such a thing: it is read without a lock beside those who
-// change it.
+// Report is an instance at one moment, as far as there is such a thing: it is read without a lock, while others change
+// it. Each row is read as a whole or marked as Changed; two rows may be of different moments.
 type Report struct {
 	Status   Status
 	Sessions []SessionInfo
@@ -25,7 +25,7 @@ type Report struct {
 	Root     []byte // a copy of the root segment's bytes, of Inspect only; nil if there is none
 }
 
-// Status is the instance as a whole. Limits of 0 are none.
+// Status is the instance as a whole. A limit of 0 means that there is none. Sizes are in bytes.
 type Status struct {
 	Dir          string
 	Instance     uuid.UUID
@@ -42,15 +42,20 @@ type Status struct {
 	MaxSegments  int
 	Bytes        uint64
 	MaxMemory    uint64
-	Reserved     uint64       // bytes of the region that segments are carved out of; 0 if there is none
-	ReservedUsed uint64       // of them, those of segments, in whole pages
-	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
+	// Reserved is the size of the reserved region; 0 if there is none. ReservedUsed is what of it segments take, in
+	// whole pages.
+	Reserved     uint64
+	ReservedUsed uint64
+	// LockHolder is the process that holds the control lock, a session's or the supervisor's; nil if none does.
+	LockHolder *SessionInfo
 }
 
-// SessionInfo is one session. The supervisor is none.
+// SessionInfo describes a session. The supervisor has none.
 type SessionInfo struct {
-	Name        string // row and incarnation, as errors have it: shmsync.Peer
-	Pid         int    // as the process sees itself: in another pid namespace it is another number
+	// Name is row and incarnation, as errors have it: shmsync.Peer.
+	Name string
+	// Pid is the process as it sees itself: in another pid namespace it is another number.
+	Pid         int
 	Application string
 	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
 	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
@@ -61,7 +66,7 @@ type SessionInfo struct {
 	Bytes    uint64
 }
 
-// SegmentInfo is one segment.
+// SegmentInfo describes a segment.
 type SegmentInfo struct {
 	Handle     Handle
 	Size       int
@@ -76,17 +81,21 @@ type SegmentInfo struct {
 	CreatorPid int       // as it saw itself
 	Creator    string    // application
 	Created    time.Time // of a reserved one, to a second
-	Failed     error     // why it could not be removed; nil if that was not tried or did not fail
-	Changed    bool      // while it was read: its parts may not belong together
+	// Failed is why the segment could not be removed; nil if that was not tried or did not fail.
+	Failed error
+	// Changed reports that the row changed while it was read: its parts may not belong together.
+	Changed bool
 }
 
-// Inspect looks at the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock, so it works
-// beside a full process table and a stopped holder of the lock.
+// Inspect reads a report of the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock. So it
+// works with a full process table, and while a stopped process holds the control lock. Without an instance it is
+// ErrNoInstance.
 func Inspect(ctx context.Context, cfg Config) (Report, error) {
 	r, err := inspect(ctx, cfg)
 	return r, fail("inspect", 0, "", err)
 }
 
+// inspect does what Inspect does, without the Error around the error.
 func inspect(ctx context.Context, cfg Config) (Report, error) {
 	path, backends, set, err := cfg.resolve()
 	if err != nil {
@@ -109,7 +118,8 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	return r, err
 }
 
-// rootOf copies the root segment's bytes, without a reference to it: if it can't be had it is none.
+// rootOf copies the root segment's bytes, without a reference to it. It returns nil if there is none, and if its bytes
+// can't be mapped or are gone while it copies.
 func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 	segments, err := b.Segments()
 	if err != nil {
@@ -126,7 +136,8 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 		defer func() { _ = b.Unmap(m) }()
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		defer func() {
-			if recover() != nil { // somebody has truncated it
+			// Another process has truncated the object.
+			if recover() != nil {
 				root = nil
 			}
 		}()
@@ -135,7 +146,8 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 	return nil
 }
 
-// Segments lists the instance's segments, oldest first.
+// Segments lists the instance's segments, oldest first. It takes no lock: what changes at the same time may be missing,
+// or marked as Changed.
 func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) {
 	err = s.call(ctx, "list segments", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -147,7 +159,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 	return list, err
 }
 
-// Sessions lists the instance's sessions, oldest first.
+// Sessions lists the instance's sessions, oldest first, without a lock.
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -157,7 +169,7 @@ func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) 
 	return list, err
 }
 
-// Status is the instance as a whole.
+// Status returns the state of the instance as a whole, read without a lock.
 func (s *Session) Status(ctx context.Context) (st Status, err error) {
 	err = s.call(ctx, "status", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -169,6 +181,7 @@ func (s *Session) Status(ctx context.Context) (st Status, err error) {
 	return st, err
 }
 
+// report reads all parts of a Report but the root.
 func report(b *instance.Books) (r Report, err error) {
 	processes, err := b.Processes()
 	if err != nil {
@@ -182,8 +195,10 @@ func report(b *instance.Books) (r Report, err error) {
 	return r, err
 }
 
+// isSession reports whether a row of the process table is a session's: one is the supervisor's.
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
+// sessionInfos describes the sessions among processes, oldest first. It asks for all witnesses in one go.
 func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
 	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !isSession(p) })
 	held, seen := b.Held(processes), glances{}
@@ -194,6 +209,7 @@ func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 	return list
 }
 
+// segmentInfos describes all segments, oldest first, with their holders. Only sessions that hold one are asked for.
 func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []SegmentInfo, err error) {
 	segments, err := b.Segments()
 	if err != nil {
@@ -218,6 +234,7 @@ func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 	return list, nil
 }
 
+// status reads the instance's counts and limits. An error means that the table is corrupt.
 func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
 	rows, bytes, err := b.Used()
 	s := Status{
@@ -242,11 +259,13 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	return s, err
 }
 
-// glances is what the system says of processes, each asked for once: a process may have many sessions.
+// glances holds what the system says of processes, each asked for once: a process may have many sessions.
 type glances map[int]glance
 
+// glance is what the system says of one process: that it is stopped, and that no process here has its pid.
 type glance struct{ stopped, unseen bool }
 
+// at returns what the system says of a process, from memory the second time.
 func (g glances) at(pid int) glance {
 	seen, ok := g[pid]
 	if !ok {
@@ -256,6 +275,8 @@ func (g glances) at(pid int) glance {
 	return seen
 }
 
+// sessionInfo describes a row of the process table. Held is whether its witness is: the one proof of life. The other
+// states are for people, and more than one may apply: dead wins over stopped, stopped over closing.
 func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
@@ -275,6 +296,7 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	return info
 }
 
+// segmentInfo describes a row of the segment table. A row whose checksum is wrong is listed as corrupt.
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
 		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(),
