@@ -29,18 +29,26 @@ type attachment struct {
 	prev, next *attachment // in the session's list, or among the spare ones
 	holding    *holding
 
-	bytes []byte // set once more by makeView; under mu
+	// bytes are what Bytes returns. makeView sets them once more, under mu.
+	bytes []byte
 
-	mu       sync.Mutex
-	life     uint64 // goes up when it is over
-	item     resowner.Item
-	hooks    *hook           // the newest
-	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
-	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
-	leases   int32
-	detached bool // no new leases
-	unhooked bool // the hooks have run
-	drained  bool // no lease of the view is left
+	mu   sync.Mutex
+	life uint64 // goes up when it is over
+	item resowner.Item
+	// hooks are the functions of OnDetach that are still to be called, the newest first.
+	hooks *hook
+	// view is that of bytes; nil until Region is called, except in checked mode.
+	view *shm.View
+	// own is a mapping of this Segment alone; none if it uses the holding's, or the session's region.
+	own dsmimpl.Mapping
+	// leases counts the functions of With that run.
+	leases int32
+	// detached is set by Detach: no lease begins any more.
+	detached bool
+	// unhooked is set when all hooks have returned: none can be added any more.
+	unhooked bool
+	// drained is set when the view has ended and no lease of it is left.
+	drained bool
 	// lent keeps the view from being drained while functions of With run over a Detach: structures that they use must
 	// not see their bytes given to others. Detach takes it, the last unlease leaves it.
 	lent shm.Lease

@@ -66,11 +66,13 @@ func (s *Session) Close() (err error) {
 		}
 		return fail("close", 0, s.backend(), may)
 	}
+	// From here on begin refuses calls; those in flight may still use the books.
 	s.state, s.closer = sessionClosing, me
 	s.endLocked(ErrClosed)
 	s.waitIdleLocked()
 	s.state = sessionReturning
 	s.mu.Unlock()
+	// A process that dies here has its row and everything it holds: reclaim gives all of it back, as after any death.
 	failpoint.Hit("dsm/close/idle")
 
 	var errs []error
@@ -90,11 +92,14 @@ func (s *Session) Close() (err error) {
 		returned = aborted
 	}()
 	defer func() {
+		// Deferred, like the steps above, so that the session ends also if a function that the step before has called
+		// ends this goroutine. Deferred calls run in the opposite order: owners, then slipped Segments, then finish.
 		s.aborting.Store(true)
 		errs = append(errs, s.owner.Abort())
 		aborted = ended
 	}()
 	s.view.End()
+	// A death here leaves the same.
 	failpoint.Hit("dsm/close/ended")
 	ended = true
 	return nil
@@ -206,6 +211,7 @@ func (s *Session) slipped() *Segment {
 // gives up the row unless bytes are lent. A function of With may return while it runs; so it looks for such attachments
 // until there are none, and moves to sessionLent under the same lock.
 func (s *Session) finish() error {
+	// A death here leaves the row, and references of Segments that are parked or lent. Reclaim gives them back.
 	failpoint.Hit("dsm/close/detached")
 	s.drainUnswapped()
 	var errs []error
@@ -218,6 +224,7 @@ func (s *Session) finish() error {
 		s.mu.Unlock() // a function of With may return meanwhile
 		errs = append(errs, s.giveUp(over, first))
 	}
+	// Under the lock since overLocked: no attachment is over that was not given up, so what is listed now is lent.
 	s.state = sessionLent
 	lends := s.attachments != nil
 	s.mu.Unlock()
@@ -284,7 +291,8 @@ func (s *Session) overLocked() (over []*attachment) {
 }
 
 // giveUp swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved region
-// that is not lent. Then it gives the attachments back, the newest first.
+// that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on after
+// each.
 //
 // The order matters to a call that is still in flight and stores into several segments. What leads to others, such as a
 // table, is mostly older than what it leads to. With the oldest swapped first such a call loses the later of its
@@ -304,6 +312,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 	if region {
 		errs = append(errs, s.swapRegion(0, len(s.member.Region.Bytes)))
 	}
+	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
 	failpoint.Hit("dsm/close/swapped")
 	for _, a := range slices.Backward(gone) {
 		errs = append(errs, s.returnShare(a))
@@ -313,6 +322,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 
 // returned ends the session when the last bytes that it had lent are given back.
 func (s *Session) returned() error {
+	// A death here leaves the row of a session that says closing, without segments. Reclaim frees it.
 	failpoint.Hit("dsm/lease/returned")
 	return s.quit()
 }
@@ -327,6 +337,8 @@ func (s *Session) quit() error {
 	s.mu.Unlock()
 	s.stopWatching()
 	err := s.leave()
+	// A death from here on leaves nothing in the books: the row is free. Of a private instance that this session is the
+	// last to leave, the next process of the user that looks for such instances removes what is left.
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
 	err = errors.Join(err, s.dropRegion(), s.dropControl())

@@ -32,7 +32,8 @@ type Config struct {
 	Backend dsmimpl.Backend
 }
 
-// resolve finds the directory's path, the backends and the settings in effect. A type of none is ErrDisabled.
+// resolve finds the directory's path, the backends and the settings in effect: those of the program, the environment
+// and the file, in this order. A type of none is ErrDisabled. It makes nothing.
 func (c Config) resolve() (path string, b instance.Backends, s *settings.Settings, err error) {
 	b = instance.Backends{Custom: c.Backend}
 	if path = c.Dir; path == "" {

@@ -74,6 +74,7 @@ func (s *Session) faulted(r any, in *scope.Scope) error {
 	if !ok {
 		panic(r)
 	}
+	// Before the error is made: other processes may wait for these locks.
 	in.Abandon()
 	if err := s.truncated(f.Addr(), r); err != nil {
 		return err
@@ -95,6 +96,7 @@ func (s *Session) truncated(addr uintptr, r any) error {
 	defer s.mu.Unlock()
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()
+		// makeView may have given the Segment another mapping since the fault; the one before is looked at next.
 		b := a.bytes
 		a.mu.Unlock()
 		if !within(addr, b) {
@@ -107,8 +109,8 @@ func (s *Session) truncated(addr uintptr, r any) error {
 	return nil
 }
 
-// sharedBytesLocked returns the bytes that Segments of h have without a mapping of their own; nil if they are not mapped.
-// The caller holds Session.mu.
+// sharedBytesLocked returns the bytes of h in the mapping that its Segments share, nil if there is none. The caller
+// holds Session.mu.
 func (s *Session) sharedBytesLocked(h *holding) []byte {
 	switch {
 	case h == nil:

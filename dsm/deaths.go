@@ -89,13 +89,15 @@ func (s *Session) withBooks(f func()) {
 type hearing struct {
 	mu sync.Mutex
 	// deaths reads the list of deaths from the first OnDeath on. It is nil before.
-	deaths  *control.Deaths
+	deaths *control.Deaths
+	// onDeath and onAsk are the functions that are called, in the order in which they came.
 	onDeath []*hearer
 	onAsk   []*hearer
 	due     []call
 	// telling means that there is a goroutine that makes the calls which are due. There is one at most, so calls come
-	// one after another.
-	telling  bool
+	// one after another. due are those calls, the oldest first.
+	telling bool
+	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
 	reclaims uint32
 	// looked is when the session last looked for the dead, and for what comes without news. Only the watcher uses it
 	// and reclaims.
@@ -155,6 +157,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	if pause > 0 {
 		news, err = s.member.Self.Listen(ctx, pause)
 	}
+	// A death here loses news that this session alone would have acted on. If it was the foremost without a supervisor,
+	// the next one looks for the dead within a second.
 	failpoint.Hit("dsm/hear/heard")
 	if err != nil || ctx.Err() != nil || s.Err() != nil {
 		return false, false, err
@@ -184,7 +188,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	}
 	if n != s.hearing.reclaims {
 		s.hearing.reclaims = n
-		s.mailbox.Nudge() // the dead one may have been about to ring
+		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks again.
+		s.mailbox.Nudge()
 		s.hearing.mu.Lock()
 		s.mournLocked()
 		s.hearing.mu.Unlock()
@@ -260,6 +265,7 @@ func (s *Session) lookForDead(ctx context.Context) {
 	if n, err := m.ReclaimDead(ctx); err != nil {
 		s.log.Warn().Err(err).Msg("the dead can't be reclaimed now; it is tried again")
 	} else if n > 0 {
+		// A death here leaves segments that are destroying by this session: the session that reclaims it removes them.
 		failpoint.Hit("dsm/look/reclaimed")
 	}
 	s.settle()

@@ -22,8 +22,9 @@ type holding struct {
 	held instance.Held
 
 	// Under Session.mu:
-	state  holdingState
-	shared int32 // Segments whose bytes it keeps
+	state holdingState
+	// shared counts the Segments whose bytes it keeps: the last one gives it up.
+	shared int32
 	// moved is made by the first goroutine that waits, and closed when the holding has come to rest.
 	moved chan struct{}
 	next  *holding // in the table, or among the spare ones
@@ -110,16 +111,19 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			s.mu.Unlock()
 			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
 			return h, s.took(h, held, lingers, err)
+		// At rest: the second attach that came while the first was under way ends here, too.
 		case h.state == mapped:
 			h.shared++
 			s.mu.Unlock()
 			return h, nil
+		// The reference is there, so only the mapping is missing.
 		case h.state == lingering:
 			h.state = moving
 			s.mu.Unlock()
 			held, lingers, err := s.member.Retake(h.held, s.checked)
 			return h, s.took(h, held, lingers, err)
 		}
+		// Another goroutine has the holding in motion. The first one to wait makes the channel.
 		if h.moved == nil {
 			h.moved = make(chan struct{})
 		}

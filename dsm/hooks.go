@@ -9,7 +9,8 @@ import (
 
 // hook is a function of OnDetach.
 type hook struct {
-	f     func()
+	f func()
+	// older is the hook that was added before, and is called after.
 	older *hook
 	// began is when it was called, for the error of a Close that waits for it.
 	began time.Time
@@ -44,6 +45,7 @@ func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 		f()
 		return func() bool { return false }
 	}
+	// Under the lock that nextHook closes the list under: a hook that is added here is called.
 	h.older, a.hooks = a.hooks, h
 	a.mu.Unlock()
 	return func() bool {

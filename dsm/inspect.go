@@ -22,26 +22,32 @@ type Report struct {
 	Status   Status
 	Sessions []SessionInfo
 	Segments []SegmentInfo
-	Root     []byte // a copy of the root segment's bytes, of Inspect only; nil if there is none
+	// Root is a copy of the root segment's bytes, of Inspect and Look only; nil if there is none.
+	Root []byte
 }
 
 // Status is the instance as a whole. A limit of 0 means that there is none. Sizes are in bytes.
 type Status struct {
-	Dir          string
-	Instance     uuid.UUID
-	Generation   uint64
-	Backend      string
-	Private      bool
-	Supervisor   int       // its pid, or that of the last one
-	Supervised   bool      // it lives
-	Left         time.Time // when the last supervisor left it to the next (Supervisor.Leave); else zero
-	Closing      bool      // it is being stopped
+	Dir        string
+	Instance   uuid.UUID
+	Generation uint64
+	Backend    string
+	Private    bool
+	// Supervisor is the pid of the supervisor, or of the last one.
+	Supervisor int
+	// Supervised reports that the supervisor lives.
+	Supervised bool
+	// Left is when the last supervisor left the instance to the next (Supervisor.Leave); else zero.
+	Left time.Time
+	// Closing reports that the instance is being stopped.
+	Closing      bool
 	Sessions     int
 	MaxProcesses int
 	Segments     int
 	MaxSegments  int
-	Bytes        uint64
-	MaxMemory    uint64
+	// Bytes is what of the segments counts against MaxMemory.
+	Bytes     uint64
+	MaxMemory uint64
 	// Reserved is the size of the reserved region; 0 if there is none. ReservedUsed is what of it segments take, in
 	// whole pages.
 	Reserved     uint64
@@ -68,19 +74,26 @@ type SessionInfo struct {
 
 // SegmentInfo describes a segment.
 type SegmentInfo struct {
-	Handle     Handle
-	Size       int
-	State      string // creating, live, destroying; corrupt
-	Refs       int    // sessions that hold it, and one more if it is pinned
-	Pinned     bool
-	Root       bool // Session.Root
-	Holders    []SessionInfo
-	Backend    string
-	Reserved   bool      // carved out of the reserved region
-	OSName     string    // what a person would look for in the system
-	CreatorPid int       // as it saw itself
-	Creator    string    // application
-	Created    time.Time // of a reserved one, to a second
+	Handle Handle
+	Size   int
+	// State is creating, live or destroying; corrupt if the row's checksum is wrong.
+	State string
+	// Refs is the number of sessions that hold the segment, and one more if it is pinned.
+	Refs   int
+	Pinned bool
+	// Root reports that the segment is that of Session.Root.
+	Root    bool
+	Holders []SessionInfo
+	Backend string
+	// Reserved reports that the segment lies in the reserved region.
+	Reserved bool
+	// OSName is the name under which a person finds the object in the system.
+	OSName string
+	// CreatorPid is the creating process as it saw itself, Creator its application.
+	CreatorPid int
+	Creator    string // application
+	// Created is exact to a second for a segment in the reserved region.
+	Created time.Time
 	// Failed is why the segment could not be removed; nil if that was not tried or did not fail.
 	Failed error
 	// Changed reports that the row changed while it was read: its parts may not belong together.
@@ -221,6 +234,7 @@ func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []Se
 			holds[row] = true
 		}
 	}
+	// Witnesses are asked for in the system: only those of holders are needed.
 	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
 	held, seen := b.Held(processes), glances{}
 	byRow := map[int]SessionInfo{}
@@ -253,6 +267,7 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
+		// The holder may have died, or be stopped: its state is what a person wants to know first.
 		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info
 	}

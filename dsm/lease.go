@@ -62,7 +62,8 @@ func (g *Segment) unlease() {
 	if last {
 		g.logged(a.session.release(a))
 	}
-	lent.Leave() // Detach goes on from here, if it was waiting
+	// A Detach that came while f ran goes on from here: its view may be drained now.
+	lent.Leave()
 }
 
 // fault makes an error of r, what a panic in With carried, if that is a fault in the bytes that are lent, or in bytes

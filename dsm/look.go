@@ -47,6 +47,7 @@ func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 			_ = books.Unmap(m)
 		}
 	}()
+	// Mapped for reading, so that a defect of f can't change the instance.
 	bytes := func(h Handle) ([]byte, error) {
 		list, err := books.Segments()
 		if err != nil {

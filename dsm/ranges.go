@@ -23,7 +23,8 @@ type ranges struct {
 	mu     sync.Mutex
 	newest []*formerRange // oldest first
 	bytes  uint64         // of newest
-	held   uint64         // of those of newest that take memory
+	// held are the bytes of those of newest that take memory.
+	held uint64
 	// viewed counts, in bytes, the ranges with a view that take memory, since the garbage collector was last asked to
 	// run.
 	viewed uint64
@@ -32,16 +33,20 @@ type ranges struct {
 // formerRange is one of them. The goroutine that makes it fills it in; from add on only the fields under ranges.mu
 // change.
 type formerRange struct {
+	// mapping is the address range, as the backend knows it.
 	mapping dsmimpl.Mapping
-	part    []byte // that has a view; nil if none has
+	// part are the bytes in mapping that have a view; nil if none has.
+	part []byte
 	// give ends the range: it is the backend's Unswap, Unguard or Detach.
 	give func(dsmimpl.Mapping) error
 	// holds means that the range takes the memory that its object took: it counts against maxHeldBytes.
 	holds bool
 
 	// Under ranges.mu:
-	viewed bool // the view is in use
-	old    bool // it is not among the newest
+	// viewed means that the view is in use.
+	viewed bool
+	// old means that it is not among the newest.
+	old bool
 }
 
 // former holds the ranges of this process: its sessions share one address space.
@@ -131,6 +136,7 @@ func (q *ranges) makeRoom() {
 func giveRangesBack(list []*formerRange) error {
 	var errs []error
 	for _, r := range list {
+		// Without its note in package shm first: the addresses may be another mapping's as soon as they are given back.
 		shm.Forget(r.part)
 		errs = append(errs, tamed(func() error { return r.give(r.mapping) }))
 	}
@@ -159,7 +165,8 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 	r := &formerRange{mapping: m, part: part}
 	replace := s.replacement(r)
 	if replace != nil && tamed(replace) != nil {
-		former.makeRoom() // it was refused for too many mappings, perhaps
+		// The system may have refused for too many mappings: old ranges are given back, and it is tried once more.
+		former.makeRoom()
 		if tamed(replace) != nil {
 			replace = nil
 		}
@@ -172,6 +179,7 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 		}
 		s.loosen(r)
 		return true, former.add(r, v)
+	// No structure knows the bytes, and what a slice does late was never promised here.
 	case v == nil && (shared || !loosens):
 		shm.Forget(part)
 		return true, s.member.Unmap(m)

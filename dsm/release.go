@@ -21,6 +21,7 @@ func (s *Session) release(a *attachment) error {
 		s.mu.Unlock()
 		return nil
 	}
+	// The short way, of most Segments: nothing to withdraw, so one lock does.
 	if a.own.Bytes == nil && a.view == nil && !s.state.begun() {
 		rest := s.returnShareLocked(a)
 		s.mu.Unlock()
@@ -28,6 +29,7 @@ func (s *Session) release(a *attachment) error {
 	}
 	s.calls++
 	s.mu.Unlock()
+	// System calls, without the lock. The count of calls keeps the session's mappings.
 	gone, err := s.withdrawOf(a)
 	if s.state == sessionLent { // it does not change before this attachment is given back
 		err = errors.Join(err, s.swapPart(a))
@@ -79,6 +81,7 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 		s.mu.Lock()
 		a.kept, a.parked, a.claimed = true, false, false
 		s.mu.Unlock()
+		// The collector must not be held up: the release runs in a goroutine of its own.
 		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.releaseKept(g.attachment)) }() }, g)
 	}
 	return gone, err

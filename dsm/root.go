@@ -36,6 +36,7 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 		return nil, err
 	}
 	s.mu.Lock()
+	// Two goroutines may have come here; both attached, and one of the Segments stays.
 	first := s.root == nil
 	if first {
 		s.root = g
@@ -55,8 +56,10 @@ func (s *Session) makeRoot(ctx context.Context, size int) (Handle, error) {
 	if err != nil {
 		return 0, err
 	}
+	// A death here leaves a segment with one reference, of the dead session. Reclaim removes it.
 	failpoint.Hit("dsm/root/made")
 	h, err := s.findRoot(ctx, g.Handle())
+	// A death here leaves the same and, if this segment has become the root, the instance's pin, which keeps it.
 	failpoint.Hit("dsm/root/found")
 	return h, errors.Join(err, g.Detach())
 }

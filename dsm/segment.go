@@ -18,13 +18,15 @@ import (
 // A Segment ends once: by Detach, with its owner, or with the session. Afterwards its methods return ErrClosed, or
 // nothing, and have no effect. The zero Segment belongs to no session and has ended.
 type Segment struct {
-	handle     Handle
-	size       int
-	trail      *trail // in checked mode
+	handle Handle
+	size   int
+	// trail is where it was attached and detached, in checked mode; else nil.
+	trail      *trail
 	attachment *attachment
 	// life is the attachment's, as long as that is this Segment's; see attachment.
 	life uint64
-	told *told // with a view
+	// told holds the errors of its view; nil without one.
+	told *told
 }
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. If nothing else holds the
@@ -65,11 +67,13 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 		s.mu.Unlock()
 		return nil, err
 	}
+	// The short way: no wait, no system call, and no count of calls, since the lock is held all the time.
 	g, err := s.tryMakeLocked(size, owner)
 	if g != nil || err != nil {
 		s.mu.Unlock()
 		return g.unless(err)
 	}
+	// The long way. Close waits from here on until attached or end.
 	s.calls++
 	s.mu.Unlock()
 	h, err := s.create(ctx, size)
@@ -101,6 +105,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if err := over(ctx); owner == nil || err != nil {
 		return nil, errors.Join(reserve(owner), err)
 	}
+	// The short way: the handle is mapped here already.
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
@@ -238,6 +243,7 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 		return g.closed()
 	}
 	defer a.mu.Unlock()
+	// Forget is what decides between this call and an owner that ends: only one of them gets the item.
 	old := a.item.Owner()
 	if !a.item.Forget() {
 		return ErrClosed // its owner is just ending it
@@ -268,7 +274,9 @@ func (g *Segment) Detach() error {
 	if a.hooks != nil || a.view != nil {
 		v := a.view
 		if v != nil && a.leases > 0 {
-			a.lent, _ = v.Hold() // what they hold in the bytes is not given to others before they return
+			// Structures that functions of With use keep their leases of the view until those return: what they hold in
+			// the bytes is not given to others before.
+			a.lent, _ = v.Hold()
 		}
 		a.mu.Unlock()
 		return g.detachViewed(a, v)

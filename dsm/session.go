@@ -19,6 +19,23 @@
 // It puts no structure into a segment's bytes and does not order accesses to them: that is for package shm and what
 // stands on it. It does not restore what a dead process left half-written.
 //
+// # Errors
+//
+// A failure of this package is an *Error: what was being done, to which segment, by which backend, and why it failed.
+// Its kind is one of the variables ErrNotFound, ErrQuota and so on, which errors.Is matches; the text says what to do.
+// Where memory is short, ErrNoMemory matches all kinds in which others have to give memory back. After ErrStale a
+// program opens another session, and attaches or creates its segments anew.
+//
+// A full table, and a limit that is reached, are errors only after the session has reclaimed what dead processes held.
+// A call that fails leaves nothing that outlives the session.
+//
+// # Late uses
+//
+// A slice that is used after the Detach of its segment is a defect that the language can't rule out. Segment.Bytes
+// lists what such a use does. With the setting checked = on each Segment has a mapping of its own, every late use is a
+// fault, and errors name the lines that attached and detached the segment; it costs a mapping for each Attach, and is
+// meant for tests. Segment.With and Session.Contain make an error of a fault.
+//
 // # Concurrency
 //
 // All exported methods of Session and Segment are safe for concurrent use. Methods with a context may wait: for the
@@ -58,19 +75,24 @@ import (
 // It lasts until Close, or until the instance stops or begins a new generation: Done is closed then, and calls return
 // ErrStale. Such a session is still to be closed. The zero Session was never opened: its calls return ErrClosed.
 type Session struct {
-	config   Config
+	config Config
+	// member is the session's row, and the books as this process has them mapped. It is nil for a session that was not
+	// opened, and never changes.
 	member   *instance.Member
 	backends instance.Backends
 	owner    *resowner.Owner
 	checked  bool
 	// clock holds some Unix time in ns that is not more than a second old. The watcher stores it, and Create stamps
 	// segments with it: reading the system's clock would cost as much as the control lock.
-	clock   atomic.Int64
-	log     zerolog.Logger
-	done    chan struct{} // closed with err
+	clock atomic.Int64
+	log   zerolog.Logger
+	// done is closed when err is set.
+	done    chan struct{}
 	unwatch context.CancelFunc
-	watched chan struct{} // closed when the watching goroutine has ended
-	gone    chan struct{} // closed when Close is through
+	// watched is closed when the watcher's goroutine has ended, gone when Close has returned or its goroutine has
+	// ended.
+	watched chan struct{}
+	gone    chan struct{}
 
 	mu sync.Mutex
 	// Below this line all is under mu. Close waits on idle until calls is 0; a goroutine that brings it there, or that
@@ -78,27 +100,39 @@ type Session struct {
 	idle *sync.Cond
 	// calls counts the calls in flight that use the books. While it is above 0 the session keeps its row, and the books
 	// stay mapped.
-	calls            int
-	err              error // why the session has ended; nil while it is open
-	state            sessionState
-	closer           uint64      // the goroutine that Close runs in
-	aborting         atomic.Bool // Close ends the owners
-	lost             error       // what hooks that ended their goroutine kept from being returned
-	closeErr         error       // Close's error, if its goroutine has ended
+	calls int
+	// err is why the session has ended; nil while it is open.
+	err   error
+	state sessionState
+	// closer is the goroutine that Close runs in, so that a hook which calls Close is found out.
+	closer uint64
+	// aborting is set when Close ends the owners.
+	aborting atomic.Bool
+	// lost are the errors of a Detach whose goroutine has ended, for Close.
+	lost error
+	// closeErr is Close's error, if the goroutine of Close has ended.
+	closeErr error
+	// table finds the holdings. The spare ones are used again, since the garbage collector's work would cost more.
 	table            table
-	spareHoldings    *holding    // lists of those that can be
-	spareAttachments *attachment // used again
-	attachments      *attachment // a list of those whose bytes are still in use
-	root             *Segment    // what Root has found
+	spareHoldings    *holding
+	spareAttachments *attachment
+	// attachments lists those whose bytes are still in use, the newest first.
+	attachments *attachment
+	// root is what Root has found; nil before.
+	root *Segment
 
 	// view ends when the session is closed. The views of Segments are made of it, so none outlives the session.
 	view *shm.View
 	// viewing makes the views of Segments one by one, since each takes a mapping. It is taken before mu.
 	viewing sync.Mutex
 
-	regionSwapped bool        // of the reserved region only what is lent is left
-	regionRefused atomic.Bool // or, besides, what could not be swapped
+	// regionSwapped is set when of the reserved region only what is lent is left.
+	regionSwapped bool
+	// regionRefused is set when, besides, there is what the system refused to swap.
+	regionRefused atomic.Bool
 
+	// mailbox is where other sessions ring for this one; waits are those for which its goroutines wait, so that the
+	// watcher asks whether they live.
 	mailbox *shmsync.Mailbox
 	waits   *waits.Waits
 	hearing hearing
@@ -145,11 +179,15 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMail()
-	member.KeepRegion() // late uses of its bytes are possible for longer
+	// The session ends the mapping of the region itself: late uses of its bytes are possible for longer than the books
+	// last.
+	member.KeepRegion()
 	if member.RegionErr != nil {
 		s.log.Warn().Err(member.RegionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
-	member.Carves = member.Region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
+	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
+	// made there.
+	member.Carves = member.Region.Bytes != nil && s.replaces()
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)
@@ -349,6 +387,7 @@ func (s *Session) watch(ctx context.Context) {
 		if idle {
 			continue
 		}
+		// A stray store may have made the control lock's word name this session, which would never release it.
 		_ = s.member.Self.Disavow(context.Background())
 		if err := s.member.FollowMembers(); err != nil && !told {
 			told = true
@@ -376,8 +415,9 @@ func (s *Session) stopWatching() {
 		select {
 		case <-s.watched:
 			return
+		// The end of a context does not wake a sleeper everywhere.
 		case <-time.After(time.Millisecond):
-			s.member.Self.Nudge() // where the end of a context is not heard
+			s.member.Self.Nudge()
 		}
 	}
 }

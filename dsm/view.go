@@ -61,6 +61,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	if v != nil {
 		return b, v
 	}
+	// Counted as a call in flight, so that Close does not swap the mapping while it is made.
 	if s.beginUnlessClosed() != nil {
 		return b, s.view.Sub() // Close swaps what the session has mapped
 	}
@@ -74,6 +75,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 			Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
 		v = s.view.Sub()
 	} else {
+		// A death here leaves nothing: a mapping ends with its process.
 		failpoint.Hit("dsm/view/mapped")
 		b, v = own.part, s.view.Over(own.part)
 	}
@@ -92,7 +94,8 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 type told struct {
 	mu   sync.Mutex
 	errs []error
-	over bool // Detach has taken them
+	// over is set once Detach has taken the errors.
+	over bool
 }
 
 // tells makes g keep the errors that come at the end of its view v, until Detach takes them. What comes later goes to

@@ -27,6 +27,7 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 	switch pid {
 	case 0: // it has gone, as the one that waits finds out at once
 		return nil, true
+	// A session of this process: if the process dies, so does the goroutine that waits.
 	case os.Getpid():
 		return nil, true
 	}
@@ -39,7 +40,8 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 		hint()
 	})
 	if err != nil {
-		s.withBooks(s.member.Self.Nudge) // the watcher asks from now on
+		// The watcher wakes, and asks from now on.
+		s.withBooks(s.member.Self.Nudge)
 		return nil, false
 	}
 	return stop, true
