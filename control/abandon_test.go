@@ -111,6 +111,11 @@ func (r *rehearsal) check() {
 	if len(list) != len(r.rows) {
 		r.Fatalf("%d rows, the model has %d", len(list), len(r.rows))
 	}
+	for row := range r.processes {
+		if w := r.processes[row].word.Load(); !isUsed(w) && r.tallies[row].held() != 0 {
+			r.Fatalf("row %d has no user, and its counters say that it holds %d references", row, r.tallies[row].held())
+		}
+	}
 	segments, bytes := map[int]int{}, map[int]uint64{}
 	var all uint64
 	for _, s := range list {

@@ -39,7 +39,7 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	if !ok {
 		return e, false, nil
 	}
-	i, err := m.room(size)
+	i, err := m.room(size, how != atOnce) // else Carve asks again
 	if err != nil {
 		return e, false, err
 	}
@@ -48,6 +48,7 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	m.t.takePages(e.Page, uint64(size))
 	failpoint.Hit("control/carve/taken")
 	m.write(&e, now, Live)
+	m.created(size)
 	failpoint.Hit("control/carve/live")
 	return e, true, nil
 }

@@ -149,7 +149,13 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 	if how == atOnce {
 		return shmsync.MutexGuard{}, errBusy
 	}
-	return m.waitForLock(ctx, how)
+	began := time.Now()
+	g, err := m.waitForLock(ctx, how)
+	if err == nil {
+		add(&m.tally.lockWaits, 1)
+		add(&m.tally.lockWaitTime, uint64(time.Since(began)))
+	}
+	return g, err
 }
 
 func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
@@ -167,8 +173,13 @@ func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGu
 	if g, err = within(ctx, how.patience, lock); err == nil {
 		return g, nil
 	}
+	refusals := m.tally.lockRefused.Add(1)
 	if h, held := m.t.header.lock.Owner(); held && h.Row < len(m.t.processes) {
 		p := m.t.process(h.Row)
+		if due(&m.told[RefusedLock-RefusedRows]) {
+			m.t.record(note{kind: RefusedLock, subject: shmsync.Peer{Row: h.Row, Incarnation: p.Incarnation}, actor: m.asPeer().Word(),
+				pid: uint32(p.Pid), application: textWords(p.Application), count: refusals})
+		}
 		return g, &BusyError{Pid: p.Pid, Application: p.Application, Cause: err}
 	}
 	return g, err

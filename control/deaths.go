@@ -30,7 +30,17 @@ const (
 
 // bury logs, under the control lock, the death of a row's user that is to be reclaimed, and of those before it that
 // no process could log.
-func (t *Table) bury(row int, incarnation uint32) {
+//
+// Bytes is how much was given back for it, and began is when that was begun. The event says how many references those were, by
+// what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are balanced.
+func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time) {
+	t := m.t
+	defer func() {
+		t.tallies[row].balance()
+		now := time.Now()
+		add(&m.tally.reclaimTime, uint64(now.Sub(began)))
+		ordered.Store64(&m.tally.lastReclaim, uint64(now.UnixNano()))
+	}()
 	ended := &t.ended[row]
 	last := ended.Load()
 	if last == incarnation {
@@ -41,7 +51,14 @@ func (t *Table) bury(row int, incarnation uint32) {
 	}
 	for last != incarnation {
 		last++
-		t.logDeath(shmsync.Peer{Row: row, Incarnation: last})
+		dead := shmsync.Peer{Row: row, Incarnation: last}
+		t.logDeath(dead)
+		n := note{kind: Died, subject: dead, actor: m.asPeer().Word()}
+		if p := &t.processes[row]; last == incarnation {
+			n.pid, n.application = p.pid.Load()&^closingBit, p.application.words()
+			n.count, n.bytes = t.tallies[row].held(), bytes
+		}
+		t.record(n)
 		ordered.Store32(ended, last)
 		failpoint.Hit("control/bury/ended")
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-func (m *Member) peer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }
+func (m *Member) peer() shmsync.Peer { return m.asPeer() }
 
 func (w *world) deaths() *Deaths {
 	w.Helper()

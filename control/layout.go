@@ -21,11 +21,13 @@ import (
 //	then   (max_processes + 1) x 192 bytes of mailboxes
 //	then   1024 x 8 bytes: the log of deaths
 //	then   (max_processes + 1) x 4 bytes: which incarnations are through
+//	then   (max_processes + 1) x 224 bytes: what they have done, counted
+//	then   1024 x 96 bytes: the last events
 //
 // Any change here bumps layoutVersion.
 const (
 	magic         = 0x6c74632d6d736467 // "gdsm-ctl"
-	layoutVersion = 5
+	layoutVersion = 6
 	byteOrderMark = 0x01020304
 
 	headerSize     = 2048
@@ -63,6 +65,10 @@ type header struct {
 	usedBytes atomic.Uint64 // sum of their sizes; derived
 	pageHint  atomic.Uint32 // where to look for free pages first; any value will do
 	_         uint32
+
+	events       atomic.Uint64 // places of the ring that were ever taken. Added to and read without the lock, as the next two are
+	joinsRefused atomic.Uint64 // since the process table was full
+	joinTold     atomic.Int64  // Unix time in ns of the last event that says so
 }
 
 type constants struct {
@@ -137,10 +143,20 @@ func textWords(s string) (words [4]uint64) {
 	return words
 }
 
-func (t *text) load() string {
-	var b [32]byte
+func (t *text) load() string { return textOf(t.words()) }
+
+func (t *text) words() (words [4]uint64) {
 	for i := range t {
-		binary.NativeEndian.PutUint64(b[8*i:], t[i].Load())
+		words[i] = t[i].Load()
+	}
+	return words
+}
+
+// textOf undoes textWords.
+func textOf(words [4]uint64) string {
+	var b [32]byte
+	for i, w := range words {
+		binary.NativeEndian.PutUint64(b[8*i:], w)
 	}
 	return cString(b[:])
 }

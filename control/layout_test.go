@@ -25,6 +25,9 @@ func TestLayout(t *testing.T) {
 		"Process row": {reflect.TypeFor[processRow](), processRowSize},
 		"Segment row": {reflect.TypeFor[segmentRow](), segmentRowSize},
 		"Page word":   {reflect.TypeFor[pageWord](), pageWordSize},
+		"Tally":       {reflect.TypeFor[tally](), tallySize},
+		"Tallied":     {reflect.TypeFor[tallied](), 0},
+		"Event":       {reflect.TypeFor[eventRow](), eventRowSize},
 		"Mailbox":     {reflect.TypeFor[shmsync.MailboxWord](), mailboxSize},
 	} {
 		var want []string

@@ -24,6 +24,8 @@ type Member struct {
 	witness     Witness
 	mutex       *shmsync.Mutex
 	latest      int64 // what this member has created last, under the control lock
+	tally       *tally
+	told        [lastEventKind - RefusedRows + 1]atomic.Int64 // when a refusal of that kind was logged last
 	left        atomic.Bool
 
 	owed    []atomic.Uint64 // a bit for each destroying row that fell to this member
@@ -71,8 +73,18 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 			}
 		}
 	}
+	t.refuseJoin(who)
 	return nil, errkind.As(ErrTooManyProcesses, fmt.Errorf("all %d rows for processes (max_processes) are in use: "+
 		"raise it, and restart the supervisor", t.Limits.Processes))
+}
+
+// refuseJoin counts a process for which there was no row. Nobody is a member yet, and no lock is held.
+func (t *Table) refuseJoin(who Who) {
+	n := t.header.joinsRefused.Add(1)
+	if due(&t.header.joinTold) {
+		t.record(note{kind: RefusedJoin, subject: shmsync.Peer{Row: -1}, pid: uint32(who.Pid), application: textWords(who.Application),
+			count: n})
+	}
 }
 
 // take tries to become the user of a row: its witness first, then a second look at the word, which may have
@@ -101,7 +113,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	incarnation := incarnationOf(before) + 1
 	m := &Member{
 		t: t, row: row, incarnation: incarnation, who: who, application: textWords(who.Application), witness: w,
-		owed: make([]atomic.Uint64, (len(t.segments)+63)/64),
+		owed: make([]atomic.Uint64, (len(t.segments)+63)/64), tally: &t.tallies[row],
 	}
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
 	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
@@ -133,9 +145,10 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return errSucceeded
 	}
 	if overDead {
-		m.reclaimRow(m.row)
+		began := time.Now()
+		bytes := m.reclaimRow(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		m.t.bury(m.row, m.incarnation-1)
+		m.bury(m.row, m.incarnation-1, bytes, began)
 		s.died = true
 	} else {
 		m.t.retired(m.row, m.incarnation-1) // it may have died after it had freed the row
@@ -156,6 +169,10 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	p.started.Store(who.Since.UnixNano())
 	p.segments.Store(0)
 	p.bytes.Store(0)
+	m.tally.begin()
+	if m.row != SupervisorRow {
+		m.say(Joined, 0)
+	}
 	return nil
 }
 
@@ -221,6 +238,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
 	m.t.retired(m.row, m.incarnation)
+	m.say(Left, 0)
 	s.tells = true // what its locks' words name is as a dead one's
 	return true, nil
 }

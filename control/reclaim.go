@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/bits"
 	"syscall"
+	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -31,9 +32,10 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 		return false, nil
 	}
 	failpoint.Hit("control/reclaim/locked")
-	m.reclaimRow(row)
+	began := time.Now()
+	bytes := m.reclaimRow(row)
 	failpoint.Hit("control/reclaim/given-back")
-	m.t.bury(row, incarnation)
+	m.bury(row, incarnation, bytes, began)
 	s.died = true
 	// A newcomer may have joined over the dead one in this moment; then its word stands.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
@@ -42,8 +44,8 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 }
 
 // reclaimRow clears the bits of a process row that has no living user, or only one that has not begun its first
-// section, and takes its place as an agent, whatever the incarnation.
-func (m *Member) reclaimRow(row int) {
+// section, and takes its place as an agent, whatever the incarnation. It returns how many bytes it gave references back to.
+func (m *Member) reclaimRow(row int) (given uint64) {
 	t := m.t
 	for i := range t.segments {
 		r := &t.segments[i]
@@ -51,7 +53,9 @@ func (m *Member) reclaimRow(row int) {
 		if stateOf(w) == Free {
 			continue
 		}
-		t.clearBit(i, row)
+		if t.clearBit(i, row) {
+			given += r.size.Load()
+		}
 		failpoint.Hit("control/reclaim/bit")
 		if agent, _ := agentOf(w); isAgented(w) && agent == row && !t.carved(i) {
 			r.word.Store(m.stamp(Destroying))
@@ -65,6 +69,7 @@ func (m *Member) reclaimRow(row int) {
 	p.segments.Store(0)
 	failpoint.Hit("control/reclaim/uncounted")
 	p.bytes.Store(0)
+	return given
 }
 
 // ReleaseAll ends a member's life. It is called when no call of it is in flight: whatever it still holds is given
@@ -76,6 +81,7 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	}
 	defer s.leave(&err)
 	m.reclaimRow(m.row)
+	m.tally.balance()
 	return nil
 }
 
@@ -129,6 +135,7 @@ func (m *Member) close(ctx context.Context) (err error) {
 	defer s.leave(&err)
 	m.t.header.closing.Set()
 	failpoint.Hit("control/close/said")
+	m.say(Ending, 0)
 	for i := range m.t.segments {
 		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
 			if m.t.carved(i) {
@@ -148,7 +155,11 @@ func (m *Member) close(ctx context.Context) (err error) {
 // CloseByForce is Close for a caller that cannot get the lock: it only sets the closing flag, which every member sees at its next
 // call. The caller destroys what Segments lists.
 func (t *Table) CloseByForce() error {
-	err := guarded(func() error { t.header.closing.Set(); return nil })
+	err := guarded(func() error {
+		t.header.closing.Set()
+		t.record(note{kind: Ending, subject: shmsync.Peer{Row: -1}})
+		return nil
+	})
 	t.tell(shmsync.NewsEnd)
 	return err
 }
@@ -174,9 +185,10 @@ func (m *Member) repair(dead shmsync.Peer) (died bool) {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()
 		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
-			m.reclaimRow(dead.Row)
+			began := time.Now()
+			bytes := m.reclaimRow(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")
-			m.t.bury(dead.Row, incarnationOf(w))
+			m.bury(dead.Row, incarnationOf(w), bytes, began)
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
 			failpoint.Hit("control/repair/freed")
 			died = true

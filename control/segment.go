@@ -32,7 +32,7 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 		return e, err
 	}
 	defer s.leave(&err)
-	i, err := m.room(size)
+	i, err := m.room(size, true)
 	if err != nil {
 		return e, err
 	}
@@ -51,21 +51,31 @@ func randomHandle() uint64 {
 	}
 }
 
-// room finds a free row for a segment of that size, if the limits allow for one.
-func (m *Member) room(size int) (row int, err error) {
+// room finds a free row for a segment of that size, if the limits allow for one. A refusal is counted if final is set: the
+// caller does not ask again.
+func (m *Member) room(size int, final bool) (row int, err error) {
 	t := m.t
 	if t.closing() {
 		return 0, ErrStale
 	}
 	if err := m.afford(size); err != nil {
+		if final {
+			m.refuse(RefusedSession, &m.tally.refusedSession)
+		}
 		return 0, err
 	}
 	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
+		if final {
+			m.refuse(RefusedMemory, &m.tally.refusedMemory)
+		}
 		return 0, errkind.As(ErrQuota,
 			fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
 	}
 	row, ok := t.freeRow()
 	if !ok {
+		if final {
+			m.refuse(RefusedRows, &m.tally.refusedRows)
+		}
 		return 0, errkind.As(ErrTooManySegments,
 			fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
 	}
@@ -127,6 +137,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	}
 	r.word.Store(m.stamp(Live))
 	failpoint.Hit("control/created/live")
+	m.created(e.Size)
 	return nil
 }
 
@@ -200,15 +211,20 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	}
 	i, err := m.t.live(handle)
 	if err != nil {
+		if err == ErrNotFound {
+			add(&m.tally.refusedMissing, 1)
+		}
 		return e, err
 	}
 	e = m.t.entry(i)
 	if err := m.afford(e.Size); err != nil {
+		m.refuse(RefusedSession, &m.tally.refusedSession)
 		return e, err
 	}
 	if m.t.setBit(i, m.row) {
 		failpoint.Hit("control/ref/bit")
 		m.account(1, e.Size)
+		add(&m.tally.attaches, 1)
 	}
 	failpoint.Hit("control/ref/accounted")
 	return e, nil
@@ -240,6 +256,7 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	if m.t.clearBit(i, m.row) {
 		failpoint.Hit("control/unref/bit")
 		m.account(-1, e.Size)
+		add(&m.tally.detaches, 1)
 	}
 	failpoint.Hit("control/unref/accounted")
 	return m.t.unkept(i) && m.drop(i, carved), nil
@@ -389,6 +406,13 @@ func (m *Member) afford(size int) error {
 
 func exceeds(used, more, limit uint64) bool {
 	return limit > 0 && (more > limit || used > limit-more)
+}
+
+// created counts a segment that this member has made.
+func (m *Member) created(size int) {
+	add(&m.tally.creates, 1)
+	failpoint.Hit("control/tally/created")
+	add(&m.tally.createdBytes, uint64(size))
 }
 
 // account books n references, of size bytes each, to this process.

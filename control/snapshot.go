@@ -21,6 +21,7 @@ type ProcessInfo struct {
 	Started     time.Time
 	Segments    int // references held
 	Bytes       uint64
+	Done        Done // since it joined
 }
 
 // SegmentInfo is one row of the segment table that is not free.
@@ -50,6 +51,7 @@ func (t *Table) process(row int) ProcessInfo {
 		Started:     time.Unix(0, p.started.Load()),
 		Segments:    int(p.segments.Load()),
 		Bytes:       p.bytes.Load(),
+		Done:        t.done(row),
 	}
 }
 
@@ -93,6 +95,9 @@ func (t *Table) Process(row int) (p ProcessInfo) {
 // Segments lists the rows that are not free.
 func (t *Table) Segments() (list []SegmentInfo, err error) {
 	err = guarded(func() error {
+		if used := t.header.usedRows.Load(); used > 0 { // which may be any number
+			list = make([]SegmentInfo, 0, min(int(used), len(t.segments)))
+		}
 		for i := range t.segments {
 			if info, ok := t.segment(i); ok {
 				list = append(list, info)

@@ -60,6 +60,8 @@ type Table struct {
 	mailboxes []shmsync.MailboxWord // by process row, as ended
 	log       []atomic.Uint64       // of deaths
 	ended     []atomic.Uint32
+	tallies   []tally
+	ring      []eventRow
 	wordsPer  int
 	seed      uint64        // of row checksums
 	constant  []byte        // what the header begins with,
@@ -70,7 +72,7 @@ type Table struct {
 // Size returns the length in bytes of a control segment with these limits.
 func Size(l Limits) int { return layout(l).end }
 
-type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, end int }
+type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, tallies, ring, end int }
 
 func layout(l Limits) (o offsets) {
 	up := func(n int) int { return (n + align - 1) / align * align }
@@ -81,7 +83,9 @@ func layout(l Limits) (o offsets) {
 	o.mailboxes = up(o.pages + l.pageWords()*pageWordSize)
 	o.log = up(o.mailboxes + l.processRows()*mailboxSize)
 	o.ended = up(o.log + deathsKept*8)
-	o.end = up(o.ended + l.processRows()*4)
+	o.tallies = up(o.ended + l.processRows()*4)
+	o.ring = up(o.tallies + l.processRows()*tallySize)
+	o.end = up(o.ring + eventsKept*eventRowSize)
 	return o
 }
 
@@ -249,7 +253,13 @@ func (t *Table) divide(r shm.Region) (err error) {
 	if t.log, err = shm.SliceOf[atomic.Uint64](r, shm.Offset(o.log), deathsKept); err != nil {
 		return err
 	}
-	t.ended, err = shm.SliceOf[atomic.Uint32](r, shm.Offset(o.ended), rows)
+	if t.ended, err = shm.SliceOf[atomic.Uint32](r, shm.Offset(o.ended), rows); err != nil {
+		return err
+	}
+	if t.tallies, err = shm.SliceOf[tally](r, shm.Offset(o.tallies), rows); err != nil {
+		return err
+	}
+	t.ring, err = shm.SliceOf[eventRow](r, shm.Offset(o.ring), eventsKept)
 	return err
 }
 

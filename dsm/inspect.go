@@ -2,6 +2,7 @@ package dsm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"runtime/debug"
 	"slices"
@@ -54,6 +55,7 @@ type Status struct {
 	ReservedUsed uint64
 	// LockHolder is the process that holds the control lock, a session's or the supervisor's; nil if none does.
 	LockHolder *SessionInfo
+	Counters   Counters
 }
 
 // SessionInfo describes a session. The supervisor has none.
@@ -70,6 +72,7 @@ type SessionInfo struct {
 	Started  time.Time
 	Segments int // held
 	Bytes    uint64
+	Done     Done
 }
 
 // SegmentInfo describes a segment.
@@ -165,7 +168,10 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 	err = s.call(ctx, "list segments", 0, func() error {
 		processes, err := s.member.Books.Processes()
 		if err == nil {
-			list, err = segmentInfos(s.member.Books, processes)
+			var segments []control.SegmentInfo
+			if segments, err = s.member.Books.Segments(); err == nil {
+				list = segmentInfos(s.member.Books, segments, users(s.member.Books, holders(segments, processes)))
+			}
 		}
 		return err
 	})
@@ -176,7 +182,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
 		processes, err := s.member.Books.Processes()
-		list = sessionInfos(s.member.Books, processes)
+		list = sessionInfos(users(s.member.Books, processes))
 		return err
 	})
 	return list, err
@@ -200,10 +206,13 @@ func report(b *instance.Books) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Sessions = sessionInfos(b, processes)
-	if r.Segments, err = segmentInfos(b, processes); err != nil {
+	byRow := users(b, processes)
+	r.Sessions = sessionInfos(byRow)
+	segments, err := b.Segments()
+	if err != nil {
 		return r, err
 	}
+	r.Segments = segmentInfos(b, segments, byRow)
 	r.Status, err = status(b, processes)
 	return r, err
 }
@@ -211,41 +220,50 @@ func report(b *instance.Books) (r Report, err error) {
 // isSession reports whether a row of the process table is a session's: one is the supervisor's.
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
-// sessionInfos describes the sessions among processes, oldest first. It asks for all witnesses in one go.
-func sessionInfos(b *instance.Books, processes []control.ProcessInfo) (list []SessionInfo) {
-	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !isSession(p) })
-	held, seen := b.Held(processes), glances{}
+// users returns what is known of the users of process rows, by row: each is asked for once.
+func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionInfo {
+	held, seen, byRow := b.Held(processes), glances{}, make(map[int]SessionInfo, len(processes))
 	for i, p := range processes {
-		list = append(list, seen.sessionInfo(p, held[i]))
+		byRow[p.Row] = seen.sessionInfo(p, held[i])
 	}
-	slices.SortFunc(list, func(x, y SessionInfo) int { return x.Started.Compare(y.Started) })
+	return byRow
+}
+
+// sessionInfos returns the sessions among the users of rows, oldest first.
+func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
+	for row, s := range byRow {
+		if row != control.SupervisorRow {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(x, y SessionInfo) int {
+		return cmp.Or(x.Started.Compare(y.Started), cmp.Compare(x.Name, y.Name))
+	})
 	return list
 }
 
-// segmentInfos describes all segments, oldest first, with their holders. Only sessions that hold one are asked for.
-func segmentInfos(b *instance.Books, processes []control.ProcessInfo) (list []SegmentInfo, err error) {
-	segments, err := b.Segments()
-	if err != nil {
-		return nil, err
+// segmentInfos describes all segments, oldest first, with their holders.
+func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[int]SessionInfo) (list []SegmentInfo) {
+	if len(segments) > 0 {
+		list = make([]SegmentInfo, 0, len(segments))
 	}
+	for _, s := range segments {
+		list = append(list, segmentInfo(b, s, byRow))
+	}
+	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	return list
+}
+
+// holders returns the processes that hold any of the segments: witnesses are asked for in the system, and only those of
+// holders are needed.
+func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []control.ProcessInfo {
 	holds := map[int]bool{}
 	for _, s := range segments {
 		for _, row := range s.Holders {
 			holds[row] = true
 		}
 	}
-	// Witnesses are asked for in the system: only those of holders are needed.
-	processes = slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
-	held, seen := b.Held(processes), glances{}
-	byRow := map[int]SessionInfo{}
-	for i, p := range processes {
-		byRow[p.Row] = seen.sessionInfo(p, held[i])
-	}
-	for _, s := range segments {
-		list = append(list, segmentInfo(b, s, byRow))
-	}
-	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
-	return list, nil
+	return slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
 }
 
 // status reads the instance's counts and limits. An error means that the table is corrupt.
@@ -260,6 +278,11 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	}
 	if err == nil {
 		s.ReservedUsed, err = b.ReservedUsed()
+	}
+	if err == nil {
+		var c control.Counters
+		c, err = b.Counters()
+		s.Counters = countersOf(c)
 	}
 	for _, p := range processes {
 		if isSession(p) {
@@ -296,7 +319,7 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
 		Pid:  p.Pid, Application: p.Application, State: "running",
-		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes,
+		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes, Done: doneOf(p.Done),
 	}
 	switch {
 	case !held:

@@ -363,7 +363,7 @@ func (g *Segment) releaseIf(a *attachment, note func()) error {
 // logged logs an error that no call can return.
 func (g *Segment) logged(err error) {
 	if err != nil {
-		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
+		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Str("event", "detach-failed").Msg("detach")
 	}
 }
 

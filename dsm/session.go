@@ -183,7 +183,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	// last.
 	member.KeepRegion()
 	if member.RegionErr != nil {
-		s.log.Warn().Err(member.RegionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
+		s.log.Warn().Err(member.RegionErr).Str("event", "region-unmapped").Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
 	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
 	// made there.
@@ -391,7 +391,7 @@ func (s *Session) watch(ctx context.Context) {
 		_ = s.member.Self.Disavow(context.Background())
 		if err := s.member.FollowMembers(); err != nil && !told {
 			told = true
-			s.log.Warn().Err(err).Msg("the session's row can't be taken in the members file that comes in another's place")
+			s.log.Warn().Err(err).Str("event", "members-unfollowed").Msg("the session's row can't be taken in the members file that comes in another's place")
 		}
 		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))

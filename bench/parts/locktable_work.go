@@ -23,7 +23,7 @@ func init() {
 	side.Partner("lock pairs", lockPairs)
 }
 
-// cpuLoop returns the Run of a loop whose processor time counts.
+// cpuLoop makes the Run of a loop whose processor time counts.
 func cpuLoop(f func(n int) error) func(n int) (time.Duration, error) {
 	return func(n int) (time.Duration, error) {
 		began := cpuTime()
@@ -70,7 +70,7 @@ func openTable() (*world, *locktable.Table, error) {
 	return w, t, nil
 }
 
-// tablePairs measures a lock and its unlock. Arguments: HOW PARTS.
+// tablePairs measures locks and unlocks of one process. Arguments: HOW PARTS.
 func tablePairs(a side.Args) (*side.Work, error) {
 	w, t, err := openTable()
 	if err != nil {
@@ -135,7 +135,7 @@ func unlocked(h locktable.Hold, err error) error {
 	return h.Unlock()
 }
 
-// tableList measures a list of HELD locks.
+// tableList measures a list of locks that are held. Argument: HELD, how many.
 func tableList(a side.Args) (*side.Work, error) {
 	w, t, err := openTable()
 	if err != nil {
@@ -168,7 +168,7 @@ type counts struct {
 	Partner atomic.Uint64
 }
 
-// tableTwo: SIDE DIR WHAT. Two processes lock one name for a while: WHAT is the time for a pair of either ("rate"), or the
+// tableTwo lets two processes lock one name for a while. Arguments: SIDE DIR WHAT, where WHAT is the time for a pair of either ("rate"), or the
 // percentage that the faster one has of all pairs ("share").
 func tableTwo(a side.Args) (*side.Work, error) {
 	f, b, err := sharedMemory(4096)
@@ -239,7 +239,7 @@ func forTime(loop func(n int) error, done *atomic.Uint64) func(n int) error {
 	}
 }
 
-// openPairs returns the loop of a side on a name that other processes use, too: ours in the instance of that dir, or a rival's on
+// openPairs makes the loop of a side on a name that other processes use, too: ours in the instance of that dir, or a rival's on
 // a file there.
 func openPairs(name, dir string) (loop func(n int) error, done func() error, err error) {
 	if name != figure.Ours {

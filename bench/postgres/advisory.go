@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Advisory opens a client that takes an advisory lock and gives it back, by two prepared statements. It measures the
-// processor time of the client alone, which is this process.
+// Advisory connects a client that takes an advisory lock and gives it back, by two prepared statements: the processor time of the
+// client alone, which is this process.
 func (s *Server) Advisory(ctx context.Context, target time.Duration) (side.Side, error) {
 	c, err := s.cluster(ctx, Posix)
 	if err != nil {

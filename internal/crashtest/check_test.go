@@ -78,7 +78,7 @@ func (w *world) nothing(dir string) {
 	w.noObject(dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if n := e.Name(); n != "id" && n != "lives" && n != "instance" && n != "mmap" {
+		if n := e.Name(); n != "id" && n != "lives" && n != "instance" && n != "mmap" && n != "events" {
 			w.t.Errorf("left in the directory: %s", n)
 		}
 	}

@@ -148,7 +148,10 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	}
 	books.heed()
 	failpoint.Hit("instance/begin/formatted")
-	return books.JoinSupervisor(ctx, b.Who, log)
+	if m, err = books.JoinSupervisor(ctx, b.Who, log); err == nil {
+		m.Self.Say(control.Began)
+	}
+	return m, err
 }
 
 // End closes the instance's life: no call begins any more, every segment is removed, and at last the control segment.
@@ -164,10 +167,11 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		err = m.wind(ctx, timeout, sessions)
 	}
 	if err != nil {
-		m.Log.Error().Err(Explain(err)).Msg("orderly shutdown failed; forcing it")
+		m.Log.Error().Err(Explain(err)).Str("event", "end-forced").Msg("orderly shutdown failed; forcing it")
 		m.force(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
+	m.keepEvents()
 	return m.Record.removeBooks(ctx, m.Backend)
 }
 
@@ -198,7 +202,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 			continue
 		}
 		if time.Now().After(deadline) {
-			m.Log.Warn().Msgf("the instance ends though %s", busy)
+			m.Log.Warn().Str("event", "end-busy").Msgf("the instance ends though %s", busy)
 			return nil
 		}
 	}
@@ -211,14 +215,14 @@ func (m *Member) force(ctx context.Context) {
 	failpoint.Hit("instance/end/forced")
 	list, err := m.Segments()
 	if err != nil {
-		m.Log.Error().Err(err).Msg("the control segment can't be read")
+		m.Log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
 	}
 	for _, s := range list {
 		if !s.Sound {
 			continue
 		}
 		if err := m.remove(ctx, s.Entry); err != nil {
-			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
+			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Str("event", "segment-kept").Msg("could not remove a segment")
 		}
 	}
 }

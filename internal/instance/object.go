@@ -120,6 +120,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 		}
 		collides := errors.Is(err, fs.ErrExist)
 		if !collides {
+			m.Self.RefusedBySystem()
 			// The backend may have been refused the removal too. Then the row stays creating, which
 			// Leave and reclaim finish.
 			if left := m.remove(undo, e); left != nil {
@@ -205,7 +206,7 @@ func (m *Member) Give(h Held) (lingers Held, err error) {
 		_ = m.Destroy(ctx, h.Entry) // logged
 	case uerr != nil:
 		m.Log.Warn().Err(uerr).Str("handle", fmt.Sprintf("%016x", h.Entry.Handle)).
-			Msg("a reference could not be given back now; it is given back when the session closes, if not before")
+			Str("event", "reference-owed").Msg("a reference could not be given back now; it is given back when the session closes, if not before")
 		return h, err
 	}
 	return Held{}, err

@@ -1,0 +1,202 @@
+package control
+
+import (
+	"cmp"
+	"slices"
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// The last events of a generation lie in a ring. Several processes write, some of them without the control lock, and each
+// may be killed at any store:
+//
+//	header.events  how many places were ever taken. A writer takes the next one by an atomic addition, and with it
+//	               ring[number % eventsKept]
+//	row.seal       0 while the row is written; last of all a checksum of the other words
+//
+// A reader takes no lock and trusts no count: it copies each row of the ring and takes those whose seal fits. So what a
+// writer that died has left half written is skipped, as is a row in which a writer that was stopped for a thousand events
+// stores late, or that a stray store has hit. A count that a stray store has hit changes the order alone, in which events are
+// told. Of a death the event may be written twice, by two reclaimers of which the first died: a reader drops the second one.
+const eventsKept = 1024
+
+type eventRow struct {
+	_           structs.HostLayout
+	seal        atomic.Uint64
+	number      atomic.Uint64
+	time        atomic.Uint64 // Unix time in ns
+	subject     atomic.Uint64 // whom it is about: a peer, or 0
+	actor       atomic.Uint64 // who has done it, if that is another
+	count       atomic.Uint64
+	bytes       atomic.Uint64
+	kind        atomic.Uint32
+	pid         atomic.Uint32 // the subject's
+	application text          // the subject's
+}
+
+const eventRowSize = 96
+
+// EventKind is what has happened.
+type EventKind uint32
+
+const (
+	Began          EventKind = iota + 1 // a generation
+	Adopted                             // a supervisor took over a generation with its sessions
+	Ending                              // the generation is closed
+	Joined                              // a session
+	Left                                // a session closed
+	Died                                // a process died, and what it held was given back: Count references, Bytes
+	RefusedRows                         // max_segments. Count: how often so far
+	RefusedMemory                       // max_memory
+	RefusedSession                      // max_memory_per_process, max_segments_per_process
+	RefusedSystem                       // the system had no memory, or gave another reason
+	RefusedJoin                         // max_processes
+	RefusedLock                         // the control lock could not be had in time. Subject: who held it
+	lastEventKind  = RefusedLock
+)
+
+// Event is one entry of the ring.
+type Event struct {
+	Number      uint64
+	Time        time.Time
+	Kind        EventKind
+	Subject     shmsync.Peer // in row -1 if there is none
+	Actor       shmsync.Peer
+	Pid         int
+	Application string
+	Count       uint64
+	Bytes       uint64
+}
+
+// note is what a writer says of an event.
+type note struct {
+	kind         EventKind
+	subject      shmsync.Peer
+	actor        uint64 // a peer's word, or 0
+	pid          uint32
+	application  [4]uint64
+	count, bytes uint64
+}
+
+// record writes an event. It takes no lock.
+func (t *Table) record(n note) {
+	number := t.header.events.Add(1) - 1
+	failpoint.Hit("control/event/taken")
+	r := &t.ring[number%eventsKept]
+	r.seal.Store(0)
+	failpoint.Hit("control/event/unsealed")
+	r.number.Store(number)
+	r.time.Store(uint64(time.Now().UnixNano()))
+	r.subject.Store(wordOf(n.subject))
+	r.actor.Store(n.actor)
+	failpoint.Hit("control/event/half-written")
+	r.count.Store(n.count)
+	r.bytes.Store(n.bytes)
+	r.kind.Store(uint32(n.kind))
+	r.pid.Store(n.pid)
+	for i := range r.application {
+		r.application[i].Store(n.application[i])
+	}
+	sum, _ := t.sealOf(r)
+	failpoint.Hit("control/event/unfinished")
+	r.seal.Store(sum)
+	failpoint.Hit("control/event/sealed")
+}
+
+func wordOf(p shmsync.Peer) uint64 {
+	if p.Row < 0 {
+		return 0
+	}
+	return p.Word()
+}
+
+// sealOf returns the checksum of a row, and the row as it was when that was taken.
+func (t *Table) sealOf(r *eventRow) (sum uint64, e Event) {
+	var words [4]uint64
+	sum = t.seed ^ 1<<63 // as no other checksum begins
+	take := func(v uint64) uint64 { sum = mix(sum ^ v); return v }
+	e.Number = take(r.number.Load())
+	e.Time = time.Unix(0, int64(take(r.time.Load())))
+	e.Subject = shmsync.PeerOf(take(r.subject.Load()))
+	e.Actor = shmsync.PeerOf(take(r.actor.Load()))
+	e.Count = take(r.count.Load())
+	e.Bytes = take(r.bytes.Load())
+	e.Kind = EventKind(take(uint64(r.kind.Load())))
+	e.Pid = int(take(uint64(r.pid.Load())))
+	for i := range r.application {
+		words[i] = take(r.application[i].Load())
+	}
+	e.Application = textOf(words)
+	return max(sum, 1), e // 0 is a row that is being written
+}
+
+// Events returns what the ring has, in order. It works on books of which every process is dead.
+func (t *Table) Events() (list []Event, err error) {
+	err = guarded(func() error {
+		for i := range t.ring {
+			r := &t.ring[i]
+			seal := r.seal.Load()
+			if seal == 0 {
+				continue
+			}
+			if sum, e := t.sealOf(r); sum == seal && e.Kind >= Began && e.Kind <= lastEventKind {
+				list = append(list, e)
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b Event) int { return cmp.Compare(a.Number, b.Number) })
+	told := map[shmsync.Peer]bool{}
+	list = slices.DeleteFunc(list, func(e Event) bool {
+		if e.Kind != Died {
+			return false
+		}
+		again := told[e.Subject]
+		told[e.Subject] = true
+		return again
+	})
+	return list, err
+}
+
+// Say logs an event about this member itself.
+func (m *Member) Say(kind EventKind) {
+	_ = guarded(func() error { m.say(kind, 0); return nil })
+}
+
+func (m *Member) say(kind EventKind, count uint64) {
+	m.t.record(note{kind: kind, subject: m.asPeer(), pid: uint32(m.who.Pid), application: m.application, count: count})
+}
+
+// asPeer names the member in full, unlike holder.
+func (m *Member) asPeer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }
+
+// RefusedBySystem counts a segment that the system refused to make.
+func (m *Member) RefusedBySystem() {
+	_ = guarded(func() error {
+		m.refused(RefusedSystem, m.tally.refusedSystem.Add(1))
+		return nil
+	})
+}
+
+// refuse counts, under the control lock, what a limit has refused.
+func (m *Member) refuse(kind EventKind, counter *atomic.Uint64) {
+	add(counter, 1)
+	m.refused(kind, counter.Load())
+}
+
+// refused logs a refusal, of each kind once in a second: a program that tries again and again must not fill the ring.
+func (m *Member) refused(kind EventKind, count uint64) {
+	if due(&m.told[kind-RefusedRows]) {
+		m.say(kind, count)
+	}
+}
+
+// due reports whether a second has gone by since it was last, and notes that it is now.
+func due(last *atomic.Int64) bool {
+	now, was := time.Now().UnixNano(), last.Load()
+	return (now-was >= int64(time.Second) || now < was) && last.CompareAndSwap(was, now)
+}

@@ -1,0 +1,172 @@
+package control
+
+import (
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/ordered"
+)
+
+// The counters of an instance lie in a tally for each process row. A tally counts what all users of its row have done since
+// the generation began: a user goes on from where its predecessor ended. So nothing is folded into anything when a session
+// ends or dies, a counter is changed by one store, and the instance's counter is the sum over the rows, which a reader takes
+// without a lock.
+//
+// Each word has one writer at a time: the user of the row, under the control lock, but for lockRefused and refusedSystem,
+// which it adds to without the lock, and for returned, which the reclaimer of a dead user stores under the lock.
+//
+// Returned is never added to. Who gives all references of a row's user back stores what makes the row's balance nothing,
+//
+//	creates + attaches - detaches - returned = references that the row's user holds
+//
+// so a reclaim that is cut short by a death at any store and done again by another process counts each reference once.
+//
+//	a death between                       leaves
+//	a bit set, it is not counted          a reference that was never counted, neither when taken nor when returned
+//	a bit cleared, it is not counted      a reference that is counted as returned by the reclaim, not as detached
+//	returned stored, the row not free     the next reclaim stores the same value
+type tally struct {
+	_ structs.HostLayout
+	tallied
+
+	returned       atomic.Uint64 // references that a reclaim, or the end of a session, gave back
+	refusedMissing atomic.Uint64 // attaches of a handle that is not live
+	lockRefused    atomic.Uint64 // waits for the control lock that were given up
+	reclaimTime    atomic.Uint64 // ns in reclaims that this row's users made
+	lastReclaim    atomic.Uint64 // Unix time in ns; 0 if there was none
+
+	since tallied // what the first words were when the present user joined
+	_     [3]uint64
+}
+
+// tallied is the part of a tally that is shown for each session, too.
+type tallied struct {
+	creates        atomic.Uint64 // segments made
+	createdBytes   atomic.Uint64
+	attaches       atomic.Uint64 // references to segments that another session made
+	detaches       atomic.Uint64 // references given back, one by one
+	lockWaits      atomic.Uint64 // for the control lock
+	lockWaitTime   atomic.Uint64 // ns
+	refusedRows    atomic.Uint64 // max_segments
+	refusedMemory  atomic.Uint64 // max_memory
+	refusedSession atomic.Uint64 // max_memory_per_process, max_segments_per_process
+	refusedSystem  atomic.Uint64 // the system had no memory, or another reason
+}
+
+const tallySize = 224
+
+// add is an addition to a word of which this process is the only writer now.
+func add(w *atomic.Uint64, n uint64) { ordered.Store64(w, w.Load()+n) }
+
+// begin notes, in the first section of a row's new user, from where on it counts.
+func (t *tally) begin() {
+	for i, w := range t.words() {
+		ordered.Store64(t.since.words()[i], w.Load())
+	}
+	failpoint.Hit("control/tally/begun")
+}
+
+func (t *tallied) words() [10]*atomic.Uint64 {
+	return [...]*atomic.Uint64{&t.creates, &t.createdBytes, &t.attaches, &t.detaches, &t.lockWaits, &t.lockWaitTime,
+		&t.refusedRows, &t.refusedMemory, &t.refusedSession, &t.refusedSystem}
+}
+
+// held returns how many references the row's user holds, by what was counted.
+func (t *tally) held() uint64 {
+	return t.creates.Load() + t.attaches.Load() - t.detaches.Load() - t.returned.Load()
+}
+
+// balance notes that all references of the row's user were given back.
+func (t *tally) balance() {
+	t.returned.Store(t.creates.Load() + t.attaches.Load() - t.detaches.Load())
+	failpoint.Hit("control/tally/balanced")
+}
+
+// Done is what a session, or all of an instance, has done.
+type Done struct {
+	Creates      uint64 // segments made
+	CreatedBytes uint64
+	Attaches     uint64 // references taken to what another session made
+	Detaches     uint64 // references given back
+	LockWaits    uint64 // for the control lock
+	LockWaited   time.Duration
+	Refused      Refused
+}
+
+// Refused counts what was refused, by reason.
+type Refused struct {
+	Rows    uint64 // max_segments
+	Memory  uint64 // max_memory
+	Session uint64 // max_memory_per_process, max_segments_per_process
+	System  uint64 // the system had no memory, or gave another reason
+}
+
+func (t *tallied) load() (d Done) {
+	var v [10]uint64
+	for i, w := range t.words() {
+		v[i] = w.Load()
+	}
+	return doneOf(v)
+}
+
+func doneOf(v [10]uint64) Done {
+	return Done{Creates: v[0], CreatedBytes: v[1], Attaches: v[2], Detaches: v[3], LockWaits: v[4],
+		LockWaited: time.Duration(v[5]), Refused: Refused{Rows: v[6], Memory: v[7], Session: v[8], System: v[9]}}
+}
+
+// Counters are what was counted since the generation began. They are read without a lock, one word after the other.
+type Counters struct {
+	Done
+	Returned     uint64 // references that were given back for the dead, or at the end of a session
+	Joins        uint64 // sessions that have joined
+	Reclaims     uint64 // processes that died and were reclaimed
+	ReclaimTime  time.Duration
+	LastReclaim  time.Time // zero if there was none
+	NotFound     uint64    // attaches of a handle that was not live
+	LockRefused  uint64    // waits for the control lock that were given up
+	JoinsRefused uint64    // since the process table was full
+	Events       uint64
+}
+
+// Counters sums up what was counted in all rows.
+func (t *Table) Counters() (c Counters, err error) {
+	err = guarded(func() error {
+		var sum [10]uint64
+		last := uint64(0)
+		for row := range t.tallies {
+			y := &t.tallies[row]
+			for i, w := range y.words() {
+				sum[i] += w.Load()
+			}
+			c.Returned += y.returned.Load()
+			c.NotFound += y.refusedMissing.Load()
+			c.LockRefused += y.lockRefused.Load()
+			c.ReclaimTime += time.Duration(y.reclaimTime.Load())
+			last = max(last, y.lastReclaim.Load())
+			if row != SupervisorRow {
+				c.Joins += uint64(incarnationOf(t.processes[row].word.Load()))
+			}
+		}
+		c.Done = doneOf(sum)
+		if last != 0 {
+			c.LastReclaim = time.Unix(0, int64(last))
+		}
+		h := t.header
+		c.Reclaims, c.JoinsRefused, c.Events = uint64(h.reclaims.Load()), h.joinsRefused.Load(), h.events.Load()
+		return nil
+	})
+	return c, err
+}
+
+// done is what the present user of a row has done.
+func (t *Table) done(row int) Done {
+	y := &t.tallies[row]
+	var v [10]uint64
+	since := y.since.words()
+	for i, w := range y.words() {
+		v[i] = w.Load() - since[i].Load()
+	}
+	return doneOf(v)
+}
