@@ -17,10 +17,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The rehearsal of death with an operating system: several sessions of this process do what a program of bytes
-// says, and are abandoned between calls or in the middle of one, beside a model of who holds what. After each
-// death, once the supervisor has reclaimed, references are the model's and objects are as many as rows. (Not on
-// Windows, where an object goes by itself, with the handles of a process that here lives on.)
+// The rehearsal of death with an operating system: several sessions of this process do what a program of bytes says,
+// and are abandoned between calls or in the middle of one, beside a model of the references that each session holds.
+// After each death, once the supervisor has reclaimed, references are the model's and objects are as many as rows. (Not
+// on Windows, where an object goes by itself, with the handles of a process that here lives on.)
 
 // mortal is a backend in whose hands a session's goroutine may die: before or after the system has done what was asked.
 type mortal struct {
@@ -96,7 +96,7 @@ func FuzzAbandon(f *testing.F) {
 	})
 }
 
-// TestAbandon runs programs of chance, for the times in which nobody fuzzes.
+// TestAbandon runs random programs, so that each run of the tests has some without fuzzing.
 func TestAbandon(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		x := uint64(len(backend))

@@ -2,9 +2,10 @@ package dsm
 
 import "unsafe"
 
+// address returns where b begins.
 func address(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(b))) }
 
-// within says whether addr is on a page that b has bytes on.
+// within reports whether addr is one of b's bytes, up to its capacity.
 func within(addr uintptr, b []byte) bool {
 	return addr >= address(b) && addr-address(b) < uintptr(cap(b))
 }

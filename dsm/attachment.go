@@ -8,37 +8,62 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// attachment is what a Segment needs while it lasts. The session uses it again for other Segments: cold memory,
-// and the garbage collector's work, would cost a third of a Create in the reserved region. So it is a Segment's as
-// long as both have the same life, and nobody looks at more of it before he knows that.
+// attachment is what a Segment needs while it lasts: its place in the owner, its hooks, its view, its leases.
+//
+// The session uses an attachment again for other Segments, since cold memory, and the garbage collector's work, would
+// cost a third of a Create in the reserved region. A Segment is what the user keeps and is never used again, so one may
+// outlive its attachment. Therefore:
+//
+//   - Segment.life is the attachment's life at the time when the Segment was made. It never changes.
+//   - attachment.life goes up when the last use of the bytes is over. From then on no Segment has it.
+//   - The attachment belongs to a Segment as long as both are equal. A method of Segment compares them under
+//     attachment.mu before it looks at any other field but session, which never changes, and touches nothing if they
+//     differ.
+//   - The goroutine that has raised life is the only one that may use the attachment, until it has given it back with
+//     returnShare.
 type attachment struct {
 	session *Session
 
-	// Under Session.mu, or the caller's who gives it back:
+	// The next four fields are under Session.mu, or belong to the goroutine that has raised life.
 	segment    *Segment
 	prev, next *attachment // in the session's list, or among the spare ones
 	holding    *holding
 
-	bytes []byte // set once more by makeView; under mu
+	// bytes are what Bytes returns. makeView sets them once more, under mu.
+	bytes []byte
 
-	mu       sync.Mutex
-	life     uint64 // goes up when it is over
-	item     resowner.Item
-	hooks    *hook           // the newest
-	view     *shm.View       // of bytes; nil until it is asked for, but in checked mode
-	own      dsmimpl.Mapping // of this Segment alone; none if it uses the holding's, or the session's region
-	leases   int32
-	detached bool      // no new leases
-	unhooked bool      // the hooks have run
-	drained  bool      // no lease of the view is left
-	lent     shm.Lease // of the view, for functions of With that run over Detach
-	parked   bool      // it is over, and Close is to give it back; under Session.mu
-	kept     bool      // it is over, but a view of bytes that could not be swapped is still in use; under Session.mu
-	claimed  bool      // and a goroutine is about to release it, since the view is not; under Session.mu
-	running  *hook
+	mu   sync.Mutex
+	life uint64 // goes up when it is over
+	item resowner.Item
+	// hooks are the functions of OnDetach that are still to be called, the newest first.
+	hooks *hook
+	// view is that of bytes; nil until Region is called, except in checked mode.
+	view *shm.View
+	// own is a mapping of this Segment alone; none if it uses the holding's, or the session's region.
+	own dsmimpl.Mapping
+	// leases counts the functions of With that run.
+	leases int32
+	// detached is set by Detach: no lease begins any more.
+	detached bool
+	// unhooked is set when all hooks have returned: none can be added any more.
+	unhooked bool
+	// drained is set when the view has ended and no lease of it is left.
+	drained bool
+	// lent keeps the view from being drained while functions of With run over a Detach: structures that they use must
+	// not see their bytes given to others. Detach takes it, the last unlease leaves it.
+	lent shm.Lease
+	// The next three are under Session.mu. Parked: it is over, and Close is to give it back. Kept: it is over, but a
+	// view of bytes that could not be swapped is still in use. Claimed: it is kept, and a goroutine is about to release
+	// it, since its view is in use no longer.
+	parked  bool
+	kept    bool
+	claimed bool
+	// running is the hook that a Detach is calling now, for the error of a Close that waits for it.
+	running *hook
 }
 
-// lock locks the attachment, if it is g's still.
+// lock takes attachment.mu and returns the attachment if it is still g's. If ok is false the Segment is over or was
+// never attached, and no lock is held.
 func (g *Segment) lock() (a *attachment, is bool) {
 	a = g.attachment
 	if a == nil { // the zero Segment
@@ -52,7 +77,8 @@ func (g *Segment) lock() (a *attachment, is bool) {
 	return nil, false
 }
 
-// lockAttached is lock for those who are too late once g is detached.
+// lockAttached does what lock does for calls that are too late once g is detached: then ok is false too, and no lock is
+// held.
 func (g *Segment) lockAttached() (a *attachment, is bool) {
 	if a, is = g.lock(); is && a.detached {
 		a.mu.Unlock()
@@ -61,8 +87,9 @@ func (g *Segment) lockAttached() (a *attachment, is bool) {
 	return a, is
 }
 
-// lastUseLocked reports, once, that nothing uses the bytes any more. From there on the attachment is the caller's, to give
-// back. The caller holds attachment.mu.
+// lastUseLocked reports, once, that nothing uses the bytes any more: the hooks have run, no With is in flight, and no
+// structure holds a lease of the view. It raises life: from there on the attachment is the caller's, to give back with
+// Session.release. The caller holds attachment.mu.
 func (a *attachment) lastUseLocked() bool {
 	if !a.unhooked || a.leases > 0 || a.view != nil && !a.drained {
 		return false
@@ -71,9 +98,10 @@ func (a *attachment) lastUseLocked() bool {
 	return true
 }
 
-// overLocked reports whether nothing but calls of structures, whose leases do not stop the end of a session, uses the bytes.
-// From there on the attachment is the caller's. Released reports that it is another goroutine's, which is about to call
-// release. The caller holds Session.mu.
+// overLocked reports whether nothing but calls of structures, whose leases do not stop the end of a session, uses the
+// bytes. If over is true it has raised life, and the attachment is the caller's. Released reports that another
+// goroutine has raised it and is about to call release. The caller holds Session.mu; attachment.mu is taken inside,
+// which the lock order permits.
 func (a *attachment) overLocked() (over, released bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,7 +115,8 @@ func (a *attachment) overLocked() (over, released bool) {
 	return true, false
 }
 
-// enlistLocked takes an attachment for a new Segment of h. The caller holds Session.mu.
+// enlistLocked takes an attachment for a new Segment of h, a spare one if there is one, and puts it first in the
+// session's list: so the list is ordered from the newest to the oldest. The caller holds Session.mu.
 func (s *Session) enlistLocked(h *holding) *attachment {
 	a := s.spareAttachments
 	if a != nil {
@@ -105,7 +134,9 @@ func (s *Session) enlistLocked(h *holding) *attachment {
 	return a
 }
 
-// unlistLocked takes an attachment that is over out of the session's list, to be used again. The caller holds Session.mu.
+// unlistLocked takes an attachment that is over out of the session's list, and clears it to be used again. What few
+// Segments need is cleared only if it is set: this is on the way of each Detach in the reserved region. The caller
+// holds Session.mu.
 func (s *Session) unlistLocked(a *attachment) {
 	if a.prev != nil {
 		a.prev.next = a.next

@@ -15,7 +15,7 @@ import (
 
 // sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
 // before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
-// Close: Session.err tells.
+// Close: Session.err has the reason.
 //
 //	open      -> closing    Close was called: no call begins any more, those in flight are waited for
 //	closing   -> returning  none is in flight: hooks and owners give back what they hold; attachments whose last use is
@@ -32,20 +32,25 @@ const (
 	sessionLeft
 )
 
-// begun reports whether the end has come so far that no call from before it is in flight.
+// begun reports whether the end has come so far that no call from before it is in flight. From then on mappings are
+// withdrawn and not only unmapped.
 func (st sessionState) begun() bool { return st >= sessionReturning }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every view ends, every segment is
-// detached, and the row is given up. Before that everything that the session has mapped is swapped for private zeros (in
-// checked mode it becomes inaccessible), so that what goroutines still do with slices or structures reaches no other
-// process and does not fault; to others the session is then as one that was killed.
+// detached, and the row is given up. It waits for functions of OnDetach and releases of owners, for calls in flight,
+// and for the control lock; there is no bound on hooks that do not return.
 //
-// A With that is still running keeps its bytes and the session's row, and so its locks, until it returns; Close does not
-// wait for it. Closing twice is harmless; the second call waits for the first.
+// Before the row is given up everything that the session has mapped is swapped for private zeros (in checked mode it
+// becomes inaccessible). So what goroutines still do with slices or structures reaches no other process and does not
+// fault, and to other sessions this one is then like one that was killed: the locks that it
+// held are Abandoned.
 //
-// From inside a function that Close has called (of OnDetach, or a release of an owner) Close is ErrDeadlock at once, and
-// from a goroutine that such a function may wait for it is ErrDeadlock after a second; the session ends all the same. From
-// inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
+// A With that is still running keeps its bytes and the session's row, and so its locks, until it returns; Close does
+// not wait for it. Closing twice is harmless; the second call waits for the first.
+//
+// From inside a function that Close has called (of OnDetach, or a release of an owner) Close is ErrDeadlock at once,
+// and from a goroutine that such a function may wait for it is ErrDeadlock after a second; the session ends all the
+// same. From inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
 func (s *Session) Close() (err error) {
 	if s == nil || s.member == nil {
 		return fail("close", 0, "", errUnopened)
@@ -61,11 +66,13 @@ func (s *Session) Close() (err error) {
 		}
 		return fail("close", 0, s.backend(), may)
 	}
+	// From here on begin refuses calls; those in flight may still use the books.
 	s.state, s.closer = sessionClosing, me
 	s.endLocked(ErrClosed)
 	s.waitIdleLocked()
 	s.state = sessionReturning
 	s.mu.Unlock()
+	// A process that dies here has its row and everything it holds: reclaim gives all of it back, as after any death.
 	failpoint.Hit("dsm/close/idle")
 
 	var errs []error
@@ -85,17 +92,22 @@ func (s *Session) Close() (err error) {
 		returned = aborted
 	}()
 	defer func() {
+		// Deferred, like the steps above, so that the session ends also if a function that the step before has called
+		// ends this goroutine. Deferred calls run in the opposite order: owners, then slipped Segments, then finish.
 		s.aborting.Store(true)
 		errs = append(errs, s.owner.Abort())
 		aborted = ended
 	}()
 	s.view.End()
+	// A death here leaves the same.
 	failpoint.Hit("dsm/close/ended")
 	ended = true
 	return nil
 }
 
-// awaitClosed waits for the Close that is under way. It does not wait for ever for one that waits for it.
+// awaitClosed waits for the Close that is under way, and returns its error. It returns ErrDeadlock where that Close
+// waits, or may wait, for this call: at once in Close's own goroutine, after a second of one hook elsewhere. Me is the
+// goroutine of the call.
 func (s *Session) awaitClosed(me uint64) error {
 	for {
 		select {
@@ -134,12 +146,14 @@ func (s *Session) awaitClosed(me uint64) error {
 // patience is how long a second Close waits for one function that the first has called.
 const patience = time.Second
 
+// deadlock returns the error of a Close that would wait for a hook which waits for it.
 func deadlock(h *hook, why string) error {
 	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
 		"let that return, and the session ends", h, why))
 }
 
-// runningHook returns the hook that Close waits for, nil if there is none.
+// runningHook returns the hook that has run for longest, for which Close waits, and nil if there is none. It takes
+// Session.mu and each attachment.mu.
 func (s *Session) runningHook() (found *hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +167,7 @@ func (s *Session) runningHook() (found *hook) {
 	return found
 }
 
-// unheard keeps for Close the error of a Detach whose goroutine has ended.
+// unheard keeps for Close the error of a Detach whose goroutine has ended, and which no caller gets.
 func (s *Session) unheard(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,8 +176,9 @@ func (s *Session) unheard(err error) {
 	}
 }
 
-// detachSlipped detaches what lives under owners that the session knows nothing of, or whose owner was kept from
-// releasing it. It goes on if a hook ends the goroutine.
+// detachSlipped detaches the Segments that no owner of the session has ended: those under owners that are not children
+// of the session's, and those whose owner was kept from releasing them. It goes on, in a deferred call, if a hook ends
+// the goroutine.
 func (s *Session) detachSlipped(errs *[]error) {
 	done := false
 	defer func() {
@@ -177,7 +192,7 @@ func (s *Session) detachSlipped(errs *[]error) {
 	done = true
 }
 
-// slipped returns a Segment that is attached yet, nil if there is none.
+// slipped returns a Segment that is still attached, the newest first, and nil if there is none.
 func (s *Session) slipped() *Segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,9 +207,11 @@ func (s *Session) slipped() *Segment {
 	return nil
 }
 
-// finish is Close after the hooks: it swaps what is over, gives the references back, and gives up the row unless bytes
-// are lent.
+// finish does what Close does after the hooks: it swaps the bytes that are used no longer, drops the references, and
+// gives up the row unless bytes are lent. A function of With may return while it runs; so it looks for such attachments
+// until there are none, and moves to sessionLent under the same lock.
 func (s *Session) finish() error {
+	// A death here leaves the row, and references of Segments that are parked or lent. Reclaim gives them back.
 	failpoint.Hit("dsm/close/detached")
 	s.drainUnswapped()
 	var errs []error
@@ -207,6 +224,7 @@ func (s *Session) finish() error {
 		s.mu.Unlock() // a function of With may return meanwhile
 		errs = append(errs, s.giveUp(over, first))
 	}
+	// Under the lock since overLocked: no attachment is over that was not given up, so what is listed now is lent.
 	s.state = sessionLent
 	lends := s.attachments != nil
 	s.mu.Unlock()
@@ -218,9 +236,9 @@ func (s *Session) finish() error {
 	return errors.Join(errs...)
 }
 
-// drainUnswapped waits, where nothing can be swapped, until calls of structures are through: they work on the bytes that
-// others have, and to those the session, with its locks, is about to be a dead one. Their view has ended, so they do not
-// take long; what outlives its call is waited for, too, but no longer than a second.
+// drainUnswapped waits, where nothing can be swapped, until calls of structures have returned: they work on the bytes
+// that others have, and to those the session, with its locks, is about to be a dead one. Their view has ended, so they
+// do not take long; what outlives its call is waited for too, but no longer than a second.
 func (s *Session) drainUnswapped() {
 	if s.replaces() {
 		return
@@ -230,7 +248,7 @@ func (s *Session) drainUnswapped() {
 	}
 }
 
-// undrained reports whether a lease of a view is left.
+// undrained reports whether a structure still holds a lease of a view that has ended.
 func (s *Session) undrained() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,8 +263,9 @@ func (s *Session) undrained() bool {
 	return false
 }
 
-// overLocked returns the attachments that are over and, where nothing can be swapped, not kept by a view. It waits for those
-// that another goroutine is about to park. The caller holds Session.mu, which the wait releases.
+// overLocked returns the attachments that are over, the newest first, and marks them parked. Where bytes can be swapped
+// it includes those that a view keeps. It waits for attachments that another goroutine is about to park. The caller
+// holds Session.mu, which the wait releases.
 func (s *Session) overLocked() (over []*attachment) {
 	for {
 		over = over[:0]
@@ -271,9 +290,13 @@ func (s *Session) overLocked() (over []*attachment) {
 	}
 }
 
-// giveUp swaps the bytes of attachments that are over, the oldest first, and all of the region that is not lent, and then
-// gives the attachments back, the newest first. What leads to others, such as a table, is mostly older than what it leads to:
-// so a call that is in flight loses the later of its stores.
+// giveUp swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved region
+// that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on after
+// each.
+//
+// The order matters to a call that is still in flight and stores into several segments. What leads to others, such as a
+// table, is mostly older than what it leads to. With the oldest swapped first such a call loses the later of its
+// stores, which publish, and other processes never find an entry whose object is missing.
 func (s *Session) giveUp(over []*attachment, region bool) error {
 	var errs []error
 	var gone []*attachment
@@ -289,6 +312,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 	if region {
 		errs = append(errs, s.swapRegion(0, len(s.member.Region.Bytes)))
 	}
+	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
 	failpoint.Hit("dsm/close/swapped")
 	for _, a := range slices.Backward(gone) {
 		errs = append(errs, s.returnShare(a))
@@ -296,13 +320,16 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 	return errors.Join(errs...)
 }
 
-// returned ends the session with the last bytes that it had lent.
+// returned ends the session when the last bytes that it had lent are given back.
 func (s *Session) returned() error {
+	// A death here leaves the row of a session that says closing, without segments. Reclaim frees it.
 	failpoint.Hit("dsm/lease/returned")
 	return s.quit()
 }
 
-// quit is the end of Close, or of the last lease that Close has left.
+// quit gives up the row and unmaps the books. Close calls it or, if Close has lent bytes, the call that gives back the
+// last of them. It waits for calls in flight and for the watcher. If this process dies on the way, the row is a dead
+// one's, and all that it holds is reclaimed.
 func (s *Session) quit() error {
 	s.mu.Lock()
 	s.state = sessionLeft
@@ -310,6 +337,8 @@ func (s *Session) quit() error {
 	s.mu.Unlock()
 	s.stopWatching()
 	err := s.leave()
+	// A death from here on leaves nothing in the books: the row is free. Of a private instance that this session is the
+	// last to leave, the next process of the user that looks for such instances removes what is left.
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
 	err = errors.Join(err, s.dropRegion(), s.dropControl())
@@ -321,7 +350,8 @@ func (s *Session) quit() error {
 	return err
 }
 
-// leave gives up the row. Of an instance that has ended it is no loss if that can't be done.
+// leave releases the session's row. If the instance has ended, it tries for at most a second, and a failure is harmless
+// and ignored: the row ends with the instance.
 func (s *Session) leave() error {
 	if s.Err() == ErrClosed {
 		return s.member.Leave(context.Background())
@@ -332,13 +362,15 @@ func (s *Session) leave() error {
 	return nil
 }
 
-// deserted reports whether this session is the last to leave a private instance whose supervisor is dead.
+// deserted reports whether this session is the last to leave a private instance whose supervisor is dead. It waits up
+// to instance.DeathPatience for killed processes to release their witness.
 func (s *Session) deserted() bool {
 	m := s.member
 	return m.Record.Private && !m.Supervised() && m.Deserted(instance.DeathPatience)
 }
 
-// cleanPrivate removes the instance that is deserted.
+// cleanPrivate removes the private instance if its directory's lock is free. If it is held, its holder removes or
+// adopts the instance.
 func (s *Session) cleanPrivate() {
 	dir, who := s.member.Dir, instance.Who(s.config.Application)
 	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {

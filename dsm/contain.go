@@ -50,6 +50,7 @@ func (s *Session) Contain(f func() error) (err error) {
 	return f()
 }
 
+// mayContain returns why Contain must not run a function, nil if it may.
 func (s *Session) mayContain() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +63,9 @@ func (s *Session) mayContain() error {
 	return nil
 }
 
-// faulted makes an error of a panic that is a fault, and gives back what was locked in the scope. Any other panic goes on.
+// faulted makes an error of r, what a panic carried, if that is a fault, and gives back what was locked in the scope.
+// Any other panic goes on, and locks stay as they are. A fault at an address that this session does not know is passed
+// to the Contain around this one, whose session may know it.
 func (s *Session) faulted(r any, in *scope.Scope) error {
 	f, ok := r.(interface {
 		error
@@ -71,6 +74,7 @@ func (s *Session) faulted(r any, in *scope.Scope) error {
 	if !ok {
 		panic(r)
 	}
+	// Before the error is made: other processes may wait for these locks.
 	in.Abandon()
 	if err := s.truncated(f.Addr(), r); err != nil {
 		return err
@@ -85,12 +89,14 @@ func (s *Session) faulted(r any, in *scope.Scope) error {
 		"address %#x: it was detached, or is of another session (%w)", f.Addr(), error(f))))
 }
 
-// truncated is the error of a fault, r, at an address where a segment is mapped; nil if there is none.
+// truncated returns the error of a fault, r, at an address where a segment is mapped, and nil if no segment of the
+// session is mapped there.
 func (s *Session) truncated(addr uintptr, r any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()
+		// makeView may have given the Segment another mapping since the fault; the one before is looked at next.
 		b := a.bytes
 		a.mu.Unlock()
 		if !within(addr, b) {
@@ -103,8 +109,8 @@ func (s *Session) truncated(addr uintptr, r any) error {
 	return nil
 }
 
-// sharedBytesLocked returns the bytes that Segments of h have without a mapping of their own; nil if they are not mapped.
-// The caller holds Session.mu.
+// sharedBytesLocked returns the bytes of h in the mapping that its Segments share, nil if there is none. The caller
+// holds Session.mu.
 func (s *Session) sharedBytesLocked(h *holding) []byte {
 	switch {
 	case h == nil:

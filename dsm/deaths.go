@@ -12,19 +12,20 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// OnDeath has f called for each session of the instance that has died since, until stop is called or this session ends
-// (Done tells that). A session that closes has not died. Each death is told once, in the order in which the dead were
-// reclaimed, and never lost: to a session that was stopped, or over a change of supervisors, it is told late. By
-// then the dead one's references and row have been given back. The death of a supervisor is none, that of a session in its
-// process is.
+// OnDeath has f called for each session of the instance that dies from now on, until stop is called or this session
+// ends (Done reports that). By then the dead session's references and row have been given back.
 //
-// A supervisor's reclaim tells at once. While none lives the living session of the lowest row looks for the dead once a
-// second.
+//   - A session that closes has not died. The death of a supervisor is not reported; that of a session in its process
+//     is.
+//   - Each death is reported once, in the order in which the dead were reclaimed, and none is lost: to a session that
+//     was stopped, or over a change of supervisors, it is reported late.
+//   - A supervisor's reclaim reports at once. While no supervisor lives, the living session of the lowest row looks for
+//     the dead once a second.
 //
-// Calls of f, and of the functions that Self.OnAsk was given, come one after another from one goroutine that the session
-// starts when there is something to tell: what a slow f holds up is the next call alone. The session waits for none, so f
-// may close it. A call that has begun may go on after stop. What f panics with is logged; Goexit ends nothing but that
-// call. A nil f is no function.
+// Calls of f, and of the functions that Self.OnAsk was given, come one after another from one goroutine that the
+// session starts when there is something to report: what a slow f holds up is the next call alone. The session waits
+// for none, so f may close it. A call that has begun may go on after stop. A panic of f is logged; Goexit ends nothing
+// but that call. A nil f is no function.
 func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 	if f == nil {
 		return func() {}
@@ -34,7 +35,8 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 		s.hearing.mu.Lock()
 		defer s.hearing.mu.Unlock()
 		if s.hearing.deaths == nil {
-			_ = s.member.Self.Want(true) // before the first look: who dies in between is told of at once
+			// Before the first look at the list of deaths: a session that dies in between is then reported at once.
+			_ = s.member.Self.Want(true)
 			s.hearing.deaths, _ = s.member.Deaths()
 		} else {
 			s.mournLocked()
@@ -44,6 +46,8 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 	return func() { s.hearing.drop(x) }
 }
 
+// onAsk has f called when another session asks this one to look at its locks, until stop is called. The calls come as
+// those of OnDeath.
 func (s *Session) onAsk(f func()) (stop func()) {
 	if f == nil {
 		return func() {}
@@ -55,7 +59,8 @@ func (s *Session) onAsk(f func()) (stop func()) {
 	return func() { s.hearing.drop(x) }
 }
 
-// openMail is a part of Open.
+// openMail makes, in Open, the session's mailbox and its list of waits. It first takes back what the row's last user
+// wanted to hear of.
 func (s *Session) openMail() {
 	_ = s.member.Self.Want(false) // what the row's last user wanted
 	s.mailbox = s.member.Self.NewMailbox(s.Self())
@@ -63,10 +68,11 @@ func (s *Session) openMail() {
 	s.hearing.reclaims, s.hearing.looked = s.member.Reclaims(), time.Now()
 }
 
-// ask has another session look at its locks.
+// ask has another session look at its locks. If this session has left it does nothing.
 func (s *Session) ask(p shmsync.Peer) { s.withBooks(func() { s.member.Self.Ask(p) }) }
 
-// withBooks runs f, which may touch the books, unless the session has given them up; Close waits for it.
+// withBooks runs f, which may touch the books, unless the session has given them up; Close waits for it. Unlike begin
+// it is open to calls of a session that is closing.
 func (s *Session) withBooks(f func()) {
 	s.mu.Lock()
 	if s.state == sessionLeft || s.member == nil {
@@ -79,28 +85,38 @@ func (s *Session) withBooks(f func()) {
 	f()
 }
 
-// hearing is what a session tells of what it has heard.
+// hearing is what a session has heard and whom it is to tell. Its mu is taken without any other lock of this package.
 type hearing struct {
-	mu       sync.Mutex
-	deaths   *control.Deaths // from the first OnDeath on
-	onDeath  []*hearer
-	onAsk    []*hearer
-	due      []call
-	telling  bool // there is a goroutine that makes the calls
+	mu sync.Mutex
+	// deaths reads the list of deaths from the first OnDeath on. It is nil before.
+	deaths *control.Deaths
+	// onDeath and onAsk are the functions that are called, in the order in which they came.
+	onDeath []*hearer
+	onAsk   []*hearer
+	due     []call
+	// telling means that there is a goroutine that makes the calls which are due. There is one at most, so calls come
+	// one after another. due are those calls, the oldest first.
+	telling bool
+	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
 	reclaims uint32
-	looked   time.Time // for the dead, and for what comes without news
+	// looked is when the session last looked for the dead, and for what comes without news. Only the watcher uses it
+	// and reclaims.
+	looked time.Time
 }
 
+// hearer is a function of OnDeath or OnAsk. Stopped is under hearing.mu; no call begins once it is set.
 type hearer struct {
 	f       func(shmsync.Peer)
 	stopped bool
 }
 
+// call is one call of a hearer that is due.
 type call struct {
 	to   *hearer
 	dead shmsync.Peer
 }
 
+// drop ends the calls of x: those that are due are not made.
 func (h *hearing) drop(x *hearer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,7 +126,8 @@ func (h *hearing) drop(x *hearer) {
 	h.onAsk = slices.DeleteFunc(h.onAsk, is)
 }
 
-// next takes the next call that is due. Without one the telling ends.
+// next takes the next call that is due. Without one the telling ends: under the same lock, so that a call which becomes
+// due afterwards starts another goroutine.
 func (h *hearing) next() (c call, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,8 +141,12 @@ func (h *hearing) next() (c call, ok bool) {
 	return call{}, false
 }
 
-// hear is a step of the session's watcher: it sleeps until there is news, for at most a second, and passes that on. Idle is
-// whether it has woken for questions about other sessions alone.
+// hear does one step of the session's watcher: it sleeps until there is news, for at most a second, and passes that on.
+// Closing reports that the instance ends. Idle reports that it has woken for questions about other sessions alone. It
+// ends early, without an error of its own, if ctx or the session ends.
+//
+// A second without news is not trusted: everything that news would bring is looked for once a second, since the process
+// that was to ring may have died before it did.
 func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	pause := time.Until(s.hearing.looked.Add(time.Second))
 	asking := s.waits.Ask(s.dead)
@@ -136,6 +157,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	if pause > 0 {
 		news, err = s.member.Self.Listen(ctx, pause)
 	}
+	// A death here loses news that this session alone would have acted on. If it was the foremost without a supervisor,
+	// the next one looks for the dead within a second.
 	failpoint.Hit("dsm/hear/heard")
 	if err != nil || ctx.Err() != nil || s.Err() != nil {
 		return false, false, err
@@ -165,7 +188,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	}
 	if n != s.hearing.reclaims {
 		s.hearing.reclaims = n
-		s.mailbox.Nudge() // the dead one may have been about to ring
+		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks again.
+		s.mailbox.Nudge()
 		s.hearing.mu.Lock()
 		s.mournLocked()
 		s.hearing.mu.Unlock()
@@ -176,7 +200,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	return closing, false, nil
 }
 
-// mournLocked has, under hearing.mu, each who hears of deaths told of the new ones. Those who come later are not.
+// mournLocked makes a call due for each new death and each function of OnDeath. Functions that come later do not hear
+// of these deaths. The caller holds hearing.mu.
 func (s *Session) mournLocked() {
 	if s.hearing.deaths == nil {
 		return
@@ -189,6 +214,7 @@ func (s *Session) mournLocked() {
 	}
 }
 
+// dueLocked adds a call, and starts the goroutine that makes it if there is none. The caller holds hearing.mu.
 func (s *Session) dueLocked(c call) {
 	h := &s.hearing
 	h.due = append(h.due, c)
@@ -198,7 +224,8 @@ func (s *Session) dueLocked(c call) {
 	}
 }
 
-// tell makes the calls that are due. A call that does not return leaves the rest to a goroutine of its own.
+// tell makes the calls that are due, without a lock. A call that does not return normally leaves the rest to a
+// goroutine of its own.
 func (s *Session) tell() {
 	done := false
 	defer func() {
@@ -223,7 +250,8 @@ func (s *Session) tell() {
 }
 
 // lookForDead does what a supervisor would, if none lives and no session does in a lower row, since one is enough: it
-// reclaims dead sessions, and puts another members file in the place of one that was removed.
+// reclaims dead sessions, and replaces a members file that was removed. It waits at most a second for the control lock;
+// what fails is tried again a second later.
 func (s *Session) lookForDead(ctx context.Context) {
 	m := s.member
 	if m.Supervised() || m.Closing() || !m.Foremost() {
@@ -237,6 +265,7 @@ func (s *Session) lookForDead(ctx context.Context) {
 	if n, err := m.ReclaimDead(ctx); err != nil {
 		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("the dead can't be reclaimed now; it is tried again")
 	} else if n > 0 {
+		// A death here leaves segments that are destroying by this session: the session that reclaims it removes them.
 		failpoint.Hit("dsm/look/reclaimed")
 	}
 	s.settle()

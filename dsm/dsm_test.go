@@ -311,7 +311,7 @@ func TestPin(t *testing.T) {
 		_ = x.Pin(ctx)
 		_ = x.Detach()
 		wantErr(t, "Pin of a detached Segment", x.Pin(ctx), dsm.ErrClosed)
-		if err := b.Unpin(ctx, h); err != nil { // nobody holds it: it goes
+		if err := b.Unpin(ctx, h); err != nil { // without a holder it goes
 			t.Fatal(err)
 		}
 		if _, ok := info(t, b, h); ok {

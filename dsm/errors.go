@@ -13,23 +13,40 @@ import (
 // match the standard library's kinds of the same meaning too: fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid,
 // fs.ErrClosed and errors.ErrUnsupported.
 var (
-	ErrDisabled         = errkind.Disabled         // dynamic_shared_memory_type is none
-	ErrNotFound         = errkind.NotFound         // no live segment has that handle
-	ErrTooManySegments  = errkind.TooManySegments  // the segment table is full
-	ErrTooManyProcesses = errkind.TooManyProcesses // the process table is full
-	ErrNoSpace          = errkind.NoSpace          // no memory or disk for it; the text says what to raise
-	ErrSize             = errkind.Size             // a size that no segment can have
-	ErrPermission       = errkind.Permission
-	ErrNoInstance       = errkind.NoInstance // nobody supervises, and nobody is left
-	ErrInUse            = errkind.InUse      // another supervisor has the instance
-	ErrCorrupt          = errkind.Corrupt    // bytes that can't be right, or that are gone
-	ErrStale            = errkind.Stale      // the instance has stopped, or begun a new generation
-	ErrQuota            = errkind.Quota      // max_memory and its kin
-	ErrClosed           = errkind.Closed     // the session, segment or owner has ended
-	ErrUnsupported      = errkind.Unsupported
-	ErrDeadlock         = errkind.Deadlock // the call would wait for the function that made it
-	ErrNoMemory         = errkind.NoMemory // ErrQuota, ErrNoSpace and ErrTooManySegments match it: others have to give memory back
-	ErrVersion          = errkind.Version  // the instance is of a program with another layout; the text says which to upgrade
+	// ErrDisabled is returned where dynamic_shared_memory_type is none.
+	ErrDisabled = errkind.Disabled
+	// ErrNotFound is returned for a handle that no live segment has.
+	ErrNotFound = errkind.NotFound
+	// ErrTooManySegments is returned when the segment table is full (max_segments), after the dead were reclaimed.
+	ErrTooManySegments = errkind.TooManySegments
+	// ErrTooManyProcesses is returned when the process table is full (max_processes), after the dead were reclaimed.
+	ErrTooManyProcesses = errkind.TooManyProcesses
+	// ErrNoSpace is returned when the system has no memory or disk left; the text says what to raise.
+	ErrNoSpace = errkind.NoSpace
+	// ErrSize is returned for a size that no segment can have.
+	ErrSize = errkind.Size
+	// ErrPermission is returned when the system, or the owner of a directory, does not permit the call.
+	ErrPermission = errkind.Permission
+	// ErrNoInstance is returned where no supervisor lives, and no session is left.
+	ErrNoInstance = errkind.NoInstance
+	// ErrInUse is returned when another supervisor has the instance.
+	ErrInUse = errkind.InUse
+	// ErrCorrupt is returned for invalid or missing bytes.
+	ErrCorrupt = errkind.Corrupt
+	// ErrStale is returned when the instance has stopped, or begun a new generation: open another session.
+	ErrStale = errkind.Stale
+	// ErrQuota is returned at max_memory and the other limits of the settings.
+	ErrQuota = errkind.Quota
+	// ErrClosed is returned when the session, segment or owner has ended.
+	ErrClosed = errkind.Closed
+	// ErrUnsupported is returned for what the system or the backend can't do.
+	ErrUnsupported = errkind.Unsupported
+	// ErrDeadlock is returned when the call would wait for the function that made it.
+	ErrDeadlock = errkind.Deadlock
+	// ErrNoMemory is matched by ErrQuota, ErrNoSpace and ErrTooManySegments: others have to give memory back.
+	ErrNoMemory = errkind.NoMemory
+	// ErrVersion is returned for an instance of a program with another layout; the text says which to upgrade.
+	ErrVersion = errkind.Version
 )
 
 // Error is the one carrier of failures: what was being done, to which segment, by which backend, and why it

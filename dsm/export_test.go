@@ -24,7 +24,7 @@ func Abandon(s *Session) {
 		_ = s.member.Backend.Detach(s.member.Region)
 	}
 	s.member.Roll.Close()
-	s.member.Nudge() // the kernel tells the supervisor of a process; here somebody must
+	s.member.Nudge() // the kernel tells the supervisor of a process; here this function must
 	s.member.Close()
 	close(s.gone)
 }

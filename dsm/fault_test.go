@@ -19,7 +19,7 @@ func native(backends ...string) []string {
 	return slices.DeleteFunc(backends, func(b string) bool { return !slices.Contains(catalog.Native(), b) })
 }
 
-// TestTruncated: what somebody else's truncation takes away is an error, not the end of the process.
+// TestTruncated: what another process's truncation takes away is an error, not the end of the process.
 func TestTruncated(t *testing.T) {
 	for _, backend := range native("posix", "mmap") {
 		t.Run(backend, func(t *testing.T) {

@@ -31,7 +31,7 @@ func (g *garbling) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mappin
 	return m, word, errors.Join(err, ferr)
 }
 
-// TestRowGarbledWhileCreating: an object whose row names another one is removed by who has just made it.
+// TestRowGarbledWhileCreating: an object whose row names another one is removed by the session that has just made it.
 func TestRowGarbledWhileCreating(t *testing.T) {
 	cfg := instancetest.Config(t, "posix", "min_dynamic_shared_memory", "0")
 	instancetest.Start(t, cfg)

@@ -10,28 +10,47 @@ import (
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
-// table has one for each handle. Reference and mapping change only in the hands of the goroutine that has
-// the holding in motion; whoever meets it so waits.
+// table has one for each handle that it refers to.
+//
+// Reference and mapping change only by the goroutine that has the holding in motion (state moving). A goroutine that
+// needs a holding which another one has in motion waits on moved, and looks again. So a segment is never referred to
+// twice by one session, and never given up while another goroutine attaches it.
 type holding struct {
 	handle Handle
-	held   instance.Held // its mapping changes at rest too, under Session.mu: Segments may have their own
+	// held is the reference and the mapping. The mapping changes at rest too, under Session.mu, when a Segment takes it
+	// for its own (ownMapping).
+	held instance.Held
 
 	// Under Session.mu:
-	state  holdingState
-	shared int32         // Segments whose bytes it keeps
-	moved  chan struct{} // made by who waits, closed when the holding has come to rest
-	next   *holding      // in the table, or among the spare ones
+	state holdingState
+	// shared counts the Segments whose bytes it keeps: the last one gives it up.
+	shared int32
+	// moved is made by the first goroutine that waits, and closed when the holding has come to rest.
+	moved chan struct{}
+	next  *holding // in the table, or among the spare ones
 }
 
+// holdingState is what the session has of a segment. Its legal moves, all under Session.mu:
+//
+//	moving    -> mapped     took: a Make or Take has come to its end
+//	mapped    -> moving     returnShareLocked: the last share was returned
+//	moving    -> (removed)  gaveLocked: the reference is given back, or was never taken
+//	moving    -> lingering  gaveLocked: the reference is still there
+//	lingering -> moving     acquire: attached again, which takes the reference over
+//	mapped    -> (removed)  returnShareLocked: a carved segment, given back without waiting
 type holdingState uint8
 
 const (
-	moving    holdingState = iota
-	mapped                 // reference and mapping are there
-	lingering              // unmapped, but the control lock was not to be had: the reference is still there
+	moving holdingState = iota
+	mapped              // reference and mapping are there
+	// lingering means unmapped, with a reference that is still there: the control lock could not be acquired or, in a
+	// session that closes, other segments lie on the same page. A later Attach of the handle takes the reference over;
+	// else the session gives it back when it leaves.
+	lingering
 )
 
-// create makes a segment, and a holding with one share.
+// create makes a segment, and a holding with one share. It may wait for the control lock and for the system's memory,
+// while ctx lasts. If it fails nothing is left, except a reference that lingers.
 func (s *Session) create(ctx context.Context, size int) (h *holding, err error) {
 	listed := func(e control.Entry) { // before others can attach it: no other goroutine may refer to it a second time
 		s.mu.Lock()
@@ -45,11 +64,14 @@ func (s *Session) create(ctx context.Context, size int) (h *holding, err error) 
 	return h, s.took(h, held, lingers, err)
 }
 
-// small is what is zeroed under the session's lock, for which other goroutines may wait: 0.2 us.
+// small is the largest size, in bytes, that Create zeroes under Session.mu, for which other goroutines may wait: 0.2
+// us.
 const small = 16 << 10
 
-// tryMakeLocked makes a Segment in the reserved region, without waiting. It returns nil if that can't be done at once; a
-// Segment with an error is as segmentLocked's. The caller holds Session.mu.
+// tryMakeLocked tries to make a Segment in the reserved region without waiting. It returns nil if that can't be done at
+// once: the caller then goes the long way. A Segment with an error is as segmentLocked's. The caller holds Session.mu.
+//
+// A process that dies after TryMake leaves a live segment with one reference of its row, which reclaim gives back.
 func (s *Session) tryMakeLocked(size int, owner *resowner.Owner) (*Segment, error) {
 	if size > small || !s.member.Carves || s.checked {
 		return nil, nil
@@ -63,7 +85,8 @@ func (s *Session) tryMakeLocked(size int, owner *resowner.Owner) (*Segment, erro
 	return s.segmentLocked(h, nil, nil, owner)
 }
 
-// holdLocked puts a new holding, in motion, into the table. The caller holds Session.mu.
+// holdLocked puts a new holding for the handle, in motion, into the table. The caller holds Session.mu, and has found
+// none there.
 func (s *Session) holdLocked(handle Handle) *holding {
 	h := s.spareHoldings
 	if h == nil {
@@ -76,7 +99,8 @@ func (s *Session) holdLocked(handle Handle) *holding {
 	return h
 }
 
-// acquire returns the holding for a handle with one more share, made if there is none.
+// acquire returns the holding for a handle with one more share. If there is none it refers to the segment and maps it;
+// if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
 func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) {
 	s.mu.Lock()
 	for {
@@ -87,16 +111,19 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			s.mu.Unlock()
 			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
 			return h, s.took(h, held, lingers, err)
+		// At rest: the second attach that came while the first was under way ends here, too.
 		case h.state == mapped:
 			h.shared++
 			s.mu.Unlock()
 			return h, nil
+		// The reference is there, so only the mapping is missing.
 		case h.state == lingering:
 			h.state = moving
 			s.mu.Unlock()
 			held, lingers, err := s.member.Retake(h.held, s.checked)
 			return h, s.took(h, held, lingers, err)
 		}
+		// Another goroutine has the holding in motion. The first one to wait makes the channel.
 		if h.moved == nil {
 			h.moved = make(chan struct{})
 		}
@@ -111,7 +138,8 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 	}
 }
 
-// took ends the motion of a holding that was made, or taken, or could not be.
+// took ends the motion of a holding after Make, Take or Retake. With an error the holding leaves the table, or lingers;
+// without one it is mapped, and the caller has its first share.
 func (s *Session) took(h *holding, held, lingers instance.Held, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +152,7 @@ func (s *Session) took(h *holding, held, lingers instance.Held, err error) error
 	return nil
 }
 
-// restLocked ends a motion. The caller holds Session.mu.
+// restLocked ends a motion and wakes the goroutines that wait for it. The caller holds Session.mu.
 func (h *holding) restLocked(state holdingState) {
 	h.state = state
 	if h.moved != nil {
@@ -133,8 +161,8 @@ func (h *holding) restLocked(state holdingState) {
 	}
 }
 
-// share returns a Segment of the holding for a handle that is mapped and at rest; nil if there is none. This is the
-// second attach in a process, which asks nobody but the session.
+// share returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This is the
+// second attach in a process: it takes no lock of the instance and makes no system call.
 func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
 	h := s.table.find(handle)
@@ -152,14 +180,16 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 	return g.unless(err)
 }
 
-// shareableLocked reports whether the mapping of h is there for one Segment more: in checked mode each has its own, and
-// one that has a view may have taken it. The caller holds Session.mu.
+// shareableLocked reports whether the mapping of h is there for one Segment more. In checked mode it never is: each
+// Segment has its own. Otherwise it is missing if a Segment with a view has taken it for its own. The caller holds
+// Session.mu.
 func (s *Session) shareableLocked(h *holding) bool {
 	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
 }
 
-// attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that got
-// the share.
+// attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that
+// got the share. If the mapping fails, or the owner has ended since it was reserved, the Segment is detached again and
+// the errors are returned.
 func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) {
 	var tr *trail
 	if s.checked {
@@ -183,7 +213,7 @@ func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) 
 	return g.unless(errors.Join(err, refused))
 }
 
-// unless returns g, or detaches it if there is an error.
+// unless returns g, or detaches it if there is an error. It must be called without locks: Detach takes them.
 func (g *Segment) unless(err error) (*Segment, error) {
 	if err == nil || g == nil {
 		return g, err
@@ -191,8 +221,9 @@ func (g *Segment) unless(err error) (*Segment, error) {
 	return nil, errors.Join(err, g.Detach())
 }
 
-// segmentLocked makes a Segment of one share of h, under owner. An error is the owner's, which has ended since it was
-// reserved: the caller detaches the Segment then. The caller holds Session.mu.
+// segmentLocked makes a Segment of one share of h, under owner. Own is its mapping, nil if it shares the holding's or
+// lies in the session's mapping of the reserved region. An error is the owner's, which has ended since it was reserved:
+// the caller detaches the Segment then, after it has released the lock. The caller holds Session.mu.
 func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
 	a := s.enlistLocked(h)
 	g := &Segment{handle: h.handle, size: h.held.Entry.Size, trail: tr, attachment: a, life: a.life}

@@ -9,23 +9,28 @@ import (
 
 // hook is a function of OnDetach.
 type hook struct {
-	f     func()
+	f func()
+	// older is the hook that was added before, and is called after.
 	older *hook
-	began time.Time // when it was called, if Close may have to say so
+	// began is when it was called, for the error of a Close that waits for it.
+	began time.Time
 }
 
-// String names the function and where it stands.
+// String names the function and where it is in the source.
 func (h *hook) String() string {
 	return "OnDetach function " + callback.Name(h.f)
 }
 
-// OnDetach has f called when this Segment is detached, however that comes about: newest first, each
-// once, before the bytes go. On one that is detached already f is called at once. Cancel takes f back,
-// and reports whether it came in time.
+// OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before the
+// bytes are unmapped. On a Segment that is detached already f is called at once. Cancel takes f back, and reports
+// whether it came in time.
 //
-// A function that panics, or ends its goroutine (runtime.Goexit), keeps neither the others nor the end of the segment
-// from coming; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest is done
-// before the goroutine is gone. A nil f is no function.
+// Functions are called without a lock, in the goroutine of the Detach or Close, which waits for them. They may call
+// Detach, which does nothing, Unpin, and OnDetach. A call of Close from one is ErrDeadlock.
+//
+// A function that panics, or ends its goroutine (runtime.Goexit), does not keep the others from being called, nor the
+// segment from ending; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest
+// is done before the goroutine is gone. A nil f is no function.
 func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 	if f == nil {
 		return func() bool { return false }
@@ -40,6 +45,7 @@ func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 		f()
 		return func() bool { return false }
 	}
+	// Under the lock that nextHook closes the list under: a hook that is added here is called.
 	h.older, a.hooks = a.hooks, h
 	a.mu.Unlock()
 	return func() bool {
@@ -58,13 +64,16 @@ func (g *Segment) OnDetach(f func()) (cancel func() bool) {
 	}
 }
 
-// runHooks calls the hooks, newest first, those included that come meanwhile. Afterwards none can come.
+// runHooks calls the hooks, newest first, those included that are added by hooks. Afterwards none can be added. It is
+// called without locks.
 func (a *attachment) runHooks(errs *[]error) {
 	for h := a.nextHook(); h != nil; h = a.nextHook() {
 		a.runHook(h, errs)
 	}
 }
 
+// nextHook takes the newest hook from the list. If there is none it closes the list, under the same lock, so that no
+// hook is added which is never called.
 func (a *attachment) nextHook() *hook {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,7 +88,8 @@ func (a *attachment) nextHook() *hook {
 	return h
 }
 
-// runHook calls one. If that panics or ends the goroutine, or both, the others are called on the way out.
+// runHook calls one hook. If that panics or ends the goroutine, or both, the error is noted and the others are called
+// on the way out.
 func (a *attachment) runHook(h *hook, errs *[]error) {
 	returned := false
 	defer func() {

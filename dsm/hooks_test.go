@@ -75,7 +75,7 @@ func TestHooksHaveManyWaysOut(t *testing.T) {
 					}
 					again := s.Close()
 					if exited && by == "Close" {
-						err = again // nobody has had it
+						err = again // no call has returned it
 					} else if again != nil {
 						t.Error(again)
 					}

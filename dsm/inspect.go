@@ -17,42 +17,53 @@ import (
 	"github.com/google/uuid"
 )
 
-// Report is an instance at one moment, as far as there is such a thing: it is read without a lock beside those who
-// change it.
+// Report is an instance at one moment, as far as there is such a thing: it is read without a lock, while others change
+// it. Each row is read as a whole or marked as Changed; two rows may be of different moments.
 type Report struct {
 	Status   Status
 	Sessions []SessionInfo
 	Segments []SegmentInfo
-	Root     []byte // a copy of the root segment's bytes, of Inspect only; nil if there is none
+	// Root is a copy of the root segment's bytes, of Inspect and Look only; nil if there is none.
+	Root []byte
 }
 
-// Status is the instance as a whole. Limits of 0 are none.
+// Status is the instance as a whole. A limit of 0 means that there is none. Sizes are in bytes.
 type Status struct {
-	Dir          string
-	Instance     uuid.UUID
-	Generation   uint64
-	Backend      string
-	Private      bool
-	Supervisor   int       // its pid, or that of the last one
-	Supervised   bool      // it lives
-	Left         time.Time // when the last supervisor left it to the next (Supervisor.Leave); else zero
-	Closing      bool      // it is being stopped
+	Dir        string
+	Instance   uuid.UUID
+	Generation uint64
+	Backend    string
+	Private    bool
+	// Supervisor is the pid of the supervisor, or of the last one.
+	Supervisor int
+	// Supervised reports that the supervisor lives.
+	Supervised bool
+	// Left is when the last supervisor left the instance to the next (Supervisor.Leave); else zero.
+	Left time.Time
+	// Closing reports that the instance is being stopped.
+	Closing      bool
 	Sessions     int
 	MaxProcesses int
 	Segments     int
 	MaxSegments  int
-	Bytes        uint64
-	MaxMemory    uint64
-	Reserved     uint64       // bytes of the region that segments are carved out of; 0 if there is none
-	ReservedUsed uint64       // of them, those of segments, in whole pages
-	LockHolder   *SessionInfo // who holds the control lock; nil if nobody does
-	Counters     Counters
+	// Bytes is what of the segments counts against MaxMemory.
+	Bytes     uint64
+	MaxMemory uint64
+	// Reserved is the size of the reserved region; 0 if there is none. ReservedUsed is what of it segments take, in
+	// whole pages.
+	Reserved     uint64
+	ReservedUsed uint64
+	// LockHolder is the process that holds the control lock, a session's or the supervisor's; nil if none does.
+	LockHolder *SessionInfo
+	Counters   Counters
 }
 
-// SessionInfo is one session. The supervisor is none.
+// SessionInfo describes a session. The supervisor has none.
 type SessionInfo struct {
-	Name        string // row and incarnation, as errors have it: shmsync.Peer
-	Pid         int    // as the process sees itself: in another pid namespace it is another number
+	// Name is row and incarnation, as errors have it: shmsync.Peer.
+	Name string
+	// Pid is the process as it sees itself: in another pid namespace it is another number.
+	Pid         int
 	Application string
 	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
 	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
@@ -64,32 +75,43 @@ type SessionInfo struct {
 	Done     Done
 }
 
-// SegmentInfo is one segment.
+// SegmentInfo describes a segment.
 type SegmentInfo struct {
-	Handle     Handle
-	Size       int
-	State      string // creating, live, destroying; corrupt
-	Refs       int    // sessions that hold it, and one more if it is pinned
-	Pinned     bool
-	Root       bool // Session.Root
-	Holders    []SessionInfo
-	Backend    string
-	Reserved   bool      // carved out of the reserved region
-	OSName     string    // what a person would look for in the system
-	CreatorPid int       // as it saw itself
-	Creator    string    // application
-	Created    time.Time // of a reserved one, to a second
-	Failed     error     // why it could not be removed; nil if that was not tried or did not fail
-	Changed    bool      // while it was read: its parts may not belong together
+	Handle Handle
+	Size   int
+	// State is creating, live or destroying; corrupt if the row's checksum is wrong.
+	State string
+	// Refs is the number of sessions that hold the segment, and one more if it is pinned.
+	Refs   int
+	Pinned bool
+	// Root reports that the segment is that of Session.Root.
+	Root    bool
+	Holders []SessionInfo
+	Backend string
+	// Reserved reports that the segment lies in the reserved region.
+	Reserved bool
+	// OSName is the name under which a person finds the object in the system.
+	OSName string
+	// CreatorPid is the creating process as it saw itself, Creator its application.
+	CreatorPid int
+	Creator    string // application
+	// Created is exact to a second for a segment in the reserved region.
+	Created time.Time
+	// Failed is why the segment could not be removed; nil if that was not tried or did not fail.
+	Failed error
+	// Changed reports that the row changed while it was read: its parts may not belong together.
+	Changed bool
 }
 
-// Inspect looks at the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock, so it works
-// beside a full process table and a stopped holder of the lock.
+// Inspect reads a report of the instance that runs in cfg.Dir from outside: it joins nothing and takes no lock. So it
+// works with a full process table, and while a stopped process holds the control lock. Without an instance it is
+// ErrNoInstance.
 func Inspect(ctx context.Context, cfg Config) (Report, error) {
 	r, err := inspect(ctx, cfg)
 	return r, fail("inspect", 0, "", err)
 }
 
+// inspect does what Inspect does, without the Error around the error.
 func inspect(ctx context.Context, cfg Config) (Report, error) {
 	path, backends, set, err := cfg.resolve()
 	if err != nil {
@@ -112,7 +134,8 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	return r, err
 }
 
-// rootOf copies the root segment's bytes, without a reference to it: if it can't be had it is none.
+// rootOf copies the root segment's bytes, without a reference to it. It returns nil if there is none, and if its bytes
+// can't be mapped or are gone while it copies.
 func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 	segments, err := b.Segments()
 	if err != nil {
@@ -129,7 +152,8 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 		defer func() { _ = b.Unmap(m) }()
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		defer func() {
-			if recover() != nil { // somebody has truncated it
+			// Another process has truncated the object.
+			if recover() != nil {
 				root = nil
 			}
 		}()
@@ -138,7 +162,8 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 	return nil
 }
 
-// Segments lists the instance's segments, oldest first.
+// Segments lists the instance's segments, oldest first. It takes no lock: what changes at the same time may be missing,
+// or marked as Changed.
 func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) {
 	err = s.call(ctx, "list segments", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -153,7 +178,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 	return list, err
 }
 
-// Sessions lists the instance's sessions, oldest first.
+// Sessions lists the instance's sessions, oldest first, without a lock.
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -163,7 +188,7 @@ func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) 
 	return list, err
 }
 
-// Status is the instance as a whole.
+// Status returns the state of the instance as a whole, read without a lock.
 func (s *Session) Status(ctx context.Context) (st Status, err error) {
 	err = s.call(ctx, "status", 0, func() error {
 		processes, err := s.member.Books.Processes()
@@ -175,6 +200,7 @@ func (s *Session) Status(ctx context.Context) (st Status, err error) {
 	return st, err
 }
 
+// report reads all parts of a Report but the root.
 func report(b *instance.Books) (r Report, err error) {
 	processes, err := b.Processes()
 	if err != nil {
@@ -191,6 +217,7 @@ func report(b *instance.Books) (r Report, err error) {
 	return r, err
 }
 
+// isSession reports whether a row of the process table is a session's: one is the supervisor's.
 func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorRow }
 
 // users returns what is known of the users of process rows, by row: each is asked for once.
@@ -202,6 +229,7 @@ func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionIn
 	return byRow
 }
 
+// sessionInfos returns the sessions among the users of rows, oldest first.
 func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
 	for row, s := range byRow {
 		if row != control.SupervisorRow {
@@ -214,6 +242,7 @@ func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
 	return list
 }
 
+// segmentInfos describes all segments, oldest first, with their holders.
 func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[int]SessionInfo) (list []SegmentInfo) {
 	if len(segments) > 0 {
 		list = make([]SegmentInfo, 0, len(segments))
@@ -225,7 +254,8 @@ func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[i
 	return list
 }
 
-// holders returns the processes that hold any of the segments.
+// holders returns the processes that hold any of the segments: witnesses are asked for in the system, and only those of
+// holders are needed.
 func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []control.ProcessInfo {
 	holds := map[int]bool{}
 	for _, s := range segments {
@@ -236,6 +266,7 @@ func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []
 	return slices.DeleteFunc(slices.Clone(processes), func(p control.ProcessInfo) bool { return !holds[p.Row] })
 }
 
+// status reads the instance's counts and limits. An error means that the table is corrupt.
 func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
 	rows, bytes, err := b.Used()
 	s := Status{
@@ -259,17 +290,20 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 		}
 	}
 	if p, held, herr := b.LockHolder(); herr == nil && held {
+		// The holder may have died, or be stopped: its state is what a person wants to know first.
 		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info
 	}
 	return s, err
 }
 
-// glances is what the system says of processes, each asked for once: a process may have many sessions.
+// glances holds what the system says of processes, each asked for once: a process may have many sessions.
 type glances map[int]glance
 
+// glance is what the system says of one process: that it is stopped, and that no process here has its pid.
 type glance struct{ stopped, unseen bool }
 
+// at returns what the system says of a process, from memory the second time.
 func (g glances) at(pid int) glance {
 	seen, ok := g[pid]
 	if !ok {
@@ -279,6 +313,8 @@ func (g glances) at(pid int) glance {
 	return seen
 }
 
+// sessionInfo describes a row of the process table. Held is whether its witness is: the one proof of life. The other
+// states are for people, and more than one may apply: dead wins over stopped, stopped over closing.
 func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
@@ -298,6 +334,7 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	return info
 }
 
+// segmentInfo describes a row of the segment table. A row whose checksum is wrong is listed as corrupt.
 func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
 	info := SegmentInfo{
 		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(),

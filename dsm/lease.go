@@ -9,12 +9,15 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// With lends the bytes to f. While f runs they stay mapped, even over a Detach or a Close of the session, which is then
-// listed as closing and keeps its row, and so its locks, until f returns; f must not keep the bytes. A fault in
-// f's own goroutine, as when another process has truncated the object, is ErrCorrupt and not the end of the process. On
-// a detached segment it is ErrClosed; so is, in checked mode, a fault in f at a slice of any segment that was
-// kept past its Detach. In checked mode the errors say where the segment was attached and detached. An error of
-// f's own is returned as it is.
+// With lends the bytes to f and returns f's error. While f runs they stay mapped, even over a Detach or a Close of the
+// session, which is then listed as closing and keeps its row, and so its locks, until f returns. f must not keep the
+// bytes.
+//
+// A fault in f's own goroutine, as when another process has truncated the object, is ErrCorrupt and not the end of the
+// process. On a detached segment With is ErrClosed, without a call of f; so is, in checked mode, a fault in f at a
+// slice of any segment that was kept past its Detach. In checked mode the errors include where the segment was attached
+// and detached. Other panics go on. An error of f's own is returned as it is. Several goroutines may be in With at
+// once.
 func (g *Segment) With(f func(b []byte) error) (err error) {
 	if f == nil {
 		return g.fail("use", errNoFunction)
@@ -33,6 +36,7 @@ func (g *Segment) With(f func(b []byte) error) (err error) {
 	return f(b)
 }
 
+// lease returns the bytes and keeps them mapped until unlease; on a detached Segment it is ErrClosed.
 func (g *Segment) lease() ([]byte, error) {
 	a, is := g.lockAttached()
 	if !is {
@@ -43,6 +47,8 @@ func (g *Segment) lease() ([]byte, error) {
 	return a.bytes, nil
 }
 
+// unlease ends a lease. The last one after a Detach does what that has left: it gives the attachment back, and lets the
+// view be drained.
 func (g *Segment) unlease() {
 	a := g.attachment
 	a.mu.Lock()
@@ -56,11 +62,12 @@ func (g *Segment) unlease() {
 	if last {
 		g.logged(a.session.release(a))
 	}
-	lent.Leave() // Detach goes on from here, if it was waiting
+	// A Detach that came while f ran goes on from here: its view may be drained now.
+	lent.Leave()
 }
 
-// fault makes an error of a panic that is a fault in the bytes that are lent, or in bytes that have ended; any other goes
-// on.
+// fault makes an error of r, what a panic in With carried, if that is a fault in the bytes that are lent, or in bytes
+// that have ended. Any other panic goes on.
 func (g *Segment) fault(r any, lent []byte) error {
 	f, ok := r.(interface {
 		error
@@ -79,7 +86,8 @@ func (g *Segment) fault(r any, lent []byte) error {
 	panic(r)
 }
 
-// ReadAt copies from the segment, as io.ReaderAt. A fault is an error, as in With.
+// ReadAt copies from the segment into p, as io.ReaderAt says. Off is in bytes; at the end it returns io.EOF. The copy
+// is not atomic: other processes may write while it runs. A fault is an error, as in With.
 func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, g.outside("read", off)
@@ -96,8 +104,8 @@ func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// WriteAt copies into the segment, as io.WriterAt; what reaches beyond its end is not written and
-// io.ErrShortWrite. A fault is an error, as in With.
+// WriteAt copies p into the segment, as io.WriterAt says. What reaches beyond the segment's end is not written, and the
+// error is io.ErrShortWrite then. The copy is not atomic. A fault is an error, as in With.
 func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
 		return 0, g.outside("write", off)
@@ -114,6 +122,7 @@ func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
+// outside returns the error of an offset before the segment's begin.
 func (g *Segment) outside(op string, off int64) error {
 	return g.fail(op, errors.New("negative offset "+fmt.Sprint(off)))
 }

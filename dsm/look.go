@@ -10,13 +10,17 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// Look is Inspect, and lets f read the bytes of segments, too: bytes maps a segment for reading alone, without a reference
-// to it, until f returns. Others write and free meanwhile what f reads, so f checks everything that it loads. A segment that
-// is gone is ErrNotFound. A load from bytes that are gone is Look's error, which matches ErrCorrupt.
+// Look reads a report as Inspect does, and calls f with it and with a function that maps segments. Bytes maps a segment
+// for reading alone, without a reference to it, until f returns.
+//
+// Other processes write and free what f reads while it does, so f checks everything that it loads. A handle that is not
+// live is ErrNotFound. A load from bytes that are gone, as when a segment is truncated, is Look's error, which matches
+// ErrCorrupt. Look joins nothing and takes no lock.
 func Look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
 	return fail("look", 0, "", look(ctx, cfg, f))
 }
 
+// look does what Look does, without the Error around the error.
 func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
 	path, backends, set, err := cfg.resolve()
 	if err != nil {
@@ -43,6 +47,7 @@ func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 			_ = books.Unmap(m)
 		}
 	}()
+	// Mapped for reading, so that a defect of f can't change the instance.
 	bytes := func(h Handle) ([]byte, error) {
 		list, err := books.Segments()
 		if err != nil {

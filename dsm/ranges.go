@@ -11,44 +11,59 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// ranges are the address ranges of this process in which bytes were mapped that have ended: private pages or, in checked
-// mode, inaccessible or, where neither can be had, the bytes themselves. What is kept too long, such as a slice or a
-// structure, reaches those and never what would be mapped next, in this session or a later one.
+// ranges are the address ranges of this process in which bytes were mapped that have ended. They hold private pages or,
+// in checked mode, are inaccessible or, where neither is possible, they hold the bytes themselves. What is kept too
+// long, such as a slice or a structure, reaches those and never what would be mapped next, in this session or a later
+// one.
 //
 // They cost address space and an entry in the kernel's list of mappings; on some systems they cost memory, too. So the
-// newest stay, and older ones only as long as a View of them is in use. What a structure refers to holds its View; a slice
-// does not.
+// newest stay, and older ones only as long as a View of them is in use. What a structure refers to holds its View; a
+// slice does not.
 type ranges struct {
 	mu     sync.Mutex
 	newest []*formerRange // oldest first
 	bytes  uint64         // of newest
-	held   uint64         // of those of newest that take memory
-	viewed uint64         // bytes of ranges with a view that take memory, since the collector was asked
+	// held are the bytes of those of newest that take memory.
+	held uint64
+	// viewed counts, in bytes, the ranges with a view that take memory, since the garbage collector was last asked to
+	// run.
+	viewed uint64
 }
 
-// formerRange is one of them.
+// formerRange is one of them. The goroutine that makes it fills it in; from add on only the fields under ranges.mu
+// change.
 type formerRange struct {
+	// mapping is the address range, as the backend knows it.
 	mapping dsmimpl.Mapping
-	part    []byte // that has a view; nil if none has
-	give    func(dsmimpl.Mapping) error
-	holds   bool // it takes the memory that its object took
+	// part are the bytes in mapping that have a view; nil if none has.
+	part []byte
+	// give ends the range: it is the backend's Unswap, Unguard or Detach.
+	give func(dsmimpl.Mapping) error
+	// holds means that the range takes the memory that its object took: it counts against maxHeldBytes.
+	holds bool
 
 	// Under ranges.mu:
-	viewed bool // the view is in use
-	old    bool // it is not among the newest
+	// viewed means that the view is in use.
+	viewed bool
+	// old means that it is not among the newest.
+	old bool
 }
 
-// former are those of this process: its sessions share one address space.
+// former holds the ranges of this process: its sessions share one address space.
 var former ranges
 
 const (
-	maxRanges     = 16384                          // a quarter of Linux's default for a process
-	maxRangeBytes = 1 << (bits.UintSize*9/16 + 10) // 64 TB, or 256 MB of a 32-bit address space
+	// maxRanges is a quarter of Linux's default limit of mappings in a process.
+	maxRanges = 16384
+	// maxRangeBytes is 64 TB, or 256 MB of a 32-bit address space.
+	maxRangeBytes = 1 << (bits.UintSize*9/16 + 10)
 	maxHeldBytes  = 64 << 20
 )
 
-// add takes a range; v is the view of it, if there is one. An old one goes when that is in use no longer. The garbage
-// collector, which tells that, knows nothing of the memory that ranges take, so now and then it is asked.
+// add takes a range; v is the view of it, if there is one. If there are too many ranges then, the oldest leave the
+// newest, and those of them whose views are not in use are given back; add returns the errors of that. The others go
+// when the garbage collector finds their views unused. The collector knows nothing of the memory that ranges take, so
+// after enough of it add asks it to run.
 func (q *ranges) add(r *formerRange, v *shm.View) error {
 	if v != nil {
 		r.viewed = true
@@ -78,8 +93,9 @@ func (q *ranges) add(r *formerRange, v *shm.View) error {
 	return giveRangesBack(over)
 }
 
-// ageLocked takes the oldest from the newest, under the lock of q, until there are no more than those limits, and returns
-// those that can be given back.
+// ageLocked takes the oldest from the newest until there are no more than those limits, and returns those that can be
+// given back. The others are given back by unviewed. The caller holds q.mu, and calls giveRangesBack when it has
+// released it.
 func (q *ranges) ageLocked(count int, bytes, held uint64) (over []*formerRange) {
 	for len(q.newest) > count || q.bytes > bytes || q.held > held {
 		r := q.newest[0]
@@ -97,7 +113,7 @@ func (q *ranges) ageLocked(count int, bytes, held uint64) (over []*formerRange) 
 	return over
 }
 
-// unviewed is called once the view of r is in use no longer.
+// unviewed is called, by a cleanup of the garbage collector, once the view of r is in use no longer.
 func (q *ranges) unviewed(r *formerRange) {
 	q.mu.Lock()
 	r.viewed = false
@@ -108,7 +124,7 @@ func (q *ranges) unviewed(r *formerRange) {
 	}
 }
 
-// makeRoom gives back all ranges that are not in use, for one who is refused more.
+// makeRoom gives back all ranges whose views are not in use, for a caller whom the system has refused another mapping.
 func (q *ranges) makeRoom() {
 	q.mu.Lock()
 	over := q.ageLocked(0, 0, 0)
@@ -116,16 +132,18 @@ func (q *ranges) makeRoom() {
 	_ = giveRangesBack(over)
 }
 
+// giveRangesBack ends ranges. It calls the backend, so it is called without locks.
 func giveRangesBack(list []*formerRange) error {
 	var errs []error
 	for _, r := range list {
+		// Without its note in package shm first: the addresses may be another mapping's as soon as they are given back.
 		shm.Forget(r.part)
 		errs = append(errs, tamed(func() error { return r.give(r.mapping) }))
 	}
 	return errors.Join(errs...)
 }
 
-// tamed makes a panic of a backend an error.
+// tamed calls f, and makes an error of a panic of the backend.
 func tamed(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -135,16 +153,20 @@ func tamed(f func() error) (err error) {
 	return f()
 }
 
-// withdraw takes a mapping away from the goroutines of this process, whatever they are at: its range stays, of private
-// pages or inaccessible. Part are the bytes in it that v is a view of, if there is one. What can't be withdrawn stays mapped
-// as long as the view is in use; then now is false. Where the object can be let go of all the same it stays longer, unless
-// it is shared with other segments, as the reserved region is. Without a view, and elsewhere, it is unmapped at once.
+// withdraw takes a mapping away from the goroutines of this process, in the middle of what they do: its range stays, of
+// private pages or inaccessible. Part are the bytes in it that v is a view of, if there is one; late makes the error of
+// a use after the end, in checked mode.
+//
+// What can't be withdrawn stays mapped as long as the view is in use; then now is false. Where the object can be let go
+// of all the same it stays longer, unless it is shared with other segments, as the reserved region is. Without a view,
+// and elsewhere, it is unmapped at once.
 func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.View,
 	late func(at int) error) (now bool, err error) {
 	r := &formerRange{mapping: m, part: part}
 	replace := s.replacement(r)
 	if replace != nil && tamed(replace) != nil {
-		former.makeRoom() // it was refused for too many mappings, perhaps
+		// The system may have refused for too many mappings: old ranges are given back, and it is tried once more.
+		former.makeRoom()
 		if tamed(replace) != nil {
 			replace = nil
 		}
@@ -157,6 +179,7 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 		}
 		s.loosen(r)
 		return true, former.add(r, v)
+	// No structure knows the bytes, and what a slice does late was never promised here.
 	case v == nil && (shared || !loosens):
 		shm.Forget(part)
 		return true, s.member.Unmap(m)
@@ -173,7 +196,7 @@ func (s *Session) loosens() bool {
 	return is
 }
 
-// loosen lets go of the object of r, where that can be done. Then the bytes are what takes its memory.
+// loosen lets go of the object of r, where the backend can. Then the mapped bytes are what takes its memory.
 func (s *Session) loosen(r *formerRange) {
 	if b, ok := s.member.Backend.(dsmimpl.Loosener); ok {
 		r.holds = true
@@ -184,8 +207,8 @@ func (s *Session) loosen(r *formerRange) {
 // replaces reports whether the backend can withdraw mappings at all.
 func (s *Session) replaces() bool { return s.replacement(&formerRange{}) != nil }
 
-// replacement returns the call that puts something else in the place of r, and tells r how to give that back. It is
-// nil if the backend can't.
+// replacement returns the call that replaces the pages of r, and sets r.give to what ends that. It is nil if the
+// backend can't: then bytes stay mapped as long as they may be in use.
 func (s *Session) replacement(r *formerRange) func() error {
 	if s.checked {
 		if b, ok := s.member.Backend.(dsmimpl.Guarder); ok {

@@ -11,11 +11,15 @@ import (
 // The end of the reserved region in this process. While Close, or a lease that it has left, swaps parts of it, the pages
 // that lent bytes lie on stay as they are.
 
+// The end of the reserved region in this process. While Close, or a lease that it has left, swaps parts of it, the
+// pages that lent bytes lie on stay as they are. A segment in the region shares its pages with others where the
+// system's page is larger than control.PageSize: there a lent segment keeps its neighbours' bytes too.
+//
 // span is a part of the region, in bytes, on whole pages of the system.
 type span struct{ from, to int }
 
 // spanOf returns the pages that an attachment's bytes lie on if it is in the region. In checked mode no bytes are used
-// there.
+// there: each Segment has a mapping of its own, and ok is false.
 func (s *Session) spanOf(a *attachment) (p span, ok bool) {
 	at, carved := a.holding.held.Entry.Carved()
 	if !carved || s.checked || s.member.Region.Bytes == nil {
@@ -25,7 +29,7 @@ func (s *Session) spanOf(a *attachment) (p span, ok bool) {
 	return span{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Region.Bytes))}, true
 }
 
-// swapPart swaps the pages of an attachment that was lent, but those that another lent one lies on too.
+// swapPart swaps the pages of an attachment that was lent, except those on which another lent one lies too.
 func (s *Session) swapPart(a *attachment) error {
 	if p, ok := s.spanOf(a); ok {
 		return s.swapRegion(p.from, p.to)
@@ -34,7 +38,8 @@ func (s *Session) swapPart(a *attachment) error {
 }
 
 // swapRegion swaps what is not lent between two bytes of the region; in checked mode it makes all of it inaccessible.
-// What the backend can't swap is unmapped in the end.
+// If the system refuses, as it does when a process has too many mappings, it gives back old ranges and tries once more.
+// What can't be swapped is unmapped in the end (dropRegion).
 func (s *Session) swapRegion(from, to int) error {
 	swap := s.regionSwap()
 	if from == to || swap == nil {
@@ -62,7 +67,7 @@ func (s *Session) swapRegion(from, to int) error {
 	return nil
 }
 
-// regionSwap returns the backend's call, nil if it has none.
+// regionSwap returns the backend's call that swaps a part of the region, nil if it has none.
 func (s *Session) regionSwap() func(from, to int) error {
 	if b, ok := s.member.Backend.(dsmimpl.Guarder); ok && s.checked {
 		return func(int, int) error { return b.DetachGuarded(s.member.Region) }
@@ -73,7 +78,9 @@ func (s *Session) regionSwap() func(from, to int) error {
 	return nil
 }
 
-// lentLocked returns the pages of the region that are in use yet, in their order. The caller holds Session.mu.
+// lentLocked returns the pages of the region that are still in use, in their order: of Segments whose hooks have not
+// run yet, or with a With in flight. The caller holds Session.mu; attachment.mu is taken inside, which the lock order
+// permits.
 func (s *Session) lentLocked() (spans []span) {
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()
@@ -88,10 +95,12 @@ func (s *Session) lentLocked() (spans []span) {
 }
 
 // sharesPages reports whether two segments in the region may lie on one page of the system. One that is over then keeps
-// its reference until the session gives up its row: a lent one may keep the page.
+// its reference until the session gives up its row: if it were given to another session, that one's bytes would lie on
+// a page which a lent segment keeps mapped here.
 func sharesPages() bool { return os.Getpagesize() > control.PageSize }
 
-// dropRegion ends the session's use of the region. If it was swapped its address range stays for a while.
+// dropRegion ends the session's use of the region. If it was swapped its address range stays for a while, so that late
+// uses find zeros; else it is unmapped.
 func (s *Session) dropRegion() error {
 	r := &formerRange{mapping: s.member.Region}
 	switch {
@@ -108,8 +117,8 @@ func (s *Session) dropRegion() error {
 }
 
 // dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
-// structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap it
-// when no goroutine uses a mailbox any more.
+// structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap
+// it when no goroutine uses a mailbox any more.
 func (s *Session) dropControl() error {
 	b, ok := s.member.Backend.(dsmimpl.Swapper)
 	if !ok {

@@ -8,8 +8,11 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// release gives an attachment back whose last use is over, and its share of the holding; the last share unmaps and gives
-// the reference back. While Close runs it leaves that to Close.
+// release gives an attachment back whose last use is over, and its share of the holding. The last share unmaps the
+// segment and drops the session's reference. The caller has raised the attachment's life.
+//
+// While Close gives everything back (sessionReturning) it leaves the attachment to Close, which swaps bytes in an order
+// of its own. It waits, for the control lock, only if the reference can't be dropped at once.
 func (s *Session) release(a *attachment) error {
 	s.mu.Lock()
 	if s.state == sessionReturning {
@@ -18,6 +21,7 @@ func (s *Session) release(a *attachment) error {
 		s.mu.Unlock()
 		return nil
 	}
+	// The short way, of most Segments: nothing to withdraw, so one lock does.
 	if a.own.Bytes == nil && a.view == nil && !s.state.begun() {
 		rest := s.returnShareLocked(a)
 		s.mu.Unlock()
@@ -25,6 +29,7 @@ func (s *Session) release(a *attachment) error {
 	}
 	s.calls++
 	s.mu.Unlock()
+	// System calls, without the lock. The count of calls keeps the session's mappings.
 	gone, err := s.withdrawOf(a)
 	if s.state == sessionLent { // it does not change before this attachment is given back
 		err = errors.Join(err, s.swapPart(a))
@@ -39,7 +44,8 @@ func (s *Session) release(a *attachment) error {
 	return errors.Join(err, s.giveRest(rest))
 }
 
-// releaseKept is release once the view that has kept the attachment is in use no longer. Close may have been faster.
+// releaseKept releases an attachment once the view that has kept it is in use no longer. If Close has taken it first,
+// or another call has claimed it, there is nothing to do.
 func (s *Session) releaseKept(a *attachment) error {
 	s.mu.Lock()
 	is := a.kept && !a.claimed
@@ -51,8 +57,9 @@ func (s *Session) releaseKept(a *attachment) error {
 	return s.release(a)
 }
 
-// withdrawOf withdraws the mapping that is one attachment's own. It reports whether the attachment can be given back: if
-// not, a view of bytes is in use that could not be withdrawn, and release is called again when it is in use no longer.
+// withdrawOf withdraws the mapping that is one attachment's own: after that no store of this process reaches the
+// segment through it. Gone reports whether the attachment can be given back. If not, a view of bytes is in use that
+// could not be withdrawn, and a cleanup of the view calls releaseKept when it is in use no longer.
 func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	g, v, own := a.segment, a.view, a.own
 	_, carved := a.holding.held.Entry.Carved()
@@ -74,20 +81,24 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 		s.mu.Lock()
 		a.kept, a.parked, a.claimed = true, false, false
 		s.mu.Unlock()
+		// The collector must not be held up: the release runs in a goroutine of its own.
 		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.releaseKept(g.attachment)) }() }, g)
 	}
 	return gone, err
 }
 
-// rest is what is to be done without the session's lock when a share was returned. The zero rest is nothing.
+// rest is what remains to be done without the session's lock after a share was returned. The zero rest is nothing.
 type rest struct {
-	holding *holding // is to be given up, and is in motion; nil if that was done, or others share it
-	later   bool     // its reference stays until the session ends
-	quits   bool     // Close has left it to this call to end the session
+	// holding is to be given up, and is in motion; nil if that was done, or other Segments share it.
+	holding *holding
+	// later means that the reference stays until the session gives up its row.
+	later bool
+	// quits means that these were the last bytes that Close had lent: this call ends the session.
+	quits bool
 }
 
-// returnShare gives back what is left of an attachment that is over: its share of the holding and, if that was the last,
-// the holding.
+// returnShare gives back what is left of an attachment that is over: its share of the holding and, if that was the
+// last, the holding. It may wait for the control lock.
 func (s *Session) returnShare(a *attachment) error {
 	s.mu.Lock()
 	rest := s.returnShareLocked(a)
@@ -95,8 +106,8 @@ func (s *Session) returnShare(a *attachment) error {
 	return s.giveRest(rest)
 }
 
-// returnShareLocked is the part of returnShare that does not wait. A rest with a holding counts as a call in flight. The
-// caller holds Session.mu.
+// returnShareLocked does the part of returnShare that does not wait. The caller holds Session.mu, and calls giveRest
+// when it has released it. A rest with a holding counts as a call in flight, so Close waits for it.
 func (s *Session) returnShareLocked(a *attachment) rest {
 	h := a.holding
 	s.unlistLocked(a)
@@ -115,7 +126,8 @@ func (s *Session) returnShareLocked(a *attachment) rest {
 	return r
 }
 
-// giveRest does what returnShareLocked has left.
+// giveRest does what returnShareLocked has left: it gives the holding up, and ends the session if that is due. It is
+// called without locks.
 func (s *Session) giveRest(r rest) (err error) {
 	if h := r.holding; h != nil {
 		var lingers instance.Held
@@ -132,7 +144,9 @@ func (s *Session) giveRest(r rest) (err error) {
 	return err
 }
 
-// give gives up what a holding in motion holds. Later leaves the reference to the end of the session.
+// give gives up what a holding in motion holds: the mapping, the reference and, if that was the last one, the segment.
+// Once the end of the session has begun the mapping is withdrawn before it is unmapped, since goroutines may still use
+// it. If later is set the reference is left for the end of the session, and lingers.
 func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error) {
 	held := h.held
 	var ended error
@@ -147,8 +161,8 @@ func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error
 	return lingers, errors.Join(ended, err)
 }
 
-// gaveLocked ends the motion of a holding that is not mapped any more, and of which a reference may linger. The caller holds
-// Session.mu, and forgets the holding.
+// gaveLocked ends the motion of a holding that is mapped no longer. It lingers if a reference is left; else it leaves
+// the table and is spare, and the caller must not use it any more. The caller holds Session.mu.
 func (s *Session) gaveLocked(h *holding, lingers instance.Held) {
 	if lingers.Entry.Handle != 0 {
 		h.held = lingers

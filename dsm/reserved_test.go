@@ -76,8 +76,8 @@ func TestReserved(t *testing.T) {
 	})
 }
 
-// TestReservedInOrder: segments are listed in the order in which a session has made them, though
-// nobody looks at the clock.
+// TestReservedInOrder: segments are listed in the order in which a session has made them, though no
+// call reads the clock.
 func TestReservedInOrder(t *testing.T) {
 	_, s := reserved(t, catalog.Default())
 	var made []dsm.Handle
@@ -188,7 +188,7 @@ func TestReservedTruncated(t *testing.T) {
 	}
 }
 
-// TestReservedConcurrent: goroutines of two sessions make segments, and nobody ever sees a byte of anybody else's.
+// TestReservedConcurrent: goroutines of two sessions make segments, and neither ever sees a byte of another's.
 func TestReservedConcurrent(t *testing.T) {
 	cfg, first := reserved(t, catalog.Default())
 	var all sync.WaitGroup
@@ -229,7 +229,7 @@ func TestReservedConcurrent(t *testing.T) {
 	all.Wait()
 }
 
-// TestUnpinInHook: functions of OnDetach may call Unpin in a session that closes meanwhile.
+// TestUnpinInHook: functions of OnDetach may call Unpin in a session that is closing.
 func TestUnpinInHook(t *testing.T) {
 	cfg, s := reserved(t, catalog.Default())
 	other := instancetest.Open(t, cfg)

@@ -8,11 +8,13 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Root is this session's attachment of the instance's root segment: the one segment that sessions find which know
-// nothing of each other. The first call of all makes it, of size(max_segments) bytes, all zero; it is pinned and
-// stays as long as the instance. Without size none is made, and ErrNotFound if there is none. All callers in a
-// session get the same Segment, which the session's end detaches and nobody else may. Package registry keeps the
-// names in it: whoever puts something else there does without.
+// Root returns this session's attachment of the instance's root segment: the one segment that unrelated sessions can
+// find. The first call in the instance creates it, of size(max_segments) bytes, all zero; it is pinned and stays as
+// long as the instance. If size is nil none is created, and it is ErrNotFound if there is none.
+//
+// All callers in a session get the same Segment. The session's end detaches it, and callers must not. Root waits for
+// the control lock while ctx lasts. Package registry keeps the names in the root segment: a program that stores other
+// data there cannot use package registry.
 func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segment, error) {
 	s.mu.Lock()
 	g, over := s.root, s.err != nil
@@ -34,6 +36,7 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 		return nil, err
 	}
 	s.mu.Lock()
+	// Two goroutines may have come here; both attached, and one of the Segments stays.
 	first := s.root == nil
 	if first {
 		s.root = g
@@ -46,18 +49,23 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 	return is, err
 }
 
-// makeRoot proposes a new segment. If another session is faster, or this one dies, it goes with its only attachment.
+// makeRoot proposes a new segment as the root. If another session is faster, or this process dies before the books name
+// it, the new segment has no other reference and is removed with its only attachment.
 func (s *Session) makeRoot(ctx context.Context, size int) (Handle, error) {
 	g, err := s.Create(ctx, s.owner, size)
 	if err != nil {
 		return 0, err
 	}
+	// A death here leaves a segment with one reference, of the dead session. Reclaim removes it.
 	failpoint.Hit("dsm/root/made")
 	h, err := s.findRoot(ctx, g.Handle())
+	// A death here leaves the same and, if this segment has become the root, the instance's pin, which keeps it.
 	failpoint.Hit("dsm/root/found")
 	return h, errors.Join(err, g.Detach())
 }
 
+// findRoot returns the handle of the root segment. If there is none, it makes the candidate the root and pins it; a
+// candidate of 0 leaves it at none, and h is 0.
 func (s *Session) findRoot(ctx context.Context, candidate Handle) (h Handle, err error) {
 	err = s.call(ctx, "find the root", candidate, func() error {
 		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)

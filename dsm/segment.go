@@ -12,21 +12,32 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Segment is one attachment of a piece of shared memory. Several in one process may share a mapping; each ends
-// for itself. All methods are safe for concurrent use.
+// Segment is one attachment of a piece of shared memory. Several in one process may share a mapping; each ends for
+// itself. All methods are safe for concurrent use.
+//
+// A Segment ends once: by Detach, with its owner, or with the session. Afterwards its methods return ErrClosed, or
+// nothing, and have no effect. The zero Segment belongs to no session and has ended.
 type Segment struct {
-	handle     Handle
-	size       int
-	trail      *trail // in checked mode
+	handle Handle
+	size   int
+	// trail is where it was attached and detached, in checked mode; else nil.
+	trail      *trail
 	attachment *attachment
-	life       uint64 // the attachment's, as long as it is this Segment's
-	told       *told  // with a view
+	// life is the attachment's, as long as that is this Segment's; see attachment.
+	life uint64
+	// told holds the errors of its view; nil without one.
+	told *told
 }
 
-// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. The memory is
-// reserved: what the system can't give is ErrNoSpace here. A full table is ErrTooManySegments, a limit ErrQuota,
-// and a size below 1 ErrSize; nothing is left behind then. Large segments take time (some 0.3 ms for each MB on
-// tmpfs), in which ctx is looked at.
+// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. If nothing else holds the
+// segment then, it is removed.
+//
+// Create may wait for the control lock, for at most as long as ctx lasts. Large segments take time (about 0.3 ms for
+// each MB on tmpfs), since the memory is reserved here; ctx is checked on the way. A segment in the reserved region, of
+// at most 16 KiB, takes some hundred nanoseconds and makes no system call.
+//
+// What the system can't give is ErrNoSpace. A full segment table is ErrTooManySegments, a limit of the settings
+// ErrQuota, and a size below 1 ErrSize. If Create fails it leaves nothing behind.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
 	if err != nil {
@@ -35,6 +46,8 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 	return g, nil
 }
 
+// make does what Create does, without the Error around the error. Under Session.mu it tries the reserved region, which
+// does not wait; else it counts itself as a call in flight and goes the long way without the lock.
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	if err := over(ctx); err != nil {
 		return nil, err
@@ -54,11 +67,13 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 		s.mu.Unlock()
 		return nil, err
 	}
+	// The short way: no wait, no system call, and no count of calls, since the lock is held all the time.
 	g, err := s.tryMakeLocked(size, owner)
 	if g != nil || err != nil {
 		s.mu.Unlock()
 		return g.unless(err)
 	}
+	// The long way. Close waits from here on until attached or end.
 	s.calls++
 	s.mu.Unlock()
 	h, err := s.create(ctx, size)
@@ -69,8 +84,12 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	return s.attached(h, owner)
 }
 
-// Attach maps the segment with that handle; owner ends the attachment. A handle that is not, or no longer, live is
-// ErrNotFound. A second Attach in one process shares the mapping, but in checked mode.
+// Attach maps the segment with that handle, for reading and writing; owner ends the attachment. A handle that is not,
+// or no longer, live is ErrNotFound.
+//
+// A second Attach of a handle in one process shares the mapping, except in checked mode; it makes no system call. The
+// first one may wait for the control lock, and for another goroutine that attaches or detaches the segment, while ctx
+// lasts.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	g, err := s.attach(ctx, owner, h)
 	if err != nil {
@@ -79,10 +98,14 @@ func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	return g, nil
 }
 
+// attach does what Attach does, without the Error around the error. Two orders matter. The call is counted as in flight
+// before the owner is reserved, so that Close, which ends the owners, waits for it; and the owner is reserved before
+// the segment is referred to, so that what is acquired can be remembered.
 func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
 	if err := over(ctx); owner == nil || err != nil {
 		return nil, errors.Join(reserve(owner), err)
 	}
+	// The short way: the handle is mapped here already.
 	if g, err := s.share(h, owner); g != nil || err != nil {
 		return g, err
 	}
@@ -100,6 +123,8 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	return s.attached(hold, owner)
 }
 
+// reserve has the owner make room for one item. It fails early, before anything is acquired; owner.Remember may still
+// fail later, if the owner has ended by then.
 func reserve(owner *resowner.Owner) error {
 	if owner == nil {
 		return errors.New("no owner: name who ends it, Session.Owner() for the session's lifetime")
@@ -107,24 +132,30 @@ func reserve(owner *resowner.Owner) error {
 	return owner.Reserve()
 }
 
-// Handle names the segment for other processes.
+// Handle returns the name of the segment, with which other processes attach it. It stays valid after Detach.
 func (g *Segment) Handle() Handle { return g.handle }
 
-// Size is the number of bytes that were asked for.
+// Size returns the number of bytes that Create was asked for.
 func (g *Segment) Size() int { return g.size }
 
-// Bytes are the segment's, in place. The slice is valid until Detach or the end of the session: it does not keep the
-// segment. A fault while it is valid (the object was truncated) ends the process; With and Session.Contain turn it into
-// an error. Nil after Detach.
+// Bytes returns the segment's memory; it does not copy. The slice is valid until Detach or the end of the session: to
+// keep it does not keep the segment. After Detach Bytes returns nil.
 //
-// Afterwards: once the session is closed, loads find zeros and stores reach no other process, at least until the process
-// has ended 16,384 more mappings (on 32 bits 256 MiB of them). On Windows they are of use until it has ended 64 MiB more,
-// and loads may find other bytes than zeros. After the Detach of one Segment that holds only if
-// Region was called before; else a late use faults, or reaches what was mapped there next or, in the reserved region, the
-// next segment's bytes. In checked mode every late use faults. The fault is an error that names the lines that
-// attached and detached inside With, and with shm.Fault in any goroutine that has said debug.SetPanicOnFault(true)
-// and recovers. It ends the process elsewhere, in cgo, and while the runtime itself is at work on the bytes; a system
-// call that is given them fails with EFAULT.
+// Accesses are not ordered against those of other processes: use atomics, or the structures of package shm. A fault
+// while the slice is valid, as when another process has truncated the object, ends the process; With and
+// Session.Contain turn it into an error.
+//
+// What a use of the slice after its end does:
+//
+//   - Once the session is closed, loads find zeros and stores reach no other process, at least until the process has
+//     ended 16,384 more mappings (on 32 bits 256 MiB of them).
+//   - On Windows that holds until the process has ended 64 MiB more, and loads may find other bytes than zeros.
+//   - After the Detach of one Segment it holds only if Region was called before. Else a late use faults, or reaches
+//     what was mapped there next or, in the reserved region, the next segment's bytes.
+//   - In checked mode every late use faults. The fault is an error that names the lines that attached and detached
+//     inside With, and with shm.Fault in any goroutine that has called debug.SetPanicOnFault(true) and recovers. It
+//     ends the process elsewhere, in cgo, and while the runtime itself is at work on the bytes. A system call that is
+//     given the bytes fails with EFAULT.
 func (g *Segment) Bytes() []byte {
 	a, is := g.lockAttached()
 	if !is {
@@ -134,10 +165,12 @@ func (g *Segment) Bytes() []byte {
 	return a.bytes
 }
 
-// Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, whoever has it
-// attached. Pinning twice is the same as once. Where the system needs somebody to keep the object open, Pin waits
-// for the supervisor to do so, and is ErrNoInstance if there is none; if that supervisor dies, a segment that
-// nobody has attached is gone.
+// Pin makes the instance hold the segment too: it stays until Unpin or the end of the instance, regardless of which
+// sessions have it attached. Pinning twice is the same as once.
+//
+// Pin waits for the control lock while ctx lasts. Where an object lasts only as long as a process has it open
+// (Windows), Pin also waits for the supervisor to open it, and is ErrNoInstance if there is none. If that supervisor
+// dies, a pinned segment that no session has attached is gone.
 func (g *Segment) Pin(ctx context.Context) error {
 	if g.attachment == nil {
 		return g.fail("pin", g.closed())
@@ -163,11 +196,13 @@ func (g *Segment) Pin(ctx context.Context) error {
 	})
 }
 
-// waitKept waits until the supervisor keeps a segment's object open; undo is for when that will not be.
+// waitKept waits until the supervisor keeps a segment's object open. It asks once a millisecond. If there is no
+// supervisor, or ctx ends first, it calls undo with the reason and returns what that returns. If another session takes
+// the pin away it returns without an error.
 func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) error) error {
 	for {
 		switch awaits, err := s.member.AwaitsKeeper(uint64(h)); {
-		case !awaits || err != nil: // kept, or unpinned by somebody else meanwhile
+		case !awaits || err != nil: // kept, or unpinned by another session
 			return err
 		case !s.member.Supervised():
 			return undo(fmt.Errorf("%w to keep it", ErrNoInstance))
@@ -180,7 +215,7 @@ func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) e
 	}
 }
 
-// Unpin is Session.Unpin of this segment.
+// Unpin takes the instance's reference to this segment away, as Session.Unpin does. The attachment stays.
 func (g *Segment) Unpin(ctx context.Context) error {
 	if g.attachment == nil {
 		return g.fail("unpin", g.closed())
@@ -188,8 +223,9 @@ func (g *Segment) Unpin(ctx context.Context) error {
 	return g.session().Unpin(ctx, g.Handle())
 }
 
-// MoveTo makes another owner the one that ends the attachment: the session's own for session lifetime, a narrower
-// one for less. If the new owner has ended it is ErrClosed, and nothing changes.
+// MoveTo makes another owner the one that ends the attachment: Session.Owner for session lifetime, a narrower one for
+// less. If the new owner has ended, or the old one is just ending the attachment, it is ErrClosed, and
+// nothing changes.
 func (g *Segment) MoveTo(owner *resowner.Owner) error {
 	err := reserve(owner)
 	if err == nil {
@@ -198,12 +234,16 @@ func (g *Segment) MoveTo(owner *resowner.Owner) error {
 	return g.fail("move", err)
 }
 
+// moveTo takes the attachment from its owner and gives it to another. In between it has none; attachment.mu keeps
+// Detach out for that time. If both owners have ended, the Segment is detached in another goroutine, since Detach takes
+// the lock that is held here.
 func (g *Segment) moveTo(owner *resowner.Owner) error {
 	a, is := g.lockAttached()
 	if !is {
 		return g.closed()
 	}
 	defer a.mu.Unlock()
+	// Forget is what decides between this call and an owner that ends: only one of them gets the item.
 	old := a.item.Owner()
 	if !a.item.Forget() {
 		return ErrClosed // its owner is just ending it
@@ -215,9 +255,12 @@ func (g *Segment) moveTo(owner *resowner.Owner) error {
 	return err
 }
 
-// Detach ends the attachment: the view of Region ends, hooks run, the bytes go if no other Segment here shares them, and
-// the segment goes if nothing else holds it. It waits neither for a With that is still running nor for structures that
-// hold a lease of the view: those keep the bytes until the last one is through. Detaching twice is harmless.
+// Detach ends the attachment. The view of Region ends, hooks of OnDetach run, the bytes are unmapped if no other
+// Segment in this process shares them, and the segment is removed if nothing else holds it.
+//
+// Detach waits for hooks, and for the control lock. It waits neither for a With that is still running nor for
+// structures that hold a lease of the view: those keep the bytes until the last one has returned, which then does the
+// rest. Its error is that of a hook or of the system; the Segment has ended in any case. Detaching twice is harmless.
 func (g *Segment) Detach() error {
 	a, is := g.lockAttached()
 	if !is {
@@ -231,7 +274,9 @@ func (g *Segment) Detach() error {
 	if a.hooks != nil || a.view != nil {
 		v := a.view
 		if v != nil && a.leases > 0 {
-			a.lent, _ = v.Hold() // what they hold in the bytes is not given to others before they return
+			// Structures that functions of With use keep their leases of the view until those return: what they hold in
+			// the bytes is not given to others before.
+			a.lent, _ = v.Hold()
 		}
 		a.mu.Unlock()
 		return g.detachViewed(a, v)
@@ -248,8 +293,9 @@ func (g *Segment) Detach() error {
 	return nil
 }
 
-// detachViewed is the rest of Detach for a Segment that has hooks or a view. It comes to its end also if a hook
-// or a function of the view ends the goroutine.
+// detachViewed does the rest of Detach for a Segment that has hooks or a view: end of the view, hooks, drain, in this
+// order. The steps are deferred, so that they are done also if a hook or a function of the view ends the goroutine
+// (runtime.Goexit); the error, which no caller gets then, is logged and kept for Close.
 func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	var errs []error
 	ended, returned := false, false
@@ -274,7 +320,8 @@ func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	return nil
 }
 
-// drain gives the attachment back when its last use is over, which may be later.
+// drain gives the attachment back when its last use is over. That may be at once, and err is the release's, or later in
+// the goroutine that leaves the view last: then its error is logged.
 func (g *Segment) drain(a *attachment, v *shm.View) (err error) {
 	if v == nil {
 		return g.releaseIf(a, func() {})
@@ -297,7 +344,8 @@ func (g *Segment) drain(a *attachment, v *shm.View) (err error) {
 	return err
 }
 
-// releaseIf notes something and releases the attachment if that was its last use.
+// releaseIf calls note under attachment.mu and releases the attachment if that was its last use. If the attachment is
+// another Segment's already it does nothing.
 func (g *Segment) releaseIf(a *attachment, note func()) error {
 	a.mu.Lock()
 	last := a.life == g.life
@@ -312,12 +360,14 @@ func (g *Segment) releaseIf(a *attachment, note func()) error {
 	return a.session.release(a)
 }
 
+// logged logs an error that no call can return.
 func (g *Segment) logged(err error) {
 	if err != nil {
 		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Str("event", "detach-failed").Msg("detach")
 	}
 }
 
+// fail makes an *Error of err that names the operation and the segment.
 func (g *Segment) fail(op string, err error) error {
 	if g.attachment == nil {
 		return fail(op, 0, "", err)
@@ -325,6 +375,7 @@ func (g *Segment) fail(op string, err error) error {
 	return fail(op, g.Handle(), g.session().backend(), err)
 }
 
+// gone returns ErrClosed, with a reason, if g is detached, and nil if it is attached.
 func (g *Segment) gone() error {
 	a, is := g.lockAttached()
 	if !is {
@@ -336,7 +387,7 @@ func (g *Segment) gone() error {
 
 func (g *Segment) session() *Session { return g.attachment.session }
 
-// owned is a Segment as its owner sees it.
+// owned is a Segment as its owner sees it: something to release.
 type owned Segment
 
 func (o *owned) Release() error { return (*Segment)(o).Detach() }

@@ -1,5 +1,5 @@
-// Package dsm is the front door: a process opens a Session of an instance, creates segments, hands their handles
-// to other processes by any way at all, and attaches those it was handed.
+// Package dsm gives a process access to shared memory segments: it opens a Session of an instance, creates segments,
+// passes their handles to other processes by any means, and attaches those whose handles it was given.
 //
 //	s, err := dsm.Open(ctx, dsm.Config{})
 //	defer s.Close()
@@ -7,18 +7,51 @@
 //	copy(seg.Bytes(), "hello")
 //	fmt.Println(seg.Handle()) // another process: s.Attach(ctx, s.Owner(), handle)
 //
-// A segment lives as long as somebody holds it: a session that has it attached, or the instance, by a pin. What a
-// process holds is given back when the owner it was created under ends, when the session closes, and when the
-// process dies, however it dies; never later than that, never somebody else's, and nothing is left in the system.
+// A segment lives as long as it is held: by a session that has it attached, or by the instance, with a pin. What a
+// process holds is given back when the owner it was created under ends, when the session closes, and when the process
+// dies, however it dies. It is given back never later than that, what others hold is left alone, and nothing remains in
+// the system.
 //
 // An instance is made by package supervisor, or by the command dsmdemo supervise.
 //
-// Locks are taken in this order: Session.viewing, Session.mu, attachment.mu, then a resowner.Owner's own. A function whose
-// name ends in Locked is called under the lock that its comment names, and neither takes nor releases it, but where a
-// comment says that it waits.
+// # What this package does not do
 //
-// What this package does not do: put structure into a segment's bytes, order accesses to them (that is for
-// package shm and what stands on it), or restore what a dead process left half-written.
+// It puts no structure into a segment's bytes and does not order accesses to them: that is for package shm and what
+// stands on it. It does not restore what a dead process left half-written.
+//
+// # Errors
+//
+// A failure of this package is an *Error: what was being done, to which segment, by which backend, and why it failed.
+// Its kind is one of the variables ErrNotFound, ErrQuota and so on, which errors.Is matches; the text says what to do.
+// Where memory is short, ErrNoMemory matches all kinds in which others have to give memory back. After ErrStale a
+// program opens another session, and attaches or creates its segments anew.
+//
+// A full table, and a limit that is reached, are errors only after the session has reclaimed what dead processes held.
+// A call that fails leaves nothing that outlives the session.
+//
+// # Late uses
+//
+// A slice that is used after the Detach of its segment is a defect that the language can't rule out. Segment.Bytes
+// lists what such a use does. With the setting checked = on each Segment has a mapping of its own, every late use is a
+// fault, and errors name the lines that attached and detached the segment; it costs a mapping for each Attach, and is
+// meant for tests. Segment.With and Session.Contain make an error of a fault.
+//
+// # Concurrency
+//
+// All exported methods of Session and Segment are safe for concurrent use. Methods with a context may wait: for the
+// control lock, for the system, or for another goroutine that attaches or detaches the same segment.
+//
+// Locks are taken in this order: Session.viewing, Session.mu, attachment.mu, then a resowner.Owner's own.
+// Session.hearing.mu is taken under none of them. No hook, and no function that a view, an owner or With was given, is
+// called under any. A function whose name ends in Locked is called under the lock that its comment names, and neither takes nor releases
+// it, except where a comment says that it waits.
+//
+// # Deaths
+//
+// A process may die between any two instructions. The order in which the books and the system change, and what a death
+// between two steps leaves to whom, is in internal/instance (object.go). This package adds what one process knows:
+// which Segments share a mapping, which calls are in flight, which functions are to be called. All of that is ordinary
+// memory, and dies with the process.
 package dsm
 
 import (
@@ -38,52 +71,86 @@ import (
 
 // Session is this process's membership of an instance. All methods are safe for concurrent use. A process may have
 // several, of the same instance too; each counts for itself.
+//
+// It lasts until Close, or until the instance stops or begins a new generation: Done is closed then, and calls return
+// ErrStale. Such a session is still to be closed. The zero Session was never opened: its calls return ErrClosed.
 type Session struct {
-	config   Config
+	config Config
+	// member is the session's row, and the books as this process has them mapped. It is nil for a session that was not
+	// opened, and never changes.
 	member   *instance.Member
 	backends instance.Backends
 	owner    *resowner.Owner
 	checked  bool
-	clock    atomic.Int64 // some Unix time in ns, not more than a second ago
-	log      zerolog.Logger
-	done     chan struct{} // closed with err
-	unwatch  context.CancelFunc
-	watched  chan struct{} // closed when the watching goroutine has ended
-	gone     chan struct{} // closed when Close is through
+	// clock holds some Unix time in ns that is not more than a second old. The watcher stores it, and Create stamps
+	// segments with it: reading the system's clock would cost as much as the control lock.
+	clock atomic.Int64
+	log   zerolog.Logger
+	// done is closed when err is set.
+	done    chan struct{}
+	unwatch context.CancelFunc
+	// watched is closed when the watcher's goroutine has ended, gone when Close has returned or its goroutine has
+	// ended.
+	watched chan struct{}
+	gone    chan struct{}
 
-	mu               sync.Mutex
-	idle             *sync.Cond // calls went to 0
-	calls            int        // that use the books
-	err              error      // why the session has ended; nil while it is open
-	state            sessionState
-	closer           uint64      // the goroutine that Close runs in
-	aborting         atomic.Bool // Close ends the owners
-	lost             error       // what hooks that ended their goroutine kept from being returned
-	closeErr         error       // Close's error, if its goroutine has ended
+	mu sync.Mutex
+	// Below this line all is under mu. Close waits on idle until calls is 0; a goroutine that brings it there, or that
+	// parks an attachment for Close, broadcasts.
+	idle *sync.Cond
+	// calls counts the calls in flight that use the books. While it is above 0 the session keeps its row, and the books
+	// stay mapped.
+	calls int
+	// err is why the session has ended; nil while it is open.
+	err   error
+	state sessionState
+	// closer is the goroutine that Close runs in, so that a hook which calls Close is found out.
+	closer uint64
+	// aborting is set when Close ends the owners.
+	aborting atomic.Bool
+	// lost are the errors of a Detach whose goroutine has ended, for Close.
+	lost error
+	// closeErr is Close's error, if the goroutine of Close has ended.
+	closeErr error
+	// table finds the holdings. The spare ones are used again, since the garbage collector's work would cost more.
 	table            table
-	spareHoldings    *holding    // lists of those that can be
-	spareAttachments *attachment // used again
-	attachments      *attachment // a list of those whose bytes are still in use
-	root             *Segment    // what Root has found
+	spareHoldings    *holding
+	spareAttachments *attachment
+	// attachments lists those whose bytes are still in use, the newest first.
+	attachments *attachment
+	// root is what Root has found; nil before.
+	root *Segment
 
-	view    *shm.View  // ends when the session is closed; those of Segments are made of it
-	viewing sync.Mutex // makes views of Segments one by one; before mu
+	// view ends when the session is closed. The views of Segments are made of it, so none outlives the session.
+	view *shm.View
+	// viewing makes the views of Segments one by one, since each takes a mapping. It is taken before mu.
+	viewing sync.Mutex
 
-	regionSwapped bool        // of the reserved region only what is lent is left
-	regionRefused atomic.Bool // or, besides, what could not be swapped
+	// regionSwapped is set when of the reserved region only what is lent is left.
+	regionSwapped bool
+	// regionRefused is set when, besides, there is what the system refused to swap.
+	regionRefused atomic.Bool
 
+	// mailbox is where other sessions ring for this one; waits are those for which its goroutines wait, so that the
+	// watcher asks whether they live.
 	mailbox *shmsync.Mailbox
 	waits   *waits.Waits
 	hearing hearing
 }
 
-// Open joins the instance that runs in cfg.Dir. If none does it is ErrNoInstance; one that is being started
-// is waited for, for a few seconds. If ctx is over, the error is its cause. A full process table is ErrTooManyProcesses.
+// Open joins the instance that runs in cfg.Dir. If none runs the error is ErrNoInstance; one that is being started, or
+// restarted, is waited for, up to five seconds. A full process table is ErrTooManyProcesses, after the dead have been
+// reclaimed. An instance of a program with another layout is ErrVersion. If ctx is over, the error is its cause.
+//
+// The session takes a row of the process table, a goroutine, and a mapping of the control segment. Close gives them
+// back.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s, err := open(ctx, cfg)
 	return s, fail("open", 0, "", err)
 }
 
+// open does what Open does, without the Error around the error. A process that dies in it leaves at most a row in the
+// process table, which the next reclaim frees.
 func open(ctx context.Context, cfg Config) (*Session, error) {
 	if err := over(ctx); err != nil {
 		return nil, err
@@ -112,11 +179,15 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMail()
-	member.KeepRegion() // late uses of its bytes are possible for longer
+	// The session ends the mapping of the region itself: late uses of its bytes are possible for longer than the books
+	// last.
+	member.KeepRegion()
 	if member.RegionErr != nil {
 		s.log.Warn().Err(member.RegionErr).Str("event", "region-unmapped").Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
-	member.Carves = member.Region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
+	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
+	// made there.
+	member.Carves = member.Region.Bytes != nil && s.replaces()
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)
@@ -125,7 +196,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 
 var errUnopened = fmt.Errorf("%w: this Session was not opened", ErrClosed)
 
-// backend is the backend's name, for errors.
+// backend returns the backend's name, for errors; it is empty for a session that was not opened.
 func (s *Session) backend() string {
 	if s.member == nil {
 		return ""
@@ -133,17 +204,20 @@ func (s *Session) backend() string {
 	return s.member.Backend.Name()
 }
 
-// Config is what the session was opened with, its directory filled in: for another session of the same instance.
+// Config returns what the session was opened with, its directory filled in. It serves to open another session of the
+// same instance.
 func (s *Session) Config() Config { return s.config }
 
-// Owner is the session's own owner, which ends with the session: naming it means session lifetime.
+// Owner returns the session's own owner, which ends with the session: a segment created under it has the session's
+// lifetime. To end it earlier ends what it owns, and not the session.
 func (s *Session) Owner() *resowner.Owner { return s.owner }
 
-// Done is closed when the session ends: by Close, because the supervisor stops, or because a later generation has
-// begun.
+// Done returns a channel that is closed when the session ends: by Close, because the supervisor stops, or because a
+// later generation has begun. Err then returns which of them it was.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// Err says why the session has ended: ErrClosed, ErrStale; nil while it is open. A zero Session's is ErrClosed.
+// Err returns why the session has ended: ErrClosed after Close, ErrStale if the instance stopped or a later generation
+// has begun. It returns nil while the session is open, and ErrClosed for a zero Session.
 func (s *Session) Err() error {
 	if s.member == nil {
 		return errUnopened
@@ -153,9 +227,9 @@ func (s *Session) Err() error {
 	return s.err
 }
 
-// Self is this session as the structures of package shm know it: its name among its peers, who of them is
-// alive, and the view that ends with the session. After Close every peer seems to be alive. The zero Session's view has
-// ended.
+// Self returns this session as the structures of package shm know it: its name among its peers, a function that reports
+// which of them are alive, and the view that ends with the session. After Close, Alive reports true for every peer. The
+// zero Session's view has ended.
 func (s *Session) Self() shmsync.Self {
 	if s.member == nil {
 		return shmsync.Self{View: ended, Alive: func(shmsync.Peer) bool { return true }}
@@ -168,6 +242,8 @@ func (s *Session) Self() shmsync.Self {
 	}
 }
 
+// alive reports whether a peer lives. Once the session has given up its row the books must not be touched, and the
+// answer is true: to wait longer than needed is harmless, to take a living process's rights is not.
 func (s *Session) alive(p shmsync.Peer) bool {
 	s.mu.Lock()
 	if s.state == sessionLeft {
@@ -180,9 +256,13 @@ func (s *Session) alive(p shmsync.Peer) bool {
 	return s.member.Self.Alive(p)
 }
 
-// Unpin takes the instance's reference to a segment away, whoever took it, attached here or not. A handle that is
-// not live, or not pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
+// Unpin takes the instance's reference to a segment away, regardless of which session pinned it and whether it is
+// attached here. If that was the last reference the segment is removed before Unpin returns. A handle that is not live,
+// or not pinned, is ErrNotFound. Unpin waits for the control lock while ctx lasts. Functions of OnDetach may call it in
+// a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
+	// The same reasons as endedLocked's, but for a session that is closing and has not left. The caller of this
+	// function, beginUnless, holds Session.mu.
 	err := s.beginUnless(ctx, func() error {
 		if err := s.endedLocked(); err != ErrClosed || s.state == sessionLeft {
 			return err
@@ -196,6 +276,8 @@ func (s *Session) Unpin(ctx context.Context, h Handle) error {
 	return fail("unpin", h, s.backend(), err)
 }
 
+// unpin drops the instance's reference. The one that drops the last reference removes the object; if this process dies
+// before that, the row is destroying, and the next reclaim or start removes it.
 func (s *Session) unpin(ctx context.Context, h Handle) error {
 	entry, last, err := s.member.Self.Unpin(ctx, uint64(h))
 	if last {
@@ -204,7 +286,8 @@ func (s *Session) unpin(ctx context.Context, h Handle) error {
 	return err
 }
 
-// call runs f as one of the calls that Close waits for, unless the session has ended.
+// call runs f as one of the calls that Close waits for, unless the session has ended. Op and h name the call in the
+// error.
 func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
 	err := s.begin(ctx)
 	if err == nil {
@@ -214,6 +297,8 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 	return fail(op, h, s.backend(), err)
 }
 
+// begin counts a call as in flight, so that the books stay mapped until end. It returns why the call must not begin, if
+// ctx is over or the session has ended.
 func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.endedLocked) }
 
 // beginUnlessClosed begins a call that may be made in an instance that has ended.
@@ -251,7 +336,8 @@ func (s *Session) endedLocked() error {
 	return s.err
 }
 
-// end ends a call. One that took the control lock over from a dead process has that one's segments to remove.
+// end ends a call that begin has counted. A call that took the control lock over from a dead process has that process's
+// segments to remove: they are removed first, while the books are still certain to be mapped.
 func (s *Session) end() {
 	s.settle()
 	s.mu.Lock()
@@ -259,13 +345,15 @@ func (s *Session) end() {
 	s.endCallLocked()
 }
 
+// settle removes the segments that fell to this session when it reclaimed another. It costs one load if there are none.
+// What fails is tried again by the supervisor, or at Close.
 func (s *Session) settle() {
 	if s.member.Self.Owes() {
 		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
 	}
 }
 
-// endCallLocked counts a call as over. The caller holds Session.mu.
+// endCallLocked counts a call as over, and wakes Close if it was the last. The caller holds Session.mu.
 func (s *Session) endCallLocked() {
 	if s.calls--; s.calls == 0 && s.state != sessionOpen {
 		s.idle.Broadcast()
@@ -287,7 +375,9 @@ func (s *Session) endLocked(why error) {
 	}
 }
 
-// watch waits for the end of the instance's life, which the books tell, or, if those are lost, the directory.
+// watch runs in a goroutine from Open to quit. It waits for the end of the instance's life, which the books tell or, if
+// those are lost, the directory, and ends the session then. On the way it passes on what the session hears (hear),
+// refreshes the clock, and once a second releases locks that name this process by a stray store alone.
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
 	defer s.waits.End()
@@ -297,6 +387,7 @@ func (s *Session) watch(ctx context.Context) {
 		if idle {
 			continue
 		}
+		// A stray store may have made the control lock's word name this session, which would never release it.
 		_ = s.member.Self.Disavow(context.Background())
 		if err := s.member.FollowMembers(); err != nil && !told {
 			told = true
@@ -316,14 +407,17 @@ func (s *Session) watch(ctx context.Context) {
 	}
 }
 
+// stopWatching ends the watcher and returns when its goroutine has ended. It nudges it again and again, for systems on
+// which a sleep in the books does not end with its context.
 func (s *Session) stopWatching() {
 	s.unwatch()
 	for {
 		select {
 		case <-s.watched:
 			return
+		// The end of a context does not wake a sleeper everywhere.
 		case <-time.After(time.Millisecond):
-			s.member.Self.Nudge() // where the end of a context is not heard
+			s.member.Self.Nudge()
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package dsm
 
-// table finds a session's holdings by their handles. A handle begins with the row of the books, so most lists have
-// one holding; a map would be twice as slow.
+// table finds a session's holdings by their handles. A handle begins with the row of the books, so most lists have one
+// holding; a map would be twice as slow. All methods are called under Session.mu.
 type table [1024]*holding
 
+// list returns the list in which the holding of h is, if there is one.
 func (t *table) list(h Handle) **holding { return &t[h%Handle(len(t))] }
 
+// find returns the holding of h, nil if there is none.
 func (t *table) find(h Handle) *holding {
 	x := *t.list(h)
 	for x != nil && x.handle != h {
@@ -14,11 +16,13 @@ func (t *table) find(h Handle) *holding {
 	return x
 }
 
+// add puts h in front of its list.
 func (t *table) add(h *holding) {
 	at := t.list(h.handle)
 	h.next, *at = *at, h
 }
 
+// remove takes h out of its list, if it is in it.
 func (t *table) remove(h *holding) {
 	for at := t.list(h.handle); *at != nil; at = &(*at).next {
 		if *at == h {

@@ -6,19 +6,21 @@ import (
 	"strings"
 )
 
-// trail is where a Segment was attached and detached. It is kept in checked mode only: a look at the stack costs
-// twice as much as a second attach.
+// trail is where a Segment was attached and detached. It is kept in checked mode only: to look at the stack costs twice
+// as much as a second attach.
 type trail struct{ attached, detached site }
 
 // site is a piece of a call stack, from the call that was made of this package on.
 type site [16]uintptr
 
+// here returns the site of the call that this package's exported function was given.
 func here() (s site) {
 	runtime.Callers(3, s[:])
 	return s
 }
 
-// String is the file and line of the caller of this package; owners that end are no callers.
+// String returns the file and line of the caller of this package. Frames of this package and of resowner are skipped,
+// so an owner that ends is not named as the caller.
 func (s *site) String() string {
 	frames := runtime.CallersFrames(s[:])
 	for {
@@ -32,12 +34,14 @@ func (s *site) String() string {
 	}
 }
 
+// isOurs reports whether a function, by its full name, is of this package or of resowner.
 func isOurs(function string) bool {
 	_, rest, _ := strings.Cut(function, "github.com/godsm/godsm/")
 	return strings.HasPrefix(rest, "dsm.") || strings.HasPrefix(rest, "resowner.")
 }
 
-// closed is the error of a call on a Segment that is detached.
+// closed returns the error of a call on a Segment that is detached, in checked mode with the lines that attached and
+// detached it.
 func (g *Segment) closed() error {
 	if g.attachment == nil {
 		return fmt.Errorf("%w: this Segment is the zero one, of no session", ErrClosed)
@@ -49,7 +53,7 @@ func (g *Segment) closed() error {
 		ErrClosed, &g.trail.attached, &g.trail.detached)
 }
 
-// late is what shm.Fault says of a use of the bytes after the end.
+// late returns what makes the error of shm.Fault for a use of the segment's bytes after the end. At is the byte.
 func (t *trail) late(h Handle) func(at int) error {
 	return func(at int) error {
 		return fmt.Errorf("byte %d of segment %s was used after its end: attached at %s, detached at %s",
@@ -57,7 +61,8 @@ func (t *trail) late(h Handle) func(at int) error {
 	}
 }
 
-// sites says of a segment that is in use where it came from, as far as that is known.
+// sites returns where a segment that is in use was attached, in parentheses, and where it was detached if it was since;
+// empty outside of checked mode.
 func (g *Segment) sites() string {
 	if g.trail == nil {
 		return ""

@@ -17,18 +17,18 @@ var ended = func() *shm.View {
 	return v
 }()
 
-// Region returns the bytes as a shm.Region, for the structures of package shm. The Region carries a View that ends
-// when the Segment is detached or the session is closed; a structure in the bytes asks it. From the end on what this
-// process still does with the Region reaches no other process: the bytes are swapped for private zeros, at which
+// Region returns the segment's bytes as a shm.Region, for the structures of package shm. The Region carries a View that
+// ends when the Segment is detached or the session is closed; a structure in the bytes asks it. From the end on what
+// this process still does with the Region reaches no other process: the bytes are swapped for private zeros, at which
 // nothing faults (in checked mode they become inaccessible).
 //
 // For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
-// other Segments or lies in the reserved region; Bytes are those of that mapping from then on. On Windows the private
-// pages are copies: they hold what the segment held, and before the first store to them what others store.
+// other Segments or lies in the reserved region; Bytes returns that mapping from then on. On Windows the private pages
+// are copies: they hold what the segment held, and before the first store to them what others store.
 //
 // Where the backend can't swap, or the system has refused to, the bytes stay mapped as long as the View is in use. Late
-// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this session's,
-// and the session in the list, as long; but where the backend can't swap no segment is made there.
+// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this
+// session's, and the session in the list, as long; but where the backend can't swap no segment is made there.
 //
 // After Detach the Region is empty, and its View has ended.
 func (g *Segment) Region() shm.Region {
@@ -44,7 +44,9 @@ func (g *Segment) Region() shm.Region {
 	return shm.NewRegion(b).Under(v)
 }
 
-// makeView gives the Segment its view, and for that a mapping of its own.
+// makeView gives the Segment its view, and for that a mapping of its own. A lease keeps the bytes mapped, and
+// Session.viewing keeps out other goroutines that want the same. If the Segment has been detached in between, the view
+// has ended. If there is no mapping to be made it warns, and the view is of the bytes that other Segments share.
 func (g *Segment) makeView() ([]byte, *shm.View) {
 	if _, err := g.lease(); err != nil {
 		return nil, ended
@@ -59,6 +61,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	if v != nil {
 		return b, v
 	}
+	// Counted as a call in flight, so that Close does not swap the mapping while it is made.
 	if s.beginUnlessClosed() != nil {
 		return b, s.view.Sub() // Close swaps what the session has mapped
 	}
@@ -72,6 +75,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 			Str("event", "view-shared").Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
 		v = s.view.Sub()
 	} else {
+		// A death here leaves nothing: a mapping ends with its process.
 		failpoint.Hit("dsm/view/mapped")
 		b, v = own.part, s.view.Over(own.part)
 	}
@@ -85,14 +89,17 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	return b, v
 }
 
-// told are the errors of a Segment's view, for Detach: of functions that structures gave it, and that panicked.
+// told holds the errors of a Segment's view, for Detach: of functions that structures gave it, and that panicked. Its
+// mu is taken without any other.
 type told struct {
 	mu   sync.Mutex
 	errs []error
-	over bool // Detach has taken them
+	// over is set once Detach has taken the errors.
+	over bool
 }
 
-// tells has g told of what goes wrong at the end of its view v. What comes after Detach goes to the session.
+// tells makes g keep the errors that come at the end of its view v, until Detach takes them. What comes later goes to
+// the session. It returns v.
 func (g *Segment) tells(v *shm.View) *shm.View {
 	t, s := &told{}, g.session()
 	g.told = t
@@ -108,6 +115,7 @@ func (g *Segment) tells(v *shm.View) *shm.View {
 	return v
 }
 
+// take returns the errors, and leaves later ones to the session.
 func (t *told) take() []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,7 +123,7 @@ func (t *told) take() []error {
 	return t.errs
 }
 
-// heard logs an error that no call returns, except Close if Close has not returned yet.
+// heard logs an error that no call returns, and keeps it for Close if Close has not returned yet.
 func (s *Session) heard(err error) {
 	s.log.Warn().Err(err).Str("event", "view-end-failed").Msg("the end of a view")
 	s.unheard(err)
@@ -127,7 +135,8 @@ type ownMapping struct {
 	part    []byte
 }
 
-// ownMapping returns a mapping for one Segment alone: the holding's, if that is the only one that uses it.
+// ownMapping returns a mapping for one Segment alone: the holding's, if this Segment is the only one that uses it, else
+// a new one. Then the holding is without a mapping, and the next Attach makes one for its Segment.
 func (s *Session) ownMapping(h *holding) (own ownMapping, err error) {
 	s.mu.Lock()
 	if h.shared == 1 && h.held.Mapping.Bytes != nil {

@@ -19,13 +19,15 @@ const (
 	hintPatience = time.Second
 )
 
-// follow has hint called when a session that is waited for has died. It reports false if the kernel can't tell of that.
+// follow has hint called when a session that is waited for has died. Told is false if the kernel can't report that:
+// then the watcher asks every askEvery. Stop, if it is not nil, takes the request back.
 func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 	var pid int
 	s.withBooks(func() { pid = s.member.Self.PidOf(shmsync.PeerOf(p)) })
 	switch pid {
 	case 0: // it has gone, as the one that waits finds out at once
 		return nil, true
+	// A session of this process: if the process dies, so does the goroutine that waits.
 	case os.Getpid():
 		return nil, true
 	}
@@ -38,15 +40,18 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 		hint()
 	})
 	if err != nil {
-		s.withBooks(s.member.Self.Nudge) // the watcher asks from now on
+		// The watcher wakes, and asks from now on.
+		s.withBooks(s.member.Self.Nudge)
 		return nil, false
 	}
 	return stop, true
 }
 
+// dead reports whether session p has died, by its witness.
 func (s *Session) dead(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
 
-// who says for people which session p is. In lists and reports of this package SessionInfo.Name is the same name.
+// who returns for people which session p is: its name and, while it lives, process, application and state. In lists and
+// reports of this package SessionInfo.Name is the same name.
 func (s *Session) who(p shmsync.Peer) string {
 	name := "session " + p.String()
 	s.withBooks(func() {

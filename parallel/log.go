@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// levelOf is the least level at which a logger writes at all.
+// levelOf returns the least level at which a logger writes at all.
 func levelOf(log zerolog.Logger) zerolog.Level {
 	for l := zerolog.TraceLevel; l < zerolog.NoLevel; l++ {
 		if log.WithLevel(l).Enabled() {

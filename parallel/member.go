@@ -75,7 +75,7 @@ func start(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err erro
 	return m, nil
 }
 
-// program is what this process runs, also when its file has been replaced since.
+// program returns the path of what this process runs, also when its file has been replaced since.
 func program() (string, error) {
 	const self = "/proc/self/exe"
 	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
@@ -133,7 +133,7 @@ func (r report) error(worker int) *Error {
 	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
 }
 
-// silent is the error of a process that ended without a report.
+// silent returns the error of a process that ended without a report.
 func (m *member) silent(i int, when string) error {
 	err := m.end()
 	how := "exit status 0"

@@ -153,7 +153,7 @@ type Error struct {
 	died   bool
 }
 
-// Unwrap is the kind of failure that package dsm has a name for, nil otherwise: of a worker's
+// Unwrap returns the kind of failure that package dsm has a name for, nil otherwise: of a worker's
 // error nothing else crosses over.
 func (e *Error) Unwrap() error { return e.kind }
 
@@ -187,7 +187,7 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 	return t.execute(ctx, session, o, arg, func(_, _ int) {})
 }
 
-// execute is RunWith. Ready is called for each worker that says that it is ready, with the count of workers.
+// execute does what RunWith does. Ready is called for each worker that says that it is ready, with the count of workers.
 func (t *Task[A]) execute(ctx context.Context, session *dsm.Session, o Options, arg A,
 	ready func(worker, count int)) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {

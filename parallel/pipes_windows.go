@@ -37,5 +37,5 @@ func inherited(t ticket) (orders, reports *os.File, err error) {
 
 func duplicate([]*os.File) (list []*os.File, release func(), err error) { return nil, func() {}, nil }
 
-// inheritedFiles are none: a socket is no handle that a process inherits here.
+// inheritedFiles returns none: a socket is no handle that a process inherits here.
 func inheritedFiles(ticket) ([]*os.File, error) { return nil, nil }

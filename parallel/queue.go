@@ -110,7 +110,7 @@ func (o *outbox) shut() {
 	o.shutLocked()
 }
 
-// shutLocked is shut under mu.
+// shutLocked does what shut does. The caller holds mu.
 func (o *outbox) shutLocked() {
 	if o.sender != nil {
 		o.sender.Detach()
@@ -130,7 +130,7 @@ func (o *outbox) send(ctx context.Context, kind byte, content []byte) error {
 	return o.sendLocked(ctx, kind, content)
 }
 
-// sendLocked is send under mu.
+// sendLocked does what send does. The caller holds mu.
 func (o *outbox) sendLocked(ctx context.Context, kind byte, content []byte) error {
 	switch {
 	case o.detached != nil && o.detached.Err() != nil:
@@ -179,7 +179,7 @@ func (o *outbox) unsent() []string {
 	return lines
 }
 
-// hear is what the leader does with what workers send, one message at a time. If a callback calls runtime.Goexit, left
+// hear handles, in the leader, what workers send, one message at a time. If a callback calls runtime.Goexit, left
 // gets the error that says so, since hear doesn't return then.
 func (c *crew) hear(worker int, message []byte, left *error) error {
 	if len(message) == 0 {

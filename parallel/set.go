@@ -76,8 +76,8 @@ func (s *Set) Stop() error {
 	return s.err
 }
 
-// Done is closed when all workers have ended: after Stop, or because one has failed; Stop tells why. Nil for a Set that
-// was not started.
+// Done returns a channel that is closed when all workers have ended: after Stop, or because one has failed; Stop tells
+// why. It is nil for a Set that was not started.
 func (s *Set) Done() <-chan struct{} { return s.done }
 
 // checkFiles refuses what no process can inherit.

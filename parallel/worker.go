@@ -42,7 +42,7 @@ type leader struct {
 	files []*os.File // Worker.Files
 }
 
-// serve is a worker's life. Its errors are of the pipes: those of the task go to the leader.
+// serve runs a worker from its start to its end. Its errors are of the pipes: those of the task go to the leader.
 func serve(t ticket) error {
 	in, out, err := inherited(t)
 	if err != nil {

@@ -95,7 +95,7 @@ func free(dir string) int {
 	return int(st.Bavail) * int(st.Bsize)
 }
 
-// rawUnlink is how long unlink takes for n files that nobody has mapped.
+// rawUnlink returns how long unlink takes for n files that no process has mapped.
 func rawUnlink(b *testing.B, n, size int) time.Duration {
 	paths := make([]string, n)
 	for i := range paths {

@@ -128,7 +128,7 @@ func TestLockGarbledToIdle(t *testing.T) {
 	}
 }
 
-// TestLifeGarbled: an instance that says it is being closed, while nobody closes it, or whose
+// TestLifeGarbled: an instance that says it is being closed, while no process closes it, or whose
 // supervisor has lost its row, begins its next generation.
 func TestLifeGarbled(t *testing.T) {
 	for name, at := range map[string]int64{"closing": 1156, "the supervisor's row": 2048} {

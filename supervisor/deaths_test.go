@@ -28,7 +28,7 @@ func mournerHelper(c *proctest.Child) error {
 	return nil
 }
 
-// mourner is a session in a process of its own that says whose deaths it is told of.
+// mourner is a session in a process of its own that prints the deaths it hears of.
 type mourner struct {
 	*proctest.Process
 	peer string
@@ -56,7 +56,7 @@ func (m *mourner) died(t *testing.T, want ...*mourner) {
 	}
 }
 
-// TestDeathsAreToldOnce: of kills, not of closes, and by whoever reclaims.
+// TestDeathsAreToldOnce: of kills, not of closes, regardless of which process reclaims.
 func TestDeathsAreToldOnce(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()

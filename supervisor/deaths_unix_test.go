@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/instancetest"
 )
 
-// TestDeathsAreToldLateToOneThatWasStopped: whatever became of the rows meanwhile.
+// TestDeathsAreToldLateToOneThatWasStopped: whatever became of the rows in between.
 func TestDeathsAreToldLateToOneThatWasStopped(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		e := newEnv(t)

@@ -57,7 +57,7 @@ func (g *ground) lookPath() error {
 	return g.homeless()
 }
 
-// homeless is why an instance ends whose directory has been moved.
+// homeless returns why an instance ends whose directory has been moved.
 func (g *ground) homeless() error {
 	path := g.w.s.dir.Path
 	return fmt.Errorf("the directory %s was moved or removed under the running instance, and the last session has left; "+

@@ -28,7 +28,7 @@ func leave(t *testing.T, p *proctest.Process) {
 	}
 }
 
-// nobody starts, where an instance without a process can't be: what the system removes with its last user.
+// keepsAlone skips where an instance without a process can't be: on a system that removes objects with their last user.
 func keepsAlone(t *testing.T, backend string) {
 	if backend == "windows" {
 		t.Skip("the system removes what no process has open")

@@ -39,7 +39,7 @@ func init() {
 type limit struct {
 	resource int
 	value    func() uint64
-	size     int // of the segment that can't be had
+	size     int // of the segment that can't be made
 	says     string
 }
 
@@ -55,7 +55,7 @@ func addressSpace() (bytes uint64) {
 	return bytes * uint64(os.Getpagesize())
 }
 
-// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be had, that nothing is
+// limitedHelper: DIR LIMIT. It finds that under the limit a segment can't be made, that nothing is
 // left of the try, and that all is well once the limit is gone.
 func limitedHelper(c *proctest.Child) error {
 	l := limits[c.Args[1]]

@@ -112,7 +112,7 @@ func lives(t *testing.T, backend string, p placing, who string) {
 		t.Errorf("%d of the 6 objects that are in use are left", n)
 	case who == "dead" && !(mine || p.name == "recreated") && n != 0:
 		t.Errorf("%d objects of the dead are left", n)
-	case who == "dead" && p.name == "recreated" && n != 6: // nobody lists them
+	case who == "dead" && p.name == "recreated" && n != 6: // no backend lists them
 		t.Errorf("%d objects of a life that the directory does not know are left", n)
 	}
 	if who != "dead" {

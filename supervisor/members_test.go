@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cleaned is an instance with two sessions and a pinned segment that nobody has attached, whose members file a cleaner
+// cleaned is an instance with two sessions and a pinned segment that no session has attached, whose members file a cleaner
 // removes.
 type cleaned struct {
 	env
@@ -124,8 +124,8 @@ func TestAllSmallFilesRemovedUnderSessions(t *testing.T) {
 	c.reclaimed(1, 4)
 }
 
-// TestMembersFileRemovedUnderAStoppedSession: one that can't hear of the new members file is waited for, and nobody joins
-// meanwhile: newcomers would take it for dead. It goes on, or is killed; the others and pins stay in any case.
+// TestMembersFileRemovedUnderAStoppedSession: one that can't hear of the new members file is waited for, and no session joins
+// until then: newcomers would take it for dead. It goes on, or is killed; the others and pins stay in any case.
 func TestMembersFileRemovedUnderAStoppedSession(t *testing.T) {
 	for _, end := range []unix.Signal{unix.SIGCONT, unix.SIGKILL} {
 		t.Run(end.String(), func(t *testing.T) {

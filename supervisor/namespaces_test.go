@@ -29,7 +29,7 @@ func rerun(t *testing.T, flags uintptr) {
 	}
 }
 
-// namespaces are for a new process; whoever is not root becomes it in a user namespace.
+// namespaces are for a new process; a process that is not root becomes it in a user namespace.
 func namespaces(flags uintptr) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Cloneflags: flags}
 	if os.Geteuid() != 0 {
@@ -110,7 +110,7 @@ func TestPidNamespaces(t *testing.T) {
 		fine(b, c)
 
 		sup.Kill()
-		b.Kill() // nobody supervises; the next one finds it
+		b.Kill() // no supervisor is left; the next one finds it
 		sup = startIn(t, syscall.CLONE_NEWPID, "supervise", e.dir, "dynamic_shared_memory_type", backend)
 		if generation := sup.Expect("ready "); generation != "1" {
 			t.Errorf("generation %s: it was not adopted", generation)

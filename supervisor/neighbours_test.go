@@ -61,7 +61,7 @@ func TestSharedMmapDirectory(t *testing.T) {
 	}
 }
 
-// keptBackend is posix as if its objects needed somebody to keep them open: a backend of one's
+// keptBackend is posix as if its objects needed a process to keep them open: a backend of one's
 // own, with pins as on Windows.
 type keptBackend struct {
 	dsmimpl.Backend
@@ -199,7 +199,7 @@ func TestReclaimWithoutSupervisor(t *testing.T) {
 	_ = sup.Close()
 }
 
-// TestFullProcessTableOfTheDead: a process table full of dead sessions, and nobody but the newcomer to reclaim them.
+// TestFullProcessTableOfTheDead: a process table full of dead sessions, and only the newcomer to reclaim them.
 func TestFullProcessTableOfTheDead(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("max_processes", "3")
@@ -244,7 +244,7 @@ func garble(t *testing.T, dir string, at int64, word uint32) {
 	}
 }
 
-// TestStoppedLockHolder: nobody waits without bound for a stopped process that holds the control lock, and it is named.
+// TestStoppedLockHolder: no session waits without bound for a stopped process that holds the control lock, and it is named.
 func TestStoppedLockHolder(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("shutdown_timeout", "100ms")
@@ -280,7 +280,7 @@ func TestStoppedLockHolder(t *testing.T) {
 	} else {
 		_ = again.Detach()
 	}
-	if err := sup.Close(); err != nil { // by force: everything goes though the lock is not to be had
+	if err := sup.Close(); err != nil { // by force: everything goes though the lock is unavailable
 		t.Errorf("Stop: %v", err)
 	}
 	e.noneLeft()
@@ -310,7 +310,7 @@ func TestDeadLockHolder(t *testing.T) {
 	})
 }
 
-// TestRemovedBehindOurBack: somebody, as systemd's RemoveIPC, removes the objects under a running instance.
+// TestRemovedBehindOurBack: another program, as systemd's RemoveIPC, removes the objects under a running instance.
 func TestRemovedBehindOurBack(t *testing.T) {
 	e := newEnv(t)
 	e.supervise()
@@ -322,7 +322,7 @@ func TestRemovedBehindOurBack(t *testing.T) {
 	if _, err := b.Attach(ctx, b.Owner(), g.Handle()); !errors.Is(err, dsm.ErrNotFound) {
 		t.Errorf("Attach = %v, want ErrNotFound", err)
 	}
-	g.Bytes()[0] = 1 // whoever has it mapped keeps it
+	g.Bytes()[0] = 1 // a session that has it mapped keeps it
 	if err := g.Detach(); err != nil {
 		t.Errorf("Detach = %v", err)
 	}

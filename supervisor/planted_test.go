@@ -22,7 +22,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// victim is a file of somebody's, alone in its directory, that nothing of ours may touch.
+// victim is a foreign file, alone in its directory, that nothing of ours may touch.
 type victim struct {
 	t    *testing.T
 	path string
@@ -255,8 +255,8 @@ func TestPlantedControl(t *testing.T) {
 	}
 }
 
-// TestPlantedSegment: somebody puts something else in a live segment's place. Who attaches gets
-// an error, who has it keeps it, and its end removes the name at most.
+// TestPlantedSegment: another program puts something else in a live segment's place. A session that attaches
+// it gets an error, one that has it keeps it, and its end removes the name at most.
 func TestPlantedSegment(t *testing.T) {
 	eachPlant(t, "", func(t *testing.T, p planting, v victim) {
 		cfg := instancetest.Config(t, "posix")

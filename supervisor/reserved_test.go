@@ -49,7 +49,7 @@ func (s scant) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	return s.Backend.Create(ctx, o)
 }
 
-// TestReservedRegionIsRemoved: nobody could attach what is in it any more, so the next generation
+// TestReservedRegionIsRemoved: no session could attach what is in it any more, so the next generation
 // begins; without a region, if there is no room for one. A start is refused then.
 func TestReservedRegionIsRemoved(t *testing.T) {
 	if runtime.GOOS != "linux" {

@@ -5,8 +5,8 @@
 // Stop ends the instance. Leave ends the supervisor alone and hands the instance over to the next one, which another
 // process starts: so a new version of a program takes over and finds the memory as it was.
 //
-// It needs no session's good will and is no single point of failure: while no supervisor lives, sessions work on
-// and reclaim each other's dead, and the next supervisor adopts them.
+// No session has to cooperate, and the supervisor is not a single point of failure: while none lives, sessions work on and
+// reclaim each other's dead, and the next supervisor adopts them.
 package supervisor
 
 import (
@@ -105,7 +105,7 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, fail("start", err)
 }
 
-// Run is a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when Run
+// Run makes a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when Run
 // returns. It is gone, too, when f panics or calls runtime.Goexit: both go on after that. F may close the session.
 //
 // If the process ends inside f, by os.Exit or by a signal, nothing in it can clean up. Then the last session of another
@@ -242,7 +242,7 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 
 var errUnstarted = fmt.Errorf("%w: this Supervisor was not started", dsm.ErrNoInstance)
 
-// Status is the instance as a whole.
+// Status returns the state of the instance as a whole, read without a lock.
 func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
 	if s.dir == nil {
 		return dsm.Status{}, fail("status", errUnstarted)
@@ -255,7 +255,7 @@ func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
 	return r.Status, err
 }
 
-// Done is closed when the supervisor has ended, by Stop or Leave or because it could not go on; Stop tells why.
+// Done returns a channel that is closed when the supervisor has ended: by Stop, by Leave, or because it failed.
 func (s *Supervisor) Done() <-chan struct{} { return s.done }
 
 // Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave,

@@ -17,12 +17,12 @@ import (
 const (
 	// askEvery is how often a witness is asked for once there is a hint that its holder has died.
 	askEvery = time.Millisecond
-	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at somebody
-	// else's death; a witness that is free later is found by the sweep.
+	// hintPatience is how long a hint is believed. Pids of other pid namespaces hint at another process's death; a
+	// witness that is free later is found by the sweep.
 	hintPatience = time.Second
 	// reclaimPatience bounds one wait for the control lock, whose holder may be stopped.
 	reclaimPatience = time.Second
-	// tidyEvery is how often the things are done that nobody waits for.
+	// tidyEvery is how often the things are done for which no process waits.
 	tidyEvery = time.Second
 )
 
@@ -144,8 +144,9 @@ func (w *watch) loop() (why string, err error) {
 	}
 }
 
-// look asks for those of whom there is a hint, and reclaims the ones that are dead. It says whether anybody has
-// crashed: another session, one that found the table full or the lock abandoned, may have been first to reclaim it.
+// look asks for the witnesses of the sessions of whose death there is a hint, and reclaims those that are dead. It
+// reports whether a session has crashed: another session, one that found the table full or the lock abandoned, may have
+// been first to reclaim it.
 func (w *watch) look() (crashed bool) {
 	for _, x := range w.dying {
 		switch {
@@ -279,9 +280,9 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 	return x
 }
 
-// tidy does what nobody waits for: failed removals are tried again, and earlier generations whose sessions live on are
-// swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon one, or why
-// the instance must end.
+// tidy does that for which no process waits: failed removals are tried again, and earlier generations whose sessions
+// live on are swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon
+// one, or why the instance must end.
 func (w *watch) tidy() (why string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()

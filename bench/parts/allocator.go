@@ -82,7 +82,7 @@ func pairLoop(a *dsa.Area, size int) func(int) error {
 	}
 }
 
-// allocPairs: SIZE.
+// allocPairs measures an Alloc and its Free. Arguments: SIZE.
 func allocPairs(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {
@@ -91,7 +91,7 @@ func allocPairs(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(pairLoop(heap, a.Int(0))), Close: w.end}, nil
 }
 
-// allocBatch: SIZE. All allocated, then all freed; n counts objects.
+// allocBatch measures n objects that are all allocated, then all freed. Arguments: SIZE.
 func allocBatch(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {
@@ -130,7 +130,7 @@ func (x *xorshift) next() uint64 {
 
 func (x *xorshift) below(n int) int { return int((x.next() >> 32) * uint64(n) >> 32) }
 
-// size is 16 to 8191 bytes, each power of two as likely as another.
+// size draws 16 to 8191 bytes, each power of two as likely as another.
 func (x *xorshift) size() int {
 	r := x.next()
 	e := 4 + r>>40%9
@@ -163,7 +163,7 @@ func allocMixed(side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(loop), Close: w.end}, loop(5 * len(p)) // a steady state
 }
 
-// allocTwo: SIZE.
+// allocTwo measures two processes that allocate and free in one area. Arguments: SIZE.
 func allocTwo(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {
@@ -174,7 +174,7 @@ func allocTwo(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
 }
 
-// inArea is the beginning of a partner: DIR HANDLE; the session is for it to close.
+// inArea begins a partner, whose arguments are DIR HANDLE; the partner closes the session.
 func inArea(p *side.Peer) (*dsm.Session, *dsa.Area, error) {
 	s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
 	if err != nil {
@@ -191,7 +191,7 @@ func inArea(p *side.Peer) (*dsm.Session, *dsa.Area, error) {
 	return s, heap, nil
 }
 
-// allocPartner: DIR HANDLE SIZE.
+// allocPartner runs the other process of allocTwo. Arguments: DIR HANDLE SIZE.
 func allocPartner(p *side.Peer) error {
 	s, heap, err := inArea(p)
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	cacheValue   = 200
 )
 
-// caches are package cache beside other caches: those of one Go process, and servers that are asked over a unix socket.
+// caches compares package cache with other caches: those of one Go process, and servers that are asked over a unix socket.
 func caches(r Rivals) (list []figure.Figure) {
 	add := func(f figure.Figure) { f.Part = cachePart; list = append(list, f) }
 	get := func(name string) figure.Contender { return goSide(name, "cache/get", name, cacheEntries) }
@@ -68,7 +68,7 @@ func caches(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-// asked is a side that asks a server for what is in it.
+// asked returns a side that asks a server for what is in it.
 func asked(name string, p *server.Program, atMost float64) figure.Contender {
 	return figure.Contender{Rival: name, Goal: atMost,
 		Open: func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error) {

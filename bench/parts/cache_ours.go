@@ -16,7 +16,7 @@ type ours struct {
 
 const oursName = "bench"
 
-// newOurs is a cache in an instance of its own.
+// newOurs makes a cache in an instance of its own.
 func newOurs(limit int) (*ours, error) {
 	w, err := newWorld(nil)
 	if err != nil {
@@ -30,7 +30,7 @@ func newOurs(limit int) (*ours, error) {
 	return o, nil
 }
 
-// newOursIn is a cache in that instance.
+// newOursIn makes a cache in that instance.
 func newOursIn(w *world, limit int) (*ours, error) {
 	o, err := openOurs(w.Session, limit)
 	if err != nil {
@@ -40,7 +40,7 @@ func newOursIn(w *world, limit int) (*ours, error) {
 	return o, nil
 }
 
-// joinOurs is the cache of another process.
+// joinOurs joins the cache of another process.
 func joinOurs(dir string) (*ours, error) {
 	s, err := dsm.Open(ctx, dsm.Config{Dir: dir})
 	if err != nil {

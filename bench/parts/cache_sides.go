@@ -20,7 +20,7 @@ type cacheSide interface {
 	Close() error
 }
 
-// openCache is an empty cache with about limit bytes for entries of a key of 16 bytes and a value of 200.
+// openCache returns an empty cache with about limit bytes for entries of a key of 16 bytes and a value of 200.
 func openCache(name string, limit int) (cacheSide, error) {
 	switch name {
 	case figure.Ours:
@@ -45,7 +45,7 @@ func openCache(name string, limit int) (cacheSide, error) {
 	return s, nil
 }
 
-// cacheKey is the key with number k, printable, as servers want it.
+// cacheKey returns the key with number k, printable, as servers want it.
 func cacheKey(buf *[16]byte, k int) []byte {
 	const digits = "0123456789abcdef"
 	x := uint64(k) * 0x9e37_79b9_7f4a_7c15

@@ -25,10 +25,10 @@ func init() {
 	side.Partner("cache setter", cacheSetter)
 }
 
-// room is the limit of a cache in which so many entries stay.
+// room returns the limit of a cache in which so many entries stay.
 func room(entries int) int { return max(entries*640, 8<<20) }
 
-// cacheGet: NAME ENTRIES.
+// cacheGet measures a get. Arguments: NAME ENTRIES.
 func cacheGet(a side.Args) (*side.Work, error) {
 	n := a.Int(1)
 	c, err := openCache(a.List[0], room(n))
@@ -38,7 +38,7 @@ func cacheGet(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(getLoop(c, n, seed)), Close: c.Close}, fill(c, 0, n)
 }
 
-// cacheTwo: ENTRIES.
+// cacheTwo measures gets of two processes. Arguments: ENTRIES.
 func cacheTwo(a side.Args) (*side.Work, error) {
 	n := a.Int(0)
 	c, err := newOurs(room(n))
@@ -52,7 +52,7 @@ func cacheTwo(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), c.Close()) }}, err
 }
 
-// cachePartner: DIR ENTRIES.
+// cachePartner runs the other process of cacheTwo. Arguments: DIR ENTRIES.
 func cachePartner(p *side.Peer) error {
 	c, err := joinOurs(p.List[0])
 	if err != nil {
@@ -62,7 +62,7 @@ func cachePartner(p *side.Peer) error {
 	return serveTogether(p, getLoop(c, p.Int(1), seed^0x9e3779b97f4a7c15))
 }
 
-// cacheBesideSets: SETTERS ENTRIES. They run on another CPU, and have the cache evict.
+// cacheBesideSets measures a get while others set. Arguments: SETTERS ENTRIES. The setters run on another CPU, and have the cache evict.
 func cacheBesideSets(a side.Args) (*side.Work, error) {
 	n := a.Int(1)
 	c, err := newOurs(n * 320)
@@ -101,7 +101,7 @@ func cacheBesideSets(a side.Args) (*side.Work, error) {
 	}, Close: end}, nil
 }
 
-// cacheSetter: DIR NUMBER. It sets until its input ends.
+// cacheSetter sets until its input ends. Arguments: DIR NUMBER.
 func cacheSetter(p *side.Peer) error {
 	c, err := joinOurs(p.List[0])
 	if err != nil {
@@ -132,7 +132,7 @@ func newKeys(a side.Args) (c cacheSide, loop func(int) error, err error) {
 	return c, func(n int) error { at += n; return fill(c, at-n, n) }, fill(c, 0, at)
 }
 
-// cacheSet: NAME LIMIT.
+// cacheSet measures a set. Arguments: NAME LIMIT.
 func cacheSet(a side.Args) (*side.Work, error) {
 	c, loop, err := newKeys(a)
 	if err != nil {
@@ -141,7 +141,7 @@ func cacheSet(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(loop), Close: c.Close}, nil
 }
 
-// cacheSetTimed: NAME LIMIT.
+// cacheSetTimed times each set by itself, for percentiles. Arguments: NAME LIMIT.
 func cacheSetTimed(a side.Args) (*side.Work, error) {
 	c, loop, err := newKeys(a)
 	if err != nil {

@@ -54,7 +54,7 @@ func ringJoin(p *side.Peer, ring int, _ []string) (link, error) {
 	return l, err
 }
 
-// sharedMemory is n bytes without a name, for us and for a partner that inherits the file.
+// sharedMemory makes n bytes without a name, for us and for a partner that inherits the file.
 func sharedMemory(n int) (*os.File, []byte, error) {
 	fd, err := unix.MemfdCreate("bench", unix.MFD_CLOEXEC)
 	if err != nil {

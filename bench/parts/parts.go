@@ -30,7 +30,7 @@ type Rivals struct {
 	Dir              string // for files, on an ordinary disk
 }
 
-// All are the figures, part by part.
+// All returns the figures, part by part.
 func All(r Rivals) []figure.Figure {
 	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), lockTable(r), allocator(r), hashTable(r), growth(r),
 		reclaim(r), httpOver(r), crew(r), sorting(r), caches(r))
@@ -39,7 +39,7 @@ func All(r Rivals) []figure.Figure {
 // Postgres begins the names of PostgreSQL's sides, before its version is known.
 const Postgres = "PostgreSQL"
 
-// goSide is a side that is a work of this program.
+// goSide returns a side that is a work of this program.
 func goSide(rival, work string, list ...any) figure.Contender {
 	var args []string
 	for _, a := range list {
@@ -80,19 +80,19 @@ func (r Rivals) python(kind string, args ...int) figure.Contender {
 		}}
 }
 
-// goal is c with a goal.
+// goal returns c with a goal.
 func goal(c figure.Contender, atMost float64) figure.Contender {
 	c.Goal = atMost
 	return c
 }
 
-// why is c with what keeps us from catching up with it.
+// why returns c with what keeps us from catching up with it.
 func why(c figure.Contender, text string) figure.Contender {
 	c.Why = text
 	return c
 }
 
-// pins are the modes that this machine has.
+// pins returns the modes that this machine has.
 func pins() []side.Pin {
 	if runtime.NumCPU() < 2 {
 		return []side.Pin{side.Same}

@@ -31,12 +31,12 @@ func newWorld(settings map[string]string) (*world, error) {
 	return w, nil
 }
 
-// ofType is a world whose segments are of that type.
+// ofType makes a world whose segments are of that type.
 func ofType(backend string) (*world, error) {
 	return newWorld(map[string]string{"dynamic_shared_memory_type": backend})
 }
 
-// join is another session of the instance.
+// join opens another session of the instance.
 func (w *world) join() (*dsm.Session, error) { return dsm.Open(ctx, dsm.Config{Dir: w.dir}) }
 
 func (w *world) end() error { return errors.Join(w.Session.Close(), w.sup.Stop()) }

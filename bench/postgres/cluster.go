@@ -29,7 +29,7 @@ const (
 // Settings are those of all clusters, besides PostgreSQL's defaults.
 const Settings = "shared_buffers = 64MB, autovacuum = off, jit = off, fsync = off, listen_addresses = ''"
 
-// own are those of one kind.
+// own returns the settings of one kind.
 func (w World) own() []string {
 	switch w {
 	case Main:
@@ -47,7 +47,7 @@ type cluster struct {
 	dead chan struct{}
 }
 
-// command is a command of PostgreSQL's as its user, in a process group of its own.
+// command returns a command of PostgreSQL's that runs as its user, in a process group of its own.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.base

@@ -113,7 +113,7 @@ func major(version string) string { return number.FindString(version) }
 // Name is "PostgreSQL" and, when it has been found, its major version.
 func (s *Server) Name() string { return s.name }
 
-// Version is the whole of it, or why there is none.
+// Version returns the server's whole version, or why there is none.
 func (s *Server) Version() string {
 	if s.missing != nil {
 		return s.missing.Error()
@@ -204,7 +204,7 @@ func (b backend) Close() error {
 	return errors.Join(exec1(ctx, b.conn, "SELECT bench_close()"), b.conn.Close(ctx))
 }
 
-// OpenAmong is Open while so many other connections are there, idle.
+// OpenAmong does what Open does, while so many idle connections of others exist.
 func (s *Server) OpenAmong(ctx context.Context, w World, others int, kind string, pin side.Pin, target time.Duration,
 	args ...int) (side.Side, error) {
 	c, err := s.cluster(ctx, w)

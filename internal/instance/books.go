@@ -22,7 +22,7 @@ import (
 // wherever its name stands.
 type Backends struct{ Custom dsmimpl.Backend }
 
-// Types are what dynamic_shared_memory_type may be, the default first.
+// Types returns what dynamic_shared_memory_type may be, the default first.
 func (b Backends) Types() []string {
 	types := []string{catalog.Default()}
 	if b.Custom != nil {
@@ -77,15 +77,15 @@ type Books struct {
 	Region    dsmimpl.Mapping // of the reserved region; none if there is none, or RegionErr says why not
 	RegionErr error
 	keeps     bool      // Close leaves the region mapped
-	view      *shm.View // of the control segment, for who may write it
+	view      *shm.View // of the control segment, for sessions that may write it
 }
 
-// controlObject is the object of r's control segment.
+// controlObject returns the object of r's control segment.
 func (r Record) controlObject() dsmimpl.Object {
 	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
 }
 
-// regionObject is the object of r's reserved region. A size of 0 will do to remove it.
+// regionObject returns the object of r's reserved region. To remove it a size of 0 is enough.
 func (r Record) regionObject(size uint64) dsmimpl.Object {
 	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
 }
@@ -134,7 +134,8 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 	return b, nil
 }
 
-// openRegion maps the reserved region, for who is to use it. It is no reason not to join if that can't be done.
+// openRegion maps the reserved region, for sessions that will allocate from it. A failure does not prevent joining;
+// RegionErr keeps it.
 func (b *Books) openRegion(ctx context.Context) {
 	if b.Limits.Reserved > 0 {
 		b.Region, b.RegionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
@@ -149,8 +150,7 @@ func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.M
 	return m, err
 }
 
-// Part is an entry's bytes in a mapping of what it lies in. That they are within it the table has
-// checked, of a sound row.
+// Part returns an entry's bytes in a mapping of what it lies in. The table has checked the bounds of every sound row.
 func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
 	at, _ := e.Carved()
 	return m.Bytes[at : at+e.Size : at+e.Size]
@@ -165,7 +165,8 @@ func (b *Books) TakeControl() (m dsmimpl.Mapping) {
 	return m
 }
 
-// Close unmaps. Nobody may wait in the table any more, but at a mailbox: such a wait ends.
+// Close unmaps the control segment and, unless KeepRegion was called, the reserved region. No goroutine may be blocked
+// in a method of the table, except at a mailbox: such a wait ends.
 func (b *Books) Close() {
 	b.endView()
 	if b.Roll != nil {
@@ -182,7 +183,7 @@ func (b *Books) Close() {
 	}
 }
 
-// Object is what the backend calls the object of an entry that has one of its own.
+// Object returns what the backend calls the object of an entry that has one of its own.
 func (b *Books) Object(e control.Entry) dsmimpl.Object {
 	return dsmimpl.Object{
 		Life: b.Record.Life, Generation: b.Record.Generation,
@@ -190,7 +191,7 @@ func (b *Books) Object(e control.Entry) dsmimpl.Object {
 	}
 }
 
-// Where is what a person would look for in the system to see the object.
+// Where returns the name under which a person finds the object in the system.
 func (b *Books) Where(e control.Entry) string {
 	o, suffix := b.Object(e), ""
 	if at, carved := e.Carved(); carved {
@@ -205,7 +206,7 @@ func (b *Books) Where(e control.Entry) string {
 // Supervised reports whether a supervisor lives.
 func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
 
-// SupervisorPid is the pid of the supervisor, or of the last one.
+// SupervisorPid returns the pid of the supervisor, or of the last one.
 func (b *Books) SupervisorPid() int {
 	list, err := b.Processes()
 	for _, p := range list {
@@ -216,8 +217,8 @@ func (b *Books) SupervisorPid() int {
 	return b.Record.SupervisorPid
 }
 
-// Lost says what of the control segment and the reserved region, which are mapped here, can be
-// found by nobody any more: somebody has removed it. Empty if neither is.
+// Lost returns which of the control segment and the reserved region, which are mapped here, no process can find any
+// more, since it was removed. It is empty if both are there.
 func (b *Books) Lost(ctx context.Context) (what string) {
 	if b.missing(ctx, b.Record.controlObject()) {
 		return "control segment"
@@ -262,8 +263,9 @@ func (b *Books) Living() (n int, err error) {
 	return n, err
 }
 
-// Deserted says whether nobody lives here any more, the supervisor neither. It waits so long for processes that seem
-// to live to be seen dead; without the directory's lock, which a supervisor that comes to take over would find held.
+// Deserted reports whether no session lives here any more, and no supervisor either. It waits up to patience for killed
+// processes to release their witness. It takes no lock: a supervisor that comes to take over would find the directory's
+// lock held.
 func (b *Books) Deserted(patience time.Duration) bool {
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		n, err := b.Living()

@@ -23,7 +23,7 @@ const (
 	corruptPatience = time.Second
 )
 
-// Who is this process, as others will see it.
+// Who returns this process, as others will see it. Without an application it is the program's name.
 func Who(application string) control.Who {
 	if application == "" {
 		application = filepath.Base(os.Args[0])
@@ -74,7 +74,7 @@ func (d *Dir) inOtherMemory(ctx context.Context, b Backends) bool {
 	return err == nil && v.Standing == OtherMemory
 }
 
-// explain is the error for one that finds nothing to join, or nothing to read, and why: err is what it met.
+// explain returns the error for a caller that finds nothing to join, or nothing to read, and why: err is what it met.
 func (d *Dir) explain(ctx context.Context, b Backends, err error) error {
 	if r, rerr := d.ReadRecord(); rerr == nil {
 		v, verr := d.judge(ctx, b, r, 0)

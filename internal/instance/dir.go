@@ -14,11 +14,11 @@
 //	mmap/                files of the backend mmap, unless mmap_directory says otherwise
 //
 // A process that holds the directory's lock (an flock on it; on Windows a lock on a file in it) may change the instance
-// as a whole: start it, clean it, remove it. Sessions never take it, but for the last to leave a private instance.
+// as a whole: start it, clean it, remove it. Sessions never take it, except the last to leave a private instance.
 //
 // A life is one control segment with all that it lists, from the start that made it until its end. It is drawn, 128
 // random bits, and its objects bear it. So a directory may be copied, moved or mounted anew: what is in the system is
-// judged by who uses it (Verdict), never by where a directory lies.
+// judged by the processes that use it (Verdict), never by where a directory lies.
 package instance
 
 import (
@@ -38,14 +38,15 @@ import (
 	"github.com/godsm/godsm/internal/liveness"
 )
 
-// Dir is an instance's directory that has been looked at: ours, writable by no other user, on a local file system. It is
-// held open: files are found in it wherever its path leads to meanwhile. Close lets go of it.
+// Dir is an instance's directory that has been looked at: ours, writable by no other user, on a local file system. It
+// is held open: files are found in it wherever its path leads to later. Close lets go of it.
 type Dir struct {
 	Path string // absolute
 	*folder.Folder
 }
 
-// DefaultDir is where an instance lives when nobody says: $DSM_DIR, else dsm in the user's state directory.
+// DefaultDir returns where an instance lives if the program does not say: $DSM_DIR, else dsm in the user's state
+// directory.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv("DSM_DIR"); dir != "" {
 		return dir, nil
@@ -106,13 +107,13 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
-// NoInstance is the error for a directory without a living instance.
+// NoInstance returns the error for a directory without a living instance.
 func NoInstance(path, why string) error {
 	return errkind.As(errkind.NoInstance,
 		fmt.Errorf("no running instance in %s (%s); start one with: dsmdemo supervise --dir %s", path, why, path))
 }
 
-// MakeDir is OpenDir after making the directory, mode 0700, if it is missing.
+// MakeDir makes the directory, mode 0700, if it is missing, and opens it as OpenDir does.
 func MakeDir(path string) (*Dir, error) {
 	if err := folder.MakeAll(path); err != nil {
 		if info, e := os.Stat(path); e == nil && !info.IsDir() {
@@ -156,7 +157,7 @@ func (d *Dir) checkMmapDirectory(path string) error {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.Path, name) }
 
-// Conf is the path of the settings file.
+// Conf returns the path of the settings file.
 func (d *Dir) Conf() string { return d.file("dsm.conf") }
 
 // Holder is the process that holds the directory's lock, as the file supervisor names it.
@@ -166,7 +167,7 @@ type Holder struct {
 	Since       time.Time `json:"since"`
 }
 
-// HolderOf is a process as it is named in the file supervisor.
+// HolderOf returns a process as it is named in the file supervisor.
 func HolderOf(w control.Who) Holder { return Holder{w.Pid, w.Application, w.Since} }
 
 // Lock takes the directory for this process, or says which one has it: ErrInUse. A process that was killed, or one that
@@ -206,7 +207,7 @@ func (d *Dir) Locked() bool {
 func (d *Dir) holder() string {
 	var h Holder
 	if err := atomicfile.ReadIn(d.Folder, "supervisor", &h); err != nil {
-		return "a process that has not said its name"
+		return "an unknown process"
 	}
 	s := fmt.Sprintf("process %d (%s)", h.Pid, h.Application)
 	if liveness.Stopped(h.Pid) {

@@ -36,9 +36,9 @@ func (d *Dir) tryLock() (unlock func(), held bool, err error) {
 	}
 }
 
-// Remove removes the directory, whose lock the caller holds, and with it the lock: first the
-// lock, since its file's name may stay as long as the file is open. Who takes it in between finds
-// that nobody lives here, and removes the directory too.
+// Remove removes the directory, whose lock the caller holds, and with it the lock: first the lock, since its file's
+// name may stay as long as the file is open. A process that takes it in between finds that no session lives here, and
+// removes the directory too.
 func (d *Dir) Remove(unlock func()) error {
 	unlock()
 	return os.RemoveAll(d.Path)

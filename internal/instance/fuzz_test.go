@@ -24,7 +24,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// FuzzFiles: whatever stands in a directory's small files, a session is told ErrNoInstance or
+// FuzzFiles: whatever a directory's small files hold, a session is told ErrNoInstance or
 // ErrCorrupt, what is not the instance's is left alone, and a start works, after which all is well.
 func FuzzFiles(f *testing.F) {
 	id, other := uuid.New(), uuid.New()
@@ -135,7 +135,7 @@ func tryFiles(t *testing.T, d *Dir) {
 	who := Who("fuzz")
 	if m, err := d.Connect(ctx, Backends{}, unstated, who, log); err == nil {
 		t.Fatalf("joined %+v", m.Record)
-	} else if !errors.Is(err, errkind.Unsupported) { // a backend that there is not
+	} else if !errors.Is(err, errkind.Unsupported) { // an unknown backend
 		known("Connect", err)
 	}
 

@@ -92,7 +92,7 @@ func (d *Dir) TakeOver() error {
 	return nil
 }
 
-// Left is when the last supervisor handed the instance over; zero if it did not, or if there is one now.
+// Left returns when the last supervisor handed the instance over. It is zero if it did not, or if there is one now.
 func (b *Books) Left() time.Time {
 	if b.Supervised() {
 		return time.Time{}

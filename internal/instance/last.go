@@ -69,7 +69,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	return l, nil
 }
 
-// present is which of the lives the file instance names or, if that is lost, the youngest; -1 if there is none.
+// present returns which of the lives the file instance names or, if that is lost, the youngest; -1 if there is none.
 func (d *Dir) present(s roster, log zerolog.Logger) int {
 	r, err := d.ReadRecord()
 	if err == nil {
@@ -226,7 +226,7 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 }
 
 // forgetCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,
-// and files of the type mmap that nobody has open.
+// and files of the type mmap that no process has open.
 func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolog.Logger) (removed int) {
 	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.housed() {
 		if l, ok := backend.(dsmimpl.Lister); ok {
@@ -271,8 +271,8 @@ func (d *Dir) Tend(ctx context.Context, backends Backends, present Record, patie
 	return left
 }
 
-// Refuse is the error for one that wants the directory for itself while the present life's processes live; nil if they
-// do not.
+// Refuse returns the error for a caller that wants the directory for itself while the present life's processes live;
+// nil if they do not.
 func (l *Last) Refuse() error {
 	v := l.Present
 	switch v.Standing {

@@ -20,7 +20,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Birth is what a new life is made of.
+// Birth holds the parameters of a new life.
 type Birth struct {
 	Instance   uuid.UUID
 	Generation uint64
@@ -45,7 +45,7 @@ func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	return nil, err
 }
 
-// plan is the record of a new life.
+// plan returns the record of a new life.
 func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
 	r = Record{
 		Instance: b.Instance, Layout: control.LayoutVersion, Generation: b.Generation, Backend: b.Backend.Name(),
@@ -154,9 +154,9 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	return m, err
 }
 
-// End closes the instance's life: nobody begins anything any more, every segment goes, at last the
-// control segment. It waits up to timeout for those who are at work on a segment and, if sessions is set,
-// for all to leave. The supervisor's member calls it; its mapping of the books is the caller's to close.
+// End closes the instance's life: no call begins any more, every segment is removed, and at last the control segment.
+// It waits up to timeout for sessions that are creating or removing a segment and, if sessions is set, for all to
+// leave. The supervisor's member calls it; the caller closes the mapping of the books.
 func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) error {
 	ctx = context.WithoutCancel(ctx)
 	bounded, cancel := context.WithTimeout(ctx, max(timeout, time.Second)) // the lock's holder may be stopped
@@ -167,7 +167,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		err = m.wind(ctx, timeout, sessions)
 	}
 	if err != nil {
-		m.Log.Error().Err(Explain(err)).Str("event", "end-forced").Msg("the instance can't be closed in order; it ends by force")
+		m.Log.Error().Err(Explain(err)).Str("event", "end-forced").Msg("orderly shutdown failed; forcing it")
 		m.force(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
@@ -175,8 +175,8 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	return m.Record.removeBooks(ctx, m.Backend)
 }
 
-// wind waits, in a closing instance, until nobody is at work any more. What could not be removed
-// is tried again, a few times: the sweep that follows finds it only where the backend can list.
+// wind waits, in a closing instance, until no session is creating or removing a segment. What could not be removed is
+// tried again, a few times: the sweep that follows finds it only where the backend can list.
 func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
 	deadline := time.Now().Add(timeout)
 	for retries := 0; ; time.Sleep(2 * time.Millisecond) {
@@ -208,8 +208,8 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 	}
 }
 
-// force ends a life whose lock is not to be had, or whose books can't be trusted, as well as that goes:
-// everybody is told, and every object that a row plainly names is removed. The sweep finds the rest.
+// force ends a life without the control lock, which is unavailable, or whose books can't be trusted: it sets closing,
+// which every session reads, and removes every object that a sound row names. The sweep finds the rest.
 func (m *Member) force(ctx context.Context) {
 	_ = m.CloseByForce()
 	failpoint.Hit("instance/end/forced")
@@ -227,7 +227,7 @@ func (m *Member) force(ctx context.Context) {
 	}
 }
 
-// busy says what a closing instance still waits for.
+// busy returns what a closing instance still waits for, empty if it waits for nothing.
 func (m *Member) busy(sessions bool) (what string, err error) {
 	rows, err := m.Unfinished()
 	if err != nil || rows > 0 {

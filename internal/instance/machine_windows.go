@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// bootID is not needed here: no object outlives its processes.
+// bootID returns nothing: no object outlives its processes here.
 func bootID() (string, error) { return "", nil }
 
 // networkFileSystem names the kind if path is on one; empty if it is not.

@@ -9,7 +9,7 @@ import (
 // The books' view lets mailboxes and other words in them be used until Close: it ends, which wakes who sleeps at a word,
 // and Close unmaps when the last one has left.
 
-// bytes is the control segment as the table sees it.
+// bytes returns the control segment as the table sees it.
 func (b *Books) bytes(access dsmimpl.Access) shm.Region {
 	r := shm.NewRegion(b.mapping.Bytes)
 	if access == dsmimpl.ReadWrite {

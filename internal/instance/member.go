@@ -29,7 +29,7 @@ func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	m := &Member{Books: b, Self: self, Log: log}
 	if !b.Supervised() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; somebody else will")
+			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
 		}
 	}
 	return m, m.Settle(ctx)
@@ -63,7 +63,7 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	return m.booked(e, m.Self.Destroyed(ctx, e))
 }
 
-// booked sees to it that a row which could not be changed, since the lock was not to be had, is not forgotten.
+// booked queues e for another attempt if err says that its row could not be updated, and returns err.
 func (m *Member) booked(e control.Entry, err error) error {
 	if err != nil {
 		m.Self.Owe(e)
@@ -80,7 +80,7 @@ func (m *Member) Settle(ctx context.Context) error {
 	return err
 }
 
-// ReclaimDead reclaims every session whose witness is free, and says how many.
+// ReclaimDead reclaims every session whose witness is free, and returns how many.
 func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 	list, err := m.Processes()
 	if err != nil {
@@ -115,8 +115,9 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 	return done, err
 }
 
-// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock
-// is not to be had while ctx lasts, or the books can't be written any more, the row is left as a dead one's.
+// Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock is
+// unavailable while ctx lasts, or the books can't be written any more, the row is left as a dead session's, which a
+// reclaim frees.
 func (m *Member) Leave(ctx context.Context) error {
 	err := m.leave(ctx)
 	failpoint.Hit("instance/leave/left")
@@ -126,7 +127,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) leave(ctx context.Context) error {
 	if !m.Supervised() && !m.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; somebody else will")
+			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
 		}
 	}
 	if err := m.Self.ReleaseAll(ctx); err != nil {

@@ -22,7 +22,7 @@ import (
 //	Give    mapping gone -> reference gone -> if it was the last: row destroying -> object gone -> row free
 //
 // What a dead member leaves, others finish: a row that is creating or destroying tells which object may exist, and a
-// reference of a dead member is given back by whoever reclaims it.
+// reference of a dead member is given back by the session or supervisor that reclaims it.
 
 // Held is what a member holds of a segment: a reference in the books and, unless the segment is carved, the mapping of its
 // object. The zero Held holds nothing.
@@ -64,8 +64,8 @@ func (m *Member) Make(ctx context.Context, size int, now int64, listed func(cont
 	return h, lingers, m.makeLive(ctx, &h)
 }
 
-// TryMake is Make of a carved segment for one who does not wait. If ok is false and there is no error, nothing was made, and
-// Make would wait, make an object, or say why it can't.
+// TryMake does what Make does for a carved segment, without waiting. If ok is false and there is no error, nothing was
+// made, and Make would wait, make an object, or say why it can't.
 func (m *Member) TryMake(size int, now int64) (h Held, ok bool, err error) {
 	if h.Entry, ok = m.Self.TryCarve(size, now); !ok {
 		return Held{}, false, nil
@@ -146,7 +146,7 @@ func (m *Member) makeLive(ctx context.Context, h *Held) error {
 		return nil
 	}
 	// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A
-	// row that was garbled leads nobody else to the object.
+	// row that was garbled leads no other session to the object.
 	err = errors.Join(err, m.Unmap(h.Mapping))
 	if errors.Is(err, errkind.Stale) || errors.Is(err, errkind.Corrupt) {
 		err = errors.Join(err, m.Destroy(ctx, h.Entry))
@@ -164,7 +164,7 @@ func (m *Member) Take(ctx context.Context, handle uint64, unmapped bool) (h, lin
 	return m.Retake(h, unmapped)
 }
 
-// Retake is Take of what lingers: its reference is there, and its mapping is not.
+// Retake does what Take does with what lingers: its reference is there, and its mapping is not.
 func (m *Member) Retake(lingering Held, unmapped bool) (h, lingers Held, err error) {
 	h = lingering
 	failpoint.Hit("dsm/attach/referenced")
@@ -206,13 +206,13 @@ func (m *Member) Give(h Held) (lingers Held, err error) {
 		_ = m.Destroy(ctx, h.Entry) // logged
 	case uerr != nil:
 		m.Log.Warn().Err(uerr).Str("handle", fmt.Sprintf("%016x", h.Entry.Handle)).
-			Str("event", "reference-owed").Msg("a reference is given back later, at the latest when the session closes")
+			Str("event", "reference-owed").Msg("a reference could not be given back now; it is given back when the session closes, if not before")
 		return h, err
 	}
 	return Held{}, err
 }
 
-// TryGive is Give of a carved segment for one who does not wait, and reports whether it was done.
+// TryGive does what Give does for a carved segment, without waiting, and reports whether it was done.
 func (m *Member) TryGive(h *Held) bool {
 	if !m.Self.TryUnref(h.Entry) {
 		return false

@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/bytesize"
 )
 
-// What a session has its backend do. A backend may be somebody's own: if it panics that is an error
+// What a session has its backend do. A program may provide a backend of its own: if it panics that is an error
 // here, since a call that never came back would keep its session from closing.
 
 // create makes and maps an entry's object. Word is what the books are to keep for the backend.

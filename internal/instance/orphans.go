@@ -50,7 +50,7 @@ func Orphans(ctx context.Context) []Orphan {
 	return slices.SortedFunc(maps.Values(found), func(a, b Orphan) int { return slices.Compare(a.Life[:], b.Life[:]) })
 }
 
-// readControl tells whether bytes are a control segment's, and of which life.
+// readControl reports whether bytes are a control segment's, and of which life.
 func readControl(b []byte) (life uuid.UUID, generation uint64, ok bool) {
 	t, err := control.Open(shm.NewRegion(b))
 	if err != nil {

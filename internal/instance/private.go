@@ -12,9 +12,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Private instances live under one directory per user, so that whoever comes next can find what dead ones left.
+// Private instances live under one directory per user, so that the next process of the user finds what dead ones left.
 
-// privateParent is that directory, made if missing. The parent's lock is held while one is made or looked for.
+// privateParent returns that directory, made if missing. The parent's lock is held while one is made or looked for.
 func privateParent() (d *Dir, err error) {
 	for _, path := range privateParents() {
 		if d, err = MakeDir(path); err == nil {
@@ -24,7 +24,7 @@ func privateParent() (d *Dir, err error) {
 	return nil, err
 }
 
-// privateParents are the paths for it, the second for who has no home, or one that we can't use.
+// privateParents returns the paths for it, the second for a user without a home, or with one that we can't use.
 func privateParents() (paths []string) {
 	if state, err := stateHome(); err == nil {
 		paths = append(paths, filepath.Join(state, "dsm-private"))
@@ -32,7 +32,7 @@ func privateParents() (paths []string) {
 	return append(paths, filepath.Join(os.TempDir(), fmt.Sprintf("dsm-private-%d", os.Geteuid())))
 }
 
-// PrivateDirs are the directories of this user's private instances, living and dead.
+// PrivateDirs returns the directories of this user's private instances, living and dead. The caller closes them.
 func PrivateDirs() (list []*Dir) {
 	for _, parent := range privateParents() {
 		entries, _ := os.ReadDir(parent)
@@ -77,7 +77,7 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 	return d, unlock, err
 }
 
-// lockForMoment waits for a lock that nobody holds for long.
+// lockForMoment waits, up to ten seconds, for a lock that no process holds for long.
 func (d *Dir) lockForMoment() (unlock func(), err error) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		unlock, held, err := d.tryLock()
@@ -90,8 +90,8 @@ func (d *Dir) lockForMoment() (unlock func(), err error) {
 	}
 }
 
-// CleanPrivate removes the private instances of this user that have no supervisor and no living session, and says how
-// many segments they had. One that is looked at is locked, so no look lasts: where somebody seems to live there is
+// CleanPrivate removes the private instances of this user that have no supervisor and no living session, and returns
+// how many segments they had. One that is looked at is locked, so no look lasts: where a session seems to live there is
 // another look a little later.
 func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log zerolog.Logger) (found int) {
 	parent, err := privateParent()
@@ -121,9 +121,9 @@ type locked struct {
 	unlock func()
 }
 
-// abandoned locks the directories that nobody has locked and nobody lives in, and counts those that
-// somebody lives in: these are not kept locked while others are removed, for their next supervisor
-// would find a holder. One that has just been made is locked before the parent's lock is free.
+// abandoned locks the directories that are not locked and in which no session lives, and counts those in which one
+// does: these are not kept locked while others are removed, for their next supervisor would find a holder. One that has
+// just been made is locked before the parent's lock is free.
 func (d *Dir) abandoned() (list []locked, inhabited int) {
 	unlockParent, err := d.lockForMoment()
 	if err != nil {
@@ -150,7 +150,7 @@ func (d *Dir) abandoned() (list []locked, inhabited int) {
 	return list, inhabited
 }
 
-// inhabited says whether somebody lives in the generation that the directory names.
+// inhabited reports whether a session lives in the generation that the directory names.
 func (d *Dir) inhabited() bool {
 	r, err := d.ReadRecord()
 	return err == nil && !d.deserted(r)

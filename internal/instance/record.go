@@ -103,7 +103,7 @@ func (r Record) same(o Record) bool {
 		r.Generation == o.Generation)
 }
 
-// members is the name of the life's members file.
+// members returns the name of the life's members file.
 func (r Record) members() string {
 	if r.unnamed() {
 		return membersPrefix + strconv.FormatUint(r.Generation, 10)
@@ -121,7 +121,7 @@ func (r Record) String() string {
 // plausible reports whether a generation can be one. There is room for the next.
 func plausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
 
-// check is an error for a record that can't be one.
+// check returns an error for a record that is invalid.
 func (r Record) check(file string) error {
 	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
 		return errkind.As(errkind.Corrupt,
@@ -156,7 +156,7 @@ func (d *Dir) Stale(r Record) bool {
 	return err == nil && (now.Instance != r.Instance || now.Life != r.Life || now.Generation != r.Generation)
 }
 
-// otherVersion is the error for a living life of another layout version; nil if r is of this program's.
+// otherVersion returns the error for a living life of another layout version; nil if r is of this program's.
 func (d *Dir) otherVersion(r Record) error {
 	if r.Layout == control.LayoutVersion {
 		return nil
@@ -193,7 +193,7 @@ func lasting(s *settings.Settings) map[string]string {
 	return m
 }
 
-// refused is err if it is the system's refusal to look, which says nothing about what is there; else nil.
+// refused returns err if it is the system's refusal to look, which says nothing about what is there; else nil.
 func refused(err error) error {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES,
 		syscall.EPERM, syscall.EINTR, syscall.EIO} {

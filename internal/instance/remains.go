@@ -19,7 +19,7 @@ type Remains struct {
 	Objects  []string // in the system, that bear a dead life, or the living one and that its books do not list
 }
 
-// Lives are those whose objects are accounted for.
+// Lives returns the lives whose objects are accounted for.
 func (r Remains) Lives() (list []uuid.UUID) {
 	for _, v := range append(r.Others, r.Present) {
 		list = append(list, v.Record.Life)
@@ -59,7 +59,7 @@ func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
 	return r
 }
 
-// strays are objects that bear a life and are removed by the next start or clean.
+// strays returns the objects that bear a life and are removed by the next start or clean.
 func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []string) {
 	if v.Standing != Dead && v.Standing != Alive && v.Standing != Left {
 		return nil

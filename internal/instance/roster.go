@@ -73,7 +73,7 @@ func (s *roster) isPast(r Record) bool {
 	})
 }
 
-// lifeOf is what a members file's name tells of its life. Of an earlier version it is the generation alone.
+// lifeOf returns what a members file's name tells of its life. Of an earlier version it is the generation alone.
 func lifeOf(name string, id identity, known bool) (r Record, ok bool) {
 	rest, ok := strings.CutPrefix(name, membersPrefix)
 	if !ok {

@@ -30,9 +30,9 @@ const (
 
 // Verdict is the one answer to what is with a life. Only one that is Dead lets anything be removed.
 //
-// There are two witnesses. The members file of this very directory tells whether a process that joined through it lives.
-// The kernel tells whether any process has the control segment open: one of a directory with the same contents, of
-// another container, or one that no table knows.
+// There are two witnesses. The members file of this very directory shows which processes live that joined through it.
+// The kernel knows whether any process has the control segment open: one of a directory with the same contents, of
+// another container, or one that no table lists.
 type Verdict struct {
 	Record     Record
 	Standing   Standing
@@ -76,7 +76,7 @@ func (d *Dir) judge(ctx context.Context, b Backends, r Record, patience time.Dur
 	}
 }
 
-// judgeOnce is judge at this moment. Missing reports whether there is no members file to ask.
+// judgeOnce judges a life at this moment. Missing reports whether there is no members file to ask.
 func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, missing bool, err error) {
 	v.Record = r
 	roll, err := liveness.OpenIn(d.Folder, r.members())
@@ -101,7 +101,7 @@ func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, m
 	return v, roll == nil, d.judgeDeserted(ctx, b, &v)
 }
 
-// judgeLiving is about a life whose witnesses are held.
+// judgeLiving judges a life whose witnesses are held.
 func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
 	r := v.Record
 	if err := d.otherVersion(r); r.Backend != "" && err != nil {
@@ -132,7 +132,7 @@ func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
 	return nil
 }
 
-// judgeDeserted is about a life of whose witnesses none is held in this directory.
+// judgeDeserted judges a life of whose witnesses none is held in this directory.
 func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 	r := v.Record
 	if r.Backend == "" { // known by its members file alone

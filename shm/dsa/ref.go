@@ -32,5 +32,5 @@ func (r Ref[T]) In(a *Area) (*T, error) {
 	return shm.At[T](shm.NewRegion(b), 0)
 }
 
-// Free is Area.Free.
+// Free frees the object, as Area.Free does.
 func (r Ref[T]) Free(a *Area) error { return a.Free(Pointer(r)) }
