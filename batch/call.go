@@ -35,7 +35,7 @@ type call[Cmd, Res any] struct {
 	ctx      context.Context       // of Submit and Post: looked at when the call is taken
 	future   *Future[Res]          // of Submit
 	told     func(Cmd, Res, error) // of Post
-	admit    chan struct{}         // of Submit and Post, while the queue is full: closed when there is room, or the engine is closed
+	admit    chan struct{}         // of Submit and Post, if the queue was full: closed when there is room, or the call is taken
 	ready    chan struct{}         // of Do: receives one value when the call is done
 	next     *call[Cmd, Res]       // the next one merged into the same entry
 }

@@ -66,6 +66,18 @@ type Tx[Cmd, Res any] interface {
 	Rollback(ctx context.Context)
 }
 
+// A Finisher is a [Tx] that can execute all of a transaction and commit it in one round trip. The engine uses it where the
+// transaction is one command, or only reads.
+type Finisher[Cmd, Res any] interface {
+	// Finish is Run without guard, and then Commit; nothing has been executed in the transaction before. An error of
+	// Run's comes with its lo and hi. ran reports whether all results are stored, so that an error is one of Commit.
+	//
+	// After an error of class Lost it is not known whether the transaction was committed, whatever ran is: the driver
+	// lets the database send the results before it commits, if it can. A transaction that was committed, though its
+	// results can't be read, is an [Error] that says Yes.
+	Finish(ctx context.Context, steps []Step[Cmd, Res]) (lo, hi int, ran bool, err error)
+}
+
 // A Step is one statement: commands of one group, no two of one key. Run stores the result of Cmds[i] in Res[i].
 // The slices are the engine's, and valid until Run returns.
 type Step[Cmd, Res any] struct {

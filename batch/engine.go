@@ -59,7 +59,7 @@ func (e *Engine[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error)
 }
 
 func (e *Engine[Cmd, Res]) do(ctx context.Context, c *call[Cmd, Res]) (res Res, err error) {
-	if err := e.put(ctx, c); err != nil {
+	if _, err := e.put(ctx, c, false); err != nil {
 		e.recycle(c)
 		return res, &Error{Err: err}
 	}
@@ -90,16 +90,17 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	c.cmd = cmd
 	f := &Future[Res]{done: make(chan struct{})}
 	c.ctx, c.future = ctx, f
-	admit := make(chan struct{})
-	c.admit = admit
-	if err := e.put(ctx, c); err != nil {
+	admit, err := e.put(ctx, c, true)
+	if err != nil {
 		e.recycle(c)
 		return finished[Res](&Error{Err: err})
 	}
-	select {
-	case <-admit:
-	case <-f.done:
-	case <-ctx.Done():
+	if admit != nil {
+		select {
+		case <-admit:
+		case <-f.done:
+		case <-ctx.Done():
+		}
 	}
 	return f
 }
@@ -111,12 +112,8 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd, res Res, err error)) {
 	c := e.calls.Get().(*call[Cmd, Res])
 	c.cmd, c.ctx, c.told = cmd, ctx, told
-	var admit chan struct{}
-	if e.options.Full == Block {
-		admit = make(chan struct{})
-		c.admit = admit
-	}
-	if err := e.put(ctx, c); err != nil {
+	admit, err := e.put(ctx, c, true)
+	if err != nil {
 		e.recycle(c)
 		var none Res
 		told(cmd, none, &Error{Err: err})
@@ -132,17 +129,17 @@ func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd,
 }
 
 // put checks a call and hands it to the queue.
-func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res]) error {
+func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
 	s := scopeOf(ctx)
 	if s.inside == any(e) {
-		return ErrInside
+		return nil, ErrInside
 	}
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if e.size != nil && c.interact == nil && !c.fence {
 		if err := e.measure(c); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	c.since = time.Now()
@@ -150,7 +147,7 @@ func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res]) error {
 		c.stream = s.stream
 		c.stream.pending.Add(1)
 	}
-	return e.queue.put(c)
+	return e.queue.put(c, waits)
 }
 
 func (e *Engine[Cmd, Res]) measure(c *call[Cmd, Res]) (err error) {
@@ -187,7 +184,7 @@ func (e *Engine[Cmd, Res]) Flush(ctx context.Context) error {
 
 // Close lets no more commands in, waits until those that were accepted have their outcomes, and closes the driver. If
 // the context ends first, the rest of them end with ErrClosed, or with an error that says Maybe where a commit is under
-// way. Commands that waited for room end with ErrClosed. A second Close waits for the first.
+// way. Commands that waited for room end with ErrClosed. Options.Logger is told once a second how far it is. A second Close waits for the first.
 func (e *Engine[Cmd, Res]) Close(ctx context.Context) error {
 	if scopeOf(ctx).inside == any(e) {
 		return &Error{Err: ErrInside}
@@ -195,19 +192,36 @@ func (e *Engine[Cmd, Res]) Close(ctx context.Context) error {
 	for _, c := range e.queue.close() {
 		e.answer(c, c.res, &Error{Err: ErrClosed})
 	}
-	var err error
-	select {
-	case <-e.ended:
-	case <-ctx.Done():
-		err = fmt.Errorf("batch: closed before all commands had been executed: %w", context.Cause(ctx))
-		e.cancel(ErrClosed)
-		<-e.ended
-	}
+	err := e.drain(ctx)
 	if e.closing.CompareAndSwap(false, true) {
 		e.cancel(ErrClosed)
 		err = errors.Join(err, e.driver.Close(context.WithoutCancel(ctx)))
 	}
 	return err
+}
+
+// drain waits until the worker has ended, logs once a second how far it is, and has it give up when the context ends.
+func (e *Engine[Cmd, Res]) drain(ctx context.Context) error {
+	began, before := time.Now(), e.Stats().Commands
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.ended:
+			return nil
+		case <-ctx.Done():
+			e.cancel(ErrClosed)
+			<-e.ended
+			return fmt.Errorf("batch: closed before all commands had been executed: %w", context.Cause(ctx))
+		case <-t.C:
+			s := e.Stats()
+			args := []any{"for", time.Since(began).Round(time.Second), "answered", s.Commands - before, "waiting", s.Waiting}
+			if s.Trouble != nil {
+				args = append(args, "trouble", s.Trouble, "since", s.Since.Round(time.Millisecond))
+			}
+			e.options.Logger.Info("batch: Close waits for commands that were accepted", args...)
+		}
+	}
 }
 
 // work is the worker: it flushes until the engine is closed.

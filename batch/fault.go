@@ -15,7 +15,7 @@ import (
 //	                                 halves; at commit, or if the
 //	                                 transaction is gone: again, apart
 //	transient   again after a pause, in every mode; from the third time on in shorter transactions
-//	lost        again; the second time apart, in halves; an entry that was alone in a transaction twice has failed
+//	lost        again; the second time apart, in halves; one that was alone in a transaction mostKills times has failed
 //	fatal       all that is not answered has failed
 func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
 	if f.e.ctx.Err() != nil {
@@ -99,6 +99,11 @@ func (f *flush[Cmd, Res]) isAlone(x int) bool {
 // alive reports whether the transaction can go on.
 func (f *flush[Cmd, Res]) alive() bool { return !f.broken && f.tx.Alive() }
 
+// mostKills is how often in a row the connection is lost with a command alone until it is poison. Connections are also ended
+// from outside; where that happens several times a second, and a transaction takes a tenth of one, an innocent command is
+// alone in two of them now and then.
+const mostKills = 4
+
 // broke sees to a lost connection, where nothing was committed.
 func (f *flush[Cmd, Res]) broke(hi int, err error) {
 	from := f.from
@@ -113,7 +118,7 @@ func (f *flush[Cmd, Res]) broke(hi int, err error) {
 	case f.mode == apart && hi-from == 1:
 		c := f.entries[from].first
 		c.kills++
-		if c.kills == 2 {
+		if c.kills == mostKills {
 			f.fail(hi, &Error{Class: Lost, Err: fmt.Errorf("%w: %w", ErrPoison, err)})
 			f.search.found()
 			return

@@ -124,6 +124,10 @@ func (f *flush[Cmd, Res]) execute() {
 	}
 	hi := f.next()
 	lo, up, err := f.pos, hi, error(nil)
+	if f.finishes(hi) {
+		f.finish()
+		return
+	}
 	if i != nil {
 		f.guards++
 		err = f.interact(i)
@@ -166,12 +170,10 @@ func (f *flush[Cmd, Res]) drive(hi int) (lo, up int, err error) {
 			f.broken = true
 		}
 	}()
-	steps := f.between(f.pos, hi)
+	steps := f.statements(hi)
 	if len(steps) == 0 {
 		return 0, 0, nil
 	}
-	clear(f.res[f.pos:hi])
-	f.executed += len(steps)
 	if f.mode == guarded {
 		f.guards++
 	}
@@ -180,9 +182,28 @@ func (f *flush[Cmd, Res]) drive(hi int) (lo, up int, err error) {
 	}
 	a, b, err := f.tx.Run(f.e.ctx, steps, f.mode == guarded)
 	if err != nil {
-		lo, up = f.entry(a), f.entry(max(a, b-1))+1
-		return max(lo, f.pos), min(up, hi), err
+		lo, up = f.blamed(a, b, hi)
+		return lo, up, err
 	}
+	return f.told(hi)
+}
+
+// statements returns the steps of the run up to hi.
+func (f *flush[Cmd, Res]) statements(hi int) []Step[Cmd, Res] {
+	steps := f.between(f.pos, hi)
+	clear(f.res[f.pos:hi])
+	f.executed += len(steps)
+	return steps
+}
+
+// blamed returns the entries of the statement of commands a up to b of the run up to hi.
+func (f *flush[Cmd, Res]) blamed(a, b, hi int) (lo, up int) {
+	lo, up = f.entry(a), f.entry(max(a, b-1))+1
+	return max(lo, f.pos), min(up, hi)
+}
+
+// told sees to the errors of single commands of the run up to hi.
+func (f *flush[Cmd, Res]) told(hi int) (lo, up int, err error) {
 	for x := f.pos; x < hi; x++ {
 		if f.errs[x] == nil {
 			continue
@@ -221,6 +242,11 @@ func (f *flush[Cmd, Res]) commit() {
 		f.committed()
 		return
 	}
+	f.uncommitted(err, true)
+}
+
+// uncommitted sees to an error of COMMIT. ran reports whether the results of what the transaction has executed are there.
+func (f *flush[Cmd, Res]) uncommitted(err error, ran bool) {
 	class := f.e.driver.Class(err)
 	if f.writes == 0 || class != Lost && f.e.ctx.Err() == nil {
 		f.fault(f.from, f.pos, f.pos, err)
@@ -232,6 +258,10 @@ func (f *flush[Cmd, Res]) commit() {
 		f.tx.Rollback(f.e.ctx)
 		f.tx = nil
 		f.fail(f.pos, &Error{Executed: Maybe, Class: class, Err: err})
+	case ok && !ran:
+		f.tx.Rollback(f.e.ctx)
+		f.tx = nil
+		f.fail(f.pos, &Error{Executed: Yes, Class: class, Err: errors.Join(ErrNoResult, err)})
 	case ok:
 		f.tx.Rollback(f.e.ctx)
 		f.committed()

@@ -22,21 +22,25 @@ type queue[Cmd, Res any] struct {
 	closed   bool
 }
 
-// put hands in a call. A call that is not admitted yet has been put all the same.
-func (q *queue[Cmd, Res]) put(c *call[Cmd, Res]) error {
+// put hands in a call. A call that is not admitted yet has been put all the same; if its caller waits for that, put returns
+// the call's admit.
+func (q *queue[Cmd, Res]) put(c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	if q.full == Fail && q.admitted-q.gone >= q.room && !c.fence {
-		return ErrFull
+		return nil, ErrFull
 	}
 	c.queued = true
 	q.list = append(q.list, c)
 	q.admitLocked()
+	if waits && !c.admitted {
+		c.admit = make(chan struct{})
+	}
 	q.ring()
-	return nil
+	return c.admit, nil
 }
 
 // ring wakes the worker.

@@ -1,6 +1,9 @@
 package batch
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Rules say how commands become statements. Each function must depend on its arguments alone; it is called from
 // several goroutines. A panic in one of them is the error of the command that it was called for.
@@ -55,6 +58,7 @@ type Options struct {
 	Linger   time.Duration // how long the first command waits for others; 0, the default, is best for callers that wait
 	Budget   time.Duration // time of an interaction inside a shared transaction; 0: 100 ms
 	Cache    int           // answers that Get keeps; 0: none
+	Logger   *slog.Logger  // takes the progress of a Close that lasts longer than a second; nil: slog.Default()
 }
 
 func (o Options) withDefaults() Options {
@@ -62,6 +66,9 @@ func (o Options) withDefaults() Options {
 	o.MaxBytes = positive(o.MaxBytes, 8<<20)
 	o.Queue = positive(o.Queue, 4096)
 	o.Budget = positive(o.Budget, 100*time.Millisecond)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 	return o
 }
 

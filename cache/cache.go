@@ -44,7 +44,7 @@ type Cache struct {
 
 // kindOf is what names of caches stand for.
 func kindOf() registry.Kind {
-	return registry.Kind{Name: "cache", Type: "bytes", Layout: logcache.Version<<16 | headVersion}
+	return registry.Kind{Name: Kind, Type: "bytes", Layout: logcache.Version<<16 | headVersion}
 }
 
 // Open opens the cache of that name, as package registry has names. The first caller makes it, with all of its memory, so that
@@ -90,7 +90,7 @@ func (c *Cache) open(ctx context.Context, s *dsm.Session) error {
 		return c.attach(ctx, s, name, max(c.options.Limit/2, MinLimit))
 	}
 	log := s.Config().Logger
-	log.Warn().Str("name", c.name).Err(err).Msg("cache: this process has a cache of its own")
+	log.Warn().Str("name", c.name).Err(err).Str("event", "cache-alone").Msg("cache: this process has a cache of its own")
 	return c.alone(s.Self())
 }
 

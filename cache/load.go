@@ -264,7 +264,7 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 		defer context.AfterFunc(c.over, cancel)()
 		defer func() {
 			if r := recover(); r != nil { // the caller of Load has returned
-				c.log.Warn().Str("cache", c.name).Interface("panic", r).Msg("cache: a loader in the background panicked")
+				c.log.Warn().Str("cache", c.name).Interface("panic", r).Str("event", "cache-loader-panicked").Msg("cache: a loader in the background panicked")
 			}
 		}()
 		_, _ = c.run(ctx, lease, key, nil, f, with, false)

@@ -9,6 +9,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
+// Kind is what registry.Names calls a cache.
+const Kind = "cache"
+
 // Read returns the counts and the curve of the cache in a region, for a process that has not opened it: dsm.Look has the bytes.
 // It stores nothing and takes no lock. Version is that of the program, as registry.Info has it; alive reports whether a session
 // lives. Counts of the last tenth of a second may not be in it. Bytes that are no cache are ErrCorrupt.

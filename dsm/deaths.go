@@ -206,9 +206,9 @@ func (s *Session) tell() {
 			return
 		}
 		if r := recover(); r != nil {
-			s.log.Error().Interface("panic", r).Msg("a function that was given to OnDeath or OnAsk panicked")
+			s.log.Error().Interface("panic", r).Str("event", "callback-panicked").Msg("a function that was given to OnDeath or OnAsk panicked")
 		} else {
-			s.log.Warn().Msg("a function that was given to OnDeath or OnAsk has ended its goroutine")
+			s.log.Warn().Str("event", "callback-exited").Msg("a function that was given to OnDeath or OnAsk has ended its goroutine")
 		}
 		go s.tell()
 	}()
@@ -232,10 +232,10 @@ func (s *Session) lookForDead(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if _, err := m.RenewMembers(ctx); err != nil {
-		s.log.Debug().Err(err).Msg("another members file can't come in the place of one that was removed; it is tried again")
+		s.log.Debug().Err(err).Str("event", "members-refused").Msg("another members file can't come in the place of one that was removed; it is tried again")
 	}
 	if n, err := m.ReclaimDead(ctx); err != nil {
-		s.log.Warn().Err(err).Msg("the dead can't be reclaimed now; it is tried again")
+		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("the dead can't be reclaimed now; it is tried again")
 	} else if n > 0 {
 		failpoint.Hit("dsm/look/reclaimed")
 	}

@@ -314,7 +314,7 @@ func (g *Segment) releaseIf(a *attachment, note func()) error {
 
 func (g *Segment) logged(err error) {
 	if err != nil {
-		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Msg("detach")
+		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Str("event", "detach-failed").Msg("detach")
 	}
 }
 

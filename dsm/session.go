@@ -114,7 +114,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.openMail()
 	member.KeepRegion() // late uses of its bytes are possible for longer
 	if member.RegionErr != nil {
-		s.log.Warn().Err(member.RegionErr).Msg("the reserved region can't be mapped; what is in it can't be attached")
+		s.log.Warn().Err(member.RegionErr).Str("event", "region-unmapped").Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
 	member.Carves = member.Region.Bytes != nil && s.replaces() // else what is used late would reach the next segment there
 	watching, unwatch := context.WithCancel(context.Background())
@@ -300,7 +300,7 @@ func (s *Session) watch(ctx context.Context) {
 		_ = s.member.Self.Disavow(context.Background())
 		if err := s.member.FollowMembers(); err != nil && !told {
 			told = true
-			s.log.Warn().Err(err).Msg("the session's row can't be taken in the members file that comes in another's place")
+			s.log.Warn().Err(err).Str("event", "members-unfollowed").Msg("the session's row can't be taken in the members file that comes in another's place")
 		}
 		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))

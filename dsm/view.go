@@ -69,7 +69,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	}
 	if err != nil {
 		s.log.Warn().Err(err).Stringer("handle", g.handle).
-			Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
+			Str("event", "view-shared").Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
 		v = s.view.Sub()
 	} else {
 		failpoint.Hit("dsm/view/mapped")
@@ -117,7 +117,7 @@ func (t *told) take() []error {
 
 // heard logs an error that no call returns, except Close if Close has not returned yet.
 func (s *Session) heard(err error) {
-	s.log.Warn().Err(err).Msg("the end of a view")
+	s.log.Warn().Err(err).Str("event", "view-end-failed").Msg("the end of a view")
 	s.unheard(err)
 }
 

@@ -99,3 +99,22 @@ func TestStoppedHolder(t *testing.T) {
 	}
 	must(t, h.Unlock())
 }
+
+// TestZombieHolder: a holder that was killed, and that its parent has not waited for, is dead.
+func TestZombieHolder(t *testing.T) {
+	cfg := instancetest.Config(t, "posix")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	x, err := locktable.Open(ctx, s, "locks", locktable.Options{})
+	must(t, err)
+	v := proctest.Start(t, "holder", cfg.Dir, "exclusive", "a")
+	v.Expect("in")
+	must(t, syscall.Kill(v.Cmd.Process.Pid, syscall.SIGKILL))
+	began := time.Now()
+	h := lock(t, x, ctx, locktable.Exclusive, "a")
+	t.Logf("in after %v", time.Since(began))
+	if d, ok := h.Recovered(); !ok || d.Pid != v.Cmd.Process.Pid {
+		t.Error(fmt.Sprint(d, ok))
+	}
+	must(t, h.Unlock())
+}

@@ -58,7 +58,7 @@ const (
 // pause is how long the waiter sleeps without being rung.
 func (w *waiter) pause() time.Duration {
 	d := min(time.Duration(w.ahead+1)*lookEvery, lookAtLeast)
-	if w.due > 0 {
+	if w.due > 0 && w.ahead < 2 { // of many who wait behind one that does not come, one is enough to see that
 		d = min(d, w.due)
 	}
 	waited := time.Since(w.began)

@@ -139,7 +139,7 @@ func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int)
 		}
 		if lerr := contained("the logger", func() error {
 			log := c.session.Config().Logger
-			log.Warn().Err(err).Msg("a worker died; another one takes its place")
+			log.Warn().Err(err).Str("event", "worker-died").Msg("a worker died; another one takes its place")
 			return nil
 		}); lerr != nil {
 			return errors.Join(err, lerr)

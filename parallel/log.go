@@ -25,7 +25,7 @@ func relay(log zerolog.Logger, worker int, line []byte) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
 	if err := d.Decode(&fields); err != nil {
-		log.Warn().Int("worker", worker).Str("line", string(line)).Msg("a worker's log line that is no JSON")
+		log.Warn().Int("worker", worker).Str("line", string(line)).Str("event", "worker-line").Msg("a worker's log line that is no JSON")
 		return
 	}
 	level, _ := fields[zerolog.LevelFieldName].(string)

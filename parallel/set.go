@@ -31,17 +31,8 @@ type Set struct {
 // the session and a worker that fails, or dies when Options.Retries have been used.
 //
 // A worker that is to lose no connection closes its listener when its context ends, waits until it accepts no more, and answers
-// what it has accepted. With net/http:
-//
-//	l, err := net.FileListener(w.Files[0])
-//	...
-//	served := make(chan error, 1)
-//	go func() { served <- server.Serve(l) }()
-//	w.Ready()
-//	<-ctx.Done()
-//	l.Close()
-//	<-served // then every connection that was accepted is the server's
-//	server.Shutdown(context.Background()) // Options.Grace bounds it
+// what it has accepted. With net/http that is not Server.Shutdown, which drops a connection whose request it has not read
+// yet: the example redeploy has a function that does it.
 func (t *Task[A]) Start(ctx context.Context, session *dsm.Session, o Options, arg A) (*Set, error) {
 	life, end := context.WithCancelCause(context.Background())
 	s := &Set{drain: func() { end(errCancelled) }, done: make(chan struct{})}

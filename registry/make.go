@@ -79,7 +79,7 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 		if !returned {
 			log := c.names.session.Config().Logger
 			log.Warn().Str("name", text(c.record.name[:])).
-				Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
+				Str("event", "make-failed").Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
 		}
 		if !done { // in a session that has ended others do it
 			err = errors.Join(err, ignore(c.names.discard(ctx, c.sight), errkind.Closed))

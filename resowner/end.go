@@ -234,11 +234,11 @@ func name(r Resource) string { return fmt.Sprint(r) }
 func (o *Owner) leaked(what string, site uintptr) {
 	defer func() { _ = recover() }()
 	o.log.Warn().Str("owner", o.name).Str("resource", what).Str("remembered_at", place(site)).
-		Msg("a resource was not released before its owner committed")
+		Str("event", "resource-leaked").Msg("a resource was not released before its owner committed")
 }
 
 // warn tells what can't be returned.
 func (o *Owner) warn(err error, message string) {
 	defer func() { _ = recover() }()
-	o.log.Warn().Err(err).Str("owner", o.name).Msg(message)
+	o.log.Warn().Err(err).Str("owner", o.name).Str("event", "owner-release").Msg(message)
 }

@@ -43,10 +43,10 @@ func (g *ground) lookPath() error {
 	}
 	switch {
 	case moved && !g.moved:
-		g.w.s.log.Error().Str("dir", dir.Path).Msg("the directory has been moved or removed: its path leads elsewhere. " +
+		g.w.s.log.Error().Str("dir", dir.Path).Str("event", "directory-moved").Msg("the directory has been moved or removed: its path leads elsewhere. " +
 			"Sessions go on; nothing is written there, and the supervisor ends with the last session")
 	case !moved && g.moved:
-		g.w.s.log.Warn().Str("dir", dir.Path).Msg("the directory is back where it was")
+		g.w.s.log.Warn().Str("dir", dir.Path).Str("event", "directory-back").Msg("the directory is back where it was")
 	}
 	if g.moved = moved; !moved {
 		return nil
@@ -91,7 +91,7 @@ func (g *ground) mendMembers() (why string) {
 	}
 	if g.lost.IsZero() {
 		g.lost = time.Now()
-		w.s.log.Warn().Msg("the members file has been removed or replaced, by a cleaner perhaps: another one is made")
+		w.s.log.Warn().Str("event", "members-lost").Msg("the members file has been removed or replaced, by a cleaner perhaps: another one is made")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
@@ -106,7 +106,7 @@ func (g *ground) mendMembers() (why string) {
 			"members", err)
 		return ""
 	case !w.m.MembersPending():
-		w.s.log.Warn().Msg("another members file is in the place of the one that was removed: new sessions can join")
+		w.s.log.Warn().Str("event", "members-renewed").Msg("another members file is in the place of the one that was removed: new sessions can join")
 		g.lost = time.Time{}
 		g.told["members"], g.told["behind"] = false, false
 		return ""
@@ -114,7 +114,7 @@ func (g *ground) mendMembers() (why string) {
 	for _, p := range behind {
 		if liveness.Stopped(p.Pid) {
 			if !g.told["behind"] {
-				w.s.log.Error().Int("pid", p.Pid).Str("application", p.Application).Msg("no new session can join, since the " +
+				w.s.log.Error().Int("pid", p.Pid).Str("application", p.Application).Str("event", "members-held-up").Msg("no new session can join, since the " +
 					"members file was removed and this process, which is stopped, has not heard of the new one: continue or kill it")
 			}
 			g.told["behind"] = true
@@ -131,7 +131,7 @@ func (g *ground) mendMembers() (why string) {
 // tell logs what is so once, until it is not so any more.
 func (g *ground) tell(key string, is bool, what, name string, err error) {
 	if is && !g.told[key] {
-		g.w.s.log.Warn().Err(err).Str("file", name).Msg(what)
+		g.w.s.log.Warn().Err(err).Str("file", name).Str("event", "file-damaged").Msg(what)
 	}
 	g.told[key] = is
 }
@@ -143,7 +143,7 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 	what := w.m.Lost(ctx)
 	if what == "" {
 		if g.covered {
-			w.s.log.Warn().Msg("the instance's memory can be seen again")
+			w.s.log.Warn().Str("event", "memory-back").Msg("the instance's memory can be seen again")
 		}
 		g.covered = false
 		return ""
@@ -156,7 +156,7 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmdemo doctor)"
 	}
 	if !g.covered {
-		w.s.log.Error().Str("memory", w.m.Record.Memory).Str("seen", seen).Msg("another mount hides the instance's memory: " +
+		w.s.log.Error().Str("memory", w.m.Record.Memory).Str("seen", seen).Str("event", "memory-hidden").Msg("another mount hides the instance's memory: " +
 			"sessions go on, and no new one can join until it is unmounted")
 	}
 	g.covered = true

@@ -41,7 +41,7 @@ func (k *keeper) look() {
 		}
 		token, err := k.pinner.Keep(k.m.Object(s.Entry))
 		if err != nil {
-			k.m.Log.Warn().Err(err).Msg("could not keep a pinned segment open")
+			k.m.Log.Warn().Err(err).Str("event", "pin-unkept").Msg("could not keep a pinned segment open")
 			continue
 		}
 		failpoint.Hit("supervisor/keeper/opened")

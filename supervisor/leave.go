@@ -72,7 +72,7 @@ func (s *Supervisor) part(m *instance.Member) error {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
 	if err := m.Leave(ctx); err != nil {
-		s.log.Warn().Err(instance.Explain(err)).Msg("the supervisor's row can't be freed now; the next supervisor takes it as a dead one's")
+		s.log.Warn().Err(instance.Explain(err)).Str("event", "leave-row-kept").Msg("the supervisor's row can't be freed now; the next supervisor takes it as a dead one's")
 	}
 	failpoint.Hit("supervisor/leave/parted")
 	living, err := m.Living()
@@ -84,6 +84,6 @@ func (s *Supervisor) part(m *instance.Member) error {
 			return errors.New("something of the private instance is left: the next start of this user removes it")
 		}
 	}
-	s.log.Info().Msg("left the instance to the next supervisor")
+	s.log.Info().Str("event", "left").Msg("left the instance to the next supervisor")
 	return nil
 }

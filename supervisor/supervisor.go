@@ -156,7 +156,7 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 		return nil, err
 	}
 	if err := dir.TakeOver(); err != nil {
-		s.log.Warn().Err(err).Msg("the file left.LIFE can't be removed: a later start may take this life for one that was handed over")
+		s.log.Warn().Err(err).Str("event", "handover-unremoved").Msg("the file left.LIFE can't be removed: a later start may take this life for one that was handed over")
 	}
 	go s.run(member)
 	return s, nil
@@ -191,7 +191,7 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 func (s *Supervisor) fences(last *instance.Last) {
 	if last.Present.Living() {
 		s.log.Warn().Int("sessions", last.Present.Sessions).
-			Msg("a new generation begins under living sessions; they are fenced")
+			Str("event", "sessions-fenced").Msg("a new generation begins under living sessions; they are fenced")
 	}
 }
 
@@ -218,7 +218,7 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 	m, err := last.Adopt(ctx, s.who)
 	switch {
 	case errors.Is(err, dsm.ErrCorrupt):
-		s.log.Warn().Err(err).Msg("the last life's control segment can't be trusted")
+		s.log.Warn().Err(err).Str("event", "last-life-distrusted").Msg("the last life's control segment can't be trusted")
 		return nil, nil
 	case errors.Is(err, dsm.ErrStale): // it was being closed
 		return nil, nil
@@ -229,13 +229,13 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 	if left {
 		s.reclaims = &h.Reclaims
 		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
-			Int("pid", h.Pid).Time("since", h.Since).Msg("adopted the instance that its last supervisor left")
+			Int("pid", h.Pid).Time("since", h.Since).Str("event", "adopted-left").Msg("adopted the instance that its last supervisor left")
 	} else {
 		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
-			Msg("adopted the living sessions of a supervisor that died")
+			Str("event", "adopted").Msg("adopted the living sessions of a supervisor that died")
 	}
 	for name, err := range s.dir.Restore(m.Record, s.log) {
-		s.log.Warn().Err(err).Str("file", name).Msg("it was removed or damaged, and is written again")
+		s.log.Warn().Err(err).Str("file", name).Str("event", "file-damaged").Msg("it was removed or damaged, and is written again")
 	}
 	return m, nil
 }
@@ -281,7 +281,7 @@ func (s *Supervisor) run(m *instance.Member) {
 		}
 		if m, err = s.end(m, why); over != nil || err != nil {
 			err = errors.Join(over, err)
-			s.log.Error().Err(err).Msg("the instance has ended")
+			s.log.Error().Err(err).Str("event", "instance-ended").Msg("the instance has ended")
 		}
 	}
 	failpoint.Hit("supervisor/run/over")
@@ -299,7 +299,7 @@ func (s *Supervisor) run(m *instance.Member) {
 func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member, err error) {
 	ctx := context.Background()
 	if why != "" {
-		s.log.Warn().Msg(why + ": a new generation begins")
+		s.log.Warn().Str("event", "generation-begins").Msg(why + ": a new generation begins")
 	}
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
@@ -328,7 +328,7 @@ func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instan
 		}
 		if !told {
 			s.log.Error().Err(instance.Explain(err)).
-				Msg("the next generation can't begin now; it is tried again every second")
+				Str("event", "generation-refused").Msg("the next generation can't begin now; it is tried again every second")
 		}
 		failpoint.Hit("supervisor/again/refused")
 		select {
@@ -347,7 +347,7 @@ func (s *Supervisor) beginAfter(ctx context.Context, r instance.Record) (*instan
 	reserved := s.settings.MinDynamicSharedMemory
 	next, err := s.begin(ctx, r.Instance, r.Generation+1, reserved)
 	if reserved > 0 && errors.Is(err, dsm.ErrNoSpace) {
-		s.log.Warn().Err(err).Msg("the new generation has no reserved region")
+		s.log.Warn().Err(err).Str("event", "region-refused").Msg("the new generation has no reserved region")
 		next, err = s.begin(ctx, r.Instance, r.Generation+1, 0)
 	}
 	return next, err

@@ -175,7 +175,7 @@ func (w *watch) reclaim(x *session) {
 	_, err := w.m.Reclaim(ctx, x.ProcessInfo)
 	if err != nil {
 		w.s.log.Warn().Err(instance.Explain(err)).Int("pid", x.Pid).
-			Msg("a dead process can't be reclaimed now; it is tried again")
+			Str("event", "reclaim-refused").Msg("a dead process can't be reclaimed now; it is tried again")
 		return
 	}
 	failpoint.Hit("supervisor/reclaim/done")
@@ -197,7 +197,7 @@ func (w *watch) forget(x *session) {
 func (w *watch) sweep() {
 	list, err := w.m.Users(w.rows[:0])
 	if err != nil {
-		w.s.log.Error().Err(err).Msg("the control segment can't be read")
+		w.s.log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
 		return
 	}
 	w.rows = list
@@ -322,7 +322,7 @@ func (w *watch) settle(ctx context.Context) {
 		}
 		failpoint.Hit("supervisor/settle/begin")
 		if err := w.m.Settle(context.Background()); err != nil {
-			w.s.log.Warn().Err(instance.Explain(err)).Msg("removing the segments of a dead process is tried again")
+			w.s.log.Warn().Err(instance.Explain(err)).Str("event", "settle-refused").Msg("removing the segments of a dead process is tried again")
 		}
 	}
 }

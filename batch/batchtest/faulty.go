@@ -18,6 +18,7 @@ type Faults struct {
 	Busy      float64 // a commit fails, and the transaction is gone
 	LostYes   float64 // the connection is lost after the commit
 	LostNo    float64 // the connection is lost before the commit
+	NoResult  float64 // what is lost after the commit is lost with its results, if they come with it
 	Settle    float64 // what became of a commit can't be asked now
 	Unsettled bool    // it can never be asked
 }
@@ -59,7 +60,11 @@ func (d *faulty) Begin(ctx context.Context, flush uint64) (batch.Tx[Command, Res
 	if err != nil {
 		return nil, err
 	}
-	return &faultyTx{Tx: tx, d: d}, nil
+	f := &faultyTx{Tx: tx, d: d}
+	if inner, ok := tx.(batch.Finisher[Command, Result]); ok {
+		return &faultyFinisher{f, inner}, nil
+	}
+	return f, nil
 }
 
 func (d *faulty) Settle(ctx context.Context, flush uint64) (bool, error) {
@@ -138,4 +143,35 @@ func (tx *faultyTx) Rollback(ctx context.Context) {
 	if !tx.ended {
 		tx.Tx.Rollback(ctx)
 	}
+}
+
+// faultyFinisher is a faultyTx over a batch.Finisher.
+type faultyFinisher struct {
+	*faultyTx
+	inner batch.Finisher[Command, Result]
+}
+
+func (tx *faultyFinisher) Finish(ctx context.Context, steps []batch.Step[Command, Result]) (lo, hi int, ran bool, err error) {
+	d, f, n := tx.d.dice, tx.d.faults, count(steps)
+	switch {
+	case d.chance(f.Deadlock):
+		return 0, n, false, tx.end(ctx, errDeadlock)
+	case d.chance(f.Busy):
+		return 0, n, true, tx.end(ctx, errDeadlock)
+	case d.chance(f.Lost):
+		return 0, n, false, tx.end(ctx, errLost)
+	case d.chance(f.LostNo):
+		return 0, n, true, tx.end(ctx, errLost)
+	}
+	lo, hi, ran, err = tx.inner.Finish(ctx, steps)
+	if err == nil && d.chance(f.LostYes) {
+		tx.ended = true
+		if ran = !d.chance(f.NoResult); !ran {
+			for _, s := range steps {
+				clear(s.Res)
+			}
+		}
+		return 0, n, ran, errLost
+	}
+	return lo, hi, ran, err
 }

@@ -264,5 +264,24 @@ func (tx *memoryTx) Commit(context.Context) error {
 	return nil
 }
 
+// Finish is the driver's.
+func (tx *memoryTx) Finish(ctx context.Context, steps []batch.Step[Command, Result]) (lo, hi int, ran bool, err error) {
+	if lo, hi, err = tx.Run(ctx, steps, false); err != nil {
+		return lo, hi, false, err
+	}
+	tx.m.mu.Lock()
+	tx.m.trips--
+	tx.m.mu.Unlock()
+	return 0, count(steps), true, tx.Commit(ctx)
+}
+
+// count returns how many commands steps have.
+func count(steps []batch.Step[Command, Result]) (n int) {
+	for _, s := range steps {
+		n += len(s.Cmds)
+	}
+	return n
+}
+
 // Rollback is the driver's.
 func (tx *memoryTx) Rollback(context.Context) { tx.alive = false }

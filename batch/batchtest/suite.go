@@ -37,6 +37,8 @@ func Run(t *testing.T, programs int, open func(t *testing.T) Database) {
 		{"BadRowsAmongAThousandFailAlone", badRows},
 		{"CommitWithoutAnswerIsSettled", lostCommits},
 		{"UnsettledCommitIsMaybe", unsettled},
+		{"AResultThatIsLostWithItsCommitIsYes", noResult},
+		{"ALoneCommandIsOneRoundTrip", loneCommands},
 		{"InteractionsAndTheirUndoMatchTheRows", interactions},
 		{"AContextWithdrawsItsCommandAlone", withdraw},
 		{"CloseDrains", closeDrains},

@@ -49,15 +49,18 @@ type conn[Cmd, Res any] struct {
 	warned    bool
 	last      struct{ by, flush uint64 } // as the row was when the connection was opened
 
-	conn  *pgx.Conn
-	pid   uint32          // of its backend
-	since time.Time       // when that was started
-	known map[string]bool // statements that are prepared
+	conn    *pgx.Conn
+	pid     uint32                                  // of its backend
+	since   time.Time                               // when that was started
+	durable bool                                    // its server waits for the disk at a commit
+	known   map[string]*pgconn.StatementDescription // statements that are prepared
 
-	batch pgx.Batch // scratch, as the rest
-	args  []any
-	dest  []any
-	res   Res
+	batch   pgx.Batch                      // scratch, as the rest
+	ready   []*pgconn.StatementDescription // of Finish
+	queries []pgx.ExtendedQueryBuilder
+	args    []any
+	dest    []any
+	res     Res
 }
 
 // What the driver says about its row.
@@ -70,6 +73,9 @@ const (
 	leave = `DELETE FROM batch_epoch WHERE queue = $1 AND epoch = $2`
 	mark  = `UPDATE batch_epoch SET flush = $1, by = $4, used = now() WHERE queue = $2 AND epoch = $4
 	RETURNING set_config('idle_in_transaction_session_timeout', $3, true)`
+	// alone is mark where nobody else leads, for a transaction without waits inside; it makes the row anew if it was deleted.
+	alone = `INSERT INTO batch_epoch VALUES ($1, $2, $2, $3, now())
+	ON CONFLICT (queue) DO UPDATE SET flush = excluded.flush, by = excluded.by, used = excluded.used`
 	self = `SELECT backend_start, current_setting('synchronous_commit'), current_setting('fsync') FROM pg_stat_activity
 	WHERE pid = pg_backend_pid()`
 	end    = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start = $2`
@@ -91,11 +97,12 @@ func (c *conn[Cmd, Res]) dial(ctx context.Context) error {
 		_ = conn.Close(ctx)
 		return lost{err}
 	}
-	if (synchronous == "off" || fsync == "off") && !c.warned {
+	c.durable = synchronous != "off" && fsync != "off"
+	if !c.durable && !c.warned {
 		c.warned = true
 		c.options.Logger.Warn("the server may lose transactions that it has acknowledged", "synchronous_commit", synchronous, "fsync", fsync)
 	}
-	c.conn, c.pid, c.since, c.known = conn, conn.PgConn().PID(), since, map[string]bool{}
+	c.conn, c.pid, c.since, c.known = conn, conn.PgConn().PID(), since, map[string]*pgconn.StatementDescription{}
 	return nil
 }
 

@@ -29,7 +29,10 @@ import (
 
 var ctx = context.Background()
 
-var storm = flag.Duration("storm", 2*time.Second, "how long the storms last")
+var (
+	storm     = flag.Duration("storm", 2*time.Second, "how long the storms last")
+	processes = flag.Int("processes", 3, "how many processes hand in and lead in the storm of processes")
+)
 
 // TestStormOfServerFaults ends the backend every 200 ms, makes deadlocks, and restarts the server at once now and then, with
 // strangers that take its transaction numbers. No caller sees an error, and each command is executed once.
@@ -215,7 +218,7 @@ func TestStormOfProcesses(t *testing.T) {
 	instancetest.Start(t, cfg)
 	s := instancetest.Open(t, cfg)
 	dir := t.TempDir()
-	var members [3]*proctest.Process
+	members := make([]*proctest.Process, *processes)
 	n, kills, stops := 0, 0, 0
 	begin := func(i int) {
 		n++

@@ -56,11 +56,14 @@ func (t *tx[Cmd, Res]) ahead(lone bool) int {
 // prepare prepares a statement once on each connection. Those that pgx prepares by itself it forgets after an error.
 func (c *conn[Cmd, Res]) prepare(ctx context.Context, sql string) error {
 	if c.config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		if _, err := c.conn.Prepare(ctx, sql, sql); err != nil {
+		description, err := c.conn.Prepare(ctx, sql, sql)
+		if err != nil {
 			return c.failed(err)
 		}
+		c.known[sql] = description
+		return nil
 	}
-	c.known[sql] = true
+	c.known[sql] = &pgconn.StatementDescription{}
 	return nil
 }
 
@@ -71,7 +74,7 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 	queries := c.batch.QueuedQueries
 	strict := slices.ContainsFunc(queries, func(q *pgx.QueuedQuery) bool { return q.SQL == immediate })
 	for _, q := range queries {
-		if c.known[q.SQL] {
+		if c.known[q.SQL] != nil {
 			continue
 		}
 		if t.owes { // a failed transaction prepares nothing
@@ -120,7 +123,7 @@ func (t *tx[Cmd, Res]) send(ctx context.Context, ahead int, rows func(i int, r p
 func (t *tx[Cmd, Res]) Run(ctx context.Context, steps []batch.Step[Cmd, Res], guard bool) (lo, hi int, err error) {
 	c := t.c
 	for _, sql := range []string{guardBack, guardOut} {
-		if guard && !c.known[sql] { // what follows a failed run is prepared before it fails
+		if guard && c.known[sql] == nil { // what follows a failed run is prepared before it fails
 			if err := c.prepare(ctx, sql); err != nil {
 				return 0, len(steps[0].Cmds), err
 			}

@@ -37,6 +37,8 @@ type leader[Cmd, Res any] struct {
 	looked  time.Time     // at all slots
 	taken   []item[Cmd]   // scratch, as the rest
 	buf     []byte
+	result  []byte                      // scratch of the engine's worker
+	teller  func(item[Cmd], Res, error) // tell: a method value is an allocation for each use
 
 	mu     sync.Mutex // of engine, while run makes it, and of
 	before [10]uint64 // what of the engine's figures is in the shared ones
@@ -117,6 +119,7 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 	if !won {
 		return
 	}
+	l.teller = l.tell
 	stop := l.beats()
 	defer stop()
 	err := l.begin(old)

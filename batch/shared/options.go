@@ -27,8 +27,8 @@ type Options struct {
 
 	Full   batch.Full    // what happens to a command while there is no room for it
 	Lease  time.Duration // after how long without a beat another process leads; 0: 5 s
-	Batch  batch.Options // of the leader's engine; Queue, Full and Cache do not count
-	Logger *slog.Logger  // takes changes of the leader; nil: slog.Default()
+	Batch  batch.Options // of the leader's engine; Queue, Full, Cache, Linger and Logger do not count
+	Logger *slog.Logger  // takes changes of the leader, and the progress of a Close that lasts longer than a second; nil: slog.Default()
 }
 
 func (o Options) withDefaults() Options {

@@ -184,7 +184,7 @@ func (l *leader[Cmd, Res]) flush() error {
 				l.tell(*it, *new(Res), err)
 				continue
 			}
-			l.engine.Post(ctx, *it, l.tell)
+			l.engine.Post(ctx, *it, l.teller)
 			if lone {
 				if err := l.wait(); err != nil {
 					return err
@@ -320,12 +320,13 @@ func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 	return nil
 }
 
-// store stores a result.
+// store stores a result. Only the engine's worker calls it.
 func (l *leader[Cmd, Res]) store(slot int, res Res) {
-	b, err := appendTo(l.q.results, nil, res)
+	b, err := appendTo(l.q.results, l.result[:0], res)
 	if err != nil {
 		l.m.storeResult(slot, missing, nil)
 		return
 	}
+	l.result = b
 	l.m.storeResult(slot, value, b)
 }

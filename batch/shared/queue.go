@@ -51,7 +51,7 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 	q.buffers.New = func() any { b := make([]byte, 0, max(m.shape.command, m.shape.result)); return &b }
 	q.start = func(l *leader[Cmd, Res]) *batch.Engine[item[Cmd], Res] {
 		eo := q.options.Batch
-		eo.Queue, eo.Full, eo.Cache, eo.Linger = len(m.slots), batch.Block, 0, 0
+		eo.Queue, eo.Full, eo.Cache, eo.Linger, eo.Logger = len(m.slots), batch.Block, 0, 0, q.options.Logger
 		return batch.New(l.fence(), rulesOf(rules), eo)
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())

@@ -1,7 +1,6 @@
 package shared
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -21,9 +20,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // sumOf returns the checksum of bytes that belong to one use of a slot.
 func sumOf(number uint64, b []byte) uint32 {
-	var seed [8]byte
-	binary.LittleEndian.PutUint64(seed[:], number)
-	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, b)
+	crc := ^uint32(0) // of the number's bytes, without a slice of them, which would be allocated
+	for range 8 {
+		crc = castagnoli[byte(crc)^byte(number)] ^ crc>>8
+		number >>= 8
+	}
+	return crc32.Update(^crc, castagnoli, b)
 }
 
 // causes are the kinds of errors that errors.Is finds in another process, too.

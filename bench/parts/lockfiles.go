@@ -16,7 +16,7 @@ func init() { side.Register("lockfile/pairs", filePairs) }
 // memory is where files are in memory; another dir is taken if it is missing.
 const memory = "/dev/shm"
 
-// filePairs: SIDE DIR.
+// filePairs measures a rival by itself. Arguments: SIDE DIR.
 func filePairs(a side.Args) (*side.Work, error) {
 	dir := a.List[1]
 	if _, err := os.Stat(memory); err == nil {
@@ -33,7 +33,7 @@ func filePairs(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: cpuLoop(loop), Close: func() error { return errors.Join(done(), os.RemoveAll(dir)) }}, nil
 }
 
-// openFileLock is a loop of locks and unlocks of a file in dir.
+// openFileLock makes a loop of locks and unlocks of a file in dir.
 func openFileLock(name, dir string) (loop func(n int) error, done func() error, err error) {
 	path := filepath.Join(dir, "lock")
 	done = func() error { return nil }

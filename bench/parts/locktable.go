@@ -19,7 +19,7 @@ const (
 // heldLocks is how many names are held while they are listed.
 const heldLocks = 100_000
 
-// lockTable is package locktable beside lock files, which is what programs that share a disk have, and beside locks that
+// lockTable compares package locktable with lock files, which is what programs that share a disk have, and with locks that
 // know one machine or one server. But for what two processes do at once it is the processor time of a lock and its unlock:
 // a store does other things meanwhile, and others' use of the machine changes it less than walls.
 func lockTable(r Rivals) (list []figure.Figure) {
@@ -62,7 +62,7 @@ func lockTable(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-// needsCgo is why podman's lock is not measured here.
+// needsCgo says why podman's lock is not measured here.
 func needsCgo(context.Context, side.Pin, time.Duration) (side.Side, error) {
 	return nil, errors.New("it is C of podman's own module, a robust pthread mutex by number, and this program has no cgo; " +
 		"measured once with cgo it took 1/39 to 1/48 of a lock file")

@@ -23,7 +23,7 @@ func init() {
 	side.Partner("lock pairs", lockPairs)
 }
 
-// cpuLoop is the Run of a loop whose processor time counts.
+// cpuLoop makes the Run of a loop whose processor time counts.
 func cpuLoop(f func(n int) error) func(n int) (time.Duration, error) {
 	return func(n int) (time.Duration, error) {
 		began := cpuTime()
@@ -46,7 +46,7 @@ func lwLockCPU(side.Args) (*side.Work, error) {
 	return &side.Work{Run: cpuLoop(lockLoop(l, "exclusive")), Close: w.end}, nil
 }
 
-// digest is a name of 71 bytes, as layers of images have.
+// digest returns a name of 71 bytes, as layers of images have.
 func digest(k int) string {
 	return fmt.Sprintf("sha256:%016x%048x", uint64(k)*0x9e37_79b9_7f4a_7c15, k)
 }
@@ -70,7 +70,7 @@ func openTable() (*world, *locktable.Table, error) {
 	return w, t, nil
 }
 
-// tablePairs: HOW PARTS.
+// tablePairs measures locks and unlocks of one process. Arguments: HOW PARTS.
 func tablePairs(a side.Args) (*side.Work, error) {
 	w, t, err := openTable()
 	if err != nil {
@@ -83,7 +83,7 @@ func tablePairs(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: cpuLoop(f), Close: w.end}, nil
 }
 
-// tableLoop is what is done n times with a table.
+// tableLoop returns what is done n times with a table.
 func tableLoop(t *locktable.Table, how string, parts int) (func(n int) error, error) {
 	path := pathOf(parts, 1)
 	pair := func() error { return unlocked(t.Lock(ctx, locktable.Exclusive, path...)) }
@@ -135,7 +135,7 @@ func unlocked(h locktable.Hold, err error) error {
 	return h.Unlock()
 }
 
-// tableList: HELD. It lists them.
+// tableList measures a list of locks that are held. Argument: HELD, how many.
 func tableList(a side.Args) (*side.Work, error) {
 	w, t, err := openTable()
 	if err != nil {
@@ -168,7 +168,7 @@ type counts struct {
 	Partner atomic.Uint64
 }
 
-// tableTwo: SIDE DIR WHAT. Two processes lock one name for a while: WHAT is the time for a pair of either ("rate"), or the
+// tableTwo lets two processes lock one name for a while. Arguments: SIDE DIR WHAT, where WHAT is the time for a pair of either ("rate"), or the
 // percentage that the faster one has of all pairs ("share").
 func tableTwo(a side.Args) (*side.Work, error) {
 	f, b, err := sharedMemory(4096)
@@ -207,7 +207,7 @@ func tableTwo(a side.Args) (*side.Work, error) {
 		}}, nil
 }
 
-// lockPairs: SIDE DIR.
+// lockPairs runs the other process of tableTwo. Arguments: SIDE DIR.
 func lockPairs(p *side.Peer) error {
 	b, err := mapShared(os.NewFile(4, "counts"))
 	if err != nil {
@@ -239,7 +239,7 @@ func forTime(loop func(n int) error, done *atomic.Uint64) func(n int) error {
 	}
 }
 
-// openPairs is the loop of a side on a name that other processes use, too: ours in the instance of that dir, or a rival's on
+// openPairs makes the loop of a side on a name that other processes use, too: ours in the instance of that dir, or a rival's on
 // a file there.
 func openPairs(name, dir string) (loop func(n int) error, done func() error, err error) {
 	if name != figure.Ours {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Advisory is a client that takes an advisory lock and gives it back, by two prepared statements: the processor time of the
+// Advisory connects a client that takes an advisory lock and gives it back, by two prepared statements: the processor time of the
 // client alone, which is this process.
 func (s *Server) Advisory(ctx context.Context, target time.Duration) (side.Side, error) {
 	c, err := s.cluster(ctx, Posix)

@@ -7,7 +7,7 @@
 //
 // It says how long two pulls take with one lock for all layers, and with one for each; that no layer is downloaded twice;
 // what a puller that was killed leaves; and how the older tool fared. It ends with an error if something of the store is
-// wrong. In another terminal, `dsmdemo locks` shows who holds what meanwhile.
+// wrong. In another terminal, `dsmdemo locks` shows who holds what.
 package main
 
 import (

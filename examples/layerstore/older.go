@@ -47,7 +47,7 @@ func (o *older) finish() (string, error) {
 	return line, o.cmd.Wait()
 }
 
-// beOlder is that process.
+// beOlder runs that process.
 func beOlder(dir string) error {
 	ended := make(chan struct{})
 	go func() {

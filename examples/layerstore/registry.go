@@ -98,7 +98,7 @@ func (r *registry) downloads() (all, again int) {
 	return all, again
 }
 
-// sources are n directories with source code: of the module cache, or else of Go's own.
+// sources finds n directories with source code: of the module cache, or else of Go's own.
 func sources(n int) (dirs []string, err error) {
 	out, _ := exec.Command("go", "env", "GOMODCACHE").Output()
 	enough := errors.New("enough")
@@ -174,7 +174,7 @@ type manifest struct {
 	Layers []string
 }
 
-// image is a manifest of the registry's layers with those numbers.
+// image makes a manifest of the registry's layers with those numbers.
 func (r *registry) image(name string, layers ...int) manifest {
 	m := manifest{Name: name}
 	for _, i := range layers {

@@ -44,7 +44,7 @@ func openStore(ctx context.Context, s *dsm.Session, p place) (*store, error) {
 	return &store{place: p, table: t, locks: locks}, err
 }
 
-// layerLock is the path of the lock that guards a layer.
+// layerLock returns the path of the lock that guards a layer.
 func (s *store) layerLock(digest string) []string {
 	if s.OneLock {
 		return []string{"layers"}

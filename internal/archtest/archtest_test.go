@@ -38,6 +38,7 @@ registry             area dsm resowner shm shm/dsa shm/dshash shm/shmsync intern
 cache                dsm registry resowner shm shm/logcache shm/shmsync internal
 locktable            dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal
 dsmnet               dsm registry resowner shm shm/mq shm/shmsync internal
+dsmlog
 batch
 batch/batchtest      batch
 batch/shared         batch dsm registry shm shm/shmsync internal
@@ -202,7 +203,8 @@ func TestBatchNeedsNothing(t *testing.T) {
 			switch {
 			case batch && !f.test() && (strings.Contains(first, ".") && !strings.HasPrefix(path, module+"/batch") || path == "database/sql"):
 				t.Errorf("%s imports %s: package batch stands on the standard library alone, and knows no SQL", f.path, path)
-			case !batch && f.pkg != "batch/shared" && !observers[f.pkg] && !strings.HasPrefix(f.pkg, "cmd/") && !isCommand(f.pkg) && strings.HasPrefix(path, module+"/batch"):
+			case !batch && f.pkg != "batch/shared" && !observers[f.pkg] && !strings.HasPrefix(f.pkg, "cmd/") && !isCommand(f.pkg) &&
+				strings.HasPrefix(path, module+"/batch"):
 				t.Errorf("%s imports %s: nothing here stands on package batch", f.path, path)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/internal/command/locks"
 	"github.com/godsm/godsm/internal/command/queues"
 	"github.com/godsm/godsm/internal/command/segments"
+	"github.com/godsm/godsm/internal/command/top"
 	"github.com/godsm/godsm/internal/command/upkeep"
 	"github.com/spf13/cobra"
 )
@@ -18,5 +19,5 @@ import (
 // All returns the commands.
 func All(a *cli.App) []*cobra.Command {
 	return slices.Concat(upkeep.Commands(a), inspect.Commands(a), segments.Commands(a), locks.Commands(a), caches.Commands(a),
-		queues.Commands(a))
+		queues.Commands(a), top.Commands(a))
 }

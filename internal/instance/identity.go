@@ -53,10 +53,10 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 	case known && err == nil && now == id:
 		return id.Instance, nil
 	case known && errors.Is(err, fs.ErrNotExist):
-		log.Warn().Err(err).Msg("the file id is lost; it is written again from the file instance")
+		log.Warn().Err(err).Str("event", "id-lost").Msg("the file id is lost; it is written again from the file instance")
 	case known && !d.is(id):
 		log.Info().Stringer("before", id.Instance).Str("dir", d.Path).
-			Msg("the directory is not where it was: copied, or mounted anew; the instance gets a new id")
+			Str("event", "id-drawn").Msg("the directory is not where it was: copied, or mounted anew; the instance gets a new id")
 	}
 	if !known || !d.is(id) {
 		if now.Instance, err = uuid.NewRandom(); err != nil {

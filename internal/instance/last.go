@@ -37,7 +37,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	if l.Instance, err = d.identify(log); err != nil && l.Instance == uuid.Nil {
 		return nil, errkind.Classify(err)
 	} else if err != nil {
-		log.Warn().Err(err).Msg("the file id can't be written")
+		log.Warn().Err(err).Str("event", "id-unwritable").Msg("the file id can't be written")
 	}
 	s, err := d.readRoster(log)
 	if err != nil {
@@ -55,7 +55,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 			return nil, errkind.Classify(fmt.Errorf("what %s left can't be seen now: %w", r, err))
 		}
 		if i == present && v.Standing != Dead && v.Standing != Alive && v.Standing != Left && v.Standing != OtherVersion {
-			log.Warn().Stringer("left", r).Msg(v.Why)
+			log.Warn().Stringer("left", r).Str("event", "life-kept").Msg(v.Why)
 		}
 		if i == present {
 			l.Present = v
@@ -82,7 +82,7 @@ func (d *Dir) present(s roster, log zerolog.Logger) int {
 		}
 	}
 	if !errors.Is(err, errkind.NoInstance) || best >= 0 {
-		log.Warn().Err(err).Msg("the file instance can't be used; the file lives stands in for it")
+		log.Warn().Err(err).Str("event", "record-lost").Msg("the file instance can't be used; the file lives stands in for it")
 	}
 	return best
 }
@@ -169,7 +169,7 @@ func (l *Last) bury(ctx context.Context, v Verdict, who control.Who) (removed in
 	if n, err := l.end(ctx, r, who, 0); err == nil {
 		removed = n
 	} else {
-		l.log.Warn().Err(err).Msg("the last life's control segment can't be closed in order")
+		l.log.Warn().Err(err).Str("event", "last-life-unclosed").Msg("the last life's control segment can't be closed in order")
 		if b, err := l.Dir.backend(l.backends, r); err == nil {
 			if _, ok := b.(dsmimpl.Lister); !ok { // else the sweep finds and counts them
 				_ = r.removeBooks(ctx, b)
@@ -212,7 +212,7 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 		return 0, err
 	}
 	if rows > 0 {
-		l.log.Info().Int("segments", rows).Msg("removing what the last life left")
+		l.log.Info().Int("segments", rows).Str("event", "last-life-removed").Msg("removing what the last life left")
 	}
 	if err := m.End(ctx, timeout, false); err != nil {
 		return 0, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
@@ -240,7 +240,7 @@ func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolo
 		}
 	}
 	if removed > 0 {
-		log.Info().Int("files", removed).Msg("removed copies of another directory's files")
+		log.Info().Int("files", removed).Str("event", "copies-removed").Msg("removed copies of another directory's files")
 	}
 	failpoint.Hit("instance/forget/files")
 	d.removeMembers(r)

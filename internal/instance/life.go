@@ -167,7 +167,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 		err = m.wind(ctx, timeout, sessions)
 	}
 	if err != nil {
-		m.Log.Error().Err(Explain(err)).Msg("the instance can't be closed in order; it ends by force")
+		m.Log.Error().Err(Explain(err)).Str("event", "end-forced").Msg("the instance can't be closed in order; it ends by force")
 		m.force(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
@@ -202,7 +202,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 			continue
 		}
 		if time.Now().After(deadline) {
-			m.Log.Warn().Msgf("the instance ends though %s", busy)
+			m.Log.Warn().Str("event", "end-busy").Msgf("the instance ends though %s", busy)
 			return nil
 		}
 	}
@@ -215,14 +215,14 @@ func (m *Member) force(ctx context.Context) {
 	failpoint.Hit("instance/end/forced")
 	list, err := m.Segments()
 	if err != nil {
-		m.Log.Error().Err(err).Msg("the control segment can't be read")
+		m.Log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
 	}
 	for _, s := range list {
 		if !s.Sound {
 			continue
 		}
 		if err := m.remove(ctx, s.Entry); err != nil {
-			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Msg("could not remove a segment")
+			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Str("event", "segment-kept").Msg("could not remove a segment")
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	m := &Member{Books: b, Self: self, Log: log}
 	if !b.Supervised() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			log.Warn().Err(err).Msg("could not reclaim the dead; somebody else will")
+			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; somebody else will")
 		}
 	}
 	return m, m.Settle(ctx)
@@ -52,7 +52,7 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 		ctx = context.WithoutCancel(ctx)
 	}
 	if err := m.remove(ctx, e); err != nil {
-		m.Log.Warn().Err(err).Str("object", m.Where(e)).Msg("could not remove a segment; it will be tried again")
+		m.Log.Warn().Err(err).Str("object", m.Where(e)).Str("event", "segment-kept").Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
 		if !ok || errno == 0 {
 			errno = syscall.EIO
@@ -110,7 +110,7 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 	}
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
 		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
-			Msg("reclaimed what a dead process held")
+			Str("event", "session-reclaimed").Msg("reclaimed what a dead process held")
 	}
 	return done, err
 }
@@ -126,7 +126,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) leave(ctx context.Context) error {
 	if !m.Supervised() && !m.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			m.Log.Warn().Err(err).Msg("could not reclaim the dead; somebody else will")
+			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; somebody else will")
 		}
 	}
 	if err := m.Self.ReleaseAll(ctx); err != nil {

@@ -206,7 +206,7 @@ func (m *Member) Give(h Held) (lingers Held, err error) {
 		_ = m.Destroy(ctx, h.Entry) // logged
 	case uerr != nil:
 		m.Log.Warn().Err(uerr).Str("handle", fmt.Sprintf("%016x", h.Entry.Handle)).
-			Msg("a reference is given back later, at the latest when the session closes")
+			Str("event", "reference-owed").Msg("a reference is given back later, at the latest when the session closes")
 		return h, err
 	}
 	return Held{}, err

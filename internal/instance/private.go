@@ -175,7 +175,7 @@ func (d *Dir) endPrivate(ctx context.Context, backends Backends, who control.Who
 	log zerolog.Logger) (found int, gone bool) {
 	l, err := d.Last(ctx, backends, patience, log)
 	if err != nil {
-		log.Warn().Err(err).Str("dir", d.Path).Msg("could not clean a private instance")
+		log.Warn().Err(err).Str("dir", d.Path).Str("event", "private-uncleaned").Msg("could not clean a private instance")
 		return 0, false
 	}
 	for _, v := range append(l.Others, l.Present) {

@@ -36,7 +36,7 @@ func (d *Dir) readRoster(log zerolog.Logger) (roster, error) {
 	case refused(err) != nil:
 		return s, err
 	default:
-		log.Warn().Err(err).Msg("the file lives can't be used; lives are looked for by the other files")
+		log.Warn().Err(err).Str("event", "lives-lost").Msg("the file lives can't be used; lives are looked for by the other files")
 		s = roster{}
 	}
 	s.Lives = slices.DeleteFunc(s.Lives, func(r Record) bool { return r.check("") != nil })

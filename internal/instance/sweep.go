@@ -37,7 +37,7 @@ func (d *Dir) sweep(ctx context.Context, b Backends, r Record, only func(leftove
 			continue
 		}
 		if err := x.backend.Destroy(ctx, x.object); err != nil {
-			log.Warn().Err(err).Str("object", x.where()).Msg("could not remove a leftover")
+			log.Warn().Err(err).Str("object", x.where()).Str("event", "leftover-kept").Msg("could not remove a leftover")
 			left++
 			continue
 		}
@@ -45,7 +45,7 @@ func (d *Dir) sweep(ctx context.Context, b Backends, r Record, only func(leftove
 	}
 	failpoint.Hit("instance/sweep/swept")
 	if removed > 0 {
-		log.Info().Int("objects", removed).Msg("removed leftovers that no control segment listed")
+		log.Info().Int("objects", removed).Str("event", "leftovers-removed").Msg("removed leftovers that no control segment listed")
 	}
 	return removed, left
 }
@@ -62,7 +62,7 @@ func (d *Dir) leftovers(ctx context.Context, b Backends, r Record, log zerolog.L
 	for _, backend := range d.listers(b, r) {
 		objects, err := backend.(dsmimpl.Lister).List(ctx, r.Life, r.Generation)
 		if err != nil {
-			log.Warn().Err(err).Str("backend", backend.Name()).Msg("could not look for leftovers")
+			log.Warn().Err(err).Str("backend", backend.Name()).Str("event", "leftovers-unseen").Msg("could not look for leftovers")
 		}
 		for _, o := range objects {
 			list = append(list, leftover{backend, o})
@@ -115,7 +115,7 @@ func (d *Dir) clear(ctx context.Context, b Backends, r Record, only func(leftove
 	d.removeMembers(r)
 	failpoint.Hit("instance/clear/members")
 	if err := d.strike(r, log); err != nil && !errors.Is(err, fs.ErrNotExist) { // else the directory has been removed
-		log.Warn().Err(err).Msg("a life of which nothing is left stays listed; the next start finds that out")
+		log.Warn().Err(err).Str("event", "life-unstruck").Msg("a life of which nothing is left stays listed; the next start finds that out")
 	}
 	return removed, nil
 }

@@ -48,7 +48,7 @@ type lockFile interface {
 
 var generations = []string{"containers/storage", "go.podman.io/storage"}
 
-// openOld opens a lock file by the package of a generation; modified says whether another one has written since it was
+// openOld opens a lock file by the package of a generation; modified reports whether another one has written since it was
 // last asked, and write writes.
 func openOld(generation, path string) (l lockFile, modified func() (bool, error), write func() error, err error) {
 	if generation == generations[0] {
@@ -177,7 +177,7 @@ func newer(c *proctest.Child) error {
 	}
 }
 
-// fight locks a few names again and again, and sees to it that no one else is in with one of them.
+// fight locks a few names again and again, and ensures that no other process is in with one of them.
 func fight(c *proctest.Child, store *compat.Store, path string) error {
 	c.Say("fighting")
 	for i := 0; ; i++ {
@@ -388,6 +388,64 @@ func TestOtherTableIsRefused(t *testing.T) {
 	ask(n, "unlock", "out")
 	must(t, n.Close())
 	must(t, a.lock(t, "layers", "a").Unlock())
+}
+
+// TestAnotherTableInOneProcess: the next table guards the store when the last lock of the one before has gone.
+func TestAnotherTableInOneProcess(t *testing.T) {
+	path := lockPath(t)
+	a := newWorld(t, path, compat.Options{})
+	h := a.lock(t, "layers", "a")
+	a.store.Close()
+	cfg := instancetest.Config(t, "mmap")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	if _, _, err := openStore(s, path, compat.Options{}); !errors.Is(err, compat.ErrOtherTable) {
+		t.Fatalf("%v, want ErrOtherTable: a lock is held", err)
+	}
+	must(t, h.Unlock())
+	_, store, err := openStore(s, path, compat.Options{})
+	must(t, err)
+	defer store.Close()
+	b, err := store.Lock(ctx, locktable.Exclusive, "layers", "a")
+	must(t, err)
+	n := proctest.Start(t, "newer", a.cfg.Dir, path)
+	n.Expect("ready")
+	n.Send("lock a") // of the table before: it waits for the whole store
+	p := proctest.Start(t, "newer", cfg.Dir, path)
+	p.Expect("ready")
+	ask(p, "lock b", "in")
+	ask(p, "unlock", "out")
+	must(t, b.Unlock())
+	n.Expect("in")
+	ask(n, "unlock", "out")
+	must(t, n.Close())
+	must(t, p.Close())
+}
+
+// TestSessionEndsWithALock: the store stays locked until who had the lock knows that it is over.
+func TestSessionEndsWithALock(t *testing.T) {
+	path := lockPath(t)
+	cfg := instancetest.Config(t, "mmap")
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	_, store, err := openStore(s, path, compat.Options{})
+	must(t, err)
+	h, err := store.Lock(ctx, locktable.Exclusive, "layers", "a")
+	must(t, err)
+	must(t, s.Close())
+	p := proctest.Start(t, "older", generations[1], path)
+	p.Expect("ready")
+	ask(p, "try", "busy")
+	if err := h.Unlock(); !errors.Is(err, locktable.ErrClosed) {
+		t.Errorf("%v, want ErrClosed", err)
+	}
+	ask(p, "lock", "in")
+	ask(p, "unlock", "out")
+	if _, err := store.Lock(ctx, locktable.Exclusive, "layers", "a"); !errors.Is(err, locktable.ErrClosed) {
+		t.Errorf("%v, want ErrClosed", err)
+	}
+	store.Close()
+	must(t, p.Close())
 }
 
 // TestWhole: it waits for parts, and keeps out parts and older readers, here and elsewhere.

@@ -4,7 +4,6 @@ package compat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,7 +36,7 @@ type file struct {
 	path  string
 	inode uint64
 	big   int // the lock file's descriptor
-	guard int // that of the table's file: byte 0 is locked by who has locks of the table, byte 1 by who waits for the whole
+	guard int // that of the table's file: processes with locks of the table lock byte 0, those that wait for the whole byte 1
 
 	mu      sync.Mutex
 	state   state
@@ -244,8 +243,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// claim locks the table's file, shared, and reports whether it names the table of that number: whoever finds the file not
-// locked writes it there.
+// claim locks the table's file, shared, and reports whether it names the table of that number: the
+// first process to lock it writes it there.
 func (f *file) claim(ctx context.Context, id uint64, began time.Time) (same bool, err error) {
 	text := fmt.Appendf(nil, "%016x\n", id)
 	for {
@@ -318,7 +317,7 @@ func (f *file) rested() {
 	f.releaseLocked()
 }
 
-// releaseLocked gives both files back.
+// releaseLocked gives both files back. It runs under mu.
 func (f *file) releaseLocked() {
 	_, _ = lockRange(f.big, unix.F_UNLCK, 0, 0)
 	_, _ = lockRange(f.guard, unix.F_UNLCK, 0, 1)
@@ -363,8 +362,13 @@ func (f *file) leaveWhole() {
 func (f *file) join(id uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stores > 0 && f.table != id {
-		return errors.Join(ErrOtherTable, fmt.Errorf("compat: this process has %s open with another table", f.path))
+	if f.table != id {
+		if f.stores > 0 || f.users > 0 || f.state != free && f.state != shared {
+			return fmt.Errorf("compat: open %s: this process has it open or locked with another table: %w", f.path, ErrOtherTable)
+		}
+		if f.state == shared { // it rests, and the table's file names the other table
+			f.releaseLocked()
+		}
 	}
 	f.stores++
 	f.table = id

@@ -16,7 +16,7 @@ type gate struct {
 	partial bool // /proc/locks does not show all who wait
 	shut    bool
 	from    time.Time // since when it is shut
-	open    time.Time // until when it stays open whoever waits
+	open    time.Time // until when it stays open in any case
 	looked  time.Time
 	seen    bool      // one waited at looked
 	since   time.Time // for how long the file has been locked without a break
@@ -31,7 +31,7 @@ const (
 	breakFor   = 20 * time.Millisecond
 )
 
-// closedLocked reports whether an owner that holds nothing is to wait.
+// closedLocked reports whether an owner that holds nothing is to wait. It runs under the file's mu.
 func (g *gate) closedLocked(f *file) bool {
 	now := time.Now()
 	switch {
@@ -61,7 +61,7 @@ func (g *gate) closedLocked(f *file) bool {
 	return g.shut
 }
 
-// releasedLocked leaves time for one that waits and is not seen.
+// releasedLocked leaves time for one that waits and is not seen. It runs under the file's mu.
 func (g *gate) releasedLocked() {
 	if g.partial && g.shut && !g.seen {
 		g.pause = time.Now().Add(breakFor)

@@ -74,7 +74,7 @@ type Owner struct {
 
 type ownerKey struct{ *Store }
 
-// As is Table.As: a context with an owner, which says what it does.
+// As returns a context with an owner, which says what it does, as Table.As does.
 func (s *Store) As(ctx context.Context, note string) (context.Context, *Owner) {
 	ctx, inner := s.t.As(ctx, note)
 	o := &Owner{Owner: inner}
@@ -129,7 +129,7 @@ func (s *Store) enter(ctx context.Context) (*use, error) {
 	return &use{s: s, owner: o}, nil
 }
 
-// Lock is Table.Lock, with the lock file held. An error that ends the wait is a *WaitError of this package, if older programs
+// Lock does what Table.Lock does, with the lock file held. An error that ends the wait is a *WaitError of this package, if older programs
 // or another table were in the way, or else one of locktable.
 func (s *Store) Lock(ctx context.Context, m locktable.Mode, path ...string) (Hold, error) {
 	return s.hold(ctx, func() (locktable.Hold, error) { return s.t.Lock(ctx, m, path...) })
@@ -155,7 +155,7 @@ func (s *Store) hold(ctx context.Context, lock func() (locktable.Hold, error)) (
 	return Hold{h, u}, nil
 }
 
-// LockMany is Table.LockMany, with the lock file held.
+// LockMany does what Table.LockMany does, with the lock file held.
 func (s *Store) LockMany(ctx context.Context, wants ...locktable.Want) (Holds, error) {
 	u, err := s.enter(ctx)
 	if err != nil {
@@ -187,7 +187,7 @@ func (h Holds) Unlock() error {
 	return h.Holds.Unlock()
 }
 
-// Changed is that of the table's Hold, and tells older programs to read the store again.
+// Changed does what that of the table's Hold does, and tells older programs to read the store again.
 func (h Hold) Changed() (locktable.Token, error) {
 	if h.use == nil {
 		return locktable.Token{}, ErrNotHeld
@@ -199,7 +199,7 @@ func (h Hold) Changed() (locktable.Token, error) {
 	return token, err
 }
 
-// Changed is that of the i-th lock's Hold, and tells older programs to read the store again.
+// Changed does what that of the i-th lock's Hold does, and tells older programs to read the store again.
 func (h Holds) Changed(i int) (locktable.Token, error) {
 	if h.use == nil || i < 0 || i >= len(h.Holds) {
 		return locktable.Token{}, ErrNotHeld

@@ -3,6 +3,7 @@ package logcache
 import (
 	"bytes"
 	"context"
+	"math/bits"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/eviction"
@@ -55,7 +56,12 @@ func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool
 			value, found, err = dst, false, gone(fault.Of(recover()))
 		}
 	}()
-	value, found, err = c.look(h, q, key, dst)
+	if lockless {
+		value, found = c.search(h.shard(c.nshards), h, q, key, dst)
+	}
+	if !lockless || found && q.is == kindHead && !q.bare {
+		value, found, err = c.look(h, q, key, dst)
+	}
 	if !q.quiet {
 		c.sample(h)
 	}
@@ -116,12 +122,18 @@ func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, fo
 			if l == nil {
 				continue
 			}
-			for k := range l.slots {
+			want := h.tag()<<1 | uint64(second)
+			for m := l.match(want); m != 0; m &= m - 1 {
+				k := bits.TrailingZeros64(m)
 				w := slot(l.slots[k].Load())
-				if w == 0 || w.tag() != h.tag() || w.second() != second {
+				if w == 0 || uint64(w>>secondShift) != want {
 					continue
 				}
-				out, what := c.read(w, q, key, dst)
+				out, ok := c.copyPlain(w, q, key, dst)
+				what := right
+				if !ok {
+					out, what = c.read(w, q, key, dst)
+				}
 				if what == right {
 					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
 						l.hits[k]++
@@ -138,6 +150,27 @@ func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, fo
 	return dst, false
 }
 
+// match returns a bit for each slot of a line that bears a tag and a second. It takes no branch, since which slot it is
+// cannot be foretold.
+func (l *line) match(want uint64) (m uint64) {
+	for k := range l.slots {
+		m |= ((l.slots[k].Load()>>secondShift ^ want) - 1) >> 63 << k
+	}
+	return m
+}
+
+// nearBytes is how many bytes of a record copyPlain asks the processor for at once, before it knows how long the record is.
+const nearBytes = 256
+
+// touch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the processor
+// waits for all of them at the same time, and not first for the record's header.
+func touch(extent []byte, off int) {
+	b := extent[off : off+nearBytes]
+	wordAt(b, 64).Load()
+	wordAt(b, 128).Load()
+	wordAt(b, 192).Load()
+}
+
 // What reading a slot's record has found.
 const (
 	other   = iota // the record of another key, or none
@@ -145,17 +178,45 @@ const (
 	changed        // the extent's life is not, or no longer, the slot's
 )
 
+// copyPlain is read for most records: values without flags, and a dst with room for them. What it has any doubts about it
+// leaves to read.
+func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok bool) {
+	e, off := w.extent(), w.offset()
+	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent || q.all != nil || q.bare || c.checked {
+		return dst, false
+	}
+	x := c.extentOf(e)
+	touch(x, off)
+	life := c.lives[e-1].Load()
+	first, second := wordAt(x, off).Load(), wordAt(x, off+8).Load()
+	value := x[off+recordHeader:]
+	if life&lifeMask != w.life() || q.kind != kindValue || first>>32 != uint64(len(key)) || len(key) > len(value) ||
+		!bytes.Equal(value[:len(key)], key) {
+		return dst, false
+	}
+	value = value[len(key):]
+	n := first & (1<<32 - 1)
+	if n > uint64(len(value)) || n > uint64(cap(dst)-len(dst)) || uint32(second) != 0 && c.expired(uint32(second)) {
+		return dst, false
+	}
+	out = append(dst, value[:n]...)
+	q.is = kindValue
+	ordered.LoadLoad()
+	return out, c.lives[e-1].Load() == life
+}
+
 // read copies the value out of a slot's record, if it is the key's.
 func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	e := w.extent()
 	if e == 0 || int(e) > c.extents() {
 		return dst, other
 	}
+	x, off := c.extentOf(e), w.offset()
 	life := c.lives[e-1].Load()
 	if life&lifeMask != w.life() {
 		return dst, changed
 	}
-	r, ok := parse(c.extentOf(e), w.offset(), c.extent)
+	r, ok := parse(x, off, c.extent)
 	what, out = other, dst
 	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.wanted(q, &r)) {
 		if what = right; !q.bare || r.kind == kindHead && q.all != nil {
@@ -177,7 +238,7 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 		if len(out) > len(dst) {
 			r.value = out[len(dst):]
 		}
-		if !r.whole(c.place(e, c.rows[e-1].number.Load(), w.offset())) {
+		if !r.whole(c.place(e, c.rows[e-1].number.Load(), off)) {
 			if c.lives[e-1].Load() != life {
 				return dst, changed
 			}

@@ -21,6 +21,8 @@ const (
 	SetPatience = time.Second
 	// Grace is how long a waiter that was called has to come, at first.
 	Grace = 20 * time.Millisecond
+	// graceEach is for how long it has more for each one that was called before it, and comes first.
+	graceEach = time.Millisecond
 	// maxGrace is the same for one that has not come again and again.
 	maxGrace = time.Second
 )
@@ -205,16 +207,21 @@ func (q *Queue) ComeLocked(rec *Record) {
 func (q *Queue) CallLocked() {
 	held, idle := q.heldMask(0)
 	busy := false
-	open := true // no process who could not be called was met
+	open := true // no waiter that could not be called was met
+	called := 0
 	q.walk(func(ref Ref, r *Record, s State) bool {
 		switch s.Kind() {
 		case Held, Idle:
 			busy = true
 		case Waiting:
 			busy = true
-			if at := r.called.Load(); at != 0 && q.Now-at >= uint64(grace(r)) {
+			switch at := r.called.Load(); {
+			case at == 0:
+			case q.Now-at >= uint64(grace(r, called)):
 				r.passes.Store(r.passes.Load() + 1 | passed)
 				r.called.Store(0)
+			default:
+				called++
 			}
 			m := s.Mode()
 			switch {
@@ -243,18 +250,21 @@ func (q *Queue) CallLocked() {
 	}
 }
 
-func grace(r *Record) time.Duration {
-	return min(Grace<<min(r.passes.Load()&^passed, 10), maxGrace)
+// grace returns how long a waiter has to come that was called together with so many before it.
+func grace(r *Record, before int) time.Duration {
+	return min(Grace<<min(r.passes.Load()&^passed, 10), maxGrace) + time.Duration(before)*graceEach
 }
 
 // DueLocked returns after how long the first of the waiters that were called before a record is to be passed over; 0 if none
 // was called.
 func (q *Queue) DueLocked(ref Ref) (d time.Duration) {
+	called := 0
 	q.walk(func(other Ref, r *Record, s State) bool {
 		if at := r.called.Load(); at != 0 && other != ref && waits(r, s) {
-			if left := max(grace(r)-time.Duration(q.Now-at), 1); d == 0 || left < d {
+			if left := max(grace(r, called)-time.Duration(q.Now-at), 1); d == 0 || left < d {
 				d = left
 			}
+			called++
 		}
 		return other != ref
 	})

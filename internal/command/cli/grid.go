@@ -88,9 +88,10 @@ func (g *Grid) Render(width int, colours bool) (lines []string) {
 		for k, c := range line {
 			w := widths[k]
 			if width > 0 {
-				if w = min(w, left); w <= 0 {
+				if left <= 0 {
 					break
 				}
+				w = min(w, left)
 				left -= w + gap
 			}
 			text := Cut(c.Text, w)
@@ -100,7 +101,7 @@ func (g *Grid) Render(width int, colours bool) (lines []string) {
 			}
 			b.WriteString(text)
 			if k < len(line)-1 && (width <= 0 || left > 0) {
-				b.WriteString(strings.Repeat(" ", pad+gap))
+				b.WriteString(strings.Repeat(" ", max(pad, 0)+gap))
 			}
 		}
 		lines = append(lines, b.String())

@@ -215,11 +215,11 @@ func (c *Column[R]) Sort(rows []R, down bool) []R {
 	type keyed struct {
 		number float64
 		text   string
-		row    R
+		at     int
 	}
 	list := make([]keyed, len(rows))
 	for i, r := range rows {
-		if list[i].row = r; c.Number != nil {
+		if list[i].at = i; c.Number != nil {
 			list[i].number = c.Number(r)
 		} else {
 			list[i].text = c.Text(r)
@@ -234,7 +234,7 @@ func (c *Column[R]) Sort(rows []R, down bool) []R {
 	})
 	sorted := make([]R, len(rows))
 	for i := range list {
-		sorted[i] = list[i].row
+		sorted[i] = rows[list[i].at]
 	}
 	return sorted
 }
@@ -246,6 +246,20 @@ func (l *Listing[R]) Show(a *App, rows []R) error {
 		return a.PrintJSON(rows)
 	}
 	return l.Print(a, rows)
+}
+
+// Each prints one row of a stream, if the flags ask for it: as an object on a line, or as a line without a heading.
+func (l *Listing[R]) Each(a *App, row R) error {
+	rows := l.Choose([]R{row})
+	switch {
+	case len(rows) == 0:
+		return nil
+	case a.JSON:
+		return a.PrintJSON(row)
+	}
+	bare := *l
+	bare.bare = true
+	return bare.Print(a, rows)
 }
 
 // Print prints rows as a table.

@@ -105,7 +105,7 @@ func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
 	for _, x := range list {
 		names[x.Handle] = x
 	}
-	rows := []SegmentRow{}
+	rows := make([]SegmentRow, 0, len(r.Segments))
 	for _, s := range r.Segments {
 		x := names[s.Handle]
 		if s.Root {

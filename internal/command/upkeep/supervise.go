@@ -4,20 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/sdnotify"
 	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) superviseCommand() *cobra.Command {
-	var private, lifeline bool
+	var private, lifeline, leave bool
 	cmd := &cobra.Command{
-		Use:         "supervise",
-		GroupID:     cli.Run,
-		Short:       "Run an instance, in the foreground, until SIGINT or SIGTERM",
+		Use:     "supervise",
+		GroupID: cli.Run,
+		Short:   "Run an instance, in the foreground, until SIGINT or SIGTERM",
+		Long: `Run an instance, in the foreground, until SIGINT or SIGTERM.
+
+Then all of it is removed or, with --leave, handed over to the next supervisor: sessions go on, and what is pinned stays
+in memory until that adopts it. So a new version takes over without losing memory.
+
+A service manager (systemd, Type=notify) is told when sessions can join, how many there are, and, if it has a watchdog, that
+the watcher answers.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""}, // a start does that
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,9 +41,10 @@ func (a *app) superviseCommand() *cobra.Command {
 				ctx, end = context.WithCancel(ctx)
 				go func() { stdin.WaitEnd(a.Stdin); end() }()
 			}
-			return a.supervise(ctx, start)
+			return a.supervise(ctx, start, leave)
 		},
 	}
+	cmd.Flags().BoolVar(&leave, "leave", false, "hand the instance over to the next supervisor in the end, and keep its memory")
 	cmd.Flags().BoolVar(&private, "private", false, "in a directory made for it, which goes with it")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "until standard input ends, too")
 	for _, forTheDemo := range []string{"private", "lifeline"} {
@@ -43,7 +54,11 @@ func (a *app) superviseCommand() *cobra.Command {
 }
 
 func (a *app) supervise(ctx context.Context,
-	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error)) error {
+	start func(context.Context, supervisor.Config) (*supervisor.Supervisor, error), leave bool) error {
+	manager, err := sdnotify.FromEnvironment()
+	if err != nil {
+		return err
+	}
 	s, err := start(ctx, a.Config)
 	if err != nil {
 		return err
@@ -55,26 +70,51 @@ func (a *app) supervise(ctx context.Context,
 		}
 	}
 	if err == nil {
+		quiet := manager.Serve(sdnotify.Service{Look: s.Check, Status: func(ctx context.Context) string {
+			return statusLine(s.Status(ctx))
+		}})
 		select {
 		case <-ctx.Done():
 		case <-s.Done():
 		}
+		quiet()
 	}
-	stopped := s.Stop()
-	if err == nil && stopped == nil {
-		err = a.printStopped(st)
+	event, end, within := "stopped", s.Stop, stopMargin
+	if leave {
+		event, end = "left", s.Leave
+	} else if timeout, perr := time.ParseDuration(a.Config.Settings["shutdown_timeout"]); perr == nil {
+		within += timeout
 	}
-	return errors.Join(err, stopped)
+	_ = manager.Stopping(event, within) // who does not hear it ends the process by its own clock
+	ended := end()
+	if err == nil && ended == nil {
+		err = a.printEnded(st, event)
+	}
+	return errors.Join(err, ended)
 }
 
-// printStopped is the last line. That nobody reads it is no failure.
-func (a *app) printStopped(st dsm.Status) (err error) {
+// stopMargin is how long a stop may take besides shutdown_timeout, whose default it includes.
+const stopMargin = 15 * time.Second
+
+// statusLine is what a service manager shows of the instance.
+func statusLine(st dsm.Status, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d sessions, %d segments of %s, generation %d", st.Sessions, st.Segments, bytesize.Format(st.Bytes),
+		st.Generation)
+}
+
+// printEnded is the last line. That nobody reads it is no failure.
+func (a *app) printEnded(st dsm.Status, event string) (err error) {
 	if a.JSON {
 		err = a.PrintJSON(struct {
 			Event    string `json:"event"`
 			Instance string `json:"instance"`
 			Dir      string `json:"dir"`
-		}{"stopped", st.Instance.String(), st.Dir})
+		}{event, st.Instance.String(), st.Dir})
+	} else if event == "left" {
+		_, err = fmt.Fprintf(a.Stdout, "left: instance %s, directory %s; the next supervisor adopts it\n", st.Instance, st.Dir)
 	} else {
 		_, err = fmt.Fprintf(a.Stdout, "stopped: instance %s, directory %s; nothing of it is left in the system\n",
 			st.Instance, st.Dir)

@@ -1,0 +1,195 @@
+package top
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/godsm/godsm/cache"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/locktable"
+)
+
+func newTestModel(cfg dsm.Config) *model {
+	return &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 160, height: 30, interval: time.Second,
+		named: func(s string) string { return s }}
+}
+
+// seen is the screen after another look.
+func (m *model) seen() string {
+	m.Update(m.look()())
+	return m.View()
+}
+
+func (m *model) keys(keys ...string) string {
+	for _, k := range keys {
+		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
+		switch k {
+		case "enter":
+			msg = tea.KeyMsg{Type: tea.KeyEnter}
+		case "esc":
+			msg = tea.KeyMsg{Type: tea.KeyEsc}
+		case "down":
+			msg = tea.KeyMsg{Type: tea.KeyDown}
+		case "tab":
+			msg = tea.KeyMsg{Type: tea.KeyTab}
+		}
+		m.Update(msg)
+	}
+	return m.View()
+}
+
+func shows(t *testing.T, screen string, wants ...string) {
+	t.Helper()
+	for _, w := range wants {
+		if !strings.Contains(screen, w) {
+			t.Errorf("no %q on\n%s", w, screen)
+		}
+	}
+}
+
+// TestScreen watches an instance with segments, a cache and locks, and works with keys.
+func TestScreen(t *testing.T) {
+	ctx, cfg := context.Background(), instancetest.Config(t, catalog.Default())
+	cfg.Application = "worker"
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	var handles []string
+	for i := range 40 {
+		g, err := s.Create(ctx, s.Owner(), 1000+i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		handles = append(handles, g.Handle().String())
+	}
+	c, err := cache.Open(ctx, s, "pages", cache.Options{Limit: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	table, err := locktable.Open(ctx, s, "storage", locktable.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, owner := table.As(ctx, "the holder")
+	defer owner.Done()
+	if _, err := table.Lock(holder, locktable.Exclusive, "layers", "a"); err != nil {
+		t.Fatal(err)
+	}
+	waiting, giveUp := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() {
+		waiter, owner := table.As(waiting, "the waiter")
+		defer owner.Done()
+		_, err := table.Lock(waiter, locktable.Shared, "layers", "a")
+		done <- err
+	}()
+	defer func() { giveUp(); <-done }()
+
+	m := newTestModel(cfg)
+	shows(t, m.View(), "looking ...")
+	shows(t, m.seen(), cfg.Dir, "sessions 1 of", "[1 sessions]", "worker", "running", "BYTES↓")
+	shows(t, m.keys("enter"), "segments that it holds:", handles[0], "locks:")
+	shows(t, m.keys("G"), handles[39])
+	m.keys("esc")
+	screen := m.keys("2")
+	shows(t, screen, "[2 segments]", "pages (cache)", "SIZE↓")
+	if n := strings.Count(screen, "\n"); n != m.height-1 {
+		t.Errorf("%d lines on a screen of %d", n+1, m.height)
+	}
+	shows(t, m.keys("/", "size<1005", "enter"), "filter: size<1005", handles[0], handles[4], "5 lines by size")
+	shows(t, m.keys("/", "size<much", "enter"), "no number")
+	m.keys("esc")
+	shows(t, m.keys("esc", "r"), "SIZE↑")
+	shows(t, m.keys("s"), "REFS↓")
+	for range 3 {
+		m.keys("down")
+	}
+	chosen := m.selected[1]
+	if m.seen(); m.selected[1] != chosen || chosen == "" {
+		t.Errorf("another look has changed what is chosen: %q", m.selected[1])
+	}
+	shows(t, m.keys("3"), "[3 names]", "storage", "pages")
+
+	m.seen()
+	if err := c.Set(ctx, []byte("k"), []byte("v"), cache.With{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if _, _, err := c.Get([]byte("k"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Stats(); err != nil { // the counts are in the memory
+		t.Fatal(err)
+	}
+	shows(t, m.seen()+m.keys("4"), "[4 caches]", "100.0 %")
+	if rows := m.sheet().all().([]cacheRow); len(rows) != 1 || rows[0].Lookups <= 0 || rows[0].Recent != 1 || rows[0].Sessions != 1 {
+		t.Errorf("%+v", rows)
+	}
+	shows(t, m.keys("enter"), "of 4 MB", "lookups")
+
+	m.keys("5")
+	for !strings.Contains(m.View(), "waits") {
+		m.seen()
+	}
+	shows(t, m.View(), "the holder", "the waiter", "holds", "exclusive", "1 waits for locks")
+	shows(t, m.keys("/", "state=waits", "enter", "enter"), "who waits for whom:", "the waiter", "holds exclusive")
+	shows(t, m.keys("esc", "6"), "nothing here")
+	shows(t, m.keys("?"), "choose a view")
+	shows(t, m.keys("x", " "), "PAUSED")
+	if m.Update(tea.WindowSizeMsg{Width: 30, Height: 5}); strings.Count(m.View(), "\n") != 4 {
+		t.Errorf("a screen of 5 lines:\n%s", m.View())
+	}
+	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")}); cmd == nil || cmd() != tea.Quit() {
+		t.Error("q does not end it")
+	}
+}
+
+// TestScreenOfAnInstanceThatEnds keeps what was seen, says since when, and finds the next instance there.
+func TestScreenOfAnInstanceThatEnds(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	m := newTestModel(cfg)
+	shows(t, m.seen(), "no running instance")
+	sup := instancetest.Start(t, cfg)
+	m.keys("2")
+	shows(t, m.seen(), "generation 1")
+	if err := sup.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "generation 1", "since then:")
+	shows(t, m.keys("1", "enter", "5", "enter", "down"), "since then:")
+	instancetest.Start(t, cfg)
+	shows(t, m.seen(), "generation 2")
+}
+
+// TestRatesBeginAnew: a count that went down, or another generation, is no negative rate.
+func TestRatesBeginAnew(t *testing.T) {
+	at := time.Now()
+	seen := func(generation uint64, after time.Duration) *picture {
+		p := &picture{at: at.Add(after)}
+		p.Status.Generation = generation
+		return p
+	}
+	for _, x := range []struct {
+		now, before *picture
+		want        float64
+	}{
+		{seen(1, 2*time.Second), seen(1, 0), 2},
+		{seen(2, 2*time.Second), seen(1, 0), 0},
+		{seen(1, 0), seen(1, time.Second), 0},
+		{seen(1, 0), nil, 0},
+	} {
+		if got := x.now.since(x.before); got != x.want {
+			t.Errorf("%v after %v: %v", x.now, x.before, got)
+		}
+	}
+	if got := fmt.Sprint(rate(5, 9, 1), rate(9, 5, 2), rate(9, 5, 0)); got != "0 2 0" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,248 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/doctor"
+)
+
+const reverse, normal = "\x1b[7m", "\x1b[0m"
+
+// lines of the screen that are not the table's: the head, the tabs, the heading, and the foot.
+const (
+	headLines  = 4
+	otherLines = headLines + 1 + 1 + 1
+)
+
+// room returns how many lines of the table fit.
+func (m *model) room() int { return max(m.height-otherLines, 1) }
+
+func (m *model) paint(t cli.Tint, text string) string {
+	if !m.colours {
+		return text
+	}
+	return t.Paint(text)
+}
+
+// View draws the screen.
+func (m *model) View() string {
+	lines := append(m.head(), m.tabs())
+	switch {
+	case m.help:
+		lines = append(lines, keys...)
+	case m.inside && m.now != nil:
+		lines = append(lines, m.inner()...)
+	default:
+		lines = append(lines, m.table()...)
+	}
+	for len(lines) < m.height-1 {
+		lines = append(lines, "")
+	}
+	lines = append(lines[:max(min(len(lines), m.height-1), 0)], m.foot())
+	for i := range lines {
+		lines[i] = fit(lines[i], m.width)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// inner is the part of what is known of the chosen line that fits.
+func (m *model) inner() []string {
+	if m.sheet().len() == 0 {
+		return []string{"it is gone"}
+	}
+	lines := m.sheet().detail(m.choice())
+	m.scroll = max(min(m.scroll, len(lines)-m.room()-1), 0)
+	return lines[m.scroll:]
+}
+
+// fit cuts a line that has escapes only at its ends, or none.
+func fit(line string, width int) string {
+	if strings.Contains(line, "\x1b") {
+		return line // its maker has cut it
+	}
+	return cli.Cut(line, width)
+}
+
+// head is what is said of the instance as a whole.
+func (m *model) head() []string {
+	at := time.Now().Format("15:04:05")
+	if m.now == nil {
+		switch {
+		case m.err != nil:
+			return []string{"top  " + m.config.Dir + "  " + at, m.paint(cli.Bad, cli.Cut(m.trouble(), m.width)), "", ""}
+		}
+		return []string{"top  " + m.config.Dir + "  " + at, "looking ...", "", ""}
+	}
+	p := m.now
+	first := fmt.Sprintf("%s  generation %d  %s  supervisor %s  %s", p.Status.Dir, p.Status.Generation, p.Status.Backend, supervisorOf(p), at)
+	if m.paused {
+		first += "  PAUSED"
+	}
+	second := fmt.Sprintf("sessions %d of %d%s  segments %d of %d  memory %s%s", p.Status.Sessions, p.Status.MaxProcesses,
+		unwell(p), p.Status.Segments, p.Status.MaxSegments, bytesize.Format(p.Status.Bytes), limitOf(p))
+	third := lockOf(p)
+	tint := cli.Plain
+	switch {
+	case m.err != nil:
+		third, tint = m.trouble(), cli.Bad
+	case !p.Status.Supervised:
+		third, tint = "no supervisor lives: a start adopts the sessions. "+third, cli.Bad
+	case doctor.FewLeft(p.Status.Segments, p.Status.MaxSegments):
+		third, tint = "few segments are left (max_segments). "+third, cli.Odd
+	case len(p.wrong) > 0:
+		third, tint = "unreadable: "+strings.Join(p.wrong, "; "), cli.Bad
+	}
+	return []string{m.paint(cli.Heading, cli.Cut(cli.Printable(first), m.width)), cli.Cut(second, m.width), cli.Cut(ratesOf(p, m.before), m.width),
+		m.paint(tint, cli.Cut(cli.Printable(third), m.width))}
+}
+
+// ratesOf tells what was done in a second, and what there was of refusals and deaths since the generation began.
+func ratesOf(p, before *picture) string {
+	c, seconds := p.Status.Counters, p.since(before)
+	var old dsm.Counters
+	if before != nil {
+		old = before.Status.Counters
+	}
+	refused := c.Refused.Segments + c.Refused.Memory + c.Refused.Session + c.Refused.System + c.JoinsRefused
+	return fmt.Sprintf("creates %.0f/s  attaches %.0f/s  detaches %.0f/s  lock waits %.0f/s  refused %d  reclaimed %d processes",
+		rate(c.Creates, old.Creates, seconds), rate(c.Attaches, old.Attaches, seconds), rate(c.Detaches, old.Detaches, seconds),
+		rate(c.LockWaits, old.LockWaits, seconds), refused, c.Reclaims)
+}
+
+// trouble says why there is no newer picture.
+func (m *model) trouble() string {
+	text := cli.Printable(m.named(cli.OneLine(m.err)))
+	if m.now != nil {
+		return fmt.Sprintf("as of %s; since then: %s", m.now.at.Format("15:04:05"), text)
+	}
+	return text
+}
+
+func supervisorOf(p *picture) string {
+	switch {
+	case !p.Status.Supervised:
+		return fmt.Sprintf("%d (dead)", p.Status.Supervisor)
+	case p.Status.Closing:
+		return fmt.Sprintf("%d (stopping)", p.Status.Supervisor)
+	}
+	return fmt.Sprint(p.Status.Supervisor)
+}
+
+// unwell counts sessions that are not running.
+func unwell(p *picture) string {
+	counts, text := map[string]int{}, ""
+	for _, s := range p.Sessions {
+		counts[s.State]++
+	}
+	for _, state := range []string{"stopped", "closing", "dead", "unseen"} {
+		if n := counts[state]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, state)
+		}
+	}
+	return text
+}
+
+func limitOf(p *picture) string {
+	if p.Status.MaxMemory == 0 {
+		return ""
+	}
+	return " of " + bytesize.Format(p.Status.MaxMemory)
+}
+
+func lockOf(p *picture) string {
+	text := "control lock free"
+	if h := p.Status.LockHolder; h != nil {
+		text = fmt.Sprintf("control lock held by session %s (process %d, %s, %s)", h.Name, h.Pid, h.Application, h.State)
+	}
+	if n := len(p.waits()); n > 0 {
+		text += fmt.Sprintf("; %d waits for locks of tables", n)
+	}
+	return text
+}
+
+// tabs are the names of the views.
+func (m *model) tabs() string {
+	var parts []string
+	for i, s := range m.sheets {
+		text := fmt.Sprintf("%d %s", i+1, s.name())
+		if i == m.current {
+			text = "[" + text + "]"
+		}
+		parts = append(parts, text)
+	}
+	line := strings.Join(parts, "  ")
+	if f := m.sheet().filtered(); f != "" {
+		line += "   filter: " + f
+	}
+	return line
+}
+
+// table is the part of the view that fits.
+func (m *model) table() []string {
+	if m.now == nil {
+		return nil
+	}
+	s, room := m.sheet(), m.room()
+	chosen := m.choice()
+	switch {
+	case chosen < m.top:
+		m.top = chosen
+	case chosen >= m.top+room:
+		m.top = chosen - room + 1
+	}
+	m.top = max(min(m.top, s.len()-room), 0)
+	g := cli.Grid{Whole: append([]bool{true}, s.whole()...)}
+	g.Lines = append(g.Lines, append([]cli.Cell{{}}, s.headings()...))
+	for i := m.top; i < min(s.len(), m.top+room); i++ {
+		mark := " "
+		if i == chosen {
+			mark = ">"
+		}
+		g.Lines = append(g.Lines, append([]cli.Cell{{Text: mark}}, s.cells(i)...))
+	}
+	lines := g.Render(m.width, m.colours && m.err == nil)
+	if at := chosen - m.top + 1; s.len() > 0 && at < len(lines) && m.screen {
+		g.Lines = [][]cli.Cell{g.Lines[0], g.Lines[at]}
+		lines[at] = reverse + strings.ReplaceAll(lines[at], normal, normal+reverse) + normal
+	}
+	if s.len() == 0 {
+		lines = append(lines, "  nothing here")
+	}
+	return lines
+}
+
+// foot is the last line.
+func (m *model) foot() string {
+	if m.typing {
+		text := "filter: " + m.typed + "_"
+		if m.fault != "" {
+			text += "   " + m.fault
+		}
+		return text
+	}
+	column, down := m.sheet().order()
+	way := map[bool]string{true: "greatest first", false: "least first"}[down]
+	return fmt.Sprintf("? keys  q quit  1-%d view  enter look into  s sort  / filter   %d lines by %s, %s; every %v, a look takes %v",
+		len(m.sheets), m.sheet().len(), column, way, m.interval, cmp.Or(m.took.Round(100*time.Microsecond), m.took))
+}
+
+var keys = []string{
+	"",
+	"  1-6, tab      choose a view: sessions, segments, names, caches, locks, queues",
+	"  up, down      choose a line (also k, j, page up, page down, home, end)",
+	"  enter         look into the line; escape goes back",
+	"  s, S          order by the next column, the one before",
+	"  r             order the other way round",
+	"  /             show only lines with a text in them, or for which COLUMN=VALUE holds",
+	"  space         pause, or go on",
+	"  + -           more, or less, time between two looks",
+	"  q             end",
+	"",
+	"  any key goes back",
+}

@@ -1,0 +1,354 @@
+package top
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/command/inspect"
+	"github.com/godsm/godsm/internal/command/locks"
+	"github.com/godsm/godsm/internal/command/queues"
+)
+
+// titles are the views', in their order.
+func titles() []string { return []string{"sessions", "segments", "names", "caches", "locks", "queues"} }
+
+func sheets() []view {
+	return []view{sessions(), segments(), names(), caches(), lockLines(), queueLines()}
+}
+
+// indexOf is the index of a column.
+func indexOf[R any](columns []cli.Column[R], name string) int {
+	return slices.IndexFunc(columns, func(c cli.Column[R]) bool { return c.Name == name })
+}
+
+// sessionRow is a line of the sessions.
+type sessionRow struct {
+	inspect.SessionRow
+	Creates  float64 `json:"creates_per_second"`
+	Attaches float64 `json:"attaches_per_second"`
+}
+
+var sessionColumns = func() (list []cli.Column[sessionRow]) {
+	for _, c := range inspect.SessionColumns {
+		x := cli.Column[sessionRow]{Name: c.Name, Heading: c.Heading, Whole: c.Whole, Extra: c.Extra,
+			Text: func(r sessionRow) string { return c.Text(r.SessionRow) }}
+		if c.Number != nil {
+			x.Number = func(r sessionRow) float64 { return c.Number(r.SessionRow) }
+		}
+		if c.Tint != nil {
+			x.Tint = func(r sessionRow) cli.Tint { return c.Tint(r.SessionRow) }
+		}
+		list = append(list, x)
+	}
+	return append(list,
+		cli.Column[sessionRow]{Name: "creates", Heading: "CREATES/S", Text: func(r sessionRow) string { return fmt.Sprintf("%.0f", r.Creates) },
+			Number: func(r sessionRow) float64 { return r.Creates }},
+		cli.Column[sessionRow]{Name: "attaches", Heading: "ATTACHES/S", Text: func(r sessionRow) string { return fmt.Sprintf("%.0f", r.Attaches) },
+			Number: func(r sessionRow) float64 { return r.Attaches }})
+}()
+
+func sessionRows(now, before *picture) (rows []sessionRow) {
+	old, seconds := map[string]dsm.Done{}, now.since(before)
+	if before != nil {
+		for _, s := range before.Sessions {
+			old[s.Name] = s.Done
+		}
+	}
+	done := map[string]dsm.Done{}
+	for _, s := range now.Sessions {
+		done[s.Name] = s.Done
+	}
+	for _, r := range inspect.Sessions(now.Report) {
+		x, b := done[r.Session], old[r.Session]
+		rows = append(rows, sessionRow{r, rate(x.Creates, b.Creates, seconds), rate(x.Attaches, b.Attaches, seconds)})
+	}
+	return rows
+}
+
+func sessions() view {
+	return &sheet[sessionRow]{
+		title: "sessions", columns: sessionColumns, by: indexOf(sessionColumns, "bytes"), down: true,
+		lines: sessionRows,
+		key:   func(r sessionRow) string { return r.Session },
+		look: func(r sessionRow, now *picture) (list []string) {
+			list = append(lockLinesOf(now, r.Pid), "", "segments that it holds:")
+			byHandle := namesOf(now)
+			for _, s := range now.Segments {
+				for _, h := range s.Holders {
+					if h.Name == r.Session {
+						list = append(list, fmt.Sprintf("  %v  %10s  %s", s.Handle, cli.Size(int64(s.Size)), byHandle(s.Handle.String())))
+					}
+				}
+			}
+			return list
+		},
+	}
+}
+
+// namesOf returns what finds the name of a segment.
+func namesOf(now *picture) func(handle string) string {
+	found := map[string]string{}
+	for _, x := range now.names {
+		found[x.Handle.String()] = fmt.Sprintf("%s (%s)", x.Name, x.Kind)
+	}
+	return func(handle string) string { return found[handle] }
+}
+
+// lockLinesOf returns the locks that sessions of a process hold or wait for.
+func lockLinesOf(now *picture, pid int) (list []string) {
+	list = append(list, "", "locks:")
+	for _, r := range now.locks() {
+		for _, p := range r.Holders {
+			if p.Pid == pid {
+				list = append(list, fmt.Sprintf("  holds %s %s of %s %s", r.Name, p.Mode, r.Table, since(p.Seconds)))
+			}
+		}
+	}
+	for _, e := range now.waits() {
+		switch pid {
+		case e.Waiter.Pid:
+			list = append(list, fmt.Sprintf("  waits for %s (%s), which %s %s", e.Name, e.Wanted, e.Holder, e.Holding))
+		case e.Holder.Pid:
+			list = append(list, fmt.Sprintf("  %s waits for it: %s (%s)", e.Waiter, e.Name, e.Wanted))
+		}
+	}
+	return list
+}
+
+func since(seconds float64) string {
+	return "for " + time.Duration(seconds*float64(time.Second)).Round(100*time.Millisecond).String()
+}
+
+func segments() view {
+	return &sheet[inspect.SegmentRow]{
+		title: "segments", columns: inspect.SegmentColumns, by: indexOf(inspect.SegmentColumns, "size"), down: true,
+		lines: func(now, _ *picture) []inspect.SegmentRow { return inspect.Segments(now.Report, now.names) },
+		key:   func(r inspect.SegmentRow) string { return r.Handle.String() },
+		look: func(r inspect.SegmentRow, now *picture) (list []string) {
+			list = append(list, "", "sessions that hold it:")
+			for _, h := range r.Holders {
+				list = append(list, fmt.Sprintf("  %s  process %d (%s)", h.Session, h.Pid, h.App))
+			}
+			return list
+		},
+	}
+}
+
+func names() view {
+	return &sheet[inspect.NameRow]{
+		title: "names", columns: inspect.NameColumns, by: indexOf(inspect.NameColumns, "name"),
+		lines: func(now, _ *picture) []inspect.NameRow { return inspect.Names(now.names) },
+		key:   func(r inspect.NameRow) string { return r.Name },
+		look: func(r inspect.NameRow, now *picture) (list []string) {
+			list = append(list, "", "sessions that have it attached:")
+			for _, h := range r.Sessions {
+				list = append(list, fmt.Sprintf("  %s  process %d (%s)", h.Session, h.Pid, h.App))
+			}
+			return list
+		},
+	}
+}
+
+// cacheRow is a line of the caches.
+type cacheRow struct {
+	Name     string  `json:"name"`
+	Limit    int64   `json:"limit"`
+	Used     int64   `json:"used"`
+	Entries  int     `json:"entries"`
+	Lookups  float64 `json:"lookups_per_second"`
+	HitRate  float64 `json:"hit_rate"`                         // since it was made
+	Recent   float64 `json:"hit_rate_now"`                     // between two looks; -1: nothing was looked up
+	Double   float64 `json:"hit_rate_gain_of_twice_the_limit"` // -1: unknown
+	Sets     float64 `json:"sets_per_second"`
+	Evicted  float64 `json:"evicted_per_second"`
+	Sessions int     `json:"sessions"`
+	Error    string  `json:"error,omitempty"`
+}
+
+// known is the text of a part of 1 that may be unknown.
+func known(part float64, sign string) string {
+	if part < 0 {
+		return "-"
+	}
+	return sign + cli.Percent(part)
+}
+
+var cacheColumns = []cli.Column[cacheRow]{
+	{Name: "name", Heading: "NAME", Text: func(r cacheRow) string { return r.Name }},
+	{Name: "lookups", Heading: "LOOKUPS/S", Text: func(r cacheRow) string { return fmt.Sprintf("%.0f", r.Lookups) },
+		Number: func(r cacheRow) float64 { return r.Lookups }},
+	{Name: "now", Heading: "HITS NOW", Text: func(r cacheRow) string { return known(r.Recent, "") },
+		Number: func(r cacheRow) float64 { return r.Recent }},
+	cli.Part("hits", "HITS", func(r cacheRow) float64 { return r.HitRate }),
+	{Name: "double", Heading: "TWICE BRINGS", Text: func(r cacheRow) string { return known(r.Double, "+") },
+		Number: func(r cacheRow) float64 { return r.Double }},
+	{Name: "sets", Heading: "SETS/S", Text: func(r cacheRow) string { return fmt.Sprintf("%.0f", r.Sets) },
+		Number: func(r cacheRow) float64 { return r.Sets }},
+	{Name: "evicted", Heading: "EVICTED/S", Text: func(r cacheRow) string { return fmt.Sprintf("%.0f", r.Evicted) },
+		Number: func(r cacheRow) float64 { return r.Evicted }},
+	cli.Count("entries", "ENTRIES", func(r cacheRow) int { return r.Entries }),
+	cli.Bytes("used", "USED", func(r cacheRow) int64 { return r.Used }),
+	cli.Bytes("limit", "LIMIT", func(r cacheRow) int64 { return r.Limit }),
+	cli.Count("sessions", "SESSIONS", func(r cacheRow) int { return r.Sessions }),
+	{Name: "error", Heading: "ERROR", Text: func(r cacheRow) string { return cmp.Or(r.Error, "-") },
+		Tint: func(r cacheRow) cli.Tint {
+			if r.Error != "" {
+				return cli.Bad
+			}
+			return cli.Faint
+		}},
+}
+
+func cacheRows(now, before *picture) (rows []cacheRow) {
+	old, seconds := map[string]cacheSight{}, now.since(before)
+	if before != nil {
+		for _, c := range before.caches {
+			old[c.info.Name] = c
+		}
+	}
+	for _, c := range now.caches {
+		r := cacheRow{Name: c.info.Name, Limit: c.stats.Limit, Used: c.stats.Used, Entries: c.stats.Entries,
+			HitRate: c.stats.Total.HitRate(), Recent: -1, Double: gain(c), Sessions: len(c.info.Sessions)}
+		if c.err != nil {
+			r.Error = c.err.Error()
+		}
+		if b, ok := old[c.info.Name]; ok && b.info.Handle == c.info.Handle && c.err == nil && b.err == nil {
+			hits, misses := rate(c.stats.Total.Hits, b.stats.Total.Hits, seconds), rate(c.stats.Total.Misses, b.stats.Total.Misses, seconds)
+			if r.Lookups = hits + misses; r.Lookups > 0 {
+				r.Recent = hits / r.Lookups
+			}
+			r.Sets, r.Evicted = rate(c.stats.Total.Sets, b.stats.Total.Sets, seconds), rate(c.stats.Evicted, b.stats.Evicted, seconds)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// gain returns what part of the lookups would be hits besides if the cache had twice its limit; -1 if it is not known.
+func gain(c cacheSight) float64 {
+	one, two := -1.0, -1.0
+	for _, p := range c.curve {
+		switch p.Times {
+		case 1:
+			one = p.HitRate
+		case 2:
+			two = p.HitRate
+		}
+	}
+	if one < 0 || two < 0 {
+		return -1
+	}
+	return max(two-one, 0)
+}
+
+func caches() view {
+	return &sheet[cacheRow]{
+		title: "caches", columns: cacheColumns, by: indexOf(cacheColumns, "lookups"), down: true, lines: cacheRows,
+		key: func(r cacheRow) string { return r.Name },
+		look: func(r cacheRow, now *picture) (list []string) {
+			for _, c := range now.caches {
+				if c.info.Name != r.Name {
+					continue
+				}
+				s := c.stats
+				list = append(list, "", fmt.Sprintf("used           %s %s of %s", bar(float64(s.Used)/float64(max(s.Limit, 1)), 30), cli.Size(s.Used), cli.Size(s.Limit)))
+				for _, p := range c.curve {
+					list = append(list, fmt.Sprintf("%4g x limit   %s %s hits", p.Times, bar(p.HitRate, 30), cli.Percent(p.HitRate)))
+				}
+				if len(c.curve) == 0 {
+					list = append(list, "too little is known of what another size would hit, or it has no models")
+				}
+				list = append(list, "", fmt.Sprintf("gone           %d evicted, %d expired, %d outdated, %d deleted, %d purged, %d lost",
+					s.Evicted, s.Expired, s.Outdated, s.Deleted, s.Purged, s.Lost),
+					fmt.Sprintf("loads          %d, %d without a value; %d repairs", s.Total.Loads, s.Total.LoadFailures, s.Repaired))
+				for _, x := range s.Sessions {
+					list = append(list, fmt.Sprintf("session %-8v alive %-3s %d lookups, %s hits, %d sets", x.Session, cli.Yes(x.Alive), x.Hits+x.Misses,
+						cli.Percent(x.HitRate()), x.Sets))
+				}
+			}
+			return list
+		},
+	}
+}
+
+func lockLines() view {
+	return &sheet[locks.Line]{
+		title: "locks", columns: locks.Columns, by: indexOf(locks.Columns, "for"), down: true,
+		lines: func(now, _ *picture) []locks.Line { return locks.Lines(now.locks()) },
+		key:   func(l locks.Line) string { return l.Table + "\x00" + l.Name + "\x00" + l.Who + "\x00" + l.What },
+		look: func(l locks.Line, now *picture) (list []string) {
+			list = append(list, "", "who waits for whom:")
+			for _, e := range now.waits() {
+				if e.Table == l.Table && e.Name == l.Name {
+					list = append(list, fmt.Sprintf("  %s wants %s; %s %s", e.Waiter, e.Wanted, e.Holder, e.Holding))
+				}
+			}
+			return list
+		},
+	}
+}
+
+// queueRow is a line of the queues.
+type queueRow struct {
+	queues.Row
+	CommandRate float64 `json:"commands_per_second"`
+	CommitRate  float64 `json:"commits_per_second"`
+}
+
+var queueColumns = []cli.Column[queueRow]{
+	{Name: "name", Heading: "NAME", Text: func(r queueRow) string { return r.Name }},
+	cli.Count("waiting", "WAITING", func(r queueRow) int { return r.Waiting }),
+	cli.Count("flushing", "FLUSHING", func(r queueRow) int { return r.Flushing }),
+	cli.Count("slots", "SLOTS", func(r queueRow) int { return r.Slots }),
+	cli.Time("oldest", "OLDEST", func(r queueRow) float64 { return r.Oldest.Seconds() }),
+	{Name: "commands", Heading: "COMMANDS/S", Text: func(r queueRow) string { return fmt.Sprintf("%.0f", r.CommandRate) },
+		Number: func(r queueRow) float64 { return r.CommandRate }},
+	{Name: "commits", Heading: "COMMITS/S", Text: func(r queueRow) string { return fmt.Sprintf("%.0f", r.CommitRate) },
+		Number: func(r queueRow) float64 { return r.CommitRate }},
+	{Name: "leader", Heading: "LEADER", Text: func(r queueRow) string {
+		if r.Leader.Row < 0 {
+			return "-"
+		}
+		return r.Leader.String()
+	}},
+	{Name: "p99", Heading: "P99", Text: func(r queueRow) string { return r.P99.Round(10 * time.Microsecond).String() },
+		Number: func(r queueRow) float64 { return r.P99.Seconds() }},
+	cli.Count("failed", "FAILED", func(r queueRow) uint64 { return r.Failed }),
+	{Name: "trouble", Heading: "TROUBLE", Text: func(r queueRow) string { return cmp.Or(r.Error, r.Trouble, "-") }, Tint: func(r queueRow) cli.Tint {
+		if r.Error != "" || r.Trouble != "" {
+			return cli.Bad
+		}
+		return cli.Faint
+	}},
+}
+
+func queueLines() view {
+	return &sheet[queueRow]{
+		title: "queues", columns: queueColumns, by: indexOf(queueColumns, "waiting"), down: true,
+		lines: func(now, before *picture) (rows []queueRow) {
+			old, seconds := map[string]queues.Row{}, now.since(before)
+			if before != nil {
+				for _, q := range before.queues {
+					old[q.Name] = q
+				}
+			}
+			for _, q := range now.queues {
+				r := queueRow{Row: q}
+				if b, ok := old[q.Name]; ok {
+					r.CommandRate, r.CommitRate = rate(q.Commands, b.Commands, seconds), rate(q.Commits, b.Commits, seconds)
+				}
+				rows = append(rows, r)
+			}
+			return rows
+		},
+		key: func(r queueRow) string { return r.Name },
+		look: func(r queueRow, _ *picture) []string {
+			return append([]string{""}, strings.Split(r.Stats.String(), "\n")...)
+		},
+	}
+}
