@@ -71,9 +71,6 @@ func Take(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
 	return s, err
 }
 
-// cacheKind is what package cache calls its names.
-const cacheKind = "cache"
-
 // named looks at what has a name.
 func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 	names, err := registry.Names(r)
@@ -87,7 +84,7 @@ func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 			continue
 		}
 		switch x.Kind {
-		case cacheKind:
+		case cache.Kind:
 			s.Caches = append(s.Caches, lookAtCache(x, read))
 		case locktable.Kind:
 			s.Tables = append(s.Tables, lookAtLocks(x, read))
