@@ -54,6 +54,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+// TestReadmeIsOnePage: what is longer belongs into doc.
+func TestReadmeIsOnePage(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if n := strings.Count(string(text), "\n"); err != nil || n > 150 {
+		t.Errorf("README.md has %d lines, at most 150; %v", n, err)
+	}
+}
+
 // prose returns a document without its code.
 func prose(text string) string {
 	var b strings.Builder
