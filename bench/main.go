@@ -119,13 +119,14 @@ func run(ctx context.Context, o options) (err error) {
 	about.Quick, about.Repeats = o.quick, how.Repeats
 	about.Took, about.Waited = time.Since(begin).Round(time.Second).String(), rep.Waited.Round(time.Second).String()
 	about.Rivals = map[string]string{
-		"PostgreSQL": rivals.Postgres.Version() + "; " + postgres.Settings,
-		"Boost":      rivals.Boost.Version(),
-		"Python":     rivals.Python.Version(),
-		"memcached":  rivals.Memcached.Version(),
-		"Redis":      rivals.Redis.Version(),
-		"otter":      machine.Module("github.com/maypok86/otter/v2"),
-		"fastcache":  machine.Module("github.com/VictoriaMetrics/fastcache"),
+		"PostgreSQL":                  rivals.Postgres.Version() + "; " + postgres.Settings,
+		"Boost":                       rivals.Boost.Version(),
+		"Python":                      rivals.Python.Version(),
+		"memcached":                   rivals.Memcached.Version(),
+		"Redis":                       rivals.Redis.Version(),
+		"otter":                       machine.Module("github.com/maypok86/otter/v2"),
+		"fastcache":                   machine.Module("github.com/VictoriaMetrics/fastcache"),
+		"containers/storage lockfile": machine.Module("go.podman.io/storage") + "; on tmpfs, but for two processes",
 		"shmipc-go": machine.Module("github.com/cloudwego/shmipc-go") +
 			"; 32 MiB of buffers in a memfd, as by default",
 		"pipe": "os.Pipe, as large as the rings of others; a write for each message",

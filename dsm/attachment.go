@@ -61,8 +61,8 @@ func (g *Segment) lockAttached() (a *attachment, is bool) {
 	return a, is
 }
 
-// lastUseLocked reports, once and under the attachment's lock, that nothing uses the bytes any more. From there on the
-// attachment is the caller's, to give back.
+// lastUseLocked reports, once, that nothing uses the bytes any more. From there on the attachment is the caller's, to give
+// back. The caller holds attachment.mu.
 func (a *attachment) lastUseLocked() bool {
 	if !a.unhooked || a.leases > 0 || a.view != nil && !a.drained {
 		return false
@@ -71,9 +71,9 @@ func (a *attachment) lastUseLocked() bool {
 	return true
 }
 
-// overLocked reports, under the session's lock, whether nothing but calls of structures, whose leases do not stop the end of
-// a session, uses the bytes. From there on the attachment is the caller's. Released says that it is another goroutine's,
-// which is about to call release.
+// overLocked reports whether nothing but calls of structures, whose leases do not stop the end of a session, uses the bytes.
+// From there on the attachment is the caller's. Released reports that it is another goroutine's, which is about to call
+// release. The caller holds Session.mu.
 func (a *attachment) overLocked() (over, released bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,8 +87,8 @@ func (a *attachment) overLocked() (over, released bool) {
 	return true, false
 }
 
-// enlist takes an attachment for a new Segment of h, under the session's lock.
-func (s *Session) enlist(h *holding) *attachment {
+// enlistLocked takes an attachment for a new Segment of h. The caller holds Session.mu.
+func (s *Session) enlistLocked(h *holding) *attachment {
 	a := s.spareAttachments
 	if a != nil {
 		s.spareAttachments = a.next
@@ -105,8 +105,8 @@ func (s *Session) enlist(h *holding) *attachment {
 	return a
 }
 
-// unlist gives an attachment that is over back, under the session's lock.
-func (s *Session) unlist(a *attachment) {
+// unlistLocked takes an attachment that is over out of the session's list, to be used again. The caller holds Session.mu.
+func (s *Session) unlistLocked(a *attachment) {
 	if a.prev != nil {
 		a.prev.next = a.next
 	} else {

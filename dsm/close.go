@@ -13,15 +13,27 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// stage is how far the end of a session has come. It only goes on, under Session.mu, and from open only when no
-// call is in flight.
-type stage uint8
+// sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
+// before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
+// Close: Session.err tells.
+//
+//	open      -> closing    Close was called: no call begins any more, those in flight are waited for
+//	closing   -> returning  none is in flight: hooks and owners give back what they hold; attachments whose last use is
+//	                        over are parked for Close
+//	returning -> lent       all is swapped but what functions of With, or hooks of a Detach, still use
+//	lent      -> left       nothing is lent any more: the row is given up, the books must not be touched
+type sessionState uint8
 
 const (
-	stageOpen    stage = iota
-	stageClosing       // hooks and owners give back what they hold; what is over then is parked for Close
-	stageLent          // all is swapped but what functions of With, or hooks of a Detach, still use: the last of them quits
+	sessionOpen sessionState = iota
+	sessionClosing
+	sessionReturning
+	sessionLent
+	sessionLeft
 )
+
+// begun reports whether the end has come so far that no call from before it is in flight.
+func (st sessionState) begun() bool { return st >= sessionReturning }
 
 // Close ends the session: no call begins any more, those in flight are waited for, every view ends, every segment is
 // detached, and the row is given up. Before that everything that the session has mapped is swapped for private zeros (in
@@ -41,18 +53,18 @@ func (s *Session) Close() (err error) {
 	me := goid.Current()
 	may := s.owner.MayEnd()
 	s.mu.Lock()
-	if s.closed || may != nil {
-		closed := s.closed
+	if s.state != sessionOpen || may != nil {
+		closed := s.state != sessionOpen
 		s.mu.Unlock()
 		if closed {
 			may = s.awaitClosed(me)
 		}
 		return fail("close", 0, s.backend(), may)
 	}
-	s.closed, s.closer = true, me
+	s.state, s.closer = sessionClosing, me
 	s.endLocked(ErrClosed)
-	s.waitIdle()
-	s.stage = stageClosing
+	s.waitIdleLocked()
+	s.state = sessionReturning
 	s.mu.Unlock()
 	failpoint.Hit("dsm/close/idle")
 
@@ -145,7 +157,7 @@ func (s *Session) runningHook() (found *hook) {
 func (s *Session) unheard(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.state != sessionOpen {
 		s.lost = errors.Join(s.lost, err)
 	}
 }
@@ -195,7 +207,7 @@ func (s *Session) finish() error {
 		s.mu.Unlock() // a function of With may return meanwhile
 		errs = append(errs, s.giveUp(over, first))
 	}
-	s.stage = stageLent
+	s.state = sessionLent
 	lends := s.attachments != nil
 	s.mu.Unlock()
 	if lends {
@@ -233,8 +245,8 @@ func (s *Session) undrained() bool {
 	return false
 }
 
-// overLocked returns, under the session's lock, the attachments that are over and, where nothing can be swapped, not kept by
-// a view. It waits for those that another goroutine is about to park.
+// overLocked returns the attachments that are over and, where nothing can be swapped, not kept by a view. It waits for those
+// that another goroutine is about to park. The caller holds Session.mu, which the wait releases.
 func (s *Session) overLocked() (over []*attachment) {
 	for {
 		over = over[:0]
@@ -279,17 +291,13 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 	}
 	failpoint.Hit("dsm/close/swapped")
 	for _, a := range slices.Backward(gone) {
-		s.mu.Lock()
 		errs = append(errs, s.returnShare(a))
 	}
 	return errors.Join(errs...)
 }
 
 // returned ends the session with the last bytes that it had lent.
-func (s *Session) returned(last bool) error {
-	if !last {
-		return nil
-	}
+func (s *Session) returned() error {
 	failpoint.Hit("dsm/lease/returned")
 	return s.quit()
 }
@@ -297,8 +305,8 @@ func (s *Session) returned(last bool) error {
 // quit is the end of Close, or of the last lease that Close has left.
 func (s *Session) quit() error {
 	s.mu.Lock()
-	s.left = true
-	s.waitIdle()
+	s.state = sessionLeft
+	s.waitIdleLocked()
 	s.mu.Unlock()
 	s.stopWatching()
 	err := s.leave()

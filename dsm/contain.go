@@ -56,7 +56,7 @@ func (s *Session) mayContain() error {
 	switch {
 	case s.member == nil:
 		return errUnopened
-	case s.closed:
+	case s.state != sessionOpen:
 		return ErrClosed
 	}
 	return nil
@@ -94,7 +94,7 @@ func (s *Session) truncated(addr uintptr, r any) error {
 		b := a.bytes
 		a.mu.Unlock()
 		if !within(addr, b) {
-			b = s.sharedBytes(a.holding) // which Bytes returned before the first Region
+			b = s.sharedBytesLocked(a.holding) // which Bytes returned before the first Region
 		}
 		if g := a.segment; g != nil && within(addr, b) {
 			return g.fail("use", g.fault(r, b))
@@ -103,9 +103,9 @@ func (s *Session) truncated(addr uintptr, r any) error {
 	return nil
 }
 
-// sharedBytes returns, under the session's lock, the bytes that Segments of h have without a mapping of their own; nil if
-// they are not mapped.
-func (s *Session) sharedBytes(h *holding) []byte {
+// sharedBytesLocked returns the bytes that Segments of h have without a mapping of their own; nil if they are not mapped.
+// The caller holds Session.mu.
+func (s *Session) sharedBytesLocked(h *holding) []byte {
 	switch {
 	case h == nil:
 		return nil

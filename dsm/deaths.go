@@ -69,7 +69,7 @@ func (s *Session) ask(p shmsync.Peer) { s.withBooks(func() { s.member.Self.Ask(p
 // withBooks runs f, which may touch the books, unless the session has given them up; Close waits for it.
 func (s *Session) withBooks(f func()) {
 	s.mu.Lock()
-	if s.left || s.member == nil {
+	if s.state == sessionLeft || s.member == nil {
 		s.mu.Unlock()
 		return
 	}

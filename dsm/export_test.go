@@ -4,7 +4,7 @@ package dsm
 // given back. No method but Close may be called afterwards, which then does nothing.
 func Abandon(s *Session) {
 	s.mu.Lock()
-	s.closed, s.left = true, true
+	s.state = sessionLeft
 	s.endLocked(ErrClosed)
 	s.mu.Unlock()
 	s.stopWatching()

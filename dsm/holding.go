@@ -48,26 +48,22 @@ func (s *Session) create(ctx context.Context, size int) (h *holding, err error) 
 // small is what is zeroed under the session's lock, for which other goroutines may wait: 0.2 us.
 const small = 16 << 10
 
-// makeAtOnce makes a Segment in the reserved region if that is a matter of no time. It is called with the lock
-// held, and unlocks it but for returning neither Segment nor error.
-func (s *Session) makeAtOnce(size int, owner *resowner.Owner) (*Segment, error) {
+// tryMakeLocked makes a Segment in the reserved region, without waiting. It returns nil if that can't be done at once; a
+// Segment with an error is as segmentLocked's. The caller holds Session.mu.
+func (s *Session) tryMakeLocked(size int, owner *resowner.Owner) (*Segment, error) {
 	if size > small || !s.member.Carves || s.checked {
 		return nil, nil
 	}
 	held, ok, err := s.member.TryMake(size, s.clock.Load())
-	switch {
-	case err != nil:
-		s.mu.Unlock()
+	if err != nil || !ok {
 		return nil, err
-	case !ok:
-		return nil, nil
 	}
 	h := s.holdLocked(Handle(held.Entry.Handle))
 	h.held, h.state, h.shared = held, mapped, 1
-	return s.segment(h, nil, nil, owner)
+	return s.segmentLocked(h, nil, nil, owner)
 }
 
-// holdLocked puts a new holding into the table. It is in motion.
+// holdLocked puts a new holding, in motion, into the table. The caller holds Session.mu.
 func (s *Session) holdLocked(handle Handle) *holding {
 	h := s.spareHoldings
 	if h == nil {
@@ -124,12 +120,12 @@ func (s *Session) took(h *holding, held, lingers instance.Held, err error) error
 		return err
 	}
 	h.held, h.shared = held, 1
-	h.rest(mapped)
+	h.restLocked(mapped)
 	return nil
 }
 
-// rest ends a motion, under the session's lock.
-func (h *holding) rest(state holdingState) {
+// restLocked ends a motion. The caller holds Session.mu.
+func (h *holding) restLocked(state holdingState) {
 	h.state = state
 	if h.moved != nil {
 		close(h.moved)
@@ -142,21 +138,23 @@ func (h *holding) rest(state holdingState) {
 func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
 	h := s.table.find(handle)
-	if h == nil || h.state != mapped || !s.shareable(h) {
+	if h == nil || h.state != mapped || !s.shareableLocked(h) {
 		s.mu.Unlock()
 		return nil, nil
 	}
-	if err := s.over(); err != nil {
+	if err := s.endedLocked(); err != nil {
 		s.mu.Unlock()
 		return nil, err
 	}
 	h.shared++
-	return s.segment(h, nil, nil, owner)
+	g, err := s.segmentLocked(h, nil, nil, owner)
+	s.mu.Unlock()
+	return g.unless(err)
 }
 
-// shareable reports, under the lock, whether the mapping of h is there for one Segment more: in checked mode each
-// has its own, and one that has a view may have taken it.
-func (s *Session) shareable(h *holding) bool {
+// shareableLocked reports whether the mapping of h is there for one Segment more: in checked mode each has its own, and
+// one that has a view may have taken it. The caller holds Session.mu.
+func (s *Session) shareableLocked(h *holding) bool {
 	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
 }
 
@@ -170,7 +168,7 @@ func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) 
 	var own *ownMapping
 	var err error
 	s.mu.Lock()
-	shareable := s.shareable(h)
+	shareable := s.shareableLocked(h)
 	s.mu.Unlock()
 	if !shareable {
 		var m ownMapping
@@ -179,17 +177,24 @@ func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) 
 	}
 	s.settle()
 	s.mu.Lock()
-	s.endCall()
-	g, kept := s.segment(h, own, tr, owner)
-	if err == nil || kept != nil {
-		return g, errors.Join(err, kept)
+	s.endCallLocked()
+	g, refused := s.segmentLocked(h, own, tr, owner)
+	s.mu.Unlock()
+	return g.unless(errors.Join(err, refused))
+}
+
+// unless returns g, or detaches it if there is an error.
+func (g *Segment) unless(err error) (*Segment, error) {
+	if err == nil || g == nil {
+		return g, err
 	}
 	return nil, errors.Join(err, g.Detach())
 }
 
-// segment makes a Segment of one share of h, under owner. It is called with the lock held, and unlocks it.
-func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
-	a := s.enlist(h)
+// segmentLocked makes a Segment of one share of h, under owner. An error is the owner's, which has ended since it was
+// reserved: the caller detaches the Segment then. The caller holds Session.mu.
+func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
+	a := s.enlistLocked(h)
 	g := &Segment{handle: h.handle, size: h.held.Entry.Size, trail: tr, attachment: a, life: a.life}
 	a.segment = g
 	switch {
@@ -203,10 +208,5 @@ func (s *Session) segment(h *holding, own *ownMapping, tr *trail, owner *resowne
 	default:
 		a.bytes = h.held.Part()
 	}
-	err := owner.Remember(&a.item, (*owned)(g), 4) // whoever called Create or Attach
-	s.mu.Unlock()
-	if err != nil { // the owner has ended since it was reserved
-		return nil, errors.Join(err, g.Detach())
-	}
-	return g, nil
+	return g, owner.Remember(&a.item, (*owned)(g), 4) // the caller of Create or Attach
 }

@@ -32,9 +32,10 @@ type Status struct {
 	Generation   uint64
 	Backend      string
 	Private      bool
-	Supervisor   int  // its pid, or that of the last one
-	Supervised   bool // it lives
-	Closing      bool // it is being stopped
+	Supervisor   int       // its pid, or that of the last one
+	Supervised   bool      // it lives
+	Left         time.Time // when the last supervisor left it to the next (Supervisor.Leave); else zero
+	Closing      bool      // it is being stopped
 	Sessions     int
 	MaxProcesses int
 	Segments     int
@@ -222,7 +223,7 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	s := Status{
 		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation,
 		Backend: b.Record.Backend, Private: b.Record.Private,
-		Closing: b.Closing(), MaxProcesses: b.Limits.Processes,
+		Left: b.Left(), Closing: b.Closing(), MaxProcesses: b.Limits.Processes,
 		Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
 		Supervisor: b.SupervisorPid(), Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
 	}

@@ -73,7 +73,7 @@ func (s *Session) regionSwap() func(from, to int) error {
 	return nil
 }
 
-// lentLocked returns, under the session's lock, the pages of the region that are in use yet, in their order.
+// lentLocked returns the pages of the region that are in use yet, in their order. The caller holds Session.mu.
 func (s *Session) lentLocked() (spans []span) {
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()

@@ -12,28 +12,31 @@ import (
 // the reference back. While Close runs it leaves that to Close.
 func (s *Session) release(a *attachment) error {
 	s.mu.Lock()
-	if s.stage == stageClosing {
+	if s.state == sessionReturning {
 		a.parked = true
 		s.idle.Broadcast()
 		s.mu.Unlock()
 		return nil
 	}
-	if a.own.Bytes == nil && a.view == nil && s.stage == stageOpen {
-		return s.returnShare(a)
+	if a.own.Bytes == nil && a.view == nil && !s.state.begun() {
+		rest := s.returnShareLocked(a)
+		s.mu.Unlock()
+		return s.giveRest(rest)
 	}
 	s.calls++
 	s.mu.Unlock()
 	gone, err := s.withdrawOf(a)
-	if s.stage == stageLent { // it does not change any more
+	if s.state == sessionLent { // it does not change before this attachment is given back
 		err = errors.Join(err, s.swapPart(a))
 	}
 	s.mu.Lock()
-	s.endCall()
-	if !gone {
-		s.mu.Unlock()
-		return err
+	s.endCallLocked()
+	var rest rest
+	if gone {
+		rest = s.returnShareLocked(a)
 	}
-	return errors.Join(err, s.returnShare(a))
+	s.mu.Unlock()
+	return errors.Join(err, s.giveRest(rest))
 }
 
 // releaseKept is release once the view that has kept the attachment is in use no longer. Close may have been faster.
@@ -55,8 +58,8 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	_, carved := a.holding.held.Entry.Carved()
 	switch {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
-		gone = v == nil || s.stage != stageOpen && s.replaces()
-	case v == nil && s.stage == stageOpen: // nothing is promised of plain bytes while the session goes on
+		gone = v == nil || s.state.begun() && s.replaces()
+	case v == nil && !s.state.begun(): // nothing is promised of plain bytes while the session goes on
 		gone, err = true, s.member.Unmap(own)
 	default:
 		var late func(int) error
@@ -76,34 +79,55 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	return gone, err
 }
 
-// returnShare gives back, of an attachment that is over, what is left. It is called with the session's lock held, and unlocks
-// it.
+// rest is what is to be done without the session's lock when a share was returned. The zero rest is nothing.
+type rest struct {
+	holding *holding // is to be given up, and is in motion; nil if that was done, or others share it
+	later   bool     // its reference stays until the session ends
+	quits   bool     // Close has left it to this call to end the session
+}
+
+// returnShare gives back what is left of an attachment that is over: its share of the holding and, if that was the last,
+// the holding.
 func (s *Session) returnShare(a *attachment) error {
+	s.mu.Lock()
+	rest := s.returnShareLocked(a)
+	s.mu.Unlock()
+	return s.giveRest(rest)
+}
+
+// returnShareLocked is the part of returnShare that does not wait. A rest with a holding counts as a call in flight. The
+// caller holds Session.mu.
+func (s *Session) returnShareLocked(a *attachment) rest {
 	h := a.holding
-	s.unlist(a)
-	last := s.stage == stageLent && s.attachments == nil // Close has left it to this call to quit
+	s.unlistLocked(a)
+	r := rest{quits: s.state == sessionLent && s.attachments == nil}
 	if h.shared--; h.shared > 0 {
-		s.mu.Unlock()
-		return s.returned(last)
+		return r
 	}
-	later := s.stage != stageOpen && h.held.Entry.Page != 0 && sharesPages()
-	if !later && s.member.TryGive(&h.held) { // nothing is mapped, and nothing waits
+	r.later = s.state.begun() && h.held.Entry.Page != 0 && sharesPages()
+	if !r.later && s.member.TryGive(&h.held) { // nothing is mapped, and nothing waits
 		s.gaveLocked(h, instance.Held{})
-		s.mu.Unlock()
-		return s.returned(last)
+		return r
 	}
 	s.calls++
 	h.state = moving
-	s.mu.Unlock()
+	r.holding = h
+	return r
+}
 
-	lingers, err := s.give(h, later)
-	s.settle()
-	s.mu.Lock()
-	s.gaveLocked(h, lingers)
-	s.endCall()
-	s.mu.Unlock()
-	if last {
-		err = errors.Join(err, s.returned(last))
+// giveRest does what returnShareLocked has left.
+func (s *Session) giveRest(r rest) (err error) {
+	if h := r.holding; h != nil {
+		var lingers instance.Held
+		lingers, err = s.give(h, r.later)
+		s.settle()
+		s.mu.Lock()
+		s.gaveLocked(h, lingers)
+		s.endCallLocked()
+		s.mu.Unlock()
+	}
+	if r.quits {
+		err = errors.Join(err, s.returned())
 	}
 	return err
 }
@@ -112,7 +136,7 @@ func (s *Session) returnShare(a *attachment) error {
 func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error) {
 	held := h.held
 	var ended error
-	if s.stage != stageOpen && held.Mapping.Bytes != nil {
+	if s.state.begun() && held.Mapping.Bytes != nil {
 		_, ended = s.withdraw(held.Mapping, false, nil, nil, nil)
 		held.Mapping = dsmimpl.Mapping{}
 	}
@@ -123,15 +147,15 @@ func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error
 	return lingers, errors.Join(ended, err)
 }
 
-// gaveLocked ends, under the session's lock, the motion of a holding that is not mapped any more, and of which a reference
-// may linger. The caller forgets the holding.
+// gaveLocked ends the motion of a holding that is not mapped any more, and of which a reference may linger. The caller holds
+// Session.mu, and forgets the holding.
 func (s *Session) gaveLocked(h *holding, lingers instance.Held) {
 	if lingers.Entry.Handle != 0 {
 		h.held = lingers
-		h.rest(lingering)
+		h.restLocked(lingering)
 		return
 	}
 	s.table.remove(h)
-	h.rest(moving)
+	h.restLocked(moving)
 	h.next, s.spareHoldings = s.spareHoldings, h
 }

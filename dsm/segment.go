@@ -54,8 +54,10 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 		s.mu.Unlock()
 		return nil, err
 	}
-	if g, err := s.makeAtOnce(size, owner); g != nil || err != nil {
-		return g, err
+	g, err := s.tryMakeLocked(size, owner)
+	if g != nil || err != nil {
+		s.mu.Unlock()
+		return g.unless(err)
 	}
 	s.calls++
 	s.mu.Unlock()

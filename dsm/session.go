@@ -13,6 +13,10 @@
 //
 // An instance is made by package supervisor, or by the command dsmdemo supervise.
 //
+// Locks are taken in this order: Session.viewing, Session.mu, attachment.mu, then a resowner.Owner's own. A function whose
+// name ends in Locked is called under the lock that its comment names, and neither takes nor releases it, but where a
+// comment says that it waits.
+//
 // What this package does not do: put structure into a segment's bytes, order accesses to them (that is for
 // package shm and what stands on it), or restore what a dead process left half-written.
 package dsm
@@ -48,12 +52,10 @@ type Session struct {
 	gone     chan struct{} // closed when Close is through
 
 	mu               sync.Mutex
-	idle             *sync.Cond  // calls went to 0
-	calls            int         // that use the books
-	err              error       // why the session has ended; nil while it is open
-	closed           bool        // Close was called
-	stage            stage       // of the end
-	left             bool        // the row is given up: the books must not be touched
+	idle             *sync.Cond // calls went to 0
+	calls            int        // that use the books
+	err              error      // why the session has ended; nil while it is open
+	state            sessionState
 	closer           uint64      // the goroutine that Close runs in
 	aborting         atomic.Bool // Close ends the owners
 	lost             error       // what hooks that ended their goroutine kept from being returned
@@ -168,7 +170,7 @@ func (s *Session) Self() shmsync.Self {
 
 func (s *Session) alive(p shmsync.Peer) bool {
 	s.mu.Lock()
-	if s.left {
+	if s.state == sessionLeft {
 		s.mu.Unlock()
 		return true
 	}
@@ -182,7 +184,7 @@ func (s *Session) alive(p shmsync.Peer) bool {
 // not live, or not pinned, is ErrNotFound. Functions of OnDetach may call it in a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
 	err := s.beginUnless(ctx, func() error {
-		if err := s.over(); err != ErrClosed || s.left {
+		if err := s.endedLocked(); err != ErrClosed || s.state == sessionLeft {
 			return err
 		}
 		return nil
@@ -212,25 +214,25 @@ func (s *Session) call(ctx context.Context, op string, h Handle, f func() error)
 	return fail(op, h, s.backend(), err)
 }
 
-func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.over) }
+func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.endedLocked) }
 
 // beginUnlessClosed begins a call that may be made in an instance that has ended.
 func (s *Session) beginUnlessClosed() error {
 	return s.beginUnless(context.Background(), func() error {
-		if s.closed {
+		if s.state != sessionOpen {
 			return ErrClosed
 		}
 		return nil
 	})
 }
 
-// beginUnless begins a call unless why, which is asked under the lock, says that none may begin.
-func (s *Session) beginUnless(ctx context.Context, why func() error) error {
+// beginUnless begins a call unless whyLocked, which is called under Session.mu, returns why none may begin.
+func (s *Session) beginUnless(ctx context.Context, whyLocked func() error) error {
 	if err := over(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	err := why()
+	err := whyLocked()
 	if err == nil {
 		s.calls++
 	}
@@ -238,8 +240,8 @@ func (s *Session) beginUnless(ctx context.Context, why func() error) error {
 	return err
 }
 
-// over says, under the lock, why no call may begin; nil if one may.
-func (s *Session) over() error {
+// endedLocked returns why no call may begin, nil if one may. The caller holds Session.mu.
+func (s *Session) endedLocked() error {
 	if s.member == nil {
 		return errUnopened
 	}
@@ -254,7 +256,7 @@ func (s *Session) end() {
 	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.endCall()
+	s.endCallLocked()
 }
 
 func (s *Session) settle() {
@@ -263,21 +265,21 @@ func (s *Session) settle() {
 	}
 }
 
-// endCall is end under the lock.
-func (s *Session) endCall() {
-	if s.calls--; s.calls == 0 && s.closed {
+// endCallLocked counts a call as over. The caller holds Session.mu.
+func (s *Session) endCallLocked() {
+	if s.calls--; s.calls == 0 && s.state != sessionOpen {
 		s.idle.Broadcast()
 	}
 }
 
-// waitIdle waits, under the lock, for the calls in flight.
-func (s *Session) waitIdle() {
+// waitIdleLocked waits until no call is in flight. The caller holds Session.mu, which the wait releases.
+func (s *Session) waitIdleLocked() {
 	for s.calls > 0 {
 		s.idle.Wait()
 	}
 }
 
-// endLocked ends the session for those who look at Done and Err; the first reason stays.
+// endLocked closes Done and sets what Err returns; the first reason stays. The caller holds Session.mu.
 func (s *Session) endLocked(why error) {
 	if s.err == nil {
 		s.err = why

@@ -82,3 +82,24 @@ func BenchmarkPairs(b *testing.B) {
 		})
 	})
 }
+
+// BenchmarkList measures a look at 10,000 locks that are held.
+func BenchmarkList(b *testing.B) {
+	x := new(world).tables(b, 1, locktable.Options{})[0]
+	const held = 10_000
+	for i := range held {
+		lock(b, x, ctx, locktable.Exclusive, digest(i))
+	}
+	cpu(b, func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			n := 0
+			for range x.List() {
+				n++
+			}
+			if n != held {
+				b.Fatalf("%d of %d locks are listed", n, held)
+			}
+		}
+	})
+}

@@ -70,7 +70,7 @@ func (t *Table) Owned() (n int, err error) {
 			if h.kind.Load() == 0 {
 				return nil
 			}
-			name, ok := t.nameOf(h)
+			name, ok := t.nameOf(nil, h)
 			if !ok {
 				return fmt.Errorf("head %d of partition %d has no whole name", at, i)
 			}

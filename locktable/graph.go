@@ -52,7 +52,7 @@ func (s *sight) waits() (list []wait) {
 		if h == nil {
 			continue
 		}
-		name, ok := s.nameOf(h)
+		name, ok := s.nameOf(nil, h)
 		if !ok {
 			continue
 		}
@@ -154,7 +154,7 @@ func (s *sight) below(row int, name []byte, m Mode) (list []child) {
 			if !mine {
 				return true
 			}
-			full, ok := s.nameOf(h)
+			full, ok := s.nameOf(nil, h)
 			if !ok || len(full) <= len(name) || string(full[:len(name)]) != string(name) {
 				return true
 			}

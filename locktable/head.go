@@ -147,15 +147,14 @@ func (t *Looker) named(h *head, name []byte) bool {
 
 func kindOf(length int) uint32 { return 1 | uint32(length)<<8 }
 
-// nameOf returns the name of a head, and whether it is whole: a head that is looked at without the lock may be another's
+// nameOf appends the name of a head to b, and reports whether it is whole: a head that is looked at without the lock may be another's
 // meanwhile.
-func (t *Looker) nameOf(h *head) ([]byte, bool) {
+func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	kind := h.kind.Load()
 	n := int(kind >> 8)
 	if kind&0xff != 1 || n > MaxParts*(MaxPart+1) {
 		return nil, false
 	}
-	b := make([]byte, 0, max(n, inline))
 	if n > inline {
 		long, err := t.bytes(dsa.Pointer(h.long.Load()), n)
 		if err != nil {
@@ -163,10 +162,11 @@ func (t *Looker) nameOf(h *head) ([]byte, bool) {
 		}
 		b = append(b, long[:n]...)
 	} else {
+		at := len(b)
 		for i := 0; i < n; i += 8 {
 			b = binary.LittleEndian.AppendUint64(b, h.name[i/8].Load())
 		}
-		b = b[:n]
+		b = b[:at+n]
 	}
 	return b, hash(b, t.seed) == h.ident.Load()
 }

@@ -35,7 +35,7 @@ type hold struct {
 	owner *Owner // nil: none
 	under *hold  // the same owner's hold of the same lock, of which this one is a further use
 	above [MaxParts - 1]above
-	count atomic.Int32 // this hold, those under it, and those below it in the path
+	count atomic.Int32 // this hold, those under it, and those below it in the path; 1 of one that is not in use
 
 	plain    bool // of a kept name, in place, without an owner
 	inRecord bool // the hold is in rec in any case
@@ -98,7 +98,7 @@ func (x Hold) Unlock() error {
 			h.above[i].intent.leave()
 			h.above[i].intent = nil
 		}
-		h.kept.spare.Store(h)
+		h.kept.free(h)
 		return nil
 	}
 	h.drop()
@@ -125,6 +125,7 @@ func (h *hold) drop() {
 		}
 		h.above[i] = above{}
 	}
+	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
 	h.recycle()
 }
 
@@ -134,7 +135,7 @@ func (h *hold) recycle() {
 	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
 	h.plain, h.inRecord = false, false
 	if h.kept != nil {
-		h.kept.spare.Store(h)
+		h.kept.free(h)
 		return
 	}
 	h.t.pool.Put(h)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
@@ -21,7 +22,8 @@ type Name struct {
 	n     uint32
 	ref   roster.Ref
 	rec   *waitqueue.Record
-	spare atomic.Pointer[hold]
+	own   hold          // for one use at a time: further ones have holds of their own
+	busy  atomic.Uint32 // 1 while own is in use
 	over  atomic.Bool
 	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
 }
@@ -37,6 +39,8 @@ func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 		return nil, err
 	}
 	n = &Name{t: t, key: k, ident: hash(k.b, t.seed)}
+	n.own.t, n.own.kept, n.own.ident, n.own.key = t, n, n.ident, k
+	n.own.count.Store(1)
 	for i := range k.n - 1 {
 		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
 			n.above[i][x] = t.intentOf(k.parent(i+1), m)
@@ -78,8 +82,8 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 	if t == nil || n.over.Load() || t.view.Ended() {
 		return Hold{}, n.closed()
 	}
-	h := n.spare.Swap(nil)
-	if h == nil {
+	h := &n.own
+	if !n.busy.CompareAndSwap(0, 1) {
 		h = &hold{t: t, kept: n, ident: n.ident, key: n.key}
 		h.count.Store(1)
 	}
@@ -118,6 +122,13 @@ func (n *Name) intend(h *hold, m Mode) bool {
 		h.above[i].intent = n.above[i][x]
 	}
 	return true
+}
+
+// free makes a hold of the name ready for the next use, if that is the name's own.
+func (n *Name) free(h *hold) {
+	if h == &n.own {
+		ordered.Store32(&n.busy, 0)
+	}
 }
 
 // Release ends the use of the name, which its holds outlive. Releasing twice is harmless.

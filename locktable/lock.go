@@ -51,7 +51,6 @@ func (t *Table) lockKey(ctx context.Context, h *hold, k key, ident uint64, m Mod
 		return invalid("mode %d", m)
 	}
 	h.key, h.ident, h.mode = k, ident, m
-	h.count.Store(1)
 	s := t.scopeOf(ctx)
 	if s != nil {
 		under, err := s.admit(k, m)

@@ -117,7 +117,12 @@ type sight struct {
 	now     time.Time
 	records map[uint64][]seen
 	parties map[int]Party // by row: pid and application
+	names   []byte        // room for names, and
+	lone    []Party       // for holders, of which most locks have one
 }
+
+// slab is for how many locks there is room at a time.
+const slab = 256
 
 // seen is a record as it was.
 type seen struct {
@@ -181,6 +186,7 @@ func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 
 // infos returns what there is of the locks of a partition.
 func (s *sight) infos(i int) (list []Info) {
+	list = make([]Info, 0, min(s.root.parts[i].heads.Load(), slab))
 	s.part(i, func(n uint32, h *head) bool {
 		if x, ok := s.info(i, n, h); ok && len(x.Holders)+len(x.Waiters)+x.Died > 0 {
 			list = append(list, x)
@@ -242,14 +248,25 @@ func (s *sight) info(part int, n uint32, h *head) (x Info, ok bool) {
 	if w.Mode() == 0 && len(records) == 0 && died == 0 {
 		return x, false
 	}
-	if x.name, ok = s.nameOf(h); !ok {
+	if cap(s.names)-len(s.names) < inline {
+		s.names = make([]byte, 0, slab*inline)
+	}
+	at := len(s.names)
+	if x.name, ok = s.nameOf(s.names[at:at:at+inline], h); !ok {
 		return x, false
+	}
+	if len(x.name) <= inline {
+		s.names = s.names[:at+len(x.name)]
 	}
 	x.Died = died
 	if w.Mode() != 0 {
 		p := s.party(w.Row(), w.Owner())
 		p.Mode, p.For = w.Mode(), s.age(h, w)
-		x.Holders = append(x.Holders, p)
+		if len(s.lone) == 0 {
+			s.lone = make([]Party, slab)
+		}
+		s.lone[0] = p
+		x.Holders, s.lone = s.lone[:1:1], s.lone[1:]
 	}
 	for _, r := range records {
 		switch r.state.Kind() {

@@ -56,6 +56,28 @@ func TestUpgradeGoesFirst(t *testing.T) {
 	}
 }
 
+// TestUpgradeOfAKeptName upgrades a hold of a name whose hold before was not taken in place.
+func TestUpgradeOfAKeptName(t *testing.T) {
+	ts := new(world).tables(t, 2, locktable.Options{})
+	n, err := ts[0].Name(ctx, "a")
+	must(t, err)
+	other := lock(t, ts[1], ctx, locktable.Shared, "a")
+	for range 3 {
+		h, err := n.Lock(ctx, locktable.Shared)
+		must(t, err)
+		must(t, h.Unlock())
+	}
+	must(t, other.Unlock())
+	h, err := n.Lock(ctx, locktable.Shared)
+	must(t, err)
+	must(t, h.Upgrade(ctx, locktable.Exclusive))
+	if _, err := ts[1].TryLock(ctx, locktable.Shared, "a"); !errors.Is(err, locktable.ErrHeld) {
+		t.Errorf("%v, want ErrHeld: the upgraded hold is exclusive", err)
+	}
+	must(t, h.Unlock())
+	must(t, lock(t, ts[1], ctx, locktable.Exclusive, "a").Unlock())
+}
+
 func TestUpgradeEndsWithItsContext(t *testing.T) {
 	ts := new(world).tables(t, 2, locktable.Options{})
 	a, b := lock(t, ts[0], ctx, locktable.Shared, "a"), lock(t, ts[1], ctx, locktable.Shared, "a")

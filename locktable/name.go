@@ -56,27 +56,24 @@ func encode(b []byte, path []string) (k key, err error) {
 	return k, nil
 }
 
-// unhex appends what the lower-case digits mean, or less if they are none.
+// unhex appends what the lower-case digits mean, eight at a time, or less if they are none. A digit's value is its low four
+// bits, and 9 more if it is a letter; what has the same value and is another byte is no digit.
 func unhex(b []byte, digits string) []byte {
-	for i := 0; i < len(digits); i += 2 {
-		hi, lo := digit[digits[i]], digit[digits[i+1]]
-		if hi|lo > 15 {
+	const each = 0x0101_0101_0101_0101
+	for ; len(digits) >= 8; digits = digits[8:] {
+		x := uint64(digits[0]) | uint64(digits[1])<<8 | uint64(digits[2])<<16 | uint64(digits[3])<<24 |
+			uint64(digits[4])<<32 | uint64(digits[5])<<40 | uint64(digits[6])<<48 | uint64(digits[7])<<56
+		v := x&(0x0f*each) + x>>6&each*9
+		letter := (v + 6*each) >> 4 & each
+		if v&(0xf0*each) != 0 || 0x30*each+v+39*letter != x {
 			return b
 		}
-		b = append(b, hi<<4|lo)
+		v = (v<<4 | v>>8) & 0x00ff_00ff_00ff_00ff
+		v = (v | v>>8) & 0x0000_ffff_0000_ffff
+		b = binary.LittleEndian.AppendUint32(b, uint32(v|v>>16))
 	}
 	return b
 }
-
-var digit = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for i, c := range "0123456789abcdef" {
-		t[c] = byte(i)
-	}
-	return t
-}()
 
 // parent is the key of the first n parts.
 func (k key) parent(n int) key { return key{b: k.b[:k.ends[n-1]], ends: k.ends, n: n} }

@@ -145,7 +145,11 @@ func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat
 		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
 	t.find = t.at
-	t.pool.New = func() any { return &hold{t: t} }
+	t.pool.New = func() any {
+		h := &hold{t: t}
+		h.count.Store(1)
+		return h
+	}
 	t.numbers.Store(rand.Uint32())
 	return t
 }

@@ -45,7 +45,10 @@ func superviseHelper(c *proctest.Child) error {
 		return err
 	}
 	c.Say("ready %d", st.Generation)
-	c.Hear()
+	if line, _ := c.Hear(); line == "leave" {
+		c.Say("left %v", s.Leave())
+		c.Hear()
+	}
 	return s.Stop()
 }
 

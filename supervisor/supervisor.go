@@ -2,6 +2,9 @@
 // sessions, gives back what dead ones held, and removes everything when it stops. One process at a time does so
 // for an instance; it may be any, and may be a session of it as well.
 //
+// Stop ends the instance. Leave ends the supervisor alone and hands the instance over to the next one, which another
+// process starts: so a new version of a program takes over and finds the memory as it was.
+//
 // It needs no session's good will and is no single point of failure: while no supervisor lives, sessions work on
 // and reclaim each other's dead, and the next supervisor adopts them.
 package supervisor
@@ -36,7 +39,11 @@ type Supervisor struct {
 	log      zerolog.Logger
 	unlock   func()
 
-	stopping chan struct{} // closed by Stop
+	stopping chan struct{}   // closed by Stop
+	leaving  chan chan error // Leave's asks, which run answers
+	checks   chan struct{}   // Check's
+	left     bool            // to be read when done is closed: it was handed over
+	reclaims *uint32         // how many deaths the supervisor knew of that handed it over, until a watch has that
 	stop     sync.Once
 	done     chan struct{} // closed when run has ended, with err
 	err      error
@@ -44,7 +51,9 @@ type Supervisor struct {
 
 // Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with
 // its pid. Living sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment
-// can't be trusted: then they are fenced, and a new generation begins. Whatever a dead life left is removed first.
+// can't be trusted: then they are fenced, and a new generation begins. An instance that a supervisor has left (Leave) is
+// adopted with all that is pinned, also if no session lives; with on_crash = restart, too, unless a session has died since.
+// Whatever a dead life left is removed first.
 //
 // Start returns when sessions can join. The context bounds the start alone; Stop ends the supervisor.
 func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
@@ -126,7 +135,8 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	cfg.Dir = dir.Path
 	s := &Supervisor{
 		cfg: cfg, dir: dir, backends: instance.Backends{Custom: cfg.Backend}, who: who, private: private,
-		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), done: make(chan struct{}),
+		log: cfg.Logger, unlock: unlock, stopping: make(chan struct{}), leaving: make(chan chan error),
+		checks: make(chan struct{}), done: make(chan struct{}),
 	}
 	instance.CleanPrivate(ctx, s.backends, who, s.log)
 	var err error
@@ -145,6 +155,9 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	if err != nil {
 		return nil, err
 	}
+	if err := dir.TakeOver(); err != nil {
+		s.log.Warn().Err(err).Msg("the file left.LIFE can't be removed: a later start may take this life for one that was handed over")
+	}
 	go s.run(member)
 	return s, nil
 }
@@ -152,7 +165,7 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 // succeed adopts the present life if sessions live in it that can be adopted, and else begins a new one.
 func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instance.Member, error) {
 	switch last.Present.Standing {
-	case instance.Alive:
+	case instance.Alive, instance.Left:
 		m, err := s.adopt(ctx, last)
 		if m != nil || err != nil {
 			return m, err
@@ -176,8 +189,10 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 }
 
 func (s *Supervisor) fences(last *instance.Last) {
-	s.log.Warn().Int("sessions", last.Present.Sessions).
-		Msg("a new generation begins under living sessions; they are fenced")
+	if last.Present.Living() {
+		s.log.Warn().Int("sessions", last.Present.Sessions).
+			Msg("a new generation begins under living sessions; they are fenced")
+	}
 }
 
 func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserved uint64) (*instance.Member, error) {
@@ -193,7 +208,8 @@ func (s *Supervisor) begin(ctx context.Context, id uuid.UUID, generation, reserv
 
 // adopt takes a life over as it stands; nil if that can't or must not be.
 func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.Member, error) {
-	if s.settings.OnCrash == "restart" {
+	h, left, _ := s.dir.HandedOver(last.Present.Record)
+	if s.settings.OnCrash == "restart" && !left {
 		return nil, nil
 	}
 	if err := last.Present.Record.Disagreement(s.settings); err != nil {
@@ -209,8 +225,15 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 	case err != nil:
 		return nil, err
 	}
-	s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
-		Msg("adopted the living sessions of a supervisor that died")
+	failpoint.Hit("supervisor/start/adopted")
+	if left {
+		s.reclaims = &h.Reclaims
+		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
+			Int("pid", h.Pid).Time("since", h.Since).Msg("adopted the instance that its last supervisor left")
+	} else {
+		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
+			Msg("adopted the living sessions of a supervisor that died")
+	}
 	for name, err := range s.dir.Restore(m.Record, s.log) {
 		s.log.Warn().Err(err).Str("file", name).Msg("it was removed or damaged, and is written again")
 	}
@@ -232,11 +255,12 @@ func (s *Supervisor) Status(ctx context.Context) (dsm.Status, error) {
 	return r.Status, err
 }
 
-// Done is closed when the supervisor has stopped, by Stop or because it could not go on; Stop tells why.
+// Done is closed when the supervisor has ended, by Stop or Leave or because it could not go on; Stop tells why.
 func (s *Supervisor) Done() <-chan struct{} { return s.done }
 
 // Stop ends the instance: every session's Done is closed, sessions have shutdown_timeout to leave,
-// then every segment, pinned or not, goes, and the control segment last. Stopping twice is harmless.
+// then every segment, pinned or not, goes, and the control segment last. Stopping twice is harmless, and so is it after
+// Leave, when the instance is no more this supervisor's to stop.
 func (s *Supervisor) Stop() error {
 	if s.dir == nil {
 		return fail("stop", errUnstarted)
@@ -251,13 +275,17 @@ func (s *Supervisor) run(m *instance.Member) {
 	var err error
 	for m != nil {
 		why, over := newWatch(s, m).run()
+		if s.left {
+			err = s.part(m)
+			break
+		}
 		if m, err = s.end(m, why); over != nil || err != nil {
 			err = errors.Join(over, err)
 			s.log.Error().Err(err).Msg("the instance has ended")
 		}
 	}
 	failpoint.Hit("supervisor/run/over")
-	if s.private && err == nil { // else the next start finds what is left by the directory
+	if s.private && err == nil && !s.left { // else the next start finds what is left by the directory
 		err = s.dir.Remove(s.unlock)
 	} else {
 		s.unlock()
@@ -306,6 +334,8 @@ func (s *Supervisor) beginAgain(ctx context.Context, r instance.Record) (*instan
 		select {
 		case <-s.stopping:
 			return nil, nil
+		case answer := <-s.leaving:
+			answer <- fmt.Errorf("the next generation can't begin now, so there is nothing to hand over: %w", err)
 		case <-time.After(tidyEvery):
 		}
 	}

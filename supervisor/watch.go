@@ -63,6 +63,9 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 		reclaims: m.Reclaims(), others: true,
 	}
 	w.ground = ground{w: w, told: map[string]bool{}}
+	if s.reclaims != nil {
+		w.reclaims, s.reclaims = *s.reclaims, nil
+	}
 	return w
 }
 
@@ -111,6 +114,15 @@ func (w *watch) loop() (why string, err error) {
 		}
 		select {
 		case <-w.s.stopping:
+			return "", nil
+		case <-w.s.checks: // which is the answer
+		case answer := <-w.s.leaving:
+			if err := w.handOver(); err != nil {
+				answer <- err
+				continue
+			}
+			w.s.left = true
+			close(answer)
 			return "", nil
 		case x := <-w.hints:
 			if w.watched[x.Row] == x {

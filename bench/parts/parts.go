@@ -32,7 +32,7 @@ type Rivals struct {
 
 // All are the figures, part by part.
 func All(r Rivals) []figure.Figure {
-	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), allocator(r), hashTable(r), growth(r),
+	return slices.Concat(segments(r), reserved(r), messages(r), locks(r), lockTable(r), allocator(r), hashTable(r), growth(r),
 		reclaim(r), httpOver(r), crew(r), sorting(r), caches(r))
 }
 

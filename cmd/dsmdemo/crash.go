@@ -10,6 +10,7 @@ import (
 
 	"github.com/godsm/godsm/cmd/dsmdemo/chaos"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -43,7 +44,7 @@ With the same seed the same decisions are made; what a blow hits is up to the sy
 				o.Seed = rand.Uint64() >> 32
 			}
 			if o.Workers < 1 || o.Workers > chaos.MaxWorkers || !(seconds > 0) {
-				return fmt.Errorf("%w: --workers takes 1 to %d, --seconds a number above 0", errUsage, chaos.MaxWorkers)
+				return fmt.Errorf("%w: --workers takes 1 to %d, --seconds a number above 0", cli.ErrUsage, chaos.MaxWorkers)
 			}
 			o.Duration = time.Duration(seconds * float64(time.Second))
 			return a.crash(cmd.Context(), o)
@@ -59,7 +60,7 @@ With the same seed the same decisions are made; what a blow hits is up to the sy
 }
 
 func (a *app) crash(ctx context.Context, o chaos.Options) (err error) {
-	s, err := instance.Backends{}.Load(a.config.Dir, a.config.Settings)
+	s, err := instance.Backends{}.Load(a.Config.Dir, a.Config.Settings)
 	if err != nil {
 		return err
 	}
@@ -70,13 +71,13 @@ func (a *app) crash(ctx context.Context, o chaos.Options) (err error) {
 		return err
 	}
 	o.Restarts = s.OnCrash == "restart"
-	o.Flags, o.Config, o.Log = []string{"--log-level", a.logLevel}, a.config, a.stderr
-	for _, s := range a.settings {
+	o.Flags, o.Config, o.Log = []string{"--log-level", a.LogLevel}, a.Config, a.Stderr
+	for _, s := range a.Settings {
 		o.Flags = append(o.Flags, "-c", s)
 	}
 	stop := func() {}
-	if terminal(a.stderr) {
-		fmt.Fprintf(a.stderr, "%d workers for %v, seed %d\n", o.Workers, o.Duration, o.Seed)
+	if cli.IsTerminal(a.Stderr) {
+		fmt.Fprintf(a.Stderr, "%d workers for %v, seed %d\n", o.Workers, o.Duration, o.Seed)
 		o.Progress, stop = a.showCrash(o.Duration)
 	}
 	result, err := chaos.Run(ctx, o)
@@ -92,12 +93,12 @@ func (a *app) crash(ctx context.Context, o chaos.Options) (err error) {
 }
 
 func (a *app) printCrash(r chaos.Result) error {
-	if a.json {
-		return a.printJSON(r)
+	if a.JSON {
+		return a.PrintJSON(r)
 	}
 	type line struct{ name, value string }
 	n := func(v any) string { return fmt.Sprint(v) }
-	return printTable(a.stdout, "WHAT\tCOUNT", []line{
+	return cli.PrintTable(a.Stdout, "WHAT\tCOUNT", []line{
 		{"kills", n(r.Kills)}, {"of supervisors", n(r.SupervisorKills)}, {"reclaims", n(r.Reclaims)},
 		{"reclaim, ms", fmt.Sprintf("%.2f median, %.2f p99, %.2f max",
 			r.ReclaimMs.P50, r.ReclaimMs.P99, r.ReclaimMs.Max)},
@@ -109,7 +110,7 @@ func (a *app) printCrash(r chaos.Result) error {
 // showCrash shows on a terminal how the time passes.
 func (a *app) showCrash(d time.Duration) (progress func(kills int64), stop func()) {
 	begin := time.Now()
-	bar := progressbar.NewOptions64(d.Milliseconds(), progressbar.OptionSetWriter(a.stderr),
+	bar := progressbar.NewOptions64(d.Milliseconds(), progressbar.OptionSetWriter(a.Stderr),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40), progressbar.OptionSetPredictTime(false))
 	progress = func(kills int64) {
 		bar.Describe(fmt.Sprintf("%d kills", kills))
@@ -126,7 +127,7 @@ func (a *app) crashWorkerCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return chaos.Work(cmd.Context(), a.config, p, a.stdin, a.stdout, a.stderr)
+			return chaos.Work(cmd.Context(), a.Config, p, a.Stdin, a.Stdout, a.Stderr)
 		},
 	}
 	f := cmd.Flags()

@@ -40,6 +40,7 @@ var cureList = []cure{
 	{"see what is in the way: ls -ld ", "skipped: it is a look, which changes nothing"},
 	{"see which process has the instance's memory mapped: grep -l ", "skipped: it is a look, which changes nothing"},
 	{"restart the supervisor", "TestCuresOfCommands"},
+	{"stop it, or move the directory back", "skipped: TestLeaveThatIsRefused of supervisor moves it back"},
 	{"raise max_segments in dsm.conf, stop the sessions and start the supervisor again",
 		"skipped: a restart with more rows is what TestCuresOfCommands does with max_processes"},
 	{"kill -CONT ", "TestCureOfAStoppedHolder"},

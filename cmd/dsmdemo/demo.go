@@ -68,7 +68,7 @@ func (t *tour) run(ctx context.Context) (err error) {
 
 // memoryType is the type of shared memory that was asked for.
 func (t *tour) memoryType() (string, error) {
-	s, err := instance.Backends{}.Load(t.config.Dir, t.config.Settings)
+	s, err := instance.Backends{}.Load(t.Config.Dir, t.Config.Settings)
 	if err != nil {
 		return "", err
 	}
@@ -84,14 +84,14 @@ func (t *tour) step(format string, args ...any) {
 func (t *tour) say(format string, args ...any) { t.print("say", "   "+fmt.Sprintf(format, args...)) }
 
 func (t *tour) print(kind, text string) {
-	if t.json {
-		_ = t.printJSON(map[string]string{"event": kind, "text": strings.TrimSpace(text)})
+	if t.JSON {
+		_ = t.PrintJSON(map[string]string{"event": kind, "text": strings.TrimSpace(text)})
 		return
 	}
 	if kind == "step" && t.steps > 1 {
-		fmt.Fprintln(t.stdout)
+		fmt.Fprintln(t.Stdout)
 	}
-	fmt.Fprintln(t.stdout, text)
+	fmt.Fprintln(t.Stdout, text)
 }
 
 // guest is another process of this program.
@@ -102,11 +102,11 @@ func (t *tour) start(args ...string) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range t.settings {
+	for _, s := range t.Settings {
 		args = append(args, "-c", s)
 	}
-	cmd := exec.Command(exe, append(args, "--log-level", t.logLevel)...)
-	cmd.Stderr = t.stderr
+	cmd := exec.Command(exe, append(args, "--log-level", t.LogLevel)...)
+	cmd.Stderr = t.Stderr
 	c, err := child.Start(cmd)
 	return &guest{c}, err
 }
@@ -135,7 +135,7 @@ func (t *tour) supervise(ctx context.Context) (err error) {
 	if t.supervisor, err = t.startSupervisor("--private"); err != nil {
 		return err
 	}
-	cfg := t.config
+	cfg := t.Config
 	cfg.Dir = t.dir
 	if t.session, err = dsm.Open(ctx, cfg); err != nil {
 		return err
@@ -275,7 +275,7 @@ func (t *tour) lookAround(ctx context.Context) error {
 
 func (t *tour) mmapDirectories() []string {
 	dirs := []string{t.dir + "/mmap"}
-	for _, s := range t.settings {
+	for _, s := range t.Settings {
 		if dir, ok := strings.CutPrefix(s, "mmap_directory="); ok {
 			dirs = append(dirs, dir)
 		}
@@ -301,7 +301,7 @@ func (t *tour) end() (err error) {
 func (t *tour) refusals(ctx context.Context) error {
 	t.step("dynamic_shared_memory_type is none: shared memory is switched off, and everything says so.")
 	for _, args := range [][]string{{"supervise"}, {"create", "hello"}, {"read", "0000000010000"}} {
-		c, err := t.start(append(args, "--dir", t.config.Dir)...)
+		c, err := t.start(append(args, "--dir", t.Config.Dir)...)
 		if err != nil {
 			return err
 		}
@@ -311,7 +311,7 @@ func (t *tour) refusals(ctx context.Context) error {
 			return fmt.Errorf("dsmdemo %s worked", args[0])
 		}
 	}
-	_, err := dsm.Open(ctx, t.config)
+	_, err := dsm.Open(ctx, t.Config)
 	t.say("dsm.Open -> %v", err)
 	if !errors.Is(err, dsm.ErrDisabled) {
 		return errors.New("that is not ErrDisabled")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/shm"
 	"github.com/spf13/cobra"
@@ -175,11 +176,11 @@ func (a *app) holdCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := parseHandle(args[0])
+			h, err := cli.ParseHandle(args[0])
 			if err != nil {
 				return err
 			}
-			s, err := dsm.Open(cmd.Context(), a.config)
+			s, err := dsm.Open(cmd.Context(), a.Config)
 			if err != nil {
 				return err
 			}
@@ -192,8 +193,8 @@ func (a *app) holdCommand() *cobra.Command {
 			if _, err := s.Attach(cmd.Context(), s.Owner(), h); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.stdout, "holding")
-			_, _ = io.Copy(io.Discard, a.stdin)
+			fmt.Fprintln(a.Stdout, "holding")
+			_, _ = io.Copy(io.Discard, a.Stdin)
 			return s.Close()
 		},
 	}
@@ -241,7 +242,7 @@ func (t *tour) killHolder(ctx context.Context) error {
 
 // until looks at the instance until it is so, and says when that was.
 func (t *tour) until(ctx context.Context, begin time.Time, so func(dsm.Report) bool) (time.Duration, error) {
-	cfg := t.config
+	cfg := t.Config
 	cfg.Dir = t.dir
 	for {
 		r, err := dsm.Inspect(ctx, cfg)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/schollz/progressbar/v3"
@@ -21,7 +22,7 @@ func (a *app) sortCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:         "sort [FILE...]",
-		Annotations: map[string]string{allOrNothing: "yes"},
+		Annotations: map[string]string{cli.AllOrNothing: "yes"},
 		Short:       "Sort lines with several processes that share memory; the output is that of LC_ALL=C sort",
 		Long: `Sort the lines of all FILEs together (standard input if there is none, or for -) with several worker
 processes. The text and an index of it lie in segments; the workers sort parts of the index in place and merge them, and
@@ -31,7 +32,7 @@ It runs in the instance in --dir if one is up, else in a private one, and leaves
 then the next dsmdemo command removes what there was.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if workers < 0 {
-				return fmt.Errorf("%w: --workers %d", errUsage, workers)
+				return fmt.Errorf("%w: --workers %d", cli.ErrUsage, workers)
 			}
 			return a.sort(cmd.Context(), workers, output, args)
 		},
@@ -43,20 +44,20 @@ then the next dsmdemo command removes what there was.`,
 }
 
 func (a *app) sort(ctx context.Context, workers int, output string, files []string) error {
-	in, err := openInput(ctx, a.stdin, files)
+	in, err := openInput(ctx, a.Stdin, files)
 	if err != nil {
 		return err
 	}
 	defer in.close()
 	work := func(ctx context.Context, s *dsm.Session) error { return a.sortShared(ctx, s, workers, output, in) }
-	s, err := dsm.Open(ctx, a.config)
+	s, err := dsm.Open(ctx, a.Config)
 	switch {
 	case err == nil:
 		return errors.Join(work(ctx, s), s.Close())
 	case errors.Is(err, dsm.ErrNoInstance):
-		return supervisor.Run(ctx, a.config, work)
+		return supervisor.Run(ctx, a.Config, work)
 	case errors.Is(err, dsm.ErrDisabled):
-		fmt.Fprintln(a.stderr,
+		fmt.Fprintln(a.Stderr,
 			"dsmdemo: shared memory is disabled (dynamic_shared_memory_type = none): sorting in private memory")
 		return a.sortPrivately(ctx, workers, output, in)
 	}
@@ -115,10 +116,10 @@ func (a *app) sortShared(ctx context.Context, s *dsm.Session, workers int, outpu
 
 // showProgress shows on a terminal how far the work is, until the function it returns is called.
 func (a *app) showProgress(p *sortPlan, size int) (stop func()) {
-	if !terminal(a.stderr) {
+	if !cli.IsTerminal(a.Stderr) {
 		return func() {}
 	}
-	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(a.stderr),
+	bar := progressbar.NewOptions64(int64(3*size), progressbar.OptionSetWriter(a.Stderr),
 		progressbar.OptionSetDescription("sorting"), progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40))
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -160,7 +161,7 @@ func (a *app) outputFile(output string) (f *os.File, base int64, err error) {
 		}
 		return nil, 0, f.Close()
 	}
-	out := a.file
+	out := a.File
 	if out == nil {
 		return nil, 0, nil
 	}
@@ -185,22 +186,22 @@ func (a *app) written(file *os.File, output string, end int64) error {
 	if output != "" {
 		return file.Truncate(end)
 	}
-	_, err := a.file.Seek(end, io.SeekStart)
+	_, err := a.File.Seek(end, io.SeekStart)
 	return err
 }
 
 // write writes the whole output in one stream.
 func (a *app) write(ctx context.Context, path string, b []byte) error {
 	if path == "" {
-		_, err := a.stdout.Write(b)
+		_, err := a.Stdout.Write(b)
 		return err
 	}
-	f, err := leaving(ctx, func() (*os.File, error) {
+	f, err := cli.Leaving(ctx, func() (*os.File, error) {
 		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	})
 	if err != nil {
 		return err
 	}
-	_, err = (&output{ctx: ctx, w: f}).Write(b)
+	_, err = cli.NewOutput(ctx, f).Write(b)
 	return errors.Join(err, f.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/stdin"
 )
 
@@ -49,7 +50,7 @@ func (in *input) open(ctx context.Context, standard *os.File, paths []string) er
 			regular = false
 			continue
 		}
-		f, err := leaving(ctx, func() (*os.File, error) { return os.Open(p) })
+		f, err := cli.Leaving(ctx, func() (*os.File, error) { return os.Open(p) })
 		if err != nil {
 			return err
 		}

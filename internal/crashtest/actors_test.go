@@ -95,7 +95,8 @@ var actors = map[string]map[string]command{
 				return err
 			})
 		},
-		"stop": func(a *actor, _ []string) error { return a.supervisor.Stop() },
+		"stop":  func(a *actor, _ []string) error { return a.supervisor.Stop() },
+		"leave": func(a *actor, _ []string) error { return a.supervisor.Leave() },
 		"clean": func(a *actor, _ []string) error {
 			_, err := instance.Clean(ctx, a.cfg.Dir, instance.Backends{Custom: a.cfg.Backend},
 				instance.Who("clean"), a.cfg.Logger)

@@ -41,6 +41,21 @@ func (w *world) check() {
 	w.nothing(w.dir)
 }
 
+// checkLeft is check, and what was pinned must be there if the instance was handed over.
+func (w *world) checkLeft() {
+	w.t.Helper()
+	if w.victim != nil && !w.dead {
+		w.victim.Kill()
+	}
+	left, _ := filepath.Glob(filepath.Join(w.dir, "left.*"))
+	left = slices.DeleteFunc(left, func(name string) bool { return strings.HasSuffix(name, ".new") })
+	w.supervise()
+	if r, ierr := dsm.Inspect(ctx, w.config()); len(left) == 1 && (ierr != nil || len(r.Segments) != 1 || !r.Segments[0].Pinned) {
+		w.t.Errorf("the instance was handed over with one pinned segment; the next supervisor has %+v, %v", r.Segments, ierr)
+	}
+	w.check()
+}
+
 // noObject of the instance in dir may be left in the system.
 func (w *world) noObject(dir string) {
 	w.t.Helper()

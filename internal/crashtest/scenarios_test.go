@@ -238,6 +238,28 @@ var scenarios = []scenario{
 		w.do("start", nil)
 	}},
 
+	{name: "supervisor that leaves", play: func(w *world) {
+		w.fall("supervise", "start")
+		w.survive()
+		w.do("leave", nil)
+	}},
+
+	{name: "supervisor that leaves pins and no session", play: func(w *world) {
+		holder := w.helper("supervise", "start")
+		s := w.helper("session", "open", "create 9000", "pin")
+		tell(s, "close")
+		tell(holder, "leave")
+		w.fall("supervise")
+		w.do("start", nil)
+		w.do("leave", nil)
+	}, check: (*world).checkLeft},
+
+	{name: "private supervisor that leaves no session", play: func(w *world) {
+		w.private()
+		w.fall("supervise", "alone")
+		w.do("leave", nil)
+	}, check: (*world).checkPrivate},
+
 	{name: "supervisor that reclaims", play: func(w *world) {
 		w.fall("supervise", "start")
 		w.survive()

@@ -28,7 +28,7 @@ func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, 
 		r := dir.Remains(ctx, backends)
 		known = append(known, r.Lives()...)
 		list = append(list, living(dir.Path, r), others(dir.Path, r), leftovers(dir.Path, r))
-		if r.Present.Standing == instance.Alive {
+		if r.Present.Standing == instance.Alive || r.Present.Standing == instance.Left {
 			report, err := dsm.Inspect(ctx, cfg)
 			list = append(list, books(report, err)...)
 		}
@@ -87,7 +87,7 @@ func directoryFiles(dir string) Finding {
 		case name == "mmap":
 			is = fs.ModeDir
 		case name == "dsm.conf", base == "id", base == "instance", base == "lives", base == "supervisor",
-			base == "members":
+			base == "members", base == "left":
 		default:
 			continue
 		}
@@ -124,6 +124,9 @@ func living(dir string, r instance.Remains) Finding {
 	case v.Standing == instance.Alive:
 		return Finding{check, Note, fmt.Sprintf("%d sessions live in %s, and no supervisor", v.Sessions, dir),
 			"they work on and reclaim each other's dead; there are no news of deaths, and no process keeps pins", start}
+	case v.Standing == instance.Left:
+		return Finding{check, Note, fmt.Sprintf("no process lives in %s: %s", dir, v.Why),
+			"what is pinned stays in memory until the next supervisor adopts it, or the machine ends", start}
 	case v.Standing == instance.OtherVersion:
 		return Finding{check, Bites, v.Why, "this program can't join it, and a start is refused",
 			"run the programs of one version; or stop those of the other, and start it again: " + start}

@@ -74,7 +74,7 @@ func CleanByForce(ctx context.Context, path string, backends Backends, who contr
 		tell(dooms)
 		for _, v := range list {
 			n := 0
-			if v.Standing == Alive {
+			if v.Standing == Alive || v.Standing == Left {
 				n, _ = l.end(ctx, v.Record, who, 0) // what can't be closed in order is swept
 			}
 			swept, left := l.Dir.sweep(ctx, backends, v.Record, nil, log)
@@ -84,6 +84,7 @@ func CleanByForce(ctx context.Context, path string, backends Backends, who contr
 			}
 			if l.Dir.deserted(v.Record) {
 				l.Dir.removeMembers(v.Record)
+				err = errors.Join(err, l.Dir.TakeOver())
 				err = errors.Join(err, l.Dir.strike(v.Record, log))
 			}
 		}

@@ -111,7 +111,7 @@ func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who
 }
 
 func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
-	if !b.Supervised() {
+	if !b.Supervised() && b.Left().IsZero() {
 		if n, err := b.Living(); n == 0 {
 			return nil, errors.Join(err, NoInstance(b.Dir.Path,
 				fmt.Sprintf("its supervisor, process %d, is dead and no session is left", b.SupervisorPid())))

@@ -8,6 +8,7 @@
 //	lives                every life that may still have memory in the system (roster), written whole and renamed
 //	instance             the present life (Record), written whole and renamed
 //	members.LIFE         one lockable byte for each process row
+//	left.LIFE            the last supervisor has handed the present life over to the next (Handover)
 //	supervisor           names the holder of the directory's lock, for people
 //	dsm.conf             optional settings
 //	mmap/                files of the backend mmap, unless mmap_directory says otherwise

@@ -54,7 +54,7 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 		if err != nil {
 			return nil, errkind.Classify(fmt.Errorf("what %s left can't be seen now: %w", r, err))
 		}
-		if i == present && v.Standing != Dead && v.Standing != Alive && v.Standing != OtherVersion {
+		if i == present && v.Standing != Dead && v.Standing != Alive && v.Standing != Left && v.Standing != OtherVersion {
 			log.Warn().Stringer("left", r).Msg(v.Why)
 		}
 		if i == present {
@@ -278,6 +278,9 @@ func (l *Last) Refuse() error {
 	case Alive:
 		return errkind.As(errkind.InUse,
 			fmt.Errorf("%d sessions live in %s: a new supervisor would adopt them", v.Sessions, l.Dir.Path))
+	case Left:
+		return errkind.As(errkind.InUse, fmt.Errorf("%s: %s: start one there, which adopts what is pinned, or remove it by force",
+			l.Dir.Path, v.Why))
 	case Bereft, Garbled:
 		return errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s, though %s: a new supervisor would begin a "+
 			"new life, and remove what they hold when they have ended", v.Sessions, l.Dir.Path, v.Why))

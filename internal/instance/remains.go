@@ -61,7 +61,7 @@ func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
 
 // strays are objects that bear a life and are removed by the next start or clean.
 func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []string) {
-	if v.Standing != Dead && v.Standing != Alive {
+	if v.Standing != Dead && v.Standing != Alive && v.Standing != Left {
 		return nil
 	}
 	objects := d.leftovers(ctx, backends, v.Record, zerolog.Nop())
@@ -69,7 +69,7 @@ func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []
 	if v.scattered {
 		is = d.unused(ctx, v.Record)
 	}
-	if v.Standing == Alive {
+	if v.Standing == Alive || v.Standing == Left {
 		backend, err := d.backend(backends, v.Record)
 		if err != nil {
 			return nil

@@ -25,6 +25,7 @@ const (
 	OtherVersion                 // alive, and of a program with another layout
 	Elsewhere                    // no process is of this directory, and some process has the memory open
 	Unseen                       // no process is of this directory, and its memory can't be seen from here
+	Left                         // no process is of this directory, and its supervisor handed it over: the next one adopts it
 )
 
 // Verdict is the one answer to what is with a life. Only one that is Dead lets anything be removed.
@@ -60,7 +61,7 @@ func (d *Dir) judge(ctx context.Context, b Backends, r Record, patience time.Dur
 		v, missing, err := d.judgeOnce(ctx, b, r)
 		wait := patience
 		switch {
-		case err != nil, v.Standing == Dead, v.Standing == Unseen:
+		case err != nil, v.Standing == Dead, v.Standing == Unseen, v.Standing == Left:
 			return v, err
 		case patience == 0:
 		case v.succession:
@@ -148,11 +149,18 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 		return err
 	}
 	used, err := d.inUse(ctx, backend, r.controlObject(), r)
+	h, left, elsewhere := d.HandedOver(r)
 	switch {
+	case err == nil && left && d.otherVersion(r) != nil:
+		v.Standing, v.Why = OtherVersion, d.otherVersion(r).Error()
+	case err == nil && left:
+		v.Standing, v.Why = Left, h.String()
 	case err == nil && used:
 		v.Standing, v.Why = Elsewhere, "its memory is in use by a process that is not of this directory: "+
 			"this may be a copy of its directory, or the process runs in another container, or is a child of a session"
 		v.succession = r.Dir == d.Identity() && d.membersLost(ctx, r, backend)
+	case err == nil && elsewhere:
+		v.Standing, v.Why = Elsewhere, h.String()+", and this is a copy of the directory that it left"
 	case err == nil:
 		v.Standing = Dead
 	case errors.Is(err, errkind.Permission):

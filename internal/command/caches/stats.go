@@ -1,0 +1,195 @@
+package caches
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/godsm/godsm/cache"
+	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/spf13/cobra"
+)
+
+// Row is a line of cache ls.
+type Row struct {
+	Name     string  `json:"name"`
+	Version  uint64  `json:"version"`
+	Limit    int64   `json:"limit"`
+	Used     int64   `json:"used"`
+	Entries  int     `json:"entries"`
+	Lookups  uint64  `json:"lookups"`
+	HitRate  float64 `json:"hit_rate"`
+	Evicted  uint64  `json:"evicted"`
+	Sessions int     `json:"sessions"` // that have it attached, this command's not among them
+}
+
+func (a *app) cacheLsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the caches: limit, entries, hit rate, how many sessions use them",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			rows := []Row{}
+			err := a.withCaches(cmd.Context(), "", func(_ *dsm.Session, list []foundCache) error {
+				for _, c := range list {
+					st, err := c.Stats()
+					if err != nil {
+						return err
+					}
+					rows = append(rows, Row{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
+						st.Total.Hits + st.Total.Misses, st.Total.HitRate(), st.Evicted, len(c.info.Sessions)})
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if a.JSON {
+				return a.PrintJSON(rows)
+			}
+			return cli.PrintTable(a.Stdout, "NAME\tVERSION\tLIMIT\tUSED\tENTRIES\tLOOKUPS\tHITS\tEVICTED\tSESSIONS", rows, func(r Row) string {
+				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%d", r.Name, r.Version, cli.Size(r.Limit), cli.Size(r.Used), r.Entries,
+					r.Lookups, cli.Percent(r.HitRate), r.Evicted, r.Sessions)
+			})
+		},
+	}
+}
+
+// Counts are what sessions have done, as JSON.
+type Counts struct {
+	Hits         uint64 `json:"hits"`
+	Misses       uint64 `json:"misses"`
+	Stale        uint64 `json:"stale"`
+	Sets         uint64 `json:"sets"`
+	Deletes      uint64 `json:"deletes"`
+	Loads        uint64 `json:"loads"`
+	LoadFailures uint64 `json:"load_failures"`
+	TooLarge     uint64 `json:"too_large"`
+}
+
+type SessionRow struct {
+	Session string `json:"session"`
+	Alive   bool   `json:"alive"`
+	Counts
+}
+
+// Report is what cache stats prints.
+type Report struct {
+	Name     string       `json:"name"`
+	Limit    int64        `json:"limit"`
+	Used     int64        `json:"used"`
+	Entries  int          `json:"entries"`
+	HitRate  float64      `json:"hit_rate"`
+	Total    Counts       `json:"total"`
+	Evicted  uint64       `json:"evicted"`
+	Forced   uint64       `json:"forced"`
+	Crowded  uint64       `json:"crowded"`
+	Expired  uint64       `json:"expired"`
+	Outdated uint64       `json:"outdated"`
+	Deleted  uint64       `json:"deleted"`
+	Purged   uint64       `json:"purged"`
+	Lost     uint64       `json:"lost"`
+	Refused  uint64       `json:"refused"`
+	Repaired uint64       `json:"repaired"`
+	Window   int          `json:"window_percent"`
+	Sessions []SessionRow `json:"sessions"`
+}
+
+func (a *app) cacheStatsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats NAME",
+		Short: "Show what has been done with a cache, by session, and what its entries have gone by",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var r Report
+			err := a.withCache(cmd.Context(), args[0], func(s *dsm.Session, c *cache.Cache) error {
+				st, err := c.Stats()
+				r = Report{
+					Name: c.Name(), Limit: st.Limit, Used: st.Used, Entries: st.Entries, HitRate: st.Total.HitRate(),
+					Total: Counts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
+					Outdated: st.Outdated, Deleted: st.Deleted, Purged: st.Purged, Lost: st.Lost, Refused: st.Refused,
+					Repaired: st.Repaired, Window: st.Window, Sessions: []SessionRow{},
+				}
+				for _, x := range st.Sessions {
+					if x.Session != s.Self().Peer {
+						r.Sessions = append(r.Sessions, SessionRow{x.Session.String(), x.Alive, Counts(x.Counts)})
+					}
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if a.JSON {
+				return a.PrintJSON(r)
+			}
+			return a.printCache(r)
+		},
+	}
+}
+
+func (a *app) printCache(r Report) error {
+	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	for _, l := range [][2]string{
+		{"name", r.Name},
+		{"limit", cli.Size(r.Limit)},
+		{"used", cli.Size(r.Used)},
+		{"entries", fmt.Sprint(r.Entries)},
+		{"lookups", fmt.Sprintf("%d, %s hits, %d stale", r.Total.Hits+r.Total.Misses, cli.Percent(r.HitRate), r.Total.Stale)},
+		{"sets", fmt.Sprintf("%d, %d too large", r.Total.Sets, r.Total.TooLarge)},
+		{"loads", fmt.Sprintf("%d, %d without a value, %d not stored", r.Total.Loads, r.Total.LoadFailures, r.Refused)},
+		{"evicted", fmt.Sprintf("%d, of these %d forced, %d crowded", r.Evicted, r.Forced, r.Crowded)},
+		{"gone", fmt.Sprintf("%d expired, %d outdated, %d deleted, %d purged, %d lost", r.Expired, r.Outdated, r.Deleted, r.Purged, r.Lost)},
+		{"repairs", fmt.Sprint(r.Repaired)},
+		{"window", fmt.Sprintf("%d %% of the limit", r.Window)},
+	} {
+		fmt.Fprintf(w, "%s\t%s\n", l[0], l[1])
+	}
+	if err := w.Flush(); err != nil || len(r.Sessions) == 0 {
+		return err
+	}
+	fmt.Fprintln(a.Stdout)
+	return cli.PrintTable(a.Stdout, "SESSION\tALIVE\tHITS\tMISSES\tSTALE\tSETS\tDELETES\tLOADS", r.Sessions, func(x SessionRow) string {
+		return fmt.Sprintf("%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", x.Session, cli.Yes(x.Alive), x.Hits, x.Misses, x.Stale, x.Sets, x.Deletes, x.Loads)
+	})
+}
+
+// CurveRow is a line of cache curve.
+type CurveRow struct {
+	Times   float64 `json:"times"`
+	Limit   int64   `json:"limit"`
+	HitRate float64 `json:"hit_rate"`
+}
+
+func (a *app) cacheCurveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "curve NAME",
+		Short: "Show what a smaller or a larger cache would hit, as models say that see a sample of the keys",
+		Long: `Show what a cache of half, one, two and four times the limit would hit, as models say that see a sample of the keys that are asked
+for. There is nothing to show while too little is known, for a cache of less than about 16,000 entries, which has no models, and
+for one that favours objects.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rows := []CurveRow{}
+			err := a.withCache(cmd.Context(), args[0], func(_ *dsm.Session, c *cache.Cache) error {
+				limit := c.Limit()
+				for _, p := range c.Curve() {
+					rows = append(rows, CurveRow{p.Times, int64(p.Times * float64(limit)), p.HitRate})
+				}
+				return nil
+			})
+			switch {
+			case err != nil:
+				return err
+			case a.JSON:
+				return a.PrintJSON(rows)
+			case len(rows) == 0:
+				_, err := fmt.Fprintln(a.Stdout, "too little is known of this cache, or it has no models")
+				return err
+			}
+			return cli.PrintTable(a.Stdout, "TIMES\tLIMIT\tHITS", rows, func(r CurveRow) string {
+				return fmt.Sprintf("%g\t%s\t%s", r.Times, cli.Size(r.Limit), cli.Percent(r.HitRate))
+			})
+		},
+	}
+}

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/godsm/godsm/internal/bytesize"
+)
+
+// PrintTable prints rows under a heading, columns aligned.
+func PrintTable[R any](out io.Writer, heading string, rows []R, line func(R) string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, r := range rows {
+		fmt.Fprintln(w, line(r))
+	}
+	return w.Flush()
+}
+
+// Age returns how many seconds ago t was, to a millisecond.
+func Age(t time.Time) float64 { return float64(time.Since(t).Milliseconds()) / 1000 }
+
+// Seconds formats a number of seconds for a person.
+func Seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
+
+// Yes formats a boolean for a person.
+func Yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// Size formats a number of bytes for a person.
+func Size(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
+
+// Percent formats a share of 1 for a person.
+func Percent(rate float64) string { return fmt.Sprintf("%.1f %%", rate*100) }

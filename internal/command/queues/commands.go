@@ -1,0 +1,16 @@
+// Package queues has the commands that show the queues of package batch/shared.
+package queues
+
+import (
+	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/spf13/cobra"
+)
+
+// app is what the commands of this package work with.
+type app struct{ *cli.App }
+
+// Commands returns the commands of this package.
+func Commands(a *cli.App) []*cobra.Command {
+	here := &app{a}
+	return []*cobra.Command{here.batchCommand()}
+}
