@@ -81,9 +81,22 @@ func (c *Cache) Stats() (s Stats, err error) {
 		return s, err
 	}
 	c.flush()
+	limit := c.Limit()
+	if s, err = c.stats(); err == nil && c.over.Err() != nil {
+		err = errEnded
+	}
+	if err != nil {
+		return Stats{}, c.fail("count", err)
+	}
+	s.Limit = limit
+	return s, nil
+}
+
+// stats returns the counts that are in the memory, without the limit.
+func (c *Cache) stats() (s Stats, err error) {
 	x := c.engine.Stats()
 	s = Stats{
-		Limit: c.Limit(), Used: int64(x.Used), Entries: x.Entries,
+		Used: int64(x.Used), Entries: x.Entries,
 		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
 		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
 	}
@@ -106,13 +119,7 @@ func (c *Cache) Stats() (s Stats, err error) {
 		s.Total = countsOf(total)
 		return nil
 	})
-	if err = c.view.Answer(err); err == nil && c.over.Err() != nil {
-		err = errEnded
-	}
-	if err != nil {
-		return Stats{}, c.fail("count", err)
-	}
-	return s, nil
+	return s, c.view.Answer(err)
 }
 
 // counter has counts that are not yet in the session's row. It is striped, so that many goroutines can count.

@@ -8,7 +8,8 @@ import (
 
 // alone has the leader do the work itself.
 func (c *crew) alone(ctx context.Context, cancel context.CancelCauseFunc, run task) error {
-	w := &Worker{Count: 1, Session: c.session, Owner: c.owner, Log: c.session.Config().Logger}
+	w := &Worker{Count: 1, Session: c.session, Owner: c.owner, Log: c.session.Config().Logger,
+		Files: c.options.Files}
 	w.connect(func(_ context.Context, kind byte, b []byte) (err error) {
 		if c.session.Err() != nil {
 			return errLeft

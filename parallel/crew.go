@@ -22,6 +22,7 @@ type crew struct {
 	session *dsm.Session
 	owner   *resowner.Owner
 	options Options
+	ready   func(worker, count int)
 
 	hearing sync.Mutex // one message at a time
 	over    bool       // under hearing: the run is, and no callback is called any more
@@ -45,7 +46,7 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	var started []*member
 	for range n {
-		m, err := start(c.session.Config(), st)
+		m, err := start(c.session.Config(), st, c.options.Files)
 		if err != nil {
 			return started, fmt.Errorf("parallel: starting a worker: %w", err)
 		}

@@ -33,12 +33,17 @@ type member struct {
 	killed  atomic.Pointer[string] // why the leader has killed it; nil if it has not
 }
 
-// start starts one process, with its ticket and its pipes.
-func start(cfg dsm.Config, st dsm.Status) (m *member, err error) {
+// start starts one process, with its ticket, its pipes and the files that it inherits.
+func start(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err error) {
 	exe, err := program()
 	if err != nil {
 		return nil, err
 	}
+	files, release, err := duplicate(files)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	ordersIn, ordersOut, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -50,11 +55,12 @@ func start(cfg dsm.Config, st dsm.Status) (m *member, err error) {
 		return nil, err
 	}
 	defer reportsOut.Close()
-	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Instance: st.Instance, Generation: st.Generation, Nonce: newNonce()}
+	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Instance: st.Instance, Generation: st.Generation, Nonce: newNonce(),
+		Files: len(files)}
 	cmd := exec.Command(exe)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	t.Orders, t.Reports = inherit(cmd, ordersIn, reportsOut)
+	t.Orders, t.Reports = inherit(cmd, ordersIn, reportsOut, files)
 	cmd.Env = append(os.Environ(), ticketVariable+"="+t.String())
 	if err := cmd.Start(); err != nil {
 		ordersOut.Close()

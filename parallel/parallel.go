@@ -13,6 +13,9 @@
 // all. Functions are known by name; the argument travels as JSON. A worker ends with its leader, however
 // that ends.
 //
+// Run is for work that ends. Start is for servers: a Set of workers that inherit the listeners (Options.Files), say when
+// they are ready, and are replaced by another Set without losing a connection.
+//
 // What workers have to say comes back: errors, results, progress, and their log through the leader's
 // logger. Map shares a slice out in pieces. What a worker that died left half-done is the caller's to know.
 package parallel
@@ -43,7 +46,9 @@ type Worker struct {
 	Session *dsm.Session    // this process's own
 	Owner   *resowner.Owner // ends when the function returns
 	Log     zerolog.Logger  // comes out of the leader's logger
+	Files   []*os.File      // Options.Files, for this process
 
+	ready    func() error
 	send     func(ctx context.Context, b []byte) error
 	progress func(done, total int64)
 }
@@ -66,6 +71,14 @@ func (w *Worker) Progress(done, total int64) {
 	}
 }
 
+// Ready tells the leader that this worker does its work now; Task.Start waits for that. Twice is harmless.
+func (w *Worker) Ready() error {
+	if w.ready == nil {
+		return errors.New("parallel: the zero Worker has no leader")
+	}
+	return w.ready()
+}
+
 // Options say how a task is run. The zero value is the leader alone.
 type Options struct {
 	Workers int
@@ -80,7 +93,12 @@ type Options struct {
 	Result   func(worker int, b []byte) error
 	Progress func(worker int, done, total int64)
 
-	// Grace is how long workers have to end after they were cancelled, before they are killed; 0 is 2 s.
+	// Files are inherited by each worker, also by one that replaces another: listeners above all, by their method File. They stay
+	// the caller's. ErrUnsupported on Windows.
+	Files []*os.File
+
+	// Grace is how long workers have to end after they were cancelled, before they are killed; 0 is 2 s. For a Set it is
+	// the time to drain: to answer what has begun.
 	Grace time.Duration
 
 	// Hello is how long a new process has to call Main, before it is taken for one of a program that does not, and
@@ -165,7 +183,13 @@ func (t *Task[A]) Run(ctx context.Context, session *dsm.Session, workers int, ar
 }
 
 // RunWith is Run with options.
-func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) (err error) {
+func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, arg A) error {
+	return t.execute(ctx, session, o, arg, func(_, _ int) {})
+}
+
+// execute is RunWith. Ready is called for each worker that says that it is ready, with the count of workers.
+func (t *Task[A]) execute(ctx context.Context, session *dsm.Session, o Options, arg A,
+	ready func(worker, count int)) (err error) {
 	if _, worker := os.LookupEnv(ticketVariable); worker {
 		return errors.New("parallel: this process was started as a worker: call parallel.Main at " +
 			"the top of main and TestMain")
@@ -179,6 +203,9 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 	if o.Workers < 0 || o.Retries < 0 || o.Grace < 0 || o.Hello < 0 {
 		return errkind.As(fs.ErrInvalid, fmt.Errorf("parallel: %d workers, %d retries, %v of grace, %v for a hello: none may be negative",
 			o.Workers, o.Retries, o.Grace, o.Hello))
+	}
+	if err := checkFiles(o.Files); err != nil {
+		return err
 	}
 	o.Grace, o.Hello = cmp.Or(o.Grace, defaultGrace), cmp.Or(o.Hello, defaultHello)
 	raw, err := json.Marshal(arg)
@@ -199,7 +226,7 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 		case <-ctx.Done():
 		}
 	}()
-	c := &crew{task: t.name, arg: raw, session: session, owner: owner, options: o}
+	c := &crew{task: t.name, arg: raw, session: session, owner: owner, options: o, ready: ready}
 	defer c.end()
 	if c.members, err = c.hire(ctx, 0, o.Workers); err != nil {
 		dismiss(c.members)
@@ -214,6 +241,7 @@ func (t *Task[A]) RunWith(ctx context.Context, session *dsm.Session, o Options, 
 // connect gives a worker its way to the leader.
 func (w *Worker) connect(send func(ctx context.Context, kind byte, b []byte) error) {
 	w.send = func(ctx context.Context, b []byte) error { return send(ctx, resultMessage, b) }
+	w.ready = func() error { return send(context.Background(), readyMessage, nil) }
 	w.progress = func(done, total int64) {
 		b := binary.LittleEndian.AppendUint64(nil, uint64(done))
 		_ = send(context.Background(), progressMessage, binary.LittleEndian.AppendUint64(b, uint64(total)))

@@ -7,8 +7,10 @@ import (
 	"syscall"
 )
 
-// inherit gives the new process both files, and says under which numbers it has them.
-func inherit(cmd *exec.Cmd, orders, reports *os.File) (o, r uint64) {
+const inheritsFiles = false
+
+// inherit gives the new process both pipes, and says under which numbers it has them.
+func inherit(cmd *exec.Cmd, orders, reports *os.File, _ []*os.File) (o, r uint64) {
 	handles := []syscall.Handle{syscall.Handle(orders.Fd()), syscall.Handle(reports.Fd())}
 	for _, h := range handles {
 		_ = syscall.SetHandleInformation(h, syscall.HANDLE_FLAG_INHERIT, syscall.HANDLE_FLAG_INHERIT)
@@ -32,3 +34,8 @@ func inherited(t ticket) (orders, reports *os.File, err error) {
 	}
 	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil
 }
+
+func duplicate([]*os.File) (list []*os.File, release func(), err error) { return nil, func() {}, nil }
+
+// inheritedFiles are none: a socket is no handle that a process inherits here.
+func inheritedFiles(ticket) ([]*os.File, error) { return nil, nil }

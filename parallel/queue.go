@@ -20,6 +20,7 @@ const (
 	resultMessage   = 'r'
 	progressMessage = 'p' // two numbers of 8 bytes: done, total
 	logMessage      = 'l' // a line of JSON
+	readyMessage    = 'y'
 )
 
 const ringSize = 64 << 10
@@ -204,6 +205,8 @@ func (c *crew) hear(worker int, message []byte, left *error) error {
 				return nil
 			})
 		}
+	case readyMessage:
+		c.ready(worker, max(1, len(c.list())))
 	case logMessage:
 		return call("log", worker, "the logger", left, func() error {
 			relay(c.session.Config().Logger, worker, content)

@@ -16,7 +16,10 @@ import (
 // environment that was copied to some other process leads nowhere.
 const ticketVariable = "DSM_TICKET"
 
-const ticketVersion = 3
+const ticketVersion = 4
+
+// maxFiles bounds Options.Files.
+const maxFiles = 1000
 
 type ticket struct {
 	Version    int       `json:"version"`
@@ -26,6 +29,7 @@ type ticket struct {
 	Nonce      string    `json:"nonce"`
 	Orders     uint64    `json:"orders"`  // descriptor or handle to read from
 	Reports    uint64    `json:"reports"` // and to write to
+	Files      int       `json:"files"`   // how many descriptors follow these: Options.Files
 }
 
 func newNonce() string { return rand.Text() }
@@ -39,7 +43,8 @@ func parseTicket(s string) (t ticket, err error) {
 	if err := json.Unmarshal([]byte(s), &t); err != nil {
 		return t, fmt.Errorf("%s is not a ticket: %w", ticketVariable, err)
 	}
-	if t.Version != ticketVersion || t.Dir == "" || t.Generation == 0 || t.Nonce == "" || t.Orders == t.Reports {
+	if t.Version != ticketVersion || t.Dir == "" || t.Generation == 0 || t.Nonce == "" || t.Orders == t.Reports ||
+		t.Files < 0 || t.Files > maxFiles {
 		return t, fmt.Errorf("%s is not a ticket of version %d", ticketVariable, ticketVersion)
 	}
 	return t, nil

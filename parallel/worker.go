@@ -38,6 +38,8 @@ func Main() {
 type leader struct {
 	in  *json.Decoder
 	out *json.Encoder
+
+	files []*os.File // Worker.Files
 }
 
 // serve is a worker's life. Its errors are of the pipes: those of the task go to the leader.
@@ -46,7 +48,11 @@ func serve(t ticket) error {
 	if err != nil {
 		return err
 	}
-	l := leader{json.NewDecoder(in), json.NewEncoder(out)}
+	files, err := inheritedFiles(t)
+	if err != nil {
+		return err
+	}
+	l := leader{json.NewDecoder(in), json.NewEncoder(out), files}
 	var hello order
 	if err := l.in.Decode(&hello); err != nil || hello.Nonce != t.Nonce {
 		return fmt.Errorf("the ticket was not made for this process (%v)", err)
@@ -172,7 +178,8 @@ func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox
 	if err := box.open(g, s.Self()); err != nil {
 		return fmt.Errorf("the queue to the leader: %w", err)
 	}
-	w := &Worker{Index: work.Index, Count: work.Count, Attempt: work.Attempt, Session: s, Owner: owner, Log: log}
+	w := &Worker{Index: work.Index, Count: work.Count, Attempt: work.Attempt, Session: s, Owner: owner, Log: log,
+		Files: l.files}
 	w.connect(box.send)
 	return contained(functionOf(work.Task), func() error { return f(ctx, w, work.Arg) })
 }

@@ -20,8 +20,9 @@ func (a *app) crashCommand() *cobra.Command {
 	var seconds float64
 	var o chaos.Options
 	cmd := &cobra.Command{
-		Use:   "crash",
-		Short: "The chaos run: kill -9 at random, and count what leaks, goes wrong or gets stuck",
+		Use:     "crash",
+		GroupID: cli.Try,
+		Short:   "The chaos run: kill -9 at random, and count what leaks, goes wrong or gets stuck",
 		Long: `Worker processes create, attach, pin, unpin, detach, lock and write checksummed data, in a private
 instance of its own, while they and their supervisor are killed and stopped at random. In the end all must be accounted
 for. The exit status is 1 unless leaked_rows, leaked_objects, wrong_bytes and stuck are 0:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/godsm/godsm/cmd/dsmdemo/child"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/eye"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/google/uuid"
@@ -20,8 +21,9 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "demo [FILE...]",
-		Short: "The tour: share, kill -9, reclaim, restart, and a look that nothing is left",
+		Use:     "demo [FILE...]",
+		GroupID: cli.Try,
+		Short:   "The tour: share, kill -9, reclaim, restart, and a look that nothing is left",
 		Long: `The tour, in under a minute, in a private instance of its own: bytes shared between processes, several
 workers on one segment over real input (FILE, or the source files of the Go distribution, as much as fits), kill -9 of a
 process that holds references, an owner that ends half-way, a supervisor killed and started again, and at last an

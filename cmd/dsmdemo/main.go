@@ -18,8 +18,9 @@ import (
 func main() {
 	parallel.Main()
 	cli.Program{
-		Name:  "dsmdemo",
-		Short: "PostgreSQL-style dynamic shared memory, from a terminal",
+		Name:        "dsmdemo",
+		PlainErrors: true,
+		Short:       "PostgreSQL-style dynamic shared memory, from a terminal",
 		Commands: func(a *cli.App) []*cobra.Command {
 			here := &app{a}
 			return append(command.All(a), here.sortCommand(), here.demoCommand(), here.holdCommand(), here.crashCommand(),

@@ -22,6 +22,7 @@ func (a *app) sortCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:         "sort [FILE...]",
+		GroupID:     cli.Try,
 		Annotations: map[string]string{cli.AllOrNothing: "yes"},
 		Short:       "Sort lines with several processes that share memory; the output is that of LC_ALL=C sort",
 		Long: `Sort the lines of all FILEs together (standard input if there is none, or for -) with several worker

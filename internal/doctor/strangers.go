@@ -90,6 +90,21 @@ func (m Machine) mapped() map[string]bool {
 	return found
 }
 
+// Directories returns where the instances of this user live whose control segments are on the shm mount, as those say.
+func (m Machine) Directories() (list []string) {
+	entries, _ := fs.ReadDir(m.Root, "dev/shm")
+	for _, e := range entries {
+		_, _, handle, ok := dsmimpl.ParseName(e.Name())
+		if !ok || handle != dsmimpl.ControlHandle || !e.Type().IsRegular() || m.owner(e) != m.UID {
+			continue
+		}
+		if dir, _ := m.directoryOf([]string{"/dev/shm/" + e.Name()}); dir != "" {
+			list = append(list, dir)
+		}
+	}
+	return list
+}
+
 // directoryOf returns where the instance of these objects lives, or lived, by what its control segment says, and reports
 // whether that directory lists their life. Empty if there is no control segment to be read.
 func (m Machine) directoryOf(paths []string) (dir string, listed bool) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -16,21 +17,25 @@ func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
 // allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
 func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
-	err = a.contained(func() error {
-		whole := false
-		defer func() {
-			if !whole {
-				a.stripes[classes[classOf(uint64(n)+a.guard)].stripe].Unlock()
-			}
-		}()
-		p, err = a.alloc(n, into)
-		whole = true
-		return err
-	})
-	if err = a.answer(err); err != nil {
-		return 0, err
+	if a.head == nil { // the zero Area
+		return 0, errClosed
 	}
-	return p, nil
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			if need := uint64(n) + a.guard; n > 0 && need <= maxClass {
+				a.stripes[classes[classOf(need)].stripe].Unlock()
+			}
+			p, err = 0, a.broken(recover())
+		}
+	}()
+	p, err = a.alloc(n, into)
+	whole = true
+	if a.ends.Ended() {
+		return 0, errClosed
+	}
+	return p, err
 }
 
 func (a *Area) alloc(n int, into Place) (Pointer, error) {

@@ -15,19 +15,29 @@ import (
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
 // freeCarefully is Free in a scope: a fault leaves no stripe locked. There is none but under that of p's chunk, which
-// is remembered there as long as it is locked.
-func (a *Area) freeCarefully(p Pointer, from Place) error {
-	return a.answer(a.contained(func() error {
-		whole := false
-		defer func() {
-			if m := a.maps[p.row()].Load(); !whole && m != nil {
-				a.stripes[m.stripe[(p.offset()-m.data)>>chunkShift].Load()].Unlock()
+// is remembered there as long as it is locked. The pointer that a place owns is read in the scope, too.
+func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
+	if a.head == nil { // the zero Area
+		return errClosed
+	}
+	old, whole := debug.SetPanicOnFault(true), false
+	defer func() {
+		debug.SetPanicOnFault(old)
+		if !whole {
+			if m := a.maps[p.row()].Load(); m != nil {
+				if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
+					a.stripes[m.stripe[at].Load()].Unlock()
+				}
 			}
-		}()
-		err := a.free(p, from)
-		whole = true
-		return err
-	}))
+			err = a.broken(recover())
+		}
+	}()
+	if from.word != nil {
+		p = from.Pointer()
+	}
+	err = a.free(p, from)
+	whole = true
+	return a.answer(err)
 }
 
 func (a *Area) free(p Pointer, from Place) error {
@@ -251,13 +261,8 @@ func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 
 // bytes is Bytes in a scope. It needs no stripe: if the segment is unmapped meanwhile there is no object.
 func (a *Area) bytes(p Pointer) ([]byte, error) {
-	if a.head.returned.Load() != a.seen.Load() {
-		if err := a.sweep(); err != nil {
-			return nil, err
-		}
-	}
 	m := a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask {
+	if m == nil || m.tag != p&tagMask || a.guard != 0 || a.head.returned.Load() != a.seen.Load() {
 		return a.bytesAnew(p)
 	}
 	rel := p.offset() - m.data
@@ -265,19 +270,27 @@ func (a *Area) bytes(p Pointer) ([]byte, error) {
 	if at >= uint64(len(m.spans)) {
 		return nil, notAllocated(p)
 	}
-	r := spanRef{m, int(at), &m.spans[at]}
-	if kind := kindOf(r.s.state.Load()); kind < kindOwned || kind > kindPartial {
+	s := &m.spans[at]
+	c := s.class.Load()
+	if kind := kindOf(s.state.Load()); kind < kindOwned || kind > kindPartial || c >= uint32(len(classes)) {
 		return a.bytesAnew(p)
 	}
-	cl, err := r.class()
-	if err != nil {
-		return nil, err
+	cl := &classes[c]
+	i, ok := cl.index(rel & (chunkSize - 1))
+	off, end := p.offset(), p.offset()+cl.size-p.slack()
+	if !ok || p.slack() >= cl.slack || !s.allocated(i) || end > uint64(len(m.bytes)) {
+		return a.bytesAnew(p)
 	}
-	return a.blockBytes(p, r, cl, rel&(chunkSize-1))
+	return m.bytes[off:end:end], nil
 }
 
-// bytesAnew is bytes, for what is not in the first chunk of a span that is mapped.
+// bytesAnew is bytes, for what is not in the first chunk of a span that is mapped, and for what bytes has doubts about.
 func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
+	if a.head.returned.Load() != a.seen.Load() {
+		if err := a.sweep(); err != nil {
+			return nil, err
+		}
+	}
 	m, at, err := a.chunkOf(p)
 	if err != nil {
 		return nil, err

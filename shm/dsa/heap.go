@@ -11,12 +11,14 @@ import (
 // in which it frees without an atomic operation. That they are this session's stands in their states, which decide:
 // another session may have taken a span meanwhile, and what is here is a hint at where to look.
 type heap struct {
-	cur    held   // the one to allocate from
-	mark   uint64 // the note that names it
-	word   int    // of cur's bitmap: those before it are full
-	shared int    // objects allocated in spans that are nobody's, since a span was taken from this session
-	room   []held
-	full   []held // as of when they were put here: others may have freed something in them
+	cur      held   // the one to allocate from
+	mark     uint64 // the note that names it
+	word     int    // of cur's bitmap: those before it are full
+	shared   int    // objects allocated in spans that are nobody's, since a span was taken from this session
+	from     *span  // where it allocated the last of those; only to be compared, since it may be unmapped
+	fromWord int    // of its bitmap
+	room     []held
+	full     []held // as of when they were put here: others may have freed something in them
 }
 
 // held is a span that this session has to itself as long as its state is that. No other time at which a span is owned

@@ -45,10 +45,10 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	st.Lock()
 	if !a.ends.Ended() && !m.gone {
 		s := &m.spans[at]
-		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindContested {
-			r = spanRef{m, int(at), s}
-			if cl, err = r.class(); err == nil && uint32(cl.stripe) == guess {
-				return r, rel & (chunkSize - 1), cl, nil
+		c := s.class.Load()
+		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindContested && c < uint32(len(classes)) {
+			if cl = &classes[c]; uint32(cl.stripe) == guess && cl.chunks <= m.chunks-int(at) {
+				return spanRef{m, int(at), s}, rel & (chunkSize - 1), cl, nil
 			}
 		}
 	}

@@ -65,15 +65,7 @@ func (a *Area) AllocInto(n int, at Place) error {
 // FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer
 // there is no such object; in all cases the word reads 0 or what it did.
 func (a *Area) FreeFrom(at Place) error {
-	var p Pointer
-	err := a.contained(func() error {
-		p = at.Pointer()
-		return nil
-	})
-	if err != nil {
-		return a.answer(err)
-	}
-	return a.freeCarefully(p, at)
+	return a.freeCarefully(0, at)
 }
 
 // name notes a span, or an object, so that it is seen before what the session loads next: by an exchange, or by the

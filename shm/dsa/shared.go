@@ -11,12 +11,18 @@ import (
 // free: in an area with a limit that is memory which others want, for objects of other sizes.
 
 // shareFor is how many spans' worth of objects a session allocates in shared spans before it has one to itself: so the
-// free part of that is little beside what the session allocates.
-const shareFor = 8
+// free part of that is little beside what the session allocates. Of small objects, of which a span has thousands, it takes
+// no more than shareMost.
+const (
+	shareFor  = 8
+	shareMost = 8192
+)
 
 // shares reports whether the session allocates in spans that are nobody's. It always does so where a span is more than one
 // chunk: to fill more than 8 KiB costs several times what the lock costs.
-func (h *heap) shares(cl *class) bool { return cl.chunks > 1 || h.shared < shareFor*cl.objects }
+func (h *heap) shares(cl *class) bool {
+	return cl.chunks > 1 || h.shared < min(shareFor*cl.objects, shareMost)
+}
 
 // takeSharedLocked allocates an object in the first span of the list that has room, or in a new one; it holds the area's
 // lock.
@@ -29,8 +35,12 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 		if !ok {
 			break
 		}
-		if r.s.unused(cl) || r.harvest(cl) {
-			p, err = a.allocInLocked(r, n, cl, into)
+		word := a.heaps[cl.id].unusedIn(r, cl)
+		if word < 0 && r.harvest(cl) {
+			word = max(a.heaps[cl.id].unusedIn(r, cl), 0)
+		}
+		if word >= 0 {
+			p, err = a.allocInLocked(r, word, n, cl, into)
 			return p, err == nil, err
 		}
 		if err := a.unlink(r); err != nil {
@@ -52,19 +62,33 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 	if err := a.link(r); err != nil {
 		return 0, false, err
 	}
-	p, err = a.allocInLocked(r, n, cl, into)
+	p, err = a.allocInLocked(r, 0, n, cl, into)
 	return p, err == nil, err
 }
 
-// allocInLocked allocates an object in a span that has room and is in the list of its class; it holds the area's lock.
-func (a *Area) allocInLocked(r spanRef, n int, cl *class, into Place) (Pointer, error) {
-	word := 0
-	for word < cl.words-1 && r.s.words[word].unused() == 0 {
-		word++
+// unusedIn is a word of a span that has a block which can be allocated without a harvest, -1 if none has: the search begins
+// where the last one in that span ended.
+func (h *heap) unusedIn(r spanRef, cl *class) int {
+	if h.from != r.s {
+		h.from, h.fromWord = r.s, 0
 	}
+	for range cl.words {
+		if r.s.words[h.fromWord].unused() != 0 {
+			return h.fromWord
+		}
+		if h.fromWord++; h.fromWord >= cl.words {
+			h.fromWord = 0
+		}
+	}
+	return -1
+}
+
+// allocInLocked allocates an object in that word of a span that is in the list of its class; it holds
+// the area's lock.
+func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Pointer, error) {
 	used, bit := r.s.words[word].used.Load(), lowest(r.s.words[word].unused())
 	i := word<<6 | bit
-	if i >= cl.objects { // the bits beyond are always set, unless somebody wrote there
+	if bit > 63 || i >= cl.objects { // the bits beyond are always set, unless somebody wrote there
 		return 0, corrupt("the bitmap of span %d of segment %d is garbled", r.chunk, r.m.row)
 	}
 	p := r.m.tag | Pointer((r.start()+uint64(i)*cl.size)>>4)

@@ -94,16 +94,6 @@ func (s *span) waiting(c *class) bool {
 // a harvest that a death cut short: it needs another.
 func (p *pair) unused() uint64 { return ^(p.used.Load() | p.freed.Load()) }
 
-// unused reports whether a block can be allocated without a harvest.
-func (s *span) unused(c *class) bool {
-	for w := range c.words {
-		if s.words[w].unused() != 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // hasRoom reports whether a block is free, or has been freed by others.
 func (s *span) hasRoom(c *class) bool {
 	for w := range c.words {

@@ -31,7 +31,7 @@ const (
 var pace = struct {
 	clear, move uint64
 	small       int // an array of so many that comes in the place of one that is no larger comes at once
-}{clear: 1024, move: atMost, small: 64}
+}{clear: 1024, move: atMost, small: 256}
 
 // makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it
 // can't, what room there is left is used.

@@ -16,6 +16,7 @@ import (
 func (a *app) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "cache",
+		GroupID:     cli.See,
 		Short:       "List caches, look into them, change them; replay a trace of accesses",
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""},

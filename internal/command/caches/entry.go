@@ -32,9 +32,10 @@ func keyFlag(cmd *cobra.Command) func(arg string) ([]byte, error) {
 func (a *app) cacheGetCommand() *cobra.Command {
 	var keyOf func(string) ([]byte, error)
 	cmd := &cobra.Command{
-		Use:   "get NAME KEY",
-		Short: "Print the value of a key, exactly; it counts for nothing",
-		Args:  cobra.ExactArgs(2),
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "get NAME KEY",
+		Short:             "Print the value of a key, exactly; it counts for nothing",
+		Args:              cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := keyOf(args[1])
 			if err != nil {
@@ -75,8 +76,9 @@ func (a *app) cacheSetCommand() *cobra.Command {
 	var ttl time.Duration
 	var create string
 	cmd := &cobra.Command{
-		Use:   "set NAME KEY [VALUE|-]",
-		Short: "Set the value of a key to VALUE, or to standard input",
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "set NAME KEY [VALUE|-]",
+		Short:             "Set the value of a key to VALUE, or to standard input",
 		Long: `Set the value of a key to VALUE, or to standard input if VALUE is - or missing. With --create the cache is made, if there is none of
 that name; it stays until the end of the instance.`,
 		Args: cobra.RangeArgs(2, 3),
@@ -129,9 +131,10 @@ func (a *app) cachePurgeCommand() *cobra.Command {
 	var tag, key string
 	var keyOf func(string) ([]byte, error)
 	cmd := &cobra.Command{
-		Use:   "purge NAME",
-		Short: "Delete all entries of a cache, those with a tag, or one",
-		Args:  cobra.ExactArgs(1),
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "purge NAME",
+		Short:             "Delete all entries of a cache, those with a tag, or one",
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			one, tagged := cmd.Flags().Changed("key"), cmd.Flags().Changed("tag")
 			if one && tagged {
@@ -175,8 +178,9 @@ type VerifyRow struct {
 
 func (a *app) cacheVerifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify [NAME]",
-		Short: "Walk a cache, or all, and say what is wrong",
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "verify [NAME]",
+		Short:             "Walk a cache, or all, and say what is wrong",
 		Long: `Walk the cache of that name, or all, while they are used, and say what is wrong. What a dead process has left is repaired first.
 The exit status is 1 if anything is wrong.`,
 		Args: cobra.MaximumNArgs(1),

@@ -23,36 +23,44 @@ type Row struct {
 	Sessions int     `json:"sessions"` // that have it attached, this command's not among them
 }
 
+var columns = []cli.Column[Row]{
+	{Name: "name", Heading: "NAME", Text: func(r Row) string { return r.Name }},
+	cli.Count("version", "VERSION", func(r Row) uint64 { return r.Version }),
+	cli.Bytes("limit", "LIMIT", func(r Row) int64 { return r.Limit }),
+	cli.Bytes("used", "USED", func(r Row) int64 { return r.Used }),
+	cli.Count("entries", "ENTRIES", func(r Row) int { return r.Entries }),
+	cli.Count("lookups", "LOOKUPS", func(r Row) uint64 { return r.Lookups }),
+	cli.Part("hits", "HITS", func(r Row) float64 { return r.HitRate }),
+	cli.Count("evicted", "EVICTED", func(r Row) uint64 { return r.Evicted }),
+	cli.Count("sessions", "SESSIONS", func(r Row) int { return r.Sessions }),
+}
+
 func (a *app) cacheLsCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the caches: limit, entries, hit rate, how many sessions use them",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			rows := []Row{}
-			err := a.withCaches(cmd.Context(), "", func(_ *dsm.Session, list []foundCache) error {
-				for _, c := range list {
-					st, err := c.Stats()
-					if err != nil {
-						return err
-					}
-					rows = append(rows, Row{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
-						st.Total.Hits + st.Total.Misses, st.Total.HitRate(), st.Evicted, len(c.info.Sessions)})
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-			if a.JSON {
-				return a.PrintJSON(rows)
-			}
-			return cli.PrintTable(a.Stdout, "NAME\tVERSION\tLIMIT\tUSED\tENTRIES\tLOOKUPS\tHITS\tEVICTED\tSESSIONS", rows, func(r Row) string {
-				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%s\t%d\t%d", r.Name, r.Version, cli.Size(r.Limit), cli.Size(r.Used), r.Entries,
-					r.Lookups, cli.Percent(r.HitRate), r.Evicted, r.Sessions)
-			})
-		},
 	}
+	list := cli.NewListing(cmd, columns...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		rows := []Row{}
+		err := a.withCaches(cmd.Context(), "", func(_ *dsm.Session, list []foundCache) error {
+			for _, c := range list {
+				st, err := c.Stats()
+				if err != nil {
+					return err
+				}
+				rows = append(rows, Row{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
+					st.Total.Hits + st.Total.Misses, st.Total.HitRate(), st.Evicted, len(c.info.Sessions)})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return list.Show(a.App, rows)
+	}
+	return cmd
 }
 
 // Counts are what sessions have done, as JSON.
@@ -97,9 +105,10 @@ type Report struct {
 
 func (a *app) cacheStatsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "stats NAME",
-		Short: "Show what has been done with a cache, by session, and what its entries have gone by",
-		Args:  cobra.ExactArgs(1),
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "stats NAME",
+		Short:             "Show what has been done with a cache, by session, and what its entries have gone by",
+		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r Report
 			err := a.withCache(cmd.Context(), args[0], func(s *dsm.Session, c *cache.Cache) error {
@@ -163,8 +172,9 @@ type CurveRow struct {
 
 func (a *app) cacheCurveCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "curve NAME",
-		Short: "Show what a smaller or a larger cache would hit, as models say that see a sample of the keys",
+		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		Use:               "curve NAME",
+		Short:             "Show what a smaller or a larger cache would hit, as models say that see a sample of the keys",
 		Long: `Show what a cache of half, one, two and four times the limit would hit, as models say that see a sample of the keys that are asked
 for. There is nothing to show while too little is known, for a cache of less than about 16,000 entries, which has no models, and
 for one that favours objects.`,

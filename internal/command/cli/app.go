@@ -5,11 +5,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -26,6 +26,8 @@ type Program struct {
 	Short string
 	// Commands returns the program's commands, which work with a.
 	Commands func(a *App) []*cobra.Command
+	// PlainErrors says that an error is a line of text with --json, too.
+	PlainErrors bool
 }
 
 // Main runs the program with the process's arguments and streams, until it has ended or a signal ends it. It does not return.
@@ -50,57 +52,11 @@ func (p Program) Run(ctx context.Context, args []string, stdin *os.File, stdout,
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	switch {
-	case err == nil, a.ReaderGone() && cmd.Annotations[AllOrNothing] == "" && errors.Is(err, syscall.EPIPE):
-		return 0
-	case errors.Is(err, ErrUnsupervised):
-		fmt.Fprintf(stderr, "%s: %s\n", p.Name, OneLine(err))
-		return 3
-	case !a.running || errors.Is(err, ErrUsage):
-		fmt.Fprintf(stderr, "%s: %s\nTry '%s --help'.\n", p.Name, OneLine(err), p.Name)
-		return 2
-	default:
-		fmt.Fprintf(stderr, "%s: %s\n", p.Name, OneLine(err))
-		return 1
+	status := a.status(cmd, err)
+	if status != OK {
+		a.printError(cmd, err, status, slices.Contains(args, "--json"))
 	}
-}
-
-// OneLine joins the lines of an error, which may be several errors or cobra's suggestions.
-func OneLine(err error) string {
-	var lines []string
-	for l := range strings.Lines(err.Error()) {
-		if l = strings.TrimSpace(l); l != "" {
-			lines = append(lines, l)
-		}
-	}
-	return strings.Join(lines, "; ")
-}
-
-// ErrUsage is of arguments that only a command itself can judge.
-var ErrUsage = errors.New("wrong usage")
-
-// ErrProblems makes the exit status 1; what is wrong has been said.
-var ErrProblems = errors.New("something is wrong: see above")
-
-// ReaderGone reports whether who read the command's output has closed it.
-func (a *App) ReaderGone() bool {
-	o, ok := a.Stdout.(*output)
-	return ok && o.gone.Load()
-}
-
-// ErrUnsupervised makes the exit status 3: a probe, as status, ls and ps are, tells it from a failure.
-var ErrUnsupervised = errors.New("no supervisor lives")
-
-// Probed is the error of a command that looks at an instance: what it printed is right, but if nobody supervises the
-// instance its exit status says so.
-func Probed(st dsm.Status, err error) error {
-	switch {
-	case errors.Is(err, dsm.ErrNoInstance):
-		return fmt.Errorf("%w: %w", ErrUnsupervised, err)
-	case err == nil && !st.Supervised:
-		return fmt.Errorf("%w in %s: process %d is dead; a start adopts the sessions", ErrUnsupervised, st.Dir, st.Supervisor)
-	}
-	return err
+	return status
 }
 
 // NoCleaning is the annotation of a command before which dead private instances stay: it only
@@ -121,6 +77,7 @@ type App struct {
 	Settings []string
 	JSON     bool
 	LogLevel string
+	color    string
 
 	Stdin   *os.File
 	File    *os.File  // standard output, if it is one
@@ -138,7 +95,6 @@ func (a *App) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.Dir, "dir", "",
@@ -147,10 +103,20 @@ func (a *App) root() *cobra.Command {
 	f.BoolVar(&a.JSON, "json", false, "results as JSON: one value, or one per line for streams")
 	f.StringVar(&a.LogLevel, "log-level", "",
 		"what is logged to stderr: trace, debug, info, warn, error, disabled (default warn; of supervise info)")
+	f.StringVar(&a.color, "color", "auto", "colours: auto (on a terminal, unless NO_COLOR is set), always, never")
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("set", a.Assignments)
 	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions(
 		[]string{"trace", "debug", "info", "warn", "error", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.Program.Commands(a)...)
+	list := a.Program.Commands(a)
+	for _, g := range groups {
+		if g.ID == Help || slices.ContainsFunc(list, func(c *cobra.Command) bool { return c.GroupID == g.ID }) {
+			root.AddGroup(&g)
+		}
+	}
+	root.AddCommand(append(list, a.versionCommand(), a.manCommand(), exitStatusTopic())...)
+	root.SetHelpCommandGroupID(Help)
+	root.SetCompletionCommandGroupID(Help)
 	return root
 }
 
@@ -165,6 +131,9 @@ func (a *App) prepare(cmd *cobra.Command, _ []string) error {
 		level = zerolog.InfoLevel
 	default:
 		level = zerolog.WarnLevel
+	}
+	if !slices.Contains([]string{"auto", "always", "never"}, a.color) {
+		return fmt.Errorf("--color %q: it takes auto, always or never", a.color)
 	}
 	a.LogLevel = level.String() // for commands that this one runs
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
@@ -187,9 +156,9 @@ func (a *App) prepare(cmd *cobra.Command, _ []string) error {
 			return err
 		}
 	}
-	var logs io.Writer = a.Stderr
+	var logs io.Writer = renaming{a}
 	if !a.JSON {
-		logs = zerolog.ConsoleWriter{Out: a.Stderr, NoColor: true, TimeFormat: "15:04:05.000"}
+		logs = zerolog.ConsoleWriter{Out: logs, NoColor: true, TimeFormat: "15:04:05.000"}
 	}
 	a.Config = dsm.Config{
 		Dir: a.Dir, Application: a.Program.Name + " " + cmd.Name(), Settings: set,
@@ -209,16 +178,6 @@ func (a *App) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	instance.CleanPrivate(cmd.Context(), instance.Backends{}, instance.Who(a.Config.Application), a.Config.Logger)
 	return nil
-}
-
-// IsTerminal reports whether w is a terminal that can show progress.
-func IsTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
 // PrintJSON prints one value on one line.

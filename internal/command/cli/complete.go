@@ -60,6 +60,24 @@ func (a *App) Names(cmd *cobra.Command) (list []string) {
 	return list
 }
 
+// NamesOf returns what lists the names of a kind; of all if it is empty.
+func (a *App) NamesOf(kind string) func(cmd *cobra.Command) []string {
+	return func(cmd *cobra.Command) (list []string) {
+		infos, _ := registry.Names(a.inspected(cmd))
+		for _, x := range infos {
+			if kind == "" || x.Kind == kind {
+				list = append(list, x.Name+"\t"+x.Kind)
+			}
+		}
+		return list
+	}
+}
+
+// Targets lists handles and names.
+func (a *App) Targets(cmd *cobra.Command) []string {
+	return append(a.NamesOf("")(cmd), a.Handles(cmd)...)
+}
+
 func (a *App) SettingNames(*cobra.Command) (list []string) {
 	cfg, err := a.place()
 	if err != nil {
@@ -86,6 +104,10 @@ func (a *App) Assignments(cmd *cobra.Command, _ []string, _ string) ([]string, c
 
 // Version is what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
 func Version() string {
+	return fmt.Sprintf("%s, layout %d of the control segment", moduleVersion(), instance.LayoutVersion)
+}
+
+func moduleVersion() string {
 	v := "(unknown)"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		v = info.Main.Version
@@ -95,7 +117,7 @@ func Version() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, layout %d of the control segment", v, instance.LayoutVersion)
+	return v
 }
 
 // ParseHandle returns the handle that an argument is; the error is of wrong usage.

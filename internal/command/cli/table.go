@@ -40,3 +40,25 @@ func Size(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 
 // Percent formats a share of 1 for a person.
 func Percent(rate float64) string { return fmt.Sprintf("%.1f %%", rate*100) }
+
+// Count returns a column of whole numbers.
+func Count[R any, N int | int64 | uint64](name, heading string, n func(R) N) Column[R] {
+	return Column[R]{Name: name, Heading: heading, Text: func(r R) string { return fmt.Sprint(n(r)) },
+		Number: func(r R) float64 { return float64(n(r)) }}
+}
+
+// Bytes returns a column of sizes in the units of settings.
+func Bytes[R any](name, heading string, n func(R) int64) Column[R] {
+	return Column[R]{Name: name, Heading: heading, Text: func(r R) string { return Size(n(r)) },
+		Number: func(r R) float64 { return float64(n(r)) }}
+}
+
+// Part returns a column of parts of 1.
+func Part[R any](name, heading string, n func(R) float64) Column[R] {
+	return Column[R]{Name: name, Heading: heading, Text: func(r R) string { return Percent(n(r)) }, Number: n}
+}
+
+// Time returns a column of times in seconds.
+func Time[R any](name, heading string, n func(R) float64) Column[R] {
+	return Column[R]{Name: name, Heading: heading, Text: func(r R) string { return Seconds(n(r)) }, Number: n}
+}

@@ -52,10 +52,87 @@ type HolderRow struct {
 	App     string `json:"app"`
 }
 
+// state is the column STATE.
+func (r SegmentRow) state() string {
+	state := r.State
+	if r.Error != "" {
+		state += ": " + r.Error
+	}
+	if r.Changed {
+		state += " (changing)"
+	}
+	return state
+}
+
+// holders is the column HOLDERS.
+func (r SegmentRow) holders() string {
+	var list []string
+	for _, h := range r.Holders {
+		list = append(list, fmt.Sprintf("%d (%s)", h.Pid, h.App))
+	}
+	return cmp.Or(strings.Join(list, ", "), "-")
+}
+
+// SegmentColumns are those of ls.
+var SegmentColumns = []cli.Column[SegmentRow]{
+	{Name: "handle", Heading: "HANDLE", Text: func(r SegmentRow) string { return r.Handle.String() }, Whole: true},
+	{Name: "name", Heading: "NAME", Text: SegmentRow.called},
+	cli.Count("size", "SIZE", func(r SegmentRow) int { return r.Size }),
+	cli.Count("refs", "REFS", func(r SegmentRow) int { return r.Refs }),
+	{Name: "pinned", Heading: "PINNED", Text: func(r SegmentRow) string { return cli.Yes(r.Pinned) }},
+	{Name: "state", Heading: "STATE", Text: SegmentRow.state, Tint: func(r SegmentRow) cli.Tint {
+		switch {
+		case r.State == "live" && r.Error == "":
+			return cli.Good
+		case r.State == "corrupt" || r.Error != "":
+			return cli.Bad
+		}
+		return cli.Odd
+	}},
+	cli.Time("age", "AGE", func(r SegmentRow) float64 { return r.AgeSeconds }),
+	cli.Count("creator", "CREATOR", func(r SegmentRow) int { return r.CreatorPid }),
+	{Name: "holders", Heading: "HOLDERS", Text: SegmentRow.holders},
+	{Name: "system", Heading: "IN THE SYSTEM", Text: func(r SegmentRow) string { return r.OSName }},
+	{Name: "kind", Heading: "KIND", Text: func(r SegmentRow) string { return cmp.Or(r.Kind, "-") }, Extra: true},
+	{Name: "type", Heading: "TYPE", Text: func(r SegmentRow) string { return cmp.Or(r.Type, "-") }, Extra: true},
+	{Name: "backend", Heading: "BACKEND", Text: func(r SegmentRow) string { return r.Backend }, Extra: true},
+	{Name: "reserved", Heading: "RESERVED", Text: func(r SegmentRow) string { return cli.Yes(r.Reserved) }, Extra: true},
+}
+
+// Segments returns the lines for what was seen of an instance.
+func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
+	names := map[dsm.Handle]registry.Info{}
+	for _, x := range list {
+		names[x.Handle] = x
+	}
+	rows := []SegmentRow{}
+	for _, s := range r.Segments {
+		x := names[s.Handle]
+		if s.Root {
+			x.Kind = "names"
+		}
+		row := SegmentRow{
+			Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs,
+			Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
+			CreatorPid: s.CreatorPid, AgeSeconds: cli.Age(s.Created),
+			Holders: []HolderRow{}, Changed: s.Changed,
+		}
+		if s.Failed != nil {
+			row.Error = s.Failed.Error()
+		}
+		for _, h := range s.Holders {
+			row.Holders = append(row.Holders, HolderRow{h.Name, h.Pid, h.Application})
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 func (a *app) lsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "ls",
-		Short: "List the segments: name, size, references, who holds them, what they are called in the system",
+	cmd := &cobra.Command{
+		Use:     "ls",
+		GroupID: cli.See,
+		Short:   "List the segments: name, size, references, who holds them, what they are called in the system",
 		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
 
 The name is that of package registry. Of a named area or hash table it stands beside the first segment. Segments that
@@ -66,60 +143,18 @@ nobody's. ps lists the sessions by the names that errors have too.
 
 The exit status is 3 if no supervisor lives.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := dsm.Inspect(cmd.Context(), a.Config)
-			if err != nil {
-				return cli.Probed(r.Status, err)
-			}
-			names := map[dsm.Handle]registry.Info{}
-			list, err := registry.Names(r)
-			if err != nil {
-				return err
-			}
-			for _, x := range list {
-				names[x.Handle] = x
-			}
-			rows := []SegmentRow{}
-			for _, s := range r.Segments {
-				x := names[s.Handle]
-				if s.Root {
-					x.Kind = "names"
-				}
-				row := SegmentRow{
-					Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs,
-					Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
-					CreatorPid: s.CreatorPid, AgeSeconds: cli.Age(s.Created),
-					Holders: []HolderRow{}, Changed: s.Changed,
-				}
-				if s.Failed != nil {
-					row.Error = s.Failed.Error()
-				}
-				for _, h := range s.Holders {
-					row.Holders = append(row.Holders, HolderRow{h.Name, h.Pid, h.Application})
-				}
-				rows = append(rows, row)
-			}
-			if a.JSON {
-				return cli.Probed(r.Status, a.PrintJSON(rows))
-			}
-			heading := "HANDLE\tNAME\tSIZE\tREFS\tPINNED\tSTATE\tAGE\tCREATOR\tHOLDERS\tIN THE SYSTEM"
-			err = cli.PrintTable(a.Stdout, heading, rows, func(row SegmentRow) string {
-				holders := []string{}
-				for _, h := range row.Holders {
-					holders = append(holders, fmt.Sprintf("%d (%s)", h.Pid, h.App))
-				}
-				state := row.State
-				if row.Error != "" {
-					state += ": " + row.Error
-				}
-				if row.Changed {
-					state += " (changing)"
-				}
-				return fmt.Sprintf("%s\t%s\t%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s", row.Handle, row.called(), row.Size,
-					row.Refs, cli.Yes(row.Pinned), state, cli.Seconds(row.AgeSeconds), row.CreatorPid,
-					cmp.Or(strings.Join(holders, ", "), "-"), row.OSName)
-			})
-			return cli.Probed(r.Status, err)
-		},
 	}
+	list := cli.NewListing(cmd, SegmentColumns...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		r, err := dsm.Inspect(cmd.Context(), a.Config)
+		if err != nil {
+			return cli.Probed(r.Status, err)
+		}
+		names, err := registry.Names(r)
+		if err != nil {
+			return err
+		}
+		return cli.Probed(r.Status, list.Show(a.App, Segments(r, names)))
+	}
+	return cmd
 }

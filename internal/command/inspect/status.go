@@ -34,8 +34,9 @@ type StatusReport struct {
 
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Show the instance as a whole: supervisor, use of the tables, limits",
+		Use:     "status",
+		GroupID: cli.See,
+		Short:   "Show the instance as a whole: supervisor, use of the tables, limits",
 		Long: `Show the instance as a whole: supervisor, use of the tables, limits.
 
 As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if that can't be told.`,

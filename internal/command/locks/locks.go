@@ -80,9 +80,12 @@ func (p Party) String() string {
 
 func (a *app) locksCommand() *cobra.Command {
 	var graph, dot bool
+	var list *cli.Listing[Line]
 	cmd := &cobra.Command{
-		Use:   "locks [TABLE]",
-		Short: "List the locks of lock tables: who holds them, since when, what for, and who waits",
+		ValidArgsFunction: a.First(a.NamesOf(locktable.Kind)),
+		Use:               "locks [TABLE]",
+		GroupID:           cli.See,
+		Short:             "List the locks of lock tables: who holds them, since when, what for, and who waits",
 		Long: `List the locks of lock tables (package locktable): who holds them, since when, what for, and who waits.
 
 It joins nothing and takes no lock, so it answers beside holders that are stopped. What it shows was read while others
@@ -100,22 +103,23 @@ first sight.`,
 			case graph:
 				return a.printWaits(tables)
 			}
-			return a.printLocks(tables)
+			return a.printLocks(list, tables)
 		},
 	}
+	list = cli.NewListing(cmd, Columns...)
 	cmd.Flags().BoolVar(&graph, "wait-graph", false, "who waits for whom")
 	cmd.Flags().BoolVar(&dot, "dot", false, "the same in the language of Graphviz")
 	return cmd
 }
 
-// lockTable is what was seen of one table.
-type lockTable struct {
-	locks []Row
-	waits []Edge
+// Table is what was seen of one lock table.
+type Table struct {
+	Locks []Row
+	Waits []Edge
 }
 
 // lockTables looks at the tables of the instance, or at one.
-func (a *app) lockTables(ctx context.Context, args []string) (all []lockTable, err error) {
+func (a *app) lockTables(ctx context.Context, args []string) (all []Table, err error) {
 	err = dsm.Look(ctx, a.Config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
 		names, err := registry.Names(r)
 		if err != nil {
@@ -131,7 +135,7 @@ func (a *app) lockTables(ctx context.Context, args []string) (all []lockTable, e
 			if x.State != "ready" {
 				continue
 			}
-			t, err := lookAtLocks(x, bytes)
+			t, err := Look(x, bytes)
 			if err != nil {
 				return fmt.Errorf("lock table %q: %w", x.Name, err)
 			}
@@ -142,7 +146,8 @@ func (a *app) lockTables(ctx context.Context, args []string) (all []lockTable, e
 	return all, err
 }
 
-func lookAtLocks(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t lockTable, err error) {
+// Look returns what is in the lock table of a name. Bytes are those of dsm.Look.
+func Look(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t Table, err error) {
 	s, err := dsa.Look(uint64(x.Handle), func(h uint64) ([]byte, error) { return bytes(dsm.Handle(h)) })
 	if err != nil {
 		return t, err
@@ -152,33 +157,33 @@ func lookAtLocks(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t loc
 		return t, err
 	}
 	for i := range l.List() {
-		t.locks = append(t.locks, Row{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+		t.Locks = append(t.Locks, Row{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
 	}
-	slices.SortFunc(t.locks, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Locks, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
 	for e := range l.Waits() {
-		t.waits = append(t.waits, Edge{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
+		t.Waits = append(t.Waits, Edge{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
 	}
-	slices.SortFunc(t.waits, func(a, b Edge) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(t.Waits, func(a, b Edge) int { return strings.Compare(a.Name, b.Name) })
 	return t, nil
 }
 
-func (a *app) printLocks(tables []lockTable) error {
-	rows := []Row{}
-	for _, t := range tables {
-		rows = append(rows, t.locks...)
-	}
-	if a.JSON {
-		return a.PrintJSON(rows)
-	}
-	type line struct{ table, name, what, who, mode, age string }
-	var lines []line
-	for _, r := range rows {
+// Line says that a session holds a lock, waits for it, or has died with it.
+type Line struct {
+	*Row
+	What, Who, Held string
+	Seconds         float64
+	timeless        bool // seconds say nothing
+}
+
+// Lines returns a line for each holder and each waiter.
+func Lines(rows []Row) (lines []Line) {
+	for i := range rows {
+		r := &rows[i]
 		add := func(what string, p Party) {
 			if p.State != "" {
 				what += ", " + p.State
 			}
-			age := time.Duration(p.Seconds * float64(time.Second)).Round(time.Millisecond)
-			lines = append(lines, line{r.Table, r.Name, what, p.String(), p.Mode, age.String()})
+			lines = append(lines, Line{r, what, p.String(), p.Mode, p.Seconds, false})
 		}
 		for _, p := range r.Holders {
 			add("holds", p)
@@ -187,18 +192,59 @@ func (a *app) printLocks(tables []lockTable) error {
 			add("waits", p)
 		}
 		if r.Died > 0 {
-			lines = append(lines, line{r.Table, r.Name, fmt.Sprintf("%d died with it", r.Died), "-", "-", "-"})
+			lines = append(lines, Line{r, fmt.Sprintf("%d died with it", r.Died), "-", "-", 0, true})
 		}
 	}
-	return cli.PrintTable(a.Stdout, "TABLE\tNAME\tSTATE\tWHO\tMODE\tFOR", lines, func(l line) string {
-		return strings.Join([]string{l.table, l.name, l.what, l.who, l.mode, l.age}, "\t")
-	})
+	return lines
 }
 
-func (a *app) printWaits(tables []lockTable) error {
+// Columns are those of the list.
+var Columns = []cli.Column[Line]{
+	{Name: "table", Heading: "TABLE", Text: func(l Line) string { return l.Table }},
+	{Name: "name", Heading: "NAME", Text: func(l Line) string { return l.Name }},
+	{Name: "state", Heading: "STATE", Text: func(l Line) string { return l.What }, Tint: func(l Line) cli.Tint {
+		switch {
+		case l.timeless:
+			return cli.Bad
+		case strings.HasPrefix(l.What, "waits"):
+			return cli.Odd
+		}
+		return cli.Good
+	}},
+	{Name: "who", Heading: "WHO", Text: func(l Line) string { return l.Who }},
+	{Name: "mode", Heading: "MODE", Text: func(l Line) string { return l.Held }},
+	{Name: "for", Heading: "FOR", Text: func(l Line) string {
+		if l.timeless {
+			return "-"
+		}
+		return time.Duration(l.Seconds * float64(time.Second)).Round(time.Millisecond).String()
+	}, Number: func(l Line) float64 { return l.Seconds }},
+}
+
+// printLocks prints a line for each holder and each waiter. As JSON it is one row for each lock of which a line was chosen.
+func (a *app) printLocks(list *cli.Listing[Line], tables []Table) error {
+	rows := []Row{}
+	for _, t := range tables {
+		rows = append(rows, t.Locks...)
+	}
+	lines := list.Choose(Lines(rows))
+	if !a.JSON {
+		return list.Print(a.App, lines)
+	}
+	chosen, seen := []Row{}, map[*Row]bool{}
+	for _, l := range lines {
+		if !seen[l.Row] {
+			seen[l.Row] = true
+			chosen = append(chosen, *l.Row)
+		}
+	}
+	return a.PrintJSON(chosen)
+}
+
+func (a *app) printWaits(tables []Table) error {
 	rows := []Edge{}
 	for _, t := range tables {
-		rows = append(rows, t.waits...)
+		rows = append(rows, t.Waits...)
 	}
 	if a.JSON {
 		return a.PrintJSON(rows)
@@ -209,10 +255,10 @@ func (a *app) printWaits(tables []lockTable) error {
 }
 
 // printDot draws who waits for whom.
-func printDot(w io.Writer, tables []lockTable) error {
+func printDot(w io.Writer, tables []Table) error {
 	_, err := fmt.Fprintln(w, "digraph waits {")
 	for _, t := range tables {
-		for _, r := range t.waits {
+		for _, r := range t.Waits {
 			node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
 			_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
 				fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))

@@ -2,6 +2,7 @@ package queues
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	queues "github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm"
@@ -25,9 +27,13 @@ type Row struct {
 
 func (a *app) batchCommand() *cobra.Command {
 	var every time.Duration
+	var asTable bool
+	var list *cli.Listing[Row]
 	cmd := &cobra.Command{
-		Use:   "batch [NAME]",
-		Short: "Show the queues of package batch/shared: what waits, who leads, flushes, faults",
+		ValidArgsFunction: a.First(a.NamesOf(queues.Kind)),
+		Use:               "batch [NAME]",
+		GroupID:           cli.See,
+		Short:             "Show the queues of package batch/shared: what waits, who leads, flushes, faults",
 		Long: `Show the queue of package batch/shared of that name, or all: what waits and since when, which session leads, how many
 commands and statements a flush has and how long it takes, retries, bisections, and commits without an answer.
 
@@ -37,7 +43,7 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 			for {
 				rows, err := lookAt(cmd.Context(), a.Config, strings.Join(args, ""))
 				if err == nil {
-					err = a.printQueues(rows)
+					err = a.printQueues(list, asTable || list.Chosen(), rows)
 				}
 				if err != nil || every <= 0 {
 					return err
@@ -50,6 +56,8 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 			}
 		},
 	}
+	list = cli.NewListing(cmd, Columns...)
+	cmd.Flags().BoolVar(&asTable, "table", false, "a line for each queue; so with --columns, --no-header and --wide")
 	cmd.Flags().DurationVar(&every, "every", 0, "show it again and again, with such a pause")
 	return cmd
 }
@@ -66,15 +74,7 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 			if x.Kind != queues.Kind || x.State != "ready" || name != "" && x.Name != name {
 				continue
 			}
-			row := Row{Name: x.Name}
-			b, err := read(x.Handle)
-			if err == nil {
-				row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
-			}
-			if err != nil {
-				row.Error = err.Error()
-			}
-			rows = append(rows, row)
+			rows = append(rows, Look(x, read))
 		}
 		return nil
 	})
@@ -84,11 +84,57 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 	return rows, err
 }
 
-func (a *app) printQueues(rows []Row) error {
-	if a.JSON {
-		return a.PrintJSON(rows)
+// Look returns the line of the queue of a name. Read returns bytes, as that of dsm.Look.
+func Look(x registry.Info, read func(dsm.Handle) ([]byte, error)) Row {
+	row := Row{Name: x.Name}
+	b, err := read(x.Handle)
+	if err == nil {
+		row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
 	}
-	for _, r := range rows {
+	if err != nil {
+		row.Error = err.Error()
+	}
+	return row
+}
+
+// Columns are those of the table.
+var Columns = []cli.Column[Row]{
+	{Name: "name", Heading: "NAME", Text: func(r Row) string { return r.Name }},
+	cli.Count("waiting", "WAITING", func(r Row) int { return r.Waiting }),
+	cli.Count("flushing", "FLUSHING", func(r Row) int { return r.Flushing }),
+	cli.Count("slots", "SLOTS", func(r Row) int { return r.Slots }),
+	cli.Time("oldest", "OLDEST", func(r Row) float64 { return r.Oldest.Seconds() }),
+	{Name: "leader", Heading: "LEADER", Text: func(r Row) string {
+		if r.Leader.Row < 0 {
+			return "-"
+		}
+		return r.Leader.String()
+	}},
+	cli.Count("sessions", "SESSIONS", func(r Row) int { return r.Sessions }),
+	cli.Count("commands", "COMMANDS", func(r Row) uint64 { return r.Commands }),
+	cli.Count("failed", "FAILED", func(r Row) uint64 { return r.Failed }),
+	cli.Count("commits", "COMMITS", func(r Row) uint64 { return r.Commits }),
+	cli.Count("retries", "RETRIES", func(r Row) uint64 { return r.Retries }),
+	{Name: "p99", Heading: "P99", Text: func(r Row) string { return r.P99.Round(10 * time.Microsecond).String() },
+		Number: func(r Row) float64 { return r.P99.Seconds() }},
+	{Name: "trouble", Heading: "TROUBLE", Text: func(r Row) string { return cmp.Or(r.Error, r.Trouble, "-") },
+		Tint: func(r Row) cli.Tint {
+			if r.Error != "" || r.Trouble != "" {
+				return cli.Bad
+			}
+			return cli.Plain
+		}},
+	cli.Count("merged", "MERGED", func(r Row) uint64 { return r.Merged }).OnRequest(),
+	cli.Count("bisected", "BISECTED", func(r Row) uint64 { return r.Bisected }).OnRequest(),
+	cli.Count("unsettled", "UNSETTLED", func(r Row) uint64 { return r.Unsettled }).OnRequest(),
+	cli.Count("takeovers", "TAKEOVERS", func(r Row) uint64 { return r.Takeovers }).OnRequest(),
+}
+
+func (a *app) printQueues(list *cli.Listing[Row], asTable bool, rows []Row) error {
+	if a.JSON || asTable {
+		return list.Show(a.App, rows)
+	}
+	for _, r := range list.Choose(rows) {
 		text := r.Stats.String()
 		if r.Error != "" {
 			text = r.Error

@@ -12,5 +12,6 @@ type app struct{ *cli.App }
 // Commands returns the commands of this package.
 func Commands(a *cli.App) []*cobra.Command {
 	here := &app{a}
-	return []*cobra.Command{here.createCommand(), here.readCommand(), here.unpinCommand()}
+	return []*cobra.Command{here.createCommand(), here.readCommand(), here.catCommand(), here.dumpCommand(), here.pinCommand(), here.unpinCommand(),
+		here.rmCommand()}
 }

@@ -19,8 +19,9 @@ func (a *app) createCommand() *cobra.Command {
 	var pin bool
 	var sizeText string
 	cmd := &cobra.Command{
-		Use:   "create [TEXT|-]",
-		Short: "Make a segment that holds TEXT, or standard input, and print its handle",
+		Use:     "create [TEXT|-]",
+		GroupID: cli.Hold,
+		Short:   "Make a segment that holds TEXT, or standard input, and print its handle",
 		Long: `Make a segment that holds exactly TEXT, or standard input if TEXT is - or missing, and print its handle.
 With --size and no TEXT it holds zeros, and standard input is not its content.
 
@@ -112,6 +113,7 @@ func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) e
 func (a *app) readCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "read HANDLE",
+		GroupID:           cli.Hold,
 		ValidArgsFunction: a.First(a.Handles),
 		Short:             "Print a segment's bytes, exactly",
 		Args:              cobra.ExactArgs(1),
@@ -153,6 +155,7 @@ func (a *app) printBytes(g *dsm.Segment) error {
 func (a *app) unpinCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "unpin HANDLE",
+		GroupID:           cli.Hold,
 		ValidArgsFunction: a.First(a.Handles),
 		Short:             "Take a segment out of the instance's keeping",
 		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has

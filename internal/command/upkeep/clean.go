@@ -12,8 +12,9 @@ import (
 func (a *app) cleanCommand() *cobra.Command {
 	var force, orphans bool
 	cmd := &cobra.Command{
-		Use:   "clean",
-		Short: "Remove what a dead instance left; a living one is refused",
+		Use:     "clean",
+		GroupID: cli.Run,
+		Short:   "Remove what a dead instance left; a living one is refused",
 		Long: `Remove what a dead instance left in the system, and what dead private instances of this user left. Only what no
 process uses is removed: a living instance is refused, and memory that a process elsewhere has open stays.
 

@@ -16,8 +16,9 @@ var errBites = errors.New("something bites: see above")
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Look for what bites on this machine, and for what dead instances left; change nothing",
+		Use:     "doctor",
+		GroupID: cli.Examine,
+		Short:   "Look for what bites on this machine, and for what dead instances left; change nothing",
 		Long: `Look at the machine, the directory and the leftovers of dead instances, and say what it means and what
 mends it. Nothing is changed.
 
@@ -73,11 +74,15 @@ func runningType(dir string) string {
 }
 
 func (a *app) printFindings(list []doctor.Finding) error {
+	for i := range list {
+		list[i].Found, list[i].Means, list[i].Cure = a.Named(list[i].Found), a.Named(list[i].Means), a.Named(list[i].Cure)
+	}
 	if a.JSON {
 		return a.PrintJSON(list)
 	}
+	tints := map[doctor.Status]cli.Tint{doctor.OK: cli.Good, doctor.Note: cli.Odd, doctor.Bites: cli.Bad}
 	for _, f := range list {
-		text := fmt.Sprintf("%-5s  %-18s %s\n", f.Status, f.Check, f.Found)
+		text := fmt.Sprintf("%s  %-18s %s\n", a.Paint(tints[f.Status], fmt.Sprintf("%-5s", f.Status)), f.Check, f.Found)
 		if f.Means != "" {
 			text += fmt.Sprintf("%26s%s\n", "", f.Means)
 		}

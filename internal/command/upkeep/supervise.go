@@ -16,6 +16,7 @@ func (a *app) superviseCommand() *cobra.Command {
 	var private, lifeline bool
 	cmd := &cobra.Command{
 		Use:         "supervise",
+		GroupID:     cli.Run,
 		Short:       "Run an instance, in the foreground, until SIGINT or SIGTERM",
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""}, // a start does that

@@ -39,6 +39,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var patience time.Duration
 	cmd := &cobra.Command{
 		Use:               "verify [NAME]",
+		GroupID:           cli.Examine,
 		ValidArgsFunction: a.First(a.Names),
 		Short:             "Walk the areas that have names and say what is wrong in them",
 		Long: `Walk the area or hash table of that name, or all that have names, while they are used: give back what
