@@ -10,9 +10,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestLayout compares the tables of doc/design.md with the code.
+// TestLayout compares the tables of doc/layouts.md with the code.
 func TestLayout(t *testing.T) {
-	text, err := os.ReadFile("../doc/design.md")
+	text, err := os.ReadFile("../doc/layouts.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,12 @@
 package archtest
 
 import (
+	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -236,6 +238,33 @@ func TestPlaces(t *testing.T) {
 			if filepath.Base(f.pkg) == word {
 				t.Errorf("package %s: a line with no room of its own has found a missing noun", f.pkg)
 			}
+		}
+	}
+}
+
+// tooLong are the files that may have more than 400 lines until a noun is found that divides them.
+var tooLong = []string{
+	"cmd/dsmdemo/main_test.go",
+	"internal/crashtest/scenarios_test.go",
+	"shm/waitqueue/explore_test.go",
+}
+
+// TestNoFileIsTooLong: a file of more than 400 lines holds two nouns.
+func TestNoFileIsTooLong(t *testing.T) {
+	for _, f := range files(t) {
+		if strings.HasPrefix(f.pkg, "examples") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("../..", f.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, may := bytes.Count(text, []byte("\n")), slices.Contains(tooLong, f.path)
+		switch {
+		case lines > 400 && !may:
+			t.Errorf("%s has %d lines, at most 400: look for the missing noun", f.path, lines)
+		case lines <= 400 && may:
+			t.Errorf("%s has %d lines: strike it off the list of those that are too long", f.path, lines)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package layouttest compares tables of doc/design.md, and of other documents in doc, with the structs that lie in shared memory.
+// Package layouttest compares tables of the documents in doc with the structs that lie in shared memory.
 package layouttest
 
 import (
@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// Check makes the test fail unless the document has, under a line that begins with heading, the
+// Check makes the test fail unless doc/structures.md has, under a line that begins with heading, the
 // table of typ's fields: offset, size and name. Blank fields are left out.
 func Check(t *testing.T, heading string, typ reflect.Type) {
 	t.Helper()
-	CheckIn(t, "design.md", heading, typ)
+	CheckIn(t, "structures.md", heading, typ)
 }
 
-// CheckIn is Check for another document in doc.
+// CheckIn does what Check does for another document in doc.
 func CheckIn(t *testing.T, document, heading string, typ reflect.Type) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root(t), "doc", document))

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestLayouts compares the layouts with what the arithmetic and doc/design.md say.
+// TestLayouts compares the layouts with what the arithmetic and doc/structures.md say.
 func TestLayouts(t *testing.T) {
 	offset := func(v any, field string) uintptr {
 		f, ok := reflect.TypeOf(v).FieldByName(field)

@@ -25,47 +25,6 @@ const (
 	noteBlock // and the block's number
 )
 
-type modelStore struct{ word, value uint8 }
-
-// Operations of a session; each is a program of steps, at.
-const (
-	opIdle = iota
-	opAlloc
-	opFree
-	opCollect
-	opGive
-	opTake
-	opRecover
-)
-
-type modelSession struct {
-	op, at       uint8
-	mine         uint8 // the life by which it has the span; 0: it has not
-	used, block  uint8
-	dead         bool
-	buffer       [4]modelStore
-	buffered     uint8
-	allocs, work uint8 // what it may still begin
-}
-
-type modelState struct {
-	word     [3]uint8 // used and the notes
-	freed    uint8
-	kind     uint8 // kindOwned, kindPartial or kindContested, shifted down
-	owner    uint8
-	life     uint8
-	lock     uint8 // session plus one
-	holder   [2]uint8
-	mayDie   bool
-	sessions [2]modelSession
-}
-
-const (
-	mOwned = iota
-	mPartial
-	mContested
-)
-
 type mutation string
 
 const (
@@ -95,48 +54,6 @@ func (m *model) add(s modelState) {
 		m.seen[s] = struct{}{}
 		m.queue = append(m.queue, s)
 	}
-}
-
-// load is what session i sees of a word: its own store that waits, or memory.
-func (s *modelState) load(i int, word uint8) uint8 {
-	q := &s.sessions[i]
-	for k := int(q.buffered) - 1; k >= 0; k-- {
-		if q.buffer[k].word == word {
-			return q.buffer[k].value
-		}
-	}
-	return s.word[word]
-}
-
-func (s *modelState) store(i int, word, value uint8) {
-	q := &s.sessions[i]
-	if int(q.buffered) == len(q.buffer) {
-		s.drain(i)
-	}
-	q.buffer[q.buffered] = modelStore{word, value}
-	q.buffered++
-}
-
-// drain has the oldest store of a session seen.
-func (s *modelState) drain(i int) {
-	q := &s.sessions[i]
-	s.word[q.buffer[0].word] = q.buffer[0].value
-	copy(q.buffer[:], q.buffer[1:])
-	q.buffered--
-	q.buffer[q.buffered] = modelStore{}
-}
-
-func (s *modelState) flush(i int) {
-	for s.sessions[i].buffered > 0 {
-		s.drain(i)
-	}
-}
-
-func (s *modelState) note(i int, v uint8) { s.store(i, wNote0+uint8(i), v) }
-
-func (s *modelState) over(i int) {
-	q := &s.sessions[i]
-	q.op, q.at, q.used, q.block = opIdle, 0, 0, 0
 }
 
 func (s *modelState) owns(i int, m mutation) bool {

@@ -7,7 +7,7 @@ import (
 	"github.com/godsm/godsm/internal/layouttest"
 )
 
-// TestLayout compares the tables of doc/design.md with the code.
+// TestLayout compares the tables of doc/structures.md with the code.
 func TestLayout(t *testing.T) {
 	layouttest.Check(t, "Queue header (320 bytes", reflect.TypeFor[header]())
 	layouttest.Check(t, "Side (128 bytes", reflect.TypeFor[side]())
