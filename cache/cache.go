@@ -42,7 +42,7 @@ type Cache struct {
 	closed  error
 }
 
-// kindOf is what names of caches stand for.
+// kindOf returns what names of caches stand for.
 func kindOf() registry.Kind {
 	return registry.Kind{Name: Kind, Type: "bytes", Layout: logcache.Version<<16 | headVersion}
 }

@@ -122,5 +122,5 @@ func (t *top) lives(word uint64) bool {
 	return p == t.self.Peer || p.Row >= 0 && p.Row < shmsync.MaxRows && t.self.Alive(p)
 }
 
-// bornAt is what boottime said when the cache was made.
+// bornAt returns what boottime said when the cache was made.
 func (t *top) bornAt() time.Duration { return time.Duration(t.born.Load()) }

@@ -237,7 +237,7 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 	return dst, err
 }
 
-// ending is a context for what has to be done after a load, also if ctx is over. What a stopped process keeps from being done
+// ending returns a context for what has to be done after a load, also if ctx is over. What a stopped process keeps from being done
 // others do after LoadTimeout.
 func ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)

@@ -18,7 +18,7 @@ type Codec[V any] interface {
 	Decode(b []byte, v *V) error // which does not keep b
 }
 
-// JSON is the Codec of encoding/json.
+// JSON returns the Codec of encoding/json.
 func JSON[V any]() Codec[V] { return jsonCodec[V]{} }
 
 type jsonCodec[V any] struct{}

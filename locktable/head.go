@@ -256,7 +256,7 @@ func (u *turn) placeLocked(n uint32, at int) (dsa.Place, error) {
 	return u.t.area.Place(u.pages[i].at, slot*headSize+at)
 }
 
-// partPlace is the place of a word of a partition.
+// partPlace returns the place of a word of a partition.
 func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
 }

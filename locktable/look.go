@@ -48,10 +48,10 @@ type Info struct {
 	name    []byte
 }
 
-// Path is the lock's.
+// Path returns the lock's.
 func (i Info) Path() []string { p, _ := decode(i.name); return p }
 
-// Name is the path with slashes.
+// Name returns the path with slashes.
 func (i Info) Name() string { return key{b: i.name}.String() }
 
 // List lists the locks that are held, waited for, or not repaired after a death. It takes no lock. A lock that is held all
@@ -288,7 +288,7 @@ func (s *sight) recorded(r seen) Party {
 	return p
 }
 
-// party is who a row is, and what one of its owners does.
+// party returns who a row is, and what one of its owners does.
 func (s *sight) party(row int, owner uint32) Party {
 	p, ok := s.parties[row]
 	if !ok {

@@ -75,10 +75,10 @@ func unhex(b []byte, digits string) []byte {
 	return b
 }
 
-// parent is the key of the first n parts.
+// parent returns the key of the first n parts.
 func (k key) parent(n int) key { return key{b: k.b[:k.ends[n-1]], ends: k.ends, n: n} }
 
-// kept is the same key with bytes of its own.
+// kept returns the same key with bytes of its own.
 func (k key) kept() key { k.b = append([]byte(nil), k.b...); return k }
 
 // within reports whether k is below o.

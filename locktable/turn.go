@@ -201,7 +201,7 @@ func (u *turn) call() {
 	u.q.Calls = u.q.Calls[:0]
 }
 
-// keyOf is what a record has of the head that it belongs to.
+// keyOf returns what a record has of the head that it belongs to.
 func keyOf(part int, n uint32) uint64 { return uint64(part)<<32 | uint64(n) }
 
 // at returns the record that ref names, nil if there is none.

@@ -71,7 +71,7 @@ func (h *hold) now() Mode {
 	return h.mode
 }
 
-// place is the hold as a queue knows it.
+// place returns the hold as a queue knows it.
 func (h *hold) place() waitqueue.Ref {
 	if h.rec == nil {
 		return waitqueue.InPlace

@@ -55,7 +55,7 @@ const (
 	tellAfter   = time.Second
 )
 
-// pause is how long the waiter sleeps without being rung.
+// pause returns how long the waiter sleeps without being rung.
 func (w *waiter) pause() time.Duration {
 	d := min(time.Duration(w.ahead+1)*lookEvery, lookAtLeast)
 	if w.due > 0 && w.ahead < 2 { // of many who wait behind one that does not come, one is enough to see that
@@ -82,7 +82,7 @@ func (w *waiter) lookLocked(u *turn) {
 	})
 }
 
-// wanted is the mode that is waited for.
+// wanted returns the mode that is waited for.
 func (h *hold) wanted(w *waiter) Mode {
 	if w.rec != nil {
 		return w.rec.State().Mode()
@@ -161,7 +161,7 @@ func (w *waiter) accept(ctx context.Context) (in bool, err error) {
 	return in, nil
 }
 
-// before is the record before which others count: all, for one that upgrades.
+// before returns the record before which others count: all, for one that upgrades.
 func (w *waiter) before() waitqueue.Ref { return waitqueue.Ref(w.ref) }
 
 // enterLocked makes the waiter a holder. It runs under the partition's lock.

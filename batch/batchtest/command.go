@@ -74,7 +74,7 @@ type Result struct {
 	ID       int64
 }
 
-// Rules are the rules of these commands.
+// Rules returns the rules of these commands.
 func Rules() batch.Rules[Command, Result, Op, string] {
 	return batch.Rules[Command, Result, Op, string]{
 		Group: func(c Command) Op { return c.Op },

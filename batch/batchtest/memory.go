@@ -84,21 +84,21 @@ func (m *Memory) passing(arrives bool) chan struct{} {
 	return m.gate
 }
 
-// Begin is the driver's.
+// Begin returns the driver's.
 func (m *Memory) Begin(_ context.Context, flush uint64) (batch.Tx[Command, Result], error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &memoryTx{m: m, flush: flush, rows: maps.Clone(m.rows), alive: true}, nil
 }
 
-// Settle is the driver's.
+// Settle returns the driver's.
 func (m *Memory) Settle(_ context.Context, flush uint64) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.flush >= flush, nil
 }
 
-// Class is the driver's.
+// Class returns the driver's.
 func (m *Memory) Class(err error) batch.Class {
 	if errors.Is(err, errLost) {
 		return batch.Lost
@@ -118,7 +118,7 @@ type memoryTx struct {
 	alive    bool
 }
 
-// Run is the driver's.
+// Run returns the driver's.
 func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result], guard bool) (int, int, error) {
 	m := tx.m
 	if gate := m.passing(true); gate != nil {
@@ -264,7 +264,7 @@ func (tx *memoryTx) Commit(context.Context) error {
 	return nil
 }
 
-// Finish is the driver's.
+// Finish returns the driver's.
 func (tx *memoryTx) Finish(ctx context.Context, steps []batch.Step[Command, Result]) (lo, hi int, ran bool, err error) {
 	if lo, hi, err = tx.Run(ctx, steps, false); err != nil {
 		return lo, hi, false, err

@@ -31,7 +31,7 @@ type Program struct {
 	missing error
 }
 
-// New is the program. When it is wanted first it is built in dir, and what that needs is
+// New returns the program. When it is wanted first it is built in dir, and what that needs is
 // installed if it is missing and can be had.
 func New(dir string) *Program { return &Program{path: filepath.Join(dir, "boost")} }
 

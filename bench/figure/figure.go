@@ -75,7 +75,7 @@ type Result struct {
 	Why      string  `json:"why,omitempty"`      // why the rival is ahead
 }
 
-// Value is the figure, and its unit.
+// Value returns the figure, and its unit.
 func (r Result) Value() (float64, Unit) {
 	switch {
 	case r.Percent != 0:

@@ -44,7 +44,7 @@ func Describe() About {
 	return a
 }
 
-// find is what the expression's parentheses hold.
+// find returns what the expression's parentheses hold.
 func find(path, expression string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -56,7 +56,7 @@ func find(path, expression string) string {
 	return "unknown"
 }
 
-// Module is the name and version of a module that this program was built with.
+// Module returns the name and version of a module that this program was built with.
 func Module(path string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {

@@ -43,7 +43,7 @@ func crew(r Rivals) []figure.Figure {
 // stamp lies in a segment: when the worker's function began.
 type stamp struct{ At atomic.Int64 }
 
-// monotonic is a clock that all processes share.
+// monotonic returns a clock that all processes share.
 func monotonic() int64 {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t)

@@ -22,7 +22,7 @@ func init() {
 
 const whyList = "it reads names and sizes only: not who holds what"
 
-// growth is what calls cost as the number of segments and sessions grows.
+// growth returns what calls cost as the number of segments and sessions grows.
 func growth(r Rivals) (list []figure.Figure) {
 	segments, sessions := []int{10, 100, 1000, 10000}, []int{2, 20, 200}
 	if r.Quick {

@@ -89,7 +89,7 @@ func newTable[V any](heap *dsa.Area, n int) (*table[V], error) {
 	return t, err
 }
 
-// hashLoop is what is done with a random key: KIND is "get", "find" or "delete+insert", and the bytes of a value.
+// hashLoop returns what is done with a random key: KIND is "get", "find" or "delete+insert", and the bytes of a value.
 func hashLoop[V any](t *table[V], kind string, n int, rnd xorshift) func(int) error {
 	missing := errors.New("a key is missing")
 	switch op, _, _ := strings.Cut(kind, " "); op {

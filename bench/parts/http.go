@@ -82,7 +82,7 @@ func serve(l net.Listener) error {
 	}))
 }
 
-// connAt is an end of the connection at that place in the segment: a pair of queues.
+// connAt returns an end of the connection at that place in the segment: a pair of queues.
 func connAt(s *dsm.Session, g *dsm.Segment, i int, first bool) (net.Conn, error) {
 	var q [2]*mq.Queue
 	for k := range q {

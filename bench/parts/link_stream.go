@@ -46,7 +46,7 @@ func pipeLead(ring int) (link, []string, []*os.File, error) {
 	return newStream(in, out), nil, []*os.File{theirs, back}, nil
 }
 
-// inherited is a descriptor that was inherited, for the runtime's poller.
+// inherited returns a descriptor that was inherited, for the runtime's poller.
 func inherited(fd uintptr, name string) (*os.File, error) {
 	if err := unix.SetNonblock(int(fd), true); err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func unixJoin(p *side.Peer, ring int, _ []string) (link, error) {
 	return newStream(c, c), err
 }
 
-// socket is a net.Conn whose buffer holds as much as the rings of others, as far as the system
+// socket returns a net.Conn whose buffer holds as much as the rings of others, as far as the system
 // allows (net.core.wmem_max).
 func socket(f *os.File, buffer int) (net.Conn, error) {
 	c, err := net.FileConn(f)

@@ -86,7 +86,7 @@ func lockLoop(l *shmsync.LWLock, mode string) func(int) error {
 	}
 }
 
-// lockIn is the lock in a segment, as a session sees it.
+// lockIn returns the lock in a segment, as a session sees it.
 func lockIn(s *dsm.Session, g *dsm.Segment) (*shmsync.LWLock, error) {
 	word, err := shm.At[shmsync.LWLockWord](g.Region(), 0)
 	if err != nil {

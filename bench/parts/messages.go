@@ -134,7 +134,7 @@ func dial(partner string, a side.Args) (link, side.Fellow, error) {
 	return l, p, err
 }
 
-// joinLink is the beginning of a partner.
+// joinLink returns the beginning of a partner.
 func joinLink(p *side.Peer) (link, error) {
 	return transports[p.List[0]].join(p, p.Int(2), p.List[3:])
 }

@@ -25,7 +25,7 @@ func init() {
 	side.Partner("nothing", func(p *side.Peer) error { p.Ready(); p.Hear(); return nil })
 }
 
-// reclaim is how long after a SIGKILL what the dead process held is gone: from the kill until the
+// reclaim returns how long after a SIGKILL what the dead process held is gone: from the kill until the
 // segment's file is. PostgreSQL starts all processes again: from the kill until it lets somebody in.
 func reclaim(r Rivals) []figure.Figure {
 	n, pg, python := 200, 20, 50

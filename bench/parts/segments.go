@@ -123,7 +123,7 @@ func attachLoop(s *dsm.Session, h dsm.Handle) func(int) error {
 	}
 }
 
-// rawPath is a file for the raw calls: on the shm mount, or where DIR is.
+// rawPath returns a file for the raw calls: on the shm mount, or where DIR is.
 func rawPath(backend, dir string) string {
 	if backend == "posix" {
 		dir = "/dev/shm"

@@ -21,7 +21,7 @@ type meeting struct {
 	_    [124]byte
 }
 
-// together is a work that two processes do at once, n times each; the time ends when both are done. The
+// together returns a work that two processes do at once, n times each; the time ends when both are done. The
 // partner is told args and has the meeting's memory as descriptor 3; it answers calls with serveTogether.
 func together(partner string, a side.Args, ours func(n int) error, args []string,
 	files ...*os.File) (run func(int) (time.Duration, error), p side.Fellow, err error) {

@@ -41,7 +41,7 @@ type Server struct {
 	clusters map[World]*cluster
 }
 
-// New is the PostgreSQL of this machine. When it is wanted first it is looked for, installed if
+// New returns the PostgreSQL of this machine. When it is wanted first it is looked for, installed if
 // it is missing and that can be done, and the extension is built, all in dir, which its servers'
 // user must be able to enter. If that fails, every Open says why.
 func New(dir string) *Server {

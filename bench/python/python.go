@@ -45,7 +45,7 @@ func (s *Script) Version() string {
 	return strings.TrimSpace(string(out))
 }
 
-// Command is the script, to do that kind of work (see shm.py).
+// Command returns the script, to do that kind of work (see shm.py).
 func (s *Script) Command(ctx context.Context, kind string, pin side.Pin, target time.Duration,
 	args ...int) (*exec.Cmd, error) {
 	s.once.Do(func() { s.find(ctx) })

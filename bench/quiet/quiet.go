@@ -54,7 +54,7 @@ func (w Watch) Read() (r Reading, err error) {
 	return r, err
 }
 
-// Others is the share of one CPU that was used by others between two readings. Ticks are coarse:
+// Others returns the share of one CPU that was used by others between two readings. Ticks are coarse:
 // it means little below some tenths of a second.
 func Others(a, b Reading) float64 {
 	if !a.Known || !b.Known || !b.At.After(a.At) {

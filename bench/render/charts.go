@@ -211,7 +211,7 @@ func render(p *plot.Plot, names *plot.Legend, w, h vg.Length) ([]byte, error) {
 		[]byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif")), err
 }
 
-// amount is a number, or a number of bytes as parts.Size writes it.
+// amount returns a number, or a number of bytes as parts.Size writes it.
 func amount(s string) (float64, error) {
 	number, unit, _ := strings.Cut(s, " ")
 	v, err := strconv.ParseFloat(number, 64)
@@ -253,7 +253,7 @@ func decades(text func(float64) string) plot.Ticker {
 	})
 }
 
-// goals is a dot for each figure that has a goal against PostgreSQL, and a line at 1. Without such figures it is nil.
+// goals returns a dot for each figure that has a goal against PostgreSQL, and a line at 1. Without such figures it is nil.
 func goals(about machine.About, results []figure.Result) ([]byte, error) {
 	var names []string
 	var met, missed plotter.XYs

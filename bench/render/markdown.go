@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/bench/round"
 )
 
-// Markdown is the report.
+// Markdown returns the report.
 func Markdown(about machine.About, results []figure.Result, charts []Chart) []byte {
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

@@ -84,7 +84,7 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-// measure is one figure. An error is the end of everything; a side that fails is a result that says why.
+// measure returns one figure. An error is the end of everything; a side that fails is a result that says why.
 func measure(ctx context.Context, f figure.Figure, o Options) ([]figure.Result, error) {
 	names := f.Names
 	if len(names) == 0 {
@@ -173,7 +173,7 @@ func measure(ctx context.Context, f figure.Figure, o Options) ([]figure.Result, 
 	return rows, nil
 }
 
-// fill puts the repeats of one side into its row; goal says whether this row is the one that goals are for.
+// fill puts the repeats of one side into its row; goal reports whether this row is the one that goals are for.
 func fill(r *figure.Result, f figure.Figure, c figure.Contender, x, ours []float64, goal bool) {
 	r.Repeats, r.Min, r.Max = len(x), stat.Quantile(x, 0), stat.Quantile(x, 1)
 	v := stat.Median(x)
@@ -230,7 +230,7 @@ func Show(v float64, u figure.Unit) string {
 	return fmt.Sprintf("%.3g s", v/1e9)
 }
 
-// line is a figure for people who watch the run.
+// line returns a figure for people who watch the run.
 func line(rows []figure.Result) (text string) {
 	for _, r := range rows {
 		if r.Shape != rows[0].Shape {

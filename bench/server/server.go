@@ -48,7 +48,7 @@ func (p *Program) Ready(ctx context.Context) error {
 	return p.missing
 }
 
-// Version is the program's, or why there is none.
+// Version returns the program's, or why there is none.
 func (p *Program) Version() string {
 	switch {
 	case p == nil || !p.asked:

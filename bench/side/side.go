@@ -30,7 +30,7 @@ const (
 	Free  Pin = "free" // where the scheduler puts them
 )
 
-// CPUs are those of the process that measures and of its partner; -1 is any.
+// CPUs returns those of the process that measures and of its partner; -1 is any.
 func (p Pin) CPUs() (lead, partner int) {
 	switch p {
 	case Same:
@@ -163,7 +163,7 @@ func (p *Program) Close() error {
 	return p.err
 }
 
-// Pid is the process's.
+// Pid returns the process's.
 func (p *Program) Pid() int { return p.cmd.Process.Pid }
 
 // tail keeps the last line that a process wrote to its standard error.

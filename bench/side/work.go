@@ -29,7 +29,7 @@ type Work struct {
 	Close func() error
 }
 
-// Loop is the Run of what needs no more than a loop.
+// Loop returns the Run of what needs no more than a loop.
 func Loop(f func(n int) error) func(n int) (time.Duration, error) {
 	return func(n int) (time.Duration, error) {
 		begin := time.Now()
@@ -45,7 +45,7 @@ type Args struct {
 	List   []string
 }
 
-// Int is the argument at i as a number.
+// Int returns the argument at i as a number.
 func (a Args) Int(i int) int {
 	n, err := strconv.Atoi(a.List[i])
 	if err != nil {
@@ -151,7 +151,7 @@ type pace struct {
 	warm   bool
 }
 
-// run is one round: a try that is over too soon does not count, and is made again with more. (A disturbed try makes
+// run returns one round: a try that is over too soon does not count, and is made again with more. (A disturbed try makes
 // the next ones shorter, an undisturbed one longer: whatever the first one was, no round is a handful of operations.)
 func (p *pace) run(do func(n int) (time.Duration, error)) (took time.Duration, err error) {
 	p.n = max(p.n, 1)
@@ -175,7 +175,7 @@ func (p *pace) run(do func(n int) (time.Duration, error)) (took time.Duration, e
 	}
 }
 
-// Percentiles are those quantiles of some times, in ns.
+// Percentiles returns those quantiles of some times, in ns.
 func Percentiles(ns []time.Duration, q ...float64) []float64 {
 	x := make([]float64, len(ns))
 	for i, d := range ns {

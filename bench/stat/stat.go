@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Median is the middle one, or the mean of the two middle ones; NaN of nothing.
+// Median returns the middle one, or the mean of the two middle ones; NaN of nothing.
 func Median(x []float64) float64 { return Quantile(x, 0.5) }
 
-// Quantile is the value below which the share q of x lies, between neighbours in proportion; NaN of nothing.
+// Quantile returns the value below which the share q of x lies, between neighbours in proportion; NaN of nothing.
 func Quantile(x []float64, q float64) float64 {
 	if len(x) == 0 {
 		return math.NaN()
@@ -23,7 +23,7 @@ func Quantile(x []float64, q float64) float64 {
 	return s[low] + (at-float64(low))*(s[low+1]-s[low])
 }
 
-// Spread is how far the middle half of the repeats reaches, over their median: one wild repeat in
+// Spread returns how far the middle half of the repeats reaches, over their median: one wild repeat in
 // seven does not count, two do.
 func Spread(x []float64) float64 {
 	return (Quantile(x, 0.75) - Quantile(x, 0.25)) / Median(x)

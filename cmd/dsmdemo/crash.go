@@ -120,7 +120,7 @@ func (a *app) showCrash(d time.Duration) (progress func(kills int64), stop func(
 	return progress, func() { _ = bar.Finish() }
 }
 
-// crashWorkerCommand is one worker of a chaos run.
+// crashWorkerCommand returns one worker of a chaos run.
 func (a *app) crashWorkerCommand() *cobra.Command {
 	var p chaos.Part
 	cmd := &cobra.Command{

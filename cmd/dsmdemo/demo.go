@@ -68,7 +68,7 @@ func (t *tour) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// memoryType is the type of shared memory that was asked for.
+// memoryType returns the type of shared memory that was asked for.
 func (t *tour) memoryType() (string, error) {
 	s, err := instance.Backends{}.Load(t.Config.Dir, t.Config.Settings)
 	if err != nil {

@@ -168,7 +168,7 @@ func goSources() (paths []string) {
 	return paths
 }
 
-// holdCommand is the demo's victim: it holds segments of its own and one of the demo's, until its input ends.
+// holdCommand returns the demo's victim: it holds segments of its own and one of the demo's, until its input ends.
 func (a *app) holdCommand() *cobra.Command {
 	var n int
 	cmd := &cobra.Command{

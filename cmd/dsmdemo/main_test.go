@@ -336,7 +336,7 @@ func TestClean(t *testing.T) {
 }
 
 // TestLifeline: a supervisor of the tour ends with the tour.
-// TestProbe: status, ls and ps print what there is, and their exit status tells whether a supervisor lives.
+// TestProbe: status, ls and ps print what there is, and their exit status reports whether a supervisor lives.
 func TestProbe(t *testing.T) {
 	p := newPlace(t)
 	s := p.supervise()

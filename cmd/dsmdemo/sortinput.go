@@ -94,7 +94,7 @@ func (in *input) add(path string, f *os.File, size int) bool {
 	return true
 }
 
-// link is a path by which this process's workers find an open file, whatever its own name means to them, as /dev/stdin.
+// link returns a path by which this process's workers find an open file, whatever its own name means to them, as /dev/stdin.
 func link(f *os.File) string {
 	path := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	if _, err := os.Stat(path); err != nil {

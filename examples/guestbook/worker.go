@@ -24,7 +24,7 @@ type command struct {
 	Add  int64  `json:",omitempty"`
 }
 
-// group is the kind of statement.
+// group returns the kind of statement.
 func (c command) group() string {
 	if c.Text != "" {
 		return "sign"

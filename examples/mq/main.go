@@ -27,7 +27,7 @@ const (
 	longest  = 10000 // longer than the ring
 )
 
-// queue is the i-th queue of the segment.
+// queue returns the i-th queue of the segment.
 func queue(seg *dsm.Segment, i int) (shm.Region, error) {
 	return seg.Region().Sub(shm.Offset(i*mq.Size(ring)), mq.Size(ring))
 }
@@ -147,7 +147,7 @@ func produce(ctx context.Context, out *mq.Sender) error {
 	return nil
 }
 
-// message is the n-th: lengths go from 0 to beyond the ring's size.
+// message returns the n-th: lengths go from 0 to beyond the ring's size.
 func message(n int) []byte {
 	length := n % 50
 	if n%100 == 0 {

@@ -37,7 +37,7 @@ const (
 // options are those of the cache: it has room for about a tenth of the pages.
 var options = cache.Options{Limit: 8 << 20, TTL: time.Hour}
 
-// page is what the origin would send: slow to make, and of a size of its own.
+// page returns what the origin would send: slow to make, and of a size of its own.
 func page(name string) []byte {
 	sum := sha256.Sum256([]byte(name))
 	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", name, sum), 6+int(sum[0])/6))

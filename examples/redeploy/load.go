@@ -88,7 +88,7 @@ func (l *load) ask(client *http.Client) error {
 	return nil
 }
 
-// rate is the hit rate of the next requests, in percent.
+// rate returns the hit rate of the next requests, in percent.
 func (l *load) rate(n int64) (percent float64, err error) {
 	asked, hits := l.asked.Load(), l.hits.Load()
 	for l.asked.Load() < asked+n {

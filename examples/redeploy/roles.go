@@ -28,7 +28,7 @@ const (
 // options are those of the cache, which has room for two thirds of the pages.
 var options = cache.Options{Limit: 8 << 20, TTL: time.Hour}
 
-// page is what the origin would send.
+// page returns what the origin would send.
 func page(name string) []byte {
 	sum := sha256.Sum256([]byte(name))
 	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", name, sum), 20+int(sum[0])/6))

@@ -114,7 +114,7 @@ func files(t *testing.T) (list []file) {
 	return list
 }
 
-// nested says whether a folder is a module of its own.
+// nested reports whether a folder is a module of its own.
 func nested(dir string) bool {
 	m, _ := filepath.Glob(filepath.Join(dir, "go.mod"))
 	return len(m) > 0
@@ -135,7 +135,7 @@ func allowed(pkg string) (names []string, ok bool) {
 	return names, ok
 }
 
-// within says whether pkg is meant by a pattern that ends in /...
+// within reports whether pkg is meant by a pattern that ends in /...
 func within(pkg, pattern string) bool {
 	prefix, ok := strings.CutSuffix(pattern, "...")
 	return ok && strings.HasPrefix(pkg, prefix)

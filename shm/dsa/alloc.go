@@ -231,7 +231,7 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 	return h, true, nil
 }
 
-// firstLocked is the first span in the list of a class, under the area's lock.
+// firstLocked returns the first span in the list of a class, under the area's lock.
 func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
 	first := a.head.partial[cl.id].Load()
 	if first == 0 {

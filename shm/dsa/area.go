@@ -324,7 +324,7 @@ func (a *Area) View() *shm.View {
 	return a.ends.View
 }
 
-// Self is the session's, as Create or Attach was told.
+// Self returns the session's, as Create or Attach was told.
 func (a *Area) Self() shmsync.Self { return a.self }
 
 // Handle names the area for Attach; 0 for one in place.
@@ -354,7 +354,7 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	})
 }
 
-// Total is the number of bytes of all segments; 0 after the end.
+// Total returns the number of bytes of all segments; 0 after the end.
 func (a *Area) Total() (n int64) {
 	err := a.contained(func() error {
 		n = int64(a.head.total.Load())

@@ -32,7 +32,7 @@ func seal(block []byte, n uint64) (generation uint64) {
 	return generation
 }
 
-// sealed is the size that the fence of a block tells. A fence that something was written over is ErrOverrun.
+// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun.
 func sealed(block []byte) (n uint64, err error) {
 	end := uint64(len(block) - 8)
 	if n = trailer(block) & sizeMask; n > end {
@@ -46,7 +46,7 @@ func sealed(block []byte) (n uint64, err error) {
 	return n, nil
 }
 
-// sizeOf is the size of the object p in its block. It looks at the whole fence only if another object seems to be there.
+// sizeOf returns the size of the object p in its block. It looks at the whole fence only if another object seems to be there.
 func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	t := trailer(block)
 	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
@@ -58,7 +58,7 @@ func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
-// fenced is the size of the object p, which is to be freed, in its block, after a look at the whole fence.
+// fenced returns the size of the object p, which is to be freed, in its block, after a look at the whole fence.
 func fenced(p Pointer, block []byte) (n uint64, err error) {
 	if n, err = sizeOf(p, block); err != nil {
 		return 0, err

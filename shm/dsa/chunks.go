@@ -167,7 +167,7 @@ func (a *Area) unlink(r spanRef) error {
 	return nil
 }
 
-// listed is the span that a list speaks of.
+// listed returns the span that a list speaks of.
 func (a *Area) listed(ref uint64) (r spanRef, err error) {
 	i, chunk := int(ref>>32)-1, int(uint32(ref))
 	if i < 0 || i >= maxRows {

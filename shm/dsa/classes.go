@@ -76,7 +76,7 @@ func makeClasses() (list []class) {
 	return list
 }
 
-// classOf is the class for n bytes, which is at most maxClass.
+// classOf returns the class for n bytes, which is at most maxClass.
 func classOf(n uint64) int {
 	if n <= maxSmall {
 		return int(classOfSmall[(n+align-1)/align])
@@ -88,13 +88,13 @@ func classOf(n uint64) int {
 	return c
 }
 
-// index is the block that begins rel bytes into a span; false if none begins there.
+// index returns the block that begins rel bytes into a span; false if none begins there.
 func (c *class) index(rel uint64) (int, bool) {
 	i := rel * c.inverse >> 40
 	return int(i), i*c.size == rel && i < uint64(c.objects)
 }
 
-// blocks is the bits in word w of a span's bitmap that stand for blocks.
+// blocks returns the bits in word w of a span's bitmap that stand for blocks.
 func (c *class) blocks(w int, bits uint64) uint64 {
 	if w == c.words-1 {
 		return bits &^ c.last
@@ -102,7 +102,7 @@ func (c *class) blocks(w int, bits uint64) uint64 {
 	return bits
 }
 
-// wordsFor is how many words n bits take.
+// wordsFor returns how many words n bits take.
 func wordsFor(n int) int { return (n + 63) / 64 }
 
 func lowest(w uint64) int { return bits.TrailingZeros64(w) }

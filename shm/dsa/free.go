@@ -153,7 +153,7 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 	return nil
 }
 
-// stamp is what an object bears while it is freed by a session that is not its span's.
+// stamp returns what an object bears while it is freed by a session that is not its span's.
 func stamp(p Pointer) uint64 {
 	x := (uint64(p.withSlack(0)) ^ 0x5be1_ac1e_57a3_9d4b) * 0x9e37_79b9_7f4a_7c15
 	return x ^ x>>29 | 1
@@ -241,7 +241,7 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 // fits reports whether an object in a block of that class can have the pointer p.
 func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
 
-// Bytes are an object's, in place: as many as were asked for. They are valid until the object is
+// Bytes returns an object's, in place: as many as were asked for. They are valid until the object is
 // freed or the area detached. A pointer that leads to no object is ErrPointer, as Free says.
 func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
@@ -308,7 +308,7 @@ func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	return a.blockBytes(p, r, cl, rel)
 }
 
-// blockBytes is the bytes of the object at rel in a span of that class.
+// blockBytes returns the bytes of the object at rel in a span of that class.
 func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, error) {
 	i, ok := cl.index(rel)
 	if !ok || !a.fits(p, cl) || !r.s.allocated(i) {
@@ -325,7 +325,7 @@ func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, 
 	return block[:n:n], nil
 }
 
-// large is the bytes of the large object that begins at r.
+// large returns the bytes of the large object that begins at r.
 func (a *Area) large(p Pointer, r spanRef) ([]byte, error) {
 	n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
 	switch {

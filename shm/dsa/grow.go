@@ -29,7 +29,7 @@ func (a *Area) sizeOf(i int) uint64 {
 	return geometryOf(start, int(a.rows[i].chunks.Load())).size
 }
 
-// emptyBytes is the size of all segments that nothing is in, but the first.
+// emptyBytes returns the size of all segments that nothing is in, but the first.
 func (a *Area) emptyBytes() (n uint64) {
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
@@ -122,7 +122,7 @@ const (
 	growthPart  = 4
 )
 
-// step is how many chunks growth asks for first: the first segment's, twice as many with each second segment, as far as
+// step returns how many chunks growth asks for first: the first segment's, twice as many with each second segment, as far as
 // growthSteps allows. If the source has refused more, and no segment has gone back since, it is twice what it gave then.
 func (a *Area) step(need, live int) int {
 	h := a.head
@@ -134,7 +134,7 @@ func (a *Area) step(need, live int) int {
 	return max(whole(int(chunks)), need)
 }
 
-// least is how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there is of
+// least returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there is of
 // an area without one. So rows do not run out, of the area nor of the instance.
 func (a *Area) least() int {
 	bytes := a.head.limit.Load()
@@ -144,7 +144,7 @@ func (a *Area) least() int {
 	return int(min(bytes/128/(chunkSize+spanSize)+1, a.head.largest.Load(), maxSegment/chunkSize))
 }
 
-// whole is the chunks of the largest spans that fit into so many, if one does: so none are left over.
+// whole returns the chunks of the largest spans that fit into so many, if one does: so none are left over.
 func whole(chunks int) int {
 	if largest := classes[len(classes)-1].chunks; chunks > largest {
 		return chunks / largest * largest
@@ -175,7 +175,7 @@ func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, 
 	}
 }
 
-// room is how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit.
+// room returns how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit.
 func (a *Area) room(need int) (chunks int, err error) {
 	limit, total := a.head.limit.Load(), a.head.total.Load()
 	if limit == 0 {
@@ -295,7 +295,7 @@ func (a *Area) unpin(ctx context.Context, i int) error {
 	return nil
 }
 
-// unpinned sees to it that the segment with that handle is not pinned.
+// unpinned ensures that the segment with that handle is not pinned.
 func (a *Area) unpinned(ctx context.Context, handle uint64) error {
 	err := a.source.Unpin(context.WithoutCancel(ctx), handle)
 	if errors.Is(err, ErrNotFound) {

@@ -37,7 +37,7 @@ type spot = uint32
 
 const inFull = spot(1) << 31
 
-// most is how long each of a heap's lists may be: 4 MB of spans.
+// most returns how long each of a heap's lists may be: 4 MB of spans.
 func (c *class) most() int { return max(64/c.chunks, 2) }
 
 func (h *heap) putRoom(r held) {
@@ -237,7 +237,7 @@ func (a *Area) adopted(r held, cl *class) error {
 	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
 }
 
-// inHeaps is where this session has spans to itself, under all stripes. Those that it has no longer it strikes from the
+// inHeaps returns where this session has spans to itself, under all stripes. Those that it has no longer it strikes from the
 // lists: so what they lie in can be unmapped.
 func (a *Area) inHeaps() map[*mapping]bool {
 	in := map[*mapping]bool{}

@@ -160,7 +160,7 @@ const (
 
 func kindOf(state uint64) uint64 { return state & kindMask }
 
-// moved is a state with another kind and session, in the same life.
+// moved returns a state with another kind and session, in the same life.
 func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
 
 const (
@@ -180,7 +180,7 @@ type geometry struct {
 	size                         uint64
 }
 
-// firstSegment is where the segment header of segment 0 begins.
+// firstSegment returns where the segment header of segment 0 begins.
 func firstSegment(slots int) uint64 { return headerSize + maxRows*rowSize + uint64(slots)*slotSize }
 
 func geometryOf(start uint64, chunks int) geometry {
@@ -191,7 +191,7 @@ func geometryOf(start uint64, chunks int) geometry {
 	return g
 }
 
-// fitting is the geometry with as many chunks as fit into size bytes; none if not even one does.
+// fitting returns the geometry with as many chunks as fit into size bytes; none if not even one does.
 func fitting(start, size uint64) (g geometry) {
 	n := 0
 	if size > start {

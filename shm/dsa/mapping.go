@@ -94,7 +94,7 @@ func (a *Area) findUnder(st *stripe, p Pointer, m *mapping, at int) (r spanRef, 
 	return r, rel, cl, err
 }
 
-// chunkOf is the chunk that p points into, of a segment that is mapped.
+// chunkOf returns the chunk that p points into, of a segment that is mapped.
 func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
 	if m = a.maps[p.row()].Load(); m == nil || m.tag != p&tagMask {
 		if m, err = a.remap(p); err != nil {

@@ -22,7 +22,7 @@ type Place struct {
 // nowhere is no place, of a call that is careful already.
 var nowhere = Place{at: 1}
 
-// Place is the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
+// Place returns the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
 func (a *Area) Place(p Pointer, off int) (Place, error) {
 	b, err := a.Bytes(p)
 	if err != nil {
@@ -35,7 +35,7 @@ func (a *Area) Place(p Pointer, off int) (Place, error) {
 	return Place{p.withSlack(uint64(off)&8) + Pointer(off>>4), w}, err
 }
 
-// Pointer is what the word reads: 0 for none.
+// Pointer returns what the word reads: 0 for none.
 func (at Place) Pointer() Pointer {
 	if at.word == nil {
 		return 0
@@ -107,7 +107,7 @@ func (at Place) put(p Pointer) {
 	}
 }
 
-// has says whether the word at that place owns p.
+// has reports whether the word at that place owns p.
 func (a *Area) has(ctx context.Context, place, p Pointer) (bool, error) {
 	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
 		return false, nil
@@ -136,7 +136,7 @@ func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 	return dead, nil
 }
 
-// Peek is the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
+// Peek returns the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
 // not ask whether there is an object at p, and what it returns may be freed, or even unmapped by
 // another goroutine's call, at any time: a fault then. It is for readers who can tell afterwards
 // whether it was, and never waits. Who does nothing but peek has to call Current now and then.

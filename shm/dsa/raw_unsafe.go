@@ -9,8 +9,8 @@ func aligned(n int) []byte {
 	return b[off : off+n : off+n]
 }
 
-// misaligned says whether b does not begin at a multiple of n.
+// misaligned reports whether b does not begin at a multiple of n.
 func misaligned(b []byte, n uintptr) bool { return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%n != 0 }
 
-// first is the first eight bytes of a block, which begins at a multiple of 16.
+// first returns the first eight bytes of a block, which begins at a multiple of 16.
 func first(b []byte, off uint64) *uint64 { return (*uint64)(unsafe.Pointer(&b[off])) }

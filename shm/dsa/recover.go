@@ -221,7 +221,7 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 
 const nobody = -2 // as a slot
 
-// recoverSpan sees to it that a span is where it belongs, though a session died: one that was
+// recoverSpan ensures that a span is where it belongs, though a session died: one that was
 // that session's; one that was left full, or in its list, while something was freed in it.
 func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
 	state := r.s.state.Load()

@@ -22,7 +22,7 @@ func New[T any](a *Area) (Ref[T], *T, error) {
 	return Ref[T](p), v, err
 }
 
-// In is the T, in place: valid until it is freed or the area is detached. It is found at any
+// In returns the T, in place: valid until it is freed or the area is detached. It is found at any
 // one's risk whose Ref is of another type.
 func (r Ref[T]) In(a *Area) (*T, error) {
 	b, err := a.Bytes(Pointer(r))

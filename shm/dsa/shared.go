@@ -66,7 +66,7 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 	return p, err == nil, err
 }
 
-// unusedIn is a word of a span that has a block which can be allocated without a harvest, -1 if none has: the search begins
+// unusedIn returns a word of a span that has a block which can be allocated without a harvest, -1 if none has: the search begins
 // where the last one in that span ended.
 func (h *heap) unusedIn(r spanRef, cl *class) int {
 	if h.from != r.s {

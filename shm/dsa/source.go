@@ -100,7 +100,7 @@ func (h *Heap) Unpin(_ context.Context, handle uint64) error {
 	return nil
 }
 
-// InUse is the number of segments there are, and of their bytes.
+// InUse returns the number of segments there are, and of their bytes.
 func (h *Heap) InUse() (segments, bytes int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

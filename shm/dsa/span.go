@@ -21,22 +21,22 @@ func (r spanRef) misclassed() error {
 		r.s.class.Load())
 }
 
-// block is a block's bytes. The span is of that class.
+// block returns a block's bytes. The span is of that class.
 func (r spanRef) block(c *class, i int) []byte {
 	off := r.start() + uint64(i)*c.size
 	return r.m.bytes[off : off+c.size]
 }
 
-// run is the first n bytes of the run's chunks.
+// run returns the first n bytes of the run's chunks.
 func (r spanRef) run(n uint64) []byte { return r.m.bytes[r.start() : r.start()+n] }
 
-// mark is the note that names the span.
+// mark returns the note that names the span.
 func (r spanRef) mark() uint64 { return uint64(r.m.tag|Pointer(r.start()>>4)) | intentSpan<<slackShift }
 
-// start is where in the segment its blocks begin.
+// start returns where in the segment its blocks begin.
 func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
 
-// ref is the span in a list: row plus one above, chunk below; 0 is none.
+// ref returns the span in a list: row plus one above, chunk below; 0 is none.
 func (r spanRef) ref() uint64 { return uint64(r.m.row+1)<<32 | uint64(r.chunk) }
 
 func (s *span) allocated(i int) bool {
@@ -54,13 +54,13 @@ func (s *span) empty(c *class) bool {
 	return true
 }
 
-// inWord is the allocated blocks of a word.
+// inWord returns the allocated blocks of a word.
 func (s *span) inWord(c *class, w int) uint64 {
 	p := &s.words[w]
 	return c.blocks(w, p.used.Load()&^p.freed.Load())
 }
 
-// harvest makes blocks that others have freed free for allocation, and says whether any block is.
+// harvest makes blocks that others have freed free for allocation, and reports whether any block is.
 // Only for who has the span to itself: its session under a note, or who holds the area's lock. A death in between leaves a bit in freed that is not in
 // used, which is no block, and is harvested again.
 func (r spanRef) harvest(c *class) (room bool) {
@@ -80,7 +80,7 @@ func (r spanRef) harvest(c *class) (room bool) {
 	return room
 }
 
-// waiting says whether there is something to harvest.
+// waiting reports whether there is something to harvest.
 func (s *span) waiting(c *class) bool {
 	for w := range c.words {
 		if s.words[w].freed.Load() != 0 {
@@ -90,7 +90,7 @@ func (s *span) waiting(c *class) bool {
 	return false
 }
 
-// unused is the blocks of a word that can be allocated without a harvest. One that is freed and not used is left over from
+// unused returns the blocks of a word that can be allocated without a harvest. One that is freed and not used is left over from
 // a harvest that a death cut short: it needs another.
 func (p *pair) unused() uint64 { return ^(p.used.Load() | p.freed.Load()) }
 

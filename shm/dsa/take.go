@@ -30,7 +30,7 @@ const (
 	orderItself        // each is seen before the session loads the state
 )
 
-// orderOf is that of this process, and whether its notes are to be stored by an exchange for that.
+// orderOf returns that of this process, and whether its notes are to be stored by an exchange for that.
 func orderOf() (order uint32, swaps bool) {
 	switch {
 	case ordered.Fenced:

@@ -66,7 +66,7 @@ func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, fo
 	return e, found, err
 }
 
-// Len is the number of entries.
+// Len returns the number of entries.
 func (t *Bytes) Len() int { return t.core().count() }
 
 // Scan holds one entry after the other. See Table.Scan.
@@ -92,21 +92,21 @@ func (t *Bytes) Destroy(ctx context.Context) error { return t.core().destroy(ctx
 // BytesEntry is an entry that is held, as Entry is.
 type BytesEntry struct{ e entry }
 
-// Key is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// Key returns the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
 // area, it is nil.
 func (e *BytesEntry) Key() []byte {
 	key, _ := e.e.look()
 	return key
 }
 
-// Value is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// Value returns the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
 // area, it is nil.
 func (e *BytesEntry) Value() []byte {
 	_, value := e.e.look()
 	return value
 }
 
-// Update is a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
+// Update returns a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
 // value's place, at once. It is valid until then, or the next Update. A value that is longer than any that the entry
 // had needs memory. If there is none, what an earlier one, or Insert, was asked for is gone too, unless one that succeeds
 // follows; a length that no value can have is ErrSize, and changes nothing. See Entry.Update.

@@ -284,10 +284,10 @@ func (t *core) open(n int) error {
 	return nil
 }
 
-// part is the partition of a hash.
+// part returns the partition of a hash.
 func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
-// count is how many entries there are; 0 after the end.
+// count returns how many entries there are; 0 after the end.
 func (t *core) count() (n int) {
 	err := t.contained(func() error {
 		for i := range t.parts {

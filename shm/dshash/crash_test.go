@@ -69,7 +69,7 @@ func victim(c *proctest.Child) error {
 	return nil
 }
 
-// matches says whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
+// matches reports whether the tables are as after the first n steps. A scan that was cut short may have deleted some.
 func (w world) matches(scenario string, n uint64) error {
 	all := script(scenario)
 	tab, bs := models(scenario, min(n, uint64(len(all))))

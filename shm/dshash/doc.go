@@ -37,7 +37,7 @@
 // # What a death leaves
 //
 // The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object
-// that is not in a slot is in a hand, and dsa.Area.AllocInto and FreeFrom see to it that it is either the hand's
+// that is not in a slot is in a hand, and dsa.Area.AllocInto and FreeFrom ensure that it is either the hand's
 // or the allocator's, at every instruction. Whoever takes a partition's lock over from the dead has dsa recover
 // the dead first, and then frees what is in the hands, unless a slot leads to it.
 //

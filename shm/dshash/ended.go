@@ -18,7 +18,7 @@ import (
 // gives an answer.
 //
 // If the area is detached while its session goes on, a lock that this process holds in the table must be given back in
-// the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves tell whether
+// the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves report whether
 // they are held: so Detach keeps every call from taking one, makes the bytes stay while one is held, and the last that is
 // given back lets them go. A call that finds the end when it has just taken a lock gives it back at once.
 //

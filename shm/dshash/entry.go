@@ -85,7 +85,7 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	return nil
 }
 
-// among is the array that has the entry, or the one where it would be.
+// among returns the array that has the entry, or the one where it would be.
 func (t *core) among(v *view, h uint64, key []byte) []line {
 	if _, _, at, _, ok := t.search(v.busy.old, h, key); at != 0 || !ok {
 		return v.busy.old
@@ -211,7 +211,7 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	return found && err == nil, err
 }
 
-// item is what the holder sees.
+// item returns what the holder sees.
 func (e *entry) item() []byte {
 	if e.guard.Exclusive() {
 		return e.l.change.item
@@ -219,7 +219,7 @@ func (e *entry) item() []byte {
 	return e.l.t.area.Peek(e.ptr)
 }
 
-// parts are the key and the value in the item, as long as it says now; not ok if that can't be.
+// parts returns the key and the value in the item, as long as it says now; not ok if that can't be.
 func (e *entry) parts() (key, value []byte, ok bool) {
 	item := e.item()
 	key, from, to, ok := e.l.t.split(item)
@@ -248,7 +248,7 @@ func (e *entry) look() (key, value []byte) {
 	return key, value
 }
 
-// fixedValue is the value alone, of a fixed size, as look says. It reads none of the bytes.
+// fixedValue returns the value alone, of a fixed size, as look says. It reads none of the bytes.
 func (e *entry) fixedValue() []byte {
 	l := e.l
 	if l == nil || l.t.ends.Ended() {

@@ -78,7 +78,7 @@ func TestEveryStoreIsSeenWhole(t *testing.T) {
 					give = exhaust(t, a)
 				}
 				turn, points, seen := 0, map[string]bool{}, 0
-				// right says whether a value may be the entry's, at some moment between two turns.
+				// right reports whether a value may be the entry's, at some moment between two turns.
 				right := func(k uint64, v []byte, first, last int) bool {
 					if !w.full || k >= 5 {
 						return bytes.Equal(v, looked(k, 0))

@@ -58,7 +58,7 @@ func (t *core) settle(i, k int) {
 	_ = t.empty(i, k)
 }
 
-// ready is the object at, which is in a hand, if it has n bytes.
+// ready returns the object at, which is in a hand, if it has n bytes.
 func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 	if t.local[i].spare == (spare{at, t.parts[i].version.Load(), n}) {
 		if b := t.area.Peek(at); len(b) >= n {

@@ -49,7 +49,7 @@ func hashLong(key []byte, seed uint64) uint64 {
 // tagOf is never 0.
 func tagOf(h uint64) uint64 { return h>>32&0xffff*255>>16 + 1 }
 
-// homeOf is the line of n in which an entry is looked for first.
+// homeOf returns the line of n in which an entry is looked for first.
 func homeOf(h uint64, n int) int { return int(h & (1<<32 - 1) * uint64(n) >> 32) }
 
 const everyByte = 0x0101_0101_0101_0101
@@ -60,7 +60,7 @@ func match(tags, tag uint64) uint64 {
 	return (x - everyByte) &^ x & (0x80 * everyByte >> 8)
 }
 
-// slotOf is the lowest slot that is marked.
+// slotOf returns the lowest slot that is marked.
 func slotOf(marks uint64) int { return bits.TrailingZeros64(marks) >> 3 }
 
 func overflow(tags uint64) uint64 { return tags >> overflowShift }

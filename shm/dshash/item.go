@@ -15,7 +15,7 @@ import (
 
 const lengths = 8
 
-// itemSize is an item's with a key of so many bytes, and a value of n.
+// itemSize returns an item's with a key of so many bytes, and a value of n.
 func (t *core) itemSize(key []byte, n int) (int, error) {
 	if t.kind == kindFixed {
 		return t.size, nil
@@ -41,7 +41,7 @@ func (t *core) format(item, key []byte) (value []byte) {
 	return item[lengths+len(key):]
 }
 
-// keyOf is the key in the bytes that an item begins.
+// keyOf returns the key in the bytes that an item begins.
 func (t *core) keyOf(b []byte) (key []byte, ok bool) {
 	if t.kind == kindFixed && len(b) >= t.size {
 		return b[:t.keySize], true
@@ -96,7 +96,7 @@ func assignSmall(to, from []byte) {
 	}
 }
 
-// at is the bytes that begin at p, which is linked. Its segment is mapped if need be.
+// at returns the bytes that begin at p, which is linked. Its segment is mapped if need be.
 func (t *core) at(p dsa.Pointer) (b []byte, err error) {
 	if b = t.area.Peek(p); b == nil {
 		if b, err = t.object(p); err != nil {

@@ -142,22 +142,22 @@ const (
 	maxLines      = 1 << 28
 )
 
-// ahead is how far in front of a multiple of 64 in its segment an object begins.
+// ahead returns how far in front of a multiple of 64 in its segment an object begins.
 func ahead(p dsa.Pointer) int { return -int(p&3) & 3 * 16 }
 
-// tableSize is an object with room for the header and n partitions, wherever it begins.
+// tableSize returns an object with room for the header and n partitions, wherever it begins.
 func tableSize(n int) int { return headerSize + 48 + reserveSize + n*partitionSize }
 
-// reserveAt is where in the table's object its reserve begins.
+// reserveAt returns where in the table's object its reserve begins.
 func reserveAt(p dsa.Pointer) int { return headerSize + ahead(p) }
 
-// partitionsAt is where its partitions do.
+// partitionsAt returns where its partitions do.
 func partitionsAt(p dsa.Pointer) int { return reserveAt(p) + reserveSize }
 
-// arraySize is an object with room for n lines, wherever it begins.
+// arraySize returns an object with room for n lines, wherever it begins.
 func arraySize(n int) int { return 64 + n*lineSize }
 
-// linesAt is where in an array's object its lines begin.
+// linesAt returns where in an array's object its lines begin.
 func linesAt(p dsa.Pointer) int {
 	if n := ahead(p); n > 0 {
 		return n

@@ -8,10 +8,10 @@ import (
 	"github.com/godsm/godsm/internal/ordered"
 )
 
-// wordAt is the first eight bytes of b, which begins at a multiple of 8 and has as many.
+// wordAt returns the first eight bytes of b, which begins at a multiple of 8 and has as many.
 func wordAt(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b[:8][0])) }
 
-// lengthsAt is the same as two words.
+// lengthsAt returns the same as two words.
 func lengthsAt(b []byte) *[2]atomic.Uint32 { return (*[2]atomic.Uint32)(unsafe.Pointer(&b[:8][0])) }
 
 // cloned is b in this process's own memory, aligned as items are.

@@ -59,7 +59,7 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 	return q.value
 }
 
-// glance looks without the lock, and says whether what it found was true at some moment of the call. What it reads
+// glance looks without the lock, and reports whether what it found was true at some moment of the call. What it reads
 // may be unmapped meanwhile: a fault.
 func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)

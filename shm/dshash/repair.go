@@ -149,7 +149,7 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 	return n, empty, nil
 }
 
-// raised is a line's tags with one more in overflow.
+// raised returns a line's tags with one more in overflow.
 func raised(tags uint64) uint64 {
 	if overflow(tags) == overflowFull {
 		return tags
@@ -157,7 +157,7 @@ func raised(tags uint64) uint64 {
 	return tags + overflowUnit
 }
 
-// lowered is a line's tags with one less in overflow.
+// lowered returns a line's tags with one less in overflow.
 func lowered(tags uint64) uint64 {
 	if n := overflow(tags); n == overflowFull || n == 0 {
 		return tags
@@ -165,7 +165,7 @@ func lowered(tags uint64) uint64 {
 	return tags - overflowUnit
 }
 
-// strictLines is an array that is an object of the right size; ErrCorrupt if it is none.
+// strictLines returns an array that is an object of the right size; ErrCorrupt if it is none.
 func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	if at == 0 {
 		return nil, nil
@@ -184,7 +184,7 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	return linesOf(b[linesAt(at):], n), nil
 }
 
-// strictItem is the item of an entry of partition i, an object that has room for it; ErrCorrupt if it is none.
+// strictItem returns the item of an entry of partition i, an object that has room for it; ErrCorrupt if it is none.
 func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err error) {
 	b, err := t.object(at)
 	if err != nil {

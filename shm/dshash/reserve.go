@@ -50,7 +50,7 @@ func (t *core) openReserve(table []byte) (err error) {
 	return nil
 }
 
-// present is the place that has the reserve.
+// present returns the place that has the reserve.
 func (s *spared) present() int { return int(s.which.Load() & 1) }
 
 // How long a call waits for the reserve's lock, at most. Who only makes it longer waits as it does for the area's.
@@ -206,7 +206,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	return true, nil
 }
 
-// provide sees to it that the reserve has room for an item of n bytes, before one is linked.
+// provide ensures that the reserve has room for an item of n bytes, before one is linked.
 func (t *core) provide(ctx context.Context, n int) error {
 	s := &t.spared
 	g, err := t.lockReserve(ctx, patience)

@@ -68,7 +68,7 @@ func (t *core) searchAgain(
 // maxLooks is how often a search begins again, at most: each time with one more segment that is mapped.
 const maxLooks = 1000
 
-// room is the first free slot for an entry; false if there is none.
+// room returns the first free slot for an entry; false if there is none.
 func room(ls []line, h uint64) (i, slot int, ok bool) {
 	i = 0
 	if len(ls) > 0 {

@@ -17,7 +17,7 @@ type shape struct {
 	layout    uint64
 }
 
-// shapeOf is the shape of a table of K and V, if there can be one.
+// shapeOf returns the shape of a table of K and V, if there can be one.
 func shapeOf[K comparable, V any]() (s shape, err error) {
 	k, v := reflect.TypeFor[K](), reflect.TypeFor[V]()
 	if err := shm.Check[K](); err != nil {
@@ -41,7 +41,7 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 
 const maxFixed = 1 << 30
 
-// checkKey says whether equal keys have equal bytes and the other way round.
+// checkKey reports whether equal keys have equal bytes and the other way round.
 func checkKey(t reflect.Type, path string) error {
 	refuse := func(why string) error {
 		return fmt.Errorf("%s is a %v and can't be in a key, since %s", path, t, why)

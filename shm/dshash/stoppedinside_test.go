@@ -87,7 +87,7 @@ func TestStoppedInside(t *testing.T) {
 					t.Errorf("key %d: %x, %v, %v", k, x, found, err)
 				}
 			}
-			for k := range uint64(4) { // in each partition of each table, one of which is not to be had
+			for k := range uint64(4) { // in each partition of each table, one of which is unavailable
 				for _, err := range []error{
 					w.tab.Set(short, 1000+k, seal(k)), w.bs.Set(short, name(1000+k), long(k)),
 				} {

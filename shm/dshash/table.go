@@ -66,7 +66,7 @@ func wrap[T ~struct{ t *core }](t *core, err error) (*T, error) {
 
 func (t *Table[K, V]) core() *core { return made(t.t) }
 
-// made is the table, or for the zero Table one that has ended.
+// made returns the table, or for the zero Table one that has ended.
 func made(t *core) *core {
 	if t == nil {
 		return unmade
@@ -133,13 +133,13 @@ func (t *Table[K, V]) Insert(ctx context.Context, key K) (e Entry[K, V], found b
 	return e, found, err
 }
 
-// Len is the number of entries; 0 after the end. While others insert and delete it is of no one moment.
+// Len returns the number of entries; 0 after the end. While others insert and delete it is of no one moment.
 func (t *Table[K, V]) Len() int { return t.core().count() }
 
 // Scan holds one entry after the other, partition by partition; Delete in the loop deletes the
 // current one. What is there all the time comes once, what comes or goes meanwhile does so or not.
 // A partition's lock is kept while its entries come: nobody else changes them, nor reads them but
-// by Get. The second value is not nil if a partition could not be had; it is the last then, and its
+// by Get. The second value is not nil if a partition was unavailable; it is the last then, and its
 // entry is nil.
 func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry[K, V], error] {
 	return func(yield func(*Entry[K, V], error) bool) {
@@ -158,7 +158,7 @@ func (t *Table[K, V]) Dump(ctx context.Context, w io.Writer) error { return t.co
 // whose last holder died it repairs.
 func (t *Table[K, V]) Verify(ctx context.Context) (Report, error) { return t.core().verify(ctx) }
 
-// Destroy frees the table and all in it. The caller sees to it that nobody uses it any more, nor
+// Destroy frees the table and all in it. The caller ensures that nobody uses it any more, nor
 // will. If it fails, or its session dies, the rest is a table still, that can be destroyed.
 func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.core().destroy(ctx) }
 
@@ -168,19 +168,19 @@ func (t *Table[K, V]) Destroy(ctx context.Context) error { return t.core().destr
 // not outlive its Release.
 type Entry[K comparable, V any] struct{ e entry }
 
-// Key is the entry's; zero after Release, Delete or the end of the area.
+// Key returns the entry's; zero after Release, Delete or the end of the area.
 func (e *Entry[K, V]) Key() (k K) {
 	e.e.copyKey(bytesOf(&k))
 	return k
 }
 
-// Value is the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
+// Value returns the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
 // area, it is that of nothing: zero.
 func (e *Entry[K, V]) Value() *V {
 	return as[V](e.e.fixedValue())
 }
 
-// Update is a copy of the value to write to, which Release puts in the value's place, at once.
+// Update returns a copy of the value to write to, which Release puts in the value's place, at once.
 // Readers see the old one until then. It fails, and nothing changes, if the entry is not held
 // exclusively (ErrShared). A new entry needs memory; one that was found does not. If there was no memory for the copy,
 // Release writes the value in place: it waits then for another session that is in the middle of doing so in this table.

@@ -13,7 +13,7 @@ type view struct {
 // busy is what there is beside the array while the arrays are being changed.
 type busy struct{ old []line }
 
-// old is the old array, if there is one.
+// old returns the old array, if there is one.
 func (v *view) old() []line {
 	if v.busy == nil {
 		return nil
@@ -24,12 +24,12 @@ func (v *view) old() []line {
 // nothing is the view of a partition without entries.
 var nothing view
 
-// current says whether the partition's arrays are still those of the view.
+// current reports whether the partition's arrays are still those of the view.
 func (v *view) current(p *partition, a *dsa.Area) bool {
 	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^a.Returned()) == 0
 }
 
-// known is the view of partition i as it was seen last, if it is that still.
+// known returns the view of partition i as it was seen last, if it is that still.
 func (t *core) known(i int) (v *view, ok bool) {
 	p := &t.parts[i]
 	if v := t.local[i].seen.Load(); v.current(p, t.area) {
@@ -38,7 +38,7 @@ func (t *core) known(i int) (v *view, ok bool) {
 	return &nothing, p.array.Load() == 0
 }
 
-// lines is the view of partition i, under its lock.
+// lines returns the view of partition i, under its lock.
 func (t *core) lines(i int) (*view, error) {
 	if v := t.local[i].seen.Load(); v.current(&t.parts[i], t.area) {
 		return v, nil

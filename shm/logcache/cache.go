@@ -202,7 +202,7 @@ type ends struct{ *shm.View }
 
 func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
 
-// sum is the checksum of the constants.
+// sum returns the checksum of the constants.
 func (h *header) sum() uint64 {
 	x := uint64(magic)
 	for _, w := range []*atomic.Uint64{&h.version, &h.user, &h.seed, &h.limit, &h.flags, &h.born} {

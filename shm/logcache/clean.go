@@ -39,7 +39,7 @@ const (
 	staleFraction = 16
 )
 
-// roomLocked sees to it that n bytes can be appended, with what is walked for them bounded. If the logs are too large by
+// roomLocked ensures that n bytes can be appended, with what is walked for them bounded. If the logs are too large by
 // more than n, which the growth of the index and a repair leave, they shrink by twice n. It runs under the shard's lock.
 func (cl *cleaner) roomLocked(p *eviction.Policy, n int) {
 	cl.budget = max(min(max(walkFactor*n, minWalk), maxWalk), 2*n)

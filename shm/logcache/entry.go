@@ -116,7 +116,7 @@ func (e *Entry) Stale(now uint32) bool {
 	return e.Fresh != 0 && now >= e.Fresh || e.Expires != 0 && now >= e.Expires
 }
 
-// said is what a record says beside the value.
+// said returns what a record says beside the value.
 func (c *Cache) said(r *record) Entry {
 	e := Entry{Expires: r.expires, Absent: r.flags&flagAbsent != 0}
 	extra := r.extra

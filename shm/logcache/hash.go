@@ -42,7 +42,7 @@ func (h hash) tag() uint64 { return uint64(h>>40) & tagMask }
 
 func (h hash) shard(shards int) int { return int(h>>56) & (shards - 1) }
 
-// base is the number of the key's first line, before the index has doubled, of n.
+// base returns the number of the key's first line, before the index has doubled, of n.
 func (h hash) base(n int) int { return int(uint64(h) & (1<<32 - 1) * uint64(n) >> 32) }
 
 // otherBase turns the base of one line of a key into that of the other. It follows from the tag, so that an entry can be
@@ -55,5 +55,5 @@ func otherBase(base int, tag uint64, n int) int {
 	return sum - base
 }
 
-// forPolicy is the hash that the policy has: one in which the keys of a shard have nothing in common.
+// forPolicy returns the hash that the policy has: one in which the keys of a shard have nothing in common.
 func (h hash) forPolicy() uint64 { return mix(uint64(h)^odd2, odd1) }

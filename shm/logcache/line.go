@@ -23,7 +23,7 @@ func (c *Cache) lineOf(i int, h hash, second int, reach uint64) *line {
 	return c.lineAt(i, c.number(base, h.tag(), reach))
 }
 
-// number is that of the line with a base and a tag.
+// number returns that of the line with a base and a tag.
 func (c *Cache) number(base int, tag, reach uint64) int {
 	doubled, split := c.reachOf(reach)
 	n := base + c.nlines*int(tag&(1<<doubled-1))
@@ -250,7 +250,7 @@ func (t *turn) wantsChunkLocked() bool {
 	return n >= c.nlines && n < c.nlines<<doublings && chunk < maxChunks && t.s.chunks[chunk].Load() == 0
 }
 
-// chunkLocked sees to it that the next line has an extent, if one is free beside those that a Set may need. It runs under
+// chunkLocked ensures that the next line has an extent, if one is free beside those that a Set may need. It runs under
 // the shard's lock.
 func (t *turn) chunkLocked() bool {
 	if !t.wantsChunkLocked() {

@@ -78,7 +78,7 @@ func (c *Cache) loadsOf(h hash) (first int, hashes []atomic.Uint64) {
 	return first, c.loadKeys[first : first+loadSet : first+loadSet]
 }
 
-// loadKey is the hash by which a load is known in its set, never 0.
+// loadKey returns the hash by which a load is known in its set, never 0.
 func (h hash) loadKey() uint64 { return uint64(h) | 1<<63 }
 
 // Claim begins a load of a key: mine says that the caller is the one to load. Otherwise the lease is another's, to be waited

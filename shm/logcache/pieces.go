@@ -23,7 +23,7 @@ const (
 	pieceKey = 16
 )
 
-// pieceSize is how many bytes of the value a piece has, but for the last one.
+// pieceSize returns how many bytes of the value a piece has, but for the last one.
 func (c *Cache) pieceSize() int { return c.maxRecord() - recordHeader - pieceKey }
 
 func (p pieces) head() []byte {

@@ -39,7 +39,7 @@ const recordHeader = 16
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// recordSize is that of a record with its header, rounded up.
+// recordSize returns that of a record with its header, rounded up.
 func recordSize(extra, key, value int) int { return (recordHeader + extra + key + value + 7) &^ 7 }
 
 func (r *record) size() int { return recordSize(len(r.extra), len(r.key), len(r.value)) }
@@ -47,7 +47,7 @@ func (r *record) size() int { return recordSize(len(r.extra), len(r.key), len(r.
 // extraOf returns how many bytes are between header and key of a record with these flags.
 func extraOf(flags uint8) int { return int(flags&flagTags+flags>>3&1) * 8 }
 
-// keyKind is the kind of the keys among which a record's is: heads and values have the same.
+// keyKind returns the kind of the keys among which a record's is: heads and values have the same.
 func keyKind(kind uint8) uint8 {
 	if kind == kindHead {
 		return kindValue
@@ -106,7 +106,7 @@ func (r *record) checksum() uint32 {
 // whole reports whether the checksum is that of a record in this place.
 func (r *record) whole(place uint32) bool { return r.sum == r.checksum()^place }
 
-// place is what the checksum of a record is mixed with, so that an image of a record elsewhere, say in a value, is none.
+// place returns what the checksum of a record is mixed with, so that an image of a record elsewhere, say in a value, is none.
 // Number is that of the extent in its log.
 func (c *Cache) place(extent uint32, number uint64, off int) uint32 {
 	return uint32(mix(c.seed^number<<20^uint64(off), odd1^uint64(extent)))

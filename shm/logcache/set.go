@@ -151,7 +151,7 @@ func (c *Cache) touchLines(h hash) {
 	}
 }
 
-// policyLocked is the shard's policy. It runs under the shard's lock.
+// policyLocked returns the shard's policy. It runs under the shard's lock.
 func (t *turn) policyLocked() eviction.Policy {
 	c, i := t.c, t.i
 	return eviction.Policy{

@@ -78,17 +78,17 @@ func shapeOf(limit int) (s shape, err error) {
 // powerBelow returns the greatest power of two that is not above n.
 func powerBelow(n int) int { return 1 << (bits.Len(uint(max(n, 1))) - 1) }
 
-// extents is the number of all extents. They are numbered from 1; shard i has those from i*each+1 on.
+// extents returns the number of all extents. They are numbered from 1; shard i has those from i*each+1 on.
 func (s *shape) extents() int { return s.nshards * s.each }
 
-// capacity is how many bytes the logs of a shard may have that has so many extents for them. The rest is what two open
+// capacity returns how many bytes the logs of a shard may have that has so many extents for them. The rest is what two open
 // extents may lack, what was walked of two others, and what does not fit an extent's end.
 func (s *shape) capacity(extents int) int64 {
 	return int64(extents-4)*int64(s.extent) - int64(s.extent)/8
 }
 
-// maxRecord is the size of the largest record.
+// maxRecord returns the size of the largest record.
 func (s *shape) maxRecord() int { return s.extent / 8 }
 
-// maxKey is the length of the longest key.
+// maxKey returns the length of the longest key.
 func (s *shape) maxKey() int { return s.extent / 16 }

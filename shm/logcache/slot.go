@@ -35,7 +35,7 @@ func (w slot) extent() uint32 { return uint32(w>>extentShift) & maxExtentNumber 
 func (w slot) second() int    { return int(w >> secondShift & 1) }
 func (w slot) tag() uint64    { return uint64(w >> tagShift) }
 
-// at is the word of the same entry in another place.
+// at returns the word of the same entry in another place.
 func (w slot) at(extent uint32, life uint64, offset int) slot {
 	return w>>secondShift<<secondShift | slot(uint64(extent)<<extentShift|life&lifeMask<<offsetBits|uint64(offset)/8)
 }

@@ -125,7 +125,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 	return a, nil
 }
 
-// objects are the instance's in the system, as an independent eye sees them.
+// objects returns the instance's in the system, as an independent eye sees them.
 func (r *run) objects() []string {
 	dirs := []string{filepath.Join(r.dir, "mmap"), r.world.Load().books.Record.MmapDirectory}
 	return eye.Objects(r.seen(), dirs...)

@@ -85,7 +85,7 @@ func (b *block) judge(place uint64) verdict {
 	return wrong
 }
 
-// mix is the finalizer of splitmix64.
+// mix returns the finalizer of splitmix64.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb

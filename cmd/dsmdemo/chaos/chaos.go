@@ -63,7 +63,7 @@ type Times struct {
 	Max float64 `json:"max"`
 }
 
-// Well says whether nothing leaked, went wrong or got stuck.
+// Well reports whether nothing leaked, went wrong or got stuck.
 func (r Result) Well() bool {
 	return r.LeakedRows == 0 && r.LeakedObjects == 0 && r.WrongBytes == 0 && r.Stuck == 0
 }
@@ -248,7 +248,7 @@ func (r *run) end(worst *audit) error {
 	return err
 }
 
-// seen are the lives that the instance has had.
+// seen returns the lives that the instance has had.
 func (r *run) seen() (list []uuid.UUID) {
 	for _, life := range eye.Lives(r.dir) {
 		r.lives[life] = true

@@ -45,7 +45,7 @@ func (r *run) hitWorkers(ctx context.Context) {
 	}
 }
 
-// stopFor is how long a stopped process stays so: mostly a moment, at times longer than others wait for a lock.
+// stopFor returns how long a stopped process stays so: mostly a moment, at times longer than others wait for a lock.
 func stopFor(rng *rand.Rand) time.Duration {
 	d := time.Duration(rng.IntN(60_000)) * time.Microsecond
 	if rng.IntN(20) == 0 {
@@ -73,7 +73,7 @@ func (r *run) stopWorker(ctx context.Context, desk int, d time.Duration, thenKil
 	p.cont()
 }
 
-// fair says whether a supervisor is at work. The weather is another number after each change, and odd while none is.
+// fair reports whether a supervisor is at work. The weather is another number after each change, and odd while none is.
 func fair(weather uint64) bool { return weather%2 == 0 }
 
 // hitSupervisor kills the supervisor from time to time and starts the next one under living

@@ -80,7 +80,7 @@ func (p *process) cont() {
 	p.mu.Unlock()
 }
 
-// suspended says whether the process is stopped, and since when it is not.
+// suspended reports whether the process is stopped, and since when it is not.
 func (p *process) suspended() (bool, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -31,7 +31,7 @@ func look(ctx context.Context, cfg dsm.Config) (*instance.Books, error) {
 	}
 }
 
-// processOf is the row that a living process uses; of those with its pid the youngest.
+// processOf returns the row that a living process uses; of those with its pid the youngest.
 func processOf(b *instance.Books, pid int) (found control.ProcessInfo, ok bool) {
 	list, _ := b.Processes()
 	for _, p := range list {
@@ -42,7 +42,7 @@ func processOf(b *instance.Books, pid int) (found control.ProcessInfo, ok bool) 
 	return found, ok
 }
 
-// uses says whether that incarnation uses its row still.
+// uses reports whether that incarnation uses its row still.
 func uses(list []control.ProcessInfo, p control.ProcessInfo) bool {
 	return slices.ContainsFunc(list, func(x control.ProcessInfo) bool {
 		return x.Row == p.Row && x.Incarnation == p.Incarnation
@@ -151,7 +151,7 @@ func (c *coroner) look() {
 	})
 }
 
-// settled says whether nobody is left to be reclaimed.
+// settled reports whether nobody is left to be reclaimed.
 func (c *coroner) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

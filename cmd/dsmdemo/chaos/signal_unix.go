@@ -18,5 +18,5 @@ func (p *process) freeze() { _ = p.Process.Signal(syscall.SIGSTOP) }
 
 func (p *process) thaw() { _ = p.Process.Signal(syscall.SIGCONT) }
 
-// frozen says whether the stop has come about.
+// frozen reports whether the stop has come about.
 func (p *process) frozen() bool { return liveness.Stopped(p.Pid()) }

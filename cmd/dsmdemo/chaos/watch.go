@@ -8,7 +8,7 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// heldUp says whether somebody who holds the control lock is stopped: then nobody is to blame for waiting.
+// heldUp reports whether somebody who holds the control lock is stopped: then nobody is to blame for waiting.
 func (r *run) heldUp(b *instance.Books) bool {
 	p, held, err := b.LockHolder()
 	return err == nil && held && r.isStopped(p.Pid)

@@ -138,7 +138,7 @@ func (w *worker) join(ctx context.Context) (err error) {
 	}
 }
 
-// gone says whether an error is of a generation that ends, or has not quite begun.
+// gone reports whether an error is of a generation that ends, or has not quite begun.
 func gone(err error) bool {
 	return errors.Is(err, dsm.ErrStale) || errors.Is(err, dsm.ErrNotFound) || errors.Is(err, dsm.ErrNoInstance)
 }
@@ -208,7 +208,7 @@ func (w *worker) alive(h shmsync.Peer) bool {
 	return false
 }
 
-// step does one thing at random, and says whether the worker quits in order.
+// step does one thing at random, and reports whether the worker quits in order.
 func (w *worker) step(ctx context.Context) (quits bool, err error) {
 	kinds := []struct {
 		weight int
@@ -273,7 +273,7 @@ func (w *worker) hold(g *dsm.Segment) error {
 	return err
 }
 
-// any is one of the held segments; one attached twice stands there twice.
+// any returns one of the held segments; one attached twice stands there twice.
 func (w *worker) any() (holding, bool) {
 	if len(w.held) == 0 {
 		return holding{}, false

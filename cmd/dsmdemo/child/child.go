@@ -33,5 +33,5 @@ func Start(cmd *exec.Cmd) (*Child, error) {
 	return c, nil
 }
 
-// Pid is the process's.
+// Pid returns the process's.
 func (c *Child) Pid() int { return c.Process.Pid }

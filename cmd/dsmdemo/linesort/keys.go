@@ -55,7 +55,7 @@ func partition(a []Entry, p uint64) (below int) {
 	return below
 }
 
-// pivot is the median of 3 keys, or of 3 such medians.
+// pivot returns the median of 3 keys, or of 3 such medians.
 func pivot(a []Entry) uint64 {
 	at := func(i int) uint64 { return a[len(a)*i/16].key }
 	if len(a) < 128 {

@@ -21,10 +21,10 @@ func newRef(off, n int) ref { return ref(off)<<lenBits | ref(min(n, long)) }
 
 func (r ref) off() int { return int(r >> lenBits) }
 
-// size is the line's length in bytes, without the newline, or long.
+// size returns the line's length in bytes, without the newline, or long.
 func (r ref) size() int { return int(r & long) }
 
-// from is the text from byte depth of the line on, past the line's end.
+// from returns the text from byte depth of the line on, past the line's end.
 func (r ref) from(text []byte, depth int) []byte {
 	if at := r.off() + depth; uint(at) < uint(len(text)) {
 		return text[at:]
@@ -32,7 +32,7 @@ func (r ref) from(text []byte, depth int) []byte {
 	return nil
 }
 
-// line is the line without its newline, and false if the text has no such line.
+// line returns the line without its newline, and false if the text has no such line.
 func (r ref) line(text []byte) ([]byte, bool) {
 	b, n := r.from(text, 0), r.size()
 	if n == long {
@@ -75,7 +75,7 @@ func newline(w uint64) int {
 	return bits.TrailingZeros64((x-ones)&^x&(ones<<7)) >> 3
 }
 
-// ended says whether the line has no more than depth bytes, and how many then. The line has depth-8 bytes or more.
+// ended reports whether the line has no more than depth bytes, and how many then. The line has depth-8 bytes or more.
 func (r ref) ended(text []byte, depth int) (n int, ok bool) {
 	if n = r.size(); n < long || depth < long {
 		return n, n <= depth
@@ -103,7 +103,7 @@ func compare(text []byte, a, b ref, depth int) int {
 	}
 }
 
-// rest is the line's bytes from depth on, and what follows if the line is long.
+// rest returns the line's bytes from depth on, and what follows if the line is long.
 func (r ref) rest(text []byte, depth int) []byte {
 	b := r.from(text, depth)
 	if n := r.size() - depth; uint(n) < uint(len(b)) && r.size() < long {
@@ -112,7 +112,7 @@ func (r ref) rest(text []byte, depth int) []byte {
 	return b
 }
 
-// piece is the line's bytes from depth on, at most n of them.
+// piece returns the line's bytes from depth on, at most n of them.
 func (r ref) piece(text []byte, depth, n int) []byte {
 	b := r.rest(text, depth)
 	b = b[:min(n, len(b))]
