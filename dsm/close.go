@@ -310,7 +310,7 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 		}
 	}
 	if region {
-		errs = append(errs, s.swapRegion(0, len(s.member.Region.Bytes)))
+		errs = append(errs, s.swapRegion(0, len(s.member.Books.Region.Bytes)))
 	}
 	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
 	failpoint.Hit("dsm/close/swapped")
@@ -342,11 +342,11 @@ func (s *Session) quit() error {
 	failpoint.Hit("dsm/close/left")
 	deserted := s.deserted()
 	err = errors.Join(err, s.dropRegion(), s.dropControl())
-	s.member.Close() // some systems don't remove files that are open
+	s.member.Books.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()
 	}
-	s.member.Dir.Close()
+	s.member.Books.Dir.Close()
 	return err
 }
 
@@ -366,13 +366,13 @@ func (s *Session) leave() error {
 // to instance.DeathPatience for killed processes to release their witness.
 func (s *Session) deserted() bool {
 	m := s.member
-	return m.Record.Private && !m.Supervised() && m.Deserted(instance.DeathPatience)
+	return m.Books.Record.Private && !m.Books.Supervised() && m.Books.Deserted(instance.DeathPatience)
 }
 
 // cleanPrivate removes the private instance if its directory's lock is free. If it is held, its holder removes or
 // adopts the instance.
 func (s *Session) cleanPrivate() {
-	dir, who := s.member.Dir, instance.Who(s.config.Application)
+	dir, who := s.member.Books.Dir, instance.Who(s.config.Application)
 	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
 		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
 	}

@@ -115,8 +115,8 @@ func (s *Session) sharedBytesLocked(h *holding) []byte {
 	switch {
 	case h == nil:
 		return nil
-	case h.held.Entry.Page != 0 && s.member.Region.Bytes != nil:
-		return instance.Part(s.member.Region, &h.held.Entry)
+	case h.held.Entry.Page != 0 && s.member.Books.Region.Bytes != nil:
+		return instance.Part(s.member.Books.Region, &h.held.Entry)
 	case h.held.Entry.Page == 0 && h.held.Mapping.Bytes != nil:
 		return h.held.Part()
 	}

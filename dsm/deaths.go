@@ -37,7 +37,7 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 		if s.hearing.deaths == nil {
 			// Before the first look at the list of deaths: a session that dies in between is then reported at once.
 			_ = s.member.Self.Want(true)
-			s.hearing.deaths, _ = s.member.Deaths()
+			s.hearing.deaths, _ = s.member.Books.Table.Deaths()
 		} else {
 			s.mournLocked()
 		}
@@ -65,7 +65,7 @@ func (s *Session) openMail() {
 	_ = s.member.Self.Want(false) // what the row's last user wanted
 	s.mailbox = s.member.Self.NewMailbox(s.Self())
 	s.waits = waits.New(s.follow, func() { _ = s.member.Self.Want(true) })
-	s.hearing.reclaims, s.hearing.looked = s.member.Reclaims(), time.Now()
+	s.hearing.reclaims, s.hearing.looked = s.member.Books.Table.Reclaims(), time.Now()
 }
 
 // ask has another session look at its locks. If this session has left it does nothing.
@@ -182,7 +182,7 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	if beat || news&shmsync.NewsAsk != 0 {
 		s.waits.Beat(s.dead)
 	}
-	n := s.member.Reclaims()
+	n := s.member.Books.Table.Reclaims()
 	if n != s.hearing.reclaims || news&shmsync.NewsDeath != 0 {
 		s.waits.Died(func(p uint64) bool { return s.member.Self.Gone(shmsync.PeerOf(p)) })
 	}
@@ -194,7 +194,7 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 		s.mournLocked()
 		s.hearing.mu.Unlock()
 	}
-	if closing = s.member.Closing(); closing {
+	if closing = s.member.Books.Table.Closing(); closing {
 		s.mailbox.Nudge()
 	}
 	return closing, false, nil
@@ -254,7 +254,7 @@ func (s *Session) tell() {
 // what fails is tried again a second later.
 func (s *Session) lookForDead(ctx context.Context) {
 	m := s.member
-	if m.Supervised() || m.Closing() || !m.Foremost() {
+	if m.Books.Supervised() || m.Books.Table.Closing() || !m.Foremost() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -11,20 +11,20 @@ func Abandon(s *Session) {
 	for _, h := range s.table {
 		for ; h != nil; h = h.next {
 			if h.held.Mapping.Bytes != nil {
-				_ = s.member.Backend.Detach(h.held.Mapping)
+				_ = s.member.Books.Backend.Detach(h.held.Mapping)
 			}
 		}
 	}
 	for a := s.attachments; a != nil; a = a.next {
 		if a.own.Bytes != nil {
-			_ = s.member.Backend.Detach(a.own)
+			_ = s.member.Books.Backend.Detach(a.own)
 		}
 	}
-	if s.member.Region.Bytes != nil {
-		_ = s.member.Backend.Detach(s.member.Region)
+	if s.member.Books.Region.Bytes != nil {
+		_ = s.member.Books.Backend.Detach(s.member.Books.Region)
 	}
-	s.member.Roll.Close()
-	s.member.Nudge() // the kernel tells the supervisor of a process; here this function must
-	s.member.Close()
+	s.member.Books.Roll.Close()
+	s.member.Books.Table.Nudge() // the kernel tells the supervisor of a process; here this function must
+	s.member.Books.Close()
 	close(s.gone)
 }

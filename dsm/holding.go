@@ -235,7 +235,7 @@ func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *r
 			a.view = g.tells(s.view.Over(own.part))
 		}
 	case h.held.Entry.Page != 0:
-		a.bytes = instance.Part(s.member.Region, &h.held.Entry)
+		a.bytes = instance.Part(s.member.Books.Region, &h.held.Entry)
 	default:
 		a.bytes = h.held.Part()
 	}

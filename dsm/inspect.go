@@ -137,7 +137,7 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 // rootOf copies the root segment's bytes, without a reference to it. It returns nil if there is none, and if its bytes
 // can't be mapped or are gone while it copies.
 func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
-	segments, err := b.Segments()
+	segments, err := b.Table.Segments()
 	if err != nil {
 		return nil
 	}
@@ -166,10 +166,10 @@ func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
 // or marked as Changed.
 func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) {
 	err = s.call(ctx, "list segments", 0, func() error {
-		processes, err := s.member.Books.Processes()
+		processes, err := s.member.Books.Table.Processes()
 		if err == nil {
 			var segments []control.SegmentInfo
-			if segments, err = s.member.Books.Segments(); err == nil {
+			if segments, err = s.member.Books.Table.Segments(); err == nil {
 				list = segmentInfos(s.member.Books, segments, users(s.member.Books, holders(segments, processes)))
 			}
 		}
@@ -181,7 +181,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 // Sessions lists the instance's sessions, oldest first, without a lock.
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
-		processes, err := s.member.Books.Processes()
+		processes, err := s.member.Books.Table.Processes()
 		list = sessionInfos(users(s.member.Books, processes))
 		return err
 	})
@@ -191,7 +191,7 @@ func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) 
 // Status returns the state of the instance as a whole, read without a lock.
 func (s *Session) Status(ctx context.Context) (st Status, err error) {
 	err = s.call(ctx, "status", 0, func() error {
-		processes, err := s.member.Books.Processes()
+		processes, err := s.member.Books.Table.Processes()
 		if err == nil {
 			st, err = status(s.member.Books, processes)
 		}
@@ -202,13 +202,13 @@ func (s *Session) Status(ctx context.Context) (st Status, err error) {
 
 // report reads all parts of a Report but the root.
 func report(b *instance.Books) (r Report, err error) {
-	processes, err := b.Processes()
+	processes, err := b.Table.Processes()
 	if err != nil {
 		return r, err
 	}
 	byRow := users(b, processes)
 	r.Sessions = sessionInfos(byRow)
-	segments, err := b.Segments()
+	segments, err := b.Table.Segments()
 	if err != nil {
 		return r, err
 	}
@@ -268,20 +268,20 @@ func holders(segments []control.SegmentInfo, processes []control.ProcessInfo) []
 
 // status reads the instance's counts and limits. An error means that the table is corrupt.
 func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) {
-	rows, bytes, err := b.Used()
+	rows, bytes, err := b.Table.Used()
 	s := Status{
 		Dir: b.Dir.Path, Instance: b.Record.Instance, Generation: b.Record.Generation,
 		Backend: b.Record.Backend, Private: b.Record.Private,
-		Left: b.Left(), Closing: b.Closing(), MaxProcesses: b.Limits.Processes,
-		Segments: rows, MaxSegments: b.Limits.Segments, Bytes: bytes, MaxMemory: b.Limits.Memory,
-		Supervisor: b.SupervisorPid(), Supervised: b.Supervised(), Reserved: b.Limits.Reserved,
+		Left: b.Left(), Closing: b.Table.Closing(), MaxProcesses: b.Table.Limits.Processes,
+		Segments: rows, MaxSegments: b.Table.Limits.Segments, Bytes: bytes, MaxMemory: b.Table.Limits.Memory,
+		Supervisor: b.SupervisorPid(), Supervised: b.Supervised(), Reserved: b.Table.Limits.Reserved,
 	}
 	if err == nil {
-		s.ReservedUsed, err = b.ReservedUsed()
+		s.ReservedUsed, err = b.Table.ReservedUsed()
 	}
 	if err == nil {
 		var c control.Counters
-		c, err = b.Counters()
+		c, err = b.Table.Counters()
 		s.Counters = countersOf(c)
 	}
 	for _, p := range processes {
@@ -289,7 +289,7 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 			s.Sessions++
 		}
 	}
-	if p, held, herr := b.LockHolder(); herr == nil && held {
+	if p, held, herr := b.Table.LockHolder(); herr == nil && held {
 		// The holder may have died, or be stopped: its state is what a person wants to know first.
 		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info

@@ -78,7 +78,7 @@ func (g *Segment) fault(r any, lent []byte) error {
 	}
 	if within(f.Addr(), lent) {
 		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
-			f.Addr()-address(lent), g.sites(), g.session().member.FaultCause(&g.attachment.holding.held.Entry), error(f))
+			f.Addr()-address(lent), g.sites(), g.session().member.Books.FaultCause(&g.attachment.holding.held.Entry), error(f))
 	}
 	if err := shm.Fault(r); err != nil {
 		return err

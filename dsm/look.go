@@ -49,7 +49,7 @@ func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 	}()
 	// Mapped for reading, so that a defect of f can't change the instance.
 	bytes := func(h Handle) ([]byte, error) {
-		list, err := books.Segments()
+		list, err := books.Table.Segments()
 		if err != nil {
 			return nil, err
 		}

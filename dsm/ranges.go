@@ -182,9 +182,9 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 	// No structure knows the bytes, and what a slice does late was never promised here.
 	case v == nil && (shared || !loosens):
 		shm.Forget(part)
-		return true, s.member.Unmap(m)
+		return true, s.member.Books.Unmap(m)
 	}
-	r.give, r.holds = s.member.Backend.Detach, true
+	r.give, r.holds = s.member.Books.Backend.Detach, true
 	r.old = shared || !loosens
 	s.loosen(r)
 	return false, former.add(r, v)
@@ -192,13 +192,13 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 
 // loosens reports whether the backend can let go of an object whose bytes stay mapped.
 func (s *Session) loosens() bool {
-	_, is := s.member.Backend.(dsmimpl.Loosener)
+	_, is := s.member.Books.Backend.(dsmimpl.Loosener)
 	return is
 }
 
 // loosen lets go of the object of r, where the backend can. Then the mapped bytes are what takes its memory.
 func (s *Session) loosen(r *formerRange) {
-	if b, ok := s.member.Backend.(dsmimpl.Loosener); ok {
+	if b, ok := s.member.Books.Backend.(dsmimpl.Loosener); ok {
 		r.holds = true
 		_ = tamed(func() error { r.mapping = b.Loosen(r.mapping); return nil })
 	}
@@ -211,12 +211,12 @@ func (s *Session) replaces() bool { return s.replacement(&formerRange{}) != nil 
 // backend can't: then bytes stay mapped as long as they may be in use.
 func (s *Session) replacement(r *formerRange) func() error {
 	if s.checked {
-		if b, ok := s.member.Backend.(dsmimpl.Guarder); ok {
+		if b, ok := s.member.Books.Backend.(dsmimpl.Guarder); ok {
 			r.give = b.Unguard
 			return func() error { return b.DetachGuarded(r.mapping) }
 		}
 	}
-	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok {
+	if b, ok := s.member.Books.Backend.(dsmimpl.Swapper); ok {
 		r.give = b.Unswap
 		return func() error { return b.Swap(r.mapping, 0, len(r.mapping.Bytes)) }
 	}

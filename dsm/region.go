@@ -22,11 +22,11 @@ type span struct{ from, to int }
 // there: each Segment has a mapping of its own, and ok is false.
 func (s *Session) spanOf(a *attachment) (p span, ok bool) {
 	at, carved := a.holding.held.Entry.Carved()
-	if !carved || s.checked || s.member.Region.Bytes == nil {
+	if !carved || s.checked || s.member.Books.Region.Bytes == nil {
 		return p, false
 	}
 	page := os.Getpagesize()
-	return span{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Region.Bytes))}, true
+	return span{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Books.Region.Bytes))}, true
 }
 
 // swapPart swaps the pages of an attachment that was lent, except those on which another lent one lies too.
@@ -69,11 +69,11 @@ func (s *Session) swapRegion(from, to int) error {
 
 // regionSwap returns the backend's call that swaps a part of the region, nil if it has none.
 func (s *Session) regionSwap() func(from, to int) error {
-	if b, ok := s.member.Backend.(dsmimpl.Guarder); ok && s.checked {
-		return func(int, int) error { return b.DetachGuarded(s.member.Region) }
+	if b, ok := s.member.Books.Backend.(dsmimpl.Guarder); ok && s.checked {
+		return func(int, int) error { return b.DetachGuarded(s.member.Books.Region) }
 	}
-	if b, ok := s.member.Backend.(dsmimpl.Swapper); ok {
-		return func(from, to int) error { return b.Swap(s.member.Region, from, to) }
+	if b, ok := s.member.Books.Backend.(dsmimpl.Swapper); ok {
+		return func(from, to int) error { return b.Swap(s.member.Books.Region, from, to) }
 	}
 	return nil
 }
@@ -102,9 +102,9 @@ func sharesPages() bool { return os.Getpagesize() > control.PageSize }
 // dropRegion ends the session's use of the region. If it was swapped its address range stays for a while, so that late
 // uses find zeros; else it is unmapped.
 func (s *Session) dropRegion() error {
-	r := &formerRange{mapping: s.member.Region}
+	r := &formerRange{mapping: s.member.Books.Region}
 	switch {
-	case s.member.Region.Bytes == nil:
+	case s.member.Books.Region.Bytes == nil:
 		return nil
 	case s.regionSwapped && s.replacement(r) != nil:
 		s.loosen(r)
@@ -113,23 +113,23 @@ func (s *Session) dropRegion() error {
 		}
 		return former.add(r, nil)
 	}
-	return s.member.Unmap(s.member.Region)
+	return s.member.Books.Unmap(s.member.Books.Region)
 }
 
 // dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
 // structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap
 // it when no goroutine uses a mailbox any more.
 func (s *Session) dropControl() error {
-	b, ok := s.member.Backend.(dsmimpl.Swapper)
+	b, ok := s.member.Books.Backend.(dsmimpl.Swapper)
 	if !ok {
 		return nil
 	}
-	m := s.member.TakeControl()
+	m := s.member.Books.TakeControl()
 	if m.Bytes == nil {
 		return nil
 	}
 	if tamed(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
-		return s.member.Unmap(m)
+		return s.member.Books.Unmap(m)
 	}
 	r := &formerRange{mapping: m, give: b.Unswap}
 	s.loosen(r)

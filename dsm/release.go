@@ -67,7 +67,7 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
 		gone = v == nil || s.state.begun() && s.replaces()
 	case v == nil && !s.state.begun(): // nothing is promised of plain bytes while the session goes on
-		gone, err = true, s.member.Unmap(own)
+		gone, err = true, s.member.Books.Unmap(own)
 	default:
 		var late func(int) error
 		if g.trail != nil {

@@ -27,7 +27,7 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 	case err == nil && h == 0 && size == nil:
 		err = fail("find the root", 0, s.backend(), ErrNotFound)
 	case err == nil && h == 0:
-		h, err = s.makeRoot(ctx, size(s.member.Limits.Segments))
+		h, err = s.makeRoot(ctx, size(s.member.Books.Table.Limits.Segments))
 	}
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func (s *Session) makeRoot(ctx context.Context, size int) (Handle, error) {
 // candidate of 0 leaves it at none, and h is 0.
 func (s *Session) findRoot(ctx context.Context, candidate Handle) (h Handle, err error) {
 	err = s.call(ctx, "find the root", candidate, func() error {
-		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
+		_, needsKeeper := s.member.Books.Backend.(dsmimpl.Pinner)
 		found, err := s.member.Self.Root(ctx, uint64(candidate), needsKeeper)
 		if h = Handle(found); err == nil && needsKeeper && h != 0 {
 			err = s.waitKept(ctx, h, func(why error) error { return why }) // the wish stays

@@ -180,7 +180,7 @@ func (g *Segment) Pin(ctx context.Context) error {
 		if err := g.gone(); err != nil {
 			return err
 		}
-		_, needsKeeper := s.member.Backend.(dsmimpl.Pinner)
+		_, needsKeeper := s.member.Books.Backend.(dsmimpl.Pinner)
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
 			err = s.waitKept(ctx, g.Handle(), func(why error) error {
@@ -201,10 +201,10 @@ func (g *Segment) Pin(ctx context.Context) error {
 // the pin away it returns without an error.
 func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) error) error {
 	for {
-		switch awaits, err := s.member.AwaitsKeeper(uint64(h)); {
+		switch awaits, err := s.member.Books.Table.AwaitsKeeper(uint64(h)); {
 		case !awaits || err != nil: // kept, or unpinned by another session
 			return err
-		case !s.member.Supervised():
+		case !s.member.Books.Supervised():
 			return undo(fmt.Errorf("%w to keep it", ErrNoInstance))
 		}
 		select {

@@ -181,13 +181,13 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	s.openMail()
 	// The session ends the mapping of the region itself: late uses of its bytes are possible for longer than the books
 	// last.
-	member.KeepRegion()
-	if member.RegionErr != nil {
-		s.log.Warn().Err(member.RegionErr).Str("event", "region-unmapped").Msg("the reserved region can't be mapped; what is in it can't be attached")
+	member.Books.KeepRegion()
+	if member.Books.RegionErr != nil {
+		s.log.Warn().Err(member.Books.RegionErr).Str("event", "region-unmapped").Msg("the reserved region can't be mapped; what is in it can't be attached")
 	}
 	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
 	// made there.
-	member.Carves = member.Region.Bytes != nil && s.replaces()
+	member.Carves = member.Books.Region.Bytes != nil && s.replaces()
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)
@@ -201,7 +201,7 @@ func (s *Session) backend() string {
 	if s.member == nil {
 		return ""
 	}
-	return s.member.Backend.Name()
+	return s.member.Books.Backend.Name()
 }
 
 // Config returns what the session was opened with, its directory filled in. It serves to open another session of the
@@ -330,7 +330,7 @@ func (s *Session) endedLocked() error {
 	if s.member == nil {
 		return errUnopened
 	}
-	if s.err == nil && s.member.Closing() {
+	if s.err == nil && s.member.Books.Table.Closing() {
 		return ErrStale
 	}
 	return s.err
@@ -396,7 +396,7 @@ func (s *Session) watch(ctx context.Context) {
 		shmsync.Disavow()
 		s.clock.Store(max(s.clock.Load(), time.Now().UnixNano()))
 		s.mu.Lock()
-		if s.err == nil && (closing || err != nil || s.member.Dir.Stale(s.member.Record)) {
+		if s.err == nil && (closing || err != nil || s.member.Books.Dir.Stale(s.member.Books.Record)) {
 			s.endLocked(ErrStale)
 		}
 		over := s.err != nil

@@ -146,6 +146,6 @@ func (s *Session) ownMapping(h *holding) (own ownMapping, err error) {
 		return own, nil
 	}
 	s.mu.Unlock()
-	own.mapping, own.part, err = s.member.MapOwn(context.Background(), h.held.Entry)
+	own.mapping, own.part, err = s.member.Books.MapOwn(context.Background(), h.held.Entry)
 	return own, err
 }

@@ -55,12 +55,12 @@ func (s *Session) dead(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
 func (s *Session) who(p shmsync.Peer) string {
 	name := "session " + p.String()
 	s.withBooks(func() {
-		info := s.member.Process(p.Row)
+		info := s.member.Books.Table.Process(p.Row)
 		if s.member.Self.Gone(p) || info.Row != p.Row {
 			name += " (it has ended)"
 			return
 		}
-		seen := glances{}.sessionInfo(info, s.member.Roll.Held(p.Row))
+		seen := glances{}.sessionInfo(info, s.member.Books.Roll.Held(p.Row))
 		name += fmt.Sprintf(" (process %d, %s, %s)", seen.Pid, cmp.Or(seen.Application, "no application name"), seen.State)
 	})
 	return name

@@ -51,15 +51,15 @@ func BenchmarkReclaim(b *testing.B) {
 				p.Send("create %d %d", size, n)
 				p.Line()
 				b.StartTimer()
-				reclaimed := books.Reclaims()
+				reclaimed := books.Table.Reclaims()
 				p.Kill()
 				dead := time.Now()
-				for books.Reclaims() == reclaimed {
+				for books.Table.Reclaims() == reclaimed {
 					runtime.Gosched()
 				}
 				back := time.Now()
 				for left := n; left > 0; {
-					if left, err = books.Unfinished(); err != nil {
+					if left, err = books.Table.Unfinished(); err != nil {
 						b.Fatal(err)
 					}
 					time.Sleep(50 * time.Microsecond)

@@ -51,7 +51,7 @@ func (g *ground) lookPath() error {
 	if g.moved = moved; !moved {
 		return nil
 	}
-	if n, err := g.w.m.Living(); err == nil && n > 0 {
+	if n, err := g.w.m.Books.Living(); err == nil && n > 0 {
 		return nil
 	}
 	return g.homeless()
@@ -70,7 +70,7 @@ func (g *ground) mend() (why string) {
 	if why := g.mendMembers(); why != "" {
 		return why
 	}
-	for name, err := range w.s.dir.Restore(w.m.Record, w.s.log) {
+	for name, err := range w.s.dir.Restore(w.m.Books.Record, w.s.log) {
 		g.tell(name+" restored", err == nil, "it was removed or damaged, and is written again", name, nil)
 		g.tell(name, err != nil, "it was removed or damaged, and can't be written now; it is tried again every second",
 			name, err)
@@ -86,7 +86,7 @@ const membersPatience = 10 * time.Second
 // mendMembers puts another members file in the place of one that was removed or replaced.
 func (g *ground) mendMembers() (why string) {
 	w := g.w
-	if !w.m.MembersLost() && !w.m.MembersPending() {
+	if !w.m.Books.MembersLost() && !w.m.Books.MembersPending() {
 		return ""
 	}
 	if g.lost.IsZero() {
@@ -105,7 +105,7 @@ func (g *ground) mendMembers() (why string) {
 		g.tell("members", true, "another members file can't be written now; it is tried again every second",
 			"members", err)
 		return ""
-	case !w.m.MembersPending():
+	case !w.m.Books.MembersPending():
 		w.s.log.Warn().Str("event", "members-renewed").Msg("another members file is in the place of the one that was removed: new sessions can join")
 		g.lost = time.Time{}
 		g.told["members"], g.told["behind"] = false, false
@@ -140,7 +140,7 @@ func (g *ground) tell(key string, is bool, what, name string, err error) {
 // anything in the hidden memory no generation begins.
 func (g *ground) lookMemory(ctx context.Context) (why string) {
 	w := g.w
-	what := w.m.Lost(ctx)
+	what := w.m.Books.Lost(ctx)
 	if what == "" {
 		if g.covered {
 			w.s.log.Warn().Str("event", "memory-back").Msg("the instance's memory can be seen again")
@@ -148,22 +148,22 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 		g.covered = false
 		return ""
 	}
-	seen, same := w.m.SeesMemory()
+	seen, same := w.m.Books.SeesMemory()
 	if same {
-		if w.m.Backend.Name() == "mmap" {
+		if w.m.Books.Backend.Name() == "mmap" {
 			return "the " + what + " has been removed, by a cleaner perhaps"
 		}
 		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmdemo doctor)"
 	}
 	if !g.covered {
-		w.s.log.Error().Str("memory", w.m.Record.Memory).Str("seen", seen).Str("event", "memory-hidden").Msg("another mount hides the instance's memory: " +
+		w.s.log.Error().Str("memory", w.m.Books.Record.Memory).Str("seen", seen).Str("event", "memory-hidden").Msg("another mount hides the instance's memory: " +
 			"sessions go on, and no new one can join until it is unmounted")
 	}
 	g.covered = true
-	if rows, _, err := w.m.Used(); err != nil || rows > 0 {
+	if rows, _, err := w.m.Books.Table.Used(); err != nil || rows > 0 {
 		return ""
 	}
-	if n, err := w.m.Living(); err != nil || n > 0 {
+	if n, err := w.m.Books.Living(); err != nil || n > 0 {
 		return ""
 	}
 	return "another mount hides the instance's memory, in which nothing is"

@@ -18,7 +18,7 @@ type keeper struct {
 }
 
 func newKeeper(m *instance.Member) keeper {
-	p, _ := m.Backend.(dsmimpl.Pinner)
+	p, _ := m.Books.Backend.(dsmimpl.Pinner)
 	return keeper{m: m, pinner: p, tokens: map[uint64]uintptr{}}
 }
 
@@ -26,7 +26,7 @@ func (k *keeper) look() {
 	if k.pinner == nil {
 		return
 	}
-	list, err := k.m.Segments()
+	list, err := k.m.Books.Table.Segments()
 	if err != nil {
 		return
 	}
@@ -39,7 +39,7 @@ func (k *keeper) look() {
 		if _, kept := k.tokens[s.Handle]; kept && s.Pinned {
 			continue
 		}
-		token, err := k.pinner.Keep(k.m.Object(s.Entry))
+		token, err := k.pinner.Keep(k.m.Books.Object(s.Entry))
 		if err != nil {
 			k.m.Log.Warn().Err(err).Str("event", "pin-unkept").Msg("could not keep a pinned segment open")
 			continue

@@ -75,8 +75,8 @@ func (s *Supervisor) part(m *instance.Member) error {
 		s.log.Warn().Err(instance.Explain(err)).Str("event", "leave-row-kept").Msg("the supervisor's row can't be freed now; the next supervisor takes it as a dead one's")
 	}
 	failpoint.Hit("supervisor/leave/parted")
-	living, err := m.Living()
-	m.Close()
+	living, err := m.Books.Living()
+	m.Books.Close()
 	if s.private && living == 0 && err == nil {
 		_, gone := s.dir.RemovePrivate(context.Background(), s.backends, s.who, instance.DeathPatience, s.log, s.unlock)
 		s.unlock = func() {}

@@ -234,7 +234,7 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
 			Str("event", "adopted").Msg("adopted the living sessions of a supervisor that died")
 	}
-	for name, err := range s.dir.Restore(m.Record, s.log) {
+	for name, err := range s.dir.Restore(m.Books.Record, s.log) {
 		s.log.Warn().Err(err).Str("file", name).Str("event", "file-damaged").Msg("it was removed or damaged, and is written again")
 	}
 	return m, nil
@@ -303,14 +303,14 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	}
 	err = m.End(ctx, s.settings.ShutdownTimeout, why == "")
 	failpoint.Hit("supervisor/end/ended")
-	m.Close()
-	err = errors.Join(err, s.dir.Conclude(ctx, s.backends, m.Record, s.log))
+	m.Books.Close()
+	err = errors.Join(err, s.dir.Conclude(ctx, s.backends, m.Books.Record, s.log))
 	if why == "" {
-		s.dir.Tend(ctx, s.backends, m.Record, instance.DeathPatience, s.who, s.log)
+		s.dir.Tend(ctx, s.backends, m.Books.Record, instance.DeathPatience, s.who, s.log)
 	}
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {
-		return s.beginAgain(ctx, m.Record)
+		return s.beginAgain(ctx, m.Books.Record)
 	}
 	return nil, err
 }

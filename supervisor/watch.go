@@ -60,7 +60,7 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 	w := &watch{
 		s: s, m: m, watched: map[int]*session{}, dying: map[int]*session{},
 		hints: make(chan *session), news: make(chan struct{}, 1), owed: make(chan struct{}, 1), keeper: newKeeper(m),
-		reclaims: m.Reclaims(), others: true,
+		reclaims: m.Books.Table.Reclaims(), others: true,
 	}
 	w.ground = ground{w: w, told: map[string]bool{}}
 	if s.reclaims != nil {
@@ -100,7 +100,7 @@ func (w *watch) loop() (why string, err error) {
 				return "a session crashed, and on_crash is restart", nil
 			}
 		}
-		if w.m.Closing() {
+		if w.m.Books.Table.Closing() {
 			_ = w.ground.lookPath()
 			return "the control segment says that it is being closed, or is lost, and nobody has asked for that", nil
 		}
@@ -150,13 +150,13 @@ func (w *watch) loop() (why string, err error) {
 func (w *watch) look() (crashed bool) {
 	for _, x := range w.dying {
 		switch {
-		case !w.m.Roll.Held(x.Row):
+		case !w.m.Books.Roll.Held(x.Row):
 			w.reclaim(x)
 		case time.Since(x.hinted) > hintPatience:
 			delete(w.dying, x.Row)
 		}
 	}
-	n := w.m.Reclaims()
+	n := w.m.Books.Table.Reclaims()
 	crashed = n != w.reclaims
 	w.reclaims = n
 	return crashed
@@ -196,7 +196,7 @@ func (w *watch) forget(x *session) {
 // witness is free are dead, whatever the kernel has said: it asks for new ones, for those that the kernel does not watch, and
 // for some of the others.
 func (w *watch) sweep() {
-	list, err := w.m.Users(w.rows[:0])
+	list, err := w.m.Books.Table.Users(w.rows[:0])
 	if err != nil {
 		w.s.log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
 		return
@@ -216,10 +216,10 @@ func (w *watch) sweep() {
 		fresh := x == nil
 		if fresh {
 			failpoint.Hit("supervisor/sweep/newcomer")
-			x = w.follow(w.m.Process(p.Row))
+			x = w.follow(w.m.Books.Table.Process(p.Row))
 		}
 		present++
-		if (fresh || due && x.stop == nil) && !w.m.Roll.Held(p.Row) {
+		if (fresh || due && x.stop == nil) && !w.m.Books.Roll.Held(p.Row) {
 			w.expect(x)
 		}
 	}
@@ -258,7 +258,7 @@ func (w *watch) ask(list []shmsync.Peer) {
 	for i := range min(askAtOnce, len(list)) {
 		p := list[(first+i)%len(list)]
 		w.next = p.Row + 1
-		if x := w.watched[p.Row]; x != nil && !w.m.Roll.Held(p.Row) {
+		if x := w.watched[p.Row]; x != nil && !w.m.Books.Roll.Held(p.Row) {
 			w.expect(x)
 		}
 	}
@@ -293,7 +293,7 @@ func (w *watch) tidy() (why string, err error) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err), nil
 	}
 	if w.others && !w.ground.moved {
-		w.others = w.s.dir.Tend(ctx, w.s.backends, w.m.Record, 0, w.s.who, w.s.log) > 0
+		w.others = w.s.dir.Tend(ctx, w.s.backends, w.m.Books.Record, 0, w.s.who, w.s.log) > 0
 	}
 	return "", nil
 }
@@ -301,7 +301,7 @@ func (w *watch) tidy() (why string, err error) {
 // listen waits for news in the books, and looks for the dead among the living from time to time without any.
 func (w *watch) listen(ctx context.Context) {
 	for seen := uint32(0); ctx.Err() == nil; {
-		now, err := w.m.WaitNews(ctx, seen, liveness.Sweep)
+		now, err := w.m.Books.Table.WaitNews(ctx, seen, liveness.Sweep)
 		if err != nil { // the books are gone; nothing will ever come
 			select {
 			case <-time.After(liveness.Sweep):

@@ -209,7 +209,7 @@ func (w *world) secondReclaim() {
 	if err := m.Leave(ctx); err != nil {
 		w.t.Error(err)
 	}
-	m.Close()
+	m.Books.Close()
 	after, err := dsm.Inspect(ctx, w.config())
 	if err != nil {
 		w.t.Fatal(err)

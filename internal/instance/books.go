@@ -68,7 +68,7 @@ func (b Backends) Load(dir string, program map[string]string) (*settings.Setting
 
 // Books are an instance's control segment as this process has it mapped, and the members file that goes with it.
 type Books struct {
-	*control.Table
+	Table     *control.Table
 	Dir       *Dir
 	Record    Record
 	Backend   dsmimpl.Backend
@@ -137,13 +137,13 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 // openRegion maps the reserved region, for sessions that will allocate from it. A failure does not prevent joining;
 // RegionErr keeps it.
 func (b *Books) openRegion(ctx context.Context) {
-	if b.Limits.Reserved > 0 {
+	if b.Table.Limits.Reserved > 0 {
 		b.Region, b.RegionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
 	}
 }
 
 func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.Mapping, error) {
-	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Limits.Reserved), access)
+	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Table.Limits.Reserved), access)
 	if err != nil {
 		err = fmt.Errorf("reserved region: %w", err)
 	}
@@ -195,7 +195,7 @@ func (b *Books) Object(e control.Entry) dsmimpl.Object {
 func (b *Books) Where(e control.Entry) string {
 	o, suffix := b.Object(e), ""
 	if at, carved := e.Carved(); carved {
-		o, suffix = b.Record.regionObject(b.Limits.Reserved), fmt.Sprintf(" at byte %d", at)
+		o, suffix = b.Record.regionObject(b.Table.Limits.Reserved), fmt.Sprintf(" at byte %d", at)
 	}
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {
 		return l.Locate(o) + suffix
@@ -208,7 +208,7 @@ func (b *Books) Supervised() bool { return b.Roll.Held(control.SupervisorRow) }
 
 // SupervisorPid returns the pid of the supervisor, or of the last one.
 func (b *Books) SupervisorPid() int {
-	list, err := b.Processes()
+	list, err := b.Table.Processes()
 	for _, p := range list {
 		if err == nil && p.Row == control.SupervisorRow {
 			return p.Pid
@@ -223,7 +223,7 @@ func (b *Books) Lost(ctx context.Context) (what string) {
 	if b.missing(ctx, b.Record.controlObject()) {
 		return "control segment"
 	}
-	if n := b.Limits.Reserved; n > 0 && b.missing(ctx, b.Record.regionObject(n)) {
+	if n := b.Table.Limits.Reserved; n > 0 && b.missing(ctx, b.Record.regionObject(n)) {
 		return "reserved region"
 	}
 	return ""
@@ -253,7 +253,7 @@ func (b *Books) Held(list []control.ProcessInfo) []bool {
 
 // Living counts the sessions that live, the supervisor not counted.
 func (b *Books) Living() (n int, err error) {
-	list, err := b.Processes()
+	list, err := b.Table.Processes()
 	held := b.Held(list)
 	for i, p := range list {
 		if p.Row != control.SupervisorRow && held[i] {

@@ -47,20 +47,20 @@ func (b *Books) Events() (list []Event, err error) {
 // keepEvents writes the life's events into the directory, for people, before its books go. It is done once more if
 // the process that ends the life dies in between: what is there of the life is replaced. Nothing depends on it.
 func (m *Member) keepEvents() {
-	if m.Record.Private {
+	if m.Books.Record.Private {
 		return // its directory goes, too
 	}
 	list, err := m.Books.Events()
 	if err == nil {
 		var kept []Event
-		for _, e := range m.Dir.PastEvents() {
-			if e.Life != m.Record.Life {
+		for _, e := range m.Books.Dir.PastEvents() {
+			if e.Life != m.Books.Record.Life {
 				kept = append(kept, e)
 			}
 		}
 		kept = append(kept, list...)
 		failpoint.Hit("instance/events/before")
-		err = atomicfile.WriteIn(m.Dir.Folder, "events", pastEvents{kept[max(0, len(kept)-pastEventsKept):]})
+		err = atomicfile.WriteIn(m.Books.Dir.Folder, "events", pastEvents{kept[max(0, len(kept)-pastEventsKept):]})
 		failpoint.Hit("instance/events/kept")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // the directory may have been removed

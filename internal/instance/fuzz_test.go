@@ -134,7 +134,7 @@ func tryFiles(t *testing.T, d *Dir) {
 	_ = d.holder()
 	who := Who("fuzz")
 	if m, err := d.Connect(ctx, Backends{}, unstated, who, log); err == nil {
-		t.Fatalf("joined %+v", m.Record)
+		t.Fatalf("joined %+v", m.Books.Record)
 	} else if !errors.Is(err, errkind.Unsupported) { // an unknown backend
 		known("Connect", err)
 	}
@@ -153,20 +153,20 @@ func tryFiles(t *testing.T, d *Dir) {
 	if err != nil {
 		t.Fatalf("a start after %+v: %v", record, err)
 	}
-	defer m.Close()
+	defer m.Books.Close()
 	session, err := d.Connect(ctx, Backends{}, unstated, who, log)
 	if err != nil {
-		t.Fatalf("a session of %+v: %v", m.Record, err)
+		t.Fatalf("a session of %+v: %v", m.Books.Record, err)
 	}
 	err = session.Leave(ctx)
-	session.Close()
+	session.Books.Close()
 	if err = errors.Join(err, m.End(ctx, 0, false)); err != nil {
 		t.Error(err)
 	}
-	if err := d.Conclude(ctx, Backends{}, m.Record, log); err != nil {
+	if err := d.Conclude(ctx, Backends{}, m.Books.Record, log); err != nil {
 		t.Error(err)
 	}
-	if left := eye.Objects([]uuid.UUID{m.Record.Life}, d.file("mmap")); len(left) > 0 {
+	if left := eye.Objects([]uuid.UUID{m.Books.Record.Life}, d.file("mmap")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

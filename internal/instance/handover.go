@@ -49,11 +49,11 @@ func (m *Member) HandOver(who control.Who, reclaims uint32) error {
 		return err
 	}
 	h := Handover{
-		Life: m.Record.Life, Boot: boot, Dir: m.Dir.Identity(), Reclaims: reclaims, Pid: who.Pid,
+		Life: m.Books.Record.Life, Boot: boot, Dir: m.Books.Dir.Identity(), Reclaims: reclaims, Pid: who.Pid,
 		Application: who.Application, Since: time.Now(),
 	}
-	if err := atomicfile.WriteIn(m.Dir.Folder, m.Record.handover(), h); err != nil {
-		return fmt.Errorf("file %s: %w", m.Record.handover(), err)
+	if err := atomicfile.WriteIn(m.Books.Dir.Folder, m.Books.Record.handover(), h); err != nil {
+		return fmt.Errorf("file %s: %w", m.Books.Record.handover(), err)
 	}
 	failpoint.Hit("instance/handover/written")
 	return nil

@@ -99,7 +99,7 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error
 			books.Close()
 		}
 	}()
-	if books.Closing() {
+	if books.Table.Closing() {
 		return nil, errkind.Stale
 	}
 	if m, err = books.JoinSupervisor(ctx, who, l.log); err != nil {
@@ -108,7 +108,7 @@ func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error
 	failpoint.Hit("instance/adopt/joined")
 	_, err = m.ReclaimDead(ctx)
 	if err = errors.Join(err, m.Settle(ctx)); err != nil {
-		return nil, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
+		return nil, errors.Join(err, m.Books.Roll.Drop(control.SupervisorRow))
 	}
 	m.Self.Say(control.Adopted)
 	failpoint.Hit("instance/adopt/reclaimed")
@@ -203,7 +203,7 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 		return 0, err
 	}
 	defer books.Close()
-	rows, _, err := books.Used()
+	rows, _, err := books.Table.Used()
 	if err != nil {
 		return 0, err
 	}
@@ -215,14 +215,14 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 		l.log.Info().Int("segments", rows).Str("event", "last-life-removed").Msg("removing what the last life left")
 	}
 	if err := m.End(ctx, timeout, false); err != nil {
-		return 0, errors.Join(err, m.Roll.Drop(control.SupervisorRow))
+		return 0, errors.Join(err, m.Books.Roll.Drop(control.SupervisorRow))
 	}
 	failpoint.Hit("instance/remove/ended")
 	removed = rows + 1 // the control segment
-	if books.Limits.Reserved > 0 {
+	if books.Table.Limits.Reserved > 0 {
 		removed++
 	}
-	return removed, m.Roll.Drop(control.SupervisorRow)
+	return removed, m.Books.Roll.Drop(control.SupervisorRow)
 }
 
 // forgetCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,

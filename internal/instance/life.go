@@ -172,7 +172,7 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	}
 	failpoint.Hit("instance/end/wound")
 	m.keepEvents()
-	return m.Record.removeBooks(ctx, m.Backend)
+	return m.Books.Record.removeBooks(ctx, m.Books.Backend)
 }
 
 // wind waits, in a closing instance, until no session is creating or removing a segment. What could not be removed is
@@ -191,7 +191,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 			return err
 		}
 		if busy == "" {
-			failed, _, err := m.Used()
+			failed, _, err := m.Books.Table.Used()
 			if err != nil || failed == 0 || retries == 3 {
 				return err
 			}
@@ -211,9 +211,9 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 // force ends a life without the control lock, which is unavailable, or whose books can't be trusted: it sets closing,
 // which every session reads, and removes every object that a sound row names. The sweep finds the rest.
 func (m *Member) force(ctx context.Context) {
-	_ = m.CloseByForce()
+	_ = m.Books.Table.CloseByForce()
 	failpoint.Hit("instance/end/forced")
-	list, err := m.Segments()
+	list, err := m.Books.Table.Segments()
 	if err != nil {
 		m.Log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
 	}
@@ -221,19 +221,19 @@ func (m *Member) force(ctx context.Context) {
 		if !s.Sound {
 			continue
 		}
-		if err := m.remove(ctx, s.Entry); err != nil {
-			m.Log.Warn().Err(err).Str("object", m.Where(s.Entry)).Str("event", "segment-kept").Msg("could not remove a segment")
+		if err := m.Books.remove(ctx, s.Entry); err != nil {
+			m.Log.Warn().Err(err).Str("object", m.Books.Where(s.Entry)).Str("event", "segment-kept").Msg("could not remove a segment")
 		}
 	}
 }
 
 // busy returns what a closing instance still waits for, empty if it waits for nothing.
 func (m *Member) busy(sessions bool) (what string, err error) {
-	rows, err := m.Unfinished()
+	rows, err := m.Books.Table.Unfinished()
 	if err != nil || rows > 0 {
 		return fmt.Sprintf("%d segments are still being made or removed", rows), err
 	}
-	if living, err := m.Living(); sessions && (err != nil || living > 0) {
+	if living, err := m.Books.Living(); sessions && (err != nil || living > 0) {
 		return fmt.Sprintf("%d sessions have not left", living), err
 	}
 	return "", nil

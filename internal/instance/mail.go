@@ -30,9 +30,9 @@ func (b *Books) endView() {
 
 // Foremost reports whether no session lives in a row below the member's.
 func (m *Member) Foremost() bool {
-	list, err := m.Processes()
+	list, err := m.Books.Table.Processes()
 	for _, p := range list {
-		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Roll.Held(p.Row) {
+		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Books.Roll.Held(p.Row) {
 			return false
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // Member is this process's row in an instance's books, with the means to do what the books say: destroy objects, ask
 // who lives.
 type Member struct {
-	*Books
+	Books  *Books
 	Self   *control.Member
 	Carves bool // Make uses the reserved region
 	Log    zerolog.Logger
@@ -51,8 +51,8 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := m.remove(ctx, e); err != nil {
-		m.Log.Warn().Err(err).Str("object", m.Where(e)).Str("event", "segment-kept").Msg("could not remove a segment; it will be tried again")
+	if err := m.Books.remove(ctx, e); err != nil {
+		m.Log.Warn().Err(err).Str("object", m.Books.Where(e)).Str("event", "segment-kept").Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
 		if !ok || errno == 0 {
 			errno = syscall.EIO
@@ -82,11 +82,11 @@ func (m *Member) Settle(ctx context.Context) error {
 
 // ReclaimDead reclaims every session whose witness is free, and returns how many.
 func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
-	list, err := m.Processes()
+	list, err := m.Books.Table.Processes()
 	if err != nil {
 		return 0, err
 	}
-	held := m.Held(list)
+	held := m.Books.Held(list)
 	for i, p := range list {
 		if p.Row == m.Self.Row() || held[i] {
 			continue
@@ -105,7 +105,7 @@ func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
 // Reclaim reclaims one session, if it is dead; its references and row are back when it returns.
 // What falls to this member then waits for Settle.
 func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
-	if now := m.Process(p.Row); now.Incarnation == p.Incarnation { // what it has held since it was first seen
+	if now := m.Books.Table.Process(p.Row); now.Incarnation == p.Incarnation { // what it has held since it was first seen
 		p = now
 	}
 	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
@@ -121,11 +121,11 @@ func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool,
 func (m *Member) Leave(ctx context.Context) error {
 	err := m.leave(ctx)
 	failpoint.Hit("instance/leave/left")
-	return errors.Join(err, m.Roll.Drop(m.Self.Row()))
+	return errors.Join(err, m.Books.Roll.Drop(m.Self.Row()))
 }
 
 func (m *Member) leave(ctx context.Context) error {
-	if !m.Supervised() && !m.Closing() {
+	if !m.Books.Supervised() && !m.Books.Table.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
 			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
 		}

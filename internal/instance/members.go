@@ -23,7 +23,7 @@ func (b *Books) openRoll() (err error) {
 		return fmt.Errorf("%w: %w", errMembers, err)
 	}
 	b.heed()
-	if ino, err := b.Members(); err != nil || b.Roll.Identity() != (liveness.Identity{Dev: b.MembersDev, Ino: ino}) {
+	if ino, err := b.Table.Members(); err != nil || b.Roll.Identity() != (liveness.Identity{Dev: b.Table.MembersDev, Ino: ino}) {
 		return fmt.Errorf("%w: %s is not the one that the control segment names", errMembers,
 			b.Dir.file(b.Record.members()))
 	}
@@ -72,21 +72,21 @@ func (b *Books) MembersPending() bool {
 // hold it up, since they have not taken their rows in it. The supervisor calls it or, while none lives, the first of the
 // sessions. On a system without successors it is ErrUnsupported.
 func (m *Member) RenewMembers(ctx context.Context) (behind []control.ProcessInfo, err error) {
-	if m.MembersLost() {
-		if err := m.Roll.Renew(); err != nil {
+	if m.Books.MembersLost() {
+		if err := m.Books.Roll.Renew(); err != nil {
 			return nil, err
 		}
 	}
-	ino, ok := m.Roll.Successor()
+	ino, ok := m.Books.Roll.Successor()
 	if !ok {
 		return nil, nil
 	}
-	rows, err := m.Self.Succeed(ctx, ino, m.Roll.Succeeded)
+	rows, err := m.Self.Succeed(ctx, ino, m.Books.Roll.Succeeded)
 	if err == nil && len(rows) == 0 {
-		return nil, m.Roll.Follow()
+		return nil, m.Books.Roll.Follow()
 	}
-	m.TellMembers()
-	list, _ := m.Processes()
+	m.Books.Table.TellMembers()
+	list, _ := m.Books.Table.Processes()
 	for _, p := range list {
 		for _, row := range rows {
 			if p.Row == row {
@@ -98,4 +98,4 @@ func (m *Member) RenewMembers(ctx context.Context) (behind []control.ProcessInfo
 }
 
 // FollowMembers takes this session's row in a successor of the members file, if there is one.
-func (m *Member) FollowMembers() error { return m.Roll.Follow() }
+func (m *Member) FollowMembers() error { return m.Books.Roll.Follow() }

@@ -100,7 +100,7 @@ func (m *Member) carveOrIntend(ctx context.Context, size int, now int64) (contro
 // publish zeroes a segment that was carved, and lets others attach it.
 func (m *Member) publish(e *control.Entry) error {
 	failpoint.Hit("dsm/create/carved")
-	return m.Self.Publish(e, Part(m.Region, e))
+	return m.Self.Publish(e, Part(m.Books.Region, e))
 }
 
 // maxCollisions bounds how often a segment gets another handle because a foreign object has its name.
@@ -112,7 +112,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 	undo := context.WithoutCancel(ctx)
 	for tries := 0; ; tries++ {
 		failpoint.Hit("dsm/create/intended")
-		mapping, word, err := m.create(ctx, e)
+		mapping, word, err := m.Books.create(ctx, e)
 		if err == nil {
 			e.Word = word
 			failpoint.Hit("dsm/create/made")
@@ -123,7 +123,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 			m.Self.RefusedBySystem()
 			// The backend may have been refused the removal too. Then the row stays creating, which
 			// Leave and reclaim finish.
-			if left := m.remove(undo, e); left != nil {
+			if left := m.Books.remove(undo, e); left != nil {
 				return e, mapping, errors.Join(err, left)
 			}
 		}
@@ -147,7 +147,7 @@ func (m *Member) makeLive(ctx context.Context, h *Held) error {
 	}
 	// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A
 	// row that was garbled leads no other session to the object.
-	err = errors.Join(err, m.Unmap(h.Mapping))
+	err = errors.Join(err, m.Books.Unmap(h.Mapping))
 	if errors.Is(err, errkind.Stale) || errors.Is(err, errkind.Corrupt) {
 		err = errors.Join(err, m.Destroy(ctx, h.Entry))
 	}
@@ -169,13 +169,13 @@ func (m *Member) Retake(lingering Held, unmapped bool) (h, lingers Held, err err
 	h = lingering
 	failpoint.Hit("dsm/attach/referenced")
 	switch _, carved := h.Entry.Carved(); {
-	case carved && m.RegionErr != nil:
-		err = m.RegionErr
-	case carved && m.Region.Bytes == nil:
+	case carved && m.Books.RegionErr != nil:
+		err = m.Books.RegionErr
+	case carved && m.Books.Region.Bytes == nil:
 		err = errkind.As(errkind.Corrupt,
 			errors.New("the segment lies in a reserved region, of which the instance has none"))
 	case !carved && !unmapped:
-		h.Mapping, err = m.Map(context.Background(), h.Entry, dsmimpl.ReadWrite)
+		h.Mapping, err = m.Books.Map(context.Background(), h.Entry, dsmimpl.ReadWrite)
 	}
 	if err != nil {
 		h.Mapping = dsmimpl.Mapping{}
@@ -191,7 +191,7 @@ func (m *Member) Retake(lingering Held, unmapped bool) (h, lingers Held, err err
 // that of the mapping.
 func (m *Member) Give(h Held) (lingers Held, err error) {
 	if h.Mapping.Bytes != nil {
-		err = m.Unmap(h.Mapping)
+		err = m.Books.Unmap(h.Mapping)
 		h.Mapping = dsmimpl.Mapping{}
 	}
 	failpoint.Hit("dsm/detach/unmapped")

@@ -42,7 +42,7 @@ func (b *Books) MapOwn(ctx context.Context, e control.Entry) (m dsmimpl.Mapping,
 	at, carved := e.Carved()
 	if p, ok := b.Backend.(dsmimpl.PartAttacher); ok && carved {
 		err = b.tamed("AttachPart", func() error {
-			m, part, err = p.AttachPart(ctx, b.Record.regionObject(b.Limits.Reserved), at, e.Size)
+			m, part, err = p.AttachPart(ctx, b.Record.regionObject(b.Table.Limits.Reserved), at, e.Size)
 			return err
 		})
 		return m, part, err

@@ -100,8 +100,8 @@ func (b *Books) unlisted(x leftover) bool {
 		return true
 	}
 	return x.object.Row() != int(dsmimpl.ControlHandle) &&
-		!(x.object.Row() == int(dsmimpl.RegionHandle) && b.Limits.Reserved > 0) &&
-		b.RowState(x.object.Row()) == control.Free
+		!(x.object.Row() == int(dsmimpl.RegionHandle) && b.Table.Limits.Reserved > 0) &&
+		b.Table.RowState(x.object.Row()) == control.Free
 }
 
 // clear removes all that bears a life of which no process lives in this directory, and strikes it off the list. What

@@ -44,11 +44,11 @@ func (r *run) eventually(look func() (audit, error), hope bool) (a audit, err er
 // audit compares the books with what the living say they hold, in both directions, and the system with the books.
 func (r *run) audit(says []report) (a audit, err error) {
 	w := r.world.Load()
-	processes, err := w.books.Processes()
+	processes, err := w.books.Table.Processes()
 	if err != nil {
 		return a, err
 	}
-	segments, err := w.books.Segments()
+	segments, err := w.books.Table.Segments()
 	if err != nil {
 		return a, err
 	}
@@ -63,7 +63,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 	present := map[dsm.Handle][]int{}
 	bytes, pages := uint64(0), uint64(0)
 	want := 1 // object: the control segment
-	if w.books.Limits.Reserved > 0 {
+	if w.books.Table.Limits.Reserved > 0 {
 		want++
 	}
 	for _, s := range segments {
@@ -106,11 +106,11 @@ func (r *run) audit(says []report) (a audit, err error) {
 	if len(processes) != len(holds) {
 		leak(&a.rows, "%d processes have rows, %d live", len(processes), len(holds))
 	}
-	if rows, n, err := w.books.Used(); err != nil || rows != len(segments) || n != bytes {
+	if rows, n, err := w.books.Table.Used(); err != nil || rows != len(segments) || n != bytes {
 		leak(&a.rows, "%d segments of %d bytes are counted, there are %d of %d (%v)",
 			rows, n, len(segments), bytes, err)
 	}
-	if n, err := w.books.ReservedUsed(); err != nil || n != pages*control.PageSize {
+	if n, err := w.books.Table.ReservedUsed(); err != nil || n != pages*control.PageSize {
 		leak(&a.rows, "%d bytes of the reserved region are given out, the segments there have %d pages (%v)",
 			n, pages, err)
 	}
@@ -159,7 +159,7 @@ func (r *run) rest() (says []report) {
 // judgeAll reads every block of every segment that is there, and takes all pins away.
 func (r *run) judgeAll(ctx context.Context) error {
 	w := r.world.Load()
-	segments, err := w.books.Segments()
+	segments, err := w.books.Table.Segments()
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,7 @@ func (r *run) judgeAll(ctx context.Context) error {
 // plant leaves an object behind that no row lists.
 func (r *run) plant(ctx context.Context) error {
 	b := r.world.Load().books
-	o := b.Object(control.Entry{Handle: 1<<32 | uint64(b.Limits.Segments-1), Size: 4096, CreatorPid: os.Getpid()})
+	o := b.Object(control.Entry{Handle: 1<<32 | uint64(b.Table.Limits.Segments-1), Size: 4096, CreatorPid: os.Getpid()})
 	m, _, err := b.Backend.Create(ctx, o)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ func look(ctx context.Context, cfg dsm.Config) (*instance.Books, error) {
 
 // processOf returns the row that a living process uses; of those with its pid the youngest.
 func processOf(b *instance.Books, pid int) (found control.ProcessInfo, ok bool) {
-	list, _ := b.Processes()
+	list, _ := b.Table.Processes()
 	for _, p := range list {
 		if p.Pid == pid && b.Roll.Held(p.Row) && (!ok || p.Started.After(found.Started)) {
 			found, ok = p, true
@@ -84,7 +84,7 @@ func (c *coroner) kill(p *process) {
 	weather := c.r.weather.Load()
 	p.kill()
 	c.r.kills.Add(1)
-	if list, _ := books.Processes(); !ok || !uses(list, row) {
+	if list, _ := books.Table.Processes(); !ok || !uses(list, row) {
 		return // it has just left
 	}
 	c.mu.Lock()
@@ -118,11 +118,11 @@ func (c *coroner) watch(over <-chan struct{}) {
 
 func (c *coroner) look() {
 	world := c.r.world.Load()
-	list, err := world.books.Processes()
+	list, err := world.books.Table.Processes()
 	excused := !fair(c.r.weather.Load()) || c.r.heldUp(world.books)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil || world.books.Closing() { // the generation has ended, and its rows with it
+	if err != nil || world.books.Table.Closing() { // the generation has ended, and its rows with it
 		c.pending = nil
 		return
 	}

@@ -10,7 +10,7 @@ import (
 
 // heldUp reports whether somebody who holds the control lock is stopped: then nobody is to blame for waiting.
 func (r *run) heldUp(b *instance.Books) bool {
-	p, held, err := b.LockHolder()
+	p, held, err := b.Table.LockHolder()
 	return err == nil && held && r.isStopped(p.Pid)
 }
 
@@ -20,7 +20,7 @@ func (r *run) lockedUp(w *world) bool {
 	if !held {
 		return false
 	}
-	list, _ := w.books.Processes()
+	list, _ := w.books.Table.Processes()
 	for _, p := range list {
 		if p.Row == h.Row {
 			return r.isStopped(p.Pid)

@@ -196,7 +196,7 @@ func (w *worker) again(ctx context.Context) error {
 
 // alive asks the witnesses.
 func (w *worker) alive(h shmsync.Peer) bool {
-	list, err := w.books.Processes()
+	list, err := w.books.Table.Processes()
 	if err != nil {
 		return true
 	}
