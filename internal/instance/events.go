@@ -64,7 +64,7 @@ func (m *Member) keepEvents() {
 		failpoint.Hit("instance/events/kept")
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // the directory may have been removed
-		m.Log.Warn().Err(err).Msg("the events of the life that ends can't be kept")
+		m.Log.Warn().Str("event", "events-unkept").Err(err).Msg("the events of the life that ends can't be kept")
 	}
 }
 

@@ -24,7 +24,7 @@ func (p *pages) addTo(cmd *cobra.Command) {
 	f.BoolVar(&p.Profile, "pprof", false, "serve the supervisor's profiles at --metrics, too: /debug/pprof")
 }
 
-// listen opens the address, so that one that is in use is told of before the instance starts. It returns nil if nothing is served.
+// listen opens the address, so that one that is in use is an error before the instance starts. It returns nil if nothing is served.
 func (p *pages) listen(ctx context.Context) (net.Listener, error) {
 	if p.address == "" {
 		if len(p.Hosts) > 0 || p.Profile {
