@@ -48,7 +48,7 @@ func TestEventsOutliveAll(t *testing.T) {
 			e.wantKinds("after the next start", first+"2 began")
 			noErr(t, again.Close())
 			e.wantKinds("after the stop", first+"2 began, 2 ended")
-			must(t, os.WriteFile(filepath.Join(e.dir, "events"), []byte("garbled"), 0o600))
+			noErr(t, os.WriteFile(filepath.Join(e.dir, "events"), []byte("garbled"), 0o600))
 			for _, err := range dsm.Events(ctx, dsm.Config{Dir: e.dir}, false) {
 				if err == nil {
 					t.Error("a garbled file tells events")
@@ -92,11 +92,11 @@ func TestCountersOfTheDead(t *testing.T) {
 	a.Kill()
 	instancetest.Eventually(t, "the death is counted", func() bool {
 		st, err := s.Status(ctx)
-		must(t, err)
+		noErr(t, err)
 		return st.Counters.Reclaims == 1
 	})
 	st, err := s.Status(ctx)
-	must(t, err)
+	noErr(t, err)
 	if c := st.Counters; c.Creates != 7 || c.CreatedBytes != 700 || c.Returned != 7 || c.Joins != 2 || c.LastReclaim.IsZero() {
 		t.Errorf("counters %+v", c)
 	}

@@ -1,0 +1,98 @@
+package control
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+)
+
+// A pin is a reference of the instance's own. Where an object goes with the last process that has it open, it is first a
+// wish: the row says so, the supervisor opens the object and answers with Kept, and only then the pin counts. A supervisor
+// that dies in between leaves the wish, and the one who asked takes it back.
+
+// Pin keeps a live segment until Unpin or the end of the instance, with or without holders. Pinning twice is the same as
+// once. Where a process must keep the object open, it is pinned once the supervisor has said Kept.
+func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
+	wish, err := m.pin(ctx, handle, needsKeeper)
+	if wish && err == nil {
+		failpoint.Hit("control/pin/wished")
+		return guarded(func() error { m.t.header.news.Add(); return nil })
+	}
+	return err
+}
+
+func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish bool, err error) {
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	if m.t.closing() {
+		return false, ErrStale
+	}
+	i, err := m.t.live(handle)
+	if err != nil {
+		return false, err
+	}
+	pin := &m.t.segments[i].pin
+	switch {
+	case pinOf(pin.Load()) == pinned:
+	case needsKeeper && !m.t.carved(i): // the supervisor has the region mapped
+		pin.Store(pin.Load()&root | pinWanted)
+		failpoint.Hit("control/pin/wanted")
+		return true, nil
+	default:
+		pin.Store(pinned)
+		failpoint.Hit("control/pin/pinned")
+	}
+	return false, nil
+}
+
+// Kept fulfils a wish for a pin: the supervisor has the object open. False means that the wish is gone, and
+// the object may be let go.
+func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err error) {
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return false, err
+	}
+	defer s.leave(&err)
+	i, err := m.t.live(handle)
+	if err != nil {
+		return false, nil
+	}
+	pin := &m.t.segments[i].pin
+	if pin.Load() == unpinned {
+		return false, nil
+	}
+	pin.Store(pin.Load()&root | pinned)
+	failpoint.Hit("control/kept/pinned")
+	return true, nil
+}
+
+// Unpin takes the pin away. If no process holds the segment either, last is true as with Unref. A segment that is not
+// live, or not pinned, is ErrNotFound, the root segment ErrPermission.
+func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, err error) {
+	s, err := m.enter(ctx, plain)
+	if err != nil {
+		return e, false, err
+	}
+	defer s.leave(&err)
+	i, err := m.t.live(handle)
+	if err != nil {
+		return e, false, err
+	}
+	r := &m.t.segments[i]
+	switch pin := r.pin.Load(); {
+	case pin == unpinned:
+		return e, false, errkind.As(ErrNotFound, fmt.Errorf("the segment is not pinned"))
+	case isRoot(pin):
+		return e, false, errkind.As(errkind.Permission,
+			fmt.Errorf("it is the instance's root segment, and stays as long as the instance"))
+	}
+	e = m.t.entry(i)
+	r.pin.Store(unpinned)
+	failpoint.Hit("control/unpin/unpinned")
+	return e, m.moribund(i), nil
+}
