@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/godsm/godsm/cache"
@@ -62,5 +63,48 @@ func TestReadWithoutJoining(t *testing.T) {
 		} else if n == 4<<20 && !errors.Is(err, cache.ErrCorrupt) {
 			t.Error(err)
 		}
+	}
+}
+
+// TestReadEndsInEveryWay has the function that Read is given leave it in each way: Read does no harm, and works again.
+func TestReadEndsInEveryWay(t *testing.T) {
+	ctx, cfg := context.Background(), instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	c, err := cache.Open(ctx, s, "pages", cache.Options{Limit: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	out := errors.New("the function failed")
+	err = dsm.Look(ctx, cfg, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
+		names, err := registry.Names(r)
+		if err != nil {
+			return err
+		}
+		b, err := bytes(names[0].Handle)
+		if err != nil {
+			return err
+		}
+		for _, way := range []func() bool{
+			func() bool { return false }, func() bool { panic(out) }, func() bool { runtime.Goexit(); return true },
+			func() bool { return true },
+		} {
+			done := make(chan any, 1)
+			go func() {
+				defer func() { done <- recover() }()
+				_, _, err := cache.Read(shm.NewRegion(b), names[0].Version, func(shmsync.Peer) bool { return way() })
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+			if r := <-done; r != nil && r != any(out) {
+				t.Error(r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -103,14 +103,6 @@ type Refused struct {
 	System  uint64 // the system had no memory, or gave another reason
 }
 
-func (t *tallied) load() (d Done) {
-	var v [10]uint64
-	for i, w := range t.words() {
-		v[i] = w.Load()
-	}
-	return doneOf(v)
-}
-
 func doneOf(v [10]uint64) Done {
 	return Done{Creates: v[0], CreatedBytes: v[1], Attaches: v[2], Detaches: v[3], LockWaits: v[4],
 		LockWaited: time.Duration(v[5]), Refused: Refused{Rows: v[6], Memory: v[7], Session: v[8], System: v[9]}}

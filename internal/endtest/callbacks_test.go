@@ -162,14 +162,16 @@ var elsewhere = map[string]string{
 	"registry.Segment":          "registry/ways_test.go TestEachWayOutOfInit",
 	"registry.InSegment":        "registry/ways_test.go TestEachWayOutOfInit",
 	"registry.InArea":           "registry/ways_test.go TestEachWayOutOfInit",
-	"supervisor.Run":            "parallel/ways_test.go TestAllWaysOutOfRun",
+	"supervisor.Run":            "parallel/ways_run_test.go TestAllWaysOutOfRun",
 	"parallel.Register":         "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Map":              "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Options.Result":   "parallel/ways_test.go TestAllWaysOut",
 	"parallel.Options.Progress": "parallel/ways_test.go TestAllWaysOut",
 	"locktable.Options.OnWait":  "locktable/wait_test.go TestOnWaitEndsInEveryWay",
 	"dsm.Look":                  "dsm/look_test.go TestLookEndsInEveryWay",
-	"resowner.Resource.Release": "resowner/end_test.go TestReleaseGoexit",
+	"dsm.Events":                "dsm/events_test.go TestEventsEndsInEveryWay",
+	"cache.Read":                "cache/look_test.go TestReadEndsInEveryWay",
+	"resowner.Resource.Release": "resowner/release_test.go TestReleaseGoexit",
 }
 
 // ours are functions that the library alone passes, each with the reason.
