@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	"math/bits"
 	"strings"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/hashing"
 )
 
 const (
@@ -109,34 +109,8 @@ func decode(b []byte) (path []string, ok bool) {
 	return path, len(b) == 0 && len(path) > 0
 }
 
-const (
-	odd0 = 0x9e37_79b9_7f4a_7c15
-	odd1 = 0xd6e8_feb8_6659_fd93
-	odd2 = 0xa076_1d64_78bd_642f
-)
-
-func mix(a, b uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	return hi ^ lo
-}
-
-// hash mixes 16 bytes at a time with the seed.
-func hash(b []byte, seed uint64) uint64 {
-	h, n := seed, len(b)
-	for ; len(b) > 16; b = b[16:] {
-		h = mix(binary.LittleEndian.Uint64(b)^odd0, binary.LittleEndian.Uint64(b[8:])^h^odd1)
-	}
-	var lo, hi uint64
-	switch n := len(b); {
-	case n >= 8:
-		lo, hi = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[n-8:])
-	case n >= 4:
-		lo, hi = uint64(binary.LittleEndian.Uint32(b)), uint64(binary.LittleEndian.Uint32(b[n-4:]))
-	case n > 0:
-		lo = uint64(b[0]) | uint64(b[n/2])<<8 | uint64(b[n-1])<<16
-	}
-	return mix(mix(lo^odd0, hi^h^odd2)^odd2, uint64(n)^seed^odd1)
-}
+// hash returns the hash of a name's bytes.
+func hash(b []byte, seed uint64) uint64 { return hashing.Bytes(b, seed, seed) }
 
 func partOf(ident uint64) int { return int(ident >> 58) }
 

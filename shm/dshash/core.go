@@ -10,6 +10,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/hashing"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -228,7 +229,7 @@ func (h *header) sum() uint64 {
 		uint64(h.form.Load()), uint64(h.keySize.Load()), uint64(h.valueSize.Load()), h.layout.Load(), h.user.Load(),
 		h.seed.Load(), uint64(h.partitions.Load()),
 	} {
-		sum = mix(sum^odd0, v^odd1)
+		sum = hashing.Mix(sum^hashing.Odd0, v^hashing.Odd1)
 	}
 	return sum
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/godsm/godsm/internal/hashing"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -35,7 +36,7 @@ func shapeOf[K comparable, V any]() (s shape, err error) {
 	}
 	align := max(v.Align(), 1)
 	at := (int(k.Size()) + align - 1) &^ (align - 1)
-	layout := mix(shm.Layout[K]()^odd0, shm.Layout[V]()^odd1)
+	layout := hashing.Mix(shm.Layout[K]()^hashing.Odd0, shm.Layout[V]()^hashing.Odd1)
 	return shape{kindFixed, uint32(k.Size()), uint32(v.Size()), at, at + int(v.Size()), layout}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/hashing"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -206,7 +207,7 @@ func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
 func (h *header) sum() uint64 {
 	x := uint64(magic)
 	for _, w := range []*atomic.Uint64{&h.version, &h.user, &h.seed, &h.limit, &h.flags, &h.born} {
-		x = mix(x^w.Load(), odd0) + odd1
+		x = hashing.Mix(x^w.Load(), hashing.Odd0) + hashing.Odd1
 	}
 	return x
 }

@@ -2,6 +2,8 @@ package logcache
 
 import (
 	"hash/crc32"
+
+	"github.com/godsm/godsm/internal/hashing"
 )
 
 // A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, up to five more words, key,
@@ -96,7 +98,7 @@ func (r *record) words(place uint32) (first, second uint64) {
 
 // checksum is of all that the record says.
 func (r *record) checksum() uint32 {
-	said := uint32(mix(uint64(len(r.value))|uint64(len(r.key))<<32|uint64(r.kind)<<48|uint64(r.flags)<<56, uint64(r.expires)^odd2))
+	said := uint32(hashing.Mix(uint64(len(r.value))|uint64(len(r.key))<<32|uint64(r.kind)<<48|uint64(r.flags)<<56, uint64(r.expires)^hashing.Odd2))
 	if len(r.extra) > 0 {
 		said = crc32.Update(said, castagnoli, r.extra)
 	}
@@ -109,5 +111,5 @@ func (r *record) whole(place uint32) bool { return r.sum == r.checksum()^place }
 // place returns what the checksum of a record is mixed with, so that an image of a record elsewhere, say in a value, is none.
 // Number is that of the extent in its log.
 func (c *Cache) place(extent uint32, number uint64, off int) uint32 {
-	return uint32(mix(c.seed^number<<20^uint64(off), odd1^uint64(extent)))
+	return uint32(hashing.Mix(c.seed^number<<20^uint64(off), hashing.Odd1^uint64(extent)))
 }
