@@ -96,6 +96,9 @@ func Probed(st dsm.Status, err error) error {
 	switch {
 	case errors.Is(err, dsm.ErrNoInstance):
 		return fmt.Errorf("%w: %w", ErrUnsupervised, err)
+	case err == nil && !st.Supervised && !st.Left.IsZero():
+		return fmt.Errorf("%w in %s: process %d has left it to the next one, which adopts the sessions and what is pinned",
+			ErrUnsupervised, st.Dir, st.Supervisor)
 	case err == nil && !st.Supervised:
 		return fmt.Errorf("%w in %s: process %d is dead; a start adopts the sessions", ErrUnsupervised, st.Dir, st.Supervisor)
 	}

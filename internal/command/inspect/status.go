@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
@@ -19,6 +20,7 @@ type StatusReport struct {
 	Backend       string     `json:"backend"`
 	SupervisorPid int        `json:"supervisor_pid"`
 	Supervised    bool       `json:"supervisor_alive"`
+	Left          *time.Time `json:"left,omitempty"` // when the last supervisor handed the instance over to the next one
 	Closing       bool       `json:"closing"`
 	Sessions      int        `json:"sessions"`
 	MaxProcesses  int        `json:"max_processes"`
@@ -56,6 +58,9 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 				MaxSegments: st.MaxSegments, Bytes: st.Bytes, MaxMemory: st.MaxMemory,
 				Reserved: st.Reserved, ReservedUsed: st.ReservedUsed, Counters: st.Counters,
 			}
+			if !st.Left.IsZero() && !st.Supervised {
+				out.Left = &st.Left
+			}
 			if h := st.LockHolder; h != nil {
 				out.LockHolder, out.LockState = &HolderRow{h.Name, h.Pid, h.Application}, h.State
 			}
@@ -69,7 +74,10 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 
 func (a *app) printStatus(s StatusReport) error {
 	supervisor, lock, memory := fmt.Sprintf("process %d", s.SupervisorPid), "free", "no limit"
-	if !s.Supervised {
+	switch {
+	case s.Left != nil:
+		supervisor += fmt.Sprintf(", left %s ago: the next one adopts the sessions and what is pinned", time.Since(*s.Left).Round(time.Second))
+	case !s.Supervised:
 		supervisor += ", dead: a new one would adopt the sessions"
 	}
 	if s.Closing {
