@@ -52,10 +52,16 @@ const (
 // create makes a segment, and a holding with one share. It may wait for the control lock and for the system's memory,
 // while ctx lasts. If it fails nothing is left, except a reference that lingers.
 func (s *Session) create(ctx context.Context, size int) (h *holding, err error) {
-	listed := func(e control.Entry) { // before others can attach it: no other goroutine may refer to it a second time
+	// Before others can attach it: no other goroutine may refer to it a second time. One that found the handle in a list of
+	// rows, while this row was creating, has a holding in motion, which is refused and leaves the table: else there would be
+	// two holdings of one reference, and the end of the first would remove the segment under the second.
+	listed := func(e control.Entry) {
 		s.mu.Lock()
+		defer s.mu.Unlock()
+		for early := s.table.find(Handle(e.Handle)); early != nil; early = s.table.find(Handle(e.Handle)) {
+			_ = s.awaitRestLocked(context.Background(), early)
+		}
 		h = s.holdLocked(Handle(e.Handle))
-		s.mu.Unlock()
 	}
 	held, lingers, err := s.member.Make(ctx, size, s.clock.Load(), listed) // to look at the clock costs as much as the lock
 	if h == nil {
@@ -123,18 +129,28 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			held, lingers, err := s.member.Retake(h.held, s.checked)
 			return h, s.took(h, held, lingers, err)
 		}
-		// Another goroutine has the holding in motion. The first one to wait makes the channel.
-		if h.moved == nil {
-			h.moved = make(chan struct{})
+		if err := s.awaitRestLocked(ctx, h); err != nil {
+			s.mu.Unlock()
+			return nil, err
 		}
-		moved := h.moved
-		s.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		s.mu.Lock()
+	}
+}
+
+// awaitRestLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is the
+// error. The holding may be another one's then, so the caller looks it up again. The caller holds Session.mu, which the wait
+// releases.
+func (s *Session) awaitRestLocked(ctx context.Context, h *holding) error {
+	if h.moved == nil { // the first one to wait makes it
+		h.moved = make(chan struct{})
+	}
+	moved := h.moved
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-moved:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
