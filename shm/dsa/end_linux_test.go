@@ -11,6 +11,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
+// placing is held by the goroutine that writes the word, which no other may do at the same time.
+var placing sync.Mutex
+
 // uses are the calls of an area in which its session ends.
 var uses = []struct {
 	name string
@@ -45,6 +48,8 @@ var uses = []struct {
 		return nil
 	}},
 	{"place", func(a *dsa.Area, ps []dsa.Pointer) error {
+		placing.Lock()
+		defer placing.Unlock()
 		at, err := a.Place(ps[1], 8)
 		if err != nil {
 			return err
