@@ -6,7 +6,6 @@
 package survey
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -17,8 +16,6 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm"
-	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -96,20 +93,16 @@ func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 
 func lookAtCache(x registry.Info, read func(dsm.Handle) ([]byte, error)) Cache {
 	c := Cache{Name: x.Name, Handle: x.Handle}
-	b, err := read(x.Handle)
-	if err == nil {
-		c.Stats, c.Curve, err = cache.Read(shm.NewRegion(b), x.Version, func(shmsync.Peer) bool { return true }) // it looks at no lock
-	}
+	var err error
+	c.Stats, c.Curve, err = ReadCache(x, read, func(shmsync.Peer) bool { return true }) // it looks at no lock
 	c.Error = text(err)
 	return c
 }
 
 func lookAtQueue(x registry.Info, read func(dsm.Handle) ([]byte, error)) Queue {
 	q := Queue{Name: x.Name}
-	b, err := read(x.Handle)
-	if err == nil {
-		q.Stats, err = shared.Read(shm.NewRegion(bytes.Clone(b)))
-	}
+	var err error
+	q.Stats, err = ReadQueue(x, read)
 	q.Error = text(err)
 	return q
 }
@@ -119,12 +112,7 @@ const maxLocks = 1000
 
 func lookAtLocks(x registry.Info, read func(dsm.Handle) ([]byte, error)) Table {
 	t := Table{Name: x.Name}
-	sight, err := dsa.Look(uint64(x.Handle), func(h uint64) ([]byte, error) { return read(dsm.Handle(h)) })
-	if err != nil {
-		t.Error = err.Error()
-		return t
-	}
-	l, err := locktable.Look(sight.Peek, x.Table)
+	l, err := ReadLocks(x, read)
 	if err != nil {
 		t.Error = err.Error()
 		return t

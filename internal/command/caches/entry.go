@@ -32,7 +32,7 @@ func keyFlag(cmd *cobra.Command) func(arg string) ([]byte, error) {
 func (a *app) cacheGetCommand() *cobra.Command {
 	var keyOf func(string) ([]byte, error)
 	cmd := &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "get NAME KEY",
 		Short:             "Print the value of a key, exactly; it counts for nothing",
 		Args:              cobra.ExactArgs(2),
@@ -76,7 +76,7 @@ func (a *app) cacheSetCommand() *cobra.Command {
 	var ttl time.Duration
 	var create string
 	cmd := &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "set NAME KEY [VALUE|-]",
 		Short:             "Set the value of a key to VALUE, or to standard input",
 		Long: `Set the value of a key to VALUE, or to standard input if VALUE is - or missing. With --create the cache is made, if there is none of
@@ -131,7 +131,7 @@ func (a *app) cachePurgeCommand() *cobra.Command {
 	var tag, key string
 	var keyOf func(string) ([]byte, error)
 	cmd := &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "purge NAME",
 		Short:             "Delete all entries of a cache, those with a tag, or one",
 		Args:              cobra.ExactArgs(1),
@@ -178,7 +178,7 @@ type VerifyRow struct {
 
 func (a *app) cacheVerifyCommand() *cobra.Command {
 	return &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "verify [NAME]",
 		Short:             "Walk a cache, or all, and say what is wrong",
 		Long: `Walk the cache of that name, or all, while they are used, and say what is wrong. What a dead process has left is repaired first.

@@ -106,7 +106,7 @@ type Report struct {
 
 func (a *app) cacheStatsCommand() *cobra.Command {
 	return &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "stats NAME",
 		Short:             "Show what has been done with a cache, by session, and what its entries have gone by",
 		Args:              cobra.ExactArgs(1),
@@ -173,7 +173,7 @@ type CurveRow struct {
 
 func (a *app) cacheCurveCommand() *cobra.Command {
 	return &cobra.Command{
-		ValidArgsFunction: a.First(a.NamesOf("cache")),
+		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "curve NAME",
 		Short:             "Show what a smaller or a larger cache would hit, as models say that see a sample of the keys",
 		Long: `Show what a cache of half, one, two and four times the limit would hit, as models say that see a sample of the keys that are asked

@@ -11,9 +11,9 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm/dsa"
 	"github.com/spf13/cobra"
 )
 
@@ -148,11 +148,7 @@ func (a *app) lockTables(ctx context.Context, args []string) (all []Table, err e
 
 // Look returns what is in the lock table of a name. Bytes are those of dsm.Look.
 func Look(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t Table, err error) {
-	s, err := dsa.Look(uint64(x.Handle), func(h uint64) ([]byte, error) { return bytes(dsm.Handle(h)) })
-	if err != nil {
-		return t, err
-	}
-	l, err := locktable.Look(s.Peek, x.Table)
+	l, err := survey.ReadLocks(x, bytes)
 	if err != nil {
 		return t, err
 	}

@@ -1,7 +1,6 @@
 package queues
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -13,8 +12,8 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm"
 	"github.com/spf13/cobra"
 )
 
@@ -87,11 +86,8 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 // Look returns the line of the queue of a name. Read returns bytes, as that of dsm.Look.
 func Look(x registry.Info, read func(dsm.Handle) ([]byte, error)) Row {
 	row := Row{Name: x.Name}
-	b, err := read(x.Handle)
-	if err == nil {
-		row.Stats, err = queues.Read(shm.NewRegion(bytes.Clone(b)))
-	}
-	if err != nil {
+	var err error
+	if row.Stats, err = survey.ReadQueue(x, read); err != nil {
 		row.Error = err.Error()
 	}
 	return row

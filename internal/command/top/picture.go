@@ -10,9 +10,9 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/locks"
 	"github.com/godsm/godsm/internal/command/queues"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -53,7 +53,7 @@ func take(ctx context.Context, cfg dsm.Config) (p *picture, err error) {
 				continue
 			}
 			switch x.Kind {
-			case "cache":
+			case cache.Kind:
 				p.caches = append(p.caches, sightOf(x, bytes, alive))
 			case locktable.Kind:
 				t, err := locks.Look(x, bytes)
@@ -71,13 +71,9 @@ func take(ctx context.Context, cfg dsm.Config) (p *picture, err error) {
 	return p, err
 }
 
-func sightOf(x registry.Info, bytes func(dsm.Handle) ([]byte, error), alive func(shmsync.Peer) bool) cacheSight {
+func sightOf(x registry.Info, bytes survey.Reader, alive func(shmsync.Peer) bool) cacheSight {
 	c := cacheSight{info: x}
-	b, err := bytes(x.Handle)
-	if err == nil {
-		c.stats, c.curve, err = cache.Read(shm.NewRegion(b), x.Version, alive)
-	}
-	c.err = err
+	c.stats, c.curve, c.err = survey.ReadCache(x, bytes, alive)
 	return c
 }
 
