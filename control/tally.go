@@ -111,7 +111,7 @@ func doneOf(v [10]uint64) Done {
 // Counters are what was counted since the generation began. They are read without a lock, one word after the other.
 type Counters struct {
 	Done
-	Returned     uint64 // references that were given back for the dead, or at the end of a session
+	Returned     uint64 // references that were given back for dead processes, or at the end of a session
 	Joins        uint64 // sessions that have joined
 	Reclaims     uint64 // processes that died and were reclaimed
 	ReclaimTime  time.Duration

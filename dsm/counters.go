@@ -29,7 +29,7 @@ type Refused struct {
 // but for what a stray store of another process has hit.
 type Counters struct {
 	Done
-	Returned     uint64        `json:"returned"` // references that were given back for the dead, or when a session closed
+	Returned     uint64        `json:"returned"` // references that were given back for dead processes, or when a session closed
 	Joins        uint64        `json:"joins"`
 	JoinsRefused uint64        `json:"joins_refused"` // since the process table was full
 	Reclaims     uint64        `json:"reclaims"`      // processes that died, and whose rights were given back

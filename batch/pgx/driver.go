@@ -73,7 +73,7 @@ const (
 	leave = `DELETE FROM batch_epoch WHERE queue = $1 AND epoch = $2`
 	mark  = `UPDATE batch_epoch SET flush = $1, by = $4, used = now() WHERE queue = $2 AND epoch = $4
 	RETURNING set_config('idle_in_transaction_session_timeout', $3, true)`
-	// alone is mark where nobody else leads, for a transaction without waits inside; it makes the row anew if it was deleted.
+	// alone is mark where no other process leads, for a transaction without waits inside; it makes the row anew if it was deleted.
 	alone = `INSERT INTO batch_epoch VALUES ($1, $2, $2, $3, now())
 	ON CONFLICT (queue) DO UPDATE SET flush = excluded.flush, by = excluded.by, used = excluded.used`
 	self = `SELECT backend_start, current_setting('synchronous_commit'), current_setting('fsync') FROM pg_stat_activity

@@ -151,7 +151,7 @@ func (c *coroner) look() {
 	})
 }
 
-// settled reports whether nobody is left to be reclaimed.
+// settled reports whether no dead session is left to be reclaimed.
 func (c *coroner) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

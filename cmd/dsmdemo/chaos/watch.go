@@ -8,7 +8,7 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
-// heldUp reports whether somebody who holds the control lock is stopped: then nobody is to blame for waiting.
+// heldUp reports whether the process that holds the control lock is stopped: then no other is to blame for waiting.
 func (r *run) heldUp(b *instance.Books) bool {
 	p, held, err := b.Table.LockHolder()
 	return err == nil && held && r.isStopped(p.Pid)
