@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/area"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/shm/dsa"
 	"golang.org/x/sys/unix"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/area"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 	"golang.org/x/sys/unix"

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/area"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/dsa"
 	"golang.org/x/sys/unix"
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"

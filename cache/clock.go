@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godsm/godsm/internal/boottime"
+	"github.com/godsm/godsm/internal/sys/boottime"
 )
 
 // tick is the unit in which the cache keeps times: 32 bits of it are 4.2 years.

@@ -11,7 +11,7 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func init() { proctest.Register("victim", victim) }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/cache"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/registry"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func init() {

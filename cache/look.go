@@ -3,7 +3,7 @@ package cache
 import (
 	"fmt"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/logcache"
 	"github.com/godsm/godsm/shm/shmsync"

@@ -6,7 +6,7 @@ import (
 	"iter"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/pages"
+	"github.com/godsm/godsm/internal/sys/pages"
 	"github.com/godsm/godsm/shm/logcache"
 )
 

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/cache"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // TestStoppedInside stops a process while it has the lock of a part of the cache: lookups and deletes by tag go on, a Set there

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/tape"
 )
 
 // The rehearsal of death: members do what a program of bytes says, are abandoned in the middle of anything

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/tape"
 	"github.com/godsm/godsm/shm"
 )
 

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

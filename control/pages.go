@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // The reserved region is one object that the supervisor makes at the start, and of which every session has a

@@ -6,7 +6,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // What can be done with one row of the segment table. All but the plain reads are for sections only.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // The counters of an instance lie in a tally for each process row. A tally counts what all users of its row have done since

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"golang.org/x/sys/unix"
 )
 

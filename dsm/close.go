@@ -9,8 +9,8 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/goid"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/sys/goid"
 )
 
 // sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one

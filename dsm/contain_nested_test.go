@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // TestContainNested has an inner Contain give back what was taken in it, and leave to the outer one what was taken

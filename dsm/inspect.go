@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
 )

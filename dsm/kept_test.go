@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // full is a backend that swaps, and that refuses to map anything while it is full.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Look reads a report as Inspect does, and calls f with it and with a function that maps segments. Bytes maps a segment

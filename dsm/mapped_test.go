@@ -8,8 +8,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/shm"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // reserved starts an instance with a region of 16 pages, in checked mode if segments are made there in no other.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // TestRoot: all goroutines of all sessions that ask at once get the same segment.

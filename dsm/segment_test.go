@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/leaktest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/leaktest"
 )
 
 func TestOneMappingPerProcess(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 var lasting = []string{"posix", "sysv", "mmap"}

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

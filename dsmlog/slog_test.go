@@ -12,7 +12,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmlog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/supervisor"
 )
 

@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/dsmnet"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // transport is something that has connections.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
 	"github.com/godsm/godsm/internal/onebit"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )

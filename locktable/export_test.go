@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm/dsa"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"

@@ -15,8 +15,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/locktable"
 )
 

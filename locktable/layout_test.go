@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/godsm/godsm/internal/layouttest"
+	"github.com/godsm/godsm/internal/testing/layouttest"
 )
 
 func TestLayout(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
 )

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/roster"

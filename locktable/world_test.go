@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // TestCancelDeaf: a worker that reads nothing, as one that is stopped, can't keep its leader, however long the order is

@@ -16,7 +16,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/lifeline"
+	"github.com/godsm/godsm/internal/sys/lifeline"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

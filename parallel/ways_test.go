@@ -19,9 +19,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/eye"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
@@ -223,8 +223,8 @@ func waysHelper(c *proctest.Child) error {
 func goroutines() (stacks []string) {
 	buf := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(stack, "github.com/godsm/godsm/") && !strings.Contains(stack, "/internal/proctest.") &&
-			!strings.Contains(stack, "/internal/futex.(*sentry)") {
+		if strings.Contains(stack, "github.com/godsm/godsm/") && !strings.Contains(stack, "/internal/testing/proctest.") &&
+			!strings.Contains(stack, "/internal/sys/futex.(*sentry)") {
 			stacks = append(stacks, stack)
 		}
 	}
@@ -244,7 +244,7 @@ func waysOfRun(c *proctest.Child, place, way string) error {
 				return err
 			}
 		}
-		c.Say("life %s", eye.Lives(st.Dir)[0])
+		c.Say("life %s", osobjects.Lives(st.Dir)[0])
 		c.Say("dir %s", st.Dir)
 		n := places[place].workers
 		if n > 0 {

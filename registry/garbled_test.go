@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 )

@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"

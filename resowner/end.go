@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/goid"
+	"github.com/godsm/godsm/internal/sys/goid"
 )
 
 // ErrDeadlock says that the end of an owner would wait for the caller itself. It is the same value as dsm.ErrDeadlock.

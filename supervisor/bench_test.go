@@ -12,9 +12,9 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
 	"github.com/godsm/godsm/internal/settings"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
 	"golang.org/x/sys/unix"
 )

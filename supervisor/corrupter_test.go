@@ -19,8 +19,8 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )

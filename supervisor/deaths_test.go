@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

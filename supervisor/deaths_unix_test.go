@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // TestDeathsAreToldLateToOneThatWasStopped: whatever became of the rows in between.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // kinds lists the events of an instance: generation and kind, in order.

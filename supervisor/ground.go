@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // ground is what an instance stands on, and others may pull away: its directory, the files that joining needs, the

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // rerun runs the test that calls it once more, in a process with namespaces of its own.

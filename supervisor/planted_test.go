@@ -16,7 +16,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"

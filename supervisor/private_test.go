@@ -10,12 +10,12 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/eye"
+	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/leaktest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/leaktest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/rs/zerolog"
 )
@@ -46,7 +46,7 @@ func TestPrivate(t *testing.T) {
 			dir := p.Expect("dir ")
 			lives := instancetest.Lives(t, dir)
 			t.Cleanup(func() {
-				if left := eye.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
+				if left := osobjects.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})

@@ -13,7 +13,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/posix"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/supervisor"
 )
 

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/eye"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
 )
 
@@ -260,7 +260,7 @@ func TestStopDespiteStoppedSession(t *testing.T) {
 		return len(s) == 1 && (s[0].State == "stopped" || runtime.GOOS != "linux") // elsewhere it can't be seen
 	})
 	noErr(t, sup.Close())
-	if n := len(eye.Objects(instancetest.Lives(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
+	if n := len(osobjects.Objects(instancetest.Lives(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
 		t.Errorf("%d objects are left", n)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

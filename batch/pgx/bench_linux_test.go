@@ -14,8 +14,8 @@ import (
 	driver "github.com/godsm/godsm/batch/pgx"
 	"github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/jackc/pgx/v5"
 )
 

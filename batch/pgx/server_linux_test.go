@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/pgtest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/pgtest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/jackc/pgx/v5"
 )
 

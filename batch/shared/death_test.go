@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func failpointArm(plan string) error { return failpoint.Arm(plan) }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 var storm = flag.Duration("storm", 2*time.Second, "how long TestStorm kills and stops processes")

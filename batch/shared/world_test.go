@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/batch"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/godsm/godsm/internal/pgtest"
+	"github.com/godsm/godsm/internal/testing/pgtest"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 

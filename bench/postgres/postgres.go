@@ -19,7 +19,7 @@ import (
 
 	"github.com/godsm/godsm/bench/debian"
 	"github.com/godsm/godsm/bench/side"
-	"github.com/godsm/godsm/internal/pgtest"
+	"github.com/godsm/godsm/internal/testing/pgtest"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 

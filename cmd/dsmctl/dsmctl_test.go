@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // The test binary is the command when this variable is set.

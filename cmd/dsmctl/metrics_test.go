@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // TestSuperviseServesMetrics asks a supervisor over HTTP, on the loopback address, and sees wrong addresses refused.

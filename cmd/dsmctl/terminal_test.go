@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // terminal is a terminal that a test drives and reads.

@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/batch"
 	queues "github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // away is a database that can't be reached.

@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/godsm/godsm/internal/tracetest"
+	"github.com/godsm/godsm/internal/testing/tracetest"
 )
 
 // writeTrace writes Zipf draws as be32, to as many files as there are names, in turn.

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/cmd/dsmdemo/chaos"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // crash runs a short chaos run. Standard input is not its business.

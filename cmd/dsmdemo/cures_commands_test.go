@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/doctor"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/command/doctor"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // TestCuresOfCommands does what the error of a command says that needs no rights, and runs it again.

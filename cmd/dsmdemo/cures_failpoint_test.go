@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/doctor"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/command/doctor"
+	"github.com/godsm/godsm/internal/sys/liveness"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // TestCureOfAStoppedHolder continues a process that was stopped with the control lock, as doctor and the error of those

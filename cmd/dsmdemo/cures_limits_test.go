@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/doctor"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/command/doctor"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // raised is a shell's line that raises a limit which another has lowered.

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )

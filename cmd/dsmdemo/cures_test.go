@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 )
 
 // carryOut runs a command line that was printed as a cure, as a person does.

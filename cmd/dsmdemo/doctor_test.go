@@ -9,9 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/doctor"
-	"github.com/godsm/godsm/internal/eye"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/command/doctor"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // doctor runs the command and checks its form: keys, exit status, the table for people.
@@ -66,7 +66,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		h.Kill()
-		objects := func() []string { return eye.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
+		objects := func() []string { return osobjects.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
 		before := objects()
 		f := p.doctor()["leftovers"]
 		if f.Status != doctor.Bites || f.Cure != "dsmdemo clean --dir "+p.dir {

@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func TestCreateAndRead(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/eye"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // The tests run the command as people do: in processes of its own, by its words and exit status.
@@ -42,7 +42,7 @@ func newPlace(t *testing.T) place {
 		"DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
 	t.Cleanup(func() {
 		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
-			if left := eye.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
+			if left := osobjects.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}

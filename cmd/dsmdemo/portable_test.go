@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 // What follows needs no signals, and runs on every system.

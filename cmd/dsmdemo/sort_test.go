@@ -15,9 +15,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/eye"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // sorted is what LC_ALL=C sort prints of these files: its own word where there is one, else ours.
@@ -347,7 +347,7 @@ func TestSortAllKilled(t *testing.T) {
 		})
 	}
 	p.run("", "ls")
-	if left := eye.Objects(lives); len(left) > 0 {
+	if left := osobjects.Objects(lives); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/stdin"
+	"github.com/godsm/godsm/internal/command/stdin"
 )
 
 // input is what is to be sorted: files whose sizes are known, which workers read themselves, or, if only one of them

@@ -21,7 +21,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 // echo is a service without generated code: of one answer to a message, and of a stream both ways.

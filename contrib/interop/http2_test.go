@@ -16,7 +16,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func serveHTTP(c *proctest.Child) error {

@@ -7,10 +7,10 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
 	"github.com/godsm/godsm/dsmnet"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 var ctx = context.Background()

@@ -15,10 +15,10 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/metrics"
 	"github.com/godsm/godsm/internal/survey"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/web"
 	"github.com/godsm/godsm/locktable"
 	"github.com/prometheus/client_golang/prometheus"

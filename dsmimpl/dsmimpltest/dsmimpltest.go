@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/leaktest"
+	"github.com/godsm/godsm/internal/testing/leaktest"
 	"github.com/google/uuid"
 )
 

@@ -21,8 +21,8 @@ import (
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/filemap"
-	"github.com/godsm/godsm/internal/folder"
+	"github.com/godsm/godsm/internal/sys/filemap"
+	"github.com/godsm/godsm/internal/sys/folder"
 	"github.com/google/uuid"
 )
 

@@ -5,7 +5,7 @@ package mmapfile
 
 import (
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/refusal"
+	"github.com/godsm/godsm/dsmimpl/internal/refusal"
 )
 
 // New returns a backend whose every operation is ErrUnsupported.

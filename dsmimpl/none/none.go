@@ -4,7 +4,7 @@ package none
 
 import (
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/refusal"
+	"github.com/godsm/godsm/dsmimpl/internal/refusal"
 )
 
 // New returns the backend.

@@ -13,7 +13,7 @@ import (
 	"context"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/filemap"
+	"github.com/godsm/godsm/internal/sys/filemap"
 )
 
 // New returns the backend.

@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/filemap"
+	"github.com/godsm/godsm/internal/sys/filemap"
 	"github.com/google/uuid"
 )
 

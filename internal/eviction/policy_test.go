@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/tracetest"
+	"github.com/godsm/godsm/internal/testing/tracetest"
 )
 
 // TestSketchCounts: counts go up to 15, are never too low for a hash that was just added, and age.

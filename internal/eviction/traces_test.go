@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/tracetest"
+	"github.com/godsm/godsm/internal/testing/tracetest"
 )
 
 var allTraces = flag.Bool("traces", false, "replay all traces, not a few")

@@ -9,12 +9,12 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/folder"
-	"github.com/godsm/godsm/internal/liveness"
 	"github.com/godsm/godsm/internal/settings"
+	"github.com/godsm/godsm/internal/sys/folder"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm"
 )
 

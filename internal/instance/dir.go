@@ -31,11 +31,11 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/folder"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
+	"github.com/godsm/godsm/internal/sys/folder"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // Dir is an instance's directory that has been looked at: ours, writable by no other user, on a local file system. It

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/google/uuid"
 )
 

@@ -6,7 +6,7 @@ import (
 	"syscall"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // Explain adds what the operating system knows to an error of package control, and what to do to

@@ -9,9 +9,9 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/google/uuid"
 )
 

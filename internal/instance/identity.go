@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/godsm/godsm/internal/atomicfile"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
+	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )

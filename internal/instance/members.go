@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // errMembers is for a members file that is missing, or not the one in force: while a supervisor lives, another one comes

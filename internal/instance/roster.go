@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/atomicfile"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )

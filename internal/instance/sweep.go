@@ -8,7 +8,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/rs/zerolog"
 )

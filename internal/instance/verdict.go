@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/liveness"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // Standing is what is with a life.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/goid"
+	"github.com/godsm/godsm/internal/sys/goid"
 )
 
 // Held is a lock as it was taken once, by the goroutine of a scope.

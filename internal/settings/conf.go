@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/godsm/godsm/internal/atomicfile"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
 )
 
 // The grammar of dsm.conf is postgresql.conf's: one `name = value` a line, the equals sign optional, a value

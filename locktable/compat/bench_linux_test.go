@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/locktable/compat"
 	"golang.org/x/sys/unix"

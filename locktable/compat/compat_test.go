@@ -15,8 +15,8 @@ import (
 
 	oldlock "github.com/containers/storage/pkg/lockfile"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/locktable/compat"
 	newlock "go.podman.io/storage/pkg/lockfile"

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // contained runs f, in which a fault in shared bytes is ErrCorrupt: an object of the source has been truncated. What f

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/godsm/godsm/internal/swaptest"
+	"github.com/godsm/godsm/internal/testing/swaptest"
 	"github.com/godsm/godsm/shm/dsa"
 )
 

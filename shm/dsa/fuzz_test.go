@@ -3,7 +3,7 @@ package dsa_test
 import (
 	"testing"
 
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/tape"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )

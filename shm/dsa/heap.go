@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // heap is what of a class this session has to itself, under the class's stripe: spans that it alone allocates from, and

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/swaptest"
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/swaptest"
+	"github.com/godsm/godsm/internal/testing/tape"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )

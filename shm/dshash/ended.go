@@ -10,7 +10,7 @@ import (
 	"weak"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/tape"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"

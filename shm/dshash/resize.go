@@ -5,7 +5,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 )
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/instancetest"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/dsa"
 	"golang.org/x/sys/unix"
 )

@@ -8,7 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 	"github.com/godsm/godsm/shm/shmsync"

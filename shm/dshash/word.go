@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // glanceWord is glance, once, for a key that is a word, the most frequent kind: in one piece it takes a fifth

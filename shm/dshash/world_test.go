@@ -8,7 +8,7 @@ import (
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 )

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/godsm/godsm/internal/viewtest"
+	"github.com/godsm/godsm/internal/testing/viewtest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/logcache"
 )

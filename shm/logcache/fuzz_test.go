@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/tape"
+	"github.com/godsm/godsm/internal/testing/tape"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/logcache"
 )

@@ -7,8 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/ordered"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // rounds is how often a Get looks again when other processes change what it looks at, before it is a miss.

@@ -6,9 +6,9 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/proctest"
-	"github.com/godsm/godsm/internal/tracetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/proctest"
+	"github.com/godsm/godsm/internal/testing/tracetest"
 	"github.com/godsm/godsm/shm/logcache"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Purge deletes all entries. It empties one shard after another, under its lock, for which it waits until ctx is over; what

@@ -6,7 +6,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Room is who has the memory of the region: extents that Resize takes out of use are given back to the system by Release,

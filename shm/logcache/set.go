@@ -7,7 +7,7 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Set makes value the key's, at once and for all processes, until it is evicted, deleted or replaced, or the time of

@@ -1,6 +1,6 @@
 package logcache
 
-import "github.com/godsm/godsm/internal/fault"
+import "github.com/godsm/godsm/internal/sys/fault"
 
 // Stats are counts since the cache was made, by all processes.
 type Stats struct {

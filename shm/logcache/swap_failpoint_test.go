@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/swaptest"
+	"github.com/godsm/godsm/internal/testing/swaptest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/logcache"
 )

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/tracetest"
+	"github.com/godsm/godsm/internal/testing/tracetest"
 	"github.com/godsm/godsm/shm/logcache"
 )
 

@@ -4,7 +4,7 @@ import (
 	"math/bits"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Every Get of a sampled key leaves the key's hash in a ring, and Sets of one process, the tuner's, feed it to models and

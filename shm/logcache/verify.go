@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/eviction"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Report is what Verify has found.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Item is an entry that a walk has found. Key and Entry.Value are copies.

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm"
 	"golang.org/x/sys/unix"
 )

@@ -11,10 +11,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/sys/bell"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

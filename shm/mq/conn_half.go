@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // half is one direction of a Conn.

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"

@@ -4,7 +4,7 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/godsm/godsm/internal/layouttest"
+	"github.com/godsm/godsm/internal/testing/layouttest"
 )
 
 // TestLayout compares the tables of doc/structures.md with the code.

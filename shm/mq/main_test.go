@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func TestMain(m *testing.M) { proctest.Main(m) }

@@ -7,12 +7,12 @@ import (
 	"structs"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/bell"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/onebit"
+	"github.com/godsm/godsm/internal/sys/bell"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )

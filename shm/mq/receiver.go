@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Receiver is the end that receives. Its methods are for one goroutine at a time.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
+	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // Sender is the end that sends. Its methods are for one goroutine at a time.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/viewtest"
+	"github.com/godsm/godsm/internal/testing/viewtest"
 	"github.com/godsm/godsm/shm/mq"
 )
 

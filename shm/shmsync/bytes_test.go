@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/dsmimpl/catalog"
+	"github.com/godsm/godsm/internal/catalog"
 	"github.com/google/uuid"
 )
 

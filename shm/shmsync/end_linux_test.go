@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/viewtest"
+	"github.com/godsm/godsm/internal/testing/viewtest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )

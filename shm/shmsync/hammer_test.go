@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/onebit"
-	"github.com/godsm/godsm/internal/race"
-	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/futex"
+	"github.com/godsm/godsm/internal/sys/race"
+	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/internal/waits"
 )
 

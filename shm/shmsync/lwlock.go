@@ -7,10 +7,10 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/onebit"
-	"github.com/godsm/godsm/internal/ordered"
-	"github.com/godsm/godsm/internal/race"
 	"github.com/godsm/godsm/internal/scope"
-	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/internal/sys/race"
+	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm"
 )
 

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/internal/waits"
 )
 

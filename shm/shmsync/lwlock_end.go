@@ -1,6 +1,6 @@
 package shmsync
 
-import "github.com/godsm/godsm/internal/fault"
+import "github.com/godsm/godsm/internal/sys/fault"
 
 // contained runs f where bytes may be gone already: what can't be reached any more has nothing to be given back.
 func contained(f func()) {

@@ -1,6 +1,6 @@
 package shmsync
 
-import "github.com/godsm/godsm/internal/fault"
+import "github.com/godsm/godsm/internal/sys/fault"
 
 // try calls attempt, with dead holders out of the way.
 func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/fault"
-	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/internal/waits"
 )
 

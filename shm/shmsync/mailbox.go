@@ -12,8 +12,8 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/futex"
-	"github.com/godsm/godsm/internal/spin"
+	"github.com/godsm/godsm/internal/sys/futex"
+	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm"
 )
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/futex"
-	"github.com/godsm/godsm/internal/race"
+	"github.com/godsm/godsm/internal/sys/futex"
+	"github.com/godsm/godsm/internal/sys/race"
 )
 
 // MailboxBits is how many done bits a mailbox has: as many as the goroutines of one session that are expected to wait at

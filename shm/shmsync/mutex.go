@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/futex"
 	"github.com/godsm/godsm/internal/scope"
+	"github.com/godsm/godsm/internal/sys/futex"
 )
 
 // IncarnationMask is what a Mutex keeps of an incarnation.

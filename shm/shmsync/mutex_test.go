@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/internal/liveness"
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/sys/liveness"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )

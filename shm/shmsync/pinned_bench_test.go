@@ -5,7 +5,7 @@ package shmsync_test
 import (
 	"testing"
 
-	"github.com/godsm/godsm/internal/proctest"
+	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/godsm/godsm/internal/futex"
+	"github.com/godsm/godsm/internal/sys/futex"
 )
 
 // threads is how many this process has, as far as can be seen, where they can be few.

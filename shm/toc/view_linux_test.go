@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/godsm/godsm/internal/viewtest"
+	"github.com/godsm/godsm/internal/testing/viewtest"
 	"github.com/godsm/godsm/shm/toc"
 )
 

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/atomicfile"
+	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )

@@ -10,8 +10,8 @@ import (
 
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/command/stdin"
 	"github.com/godsm/godsm/internal/settings"
-	"github.com/godsm/godsm/internal/stdin"
 	"github.com/godsm/godsm/internal/trace"
 	"github.com/spf13/cobra"
 )

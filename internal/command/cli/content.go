@@ -4,7 +4,7 @@ import (
 	"context"
 	"io"
 
-	"github.com/godsm/godsm/internal/stdin"
+	"github.com/godsm/godsm/internal/command/stdin"
 )
 
 // Content returns what a command is to store: its argument, or standard input. A size alone asks for zeros.

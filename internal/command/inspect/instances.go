@@ -11,7 +11,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"

@@ -8,7 +8,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 	"github.com/spf13/cobra"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/command/stdin"
 	"github.com/godsm/godsm/internal/settings"
-	"github.com/godsm/godsm/internal/stdin"
 	"github.com/spf13/cobra"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/godsm/godsm/dsmimpl/catalog"
-	"github.com/godsm/godsm/internal/instancetest"
+	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
 var bars = flag.Bool("bars", false, "measure what a second of top costs with 10,000 segments")

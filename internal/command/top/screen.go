@@ -9,7 +9,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 )
 
 const reverse, normal = "\x1b[7m", "\x1b[0m"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/doctor"
+	"github.com/godsm/godsm/internal/command/doctor"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/spf13/cobra"

@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/sdnotify"
-	"github.com/godsm/godsm/internal/stdin"
+	"github.com/godsm/godsm/internal/command/stdin"
+	"github.com/godsm/godsm/internal/sys/sdnotify"
 	"github.com/godsm/godsm/supervisor"
 	"github.com/spf13/cobra"
 )

@@ -1,5 +1,0 @@
-//go:build !windows
-
-package eye
-
-func named(string) []string { return nil }
