@@ -134,7 +134,7 @@ func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err 
 			return a.refill(h, cl)
 		}
 		h.shared++
-		return a.obtain(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+		return a.lockAndGet(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
 			p, ok, err = a.takeSharedLocked(ctx, n, cl, into)
 			return ok, err
 		})
@@ -159,9 +159,9 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// obtain calls get under the area's lock until that has what it wants: a span of class c with room (-1: none), or a run of n
+// lockAndGet calls get under the area's lock until that has what it wants: a span of class c with room (-1: none), or a run of n
 // chunks. In between it makes room: the area grows or, if it can't, what sessions have and do not use is taken from them.
-func (a *Area) obtain(c, n int, get func(context.Context) (bool, error)) error {
+func (a *Area) lockAndGet(c, n int, get func(context.Context) (bool, error)) error {
 	ctx := context.Background()
 	for try := range maxTries {
 		if a.ends.Ended() {
@@ -196,7 +196,7 @@ func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, erro
 	}
 	defer g.Unlock()
 	ok, err = get(ctx)
-	return ok, a.doubted(err)
+	return ok, a.doubtedLocked(err)
 }
 
 // takeSpanLocked makes a span this session's, under the area's lock: one with room that is nobody's, or a new one.
@@ -209,16 +209,16 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 		if !ok {
 			break
 		}
-		if err := a.unlink(r); err != nil {
+		if err := a.unlinkLocked(r); err != nil {
 			return h, false, err
 		}
 		failpoint.Hit("dsa/span/unlinked")
-		h = a.own(r)
+		h = a.ownLocked(r)
 		failpoint.Hit("dsa/span/taken")
 		if r.harvest(cl) {
 			return h, true, nil
 		}
-		if err := a.giveSpan(ctx, h); err != nil {
+		if err := a.giveSpanLocked(ctx, h); err != nil {
 			return h, false, err
 		}
 	}
@@ -226,7 +226,7 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 	if !ok || err != nil {
 		return h, false, err
 	}
-	h = a.own(r)
+	h = a.ownLocked(r)
 	failpoint.Hit("dsa/span/made")
 	return h, true, nil
 }
@@ -237,7 +237,7 @@ func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
 	if first == 0 {
 		return r, false, nil
 	}
-	if r, err = a.listed(first); err != nil {
+	if r, err = a.listedLocked(first); err != nil {
 		return r, false, err
 	}
 	is, err := r.class()
@@ -250,7 +250,7 @@ func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
 // makeSpanLocked takes the chunks of a new span, under the area's lock. Its state is still that of free ones: the caller
 // stores another.
 func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok bool, err error) {
-	if r, ok, err = a.makeRun(ctx, cl.chunks); !ok || err != nil {
+	if r, ok, err = a.makeRunLocked(ctx, cl.chunks); !ok || err != nil {
 		return r, false, err
 	}
 	r.s.class.Store(uint32(cl.id))
@@ -259,8 +259,8 @@ func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok boo
 	return r, true, nil
 }
 
-// own makes a span that is nobody's this session's, under the lock.
-func (a *Area) own(r spanRef) held {
+// ownLocked makes a span that is nobody's this session's, under the lock.
+func (a *Area) ownLocked(r spanRef) held {
 	h := held{r, moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
 	r.s.state.Store(h.state)
 	return h
@@ -275,7 +275,7 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
 	err = a.contained(func() error {
 		return a.striped(func() error {
-			return a.obtain(-1, chunks, func(ctx context.Context) (ok bool, err error) {
+			return a.lockAndGet(-1, chunks, func(ctx context.Context) (ok bool, err error) {
 				p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
 				return ok, err
 			})
@@ -289,7 +289,7 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 
 // takeLargeLocked allocates an object in a run of so many chunks, under the area's lock.
 func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
-	r, ok, err := a.makeRun(ctx, chunks)
+	r, ok, err := a.makeRunLocked(ctx, chunks)
 	if !ok || err != nil {
 		return 0, false, err
 	}
@@ -304,7 +304,7 @@ func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (
 	r.s.state.Store(moved(r.s.state.Load(), kindLarge, 0) + lifeUnit)
 	failpoint.Hit("dsa/large/made")
 	if a.ends.Ended() {
-		err = a.releaseRun(ctx, r)
+		err = a.releaseRunLocked(ctx, r)
 		st.end(note, into)
 		return 0, false, errors.Join(errClosed, err)
 	}

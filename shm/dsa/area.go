@@ -337,7 +337,7 @@ func (a *Area) Pin(ctx context.Context) error { return a.setPinned(ctx, 1) }
 func (a *Area) Unpin(ctx context.Context) error { return a.setPinned(ctx, 0) }
 
 func (a *Area) setPinned(ctx context.Context, v uint32) error {
-	return a.under(ctx, func() error {
+	return a.lockAndCall(ctx, func() error {
 		a.head.pinned.Store(v)
 		return nil
 	})
@@ -348,7 +348,7 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	if bytes < 0 {
 		return errkind.As(ErrSize, fmt.Errorf("dsa: a limit of %d bytes", bytes))
 	}
-	return a.under(ctx, func() error {
+	return a.lockAndCall(ctx, func() error {
 		a.head.limit.Store(uint64(bytes))
 		return nil
 	})

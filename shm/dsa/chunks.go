@@ -42,9 +42,9 @@ func (m *mapping) setBits(at, n int, used bool) {
 	}
 }
 
-// makeRun takes n chunks from the first segment that has them; ok is false if none has. Its head
-// is still free: the caller fills it in, and stores its state last.
-func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err error) {
+// makeRunLocked takes n chunks from the first segment that has them; ok is false if none has. Its head
+// is still free: the caller fills it in, and stores its state last. The caller holds the area's lock.
+func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]
 		if state, _ := rowOf(row.word.Load()); state != rowLive || int(row.free.Load()) < n ||
@@ -88,8 +88,9 @@ func (a *Area) makeRun(ctx context.Context, n int) (r spanRef, ok bool, err erro
 	return r, false, nil
 }
 
-// releaseRun gives a run back, and its segment, if that is empty and there are enough of those.
-func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
+// releaseRunLocked gives a run back, and its segment, if that is empty and there are enough of those.
+// The caller holds the area's lock.
+func (a *Area) releaseRunLocked(ctx context.Context, r spanRef) error {
 	n := int(r.s.chunks.Load())
 	if err := r.m.checkRun(r.chunk, r.s, n); err != nil {
 		return err
@@ -106,16 +107,16 @@ func (a *Area) releaseRun(ctx context.Context, r spanRef) error {
 	row.free.Add(uint32(n))
 	row.longest.Store(uint32(r.m.chunks))
 	row.low.Store(min(row.low.Load(), uint32(r.chunk)))
-	if r.m.row == 0 || int(row.free.Load()) < r.m.chunks || a.emptyBytes() <= a.head.keep.Load() {
+	if r.m.row == 0 || int(row.free.Load()) < r.m.chunks || a.emptyBytesLocked() <= a.head.keep.Load() {
 		return nil
 	}
-	_ = a.giveSegment(ctx, r.m.row) // if its source fails, Verify tries again and says so
+	_ = a.giveSegmentLocked(ctx, r.m.row) // if its source fails, Verify tries again and says so
 	return nil
 }
 
-// link puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the
-// list.
-func (a *Area) link(r spanRef) error {
+// linkLocked puts a span into the list of its class. Its state says that it belongs there; if it fails, it is not in the
+// list. The caller holds the area's lock.
+func (a *Area) linkLocked(r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (a *Area) link(r spanRef) error {
 	r.s.prev.Store(0)
 	r.s.next.Store(first)
 	if first != 0 {
-		f, err := a.listed(first)
+		f, err := a.listedLocked(first)
 		if err != nil {
 			return err
 		}
@@ -136,9 +137,9 @@ func (a *Area) link(r spanRef) error {
 	return nil
 }
 
-// unlink takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be
-// mapped (the session is closing, or has too many): then nothing has changed.
-func (a *Area) unlink(r spanRef) error {
+// unlinkLocked takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be
+// mapped (the session is closing, or has too many): then nothing has changed. The caller holds the area's lock.
+func (a *Area) unlinkLocked(r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
@@ -146,12 +147,12 @@ func (a *Area) unlink(r spanRef) error {
 	next, prev := r.s.next.Load(), r.s.prev.Load()
 	var n, p spanRef
 	if next != 0 {
-		if n, err = a.listed(next); err != nil {
+		if n, err = a.listedLocked(next); err != nil {
 			return err
 		}
 	}
 	if prev != 0 {
-		if p, err = a.listed(prev); err != nil {
+		if p, err = a.listedLocked(prev); err != nil {
 			return err
 		}
 	}
@@ -167,8 +168,8 @@ func (a *Area) unlink(r spanRef) error {
 	return nil
 }
 
-// listed returns the span that a list speaks of.
-func (a *Area) listed(ref uint64) (r spanRef, err error) {
+// listedLocked returns the span that a list speaks of. The caller holds the area's lock.
+func (a *Area) listedLocked(ref uint64) (r spanRef, err error) {
 	i, chunk := int(ref>>32)-1, int(uint32(ref))
 	if i < 0 || i >= maxRows {
 		return r, corrupt("a list leads to segment %d", i)

@@ -159,26 +159,26 @@ func stamp(p Pointer) uint64 {
 	return x ^ x>>29 | 1
 }
 
-// giveSpan makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the
+// giveSpanLocked makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the
 // session is dead. One that it has no longer is left alone: so none is given twice.
-func (a *Area) giveSpan(ctx context.Context, r held) error {
+func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
 	if !r.s.state.CompareAndSwap(r.state, moved(r.state, kindContested, 0)) {
 		return nil
 	}
 	failpoint.Hit("dsa/span/given")
-	return a.settleSpan(ctx, r.spanRef)
+	return a.settleSpanLocked(ctx, r.spanRef)
 }
 
-// settleSpan puts a contested span in which no session is at work where it belongs, under the lock: back to the chunks,
+// settleSpanLocked puts a contested span in which no session is at work where it belongs, under the lock: back to the chunks,
 // full, or in the list of its class.
-func (a *Area) settleSpan(ctx context.Context, r spanRef) error {
+func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
 	}
 	room := r.harvest(cl)
 	if r.s.empty(cl) {
-		return a.releaseRun(ctx, r)
+		return a.releaseRunLocked(ctx, r)
 	}
 	state := r.s.state.Load()
 	partial := moved(state, kindPartial, 0)
@@ -193,7 +193,7 @@ func (a *Area) settleSpan(ctx context.Context, r spanRef) error {
 		r.s.state.Store(partial)
 	}
 	failpoint.Hit("dsa/span/partial")
-	if err := a.link(r); err != nil { // a session that closes can't map the list's first span
+	if err := a.linkLocked(r); err != nil { // a session that closes can't map the list's first span
 		a.head.dirty.Store(1)
 	}
 	return nil
@@ -232,7 +232,7 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
 	st.freed++
-	err = a.doubted(a.releaseRun(ctx, r))
+	err = a.doubtedLocked(a.releaseRunLocked(ctx, r))
 	failpoint.Hit("dsa/large/freed")
 	st.end(note, from)
 	return err

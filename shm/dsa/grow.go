@@ -29,8 +29,9 @@ func (a *Area) sizeOf(i int) uint64 {
 	return geometryOf(start, int(a.rows[i].chunks.Load())).size
 }
 
-// emptyBytes returns the size of all segments that nothing is in, but the first.
-func (a *Area) emptyBytes() (n uint64) {
+// emptyBytesLocked returns the size of all segments that nothing is in, but the first.
+// The caller holds the area's lock.
+func (a *Area) emptyBytesLocked() (n uint64) {
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
 		if state, _ := rowOf(r.word.Load()); state == rowLive && r.free.Load() == r.chunks.Load() {
@@ -72,7 +73,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 		return 0, 0, err
 	}
 	defer g.Unlock()
-	if dead, err := a.recoverDead(ctx); err != nil || dead > 0 {
+	if dead, err := a.recoverDeadLocked(ctx); err != nil || dead > 0 {
 		return 0, 0, err
 	}
 	live := 0
@@ -232,12 +233,12 @@ func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks 
 	a.head.total.Add(size)
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
-	return a.install(m)
+	return a.installLocked(m)
 }
 
-// giveSegment gives an empty segment back, under the lock. The others see it by the count, and
+// giveSegmentLocked gives an empty segment back, under the lock. The others see it by the count, and
 // unmap it; this process does, as soon as it holds no stripe.
-func (a *Area) giveSegment(ctx context.Context, i int) error {
+func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
 	r := &a.rows[i]
 	state, life := rowOf(r.word.Load())
 	if state == rowLive {
@@ -248,7 +249,7 @@ func (a *Area) giveSegment(ctx context.Context, i int) error {
 		a.head.returned.Add(1)
 		a.askOthers()
 	}
-	if err := a.unpin(ctx, i); err != nil {
+	if err := a.unpinLocked(ctx, i); err != nil {
 		return err // the row stays as it is: Verify tries again
 	}
 	failpoint.Hit("dsa/give/unpinned")
@@ -285,7 +286,8 @@ func (a *Area) askOthers() {
 	})
 }
 
-func (a *Area) unpin(ctx context.Context, i int) error {
+// unpinLocked unpins the segment of row i. The caller holds the area's lock.
+func (a *Area) unpinLocked(ctx context.Context, i int) error {
 	if a.source == nil {
 		return corrupt("segment %d has no source", i)
 	}

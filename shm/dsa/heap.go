@@ -89,7 +89,7 @@ func (h *heap) takeAt(list *[]held, i int) held {
 // refill finds another span to allocate from, under the stripe: one with room that is nobody's, a new one or, if the area
 // can't grow, one that another session does not use.
 func (a *Area) refill(h *heap, cl *class) error {
-	return a.obtain(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+	return a.lockAndGet(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
 		r, ok, err := a.takeSpanLocked(ctx, cl)
 		if ok && err == nil {
 			h.setCur(r)
@@ -195,7 +195,7 @@ func (a *Area) roomIn(h *heap, r held, cl *class, word int) error {
 	}
 	defer g.Unlock()
 	h.take(r)
-	return a.doubted(a.giveSpan(ctx, r))
+	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
 }
 
 // curEmptied is told that this session has freed the last block of the span that it allocates from. If there is another
@@ -209,7 +209,7 @@ func (a *Area) curEmptied(h *heap) error {
 	defer g.Unlock()
 	r := h.cur
 	h.cur, h.word = held{}, 0
-	return a.doubted(a.giveSpan(ctx, r))
+	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
 }
 
 // handOn gives half of the spans with room to whoever wants them.
@@ -221,8 +221,8 @@ func (a *Area) handOn(h *heap, cl *class) error {
 	}
 	defer g.Unlock()
 	for range cl.most() / 2 {
-		if err := a.giveSpan(ctx, h.takeAt(&h.room, 0)); err != nil {
-			return a.doubted(err)
+		if err := a.giveSpanLocked(ctx, h.takeAt(&h.room, 0)); err != nil {
+			return a.doubtedLocked(err)
 		}
 	}
 	return nil
@@ -262,9 +262,9 @@ func (a *Area) inHeaps() map[*mapping]bool {
 	return in
 }
 
-// emptyHeaps gives this session's own spans back, all or the empty ones, under all stripes and the lock. Whatever lists a
+// emptyHeapsLocked gives this session's own spans back, all or the empty ones, under all stripes and the lock. Whatever lists a
 // span is in, it is given once: giving it changes its state.
-func (a *Area) emptyHeaps(ctx context.Context, all bool) error {
+func (a *Area) emptyHeapsLocked(ctx context.Context, all bool) error {
 	for i := range a.heaps {
 		h, cl := &a.heaps[i], &classes[i]
 		list := append(h.room, h.full...)
@@ -282,7 +282,7 @@ func (a *Area) emptyHeaps(ctx context.Context, all bool) error {
 			room := r.harvest(cl)
 			switch {
 			case all || r.s.empty(cl):
-				if err := a.giveSpan(ctx, r); err != nil {
+				if err := a.giveSpanLocked(ctx, r); err != nil {
 					return err
 				}
 			case room:

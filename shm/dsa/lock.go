@@ -16,7 +16,7 @@ const patience = 10 * time.Second
 
 // acquire takes the area's lock, and repairs what a dead holder left.
 func (a *Area) acquire(ctx context.Context) (g guard, err error) {
-	if g, err = a.take(ctx, a.ends.View); err != nil {
+	if g, err = a.acquireUnrepaired(ctx, a.ends.View); err != nil {
 		return g, err
 	}
 	whole := false
@@ -25,15 +25,15 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 			g.Unlock()
 		}
 	}()
-	if err = a.mend(ctx); err == nil {
+	if err = a.mendLocked(ctx); err == nil {
 		err = a.answer(nil)
 	}
 	whole = err == nil
 	return g, err
 }
 
-// take takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
-func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
+// acquireUnrepaired takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
+func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, error) {
 	l, err := lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
@@ -46,11 +46,12 @@ func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
 	return g, nil
 }
 
-func (a *Area) mend(ctx context.Context) error {
+// mendLocked repairs the area if it is dirty. The caller holds the area's lock.
+func (a *Area) mendLocked(ctx context.Context) error {
 	if a.head.dirty.Load() == 0 {
 		return nil
 	}
-	return a.repair(context.WithoutCancel(ctx))
+	return a.repairLocked(context.WithoutCancel(ctx))
 }
 
 // lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired.
@@ -78,18 +79,18 @@ func (g guard) Unlock() {
 	g.Guard.Unlock()
 }
 
-// doubted is err, of what is done under the area's lock: if something is wrong, who has the lock next repairs.
-func (a *Area) doubted(err error) error {
+// doubtedLocked is err, of what is done under the area's lock: if something is wrong, who has the lock next repairs.
+func (a *Area) doubtedLocked(err error) error {
 	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
 		a.head.dirty.Store(1)
 	}
 	return err
 }
 
-// under runs f under the lock of an area that is open, and under a stripe.
-func (a *Area) under(ctx context.Context, f func() error) error {
+// lockAndCall runs f under the lock of an area that is open, and under a stripe.
+func (a *Area) lockAndCall(ctx context.Context, f func() error) error {
 	err := a.contained(func() error {
-		return a.striped(func() error { return a.locked(ctx, f) })
+		return a.striped(func() error { return a.lockAreaAndCall(ctx, f) })
 	})
 	return a.after(err)
 }
@@ -102,7 +103,7 @@ func (a *Area) striped(f func() error) error {
 	return f()
 }
 
-func (a *Area) locked(ctx context.Context, f func() error) error {
+func (a *Area) lockAreaAndCall(ctx context.Context, f func() error) error {
 	if a.ends.Ended() {
 		return errClosed
 	}
@@ -111,7 +112,7 @@ func (a *Area) locked(ctx context.Context, f func() error) error {
 		return err
 	}
 	defer g.Unlock()
-	return a.doubted(f())
+	return a.doubtedLocked(f())
 }
 
 func (a *Area) lockStripes() {

@@ -197,7 +197,7 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	var next *mapping
 	err = seg.With(func(b []byte) error {
 		if next, err = a.check(b, seg, i, life); err == nil {
-			err = a.install(next)
+			err = a.installLocked(next)
 		}
 		return err
 	})
@@ -207,10 +207,10 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	return next, nil
 }
 
-// install makes a mapping the area's, under mapMu, in place of one that is stale. From here on the
+// installLocked makes a mapping the area's, under mapMu, in place of one that is stale. From here on the
 // area is detached before the segment is; one that somebody has just detached is refused. The
 // caller runs in With, so the bytes are there in any case.
-func (a *Area) install(m *mapping) error {
+func (a *Area) installLocked(m *mapping) error {
 	var second atomic.Bool
 	m.cancel = m.seg.OnDetach(func() {
 		if second.Swap(true) {
@@ -233,7 +233,7 @@ func (a *Area) installFirst(m *mapping) error {
 	if a.ends.Ended() {
 		return errClosed
 	}
-	return a.install(m)
+	return a.installLocked(m)
 }
 
 // check makes a mapping of a segment that somebody has formatted, after a look at its header.

@@ -107,8 +107,8 @@ func (at Place) put(p Pointer) {
 	}
 }
 
-// has reports whether the word at that place owns p.
-func (a *Area) has(ctx context.Context, place, p Pointer) (bool, error) {
+// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock.
+func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, error) {
 	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
 		return false, nil
 	}
@@ -126,8 +126,8 @@ func (a *Area) has(ctx context.Context, place, p Pointer) (bool, error) {
 // Recover gives back what dead sessions had in their hands or to themselves, and says how many
 // there were. Others do so too, in their time: this is for who has to know that it is done.
 func (a *Area) Recover(ctx context.Context) (dead int, err error) {
-	err = a.under(ctx, func() error {
-		dead, err = a.recoverDead(ctx)
+	err = a.lockAndCall(ctx, func() error {
+		dead, err = a.recoverDeadLocked(ctx)
 		return err
 	})
 	if err != nil {

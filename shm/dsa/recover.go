@@ -9,11 +9,11 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// repair makes everything that is derived anew, under the lock that a session died with, or under which something was
+// repairLocked makes everything that is derived anew, under the lock that a session died with, or under which something was
 // found to be wrong: rows on the way are freed; bitmaps, counts and lists follow from the spans' states. Then what dead
 // sessions held goes back. It changes nothing that it would not change again, so it may itself be cut short. A segment in
 // which that can't be done gives nothing any more.
-func (a *Area) repair(ctx context.Context) error {
+func (a *Area) repairLocked(ctx context.Context) error {
 	for i := range a.head.partial {
 		a.head.partial[i].Store(0)
 	}
@@ -23,7 +23,7 @@ func (a *Area) repair(ctx context.Context) error {
 		case rowLive:
 			m, err := a.mapRow(ctx, i)
 			if err == nil {
-				err = a.rebuild(m)
+				err = a.rebuildLocked(m)
 			}
 			if lost(err) {
 				a.rows[i].free.Store(0)
@@ -33,14 +33,14 @@ func (a *Area) repair(ctx context.Context) error {
 			}
 			total += a.sizeOf(i)
 		case rowComing, rowGoing:
-			if err := a.giveSegment(ctx, i); err != nil {
+			if err := a.giveSegmentLocked(ctx, i); err != nil {
 				return err
 			}
 		}
 		failpoint.Hit("dsa/repair/row")
 	}
 	a.head.total.Store(total)
-	if _, err := a.recoverDead(ctx); err != nil {
+	if _, err := a.recoverDeadLocked(ctx); err != nil {
 		return err
 	}
 	failpoint.Hit("dsa/repair/done")
@@ -48,8 +48,8 @@ func (a *Area) repair(ctx context.Context) error {
 	return nil
 }
 
-// rebuild derives bitmap, counts and lists from the spans of a segment.
-func (a *Area) rebuild(m *mapping) error {
+// rebuildLocked derives bitmap, counts and lists from the spans of a segment. The caller holds the area's lock.
+func (a *Area) rebuildLocked(m *mapping) error {
 	m.clearBits()
 	used := 0
 	err := m.walk(func(r spanRef, n int) error {
@@ -61,7 +61,7 @@ func (a *Area) rebuild(m *mapping) error {
 			part.state.Store(moved(part.state.Load(), kindPart, 0))
 		}
 		if kindOf(r.s.state.Load()) == kindPartial {
-			return a.link(r)
+			return a.linkLocked(r)
 		}
 		return nil
 	}, func(s *span) {
@@ -116,8 +116,9 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 	return nil
 }
 
-// eachRun is walk over all segments, which it maps. It leaves out those that are garbled, from there on.
-func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) error {
+// eachRunLocked is walk over all segments, which it maps. It leaves out those that are garbled, from there on.
+// The caller holds the area's lock.
+func (a *Area) eachRunLocked(ctx context.Context, run func(r spanRef, n int) error) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
 			continue
@@ -133,9 +134,9 @@ func (a *Area) eachRun(ctx context.Context, run func(r spanRef, n int) error) er
 	return nil
 }
 
-// recoverDead gives back what dead sessions had in their hands and to themselves, under the lock,
+// recoverDeadLocked gives back what dead sessions had in their hands and to themselves, under the lock,
 // and says how many there were.
-func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
+func (a *Area) recoverDeadLocked(ctx context.Context) (n int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for i := range a.slots {
 		w := a.slots[i].peer.Load()
@@ -144,7 +145,7 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 		}
 		for k := range a.slots[i].notes {
 			note := &a.slots[i].notes[k]
-			err := a.settle(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load()))
+			err := a.recoverNoteLocked(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load()))
 			if err != nil && !lost(err) {
 				return n, err
 			}
@@ -152,7 +153,7 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 			note.place.Store(0)
 			failpoint.Hit("dsa/recover/intent")
 		}
-		err := a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, i) })
+		err := a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, i) })
 		if err != nil {
 			return n, err
 		}
@@ -163,14 +164,15 @@ func (a *Area) recoverDead(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// settle frees the object that a dead session had in its hands, unless a place has it.
-func (a *Area) settle(ctx context.Context, p, place Pointer) error {
+// recoverNoteLocked frees the object that a dead session had in its hands, unless a place has it.
+// The caller holds the area's lock.
+func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 	how := p.slack()
 	p = p.withSlack(0)
 	if how != intentHeld && how != intentStamped {
 		return nil
 	}
-	if has, err := a.has(ctx, place, p); has || err != nil {
+	if has, err := a.placeOwnsLocked(ctx, place, p); has || err != nil {
 		return err
 	}
 	state, life := rowOf(a.rows[p.row()].word.Load())
@@ -202,7 +204,7 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 			return nil
 		}
 		a.reclaimed++
-		return a.releaseRun(ctx, r)
+		return a.releaseRunLocked(ctx, r)
 	case kindOwned, kindFull, kindPartial, kindContested:
 	default:
 		return nil
@@ -221,24 +223,25 @@ func (a *Area) settle(ctx context.Context, p, place Pointer) error {
 
 const nobody = -2 // as a slot
 
-// recoverSpan ensures that a span is where it belongs, though a session died: one that was
+// recoverSpanLocked ensures that a span is where it belongs, though a session died: one that was
 // that session's; one that was left full, or in its list, while something was freed in it.
-func (a *Area) recoverSpan(ctx context.Context, r spanRef, slot int) error {
+// The caller holds the area's lock.
+func (a *Area) recoverSpanLocked(ctx context.Context, r spanRef, slot int) error {
 	state := r.s.state.Load()
 	switch kindOf(state) {
 	case kindOwned:
 		if state&slotMask == uint64(slot+1) {
-			return a.giveSpan(ctx, held{r, state})
+			return a.giveSpanLocked(ctx, held{r, state})
 		}
 		return nil
 	case kindFull, kindPartial:
-		return a.tidySpan(ctx, r, state)
+		return a.tidySpanLocked(ctx, r, state)
 	}
 	return nil
 }
 
-// tidySpan puts a span that is nobody's, as state says, where it belongs.
-func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
+// tidySpanLocked puts a span that is nobody's, as state says, where it belongs. The caller holds the area's lock.
+func (a *Area) tidySpanLocked(ctx context.Context, r spanRef, state uint64) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
@@ -246,14 +249,14 @@ func (a *Area) tidySpan(ctx context.Context, r spanRef, state uint64) error {
 	switch kindOf(state) {
 	case kindFull:
 		if r.s.waiting(cl) && r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
-			return a.settleSpan(ctx, r)
+			return a.settleSpanLocked(ctx, r)
 		}
 	case kindPartial:
 		if r.s.empty(cl) {
-			if err := a.unlink(r); err != nil {
+			if err := a.unlinkLocked(r); err != nil {
 				return err
 			}
-			return a.releaseRun(ctx, r)
+			return a.releaseRunLocked(ctx, r)
 		}
 	}
 	return nil
@@ -264,32 +267,33 @@ func (a *Area) Trim(ctx context.Context) error {
 	err := a.contained(func() error {
 		a.lockStripes()
 		defer a.unlockStripes()
-		return a.locked(ctx, func() error {
-			if err := a.emptyHeaps(ctx, false); err != nil {
+		return a.lockAreaAndCall(ctx, func() error {
+			if err := a.emptyHeapsLocked(ctx, false); err != nil {
 				return err
 			}
-			if _, err := a.recoverDead(ctx); err != nil {
+			if _, err := a.recoverDeadLocked(ctx); err != nil {
 				return err
 			}
-			return errors.Join(a.tidy(ctx), a.takeIdle(ctx, true), a.giveEmpty(ctx))
+			return errors.Join(a.tidyLocked(ctx), a.takeIdleLocked(ctx, true), a.giveEmptyLocked(ctx))
 		})
 	})
 	return a.after(err)
 }
 
-// tidy puts all spans that are nobody's where they belong.
-func (a *Area) tidy(ctx context.Context) error {
-	return a.eachRun(ctx, func(r spanRef, _ int) error { return a.recoverSpan(ctx, r, nobody) })
+// tidyLocked puts all spans that are nobody's where they belong. The caller holds the area's lock.
+func (a *Area) tidyLocked(ctx context.Context) error {
+	return a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, nobody) })
 }
 
-// giveEmpty gives back all empty segments but the first, and tries again with those that could not be.
-func (a *Area) giveEmpty(ctx context.Context) error {
+// giveEmptyLocked gives back all empty segments but the first, and tries again with those that could not be.
+// The caller holds the area's lock.
+func (a *Area) giveEmptyLocked(ctx context.Context) error {
 	var errs []error
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
 		state, _ := rowOf(r.word.Load())
 		if state == rowGoing || state == rowLive && r.free.Load() == r.chunks.Load() {
-			errs = append(errs, a.giveSegment(ctx, i))
+			errs = append(errs, a.giveSegmentLocked(ctx, i))
 		}
 	}
 	return errors.Join(errs...)

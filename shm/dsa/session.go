@@ -18,10 +18,10 @@ func (a *Area) enter(ctx context.Context) error {
 	}
 	defer g.Unlock()
 	if a.head.gone.Load() != 0 {
-		_ = a.remove(ctx) // who began to may have died
+		_ = a.removeLocked(ctx) // who began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
 	}
-	if _, err := a.recoverDead(ctx); err != nil {
+	if _, err := a.recoverDeadLocked(ctx); err != nil {
 		return err
 	}
 	for i := range a.slots {
@@ -76,7 +76,7 @@ func (a *Area) Detach() (err error) {
 }
 
 func (a *Area) leave(ctx context.Context) (err error) {
-	g, err := a.take(ctx, nil)
+	g, err := a.acquireUnrepaired(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -92,12 +92,12 @@ func (a *Area) leave(ctx context.Context) (err error) {
 		}
 	}()
 	if a.head.pinned.Load() == 0 && a.alone() {
-		return a.remove(ctx)
+		return a.removeLocked(ctx)
 	}
-	if err := a.mend(ctx); err != nil {
+	if err := a.mendLocked(ctx); err != nil {
 		return err
 	}
-	if err := a.emptyHeaps(ctx, true); err != nil {
+	if err := a.emptyHeapsLocked(ctx, true); err != nil {
 		return err
 	}
 	failpoint.Hit("dsa/detach/emptied")
@@ -117,19 +117,19 @@ func (a *Area) alone() bool {
 	return true
 }
 
-// remove gives all segments back, the one with the header last.
-func (a *Area) remove(ctx context.Context) error {
+// removeLocked gives all segments back, the one with the header last. The caller holds the area's lock.
+func (a *Area) removeLocked(ctx context.Context) error {
 	a.head.gone.Store(1)
 	failpoint.Hit("dsa/remove/gone")
 	var errs []error
 	for i := 1; i < len(a.rows); i++ {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowFree {
-			errs = append(errs, a.giveSegment(ctx, i))
+			errs = append(errs, a.giveSegmentLocked(ctx, i))
 		}
 	}
 	if a.head.flags.Load()&flagInPlace == 0 {
 		failpoint.Hit("dsa/remove/last")
-		errs = append(errs, a.unpin(ctx, 0))
+		errs = append(errs, a.unpinLocked(ctx, 0))
 	}
 	return errors.Join(errs...)
 }

@@ -43,13 +43,13 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 			p, err = a.allocInLocked(r, word, n, cl, into)
 			return p, err == nil, err
 		}
-		if err := a.unlink(r); err != nil {
+		if err := a.unlinkLocked(r); err != nil {
 			return 0, false, err
 		}
 		failpoint.Hit("dsa/shared/unlinked")
 		r.s.state.Store(moved(r.s.state.Load(), kindContested, 0))
 		failpoint.Hit("dsa/shared/left")
-		if err := a.settleSpan(ctx, r); err != nil {
+		if err := a.settleSpanLocked(ctx, r); err != nil {
 			return 0, false, err
 		}
 	}
@@ -59,7 +59,7 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 	}
 	r.s.state.Store(moved(r.s.state.Load(), kindPartial, 0))
 	failpoint.Hit("dsa/shared/made")
-	if err := a.link(r); err != nil {
+	if err := a.linkLocked(r); err != nil {
 		return 0, false, err
 	}
 	p, err = a.allocInLocked(r, 0, n, cl, into)
@@ -128,5 +128,5 @@ func (a *Area) tidied(r spanRef, cl *class) error {
 	if kindOf(state) == kindPartial && r.s.next.Load() == 0 && r.s.prev.Load() == 0 {
 		return nil
 	}
-	return a.doubted(a.tidySpan(ctx, r, state))
+	return a.doubtedLocked(a.tidySpanLocked(ctx, r, state))
 }

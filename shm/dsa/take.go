@@ -93,7 +93,7 @@ func (a *Area) takeBack(
 	return false, err
 }
 
-// run searches the whole area until get has what it wants, so much under the lock at a time.
+// run searches the whole area until get has what it wants. It takes the lock for each turn anew.
 func (s *search) run(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
 		if s.a.ends.Ended() {
@@ -126,20 +126,20 @@ func (s *search) turn(ctx context.Context, get func(context.Context) (bool, erro
 		if err != nil {
 			continue // what can't be mapped can't be taken
 		}
-		if s.look(m); s.chunk < m.chunks {
+		if s.lookLocked(m); s.chunk < m.chunks {
 			break
 		}
 	}
-	took, err := s.take(ctx)
+	took, err := s.takeLocked(ctx)
 	if err == nil && took {
 		found, err = get(ctx)
 	}
-	return found, a.doubted(err)
+	return found, a.doubtedLocked(err)
 }
 
-// takeIdle takes the empty spans of all living sessions that their calls do not name and, if all is false, only those
-// that are contested already: what a taker left that died, or found at work.
-func (a *Area) takeIdle(ctx context.Context, all bool) error {
+// takeIdleLocked takes the empty spans of all living sessions that their calls do not name and, if all is false, only those
+// that are contested already: what a taker left that died, or found at work. The caller holds the area's lock.
+func (a *Area) takeIdleLocked(ctx context.Context, all bool) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
 			continue
@@ -152,8 +152,8 @@ func (a *Area) takeIdle(ctx context.Context, all bool) error {
 			return err
 		}
 		s := search{a: a, class: -1, empties: all, enough: math.MaxInt, left: math.MaxInt}
-		s.look(m)
-		if _, err := s.take(ctx); err != nil {
+		s.lookLocked(m)
+		if _, err := s.takeLocked(ctx); err != nil {
 			return err
 		}
 	}
@@ -162,8 +162,8 @@ func (a *Area) takeIdle(ctx context.Context, all bool) error {
 
 func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
 
-// look goes through a segment's runs, from the chunk where the search is.
-func (s *search) look(m *mapping) {
+// lookLocked goes through a segment's runs, from the chunk where the search is. The caller holds the area's lock.
+func (s *search) lookLocked(m *mapping) {
 	for s.chunk < m.chunks && !s.done() {
 		s.left--
 		sp := &m.spans[s.chunk]
@@ -174,14 +174,14 @@ func (s *search) look(m *mapping) {
 				s.chunk = m.chunks // garbled: who repairs or verifies says so
 				return
 			}
-			s.consider(spanRef{m, s.chunk, sp}, n)
+			s.considerLocked(spanRef{m, s.chunk, sp}, n)
 		}
 		s.chunk += n
 	}
 }
 
-// consider makes a span contested if it is wanted and can be taken.
-func (s *search) consider(r spanRef, n int) {
+// considerLocked makes a span contested if it is wanted and can be taken. The caller holds the area's lock.
+func (s *search) considerLocked(r spanRef, n int) {
 	state := r.s.state.Load()
 	switch kindOf(state) {
 	case kindOwned:
@@ -243,8 +243,9 @@ func (a *Area) ordersOf(i int) bool {
 	return false
 }
 
-// take puts the contested spans that no note names where they belong. It reports whether there is any.
-func (s *search) take(ctx context.Context) (took bool, err error) {
+// takeLocked puts the contested spans that no note names where they belong. It reports whether there is any.
+// The caller holds the area's lock.
+func (s *search) takeLocked(ctx context.Context) (took bool, err error) {
 	if len(s.list) == 0 || !s.a.fenceAll() {
 		return false, nil
 	}
@@ -255,9 +256,9 @@ func (s *search) take(ctx context.Context) (took bool, err error) {
 			continue
 		}
 		if state := r.s.state.Load(); kindOf(state) == kindPartial {
-			err = s.a.tidySpan(ctx, r, state)
+			err = s.a.tidySpanLocked(ctx, r, state)
 		} else {
-			err = s.a.settleSpan(ctx, r)
+			err = s.a.settleSpanLocked(ctx, r)
 		}
 		if err != nil {
 			return took, err
@@ -333,9 +334,9 @@ func (a *Area) giveForGrowth(ctx context.Context, n int) (gave bool, err error) 
 		return false, err
 	}
 	defer g.Unlock()
-	empty, limit, total := a.emptyBytes(), a.head.limit.Load(), a.head.total.Load()
+	empty, limit, total := a.emptyBytesLocked(), a.head.limit.Load(), a.head.total.Load()
 	if empty == 0 || limit > 0 && geometryOf(0, n).size > limit-min(limit, total-min(total, empty)) {
 		return false, nil
 	}
-	return true, a.giveEmpty(ctx)
+	return true, a.giveEmptyLocked(ctx)
 }

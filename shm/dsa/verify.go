@@ -46,8 +46,8 @@ type ClassStats struct {
 
 // Stats walks the area and counts. Nobody waits for it but who needs a new span or segment.
 func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
-	err = a.under(ctx, func() error {
-		st, err = a.count(ctx)
+	err = a.lockAndCall(ctx, func() error {
+		st, err = a.countLocked(ctx)
 		return err
 	})
 	if err != nil {
@@ -56,9 +56,10 @@ func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
 	return st, nil
 }
 
-func (a *Area) count(ctx context.Context) (st Stats, err error) {
+// countLocked returns the Stats. The caller holds the area's lock.
+func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 	by := make([]ClassStats, len(classes))
-	err = a.eachRun(ctx, func(r spanRef, n int) error {
+	err = a.eachRunLocked(ctx, func(r spanRef, n int) error {
 		bytes := int64(n) << chunkShift
 		st.Free -= bytes
 		if kindOf(r.s.state.Load()) == kindLarge {
@@ -165,22 +166,22 @@ type Report struct {
 // Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is
 // wrong. Sessions that use the area meanwhile don't disturb it; only who needs a new span or segment waits for it.
 func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
-	err = a.under(ctx, func() error {
+	err = a.lockAndCall(ctx, func() error {
 		before := a.reclaimed
-		if rep.Dead, err = a.recoverDead(ctx); err != nil {
+		if rep.Dead, err = a.recoverDeadLocked(ctx); err != nil {
 			return err
 		}
 		rep.Lost = a.reclaimed - before
-		if err := errors.Join(a.tidy(ctx), a.takeIdle(ctx, false)); err != nil {
+		if err := errors.Join(a.tidyLocked(ctx), a.takeIdleLocked(ctx, false)); err != nil {
 			return err
 		}
 		v := verifier{area: a}
-		if err := v.segments(ctx); err != nil {
+		if err := v.segmentsLocked(ctx); err != nil {
 			return err
 		}
-		v.lists()
+		v.listsLocked()
 		rep.Problems = v.problems
-		rep.Stats, err = a.count(ctx)
+		rep.Stats, err = a.countLocked(ctx)
 		if total := int64(a.head.total.Load()); err == nil && total != rep.Total {
 			rep.Problems = append(rep.Problems, fmt.Sprintf("the header counts %d bytes in segments that have %d",
 				total, rep.Total))
@@ -203,15 +204,16 @@ func (v *verifier) say(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Sprintf(format, args...))
 }
 
-// segments looks at all segments. Its error is that the owner or the session has ended: then nothing is known of the rest.
-func (v *verifier) segments(ctx context.Context) error {
+// segmentsLocked looks at all segments. Its error is that the owner or the session has ended: then nothing is known of the rest.
+// The caller holds the area's lock.
+func (v *verifier) segmentsLocked(ctx context.Context) error {
 	a := v.area
 	for i := range a.rows {
 		switch state, _ := rowOf(a.rows[i].word.Load()); state {
 		case rowLive:
 			m, err := a.mapRow(ctx, i)
 			if err == nil {
-				err = v.segment(m)
+				err = v.segmentLocked(m)
 			}
 			if errors.Is(err, ErrClosed) {
 				return err
@@ -220,7 +222,7 @@ func (v *verifier) segments(ctx context.Context) error {
 				v.say("segment %d: %v", i, err)
 			}
 		case rowComing, rowGoing:
-			err := a.giveSegment(ctx, i)
+			err := a.giveSegmentLocked(ctx, i)
 			if errors.Is(err, ErrClosed) {
 				return err
 			}
@@ -235,7 +237,8 @@ func (v *verifier) segments(ctx context.Context) error {
 	return nil
 }
 
-func (v *verifier) segment(m *mapping) error {
+// segmentLocked compares what is derived in a segment with its runs. The caller holds the area's lock.
+func (v *verifier) segmentLocked(m *mapping) error {
 	used := make([]bool, m.chunks)
 	free := m.chunks
 	err := m.walk(func(r spanRef, n int) error {
@@ -247,7 +250,7 @@ func (v *verifier) segment(m *mapping) error {
 				v.say("segment %d: chunk %d is not marked as part of the run at %d", m.row, r.chunk+k, r.chunk)
 			}
 		}
-		v.run(r, n)
+		v.runLocked(r, n)
 		return nil
 	}, func(*span) {})
 	if err != nil {
@@ -264,8 +267,8 @@ func (v *verifier) segment(m *mapping) error {
 	return nil
 }
 
-// run looks at a span, or a large object.
-func (v *verifier) run(r spanRef, n int) {
+// runLocked looks at a span, or a large object. The caller holds the area's lock.
+func (v *verifier) runLocked(r spanRef, n int) {
 	a, state := v.area, r.s.state.Load()
 	if kindOf(state) == kindLarge {
 		if a.guard != 0 {
@@ -284,7 +287,7 @@ func (v *verifier) run(r spanRef, n int) {
 		v.say("segment %d: the bitmap of span %d is garbled", r.m.row, r.chunk)
 	}
 	if a.guard != 0 {
-		v.fences(r, cl)
+		v.fencesLocked(r, cl)
 	}
 	switch kindOf(state) {
 	case kindOwned:
@@ -296,9 +299,9 @@ func (v *verifier) run(r spanRef, n int) {
 	}
 }
 
-// fences looks behind every object of a span. One that is being allocated or freed meanwhile may
-// have its fence half built: it is looked at again.
-func (v *verifier) fences(r spanRef, cl *class) {
+// fencesLocked looks behind every object of a span. One that is being allocated or freed meanwhile may
+// have its fence half built: it is looked at again. The caller holds the area's lock.
+func (v *verifier) fencesLocked(r spanRef, cl *class) {
 	for i := range cl.objects {
 		block, off := r.block(cl, i), r.start()+uint64(i)*cl.size
 		for try := 0; r.s.allocated(i); try++ {
@@ -313,13 +316,13 @@ func (v *verifier) fences(r spanRef, cl *class) {
 	}
 }
 
-// lists follows the lists of spans with room.
-func (v *verifier) lists() {
+// listsLocked follows the lists of spans with room. The caller holds the area's lock.
+func (v *verifier) listsLocked() {
 	a := v.area
 	for id := range classes {
 		n, prev := 0, uint64(0)
 		for ref := a.head.partial[id].Load(); ref != 0; {
-			r, err := a.listed(ref)
+			r, err := a.listedLocked(ref)
 			if err != nil || int(r.s.class.Load()) != id || r.s.prev.Load() != prev || n > v.partial[id] {
 				v.say("the list of spans of %d bytes is garbled (%v)", classes[id].size, err)
 				break
