@@ -2,7 +2,6 @@ package dsa
 
 import (
 	"cmp"
-	"context"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -159,85 +158,6 @@ func stamp(p Pointer) uint64 {
 	return x ^ x>>29 | 1
 }
 
-// giveSpanLocked makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the
-// session is dead. One that it has no longer is left alone: so none is given twice.
-func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
-	if !r.s.state.CompareAndSwap(r.state, moved(r.state, kindContested, 0)) {
-		return nil
-	}
-	failpoint.Hit("dsa/span/given")
-	return a.settleSpanLocked(ctx, r.spanRef)
-}
-
-// settleSpanLocked puts a contested span in which no session is at work where it belongs, under the lock: back to the chunks,
-// full, or in the list of its class.
-func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
-	cl, err := r.class()
-	if err != nil {
-		return err
-	}
-	room := r.harvest(cl)
-	if r.s.empty(cl) {
-		return a.releaseRunLocked(ctx, r)
-	}
-	state := r.s.state.Load()
-	partial := moved(state, kindPartial, 0)
-	if !room {
-		full := moved(state, kindFull, 0)
-		r.s.state.Store(full)
-		failpoint.Hit("dsa/span/full")
-		if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, partial) {
-			return nil
-		}
-	} else {
-		r.s.state.Store(partial)
-	}
-	failpoint.Hit("dsa/span/partial")
-	if err := a.linkLocked(r); err != nil { // a session that closes can't map the list's first span
-		a.head.dirty.Store(1)
-	}
-	return nil
-}
-
-func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
-	err := a.contained(func() error {
-		defer a.stripes[stripes-1].Unlock()
-		if rel != 0 {
-			return notAllocated(p)
-		}
-		return a.dropLarge(p, r, from)
-	})
-	return a.after(err)
-}
-
-func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
-	ctx := context.Background()
-	g, err := a.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer g.Unlock()
-	if kindOf(r.s.state.Load()) != kindLarge {
-		return notAllocated(p)
-	}
-	_, err = a.large(p, r)
-	if err == nil && a.guard != 0 {
-		_, err = sealed(r.run(uint64(r.s.chunks.Load()) << chunkShift))
-	}
-	if err != nil {
-		return err
-	}
-	st, note := &a.stripes[stripes-1], &a.notes[stripes-1]
-	note.begin(p, from, a.swaps)
-	failpoint.Hit("dsa/large/freeing")
-	from.put(0)
-	st.freed++
-	err = a.doubtedLocked(a.releaseRunLocked(ctx, r))
-	failpoint.Hit("dsa/large/freed")
-	st.end(note, from)
-	return err
-}
-
 // fits reports whether an object in a block of that class can have the pointer p.
 func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
 
@@ -323,20 +243,4 @@ func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, 
 		}
 	}
 	return block[:n:n], nil
-}
-
-// large returns the bytes of the large object that begins at r.
-func (a *Area) large(p Pointer, r spanRef) ([]byte, error) {
-	n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
-	switch {
-	case n > uint64(r.m.chunks-r.chunk)<<chunkShift || size < 1 || size > n-min(n, a.guard):
-		return nil, corrupt("the object at %v has %d bytes in a run of %d", p, size, n)
-	case a.guard == 0 && p.slack() != 0:
-		return nil, notAllocated(p)
-	case a.guard != 0:
-		if sealedSize, err := sizeOf(p, r.run(n)); err != nil || sealedSize != size {
-			return nil, cmp.Or(err, corrupt("the object at %v has %d bytes, and %d behind its end", p, size, sealedSize))
-		}
-	}
-	return r.run(n)[:size:size], nil
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // live makes a row that of a formatted segment.
@@ -27,18 +25,6 @@ func (a *Area) sizeOf(i int) uint64 {
 		start = firstSegment(len(a.slots))
 	}
 	return geometryOf(start, int(a.rows[i].chunks.Load())).size
-}
-
-// emptyBytesLocked returns the size of all segments that nothing is in, but the first.
-// The caller holds the area's lock.
-func (a *Area) emptyBytesLocked() (n uint64) {
-	for i := 1; i < len(a.rows); i++ {
-		r := &a.rows[i]
-		if state, _ := rowOf(r.word.Load()); state == rowLive && r.free.Load() == r.chunks.Load() {
-			n += a.sizeOf(i)
-		}
-	}
-	return n
 }
 
 // expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
@@ -234,74 +220,4 @@ func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks 
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
 	return a.installLocked(m)
-}
-
-// giveSegmentLocked gives an empty segment back, under the lock. The others see it by the count, and
-// unmap it; this process does, as soon as it holds no stripe.
-func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
-	r := &a.rows[i]
-	state, life := rowOf(r.word.Load())
-	if state == rowLive {
-		size := a.sizeOf(i)
-		r.word.Store(rowWord(rowGoing, life))
-		failpoint.Hit("dsa/give/going")
-		a.head.total.Add(-size)
-		a.head.returned.Add(1)
-		a.askOthers()
-	}
-	if err := a.unpinLocked(ctx, i); err != nil {
-		return err // the row stays as it is: Verify tries again
-	}
-	failpoint.Hit("dsa/give/unpinned")
-	r.word.Store(rowWord(rowFree, life))
-	return nil
-}
-
-// askDelay is how long a session waits for more segments to go back before it asks the others to unmap them.
-const askDelay = 20 * time.Millisecond
-
-// askOthers has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that is
-// idle would keep the memory.
-func (a *Area) askOthers() {
-	if a.self.Ask == nil || a.asking.Swap(true) {
-		return
-	}
-	time.AfterFunc(askDelay, func() {
-		_ = a.contained(func() error {
-			return a.striped(func() error {
-				a.asking.Store(false)
-				if a.ends.Ended() {
-					return errClosed
-				}
-				now := uint32(a.head.returned.Load())
-				for i := range a.slots {
-					w := a.slots[i].peer.Load()
-					if w != 0 && i != a.slot && a.slots[i].seen.Load() != now {
-						a.self.Ask(shmsync.PeerOf(w))
-					}
-				}
-				return nil
-			})
-		})
-	})
-}
-
-// unpinLocked unpins the segment of row i. The caller holds the area's lock.
-func (a *Area) unpinLocked(ctx context.Context, i int) error {
-	if a.source == nil {
-		return corrupt("segment %d has no source", i)
-	}
-	if err := a.unpinned(ctx, a.rows[i].handle.Load()); err != nil {
-		return fmt.Errorf("dsa: give segment %d back: %w", i, err)
-	}
-	return nil
-}
-
-// unpinned ensures that the segment with that handle is not pinned.
-func (a *Area) unpinned(ctx context.Context, handle uint64) error {
-	err := a.source.Unpin(context.WithoutCancel(ctx), handle)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
 }

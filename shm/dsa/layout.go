@@ -83,30 +83,6 @@ type slot struct {
 	notes [stripes]note
 }
 
-// note is what a session is about to do in a stripe. Who recovers a dead session reads it, and who takes a span from a
-// living one.
-type note struct {
-	_      structs.HostLayout
-	intent atomic.Uint64
-	place  atomic.Uint64 // the word that the object comes into, or is taken from, if there is one; see Place
-}
-
-// An intent is the pointer of the object or span in a session's hands, and in its slack what is going on. It is stored
-// before anything happens to that. When it is over the note rests: its intent is a number then that counts what the
-// session has freed in the stripe, so that who has searched in vain knows when to search again.
-const (
-	intentNone = 0
-	// intentHeld: nobody but this session can have changed whether the object is allocated. If it is, it is lost.
-	intentHeld = 1
-	// intentStamped: the object bears the stamp, and is being freed in a span that others allocate from. If
-	// it is allocated and still bears the stamp it is lost; without the stamp, somebody else has it by now.
-	intentStamped = 2
-	// intentSpan: no object is in the session's hands, only a span of its own.
-	intentSpan = 3
-
-	restMask = 1<<slackShift - 1
-)
-
 // segment is at the start of a segment (after the sessions in segment 0). Written once. The
 // bitmap of chunks, the spans and the chunks follow it.
 type segment struct {
@@ -141,27 +117,6 @@ type pair struct {
 	used  atomic.Uint64
 	freed atomic.Uint64
 }
-
-// A span's state: bits 0-15 the slot of its session plus one, 16-18 the kind, above that its life.
-const (
-	kindFree      = iota << kindShift
-	kindPart      // inside a run
-	kindOwned     // a session allocates from it; only that one moves it
-	kindFull      // nobody's. Whoever frees an object in it makes it his
-	kindPartial   // nobody's, and in the list of its class; moved, and allocated in, under the lock
-	kindContested // taken from its session, which may be at work in it still, or on its way; nobody allocates in it
-	kindLarge     // one object
-
-	kindShift = 16
-	kindMask  = 7 << kindShift
-	slotMask  = 1<<kindShift - 1
-	lifeUnit  = 1 << 19
-)
-
-func kindOf(state uint64) uint64 { return state & kindMask }
-
-// moved returns a state with another kind and session, in the same life.
-func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
 
 const (
 	headerSize  = 128 + 512 + 8*maxClasses

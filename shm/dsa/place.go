@@ -1,7 +1,6 @@
 package dsa
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 
@@ -68,103 +67,10 @@ func (a *Area) FreeFrom(at Place) error {
 	return a.freeCarefully(0, at)
 }
 
-// name notes a span, or an object, so that it is seen before what the session loads next: by an exchange, or by the
-// fence of who reads it.
-func (n *note) name(what uint64, swaps bool) {
-	if swaps {
-		n.intent.Swap(what)
-	} else {
-		store(&n.intent, what)
-	}
-}
-
-// begin notes that the session is about to allocate or free p.
-func (n *note) begin(p Pointer, at Place, swaps bool) {
-	if at.word != nil {
-		store(&n.place, uint64(at.at))
-		failpoint.Hit("dsa/note/place")
-	}
-	n.name(uint64(p.withSlack(intentHeld)), swaps)
-}
-
-// rest notes that the session has nothing in its hands.
-func (s *stripe) rest(n *note) { store(&n.intent, s.freed&restMask) }
-
-// end notes that it is done. A place is looked at only while there is an intent.
-func (s *stripe) end(n *note, at Place) {
-	s.rest(n)
-	if at.word != nil {
-		failpoint.Hit("dsa/note/over")
-		store(&n.place, 0)
-	}
-}
-
 // put makes the word own p: from here on it is the word's, and no longer the session's. Or the other way round, with 0.
 func (at Place) put(p Pointer) {
 	if at.word != nil {
 		store(at.word, uint64(p))
 		failpoint.Hit("dsa/note/put")
 	}
-}
-
-// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock.
-func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, error) {
-	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
-		return false, nil
-	}
-	m, err := a.mapRow(ctx, place.row())
-	if err != nil {
-		return false, err
-	}
-	off := place.offset() + place.slack()&8
-	if off < m.data || off+8 > uint64(len(m.bytes)) {
-		return false, nil
-	}
-	return Pointer(*first(m.bytes, off)).withSlack(0) == p, nil
-}
-
-// Recover gives back what dead sessions had in their hands or to themselves, and says how many
-// there were. Others do so too, in their time: this is for who has to know that it is done.
-func (a *Area) Recover(ctx context.Context) (dead int, err error) {
-	err = a.lockAndCall(ctx, func() error {
-		dead, err = a.recoverDeadLocked(ctx)
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return dead, nil
-}
-
-// Peek returns the bytes from p to the end of its segment, if that is mapped here; else nothing. It does
-// not ask whether there is an object at p, and what it returns may be freed, or even unmapped by
-// another goroutine's call, at any time: a fault then. It is for readers who can tell afterwards
-// whether it was, and never waits. Who does nothing but peek has to call Current now and then.
-func (a *Area) Peek(p Pointer) []byte {
-	m := a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask {
-		return nil
-	}
-	if off := p.offset(); off >= m.data && off < uint64(len(m.bytes)) {
-		return m.bytes[off:]
-	}
-	return nil
-}
-
-// Returned counts the segments that went back. While it is the same, and the View has not ended, what Peek has
-// returned stays mapped.
-func (a *Area) Returned() uint64 {
-	if a.head == nil { // the zero Area
-		return 0
-	}
-	return a.head.returned.Load()
-}
-
-// Current unmaps what went back since it was last called, as Alloc, Free and Bytes do now and
-// then. After Detach it is ErrClosed.
-func (a *Area) Current() error {
-	if a.Returned() == a.seen.Load() {
-		return a.answer(nil)
-	}
-	return a.after(nil)
 }

@@ -1,0 +1,129 @@
+package dsa
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// Create makes an area whose segments come from source, with one segment, and attaches it. Others attach
+// it by Handle. It goes, all segments with it, when the last session detaches, unless it is pinned.
+func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	start := firstSegment(o.Sessions)
+	chunks := max(1, (o.Initial-int(start)+chunkSize+spanSize-1)/(chunkSize+spanSize))
+	g := geometryOf(start, chunks)
+	seg, err := source.Create(ctx, int(g.size))
+	if err != nil {
+		return nil, fmt.Errorf("dsa: create an area: %w", err)
+	}
+	a, err := create(seg, source, self, o, g, 0)
+	if err == nil {
+		failpoint.Hit("dsa/create/made")
+		if err = a.keep(ctx, seg); err == nil {
+			return a, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
+}
+
+// keep pins a new area's first segment. If the area has been detached meanwhile, that may have come
+// before the pin.
+func (a *Area) keep(ctx context.Context, seg Segment) error {
+	err := seg.Pin(ctx)
+	if a.ends.Ended() {
+		err = errors.Join(errClosed, a.unpinned(ctx, seg.Handle()))
+	}
+	return err
+}
+
+// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
+// source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
+// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough.
+func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	g := fitting(firstSegment(o.Sessions), min(uint64(r.Len()), maxSegment))
+	if g.chunks < 1 {
+		return nil, errkind.As(ErrSize,
+			fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
+				o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
+	}
+	return create(place(r), source, self, o, g, flagInPlace)
+}
+
+func create(
+	seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (a *Area, err error) {
+	err = seg.With(func(b []byte) error {
+		a, err = createIn(b, seg, source, self, o, g, flags)
+		return err
+	})
+	return a, err
+}
+
+func createIn(
+	b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
+) (*Area, error) {
+	v, err := view(shm.NewRegion(b), o.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	h := v.head
+	if h.magic.Load() != 0 {
+		return nil, errkind.As(errkind.Exists, errors.New("dsa: create wants zero bytes: there is an area already"))
+	}
+	if o.Checked || self.Checked {
+		flags |= flagChecked
+	}
+	h.version.Store(version)
+	h.flags.Store(flags)
+	h.id.Store(rand.Uint64() | 1)
+	h.slots.Store(uint32(o.Sessions))
+	h.initial.Store(uint32(g.chunks))
+	h.largest.Store(uint64(o.MaxSegment) / (chunkSize + spanSize))
+	h.keep.Store(uint64(o.Keep))
+	h.limit.Store(uint64(o.Limit))
+	h.total.Store(g.size)
+	r := &v.rows[0]
+	r.handle.Store(seg.Handle())
+	a := newArea(v, seg, source, self)
+	m, err := a.format(b, seg, g, 0, 1)
+	if err == nil {
+		r.live(g.chunks, 1)
+		err = a.join(0)
+	}
+	if err == nil {
+		h.magic.Store(magic)
+		err = a.installFirst(m)
+	}
+	if err != nil {
+		a.end()
+		return nil, err
+	}
+	return a, nil
+}
+
+// place is a region as a segment that is somebody else's.
+type place shm.Region
+
+func (p place) Handle() uint64 { return 0 }
+func (p place) With(f func([]byte) error) error {
+	b, _ := shm.Region(p).Bytes(0, shm.Region(p).Len())
+	return f(b)
+}
+func (p place) View() *shm.View             { return shm.Region(p).View() }
+func (p place) Pin(context.Context) error   { return nil }
+func (p place) OnDetach(func()) func() bool { return func() bool { return true } }
+func (p place) Detach() error               { return nil }

@@ -1,0 +1,155 @@
+package dsa
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/godsm/godsm/internal/bytesize"
+)
+
+// Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together.
+// Others allocate and free meanwhile, so the numbers are of no one moment, unless they don't.
+type Stats struct {
+	Total    int64 // of all segments
+	Limit    int64 // 0: none
+	Used     int64 // in blocks that are allocated: the sizes asked for, rounded up to blocks
+	Free     int64 // in chunks and blocks that are not
+	Overhead int64 // headers, spans' descriptions, what is left at a span's end and of a large object's last chunk
+	Segments int
+	Sessions int
+	Pinned   bool
+	Objects  int
+
+	// Stragglers are objects that stay in spans in which at most a quarter is allocated. They keep Straggling bytes of
+	// free blocks there from objects of other sizes, and from the system.
+	Stragglers int
+	Straggling int64
+
+	Large   ClassStats   // objects with chunks of their own; its Size is 0
+	Classes []ClassStats // those that have spans
+}
+
+// ClassStats are those of a block size.
+type ClassStats struct {
+	Size     int // of a block
+	Objects  int
+	Spans    int
+	Kept     int // of those, sessions have to themselves
+	Used     int64
+	Free     int64
+	Overhead int64
+}
+
+// Stats walks the area and counts. Nobody waits for it but who needs a new span or segment.
+func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
+	err = a.lockAndCall(ctx, func() error {
+		st, err = a.countLocked(ctx)
+		return err
+	})
+	if err != nil {
+		return Stats{}, err
+	}
+	return st, nil
+}
+
+// countLocked returns the Stats. The caller holds the area's lock.
+func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
+	by := make([]ClassStats, len(classes))
+	err = a.eachRunLocked(ctx, func(r spanRef, n int) error {
+		bytes := int64(n) << chunkShift
+		st.Free -= bytes
+		if kindOf(r.s.state.Load()) == kindLarge {
+			size := int64(r.s.size.Load())
+			st.Large.add(1, size, 0, bytes)
+			return nil
+		}
+		cl, err := r.class()
+		if err != nil {
+			return err
+		}
+		objects := 0
+		for w := range cl.words {
+			objects += ones(r.s.inWord(cl, w))
+		}
+		c := &by[cl.id]
+		c.Size = int(cl.size)
+		c.add(objects, int64(objects)*int64(cl.size), int64(cl.objects-objects)*int64(cl.size), bytes)
+		if kindOf(r.s.state.Load()) == kindOwned {
+			c.Kept++
+		}
+		if objects > 0 && objects <= cl.objects/4 {
+			st.Stragglers += objects
+			st.Straggling += int64(cl.objects-objects) * int64(cl.size)
+		}
+		return nil
+	})
+	for i := range a.rows {
+		if state, _ := rowOf(a.rows[i].word.Load()); state == rowLive {
+			st.Segments++
+			st.Free += int64(a.rows[i].chunks.Load()) << chunkShift
+			st.Total += int64(a.sizeOf(i))
+		}
+	}
+	st.Overhead = st.Total
+	for _, c := range append(by, st.Large) {
+		st.Used += c.Used
+		st.Free += c.Free
+		st.Objects += c.Objects
+	}
+	st.Overhead -= st.Used + st.Free
+	st.Classes = slices.DeleteFunc(by, func(c ClassStats) bool { return c.Spans == 0 })
+	for i := range a.slots {
+		if a.slots[i].peer.Load() != 0 {
+			st.Sessions++
+		}
+	}
+	st.Limit, st.Pinned = int64(a.head.limit.Load()), a.head.pinned.Load() != 0
+	return st, err
+}
+
+func (c *ClassStats) add(objects int, used, free, all int64) {
+	c.Spans++
+	c.Objects += objects
+	c.Used += used
+	c.Free += free
+	c.Overhead += all - used - free
+}
+
+// Dump writes Stats and the segments for people.
+func (a *Area) Dump(ctx context.Context, w io.Writer) error {
+	st, err := a.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
+	fmt.Fprintf(w, "%s in %d segments: %s used by %d objects, %s free, %s overhead; %d sessions",
+		size(st.Total), st.Segments, size(st.Used), st.Objects, size(st.Free), size(st.Overhead), st.Sessions)
+	if st.Stragglers > 0 {
+		fmt.Fprintf(w, "; %d stragglers hold %s of what is free", st.Stragglers, size(st.Straggling))
+	}
+	if st.Limit > 0 {
+		fmt.Fprintf(w, "; limit %s", size(st.Limit))
+	}
+	if st.Pinned {
+		fmt.Fprint(w, "; pinned")
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\n\nBLOCK\tOBJECTS\tSPANS\tKEPT\tUSED\tFREE\tOVERHEAD\t\n")
+	for _, c := range st.Classes {
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%s\t%s\t%s\t\n", c.Size, c.Objects, c.Spans, c.Kept, size(c.Used),
+			size(c.Free), size(c.Overhead))
+	}
+	fmt.Fprintf(t, "large\t%d\t%d\t\t%s\t\t%s\t\n", st.Large.Objects, st.Large.Spans, size(st.Large.Used),
+		size(st.Large.Overhead))
+	fmt.Fprint(t, "\nSEGMENT\tHANDLE\tCHUNKS\tFREE\t\n")
+	for i := range a.rows {
+		if state, life := rowOf(a.rows[i].word.Load()); state == rowLive {
+			fmt.Fprintf(t, "%d.%d\t%x\t%d\t%d\t\n", i, life, a.rows[i].handle.Load(), a.rows[i].chunks.Load(),
+				a.rows[i].free.Load())
+		}
+	}
+	return t.Flush()
+}
