@@ -6,15 +6,43 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// A span's state: bits 0-15 the slot of its session plus one, 16-18 the kind, above that its life.
+// This file holds a span's state: the values, and the moves that are made under the area's lock. The moves that a session
+// makes without that lock are Area.retire's (owned to full and back) and freeOther's (full to owned).
+
+// A span's state has three parts: bits 0-15 are the slot of the session that has the span, plus one, or 0; bits 16-18 are
+// the kind; what is above is the life, which changes each time that the span becomes owned, or free. So a session that has
+// lost a span finds it out by comparing the whole state, even if it has got the same span back in between.
+//
+// Legal moves. Each is one store; those marked CAS are compare-and-swaps, since another session may move the span too.
+//
+//	free      -> owned, partial, large  under the area's lock, after all else of the run was written
+//	free     <-> part                   under the area's lock, of a chunk that is not the first of its run
+//	owned     -> full                   CAS, by its session, under the stripe alone
+//	full      -> owned                  CAS, by the session that frees something in it, under the stripe alone
+//	owned     -> contested              CAS, under the area's lock: by its session, its recoverer, or a taker
+//	full      -> contested              CAS, under the area's lock, if something was freed in it
+//	full      -> partial                CAS, under the area's lock, if something was freed while it became full
+//	partial   -> contested, owned, free under the area's lock
+//	contested -> partial, full, free    under the area's lock, once no session is at work in it
+//	large     -> free                   under the area's lock
 const (
-	kindFree      = iota << kindShift
-	kindPart      // inside a run
-	kindOwned     // a session allocates from it; only that one moves it
-	kindFull      // nobody's. Whoever frees an object in it makes it his
-	kindPartial   // nobody's, and in the list of its class; moved, and allocated in, under the lock
-	kindContested // taken from its session, which may be at work in it still, or on its way; nobody allocates in it
-	kindLarge     // one object
+	// kindFree: no run begins here, and the chunk is in none.
+	kindFree = iota << kindShift
+	// kindPart: the chunk is inside a run that begins before it, by span.back chunks.
+	kindPart
+	// kindOwned: the session whose slot is in the state allocates from it.
+	kindOwned
+	// kindFull: the span belongs to no session, and was full when it got this state. The first session that frees an
+	// object in it makes it its own, or has it put into the list.
+	kindFull
+	// kindPartial: the span belongs to no session, and is in the list of its class. It is moved, and allocated from, under
+	// the area's lock.
+	kindPartial
+	// kindContested: the span has been taken from its session, which may still be at work in it, or is on its way from one
+	// state to another. No session allocates from it.
+	kindContested
+	// kindLarge: the run is one object.
+	kindLarge
 
 	kindShift = 16
 	kindMask  = 7 << kindShift
@@ -22,20 +50,28 @@ const (
 	lifeUnit  = 1 << 19
 )
 
+// kindOf returns a state's kind, one of the above. The eighth value, 7, is written by no session; all switches treat it as
+// no run.
 func kindOf(state uint64) uint64 { return state & kindMask }
 
 // moved returns a state with another kind and session, in the same life.
 func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
 
-// ownLocked makes a span that is nobody's this session's, under the lock.
+// ownLocked makes a span that belongs to no session this session's, in a new life. It is in no list. The caller holds the
+// area's lock, and the stripe of the class. A process that dies after the store leaves a span with its number, which
+// recovery gives back.
 func (a *Area) ownLocked(r spanRef) held {
 	h := held{r, moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
 	r.s.state.Store(h.state)
 	return h
 }
 
-// giveSpanLocked makes a span nobody's that a session has to itself, under the lock, and under the class's stripe unless the
-// session is dead. One that it has no longer is left alone: so none is given twice.
+// giveSpanLocked gives back a span that a session has to itself, and puts it where it belongs. If the session has it no
+// longer, since another has taken it, it does nothing: so no span is given twice. The caller holds the area's lock, and the
+// stripe of the class if the session is this one; a dead session has no call under way.
+//
+// The state contested comes first, since no session allocates from such a span, or moves it without the lock. A process
+// that dies after that leaves it contested; the next session that takes spans, Trim or Verify goes on from there.
 func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
 	if !r.s.state.CompareAndSwap(r.state, moved(r.state, kindContested, 0)) {
 		return nil
@@ -44,8 +80,14 @@ func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
 	return a.settleSpanLocked(ctx, r.spanRef)
 }
 
-// settleSpanLocked puts a contested span in which no session is at work where it belongs, under the lock: back to the chunks,
-// full, or in the list of its class.
+// settleSpanLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into the list
+// of its class. No session may be at work in it: it is the caller's own, its session is dead, or a fence has passed and no
+// note names it. The caller holds the area's lock.
+//
+// A block can be freed between the harvest and the store of full. The session that freed it saw a contested span, and so
+// left it alone; if it were full now, with a block free in it, no session would look at it until something else is freed
+// there. Therefore the span is looked at again after the store, and becomes partial. That is a compare-and-swap, since a
+// session that frees yet another block may have made the full span its own.
 func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
@@ -67,6 +109,8 @@ func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	} else {
 		r.s.state.Store(partial)
 	}
+	// From here on the state says that the span is in the list, and the list is derived from the states. A process that
+	// dies before linkLocked has linked it has died with the lock, so the next one makes the lists anew.
 	failpoint.Hit("dsa/span/partial")
 	if err := a.linkLocked(r); err != nil { // a session that closes can't map the list's first span
 		a.head.dirty.Store(1)
@@ -74,7 +118,9 @@ func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// tidySpanLocked puts a span that is nobody's, as state says, where it belongs. The caller holds the area's lock.
+// tidySpanLocked puts a span that belongs to no session where it belongs, when something was freed in it: a full one that
+// has room now, or a partial one that is empty. State is what the caller has loaded; if the span has moved on since, it
+// does nothing. The caller holds the area's lock.
 func (a *Area) tidySpanLocked(ctx context.Context, r spanRef, state uint64) error {
 	cl, err := r.class()
 	if err != nil {
