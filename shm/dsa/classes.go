@@ -11,27 +11,45 @@ import "math/bits"
 //	64 KiB         256 KiB
 //	256 KiB        1 MiB
 //	more           chunks of their own
+//
+// The table of classes is part of the layout: shared memory has indexes into it, and each process computes it for itself.
+// So a change of it is a change of the version.
 const (
 	chunkShift = 16
 	chunkSize  = 1 << chunkShift
-	align      = 16
-	maxClasses = 96 // room in the area's header
-	maxSmall   = 8 << 10
+	// align is what each object's place is a multiple of.
+	align = 16
+	// maxClasses is for how many classes the area's header has room.
+	maxClasses = 96
+	// maxSmall is the largest size that classOfSmall knows.
+	maxSmall = 8 << 10
 )
 
+// class describes the blocks of one size. It is never written after the package has been initialized.
 type class struct {
-	size    uint64
-	inverse uint64 // 2^40 / size, rounded up: a division by multiplication
+	// size is a block's, in bytes.
+	size uint64
+	// inverse is 2^40 / size, rounded up: so index can divide by a multiplication.
+	inverse uint64
+	// objects is how many blocks a span has.
 	objects int
-	words   int // of a span's bitmap
-	chunks  int
-	slack   uint64 // what an object leaves unused is less, but in checked mode
-	stripe  int
-	id      int    // its index
-	last    uint64 // the bits of the last word that stand for no block
+	// words is how many words a span's bitmap has.
+	words int
+	// chunks is how many chunks a span has.
+	chunks int
+	// slack is size less the size of the class below. An object leaves less than that of its block unused, except in
+	// checked mode; a pointer that says otherwise is none of this class.
+	slack uint64
+	// stripe is the number of the stripe that the class shares with others.
+	stripe int
+	// id is the class's index.
+	id int
+	// last has the bits of the bitmap's last word that stand for no block. They are set in used as long as the span lives.
+	last uint64
 }
 
 var (
+	// classes are in the order of their sizes.
 	classes = makeClasses()
 	// classOfSmall is the class by size in units of 16.
 	classOfSmall = func() (t [maxSmall/align + 1]uint8) {
@@ -43,9 +61,13 @@ var (
 		}
 		return t
 	}()
+	// maxClass is the size of the largest block. A larger object has chunks of its own.
 	maxClass = classes[len(classes)-1].size
 )
 
+// makeClasses returns the table of classes. Up to 128 bytes the sizes are the multiples of 16. From there on a size is the
+// one that so many blocks of a span can have, where the number is the smallest that keeps the size within nine eighths of
+// the one before; the last size of a tier is the tier's own.
 func makeClasses() (list []class) {
 	size := 0
 	for _, tier := range []struct{ chunks, upTo int }{{1, maxSmall}, {4, 64 << 10}, {16, 256 << 10}} {
@@ -76,7 +98,7 @@ func makeClasses() (list []class) {
 	return list
 }
 
-// classOf returns the class for n bytes, which is at most maxClass.
+// classOf returns the index of the smallest class for n bytes, which is at most maxClass.
 func classOf(n uint64) int {
 	if n <= maxSmall {
 		return int(classOfSmall[(n+align-1)/align])
@@ -88,7 +110,9 @@ func classOf(n uint64) int {
 	return c
 }
 
-// index returns the block that begins rel bytes into a span; false if none begins there.
+// index returns the block that begins rel bytes into a span, and true; false if none begins there. For each rel inside a
+// span the division is exact, which a test proves for each class; for a larger one the comparison fails. So a pointer into
+// the middle of a block, or behind a span's last block, is refused.
 func (c *class) index(rel uint64) (int, bool) {
 	i := rel * c.inverse >> 40
 	return int(i), i*c.size == rel && i < uint64(c.objects)
@@ -105,6 +129,8 @@ func (c *class) blocks(w int, bits uint64) uint64 {
 // wordsFor returns how many words n bits take.
 func wordsFor(n int) int { return (n + 63) / 64 }
 
+// lowest returns the number of the lowest bit that is set; 64 if none is.
 func lowest(w uint64) int { return bits.TrailingZeros64(w) }
 
+// ones returns how many bits are set.
 func ones(w uint64) int { return bits.OnesCount64(w) }

@@ -9,31 +9,42 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// stripe is a mutex for goroutines of one process whose Unlock is a plain store where that will
-// do: an atomic one is a third of what Alloc and Free cost. So it can't know of those who wait:
-// the first of them looks again and again, the others wait for him.
+// stripe is a mutex for goroutines of one process whose Unlock is a plain store on processors that keep the order of
+// stores: an atomic one is a third of what Alloc and Free cost. Such an Unlock cannot find out that a goroutine waits. So
+// the first goroutine that waits looks again and again, and the others wait for that one in a sync.Mutex.
+//
+// It is not in shared memory, and not known to other processes. The order in which a call takes stripes and the shared
+// locks is in the package comment. Its zero value is unlocked.
 type stripe struct {
-	held  atomic.Uint32
-	freed uint64 // how many objects the session has freed in it; under the stripe
+	// held is 1 while the stripe is locked.
+	held atomic.Uint32
+	// freed is how many objects the session has freed in the stripe. It is read and written by the holder.
+	freed uint64
+	// queue is locked by the one waiter that looks at held.
 	queue sync.Mutex
 	_     [40]byte
 }
 
+// Lock waits until the stripe is this goroutine's. No context ends the wait: holders of a stripe wait for the area's lock,
+// for at most 10 seconds each time, and for the source of segments.
 func (s *stripe) Lock() {
 	if !s.held.CompareAndSwap(0, 1) {
 		s.wait()
 	}
 }
 
+// Unlock gives the stripe back. What the holder stored before is seen by the next holder.
 func (s *stripe) Unlock() { ordered.Store32(&s.held, 0) }
 
-// Waiters look this often before they sleep, at first for a microsecond, at most for a hundred.
+// A waiter looks 30 times, and lets other goroutines run in between, before it sleeps: at first for a microsecond, then
+// for twice as long each time, and for a tenth of a millisecond at most.
 const (
 	looks    = 30
 	longNap  = 100 * time.Microsecond
 	shortNap = time.Microsecond
 )
 
+// wait is Lock for a stripe that was found locked.
 func (s *stripe) wait() {
 	s.queue.Lock()
 	defer s.queue.Unlock()
