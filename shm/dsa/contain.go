@@ -8,8 +8,12 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// contained runs f, in which a fault in shared bytes is ErrCorrupt: an object of the source has been truncated. What f
-// locks it unlocks by defer.
+// This file holds what makes errors of two things that can happen in the middle of a call: a fault, when bytes are gone from
+// under a mapping, and the end of the area, after which bytes are private pages or another object's. Both are checked for
+// at the end of a call, since neither can be kept away from its middle.
+
+// contained runs f and returns its error. A fault in shared bytes, because an object of the source was truncated, is
+// ErrCorrupt. What f locks it unlocks by defer. Other panics go on. Calls of contained may be nested.
 func (a *Area) contained(f func() error) (err error) {
 	if a.head == nil { // the zero Area
 		return errClosed
@@ -23,12 +27,14 @@ func (a *Area) contained(f func() error) (err error) {
 	return f()
 }
 
+// errGone returns the error, which matches ErrCorrupt, of a call that met that fault.
 func errGone(fault error) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: bytes of the area are gone from under their mapping: "+
 		"a segment's object was truncated, or its file system failed (%w)", fault))
 }
 
-// broken is the error of a call that ended in a panic, r.
+// broken returns the error of a call that ended in a panic, r: ErrClosed if the area has ended, else that of the fault. A
+// panic that is no fault goes on from here.
 func (a *Area) broken(r any) error {
 	if a.head == nil { // the zero Area
 		return errClosed
@@ -36,7 +42,9 @@ func (a *Area) broken(r any) error {
 	return a.answer(errGone(fault.Of(r)))
 }
 
-// answer is err or, once the area has ended, ErrClosed: what was read since then means nothing.
+// answer returns err or, once the area has ended, ErrClosed. Each call passes its result through it, or asks for the end
+// itself, after its last load of shared bytes: what was read since the end means nothing, and neither does an error that
+// was made of it.
 func (a *Area) answer(err error) error {
 	if a.ends.Ended() {
 		return errClosed
