@@ -12,20 +12,28 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Kinds of failure. They match with errors.Is. What the source says comes through: no space, a quota, a full table.
+// Kinds of failure. They match with errors.Is. An error of the source comes through: no space, a quota, a full table.
 var (
-	ErrCorrupt  = shm.ErrCorrupt
-	ErrSize     = errkind.Size     // not a size that an object or an area can have
-	ErrLimit    = errkind.Quota    // the area's size limit; the text tells it from a quota of the instance
-	ErrFull     = errkind.Full     // no row left for a segment or a session, or an area in place that can't grow
-	ErrNoMemory = errkind.NoMemory // all that keeps an area from growing: freeing objects, by any session, is the answer to it
-	ErrClosed   = errkind.Closed   // after Detach
-	ErrNotFound = errkind.NotFound // the area is gone
-	ErrVersion  = errkind.Version  // the area has another layout version; the text says which program to upgrade
+	// ErrCorrupt: shared bytes hold what no session of this package writes, or are gone from under their mapping.
+	ErrCorrupt = shm.ErrCorrupt
+	// ErrSize: neither an object nor an area can have that size.
+	ErrSize = errkind.Size
+	// ErrLimit: the area's limit is reached. The kind is that of a quota of the instance too; the text tells the two apart.
+	ErrLimit = errkind.Quota
+	// ErrFull: no row is left for a segment or a session, or the area is in place and has no source to grow from.
+	ErrFull = errkind.Full
+	// ErrNoMemory matches everything that keeps an area from growing. Freeing objects, by any session, is the answer to it.
+	ErrNoMemory = errkind.NoMemory
+	// ErrClosed: the area was detached, or its session has ended.
+	ErrClosed = errkind.Closed
+	// ErrNotFound: the area is gone.
+	ErrNotFound = errkind.NotFound
+	// ErrVersion: the area has another layout version. The text says which program to upgrade.
+	ErrVersion = errkind.Version
 
 	// ErrPointer: no object of this area is there now. It was freed before, or never was. See the package comment.
 	ErrPointer = errors.New("not the pointer of an allocated object")
-	// ErrOverrun, in checked mode: somebody wrote past the object's end.
+	// ErrOverrun, in checked mode: a program wrote past the object's end.
 	ErrOverrun = errors.New("the bytes behind the object have been overwritten")
 )
 
@@ -34,41 +42,67 @@ var (
 // ErrClosed, and what was in flight reaches no other session's memory. Slices from Bytes are valid until the object is
 // freed or the area detached.
 type Area struct {
+	// views are the windows on the first segment. Its head is nil in the zero Area, whose calls all return ErrClosed.
 	views
-	source SegmentSource // nil: can't grow
+	// source is where segments come from; nil if the area cannot grow.
+	source SegmentSource
 	self   shmsync.Self
 	lock   *shmsync.LWLock
 	grow   *shmsync.LWLock
 
-	handle  uint64
-	slot    int
-	notes   *[stripes]note // this session's
-	guard   uint64         // bytes behind each object in checked mode
-	careful bool           // each call is a scope
-	swaps   bool           // notes are stored by an exchange
+	// handle is the first segment's.
+	handle uint64
+	// slot is the number of this session's slot, -1 until it has joined; notes are that slot's.
+	slot  int
+	notes *[stripes]note
+	// guard is how many bytes the fence behind each object takes at least: 8 in checked mode, else 0.
+	guard uint64
+	// careful is true if each call runs in a scope in which a fault is an error.
+	careful bool
+	// swaps is true if notes are stored by an exchange; see orderOf.
+	swaps bool
 
-	ends   lifetime    // of all that this session has mapped of the area
-	unwait func()      // takes back what the session and its view were given
-	asking atomic.Bool // the others are about to be asked to unmap
-	left   bool        // Detach has been through; under all stripes
-	hooks  hooks
+	// ends is the view of all that this session has mapped of the area.
+	ends lifetime
+	// unwait takes back what the session and its view were given. It is called once the area has ended.
+	unwait func()
+	// asking is true while a timer runs after which the other sessions are asked to unmap.
+	asking atomic.Bool
+	// left is true once Detach has left. It is read and written under all stripes.
+	left  bool
+	hooks hooks
 
-	stripes [stripes]stripe // taken in order, before the locks above
-	heaps   []heap          // by class, each under its stripe
+	// stripes come before all other locks; see the package comment.
+	stripes [stripes]stripe
+	// heaps are, by class, what this session has to itself, each under the stripe of its class.
+	heaps []heap
 
-	reclaimed int // objects that dead sessions had in their hands; under the lock
+	// reclaimed counts the objects that this session has freed for dead ones. It is under the area's lock.
+	reclaimed int
 
-	vain [maxClasses + 1]atomic.Uint64 // by class plus one: freedSum when a search for spans was in vain
+	// vain is, by class plus one, what freedSum returned when a search for spans was in vain last; 0 if none was. Class -1 is
+	// that of searches for chunks. Goroutines may overwrite each other's value: then a search is made once more.
+	vain [maxClasses + 1]atomic.Uint64
 
-	cut   int    // chunks that the source was asked for last, after it had refused more; 0: never. Under the lock for growth
-	cutAt uint64 // the header's returned at that time
+	// cut is how many chunks the source was asked for last, after it had refused more; 0 is never. cutAt is what the header's
+	// returned was then. Both are under the lock for growth.
+	cut   int
+	cutAt uint64
 
-	maps  [maxRows]atomic.Pointer[mapping]
-	mapMu sync.Mutex    // innermost
-	stale []*mapping    // of earlier lives, to be unmapped; under mapMu
-	seen  atomic.Uint64 // the header's returned, as of the last sweep
+	// maps are, by row, the segments that this process has mapped. A mapping is stored under mapMu and taken away under all
+	// stripes; it may be loaded without a lock, and has gone set once it was unmapped.
+	maps [maxRows]atomic.Pointer[mapping]
+	// mapMu is the innermost lock. It is held while the source maps a segment.
+	mapMu sync.Mutex
+	// stale are mappings of earlier lives of a row, which the next sweep unmaps. It is under mapMu.
+	stale []*mapping
+	// seen is the header's returned, as of the last sweep. It is stored under all stripes, and loaded by each call.
+	seen atomic.Uint64
 }
 
+// newArea returns the Area of a session that has not joined yet. Its view ends with the first segment's view and with the
+// session's, whichever is first. The session's other goroutines know nothing of it, except that the mail of the session has
+// it unmap what went back; end takes that back.
 func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *Area {
 	ends := first.View().Sub()
 	a := &Area{
@@ -88,7 +122,8 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	return a
 }
 
-// end is the end of the area for this session: no call begins, and none in flight gives an answer.
+// end ends the area for this session: from here on no call begins, and none in flight returns what it found. It waits for
+// no call. A second call does no harm.
 func (a *Area) end() {
 	a.ends.End()
 	if a.unwait != nil {
@@ -96,13 +131,15 @@ func (a *Area) end() {
 	}
 }
 
-// lifetime is a view. The zero one, which is that of an Area that was not made by Create or Attach, has ended.
+// lifetime is a view. The zero one, which is that of an Area that was not made by Create or Attach, has ended already; a nil
+// View never ends.
 type lifetime struct{ *shm.View }
 
+// Ended reports whether the view has ended.
 func (l lifetime) Ended() bool { return l.View == nil || l.View.Ended() }
 
-// View ends when the area is detached or its session ends, whatever comes first. What lies in the area's objects
-// asks it.
+// View returns the view that ends when the area is detached or its session ends, whichever is first. A structure that lies
+// in the area's objects asks it, and holds leases of it while it keeps a lock there. It is never nil.
 func (a *Area) View() *shm.View {
 	if a.ends.View == nil {
 		v := shm.NewView(nil)
@@ -112,18 +149,22 @@ func (a *Area) View() *shm.View {
 	return a.ends.View
 }
 
-// Self returns the session's, as Create or Attach was told.
+// Self returns the session's identity, as it was passed to Create or Attach.
 func (a *Area) Self() shmsync.Self { return a.self }
 
-// Handle names the area for Attach; 0 for one in place.
+// Handle returns the number by which Attach finds the area, in any process; 0 for an area in place. It stays valid for as
+// long as the area exists.
 func (a *Area) Handle() uint64 { return a.handle }
 
-// Pin makes the area stay without any session. Pinning twice is the same as once.
+// Pin makes the area stay when its last session detaches, until it is unpinned and the last session detaches, or the source
+// ends. Pinning twice is the same as once, and any session may unpin. It waits for the area's lock, for at most 10 seconds
+// or until ctx ends.
 func (a *Area) Pin(ctx context.Context) error { return a.setPinned(ctx, 1) }
 
-// Unpin undoes Pin.
+// Unpin undoes Pin: the area goes when its last session detaches. It waits as Pin does.
 func (a *Area) Unpin(ctx context.Context) error { return a.setPinned(ctx, 0) }
 
+// setPinned stores the header's pinned.
 func (a *Area) setPinned(ctx context.Context, v uint32) error {
 	return a.lockAndCall(ctx, func() error {
 		a.head.pinned.Store(v)
@@ -131,7 +172,9 @@ func (a *Area) setPinned(ctx context.Context, v uint32) error {
 	})
 }
 
-// SetLimit sets how many bytes all segments may have; 0 is no limit. Those that are there stay.
+// SetLimit sets how many bytes all segments may have, for all sessions; 0 is no limit. Segments that are there stay, also if
+// they are more: then the area does not grow until enough of them have gone back. A negative limit is ErrSize. It waits as
+// Pin does.
 func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	if bytes < 0 {
 		return errkind.As(ErrSize, fmt.Errorf("dsa: a limit of %d bytes", bytes))
@@ -142,7 +185,8 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	})
 }
 
-// Total returns the number of bytes of all segments; 0 after the end.
+// Total returns the number of bytes of all segments; 0 after the end. It takes no lock, so a segment that comes or goes at
+// that moment may be counted or not.
 func (a *Area) Total() (n int64) {
 	err := a.contained(func() error {
 		n = int64(a.head.total.Load())

@@ -10,8 +10,14 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Attach finds an area by its handle. One that is gone is ErrNotFound, one of another layout version ErrVersion, a full
-// table of sessions ErrFull.
+// This file attaches an area that another session has made. The first segment comes from a handle or a region that the
+// caller was given, so it can be anything: each number in it is checked before something is derived from it.
+
+// Attach attaches the area with that handle, in any process of the same source.
+//
+// An area that is gone is ErrNotFound, one of another layout version ErrVersion, a full table of sessions ErrFull, and a
+// segment that is no area's first one ErrCorrupt. Attach recovers what dead sessions left. It waits for the source, and for
+// the area's lock for at most 10 seconds; ctx ends both.
 func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle uint64) (*Area, error) {
 	seg, err := source.Attach(ctx, handle)
 	if err != nil {
@@ -24,12 +30,13 @@ func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle
 	return a, nil
 }
 
-// AttachInPlace finds the area that somebody made in the region. All who use it name a source of
-// the same kind, or none.
+// AttachInPlace attaches the area that another session has made in the region, with CreateInPlace. All sessions of an area
+// name a source of the same kind, or all of them none. The region must stay mapped until Detach. Errors are those of Attach.
 func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
 	return attach(ctx, place(r), source, self)
 }
 
+// attach runs attachIn in the source's With, so that the bytes stay until the area has a hook at the segment's end.
 func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync.Self) (a *Area, err error) {
 	err = seg.With(func(b []byte) error {
 		a, err = attachIn(ctx, b, seg, source, self)
@@ -38,6 +45,12 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 	return a, err
 }
 
+// attachIn attaches the area that begins in b. The first checks go from the outside in: the length, since a header has to be
+// there; the magic number; the version, since all other fields are this version's; the number of slots, from which the place
+// of the segment's own header follows; and that header, with which the number of chunks comes.
+//
+// Only then the session joins, since to join it takes the area's lock, for which it needs a mapping. The hook at the
+// segment's end is set last: it detaches the area, which only a session that has joined can do.
 func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, self shmsync.Self) (*Area, error) {
 	r := shm.NewRegion(b)
 	if r.Len() < headerSize {
