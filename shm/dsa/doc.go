@@ -4,7 +4,7 @@
 // Package shm lays out bytes whose shape is known beforehand. This package adds objects of any size that come and go,
 // named by Pointers that are valid in every process. Segments come from a SegmentSource (package area has one over dsm),
 // are added as the area grows, and go back when they are empty: those beyond Options.Keep at once, the others by Trim.
-// The other processes unmap a segment that went back at their next call, or shortly after, when they are asked. A block
+// The other processes unmap a segment that went back at a later call, or shortly after, when they are asked. A block
 // that is free is free for every session, whichever session has it at hand: memory that a session keeps and does not use
 // is taken from it when the area cannot grow, and by Trim. A failure to allocate is an error and never a panic.
 // PostgreSQL's namesake is dsa.

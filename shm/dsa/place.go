@@ -9,19 +9,26 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
+// A program that stores a Pointer in shared memory after Alloc can die between the two, and the object is lost: it is
+// allocated, and no word leads to it. A Place closes that gap. The session notes the word beside the object before it
+// allocates; the session that recovers it looks whether the word leads to the object, and frees the object if not.
+
 // Place is a word inside an object that can own an object: AllocInto and FreeFrom change what the word reads
 // and who owns the object in one step, whatever instruction is the session's last. So a structure whose words
-// outlive its sessions loses nothing to their deaths. The word must be written by no one else meanwhile. The zero
-// Place is no word: it reads 0.
+// outlive its sessions loses nothing to their deaths. While such a call is in flight no other may write the word: the
+// structure has a lock for that. The zero Place is no word: it reads 0, and stores do nothing.
 type Place struct {
-	at   Pointer // of the 16 bytes that the word is in; the slack says which of its halves
+	// at is the pointer of the 16 bytes that the word is in. Its slack is 0 or 8, for the lower or the upper half.
+	at   Pointer
 	word *atomic.Uint64
 }
 
-// nowhere is no place, of a call that is careful already.
+// nowhere is no word, like the zero Place. It marks a call that runs in a scope already: alloc and free begin one only for the
+// zero Place, and would call themselves for ever otherwise.
 var nowhere = Place{at: 1}
 
-// Place returns the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are.
+// Place returns the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are: see Bytes,
+// whose errors it has. An offset that is no multiple of 8 is ErrSize, one behind the object's end ErrCorrupt.
 func (a *Area) Place(p Pointer, off int) (Place, error) {
 	b, err := a.Bytes(p)
 	if err != nil {
@@ -42,17 +49,22 @@ func (at Place) Pointer() Pointer {
 	return Pointer(at.word.Load())
 }
 
-// Clear makes the word read 0. What it owned is nobody's then, or another word's.
+// Clear makes the word read 0. What it owned belongs to no word then, or to another one; the caller ensures that.
 func (at Place) Clear() { at.Set(0) }
 
-// Set makes the word own p, which was nobody's, or another word's.
+// Set makes the word own p, which belonged to no word, or to another one that the caller clears. It is one store, and notes
+// nothing: so to move an object from one word to another, Set the new one first, and Clear the old one then. A death in
+// between leaves two words that lead to the object, which the structure that has them can tell; in the other order it would
+// leave none.
 func (at Place) Set(p Pointer) {
 	if at.word != nil {
 		store(at.word, uint64(p))
 	}
 }
 
-// AllocInto is Alloc into a word that reads 0.
+// AllocInto allocates n bytes, as Alloc does, and stores the object's Pointer in a word that reads 0. If it returns an error
+// the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The zero Place
+// is ErrPointer.
 func (a *Area) AllocInto(n int, at Place) error {
 	if at.word == nil {
 		return fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
@@ -61,13 +73,14 @@ func (a *Area) AllocInto(n int, at Place) error {
 	return err
 }
 
-// FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer
-// there is no such object; in all cases the word reads 0 or what it did.
+// FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If it
+// fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
 func (a *Area) FreeFrom(at Place) error {
 	return a.freeCarefully(0, at)
 }
 
-// put makes the word own p: from here on it is the word's, and no longer the session's. Or the other way round, with 0.
+// put makes the word own p, which the session's note names: from this store on the object is the word's, and no longer the
+// session's. With 0 it is the other way round. The caller has the stripe of the note.
 func (at Place) put(p Pointer) {
 	if at.word != nil {
 		store(at.word, uint64(p))
