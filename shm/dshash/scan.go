@@ -113,7 +113,7 @@ func (t *core) destroy(ctx context.Context) error {
 }
 
 func (t *core) destroyPart(ctx context.Context, i int) error {
-	return t.under(ctx, i, true, func() error { return t.clearLocked(i) })
+	return t.lockDuring(ctx, i, true, func() error { return t.clearLocked(i) })
 }
 
 // clearLocked empties a partition, under its lock.

@@ -37,7 +37,7 @@ func (t *core) verify(ctx context.Context) (rep Report, err error) {
 }
 
 func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
-	return t.under(ctx, i, false, func() error {
+	return t.lockDuring(ctx, i, false, func() error {
 		return t.verifyLocked(i, rep)
 	})
 }
