@@ -41,7 +41,7 @@ const (
 // comes in the place of one that has no more, comes at once. Tests have smaller numbers.
 var pace = struct {
 	clear, move uint64
-	small       int // an array of so many that comes in the place of one that is no larger comes at once
+	small       int
 }{clear: 1024, move: atMost, small: 256}
 
 // makeRoom finds a slot for a new entry, and notes it in local.change. An array that would be more than four fifths
