@@ -2,9 +2,9 @@ package dshash
 
 // What Table and Bytes have in common: the table as one process sees it, and how it is created and attached.
 //
-// A core is made once for each Create or Attach and never changes afterwards, but for what local and spared remember.
-// What it keeps of the header (sizes, seed, number of partitions) was checked when it was made; so no later call
-// trusts the header's bytes.
+// A core is made once for each Create or Attach and never changes afterwards, but for what last, local and spared
+// remember. What it keeps of the header (sizes, seed, number of partitions) was checked when it was made; so no later
+// call trusts the header's bytes.
 
 import (
 	"context"

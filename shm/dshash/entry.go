@@ -108,8 +108,9 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 }
 
 // among returns the array in which the search goes on while entries move from the old array to the new one: that
-// which has the entry, or the new one if neither has it. Nothing moves under the lock, so an entry is in one of them
-// only. If the search in the old array comes upon an item that is not mapped, it returns the old array.
+// which has the entry, or the new one if neither has it. The caller holds the partition's lock, so nothing moves, and
+// an entry is in one of them only. If the search in the old array comes upon an item that is not mapped, it returns
+// the old array.
 func (t *core) among(v *view, h uint64, key []byte) []line {
 	if _, _, at, _, ok := t.search(v.busy.old, h, key); at != 0 || !ok {
 		return v.busy.old

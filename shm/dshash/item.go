@@ -15,8 +15,8 @@ import (
 // While an item is linked its key never changes. Its value changes in two ways only: by one store if it is a cell
 // (see isCell), or in place while the partition's version is odd (see reserve.go). In the second case the item may
 // become shorter than its object. What is read of an item without the partition's lock may be anything: the functions
-// of this file keep every access inside the bytes that they are given, and do not tell whether there is an item at
-// all.
+// of this file keep every access inside the bytes that they are given, and leave it to their callers whether that is
+// an item at all.
 
 // lengths is how many bytes an item of byte strings has before its key: the lengths of key and value.
 const lengths = 8

@@ -50,7 +50,7 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 	return t.getShared(ctx, q)
 }
 
-// getShared does what get does, with the lock of the partition held shared meanwhile.
+// getShared does what get does, and holds the lock of the partition shared while it does so.
 func (t *core) getShared(ctx context.Context, q *lookup) (out []byte, err error) {
 	var e entry
 	defer e.unlock()

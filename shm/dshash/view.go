@@ -91,10 +91,10 @@ func (t *core) learn(i int, seen uint64) (*view, bool) {
 	return v, true
 }
 
-// view makes a view of the arrays of partition i, whose bytes it gets by the function bytes: core.at under the lock,
-// core.peek without. Returned is loaded first, so that a segment that goes back in between makes the view one that is
-// not current. A partition whose rebuilds is odd is ErrCorrupt: under the lock that is what a stray store has left,
-// and without it the caller gives up.
+// view makes a view of the arrays of partition i, whose bytes it gets by the function bytes: core.at if the caller
+// holds the partition's lock, core.peek if not. Returned is loaded first, so that a segment that goes back in between
+// makes the view one that is not current. A partition whose rebuilds is odd is ErrCorrupt: for a holder of the lock
+// that is what a stray store has left, and a caller without the lock gives up.
 func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *view, err error) {
 	returned := t.area.Returned()
 	if err := t.area.Current(); err != nil {
