@@ -1,5 +1,8 @@
 package dshash
 
+// Bytes, whose keys and values are byte strings. It differs from Table in what is copied and in what a length can be;
+// all else is core's.
+
 import (
 	"context"
 	"io"
@@ -8,65 +11,69 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said
-// of Table goes for it too.
+// Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said of Table holds
+// for it too. The zero Bytes is one that has ended.
 type Bytes struct{ t *core }
 
 // CreateBytes makes an empty table, as Create does.
 func CreateBytes(a *dsa.Area, o Options) (*Bytes, error) { return CreateBytesInto(a, dsa.Place{}, o) }
 
-// CreateBytesInto makes an empty table in a word, as CreateInto does.
+// CreateBytesInto makes an empty table in a word that owns it, as CreateInto does.
 func CreateBytesInto(a *dsa.Area, at dsa.Place, o Options) (*Bytes, error) {
 	return wrap[Bytes](create(a, shape{kind: kindBytes}, o, at))
 }
 
-// AttachBytes finds the table with that handle, as Attach does.
+// AttachBytes finds the table with that handle, as Attach does. A table of fixed types is ErrMismatch.
 func AttachBytes(a *dsa.Area, handle dsa.Pointer, o Options) (*Bytes, error) {
 	return wrap[Bytes](attach(a, handle, shape{kind: kindBytes}, o))
 }
 
+// core returns what the methods work on.
 func (t *Bytes) core() *core { return made(t.t) }
 
-// Handle names the table for AttachBytes, in every process that has the area.
+// Handle returns the name of the table for AttachBytes, in every process that has the area. It is valid until
+// Destroy.
 func (t *Bytes) Handle() dsa.Pointer { return t.core().handle }
 
-// Get appends a value to dst, and returns that. See Table.Get.
+// Get appends the key's value to dst, and returns the result and whether there is one; if not, the result is dst. It
+// copies, and allocates if dst has no room. It takes no lock unless Table.Get would.
 func (t *Bytes) Get(ctx context.Context, key, dst []byte) (value []byte, found bool, err error) {
 	q := lookup{key: key, value: dst}
 	value, err = t.core().get(ctx, &q)
 	return value, q.found, err
 }
 
-// Set makes value the key's. See Table.Set.
+// Set makes a copy of value the key's. See Table.Set. A key that has a value gets another one of the same length, or
+// a shorter one, even if there is no memory.
 func (t *Bytes) Set(ctx context.Context, key, value []byte) error {
 	return t.core().set(ctx, key, value)
 }
 
-// Delete takes the key's entry out, if there is one.
+// Delete takes the key's entry out, and reports whether there was one. It needs no memory.
 func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) {
 	return t.core().remove(ctx, key)
 }
 
-// Find holds the key's entry shared. See Table.Find.
+// Find holds the key's entry shared, and reports whether there is one. See Table.Find.
 func (t *Bytes) Find(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
 	found, err = t.core().find(ctx, key, false, &e.e)
 	return e, found, err
 }
 
-// FindExclusive holds the key's entry exclusively. See Table.FindExclusive.
+// FindExclusive holds the key's entry exclusively, and reports whether there is one. See Table.FindExclusive.
 func (t *Bytes) FindExclusive(ctx context.Context, key []byte) (e BytesEntry, found bool, err error) {
 	found, err = t.core().find(ctx, key, true, &e.e)
 	return e, found, err
 }
 
-// Insert is FindExclusive, and makes the entry if there is none: with a value of n zero bytes that Update gives
-// access to. See Table.Insert.
+// Insert finds an entry as FindExclusive does, and makes it if there is none: with a value of n zero bytes that
+// Update gives access to. It reports whether the entry was there; then n means nothing. See Table.Insert.
 func (t *Bytes) Insert(ctx context.Context, key []byte, n int) (e BytesEntry, found bool, err error) {
 	found, err = t.core().insert(ctx, key, n, &e.e)
 	return e, found, err
 }
 
-// Len returns the number of entries.
+// Len returns the number of entries. See Table.Len.
 func (t *Bytes) Len() int { return t.core().count() }
 
 // Scan holds one entry after the other. See Table.Scan.
@@ -80,42 +87,40 @@ func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry,
 	}
 }
 
-// Dump writes for people what the table has, and who holds it.
+// Dump writes a text for people to w. See Table.Dump.
 func (t *Bytes) Dump(ctx context.Context, w io.Writer) error { return t.core().dump(ctx, w) }
 
-// Verify walks the table and says what is wrong. See Table.Verify.
+// Verify walks the table and reports what is wrong. See Table.Verify.
 func (t *Bytes) Verify(ctx context.Context) (Report, error) { return t.core().verify(ctx) }
 
-// Destroy frees the table and all in it. See Table.Destroy.
+// Destroy frees the table and all entries. See Table.Destroy.
 func (t *Bytes) Destroy(ctx context.Context) error { return t.core().destroy(ctx) }
 
 // BytesEntry is an entry that is held, as Entry is.
 type BytesEntry struct{ e entry }
 
-// Key returns the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
-// area, it is nil.
+// Key returns the entry's key, in place: shared memory, to be read and not to be written, valid until Release or
+// Delete. After that, or the end of the area, it is nil.
 func (e *BytesEntry) Key() []byte {
 	key, _ := e.e.look()
 	return key
 }
 
-// Value returns the entry's, in place, until Release or Delete: to be read, not to be written. After that, or the end of the
-// area, it is nil.
+// Value returns the entry's value, in place: shared memory, to be read and not to be written, valid until Release,
+// Delete or the next Update, after which it is the copy. After the hold, or the end of the area, it is nil.
 func (e *BytesEntry) Value() []byte {
 	_, value := e.e.look()
 	return value
 }
 
-// Update returns a copy of the value, cut or continued with zeros to n bytes, to write to, which Release puts in the
-// value's place, at once. It is valid until then, or the next Update. A value that is longer than any that the entry
-// had needs memory. If there is none, what an earlier one, or Insert, was asked for is gone too, unless one that succeeds
-// follows; a length that no value can have is ErrSize, and changes nothing. See Entry.Update.
+// Update returns a copy of the value to write to, cut or continued with zeros to n bytes, which Release puts in the
+// value's place, at once. The copy is valid until then, or the next Update. A value that is longer than any that the
+// entry had needs memory. If there is none, what an earlier Update, or Insert, was asked for is gone too, unless an
+// Update that succeeds follows. A length that no value can have is ErrSize, and changes nothing. See Entry.Update.
 func (e *BytesEntry) Update(n int) ([]byte, error) { return e.e.update(n) }
 
-// Delete takes the entry out of the table and ends the hold of it. It fails if the entry is not
-// held exclusively (ErrShared).
+// Delete takes the entry out of the table and ends the hold of it. See Entry.Delete.
 func (e *BytesEntry) Delete() error { return e.e.delete() }
 
-// Release ends the hold; what Update was asked for is the entry's value from now on. Twice, or
-// after Delete, is harmless.
+// Release ends the hold; what Update was asked for is the entry's value from now on. See Entry.Release.
 func (e *BytesEntry) Release() { e.e.release() }

@@ -1,5 +1,15 @@
 package dshash
 
+// Changes of an entry that is held exclusively: a copy of its item is made in a hand, and commit makes the copy what
+// the table has.
+//
+// Each order of stores in this file is one after which a process may die. What it leaves is in the table of the
+// package comment; the comments here say why the order is that one. The repair needs no record of what was under way:
+// the slots decide, and a hand that has what a slot leads to is cleared, all others are emptied.
+//
+// A change becomes visible to Get when its slot is stored, and to other holders when the lock is given back. Nothing
+// is promised of two changes, not even in one partition.
+
 import (
 	"context"
 	"runtime/debug"
@@ -8,28 +18,41 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// change is what one who holds an entry exclusively knows of it beside that.
+// change is what the holder of an exclusive entry knows of it besides the entry itself. It is in local, since a
+// partition has one exclusive holder at a time, and belongs to that holder.
 type change struct {
-	h    uint64
-	ls   []line
-	item []byte // what its holder sees: the linked one, or the copy that is to be linked, or what a failed update left of that
-	own  []byte // of this process, for a copy
+	// h is the hash of the key.
+	h uint64
+	// ls is the array that has the entry, or into which it would go.
+	ls []line
+	// item is what the holder sees: the linked item; or the copy that is to be linked; or what a failed update left
+	// of a copy.
+	item []byte
+	// own is memory of this process for a copy. It is kept for the next one.
+	own []byte
+	// line and slot are where in ls the entry is, or will be once makeRoom has found a place.
 	line int
 	slot int
-	hand int  // that has the copy; none, or image
-	busy bool // the arrays are being changed
+	// hand is the number of the hand that has the copy; or none, or image.
+	hand int
+	// busy is true if the arrays are being changed: then the call makes a step of that in the end.
+	busy bool
 }
 
 const (
-	none  = -1 // there is no copy
-	image = -2 // the copy is in this process's memory: the linked item becomes that
+	// none means that there is no copy.
+	none = -1
+	// image means that the copy is in own, and that commit writes it over the linked item.
+	image = -2
 )
 
+// begin notes the entry that a caller has found, of which there is no copy yet. It keeps own.
 func (c *change) begin(h uint64, ls []line, item []byte, line, slot int, busy bool) {
 	c.h, c.ls, c.item, c.line, c.slot, c.hand, c.busy = h, ls, item, line, slot, none, busy
 }
 
-// imaged makes n bytes of this process the copy.
+// imaged makes n bytes of this process's memory the copy, with any contents, and returns them. It gives back a long
+// buffer of which less than half is needed.
 func (c *change) imaged(n int) []byte {
 	if cap(c.own) < n || cap(c.own) > spareSize && cap(c.own) > 2*n {
 		c.own = cloned(make([]byte, n))
@@ -38,14 +61,18 @@ func (c *change) imaged(n int) []byte {
 	return c.own[:n]
 }
 
-// prepare puts an item for key and a value of n bytes into a hand, to be linked by commit, and returns where the
-// value goes. There is room for it then, and the reserve has some for a later change.
+// prepare puts an item with that key and a value of n bytes into a hand, to be linked by commit, and returns the
+// bytes of the value, which have any contents. It ensures that there is a slot for the item, and that the reserve has
+// room for a later change of it without memory. It waits for the reserve's lock, until ctx is over, and for the
+// area's locks, and may allocate. If it fails the entry is as it was; arrays and hands may have changed.
 func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
 	size, err := t.itemSize(key, n)
 	if err != nil {
 		return nil, err
 	}
+	// The reserve comes before the item: an item that is linked without room in the reserve could not be changed when
+	// there is no memory. The comparison is with what this process knows, so most calls take no lock for it.
 	if int64(size) > t.spared.bytes.Load() {
 		if err := t.provide(ctx, size); err != nil {
 			return nil, err
@@ -56,6 +83,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 			return nil, err
 		}
 	}
+	// From here on the hand owns the item. A process that dies leaves it there, and the partition's repair frees it.
 	hand, item, err := t.fetch(e.l.i, size)
 	if err != nil {
 		return nil, err
@@ -64,8 +92,9 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 	return t.format(item, key), nil
 }
 
-// update prepares a value of n bytes, if sizes are not fixed, which begins as the present one does and goes on
-// with zeros.
+// update returns a value of n bytes to write to (n does not count if sizes are fixed), which begins as the present
+// one does and goes on with zeros. Release puts it into the table. It is valid until release or the next update. An
+// entry that is not held exclusively is ErrShared; a length that no value can have is ErrSize, and changes nothing.
 func (e *entry) update(n int) (to []byte, err error) {
 	if e.l == nil || !e.guard.Exclusive() {
 		return nil, ErrShared
@@ -86,6 +115,8 @@ func (e *entry) update(n int) (to []byte, err error) {
 	return to, err
 }
 
+// copied does for update what needs no scope: it makes the copy, or returns the one that there is. Without memory it
+// makes an image, if the new item fits into the linked one's object.
 func (e *entry) copied(n int) ([]byte, error) {
 	t, c := e.l.t, &e.l.change
 	if t.kind == kindFixed && e.ptr != 0 {
@@ -103,7 +134,9 @@ func (e *entry) copied(n int) ([]byte, error) {
 		if t.kind == kindFixed || len(value) == n {
 			return value, nil
 		}
-		c.item, c.hand = cloned(c.item), none // the copy is in the way of the next
+		// The copy that an earlier update has made is in the hand that fetch would use. Its contents go to this
+		// process's own memory; the object stays in the hand, which owns it.
+		c.item, c.hand = cloned(c.item), none
 		if key, value, ok = e.parts(); !ok {
 			return nil, corrupt("the item of a change does not fit what it says")
 		}
@@ -113,6 +146,8 @@ func (e *entry) copied(n int) ([]byte, error) {
 		if e.ptr == 0 {
 			return nil, err
 		}
+		// The linked item is there still. The holder sees it again, and if the new value fits into its object the
+		// change can be made in place by commit.
 		old, oerr := t.object(e.ptr)
 		if oerr != nil {
 			return nil, oerr
@@ -129,10 +164,12 @@ func (e *entry) copied(n int) ([]byte, error) {
 	return to, nil
 }
 
-// copiedWhole is copied for a linked item of fixed size.
+// copiedWhole does what copied does for a linked item of fixed size, of which the whole is copied. A cell needs no
+// memory of the area: its copy is an image, which commit stores by one instruction.
 func (e *entry) copiedWhole() ([]byte, error) {
 	t, c := e.l.t, &e.l.change
 	if c.hand == none {
+		// This refuses a slot's pointer to the end of a segment, where an item does not fit.
 		if len(c.item) < t.size {
 			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 		}
@@ -153,7 +190,9 @@ func (e *entry) copiedWhole() ([]byte, error) {
 	return c.item[t.valueAt:t.size], nil
 }
 
-// commit makes the copy, if there is one, what the table has: by one store of the slot, or in place.
+// commit makes the copy, if there is one, what the table has: by one store of the slot, or in place. The caller holds
+// the partition's lock exclusively, gives it back next, and has found that the area had not ended when the copy was
+// whole. It does not fail: it has what it needs since prepare, and what it can't free now stays in a hand.
 func (e *entry) commit() {
 	if !e.guard.Exclusive() || e.l.change.hand == none {
 		return
@@ -166,30 +205,50 @@ func (e *entry) commit() {
 	copied := hands[c.hand].Pointer()
 	if e.ptr == 0 {
 		l := &c.ls[c.line]
+		// Overflow goes up first, in each line from the entry's home to the one before its own: a lookup goes on
+		// beyond a line only if that says so. Once the slot is stored every lookup must find the entry, so the way
+		// there is laid before. A process that dies here leaves numbers that are too high, which costs lookups time
+		// until the repair.
 		passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
 		failpoint.Hit("dshash/insert/passed")
+		// This store makes the entry part of the table. The item is whole: stores become visible in their order.
+		// After a death here the hand has the item too; the repair finds it linked, and clears the hand.
 		ordered.Store64(&l.slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/insert/linked")
+		// The tag is last of the three: a lookup that sees it finds the pointer. Until then a lookup without the lock
+		// does not find the entry, as if it had come earlier.
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, tagOf(c.h)))
 		failpoint.Hit("dshash/insert/tagged")
-		if t.ends.Ended() { // the hand leads a repair to the copy, if others do not have the link
+		// The slot may have been stored to private pages. Then others do not have the link, and the item is the
+		// hand's: so the hand keeps it, and leads the repair to it. If they have the link the repair clears the hand.
+		if t.ends.Ended() {
 			p.dirty.Store(1)
 			return
 		}
+		// The item is the slot's alone from here on. A process that dies before the count goes up leaves one that is
+		// too low, which the repair computes anew.
 		hands[c.hand].Clear()
 		failpoint.Hit("dshash/insert/handed")
 		ordered.Store64(&p.count, p.count.Load()+1)
 	} else {
+		// The old item gets its hand before the slot forgets it, so it has a place in shared memory at every
+		// instruction. A process that dies here leaves it both in the slot and in the hand: the repair clears that
+		// hand and frees the copy in the other one.
 		hands[1-c.hand].Set(e.ptr)
 		failpoint.Hit("dshash/update/old")
+		// This store is the change. A process that dies after it leaves the copy in slot and hand, and the old item
+		// in its hand alone, which the repair frees.
 		ordered.Store64(&c.ls[c.line].slots[c.slot], uint64(copied))
 		failpoint.Hit("dshash/update/linked")
+		// As above: both hands keep what they have, and the repair finds out which of the two items is linked.
 		if t.ends.Ended() {
 			p.dirty.Store(1)
 			return
 		}
 		hands[c.hand].Clear()
 		failpoint.Hit("dshash/update/handed")
+		// Readers may be in the old item, without a lock. The version goes up before settle lets its memory be used
+		// for anything else, so none of them believes what it read after that.
 		p.raise()
 		t.settle(e.l.i, 1-c.hand)
 	}
@@ -199,7 +258,9 @@ func (e *entry) commit() {
 	}
 }
 
-// commitImage writes the copy in place. It waits for the reserve's lock, if it needs that, as long as it takes.
+// commitImage writes the copy, which is in this process's memory, over the linked item. It waits for the reserve's
+// lock, if it needs that, as long as it takes: release has no context. If the item can't be written the entry is as
+// before; release has no error in which to say so.
 func (e *entry) commitImage() {
 	t, c := e.l.t, &e.l.change
 	image := c.item
@@ -218,10 +279,14 @@ func (e *entry) commitImage() {
 	}
 }
 
-// unlink takes the entry out.
+// unlink takes the entry out of the table, or gives up one that was never linked. The caller holds the partition's
+// lock exclusively. If a hand can't be emptied it fails, and nothing has changed. It asks for no memory. If the
+// session ends while it runs its stores may be lost in part; the lock is a dead session's then, and the partition is
+// repaired.
 func (e *entry) unlink() error {
 	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
-	if e.ptr == 0 { // never linked: what is in the hand stays there, for the next
+	// The entry was never linked. Its item is in a hand already and stays there, for the next insertion.
+	if e.ptr == 0 {
 		if c.hand >= 0 {
 			t.settle(e.l.i, c.hand)
 		}
@@ -235,16 +300,23 @@ func (e *entry) unlink() error {
 	if err := t.empty(e.l.i, k); err != nil {
 		return err
 	}
+	// The item gets its hand before the slot forgets it. A process that dies here leaves it in both: the repair
+	// clears the hand, and the entry stays.
 	hands[k].Set(e.ptr)
 	failpoint.Hit("dshash/delete/old")
 	l := &c.ls[c.line]
+	// This store takes the entry out. A process that dies after it leaves the item to the hand, and the repair frees
+	// it; tag, overflow and count are then too high, which costs lookups time, and the repair computes them anew.
 	ordered.Store64(&l.slots[c.slot], 0)
 	failpoint.Hit("dshash/delete/unlinked")
 	ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, 0))
 	failpoint.Hit("dshash/delete/tagged")
+	// Overflow goes down after the slot is empty: a lookup that ends early because of it misses nothing.
 	passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
 	failpoint.Hit("dshash/delete/passed")
 	ordered.Store64(&p.count, p.count.Load()-1)
+	// Readers may be in the item, without a lock. The version goes up before settle lets its memory be used for
+	// anything else.
 	p.raise()
 	failpoint.Hit("dshash/delete/raised")
 	t.settle(e.l.i, k)

@@ -1,5 +1,11 @@
 package dshash
 
+// What Table and Bytes have in common: the table as one process sees it, and how it is created and attached.
+//
+// A core is made once for each Create or Attach and never changes afterwards, but for what last, local and spared
+// remember. What it keeps of the header (sizes, seed, number of partitions) was checked when it was made; so no later
+// call trusts the header's bytes.
+
 import (
 	"context"
 	"errors"
@@ -16,67 +22,98 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Kinds of failure. They match with errors.Is. What the area says comes through: its limit, no space, detached.
+// Kinds of failure. They match with errors.Is. Errors of the area come through as they are: its limit, no space,
+// detached.
 var (
-	ErrCorrupt  = shm.ErrCorrupt
-	ErrSize     = errkind.Size     // not a size that a key, a value or a table can have
-	ErrNotFound = errkind.NotFound // there is no table
-	ErrClosed   = errkind.Closed   // after the end of the area, by Detach or with its session
+	// ErrCorrupt: bytes of the table are not what this package has written, or are gone.
+	ErrCorrupt = shm.ErrCorrupt
+	// ErrSize: a key, a value or a table can't have that size.
+	ErrSize = errkind.Size
+	// ErrNotFound: there is no table at that handle, or it is unfinished or destroyed.
+	ErrNotFound = errkind.NotFound
+	// ErrClosed: the area has ended, by Detach or with its session.
+	ErrClosed = errkind.Closed
 
 	// ErrMismatch: the table is there, but of another kind, of other types or of another Options.Version.
 	ErrMismatch = errkind.Mismatch
-	ErrVersion  = errkind.Version // the table has another layout version; the text says which program to upgrade
+	// ErrVersion: the table has another layout version; the text says which program to upgrade.
+	ErrVersion = errkind.Version
 	// ErrShared: the entry is held shared, or no longer, and can't be changed.
 	ErrShared = errors.New("the entry is not held exclusively")
 )
 
 // Options are a table's. Zeros mean the defaults.
 type Options struct {
-	// Partitions is how many locks the table has, and how many sessions can change it at the same time at best: a
-	// power of two, 128, at most 65536. For Create.
+	// Partitions is how many locks the table has, and so how many sessions can change it at the same time at best: a
+	// power of two up to 65536; 0 means 128. Create reads it; a table keeps its number.
 	Partitions int
-	// Version is the program's own, of what it means by keys and values. Who attaches must name the same.
+	// Version is the program's own number of what it means by keys and values. Create stores it, and Attach of
+	// another one is ErrMismatch.
 	Version uint64
 }
 
-// core is a table of bytes, as this process sees it: what Table and Bytes have in common.
+// core is a table of byte strings, or of items of one size, as this process sees it. It is safe for concurrent use.
 type core struct {
 	shape
-	area   *dsa.Area
-	ends   *shm.View // the area's
-	last   last
+	area *dsa.Area
+	// ends is the area's view; see ended.go.
+	ends *shm.View
+	// last decides when the bytes may go after a Detach.
+	last last
+	// handle is the pointer of the table's object.
 	handle dsa.Pointer
-	head   *header
-	seed   uint64
-	shift  int         // of a hash, for the partition, after one by 1
-	word   bool        // keys are of 8 bytes, all of them
-	cell   bool        // a value is a word, or nothing: one store changes it
-	parts  []partition // in shared memory
-	local  []local     // of each partition
+	// head is the header, in shared memory.
+	head *header
+	// seed is the header's.
+	seed uint64
+	// shift is by how many bits a hash is shifted to the right for the number of its partition, after a shift by 1:
+	// so 63 suffices for a table with one partition.
+	shift int
+	// word is true if all keys have 8 bytes, as they do in a Table of such a K.
+	word bool
+	// cell is true if a value is a word, or of no size: then one store changes it.
+	cell bool
+	// parts are the partitions, in shared memory.
+	parts []partition
+	// local has what this process needs for each partition besides.
+	local []local
+	// spared is the reserve.
 	spared spared
 }
 
-// unmade is what the zero Table and the zero Bytes are: an empty table whose area has ended.
+// unmade is what the zero Table and the zero Bytes are: an empty table whose area has ended. So their methods need no
+// case of their own: each finds the end, and returns ErrClosed.
 var unmade = func() *core {
 	t := &core{area: &dsa.Area{}, shift: 63, parts: make([]partition, 1), local: make([]local, 1)}
 	t.ends, t.local[0].t, t.local[0].lock = t.area.View(), t, &shmsync.LWLock{}
 	return t
 }()
 
-// local is what this process needs for a partition beside its words.
+// local is what this process needs for a partition besides the words in shared memory. Goroutines share it. After
+// open only seen changes without the partition's lock; spare and change belong to the goroutine that holds the lock
+// exclusively.
 type local struct {
-	t      *core
-	i      int // its number
-	lock   *shmsync.LWLock
-	seen   atomic.Pointer[view]
-	hands  [2]dsa.Place
-	next   dsa.Place
-	spare  spare
-	change change // of who holds the lock exclusively
-	scan   bool   // this is what a scan's entries have, which do not give back the lock
+	t *core
+	// i is the partition's number.
+	i int
+	// lock is this process's handle on partition.lock.
+	lock *shmsync.LWLock
+	// seen is the view of the arrays that was made last; nil before the first.
+	seen atomic.Pointer[view]
+	// hands and next are the places that the partition's words of those names are.
+	hands [2]dsa.Place
+	next  dsa.Place
+	// spare is what this process knows of an item in a hand; see hands.go.
+	spare spare
+	// change is what the holder of the exclusive lock is at.
+	change change
+	// scan is true of a local that the entries of a scan have: releasing them does not give the lock back.
+	scan bool
 }
 
-// create makes a table, in the word at if there is one.
+// create makes an empty table of shape s, in the word at if there is one, and returns it. It allocates, and waits for
+// the area's locks. If it fails nothing is left. A process that dies in it leaves an object that no process knows of,
+// or with a word the object in that, finished or not.
 func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128
@@ -89,6 +126,7 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dshash: create a table: %w", err)
 	}
+	// Until self is stored, last of all, Attach does not take the object for a table.
 	failpoint.Hit("dshash/create/allocated")
 	t := newCore(a, s, p)
 	if err := t.contained(func() error { return t.layOut(o) }); err != nil {
@@ -97,11 +135,12 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	return t, t.answer(nil)
 }
 
+// newCore returns a core that knows its area and its handle only.
 func newCore(a *dsa.Area, s shape, p dsa.Pointer) *core {
 	return &core{shape: s, area: a, ends: a.View(), handle: p}
 }
 
-// layOut makes an object that is all zero a table.
+// layOut makes an object that is all zero a table. No other process knows it yet, unless by the word that owns it.
 func (t *core) layOut(o Options) error {
 	if err := t.bind(); err != nil {
 		return err
@@ -120,11 +159,14 @@ func (t *core) layOut(o Options) error {
 		return err
 	}
 	failpoint.Hit("dshash/create/laid-out")
+	// Self comes last: a process that attaches earlier, or after this one has died here, finds an unfinished table,
+	// ErrNotFound.
 	h.self.Store(uint64(t.handle))
 	return nil
 }
 
-// blank is n zero bytes, in the word at if there is one.
+// blank returns an object of n zero bytes, and how to free it. The object belongs to the word at if that is a place,
+// and otherwise to no one but the caller.
 func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, err error) {
 	if at == (dsa.Place{}) {
 		p, err = a.AllocZeroed(n)
@@ -139,6 +181,7 @@ func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, 
 	return p, func() error { return a.FreeFrom(at) }, err
 }
 
+// attach finds the table at p, which must have shape s and the version of o. It may attach a segment.
 func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
 	t := newCore(a, s, p)
 	err := t.contained(func() error { return t.meet(o) })
@@ -148,17 +191,21 @@ func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
 	return t, nil
 }
 
-// meet finds a table that is laid out already.
+// meet checks the header of a table that was laid out by another process, and makes t that table. The bytes may be
+// anything: no field is used before the checks, which come in an order that gives each cause its own error.
 func (t *core) meet(o Options) error {
 	if err := t.bind(); err != nil {
 		return err
 	}
 	h, p, s := t.head, t.handle, t.shape
 	n := int(h.partitions.Load())
+	// The object's length, which the allocator knows, must fit the number of partitions: so no partition lies outside
+	// of it.
 	b, err := t.area.Bytes(p)
 	switch {
 	case err != nil:
 		return err
+	// Another object than a table, or one whose creator died before it began.
 	case h.magic.Load() != magic:
 		return corrupt("no table begins at %v", p)
 	case h.form.Load()>>8 != version && h.form.Load() != 0:
@@ -166,6 +213,7 @@ func (t *core) meet(o Options) error {
 			"the processes that have it attached")
 	case h.self.Load() != uint64(p):
 		return errkind.As(ErrNotFound, fmt.Errorf("dshash: the table at %v is not finished yet, or destroyed", p))
+	// A stray store has hit the header, or a wrong number of partitions would lead outside the object.
 	case h.check.Load() != h.sum() || n < 1 || n > maxPartitions || n&(n-1) != 0 || len(b) != tableSize(n):
 		return corrupt("the header of the table at %v is garbled", p)
 	}
@@ -175,7 +223,8 @@ func (t *core) meet(o Options) error {
 	return t.open(n)
 }
 
-// VerifyAt is Verify of the table with that handle, whatever its types: for programs that know none.
+// VerifyAt does what Verify does for the table with that handle, whatever its types and version are: for programs
+// that know none of them, such as dsmctl. It fails as Attach does, and otherwise as Verify.
 func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, error) {
 	t := newCore(a, shape{}, handle)
 	var s shape
@@ -184,6 +233,7 @@ func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, err
 		if err := t.bind(); err != nil {
 			return err
 		}
+		// ValueAt need not be right: Verify compares keys only, and an item is at least as long as both.
 		k, v := t.head.keySize.Load(), t.head.valueSize.Load()
 		s = shape{
 			kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
@@ -195,16 +245,19 @@ func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, err
 	if err = t.answer(err); err != nil {
 		return Report{}, err
 	}
+	// The shape is taken from the header, so this bounds what the length of an item is computed from. Attach checks
+	// the rest.
 	if s.kind != kindFixed && s.kind != kindBytes || s.keySize > maxFixed || s.valueSize > maxFixed {
 		return Report{}, corrupt("no table begins at %v", handle)
 	}
-	if t, err = attach(a, handle, s, o); err != nil { // which checks all that
+	if t, err = attach(a, handle, s, o); err != nil {
 		return Report{}, err
 	}
 	return t.verify(ctx)
 }
 
-// agrees compares what the table is with what this program takes it for.
+// agrees returns ErrMismatch, with a text that names the first difference, unless the table is what this program
+// takes it for.
 func (h *header) agrees(s shape, o Options) error {
 	for _, x := range []struct {
 		what       string
@@ -223,6 +276,8 @@ func (h *header) agrees(s shape, o Options) error {
 	return nil
 }
 
+// sum returns the hash of the header's fields that check has. It tells a stray store; it is no protection against
+// intent.
 func (h *header) sum() uint64 {
 	sum := uint64(magic)
 	for _, v := range []uint64{
@@ -234,7 +289,7 @@ func (h *header) sum() uint64 {
 	return sum
 }
 
-// bind finds the header.
+// bind finds the header of the table's object. An object that is too short for one is an error.
 func (t *core) bind() error {
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
@@ -244,7 +299,8 @@ func (t *core) bind() error {
 	return err
 }
 
-// open finds the partitions.
+// open finds the n partitions and the reserve, and prepares what this process needs besides. Meet or layOut has
+// checked n.
 func (t *core) open(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
 	t.cell = t.kind == kindFixed && isCell(int(t.valueSize), t.valueAt)
@@ -262,6 +318,8 @@ func (t *core) open(n int) error {
 	}
 	t.local = make([]local, n)
 	self := t.area.Self()
+	// Inside Session.Contain a hold may be given back by a fault, past this package: then this may have been the last
+	// one.
 	given := func() {
 		if t.ends.Ended() {
 			t.settleLast()
@@ -270,6 +328,7 @@ func (t *core) open(n int) error {
 	for i := range t.local {
 		l := &t.local[i]
 		l.t, l.i = t, i
+		// The locks end with the area's view, but what is held then is given back by its guards: see ended.go.
 		l.lock = shmsync.NewLWLockWithin(t.ends, &t.parts[i].lock, self)
 		l.lock.OnFault(given)
 		for k := range l.hands {
@@ -281,14 +340,16 @@ func (t *core) open(n int) error {
 			return err
 		}
 	}
+	// Last: from here on a Detach calls leave, which goes through all of local.
 	t.watch()
 	return nil
 }
 
-// part returns the partition of a hash.
+// part returns the number of the partition that has the keys with hash h.
 func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
-// count returns how many entries there are; 0 after the end.
+// count returns how many entries there are, by the counts of the partitions, each of which may be another moment's; 0
+// after the end.
 func (t *core) count() (n int) {
 	err := t.contained(func() error {
 		for i := range t.parts {

@@ -141,7 +141,7 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	}
 	give := func() {}
 	switch scenario {
-	case "repair": // for somebody to come who dies in turn
+	case "repair": // a process repairs after this one, and dies in turn
 		run("work", "dshash/update/linked#5=kill")
 		scenario = "repair"
 	case "repair-insert":
@@ -161,7 +161,7 @@ func kill(t *testing.T, backend, scenario, plan string) {
 			done.Add(1)
 		}
 		give = exhaust(t, w.area)
-		if scenario == "redo" { // whoever comes next repairs, in this partition or for another
+		if scenario == "redo" { // the next process repairs, in this partition or for another
 			run("full", "dshash/overwrite/half#3=kill")
 			done.Add(1) // it was decided
 		}

@@ -1,8 +1,8 @@
-// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached: it grows and
-// shrinks with what is in it.
+// Package dshash is a hash table in an area of shm/dsa, for all sessions that have the area attached. The table grows
+// and shrinks with its contents.
 //
-// It adds to dsa what finds things again: a Table of any K and V that may lie in shared memory, and Bytes, of
-// byte strings of any length.
+// It adds to dsa a way to find objects again: a Table of any K and V that may lie in shared memory, and Bytes, whose
+// keys and values are byte strings of any length.
 //
 //	tab, err := dshash.Create[uint64, Account](a, dshash.Options{})
 //	err = tab.Set(ctx, 7, Account{Balance: 100})
@@ -12,36 +12,54 @@
 //	e, found, err := tab.FindExclusive(ctx, 7)
 //	v, err := e.Update()
 //	v.Balance -= 30
-//	e.Release() // now the others see it
+//	e.Release() // from here on the other sessions see the change
 //
-// What it does not promise: an order of entries, or that several changes are seen together. Nobody looks for
-// deadlocks: who holds an entry and asks for another waits until his context ends, if that one's partition is held
-// by one who waits for him, or by himself. A session that is stopped with an entry blocks its partition, and
-// nobody else's lookup by Get. PostgreSQL's namesake is dshash.
+// PostgreSQL's namesake is dshash.
+//
+// # What it does not promise
+//
+//   - An order of entries.
+//   - That several changes are seen together: each Set, Delete and Release is atomic by itself, and no more.
+//   - That a deadlock is found. A goroutine that holds an entry and asks for another one waits until its context ends
+//     if the other entry's partition is held by a goroutine that waits for it, or by itself.
+//   - Progress of a partition while a session is stopped that holds an entry of it. Get alone goes on there, since it
+//     takes no lock.
 //
 // # Partitions, lines, items
 //
-// A table is cut into partitions by hash, each with a lock and an array of its own: so they grow one by one, and
-// nobody waits for all. An array is lines of 64 bytes: seven slots with pointers, a byte of each one's hash, and
-// how many entries wanted this line and found it full. A lookup reads the partition's line, nearly always one of
-// the array's, and the item.
+// A table is cut into partitions by hash. Each partition has a lock and an array of its own, so partitions grow one by
+// one, and no call waits for the whole table. An array consists of lines of 64 bytes. A line has seven slots with
+// pointers, for each of them a byte of its key's hash (the tag), and the number of entries that wanted this line and
+// found it full (the overflow). A lookup reads the partition's words, nearly always one line of the array, and the item.
 //
-// A value that is a word is changed by one store. Any other change is made in a copy of the item, and is there when the
-// slot is stored; what was there before is freed, or kept for the next change, after the partition's version has gone up.
-// If there is no memory for a copy, and the new value is not longer, the item is written in place, while the version is
-// odd. So Get reads slot and item without a lock and then looks whether the version is still what it was at first, and
-// even.
+// A value that is a single word is changed by one store. Any other change is made in a copy of the item, and takes
+// effect by the store of the slot. The earlier item is freed, or kept for the next change, after the partition's version
+// has gone up. If there is no memory for a copy, and the new item is not longer than the object of the old one, the item
+// is overwritten, while the version is odd (see reserve.go). So Get reads slot and item without a lock, and then
+// validates what it has read: it is right if the version is even and has not changed since Get began.
 //
-// Arrays are replaced in steps, by calls that change something: see resize.go.
+// Arrays are replaced in steps, by calls that change something in their partition (see resize.go).
+//
+// # Lock order
+//
+//  1. The lock of a partition. A goroutine may hold several, one for each entry that it holds. There is no order among
+//     them, and that is where a deadlock can come from.
+//  2. The reserve's lock, of which a table has one. It is taken with the lock of a partition held, or with none.
+//  3. The locks of the area, by the calls of package dsa.
+//  4. core.last.mu, a mutex of this process, for a moment. No lock in shared memory is taken under it.
+//
+// The methods of entry, and the functions of hands.go, change.go, resize.go and repair.go, run with the partition's lock
+// held exclusively by their caller, unless they say otherwise. Get and Len take no lock.
 //
 // # What a death leaves
 //
-// The slots are the truth; tags, overflow and counts follow from them. Each partition has two hands. An object
-// that is not in a slot is in a hand, and dsa.Area.AllocInto and FreeFrom ensure that it is either the hand's
-// or the allocator's, at every instruction. Whoever takes a partition's lock over from the dead has dsa recover
-// the dead first, and then frees what is in the hands, unless a slot leads to it.
+// The slots decide what the table contains. Tags, overflow and counts follow from them, and a repair computes them anew.
+// Each partition has two hands: words in shared memory that own an object which is in no slot yet, or no longer.
+// dsa.Area.AllocInto and FreeFrom ensure that such an object belongs to the hand or to the allocator at every
+// instruction. The process that takes a partition's lock over from a dead one has dsa recover the dead sessions first;
+// then it frees what is in the hands, unless a slot leads to it.
 //
-//	who dies                              leaves                                and the next in the partition
+//	a process dies                        and leaves                            the next holder of the lock
 //	holding an entry shared               a count in the lock                   subtracts it; nothing was changed
 //	holding one exclusively               the copy in a hand                    frees it: the entry is as before
 //	inserting, before the slot is stored  the item in a hand, overflow counted  frees it, and counts anew
@@ -60,8 +78,8 @@
 //	stored
 //	updating in place, after it           redo, an odd version, an item that    copies the new item again: the entry
 //	                                      is not whole                          is changed
-//	making the reserve longer             an object in the place that is not    nothing: who makes it longer next frees
-//	                                      the reserve's                         it
+//	making the reserve longer             an object in the place that is not    nothing: the process that makes it
+//	                                      the reserve's                         longer next frees the object
 //	growing or shrinking, before the      the new array in next, clear or not   frees the new one
 //	array is stored
 //	growing or shrinking, after it        some entries in old, at most one in   leaves them there, that one in the
@@ -71,9 +89,9 @@
 //	                                      or has the object
 //	repairing                             a partition marked as dirty           repairs: each step is harmless twice
 //	in Destroy                            a table with less in it               goes on as with any, or with Destroy
-//	in Create                             an object that nobody knows of        nothing: it is the program's to lose
-//	in CreateInto                         the word with no table, or all of it  nothing: who has the word knows
+//	in Create                             an object that no process knows of    nothing: the program has lost it
+//	in CreateInto                         the word with no table, or all of it  nothing: the word's owner knows of it
 //
 // A slot that leads nowhere, which takes a program that writes where it shouldn't, is ErrCorrupt for the call that finds
-// it, and cleared by a repair, which the next call in the partition makes; Verify says how many were lost.
+// it. The next call in the partition repairs it, and clears the slot; Verify reports how many entries were lost that way.
 package dshash

@@ -14,7 +14,7 @@ import (
 )
 
 // uses are the calls of tables in which their session ends. Those that make or destroy a table of their own are in
-// uses of their own, since a death leaves that table to nobody.
+// uses of their own, since a death leaves that table to no process.
 var uses = []struct {
 	name string
 	call func(w world, n uint64) error

@@ -14,30 +14,42 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// The end of the area's view comes at any moment. A call asks for it when it begins, when it has a lock, and before it
-// gives an answer.
+// The end of the area, which comes at any moment and from another goroutine, and the ways out of a call that has met
+// it or a fault. A call asks for the end when it begins, when it has a lock, and before it gives an answer.
 //
-// If the area is detached while its session goes on, a lock that this process holds in the table must be given back in
-// the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves report whether
-// they are held: so Detach keeps every call from taking one, makes the bytes stay while one is held, and the last that is
-// given back lets them go. A call that finds the end when it has just taken a lock gives it back at once.
+// If the area is detached while its session goes on, a lock that this process holds in the table must be given back
+// in the bytes that others have. A counter of calls would cost a third of a lookup, and the locks themselves report
+// whether they are held: so Detach keeps every call from taking one, makes the bytes stay while one is held, and the
+// last that is given back lets them go. A call that finds the end when it has just taken a lock gives it back at
+// once.
 //
-// If the session ends, a call that is in flight may lose a store to one segment and keep a later one to another, since
-// their bytes are swapped one after another. So it asks for the end before each store that publishes what others are led to:
-// an item, an array, what a repair has found. If the answer is no, all that it has read and stored until then was
-// in the bytes that others have. And a partition whose lock is held when the area is detached is repaired by who has it next,
-// whichever of the holder's last stores they see.
+// If the session ends, a call that is in flight may lose a store to one segment and keep a later one to another,
+// since their bytes are swapped for private pages one after another. So it asks for the end before each store that
+// publishes what others are led to: an item, an array, what a repair has found. If the area has not ended by then,
+// all that the call has read and stored until then was in the bytes that others have. And a partition whose lock is
+// held when the area is detached is marked as dirty: its next holder repairs it, whichever of the last holder's
+// stores it sees.
+//
+// What this file does not promise: that a caller's own loads and stores in an entry's value are protected. They are
+// after a Detach, as long as the entry is held; after the end of the session they may be in private pages, and reach
+// no other process.
 
-// last is what decides when the bytes may go.
+// last is what decides when the bytes may go, after Detach.
 type last struct {
-	mu      sync.Mutex
-	leaving bool // the area is detached
-	lease   shm.Lease
+	// mu guards the fields below. It is the last in the lock order; under it locks are asked whether they are held,
+	// and the lease is given back.
+	mu sync.Mutex
+	// leaving is true from Detach until the bytes were let go.
+	leaving bool
+	// lease keeps the bytes mapped while leaving is true.
+	lease shm.Lease
 }
 
+// errClosed is the answer of each call after the end of the area.
 var errClosed = errkind.As(ErrClosed, errors.New("dshash: the table's area has been detached"))
 
-// watch has the area ask the table when it is detached.
+// watch has the area call leave when it is detached. The area keeps no table alive by that: it has a weak pointer,
+// and the hook is taken back when the table is collected.
 func (t *core) watch() {
 	w := weak.Make(t)
 	stop := t.area.OnDetach(func() {
@@ -48,13 +60,18 @@ func (t *core) watch() {
 	runtime.AddCleanup(t, func(stop func()) { stop() }, stop)
 }
 
-// leave is the end of the area.
+// leave runs once, when the area is detached or its session closed, before any bytes go. It keeps all later calls of
+// this process from taking a lock of the table, and keeps the bytes until the holders have given theirs back; it does
+// not wait for those. If the session is closing it also marks the partitions that the session holds exclusively or
+// shared, since the last stores of the holders may not have reached other processes.
 func (t *core) leave() {
 	if lease, ok := t.ends.Hold(); ok {
 		closing := t.area.Self().View.Ended()
 		for i := range t.local {
 			l := t.local[i].lock
-			if l.Bar(); closing && l.Mine() { // before anything else may let the bytes go
+			// After Bar no call can get the lock any more; those that have it are found by Mine. The mark comes
+			// before the lease is given back, after which the bytes may go.
+			if l.Bar(); closing && l.Mine() {
 				_ = t.contained(func() error { t.parts[i].dirty.Store(1); return nil })
 			}
 		}
@@ -66,8 +83,9 @@ func (t *core) leave() {
 	}
 }
 
-// settleLast lets the bytes go, if the area is detached and this process holds no lock of the table. Whatever finds the
-// end when it takes a lock or gives one back calls it.
+// settleLast lets the bytes go, if the area is detached and this process holds no lock of the table. Each call that
+// finds the end when it takes a lock or gives one back calls it, so the last of them lets the bytes go. It may be
+// called at any time, and often.
 func (t *core) settleLast() {
 	t.last.mu.Lock()
 	defer t.last.mu.Unlock()
@@ -77,7 +95,7 @@ func (t *core) settleLast() {
 	}
 }
 
-// holds reports whether a lock of the table is held by this session.
+// holds reports whether this session holds a lock of the table, exclusively or shared.
 func (t *core) holds() bool {
 	for i := range t.local {
 		if t.local[i].lock.Mine() {
@@ -87,7 +105,8 @@ func (t *core) holds() bool {
 	return t.spared.lock.Mine()
 }
 
-// unlock ends the hold and changes nothing. It reports whether the area had ended when the lock had been given back.
+// unlock ends the hold of e, and changes nothing else. It reports whether the area had ended when the lock had been
+// given back; an entry that holds nothing, or a scan's, whose lock the scan gives back, reports false.
 func (e *entry) unlock() (ended bool) {
 	l := e.l
 	if e.l = nil; l == nil || l.scan {
@@ -100,7 +119,8 @@ func (e *entry) unlock() (ended bool) {
 	return ended
 }
 
-// answer is err or, once the area has ended, ErrClosed: what was read since then means nothing.
+// answer returns err or, once the area has ended, ErrClosed: what was read since then means nothing, and an error
+// that was made of it means nothing either.
 func (t *core) answer(err error) error {
 	if t.ends.Ended() {
 		return errClosed
@@ -108,7 +128,8 @@ func (t *core) answer(err error) error {
 	return err
 }
 
-// contained runs f, in which a fault in shared bytes is ErrCorrupt. What f locks it unlocks by defer.
+// contained runs f, and returns its error or, if f met a fault in shared bytes, ErrCorrupt. Any other panic goes on.
+// What f locks it unlocks by defer.
 func (t *core) contained(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -119,17 +140,20 @@ func (t *core) contained(f func() error) (err error) {
 	return f()
 }
 
-// gone is the error for a fault.
+// gone returns the error for a fault: ErrCorrupt, or ErrClosed after the end.
 func (t *core) gone(fault error) error {
 	return t.answer(errkind.As(ErrCorrupt, fmt.Errorf("dshash: bytes of the table are gone from under their mapping: "+
 		"a segment's object was truncated, or its file system failed (%w)", fault)))
 }
 
-// broken is what a scope ends with in which there was a panic, r: if it is a fault, the lock of e is given back, and who
-// has it next repairs.
+// broken returns the error of a scope that ended in the panic r, and gives back the lock of e if it has one. If r is
+// a fault, and the lock was exclusive, the partition is marked first: the next holder repairs it. Any other panic
+// goes on, with the lock held.
 func (t *core) broken(e *entry, r any) error {
 	f := fault.Of(r)
 	if l := e.l; l != nil {
+		// The mark comes before the lock is given back, so no holder can miss it. Each is in a scope of its own: the
+		// bytes of the one may be gone and those of the other not.
 		_ = t.contained(func() error {
 			if e.guard.Exclusive() {
 				t.parts[l.i].dirty.Store(1)
@@ -144,8 +168,8 @@ func (t *core) broken(e *entry, r any) error {
 	return t.gone(f)
 }
 
-// doubted is err, of what was done with the lock of e: if something is wrong in the partition, who has the lock next
-// repairs.
+// doubted returns err, the error of what was done with the lock of e. If it is ErrCorrupt it marks the partition, so
+// that the next holder repairs it. After the end of the area it does not: what looked wrong may be private pages.
 func (t *core) doubted(e *entry, err error) error {
 	if e.l != nil && errors.Is(err, ErrCorrupt) && !t.ends.Ended() {
 		t.parts[e.l.i].dirty.Store(1)
@@ -153,7 +177,8 @@ func (t *core) doubted(e *entry, err error) error {
 	return err
 }
 
-// within runs f, in which e may have a lock. A fault is an error.
+// within runs f, in which e may take a lock, and returns its error, a fault's, or ErrClosed once the area has ended.
+// After a fault the lock of e is given back; else f or the caller does so.
 func (t *core) within(e *entry, f func() error) (err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
@@ -167,8 +192,9 @@ func (t *core) within(e *entry, f func() error) (err error) {
 	return t.answer(err)
 }
 
-// under runs f with the lock of partition i.
-func (t *core) under(ctx context.Context, i int, exclusive bool, f func() error) error {
+// lockDuring runs f with the lock of partition i, shared or exclusive, repaired if need be, and gives it back. It
+// waits for the lock until ctx is over.
+func (t *core) lockDuring(ctx context.Context, i int, exclusive bool, f func() error) error {
 	var e entry
 	defer e.unlock()
 	return t.within(&e, func() error {

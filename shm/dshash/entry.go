@@ -1,5 +1,15 @@
 package dshash
 
+// Entries that are held, and the calls of a table that change something under one lock: Set, Delete, Insert.
+//
+// Each call that may touch shared bytes is a scope: it makes faults of its goroutine panics (debug.SetPanicOnFault),
+// and notes by a variable, whole, that it came to its end. If it did not, core.broken gives the lock back, marks the
+// partition as one to be repaired if the lock was exclusive, and makes an error of the fault. That is written out in
+// the calls that are frequent, which a closure would slow down; the rare ones use core.within.
+//
+// An entry does not protect its holder from the end of the area. So each call asks for the end before it stores what
+// others are led to, and before it answers; ended.go says why that suffices.
+
 import (
 	"context"
 	"encoding/binary"
@@ -9,15 +19,20 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// entry is an entry that is held. It is four words, so that it stays in registers on its way to the caller: more are
-// copied from one stack frame to the next, which costs as much as half the lookup.
+// entry is an entry that is held: by its partition's lock. It is four words, so that it stays in registers on its way
+// to the caller: more are copied from one stack frame to the next, which costs as much as half the lookup. What the
+// holder of an exclusive lock needs besides is in local.change. It belongs to one goroutine at a time.
 type entry struct {
-	l     *local // of its partition; nil once it is over
+	// l is that of its partition, or a scan's; nil once the hold is over.
+	l     *local
 	guard shmsync.Guard
-	ptr   dsa.Pointer // of the item that is linked; 0 if there is none
+	// ptr is the item that a slot leads to; 0 if there is none yet, or no longer.
+	ptr dsa.Pointer
 }
 
-// find finds an entry and holds it in e; if there is none it holds nothing.
+// find finds the entry with that key and holds it in e, shared or exclusively, and reports whether there is one; if
+// there is none, or on an error, nothing is held. It waits for the partition's lock until ctx is over, and repairs
+// the partition if it must. The errors are ctx's cause, ErrClosed, ErrCorrupt, and what attaching a segment returns.
 func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
@@ -38,8 +53,12 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 	return found, err
 }
 
-// hold takes the lock and looks for the entry. If it fails, e may have the lock nevertheless. The lock is not had after the
-// end: it looks itself, when it is asked for and when it has been taken.
+// hold takes the lock for that key in e and looks for the entry; e.ptr is 0 if there is none. It waits until ctx is
+// over. If it fails, e may have the lock nevertheless, and the caller gives it back. It does not ask for the end of
+// the area: the lock does so, when it is asked for and once it is taken, and the caller does before it answers.
+//
+// On success with an exclusive lock local.change is begun for this entry, with the array that has it, or into which
+// it would go.
 func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) error {
 	var h uint64
 	if t.word {
@@ -58,12 +77,14 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	if err == nil {
 		e.l = l
 	}
+	// Rare: the lock is not free, its last holder died, or the partition is marked as one to be repaired.
 	if err != nil || p.dirty.Load() != 0 || e.guard.Abandoned() {
 		if err = t.lockMended(ctx, i, exclusive, e); err != nil {
 			return err
 		}
 	}
 	v := l.seen.Load()
+	// Under the lock the view stays current: only its exclusive holder changes the arrays.
 	if !v.current(p, t.area) {
 		if v, err = t.linesAnew(i); err != nil {
 			return err
@@ -74,6 +95,7 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 		ls = t.among(v, h, key)
 	}
 	line, slot, at, b, ok := t.search(ls, h, key)
+	// The search met a pointer into a segment that is not mapped here, or into nothing.
 	if !ok {
 		if line, slot, at, b, err = t.searchAgain(ls, h, key, at); err != nil {
 			return err
@@ -85,7 +107,10 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	return nil
 }
 
-// among returns the array that has the entry, or the one where it would be.
+// among returns the array in which the search goes on while entries move from the old array to the new one: that
+// which has the entry, or the new one if neither has it. The caller holds the partition's lock, so nothing moves, and
+// an entry is in one of them only. If the search in the old array comes upon an item that is not mapped, it returns
+// the old array.
 func (t *core) among(v *view, h uint64, key []byte) []line {
 	if _, _, at, _, ok := t.search(v.busy.old, h, key); at != 0 || !ok {
 		return v.busy.old
@@ -93,7 +118,10 @@ func (t *core) among(v *view, h uint64, key []byte) []line {
 	return v.lines
 }
 
-// insert finds an entry or makes one, with a value of n zero bytes, that is linked when it is released.
+// insert finds an entry or makes one, with a value of n zero bytes, and holds it exclusively in e; it reports whether
+// it was there. A new one is in a hand until release links it, so a session that dies before that leaves nothing. It
+// waits as find does, and for the area's locks if it allocates. If it fails nothing is held and nothing has changed;
+// then the error can also be ErrSize or that there is no memory.
 func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
@@ -115,7 +143,8 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 	return err == nil && e.ptr != 0, err
 }
 
-// set makes an entry's value that, whether there is one or not.
+// set makes value the key's, whether there is an entry or not. It waits as insert does. If there is no memory for a
+// copy it overwrites the entry's item if the new one fits there, and waits for the reserve's lock for that.
 func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
@@ -127,7 +156,8 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	}()
 	if err = t.hold(ctx, key, true, &e); err == nil {
 		if err = e.put(ctx, key, value); err == nil {
-			e.l = nil // unlock, in one piece
+			// This is entry.unlock without its cases, since it is the frequent way.
+			e.l = nil
 			if e.guard.Unlock(); !t.ends.Ended() {
 				whole = true
 				return nil
@@ -140,7 +170,8 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	return err
 }
 
-// over ends the hold of e, and returns err, or ErrClosed once the area has ended.
+// over ends the hold of e, whose call had that error, and returns the error or, once the area has ended, ErrClosed.
+// After ErrCorrupt it leaves the partition marked as one to be repaired.
 func (t *core) over(e *entry, err error) error {
 	if err != nil {
 		_ = t.doubted(e, err)
@@ -151,7 +182,8 @@ func (t *core) over(e *entry, err error) error {
 	return nil
 }
 
-// put makes the entry's value that, whether it is linked or not. The call that has its lock does nothing else with it.
+// put makes value the entry's, whether it is linked or not. The call that has the lock does nothing else with it: so
+// what put leaves in local.change after a failure is not looked at again.
 func (e *entry) put(ctx context.Context, key, value []byte) error {
 	t, c := e.l.t, &e.l.change
 	if t.cell && e.ptr != 0 {
@@ -163,9 +195,13 @@ func (e *entry) put(ctx context.Context, key, value []byte) error {
 	to, err := e.prepare(ctx, key, len(value))
 	switch {
 	case err == nil:
-		if assign(to, value); !t.ends.Ended() { // so the item is in the bytes that others have: see ended.go
+		// If the area has not ended by now, the item is in the bytes that others have: so what the slot is about to
+		// lead to is whole for them too. See ended.go.
+		if assign(to, value); !t.ends.Ended() {
 			e.commit()
 		}
+	// There is no memory for a copy; the value may fit where the present one is. If it does not, err says that there
+	// is no memory.
 	case scarce(err) && e.ptr != 0:
 		ok, oerr := e.overwrite(ctx, value)
 		if oerr != nil {
@@ -181,7 +217,10 @@ func (e *entry) put(ctx context.Context, key, value []byte) error {
 	return err
 }
 
-// store makes a value that is a word, or nothing, another one.
+// store makes value, which has a cell's length, the entry's by one store. So it is seen whole or not at all, by
+// readers without the lock and after a death of this process. An item that is too near to the end of its segment for
+// a value is left alone: that takes a pointer which a stray store has changed, and the search has refused most of
+// those.
 func (e *entry) store(value []byte) {
 	t, c := e.l.t, &e.l.change
 	if len(c.item) >= t.size {
@@ -192,7 +231,8 @@ func (e *entry) store(value []byte) {
 	}
 }
 
-// remove deletes an entry, if there is one.
+// remove takes out the entry with that key, and reports whether there was one. It waits as find does, and needs no
+// memory. A session that dies in it leaves the entry whole or gone.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
@@ -211,7 +251,8 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	return found && err == nil, err
 }
 
-// item returns what the holder sees.
+// item returns the bytes that the holder sees: for an exclusive one its copy, once it has one; otherwise those from
+// the linked item to the end of its segment.
 func (e *entry) item() []byte {
 	if e.guard.Exclusive() {
 		return e.l.change.item
@@ -219,7 +260,8 @@ func (e *entry) item() []byte {
 	return e.l.t.area.Peek(e.ptr)
 }
 
-// parts returns the key and the value in the item, as long as it says now; not ok if that can't be.
+// parts returns the key and the value in the item, in place. It reports false if the lengths that the item has by now
+// reach beyond its bytes, as after a stray store.
 func (e *entry) parts() (key, value []byte, ok bool) {
 	item := e.item()
 	key, from, to, ok := e.l.t.split(item)
@@ -229,8 +271,8 @@ func (e *entry) parts() (key, value []byte, ok bool) {
 	return key[:len(key):len(key)], item[from:to:to], true
 }
 
-// look is parts for what returns no error: nothing once the entry is released, the area has ended, or the item is
-// garbled.
+// look returns key and value in place for methods that return no error: nil for both once the entry is released, the
+// area has ended, or the item is garbled. A fault is nil too, and the entry stays held.
 func (e *entry) look() (key, value []byte) {
 	if e.l == nil || e.l.t.ends.Ended() {
 		return nil, nil
@@ -248,7 +290,8 @@ func (e *entry) look() (key, value []byte) {
 	return key, value
 }
 
-// fixedValue returns the value alone, of a fixed size, as look says. It reads none of the bytes.
+// fixedValue returns the value of an entry of fixed size in place, or nil as look does. It reads none of the bytes,
+// so it can't fault; the caller's own loads can.
 func (e *entry) fixedValue() []byte {
 	l := e.l
 	if l == nil || l.t.ends.Ended() {
@@ -260,7 +303,7 @@ func (e *entry) fixedValue() []byte {
 	return nil
 }
 
-// copyKey copies the key, or what there is of it.
+// copyKey copies the key to to, which has its length; nothing if the entry is over or garbled.
 func (e *entry) copyKey(to []byte) {
 	if e.l == nil || e.l.t.ends.Ended() {
 		return
@@ -270,12 +313,14 @@ func (e *entry) copyKey(to []byte) {
 		copy(to, key)
 		return nil
 	})
+	// What was copied may be zeros of private pages, or half of that.
 	if e.l.t.ends.Ended() {
 		clear(to)
 	}
 }
 
-// delete ends the hold of an entry by taking it out.
+// delete takes the entry out and ends the hold. An entry that is not held exclusively is ErrShared and stays held; so
+// does one that could not be taken out, since a hand could not be emptied.
 func (e *entry) delete() error {
 	if e.l == nil || !e.guard.Exclusive() {
 		return ErrShared
@@ -294,7 +339,9 @@ func (e *entry) delete() error {
 	})
 }
 
-// release ends the hold; what was changed is the table's from here on, unless the area has ended.
+// release ends the hold. What update was asked for is the table's from here on, unless the area has ended; then
+// nothing has changed. A second call does nothing. A fault is swallowed, and marks the partition; but with a shared
+// lock, whose release is as short as possible, it is the caller's.
 func (e *entry) release() {
 	l := e.l
 	switch {
@@ -303,6 +350,7 @@ func (e *entry) release() {
 		e.releaseChanged()
 	case l.scan || l.t.ends.Ended():
 		l.t.drop(e)
+	// This is entry.unlock without its cases, since it is the frequent way.
 	default: // unlock, in one piece
 		e.l = nil
 		if e.guard.Unlock(); l.t.ends.Ended() {
@@ -311,6 +359,8 @@ func (e *entry) release() {
 	}
 }
 
+// releaseChanged is called by release for an exclusive hold: it commits the change, if there is one, and gives the
+// lock back.
 func (e *entry) releaseChanged() {
 	t := e.l.t
 	old, whole := debug.SetPanicOnFault(true), false

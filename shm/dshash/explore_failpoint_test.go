@@ -167,7 +167,7 @@ func TestEveryStoreIsSeenWhole(t *testing.T) {
 }
 
 // TestSwapInsideChangeInPlace: at each point inside of an update in place the session ends and its bytes are swapped. The
-// entry is as before or as after, for who comes first to its partition, or to another one that needs the reserve.
+// entry is as before or as after, for the process that comes first to its partition, or to another one and needs the reserve.
 func TestSwapInsideChangeInPlace(t *testing.T) {
 	for _, first := range []string{"same partition", "other partition"} {
 		t.Run(first, func(t *testing.T) {

@@ -32,7 +32,7 @@ func TestFaultInCopy(t *testing.T) {
 	}
 
 	half := (bytes.Index(b, want[:]) + len(want)/2 + page - 1) &^ (page - 1)
-	must(t, unix.Mprotect(b[half:half+page], unix.PROT_NONE)) // as if unmapped, and nobody else gets the address
+	must(t, unix.Mprotect(b[half:half+page], unix.PROT_NONE)) // as if unmapped, and no other mapping gets the address
 	_, _, ok := dshash.Glance(tab, 1)
 	must(t, unix.Mprotect(b[half:half+page], unix.PROT_READ|unix.PROT_WRITE))
 	if ok {

@@ -116,6 +116,6 @@ func garble(t *testing.T, tp *tape.Tape) {
 	_ = tab.Destroy(ctx)
 	_ = bs.Destroy(ctx)
 	if ctx.Err() != nil {
-		t.Error("somebody waited, or went round in circles")
+		t.Error("a call waited, or went round in circles")
 	}
 }

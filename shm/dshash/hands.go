@@ -5,19 +5,29 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// What is here runs under the partition's lock, held exclusively. A hand owns its object: the partition's repair
-// frees it if nothing in the array leads to it. When nobody holds the lock, at most one hand has anything: an item
-// that was taken out and is ready for the next to come in.
+// The hands of a partition, and the items that wait there for the next insertion.
+//
+// A hand owns its object: a repair frees that if nothing in the arrays leads to it. While no session holds the
+// partition's lock, at most one hand has an object: an item that was taken out, and is kept so that the next to come
+// in need not ask the allocator. All functions of this file run with the partition's lock held exclusively by their
+// caller. A process that dies in any of them leaves the objects in the hands, in a slot or with the allocator, and
+// the repair of the partition puts them in order.
 
-// spare is an item that this process left in a hand: it need not ask the allocator what it is, as long as the
-// partition's version is the same, which goes up when a hand's object is freed.
+// spare is what this process remembers of an item that it left in a hand, so that it need not ask the allocator what
+// the object is. It is right as long as the partition's version is the same: that goes up whenever a hand's object is
+// freed, or an entry's item comes into a hand.
 type spare struct {
-	at      dsa.Pointer
+	// at is what the hand had.
+	at dsa.Pointer
+	// version is the partition's at that time.
 	version uint64
-	size    int
+	// size is the item's length in bytes, which is the object's.
+	size int
 }
 
-// empty frees what is in a hand.
+// empty frees the object in hand k of partition i, if there is one, and raises the version, so that no spare counts
+// any more. If a lock of the area is not free in time the hand keeps its object, and the error says so; a pointer
+// that leads to no object is forgotten.
 func (t *core) empty(i, k int) error {
 	hand := t.local[i].hands[k]
 	if hand.Pointer() == 0 {
@@ -28,6 +38,7 @@ func (t *core) empty(i, k int) error {
 	return err
 }
 
+// emptyBoth empties both hands of partition i, until one fails.
 func (t *core) emptyBoth(i int) error {
 	if err := t.empty(i, 0); err != nil {
 		return err
@@ -35,11 +46,14 @@ func (t *core) emptyBoth(i int) error {
 	return t.empty(i, 1)
 }
 
-// spareSize is up to which size an item that was taken out stays in its hand, for the next to come in.
+// spareSize is the length in bytes up to which an item that was taken out stays in its hand. A longer one is freed at
+// once, so that a partition keeps little memory that other sizes could use.
 const spareSize = 1024
 
-// settle ends the stay of an item in a hand that was taken out. If it can't be freed now, it is when the hand is
-// needed.
+// settle decides what becomes of the item in hand k, which was taken out of its slot, or never came into one: it
+// stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
+// freed now it stays too, until a call needs the hand. The caller has raised the version, so no reader is in the item
+// any more when its memory is used again.
 func (t *core) settle(i, k int) {
 	l := &t.local[i]
 	if l.hands[1-k].Pointer() == 0 {
@@ -58,7 +72,8 @@ func (t *core) settle(i, k int) {
 	_ = t.empty(i, k)
 }
 
-// ready returns the object at, which is in a hand, if it has n bytes.
+// ready returns the object at, which is in a hand of partition i, if it has exactly n bytes; otherwise nil. It trusts
+// the spare and, without one, asks the allocator for the object's length.
 func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 	if t.local[i].spare == (spare{at, t.parts[i].version.Load(), n}) {
 		if b := t.area.Peek(at); len(b) >= n {
@@ -71,8 +86,10 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 	return nil
 }
 
-// fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has
-// that size, else a new one.
+// fetch puts an object of n bytes, with any contents, into a hand and empties the other one. It returns the hand's
+// number and the object's bytes. It uses the object that a hand has already if that has the right length; otherwise
+// it allocates, and the error is dsa's: no memory, or a lock of the area that was not free in time. Whatever it
+// returns, no object is lost.
 func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1
@@ -101,7 +118,9 @@ func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 		if b, err = t.area.Bytes(at); err != nil {
 			return 0, nil, err
 		}
-		if len(b) != n { // a stray store has hit the hand, or the object
+		// This refuses an object of another length, which would make the item longer than its memory: a stray store
+		// has hit the hand, or the allocator's description of the object.
+		if len(b) != n {
 			return 0, nil, corrupt("the object in a hand, %v, has %d bytes, not %d", at, len(b), n)
 		}
 	}

@@ -9,13 +9,20 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// An item is an entry's object: the key, and aligned behind it the value; or, of bytes, their lengths as two
-// 32-bit words, key, value. While it is linked its key never changes, and its value if it is a cell, by one store, or in
-// place, under an odd version of the partition. Then it may be shorter than its object.
+// An item is the object of an entry. In a Table it is the key and, aligned behind it, the value. In a Bytes it is the
+// two lengths as words of 32 bits, the key, the value.
+//
+// While an item is linked its key never changes. Its value changes in two ways only: by one store if it is a cell
+// (see isCell), or in place while the partition's version is odd (see reserve.go). In the second case the item may
+// become shorter than its object. What is read of an item without the partition's lock may be anything: the functions
+// of this file keep every access inside the bytes that they are given, and leave it to their callers whether that is
+// an item at all.
 
+// lengths is how many bytes an item of byte strings has before its key: the lengths of key and value.
 const lengths = 8
 
-// itemSize returns an item's with a key of so many bytes, and a value of n.
+// itemSize returns the length in bytes of an item with that key and a value of n bytes; n does not count in a Table.
+// A length that a word of 32 bits can't hold, a negative one, or one that this processor can't address, is ErrSize.
 func (t *core) itemSize(key []byte, n int) (int, error) {
 	if t.kind == kindFixed {
 		return t.size, nil
@@ -28,7 +35,8 @@ func (t *core) itemSize(key []byte, n int) (int, error) {
 	return lengths + len(key) + n, nil
 }
 
-// format writes the key into a new item, and returns where its value goes, which has any content.
+// format writes lengths and key into a new item, and returns the bytes of its value, whose contents are whatever the
+// memory had. The item's length is the one that itemSize returned, and no other process reads the item yet.
 func (t *core) format(item, key []byte) (value []byte) {
 	if t.kind == kindFixed {
 		assign(item, key)
@@ -41,7 +49,7 @@ func (t *core) format(item, key []byte) (value []byte) {
 	return item[lengths+len(key):]
 }
 
-// keyOf returns the key in the bytes that an item begins.
+// keyOf returns the key in the bytes that an item begins, and reports whether there is room for it there.
 func (t *core) keyOf(b []byte) (key []byte, ok bool) {
 	if t.kind == kindFixed && len(b) >= t.size {
 		return b[:t.keySize], true
@@ -50,20 +58,25 @@ func (t *core) keyOf(b []byte) (key []byte, ok bool) {
 	return key, ok
 }
 
-// split finds the key, and the value's place, in the bytes that an item begins. Of memory that was reused
-// meanwhile it makes anything, but nothing outside b.
+// split returns the key, and the offsets of the value, in the bytes that an item begins, and reports whether the item
+// is inside those bytes. Of memory that has been freed and used for something else it makes anything, but nothing
+// outside b.
 func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
 	if t.kind == kindFixed {
+		// This refuses a pointer to the end of a segment, where a whole item does not fit.
 		if len(b) < t.size {
 			return nil, 0, 0, false
 		}
 		return b[:t.keySize], t.valueAt, t.size, true
 	}
+	// This refuses the same for the lengths,
 	if len(b) < lengths {
 		return nil, 0, 0, false
 	}
 	l := lengthsAt(b)
 	k, v := uint64(l[0].Load()), uint64(l[1].Load())
+	// and this refuses lengths that reach beyond the segment. Each of them was loaded once, and is below 1<<32: so
+	// the sum does not overflow, and another process that changes them now changes nothing here.
 	if k+v > uint64(len(b)-lengths) {
 		return nil, 0, 0, false
 	}
@@ -71,7 +84,8 @@ func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
 	return b[lengths:from], from, from + int(v), true
 }
 
-// assign is copy. Words, which most keys and many values are, it copies without a call.
+// assign copies from to the beginning of to, which is long enough. Words, which most keys and many values are, it
+// copies without a call.
 func assign(to, from []byte) {
 	if len(from) == 8 && len(to) >= 8 {
 		binary.NativeEndian.PutUint64(to, binary.NativeEndian.Uint64(from))
@@ -84,7 +98,8 @@ func assign(to, from []byte) {
 	assignSmall(to, from)
 }
 
-// assignSmall copies a short value by one instruction, too, as others may store it meanwhile.
+// assignSmall copies a value of at most 4 bytes. One of 2 or 4 bytes it copies by one instruction, since the value
+// may be a cell that another process stores to at the same time.
 func assignSmall(to, from []byte) {
 	switch {
 	case len(from) == 4 && len(to) >= 4:
@@ -96,7 +111,9 @@ func assignSmall(to, from []byte) {
 	}
 }
 
-// at returns the bytes that begin at p, which is linked. Its segment is mapped if need be.
+// at returns the bytes from p, which a slot or an array's word leads to, at least to the end of the object. It may
+// attach the segment, which takes long; so it is for callers that hold the partition's lock. A pointer that leads to
+// no object is ErrCorrupt if its segment was not mapped before; otherwise the caller finds out.
 func (t *core) at(p dsa.Pointer) (b []byte, err error) {
 	if b = t.area.Peek(p); b == nil {
 		if b, err = t.object(p); err != nil {
@@ -106,5 +123,5 @@ func (t *core) at(p dsa.Pointer) (b []byte, err error) {
 	return b, nil
 }
 
-// peek is at for what is mapped already.
+// peek returns what at returns, if the segment is mapped already; else nothing, and no error. It never waits.
 func (t *core) peek(p dsa.Pointer) ([]byte, error) { return t.area.Peek(p), nil }

@@ -1,5 +1,14 @@
 package dshash
 
+// The lock of a partition, and the repair that comes with it.
+//
+// A lock whose holder died is taken over by the next caller, whose guard is then Abandoned. What the dead holder left
+// is marked in the partition's word dirty before the guard is called consistent: so a process that dies while it
+// repairs leaves the mark, and each later holder sees it before anything else. Hence all other code of this package
+// may assume that the partition whose lock it holds is in order, unless a program has written where it shouldn't.
+//
+// A lock is waited for until the caller's context is over or the area's view ends. Nothing here finds deadlocks.
+
 import (
 	"context"
 	"errors"
@@ -8,8 +17,10 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// lock takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. If it
-// fails e has no lock. The caller is in a scope, which gives the lock back if there is a fault; see core.broken.
+// lock takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. It waits
+// until ctx is over. If it fails e has no lock. The caller is in a scope, such as within, that gives the lock back if
+// there is a fault; see core.broken. It also has the area unmap the segments that went back, which lookups without
+// allocation would keep mapped.
 func (t *core) lock(ctx context.Context, i int, exclusive bool, e *entry) error {
 	if err := t.area.Current(); err != nil {
 		return fmt.Errorf("dshash: %w", err)
@@ -17,14 +28,18 @@ func (t *core) lock(ctx context.Context, i int, exclusive bool, e *entry) error 
 	return t.lockMended(ctx, i, exclusive, e)
 }
 
-// impatient is a context that is over: a lock is had at once, or not.
+// impatient is a context that is over: a lock is taken at once, or not at all. The callers that use it try without a
+// wait, and leave what is rare, such as a timer for ctx, to take.
 var impatient = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// take waits for a lock, until ctx is over or the area.
+// take waits for the lock of partition i, shared or exclusive, until ctx is over or the area ends, and gives it to e.
+// A lock that was poisoned, because a holder that had taken it over did not call it consistent, it takes too: all
+// that the lock guards can be repaired. The guard may be Abandoned; the caller is lockMended, which looks. If it
+// fails e has no lock.
 func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -39,6 +54,8 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 		e.guard, err = l.lock.Recover(ctx)
 	}
 	switch {
+	// The end may have come while the call waited, or in the moment after it got the lock. Core.leave counts on each
+	// such call to give its lock back and to ask whether it was the last.
 	case t.ends.Ended():
 		if err == nil {
 			e.l = l
@@ -54,8 +71,10 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 	return nil
 }
 
-// lockMended goes on with a lock that e has, or that was not free: with repairs, until there is nothing to
-// repair and the lock is what it is wanted for.
+// lockMended takes the lock of partition i for e, or goes on with the one that e has, and repeats that until there is
+// nothing to repair and the lock is held as the caller wants it: exclusively or shared. A repair needs it
+// exclusively. So a caller that wants it shared may give it back and take it again twice, and other sessions may
+// change the partition in between. It waits until ctx is over. If it fails e has no lock.
 func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) error {
 	p := &t.parts[i]
 	if e.l == nil {
@@ -67,15 +86,22 @@ func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) 
 		alone := want
 		if e.guard.Abandoned() {
 			alone = true
+			// The mark comes before the guard is called consistent. A process that dies before the mark leaves the
+			// lock one of a dead holder again; one that dies after it leaves the mark, and the next holder repairs.
 			p.dirty.Store(1)
 			e.guard.MarkConsistent()
 		}
 		switch {
+		// There is nothing to repair, and the lock is held as wanted. A guard that is exclusive although it was
+		// wanted shared, as one that was taken over is, would keep the other readers out.
 		case p.dirty.Load() == 0 && alone == exclusive:
 			return nil
 		case !alone:
-			want = true // to repair
+			// It is held shared, and there is something to repair.
+			want = true
 		default:
+			// It is held exclusively: repair. If another session has done so in the meantime the lock is only given
+			// back, to be taken shared.
 			want = exclusive
 			if p.dirty.Load() == 0 {
 				break

@@ -2,5 +2,6 @@
 
 package dshash
 
-// lockless says that lookups may go without the lock. The race detector would not know what makes that right.
+// lockless is true if lookups may go without the lock. The race detector would report them, since it knows nothing of
+// the validation that makes them right.
 const lockless = true

@@ -1,5 +1,9 @@
 package dshash
 
+// The casts of this package from bytes to words and back. They trust their callers with alignment: an object of the
+// area begins at a multiple of 16, and what is cast lies at a multiple of its size in it. They trust them with
+// lengths too, but for linesOf and as, whose lengths stand in shared bytes or may be those of an entry that is over.
+
 import (
 	"encoding/binary"
 	"sync/atomic"
@@ -8,20 +12,23 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// wordAt returns the first eight bytes of b, which begins at a multiple of 8 and has as many.
+// wordAt returns the first 8 bytes of b as a word. B begins at a multiple of 8, and callers have checked that it is
+// long enough.
 func wordAt(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b[:8][0])) }
 
-// lengthsAt returns the same as two words.
+// lengthsAt returns the first 8 bytes of b as the two lengths with which an item of byte strings begins.
 func lengthsAt(b []byte) *[2]atomic.Uint32 { return (*[2]atomic.Uint32)(unsafe.Pointer(&b[:8][0])) }
 
-// cloned is b in this process's own memory, aligned as items are.
+// cloned copies b to this process's own memory, at a multiple of 8 as items are, so that values in it are aligned.
 func cloned(b []byte) []byte {
 	c := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(make([]uint64, len(b)/8+1)))), len(b))
 	copy(c, b)
 	return c
 }
 
-// isCell reports whether a value of so many bytes, at that place in an item, is read and written by one instruction.
+// isCell reports whether a value of size bytes at offset at of an item is read and written by one instruction: it is
+// a word of 1, 2, 4 or 8 bytes at a multiple of its size, no longer than a register, or it has no bytes at all. Other
+// readers see such a value before a store or after it, never half of it.
 func isCell(size, at int) bool {
 	switch size {
 	case 0:
@@ -32,7 +39,8 @@ func isCell(size, at int) bool {
 	return false
 }
 
-// storeCell is assign for such a value, which others read meanwhile.
+// storeCell stores a value for which isCell is true, by one instruction. Other processes may read it at the same
+// time, without a lock. From has the value's length, and to is at least as long.
 func storeCell(to, from []byte) {
 	switch len(from) {
 	case 8:
@@ -46,7 +54,8 @@ func storeCell(to, from []byte) {
 	}
 }
 
-// linesOf is b, which begins at a multiple of 16, as n lines; nothing if it has fewer.
+// linesOf returns b, which begins at a multiple of 64 in its segment, as n lines; none if n is 0 or b is shorter. N
+// comes from shared bytes: a number that is too large would lead past the end of the segment.
 func linesOf(b []byte, n uint64) []line {
 	if n == 0 || n > uint64(len(b))/lineSize {
 		return nil
@@ -54,10 +63,11 @@ func linesOf(b []byte, n uint64) []line {
 	return unsafe.Slice((*line)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
-// bytesOf is v's bytes.
+// bytesOf returns the bytes of *v, which a caller reads or fills in place.
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// as is b, which is aligned, as a T; a zero one if it is too short.
+// as returns b, which is aligned for it, as a T. If b is too short, as after the end of an entry, it returns a new
+// zero T, so that a caller that goes on reading meets no fault.
 func as[T any](b []byte) *T {
 	var t T
 	if size := unsafe.Sizeof(t); size == 0 || size > uintptr(len(b)) {

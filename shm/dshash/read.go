@@ -1,5 +1,16 @@
 package dshash
 
+// Lookups without a lock.
+//
+// A reader loads the partition's version, then line, slot and item, and last the version again. If both are the same
+// even number, nothing that it has read was taken out, freed or overwritten in between; else it looks again, and
+// after some tries it takes the lock. In between it may read memory that was freed and used again, or that was
+// unmapped: so each length is checked before it is used, faults are caught, and nothing that was read leaves the call
+// before the version has been validated.
+//
+// A reader stores nothing in shared memory and waits for no other process. It does not promise the latest value at
+// the time when it returns: the value was the entry's at some moment of the call.
+
 import (
 	"context"
 	"runtime/debug"
@@ -9,28 +20,38 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// tries is how often a reader looks without the lock before it takes it.
+// tries is how often a reader looks without the lock before it takes it. Under constant changes of a partition it
+// would look in vain forever.
 const tries = 4
 
-// lookup is a question. Its slices are not stored to, so that they can stay on the asker's stack.
+// lookup is a question and its answer. No pointer to key or value is stored anywhere, so that both can stay on the
+// stack of the goroutine that asks.
 type lookup struct {
-	key   []byte
-	value []byte // of fixed size, to be filled; or, of bytes, to be appended to
-	h     uint64
-	found bool // the answer
+	key []byte
+	// value has the length of the table's values, and get fills it; or, in a table of byte strings, get appends to
+	// it.
+	value []byte
+	// h is the hash of key.
+	h uint64
+	// found is the answer: whether there is an entry with that key.
+	found bool
 }
 
-// get copies a value out, and returns it.
+// get copies the value of q.key out, and returns it; q.found reports whether there is one. It takes no lock unless
+// the partition changes at each of its tries, or the entry's memory is not mapped here; then it waits for the lock
+// until ctx is over. The error is that of find.
 func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 	if q.h = hashOf(q.key, t.seed); lockless {
+		// After the end the bytes may be private pages, whose zeros are an empty table.
 		if out, ok := t.glance(q); ok && !t.ends.Ended() {
 			return out, nil
 		}
 	}
-	return t.getLocked(ctx, q)
+	return t.getShared(ctx, q)
 }
 
-func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error) {
+// getShared does what get does, and holds the lock of the partition shared while it does so.
+func (t *core) getShared(ctx context.Context, q *lookup) (out []byte, err error) {
 	var e entry
 	defer e.unlock()
 	q.found = false
@@ -51,6 +72,7 @@ func (t *core) getLocked(ctx context.Context, q *lookup) (out []byte, err error)
 	return out, nil
 }
 
+// copyOut returns q.value with the given bytes in it or, in a table of byte strings, appended to it.
 func (t *core) copyOut(q *lookup, value []byte) []byte {
 	if t.kind == kindBytes {
 		return append(q.value, value...)
@@ -59,8 +81,9 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 	return q.value
 }
 
-// glance looks without the lock, and reports whether what it found was true at some moment of the call. What it reads
-// may be unmapped meanwhile: a fault.
+// glance looks without the lock, some times if need be, and reports whether what it found was true at some moment of
+// the call. What it reads may be unmapped by another goroutine: the fault is a panic that ends in ok being false.
+// Other panics go on.
 func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
@@ -75,19 +98,24 @@ func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	return out, ok
 }
 
-// look looks once. What it reads may be freed meanwhile, and used for something else: before that the partition's
-// version goes up, so it looks at that last of all.
+// look looks once, and reports whether its answer holds. What it reads may be freed while it does so, and used for
+// something else; but before that the partition's version goes up. So it loads the version first and last.
 func (t *core) look(q *lookup) (out []byte, ok bool) {
 	i := t.part(q.h)
 	p := &t.parts[i]
 	seen := p.version.Load()
-	if seen&1 != 0 { // an item is not whole
+	// An item is being overwritten, or its writer has died there. It may be any entry's, so the lock decides.
+	if seen&1 != 0 {
 		return nil, false
 	}
+	// The arrays are those of this moment. If another array comes in their place later, the version goes up before
+	// the first entry moves there, and once more before the old array is freed: so what is missed for that reason is
+	// not believed.
 	v, ok := t.known(i)
 	if !ok {
 		v, ok = t.learn(i, seen)
 	}
+	// Without lines the partition was empty at the moment when its word array read 0.
 	if q.found = false; !ok || len(v.lines) == 0 {
 		return q.value, ok
 	}
@@ -104,12 +132,15 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	}
 	out = q.value
 	if at != 0 {
+		// This refuses lengths that reach beyond the item's segment.
 		_, from, to, ok := t.split(b)
 		if !ok {
 			return nil, false
 		}
 		if t.kind == kindBytes && to-from > cap(out)-len(out) {
-			if ordered.LoadLoad(); p.version.Load() != seen { // before a wrong length is believed
+			// Append is about to make memory of the length that it is told. A length that was read in a freed item
+			// may be as long as its segment; so the version is validated before the length is believed.
+			if ordered.LoadLoad(); p.version.Load() != seen {
 				return nil, false
 			}
 		}
@@ -117,12 +148,14 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 		q.found = true
 	}
 	failpoint.Hit("dshash/look/copied")
+	// The loads of slot and item are done before the version is loaded again.
 	ordered.LoadLoad()
 	return out, p.version.Load() == seen
 }
 
-// searchBoth looks in both arrays, without the lock: in the old one first, since an entry that moves is in the other before
-// it is gone from there.
+// searchBoth looks in both arrays without the lock, while entries move from the old one to the new one. It looks in
+// the old one first: an entry that moves is linked in the new array before it is taken out of the old one, so this
+// order finds it whatever happens in between. In the other order it could be missed in both.
 func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []byte, ok bool) {
 	if _, _, at, b, ok = t.search(v.busy.old, h, key); at != 0 || !ok {
 		return at, b, ok
@@ -132,7 +165,7 @@ func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []by
 	return at, b, ok
 }
 
-// recoverFault lets panics go on that are no faults.
+// recoverFault swallows a fault that recover has returned, or nil. A panic with any other value goes on.
 func recoverFault(r any) {
 	if r == nil {
 		return

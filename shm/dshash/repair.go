@@ -1,5 +1,15 @@
 package dshash
 
+// The repair of a partition whose lock's holder died, met a fault or found something garbled.
+//
+// A repair assumes nothing about where the last holder stopped, and needs no log: the slots say which entries there
+// are, and all else is computed from them. A pointer that leads to no item of the partition is cleared, and counted
+// as lost. What a repair does not find: an item that no slot leads to any more, after a stray store has hit the slot.
+// It stays allocated until the area ends.
+//
+// The functions run with the partition's lock held exclusively, while readers without the lock may look at any word:
+// those stores that they must not misunderstand come after the version has gone up and rebuilds is odd.
+
 import (
 	"context"
 	"errors"
@@ -9,22 +19,30 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// repair brings a partition in order whose lock's holder died at any instruction: the slots decide. It can itself
-// be cut short anywhere, by ctx before it has changed anything.
+// repair brings partition i in order. The caller holds its lock exclusively, and has found it marked as dirty. It
+// waits for the area's lock and the reserve's, until ctx is over. It can itself be cut short anywhere, by a death or
+// an error: each step is harmless twice, and the mark is taken away last.
 func (t *core) repair(ctx context.Context, i int) error {
 	p := &t.parts[i]
-	if _, err := t.area.Recover(ctx); err != nil { // so that what is in hands is the partition's for certain
+	// First the area takes back what dead sessions had in their hands. After that an object in one of this
+	// partition's hands is the partition's for certain, and no recovery of the area frees it as well.
+	if _, err := t.area.Recover(ctx); err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/repair/recovered")
-	g, err := t.lockReserve(ctx, forever) // so that an item which was being written in place is whole
+	// Taking the reserve's lock finishes what the dead holder may have been writing in place. So every item is whole
+	// from here on.
+	g, err := t.lockReserve(ctx, forever)
 	if err != nil {
 		return err
 	}
 	g.Unlock()
 	failpoint.Hit("dshash/repair/redone")
+	// Readers without the lock that are under way must look again: the version may be odd, and slots are about to be
+	// cleared.
 	p.raise()
-	p.rearrange() // so that everybody looks at the arrays again
+	// Every process looks at the arrays again, and takes the lock for that until arranged.
+	p.rearrange()
 	arrays, err := t.mend(i)
 	if err != nil {
 		return err
@@ -32,6 +50,8 @@ func (t *core) repair(ctx context.Context, i int) error {
 	failpoint.Hit("dshash/repair/counted")
 	p.arranged()
 	for k := range t.local[i].hands {
+		// What a slot leads to, and what is an array, stays; the hand only lets it go. All else that the hand has is
+		// freed. So an object is freed once at most, and an entry never.
 		hand := t.local[i].hands[k]
 		if at := hand.Pointer(); at != 0 && t.linked(p, arrays, at) {
 			hand.Clear()
@@ -41,39 +61,48 @@ func (t *core) repair(ctx context.Context, i int) error {
 			return err
 		}
 	}
+	// An array that is to come, or is retired, is not needed: mend has cleared next if it is one of the two others.
 	if err := t.free(t.local[i].next); err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/repair/done")
-	if t.ends.Ended() { // what was mended may be private pages
+	// What was mended may be private pages; the mark stays for the next holder.
+	if t.ends.Ended() {
 		return errClosed
 	}
 	p.dirty.Store(0)
 	return nil
 }
 
-// linked reports whether an object is an array of the partition, or a slot leads to it.
+// linked reports whether an object is an array of partition p, or a slot of one of the arrays leads to it.
 func (t *core) linked(p *partition, arrays [2][]line, at dsa.Pointer) bool {
 	return p.array.Load() == uint64(at) || p.old.Load() == uint64(at) || leads(arrays[0], at) || leads(arrays[1], at)
 }
 
-// mend makes tags, overflow and count anew, and brings the array and the old one in order. Slots that lead to no entry of
-// this partition are cleared, and counted as lost; so is what was in an array that is none.
+// mend brings array, old and next in order, and computes tags, overflow, count and progress anew. It returns the
+// lines of array and old. Slots that lead to no entry of partition i are cleared, and counted as lost; so are the
+// entries of an array that is none, as many as the count tells of.
 func (t *core) mend(i int) (arrays [2][]line, err error) {
 	p := &t.parts[i]
-	if old := p.old.Load(); old == p.array.Load() { // it has become old, and no other one the array; or there is neither
+	// A change of arrays was cut short when the array had become old, and before the new one took its place. Or there
+	// is neither.
+	if old := p.old.Load(); old == p.array.Load() {
 		p.old.Store(0)
 	}
-	if next := p.next.Load(); next == p.array.Load() || next == p.old.Load() { // it is the array, or still the old one
+	// The same a store later, when next had become the array; or the old array was being retired, and is still the
+	// old one.
+	if next := p.next.Load(); next == p.array.Load() || next == p.old.Load() {
 		p.next.Store(0)
 	}
 	failpoint.Hit("dshash/repair/arrays")
 	whole := true
 	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
 		arrays[k], err = t.strictLines(dsa.Pointer(w.Load()))
-		if t.ends.Ended() { // what was read may be private pages
+		// What was read may be private pages, which look like arrays that are none.
+		if t.ends.Ended() {
 			return arrays, errClosed
 		}
+		// A stray store has hit the word, or the array's number of lines. What the array led to is lost.
 		if errors.Is(err, ErrCorrupt) {
 			w.Store(0)
 			whole, err = false, nil
@@ -82,6 +111,7 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 			return arrays, err
 		}
 	}
+	// The array was lost, and the old one is left: that becomes the array.
 	if p.array.Load() == 0 {
 		p.array.Store(p.old.Load())
 		p.old.Store(0)
@@ -97,6 +127,8 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 		return arrays, err
 	}
 	n += more
+	// The count may be wrong by one after a death; the slots that were cleared one by one are counted already. So
+	// only what a lost array had is added.
 	if missing := p.count.Load() - n - (p.lost.Load() - lost); !whole && int64(missing) > 0 {
 		p.lost.Add(missing)
 	}
@@ -108,8 +140,10 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 	return arrays, nil
 }
 
-// mendLines is mend for one array. An entry that is in another already, to which it was moving, is there only. It counts
-// the entries, and the empty lines at the front.
+// mendLines mends the lines of one array: it clears slots that lead to no entry of partition i, and stores tags and
+// overflow as the slots need them. An entry that is in other too, the array to which it was moving, is cleared here.
+// It returns the number of entries, and of empty lines at the front, which is the progress of an array that is old.
+// It may attach segments; another error than ErrCorrupt ends it.
 func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 	tags := make([]uint64, len(ls))
 	empty = uint64(len(ls))
@@ -120,9 +154,11 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 				continue
 			}
 			h, key, err := t.strictItem(i, at)
-			if t.ends.Ended() { // what was read may be private pages
+			// What was read may be private pages: no reason to clear a slot.
+			if t.ends.Ended() {
 				return n, empty, errClosed
 			}
+			// The pointer leads to no object, to one without room for an item, or to another partition's item.
 			if errors.Is(err, ErrCorrupt) {
 				ls[k].slots[slot].Store(0)
 				t.parts[i].lost.Add(1)
@@ -131,6 +167,8 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 			if err != nil {
 				return 0, 0, err
 			}
+			// A move was cut short between its two stores. The entry is in the array, and its old slot is cleared, as
+			// the move would have done.
 			if _, _, there, _, ok := t.search(other, h, key); ok && there == at {
 				ls[k].slots[slot].Store(0)
 				continue
@@ -149,7 +187,7 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 	return n, empty, nil
 }
 
-// raised returns a line's tags with one more in overflow.
+// raised returns a line's tags with one more in overflow, unless that is full.
 func raised(tags uint64) uint64 {
 	if overflow(tags) == overflowFull {
 		return tags
@@ -157,7 +195,8 @@ func raised(tags uint64) uint64 {
 	return tags + overflowUnit
 }
 
-// lowered returns a line's tags with one less in overflow.
+// lowered returns a line's tags with one less in overflow, unless that is full, which means that the number is not
+// known, or 0, which takes a stray store.
 func lowered(tags uint64) uint64 {
 	if n := overflow(tags); n == overflowFull || n == 0 {
 		return tags
@@ -165,7 +204,8 @@ func lowered(tags uint64) uint64 {
 	return tags - overflowUnit
 }
 
-// strictLines returns an array that is an object of the right size; ErrCorrupt if it is none.
+// strictLines returns the lines of the array at that pointer, after asking the allocator whether there is an object
+// of the right length; none if the pointer is 0. It may attach a segment. Anything but an array is ErrCorrupt.
 func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	if at == 0 {
 		return nil, nil
@@ -174,17 +214,22 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
+	// This refuses an object that is too short for the number of lines and a line.
 	if len(b) < arraySize(1) {
 		return nil, corrupt("the array at %v has %d bytes", at, len(b))
 	}
 	n := wordAt(b).Load()
+	// The number of lines must be that for which the object was made. A larger one would lead past the object's end,
+	// a smaller one would lose entries.
 	if n < 1 || n > maxLines || len(b) != arraySize(int(n)) {
 		return nil, corrupt("the array at %v has %d lines in %d bytes", at, n, len(b))
 	}
 	return linesOf(b[linesAt(at):], n), nil
 }
 
-// strictItem returns the item of an entry of partition i, an object that has room for it; ErrCorrupt if it is none.
+// strictItem returns hash and key of the item at that pointer, after asking the allocator for the object's length. An
+// object without room for the item, or an item whose key belongs to another partition than i, is ErrCorrupt. It may
+// attach a segment.
 func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err error) {
 	b, err := t.object(at)
 	if err != nil {
@@ -200,7 +245,8 @@ func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err erro
 	return h, key, nil
 }
 
-// object is dsa's, with the error of who follows a pointer in shared memory.
+// object returns the bytes of the object at that pointer, as dsa.Area.Bytes does; but a pointer to no object is
+// ErrCorrupt, since it was found in shared memory, and not given by a caller.
 func (t *core) object(at dsa.Pointer) ([]byte, error) {
 	b, err := t.area.Bytes(at)
 	if errors.Is(err, dsa.ErrPointer) {
@@ -209,6 +255,7 @@ func (t *core) object(at dsa.Pointer) ([]byte, error) {
 	return b, err
 }
 
+// leads reports whether a slot of the lines leads to the object at that pointer.
 func leads(ls []line, at dsa.Pointer) bool {
 	for k := range ls {
 		for slot := range ls[k].slots {

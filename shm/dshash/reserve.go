@@ -16,23 +16,31 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// An update that is refused memory writes the entry's item in place. So that a session which dies in the middle leaves
-// the old value or the new one, the new item is whole in the table's reserve before: from the store of redo on it is the
-// entry's, and who finds redo set copies it again. That may be the partition's repair, or another session that needs the
-// reserve, which holds the lock of another partition: nobody changes the item before the partition is repaired, and a
-// repair begins with this.
+// The reserve of a table, by which an entry's value is replaced without memory.
 //
-// The reserve's lock is taken by who holds a partition's, or none. Its holder waits for the area only.
+// An update that is refused memory writes the entry's item in place. So that a session that dies in the middle leaves
+// the old value or the new one, the whole new item is in the table's reserve before: from the store of redo on the
+// new value is the entry's, and the session that finds redo set copies the item again. That may be the partition's
+// repair, or another session that needs the reserve and holds the lock of another partition: no session changes the
+// item before the partition is repaired, and a repair begins with this.
+//
+// The reserve's lock is taken by a session that holds a partition's, or none. Its holder waits for the area's locks
+// only, so no cycle can come of it. A session that is stopped while it has the reserve's lock stops all updates
+// without memory in the table, and no other call but those that make the reserve longer, which give up after
+// patience.
 
 // spared is the reserve as this process sees it.
 type spared struct {
 	*reserve
 	lock   *shmsync.LWLock
 	places [2]dsa.Place
-	bytes  atomic.Int64 // of the longest item that it is known to have room for
+	// bytes is the length of the longest item that the reserve is known to have room for. Without the lock it is a
+	// hint: the reserve never gets shorter while the table is used, so a stale value makes a call look for nothing.
+	bytes atomic.Int64
 }
 
-// openReserve finds the reserve in the table's object.
+// openReserve finds the reserve in the table's object, whose bytes are table. It is called once, before the table is
+// used.
 func (t *core) openReserve(table []byte) (err error) {
 	s, at := &t.spared, reserveAt(t.handle)
 	if s.reserve, err = shm.At[reserve](shm.NewRegion(table), shm.Offset(at)); err != nil {
@@ -44,25 +52,30 @@ func (t *core) openReserve(table []byte) (err error) {
 		}
 	}
 	s.lock = shmsync.NewLWLockWithin(t.ends, &s.reserve.lock, t.area.Self())
-	if t.cell { // whose updates need none
+	// Updates of cells need no reserve: each is one store.
+	if t.cell {
 		s.bytes.Store(math.MaxInt64)
 	}
 	return nil
 }
 
-// present returns the place that has the reserve.
+// present returns the number of the place that has the reserve, 0 or 1 whatever a stray store has left in the word.
+// The caller holds the reserve's lock.
 func (s *spared) present() int { return int(s.which.Load() & 1) }
 
-// How long a call waits for the reserve's lock, at most. Who only makes it longer waits as it does for the area's.
+// How long a call waits for the reserve's lock, at most. A call that only makes the reserve longer waits as it does
+// for the area's locks; one that can't go on without it waits until its context is over.
 const (
 	patience = 10 * time.Second
 	forever  = math.MaxInt64
 )
 
-// lockReserve takes the reserve's lock, and finishes what a dead holder has begun.
+// lockReserve takes the reserve's lock, and finishes what a dead holder has begun. It waits until ctx is over, for
+// most at most. The error names the session that holds the lock. If it fails the lock is not held.
 func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.Guard, err error) {
 	s := &t.spared
-	if t.ends.Ended() { // that of the zero Table, too, which has no lock
+	// The zero Table's view has ended, and it has no lock.
+	if t.ends.Ended() {
 		return g, errClosed
 	}
 	g, ok, err := s.lock.TryLock()
@@ -70,11 +83,14 @@ func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.G
 		ctx, cancel := context.WithTimeout(ctx, most)
 		defer cancel()
 		defer t.ends.OnEnd(cancel)()
-		g, err = s.lock.Recover(ctx) // redo says what there is to repair
+		// Recover takes a poisoned lock too: redo says what there is to repair.
+		g, err = s.lock.Recover(ctx)
 	}
 	if err != nil {
 		return g, t.answer(fmt.Errorf("dshash: the table's reserve, locked by %v: %w", s.lock.Status().Exclusive, err))
 	}
+	// The mark comes before the repair, since redo stands until that is done: a process that dies here leaves redo to
+	// the next holder.
 	g.MarkConsistent()
 	err = t.answer(nil)
 	if err == nil && s.redo.Load() != 0 {
@@ -86,8 +102,9 @@ func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.G
 	return g, err
 }
 
-// redoLocked copies the reserve's item again, under the reserve's lock. One that fits nothing, which takes a stray store,
-// is forgotten; so is one whose entry's bytes are gone.
+// redoLocked copies the item in the reserve over the entry's once more, and clears redo. The caller holds the
+// reserve's lock. An item that fits no entry, which takes a stray store, is forgotten; so is one whose entry's bytes
+// are gone.
 func (t *core) redoLocked() error {
 	s := &t.spared
 	err := t.contained(t.copyAgainLocked)
@@ -98,10 +115,15 @@ func (t *core) redoLocked() error {
 	if t.ends.Ended() {
 		return errClosed
 	}
+	// Redo is cleared last. A process that dies before it leaves all to the next holder, who does no harm by copying
+	// again.
 	ordered.Store64(&s.redo, 0)
 	return t.answer(nil)
 }
 
+// copyAgainLocked does the copying for redoLocked, whose caller holds the reserve's lock. The partition is that of a
+// dead session, or of one that met a fault; its lock need not be held, as no session changes the item before redo is
+// done. All that it reads may be garbled: what does not fit is ErrCorrupt, and nothing is written.
 func (t *core) copyAgainLocked() error {
 	s := &t.spared
 	i := s.redo.Load() - 1
@@ -109,34 +131,44 @@ func (t *core) copyAgainLocked() error {
 	if err != nil {
 		return err
 	}
+	// This refuses the number of a partition that the table does not have, and a reserve that is too short to lead to
+	// an item.
 	if i >= uint64(len(t.parts)) || len(log) < reserveHeader {
 		return corrupt("the reserve has nothing of partition %d", i)
 	}
 	at, n := dsa.Pointer(wordAt(log).Load()), wordAt(log[8:]).Load()
+	// This refuses a length that reaches beyond the reserve's object.
 	if n > uint64(len(log)-reserveHeader) {
 		return corrupt("the reserve has an item of %d bytes and room for %d", n, len(log)-reserveHeader)
 	}
 	from := log[reserveHeader:][:n]
+	// The allocator knows how long the entry's object is; a pointer to none is ErrCorrupt.
 	to, err := t.object(at)
 	if err != nil {
 		return err
 	}
+	// The item must be the same entry's, in the partition that redo names, and fit into the object. Anything else is
+	// not what overwrite has left.
 	key, whole := t.keyOf(from)
 	is, ok := t.keyOf(to)
 	if !whole || !ok || len(to) < len(from) || !bytes.Equal(key, is) || t.part(hashOf(key, t.seed)) != int(i) {
 		return corrupt("the reserve has another item than that at %v", at)
 	}
 	p := &t.parts[i]
+	// The version may be odd already, or even if the holder died before disturb; it is odd from here on.
 	p.disturb()
 	t.copyItem(to, from)
-	if t.ends.Ended() { // others may not have the copy, in another segment: redo stays
+	// Other processes may not have the copy, which is in another segment than redo: redo stays.
+	if t.ends.Ended() {
 		return errClosed
 	}
 	p.raise()
 	return nil
 }
 
-// copyItem makes one item another of the same key. Of its lengths each is one store, so they fit the item at any time.
+// copyItem copies from, an item, over to, an item of the same key with room for it. The key stays as it is. Each
+// length of an item of byte strings is one store, so lengths fit the object at any time; the value may be half old
+// and half new meanwhile, which the odd version tells.
 func (t *core) copyItem(to, from []byte) {
 	at := int(t.keySize)
 	if t.kind == kindBytes {
@@ -151,8 +183,10 @@ func (t *core) copyItem(to, from []byte) {
 	copy(to[half:len(from)], from[half:])
 }
 
-// overwrite writes the entry's value in place, if it fits where the present one is. If not, nothing has changed, and ok
-// is false.
+// overwrite writes the entry's value in place, if it fits into the linked item's object, and reports whether it did.
+// If it does not fit, or the reserve has no room, nothing has changed. The caller holds the partition's lock
+// exclusively. It waits for the reserve's lock until ctx is over. A process that dies in it leaves the old value, or
+// from the store of redo on the new one.
 func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error) {
 	t, s := e.l.t, &e.l.t.spared
 	item, err := t.object(e.ptr)
@@ -160,6 +194,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 		return false, err
 	}
 	key, whole := t.keyOf(item)
+	// This refuses lengths that reach beyond the object: a stray store has hit the item.
 	if !whole {
 		return false, corrupt("the item at %v is longer than its segment", e.ptr)
 	}
@@ -174,9 +209,12 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	defer g.Unlock()
 	log, err := t.area.Bytes(s.places[s.present()].Pointer())
 	if err != nil || len(log) < reserveHeader+n {
-		s.bytes.Store(0) // to be looked at again
+		// The reserve is shorter than this process believed, or gone. The next prepare looks again.
+		s.bytes.Store(0)
 		return false, t.answer(nil)
 	}
+	// The reserve is this session's until redo is stored: a process that dies before that leaves bytes that mean
+	// nothing.
 	wordAt(log).Store(uint64(e.ptr))
 	wordAt(log[8:]).Store(uint64(n))
 	image := log[reserveHeader:][:n:n]
@@ -184,29 +222,40 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	failpoint.Hit("dshash/overwrite/begun")
 	assign(to, value)
 	failpoint.Hit("dshash/overwrite/logged")
-	if t.ends.Ended() { // segments are swapped one after another: others may have redo, and not the new item
+	// Segments are swapped one after another: other processes might have redo, and not the new item.
+	if t.ends.Ended() {
 		return false, errClosed
 	}
+	// From this store on the entry has the new value: if this process dies, the next session that takes the reserve's
+	// lock or repairs the partition copies the item.
 	ordered.Store64(&s.redo, uint64(e.l.i)+1)
 	failpoint.Hit("dshash/overwrite/decided")
 	p := &t.parts[e.l.i]
+	// The version is odd before the first byte of the item changes, so that no reader without the lock believes what
+	// it sees.
 	p.disturb()
 	failpoint.Hit("dshash/overwrite/odd")
 	t.copyItem(item, image)
 	failpoint.Hit("dshash/overwrite/copied")
-	if t.ends.Ended() { // or the end of redo, and not the copy
+	// Other processes might get the end of redo, and not the copy.
+	if t.ends.Ended() {
 		return false, errClosed
 	}
+	// The item is whole. A process that died before this would leave an odd version; the copying again makes it even.
 	p.raise()
 	failpoint.Hit("dshash/overwrite/even")
-	if t.ends.Ended() { // the copy may be in private pages: others make it again
+	// The copy may be in private pages. Then redo stays, and another process makes the copy again.
+	if t.ends.Ended() {
 		return false, errClosed
 	}
+	// Redo is cleared last, when there is nothing left to be done again.
 	ordered.Store64(&s.redo, 0)
 	return true, nil
 }
 
-// provide ensures that the reserve has room for an item of n bytes, before one is linked.
+// provide ensures that the reserve has room for an item of n bytes, before one is linked. It waits for the reserve's
+// lock, until ctx is over, for patience at most, and allocates if the reserve is shorter. If it fails, the reserve is
+// what it was.
 func (t *core) provide(ctx context.Context, n int) error {
 	s := &t.spared
 	g, err := t.lockReserve(ctx, patience)
@@ -221,12 +270,15 @@ func (t *core) provide(ctx context.Context, n int) error {
 			return nil
 		}
 	}
+	// The other place may own an object that a dead session has left: one that was to become the reserve, or had
+	// been.
 	if err := t.free(s.places[1-k]); err != nil {
 		return err
 	}
 	size := n
 	if t.kind == kindBytes {
-		size += n / 4 // so that it seldom grows
+		// A little more than is needed, so that it seldom grows.
+		size += n / 4
 	}
 	if err = t.area.AllocInto(reserveHeader+size, s.places[1-k]); err != nil && size > n && scarce(err) {
 		size = n
@@ -236,19 +288,26 @@ func (t *core) provide(ctx context.Context, n int) error {
 		return err
 	}
 	failpoint.Hit("dshash/reserve/allocated")
+	// The place owns the longer object already. By this store it becomes the reserve; a process that dies before it
+	// leaves the object in the place, where the next call to make the reserve longer frees it, and after it the same
+	// of the shorter one.
 	ordered.Store64(&s.which, uint64(1-k))
 	failpoint.Hit("dshash/reserve/present")
 	s.bytes.Store(int64(size))
-	_ = t.free(s.places[k]) // if not now, when it grows again
+	// If it can't be freed now, it is when the reserve grows again.
+	_ = t.free(s.places[k])
 	return t.answer(nil)
 }
 
-// scarce reports whether an error is that there is no memory, in any of its kinds, or that the area's lock was not free.
+// scarce reports whether an error means that memory could not be allocated: there is none, or a lock of the area was
+// not free in time. Such an update can go on in place.
 func scarce(err error) bool {
 	return err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrSize)
 }
 
-// free frees what a place owns, if anything. What a stray store has put there it forgets.
+// free frees what a place owns, if anything, and clears the place. A pointer to no object, which a stray store has
+// put there, is forgotten. If a lock of the area is not free in time the place keeps its object, and the error says
+// so.
 func (t *core) free(at dsa.Place) error {
 	if at.Pointer() == 0 {
 		return nil
@@ -261,7 +320,8 @@ func (t *core) free(at dsa.Place) error {
 	return t.answer(err)
 }
 
-// freeReserve is the end of the reserve, with its table.
+// freeReserve frees the reserve's objects, when the table is destroyed. It waits for the reserve's lock until ctx is
+// over. What a failure leaves is freed by the next Destroy.
 func (t *core) freeReserve(ctx context.Context) error {
 	g, err := t.lockReserve(ctx, forever)
 	if err != nil {

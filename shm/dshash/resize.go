@@ -9,8 +9,10 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// A partition gets another array in steps, so that no call pays for all of it: each call that changes something in the
-// partition makes one, under its lock, when it is done otherwise.
+// The change of a partition's array for a longer or a shorter one.
+//
+// A partition gets another array in steps, so that no call pays for all of it: each call that changes something in
+// the partition makes one, under its lock, after its own work.
 //
 //	array  old  next         what a step does
 //	A      0    0            nothing
@@ -18,23 +20,33 @@ import (
 //	B      A    0            moves the entries of some lines from A to B; when A is empty it becomes next, retired
 //	B      0    A, retired   frees A
 //
-// A new entry goes into the array. An entry that moves is in the array before it is out of the old one: so who looks in
-// the old one first, and then in the array, finds it at any time. The version goes up when A becomes old, since nobody
-// who takes it for the array may miss what moves; and when it is retired, before it is freed.
+// A new entry goes into the array. An entry that moves is in the array before it is out of the old one: so a lookup
+// that asks the old one first, and then the array, finds it at any time. The version goes up when A becomes old,
+// since a reader that still takes A for the only array would miss what moves; and when A is retired, before it is
+// freed.
+//
+// All functions of this file run with the partition's lock held exclusively by their caller. A process that dies in a
+// step leaves one of the rows above, or a mixture of two that core.mend undoes or completes. A partition with few
+// entries changes its array in one call. Nothing is promised about when a change ends: without further changes of the
+// partition it stays where it is.
 
 const (
-	retired = 1 << 63 // progress, if next is to be freed
-	atMost  = 16      // lines whose entries a step moves
+	// retired is the value of progress if next is to be freed. No number of lines is as large.
+	retired = 1 << 63
+	// atMost is how many lines a step can move.
+	atMost = 16
 )
 
-// pace is how many lines a step does. Tests have smaller ones.
+// pace is how many lines a step clears or moves; move is at most atMost. An array that has at most small lines, and
+// comes in the place of one that has no more, comes at once. Tests have smaller numbers.
 var pace = struct {
 	clear, move uint64
-	small       int // an array of so many that comes in the place of one that is no larger comes at once
+	small       int
 }{clear: 1024, move: atMost, small: 256}
 
-// makeRoom finds a slot for a new entry. An array that is more than four fifths full grows by half first; if it
-// can't, what room there is left is used.
+// makeRoom finds a slot for a new entry, and notes it in local.change. An array that would be more than four fifths
+// full grows by half first; if it can't, what room there is left is used. The error is that there is no memory,
+// ErrSize of a partition that has as many lines as it can, or ErrCorrupt.
 func (e *entry) makeRoom() error {
 	t, i, c := e.l.t, e.l.i, &e.l.change
 	p := &t.parts[i]
@@ -43,6 +55,7 @@ func (e *entry) makeRoom() error {
 		err = e.regrown(t.resize(i, n, max(n+1, n+n/2)))
 	}
 	var ok bool
+	// A full array whose change is under way: all that is left of the change is done now.
 	if c.line, c.slot, ok = room(c.ls, c.h); !ok && err == nil && p.busy() {
 		err = e.regrown(t.settleArrays(i))
 		c.line, c.slot, ok = room(c.ls, c.h)
@@ -50,6 +63,8 @@ func (e *entry) makeRoom() error {
 	if ok {
 		return nil
 	}
+	// An array that is less than full has a free slot. That there is none means that a stray store has hit the count
+	// or the lines.
 	if err == nil {
 		err = corrupt("partition %d has no room, though it counts %d entries in %d lines",
 			i, p.count.Load(), len(c.ls))
@@ -57,20 +72,22 @@ func (e *entry) makeRoom() error {
 	return err
 }
 
-// busy reports whether the arrays are being changed.
+// busy reports whether the arrays are being changed. Without the lock it may be wrong one instruction later.
 func (p *partition) busy() bool { return p.next.Load()|p.old.Load() != 0 }
 
-// crowded reports whether one more entry needs more lines than n.
+// crowded reports whether one more entry needs more than n lines: they would be more than four fifths full.
 func (t *core) crowded(i, n int) bool {
 	return n == 0 || (t.parts[i].count.Load()+1)*5 > uint64(n)*slotsPerLine*4
 }
 
-// sparse reports whether an array of n lines is less than a quarter full.
+// sparse reports whether an array of n lines is less than a quarter full. Between a quarter and four fifths nothing
+// changes, so that insertions and deletions in turn do not make an array grow and shrink.
 func (t *core) sparse(i, n int) bool {
 	return n > 1 && t.parts[i].count.Load()*4 < uint64(n)*slotsPerLine
 }
 
-// regrown looks at the partition's arrays again after a change of them.
+// regrown looks at the partition's arrays again after a call that may have changed them, whose error is err, and
+// returns err, or its own error if it can't.
 func (e *entry) regrown(err error) error {
 	v, verr := e.l.t.lines(e.l.i)
 	if verr != nil {
@@ -80,8 +97,9 @@ func (e *entry) regrown(err error) error {
 	return err
 }
 
-// tend is the last thing that a call does which has changed the partition: a step, if the arrays are being changed; or
-// the first one to a smaller array, if this one is sparse. It need not succeed.
+// tend makes a step if the arrays of partition i are being changed, or begins the change to a smaller array if this
+// one is sparse. Each call that has changed the partition does so last. It has no error: what it can't do now is for
+// the next call, and what it finds garbled marks the partition.
 func (t *core) tend(i int) {
 	p := &t.parts[i]
 	err := t.contained(func() error {
@@ -94,7 +112,8 @@ func (t *core) tend(i int) {
 		}
 		n, count := len(v.lines), int(p.count.Load())
 		fewer := max(1, (count*2+slotsPerLine-1)/slotsPerLine)
-		if n > pace.small { // room for those that come while entries move
+		// There is room for those that come while the entries move.
+		if n > pace.small {
 			fewer = max(fewer, (count+n/int(pace.move)+1)*5/(4*slotsPerLine)+1)
 		}
 		return t.resize(i, n, min(fewer, n-1))
@@ -104,7 +123,7 @@ func (t *core) tend(i int) {
 	}
 }
 
-// settleArrays makes all the steps that there are to be made.
+// settleArrays makes all steps that are left of a change, and ends early if one fails or the area ends.
 func (t *core) settleArrays(i int) error {
 	for p := &t.parts[i]; p.busy(); {
 		if t.ends.Ended() {
@@ -117,13 +136,16 @@ func (t *core) settleArrays(i int) error {
 	return nil
 }
 
-// resize begins to replace the array, of so many lines, by one of n. Small ones it replaces.
+// resize begins to replace the array of partition i, which has so many lines, by one of n. If both are small it does
+// so at once. It allocates, and waits for the area's locks. If it fails, no change has begun.
 func (t *core) resize(i, lines, n int) error {
 	p, l := &t.parts[i], &t.local[i]
 	if n > maxLines {
 		return errkind.As(ErrSize,
 			errors.New("dshash: a partition has as many entries as it can: give the table more (Options.Partitions)"))
 	}
+	// Progress is 0 before next is set. With what an earlier change has left there the new array might pass for one
+	// that is clear, or retired.
 	ordered.Store64(&p.progress, 0)
 	if err := t.area.AllocInto(arraySize(n), l.next); err != nil {
 		return err
@@ -133,6 +155,8 @@ func (t *core) resize(i, lines, n int) error {
 	if err != nil {
 		return err
 	}
+	// The number of lines is in the array before rebuilds goes up. A process that dies before this store leaves an
+	// array in next that is none; the repair frees it like any other.
 	wordAt(b).Store(uint64(n))
 	p.arranged()
 	if max(lines, n) <= pace.small {
@@ -141,7 +165,8 @@ func (t *core) resize(i, lines, n int) error {
 	return nil
 }
 
-// step makes one step, if there is one to make.
+// step makes one step of the change that the words of partition i tell of, if there is one. The words are loaded
+// once.
 func (t *core) step(i int) error {
 	p := &t.parts[i]
 	next, old, done := dsa.Pointer(p.next.Load()), dsa.Pointer(p.old.Load()), p.progress.Load()
@@ -156,24 +181,32 @@ func (t *core) step(i int) error {
 	return nil
 }
 
-// clearSome clears a piece of the array that comes.
+// clearSome clears the next piece of the array that comes, from line done on; after the last piece it makes that the
+// array, and the present one the old one.
 func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	p := &t.parts[i]
+	// The array is looked up anew in each step, since a stray store may have hit the word: one that is no object of
+	// its length is ErrCorrupt.
 	ls, err := t.strictLines(next)
 	if err != nil {
 		return err
 	}
 	n := uint64(len(ls))
+	// This refuses a progress beyond the array, which only a stray store can leave.
 	done = min(done, n)
 	to := min(done+pace.clear, n)
 	clear(ls[done:to])
 	failpoint.Hit("dshash/resize/cleared")
-	if t.ends.Ended() { // so the pieces are clear in the bytes that others have: see ended.go
+	// Before progress counts a piece as clear, it is clear in the bytes that others have: see ended.go.
+	if t.ends.Ended() {
 		return errClosed
 	}
 	if ordered.Store64(&p.progress, to); to < n {
 		return nil
 	}
+	// From here to arranged the order is such that A and B are each in one of the three words at every instruction,
+	// so a death loses neither. With old == array nothing has happened yet; with next == array only next is to be
+	// cleared: core.mend does both.
 	p.rearrange()
 	failpoint.Hit("dshash/resize/odd")
 	ordered.Store64(&p.old, p.array.Load())
@@ -185,11 +218,13 @@ func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	ordered.Store64(&p.progress, 0)
 	p.arranged()
 	failpoint.Hit("dshash/resize/even")
+	// A reader that took A for the only array must not believe that an entry is missing once entries move.
 	p.raise()
 	return nil
 }
 
-// moveSome moves the entries of some lines from the old array.
+// moveSome moves the entries of some lines, from line done on, out of the old array; after the last line it retires
+// that, and frees it.
 func (t *core) moveSome(i int, done uint64) error {
 	p := &t.parts[i]
 	v, err := t.lines(i)
@@ -198,9 +233,11 @@ func (t *core) moveSome(i int, done uint64) error {
 	}
 	old := v.old()
 	n := uint64(len(old))
+	// This refuses a progress beyond the array, which only a stray store can leave.
 	done = min(done, n)
 	to := min(done+pace.move, n)
-	var hashes [atMost][slotsPerLine]uint64 // first of all, so that the processor waits for many items at once
+	// The hashes come first, so that the processor waits for many items at once.
+	var hashes [atMost][slotsPerLine]uint64
 	for k := range to - done {
 		if err := t.hashLine(&old[done+k], &hashes[k]); err != nil {
 			return err
@@ -211,11 +248,15 @@ func (t *core) moveSome(i int, done uint64) error {
 			return err
 		}
 		done++
+		// A process that dies before this store leaves an empty line that is not counted; the repair counts anew.
 		ordered.Store64(&p.progress, done)
 	}
 	if done < n {
 		return nil
 	}
+	// The array is empty: retire it. Progress says so before next has it, as otherwise a step might take A for an
+	// array that is all clear, and make it the array. Next has A before old forgets it, so that A is in one of the
+	// words at every instruction.
 	p.rearrange()
 	ordered.Store64(&p.progress, retired)
 	failpoint.Hit("dshash/resize/moved")
@@ -224,11 +265,14 @@ func (t *core) moveSome(i int, done uint64) error {
 	ordered.Store64(&p.old, 0)
 	failpoint.Hit("dshash/resize/alone")
 	p.arranged()
+	// Readers may be in the old array, without a lock. They must look again before its memory is used for anything
+	// else.
 	p.raise()
 	return t.discard(i)
 }
 
-// hashLine is the hashes of a line's keys.
+// hashLine puts the hashes of the keys of a line into hashes; those of empty slots stay as they are. It may attach
+// segments. A slot that leads to no item is ErrCorrupt.
 func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
 	for slot := range l.slots {
 		at := dsa.Pointer(l.slots[slot].Load())
@@ -248,7 +292,8 @@ func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
 	return nil
 }
 
-// moveLine moves the entries of line k of the old array, which have these hashes.
+// moveLine moves the entries of line k of the old array, which have these hashes, into free slots of ls, the array.
+// If it fails, each entry is in one array, or the partition is marked.
 func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint64) error {
 	from := &old[k]
 	for slot, h := range hashes {
@@ -257,29 +302,39 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 			continue
 		}
 		to, free, ok := room(ls, h)
+		// This refuses a count that a stray store has made too low: the array was made for as many entries as it
+		// said.
 		if !ok {
 			return corrupt("an array has more entries than its partition counts")
 		}
+		// The order is that of an insertion, for the same reasons; see entry.commit. After the store of the slot the
+		// entry is in both arrays. A process that dies there leaves it in both, and the repair takes it out of the
+		// old one.
 		passed(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
 		l := &ls[to]
 		ordered.Store64(&l.slots[free], at)
 		failpoint.Hit("dshash/move/linked")
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), free, tagOf(h)))
 		failpoint.Hit("dshash/move/tagged")
-		if t.ends.Ended() { // or others might find the entry in neither array; a repair ends the move
+		// The slot in the array may have been stored to private pages, and the one below might not be: then other
+		// processes would find the entry in neither array. It stays in both, and a repair ends the move.
+		if t.ends.Ended() {
 			t.parts[i].dirty.Store(1)
 			return errClosed
 		}
+		// From here on the entry is in the array only. No raise is needed: a reader that asks the old array before
+		// this store finds the entry there, and one that asks after it finds it in the array.
 		ordered.Store64(&from.slots[slot], 0)
 		failpoint.Hit("dshash/move/unlinked")
 		passed(old, h, k, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
 	}
+	// The line is empty. Its overflow stays, as it counts entries of other lines.
 	ordered.Store64(&from.tags, from.tags.Load()&^(overflowUnit-1))
 	failpoint.Hit("dshash/move/line")
 	return nil
 }
 
-// discard frees the array that is retired. If that is not possible now, a later step does it.
+// discard frees the array that is retired. If the area's lock is not free in time it fails, and a later step does it.
 func (t *core) discard(i int) error {
 	p := &t.parts[i]
 	if err := t.free(t.local[i].next); err != nil {

@@ -1,5 +1,12 @@
 package dshash
 
+// The walk through all entries, and Destroy, which is one too.
+//
+// A scan takes one partition's lock after the other and keeps it while the caller's function runs for the partition's
+// entries. So what is in one partition is seen at one moment; what is in two may be of different ones. Entries that
+// the function changes or deletes make no step of a change of arrays: so nothing moves under the scan, and each entry
+// comes once.
+
 import (
 	"context"
 	"errors"
@@ -10,7 +17,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// scan holds the entries in e, one after the other, until yield says no.
+// scan holds the entries in e, one after the other, until yield returns false. It waits for each partition's lock
+// until ctx is over. If it fails, the partitions before have been scanned, and no lock is held.
 func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() bool) error {
 	for i := range t.parts {
 		if on, err := t.scanPart(ctx, i, exclusive, e, yield); !on || err != nil {
@@ -20,11 +28,14 @@ func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() 
 	return nil
 }
 
+// scanPart scans partition i, and reports whether to go on with the next. The function yield runs outside of any
+// scope of this package, so a fault or another panic in it is the caller's; the lock is given back then.
 func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yield func() bool) (on bool, err error) {
 	var held entry // has the lock; e only what is yielded
 	defer held.unlock()
 	var v *view
 	err = t.within(&held, func() (err error) {
+		// The partition was empty at this moment. Asking for that needs no lock.
 		if t.parts[i].array.Load() == 0 {
 			return nil // nothing was there at this moment
 		}
@@ -36,8 +47,10 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 	if err != nil || v == nil {
 		return err == nil, err
 	}
+	// The entries that are yielded have a local of their own: their release commits, and keeps the lock.
 	l := &local{t: t, i: i, hands: t.local[i].hands, scan: true}
-	for _, ls := range [][]line{v.old(), v.lines} { // nothing moves meanwhile
+	// Nothing moves while the lock is held.
+	for _, ls := range [][]line{v.old(), v.lines} {
 		for k := range ls {
 			for slot := range ls[k].slots {
 				if err := t.within(&held, func() error { return t.scanned(l, &held, ls, k, slot, e) }); err != nil {
@@ -62,9 +75,11 @@ func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yi
 	})
 }
 
-// tidy replaces the array by a smaller one, after a scan, if it is sparse. It need not succeed.
+// tidy replaces the array of partition i by a smaller one, after an exclusive scan, if it is sparse. It need not
+// succeed; what it finds garbled marks the partition. The caller holds the partition's lock exclusively.
 func (t *core) tidy(i int) {
-	for range 2 { // a change that has begun, and one that begins here
+	// Once for a change that has begun already, and once for one that begins here.
+	for range 2 {
 		t.tend(i)
 		if err := t.settleArrays(i); errors.Is(err, ErrCorrupt) {
 			t.parts[i].dirty.Store(1)
@@ -72,7 +87,8 @@ func (t *core) tidy(i int) {
 	}
 }
 
-// scanned makes e the entry in a slot, if there is one.
+// scanned makes e the entry in a slot, under the scan's lock, or leaves it as it is if the slot is empty. It may
+// attach a segment. A slot that leads to no item is ErrCorrupt, and ends the scan.
 func (t *core) scanned(l *local, held *entry, ls []line, k, slot int, e *entry) error {
 	at := dsa.Pointer(ls[k].slots[slot].Load())
 	if at == 0 {
@@ -91,8 +107,9 @@ func (t *core) scanned(l *local, held *entry, ls []line, k, slot int, e *entry) 
 	return nil
 }
 
-// destroy empties the partitions one after the other, so that what is left is a table at any time,
-// and frees the header last.
+// destroy empties the partitions one after the other, so that what is left is a table at any time, and frees the
+// table's object last. It waits for each partition until ctx is over. A process that dies in it leaves a table with
+// less in it, which another Destroy frees; if it dies in the last step, the area's recovery finishes that.
 func (t *core) destroy(ctx context.Context) error {
 	for i := range t.parts {
 		if err := t.destroyPart(ctx, i); err != nil {
@@ -104,6 +121,7 @@ func (t *core) destroy(ctx context.Context) error {
 		return t.answer(err)
 	}
 	return t.answer(t.contained(func() error {
+		// The word self owns the object that it is in. Once it is cleared, Attach no longer finds a table there.
 		self, err := t.area.Place(t.handle, selfAt)
 		if err != nil {
 			return err
@@ -112,11 +130,14 @@ func (t *core) destroy(ctx context.Context) error {
 	}))
 }
 
+// destroyPart empties partition i with its lock held exclusively.
 func (t *core) destroyPart(ctx context.Context, i int) error {
-	return t.under(ctx, i, true, func() error { return t.clearLocked(i) })
+	return t.lockDuring(ctx, i, true, func() error { return t.clearLocked(i) })
 }
 
-// clearLocked empties a partition, under its lock.
+// clearLocked frees all that partition i has, and leaves it as one that never had an entry. The caller holds the
+// partition's lock exclusively. Items of an array that is none are lost to the program, since nothing leads to them.
+// If it fails the partition has fewer entries, and is whole or marked.
 func (t *core) clearLocked(i int) error {
 	p, hand := &t.parts[i], t.local[i].hands[0]
 	if err := t.emptyBoth(i); err != nil {
@@ -138,11 +159,14 @@ func (t *core) clearLocked(i int) error {
 				if at == 0 {
 					continue
 				}
+				// As in entry.unlink: the hand has the item before the slot forgets it, and a repair frees it from
+				// there.
 				hand.Set(at)
 				ordered.Store64(w, 0)
 				failpoint.Hit("dshash/destroy/unlinked")
 				if err := t.empty(i, 0); err != nil {
-					p.dirty.Store(1) // tags and count are off
+					// Tags and count do not fit the slots any more.
+					p.dirty.Store(1)
 					return err
 				}
 			}
@@ -154,9 +178,14 @@ func (t *core) clearLocked(i int) error {
 	}
 	failpoint.Hit("dshash/destroy/next")
 	for _, w := range []*atomic.Uint64{&p.old, &p.array} {
-		if t.ends.Ended() { // what was cleared may be private pages
+		// What was cleared above may be private pages. In the bytes that others have the array may still lead to
+		// entries.
+		if t.ends.Ended() {
 			return errClosed
 		}
+		// The hand has the array before the word forgets it. A process that dies here leaves it in both, and the
+		// repair clears the hand; one that dies after the store of the word leaves it to the hand, and the repair
+		// frees it.
 		hand.Set(dsa.Pointer(w.Load()))
 		failpoint.Hit("dshash/destroy/array")
 		p.rearrange()

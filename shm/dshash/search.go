@@ -1,5 +1,12 @@
 package dshash
 
+// The search of an entry, and of a free slot, in an array.
+//
+// The functions of this file read slots and tags that other processes may be storing at that moment, unless the
+// caller holds the partition's lock. They promise that no value there leads them outside the lines, outside mapped
+// segments, or into an endless loop. They do not promise that what they find is right: without the lock the caller
+// validates the partition's version.
+
 import (
 	"bytes"
 	"encoding/binary"
@@ -7,20 +14,25 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// search looks for an entry: its slot, and its item, with at least that in b; p is 0 if there is none. It follows
-// pointers into what is mapped only: ok is false if one leads elsewhere. Without the lock it may find anything,
-// and is worth something only if the partition's version has not changed.
+// search returns where an entry is: line i, slot, the pointer p of its item, and in b the bytes from there to the end
+// of its segment. P is 0 if there is none. It does not attach segments: ok is false, and p the pointer, if one leads
+// to what is not mapped here or is too near to a segment's end to be an item. It never waits, and takes no lock.
 func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
+	// With no lines there is no home, and the loop below is not entered.
 	i = homeOf(h, len(ls))
 	tag := tagOf(h)
+	// At most once around: overflow that is not 0 in every line ends the search as well.
 	for range ls {
 		l := &ls[i]
 		tags := l.tags.Load()
 		for m := match(tags, tag); m != 0; m &= m - 1 {
 			slot = slotOf(m)
+			// A tag without a pointer is that of an entry which is being inserted or deleted at this moment.
 			if p = dsa.Pointer(l.slots[slot].Load()); p == 0 {
 				continue
 			}
+			// Peek refuses pointers to other segments and to places outside of them; then b is nil, and the length
+			// checks refuse it.
 			b = t.area.Peek(p)
 			if t.word && len(b) >= t.size { // the most frequent kind, here and now
 				if binary.NativeEndian.Uint64(b) == binary.NativeEndian.Uint64(key) {
@@ -33,6 +45,7 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 				return i, slot, p, b, ok
 			}
 		}
+		// No entry that has its home in this line, or before it, lies further on.
 		if overflow(tags) == 0 {
 			break
 		}
@@ -43,7 +56,10 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	return 0, 0, 0, nil, true
 }
 
-// searchAgain goes on, under the lock, from a search that came upon what is not mapped: at.
+// searchAgain goes on from a search that came upon a pointer to what is not mapped: at. The caller holds the
+// partition's lock, shared or exclusive. Each round attaches the segment of one more pointer, and searches from the
+// beginning. A pointer that leads nowhere, or to a place where no item can be, is ErrCorrupt, so the caller has the
+// partition repaired.
 func (t *core) searchAgain(
 	ls []line, h uint64, key []byte, at dsa.Pointer,
 ) (i, slot int, p dsa.Pointer, b []byte, err error) {
@@ -51,6 +67,7 @@ func (t *core) searchAgain(
 		if b, err = t.at(at); err != nil {
 			return 0, 0, at, nil, err
 		}
+		// The object is mapped now. If an item has no room there, another search would come to the same end.
 		if _, ok := t.keyOf(b); !ok {
 			return 0, 0, at, nil, corrupt("the item at %v is longer than its segment", at)
 		}
@@ -58,6 +75,7 @@ func (t *core) searchAgain(
 		if i, slot, p, b, ok = t.search(ls, h, key); ok {
 			return i, slot, p, b, nil
 		}
+		// The same pointer twice: attaching its segment did not help.
 		if at = p; at == last {
 			return i, slot, p, nil, corrupt("the item at %v is longer than its segment", p)
 		}
@@ -65,10 +83,14 @@ func (t *core) searchAgain(
 	return 0, 0, at, nil, corrupt("what the array's slots lead to changes under the lock")
 }
 
-// maxLooks is how often a search begins again, at most: each time with one more segment that is mapped.
+// maxLooks is how often a search begins again, at most. Under the lock no slot changes, so each round attaches
+// another segment, and an area has fewer than this. A program that stores to slots without the lock could keep a
+// search going forever otherwise.
 const maxLooks = 1000
 
-// room returns the first free slot for an entry; false if there is none.
+// room returns the first free slot for an entry with hash h, from its home on, and reports whether there is one. A
+// slot is free if both its tag and its pointer are 0: one without the other is what a dead session or a stray store
+// has left, and repair's. The caller holds the partition's lock exclusively.
 func room(ls []line, h uint64) (i, slot int, ok bool) {
 	i = 0
 	if len(ls) > 0 {
@@ -87,7 +109,8 @@ func room(ls []line, h uint64) (i, slot int, ok bool) {
 	return 0, 0, false
 }
 
-// passed calls f for each line from an entry's home to the one before its own.
+// passed calls f for each line from the home of hash h to the one before own, which is a line of ls. These are the
+// lines whose overflow counts an entry in own.
 func passed(ls []line, h uint64, own int, f func(l *line)) {
 	for i := homeOf(h, len(ls)); i != own; {
 		f(&ls[i])

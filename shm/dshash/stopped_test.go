@@ -14,7 +14,7 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// gate is a heap in which who gives a segment back waits, and with him, as if he were stopped, the area's lock.
+// gate is a heap in which a call that gives a segment back waits, and keeps the area's lock as if its process were stopped.
 type gate struct {
 	dsa.Heap
 	come, pass chan bool
@@ -27,7 +27,7 @@ func (g *gate) Unpin(ctx context.Context, handle uint64) error {
 }
 
 // TestRepairWaits: the repair of a partition waits for the area's lock as long as the context says, and
-// is done by who comes later.
+// is done by a later call.
 func TestRepairWaits(t *testing.T) {
 	g := gate{come: make(chan bool, 9), pass: make(chan bool)}
 	a, err := dsa.Create(ctx, &g, self(1), dsa.Options{Sessions: 2})
@@ -87,8 +87,8 @@ func holder(c *proctest.Child) error {
 	return nil
 }
 
-// TestStoppedHolder: a session that is stopped with an entry blocks who wants its partition until his context
-// ends, and no lookup; killed, it blocks nobody, and has changed nothing.
+// TestStoppedHolder: a session that is stopped with an entry blocks the calls that want its partition until
+// their context ends, and no lookup; killed, it blocks no call, and has changed nothing.
 func TestStoppedHolder(t *testing.T) {
 	w, args := makeWorld(t, catalog.Default(), dsa.Options{}, 1)
 	must(t, w.tab.Set(ctx, 1, seal(1)))

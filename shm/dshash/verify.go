@@ -1,5 +1,12 @@
 package dshash
 
+// Verify and Dump: what a table has, and what is wrong in it.
+//
+// Both look at one partition after the other under its lock, held shared; so the numbers of a report are of no one
+// moment while others change the table. They follow no pointer before the allocator has confirmed the object. Verify
+// changes nothing, but that taking a lock repairs what a dead holder has left. It finds what contradicts itself; a
+// value that is wrong and fits it does not.
+
 import (
 	"context"
 	"errors"
@@ -13,16 +20,26 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Report is what Verify found.
+// Report is what Verify found. A table in order has no Problems; Lost may be more than 0 in a table that has been
+// repaired.
 type Report struct {
-	Entries  int
-	Lines    int      // of 64 bytes and 7 slots each, in all arrays
-	Objects  int      // of the area, that are the table's: with itself, arrays, entries, and spare ones
-	Bytes    int64    // those that it asked the area for
-	Lost     int      // slots that led nowhere when a partition was repaired: somebody wrote where he shouldn't
-	Problems []string // what is wrong, and not mended
+	// Entries is the number of entries.
+	Entries int
+	// Lines is the number of lines, of 64 bytes and 7 slots each, in all arrays.
+	Lines int
+	// Objects is the number of the area's objects that are the table's: the table itself, arrays, entries, the
+	// reserve, and what is in hands.
+	Objects int
+	// Bytes is the sum of the lengths that the table asked the area for.
+	Bytes int64
+	// Lost is the number of entries that repairs could not keep, since a program wrote where it shouldn't.
+	Lost int
+	// Problems says what is wrong and has not been mended, a sentence for each.
+	Problems []string
 }
 
+// verify looks at the reserve and at each partition. It waits for their locks until ctx is over. If a lock can't be
+// taken, or the area ends, there is no report.
 func (t *core) verify(ctx context.Context) (rep Report, err error) {
 	rep = Report{Objects: 1, Bytes: int64(tableSize(len(t.parts)))}
 	if err := t.contained(func() error { return t.verifyReserve(ctx, &rep) }); t.answer(err) != nil {
@@ -36,13 +53,15 @@ func (t *core) verify(ctx context.Context) (rep Report, err error) {
 	return rep, nil
 }
 
+// verifyPart adds partition i to the report, with its lock held shared.
 func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
-	return t.under(ctx, i, false, func() error {
+	return t.lockDuring(ctx, i, false, func() error {
 		return t.verifyLocked(i, rep)
 	})
 }
 
-// verifyReserve looks at the reserve.
+// verifyReserve adds the reserve's objects to the report, with its lock held; taking that finishes what a dead holder
+// has begun.
 func (t *core) verifyReserve(ctx context.Context, rep *Report) error {
 	g, err := t.lockReserve(ctx, forever)
 	if err != nil {
@@ -56,18 +75,23 @@ func (t *core) verifyReserve(ctx context.Context, rep *Report) error {
 	return x.over
 }
 
-// examination is Verify's of a part of the table.
+// examination is the look at one part of the table: a partition or the reserve.
 type examination struct {
-	t    *core
-	rep  *Report
-	of   string
-	over error // the area's owner or session has ended: nothing is known of the rest
+	t   *core
+	rep *Report
+	// of names the part in the texts of Problems.
+	of string
+	// over is the error of an area that has ended, of whose rest nothing is known.
+	over error
 }
 
+// say adds a problem to the report.
 func (x *examination) say(format string, args ...any) {
 	x.rep.Problems = append(x.rep.Problems, x.of+": "+fmt.Sprintf(format, args...))
 }
 
+// fails adds the error of a look at shared bytes to the report, as a problem at that place. The end of the area is no
+// problem of the table; it is noted in over.
 func (x *examination) fails(where string, err error) {
 	if errors.Is(err, ErrClosed) {
 		x.over = err
@@ -76,7 +100,8 @@ func (x *examination) fails(where string, err error) {
 	x.say("%s%v", where, err)
 }
 
-// owns counts an object, if it is one.
+// owns counts the object at that pointer, if it is one; a pointer to none is a problem. 0 is no object, and none is
+// missing.
 func (x *examination) owns(at dsa.Pointer) {
 	if at == 0 {
 		return
@@ -89,12 +114,13 @@ func (x *examination) owns(at dsa.Pointer) {
 	x.rep.Bytes += int64(len(b))
 }
 
-// verifyLocked looks at a partition, under its lock. Its error is that the area's owner or session has ended: then
-// nothing is known of the rest.
+// verifyLocked adds partition i to the report. The caller holds the partition's lock, shared. Its error is that the
+// area has ended: then nothing is known of the rest. All else that is wrong is a problem in the report.
 func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	x := examination{t: t, rep: rep, of: fmt.Sprintf("partition %d", i)}
 	p := &t.parts[i]
 	rep.Lost += int(p.lost.Load())
+	// Under the lock an odd number is of no change that is under way, and a dead holder's has been repaired.
 	if v := p.version.Load() | p.rebuilds.Load(); v&1 != 0 {
 		x.say("it is being changed, and nobody does so")
 	}
@@ -114,6 +140,7 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 			x.say("hand %d has %v, which is linked", k, at)
 		}
 	}
+	// From here on the entries of this partition are counted, by what the slots say.
 	n := rep.Entries
 	seen := map[string]bool{}
 	for _, ls := range arrays {
@@ -125,7 +152,9 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	return x.over
 }
 
-// lines looks at an array.
+// lines looks at an array of partition i: each slot leads to an item of this partition and bears its tag, no key is
+// there twice, and each line's overflow is the number of entries that passed it. The keys that were seen are added to
+// seen.
 func (x *examination) lines(i int, ls []line, seen map[string]bool) {
 	further := make([]uint64, len(ls)) // entries that passed each line
 	for k := range ls {
@@ -164,6 +193,8 @@ func (x *examination) lines(i int, ls []line, seen map[string]bool) {
 	x.rep.Lines += len(ls)
 }
 
+// dump writes a line with the numbers of a report, and one for each partition that is held and for each problem. It
+// waits as verify does, and takes no lock for the holders: those are as of the moment when each was asked for.
 func (t *core) dump(ctx context.Context, w io.Writer) error {
 	rep, err := t.verify(ctx)
 	if err != nil {
@@ -202,6 +233,7 @@ func (t *core) dump(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// behind returns how many processes wait for a lock, as the end of a sentence.
 func behind(s shmsync.Status) string {
 	if len(s.Waiting) == 0 {
 		return ""

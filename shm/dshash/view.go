@@ -1,19 +1,35 @@
 package dshash
 
+// What this process remembers of where a partition's arrays are mapped, so that a lookup need not translate their
+// pointers.
+//
+// A view is immutable. It is right as long as the partition's rebuilds and the area's Returned are what they were
+// when it was made: then no array was replaced, and no segment was unmapped. A view does not say what the arrays
+// contain, and keeps nothing mapped; a lookup without the lock validates the partition's version besides.
+
 import "github.com/godsm/godsm/shm/dsa"
 
-// view is a partition's arrays as they are mapped here.
+// view is a partition's arrays as they are mapped in this process. Goroutines share it by local.seen, and none of
+// them changes it.
 type view struct {
-	rebuilds uint64 // what the partition's was, and even. As long as it is that, no other arrays can be meant
-	returned uint64 // what the area's Returned was: if that is another now, an array may be unmapped
-	lines    []line // of the array; none before the first entry
-	busy     *busy  // nil if the arrays are not being changed
+	// rebuilds is what the partition's rebuilds was, and even. As long as it is the same, the view's arrays are the
+	// partition's.
+	rebuilds uint64
+	// returned is what the area's Returned was. If that is another now, a segment went back, and an array may be
+	// unmapped.
+	returned uint64
+	// lines are the array's; none before the first entry.
+	lines []line
+	// busy is nil if no change of the arrays was under way when the view was made.
+	busy *busy
 }
 
-// busy is what there is beside the array while the arrays are being changed.
+// busy is what a view has besides the array while the arrays are being changed. It is apart, so that a view has 48
+// bytes and a lookup reads one cache line of it most of the time. It has no old array while next is being cleared,
+// and once that is retired.
 type busy struct{ old []line }
 
-// old returns the old array, if there is one.
+// old returns the lines of the old array; none if there is no old array.
 func (v *view) old() []line {
 	if v.busy == nil {
 		return nil
@@ -24,12 +40,15 @@ func (v *view) old() []line {
 // nothing is the view of a partition without entries.
 var nothing view
 
-// current reports whether the partition's arrays are still those of the view.
+// current reports whether the partition's arrays are still those of the view, and still mapped. It may be wrong one
+// instruction later unless the caller holds the partition's lock. A nil view is not current.
 func (v *view) current(p *partition, a *dsa.Area) bool {
 	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^a.Returned()) == 0
 }
 
-// known returns the view of partition i as it was seen last, if it is that still.
+// known returns the view of partition i that this process made last, and reports whether it is still current. A
+// partition without an array needs no view: it is empty. The caller need not hold a lock, and validates the
+// partition's version afterwards.
 func (t *core) known(i int) (v *view, ok bool) {
 	p := &t.parts[i]
 	if v := t.local[i].seen.Load(); v.current(p, t.area) {
@@ -38,7 +57,9 @@ func (t *core) known(i int) (v *view, ok bool) {
 	return &nothing, p.array.Load() == 0
 }
 
-// lines returns the view of partition i, under its lock.
+// lines returns the view of partition i for a caller that holds the partition's lock, shared or exclusive, so that
+// the view is current until the caller itself changes the arrays. It may attach a segment of the area. An array that
+// is none is ErrCorrupt.
 func (t *core) lines(i int) (*view, error) {
 	if v := t.local[i].seen.Load(); v.current(&t.parts[i], t.area) {
 		return v, nil
@@ -46,6 +67,8 @@ func (t *core) lines(i int) (*view, error) {
 	return t.linesAnew(i)
 }
 
+// linesAnew makes the view of partition i and remembers it. The caller holds the partition's lock. Two goroutines
+// that hold it shared may do so at once: they store equal views.
 func (t *core) linesAnew(i int) (*view, error) {
 	v, err := t.view(i, (*core).at)
 	if err != nil {
@@ -55,8 +78,10 @@ func (t *core) linesAnew(i int) (*view, error) {
 	return v, nil
 }
 
-// learn is lines without the lock, from what is mapped: if the version and rebuilds are then what they were seen to be,
-// it was right.
+// learn makes the view of partition i without the lock, if the arrays lie in segments that are mapped here, and
+// reports whether it could. Seen is the version that the caller has found: if version and rebuilds are the same
+// afterwards, what was read in between was the arrays' own, and not that of memory which has been freed and used
+// again.
 func (t *core) learn(i int, seen uint64) (*view, bool) {
 	v, err := t.view(i, (*core).peek)
 	if p := &t.parts[i]; err != nil || p.rebuilds.Load() != v.rebuilds || p.version.Load() != seen {
@@ -66,7 +91,10 @@ func (t *core) learn(i int, seen uint64) (*view, bool) {
 	return v, true
 }
 
-// view looks at the arrays of partition i.
+// view makes a view of the arrays of partition i, whose bytes it gets by the function bytes: core.at if the caller
+// holds the partition's lock, core.peek if not. Returned is loaded first, so that a segment that goes back in between
+// makes the view one that is not current. A partition whose rebuilds is odd is ErrCorrupt: for a holder of the lock
+// that is what a stray store has left, and a caller without the lock gives up.
 func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *view, err error) {
 	returned := t.area.Returned()
 	if err := t.area.Current(); err != nil {
@@ -85,7 +113,10 @@ func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *v
 	return v, err
 }
 
-// linesAt looks at an array, if there is one. Its number of lines is in memory that others can write to.
+// linesAt returns the lines of the array at that pointer, by the function bytes; none if the pointer is 0. The number
+// of lines is in memory that other processes write to: it is loaded once, and linesOf refuses a number that the bytes
+// do not have room for. So the lines end within their segment, whatever the number says. That they are an array's is
+// more than this function knows; see strictLines.
 func (t *core) linesAt(at dsa.Pointer, bytes func(*core, dsa.Pointer) ([]byte, error)) ([]line, error) {
 	if at == 0 {
 		return nil, nil
@@ -94,6 +125,7 @@ func (t *core) linesAt(at dsa.Pointer, bytes func(*core, dsa.Pointer) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
+	// This refuses a pointer that leads to the end of a segment, where not even the number of lines has room.
 	if len(b) < arraySize(1) {
 		return nil, corrupt("the array at %v has %d bytes", at, len(b))
 	}
