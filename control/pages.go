@@ -31,8 +31,6 @@ const pageWordSize = 16
 
 func pagesFor(size uint64) uint64 { return (size + PageSize - 1) / PageSize }
 
-func (l Limits) pageWords() int { return int((l.Reserved/PageSize + 63) / 64) }
-
 func (t *Table) available(i int) uint64 {
 	w := &t.pages[i]
 	return w.free.Load() &^ w.used.Load() & t.exist(i)

@@ -245,12 +245,6 @@ func (m *Member) settle() {
 	t.header.usedBytes.Store(usedBytes)
 }
 
-// isAgented reports whether a row is in the hands of a process.
-func isAgented(w uint64) bool {
-	agent, _ := agentOf(w)
-	return stateOf(w) == Creating || stateOf(w) == Destroying && agent != nobody
-}
-
 // current reports whether a row's agent is the present user of its process row.
 func (t *Table) current(w uint64) bool {
 	row, incarnation := agentOf(w)
