@@ -24,8 +24,9 @@
 //	free -> creating(agent) -> live -> destroying(agent) -> free
 //
 // A process that finds an agent dead takes its place; no process takes the place of one that lives, however slow. The
-// word with state and agent is one 64-bit store, and the last one of its section. A live row with no bit and no pin exists
-// only inside a section, or after its author died in one: the process that takes the lock over from the dead repairs that.
+// word with state and agent is one 64-bit store, and no other process relies on what its section stores after it. A
+// live row with no bit and no pin exists only inside a section, or after its author died in one: the process that takes
+// the lock over from the dead repairs that.
 //
 // A process row is free or used, by an incarnation that goes up at each use. The member that uses a row holds its
 // witness. A row whose witness is free is dead, and may be reclaimed by any process, or joined over: then the newcomer

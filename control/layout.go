@@ -43,8 +43,9 @@ const (
 // LayoutVersion is the version of the control segment's layout that this program writes and understands.
 const LayoutVersion = layoutVersion
 
-// header begins the control segment. The fields before members are constant: Format writes them once, before magic, and each
-// process copies and checks them when it opens the segment. A stray store into them is put right by Retry from such a copy.
+// header begins the control segment. The fields before members are constant: Format writes them once, before magic, and
+// each process copies and checks them when it opens the segment. A stray store into them is put right by Retry from
+// such a copy.
 type header struct {
 	_ structs.HostLayout
 
@@ -78,9 +79,9 @@ type header struct {
 
 	freeHint atomic.Uint32 // where to look for a free segment row first; any value will do
 
-	// usedRows and usedBytes are the segment rows that are not free, and the sum of their sizes. They are derived from the
-	// rows: a section keeps them, and settle counts them again. usedBytes is compared with max_memory under the lock.
-	// Without the lock they are for people, and may be off by what a section is about to store.
+	// usedRows and usedBytes are the segment rows that are not free, and the sum of their sizes. They are derived from
+	// the rows: a section keeps them, and settle counts them again. usedBytes is compared with max_memory under the
+	// lock. Without the lock they are for people, and may be off by what a section is about to store.
 	usedRows  atomic.Uint32
 	usedBytes atomic.Uint64
 

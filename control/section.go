@@ -110,9 +110,9 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 }
 
 // waitForLock waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
-// ends the wait within some 50 ms, since the lock asks the Witness from time to time. A holder that lives and seems idle
-// is asked whether it holds the lock at all. If the lock is not to be taken the refusal is counted and logged, which needs
-// no lock.
+// ends the wait within some 50 ms, since the lock asks the Witness from time to time. A holder that lives and seems
+// idle is asked whether it holds the lock at all. If the lock is not to be taken the refusal is counted and logged,
+// which needs no lock.
 func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/bits"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +16,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Constants are what a control segment says of itself, written once by Format. A program gets a copy, which no stray store
-// can change.
+// Constants are what a control segment says of itself, written once by Format. A program gets a copy, which no stray
+// store can change.
 type Constants struct {
 	Instance   uuid.UUID // a label for people
 	Life       uuid.UUID // that the objects it lists bear
@@ -55,8 +54,8 @@ type Table struct {
 	constant  []byte // what the header begins with,
 	copied    []byte // and what that was when it was opened, in this process's own memory
 
-	// members is the inode of the members file that was in force, in this process's own memory. Succeed stores it under the
-	// control lock, Retry compares the header with it.
+	// members is the inode of the members file that was in force, in this process's own memory. Succeed stores it under
+	// the control lock, Retry compares the header with it.
 	members atomic.Uint64
 }
 
@@ -122,9 +121,10 @@ func Open(r shm.Region) (t *Table, err error) {
 	return t, err
 }
 
-// open does what Open does, with faults as panics. Each check refuses what the header may hold if a stray store, another
-// program or another version wrote it; the order of the checks decides which error a user reads. In particular a version is
-// believed only in a header whose checksum is right: else a flipped bit would be reported as a version to upgrade to.
+// open does what Open does, with faults as panics. Each check refuses what the header may hold if a stray store,
+// another program or another version wrote it; the order of the checks decides which error a user reads. In particular
+// a version is believed only in a header whose checksum is right: else a flipped bit would be reported as a version to
+// upgrade to.
 func open(r shm.Region) (*Table, error) {
 	h, err := shm.At[header](r, 0)
 	if err != nil {
@@ -182,8 +182,8 @@ func open(r shm.Region) (*Table, error) {
 	return t, nil
 }
 
-// divide cuts the region into its parts, as the limits say. It refuses a region that is shorter than they need, such as an
-// object that was truncated before it was mapped. It counts on limits that have passed Check.
+// divide cuts the region into its parts, as the limits say. It refuses a region that is shorter than they need, such as
+// an object that was truncated before it was mapped. It counts on limits that have passed Check.
 func (t *Table) divide(r shm.Region) (err error) {
 	t.wordsPer = t.Limits.bitWords()
 	o := layout(t.Limits)
@@ -224,25 +224,9 @@ func insane(field string, value any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s is invalid: %v", field, value))
 }
 
-// Closing reports whether the instance is being closed, or its books are gone: no new segment, reference or session. It
-// takes no lock. A false answer may be out of date when it is returned; a true one stays true.
-func (t *Table) Closing() (closing bool) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if recover() != nil {
-			closing = true
-		}
-	}()
-	return t.closing()
-}
-
-// closing reports whether the instance is being closed. A section that begins something asks it under the lock, where the
-// answer can be out of date only by a CloseByForce.
-func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
-
-// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx
-// is over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between two
-// calls is lost.
+// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx is
+// over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between
+// two calls is lost.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
 	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
 	return now, err

@@ -3,15 +3,15 @@ package control
 // The words of rows are packed: state and owner are one store, so no process ever sees the one without the other. This
 // file packs and unpacks them. It knows nothing of which moves between states are legal; the package comment does.
 
-// A process word's low byte is processUsed or, in a free row, 0. Any other value comes from a stray store, and the row then
-// counts as free and unused; its member is told so by displaced.
+// A process word's low byte is processUsed or, in a free row, 0. Any other value comes from a stray store, and the row
+// then counts as free and unused; its member is told so by displaced.
 const processUsed = 1
 
 // usedBy returns the word of a process row that this incarnation uses.
 func usedBy(incarnation uint32) uint64 { return freedBy(incarnation) | processUsed }
 
-// freedBy returns the word of a free process row that this incarnation used last. The incarnation stays in it, so that the
-// next user gets the next one.
+// freedBy returns the word of a free process row that this incarnation used last. The incarnation stays in it, so that
+// the next user gets the next one.
 func freedBy(incarnation uint32) uint64 { return uint64(incarnation) << 8 }
 
 // incarnationOf returns the incarnation in a process word, used or free.
@@ -59,7 +59,7 @@ func isAgented(w uint64) bool {
 	return stateOf(w) == Creating || stateOf(w) == Destroying && agent != nobody
 }
 
-// pinState says whether the instance itself holds a reference to a segment. See pin.go for the moves.
+// pinState is how far the instance has come in holding a reference of its own to a segment. See pin.go for the moves.
 type pinState = uint32
 
 const (
