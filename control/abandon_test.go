@@ -8,8 +8,8 @@ import (
 )
 
 // The rehearsal of death: members do what a program of bytes says, are abandoned in the middle of anything
-// (nothing is given back, their witness is free), and others reclaim them. Beside them runs a model of who holds
-// what, and an operating system of which no more is known than which objects there are. After each step the
+// (nothing is given back, their witness is free), and others reclaim them. Beside them runs a model of what each
+// member holds, and an operating system of which no more is known than which objects there are. After each step the
 // books say what the model says.
 
 type rehearsal struct {

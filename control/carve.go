@@ -9,22 +9,28 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Carved reports whether the segment lies in the reserved region, and at which byte of it; at 0 if it does not.
-func (e *Entry) Carved() (offset int, is bool) {
-	if e.Page == 0 {
-		return 0, false
-	}
-	return int(e.Page-1) * PageSize, true
-}
+// A carved segment lies in the reserved region, which each session has mapped. It has no object of its own, so nothing
+// is ever asked of the system for it: its row is never creating or destroying, and making and dropping it is one
+// section each.
+//
+//	section or store    a process that dies after it leaves
+//	Carve               a live row that only its creator may attach, with the creator's bit: gone with that bit
+//	Publish             a live row with the creator's bit
+//	Unref, if last      nothing: row and pages are free
+//
+// This file does not promise that there is room: the region is for segments that fit, and Create is for the others.
 
 // Carve makes a segment out of the reserved region: its row is live at once, and the member holds a reference. The
-// caller says Publish; until then no other process can attach it, so that no process ever sees the bytes that were there before.
-// False: there is no room in the region, or no region, and the caller says Create. Its errors are Create's. Now is
-// Unix time in ns, and may be a little old: what one member creates bears times in its order.
+// caller says Publish; until then no other process can attach it, so that no process ever sees the bytes that were
+// there before. If ok is false without an error there is no room in the region, or no region, and the caller says
+// Create. Its errors are Create's. Size is in bytes and more than 0; the segment takes whole pages. Now is Unix time in
+// ns, and may be a little old: what one member creates bears times in its order.
 func (m *Member) Carve(ctx context.Context, size int, now int64) (e Entry, ok bool, err error) {
 	return m.carve(ctx, size, now, plain)
 }
 
+// carve does what Carve does, by that entrance. A refusal by an entrance that does not wait is not counted, since its
+// caller says Carve next.
 func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (e Entry, ok bool, err error) {
 	if uint64(size) > m.t.Limits.Reserved {
 		return e, false, nil
@@ -39,12 +45,13 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	if !ok {
 		return e, false, nil
 	}
-	i, err := m.room(size, how != atOnce) // else Carve asks again
+	i, err := m.room(size, how != atOnce)
 	if err != nil {
 		return e, false, err
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
 	failpoint.Hit("control/carve/locked")
+	// The pages before the row: a death in between leaves pages that no row names, and the repair makes the map anew.
 	m.t.takePages(e.Page, uint64(size))
 	failpoint.Hit("control/carve/taken")
 	m.write(&e, now, Live)
@@ -53,16 +60,17 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	return e, true, nil
 }
 
-// TryCarve is Carve for a caller that does not wait. False: there is no segment, and Carve would wait, make one or say
-// why not.
+// TryCarve is Carve for a caller that does not wait, neither for the control lock nor for another goroutine of this
+// process. If ok is false there is no segment, and Carve would wait, make one or say why not.
 func (m *Member) TryCarve(size int, now int64) (e Entry, ok bool) {
 	e, ok, err := m.carve(context.Background(), size, now, atOnce)
 	return e, ok && err == nil
 }
 
-// Publish zeroes the bytes of a segment that this member has carved, and lets others attach it. If the
-// instance is being closed it is ErrStale, and the segment's row is free, or will be when the member
-// says Unref. It takes no lock.
+// Publish zeroes the bytes of a segment that this member has carved, and lets others attach it. Bytes is the segment in
+// the caller's mapping of the region. If the instance is being closed it is ErrStale, and the segment's row is free, or
+// will be when the member says Unref. A region that was truncated is ErrCorrupt, and the segment stays the member's
+// alone. It takes no lock.
 func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	blank := false
 	fault := debug.SetPanicOnFault(true)
@@ -75,9 +83,14 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 		}
 		debug.SetPanicOnFault(fault)
 	}()
+	// Zeros first: the word is what others wait for, and a process that sees it plain maps these bytes. They are not
+	// zeroed when a segment is given back, since a dead process does not do that, and its reclaimer need not have the
+	// region mapped.
 	clear(bytes)
 	blank = true
 	failpoint.Hit("control/publish/blank")
+	// A swap, since there is no lock: a Close may have freed the row, or this member may have been taken for dead and
+	// the row be another's by now. Then its word is not the one that this member stored, and stays as it is.
 	if i := e.row(); i >= len(m.t.segments) ||
 		!m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
 		return ErrStale
@@ -86,7 +99,8 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	return nil
 }
 
-// TryUnref does what Unref does, of a carved segment and for a caller that does not wait. False: nothing has changed.
+// TryUnref does what Unref does with a carved segment, for a caller that does not wait. It reports whether it was done;
+// else nothing has changed, and Unref would wait, or has an object to destroy.
 func (m *Member) TryUnref(e Entry) (done bool) {
 	if e.Page == 0 {
 		return false
@@ -95,5 +109,6 @@ func (m *Member) TryUnref(e Entry) (done bool) {
 	return err == nil
 }
 
-// unpublished returns the word of a live row that this member has carved, and that no other process may attach yet.
+// unpublished returns the word of a live row that this member has carved, and that no other process may attach yet: live
+// refuses it, since it is not the plain word of a live row.
 func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }

@@ -1,14 +1,20 @@
-// Package control keeps the books of an instance: which segments there are, who holds them, and who is alive enough to
-// hold anything. The books lie in the control segment, which every session has mapped.
+// Package control keeps the books of an instance: which segments exist, which process holds which of them, and which
+// processes are alive enough to hold anything. The books lie in the control segment, which every session has mapped.
 //
-// It knows bytes and rules and no operating system. It works over a shm.Region; what it needs from outside is the
-// Witness, which knows the living from the dead. So it can be run over a heap slice, killed between any two
-// stores, fuzzed and garbled without a system call.
+// The package knows bytes and rules and no operating system. It works on a shm.Region, and it needs one thing from
+// outside: a Witness, which tells the living processes from the dead. So its tests run it over a heap slice, kill it
+// between any two stores, fuzz it and garble its bytes without a system call.
 //
-// What it adds over a backend: references are bits, one for each process row, so exactly those of a dead
-// process can be given back; every change that also concerns the operating system is written down before
-// the system is asked, so that any process that is left can finish it. What it does not promise: that a
-// backend's object exists (a process may have removed it), or anything about a segment's content.
+// # What it adds, and what it does not promise
+//
+// Over a backend, which only makes, maps and removes objects, the package adds two things. References are bits, one for
+// each process row, so exactly the references of a dead process can be given back. And every change that also concerns
+// the operating system is written down before the system is asked, so that any process that is left can finish it.
+//
+// It does not promise that a backend's object exists, since a process may have removed it behind the back of the books.
+// It does not promise anything about a segment's content. And it does not promise that the books are right at every
+// moment: they are right outside of sections, and a process that dies in a section leaves a table that the next holder
+// of the lock repairs before it looks at it.
 //
 // # Rules
 //
@@ -17,63 +23,82 @@
 //
 //	free -> creating(agent) -> live -> destroying(agent) -> free
 //
-// The process that finds an agent dead takes its place; no process takes the place of one that lives, however slow. The word
-// with state and agent is stored at once and last in its section. A live row with no bit and no pin exists only
-// inside a section, or after its author died in one: the process that takes the lock over from the dead repairs that.
+// A process that finds an agent dead takes its place; no process takes the place of one that lives, however slow. The
+// word with state and agent is one 64-bit store, and no other process relies on what its section stores after it. A
+// live row with no bit and no pin exists only inside a section, or after its author died in one: the process that takes
+// the lock over from the dead repairs that.
 //
 // A process row is free or used, by an incarnation that goes up at each use. The member that uses a row holds its
 // witness. A row whose witness is free is dead, and may be reclaimed by any process, or joined over: then the newcomer
 // begins by reclaiming its predecessor.
+//
+// # Lock order
+//
+// The package has one lock, the control lock in the header. A stretch of work under it is a section, and methods that
+// only run inside a section say so. Sections do not nest, and a section takes no other lock but the Witness's own. It
+// runs no callback of a program, and calls the system only to ask the Witness (Reclaim, Succeed, and the first section of
+// a Join). Wake-ups are system calls too, and come after the section. The lock is the innermost of the library: a session
+// enters a section with its own lock held, but then only by the calls that do not wait (TryCarve, TryUnref).
+//
+// # Reading without the lock
+//
+// Methods of Table read words without the lock, one after the other. Each word is whole, and two words need not belong
+// together. Each field of the layout says what a stale read of it means. Bytes of the control segment are input: any
+// process that has it mapped can garble them. A word is loaded once, the copy is checked, and the copy is used; what is
+// invalid is ErrCorrupt, and so is a fault, which the system raises where an object was truncated under its mapping.
 package control
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
-	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // Kinds of failure; package dsm exports the same values.
 var (
-	ErrNotFound         = errkind.NotFound
-	ErrTooManySegments  = errkind.TooManySegments
-	ErrTooManyProcesses = errkind.TooManyProcesses
-	ErrQuota            = errkind.Quota
-	ErrCorrupt          = errkind.Corrupt
-	ErrStale            = errkind.Stale
-	ErrClosed           = errkind.Closed
-	ErrInUse            = errkind.InUse
+	ErrNotFound         = errkind.NotFound         // the handle is of no live segment
+	ErrTooManySegments  = errkind.TooManySegments  // each row of the segment table is in use
+	ErrTooManyProcesses = errkind.TooManyProcesses // each row of the process table is in use
+	ErrQuota            = errkind.Quota            // a limit on bytes or on segments per process
+	ErrCorrupt          = errkind.Corrupt          // bytes that are invalid, or gone from under the mapping
+	ErrStale            = errkind.Stale            // the instance is closing, or the member's row is another session's
+	ErrClosed           = errkind.Closed           // the member has left
+	ErrInUse            = errkind.InUse            // there is a supervisor, and it lives
 )
 
-// Witness knows which process rows have a living user. Its methods don't block. Held may err to true for a
-// moment after a death, never to false.
+// Witness knows which process rows have a living user. A session holds the witness of its row as long as it lives, and
+// the kernel gives the witness back when its process is dead. The methods don't block and are safe for concurrent use.
+// Held is also called inside sections, so it must not enter one.
 type Witness interface {
-	Take(row int) (bool, error) // false: another process's
+	// Take acquires the row's witness for this process. It is false if another process has it.
+	Take(row int) (bool, error)
+	// Drop gives the row's witness back.
 	Drop(row int) error
-	Held(row int) bool // by any process, this process too
+	// Held reports whether a process holds the row's witness, this process too. It may err to true for a moment after a
+	// death, never to false: a false answer lets the caller take away what the row's user holds.
+	Held(row int) bool
 }
 
-// successor is implemented by a Witness that may be of a members file in whose place another comes in force (Succeed).
+// successor is implemented by a Witness that asks a members file in whose place another one can come in force (Succeed).
 type successor interface {
-	InForce() bool // what it has taken is asked for
+	// InForce reports whether the file in which this process takes rows is the one that is asked about them.
+	InForce() bool
 }
 
+// inForce reports whether what is taken through w counts as alive. A Witness that is no successor is always in force.
 func inForce(w Witness) bool {
 	s, ok := w.(successor)
 	return !ok || s.InForce()
 }
 
-// SupervisorRow is the process row of the supervisor; joins take it only by name.
+// SupervisorRow is the process row of the supervisor. Join never takes it, JoinSupervisor takes no other.
 const SupervisorRow = 0
 
-// BusyError says that the control lock was unavailable in time, and who holds it.
+// BusyError says that the control lock was unavailable in time, and which process holds it. It unwraps to the reason for
+// which the wait ended: context.DeadlineExceeded or what else the caller's context gives as its cause.
 type BusyError struct {
-	Pid         int
-	Application string
+	Pid         int    // of the holder, as it sees itself; a holder in its first section may still bear its predecessor's
+	Application string // of the holder, with the same exception
 	Cause       error
 }
 
@@ -82,154 +107,3 @@ func (e *BusyError) Error() string {
 }
 
 func (e *BusyError) Unwrap() error { return e.Cause }
-
-var errBusy = errors.New("the control lock is held")
-
-// entrance is a way to enter a section.
-type entrance struct {
-	patience time.Duration // bounds the wait for the lock where the caller's context does not
-	seize    bool          // there is reason to think its holder dead
-}
-
-var (
-	plain   = entrance{patience: 10 * time.Second}
-	brief   = entrance{patience: time.Second} // for what can be done later
-	atOnce  = entrance{}
-	seizing = entrance{patience: 10 * time.Second, seize: true}
-)
-
-// section is a stretch of work under the control lock. Stores in it may fault (a process truncated the segment) or
-// find nonsense: that ends the section, repairs and unlocks, and is ErrCorrupt.
-//
-//	s, err := m.enter(ctx, plain)
-//	if err != nil { return err }
-//	defer s.leave(&err)
-type section struct {
-	m     *Member
-	guard shmsync.MutexGuard
-	fault bool // what SetPanicOnFault was
-	died  bool // a death was logged
-	tells bool // those that want to hear of deaths are to look
-}
-
-func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {
-	if m.left.Load() {
-		return s, ErrClosed
-	}
-	s = section{m: m, fault: debug.SetPanicOnFault(true)}
-	locked := false
-	defer func() {
-		if r := recover(); r != nil {
-			err = corruption(r)
-		}
-		if err != nil {
-			if locked {
-				s.unlock()
-			}
-			debug.SetPanicOnFault(s.fault)
-		}
-	}()
-	if s.guard, err = m.lock(ctx, how); err != nil {
-		return s, err
-	}
-	locked = true
-	if dead, abandoned := s.guard.Abandoned(); abandoned {
-		s.died = m.repair(dead)
-	}
-	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
-		return s, m.displaced(w)
-	}
-	return s, nil
-}
-
-func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
-	if g, ok := m.mutex.TryLock(); ok {
-		return g, nil
-	}
-	if how == atOnce {
-		return shmsync.MutexGuard{}, errBusy
-	}
-	began := time.Now()
-	g, err := m.waitForLock(ctx, how)
-	if err == nil {
-		add(&m.tally.lockWaits, 1)
-		add(&m.tally.lockWaitTime, uint64(time.Since(began)))
-	}
-	return g, err
-}
-
-func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
-	lock := m.mutex.Lock
-	if how.seize {
-		lock = m.mutex.Seize
-	}
-	g, err := within(ctx, askAfter, lock)
-	if err == nil {
-		return g, nil
-	}
-	if h, held := m.t.header.lock.Owner(); held && ctx.Err() == nil { // it may be named by a stray store alone
-		m.Ask(h)
-	}
-	if g, err = within(ctx, how.patience, lock); err == nil {
-		return g, nil
-	}
-	refusals := m.tally.lockRefused.Add(1)
-	if h, held := m.t.header.lock.Owner(); held && h.Row < len(m.t.processes) {
-		p := m.t.process(h.Row)
-		if due(&m.told[RefusedLock-RefusedRows]) {
-			m.t.record(note{kind: RefusedLock, subject: shmsync.Peer{Row: h.Row, Incarnation: p.Incarnation}, actor: m.asPeer().Word(),
-				pid: uint32(p.Pid), application: textWords(p.Application), count: refusals})
-		}
-		return g, &BusyError{Pid: p.Pid, Application: p.Application, Cause: err}
-	}
-	return g, err
-}
-
-// askAfter is how long a holder of the lock that seems to live is waited for before it is asked whether it holds it.
-const askAfter = 50 * time.Millisecond
-
-func within(ctx context.Context, patience time.Duration,
-	lock func(context.Context) (shmsync.MutexGuard, error)) (shmsync.MutexGuard, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience,
-		fmt.Errorf("waited %v: %w", patience, context.DeadlineExceeded))
-	defer cancel()
-	return lock(ctx)
-}
-
-// leave ends the section; it must be deferred itself, so that it can recover.
-func (s *section) leave(err *error) {
-	if r := recover(); r != nil {
-		*err = corruption(r)
-		s.repairQuietly()
-	}
-	s.unlock()
-	if s.died || s.tells {
-		s.m.t.tell(shmsync.NewsDeath)
-	}
-	debug.SetPanicOnFault(s.fault)
-}
-
-func (s *section) repairQuietly() {
-	defer func() { _ = recover() }() // the bytes themselves are gone
-	s.m.settle()
-}
-
-func (s *section) unlock() {
-	defer func() { _ = recover() }()
-	s.guard.Unlock()
-}
-
-// corruption makes an error of what a section panicked with.
-func corruption(r any) error {
-	if err, ok := r.(error); ok {
-		if errors.Is(err, ErrCorrupt) {
-			return err
-		}
-		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
-			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: "+
-				"another process truncated the object, or its file system failed", ErrCorrupt)
-		}
-		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
-	}
-	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)
-}

@@ -10,7 +10,7 @@ import (
 )
 
 // The deaths of an instance are written into a log, in the order in which the dead are reclaimed, so that each session
-// can tell its structures who has died, each once, however late it comes to look.
+// can tell its structures which sessions have died, each once, however late it comes to look.
 //
 //	header.reclaims  how many deaths have been logged, ever. The next one goes to log[reclaims % deathsKept]
 //	log[i]           bits 0-42 the peer, bits 43-63 a checksum of it and its number
@@ -28,11 +28,12 @@ const (
 	maxUnburied = 64
 )
 
-// bury logs, under the control lock, the death of a row's user that is to be reclaimed, and of those before it that
-// no process could log.
+// bury logs, under the control lock, the death of a row's user that is being reclaimed, and of those before it that
+// no process could log. It comes after the references are given back and before the row is free.
 //
-// Bytes is how much was given back for it, and began is when that was begun. The event says how many references those were, by
-// what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are balanced.
+// Bytes is how much was given back for it, and began is when that was begun. The event says how many references those
+// were, by what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are
+// balanced.
 func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time) {
 	t := m.t
 	defer func() {
@@ -46,7 +47,9 @@ func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time
 	if last == incarnation {
 		return
 	}
-	if n := incarnation - last; n > maxUnburied { // below it too
+	// Hostile value: an incarnation in ended that is far below the row's, or above it, which the subtraction makes a
+	// large number too. Then the row's own user is logged and no other.
+	if n := incarnation - last; n > maxUnburied {
 		last = incarnation - 1
 	}
 	for last != incarnation {
@@ -59,11 +62,17 @@ func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time
 			n.count, n.bytes = t.tallies[row].held(), bytes
 		}
 		t.record(n)
+		// After the log and the event: a process that dies before it leaves a death that the next reclaimer logs again,
+		// which logDeath and the readers of events notice. The other way round it would leave a death that no session
+		// hears of.
 		ordered.Store32(ended, last)
 		failpoint.Hit("control/bury/ended")
 	}
 }
 
+// logDeath writes one death into the log, inside a section, unless it is the log's last entry already: then the process
+// that wrote it died before it could store ended. The entry comes before the count, since readers read as far as the
+// count says; a process that dies in between leaves an entry that is not counted, and that the next one writes over.
 func (t *Table) logDeath(p shmsync.Peer) {
 	n := t.header.reclaims.Load()
 	if t.log[(n-1)%deathsKept].Load() == t.deathEntry(p, n-1) {
@@ -75,22 +84,25 @@ func (t *Table) logDeath(p shmsync.Peer) {
 	failpoint.Hit("control/bury/counted")
 }
 
+// deathEntry returns the word of the log for a death and its number. The checksum has the number in it, so an entry
+// that the log has gone past and come round to is not taken for the one that a reader looks for.
 func (t *Table) deathEntry(p shmsync.Peer, number uint32) uint64 {
 	w := p.Word()
 	return w | mix(t.seed^w^uint64(number)<<43)&^(1<<43-1)
 }
 
-// retired notes, under the control lock, that the user of a row has left in order.
+// retired notes, under the control lock, that the user of a row has left in order: it is through, and no death is logged.
 func (t *Table) retired(row int, incarnation uint32) { ordered.Store32(&t.ended[row], incarnation) }
 
-// Deaths reads the log from some moment on. It is not safe for concurrent use.
+// Deaths reads the log from some moment on. It lies in this process's own memory, takes no lock, and is not safe for
+// concurrent use.
 type Deaths struct {
 	t    *Table
-	seen uint32   // of reclaims
+	seen uint32   // how many entries of the log it has read, or passed over; compared with reclaims
 	told []uint32 // by row: the highest incarnation that needs no telling
 }
 
-// Deaths returns a reader of the deaths that are logged from now on.
+// Deaths returns a reader of the deaths that are logged from now on. Its error is ErrCorrupt, if the books are gone.
 func (t *Table) Deaths() (d *Deaths, err error) {
 	d = &Deaths{t: t, told: make([]uint32, len(t.ended))}
 	err = guarded(func() error {
@@ -114,8 +126,11 @@ func (d *Deaths) Next() (list []shmsync.Peer, err error) {
 	return list, err
 }
 
+// next reads the log from where it has read to, up to the count of now. An entry that is not what its number says was
+// written over while it was read, or hit by a stray store: then ended is read instead.
 func (d *Deaths) next() (list []shmsync.Peer) {
 	now := d.t.header.reclaims.Load()
+	// Hostile value: a count that a stray store has moved, forth or back. Either is a large difference here.
 	if now-d.seen >= deathsKept {
 		return d.all(now)
 	}
@@ -131,7 +146,7 @@ func (d *Deaths) next() (list []shmsync.Peer) {
 	return list
 }
 
-// tell adds p to the list, if it is a session.
+// tell adds p to the list, if it is a session and not the supervisor, and notes that it needs no telling any more.
 func (d *Deaths) tell(list []shmsync.Peer, p shmsync.Peer) []shmsync.Peer {
 	d.told[p.Row] = p.Incarnation
 	if p.Row == SupervisorRow {
@@ -140,11 +155,14 @@ func (d *Deaths) tell(list []shmsync.Peer, p shmsync.Peer) []shmsync.Peer {
 	return append(list, p)
 }
 
+// all returns every incarnation that has ended since the row's last one was returned, by what ended says, and passes
+// the log over. It is the answer where the log does not help. Per row it returns deathsKept at most, whatever a stray
+// store has left.
 func (d *Deaths) all(now uint32) (list []shmsync.Peer) {
 	d.seen = now
 	for row := range d.told {
 		ended := d.t.ended[row].Load()
-		if int32(ended-d.told[row]) < 0 { // a stray store
+		if int32(ended-d.told[row]) < 0 { // ended goes up alone, so a stray store has hit it
 			d.told[row] = ended
 		}
 		for i := min(ended-d.told[row], deathsKept); i > 0; i-- {
@@ -154,7 +172,9 @@ func (d *Deaths) all(now uint32) (list []shmsync.Peer) {
 	return list
 }
 
-// tell has the watchers of sessions look at something: all, or those that want to hear of deaths.
+// tell has the watchers of sessions look at something: all, or of deaths those that want to hear of them. It takes no
+// lock and does not wait, but costs a system call for each watcher that sleeps, so it comes after a section. A fault
+// ends it.
 func (t *Table) tell(n shmsync.News) {
 	_ = guarded(func() error {
 		for row := SupervisorRow + 1; row < len(t.processes); row++ {
@@ -166,28 +186,32 @@ func (t *Table) tell(n shmsync.News) {
 	})
 }
 
-// NewMailbox returns the member's mailbox, for the session whose self it is. It is called once.
+// NewMailbox returns the member's mailbox, for the session whose Self is given. It is called once in a member's life.
 func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
 	return shmsync.NewMailbox(m.t.mailboxes, m.t.view, self)
 }
 
-// Want reports whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
+// Want sets whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
 func (m *Member) Want(deaths bool) error {
 	return guarded(func() error { m.own().Want(deaths); return nil })
 }
 
-// Listen sleeps until this member is told something, for at most d, until ctx is over or Nudge is called.
+// Listen sleeps until this member is told something, for at most d, until ctx is over or Nudge is called, and returns
+// what it was told. It may return early with nothing. One goroutine of the session listens.
 func (m *Member) Listen(ctx context.Context, d time.Duration) (n shmsync.News, err error) {
 	err = guarded(func() error { n = m.own().Listen(ctx, d); return nil })
 	return n, err
 }
 
-// Nudge makes Listen return early.
+// Nudge makes this member's Listen return early. It does not block.
 func (m *Member) Nudge() { _ = guarded(func() error { m.own().Nudge(); return nil }) }
 
+// own returns the row's mailbox, in shared memory.
 func (m *Member) own() *shmsync.MailboxWord { return &m.t.mailboxes[m.row] }
 
-// Ask has another member look whether it holds the locks whose words name it.
+// Ask has another member look whether it holds the locks whose words name it. It does not block, and waits for no
+// answer. A peer in a row that does not exist, as a garbled word may name one, is asked nothing, nor is the supervisor,
+// which does not listen to its mailbox.
 func (m *Member) Ask(p shmsync.Peer) {
 	if p.Row > SupervisorRow && p.Row < len(m.t.mailboxes) {
 		_ = guarded(func() error { m.t.mailboxes[p.Row].Tell(shmsync.NewsAsk); return nil })

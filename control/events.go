@@ -19,18 +19,21 @@ import (
 //	row.seal       0 while the row is written; last of all a checksum of the other words
 //
 // A reader takes no lock and trusts no count: it copies each row of the ring and takes those whose seal fits. So what a
-// writer that died has left half written is skipped, as is a row in which a writer that was stopped for a thousand events
-// stores late, or that a stray store has hit. A count that a stray store has hit changes the order alone, in which events are
-// told. Of a death the event may be written twice, by two reclaimers of which the first died: a reader drops the second one.
+// writer that died has left half written is skipped, as is a row in which a writer that was stopped for a thousand
+// events stores late, or that a stray store has hit. A count that a stray store has hit changes the order alone, in
+// which events are told. Of a death the event may be written twice, by two reclaimers of which the first died: a reader
+// drops the second one.
 const eventsKept = 1024
 
+// eventRow is a place of the ring. Any process writes it, without a lock, and any reads it; a reader believes the words
+// only if seal fits them all. So a stale read is a row that is passed over.
 type eventRow struct {
 	_           structs.HostLayout
 	seal        atomic.Uint64
-	number      atomic.Uint64
+	number      atomic.Uint64 // by which readers put the rows in order
 	time        atomic.Uint64 // Unix time in ns
-	subject     atomic.Uint64 // whom it is about: a peer, or 0
-	actor       atomic.Uint64 // who has done it, if that is another
+	subject     atomic.Uint64 // the peer that it is about, or 0
+	actor       atomic.Uint64 // the peer that has done it, if that is another
 	count       atomic.Uint64
 	bytes       atomic.Uint64
 	kind        atomic.Uint32
@@ -40,7 +43,7 @@ type eventRow struct {
 
 const eventRowSize = 96
 
-// EventKind is what has happened.
+// EventKind is what has happened. The numbers are part of the layout.
 type EventKind uint32
 
 const (
@@ -55,24 +58,25 @@ const (
 	RefusedSession                      // max_memory_per_process, max_segments_per_process
 	RefusedSystem                       // the system had no memory, or gave another reason
 	RefusedJoin                         // max_processes
-	RefusedLock                         // a wait for the control lock was given up. Subject: who held it
+	RefusedLock                         // a wait for the control lock was given up. Subject: its holder
 	lastEventKind  = RefusedLock
 )
 
-// Event is one entry of the ring.
+// Event is one entry of the ring, copied out.
 type Event struct {
-	Number      uint64
+	Number      uint64 // from 0 in each generation; a gap is an event that was not kept
 	Time        time.Time
 	Kind        EventKind
 	Subject     shmsync.Peer // in row -1 if there is none
-	Actor       shmsync.Peer
-	Pid         int
-	Application string
-	Count       uint64
-	Bytes       uint64
+	Actor       shmsync.Peer // the process that has done it, if that is another; in row -1 if not
+	Pid         int          // the subject's, as it sees itself
+	Application string       // the subject's
+	Count       uint64       // what it counts: see the kind
+	Bytes       uint64       // for Died, of the references that were given back
 }
 
-// note is what a writer says of an event.
+// note is an event that is about to be written: what its writer knows of it. The number and the time come with the
+// writing.
 type note struct {
 	kind         EventKind
 	subject      shmsync.Peer
@@ -82,11 +86,14 @@ type note struct {
 	count, bytes uint64
 }
 
-// record writes an event. It takes no lock.
+// record writes an event. It takes no lock and does not wait. If the process dies in it the row's seal is 0, or fits
+// nothing: the event is lost, and no other.
 func (t *Table) record(n note) {
 	number := t.header.events.Add(1) - 1
 	failpoint.Hit("control/event/taken")
 	r := &t.ring[number%eventsKept]
+	// The seal is taken off first and put on last, so at no moment does it fit a row that is half the old event and
+	// half the new one.
 	r.seal.Store(0)
 	failpoint.Hit("control/event/unsealed")
 	r.number.Store(number)
@@ -107,6 +114,7 @@ func (t *Table) record(n note) {
 	failpoint.Hit("control/event/sealed")
 }
 
+// wordOf returns the word of a peer, or 0 if there is none.
 func wordOf(p shmsync.Peer) uint64 {
 	if p.Row < 0 {
 		return 0
@@ -114,7 +122,8 @@ func wordOf(p shmsync.Peer) uint64 {
 	return p.Word()
 }
 
-// sealOf returns the checksum of a row, and the row as it was when that was taken.
+// sealOf returns the checksum of a row, and the row as it was when that was taken: each word is loaded once, for both.
+// The checksum is never 0. The event is only worth something if the checksum is the row's seal.
 func (t *Table) sealOf(r *eventRow) (sum uint64, e Event) {
 	var words [4]uint64
 	sum = t.seed ^ 1<<63 // as no other checksum begins
@@ -134,7 +143,8 @@ func (t *Table) sealOf(r *eventRow) (sum uint64, e Event) {
 	return max(sum, 1), e // 0 is a row that is being written
 }
 
-// Events returns what the ring has, in order. It works on books of which every process is dead.
+// Events returns what the ring has, in order. It takes no lock, and works on books of which every process is dead. Its
+// error is ErrCorrupt, with what was read until then, if the books are gone.
 func (t *Table) Events() (list []Event, err error) {
 	err = guarded(func() error {
 		for i := range t.ring {
@@ -143,6 +153,7 @@ func (t *Table) Events() (list []Event, err error) {
 			if seal == 0 {
 				continue
 			}
+			// Hostile values: words that the seal does not fit, and a kind that this program does not know.
 			if sum, e := t.sealOf(r); sum == seal && e.Kind >= Began && e.Kind <= lastEventKind {
 				list = append(list, e)
 			}
@@ -162,11 +173,12 @@ func (t *Table) Events() (list []Event, err error) {
 	return list, err
 }
 
-// Say logs an event about this member itself.
+// Say logs an event about this member itself. It takes no lock.
 func (m *Member) Say(kind EventKind) {
 	_ = guarded(func() error { m.say(kind, 0); return nil })
 }
 
+// say logs an event about this member, with faults as panics.
 func (m *Member) say(kind EventKind, count uint64) {
 	m.t.record(note{kind: kind, subject: m.asPeer(), pid: uint32(m.who.Pid), application: m.application, count: count})
 }
@@ -174,7 +186,8 @@ func (m *Member) say(kind EventKind, count uint64) {
 // asPeer names the member in full, unlike holder.
 func (m *Member) asPeer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }
 
-// RefusedBySystem counts a segment that the system refused to make.
+// RefusedBySystem counts a segment that the system refused to make, and logs that once a second at most. It takes no
+// lock, so its counter goes up by an addition.
 func (m *Member) RefusedBySystem() {
 	_ = guarded(func() error {
 		m.refused(RefusedSystem, m.tally.refusedSystem.Add(1))
@@ -195,7 +208,8 @@ func (m *Member) refused(kind EventKind, count uint64) {
 	}
 }
 
-// due reports whether a second has gone by since it was last, and notes that it is now.
+// due reports whether a second has gone by since it was last, and notes that it is now. Of several callers at one
+// moment one gets true. A time in the future, which a stray store or a clock that was put back leaves, is due.
 func due(last *atomic.Int64) bool {
 	now, was := time.Now().UnixNano(), last.Load()
 	return (now-was >= int64(time.Second) || now < was) && last.CompareAndSwap(was, now)

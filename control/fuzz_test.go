@@ -19,7 +19,7 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Whatever bytes stand in a control segment, each call returns: with an answer, or with an error of a known kind
+// Whatever bytes are in a control segment, each call returns: with an answer, or with an error of a known kind
 // that, if it is ErrCorrupt, says where. And no object is ever to be destroyed that was never made.
 
 var fuzzLimits = Limits{
@@ -285,7 +285,7 @@ func (w *fuzzWorld) look() error {
 	return nil
 }
 
-// within: whatever stands in the books, no process is led out of the region.
+// within: whatever bytes are in the books, no process is led out of the region.
 func (w *fuzzWorld) within(e Entry) {
 	if at, carved := e.Carved(); carved && (at < 0 || uint64(at+e.Size) > w.Limits.Reserved) {
 		w.Fatalf("%+v is not in a region of %d bytes", e, w.Limits.Reserved)

@@ -140,7 +140,7 @@ func TestRetryMakesGood(t *testing.T) {
 	}
 }
 
-// TestRetryMendsHeader: the constants are known to whoever has the books open, and newcomers need them.
+// TestRetryMendsHeader: the constants are known to each process that has the books open, and newcomers need them.
 func TestRetryMendsHeader(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()

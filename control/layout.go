@@ -1,12 +1,9 @@
 package control
 
 import (
-	"encoding/binary"
 	"structs"
 	"sync/atomic"
-	"unicode/utf8"
 
-	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -36,201 +33,143 @@ const (
 	mailboxSize    = 192
 	align          = 64
 
+	// The header's checksum covers the bytes from version to the end of the constants.
 	checksumFrom = 16
 	checksumTo   = 1144
 
-	maxDir = 1008
+	maxDir = 1008 // bytes of the directory's path that the header keeps
 )
 
 // LayoutVersion is the version of the control segment's layout that this program writes and understands.
 const LayoutVersion = layoutVersion
 
-// header: the constants are written once, before magic, and copied out by everyone who opens the segment. The
-// rest is written under the control lock unless said otherwise.
+// header begins the control segment. The fields before members are constant: Format writes them once, before magic, and
+// each process copies and checks them when it opens the segment. A stray store into them is put right by Retry from
+// such a copy.
 type header struct {
-	_         structs.HostLayout
-	magic     atomic.Uint64 // stored last
-	checksum  uint64        // of what lies between checksumFrom and checksumTo
+	_ structs.HostLayout
+
+	// magic is stored last by Format. Until then, and if Format's process died before, Open refuses the segment.
+	magic     atomic.Uint64
+	checksum  uint64 // of what lies between checksumFrom and checksumTo
 	version   uint32
 	byteOrder uint32
 	constants constants
-	members   atomic.Uint64 // inode of the members file that is in force; its successor's in the end. Read without the lock
 
-	lock      shmsync.MutexWord
-	closing   shmsync.Count // not 0: no new intent, reference or join; it never goes back. Read by all without the lock
-	news      shmsync.Count // of joins and of wishes for pins, for the supervisor; read without the lock
-	reclaims  atomic.Uint32 // of deaths in the log; read without the lock
-	freeHint  atomic.Uint32 // where to look for a free segment row first; any value will do
-	usedRows  atomic.Uint32 // segment rows that are not free; derived, for limits and people
-	usedBytes atomic.Uint64 // sum of their sizes; derived
-	pageHint  atomic.Uint32 // where to look for free pages first; any value will do
-	_         uint32
+	// members is the inode of the members file whose bytes are the witnesses. Succeed stores it under the control lock,
+	// and Retry stores it again if it was garbled. It is read without the lock; a stale read means that a process asks a
+	// file that is not in force any more, so an answer "dead" counts only if members is the same afterwards.
+	members atomic.Uint64
 
-	events       atomic.Uint64 // places of the ring that were ever taken. Added to and read without the lock, as the next two are
+	// lock is the control lock. It guards the tables, and every field of the header whose comment does not say otherwise.
+	lock shmsync.MutexWord
+
+	// closing is not 0 once the instance is ending: there is no new intent, reference or join. It never goes back to 0.
+	// Close stores it under the lock, CloseByForce without. It is read without the lock; a stale 0 costs nothing, since
+	// each section that would begin something looks again.
+	closing shmsync.Count
+
+	// news goes up, without the lock, when a process has joined or wishes for a pin. The supervisor sleeps on it. A death
+	// between the event and the addition delays the supervisor until it next looks around by itself.
+	news shmsync.Count
+
+	// reclaims counts the deaths in the log. bury stores it under the lock; it is read without the lock, and a stale read
+	// means that the reader hears of a death at its next look.
+	reclaims atomic.Uint32
+
+	freeHint atomic.Uint32 // where to look for a free segment row first; any value will do
+
+	// usedRows and usedBytes are the segment rows that are not free, and the sum of their sizes. They are derived from
+	// the rows: a section keeps them, and settle counts them again. usedBytes is compared with max_memory under the
+	// lock. Without the lock they are for people, and may be off by what a section is about to store.
+	usedRows  atomic.Uint32
+	usedBytes atomic.Uint64
+
+	pageHint atomic.Uint32 // where to look for free pages first; any value will do
+	_        uint32
+
+	// The last three are added to and read without the lock. A stale or garbled value costs people the order of events,
+	// or a refused join in the list of them, and no more.
+
+	events       atomic.Uint64 // places of the ring that were ever taken
 	joinsRefused atomic.Uint64 // since the process table was full
 	joinTold     atomic.Int64  // Unix time in ns of the last event that says so
 }
 
+// constants say what the control segment is, and how large its tables are. They are never stored to after Format but by
+// Retry, which stores the same again.
 type constants struct {
 	instance           [16]byte
 	life               [16]byte
 	generation         uint64
-	membersDev         uint64
+	membersDev         uint64 // device and inode of the first members file, see header.members
 	membersIno         uint64
-	processes          uint32
+	processes          uint32 // sessions; the table has one row more, the supervisor's
 	segments           uint32
-	memory             uint64 // 0: no limit
-	memoryPerProcess   uint64 // 0: no limit
+	memory             uint64 // bytes of all segments; 0: no limit
+	memoryPerProcess   uint64 // bytes; 0: no limit
 	segmentsPerProcess uint32 // 0: no limit
 	dirLen             uint32
-	reserved           uint64 // bytes of the region that segments are carved out of
-	backend            [16]byte
+	reserved           uint64       // bytes of the region that segments are carved out of
+	backend            [16]byte     // its name, filled up with zeros
 	dir                [maxDir]byte // for people; cut if longer
 }
 
-// processRow: word is stored by the joiner, who holds the row's witness, and by reclaim and leave under the
-// lock, each by compare-and-swap. The rest is stored under the lock; read without it, it may be the predecessor's.
+// processRow says which process uses a row of the process table, and what it holds.
 type processRow struct {
-	_           structs.HostLayout
-	word        atomic.Uint64 // bits 0-7 free or used, 8-39 incarnation
-	started     atomic.Int64  // Unix time in ns
-	pid         atomic.Uint32 // as the process sees itself; with closingBit: its session is closed and keeps the row yet
-	segments    atomic.Uint32 // references held; derived
-	bytes       atomic.Uint64 // their sizes; derived
+	_ structs.HostLayout
+
+	// word holds free or used in bits 0-7 and the incarnation in bits 8-39. A joiner stores it without the lock, while it
+	// holds the row's witness; reclaim, leave and a join that is refused store it under the lock. Each does so by
+	// compare-and-swap, so that a reclaimer that was on its way can't free the row of a newcomer. It is read without the
+	// lock; a stale read names a user that has left or died, whose incarnation no later user has.
+	word atomic.Uint64
+
+	// The rest is stored under the lock, in the first section of a row's user. Read without the lock, or before that
+	// section, it may be the predecessor's: it is for people, and for the limits of the user itself.
+
+	started atomic.Int64 // Unix time in ns
+
+	// pid is what the process sees as its own pid. Its top bit is closingBit, which the user itself sets without the lock
+	// when its session is closed and keeps the row only as long as bytes are lent.
+	pid atomic.Uint32
+
+	// segments and bytes count the references held and the sizes of these segments. They are derived from the reference
+	// bits: a section keeps them, and settle counts them again.
+	segments atomic.Uint32
+	bytes    atomic.Uint64
+
 	application text
 }
 
-// closingBit is no pid's on any system.
+// closingBit is part of no pid on any system.
 const closingBit = 1 << 31
 
-// segmentRow: all stored under the lock, word last. Read without it, a row is as good as its word,
-// if that is the same after.
+// segmentRow says what a segment is and how far its making or removal has come. All of it is stored under the control
+// lock, and word last, but for one store: Publish swaps the word of a row that its caller has carved without the lock.
+//
+// Readers without the lock load word first, and word and handle again at the end. If both are the same, the row was that
+// segment's all the while, since the row's next one has another handle; else the parts may not belong together.
 type segmentRow struct {
 	_ structs.HostLayout
-	// Bits 0-7 SegmentState, 8-23 agent's row, 24-55 agent's incarnation; of a live one who has yet to publish it.
-	word       atomic.Uint64
-	handle     atomic.Uint64
-	size       atomic.Uint64
-	osWord     atomic.Uint64 // the backend's
-	check      atomic.Uint64 // checksum of handle, size, osWord and page; 0 in a free row
+
+	// word holds the SegmentState in bits 0-7, the agent's row in bits 8-23 and its incarnation in bits 24-55. The agent
+	// of a live row is the creator that has yet to publish it; after that a live row has none.
+	word atomic.Uint64
+
+	handle atomic.Uint64 // 48 random bits above the row's number
+	size   atomic.Uint64 // bytes
+	osWord atomic.Uint64 // the backend's
+
+	// check is a checksum of handle, size, osWord and page (rowCheck), and 0 in a free row. It is stored after what it
+	// covers, so a row in which a process died half way through is not sound; and a stray store that turns the word of a
+	// free row into a live one's makes no segment of it.
+	check atomic.Uint64
+
 	created    atomic.Uint64 // Unix time in ns
 	creatorPid atomic.Uint32
 	pin        atomic.Uint32 // pinState, with the root's mark
 	errno      atomic.Uint32 // why the last destroy failed; 0 if it did not
 	page       atomic.Uint32 // its first page in the reserved region, plus one; 0: an object of its own
 	creator    text          // application name
-}
-
-// text is up to 32 bytes of UTF-8 that can be stored and loaded without tearing a word.
-type text [4]atomic.Uint64
-
-func (t *text) store(words *[4]uint64) {
-	for i := range t {
-		ordered.Store64(&t[i], words[i])
-	}
-}
-
-func textWords(s string) (words [4]uint64) {
-	var b [32]byte
-	for len(s) > len(b) {
-		_, n := utf8.DecodeLastRuneInString(s)
-		s = s[:len(s)-n]
-	}
-	copy(b[:], s)
-	for i := range words {
-		words[i] = binary.NativeEndian.Uint64(b[8*i:])
-	}
-	return words
-}
-
-func (t *text) load() string { return textOf(t.words()) }
-
-func (t *text) words() (words [4]uint64) {
-	for i := range t {
-		words[i] = t[i].Load()
-	}
-	return words
-}
-
-// textOf undoes textWords.
-func textOf(words [4]uint64) string {
-	var b [32]byte
-	for i, w := range words {
-		binary.NativeEndian.PutUint64(b[8*i:], w)
-	}
-	return cString(b[:])
-}
-
-// cString returns b up to its first zero byte.
-func cString(b []byte) string {
-	for i, c := range b {
-		if c == 0 {
-			return string(b[:i])
-		}
-	}
-	return string(b)
-}
-
-// A process word's low byte: 0 is free.
-const processUsed = 1
-
-func usedBy(incarnation uint32) uint64        { return freedBy(incarnation) | processUsed }
-func freedBy(incarnation uint32) uint64       { return uint64(incarnation) << 8 }
-func incarnationOf(processWord uint64) uint32 { return uint32(processWord >> 8) }
-func isUsed(processWord uint64) bool          { return processWord&0xff == processUsed }
-
-// SegmentState is where a segment row stands in its life.
-type SegmentState uint8
-
-const (
-	Free SegmentState = iota
-	Creating
-	Live
-	Destroying
-)
-
-func (s SegmentState) String() string {
-	if int(s) < len(stateNames) {
-		return stateNames[s]
-	}
-	return "corrupt"
-}
-
-var stateNames = [...]string{"free", "creating", "live", "destroying"}
-
-// nobody is the agent's row of a destroying row whose destroy failed.
-const nobody = 0xffff
-
-func segmentWord(s SegmentState, agent int, incarnation uint32) uint64 {
-	return uint64(s) | uint64(agent)<<8 | uint64(incarnation)<<24
-}
-func stateOf(w uint64) SegmentState          { return SegmentState(w) }
-func agentOf(w uint64) (row int, inc uint32) { return int(w >> 8 & 0xffff), uint32(w >> 24) }
-
-type pinState = uint32
-
-const (
-	unpinned  pinState = iota
-	pinWanted          // the supervisor has yet to open the object
-	pinned
-
-	root pinState = 4 // set beside one of those: sessions find this segment without being told of it
-)
-
-func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
-
-// pinOf returns what a pin word says but for the root's mark.
-func pinOf(w pinState) pinState { return w &^ root }
-
-// rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
-// remove what it was not meant to.
-func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
-	return mix(mix(mix(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
-}
-
-// mix returns the finalizer of splitmix64.
-func mix(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

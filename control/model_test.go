@@ -23,7 +23,7 @@ func TestModel(t *testing.T) {
 	var members []*Member
 	model := map[uint64]*segment{}
 	pages := newPageModel(w)
-	// unheld takes a carved segment that nothing keeps from the model: no process has to be told of it.
+	// unheld takes a carved segment that nothing keeps from the model: no process has to do anything about it.
 	unheld := func(s *segment) {
 		if s.entry.Page != 0 && len(s.refs) == 0 && !s.pinned {
 			pages.free(s.entry)

@@ -356,8 +356,8 @@ func TestReservedLimits(t *testing.T) {
 	newPageModel(w).check()
 }
 
-// TestUnpublishedOfAPredecessor: what its creator could not publish is to be had by no process, not even while a
-// newcomer has his row.
+// TestUnpublishedOfAPredecessor: no process can attach what its creator could not publish, not even while a newcomer has the
+// creator's row.
 func TestUnpublishedOfAPredecessor(t *testing.T) {
 	w := newWorld(t, Limits{Processes: 2, Segments: 8, Reserved: 4 * PageSize})
 	a, b := w.join(), w.join()

@@ -9,11 +9,20 @@ import (
 )
 
 // A pin is a reference of the instance's own. Where an object goes with the last process that has it open, it is first a
-// wish: the row says so, the supervisor opens the object and answers with Kept, and only then the pin counts. A supervisor
-// that dies in between leaves the wish, and the one who asked takes it back.
+// wish: the row says so, the supervisor opens the object and answers with Kept, and only then the pin counts. The moves:
+//
+//	unpinned -> pinned                 Pin
+//	unpinned -> pinWanted -> pinned    Pin, then Kept by the supervisor
+//	pinWanted, pinned -> unpinned      Unpin; never of the root
+//
+// Each is one store. A process that dies after its wish leaves the wish, which the supervisor fulfils all the same. A
+// supervisor that dies between a wish and Kept leaves the wish too; the caller of Pin sees that in AwaitsKeeper, and
+// takes the wish back with Unpin. A wish keeps the segment as a pin does.
 
-// Pin keeps a live segment until Unpin or the end of the instance, with or without holders. Pinning twice is the same as
-// once. Where a process must keep the object open, it is pinned once the supervisor has said Kept.
+// Pin keeps a live segment until Unpin or the end of the instance, with or without holders. Pinning twice is the same
+// as once. With needsKeeper a process must keep the object open, and the segment is pinned once the supervisor has said
+// Kept; Pin does not wait for that. A carved segment needs no keeper: the supervisor has the region mapped. A handle
+// that is not live is ErrNotFound, a closing instance ErrStale.
 func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error {
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
@@ -23,6 +32,7 @@ func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error
 	return err
 }
 
+// pin does what Pin does, and reports whether it has left a wish, of which the supervisor is to learn after the section.
 func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish bool, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -39,7 +49,7 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	pin := &m.t.segments[i].pin
 	switch {
 	case pinOf(pin.Load()) == pinned:
-	case needsKeeper && !m.t.carved(i): // the supervisor has the region mapped
+	case needsKeeper && !m.t.carved(i):
 		pin.Store(pin.Load()&root | pinWanted)
 		failpoint.Hit("control/pin/wanted")
 		return true, nil
@@ -50,8 +60,8 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	return false, nil
 }
 
-// Kept fulfils a wish for a pin: the supervisor has the object open. False means that the wish is gone, and
-// the object may be let go.
+// Kept fulfils a wish for a pin: the supervisor has the object open. If wanted is false the wish is gone, or the
+// segment, and the caller closes the object. Without the control lock nothing has changed, and the caller tries again.
 func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -92,6 +102,7 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 			fmt.Errorf("it is the instance's root segment, and stays as long as the instance"))
 	}
 	e = m.t.entry(i)
+	// The pin before the state: a process that dies in between leaves a live row that nothing keeps, for the repair.
 	r.pin.Store(unpinned)
 	failpoint.Hit("control/unpin/unpinned")
 	return e, m.moribund(i), nil

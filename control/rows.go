@@ -9,15 +9,19 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// What can be done with one row of the segment table. All but the plain reads are for sections only.
+// What can be done with one row of the segment table. All but the plain reads are for sections only. A handle holds the
+// number of its row, so finding a row is one comparison, and there is no index that could be wrong.
 
-// live finds the row of a live segment by its handle. A row whose parts don't fit together is ErrCorrupt.
+// live finds the row of a live segment by its handle. It is ErrNotFound if there is none, or if its creator has not
+// published it. A row whose parts don't fit together is ErrCorrupt: no caller maps or removes what it seems to say.
 func (t *Table) live(handle uint64) (int, error) {
 	i := int(handle & 0xffff)
-	if i >= len(t.segments) {
+	if i >= len(t.segments) { // the handle is a program's, and may be any number
 		return 0, ErrNotFound
 	}
 	r := &t.segments[i]
+	// Hostile values: a state that does not exist, a pin that is none of the legal ones, and a handle, size, backend's
+	// word or page that were not written together.
 	if w := r.word.Load(); stateOf(w) > Destroying {
 		return 0, errkind.As(ErrCorrupt,
 			fmt.Errorf("control segment: the state of row %d is invalid: %d", i, stateOf(w)))
@@ -39,10 +43,13 @@ func (t *Table) sound(i int) bool {
 	return ok
 }
 
-// word returns the backend's word of a row that is sound. A creator that died before it had sealed the word leaves none.
+// word returns the backend's word of row i, and reports whether the row is sound. A creator that died between the word
+// and the checksum that covers it leaves a row that is sound without a word, and then 0 is returned: the checksum is
+// the one of the intent. It needs no lock for that; without it a row that is being written is not sound.
 func (t *Table) word(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
 	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
+	// Hostile values: another row's handle, and a size that is 0, or too large for an int of this system.
 	if int(h&0xffff) != i || int(size) <= 0 || uint64(int(size)) != size {
 		return 0, false
 	}
@@ -53,24 +60,19 @@ func (t *Table) word(i int) (word uint64, sound bool) {
 	return 0, page == 0 && stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
 }
 
-func (t *Table) entry(i int) Entry {
-	r := &t.segments[i]
-	word, _ := t.word(i)
-	return Entry{
-		Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(),
-		CreatorPid: int(r.creatorPid.Load()),
-	}
-}
-
-// freeRow looks for a free row, at the hint first: there the last one was freed.
+// freeRow looks for a free row, at the hint first: there the last one was freed. It runs inside a section. It takes
+// longer the fuller the table is: all rows in the worst case, some 65,000 loads.
 func (t *Table) freeRow() (int, bool) {
 	n := len(t.segments)
 	i := 0
+	// Hostile value: a hint beyond the table.
 	if hint := t.header.freeHint.Load(); hint < uint32(n) { // a remainder would take as long as a lock
 		i = int(hint)
 	}
 	for range n {
-		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 { // else a stray store has hit it
+		// A free row with a checksum is one whose state a stray store has hit, or one that was freed by a process that
+		// died before its last store. It is left alone until it is settled, since it may have holders.
+		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 {
 			return i, true
 		}
 		if i++; i == n {
@@ -80,6 +82,12 @@ func (t *Table) freeRow() (int, bool) {
 	return 0, false
 }
 
+// free makes row i free, inside a section. Its pages, if it has any, are given back before.
+//
+// The bits go first: a bit in a free carved row means that a stray store hit the state, and mend would make it live
+// again. A process that dies after the bits leaves a row in its old state without holders, which the repair retires.
+// The state comes before the checksum: a process that dies between them leaves a free row that is not used before it is
+// settled.
 func (t *Table) free(i int, r *segmentRow) {
 	t.clearBits(i)
 	failpoint.Hit("control/free/bits")
@@ -89,7 +97,8 @@ func (t *Table) free(i int, r *segmentRow) {
 	ordered.Store64(&r.check, 0)
 }
 
-// count keeps the books' own counts.
+// count adds to the counts of used rows and of their bytes, inside a section. To subtract, the caller adds the
+// complement. A garbled count wraps around and is wrong until it is settled.
 func (t *Table) count(rows uint32, bytes uint64) {
 	h := t.header
 	ordered.Store32(&h.usedRows, h.usedRows.Load()+rows)
@@ -97,7 +106,9 @@ func (t *Table) count(rows uint32, bytes uint64) {
 	ordered.Store64(&h.usedBytes, h.usedBytes.Load()+bytes)
 }
 
-// freeCarved frees the row and the pages of a segment in the reserved region; the system has no part in that.
+// freeCarved frees the row and the pages of a segment in the reserved region, inside a section; the system has no part in
+// that. The row must be sound, since its page and size are believed. The pages go before the row: a process that dies in
+// between leaves a row that still says where they are, and the repair makes the map of pages from it.
 func (t *Table) freeCarved(i int) {
 	r := &t.segments[i]
 	t.givePagesBack(r.page.Load(), r.size.Load())
@@ -106,58 +117,11 @@ func (t *Table) freeCarved(i int) {
 	ordered.Store32(&t.header.freeHint, uint32(i))
 }
 
-// mend makes good what a stray store, or a death in a section, has left of a row, and returns its word. A carved
-// row is free or live, and its pages must not be given to another process while a process holds it.
-func (t *Table) mend(i int) uint64 {
-	r := &t.segments[i]
-	w := r.word.Load()
-	switch free := stateOf(w) == Free; {
-	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !t.unpublished(i, w):
-		w = segmentWord(Live, 0, 0)
-		r.word.Store(w)
-	case stateOf(w) != Live && t.carved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
-		w = segmentWord(Live, 0, 0)
-		r.word.Store(w)
-	case free && r.check.Load() != 0:
-		r.check.Store(0)
-	}
-	return w
-}
-
-// unpublished reports whether row i can be one that its creator has not published yet, or could not: it has died, and a
-// newcomer, which has still to reclaim it, has its row and so its bit.
-func (t *Table) unpublished(i int, w uint64) bool {
-	row, incarnation := agentOf(w)
-	switch {
-	case !t.carved(i) || row >= len(t.processes):
-		return false
-	case t.current(w):
-		return true
-	}
-	p := t.processes[row].word.Load()
-	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.onlyBit(i, row)
-}
-
-// onlyBit reports whether the process has the only reference to row i.
-func (t *Table) onlyBit(i, process int) bool {
-	words := t.bitsOf(i)
-	for k := range words {
-		want := uint64(0)
-		if k == process/64 {
-			want = 1 << (process % 64)
-		}
-		if words[k].Load() != want {
-			return false
-		}
-	}
-	return true
-}
-
 // bitsOf returns the reference bits of row i.
 func (t *Table) bitsOf(i int) []atomic.Uint64 { return t.bits[i*t.wordsPer:][:t.wordsPer] }
 
-// setBit and clearBit report whether the bit changed.
-
+// setBit gives a process row the reference bit of row i, inside a section, and reports whether it had none before. One
+// store is enough, and no addition: the lock makes this process the only writer of the word.
 func (t *Table) setBit(i, process int) bool {
 	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
@@ -165,6 +129,8 @@ func (t *Table) setBit(i, process int) bool {
 	return was&mask == 0
 }
 
+// clearBit takes the reference bit of row i from a process row, inside a section, and reports whether it had one. The
+// process row may be any that a row's bits have room for, also one beyond the process table.
 func (t *Table) clearBit(i, process int) bool {
 	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
@@ -172,6 +138,7 @@ func (t *Table) clearBit(i, process int) bool {
 	return was&mask != 0
 }
 
+// clearBits takes all reference bits of row i away, inside a section. A death in between leaves some of them.
 func (t *Table) clearBits(i int) {
 	words := t.bitsOf(i)
 	for k := range words {
@@ -179,6 +146,7 @@ func (t *Table) clearBits(i int) {
 	}
 }
 
+// hasBits reports whether any process row has a reference bit of row i.
 func (t *Table) hasBits(i int) bool {
 	words := t.bitsOf(i)
 	for k := range words {

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -11,20 +10,24 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// Entry is what a member must know of a row to work on its object outside the lock.
-type Entry struct {
-	Handle     uint64
-	Size       int
-	Word       uint64 // the backend's
-	Page       uint32 // the first in the reserved region, plus one; 0: an object of its own
-	CreatorPid int
-}
-
-func (e *Entry) row() int { return int(e.Handle & 0xffff) }
+// The life of a segment that has an object of its own, from the books' side. Each step is one section; between two of
+// them the caller asks the backend:
+//
+//	section          then the caller        a process that dies before its next section leaves
+//	Create           makes the object       a creating row, its agent dead: the reclaimer removes what was made
+//	Created          -                      a live row with the dead one's bit
+//	Abandon          -                      nothing
+//	Ref              maps the object        a live row with the dead one's bit
+//	Unref, if last   removes the object     a destroying row, its agent dead: the reclaimer removes the object
+//	Destroyed        -                      nothing
+//
+// The books never say that there is no object while there may be one. They may say that there is one when there is not:
+// a removal of what is missing succeeds.
 
 // Create writes down the intent to make a segment: its row is creating, by this member, and the member holds a
-// reference. Then the caller asks the backend, and says Created or Abandon. A full table is ErrTooManySegments,
-// a limit ErrQuota.
+// reference. Then the caller asks the backend, and says Created or Abandon. Size is in bytes, and more than 0. Now is
+// what people will see as the time of creation. A full table is ErrTooManySegments, a limit ErrQuota, a closing instance
+// ErrStale; then nothing is written.
 func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, err error) {
 	random := randomHandle()
 	s, err := m.enter(ctx, plain)
@@ -43,52 +46,21 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	return e, nil
 }
 
-func randomHandle() uint64 {
-	for {
-		if random := rand.Uint64() << 16; random != 0 {
-			return random
-		}
-	}
-}
-
-// room finds a free row for a segment of that size, if the limits allow for one. A refusal is counted if final is set: the
-// caller does not ask again.
-func (m *Member) room(size int, final bool) (row int, err error) {
-	t := m.t
-	if t.closing() {
-		return 0, ErrStale
-	}
-	if err := m.afford(size); err != nil {
-		if final {
-			m.refuse(RefusedSession, &m.tally.refusedSession)
-		}
-		return 0, err
-	}
-	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
-		if final {
-			m.refuse(RefusedMemory, &m.tally.refusedMemory)
-		}
-		return 0, errkind.As(ErrQuota,
-			fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
-	}
-	row, ok := t.freeRow()
-	if !ok {
-		if final {
-			m.refuse(RefusedRows, &m.tally.refusedRows)
-		}
-		return 0, errkind.As(ErrTooManySegments,
-			fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
-	}
-	return row, nil
-}
-
-// write fills in a free row, with a reference of this member's, and gives it its state last. What is sealed by the
-// checksum and referenced is the member's, even if it does not come to the state: see mend.
+// write fills in a free row, with a reference of this member's, and gives it its state s last. It runs inside a section,
+// and freeRow has found the row.
+//
+// A row becomes a member's in two stores, not in one: the checksum, which seals what the row says, and the reference bit.
+// The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If the
+// section ends there, by a death or by a panic, mend decides by the checksum and the bit and not by the state. A carved
+// segment is live then, with one reference. If its member lives it goes when the member ends; if it is dead, it goes at
+// once, since the repair drops the bits of the dead. A segment with an object of its own is free then: the system has not
+// been asked yet, so there is nothing to remove.
 func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
 	m.latest = max(now, m.latest+1)
 	r := &t.segments[i]
-	t.clearBits(i)
+	t.clearBits(i) // a free row may have a bit that a death in an earlier write left
+	// From here to the checksum the row is free and its check is 0: a death leaves a free row, whatever else is in it.
 	ordered.Store64(&r.handle, e.Handle)
 	ordered.Store64(&r.size, uint64(e.Size))
 	failpoint.Hit("control/create/half-written")
@@ -101,8 +73,10 @@ func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	ordered.Store32(&r.errno, 0)
 	ordered.Store64(&r.check, rowCheck(t.seed, e.Handle, uint64(e.Size), 0, e.Page))
 	failpoint.Hit("control/create/sealed")
+	// A row that is sealed and has no bit, as a death here leaves it, is free again after the repair.
 	t.setBit(i, m.row)
 	failpoint.Hit("control/create/referenced")
+	// The counts are derived; settle makes them again if this process dies between them.
 	m.account(1, e.Size)
 	t.count(1, uint64(e.Size))
 	ordered.Store32(&t.header.freeHint, uint32(i+1))
@@ -111,11 +85,14 @@ func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	if s == Live {
 		w = m.unpublished()
 	}
+	// The last store: from here on the row is not free, and a death leaves it to the rules of its state.
 	ordered.Store64(&r.word, w)
 }
 
-// Created writes the backend's word down and makes the segment live. If the instance is being closed meanwhile,
-// the row becomes destroying and the error is ErrStale: the caller destroys the object and says Destroyed.
+// Created writes the backend's word down and makes the segment live. If a Close came first,
+// the row becomes destroying and the error is ErrStale: the caller destroys the object and says Destroyed. A row that is
+// not this member's any more, since it was garbled, is ErrCorrupt. Without the control lock nothing has changed: the row
+// stays creating, for ReleaseAll or a reclaimer to finish.
 func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -126,6 +103,8 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	if err != nil {
 		return err
 	}
+	// The word before the checksum that covers it: a process that dies between the two leaves a creating row whose
+	// checksum still covers no word, and the reclaimer removes the object without one (see Table.word).
 	r.osWord.Store(osWord)
 	failpoint.Hit("control/created/word")
 	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord, 0))
@@ -135,14 +114,16 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 		failpoint.Hit("control/created/closing")
 		return ErrStale
 	}
+	// Live last: from here on others can attach, and a death leaves a live segment with the dead one's bit.
 	r.word.Store(m.stamp(Live))
 	failpoint.Hit("control/created/live")
 	m.created(e.Size)
 	return nil
 }
 
-// Abandon frees the row of a segment that could not be made: nothing of it exists. The next Create tries another row,
-// since a foreign object may stand under the names that this one leads to.
+// Abandon frees the row of a segment that could not be made. The caller knows that nothing of it exists; where it does
+// not know, it leaves the row creating. The next Create tries another row, since a foreign object may have the name
+// that this one leads to.
 func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -160,7 +141,8 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 }
 
 // Destroyed frees a row that is destroying, by this member, and whose object is gone. It frees the pages of a
-// carved segment, whose row is destroying only if a stray store had hit it.
+// carved segment, whose row is destroying only if a stray store had hit it. Without the control lock the row stays
+// destroying; the caller says Owe then, and tries again.
 func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -171,7 +153,7 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	if err != nil {
 		return err
 	}
-	if e.Page != 0 {
+	if e.Page != 0 { // before the row is free: a death in between leaves a row that says which pages they are
 		m.t.givePagesBack(e.Page, uint64(e.Size))
 	}
 	m.t.free(e.row(), r)
@@ -180,26 +162,10 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	return nil
 }
 
-// DestroyFailed leaves a row whose object could not be removed to no process, with the reason, for another try by Retry.
-func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err error) {
-	s, err := m.enter(ctx, plain)
-	if err != nil {
-		return err
-	}
-	defer s.leave(&err)
-	r, err := m.mine(e, Destroying)
-	if err != nil {
-		return err
-	}
-	r.errno.Store(errno)
-	failpoint.Hit("control/destroyfailed/errno")
-	r.word.Store(segmentWord(Destroying, nobody, 0))
-	failpoint.Hit("control/destroyfailed/left")
-	return nil
-}
-
 // Ref takes a reference to a live segment; then the caller maps it, and says Unref if it can't. The member must
-// not hold one already. A handle that is not live is ErrNotFound.
+// not hold one already: a member's reference is one bit, and a second one could not be told from the first. A handle that
+// is not live is ErrNotFound, a row that was garbled ErrCorrupt, a limit of this process's own ErrQuota, a closing
+// instance ErrStale.
 func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
@@ -221,6 +187,8 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 		m.refuse(RefusedSession, &m.tally.refusedSession)
 		return e, err
 	}
+	// The bit, then the counts: a process that dies after the bit leaves a reference that its reclaim gives back, and
+	// counts that the repair makes again.
 	if m.t.setBit(i, m.row) {
 		failpoint.Hit("control/ref/bit")
 		m.account(1, e.Size)
@@ -233,11 +201,14 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 // Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment
 // is not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object and
 // says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most;
-// without it nothing has changed, and the caller tries again later.
+// without it nothing has changed, and the caller tries again later. An entry whose row is another segment's by now, since
+// a Close took it, is no error: there is nothing to give back.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	return m.unref(ctx, e, brief)
 }
 
+// unref does what Unref does, by that entrance. One that does not wait also refuses a carved segment whose row was
+// garbled, with errBusy: such a row becomes destroying, and TryUnref could not tell its caller what is left to do.
 func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, err error) {
 	s, err := m.enter(ctx, how)
 	if err != nil {
@@ -249,10 +220,15 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 		return false, nil // a closing took it, and the row is another process's by now
 	}
 	r := &m.t.segments[i]
+	// Hostile value: a page or size other than those that the holder knows from the time when it took the reference.
+	// Pages that are another segment's must not be given back because a garbled row says so.
 	carved := e.Page != 0 && r.page.Load() == e.Page && r.size.Load() == uint64(e.Size)
 	if how == atOnce && !carved { // a stray store has hit it
 		return false, errBusy
 	}
+	// The bit, then its counts, then the row's state: a process that dies between the first two leaves a reference that
+	// is counted as returned by its reclaim (see tally), and before the third a live row that nothing keeps, which the
+	// next holder of the lock finds.
 	if m.t.clearBit(i, m.row) {
 		failpoint.Hit("control/unref/bit")
 		m.account(-1, e.Size)
@@ -262,7 +238,7 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	return m.t.unkept(i) && m.drop(i, carved), nil
 }
 
-// stamp returns the word of a row in that state; live rows have no agent.
+// stamp returns the word of a row in state s whose agent is this member; live rows have no agent.
 func (m *Member) stamp(s SegmentState) uint64 {
 	if s == Live {
 		return segmentWord(Live, 0, 0)
@@ -270,7 +246,9 @@ func (m *Member) stamp(s SegmentState) uint64 {
 	return segmentWord(s, m.row, m.incarnation)
 }
 
-// mine returns the row of an entry that this member is at work on.
+// mine returns the row of an entry that this member is at work on, inside a section. ErrCorrupt means that the row is
+// not in state s by this member: only a stray store takes a row from an agent that lives. The whole word is compared,
+// so a row that another agent has by now is refused too.
 func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 	if i := e.row(); i < len(m.t.segments) {
 		r := &m.t.segments[i]
@@ -282,17 +260,21 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 		fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
-// moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees.
+// moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees. It reports
+// whether there is an object for the caller to destroy. It runs inside a section.
 func (m *Member) moribund(i int) bool { return m.t.unkept(i) && m.drop(i, m.t.carved(i)) }
 
-// unkept reports whether a row is live, and nothing keeps it.
+// unkept reports whether row i is live, and nothing keeps it: no reference bit, no pin, and no wish for a pin, since the
+// supervisor may be opening the object for that.
 func (t *Table) unkept(i int) bool {
 	r := &t.segments[i]
 	p := r.pin.Load()
 	return stateOf(r.word.Load()) == Live && pinOf(p) != pinned && pinOf(p) != pinWanted && !t.hasBits(i)
 }
 
-// drop retires a row that nothing keeps. It reports whether there is an object to destroy.
+// drop retires row i, which nothing keeps, inside a section. It reports whether there is an object to destroy. Of a
+// segment with an object the state is the only store: a death before it leaves a live row that nothing keeps, for the
+// repair, and a death after it a destroying row, whose agent a reclaimer replaces.
 func (m *Member) drop(i int, carved bool) bool {
 	if carved {
 		m.t.freeCarved(i)
@@ -302,38 +284,4 @@ func (m *Member) drop(i int, carved bool) bool {
 	m.t.segments[i].word.Store(m.stamp(Destroying))
 	failpoint.Hit("control/moribund/stamped")
 	return true
-}
-
-// afford checks this process's own limits before it takes a reference.
-func (m *Member) afford(size int) error {
-	p, l := &m.t.processes[m.row], m.t.Limits
-	if n := p.segments.Load(); l.SegmentsPerProcess > 0 && int64(n) >= int64(l.SegmentsPerProcess) {
-		return errkind.As(ErrQuota,
-			fmt.Errorf("this process holds %d segments, max_segments_per_process = %d", n, l.SegmentsPerProcess))
-	}
-	if n := p.bytes.Load(); exceeds(n, uint64(size), l.MemoryPerProcess) {
-		return errkind.As(ErrQuota,
-			fmt.Errorf("this process holds %d bytes, and %d more would pass max_memory_per_process = %d",
-				n, size, l.MemoryPerProcess))
-	}
-	return nil
-}
-
-func exceeds(used, more, limit uint64) bool {
-	return limit > 0 && (more > limit || used > limit-more)
-}
-
-// created counts a segment that this member has made.
-func (m *Member) created(size int) {
-	add(&m.tally.creates, 1)
-	failpoint.Hit("control/tally/created")
-	add(&m.tally.createdBytes, uint64(size))
-}
-
-// account books n references, of size bytes each, to this process.
-func (m *Member) account(n, size int) {
-	p := &m.t.processes[m.row]
-	ordered.Store32(&p.segments, p.segments.Load()+uint32(n))
-	failpoint.Hit("control/account/segments")
-	ordered.Store64(&p.bytes, p.bytes.Load()+uint64(n*size))
 }

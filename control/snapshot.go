@@ -15,30 +15,32 @@ import (
 type ProcessInfo struct {
 	Row         int
 	Incarnation uint32
-	Pid         int // as the process sees itself
-	Closing     bool
+	Pid         int  // as the process sees itself
+	Closing     bool // its session is closed, and keeps the row only as long as bytes are lent
 	Application string
 	Started     time.Time
-	Segments    int // references held
-	Bytes       uint64
-	Done        Done // since it joined
+	Segments    int    // references held
+	Bytes       uint64 // sizes of the segments held
+	Done        Done   // since it joined
 }
 
 // SegmentInfo is one row of the segment table that is not free.
 type SegmentInfo struct {
 	Entry
 	State     SegmentState
-	Pinned    bool
-	Root      bool
-	PinWanted bool
+	Pinned    bool // by the instance
+	Root      bool // the root segment
+	PinWanted bool // to be pinned, once the supervisor keeps the object open
 	Created   time.Time
-	Creator   string // application name
-	Holders   []int  // process rows
-	Errno     syscall.Errno
-	Changed   bool // while it was read: the parts may not belong together
-	Sound     bool // its checksum is right
+	Creator   string        // application name
+	Holders   []int         // process rows that have a reference, in order; dead ones among them
+	Errno     syscall.Errno // why the last attempt to remove the object failed; 0 if none did
+	Changed   bool          // while it was read: the parts may not belong together
+	Sound     bool          // its checksum is right
 }
 
+// process copies one process row out, used or not. The row must exist. What it says of a user that is in its first
+// section may be the predecessor's.
 func (t *Table) process(row int) ProcessInfo {
 	p := &t.processes[row]
 	pid := p.pid.Load()
@@ -55,7 +57,7 @@ func (t *Table) process(row int) ProcessInfo {
 	}
 }
 
-// Processes lists the used rows, dead ones among them: ask the witness.
+// Processes lists the used rows, dead ones among them: ask the witness. Its error is ErrCorrupt, if the books are gone.
 func (t *Table) Processes() (list []ProcessInfo, err error) {
 	err = guarded(func() error {
 		for i := range t.processes {
@@ -81,7 +83,7 @@ func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
 	return list, err
 }
 
-// Process returns what a row says, used or not.
+// Process returns what a row says, used or not; nothing of a row that does not exist.
 func (t *Table) Process(row int) (p ProcessInfo) {
 	_ = guarded(func() error {
 		if row >= 0 && row < len(t.processes) {
@@ -92,10 +94,12 @@ func (t *Table) Process(row int) (p ProcessInfo) {
 	return p
 }
 
-// Segments lists the rows that are not free.
+// Segments lists the rows that are not free, in the order of the table. Its error is ErrCorrupt, if the books are gone.
+// A row that is garbled is in the list all the same: Sound is false then.
 func (t *Table) Segments() (list []SegmentInfo, err error) {
 	err = guarded(func() error {
-		if used := t.header.usedRows.Load(); used > 0 { // which may be any number
+		// Hostile value: a count of used rows beyond the table, for which too much memory would be asked.
+		if used := t.header.usedRows.Load(); used > 0 {
 			list = make([]SegmentInfo, 0, min(int(used), len(t.segments)))
 		}
 		for i := range t.segments {
@@ -108,6 +112,8 @@ func (t *Table) Segments() (list []SegmentInfo, err error) {
 	return list, err
 }
 
+// segment copies one segment row out; ok is false for a free one. It loads the state first, and state and handle once
+// more at the end, to find out that the row has changed in between.
 func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 	r := &t.segments[i]
 	w := r.word.Load()
@@ -136,7 +142,8 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 	return info, true
 }
 
-// Used says how many segment rows are in use and how many bytes they stand for.
+// Used returns how many segment rows are in use, and the sum of their sizes, as the header counts them. It takes no
+// lock. A stray store makes both wrong until the table is settled.
 func (t *Table) Used() (rows int, bytes uint64, err error) {
 	err = guarded(func() error {
 		rows, bytes = int(t.header.usedRows.Load()), t.header.usedBytes.Load()
@@ -145,7 +152,8 @@ func (t *Table) Used() (rows int, bytes uint64, err error) {
 	return rows, bytes, err
 }
 
-// LockHolder returns the process that holds the control lock now, if any does.
+// LockHolder returns the process that holds the control lock now, if any does. By the time it returns another one may
+// hold it. A garbled lock word that names a row that does not exist is not held.
 func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 	err = guarded(func() error {
 		h, ok := t.header.lock.Owner()
@@ -157,7 +165,8 @@ func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 	return p, held, err
 }
 
-// AwaitsKeeper reports whether a live segment is to be pinned, and no process keeps its object open yet.
+// AwaitsKeeper reports whether a live segment is to be pinned, and no process keeps its object open yet. It takes no
+// lock, and is cheap enough to be asked again and again. A handle that is not live is ErrNotFound.
 func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	err = guarded(func() error {
 		i, err := t.live(handle)
@@ -167,7 +176,8 @@ func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 	return is, err
 }
 
-// RowState returns where a row stands now; Free for one that does not exist.
+// RowState returns the state of a row now; Free for one that does not exist. Row comes from an Entry, and is not
+// negative.
 func (t *Table) RowState(row int) (s SegmentState) {
 	if row < len(t.segments) {
 		_ = guarded(func() error { s = stateOf(t.segments[row].word.Load()); return nil })

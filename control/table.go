@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"math/bits"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -18,27 +16,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// Limits are fixed for a control segment's life. A limit of 0 bytes or segments per process is none.
-type Limits struct {
-	Processes          int // sessions, the supervisor not counted; at most MaxProcesses
-	Segments           int // rows of the segment table; at most MaxSegments
-	SegmentsPerProcess int // references held
-	Memory             uint64
-	MemoryPerProcess   uint64 // bytes of segments held
-	Reserved           uint64 // bytes of the region that segments are carved out of; 0: there is none
-}
-
-// What the layout can bear.
-const (
-	MaxProcesses = shmsync.MaxRows - 1
-	MaxSegments  = 65534 // the two numbers above are the control segment's and the reserved region's
-)
-
-// Constants are what a control segment says of itself, written once.
+// Constants are what a control segment says of itself, written once by Format. A program gets a copy, which no stray
+// store can change.
 type Constants struct {
-	Instance   uuid.UUID
+	Instance   uuid.UUID // a label for people
 	Life       uuid.UUID // that the objects it lists bear
-	Generation uint64
+	Generation uint64    // of the instance; it goes up whenever a new control segment is made
 	Backend    string
 	Dir        string // for people; cut at 1008 bytes
 	MembersDev uint64 // the members file whose bytes are the witnesses; a successor of it (see Members) is another inode
@@ -47,72 +30,38 @@ type Constants struct {
 }
 
 // Table is a control segment as one process sees it: its constants, copied out and checked, and typed
-// windows on its parts. All methods are safe for concurrent use.
+// windows on its parts. All methods are safe for concurrent use. Only Join and JoinSupervisor enter a section; the others
+// look, or do what needs no order with the sections of other processes. Those that only look work on a read-only mapping
+// too. The windows end with the mapping, which is the caller's to keep.
 type Table struct {
 	Constants
+
+	// The fields that follow are set by Open and never change; what they refer to is shared.
 
 	view      *shm.View // of the bytes
 	header    *header
 	processes []processRow
 	segments  []segmentRow
-	bits      []atomic.Uint64 // wordsPer for each segment
-	pages     []pageWord
+	bits      []atomic.Uint64       // reference bits, wordsPer for each segment. Under the control lock; people read them without
+	pages     []pageWord            // the map of the reserved region
 	mailboxes []shmsync.MailboxWord // by process row, as ended
-	log       []atomic.Uint64       // of deaths
-	ended     []atomic.Uint32
-	tallies   []tally
-	ring      []eventRow
+	log       []atomic.Uint64       // of deaths, see deaths.go
+	ended     []atomic.Uint32       // by process row: the highest incarnation that is through, see deaths.go
+	tallies   []tally               // by process row, see tally.go
+	ring      []eventRow            // see events.go
 	wordsPer  int
-	seed      uint64        // of row checksums
-	constant  []byte        // what the header begins with,
-	copied    []byte        // and what that was
-	members   atomic.Uint64 // inode of the members file that was in force
-}
+	seed      uint64 // of row checksums
+	constant  []byte // what the header begins with,
+	copied    []byte // and what that was when it was opened, in this process's own memory
 
-// Size returns the length in bytes of a control segment with these limits.
-func Size(l Limits) int { return layout(l).end }
-
-type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, tallies, ring, end int }
-
-func layout(l Limits) (o offsets) {
-	up := func(n int) int { return (n + align - 1) / align * align }
-	o.processes = headerSize
-	o.segments = up(o.processes + l.processRows()*processRowSize)
-	o.bits = up(o.segments + l.Segments*segmentRowSize)
-	o.pages = up(o.bits + l.Segments*l.bitWords()*8)
-	o.mailboxes = up(o.pages + l.pageWords()*pageWordSize)
-	o.log = up(o.mailboxes + l.processRows()*mailboxSize)
-	o.ended = up(o.log + deathsKept*8)
-	o.tallies = up(o.ended + l.processRows()*4)
-	o.ring = up(o.tallies + l.processRows()*tallySize)
-	o.end = up(o.ring + eventsKept*eventRowSize)
-	return o
-}
-
-func (l Limits) processRows() int { return l.Processes + 1 }
-func (l Limits) bitWords() int    { return (l.processRows() + 63) / 64 }
-
-// Check reports whether a control segment can be made with these limits.
-func (l Limits) Check() error {
-	if l.Processes < 1 || l.Processes > MaxProcesses {
-		return fmt.Errorf("max_processes is %d, it must be from 1 to %d", l.Processes, MaxProcesses)
-	}
-	if l.Segments < 1 || l.Segments > MaxSegments {
-		return fmt.Errorf("max_segments is %d, it must be from 1 to %d", l.Segments, MaxSegments)
-	}
-	if l.Reserved%PageSize != 0 || l.Reserved > math.MaxInt || l.Reserved > maxPages*PageSize {
-		return fmt.Errorf("min_dynamic_shared_memory is %d bytes: "+
-			"it must be whole pages of 4 kB, and no more than this system can map", l.Reserved)
-	}
-	if l.SegmentsPerProcess < 0 || l.SegmentsPerProcess > math.MaxInt32 {
-		return fmt.Errorf("max_segments_per_process is %d, it must be from 0 to %d",
-			l.SegmentsPerProcess, math.MaxInt32)
-	}
-	return nil
+	// members is the inode of the members file that was in force, in this process's own memory. Succeed stores it under
+	// the control lock, Retry compares the header with it.
+	members atomic.Uint64
 }
 
 // Format writes the books of a new instance, with no process in them, into a region of zeros. The magic is stored last:
-// until then Open refuses.
+// until then Open refuses. Limits that are invalid are an error, a region that is too short is ErrCorrupt. A process that
+// dies in Format leaves a segment that no process can open, for the next start to remove.
 func Format(r shm.Region, c Constants) error {
 	if err := c.Limits.Check(); err != nil {
 		return err
@@ -124,6 +73,7 @@ func Format(r shm.Region, c Constants) error {
 	return guarded(func() error { return format(r, c) })
 }
 
+// format does what Format does, with faults as panics.
 func format(r shm.Region, c Constants) error {
 	h, err := shm.At[header](r, 0)
 	if err != nil {
@@ -171,19 +121,24 @@ func Open(r shm.Region) (t *Table, err error) {
 	return t, err
 }
 
+// open does what Open does, with faults as panics. Each check refuses what the header may hold if a stray store,
+// another program or another version wrote it; the order of the checks decides which error a user reads. In particular
+// a version is believed only in a header whose checksum is right: else a flipped bit would be reported as a version to
+// upgrade to.
 func open(r shm.Region) (*Table, error) {
 	h, err := shm.At[header](r, 0)
 	if err != nil {
 		return nil, insane("size", r.Len())
 	}
-	if m := h.magic.Load(); m != magic {
+	if m := h.magic.Load(); m != magic { // another file, or one that Format has not finished
 		if m == bits.ReverseBytes64(magic) {
 			return nil, errkind.As(ErrCorrupt,
 				fmt.Errorf("control segment: it was made by a processor of the other byte order"))
 		}
 		return nil, insane("magic", fmt.Sprintf("%#x", m))
 	}
-	k := h.constants // a copy: from here on no process can change it
+	// What is used from here on is a copy, which no process can change between the check and the use.
+	k := h.constants
 	sum, err := checksum(r)
 	says := h.checksum
 	whole := err == nil && sum == says
@@ -212,7 +167,7 @@ func open(r shm.Region) (*Table, error) {
 	if err := t.Limits.Check(); err != nil {
 		return nil, insane("limits", err)
 	}
-	if k.dirLen > maxDir {
+	if k.dirLen > maxDir { // the slice below would panic
 		return nil, insane("directory length", k.dirLen)
 	}
 	t.Dir = string(k.dir[:k.dirLen])
@@ -227,7 +182,8 @@ func open(r shm.Region) (*Table, error) {
 	return t, nil
 }
 
-// divide cuts the region into its parts, as the limits say.
+// divide cuts the region into its parts, as the limits say. It refuses a region that is shorter than they need, such as
+// an object that was truncated before it was mapped. It counts on limits that have passed Check.
 func (t *Table) divide(r shm.Region) (err error) {
 	t.wordsPer = t.Limits.bitWords()
 	o := layout(t.Limits)
@@ -263,52 +219,25 @@ func (t *Table) divide(r shm.Region) (err error) {
 	return err
 }
 
-// insane says which field of the header is invalid.
+// insane returns the ErrCorrupt that names the field of the header which is invalid, and what it holds.
 func insane(field string, value any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s is invalid: %v", field, value))
 }
 
-// guarded runs f with faults as errors, outside of any section.
-func guarded(f func() error) (err error) {
-	defer recoverFault(&err, debug.SetPanicOnFault(true))
-	return f()
-}
-
-// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what
-// debug.SetPanicOnFault was.
-func recoverFault(err *error, was bool) {
-	if r := recover(); r != nil {
-		*err = corruption(r)
-	}
-	debug.SetPanicOnFault(was)
-}
-
-// Closing reports whether the instance is being closed, or its books are gone: no new segment, reference or session.
-func (t *Table) Closing() (closing bool) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if recover() != nil {
-			closing = true
-		}
-	}()
-	return t.closing()
-}
-
-func (t *Table) closing() bool { return t.header.closing.Load() != 0 }
-
-// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx
-// is over or a process calls Nudge. It returns the count now.
+// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx is
+// over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between
+// two calls is lost.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
 	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
 	return now, err
 }
 
-// Nudge wakes who waits in WaitNews, so that it looks around and waits again.
+// Nudge makes the WaitNews of any process return early, so that the caller looks around and waits again.
 func (t *Table) Nudge() {
 	_ = guarded(func() error { t.header.news.Nudge(); return nil })
 }
 
-// Reclaims counts the deaths: the processes that were reclaimed.
+// Reclaims returns how many deaths were logged since the generation began, modulo 2^32; 0 if the books are gone.
 func (t *Table) Reclaims() (n uint32) {
 	_ = guarded(func() error { n = t.header.reclaims.Load(); return nil })
 	return n

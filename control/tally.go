@@ -9,15 +9,16 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// The counters of an instance lie in a tally for each process row. A tally counts what all users of its row have done since
-// the generation began: a user goes on from where its predecessor ended. So nothing is folded into anything when a session
-// ends or dies, a counter is changed by one store, and the instance's counter is the sum over the rows, which a reader takes
-// without a lock.
+// The counters of an instance lie in a tally for each process row. A tally counts what all users of its row have done
+// since the generation began: a user goes on from where its predecessor ended. So nothing is folded into anything when
+// a session ends or dies, a counter is changed by one store, and the instance's counter is the sum over the rows, which
+// a reader takes without a lock.
 //
 // Each word has one writer at a time: the user of the row, under the control lock, but for lockRefused and refusedSystem,
 // which it adds to without the lock, and for returned, which the reclaimer of a dead user stores under the lock.
 //
-// Returned is never added to. Who gives all references of a row's user back stores what makes the row's balance nothing,
+// Returned is never added to. A process that gives all references of a row's user back stores what makes the row's
+// balance nothing,
 //
 //	creates + attaches - detaches - returned = references that the row's user holds
 //
@@ -27,6 +28,9 @@ import (
 //	a bit set, it is not counted          a reference that was never counted, neither when taken nor when returned
 //	a bit cleared, it is not counted      a reference that is counted as returned by the reclaim, not as detached
 //	returned stored, the row not free     the next reclaim stores the same value
+//
+// A word that is read while its writer goes on is a little old, and words that are read one after the other need not
+// belong together. A stray store makes one counter wrong until the generation ends. Nothing is decided by a tally.
 type tally struct {
 	_ structs.HostLayout
 	tallied
@@ -44,7 +48,7 @@ type tally struct {
 // tallied is the part of a tally that is shown for each session, too.
 type tallied struct {
 	creates        atomic.Uint64 // segments made
-	createdBytes   atomic.Uint64
+	createdBytes   atomic.Uint64 // their sizes
 	attaches       atomic.Uint64 // references to segments that another session made
 	detaches       atomic.Uint64 // references given back, one by one
 	lockWaits      atomic.Uint64 // for the control lock
@@ -57,7 +61,8 @@ type tallied struct {
 
 const tallySize = 224
 
-// add adds to a word of which this process is the only writer now.
+// add adds to a word of which this process is the only writer now, by a load and a plain store. A death in between
+// leaves what was there before.
 func add(w *atomic.Uint64, n uint64) { ordered.Store64(w, w.Load()+n) }
 
 // begin notes, in the first section of a row's new user, from where on it counts.
@@ -68,6 +73,7 @@ func (t *tally) begin() {
 	failpoint.Hit("control/tally/begun")
 }
 
+// words returns the counters in the order of doneOf.
 func (t *tallied) words() [10]*atomic.Uint64 {
 	return [...]*atomic.Uint64{&t.creates, &t.createdBytes, &t.attaches, &t.detaches, &t.lockWaits, &t.lockWaitTime,
 		&t.refusedRows, &t.refusedMemory, &t.refusedSession, &t.refusedSystem}
@@ -78,7 +84,8 @@ func (t *tally) held() uint64 {
 	return t.creates.Load() + t.attaches.Load() - t.detaches.Load() - t.returned.Load()
 }
 
-// balance notes that all references of the row's user were given back.
+// balance notes that all references of the row's user were given back. It runs inside a section, in the process that has
+// given them back. It stores a sum and adds nothing, so a second reclaimer stores the same.
 func (t *tally) balance() {
 	t.returned.Store(t.creates.Load() + t.attaches.Load() - t.detaches.Load())
 	failpoint.Hit("control/tally/balanced")
@@ -86,12 +93,12 @@ func (t *tally) balance() {
 
 // Done is what a session, or all of an instance, has done.
 type Done struct {
-	Creates      uint64 // segments made
-	CreatedBytes uint64
-	Attaches     uint64 // references taken to what another session made
-	Detaches     uint64 // references given back
-	LockWaits    uint64 // for the control lock
-	LockWaited   time.Duration
+	Creates      uint64        // segments made
+	CreatedBytes uint64        // their sizes
+	Attaches     uint64        // references taken to what another session made
+	Detaches     uint64        // references given back
+	LockWaits    uint64        // for the control lock
+	LockWaited   time.Duration // all waits together
 	Refused      Refused
 }
 
@@ -103,12 +110,14 @@ type Refused struct {
 	System  uint64 // the system had no memory, or gave another reason
 }
 
+// doneOf makes a Done of counters in the order of tallied.words.
 func doneOf(v [10]uint64) Done {
 	return Done{Creates: v[0], CreatedBytes: v[1], Attaches: v[2], Detaches: v[3], LockWaits: v[4],
 		LockWaited: time.Duration(v[5]), Refused: Refused{Rows: v[6], Memory: v[7], Session: v[8], System: v[9]}}
 }
 
-// Counters are what was counted since the generation began. They are read without a lock, one word after the other.
+// Counters are what was counted since the generation began. They are read without a lock, one word after the other, so
+// two of them may be of different moments.
 type Counters struct {
 	Done
 	Returned     uint64 // references that were given back for dead processes, or at the end of a session
@@ -122,7 +131,7 @@ type Counters struct {
 	Events       uint64
 }
 
-// Counters sums up what was counted in all rows.
+// Counters sums up what was counted in all rows. It takes no lock. Its error is ErrCorrupt, if the books are gone.
 func (t *Table) Counters() (c Counters, err error) {
 	err = guarded(func() error {
 		var sum [10]uint64
@@ -137,7 +146,7 @@ func (t *Table) Counters() (c Counters, err error) {
 			c.LockRefused += y.lockRefused.Load()
 			c.ReclaimTime += time.Duration(y.reclaimTime.Load())
 			last = max(last, y.lastReclaim.Load())
-			if row != SupervisorRow {
+			if row != SupervisorRow { // a row's incarnation counts its users
 				c.Joins += uint64(incarnationOf(t.processes[row].word.Load()))
 			}
 		}
@@ -152,7 +161,8 @@ func (t *Table) Counters() (c Counters, err error) {
 	return c, err
 }
 
-// done returns what the present user of a row has done.
+// done returns what the present user of a row has done: the difference to what the row's counters were when it joined.
+// Before that user's first section it is its predecessor's.
 func (t *Table) done(row int) Done {
 	y := &t.tallies[row]
 	var v [10]uint64

@@ -150,7 +150,7 @@ inline leave() {
 #endif
 }
 
-/* ---- what sections do with rows: control/reclaim.go, rows.go ---- */
+/* ---- what sections do with rows: control/reclaim.go, repair.go, rows.go ---- */
 
 /* The word of a segment row, stored at once. */
 inline setWord(j, w) {
@@ -385,7 +385,7 @@ inline ReclaimDead() {
 	od
 }
 
-/* ---- joining and leaving: control/member.go ---- */
+/* ---- joining and leaving: control/join.go, member.go ---- */
 
 /* take tries to become the user of row. overDead: a used row whose witness is free will do. Then last says whether it
  * did, and h is the word before. */
