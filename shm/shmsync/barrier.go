@@ -145,7 +145,7 @@ func (b *Barrier) Attach() (phase uint32, err error) {
 	}
 	if !b.enter() {
 		return 0, b.view.Answer(errkind.As(ErrFull,
-			fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots())))
+			fmt.Errorf("attaching to the barrier: all %d slots are in use by processes; give NewBarrier more slots", b.slots())))
 	}
 	failpoint.Hit("shmsync/barrier/entered")
 	return b.bump(), b.view.Err()
@@ -226,5 +226,6 @@ func (b *Barrier) detach(arrive bool) (last bool, err error) {
 
 // errNotAttached returns the error of an arrival or a departure for which this process has no participant left.
 func errNotAttached() error {
-	return errors.New("not attached, or more arrivals than participants: each goroutine calls Attach first")
+	return errors.New("the goroutine does not take part in the barrier: each calls Attach before it arrives or detaches, " +
+		"and Detach once")
 }

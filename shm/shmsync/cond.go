@@ -148,7 +148,7 @@ func (c *Cond) Signal() {
 	c.signal()
 }
 
-// signal is Signal, where a fault is the caller's. The count is raised before the wake-up: a goroutine that is about to
+// signal does what Signal says; a fault is the caller's. The count is raised before the wake-up: a goroutine that is about to
 // sleep finds another word than it has seen, and does not. A process that dies between the two leaves sleepers that look
 // by themselves after condCheck.
 func (c *Cond) signal() {
@@ -170,7 +170,7 @@ func (c *Cond) Broadcast() {
 	c.broadcast()
 }
 
-// broadcast is Broadcast, where a fault is the caller's. One swap raises the count and clears the bit: whichever goroutine
+// broadcast does what Broadcast says; a fault is the caller's. One swap raises the count and clears the bit: whichever goroutine
 // sets the bit afterwards has seen the new count, and is not one of those to be woken.
 func (c *Cond) broadcast() {
 	race.Release(&c.w)

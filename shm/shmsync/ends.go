@@ -14,7 +14,7 @@ type ends struct{ v *shm.View }
 var (
 	// forever is the view of the locks that never end. It has no bytes, and nothing ends it.
 	forever   = shm.NewView(nil)
-	errUnmade = errkind.As(ErrClosed, errors.New("shmsync: this is a zero value of no word: its New function makes one"))
+	errUnmade = errkind.As(ErrClosed, errors.New("shmsync: a zero value has no word in shared memory: make one with its New function"))
 )
 
 // endsWith returns the ends of a lock that ends with v, never if v is nil.

@@ -130,7 +130,7 @@ func (l *Latch) Own() (err error) {
 		case l.view.Ended():
 			return l.view.Err()
 		case p != 0 && (p == l.self || l.me.alive(p)):
-			return l.view.Answer(fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(p), ErrOwned))
+			return l.view.Answer(fmt.Errorf("owning the latch: %s has it until its Disown: %w", l.me.Name(PeerOf(p)), ErrOwned))
 		}
 		if l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask|l.self)) {
 			failpoint.Hit("shmsync/latch/owned")
@@ -217,7 +217,7 @@ func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) 
 	return set, err
 }
 
-// waitLatches is WaitAny, where a fault is an error and an end of a view during it is one of several.
+// waitLatches waits as WaitAny does. A fault is its error; the caller makes it the view's if a view has ended (late).
 //
 // The mark that a process sleeps is stored before the last look at the latches, by each turn of the loop, and Set stores
 // before it looks at the mark. So either the look finds the latch set, or Set finds the mark and changes the word that
@@ -255,11 +255,11 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		return answer()
 	}
 	if len(latches) == 0 {
-		return -1, errors.New("no latch to wait for")
+		return -1, errors.New("waiting for latches: none was given")
 	}
 	for _, l := range latches {
 		if n := onebit.Of(l.word.owner.w.Load()); n&peerMask != l.self {
-			return -1, l.view.Answer(fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner))
+			return -1, l.view.Answer(fmt.Errorf("waiting for a latch: this session has to call Own first: %w", ErrNotOwner))
 		}
 	}
 	if latches[0].spins.Until(anySet) {
