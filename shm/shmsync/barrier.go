@@ -7,23 +7,26 @@ import (
 	"slices"
 	"structs"
 	"sync/atomic"
-	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/internal/sys/race"
 	"github.com/godsm/godsm/internal/sys/spin"
-	"github.com/godsm/godsm/internal/waits"
 )
 
 // BarrierWord is what of a Barrier lies in shared memory. Its zero value is in phase 0, with no process
 // attached. It is 256 bytes.
 //
-//	epoch    onebit word of the phase and what goes with it (see epoch)
-//	turn     news for those who wait. Futex
-//	parties  onebit words of those that take part (see party)
+//	field    stored by                                    meaning
+//	epoch    each participant; the one that ends a phase  onebit word of the phase and what goes with it (see epoch)
+//	turn     the process that ended a phase               goes up; those that wait sleep on it. Futex
+//	parties  the process in the slot; one that has found  onebit words of those that take part, one for each process
+//	         that process dead: 0                         and up to 61 goroutines of it (see party)
+//
+// There is no lock: each field is loaded by any process at any time. A party that is read late makes a process believe that
+// a participant is still missing, which costs one more look; it never lets a phase end too early, since the process that
+// ends a phase has loaded epoch before the parties, and what makes a party count changes epoch too.
 //
 // All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
 // A waiter ends the phase if the participant whose turn it was can't. A single wrong bit of the word is read as it was,
@@ -45,10 +48,10 @@ type BarrierWord struct {
 type Barrier struct {
 	word  *BarrierWord
 	me    Self
-	self  uint64
-	view  ends
-	more  []Slot
-	spins spin.Budget
+	self  uint64      // me.Peer as a word
+	view  ends        // of the word and of the session
+	more  []Slot      // in shared memory, with the numbers behind those of word.parties
+	spins spin.Budget // of all goroutines that wait here
 }
 
 // NewBarrier returns the barrier on w, for use by self. There is room for 30 processes; more are slots beside w,
@@ -69,8 +72,13 @@ func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
 	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { onEnd(w, b.giveBack) })
 }
 
-// giveBack runs at the end of the view, before the bytes go. An Attach that is under way has loaded a slot before, so
-// vacant ones are changed, too.
+// giveBack ends the part of every goroutine of this process at the end of the view, before the bytes go. Afterwards the
+// others' phases end without them.
+//
+// An Attach that is under way has loaded a slot before the end, then found the view alive, and is about to swap the slot.
+// So vacant slots are changed too, in the bits that count ends: that swap fails, and the next look at the view finds its
+// end. The epoch is bumped before the others are woken, so that one of them which is about to end the phase counts again.
+// A process that dies in here leaves slots of a dead session, which those that wait subtract.
 func (b *Barrier) giveBack() {
 	contained(func() {
 		for i := range b.slots() {
@@ -94,7 +102,9 @@ func (b *Barrier) giveBack() {
 	})
 }
 
-// Phase returns the number of phases that have ended; 0 after the end of the view.
+// Phase returns the number of phases that have ended; 0 after the end of the view. It takes no part and does not block.
+// To a goroutine that takes part and has not arrived it is exact, since the phase can't end without that goroutine; to all
+// others it is a moment old.
 func (b *Barrier) Phase() uint32 {
 	if b.view.Ended() {
 		return 0
@@ -102,7 +112,9 @@ func (b *Barrier) Phase() uint32 {
 	return epochOf(b.word.epoch.Load()).phase
 }
 
-// Participants returns the processes that take part, each once. The dead are left out.
+// Participants returns the processes that take part, each once. The dead are left out, for which it asks about each
+// process in a slot whether it lives. The list is a look at one slot after another: each process in it took part at some
+// moment of the call.
 func (b *Barrier) Participants() (list []Peer) {
 	if b.view.Ended() {
 		return nil
@@ -118,8 +130,13 @@ func (b *Barrier) Participants() (list []Peer) {
 	return list
 }
 
-// Attach makes the caller a participant, and says in which phase. It is ErrFull if there is no slot for one more
-// process.
+// Attach makes the caller a participant, and returns the phase that it is the first to arrive in. It does not block; it is
+// ErrFull if there is no slot for one more process, those of the dead not counted. Each Attach is undone by one Detach or
+// ArriveAndDetach, by any goroutine of this session.
+//
+// The slot is taken before the epoch is bumped. A process that ends the phase between the two may or may not have seen the
+// new participant; the bump returns the phase that holds after it, so the caller knows the right one in either case. A
+// process that dies between the two is a participant that never arrives, and is subtracted as such.
 func (b *Barrier) Attach() (phase uint32, err error) {
 	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
@@ -128,28 +145,21 @@ func (b *Barrier) Attach() (phase uint32, err error) {
 	}
 	if !b.enter() {
 		return 0, b.view.Answer(errkind.As(ErrFull,
-			fmt.Errorf("all %d slots of the barrier are in use; give it more", b.slots())))
+			fmt.Errorf("attaching to the barrier: all %d slots are in use by processes; give NewBarrier more slots", b.slots())))
 	}
 	failpoint.Hit("shmsync/barrier/entered")
 	return b.bump(), b.view.Err()
 }
 
-// bump makes the participant that is about to end the phase count again, and says which phase that is.
-func (b *Barrier) bump() uint32 {
-	for {
-		w := b.word.epoch.Load()
-		e := epochOf(w)
-		e.left = false
-		e.arrivals++
-		if b.word.epoch.CompareAndSwap(w, e.word()) {
-			failpoint.Hit("shmsync/barrier/bumped")
-			return e.phase
-		}
-	}
-}
-
-// ArriveAndWait waits until all participants have arrived. One of them is told that it is elected, to do what is
-// to be done once. If ctx is over first the arrival is taken back, and the caller still takes part.
+// ArriveAndWait waits until all participants have arrived in the caller's phase, or have detached or died. Exactly one of
+// those that arrived and live returns elected, to do what is to be done once; if the elected one dies of it, no other
+// is elected in its place.
+//
+// It blocks until the phase ends or ctx is over. In the latter case the error is the cause of ctx and names the sessions
+// that have not arrived; the arrival is taken back, and the caller still takes part in the phase. An ArriveAndWait of a
+// goroutine that has not called Attach is an error if that is found: if the process has fewer participants than arrivals.
+//
+// What a participant has stored before its call is seen by every participant after its call.
 func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
@@ -171,14 +181,20 @@ func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
 	return elected && !b.view.Ended(), b.view.Err()
 }
 
-// ArriveAndDetach ends the caller's part: the phase ends without it, even if no other process takes part. It says
-// whether the caller was the last participant.
+// ArriveAndDetach ends the caller's part: the phase ends without it, even if no other process takes part. It reports
+// whether the caller was the last participant. It does not block.
 func (b *Barrier) ArriveAndDetach() (last bool, err error) { return b.detach(true) }
 
 // Detach ends the caller's part; the others don't wait for it any more. It reports whether the caller
-// was the last participant.
+// was the last participant. If it was, the phase stays as it is. Detach does not block.
 func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 
+// detach takes one goroutine of this process out of the barrier and ends the phase if the others have all arrived. With
+// arrive it ends the phase too if none is left. It reports whether the caller was the last participant: of several that
+// leave at once, one alone is, since the left bit of the epoch is set by one swap.
+//
+// A process that dies after it has changed its party, and before it has ended the phase, leaves a phase in which all have
+// arrived. Each of those that wait sees that when it looks next, and ends the phase itself.
 func (b *Barrier) detach(arrive bool) (last bool, err error) {
 	defer late(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
@@ -208,187 +224,8 @@ func (b *Barrier) detach(arrive bool) (last bool, err error) {
 	}
 }
 
+// errNotAttached returns the error of an arrival or a departure for which this process has no participant left.
 func errNotAttached() error {
-	return errors.New("not attached, or more arrivals than participants: each goroutine calls Attach first")
-}
-
-func (b *Barrier) slots() int { return len(b.word.parties) + len(b.more) }
-
-func (b *Barrier) slot(i int) *Slot {
-	if n := len(b.word.parties); i >= n {
-		return &b.more[i-n]
-	}
-	return &b.word.parties[i]
-}
-
-// enter counts one more participant of this process, in a slot that it has, a free one or a dead one's.
-func (b *Barrier) enter() bool {
-	for pass := range 3 {
-		if pass == 2 {
-			b.subtractDead(func(party) bool { return true })
-		}
-		for i := range b.slots() {
-			for s := b.slot(i); ; {
-				w := s.w.Load()
-				p := partyOf(w)
-				if p.peer != b.self && (p.peer != 0 || pass == 0) || p.attached >= most || b.view.Ended() {
-					break
-				}
-				p.peer = b.self
-				p.attached++
-				if s.w.CompareAndSwap(w, p.word()) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// change changes one of this process's slots, one that f agrees to. The phase can't end meanwhile if the caller
-// takes part and has not arrived.
-func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
-	for i := range b.slots() {
-		s := b.slot(i)
-		for {
-			w := s.w.Load()
-			p := partyOf(w).in(phase)
-			if p.peer != b.self || !f(&p) {
-				break
-			}
-			if s.w.CompareAndSwap(w, p.word()) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// advance ends the phase if all participants have arrived.
-func (b *Barrier) advance(phase uint32, evenIfNobody bool) {
-	for {
-		w := b.word.epoch.Load()
-		e := epochOf(w)
-		if e.phase != phase {
-			return
-		}
-		for i := range b.slots() {
-			if p := partyOf(b.slot(i).w.Load()).in(phase); p.arrived < p.attached {
-				return
-			}
-		}
-		if !evenIfNobody && !b.attended() {
-			return
-		}
-		e.phase++
-		e.elected = false
-		if b.word.epoch.CompareAndSwap(w, e.word()) {
-			failpoint.Hit("shmsync/barrier/ended")
-			b.word.turn.Add(1)
-			failpoint.Hit("shmsync/barrier/turned")
-			futex.Wake(&b.word.turn, all)
-			return
-		}
-	}
-}
-
-func (b *Barrier) attended() bool {
-	for i := range b.slots() {
-		if partyOf(b.slot(i).w.Load()).peer != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// subtractDead frees the slots of the dead among those that matter.
-func (b *Barrier) subtractDead(matters func(party) bool) {
-	for i := range b.slots() {
-		s := b.slot(i)
-		w := s.w.Load()
-		if p := partyOf(w); p.peer != 0 && p.peer != b.self && matters(p) && !b.me.alive(p.peer) {
-			s.w.CompareAndSwap(w, 0)
-			failpoint.Hit("shmsync/barrier/subtracted")
-		}
-	}
-}
-
-func (b *Barrier) wait(ctx context.Context, phase uint32) error {
-	over := func() bool { return b.Phase() != phase }
-	if b.spins.Until(over) {
-		return nil
-	}
-	wait := waits.Wait{Waits: b.me.Waits}
-	defer wait.End()
-	for {
-		seen := b.word.turn.Load()
-		if over() || b.view.Ended() {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return b.takeBack(ctx, phase)
-		}
-		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
-			futex.WaitAny(ctx, d, futex.Word{W: &b.word.turn, Val: seen})
-		}, b.others()...)
-		failpoint.Hit("shmsync/barrier/woken")
-		if over() {
-			return nil
-		}
-		b.subtractDead(func(p party) bool { p = p.in(phase); return p.arrived < p.attached })
-		b.advance(phase, false)
-	}
-}
-
-// others lists the other sessions that take part. One that has arrived may die before it wakes those that wait.
-func (b *Barrier) others() (list []uint64) {
-	for i := range b.slots() {
-		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.peer != b.self {
-			list = append(list, p.peer)
-		}
-	}
-	return list
-}
-
-// takeBack undoes an arrival, unless the phase has ended by then.
-func (b *Barrier) takeBack(ctx context.Context, phase uint32) error {
-	b.change(phase, func(p *party) bool {
-		p.arrived-- // of 0 it is huge
-		return p.arrived < p.attached
-	})
-	failpoint.Hit("shmsync/barrier/taken-back")
-	if b.bump() != phase {
-		return nil
-	}
-	if missing := b.missing(phase); len(missing) > 0 {
-		return fmt.Errorf("the barrier waits for %s: %w", b.me.names(missing), context.Cause(ctx))
-	}
-	return context.Cause(ctx)
-}
-
-// missing lists the sessions that have yet to arrive in the phase.
-func (b *Barrier) missing(phase uint32) (list []Peer) {
-	for i := range b.slots() {
-		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.in(phase).arrived < p.in(phase).attached {
-			list = append(list, PeerOf(p.peer))
-		}
-	}
-	return list
-}
-
-// elect reports whether the caller is the first to ask after that phase. It takes part and has not arrived in the next
-// phase, so that one has not ended.
-func (b *Barrier) elect(phase uint32) bool {
-	for {
-		w := b.word.epoch.Load()
-		e := epochOf(w)
-		if e.phase != phase+1 || e.elected {
-			return false
-		}
-		e.elected = true
-		if b.word.epoch.CompareAndSwap(w, e.word()) {
-			failpoint.Hit("shmsync/barrier/elected")
-			return true
-		}
-	}
+	return errors.New("the goroutine does not take part in the barrier: each calls Attach before it arrives or detaches, " +
+		"and Detach once")
 }

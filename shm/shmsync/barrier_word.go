@@ -2,6 +2,9 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/onebit"
 
+// This file has the two words of a barrier taken apart and put together. It loads and stores nothing: what is in shared
+// memory goes in and comes out as a number, so no word can make it fail, whatever is in it.
+
 // A barrier's epoch is the onebit word of a number:
 //
 //	bits 0-31   the phase
@@ -9,6 +12,9 @@ import "github.com/godsm/godsm/internal/onebit"
 //	bit 33      a participant has been elected since the last phase ended
 //	bits 34-55  goes up whenever a participant comes or takes an arrival back: then the process that is about to end the
 //	            phase counts again
+//
+// The phase wraps after 2^32 phases, the count of arrivals after 2^22: a process that is about to end a phase and is stopped
+// between its look and its swap would have to be overtaken by exactly so many.
 type epoch struct {
 	phase         uint32
 	left, elected bool
@@ -22,11 +28,13 @@ const (
 	arrivalsMask  = 1<<22 - 1
 )
 
+// epochOf takes a word apart, one wrong bit put right.
 func epochOf(w uint64) epoch {
 	n := onebit.Of(w)
 	return epoch{uint32(n), n&leftBit != 0, n&electedBit != 0, n >> arrivalsShift & arrivalsMask}
 }
 
+// word returns the word of an epoch, which epochOf takes apart again.
 func (e epoch) word() uint64 {
 	n := uint64(e.phase) | e.arrivals&arrivalsMask<<arrivalsShift
 	if e.left {
@@ -45,7 +53,8 @@ func (e epoch) word() uint64 {
 //	bits 45-50  how many of the peer's goroutines have arrived
 //	bits 51-56  how many take part, at most most
 //
-// A free slot has, in bits 43-50, what goes up when the end of a view takes a part away.
+// A free slot has, in bits 43-50, what goes up when the end of a view takes a part away. So a swap that was prepared before
+// that end fails, although the slot is as free as it was then.
 //
 // Two bits of the phase are enough: a slot is of the present phase or of the one before, since no phase ends before the
 // participants in every slot have arrived in it.
@@ -54,6 +63,8 @@ type party struct{ peer, phase, arrived, attached, ends uint64 }
 // most is how many goroutines of one process one slot counts. One more would be beyond onebit.Limit.
 const most = 61
 
+// partyOf takes a word apart, one wrong bit put right. A word that could not have been stored, with more goroutines than
+// most or with a count and no peer, becomes one that could.
 func partyOf(w uint64) party {
 	if w == 0 {
 		return party{}
@@ -66,6 +77,7 @@ func partyOf(w uint64) party {
 	return p
 }
 
+// word returns the word of a party. One without a peer or a participant is that of a free slot.
 func (p party) word() uint64 {
 	if p.attached == 0 || p.peer == 0 {
 		return onebit.Word(p.ends & 255 << 43)

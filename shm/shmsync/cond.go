@@ -29,27 +29,37 @@ import (
 // No lock goes with it: the process that makes the condition true stores that atomically, or under a lock, and then calls Signal
 // or Broadcast; since Prepare comes before the look, none is missed.
 //
+// It does not promise that a Sleep ends because of news, nor that a Signal wakes no more than one, nor an order among those
+// that wait. It keeps no list of them: a process that dies asleep leaves a set bit, which the next Signal clears.
+//
 // After its segment was detached or truncated no method faults, and none reaches another process.
 //
 //	bit 0      a process may be asleep
 //	bits 1-31  goes up with every Signal and Broadcast
 type Cond struct {
 	_ structs.HostLayout
+	// w is changed by every process, and is the futex that they sleep on. Its count wraps after 2^31 signals: a goroutine that
+	// is stopped between its look and its sleep, and overtaken by exactly so many, sleeps on, for condCheck at most.
 	w atomic.Uint32
 }
 
 const (
-	condSleep = 1
-	condNews  = 2
+	condSleep = 1 // bit 0 of a Cond
+	condNews  = 2 // one more in bits 1-31
 )
 
-// Ticket is one goroutine's place among those who wait. The zero Ticket waits for nothing: its Sleep is ErrClosed.
+// Ticket is one goroutine's place among those who wait. The zero Ticket waits for nothing: its Sleep is ErrClosed. It is
+// private to its goroutine, and needs no release: Cancel passes a wake-up on, and gives nothing back.
 type Ticket struct {
 	c    *Cond
-	seen uint32
+	seen uint32 // the word when the caller last became one of those who wait, with condSleep
 }
 
-// Prepare makes the caller one of those who wait: what is signalled from now on ends its Sleep.
+// Prepare makes the caller one of those who wait: what is signalled from now on ends its Sleep. It does not block. The
+// caller looks at its condition after Prepare: a process that makes it true later than that look calls Signal later still,
+// and so changes the word that the ticket has seen.
+//
+// A process that dies after it has set the bit leaves it set. A later Signal finds no sleeper and clears it.
 func (c *Cond) Prepare() (t Ticket) {
 	defer fault.Ignore(fault.Catch())
 	t.c = c
@@ -60,7 +70,8 @@ func (c *Cond) Prepare() (t Ticket) {
 
 var errNoTicket = errkind.As(shm.ErrClosed, errors.New("the zero Ticket waits for nothing: call Cond.Prepare"))
 
-// condCheck bounds a sleep: a signal that woke one who died of it may have been all that there was to come.
+// condCheck bounds a sleep: the one goroutine that a Signal woke may have died before it acted on the news, or the process
+// that signalled before it woke any, and no further Signal may come.
 const condCheck = time.Second
 
 // Sleep waits until something has been signalled since Prepare or the last Sleep, or until ctx is over, whose cause it
@@ -74,6 +85,10 @@ func (t *Ticket) Sleep(ctx context.Context) error {
 	return v.Answer(t.sleep(ctx, v))
 }
 
+// sleep is Sleep in the view v, which may end during it. A fault is its error.
+//
+// After the sleep it prepares the next one, in the same step in which it learns what has come: so news between this return
+// and the next Sleep ends that one. News wins over a context that is over.
 func (t *Ticket) sleep(ctx context.Context, v *shm.View) (err error) {
 	defer fault.Return(&err, fault.Catch())
 	if v.Ended() {
@@ -98,7 +113,7 @@ func (t *Ticket) sleep(ctx context.Context, v *shm.View) (err error) {
 	return nil
 }
 
-// until returns a context that ends with ctx and with the view.
+// until returns a context that ends with ctx and with the view, and what the caller calls when it has no more use for it.
 func until(ctx context.Context, v *shm.View) (context.Context, func()) {
 	if v == nil {
 		return ctx, func() {}
@@ -111,7 +126,9 @@ func until(ctx context.Context, v *shm.View) (context.Context, func()) {
 	}
 }
 
-// Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on.
+// Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on: it may
+// have been meant for one goroutine, and this one does not act on it. Cancel may so wake a goroutine for nothing. It does
+// not block, and the ticket may be used on.
 func (t *Ticket) Cancel() {
 	if t.c == nil {
 		return
@@ -124,12 +141,16 @@ func (t *Ticket) Cancel() {
 }
 
 // Signal wakes one of those who wait: one that is alive and asleep, and possibly others. If none is asleep it ends
-// the next Sleep of all that have called Prepare.
+// the next Sleep of all that have called Prepare. It does not block, and makes a system call only if a process may be
+// asleep. What the caller has stored before is seen by a goroutine whose Sleep it ends.
 func (c *Cond) Signal() {
 	defer fault.Ignore(fault.Catch())
 	c.signal()
 }
 
+// signal does what Signal says; a fault is the caller's. The count is raised before the wake-up: a goroutine that is about to
+// sleep finds another word than it has seen, and does not. A process that dies between the two leaves sleepers that look
+// by themselves after condCheck.
 func (c *Cond) signal() {
 	race.Release(&c.w)
 	if c.w.Add(condNews)&condSleep == 0 {
@@ -142,12 +163,15 @@ func (c *Cond) signal() {
 	}
 }
 
-// Broadcast wakes all who wait.
+// Broadcast wakes all who wait, in every process. It does not block, and makes a system call only if a process may be
+// asleep.
 func (c *Cond) Broadcast() {
 	defer fault.Ignore(fault.Catch())
 	c.broadcast()
 }
 
+// broadcast does what Broadcast says; a fault is the caller's. One swap raises the count and clears the bit: whichever goroutine
+// sets the bit afterwards has seen the new count, and is not one of those to be woken.
 func (c *Cond) broadcast() {
 	race.Release(&c.w)
 	for {

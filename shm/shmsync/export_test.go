@@ -30,7 +30,7 @@ const LatchSet = latchSet
 // Leave lays out a latch.
 func (w *LatchWord) Leave(state uint32) { w.state.Store(state) }
 
-// MayBeAsleep reports whether a process has said that he is about to sleep.
+// MayBeAsleep reports whether a process has said that it is about to sleep.
 func (w *LatchWord) MayBeAsleep() bool { return w.state.Load()&latchSleep != 0 }
 
 // Clean reports whether the state is that of a latch that is slept on, and no more.
@@ -44,7 +44,7 @@ func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
 // PeerMask is the owner in a lock's state.
 const PeerMask = peerMask
 
-// Drains reports whether a writer has said that he is about to sleep until the readers are gone.
+// Drains reports whether a writer has said that it is about to sleep until the readers are gone.
 func (w *LWLockWord) Drains() bool { return w.asleep.Load() != 0 }
 
 // Readers is how many slots are in use.
@@ -65,13 +65,13 @@ func (w *BarrierWord) Arrived() (n int) {
 	return n
 }
 
-// Waiting reports whether a process has said that he waits.
+// Waiting reports whether a process has said that it waits.
 func (w *MutexWord) Waiting() bool { return w.w.Load()&waiting != 0 }
 
 // Name makes the word one that names m's session, which does not hold it.
 func (w *MutexWord) Name(m *Mutex) { w.w.Store(m.self) }
 
-// MayBeAsleep reports whether a process has said that he is about to sleep.
+// MayBeAsleep reports whether a process has said that it is about to sleep.
 func (c *Cond) MayBeAsleep() bool { return c.w.Load()&condSleep != 0 }
 
 // DealerSleeps reports whether the owner's dealer has said that it is about to sleep.

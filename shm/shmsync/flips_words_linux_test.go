@@ -154,7 +154,7 @@ func TestLatchWithWrongBitIsSleptOn(t *testing.T) {
 	}
 }
 
-// TestEveryBitOfACond: who waits for a condition finds it true after a Signal, at the latest after a second.
+// TestEveryBitOfACond: a process that waits for a condition finds it true after a Signal, within a second.
 func TestEveryBitOfACond(t *testing.T) {
 	everyBit(t, "cond", 32, 32, func(t testing.TB, what string, bit int) {
 		for _, before := range []bool{false, true} {
@@ -182,7 +182,7 @@ func TestEveryBitOfACond(t *testing.T) {
 	})
 }
 
-// TestEveryBitOfAMutex: each session gets the lock, whomever its word named.
+// TestEveryBitOfAMutex: each session gets the lock, whichever session its word named.
 func TestEveryBitOfAMutex(t *testing.T) {
 	stop := disavowing()
 	defer stop()
@@ -236,7 +236,7 @@ func TestEveryBitOfAMutex(t *testing.T) {
 	})
 }
 
-// TestEveryBitOfAMailbox: what is rung is heard, at the latest at the next beat, whichever bit is hit before or after.
+// TestEveryBitOfAMailbox: what is rung is heard, no later than at the next beat, whichever bit is hit before or after.
 func TestEveryBitOfAMailbox(t *testing.T) {
 	for _, when := range []string{"before the ring", "after the ring"} {
 		everyBit(t, when, 192*8, 64, func(t testing.TB, what string, bit int) {

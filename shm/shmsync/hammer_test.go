@@ -88,7 +88,7 @@ func TestKilledReadersAndWriters(t *testing.T) {
 	}
 	for kill := range kills(150) {
 		before := s.Rounds.Load()
-		for s.Rounds.Load() < before+200 { // progress, whoever died
+		for s.Rounds.Load() < before+200 { // progress, whichever process died
 			runtime.Gosched()
 		}
 		i := kill % len(procs)

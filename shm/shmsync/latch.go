@@ -19,9 +19,19 @@ import (
 
 // LatchWord is what of a Latch lies in shared memory. Its zero value is not set and owned by no process. It is 16 bytes.
 //
-//	owner  onebit word of the session that may wait, in bits 0-42; the bits above go up when the end of a view takes
-//	       the ownership away
-//	state  bits 0, 2 and 3 set, of which two count if a stray store has hit one; bit 1 a process may be asleep. Futex
+//	field  stored by                         meaning
+//	owner  the session that comes to own it  onebit word of the session that may wait, in bits 0-42; the bits above go
+//	       or gives it up                    up when the end of a view takes the ownership away
+//	state  any process sets, its owner       bits 0, 2 and 3 set, of which two count if a stray store has hit one; bit 1
+//	       resets and says that it sleeps    a process may be asleep. Futex
+//
+// Both are loaded by any process at any time. An owner that is read late is one that owned the latch a moment ago; it
+// decides about who may wait, never about whether a Set arrives. A state that is read late costs a wake-up too many.
+//
+// What a death leaves: an owner that is dead, whose place the next Own takes; and bit 1, for which the next Set makes a
+// system call for nothing. A process that dies between its store of the state and the wake-up leaves an owner that
+// sleeps beside a latch that is set. The owner finds that when it looks next: once it hears of the death, and at least
+// once a second.
 type LatchWord struct {
 	_     structs.HostLayout
 	owner Slot
@@ -29,6 +39,8 @@ type LatchWord struct {
 	_     [4]byte
 }
 
+// The states that are stored: 0, latchSet or latchSleep. One that sets clears latchSleep with the same swap, and a latch
+// that is set is never slept on, so there is no state with both.
 const (
 	latchSet   = 1<<0 | 1<<2 | 1<<3
 	latchSleep = 1 << 1
@@ -57,9 +69,9 @@ func isSet(state uint32) bool {
 type Latch struct {
 	word  *LatchWord
 	me    Self
-	self  uint64
-	view  ends
-	spins spin.Budget
+	self  uint64      // me.Peer as a word
+	view  ends        // of the word and of the session
+	spins spin.Budget // of the goroutines that wait for this latch first
 }
 
 // NewLatch returns the latch on w, as self sees it: to own and wait for, or just to set. Calls with the same arguments
@@ -77,8 +89,9 @@ func NewLatch(w *LatchWord, self Self) *Latch {
 	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.nudge); onEnd(w, l.giveBack) })
 }
 
-// giveBack runs at the end of the view, before the bytes go. An Own that is under way has loaded the word before, so
-// the word is changed in any case.
+// giveBack gives the ownership up at the end of the view, before the bytes go, if this session has it. An Own that is under
+// way may have loaded the word before the end. So the word is changed in any case, in the bits that count ends, and the
+// swap of that Own fails. Then those that wait are woken; they find the end.
 func (l *Latch) giveBack() {
 	contained(func() {
 		for o := &l.word.owner.w; ; {
@@ -95,11 +108,15 @@ func (l *Latch) giveBack() {
 	l.nudge() // those that are about to sleep don't
 }
 
-// oneEnd is one in the ends that an owner's word counts.
+// oneEnd is one in the ends that an owner's word counts, above the bits of the peer.
 const oneEnd = 1 << 43
 
 // Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a
-// dead one's place is taken.
+// dead one's place is taken. It does not block; it asks whether the owner lives, if there is one. What was set before
+// stays set.
+//
+// The second look at the view lies between the load of the word and its swap, and the end of the view changes the word: so
+// nothing is owned after its end.
 func (l *Latch) Own() (err error) {
 	defer late(&err, l.view.v)
 	defer fault.Return(&err, fault.Catch())
@@ -113,7 +130,7 @@ func (l *Latch) Own() (err error) {
 		case l.view.Ended():
 			return l.view.Err()
 		case p != 0 && (p == l.self || l.me.alive(p)):
-			return l.view.Answer(fmt.Errorf("a latch has one owner, and this one's is %v: %w", PeerOf(p), ErrOwned))
+			return l.view.Answer(fmt.Errorf("owning the latch: %s has it until its Disown: %w", l.me.Name(PeerOf(p)), ErrOwned))
 		}
 		if l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask|l.self)) {
 			failpoint.Hit("shmsync/latch/owned")
@@ -122,7 +139,9 @@ func (l *Latch) Own() (err error) {
 	}
 }
 
-// Disown gives the ownership up. The latch stays set or not set.
+// Disown gives the ownership up. The latch stays set or not set. It does nothing if this session is not the owner. A
+// goroutine of this session that waits goes on waiting, and is woken by a Set; another session's Own may then succeed, and
+// each Set wakes both.
 func (l *Latch) Disown() {
 	for !l.view.Ended() {
 		w := l.word.owner.w.Load()
@@ -133,7 +152,8 @@ func (l *Latch) Disown() {
 	}
 }
 
-// Owner says who may wait now.
+// Owner returns the session that may wait now, and whether there is one; it may be dead. It asks no process and changes
+// nothing.
 func (l *Latch) Owner() (Peer, bool) {
 	if l.view.Ended() {
 		return Peer{Row: -1}, false
@@ -143,7 +163,10 @@ func (l *Latch) Owner() (Peer, bool) {
 }
 
 // Set sets the latch and wakes its owner. It costs one look if the latch is set already, and a system call
-// only if the owner is asleep.
+// only if the owner is asleep. It does not block, and any process may call it, owner or not.
+//
+// The swap stores that the latch is set and takes the mark that a process sleeps in one step: of several that set it at
+// once one makes the system call.
 func (l *Latch) Set() {
 	if l.view.Ended() {
 		return
@@ -155,14 +178,15 @@ func (l *Latch) Set() {
 	}
 }
 
-// Reset clears the latch. Only the owner calls it, and looks at what it waits for afterwards.
+// Reset clears the latch. Only the owner calls it, and looks at what it waits for afterwards: a Set that comes before the
+// Reset is lost, but what it announced is visible to that look.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
 		l.word.state.And(^uint32(latchSet))
 	}
 }
 
-// IsSet reports whether the latch is set now.
+// IsSet reports whether the latch is set now. If it is, what was stored before the Set is visible to the caller.
 func (l *Latch) IsSet() bool {
 	if l.view.Ended() || !isSet(l.word.state.Load()) {
 		return false
@@ -172,7 +196,8 @@ func (l *Latch) IsSet() bool {
 }
 
 // Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when
-// one of the peers is dead, with a *PeerDiedError, some milliseconds later. A latch that is set wins over both.
+// one of the peers is dead, with a *PeerDiedError, some milliseconds later. A latch that is set wins over both. It is
+// ErrNotOwner if this session does not own the latch when the wait begins.
 func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 	if l.IsSet() {
 		return nil
@@ -182,7 +207,8 @@ func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 	return err
 }
 
-// WaitAny is Wait for several latches of one session; it says which one is set, the first of them.
+// WaitAny is Wait for several latches of one session; it returns the index of the one that is set, the first of them, and
+// -1 with an error. Without latches it is an error.
 func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) {
 	set, err := waitLatches(ctx, latches, peers)
 	for _, l := range latches {
@@ -191,6 +217,12 @@ func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) 
 	return set, err
 }
 
+// waitLatches waits as WaitAny does. A fault is its error; the caller makes it the view's if a view has ended (late).
+//
+// The mark that a process sleeps is stored before the last look at the latches, by each turn of the loop, and Set stores
+// before it looks at the mark. So either the look finds the latch set, or Set finds the mark and changes the word that
+// this goroutine sleeps on. A peer's death is looked for after each sleep, and the latches once more after that: what a
+// peer has set before it died counts as set.
 func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, err error) {
 	defer fault.Return(&err, fault.Catch())
 	first := -1
@@ -207,7 +239,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		}
 		return false
 	}
-	// answer is what anySet has found.
+	// answer returns what anySet has found.
 	answer := func() (int, error) {
 		if first >= 0 {
 			return first, nil
@@ -223,11 +255,11 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		return answer()
 	}
 	if len(latches) == 0 {
-		return -1, errors.New("no latch to wait for")
+		return -1, errors.New("waiting for latches: none was given")
 	}
 	for _, l := range latches {
 		if n := onebit.Of(l.word.owner.w.Load()); n&peerMask != l.self {
-			return -1, l.view.Answer(fmt.Errorf("only its owner waits for a latch: %w", ErrNotOwner))
+			return -1, l.view.Answer(fmt.Errorf("waiting for a latch: this session has to call Own first: %w", ErrNotOwner))
 		}
 	}
 	if latches[0].spins.Until(anySet) {
@@ -266,8 +298,8 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 	}
 }
 
-// fallAsleep says in the state of a latch that is not set that a process may be asleep. What else is in it is of a
-// stray store, and goes.
+// fallAsleep stores in the state of a latch that is not set that a process may be asleep. What else is in it is of a
+// stray store, and goes. It does nothing to a latch that is set, which the caller's next look finds.
 func (l *Latch) fallAsleep() {
 	for {
 		w := l.word.state.Load()
@@ -277,7 +309,8 @@ func (l *Latch) fallAsleep() {
 	}
 }
 
-// nudge wakes those of this process that wait.
+// nudge wakes those that wait, so that they look at the view. It clears the mark of a sleeper first: a goroutine that has
+// stored the mark and is about to sleep finds the word changed.
 func (l *Latch) nudge() {
 	contained(func() {
 		l.word.state.And(^uint32(latchSleep))
@@ -285,7 +318,7 @@ func (l *Latch) nudge() {
 	})
 }
 
-// wordsOf leaves out what can be no session.
+// wordsOf returns the words of the peers. It leaves out those whose row can be no session's.
 func wordsOf(peers []Peer) (list []uint64) {
 	for _, p := range peers {
 		if p.Row >= 0 && p.Row < MaxRows {
@@ -295,6 +328,7 @@ func wordsOf(peers []Peer) (list []uint64) {
 	return list
 }
 
+// find returns the index of the first peer for which f is true, -1 if there is none.
 func find(peers []Peer, f func(Peer) bool) int {
 	for i, p := range peers {
 		if f(p) {

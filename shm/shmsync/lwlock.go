@@ -17,11 +17,21 @@ import (
 // LWLockWord is what of a LWLock lies in shared memory. Its zero value is unlocked. It is
 // 256 bytes, and best aligned to 64.
 //
-//	state    who holds it exclusively, or is about to; flags. Changed by compare-and-swap only
-//	asleep   the exclusive one sleeps until the readers are gone. Futex
-//	turn     news for those who wait: for exclusive, for shared use. Futexes
-//	waiters  who waits, for people; a waiter that finds no room is not listed
-//	readers  who holds it shared, and how often; a word that puts one wrong bit right (see reader)
+//	field    stored by                              meaning
+//	state    each process that takes it, gives it   the session that holds it exclusively, or is about to; flags.
+//	         back or waits for it                   Changed by compare-and-swap only
+//	asleep   the owner: 1; the last reader: 0       1: the owner sleeps until the readers are gone. Futex
+//	turn     the process that gives it back         goes up; those that wait sleep on it, for exclusive use on the
+//	                                                first, for shared use on the second. Futexes
+//	waiters  the process in it; one that finds      the sessions that wait, for people; a waiter that finds no room is
+//	         that one dead: itself                  not listed. Nothing is decided by it
+//	readers  the process in it; one that finds      the sessions that hold it shared, and how often; a word that puts
+//	         that one dead: 0                       one wrong bit right (see reader)
+//
+// Every process loads every field at any time. What a load has found may be over by the time it is judged; each change is
+// a swap from what was found, and fails then. Readers and owner exclude each other by the order of their stores: a reader
+// stores its slot before it loads the state, an owner its state before it loads the slots. Of the two that come at once at
+// least one sees the other. If both do, the reader leaves its slot, and the owner waits for that.
 type LWLockWord struct {
 	_       structs.HostLayout
 	state   atomic.Uint64
@@ -52,17 +62,35 @@ const (
 	holds = ^uint64(oneHold - 1)
 )
 
-// nobody is the owner of a lock that the end of a view has given back for a living session: a peer that there can't
+// The moves of the state, each one swap. "In" is an owner without mayRead.
+//
+//	from               to                   by
+//	no owner, no       owner, in            Lock, TryLock; the first one to come, or one that has slept if hungry is set.
+//	mayRead                                 Of a poisoned lock Recover alone, and then abandoned
+//	no owner, mayRead  owner beside mayRead the same: it drains the lock, see drain
+//	owner beside       owner, in            the owner, which has seen no reader. A poisoned lock becomes an abandoned one
+//	mayRead
+//	owner beside       no owner, mayRead    the owner that gives up; any process that finds it dead
+//	mayRead
+//	owner, in          no owner             Unlock; poisoned if the hold was abandoned and not marked consistent
+//	owner, in          lostOwner            the end of the owner's view, a fault of its goroutine, or Disavow
+//	a dead owner, in,  another owner, in,   any process that waits or tries
+//	or lostOwner       abandoned
+//	no owner           mayRead              a reader that has its slot
+//
+// The hold's number goes up by one in each move from an owner to none, and in the one that takes over from a dead owner.
+
+// lostOwner is the owner of a lock that the end of a view has given back for a living session: a peer that there can't
 // be. So to the others it is as if its holder had died.
-const nobody = (MaxRows + 1) << 32
+const lostOwner = (MaxRows + 1) << 32
 
 // LWLock is a lock for one writer or many readers on a LWLockWord, as one process sees it. Its methods are
 // safe for concurrent use; all goroutines that act for one session share one LWLock. Locking twice in one
 // goroutine waits for itself.
 //
 // A free lock is taken and given back by one or two atomic operations each. A writer that waits keeps new readers
-// out, so none starves; who is woken competes with who comes, until one has waited for a millisecond: then those
-// who have slept go first. As many processes can read at once as there are slots (16, and more by NewLWLock), each
+// out, so none starves; a goroutine that is woken competes with those that come, until one has waited for a millisecond:
+// then those that have slept go first. As many processes can read at once as there are slots (16, and more by NewLWLock), each
 // with up to 4,000 goroutines in a slot; the next one waits for a slot.
 //
 // After the end of the session, or of the view that the word lies in, each call is ErrClosed. If the word's
@@ -89,18 +117,23 @@ type LWLock struct {
 
 	suspect uint64 // what Disavow has seen, under the roll's lock
 
-	// What this process last knew of the words, so that it need not load them before it swaps them.
+	// What this process last knew of the words, so that it need not load them before it swaps them. All goroutines load and
+	// store them without a lock. A value that is out of date costs a failed swap, and the call then takes the slow path.
 	_      [64]byte
 	vacant atomic.Uint64 // the word of first, when it was last found vacant
 	idle   atomic.Uint64 // the state, as this process last left it: its last hold's number plus one
 	// held is the state of the last exclusive hold, without flags. With idle it tells a holder from a session that a
-	// stray store names.
+	// stray store names: the process holds the lock while idle is not the number that follows held's (see hold). A
+	// goroutine that takes the lock stores held after its swap of the state, one that gives it back stores idle after its
+	// swap. Between swap and store the process holds, or has held, a lock of which these two do not speak yet: that
+	// is why Disavow gives a lock back only when it has seen it so twice.
 	held atomic.Uint64
 	_    [40]byte
 }
 
 // NewLWLock returns the lock on w, for use by self. More are slots beside w, the same ones in every process.
-// Calls with the same arguments return the same LWLock where w lies in a segment.
+// Calls with the same arguments return the same LWLock where w lies in a segment; otherwise the caller makes one and shares
+// it among its goroutines. It reads no shared memory.
 func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
 	v := viewOf(w, self)
 	if v == nil {
@@ -133,6 +166,8 @@ func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLoc
 // the structure that the lock belongs to, which ends with its last hold, and is called before the lock is used.
 func (l *LWLock) OnFault(f func()) { l.fault = f }
 
+// newLWLock returns a lock that refuses calls after the end of view, and whose waits end with bytes; either may be nil. One
+// whose bytes may end is enrolled for Disavow, which takes the roll's lock.
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
@@ -147,12 +182,14 @@ func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LW
 	return l
 }
 
-// preferred spreads neighbouring rows over cache lines.
+// preferred returns the slot of n that a session tries first. It spreads neighbouring rows over cache lines, eight slots
+// each, so that readers in different processes seldom store to one line.
 func preferred(row, n int) int {
 	lines := max(n/8, 1)
 	return (row%lines*8 + row/lines%8) % n
 }
 
+// slot returns readers' slot i, from 0 to slots()-1.
 func (l *LWLock) slot(i int) *Slot {
 	if n := len(l.word.readers); i >= n {
 		return &l.more[i-n]
@@ -160,26 +197,18 @@ func (l *LWLock) slot(i int) *Slot {
 	return &l.word.readers[i]
 }
 
+// slots returns the number of readers' slots: those of the word, then those that the program has added.
 func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 
-// Guard is the right to unlock, once, in any goroutine.
-type Guard struct {
-	l *LWLock
-	// Of a reader: reading, and its slot's number; in checked mode, and inside
-	// Session.Contain, above it a number of its own. Of a writer: the
-	// number of its hold, and abandoned.
-	what uint64
-}
-
-const (
-	reading  = 1
-	maxSlots = 1<<15 - 1
-)
-
-func readerIn(slot int) uint64 { return uint64(slot)<<1 | reading }
-
-// Lock waits for exclusive use until ctx is over. A holder that died makes no process wait longer than it takes to
-// find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
+// Lock waits for exclusive use until ctx is over; the error then is the cause of ctx and names the sessions that hold the
+// lock. A holder that died makes no process wait longer than it takes to find that out; if it held exclusively, the guard is
+// Abandoned. A poisoned lock is ErrNotRecoverable.
+//
+// The fast path swaps the state from what this process left there last. It succeeds if no other process has used the lock
+// exclusively since, no flag is set and no process may read. From the swap on the lock is held: a process that dies after it
+// leaves its own name without mayRead, and the next process that finds it dead takes the lock over, abandoned, although
+// nothing was changed yet. Held is stored before the second look at the view and before the question for scopes and
+// doubts: see doubt.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	st := l.idle.Load()
 	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
@@ -198,13 +227,17 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 }
 
 // Recover is Lock for a caller that can repair all that the lock guards: it takes a poisoned lock, too, and then
-// the guard is Abandoned.
+// the guard is Abandoned. It waits as Lock does. A lock that is not poisoned it takes as Lock would.
 func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 	return l.wait(ctx, want{mode: exclusive, repair: true})
 }
 
 // RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
-// that the caller can repair.
+// that the caller can repair. If every slot is in use by a living process it waits until one is free.
+//
+// The slot is stored before the state is loaded, for the reason given at LWLockWord. The reader is in if it finds no owner
+// and mayRead set, or sets mayRead itself; the swap that does so also proves that no owner came in between. A process that
+// dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 	s := l.first
 	if w := l.vacant.Load(); !l.view.Ended() && s.w.CompareAndSwap(w, w+l.one) || l.enter(s) {
@@ -223,7 +256,7 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 }
 
 // TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just
-// about to find the lock taken.
+// about to find the lock taken. It returns false without an error if the lock is held by a living session.
 func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	st := l.idle.Load()
 	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
@@ -235,120 +268,9 @@ func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	return l.try(exclusive)
 }
 
-// TryRLock is RLock without waiting; it asks whether the one in the way is alive.
+// TryRLock is RLock without waiting; it asks whether the one in the way is alive. It also returns false without an error if
+// every slot is in use.
 func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared) }
 
-// Unlock gives the lock back. An abandoned lock that no process has called MarkConsistent on is poisoned by it. Of a
-// session that has ended, and whose lock others have taken over, it does nothing.
-//
-// A second Unlock of a guard that was exclusive does nothing, as long as fewer than 32,768 exclusive holds of the lock, by
-// any session, have begun since: each has a number of 15 bits, which tells it from the others. Of a shared guard it does
-// nothing either in checked mode (Self.Checked), or if it was taken inside Session.Contain; else it may give back what
-// another goroutine of this session holds shared, but never more than the session holds: the count does not go below zero.
-func (g Guard) Unlock() {
-	l := g.l
-	if l == nil {
-		return
-	}
-	switch n := g.what & holds; {
-	case l.bytes.Ended():
-	case g.what&reading == 0:
-		race.Release(&l.word.state)
-		if l.word.state.CompareAndSwap(n|l.self, n+oneHold) {
-			ordered.Store64(&l.idle, n+oneHold)
-			return
-		}
-	case g.what == l.read:
-		race.Release(&l.word.asleep)
-		if w := l.vacant.Load(); l.first.w.CompareAndSwap(w+l.one, w) {
-			failpoint.Hit("shmsync/lwlock/left-first")
-			if l.word.state.Load()&peerMask != 0 {
-				l.wakeOwner()
-			}
-			return
-		}
-	}
-	g.unlock()
-}
-
-// unlock is Unlock in all other cases. At the end of a view the page may be inaccessible.
-func (g Guard) unlock() {
-	l := g.l
-	f := func() { l.release(g.what) }
-	if g.what&reading != 0 {
-		if numbered(g.what) && !l.check.end(g.what) {
-			return
-		}
-		f = func() { l.leave(l.slot(g.slot())) }
-	}
-	if l.bytes.Ended() {
-		contained(f)
-		return
-	}
-	f()
-}
-
-// Exclusive reports whether no other guard has the lock.
-func (g Guard) Exclusive() bool { return g.what&reading == 0 }
-
-// Abandoned reports whether the lock was taken over from a holder that died with it, or whose segment was detached.
-// What the lock guards may then be half-written: repair it and call MarkConsistent.
-func (g Guard) Abandoned() bool {
-	return g.what&(reading|abandoned) == abandoned && !g.l.view.Ended() && g.has(g.l.word.state.Load()) &&
-		g.l.word.state.Load()&abandoned != 0
-}
-
-// MarkConsistent says that what an abandoned lock guards is in order again.
-func (g Guard) MarkConsistent() {
-	if !g.Abandoned() {
-		return
-	}
-	for l := g.l; ; {
-		st := l.word.state.Load()
-		if !g.has(st) || l.word.state.CompareAndSwap(st, st&^abandoned) {
-			failpoint.Hit("shmsync/lwlock/marked")
-			return
-		}
-	}
-}
-
-// has reports whether state is that of the guard's exclusive hold.
-func (g Guard) has(state uint64) bool { return state&(holds|peerMask) == g.what&holds|g.l.self }
-
-// slot returns the number of a reader's slot.
-func (g Guard) slot() int { return int(g.what >> 1 & maxSlots) }
-
-// taken returns the guard of a hold whose state is st, or says why it is none: the view has ended, or the hold was
-// mistaken for a stray store and given back.
-func (l *LWLock) taken(st uint64) (Guard, error) {
-	ordered.Store64(&l.held, st&(holds|peerMask))
-	if l.view.Ended() || doubt.Load() {
-		if err := l.confirm(st); err != nil {
-			return Guard{}, err
-		}
-	}
-	race.Acquire(&l.word.state)
-	race.Acquire(&l.word.asleep)
-	return Guard{l, st & (holds | abandoned)}.note(), nil
-}
-
-// reads returns the guard of a reader that has entered slot i.
-func (l *LWLock) reads(i int) (Guard, error) {
-	what := readerIn(i)
-	if l.view.Ended() {
-		contained(func() { l.leave(l.slot(i)) })
-		return Guard{}, l.view.Err()
-	}
-	race.Acquire(&l.word.state)
-	in := scope.Current()
-	if l.me.Checked || in != nil {
-		what |= l.check.begin()
-	}
-	g := Guard{l, what}
-	if in != nil {
-		in.Add(scoped{g})
-	}
-	return g, nil
-}
-
+// owned reports whether a state names this session as the owner, in or about to be.
 func (l *LWLock) owned(state uint64) bool { return state&peerMask == l.self }

@@ -11,7 +11,12 @@ import (
 	"github.com/godsm/godsm/internal/scope"
 )
 
-// roll has the locks of this process whose words lie in segments.
+// This file finds locks whose words name this process as their holder though no goroutine of it holds them: a stray store
+// has hit the word. Nothing else would end such a hold, since the session that it names lives. It looks for exclusive
+// holders alone: a reader's slot puts one wrong bit right by itself.
+
+// roll has the locks of this process whose words lie in segments. It refers to them weakly, so that a lock that the program
+// has forgotten goes.
 var roll struct {
 	sync.Mutex
 	locks   page[LWLock]
@@ -25,7 +30,7 @@ type page[T any] struct {
 	sweep int // when there are so many, those that are over go
 }
 
-// addLocked notes a lock, under the roll's.
+// addLocked notes a lock. Over reports whether one has ended and can go. The caller holds the lock of roll.
 func (p *page[T]) addLocked(x *T, over func(*T) bool) {
 	if len(p.list) >= p.sweep {
 		p.list = slices.DeleteFunc(p.list, func(w weak.Pointer[T]) bool {
@@ -45,19 +50,21 @@ func (p *page[T]) addLocked(x *T, over func(*T) bool) {
 // which finds in confirm that its lock was given back.
 var doubt atomic.Bool
 
+// enroll notes a lock for Disavow, until its bytes' view has ended.
 func enroll(l *LWLock) {
 	roll.Lock()
 	defer roll.Unlock()
 	roll.locks.addLocked(l, func(l *LWLock) bool { return l.bytes.Ended() })
 }
 
-// pause is between two looks of Disavow.
+// pause is the least time between two looks of Disavow: longer than a goroutine takes from the swap of a state to its store
+// of held, unless it is stopped in between. One that is stopped finds in confirm what has become of its hold.
 const pause = 900 * time.Millisecond
 
 // Disavow gives back the locks of this process, LWLocks and Mutexes in segments, whose words name a session of this
 // process as their exclusive holder without a goroutine that holds them: a stray store has named it. The next holder finds
 // such a lock Abandoned. A word that is wrong is given back by the second call that sees it so. A session calls Disavow once a
-// second; calls that come sooner do nothing.
+// second; calls that come sooner do nothing. It waits for no lock but the roll's, and looks at each lock of the process once.
 func Disavow() {
 	roll.Lock()
 	defer roll.Unlock()
@@ -77,17 +84,22 @@ func Disavow() {
 		}
 	}
 	for _, l := range locks {
-		contained(func() { l.disavow(held) })
+		contained(func() { l.disavowLocked(held) })
 	}
 	for _, p := range roll.mutexes.list {
 		if m := p.Value(); m != nil {
-			contained(m.disavow)
+			contained(m.disavowLocked)
 		}
 	}
 }
 
-// disavow runs under the roll's lock. Held are the states of all holds of this process.
-func (l *LWLock) disavow(held map[uint64]bool) {
+// disavowLocked gives the lock back if its word names this session, no hold of the process accounts for that, and the last
+// call has found the same. Held are the states of all holds of this process, by which LWLock ever: a process may have made
+// several on one word. The caller holds the lock of roll.
+//
+// Doubt is raised before the second look, and stays raised for good: a holder that this function does not know of has
+// either stored held by then, or looks at doubt afterwards.
+func (l *LWLock) disavowLocked(held map[uint64]bool) {
 	st := l.word.state.Load()
 	name := st & (holds | peerMask)
 	if !l.owned(st) || l.bytes.Ended() || held[name] || l.misnumbered(name) {
@@ -119,7 +131,10 @@ func (l *LWLock) hold() (name uint64, is bool) {
 	return h, h != 0 && h&holds+oneHold != l.idle.Load()
 }
 
-// confirm says why a hold with state st that has been stored in held is none, if so, and undoes it.
+// confirm returns nil if the lock is held with state st, which has been stored in held. After the end of the view it gives the
+// hold up and returns the view's error; if the word has another holder or number, it returns errLost. It takes the lock of
+// roll, so that no Disavow is between its look and its swap. If the word names this session by another number, held
+// follows it: that hold is another goroutine's.
 func (l *LWLock) confirm(st uint64) error {
 	if l.view.Ended() {
 		contained(func() { l.giveUp(st) })
@@ -138,13 +153,14 @@ func (l *LWLock) confirm(st uint64) error {
 }
 
 // check finds guards of readers that are unlocked twice, in checked mode, and those that are not unlocked when a scope
-// ends by a fault.
+// ends by a fault. It lies in this process's own memory.
 type check struct {
 	mu     sync.Mutex
-	next   uint64
-	guards map[uint64]struct{}
+	next   uint64              // the last number
+	guards map[uint64]struct{} // the numbers of those that are not unlocked yet
 }
 
+// begin returns a number for a new guard, above the bits that a guard without one uses.
 func (c *check) begin() (number uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,7 +173,7 @@ func (c *check) begin() (number uint64) {
 	return number
 }
 
-// end reports whether the guard was not unlocked yet.
+// end reports whether the guard was not unlocked yet, and notes that it is now.
 func (c *check) end(what uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,4 +194,5 @@ func (c *check) has(what uint64) bool {
 // numberOf returns the number of a reader's guard, 0 if it has none.
 func numberOf(what uint64) uint64 { return what &^ (1<<16 - 1) }
 
+// numbered reports whether a reader's guard has a number.
 func numbered(what uint64) bool { return numberOf(what) != 0 }

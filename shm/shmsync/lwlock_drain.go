@@ -9,7 +9,12 @@ import (
 	"github.com/godsm/godsm/internal/waits"
 )
 
-// drain waits for the readers to leave, as their lock's next owner.
+// drain waits for the readers to leave, as their lock's next owner, and returns the guard. When ctx is over, or the view of
+// the bytes ends, it gives the ownership up and returns why. The state names this session from before its begin, so no
+// reader comes in, and each that leaves looks for an owner to wake.
+//
+// The mark in asleep is stored before the last look at the slots: see Unlock. A dead reader's slot is freed after each
+// sleep. A process that dies in here is an owner beside mayRead, which was never in: any other process frees the lock.
 func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 	after := l.bytes.Ended()
 	if !after {
@@ -45,7 +50,7 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 	}
 }
 
-// within cuts d at the deadline of ctx.
+// within returns d, or what is left until the deadline of ctx if that is less, and never less than 0.
 func within(ctx context.Context, d time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(end)), 0)

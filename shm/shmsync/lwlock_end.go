@@ -2,13 +2,18 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/sys/fault"
 
-// contained runs f where bytes may be gone already: what can't be reached any more has nothing to be given back.
+// This file is about the end of the bytes that a lock lies in, or of its session: what the process holds is given back, and
+// no call that is under way takes the lock afterwards.
+
+// contained runs f where bytes may be gone already, and ends it at a fault: what can't be reached any more has nothing to be
+// given back. Any other panic goes on.
 func contained(f func()) {
 	defer fault.Ignore(fault.Catch())
 	f()
 }
 
-// giveBack runs at the end of the view, before the bytes go: what this process holds goes to the others.
+// giveBack gives what this process holds to the others at the end of the view, before the bytes go: an exclusive lock as one
+// of a holder that died, a reader's slot as a free one. It takes the process off the list of those that wait, and wakes all.
 //
 // If the session ends, nothing is given back: its row goes too, and from then on the lock is one of a holder that died.
 // Until then the bytes may be lent (Segment.With), and the hold with them.
@@ -59,6 +64,9 @@ func (l *LWLock) Mine() (mine bool) {
 // bar changes every word that a call which began before the end could swap, also one that this process does not hold:
 // such a call has loaded a word, then looked at the view, and is about to swap the word. If giveBack, what this process
 // holds is given to the others.
+//
+// A state without an owner, or with a dead one, gets the next number; each slot the next of its ends. A state of another
+// living holder is left: no call of this process can swap that one, and when it changes it has another number.
 func (l *LWLock) bar(giveBack bool) {
 	for {
 		st := l.word.state.Load()
@@ -90,15 +98,17 @@ func (l *LWLock) bar(giveBack bool) {
 	}
 }
 
-// ownerless returns the state without its owner: if that was in, the lock is one of a holder that died.
+// ownerless returns the state without its owner. One that was in is replaced by lostOwner, so that the lock is one of a holder
+// that died; one that was waiting for readers has changed nothing, and leaves a free lock.
 func ownerless(st uint64) uint64 {
 	if st&mayRead != 0 {
 		return st&(holds|mayRead|hungry|poisoned) + oneHold
 	}
-	return st&^peerMask | nobody
+	return st&^peerMask | lostOwner
 }
 
-// wakeHere wakes all who wait for the lock.
+// wakeHere wakes all that wait for the lock, in every process, so that those of this one look at the view. The mark of an
+// owner that sleeps is taken away before its wake-up: one that is about to sleep finds it changed. It does not fault.
 func (l *LWLock) wakeHere() {
 	contained(func() {
 		l.word.asleep.Store(0)
@@ -108,7 +118,8 @@ func (l *LWLock) wakeHere() {
 	})
 }
 
-// giveUp undoes a hold that has come too late: the next holder finds the lock as the caller did.
+// giveUp undoes a hold that has come too late, after the end of the view: the next holder finds the lock as the caller did,
+// free, or abandoned if it was taken over from a dead holder. A state of another hold it leaves as it is.
 func (l *LWLock) giveUp(st uint64) {
 	for {
 		w := l.word.state.Load()

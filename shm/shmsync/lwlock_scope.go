@@ -3,7 +3,7 @@ package shmsync
 import "github.com/godsm/godsm/internal/scope"
 
 // scoped is a guard that was taken inside a Session.Contain. A reader's has a number, as in checked mode, so that it is
-// given back once.
+// given back once. It implements scope.Held, whose methods say what they are for.
 type scoped struct{ g Guard }
 
 // note tells the scope that the calling goroutine is in of g, and returns g.
@@ -14,7 +14,7 @@ func (g Guard) note() Guard {
 	return g
 }
 
-// Over reports whether the guard has been unlocked.
+// Over reports whether the guard has been unlocked. It looks at this process's own notes of its holds, never at the word.
 func (h scoped) Over() bool {
 	l := h.g.l
 	if !h.g.Exclusive() {
@@ -24,7 +24,8 @@ func (h scoped) Over() bool {
 	return !is || name&holds != h.g.what&holds
 }
 
-// Abandon gives the lock back, for a goroutine that a fault has kept from it.
+// Abandon gives the lock back, for a goroutine that a fault has kept from it: a reader's slot as by Unlock, an exclusive lock
+// as by a holder that died, since what it guards may be half-written. Then it calls what was given to OnFault.
 func (h scoped) Abandon() {
 	l := h.g.l
 	if h.g.Exclusive() {
@@ -38,7 +39,8 @@ func (h scoped) Abandon() {
 }
 
 // abandon makes the exclusive hold of g one of a holder that has died. Its number is over, so that a late Unlock of g
-// does nothing.
+// does nothing. The process's own note that it has given the lock back, in idle, is made in any case, also after a fault:
+// otherwise the process would take a later word that names it for its own.
 func (l *LWLock) abandon(g Guard) {
 	defer func() {
 		if name, is := l.hold(); is && name&holds == g.what&holds {

@@ -5,11 +5,16 @@ import (
 	"github.com/godsm/godsm/internal/onebit"
 )
 
+// This file is about the readers of a lock: their slots, each of which counts what one process reads.
+
 // A reader's slot is the onebit word of a number of 57 bits:
 //
 //	bits 0-42   the peer; 0 in all if the slot is free
 //	bits 43-44  goes up when the end of a view clears the slot
-//	bits 45-56  how often the peer's process reads
+//	bits 45-56  how often the peer's process reads, at most maxTimes
+//
+// The count is at the top: a number with one more reader has a word that is larger by oneTime. So the fast paths add to a
+// word and subtract from it without taking it apart.
 const (
 	endsShift  = 43
 	timesShift = 45
@@ -21,7 +26,8 @@ const (
 // reader is a slot's content.
 type reader struct{ peer, ends, times uint64 }
 
-// vacant reports whether w is that of a free slot.
+// vacant reports whether w is that of a free slot, without the division that readerOf makes: a number with neither peer nor
+// count has a word with nothing in its low 43 bits, below oneTime.
 func vacant(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
 
 // readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that does not exist.
@@ -34,6 +40,7 @@ func readerOf(w uint64) reader {
 	return r
 }
 
+// word returns the word of a reader. One that reads 0 times is that of a free slot.
 func (r reader) word() uint64 {
 	if r.times == 0 {
 		r.peer = 0
@@ -41,7 +48,8 @@ func (r reader) word() uint64 {
 	return onebit.Word(r.peer | r.ends<<endsShift | r.times<<timesShift)
 }
 
-// enter writes one more reader of this process into s; false if s is another session's, or the view has ended.
+// enter writes one more reader of this process into s and reports whether it could: not if s is another session's or full, or
+// the view has ended. The caller is not in yet: it has to find no owner in the state afterwards, or leave the slot.
 //
 // The look at the view comes between the load of the word and its swap: the end clears every slot of the lock, which
 // changes its word. So no reader comes in after the end has cleared what its session holds.
@@ -65,7 +73,8 @@ func (l *LWLock) enter(s *Slot) bool {
 	return false
 }
 
-// leave takes one reader of this process out of s, and wakes the writer that waits for that.
+// leave takes one reader of this process out of s, and wakes the writer that waits for that. A slot that is not this
+// session's it leaves as it is. A process that dies after the swap has left; see Unlock for the writer.
 func (l *LWLock) leave(s *Slot) {
 	for {
 		w := s.w.Load()
@@ -109,7 +118,7 @@ func (l *LWLock) findSlot() int {
 	return -1
 }
 
-// subtract frees the slot if its reader is dead.
+// subtract frees the slot if its reader is dead, from the word in which it was found: a reader that has come since stays.
 func (l *LWLock) subtract(s *Slot) {
 	w := s.w.Load()
 	if r := readerOf(w); !vacant(w) && r.peer != l.self && (r.peer == 0 || !l.me.alive(r.peer)) {
@@ -118,13 +127,14 @@ func (l *LWLock) subtract(s *Slot) {
 	}
 }
 
+// subtractDead frees the slots of all dead readers. It asks about each process in a slot whether it lives, this one apart.
 func (l *LWLock) subtractDead() {
 	for i := range l.slots() {
 		l.subtract(l.slot(i))
 	}
 }
 
-// readersNow lists the sessions that read.
+// readersNow lists the sessions that read, as words, for a sleep that the death of one of them ends.
 func (l *LWLock) readersNow() (list []uint64) {
 	for i := range l.slots() {
 		if r := readerOf(l.slot(i).w.Load()); r.peer != 0 {
@@ -134,7 +144,8 @@ func (l *LWLock) readersNow() (list []uint64) {
 	return list
 }
 
-// drained reports whether there is no reader.
+// drained reports whether no slot has a reader; a dead one that was not subtracted yet is one. To the owner it means that
+// the readers are gone: none comes in between its look at one slot and at the next.
 func (l *LWLock) drained() bool {
 	for i := range l.word.readers {
 		if w := l.word.readers[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {

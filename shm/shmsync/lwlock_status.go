@@ -1,7 +1,7 @@
 package shmsync
 
-// Status is who holds a lock and who waits for it, as seen by one who only looks: each line was true at some moment of
-// the look. The dead are left out.
+// Status is which sessions hold a lock and wait for it, as seen by a process that only looks: each line was true at some
+// moment of the look, and all of them together perhaps at none. The dead are left out.
 type Status struct {
 	Exclusive []Peer // at most one; beside Shared, it is waiting for those to leave
 	Shared    []Peer
@@ -15,8 +15,8 @@ type Waiter struct {
 	Shared bool
 }
 
-// Status says who holds the lock and who waits for it. It takes and changes nothing. After the end of the view it is
-// empty.
+// Status returns the sessions that hold the lock and wait for it. It takes and changes nothing, does not block, and asks about
+// each session whether it lives. After the end of the view it is empty. At most 13 that wait are listed.
 func (l *LWLock) Status() (s Status) {
 	if l.view.Ended() {
 		return s
@@ -42,7 +42,8 @@ func (l *LWLock) Status() (s Status) {
 	return s
 }
 
-// enlist writes this process among the waiters, in the place of a dead one if there is no other.
+// enlist writes this process among the waiters, in the place of a dead one if there is no other, and returns the entry; nil
+// if every place is a living waiter's. The list is for people, and no wake-up depends on it.
 func (l *LWLock) enlist(m mode) *Slot {
 	entry := l.self | uint64(m)*unit
 	for i := range l.word.waiters {
@@ -59,6 +60,8 @@ func (l *LWLock) enlist(m mode) *Slot {
 	return nil
 }
 
+// delist takes this process's entry back; s may be nil. After the end of the bytes' view they may be gone, which is no fault
+// then: the entry goes with them, or as that of a dead session.
 func (l *LWLock) delist(s *Slot) {
 	if s == nil {
 		return
@@ -70,6 +73,7 @@ func (l *LWLock) delist(s *Slot) {
 	l.delistNow(s)
 }
 
+// delistNow takes the entry s back; a fault is the caller's. An entry that a stray store has given to another session stays.
 func (l *LWLock) delistNow(s *Slot) {
 	if w := s.w.Load(); w&peerMask == l.self {
 		s.w.CompareAndSwap(w, 0)

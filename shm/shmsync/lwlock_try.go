@@ -2,7 +2,11 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/sys/fault"
 
-// try calls attempt, with dead holders out of the way.
+// try takes the lock if no living session is in the way, without waiting; it asks about those in the way whether they
+// live. It returns false and no error if one lives.
+//
+// Readers are looked for before the attempt: an owner that has to give up again would keep new readers out for a moment. Two
+// rounds suffice, one that finds a dead session and one that takes the lock; if others come in between, the lock is held.
 func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
 	defer late(&err, l.bytes)
 	defer fault.Return(&err, fault.Catch())

@@ -2,251 +2,19 @@ package shmsync
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/bits"
-	"sync/atomic"
 	"time"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/internal/waits"
 )
 
-// What the lock is wanted for; also the index of the turn to sleep on.
-type mode int
+// This file waits for the lock. Of the goroutines of one process, one at a time sleeps for the word, and the others wait in
+// this process for room: a thousand goroutines that want one lock cost one sleeper.
 
-const (
-	exclusive mode = iota
-	shared
-)
-
-// want is what a call wants.
-type want struct {
-	mode
-	repair bool // of a poisoned lock too
-}
-
-var asleepBit = [2]uint64{sleepX, sleepS}
-
-// Any of these instructions can be a process's last:
-//
-//   - Before its compare-and-swap of state or slot a process has left nothing.
-//   - An owner beside mayRead was never in: the process that finds it dead clears it. Without mayRead it was, or was about
-//     to leave: the process that finds it dead takes its place, abandoned.
-//   - A reader dead with a count in its slot is subtracted, whether it was in, on its way in or on its way out.
-//   - mayRead may be set with no reader left: the next owner looks at the slots once more than needed.
-//   - A waiter's entry, hungry and the sleep flags may be left behind by the dead: they cost a needless wake-up, or
-//     make a newcomer sleep for a millisecond, once.
-//   - If a process dies between giving the lock back and waking: no process sleeps longer than maxAsk without looking.
-
-// Outcomes of an attempt beside success.
-var (
-	errBlocked = errors.New("held")
-	errDrain   = errors.New("owner, but for readers") // the owner is this process, and readers are in the way
-	errNoSlot  = errors.New("no free slot")
-	errLost    = errors.New("given back") // the hold was mistaken for a stray store
-)
-
-// attempt tries to take the lock once. Slept is whether the caller has been asleep for it.
-//
-// As in enter, the look at the view comes between the load of the word and its swap: the end of a view changes the
-// word, if it is not held by a living session. So nothing is taken after the end has given back what was held.
-func (l *LWLock) attempt(w want, slept bool) (Guard, error) {
-	for {
-		st := l.word.state.Load()
-		switch {
-		case l.view.Ended():
-			return Guard{}, l.view.Err()
-		case st&poisoned != 0 && !w.repair:
-			return Guard{}, fmt.Errorf("a process died holding this lock, and who held it next did not repair: %w",
-				ErrNotRecoverable)
-		case st&peerMask != 0, st&hungry != 0 && !slept:
-			return Guard{}, errBlocked
-		case w.mode == shared:
-			return l.attemptShared(st)
-		}
-		next := st&(mayRead|poisoned|holds) | l.self
-		if slept {
-			next |= sleepX // others may be asleep behind the flag that the last owner took with it
-		}
-		if st&poisoned != 0 && st&mayRead == 0 {
-			next = next&^poisoned | abandoned
-		}
-		if !l.word.state.CompareAndSwap(st, next) {
-			continue
-		}
-		if st&mayRead != 0 {
-			failpoint.Hit("shmsync/lwlock/owner")
-			if _, err := l.taken(next); err != nil {
-				return Guard{}, err
-			}
-			if !l.drained() {
-				return Guard{}, errDrain
-			}
-			return l.enterDrained()
-		}
-		failpoint.Hit("shmsync/lwlock/taken")
-		return l.taken(next)
-	}
-}
-
-func (l *LWLock) attemptShared(st uint64) (Guard, error) {
-	i := l.findSlot()
-	if i < 0 {
-		return Guard{}, errNoSlot
-	}
-	failpoint.Hit("shmsync/lwlock/slot")
-	for {
-		if st&(peerMask|poisoned) != 0 {
-			l.leave(l.slot(i))
-			return Guard{}, errBlocked
-		}
-		// The swap says, even if it changes nothing, that no owner came between. Flags without an owner are left
-		// over: who believes in them sleeps for a moment only.
-		if l.word.state.CompareAndSwap(st, st&holds|mayRead) {
-			failpoint.Hit("shmsync/lwlock/shared")
-			return l.reads(i)
-		}
-		st = l.word.state.Load()
-	}
-}
-
-// enterDrained makes the owner, which has seen no reader, one that is in.
-func (l *LWLock) enterDrained() (Guard, error) {
-	for {
-		st := l.word.state.Load()
-		name := l.held.Load()
-		switch {
-		case l.owned(st):
-			name = st & (holds | peerMask)
-		case l.stray(st, name):
-		case l.me.alive(l.self):
-			return Guard{}, errLost
-		default:
-			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
-		}
-		next := st&^(mayRead|holds|peerMask) | name
-		if st&poisoned != 0 {
-			next = next&^poisoned | abandoned
-		}
-		if l.word.state.CompareAndSwap(st, next) {
-			failpoint.Hit("shmsync/lwlock/drained")
-			return l.taken(next)
-		}
-	}
-}
-
-// takeOver deals with a dead owner; if the lock is the caller's now, it returns the guard, or why it is none.
-func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
-	st := l.word.state.Load()
-	switch {
-	case st&peerMask == 0 || st&poisoned != 0 && !w.repair || l.owned(st) || l.me.alive(st) || l.view.Ended():
-		return Guard{}, false, nil
-	case st&mayRead != 0:
-		l.free(st, st&poisoned)
-		return Guard{}, false, nil
-	}
-	// The next number, so that a holder that a stray store has renamed tells this hold from its own.
-	next := (st&holds + oneHold) | st&^(holds|peerMask|poisoned) | l.self | abandoned | sleepX
-	if !l.word.state.CompareAndSwap(st, next) {
-		return Guard{}, false, nil
-	}
-	failpoint.Hit("shmsync/lwlock/inherited")
-	g, err = l.taken(next)
-	return g, true, err
-}
-
-// release ends this process's exclusive hold that what names, in whatever state the word is.
-func (l *LWLock) release(what uint64) {
-	for {
-		st := l.word.state.Load()
-		if !l.stray(st, what&holds|l.self) {
-			if !l.owned(st) {
-				return
-			}
-			if st&holds != what&holds {
-				l.idle.Store(what&holds + oneHold) // it is over, if a stray store has changed its number
-				return
-			}
-		}
-		poison := uint64(0)
-		if st&what&abandoned != 0 {
-			poison = poisoned
-		}
-		if l.free(st, poison) {
-			l.idle.Store(what&holds + oneHold)
-			return
-		}
-	}
-}
-
-// retire ends a wait of the owner for the readers to leave.
-func (l *LWLock) retire() {
-	for {
-		st := l.word.state.Load()
-		if !l.owned(st) && !l.stray(st, l.held.Load()) || l.free(st, st&poisoned) {
-			return
-		}
-	}
-}
-
-// stray reports whether st is the state of the present hold of this process, which name names, with one wrong bit: a
-// stray store has made it another holder's, or of another number. No other holder has that number, since each hold has
-// the next one. A lock whose view has ended may be another holder's by right.
-func (l *LWLock) stray(st, name uint64) bool {
-	h, is := l.hold()
-	return is && h == name && bits.OnesCount64((st^name)&(holds|peerMask)) == 1 && !l.bytes.Ended()
-}
-
-// free takes the owner out of st, poisons the lock or not, and wakes those who wait.
-func (l *LWLock) free(st, poison uint64) bool {
-	next := (st&holds + oneHold) | st&(mayRead|hungry) | poison
-	if !l.word.state.CompareAndSwap(st, next) {
-		return false
-	}
-	failpoint.Hit("shmsync/lwlock/freed")
-	l.wakeThose(st, poison != 0)
-	return true
-}
-
-// wakeThose wakes the sleepers that st tells of: one that wants the lock exclusively, or all if it is of no use any more.
-func (l *LWLock) wakeThose(st uint64, everyone bool) {
-	if st&sleepX != 0 {
-		n := 1
-		if everyone {
-			n = all
-		}
-		l.wakeTurn(exclusive, n)
-		failpoint.Hit("shmsync/lwlock/half-woken")
-	}
-	if st&sleepS != 0 {
-		l.wakeTurn(shared, all)
-	}
-}
-
-const all = 1 << 30
-
-func (l *LWLock) wakeTurn(m mode, n int) {
-	t := &l.word.turn[m]
-	t.Add(1)
-	failpoint.Hit("shmsync/lwlock/turned")
-	futex.Wake(t, n)
-}
-
-// wakeOwner wakes an owner who sleeps until the readers are gone.
-func (l *LWLock) wakeOwner() {
-	if a := &l.word.asleep; a.Load() != 0 && a.Swap(0) != 0 {
-		failpoint.Hit("shmsync/lwlock/awake")
-		wake(a)
-	}
-}
-
-func wake(w *atomic.Uint32) { futex.Wake(w, all) }
-
-// wait takes the lock, however long that takes. One goroutine of the process at a time sleeps for the word.
+// wait takes the lock, however long that takes, until ctx is over or the view ends. A hold that Disavow has mistaken for a
+// stray store's and given back is taken anew.
 func (l *LWLock) wait(ctx context.Context, w want) (Guard, error) {
 	for {
 		g, err := l.waitOnce(ctx, w)
@@ -256,6 +24,10 @@ func (l *LWLock) wait(ctx context.Context, w want) (Guard, error) {
 	}
 }
 
+// waitOnce waits as wait does, and returns errLost too. A fault is its error, which late turns into the view's if that has ended.
+//
+// It tries before it asks for room, so that a lock which is free does not cost a queue. It does not hold room during drain
+// then: a goroutine that is the owner is the only one that drains.
 func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
 	if l.view.Ended() {
 		return g, l.view.Err()
@@ -290,6 +62,15 @@ func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
 	return l.sleep(ctx, w)
 }
 
+// sleep takes the lock, by rounds of an attempt and a sleep. The caller has the token of l.room. A call that began before the end of the
+// bytes' view ends with it; one that began after it, for a structure that cleans up, waits on.
+//
+// In each round the order is: load turn, attempt, set the flag in the state (announce), sleep while turn is as loaded. A
+// process that frees the lock takes the flag with its swap and then changes turn. If its swap comes before the attempt, the
+// attempt finds no owner; before announce, announce finds none and there is no sleep; after it, the flag has the process
+// change the turn that was loaded. After each sleep the owner is asked for, and its lock taken over if it is dead.
+//
+// One that gives up after a sleep may have been the one that was woken for a free lock: it passes the wake-up on.
 func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 	if l.spins.Until(func() bool { return l.word.state.Load()&peerMask == 0 }) {
 		if g, err := l.attempt(w, false); err == nil {
@@ -343,7 +124,8 @@ func (l *LWLock) sleep(ctx context.Context, w want) (Guard, error) {
 	}
 }
 
-// announce says in the state that a process is about to sleep; false if there is no reason to.
+// announce stores in the state that a process is about to sleep for the lock and, if it has slept before, that it is hungry.
+// It reports whether there is a reason to sleep; without one the caller tries again at once.
 func (l *LWLock) announce(w want, slept bool) bool {
 	for {
 		st := l.word.state.Load()

@@ -19,8 +19,8 @@ import (
 
 // Mailbox is how the goroutines of one session are woken by other sessions: by one word in shared memory and a bit for
 // each goroutine that waits. It says that there may be news, not what: an answer, an offer of a lock, lies elsewhere in
-// shared memory, where who rings has stored it, together with the peer and the bit's number that the waiter has put
-// there before.
+// shared memory, where the process that rings has stored it, together with the peer and the bit's number that the waiter has
+// put there before.
 //
 //	b := self.Mailbox.Take()                // the waiter
 //	defer b.Release()
@@ -42,31 +42,32 @@ import (
 // structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox, and the zero one,
 // rings no process, and a Wait for a bit of it is ErrClosed.
 type Mailbox struct {
-	words []MailboxWord
-	own   *MailboxWord
-	view  *shm.View // of the session: its end ends the waits
-	bytes *shm.View // of the words: its end waits for who is at them
-	spins spin.Budget
+	words []MailboxWord // in shared memory, one for each row
+	own   *MailboxWord  // this session's; nil in the zero Mailbox
+	view  *shm.View     // of the session: its end ends the waits
+	bytes *shm.View     // of the words: its end waits for goroutines that are at them
+	spins spin.Budget   // of the dealer
 
 	mu     sync.Mutex
-	seats  []*seat // those that have taken each bit, a list
-	used   [MailboxBits / 64]uint64
-	shared uint32 // which bit is shared next, when all are taken
-	spare  *seat
-	dealer *seat     // who sleeps on the word, or is about to; nil: no process waits
-	inside bool      // the dealer is at the word
-	woken  bool      // others were woken since the dealer let them run
-	beat   time.Time // when all are rung next
-	first  *seat     // those that sleep on their channels, the longest first
+	seats  []*seat                  // those that have taken each bit, a list; nil until the first Take
+	used   [MailboxBits / 64]uint64 // a bit for each bit that a seat has
+	shared uint32                   // which bit is shared next, when all are taken
+	spare  *seat                    // seats to be used again, a list
+	dealer *seat                    // the one that sleeps on the word, or is about to; nil: no goroutine waits
+	inside bool                     // the dealer is at the word
+	woken  bool                     // others were woken since the dealer let them run
+	beat   time.Time                // when all are rung next
+	first  *seat                    // those that sleep on their channels, the longest first
 	last   *seat
 }
 
-// beatEvery is how often all are rung while one waits. It bounds how long a ring that died with its ringer is missed.
+// beatEvery is how often all are rung while one waits. It bounds how long a ring is missed whose ringer has died.
 const beatEvery = time.Second
 
 // NewMailbox returns the mailbox of self, whose word is words[self.Row]; words has one for each row. Waits end with
 // self.View. Bytes is the view of the words, nil if they never end; after its end they are not touched, and a caller that is at
-// them then holds a lease of it.
+// them then holds a lease of it. What is given to Drain of bytes may be called with mu locked, so it calls no method of the
+// mailbox.
 func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	m := &Mailbox{words: words, own: &words[self.Row], view: self.View, bytes: bytes}
 	m.view.OnEnd(m.Nudge)
@@ -74,8 +75,8 @@ func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	return m
 }
 
-// Ring rings bits of the mailbox of a peer: see MailboxWord.Ring. A peer that is no more, whose row may be another
-// session's by now, is rung in vain, and so is everyone once this session's memory is gone.
+// Ring rings bits of the mailbox of a peer: see MailboxWord.Ring. A peer that has gone, whose row may be another session's
+// by now, is rung in vain, and so is every peer once this session's memory is gone. Ring takes no lock and does not block.
 func (m *Mailbox) Ring(to Peer, bits ...uint32) {
 	if m == nil || to.Row < 0 || to.Row >= len(m.words) {
 		return
@@ -88,8 +89,11 @@ func (m *Mailbox) Ring(to Peer, bits ...uint32) {
 	_ = faultless(func() { m.words[to.Row].Ring(bits...) })
 }
 
-// Nudge rings everything that is taken: each Wait returns. The session does that when a session has died, since that may
-// have been about to ring.
+// Nudge rings every bit that is taken: each Wait returns. The session does that when another session has died, since that
+// one may have been about to ring. It does not block.
+//
+// All are rung before the word is changed: a dealer that is about to sleep on the word does not, and one that sleeps wakes
+// up and finds its seat rung.
 func (m *Mailbox) Nudge() {
 	if m == nil {
 		return
@@ -106,10 +110,11 @@ func (m *Mailbox) Nudge() {
 type Bit struct {
 	m    *Mailbox
 	seat *seat
-	turn uint32
+	turn uint32 // the seat's at Take: another one means that the bit was released
 }
 
-// Take reserves a bit. It always succeeds: when all bits are taken, some are shared.
+// Take reserves a bit. It always succeeds: when all bits are taken, some are shared. It does not block. The first Take of a
+// session tells the others that it wants to hear of deaths (MailboxWord.Want), before any of its goroutines waits.
 func (m *Mailbox) Take() Bit {
 	if m == nil || m.own == nil {
 		return Bit{}
@@ -217,7 +222,7 @@ func (b Bit) Wait(ctx context.Context) error {
 		case err != nil:
 			return err
 		case s.turn != b.turn:
-			return fmt.Errorf("the bit was released: %w", ErrNotOwner)
+			return fmt.Errorf("waiting at a mailbox: the bit was released (Take returns another): %w", ErrNotOwner)
 		case s.rung:
 			s.rung = false
 			return nil
@@ -234,7 +239,7 @@ func (b Bit) Wait(ctx context.Context) error {
 	}
 }
 
-// over returns ErrClosed once the session has ended.
+// over returns nil, or ErrClosed once the session or the bytes have ended.
 func (m *Mailbox) over() error {
 	if err := m.view.Err(); err != nil {
 		return err
@@ -242,7 +247,12 @@ func (m *Mailbox) over() error {
 	return m.bytes.Err()
 }
 
-// dealLocked sleeps on the word, with m.mu unlocked, and deals, until the dealer itself has something to return.
+// dealLocked sleeps on the word, with m.mu unlocked during the sleep, and rings the seats whose bits come, until the dealer
+// itself has something to return. It returns an error if the bytes have ended or are gone. The caller holds m.mu.
+//
+// Wake is stored before the last look at some, and a ringer stores some before it looks at wake: see MailboxWord. In the
+// sleep m.mu is free, so that others can take their place, be rung and leave. Each of them that is woken is given the
+// processor before the dealer sleeps again, in the kernel, on the thread that they would run on.
 func (m *Mailbox) dealLocked(ctx context.Context, b Bit) error {
 	lease, err := m.bytes.Enter()
 	if err != nil {
@@ -296,7 +306,7 @@ func (m *Mailbox) dealLocked(ctx context.Context, b Bit) error {
 	}
 }
 
-// atOwn runs f, which is at the word, unless its bytes are gone.
+// atOwn runs f, which touches the word, unless its bytes are gone.
 func (m *Mailbox) atOwn(f func()) {
 	if lease, err := m.bytes.Enter(); err == nil {
 		_ = faultless(f)
@@ -311,7 +321,7 @@ func (m *Mailbox) unlocked(f func()) {
 	f()
 }
 
-// faultless runs f, whose fault is ErrCorrupt: the bytes of the mailboxes are gone.
+// faultless runs f and returns nil or, if f met a fault, ErrCorrupt: the bytes of the mailboxes are gone. Other panics go on.
 func faultless(f func()) (err error) {
 	was := debug.SetPanicOnFault(true)
 	defer func() {

@@ -5,11 +5,15 @@ import (
 	"math/bits"
 )
 
-// seat is one goroutine's place at a bit. Its fields are read and stored under the mailbox's mu.
+// This file is about the goroutines of one mailbox, in this process's own memory: their seats, the list of those that sleep,
+// and the role of the dealer, which is handed on. The shared word is touched by takeLocked alone.
+
+// seat is one goroutine's place at a bit. Its fields are read and stored under the mailbox's mu. It is used again after a
+// Release: a Bit of an earlier use has another turn.
 type seat struct {
 	bit    uint32
 	turn   uint32        // goes up with each Release
-	rung   bool          // and no process has waited since
+	rung   bool          // since Take, or since Wait or Ready has said so
 	asleep bool          // on wake, in the mailbox's list
 	wake   chan struct{} // holds one
 	next   *seat         // at the same bit, or spare
@@ -17,7 +21,8 @@ type seat struct {
 	after  *seat
 }
 
-// takeLocked rings, under m.mu, each waiter that has a bit that is set in the word.
+// takeLocked takes the bits that are set in the word and rings the seats that have them. A bit that no seat has is dropped:
+// its waiter has gone. The caller holds m.mu, and a lease of the word's bytes.
 func (m *Mailbox) takeLocked() {
 	m.own.take(func(bit uint32) {
 		if m.seats == nil {
@@ -40,13 +45,15 @@ func (m *Mailbox) ringAllLocked() {
 	}
 }
 
-// ringLocked tells, under m.mu, a seat that it was rung. The channel belongs to the seat: nothing blocks.
+// ringLocked notes that a seat was rung, and ends its sleep. The channel belongs to the seat: nothing blocks. The caller
+// holds m.mu.
 func (m *Mailbox) ringLocked(s *seat) {
 	s.rung = true
 	m.wakeLocked(s)
 }
 
-// wakeLocked ends a seat's sleep. The caller holds m.mu.
+// wakeLocked ends a seat's sleep, if it sleeps. The token in its channel stays if the goroutine has woken for another reason
+// by then; its next sleep ends at once, for nothing. The caller holds m.mu.
 func (m *Mailbox) wakeLocked(s *seat) {
 	if !s.asleep {
 		return
@@ -59,7 +66,9 @@ func (m *Mailbox) wakeLocked(s *seat) {
 	}
 }
 
-// handOnLocked makes, under m.mu, the one that sleeps longest the dealer, if s is.
+// handOnLocked makes the seat that sleeps longest the dealer, if s is the dealer. It is deferred by Wait: no goroutine leaves
+// with the role, whether it returns, panics or ends. If none sleeps there is no dealer, and the next Wait takes the role.
+// The caller holds m.mu.
 func (m *Mailbox) handOnLocked(s *seat) {
 	if m.dealer != s {
 		return
@@ -69,7 +78,8 @@ func (m *Mailbox) handOnLocked(s *seat) {
 	}
 }
 
-// sleepLocked waits, with m.mu unlocked, until s is rung or made the dealer, or ctx is over.
+// sleepLocked waits, with m.mu unlocked during the wait, until s is rung or made the dealer, or ctx is over. It does not look
+// at the end of the session: that rings every seat. The caller holds m.mu.
 func (m *Mailbox) sleepLocked(ctx context.Context, s *seat) {
 	if !s.asleep {
 		s.asleep, s.before, s.after = true, m.last, nil

@@ -60,7 +60,7 @@ func TestMailboxRingBeforeWaitIsKept(t *testing.T) {
 }
 
 // TestMailboxWakesEveryoneWhoseAnswerIsThere: many goroutines ask other goroutines, which play other processes, and each
-// ring is answered, whoever of them is the dealer.
+// ring is answered, whichever of them is the dealer.
 func TestMailboxWakesEveryoneWhoseAnswerIsThere(t *testing.T) {
 	const waiters, rounds = 200, 50
 	o := newOffice(2, nil, nil)

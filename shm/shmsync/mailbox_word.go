@@ -17,28 +17,28 @@ import (
 const MailboxBits = 1024
 
 // MailboxWord is what of a session's Mailbox lies in shared memory. Its zero value is empty. It is 192 bytes. The owner
-// is the session whose row it belongs to; all others only ring.
+// is the session whose row it belongs to. A ringer is a process that rings, a teller one that calls Tell; each may be any.
 //
-//	offset  bytes  field   stored by                   meaning
-//	0       4      wake    owner: 1; who rings: 0      1: the owner's dealer sleeps or is about to. Futex
-//	4       4      some    the ringer sets, owner takes bit k: there may be bits in done[k]
-//	8       4      news    who tells sets, owner takes what the owner's watcher is to look at (News). Futex
-//	12      4      wanted  owner                       1: the owner wants NewsDeath
-//	64      128    done    the ringer sets, owner takes bit b: the process that has taken bit b in the owner is to look
+//	offset  bytes  field   stored by                    meaning
+//	0       4      wake    owner: 1; ringer: 0          1: the owner's dealer sleeps or is about to. Futex
+//	4       4      some    ringer sets, owner takes     bit k: there may be bits in done[k]
+//	8       4      news    teller sets, owner takes     what the owner's watcher is to look at (News). Futex
+//	12      4      wanted  owner                        1: the owner wants NewsDeath
+//	64      128    done    ringer sets, owner takes     bit b: the goroutine of the owner that has taken bit b is to look
 //
 // Set and take are atomic Or and Swap, and all accesses are sequentially consistent. No ring is lost, since each side
-// stores before it looks: who rings stores done, then some, then looks at wake; the dealer stores wake, then looks at
-// some. One of the two sees the other. Who rings and finds a bit of some set already leaves it: the dealer, which takes
+// stores before it looks: a ringer stores done, then some, then looks at wake; the dealer stores wake, then looks at
+// some. One of the two sees the other. A ringer that finds a bit of some set already leaves it: the dealer, which takes
 // some before done, has yet to come there.
 //
-// What a death leaves, and who makes it good:
+// What a death leaves, and what makes it good:
 //
-//	who died               where                     left                    then
-//	who rings              before done               nothing                 who takes its place rings
-//	who rings              done set, some not        a bit that none sees    the next look at all bits rings it, see below
-//	who rings              some set, wake not taken  a dealer that sleeps    the next ring, or a look at all bits, wakes it
-//	who rings              wake taken, none woken    a dealer that sleeps    the same
-//	who tells              news set, none woken      a watcher that sleeps   it looks each second
+//	what died              where                     left                    then
+//	ringer                 before done               nothing                 the process that repairs for it rings
+//	ringer                 done set, some not        a bit that none sees    the next look at all bits rings it, see below
+//	ringer                 some set, wake not taken  a dealer that sleeps    the next ring, or a look at all bits, wakes it
+//	ringer                 wake taken, none woken    a dealer that sleeps    its sleep ends with the next beat
+//	teller                 news set, none woken      a watcher that sleeps   it looks each second
 //	the owner's process    anywhere                  bits, wake, news        the row's next user is rung once for nothing
 //	the dealer's goroutine it can't: a Wait that panics or ends hands the role on
 //
@@ -57,6 +57,7 @@ type MailboxWord struct {
 	done   [MailboxBits / 64]atomic.Uint64
 }
 
+// dealerSleeps is what the dealer stores in wake, and what it sleeps on.
 const dealerSleeps = 1
 
 // Ring rings bits of a mailbox: it sets them and then wakes the owner, with one system call if its dealer sleeps and
@@ -76,7 +77,8 @@ func (w *MailboxWord) Ring(bits ...uint32) {
 	w.rouse()
 }
 
-// rouse wakes the dealer, if it sleeps.
+// rouse wakes the dealer, if it sleeps. Of several ringers the one whose swap takes the mark makes the system call. If that
+// one dies before the call, a later ringer finds no mark, and the dealer sleeps until the beat.
 func (w *MailboxWord) rouse() {
 	if w.wake.Load() != 0 && w.wake.Swap(0) != 0 {
 		failpoint.Hit("shmsync/mailbox/roused")
@@ -84,7 +86,8 @@ func (w *MailboxWord) rouse() {
 	}
 }
 
-// take takes the bits that are set and calls f for each.
+// take takes the bits that are set and calls f for each; the owner alone calls it. Some is taken before done: a bit that a
+// ringer sets in done after this goroutine has taken that word has its bit of some set later still, for the next take.
 func (w *MailboxWord) take(f func(bit uint32)) {
 	if w.some.Load() == 0 {
 		return
@@ -103,7 +106,8 @@ func (w *MailboxWord) take(f func(bit uint32)) {
 	}
 }
 
-// clear takes all bits, those too that some does not tell of.
+// clear takes all bits, those too that some does not tell of, since a ringer died between its two stores. The owner calls
+// it, and then rings every seat: so no bit that it drops is missed.
 func (w *MailboxWord) clear() {
 	w.some.Store(0)
 	for k := range w.done {
@@ -122,7 +126,8 @@ const (
 	NewsMembers                  // another members file is to come in force: the session takes its row in it
 )
 
-// Tell has the watcher of the mailbox's owner look at something. It never blocks.
+// Tell has the watcher of the mailbox's owner look at something. It never blocks. The news is stored before the wake-up: a
+// watcher that is about to sleep finds another word than it has seen.
 func (w *MailboxWord) Tell(n News) {
 	w.news.Or(uint32(n))
 	failpoint.Hit("shmsync/mailbox/told")
@@ -140,10 +145,11 @@ func (w *MailboxWord) Listen(ctx context.Context, d time.Duration) News {
 	return n
 }
 
-// Nudge makes Listen return early.
+// Nudge makes Listen return early. It changes nothing, so a Listen that is about to sleep is not woken.
 func (w *MailboxWord) Nudge() { futex.Wake(&w.news, all) }
 
-// Want sets, for the owner, whether it wants to hear of deaths at once.
+// Want sets, for the owner, whether it wants to hear of deaths at once. Only the owner calls it. A process that reads the wish
+// late tells for nothing, or leaves the owner to its look once a second.
 func (w *MailboxWord) Want(deaths bool) {
 	n := uint32(0)
 	if deaths {

@@ -20,32 +20,44 @@ const IncarnationMask = 1<<20 - 1
 //	bit 31      a process may be waiting
 //	bits 20-30  the holder's row plus one; 0 in all if the lock is free
 //	bits 0-19   the holder's incarnation
+//
+// Every process may swap it, and those that wait sleep on it. The holder's name is all that the lock knows: a process that
+// dies at any instruction leaves either a word that does not name it, or one that does, and the next process that waits
+// takes the lock over from it. Of an incarnation 20 bits are kept: the dead holder is taken for a living one if exactly a
+// multiple of 2^20 sessions have had its row since, and that last one lives.
 type MutexWord struct {
 	_ structs.HostLayout
 	w atomic.Uint32
 }
 
+// waiting is bit 31 of a MutexWord. The process that unlocks takes it with the holder's name, and wakes one sleeper; that one
+// sets it again, for those that may sleep on.
 const waiting = 1 << 31
 
-// Owner says who holds the lock now, for those who only look. A garbled word may name no process, or one that does not exist.
+// Owner returns the session that holds the lock now, with 20 bits of its incarnation, and whether there is one. It is for
+// processes that only look. A garbled word may name no process, or one that does not exist; the holder may be dead.
 func (w *MutexWord) Owner() (Peer, bool) {
 	h := decode(w.w.Load() &^ waiting)
 	return h, h.Row >= 0
 }
 
 // Mutex is an exclusive lock on a MutexWord, as one process sees it. All goroutines that act for one Peer
-// share one Mutex: a local lock stands in front of the shared word, so that a process waits with one
+// share one Mutex: each enters a local lock, the gate, before it touches the shared word, so that a process waits with one
 // thread and the race detector sees the edges. If the word's bytes are gone, the fault comes out of any
 // method, and leaves nothing locked in this process.
+//
+// It promises no order among those that wait. That a lock was taken over from a dead holder is in the guard alone, not in
+// the word as with a LWLock: a process that takes it over repairs before it unlocks, and if it dies of that, the next one
+// takes the lock over from it and repairs too.
 //
 // After the end of the session, or of the view that the word lies in, TryLock fails and Lock is ErrClosed. If the word's
 // segment is detached in a session that goes on, what this Mutex holds is given back, as by a holder that died.
 type Mutex struct {
 	word  *atomic.Uint32
-	self  uint32
-	alive func(Peer) bool
-	view  ends
-	local gate
+	self  uint32          // this session as a word has it
+	alive func(Peer) bool // of a row that there can be
+	view  ends            // of the word and of the session
+	local gate            // entered before the word is taken, left after it was given back
 
 	suspect bool // Disavow has seen the word name this process wrongly; under the roll's lock
 
@@ -53,7 +65,8 @@ type Mutex struct {
 	turns, turn atomic.Uint32
 }
 
-// NewMutex returns the lock on w, for use by self.
+// NewMutex returns the lock on w, for use by self. Calls with the same arguments return the same Mutex where w lies in a
+// segment. It reads no shared memory.
 func NewMutex(w *MutexWord, self Self) *Mutex {
 	v := viewOf(w, self)
 	make := func() *Mutex {
@@ -75,8 +88,10 @@ func NewMutex(w *MutexWord, self Self) *Mutex {
 	})
 }
 
-// disavow runs under the roll's lock. A hold of this process has its gate: without it the word is wrong.
-func (m *Mutex) disavow() {
+// disavowLocked gives the lock back if its word names this session though no goroutine holds it, twice in a row. Each hold of
+// this process has the gate: if that can be entered and the word names the session, the word is wrong. It waits for nothing.
+// The caller holds the lock of roll.
+func (m *Mutex) disavowLocked() {
 	before := m.suspect
 	m.suspect = false
 	if m.word.Load()&^waiting != m.self || m.view.Ended() || !m.local.tryEnter() {
@@ -92,7 +107,8 @@ func (m *Mutex) disavow() {
 	}
 }
 
-// giveBack runs at the end of the view, before the bytes go. The lock is then one of a holder that cannot be.
+// giveBack puts a holder that cannot exist into the word, if this session is in it, and wakes those that wait: the next one
+// takes the lock over as from a dead holder. It runs at the end of the view, before the bytes go, and after a fault.
 func (m *Mutex) giveBack() {
 	contained(func() {
 		for {
@@ -105,6 +121,7 @@ func (m *Mutex) giveBack() {
 	})
 }
 
+// ownerGone is a word whose holder has a row that no session has.
 const ownerGone = (1<<11 - 1) << 20
 
 // MutexGuard is the right to unlock, once, in any goroutine.
@@ -114,7 +131,7 @@ type MutexGuard struct {
 	turn  uint32 // the hold's number inside Session.Contain, else 0
 }
 
-// begun returns the guard of a hold that has just begun, under the gate.
+// begun returns the guard of a hold that has just begun. The caller is in the gate.
 func (g MutexGuard) begun() MutexGuard {
 	if !scope.Quiet() {
 		return g.note()
@@ -141,7 +158,8 @@ type scopedMutex struct{ g MutexGuard }
 // Over reports whether the guard has been unlocked.
 func (h scopedMutex) Over() bool { return h.g.m.turn.Load() != h.g.turn }
 
-// Abandon gives the lock back, for a goroutine that a fault has kept from it.
+// Abandon gives the lock back, for a goroutine that a fault has kept from it, as by a holder that died. It does nothing if
+// the guard has been unlocked.
 func (h scopedMutex) Abandon() {
 	if h.g.over() {
 		defer h.g.m.local.leave()
@@ -153,7 +171,8 @@ func (h scopedMutex) Abandon() {
 // guards may then be half-written.
 func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner != 0 }
 
-// TryLock takes the lock if it is free now.
+// TryLock takes the lock if it is free now, and reports whether it has. It does not wait, and does not ask whether the holder
+// lives: it fails while the word names a dead one.
 func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	if !m.local.tryEnter() {
 		return MutexGuard{}, false
@@ -171,13 +190,15 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	return MutexGuard{m: m}.begun(), true
 }
 
-// Lock waits for the lock until ctx is over. A holder that died never makes it wait longer than it takes to find that
-// out: it asks after a millisecond, then more rarely, up to every 50 ms.
+// Lock waits for the lock until ctx is over, whose cause it returns then. A holder that died never makes it wait longer than
+// it takes to find that out: it asks after a millisecond, then more rarely, up to every 50 ms.
 func (m *Mutex) Lock(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, time.Millisecond) }
 
-// Seize is Lock for one who has reason to think the holder dead: it asks at once.
+// Seize is Lock for a caller that has reason to think the holder dead: it asks at once.
 func (m *Mutex) Seize(ctx context.Context) (MutexGuard, error) { return m.lock(ctx, 0) }
 
+// lock enters the gate, then takes the word; it asks about a holder after patience. The gate is left again if the lock is
+// not the caller's in the end, also by a fault. A lock that was taken after the end of the view is given back.
 func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard, err error) {
 	if !m.local.enter(ctx, m.view.v) {
 		return MutexGuard{}, m.view.Answer(context.Cause(ctx))
@@ -210,14 +231,22 @@ func (m *Mutex) late() bool {
 	return true
 }
 
+// releaseUnless leaves the gate if ok is false. It is deferred, so that a fault leaves it too.
 func (m *Mutex) releaseUnless(ok *bool) {
 	if !*ok {
 		m.local.leave()
 	}
 }
 
+// maxPatience is the longest sleep before a holder is asked for again.
 const maxPatience = 50 * time.Millisecond
 
+// wait takes the word, for the one goroutine of this process that is in the gate. In each round it sets the waiting bit,
+// sleeps while the word is as it has left it, and asks whether the holder lives if the word still is. A holder that unlocks
+// swaps the word before it wakes: the sleeper finds another word, also if the holder dies before the wake-up, since no sleep
+// is longer than maxPatience. Patience begins anew with each other holder.
+//
+// A dead holder is replaced by a swap from the word that names it: of several processes one succeeds.
 func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, error) {
 	for last, asked := uint32(0), patience; ; {
 		w := m.word.Load()
@@ -259,7 +288,8 @@ func (m *Mutex) wait(ctx context.Context, patience time.Duration) (MutexGuard, e
 }
 
 // Unlock gives the lock back. A lock that was taken over meanwhile, since this holder was rightly found dead
-// (its row is no longer its own), is left to its new holder.
+// (its row is no longer its own), is left to its new holder. It does not block. A second Unlock is misuse; of a guard that
+// was taken inside Session.Contain it does nothing.
 func (g MutexGuard) Unlock() {
 	m := g.m
 	if m == nil || !g.over() {
@@ -273,6 +303,8 @@ func (g MutexGuard) Unlock() {
 	m.unlock()
 }
 
+// unlock gives the word back and then wakes one sleeper, where a fault is the caller's. The word is left alone if it names
+// another session, unless that is this one's name with one wrong bit.
 func (m *Mutex) unlock() {
 	for {
 		w := m.word.Load()
@@ -289,12 +321,14 @@ func (m *Mutex) unlock() {
 	}
 }
 
-// stray reports whether the word is that of a hold of this process, which has it, with one wrong bit in the holder. It is
-// asked of a lock in a segment alone. That of a control segment has an owner that looks after it.
+// stray reports whether the word is that of a hold of this process, which has it, with one wrong bit in the holder. It can
+// be true of a lock in a segment alone: that of a control segment has an owner that looks after it.
 func (m *Mutex) stray(w uint32) bool {
 	return m.view.v != forever && !m.view.Ended() && bits.OnesCount32((w^m.self)&^waiting) == 1 && m.alive(decode(m.self))
 }
 
+// encode returns a peer as a MutexWord has it; decode undoes that, of 0 as a peer in row -1.
 func encode(h Peer) uint32 { return uint32(h.Row+1)<<20 | h.Incarnation&IncarnationMask }
 
+// decode returns the holder that a MutexWord names. The caller has cleared the waiting bit.
 func decode(w uint32) Peer { return Peer{Row: int(w>>20) - 1, Incarnation: w & IncarnationMask} }

@@ -10,9 +10,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// FuzzMutexWord: three holders, of whom some live, and a word in which anything may stand at any time. No process
-// waits beyond his context; who gets the lock has it, from no process who lives but himself; and a lock that
-// no process garbles is given back.
+// FuzzMutexWord: three holders, of which some live, and a word that may hold anything at any time. No process waits beyond
+// its context; a process that gets the lock has it, and has taken it from no living process but itself; and a lock that no
+// process garbles is given back.
 func FuzzMutexWord(f *testing.F) {
 	f.Add([]byte{3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 2, 1, 2, 0})
 	f.Add([]byte{7, 3, 0, 0, 0x10, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0})

@@ -247,7 +247,7 @@ func TestKilledHolders(t *testing.T) {
 	procs := []*proctest.Process{start(0), start(1), start(2)}
 	for kill := range kills(100) {
 		before := a.Rounds.Load()
-		for a.Rounds.Load() < before+100 { // progress, whoever died
+		for a.Rounds.Load() < before+100 { // progress, whichever process died
 			runtime.Gosched()
 		}
 		row := kill % len(procs)

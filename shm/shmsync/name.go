@@ -5,7 +5,11 @@ import (
 	"strings"
 )
 
-// Name says for people which session p is: its name, which is row and incarnation, and what Who knows of it.
+// This file has the words in which locks name sessions to people, in errors. It looks and takes nothing, and what it says
+// was true at some moment of the look.
+
+// Name returns a text for people that names the session p: its row and incarnation, and what Who knows of it. It does not
+// block longer than Who does.
 func (s *Self) Name(p Peer) string {
 	switch {
 	case p == s.Peer:
@@ -16,6 +20,7 @@ func (s *Self) Name(p Peer) string {
 	return fmt.Sprintf("session %v", p)
 }
 
+// names returns the names of a list of sessions, in its order.
 func (s *Self) names(list []Peer) string {
 	var all []string
 	for _, p := range list {
@@ -24,7 +29,8 @@ func (s *Self) names(list []Peer) string {
 	return strings.Join(all, ", ")
 }
 
-// waited returns the error of a wait for the lock that has ended with cause: it says who holds the lock, and how many wait.
+// waited returns the error of a wait for the lock that has ended with cause: it names the sessions that hold the lock, and
+// says how many others wait. After the end of the view it returns the cause alone, since the word can't be read.
 func (l *LWLock) waited(cause error) error {
 	s := l.Status()
 	if l.view.Ended() || l.bytes.Ended() {

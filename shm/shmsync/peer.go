@@ -16,14 +16,15 @@ import (
 var (
 	ErrClosed         = errkind.Closed         // this session has ended, and others may hold what it held
 	ErrFull           = errkind.Full           // no room for one more process: give the word more Slots
-	ErrNotRecoverable = errkind.NotRecoverable // a holder died, and who came next did not say MarkConsistent
-	ErrPeerDied       = errkind.PeerDied
+	ErrNotRecoverable = errkind.NotRecoverable // a holder died, and the next one did not call MarkConsistent
+	ErrPeerDied       = errkind.PeerDied       // the wait was for a session that is dead
 	ErrOwned          = errors.New("owned already")
 	ErrNotOwner       = errors.New("not the owner")
 )
 
 // Peer names a session, the same in every process: a row of some table of processes, and which use of that row it is.
-// Rows are below MaxRows.
+// Rows are below MaxRows. A Peer outlives its session: of a row that is used again it names the dead session, not the one
+// that has the row now.
 type Peer struct {
 	Row         int
 	Incarnation uint32
@@ -72,15 +73,17 @@ type Self struct {
 // PeerDiedError ends a wait for a peer that is dead. It matches ErrPeerDied.
 type PeerDiedError struct{ Peer Peer }
 
+// Error names the peer by its row and incarnation.
 func (e *PeerDiedError) Error() string { return fmt.Sprintf("the peer %v died", e.Peer) }
 
-// Is makes it match ErrPeerDied.
+// Is reports whether target is ErrPeerDied.
 func (e *PeerDiedError) Is(target error) bool { return target == ErrPeerDied }
 
 // A peer in a 64-bit word: incarnation in bits 0-31, row plus one in bits 32-42. What is above is the word's own.
 const peerMask = 1<<43 - 1
 
-// Word returns the peer in bits 0-42 of a word that lies in shared memory, never 0. Its row must be one that there can be.
+// Word returns the peer in bits 0-42 of a word that lies in shared memory, never 0. It panics if the row is not from 0 to
+// MaxRows-1: a Peer that was read from shared memory is checked before.
 func (p Peer) Word() uint64 {
 	if p.Row < 0 || p.Row >= MaxRows {
 		panic(fmt.Sprintf("shmsync: row %d is not from 0 to %d", p.Row, MaxRows-1))
@@ -88,12 +91,14 @@ func (p Peer) Word() uint64 {
 	return uint64(p.Row+1)<<32 | uint64(p.Incarnation)
 }
 
-// PeerOf undoes Word, whatever stands in the bits above. Of 0 it makes a peer that does not exist, in row -1.
+// PeerOf undoes Word, whatever is in the bits above. Of 0 it makes a peer that does not exist, in row -1. Of a word that a
+// stray store has hit it may make a peer in a row that there can't be, which counts as dead.
 func PeerOf(w uint64) Peer {
 	return Peer{Row: int(w&peerMask>>32) - 1, Incarnation: uint32(w)}
 }
 
-// alive reports whether the peer in w is. A peer in a row that cannot be is dead.
+// alive reports whether the peer in w is. A peer in a row that cannot be is dead. It costs a question to the process table,
+// so it is asked by those alone that would wait otherwise.
 func (s *Self) alive(w uint64) bool {
 	p := PeerOf(w)
 	return p.Row >= 0 && p.Row < MaxRows && s.Alive(p)
@@ -102,18 +107,15 @@ func (s *Self) alive(w uint64) bool {
 // Slot is room for what one process does with a word: that it reads under a lock, takes part in a barrier. Its zero
 // value is free. It is 8 bytes. The process that finds the peer in it dead may free it.
 //
-// What is in it is its word's own: see reader and party.
+// What is in it is its word's own: see reader and party. Slots that a program adds to a lock or a barrier lie in shared
+// bytes that end with its word, are zero before their first use, and are the same ones, in the same order, in every process.
 type Slot struct {
 	_ structs.HostLayout
 	w atomic.Uint64
 }
 
-// unit is one in a slot's count.
+// unit is the lowest bit above the peer: in the list of those that wait for a lock it is set for shared use.
 const unit = 1 << 43
 
-// Waits are cut so that a death is noticed in time: a waiter asks after minPatience, then more
-// rarely, up to every maxAsk.
-const (
-	minPatience = time.Millisecond
-	maxAsk      = 8 * time.Millisecond
-)
+// minPatience bounds the sleep of a reader that has found no free slot: it looks again for a reader that has died.
+const minPatience = time.Millisecond
