@@ -84,7 +84,7 @@ func (plain[V]) Append(dst []byte, v V) ([]byte, error) {
 }
 
 func (plain[V]) Decode(b []byte, v *V) error {
-	n := int(reflect.TypeFor[V]().Size())
+	n := shm.Size[V]()
 	if len(b) != n+4 || binary.LittleEndian.Uint32(b[n:]) != uint32(shm.Layout[V]()) {
 		return errkind.As(ErrMismatch, fmt.Errorf("cache: a value is no %v of this layout", reflect.TypeFor[V]()))
 	}
@@ -110,7 +110,7 @@ func aligned(n int) []byte { return make([]byte, max(n, 16))[:n:n] }
 
 // bytesOf appends the bytes of a value of a type without pointers.
 func bytesOf[T any](dst []byte, v T) ([]byte, error) {
-	n := int(reflect.TypeFor[T]().Size())
+	n := shm.Size[T]()
 	if n == 0 {
 		return dst, nil
 	}

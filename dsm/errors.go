@@ -33,6 +33,8 @@ var (
 	ErrInUse = errkind.InUse
 	// ErrCorrupt is returned for invalid or missing bytes.
 	ErrCorrupt = errkind.Corrupt
+	// ErrMismatch is returned by AttachAs for a segment that does not hold what it is attached as.
+	ErrMismatch = errkind.Mismatch
 	// ErrStale is returned when the instance has stopped, or begun a new generation: open another session.
 	ErrStale = errkind.Stale
 	// ErrQuota is returned at max_memory and the other limits of the settings.

@@ -29,8 +29,8 @@ type Segment struct {
 	told *told
 }
 
-// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment. If nothing else holds the
-// segment then, it is removed.
+// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment, and nil means
+// Session.Owner. If nothing else holds the segment then, it is removed.
 //
 // Create may wait for the control lock, for at most as long as ctx lasts. Large segments take time (about 0.3 ms for
 // each MB on tmpfs), since the memory is reserved here; ctx is checked on the way. A segment in the reserved region, of
@@ -60,8 +60,11 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	if err == nil {
 		err = dsmimpl.CheckSize(size)
 	}
+	if owner == nil {
+		owner = s.owner
+	}
 	if err == nil {
-		err = reserve(owner)
+		err = owner.Reserve()
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -84,8 +87,8 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	return s.attached(h, owner)
 }
 
-// Attach maps the segment with that handle, for reading and writing; owner ends the attachment. A handle that is not,
-// or no longer, live is ErrNotFound.
+// Attach maps the segment with that handle, for reading and writing; owner ends the attachment, and nil means
+// Session.Owner. A handle that is not, or no longer, live is ErrNotFound.
 //
 // A second Attach of a handle in one process shares the mapping, except in checked mode; it makes no system call. The
 // first one may wait for the control lock, and for another goroutine that attaches or detaches the segment, while ctx
@@ -100,10 +103,14 @@ func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 
 // attach does what Attach does, without the Error around the error. Two orders matter. The call is counted as in flight
 // before the owner is reserved, so that Close, which ends the owners, waits for it; and the owner is reserved before
-// the segment is referred to, so that what is acquired can be remembered.
+// the segment is referred to, so that what is acquired can be remembered. (Owner.Reserve fails early; Owner.Remember may
+// still fail later, if the owner has ended by then.)
 func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	if err := over(ctx); owner == nil || err != nil {
-		return nil, errors.Join(reserve(owner), err)
+	if err := over(ctx); err != nil {
+		return nil, err
+	}
+	if owner == nil {
+		owner = s.owner
 	}
 	// The short way: the handle is mapped here already.
 	if g, err := s.share(h, owner); g != nil || err != nil {
@@ -112,7 +119,7 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
-	hold, err := (*holding)(nil), reserve(owner)
+	hold, err := (*holding)(nil), owner.Reserve()
 	if err == nil {
 		hold, err = s.acquire(ctx, h)
 	}
@@ -121,15 +128,6 @@ func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 		return nil, err
 	}
 	return s.attached(hold, owner)
-}
-
-// reserve has the owner make room for one item. It fails early, before anything is acquired; owner.Remember may still
-// fail later, if the owner has ended by then.
-func reserve(owner *resowner.Owner) error {
-	if owner == nil {
-		return errors.New("no owner: name who ends it, Session.Owner() for the session's lifetime")
-	}
-	return owner.Reserve()
 }
 
 // Handle returns the name of the segment, with which other processes attach it. It stays valid after Detach.
@@ -223,11 +221,17 @@ func (g *Segment) Unpin(ctx context.Context) error {
 	return g.session().Unpin(ctx, g.Handle())
 }
 
-// MoveTo makes another owner the one that ends the attachment: Session.Owner for session lifetime, a narrower one for
-// less. If the new owner has ended, or the old one is just ending the attachment, it is ErrClosed, and
+// MoveTo makes another owner the one that ends the attachment: Session.Owner, or nil, for session lifetime, a narrower
+// one for less. If the new owner has ended, or the old one is just ending the attachment, it is ErrClosed, and
 // nothing changes.
 func (g *Segment) MoveTo(owner *resowner.Owner) error {
-	err := reserve(owner)
+	if g.attachment == nil {
+		return g.fail("move", g.closed())
+	}
+	if owner == nil {
+		owner = g.session().owner
+	}
+	err := owner.Reserve()
 	if err == nil {
 		err = g.moveTo(owner)
 	}

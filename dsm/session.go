@@ -7,6 +7,9 @@
 //	copy(seg.Bytes(), "hello")
 //	fmt.Println(seg.Handle()) // another process: s.Attach(ctx, s.Owner(), handle)
 //
+// New makes a segment for one Go value and returns a pointer to it; AttachAs attaches that one, and checks that it holds
+// such a value. Session.CreateFrom fills a segment from a file or another reader.
+//
 // A segment lives as long as it is held: by a session that has it attached, or by the instance, with a pin. What a
 // process holds is given back when the owner it was created under ends, when the session closes, and when the process
 // dies, however it dies. It is given back never later than that, what others hold is left alone, and nothing remains in

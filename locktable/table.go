@@ -119,7 +119,7 @@ func find(a *dsa.Area, handle dsa.Pointer) (h *root, list *roster.Roster[seat, w
 // rootIn returns the root of a table.
 func rootIn(bytes roster.Bytes, handle dsa.Pointer) (h *root, err error) {
 	defer fault.Return(&err, fault.Catch())
-	b, err := bytes(handle, int(reflect.TypeFor[root]().Size()))
+	b, err := bytes(handle, shm.Size[root]())
 	if err == nil {
 		h, err = shm.At[root](shm.NewRegion(b), 0)
 	}

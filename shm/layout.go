@@ -8,6 +8,10 @@ import (
 	"sync"
 )
 
+// Size returns the number of bytes that a T takes in shared memory: what a Region for At must have, and what a segment for
+// one T is created with.
+func Size[T any]() int { return int(reflect.TypeFor[T]().Size()) }
+
 var layouts sync.Map // reflect.Type -> uint64
 
 // Layout returns a number that tells the layouts of types apart: kinds, sizes and offsets, and the names of fields.

@@ -1,8 +1,6 @@
 package dsa
 
 import (
-	"reflect"
-
 	"github.com/godsm/godsm/shm"
 )
 
@@ -15,7 +13,7 @@ func New[T any](a *Area) (Ref[T], *T, error) {
 	if err := shm.Check[T](); err != nil {
 		return 0, nil, err
 	}
-	p, err := a.AllocZeroed(max(int(reflect.TypeFor[T]().Size()), 1))
+	p, err := a.AllocZeroed(max(shm.Size[T](), 1))
 	if err != nil {
 		return 0, nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
-	"reflect"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
@@ -121,7 +120,7 @@ func (r *Roster[S, R]) page(v *view[S, R], k int) ([]R, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	b, err := r.bytes(at, int(reflect.TypeFor[R]().Size())*firstPage<<k)
+	b, err := r.bytes(at, shm.Size[R]()*firstPage<<k)
 	if err != nil {
 		return nil, fmt.Errorf("roster: a page of records: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -55,7 +54,7 @@ func In(a *dsa.Area) Bytes {
 
 // at returns the T at p.
 func at[T any](b Bytes, p dsa.Pointer) (*T, error) {
-	list, err := b(p, int(reflect.TypeFor[T]().Size()))
+	list, err := b(p, shm.Size[T]())
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +119,7 @@ func (r *Roster[S, R]) Handle() dsa.Pointer { return r.handle }
 func (r *Roster[S, R]) Join(sweep func(dead shmsync.Peer) error) (*S, error) {
 	row := r.self.Row
 	if r.head.rows[row].Load() == 0 {
-		err := r.make(int(reflect.TypeFor[chair[S]]().Size()), r.handle, comingAt+8*row, rowsAt+8*row)
+		err := r.make(shm.Size[chair[S]](), r.handle, comingAt+8*row, rowsAt+8*row)
 		if err != nil {
 			return nil, fmt.Errorf("roster: make the seat of row %d: %w", row, err)
 		}
@@ -258,7 +257,7 @@ func (r *Roster[S, R]) growLocked() error {
 		return errkind.As(ErrFull, fmt.Errorf("roster: the session has its %d records in use", MaxRecords))
 	}
 	if v.chair.pages[k].Load() == 0 {
-		err := r.make(int(reflect.TypeFor[R]().Size())*firstPage<<k, v.at, comingPageAt, pagesAt+8*k)
+		err := r.make(shm.Size[R]()*firstPage<<k, v.at, comingPageAt, pagesAt+8*k)
 		if err != nil {
 			return fmt.Errorf("roster: no room for records: %w", err)
 		}

@@ -3,13 +3,10 @@ package toc
 import (
 	"fmt"
 	"math"
-	"reflect"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
 )
-
-func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
 
 // Put allocates a T, has init fill it in and inserts it by key: who finds it finds it filled in. T is
 // a type that may lie in shared memory (see shm.Check), and at most Align-aligned. Init may be nil.
@@ -31,7 +28,7 @@ func PutSlice[T any](t *Toc, key uint64, n int, init func([]T) error) ([]T, erro
 	if err := shm.Check[T](); err != nil {
 		return nil, err
 	}
-	size := sizeOf[T]()
+	size := shm.Size[T]()
 	if n < 0 || size == 0 || n > math.MaxInt/size {
 		return nil, errkind.As(errkind.Size, fmt.Errorf("%d values of %d bytes can't be put", n, size))
 	}
@@ -69,7 +66,7 @@ func GetSlice[T any](t *Toc, key uint64) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := sizeOf[T]()
+	size := shm.Size[T]()
 	if size == 0 || r.Len()%size != 0 {
 		return nil, corrupt("key %#x stands for %d bytes, which are no values of %T", key, r.Len(), *new(T))
 	}

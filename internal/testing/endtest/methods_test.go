@@ -24,7 +24,7 @@ var exempt = map[string]string{
 	"dsmnet.Addr":    "a name", "mq.Addr": "a name",
 	"shm.View": "is what ends", "shm.Lease": "is a part of View", "shm.NewView": "makes a view", "shm.Forget": "forgets a range",
 	"shm.ViewAt": "an address", "shm.Region": "a window, of which no method loads or stores", "shm.NewRegion": "a window",
-	"shm.At": "makes a pointer", "shm.SliceOf": "makes a slice", "shm.Check": "looks at a type", "shm.Layout": "looks at a type",
+	"shm.At": "makes a pointer", "shm.SliceOf": "makes a slice", "shm.Check": "looks at a type", "shm.Layout": "looks at a type", "shm.Size": "looks at a type",
 	"dsa.Heap": "ordinary memory", "dsa.heapAttachment": "ordinary memory", "dsa.Pointer": "a number", "dsa.place": "a region",
 	"dsa.stripe": "a mutex of the process", "dsa.lifetime": "a view", "shmsync.ends": "a view",
 	"mq.Size": "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",

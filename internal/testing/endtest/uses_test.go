@@ -1,6 +1,7 @@
 package endtest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -34,6 +35,33 @@ var usesOfDsm = map[string]use{
 			err = g.Detach()
 		}
 		return err
+	},
+	"dsm.Session.CreateFrom": func(w *world, i int) error {
+		g, err := w.s.CreateFrom(ctx, nil, bytes.NewReader(make([]byte, 1000)), 1000)
+		if err == nil {
+			err = g.Detach()
+		}
+		return err
+	},
+	"dsm.New": func(w *world, i int) error {
+		n, g, err := dsm.New[uint64](ctx, w.s, nil)
+		if err == nil {
+			*n = 1
+			err = g.Detach()
+		}
+		return err
+	},
+	"dsm.AttachAs": func(w *world, i int) error {
+		n, g, err := dsm.New[uint64](ctx, w.s, nil)
+		if err != nil {
+			return err
+		}
+		m, h, err := dsm.AttachAs[uint64](ctx, w.s, nil, g.Handle())
+		if err == nil {
+			*n = *m
+			err = h.Detach()
+		}
+		return errors.Join(err, g.Detach())
 	},
 	"dsm.Session.Attach": func(w *world, i int) error {
 		g, err := w.s.Attach(ctx, w.s.Owner(), w.seg.Handle())
