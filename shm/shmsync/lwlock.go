@@ -181,13 +181,13 @@ func readerIn(slot int) uint64 { return uint64(slot)<<1 | reading }
 // Lock waits for exclusive use until ctx is over. A holder that died makes no process wait longer than it takes to
 // find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
-	st := l.idle.Load()
-	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
+	v, word, st := l.view.v, l.word, l.idle.Load()
+	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
 		ordered.Store64(&l.held, st|l.self)
-		if !l.view.Ended() && scope.Quiet() {
-			race.Acquire(&l.word.state)
-			race.Acquire(&l.word.asleep)
+		if !v.Ended() && scope.Quiet() {
+			race.Acquire(&word.state)
+			race.Acquire(&word.asleep)
 			return Guard{l, st}, nil
 		}
 		if g, err := l.taken(st | l.self); err == nil {
@@ -206,20 +206,24 @@ func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 // RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
 // that the caller can repair.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
-	s := l.first
-	if w := l.vacant.Load(); !l.view.Ended() && s.w.CompareAndSwap(w, w+l.one) || l.enter(s) {
-		failpoint.Hit("shmsync/lwlock/entered")
-		if st := l.word.state.Load(); st&^holds == mayRead || st&^holds == 0 && l.word.state.CompareAndSwap(st, st|mayRead) {
-			failpoint.Hit("shmsync/lwlock/reading")
-			if !l.view.Ended() && !l.me.Checked && scope.Quiet() {
-				race.Acquire(&l.word.state)
-				return Guard{l, l.read}, nil
-			}
-			return l.reads(l.mine)
+	v, word, s, w := l.view.v, l.word, l.first, l.vacant.Load()
+	if v == nil || v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
+		if !l.enter(s) {
+			return l.wait(ctx, want{mode: shared})
 		}
-		l.leave(s)
 	}
-	return l.wait(ctx, want{mode: shared})
+	failpoint.Hit("shmsync/lwlock/entered")
+	st := word.state.Load()
+	if st&^holds != mayRead && (st&^holds != 0 || !word.state.CompareAndSwap(st, st|mayRead)) {
+		l.leave(s)
+		return l.wait(ctx, want{mode: shared})
+	}
+	failpoint.Hit("shmsync/lwlock/reading")
+	if v.Ended() || l.me.Checked || !scope.Quiet() {
+		return l.reads(l.mine)
+	}
+	race.Acquire(&word.state)
+	return Guard{l, l.read}, nil
 }
 
 // TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just
@@ -250,21 +254,23 @@ func (g Guard) Unlock() {
 	if l == nil {
 		return
 	}
-	switch n := g.what & holds; {
+	word, first := l.word, l.first
+	switch {
 	case l.bytes.Ended():
-	case g.what&reading == 0:
-		race.Release(&l.word.state)
-		if l.word.state.CompareAndSwap(n|l.self, n+oneHold) {
-			ordered.Store64(&l.idle, n+oneHold)
-			return
-		}
 	case g.what == l.read:
-		race.Release(&l.word.asleep)
-		if w := l.vacant.Load(); l.first.w.CompareAndSwap(w+l.one, w) {
+		race.Release(&word.asleep)
+		if w := l.vacant.Load(); first.w.CompareAndSwap(w+l.one, w) {
 			failpoint.Hit("shmsync/lwlock/left-first")
-			if l.word.state.Load()&peerMask != 0 {
+			if word.state.Load()&peerMask != 0 {
 				l.wakeOwner()
 			}
+			return
+		}
+	case g.what&reading == 0:
+		race.Release(&word.state)
+		n := g.what & holds
+		if word.state.CompareAndSwap(n|l.self, n+oneHold) {
+			ordered.Store64(&l.idle, n+oneHold)
 			return
 		}
 	}
