@@ -210,13 +210,13 @@ func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 // nothing was changed yet. Held is stored before the second look at the view and before the question for scopes and
 // doubts: see doubt.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
-	st := l.idle.Load()
-	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
+	v, word, st := l.view.v, l.word, l.idle.Load()
+	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
 		ordered.Store64(&l.held, st|l.self)
-		if !l.view.Ended() && scope.Quiet() {
-			race.Acquire(&l.word.state)
-			race.Acquire(&l.word.asleep)
+		if !v.Ended() && scope.Quiet() {
+			race.Acquire(&word.state)
+			race.Acquire(&word.asleep)
 			return Guard{l, st}, nil
 		}
 		if g, err := l.taken(st | l.self); err == nil {
@@ -239,20 +239,24 @@ func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 // and mayRead set, or sets mayRead itself; the swap that does so also proves that no owner came in between. A process that
 // dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
-	s := l.first
-	if w := l.vacant.Load(); !l.view.Ended() && s.w.CompareAndSwap(w, w+l.one) || l.enter(s) {
-		failpoint.Hit("shmsync/lwlock/entered")
-		if st := l.word.state.Load(); st&^holds == mayRead || st&^holds == 0 && l.word.state.CompareAndSwap(st, st|mayRead) {
-			failpoint.Hit("shmsync/lwlock/reading")
-			if !l.view.Ended() && !l.me.Checked && scope.Quiet() {
-				race.Acquire(&l.word.state)
-				return Guard{l, l.read}, nil
-			}
-			return l.reads(l.mine)
+	v, word, s, w := l.view.v, l.word, l.first, l.vacant.Load()
+	if v == nil || v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
+		if !l.enter(s) {
+			return l.wait(ctx, want{mode: shared})
 		}
-		l.leave(s)
 	}
-	return l.wait(ctx, want{mode: shared})
+	failpoint.Hit("shmsync/lwlock/entered")
+	st := word.state.Load()
+	if st&^holds != mayRead && (st&^holds != 0 || !word.state.CompareAndSwap(st, st|mayRead)) {
+		l.leave(s)
+		return l.wait(ctx, want{mode: shared})
+	}
+	failpoint.Hit("shmsync/lwlock/reading")
+	if v.Ended() || l.me.Checked || !scope.Quiet() {
+		return l.reads(l.mine)
+	}
+	race.Acquire(&word.state)
+	return Guard{l, l.read}, nil
 }
 
 // TryLock is Lock without waiting; it asks whether those in the way are alive. It fails too if a reader is just

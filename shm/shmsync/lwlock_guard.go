@@ -81,21 +81,23 @@ func (g Guard) Unlock() {
 	if l == nil {
 		return
 	}
-	switch n := g.what & holds; {
+	word, first := l.word, l.first
+	switch {
 	case l.bytes.Ended():
-	case g.what&reading == 0:
-		race.Release(&l.word.state)
-		if l.word.state.CompareAndSwap(n|l.self, n+oneHold) {
-			ordered.Store64(&l.idle, n+oneHold)
-			return
-		}
 	case g.what == l.read:
-		race.Release(&l.word.asleep)
-		if w := l.vacant.Load(); l.first.w.CompareAndSwap(w+l.one, w) {
+		race.Release(&word.asleep)
+		if w := l.vacant.Load(); first.w.CompareAndSwap(w+l.one, w) {
 			failpoint.Hit("shmsync/lwlock/left-first")
-			if l.word.state.Load()&peerMask != 0 {
+			if word.state.Load()&peerMask != 0 {
 				l.wakeOwner()
 			}
+			return
+		}
+	case g.what&reading == 0:
+		race.Release(&word.state)
+		n := g.what & holds
+		if word.state.CompareAndSwap(n|l.self, n+oneHold) {
+			ordered.Store64(&l.idle, n+oneHold)
 			return
 		}
 	}
