@@ -28,17 +28,16 @@ type ask struct {
 // Asked returns a channel that is closed when some process has asked the holders of the lock to let go, by Table.Ask, since
 // Asked was first called for this hold, or when the hold is lost. Nothing makes the holder do so.
 func (x Hold) Asked() <-chan struct{} {
-	closed := make(chan struct{})
-	h, err := x.live()
-	if err != nil {
-		close(closed)
-		return closed
+	ch, listens := make(chan struct{}), false
+	_ = x.look(func(h *hold) { ch, listens = h.t.asked(h, ch), true })
+	if !listens {
+		close(ch)
 	}
-	defer h.mu.Unlock()
-	for h.under != nil {
-		h = h.under
-	}
-	t := h.t
+	return ch
+}
+
+// asked returns the channel of a hold, which is ch if it has none yet.
+func (t *Table) asked(h *hold, ch chan struct{}) chan struct{} {
 	t.asks.Lock()
 	defer t.asks.Unlock()
 	if a := t.asks.list[h]; a != nil && a.seq == h.seq.Load() {
@@ -47,17 +46,12 @@ func (x Hold) Asked() <-chan struct{} {
 	if t.asks.list == nil {
 		t.asks.list = map[*hold]*ask{}
 	}
-	a := &ask{seq: h.seq.Load(), head: h.head, ch: closed}
-	if fault.Contain(func() error { a.was = h.head.asked.Load(); return nil }) != nil {
-		close(closed)
-		return closed
-	}
-	t.asks.list[h] = a
+	t.asks.list[h] = &ask{seq: h.seq.Load(), head: h.head, was: h.head.asked.Load(), ch: ch}
 	if !t.asks.on {
 		t.asks.on = true
 		go t.listen()
 	}
-	return closed
+	return ch
 }
 
 // listen closes the channels of those that are asked, until nobody listens any more.

@@ -29,19 +29,12 @@ func (x Hold) Changed() (Token, error) {
 }
 
 func (x Hold) stamped(f func(h *hold, n uint64)) (tok Token, err error) {
-	h, err := x.live()
-	if err != nil {
-		return tok, err
-	}
-	defer h.mu.Unlock()
-	defer fault.Return(&err, fault.Catch())
-	for h.under != nil {
-		h = h.under
-	}
-	tok = Token{h.t.id, h.t.root.stamp.Add(1)}
-	failpoint.Hit("locktable/changed/stamped")
-	f(h, tok.N)
-	return tok, h.t.view.Answer(nil)
+	err = x.look(func(h *hold) {
+		tok = Token{h.t.id, h.t.root.stamp.Add(1)}
+		failpoint.Hit("locktable/changed/stamped")
+		f(h, tok.N)
+	})
+	return tok, err
 }
 
 // ChangedSince reports whether what a lock guards may have changed since a token: a holder has said Changed, or has died
@@ -90,18 +83,10 @@ type Death struct {
 // Recovered reports whether a session died while it held the lock in a mode that writes, and no one has said Repaired since:
 // what the lock guards may be half-written.
 func (x Hold) Recovered() (d Death, yes bool) {
-	h, err := x.live()
-	if err != nil {
-		return d, false
-	}
-	defer h.mu.Unlock()
-	for h.under != nil {
-		h = h.under
-	}
-	_ = fault.Contain(func() error {
+	err := x.look(func(h *hold) {
 		w := h.head.died.Load()
 		if yes = w != 0; !yes {
-			return nil
+			return
 		}
 		d.Times = int(w >> 48)
 		b, err := h.t.area.Bytes(dsa.Pointer(h.head.epitaph.Load()))
@@ -109,9 +94,8 @@ func (x Hold) Recovered() (d Death, yes bool) {
 			d.Pid = int(binary.LittleEndian.Uint64(b))
 			d.Application, d.Note = clean(b[8:8+noteBytes]), clean(b[8+noteBytes:])
 		}
-		return nil
 	})
-	if h.t.view.Ended() {
+	if err != nil {
 		return Death{}, false
 	}
 	return d, yes
@@ -120,17 +104,7 @@ func (x Hold) Recovered() (d Death, yes bool) {
 // Repaired says that what the lock guards is whole again. It is for a holder that excludes others, and that Recovered has
 // told of a death.
 func (x Hold) Repaired() error {
-	h, err := x.live()
-	if err != nil {
-		return err
-	}
-	defer h.mu.Unlock()
-	defer fault.Return(&err, fault.Catch())
-	for h.under != nil {
-		h = h.under
-	}
-	h.head.died.Store(0)
-	return h.t.view.Answer(nil)
+	return x.look(func(h *hold) { h.head.died.Store(0) })
 }
 
 // RepairedAll says that all that the table guards is whole, whoever has died: no lock tells of a death any more. It is for

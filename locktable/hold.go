@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
@@ -53,7 +54,7 @@ type above struct {
 	hold   *hold
 }
 
-func (h *hold) part() int { return partOf(h.ident) }
+func (h *hold) partition() int { return partOf(h.ident) }
 
 func (h *hold) number() uint32 {
 	if h.owner == nil {
@@ -62,21 +63,50 @@ func (h *hold) number() uint32 {
 	return h.owner.number
 }
 
-// live returns the hold, locked, if it is still this one.
-func (x Hold) live() (*hold, error) {
-	if x.h == nil {
+// use keeps the hold from going until drop.
+func (x Hold) use() (*hold, error) {
+	h := x.h
+	if h == nil {
 		return nil, ErrNotHeld
 	}
-	x.h.mu.Lock()
-	if x.h.seq.Load() != x.seq {
-		x.h.mu.Unlock()
-		return nil, fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
+	for {
+		n := h.count.Load()
+		if n == 0 || h.seq.Load() != x.seq {
+			return nil, fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
+		}
+		if h.count.CompareAndSwap(n, n+1) {
+			break
+		}
 	}
-	if x.h.t.view.Ended() {
-		x.h.mu.Unlock()
-		return nil, x.h.t.closed()
+	if h.seq.Load() != x.seq { // Unlock, which looks at the count after it has changed seq, may have missed this use
+		h.drop()
+		return nil, fmt.Errorf("locktable: %w: it was unlocked meanwhile", ErrNotHeld)
 	}
-	return x.h, nil
+	if h.t.view.Ended() {
+		h.drop()
+		return nil, h.t.closed()
+	}
+	return h, nil
+}
+
+// look calls f with what the session holds of the lock. Neither Unlock nor Close gives it back meanwhile: f does not wait.
+func (x Hold) look(f func(h *hold)) (err error) {
+	h, err := x.use()
+	if err != nil {
+		return err
+	}
+	defer h.drop()
+	lease, err := h.t.inside()
+	if err != nil {
+		return err
+	}
+	defer lease.Leave()
+	defer fault.Return(&err, fault.Catch())
+	for h.under != nil {
+		h = h.under
+	}
+	f(h)
+	return h.t.view.Answer(nil)
 }
 
 // Unlock gives the lock back. A second call is ErrNotHeld, also when another goroutine has the lock by then. It waits for a
@@ -87,22 +117,39 @@ func (x Hold) Unlock() error {
 		return fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
 	}
 	t := h.t
-	if t.view.Ended() { // Close has given it back
+	if t.view.Ended() { // Close gives it back
+		h.part()
 		h.lease.Leave()
 		h.lease = shm.Lease{}
 		return t.closed()
 	}
 	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
 	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
-		for i := range h.key.n - 1 {
-			h.above[i].intent.leave()
-			h.above[i].intent = nil
-		}
+		above, n := h.above, h.key.n
 		h.kept.free(h)
+		for i := range n - 1 {
+			above[i].intent.leave()
+		}
 		return nil
 	}
+	if h.kept != nil && h.lease == (shm.Lease{}) {
+		lease, err := t.mapped.Enter()
+		if err != nil {
+			h.part()
+			return t.closed()
+		}
+		h.lease = lease
+	}
+	h.part()
 	h.drop()
 	return nil
+}
+
+// part ends, of a hold that a Name has for itself, the phase in which Close waits for it.
+func (h *hold) part() {
+	if h.kept != nil {
+		ordered.Store32(&h.seq, h.seq.Load()-ending+parting)
+	}
 }
 
 // drop ends one use of the hold.
@@ -148,7 +195,7 @@ func (h *hold) give() {
 		slow, was := h.head.lock.Give(h.word)
 		failpoint.Hit("locktable/give/given")
 		if slow && was {
-			t.soon(h.part(), h.key.b, func(u *turn, name []byte) {
+			t.soon(h.partition(), h.key.b, func(u *turn, name []byte) {
 				// Others may have called, and even have given the head to another name.
 				if head, n, err := u.lookupLocked(name, hash(name, t.seed)); err == nil && head != nil {
 					u.queue(head, n)
@@ -158,17 +205,36 @@ func (h *hold) give() {
 		}
 	} else {
 		rec, ref := h.rec, h.ref
-		rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
+		if !t.gone(rec) {
+			return
+		}
 		failpoint.Hit("locktable/give/gone")
-		head, n := h.head, h.n // which the record keeps
-		t.soon(h.part(), nil, func(u *turn, _ []byte) { u.endLocked(head, n, ref, rec) })
+		t.endSoon(h.partition(), h.head, h.n, ref, rec)
 	}
 	if h.kept == nil {
-		t.gave(h.part())
+		t.gave(h.partition())
 	}
 }
 
-// endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then.
+// gone makes a record of this session count for nothing. It reports whether it did: once the table is closed the record may be another
+// session's.
+func (t *Table) gone(rec *waitqueue.Record) bool {
+	lease, err := t.inside()
+	if err != nil {
+		return false
+	}
+	defer lease.Leave()
+	rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
+	return true
+}
+
+// endSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the record keeps until then.
+func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
+	t.soon(part, nil, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
+}
+
+// endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then. It
+// runs under the partition's lock.
 func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
 	q := u.queue(head, n)
 	q.LeaveLocked(rec)

@@ -20,6 +20,7 @@ type intent struct {
 	mu    sync.Mutex
 	count int   // of the holds below it
 	hold  *hold // in a record; nil: none
+	gone  bool  // it is off the table's list, and is not used again
 }
 
 // maxIntents is how many parents of a session have an intent that may be idle.
@@ -38,16 +39,22 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 	if err := t.acquire(ctx, h, try); err != nil {
 		return nil, err
 	}
-	i.mu.Lock()
-	if i.count > 0 || i.wakeLocked() { // another goroutine was faster
-		i.count++
+	for ; ; i = t.intentOf(parent, m) {
+		i.mu.Lock()
+		switch {
+		case i.gone:
+			i.mu.Unlock()
+			continue
+		case i.count > 0 || i.wakeLocked(): // another goroutine was faster
+			i.count++
+			i.mu.Unlock()
+			h.drop()
+			return i, nil
+		}
+		i.hold, i.count = h, 1
 		i.mu.Unlock()
-		h.drop()
 		return i, nil
 	}
-	i.hold, i.count = h, 1
-	i.mu.Unlock()
-	return i, nil
 }
 
 // intentOf returns the intent of a parent, which need not be held.
@@ -108,7 +115,11 @@ func (i *intent) goLocked() {
 func (i *intent) leave() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.count--; i.count == 0 && i.hold != nil && !i.t.view.Ended() {
+	if i.count--; i.count == 0 && i.hold != nil {
+		if i.t.view.Ended() {
+			i.closeLocked()
+			return
+		}
 		rec := i.hold.rec
 		s := rec.State()
 		rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Idle)))
@@ -116,6 +127,23 @@ func (i *intent) leave() {
 		if rec.Wanted() || i.surplus() {
 			i.goLocked()
 		}
+	}
+}
+
+// close ends, after the end of the table's view, what this process has of an intent that no hold rests on. Close gives back what is in
+// shared memory, once no goroutine is at it under i.mu.
+func (i *intent) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.count == 0 {
+		i.closeLocked()
+	}
+}
+
+func (i *intent) closeLocked() {
+	if i.hold != nil {
+		i.hold.lease.Leave()
+		i.hold = nil
 	}
 }
 
@@ -127,9 +155,8 @@ func (i *intent) surplus() bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.intents[i.name] == i {
-		delete(t.intents, i.name)
-	}
+	delete(t.intents, i.name)
+	i.gone = true
 	t.crowded.Store(len(t.intents) > maxIntents)
 	return true
 }

@@ -3,11 +3,12 @@ package locktable
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/ordered"
-	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
@@ -15,21 +16,38 @@ import (
 // Name is a lock that this process has looked up: to lock it takes no lookup, and where no one else is about neither the
 // lock of its partition. Its methods are safe for concurrent use. The zero Name is closed.
 type Name struct {
+	// The pin, a record of the session, keeps the head the name's own. Only TryTake uses the head on the strength of the
+	// pin alone, and only while the phase of own is taking: Release and Close set over, or end the view, and wait until the
+	// phase is another one before they give the pin back. All that takes longer finds the head by its name, under the
+	// partition's lock, and what is held or waited for keeps a head as it does without a Name.
 	t     *Table
 	key   key
 	ident uint64
 	head  *head
-	n     uint32
+	n     uint32 // the head's number
 	ref   roster.Ref
-	rec   *waitqueue.Record
-	own   hold          // for one use at a time: further ones have holds of their own
-	busy  atomic.Uint32 // 1 while own is in use
+	rec   *waitqueue.Record // the pin
+	own   hold              // for one use at a time: further ones have holds of their own
 	over  atomic.Bool
 	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
 }
 
-// Name looks up a lock, and keeps it in memory until Release. A table that has had a Name in this process stays mapped here
-// after Close, until the end of the session.
+// The phases of the hold that a Name has for itself, in the low bits of its seq; the bits above count its uses.
+//
+//	idle ---> taking ---> used ---> ending ---> idle
+//	  |         ^          ^ |         |
+//	  +---------|----------+ |         v
+//	            +------------+      parting ---> idle
+const (
+	idle    = iota // no goroutine uses the hold
+	taking         // a goroutine is about to take the lock by the pinned head. It does not block
+	used           // the lock is held, or waited for
+	ending         // a goroutine gives the lock back by the head that the hold keeps. It does not block
+	parting        // the same under the partition's lock, with a lease
+	phases  = 7
+)
+
+// Name looks up a lock, and keeps it in memory until Release or Close.
 func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 	if t.view.Ended() {
 		return nil, t.closed()
@@ -38,43 +56,56 @@ func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n = &Name{t: t, key: k, ident: hash(k.b, t.seed)}
-	n.own.t, n.own.kept, n.own.ident, n.own.key = t, n, n.ident, k
-	n.own.count.Store(1)
-	for i := range k.n - 1 {
-		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
-			n.above[i][x] = t.intentOf(k.parent(i+1), m)
-		}
-	}
+	n = t.newName(k, hash(k.b, t.seed))
 	u, err := t.enter(ctx, partOf(n.ident))
 	if err != nil {
 		return nil, err
 	}
 	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
-	if n.head, n.n, err = u.lookupLocked(k.b, n.ident); err == nil && n.head == nil {
-		n.head, n.n, err = u.makeLocked(k.b, n.ident)
+	h, at, err := u.lookupLocked(k.b, n.ident)
+	if err == nil && h == nil {
+		h, at, err = u.makeLocked(k.b, n.ident)
+	}
+	if err == nil {
+		err = u.pinLocked(n, h, at)
 	}
 	if err != nil {
 		return nil, err
-	}
-	u.queue(n.head, n.n)
-	n.ref, n.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Pinned, 0, 0, t.number()), t.root.tickets.Add(1), 0)
-	if err != nil {
-		return nil, err
-	}
-	if !t.kept { // never given back: a Lock may be on its way when the table is closed
-		t.kept = true
-		u.lease = shm.Lease{}
 	}
 	u.ok()
 	return n, nil
 }
 
-// Lock is Table.Lock.
+// newName returns a Name that has no pin yet.
+func (t *Table) newName(k key, ident uint64) *Name {
+	n := &Name{t: t, key: k, ident: ident}
+	n.own.t, n.own.kept, n.own.ident, n.own.key = t, n, ident, k
+	n.own.count.Store(1)
+	for i := range k.n - 1 {
+		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
+			n.above[i][x] = t.intentOf(k.parent(i+1), m)
+		}
+	}
+	return n
+}
+
+// pinLocked pins the head of a name. It runs under the partition's lock.
+func (u *turn) pinLocked(n *Name, h *head, at uint32) (err error) {
+	u.queue(h, at)
+	n.ref, n.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Pinned, 0, 0, u.t.number()), u.t.root.tickets.Add(1), 0)
+	if err != nil {
+		return err
+	}
+	n.head, n.n = h, at
+	u.t.names.add(n)
+	return nil
+}
+
+// Lock does what Table.Lock does.
 func (n *Name) Lock(ctx context.Context, m Mode) (Hold, error) { return n.lock(ctx, m, false) }
 
-// TryLock is Table.TryLock.
+// TryLock does what Table.TryLock does.
 func (n *Name) TryLock(ctx context.Context, m Mode) (Hold, error) { return n.lock(ctx, m, true) }
 
 func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
@@ -83,62 +114,112 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 		return Hold{}, n.closed()
 	}
 	h := &n.own
-	if !n.busy.CompareAndSwap(0, 1) {
-		h = &hold{t: t, kept: n, ident: n.ident, key: n.key}
-		h.count.Store(1)
-	}
 	seq := h.seq.Load()
-	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil && n.intend(h, m) {
-		h.word = waitqueue.HoldOf(t.self.Row, m, 0, seq)
-		if n.head.lock.TryTake(h.word) {
-			h.head, h.n, h.mode, h.plain = n.head, n.n, m, true
-			if t.view.Ended() {
-				return Hold{}, t.stillOpen(h)
+	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil && n.intend(m) {
+		if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+taking) {
+			h.word = waitqueue.HoldOf(t.self.Row, m, 0, seq>>3)
+			if n.takeTaking(h.word) {
+				h.head, h.mode, h.plain = n.head, m, true
+				for i := range n.key.n - 1 {
+					h.above[i].intent = n.above[i][sideOf(m)]
+				}
+				ordered.Store32(&h.seq, seq+used)
+				return Hold{h, seq + used}, nil
 			}
-			return Hold{h, seq}, nil
+			h.word = 0
+			ordered.Store32(&h.seq, seq+used)
+			n.leaveIntents(m)
+			return n.slow(ctx, h, seq+used, m, try)
 		}
-		h.word = 0
-		h.dropAbove()
+		n.leaveIntents(m)
 	}
-	h.head, h.n, h.plain = n.head, n.n, false
-	if err := t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
+	if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+used) {
+		return n.slow(ctx, h, seq+used, m, try)
+	}
+	return t.lockAs(ctx, n.key, n.ident, m, try)
+}
+
+// takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed. The
+// phase of the name's own hold is taking, stored before by an operation that is ordered before the loads here.
+func (n *Name) takeTaking(word waitqueue.Hold) bool {
+	if n.over.Load() || n.t.view.Ended() {
+		return false
+	}
+	failpoint.Hit("locktable/name/taking")
+	return n.head.lock.TryTake(word)
+}
+
+// take does what takeTaking does for the name's own hold in the phase used, and reports the same.
+func (n *Name) take(word waitqueue.Hold) bool {
+	seq := n.own.seq.Add(^uint32(0)) // used to taking
+	taken := n.takeTaking(word)
+	ordered.Store32(&n.own.seq, seq+1)
+	return taken
+}
+
+// slow locks the name with its own hold, whose phase is used.
+func (n *Name) slow(ctx context.Context, h *hold, seq uint32, m Mode, try bool) (Hold, error) {
+	h.plain = false
+	if err := n.t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
 		h.recycle()
 		return Hold{}, err
 	}
 	return Hold{h, seq}, nil
 }
 
-// intend takes the intents of the name's parents, if this session has them.
-func (n *Name) intend(h *hold, m Mode) bool {
-	x := 0
+// sideOf returns the number of the intents of a Name that a mode needs.
+func sideOf(m Mode) int {
 	if m == Exclusive {
-		x = 1
+		return 1
 	}
+	return 0
+}
+
+// intend takes the intents of the name's parents, and reports whether this session has them all.
+func (n *Name) intend(m Mode) bool {
 	for i := range n.key.n - 1 {
-		if !n.above[i][x].again() {
-			h.dropAbove()
+		if !n.above[i][sideOf(m)].again() {
+			for j := range i {
+				n.above[j][sideOf(m)].leave()
+			}
 			return false
 		}
-		h.above[i].intent = n.above[i][x]
 	}
 	return true
 }
 
-// free makes a hold of the name ready for the next use, if that is the name's own.
-func (n *Name) free(h *hold) {
-	if h == &n.own {
-		ordered.Store32(&n.busy, 0)
+func (n *Name) leaveIntents(m Mode) {
+	for i := range n.key.n - 1 {
+		n.above[i][sideOf(m)].leave()
 	}
 }
 
+// free makes a hold of the name ready for the next use.
+func (n *Name) free(h *hold) { ordered.Store32(&h.seq, (h.seq.Load()|phases)+1) }
+
 // Release ends the use of the name, which its holds outlive. Releasing twice is harmless.
 func (n *Name) Release() {
-	if n.t == nil || n.over.Swap(true) || n.t.view.Ended() {
+	if n.t == nil || n.over.Swap(true) {
 		return
 	}
-	rec, ref, head, number := n.rec, n.ref, n.head, n.n
-	rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
-	n.t.soon(partOf(n.ident), nil, func(u *turn, _ []byte) { u.endLocked(head, number, ref, rec) })
+	n.settle()
+	n.t.names.remove(n)
+	n.unpin()
+}
+
+// settle waits, after over was set or the view ended, until no goroutine uses the head without another right to it than the
+// pin. That takes it some instructions, and no call that blocks.
+func (n *Name) settle() {
+	for p := n.own.seq.Load() & phases; p == taking || p == ending; p = n.own.seq.Load() & phases {
+		runtime.Gosched()
+	}
+}
+
+// unpin gives the pin back.
+func (n *Name) unpin() {
+	if n.t.gone(n.rec) { // else Close gives it back
+		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec)
+	}
 }
 
 func (n *Name) closed() error {

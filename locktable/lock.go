@@ -38,6 +38,18 @@ func (t *Table) lock(ctx context.Context, m Mode, path []string, try bool) (Hold
 	if err == nil {
 		err = t.lockKey(ctx, h, k, hash(k.b, t.seed), m, try)
 	}
+	return h.given(err)
+}
+
+// lockAs does what lock does, of a path that is encoded already.
+func (t *Table) lockAs(ctx context.Context, k key, ident uint64, m Mode, try bool) (Hold, error) {
+	h := t.pool.Get().(*hold)
+	k.b = append(h.buf[:0], k.b...)
+	return h.given(t.lockKey(ctx, h, k, ident, m, try))
+}
+
+// given returns what the caller gets of a hold that is locked, or is not because of err.
+func (h *hold) given(err error) (Hold, error) {
 	if err != nil {
 		h.recycle()
 		return Hold{}, err
@@ -111,11 +123,12 @@ func (h *hold) dropAbove() {
 // acquire gets the lock of h in shared memory.
 func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 	if h.kept != nil && !h.inRecord {
-		if h.word = waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number()); h.head.lock.TryTake(h.word) {
+		word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
+		if h.kept.take(word) {
 			failpoint.Hit("locktable/acquire/taken")
-			return t.stillOpen(h)
+			h.head, h.n, h.word = h.kept.head, h.kept.n, word
+			return nil
 		}
-		h.word = 0
 	}
 	w := waiter{t: t, h: h}
 	err := w.attempt(ctx, try)
@@ -126,15 +139,6 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 		err = w.wait(ctx)
 	}
 	return err
-}
-
-// stillOpen gives back a hold in place that was taken without the partition's lock, if Close may have missed it.
-func (t *Table) stillOpen(h *hold) error {
-	if !t.view.Ended() {
-		return nil
-	}
-	h.head.lock.Give(h.word)
-	return t.closed()
 }
 
 // waiter is a goroutine that waits for a lock.
@@ -155,20 +159,18 @@ type waiter struct {
 // attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.
 func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 	t, h := w.t, w.h
-	u, err := t.turn(ctx, h.part(), try)
+	u, err := t.turn(ctx, h.partition(), try)
 	if err != nil {
 		return err
 	}
 	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
-	if h.kept == nil {
-		h.head, h.n, err = u.lookupLocked(h.key.b, h.ident)
-		if err == nil && h.head == nil {
-			h.head, h.n, err = u.makeLocked(h.key.b, h.ident)
-		}
-		if err != nil {
-			return err
-		}
+	h.head, h.n, err = u.lookupLocked(h.key.b, h.ident)
+	if err == nil && h.head == nil {
+		h.head, h.n, err = u.makeLocked(h.key.b, h.ident)
+	}
+	if err != nil {
+		return err
 	}
 	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
 	if !h.inRecord && h.head.lock.TryTake(word) {
@@ -211,9 +213,7 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 
 // hold gives the hold the turn's lease, until it is unlocked: the bytes of the head stay mapped.
 func (w *waiter) hold(u *turn) {
-	if w.h.kept == nil {
-		w.h.lease, u.lease = u.lease, shm.Lease{}
-	}
+	w.h.lease, u.lease = u.lease, shm.Lease{}
 }
 
 // turn is enter or, if try says so, tryEnter.

@@ -41,7 +41,8 @@ type scopeKey struct{ t *Table }
 // found in cycles.
 func (t *Table) As(ctx context.Context, note string) (context.Context, *Owner) {
 	o := &Owner{t: t, holds: map[string]*hold{}}
-	if !t.view.Ended() {
+	if lease, err := t.inside(); err == nil {
+		defer lease.Leave()
 		if ref, rec, err := t.roster.Take(); err == nil && ref.Index() < waitqueue.MaxOwner {
 			o.ref, o.rec, o.number = ref, rec, uint32(ref.Index()+1)
 			rec.StoreText(note)
@@ -64,8 +65,11 @@ func (o *Owner) Note(note string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.rec != nil && !o.t.view.Ended() {
-		o.rec.StoreText(note)
+	if lease, err := o.t.inside(); err == nil {
+		defer lease.Leave()
+		if o.rec != nil {
+			o.rec.StoreText(note)
+		}
 	}
 }
 
@@ -85,7 +89,8 @@ func (o *Owner) endLocked() {
 	if !o.done || len(o.holds) > 0 || o.rec == nil {
 		return
 	}
-	if !o.t.view.Ended() {
+	if lease, err := o.t.inside(); err == nil {
+		defer lease.Leave()
 		o.rec.Word.Store(0)
 		o.rec.StoreText("")
 		o.t.roster.Give(o.ref)

@@ -204,8 +204,8 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 	defer fault.Return(&err, fault.Catch())
 	defer s.leave()
 	for _, m := range s.members {
-		if n := len(s.turns); n == 0 || s.turns[n-1].i != m.h.part() {
-			u, err := s.t.turn(ctx, m.h.part(), try)
+		if n := len(s.turns); n == 0 || s.turns[n-1].i != m.h.partition() {
+			u, err := s.t.turn(ctx, m.h.partition(), try)
 			if err != nil {
 				s.failed = m
 				for _, u := range s.turns {

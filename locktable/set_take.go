@@ -140,10 +140,9 @@ func (s *set) cancel() {
 		}
 		rec, ref, head, n := m.rec, m.ref, m.h.head, m.h.n
 		m.rec = nil
-		if s.t.view.Ended() {
+		if !s.t.gone(rec) {
 			continue
 		}
-		rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
-		s.t.soon(m.h.part(), nil, func(u *turn, _ []byte) { u.endLocked(head, n, ref, rec) })
+		s.t.endSoon(m.h.partition(), head, n, ref, rec)
 	}
 }

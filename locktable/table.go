@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +71,7 @@ type Table struct {
 	mu      sync.RWMutex
 	intents map[string]*intent
 	crowded atomic.Bool // there are more intents than may be idle
-	kept    bool        // there has been a Name
+	names   names
 	asks    asks
 }
 
@@ -239,10 +241,38 @@ func (t *Table) shut() {
 			f()
 		}
 		t.view.End()
+		t.quiet()
 		if t.giveAll() == nil {
 			t.roster.Leave()
 		}
 	})
+}
+
+// inside begins a use of this session's records, or of heads that it holds, without a partition's lock. Close waits for its end:
+// then they may be another session's. It is for some instructions, and for no call that blocks.
+func (t *Table) inside() (shm.Lease, error) {
+	if t.view.View == nil {
+		return shm.Lease{}, t.closed()
+	}
+	lease, err := t.view.Enter()
+	if err != nil {
+		return lease, t.closed()
+	}
+	return lease, nil
+}
+
+// quiet waits, after the end of the view, until no goroutine uses records or heads without a partition's lock.
+func (t *Table) quiet() {
+	left := make(chan struct{})
+	t.view.Drain(func() { close(left) })
+	<-left
+	t.names.settle()
+	t.mu.RLock()
+	list := slices.Collect(maps.Values(t.intents))
+	t.mu.RUnlock()
+	for _, i := range list {
+		i.close()
+	}
 }
 
 // giveAll gives back what this session has of the table.

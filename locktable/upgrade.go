@@ -15,7 +15,7 @@ import (
 // never end, it is ErrUpgrade at once, and the hold stays as it is: unlock it, and begin again. So it does in all other
 // failures. What the lock guards may not have changed meanwhile: an upgrade never lets go.
 func (x Hold) Upgrade(ctx context.Context, m Mode) error {
-	h, err := x.use(m)
+	h, err := x.useIn(m)
 	if err != nil {
 		return err
 	}
@@ -47,22 +47,12 @@ func (x Hold) Upgrade(ctx context.Context, m Mode) error {
 	return w.wait(ctx)
 }
 
-// use keeps the hold from going until drop.
-func (x Hold) use(m Mode) (*hold, error) {
+// useIn does what use does for one that wants another mode.
+func (x Hold) useIn(m Mode) (*hold, error) {
 	if m < IntentShared || m > Exclusive {
 		return nil, invalid("mode %d", m)
 	}
-	h, err := x.live()
-	if err != nil {
-		return nil, err
-	}
-	h.count.Add(1)
-	h.mu.Unlock()
-	if h.seq.Load() != x.seq { // Unlock, which looks at the count after it has changed seq, may have missed this use
-		h.drop()
-		return nil, fmt.Errorf("locktable: %w: it was unlocked meanwhile", ErrNotHeld)
-	}
-	return h, nil
+	return x.use()
 }
 
 func (h *hold) now() Mode {
@@ -82,7 +72,7 @@ func (h *hold) place() waitqueue.Ref {
 // upgrade changes the hold's mode, or puts the waiter before all others.
 func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 	t, h := w.t, w.h
-	u, err := t.enter(ctx, h.part())
+	u, err := t.enter(ctx, h.partition())
 	if err != nil {
 		return err
 	}
@@ -130,7 +120,7 @@ func (h *hold) convertLocked(to Mode) {
 
 // Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an error.
 func (x Hold) Downgrade(m Mode) error {
-	h, err := x.use(m)
+	h, err := x.useIn(m)
 	if err != nil {
 		return err
 	}
@@ -141,7 +131,7 @@ func (x Hold) Downgrade(m Mode) error {
 	if h.count.Load() > 2 { // what is held below or under it rests on its mode
 		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
 	}
-	u, err := h.t.enter(context.Background(), h.part())
+	u, err := h.t.enter(context.Background(), h.partition())
 	if err != nil {
 		return err
 	}

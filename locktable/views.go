@@ -8,14 +8,16 @@ import (
 // Under returns a context for what runs under this hold: with it the same lock is had again at once, in the same mode or one
 // that it covers, and the lock is free when all are unlocked. Without an owner in ctx it makes one, without a note.
 func (x Hold) Under(ctx context.Context) context.Context {
-	h, err := x.live()
+	h, err := x.use()
 	if err != nil {
 		return ctx
 	}
-	defer h.mu.Unlock()
+	defer h.drop()
 	for h.under != nil {
 		h = h.under
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	s := h.t.scopeOf(ctx)
 	o := h.owner
 	if o == nil {

@@ -138,7 +138,7 @@ func (w *waiter) wait(ctx context.Context) error {
 // accept takes the lock, for a waiter that runs, if its turn has come.
 func (w *waiter) accept(ctx context.Context) (in bool, err error) {
 	t, h := w.t, w.h
-	u, err := t.enter(ctx, h.part())
+	u, err := t.enter(ctx, h.partition())
 	if err != nil {
 		return false, err
 	}
@@ -203,12 +203,11 @@ func (w *waiter) cancel() {
 	}
 	rec, ref, head, n := w.rec, w.ref, w.h.head, w.h.n
 	w.rec = nil
-	if w.t.view.Ended() {
+	if !w.t.gone(rec) {
 		return // Close has swept it, or does
 	}
-	rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
 	failpoint.Hit("locktable/cancel/gone")
-	w.t.soon(w.h.part(), nil, func(u *turn, _ []byte) { u.endLocked(head, n, ref, rec) })
+	w.t.endSoon(w.h.partition(), head, n, ref, rec)
 }
 
 // explain says what the waiter waits for.
