@@ -112,6 +112,25 @@ func (t *Table) Segments() (list []SegmentInfo, err error) {
 	return list, err
 }
 
+// Segment returns the row of the segment with a handle, whatever state the row is in. It reads that row alone, so it costs the same
+// however many segments there are.
+//
+// Without such a segment it returns ErrNotFound. A caller checks Sound before it uses the rest: a row whose checksum is wrong is
+// returned, too, as Segments lists it.
+func (t *Table) Segment(handle uint64) (info SegmentInfo, err error) {
+	err = guarded(func() error {
+		// The row's number is part of the handle. The rest of it tells apart the segments that the row has had.
+		if i := int(handle & 0xffff); i < len(t.segments) {
+			if s, ok := t.segment(i); ok && s.Handle == handle {
+				info = s
+				return nil
+			}
+		}
+		return ErrNotFound
+	})
+	return info, err
+}
+
 // segment copies one segment row out; ok is false for a free one. It loads the state first, and state and handle once
 // more at the end, to find out that the row has changed in between.
 func (t *Table) segment(i int) (info SegmentInfo, ok bool) {

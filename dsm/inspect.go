@@ -129,37 +129,36 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	defer books.Close()
 	r, err := report(books)
 	if err == nil {
-		r.Root = rootOf(ctx, books)
+		r.Root = rootOf(ctx, books, r.Segments)
 	}
 	return r, err
 }
 
-// rootOf copies the root segment's bytes, without a reference to it. It returns nil if there is none, and if its bytes
-// can't be mapped or are gone while it copies.
-func rootOf(ctx context.Context, b *instance.Books) (root []byte) {
-	segments, err := b.Table.Segments()
+// rootOf copies the bytes of the root segment, which is one of list, without a reference to it. It returns nil if there is
+// none, and if its bytes can't be mapped or are gone while it copies.
+func rootOf(ctx context.Context, b *instance.Books, list []SegmentInfo) (root []byte) {
+	at := slices.IndexFunc(list, func(s SegmentInfo) bool { return s.Root })
+	if at < 0 {
+		return nil
+	}
+	// The list is a moment old: the row is read again, and may have become another segment's.
+	s, err := b.Table.Segment(uint64(list[at].Handle))
+	if err != nil || !s.Root || !s.Sound {
+		return nil
+	}
+	m, err := b.Map(ctx, s.Entry, dsmimpl.ReadOnly)
 	if err != nil {
 		return nil
 	}
-	for _, s := range segments {
-		if !s.Root || !s.Sound {
-			continue
+	defer func() { _ = b.Unmap(m) }()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		// Another process has truncated the object.
+		if recover() != nil {
+			root = nil
 		}
-		m, err := b.Map(ctx, s.Entry, dsmimpl.ReadOnly)
-		if err != nil {
-			return nil
-		}
-		defer func() { _ = b.Unmap(m) }()
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		defer func() {
-			// Another process has truncated the object.
-			if recover() != nil {
-				root = nil
-			}
-		}()
-		return bytes.Clone(instance.Part(m, &s.Entry))
-	}
-	return nil
+	}()
+	return bytes.Clone(instance.Part(m, &s.Entry))
 }
 
 // Segments lists the instance's segments, oldest first. It takes no lock: what changes at the same time may be missing,
@@ -242,15 +241,33 @@ func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
 	return list
 }
 
-// segmentInfos describes all segments, oldest first, with their holders.
+// segmentInfos describes all segments, oldest first, with their holders. It puts them in order before it describes them, for a
+// description is large.
 func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[int]SessionInfo) (list []SegmentInfo) {
-	if len(segments) > 0 {
-		list = make([]SegmentInfo, 0, len(segments))
+	if len(segments) == 0 {
+		return nil
 	}
-	for _, s := range segments {
-		list = append(list, segmentInfo(b, s, byRow))
+	type place struct{ created, at int64 }
+	order, references := make([]place, len(segments)), 0
+	for i := range segments {
+		order[i] = place{segments[i].Created.UnixNano(), int64(i)}
+		references += len(segments[i].Holders)
 	}
-	slices.SortFunc(list, func(x, y SegmentInfo) int { return x.Created.Compare(y.Created) })
+	slices.SortFunc(order, func(x, y place) int { return cmp.Or(cmp.Compare(x.created, y.created), cmp.Compare(x.at, y.at)) })
+	list = make([]SegmentInfo, len(segments))
+	where, room := b.Places(), make([]SessionInfo, 0, references)
+	// The holders of all segments are in one array. Each list ends where the next one begins, so that a caller that appends to one
+	// gets another array.
+	for k, p := range order {
+		s, begin := &segments[p.at], len(room)
+		for _, row := range s.Holders {
+			room = append(room, byRow[row])
+		}
+		list[k].describe(b, s, where)
+		if end := len(room); end > begin {
+			list[k].Holders = room[begin:end:end]
+		}
+	}
 	return list
 }
 
@@ -334,12 +351,12 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	return info
 }
 
-// segmentInfo describes a row of the segment table. A row whose checksum is wrong is listed as corrupt.
-func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]SessionInfo) SegmentInfo {
-	info := SegmentInfo{
+// describe says what a row of the segment table says, but for the holders. A row whose checksum is wrong is described as corrupt.
+func (info *SegmentInfo) describe(b *instance.Books, s *control.SegmentInfo, where func(control.Entry) string) {
+	*info = SegmentInfo{
 		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(),
 		Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
-		Backend: b.Record.Backend, OSName: b.Where(s.Entry),
+		Backend: b.Record.Backend, OSName: where(s.Entry),
 		CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	_, info.Reserved = s.Carved()
@@ -352,8 +369,4 @@ func segmentInfo(b *instance.Books, s control.SegmentInfo, sessions map[int]Sess
 	if s.Errno != 0 {
 		info.Failed = syscall.Errno(s.Errno)
 	}
-	for _, row := range s.Holders {
-		info.Holders = append(info.Holders, sessions[row])
-	}
-	return info
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/instance"
@@ -40,31 +41,29 @@ func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 	if err != nil {
 		return err
 	}
-	r.Root = rootOf(ctx, books)
+	r.Root = rootOf(ctx, books, r.Segments)
 	var maps []dsmimpl.Mapping
 	defer func() {
 		for _, m := range maps {
 			_ = books.Unmap(m)
 		}
 	}()
-	// Mapped for reading, so that a defect of f can't change the instance.
+	// Mapped for reading, so that a defect of f can't change the instance. The row is read at each call: the segment may have been made
+	// after the report.
 	bytes := func(h Handle) ([]byte, error) {
-		list, err := books.Table.Segments()
+		s, err := books.Table.Segment(uint64(h))
+		switch {
+		case errors.Is(err, control.ErrNotFound) || err == nil && !s.Sound:
+			return nil, errkind.As(ErrNotFound, errors.New("the instance has no such segment now"))
+		case err != nil:
+			return nil, err
+		}
+		m, err := books.Map(ctx, s.Entry, dsmimpl.ReadOnly)
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range list {
-			if Handle(s.Entry.Handle) != h || !s.Sound {
-				continue
-			}
-			m, err := books.Map(ctx, s.Entry, dsmimpl.ReadOnly)
-			if err != nil {
-				return nil, err
-			}
-			maps = append(maps, m)
-			return instance.Part(m, &s.Entry), nil
-		}
-		return nil, errkind.As(ErrNotFound, errors.New("the instance has no such segment now"))
+		maps = append(maps, m)
+		return instance.Part(m, &s.Entry), nil
 	}
 	return fault.Contain(func() error { return f(r, bytes) })
 }

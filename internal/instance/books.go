@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/godsm/godsm/control"
@@ -191,16 +192,22 @@ func (b *Books) Object(e control.Entry) dsmimpl.Object {
 	}
 }
 
-// Where returns the name under which a person finds the object in the system.
-func (b *Books) Where(e control.Entry) string {
-	o, suffix := b.Object(e), ""
-	if at, carved := e.Carved(); carved {
-		o, suffix = b.Record.regionObject(b.Table.Limits.Reserved), fmt.Sprintf(" at byte %d", at)
-	}
+// Where returns the name under which a person finds the object of an entry in the system.
+func (b *Books) Where(e control.Entry) string { return b.Places()(e) }
+
+// Places returns what Where is for many entries: it makes the name of the reserved region, which they may all lie in, once.
+func (b *Books) Places() func(e control.Entry) string {
+	locate := dsmimpl.Object.Name
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {
-		return l.Locate(o) + suffix
+		locate = l.Locate
 	}
-	return o.Name() + suffix
+	region := locate(b.Record.regionObject(b.Table.Limits.Reserved)) + " at byte "
+	return func(e control.Entry) string {
+		if at, carved := e.Carved(); carved {
+			return region + strconv.Itoa(at)
+		}
+		return locate(b.Object(e))
+	}
 }
 
 // Supervised reports whether a supervisor lives.

@@ -39,11 +39,13 @@ func BenchmarkTake(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	least := time.Hour
 	for b.Loop() {
 		x, err := Take(ctx, cfg)
 		if err != nil || len(x.Report.Segments) != segments || len(x.Report.Sessions) != sessions {
 			b.Fatalf("%d segments, %d sessions, %v", len(x.Report.Segments), len(x.Report.Sessions), err)
 		}
-		b.ReportMetric(float64(x.Took)/float64(time.Millisecond), "last-ms")
+		least = min(least, x.Took)
 	}
+	b.ReportMetric(float64(least)/float64(time.Millisecond), "least-ms") // what it takes when no other process is in its way
 }
