@@ -62,10 +62,30 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	err := run(ctx, o)
+	var missing missingRivals
+	switch {
+	case errors.As(err, &missing):
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(exitMissing)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// exitMissing is the exit status of a run that measured us, but not all rivals.
+const exitMissing = 3
+
+// missingRivals is the error of a run whose report lacks rivals.
+type missingRivals []figure.Missing
+
+func (list missingRivals) Error() string {
+	text := "the report is there, without these rivals, whose goals are not judged:"
+	for _, m := range list {
+		text += fmt.Sprintf("\n  %s (%d figures): %s", m.Rival, m.Count, m.Why)
+	}
+	return text
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -138,7 +158,13 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Fprintf(os.Stderr, "%4.0f s  the report is %s\n", time.Since(begin).Seconds(),
 		filepath.Join(o.out, "report.md"))
-	return errors.Join(rep.Failed...)
+	if len(rep.Failed) > 0 {
+		return errors.Join(rep.Failed...)
+	}
+	if missing := figure.MissingRivals(rep.Results); len(missing) > 0 {
+		return missingRivals(missing)
+	}
+	return nil
 }
 
 // cleanUp ends the clusters, and removes what sides that were killed have left.

@@ -69,7 +69,7 @@ func bench(t *testing.T, args ...string) (cmd *exec.Cmd, out string) {
 // TestOnePart runs the command for one cheap figure, with PostgreSQL and all, from end to end.
 func TestOnePart(t *testing.T) {
 	cmd, out := bench(t, "-only", "^locks/.*shared.*alone|^segments/attach.* 4 KiB, sysv")
-	if text, err := cmd.CombinedOutput(); err != nil {
+	if text, err := cmd.CombinedOutput(); err != nil && cmd.ProcessState.ExitCode() != exitMissing {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	b, err := os.ReadFile(filepath.Join(out, "results.json"))
@@ -99,6 +99,25 @@ func TestOnePart(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(out, "report.md"))
 	if err != nil || !regexp.MustCompile(`LWLock shared, lock\+unlock, alone.*PostgreSQL`).Match(text) {
 		t.Errorf("the report lacks what was measured: %v", err)
+	}
+}
+
+// A run without one of its rivals writes its report, names the rival at its top, and exits with a status of its own.
+func TestMissingRivalIsAStatus(t *testing.T) {
+	cmd, out := bench(t, "-only", "^segments/create.* 4 KiB, posix")
+	for i, kv := range cmd.Env { // a PATH without interpreters, compilers and apt
+		if strings.HasPrefix(kv, "PATH=") {
+			cmd.Env[i] = "PATH=/nonexistent"
+		}
+	}
+	text, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != exitMissing || !strings.Contains(string(text), "Python (") {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	report, err := os.ReadFile(filepath.Join(out, "report.md"))
+	top, _, _ := strings.Cut(string(report), "| machine |")
+	if err != nil || !strings.Contains(top, "**Missing rivals**") || !strings.Contains(top, "- Python, ") {
+		t.Errorf("%v: the top of the report names no missing rival: %s", err, top)
 	}
 }
 

@@ -67,12 +67,15 @@ type Result struct {
 	Repeats int      `json:"repeats"` // 0: it was skipped
 	// Ratio is our ns_per_op (or percent) over this rival's, round by round, and of those the
 	// median: below 1 we are ahead. 0 in our own row.
-	Ratio    float64 `json:"ratio,omitempty"`
-	Goal     string  `json:"goal,omitempty"`
-	Met      *bool   `json:"met,omitempty"`
-	Unstable string  `json:"unstable,omitempty"` // why not to trust it
-	Skipped  string  `json:"skipped,omitempty"`  // why there is none
-	Why      string  `json:"why,omitempty"`      // why the rival is ahead
+	Ratio float64 `json:"ratio,omitempty"`
+	Goal  string  `json:"goal,omitempty"`
+	Met   *bool   `json:"met,omitempty"`
+	// Decided says what of the machine decides, beside both programs, whether the goal is met; empty if the goal is a
+	// ratio of two that run alone, which carries over from machine to machine.
+	Decided  string `json:"decided,omitempty"`
+	Unstable string `json:"unstable,omitempty"` // why not to trust it
+	Skipped  string `json:"skipped,omitempty"`  // why there is none
+	Why      string `json:"why,omitempty"`      // why the rival is ahead
 }
 
 // Value returns the figure, and its unit.
@@ -84,4 +87,29 @@ func (r Result) Value() (float64, Unit) {
 		return r.Bytes, Bytes
 	}
 	return r.NsPerOp, Nanoseconds
+}
+
+// Missing is a rival that could not be measured.
+type Missing struct {
+	Rival string
+	Why   string // of the first of its figures that was skipped
+	Count int    // of its figures, how many were skipped
+}
+
+// MissingRivals returns the rivals of which a figure was skipped, in the order of the report.
+func MissingRivals(results []Result) (list []Missing) {
+	at := map[string]int{}
+	for _, r := range results {
+		if r.Skipped == "" || r.Rival == Ours {
+			continue
+		}
+		i, known := at[r.Rival]
+		if !known {
+			i = len(list)
+			at[r.Rival] = i
+			list = append(list, Missing{Rival: r.Rival, Why: r.Skipped})
+		}
+		list[i].Count++
+	}
+	return list
 }

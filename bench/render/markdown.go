@@ -19,6 +19,7 @@ func Markdown(about machine.About, results []figure.Result, charts []Chart) []by
 	p("# What it costs, and what the same costs others\n")
 	p("Made by %s on %s; it took %s, of which %s were spent waiting for a quiet machine.\n",
 		command(about), about.Date, about.Took, about.Waited)
+	missing(p, results)
 	p("| | |\n|---|---|")
 	p("| machine | %s, %d CPUs, %d MB |", about.CPU, about.CPUs, about.MemoryMB)
 	p("| system | %s, %s |", about.System, about.Kernel)
@@ -48,22 +49,53 @@ func command(about machine.About) string {
 	return "`go run -C bench .`"
 }
 
-// summary says which goals are met, and where a rival is ahead.
+// missing names the rivals that were not measured, and why.
+func missing(p func(string, ...any), results []figure.Result) {
+	list := figure.MissingRivals(results)
+	if len(list) == 0 {
+		return
+	}
+	p("**Missing rivals**; goals against them are not judged:\n")
+	for _, m := range list {
+		p("- %s, %d figures: %s", m.Rival, m.Count, cell(m.Why))
+	}
+	p("")
+}
+
+// summary says which goals are met, what of the machine has a say in them, and where a rival is ahead.
 func summary(p func(string, ...any), results []figure.Result) {
-	goals, met, behind := 0, 0, []string{}
+	type count struct{ met, all int }
+	var ratios, all count
+	decided := map[string]*count{} // by what of the machine has a say
+	behind := []string{}
 	for _, r := range results {
 		if r.Met != nil {
-			goals++
-			if *r.Met {
-				met++
+			c := &ratios
+			if r.Decided != "" {
+				if decided[r.Decided] == nil {
+					decided[r.Decided] = &count{}
+				}
+				c = decided[r.Decided]
+			}
+			for _, c := range []*count{c, &all} {
+				c.all++
+				if *r.Met {
+					c.met++
+				}
 			}
 		}
 		if r.Ratio > 1 && r.Why == "" {
 			behind = append(behind, fmt.Sprintf("%s: %s, %.2f", what(r), r.Rival, r.Ratio))
 		}
 	}
-	p("Goals met: %d of %d. Figures that are marked as not to be trusted: %d of %d.\n",
-		met, goals, unstable(results), len(results))
+	p("Goals met: %d of %d that were measured. Figures that are marked as not to be trusted: %d of %d.\n",
+		all.met, all.all, unstable(results), len(results))
+	p("| what of the machine has a say | met | goals |\n|---|--:|--:|")
+	p("| nothing: both sides run alone on one CPU | %d | %d |", ratios.met, ratios.all)
+	for _, text := range slices.Sorted(maps.Keys(decided)) {
+		p("| %s | %d | %d |", text, decided[text].met, decided[text].all)
+	}
+	p("")
 	if len(behind) > 0 {
 		p("A rival is ahead, and no reason is stated:\n\n- %s\n", strings.Join(behind, "\n- "))
 	}

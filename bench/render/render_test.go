@@ -42,7 +42,7 @@ var results = []figure.Result{
 	{Part: "locks", Shape: "alone", Rival: "a word and CAS", NsPerOp: 5, Min: 5, Max: 5, Repeats: 7,
 		Ratio: 4, Why: "the limit"},
 	{Part: "allocator", Shape: "overhead", Rival: "godsm", Percent: 7.4, Min: 7.4, Max: 7.4, Repeats: 7,
-		Goal: "at most 12.0 %", Met: &yes},
+		Goal: "at most 12.0 %", Met: &yes, Decided: "how fast a clock ticks"},
 	{Part: "hash table", Shape: "bytes of an entry", Rival: "godsm", Bytes: 20, Min: 20, Max: 20, Repeats: 7},
 }
 
@@ -51,8 +51,10 @@ func TestMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"on 2031-05-06 07:08 UTC; it took 5m0s, of which 3s",
 		"| machine | a CPU & <more>, 2 CPUs",
-		"Goals met: 2 of 3. Figures that are marked as not to be trusted: 2 of 11.",
+		"Goals met: 2 of 3 that were measured. Figures that are marked as not to be trusted: 2 of 11.",
 		"A rival is ahead, and no reason is stated:\n\n- segments: create+detach 1 MiB, posix: PostgreSQL 15, 1.33\n",
+		"**Missing rivals**; goals against them are not judged:\n\n- Boost, 1 figures: no Boost \\| apt-get install libboost-dev\n",
+		"| nothing: both sides run alone on one CPU | 1 | 2 |\n| how fast a clock ticks | 1 | 1 |\n",
 		"![Create](create.svg)",
 		"| create+detach 4 KiB, posix |  | PostgreSQL 15 | **0.94** | at most 1 x: met " +
 			"| 15 µs (14 µs – 19 µs) | 16 µs (15.5 µs – 17 µs) |  |",
@@ -170,7 +172,7 @@ func TestWrite(t *testing.T) {
 	}
 	kinds := map[string]any{"part": "", "shape": "", "rival": "", "pin": "", "ns_per_op": 0.0, "mb_per_s": 0.0,
 		"percent": 0.0, "bytes": 0.0, "min": 0.0, "max": 0.0,
-		"repeats": 0.0, "ratio": 0.0, "goal": "", "met": true, "unstable": "", "skipped": "", "why": ""}
+		"repeats": 0.0, "ratio": 0.0, "goal": "", "met": true, "decided": "", "unstable": "", "skipped": "", "why": ""}
 	always := []string{"part", "shape", "rival", "pin", "min", "max", "repeats"}
 	seen := map[string]bool{}
 	for _, object := range list {

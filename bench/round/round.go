@@ -193,7 +193,7 @@ func fill(r *figure.Result, f figure.Figure, c figure.Contender, x, ours []float
 	}
 	judge := func(text string, met bool) {
 		if goal {
-			r.Goal, r.Met = text, &met
+			r.Goal, r.Met, r.Decided = text, &met, decided(f.Pin, c.Rival == figure.Ours)
 		}
 	}
 	if c.Rival == figure.Ours {
@@ -211,6 +211,21 @@ func fill(r *figure.Result, f figure.Figure, c figure.Contender, x, ours []float
 			r.Why = c.Why
 		}
 	}
+}
+
+// decided returns what of the machine has a say in a goal; absolute reports whether the goal is a time, not a ratio.
+func decided(pin side.Pin, absolute bool) string {
+	switch {
+	case pin == side.Same:
+		return "how fast the scheduler hands one CPU from process to process"
+	case pin == side.Diff:
+		return "how fast a cache line goes from CPU to CPU"
+	case pin == side.Free:
+		return "on which CPUs the scheduler puts both processes"
+	case absolute:
+		return "how fast the machine is: the goal is a time, not a ratio"
+	}
+	return ""
 }
 
 // Show writes a figure with its unit.

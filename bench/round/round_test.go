@@ -74,7 +74,7 @@ func TestSidesTakeTurns(t *testing.T) {
 	yes, no := true, false
 	want := []figure.Result{
 		{Part: "part", Shape: "shape", Rival: "godsm", NsPerOp: 20, MBPerS: 5000, Min: 10, Max: 40, Repeats: 3,
-			Goal: "at most 15 ns", Met: &no},
+			Goal: "at most 15 ns", Met: &no, Decided: "how fast the machine is: the goal is a time, not a ratio"},
 		{Part: "part", Shape: "shape", Rival: "rival", NsPerOp: 40, MBPerS: 2500, Min: 20, Max: 80, Repeats: 3,
 			Ratio: 0.5, Goal: "at most 0.6 x", Met: &yes},
 		{Part: "part", Shape: "shape", Rival: "faster", NsPerOp: 10, MBPerS: 10000, Min: 5, Max: 20, Repeats: 3,
