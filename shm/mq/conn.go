@@ -1,14 +1,5 @@
 package mq
 
-// Conn: a pair of queues as a net.Conn.
-//
-// It adds to Sender and Receiver what net.Conn promises: concurrent calls, deadlines, a stream without borders of
-// messages, the errors of package net. A Read takes what is left of a message; a Write is one message or several, and
-// is published when it returns. Conn does not promise what a socket's kernel does for it: after a death of this
-// process what was written and not published is lost, and the other end learns of the death by its session.
-//
-// Mutexes: a half's mu for the time of a Read or Write, then naming for a moment; a half's setting is apart.
-
 import (
 	"context"
 	"errors"
@@ -26,6 +17,15 @@ import (
 	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// Conn: a pair of queues as a net.Conn.
+//
+// It adds to Sender and Receiver what net.Conn promises: concurrent calls, deadlines, a stream without borders of
+// messages, the errors of package net. A Read takes what is left of a message; a Write is one message or several, and
+// is published when it returns. Conn does not promise what a socket's kernel does for it: after a death of this
+// process what was written and not published is lost, and the other end learns of the death by its session.
+//
+// Mutexes: a half's mu for the time of a Read or Write, then naming for a moment; a half's setting is apart.
 
 // Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if no session has been named or
 // has attached there yet.

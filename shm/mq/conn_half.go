@@ -1,11 +1,5 @@
 package mq
 
-// One direction of a Conn: its state, its deadline, and how a call that waits in it is ended.
-//
-// A half has two mutexes, setting and mu, and no goroutine holds both; stop takes one after the other. A call of Read
-// or Write holds mu while it waits. So whatever ends such a call, a deadline or Close, does so without mu: it sets
-// halt and wakes the end.
-
 import (
 	"os"
 	"sync"
@@ -14,6 +8,12 @@ import (
 
 	"github.com/godsm/godsm/internal/sys/fault"
 )
+
+// One direction of a Conn: its state, its deadline, and how a call that waits in it is ended.
+//
+// A half has two mutexes, setting and mu, and no goroutine holds both; stop takes one after the other. A call of Read
+// or Write holds mu while it waits. So whatever ends such a call, a deadline or Close, does so without mu: it sets
+// halt and wakes the end.
 
 // half is one direction of a Conn.
 type half struct {

@@ -1,12 +1,5 @@
 package mq
 
-// What both ends have in common: positions, the check of the other end's position, the ways in which an end is over.
-//
-// An end belongs to one goroutine at a time, but for what other goroutines do to it at any moment: a view that ends
-// calls finish, the session's watcher calls rouse and late, a deadline of a Conn sets halt. Those touch atomic
-// fields, and fields that are not changed after attach. Positions count bytes since the queue was made and never go
-// back.
-
 import (
 	"context"
 	"errors"
@@ -23,6 +16,13 @@ import (
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// What both ends have in common: positions, the check of the other end's position, the ways in which an end is over.
+//
+// An end belongs to one goroutine at a time, but for what other goroutines do to it at any moment: a view that ends
+// calls finish, the session's watcher calls rouse and late, a deadline of a Conn sets halt. Those touch atomic
+// fields, and fields that are not changed after attach. Positions count bytes since the queue was made and never go
+// back.
 
 // End is one end of a queue: a *Sender or a *Receiver. It is for WaitAny; no other package can implement it.
 type End interface {

@@ -1,11 +1,5 @@
 package mq
 
-// The words of a queue in shared memory, and how each end tells the other what it has done.
-//
-// Each word has one writer, or is changed by compare-and-swap; there is no lock. Other programs can write the bytes
-// too. A number in a onebit word is read right if one bit of it is wrong; of more wrong bits it is any number, and
-// its reader checks it. This file does not say which positions are possible: see end.checked.
-
 import (
 	"math/bits"
 	"structs"
@@ -16,6 +10,12 @@ import (
 	"github.com/godsm/godsm/internal/sys/bell"
 	"github.com/godsm/godsm/internal/sys/futex"
 )
+
+// The words of a queue in shared memory, and how each end tells the other what it has done.
+//
+// Each word has one writer, or is changed by compare-and-swap; there is no lock. Other programs can write the bytes
+// too. A number in a onebit word is read right if one bit of it is wrong; of more wrong bits it is any number, and
+// its reader checks it. This file does not say which positions are possible: see end.checked.
 
 // What a queue begins with.
 const (

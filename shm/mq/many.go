@@ -1,9 +1,9 @@
 package mq
 
+import "context"
+
 // Many: one process that receives from several queues. It is a loop of TryReceive and WaitAny, and adds an order: the
 // receivers come in turn, so a sender that always has something does not keep the others waiting.
-
-import "context"
 
 // Many receives from several queues in one wait: one ring for each sender. Its methods are for one goroutine at a
 // time. The zero Many has no receivers.

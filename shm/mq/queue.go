@@ -1,10 +1,5 @@
 package mq
 
-// Queue: making and finding one in a region, and attaching to its ends.
-//
-// A queue is a header and a ring; layout.go has the words. What lies there is checked when a process attaches. What
-// Queue does not know: whether the bytes are a segment's, a file's or the heap's, and who else has them.
-
 import (
 	"errors"
 	"fmt"
@@ -16,6 +11,11 @@ import (
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// Queue: making and finding one in a region, and attaching to its ends.
+//
+// A queue is a header and a ring; layout.go has the words. What lies there is checked when a process attaches. What
+// Queue does not know: whether the bytes are a segment's, a file's or the heap's, and who else has them.
 
 // Kinds of failure. They match with errors.Is.
 var (

@@ -1,16 +1,5 @@
 package mq
 
-// The end that sends.
-//
-// A message is a frame: its length as a word, its bytes, and up to 7 bytes that mean nothing, so that the next frame
-// begins at a word. A frame may be cut by the ring's end, at a word. The sender writes to the ring between its own
-// position and the receiver's, plus the ring's size, and nowhere else; it stores its position after the bytes. So a
-// receiver never sees bytes that are not there, and a sender that dies leaves what it has published and nothing of
-// the rest.
-//
-// What is sent is seen by the receiver when it is published, not before. Nothing says that a message has been
-// received.
-
 import (
 	"context"
 	"encoding/binary"
@@ -21,6 +10,17 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 )
+
+// The end that sends.
+//
+// A message is a frame: its length as a word, its bytes, and up to 7 bytes that mean nothing, so that the next frame
+// begins at a word. A frame may be cut by the ring's end, at a word. The sender writes to the ring between its own
+// position and the receiver's, plus the ring's size, and nowhere else; it stores its position after the bytes. So a
+// receiver never sees bytes that are not there, and a sender that dies leaves what it has published and nothing of
+// the rest.
+//
+// What is sent is seen by the receiver when it is published, not before. Nothing says that a message has been
+// received.
 
 // Sender is the end that sends. Its methods are for one goroutine at a time, but Detach of the segment or the end of
 // the session may come at any moment.

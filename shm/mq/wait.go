@@ -1,16 +1,5 @@
 package mq
 
-// Waits of an end for the other one, or of several ends for any of theirs.
-//
-// A wait looks, spins for a short while, and sleeps. Before it sleeps it sets a bit in its own word, and then looks
-// once more; the other end stores its position first, and then looks at the bit. So one of the two sees what the
-// other has stored, and no wake-up is lost. The sleep ends by a wake-up of the other end, by the session's watcher
-// when the other end's process has died, by the end of a view or of the context, or early for no reason. A session
-// without a watcher makes its goroutines ask for the other end's process from time to time.
-//
-// What a wait does not do: decide what the news is. It returns when an end is ready, and the end's next call finds
-// out.
-
 import (
 	"context"
 	"errors"
@@ -24,6 +13,17 @@ import (
 	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// Waits of an end for the other one, or of several ends for any of theirs.
+//
+// A wait looks, spins for a short while, and sleeps. Before it sleeps it sets a bit in its own word, and then looks
+// once more; the other end stores its position first, and then looks at the bit. So one of the two sees what the
+// other has stored, and no wake-up is lost. The sleep ends by a wake-up of the other end, by the session's watcher
+// when the other end's process has died, by the end of a view or of the context, or early for no reason. A session
+// without a watcher makes its goroutines ask for the other end's process from time to time.
+//
+// What a wait does not do: decide what the news is. It returns when an end is ready, and the end's next call finds
+// out.
 
 // WaitAny waits until one of the ends may get further, and returns its index, the first if there are several: a
 // Receiver that was ErrWouldBlock has more bytes, a Sender more room, or the other end is detached or dead, or this
