@@ -1,8 +1,5 @@
 package dshash
 
-// Bytes, whose keys and values are byte strings. It differs from Table in what is copied and in what a length can be;
-// all else is core's.
-
 import (
 	"context"
 	"io"
@@ -10,6 +7,9 @@ import (
 
 	"github.com/godsm/godsm/shm/dsa"
 )
+
+// Bytes, whose keys and values are byte strings. It differs from Table in what is copied and in what a length can be;
+// all else is core's.
 
 // Bytes is a hash table whose keys and values are byte strings of any length below 4 GiB. What is said of Table holds
 // for it too. The zero Bytes is one that has ended.

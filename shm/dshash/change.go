@@ -1,5 +1,13 @@
 package dshash
 
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/ordered"
+)
+
 // Changes of an entry that is held exclusively: a copy of its item is made in a hand, and commit makes the copy what
 // the table has.
 //
@@ -9,14 +17,6 @@ package dshash
 //
 // A change becomes visible to Get when its slot is stored, and to other holders when the lock is given back. Nothing
 // is promised of two changes, not even in one partition.
-
-import (
-	"context"
-	"runtime/debug"
-
-	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/sys/ordered"
-)
 
 // change is what the holder of an exclusive entry knows of it besides the entry itself. It is in local, since a
 // partition has one exclusive holder at a time, and belongs to that holder.

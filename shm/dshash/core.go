@@ -1,11 +1,5 @@
 package dshash
 
-// What Table and Bytes have in common: the table as one process sees it, and how it is created and attached.
-//
-// A core is made once for each Create or Attach and never changes afterwards, but for what last, local and spared
-// remember. What it keeps of the header (sizes, seed, number of partitions) was checked when it was made; so no later
-// call trusts the header's bytes.
-
 import (
 	"context"
 	"errors"
@@ -21,6 +15,12 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// What Table and Bytes have in common: the table as one process sees it, and how it is created and attached.
+//
+// A core is made once for each Create or Attach and never changes afterwards, but for what last, local and spared
+// remember. What it keeps of the header (sizes, seed, number of partitions) was checked when it was made; so no later
+// call trusts the header's bytes.
 
 // Kinds of failure. They match with errors.Is. Errors of the area come through as they are: its limit, no space,
 // detached.
@@ -112,8 +112,8 @@ type local struct {
 }
 
 // create makes an empty table of shape s, in the word at if there is one, and returns it. It allocates, and waits for
-// the area's locks. If it fails nothing is left. A process that dies in it leaves an object that no process knows of,
-// or with a word the object in that, finished or not.
+// the area's locks. If it fails nothing is left, unless in the word. A process that dies in it leaves an object that
+// no process knows of, or one that the word owns, finished or not.
 func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	if o.Partitions == 0 {
 		o.Partitions = 128

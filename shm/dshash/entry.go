@@ -1,5 +1,14 @@
 package dshash
 
+import (
+	"context"
+	"encoding/binary"
+	"runtime/debug"
+
+	"github.com/godsm/godsm/shm/dsa"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
 // Entries that are held, and the calls of a table that change something under one lock: Set, Delete, Insert.
 //
 // Each call that may touch shared bytes is a scope: it makes faults of its goroutine panics (debug.SetPanicOnFault),
@@ -9,15 +18,6 @@ package dshash
 //
 // An entry does not protect its holder from the end of the area. So each call asks for the end before it stores what
 // others are led to, and before it answers; ended.go says why that suffices.
-
-import (
-	"context"
-	"encoding/binary"
-	"runtime/debug"
-
-	"github.com/godsm/godsm/shm/dsa"
-	"github.com/godsm/godsm/shm/shmsync"
-)
 
 // entry is an entry that is held: by its partition's lock. It is four words, so that it stays in registers on its way
 // to the caller: more are copied from one stack frame to the next, which costs as much as half the lookup. What the
@@ -350,8 +350,8 @@ func (e *entry) release() {
 		e.releaseChanged()
 	case l.scan || l.t.ends.Ended():
 		l.t.drop(e)
-	// This is entry.unlock without its cases, since it is the frequent way.
-	default: // unlock, in one piece
+	default:
+		// This is entry.unlock without its cases, since it is the frequent way.
 		e.l = nil
 		if e.guard.Unlock(); l.t.ends.Ended() {
 			l.t.settleLast()

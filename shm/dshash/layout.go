@@ -1,14 +1,5 @@
 package dshash
 
-// The layout of a table in shared memory, and what its bytes may hold.
-//
-// Other processes write these bytes too, and a program that writes where it shouldn't can leave any value in them. So
-// a word of which an index or a length is made is loaded once, the local copy is checked, and the copy is used. What
-// this file does not do is decide who may write when: the comment of each field names the writer and the lock.
-//
-// doc/structures.md has the tables of offsets, and layout_test.go compares them with these types. A change of the
-// layout raises version.
-
 import (
 	"fmt"
 	"structs"
@@ -19,6 +10,15 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// The layout of a table in shared memory, and what its bytes may hold.
+//
+// Other processes write these bytes too, and a program that writes where it shouldn't can leave any value in them. So
+// a word of which an index or a length is made is loaded once, the local copy is checked, and the copy is used. What
+// this file does not do is decide who may write when: the comment of each field names the writer and the lock.
+//
+// doc/structures.md has the tables of offsets, and layout_test.go compares them with these types. A change of the
+// layout raises version.
 
 const (
 	// magic is "gosmdsh1" in the order of little-endian bytes. Bytes that do not begin with it are no table:

@@ -1,5 +1,13 @@
 package dshash
 
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
 // The lock of a partition, and the repair that comes with it.
 //
 // A lock whose holder died is taken over by the next caller, whose guard is then Abandoned. What the dead holder left
@@ -8,14 +16,6 @@ package dshash
 // may assume that the partition whose lock it holds is in order, unless a program has written where it shouldn't.
 //
 // A lock is waited for until the caller's context is over or the area's view ends. Nothing here finds deadlocks.
-
-import (
-	"context"
-	"errors"
-	"fmt"
-
-	"github.com/godsm/godsm/shm/shmsync"
-)
 
 // lock takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. It waits
 // until ctx is over. If it fails e has no lock. The caller is in a scope, such as within, that gives the lock back if

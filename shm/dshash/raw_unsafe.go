@@ -1,9 +1,5 @@
 package dshash
 
-// The casts of this package from bytes to words and back. They trust their callers with alignment: an object of the
-// area begins at a multiple of 16, and what is cast lies at a multiple of its size in it. They trust them with
-// lengths too, but for linesOf and as, whose lengths stand in shared bytes or may be those of an entry that is over.
-
 import (
 	"encoding/binary"
 	"sync/atomic"
@@ -11,6 +7,10 @@ import (
 
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
+
+// The casts of this package from bytes to words and back. They trust their callers with alignment: an object of the
+// area begins at a multiple of 16, and what is cast lies at a multiple of its size in it. They trust them with
+// lengths too, but for linesOf and as, whose lengths stand in shared bytes or may be those of an entry that is over.
 
 // wordAt returns the first 8 bytes of b as a word. B begins at a multiple of 8, and callers have checked that it is
 // long enough.

@@ -1,5 +1,14 @@
 package dshash
 
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
 // Lookups without a lock.
 //
 // A reader loads the partition's version, then line, slot and item, and last the version again. If both are the same
@@ -10,15 +19,6 @@ package dshash
 //
 // A reader stores nothing in shared memory and waits for no other process. It does not promise the latest value at
 // the time when it returns: the value was the entry's at some moment of the call.
-
-import (
-	"context"
-	"runtime/debug"
-
-	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/sys/ordered"
-	"github.com/godsm/godsm/shm/dsa"
-)
 
 // tries is how often a reader looks without the lock before it takes it. Under constant changes of a partition it
 // would look in vain forever.

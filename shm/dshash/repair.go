@@ -1,5 +1,14 @@
 package dshash
 
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/dsa"
+)
+
 // The repair of a partition whose lock's holder died, met a fault or found something garbled.
 //
 // A repair assumes nothing about where the last holder stopped, and needs no log: the slots say which entries there
@@ -9,15 +18,6 @@ package dshash
 //
 // The functions run with the partition's lock held exclusively, while readers without the lock may look at any word:
 // those stores that they must not misunderstand come after the version has gone up and rebuilds is odd.
-
-import (
-	"context"
-	"errors"
-	"sync/atomic"
-
-	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/shm/dsa"
-)
 
 // repair brings partition i in order. The caller holds its lock exclusively, and has found it marked as dirty. It
 // waits for the area's lock and the reserve's, until ctx is over. It can itself be cut short anywhere, by a death or

@@ -137,7 +137,8 @@ func (t *core) settleArrays(i int) error {
 }
 
 // resize begins to replace the array of partition i, which has so many lines, by one of n. If both are small it does
-// so at once. It allocates, and waits for the area's locks. If it fails, no change has begun.
+// so at once. It allocates, and waits for the area's locks. If memory is refused no change has begun; after another
+// error the change is where it is, and later calls go on with it.
 func (t *core) resize(i, lines, n int) error {
 	p, l := &t.parts[i], &t.local[i]
 	if n > maxLines {

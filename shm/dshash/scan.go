@@ -1,12 +1,5 @@
 package dshash
 
-// The walk through all entries, and Destroy, which is one too.
-//
-// A scan takes one partition's lock after the other and keeps it while the caller's function runs for the partition's
-// entries. So what is in one partition is seen at one moment; what is in two may be of different ones. Entries that
-// the function changes or deletes make no step of a change of arrays: so nothing moves under the scan, and each entry
-// comes once.
-
 import (
 	"context"
 	"errors"
@@ -16,6 +9,13 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 )
+
+// The walk through all entries, and Destroy, which is one too.
+//
+// A scan takes one partition's lock after the other and keeps it while the caller's function runs for the partition's
+// entries. So what is in one partition is seen at one moment; what is in two may be of different ones. Entries that
+// the function changes or deletes make no step of a change of arrays: so nothing moves under the scan, and each entry
+// comes once.
 
 // scan holds the entries in e, one after the other, until yield returns false. It waits for each partition's lock
 // until ctx is over. If it fails, the partitions before have been scanned, and no lock is held.

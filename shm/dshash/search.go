@@ -1,18 +1,18 @@
 package dshash
 
-// The search of an entry, and of a free slot, in an array.
-//
-// The functions of this file read slots and tags that other processes may be storing at that moment, unless the
-// caller holds the partition's lock. They promise that no value there leads them outside the lines, outside mapped
-// segments, or into an endless loop. They do not promise that what they find is right: without the lock the caller
-// validates the partition's version.
-
 import (
 	"bytes"
 	"encoding/binary"
 
 	"github.com/godsm/godsm/shm/dsa"
 )
+
+// The search of an entry, and of a free slot, in an array.
+//
+// The functions of this file read slots and tags that other processes may be storing at that moment, unless the
+// caller holds the partition's lock. They promise that no value there leads them outside the lines, outside mapped
+// segments, or into an endless loop. They do not promise that what they find is right: without the lock the caller
+// validates the partition's version.
 
 // search returns where an entry is: line i, slot, the pointer p of its item, and in b the bytes from there to the end
 // of its segment. P is 0 if there is none. It does not attach segments: ok is false, and p the pointer, if one leads

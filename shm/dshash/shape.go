@@ -1,9 +1,5 @@
 package dshash
 
-// The shape of a table: what all processes that share it must take it for. It is computed from the types of key and
-// value when a table is created or attached, and compared with the header; no lookup asks for it. Types are refused
-// whose values do not lie in shared memory in one piece, or for which equal keys could have different bytes.
-
 import (
 	"fmt"
 	"reflect"
@@ -11,6 +7,10 @@ import (
 	"github.com/godsm/godsm/internal/hashing"
 	"github.com/godsm/godsm/shm"
 )
+
+// The shape of a table: what all processes that share it must take it for. It is computed from the types of key and
+// value when a table is created or attached, and compared with the header; no lookup asks for it. Types are refused
+// whose values do not lie in shared memory in one piece, or for which equal keys could have different bytes.
 
 // shape is what processes must agree on to share a table. It is constant.
 type shape struct {

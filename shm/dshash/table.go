@@ -1,8 +1,5 @@
 package dshash
 
-// Table, whose keys and values have types of fixed size. Its methods turn keys and values into bytes and leave the
-// rest to core; bytes.go has the same for byte strings.
-
 import (
 	"context"
 	"io"
@@ -10,6 +7,9 @@ import (
 
 	"github.com/godsm/godsm/shm/dsa"
 )
+
+// Table, whose keys and values have types of fixed size. Its methods turn keys and values into bytes and leave the
+// rest to core; bytes.go has the same for byte strings.
 
 // Table is a hash table of K and V, as one session sees it: all goroutines of a session share one. Its methods are
 // safe for concurrent use. A goroutine that holds an entry and asks for another one of the table may wait for itself,
@@ -109,10 +109,10 @@ func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err 
 	return value, true, nil
 }
 
-// Set makes value the key's, whether it has one or not. It waits for the partition until ctx is over. If it fails
-// nothing has changed: because there is no memory (the area's limit, no space), or because ctx ended while another
-// session held the partition. A key that has a value gets another one even if there is no memory. What ctx does not
-// bound is said of Table.
+// Set makes value the key's, whether it has one or not. It waits for the partition until ctx is over; the comment of
+// Table says what ctx does not bound. If it fails nothing has changed: because there is no memory (the area's limit,
+// no space), or because ctx ended while another session held the partition. A key that has a value gets another one
+// even if there is no memory.
 func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 	return t.core().set(ctx, bytesOf(&key), bytesOf(&value))
 }
@@ -137,7 +137,7 @@ func (t *Table[K, V]) Find(ctx context.Context, key K) (e Entry[K, V], found boo
 }
 
 // FindExclusive holds the key's entry as Find does, but exclusively, for a caller that may change it: until Release
-// no other session holds an entry of the partition, and others read it by Get alone.
+// no other caller holds an entry of the partition, and others read it by Get alone.
 func (t *Table[K, V]) FindExclusive(ctx context.Context, key K) (e Entry[K, V], found bool, err error) {
 	found, err = t.core().find(ctx, bytesOf(&key), true, &e.e)
 	return e, found, err

@@ -1,12 +1,5 @@
 package dshash
 
-// Verify and Dump: what a table has, and what is wrong in it.
-//
-// Both look at one partition after the other under its lock, held shared; so the numbers of a report are of no one
-// moment while others change the table. They follow no pointer before the allocator has confirmed the object. Verify
-// changes nothing, but that taking a lock repairs what a dead holder has left. It finds what contradicts itself; a
-// value that is wrong and fits it does not.
-
 import (
 	"context"
 	"errors"
@@ -19,6 +12,13 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
+
+// Verify and Dump: what a table has, and what is wrong in it.
+//
+// Both look at one partition after the other under its lock, held shared; so the numbers of a report are of no one
+// moment while others change the table. They follow no pointer before the allocator has confirmed the object. Verify
+// changes nothing, but that taking a lock repairs what a dead holder has left. It finds what contradicts itself; a
+// value that is wrong and fits it does not.
 
 // Report is what Verify found. A table in order has no Problems; Lost may be more than 0 in a table that has been
 // repaired.

@@ -1,13 +1,13 @@
 package dshash
 
+import "github.com/godsm/godsm/shm/dsa"
+
 // What this process remembers of where a partition's arrays are mapped, so that a lookup need not translate their
 // pointers.
 //
 // A view is immutable. It is right as long as the partition's rebuilds and the area's Returned are what they were
 // when it was made: then no array was replaced, and no segment was unmapped. A view does not say what the arrays
 // contain, and keeps nothing mapped; a lookup without the lock validates the partition's version besides.
-
-import "github.com/godsm/godsm/shm/dsa"
 
 // view is a partition's arrays as they are mapped in this process. Goroutines share it by local.seen, and none of
 // them changes it.

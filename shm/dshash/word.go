@@ -1,16 +1,16 @@
 package dshash
 
-// Short ways for tables whose keys are words of 8 bytes, the most frequent kind. Each does in one function what
-// glance or find does in several, and leaves all that is rare to those: a partition whose arrays change, memory that
-// is not mapped yet, a fault, a lock that is not free. They give the same answers as the long ways, and promise no
-// more.
-
 import (
 	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
+
+// Short ways for tables whose keys are words of 8 bytes, the most frequent kind. Each does in one function what
+// glance or find does in several, and leaves all that is rare to those: a partition whose arrays change, memory that
+// is not mapped yet, a fault, a lock that is not free. They give the same answers as the long ways, and promise no
+// more.
 
 // glanceWord looks once, without the lock, and fills value if there is an entry. It reports whether there is one and,
 // by ok, whether the answer holds; if not, the caller asks get, and what is in value means nothing. Taking one piece

@@ -18,13 +18,25 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if no process has been there yet.
+// Conn: a pair of queues as a net.Conn.
+//
+// It adds to Sender and Receiver what net.Conn promises: concurrent calls, deadlines, a stream without borders of
+// messages, the errors of package net. A Read takes what is left of a message; a Write is one message or several, and
+// is published when it returns. Conn does not promise what a socket's kernel does for it: after a death of this
+// process what was written and not published is lost, and the other end learns of the death by its session.
+//
+// Mutexes: a half's mu for the time of a Read or Write, then naming for a moment; a half's setting is apart.
+
+// Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if no session has been named or
+// has attached there yet.
 type Addr struct {
-	Peer  shmsync.Peer
+	// Peer is the session; it means nothing unless Known.
+	Peer shmsync.Peer
+	// Known is true once the session is known.
 	Known bool
 }
 
-// Network is "mq".
+// Network returns "mq".
 func (Addr) Network() string { return "mq" }
 
 func (a Addr) String() string {
@@ -34,36 +46,46 @@ func (a Addr) String() string {
 	return a.Peer.String()
 }
 
-// Conn is a stream of bytes both ways over a pair of queues: a net.Conn, with deadlines, so that what
-// works over sockets works over shared memory. Each Write is published and wakes the reader. Its methods
-// are safe for concurrent use.
+// Conn is a stream of bytes both ways over a pair of queues: a net.Conn, with deadlines, so that what works over
+// sockets works over shared memory. Each Write is published and wakes the reader. Its methods are safe for concurrent
+// use; two calls of Read, or of Write, go one after the other.
 //
-// Read is io.EOF after the other end's Close or CloseWrite, and ErrPeerDied after its process's death, in all cases
-// after what it had written. Write is syscall.EPIPE and io.ErrClosedPipe after the other end's Close or CloseRead. When
-// the segment is detached under it, or the session closed, it is closed: calls end with an error that matches
-// net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt. The zero Conn is closed.
+// Read returns io.EOF after the other end's Close or CloseWrite, and ErrPeerDied after its process's death, in all
+// cases after what it had written. Write fails with syscall.EPIPE and io.ErrClosedPipe after the other end's Close or
+// CloseRead. When the segment is detached under it, or the session closed, the Conn is closed: calls end with an
+// error that matches net.ErrClosed and ErrClosed. A truncated segment is ErrCorrupt. All errors but io.EOF are a
+// *net.OpError. The zero Conn is closed.
 type Conn struct {
+	// in and out are the two directions; r and s are their ends.
 	in  half
 	out half
 	r   *Receiver
 	s   *Sender
 
-	rest  []byte // of the message that is being read; guarded by in.mu
-	piece int    // what is written at once
+	// rest is what is left of the message that is being read, in place or copied. It is guarded by in.mu.
+	rest []byte
+	// piece is how many bytes of a Write become one message at most: with its length at most a quarter of the ring,
+	// so that the reader can take one while the next is being written, and at most 1 MiB.
+	piece int
 
+	// closing makes Close end the Conn once.
 	closing sync.Once
 
+	// naming guards the two fields below.
 	naming sync.Mutex
-	remote Addr // the other end, once it is known
-	gone   bool // the bytes may be
+	// remote is the other end, once it is known.
+	remote Addr
+	// gone is true once the bytes may be unmapped: Close has returned.
+	gone bool
 }
 
-// minRing is the smallest ring for a Conn.
+// minRing is the length in bytes of the smallest ring for a Conn: a quarter of it has room for a message of a word.
 const minRing = 64
 
-// NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It
-// uses them from then on, until Close, which detaches both. Rings of less than 64 bytes are ErrSize. On Linux
-// it takes a descriptor, for a socket that wakes who reads; without one the reader sleeps as a Receiver does.
+// NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It uses
+// them from then on, until Close, which detaches both. It does not wait for the other end. Rings of less than 64
+// bytes are ErrSize. On Linux it takes a descriptor, for a socket that wakes the reader; without one the reader
+// sleeps as a Receiver does.
 func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	if s.size < minRing || r.size < minRing {
 		return nil, errkind.As(ErrSize,
@@ -72,34 +94,45 @@ func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	c = &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.in.shutErr = r, io.EOF
 	c.out.end, c.out.shutErr = s, errPipe
-	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)} // readers wait most of the time
+	// Readers wait most of the time, so the bell is theirs.
+	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)}
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())
 	if b := r.conn.bell; b != nil {
+		// The end has the bell before it is asked whether it is over: a view that ends later interrupts the bell, and
+		// one that has ended is noticed here.
 		r.bell.Store(b)
 		if err := r.usable(); err != nil {
 			b.Close()
 			return nil, err
 		}
+		// The name comes last: from here on the other end rings. A process that dies after it leaves a name that no
+		// bell has; the other end finds that when it rings, and clears it.
 		r.mine.bell.Store(b.Name())
 	}
 	return c, nil
 }
 
 var (
-	errClosed = errkind.As(ErrClosed, net.ErrClosed)        // of a Conn that is closed
-	errPipe   = errkind.As(io.ErrClosedPipe, syscall.EPIPE) // of a Write that nothing will read
+	// errClosed is the error of a Conn that is closed.
+	errClosed = errkind.As(ErrClosed, net.ErrClosed)
+	// errPipe is the error of a Write that nothing will read.
+	errPipe = errkind.As(io.ErrClosedPipe, syscall.EPIPE)
 )
 
 // forConn is what an end of a Conn has besides: its goroutine is one of many, as a server's are.
 type forConn struct {
-	bell   *bell.Bell // nil if the system has none, and for the sender
+	// bell is nil if the system has none, and for the sender.
+	bell *bell.Bell
+	// rounds has learned how long it pays to let others run before a sleep.
 	rounds spin.Rounds
 }
 
-// firstLooks are for an answer that is on its way.
+// firstLooks is how many looks come first, for an answer that is on its way.
 const firstLooks = 30
 
+// spin looks for a short while before a sleep, and reports whether ready or the end of the wait has come. Unlike
+// end.spin any number of goroutines of a process may do so at a time: they let each other run.
 func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
 	for range firstLooks {
 		if ready() {
@@ -114,14 +147,14 @@ func (e *end) rung() bool {
 	return e.conn != nil && e.conn.bell != nil && !e.ended.Load() && e.mine.bell.Load() != 0
 }
 
-// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline.
+// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. It copies.
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.r == nil {
 		return 0, c.failed("read", errClosed)
 	}
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
-	n, err := c.read(b)
+	n, err := c.readLocked(b)
 	switch {
 	case c.r.hasEnded():
 		err = c.in.ended()
@@ -136,7 +169,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return 0, c.failed("read", err)
 }
 
-func (c *Conn) read(b []byte) (n int, err error) {
+// readLocked does for Read what may meet a fault. The caller holds in.mu.
+func (c *Conn) readLocked(b []byte) (n int, err error) {
 	defer fault.Return(&err, fault.Catch())
 	for {
 		if err := c.in.stopped(); err != nil {
@@ -152,6 +186,7 @@ func (c *Conn) read(b []byte) (n int, err error) {
 		case nil:
 			c.rest = m
 		case ErrWouldBlock:
+			// The wait has no error that counts: stopped and TryReceive find out why it has ended.
 			_, _ = wait(context.Background(), []End{c.r})
 		default:
 			return 0, err
@@ -159,14 +194,15 @@ func (c *Conn) read(b []byte) (n int, err error) {
 	}
 }
 
-// Write writes all of b, and waits for room until the deadline. It may have written a part when that is over.
+// Write writes all of b, and waits for room until the deadline. It may have written a part when that is over. It
+// copies b, and is published when Write returns.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	if c.s == nil {
 		return 0, c.failed("write", errClosed)
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	n, err = c.write(b)
+	n, err = c.writeLocked(b)
 	switch {
 	case c.s.hasEnded():
 		err = c.out.ended()
@@ -176,7 +212,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, c.failed("write", err)
 }
 
-func (c *Conn) write(b []byte) (n int, err error) {
+// writeLocked does for Write what may meet a fault. The caller holds out.mu.
+func (c *Conn) writeLocked(b []byte) (n int, err error) {
 	defer fault.Return(&err, fault.Catch())
 	if err := c.out.stopped(); err != nil {
 		return 0, err
@@ -191,6 +228,7 @@ func (c *Conn) write(b []byte) (n int, err error) {
 			err = c.out.stopped()
 		}
 	}
+	// Also after an error: what was written counts, as n says.
 	if flushed := c.s.Flush(); err == nil {
 		err = flushed
 	}
@@ -198,7 +236,8 @@ func (c *Conn) write(b []byte) (n int, err error) {
 }
 
 // Close ends both directions: the other end reads what was written, then io.EOF. Calls that wait end with
-// net.ErrClosed. When it returns nothing of the Conn touches the queues' bytes any more.
+// net.ErrClosed, and Close waits for them. When it returns nothing of the Conn touches the queues' bytes any more. A
+// second Close is net.ErrClosed.
 func (c *Conn) Close() error {
 	err := c.failed("close", errClosed)
 	if c.r == nil {
@@ -208,8 +247,12 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// close does the work of Close, once.
 func (c *Conn) close() {
+	// The name of the other end is asked for while the bytes are there: errors have it later.
 	c.RemoteAddr()
+	// Both halves are closed before the first is stopped, so a call that ends in one direction finds the other closed
+	// as well.
 	c.in.state.Store(closed)
 	c.out.state.Store(closed)
 	c.stop(&c.in)
@@ -219,14 +262,16 @@ func (c *Conn) close() {
 	c.naming.Unlock()
 }
 
-// CloseWrite ends the direction to the other end, which reads what was written, then io.EOF. Reads go on. Writes of this
-// end are syscall.EPIPE from then on, one that waits too.
+// CloseWrite ends the direction to the other end, which reads what was written, then io.EOF. Reads go on. Writes of
+// this end fail with syscall.EPIPE from then on, one that waits too. A second call is harmless.
 func (c *Conn) CloseWrite() error { return c.failed("close", c.shut(&c.out)) }
 
-// CloseRead ends the direction from the other end, whose writes are syscall.EPIPE from then on; what it has written and
-// this end has not read is dropped. Writes go on. Reads of this end are io.EOF, one that waits too.
+// CloseRead ends the direction from the other end, whose writes fail with syscall.EPIPE from then on; what it has
+// written and this end has not read is dropped. Writes go on. Reads of this end return io.EOF, one that waits too. A
+// second call is harmless.
 func (c *Conn) CloseRead() error { return c.failed("close", c.shut(&c.in)) }
 
+// shut shuts one direction, unless it is shut already. A Conn that is closed, or whose view has ended, is errClosed.
 func (c *Conn) shut(h *half) error {
 	if h.end == nil {
 		return errClosed
@@ -245,15 +290,18 @@ func (c *Conn) shut(h *half) error {
 	return nil
 }
 
-// stop ends a half that is not open any more: who waits there returns, the other end is told.
+// stop ends a half that is not open any more: a call that waits there returns, and the other end is told. It waits
+// for that call, and may be called twice.
 func (c *Conn) stop(h *half) {
 	h.setting.Lock()
 	if h.deadline != nil {
 		h.deadline.Stop()
 	}
+	// The timer of a deadline that is just firing does nothing from here on.
 	h.setter++
 	h.interrupt()
 	h.setting.Unlock()
+	// The call that waited has been interrupted; when it is out, the end is the caller's.
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h == &c.out {
@@ -267,7 +315,7 @@ func (c *Conn) stop(h *half) {
 	}
 }
 
-// LocalAddr is this end's Addr.
+// LocalAddr returns this end's Addr.
 func (c *Conn) LocalAddr() net.Addr {
 	if c.s == nil {
 		return Addr{}
@@ -275,7 +323,8 @@ func (c *Conn) LocalAddr() net.Addr {
 	return Addr{c.s.self.Peer, true}
 }
 
-// RemoteAddr returns the other end's Addr.
+// RemoteAddr returns the other end's Addr: the session that attached to the queue on which this end sends, or that
+// SetReceiver has named. It is remembered, so it is known after Close too.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.naming.Lock()
 	defer c.naming.Unlock()
@@ -287,23 +336,25 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.remote
 }
 
+// otherPeer returns the word of the other end's session, 0 if it is not known, or the error of a fault.
 func (e *end) otherPeer() (w uint64, err error) {
 	defer fault.Return(&err, fault.Catch())
 	return e.other.user(), nil
 }
 
-// SetDeadline is SetReadDeadline and SetWriteDeadline.
+// SetDeadline sets the deadlines of Read and Write.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline ends present and future calls of Read at t, with an error that is
-// os.ErrDeadlineExceeded; the zero time never.
+// SetReadDeadline ends present and future calls of Read at t, with an error that is os.ErrDeadlineExceeded. The zero
+// time takes the deadline away.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.failed("set", c.in.setDeadline(t)) }
 
-// SetWriteDeadline ends present and future calls of Write at t.
+// SetWriteDeadline ends present and future calls of Write at t, as SetReadDeadline does those of Read.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.out.setDeadline(t)) }
 
+// failed returns err as the *net.OpError of an operation, with both addresses; nil if err is nil.
 func (c *Conn) failed(op string, err error) error {
 	if err == nil {
 		return nil

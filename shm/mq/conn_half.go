@@ -9,25 +9,40 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
+// One direction of a Conn: its state, its deadline, and how a call that waits in it is ended.
+//
+// A half has two mutexes, setting and mu, and no goroutine holds both; stop takes one after the other. A call of Read
+// or Write holds mu while it waits. So whatever ends such a call, a deadline or Close, does so without mu: it sets
+// halt and wakes the end.
+
 // half is one direction of a Conn.
 type half struct {
-	mu       sync.Mutex // held while one reads, or writes
-	end      End
-	state    atomic.Uint32 // open, shut, closed: it only goes up
-	shutErr  error         // what calls answer when it is shut
+	// mu is held while one goroutine reads, or writes.
+	mu  sync.Mutex
+	end End
+	// state is open, shut or closed. It only goes up, by compare-and-swap or to closed.
+	state atomic.Uint32
+	// shutErr is what calls answer when the half is shut: io.EOF, or that of a broken pipe.
+	shutErr error
+	// setting guards deadline and setter.
 	setting  sync.Mutex
 	deadline *time.Timer
-	setter   int // counts deadlines, so that an old one's timer does nothing
+	// setter counts deadlines, so that the timer of an earlier one does nothing.
+	setter int
 }
 
 // The states of a half.
 const (
-	open   = iota
-	shut   // by CloseRead or CloseWrite
-	closed // by Close
+	// open is the state at first.
+	open = iota
+	// shut is that after CloseRead or CloseWrite.
+	shut
+	// closed is that after Close.
+	closed
 )
 
-// setDeadline sets the time at which calls end. A half that is shut has none any more, and that is no error.
+// setDeadline sets the time at which calls end, those in flight too; the zero time is none. It does not wait. A half
+// that is shut has no deadline any more, and that is no error; one that is closed is errClosed.
 func (h *half) setDeadline(t time.Time) error {
 	h.setting.Lock()
 	defer h.setting.Unlock()
@@ -53,6 +68,8 @@ func (h *half) setDeadline(t time.Time) error {
 	default:
 		h.end.base().halt.Store(false)
 		mine := h.setter
+		// The timer may fire while another deadline is being set. Then setter is another by the time when it has the
+		// mutex.
 		h.deadline = time.AfterFunc(left, func() {
 			h.setting.Lock()
 			defer h.setting.Unlock()
@@ -64,14 +81,15 @@ func (h *half) setDeadline(t time.Time) error {
 	return nil
 }
 
-// interrupt ends the wait of this half, and those to come.
+// interrupt ends the wait of this half's call, and those to come, until halt is cleared. It does not wait.
 func (h *half) interrupt() {
 	e := h.end.base()
 	e.halt.Store(true)
 	if e.ended.Load() {
 		return
 	}
-	defer fault.Ignore(fault.Catch()) // it may be a timer's goroutine
+	// It may run in a timer's goroutine, where a fault would end the process.
+	defer fault.Ignore(fault.Catch())
 	if e.rung() {
 		e.conn.bell.Interrupt()
 	} else {
@@ -79,7 +97,8 @@ func (h *half) interrupt() {
 	}
 }
 
-// stopped says why a call may not read, or write, now.
+// stopped returns why a call may not read, or write, now: the half is not open, or its deadline is over. Otherwise
+// nil.
 func (h *half) stopped() error {
 	switch {
 	case h.state.Load() != open, h.end.base().ended.Load():

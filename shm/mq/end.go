@@ -17,43 +17,76 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// End is one end of a queue: a *Sender or a *Receiver.
+// What both ends have in common: positions, the check of the other end's position, the ways in which an end is over.
+//
+// An end belongs to one goroutine at a time, but for what other goroutines do to it at any moment: a view that ends
+// calls finish, the session's watcher calls rouse and late, a deadline of a Conn sets halt. Those touch atomic
+// fields, and fields that are not changed after attach. Positions count bytes since the queue was made and never go
+// back.
+
+// End is one end of a queue: a *Sender or a *Receiver. It is for WaitAny; no other package can implement it.
 type End interface {
 	// ready reports whether a call that would have blocked may get further now.
 	ready() bool
+	// base returns what both kinds of ends have.
 	base() *end
 }
 
 // end is what both ends have in this process.
 type end struct {
-	ring      []byte
-	size      uint64 // of the ring
-	batch     uint64 // so much progress is published without being asked for
-	at        int    // where in the ring this end is
-	mine      *side
-	other     *side
-	first     uint64      // where the other end was when this one attached
-	published uint64      // what the other end knows of our position
-	want      uint64      // bytes without which this end gets no further
-	dead      bool        // the other end's process was found dead
-	fault     error       // the bytes can't be trusted any more
-	ended     atomic.Bool // this end is detached, or its view has ended: no byte is touched any more
-	halt      atomic.Bool
-	bell      atomic.Pointer[bell.Bell] // of a Conn's reader
-	views     [2]*shm.View              // of the bytes, and of the session
-	forget    []func()                  // take back what the views call at their end
-	self      shmsync.Self
-	peer      waits.Wait    // the place from which this end waits for the other one
-	sleeps    atomic.Bool   // a goroutine sleeps here, or is about to
-	seen      atomic.Uint64 // the other end's word when that goroutine looked at it
-	spins     spin.Budget
-	turns     spin.Turns
-	conn      *forConn // nil unless it is a Conn's
+	// ring is shared memory; where in it a byte lies follows from its position.
+	ring []byte
+	// size is the ring's length in bytes.
+	size uint64
+	// batch is how many bytes of progress are published without being asked for: when there are more the other end is
+	// told.
+	batch uint64
+	// at is where in the ring this end is: its position modulo size.
+	at int
+	// mine and other are the words of this end and of the other one, in shared memory.
+	mine  *side
+	other *side
+	// first is where the other end was when this one attached.
+	first uint64
+	// published is what the other end knows of this end's position.
+	published uint64
+	// want is how many bytes there must be before this end gets further.
+	want uint64
+	// dead is true once the other end's process was found dead. What it has published counts all the same.
+	dead bool
+	// fault is why the bytes can't be trusted any more: each later call returns it.
+	fault error
+	// ended is true once this end is detached, or a view of it has ended: no byte is touched any more.
+	ended atomic.Bool
+	// halt is true while a Conn's call is to end: at its deadline, or when it is closed.
+	halt atomic.Bool
+	// bell is that of a Conn's reader.
+	bell atomic.Pointer[bell.Bell]
+	// views are those of the bytes and of the session.
+	views [2]*shm.View
+	// forget takes back what the views call at their end.
+	forget []func()
+	self   shmsync.Self
+	// peer is the place from which this end waits for the other one.
+	peer waits.Wait
+	// sleeps is true while a goroutine sleeps here, or is about to.
+	sleeps atomic.Bool
+	// seen is the other end's word pos as that goroutine saw it last.
+	seen atomic.Uint64
+	// spins and turns have learned how long it pays to look before a sleep.
+	spins spin.Budget
+	turns spin.Turns
+	// conn is nil unless the end is a Conn's.
+	conn *forConn
 }
 
+// base returns the end itself, for End.
 func (e *end) base() *end { return e }
 
-// checked reports whether n bytes can lie between the two positions. What can't be is the end of this end.
+// checked returns an error unless n bytes can lie between the two positions: no more than the ring has, and whole
+// words. N is the difference of two positions of which the other end's comes from shared bytes: so one that lies
+// behind, or too far ahead, is refused too, as its difference is larger than any ring. Such a position ends this end
+// for good: ErrCorrupt.
 func (e *end) checked(n uint64) error {
 	if n > e.size || n%word != 0 {
 		e.fault = corrupt("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
@@ -61,42 +94,49 @@ func (e *end) checked(n uint64) error {
 	return e.fault
 }
 
-// publish tells the other end where this one is, and wakes it if it sleeps.
+// publish tells the other end that this one is at pos, and wakes it if it sleeps. It does not wait. What was written
+// to the ring before is seen by a process that sees pos.
 func (e *end) publish(pos uint64) {
 	e.published = pos
 	race.Release(&e.mine.pos)
+	// The position comes before the wake-up. A process that dies in between has published: the other end finds the
+	// bytes when it hears of the death, or looks by itself.
 	e.mine.pos.Store(onebit.Word(pos))
 	failpoint.Hit("mq/publish/stored")
 	e.wakeOther()
 }
 
-// wakeOther wakes the other end. Where its bell can't be reached its watcher does, once: from then on it sleeps on its word.
+// wakeOther wakes the other end, if it sleeps. Where its bell can't be reached from here, its session's watcher is
+// asked to wake it, once: from then on it sleeps on its word.
 func (e *end) wakeOther() {
 	if !e.other.wake() && e.self.Ask != nil {
 		e.self.Ask(shmsync.PeerOf(e.other.user()))
 	}
 }
 
-// theirs returns the other end's position.
+// theirs returns the other end's position, which may be any number. The bytes of the ring up to it are seen after
+// this load.
 func (e *end) theirs() uint64 {
 	pos := e.other.at()
 	race.Acquire(&e.other.pos)
 	return pos
 }
 
-// advance moves at by n, which is at most the ring's size.
+// advance moves at by n bytes, at most the ring's size, and goes on at the ring's beginning.
 func (e *end) advance(n uint64) {
 	if e.at += int(n); e.at >= len(e.ring) {
 		e.at -= len(e.ring)
 	}
 }
 
+// errEnded is the answer of each call after the end, and of the zero Sender and Receiver.
 var errEnded = errkind.As(ErrClosed, errors.New("this end of the queue is detached, or its segment or session is"))
 
-// usable reports why no call can work. Every exported method asks it when it begins, after each sleep, and
+// usable returns why no call can work, or nil. Every exported method asks it when it begins, after each sleep, and
 // once more before it gives an answer.
 func (e *end) usable() error {
-	if e.ended.Load() || e.mine == nil { // nil: the zero Sender or Receiver
+	// The zero Sender or Receiver has no words.
+	if e.ended.Load() || e.mine == nil {
 		return errEnded
 	}
 	return e.fault
@@ -108,20 +148,23 @@ func (e *end) hasEnded() bool {
 	return e.ended.Load() || e.views[0].Ended() || e.views[1].Ended()
 }
 
-// answer is deferred by what may have met a fault, or bytes of the time after the end: then that is the error.
+// answer is called by defer in what may have met a fault, or read bytes after the end: once this end is over, that is
+// the error.
 func (e *end) answer(err *error) {
 	if e.hasEnded() {
 		*err = errEnded
 	}
 }
 
-// overWith returns err, or the end if that has come.
+// overWith returns err or, once this end is over, that.
 func (e *end) overWith(err error) error {
 	e.answer(&err)
 	return err
 }
 
-// over says why nothing more comes from the other end, if so.
+// over returns why nothing more comes from the other end, or nil: this end's own end first, then what is wrong with
+// the bytes, then ErrDetached, then the death of the other end's process. What was published before still counts; the
+// receiver looks for it after it has asked.
 func (e *end) over() error {
 	switch {
 	case e.ended.Load(), e.mine == nil:
@@ -136,13 +179,14 @@ func (e *end) over() error {
 	return nil
 }
 
-// attached reports whether the other end has come, or will not.
+// attached reports whether the other end has come, or will not, or the wait for it is to end.
 func (e *end) attached() bool {
 	return e.over() != nil || e.halt.Load() || e.other.user()&taken != 0
 }
 
-// WaitAttach waits until the other end has attached. If it has detached since, that is ErrDetached; if its process
-// was named by SetSender or SetReceiver and died, ErrPeerDied; if ctx is over, its cause.
+// WaitAttach waits until the other end has attached. If the session that SetSender or SetReceiver has named dies
+// before, it is ErrPeerDied. If the other end has detached since it came, that is ErrDetached; if ctx is over, its
+// cause. One goroutine at a time may use the end.
 func (e *end) WaitAttach(ctx context.Context) (err error) {
 	if err := e.usable(); err != nil {
 		return err
@@ -164,9 +208,10 @@ func (e *end) WaitAttach(ctx context.Context) (err error) {
 // arrival is an end that waits for the other one to come.
 type arrival struct{ *end }
 
+// ready reports whether the other end has come, or will not.
 func (a *arrival) ready() bool { return a.attached() }
 
-// close detaches this end.
+// close detaches this end, and takes back what its views would call. It is called by Detach.
 func (e *end) close() {
 	e.finish()
 	for _, forget := range e.forget {
@@ -174,16 +219,21 @@ func (e *end) close() {
 	}
 }
 
-// finish ends this end, by whichever goroutine: that of Detach, or that which ends a view, before the bytes go. It tells
-// the other end, and wakes a call that waits here. Two may run it at the same time.
+// finish ends this end, by whichever goroutine: that of Detach, or one that ends a view, before the bytes go. It
+// tells the other end, and wakes a call that waits here. It does not wait. Two goroutines may run it at the same
+// time: each step does no harm twice.
 func (e *end) finish() {
+	// First no call begins any more; a call in flight finds ended before it answers.
 	e.ended.Store(true)
 	if e.mine == nil {
 		return
 	}
+	// From here on the watcher wakes no goroutine for this end: so the bytes are not touched from there.
 	e.peer.End()
 	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
+	// The other end learns that this one is detached before it is woken. A process that dies in between leaves an end
+	// that is detached; the other end finds that when it looks, once a second at least.
 	e.mine.leave()
 	failpoint.Hit("mq/detach/gone")
 	e.wakeOther()

@@ -11,48 +11,78 @@ import (
 	"github.com/godsm/godsm/internal/sys/futex"
 )
 
-// magic says that this is a queue, and in its topmost byte which version of the layout it has.
+// The words of a queue in shared memory, and how each end tells the other what it has done.
+//
+// Each word has one writer, or is changed by compare-and-swap; there is no lock. Other programs can write the bytes
+// too. A number in a onebit word is read right if one bit of it is wrong; of more wrong bits it is any number, and
+// its reader checks it. This file does not say which positions are possible: see end.checked.
+
+// What a queue begins with.
 const (
-	magic   = version<<56 | kind
+	// magic is stored last by Create. It has the version in its topmost byte.
+	magic = version<<56 | kind
+	// version is the number of this layout. A queue of another one is ErrVersion.
 	version = 3
-	kind    = 0x71_6d_6d_73_64_6f_67 // "godsmmq", in the order of little-endian bytes
+	// kind is "godsmmq" in the order of little-endian bytes.
+	kind = 0x71_6d_6d_73_64_6f_67
 )
 
-// header is what lies before the ring.
+// header is what lies before the ring. doc/structures.md has its offsets, and layout_test.go compares them.
 type header struct {
-	_        structs.HostLayout
-	magic    atomic.Uint64 // written last by Create
-	size     atomic.Uint64 // onebit word of the ring's; written once
-	_        [48]byte
+	_ structs.HostLayout
+	// magic is not 0 once the queue is there. A process that dies before Create has stored it leaves size alone.
+	magic atomic.Uint64
+	// size is the onebit word of the ring's length in bytes. Create writes it once; Attach checks it against the
+	// region and keeps it in its own memory, so a later store to it harms those alone that attach afterwards.
+	size atomic.Uint64
+	_    [48]byte
+	// sender and receiver are the words of the two ends. Each end writes to its own, and to sleep, bell and peer of
+	// the other as said below.
 	sender   side
 	receiver side
 }
 
-// side is what one end tells the other: two cache lines, of which the second hardly ever changes. One wrong bit in it is
-// read as it was, or costs a wake-up a few milliseconds late.
+// side is what one end tells the other, in two cache lines of which the second hardly ever changes. One wrong bit in
+// it is read as it was, or costs a wake-up that comes late, up to a second.
 type side struct {
-	_     structs.HostLayout
-	pos   atomic.Uint64 // onebit word of the bytes written, or read, since the queue was made; this end's process writes it
-	_     [56]byte
-	peer  atomic.Uint64 // onebit word of whose end it is; set once. With taken: it has been attached to
-	sleep atomic.Uint32 // bit 0: this end may be asleep on this word. A process that wakes it clears that and adds 2
-	gone  atomic.Uint32 // more than half of the bits: this end is detached
-	// By which this end is woken if that is not 0, instead of on the word; whom it doesn't reach sets it to 0.
+	_ structs.HostLayout
+	// pos is the onebit word of how many bytes this end has written, or read, since the queue was made. This end's
+	// process stores it, after the bytes of the ring that it stands for; the other end loads it. A stale value shows
+	// the other end less than there is, and never more.
+	pos atomic.Uint64
+	_   [56]byte
+	// peer is the onebit word of the session whose end this is, 0 until it is known. It is set once, by SetSender or
+	// SetReceiver in any process, or by the end itself, which adds taken.
+	peer atomic.Uint64
+	// sleep has bit 0 set while this end may be asleep on this word. This end sets it before it looks for the last
+	// time, and clears it when it goes on. The process that wakes the end clears it and adds 2, so that a sleep which
+	// is just beginning finds another value. A bit that is lost costs a wake-up; the beat of the session's watcher
+	// makes up for that.
+	sleep atomic.Uint32
+	// gone has more than half of its bits set once this end is detached; this end's process sets them all. It never
+	// goes back.
+	gone atomic.Uint32
+	// bell is the name of the socket by which this end is woken, instead of on sleep; 0 if there is none. A Conn's
+	// reader stores it; the process that can't reach it sets it to 0, and from then on the reader sleeps on the word.
 	bell atomic.Uint64
 	_    [40]byte
 }
 
-const asleep = 1 // in side.sleep
+// asleep is bit 0 of side.sleep.
+const asleep = 1
 
-// taken stands beside a peer's word.
+// taken is added to a peer's word when the end has been attached to. A session's own word has 43 bits.
 const taken = 1 << 43
 
+// at returns the position that pos stands for. It may be any number in a queue that was garbled.
 func (s *side) at() uint64 { return onebit.Of(s.pos.Load()) }
 
-// user returns whose end it is, perhaps with taken; 0 if that is not known.
+// user returns the word of the session whose end it is, with taken once that has attached; 0 if the session is not
+// known.
 func (s *side) user() uint64 { return onebit.Of(s.peer.Load()) }
 
-// name makes an end that is no process's, or is's already, that of to. It returns whose it was if it fails, else 0.
+// name makes the end that of to, if it is no session's yet, or that of is. It returns the word of the session that
+// has it if it fails, else 0. Of two processes that try at once one gets it: by compare-and-swap.
 func (s *side) name(is, to uint64) (other uint64) {
 	for {
 		w := s.peer.Load()
@@ -65,18 +95,22 @@ func (s *side) name(is, to uint64) (other uint64) {
 	}
 }
 
-// left reports whether the end is detached.
+// left reports whether the end is detached. A stray store to up to 15 bits of gone changes nothing.
 func (s *side) left() bool {
 	w := s.gone.Load()
 	return w != 0 && bits.OnesCount32(w) > 16
 }
 
+// leave marks the end as detached, for the other end. It may be called twice.
 func (s *side) leave() { s.gone.Store(1<<32 - 1) }
 
-// wake wakes this side's process if it is asleep, or about to be. It reports false if that process has a bell that can't
-// be reached: its watcher is to wake it then.
+// wake wakes this side's process if that is asleep, or about to be. It reports false if the process has a bell that
+// can't be reached from here: the process's own watcher is to wake it then. It makes a system call only if the
+// process may be asleep.
 func (s *side) wake() bool {
 	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
+		// The bit is cleared before the ring, so of two processes that wake one makes the call. A process that dies
+		// in between leaves an end asleep whose bit is clear: end.late finds that, once a second.
 		if s.sleep.CompareAndSwap(w, w-asleep+2) {
 			failpoint.Hit("mq/wake/cleared")
 			return s.ring()
@@ -85,18 +119,23 @@ func (s *side) wake() bool {
 	return true
 }
 
-// rouse wakes this side's process whatever its word says.
+// rouse wakes this side's process whatever its word says: the value changes, so a sleep that is just beginning ends
+// too.
 func (s *side) rouse() {
 	s.sleep.Add(2)
 	s.ring()
 }
 
+// ring wakes a goroutine that sleeps at this side's bell or, without one, on its word. It reports false if there was
+// a bell that could not be reached, and takes that away; then it has woken the goroutines that sleep on the word all
+// the same.
 func (s *side) ring() (reached bool) {
 	reached = true
 	if name := s.bell.Load(); name != 0 {
 		if bell.Ring(name) {
 			return true
 		}
+		// Only if the name is still the same: the owner may have another bell by now.
 		reached = !s.bell.CompareAndSwap(name, 0)
 	}
 	futex.Wake(&s.sleep, 1<<30)

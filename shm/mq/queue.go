@@ -12,47 +12,64 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
+// Queue: making and finding one in a region, and attaching to its ends.
+//
+// A queue is a header and a ring; layout.go has the words. What lies there is checked when a process attaches. What
+// Queue does not know: whether the bytes are a segment's, a file's or the heap's, and who else has them.
+
 // Kinds of failure. They match with errors.Is.
 var (
-	ErrDetached   = errors.New("the other end is detached")
+	// ErrDetached: the other end is detached, and nothing more comes from it.
+	ErrDetached = errors.New("the other end is detached")
+	// ErrWouldBlock: a call that does not wait can get no further now.
 	ErrWouldBlock = errors.New("it would block")
-	ErrPeerDied   = errkind.PeerDied // the other end's process died
-	ErrCorrupt    = shm.ErrCorrupt
-	ErrExists     = errkind.Exists // that end, or that queue, is there already
-	ErrNotFound   = errkind.NotFound
-	ErrClosed     = errkind.Closed  // this end is detached
-	ErrSize       = errkind.Size    // a message or a region of that size can't be
-	ErrVersion    = errkind.Version // the queue has another layout version; the text says which program to upgrade
+	// ErrPeerDied: the other end's process died, and nothing more comes from it. The error is a
+	// *shmsync.PeerDiedError.
+	ErrPeerDied = errkind.PeerDied
+	// ErrCorrupt: the queue's bytes are not what this package has written, or are gone.
+	ErrCorrupt = shm.ErrCorrupt
+	// ErrExists: that end, or that queue, is there already.
+	ErrExists = errkind.Exists
+	// ErrNotFound: there is no queue in the region, or not yet.
+	ErrNotFound = errkind.NotFound
+	// ErrClosed: this end is detached, or its segment or session is.
+	ErrClosed = errkind.Closed
+	// ErrSize: a message or a region can't have that size.
+	ErrSize = errkind.Size
+	// ErrVersion: the queue has another layout version; the text says which program to upgrade.
+	ErrVersion = errkind.Version
 )
 
 const (
-	// HeaderSize is what a queue takes besides its ring.
+	// HeaderSize is how many bytes a queue takes besides its ring.
 	HeaderSize = 320
 	// MaxMessage is the longest message, in bytes.
 	MaxMessage = 1<<30 - 1
-	// word is the length before each message, and what a message is rounded up to.
+	// word is the length in bytes of what stands before each message, its own length, and what a message is rounded
+	// up to. So each length is a word of its own in the ring, in one piece.
 	word = 8
 	// maxBatch keeps what is under way in the caches, however large the ring.
 	maxBatch = 64 << 10
 )
 
-// Queue is a queue in shared memory. Its methods are safe for concurrent use. It is valid as long
-// as the region's bytes are.
+// Queue is a queue in shared memory, as one process sees it. Its methods are safe for concurrent use. It is valid as
+// long as the region's bytes are.
 type Queue struct {
 	h    *header
 	ring []byte
 	view *shm.View
 }
 
+// errUnmade is the answer of the zero Queue.
 var errUnmade = errkind.As(ErrClosed, errors.New("message queue: the zero Queue is none: Create or Attach makes one"))
 
-// Size returns how many bytes a queue takes whose ring has n.
+// Size returns how many bytes a queue takes whose ring has n bytes.
 func Size(n int) int { return HeaderSize + n }
 
-// Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is
-// what is left of r after HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists,
-// one too small ErrSize. If the maker dies inside Create, the bytes may stay neither: Attach is ErrNotFound and
-// Create ErrExists until a process clears them.
+// Create makes an empty queue of all of r, whose bytes must be zero, as those of a new segment are. The ring is what
+// is left of r after HeaderSize bytes, rounded down to 8, and at least that. A region in use is ErrExists, one too
+// small ErrSize. If the process dies inside Create, the bytes may be neither: then Attach is ErrNotFound, and Create
+// ErrExists, until a process clears them. Two calls of Create at once are for the caller to prevent.
 func Create(r shm.Region) (q *Queue, err error) {
 	defer answer(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
@@ -71,14 +88,17 @@ func Create(r shm.Region) (q *Queue, err error) {
 	if h.magic.Load() != 0 || h.size.Load() != 0 {
 		return nil, errkind.As(ErrExists, errors.New("the region is in use already: Create wants zero bytes"))
 	}
+	// The size comes before magic: a process that sees magic finds a size. A death in between leaves a region that is
+	// in use and has no queue.
 	h.size.Store(onebit.Word(uint64(size)))
 	failpoint.Hit("mq/create/sized")
 	h.magic.Store(magic)
 	return Attach(r)
 }
 
-// Attach finds the queue that another call of Create has made in r. If there is none, or none yet, that is ErrNotFound;
-// one of another layout version is ErrVersion.
+// Attach finds the queue that another call of Create has made in r. It does not wait, and may be called by any number
+// of processes: the ends are taken by Sender and Receiver. If there is no queue, or not yet, that is ErrNotFound; one
+// of another layout version is ErrVersion, and one whose size does not fit r is ErrCorrupt.
 func Attach(r shm.Region) (q *Queue, err error) {
 	defer answer(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
@@ -97,6 +117,8 @@ func Attach(r shm.Region) (q *Queue, err error) {
 		return nil, errkind.As(ErrNotFound, fmt.Errorf("no message queue, or none yet: the magic number is %#x", got))
 	}
 	size := onebit.Of(h.size.Load())
+	// This refuses a size that reaches beyond the region, or at which a length could be in two pieces at the ring's
+	// end.
 	if size < word || size%word != 0 || size > uint64(r.Len()-HeaderSize) {
 		return nil, corrupt("the ring's size is %d in a region of %d", size, r.Len())
 	}
@@ -110,19 +132,23 @@ func Attach(r shm.Region) (q *Queue, err error) {
 	return &Queue{h, ring, r.View()}, nil
 }
 
+// corrupt returns an error that matches ErrCorrupt, with the text that it is given.
 func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
 }
 
-// SetSender says who is to send, before that one has attached, so that its death ends the receiver's wait. It is
-// ErrExists if another process is known.
+// SetSender names the session that is to send, before that has attached, so that its death ends the receiver's wait.
+// It is ErrExists if another session has been named, or has attached. It wakes a receiver that waits, so that it
+// notices.
 func (q *Queue) SetSender(p shmsync.Peer) error { return q.set("sender", p) }
 
-// SetReceiver says who is to receive, as SetSender does.
+// SetReceiver names the session that is to receive, as SetSender does.
 func (q *Queue) SetReceiver(p shmsync.Peer) error {
 	return q.set("receiver", p)
 }
 
+// set names the session of one end, and wakes the other end. It holds a lease of the view, since the store must reach
+// other processes.
 func (q *Queue) set(what string, p shmsync.Peer) (err error) {
 	if q.h == nil {
 		return errUnmade
@@ -142,17 +168,21 @@ func (q *Queue) set(what string, p shmsync.Peer) (err error) {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
 	}
 	failpoint.Hit("mq/set/named")
+	// The name is there before the other end is woken. A process that dies in between leaves that asleep until its
+	// next beat.
 	other.wake()
 	return nil
 }
 
-// Sender attaches this process as the one that sends. A queue has one sender in its life; a second one, in this
-// process too, is ErrExists, and so is another one than SetSender has named.
+// Sender attaches this session as the one that sends. A queue has one sender in its life; a second one, in this
+// process too, is ErrExists, and so is another one than SetSender has named. It does not wait for the receiver. The
+// Sender is valid until Detach, or until the end of the region or of the session.
 func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 	s := &Sender{}
 	if err := s.attach("sender", q, self); err != nil {
 		return nil, err
 	}
+	// This refuses positions that are farther apart than the ring is long, or out of step with words.
 	s.written, s.read = s.published, s.first
 	if err := s.checked(s.written - s.read); err != nil {
 		return nil, err
@@ -160,7 +190,7 @@ func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 	return s, nil
 }
 
-// Receiver attaches this process as the one that receives, as Sender does.
+// Receiver attaches this session as the one that receives, as Sender does.
 func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	r := &Receiver{length: -1}
 	if err := r.attach("receiver", q, self); err != nil {
@@ -173,7 +203,9 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	return r, nil
 }
 
-// attach runs under a lease of the view: it takes the end and ensures that the end of the view gives it back.
+// attach takes the end for this session, and ensures that the end of either view gives it back. It runs under a lease
+// of the region's view, so that what it stores reaches other processes. If it fails after the end was taken, no other
+// session can take it: the queue was garbled, or has ended.
 func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	if q.h == nil {
 		return errUnmade
@@ -193,6 +225,8 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	if what == "receiver" {
 		mine, other = other, mine
 	}
+	// The end is taken by one compare-and-swap. A process that dies after it has attached for the other end, which is
+	// told of the death as of any.
 	me := self.Peer.Word()
 	if is := mine.name(me, me|taken); is != 0 {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
@@ -204,18 +238,22 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.late
 	e.published, e.first = mine.at(), other.at()
 	e.at = int(e.published % e.size)
+	// This refuses a position at which no message can begin.
 	if e.published%word != 0 {
 		return corrupt("the position of the %s is %d", what, e.published)
 	}
+	// From here on the end of a view detaches this end, also if that comes before attach returns.
 	e.views = [2]*shm.View{q.view, self.View}
 	for _, v := range e.views {
 		e.forget = append(e.forget, v.OnEnd(e.finish))
 	}
+	// The other end may be waiting for this one to come.
 	e.wakeOther()
 	return nil
 }
 
-// answer is deferred by what used bytes of v: if v has ended, that is the answer.
+// answer is called by defer in what has used bytes of v: if v has ended, what was read means nothing, and the error
+// is ErrClosed.
 func answer(err *error, v *shm.View) {
 	if v.Ended() {
 		*err = v.Answer(*err)

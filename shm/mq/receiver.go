@@ -8,37 +8,55 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// Receiver is the end that receives. Its methods are for one goroutine at a time.
+// The end that receives.
+//
+// A message is returned in place if it lies in one piece in the ring, and copied otherwise. In place it is the
+// caller's until the next call: only then does the receiver's position move past it, and the sender may write there.
+// The length of a message is in bytes that the sender can change at any time: it is loaded once, and the local copy
+// is checked against what has been published before a byte is read by it. So no length leads outside the ring; but
+// nothing keeps a sender that breaks the rules from changing the bytes of a message while it is read.
+
+// Receiver is the end that receives. Its methods are for one goroutine at a time, but Detach of the segment or the
+// end of the session may come at any moment.
 type Receiver struct {
 	end
-	read    uint64 // our position, published or not
-	written uint64 // the sender's, as last seen
-	held    uint64 // bytes of the frame that the caller has in place
-	length  int    // of the message that is being copied; -1 if none is
-	buf     []byte // what has been copied of it
-	smaller int    // messages in a row that would not have needed so large a buf
+	// read is this end's position, published or not.
+	read uint64
+	// written is the sender's position as it was seen last; there is at least as much as it shows.
+	written uint64
+	// held is how many bytes the frame has that the caller has in place; 0 if it has none.
+	held uint64
+	// length is that of the message which is being copied; -1 if none is.
+	length int
+	// buf is what has been copied of it.
+	buf []byte
+	// smaller counts messages in a row that would not have needed so large a buf.
+	smaller int
 }
 
-// A buffer of more than keptBuffer bytes is dropped when so many messages have come that a quarter of it would do for.
+// A buffer of more than keptBuffer bytes is given up when enoughOf messages have come in a row that need no more than
+// a quarter of it. So one long message does not take memory forever, and long ones in turn with short ones do not
+// allocate each time.
 const (
 	keptBuffer = 64 << 10
 	enoughOf   = 16
 )
 
-// shrink notes that a message came that a small buffer would do for.
+// shrink notes that a message came for which a smaller buffer would do, and gives the buffer up after enough of
+// those.
 func (r *Receiver) shrink() {
 	if r.smaller++; r.smaller >= enoughOf {
 		r.buf, r.smaller = nil, 0
 	}
 }
 
-// Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is
-// valid until the next call of any method of this Receiver. In place it is shared memory: a sender that breaks the
-// rules could still change it, and when the segment is detached, or the session closed, it becomes zeros.
+// Receive waits for the next message and returns it: in place if it lies in one piece, copied otherwise. It is valid
+// until the next call of any method of this Receiver. In place it is shared memory: a sender that breaks the rules
+// could still change it, and when the segment is detached, or the session closed, it becomes zeros.
 //
-// When the sender has detached and all its messages have been received, err is ErrDetached; if its process died,
-// ErrPeerDied. Of a message that was sent in part no more than that is ever seen. If ctx is over, err is its
-// cause; a message that is there wins over that.
+// When the sender has detached and all its messages have been received, the error is ErrDetached; if its process
+// died, ErrPeerDied. Of a message that was sent in part nothing is returned. If ctx is over, the error is its cause;
+// a message that is there wins over that.
 func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if r.self.Checked {
 		return r.receiveContained(ctx, true)
@@ -56,8 +74,8 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	return r.receiveContained(ctx, true)
 }
 
-// receiveContained returns the way on which a fault is an error. In checked mode, where the bytes become inaccessible at the
-// end of their view, there is no other.
+// receiveContained receives in such a way that a fault is an error. In checked mode, where the bytes become
+// inaccessible at the end of their view, there is no other.
 func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, err error) {
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())
@@ -67,7 +85,8 @@ func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, 
 	return r.receive(ctx, block)
 }
 
-// TryReceive is Receive that does not wait: if no whole message is there it is ErrWouldBlock. WaitAny waits for more.
+// TryReceive returns the next message as Receive does, but does not wait: if no whole message is there it is
+// ErrWouldBlock. WaitAny waits for more. A message in pieces is copied as it comes, by one call after another.
 func (r *Receiver) TryReceive() ([]byte, error) {
 	if r.self.Checked {
 		return r.receiveContained(context.Background(), false)
@@ -80,15 +99,16 @@ func (r *Receiver) TryReceive() ([]byte, error) {
 	return b, err
 }
 
-// Detach ends this end: the sender gets ErrDetached. Detaching twice is harmless.
+// Detach ends this end: the sender gets ErrDetached. What was sent and not received is lost. A message that was
+// returned in place is not valid any more. To detach twice is harmless.
 func (r *Receiver) Detach() {
 	if !r.ended.Load() {
 		r.close()
 	}
 }
 
-// next returns the way without waiting and copying: a message in one piece, known to be there. Otherwise it changes
-// nothing but that the last message is released.
+// next returns the next message if that takes neither a wait nor a copy: it is known to be there, in one piece.
+// Otherwise it reports false and changes nothing, but that the last message is released.
 func (r *Receiver) next() ([]byte, bool) {
 	if r.ended.Load() {
 		return nil, false
@@ -101,11 +121,14 @@ func (r *Receiver) next() ([]byte, bool) {
 	if there < word || r.length >= 0 {
 		return nil, false
 	}
+	// N may be any number. It is loaded once, and each test below bounds it before the next computes with it.
 	n := binary.NativeEndian.Uint64(r.ring[r.at:])
 	start := uint64(r.at + word)
 	if start == r.size {
 		start = 0
 	}
+	// This refuses a length that is more than has been published, before a sum of it could overflow, and a message
+	// that is cut by the ring's end.
 	if n > there || n+word > there || start+n > r.size {
 		return nil, false
 	}
@@ -120,7 +143,7 @@ func (r *Receiver) next() ([]byte, bool) {
 	return r.ring[start : start+n : start+n], !r.ended.Load()
 }
 
-// took moves on by n bytes, and publishes if enough has come together.
+// took moves on by n bytes, and publishes if enough has come together: then the sender has room for more.
 func (r *Receiver) took(n uint64) {
 	r.advance(n)
 	r.read += n
@@ -130,6 +153,9 @@ func (r *Receiver) took(n uint64) {
 	}
 }
 
+// receive returns the next message in the long way: with a look at the sender's position, and copied if it is cut by
+// the ring's end or longer than the ring. If block it waits until ctx is over; otherwise it is ErrWouldBlock, and
+// what was copied is kept for the next call.
 func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 	if err := r.usable(); err != nil {
 		return nil, err
@@ -139,6 +165,7 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 			return nil, err
 		}
 		n := binary.NativeEndian.Uint64(r.ring[r.at:])
+		// This refuses a length that no sender has written.
 		if n > MaxMessage {
 			r.fault = corrupt("a message of %d bytes", n)
 			return nil, r.fault
@@ -150,9 +177,11 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 			if b, ok := r.next(); ok {
 				return b, nil
 			}
+			// Next has loaded the length once more.
 			r.fault = corrupt("the length of a message has changed")
 			return nil, r.fault
 		}
+		// The message does not lie in one piece. Its length is taken, and its bytes follow as they come.
 		r.took(word)
 		if cap(r.buf) <= max(keptBuffer, 4*int(n)) {
 			r.smaller = 0
@@ -172,11 +201,12 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 	return r.buf, nil
 }
 
-// copy takes up to n bytes of the message that is being copied.
+// copy takes up to n bytes of the message that is being copied: as many as are in one piece in the ring. The caller
+// has seen that n bytes are there.
 func (r *Receiver) copy(n int) {
 	n = min(n, r.length-len(r.buf), len(r.ring)-r.at)
 	if free := cap(r.buf) - len(r.buf); free < n {
-		// No more than what has come, so that a wrong length costs no memory.
+		// The buffer grows with what has come, at most to twice that, so that a wrong length costs no memory.
 		grown := make([]byte, len(r.buf), min(r.length, max(2*(len(r.buf)+n), int(min(r.size, 1<<20)))))
 		copy(grown, r.buf)
 		r.buf = grown
@@ -185,14 +215,17 @@ func (r *Receiver) copy(n int) {
 	r.took((uint64(n) + word - 1) &^ (word - 1))
 }
 
-// there waits until need bytes are there, and says how many are.
+// there returns how many bytes are there, at least need. If block it waits for that until ctx is over; otherwise it
+// is ErrWouldBlock. Before it waits it publishes, as the sender may be waiting for room.
 func (r *Receiver) there(ctx context.Context, block bool, need uint64) (uint64, error) {
 	r.want = need
 	for {
 		if err := r.usable(); err != nil {
 			return 0, err
 		}
-		over := r.over() // before the look: what was published before the end still counts
+		// Over is asked before the look: what was published before the end still counts, and is seen by a look after
+		// it.
+		over := r.over()
 		there, err := r.look()
 		switch {
 		case err != nil:
@@ -213,7 +246,8 @@ func (r *Receiver) there(ctx context.Context, block bool, need uint64) (uint64, 
 	}
 }
 
-// look looks how much is there by now.
+// look returns how much is there by now. It refuses a position of the sender that lies behind this end's, or so far
+// ahead that the ring could not hold what is between: with such a one, bytes that were never sent would be read.
 func (r *Receiver) look() (there uint64, err error) {
 	written := r.theirs()
 	if err := r.checked(written - r.read); err != nil {
@@ -223,12 +257,15 @@ func (r *Receiver) look() (there uint64, err error) {
 	return written - r.read, nil
 }
 
+// ready reports whether there is as much as there waits for, or a reason to end the wait. A Conn's bell calls it too,
+// from the goroutine that waits there.
 func (r *Receiver) ready() bool {
 	if r.halt.Load() || r.peer.InDoubt() || r.over() != nil {
 		return true
 	}
 	want := r.want
-	if r.held > 0 { // the next message
+	// The caller has a message in place; what it waits for is the next one.
+	if r.held > 0 {
 		want = r.held + word
 	}
 	there, err := r.look()

@@ -14,10 +14,22 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// WaitAny waits until one of the ends may get further: a Receiver that was ErrWouldBlock has more bytes, a Sender
-// more room, or the other end is detached or dead. It says which, the first of them; the next TryReceive or
-// TrySend on it tells what happened, which may be ErrWouldBlock again. It ends too when ctx is over, with its
-// cause. An end that is ready wins over that.
+// Waits of an end for the other one, or of several ends for any of theirs.
+//
+// A wait looks, spins for a short while, and sleeps. Before it sleeps it sets a bit in its own word, and then looks
+// once more; the other end stores its position first, and then looks at the bit. So one of the two sees what the
+// other has stored, and no wake-up is lost. The sleep ends by a wake-up of the other end, by the session's watcher
+// when the other end's process has died, by the end of a view or of the context, or early for no reason. A session
+// without a watcher makes its goroutines ask for the other end's process from time to time.
+//
+// What a wait does not do: decide what the news is. It returns when an end is ready, and the end's next call finds
+// out.
+
+// WaitAny waits until one of the ends may get further, and returns its index, the first if there are several: a
+// Receiver that was ErrWouldBlock has more bytes, a Sender more room, or the other end is detached or dead, or this
+// end is over. The next TryReceive or TrySend on it tells what happened, which may be ErrWouldBlock again. It ends
+// too when ctx is over, with its cause; an end that is ready wins over that. The ends belong to the calling goroutine
+// until it returns.
 func WaitAny(ctx context.Context, ends ...End) (int, error) {
 	if len(ends) == 0 {
 		return -1, errors.New("no end of a queue to wait for")
@@ -30,6 +42,8 @@ func WaitAny(ctx context.Context, ends ...End) (int, error) {
 	return waitContained(ctx, ends)
 }
 
+// waitContained waits, and makes an error of a fault in an end's bytes. An end that is over is an answer and no
+// error.
 func waitContained(ctx context.Context, ends []End) (i int, err error) {
 	defer fault.Return(&err, fault.Catch())
 	if i, err = wait(ctx, ends); err != nil {
@@ -42,18 +56,22 @@ func waitContained(ctx context.Context, ends []End) (i int, err error) {
 	return i, err
 }
 
-// Where no watcher wakes an end that waits, it asks after minPatience, then more rarely, up to every maxPatience.
+// How long an end sleeps before it asks whether the other end's process lives, if no watcher wakes it for that:
+// minPatience at first, then longer each time, up to maxPatience.
 const (
 	minPatience = time.Millisecond
 	maxPatience = 8 * time.Millisecond
-	// connPatience is that of a Conn's reader, of whom there may be thousands in one process.
+	// connPatience is that of a Conn's reader, of which there may be thousands in one process.
 	connPatience = 16 * time.Millisecond
 )
 
+// wait waits until one of the ends is ready, and returns its index. It returns the cause of ctx if that is over
+// before. Its caller catches faults: it reads words of all ends. The ends belong to the calling goroutine.
 func wait(ctx context.Context, ends []End) (int, error) {
 	first := -1
 	ready := func() bool {
 		for i, e := range ends {
+			// The watcher has marked the place, or the place is new: ask whether the other end's process lives.
 			if b := e.base(); b.peer.Settle() {
 				b.ask()
 			}
@@ -68,6 +86,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		return first, nil
 	}
 	words := make([]futex.Word, len(ends))
+	// No goroutine sleeps here any more. The other ends need not make a system call for that.
 	defer func() {
 		for _, e := range ends {
 			e.base().sleeps.Store(false)
@@ -80,11 +99,15 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 	}()
 	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
-		told := true // the watcher wakes this goroutine if it has to ask
+		// The watcher wakes this goroutine if it has to ask, for each of the ends.
+		told := true
 		for i, e := range ends {
 			b := e.base()
 			s := &b.mine.sleep
+			// The bit is set before the last look at ready, below. The value with it is what the sleep expects: if
+			// another process wakes this end from here on, the value is another, and the sleep does not begin.
 			words[i] = futex.Word{W: s, Val: s.Or(asleep) | asleep}
+			// What rouse and late look at, in the watcher's goroutine.
 			b.sleeps.Store(true)
 			b.seen.Store(b.other.pos.Load())
 			told = b.peer.Join(b.other.user()&^taken) && told
@@ -98,6 +121,8 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		late := true
 		e := ends[0].base()
+		// With a watcher the sleep is as long as it may be; without, patience ends it. A Conn's reader sleeps at its
+		// bell.
 		switch {
 		case len(ends) == 1 && e.rung() && told:
 			e.conn.bell.Wait(0)
@@ -115,13 +140,15 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		if told || !late {
 			continue
 		}
+		// There is no watcher, and no wake-up came for as long as patience is: ask.
 		for _, e := range ends {
 			e.base().ask()
 		}
 	}
 }
 
-// waited returns the error of a wait that has ended with cause.
+// waited returns the error of a wait for so many ends that has ended with cause. It names the other end's session if
+// it is known.
 func (e *end) waited(ends int, cause error) error {
 	p := shmsync.PeerOf(e.other.user())
 	switch {
@@ -136,7 +163,8 @@ func (e *end) waited(ends int, cause error) error {
 // forever bounds the sleep of an end that its watcher wakes.
 const forever = 24 * time.Hour
 
-// rouse makes a goroutine that sleeps here, or is about to, look again. The watcher calls it.
+// rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, at any
+// moment: it touches no byte once the end is over, and a fault in it is ignored.
 func (e *end) rouse() {
 	if e.ended.Load() || !e.sleeps.Load() {
 		return
@@ -149,7 +177,8 @@ func (e *end) rouse() {
 	}
 }
 
-// late reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps.
+// late reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
+// then a wake-up was lost. The session's watcher calls it once a second.
 func (e *end) late() (is bool) {
 	if e.ended.Load() || !e.sleeps.Load() {
 		return false
@@ -158,14 +187,15 @@ func (e *end) late() (is bool) {
 	return e.mine.sleep.Load()&asleep == 0 || e.other.pos.Load() != e.seen.Load() || e.other.left()
 }
 
-// busy is how long others run that have something to do.
+// busy is how long runtime.Gosched takes at least if other goroutines have something to do.
 const busy = 2 * time.Microsecond
 
-// spinner says that a goroutine of this process looks again and again.
+// spinner is true while a goroutine of this process looks again and again. One does at a time, so that the others get
+// the processor.
 var spinner atomic.Bool
 
-// spin looks for a short while, before it comes to sleeping. One goroutine of a process does at a time, and
-// lets others run now and then.
+// spin looks for a short while before a sleep, and reports whether ready or the end of the wait has come. One
+// goroutine of a process does so at a time, and lets others run now and then; if those have much to do it stops.
 func (e *end) spin(ready func() bool) bool {
 	if e.conn != nil {
 		return e.conn.spin(ready, &e.halt)
@@ -189,14 +219,15 @@ func (e *end) spin(ready func() bool) bool {
 	}) || e.halt.Load() || e.turns.Until(ready)
 }
 
-// ask finds out whether the other end's process is alive, if it is known.
+// ask finds out whether the other end's process is alive, if it is known, and notes in dead if it is not. That may
+// take a system call.
 func (e *end) ask() {
 	if p := e.other.user(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
 		e.dead = true
 	}
 }
 
-// within returns d, or less if ctx ends earlier.
+// within returns d, or less if ctx ends earlier; not less than 0.
 func within(ctx context.Context, d time.Duration) time.Duration {
 	if t, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(t)), 0)
