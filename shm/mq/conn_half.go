@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/godsm/godsm/internal/sys/fault"
 )
 
 // One direction of a Conn: its state, its deadline, and how a call that waits in it is ended.
@@ -88,13 +86,7 @@ func (h *half) interrupt() {
 	if e.ended.Load() {
 		return
 	}
-	// It may run in a timer's goroutine, where a fault would end the process.
-	defer fault.Ignore(fault.Catch())
-	if e.rung() {
-		e.conn.bell.Interrupt()
-	} else {
-		e.mine.wake()
-	}
+	e.stir()
 }
 
 // stopped returns why a call may not read, or write, now: the half is not open, or its deadline is over. Otherwise

@@ -5,16 +5,20 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/rpc"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/mq"
 	"golang.org/x/net/nettest"
 )
@@ -70,6 +74,52 @@ func TestBellOutOfReach(t *testing.T) {
 	}
 	a.SetReadDeadline(time.Now())
 	is(t, "a deadline", <-got, os.ErrDeadlineExceeded)
+}
+
+// TestReaderOfGarbledWordsEnds: what this process itself ends a Read by, a deadline or Close, reaches the reader whatever a
+// neighbour has stored in the words by which the other end would wake it.
+func TestReaderOfGarbledWordsEnds(t *testing.T) {
+	for _, bells := range []bool{true, false} {
+		for garbling, garble := range map[string]func(sleep *atomic.Uint32, bell *atomic.Uint64){
+			"no bell":      func(_ *atomic.Uint32, bell *atomic.Uint64) { bell.Store(0) },
+			"another bell": func(_ *atomic.Uint32, bell *atomic.Uint64) { bell.Store(1 << 40) },
+			"awake":        func(sleep *atomic.Uint32, _ *atomic.Uint64) { sleep.Store(0) },
+			"all bits":     func(sleep *atomic.Uint32, bell *atomic.Uint64) { sleep.Store(1<<32 - 1); bell.Store(1<<64 - 1) },
+		} {
+			for ending, end := range map[string]func(c *mq.Conn){
+				"deadline": func(c *mq.Conn) { c.SetReadDeadline(time.Now()) },
+				"close":    func(c *mq.Conn) { c.Close() },
+			} {
+				t.Run(fmt.Sprintf("bell %v/%s/%s", bells, garbling, ending), func(t *testing.T) {
+					var w world
+					s1, r2 := pair(&w, 256)
+					self := w.self(1) // a session with a watcher: its reader never looks by itself
+					self.Waits = waits.New(func(uint64, func()) (func(), bool) { return func() {}, true }, func() {})
+					q := newQueue(256)
+					a, b := must(mq.NewConn(s1, must(q.Receiver(self)))), must(mq.NewConn(must(q.Sender(w.self(2))), r2))
+					defer b.Close()
+					defer a.Close()
+					sleep, bell := mq.WordsOf(a)
+					if !bells {
+						bell.Store(0)
+					}
+					got := make(chan error)
+					go func() {
+						_, err := a.Read(make([]byte, 1))
+						got <- err
+					}()
+					for sleep.Load()&1 == 0 {
+						runtime.Gosched()
+					}
+					garble(sleep, bell)
+					end(a)
+					if err := <-got; !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
 }
 
 func TestConnEnds(t *testing.T) {

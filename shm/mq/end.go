@@ -69,8 +69,9 @@ type end struct {
 	self   shmsync.Self
 	// peer is the place from which this end waits for the other one.
 	peer waits.Wait
-	// sleeps is true while a goroutine sleeps here, or is about to.
-	sleeps atomic.Bool
+	// sleeps is where a goroutine of this process sleeps for this end, or is about to: awake, onWord or atBell. What wakes
+	// it from within the process asks this, and no byte that a neighbour may have written.
+	sleeps atomic.Uint32
 	// seen is the other end's word pos as that goroutine saw it last.
 	seen atomic.Uint64
 	// spins and turns have learned how long it pays to look before a sleep.
@@ -237,8 +238,5 @@ func (e *end) finish() {
 	e.mine.leave()
 	failpoint.Hit("mq/detach/gone")
 	e.wakeOther()
-	if b := e.bell.Load(); b != nil {
-		b.Interrupt()
-	}
-	e.mine.wake()
+	e.stir()
 }

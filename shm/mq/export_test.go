@@ -1,5 +1,7 @@
 package mq
 
+import "sync/atomic"
+
 // Asleep says which ends have said that they are about to sleep.
 func (q *Queue) Asleep() (sender, receiver bool) {
 	return q.h.sender.sleep.Load()&asleep != 0, q.h.receiver.sleep.Load()&asleep != 0
@@ -10,4 +12,10 @@ func (q *Queue) Asleep() (sender, receiver bool) {
 func (c *Conn) Misname() interface{ Load() uint64 } {
 	c.r.mine.bell.Store(1)
 	return &c.r.mine.bell
+}
+
+// WordsOf returns the shared words by which others wake the reader of c: of its sleep, and the name of its bell.
+func WordsOf(c *Conn) (sleep *atomic.Uint32, bell *atomic.Uint64) {
+	m := c.r.base().mine
+	return &m.sleep, &m.bell
 }

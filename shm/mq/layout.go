@@ -119,11 +119,11 @@ func (s *side) wake() bool {
 	return true
 }
 
-// rouse wakes this side's process whatever its word says: the value changes, so a sleep that is just beginning ends
-// too.
-func (s *side) rouse() {
+// stir wakes the goroutines of this side's process that sleep on its word, whatever that says: the value changes, so a
+// sleep that is just beginning ends too.
+func (s *side) stir() {
 	s.sleep.Add(2)
-	s.ring()
+	futex.Wake(&s.sleep, 1<<30)
 }
 
 // ring wakes a goroutine that sleeps at this side's bell or, without one, on its word. It reports false if there was

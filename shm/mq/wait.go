@@ -56,6 +56,13 @@ func waitContained(ctx context.Context, ends []End) (i int, err error) {
 	return i, err
 }
 
+// Where a goroutine sleeps for an end.
+const (
+	awake  = iota // nowhere
+	onWord        // on the word of its side
+	atBell        // at its Conn's bell
+)
+
 // How long an end sleeps before it asks whether the other end's process lives, if no watcher wakes it for that:
 // minPatience at first, then longer each time, up to maxPatience.
 const (
@@ -89,7 +96,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	// No goroutine sleeps here any more. The other ends need not make a system call for that.
 	defer func() {
 		for _, e := range ends {
-			e.base().sleeps.Store(false)
+			e.base().sleeps.Store(awake)
 			if e.base().ended.Load() {
 				continue
 			}
@@ -101,6 +108,10 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	for patience := minPatience; ; patience = min(2*patience, maxPatience) {
 		// The watcher wakes this goroutine if it has to ask, for each of the ends.
 		told := true
+		where := uint32(onWord)
+		if len(ends) == 1 && ends[0].base().rung() {
+			where = atBell
+		}
 		for i, e := range ends {
 			b := e.base()
 			s := &b.mine.sleep
@@ -108,7 +119,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			// another process wakes this end from here on, the value is another, and the sleep does not begin.
 			words[i] = futex.Word{W: s, Val: s.Or(asleep) | asleep}
 			// What rouse and late look at, in the watcher's goroutine.
-			b.sleeps.Store(true)
+			b.sleeps.Store(where)
 			b.seen.Store(b.other.pos.Load())
 			told = b.peer.Join(b.other.user()&^taken) && told
 		}
@@ -124,9 +135,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		// With a watcher the sleep is as long as it may be; without, patience ends it. A Conn's reader sleeps at its
 		// bell.
 		switch {
-		case len(ends) == 1 && e.rung() && told:
+		case where == atBell && told:
 			e.conn.bell.Wait(0)
-		case len(ends) == 1 && e.rung():
+		case where == atBell:
 			late = e.conn.bell.Wait(connPatience)
 		case told:
 			futex.WaitAny(ctx, within(ctx, forever), words...)
@@ -166,21 +177,30 @@ const forever = 24 * time.Hour
 // rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, at any
 // moment: it touches no byte once the end is over, and a fault in it is ignored.
 func (e *end) rouse() {
-	if e.ended.Load() || !e.sleeps.Load() {
-		return
+	if !e.ended.Load() {
+		e.stir()
 	}
-	defer fault.Ignore(fault.Catch())
-	if e.rung() {
-		e.conn.bell.Interrupt()
-	} else {
-		e.mine.rouse()
+}
+
+// stir wakes the goroutine of this process that sleeps here, or is about to. Where it sleeps is what that goroutine has
+// noted, not what the shared words say: so deadlines, Close and the watcher reach it whatever a neighbour has stored
+// there. A fault is ignored.
+func (e *end) stir() {
+	switch e.sleeps.Load() {
+	case atBell:
+		if b := e.bell.Load(); b != nil {
+			b.Interrupt()
+		}
+	case onWord:
+		defer fault.Ignore(fault.Catch())
+		e.mine.stir()
 	}
 }
 
 // late reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
 // then a wake-up was lost. The session's watcher calls it once a second.
 func (e *end) late() (is bool) {
-	if e.ended.Load() || !e.sleeps.Load() {
+	if e.ended.Load() || e.sleeps.Load() == awake {
 		return false
 	}
 	defer fault.Ignore(fault.Catch())

@@ -189,7 +189,7 @@ var silent = []string{
 }
 
 func notAttached(err error) error {
-	if err != nil && strings.Contains(err.Error(), "not attached") {
+	if err != nil && strings.Contains(err.Error(), "does not take part in the barrier") {
 		return nil
 	}
 	return err
