@@ -22,13 +22,13 @@ const (
 	sizeMask        = 1<<generationShift - 1
 )
 
-// trailer returns the last 8 bytes of a block, without the mixer. They are in the order of little-endian bytes, so what a
-// program writes past the object meets the object's size first.
+// trailer returns the last 8 bytes of a block, without the mixer. They are in the order of little-endian bytes, so what
+// a program writes past the object meets the object's size first.
 func trailer(block []byte) uint64 { return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer }
 
-// seal builds the fence behind a new object of n bytes, and returns its generation: the next one after that of the block's
-// last object, or any in a block that had none. The block has at least 8 bytes more than the object. Only the session that is
-// about to allocate the block calls it.
+// seal builds the fence behind a new object of n bytes, and returns its generation: the next one after that of the
+// block's last object, or any in a block that had none. The block has at least 8 bytes more than the object. Only the
+// session that is about to allocate the block calls it.
 func seal(block []byte, n uint64) (generation uint64) {
 	generation = (trailer(block)>>generationShift + 1) & (1<<slackBits - 1)
 	end := len(block) - 8
@@ -39,9 +39,9 @@ func seal(block []byte, n uint64) (generation uint64) {
 	return generation
 }
 
-// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun: a size for
-// which the block has no room, or a byte between the object and the trailer that is not the pattern. It looks at all bytes
-// of the fence, so it takes as long as the fence is large.
+// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun: a
+// size for which the block has no room, or a byte between the object and the trailer that is not the pattern. It looks
+// at all bytes of the fence, so it takes as long as the fence is large.
 func sealed(block []byte) (n uint64, err error) {
 	end := uint64(len(block) - 8)
 	if n = trailer(block) & sizeMask; n > end {
@@ -55,10 +55,10 @@ func sealed(block []byte) (n uint64, err error) {
 	return n, nil
 }
 
-// sizeOf returns the size of the object p in its block, which is allocated. It compares the generation and checks that the block
-// has room for the size: so the slice that a caller makes of it ends inside the block. It looks at the whole fence only if
-// another object seems to be there. If that is whole, p was kept too long, which is ErrPointer; if not, a program wrote past
-// an object, which is ErrOverrun.
+// sizeOf returns the size of the object p in its block, which is allocated. It compares the generation and checks that
+// the block has room for the size: so the slice that a caller makes of it ends inside the block. It looks at the whole
+// fence only if another object seems to be there. If that is whole, p was kept too long, which is ErrPointer; if not, a
+// program wrote past an object, which is ErrOverrun.
 func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	t := trailer(block)
 	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
@@ -70,8 +70,8 @@ func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
-// fenced returns the size of the object p, which is to be freed, after it has checked the whole fence. Errors are those of
-// sizeOf and sealed; after one the object stays allocated, so that a person can look at it.
+// fenced returns the size of the object p, which is to be freed, after it has checked the whole fence. Errors are those
+// of sizeOf and sealed; after one the object stays allocated, so that a person can look at it.
 func fenced(p Pointer, block []byte) (n uint64, err error) {
 	if n, err = sizeOf(p, block); err != nil {
 		return 0, err
@@ -82,7 +82,8 @@ func fenced(p Pointer, block []byte) (n uint64, err error) {
 	return n, nil
 }
 
-// spoil overwrites the bytes of an object that is freed, so that a program which still reads them finds nonsense at once.
+// spoil overwrites the bytes of an object that is freed, so that a program which still reads them finds nonsense at
+// once.
 func spoil(b []byte) {
 	for i := range b {
 		b[i] = poison

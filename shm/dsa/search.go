@@ -8,10 +8,10 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// This file walks an area for spans that can be taken. An area of 32 GiB has up to half a million, so a search is made in turns,
-// each of which holds the area's lock for a bounded number of runs; between two turns other sessions allocate and free, and
-// what the search has passed may change again. A search is a look for memory, not a proof that there is none: that is why
-// takeBack makes it again while others free.
+// This file walks an area for spans that can be taken. An area of 32 GiB has up to half a million, so a search is made
+// in turns, each of which holds the area's lock for a bounded number of runs; between two turns other sessions allocate
+// and free, and what the search has passed may change again. A search is a look for memory, not a proof that there is
+// none: that is why takeBack makes it again while others free.
 
 const (
 	// batch is how many runs one turn under the lock looks at.
@@ -38,15 +38,15 @@ type search struct {
 	alive map[int]bool
 	// row and chunk are where the search is.
 	row, chunk int
-	// list are the contested and the empty partial spans that this turn has found, which have so many chunks. Room is true
-	// if one of the class is among them.
+	// list are the contested and the empty partial spans that this turn has found, which have so many chunks. Room is
+	// true if one of the class is among them.
 	list   []spanRef
 	chunks int
 	room   bool
 }
 
-// run searches the whole area until get has what it wants. It takes the area's lock for each turn anew, and looks for the end
-// of the area in between.
+// run searches the whole area until get has what it wants. It takes the area's lock for each turn anew, and looks for
+// the end of the area in between.
 func (s *search) run(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
 		if s.a.ends.Ended() {
@@ -59,9 +59,9 @@ func (s *search) run(ctx context.Context, get func(context.Context) (bool, error
 	return found, nil
 }
 
-// turn goes on with the search until it has found enough, or has looked at batch runs; then it takes what it has found, and
-// calls get if anything could be taken. It takes the area's lock. A segment that cannot be mapped is passed over, except
-// after the end of the session: nothing more can be mapped then.
+// turn goes on with the search until it has found enough, or has looked at batch runs; then it takes what it has found,
+// and calls get if anything could be taken. It takes the area's lock. A segment that cannot be mapped is passed over,
+// except after the end of the session: nothing more can be mapped then.
 func (s *search) turn(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	a := s.a
 	g, err := a.acquire(ctx)
@@ -96,9 +96,9 @@ func (s *search) turn(ctx context.Context, get func(context.Context) (bool, erro
 // done reports whether the turn is over.
 func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
 
-// lookLocked goes through a segment's runs, from the chunk where the search is, until the turn is over. The length of a run comes
-// from shared memory: one that is 0, or reaches over the segment's end, ends the search in this segment, so that it neither
-// stays where it is nor leaves the segment. The caller holds the area's lock.
+// lookLocked goes through a segment's runs, from the chunk where the search is, until the turn is over. The length of a
+// run comes from shared memory: one that is 0, or reaches over the segment's end, ends the search in this segment, so
+// that it neither stays where it is nor leaves the segment. The caller holds the area's lock.
 func (s *search) lookLocked(m *mapping) {
 	for s.chunk < m.chunks && !s.done() {
 		s.left--
@@ -116,10 +116,10 @@ func (s *search) lookLocked(m *mapping) {
 	}
 }
 
-// considerLocked makes a span of n chunks contested, if it is wanted and its session's notes can be relied on, and puts it into
-// the list. Empty partial spans, and those that are contested already, go into the list as they are. That a span is empty, or
-// has room, is a guess as long as its session may be at work in it; settleSpanLocked looks again. The caller holds the area's
-// lock.
+// considerLocked makes a span of n chunks contested, if it is wanted and its session's notes can be relied on, and puts
+// it into the list. Empty partial spans, and those that are contested already, go into the list as they are. That a
+// span is empty, or has room, is a guess as long as its session may be at work in it; settleSpanLocked looks again. The
+// caller holds the area's lock.
 func (s *search) considerLocked(r spanRef, n int) {
 	state := r.s.state.Load()
 	switch kindOf(state) {
@@ -154,9 +154,10 @@ func (s *search) considerLocked(r spanRef, n int) {
 	s.list = append(s.list, r)
 }
 
-// reaches reports whether the notes of the living session that has a span, as its state says, can be relied on. The spans of a
-// dead session are not for a taker: recovery reads its notes, which say what it was doing, and gives its spans back. A slot
-// that the area does not have is a stray store's, and nothing is taken. The caller holds the area's lock.
+// reaches reports whether the notes of the living session that has a span, as its state says, can be relied on. The
+// spans of a dead session are not for a taker: recovery reads its notes, which say what it was doing, and gives its
+// spans back. A slot that the area does not have is a stray store's, and nothing is taken. The caller holds the area's
+// lock.
 func (s *search) reaches(state uint64) bool {
 	a, i := s.a, int(state&slotMask)-1
 	if i < 0 || i >= len(a.slots) {
@@ -174,9 +175,9 @@ func (s *search) reaches(state uint64) bool {
 	return alive && a.ordersOf(i) // of a dead one they are recovery's
 }
 
-// takeLocked puts the contested spans of the list that no note names where they belong, and the empty partial ones back to the
-// free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing is taken, and the spans stay
-// contested for a later search. The caller holds the area's lock.
+// takeLocked puts the contested spans of the list that no note names where they belong, and the empty partial ones back
+// to the free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing is taken,
+// and the spans stay contested for a later search. The caller holds the area's lock.
 func (s *search) takeLocked(ctx context.Context) (took bool, err error) {
 	if len(s.list) == 0 || !s.a.fenceAll() {
 		return false, nil
