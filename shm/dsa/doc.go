@@ -77,11 +77,11 @@
 //     except that a full span becomes owned, and an owned one full, by a compare-and-swap under a stripe alone.
 //  4. Area.mapMu, a mutex of this process. It guards which segments are mapped, and is held while the source maps one.
 //
-// A function whose name ends in Locked runs under the area's lock (one, installLocked, under mapMu). A function that
-// needs a stripe says so in its comment. Locks 2 and 3 survive the death of their holder: the next session that takes
-// the area's lock repairs what that guards, and the lock for growth guards nothing that this repair does not cover. A
-// process that is stopped while it holds lock 2 or 3 makes the calls of others that need the lock fail after 10
-// seconds.
+// A function whose name ends in Locked runs under the area's lock (installLocked runs under mapMu, and those of Heap
+// under that Heap's mutex). A function that needs a stripe says so in its comment. Locks 2 and 3 survive the death of
+// their holder: the next session that takes the area's lock repairs what that guards, and the lock for growth guards
+// nothing that this repair does not cover. A process that is stopped while it holds lock 2 or 3 makes the calls of
+// others that need the lock fail after 10 seconds.
 //
 // # What a death leaves
 //
