@@ -57,9 +57,11 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 //  1. The note names the span. From here on a session that takes the span sees that this one may be at work in it.
 //  2. The span's state is loaded. If it is not the one by which this session has the span, another session has taken
 //     it.
-//  3. The note names the object. If the process dies from here on, recovery frees the object if it is allocated.
+//  3. The note names the object. If the process dies from here on, recovery frees the object if it is allocated. The
+//     object lies in the span, so a taker still reads the span in the note, and no exchange is needed again.
 //  4. The bit in used is stored: the block is allocated. In checked mode its fence is built.
-//  5. The end of the area is asked for. If it has come, the bit is taken back: the caller gets no pointer.
+//  5. The end of the area is asked for. If it has come, the bit is taken back: the caller gets no pointer, and so
+//     the object would be lost.
 //  6. The pointer is stored in the place, if there is one, which owns the object from then on.
 //  7. The note is put to rest.
 func (a *Area) alloc(n int, into Place) (Pointer, error) {

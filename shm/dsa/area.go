@@ -98,7 +98,7 @@ type Area struct {
 	mapMu sync.Mutex
 	// stale are mappings of earlier lives of a row, which the next sweep unmaps. It is under mapMu.
 	stale []*mapping
-	// seen is the header's returned, as of the last sweep. It is stored under all stripes, and loaded by each call.
+	// seen is the header's returned, as of the last sweep. It is stored under all stripes, and loaded without one.
 	seen atomic.Uint64
 }
 

@@ -56,7 +56,8 @@ func (a *Area) keep(ctx context.Context, seg Segment) error {
 
 // CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
 // source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
-// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough.
+// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough. A region that is too
+// small is ErrSize, and one in which there is an area already is an error.
 func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {

@@ -61,7 +61,9 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 //  5. The note is put to rest.
 //
 // Which of the two it is in step 4 is decided by the span's state, loaded after the note was stored, as in alloc: a
-// session that takes the span from then on reads the note, and leaves the span alone until the note is at rest.
+// session that takes the span from then on reads the note, and leaves the span alone until the note is at rest. The word
+// used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the span
+// anew; so if it has it now it had it then, and has stored nothing there in between.
 func (a *Area) free(p Pointer, from Place) error {
 	if (a.careful || scope.Running()) && from == (Place{}) {
 		return a.freeCarefully(p, nowhere)

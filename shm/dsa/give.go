@@ -101,7 +101,8 @@ func (a *Area) askOthers() {
 	})
 }
 
-// unpinLocked unpins the segment of row i. The caller holds the area's lock.
+// unpinLocked unpins the segment of row i, by the handle in the row. Without a source it returns ErrCorrupt: no segment
+// can have been added to such an area. It blocks as the source's Unpin does. The caller holds the area's lock.
 func (a *Area) unpinLocked(ctx context.Context, i int) error {
 	if a.source == nil {
 		return corrupt("segment %d has no source", i)

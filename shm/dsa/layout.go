@@ -56,9 +56,9 @@ type header struct {
 	// area's lock. While a session has the lock for growth no other adds a segment, so a total that is stale there is
 	// too large, and the segment is smaller than it might be.
 	total atomic.Uint64
-	// returned counts the segments that went back. Each call compares it, without a lock, with the count that its
-	// session saw last: if they differ, some mapping of this process is of a segment that went back. A stale read
-	// delays the unmapping to a later call, and is harmless: the row's life tells a pointer into such a segment.
+	// returned counts the segments that went back. Free, Bytes and Current compare it, without a lock, with the count
+	// that their session saw last: if they differ, some mapping of this process is of a segment that went back. A stale
+	// read delays the unmapping to a later call, and is harmless: the row's life tells a pointer into such a segment.
 	returned atomic.Uint64
 	// pinned is 1 if the area stays without any session.
 	pinned atomic.Uint32
@@ -112,7 +112,8 @@ type row struct {
 //
 //	free   -> coming   a new segment's handle is in the row, the life is the next one; the segment is not pinned yet
 //	coming -> live     it is pinned
-//	coming -> free     it could not be pinned
+//	coming -> free     it could not be pinned, or its session has died and it was unpinned
+//	free   -> live     row 0, by the session that creates the area
 //	live   -> going    it is empty, or the area is removed
 //	going  -> free     it is unpinned; the life stays until the row's next use
 //

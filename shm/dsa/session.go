@@ -80,7 +80,7 @@ func (a *Area) Detach() (err error) {
 	a.left = true
 	err = a.contained(func() error { return a.leave(context.Background()) })
 	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
-		err = errClosed // the bytes have been swapped meanwhile
+		err = errClosed // the bytes have been swapped in between
 	}
 	clear(a.heaps)
 	defer func() { // also if a function of OnDetach ends the goroutine
