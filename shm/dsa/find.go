@@ -105,7 +105,9 @@ func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
 
 // lead follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
 // in the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first
-// chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock.
+// chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock. That the run
+// reaches as far as p's chunk is not checked here: the caller refuses a distance at which no block begins, or which is
+// not 0 for a large object.
 func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
 	chunk := at
 	s := &m.spans[chunk]

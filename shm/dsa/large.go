@@ -40,8 +40,9 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 // caller holds the area's lock and the last stripe.
 //
 // Size and fence come before the state, which makes the object: a process that finds the state finds them. The note
-// comes before the state too, so recovery frees an object whose pointer no caller has. If the area has ended by then,
-// the chunks are given back here.
+// comes before the state too, so recovery frees an object whose pointer no caller has. It is struck before the lock is
+// given back, so recovery never meets it beside another object in the same chunks. If the area has ended by then, the
+// chunks are given back here.
 func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	r, ok, err := a.makeRunLocked(ctx, chunks)
 	if !ok || err != nil {
@@ -82,7 +83,8 @@ func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 
 // dropLarge frees a large object under the area's lock, which it takes. The caller has the last stripe. Another session
 // may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode a fence
-// that was written over is ErrOverrun, and the object stays.
+// that was written over is ErrOverrun, and the object stays. The note is struck before the lock is given back, for the
+// reason that takeLargeLocked has.
 func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	ctx := context.Background()
 	g, err := a.acquire(ctx)

@@ -68,6 +68,12 @@ func (a *Area) recoverDeadLocked(ctx context.Context) (n int, err error) {
 // allocated and no place owns it, no program knows it. Only an object that was being freed in a span of another session
 // needs more: it may have been freed, and allocated again by another session, so the stamp has to be there.
 //
+// With intentHeld no other session can have got the block since the death, even if the session had freed it. A block in
+// a span of the dead session's own is allocated by no session before recovery gives that span back, and a taker leaves
+// a span alone that a note names. A block in a shared span, and a large object, are allocated, and large ones freed,
+// under the area's lock with the note struck before the lock is given back: so the session has died with the lock, and
+// the repair runs this recovery before the lock's next holder allocates anything.
+//
 // The object is freed by its bit in freed, not in used, whose writer may be a living session.
 //
 // A note lies in shared memory. It is ErrCorrupt if it leads to no chunk of the segment, or to a chunk whose way back

@@ -24,7 +24,7 @@ func (a *Area) enter(ctx context.Context) error {
 	}
 	defer g.Unlock()
 	if a.head.gone.Load() != 0 {
-		_ = a.removeLocked(ctx) // who began to may have died
+		_ = a.removeLocked(ctx) // the session that began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
 	}
 	if _, err := a.recoverDeadLocked(ctx); err != nil {

@@ -92,8 +92,9 @@ func (h *heap) unusedIn(r spanRef, cl *class) int {
 
 // allocInLocked allocates an object in that word of a span that is in the list of its class. The caller holds the
 // area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, fence, the question
-// for the end, place, rest. A word without a block that is free, or one of which a bit that stands for no block is
-// clear, is ErrCorrupt.
+// for the end, place, rest. The note rests before the lock is given back, so recovery never takes another session's
+// object in the same block for this one. A word without a block that is free, or one of which a bit that stands for no
+// block is clear, is ErrCorrupt.
 func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Pointer, error) {
 	used, bit := r.s.words[word].used.Load(), lowest(r.s.words[word].unused())
 	i := word<<6 | bit
