@@ -96,9 +96,10 @@ type Area struct {
 	maps [maxRows]atomic.Pointer[mapping]
 	// mapMu is the innermost lock. It is held while the source maps a segment.
 	mapMu sync.Mutex
-	// stale are mappings of earlier lives of a row, which the next sweep unmaps. It is under mapMu.
+	// stale are mappings of earlier lives of a row, which the next unmapReturned unmaps. It is under mapMu.
 	stale []*mapping
-	// seen is the header's returned, as of the last sweep. It is stored under all stripes, and loaded without one.
+	// seen is the header's returned, as of the last unmapReturned. It is stored under all stripes, and loaded without
+	// one.
 	seen atomic.Uint64
 }
 

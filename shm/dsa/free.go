@@ -131,7 +131,7 @@ func (a *Area) after(err error) error {
 		if a.head.returned.Load() == a.seen.Load() {
 			return nil
 		}
-		return a.sweep()
+		return a.unmapReturned()
 	})
 	return a.answer(cmp.Or(err, serr))
 }
@@ -265,7 +265,7 @@ func (a *Area) bytes(p Pointer) ([]byte, error) {
 // back. The caller has no stripe.
 func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	if a.head.returned.Load() != a.seen.Load() {
-		if err := a.sweep(); err != nil {
+		if err := a.unmapReturned(); err != nil {
 			return nil, err
 		}
 	}

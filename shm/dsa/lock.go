@@ -38,8 +38,9 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 	return g, err
 }
 
-// acquireUnrepaired takes the area's lock, whose structures may need to be repaired. Only acquire, and a session that
-// leaves and so can repair nothing, call it. The end of the view, which may be nil, ends the wait.
+// acquireUnrepaired takes the area's lock, whose structures may need to be repaired. Only acquire calls it, and a
+// session that leaves: that one repairs only if it is not the last. The end of the view, which may be nil, ends the
+// wait.
 //
 // Dirty is stored before the lock is marked as consistent. If this process dies between the two, the next holder finds
 // the lock abandoned again; in the other order it would find neither the one nor the other, and use what is

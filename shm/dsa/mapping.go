@@ -52,7 +52,7 @@ func (a *Area) remap(p Pointer) (m *mapping, err error) {
 		if a.ends.Ended() {
 			return errClosed
 		}
-		if err := a.sweep(); err != nil {
+		if err := a.unmapReturned(); err != nil {
 			return err
 		}
 		return a.striped(func() error {

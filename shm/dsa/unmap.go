@@ -10,10 +10,10 @@ import (
 // Bytes are no business of stripes: a segment goes back only when no object is left in it, so such bytes are of an
 // object that is freed.
 
-// sweep unmaps the segments that went back. It takes all stripes, so it waits for each call that is in flight; the
-// caller has none. It does nothing if no segment went back since the last sweep. A segment in which this session has a
-// span did not go back, whatever its row says: it stays mapped. After the area's end it returns ErrClosed.
-func (a *Area) sweep() error {
+// unmapReturned unmaps the segments that went back. It takes all stripes, so it waits for each call that is in flight;
+// the caller has none. It does nothing if no segment went back since the last call. A segment in which this session has
+// a span did not go back, whatever its row says: it stays mapped. After the area's end it returns ErrClosed.
+func (a *Area) unmapReturned() error {
 	a.lockStripes()
 	defer a.unlockStripes()
 	if a.ends.Ended() {
@@ -23,16 +23,16 @@ func (a *Area) sweep() error {
 	if now == a.seen.Load() {
 		return nil
 	}
-	return unmap(a.strays(now))
+	return unmap(a.takeReturned(now))
 }
 
-// strays returns the mappings that are to be unmapped, and takes them out of Area.maps: those of earlier lives, and
-// those whose row is not live, or has another life, by now. Now is the header's returned, loaded before the rows are:
-// if another segment goes back in between, the count differs again and the next sweep finds it. The caller has all
+// takeReturned returns the mappings that are to be unmapped, and takes them out of Area.maps: those of earlier lives,
+// and those whose row is not live, or has another life, by now. Now is the header's returned, loaded before the rows
+// are: if another segment goes back in between, the count differs again and the next call finds it. The caller has all
 // stripes.
 //
 // Row 0 is never among them, since the first segment goes back with the area alone.
-func (a *Area) strays(now uint64) (list []*mapping) {
+func (a *Area) takeReturned(now uint64) (list []*mapping) {
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
 	mine := a.inHeaps()
