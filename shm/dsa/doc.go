@@ -55,7 +55,7 @@
 // nothing that another process touches. Few objects of a size, and all of more than 8 KiB, come from spans that belong
 // to no session, under the area's lock; so sessions do not keep spans that are mostly free from each other.
 //
-// A session that frees an object in another session's span sets "freed", by one compare-and-swap, and the owner
+// A session that frees an object in another session's span sets "freed", by one compare-and-swap, and that session
 // collects the block when it has no room left. A span that no session has is either full or has room. One that has room
 // is in the list of its class. A full one is in no list; the first session that frees something in it makes it its own,
 // or puts it into the list. All else (lists, chunks, large objects, segments) is done under the area's lock, once for

@@ -10,9 +10,9 @@ import (
 )
 
 // Taking a span from the session that has it to itself, be it idle or stopped, or busy with others. All of this runs
-// under the area's lock, in the session that takes: the taker. The other one is the owner.
+// under the area's lock, in the session that takes: the taker.
 //
-// The owner writes "used" by plain stores, without the lock. So each of its calls
+// The span's session writes "used" by plain stores, without the lock. So each of its calls
 //
 //  1. stores a note that names the span,
 //  2. loads the span's state: if that is no longer the one by which it has the span, it strikes the note and forgets
@@ -27,15 +27,15 @@ import (
 //  3. reads all notes: a span that one of them names stays contested, and is looked at again later,
 //  4. puts the span where it belongs, if no note names it.
 //
-// A processor may do the owner's load of step 2 before other processors see its store of step 1. The fence rules out
-// that both miss each other: a note that was stored before the fence is seen by the taker after it, and a state that is
-// loaded after the fence is the contested one. So if no note names the span after the fence, each call of the owner
+// A processor may do the load of a call's step 2 before other processors see the store of its step 1. The fence rules
+// out that call and taker miss each other: a note that was stored before the fence is seen by the taker after it, and a
+// state that is loaded after the fence is the contested one. So if no note names the span after the fence, each call
 // that loaded the state before is over, what it stored is seen, and each later call finds the span lost: the taker is
 // alone with it. The model in takemodel_test.go goes through all orders of these steps.
 //
-// The object is named in the note only after the state was loaded. If it were named before, and the owner died having
-// loaded a state that said that the span is lost, recovery would free an object that another session may have allocated
-// since.
+// Alloc names the object in the note only after the state was loaded. If it were named before, and the process died
+// having loaded a state that said that the span is lost, recovery would free an object that another session may have
+// allocated since.
 //
 // In a contested span no session allocates; a session that frees there sets "freed", as in any span of another session.
 
