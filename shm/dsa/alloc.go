@@ -11,11 +11,21 @@ import (
 	"github.com/godsm/godsm/internal/scope"
 )
 
-// Alloc allocates n bytes, aligned to 16, with any content. A size below 1 or above 32 GiB is
-// ErrSize. What keeps the area from growing is ErrNoMemory: ErrLimit, ErrFull, or the source's error.
+// This file holds Alloc from its shortest way, in a span that the session has to itself, to its longest, when the area
+// grows or takes spans from other sessions. Objects that are too large for a block are in large.go, spans that belong
+// to no session in shared.go.
+
+// Alloc allocates n bytes, aligned to 16, with any content. Any session may free the object. It stays, whatever becomes
+// of the session, until it is freed or the area is removed.
+//
+// A size below 1 or above 32 GiB is ErrSize. What keeps the area from growing is ErrNoMemory: ErrLimit, ErrFull, or the
+// source's error. As a rule Alloc waits for goroutines of this process alone. If the session has no block at hand it
+// waits for the area's lock, at most 10 seconds each time, and if the area has to grow for the source.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
-// allocCarefully is Alloc in a scope: a fault leaves no stripe locked. There is none but under that of the class.
+// allocCarefully allocates in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that
+// alloc can have when a fault leaves it is that of the class: what is slower runs in contained, which catches faults
+// itself, and comes back with the error. For a large object there is none.
 func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 	if a.head == nil { // the zero Area
 		return 0, errClosed
@@ -38,6 +48,22 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 	return p, err
 }
 
+// alloc allocates n bytes, and has into own them. It runs in no scope of its own unless the area is careful, or some
+// goroutine of this process is in a Contain; then it calls itself once by allocCarefully.
+//
+// Under the stripe of the class it goes through the blocks of h.cur, the span to allocate from. The order of its steps
+// is what take.go and recovery rely on:
+//
+//  1. The note names the span. From here on a session that takes the span sees that this one may be at work in it.
+//  2. The span's state is loaded. If it is not the one by which this session has the span, another session has taken
+//     it.
+//  3. The note names the object. If the process dies from here on, recovery frees the object if it is allocated. The
+//     object lies in the span, so a taker still reads the span in the note, and no exchange is needed again.
+//  4. The bit in used is stored: the block is allocated. In checked mode its fence is built.
+//  5. The end of the area is asked for. If it has come, the bit is taken back: the caller gets no pointer, and so
+//     the object would be lost.
+//  6. The pointer is stored in the place, if there is one, which owns the object from then on.
+//  7. The note is put to rest.
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	if (a.careful || scope.Running()) && into == (Place{}) {
 		return a.allocCarefully(n, nowhere)
@@ -74,7 +100,7 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 				continue
 			}
 			bit := lowest(^used)
-			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless somebody wrote there
+			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
 				st.rest(note)
 				st.Unlock()
 				return 0, a.answer(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
@@ -123,8 +149,10 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-// allocAnew is alloc, under the class's stripe, of a session that has no room in the span that it allocates from: it finds
-// another to allocate from, and returns no pointer, or allocates in one that is nobody's.
+// allocAnew goes on with alloc for a session that has no room in the span that it allocates from. Either it finds
+// another span to allocate from, and returns no pointer and no error, and alloc begins again; or it allocates the
+// object in a span that belongs to no session, and returns its pointer. The caller has the class's stripe, and keeps it
+// whatever happens.
 func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
 	err = a.contained(func() error {
 		if a.refillOwn(h, cl) {
@@ -142,7 +170,8 @@ func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err 
 	return p, err
 }
 
-// AllocZeroed is Alloc with all bytes zero.
+// AllocZeroed allocates n bytes, as Alloc does, and makes them zero. If it returns an error after the object was
+// allocated, because bytes are gone or the area has ended, the object stays allocated.
 func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	p, err := a.Alloc(n)
 	if err != nil {
@@ -159,8 +188,12 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// lockAndGet calls get under the area's lock until that has what it wants: a span of class c with room (-1: none), or a run of n
-// chunks. In between it makes room: the area grows or, if it can't, what sessions have and do not use is taken from them.
+// lockAndGet calls get under the area's lock until that has what it wants: a span of class c with room, or, if c is -1,
+// a run of n chunks. In between, without the lock, it makes room: the area grows or, if it cannot, what sessions have
+// and do not use is taken from them. The caller has a stripe.
+//
+// An error of get ends it, but for one: ErrCorrupt at the first try, since taking the lock again repairs the area. It
+// gives up after maxTries, with ErrNoMemory, if others have always been faster to use the room that it had made.
 func (a *Area) lockAndGet(c, n int, get func(context.Context) (bool, error)) error {
 	ctx := context.Background()
 	for try := range maxTries {
@@ -185,10 +218,12 @@ func (a *Area) lockAndGet(c, n int, get func(context.Context) (bool, error)) err
 	return errOutrun
 }
 
+// maxTries is how often a call begins anew, because others change what it needs, before it returns an error.
 const maxTries = 100
 
 var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area grew by, %d times", maxTries))
 
+// tryGet calls get once under the area's lock.
 func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, error)) (ok bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -199,7 +234,12 @@ func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, erro
 	return ok, a.doubtedLocked(err)
 }
 
-// takeSpanLocked makes a span this session's, under the area's lock: one with room that is nobody's, or a new one.
+// takeSpanLocked makes a span this session's, and returns it with room: one that belonged to no session, or else a new
+// one; ok is false if there are neither. The caller holds the area's lock and the class's stripe.
+//
+// A span of the list is unlinked before it is made the session's own. A process that dies between the two leaves a
+// partial span in no list, but also the lock, so the lists are made anew. A span that turns out to be full is given
+// back as full.
 func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, err error) {
 	for {
 		r, ok, err := a.firstLocked(cl)
@@ -231,7 +271,9 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 	return h, true, nil
 }
 
-// firstLocked returns the first span in the list of a class, under the area's lock.
+// firstLocked returns the first span in the list of a class; ok is false if the list is empty. A list that leads to a
+// span of another class is ErrCorrupt: an object would be allocated in a block of another size. The caller holds the
+// area's lock.
 func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
 	first := a.head.partial[cl.id].Load()
 	if first == 0 {
@@ -247,8 +289,9 @@ func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
 	return r, err == nil, err
 }
 
-// makeSpanLocked takes the chunks of a new span, under the area's lock. Its state is still that of free ones: the caller
-// stores another.
+// makeSpanLocked takes the chunks of a new span, and prepares its description; ok is false if no segment has the
+// chunks. The state is still that of a free chunk: the caller stores another, which makes it a span. Until then a death
+// leaves nothing but the lock. The caller holds the area's lock.
 func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok bool, err error) {
 	if r, ok, err = a.makeRunLocked(ctx, cl.chunks); !ok || err != nil {
 		return r, false, err

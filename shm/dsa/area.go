@@ -18,11 +18,13 @@ var (
 	ErrCorrupt = shm.ErrCorrupt
 	// ErrSize: neither an object nor an area can have that size.
 	ErrSize = errkind.Size
-	// ErrLimit: the area's limit is reached. The kind is that of a quota of the instance too; the text tells the two apart.
+	// ErrLimit: the area's limit is reached. The kind is that of a quota of the instance too; the text tells the two
+	// apart.
 	ErrLimit = errkind.Quota
 	// ErrFull: no row is left for a segment or a session, or the area is in place and has no source to grow from.
 	ErrFull = errkind.Full
-	// ErrNoMemory matches everything that keeps an area from growing. Freeing objects, by any session, is the answer to it.
+	// ErrNoMemory matches everything that keeps an area from growing. Freeing objects, by any session, is the answer to
+	// it.
 	ErrNoMemory = errkind.NoMemory
 	// ErrClosed: the area was detached, or its session has ended.
 	ErrClosed = errkind.Closed
@@ -80,29 +82,30 @@ type Area struct {
 	// reclaimed counts the objects that this session has freed for dead ones. It is under the area's lock.
 	reclaimed int
 
-	// vain is, by class plus one, what freedSum returned when a search for spans was in vain last; 0 if none was. Class -1 is
-	// that of searches for chunks. Goroutines may overwrite each other's value: then a search is made once more.
+	// vain is, by class plus one, what freedSum returned when a search for spans was in vain last; 0 if none was. Class
+	// -1 is that of searches for chunks. Goroutines may overwrite each other's value: then a search is made once more.
 	vain [maxClasses + 1]atomic.Uint64
 
-	// cut is how many chunks the source was asked for last, after it had refused more; 0 is never. cutAt is what the header's
-	// returned was then. Both are under the lock for growth.
+	// cut is how many chunks the source was asked for last, after it had refused more; 0 is never. cutAt is what the
+	// header's returned was then. Both are under the lock for growth.
 	cut   int
 	cutAt uint64
 
-	// maps are, by row, the segments that this process has mapped. A mapping is stored under mapMu and taken away under all
-	// stripes; it may be loaded without a lock, and has gone set once it was unmapped.
+	// maps are, by row, the segments that this process has mapped. A mapping is stored under mapMu and taken away under
+	// all stripes; it may be loaded without a lock, and has gone set once it was unmapped.
 	maps [maxRows]atomic.Pointer[mapping]
 	// mapMu is the innermost lock. It is held while the source maps a segment.
 	mapMu sync.Mutex
-	// stale are mappings of earlier lives of a row, which the next sweep unmaps. It is under mapMu.
+	// stale are mappings of earlier lives of a row, which the next unmapReturned unmaps. It is under mapMu.
 	stale []*mapping
-	// seen is the header's returned, as of the last sweep. It is stored under all stripes, and loaded by each call.
+	// seen is the header's returned, as of the last unmapReturned. It is stored under all stripes, and loaded without
+	// one.
 	seen atomic.Uint64
 }
 
-// newArea returns the Area of a session that has not joined yet. Its view ends with the first segment's view and with the
-// session's, whichever is first. The session's other goroutines know nothing of it, except that the mail of the session has
-// it unmap what went back; end takes that back.
+// newArea returns the Area of a session that has not joined yet. Its view ends with the first segment's view and with
+// the session's, whichever is first. The session's other goroutines know nothing of it, except that the mail of the
+// session has it unmap what went back; end takes that back.
 func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *Area {
 	ends := first.View().Sub()
 	a := &Area{
@@ -122,8 +125,8 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	return a
 }
 
-// end ends the area for this session: from here on no call begins, and none in flight returns what it found. It waits for
-// no call. A second call does no harm.
+// end ends the area for this session: from here on no call begins, and none in flight returns what it found. It waits
+// for no call. A second call does no harm.
 func (a *Area) end() {
 	a.ends.End()
 	if a.unwait != nil {
@@ -131,15 +134,15 @@ func (a *Area) end() {
 	}
 }
 
-// lifetime is a view. The zero one, which is that of an Area that was not made by Create or Attach, has ended already; a nil
-// View never ends.
+// lifetime is a view. The zero one, which is that of an Area that was not made by Create or Attach, has ended already;
+// a nil View never ends.
 type lifetime struct{ *shm.View }
 
 // Ended reports whether the view has ended.
 func (l lifetime) Ended() bool { return l.View == nil || l.View.Ended() }
 
-// View returns the view that ends when the area is detached or its session ends, whichever is first. A structure that lies
-// in the area's objects asks it, and holds leases of it while it keeps a lock there. It is never nil.
+// View returns the view that ends when the area is detached or its session ends, whichever is first. A structure that
+// lies in the area's objects asks it, and holds leases of it while it keeps a lock there. It is never nil.
 func (a *Area) View() *shm.View {
 	if a.ends.View == nil {
 		v := shm.NewView(nil)
@@ -152,13 +155,13 @@ func (a *Area) View() *shm.View {
 // Self returns the session's identity, as it was passed to Create or Attach.
 func (a *Area) Self() shmsync.Self { return a.self }
 
-// Handle returns the number by which Attach finds the area, in any process; 0 for an area in place. It stays valid for as
-// long as the area exists.
+// Handle returns the number by which Attach finds the area, in any process; 0 for an area in place. It stays valid for
+// as long as the area exists.
 func (a *Area) Handle() uint64 { return a.handle }
 
-// Pin makes the area stay when its last session detaches, until it is unpinned and the last session detaches, or the source
-// ends. Pinning twice is the same as once, and any session may unpin. It waits for the area's lock, for at most 10 seconds
-// or until ctx ends.
+// Pin makes the area stay when its last session detaches, until it is unpinned and the last session detaches, or the
+// source ends. Pinning twice is the same as once, and any session may unpin. It waits for the area's lock, for at most
+// 10 seconds or until ctx ends.
 func (a *Area) Pin(ctx context.Context) error { return a.setPinned(ctx, 1) }
 
 // Unpin undoes Pin: the area goes when its last session detaches. It waits as Pin does.
@@ -172,9 +175,9 @@ func (a *Area) setPinned(ctx context.Context, v uint32) error {
 	})
 }
 
-// SetLimit sets how many bytes all segments may have, for all sessions; 0 is no limit. Segments that are there stay, also if
-// they are more: then the area does not grow until enough of them have gone back. A negative limit is ErrSize. It waits as
-// Pin does.
+// SetLimit sets how many bytes all segments may have, for all sessions; 0 is no limit. Segments that are there stay,
+// also if they are more: then the area does not grow until enough of them have gone back. A negative limit is ErrSize.
+// It waits as Pin does.
 func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	if bytes < 0 {
 		return errkind.As(ErrSize, fmt.Errorf("dsa: a limit of %d bytes", bytes))
@@ -185,8 +188,8 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	})
 }
 
-// Total returns the number of bytes of all segments; 0 after the end. It takes no lock, so a segment that comes or goes at
-// that moment may be counted or not.
+// Total returns the number of bytes of all segments; 0 after the end. It takes no lock, so a segment that comes or goes
+// at that moment may be counted or not.
 func (a *Area) Total() (n int64) {
 	err := a.contained(func() error {
 		n = int64(a.head.total.Load())

@@ -15,9 +15,9 @@ import (
 
 // Attach attaches the area with that handle, in any process of the same source.
 //
-// An area that is gone is ErrNotFound, one of another layout version ErrVersion, a full table of sessions ErrFull, and a
-// segment that is no area's first one ErrCorrupt. Attach recovers what dead sessions left. It waits for the source, and for
-// the area's lock for at most 10 seconds; ctx ends both.
+// An area that is gone is ErrNotFound, one of another layout version ErrVersion, a full table of sessions ErrFull, and
+// a segment that is no area's first one ErrCorrupt. Attach recovers what dead sessions left. It waits for the source,
+// and for the area's lock for at most 10 seconds; ctx ends both.
 func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle uint64) (*Area, error) {
 	seg, err := source.Attach(ctx, handle)
 	if err != nil {
@@ -30,8 +30,9 @@ func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle
 	return a, nil
 }
 
-// AttachInPlace attaches the area that another session has made in the region, with CreateInPlace. All sessions of an area
-// name a source of the same kind, or all of them none. The region must stay mapped until Detach. Errors are those of Attach.
+// AttachInPlace attaches the area that another session has made in the region, with CreateInPlace. All sessions of an
+// area name a source of the same kind, or all of them none. The region must stay mapped until Detach. Errors are those
+// of Attach.
 func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
 	return attach(ctx, place(r), source, self)
 }
@@ -45,9 +46,9 @@ func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync
 	return a, err
 }
 
-// attachIn attaches the area that begins in b. The first checks go from the outside in: the length, since a header has to be
-// there; the magic number; the version, since all other fields are this version's; the number of slots, from which the place
-// of the segment's own header follows; and that header, with which the number of chunks comes.
+// attachIn attaches the area that begins in b. The first checks go from the outside in: the length, since a header has
+// to be there; the magic number; the version, since all other fields are this version's; the number of slots, from
+// which the place of the segment's own header follows; and that header, with which the number of chunks comes.
 //
 // Only then the session joins, since to join it takes the area's lock, for which it needs a mapping. The hook at the
 // segment's end is set last: it detaches the area, which only a session that has joined can do.

@@ -9,19 +9,26 @@ import (
 // generation (48-63), and those between the object and them a pattern. The object's Pointer has the generation in the
 // bits that otherwise say what the block leaves unused. Each object that gets the block has the next generation: so a
 // Pointer that was kept over Free is told from that of the block's next object, but for every 65,536th.
+//
+// The fence finds writes that run past an object's end. It does not find reads, nor a write that leaps over the fence.
 const (
+	// filler is the pattern, and poison what a freed object is overwritten with.
 	filler = 0xa5
 	poison = 0xdb
-	mixer  = 0x7ea1_5bad_f00d_c0de
+	// mixer keeps zeros, and small numbers, from looking like a trailer.
+	mixer = 0x7ea1_5bad_f00d_c0de
 
 	generationShift = 48
 	sizeMask        = 1<<generationShift - 1
 )
 
-// trailer is in the order of little-endian bytes: what is written past the object meets its size first.
+// trailer returns the last 8 bytes of a block, without the mixer. They are in the order of little-endian bytes, so what
+// a program writes past the object meets the object's size first.
 func trailer(block []byte) uint64 { return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer }
 
-// seal builds the fence behind an object of n bytes, and returns its generation.
+// seal builds the fence behind a new object of n bytes, and returns its generation: the next one after that of the
+// block's last object, or any in a block that had none. The block has at least 8 bytes more than the object. Only the
+// session that is about to allocate the block calls it.
 func seal(block []byte, n uint64) (generation uint64) {
 	generation = (trailer(block)>>generationShift + 1) & (1<<slackBits - 1)
 	end := len(block) - 8
@@ -32,7 +39,9 @@ func seal(block []byte, n uint64) (generation uint64) {
 	return generation
 }
 
-// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun.
+// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun: a
+// size for which the block has no room, or a byte between the object and the trailer that is not the pattern. It looks
+// at all bytes of the fence, so it takes as long as the fence is large.
 func sealed(block []byte) (n uint64, err error) {
 	end := uint64(len(block) - 8)
 	if n = trailer(block) & sizeMask; n > end {
@@ -46,7 +55,10 @@ func sealed(block []byte) (n uint64, err error) {
 	return n, nil
 }
 
-// sizeOf returns the size of the object p in its block. It looks at the whole fence only if another object seems to be there.
+// sizeOf returns the size of the object p in its block, which is allocated. It compares the generation and checks that
+// the block has room for the size: so the slice that a caller makes of it ends inside the block. It looks at the whole
+// fence only if another object seems to be there. If that is whole, p was kept too long, which is ErrPointer; if not, a
+// program wrote past an object, which is ErrOverrun.
 func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	t := trailer(block)
 	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
@@ -58,7 +70,8 @@ func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
-// fenced returns the size of the object p, which is to be freed, in its block, after a look at the whole fence.
+// fenced returns the size of the object p, which is to be freed, after it has checked the whole fence. Errors are those
+// of sizeOf and sealed; after one the object stays allocated, so that a person can look at it.
 func fenced(p Pointer, block []byte) (n uint64, err error) {
 	if n, err = sizeOf(p, block); err != nil {
 		return 0, err
@@ -69,6 +82,8 @@ func fenced(p Pointer, block []byte) (n uint64, err error) {
 	return n, nil
 }
 
+// spoil overwrites the bytes of an object that is freed, so that a program which still reads them finds nonsense at
+// once.
 func spoil(b []byte) {
 	for i := range b {
 		b[i] = poison

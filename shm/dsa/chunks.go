@@ -7,13 +7,15 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// What is here runs under the area's lock, and changes which chunks are in use and which spans are in a list. The heads of
-// runs are the truth: a run exists if the span of its first chunk has a state that says so, and that span has the run's
-// length. Bitmap, counts and lists follow from the heads. So a process that dies in any of these functions leaves derived
-// values that are wrong, and the lock as a dead holder leaves it; the session that takes the lock next derives them anew.
+// What is here runs under the area's lock, and changes which chunks are in use and which spans are in a list. The heads
+// of runs are the truth: a run exists if the span of its first chunk has a state that says so, and that span has the
+// run's length. Bitmap, counts and lists follow from the heads. So a process that dies in any of these functions leaves
+// derived values that are wrong, and the lock as a dead holder leaves it; the session that takes the lock next derives
+// them anew.
 
 // findRun finds n free chunks in a row, and returns the first; low is a chunk before which none is free. It trusts the
-// bitmap for speed, and returns no place outside the segment, whatever the bitmap says. The caller holds the area's lock.
+// bitmap for speed, and returns no place outside the segment, whatever the bitmap says. The caller holds the area's
+// lock.
 func (m *mapping) findRun(low uint32, n int) (at int, ok bool) {
 	run := 0
 	for i := int(min(low, uint32(m.chunks))); i < m.chunks; {
@@ -48,13 +50,13 @@ func (m *mapping) setBits(at, n int, used bool) {
 	}
 }
 
-// makeRunLocked takes n chunks from the first segment that has them; ok is false if none has. Its head is still free: the
-// caller fills it in, and stores its state last. Until then a death leaves no run, and the chunks are free once the bitmap
-// has been made anew. It may map a segment, which the source may refuse. The caller holds the area's lock.
+// makeRunLocked takes n chunks from the first segment that has them; ok is false if none has. Its head is still free:
+// the caller fills it in, and stores its state last. Until then a death leaves no run, and the chunks are free once the
+// bitmap has been made anew. It may map a segment, which the source may refuse. The caller holds the area's lock.
 //
-// A row's count of free chunks and its longest run are hints at where a search is worth while: a longest that was found to
-// be too large is lowered here. A segment that cannot be mapped because it is garbled or gone is passed over from then on,
-// until the next repair.
+// A row's count of free chunks and its longest run are hints at where a search is worth while: a longest that was found
+// to be too large is lowered here. A segment that cannot be mapped because it is garbled or gone is passed over from
+// then on, until the next repair.
 func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, err error) {
 	for i := range a.rows {
 		row := &a.rows[i]
@@ -75,8 +77,8 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 			row.longest.Store(uint32(n - 1))
 			continue
 		}
-		// The bitmap is derived, and can have been hit by a stray store. The states are asked before anything is changed: a
-		// run that is in use is never given a second time.
+		// The bitmap is derived, and can have been hit by a stray store. The states are asked before anything is
+		// changed: a run that is in use is never given a second time.
 		for k := range n {
 			if state := m.spans[at+k].state.Load(); kindOf(state) != kindFree {
 				return r, false, corrupt("chunk %d of segment %d is in use, and its bitmap says that it is free", at+k, i)
@@ -88,8 +90,8 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 			row.low.Store(uint32(at + 1))
 		}
 		failpoint.Hit("dsa/run/taken")
-		// The parts come before the head: a process that follows a pointer into the run finds its head from the moment that
-		// the head's state says that there is one.
+		// The parts come before the head: a process that follows a pointer into the run finds its head from the moment
+		// that the head's state says that there is one.
 		for k := 1; k < n; k++ {
 			part := &m.spans[at+k]
 			part.back.Store(uint32(k))
@@ -103,9 +105,9 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 	return r, false, nil
 }
 
-// releaseRunLocked gives a run's chunks back. If the segment is empty then, and the area has more empty bytes than it is to
-// keep, the segment goes back too. ErrCorrupt means that the run's length or class is invalid, and nothing was changed. The
-// caller holds the area's lock, and has unlinked the span.
+// releaseRunLocked gives a run's chunks back. If the segment is empty then, and the area has more empty bytes than it
+// is to keep, the segment goes back too. ErrCorrupt means that the run's length or class is invalid, and nothing was
+// changed. The caller holds the area's lock, and has unlinked the span.
 //
 // The head's state is stored first, since it decides. A process that dies after it leaves chunks that say that they are
 // inside a run which does not exist; the repair that follows makes them free.
@@ -133,12 +135,12 @@ func (a *Area) releaseRunLocked(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// linkLocked puts a span at the head of the list of its class. The span's state says already that it belongs there. If a
-// neighbour cannot be mapped it returns the error, and the span is in no list: the caller has the lists made anew. The
-// caller holds the area's lock.
+// linkLocked puts a span at the head of the list of its class. The span's state says already that it belongs there. If
+// a neighbour cannot be mapped it returns the error, and the span is in no list: the caller has the lists made anew.
+// The caller holds the area's lock.
 //
-// The span's own words and its neighbour's are stored before the list's head: until the head leads to the span, a walk from
-// the head meets the old list.
+// The span's own words and its neighbour's are stored before the list's head: until the head leads to the span, a walk
+// from the head meets the old list.
 func (a *Area) linkLocked(r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
@@ -160,9 +162,9 @@ func (a *Area) linkLocked(r spanRef) error {
 	return nil
 }
 
-// unlinkLocked takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to be
-// mapped (the session is closing, or has too many): then nothing has changed. The caller holds the area's lock. A process
-// that dies between the two stores has died with the lock, so the lists are made anew.
+// unlinkLocked takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to
+// be mapped (the session is closing, or has too many): then nothing has changed. The caller holds the area's lock. A
+// process that dies between the two stores has died with the lock, so the lists are made anew.
 func (a *Area) unlinkLocked(r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
@@ -192,10 +194,11 @@ func (a *Area) unlinkLocked(r spanRef) error {
 	return nil
 }
 
-// listedLocked returns the span that a word of a list names, and maps its segment if need be. The word comes from shared
-// memory. It refuses, with ErrCorrupt, a row that an area cannot have, a chunk behind the segment's last one, and a chunk
-// at which no partial span begins: so a list that a stray store has bent leads to no memory that is in use otherwise. It
-// does not ask whether the span is of the list's class; see firstLocked. The caller holds the area's lock.
+// listedLocked returns the span that a word of a list names, and maps its segment if need be. The word comes from
+// shared memory. It refuses, with ErrCorrupt, a row that an area cannot have, a chunk behind the segment's last one,
+// and a chunk at which no partial span begins: so a list that a stray store has bent leads to no memory that is in use
+// otherwise. It does not ask whether the span is of the list's class; see firstLocked. The caller holds the area's
+// lock.
 func (a *Area) listedLocked(ref uint64) (r spanRef, err error) {
 	i, chunk := int(ref>>32)-1, int(uint32(ref))
 	if i < 0 || i >= maxRows {

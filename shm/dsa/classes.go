@@ -12,8 +12,8 @@ import "math/bits"
 //	256 KiB        1 MiB
 //	more           chunks of their own
 //
-// The table of classes is part of the layout: shared memory has indexes into it, and each process computes it for itself.
-// So a change of it is a change of the version.
+// The table of classes is part of the layout: shared memory has indexes into it, and each process computes it for
+// itself. So a change of it is a change of the version.
 const (
 	chunkShift = 16
 	chunkSize  = 1 << chunkShift
@@ -44,7 +44,8 @@ type class struct {
 	stripe int
 	// id is the class's index.
 	id int
-	// last has the bits of the bitmap's last word that stand for no block. They are set in used as long as the span lives.
+	// last has the bits of the bitmap's last word that stand for no block. They are set in used as long as the span
+	// lives.
 	last uint64
 }
 
@@ -65,9 +66,9 @@ var (
 	maxClass = classes[len(classes)-1].size
 )
 
-// makeClasses returns the table of classes. Up to 128 bytes the sizes are the multiples of 16. From there on a size is the
-// one that so many blocks of a span can have, where the number is the smallest that keeps the size within nine eighths of
-// the one before; the last size of a tier is the tier's own.
+// makeClasses returns the table of classes. Up to 128 bytes the sizes are the multiples of 16. From there on a size is
+// the one that so many blocks of a span can have, where the number is the smallest that keeps the size within nine
+// eighths of the one before; the last size of a tier is the tier's own.
 func makeClasses() (list []class) {
 	size := 0
 	for _, tier := range []struct{ chunks, upTo int }{{1, maxSmall}, {4, 64 << 10}, {16, 256 << 10}} {
@@ -110,9 +111,9 @@ func classOf(n uint64) int {
 	return c
 }
 
-// index returns the block that begins rel bytes into a span, and true; false if none begins there. For each rel inside a
-// span the division is exact, which a test proves for each class; for a larger one the comparison fails. So a pointer into
-// the middle of a block, or behind a span's last block, is refused.
+// index returns the block that begins rel bytes into a span, and true; false if none begins there. For each rel inside
+// a span the division is exact, which a test proves for each class; for a larger one the comparison fails. So a pointer
+// into the middle of a block, or behind a span's last block, is refused.
 func (c *class) index(rel uint64) (int, bool) {
 	i := rel * c.inverse >> 40
 	return int(i), i*c.size == rel && i < uint64(c.objects)

@@ -8,9 +8,9 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// This file holds what makes errors of two things that can happen in the middle of a call: a fault, when bytes are gone from
-// under a mapping, and the end of the area, after which bytes are private pages or another object's. Both are checked for
-// at the end of a call, since neither can be kept away from its middle.
+// This file holds what makes errors of two things that can happen in the middle of a call: a fault, when bytes are gone
+// from under a mapping, and the end of the area, after which bytes are private pages or another object's. Both are
+// checked for at the end of a call, since neither can be kept away from its middle.
 
 // contained runs f and returns its error. A fault in shared bytes, because an object of the source was truncated, is
 // ErrCorrupt. What f locks it unlocks by defer. Other panics go on. Calls of contained may be nested.
@@ -33,8 +33,8 @@ func errGone(fault error) error {
 		"a segment's object was truncated, or its file system failed (%w)", fault))
 }
 
-// broken returns the error of a call that ended in a panic, r: ErrClosed if the area has ended, else that of the fault. A
-// panic that is no fault goes on from here.
+// broken returns the error of a call that ended in a panic, r: ErrClosed if the area has ended, else that of the fault.
+// A panic that is no fault goes on from here.
 func (a *Area) broken(r any) error {
 	if a.head == nil { // the zero Area
 		return errClosed
@@ -42,9 +42,9 @@ func (a *Area) broken(r any) error {
 	return a.answer(errGone(fault.Of(r)))
 }
 
-// answer returns err or, once the area has ended, ErrClosed. Each call passes its result through it, or asks for the end
-// itself, after its last load of shared bytes: what was read since the end means nothing, and neither does an error that
-// was made of it.
+// answer returns err or, once the area has ended, ErrClosed. Each call passes its result through it, or asks for the
+// end itself, after its last load of shared bytes: what was read since the end means nothing, and neither does an error
+// that was made of it.
 func (a *Area) answer(err error) error {
 	if a.ends.Ended() {
 		return errClosed

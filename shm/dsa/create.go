@@ -13,13 +13,14 @@ import (
 )
 
 // This file makes an area. Until the area's magic number is stored no other process can attach it, and until its first
-// segment is pinned that goes with this process's attachment: so a process that dies anywhere in between leaves nothing.
+// segment is pinned that goes with this process's attachment: so a process that dies anywhere in between leaves
+// nothing.
 
 // Create makes an area whose segments come from source, with one segment, and attaches it. Others attach
 // it by Handle. It goes, all segments with it, when the last session detaches, unless it is pinned.
 //
-// Options out of range are ErrSize; an error of the source comes through. It blocks as the source's Create does, and ctx ends
-// that as far as the source obeys it.
+// Options out of range are ErrSize; an error of the source comes through. It blocks as the source's Create does, and
+// ctx ends that as far as the source obeys it.
 func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -43,7 +44,8 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 }
 
 // keep pins a new area's first segment. The end of the owner or the session may detach the area before the pin, and its
-// removal then unpins a segment that is not pinned yet; so the area is asked for its end after the pin, which is undone then.
+// removal then unpins a segment that is not pinned yet; so the area is asked for its end after the pin, which is undone
+// then.
 func (a *Area) keep(ctx context.Context, seg Segment) error {
 	err := seg.Pin(ctx)
 	if a.ends.Ended() {
@@ -54,7 +56,8 @@ func (a *Area) keep(ctx context.Context, seg Segment) error {
 
 // CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
 // source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
-// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough.
+// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough. A region that is too
+// small is ErrSize, and one in which there is an area already is an error.
 func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -80,12 +83,12 @@ func create(
 	return a, err
 }
 
-// createIn makes an area in b, which has the geometry g, and joins it as the first session. Bytes that hold an area already
-// are an error that matches errkind.Exists.
+// createIn makes an area in b, which has the geometry g, and joins it as the first session. Bytes that hold an area
+// already are an error that matches errkind.Exists.
 //
-// The magic number is stored after all else is complete, this session's slot included. A process that finds it can attach,
-// and finds a session that is there: so the area is not taken for one that all have left. A death before it leaves bytes in
-// which AttachInPlace finds no area; of a segment of a source nothing is left, since it was not pinned.
+// The magic number is stored after all else is complete, this session's slot included. A process that finds it can
+// attach, and finds a session that is there: so the area is not taken for one that all have left. A death before it
+// leaves bytes in which AttachInPlace finds no area; of a segment of a source nothing is left, since it was not pinned.
 func createIn(
 	b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
 ) (*Area, error) {
@@ -128,8 +131,8 @@ func createIn(
 	return a, nil
 }
 
-// place is the Segment of an area in place: a region whose bytes belong to the caller of CreateInPlace or AttachInPlace. So
-// there is nothing to pin or to detach, and the region's own view says when the bytes end.
+// place is the Segment of an area in place: a region whose bytes belong to the caller of CreateInPlace or
+// AttachInPlace. So there is nothing to pin or to detach, and the region's own view says when the bytes end.
 type place shm.Region
 
 func (p place) Handle() uint64 { return 0 }

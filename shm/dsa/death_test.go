@@ -8,9 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees
-// another session's object: the object is lost and found, or freed and still free, or somebody
-// else's by now, and then it stays that one's.
+// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees another session's object:
+// recovery frees the object; or the block is free already, and stays so; or it has another object by now, which stays.
 func TestNoteOfTheDead(t *testing.T) {
 	ctx := context.Background()
 	for _, when := range []string{"stamped", "freed", "freed, and allocated again"} {

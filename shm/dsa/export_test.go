@@ -30,7 +30,7 @@ func Get(b []byte, at int) uint64 { return *first(b, uint64(at)) }
 
 func Put(b []byte, at int, v uint64) { *first(b, uint64(at)) = v }
 
-// MakeDirty is what somebody leaves who dies with the lock.
+// MakeDirty leaves what a process leaves that dies with the lock.
 func MakeDirty(a *Area) { a.head.dirty.Store(1) }
 
 // BlockSizes are those of all classes.

@@ -2,23 +2,26 @@ package dsa
 
 import "fmt"
 
-// This file follows a Pointer to the run that it leads into. A Pointer is input: it may be one of another area, one that
-// was kept too long, or any number. What is found may also change while it is looked at, since other sessions free and
-// allocate. Only under the right stripe nothing is unmapped, and the answer stays true for the caller's own objects.
+// This file follows a Pointer to the run that it leads into. A Pointer is input: it may be one of another area, one
+// that was kept too long, or any number. What is found may also change while it is looked at, since other sessions free
+// and allocate. Only under the right stripe nothing is unmapped, and the answer stays true for the caller's own
+// objects.
 //
-// Which stripe is right depends on the run's class, which lies in memory that may be looked at under a stripe only. So each
-// mapping remembers, by chunk, the stripe of what was there last: a guess, which is checked once that stripe is locked.
+// Which stripe is right depends on the run's class, which lies in memory that may be looked at under a stripe only. So
+// each mapping remembers, by chunk, the stripe of what was there last: a guess, which is checked once that stripe is
+// locked.
 
-// find locks the stripe of what p leads to, and returns the run, the class (nil for a large object), and where in the run p
-// is, in bytes. The caller unlocks the stripe: that of the class, or the last one of a large object. On an error no stripe is
-// locked. Whether an object is allocated at p is not known yet.
+// find locks the stripe of what p leads to, and returns the run, the class (nil for a large object), and where in the
+// run p is, in bytes. The caller unlocks the stripe: that of the class, or the last one of a large object. On an error
+// no stripe is locked. Whether an object is allocated at p is not known yet.
 //
-// It refuses, with ErrPointer, a pointer into a segment that is not there or has another life, one before the first chunk
-// or behind the last one, and one into a chunk in which there is no run. A run whose class is invalid, or
-// whose chunks do not lead to its head, is ErrCorrupt. The caller has no stripe. It may wait for the source, to map a segment that this process has not used yet.
+// It refuses, with ErrPointer, a pointer into a segment that is not there or has another life, one before the first
+// chunk or behind the last one, and one into a chunk in which there is no run. A run whose class is invalid, or whose
+// chunks do not lead to its head, is ErrCorrupt. The caller has no stripe. It may wait for the source, to map a segment
+// that this process has not used yet.
 //
-// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findAnew. It asks
-// m.gone under the stripe, since the segment may have been unmapped after maps was loaded.
+// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findAnew.
+// It asks m.gone under the stripe, since the segment may have been unmapped after maps was loaded.
 func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask {
@@ -45,9 +48,9 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	return a.findAnew(p)
 }
 
-// findAnew finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to have. The
-// run can become one of another class between the look and the lock: then it tries again. Only a program that frees what
-// others use makes that happen more than once or twice, and after maxTries it is ErrCorrupt.
+// findAnew finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to
+// have. The run can become one of another class between the look and the lock: then it tries again. Only a program that
+// frees what others use makes that happen more than once or twice, and after maxTries it is ErrCorrupt.
 func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 	for range maxTries {
 		m, at, err := a.chunkOf(p)
@@ -71,8 +74,8 @@ func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error)
 	return r, 0, nil, a.answer(corrupt("what %v leads to changes all the time", p))
 }
 
-// findUnder locks a stripe and finds the run that p leads to. If the segment has been unmapped, the run that it returns has no
-// mapping, and the caller begins again. On an error the stripe is unlocked.
+// findUnder locks a stripe and finds the run that p leads to. If the segment has been unmapped, the run that it returns
+// has no mapping, and the caller begins again. On an error the stripe is unlocked.
 func (a *Area) findUnder(st *stripe, p Pointer, m *mapping, at int) (r spanRef, rel uint64, cl *class, err error) {
 	st.Lock()
 	if a.ends.Ended() {
@@ -100,9 +103,11 @@ func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
 	return nil, 0, notAllocated(p)
 }
 
-// lead follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where in
-// the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first chunk, or
-// nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock.
+// lead follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
+// in the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first
+// chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock. That the run
+// reaches as far as p's chunk is not checked here: the caller refuses a distance at which no block begins, or which is
+// not 0 for a large object.
 func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
 	chunk := at
 	s := &m.spans[chunk]
@@ -128,8 +133,8 @@ func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err
 	return r, 0, nil, notAllocated(p)
 }
 
-// notAllocated is the error for a pointer that leads to no object. It is a type and not a text so that a refusal formats
-// nothing until a program reads the text.
+// notAllocated is the error for a pointer that leads to no object. It is a type and not a text so that a refusal
+// formats nothing until a program reads the text.
 type notAllocated Pointer
 
 func (p notAllocated) Error() string {

@@ -8,13 +8,22 @@ import (
 	"github.com/godsm/godsm/internal/scope"
 )
 
+// This file holds Free and Bytes: what is done with the Pointer of an object. The pointer may be wrong, and other
+// sessions may free the same object at the same time, so both ask the object's bits before they believe it.
+
 // Free frees an object, whichever session allocated it. A pointer that leads to no object is ErrPointer; one that was
-// kept while its block got another object is so in checked mode only: in normal mode that object is freed. In checked mode
-// an object past whose end something was written is ErrOverrun, and stays allocated.
+// kept while its block got another object is so in checked mode only: in normal mode that object is freed. In checked
+// mode an object past whose end something was written is ErrOverrun, and stays allocated.
+//
+// As a rule it waits for goroutines of this process alone; for the area's lock, at most 10 seconds, if the object is a
+// large one, and, if the span became empty or has room again, without an error if that is not free in time. If a
+// segment went back since the session last looked, Free also unmaps it, and waits for the calls that are in flight in
+// this process.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
 
-// freeCarefully is Free in a scope: a fault leaves no stripe locked. There is none but under that of p's chunk, which
-// is remembered there as long as it is locked. The pointer that a place owns is read in the scope, too.
+// freeCarefully frees in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that free
+// can have when a fault leaves it is the one that find has locked. The mapping remembers it for p's chunk. The pointer
+// that a place owns is read in the scope, too, since that word lies in the same memory.
 func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	if a.head == nil { // the zero Area
 		return errClosed
@@ -39,6 +48,22 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	return a.answer(err)
 }
 
+// free frees the object p, which from owns if it is a word. It runs in no scope of its own unless the area is careful,
+// or some goroutine of this process is in a Contain; then it calls itself once by freeCarefully.
+//
+// The order of its steps is what recovery relies on:
+//
+//  1. The object is checked: p leads to a block of the span, of a size that fits, which is allocated. In checked
+//     mode its fence must be whole and of this generation.
+//  2. The note names the object. If the process dies from here on, recovery frees the object, unless the place owns it.
+//  3. The word of the place is cleared: from then on the object is the session's.
+//  4. The block is freed: in a span of this session by a plain store of used, else by freeOther.
+//  5. The note is put to rest.
+//
+// Which of the two it is in step 4 is decided by the span's state, loaded after the note was stored, as in alloc: a
+// session that takes the span from then on reads the note, and leaves the span alone until the note is at rest. The word
+// used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the span
+// anew; so if it has it now it had it then, and has stored nothing there in between.
 func (a *Area) free(p Pointer, from Place) error {
 	if (a.careful || scope.Running()) && from == (Place{}) {
 		return a.freeCarefully(p, nowhere)
@@ -80,7 +105,8 @@ func (a *Area) free(p Pointer, from Place) error {
 	if state := r.s.state.Load(); state&(kindMask|slotMask) != kindOwned|uint64(a.slot+1) {
 		err = a.freeOther(p, r, cl, i, from)
 	} else {
-		// Nobody else writes used, and this session does so under this stripe; who takes the span sees the note first.
+		// No other session writes used, and this one does so under this stripe; a session that takes the span sees the
+		// note first.
 		store(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
 		st.end(note, from)
@@ -98,20 +124,30 @@ func (a *Area) free(p Pointer, from Place) error {
 	return a.answer(err)
 }
 
-// after is the end of a call that may have given a segment back, without a stripe. It returns err or, once the area has
-// ended, ErrClosed.
+// after ends a call that may have given a segment back: it unmaps that, and all others that went back. It returns err,
+// or the error of unmapping if that is nil, or, once the area has ended, ErrClosed. The caller has no stripe.
 func (a *Area) after(err error) error {
 	serr := a.contained(func() error {
 		if a.head.returned.Load() == a.seen.Load() {
 			return nil
 		}
-		return a.sweep()
+		return a.unmapReturned()
 	})
 	return a.answer(cmp.Or(err, serr))
 }
 
-// freeOther frees an object in a span that is not this session's. The first session to do so in a full span makes it its own
-// or, as long as it shares spans of that class, nobody's with room.
+// freeOther frees an object in a span that is not this session's, by setting its bit in freed. The caller has the
+// class's stripe, and a note of the object. A double free is ErrPointer, also one that another session makes at the
+// same time: the compare-and-swap lets one of them succeed.
+//
+// Two stores come before it. The stamp is written into the object's first bytes, and then the note says that it is
+// there. If the process dies after the swap, the block may have another object by the time of the recovery; a session
+// that collects the block removes the stamp first, so the recovery sees from the stamp whether the block still holds
+// the object that was being freed. In the other order a death between the two would leave a note of a stamp which is
+// not there, and an object that no session frees.
+//
+// If the span is full, it has room now, and some session has to make use of that. This session makes it its own, or, as
+// long as it shares spans of that class, has it put into the list.
 func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) error {
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
@@ -152,17 +188,31 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 	return nil
 }
 
-// stamp returns what an object bears while it is freed by a session that is not its span's.
+// stamp returns what an object bears in its first 8 bytes while it is freed by a session that is not its span's: a
+// number that is unlikely to be the object's content, and never 0. A program's own bytes can equal it. Only if such an
+// object is also the one that a dead session was freeing, and already another session's, would recovery free it
+// wrongly.
+//
+// It is stored and loaded plainly. While it is stored the object is allocated and the session's to free; it is removed
+// by the session that collects the block, before the block can be allocated; and recovery compares it once the session
+// is dead. The bits of the block, which are atomic, order these.
 func stamp(p Pointer) uint64 {
 	x := (uint64(p.withSlack(0)) ^ 0x5be1_ac1e_57a3_9d4b) * 0x9e37_79b9_7f4a_7c15
 	return x ^ x>>29 | 1
 }
 
-// fits reports whether an object in a block of that class can have the pointer p.
+// fits reports whether an object in a block of that class can have the pointer p: one that leaves so much unused would
+// be in a block of a smaller class. In checked mode the slack is a generation, which the fence is asked about.
 func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
 
-// Bytes returns an object's, in place: as many as were asked for. They are valid until the object is
-// freed or the area detached. A pointer that leads to no object is ErrPointer, as Free says.
+// Bytes returns an object's bytes, in place: as many as were asked for. They are valid until the object is freed or the
+// area detached. A pointer that leads to no object is ErrPointer, as with Free. In checked mode an object past whose
+// end something was written may be ErrOverrun.
+//
+// It takes no lock as long as this process has the segment mapped and no segment went back, whatever other goroutines
+// and sessions allocate and free at the same time. It does not keep the object from being freed: the program has its
+// own rule for that. If the segment is not mapped yet, it waits for the source; if one went back, for the calls that
+// are in flight in this process.
 func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
@@ -179,7 +229,13 @@ func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	return b, err
 }
 
-// bytes is Bytes in a scope. It needs no stripe: if the segment is unmapped meanwhile there is no object.
+// bytes does the work of Bytes, in the caller's scope. It takes no stripe. If the segment is unmapped while it looks,
+// there is no object left in it, and the load that faults ends in ErrCorrupt, or in ErrClosed after the area's end.
+//
+// It goes a short way, for the first chunk of a span in a segment that is mapped. In each case of doubt, also if a
+// number in shared memory is out of range, it leaves the answer to bytesAnew. A block whose end would be behind the
+// mapping is such a case: a span of more than one chunk near the segment's end can have a class that does not fit
+// there.
 func (a *Area) bytes(p Pointer) ([]byte, error) {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask || a.guard != 0 || a.head.returned.Load() != a.seen.Load() {
@@ -204,10 +260,12 @@ func (a *Area) bytes(p Pointer) ([]byte, error) {
 	return m.bytes[off:end:end], nil
 }
 
-// bytesAnew is bytes, for what is not in the first chunk of a span that is mapped, and for what bytes has doubts about.
+// bytesAnew returns the bytes of an object that bytes has not found on its short way: one of a segment that is not
+// mapped, or of a run's later chunk, a large one, one in checked mode, or none. Before it looks it unmaps what went
+// back. The caller has no stripe.
 func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	if a.head.returned.Load() != a.seen.Load() {
-		if err := a.sweep(); err != nil {
+		if err := a.unmapReturned(); err != nil {
 			return nil, err
 		}
 	}
@@ -228,7 +286,9 @@ func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	return a.blockBytes(p, r, cl, rel)
 }
 
-// blockBytes returns the bytes of the object at rel in a span of that class.
+// blockBytes returns the bytes of the object at rel in a span of that class, if p is its pointer and it is allocated.
+// In checked mode its size is in the fence, which a stray store may have hit: sizeOf refuses a size that the block does
+// not have.
 func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, error) {
 	i, ok := cl.index(rel)
 	if !ok || !a.fits(p, cl) || !r.s.allocated(i) {

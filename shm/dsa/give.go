@@ -10,8 +10,12 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// giveEmptyLocked gives back all empty segments but the first, and tries again with those that could not be.
-// The caller holds the area's lock.
+// This file gives segments back to their source. A segment that has no object left is unpinned, and goes when the last
+// process has unmapped it. Since a process unmaps it only when it calls this package, the others are asked to, after a
+// while.
+
+// giveEmptyLocked gives back all empty segments but the first, and tries again with those that could not be given back
+// before. It goes on after an error, and returns all of them. The caller holds the area's lock.
 func (a *Area) giveEmptyLocked(ctx context.Context) error {
 	var errs []error
 	for i := 1; i < len(a.rows); i++ {
@@ -24,8 +28,8 @@ func (a *Area) giveEmptyLocked(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// emptyBytesLocked returns the size of all segments that nothing is in, but the first.
-// The caller holds the area's lock.
+// emptyBytesLocked returns how many bytes all segments have in which there is nothing, without the first, which never
+// goes. The caller holds the area's lock.
 func (a *Area) emptyBytesLocked() (n uint64) {
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
@@ -36,8 +40,16 @@ func (a *Area) emptyBytesLocked() (n uint64) {
 	return n
 }
 
-// giveSegmentLocked gives an empty segment back, under the lock. The others see it by the count, and
-// unmap it; this process does, as soon as it holds no stripe.
+// giveSegmentLocked gives the segment of row i back, which is empty, or which a death has left on its way. The caller
+// holds the area's lock. The others see from the header's count that a segment went back, and unmap it; this process
+// does, as soon as it holds no stripe.
+//
+// The row says "going" before the segment is unpinned. A process that dies in between leaves a row that says so and a
+// pin; the next holder of the lock, or Verify, comes here again and unpins. In the other order it would leave a live
+// row whose segment may be gone. The life stays in the row when it is free, so the next segment has another one, and
+// pointers into this one are refused.
+//
+// If the source refuses, the error is returned, and the row stays as it is.
 func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
 	r := &a.rows[i]
 	state, life := rowOf(r.word.Load())
@@ -57,11 +69,14 @@ func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
 	return nil
 }
 
-// askDelay is how long a session waits for more segments to go back before it asks the others to unmap them.
+// askDelay is how long a session waits for more segments to go back before it asks the others to unmap them: so a burst
+// of segments is one question.
 const askDelay = 20 * time.Millisecond
 
-// askOthers has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that is
-// idle would keep the memory.
+// askOthers has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that
+// is idle would keep the memory. It does not block: a timer asks, unless one runs already. A session that dies before
+// its timer has fired asks none, so an idle session keeps the memory until another segment goes back. What the timer
+// reads, it reads under a stripe: Detach waits for it, or it finds the end and does nothing.
 func (a *Area) askOthers() {
 	if a.self.Ask == nil || a.asking.Swap(true) {
 		return
@@ -86,7 +101,8 @@ func (a *Area) askOthers() {
 	})
 }
 
-// unpinLocked unpins the segment of row i. The caller holds the area's lock.
+// unpinLocked unpins the segment of row i, by the handle in the row. Without a source it returns ErrCorrupt: no segment
+// can have been added to such an area. It blocks as the source's Unpin does. The caller holds the area's lock.
 func (a *Area) unpinLocked(ctx context.Context, i int) error {
 	if a.source == nil {
 		return corrupt("segment %d has no source", i)
@@ -97,7 +113,9 @@ func (a *Area) unpinLocked(ctx context.Context, i int) error {
 	return nil
 }
 
-// unpinned ensures that the segment with that handle is not pinned.
+// unpinned ensures that the segment with that handle is not pinned. One that is not pinned, or is gone, is no error: a
+// process that died may have unpinned it. It goes on after the end of ctx, since a pin that stays is a segment that
+// stays.
 func (a *Area) unpinned(ctx context.Context, handle uint64) error {
 	err := a.source.Unpin(context.WithoutCancel(ctx), handle)
 	if errors.Is(err, ErrNotFound) {
@@ -106,8 +124,8 @@ func (a *Area) unpinned(ctx context.Context, handle uint64) error {
 	return err
 }
 
-// giveForGrowth gives the empty segments back in which there is no run of n chunks, if an object needs more: so the area
-// can grow by one. It reports whether any went.
+// giveForGrowth gives back the empty segments, none of which has a run of n chunks, if the limit then has room for a
+// segment that has: so the area can grow by that. It reports whether any went. It takes the area's lock.
 func (a *Area) giveForGrowth(ctx context.Context, n int) (gave bool, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {

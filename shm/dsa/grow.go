@@ -10,7 +10,13 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// live makes a row that of a formatted segment.
+// This file adds segments to an area. The area's lock is not held while the source makes one, which takes milliseconds;
+// the lock for growth is, so that sessions which need room at the same time do not all add a segment. A row is chosen
+// under the area's lock, and filled in under it later: since only the holder of the lock for growth fills rows, it is
+// still free then.
+
+// live makes a row that of a formatted segment, all of whose chunks are free. The row's handle is stored already; the
+// word comes last, since it decides. The caller holds the area's lock, or is the only one that knows the area.
 func (r *row) live(chunks, life int) {
 	r.chunks.Store(uint32(chunks))
 	r.free.Store(uint32(chunks))
@@ -19,6 +25,7 @@ func (r *row) live(chunks, life int) {
 	r.word.Store(rowWord(rowLive, life))
 }
 
+// sizeOf returns how many bytes the segment of row i has, as follows from its chunks.
 func (a *Area) sizeOf(i int) uint64 {
 	start := uint64(0)
 	if i == 0 {
@@ -27,15 +34,20 @@ func (a *Area) sizeOf(i int) uint64 {
 	return geometryOf(start, int(a.rows[i].chunks.Load())).size
 }
 
-// expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
-// the system makes it, so others go on; who needs one too waits. The room may be gone again when the caller comes.
+// expand makes room for a run of n chunks: by what dead sessions had, or else by a new segment. The caller has a
+// stripe, and does not hold the area's lock, which other sessions can take while the source makes the segment; a
+// session that has to grow the area too waits for this one, for at most 10 seconds. The room may be used up again
+// before the caller has the area's lock.
+//
+// The segment is not pinned until addSegment has announced it in its row: a process that dies before has it go with its
+// attachment.
 func (a *Area) expand(ctx context.Context, n int) error {
 	grow, err := lockOrWait(ctx, a.grow, a.ends.View)
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
 	}
 	defer grow.Unlock()
-	grow.MarkConsistent() // it guards rows on the way only, which the area's lock repairs
+	grow.MarkConsistent() // a dead holder may have left a row on the way, which the area's lock repairs
 	i, chunks, err := a.plan(ctx, n)
 	if err != nil || chunks == 0 {
 		return err
@@ -52,7 +64,13 @@ func (a *Area) expand(ctx context.Context, n int) error {
 	return nil
 }
 
-// plan chooses the row and size of the next segment; 0 chunks: none is needed.
+// plan chooses the row of the next segment, and how many chunks it is to have; 0 chunks if none is needed, because dead
+// sessions were recovered, or another session has made room in the meantime. Without a source, or without a free row,
+// it returns an error that matches ErrFull and ErrNoMemory. It takes the area's lock. The caller holds the lock for
+// growth.
+//
+// Row 0 is never chosen: it is the first segment's. The row at which the search begins comes from shared memory, and is
+// taken modulo their number.
 func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -80,7 +98,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 			} else if err != nil {
 				return 0, 0, err
 			} else if _, ok := m.findRun(0, n); ok {
-				return 0, 0, nil // somebody has been here before
+				return 0, 0, nil // another session has made room
 			}
 		}
 	}
@@ -93,25 +111,30 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 			maxRows)
 	}
 	a.head.next.Store(uint32(free + 1))
-	return free, a.step(n, live), nil
+	return free, a.stepLocked(n, live), nil
 }
 
-// fullUp is the error of an area that can't grow, whatever memory there is.
+// fullUp returns the error of an area that cannot grow, however much memory there is. It matches ErrFull and
+// ErrNoMemory.
 func fullUp(format string, args ...any) error {
 	return errkind.As(ErrNoMemory, errkind.As(ErrFull, fmt.Errorf(format, args...)))
 }
 
-// Growth adds at most 12 MiB to an area of up to 768, since the one call that meets it pays for all of a segment, which has
-// to be zeroed: 4 ms. A larger area grows by a quarter of what it has beyond that, so that rows last, the instance's too.
+// Growth adds at most 12 MiB to an area of up to 768, since the one call that meets it pays for all of a segment, which
+// has to be zeroed: 4 ms. A larger area grows by a quarter of what it has beyond that, so that rows last, the
+// instance's too.
 const (
 	growthSteps = 12 << 20
 	growthTurns = 768 << 20
 	growthPart  = 4
 )
 
-// step returns how many chunks growth asks for first: the first segment's, twice as many with each second segment, as far as
-// growthSteps allows. If the source has refused more, and no segment has gone back since, it is twice what it gave then.
-func (a *Area) step(need, live int) int {
+// stepLocked returns how many chunks growth asks for first: the first segment's, twice as many with each second
+// segment, as far as growthSteps allows. If the source has refused more, and no segment has gone back since, it is
+// twice what it gave then. It is never less than need. The caller holds the lock for growth and the area's lock. The
+// numbers of the header come from shared memory, and whatever they are the result is at most what a segment can have,
+// or need.
+func (a *Area) stepLocked(need, live int) int {
 	h := a.head
 	chunks := min(uint64(h.initial.Load())<<min(live/2, 24), h.largest.Load(), maxSegment/chunkSize,
 		(growthSteps+(max(h.total.Load(), growthTurns)-growthTurns)/growthPart)/(chunkSize+spanSize))
@@ -121,8 +144,8 @@ func (a *Area) step(need, live int) int {
 	return max(whole(int(chunks)), need)
 }
 
-// least returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there is of
-// an area without one. So rows do not run out, of the area nor of the instance.
+// least returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there
+// is of an area without one. So rows do not run out, of the area nor of the instance.
 func (a *Area) least() int {
 	bytes := a.head.limit.Load()
 	if bytes == 0 {
@@ -139,8 +162,10 @@ func whole(chunks int) int {
 	return chunks
 }
 
-// newSegment makes a segment of so many chunks or, if the limit leaves less, of what it leaves. Refused by the source it
-// asks for half as many, down to what is needed, and for less than least only if the source refuses that too.
+// newSegment makes a segment of so many chunks or, if the limit leaves less, of what it leaves, and returns it with the
+// number that it has. If the source refuses with ErrNoMemory or ErrSize, it asks for half as many, down to what is
+// needed, and for less than least only if the source refuses that too. It blocks as the source's Create does. The
+// caller holds the lock for growth.
 func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, error) {
 	room, err := a.room(need)
 	if err != nil {
@@ -162,7 +187,8 @@ func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, 
 	}
 }
 
-// room returns how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit.
+// room returns how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit. It
+// takes no lock: a limit that is set at that moment may count for the next segment only.
 func (a *Area) room(need int) (chunks int, err error) {
 	limit, total := a.head.limit.Load(), a.head.total.Load()
 	if limit == 0 {
@@ -176,6 +202,8 @@ func (a *Area) room(need int) (chunks int, err error) {
 	return chunks, nil
 }
 
+// trySegment asks the source for a segment of so many chunks. More than a segment can have, or than an int can say, is
+// ErrSize.
 func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	size := geometryOf(0, chunks).size
 	if size > maxSegment || size > math.MaxInt {
@@ -189,8 +217,20 @@ func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 	return seg, nil
 }
 
-// addSegment pins a new segment and writes it into its row: from "coming" on, a death leaves it
-// to who repairs, before that, to its source.
+// addSegment pins a new segment, writes it into row i, and adds it to this process's mappings. The caller holds the
+// lock for growth and runs in the segment's With; addSegment takes the area's lock.
+//
+// The order of the steps, and what a process that dies after each leaves:
+//
+//  1. The segment is formatted, and its handle stored in the row. The row is free still: the segment goes with its
+//     process.
+//  2. The row says "coming". The next holder of the lock frees the row, and unpins the segment, which is no error if
+//     it is not pinned, or gone.
+//  3. The segment is pinned, and no longer goes with its process. The same holder unpins it.
+//  4. The row says "live": the segment is the area's. What is derived, such as the total, the next holder makes anew.
+//
+// If the pin were first, a death before the row says so would leave a segment that no row names, and that nothing
+// unpins.
 func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks int) error {
 	g, err := a.acquire(ctx)
 	if err != nil {

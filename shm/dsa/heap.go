@@ -7,55 +7,76 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
+// This file holds what a session has to itself: for each class one span to allocate from, some with room, and some that
+// were full. All of it is in ordinary memory, so a death forgets it; the spans' states, in shared memory, say whose
+// they are, and recovery goes by those. What is here can therefore be wrong in one way only: another session has taken
+// a span in between. Each use of a span begins with a look at its state, under a note or the area's lock, and strikes
+// the span from the lists if it is lost.
+//
+// A session keeps at most so many spans as class.most says in each list. It leaves further full ones to the first
+// session that frees something in them, and gives back half of those with room.
+
 // heap is what of a class this session has to itself, under the class's stripe: spans that it alone allocates from, and
-// in which it frees without an atomic operation. That they are this session's stands in their states, which decide:
-// another session may have taken a span meanwhile, and what is here is a hint at where to look.
+// in which it frees without an atomic operation.
 type heap struct {
-	cur      held   // the one to allocate from
-	mark     uint64 // the note that names it
-	word     int    // of cur's bitmap: those before it are full
-	shared   int    // objects allocated in spans that are nobody's, since a span was taken from this session
-	from     *span  // where it allocated the last of those; only to be compared, since it may be unmapped
-	fromWord int    // of its bitmap
-	room     []held
-	full     []held // as of when they were put here: others may have freed something in them
+	// cur is the span to allocate from; its s is nil if there is none.
+	cur held
+	// mark is the intent that names cur.
+	mark uint64
+	// word is where in cur's bitmap the search for a free block goes on: the words before it are full.
+	word int
+	// shared is how many objects were allocated in spans that belong to no session, since the session attached, or
+	// since a span of the class was taken from it.
+	shared int
+	// from is the span in which the last of those was allocated. It is only compared, since it may be unmapped.
+	// FromWord is where in its bitmap that was.
+	from     *span
+	fromWord int
+	// room are spans that had room when they were put here.
+	room []held
+	// full are spans that had none when they were put here. Other sessions may have freed something in them.
+	full []held
 }
 
-// held is a span that this session has to itself as long as its state is that. No other time at which a span is owned
-// has the same state.
+// held is a span that this session has to itself as long as its state is the one given here. The life in the state is
+// another each time that a span becomes owned, so the state never comes back.
 type held struct {
 	spanRef
 	state uint64
 }
 
+// mine reports whether the session has the span still. True may be stale at once, unless a note names the span or the
+// caller holds the area's lock; false stays false.
 func (r held) mine() bool { return r.s.state.Load() == r.state }
 
-// spot is where in its heap's lists a span was put last: 0 in none, else its index plus one, with inFull set in the list
-// of the full ones. It is a hint: a span that was taken from this session, and came back as one of another class, is in
-// the lists of both.
+// spot is where in its heap's lists a span was put last: 0 in none, else its index plus one, with inFull set in the
+// list of the full ones. It is a hint: a span that was taken from this session, and came back as one of another class,
+// is in the lists of both.
 type spot = uint32
 
 const inFull = spot(1) << 31
 
-// most returns how long each of a heap's lists may be: 4 MB of spans.
+// most returns how long each of a heap's lists may be: 4 MiB of spans, and two of them at least.
 func (c *class) most() int { return max(64/c.chunks, 2) }
 
+// putRoom appends a span to the list of those with room. The caller has the class's stripe.
 func (h *heap) putRoom(r held) {
 	h.room = append(h.room, r)
 	ordered.Store32(&r.m.at[r.chunk], spot(len(h.room)))
 }
 
+// putFull appends a span to the list of the full ones. The caller has the class's stripe.
 func (h *heap) putFull(r held) {
 	h.full = append(h.full, r)
 	ordered.Store32(&r.m.at[r.chunk], spot(len(h.full))|inFull)
 }
 
-// setCur makes a span the one to allocate from.
+// setCur makes a span the one to allocate from. It is in neither list. The caller has the class's stripe.
 func (h *heap) setCur(r held) {
 	h.cur, h.word, h.mark = r, 0, r.mark()
 }
 
-// take takes a span out of the list that it is in, if any.
+// take takes a span out of the list that it is in, if any. The caller has the class's stripe.
 func (h *heap) take(r held) {
 	at := r.m.at[r.chunk].Load()
 	list := &h.room
@@ -67,7 +88,9 @@ func (h *heap) take(r held) {
 	}
 }
 
-// takeAt takes the span at i out of a list, whatever its spot says, and returns it.
+// takeAt takes the span at i out of a list, and returns it. The last one of the list moves to its place. The span's
+// spot is cleared if it names this place; if it names another, the span came back in another list since. The caller has
+// the class's stripe.
 func (h *heap) takeAt(list *[]held, i int) held {
 	at, end := spot(i+1), len(*list)-1
 	if list == &h.full {
@@ -86,8 +109,9 @@ func (h *heap) takeAt(list *[]held, i int) held {
 	return r
 }
 
-// refill finds another span to allocate from, under the stripe: one with room that is nobody's, a new one or, if the area
-// can't grow, one that another session does not use.
+// refill finds another span to allocate from: one with room that belongs to no session, a new one or, if the area
+// cannot grow, one that another session does not use. The caller has the class's stripe; refill waits as lockAndGet
+// does.
 func (a *Area) refill(h *heap, cl *class) error {
 	return a.lockAndGet(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
 		r, ok, err := a.takeSpanLocked(ctx, cl)
@@ -98,8 +122,12 @@ func (a *Area) refill(h *heap, cl *class) error {
 	})
 }
 
-// refillOwn finds a span to allocate from among those of the session, under the stripe. It strikes those that the session
-// has no longer, and leaves full ones that are too many to whoever frees something in them.
+// refillOwn looks for a span to allocate from among those that the session has to itself, and reports whether it found
+// one. The caller has the class's stripe. It takes no lock that other processes have, and so is fast while they are
+// stopped.
+//
+// On the way it strikes spans that the session has no longer; such a loss makes the session share spans of the class
+// again. Full ones that are too many it leaves to the first session that frees something in them.
 func (a *Area) refillOwn(h *heap, cl *class) bool {
 	if h.cur.s != nil {
 		h.putFull(h.cur)
@@ -145,8 +173,10 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 	return false
 }
 
-// collect makes blocks that others have freed in a span of this session free for allocation, under the class's stripe. It
-// reports whether the span is this session's still, and has room then.
+// collect makes blocks that other sessions have freed in a span of this session free for allocation. It reports whether
+// the span is this session's still, and has room then. The caller has the class's stripe. The note comes first, then
+// the look at the state, then the harvest: a session that takes the span in between sees the note, and leaves the span
+// contested.
 func (a *Area) collect(r held, cl *class) (mine, room bool) {
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	note.name(r.mark(), a.swaps)
@@ -159,8 +189,12 @@ func (a *Area) collect(r held, cl *class) (mine, room bool) {
 	return mine, room
 }
 
-// retire leaves a span without room to whoever frees something in it. If some session has done so meanwhile the span is
-// this session's again, and is returned.
+// retire leaves a span without room to the first session that frees something in it: it becomes full, and belongs to no
+// session. If a session frees a block in it just before the state changes, that session sees an owned span, and leaves
+// it to the session that has it. So retire looks again after the change, and makes the span its own once more if
+// something was freed; it then returns the span, and ok is true if it still has it. The caller has the class's stripe,
+// and has taken the span out of its lists. A process that dies after the first compare-and-swap leaves a full span with
+// a free block, which Trim, Verify and recovery put right.
 func (a *Area) retire(r held, cl *class) (again held, ok bool) {
 	full := moved(r.state, kindFull, 0)
 	if !r.s.state.CompareAndSwap(r.state, full) {
@@ -175,7 +209,10 @@ func (a *Area) retire(r held, cl *class) (again held, ok bool) {
 	return r, mine
 }
 
-// roomIn is told that this session has freed a block, in that word, in a span of its own that it does not allocate from.
+// roomIn puts a span of this session where it belongs, after the session has freed a block in that word of it: among
+// those with room or, if no block is allocated any more, back to the area. It is for a span that the session does not
+// allocate from. If the list is too long it gives half of it back. The caller has the class's stripe. For what goes
+// back it takes the area's lock; if that is not free in time the span stays this session's, and no error is returned.
 func (a *Area) roomIn(h *heap, r held, cl *class, word int) error {
 	at := r.m.at[r.chunk].Load()
 	if at == 0 || at&inFull != 0 {
@@ -198,8 +235,9 @@ func (a *Area) roomIn(h *heap, r held, cl *class, word int) error {
 	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
 }
 
-// curEmptied is told that this session has freed the last block of the span that it allocates from. If there is another
-// with room, the span goes back.
+// curEmptied gives the span back that the session allocates from, since the session has freed its last block and has
+// others with room. The caller has the class's stripe, and has found both. If the area's lock is not free in time, the
+// span stays.
 func (a *Area) curEmptied(h *heap) error {
 	ctx := context.Background()
 	g, err := a.acquire(ctx)
@@ -212,7 +250,8 @@ func (a *Area) curEmptied(h *heap) error {
 	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
 }
 
-// handOn gives half of the spans with room to whoever wants them.
+// handOn gives back half of as many spans with room as the list may have, so that all sessions can have them.
+// The caller has the class's stripe. If the area's lock is not free in time, they stay.
 func (a *Area) handOn(h *heap, cl *class) error {
 	ctx := context.Background()
 	g, err := a.acquire(ctx)
@@ -228,7 +267,8 @@ func (a *Area) handOn(h *heap, cl *class) error {
 	return nil
 }
 
-// adopted is told that a span has just become this session's, since it was the first to free something in it.
+// adopted puts a span where it belongs that has just become this session's, since the session was the first to free
+// something in it. The caller has the class's stripe. The span has been harvested before anything is allocated from it.
 func (a *Area) adopted(r held, cl *class) error {
 	if mine, _ := a.collect(r, cl); !mine {
 		return nil
@@ -237,8 +277,8 @@ func (a *Area) adopted(r held, cl *class) error {
 	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
 }
 
-// inHeaps returns where this session has spans to itself, under all stripes. Those that it has no longer it strikes from the
-// lists: so what they lie in can be unmapped.
+// inHeaps returns the segments in which this session has spans to itself. It strikes those spans from the lists that
+// the session has no longer, so that what they lie in can be unmapped. The caller has all stripes.
 func (a *Area) inHeaps() map[*mapping]bool {
 	in := map[*mapping]bool{}
 	for i := range a.heaps {
@@ -262,8 +302,9 @@ func (a *Area) inHeaps() map[*mapping]bool {
 	return in
 }
 
-// emptyHeapsLocked gives this session's own spans back, all or the empty ones, under all stripes and the lock. Whatever lists a
-// span is in, it is given once: giving it changes its state.
+// emptyHeapsLocked gives this session's own spans back: all of them, or the empty ones. The others are put into the
+// lists anew. The caller holds the area's lock and all stripes. A span that was lost and came back may be in two lists,
+// of two classes even; it is given once, since giving it changes its state.
 func (a *Area) emptyHeapsLocked(ctx context.Context, all bool) error {
 	for i := range a.heaps {
 		h, cl := &a.heaps[i], &classes[i]

@@ -17,10 +17,11 @@ type hooks struct {
 	over bool
 }
 
-// OnDetach has f called by Detach, once no call of this package is in flight and before anything is unmapped. If Detach has
-// come so far already, f is called at once, by OnDetach. It is for structures whose locks lie in the area: f may take leases
-// of the View by Hold, and so keep the bytes. F must not block, nor use the area. Functions are called in no particular
-// order. Stop takes f back; it does nothing if f was called or is about to be. If f panics, the error of Detach names it.
+// OnDetach has f called by Detach, once no call of this package is in flight and before anything is unmapped. If Detach
+// has come so far already, f is called at once, by OnDetach. It is for structures whose locks lie in the area: f may
+// take leases of the View by Hold, and so keep the bytes. F must not block, nor use the area. Functions are called in
+// no particular order. Stop takes f back; it does nothing if f was called or is about to be. If f panics, the error of
+// Detach names it.
 func (a *Area) OnDetach(f func()) (stop func()) {
 	if f == nil {
 		return func() {}
@@ -44,8 +45,8 @@ func (a *Area) OnDetach(f func()) (stop func()) {
 	}
 }
 
-// run calls all functions, even if one of them panics or ends its goroutine, and returns the errors of those that did not
-// return. The caller holds all stripes. A second call finds none.
+// run calls all functions, even if one of them panics or ends its goroutine, and returns the errors of those that did
+// not return. The caller holds all stripes. A second call finds none.
 func (h *hooks) run() (err error) {
 	h.mu.Lock()
 	list := h.list

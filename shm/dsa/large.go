@@ -10,7 +10,12 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// allocLarge gives an object chunks of its own.
+// This file holds objects that have chunks of their own: those of more than 256 KiB, and smaller ones for which no
+// whole span could be found. The head of their run has their size. They are allocated and freed under the area's lock
+// and the last stripe: to fill so many bytes takes far longer than the lock.
+
+// allocLarge allocates an object in chunks of its own, and has into own it. A size below 1 or above 32 GiB is ErrSize.
+// The caller has no stripe. It waits as lockAndGet does.
 func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	if n < 1 || uint64(n) > maxSegment {
 		return 0, errkind.As(ErrSize,
@@ -31,7 +36,13 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	return p, nil
 }
 
-// takeLargeLocked allocates an object in a run of so many chunks, under the area's lock.
+// takeLargeLocked allocates an object of n bytes in a run of so many chunks; ok is false if no segment has them. The
+// caller holds the area's lock and the last stripe.
+//
+// Size and fence come before the state, which makes the object: a process that finds the state finds them. The note
+// comes before the state too, so recovery frees an object whose pointer no caller has. It is struck before the lock is
+// given back, so recovery never meets it beside another object in the same chunks. If the area has ended by then, the
+// chunks are given back here.
 func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	r, ok, err := a.makeRunLocked(ctx, chunks)
 	if !ok || err != nil {
@@ -57,6 +68,8 @@ func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (
 	return p, true, nil
 }
 
+// freeLarge frees the object p, whose run find has found, and unlocks the last stripe, which find has locked. A pointer
+// into the middle of the object is ErrPointer. A fault is an error.
 func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 	err := a.contained(func() error {
 		defer a.stripes[stripes-1].Unlock()
@@ -68,6 +81,10 @@ func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 	return a.after(err)
 }
 
+// dropLarge frees a large object under the area's lock, which it takes. The caller has the last stripe. Another session
+// may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode a fence
+// that was written over is ErrOverrun, and the object stays. The note is struck before the lock is given back, for the
+// reason that takeLargeLocked has.
 func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	ctx := context.Background()
 	g, err := a.acquire(ctx)
@@ -96,7 +113,10 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	return err
 }
 
-// large returns the bytes of the large object that begins at r.
+// large returns the bytes of the large object that begins at r. It needs no lock. It refuses, with ErrCorrupt, a run
+// that would reach behind the segment's end, and a size of 0 or one for which the run has no room: so the slice is
+// inside the segment. A pointer with slack is ErrPointer, since large objects have none. In checked mode the size
+// behind the object must be the same as the one in the span.
 func (a *Area) large(p Pointer, r spanRef) ([]byte, error) {
 	n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
 	switch {

@@ -12,11 +12,12 @@ import (
 )
 
 // This file holds what lies in shared memory: the structures, in the order in which they follow each other, and the
-// arithmetic that finds them. doc/structures.md has the same as tables of offsets, and a test compares the two. A change
-// of a field is a change of the version.
+// arithmetic that finds them. doc/structures.md has the same as tables of offsets, and a test compares the two. A
+// change of a field is a change of the version.
 //
-// Every byte here can have been written by a program that is wrong. So each function loads a word once, checks the copy,
-// and uses the copy; the comment of a field says who writes it, and what a reader without the lock may make of it.
+// Every byte here can have been written by a program that is wrong. So each function loads a word once, checks the
+// copy, and uses the copy; the comment of a field says who writes it, and what a reader without the lock may make of
+// it.
 
 const (
 	// magic marks an area's first segment, and each segment's own header. It reads "gosmdsa1" in the order of
@@ -26,9 +27,9 @@ const (
 	version = 4
 )
 
-// header is at the start of an area's segment 0; the rows and the sessions' slots follow it. The area's lock guards each
-// field whose comment names nothing else. A field that is "written once" is written by the process that creates the area,
-// before it stores magic, and is read without a lock.
+// header is at the start of an area's segment 0; the rows and the sessions' slots follow it. The area's lock guards
+// each field whose comment names nothing else. A field that is "written once" is written by the process that creates
+// the area, before it stores magic, and is read without a lock.
 type header struct {
 	_ structs.HostLayout
 	// magic is stored last of all by Create: a process that finds it finds the rest complete.
@@ -52,12 +53,12 @@ type header struct {
 	// limit that is lowered at that moment is exceeded by one segment.
 	limit atomic.Uint64
 	// total is how many bytes all live segments have. It is derived from the rows. Growth and Total read it without the
-	// area's lock. While a session has the lock for growth no other adds a segment, so a total that is stale there is too
-	// large, and the segment is smaller than it might be.
+	// area's lock. While a session has the lock for growth no other adds a segment, so a total that is stale there is
+	// too large, and the segment is smaller than it might be.
 	total atomic.Uint64
-	// returned counts the segments that went back. Each call compares it, without a lock, with the count that its session
-	// saw last: if they differ, some mapping of this process is of a segment that went back. A stale read delays the
-	// unmapping to a later call, and is harmless: the row's life tells a pointer into such a segment.
+	// returned counts the segments that went back. Free, Bytes and Current compare it, without a lock, with the count
+	// that their session saw last: if they differ, some mapping of this process is of a segment that went back. A stale
+	// read delays the unmapping to a later call, and is harmless: the row's life tells a pointer into such a segment.
 	returned atomic.Uint64
 	// pinned is 1 if the area stays without any session.
 	pinned atomic.Uint32
@@ -66,15 +67,16 @@ type header struct {
 	// dirty is 1 if what the area's lock guards has to be repaired before it is used: its holder died, met a fault, or
 	// found something wrong. The session that repairs stores 0 last.
 	dirty atomic.Uint32
-	// next is the row at which the search for a free one begins, so that a row is used again as late as possible. It is a
-	// hint, taken modulo the number of rows.
+	// next is the row at which the search for a free one begins, so that a row is used again as late as possible. It is
+	// a hint, taken modulo the number of rows.
 	next atomic.Uint32
 	_    [40]byte
 	// lock is the area's lock.
 	lock shmsync.LWLockWord
 	// grow is the lock for growth. A session takes it before lock, and holds it while the source makes a segment.
 	grow shmsync.LWLockWord
-	// partial has, for each class, the first span with room that belongs to no session, as spanRef.ref returns it; 0 is none.
+	// partial has, for each class, the first span with room that belongs to no session, as spanRef.ref returns it; 0 is
+	// none.
 	partial [maxClasses]atomic.Uint64
 }
 
@@ -95,8 +97,8 @@ type row struct {
 	word atomic.Uint64
 	// handle is the segment's name in its source. Processes read it without a lock, after word.
 	handle atomic.Uint64
-	// chunks is how many chunks the segment has. The segment's header has the same number; where they differ the segment
-	// is refused.
+	// chunks is how many chunks the segment has. The segment's header has the same number; where they differ the
+	// segment is refused.
 	chunks atomic.Uint32
 	// free is how many chunks are in no run. It is derived from the spans, as the two below are.
 	free atomic.Uint32
@@ -110,7 +112,8 @@ type row struct {
 //
 //	free   -> coming   a new segment's handle is in the row, the life is the next one; the segment is not pinned yet
 //	coming -> live     it is pinned
-//	coming -> free     it could not be pinned
+//	coming -> free     it could not be pinned, or its session has died and it was unpinned
+//	free   -> live     row 0, by the session that creates the area
 //	live   -> going    it is empty, or the area is removed
 //	going  -> free     it is unpinned; the life stays until the row's next use
 //
@@ -129,31 +132,32 @@ func rowWord(state, life int) uint64 { return uint64(state) | uint64(life)<<8 }
 // rowOf returns the state and the life that a row's word says. The other bits are ignored; life is at most maxLife.
 func rowOf(word uint64) (state, life int) { return int(word & 3), int(word >> 8 & maxLife) }
 
-// stripes is how many notes a session has, and so how many of its goroutines can be in Alloc or Free at once: the classes
-// share all but the last, which is for large objects.
+// stripes is how many notes a session has, and so how many of its goroutines can be in Alloc or Free at once: the
+// classes share all but the last, which is for large objects.
 const stripes = 15
 
 // slot describes a session that has the area attached.
 type slot struct {
 	_ structs.HostLayout
-	// peer names the session: its incarnation in bits 0-31, above that its row in the instance plus one; 0 is a slot that
-	// is free. It is written under the area's lock: by its session when that attaches and detaches, and by the session
-	// that recovers it after its death.
+	// peer names the session: its incarnation in bits 0-31, above that its row in the instance plus one; 0 is a slot
+	// that is free. It is written under the area's lock: by its session when that attaches and detaches, and by the
+	// session that recovers it after its death.
 	peer atomic.Uint64
-	// order says how the session's notes become seen by others: see take.go. Its session writes it before peer, under the
-	// area's lock, and never again.
+	// order says how the session's notes become seen by others: see take.go. Its session writes it before peer, under
+	// the area's lock, and never again.
 	order atomic.Uint32
-	// seen is the lower half of header.returned, when the session last unmapped what went back. Its session writes it under
-	// all its stripes. Others read it without a lock, to ask those that are behind: a stale read asks a session in vain.
+	// seen is the lower half of header.returned, when the session last unmapped what went back. Its session writes it
+	// under all its stripes. Others read it without a lock, to ask those that are behind: a stale read asks a session
+	// in vain.
 	seen atomic.Uint32
-	// notes are written by this session, each under the stripe of the same number. When the session is dead, the session
-	// that recovers it writes them, under the area's lock. All others only read.
+	// notes are written by this session, each under the stripe of the same number. When the session is dead, the
+	// session that recovers it writes them, under the area's lock. All others only read.
 	notes [stripes]note
 }
 
-// segment is the header of a segment: at its start, but in segment 0 after the sessions. It is written once, by the process
-// that adds the segment, before the row's word says that there is one. The bitmap of chunks, the spans and the chunks
-// follow it. A process compares all fields with the row when it maps the segment (Area.check).
+// segment is the header of a segment: at its start, but in segment 0 after the sessions. It is written once, by the
+// process that adds the segment, before the row's word says that there is one. The bitmap of chunks, the spans and the
+// chunks follow it. A process compares all fields with the row when it maps the segment (Area.check).
 type segment struct {
 	_ structs.HostLayout
 	// magic is stored last.
@@ -169,8 +173,8 @@ type segment struct {
 	_      [36]byte
 }
 
-// span describes the chunk of the same number or, if a run of chunks begins there, the run: the blocks of a class, or one
-// large object.
+// span describes the chunk of the same number or, if a run of chunks begins there, the run: the blocks of a class, or
+// one large object.
 type span struct {
 	_ structs.HostLayout
 	// state says what begins here, and which session has it; see spanstate.go. It is stored after all other fields of a
@@ -184,7 +188,8 @@ type span struct {
 	chunks atomic.Uint32
 	// words are the bitmap: a pair for each 64 blocks. Those beyond the class's number of words are not used.
 	words [64]pair
-	// size is how many bytes a large object has, as was asked for. It is written under the area's lock, before the state.
+	// size is how many bytes a large object has, as was asked for. It is written under the area's lock, before the
+	// state.
 	size atomic.Uint64
 	// next and prev are the neighbours in the list of the class, as spanRef.ref returns them; 0 is none. They mean
 	// something while the state is partial, and are written and read under the area's lock.
@@ -199,13 +204,14 @@ type span struct {
 // pair says which of 64 blocks are allocated: those that are used and not freed.
 type pair struct {
 	_ structs.HostLayout
-	// used is written by plain stores: by the span's session under the stripe of the class, or, if the span belongs to no
-	// session, by the holder of the area's lock. Bits that stand for no block are always set. All others may read it; a
-	// stale read shows a block as it was some instructions ago, which is allowed for an object that is allocated or freed
-	// at that very moment.
+	// used is written by plain stores: by the span's session under the stripe of the class, or, if the span belongs to
+	// no session, by the holder of the area's lock. Bits that stand for no block are always set. All others may read
+	// it; a stale read shows a block as it was some instructions ago, which is allowed for an object that is allocated
+	// or freed at that very moment.
 	used atomic.Uint64
-	// freed is where sessions that do not have the span set the bit of a block that they free, by atomic operations. The
-	// writer of used alone clears a bit, after that of used: so a block is never seen as allocated again in between.
+	// freed is where sessions that do not have the span set the bit of a block that they free, by atomic operations.
+	// The writer of used alone clears a bit, after that of used: so a block is never seen as allocated again in
+	// between.
 	freed atomic.Uint64
 }
 
@@ -224,7 +230,8 @@ const (
 
 // geometry says where in a segment what is, in bytes from the segment's start.
 type geometry struct {
-	// segment, bitmap, spans and data are where the segment's header, the bitmap of chunks, the spans and the chunks begin.
+	// segment, bitmap, spans and data are where the segment's header, the bitmap of chunks, the spans and the chunks
+	// begin.
 	segment, bitmap, spans, data uint64
 	// chunks is how many of those there are.
 	chunks int
@@ -232,8 +239,8 @@ type geometry struct {
 	size uint64
 }
 
-// firstSegment returns where the segment header of segment 0 begins, in an area with room for so many sessions. In other
-// segments it begins at 0.
+// firstSegment returns where the segment header of segment 0 begins, in an area with room for so many sessions. In
+// other segments it begins at 0.
 func firstSegment(slots int) uint64 { return headerSize + maxRows*rowSize + uint64(slots)*slotSize }
 
 // geometryOf returns the geometry of a segment with so many chunks whose header begins at start.
@@ -267,8 +274,8 @@ type views struct {
 	slots []slot
 }
 
-// view returns the windows on a region with room for so many sessions. It returns ErrCorrupt if the region is too short,
-// or is not aligned; it reads nothing.
+// view returns the windows on a region with room for so many sessions. It returns ErrCorrupt if the region is too
+// short, or is not aligned; it reads nothing.
 func view(r shm.Region, slots int) (v views, err error) {
 	if v.head, err = shm.At[header](r, 0); err != nil {
 		return v, err
@@ -285,6 +292,6 @@ func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: "+format, args...))
 }
 
-// store makes a store that other processes see whole and in the order of this program's stores, though possibly later than
-// the loads that follow it. It is for words with one writer at a time.
+// store makes a store that other processes see whole and in the order of this program's stores, though possibly later
+// than the loads that follow it. It is for words with one writer at a time.
 func store(w *atomic.Uint64, v uint64) { ordered.Store64(w, v) }

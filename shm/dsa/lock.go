@@ -10,16 +10,17 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// This file holds how a call takes the area's lock, and the stripe and scope that come before it. A call that runs under the
-// lock uses lockAndCall, or Area.lockAndGet; the slow halves of Alloc and Free, which have a stripe already, use acquire.
+// This file holds how a call takes the area's lock, and the stripe and scope that come before it. A call that runs
+// under the lock uses lockAndCall, or Area.lockAndGet; the slow halves of Alloc and Free, which have a stripe already,
+// use acquire.
 
-// patience bounds each wait for the area's lock, and for that for growth. A dead session never keeps one of them: only a
-// session that is stopped, or very slow.
+// patience bounds each wait for the area's lock, and for that for growth. A dead session never keeps one of them: only
+// a session that is stopped, or very slow.
 const patience = 10 * time.Second
 
-// acquire takes the area's lock, and repairs what a dead holder left. The caller has a stripe, so nothing is unmapped while
-// it holds the lock, and defers the guard's Unlock. It waits for at most patience, and for less if ctx ends or the area
-// does. After the area's end, and if the repair fails, it returns an error and the lock is free again.
+// acquire takes the area's lock, and repairs what a dead holder left. The caller has a stripe, so nothing is unmapped
+// while it holds the lock, and defers the guard's Unlock. It waits for at most patience, and for less if ctx ends or
+// the area does. After the area's end, and if the repair fails, it returns an error and the lock is free again.
 func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 	if g, err = a.acquireUnrepaired(ctx, a.ends.View); err != nil {
 		return g, err
@@ -37,11 +38,13 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 	return g, err
 }
 
-// acquireUnrepaired takes the area's lock, whose structures may need to be repaired. Only acquire, and a session that
-// leaves and so can repair nothing, call it. The end of the view, which may be nil, ends the wait.
+// acquireUnrepaired takes the area's lock, whose structures may need to be repaired. Only acquire calls it, and a
+// session that leaves: that one repairs only if it is not the last. The end of the view, which may be nil, ends the
+// wait.
 //
-// Dirty is stored before the lock is marked as consistent. If this process dies between the two, the next holder finds the
-// lock abandoned again; in the other order it would find neither the one nor the other, and use what is half-changed.
+// Dirty is stored before the lock is marked as consistent. If this process dies between the two, the next holder finds
+// the lock abandoned again; in the other order it would find neither the one nor the other, and use what is
+// half-changed.
 func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, error) {
 	l, err := lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
@@ -55,8 +58,8 @@ func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, err
 	return g, nil
 }
 
-// mendLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx ends, since the
-// next holder would have to begin anew.
+// mendLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx ends, since
+// the next holder would have to begin anew.
 func (a *Area) mendLocked(ctx context.Context) error {
 	if a.head.dirty.Load() == 0 {
 		return nil
@@ -64,9 +67,9 @@ func (a *Area) mendLocked(ctx context.Context) error {
 	return a.repairLocked(context.WithoutCancel(ctx))
 }
 
-// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that is free is
-// taken at once, whatever ctx says. Else it waits for at most patience, and until ctx or the view end ends. The guard is
-// Abandoned if the lock's last holder died, or left it poisoned.
+// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that is
+// free is taken at once, whatever ctx says. Else it waits for at most patience, and until ctx or the view end ends. The
+// guard is Abandoned if the lock's last holder died, or left it poisoned.
 func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
 	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
 		return g, err
@@ -83,9 +86,9 @@ type guard struct {
 	a *Area
 }
 
-// Unlock gives the lock back. A function defers it directly, since only then it sees a panic: if bytes of the area are gone
-// from under the function that held the lock, it stores dirty first, so that the next holder repairs, and lets the panic go
-// on.
+// Unlock gives the lock back. A function defers it directly, since only then it sees a panic: if bytes of the area are
+// gone from under the function that held the lock, it stores dirty first, so that the next holder repairs, and lets the
+// panic go on.
 func (g guard) Unlock() {
 	if r := recover(); r != nil {
 		defer panic(r)
@@ -94,9 +97,9 @@ func (g guard) Unlock() {
 	g.Guard.Unlock()
 }
 
-// doubtedLocked returns err. If that matches ErrCorrupt it makes the area dirty first, so that the next holder of the lock
-// derives anew what is derived. After the area's end the bytes may be private ones, which prove nothing. The caller holds the
-// area's lock.
+// doubtedLocked returns err. If that matches ErrCorrupt it makes the area dirty first, so that the next holder of the
+// lock derives anew what is derived. After the area's end the bytes may be private ones, which prove nothing. The
+// caller holds the area's lock.
 func (a *Area) doubtedLocked(err error) error {
 	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
 		a.head.dirty.Store(1)
@@ -104,9 +107,9 @@ func (a *Area) doubtedLocked(err error) error {
 	return err
 }
 
-// lockAndCall runs f under the last stripe and the area's lock. The caller has no stripe. A fault in f is ErrCorrupt. Before
-// it returns it unmaps what went back. It returns f's error, or ErrClosed once the area has ended, or the error of the wait
-// for the lock.
+// lockAndCall runs f under the last stripe and the area's lock. The caller has no stripe. A fault in f is ErrCorrupt.
+// Before it returns it unmaps what went back. It returns f's error, or ErrClosed once the area has ended, or the error
+// of the wait for the lock.
 func (a *Area) lockAndCall(ctx context.Context, f func() error) error {
 	err := a.contained(func() error {
 		return a.striped(func() error { return a.lockAreaAndCall(ctx, f) })
@@ -114,8 +117,8 @@ func (a *Area) lockAndCall(ctx context.Context, f func() error) error {
 	return a.after(err)
 }
 
-// striped runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is unmapped. The
-// caller has no stripe.
+// striped runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is
+// unmapped. The caller has no stripe.
 func (a *Area) striped(f func() error) error {
 	st := &a.stripes[stripes-1]
 	st.Lock()
@@ -123,8 +126,8 @@ func (a *Area) striped(f func() error) error {
 	return f()
 }
 
-// lockAreaAndCall runs f under the area's lock, if the area has not ended. The caller has a stripe. An error of f that matches
-// ErrCorrupt makes the next holder repair the area.
+// lockAreaAndCall runs f under the area's lock, if the area has not ended. The caller has a stripe. An error of f that
+// matches ErrCorrupt makes the next holder repair the area.
 func (a *Area) lockAreaAndCall(ctx context.Context, f func() error) error {
 	if a.ends.Ended() {
 		return errClosed
@@ -137,8 +140,8 @@ func (a *Area) lockAreaAndCall(ctx context.Context, f func() error) error {
 	return a.doubtedLocked(f())
 }
 
-// lockStripes takes all stripes, in the order of their index. It waits for each call of this package that is in flight in
-// this process. The caller has none.
+// lockStripes takes all stripes, in the order of their index. It waits for each call of this package that is in flight
+// in this process. The caller has none.
 func (a *Area) lockStripes() {
 	for i := range a.stripes {
 		a.stripes[i].Lock()

@@ -9,15 +9,16 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// This file holds a segment as this process has it mapped, and how a segment becomes mapped: by the session that makes it
-// (format), or the first time that another session needs it (mapRow). Mappings end in unmap.go. A mapping says nothing
-// about who may use which chunk; it is the bytes, their shape, and what this process remembers of them.
+// This file holds a segment as this process has it mapped, and how a segment becomes mapped: by the session that makes
+// it (format), or the first time that another session needs it (mapRow). Mappings end in unmap.go. A mapping says
+// nothing about who may use which chunk; it is the bytes, their shape, and what this process remembers of them.
 
 // mapping is a segment in this process. A field without a comment about locks is written before the mapping is in
 // Area.maps, and never again.
 type mapping struct {
 	row int
-	// tag has the row, and the life of the row that this segment has. A pointer with another tag leads to another segment.
+	// tag has the row, and the life of the row that this segment has. A pointer with another tag leads to another
+	// segment.
 	tag Pointer
 	seg Segment
 	// cancel takes back the hook by which the segment's end detaches the area. It is written under mapMu.
@@ -26,32 +27,32 @@ type mapping struct {
 	// data is where the chunks begin, in bytes from the segment's start.
 	data   uint64
 	chunks int
-	// bits is the bitmap, in shared memory, under the area's lock: a bit for each chunk, 1 for one in use. It is derived from
-	// the spans. Bits beyond the last chunk are 1.
+	// bits is the bitmap, in shared memory, under the area's lock: a bit for each chunk, 1 for one in use. It is
+	// derived from the spans. Bits beyond the last chunk are 1.
 	bits []atomic.Uint64
 	// spans are the descriptions of the chunks, in shared memory.
 	spans []span
-	// at is, by chunk, where the session's heap has a span that it has to itself; see spot. It is written under the stripe
-	// of the span's class.
+	// at is, by chunk, where the session's heap has a span that it has to itself; see spot. It is written under the
+	// stripe of the span's class.
 	at []atomic.Uint32
-	// stripe is, by chunk, the stripe of what is there, as this process saw it last: a guess, written and read without a
-	// lock. It is below the number of stripes.
+	// stripe is, by chunk, the stripe of what is there, as this process saw it last: a guess, written and read without
+	// a lock. It is below the number of stripes.
 	stripe []atomic.Uint32
 	// gone is true once the segment has been unmapped. It is written under all stripes, and read under one.
 	gone bool
-	// stays is true if the segment stays mapped until Detach, since its row says that it went back while this session has a
-	// span in it: the row is wrong then. It is written under all stripes, and Verify reports it.
+	// stays is true if the segment stays mapped until Detach, since its row says that it went back while this session
+	// has a span in it: the row is wrong then. It is written under all stripes, and Verify reports it.
 	stays bool
 }
 
-// remap unmaps what has gone back and maps what p points into. The caller has no stripe. What it returns may be unmapped by
-// another goroutine before the caller has a stripe: so the caller asks m.gone then.
+// remap unmaps what has gone back and maps what p points into. The caller has no stripe. What it returns may be
+// unmapped by another goroutine before the caller has a stripe: so the caller asks m.gone then.
 func (a *Area) remap(p Pointer) (m *mapping, err error) {
 	err = a.contained(func() error {
 		if a.ends.Ended() {
 			return errClosed
 		}
-		if err := a.sweep(); err != nil {
+		if err := a.unmapReturned(); err != nil {
 			return err
 		}
 		return a.striped(func() error {
@@ -62,8 +63,8 @@ func (a *Area) remap(p Pointer) (m *mapping, err error) {
 	return m, a.answer(err)
 }
 
-// mapFor maps the segment that p points into, if the row has p's life. A segment that is not there is ErrPointer: it goes
-// back at any moment, also between the look at its row and the source's Attach. The caller has the last stripe.
+// mapFor maps the segment that p points into, if the row has p's life. A segment that is not there is ErrPointer: it
+// goes back at any moment, also between the look at its row and the source's Attach. The caller has the last stripe.
 func (a *Area) mapFor(p Pointer) (*mapping, error) {
 	row := p.row()
 	if a.ends.Ended() {
@@ -79,9 +80,9 @@ func (a *Area) mapFor(p Pointer) (*mapping, error) {
 	return m, err
 }
 
-// mapRow returns the mapping of a live row's segment, and maps it if this process has not. The caller has a stripe, or the
-// area's lock. It takes mapMu while the source attaches the segment, so two goroutines do not attach it twice; ctx bounds
-// that as far as the source obeys it.
+// mapRow returns the mapping of a live row's segment, and maps it if this process has not. The caller has a stripe, or
+// the area's lock. It takes mapMu while the source attaches the segment, so two goroutines do not attach it twice; ctx
+// bounds that as far as the source obeys it.
 //
 // A segment that is gone is ErrNotFound. ErrCorrupt are: a row that is not live; row 0 of another life, since the first
 // segment is mapped as long as the area is open; a row of an area without a source; and a segment whose header does not
@@ -120,12 +121,13 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	return next, nil
 }
 
-// installLocked makes a mapping the area's, in place of one of an earlier life, which is unmapped later. From here on the
-// area is detached before the segment is. A segment that was detached just now is refused, with ErrClosed. The caller holds
-// mapMu, and runs in With, so the bytes are there in any case.
+// installLocked makes a mapping the area's, in place of one of an earlier life, which is unmapped later. From here on
+// the area is detached before the segment is. A segment that was detached just now is refused, with ErrClosed. The
+// caller holds mapMu, and runs in With, so the bytes are there in any case.
 //
-// OnDetach may call the hook at once, or from another goroutine, before it has returned. The flag has the later of the two,
-// the hook and this function, act: if the hook comes first, the mapping is refused, and the area need not be detached.
+// OnDetach may call the hook at once, or from another goroutine, before it has returned. The flag has the later of the
+// two, the hook and this function, act: if the hook comes first, the mapping is refused, and the area need not be
+// detached.
 func (a *Area) installLocked(m *mapping) error {
 	var second atomic.Bool
 	m.cancel = m.seg.OnDetach(func() {
@@ -154,9 +156,9 @@ func (a *Area) installFirst(m *mapping) error {
 }
 
 // check makes a mapping of a segment that some session has formatted, if its header fits the row. It refuses, with
-// ErrCorrupt, a handle in the row that leads to a segment of another program or area, or of another row; one of an earlier
-// or later life of the row; and a number of chunks that differs from the row's, or does not fit into the bytes. So no window
-// is made that reaches beyond the segment.
+// ErrCorrupt, a handle in the row that leads to a segment of another program or area, or of another row; one of an
+// earlier or later life of the row; and a number of chunks that differs from the row's, or does not fit into the bytes.
+// So no window is made that reaches beyond the segment.
 func (a *Area) check(b []byte, seg Segment, row, life int) (*mapping, error) {
 	start := uint64(0)
 	if row == 0 {
@@ -175,8 +177,8 @@ func (a *Area) check(b []byte, seg Segment, row, life int) (*mapping, error) {
 	return newMapping(b, seg, geometryOf(start, int(chunks)), row, life)
 }
 
-// newMapping makes a mapping of bytes with that geometry. It refuses, with ErrCorrupt, bytes that are too few for it, or that
-// do not begin at a multiple of 16. It reads no shared byte.
+// newMapping makes a mapping of bytes with that geometry. It refuses, with ErrCorrupt, bytes that are too few for it,
+// or that do not begin at a multiple of 16. It reads no shared byte.
 func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
 	if g.size > uint64(len(b)) || g.size > maxSegment || misaligned(b, 16) {
 		return nil, corrupt("segment %d of %d bytes, or its place, does not fit %d chunks", row, len(b), g.chunks)
@@ -194,9 +196,9 @@ func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, err
 	return m, err
 }
 
-// format writes a new segment's header, and makes a mapping of it. No other process knows the segment yet; its bytes are
-// zero, so all its spans are free. The magic number comes last: a process that finds the segment before, which only a row
-// that was hit by a stray store makes it do, refuses it.
+// format writes a new segment's header, and makes a mapping of it. No other process knows the segment yet; its bytes
+// are zero, so all its spans are free. The magic number comes last: a process that finds the segment before, which only
+// a row that was hit by a stray store makes it do, refuses it.
 func (a *Area) format(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
 	m, err := newMapping(b, seg, g, row, life)
 	if err != nil {
@@ -215,8 +217,8 @@ func (a *Area) format(b []byte, seg Segment, g geometry, row, life int) (*mappin
 	return m, nil
 }
 
-// clearBits makes all chunks free, and marks the bits beyond the last chunk as used, so that no run is found there. The caller
-// holds the area's lock, or is the only one that knows the segment.
+// clearBits makes all chunks free, and marks the bits beyond the last chunk as used, so that no run is found there. The
+// caller holds the area's lock, or is the only one that knows the segment.
 func (m *mapping) clearBits() {
 	for i := range m.bits {
 		m.bits[i].Store(0)

@@ -9,11 +9,11 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Heap is a SegmentSource of ordinary memory, for several areas in one process: for tests, and for programs that have no
-// instance. Its zero value is ready. It has nothing to do with what a session keeps of a class, in heap.go.
+// Heap is a SegmentSource of ordinary memory, for several areas in one process: for tests, and for programs that have
+// no instance. Its zero value is ready. It has nothing to do with what a session keeps of a class, in heap.go.
 //
-// The garbage collector frees a segment's bytes, so a slice into them stays readable after the segment has gone. A detached
-// attachment still hands out its bytes; no view of it ends.
+// The garbage collector frees a segment's bytes, so a slice into them stays readable after the segment has gone. A
+// detached attachment still hands out its bytes; no view of it ends.
 type Heap struct {
 	// mu guards all but Limit.
 	mu sync.Mutex

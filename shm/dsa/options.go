@@ -8,22 +8,23 @@ import (
 
 // Options are an area's, fixed when it is made. Zeros mean the defaults.
 type Options struct {
-	// Initial is how many bytes the first segment has, about; the default is 1 MiB. Growth begins with segments of that size.
+	// Initial is how many bytes the first segment has, about; the default is 1 MiB. Growth begins with segments of that
+	// size.
 	Initial int
-	// MaxSegment is how many bytes growth adds at once, at most; the default is 1 GiB. A larger object gets a segment of its
-	// own size.
+	// MaxSegment is how many bytes growth adds at once, at most; the default is 1 GiB. A larger object gets a segment
+	// of its own size.
 	MaxSegment int
 	// Limit is how many bytes all segments may have; 0 is no limit. SetLimit changes it later.
 	Limit int64
 	// Keep is how many bytes of empty segments are kept for the next need; the default is 16 MiB, and negative is none.
 	// Further ones go back at once.
 	Keep int64
-	// Sessions is how many sessions can have the area attached at once; the default is 256, and 2048 is the most. Each takes
-	// 256 bytes of the first segment.
+	// Sessions is how many sessions can have the area attached at once; the default is 256, and 2048 is the most. Each
+	// takes 256 bytes of the first segment.
 	Sessions int
 
-	// Checked finds writes past an object's end, and stale pointers: 8 bytes more for each object, and slower. An area that is
-	// made in an instance in checked mode (Self.Checked) has it in any case, for all its sessions.
+	// Checked finds writes past an object's end, and stale pointers: 8 bytes more for each object, and slower. An area
+	// that is made in an instance in checked mode (Self.Checked) has it in any case, for all its sessions.
 	Checked bool
 }
 

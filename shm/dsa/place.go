@@ -23,12 +23,12 @@ type Place struct {
 	word *atomic.Uint64
 }
 
-// nowhere is no word, like the zero Place. It marks a call that runs in a scope already: alloc and free begin one only for the
-// zero Place, and would call themselves for ever otherwise.
+// nowhere is no word, like the zero Place. It marks a call that runs in a scope already: alloc and free begin one only
+// for the zero Place, and would call themselves for ever otherwise.
 var nowhere = Place{at: 1}
 
-// Place returns the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are: see Bytes,
-// whose errors it has. An offset that is no multiple of 8 is ErrSize, one behind the object's end ErrCorrupt.
+// Place returns the word at off, a multiple of 8, in the object p. It is valid as long as the object's bytes are: see
+// Bytes, whose errors it has. An offset that is no multiple of 8 is ErrSize, one behind the object's end ErrCorrupt.
 func (a *Area) Place(p Pointer, off int) (Place, error) {
 	b, err := a.Bytes(p)
 	if err != nil {
@@ -52,19 +52,19 @@ func (at Place) Pointer() Pointer {
 // Clear makes the word read 0. What it owned belongs to no word then, or to another one; the caller ensures that.
 func (at Place) Clear() { at.Set(0) }
 
-// Set makes the word own p, which belonged to no word, or to another one that the caller clears. It is one store, and notes
-// nothing: so to move an object from one word to another, Set the new one first, and Clear the old one then. A death in
-// between leaves two words that lead to the object, which the structure that has them can tell; in the other order it would
-// leave none.
+// Set makes the word own p, which belonged to no word, or to another one that the caller clears. It is one store, and
+// notes nothing: so to move an object from one word to another, Set the new one first, and Clear the old one then. A
+// death in between leaves two words that lead to the object, which the structure that has them can tell; in the other
+// order it would leave none.
 func (at Place) Set(p Pointer) {
 	if at.word != nil {
 		store(at.word, uint64(p))
 	}
 }
 
-// AllocInto allocates n bytes, as Alloc does, and stores the object's Pointer in a word that reads 0. If it returns an error
-// the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The zero Place
-// is ErrPointer.
+// AllocInto allocates n bytes, as Alloc does, and stores the object's Pointer in a word that reads 0. If it returns an
+// error the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The
+// zero Place is ErrPointer.
 func (a *Area) AllocInto(n int, at Place) error {
 	if at.word == nil {
 		return fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
@@ -73,14 +73,14 @@ func (a *Area) AllocInto(n int, at Place) error {
 	return err
 }
 
-// FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If it
-// fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
+// FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If
+// it fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
 func (a *Area) FreeFrom(at Place) error {
 	return a.freeCarefully(0, at)
 }
 
-// put makes the word own p, which the session's note names: from this store on the object is the word's, and no longer the
-// session's. With 0 it is the other way round. The caller has the stripe of the note.
+// put makes the word own p, which the session's note names: from this store on the object is the word's, and no longer
+// the session's. With 0 it is the other way round. The caller has the stripe of the note.
 func (at Place) put(p Pointer) {
 	if at.word != nil {
 		store(at.word, uint64(p))

@@ -41,8 +41,8 @@ func (p Pointer) offset() uint64 { return uint64(p) & (1<<offsetBits - 1) << 4 }
 // row returns the number of the segment's row, below maxRows.
 func (p Pointer) row() int { return int(p>>rowShift) & (maxRows - 1) }
 
-// slack returns how many bytes of its block the object leaves unused; in checked mode the generation; of an intent, what
-// is going on.
+// slack returns how many bytes of its block the object leaves unused; in checked mode the generation; of an intent,
+// what is going on.
 func (p Pointer) slack() uint64 { return uint64(p>>slackShift) & (1<<slackBits - 1) }
 
 // life returns the life of the segment's row.

@@ -14,6 +14,7 @@ func aligned(n int) []byte {
 // misaligned reports whether b does not begin at a multiple of n.
 func misaligned(b []byte, n uintptr) bool { return uintptr(unsafe.Pointer(unsafe.SliceData(b)))%n != 0 }
 
-// first returns the eight bytes at off, which must be inside b, and a multiple of 8 from an aligned start: the first ones of
-// a block, where a stamp is, or a place's word. The load or store through it is a plain one; see stamp for why that is enough.
+// first returns the eight bytes at off, which must be inside b, and a multiple of 8 from an aligned start: the first
+// ones of a block, where a stamp is, or a place's word. The load or store through it is a plain one; see stamp for why
+// that is enough.
 func first(b []byte, off uint64) *uint64 { return (*uint64)(unsafe.Pointer(&b[off])) }

@@ -7,8 +7,13 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Recover gives back what dead sessions had in their hands or to themselves, and says how many
-// there were. Others do so too, in their time: this is for who has to know that it is done.
+// This file undoes what a session has left that died: the object in its hands, by its notes, and the spans that it had
+// to itself, by their states. It needs no word from the dead process. Each step is safe to do twice, and the slot is
+// cleared last: so a session that dies while it recovers another one leaves the rest to the next.
+
+// Recover gives back what dead sessions had in their hands or to themselves, and returns how many there were. Sessions
+// also do so when they attach, grow the area, trim or verify; Recover is for a caller that has to know that it is done.
+// It waits for the area's lock, for at most 10 seconds or until ctx ends.
 func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 	err = a.lockAndCall(ctx, func() error {
 		dead, err = a.recoverDeadLocked(ctx)
@@ -20,8 +25,13 @@ func (a *Area) Recover(ctx context.Context) (dead int, err error) {
 	return dead, nil
 }
 
-// recoverDeadLocked gives back what dead sessions had in their hands and to themselves, under the lock,
-// and says how many there were.
+// recoverDeadLocked gives back what dead sessions had in their hands and to themselves, and returns how many there
+// were. The caller holds the area's lock. A segment that is garbled or gone is passed over: what lay in it is lost
+// already.
+//
+// A session is dead if Self.Alive says so of the peer in its slot. The notes come before the spans: a note's object is
+// freed by its bit in freed, which giving the span back then harvests. Each note is cleared after its object was dealt
+// with, and the slot after all else.
 func (a *Area) recoverDeadLocked(ctx context.Context) (n int, err error) {
 	ctx = context.WithoutCancel(ctx)
 	for i := range a.slots {
@@ -50,8 +60,25 @@ func (a *Area) recoverDeadLocked(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// recoverNoteLocked frees the object that a dead session had in its hands, unless a place has it.
-// The caller holds the area's lock.
+// recoverNoteLocked frees the object that a dead session had in its hands, unless a place owns it. P is the note's
+// intent, and place its place. The caller holds the area's lock.
+//
+// The note says which object, not how far the session came with it. That follows from the object itself: if it is not
+// allocated, the session had not stored the bit yet, or had freed the object, and nothing is to be done. If it is
+// allocated and no place owns it, no program knows it. Only an object that was being freed in a span of another session
+// needs more: it may have been freed, and allocated again by another session, so the stamp has to be there.
+//
+// With intentHeld no other session can have got the block since the death, even if the session had freed it. A block in
+// a span of the dead session's own is allocated by no session before recovery gives that span back, and a taker leaves
+// a span alone that a note names. A block in a shared span, and a large object, are allocated, and large ones freed,
+// under the area's lock with the note struck before the lock is given back: so the session has died with the lock, and
+// the repair runs this recovery before the lock's next holder allocates anything.
+//
+// The object is freed by its bit in freed, not in used, whose writer may be a living session.
+//
+// A note lies in shared memory. It is ErrCorrupt if it leads to no chunk of the segment, or to a chunk whose way back
+// to its run leads nowhere. One that leads into a segment that is gone, to no run, or into the middle of an object
+// means nothing: only a stray store, or a death before the object was there, leaves such a note.
 func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 	how := p.slack()
 	p = p.withSlack(0)
@@ -107,11 +134,12 @@ func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 	return nil
 }
 
-const nobody = -2 // as a slot
+// noSession is a slot that no session has, for recoverSpanLocked.
+const noSession = -2
 
-// recoverSpanLocked ensures that a span is where it belongs, though a session died: one that was
-// that session's; one that was left full, or in its list, while something was freed in it.
-// The caller holds the area's lock.
+// recoverSpanLocked puts a span where it belongs: one that the dead session of that slot had to itself, and one that
+// belongs to no session, and was left full or in its list though something was freed in it. With noSession it does the
+// latter only. The caller holds the area's lock.
 func (a *Area) recoverSpanLocked(ctx context.Context, r spanRef, slot int) error {
 	state := r.s.state.Load()
 	switch kindOf(state) {
@@ -126,7 +154,9 @@ func (a *Area) recoverSpanLocked(ctx context.Context, r spanRef, slot int) error
 	return nil
 }
 
-// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock.
+// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock. A place is a number
+// in shared memory: one in a segment that is gone, or outside the segment's chunks, owns nothing. The word is compared
+// without the slack, which the note's intent has used for its own.
 func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, error) {
 	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
 		return false, nil

@@ -8,10 +8,20 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// repairLocked makes everything that is derived anew, under the lock that a session died with, or under which something was
-// found to be wrong: rows on the way are freed; bitmaps, counts and lists follow from the spans' states. Then what dead
-// sessions held goes back. It changes nothing that it would not change again, so it may itself be cut short. A segment in
-// which that can't be done gives nothing any more.
+// This file repairs an area whose lock a session died with, or in which something was found to be wrong. The heads of
+// runs and the rows' words are taken as they are; all else is derived from them. So a repair needs no log, and it does
+// not matter in the middle of which change the last holder was.
+
+// repairLocked derives everything anew that is derived: rows on the way are freed; bitmaps, counts and lists follow
+// from the spans' states. Then what dead sessions held goes back, and dirty becomes 0. The caller holds the area's
+// lock.
+//
+// It changes nothing that it would not change again in the same way, and dirty is cleared last: so it may be cut short
+// by a death or an error, and the next holder begins anew. The heads of the lists are cleared before the first span is
+// linked, so no list leads through a span that has moved.
+//
+// In a segment that is garbled, or cannot be found, nothing can be derived. Its row says from then on that nothing in
+// it is free, and the other segments go on.
 func (a *Area) repairLocked(ctx context.Context) error {
 	for i := range a.head.partial {
 		a.head.partial[i].Store(0)
@@ -47,7 +57,9 @@ func (a *Area) repairLocked(ctx context.Context) error {
 	return nil
 }
 
-// rebuildLocked derives bitmap, counts and lists from the spans of a segment. The caller holds the area's lock.
+// rebuildLocked derives bitmap, counts and lists from the spans of a segment. The caller holds the area's lock. A run
+// whose length or class is invalid is ErrCorrupt: where the next run begins is unknown then. The runs before it have
+// been counted.
 func (a *Area) rebuildLocked(m *mapping) error {
 	m.clearBits()
 	used := 0
@@ -74,10 +86,13 @@ func (a *Area) rebuildLocked(m *mapping) error {
 	return err
 }
 
-// lost reports whether err says that a segment is garbled, or gone: that segment alone is lost.
+// lost reports whether err means that a segment is garbled, or gone: then that segment alone is lost. Other errors,
+// such as ErrClosed, mean that this session can do nothing more.
 func lost(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotFound) }
 
-// walk calls run for each run of a segment and loose for each chunk in none.
+// walk calls run for each run of a segment, with its length in chunks, and loose for each chunk that is in none. It
+// checks the length before run sees it: so run may use all chunks of the run, and walk ends. A run that is garbled is
+// ErrCorrupt, and ends it. The caller holds the area's lock, since otherwise runs come and go.
 func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) error {
 	for c := 0; c < m.chunks; {
 		s := &m.spans[c]
@@ -99,6 +114,9 @@ func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) er
 	return nil
 }
 
+// checkRun checks what the span at chunk c says of its run, of n chunks. It refuses, with ErrCorrupt, a length of 0 or
+// one that reaches over the segment's end; a large object whose size does not need so many chunks, or more; and a class
+// that does not exist or whose spans have another length.
 func (m *mapping) checkRun(c int, s *span, n int) error {
 	if n < 1 || n > m.chunks-c {
 		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
@@ -115,8 +133,9 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 	return nil
 }
 
-// eachRunLocked is walk over all segments, which it maps. It leaves out those that are garbled, from there on.
-// The caller holds the area's lock.
+// eachRunLocked calls run for each run of all segments, and maps them for that. In a segment that is garbled it stops
+// where that is found, and goes on with the next one; an error of run that is not lost ends it. The caller holds the
+// area's lock.
 func (a *Area) eachRunLocked(ctx context.Context, run func(r spanRef, n int) error) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {

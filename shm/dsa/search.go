@@ -8,30 +8,45 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-const (
-	batch = 4096 // how many runs one turn under the lock looks at
-	crop  = 16   // chunks of empty spans are enough for one turn
+// This file walks an area for spans that can be taken. An area of 32 GiB has up to half a million, so a search is made
+// in turns, each of which holds the area's lock for a bounded number of runs; between two turns other sessions allocate
+// and free, and what the search has passed may change again. A search is a look for memory, not a proof that there is
+// none: that is why takeBack makes it again while others free.
 
-	// searches is how many times in a row a search is made, as long as others free objects meanwhile.
+const (
+	// batch is how many runs one turn under the lock looks at.
+	batch = 4096
+	// crop is how many chunks of empty spans are enough for one turn.
+	crop = 16
+
+	// searches is how many times in a row a search is made, as long as other sessions free objects between them.
 	searches = 8
 )
 
-// search is a search for spans that can be taken.
+// search is a search for spans that can be taken. It is for one goroutine.
 type search struct {
-	a       *Area
-	class   int  // those of this class are wanted if they have room; -1: none
-	empties bool // empty ones of all classes are
-	enough  int  // chunks of those that one turn takes
-	left    int  // runs that it looks at
+	a *Area
+	// class is that of which spans with room are wanted; -1 is none.
+	class int
+	// empties is true if empty spans of all classes are wanted; enough is how many chunks of them end a turn.
+	empties bool
+	enough  int
+	// left is how many runs the turn may still look at.
+	left int
 
-	alive      map[int]bool // sessions that were asked about
-	row, chunk int          // where it is
-	list       []spanRef
-	chunks     int
-	room       bool // one of the class is in the list
+	// alive are the sessions, by slot, of which this turn has asked whether they live.
+	alive map[int]bool
+	// row and chunk are where the search is.
+	row, chunk int
+	// list are the contested and the empty partial spans that this turn has found, which have so many chunks. Room is
+	// true if one of the class is among them.
+	list   []spanRef
+	chunks int
+	room   bool
 }
 
-// run searches the whole area until get has what it wants. It takes the lock for each turn anew.
+// run searches the whole area until get has what it wants. It takes the area's lock for each turn anew, and looks for
+// the end of the area in between.
 func (s *search) run(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	for s.row, s.chunk = 0, 0; s.row < len(s.a.rows) && !found; {
 		if s.a.ends.Ended() {
@@ -44,6 +59,9 @@ func (s *search) run(ctx context.Context, get func(context.Context) (bool, error
 	return found, nil
 }
 
+// turn goes on with the search until it has found enough, or has looked at batch runs; then it takes what it has found,
+// and calls get if anything could be taken. It takes the area's lock. A segment that cannot be mapped is passed over,
+// except after the end of the session: nothing more can be mapped then.
 func (s *search) turn(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	a := s.a
 	g, err := a.acquire(ctx)
@@ -75,9 +93,12 @@ func (s *search) turn(ctx context.Context, get func(context.Context) (bool, erro
 	return found, a.doubtedLocked(err)
 }
 
+// done reports whether the turn is over.
 func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
 
-// lookLocked goes through a segment's runs, from the chunk where the search is. The caller holds the area's lock.
+// lookLocked goes through a segment's runs, from the chunk where the search is, until the turn is over. The length of a
+// run comes from shared memory: one that is 0, or reaches over the segment's end, ends the search in this segment, so
+// that it neither stays where it is nor leaves the segment. The caller holds the area's lock.
 func (s *search) lookLocked(m *mapping) {
 	for s.chunk < m.chunks && !s.done() {
 		s.left--
@@ -86,7 +107,7 @@ func (s *search) lookLocked(m *mapping) {
 		switch kindOf(sp.state.Load()) {
 		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
 			if n = int(sp.chunks.Load()); m.checkRun(s.chunk, sp, n) != nil {
-				s.chunk = m.chunks // garbled: who repairs or verifies says so
+				s.chunk = m.chunks // garbled: the session that repairs or verifies reports it
 				return
 			}
 			s.considerLocked(spanRef{m, s.chunk, sp}, n)
@@ -95,7 +116,10 @@ func (s *search) lookLocked(m *mapping) {
 	}
 }
 
-// considerLocked makes a span contested if it is wanted and can be taken. The caller holds the area's lock.
+// considerLocked makes a span of n chunks contested, if it is wanted and its session's notes can be relied on, and puts
+// it into the list. Empty partial spans, and those that are contested already, go into the list as they are. That a
+// span is empty, or has room, is a guess as long as its session may be at work in it; settleSpanLocked looks again. The
+// caller holds the area's lock.
 func (s *search) considerLocked(r spanRef, n int) {
 	state := r.s.state.Load()
 	switch kindOf(state) {
@@ -130,7 +154,10 @@ func (s *search) considerLocked(r spanRef, n int) {
 	s.list = append(s.list, r)
 }
 
-// reaches reports whether the notes of the living session that has a span can be relied on.
+// reaches reports whether the notes of the living session that has a span, as its state says, can be relied on. The
+// spans of a dead session are not for a taker: recovery reads its notes, which say what it was doing, and gives its
+// spans back. A slot that the area does not have is a stray store's, and nothing is taken. The caller holds the area's
+// lock.
 func (s *search) reaches(state uint64) bool {
 	a, i := s.a, int(state&slotMask)-1
 	if i < 0 || i >= len(a.slots) {
@@ -148,8 +175,9 @@ func (s *search) reaches(state uint64) bool {
 	return alive && a.ordersOf(i) // of a dead one they are recovery's
 }
 
-// takeLocked puts the contested spans that no note names where they belong. It reports whether there is any.
-// The caller holds the area's lock.
+// takeLocked puts the contested spans of the list that no note names where they belong, and the empty partial ones back
+// to the free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing is taken,
+// and the spans stay contested for a later search. The caller holds the area's lock.
 func (s *search) takeLocked(ctx context.Context) (took bool, err error) {
 	if len(s.list) == 0 || !s.a.fenceAll() {
 		return false, nil

@@ -10,13 +10,13 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// This file holds how a session comes and goes: it joins by a slot in the area's table, and leaves by clearing it. The slot
-// decides: a session whose slot names it, and which is dead, is recovered by another one. What a session does to leave it
-// could also leave undone by dying, so an error on the way out costs the others work, and loses nothing.
+// This file holds how a session comes and goes: it joins by a slot in the area's table, and leaves by clearing it. The
+// slot decides: a session whose slot names it, and which is dead, is recovered by another one. What a session does to
+// leave it could also leave undone by dying, so an error on the way out costs the others work, and loses nothing.
 
-// enter gives this session a slot, and recovers dead ones first, which frees theirs. An area whose last session has begun to
-// remove it is ErrNotFound; the session goes on with the removal, since the one that began it may have died. A table without
-// a free slot is ErrFull. It takes the area's lock; the caller has a stripe.
+// enter gives this session a slot, and recovers dead ones first, which frees theirs. An area whose last session has
+// begun to remove it is ErrNotFound; the session goes on with the removal, since the one that began it may have died. A
+// table without a free slot is ErrFull. It takes the area's lock; the caller has a stripe.
 func (a *Area) enter(ctx context.Context) error {
 	g, err := a.acquire(ctx)
 	if err != nil {
@@ -24,7 +24,7 @@ func (a *Area) enter(ctx context.Context) error {
 	}
 	defer g.Unlock()
 	if a.head.gone.Load() != 0 {
-		_ = a.removeLocked(ctx) // who began to may have died
+		_ = a.removeLocked(ctx) // the session that began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
 	}
 	if _, err := a.recoverDeadLocked(ctx); err != nil {
@@ -41,9 +41,9 @@ func (a *Area) enter(ctx context.Context) error {
 
 // join makes slot i this session's. The caller holds the area's lock, or is the only one that knows the area.
 //
-// The notes are put to rest first, and peer is stored last: other sessions read a slot's notes and order only when its peer is
-// not 0, so they never take what an earlier session has left there for this one's. A process that dies before that store
-// leaves a free slot.
+// The notes are put to rest first, and peer is stored last: other sessions read a slot's notes and order only when its
+// peer is not 0, so they never take what an earlier session has left there for this one's. A process that dies before
+// that store leaves a free slot.
 func (a *Area) join(i int) error {
 	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
 		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
@@ -62,12 +62,13 @@ func (a *Area) join(i int) error {
 	return nil
 }
 
-// Detach ends this session's use of the area: the spans that it had to itself go back, and all segments are unmapped. The
-// last session that detaches removes the area, unless it is pinned. Objects stay allocated. Detaching twice is harmless.
+// Detach ends this session's use of the area: the spans that it had to itself go back, and all segments are unmapped.
+// The last session that detaches removes the area, unless it is pinned. Objects stay allocated. Detaching twice is
+// harmless.
 //
 // It waits for calls of this package that are in flight in this process, and for no others: the bytes stay mapped while
-// there is a lease of the area's View, such as that of a hash table with an entry that is held. If the spans cannot
-// be given back, the error says so, and the other sessions recover them as those of a dead one. If the area's lock is not
+// there is a lease of the area's View, such as that of a hash table with an entry that is held. If the spans cannot be
+// given back, the error says so, and the other sessions recover them as those of a dead one. If the area's lock is not
 // free within 10 seconds, they do so only once the session has ended. In both cases the area is detached.
 func (a *Area) Detach() (err error) {
 	a.end()
@@ -79,7 +80,7 @@ func (a *Area) Detach() (err error) {
 	a.left = true
 	err = a.contained(func() error { return a.leave(context.Background()) })
 	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
-		err = errClosed // the bytes have been swapped meanwhile
+		err = errClosed // the bytes have been swapped in between
 	}
 	clear(a.heaps)
 	defer func() { // also if a function of OnDetach ends the goroutine
@@ -88,8 +89,8 @@ func (a *Area) Detach() (err error) {
 	return errors.Join(err, a.hooks.run())
 }
 
-// leave gives up this session's slot, with what belongs to it, and removes the area if it was the last session's. It takes
-// the area's lock with no regard to the end of the view, which has come. The caller has all stripes.
+// leave gives up this session's slot, with what belongs to it, and removes the area if it was the last session's. It
+// takes the area's lock with no regard to the end of the view, which has come. The caller has all stripes.
 //
 // The spans go back before the slot is cleared: a process that dies in between is a dead session with few spans, and is
 // recovered. In the other order the spans would bear the number of a slot that is free, which no session recovers.
@@ -103,8 +104,8 @@ func (a *Area) leave(ctx context.Context) (err error) {
 		return nil
 	}
 	defer func() {
-		// A session that closes cannot map what it would need to. So its slot names an incarnation that is over, and the others
-		// recover the session as a dead one.
+		// A session that closes cannot map what it would need to. So its slot names an incarnation that is over, and
+		// the others recover the session as a dead one.
 		if err != nil {
 			gone := a.self.Peer
 			gone.Incarnation--
@@ -126,8 +127,8 @@ func (a *Area) leave(ctx context.Context) (err error) {
 	return nil
 }
 
-// alone reports whether this is the only living session. What dead ones have goes with the area, so it need not be recovered
-// first, which a session that closes could not do: it can map nothing more. The caller holds the area's lock.
+// alone reports whether this is the only living session. What dead ones have goes with the area, so it need not be
+// recovered first, which a session that closes could not do: it can map nothing more. The caller holds the area's lock.
 func (a *Area) alone() bool {
 	for i := range a.slots {
 		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {
@@ -137,12 +138,12 @@ func (a *Area) alone() bool {
 	return true
 }
 
-// removeLocked gives all segments back, the one with the header last. It goes on after an error, and returns all of them. The
-// caller holds the area's lock.
+// removeLocked gives all segments back, the one with the header last. It goes on after an error, and returns all of
+// them. The caller holds the area's lock.
 //
-// Gone is stored first: from then on no session joins. A process that dies after it leaves an area that is gone in part, and
-// whose first segment is still pinned. A session that tries to attach it then finds gone, and goes on here; each step does
-// nothing if it was done before.
+// Gone is stored first: from then on no session joins. A process that dies after it leaves an area that is gone in
+// part, and whose first segment is still pinned. A session that tries to attach it then finds gone, and goes on here;
+// each step does nothing if it was done before.
 func (a *Area) removeLocked(ctx context.Context) error {
 	a.head.gone.Store(1)
 	failpoint.Hit("dsa/remove/gone")

@@ -6,26 +6,33 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// Sharing a span: a session that uses little of a class has no span of it to itself. Its objects come from the list of the
-// class, one by one, under the area's lock. With a span for each class a session had up to 20 MiB to itself, most of them
-// free: in an area with a limit that is memory which others want, for objects of other sizes.
+// Sharing a span: a session that uses little of a class has no span of it to itself. Its objects come from the list of
+// the class, one by one, under the area's lock. With a span for each class a session had up to 20 MiB to itself, most
+// of them free: in an area with a limit that is memory which others want, for objects of other sizes.
+//
+// In a shared span the holder of the area's lock writes used, as the span's session does in its own: so nothing here
+// needs a fence, and the session's note matters only if it dies.
 
 // shareFor is how many spans' worth of objects a session allocates in shared spans before it has one to itself: so the
-// free part of that is little beside what the session allocates. Of small objects, of which a span has thousands, it takes
-// no more than shareMost.
+// free part of that is little beside what the session allocates. Of small objects, of which a span has thousands, it
+// takes no more than shareMost.
 const (
 	shareFor  = 8
 	shareMost = 8192
 )
 
-// shares reports whether the session allocates in spans that are nobody's. It always does so where a span is more than one
-// chunk: to fill more than 8 KiB costs several times what the lock costs.
+// shares reports whether the session allocates in spans that belong to no session. It always does so where a span is
+// more than one chunk: to fill more than 8 KiB costs several times what the lock costs.
 func (h *heap) shares(cl *class) bool {
 	return cl.chunks > 1 || h.shared < min(shareFor*cl.objects, shareMost)
 }
 
-// takeSharedLocked allocates an object in the first span of the list that has room, or in a new one; it holds the area's
-// lock.
+// takeSharedLocked allocates an object in the first span of the class's list that has room, or in a new one; ok is
+// false if there are neither. The caller holds the area's lock and the class's stripe.
+//
+// A span that has no room, though it is in the list, leaves the list: it becomes contested, so that no session makes it
+// its own in between, and is settled as full. A process that dies on the way has died with the lock, and the repair
+// links or leaves out each span by its state.
 func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Place) (p Pointer, ok bool, err error) {
 	for {
 		r, ok, err := a.firstLocked(cl)
@@ -66,8 +73,8 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 	return p, err == nil, err
 }
 
-// unusedIn returns a word of a span that has a block which can be allocated without a harvest, -1 if none has: the search begins
-// where the last one in that span ended.
+// unusedIn returns a word of a span that has a block which can be allocated without a harvest, -1 if none has. The
+// search begins where the last one in that span ended. The caller holds the area's lock and the class's stripe.
 func (h *heap) unusedIn(r spanRef, cl *class) int {
 	if h.from != r.s {
 		h.from, h.fromWord = r.s, 0
@@ -83,12 +90,15 @@ func (h *heap) unusedIn(r spanRef, cl *class) int {
 	return -1
 }
 
-// allocInLocked allocates an object in that word of a span that is in the list of its class; it holds
-// the area's lock.
+// allocInLocked allocates an object in that word of a span that is in the list of its class. The caller holds the
+// area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, fence, the question
+// for the end, place, rest. The note rests before the lock is given back, so recovery never takes another session's
+// object in the same block for this one. A word without a block that is free, or one of which a bit that stands for no
+// block is clear, is ErrCorrupt.
 func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Pointer, error) {
 	used, bit := r.s.words[word].used.Load(), lowest(r.s.words[word].unused())
 	i := word<<6 | bit
-	if bit > 63 || i >= cl.objects { // the bits beyond are always set, unless somebody wrote there
+	if bit > 63 || i >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
 		return 0, corrupt("the bitmap of span %d of segment %d is garbled", r.chunk, r.m.row)
 	}
 	p := r.m.tag | Pointer((r.start()+uint64(i)*cl.size)>>4)
@@ -112,13 +122,15 @@ func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Poi
 	return p, nil
 }
 
-// tidied is told, under the class's stripe, that this session has freed something in a span that is nobody's: one that was full now has room, one
-// that is empty goes back, unless it is the only one of its class that has room.
+// tidied puts a span where it belongs after this session has freed something in it, and no session has it: a full one
+// has room now, and an empty one goes back, unless it is the only one of its class that has room. It takes the area's
+// lock; the caller has the class's stripe. If the lock is not free in time nothing is lost: the next session that takes
+// spans, Trim or Verify does the same.
 func (a *Area) tidied(r spanRef, cl *class) error {
 	ctx := context.Background()
 	g, err := a.acquire(ctx)
 	if err != nil {
-		return nil // who takes spans, Trim or Verify puts it right
+		return nil // the next session that takes spans, Trim or Verify puts it right
 	}
 	defer g.Unlock()
 	state := r.s.state.Load()

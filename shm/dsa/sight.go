@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Sight looks at the objects of an area without attaching it: it takes no lock and no place among the sessions, and works
-// while all of these are stopped. What it reads may be freed or written at any time, even while it is read, so its caller
-// checks everything. It writes nothing. It is for one goroutine.
+// Sight looks at the objects of an area without attaching it: it takes no lock and no place among the sessions, and
+// works while all of these are stopped. What it reads may be freed or written at any time, even while it is read, so
+// its caller checks everything. It writes nothing. It is for one goroutine.
 type Sight struct {
 	views
 	segment func(handle uint64) ([]byte, error)
@@ -24,9 +24,9 @@ type seen struct {
 	bytes  []byte
 }
 
-// Look makes a Sight of the area whose first segment is that of the handle. Segment returns the bytes of a segment by its
-// handle, in place, for reading; they stay as long as the Sight is used. An error of it comes through. A segment that begins
-// with no area is ErrCorrupt, an area of another layout version ErrVersion.
+// Look makes a Sight of the area whose first segment is that of the handle. Segment returns the bytes of a segment by
+// its handle, in place, for reading; they stay as long as the Sight is used. An error of it comes through. A segment
+// that begins with no area is ErrCorrupt, an area of another layout version ErrVersion.
 func Look(handle uint64, segment func(handle uint64) ([]byte, error)) (*Sight, error) {
 	b, err := segment(handle)
 	if err != nil {
@@ -51,9 +51,10 @@ func Look(handle uint64, segment func(handle uint64) ([]byte, error)) (*Sight, e
 	return s, nil
 }
 
-// Peek returns the n bytes that begin at p, in place. It does not ask whether there is an object. A pointer into a segment
-// that is not there, or has another life, and bytes that reach beyond the segment's end are ErrPointer. A segment that is
-// used for the first time may take as long as the function that Look was given; its error comes through.
+// Peek returns the n bytes that begin at p, in place. It does not ask whether there is an object. A pointer into a
+// segment that is not there, or has another life, and bytes that reach beyond the segment's end are ErrPointer. A
+// segment that is used for the first time may take as long as the function that Look was given; its error comes
+// through.
 func (s *Sight) Peek(p Pointer, n int) ([]byte, error) {
 	if s.head == nil {
 		return nil, fmt.Errorf("dsa: peek at %v: %w", p, ErrPointer)

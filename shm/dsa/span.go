@@ -2,12 +2,12 @@ package dsa
 
 import "github.com/godsm/godsm/internal/failpoint"
 
-// This file holds what a process asks of a span and does in its bitmap. Nothing here takes a lock; each function says what
-// its caller has to hold, and those that only read say what their answer is worth.
+// This file holds what a process asks of a span and does in its bitmap. Nothing here takes a lock; each function says
+// what its caller has to hold, and those that only read say what their answer is worth.
 
 // spanRef is a span, or a large object, in this process's mappings. It is valid until the segment is unmapped, which
-// happens under all stripes. So it is used under the stripe under which it was found or, by Bytes, in a scope in which a
-// fault is an error.
+// happens under all stripes. So it is used under the stripe under which it was found or, by Bytes, in a scope in which
+// a fault is an error.
 type spanRef struct {
 	m *mapping
 	// chunk is where the run begins, and s the description of that chunk.
@@ -16,8 +16,8 @@ type spanRef struct {
 }
 
 // class returns the class of the span's blocks. It needs no lock. The number comes from shared memory: one beyond the
-// table of classes is ErrCorrupt, and so is a class whose spans would reach over the segment's end. So block may be called
-// for each block of the class that is returned.
+// table of classes is ErrCorrupt, and so is a class whose spans would reach over the segment's end. So block may be
+// called for each block of the class that is returned.
 func (r spanRef) class() (*class, error) {
 	if c := r.s.class.Load(); c < uint32(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
 		return &classes[c], nil
@@ -47,12 +47,13 @@ func (r spanRef) mark() uint64 { return uint64(r.m.tag|Pointer(r.start()>>4)) | 
 // start returns where in the segment the run's first byte is.
 func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
 
-// ref returns how the lists name the span: its segment's row plus one in the upper half, its chunk in the lower; 0 is none.
+// ref returns how the lists name the span: its segment's row plus one in the upper half, its chunk in the lower; 0 is
+// none.
 func (r spanRef) ref() uint64 { return uint64(r.m.row+1)<<32 | uint64(r.chunk) }
 
-// allocated reports whether block i is used and not freed. It needs no lock. The two words are loaded one after the other,
-// used first: a block that is harvested in between seems to be allocated, though it was freed before. So for a pointer
-// that its program has kept too long the answer may be a little late; for one that is valid it is exact.
+// allocated reports whether block i is used and not freed. It needs no lock. The two words are loaded one after the
+// other, used first: a block that is harvested in between seems to be allocated, though it was freed before. So for a
+// pointer that its program has kept too long the answer may be a little late; for one that is valid it is exact.
 func (s *span) allocated(i int) bool {
 	p := &s.words[i>>6]
 	return (p.used.Load()&^p.freed.Load())>>(i&63)&1 != 0
@@ -76,21 +77,21 @@ func (s *span) inWord(c *class, w int) uint64 {
 	return c.blocks(w, p.used.Load()&^p.freed.Load())
 }
 
-// harvest makes blocks that other sessions have freed free for allocation, and reports whether any block is free then. It
-// is for the one process that may write used. That is the span's session, under its stripe and either a note that names
-// the span or the area's lock; or the holder of the area's lock, for a span that belongs to no session and in which none is
-// at work. A session that comes to have a span harvests it before it allocates from it.
+// harvest makes blocks that other sessions have freed free for allocation, and reports whether any block is free then.
+// It is for the one process that may write used. That is the span's session, under its stripe and either a note that
+// names the span or the area's lock; or the holder of the area's lock, for a span that belongs to no session and in
+// which none is at work. A session that comes to have a span harvests it before it allocates from it.
 //
 // Three stores are made for each word, and their order matters:
 //
-//  1. The stamp of each freed block is removed. A session that freed it may have died before it struck its note; recovery
-//     finds the stamp gone, and leaves the block to its next object. If the block were allocated first, its old stamp
-//     could make recovery free the new object.
+//  1. The stamp of each freed block is removed. A session that freed it may have died before it struck its note;
+//     recovery finds the stamp gone, and leaves the block to its next object. If the block were allocated first, its
+//     old stamp could make recovery free the new object.
 //  2. The bits of used are cleared. They are still set in freed, so the blocks cannot be allocated yet.
 //  3. The same bits of freed are cleared, by an atomic operation, since other sessions may set further ones.
 //
-// A process that dies between 2 and 3 leaves bits that are in freed and not in used. They mean no block: such a block is
-// neither allocated, nor allocated from in a shared span (see unused), and the next harvest clears them.
+// A process that dies between 2 and 3 leaves bits that are in freed and not in used. They mean no block: such a block
+// is neither allocated, nor allocated from in a shared span (see unused), and the next harvest clears them.
 func (r spanRef) harvest(c *class) (room bool) {
 	for w := range c.words {
 		p := &r.s.words[w]
@@ -118,13 +119,13 @@ func (s *span) waiting(c *class) bool {
 	return false
 }
 
-// unused returns the blocks of a word that can be allocated without a harvest. A block that is freed and not used is left
-// over from a harvest that a death has cut short: it has to be harvested again first, or its bit in freed would hide the
-// new object.
+// unused returns the blocks of a word that can be allocated without a harvest. A block that is freed and not used is
+// left over from a harvest that a death has cut short: it has to be harvested again first, or its bit in freed would
+// hide the new object.
 func (p *pair) unused() uint64 { return ^(p.used.Load() | p.freed.Load()) }
 
-// hasRoom reports whether a block is free, or was freed by other sessions and would be after a harvest. Without a lock it
-// is a hint.
+// hasRoom reports whether a block is free, or was freed by other sessions and would be after a harvest. Without a lock
+// it is a hint.
 func (s *span) hasRoom(c *class) bool {
 	for w := range c.words {
 		if s.words[w].used.Load()&^s.words[w].freed.Load() != ^uint64(0) {
@@ -134,8 +135,8 @@ func (s *span) hasRoom(c *class) bool {
 	return false
 }
 
-// clear makes all blocks of a new span free, and sets those bits of the last word that stand for none. The caller holds the
-// area's lock; the state still says that the chunks are free.
+// clear makes all blocks of a new span free, and sets those bits of the last word that stand for none. The caller holds
+// the area's lock; the state still says that the chunks are free.
 func (s *span) clear(c *class) {
 	for w := range c.words {
 		s.words[w].used.Store(0)

@@ -6,12 +6,12 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// This file holds a span's state: the values, and the moves that are made under the area's lock. The moves that a session
-// makes without that lock are Area.retire's (owned to full and back) and freeOther's (full to owned).
+// This file holds a span's state: the values, and the moves that are made under the area's lock. The moves that a
+// session makes without that lock are Area.retire's (owned to full and back) and freeOther's (full to owned).
 
-// A span's state has three parts: bits 0-15 are the slot of the session that has the span, plus one, or 0; bits 16-18 are
-// the kind; what is above is the life, which changes each time that the span becomes owned, or free. So a session that has
-// lost a span finds it out by comparing the whole state, even if it has got the same span back in between.
+// A span's state has three parts: bits 0-15 are the slot of the session that has the span, plus one, or 0; bits 16-18
+// are the kind; what is above is the life, which changes each time that the span becomes owned, or free. So a session
+// that has lost a span finds it out by comparing the whole state, even if it has got the same span back in between.
 //
 // Legal moves. Each is one store; those marked CAS are compare-and-swaps, since another session may move the span too.
 //
@@ -35,11 +35,11 @@ const (
 	// kindFull: the span belongs to no session, and was full when it got this state. The first session that frees an
 	// object in it makes it its own, or has it put into the list.
 	kindFull
-	// kindPartial: the span belongs to no session, and is in the list of its class. It is moved, and allocated from, under
-	// the area's lock.
+	// kindPartial: the span belongs to no session, and is in the list of its class. It is moved, and allocated from,
+	// under the area's lock.
 	kindPartial
-	// kindContested: the span has been taken from its session, which may still be at work in it, or is on its way from one
-	// state to another. No session allocates from it.
+	// kindContested: the span has been taken from its session, which may still be at work in it, or is on its way from
+	// one state to another. No session allocates from it.
 	kindContested
 	// kindLarge: the run is one object.
 	kindLarge
@@ -50,16 +50,16 @@ const (
 	lifeUnit  = 1 << 19
 )
 
-// kindOf returns a state's kind, one of the above. The eighth value, 7, is written by no session; all switches treat it as
-// no run.
+// kindOf returns a state's kind, one of the above. The eighth value, 7, is written by no session; all switches treat it
+// as no run.
 func kindOf(state uint64) uint64 { return state & kindMask }
 
 // moved returns a state with another kind and session, in the same life.
 func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
 
-// ownLocked makes a span that belongs to no session this session's, in a new life. It is in no list. The caller holds the
-// area's lock, and the stripe of the class. A process that dies after the store leaves a span with its number, which
-// recovery gives back.
+// ownLocked makes a span that belongs to no session this session's, in a new life. It is in no list. The caller holds
+// the area's lock, and the stripe of the class. A process that dies after the store leaves a span with its number,
+// which recovery gives back.
 func (a *Area) ownLocked(r spanRef) held {
 	h := held{r, moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
 	r.s.state.Store(h.state)
@@ -67,8 +67,8 @@ func (a *Area) ownLocked(r spanRef) held {
 }
 
 // giveSpanLocked gives back a span that a session has to itself, and puts it where it belongs. If the session has it no
-// longer, since another has taken it, it does nothing: so no span is given twice. The caller holds the area's lock, and the
-// stripe of the class if the session is this one; a dead session has no call under way.
+// longer, since another has taken it, it does nothing: so no span is given twice. The caller holds the area's lock, and
+// the stripe of the class if the session is this one; a dead session has no call under way.
 //
 // The state contested comes first, since no session allocates from such a span, or moves it without the lock. A process
 // that dies after that leaves it contested; the next session that takes spans, Trim or Verify goes on from there.
@@ -80,14 +80,14 @@ func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
 	return a.settleSpanLocked(ctx, r.spanRef)
 }
 
-// settleSpanLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into the list
-// of its class. No session may be at work in it: it is the caller's own, its session is dead, or a fence has passed and no
-// note names it. The caller holds the area's lock.
+// settleSpanLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into the
+// list of its class. No session may be at work in it: it is the caller's own, its session is dead, or a fence has
+// passed and no note names it. The caller holds the area's lock.
 //
-// A block can be freed between the harvest and the store of full. The session that freed it saw a contested span, and so
-// left it alone; if it were full now, with a block free in it, no session would look at it until something else is freed
-// there. Therefore the span is looked at again after the store, and becomes partial. That is a compare-and-swap, since a
-// session that frees yet another block may have made the full span its own.
+// A block can be freed between the harvest and the store of full. The session that freed it saw a contested span, and
+// so left it alone; if it were full now, with a block free in it, no session would look at it until something else is
+// freed there. Therefore the span is looked at again after the store, and becomes partial. That is a compare-and-swap,
+// since a session that frees yet another block may have made the full span its own.
 func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
@@ -118,9 +118,9 @@ func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 	return nil
 }
 
-// tidySpanLocked puts a span that belongs to no session where it belongs, when something was freed in it: a full one that
-// has room now, or a partial one that is empty. State is what the caller has loaded; if the span has moved on since, it
-// does nothing. The caller holds the area's lock.
+// tidySpanLocked puts a span that belongs to no session where it belongs, when something was freed in it: a full one
+// that has room now, or a partial one that is empty. State is what the caller has loaded; if the span has moved on
+// since, it does nothing. The caller holds the area's lock.
 func (a *Area) tidySpanLocked(ctx context.Context, r spanRef, state uint64) error {
 	cl, err := r.class()
 	if err != nil {

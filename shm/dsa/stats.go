@@ -11,39 +11,54 @@ import (
 )
 
 // Stats are an area's bytes and objects: Total is exactly Used, Free and Overhead together.
-// Others allocate and free meanwhile, so the numbers are of no one moment, unless they don't.
+// Sessions allocate and free in their own spans while these are counted, so the numbers of an area in use are of no one
+// moment.
 type Stats struct {
-	Total    int64 // of all segments
-	Limit    int64 // 0: none
-	Used     int64 // in blocks that are allocated: the sizes asked for, rounded up to blocks
-	Free     int64 // in chunks and blocks that are not
-	Overhead int64 // headers, spans' descriptions, what is left at a span's end and of a large object's last chunk
+	// Total is how many bytes all segments have.
+	Total int64
+	// Limit is how many they may have; 0 is no limit.
+	Limit int64
+	// Used is how many bytes are in blocks that are allocated: the sizes asked for, rounded up to blocks.
+	Used int64
+	// Free is how many bytes are in chunks and blocks that are not.
+	Free int64
+	// Overhead is the rest: headers, spans' descriptions, what is left at a span's end and of a large object's last
+	// chunk.
+	Overhead int64
+	// Segments, Sessions and Objects are how many there are. A dead session counts until it has been recovered.
 	Segments int
 	Sessions int
-	Pinned   bool
-	Objects  int
+	// Pinned is whether the area stays without any session.
+	Pinned  bool
+	Objects int
 
 	// Stragglers are objects that stay in spans in which at most a quarter is allocated. They keep Straggling bytes of
 	// free blocks there from objects of other sizes, and from the system.
 	Stragglers int
 	Straggling int64
 
-	Large   ClassStats   // objects with chunks of their own; its Size is 0
-	Classes []ClassStats // those that have spans
+	// Large is of objects with chunks of their own; its Size is 0, and its Spans are their number.
+	Large ClassStats
+	// Classes are those that have spans, the smallest blocks first.
+	Classes []ClassStats
 }
 
-// ClassStats are those of a block size.
+// ClassStats are those of a block size. Used, Free and Overhead together are the bytes of its spans.
 type ClassStats struct {
-	Size     int // of a block
-	Objects  int
+	// Size is a block's, in bytes.
+	Size    int
+	Objects int
+	// Spans is how many there are; Kept is how many of them sessions have to themselves.
 	Spans    int
-	Kept     int // of those, sessions have to themselves
+	Kept     int
 	Used     int64
 	Free     int64
 	Overhead int64
 }
 
-// Stats walks the area and counts. Nobody waits for it but who needs a new span or segment.
+// Stats walks the area and counts. It holds the area's lock for that, so a session that needs a new span or segment
+// waits for it; Alloc and Free in spans that sessions have go on. It maps all segments. It waits for the lock for at
+// most 10 seconds, or until ctx ends. Segments that are garbled count with what was found before the fault.
 func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
 	err = a.lockAndCall(ctx, func() error {
 		st, err = a.countLocked(ctx)
@@ -55,7 +70,8 @@ func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
 	return st, nil
 }
 
-// countLocked returns the Stats. The caller holds the area's lock.
+// countLocked returns the Stats. The caller holds the area's lock. A large object's Used is its size, so that Overhead
+// has what is left of its last chunk.
 func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 	by := make([]ClassStats, len(classes))
 	err = a.eachRunLocked(ctx, func(r spanRef, n int) error {
@@ -110,6 +126,7 @@ func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 	return st, err
 }
 
+// add adds a span of so many objects, with the bytes that are used, free and all of it.
 func (c *ClassStats) add(objects int, used, free, all int64) {
 	c.Spans++
 	c.Objects += objects
@@ -118,7 +135,8 @@ func (c *ClassStats) add(objects int, used, free, all int64) {
 	c.Overhead += all - used - free
 }
 
-// Dump writes Stats and the segments for people.
+// Dump writes Stats and the segments to w, for people; the format may change. It waits as Stats does, and writes
+// without the lock.
 func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 	st, err := a.Stats(ctx)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 // stripe is a mutex for goroutines of one process whose Unlock is a plain store on processors that keep the order of
-// stores: an atomic one is a third of what Alloc and Free cost. Such an Unlock cannot find out that a goroutine waits. So
-// the first goroutine that waits looks again and again, and the others wait for that one in a sync.Mutex.
+// stores: an atomic one is a third of what Alloc and Free cost. Such an Unlock cannot find out that a goroutine waits.
+// So the first goroutine that waits looks again and again, and the others wait for that one in a sync.Mutex.
 //
 // It is not in shared memory, and not known to other processes. The order in which a call takes stripes and the shared
 // locks is in the package comment. Its zero value is unlocked.
@@ -25,8 +25,8 @@ type stripe struct {
 	_     [40]byte
 }
 
-// Lock waits until the stripe is this goroutine's. No context ends the wait: holders of a stripe wait for the area's lock,
-// for at most 10 seconds each time, and for the source of segments.
+// Lock waits until the stripe is this goroutine's. No context ends the wait: holders of a stripe wait for the area's
+// lock, for at most 10 seconds each time, and for the source of segments.
 func (s *stripe) Lock() {
 	if !s.held.CompareAndSwap(0, 1) {
 		s.wait()

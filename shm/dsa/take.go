@@ -10,25 +10,48 @@ import (
 )
 
 // Taking a span from the session that has it to itself, be it idle or stopped, or busy with others. All of this runs
-// under the area's lock.
+// under the area's lock, in the session that takes: the taker.
 //
-// The owner writes "used" by plain stores, without the lock. So each of its calls first names the span, in a note, and
-// then loads the span's state: if that is no longer the one by which it has the span, it strikes the note and forgets the
-// span. Who takes makes the span contested, which is nobody's, by compare-and-swap, has all processors pass a fence, and
-// then reads all notes. A note that names the span may be that of a call that has loaded the state before: the span stays
-// contested, and is looked at again later. If none does, each later call of the owner finds it contested, and what earlier
-// calls stored is seen: the taker is alone with it.
+// The span's session writes "used" by plain stores, without the lock. So each of its calls
 //
-// In a contested span nobody allocates; who frees there sets "freed", as in any span of another session.
+//  1. stores a note that names the span,
+//  2. loads the span's state: if that is no longer the one by which it has the span, it strikes the note and forgets
+//     the span,
+//  3. stores "used",
+//  4. strikes the note.
+//
+// The taker
+//
+//  1. makes the span contested, by compare-and-swap: it belongs to no session then,
+//  2. has all processors pass a fence,
+//  3. reads all notes: a span that one of them names stays contested, and is looked at again later,
+//  4. puts the span where it belongs, if no note names it.
+//
+// A processor may do the load of a call's step 2 before other processors see the store of its step 1. The fence rules
+// out that call and taker miss each other: a note that was stored before the fence is seen by the taker after it, and a
+// state that is loaded after the fence is the contested one. So if no note names the span after the fence, each call
+// that loaded the state before is over, what it stored is seen, and each later call finds the span lost: the taker is
+// alone with it. The model in takemodel_test.go goes through all orders of these steps.
+//
+// Alloc names the object in the note only after the state was loaded. If it were named before, and the process died
+// having loaded a state that said that the span is lost, recovery would free an object that another session may have
+// allocated since.
+//
+// In a contested span no session allocates; a session that frees there sets "freed", as in any span of another session.
 
-// How a session's notes become seen by who takes, as its slot says.
+// A session's slot says how its notes become seen by a taker.
 const (
-	orderNone   = iota // unknown: nothing is taken from it
-	orderFence         // by fence.All
-	orderItself        // each is seen before the session loads the state
+	// orderNone: unknown. Nothing is taken from the session.
+	orderNone = iota
+	// orderFence: they are seen once the taker has called fence.All.
+	orderFence
+	// orderItself: each is seen before the session's load of the state is done, as the store of a note does that by
+	// itself.
+	orderItself
 )
 
-// orderOf returns that of this process, and whether its notes are to be stored by an exchange for that.
+// orderOf returns the order of this process's notes, and true for swaps if they have to be stored by an exchange for
+// that: where a plain store does not wait for itself to be seen, and the system has no fence that reaches this process.
 func orderOf() (order uint32, swaps bool) {
 	switch {
 	case ordered.Fenced:
@@ -40,9 +63,14 @@ func orderOf() (order uint32, swaps bool) {
 }
 
 // takeBack looks for spans that sessions have to themselves and do not use, for a run of n chunks or for a span of
-// class c (-1: none), when the area was refused to grow. After each turn that yields something it calls get, under the
-// lock; found reports whether that has got what it wanted. If nothing has been freed since a search was in vain it is in
-// vain again. Without an error, and nothing found, the area may be able to grow now.
+// class c (-1: none), when the area could not grow. Refused is why: an error that is not ErrNoMemory is returned as it
+// is. After each turn that yields something it calls get, under the area's lock; found reports whether that has got
+// what it wanted. Without an error, and nothing found, empty segments went back, and the area may be able to grow now.
+// The caller has a stripe, and does not hold the area's lock.
+//
+// If nothing has been freed since a search was in vain, the next one would be in vain too, and is left out: so a
+// program that allocates in an area that is full, again and again, gets its error at once. The sum is taken before the
+// search, so a free that the search has passed already makes the next one run.
 func (a *Area) takeBack(
 	ctx context.Context, c, n int, refused error, get func(context.Context) (bool, error),
 ) (found bool, err error) {
@@ -68,8 +96,10 @@ func (a *Area) takeBack(
 	return false, err
 }
 
-// takeIdleLocked takes the empty spans of all living sessions that their calls do not name and, if all is false, only those
-// that are contested already: what a taker left that died, or found at work. The caller holds the area's lock.
+// takeIdleLocked takes the empty spans of all living sessions that no call of theirs names, and the empty ones of the
+// lists. If all is false, it takes only those that are contested already: those that a taker has left which died, or
+// which found their session at work. The caller holds the area's lock. Segments that are garbled or gone are passed
+// over.
 func (a *Area) takeIdleLocked(ctx context.Context, all bool) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
@@ -91,6 +121,8 @@ func (a *Area) takeIdleLocked(ctx context.Context, all bool) error {
 	return nil
 }
 
+// ordersOf reports whether this process can have the notes of slot i seen. The slot's word comes from shared memory: a
+// value that is none of the three is taken as unknown.
 func (a *Area) ordersOf(i int) bool {
 	switch a.slots[i].order.Load() {
 	case orderItself:
@@ -101,7 +133,9 @@ func (a *Area) ordersOf(i int) bool {
 	return false
 }
 
-// fenceAll has the notes of all sessions seen. It reports false if that is impossible for one of them.
+// fenceAll has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
+// made seen, since any session may have the span. One system call of some microseconds does for all sessions; if none
+// needs it, there is none. The caller holds the area's lock, so no session joins.
 func (a *Area) fenceAll() bool {
 	wanted := false
 	for i := range a.slots {
@@ -116,9 +150,11 @@ func (a *Area) fenceAll() bool {
 	return !wanted || fence.All()
 }
 
-// names are the chunks that notes name.
+// names are the spans and objects that notes name.
 type names []Pointer
 
+// named returns what the notes of all sessions name, this one's included. The caller holds the area's lock, and has
+// passed the fence.
 func (a *Area) named() (list names) {
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {
@@ -133,6 +169,7 @@ func (a *Area) named() (list names) {
 	return list
 }
 
+// has reports whether the list names the run r, or anything in it.
 func (list names) has(r spanRef) bool {
 	start := r.start()
 	for _, p := range list {
@@ -143,7 +180,9 @@ func (list names) has(r spanRef) bool {
 	return false
 }
 
-// freedSum changes when an object is freed, or a session comes or goes: resting notes count what was freed.
+// freedSum returns a number that changes when an object is freed, or a session comes or goes: resting notes count what
+// was freed. It takes no lock. A sum of many words that others write is that of no one moment, and two sums may be
+// equal by chance; a search that is left out for that delays an allocation's success to the next free.
 func (a *Area) freedSum() (sum uint64) {
 	for i := range a.slots {
 		w := a.slots[i].peer.Load()

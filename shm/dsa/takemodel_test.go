@@ -61,7 +61,7 @@ func (s *modelState) owns(i int, m mutation) bool {
 	return m == noLoad || s.kind == mOwned && int(s.owner) == i && s.life == q.mine
 }
 
-// harvest is done by who has the span to itself.
+// harvest is a step of the session that has the span to itself.
 func (s *modelState) harvest(i int) {
 	s.store(i, wUsed, s.load(i, wUsed)&^s.freed)
 	s.flush(i) // freed is changed by an exchange

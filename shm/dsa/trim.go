@@ -5,7 +5,13 @@ import (
 	"errors"
 )
 
-// Trim gives back what is empty, however little: spans, whoever has them, and all empty segments but the first.
+// Trim gives back what is empty, however little: spans, whichever session has them, and all empty segments but the
+// first, also those that Options.Keep would keep. It recovers dead sessions first. Objects do not move, so a span with
+// one object stays.
+//
+// It waits for the calls of this package that are in flight in this process, and lets none begin; for the area's lock
+// it waits for at most 10 seconds or until ctx ends. Then it walks the whole area, while other sessions wait for the
+// lock if they need it. If a segment cannot be given back its error is returned, and the rest is done.
 func (a *Area) Trim(ctx context.Context) error {
 	err := a.contained(func() error {
 		a.lockStripes()
@@ -23,7 +29,7 @@ func (a *Area) Trim(ctx context.Context) error {
 	return a.after(err)
 }
 
-// tidyLocked puts all spans that are nobody's where they belong. The caller holds the area's lock.
+// tidyLocked puts all spans that belong to no session where they belong. The caller holds the area's lock.
 func (a *Area) tidyLocked(ctx context.Context) error {
-	return a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, nobody) })
+	return a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, noSession) })
 }

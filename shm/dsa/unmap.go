@@ -5,14 +5,15 @@ import (
 	"slices"
 )
 
-// This file ends mappings: of segments that went back, while the area goes on, and of all segments at Detach. Both happen
-// under all stripes, so no call of this process is in the middle of using one. Bytes that a program has from Bytes are no
-// business of stripes: a segment goes back only when no object is left in it, so such bytes are of an object that is freed.
+// This file ends mappings: of segments that went back, while the area goes on, and of all segments at Detach. Both
+// happen under all stripes, so no call of this process is in the middle of using one. Bytes that a program has from
+// Bytes are no business of stripes: a segment goes back only when no object is left in it, so such bytes are of an
+// object that is freed.
 
-// sweep unmaps the segments that went back. It takes all stripes, so it waits for each call that is in flight; the caller has
-// none. It does nothing if no segment went back since the last sweep. A segment in which this session has a span did not go
-// back, whatever its row says: it stays mapped. After the area's end it returns ErrClosed.
-func (a *Area) sweep() error {
+// unmapReturned unmaps the segments that went back. It takes all stripes, so it waits for each call that is in flight;
+// the caller has none. It does nothing if no segment went back since the last call. A segment in which this session has
+// a span did not go back, whatever its row says: it stays mapped. After the area's end it returns ErrClosed.
+func (a *Area) unmapReturned() error {
 	a.lockStripes()
 	defer a.unlockStripes()
 	if a.ends.Ended() {
@@ -22,15 +23,16 @@ func (a *Area) sweep() error {
 	if now == a.seen.Load() {
 		return nil
 	}
-	return unmap(a.strays(now))
+	return unmap(a.takeReturned(now))
 }
 
-// strays returns the mappings that are to be unmapped, and takes them out of Area.maps: those of earlier lives, and those
-// whose row is not live, or has another life, by now. Now is the header's returned, loaded before the rows are: if another
-// segment goes back in between, the count differs again and the next sweep finds it. The caller has all stripes.
+// takeReturned returns the mappings that are to be unmapped, and takes them out of Area.maps: those of earlier lives,
+// and those whose row is not live, or has another life, by now. Now is the header's returned, loaded before the rows
+// are: if another segment goes back in between, the count differs again and the next call finds it. The caller has all
+// stripes.
 //
 // Row 0 is never among them, since the first segment goes back with the area alone.
-func (a *Area) strays(now uint64) (list []*mapping) {
+func (a *Area) takeReturned(now uint64) (list []*mapping) {
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
 	mine := a.inHeaps()
@@ -62,8 +64,9 @@ func (a *Area) strays(now uint64) (list []*mapping) {
 	return list
 }
 
-// unmap detaches each mapping of a list, and marks it as gone, for calls that have found it before and have no stripe yet. The
-// hook is taken back first, since the detaching of such a segment must not detach the area. The caller has all stripes.
+// unmap detaches each mapping of a list, and marks it as gone, for calls that have found it before and have no stripe
+// yet. The hook is taken back first, since the detaching of such a segment must not detach the area. The caller has all
+// stripes.
 func unmap(list []*mapping) error {
 	var errs []error
 	for _, m := range list {
@@ -74,10 +77,10 @@ func unmap(list []*mapping) error {
 	return errors.Join(errs...)
 }
 
-// unmapAll detaches all segments, the one with the header last. It is for Detach, and for an Attach that has failed. For each
-// segment it takes a lease of the segment's view, which ends when no lease of the area's view is left: until then what is
-// detached keeps its bytes, for structures that hold a lock or an entry in them. The caller has all stripes, or is the only
-// one that knows the area.
+// unmapAll detaches all segments, the one with the header last. It is for Detach, and for an Attach that has failed.
+// For each segment it takes a lease of the segment's view, which ends when no lease of the area's view is left: until
+// then what is detached keeps its bytes, for structures that hold a lock or an entry in them. The caller has all
+// stripes, or is the only one that knows the area.
 func (a *Area) unmapAll() error {
 	a.mapMu.Lock()
 	list := a.stale

@@ -6,16 +6,27 @@ import (
 	"fmt"
 )
 
+// This file checks an area: that what is derived follows from the runs, that each list has the spans that belong there,
+// and in checked mode that no fence was written over. It tells what is wrong and repairs none of it, except what any
+// session would repair: what a death has left.
+
 // Report is what Verify found.
 type Report struct {
+	// Stats are those after the recovery.
 	Stats
-	Dead     int      // sessions that had died, and whose spans went back
-	Lost     int      // objects that were in the hands of those, and were freed
-	Problems []string // what is wrong, and not mended
+	// Dead is how many sessions had died, and have been recovered.
+	Dead int
+	// Lost is how many objects were in the hands of those, and were freed.
+	Lost int
+	// Problems has a line for people for each thing that is wrong and was not repaired; none means that all is well.
+	Problems []string
 }
 
-// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, and says what is
-// wrong. Sessions that use the area meanwhile don't disturb it; only who needs a new span or segment waits for it.
+// Verify walks everything: it gives back what dead sessions had in their hands or to themselves, puts spans and
+// segments where they belong that a death has left elsewhere, and reports what is wrong. Sessions may use the area at
+// the same time; one that needs a new span or segment waits, since Verify holds the area's lock. It waits for that for
+// at most 10 seconds, or until ctx ends. What is wrong with the area is in the Report; an error means that Verify could
+// not finish.
 func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 	err = a.lockAndCall(ctx, func() error {
 		before := a.reclaimed
@@ -45,18 +56,22 @@ func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
 	return rep, nil
 }
 
+// verifier collects what Verify finds. It lives as long as the area's lock is held.
 type verifier struct {
 	area     *Area
 	problems []string
-	partial  [maxClasses]int // spans that belong in a list
+	// partial is, by class, how many spans belong in the list.
+	partial [maxClasses]int
 }
 
+// say adds a problem.
 func (v *verifier) say(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Sprintf(format, args...))
 }
 
-// segmentsLocked looks at all segments. Its error is that the owner or the session has ended: then nothing is known of the rest.
-// The caller holds the area's lock.
+// segmentsLocked looks at all segments, and gives those back that a death has left on their way. It returns an error
+// only if the owner or the session has ended: then nothing more can be mapped, and nothing is known of the rest. The
+// caller holds the area's lock.
 func (v *verifier) segmentsLocked(ctx context.Context) error {
 	a := v.area
 	for i := range a.rows {
@@ -88,7 +103,8 @@ func (v *verifier) segmentsLocked(ctx context.Context) error {
 	return nil
 }
 
-// segmentLocked compares what is derived in a segment with its runs. The caller holds the area's lock.
+// segmentLocked compares what is derived in a segment, the marks of chunks inside runs, the bitmap, and the row's
+// count, with its runs. A run that is garbled is its error. The caller holds the area's lock.
 func (v *verifier) segmentLocked(m *mapping) error {
 	used := make([]bool, m.chunks)
 	free := m.chunks
@@ -118,7 +134,7 @@ func (v *verifier) segmentLocked(m *mapping) error {
 	return nil
 }
 
-// runLocked looks at a span, or a large object. The caller holds the area's lock.
+// runLocked checks a span, or a large object, of n chunks. The caller holds the area's lock.
 func (v *verifier) runLocked(r spanRef, n int) {
 	a, state := v.area, r.s.state.Load()
 	if kindOf(state) == kindLarge {
@@ -150,8 +166,9 @@ func (v *verifier) runLocked(r spanRef, n int) {
 	}
 }
 
-// fencesLocked looks behind every object of a span. One that is being allocated or freed meanwhile may
-// have its fence half built: it is looked at again. The caller holds the area's lock.
+// fencesLocked checks the fence of each object of a span. An object that a session allocates or frees at that moment
+// may have its fence half built, so the fence is checked up to a thousand times, as long as the object is allocated.
+// The caller holds the area's lock.
 func (v *verifier) fencesLocked(r spanRef, cl *class) {
 	for i := range cl.objects {
 		block, off := r.block(cl, i), r.start()+uint64(i)*cl.size
@@ -167,7 +184,9 @@ func (v *verifier) fencesLocked(r spanRef, cl *class) {
 	}
 }
 
-// listsLocked follows the lists of spans with room. The caller holds the area's lock.
+// listsLocked follows the list of each class, and compares it with the spans that segmentsLocked has found. A list that
+// is longer than they are many leads in a circle, or to a span twice, and is not followed further. The caller holds the
+// area's lock.
 func (v *verifier) listsLocked() {
 	a := v.area
 	for id := range classes {
