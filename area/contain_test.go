@@ -76,6 +76,39 @@ func TestFaultEndsEntryOfDetachedArea(t *testing.T) {
 	}
 }
 
+// TestQuestionAboutATruncatedArea has another session ask one, which does nothing, to look after an area that has been
+// truncated: the fault is in a goroutine of the library's own, and ends nothing but that look.
+func TestQuestionAboutATruncatedArea(t *testing.T) {
+	for _, backend := range []string{"posix", "mmap"} {
+		t.Run(backend, func(t *testing.T) {
+			if !slices.Contains(catalog.Native(), backend) {
+				t.Skipf("skipped: there is no %s here", backend)
+			}
+			cfg := instancetest.Config(t, backend)
+			instancetest.Start(t, cfg)
+			s, idle := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
+			if _, err := area.Create(ctx, idle, idle.Owner(), dsa.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range segments(t, s) {
+				if err := os.Truncate(i.OSName, 0); err != nil {
+					t.Skipf("skipped: %v", err)
+				}
+			}
+			asked := make(chan struct{}, 1)
+			stop := idle.Self().OnAsk(func() { // it is called after the area's
+				select {
+				case asked <- struct{}{}:
+				default:
+				}
+			})
+			defer stop()
+			s.Self().Ask(idle.Self().Peer)
+			<-asked
+		})
+	}
+}
+
 func segments(t *testing.T, s *dsm.Session) []dsm.SegmentInfo {
 	t.Helper()
 	list, err := s.Segments(ctx)

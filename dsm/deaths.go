@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -46,13 +47,30 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 	return func() { s.hearing.drop(x) }
 }
 
+// onDeath is OnDeath for the structures that stand on the session. Their functions touch segments, which a neighbour may
+// have truncated; the next call of a structure says so.
+func (s *Session) onDeath(f func(shmsync.Peer)) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
+	return s.OnDeath(contained(f))
+}
+
+// contained returns a function that calls f, and that a fault ends: it has no caller that the fault could be an error of.
+func contained(f func(shmsync.Peer)) func(shmsync.Peer) {
+	return func(p shmsync.Peer) {
+		defer fault.Ignore(fault.Catch())
+		f(p)
+	}
+}
+
 // onAsk has f called when another session asks this one to look at its locks, until stop is called. The calls come as
 // those of OnDeath.
 func (s *Session) onAsk(f func()) (stop func()) {
 	if f == nil {
 		return func() {}
 	}
-	x := &hearer{f: func(shmsync.Peer) { f() }}
+	x := &hearer{f: contained(func(shmsync.Peer) { f() })}
 	s.hearing.mu.Lock()
 	defer s.hearing.mu.Unlock()
 	s.hearing.onAsk = append(s.hearing.onAsk, x)

@@ -240,7 +240,7 @@ func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
 	return shmsync.Self{
 		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
-		Mailbox: s.mailbox, Waits: s.waits, Who: s.who, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.OnDeath,
+		Mailbox: s.mailbox, Waits: s.waits, Who: s.who, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.onDeath,
 		Checked: s.checked,
 	}
 }

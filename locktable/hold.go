@@ -263,7 +263,7 @@ func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 		return
 	}
 	name = append([]byte(nil), name...)
-	go func() {
+	fault.Go(func() {
 		for !t.view.Ended() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			u, err := t.enter(ctx, part)
@@ -273,7 +273,7 @@ func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 				return
 			}
 		}
-	}()
+	})
 }
 
 // idleHeads is how many names a partition may have before idle ones are looked for.

@@ -37,6 +37,15 @@ func Contain(f func() error) (err error) {
 	return f()
 }
 
+// Go runs f in a goroutine of its own, where a fault ends f and no more. A goroutine that a library starts has no caller
+// that a fault could be an error of.
+func Go(f func()) {
+	go func() {
+		defer Ignore(Catch())
+		f()
+	}()
+}
+
 // Of returns the fault that r, which recover returned, is; nil if there was no panic. Any other panic goes on.
 func Of(r any) error {
 	if r == nil {
