@@ -92,7 +92,9 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	}
 	ls := v.lines
 	if v.busy != nil {
-		ls = t.among(v, h, key)
+		if ls, err = t.among(v, h, key); err != nil {
+			return err
+		}
 	}
 	line, slot, at, b, ok := t.search(ls, h, key)
 	// The search met a pointer into a segment that is not mapped here, or into nothing.
@@ -107,15 +109,23 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	return nil
 }
 
-// among returns the array in which the search goes on while entries move from the old array to the new one: that
-// which has the entry, or the new one if neither has it. The caller holds the partition's lock, so nothing moves, and
-// an entry is in one of them only. If the search in the old array comes upon an item that is not mapped, it returns
-// the old array.
-func (t *core) among(v *view, h uint64, key []byte) []line {
-	if _, _, at, _, ok := t.search(v.busy.old, h, key); at != 0 || !ok {
-		return v.busy.old
+// among returns the array that has the entry, while entries move from the old array to the new one, or the new array
+// if neither has it. The caller holds the partition's lock, so nothing moves, and an entry is in one of them only. It
+// attaches the segments of items whose tags are the key's: only a search of the old array that has come to its end
+// says that the entry is not there. To take the old array for the entry's before that would hide an entry that is in
+// the new one, and would put a new entry into an array from which nothing moves any more.
+func (t *core) among(v *view, h uint64, key []byte) ([]line, error) {
+	_, _, at, _, ok := t.search(v.busy.old, h, key)
+	if !ok {
+		var err error
+		if _, _, at, _, err = t.searchAgain(v.busy.old, h, key, at); err != nil {
+			return nil, err
+		}
 	}
-	return v.lines
+	if at != 0 {
+		return v.busy.old, nil
+	}
+	return v.lines, nil
 }
 
 // insert finds an entry or makes one, with a value of n zero bytes, and holds it exclusively in e; it reports whether

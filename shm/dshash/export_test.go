@@ -66,6 +66,20 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 	return dsa.Pointer(t.t.parts[0].array.Load()), err
 }
 
+// MovedLast returns, while entries of a table of one partition move to another array, a function that reports whether a key's
+// home line in the old one is among the last two from which they have moved; otherwise nil.
+func MovedLast[V any](t *Table[uint64, V]) func(key uint64) bool {
+	done := int(t.t.parts[0].progress.Load())
+	v, err := t.t.lines(0)
+	if err != nil || v.old() == nil || done == 0 {
+		return nil
+	}
+	return func(key uint64) bool {
+		home := homeOf(hashOf(bytesOf(&key), t.t.seed), len(v.old()))
+		return home >= done-2 && home < done
+	}
+}
+
 // Glance looks without the lock, once; not ok if that is not to be done.
 func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
 	found, ok = t.t.glanceWord(bytesOf(&key), bytesOf(&v))

@@ -12,9 +12,9 @@ import (
 //
 // A message is returned in place if it lies in one piece in the ring, and copied otherwise. In place it is the
 // caller's until the next call: only then does the receiver's position move past it, and the sender may write there.
-// The length of a message is in bytes that the sender can change at any time: it is loaded once, and the local copy
-// is checked against what has been published before a byte is read by it. So no length leads outside the ring; but
-// nothing keeps a sender that breaks the rules from changing the bytes of a message while it is read.
+// The length of a message is in bytes that the sender can change at any time: each time that it is loaded, the local
+// copy is checked against what has been published before a byte is read by it. So no length leads outside the ring;
+// but nothing keeps a sender that breaks the rules from changing the bytes of a message while it is read.
 
 // Receiver is the end that receives. Its methods are for one goroutine at a time, but Detach of the segment or the
 // end of the session may come at any moment.
