@@ -17,6 +17,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// What people and monitors see of an instance. All of it is read without a lock and without changing anything, so that it
+// works when the instance does not; the price is that two parts of a report may be of different moments.
+
 // Report is an instance at one moment, as far as there is such a thing: it is read without a lock, while others change
 // it. Each row is read as a whole or marked as Changed; two rows may be of different moments.
 type Report struct {
@@ -65,9 +68,9 @@ type SessionInfo struct {
 	// Pid is the process as it sees itself: in another pid namespace it is another number.
 	Pid         int
 	Application string
-	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
-	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
-	// holds the place.
+	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it
+	// holds its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that
+	// it forked holds the place.
 	State    string
 	Started  time.Time
 	Segments int // held

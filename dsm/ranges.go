@@ -42,8 +42,7 @@ type formerRange struct {
 	// holds means that the range takes the memory that its object took: it counts against maxHeldBytes.
 	holds bool
 
-	// Under ranges.mu:
-	// viewed means that the view is in use.
+	// Under ranges.mu: viewed means that the view is in use.
 	viewed bool
 	// old means that it is not among the newest.
 	old bool

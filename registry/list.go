@@ -49,6 +49,7 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Read after the names, so that the segment of each name that is ready is in the list, unless it has gone.
 	segments, err := s.Segments(ctx)
 	if err != nil {
 		return nil, err
