@@ -42,6 +42,7 @@ func TestRules(t *testing.T) {
 		"Locked with a lock's name":    {"// dropLocked removes s. The caller holds s.mu.\nfunc dropLocked() {}", nil},
 		"Locked that locks":            {"// dropLocked removes s. The caller holds s.mu.\nfunc dropLocked() { s.mu.Lock() }", []string{"locked"}},
 		"Locked that takes another":    {"// dropLocked removes s. The caller holds s.mu; t.mu is taken inside.\nfunc dropLocked() { t.mu.Lock() }", nil},
+		"Locked before the unlock":     {"func leave() { dropLocked(); s.unlock() }", nil},
 		"Locked in a section":          {"func end() { s.section(func() { dropLocked() }) }", nil},
 		"Locked that unlocks first":    {"// dropLocked drops s.mu for a moment.\nfunc dropLocked() { s.mu.Unlock(); s.mu.Lock() }", nil},
 		"Locked called without a lock": {"func end() { dropLocked() }", []string{"locked"}},

@@ -28,7 +28,7 @@ func (s *source) locks() (list []finding) {
 		case locked && takesFirst(f.Body) && !strings.Contains(doc, "taken inside"):
 			list = append(list, s.at(f.Pos(), "locked", "%s takes a lock itself, and its name says that its caller holds one", name))
 		}
-		if locked || takes(f.Body) {
+		if locked || takes(f.Body) || gives(f.Body) {
 			continue
 		}
 		for _, call := range calls(f.Body) {
@@ -48,6 +48,17 @@ var taking = regexp.MustCompile(`^(R?Lock|Try(R)?Lock|lock|rlock|enter|begin|acq
 func takes(body *ast.BlockStmt) bool {
 	for _, c := range calls(body) {
 		if taking.MatchString(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// gives reports whether a body gives a lock back, which it then holds from its beginning if it takes none.
+func gives(body *ast.BlockStmt) bool {
+	for _, c := range calls(body) {
+		switch c {
+		case "Unlock", "RUnlock", "unlock":
 			return true
 		}
 	}
