@@ -172,7 +172,7 @@ func TestCarveByTheDead(t *testing.T) {
 		"published": func(w *world, m *Member) { w.carve(m, 1) },
 		"pages taken": func(w *world, m *Member) {
 			_, _ = m.enter(ctx, plain)
-			w.takePages(2, 1)
+			w.takePagesLocked(2, 1)
 		},
 		"row sealed, not live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
@@ -182,13 +182,13 @@ func TestCarveByTheDead(t *testing.T) {
 		"pages given back, row live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e.Page, uint64(e.Size))
+			w.givePagesBackLocked(e.Page, uint64(e.Size))
 		},
 		"row free, its seal whole": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e.Page, uint64(e.Size))
-			w.clearBits(e.row())
+			w.givePagesBackLocked(e.Page, uint64(e.Size))
+			w.clearBitsLocked(e.row())
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
 		},
 	} {
