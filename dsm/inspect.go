@@ -68,9 +68,9 @@ type SessionInfo struct {
 	// Pid is the process as it sees itself: in another pid namespace it is another number.
 	Pid         int
 	Application string
-	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it
-	// holds its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that
-	// it forked holds the place.
+	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
+	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
+	// holds the place.
 	State    string
 	Started  time.Time
 	Segments int // held

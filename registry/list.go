@@ -17,9 +17,9 @@ import (
 // Info is one name.
 type Info struct {
 	Name     string
-	Kind     string            // segment, area, hash, or a Kind's name
-	Type     string            // of what lies there, as its maker's program calls it; may be empty
-	Version  uint64            // as its maker gave it
+	Kind     string // segment, area, hash, or a Kind's name
+	Type     string // of what lies there, as its maker's program calls it; may be empty
+	Version  uint64
 	Table    dsa.Pointer       // of a hash, and of what else is in an area of its own
 	State    string            // ready; making or going: a session is at work on it
 	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
@@ -88,7 +88,8 @@ func Names(r dsm.Report) ([]Info, error) {
 
 // infos describes the rows that are in use. Those of names whose segments have gone are not. The table is a copy, or
 // bytes that no process changes, so no lock is needed. A row whose name does not fit the hash in its word is
-// half-written or was hit by a stray store, and is left out.
+// half-written or was hit by a stray store, and is left out. So is a name that is ready and whose handle leads to no
+// segment.
 func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	by := map[dsm.Handle]dsm.SegmentInfo{}
 	for _, g := range segments {
@@ -110,7 +111,6 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 		case going:
 			x.State = "going"
 		}
-		// Hostile values: a name that is not the one that was hashed, and a handle that leads to no segment.
 		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != "ready") {
 			list = append(list, x)
 		}
