@@ -165,7 +165,7 @@ func TestTryBesideTheLock(t *testing.T) {
 	}
 }
 
-// TestCarveByTheDead: who dies before, in or after any of it holds no page for long.
+// TestCarveByTheDead: a process that dies before, in or after any of it holds no page for long.
 func TestCarveByTheDead(t *testing.T) {
 	for name, die := range map[string]func(w *world, m *Member){
 		"carved":    func(w *world, m *Member) { _, _, _ = m.Carve(ctx, 1, 0) },

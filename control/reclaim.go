@@ -46,7 +46,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	failpoint.Hit("control/reclaim/given-back")
 	m.buryLocked(row, incarnation, bytes, began)
 	s.died = true
-	// A newcomer may have joined over the dead one in this moment; then its word stands.
+	// A newcomer may have joined over the dead one in this moment; then its word stays.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
 	failpoint.Hit("control/reclaim/freed")
 	return true, nil

@@ -123,7 +123,8 @@ func (q *ranges) unviewed(r *formerRange) {
 	}
 }
 
-// makeRoom gives back all ranges whose views are not in use, for a caller whom the system has refused another mapping.
+// makeRoom gives back all ranges whose views are not in use, for a caller to which the system has refused another
+// mapping.
 func (q *ranges) makeRoom() {
 	q.mu.Lock()
 	over := q.ageLocked(0, 0, 0)

@@ -302,10 +302,10 @@ func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there. If gone is false without an error, other sessions have
-// it attached: the last of them removes it, unless they are all killed, so the row must stay. It can be run again after
-// it was cut short anywhere, by another session too. A record whose handle was garbled leads to nothing, or to a
-// segment that loses its pin.
+// drop removes what a record stands for, as far as it is there. If gone is false without an error, it is an area that
+// other sessions have attached: the last of them removes it, unless they are all killed, so the row must stay. It can
+// be run again after it was cut short anywhere, by another session too. A record whose handle was garbled leads to
+// nothing, or to a segment that loses its pin.
 func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
 		return true, nil

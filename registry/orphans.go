@@ -69,8 +69,8 @@ func (n *names) work(row int, begins bool) {
 	}
 }
 
-// tend looks after what has been deleted and isn't gone: areas that others had attached, the last of whom removes them
-// if it is not killed, and what could not be removed at the time. Its error is that of the section; what can't be
+// tend looks after what has been deleted and isn't gone: areas that other sessions had attached, which the last of them
+// removes if it is not killed, and what could not be removed at the time. Its error is that of the section; what can't be
 // removed now either is no failure of the call that tends.
 func (n *names) tend(ctx context.Context) error {
 	var orphans []sight
