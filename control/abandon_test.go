@@ -26,7 +26,7 @@ type modelRow struct {
 	entry   Entry
 	state   SegmentState
 	agent   *Member // nil: no process
-	owed    bool    // it fell to its agent, who has not asked yet
+	owed    bool    // it fell to its agent, which has not asked yet
 	holders map[*Member]bool
 	pinned  bool
 }
@@ -171,7 +171,7 @@ func (r *rehearsal) check() {
 	}
 }
 
-// end: a process reclaims all the dead and everybody leaves. Then there is what is pinned, and nothing else.
+// end: a process reclaims all the dead, and each member leaves. Then there is what is pinned, and nothing else.
 func (r *rehearsal) end() {
 	for len(r.living) == 0 {
 		r.newcomer()

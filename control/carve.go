@@ -41,21 +41,21 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 		return e, false, err
 	}
 	defer s.leave(&err)
-	first, ok := m.t.freePages(int(pagesFor(uint64(size))))
+	first, ok := m.t.freePagesLocked(int(pagesFor(uint64(size))))
 	if !ok {
 		return e, false, nil
 	}
-	i, err := m.room(size, how != atOnce)
+	i, err := m.roomLocked(size, how != atOnce)
 	if err != nil {
 		return e, false, err
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
 	failpoint.Hit("control/carve/locked")
 	// The pages before the row: a death in between leaves pages that no row names, and the repair makes the map anew.
-	m.t.takePages(e.Page, uint64(size))
+	m.t.takePagesLocked(e.Page, uint64(size))
 	failpoint.Hit("control/carve/taken")
-	m.write(&e, now, Live)
-	m.created(size)
+	m.writeLocked(&e, now, Live)
+	m.createdLocked(size)
 	failpoint.Hit("control/carve/live")
 	return e, true, nil
 }

@@ -40,7 +40,7 @@ func (m *Member) close(ctx context.Context) (err error) {
 	for i := range m.t.segments {
 		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
 			if m.t.carved(i) {
-				m.t.freeCarved(i)
+				m.t.freeCarvedLocked(i)
 				failpoint.Hit("control/close/carved")
 				continue
 			}
@@ -48,7 +48,7 @@ func (m *Member) close(ctx context.Context) (err error) {
 			failpoint.Hit("control/close/row")
 			m.owe(i)
 		}
-		m.adoptFailed(i)
+		m.adoptFailedLocked(i)
 	}
 	return nil
 }

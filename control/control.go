@@ -34,11 +34,12 @@
 //
 // # Lock order
 //
-// The package has one lock, the control lock in the header. A stretch of work under it is a section, and methods that
-// only run inside a section say so. Sections do not nest, and a section takes no other lock but the Witness's own. It
-// runs no callback of a program, and calls the system only to ask the Witness (Reclaim, Succeed, and the first section of
-// a Join). Wake-ups are system calls too, and come after the section. The lock is the innermost of the library: a session
-// enters a section with its own lock held, but then only by the calls that do not wait (TryCarve, TryUnref).
+// The package has one lock, the control lock in the header. A stretch of work under it is a section. Functions whose
+// names end in Locked are called inside a section and enter none. Sections do not nest, and a section takes no other
+// lock but the Witness's own. It runs no callback of a program, and calls the system only to ask the Witness (Reclaim,
+// Succeed, and the first section of a Join). Wake-ups are system calls too, and come after the section. The lock is the
+// innermost of the library: a session enters a section with its own lock held, but then only by the calls that do not
+// wait (TryCarve, TryUnref).
 //
 // # Reading without the lock
 //

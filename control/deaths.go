@@ -16,28 +16,28 @@ import (
 //	log[i]           bits 0-42 the peer, bits 43-63 a checksum of it and its number
 //	ended[row]       the highest incarnation of the row that is through: it has left, or its death is logged
 //
-// All three are stored under the control lock and read without it. bury stores in the order log, reclaims, ended, and
-// only then the caller frees the row; so whatever dies between two of these stores leaves a row that is reclaimed again,
-// and the second bury goes on where the first one ended: an entry that is not counted is written anew, one that is
-// counted but not in ended yet is the log's last, and is not written twice. An incarnation that was joined over and
-// whose newcomer died before it could bury it stands between ended and the newcomer: it is buried with it.
+// All three are stored under the control lock and read without it. buryLocked stores in the order log, reclaims, ended,
+// and only then the caller frees the row; so whatever dies between two of these stores leaves a row that is reclaimed
+// again, and the second call goes on where the first one ended: an entry that is not counted is written anew, one that
+// is counted but not in ended yet is the log's last, and is not written twice. An incarnation that was joined over and
+// whose newcomer died before it could log it stands between ended and the newcomer: it is logged with it.
 const (
 	deathsKept = 1024 // a power of two: reclaims goes round at 32 bits
 
-	// maxUnburied bounds what one bury writes, whatever a stray store has left in ended.
+	// maxUnburied bounds what one call writes, whatever a stray store has left in ended.
 	maxUnburied = 64
 )
 
-// bury logs, under the control lock, the death of a row's user that is being reclaimed, and of those before it that
+// buryLocked logs, under the control lock, the death of a row's user that is being reclaimed, and of those before it that
 // no process could log. It comes after the references are given back and before the row is free.
 //
 // Bytes is how much was given back for it, and began is when that was begun. The event says how many references those
 // were, by what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are
 // balanced.
-func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time) {
+func (m *Member) buryLocked(row int, incarnation uint32, bytes uint64, began time.Time) {
 	t := m.t
 	defer func() {
-		t.tallies[row].balance()
+		t.tallies[row].balanceLocked()
 		now := time.Now()
 		add(&m.tally.reclaimTime, uint64(now.Sub(began)))
 		ordered.Store64(&m.tally.lastReclaim, uint64(now.UnixNano()))
@@ -55,7 +55,7 @@ func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time
 	for last != incarnation {
 		last++
 		dead := shmsync.Peer{Row: row, Incarnation: last}
-		t.logDeath(dead)
+		t.logDeathLocked(dead)
 		n := note{kind: Died, subject: dead, actor: m.asPeer().Word()}
 		if p := &t.processes[row]; last == incarnation {
 			n.pid, n.application = p.pid.Load()&^closingBit, p.application.words()
@@ -63,17 +63,18 @@ func (m *Member) bury(row int, incarnation uint32, bytes uint64, began time.Time
 		}
 		t.record(n)
 		// After the log and the event: a process that dies before it leaves a death that the next reclaimer logs again,
-		// which logDeath and the readers of events notice. The other way round it would leave a death that no session
-		// hears of.
+		// which logDeathLocked and the readers of events notice. The other way round it would leave a death that no
+		// session hears of.
 		ordered.Store32(ended, last)
 		failpoint.Hit("control/bury/ended")
 	}
 }
 
-// logDeath writes one death into the log, inside a section, unless it is the log's last entry already: then the process
-// that wrote it died before it could store ended. The entry comes before the count, since readers read as far as the
-// count says; a process that dies in between leaves an entry that is not counted, and that the next one writes over.
-func (t *Table) logDeath(p shmsync.Peer) {
+// logDeathLocked writes one death into the log, unless it is the log's last entry already: then the process that wrote
+// it died before it could store ended. The entry comes before the count, since readers read as far as the count says; a
+// process that dies in between leaves an entry that is not counted, and that the next one writes over. The caller holds
+// the control lock.
+func (t *Table) logDeathLocked(p shmsync.Peer) {
 	n := t.header.reclaims.Load()
 	if t.log[(n-1)%deathsKept].Load() == t.deathEntry(p, n-1) {
 		return
@@ -91,8 +92,11 @@ func (t *Table) deathEntry(p shmsync.Peer, number uint32) uint64 {
 	return w | mix(t.seed^w^uint64(number)<<43)&^(1<<43-1)
 }
 
-// retired notes, under the control lock, that the user of a row has left in order: it is through, and no death is logged.
-func (t *Table) retired(row int, incarnation uint32) { ordered.Store32(&t.ended[row], incarnation) }
+// retiredLocked notes, under the control lock, that the user of a row has left in order: it is through, and no death is
+// logged.
+func (t *Table) retiredLocked(row int, incarnation uint32) {
+	ordered.Store32(&t.ended[row], incarnation)
+}
 
 // Deaths reads the log from some moment on. It lies in this process's own memory, takes no lock, and is not safe for
 // concurrent use.

@@ -195,8 +195,8 @@ func (m *Member) RefusedBySystem() {
 	})
 }
 
-// refuse counts, under the control lock, what a limit has refused.
-func (m *Member) refuse(kind EventKind, counter *atomic.Uint64) {
+// refuseLocked counts, under the control lock, what a limit has refused.
+func (m *Member) refuseLocked(kind EventKind, counter *atomic.Uint64) {
 	add(counter, 1)
 	m.refused(kind, counter.Load())
 }

@@ -27,7 +27,7 @@ func TestFreePages(t *testing.T) {
 		for hint := range pages + 1 {
 			for _, n := range []int{1, longest, longest + 1, 1 + rng.IntN(pages)} {
 				w.header.pageHint.Store(uint32(hint))
-				first, ok := w.freePages(n)
+				first, ok := w.freePagesLocked(n)
 				if ok != (n <= longest) {
 					t.Fatalf("%d pages of %d, up to %d in a row, from %d on: %v", n, pages, longest, hint, ok)
 				}
@@ -55,7 +55,7 @@ func TestFreePagesOfMany(t *testing.T) {
 			w.header.pageHint.Store(0)
 			found := false
 			for looks := 0; !found && looks < 4; looks++ {
-				_, found = w.freePages(n)
+				_, found = w.freePagesLocked(n)
 			}
 			if !found {
 				t.Errorf("%d pages from %d on are not found", n, first)

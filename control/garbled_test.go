@@ -95,7 +95,7 @@ func TestRetryMakesGood(t *testing.T) {
 		do   func(w *world, e Entry)
 		gone bool // the segment, which m holds, goes
 	}{
-		{"a bit of a row that nobody uses", func(w *world, e Entry) { w.setBit(e.row(), 60) }, false},
+		{"a bit of a row that nobody uses", func(w *world, e Entry) { w.setBitLocked(e.row(), 60) }, false},
 		{"a bit of no row", func(w *world, e Entry) { w.bits[e.row()*w.wordsPer+1].Or(1 << 63) }, false},
 		{"the counters", func(w *world, e Entry) {
 			w.header.usedBytes.Store(1 << 60)
@@ -104,7 +104,7 @@ func TestRetryMakesGood(t *testing.T) {
 			w.processes[1].segments.Store(1000)
 		}, false},
 		{"the state", func(w *world, e Entry) { w.segments[e.row()].word.Store(0x42) }, true},
-		{"the holder's bit", func(w *world, e Entry) { w.clearBits(e.row()) }, true},
+		{"the holder's bit", func(w *world, e Entry) { w.clearBitsLocked(e.row()) }, true},
 		{"the agent", func(w *world, e Entry) { w.segments[e.row()].word.Store(segmentWord(Destroying, 44, 1)) }, true},
 		{"the process row", func(w *world, e Entry) { w.processes[1].word.Store(7) }, true},
 	} {

@@ -151,12 +151,12 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	}
 	if overDead {
 		began := time.Now()
-		bytes := m.reclaimRow(m.row)
+		bytes := m.reclaimRowLocked(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		m.bury(m.row, m.incarnation-1, bytes, began)
+		m.buryLocked(m.row, m.incarnation-1, bytes, began)
 		s.died = true
 	} else {
-		m.t.retired(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
+		m.t.retiredLocked(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
@@ -175,7 +175,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	p.started.Store(who.Since.UnixNano())
 	p.segments.Store(0)
 	p.bytes.Store(0)
-	m.tally.begin()
+	m.tally.beginLocked()
 	if m.row != SupervisorRow {
 		m.say(Joined, 0)
 	}

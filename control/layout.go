@@ -73,14 +73,14 @@ type header struct {
 	// between the event and the addition delays the supervisor until it next looks around by itself.
 	news shmsync.Count
 
-	// reclaims counts the deaths in the log. bury stores it under the lock; it is read without the lock, and a stale read
-	// means that the reader hears of a death at its next look.
+	// reclaims counts the deaths in the log. buryLocked stores it under the lock; it is read without the lock, and a
+	// stale read means that the reader hears of a death at its next look.
 	reclaims atomic.Uint32
 
 	freeHint atomic.Uint32 // where to look for a free segment row first; any value will do
 
 	// usedRows and usedBytes are the segment rows that are not free, and the sum of their sizes. They are derived from
-	// the rows: a section keeps them, and settle counts them again. usedBytes is compared with max_memory under the
+	// the rows: a section keeps them, and settleLocked counts them again. usedBytes is compared with max_memory under the
 	// lock. Without the lock they are for people, and may be off by what a section is about to store.
 	usedRows  atomic.Uint32
 	usedBytes atomic.Uint64
@@ -135,7 +135,7 @@ type processRow struct {
 	pid atomic.Uint32
 
 	// segments and bytes count the references held and the sizes of these segments. They are derived from the reference
-	// bits: a section keeps them, and settle counts them again.
+	// bits: a section keeps them, and settleLocked counts them again.
 	segments atomic.Uint32
 	bytes    atomic.Uint64
 

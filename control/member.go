@@ -105,7 +105,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	failpoint.Hit("control/leave/checked")
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
-	m.t.retired(m.row, m.incarnation)
+	m.t.retiredLocked(m.row, m.incarnation)
 	m.say(Left, 0)
 	s.tells = true // other sessions treat locks that still name this one as a dead one's
 	return true, nil

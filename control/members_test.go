@@ -73,7 +73,7 @@ func (s *succession) succeed() (behind []int) {
 	return behind
 }
 
-// TestSucceedWaitsForTheLiving: a successor comes in force when all who live hold their witness in it, and stays so.
+// TestSucceedWaitsForTheLiving: a successor comes in force when all living members hold their witness in it, and stays so.
 func TestSucceedWaitsForTheLiving(t *testing.T) {
 	s := newSuccession(t, small)
 	a, b, dead := s.join(), s.join(), s.join()

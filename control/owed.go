@@ -75,7 +75,7 @@ func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err 
 		return err
 	}
 	defer s.leave(&err)
-	r, err := m.mine(e, Destroying)
+	r, err := m.mineLocked(e, Destroying)
 	if err != nil {
 		return err
 	}
@@ -96,9 +96,9 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	}
 	defer s.leave(&err)
 	for i := range m.t.segments {
-		m.adoptFailed(i)
+		m.adoptFailedLocked(i)
 	}
-	m.settle()
+	m.settleLocked()
 	if !bytes.Equal(m.t.constant, m.t.copied) { // no process could join any more
 		copy(m.t.constant, m.t.copied)
 	}
@@ -110,9 +110,9 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	return nil
 }
 
-// adoptFailed makes this member the agent of row i if a destroy of it has failed, inside a section. A carved row is in
-// that state by a stray store alone; settle makes it live.
-func (m *Member) adoptFailed(i int) {
+// adoptFailedLocked makes this member the agent of row i if a destroy of it has failed. A carved row is in
+// that state by a stray store alone; settleLocked makes it live. The caller holds the control lock.
+func (m *Member) adoptFailedLocked(i int) {
 	r := &m.t.segments[i]
 	if r.word.Load() == segmentWord(Destroying, nobody, 0) && !m.t.carved(i) {
 		r.word.Store(m.stamp(Destroying))

@@ -15,7 +15,7 @@ import (
 // the truth. The map of pages is derived from the rows, and made again by the member that settles them.
 //
 // This file keeps the map. It does not promise that what is free is in one piece, and moves no segment to make it so.
-// All but ReservedUsed runs inside a section.
+// All but ReservedUsed runs under the control lock, or in Format, when no other process can open the segment yet.
 
 // PageSize is the number of bytes in which the region is given out, whatever the system's pages are.
 const PageSize = 4096
@@ -55,10 +55,10 @@ func (t *Table) exist(i int) uint64 {
 // The next one goes on where this one ended.
 const maxLook = 1 << 14
 
-// freePages looks for n free pages in a row, from the hint on, all the way round and then as far as those could lie
+// freePagesLocked looks for n free pages in a row, from the hint on, all the way round and then as far as those could lie
 // across the hint. It takes nothing. If ok is false there are none, or none in the part that maxLook lets it see; then
-// the hint moves to where it stopped, so that the next search sees another part.
-func (t *Table) freePages(n int) (first int, ok bool) {
+// the hint moves to where it stopped, so that the next search sees another part. The caller holds the control lock.
+func (t *Table) freePagesLocked(n int) (first int, ok bool) {
 	words := len(t.pages)
 	if words == 0 {
 		return 0, false
@@ -134,16 +134,18 @@ func pagesOf(page uint32, size uint64) (first, n int) {
 	return int(page - 1), int(pagesFor(size))
 }
 
-// takePages marks the pages of a segment as given out, and moves the hint behind them.
-func (t *Table) takePages(page uint32, size uint64) {
+// takePagesLocked marks the pages of a segment as given out, and moves the hint behind them. The caller holds the
+// control lock.
+func (t *Table) takePagesLocked(page uint32, size uint64) {
 	first, n := pagesOf(page, size)
 	t.markUsed(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first+n))
 }
 
-// givePagesBack marks the pages of a segment as free, and moves the hint to them. Page and size are those of a sound
-// row, or what a holder knows; of a garbled row they would be another segment's.
-func (t *Table) givePagesBack(page uint32, size uint64) {
+// givePagesBackLocked marks the pages of a segment as free, and moves the hint to them. Page and size are those of a
+// sound row, or what a holder knows; of a garbled row they would be another segment's. The caller holds the control
+// lock.
+func (t *Table) givePagesBackLocked(page uint32, size uint64) {
 	first, n := pagesOf(page, size)
 	t.markFree(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache

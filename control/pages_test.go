@@ -165,14 +165,14 @@ func TestTryBesideTheLock(t *testing.T) {
 	}
 }
 
-// TestCarveByTheDead: who dies before, in or after any of it holds no page for long.
+// TestCarveByTheDead: a process that dies before, in or after any of it holds no page for long.
 func TestCarveByTheDead(t *testing.T) {
 	for name, die := range map[string]func(w *world, m *Member){
 		"carved":    func(w *world, m *Member) { _, _, _ = m.Carve(ctx, 1, 0) },
 		"published": func(w *world, m *Member) { w.carve(m, 1) },
 		"pages taken": func(w *world, m *Member) {
 			_, _ = m.enter(ctx, plain)
-			w.takePages(2, 1)
+			w.takePagesLocked(2, 1)
 		},
 		"row sealed, not live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
@@ -182,13 +182,13 @@ func TestCarveByTheDead(t *testing.T) {
 		"pages given back, row live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e.Page, uint64(e.Size))
+			w.givePagesBackLocked(e.Page, uint64(e.Size))
 		},
 		"row free, its seal whole": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBack(e.Page, uint64(e.Size))
-			w.clearBits(e.row())
+			w.givePagesBackLocked(e.Page, uint64(e.Size))
+			w.clearBitsLocked(e.row())
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
 		},
 	} {

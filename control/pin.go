@@ -105,5 +105,5 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	// The pin before the state: a process that dies in between leaves a live row that nothing keeps, for the repair.
 	r.pin.Store(unpinned)
 	failpoint.Hit("control/unpin/unpinned")
-	return e, m.moribund(i), nil
+	return e, m.moribundLocked(i), nil
 }

@@ -8,35 +8,36 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// The limits of an instance and of each process, and the counts that they are compared with. All of this file runs inside
-// a section. The counts are derived from the rows and their bits: a death between a bit and its count leaves a count that
-// is off until the next holder of the lock settles, which it does before it asks for room.
+// The limits of an instance and of each process, and the counts that they are compared with. All of this file runs
+// under the control lock. The counts are derived from the rows and their bits: a death between a bit and its count
+// leaves a count that is off until the next holder of the lock settles, which it does before it asks for room.
 
-// room finds a free row for a segment of size bytes, if the limits allow for one. It takes nothing: the caller writes the
-// row in the same section. A closing instance is ErrStale, a limit on bytes or on references ErrQuota, a full table
-// ErrTooManySegments. A refusal is counted and logged if final is set, which says that the caller does not ask again.
-func (m *Member) room(size int, final bool) (row int, err error) {
+// roomLocked finds a free row for a segment of size bytes, if the limits allow for one. It takes nothing: the caller
+// writes the row in the same section. A closing instance is ErrStale, a limit on bytes or on references ErrQuota, a
+// full table ErrTooManySegments. A refusal is counted and logged if final is set, which says that the caller does not
+// ask again. The caller holds the control lock.
+func (m *Member) roomLocked(size int, final bool) (row int, err error) {
 	t := m.t
 	if t.closing() {
 		return 0, ErrStale
 	}
-	if err := m.afford(size); err != nil {
+	if err := m.affordLocked(size); err != nil {
 		if final {
-			m.refuse(RefusedSession, &m.tally.refusedSession)
+			m.refuseLocked(RefusedSession, &m.tally.refusedSession)
 		}
 		return 0, err
 	}
 	if used, limit := t.header.usedBytes.Load(), t.Limits.Memory; exceeds(used, uint64(size), limit) {
 		if final {
-			m.refuse(RefusedMemory, &m.tally.refusedMemory)
+			m.refuseLocked(RefusedMemory, &m.tally.refusedMemory)
 		}
 		return 0, errkind.As(ErrQuota,
 			fmt.Errorf("%d bytes more than the %d in use would pass max_memory = %d", size, used, limit))
 	}
-	row, ok := t.freeRow()
+	row, ok := t.freeRowLocked()
 	if !ok {
 		if final {
-			m.refuse(RefusedRows, &m.tally.refusedRows)
+			m.refuseLocked(RefusedRows, &m.tally.refusedRows)
 		}
 		return 0, errkind.As(ErrTooManySegments,
 			fmt.Errorf("all %d rows for segments (max_segments) are in use", len(t.segments)))
@@ -44,8 +45,9 @@ func (m *Member) room(size int, final bool) (row int, err error) {
 	return row, nil
 }
 
-// afford returns ErrQuota if one more reference, to a segment of size bytes, would pass this process's own limits.
-func (m *Member) afford(size int) error {
+// affordLocked returns ErrQuota if one more reference, to a segment of size bytes, would pass this process's own
+// limits. The caller holds the control lock.
+func (m *Member) affordLocked(size int) error {
 	p, l := &m.t.processes[m.row], m.t.Limits
 	if n := p.segments.Load(); l.SegmentsPerProcess > 0 && int64(n) >= int64(l.SegmentsPerProcess) {
 		return errkind.As(ErrQuota,
@@ -65,17 +67,19 @@ func exceeds(used, more, limit uint64) bool {
 	return limit > 0 && (more > limit || used > limit-more)
 }
 
-// created counts a segment that this member has made. It comes after the segment is live, so a creator that dies in
-// between leaves a segment that is not counted, and none that is counted without being there.
-func (m *Member) created(size int) {
+// createdLocked counts a segment that this member has made. It comes after the segment is live, so a creator that dies
+// in between leaves a segment that is not counted, and none that is counted without being there. The caller holds the
+// control lock.
+func (m *Member) createdLocked(size int) {
 	add(&m.tally.creates, 1)
 	failpoint.Hit("control/tally/created")
 	add(&m.tally.createdBytes, uint64(size))
 }
 
-// account adds n references, to a segment of size bytes, to what this process holds; n is 1 or -1. A death between the
-// reference bit and its count leaves a count that settle makes again, from the bits.
-func (m *Member) account(n, size int) {
+// accountLocked adds n references, to a segment of size bytes, to what this process holds; n is 1 or -1. A death
+// between the reference bit and its count leaves a count that settleLocked makes again, from the bits. The caller holds
+// the control lock.
+func (m *Member) accountLocked(n, size int) {
 	p := &m.t.processes[m.row]
 	ordered.Store32(&p.segments, p.segments.Load()+uint32(n))
 	failpoint.Hit("control/account/segments")

@@ -42,21 +42,21 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	// The bits, then the log, then the row. The row is free last: as long as it is used, a reclaimer that dies is
 	// followed by another one, which clears what is left and logs the death if that is not done. A row that was free
 	// first would leave bits that belong to no process, and that the row's next user would take for its own.
-	bytes := m.reclaimRow(row)
+	bytes := m.reclaimRowLocked(row)
 	failpoint.Hit("control/reclaim/given-back")
-	m.bury(row, incarnation, bytes, began)
+	m.buryLocked(row, incarnation, bytes, began)
 	s.died = true
-	// A newcomer may have joined over the dead one in this moment; then its word stands.
+	// A newcomer may have joined over the dead one in this moment; then its word stays.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
 	failpoint.Hit("control/reclaim/freed")
 	return true, nil
 }
 
-// reclaimRow clears the bits of a process row that has no living user, or only one that has not begun its first
+// reclaimRowLocked clears the bits of a process row that has no living user, or only one that has not begun its first
 // section, and takes its place as an agent, whatever the incarnation. It returns how many bytes it gave references back
-// to. It runs inside a section. It may be cut short after any store and done again from the start, by another member
-// too: each of its stores is one that a second run skips or makes again.
-func (m *Member) reclaimRow(row int) (given uint64) {
+// to. The caller holds the control lock. It may be cut short after any store and done again from the start, by another
+// member too: each of its stores is one that a second run skips or makes again.
+func (m *Member) reclaimRowLocked(row int) (given uint64) {
 	t := m.t
 	for i := range t.segments {
 		r := &t.segments[i]
@@ -64,7 +64,7 @@ func (m *Member) reclaimRow(row int) (given uint64) {
 		if stateOf(w) == Free { // its bits mean nothing, and are cleared when it is written
 			continue
 		}
-		if t.clearBit(i, row) {
+		if t.clearBitLocked(i, row) {
 			given += r.size.Load()
 		}
 		failpoint.Hit("control/reclaim/bit")
@@ -74,7 +74,7 @@ func (m *Member) reclaimRow(row int) (given uint64) {
 			r.word.Store(m.stamp(Destroying))
 			failpoint.Hit("control/reclaim/inherited")
 			m.owe(i)
-		} else if m.moribund(i) {
+		} else if m.moribundLocked(i) {
 			m.owe(i)
 		}
 	}
@@ -95,7 +95,7 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.leave(&err)
-	m.reclaimRow(m.row)
-	m.tally.balance()
+	m.reclaimRowLocked(m.row)
+	m.tally.balanceLocked()
 	return nil
 }

@@ -84,13 +84,13 @@ func TestDeathInSection(t *testing.T) {
 		left int                                // rows not free in the end
 	}{
 		{"before any store", func(*world, *Member, Entry) {}, 0},
-		{"bit cleared, row still live", func(w *world, m *Member, e Entry) { w.clearBit(e.row(), m.row) }, 0},
+		{"bit cleared, row still live", func(w *world, m *Member, e Entry) { w.clearBitLocked(e.row(), m.row) }, 0},
 		{"pin taken away", func(w *world, m *Member, e Entry) {
 			w.segments[e.row()].pin.Store(unpinned)
-			w.clearBit(e.row(), m.row)
+			w.clearBitLocked(e.row(), m.row)
 		}, 0},
 		{"intent half written", func(w *world, m *Member, e Entry) {
-			w.setBit(5, m.row)
+			w.setBitLocked(5, m.row)
 			w.header.usedRows.Add(1)
 		}, 0},
 		{"backend's word written, checksum not", func(w *world, m *Member, e Entry) {
@@ -102,7 +102,7 @@ func TestDeathInSection(t *testing.T) {
 		}, 0},
 		{"pinned", func(w *world, m *Member, e Entry) { w.segments[e.row()].pin.Store(pinned) }, 1},
 		{"row given up", func(w *world, m *Member, e Entry) {
-			w.clearBit(e.row(), m.row)
+			w.clearBitLocked(e.row(), m.row)
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
 			w.processes[m.row].word.Store(freedBy(m.incarnation))
 		}, 0},

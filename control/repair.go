@@ -17,9 +17,9 @@ import (
 // of pages are derived from them, and made anew. A repair that is itself cut short by a death is begun again by the
 // next holder of the lock.
 
-// repair makes the table whole after its lock was taken over from a dead member, which may have died between any two
-// stores. It reports whether it has reclaimed that one. It runs inside a section, at its start.
-func (m *Member) repair(dead shmsync.Peer) (died bool) {
+// repairLocked makes the table whole after its lock was taken over from a dead member, which may have died between any
+// two stores. It reports whether it has reclaimed that one. The caller holds the control lock, and has just got it.
+func (m *Member) repairLocked(dead shmsync.Peer) (died bool) {
 	// Hostile value: a garbled lock word, which names a row that does not exist, this member's own or that of a living
 	// session. A living holder is not taken for dead (see alive), and by the incarnation the row is known to be still the
 	// dead one's: a newcomer that joined over it reclaims it in its own first section.
@@ -28,29 +28,29 @@ func (m *Member) repair(dead shmsync.Peer) (died bool) {
 		w := p.word.Load()
 		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
 			began := time.Now()
-			bytes := m.reclaimRow(dead.Row)
+			bytes := m.reclaimRowLocked(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")
-			m.bury(dead.Row, incarnationOf(w), bytes, began)
+			m.buryLocked(dead.Row, incarnationOf(w), bytes, began)
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
 			failpoint.Hit("control/repair/freed")
 			died = true
 		}
 	}
-	m.settle()
+	m.settleLocked()
 	return died
 }
 
-// settle makes every row one that may exist outside a section, and counts again what is derived. It runs inside a
-// section. What it makes this member's to destroy is owed. In each row it
+// settleLocked makes every row one that may exist outside a section, and counts again what is derived. The caller
+// holds the control lock. What it makes this member's to destroy is owed. In each row it
 //
-//  1. mends the row's own words (mend),
+//  1. mends the row's own words (mendLocked),
 //  2. drops bits of process rows that have no user, and counts the others,
 //  3. becomes the agent of a row whose agent is not the present user of its process row, or whose state is invalid, and of a
 //     live row that nothing keeps,
 //
 // and at the end it makes the map of pages again. Each step finds its work in the rows alone, so it can be begun again
 // from the start after a death at any store.
-func (m *Member) settle() {
+func (m *Member) settleLocked() {
 	t := m.t
 	for i := range t.processes {
 		t.processes[i].segments.Store(0)
@@ -62,7 +62,7 @@ func (m *Member) settle() {
 	doubt := false
 	for i := range t.segments {
 		r := &t.segments[i]
-		w := t.mend(i)
+		w := t.mendLocked(i)
 		if stateOf(w) == Free {
 			continue
 		}
@@ -74,7 +74,7 @@ func (m *Member) settle() {
 				// Hostile value: a bit beyond the process table, or of a free process row. It belongs to no process, so
 				// no process would ever give it back.
 				if p >= len(t.processes) || !isUsed(t.processes[p].word.Load()) {
-					t.clearBit(i, p)
+					t.clearBitLocked(i, p)
 					continue
 				}
 				t.processes[p].segments.Add(1)
@@ -84,7 +84,7 @@ func (m *Member) settle() {
 		if stateOf(w) > Destroying || isAgented(w) && !t.current(w) {
 			r.word.Store(m.stamp(Destroying))
 			m.owe(i)
-		} else if m.moribund(i) {
+		} else if m.moribundLocked(i) {
 			m.owe(i)
 		}
 		if stateOf(r.word.Load()) != Free {
@@ -105,17 +105,17 @@ func (t *Table) current(w uint64) bool {
 	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
 }
 
-// mend makes good what a stray store, or a death in a section, has left of row i, and returns its word. It runs inside a
-// section.
+// mendLocked makes good what a stray store, or a death in a section, has left of row i, and returns its word. The caller
+// holds the control lock.
 //
 // A carved row is free or live, and its pages must not be given to another process while a process holds it. So the rule
 // for a sound carved row is: a bit in it, or a pin, keeps it, whatever its state says. The cases, in this order:
 //
 //	live, with an agent that can't be one     live without: a stray store, or a creator that is gone
 //	sound and carved, in a state that it      live: a stray store hit the word, or write was cut short after the bit. If
-//	can't have, or free with a bit or a pin   nothing keeps it, settle drops it in the same pass
+//	can't have, or free with a bit or a pin   nothing keeps it, it is dropped in the same pass
 //	free, with a checksum                     free without: free was cut short before its last store, or write before the bit
-func (t *Table) mend(i int) uint64 {
+func (t *Table) mendLocked(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()
 	switch free := stateOf(w) == Free; {

@@ -9,8 +9,8 @@ import (
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
-// What can be done with one row of the segment table. All but the plain reads are for sections only. A handle holds the
-// number of its row, so finding a row is one comparison, and there is no index that could be wrong.
+// What can be done with one row of the segment table. All but the plain reads are for sections only, and end in Locked.
+// A handle holds the number of its row, so finding a row is one comparison, and there is no index that could be wrong.
 
 // live finds the row of a live segment by its handle. It is ErrNotFound if there is none, or if its creator has not
 // published it. A row whose parts don't fit together is ErrCorrupt: no caller maps or removes what it seems to say.
@@ -60,9 +60,9 @@ func (t *Table) word(i int) (word uint64, sound bool) {
 	return 0, page == 0 && stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
 }
 
-// freeRow looks for a free row, at the hint first: there the last one was freed. It runs inside a section. It takes
-// longer the fuller the table is: all rows in the worst case, some 65,000 loads.
-func (t *Table) freeRow() (int, bool) {
+// freeRowLocked looks for a free row, at the hint first: there the last one was freed. The caller holds the control
+// lock. It takes longer the fuller the table is: all rows in the worst case, some 65,000 loads.
+func (t *Table) freeRowLocked() (int, bool) {
 	n := len(t.segments)
 	i := 0
 	// Hostile value: a hint beyond the table.
@@ -82,64 +82,66 @@ func (t *Table) freeRow() (int, bool) {
 	return 0, false
 }
 
-// free makes row i free, inside a section. Its pages, if it has any, are given back before.
+// freeLocked makes row i free. Its pages, if it has any, are given back before. The caller holds the control lock.
 //
-// The bits go first: a bit in a free carved row means that a stray store hit the state, and mend would make it live
+// The bits go first: a bit in a free carved row means that a stray store hit the state, and mendLocked would make it live
 // again. A process that dies after the bits leaves a row in its old state without holders, which the repair retires.
 // The state comes before the checksum: a process that dies between them leaves a free row that is not used before it is
 // settled.
-func (t *Table) free(i int, r *segmentRow) {
-	t.clearBits(i)
+func (t *Table) freeLocked(i int, r *segmentRow) {
+	t.clearBitsLocked(i)
 	failpoint.Hit("control/free/bits")
-	t.count(^uint32(0), -r.size.Load())
+	t.countLocked(^uint32(0), -r.size.Load())
 	ordered.Store64(&r.word, segmentWord(Free, 0, 0))
 	failpoint.Hit("control/free/freed")
 	ordered.Store64(&r.check, 0)
 }
 
-// count adds to the counts of used rows and of their bytes, inside a section. To subtract, the caller adds the
-// complement. A garbled count wraps around and is wrong until it is settled.
-func (t *Table) count(rows uint32, bytes uint64) {
+// countLocked adds to the counts of used rows and of their bytes. The caller holds the control lock. To subtract, the
+// caller adds the complement. A garbled count wraps around and is wrong until it is settled.
+func (t *Table) countLocked(rows uint32, bytes uint64) {
 	h := t.header
 	ordered.Store32(&h.usedRows, h.usedRows.Load()+rows)
 	failpoint.Hit("control/count/rows")
 	ordered.Store64(&h.usedBytes, h.usedBytes.Load()+bytes)
 }
 
-// freeCarved frees the row and the pages of a segment in the reserved region, inside a section; the system has no part in
-// that. The row must be sound, since its page and size are believed. The pages go before the row: a process that dies in
-// between leaves a row that still says where they are, and the repair makes the map of pages from it.
-func (t *Table) freeCarved(i int) {
+// freeCarvedLocked frees the row and the pages of a segment in the reserved region; the caller holds the control lock,
+// and the system has no part in that. The row must be sound, since its page and size are believed. The pages go before
+// the row: a process that dies in between leaves a row that still says where they are, and the repair makes the map of
+// pages from it.
+func (t *Table) freeCarvedLocked(i int) {
 	r := &t.segments[i]
-	t.givePagesBack(r.page.Load(), r.size.Load())
+	t.givePagesBackLocked(r.page.Load(), r.size.Load())
 	failpoint.Hit("control/free/pages")
-	t.free(i, r)
+	t.freeLocked(i, r)
 	ordered.Store32(&t.header.freeHint, uint32(i))
 }
 
 // bitsOf returns the reference bits of row i.
 func (t *Table) bitsOf(i int) []atomic.Uint64 { return t.bits[i*t.wordsPer:][:t.wordsPer] }
 
-// setBit gives a process row the reference bit of row i, inside a section, and reports whether it had none before. One
-// store is enough, and no addition: the lock makes this process the only writer of the word.
-func (t *Table) setBit(i, process int) bool {
+// setBitLocked gives a process row the reference bit of row i, and reports whether it had none before. The caller holds
+// the control lock. One store is enough, and no addition: the lock makes this process the only writer of the word.
+func (t *Table) setBitLocked(i, process int) bool {
 	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
 	ordered.Store64(w, was|mask)
 	return was&mask == 0
 }
 
-// clearBit takes the reference bit of row i from a process row, inside a section, and reports whether it had one. The
-// process row may be any that a row's bits have room for, also one beyond the process table.
-func (t *Table) clearBit(i, process int) bool {
+// clearBitLocked takes the reference bit of row i from a process row, and reports whether it had one. The caller holds
+// the control lock. The process row may be any that a row's bits have room for, also one beyond the process table.
+func (t *Table) clearBitLocked(i, process int) bool {
 	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
 	was := w.Load()
 	ordered.Store64(w, was&^mask)
 	return was&mask != 0
 }
 
-// clearBits takes all reference bits of row i away, inside a section. A death in between leaves some of them.
-func (t *Table) clearBits(i int) {
+// clearBitsLocked takes all reference bits of row i away. The caller holds the control lock. A death in between leaves
+// some of them.
+func (t *Table) clearBitsLocked(i int) {
 	words := t.bitsOf(i)
 	for k := range words {
 		ordered.Store64(&words[k], 0)

@@ -81,7 +81,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	// The repair comes before the look at this member's own row: the row's word may be one of the things that the dead
 	// holder has left half-changed, and a member that is refused below must not leave an unrepaired table behind.
 	if dead, abandoned := s.guard.Abandoned(); abandoned {
-		s.died = m.repair(dead)
+		s.died = m.repairLocked(dead)
 	}
 	// Hostile value: a word that is not of this incarnation. A session that was reclaimed or joined over would change a
 	// table in which its row's bits are another session's.
@@ -158,7 +158,7 @@ func within(ctx context.Context, patience time.Duration,
 func (s *section) leave(err *error) {
 	if r := recover(); r != nil {
 		*err = corruption(r)
-		s.repairQuietly()
+		s.repairQuietlyLocked()
 	}
 	s.unlock()
 	if s.died || s.tells {
@@ -167,11 +167,11 @@ func (s *section) leave(err *error) {
 	debug.SetPanicOnFault(s.fault)
 }
 
-// repairQuietly settles the table after a panic, inside the section. A second panic ends it, since then the bytes
-// themselves are gone and there is nothing to make whole.
-func (s *section) repairQuietly() {
+// repairQuietlyLocked settles the table after a panic. The caller holds the control lock. A second panic ends it, since
+// then the bytes themselves are gone and there is nothing to make whole.
+func (s *section) repairQuietlyLocked() {
 	defer func() { _ = recover() }()
-	s.m.settle()
+	s.m.settleLocked()
 }
 
 // unlock gives the control lock back. A fault in doing so is of no matter: the word is gone with its bytes.

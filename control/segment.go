@@ -35,31 +35,31 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 		return e, err
 	}
 	defer s.leave(&err)
-	i, err := m.room(size, true)
+	i, err := m.roomLocked(size, true)
 	if err != nil {
 		return e, err
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, CreatorPid: m.who.Pid}
 	failpoint.Hit("control/create/locked")
-	m.write(&e, now.UnixNano(), Creating)
+	m.writeLocked(&e, now.UnixNano(), Creating)
 	failpoint.Hit("control/create/intended")
 	return e, nil
 }
 
-// write fills in a free row, with a reference of this member's, and gives it its state s last. It runs inside a section,
-// and freeRow has found the row.
+// writeLocked fills in a free row, with a reference of this member's, and gives it its state s last. The caller holds
+// the control lock, and freeRowLocked has found the row.
 //
-// A row becomes a member's in two stores, not in one: the checksum, which seals what the row says, and the reference bit.
-// The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If the
-// section ends there, by a death or by a panic, mend decides by the checksum and the bit and not by the state. A carved
-// segment is live then, with one reference. If its member lives it goes when the member ends; if it is dead, it goes at
-// once, since the repair drops the bits of the dead. A segment with an object of its own is free then: the system has not
-// been asked yet, so there is nothing to remove.
-func (m *Member) write(e *Entry, now int64, s SegmentState) {
+// A row becomes a member's in two stores, not in one: the checksum, which seals what the row says, and the reference
+// bit. The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If
+// the section ends there, by a death or by a panic, mendLocked decides by the checksum and the bit and not by the
+// state. A carved segment is live then, with one reference. If its member lives it goes when the member ends; if it is
+// dead, it goes at once, since the repair drops the bits of the dead. A segment with an object of its own is free then:
+// the system has not been asked yet, so there is nothing to remove.
+func (m *Member) writeLocked(e *Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
 	m.latest = max(now, m.latest+1)
 	r := &t.segments[i]
-	t.clearBits(i) // a free row may have a bit that a death in an earlier write left
+	t.clearBitsLocked(i) // a free row may have a bit that a death in an earlier write left
 	// From here to the checksum the row is free and its check is 0: a death leaves a free row, whatever else is in it.
 	ordered.Store64(&r.handle, e.Handle)
 	ordered.Store64(&r.size, uint64(e.Size))
@@ -74,11 +74,11 @@ func (m *Member) write(e *Entry, now int64, s SegmentState) {
 	ordered.Store64(&r.check, rowCheck(t.seed, e.Handle, uint64(e.Size), 0, e.Page))
 	failpoint.Hit("control/create/sealed")
 	// A row that is sealed and has no bit, as a death here leaves it, is free again after the repair.
-	t.setBit(i, m.row)
+	t.setBitLocked(i, m.row)
 	failpoint.Hit("control/create/referenced")
-	// The counts are derived; settle makes them again if this process dies between them.
-	m.account(1, e.Size)
-	t.count(1, uint64(e.Size))
+	// The counts are derived; settleLocked makes them again if this process dies between them.
+	m.accountLocked(1, e.Size)
+	t.countLocked(1, uint64(e.Size))
 	ordered.Store32(&t.header.freeHint, uint32(i+1))
 	failpoint.Hit("control/create/accounted")
 	w := m.stamp(s)
@@ -99,7 +99,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 		return err
 	}
 	defer s.leave(&err)
-	r, err := m.mine(e, Creating)
+	r, err := m.mineLocked(e, Creating)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	// Live last: from here on others can attach, and a death leaves a live segment with the dead one's bit.
 	r.word.Store(m.stamp(Live))
 	failpoint.Hit("control/created/live")
-	m.created(e.Size)
+	m.createdLocked(e.Size)
 	return nil
 }
 
@@ -130,13 +130,13 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	defer s.leave(&err)
-	r, err := m.mine(e, Creating)
+	r, err := m.mineLocked(e, Creating)
 	if err != nil {
 		return err
 	}
-	m.account(-1, e.Size)
+	m.accountLocked(-1, e.Size)
 	failpoint.Hit("control/abandon/accounted")
-	m.t.free(e.row(), r)
+	m.t.freeLocked(e.row(), r)
 	return nil
 }
 
@@ -149,14 +149,14 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 		return err
 	}
 	defer s.leave(&err)
-	r, err := m.mine(e, Destroying)
+	r, err := m.mineLocked(e, Destroying)
 	if err != nil {
 		return err
 	}
 	if e.Page != 0 { // before the row is free: a death in between leaves a row that says which pages they are
-		m.t.givePagesBack(e.Page, uint64(e.Size))
+		m.t.givePagesBackLocked(e.Page, uint64(e.Size))
 	}
-	m.t.free(e.row(), r)
+	m.t.freeLocked(e.row(), r)
 	failpoint.Hit("control/destroyed/freed")
 	m.t.header.freeHint.Store(uint32(e.row()))
 	return nil
@@ -183,15 +183,15 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 		return e, err
 	}
 	e = m.t.entry(i)
-	if err := m.afford(e.Size); err != nil {
-		m.refuse(RefusedSession, &m.tally.refusedSession)
+	if err := m.affordLocked(e.Size); err != nil {
+		m.refuseLocked(RefusedSession, &m.tally.refusedSession)
 		return e, err
 	}
 	// The bit, then the counts: a process that dies after the bit leaves a reference that its reclaim gives back, and
 	// counts that the repair makes again.
-	if m.t.setBit(i, m.row) {
+	if m.t.setBitLocked(i, m.row) {
 		failpoint.Hit("control/ref/bit")
-		m.account(1, e.Size)
+		m.accountLocked(1, e.Size)
 		add(&m.tally.attaches, 1)
 	}
 	failpoint.Hit("control/ref/accounted")
@@ -229,13 +229,13 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	// The bit, then its counts, then the row's state: a process that dies between the first two leaves a reference that
 	// is counted as returned by its reclaim (see tally), and before the third a live row that nothing keeps, which the
 	// next holder of the lock finds.
-	if m.t.clearBit(i, m.row) {
+	if m.t.clearBitLocked(i, m.row) {
 		failpoint.Hit("control/unref/bit")
-		m.account(-1, e.Size)
+		m.accountLocked(-1, e.Size)
 		add(&m.tally.detaches, 1)
 	}
 	failpoint.Hit("control/unref/accounted")
-	return m.t.unkept(i) && m.drop(i, carved), nil
+	return m.t.unkept(i) && m.dropLocked(i, carved), nil
 }
 
 // stamp returns the word of a row in state s whose agent is this member; live rows have no agent.
@@ -246,10 +246,10 @@ func (m *Member) stamp(s SegmentState) uint64 {
 	return segmentWord(s, m.row, m.incarnation)
 }
 
-// mine returns the row of an entry that this member is at work on, inside a section. ErrCorrupt means that the row is
-// not in state s by this member: only a stray store takes a row from an agent that lives. The whole word is compared,
-// so a row that another agent has by now is refused too.
-func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
+// mineLocked returns the row of an entry that this member is at work on. The caller holds the control lock. ErrCorrupt
+// means that the row is not in state s by this member: only a stray store takes a row from an agent that lives. The
+// whole word is compared, so a row that another agent has by now is refused too.
+func (m *Member) mineLocked(e Entry, s SegmentState) (*segmentRow, error) {
 	if i := e.row(); i < len(m.t.segments) {
 		r := &m.t.segments[i]
 		if r.handle.Load() == e.Handle && r.word.Load() == m.stamp(s) {
@@ -260,9 +260,9 @@ func (m *Member) mine(e Entry, s SegmentState) (*segmentRow, error) {
 		fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
-// moribund makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees. It reports
-// whether there is an object for the caller to destroy. It runs inside a section.
-func (m *Member) moribund(i int) bool { return m.t.unkept(i) && m.drop(i, m.t.carved(i)) }
+// moribundLocked makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees. It
+// reports whether there is an object for the caller to destroy. The caller holds the control lock.
+func (m *Member) moribundLocked(i int) bool { return m.t.unkept(i) && m.dropLocked(i, m.t.carved(i)) }
 
 // unkept reports whether row i is live, and nothing keeps it: no reference bit, no pin, and no wish for a pin, since the
 // supervisor may be opening the object for that.
@@ -272,12 +272,12 @@ func (t *Table) unkept(i int) bool {
 	return stateOf(r.word.Load()) == Live && pinOf(p) != pinned && pinOf(p) != pinWanted && !t.hasBits(i)
 }
 
-// drop retires row i, which nothing keeps, inside a section. It reports whether there is an object to destroy. Of a
-// segment with an object the state is the only store: a death before it leaves a live row that nothing keeps, for the
-// repair, and a death after it a destroying row, whose agent a reclaimer replaces.
-func (m *Member) drop(i int, carved bool) bool {
+// dropLocked retires row i, which nothing keeps. The caller holds the control lock. It reports whether there is an
+// object to destroy. Of a segment with an object the state is the only store: a death before it leaves a live row that
+// nothing keeps, for the repair, and a death after it a destroying row, whose agent a reclaimer replaces.
+func (m *Member) dropLocked(i int, carved bool) bool {
 	if carved {
-		m.t.freeCarved(i)
+		m.t.freeCarvedLocked(i)
 		failpoint.Hit("control/moribund/freed")
 		return false
 	}

@@ -65,8 +65,9 @@ const tallySize = 224
 // leaves what was there before.
 func add(w *atomic.Uint64, n uint64) { ordered.Store64(w, w.Load()+n) }
 
-// begin notes, in the first section of a row's new user, from where on it counts.
-func (t *tally) begin() {
+// beginLocked notes, in the first section of a row's new user, from where on it counts. The caller holds the control
+// lock.
+func (t *tally) beginLocked() {
 	for i, w := range t.words() {
 		ordered.Store64(t.since.words()[i], w.Load())
 	}
@@ -84,9 +85,9 @@ func (t *tally) held() uint64 {
 	return t.creates.Load() + t.attaches.Load() - t.detaches.Load() - t.returned.Load()
 }
 
-// balance notes that all references of the row's user were given back. It runs inside a section, in the process that has
+// balanceLocked notes that all references of the row's user were given back. The caller holds the control lock, and has
 // given them back. It stores a sum and adds nothing, so a second reclaimer stores the same.
-func (t *tally) balance() {
+func (t *tally) balanceLocked() {
 	t.returned.Store(t.creates.Load() + t.attaches.Load() - t.detaches.Load())
 	failpoint.Hit("control/tally/balanced")
 }

@@ -84,12 +84,15 @@ func TestCountersOfRefusals(t *testing.T) {
 // the dead one held is counted once as returned.
 func TestReclaimCutShort(t *testing.T) {
 	cuts := map[string]func(by, dead *Member){
-		"nothing":          func(by, dead *Member) {},
-		"some bits":        func(by, dead *Member) { by.t.clearBit(0, dead.row) },
-		"all bits":         func(by, dead *Member) { by.reclaimRow(dead.row) },
-		"and the log":      func(by, dead *Member) { by.reclaimRow(dead.row); by.t.logDeath(dead.peer()) },
-		"and through":      func(by, dead *Member) { by.reclaimRow(dead.row); by.bury(dead.row, dead.incarnation, 0, w0) },
-		"and only counted": func(by, dead *Member) { by.reclaimRow(dead.row); by.t.tallies[dead.row].balance() },
+		"nothing":     func(by, dead *Member) {},
+		"some bits":   func(by, dead *Member) { by.t.clearBitLocked(0, dead.row) },
+		"all bits":    func(by, dead *Member) { by.reclaimRowLocked(dead.row) },
+		"and the log": func(by, dead *Member) { by.reclaimRowLocked(dead.row); by.t.logDeathLocked(dead.peer()) },
+		"and through": func(by, dead *Member) {
+			by.reclaimRowLocked(dead.row)
+			by.buryLocked(dead.row, dead.incarnation, 0, w0)
+		},
+		"and only counted": func(by, dead *Member) { by.reclaimRowLocked(dead.row); by.t.tallies[dead.row].balanceLocked() },
 	}
 	for name, cut := range cuts {
 		t.Run(name, func(t *testing.T) {

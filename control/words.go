@@ -67,7 +67,7 @@ const (
 	pinWanted          // the supervisor has yet to open the object
 	pinned
 
-	root pinState = 4 // set beside one of those: sessions find this segment without knowing its handle
+	root pinState = 4 // added to one of those: sessions find this segment without knowing its handle
 )
 
 // isRoot reports whether a pin word is that of the root segment. An unpinned root is invalid, and not one.

@@ -51,7 +51,7 @@ func TestLateCalls(t *testing.T) {
 	}
 }
 
-// TestDetachedTwice: an owner that ends, and who detaches at the same time, end only what they
+// TestDetachedTwice: an owner that ends, and a goroutine that detaches at the same time, end only the Segment that they
 // mean, while others attach.
 func TestDetachedTwice(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())

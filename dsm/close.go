@@ -13,6 +13,13 @@ import (
 	"github.com/godsm/godsm/internal/sys/goid"
 )
 
+// The end of a session, which goes forward only and in one order: no call begins, the views end, hooks and owners give back
+// what they hold, the bytes are swapped, the references go, and last the row. The row is last because other sessions take
+// this one for dead from then on, and its locks for abandoned: by that time none of its stores can reach them.
+//
+// A process that dies after any step leaves a dead session with what it held by then. The comments name for each failpoint
+// what that is; reclaim gives it back.
+
 // sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
 // before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
 // Close: Session.err has the reason.

@@ -17,9 +17,10 @@ import (
 // a LWLock, a Latch, TrySend, loads and stores in Segment.Bytes or in an object's bytes.
 //
 // After a fault Contain gives back the locks that f's goroutine took inside f and that are not released: a LWLock, a
-// Mutex, an entry of a table. Who gets one next that was exclusive finds it Abandoned; a table repairs its partition. Locks
-// of other goroutines, and those that f's goroutine held before, stay. Functions that f has deferred run first, and what
-// they unlock is not Abandoned: a function that guards data across a fault calls Unlock without defer.
+// Mutex, an entry of a table. The next holder of one that was exclusive finds it Abandoned; a table repairs its
+// partition. Locks of other goroutines, and those that f's goroutine held before, stay. Functions that f has deferred
+// run first, and what they unlock is not Abandoned: a function that guards data across a fault calls Unlock without
+// defer.
 //
 // What a program does with the bytes belongs inside, too: also the address of a field that lies 4 KiB or more behind the
 // start of its struct, for which Go loads from there.

@@ -9,11 +9,11 @@ import (
 // Done counts what a session has done since it joined, or all sessions since the generation began.
 type Done struct {
 	Creates      uint64        `json:"creates"`
-	CreatedBytes uint64        `json:"created_bytes"`
-	Attaches     uint64        `json:"attaches"`   // of segments that another session made
-	Detaches     uint64        `json:"detaches"`   // references given back, one by one
-	LockWaits    uint64        `json:"lock_waits"` // for the control lock
-	LockWaited   time.Duration `json:"lock_waited_ns"`
+	CreatedBytes uint64        `json:"created_bytes"`  // their sizes
+	Attaches     uint64        `json:"attaches"`       // of segments that another session made
+	Detaches     uint64        `json:"detaches"`       // references given back, one by one
+	LockWaits    uint64        `json:"lock_waits"`     // for the control lock
+	LockWaited   time.Duration `json:"lock_waited_ns"` // all of these waits together
 	Refused      Refused       `json:"refused"`
 }
 
@@ -25,8 +25,8 @@ type Refused struct {
 	System   uint64 `json:"system"`   // the system had no memory, or gave another reason
 }
 
-// Counters are what was counted in all sessions since the generation began; the next generation begins at 0. They only go up,
-// but for what a stray store of another process has hit.
+// Counters are what was counted in all sessions since the generation began; the next generation begins at 0. They only
+// go up, but for what a stray store of another process has hit.
 type Counters struct {
 	Done
 	Returned     uint64        `json:"returned"` // references that were given back for dead processes, or when a session closed
@@ -40,6 +40,7 @@ type Counters struct {
 	Events       uint64        `json:"events"`
 }
 
+// doneOf returns what the books count, under the names of this package.
 func doneOf(d control.Done) Done {
 	return Done{
 		Creates: d.Creates, CreatedBytes: d.CreatedBytes, Attaches: d.Attaches, Detaches: d.Detaches,
@@ -49,6 +50,7 @@ func doneOf(d control.Done) Done {
 	}
 }
 
+// countersOf returns what the books count for all sessions, under the names of this package.
 func countersOf(c control.Counters) Counters {
 	return Counters{
 		Done: doneOf(c.Done), Returned: c.Returned, Joins: c.Joins, JoinsRefused: c.JoinsRefused, Reclaims: c.Reclaims,

@@ -13,6 +13,10 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
+// What a session hears of other sessions: that one has died, that one asks it to look at its locks, that a wait for one
+// is in vain. News comes by the session's mailbox, to its watcher. The watcher passes it on and waits for no function
+// of the program, so it does not matter to the session how slow those are.
+
 // OnDeath has f called for each session of the instance that dies from now on, until stop is called or this session
 // ends (Done reports that). By then the dead session's references and row have been given back.
 //
@@ -103,7 +107,8 @@ func (s *Session) withBooks(f func()) {
 	f()
 }
 
-// hearing is what a session has heard and whom it is to tell. Its mu is taken without any other lock of this package.
+// hearing is what a session has heard and which functions it is to call for that. Its mu is taken without any other
+// lock of this package.
 type hearing struct {
 	mu sync.Mutex
 	// deaths reads the list of deaths from the first OnDeath on. It is nil before.
@@ -111,9 +116,10 @@ type hearing struct {
 	// onDeath and onAsk are the functions that are called, in the order in which they came.
 	onDeath []*hearer
 	onAsk   []*hearer
-	due     []call
+	// due are the calls that are to be made, the oldest first.
+	due []call
 	// telling means that there is a goroutine that makes the calls which are due. There is one at most, so calls come
-	// one after another. due are those calls, the oldest first.
+	// one after another.
 	telling bool
 	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
 	reclaims uint32
@@ -206,7 +212,8 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 	}
 	if n != s.hearing.reclaims {
 		s.hearing.reclaims = n
-		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks again.
+		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks
+		// again.
 		s.mailbox.Nudge()
 		s.hearing.mu.Lock()
 		s.mournLocked()

@@ -82,6 +82,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Errors of calls that are wrong in any session, whatever its state.
 var (
 	errNoFunction = errors.New("the function to be called is nil")
 	errNoContext  = errors.New("the context is nil: context.Background() is one that never ends")

@@ -14,6 +14,10 @@ import (
 	"github.com/google/uuid"
 )
 
+// The events of an instance, for people: those of the present generation from the ring in the control segment, earlier
+// ones from a file in the directory. They are read without a lock and without a session, so they can be read when
+// nothing else works. Nothing is decided by them.
+
 // Event is something that happened in the life of an instance.
 type Event struct {
 	Time       time.Time
@@ -34,7 +38,7 @@ type Event struct {
 	Session     string // row and incarnation, as SessionInfo.Name; empty if the event is about none. Row 0 is the supervisor's
 	Pid         int    // as the process sees itself
 	Application string
-	By          string // which session has done it; empty if that is the same
+	By          string // the session that has done it; empty if that is the same
 	Count       uint64 // of died: references given back; of refusals: how often so far
 	Bytes       uint64 // of died: their sizes, but for what a reclaimer had given back that died, too
 }
@@ -59,13 +63,14 @@ func (e Event) String() string {
 	return s
 }
 
-// Events yields the events of the instance in cfg.Dir, oldest first: the last 1024 of the present generation, and as many of
-// those that have ended. With follow it then waits for the next ones, until ctx is over, over the ends of generations, too.
+// Events yields the events of the instance in cfg.Dir, oldest first: the last 1024 of the present generation, and as
+// many of those that have ended. With follow it then waits for the next ones, until ctx is over, over the ends of
+// generations, too.
 //
 // It joins nothing and takes no lock. It works when all processes of the instance have been killed, where the backend's
-// objects outlive them, and after Supervisor.Stop. An event whose writer was killed halfway is left out, as is one that a
-// stray store has hit. An error is the last that is yielded. Without follow that no instance runs is no error if there are
-// events of an earlier one.
+// objects outlive them, and after Supervisor.Stop. An event whose writer was killed halfway is left out, as is one that
+// a stray store has hit. An error is the last that is yielded. Without follow that no instance runs is no error if
+// there are events of an earlier one.
 func Events(ctx context.Context, cfg Config, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if err := events(ctx, cfg, follow, yield); err != nil {
@@ -82,6 +87,7 @@ type eventKey struct {
 	kind   control.EventKind
 }
 
+// ignoreNoInstance returns err, but nil if it says that there is no instance, or none with events.
 func ignoreNoInstance(err error) error {
 	if errors.Is(err, ErrNoInstance) || errors.Is(err, ErrNotFound) {
 		return nil
@@ -89,8 +95,11 @@ func ignoreNoInstance(err error) error {
 	return err
 }
 
+// events does what Events does, without the Error around the error. It reads all events again each time, since a ring
+// that has come round has no place to go on from, and yields those that it has not yielded the time before. It
+// remembers what was there at the last look alone: what has left the ring does not come back.
 func events(ctx context.Context, cfg Config, follow bool, yield func(Event, error) bool) error {
-	told := map[eventKey]bool{}
+	told := map[eventKey]bool{} // what was yielded, of what was there at the last look
 	for {
 		list, err := allEvents(ctx, cfg)
 		if err != nil && !follow && len(list) == 0 {
@@ -117,7 +126,8 @@ func events(ctx context.Context, cfg Config, follow bool, yield func(Event, erro
 	}
 }
 
-// allEvents returns what can be told now. An error says that the present generation tells nothing.
+// allEvents returns the events that can be read now, oldest first. With an error the list holds what earlier
+// generations have left; the error says why nothing of the present one could be read.
 func allEvents(ctx context.Context, cfg Config) (list []instance.Event, err error) {
 	path, backends, set, err := cfg.resolve()
 	if err != nil {
@@ -145,6 +155,7 @@ func allEvents(ctx context.Context, cfg Config) (list []instance.Event, err erro
 	return list, err
 }
 
+// eventOf returns an event of the books as this package shows it.
 func eventOf(e instance.Event) Event {
 	return Event{
 		Time: e.Time, Generation: e.Generation, Kind: instance.KindText(e.Kind), Session: nameOf(e.Subject), Pid: e.Pid,
@@ -152,6 +163,7 @@ func eventOf(e instance.Event) Event {
 	}
 }
 
+// nameOf returns the name of the session that an event is about or was done by; empty if there is none.
 func nameOf(p shmsync.Peer) string {
 	if p.Row < control.SupervisorRow {
 		return ""

@@ -7,8 +7,8 @@ import (
 )
 
 // Handle names a segment inside its instance. It travels as a number or as text, by any means; 0 is no handle. It says
-// nothing about permissions: who may join the instance may attach. Reuse for another segment of the same generation has
-// a probability of 2^-48.
+// nothing about permissions: each process that may join the instance may attach. Reuse for another segment of the same
+// generation has a probability of 2^-48.
 type Handle uint64
 
 // String returns the handle as 13 letters and digits, with which the names of its objects in the system end as well.

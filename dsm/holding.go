@@ -52,9 +52,9 @@ const (
 // create makes a segment, and a holding with one share. It may wait for the control lock and for the system's memory,
 // while ctx lasts. If it fails nothing is left, except a reference that lingers.
 func (s *Session) create(ctx context.Context, size int) (h *holding, err error) {
-	// Before others can attach it: no other goroutine may refer to it a second time. One that found the handle in a list of
-	// rows, while this row was creating, has a holding in motion, which is refused and leaves the table: else there would be
-	// two holdings of one reference, and the end of the first would remove the segment under the second.
+	// Before others can attach it: no other goroutine may refer to it a second time. One that found the handle in a
+	// list of rows, while this row was creating, has a holding in motion, which is refused and leaves the table: else
+	// there would be two holdings of one reference, and the end of the first would remove the segment under the second.
 	listed := func(e control.Entry) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -136,9 +136,9 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 	}
 }
 
-// awaitRestLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is the
-// error. The holding may be another one's then, so the caller looks it up again. The caller holds Session.mu, which the wait
-// releases.
+// awaitRestLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is
+// the error. The holding may be another one's then, so the caller looks it up again. The caller holds Session.mu, which
+// the wait releases.
 func (s *Session) awaitRestLocked(ctx context.Context, h *holding) error {
 	if h.moved == nil { // the first one to wait makes it
 		h.moved = make(chan struct{})

@@ -7,7 +7,8 @@ import (
 	"github.com/godsm/godsm/internal/callback"
 )
 
-// hook is a function of OnDetach.
+// hook is a function of OnDetach. It is in a list of its attachment, under attachment.mu, until it is called or taken
+// back; from then on it belongs to the goroutine that calls it.
 type hook struct {
 	f func()
 	// older is the hook that was added before, and is called after.

@@ -17,6 +17,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// What people and monitors see of an instance. All of it is read without a lock and without changing anything, so that it
+// works when the instance does not; the price is that two parts of a report may be of different moments.
+
 // Report is an instance at one moment, as far as there is such a thing: it is read without a lock, while others change
 // it. Each row is read as a whole or marked as Changed; two rows may be of different moments.
 type Report struct {

@@ -9,6 +9,9 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
+// A lease keeps a segment's bytes mapped while a function uses them. It does not keep the segment from being detached,
+// and it orders nothing between processes.
+
 // With lends the bytes to f and returns f's error. While f runs they stay mapped, even over a Detach or a Close of the
 // session, which is then listed as closing and keeps its row, and so its locks, until f returns. f must not keep the
 // bytes.

@@ -42,8 +42,7 @@ type formerRange struct {
 	// holds means that the range takes the memory that its object took: it counts against maxHeldBytes.
 	holds bool
 
-	// Under ranges.mu:
-	// viewed means that the view is in use.
+	// Under ranges.mu: viewed means that the view is in use.
 	viewed bool
 	// old means that it is not among the newest.
 	old bool
@@ -124,7 +123,8 @@ func (q *ranges) unviewed(r *formerRange) {
 	}
 }
 
-// makeRoom gives back all ranges whose views are not in use, for a caller whom the system has refused another mapping.
+// makeRoom gives back all ranges whose views are not in use, for a caller to which the system has refused another
+// mapping.
 func (q *ranges) makeRoom() {
 	q.mu.Lock()
 	over := q.ageLocked(0, 0, 0)

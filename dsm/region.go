@@ -8,13 +8,13 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 )
 
-// The end of the reserved region in this process. While Close, or a lease that it has left, swaps parts of it, the pages
-// that lent bytes lie on stay as they are.
-
 // The end of the reserved region in this process. While Close, or a lease that it has left, swaps parts of it, the
 // pages that lent bytes lie on stay as they are. A segment in the region shares its pages with others where the
 // system's page is larger than control.PageSize: there a lent segment keeps its neighbours' bytes too.
 //
+// All of this is about addresses of this one process. What of the region belongs to which segment is in the books, and
+// does not change here.
+
 // span is a part of the region, in bytes, on whole pages of the system.
 type span struct{ from, to int }
 

@@ -8,6 +8,10 @@ import (
 	"github.com/godsm/godsm/internal/instance"
 )
 
+// The way down from the last use of a Segment's bytes: its own mapping is withdrawn, its share of the holding goes
+// back, and the last share gives up mapping and reference. Which goroutine does that is decided by attachment.life: the
+// one that has raised it, and no other.
+
 // release gives an attachment back whose last use is over, and its share of the holding. The last share unmaps the
 // segment and drops the session's reference. The caller has raised the attachment's life.
 //

@@ -8,6 +8,9 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
+// The root segment, which sessions find that know nothing of each other. The books say which segment it is
+// (control.Root); this file makes one when there is none, and keeps one attachment of it for all callers of a session.
+
 // Root returns this session's attachment of the instance's root segment: the one segment that unrelated sessions can
 // find. The first call in the instance creates it, of size(max_segments) bytes, all zero; it is pinned and stays as
 // long as the instance. If size is nil none is created, and it is ErrNotFound if there is none.

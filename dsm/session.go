@@ -46,15 +46,15 @@
 //
 // Locks are taken in this order: Session.viewing, Session.mu, attachment.mu, then a resowner.Owner's own.
 // Session.hearing.mu is taken under none of them. No hook, and no function that a view, an owner or With was given, is
-// called under any. A function whose name ends in Locked is called under the lock that its comment names, and neither takes nor releases
-// it, except where a comment says that it waits.
+// called under any. A function whose name ends in Locked is called under the lock that its comment names, and neither
+// takes nor releases it, except where a comment says that it waits.
 //
 // # Deaths
 //
-// A process may die between any two instructions. The order in which the books and the system change, and what a death
-// between two steps leaves to whom, is in internal/instance (object.go). This package adds what one process knows:
-// which Segments share a mapping, which calls are in flight, which functions are to be called. All of that is ordinary
-// memory, and dies with the process.
+// A process may die between any two instructions. The order in which the books and the system change, and which process
+// finishes what a death between two steps leaves, is in internal/instance (object.go). This package adds what one
+// process knows: which Segments share a mapping, which calls are in flight, which functions are to be called. All of
+// that is ordinary memory, and dies with the process.
 package dsm
 
 import (
@@ -264,19 +264,21 @@ func (s *Session) alive(p shmsync.Peer) bool {
 // or not pinned, is ErrNotFound. Unpin waits for the control lock while ctx lasts. Functions of OnDetach may call it in
 // a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
-	// The same reasons as endedLocked's, but for a session that is closing and has not left. The caller of this
-	// function, beginUnless, holds Session.mu.
-	err := s.beginUnless(ctx, func() error {
-		if err := s.endedLocked(); err != ErrClosed || s.state == sessionLeft {
-			return err
-		}
-		return nil
-	})
+	err := s.beginUnless(ctx, s.endedForUnpinLocked)
 	if err == nil {
 		err = s.unpin(ctx, h)
 		s.end()
 	}
 	return fail("unpin", h, s.backend(), err)
+}
+
+// endedForUnpinLocked returns why no Unpin may begin, nil if one may: the same as endedLocked, but for a session that is closing
+// and has not left. The caller holds Session.mu.
+func (s *Session) endedForUnpinLocked() error {
+	if err := s.endedLocked(); err != ErrClosed || s.state == sessionLeft {
+		return err
+	}
+	return nil
 }
 
 // unpin drops the instance's reference. The one that drops the last reference removes the object; if this process dies

@@ -1,7 +1,8 @@
 package dsm
 
-// table finds a session's holdings by their handles. A handle begins with the row of the books, so most lists have one
-// holding; a map would be twice as slow. All methods are called under Session.mu.
+// table finds a session's holdings by their handles. The low bits of a handle are its row in the books, so most lists
+// have one holding; a map would be twice as slow. It owns nothing: a holding that leaves it is spare, or its
+// goroutine's. All methods are called under Session.mu.
 type table [1024]*holding
 
 // list returns the list in which the holding of h is, if there is one.

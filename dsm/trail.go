@@ -10,7 +10,8 @@ import (
 // as much as a second attach.
 type trail struct{ attached, detached site }
 
-// site is a piece of a call stack, from the call that was made of this package on.
+// site is a piece of a call stack, of 16 frames at most, from the call that was made of this package on. It holds program
+// counters, which String looks up only when an error is made.
 type site [16]uintptr
 
 // here returns the site of the call that this package's exported function was given.

@@ -10,6 +10,9 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
+// The view of a Segment is what structures in its bytes ask for its end. A Segment has none until Region is called,
+// since a view takes a mapping of the Segment's own: only then can its bytes be swapped without those of others.
+
 // ended is the view of a Segment that is detached.
 var ended = func() *shm.View {
 	v := shm.NewView(nil)

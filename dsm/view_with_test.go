@@ -12,7 +12,7 @@ import (
 )
 
 // TestWithOverClose: a With keeps bytes and row until it returns, in the reserved region and outside, and the session is
-// listed as closing meanwhile. What is not lent ends at once.
+// listed as closing until then. What is not lent ends at once.
 func TestWithOverClose(t *testing.T) {
 	for _, checked := range []string{"off", "on"} {
 		for _, backend := range atEnd() {

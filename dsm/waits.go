@@ -10,8 +10,12 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
+// How the goroutines of this session that wait for another one learn of its death: from the kernel where that can watch
+// the other process, and else by questions. The kernel's word is a hint; the witness decides.
+
 const (
-	// askEvery is how often the watcher asks for sessions that are waited for and of whose death the kernel does not tell.
+	// askEvery is how often the watcher asks for sessions that are waited for and of whose death the kernel does not
+	// tell.
 	askEvery = 16 * time.Millisecond
 	// hintEvery is how often the witness is asked for once the kernel has told of a death, for at most hintPatience: in
 	// another pid namespace the pid may be another process's.

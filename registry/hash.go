@@ -10,6 +10,9 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
+// Hash tables by name, each in an area of its own: the kind of this package that is built as any other package could
+// build one on InArea.
+
 // Hash returns the hash table of that name, in an area of its own. The first caller makes it with o, and the area with
 // Options.Area: a table of limited size has its Limit there. Others must ask for the same K and V. Its version is
 // o.Version or, if that is 0, that of Options. The table is valid until the session ends, or the owner. Asking again in
@@ -35,6 +38,8 @@ func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Option
 	return t, fail(hashKind, name, err)
 }
 
+// hash returns the table of a name, by create or find. A version in o goes into the name's row too, so another one is
+// ErrMismatch before the area is attached.
 func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Session, w wish, o dshash.Options,
 	create func(*dsa.Area, dshash.Options) (T, error),
 	find func(*dsa.Area, dsa.Pointer, dshash.Options) (T, error)) (T, error) {

@@ -11,6 +11,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
+// What the table of names says, for people and programs that look. A list is a copy: names may be made and deleted
+// while it is put together, and after.
+
 // Info is one name.
 type Info struct {
 	Name     string
@@ -25,7 +28,10 @@ type Info struct {
 	InArea   bool              // its memory is an area, not one segment
 }
 
-// List lists the names, sorted. The size of what is in an area is that of all its segments.
+// List lists the names, sorted. The size of what is in an area is that of all its segments, for which the area is
+// attached for a moment; where that can't be done it is that of the first segment. Like Delete it removes what earlier
+// deletes have left. It waits for the table's lock until ctx is over. An instance without names is an empty list and no
+// error.
 func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	n, err := of(ctx, s, false)
 	if err == nil {
@@ -43,6 +49,7 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Read after the names, so that the segment of each name that is ready is in the list, unless it has gone.
 	segments, err := s.Segments(ctx)
 	if err != nil {
 		return nil, err
@@ -65,8 +72,9 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	return list, nil
 }
 
-// Names lists the names that a report of dsm.Inspect shows, sorted, as List does but for the
-// sizes of areas. It takes no lock.
+// Names lists the names that a report of dsm.Inspect shows, sorted, as List does but for the sizes of areas. It takes
+// no lock, and needs no session: it reads the copy in the report, in which a name that was being made or deleted may be
+// missing. A root segment that holds no names is ErrCorrupt, a table of another layout version ErrVersion.
 func Names(r dsm.Report) ([]Info, error) {
 	if r.Root == nil {
 		return nil, nil
@@ -78,7 +86,10 @@ func Names(r dsm.Report) ([]Info, error) {
 	return t.infos(r.Segments), nil
 }
 
-// infos describes the rows that are in use. Those of names whose segments have gone are not.
+// infos describes the rows that are in use. Those of names whose segments have gone are not. The table is a copy, or
+// bytes that no process changes, so no lock is needed. A row whose name does not fit the hash in its word is
+// half-written or was hit by a stray store, and is left out. So is a name that is ready and whose handle leads to no
+// segment.
 func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	by := map[dsm.Handle]dsm.SegmentInfo{}
 	for _, g := range segments {

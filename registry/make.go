@@ -13,13 +13,29 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// claim is a row that this session makes.
+// What a name stands for is made in steps, each of which leaves something that the next call of any session can clear
+// away:
+//
+//	step                           a session that dies after it leaves
+//	the row is making (resolve)    a row without a handle: freed
+//	the segment is made            the same, and a segment that goes with its only holder
+//	its handle is noted            a row with a handle: the segment goes with its only holder, the row is freed
+//	it is pinned                   a segment that stays: unpinned, by the handle in the row
+//	create has filled it           the same: nothing of it is used
+//	the row is ready (publish)     what has the name
+//
+// So the handle is noted before the pin: a pinned segment that no row names would stay until the instance ends. This
+// file promises that order. That create itself can be cut short anywhere is no matter, since nothing that it has made
+// is found.
+
+// claim is a row that this session makes: its word is making, by this session.
 type claim struct {
 	names *names
 	sight
 }
 
-// note writes down what is to be removed if this session dies, before it is pinned.
+// note writes the handle of a new segment into the row, before the segment is pinned: what is to be removed if this
+// session dies.
 func (c *claim) note(ctx context.Context, handle uint64) error {
 	failpoint.Hit("registry/make/made")
 	c.record.handle = handle
@@ -28,7 +44,9 @@ func (c *claim) note(ctx context.Context, handle uint64) error {
 	return err
 }
 
-// publish makes the row ready.
+// publish makes the row ready, and notes where in an area the thing is. It goes on after the end of ctx: what is made
+// is not thrown away because its maker became impatient. If it fails the row is making still, and the caller discards
+// it.
 func (c *claim) publish(ctx context.Context, table uint64) error {
 	failpoint.Hit("registry/make/done")
 	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) {
@@ -36,7 +54,9 @@ func (c *claim) publish(ctx context.Context, table uint64) error {
 	})
 }
 
-// obtain returns what a name stands for, by attach if it is there, else by make.
+// obtain returns what a name stands for, by attach if it is there, else by make. It may do both several times: what
+// another session deletes between the look at the row and the attach is looked for again. No lock is held while either
+// runs.
 func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 	attach func(*names, *record) (X, error), make func(*claim) (X, error)) (x X, err error) {
 	if w.invalid != nil {
@@ -65,14 +85,16 @@ func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 		if err == nil || !errors.Is(err, ErrNotFound) {
 			return x, err
 		}
-		// It has been deleted this moment, or has gone with the last who had it attached.
+		// It has been deleted this moment, or has gone with the last session that had it attached. The row is freed, if
+		// it is still the one that was seen, and the search begins again.
 		if _, err := n.remove(ctx, is); err != nil {
 			return x, err
 		}
 	}
 }
 
-// build makes what a row is claimed for. If that fails, or panics, nothing of it is left, and the row is free.
+// build makes what a row is claimed for. If that fails, panics or ends its goroutine, nothing of it is left, and the
+// row is free: that is done in a deferred function, which runs in all three cases. A panic goes on to the caller.
 func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (x X, err error) {
 	done, returned := false, false
 	defer func() {
@@ -81,7 +103,7 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 			log.Warn().Str("name", text(c.record.name[:])).
 				Str("event", "make-failed").Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
 		}
-		if !done { // in a session that has ended others do it
+		if !done { // in a session that has ended, the next call of another one does it
 			err = errors.Join(err, ignore(c.names.discard(ctx, c.sight), errkind.Closed))
 		}
 	}()
@@ -92,7 +114,9 @@ func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (
 	return x, err
 }
 
-// inSegment returns what a name stands for that has a segment of its own.
+// inSegment returns what a name stands for that has a segment of its own. Find makes an X of the segment where that is
+// there, create where it is new; both are called without a lock. What either attaches is detached again if the call
+// fails.
 func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 	find, create func(*dsm.Segment) (X, error)) (X, error) {
 	w.memory = ownSegment
@@ -120,6 +144,7 @@ func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 				_ = g.Detach()
 			}
 		}()
+		// Noted, then pinned: see the top of this file.
 		if err := c.note(ctx, uint64(g.Handle())); err != nil {
 			return x, err
 		}
@@ -143,7 +168,8 @@ func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 	})
 }
 
-// inHeap returns what a name stands for that has an area of its own.
+// inHeap returns what a name stands for that has an area of its own. It is inSegment for areas: o is for a new one, and
+// create also returns where in the area the thing is, by which find finds it.
 func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 	find func(*dsa.Area, dsa.Pointer) (X, error), create func(*dsa.Area) (X, dsa.Pointer, error)) (X, error) {
 	w.memory = ownArea
@@ -190,7 +216,8 @@ func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 	})
 }
 
-// overDuring returns why what create has made cannot be published.
+// overDuring returns why what create has made cannot be published: the session ended in the meantime, perhaps by create
+// itself. Published, the name would stand for something that this call does not return.
 func overDuring(s *dsm.Session) error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("the session was closed, or has ended, when init returned: %w", err)
@@ -198,7 +225,8 @@ func overDuring(s *dsm.Session) error {
 	return nil
 }
 
-// kept returns what this session has attached for its life.
+// kept returns what this session has attached for its life under that handle and type; ok is false if there is none, or
+// if the caller wants an attachment of its own. It is all that a repeated call costs, besides the look at the row.
 func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	if w.own {
 		return x, false
@@ -210,7 +238,7 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 }
 
 // keep makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and calls spare to
-// let go of x.
+// let go of x, without n.mu. It keeps nothing for a caller that wants an attachment of its own.
 func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
@@ -223,13 +251,13 @@ func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	}
 	n.mu.Unlock()
 	if ok {
-		_ = spare() // may wait
+		_ = spare() // it may wait, so n.mu is free by now
 		return is
 	}
 	return x
 }
 
-// enter attaches a name's area.
+// enter attaches a name's area. The session's end waits for it, and ends its waits.
 func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
 	err = n.hold(ctx, func(ctx context.Context) error {
 		a, err = area.Attach(ctx, n.session, w.owner, dsm.Handle(r.handle))
@@ -238,7 +266,7 @@ func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err 
 	return a, err
 }
 
-// heap makes an area for a claim, pinned if it is to stay.
+// heap makes an area for a claim, pinned if it is to stay. The area's first segment is noted in the row on the way.
 func heap(ctx context.Context, c *claim, w wish, o dsa.Options) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
@@ -262,6 +290,7 @@ type noting struct {
 	claim *claim // nil after that
 }
 
+// Create makes a segment, and notes the first one. A segment that could not be noted is let go, and the area is not made.
 func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	g, err := o.SegmentSource.Create(ctx, size)
 	if c := o.claim; c != nil && err == nil {
@@ -273,8 +302,10 @@ func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there. An area that others have
-// attached, who may die, is not gone yet.
+// drop removes what a record stands for, as far as it is there. If gone is false without an error, it is an area that
+// other sessions have attached: the last of them removes it, unless they are all killed, so the row must stay. It can
+// be run again after it was cut short anywhere, by another session too. A record whose handle was garbled leads to
+// nothing, or to a segment that loses its pin.
 func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
 		return true, nil
@@ -285,7 +316,9 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 		case err == nil:
 			err = a.Unpin(ctx)
 			failpoint.Hit("registry/drop/unpinned")
-			if err = errors.Join(err, a.Detach()); err != nil { // the last one out removes it
+			// The last one out removes all segments of an area. Whether this session was the last shows in the first
+			// segment.
+			if err = errors.Join(err, a.Detach()); err != nil {
 				return false, err
 			}
 			g, err := n.session.Attach(ctx, n.session.Owner(), h)
@@ -293,15 +326,17 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 				return false, g.Detach()
 			}
 			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
-		case errors.Is(err, ErrFull): // of those who have it attached
+		case errors.Is(err, ErrFull): // as many sessions have it attached as it has places for
 			return false, nil
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
 			return false, err
 		}
+		// What is no area, or not yet one, has one segment at most, which goes like any other.
 	}
 	return true, ignore(n.session.Unpin(ctx, h), ErrNotFound)
 }
 
+// ignore returns err, but nil if it is of that kind.
 func ignore(err, kind error) error {
 	if errors.Is(err, kind) {
 		return nil

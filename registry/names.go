@@ -5,23 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// names is the table as one session sees it. It ends with the session.
+// names is the table as one session sees it, in the session's own memory. It is made by the session's first call that
+// names something, and ends with the session. This file is how a session comes to the table and how it waits for news
+// of it; what is done with rows is in resolve.go and orphans.go, what names stand for in make.go.
 type names struct {
+	// These are set once, by of.
+
 	*table
 	session *dsm.Session
-	segment *dsm.Segment
+	segment *dsm.Segment // the root segment
 	lock    *shmsync.LWLock
 	self    shmsync.Self
 	item    resowner.Item
@@ -29,15 +31,16 @@ type names struct {
 	over    context.Context // ends the waits of calls in flight
 	end     context.CancelCauseFunc
 
-	mu       sync.Mutex
+	mu       sync.Mutex         // guards what follows; taken under the table's lock, never the other way round
 	idle     *sync.Cond         // calls went to 0
 	calls    int                // that the session's end waits for
 	ended    bool               // no more of those
 	working  map[int]bool       // rows that are this session's, and that a call of it is at work on
-	attached map[attachment]any // for the session's life
+	attached map[attachment]any // what this session has attached for its life
 }
 
-// attachment is what attached is by: Go types of one layout have views of their own on one hash table.
+// attachment is the key of names.attached. The type is a part of it, since Go types of one layout have views of their
+// own on one hash table.
 type attachment struct {
 	handle uint64
 	typ    reflect.Type
@@ -46,7 +49,9 @@ type attachment struct {
 // sessions holds the names of each session that has any.
 var sessions sync.Map // *dsm.Session -> *names
 
-// of finds a session's names. Unless they are to be made, ErrNotFound says that there are none yet.
+// of returns a session's names, which it makes if this is the session's first call. With make it also makes the root
+// segment if the instance has none; without, ErrNotFound says that there is none yet. Two goroutines that come at once
+// get the same.
 func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if n, ok := sessions.Load(s); ok {
 		return n.(*names), nil
@@ -70,6 +75,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
 		return is.(*names), nil
 	}
+	// From here on the session's end calls Release.
 	owner, err := s.Owner().Child("registry") // children end first: before anything that this session has attached
 	if err == nil {
 		err = owner.Remember(&n.item, n, 1)
@@ -83,9 +89,12 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	return n, nil
 }
 
+// errEnded is the error of a call that comes after the session's end, or that waits when the session ends.
 var errEnded = errkind.As(errkind.Closed, errors.New("the session has ended"))
 
-// Release ends, for the session's owner, the waits of calls in flight, and waits for those.
+// Release ends, for the session's owner, the waits of calls in flight, and waits for those calls. It runs once, at the
+// end of the session, while the root segment is still mapped. A call that begins later is ErrClosed. What a caller runs
+// to make its thing is no such call, so it may close the session itself.
 func (n *names) Release() error {
 	sessions.Delete(n.session)
 	if n.unask != nil {
@@ -100,15 +109,16 @@ func (n *names) Release() error {
 	return nil
 }
 
+// String returns the name by which the session's owner logs a failure to release this.
 func (n *names) String() string { return "names" }
 
-// hold runs f with a context that ends with the session too. The session's end waits for f, so
-// what it has attached stays mapped.
+// hold runs f with a context that ends with the session too. The session's end waits for f, so what f uses stays
+// mapped. F must not wait for anything but with its context.
 func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) error {
 	return n.counted(func() error { return n.bounded(ctx, f) })
 }
 
-// counted runs f, for which the session's end waits.
+// counted runs f, for which the session's end waits. After the end it is errEnded, and f does not run.
 func (n *names) counted(f func() error) error {
 	n.mu.Lock()
 	if n.ended {
@@ -127,7 +137,7 @@ func (n *names) counted(f func() error) error {
 	return f()
 }
 
-// bounded runs f with a context that ends with the session too.
+// bounded runs f with a context that ends with the session too, with errEnded as its cause.
 func (n *names) bounded(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -135,22 +145,27 @@ func (n *names) bounded(ctx context.Context, f func(ctx context.Context) error) 
 	return f(ctx)
 }
 
-// touch does what hold does for code that touches the table: a fault is an error.
+// touch does what hold does for code that touches the table: a fault, as of a root segment that was truncated, is an
+// error.
 func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
 	return n.hold(ctx, func(ctx context.Context) error {
 		return n.segment.With(func([]byte) error { return f(ctx) })
 	})
 }
 
-// section runs touch under the table's lock. Every change in it is the store of one word, before
-// which nothing else counts: there is nothing to repair after one who died in it.
+// section runs f under the table's lock, and faults in it are errors. It waits for the lock until ctx is over, or the
+// session; a holder that is dead is noticed, and the lock taken over. Nothing is repaired then, since every change that
+// a section makes is the store of one word, before which nothing else counts: a process that dies in a section has
+// stored that word or has not. F must not wait.
 func (n *names) section(ctx context.Context, f func() error) error {
 	return n.counted(func() error {
 		return n.segment.With(func([]byte) error {
 			g, ok, err := n.lock.TryLock() // a context for the wait costs as much as all the rest
 			if !ok || err != nil {
 				err = n.bounded(ctx, func(ctx context.Context) (err error) {
-					g, err = n.lock.Recover(ctx) // poison is a stray store's: there is nothing to repair
+					// Recover also gets a lock that is poisoned. No holder leaves it so, since each says MarkConsistent
+					// first: a stray store has set the bit, and there is nothing to repair.
+					g, err = n.lock.Recover(ctx)
 					return err
 				})
 			}
@@ -164,27 +179,35 @@ func (n *names) section(ctx context.Context, f func() error) error {
 	})
 }
 
-// sight is a row as it was in a section.
+// sight is a copy of a row as it was in a section. By the time that it is used the row may be another one's; what acts
+// on a sight compares it with the row again.
 type sight struct {
-	row    int // -1: none
+	row    int // -1: none; then the rest is zero
 	word   uint64
 	record record
 }
 
-func (n *names) sight(row int) sight {
+// sightLocked copies a row; -1 is none. The caller holds the table's lock.
+func (n *names) sightLocked(row int) sight {
 	if row < 0 {
 		return sight{row: row}
 	}
 	return sight{row, n.words[row].Load(), n.records[row]}
 }
 
-// set changes a row that this session is at work on: first f its record, then its word.
+// set changes a row that this session is at work on: first f its record, then its word, in one section. Then it wakes
+// those that wait for news. A row that is not this session's any more, since a stray store has hit its word, is
+// ErrCorrupt, and stays as it is.
 func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) error {
 	return n.section(ctx, func() error {
+		// Hostile value: a word that names another session, or a state in which no session is at work. What it says may
+		// be true by now, since another session adopts a row whose word a stray store has hit.
 		w := n.words[row].Load()
 		if s := stateOf(w); s != making && s != going || peerOf(w) != n.self.Word() {
 			return errkind.As(errkind.Corrupt, fmt.Errorf("row %d of the names is not this session's any more", row))
 		}
+		// The record before the word: a process that dies in between leaves the row in its old state, with a record that
+		// says at least as much of what there is to be removed.
 		f(&n.records[row])
 		failpoint.Hit("registry/set/written")
 		n.words[row].Store(word)
@@ -197,15 +220,18 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 	})
 }
 
+// errNoName is the ErrNotFound of a name that stands for nothing.
 var errNoName = errkind.As(ErrNotFound, errors.New("no such name"))
 
-// A session that is at work on a name is waited for askFirst before it is asked whether it is, and then once in askEvery.
+// A session that is at work on a name is waited for askFirst before it is asked whether it really is, and then once in
+// askEvery: a row that a stray store has hit may name a session that lives and knows nothing of it.
 const (
 	askFirst = 10 * time.Millisecond
 	askEvery = time.Second
 )
 
-// await sleeps until there is news since the ticket, until short is over, for at most d. The end of ctx is an error.
+// await sleeps until there is news since the ticket, until short is over, for at most d. The end of ctx is an error,
+// the end of short or of d is none. Every news wakes every waiter, whatever name it is of.
 func (n *names) await(ctx, short context.Context, ticket shmsync.Ticket, d time.Duration) error {
 	short, cancel := context.WithTimeout(short, d)
 	defer cancel()
@@ -217,141 +243,4 @@ func (n *names) await(ctx, short context.Context, ticket shmsync.Ticket, d time.
 		err = context.Cause(ctx)
 	}
 	return err
-}
-
-// resolve returns the name's row when it is ready. If there is none, it claims one for w; then
-// claimed is true, and the row this session's to make. Without w that is ErrNotFound.
-func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
-	if err := checkName(name); err != nil {
-		return s, false, err
-	}
-	swept := false
-	var asked time.Time
-	wait := waits.Wait{Waits: n.self.Waits}
-	defer wait.End()
-	for asked = time.Now().Add(askFirst - askEvery); ; {
-		var ticket shmsync.Ticket
-		var orphans []sight
-		err := n.section(ctx, func() error {
-			i := n.find(name)
-			if i < 0 || stateOf(n.words[i].Load()) != ready {
-				ticket = n.header.news.Prepare()
-				orphans = n.orphans(false)
-			}
-			if s = n.sight(i); i < 0 && w != nil {
-				s, claimed = n.claimLocked(w)
-			}
-			return nil
-		})
-		if err != nil {
-			return s, false, err
-		}
-		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one who tends
-		switch {
-		case claimed, s.row >= 0 && stateOf(s.word) == ready:
-			return s, claimed, nil
-		case s.row < 0 && w == nil:
-			return s, false, errNoName
-		case s.row < 0 && !swept:
-			swept = true
-			if err := n.sweep(ctx); err != nil {
-				return s, false, err
-			}
-			continue
-		case s.row < 0:
-			return s, false, errkind.As(ErrFull,
-				fmt.Errorf("all %d rows for names (max_segments) are in use", len(n.words)))
-		case slices.ContainsFunc(orphans, func(o sight) bool { return o.row == s.row }):
-			continue
-		}
-		maker := peerOf(s.word)
-		if now := time.Now(); now.Sub(asked) > askEvery && n.self.Ask != nil {
-			asked = now
-			n.self.Ask(shmsync.PeerOf(maker))
-		}
-		wait.Sleep(ctx, func(short context.Context, d time.Duration) { err = n.await(ctx, short, ticket, d) }, maker)
-		if err != nil {
-			return s, false, fmt.Errorf("it is being made or deleted by %s: %w", n.self.Name(shmsync.PeerOf(maker)), err)
-		}
-	}
-}
-
-// claimLocked writes a wish into a free row. The caller holds the table's lock.
-func (n *names) claimLocked(w *wish) (s sight, ok bool) {
-	i := n.free()
-	if i < 0 {
-		return sight{row: -1}, false
-	}
-	n.records[i] = *w.record()
-	failpoint.Hit("registry/claim/written")
-	n.work(i, true)
-	n.words[i].Store(wordOf(hashName(w.name), making, n.self.Word()))
-	failpoint.Hit("registry/claim/stored")
-	return n.sight(i), true
-}
-
-// remove frees a ready row and what it stands for, if it is still the one that was seen.
-func (n *names) remove(ctx context.Context, s sight) (ok bool, err error) {
-	err = n.section(ctx, func() error {
-		if ok = n.words[s.row].Load() == s.word && n.records[s.row].handle == s.record.handle; ok {
-			n.work(s.row, true)
-			n.words[s.row].Store(wordOf(hashOf(s.word), going, n.self.Word()))
-			failpoint.Hit("registry/remove/stored")
-		}
-		return nil
-	})
-	if ok && err == nil {
-		err = n.discard(ctx, s)
-	}
-	return ok, err
-}
-
-// delete takes a name away.
-func (n *names) delete(ctx context.Context, name string) error {
-	if err := n.tend(ctx); err != nil {
-		return err
-	}
-	for {
-		s, _, err := n.resolve(ctx, name, nil)
-		if err != nil {
-			return err
-		}
-		if ok, err := n.remove(ctx, s); ok || err != nil {
-			return err
-		}
-	}
-}
-
-// sweep frees the rows whose segments have gone: those of the transient, and of what a process has
-// removed behind our back.
-func (n *names) sweep(ctx context.Context) error {
-	var seen []sight // before the books are read: no handle is used again
-	err := n.section(ctx, func() error {
-		for i := range n.words {
-			if stateOf(n.words[i].Load()) == ready {
-				seen = append(seen, n.sight(i))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	there, err := n.session.Segments(ctx)
-	if err != nil {
-		return err
-	}
-	live := map[uint64]bool{}
-	for _, g := range there {
-		live[uint64(g.Handle)] = true
-	}
-	for _, s := range seen {
-		if live[s.record.handle] {
-			continue
-		}
-		if _, err := n.remove(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -10,41 +10,55 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-const discardPatience = 20 * time.Second // dsm's own waits are shorter
+// A row that is making or going belongs to the session in its word. If that session is dead, or a stray store has put
+// its name there, the row is an orphan: the next session that comes by makes it its own, removes what the row stands
+// for, and frees it. A session that dies while it does that leaves an orphan in turn, with nothing more to remove than
+// before.
 
-// orphans makes rows of dead sessions, or of none, this session's to discard, and those that name this session
-// though no call of it is at work on them. Those without a name only if all are wanted.
-func (n *names) orphans(all bool) (list []sight) {
+// discardPatience bounds the removal of what a list of rows stands for. Each wait of package dsm on the way is shorter.
+const discardPatience = 20 * time.Second
+
+// orphansLocked makes rows of dead sessions, or of none, this session's to discard, and those that name this session
+// though no call of it is at work on them. Those without a name it takes only if all are wanted. The caller holds the
+// table's lock, and calls discard with what is returned after the section. Whether a session lives the instance is
+// asked under the lock, for each row that is making or going, which are few.
+func (n *names) orphansLocked(all bool) (list []sight) {
 	for i := range n.words {
 		w := n.words[i].Load()
 		if s := stateOf(w); s != making && s != going {
 			continue
 		}
+		// Left alone are a row at which a call of this session is at work, one of another session that lives and,
+		// unless all are wanted, one without a name.
 		p := peerOf(w)
 		if p == n.self.Word() && n.works(i) || p != 0 && p != n.self.Word() && n.lives(p) || p == 0 && w == nameless && !all {
 			continue
 		}
+		// The hash stays, so that the name is waited for, not made a second time, until the row is free.
 		n.work(i, true)
 		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
 		failpoint.Hit("registry/orphan/adopted")
-		list = append(list, n.sight(i))
+		list = append(list, n.sightLocked(i))
 	}
 	return list
 }
 
+// lives reports whether the session in a word lives. A word that a stray store has hit may name a row that does not
+// exist, which is dead.
 func (n *names) lives(peer uint64) bool {
 	p := shmsync.PeerOf(peer)
 	return p.Row >= 0 && p.Row < shmsync.MaxRows && n.self.Alive(p)
 }
 
-// works reports whether a call of this session is at work on the row.
+// works reports whether a call of this session is at work on the row. It takes n.mu, also under the table's lock.
 func (n *names) works(row int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.working[row]
 }
 
-// work notes, before the row's word says so, that a call of this session is at work on it, or that it is no longer.
+// work notes, before the row's word says so, that a call of this session is at work on it, or that it is no longer. It
+// takes n.mu, also under the table's lock.
 func (n *names) work(row int, begins bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -55,12 +69,13 @@ func (n *names) work(row int, begins bool) {
 	}
 }
 
-// tend looks after what has been deleted and isn't gone: areas that others had attached, the last
-// of whom removes them if it is not killed, and what could not be removed then.
+// tend looks after what has been deleted and isn't gone: areas that other sessions had attached, which the last of them
+// removes if it is not killed, and what could not be removed at the time. Its error is that of the section; what can't be
+// removed now either is no failure of the call that tends.
 func (n *names) tend(ctx context.Context) error {
 	var orphans []sight
 	err := n.section(ctx, func() error {
-		orphans = n.orphans(true)
+		orphans = n.orphansLocked(true)
 		return nil
 	})
 	if err == nil {
@@ -69,14 +84,17 @@ func (n *names) tend(ctx context.Context) error {
 	return err
 }
 
-// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or
-// can't be removed now, has no name any more: its row waits for the next one to tend it.
+// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or can't be removed now,
+// has no name any more: its row waits for the next call that tends it. It goes on after the end of ctx, for
+// discardPatience, so that a caller that gives up leaves no work behind; the end of the session ends it. A process that
+// dies after the memory is gone and before the row is free leaves an orphan whose memory is found missing.
 func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	if len(list) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardPatience)
 	defer cancel()
+	// The memory, then the row: as long as the row is there, it leads the next session to what is left of the memory.
 	for _, s := range list {
 		gone := false
 		derr := n.hold(ctx, func(ctx context.Context) (err error) {
@@ -97,7 +115,8 @@ func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	return err
 }
 
-// disavow runs when another session waits for a row that names this one: a stray store may have written that.
+// disavow runs when another session waits for a row that names this one: a stray store may have written that. It tends
+// all rows, which frees those that name this session and at which no call of it is at work.
 func (n *names) disavow() {
 	ctx, cancel := context.WithTimeout(n.over, time.Second)
 	defer cancel()

@@ -119,7 +119,7 @@ func initialiser(c *proctest.Child) error {
 	return nil
 }
 
-// TestInitialiserKilled: whoever waits takes the place of an initialiser that is killed, again and again.
+// TestInitialiserKilled: a process that waits takes the place of an initialiser that is killed, again and again.
 func TestInitialiserKilled(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		cfg := instancetest.Config(t, backend)
@@ -230,7 +230,7 @@ func TestKilledUnderLoad(t *testing.T) {
 			i := kill % len(churners)
 			churners[i].Kill()
 			for range 3 {
-				churners[(i+1)%len(churners)].Expect("on") // whoever died
+				churners[(i+1)%len(churners)].Expect("on") // whichever process died
 			}
 			start(i, kill+100)
 		}

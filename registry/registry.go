@@ -1,13 +1,13 @@
-// Package registry finds segments, areas and hash tables by name: the first who asks for a name
+// Package registry finds segments, areas and hash tables by name: the first caller that asks for a name
 // makes what it stands for, all others get the same.
 //
 //	hits, err := registry.Segment(ctx, session, "hits", func(h *Hits) error { h.Since = now; return nil })
 //	jobs, err := registry.Area(ctx, session, "jobs", dsa.Options{})
 //
-// InSegment and InArea are the way in for packages with structures of their own: they say what kind of thing a name stands
-// for, and how it is made and found.
+// InSegment and InArea are the way in for packages with structures of their own: they say what kind of thing a name
+// stands for, and how it is made and found.
 //
-// It adds to dsm what takes a place that sessions know without being told: a table of names in
+// It adds to dsm what takes a place that sessions know without being given a handle: a table of names in
 // the instance's root segment (Session.Root). What has a name is pinned: it stays when no process has
 // it attached, until Delete or the end of the instance.
 //
@@ -22,24 +22,29 @@
 //
 // A name's row is free, making, ready or going, in one word together with the session that is at work on it. Only
 // that session changes the row, and the segment's handle is in the row before the segment is pinned. So whichever
-// instruction is a session's last, the next call of any session finds a row with a dead session, makes it its own, and:
+// instruction is a session's last, the next call of any session finds a row with a dead session, makes it its own, and
+// finishes:
 //
-//	died                               what is left                    is done
-//	making, before the handle is       a segment of the dead alone     it went with the dead; the row is freed
-//	    written
-//	making, after that                 a segment, pinned or not        unpinned; the row is freed, the name made anew
-//	making an area, anywhere           an area, in part                attached, unpinned and detached as the last one
-//	                                                                   out, else unpinned
-//	ready, whichever                   what has the name               nothing: it stays
-//	going, anywhere                    the same as when making         the same as then
-//	holding the table's lock,          rows, each of them whole        nothing: each section stores one word last
-//	    anywhere
-//	waiting                            nothing
-//	an area that was deleted attached  the area, with no process in it     the row, without a name, stays until the next
-//	                                                                   one who makes, deletes or lists removes it
+//	the row was               what is left                     what is done
+//	making, without a handle  a segment of the dead alone      it went with the dead session; the row is freed
+//	making, with a handle     a segment, pinned or not         it is unpinned; the row is freed, the name made anew
+//	making, an area           an area, in part                 it is attached, unpinned and detached as the last one
+//	                                                           out; if it can't be attached, it is unpinned
+//	ready                     what has the name                nothing: it stays
+//	going                     the same as when making          the same as then
 //
+// A session that dies with the table's lock leaves rows that are each whole, since each section stores one word last. One
+// that dies while it waits leaves nothing. Sessions that die with an area attached whose name was deleted leave the area
+// to its row, which stays, without a name, until the next call that makes, deletes or lists names removes both.
 // What can't be removed when it is deleted (an area whose places are all taken, or the system
 // refuses) is such a row without a name too.
+//
+// # Lock order
+//
+// The table's lock, in shared memory, comes before the mutex of a session's names, which guards what is this process's
+// own. Under the table's lock no segment is made, attached or removed, and no function of a program runs; a goroutine
+// that holds it may ask whether a session lives. What makes a thing runs under no lock of this package. Locks of
+// package dsm are taken inside calls that hold none of the two.
 //
 // PostgreSQL's namesake is the DSM registry (GetNamedDSMSegment, GetNamedDSA, GetNamedDSHash),
 // which can't delete and has no versions.
@@ -78,7 +83,7 @@ const MaxName = 63
 type Options struct {
 	Owner     *resowner.Owner // ends the attachment
 	Existing  bool            // make nothing: a name that isn't there is ErrNotFound
-	Transient bool            // pin nothing: it goes with the last attachment, and the next one who asks makes it anew
+	Transient bool            // pin nothing: it goes with the last attachment, and the next caller that asks makes it anew
 
 	// Version is of what lies there: it goes up when its meaning changes and its layout does not. Another one is
 	// ErrMismatch.
@@ -120,9 +125,11 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	return v, fail(segmentKind, name, err)
 }
 
+// itself returns x: where a name stands for a segment and no more, it finds that in the segment.
 func itself[X any](x X) (X, error) { return x, nil }
 
-// at returns the T that a segment is.
+// at returns the T that a segment is, in place. A segment that is too short for a T, since its name's row was garbled, is
+// ErrCorrupt; one whose view has ended is ErrClosed.
 func at[T any](g *dsm.Segment) (*T, error) {
 	r := g.Region()
 	v, err := shm.At[T](r, 0)
@@ -132,9 +139,10 @@ func at[T any](g *dsm.Segment) (*T, error) {
 	return v, nil
 }
 
-// Area returns the heap of that name, pinned. The first caller makes it with o, for all others only its being there counts.
-// Each call is an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it or let
-// the owner. To have objects in it from the start, make a Segment whose init asks for the Area and notes a dsa.Pointer.
+// Area returns the heap of that name, pinned. The first caller makes it with o, for all others only its being there
+// counts. Each call is an attachment of its own, which takes a place among the area's sessions: ask once, and Detach it
+// or let the owner. To have objects in it from the start, make a Segment whose init asks for the Area and notes a
+// dsa.Pointer.
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
 	w := wish{name: name, kind: Kind{Name: areaKind}}.with(s, opts)
 	w.own = true
@@ -143,7 +151,7 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 	return a, fail(areaKind, name, err)
 }
 
-// Delete takes a name away: the next one who asks for it makes something new. What the name stood for stays with the
+// Delete takes a name away: the next caller that asks for it makes something new. What the name stood for stays with the
 // sessions that have it attached, this one included. Its memory comes back when the last of them lets it go: by Detach,
 // when the owner that it was asked for with ends, or when the session ends. List and Info.Sessions tell, before the
 // delete, which sessions those are; Session.Segments does so afterwards. A name that isn't there is ErrNotFound. One
@@ -157,7 +165,7 @@ func Delete(ctx context.Context, s *dsm.Session, name string) error {
 	return fail("delete", name, err)
 }
 
-// wish is what a caller wants a name to stand for.
+// wish is what a caller wants a name to stand for: the arguments and Options of a call, checked and in one place.
 type wish struct {
 	name    string
 	kind    Kind
@@ -170,9 +178,11 @@ type wish struct {
 	own       bool // what is attached is not kept for the session's life
 	existing  bool
 	transient bool
-	invalid   error
+	invalid   error // why the arguments can't be served; the call returns it before it touches anything
 }
 
+// with returns the wish with what the Options say, or with what is wrong with them. Without an owner there it is for
+// the session's life, and is kept for the next call.
 func (w wish) with(s *dsm.Session, opts []Options) wish {
 	w.owner = s.Owner()
 	if err := w.kind.check(); err != nil {
@@ -194,7 +204,7 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 	return w
 }
 
-// check reports whether r is what is wished for.
+// check returns ErrMismatch if r is not what is wished for. The text says what both are.
 func (w wish) check(r *record) error {
 	if text(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
 		return nil
@@ -206,7 +216,8 @@ func (w wish) check(r *record) error {
 	return errkind.As(ErrMismatch, fmt.Errorf("it is %s, and was asked for as %s", is, asked))
 }
 
-// checkName says what is wrong with a name.
+// checkName returns what is wrong with a name, or nil. A name with a zero byte, which ends a name in a record, is
+// refused as one with a control character.
 func checkName(name string) error {
 	switch {
 	case name == "":
@@ -219,6 +230,7 @@ func checkName(name string) error {
 	return nil
 }
 
+// fail returns err with the package, what was asked for and the name in front of it; nil stays nil.
 func fail(what, name string, err error) error {
 	if err == nil {
 		return nil

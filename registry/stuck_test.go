@@ -77,8 +77,8 @@ func TestDeleteFails(t *testing.T) {
 	instancetest.OnlyRoot(t, cfg)
 }
 
-// TestOrphanBesideMaking: who waits for what another goroutine of his session makes goes on to
-// wait, though he finds the orphan of another name that can't be removed.
+// TestOrphanBesideMaking: a goroutine that waits for what another one of its session makes goes on to
+// wait, though it finds the orphan of another name that can't be removed.
 func TestOrphanBesideMaking(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default(), "max_segments_per_process", "4")
 	instancetest.Start(t, cfg)

@@ -16,7 +16,7 @@ import (
 )
 
 // TestEachWayOutOfInit: init fails, panics, ends its goroutine, closes its session; nothing of that is left, and the
-// next who asks for the name makes it.
+// next caller that asks for the name makes it.
 func TestEachWayOutOfInit(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

@@ -157,21 +157,22 @@ func (o *Owner) Remember(it *Item, r Resource, skip int) error {
 // Owner returns who remembers the item, or last did; nil if no process ever has.
 func (it *Item) Owner() *Owner { return it.owner }
 
-// Forget takes the item from its owner, which will not release it; false if it had none, as when the owner
-// has ended or another goroutine was first. It must not run beside a Remember of the same item.
+// Forget takes the item from its owner, which will not release it any more. It reports whether the item had an owner: it has
+// none if that has ended, or if another goroutine was first. Forget must not run at the same time as a Remember of the same
+// item.
 func (it *Item) Forget() bool {
 	o := it.owner
 	if o == nil {
 		return false
 	}
 	o.mu.Lock()
-	was := it.unlink()
+	was := it.unlinkLocked()
 	o.mu.Unlock()
 	return was
 }
 
-// unlink does what Forget does; the caller holds the owner's lock.
-func (it *Item) unlink() bool {
+// unlinkLocked takes the item out of its owner's list, and reports whether it was in one. The caller holds Owner.mu.
+func (it *Item) unlinkLocked() bool {
 	if it.next == nil {
 		return false
 	}
@@ -189,7 +190,7 @@ func (o *Owner) newest() (r Resource, site uintptr) {
 		return nil, 0
 	}
 	r, site = it.resource, it.site[0]
-	it.unlink()
+	it.unlinkLocked()
 	return r, site
 }
 

@@ -59,7 +59,7 @@ func TestEventsOutliveAll(t *testing.T) {
 	}
 }
 
-// TestEventsAreFollowed: a follower is told of each event once, over the end of a generation.
+// TestEventsAreFollowed: a follower gets each event once, over the end of a generation.
 func TestEventsAreFollowed(t *testing.T) {
 	e := newEnv(t)
 	e.supervise("on_crash", "restart")

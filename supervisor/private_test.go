@@ -131,7 +131,7 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	}
 	dead.Kill()
 	lives.Kill()
-	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.Locked() })
+	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.HasHolder() })
 
 	begun, goOn := make(chan struct{}, 1), make(chan struct{})
 	defer func(was func()) { beforeDestroy = was }(beforeDestroy)
@@ -151,7 +151,7 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 		}
 	})
 	<-begun
-	if dir.Locked() {
+	if dir.HasHolder() {
 		t.Error("an instance in which somebody lives is locked while another one is removed")
 	}
 	close(goOn)
@@ -171,11 +171,11 @@ func TestLeavingDoesNotLock(t *testing.T) {
 	leaktest.None(t, instancetest.Life(t, path), filepath.Join(path, "mmap"))
 	stays, leaves := instancetest.Open(t, config(path, nil)), instancetest.Open(t, config(path, nil))
 	p.Kill()
-	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.Locked() })
+	instancetest.Eventually(t, "the supervisor's lock is free", func() bool { return !dir.HasHolder() })
 	left := make(chan error, 1)
 	go func() { left <- leaves.Close() }()
 	for locked := 0; ; {
-		if dir.Locked() {
+		if dir.HasHolder() {
 			locked++
 		}
 		select {

@@ -52,7 +52,7 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 		default:
 			return nil, err
 		}
-		if time.Since(begin) > patience || !d.Locked() {
+		if time.Since(begin) > patience || !d.HasHolder() {
 			return nil, d.explain(ctx, b, err)
 		}
 		select {

@@ -195,8 +195,8 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 	}
 }
 
-// Locked reports whether a process holds the directory's lock.
-func (d *Dir) Locked() bool {
+// HasHolder reports whether a process holds the directory's lock: its supervisor, or one that clears it.
+func (d *Dir) HasHolder() bool {
 	unlock, held, err := d.tryLock()
 	if err == nil && !held {
 		unlock()

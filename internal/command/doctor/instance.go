@@ -279,7 +279,7 @@ func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, know
 	alive := 0
 	for _, d := range instance.PrivateDirs() {
 		r := d.Remains(ctx, b)
-		locked := d.Locked()
+		locked := d.HasHolder()
 		d.Close()
 		known = append(known, r.Lives()...)
 		switch {

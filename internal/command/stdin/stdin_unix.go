@@ -15,8 +15,8 @@ func readable(f *os.File) bool {
 	return err != nil || n > 0
 }
 
-// ended reads a byte of what is readable; there is no other way to tell data from an end. What is
-// read is lost, which is nothing to those who wait for an end.
+// ended reports whether what is readable is the end. It reads a byte; there is no other way to tell data from an end. What
+// is read is lost, which is of no matter to a caller that waits for an end alone.
 func ended(f *os.File) bool {
 	n, _ := f.Read(make([]byte, 1))
 	return n == 0
