@@ -23,7 +23,7 @@ type MapTask[T, A any] struct{ task *Task[mapArg[A]] }
 type mapArg[A any] struct {
 	Slice Slice
 	Piece int        // values in a piece
-	Next  dsm.Handle // of a counter: the first value that nobody has taken yet
+	Next  dsm.Handle // of a counter: the first value that no worker has taken yet
 	Arg   A
 }
 

@@ -284,7 +284,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestStrayVariables: a misspelled setting in the environment is told of, other variables of ours are not.
+// TestStrayVariables: a misspelled setting in the environment is reported, other variables of ours are not.
 func TestStrayVariables(t *testing.T) {
 	p := newPlace(t)
 	p.env = append(p.env, "DSM_TEST_SOMETHING=1", "DSMX=1")

@@ -112,7 +112,7 @@ func (r *run) startSupervisor(where ...string) (*process, string, error) {
 	return p, ready.Dir, nil
 }
 
-// man keeps a desk manned until the end: whoever dies or quits there has a successor.
+// man keeps a desk manned until the end: it starts a successor for each process that dies or quits there.
 func (r *run) man(desk int) {
 	defer r.manned.Done()
 	for life := 1; !r.resting.Load(); life++ {

@@ -65,8 +65,8 @@ const (
 	brief = time.Second
 )
 
-// Work is the life of a worker. Orders come by lines: rest, on which it says what it holds, and leave. The end
-// of the input is the end of the run.
+// Work lives a worker's life until the end of orders, which is the end of the run. Orders come by lines: rest, at which it
+// reports what it holds, and leave.
 func Work(ctx context.Context, cfg dsm.Config, p Part, orders io.Reader, reports, log io.Writer) error {
 	w := &worker{Part: p, cfg: cfg, log: log, rng: rand.New(rand.NewPCG(p.Seed, uint64(p.Desk)<<32|uint64(p.Life)))}
 	var rest atomic.Bool
@@ -179,7 +179,8 @@ func (w *worker) leave() (err error) {
 	return err
 }
 
-// again is for ErrStale. Within one generation nobody may get it.
+// again joins the instance anew after ErrStale. It is an error if the generation is still the same: within one generation no
+// call may return ErrStale.
 func (w *worker) again(ctx context.Context) error {
 	before := w.books.Record.Generation
 	if err := w.leave(); err != nil {
@@ -194,7 +195,7 @@ func (w *worker) again(ctx context.Context) error {
 	return nil
 }
 
-// alive asks the witnesses.
+// alive reports whether the witness of a peer is held. Without books that can be read it takes the peer for alive.
 func (w *worker) alive(h shmsync.Peer) bool {
 	list, err := w.books.Table.Processes()
 	if err != nil {

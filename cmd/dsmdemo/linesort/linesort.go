@@ -23,7 +23,7 @@
 // Fill and Sort write to their part, and nothing else writes anywhere. While they do, others must leave the part
 // alone; the text is only read. Bytes that change nevertheless, or never made sense, give a wrong order or
 // ErrCorrupt, but no panic. Nothing here waits or takes a context: a million lines are sorted in about 0.1 s,
-// whatever they are (no input is quadratic), so that whoever may be cancelled looks at its context between two calls.
+// whatever they are (no input is quadratic), so that a caller that may be cancelled looks at its context between two calls.
 package linesort
 
 import (
@@ -47,6 +47,6 @@ type Entry struct {
 // EntrySize is the size of an Entry in bytes.
 const EntrySize = 16
 
-// ErrCorrupt says that the index and the text don't belong together, or that somebody has written
-// to one of them in the meantime.
+// ErrCorrupt says that the index and the text don't belong together, or that one of them has been
+// written to in the meantime.
 var ErrCorrupt = errors.New("the index does not fit the text")
