@@ -166,7 +166,7 @@ func (l *Looker) contained(f func(*sight)) error {
 	})
 }
 
-// add notes a record, if it is one that counts and does not change meanwhile.
+// add notes a record, if it is one that counts and does not change during the look.
 func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 	for range 3 {
 		w := r.State()
