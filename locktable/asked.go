@@ -60,7 +60,7 @@ func (x Hold) Asked() <-chan struct{} {
 	return closed
 }
 
-// listen closes the channels of those that are asked, until nobody listens any more.
+// listen closes the channels of those that are asked, until no hold has a channel any more.
 func (t *Table) listen() {
 	var b bit
 	b.take(t)

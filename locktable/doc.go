@@ -25,7 +25,7 @@
 //
 // # What it does not promise
 //
-// A lock keeps nobody from writing what it guards. A lock without an owner (As) is not found in cycles. Outside Linux waits
+// A lock keeps no process from writing what it guards. A lock without an owner (As) is not found in cycles. Outside Linux waits
 // are naps of up to a millisecond. A path is not normalized: what it names is between its users.
 //
 // # Inside
