@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -37,7 +38,7 @@ func (c *Cache) Resize(ctx context.Context, limit int64) error {
 		return err
 	}
 	if c.off {
-		return c.fail("resize", errkind.As(ErrSize, fmt.Errorf("it is off, since Open was called with Limit 0")))
+		return c.fail("resize", errkind.As(ErrSize, errors.New("the cache is off, since Open was called with Limit 0: open it with a limit")))
 	}
 	return c.fail("resize", c.resize(ctx, limit))
 }

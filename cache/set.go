@@ -77,7 +77,7 @@ func (c *Cache) Incr(ctx context.Context, key []byte, delta int64, with ...With)
 		e := first
 		if sum = delta; is != nil {
 			if len(is.Value) != 8 {
-				return nil, errkind.As(ErrMismatch, fmt.Errorf("the value has %d bytes and is no number", len(is.Value)))
+				return nil, errkind.As(ErrMismatch, fmt.Errorf("the value has %d bytes, and a number has 8", len(is.Value)))
 			}
 			e, sum = *is, delta+int64(binary.LittleEndian.Uint64(is.Value))
 		}

@@ -41,7 +41,7 @@ func start(exe string, log io.Writer, args ...string) (*process, error) {
 // hear fills v from the next line that the process says.
 func (p *process) hear(v any) error {
 	if !p.Says.Scan() {
-		return errors.New("it ended without a word")
+		return errors.New("the process ended before it wrote a line")
 	}
 	return json.Unmarshal(p.Says.Bytes(), v)
 }

@@ -3,7 +3,7 @@
 // no process, segment or file. The result is what LC_ALL=C sort prints: lines in the order of their bytes,
 // of which NUL and 0xFF are none special, a line before those that continue it, and a newline after each.
 //
-// A text is any bytes that end with a newline. What stands behind its last newline is no line yet: who puts files
+// A text is any bytes that end with a newline. What follows its last newline is no line yet: a caller that puts files
 // together adds one to a file that ends without. The output has as many bytes as the text.
 //
 // A sort has four steps. Each is divided among as many processes as one likes, with a barrier before the next:
