@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/shm/dshash"
 )
 
-// TestCheckedInstance: an area that is made in an instance in checked mode is checked without being told so, for who
-// attaches it too: a stale pointer is found.
+// TestCheckedInstance: an area that is made in an instance in checked mode is checked without being told so, in each session
+// that attaches it too: a stale pointer is found.
 func TestCheckedInstance(t *testing.T) {
 	for checked, finds := range map[string]bool{"off": false, "on": true} {
 		cfg := instancetest.Config(t, catalog.Default(), "checked", checked)

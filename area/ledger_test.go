@@ -100,7 +100,7 @@ const most = 32 << 20 // bytes of the area: tests may take no more of the shm mo
 
 func init() { proctest.Register("burner", burner) }
 
-// burner allocates and frees at random for ever, any of some entries of the ledger, whoever made it: DIR HANDLE
+// burner allocates and frees at random for ever, any of some entries of the ledger, its own and others': DIR HANDLE
 // LEDGER SEED. It says how far it has come.
 func burner(c *proctest.Child) error {
 	s, a, err := inArea(c)
@@ -181,7 +181,7 @@ func killUnderLoad(t *testing.T, backend string, n int) {
 		i := kill % len(burners)
 		burners[i].Kill()
 		for range 3 {
-			burners[(i+1)%len(burners)].Expect("on") // whoever died
+			burners[(i+1)%len(burners)].Expect("on") // whichever burner died
 		}
 		if err := l.free(a, rand.IntN(burned)); err != nil {
 			t.Fatal(err)

@@ -224,7 +224,7 @@ func (e *Engine[Cmd, Res]) drain(ctx context.Context) error {
 	}
 }
 
-// work is the worker: it flushes until the engine is closed.
+// work runs as the worker: it flushes until the engine is closed, and then drops the calls that are left.
 func (e *Engine[Cmd, Res]) work() {
 	defer close(e.ended)
 	f := flush[Cmd, Res]{e: e}
@@ -284,7 +284,7 @@ func (e *Engine[Cmd, Res]) drop(c *call[Cmd, Res]) {
 	e.recycle(c)
 }
 
-// tellWithdrawn tells a call's outcome, once, to who has handed it in by Submit or Post: it is withdrawn.
+// tellWithdrawn tells a call's outcome, once, to the caller that has handed it in by Submit or Post: it is withdrawn.
 func (e *Engine[Cmd, Res]) tellWithdrawn(c *call[Cmd, Res]) {
 	if c.stream != nil {
 		c.stream.pending.Add(-1)

@@ -19,7 +19,7 @@ import (
 //	fatal       all that is not answered has failed
 func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
 	if f.e.ctx.Err() != nil {
-		return // run sees to it
+		return // run answers these calls
 	}
 	if lo == up { // the commit of nothing
 		f.rollback(err)
@@ -148,7 +148,7 @@ func (f *flush[Cmd, Res]) pause() {
 	}
 }
 
-// retry waits, and lets go of those calls whose callers have left. They can be withdrawn meanwhile.
+// retry waits, and lets go of those calls whose callers have left. Calls can be withdrawn during the wait.
 func (f *flush[Cmd, Res]) retry(err error) {
 	f.e.troubled(err)
 	f.each(func(c *call[Cmd, Res]) { c.back() })

@@ -209,7 +209,7 @@ func (ps *plans[Cmd, Res, Group, Key]) group(g Group) int {
 	return n
 }
 
-// join lets an entry answer one more call, if that is exact.
+// join lets an entry answer one more call, if that is exact, and reports whether it does.
 func (ps *plans[Cmd, Res, Group, Key]) join(x int, c *call[Cmd, Res], read, merge bool) (ok bool) {
 	d := &ps.drafts[x]
 	if read != d.entry.read || !read && (!merge || ps.rules.Merge == nil) {
@@ -273,7 +273,7 @@ func (ps *plans[Cmd, Res, Group, Key]) arrange(p *plan[Cmd, Res]) {
 	clear(p.errs)
 }
 
-// compare is Rules.Compare, where commands whose comparison panics are equal.
+// compare calls Rules.Compare; commands whose comparison panics count as equal.
 func (ps *plans[Cmd, Res, Group, Key]) compare(a, b Cmd) (c int) {
 	defer func() {
 		if recover() != nil {

@@ -172,8 +172,8 @@ func (q *queue[Cmd, Res]) state() (waiting int, since time.Time, closed bool) {
 	return len(q.list) - q.head - q.gone, since, q.closed
 }
 
-// await waits for work, and for the linger after the first of it. It returns false when the queue is closed and empty,
-// or the context has ended.
+// await waits for work, and for the linger after the first of it. It reports whether there is work: not when the queue is
+// closed and empty, or the context has ended.
 func (q *queue[Cmd, Res]) await(ctx context.Context, linger time.Duration, rows int) bool {
 	for {
 		n, since, closed := q.state()

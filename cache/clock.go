@@ -30,7 +30,7 @@ func (c *clock) measure(since time.Duration) {
 	c.measured.Store(int64(since))
 }
 
-// now is never 0.
+// now returns the time in ticks, which never goes back and is never 0.
 func (c *clock) now() uint32 {
 	since := time.Since(c.base)
 	if since-time.Duration(c.measured.Load()) > time.Second { // the machine may have slept

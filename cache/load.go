@@ -150,7 +150,7 @@ func (c *Cache) again(key, dst []byte) (value []byte, done bool, err error) {
 	return e.Value, true, nil
 }
 
-// failure is the error of another's load.
+// failure returns the error of a load by another caller, made of what that one has left.
 func (c *Cache) failure(l *logcache.LoadError) error {
 	kind, text, _ := strings.Cut(l.Text, "\x00")
 	switch l.Failure {
@@ -166,8 +166,8 @@ func (c *Cache) failure(l *logcache.LoadError) error {
 	return c.fail("load into", err)
 }
 
-// run is f under a lease, and what becomes of its result. Look says that the key may have been loaded just before the lease
-// was claimed.
+// run calls f under a lease, stores its result for all that wait for the key, and returns it. Look says that the key may have
+// been loaded just before the lease was claimed.
 func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, f func(context.Context) ([]byte, error),
 	with []With, look bool) (value []byte, err error) {
 	returned, ended := false, false

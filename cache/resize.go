@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -29,15 +30,15 @@ func (c *Cache) above() int {
 }
 
 // Resize makes limit what the cache may use, from about two fifths of a small cache, and less of a large one, up to Options.Max.
-// Others use the cache meanwhile. To make it smaller entries are dropped, as a Set would, and their memory goes back to the
-// system, on Linux; elsewhere it stays and is not used. The index does not shrink, so a cache that was larger has some percent
+// Other calls go on while it runs. To make the cache smaller entries are dropped, as a Set would, and their memory goes back to
+// the system, on Linux; elsewhere it stays and is not used. The index does not shrink, so a cache that was larger has some percent
 // fewer entries than one that never was. What is done when ctx is over stays, and a later call goes on.
 func (c *Cache) Resize(ctx context.Context, limit int64) error {
 	if err := c.ready(); err != nil {
 		return err
 	}
 	if c.off {
-		return c.fail("resize", errkind.As(ErrSize, fmt.Errorf("it is off, since Open was called with Limit 0")))
+		return c.fail("resize", errkind.As(ErrSize, errors.New("the cache is off, since Open was called with Limit 0: open it with a limit")))
 	}
 	return c.fail("resize", c.resize(ctx, limit))
 }
@@ -46,8 +47,8 @@ func (c *Cache) resize(ctx context.Context, limit int64) error {
 	most := c.top.size
 	least := c.engine.Least() + c.above()
 	if limit < int64(least) || limit > int64(most) {
-		return errkind.As(ErrSize, fmt.Errorf("a limit of %d bytes: this cache can have from %d to %d (Options.Max of who made it)",
-			limit, least, most))
+		return errkind.As(ErrSize, fmt.Errorf("a limit of %d bytes: this cache can have from %d to %d "+
+			"(Options.Max of the session that made it)", limit, least, most))
 	}
 	room := logcache.Room{Release: pages.GiveBack, Reserve: pages.TakeBack}
 	if c.private {

@@ -37,17 +37,17 @@ func (c *Cache) SetMany(ctx context.Context, items []Item, with ...With) error {
 	return c.ready()
 }
 
-// Add is Set if Get would not find the key. It reports whether it has set it. It is no lock: an entry can be evicted.
+// Add sets the key, as Set does, if Get would not find it, and reports whether it has. It is no lock: an entry can be evicted.
 func (c *Cache) Add(ctx context.Context, key, value []byte, with ...With) (done bool, err error) {
 	return c.put(ctx, "add to", key, value, with, logcache.IfAbsent)
 }
 
-// Replace is Set if Get would find the key. It reports whether it has set it.
+// Replace sets the key, as Set does, if Get would find it, and reports whether it has.
 func (c *Cache) Replace(ctx context.Context, key, value []byte, with ...With) (done bool, err error) {
 	return c.put(ctx, "replace in", key, value, with, logcache.IfPresent)
 }
 
-// CompareAndSet is Set if the key's value is old. It reports whether it has set it.
+// CompareAndSet sets the key, as Set does, if its value is old, and reports whether it has.
 func (c *Cache) CompareAndSet(ctx context.Context, key, old, value []byte, with ...With) (done bool, err error) {
 	e, err := c.entry(value, with)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *Cache) Incr(ctx context.Context, key []byte, delta int64, with ...With)
 		e := first
 		if sum = delta; is != nil {
 			if len(is.Value) != 8 {
-				return nil, errkind.As(ErrMismatch, fmt.Errorf("the value has %d bytes and is no number", len(is.Value)))
+				return nil, errkind.As(ErrMismatch, fmt.Errorf("the value has %d bytes, and a number has 8", len(is.Value)))
 			}
 			e, sum = *is, delta+int64(binary.LittleEndian.Uint64(is.Value))
 		}

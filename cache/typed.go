@@ -163,7 +163,7 @@ func (t Typed[K, V]) Get(k K) (v V, found bool, err error) {
 	return v, found, err
 }
 
-// Set is Cache.Set.
+// Set stores a value as Cache.Set does.
 func (t Typed[K, V]) Set(ctx context.Context, k K, v V, with ...With) error {
 	return t.with(k, func(key []byte) error {
 		b, err := t.codec.Append(nil, v)
@@ -174,7 +174,7 @@ func (t Typed[K, V]) Set(ctx context.Context, k K, v V, with ...With) error {
 	})
 }
 
-// Delete is Cache.Delete.
+// Delete removes a key as Cache.Delete does.
 func (t Typed[K, V]) Delete(ctx context.Context, k K) (found bool, err error) {
 	err = t.with(k, func(key []byte) error {
 		found, err = t.cache.Delete(ctx, key)
@@ -183,7 +183,7 @@ func (t Typed[K, V]) Delete(ctx context.Context, k K) (found bool, err error) {
 	return found, err
 }
 
-// Load is Cache.Load. A value that was stored as another type is loaded anew.
+// Load gets a value, or loads it, as Cache.Load does. A value that was stored as another type is loaded anew.
 func (t Typed[K, V]) Load(ctx context.Context, k K, f func(ctx context.Context) (V, error), with ...With) (v V, err error) {
 	err = t.with(k, func(key []byte) error {
 		load := func(ctx context.Context) ([]byte, error) {

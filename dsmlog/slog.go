@@ -47,7 +47,7 @@ func levelOf(l zerolog.Level) slog.Level {
 // bridge takes events as zerolog writes them, a JSON object each.
 type bridge struct{ handler slog.Handler }
 
-// Write is for an event without a level.
+// Write hands an event on that has no level.
 func (b bridge) Write(line []byte) (int, error) { return b.WriteLevel(zerolog.NoLevel, line) }
 
 // WriteLevel hands one event on. An error is the handler's, or says that the line is no event.

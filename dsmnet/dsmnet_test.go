@@ -143,7 +143,7 @@ func TestListen(t *testing.T) {
 	})
 }
 
-// TestSessionEnds: a session that closes ends its listeners and connections, whoever waits in them.
+// TestSessionEnds: a session that closes ends its listeners and connections, and the waits in them.
 func TestSessionEnds(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

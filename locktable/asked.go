@@ -54,7 +54,7 @@ func (t *Table) asked(h *hold, ch chan struct{}) chan struct{} {
 	return ch
 }
 
-// listen closes the channels of those that are asked, until nobody listens any more.
+// listen closes the channels of those that are asked, until no hold has a channel any more.
 func (t *Table) listen() {
 	var b bit
 	b.take(t)

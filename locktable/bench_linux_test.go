@@ -22,7 +22,7 @@ func cpu(b *testing.B, f func(b *testing.B)) {
 	b.ReportMetric(float64(used()-began)/float64(b.N), "cpu-ns/op")
 }
 
-// BenchmarkPairs measures a lock and its unlock, with nobody else about, beside an LWLock by handle.
+// BenchmarkPairs measures a lock and its unlock, with no other process about, beside an LWLock by handle.
 func BenchmarkPairs(b *testing.B) {
 	w := new(world)
 	x := w.tables(b, 1, locktable.Options{})[0]

@@ -38,7 +38,7 @@ func (x Hold) stamped(f func(h *hold, n uint64)) (tok Token, err error) {
 }
 
 // ChangedSince reports whether what a lock guards may have changed since a token: a holder has said Changed, or has died
-// while it may have been writing. It may report a change that was none: of a name that nobody has used for a while, and of
+// while it may have been writing. It may report a change that was none: of a name that was not used for a while, and of
 // a token of another table. The caller holds the lock, or the answer may be over when it comes.
 func (t *Table) ChangedSince(ctx context.Context, tok Token, path ...string) (yes bool, err error) {
 	if t.view.Ended() {
@@ -107,10 +107,10 @@ func (x Hold) Repaired() error {
 	return x.look(func(h *hold) { h.head.died.Store(0) })
 }
 
-// RepairedAll says that all that the table guards is whole, whoever has died: no lock tells of a death any more. It is for
-// one that has looked at everything, and keeps others from holding anything meanwhile. The table remembers some 6,000 names
-// of which a holder died; once there were more, and nobody has said RepairedAll, a lock that was not in use tells of a death
-// of which nothing is known.
+// RepairedAll notes that all that the table guards is whole again after every death so far: no lock tells of a death any more.
+// It is for a caller that has looked at everything, and keeps others from holding anything while it looks. The table remembers
+// some 6,000 names of which a holder died; once there were more, and until a call of RepairedAll, a lock that was not in use
+// tells of a death of which nothing is known.
 func (t *Table) RepairedAll(ctx context.Context) error {
 	if t.view.Ended() {
 		return t.closed()

@@ -33,8 +33,8 @@ func (u *turn) eachLocked(f func(n uint32, h *head) error) error {
 	return nil
 }
 
-// collectLocked takes the names away from heads that nobody uses, gives pages back that have no head left but for one, and
-// makes the index and the list of free heads anew.
+// collectLocked takes the names away from heads that are not in use, gives pages back that have no head left but for one, and
+// makes the index and the list of free heads anew. It runs under the partition's lock.
 func (u *turn) collectLocked() error {
 	err := u.eachLocked(func(n uint32, h *head) error {
 		if h.kind.Load() == 0 || !u.idleLocked(h) {
@@ -48,13 +48,14 @@ func (u *turn) collectLocked() error {
 	return u.relistLocked()
 }
 
-// idleLocked reports whether nobody holds a lock, waits for it, or has pinned it, and nothing is to be told of it.
+// idleLocked reports whether no owner holds a lock, waits for it, or has pinned it, and there is no death or change to report of
+// it. It runs under the partition's lock.
 func (u *turn) idleLocked(h *head) bool {
 	died := h.died.Load()
 	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.p.lostAll.Load() != 0)
 }
 
-// forgetLocked takes a head's name away.
+// forgetLocked takes a head's name away. It runs under the partition's lock.
 func (u *turn) forgetLocked(n uint32, h *head) error {
 	if c := h.changed.Load(); c > u.p.floor.Load() {
 		u.p.floor.Store(c)
@@ -69,7 +70,7 @@ func (u *turn) forgetLocked(n uint32, h *head) error {
 }
 
 // relistLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads, and counts. It
-// gives pages back that are empty, but for one.
+// gives pages back that are empty, but for one. It runs under the partition's lock.
 func (u *turn) relistLocked() error {
 	heads, notes := 0, 0
 	spare := false
@@ -146,6 +147,7 @@ func (u *turn) relistLocked() error {
 	return nil
 }
 
+// freePageLocked frees page i, whose address is word at of a directory. It runs under the partition's lock.
 func (u *turn) freePageLocked(dir dsa.Pointer, i, at int) error {
 	place, err := u.t.area.Place(dir, 8*at)
 	if err != nil {
@@ -156,7 +158,8 @@ func (u *turn) freePageLocked(dir dsa.Pointer, i, at int) error {
 	return u.t.area.FreeFrom(place)
 }
 
-// resizeLocked returns an index with room for n heads, and some: the one there is, or another one in its place.
+// resizeLocked returns an index with room for n heads, and some: the one there is, or another one in its place. It runs under
+// the partition's lock.
 func (u *turn) resizeLocked(n int) ([]uint32, error) {
 	size := 32
 	for size < n {

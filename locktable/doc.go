@@ -18,14 +18,14 @@
 // # What it promises
 //
 // Locks are fair by time: who waits longest is first, but for the first millisecond, and readers that are next to each other
-// go together; neither side starves. Whoever holds a lock, waits for it, or was just called to take it may be killed at any
-// instruction, stopped, or be a zombie: nothing is granted twice, the queue goes on, and the next holder is told of a death.
-// A wait ends with its context whatever other processes do, and says who was in the way. Cycles of owners that wait for each
+// go together; neither side starves. A process that holds a lock, waits for it, or was just called to take it may be killed at
+// any instruction, stopped, or be a zombie: nothing is granted twice, the queue goes on, and the next holder learns of a death.
+// A wait ends with its context whatever other processes do, and names those in the way. Cycles of owners that wait for each
 // other are found, and named. Looking (List, Holders, Waiters, Waits) takes no lock.
 //
 // # What it does not promise
 //
-// A lock keeps nobody from writing what it guards. A lock without an owner (As) is not found in cycles. Outside Linux waits
+// A lock keeps no process from writing what it guards. A lock without an owner (As) is not found in cycles. Outside Linux waits
 // are naps of up to a millisecond. A path is not normalized: what it names is between its users.
 //
 // # Inside

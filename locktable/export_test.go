@@ -14,7 +14,7 @@ func (t *Table) Area() *dsa.Area { return t.area }
 // Ends reports whether the name is released, or its table closed, or is about to be.
 func (n *Name) Ends() bool { return n.over.Load() || n.t.view.Ended() }
 
-// Collect takes the names away from all heads that nobody uses.
+// Collect takes the names away from all heads that are not in use.
 func (t *Table) Collect() error {
 	for i := range t.parts {
 		if err := t.collect(i); err != nil {

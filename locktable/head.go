@@ -69,7 +69,7 @@ func (l *local) pageLocked(n int) ([]head, error) {
 	return heads, nil
 }
 
-// headLocked returns the head of that number.
+// headLocked returns the head of that number. It runs under the partition's lock.
 func (l *local) headLocked(n uint32) (*head, error) {
 	i, slot := int(n/perPage), n%perPage
 	if i < len(l.pages) && l.pages[i].at != 0 && slot != 0 {
@@ -85,7 +85,7 @@ func (l *local) headLocked(n uint32) (*head, error) {
 	return &heads[slot], nil
 }
 
-// bucketsLocked returns the index.
+// bucketsLocked returns the index. It runs under the partition's lock.
 func (l *local) bucketsLocked() ([]uint32, error) {
 	at := dsa.Pointer(l.p.buckets[l.p.which.Load()&1].Load())
 	if at == l.buckets.at {
@@ -107,7 +107,7 @@ func (l *local) bucketsLocked() ([]uint32, error) {
 	return words, nil
 }
 
-// lookupLocked finds the head of a name; it is nil if there is none.
+// lookupLocked finds the head of a name; it is nil if there is none. It runs under the partition's lock.
 func (u *turn) lookupLocked(name []byte, ident uint64) (*head, uint32, error) {
 	words, err := u.bucketsLocked()
 	if err != nil || len(words) == 0 {
@@ -147,8 +147,8 @@ func (t *Looker) named(h *head, name []byte) bool {
 
 func kindOf(length int) uint32 { return 1 | uint32(length)<<8 }
 
-// nameOf appends the name of a head to b, and reports whether it is whole: a head that is looked at without the lock may be another's
-// meanwhile.
+// nameOf appends the name of a head to b, and reports whether it is whole: a head that is looked at without the lock may get
+// another name during the look.
 func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	kind := h.kind.Load()
 	n := int(kind >> 8)
@@ -171,7 +171,7 @@ func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	return b, hash(b, t.seed) == h.ident.Load()
 }
 
-// makeLocked gives a name a head.
+// makeLocked gives a name a head. It runs under the partition's lock.
 func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	words, err := u.roomLocked()
 	if err != nil {
@@ -217,7 +217,7 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	return h, n, nil
 }
 
-// storeLocked stores bytes in an object that a word of head n owns from then on.
+// storeLocked stores bytes in an object that a word of head n owns from then on. It runs under the partition's lock.
 func (u *turn) storeLocked(n uint32, at int, b []byte) error {
 	place, err := u.placeLocked(n, at)
 	if err != nil {
@@ -239,7 +239,7 @@ func (u *turn) storeLocked(n uint32, at int, b []byte) error {
 	return err
 }
 
-// dropLocked frees the object that a word of head n owns.
+// dropLocked frees the object that a word of head n owns. It runs under the partition's lock.
 func (u *turn) dropLocked(n uint32, at int) error {
 	place, err := u.placeLocked(n, at)
 	if err != nil || place.Pointer() == 0 {
@@ -248,6 +248,7 @@ func (u *turn) dropLocked(n uint32, at int) error {
 	return u.t.area.FreeFrom(place)
 }
 
+// placeLocked returns the word at of head n as a place. It runs under the partition's lock.
 func (u *turn) placeLocked(n uint32, at int) (dsa.Place, error) {
 	i, slot := int(n/perPage), int(n%perPage)
 	if _, err := u.headLocked(n); err != nil {
@@ -261,7 +262,8 @@ func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
 }
 
-// roomLocked returns the index, when it is large enough and there is a free head: idle heads go, or a page comes.
+// roomLocked returns the index, when it is large enough and there is a free head: idle heads go, or a page comes. It runs
+// under the partition's lock.
 func (u *turn) roomLocked() (words []uint32, err error) {
 	n := u.p.heads.Load()
 	if u.p.free.Load() == 0 && u.p.made.Load() >= max(perPage, n/2) { // seldom enough for a walk over all heads
@@ -284,7 +286,7 @@ func (u *turn) roomLocked() (words []uint32, err error) {
 	return words, err
 }
 
-// growLocked makes a page.
+// growLocked makes a page. It runs under the partition's lock.
 func (u *turn) growLocked() error {
 	i := 0
 	for ; ; i++ {
@@ -312,7 +314,7 @@ func (u *turn) growLocked() error {
 	return nil
 }
 
-// addPageLocked makes page i.
+// addPageLocked makes page i. It runs under the partition's lock.
 func (u *turn) addPageLocked(i int) error {
 	k, at := dirOf(i)
 	if k >= dirs {
@@ -326,7 +328,8 @@ func (u *turn) addPageLocked(i int) error {
 	return u.comeLocked(pageSize, 8*at, dsa.Pointer(u.p.dirs[k].Load()))
 }
 
-// comeLocked allocates an object of n bytes, all zero, that the word at to owns: of the partition, or of the object in.
+// comeLocked allocates an object of n bytes, all zero, that the word at to owns: of the partition, or of the object in. It
+// runs under the partition's lock.
 func (u *turn) comeLocked(n, to int, in dsa.Pointer) error {
 	stage, err := u.partPlace(comingAt)
 	if err != nil {

@@ -77,7 +77,7 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 	return i
 }
 
-// again takes the intent once more, if it is held or idle.
+// again takes the intent once more, if it is held or idle, and reports whether it has.
 func (i *intent) again() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -88,7 +88,8 @@ func (i *intent) again() bool {
 	return true
 }
 
-// wakeLocked makes, under i.mu, an idle hold one that is in use, if nobody has revoked it. One that was revoked goes.
+// wakeLocked makes an idle hold one that is in use, and reports whether it has. One that another session has revoked goes. The
+// caller holds i.mu.
 func (i *intent) wakeLocked() bool {
 	if i.hold == nil || i.t.view.Ended() {
 		return false

@@ -216,7 +216,7 @@ func (w *waiter) hold(u *turn) {
 	w.h.lease, u.lease = u.lease, shm.Lease{}
 }
 
-// turn is enter or, if try says so, tryEnter.
+// turn enters a partition: by tryEnter if try, else by enter.
 func (t *Table) turn(ctx context.Context, part int, try bool) (*turn, error) {
 	if try {
 		return t.tryEnter(part)

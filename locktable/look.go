@@ -166,7 +166,7 @@ func (l *Looker) contained(f func(*sight)) error {
 	})
 }
 
-// add notes a record, if it is one that counts and does not change meanwhile.
+// add notes a record, if it is one that counts and does not change during the look.
 func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 	for range 3 {
 		w := r.State()
@@ -196,7 +196,7 @@ func (s *sight) infos(i int) (list []Info) {
 	return list
 }
 
-// part calls f for each head of a partition.
+// part calls f for each head of a partition, until it returns false, and reports whether it went through all.
 func (s *sight) part(i int, f func(n uint32, h *head) bool) bool {
 	p := &s.root.parts[i]
 	for k := range p.dirs {
@@ -303,7 +303,7 @@ func (s *sight) party(row int, owner uint32) Party {
 	return p
 }
 
-// age is for how long a hold in place has been seen: the first who looks notes when that was.
+// age returns for how long a hold in place has been seen: the first process that looks notes when that was.
 func (s *sight) age(h *head, w waitqueue.Hold) time.Duration {
 	const bits = 40
 	mark, now := uint64(w>>36)<<bits, uint64(s.now.UnixMilli())&(1<<bits-1)

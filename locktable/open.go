@@ -34,8 +34,8 @@ type place struct {
 }
 
 // Open opens the table of locks of that name of the instance, which the first to open it makes. A session has one Table of
-// a name, which all callers share: o counts for the first one, and Close closes it for all; then it can be opened again. It
-// is closed with the session at the latest.
+// a name, which all callers share: o counts for the first one, and Close closes it for all; then it can be opened again. The
+// end of the session closes it.
 func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, error) {
 	at := place{s, name}
 	opened.Lock()

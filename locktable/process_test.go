@@ -42,7 +42,7 @@ func holder(p *proctest.Child) error {
 	return h.Unlock()
 }
 
-// TestHolderKilled: who waits gets the lock, and is told of the death, with what the holder did, until it says Repaired.
+// TestHolderKilled: the one that waits gets the lock, and learns of the death, with what the holder did, until it says Repaired.
 func TestHolderKilled(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		cfg := instancetest.Config(t, backend)

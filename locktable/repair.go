@@ -59,7 +59,8 @@ func (u *turn) repairLocked() error {
 	return nil
 }
 
-// settleLocked empties the word that owns a page while it is made: the page has its place, or is freed.
+// settleLocked empties the word that owns a page while it is made: the page has its place, or is freed. It runs under the
+// partition's lock.
 func (u *turn) settleLocked() error {
 	stage, err := u.partPlace(comingAt)
 	if err != nil || stage.Pointer() == 0 {
@@ -97,6 +98,7 @@ func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
 	return nil
 }
 
+// sweepPart sweeps one partition, whose lock it takes. It does nothing if the dead session's row is another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
 	who, s, ok := t.roster.Seat(dead.Row)
 	if !ok || who != dead {
@@ -106,7 +108,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 	if err != nil {
 		return t.closed()
 	}
-	u, err := t.take(ctx, i, lease)
+	u, err := t.lockPart(ctx, i, lease)
 	if err != nil {
 		return err
 	}
@@ -156,13 +158,14 @@ func (u *turn) mournLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner 
 	}
 }
 
-// maxNotes is how many names of a partition keep a note of a death that nobody has asked for. Others are remembered by
+// maxNotes is how many names of a partition keep a note of a death that no holder has asked for. Others are remembered by
 // their hashes alone.
 const maxNotes = 64
 
 // unknown is the note of a death of which nothing is known any more.
 const unknown = 1 << 48
 
+// missLocked remembers the hash of a name whose note of a death is forgotten. It runs under the partition's lock.
 func (u *turn) missLocked(ident uint64) {
 	for i := range u.p.lost {
 		if u.p.lost[i].Load() == 0 {
@@ -173,7 +176,7 @@ func (u *turn) missLocked(ident uint64) {
 	u.p.lostAll.Store(1)
 }
 
-// missedLocked reports whether the note of a name's death may have been forgotten.
+// missedLocked reports whether the note of a name's death may have been forgotten. It runs under the partition's lock.
 func (u *turn) missedLocked(ident uint64) bool {
 	for i := range u.p.lost {
 		if u.p.lost[i].Load() == max(ident, 1) {

@@ -5,7 +5,7 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// takeLocked takes all members, or none. It runs under the locks of their partitions, as all below.
+// takeLocked takes all members, or none, and reports which. It runs under the lock of each member's partition.
 func (s *set) takeLocked() (in bool, err error) {
 	s.rows = s.rows[:0]
 	at := 0
@@ -45,7 +45,8 @@ func (s *set) takeLocked() (in bool, err error) {
 	return false, err
 }
 
-// takeOneLocked takes one member, if it is free for the set.
+// takeOneLocked takes one member, if it is free for the set, and reports whether it has. It runs under the lock of the
+// member's partition.
 func (s *set) takeOneLocked(u *turn, m *member) bool {
 	t, h := s.t, m.h
 	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
@@ -83,7 +84,7 @@ func (s *set) takeOneLocked(u *turn, m *member) bool {
 	return true
 }
 
-// enterLocked makes a member that was taken a hold.
+// enterLocked makes a member that was taken a hold. It runs under the lock of the member's partition.
 func (s *set) enterLocked(m *member) {
 	h := m.h
 	if m.rec != nil && h.rec == nil { // in place: the waiter's record goes
@@ -96,7 +97,7 @@ func (s *set) enterLocked(m *member) {
 	h.lease, _ = s.t.mapped.Enter()
 }
 
-// queueLocked puts the set into the queue of each member.
+// queueLocked puts the set into the queue of each member. It runs under the lock of each member's partition.
 func (s *set) queueLocked() error {
 	s.bit.take(s.t)
 	ticket := uint64(0)

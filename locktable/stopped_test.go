@@ -38,7 +38,7 @@ func waiter(p *proctest.Child) error {
 	return h.Unlock()
 }
 
-// TestStoppedWaiterIsPassedOver: one that is stopped while it waits holds nobody up, and has its turn when it goes on.
+// TestStoppedWaiterIsPassedOver: one that is stopped while it waits holds no other up, and has its turn when it goes on.
 func TestStoppedWaiterIsPassedOver(t *testing.T) {
 	cfg := instancetest.Config(t, "mmap")
 	instancetest.Start(t, cfg)

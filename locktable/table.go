@@ -289,7 +289,7 @@ func (t *Table) closed() error {
 	return errkind.As(ErrClosed, errors.New("locktable: the table is closed"))
 }
 
-// number is another one for each use.
+// number returns a number for one use of a hold, another one each time.
 func (t *Table) number() uint32 { return t.numbers.Add(1) }
 
 // storeText stores as much of a text as there is room for.

@@ -71,7 +71,7 @@ func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 		lease.Leave()
 		return nil, t.closed()
 	}
-	u, err := t.take(ctx, i, lease)
+	u, err := t.lockPart(ctx, i, lease)
 	if err == nil && t.view.Ended() { // Close gives back what there is under this lock, and may have done so already
 		u.quit()
 		return nil, t.closed()
@@ -79,8 +79,9 @@ func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 	return u, err
 }
 
-// take is enter for one that has a lease, and works after the end of the table's view, too.
-func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error) {
+// lockPart takes a partition's lock as enter does, for a caller that has a lease: it works after the end of the table's view,
+// too. It gives the lease back if it returns an error.
+func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, error) {
 	l := &t.parts[i]
 	guard, err := l.lock.Lock(ctx)
 	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
@@ -97,7 +98,7 @@ func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error)
 	return l.begin(lease, guard)
 }
 
-// tryEnter is enter for one that waits for 50 us at most.
+// tryEnter enters a partition as enter does, but waits for 50 us at most; then it is ErrBusy.
 func (t *Table) tryEnter(i int) (*turn, error) {
 	lease, err := t.mapped.Enter()
 	if err != nil || t.view.Ended() {
@@ -107,7 +108,7 @@ func (t *Table) tryEnter(i int) (*turn, error) {
 	for began := time.Now(); ; {
 		guard, ok, err := t.parts[i].lock.TryLock()
 		if errors.Is(err, shmsync.ErrNotRecoverable) {
-			return t.take(context.Background(), i, lease)
+			return t.lockPart(context.Background(), i, lease)
 		}
 		if ok {
 			u, err := t.parts[i].begin(lease, guard)
@@ -150,7 +151,7 @@ func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (*turn, error) {
 	return u, nil
 }
 
-// leave gives the lock back and wakes who was called. It is deferred after fault.Catch: a fault in it is its caller's error.
+// leave gives the lock back and wakes those that were called. It is deferred after fault.Catch: a fault in it is its caller's error.
 // After a fault, or if something was found that cannot be, the next holder repairs.
 func (u *turn) leave() {
 	l, lease, guard := u.local, u.lease, u.guard
@@ -173,7 +174,7 @@ func (u *turn) leave() {
 	}
 }
 
-// quit is leave for one that has done nothing.
+// quit leaves a turn in which nothing was done: there is nothing to repair after it.
 func (u *turn) quit() {
 	u.ok()
 	_ = fault.Contain(func() error { u.leave(); return nil })

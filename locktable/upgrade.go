@@ -103,7 +103,7 @@ func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 	return err
 }
 
-// convertLocked changes the mode of the hold, by one store. It runs under the partition's lock.
+// convertLocked changes the mode of the hold, by one store. It runs under the partition's lock; h.mu is taken inside.
 func (h *hold) convertLocked(to Mode) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

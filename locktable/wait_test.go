@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestOnWaitEndsInEveryWay: a wait of a second is told of, once, and goes on whatever becomes of that call.
+// TestOnWaitEndsInEveryWay: a wait of a second is reported, once, and goes on whatever becomes of that call.
 func TestOnWaitEndsInEveryWay(t *testing.T) {
 	outs := map[string]func(){
 		"return": func() {}, "panic": func() { panic("out") }, "nil": func() { panic(nil) }, "goexit": runtime.Goexit,

@@ -223,7 +223,7 @@ func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o ord
 		var err error
 		defer func() {
 			if err != nil {
-				in.receiver.Detach() // nobody waits for the leader to hear more
+				in.receiver.Detach() // no worker waits for the leader to hear more
 				cancel(errCancelled)
 			}
 			heard <- err

@@ -23,7 +23,7 @@ type MapTask[T, A any] struct{ task *Task[mapArg[A]] }
 type mapArg[A any] struct {
 	Slice Slice
 	Piece int        // values in a piece
-	Next  dsm.Handle // of a counter: the first value that nobody has taken yet
+	Next  dsm.Handle // of a counter: the first value that no worker has taken yet
 	Arg   A
 }
 
@@ -95,10 +95,10 @@ func (m *MapTask[T, A]) Run(ctx context.Context, session *dsm.Session, workers i
 // RunWith is Run with options. A worker that died is not replaced: the piece in its hands would be lost.
 func (m *MapTask[T, A]) RunWith(ctx context.Context, session *dsm.Session, o Options, s Slice, arg A) error {
 	if o.Retries != 0 {
-		return errors.New("parallel: Map has no retries")
+		return errors.New("parallel: Map: Options.Retries must be 0, since a dead worker's piece is lost")
 	}
 	if s.Len < 0 {
-		return fmt.Errorf("parallel: a slice of %d values", s.Len)
+		return fmt.Errorf("parallel: Map: a slice of %d values: the number must not be negative", s.Len)
 	}
 	if m.task == nil || session == nil {
 		return m.task.RunWith(ctx, session, o, mapArg[A]{}) // which says what is wrong

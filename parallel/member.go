@@ -159,7 +159,7 @@ func (m *member) silent(i int, when string) error {
 // unused is why a member is killed that has nothing to end.
 const unused = "was killed: its leader had no use for it any more"
 
-// kill ends a member. Why is what is told of the process: only the first counts.
+// kill ends a member. Why is the reason that is reported for the process: only the first counts.
 func (m *member) kill(why string) {
 	m.killed.CompareAndSwap(nil, &why)
 	_ = m.cmd.Process.Kill()

@@ -11,7 +11,7 @@ import (
 	"github.com/godsm/godsm/shm/mq"
 )
 
-// TestProgressNeverWaits: a result that finds no room keeps nobody from telling how far he is.
+// TestProgressNeverWaits: a result that finds no room keeps no worker from telling how far it is.
 func TestProgressNeverWaits(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// A ticket makes a new process a worker. It stands in the environment and is taken out of it at once, so that
+// A ticket makes a new process a worker. It comes in the environment and is taken out of it at once, so that
 // what the worker starts does not join by accident. The nonce comes again as the first thing through the pipe: an
 // environment that was copied to some other process leads nowhere.
 const ticketVariable = "DSM_TICKET"

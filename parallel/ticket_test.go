@@ -28,7 +28,7 @@ func FuzzTicket(f *testing.F) {
 	})
 }
 
-// FuzzPipes: each side reads what the other has written, or what somebody else has.
+// FuzzPipes: each side reads what the other has written, or what some other process has.
 func FuzzPipes(f *testing.F) {
 	for _, v := range []any{
 		order{Nonce: "x", Settings: map[string]string{"a": "b"}},

@@ -140,7 +140,7 @@ func bereaved(session *dsm.Session) {
 	}
 }
 
-// obey waits for the word to stop. If that is the leader's end, it closes dead, and nobody is left to kill a worker that
+// obey waits for the word to stop. If that is the leader's end, it closes dead, and no process is left to kill a worker that
 // does not stop. It leaves the instance itself then: the last one to leave a private instance removes it.
 func (l leader) obey(cancel func(), session *dsm.Session, dead chan<- struct{}) {
 	var o order

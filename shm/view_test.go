@@ -121,7 +121,7 @@ func BenchmarkViewEnter(b *testing.B) {
 	}
 }
 
-// TestViewFunctionsThatPanic: each function is called, whatever the others do. Report is told of each by name; without one
+// TestViewFunctionsThatPanic: each function is called, whatever the others do. Report names each that panicked; without one
 // the panic goes on in the end.
 func TestViewFunctionsThatPanic(t *testing.T) {
 	for _, reported := range []bool{true, false} {

@@ -101,7 +101,8 @@ func merge(a, b Command) (Command, bool) {
 	return Command{ID: a.ID, Op: Add, Key: a.Key, Value: a.Value + b.Value, Parts: parts}, true
 }
 
-// split takes the sum apart, from the last command to the first.
+// split takes the sum apart, from the last command to the first, and reports whether the answer can be right: what is left
+// for the time before the first command is not below 0.
 func split(answer Result, cmds []Command, results []Result) bool {
 	value := answer.Value
 	for i := len(cmds) - 1; i >= 0; i-- {

@@ -129,7 +129,7 @@ func (h *History) Check(executed []int, rows map[string]Row) error {
 		}
 		e := events[executed[i]]
 		if e == nil {
-			return fmt.Errorf("command %d was executed, and nobody has handed it in", executed[i])
+			return fmt.Errorf("command %d was executed, and was not handed in", executed[i])
 		}
 		if err := step(e); err != nil {
 			return err

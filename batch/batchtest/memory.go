@@ -106,7 +106,7 @@ func (m *Memory) Class(err error) batch.Class {
 	return batch.Row
 }
 
-// Close is the driver's.
+// Close implements batch.Driver. It does nothing: the rows stay.
 func (m *Memory) Close(context.Context) error { return nil }
 
 type memoryTx struct {
@@ -118,7 +118,7 @@ type memoryTx struct {
 	alive    bool
 }
 
-// Run returns the driver's.
+// Run implements batch.Tx.
 func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result], guard bool) (int, int, error) {
 	m := tx.m
 	if gate := m.passing(true); gate != nil {
@@ -215,7 +215,7 @@ func (tx *memoryTx) doLocked(c Command) (Result, error) {
 	return r, nil
 }
 
-// Interact is the driver's. The program's code gets the *Memory's transaction as an Execer.
+// Interact implements batch.Tx. The program's code gets the *Memory's transaction as an Execer.
 func (tx *memoryTx) Interact(ctx context.Context, do func(ctx context.Context, tx any) error) error {
 	rows, executed := maps.Clone(tx.rows), slices.Clone(tx.executed)
 	err := do(ctx, Execer(func(c Command) (Result, error) {
@@ -242,10 +242,10 @@ func (tx *memoryTx) Interact(ctx context.Context, do func(ctx context.Context, t
 // Execer is what interactions over a Memory get: a function that executes a command.
 type Execer func(Command) (Result, error)
 
-// Alive is the driver's.
+// Alive implements batch.Tx: it reports whether the transaction can go on.
 func (tx *memoryTx) Alive() bool { return tx.alive }
 
-// Commit is the driver's.
+// Commit implements batch.Tx.
 func (tx *memoryTx) Commit(context.Context) error {
 	m := tx.m
 	m.mu.Lock()
@@ -283,5 +283,5 @@ func count(steps []batch.Step[Command, Result]) (n int) {
 	return n
 }
 
-// Rollback is the driver's.
+// Rollback implements batch.Tx.
 func (tx *memoryTx) Rollback(context.Context) { tx.alive = false }

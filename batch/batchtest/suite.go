@@ -147,7 +147,7 @@ func newEngine(t *testing.T, d batch.Driver[Command, Result], o batch.Options) *
 	return e
 }
 
-// inserts are commands that insert n rows.
+// inserts returns commands that insert n rows.
 func inserts(first, n int) []Command {
 	cmds := make([]Command, n)
 	for i := range cmds {

@@ -115,7 +115,7 @@ func (t *tx[Cmd, Res]) takeAll(p *pgconn.Pipeline, steps []batch.Step[Cmd, Res])
 	return 0, hi, true, garbled, err
 }
 
-// takeSafely is take, where a panic is an error.
+// takeSafely does what take does, and returns a panic as an error.
 func (c *conn[Cmd, Res]) takeSafely(st *Statement[Cmd, Res], s batch.Step[Cmd, Res], rows pgx.Rows) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -244,7 +244,7 @@ var errClosed = errors.New("the connection is closed")
 
 func (c *conn[Cmd, Res]) closed() bool { return c.conn == nil || c.conn.IsClosed() }
 
-// Alive implements batch.Tx.
+// Alive implements batch.Tx: it reports whether the transaction can go on, as PostgreSQL last said and as it was used here.
 func (t *tx[Cmd, Res]) Alive() bool {
 	if t.c.closed() || t.spoilt {
 		return false

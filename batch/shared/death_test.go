@@ -26,7 +26,7 @@ var scenarios = map[string]func(s *stage, plan string){
 		s.perish(v, plan)
 		s.judge(q)
 	},
-	"submits": func(s *stage, plan string) { // it hands in, and withdraws while nobody leads
+	"submits": func(s *stage, plan string) { // it hands in, and withdraws while no session leads
 		v := s.start(plan, "withdraws")
 		_, ok := v.Line()
 		q := s.join(true)

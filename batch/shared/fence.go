@@ -168,7 +168,7 @@ func (t *fencedTx[Cmd, Res]) Interact(ctx context.Context, do func(ctx context.C
 	return t.tx.Interact(ctx, do)
 }
 
-// Alive implements batch.Tx.
+// Alive implements batch.Tx: it reports whether the driver's own transaction can go on.
 func (t *fencedTx[Cmd, Res]) Alive() bool { return t.tx.Alive() }
 
 // Commit implements batch.Tx.

@@ -31,7 +31,7 @@ type header struct {
 
 	lead  atomic.Uint64 // see leadWord
 	beat  atomic.Uint64 // goes up while the leader lives; by the leader
-	idle  atomic.Uint32 // 1: the leader sleeps; by the leader, and taken by who rings it
+	idle  atomic.Uint32 // 1: the leader sleeps; by the leader, and taken by the session that rings it
 	bit   atomic.Uint32 // of the leader's mailbox; by the leader
 	short atomic.Uint32 // sessions that wait for their first block
 	_     [44]byte

@@ -119,7 +119,7 @@ func (m *memory) touch(f func() error) (err error) {
 	return f()
 }
 
-// move tries a move of a slot.
+// move tries a move of a slot, and reports whether the slot was in that state.
 func (s *slot) move(from, to word) bool { return s.word.CompareAndSwap(uint64(from), uint64(to)) }
 
 func (s *slot) load() word { return word(s.word.Load()) }
@@ -143,7 +143,7 @@ func (m *memory) leader() (p shmsync.Peer, epoch uint64, ok bool) {
 	return p, w.epoch(), m.alive(p)
 }
 
-// alive reports whether a session lives, as far as this one knows. Of nobody it says so, too.
+// alive reports whether a session lives, as far as this one knows. Of a peer that is no session it reports true, too.
 func (m *memory) alive(p shmsync.Peer) bool {
 	return p == m.self.Peer || p.Row < 0 || p.Row < len(m.seats) && m.self.Alive(p)
 }

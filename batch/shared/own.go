@@ -11,7 +11,7 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// own is what a session has of the slots: blocks, and which of their slots are free. Nobody else uses these.
+// own is what a session has of the slots: blocks, and which of their slots are free. No other session uses these.
 type own struct {
 	m *memory
 
@@ -210,7 +210,7 @@ func (o *own) yieldLocked(i int) {
 	o.blocks = append(o.blocks[:i], o.blocks[i+1:]...)
 	_ = o.m.touch(func() error {
 		failpoint.Hit("batch/block/yielding")
-		o.m.blocks[b].owner.CompareAndSwap(owner, nobody(owner))
+		o.m.blocks[b].owner.CompareAndSwap(owner, ownerless(owner))
 		return nil
 	})
 }

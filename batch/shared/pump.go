@@ -285,7 +285,7 @@ func (l *leader[Cmd, Res]) tell(it item[Cmd], res Res, err error) {
 	}
 	_ = l.m.touch(func() error {
 		if l.m.head.lead.Load() != uint64(leads(l.epoch, l.m.self.Row)) {
-			return nil // the next leader sees to it
+			return nil // the next leader answers it
 		}
 		return l.answer(it.slot, res, err)
 	})
@@ -294,7 +294,7 @@ func (l *leader[Cmd, Res]) tell(it item[Cmd], res Res, err error) {
 	}
 }
 
-// answer is tell at the shared bytes.
+// answer stores a slot's outcome in the shared bytes, for tell. It does nothing to a slot that this leader has not claimed.
 func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 	s := &l.m.slots[slot]
 	w := s.load()

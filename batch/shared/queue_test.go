@@ -148,7 +148,7 @@ func TestDeadSessionsLeaveNothing(t *testing.T) {
 			w := newWorld(t, Options{Slots: 64, Keep: keep})
 			dying := w.open(1, nil)
 			for i := range 5 {
-				dying.Submit(ctx, command{id: uint64(1 + i)}) // nobody leads yet
+				dying.Submit(ctx, command{id: uint64(1 + i)}) // no session leads yet
 			}
 			m := w.memory(6)
 			m.slots[50].word.Store(uint64(use(taken, 9))) // half written

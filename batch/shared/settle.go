@@ -22,7 +22,7 @@ func (l *leader[Cmd, Res]) look() error {
 			}
 			if dead && empty && peerOf(owner).Row >= 0 {
 				failpoint.Hit("batch/look/freeing")
-				m.blocks[b].owner.CompareAndSwap(owner, nobody(owner))
+				m.blocks[b].owner.CompareAndSwap(owner, ownerless(owner))
 			}
 		}
 		return nil
@@ -75,7 +75,7 @@ func (l *leader[Cmd, Res]) settle(slot int, dead bool) {
 			failpoint.Hit("batch/look/dead")
 			s.move(w, use(free, number))
 		}
-	default: // garbled: nobody can say what it was
+	default: // garbled: what it was can't be told
 		if dead {
 			s.move(w, use(free, number))
 		}

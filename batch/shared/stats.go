@@ -36,7 +36,7 @@ type Stats struct {
 	Since     time.Duration
 }
 
-// Stats returns the figures. It takes no lock and waits for nobody.
+// Stats returns the figures. It takes no lock and does not wait.
 func (q *Queue[Cmd, Res]) Stats() (s Stats, err error) {
 	err = q.m.touch(func() error { s = q.m.stats(); return nil })
 	return s, err

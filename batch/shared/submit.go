@@ -89,7 +89,7 @@ func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (slot int, bit shm
 	return slot, bit, err
 }
 
-// fill is enter at the shared bytes.
+// fill stores a command in a slot of this session's in the shared bytes, for enter.
 func (q *Queue[Cmd, Res]) fill(slot int, bit shmsync.Bit, stream uint64, b []byte) error {
 	m := q.m
 	s := &m.slots[slot]

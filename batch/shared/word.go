@@ -59,8 +59,8 @@ func ownerOf(p shmsync.Peer, before uint64) uint64 {
 	return uint64(p.Row+1)<<32 | uint64(p.Incarnation) | (before>>handsAt+1)<<handsAt
 }
 
-// nobody returns the word for a block that an owner has left.
-func nobody(owner uint64) uint64 { return owner >> handsAt << handsAt }
+// ownerless returns the word for a block that an owner has left.
+func ownerless(owner uint64) uint64 { return owner >> handsAt << handsAt }
 
 // peerOf returns the owner. Its row is -1 if there is none.
 func peerOf(w uint64) shmsync.Peer {

@@ -148,7 +148,8 @@ func (t *tx[Cmd, Res]) orphans() error {
 	})
 }
 
-// Alive implements batch.Tx. SQLite rolls back by itself at some errors, and by ON CONFLICT ROLLBACK and RAISE(ROLLBACK).
+// Alive implements batch.Tx: it reports whether the transaction can go on. SQLite rolls back by itself at some errors, and by
+// ON CONFLICT ROLLBACK and RAISE(ROLLBACK).
 func (t *tx[Cmd, Res]) Alive() (alive bool) {
 	err := t.c.conn.Raw(func(raw any) error {
 		alive = t.c.inTransaction(raw)
@@ -157,7 +158,8 @@ func (t *tx[Cmd, Res]) Alive() (alive bool) {
 	return alive && err == nil
 }
 
-// inTransaction asks by trying to begin another one, which SQLite refuses inside a transaction.
+// inTransaction reports whether a transaction is open. It asks by trying to begin another one, which SQLite refuses inside a
+// transaction.
 func (c *conn[Cmd, Res]) inTransaction(raw any) bool {
 	s, err := c.prepare(raw, "BEGIN")
 	if err != nil {

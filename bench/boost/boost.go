@@ -52,14 +52,14 @@ func (p *Program) build(ctx context.Context) error {
 	return nil
 }
 
-// compiles asks the preprocessor alone.
+// compiles reports whether the preprocessor takes a text; the compiler proper is not asked.
 func compiles(ctx context.Context, text string) bool {
 	cmd := exec.CommandContext(ctx, "g++", "-x", "c++", "-E", "-o", os.DevNull, "-")
 	cmd.Stdin = strings.NewReader(text)
 	return cmd.Run() == nil
 }
 
-// Version is Boost's, or why there is none.
+// Version returns Boost's version, or why there is none.
 func (p *Program) Version() string {
 	if p.missing != nil {
 		return p.missing.Error()

@@ -38,7 +38,7 @@ const Ours = "godsm"
 
 // Contender is one side of a figure.
 type Contender struct {
-	Rival string // Ours, or somebody else
+	Rival string // Ours, or another program's name
 	Open  func(ctx context.Context, pin side.Pin, target time.Duration) (side.Side, error)
 	Goal  float64 // our figure is to be at most that many times the rival's; 0: no goal
 	Why   string  // if the rival is ahead: what keeps us from catching up

@@ -201,8 +201,8 @@ func allocPartner(p *side.Peer) error {
 	return serveTogether(p, pairLoop(heap, p.Int(2)))
 }
 
-// allocOverhead: MiB WHAT. How many percent more bytes the area takes than were asked for: those
-// of all its segments, or of them without what is free for other objects.
+// allocOverhead measures how many percent more bytes the area takes than were asked for: those
+// of all its segments, or of them without what is free for other objects. Its arguments are MiB WHAT.
 func allocOverhead(a side.Args) (*side.Work, error) {
 	w, err := newWorld(nil)
 	if err != nil {

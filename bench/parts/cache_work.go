@@ -160,7 +160,8 @@ func cacheSetTimed(a side.Args) (*side.Work, error) {
 	}, Close: c.Close}, nil
 }
 
-// cacheOverhead: KEY VALUE LIMIT. What of the limit is neither key nor value, for each entry.
+// cacheOverhead measures the bytes of the limit that are neither key nor value, for each entry. Its arguments are KEY VALUE
+// LIMIT.
 func cacheOverhead(a side.Args) (*side.Work, error) {
 	size, limit := a.Int(0)+a.Int(1), a.Int(2)
 	return &side.Work{Once: func() ([]float64, error) {
@@ -189,8 +190,9 @@ var wastes = []func(r *rand.Rand) int{
 	func(r *rand.Rand) int { return 3000 + r.IntN(2000) },
 }
 
-// cacheWaste: LIMIT. Which part of the log is no entry's record, in percent, after each of the wastes, and after as many
-// bytes again of which half were set to keys that were there. The first answer is the most of the former.
+// cacheWaste measures which part of the log is no entry's record, in percent, after each of the wastes, and after as many
+// bytes again of which half were set to keys that were there. The first answer is the most of the former. Its argument is
+// LIMIT.
 func cacheWaste(a side.Args) (*side.Work, error) {
 	return &side.Work{Once: func() ([]float64, error) {
 		c, err := newOurs(a.Int(0))
@@ -238,7 +240,7 @@ func cacheWaste(a side.Args) (*side.Work, error) {
 	}}, nil
 }
 
-// cacheAttach: BYTES. A session that is open already attaches a full cache, and gets an entry.
+// cacheAttach measures how a session that is open already attaches a full cache, and gets an entry. Its argument is BYTES.
 func cacheAttach(a side.Args) (*side.Work, error) {
 	w, err := newWorld(nil)
 	if err != nil {

@@ -21,7 +21,7 @@ func init() {
 	side.Register("parallel/map", mapOver)
 }
 
-// crew is package parallel.
+// crew returns the figures of package parallel.
 func crew(r Rivals) []figure.Figure {
 	elements := 1_000_000
 	return []figure.Figure{{
@@ -115,7 +115,7 @@ var scramble = parallel.Map("bench: scramble", func(_ context.Context, _ *parall
 	return nil
 })
 
-// mapOver: WORKERS ELEMENTS. From Run until it returns, the workers' start included.
+// mapOver measures from Run until it returns, the workers' start included. Its arguments are WORKERS ELEMENTS.
 func mapOver(a side.Args) (*side.Work, error) {
 	w, err := newWorld(nil)
 	if err != nil {

@@ -57,7 +57,7 @@ func growth(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-// amongSegments: OPERATION N. N segments are live that nobody has attached.
+// amongSegments measures OPERATION while N segments are live that no session has attached. Its arguments are OPERATION N.
 func amongSegments(a side.Args) (*side.Work, error) {
 	n := a.Int(1)
 	w, err := newWorld(map[string]string{"max_segments": fmt.Sprint(max(4096, n+100))})
@@ -93,7 +93,7 @@ func amongSegments(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(loops[a.List[0]]), Close: w.end}, nil
 }
 
-// amongSessions: OPERATION N. All sessions but one are another process's.
+// amongSessions measures OPERATION while N sessions are open, all but one in another process. Its arguments are OPERATION N.
 func amongSessions(a side.Args) (*side.Work, error) {
 	n := a.Int(1)
 	w, err := newWorld(nil)
@@ -124,7 +124,7 @@ func amongSessions(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(loops[a.List[0]]), Close: func() error { p.Kill(); return w.end() }}, err
 }
 
-// crowd: DIR N.
+// crowd opens N sessions and keeps them until it hears that it may end. Its arguments are DIR N.
 func crowd(p *side.Peer) error {
 	for range p.Int(1) {
 		s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
@@ -138,7 +138,7 @@ func crowd(p *side.Peer) error {
 	return nil
 }
 
-// amongFiles: OPERATION N. The same on as many files of the shm mount.
+// amongFiles measures OPERATION on files of the shm mount, of which there are N. Its arguments are OPERATION N.
 func amongFiles(a side.Args) (*side.Work, error) {
 	n := a.Int(1)
 	own := rawPath("posix", "")

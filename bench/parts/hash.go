@@ -21,7 +21,7 @@ func init() {
 	side.Partner("hash", hashPartner)
 }
 
-// hashTable is shm/dshash: random keys of 8 bytes. PostgreSQL's find is one that copies the value
+// hashTable returns the figures of shm/dshash, with random keys of 8 bytes. PostgreSQL's find is one that copies the value
 // out, too: that is how it is read there.
 func hashTable(r Rivals) (list []figure.Figure) {
 	add := func(shape string, pin side.Pin, sides ...figure.Contender) {
@@ -129,7 +129,7 @@ func hashLoop[V any](t *table[V], kind string, n int, rnd xorshift) func(int) er
 	}
 }
 
-// hashAlone: KIND ENTRIES.
+// hashAlone measures KIND on a table of ENTRIES that one process uses. Its arguments are KIND ENTRIES.
 func hashAlone(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {
@@ -147,7 +147,7 @@ func hashAlone(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(loop), Close: w.end}, err
 }
 
-// hashTwo: KIND ENTRIES.
+// hashTwo measures KIND on a table of ENTRIES that two processes use at once. Its arguments are KIND ENTRIES.
 func hashTwo(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {
@@ -162,7 +162,7 @@ func hashTwo(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
 }
 
-// hashPartner: DIR AREA TABLE KIND ENTRIES.
+// hashPartner is called in the second process of hashTwo. Its arguments are DIR AREA TABLE KIND ENTRIES.
 func hashPartner(p *side.Peer) error {
 	s, heap, err := inArea(p)
 	if err != nil {
@@ -180,7 +180,7 @@ func hashPartner(p *side.Peer) error {
 	return serveTogether(p, hashLoop(t, p.List[3], p.Int(4), seed^0x9e3779b97f4a7c15))
 }
 
-// hashBytes: ENTRIES. What the table takes of its area, without keys and values, for each entry.
+// hashBytes measures what the table takes of its area, without keys and values, for each entry. Its argument is ENTRIES.
 func hashBytes(a side.Args) (*side.Work, error) {
 	w, heap, err := newArea()
 	if err != nil {

@@ -30,7 +30,7 @@ const connRing = 64 << 10
 const whyHTTP = "what is left is net/http itself: the same code over a pipe in one process takes 0.3 to 0.4 of what " +
 	"it takes over a unix socket with 4 clients; on one CPU two changes of process are added to each exchange"
 
-// httpOver is requests of net/http by clients of one process to a server in another one, with the
+// httpOver returns the figures of requests of net/http by clients of one process to a server in another one, with the
 // same code on both sides.
 func httpOver(Rivals) (list []figure.Figure) {
 	for _, clients := range []int{1, 4} {
@@ -111,7 +111,7 @@ func connAt(s *dsm.Session, g *dsm.Segment, i int, first bool) (net.Conn, error)
 	return mq.NewConn(out, in)
 }
 
-// httpMQ: CLIENTS.
+// httpMQ measures requests over connections of shm/mq. Its argument is CLIENTS.
 func httpMQ(a side.Args) (*side.Work, error) {
 	w, err := newWorld(nil)
 	if err != nil {
@@ -149,7 +149,7 @@ func (l given) Accept() (net.Conn, error) { return <-l.conns, nil }
 func (l given) Close() error              { return nil }
 func (l given) Addr() net.Addr            { return mq.Addr{} }
 
-// serveMQ: DIR HANDLE CLIENTS.
+// serveMQ serves the requests of httpMQ, in another process. Its arguments are DIR HANDLE CLIENTS.
 func serveMQ(p *side.Peer) error {
 	s, g, err := joinSegment(p.List[0], p.List[1])
 	if err != nil {
@@ -167,7 +167,7 @@ func serveMQ(p *side.Peer) error {
 	return serve(l)
 }
 
-// httpUnix: CLIENTS.
+// httpUnix measures requests over a unix socket. Its argument is CLIENTS.
 func httpUnix(a side.Args) (*side.Work, error) {
 	dir, err := os.MkdirTemp("", "godsm-bench-http")
 	if err != nil {
@@ -179,7 +179,7 @@ func httpUnix(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(run), Close: func() error { end(); p.Kill(); return os.RemoveAll(dir) }}, err
 }
 
-// serveUnix: SOCKET.
+// serveUnix serves the requests of httpUnix, in another process. Its argument is SOCKET.
 func serveUnix(p *side.Peer) error {
 	l, err := net.Listen("unix", p.List[0])
 	if err != nil {

@@ -26,7 +26,7 @@ func newStream(r io.ReadCloser, w io.WriteCloser) *stream {
 	return &stream{w: w, r: r, buf: make([]byte, 1<<20)}
 }
 
-// pipeLead: the pipes hold as much as the rings of others, if the system lets them.
+// pipeLead makes two pipes. They hold as much as the rings of others, if the system lets them.
 func pipeLead(ring int) (link, []string, []*os.File, error) {
 	theirs, out, err := os.Pipe()
 	if err != nil {

@@ -108,7 +108,7 @@ func newLock() (*world, *dsm.Segment, *shmsync.LWLock, error) {
 	return w, g, l, err
 }
 
-// lockAlone: MODE.
+// lockAlone measures a lock that one process takes. Its argument is MODE.
 func lockAlone(a side.Args) (*side.Work, error) {
 	w, _, l, err := newLock()
 	if err != nil {
@@ -117,7 +117,7 @@ func lockAlone(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: side.Loop(lockLoop(l, a.List[0])), Close: w.end}, nil
 }
 
-// lockTwo: MODE.
+// lockTwo measures a lock that two processes take at once. Its argument is MODE.
 func lockTwo(a side.Args) (*side.Work, error) {
 	w, g, l, err := newLock()
 	if err != nil {
@@ -127,7 +127,7 @@ func lockTwo(a side.Args) (*side.Work, error) {
 	return &side.Work{Run: run, Close: func() error { return errors.Join(p.Close(), w.end()) }}, err
 }
 
-// locker: DIR HANDLE MODE.
+// locker takes the lock in the second process of lockTwo. Its arguments are DIR HANDLE MODE.
 func locker(p *side.Peer) error {
 	s, g, err := joinSegment(p.List[0], p.List[1])
 	if err != nil {
@@ -183,7 +183,7 @@ func casPartner(p *side.Peer) error {
 	return serveTogether(p, casLoop(word))
 }
 
-// rwMutex: MODE.
+// rwMutex measures a sync.RWMutex. Its argument is MODE.
 func rwMutex(a side.Args) (*side.Work, error) {
 	mu := new(sync.RWMutex)
 	lock, unlock := mu.Lock, mu.Unlock

@@ -113,7 +113,7 @@ type transport struct {
 
 var transports = map[string]transport{} // filled by the files that have them
 
-// dial is both ends: TRANSPORT SIZE RING.
+// dial makes both ends of a link, the other one in a partner. The arguments are TRANSPORT SIZE RING.
 func dial(partner string, a side.Args) (link, side.Fellow, error) {
 	t, ok := transports[a.List[0]]
 	if !ok {

@@ -26,7 +26,7 @@ func init() {
 }
 
 // reclaim returns how long after a SIGKILL what the dead process held is gone: from the kill until the
-// segment's file is. PostgreSQL starts all processes again: from the kill until it lets somebody in.
+// segment's file is. PostgreSQL starts all processes again: from the kill until it accepts a connection.
 func reclaim(r Rivals) []figure.Figure {
 	n, pg, python := 200, 20, 50
 	if r.Quick {
@@ -69,7 +69,7 @@ func quantiles(took []time.Duration, err error) ([]float64, error) {
 	return []float64{stat.Quantile(x, 0.5), stat.Quantile(x, 0.99), stat.Quantile(x, 1)}, err
 }
 
-// gone waits until nobody has a file of that name, and says how long that took since begin.
+// gone waits until there is no file of that name, and returns how long that took since begin.
 func gone(path string, begin time.Time) (time.Duration, error) {
 	for {
 		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
@@ -82,7 +82,7 @@ func gone(path string, begin time.Time) (time.Duration, error) {
 	}
 }
 
-// kills: N. Each dead session held a segment.
+// kills measures the reclaim of N sessions that die, one after another, while they hold a segment. Its argument is N.
 func kills(a side.Args) (*side.Work, error) {
 	w, err := ofType("posix")
 	if err != nil {
@@ -118,7 +118,7 @@ func kills(a side.Args) (*side.Work, error) {
 	}, Close: w.end}, nil
 }
 
-// holder: DIR.
+// holder holds a segment until it is killed. Its argument is DIR.
 func holder(p *side.Peer) error {
 	s, err := dsm.Open(ctx, dsm.Config{Dir: p.List[0]})
 	if err != nil {
@@ -133,7 +133,7 @@ func holder(p *side.Peer) error {
 	return nil
 }
 
-// rawKills: N. Until a pidfd says that the process is dead.
+// rawKills measures how long after a kill a pidfd says that the process is dead, N times. Its argument is N.
 func rawKills(a side.Args) (*side.Work, error) {
 	return &side.Work{Once: func() ([]float64, error) {
 		var took []time.Duration
@@ -165,7 +165,7 @@ func rawKills(a side.Args) (*side.Work, error) {
 	}}, nil
 }
 
-// trackerKills: Python has a process that looks after what a tree of processes has made, and
+// trackerKills measures Python, which has a process that looks after what a tree of processes has made, and
 // removes it when they are all gone.
 func trackerKills(ctx context.Context, r Rivals, n int) (took []time.Duration, err error) {
 	for range n {

@@ -10,7 +10,7 @@ import (
 
 func init() { side.Register("segments/reserved", createReserved) }
 
-// reserved is segments in the region that min_dynamic_shared_memory has made at the start.
+// reserved returns the figures of segments in the region that min_dynamic_shared_memory has made at the start.
 func reserved(r Rivals) (list []figure.Figure) {
 	for _, held := range []int{0, 500} {
 		const size = 4096
@@ -28,7 +28,8 @@ const whyMain = "it is 19 locked instructions of 5 ns or more, and PostgreSQL's 
 	"that is taken over from the dead, with one of this process in front (8), publishing (1), and the locks of " +
 	"session, attachment and owner for many goroutines (10); 30 ns more zero the page, which PostgreSQL does not"
 
-// createReserved: SIZE HELD. So many others are attached all the while.
+// createReserved measures create and detach of a segment of SIZE in the reserved region, while HELD others are attached. Its
+// arguments are SIZE HELD.
 func createReserved(a side.Args) (*side.Work, error) {
 	w, err := newWorld(map[string]string{"min_dynamic_shared_memory": "64MB"})
 	if err != nil {

@@ -62,7 +62,7 @@ func segments(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-// createDetach: BACKEND SIZE.
+// createDetach measures create and detach of a segment. Its arguments are BACKEND SIZE.
 func createDetach(a side.Args) (*side.Work, error) {
 	w, err := ofType(a.List[0])
 	if err != nil {
@@ -86,7 +86,7 @@ func createLoop(w *world, size int) func(int) error {
 	}
 }
 
-// attachDetach: BACKEND SIZE. One session has the segment, another one attaches it.
+// attachDetach measures attach and detach of a segment that another session has. Its arguments are BACKEND SIZE.
 func attachDetach(a side.Args) (*side.Work, error) {
 	w, err := ofType(a.List[0])
 	if err != nil {
@@ -131,7 +131,7 @@ func rawPath(backend, dir string) string {
 	return filepath.Join(dir, fmt.Sprintf("%sraw-%d", side.Prefix(), os.Getpid()))
 }
 
-// rawCreate: BACKEND SIZE DIR. What a create and a detach ask of the system, and nothing else.
+// rawCreate measures what a create and a detach ask of the system, and nothing else. Its arguments are BACKEND SIZE DIR.
 func rawCreate(a side.Args) (*side.Work, error) {
 	backend, size := a.List[0], a.Int(1)
 	if backend == "sysv" {
@@ -188,7 +188,7 @@ func rawSysV(size int) error {
 	return err
 }
 
-// rawAttach: BACKEND SIZE DIR.
+// rawAttach measures what an attach and a detach ask of the system, and nothing else. Its arguments are BACKEND SIZE DIR.
 func rawAttach(a side.Args) (*side.Work, error) {
 	backend, size := a.List[0], a.Int(1)
 	if backend == "sysv" {

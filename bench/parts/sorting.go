@@ -16,7 +16,7 @@ import (
 	"github.com/godsm/godsm/bench/side"
 )
 
-// sorting is dsmdemo sort beside that of coreutils, both from file to file.
+// sorting returns the figures of dsmdemo sort beside those of coreutils, both from file to file.
 func sorting(r Rivals) []figure.Figure {
 	megabytes := 300
 	if r.Quick {

@@ -54,7 +54,7 @@ func together(partner string, a side.Args, ours func(n int) error, args []string
 	}, p, nil
 }
 
-// serveTogether is the partner's side.
+// serveTogether does theirs, in the partner, as often as the leader asks for it.
 func serveTogether(p *side.Peer, theirs func(n int) error) error {
 	b, err := mapShared(os.NewFile(3, "meeting"))
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 //go:embed extension
 var extension embed.FS
 
-// Server is a PostgreSQL that is installed here. Its clusters are started when somebody wants one.
+// Server is a PostgreSQL that is installed here. A cluster of it is started when a part of the bench first asks for one.
 type Server struct {
 	name      string
 	bin       string
@@ -241,8 +241,8 @@ func (c crowd) Close() error {
 	return errors.Join(errs...)
 }
 
-// Crashes kills a backend that holds a segment, n times, and says how long it took each time
-// until the server, which then starts all its processes again, lets somebody in.
+// Crashes kills a backend that holds a segment, n times, and returns how long it took each time
+// until the server, which then starts all its processes again, accepts a connection.
 func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Duration, err error) {
 	c, err := s.cluster(ctx, w)
 	if err != nil {
@@ -260,7 +260,7 @@ func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Durat
 		if err := syscall.Kill(int(conn.PID()), syscall.SIGKILL); err != nil {
 			return nil, err
 		}
-		select { // the connection's end: before that the postmaster could still let somebody in
+		select { // the connection's end: before that the postmaster could still accept a connection
 		case <-closed(conn):
 		case <-time.After(10 * time.Second):
 			return nil, errors.New("a killed backend's connection does not end")
@@ -274,7 +274,7 @@ func (s *Server) Crashes(ctx context.Context, w World, n int) (took []time.Durat
 	return took, nil
 }
 
-// answer waits until the cluster answers a query. It may still let somebody in that it then
+// answer waits until the cluster answers a query. It may still accept a connection that it then
 // breaks off with all the others.
 func (c *cluster) answer(ctx context.Context) error {
 	for tries := 1; ; tries++ {
@@ -290,7 +290,7 @@ func (c *cluster) answer(ctx context.Context) error {
 	}
 }
 
-// closed is closed when the server's end of a connection is.
+// closed returns a channel that is closed when the server has closed its end of the connection.
 func closed(conn *pgconn.PgConn) <-chan struct{} {
 	over := make(chan struct{})
 	go func() {

@@ -33,7 +33,7 @@ func (s *Script) find(ctx context.Context) {
 	}
 }
 
-// Version is Python's, or why there is none.
+// Version returns Python's version, or why there is none.
 func (s *Script) Version() string {
 	if s.missing != nil {
 		return s.missing.Error()

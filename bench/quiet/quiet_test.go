@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// fake is a /proc whose clocks go on when somebody sleeps: others use the shares of a CPU in
+// fake is a /proc whose clocks go on when a test sleeps: others use the shares of a CPU in
 // others, second by second, and process 100 and its child 101 use a whole one.
 type fake struct {
 	t          *testing.T

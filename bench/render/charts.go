@@ -222,7 +222,7 @@ func amount(s string) (float64, error) {
 	return v * factor, nil
 }
 
-// marks are ticks at the values that there are.
+// marks returns a ticker with a tick at each of the values, labelled by text.
 func marks(at []float64, text func(float64) string) plot.Ticker {
 	return plot.TickerFunc(func(_, _ float64) (ticks []plot.Tick) {
 		for _, v := range at {
@@ -232,7 +232,8 @@ func marks(at []float64, text func(float64) string) plot.Ticker {
 	})
 }
 
-// decades are ticks at 1, 2 and 5 times the powers of ten; those at 1 have labels, and the others too if there are few.
+// decades returns a ticker with ticks at 1, 2 and 5 times the powers of ten; those at 1 have labels, and the others too if
+// there are few.
 func decades(text func(float64) string) plot.Ticker {
 	return plot.TickerFunc(func(low, high float64) (ticks []plot.Tick) {
 		few := math.Log10(high/low) < 2

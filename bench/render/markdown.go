@@ -136,7 +136,7 @@ func table(p func(string, ...any), rows []figure.Result) {
 			ours = r
 			if r.Skipped == "" && r.Goal == "" && i+1 < len(rows) && rows[i+1].Shape == r.Shape &&
 				rows[i+1].Pin == r.Pin {
-				continue // it stands in the rivals' rows
+				continue // it is in the rivals' rows
 			}
 			p("| %s | %s | | | %s | %s | | %s |", cell(r.Shape), r.Pin, goal(r), value(r), notes(r, nil))
 			continue

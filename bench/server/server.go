@@ -25,11 +25,12 @@ type Program struct {
 	missing error // why there is none
 }
 
-// Memcached and Redis are the servers that there are.
+// Memcached returns the program of a memcached, as the system's package has it.
 func Memcached() *Program {
 	return &Program{Name: "memcached", command: "memcached", pack: "memcached"}
 }
 
+// Redis returns the program of a Redis, as the system's package has it.
 func Redis() *Program {
 	return &Program{Name: "Redis", command: "redis-server", pack: "redis-server"}
 }
@@ -63,7 +64,7 @@ func (p *Program) Version() string {
 	return strings.TrimSpace(string(out)) + "; one connection over a unix socket, a request at a time"
 }
 
-// Server is a running one. It is in the process group of who started it, and so ends with that at the latest.
+// Server is a running one. It is in the process group of the process that started it, and so ends with that if not before.
 type Server struct {
 	cmd *exec.Cmd
 	dir string

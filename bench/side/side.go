@@ -189,7 +189,7 @@ func (t *tail) String() string {
 	return lines[len(lines)-1]
 }
 
-// Self is this program, to be started again.
+// Self returns the path of this program, by which it can be started again.
 func Self() string {
 	if exe, err := os.Executable(); err == nil {
 		return exe

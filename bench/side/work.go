@@ -79,8 +79,8 @@ const (
 	partnerCommand = "bench-partner"
 )
 
-// Main is the first thing in main and in TestMain: in a process that was started for a work or as
-// a partner it does not return.
+// Main does the work, or the partner's part, that this process was started for, and does not return then. In any other
+// process it does nothing. It is the first call in main and in TestMain.
 func Main() {
 	if len(os.Args) < 4 || os.Args[1] != workCommand && os.Args[1] != partnerCommand {
 		return

@@ -29,7 +29,7 @@ func Spread(x []float64) float64 {
 	return (Quantile(x, 0.75) - Quantile(x, 0.25)) / Median(x)
 }
 
-// Ratio is ours over theirs, round by round, and of those the median: what slows down both sides
+// Ratio returns the median, over the rounds, of ours divided by theirs: what slows down both sides
 // of a round leaves it alone. Rounds that one of them lacks don't count.
 func Ratio(ours, theirs []float64) float64 {
 	var r []float64

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// cure is what an error, the log or doctor tells a person to do, by words that stand in the source.
+// cure is what an error, the log or doctor tells a person to do, by words that are found in the source.
 type cure struct {
 	words string
 	by    string // the test that carries it out and sees that the symptom is gone; or "skipped: " and why there is none

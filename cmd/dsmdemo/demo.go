@@ -299,7 +299,7 @@ func (t *tour) end() (err error) {
 	return err
 }
 
-// refusals is the tour of type none.
+// refusals shows, as the tour of type none, that every command fails and says why.
 func (t *tour) refusals(ctx context.Context) error {
 	t.step("dynamic_shared_memory_type is none: shared memory is switched off, and everything says so.")
 	for _, args := range [][]string{{"supervise"}, {"create", "hello"}, {"read", "0000000010000"}} {

@@ -251,7 +251,7 @@ func (t *tour) until(ctx context.Context, begin time.Time, so func(dsm.Report) b
 			return took.Round(10 * time.Microsecond), err
 		}
 		if took > 10*time.Second {
-			return took, errors.New("it did not come about in 10 s")
+			return took, errors.New("the books do not show what was waited for, after 10 s")
 		}
 	}
 }

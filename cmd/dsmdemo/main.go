@@ -1,5 +1,5 @@
 // Command dsmdemo lets anyone try godsm from a terminal: run an instance, put bytes in segments and
-// read them from other processes, see who holds what, kill somebody, and see that nothing is left.
+// read them from other processes, see who holds what, kill a process, and see that nothing is left.
 //
 // Results go to stdout, logs to stderr. The exit status is 0; 1 for a failure, with one line on
 // stderr that says why; 2 for wrong usage; 3 of status, ls and ps where no supervisor lives. A reader of stdout that has

@@ -3,18 +3,13 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
-	"reflect"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/godsm/godsm/internal/testing/instancetest"
-	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
 func TestCreateAndRead(t *testing.T) {
@@ -112,165 +107,6 @@ func TestHolding(t *testing.T) {
 	}
 }
 
-func TestStopEndsHolders(t *testing.T) {
-	p := newPlace(t)
-	s := p.supervise()
-	h := p.start("create", "x")
-	h.Expect("")
-	_ = s.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := s.Wait(); err != nil {
-		t.Errorf("supervise: %v", err)
-	}
-	if status := proctest.ExitCode(h.Wait()); status != 1 || !strings.Contains(h.Stderr(), "the instance has stopped") {
-		t.Errorf("create: status %d, %s", status, h.Stderr())
-	}
-}
-
-func TestJSON(t *testing.T) {
-	p := newPlace(t)
-	s := p.start("--json", "supervise")
-	t.Cleanup(func() {
-		_ = s.Cmd.Process.Signal(os.Interrupt)
-		_ = s.Wait()
-	})
-	line, _ := s.Line()
-	ready := parse[map[string]any](t, line+"\n")
-	want := map[string]any{"event": "ready", "instance": instancetest.ID(t, p.dir).String(), "generation": 1.0,
-		"backend": "posix", "dir": p.dir, "pid": float64(s.Pid)}
-	if !reflect.DeepEqual(ready, want) {
-		t.Errorf("ready %v, want %v", ready, want)
-	}
-	if got := strings.TrimSpace(p.ok("ls", "--json")); got != "[]" {
-		t.Errorf("an empty ls is %s", got)
-	}
-	type created struct {
-		Handle string `json:"handle"`
-		Size   int    `json:"size"`
-		OSName string `json:"os_name"`
-	}
-	c := parse[created](t, p.ok("create", "--json", "--pin", "hello"))
-	if _, err := os.Stat(c.OSName); err != nil || c.Size != 5 || filepath.Dir(c.OSName) != "/dev/shm" ||
-		!strings.HasSuffix(c.OSName, c.Handle) {
-		t.Errorf("%+v: %v", c, err)
-	}
-	holder := p.start("--json", "create", "held")
-	l, _ := holder.Line()
-	held := parse[created](t, l+"\n")
-
-	type segment struct {
-		Handle     string           `json:"handle"`
-		Size       int              `json:"size"`
-		Refs       int              `json:"refs"`
-		Pinned     bool             `json:"pinned"`
-		State      string           `json:"state"`
-		Backend    string           `json:"backend"`
-		Reserved   bool             `json:"reserved"`
-		OSName     string           `json:"os_name"`
-		CreatorPid int              `json:"creator_pid"`
-		AgeSeconds float64          `json:"age_seconds"`
-		Holders    []map[string]any `json:"holders"`
-	}
-	type session struct {
-		Session    string  `json:"session"`
-		Pid        int     `json:"pid"`
-		App        string  `json:"app"`
-		State      string  `json:"state"`
-		Segments   int     `json:"segments"`
-		Bytes      int     `json:"bytes"`
-		AgeSeconds float64 `json:"age_seconds"`
-	}
-	ps := parse[[]session](t, p.ok("ps", "--json"))
-	ls := parse[[]segment](t, p.ok("--json", "ls"))
-	if len(ls) != 2 || len(ps) != 1 {
-		t.Fatalf("%+v, %+v", ls, ps)
-	}
-	a, b := ls[0], ls[1]
-	if a.Handle != c.Handle || a.Refs != 1 || !a.Pinned || a.State != "live" || a.Backend != "posix" ||
-		a.OSName != c.OSName || len(a.Holders) != 0 || a.Holders == nil {
-		t.Errorf("%+v", a)
-	}
-	if b.Handle != held.Handle || b.Refs != 1 || b.Pinned || b.CreatorPid != holder.Pid || b.AgeSeconds < 0 ||
-		!reflect.DeepEqual(b.Holders, []map[string]any{
-			{"session": ps[0].Session, "pid": float64(holder.Pid), "app": "dsmdemo create"}}) {
-		t.Errorf("%+v", b)
-	}
-	if len(ps) != 1 || ps[0].Pid != holder.Pid || ps[0].App != "dsmdemo create" || ps[0].State != "running" ||
-		ps[0].Segments != 1 || ps[0].Bytes != 4 {
-		t.Errorf("%+v", ps)
-	}
-	st := parse[map[string]any](t, p.ok("status", "--json"))
-	for name, want := range map[string]any{"generation": 1.0, "backend": "posix",
-		"supervisor_pid": float64(s.Pid), "sessions": 1.0, "max_processes": 20.0, "segments": 2.0,
-		"max_segments": 200.0, "bytes": 9.0, "reserved": 0.0, "reserved_used": 0.0, "lock_holder": nil} {
-		if st[name] != want {
-			t.Errorf("status: %s is %v, want %v", name, st[name], want)
-		}
-	}
-	read := parse[map[string]any](t, p.ok("read", c.Handle, "--json"))
-	if read["base64"] != "aGVsbG8=" || read["size"] != 5.0 {
-		t.Errorf("read: %v", read)
-	}
-	p.ok("unpin", c.Handle)
-}
-
-func TestTablesForPeople(t *testing.T) {
-	p := newPlace(t)
-	s := p.supervise()
-	h := p.start("create", "x")
-	handle := h.Expect("")
-	for cmd, want := range map[string][]string{
-		"ls": {"HANDLE", "IN THE SYSTEM", handle, "(dsmdemo create)", "/dev/shm/"},
-		"ps": {"PID", "APPLICATION", "running", fmt.Sprint(h.Pid)},
-		"status": {"generation    1", fmt.Sprintf("supervisor    process %d", s.Pid),
-			"sessions      1 of 20", "control lock  free"},
-		"show": {"max_processes", "environment DSM_MAX_PROCESSES", "shutdown_timeout"},
-	} {
-		out := p.ok(cmd)
-		for _, w := range want {
-			if !strings.Contains(out, w) {
-				t.Errorf("%s does not show %q:\n%s", cmd, w, out)
-			}
-		}
-	}
-	if err := h.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestShow(t *testing.T) {
-	p := newPlace(t)
-	if err := os.Mkdir(p.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	conf := filepath.Join(p.dir, "dsm.conf")
-	if err := os.WriteFile(conf, []byte("# ours\n\nmax_memory 64MB\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	type setting struct{ Name, Value, Unit, Default, Source, About string }
-	for name, want := range map[string]setting{
-		"max_memory":    {Value: "64MB", Unit: "B", Default: "0", Source: conf + ":3"},
-		"MAX_PROCESSES": {Value: "20", Unit: "sessions", Default: "256", Source: "environment DSM_MAX_PROCESSES"},
-		"on_crash":      {Value: "restart", Default: "reclaim", Source: "program"},
-	} {
-		got := parse[setting](t, p.ok("show", name, "--json", "-c", "on_crash=restart"))
-		want.Name, want.About = strings.ToLower(name), got.About
-		if got != want {
-			t.Errorf("show %s: %+v, want %+v", name, got, want)
-		}
-	}
-	all := parse[[]setting](t, p.ok("show", "--json"))
-	if !slices.ContainsFunc(all, func(s setting) bool {
-		return s.Name == "dynamic_shared_memory_type" && s.Value == "posix"
-	}) {
-		t.Errorf("%+v", all)
-	}
-	p.fails(1, `there is no setting "nonsense"`, "show", "nonsense")
-	if err := os.WriteFile(conf, []byte("max_memory lots\nmax_segments none\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.fails(1, conf+`:1: max_memory = "lots" is no size`, "show")
-}
-
 func TestUsage(t *testing.T) {
 	p := newPlace(t)
 	for _, args := range [][]string{{"frobnicate"}, {"read"}, {"read", "1", "2"}, {"read", "not a handle"}, {"ls", "x"},
@@ -284,7 +120,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestStrayVariables: a misspelled setting in the environment is told of, other variables of ours are not.
+// TestStrayVariables: a misspelled setting in the environment is reported, other variables of ours are not.
 func TestStrayVariables(t *testing.T) {
 	p := newPlace(t)
 	p.env = append(p.env, "DSM_TEST_SOMETHING=1", "DSMX=1")
@@ -358,27 +194,6 @@ func TestProbe(t *testing.T) {
 	p.ok("ps")
 }
 
-// TestReaderGone: a closed pipe on standard output ends a list quietly.
-func TestReaderGone(t *testing.T) {
-	p := newPlace(t)
-	p.supervise()
-	for _, args := range [][]string{{"ls"}, {"ps"}, {"status"}, {"show"}, {"--json", "ls"}} {
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Close()
-		cmd := p.command(args...)
-		var errs bytes.Buffer
-		cmd.Stdout, cmd.Stderr = w, &errs
-		err = cmd.Run()
-		w.Close()
-		if err != nil || errs.Len() > 0 {
-			t.Errorf("%v: %v, %s", args, err, &errs)
-		}
-	}
-}
-
 // TestCompletes: a shell is offered handles, names and settings.
 func TestCompletes(t *testing.T) {
 	p := newPlace(t)
@@ -398,15 +213,6 @@ func TestCompletes(t *testing.T) {
 	if out := p.ok("--version"); !strings.Contains(out, "layout ") {
 		t.Error(out)
 	}
-}
-
-func TestLifeline(t *testing.T) {
-	p := newPlace(t)
-	s := p.supervise("--lifeline")
-	if err := s.Close(); err != nil {
-		t.Errorf("its input has ended: %v: %s", err, s.Stderr())
-	}
-	p.fails(3, "no running instance", "ls")
 }
 
 // TestLooksWithoutARow: ls, ps and status answer with a full process table and beside a stopped process.
@@ -432,32 +238,5 @@ func TestDemoNone(t *testing.T) {
 	if out, errs, status := p.run("", "demo", "-c", "dynamic_shared_memory_type=none"); status != 0 ||
 		strings.Count(out, "exit status 1") != 3 {
 		t.Errorf("none: status %d\n%s%s", status, out, errs)
-	}
-}
-
-// TestSignalsEndReading: who waits for input that does not come can be told to stop.
-func TestSignalsEndReading(t *testing.T) {
-	p := newPlace(t)
-	p.supervise()
-	for _, args := range [][]string{{"create"}, {"create", "-"}, {"sort"}} {
-		for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
-			cmd := p.command(args...)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var errs bytes.Buffer
-			cmd.Stderr = &errs
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := in.Write(make([]byte, 1<<20)); err != nil { // more than a pipe holds: it is reading
-				t.Fatal(err)
-			}
-			_ = cmd.Process.Signal(signal)
-			if err := cmd.Wait(); proctest.ExitCode(err) != 1 || strings.Count(errs.String(), "\n") != 1 {
-				t.Errorf("%v and %v: %v, %s; want status 1 and one line", args, signal, err, &errs)
-			}
-		}
 	}
 }

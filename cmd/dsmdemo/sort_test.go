@@ -357,7 +357,7 @@ func zombie(pid int) bool {
 	return bytes.Contains(b, []byte(") Z "))
 }
 
-// TestSignalsEndWriting: who writes to a pipe that nobody reads can be told to stop, and leaves nothing.
+// TestSignalsEndWriting: a sort that writes to a pipe which no process reads ends by a signal, and leaves nothing.
 func TestSignalsEndWriting(t *testing.T) {
 	p := newPlace(t)
 	in := writeTemp(t, string(randomText(1<<20))) // more than a pipe holds

@@ -75,8 +75,8 @@ func (in *input) open(ctx context.Context, standard *os.File, paths []string) er
 	return nil
 }
 
-// add takes a file whose end is where its size says. It is not so in /proc and /sys: false, and
-// such a file is a stream.
+// add takes a file and reports whether it could: its end must be where its size says. It is not so in /proc and /sys, whose
+// files are read as streams.
 func (in *input) add(path string, f *os.File, size int) bool {
 	last := [2]byte{1: '\n'}
 	from := max(0, size-1)

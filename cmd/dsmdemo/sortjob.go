@@ -124,7 +124,8 @@ func attachIndexes(ctx context.Context, w *parallel.Worker, p *sortPlan) (parts 
 	return parts, nil
 }
 
-// run is a worker's part of the sort: read and count, sort, merge and write, and all wait for each other in between.
+// run does a worker's part of the sort: it reads and counts, sorts, merges and writes, and waits for all workers between
+// these steps.
 func (s *sorter) run(ctx context.Context) error {
 	if err := s.each(ctx, &s.plan.Read, s.read); err != nil {
 		return err
@@ -141,9 +142,10 @@ func (s *sorter) run(ctx context.Context) error {
 	return s.write(ctx)
 }
 
-// parts is into how many pieces the text is cut; bounds are those of one.
+// parts returns into how many pieces the text is cut: one for each partSize bytes, and one more for each other worker.
 func (s *sorter) parts() int { return min(maxParts, (len(s.text)+partSize-1)/partSize+s.workers-1) }
 
+// bounds returns where a part of the text begins and ends, in bytes.
 func (s *sorter) bounds(part int) (from, to int) {
 	n := s.parts()
 	return int(int64(len(s.text)) * int64(part) / int64(n)), int(int64(len(s.text)) * int64(part+1) / int64(n))

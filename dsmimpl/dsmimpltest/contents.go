@@ -111,7 +111,7 @@ func testReadOnly(b *bench) {
 	b.detach(m, n)
 }
 
-// testTruthfulSize: size 0 means all there is, and more than there is is an error, not a fault later.
+// testTruthfulSize checks that size 0 means all there is, and that more than there is is an error, not a fault later.
 func testTruthfulSize(b *bench) {
 	page := os.Getpagesize()
 	o, m := b.create(b.object(page + 100))

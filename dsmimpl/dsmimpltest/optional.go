@@ -177,8 +177,8 @@ func testSwap(b *bench) {
 	b.detach(n)
 }
 
-// testLoosen: what has been loosened is to others as what has been detached, and its bytes stay; so it is after a swap or
-// a guard.
+// testLoosen checks that an object which has been loosened is to others as one that has been detached, and that its bytes
+// stay; so it is after a swap or a guard.
 func testLoosen(b *bench) {
 	l, ok := b.Backend.(dsmimpl.Loosener)
 	if !ok {

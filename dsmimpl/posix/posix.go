@@ -5,8 +5,8 @@
 // Traps of the primitive. The space is often small: containers get a mount of 64 MB, so memory is
 // reserved when an object is made and a full mount is ErrNoSpace with the cure in its text.
 // systemd-logind removes a user's objects when the user's last login session ends (RemoveIPC), which
-// shows as ErrNotFound at the next attach. Names outlive their processes and say nothing of who uses
-// them: hence package control.
+// shows as ErrNotFound at the next attach. Names outlive their processes and do not tell which
+// processes use them: hence package control.
 package posix
 
 import (

@@ -2,5 +2,5 @@ package posix
 
 import "context"
 
-// macOS has no call that reserves memory for a shared-memory object.
+// reserve does nothing: macOS has no call that reserves memory for a shared-memory object.
 func reserve(context.Context, int, int64) error { return nil }

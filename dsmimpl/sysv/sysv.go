@@ -33,9 +33,11 @@ func New() dsmimpl.Backend { return backend{} }
 
 type backend struct{}
 
-// A word is the shmid plus one, so that 0 stays "not known".
+// shmid returns the shmid that a word stands for. A word is the shmid plus one, so that 0 stays "not known".
 func shmid(word uint64) int { return int(word) - 1 }
-func word(id int) uint64    { return uint64(id) + 1 }
+
+// word returns the word of a shmid.
+func word(id int) uint64 { return uint64(id) + 1 }
 
 // status is what the kernel says of an object to one who has not attached it.
 type status struct {

@@ -6,7 +6,7 @@
 // so a process that attaches keeps its handle beside its view, and a pinned segment needs a process to keep it
 // open: the supervisor (dsmimpl.Pinner). There is nothing to destroy, and nothing that could be left behind: objects
 // of dead processes are the kernel's to free. If the supervisor dies, pinned segments that no process has
-// mapped are gone. Views are whole pages; the true size stands in the control segment. A view can't be replaced by
+// mapped are gone. Views are whole pages; the true size is in the control segment. A view can't be replaced by
 // something else without a moment in which nothing is mapped there, but its protection can be changed in one step.
 package windows
 

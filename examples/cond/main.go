@@ -75,7 +75,7 @@ func run(ctx context.Context, s *dsm.Session) error {
 	ended := make(chan error, 1)
 	go func() {
 		err := worker.Run(ctx, s, 1, seg.Handle())
-		cancel(fmt.Errorf("the worker has ended: %w", err)) // then nobody takes anything away
+		cancel(fmt.Errorf("the worker has ended: %w", err)) // then no process takes anything away
 		ended <- err
 	}()
 	for n := uint64(0); n < pieces; n++ {

@@ -1,6 +1,6 @@
 // Command dshash shows a hash table between processes: two workers count the words of a text in
 // one table, each word's count an entry. A third one takes an entry, changes it and is killed
-// before it lets go: the count is as it was, and nobody waits.
+// before it lets go: the count is as it was, and no process waits.
 //
 //	go run ./examples/dshash
 package main

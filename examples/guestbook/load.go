@@ -30,7 +30,7 @@ type load struct {
 	took    []time.Duration
 	signed  map[string]bool  // texts that were acknowledged
 	visits  map[string]int64 // acknowledged ones
-	unknown map[string]int64 // visits of which nobody knows
+	unknown map[string]int64 // visits of which the load does not know whether they count
 	refused int              // bad ones
 	failed  int              // requests that a killed process has left without an answer
 	wrong   error
@@ -43,7 +43,7 @@ func newLoad() *load {
 	return l
 }
 
-// listens is told where a process listens.
+// listens notes where a process listens. When all do, the load begins.
 func (l *load) listens(i int, address []byte) error {
 	l.addresses[i].Store(string(address))
 	if l.ready++; l.ready == workers {

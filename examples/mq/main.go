@@ -103,7 +103,7 @@ func run(ctx context.Context, s *dsm.Session) error {
 		ended <- consumer.Run(ctx, s, 1, seg.Handle())
 		stopped()
 	}()
-	// From here on its death ends a wait; before, nobody knows who it will be.
+	// From here on its death ends a wait; before, the queue does not know which process it will be.
 	if err := in.WaitAttach(running); err != nil {
 		return errors.Join(errors.New("the worker never came"), <-ended)
 	}

@@ -95,7 +95,7 @@ func inheritable(l *net.TCPListener) (file *os.File, err error) {
 	return file, errors.Join(err, cerr)
 }
 
-// play is the life of the service.
+// play runs the service through its life, under load: each of its parts is replaced. It returns what failed, in a request too.
 func (s *service) play() (err error) {
 	if err := errors.Join(s.newSupervisor(), s.newServers()); err != nil {
 		return err
@@ -212,8 +212,8 @@ func (p *process) end(how os.Signal) error {
 	return err
 }
 
-// untilTold says that the process is ready and waits: for SIGTERM, when it is to leave its work to another one, or for the
-// end of its standard input.
+// untilTold prints that the process is ready and waits: for SIGTERM, at which it is to leave its work to another one, or for
+// the end of its standard input. It reports whether it was SIGTERM.
 func untilTold() (leave bool) {
 	told, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()

@@ -34,7 +34,8 @@ func page(name string) []byte {
 	return []byte(strings.Repeat(fmt.Sprintf("page %s %x\n", name, sum), 20+int(sum[0])/6))
 }
 
-// supervise: DIR. At SIGTERM it hands the instance over, at the end of its standard input it ends it.
+// supervise owns the instance of DIR, its argument. At SIGTERM it hands the instance over, at the end of its standard input it
+// ends it.
 func supervise() error {
 	s, err := supervisor.Start(context.Background(), config(os.Args[2]))
 	if err != nil {
@@ -46,8 +47,8 @@ func supervise() error {
 	return s.Stop()
 }
 
-// lead: DIR VERSION, and the listener as descriptor 3. It starts the workers of one version and, when it is told to end, has them
-// answer what they have accepted.
+// lead starts the workers of one version and, when it is told to end, has them answer what they have accepted. Its arguments
+// are DIR VERSION, and it has the listener as descriptor 3.
 func lead() error {
 	ctx := context.Background()
 	session, err := dsm.Open(ctx, config(os.Args[2]))

@@ -1,4 +1,4 @@
-// Command registry shows processes that find each other's memory by name: nobody hands a handle to anybody.
+// Command registry shows processes that find each other's memory by name: no process hands a handle to another.
 // Three workers sign a guest book, which the first of them makes; the leader reads it when they are gone.
 //
 //	go run ./examples/registry

@@ -100,7 +100,7 @@ func Err(point string) error {
 	panic("failpoint: no error " + action)
 }
 
-// act does what can be done anywhere; false if the action is none of that.
+// act does an action that can be done anywhere, and reports whether the action is one of those.
 func act(action string) bool {
 	switch action {
 	case "":

@@ -54,7 +54,7 @@ func settled(dir, prefix string) (names []string, err error) {
 			return names, nil
 		}
 	}
-	return nil, errors.New("it never stands still")
+	return nil, errors.New("the list of objects changes faster than it can be read")
 }
 
 func list(dir string) (names []string, err error) {

@@ -62,7 +62,7 @@ func parseLine(s string) (name, value string, empty bool, err error) {
 		return "", "", false, fmt.Errorf("%s has no value", name)
 	}
 	if s = skipBlank(s); s != "" {
-		return "", "", false, fmt.Errorf("%q stands behind the value of %s (quote it if it belongs to it)", s, name)
+		return "", "", false, fmt.Errorf("%q follows the value of %s (quote the value if it belongs to it)", s, name)
 	}
 	return name, value, false, nil
 }

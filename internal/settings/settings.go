@@ -238,7 +238,7 @@ func (d definition) of(types []string) definition {
 func (d definition) take(v *Values, o origin) error {
 	if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
 		// Nor could the file instance hold it.
-		return fmt.Errorf("%s: %s = %q is no text in UTF-8", o.source, d.name, o.text)
+		return fmt.Errorf("%s: %s = %q is not text in UTF-8", o.source, d.name, o.text)
 	}
 	if err := d.set(v, strings.TrimSpace(o.text)); err != nil {
 		return fmt.Errorf("%s: %s = %q is %w; it takes %s", o.source, d.name, o.text, err, d.accepts)
@@ -268,7 +268,7 @@ func oneOf(s string, accepted ...string) error {
 func number(to *int, s string, lo, hi int) error {
 	n, err := strconv.Atoi(s)
 	if err != nil {
-		return errors.New("no whole number")
+		return errors.New("not a whole number")
 	}
 	if n < lo || n > hi {
 		return errors.New("out of range")
@@ -303,7 +303,7 @@ func memory(to *uint64, s string) error {
 	digits, unit := split(s)
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil {
-		return errors.New("no size")
+		return errors.New("not a size")
 	}
 	shift, ok := map[string]uint{"": 0, "B": 0, "kB": 10, "MB": 20, "GB": 30, "TB": 40}[unit]
 	if !ok {
@@ -333,7 +333,7 @@ func duration(to *time.Duration, s string) error {
 	digits, unit := split(s)
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
-		return errors.New("no time")
+		return errors.New("not a time")
 	}
 	scale, ok := map[string]time.Duration{"": time.Second, "ms": time.Millisecond, "s": time.Second,
 		"min": time.Minute, "h": time.Hour}[unit]

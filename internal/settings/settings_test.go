@@ -125,7 +125,7 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"dsm.conf:1: max_processes = \"many\" is no whole number; it takes a number from 1 to 2045",
+		"dsm.conf:1: max_processes = \"many\" is not a whole number; it takes a number from 1 to 2045",
 		"dsm.conf:2: there is no setting \"nonsense\"; there are dynamic_shared_memory_type, ",
 		"dsm.conf:3: \"= 5\" does not begin with a name",
 		"dsm.conf:4: max_segments = \"70000\" is out of range",
@@ -134,7 +134,7 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 		"dsm.conf:7: max_memory = \"5XB\" is in the unknown unit \"XB\"",
 		"dsm.conf:8: max_memory_per_process = \"9000000TB\" is too large",
 		"dsm.conf:9: shutdown_timeout = \"25h\" is too long",
-		"dsm.conf:10: \"2\" stands behind the value of max_segments_per_process",
+		"dsm.conf:10: \"2\" follows the value of max_segments_per_process",
 		"dsm.conf:11: dynamic_shared_memory_type = \"turbo\" is not known; it takes posix, sysv",
 		"environment DSM_CHECKED: checked = \"maybe\" is neither on nor off",
 		"program: there is no setting \"max_proceses\"",

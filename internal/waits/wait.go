@@ -81,7 +81,8 @@ func (w *Wait) Sleep(ctx context.Context, sleep func(ctx context.Context, d time
 	w.Settle()
 }
 
-// joinAll gives the wait a place for each of the peers, or one for none in particular.
+// joinAll gives the wait a place for each of the peers, or one for none in particular. It reports whether a watcher wakes it
+// at all of them: if not, the caller asks from time to time.
 func (w *Wait) joinAll(peers []uint64) bool {
 	if len(peers) == 0 {
 		return w.Join(none)
@@ -102,7 +103,8 @@ func (w *Wait) joinAll(peers []uint64) bool {
 	return ok
 }
 
-// arm has the watcher end the sleep that is about to begin, unless the place is in doubt already.
+// arm has the watcher end the sleep that is about to begin by cancel, and reports whether there is to be a sleep: not if the
+// place is in doubt already. With nil the sleep is over.
 func (w *Wait) arm(cancel context.CancelFunc) bool {
 	ws := w.Waits
 	ws.mu.Lock()

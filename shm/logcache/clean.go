@@ -70,7 +70,7 @@ func (cl *cleaner) roomLocked(p *eviction.Policy, n int) {
 }
 
 // turnLocked moves the oldest entry of the main log to its head if much of the log is not wanted, so that what is not
-// wanted makes room. It runs under the shard's lock.
+// wanted makes room. It reports whether it has done anything. It runs under the shard's lock.
 func (cl *cleaner) turnLocked() bool {
 	if !cl.staleLocked() {
 		return false
@@ -82,7 +82,8 @@ func (cl *cleaner) turnLocked() bool {
 	return some
 }
 
-// forceLocked drops the oldest entry of the log that is larger, hit or not. It runs under the shard's lock.
+// forceLocked drops the oldest entry of the log that is larger, hit or not, and reports whether there was one. It runs under
+// the shard's lock.
 func (cl *cleaner) forceLocked() bool {
 	l := eviction.Main
 	if cl.Bytes(eviction.Window) > cl.Bytes(eviction.Main) {
@@ -124,7 +125,7 @@ func (cl *cleaner) freeLocked(least uint32) {
 
 func (cl *cleaner) total() int64 { return cl.Bytes(eviction.Window) + cl.Bytes(eviction.Main) }
 
-// Bytes implements eviction.Store.
+// Bytes implements eviction.Store, as all below: they run under the shard's lock.
 func (cl *cleaner) Bytes(l eviction.Log) int64 { return cl.bytesLocked(l) }
 
 // Mean implements eviction.Store.

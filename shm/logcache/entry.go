@@ -242,7 +242,7 @@ func (c *Cache) DeleteTag(name []byte) error {
 	}))
 }
 
-// tagPlace is never 0.
+// tagPlace returns the number of a tag's counter, which other tags may share. It is never 0.
 func (c *Cache) tagPlace(name []byte) int {
 	return 1 + int(uint64(hashOf(kindTag, name, c.seed))>>8%uint64(len(c.tags)-1))
 }

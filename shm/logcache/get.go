@@ -73,7 +73,7 @@ func gone(err error) error {
 	return corrupt("bytes are gone from under their mapping: the object was truncated, or its file system failed (%w)", err)
 }
 
-// look is Get, where faults are panics. A value in pieces whose head has been replaced meanwhile is looked for again.
+// look does what Get does; a fault is a panic. A value in pieces is looked for again if its head was replaced during the look.
 func (c *Cache) look(h hash, q *query, key, dst []byte) ([]byte, bool, error) {
 	last := pieces{}
 	for range rounds {
@@ -178,8 +178,8 @@ const (
 	changed        // the extent's life is not, or no longer, the slot's
 )
 
-// copyPlain is read for most records: values without flags, and a dst with room for them. What it has any doubts about it
-// leaves to read.
+// copyPlain reads most records, as read does: values without flags, and a dst with room for them. It reports whether it has;
+// whatever it has any doubts about it leaves to read.
 func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok bool) {
 	e, off := w.extent(), w.offset()
 	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent || q.all != nil || q.bare || c.checked {

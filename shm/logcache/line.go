@@ -250,8 +250,8 @@ func (t *turn) wantsChunkLocked() bool {
 	return n >= c.nlines && n < c.nlines<<doublings && chunk < maxChunks && t.s.chunks[chunk].Load() == 0
 }
 
-// chunkLocked ensures that the next line has an extent, if one is free beside those that a Set may need. It runs under
-// the shard's lock.
+// chunkLocked ensures that the next line has an extent, if one is free beside those that a Set may need, and reports whether
+// it has one. It runs under the shard's lock.
 func (t *turn) chunkLocked() bool {
 	if !t.wantsChunkLocked() {
 		return true

@@ -22,7 +22,7 @@ import (
 //	bits 46-63          sequence, one more each time that the row is claimed
 //
 // A row whose session has died is claimed by the next who wants the key. A load that finds its set full goes on without a
-// row: others do not wait for it, and what it has loaded is stored only if nothing in the shard has changed meanwhile.
+// row: others do not wait for it, and what it has loaded is stored only if nothing in the shard has changed since it began.
 type loadRow struct {
 	_    structs.HostLayout
 	word atomic.Uint64

@@ -44,7 +44,7 @@ func (t *turn) doubtLocked(what string) {
 // lock waits for a shard's lock, and repairs what a holder that died has left.
 func (c *Cache) lock(ctx context.Context, i int) (*turn, error) { return c.lockIf(ctx, i, false) }
 
-// lockIf is lock or, if it shall only try, without a wait: then there is no turn and no error where the lock is held.
+// lockIf does what lock does or, with try, does not wait: then there is no turn and no error if the lock is held.
 func (c *Cache) lockIf(ctx context.Context, i int, try bool) (*turn, error) {
 	lease, err := c.bytes.Enter()
 	if err != nil {

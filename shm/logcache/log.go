@@ -118,7 +118,8 @@ func (t *turn) appendLocked(l eviction.Log, r *record, spare uint32) (e uint32, 
 }
 
 // releaseLocked frees the oldest extent of a log, which is not the newest: its life goes up first. Every slot that led to it
-// has been cleared, or leads nowhere from then on. It runs under the shard's lock.
+// has been cleared, or leads nowhere from then on. It reports whether it has: if not, the shard is in doubt. It runs under
+// the shard's lock.
 func (t *turn) releaseLocked(l eviction.Log) bool {
 	s := t.s
 	lg, oldest, _, ok := t.endsLocked(l)

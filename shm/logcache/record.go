@@ -96,7 +96,7 @@ func (r *record) words(place uint32) (first, second uint64) {
 		uint64(r.expires) | uint64(r.checksum()^place)<<32
 }
 
-// checksum is of all that the record says.
+// checksum returns a checksum of all that the record says.
 func (r *record) checksum() uint32 {
 	said := uint32(hashing.Mix(uint64(len(r.value))|uint64(len(r.key))<<32|uint64(r.kind)<<48|uint64(r.flags)<<56, uint64(r.expires)^hashing.Odd2))
 	if len(r.extra) > 0 {

@@ -38,8 +38,8 @@ func (c *Cache) Limit() int {
 const leastExtents = 40
 
 // Resize makes limit the number of bytes that the cache may use, from Least to the size of the region. Extents are taken out
-// of use or into use, in one shard after another under its lock; to free one entries are evicted, as Set would. Others use
-// the cache meanwhile. What was done when ctx is over, or when the system refuses memory, stays; a later call goes on.
+// of use or into use, in one shard after another under its lock; to free one entries are evicted, as Set would. Other calls
+// go on between the shards. What was done when ctx is over, or when the system refuses memory, stays; a later call goes on.
 func (c *Cache) Resize(ctx context.Context, limit int, room Room) (err error) {
 	if c.view.Ended() {
 		return c.closed()

@@ -84,7 +84,7 @@ func (c *Cache) tune() {
 	h.read.Store(read)
 }
 
-// unread reports whether nobody has read the ring while it was filled some times over.
+// unread reports whether no session has read the ring while it was filled some times over.
 func (c *Cache) unread(written, read uint64) bool {
 	if read != c.tuning.read {
 		c.tuning.read, c.tuning.written = read, written
@@ -106,7 +106,8 @@ func (c *Cache) fits() bool {
 	return n < have+have/4 && n > have-have/4
 }
 
-// beginTuner makes models for the cache as it is now. Where they would be too small to tell anything there is no tuner.
+// beginTuner makes models for the cache as it is now, and reports whether there is a tuner: where they would be too small to
+// tell anything there is none.
 func (c *Cache) beginTuner() bool {
 	n := c.entries()
 	rate := eviction.Rate(n, leastRate)

@@ -140,6 +140,8 @@ func (t *turn) verifyIndexLocked(r *Report) {
 	}
 }
 
+// verifySlotLocked reports what is wrong with a slot that leads somewhere, and counts it as an entry if nothing is. It runs
+// under the shard's lock.
 func (t *turn) verifySlotLocked(r *Report, n int, at spot, w slot) {
 	c := t.c
 	row := t.ownLocked(w.extent())

@@ -67,7 +67,7 @@ func (t *Toc) Allocate(n int) (off shm.Offset, err error) {
 	defer t.answer(&err)
 	defer fault.Return(&err, fault.Catch())
 	if n < 0 {
-		return 0, errkind.As(errkind.Size, fmt.Errorf("%d bytes can't be allocated", n))
+		return 0, errkind.As(errkind.Size, fmt.Errorf("table of contents: allocating %d bytes: the number is negative", n))
 	}
 	for {
 		u, err := t.look()

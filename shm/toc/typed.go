@@ -30,7 +30,7 @@ func PutSlice[T any](t *Toc, key uint64, n int, init func([]T) error) ([]T, erro
 	}
 	size := shm.Size[T]()
 	if n < 0 || size == 0 || n > math.MaxInt/size {
-		return nil, errkind.As(errkind.Size, fmt.Errorf("%d values of %d bytes can't be put", n, size))
+		return nil, errkind.As(errkind.Size, fmt.Errorf("table of contents: putting %d values of %d bytes: the number or the size is invalid", n, size))
 	}
 	off, err := t.Allocate(n * size)
 	if err != nil {

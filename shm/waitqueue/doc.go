@@ -29,8 +29,8 @@
 //
 // # Offers
 //
-// No process is given a lock. A waiter whose turn has come is called: the time of the call stands in its record, its session is
-// rung, and when it runs it takes the lock itself, under the mutex. Until it has waited for its patience (a millisecond; a
+// No process is given a lock. A waiter whose turn has come is called: the time of the call is put into its record, its session
+// is rung, and when it runs it takes the lock itself, under the mutex. Until it has waited for its patience (a millisecond; a
 // set of names longer) others who run may take the lock before it. From then on its call is an offer: no process may take what
 // conflicts with it. A waiter that was called and has not come for 20 ms is passed over, keeping its place, until it runs;
 // each time that this happens it is given twice as long, up to a second. So a waiter that is stopped, or dead, or busy,

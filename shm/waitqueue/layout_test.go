@@ -35,7 +35,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestGiveWhileSlowComesAndGoes: a hold in place is given back whatever others do beside it meanwhile.
+// TestGiveWhileSlowComesAndGoes: a hold in place is given back while others do anything beside it.
 func TestGiveWhileSlowComesAndGoes(t *testing.T) {
 	var h Head
 	stop, over := make(chan struct{}), make(chan struct{})

@@ -47,8 +47,8 @@ type Call struct {
 	Bit uint32 // of the mailbox of its session
 }
 
-// SlowLocked makes all who come from now on take the mutex, and returns the hold in place. It runs under the head's mutex,
-// as all below.
+// SlowLocked makes all that come from now on take the mutex, and returns the hold in place. The caller holds the head's
+// mutex.
 func (q *Queue) SlowLocked() Hold {
 	return Hold(q.Head.Word.Or(uint64(Slow)))
 }
@@ -145,14 +145,14 @@ func (q *Queue) FitsLocked(m Mode, ref, own Ref) bool {
 	return fits
 }
 
-// PlaceLocked puts a hold in place, if the word is free, and reports whether it was.
+// PlaceLocked puts a hold in place, if the word is free, and reports whether it was. The caller holds the head's mutex.
 func (q *Queue) PlaceLocked(hold Hold) bool {
 	w := Hold(q.Head.Word.Load())
 	return w.Mode() == None && q.Head.Word.CompareAndSwap(uint64(w), uint64(hold|w&Slow))
 }
 
 // EnterLocked lists a record, whose fields are set, by its ticket. The caller sets its word before, and calls SlowLocked if
-// it is no pin.
+// it is no pin. The caller holds the head's mutex.
 func (q *Queue) EnterLocked(ref Ref, rec *Record) {
 	ticket := rec.Ticket.Load()
 	after, next := Ref(0), q.Head.first.Load()
@@ -186,7 +186,8 @@ func (q *Queue) link(before, behind, next, prev Ref) {
 	}
 }
 
-// LeaveLocked takes a record off the list. The caller sets its word before: it counts for nothing from then on.
+// LeaveLocked takes a record off the list. The caller sets its word before: it counts for nothing from then on. The caller
+// holds the head's mutex.
 func (q *Queue) LeaveLocked(rec *Record) {
 	prev, next := rec.prev.Load(), rec.next.Load()
 	q.link(prev, next, next, prev)
@@ -194,7 +195,7 @@ func (q *Queue) LeaveLocked(rec *Record) {
 	rec.passes.Store(0)
 }
 
-// ComeLocked says that a waiter runs: it is no longer called, nor passed over.
+// ComeLocked notes that a waiter runs: it is no longer called, nor passed over. The caller holds the head's mutex.
 func (q *Queue) ComeLocked(rec *Record) {
 	rec.called.Store(0)
 	if n := rec.passes.Load(); n&passed != 0 {
@@ -256,7 +257,7 @@ func grace(r *Record, before int) time.Duration {
 }
 
 // DueLocked returns after how long the first of the waiters that were called before a record is to be passed over; 0 if none
-// was called.
+// was called. The caller holds the head's mutex.
 func (q *Queue) DueLocked(ref Ref) (d time.Duration) {
 	called := 0
 	q.walk(func(other Ref, r *Record, s State) bool {
@@ -271,7 +272,7 @@ func (q *Queue) DueLocked(ref Ref) (d time.Duration) {
 	return d
 }
 
-// AheadLocked counts the waiters before a record.
+// AheadLocked counts the waiters before a record. The caller holds the head's mutex.
 func (q *Queue) AheadLocked(ref Ref) (n int) {
 	q.walk(func(other Ref, _ *Record, s State) bool {
 		if other != ref && s.Kind() == Waiting {
@@ -283,7 +284,7 @@ func (q *Queue) AheadLocked(ref Ref) (n int) {
 }
 
 // WantLocked calls f with the row of each holder, but for the hold own, that mode m conflicts with, and marks those holds: see
-// Record.Wanted.
+// Record.Wanted. The caller holds the head's mutex.
 func (q *Queue) WantLocked(m Mode, own Ref, rowOf func(Ref) int, f func(row int)) {
 	if h := Hold(q.Head.Word.Load()); own != InPlace && m.Conflicts(h.Mode()) {
 		f(h.Row())
@@ -297,7 +298,7 @@ func (q *Queue) WantLocked(m Mode, own Ref, rowOf func(Ref) int, f func(row int)
 	})
 }
 
-// EachLocked calls f for each record.
+// EachLocked calls f for each record. The caller holds the head's mutex.
 func (q *Queue) EachLocked(f func(Ref, State)) {
 	q.walk(func(ref Ref, _ *Record, s State) bool {
 		f(ref, s)
@@ -337,7 +338,7 @@ func (q *Queue) SweepLocked(row int, rowOf func(Ref) int, lost func(Mode, uint32
 	})
 }
 
-// RelinkLocked makes the list empty. The caller then enters each record of the head again.
+// RelinkLocked makes the list empty. The caller then enters each record of the head again. It holds the head's mutex.
 func (q *Queue) RelinkLocked() {
 	q.Head.first.Store(0)
 	q.Head.last.Store(0)

@@ -49,10 +49,10 @@ func (h Hold) Row() int { return int(h>>4&(1<<12-1)) - 1 }
 // Owner returns the holder's owner, 0 if it named none.
 func (h Hold) Owner() uint32 { return uint32(h>>16) & MaxOwner }
 
-// TryTake takes a lock that is free and beside which there are no records.
+// TryTake takes a lock that is free and beside which there are no records, and reports whether it has.
 func (h *Head) TryTake(hold Hold) bool { return h.Word.CompareAndSwap(0, uint64(hold)) }
 
-// TryGive gives back a hold in place beside which there are no records.
+// TryGive gives back a hold in place beside which there are no records, and reports whether it has.
 func (h *Head) TryGive(hold Hold) bool { return h.Word.CompareAndSwap(uint64(hold), 0) }
 
 // Give gives back a hold in place, whatever there is beside it. It reports whether there are records, whose waiters
@@ -69,7 +69,8 @@ func (h *Head) Give(hold Hold) (slow, was bool) {
 	}
 }
 
-// Convert makes a hold in place another one of the same holder, whatever there is beside it. It runs under the mutex.
+// Convert makes a hold in place another one of the same holder, whatever there is beside it, and reports whether it was in
+// place. It runs under the mutex.
 func (h *Head) Convert(was, now Hold) bool {
 	return h.Word.CompareAndSwap(uint64(was|Slow), uint64(now|Slow)) || h.Word.CompareAndSwap(uint64(was), uint64(now))
 }

@@ -40,6 +40,8 @@ func TestRules(t *testing.T) {
 		"takes the lock itself":        {"// drop removes s, under the lock.\nfunc drop() { mu.Lock() }", nil},
 		"Locked without a lock's name": {"// dropLocked removes s.\nfunc dropLocked() {}", []string{"locked"}},
 		"Locked with a lock's name":    {"// dropLocked removes s. The caller holds s.mu.\nfunc dropLocked() {}", nil},
+		"Locked with a mutex":          {"// dropLocked removes s. The caller holds the head's mutex.\nfunc dropLocked() {}", nil},
+		"Locked behind an interface":   {"// Drop implements store.\nfunc (s *S) Drop() { dropLocked() }", nil},
 		"Locked that locks":            {"// dropLocked removes s. The caller holds s.mu.\nfunc dropLocked() { s.mu.Lock() }", []string{"locked"}},
 		"Locked that takes another":    {"// dropLocked removes s. The caller holds s.mu; t.mu is taken inside.\nfunc dropLocked() { t.mu.Lock() }", nil},
 		"Locked before the unlock":     {"func leave() { dropLocked(); s.unlock() }", nil},

@@ -35,7 +35,8 @@ func (s stamp) writer() shmsync.Peer {
 	return shmsync.Peer{Row: int(s>>52) - 1, Incarnation: uint32(s>>32) & shmsync.IncarnationMask}
 }
 
-// claim makes s the block's writing, unless a living writer is at work on it.
+// claim makes s the block's writing and reports whether it did: not if a living writer is at work on the block, or another
+// one has begun at the same moment.
 func (b *block) claim(s stamp, alive func(shmsync.Peer) bool) bool {
 	begin := b.begin.Load()
 	if begin != b.end.Load() && alive(stamp(begin).writer()) {

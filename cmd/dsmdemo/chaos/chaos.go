@@ -2,7 +2,7 @@
 // a monkey kills and stops them at random, and their supervisor too. At the end everything must be accounted for.
 //
 // It adds nothing to what the library does; it knows it from outside. A run is a process that joins as a session
-// of its own, which nobody kills, so that the instance outlives any massacre. What it looks at: the books, read without
+// of its own, which the monkey spares, so that the instance outlives any massacre. What it looks at: the books, read without
 // a lock; the witnesses, through descriptors of its own; the system, by internal/osobjects.
 //
 // The same seed gives the same decisions of the monkey, and the same of each worker process as long as it
@@ -53,7 +53,7 @@ type Result struct {
 	LeakedRows      int    `json:"leaked_rows"`    // of the control segment, that don't say what the living hold
 	LeakedObjects   int    `json:"leaked_objects"` // of the system, that no row lists, or missing ones
 	WrongBytes      uint64 `json:"wrong_bytes"`    // blocks that their writer had finished
-	Stuck           int64  `json:"stuck"`          // no step for 5 s, though nobody waited for was stopped
+	Stuck           int64  `json:"stuck"`          // no step for 5 s, though no process that was waited for was stopped
 }
 
 // Times are in ms, from the witness's release to references and row given back.

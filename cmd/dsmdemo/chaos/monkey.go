@@ -15,7 +15,7 @@ const tick = 6 * time.Millisecond
 
 func (r *run) chance(hand uint64) *rand.Rand { return rand.New(rand.NewPCG(r.Seed, 1<<63|hand)) }
 
-// pause waits, unless the time is over.
+// pause waits for d and reports whether it has: not if ctx was over first.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

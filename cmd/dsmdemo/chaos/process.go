@@ -41,7 +41,7 @@ func start(exe string, log io.Writer, args ...string) (*process, error) {
 // hear fills v from the next line that the process says.
 func (p *process) hear(v any) error {
 	if !p.Says.Scan() {
-		return errors.New("it ended without a word")
+		return errors.New("the process ended before it wrote a line")
 	}
 	return json.Unmarshal(p.Says.Bytes(), v)
 }
@@ -112,7 +112,7 @@ func (r *run) startSupervisor(where ...string) (*process, string, error) {
 	return p, ready.Dir, nil
 }
 
-// man keeps a desk manned until the end: whoever dies or quits there has a successor.
+// man keeps a desk manned until the end: it starts a successor for each process that dies or quits there.
 func (r *run) man(desk int) {
 	defer r.manned.Done()
 	for life := 1; !r.resting.Load(); life++ {

@@ -14,7 +14,7 @@ func (r *run) heldUp(b *instance.Books) bool {
 	return err == nil && held && r.isStopped(p.Pid)
 }
 
-// lockedUp is heldUp for the board's lock.
+// lockedUp reports whether a stopped process holds the board's lock, as heldUp does for the books'.
 func (r *run) lockedUp(w *world) bool {
 	h, held := w.board.lock.Owner()
 	if !held {
@@ -39,7 +39,7 @@ func (r *run) isStopped(pid int) bool {
 	return false
 }
 
-// watchSteps finds workers that make no step though nobody they may wait for is stopped, and tells the progress.
+// watchSteps finds workers that make no step though no process that they may wait for is stopped, and reports the progress.
 func (r *run) watchSteps(over <-chan struct{}) {
 	type clock struct {
 		p     *process

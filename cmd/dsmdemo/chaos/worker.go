@@ -65,8 +65,8 @@ const (
 	brief = time.Second
 )
 
-// Work is the life of a worker. Orders come by lines: rest, on which it says what it holds, and leave. The end
-// of the input is the end of the run.
+// Work lives a worker's life until the end of orders, which is the end of the run. Orders come by lines: rest, at which it
+// reports what it holds, and leave.
 func Work(ctx context.Context, cfg dsm.Config, p Part, orders io.Reader, reports, log io.Writer) error {
 	w := &worker{Part: p, cfg: cfg, log: log, rng: rand.New(rand.NewPCG(p.Seed, uint64(p.Desk)<<32|uint64(p.Life)))}
 	var rest atomic.Bool
@@ -124,88 +124,6 @@ func (w *worker) repose(ctx context.Context, reports io.Writer) error {
 		r.Holds = r.Holds[1:]
 	}
 	return json.NewEncoder(reports).Encode(r)
-}
-
-// join opens a session and finds the board. Both may have to be waited for: a generation ends,
-// and the next has no board yet.
-func (w *worker) join(ctx context.Context) (err error) {
-	for {
-		err = w.tryJoin(ctx)
-		if err == nil || !gone(err) || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-// gone reports whether an error is of a generation that ends, or has not quite begun.
-func gone(err error) bool {
-	return errors.Is(err, dsm.ErrStale) || errors.Is(err, dsm.ErrNotFound) || errors.Is(err, dsm.ErrNoInstance)
-}
-
-func (w *worker) tryJoin(ctx context.Context) (err error) {
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, w.leave())
-		}
-	}()
-	if w.session, err = dsm.Open(ctx, w.cfg); err != nil {
-		return err
-	}
-	if w.board, w.onBoard, err = findBoard(ctx, w.session, w.cfg.Dir); err != nil {
-		return err
-	}
-	if w.books, err = look(ctx, w.cfg); err != nil {
-		return err
-	}
-	p, ok := processOf(w.books, os.Getpid())
-	if !ok {
-		return dsm.ErrStale // the books are the next generation's
-	}
-	w.self = shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation & shmsync.IncarnationMask}
-	w.mutex = shmsync.NewMutex(&w.board.lock, shmsync.Self{Peer: w.self, Alive: w.alive})
-	return nil
-}
-
-// leave closes what join opened.
-func (w *worker) leave() (err error) {
-	if w.books != nil {
-		w.books.Close()
-	}
-	if w.session != nil {
-		err = w.session.Close()
-	}
-	w.session, w.books, w.board, w.held, w.owing = nil, nil, nil, nil, nil
-	return err
-}
-
-// again is for ErrStale. Within one generation nobody may get it.
-func (w *worker) again(ctx context.Context) error {
-	before := w.books.Record.Generation
-	if err := w.leave(); err != nil {
-		return err
-	}
-	if err := w.join(ctx); err != nil {
-		return err
-	}
-	if now := w.books.Record.Generation; now == before {
-		return fmt.Errorf("a living session was told that it is stale, in generation %d that goes on", now)
-	}
-	return nil
-}
-
-// alive asks the witnesses.
-func (w *worker) alive(h shmsync.Peer) bool {
-	list, err := w.books.Table.Processes()
-	if err != nil {
-		return true
-	}
-	for _, p := range list {
-		if p.Row == h.Row {
-			return p.Incarnation&shmsync.IncarnationMask == h.Incarnation && w.books.Roll.Held(p.Row)
-		}
-	}
-	return false
 }
 
 // step does one thing at random, and reports whether the worker quits in order.

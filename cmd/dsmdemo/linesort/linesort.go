@@ -3,7 +3,7 @@
 // no process, segment or file. The result is what LC_ALL=C sort prints: lines in the order of their bytes,
 // of which NUL and 0xFF are none special, a line before those that continue it, and a newline after each.
 //
-// A text is any bytes that end with a newline. What stands behind its last newline is no line yet: who puts files
+// A text is any bytes that end with a newline. What follows its last newline is no line yet: a caller that puts files
 // together adds one to a file that ends without. The output has as many bytes as the text.
 //
 // A sort has four steps. Each is divided among as many processes as one likes, with a barrier before the next:
@@ -23,7 +23,7 @@
 // Fill and Sort write to their part, and nothing else writes anywhere. While they do, others must leave the part
 // alone; the text is only read. Bytes that change nevertheless, or never made sense, give a wrong order or
 // ErrCorrupt, but no panic. Nothing here waits or takes a context: a million lines are sorted in about 0.1 s,
-// whatever they are (no input is quadratic), so that whoever may be cancelled looks at its context between two calls.
+// whatever they are (no input is quadratic), so that a caller that may be cancelled looks at its context between two calls.
 package linesort
 
 import (
@@ -47,6 +47,6 @@ type Entry struct {
 // EntrySize is the size of an Entry in bytes.
 const EntrySize = 16
 
-// ErrCorrupt says that the index and the text don't belong together, or that somebody has written
-// to one of them in the meantime.
+// ErrCorrupt says that the index and the text don't belong together, or that one of them has been
+// written to in the meantime.
 var ErrCorrupt = errors.New("the index does not fit the text")

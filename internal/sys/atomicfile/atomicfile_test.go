@@ -70,7 +70,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestReadWhileReplaced: readers hinder no writer, nor he them. (Windows refuses to replace a file that is open.)
+// TestReadWhileReplaced: readers hinder no writer, nor it them. (Windows refuses to replace a file that is open.)
 func TestReadWhileReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "v")
 	if err := Write(path, value{"x", 0}); err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// patience is how long another process is waited for who has a file open, as virus scanners do.
+// patience is how long another process is waited for that has a file open, as virus scanners do.
 const patience = 2 * time.Second
 
 // open opens a file in a way that lets it be replaced meanwhile; os.Open does not.

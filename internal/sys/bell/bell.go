@@ -33,8 +33,8 @@ func New(ready func() bool) *Bell {
 // Name returns what others ring it by. It is not 0.
 func (b *Bell) Name() uint64 { return b.name }
 
-// Wait sleeps until a goroutine has rung or Interrupt is called, and not at all if ready is true. It returns, too,
-// about every d, and says then that it is late; if d is 0 it does not.
+// Wait sleeps until a goroutine has rung or Interrupt is called, and not at all if ready is true. It also returns
+// about every d, if d is not 0, and reports whether it returned for that reason: late.
 func (b *Bell) Wait(d time.Duration) (late bool) { return b.wait(d) }
 
 // Interrupt ends a Wait. Ready must be true by then.
@@ -46,7 +46,7 @@ func (b *Bell) Interrupt() {
 // Close gives the bell back. No goroutine may wait any more.
 func (b *Bell) Close() { b.close() }
 
-// Ring wakes who waits at that bell, in any process. It is false if there is none that can be reached from
-// here: no border of a network namespace may lie between. If this process has no descriptor left, nor the
-// system memory, the ring is lost: Wait comes back late.
+// Ring wakes the goroutine that waits at that bell, in any process. It reports whether there is such a bell that can
+// be reached from here: no border of a network namespace may lie between. If this process has no descriptor left, or the
+// system no memory, the ring is lost: Wait comes back late.
 func Ring(name uint64) bool { return ring(name) }

@@ -57,8 +57,9 @@ func (b *Bell) setDeadline(d time.Duration) {
 	_ = b.socket.conn.SetReadDeadline(end)
 }
 
-// look is called before the sleep, at a point after which a ring counts, and when one has come. Before a sleep
-// it takes the rings of a time when no goroutine slept: they would fill the socket, and a full one hears nothing.
+// look reports whether the sleep is over. It is called before the sleep, at a point after which a ring counts, and when
+// one has come. Before a sleep it takes the rings of a time when no goroutine slept: they would fill the socket, and a full
+// one hears nothing.
 func (b *Bell) look(fd uintptr) bool {
 	if b.told {
 		taken(fd) // as long as it lies there it counts as the sender's, who may have so many

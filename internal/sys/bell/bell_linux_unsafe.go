@@ -17,7 +17,7 @@ func send(fd int, name uint64) unix.Errno {
 	return errno
 }
 
-// taken takes one ring, if there is one.
+// taken takes one ring, and reports whether there was one.
 func taken(fd uintptr) bool {
 	var b [1]byte
 	_, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_DONTWAIT, 0, 0)

@@ -13,7 +13,7 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// Catch makes faults of this goroutine panics, and returns what they were before.
+// Catch makes faults of this goroutine panics, and reports whether they were that before.
 func Catch() (was bool) { return debug.SetPanicOnFault(true) }
 
 // Return undoes Catch, and stores a fault in err, as Corrupt. Other panics go on.

@@ -41,7 +41,8 @@ func reserve(ctx context.Context, fd int, path string, size int64) error {
 	return nil
 }
 
-// fits spares the neighbours a file system that is full until a hopeless request has failed.
+// fits reports whether a file system has room for size bytes, or can't tell. It is asked first, so that a hopeless request
+// does not fill the file system, for its other users, until it fails.
 func fits(fd int, size int64) bool {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil || st.Blocks == 0 {

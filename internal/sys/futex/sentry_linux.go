@@ -190,7 +190,7 @@ func (g *sentry) survey(words []Word) []Word {
 	seen := make(map[*atomic.Uint32]struct{}, len(g.sleepers))
 	for s := range g.sleepers {
 		if !asleep(s) {
-			g.release(s)
+			g.releaseLocked(s)
 			continue
 		}
 		for _, w := range s.words {
@@ -220,19 +220,21 @@ func (g *sentry) rouse(w *atomic.Uint32) {
 	for s := range g.sleepers {
 		for _, x := range s.words {
 			if x.W == w {
-				g.release(s)
+				g.releaseLocked(s)
 				break
 			}
 		}
 	}
 }
 
-func (g *sentry) release(s *sleeper) {
+// releaseLocked wakes a sleeper and takes it off the list. It does not block: the channel has room for the one token that it
+// gets. The caller holds g.mu.
+func (g *sentry) releaseLocked(s *sleeper) {
 	g.dropLocked(s)
 	s.woken <- struct{}{} // no other goroutine does
 }
 
-// retire ends the thread unless a goroutine has come.
+// retire notes that the thread ends, unless a goroutine has come, and reports whether it does.
 func (g *sentry) retire() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestUnmappedWord: a word that goes away under its sleeper wakes him, and leaves the sentry to the others.
+// TestUnmappedWord: a word that goes away under its sleeper wakes that, and leaves the sentry to the others.
 func TestUnmappedWord(t *testing.T) {
 	if !canWaitv() {
 		t.Skip("skipped: no futex_waitv")

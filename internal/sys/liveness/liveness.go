@@ -7,7 +7,7 @@
 //
 // Three things keep it so. The lock is held by a raw descriptor of its own that nothing but Close closes: the
 // garbage collector closes an os.File that no process holds. Questions go through a second descriptor, since a
-// descriptor's own locks read as free. And the file is the very one whose identity stands in the control
+// descriptor's own locks read as free. And the file is the very one whose identity is recorded in the control
 // segment: another file proves nothing about any process.
 //
 // News of a death (Watch) is only a hint; no process is reclaimed on a hint.

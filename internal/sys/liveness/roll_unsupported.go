@@ -10,10 +10,23 @@ import (
 // Roll does not exist on this system: it has no backend either.
 type Roll struct{}
 
-func CreateIn(*folder.Folder, string) error        { return errkind.Unsupported }
+// CreateIn fails with ErrUnsupported.
+func CreateIn(*folder.Folder, string) error { return errkind.Unsupported }
+
+// OpenIn fails with ErrUnsupported.
 func OpenIn(*folder.Folder, string) (*Roll, error) { return nil, errkind.Unsupported }
-func (*Roll) Identity() Identity                   { return Identity{} }
-func (*Roll) Take(int) (bool, error)               { return false, errkind.Unsupported }
-func (*Roll) Drop(int) error                       { return errkind.Unsupported }
-func (*Roll) Held(int) bool                        { return true }
-func (*Roll) Close()                               {}
+
+// Identity returns that of no file.
+func (*Roll) Identity() Identity { return Identity{} }
+
+// Take fails with ErrUnsupported.
+func (*Roll) Take(int) (bool, error) { return false, errkind.Unsupported }
+
+// Drop fails with ErrUnsupported.
+func (*Roll) Drop(int) error { return errkind.Unsupported }
+
+// Held reports true for each row: where it can't be told, a row counts as held.
+func (*Roll) Held(int) bool { return true }
+
+// Close does nothing.
+func (*Roll) Close() {}

@@ -42,7 +42,7 @@ func FromEnvironment() (*Manager, error) {
 	}
 	n, err := strconv.ParseInt(usec, 10, 64)
 	if err != nil || n <= 0 || n > int64(maxWatchdog/time.Microsecond) {
-		return nil, fmt.Errorf("WATCHDOG_USEC = %q: it is to be a number of microseconds of at least 1", usec)
+		return nil, fmt.Errorf("WATCHDOG_USEC = %q: it must be a number of microseconds of at least 1", usec)
 	}
 	m.watchdog = time.Duration(n) * time.Microsecond
 	return m, nil
@@ -57,7 +57,7 @@ func (m *Manager) tell(lines ...string) error {
 	}
 	for _, l := range lines {
 		if strings.Contains(l, "\n") {
-			return fmt.Errorf("%q: a message to the service manager is to be one line", l)
+			return fmt.Errorf("%q: a message to the service manager must be one line", l)
 		}
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: m.socket})

@@ -7,5 +7,5 @@ import (
 	"net"
 )
 
-// send is for systems without service managers of this kind.
+// send fails: these systems have no service managers of this kind.
 func send(*net.UnixConn, []byte) error { return errors.ErrUnsupported }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Service is what a manager is told of.
+// Service describes to a manager the service that it has started.
 type Service struct {
 	// Look returns nil when it has seen that the service does its work. It is called at half of the watchdog's interval, if
 	// the manager has a watchdog, with that much time; as long as it fails or does not return, the manager is not told that

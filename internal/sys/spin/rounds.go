@@ -23,7 +23,8 @@ type Rounds struct{ own lesson }
 // rivals is learned from all Rounds of this process: whether others want this CPU, too.
 var rivals lesson
 
-// Until goes round until look says done, or stop, or it has been enough. Look must be cheap.
+// Until goes round until look returns done or stop, or it has been enough, and reports whether it was done. Look must be
+// cheap.
 func (r *Rounds) Until(look func() (done, stop bool)) bool {
 	if r.own.skip() || rivals.skip() {
 		return false

@@ -31,12 +31,13 @@ type Budget struct {
 	probes  atomic.Int32 // in vain, since the last success
 }
 
-// Until looks until done says true, or the budget is used up. Done must be cheap.
+// Until looks until done returns true or the budget is used up, and reports whether it was done. Done must be cheap.
 func (b *Budget) Until(done func() bool) bool {
 	return b.Unless(func() (bool, bool) { return done(), false })
 }
 
-// Unless is Until that look can also end without a lesson: it says done, or stop.
+// Unless looks as Until does, and reports whether it was done. Look can also return stop, which ends the spin without a
+// lesson about how long to look.
 func (b *Budget) Unless(look func() (done, stop bool)) bool {
 	if alone {
 		return false

@@ -29,7 +29,7 @@ type Turns struct {
 // crowd is how many that was the last time.
 var crowded, crowd atomic.Int32
 
-// Until gives turns away until done says true, or it has been enough of them.
+// Until gives turns away until done returns true or it has been enough of them, and reports whether it was done.
 func (t *Turns) Until(done func() bool) bool {
 	for _, skips := range []*atomic.Int32{&t.skips, &crowded} {
 		if skips.Load() > 0 {

@@ -8,7 +8,7 @@
 //
 // A scenario plays a piece of an instance's life in several processes, of which one is the victim. A first run
 // tells which failpoints the victim comes to; then the scenario is played once for each, with the victim
-// killed, ended, or held up there. In the end a check compares the books with the system and with who lives.
+// killed, ended, or held up there. In the end a check compares the books with the system and with the processes that live.
 //
 // What fails says in the last lines how to run it again alone. A -run that names cases plays those, without a first
 // run, also where the victim does not come to the point:

@@ -19,7 +19,7 @@ import (
 )
 
 // The janitor is a process that outlives a test binary that is killed, or whose tests run out of time,
-// and removes what that one's instances left. It is told of each directory, and sees the end of its pipe.
+// and removes what that one's instances left. It gets each directory by a pipe, and sees the end of that.
 const janitorVariable = "DSM_CRASHTEST_JANITOR"
 
 var janitor = sync.OnceValue(func() io.Writer {

@@ -192,7 +192,7 @@ func (w *world) do(command string, until func() bool) {
 				})
 				w.t.Fatalf("the victim does not do %q: %s", command, w.victim.Stderr())
 			}
-			// Who is held up, or refused by the system, may be refused by others later; it may not be wrong.
+			// A victim that is held up, or refused by the system, may be refused by others later; it may not be wrong.
 			if w.harmless() || strings.Contains(out, "wrong bytes") || strings.Contains(out, "corrupt") {
 				w.t.Fatalf("the victim says %q: %s", out, w.victim.Stderr())
 			}

@@ -207,9 +207,10 @@ func (v *Victim) Dead() bool {
 	}
 }
 
-// Tell tells the victim what to do; Answer waits for its answer, "" if it died; Ask is both.
+// Tell sends the victim a line that says what to do. It does not wait for an answer.
 func (v *Victim) Tell(format string, args ...any) { _ = v.TrySend(format, args...) }
 
+// Answer returns the victim's next line; an empty one if it ends without, and then only once it has ended.
 func (v *Victim) Answer() string {
 	v.t.Helper()
 	line, ok := v.Line()
@@ -219,6 +220,7 @@ func (v *Victim) Answer() string {
 	return line
 }
 
+// Ask sends the victim a line, as Tell does, and returns its Answer.
 func (v *Victim) Ask(format string, args ...any) string {
 	v.t.Helper()
 	v.Tell(format, args...)
