@@ -101,7 +101,7 @@ func deleteUnused(ctx context.Context, s *dsm.Session, name string) (deleted boo
 		return false, err
 	}
 	for _, x := range names {
-		if x.Name == name && x.Kind == kindOf().Name && x.State == "ready" && len(x.Sessions) == 0 {
+		if x.Name == name && x.Kind == kindOf().Name && x.State == registry.StateReady && len(x.Sessions) == 0 {
 			err := registry.Delete(ctx, s, name)
 			return err == nil, err
 		}

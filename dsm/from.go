@@ -26,9 +26,9 @@ func (s *Session) CreateFrom(ctx context.Context, owner *resowner.Owner, r io.Re
 	if r == nil {
 		return nil, fail("create", 0, s.backend(), errors.New("the reader is nil: Create makes a segment of zeros"))
 	}
-	g, err := s.Create(ctx, owner, size)
+	g, err := s.make(ctx, owner, size)
 	if err != nil {
-		return nil, err
+		return nil, s.unmade(size, err)
 	}
 	// Detach also if r panics or calls runtime.Goexit. Its error is left out: the Segment has ended in any case, and what
 	// can't be given back now is given back later.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/leaksite"
 	"github.com/godsm/godsm/resowner"
 )
 
@@ -255,5 +256,5 @@ func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *r
 	default:
 		a.bytes = h.held.Part()
 	}
-	return g, owner.Remember(&a.item, (*owned)(g), 4) // the caller of Create or Attach
+	return g, leaksite.Remember(owner, &a.item, (*owned)(g), 4) // the caller of Create or Attach
 }

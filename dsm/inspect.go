@@ -68,22 +68,18 @@ type SessionInfo struct {
 	// Pid is the process as it sees itself: in another pid namespace it is another number.
 	Pid         int
 	Application string
-	// State is running, stopped, closing (closed, and bytes are still lent), dead (not yet reclaimed), or unseen: it holds
-	// its place, and no process here has its pid. It is in another pid namespace, or it is dead and a child that it forked
-	// holds the place.
-	State    string
-	Started  time.Time
-	Segments int // held
-	Bytes    uint64
-	Done     Done
+	State       SessionState
+	Started     time.Time
+	Segments    int // held
+	Bytes       uint64
+	Done        Done
 }
 
 // SegmentInfo describes a segment.
 type SegmentInfo struct {
 	Handle Handle
 	Size   int
-	// State is creating, live or destroying; corrupt if the row's checksum is wrong.
-	State string
+	State  SegmentState
 	// Refs is the number of sessions that hold the segment, and one more if it is pinned.
 	Refs   int
 	Pinned bool
@@ -338,18 +334,18 @@ func (g glances) at(pid int) glance {
 func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
-		Pid:  p.Pid, Application: p.Application, State: "running",
+		Pid:  p.Pid, Application: p.Application, State: SessionRunning,
 		Started: p.Started, Segments: p.Segments, Bytes: p.Bytes, Done: doneOf(p.Done),
 	}
 	switch {
 	case !held:
-		info.State = "dead"
+		info.State = SessionDead
 	case g.at(p.Pid).stopped:
-		info.State = "stopped"
+		info.State = SessionStopped
 	case p.Closing:
-		info.State = "closing"
+		info.State = SessionClosing
 	case g.at(p.Pid).unseen:
-		info.State = "unseen"
+		info.State = SessionUnseen
 	}
 	return info
 }
@@ -357,14 +353,14 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 // describe says what a row of the segment table says, but for the holders. A row whose checksum is wrong is described as corrupt.
 func (info *SegmentInfo) describe(b *instance.Books, s *control.SegmentInfo, where func(control.Entry) string) {
 	*info = SegmentInfo{
-		Handle: Handle(s.Handle), Size: s.Size, State: s.State.String(),
+		Handle: Handle(s.Handle), Size: s.Size, State: SegmentState(s.State.String()),
 		Refs: len(s.Holders), Pinned: s.Pinned, Root: s.Root,
 		Backend: b.Record.Backend, OSName: where(s.Entry),
 		CreatorPid: s.CreatorPid, Creator: s.Creator, Created: s.Created, Changed: s.Changed,
 	}
 	_, info.Reserved = s.Carved()
 	if !s.Sound {
-		info.State = "corrupt"
+		info.State = SegmentCorrupt
 	}
 	if s.Pinned {
 		info.Refs++

@@ -41,12 +41,18 @@ type Segment struct {
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	g, err := s.make(ctx, owner, size)
 	if err != nil {
-		return nil, fail("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
+		return nil, s.unmade(size, err)
 	}
 	return g, nil
 }
 
-// make does what Create does, without the Error around the error. Under Session.mu it tries the reserved region, which
+// unmade returns the error of a Create that make's err is for.
+func (s *Session) unmade(size int, err error) error {
+	return fail("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
+}
+
+// make does what Create does, without the Error around the error. Its caller is a function of the package's face, so that
+// a leak is reported at the line that has called that one. Under Session.mu it tries the reserved region, which
 // does not wait; else it counts itself as a call in flight and goes the long way without the lock.
 func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
 	if err := over(ctx); err != nil {
@@ -101,7 +107,7 @@ func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (
 	return g, nil
 }
 
-// attach does what Attach does, without the Error around the error. Two orders matter. The call is counted as in flight
+// attach does what Attach does, without the Error around the error. Its caller is as make's. Two orders matter. The call is counted as in flight
 // before the owner is reserved, so that Close, which ends the owners, waits for it; and the owner is reserved before
 // the segment is referred to, so that what is acquired can be remembered. (Owner.Reserve fails early; Owner.Remember may
 // still fail later, if the owner has ended by then.)
@@ -219,44 +225,6 @@ func (g *Segment) Unpin(ctx context.Context) error {
 		return g.fail("unpin", g.closed())
 	}
 	return g.session().Unpin(ctx, g.Handle())
-}
-
-// MoveTo makes another owner the one that ends the attachment: Session.Owner, or nil, for session lifetime, a narrower
-// one for less. If the new owner has ended, or the old one is just ending the attachment, it is ErrClosed, and
-// nothing changes.
-func (g *Segment) MoveTo(owner *resowner.Owner) error {
-	if g.attachment == nil {
-		return g.fail("move", g.closed())
-	}
-	if owner == nil {
-		owner = g.session().owner
-	}
-	err := owner.Reserve()
-	if err == nil {
-		err = g.moveTo(owner)
-	}
-	return g.fail("move", err)
-}
-
-// moveTo takes the attachment from its owner and gives it to another. In between it has none; attachment.mu keeps
-// Detach out for that time. If both owners have ended, the Segment is detached in another goroutine, since Detach takes
-// the lock that is held here.
-func (g *Segment) moveTo(owner *resowner.Owner) error {
-	a, is := g.lockAttached()
-	if !is {
-		return g.closed()
-	}
-	defer a.mu.Unlock()
-	// Forget is what decides between this call and an owner that ends: only one of them gets the item.
-	old := a.item.Owner()
-	if !a.item.Forget() {
-		return ErrClosed // its owner is just ending it
-	}
-	err := owner.Remember(&a.item, (*owned)(g), 2)
-	if err != nil && old.Remember(&a.item, (*owned)(g), 2) != nil {
-		go g.Detach() // both have ended meanwhile
-	}
-	return err
 }
 
 // Detach ends the attachment. The view of Region ends, hooks of OnDetach run, the bytes are unmapped if no other
@@ -390,10 +358,3 @@ func (g *Segment) gone() error {
 }
 
 func (g *Segment) session() *Session { return g.attachment.session }
-
-// owned is a Segment as its owner sees it: something to release.
-type owned Segment
-
-func (o *owned) Release() error { return (*Segment)(o).Detach() }
-
-func (o *owned) String() string { return "segment " + (*Segment)(o).Handle().String() }

@@ -28,9 +28,9 @@ func New[T any](ctx context.Context, s *Session, owner *resowner.Owner) (*T, *Se
 	if err := shm.Check[T](); err != nil {
 		return nil, nil, fail("create", 0, s.backend(), err)
 	}
-	g, err := s.Create(ctx, owner, typedSize[T]())
+	g, err := s.make(ctx, owner, typedSize[T]())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, s.unmade(typedSize[T](), err)
 	}
 	// No other process has the handle yet, so none finds the segment without the number.
 	return typed[T](g, "create", func(layout *atomic.Uint64) error {
@@ -46,9 +46,9 @@ func AttachAs[T any](ctx context.Context, s *Session, owner *resowner.Owner, h H
 	if err := shm.Check[T](); err != nil {
 		return nil, nil, fail("attach", h, s.backend(), err)
 	}
-	g, err := s.Attach(ctx, owner, h)
+	g, err := s.attach(ctx, owner, h)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fail("attach", h, s.backend(), err)
 	}
 	// The size is in the books and is compared first: a word is read only where New has stored one.
 	if g.Size() != typedSize[T]() {

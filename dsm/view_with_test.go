@@ -100,7 +100,7 @@ func withOverClose(t *testing.T, s, other *dsm.Session, checked, private bool) {
 			if i.Pid != os.Getpid() {
 				t.Errorf("listed pid %d", i.Pid)
 			}
-			list = append(list, i.State)
+			list = append(list, i.State.String())
 		}
 		return list
 	}

@@ -111,7 +111,7 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 	})
 	if err == nil {
 		v.ctx, v.stop = context.WithCancelCause(over)
-		err = owner.Remember(&v.item, v, 2) // after the segment: so released before it
+		err = owner.Remember(&v.item, v) // after the segment: so released before it
 	}
 	if err != nil {
 		return nil, errors.Join(foreign(ctx, s, name, err), owner.Abort())

@@ -71,7 +71,7 @@ func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, 
 	use := &use{table: t, at: at}
 	inner, err := owner.Child("use of lock table " + name) // which ends before what owner has: the area's segments
 	if err == nil {
-		err = inner.Remember(&use.item, use, 1)
+		err = inner.Remember(&use.item, use)
 	}
 	if err != nil {
 		t.shut()

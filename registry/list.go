@@ -21,12 +21,20 @@ type Info struct {
 	Type     string // of what lies there, as its maker's program calls it; may be empty
 	Version  uint64
 	Table    dsa.Pointer       // of a hash, and of what else is in an area of its own
-	State    string            // ready; making or going: a session is at work on it
+	State    string            // StateReady; StateMaking or StateGoing while a session is at work on it
 	Handle   dsm.Handle        // the segment, or the area; 0 while there is none yet
 	Size     int64             // bytes, of an area those of its first segment
 	Sessions []dsm.SessionInfo // that have it attached
 	InArea   bool              // its memory is an area, not one segment
 }
+
+// The states of a name, in Info. They are texts, as Kind is, which any package may name: programs put both together with
+// other texts.
+const (
+	StateMaking = "making"
+	StateReady  = "ready"
+	StateGoing  = "going" // it is being deleted, or cleared up after a session that died
+)
 
 // List lists the names, sorted. The size of what is in an area is that of all its segments, for which the area is
 // attached for a moment; where that can't be done it is that of the first segment. Like Delete it removes what earlier
@@ -105,13 +113,13 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 		x.Size, x.Sessions = int64(g.Size), g.Holders
 		switch stateOf(w) {
 		case making:
-			x.State = "making"
+			x.State = StateMaking
 		case ready:
-			x.State = "ready"
+			x.State = StateReady
 		case going:
-			x.State = "going"
+			x.State = StateGoing
 		}
-		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != "ready") {
+		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != StateReady) {
 			list = append(list, x)
 		}
 	}

@@ -78,7 +78,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	// From here on the session's end calls Release.
 	owner, err := s.Owner().Child("registry") // children end first: before anything that this session has attached
 	if err == nil {
-		err = owner.Remember(&n.item, n, 1)
+		err = owner.Remember(&n.item, n)
 	}
 	if err == nil && n.self.OnAsk != nil {
 		n.unask = n.self.OnAsk(n.disavow)

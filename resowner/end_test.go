@@ -27,7 +27,7 @@ func (a *act) Release() error { return a.do() }
 func hold(t *testing.T, o *resowner.Owner, name string, do func() error) {
 	t.Helper()
 	a := &act{name: name, do: do}
-	if err := o.Remember(&a.Item, a, 0); err != nil {
+	if err := o.Remember(&a.Item, a); err != nil {
 		t.Fatal(err)
 	}
 }

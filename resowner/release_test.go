@@ -84,13 +84,13 @@ func (w writer) Write(b []byte) (int, error) { w(b); return len(b), nil }
 func TestReleaseCallsItsOwner(t *testing.T) {
 	f := newFamily(t, zerolog.Logger{})
 	kept := &act{name: "kept", do: func() error { t.Error("released after Forget"); return nil }}
-	if err := f.root.Remember(&kept.Item, kept, 0); err != nil {
+	if err := f.root.Remember(&kept.Item, kept); err != nil {
 		t.Fatal(err)
 	}
 	hold(t, f.root, "caller", func() error {
 		again := &act{name: "again", do: func() error { return nil }}
 		_, err := f.root.Child("late")
-		for _, err := range []error{err, f.root.Reserve(), f.root.Remember(&again.Item, again, 0)} {
+		for _, err := range []error{err, f.root.Reserve(), f.root.Remember(&again.Item, again)} {
 			if !errors.Is(err, resowner.ErrClosed) {
 				t.Errorf("an owner that ends: %v", err)
 			}
@@ -159,7 +159,7 @@ func BenchmarkEnd(b *testing.B) {
 					b.Fatal(err)
 				}
 				for i := range c {
-					if err := o.Remember(&c[i].Item, &c[i], 0); err != nil {
+					if err := o.Remember(&c[i].Item, &c[i]); err != nil {
 						b.Fatal(err)
 					}
 				}

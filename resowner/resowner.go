@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/leaksite"
 	"github.com/rs/zerolog"
 )
 
@@ -120,7 +121,7 @@ func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
 	}
 }
 
-// Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that does not existhing to lose
+// Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
 // yet. It is no promise: an owner that ends afterwards refuses to Remember.
 func (o *Owner) Reserve() error {
 	if o == nil || o.ended.Load() {
@@ -129,15 +130,24 @@ func (o *Owner) Reserve() error {
 	return nil
 }
 
-// Remember makes the owner release r when it ends. The item must not be in use, and must not move while it is.
-// Skip says how many callers up the place is that a leak should be reported at; 0 is Remember's own caller. Its
-// only error is ErrClosed: the owner has ended, and the caller releases r itself.
-func (o *Owner) Remember(it *Item, r Resource, skip int) error {
+// Remember makes the owner release r when it ends. The item must not be in use, and must not move while it is. A leak
+// is reported at the line that calls Remember. Its only error is ErrClosed: the owner has ended, and the caller releases r
+// itself.
+func (o *Owner) Remember(it *Item, r Resource) error { return o.remember(it, r, 1) }
+
+func init() {
+	leaksite.Remember = func(owner, item, resource any, up int) error {
+		return owner.(*Owner).remember(item.(*Item), resource.(Resource), up+1)
+	}
+}
+
+// remember does what Remember does, for a leak that is reported so many callers above its own caller.
+func (o *Owner) remember(it *Item, r Resource, up int) error {
 	if o == nil {
 		return o.closed()
 	}
 	if o.sites {
-		runtime.Callers(skip+2, it.site[:])
+		runtime.Callers(up+2, it.site[:])
 	}
 	o.mu.Lock()
 	if o.ended.Load() {

@@ -40,7 +40,7 @@ func remember(t *testing.T, o *resowner.Owner, log *[]string, names ...string) (
 		if err := o.Reserve(); err != nil {
 			t.Fatal(err)
 		}
-		if err := o.Remember(&x.Item, x, 0); err != nil {
+		if err := o.Remember(&x.Item, x); err != nil {
 			t.Fatal(err)
 		}
 		things = append(things, x)
@@ -84,7 +84,7 @@ func TestForget(t *testing.T) {
 	if !things[1].Forget() || things[1].Forget() {
 		t.Error("Forget must be true once")
 	}
-	if err := o.Remember(&things[1].Item, things[1], 0); err != nil { // an item can be used again
+	if err := o.Remember(&things[1].Item, things[1]); err != nil { // an item can be used again
 		t.Fatal(err)
 	}
 	things[0].Forget()
@@ -106,7 +106,7 @@ func TestEnded(t *testing.T) {
 	_ = o.Commit() // while the reservation is out
 	x := &thing{name: "x", log: &log}
 	for name, err := range map[string]error{
-		"Remember": o.Remember(&x.Item, x, 0),
+		"Remember": o.Remember(&x.Item, x),
 		"Reserve":  o.Reserve(),
 		"Child":    func() error { _, err := o.Child("c"); return err }(),
 	} {
@@ -203,7 +203,7 @@ func TestMany(t *testing.T) {
 			mine := resources[w*each : (w+1)*each]
 			for i := range mine {
 				switch {
-				case err != nil || o.Remember(&mine[i].Item, &mine[i], 0) != nil:
+				case err != nil || o.Remember(&mine[i].Item, &mine[i]) != nil:
 					others.Add(1)
 				case i%3 == 0 && mine[i].Forget():
 					others.Add(1)
@@ -234,7 +234,7 @@ func BenchmarkRememberForget(b *testing.B) {
 	var c counted
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := o.Remember(&c.Item, &c, 0); err != nil {
+		if err := o.Remember(&c.Item, &c); err != nil {
 			b.Fatal(err)
 		}
 		c.Forget()

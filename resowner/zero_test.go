@@ -21,14 +21,14 @@ func TestZeroOwner(t *testing.T) {
 	var o resowner.Owner
 	var it resowner.Item
 	n := 0
-	if err := errors.Join(o.Remember(&it, noted(func() { n++ }), 0), o.Commit()); err != nil || n != 1 {
+	if err := errors.Join(o.Remember(&it, noted(func() { n++ })), o.Commit()); err != nil || n != 1 {
 		t.Errorf("released %d times, %v", n, err)
 	}
 	var none *resowner.Owner
 	if _, err := none.Child("x"); !errors.Is(err, resowner.ErrClosed) {
 		t.Errorf("Child of nil = %v", err)
 	}
-	if err := none.Remember(new(resowner.Item), noted(nil), 0); !errors.Is(err, resowner.ErrClosed) {
+	if err := none.Remember(new(resowner.Item), noted(nil)); !errors.Is(err, resowner.ErrClosed) {
 		t.Errorf("Remember of nil = %v", err)
 	}
 	if err := errors.Join(none.Abort(), none.Commit(), none.MayEnd()); err != nil || !errors.Is(none.Reserve(), resowner.ErrClosed) {

@@ -103,7 +103,7 @@ func counterFamilies(c dsm.Counters) []Family {
 }
 
 func segmentFamilies(r dsm.Report) []Family {
-	states := map[string]int{"creating": 0, "live": 0, "destroying": 0, "corrupt": 0}
+	states := map[dsm.SegmentState]int{}
 	var pinned, failed int
 	var pinnedBytes float64
 	for i := range r.Segments {
@@ -118,8 +118,8 @@ func segmentFamilies(r dsm.Report) []Family {
 		}
 	}
 	by := family("dsm_segments_by_state", Gauge, "Segments, by state.", "state")
-	for _, state := range []string{"creating", "live", "destroying", "corrupt"} {
-		by.add(float64(states[state]), state)
+	for _, state := range []dsm.SegmentState{dsm.SegmentCreating, dsm.SegmentLive, dsm.SegmentDestroying, dsm.SegmentCorrupt} {
+		by.add(float64(states[state]), state.String())
 	}
 	return []Family{
 		by,
@@ -130,13 +130,13 @@ func segmentFamilies(r dsm.Report) []Family {
 }
 
 func sessionFamilies(r dsm.Report) []Family {
-	states := map[string]int{}
+	states := map[dsm.SessionState]int{}
 	for i := range r.Sessions {
 		states[r.Sessions[i].State]++
 	}
 	by := family("dsm_sessions", Gauge, "Sessions, by state.", "state")
-	for _, state := range []string{"running", "stopped", "closing", "dead", "unseen"} {
-		by.add(float64(states[state]), state)
+	for _, state := range []dsm.SessionState{dsm.SessionRunning, dsm.SessionStopped, dsm.SessionClosing, dsm.SessionDead, dsm.SessionUnseen} {
+		by.add(float64(states[state]), state.String())
 	}
 	type sum struct{ sessions, segments, bytes float64 }
 	sums, order := map[string]*sum{}, []string{}

@@ -77,7 +77,7 @@ func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
 	}
 	s.Names = names
 	for _, x := range names {
-		if x.State != "ready" {
+		if x.State != registry.StateReady {
 			continue
 		}
 		switch x.Kind {

@@ -150,7 +150,7 @@ func stateOf(s survey.Survey, err error, events []event) State {
 	st.Memory = blocksOf(s)
 	for _, p := range s.Report.Sessions[:min(maxSessions, len(s.Report.Sessions))] {
 		r := p.Done.Refused
-		st.Sessions = append(st.Sessions, session{p.Name, p.Pid, p.Application, p.State, p.Started.UnixMilli(), p.Segments, p.Bytes,
+		st.Sessions = append(st.Sessions, session{p.Name, p.Pid, p.Application, p.State.String(), p.Started.UnixMilli(), p.Segments, p.Bytes,
 			p.Done.Creates, p.Done.Attaches, r.Segments + r.Memory + r.Session + r.System})
 	}
 	for _, c := range s.Caches {
@@ -199,7 +199,7 @@ func (st *State) trouble(s survey.Survey) {
 		say("no supervisor lives: start one, it adopts the sessions")
 	}
 	for _, p := range s.Report.Sessions {
-		if p.State == "stopped" && len(st.Trouble) < 20 {
+		if p.State == dsm.SessionStopped && len(st.Trouble) < 20 {
 			say("session " + p.Name + " is stopped (SIGSTOP, a debugger): what it holds is not given back")
 		}
 	}
@@ -234,7 +234,7 @@ func blocksOf(s survey.Survey) []block {
 			continue
 		}
 		b := block{Handle: g.Handle.String(), Kind: "segment", Size: uint64(g.Size), Refs: g.Refs, Count: 1, Pinned: g.Pinned,
-			State: g.State, Creator: g.Creator}
+			State: g.State.String(), Creator: g.Creator}
 		if n, ok := names[g.Handle]; ok {
 			b.Name, b.Kind = n.name, n.kind
 		}

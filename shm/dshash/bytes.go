@@ -1,6 +1,7 @@
 package dshash
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"iter"
@@ -49,6 +50,15 @@ func (t *Bytes) Set(ctx context.Context, key, value []byte) error {
 	return t.core().set(ctx, key, value)
 }
 
+// Update calls f with the key's value, in place, and makes what f returns the key's. The value is to be read, not to be
+// written, and only until f returns; nil if the key has none, and then existed is false. All else is as with Table.Update.
+func (t *Bytes) Update(ctx context.Context, key []byte, f func(value []byte, existed bool) ([]byte, error)) error {
+	if f == nil {
+		return errNoFunction
+	}
+	return t.core().update(ctx, key, nil, f)
+}
+
 // Delete takes the key's entry out, and reports whether there was one. It needs no memory.
 func (t *Bytes) Delete(ctx context.Context, key []byte) (found bool, err error) {
 	return t.core().remove(ctx, key)
@@ -85,6 +95,18 @@ func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry,
 			yield(nil, err)
 		}
 	}
+}
+
+// All yields a copy of each entry. See Table.All.
+func (t *Bytes) All(ctx context.Context) iter.Seq2[Item[[]byte, []byte], error] {
+	return copies(ctx, t.core(), func(key, value []byte) Item[[]byte, []byte] {
+		return Item[[]byte, []byte]{bytes.Clone(key), bytes.Clone(value)}
+	})
+}
+
+// Keys yields a copy of the key of each entry. See Table.All.
+func (t *Bytes) Keys(ctx context.Context) iter.Seq2[[]byte, error] {
+	return copies(ctx, t.core(), func(key, _ []byte) []byte { return bytes.Clone(key) })
 }
 
 // Dump writes a text for people to w. See Table.Dump.

@@ -9,10 +9,12 @@
 //	send(tab.Handle()) // another process: dshash.Attach[uint64, Account](a, handle, dshash.Options{})
 //
 //	account, found, err := tab.Get(ctx, 7) // a copy, without a lock
-//	e, found, err := tab.FindExclusive(ctx, 7)
-//	v, err := e.Update()
-//	v.Balance -= 30
-//	e.Release() // from here on the other sessions see the change
+//	err = tab.Update(ctx, 7, func(a *Account, existed bool) error {
+//		a.Balance -= 30
+//		return nil // now the others see it
+//	})
+//
+// Find, FindExclusive and Insert hold an entry over several calls, and return it.
 //
 // PostgreSQL's namesake is dshash.
 //

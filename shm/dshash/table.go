@@ -117,6 +117,25 @@ func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 	return t.core().set(ctx, bytesOf(&key), bytesOf(&value))
 }
 
+// Update calls f with a copy of the key's value, and makes what f leaves there the key's, at once. If the key has no
+// value, existed is false and *v is zero; the entry is made when f has returned. If f returns an error, Update returns
+// that and nothing has changed: a key that had no value still has none. So it is if f panics or ends its goroutine, or if
+// the process dies in f.
+//
+// The key's partition is locked while f runs, and other sessions wait for it, except for Get: f must be short, and must
+// not use the table. Where there is no memory Update fails as Set does. If the area ends while f runs the error is
+// ErrClosed.
+func (t *Table[K, V]) Update(ctx context.Context, key K, f func(v *V, existed bool) error) error {
+	if f == nil {
+		return errNoFunction
+	}
+	var v V
+	return t.core().update(ctx, bytesOf(&key), bytesOf(&v), func(_ []byte, existed bool) ([]byte, error) {
+		err := f(&v, existed)
+		return bytesOf(&v), err
+	})
+}
+
 // Delete takes the key's entry out, and reports whether there was one. It needs no memory. It waits for the partition
 // until ctx is over.
 func (t *Table[K, V]) Delete(ctx context.Context, key K) (found bool, err error) {
@@ -171,6 +190,25 @@ func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry
 			yield(nil, err)
 		}
 	}
+}
+
+// All yields a copy of each entry, partition by partition. What is there all the time comes once, what comes or goes
+// meanwhile does so or not. No lock is held while the body of the loop runs. An error, as when the area has ended or ctx
+// is over, ends the loop.
+func (t *Table[K, V]) All(ctx context.Context) iter.Seq2[Item[K, V], error] {
+	return copies(ctx, t.core(), func(key, value []byte) (x Item[K, V]) {
+		copy(bytesOf(&x.Key), key)
+		copy(bytesOf(&x.Value), value)
+		return x
+	})
+}
+
+// Keys yields the key of each entry, as All does.
+func (t *Table[K, V]) Keys(ctx context.Context) iter.Seq2[K, error] {
+	return copies(ctx, t.core(), func(key, _ []byte) (k K) {
+		copy(bytesOf(&k), key)
+		return k
+	})
 }
 
 // Dump writes a text for people to w: the numbers of Verify, the partitions that are held, and by whom. It waits as

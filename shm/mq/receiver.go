@@ -3,6 +3,8 @@ package mq
 import (
 	"context"
 	"encoding/binary"
+	"errors"
+	"iter"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
@@ -83,6 +85,20 @@ func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, 
 		return b, nil
 	}
 	return r.receive(ctx, block)
+}
+
+// All yields one message after the other, as Receive returns them: each is valid until the loop's body ends. The loop ends
+// when the sender has detached and all its messages have been received. Any other error of Receive is yielded as the last.
+// A loop that is left early goes on with the next call of All or Receive.
+func (r *Receiver) All(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for {
+			b, err := r.Receive(ctx)
+			if errors.Is(err, ErrDetached) || !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // TryReceive returns the next message as Receive does, but does not wait: if no whole message is there it is

@@ -40,7 +40,7 @@ func findCaches(ctx context.Context, s *dsm.Session, name string) (list []foundC
 		return nil, err
 	}
 	for _, x := range names {
-		if x.Kind != cache.Kind || x.State != "ready" || name != "" && x.Name != name {
+		if x.Kind != cache.Kind || x.State != registry.StateReady || name != "" && x.Name != name {
 			continue
 		}
 		c, err := cache.Open(ctx, s, x.Name, cache.Options{Limit: max(x.Size, cache.MinLimit), Version: x.Version})

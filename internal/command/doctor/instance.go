@@ -211,7 +211,7 @@ func books(r dsm.Report, err error) (list []Finding) {
 				fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
 				"nobody has it any more; the supervisor tries again every second",
 				"see what is in the way: ls -ld " + s.OSName})
-		case s.State == "corrupt":
+		case s.State == dsm.SegmentCorrupt:
 			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle),
 				"somebody has written into the control segment; attaching it is ErrCorrupt",
 				"restart the supervisor"})
@@ -222,7 +222,7 @@ func books(r dsm.Report, err error) (list []Finding) {
 	}
 	list = append(list, rows(r))
 	for _, s := range r.Sessions {
-		if s.State == "unseen" {
+		if s.State == dsm.SessionUnseen {
 			list = append(list, Finding{"unseen_sessions", Note,
 				fmt.Sprintf("process %d (%s) holds its place, and no process here has that pid", s.Pid, s.Application),
 				"it is in another pid namespace; or it is dead, and a child that it forked without exec holds its place and " +
@@ -230,7 +230,7 @@ func books(r dsm.Report, err error) (list []Finding) {
 				"see which process has the instance's memory mapped: grep -l " + mark(r) + " /proc/[0-9]*/maps"})
 		}
 	}
-	if h := r.Status.LockHolder; h != nil && h.State == "stopped" {
+	if h := r.Status.LockHolder; h != nil && h.State == dsm.SessionStopped {
 		return append(list, Finding{"control_lock", Bites,
 			fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
 			"nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})

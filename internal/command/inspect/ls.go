@@ -114,7 +114,7 @@ func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
 		}
 		row := SegmentRow{
 			Handle: s.Handle, Name: x.Name, Kind: x.Kind, Type: x.Type, Size: s.Size, Refs: s.Refs,
-			Pinned: s.Pinned, State: s.State, Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
+			Pinned: s.Pinned, State: s.State.String(), Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
 			CreatorPid: s.CreatorPid, AgeSeconds: cli.Age(s.Created),
 			Holders: []HolderRow{}, Changed: s.Changed,
 		}

@@ -40,7 +40,7 @@ var SessionColumns = []cli.Column[SessionRow]{
 func Sessions(r dsm.Report) []SessionRow {
 	rows := []SessionRow{}
 	for _, s := range r.Sessions {
-		rows = append(rows, SessionRow{s.Name, s.Pid, s.Application, s.State, s.Segments, s.Bytes, cli.Age(s.Started)})
+		rows = append(rows, SessionRow{s.Name, s.Pid, s.Application, s.State.String(), s.Segments, s.Bytes, cli.Age(s.Started)})
 	}
 	return rows
 }

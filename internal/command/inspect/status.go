@@ -62,7 +62,7 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 				out.Left = &st.Left
 			}
 			if h := st.LockHolder; h != nil {
-				out.LockHolder, out.LockState = &HolderRow{h.Name, h.Pid, h.Application}, h.State
+				out.LockHolder, out.LockState = &HolderRow{h.Name, h.Pid, h.Application}, h.State.String()
 			}
 			if a.JSON {
 				return cli.Probed(st, a.PrintJSON(out))

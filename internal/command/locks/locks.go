@@ -132,7 +132,7 @@ func (a *app) lockTables(ctx context.Context, args []string) (all []Table, err e
 			return fmt.Errorf("no lock table %q: ls shows what there is", args[0])
 		}
 		for _, x := range names {
-			if x.State != "ready" {
+			if x.State != registry.StateReady {
 				continue
 			}
 			t, err := Look(x, bytes)

@@ -70,7 +70,7 @@ func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err e
 			return err
 		}
 		for _, x := range names {
-			if x.Kind != queues.Kind || x.State != "ready" || name != "" && x.Name != name {
+			if x.Kind != queues.Kind || x.State != registry.StateReady || name != "" && x.Name != name {
 				continue
 			}
 			rows = append(rows, Look(x, read))

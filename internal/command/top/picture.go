@@ -45,11 +45,11 @@ func take(ctx context.Context, cfg dsm.Config) (p *picture, err error) {
 		}
 		living := map[string]bool{}
 		for _, s := range r.Sessions {
-			living[s.Name] = s.State != "dead"
+			living[s.Name] = s.State != dsm.SessionDead
 		}
 		alive := func(p shmsync.Peer) bool { return living[p.String()] }
 		for _, x := range p.names {
-			if x.State != "ready" {
+			if x.State != registry.StateReady {
 				continue
 			}
 			switch x.Kind {

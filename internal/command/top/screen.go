@@ -136,11 +136,11 @@ func supervisorOf(p *picture) string {
 
 // unwell counts sessions that are not running.
 func unwell(p *picture) string {
-	counts, text := map[string]int{}, ""
+	counts, text := map[dsm.SessionState]int{}, ""
 	for _, s := range p.Sessions {
 		counts[s.State]++
 	}
-	for _, state := range []string{"stopped", "closing", "dead", "unseen"} {
+	for _, state := range []dsm.SessionState{dsm.SessionStopped, dsm.SessionClosing, dsm.SessionDead, dsm.SessionUnseen} {
 		if n := counts[state]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, state)
 		}

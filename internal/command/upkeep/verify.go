@@ -80,7 +80,7 @@ func verify(ctx context.Context, s *dsm.Session, names []string) ([]VerifyRow, e
 	}
 	rows := []VerifyRow{}
 	for _, x := range list {
-		if len(names) > 0 && names[0] != x.Name || !x.InArea || x.State != "ready" {
+		if len(names) > 0 && names[0] != x.Name || !x.InArea || x.State != registry.StateReady {
 			continue
 		}
 		row, err := verifyOne(ctx, s, x)

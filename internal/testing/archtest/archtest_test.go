@@ -32,8 +32,8 @@ shm/dshash                     shm shm/shmsync shm/dsa internal/bytesize interna
 shm/roster                     shm shm/shmsync shm/dsa words
 shm/waitqueue
 control                        shm shm/shmsync internal/sys/... words
-resowner                       internal/sys/... words
-dsm                            dsmimpl control resowner shm shm/shmsync internal/instance internal/callback internal/scope internal/settings internal/sys/... internal/waits words
+resowner                       internal/leaksite internal/sys/... words
+dsm                            dsmimpl control resowner shm shm/shmsync internal/instance internal/callback internal/leaksite internal/scope internal/settings internal/sys/... internal/waits words
 supervisor                     dsmimpl control dsm shm/shmsync internal/instance internal/settings internal/sys/... words
 parallel                       dsm resowner shm shm/... internal/sys/... words
 area                           dsm resowner shm shm/dsa
@@ -66,6 +66,7 @@ internal/callback              words
 internal/errkind               words
 internal/failpoint             words
 internal/hashing               words
+internal/leaksite
 internal/onebit                words
 internal/osobjects             dsmimpl internal/sys/... words
 internal/scope                 internal/sys/... words

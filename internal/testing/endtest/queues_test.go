@@ -99,6 +99,14 @@ var usesOfQueues = map[string]use{
 	"mq.Sender.Flush":     func(w *world, i int) error { return w.alone[i].sender.Flush() },
 	"mq.end.WaitAttach":   func(w *world, i int) error { return w.alone[i].sender.WaitAttach(ctx) },
 	"mq.Receiver.Receive": func(w *world, i int) error { return w.roundTrip(i, sendHello, receiveOne) },
+	"mq.Receiver.All": func(w *world, i int) error {
+		return w.roundTrip(i, sendHello, func(r *mq.Receiver) (b []byte, err error) {
+			for b, err = range r.All(ctx) {
+				break
+			}
+			return b, err
+		})
+	},
 	"mq.Receiver.TryReceive": func(w *world, i int) error {
 		return w.roundTrip(i, sendHello, func(r *mq.Receiver) ([]byte, error) { return r.TryReceive() })
 	},

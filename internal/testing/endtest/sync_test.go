@@ -47,6 +47,7 @@ var usesOfSync = map[string]use{
 	"shmsync.Disavow":         func(w *world, i int) error { shmsync.Disavow(); return nil },
 	"shmsync.LWLock.Recover":  func(w *world, i int) error { return guarded(w.lock.Recover(ctx)) },
 	"shmsync.LWLock.Lock":     func(w *world, i int) error { return guarded(w.lock.Lock(ctx)) },
+	"shmsync.LWLock.Do":       func(w *world, i int) error { return w.lock.Do(ctx, func() error { return nil }) },
 	"shmsync.LWLock.RLock":    func(w *world, i int) error { return guarded(w.lock.RLock(ctx)) },
 	"shmsync.LWLock.TryLock":  func(w *world, i int) error { return tried(w.lock.TryLock()) },
 	"shmsync.LWLock.TryRLock": func(w *world, i int) error { return tried(w.lock.TryRLock()) },

@@ -1,8 +1,10 @@
 package endtest
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"sync/atomic"
 
 	"github.com/godsm/godsm/dsm"
@@ -39,6 +41,23 @@ func (w *world) enteredBytes(i int, f func(e *dshash.BytesEntry) error) error {
 	}
 	defer e.Release()
 	return f(&e)
+}
+
+// walked goes through what an iterator yields.
+func walked[X any](w *world, seq iter.Seq2[X, error], right func(X) bool) error {
+	n := 0
+	for x, err := range seq {
+		if err != nil {
+			return err
+		}
+		if n++; !right(x) {
+			return wrong("an iterator has yielded %v", x)
+		}
+	}
+	if n < 16 && !w.over() {
+		return wrong("an iterator has yielded %d entries", n)
+	}
+	return nil
 }
 
 // inTable hands f a table of its own.
@@ -129,6 +148,15 @@ var usesOfTable = map[string]use{
 		}
 		return nil
 	},
+	"dshash.Table.Update": func(w *world, i int) error {
+		return w.table.Update(ctx, mine(i), func(v *uint64, _ bool) error { *v = 3; return nil })
+	},
+	"dshash.Table.All": func(w *world, i int) error {
+		return walked(w, w.table.All(ctx), func(x dshash.Item[uint64, uint64]) bool {
+			return x.Key >= 16 || x.Value == x.Key+100 || x.Key == 3
+		})
+	},
+	"dshash.Table.Keys": func(w *world, i int) error { return walked(w, w.table.Keys(ctx), func(uint64) bool { return true }) },
 	"dshash.Table.Verify": func(w *world, i int) error {
 		rep, err := w.table.Verify(ctx)
 		if err == nil && len(rep.Problems) > 0 {
@@ -239,6 +267,17 @@ var usesOfBytes = map[string]use{
 			return wrong("a scan met %d entries", n)
 		}
 		return nil
+	},
+	"dshash.Bytes.Update": func(w *world, i int) error {
+		return w.bytes.Update(ctx, key(mine(i)), func([]byte, bool) ([]byte, error) { return value, nil })
+	},
+	"dshash.Bytes.All": func(w *world, i int) error {
+		return walked(w, w.bytes.All(ctx), func(x dshash.Item[[]byte, []byte]) bool {
+			return bytes.HasPrefix(x.Key, []byte("key ")) && len(x.Value) > 0
+		})
+	},
+	"dshash.Bytes.Keys": func(w *world, i int) error {
+		return walked(w, w.bytes.Keys(ctx), func(k []byte) bool { return bytes.HasPrefix(k, []byte("key ")) })
 	},
 	"dshash.Bytes.Verify": func(w *world, i int) error {
 		rep, err := w.bytes.Verify(ctx)

@@ -47,7 +47,7 @@ var zeros = []any{
 	new(dsa.Area), new(dsa.ClassStats), new(dsa.Heap), new(dsa.Options), new(dsa.Place), new(dsa.Pointer), new(dsa.Ref[int]),
 	new(dsa.Report), new(dsa.Sight),
 	new(dsa.Stats),
-	new(dshash.Bytes), new(dshash.BytesEntry), new(dshash.Entry[uint64, uint64]), new(dshash.Options), new(dshash.Report),
+	new(dshash.Bytes), new(dshash.BytesEntry), new(dshash.Entry[uint64, uint64]), new(dshash.Item[int, int]), new(dshash.Options), new(dshash.Report),
 	new(dshash.Table[uint64, uint64]),
 	new(mq.Addr), new(mq.Conn), new(mq.Many), new(mq.Queue), new(mq.Receiver), new(mq.Sender),
 	new(shmsync.Barrier), new(shmsync.BarrierWord), new(shmsync.Bit), new(shmsync.Cond), new(shmsync.Count), new(shmsync.Guard),
