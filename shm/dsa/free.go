@@ -246,45 +246,55 @@ func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack()
 func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			b, err = nil, a.broken(recover())
 		}
 	}()
-	b, err = a.bytes(p)
+	if b = a.blockAt(p); b == nil {
+		b, err = a.bytesAnew(p)
+	}
 	if a.ends.Ended() {
 		b, err = nil, errClosed
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return b, err
 }
 
-// bytes is Bytes in a scope. It needs no stripe: if the segment is unmapped meanwhile there is no object.
-func (a *Area) bytes(p Pointer) ([]byte, error) {
+// blockAt returns the bytes of the object p, if it is in the first chunk of a span that is mapped and there is no doubt
+// about it; else nothing. It needs no stripe: if the segment is unmapped meanwhile there is no object.
+func (a *Area) blockAt(p Pointer) []byte {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask || a.guard != 0 || a.head.returned.Load() != a.seen.Load() {
-		return a.bytesAnew(p)
+		return nil
 	}
-	rel := p.offset() - m.data
+	off := p.offset()
+	rel := off - m.data
 	at := rel >> chunkShift
 	if at >= uint64(len(m.spans)) {
-		return nil, notAllocated(p)
+		return nil
 	}
 	s := &m.spans[at]
 	c := s.class.Load()
-	if kind := kindOf(s.state.Load()); kind < kindOwned || kind > kindPartial || c >= uint32(len(classes)) {
-		return a.bytesAnew(p)
+	if kind := kindOf(s.state.Load()); kind-kindOwned > kindPartial-kindOwned || c >= uint32(len(classes)) {
+		return nil
 	}
 	cl := &classes[c]
-	i, ok := cl.index(rel & (chunkSize - 1))
-	off, end := p.offset(), p.offset()+cl.size-p.slack()
-	if !ok || p.slack() >= cl.slack || !s.allocated(i) || end > uint64(len(m.bytes)) {
-		return a.bytesAnew(p)
+	rel &= chunkSize - 1
+	i := rel * cl.inverse >> 40
+	if i*cl.size != rel || i >= uint64(cl.objects) || p.slack() >= cl.slack {
+		return nil
 	}
-	return m.bytes[off:end:end], nil
+	pair := &s.words[i>>6&63]
+	end := off + cl.size - p.slack()
+	if (pair.used.Load()&^pair.freed.Load())>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
+		return nil
+	}
+	return m.bytes[off:end:end]
 }
 
-// bytesAnew is bytes, for what is not in the first chunk of a span that is mapped, and for what bytes has doubts about.
+// bytesAnew is Bytes, in its scope, for what blockAt knows nothing of.
 func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 	if a.head.returned.Load() != a.seen.Load() {
 		if err := a.sweep(); err != nil {
