@@ -216,51 +216,58 @@ func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack()
 func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			b, err = nil, a.broken(recover())
 		}
 	}()
-	b, err = a.bytes(p)
+	if b = a.blockAt(p); b == nil {
+		b, err = a.bytesAnew(p)
+	}
 	if a.ends.Ended() {
 		b, err = nil, errClosed
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return b, err
 }
 
-// bytes does the work of Bytes, in the caller's scope. It takes no stripe. If the segment is unmapped while it looks,
-// there is no object left in it, and the load that faults ends in ErrCorrupt, or in ErrClosed after the area's end.
-//
-// It goes a short way, for the first chunk of a span in a segment that is mapped. In each case of doubt, also if a
-// number in shared memory is out of range, it leaves the answer to bytesAnew. A block whose end would be behind the
-// mapping is such a case: a span of more than one chunk near the segment's end can have a class that does not fit
-// there.
-func (a *Area) bytes(p Pointer) ([]byte, error) {
+// blockAt returns the bytes of the object p, if it is in the first chunk of a span in a segment that is mapped. In each case
+// of doubt, also if a number in shared memory is out of range, it returns nil, and bytesAnew has the answer. A block whose
+// end would be behind the mapping is such a case: a span of more than one chunk near the segment's end can have a class
+// that does not fit there. It takes no stripe: if the segment is unmapped while it looks, there is no object left in it,
+// and a load that faults ends in the caller's scope.
+func (a *Area) blockAt(p Pointer) []byte {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask || a.guard != 0 || a.head.returned.Load() != a.seen.Load() {
-		return a.bytesAnew(p)
+		return nil
 	}
-	rel := p.offset() - m.data
+	off := p.offset()
+	rel := off - m.data
 	at := rel >> chunkShift
 	if at >= uint64(len(m.spans)) {
-		return nil, notAllocated(p)
+		return nil
 	}
 	s := &m.spans[at]
 	c := s.class.Load()
-	if kind := kindOf(s.state.Load()); kind < kindOwned || kind > kindPartial || c >= uint32(len(classes)) {
-		return a.bytesAnew(p)
+	if kind := kindOf(s.state.Load()); kind-kindOwned > kindPartial-kindOwned || c >= uint32(len(classes)) {
+		return nil
 	}
 	cl := &classes[c]
-	i, ok := cl.index(rel & (chunkSize - 1))
-	off, end := p.offset(), p.offset()+cl.size-p.slack()
-	if !ok || p.slack() >= cl.slack || !s.allocated(i) || end > uint64(len(m.bytes)) {
-		return a.bytesAnew(p)
+	rel &= chunkSize - 1
+	i := rel * cl.inverse >> 40
+	if i*cl.size != rel || i >= uint64(cl.objects) || p.slack() >= cl.slack {
+		return nil
 	}
-	return m.bytes[off:end:end], nil
+	pair := &s.words[i>>6&63]
+	end := off + cl.size - p.slack()
+	if (pair.used.Load()&^pair.freed.Load())>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
+		return nil
+	}
+	return m.bytes[off:end:end]
 }
 
-// bytesAnew returns the bytes of an object that bytes has not found on its short way: one of a segment that is not
+// bytesAnew returns the bytes of an object that blockAt has not found on its short way: one of a segment that is not
 // mapped, or of a run's later chunk, a large one, one in checked mode, or none. Before it looks it unmaps what went
 // back. The caller has no stripe.
 func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
