@@ -125,8 +125,12 @@ func (x Hold) Unlock() error {
 	}
 	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
 	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
+		if h.key.n == 1 {
+			h.free(x.seq)
+			return nil
+		}
 		above, n := h.above, h.key.n
-		h.kept.free(h)
+		h.free(x.seq)
 		for i := range n - 1 {
 			above[i].intent.leave()
 		}
@@ -182,7 +186,7 @@ func (h *hold) recycle() {
 	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
 	h.plain, h.inRecord = false, false
 	if h.kept != nil {
-		h.kept.free(h)
+		h.rest()
 		return
 	}
 	h.t.pool.Put(h)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -146,7 +147,7 @@ func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat
 		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
 		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
-	t.find = t.at
+	t.find, t.names.seed = t.at, maphash.MakeSeed()
 	t.pool.New = func() any {
 		h := &hold{t: t}
 		h.count.Store(1)
