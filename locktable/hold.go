@@ -280,14 +280,15 @@ func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 	}()
 }
 
-// idleHeads is how many names a partition may have before idle ones are looked for.
-const idleHeads = 64
+// idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From twice as many
+// on all idle ones are looked for.
+const idleHeads = 24
 
 // gave counts holds by name that were given back, and looks for idle heads when there may be many.
 func (t *Table) gave(part int) {
 	l := &t.parts[part]
 	heads := l.p.heads.Load()
-	if heads < idleHeads || uint32(l.gives.Add(1)) < max(idleHeads/2, heads/4) {
+	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
 		return
 	}
 	l.gives.Store(0)

@@ -35,10 +35,10 @@ func (u *turn) repairLocked() error {
 	}
 	err := u.eachLocked(func(n uint32, h *head) error {
 		if h.kind.Load() == 0 {
-			if err := u.dropLocked(n, longAt); err != nil {
+			if err := u.dropLocked(n, longAt, &h.long); err != nil {
 				return err
 			}
-			return u.dropLocked(n, epitaphAt)
+			return u.dropLocked(n, epitaphAt, &h.epitaph)
 		}
 		q := u.queue(h, n)
 		q.RelinkLocked()

@@ -29,6 +29,7 @@ type local struct {
 	turn    turn
 	epoch   uint32 // under the partition's lock, as all below
 	pages   []page // found so far, by number
+	hand    uint32 // the head that was last looked at for one that no process uses
 	buckets index
 }
 
