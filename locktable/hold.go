@@ -199,7 +199,7 @@ func (h *hold) give() {
 		slow, was := h.head.lock.Give(h.word)
 		failpoint.Hit("locktable/give/given")
 		if slow && was {
-			t.soon(h.partition(), h.key.b, func(u *turn, name []byte) {
+			t.soon(h.partition(), h.key.b, waitFor, func(u *turn, name []byte) {
 				// Others may have called, and even have given the head to another name.
 				if head, n, err := u.lookupLocked(name, hash(name, t.seed)); err == nil && head != nil {
 					u.queue(head, n)
@@ -213,7 +213,7 @@ func (h *hold) give() {
 			return
 		}
 		failpoint.Hit("locktable/give/gone")
-		t.endSoon(h.partition(), h.head, h.n, ref, rec)
+		t.endSoon(h.partition(), h.head, h.n, ref, rec, waitFor)
 	}
 	if h.kept == nil {
 		t.gave(h.partition())
@@ -233,8 +233,8 @@ func (t *Table) gone(rec *waitqueue.Record) bool {
 }
 
 // endSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the record keeps until then.
-func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
-	t.soon(part, nil, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
+func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record, wait time.Duration) {
+	t.soon(part, nil, wait, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
 }
 
 // endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then. It
@@ -248,23 +248,28 @@ func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Re
 	u.t.roster.Give(ref)
 }
 
-// soon runs f with a partition's lock: now, if that can be had within a millisecond, else in a goroutine, with a copy of name.
-func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
+// waitFor is how long a call that gives back waits for a partition's lock before it leaves the rest to a goroutine.
+const waitFor = time.Millisecond
+
+// soon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine, with a copy of name.
+func (t *Table) soon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
 	run := func(u *turn, name []byte) {
 		defer fault.Ignore(fault.Catch())
 		defer u.leave()
 		f(u, name)
 		u.ok()
 	}
-	if u, err := t.tryEnter(part); err == nil {
+	if u, err := t.tryEnter(part, tryFor); err == nil {
 		run(u, name)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	if u, err := t.enter(ctx, part); err == nil {
-		run(u, name)
-		return
+	if wait > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if u, err := t.enter(ctx, part); err == nil {
+			run(u, name)
+			return
+		}
 	}
 	name = append([]byte(nil), name...)
 	go func() {
@@ -292,7 +297,7 @@ func (t *Table) gave(part int) {
 		return
 	}
 	l.gives.Store(0)
-	u, err := t.tryEnter(part)
+	u, err := t.tryEnter(part, tryFor)
 	if err != nil {
 		return
 	}

@@ -250,7 +250,7 @@ func (n *Name) settle() {
 // unpin gives the pin back.
 func (n *Name) unpin() {
 	if n.t.gone(n.rec) { // else Close gives it back
-		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec)
+		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
 	}
 }
 

@@ -169,6 +169,7 @@ type waiter struct {
 	due   time.Duration // until one of them is to be passed over; 0: none was called
 	dead  []int         // rows that hold the lock and may be dead
 	told  bool          // OnWait has been called
+	looks uint          // how often it has looked
 }
 
 // attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.
@@ -234,7 +235,7 @@ func (w *waiter) hold(u *turn) {
 // turn is enter or, if try says so, tryEnter.
 func (t *Table) turn(ctx context.Context, part int, try bool) (*turn, error) {
 	if try {
-		return t.tryEnter(part)
+		return t.tryEnter(part, tryFor)
 	}
 	return t.enter(ctx, part)
 }

@@ -155,7 +155,7 @@ func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
 
 // pin gives a Name the head of a lock that is held.
 func (t *Table) pin(n *Name, h *hold) (err error) {
-	u, err := t.tryEnter(h.partition())
+	u, err := t.tryEnter(h.partition(), tryFor)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,23 @@ func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
 	return nil
 }
 
+// sweepSoon sweeps a session that has died: now, if that takes no longer than a second, else in a goroutine.
+func (t *Table) sweepSoon(dead shmsync.Peer) {
+	in := func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return t.sweep(ctx, dead) == nil || t.view.Ended()
+	}
+	if in() {
+		return
+	}
+	go func() {
+		for !in() {
+			time.Sleep(100 * time.Millisecond) // sweep may fail at once
+		}
+	}()
+}
+
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
 	who, s, ok := t.roster.Seat(dead.Row)
 	if !ok || who != dead {
@@ -192,9 +209,13 @@ func pad(text string) []byte {
 
 const noteBytes = 40
 
-// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of.
-func (t *Table) sweepDead(rows []int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of: until ctx is over, and for a
+// second at most.
+func (t *Table) sweepDead(ctx context.Context, rows []int) {
+	if len(rows) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, row := range rows {
 		if who, _, ok := t.roster.Seat(row); ok && who != t.self.Peer && !t.self.Alive(who) {

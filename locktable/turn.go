@@ -98,8 +98,11 @@ func (t *Table) take(ctx context.Context, i int, lease shm.Lease) (*turn, error)
 	return l.begin(lease, guard)
 }
 
-// tryEnter is enter for one that waits for 50 us at most.
-func (t *Table) tryEnter(i int) (*turn, error) {
+// tryFor is how long a call that does not wait tries to get a partition's lock.
+const tryFor = 50 * time.Microsecond
+
+// tryEnter does what enter does, and waits for so long at most.
+func (t *Table) tryEnter(i int, most time.Duration) (*turn, error) {
 	lease, err := t.mapped.Enter()
 	if err != nil || t.view.Ended() {
 		lease.Leave()
@@ -118,7 +121,7 @@ func (t *Table) tryEnter(i int) (*turn, error) {
 			}
 			return u, err
 		}
-		if err != nil || time.Since(began) > 50*time.Microsecond {
+		if err != nil || time.Since(began) >= most {
 			lease.Leave()
 			if err == nil {
 				err = fmt.Errorf("locktable: partition %d: %w by session %v", i, ErrBusy, t.parts[i].lock.Status().Exclusive)
