@@ -63,10 +63,10 @@ func (u *turn) forgetLocked(n uint32, h *head) error {
 	failpoint.Hit("locktable/forget/floor")
 	h.kind.Store(0)
 	failpoint.Hit("locktable/forget/nameless")
-	if err := u.dropLocked(n, longAt); err != nil {
+	if err := u.dropLocked(n, longAt, &h.long); err != nil {
 		return err
 	}
-	return u.dropLocked(n, epitaphAt)
+	return u.dropLocked(n, epitaphAt, &h.epitaph)
 }
 
 // relistLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads, and counts. It

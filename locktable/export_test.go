@@ -14,6 +14,24 @@ func (t *Table) Area() *dsa.Area { return t.area }
 // Ends reports whether the name is released, or its table closed, or is about to be.
 func (n *Name) Ends() bool { return n.over.Load() || n.t.view.Ended() }
 
+// Near counts the Names that the table has for itself.
+func (t *Table) Near() (n int) {
+	for i := range t.names.near {
+		for k := range t.names.near[i].ways {
+			if t.names.near[i].ways[k].Load() != nil {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Shed releases them.
+func (t *Table) Shed() bool { return t.names.shed() }
+
+// Records counts the records that this session has in use.
+func (t *Table) Records() int { return t.roster.InUse() }
+
 // Collect takes the names away from all heads that are not in use.
 func (t *Table) Collect() error {
 	for i := range t.parts {

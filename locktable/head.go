@@ -171,101 +171,18 @@ func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	return b, hash(b, t.seed) == h.ident.Load()
 }
 
-// makeLocked gives a name a head. It runs under the partition's lock.
-func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
-	words, err := u.roomLocked()
-	if err != nil {
-		return nil, 0, err
-	}
-	n := u.p.free.Load()
-	h, err := u.headLocked(n)
-	if err != nil {
-		return nil, 0, err
-	}
-	if h.kind.Load() != 0 {
-		return nil, 0, corrupt("head %d of partition %d is listed as free, and has a name", n, u.i)
-	}
-	next := h.next.Load()
-	h.ident.Store(ident)
-	h.changed.Store(0)
-	h.died.Store(0)
-	h.asked.Store(0)
-	h.seen.Store(0)
-	if len(name) > inline {
-		if err := u.storeLocked(n, longAt, name); err != nil {
-			return nil, 0, err
-		}
-	} else {
-		var b [inline]byte
-		copy(b[:], name)
-		for i := range h.name {
-			h.name[i].Store(binary.LittleEndian.Uint64(b[8*i:]))
-		}
-	}
-	if u.missedLocked(ident) {
-		h.died.Store(unknown)
-	}
-	failpoint.Hit("locktable/make/written")
-	h.kind.Store(kindOf(len(name)))
-	u.p.free.Store(next)
-	failpoint.Hit("locktable/make/named")
-	b := &words[ident&uint64(len(words)-1)]
-	h.next.Store(*b)
-	*b = n
-	u.p.heads.Add(1)
-	u.p.made.Add(1)
-	return h, n, nil
-}
-
-// storeLocked stores bytes in an object that a word of head n owns from then on. It runs under the partition's lock.
-func (u *turn) storeLocked(n uint32, at int, b []byte) error {
-	place, err := u.placeLocked(n, at)
-	if err != nil {
-		return err
-	}
-	if place.Pointer() != 0 {
-		if err := u.t.area.FreeFrom(place); err != nil {
-			return err
-		}
-	}
-	if err := u.t.area.AllocInto(len(b), place); err != nil {
-		return fmt.Errorf("locktable: room for a name or a note: %w", err)
-	}
-	failpoint.Hit("locktable/store/allocated")
-	to, err := u.t.area.Bytes(place.Pointer())
-	if err == nil {
-		copy(to, b)
-	}
-	return err
-}
-
-// dropLocked frees the object that a word of head n owns. It runs under the partition's lock.
-func (u *turn) dropLocked(n uint32, at int) error {
-	place, err := u.placeLocked(n, at)
-	if err != nil || place.Pointer() == 0 {
-		return err
-	}
-	return u.t.area.FreeFrom(place)
-}
-
-// placeLocked returns the word at of head n as a place. It runs under the partition's lock.
-func (u *turn) placeLocked(n uint32, at int) (dsa.Place, error) {
-	i, slot := int(n/perPage), int(n%perPage)
-	if _, err := u.headLocked(n); err != nil {
-		return dsa.Place{}, err
-	}
-	return u.t.area.Place(u.pages[i].at, slot*headSize+at)
-}
-
 // partPlace returns the place of a word of a partition.
 func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
 }
 
-// roomLocked returns the index, when it is large enough and there is a free head: idle heads go, or a page comes. It runs
-// under the partition's lock.
-func (u *turn) roomLocked() (words []uint32, err error) {
+// roomLocked returns the index, when it is large enough and there is a free head, or one is found: idle heads go, or a page
+// comes. It runs under the partition's lock.
+func (u *turn) roomLocked(found bool) (words []uint32, err error) {
 	n := u.p.heads.Load()
+	if found {
+		return u.bucketsLocked()
+	}
 	if u.p.free.Load() == 0 && u.p.made.Load() >= max(perPage, n/2) { // seldom enough for a walk over all heads
 		u.p.made.Store(0)
 		if err := u.collectLocked(); err != nil {

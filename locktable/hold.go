@@ -125,8 +125,12 @@ func (x Hold) Unlock() error {
 	}
 	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
 	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
+		if h.key.n == 1 {
+			h.free(x.seq)
+			return nil
+		}
 		above, n := h.above, h.key.n
-		h.kept.free(h)
+		h.free(x.seq)
 		for i := range n - 1 {
 			above[i].intent.leave()
 		}
@@ -182,7 +186,7 @@ func (h *hold) recycle() {
 	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
 	h.plain, h.inRecord = false, false
 	if h.kept != nil {
-		h.kept.free(h)
+		h.rest()
 		return
 	}
 	h.t.pool.Put(h)
@@ -195,7 +199,7 @@ func (h *hold) give() {
 		slow, was := h.head.lock.Give(h.word)
 		failpoint.Hit("locktable/give/given")
 		if slow && was {
-			t.soon(h.partition(), h.key.b, func(u *turn, name []byte) {
+			t.soon(h.partition(), h.key.b, waitFor, func(u *turn, name []byte) {
 				// Others may have called, and even have given the head to another name.
 				if head, n, err := u.lookupLocked(name, hash(name, t.seed)); err == nil && head != nil {
 					u.queue(head, n)
@@ -209,7 +213,7 @@ func (h *hold) give() {
 			return
 		}
 		failpoint.Hit("locktable/give/gone")
-		t.endSoon(h.partition(), h.head, h.n, ref, rec)
+		t.endSoon(h.partition(), h.head, h.n, ref, rec, waitFor)
 	}
 	if h.kept == nil {
 		t.gave(h.partition())
@@ -229,8 +233,8 @@ func (t *Table) gone(rec *waitqueue.Record) bool {
 }
 
 // endSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the record keeps until then.
-func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
-	t.soon(part, nil, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
+func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record, wait time.Duration) {
+	t.soon(part, nil, wait, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
 }
 
 // endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then. It
@@ -244,23 +248,28 @@ func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Re
 	u.t.roster.Give(ref)
 }
 
-// soon runs f with a partition's lock: now, if that can be had within a millisecond, else in a goroutine, with a copy of name.
-func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
+// waitFor is how long a call that gives back waits for a partition's lock before it leaves the rest to a goroutine.
+const waitFor = time.Millisecond
+
+// soon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine, with a copy of name.
+func (t *Table) soon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
 	run := func(u *turn, name []byte) {
 		defer fault.Ignore(fault.Catch())
 		defer u.leave()
 		f(u, name)
 		u.ok()
 	}
-	if u, err := t.tryEnter(part); err == nil {
+	if u, err := t.tryEnter(part, tryFor); err == nil {
 		run(u, name)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	if u, err := t.enter(ctx, part); err == nil {
-		run(u, name)
-		return
+	if wait > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if u, err := t.enter(ctx, part); err == nil {
+			run(u, name)
+			return
+		}
 	}
 	name = append([]byte(nil), name...)
 	fault.Go(func() {
@@ -276,18 +285,19 @@ func (t *Table) soon(part int, name []byte, f func(u *turn, name []byte)) {
 	})
 }
 
-// idleHeads is how many names a partition may have before idle ones are looked for.
-const idleHeads = 64
+// idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From twice as many
+// on all idle ones are looked for.
+const idleHeads = 24
 
 // gave counts holds by name that were given back, and looks for idle heads when there may be many.
 func (t *Table) gave(part int) {
 	l := &t.parts[part]
 	heads := l.p.heads.Load()
-	if heads < idleHeads || uint32(l.gives.Add(1)) < max(idleHeads/2, heads/4) {
+	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
 		return
 	}
 	l.gives.Store(0)
-	u, err := t.tryEnter(part)
+	u, err := t.tryEnter(part, tryFor)
 	if err != nil {
 		return
 	}

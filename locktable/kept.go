@@ -30,6 +30,9 @@ type Name struct {
 	own   hold              // for one use at a time: further ones have holds of their own
 	over  atomic.Bool
 	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
+
+	path []string // of a Name that the table has for itself, and its hash there
+	hash uint64
 }
 
 // The phases of the hold that a Name has for itself, in the low bits of its seq; the bits above count its uses.
@@ -98,45 +101,78 @@ func (u *turn) pinLocked(n *Name, h *head, at uint32) (err error) {
 		return err
 	}
 	n.head, n.n = h, at
+	n.own.rest()
 	u.t.names.add(n)
 	return nil
 }
 
 // Lock does what Table.Lock does.
-func (n *Name) Lock(ctx context.Context, m Mode) (Hold, error) { return n.lock(ctx, m, false) }
+func (n *Name) Lock(ctx context.Context, m Mode) (Hold, error) {
+	if n.t == nil || n.over.Load() {
+		return Hold{}, n.closed()
+	}
+	return n.lock(ctx, m, false)
+}
 
 // TryLock does what Table.TryLock does.
-func (n *Name) TryLock(ctx context.Context, m Mode) (Hold, error) { return n.lock(ctx, m, true) }
+func (n *Name) TryLock(ctx context.Context, m Mode) (Hold, error) {
+	if n.t == nil || n.over.Load() {
+		return Hold{}, n.closed()
+	}
+	return n.lock(ctx, m, true)
+}
 
+// lock locks the name. It does so also after Release, by what the name is.
 func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 	t := n.t
-	if t == nil || n.over.Load() || t.view.Ended() {
-		return Hold{}, n.closed()
+	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil {
+		if h, ok := n.quick(m); ok {
+			return h, nil
+		}
+	}
+	if t.view.Ended() {
+		return Hold{}, t.closed()
 	}
 	h := &n.own
 	seq := h.seq.Load()
-	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil && n.intend(m) {
-		if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+taking) {
-			h.word = waitqueue.HoldOf(t.self.Row, m, 0, seq>>3)
-			if n.takeTaking(h.word) {
-				h.head, h.mode, h.plain = n.head, m, true
+	if seq&phases != idle || !h.seq.CompareAndSwap(seq, seq+used) {
+		return t.lockAs(ctx, n.key, n.ident, m, try)
+	}
+	h.plain = false
+	if err := t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
+		h.recycle()
+		return Hold{}, err
+	}
+	return Hold{h, seq + used}, nil
+}
+
+// quick takes the lock, Shared or Exclusive and for no owner, with the name's own hold and without a partition's lock. It reports
+// whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent.
+func (n *Name) quick(m Mode) (Hold, bool) {
+	if n.key.n > 1 && !n.intend(m) {
+		return Hold{}, false
+	}
+	h := &n.own
+	seq := h.seq.Load()
+	if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+taking) {
+		h.word = waitqueue.HoldOf(n.t.self.Row, m, 0, seq>>3)
+		if n.takeTaking(h.word) {
+			h.mode = m
+			if n.key.n > 1 {
 				for i := range n.key.n - 1 {
 					h.above[i].intent = n.above[i][sideOf(m)]
 				}
-				ordered.Store32(&h.seq, seq+used)
-				return Hold{h, seq + used}, nil
 			}
-			h.word = 0
 			ordered.Store32(&h.seq, seq+used)
-			n.leaveIntents(m)
-			return n.slow(ctx, h, seq+used, m, try)
+			return Hold{h, seq + used}, true
 		}
+		h.word = 0
+		h.free(seq)
+	}
+	if n.key.n > 1 {
 		n.leaveIntents(m)
 	}
-	if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+used) {
-		return n.slow(ctx, h, seq+used, m, try)
-	}
-	return t.lockAs(ctx, n.key, n.ident, m, try)
+	return Hold{}, false
 }
 
 // takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed. The
@@ -155,16 +191,6 @@ func (n *Name) take(word waitqueue.Hold) bool {
 	taken := n.takeTaking(word)
 	ordered.Store32(&n.own.seq, seq+1)
 	return taken
-}
-
-// slow locks the name with its own hold, whose phase is used.
-func (n *Name) slow(ctx context.Context, h *hold, seq uint32, m Mode, try bool) (Hold, error) {
-	h.plain = false
-	if err := n.t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
-		h.recycle()
-		return Hold{}, err
-	}
-	return Hold{h, seq}, nil
 }
 
 // sideOf returns the number of the intents of a Name that a mode needs.
@@ -194,8 +220,14 @@ func (n *Name) leaveIntents(m Mode) {
 	}
 }
 
-// free makes a hold of the name ready for the next use.
-func (n *Name) free(h *hold) { ordered.Store32(&h.seq, (h.seq.Load()|phases)+1) }
+// rest makes the hold that a Name has for itself ready for quick.
+func (h *hold) rest() {
+	h.head, h.n, h.plain = h.kept.head, h.kept.n, true
+	h.free(h.seq.Load())
+}
+
+// free ends a use of such a hold, which is ready for quick.
+func (h *hold) free(seq uint32) { ordered.Store32(&h.seq, (seq|phases)+1) }
 
 // Release ends the use of the name, which its holds outlive. Releasing twice is harmless.
 func (n *Name) Release() {
@@ -218,7 +250,7 @@ func (n *Name) settle() {
 // unpin gives the pin back.
 func (n *Name) unpin() {
 	if n.t.gone(n.rec) { // else Close gives it back
-		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec)
+		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
 	}
 }
 

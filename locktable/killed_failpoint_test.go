@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -231,60 +230,4 @@ func kill(t *testing.T, scenario, plan string) {
 		t.Errorf("the area has %d objects, and the table owns %d", rep.Objects, owned)
 	}
 	x.Close()
-}
-
-// TestStoppedInside stops a session at every point of its work. A Lock of another one ends with its context, or has the lock.
-func TestStoppedInside(t *testing.T) {
-	at := proctest.Traced(t, "work", func(t *testing.T, plan string) { kill(t, "work", plan) })
-	at = slices.DeleteFunc(at, func(p string) bool { return !strings.HasPrefix(p, "locktable/") })
-	slices.Sort(at)
-	var longest time.Duration
-	late := []time.Duration{0}
-	got, ended, missed := 0, 0, 0
-	for _, p := range slices.Compact(at) {
-		if testing.Short() && !strings.Contains(p, "attempt") {
-			continue
-		}
-		cfg := instancetest.Config(t, "mmap")
-		instancetest.Start(t, cfg)
-		s := instancetest.Open(t, cfg)
-		x, err := locktable.Open(ctx, s, "locks", locktable.Options{DeadlockAfter: -1})
-		must(t, err)
-		v := proctest.Start(t, "victim", cfg.Dir, p+"#3=stop", "work")
-		stopped := false
-		for !stopped {
-			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", v.Cmd.Process.Pid))
-			if err != nil || strings.Contains(string(b), ") Z ") {
-				break
-			}
-			if stopped = strings.Contains(string(b), ") T "); !stopped {
-				time.Sleep(time.Millisecond)
-			}
-		}
-		if !stopped {
-			missed++
-		}
-		for _, path := range hot {
-			c, cancel := context.WithTimeout(ctx, 15*time.Millisecond)
-			due, _ := c.Deadline()
-			h, err := x.Lock(c, locktable.Exclusive, path...)
-			over := time.Since(due)
-			cancel()
-			if err != nil {
-				if ended++; !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("%s: %v", p, err)
-				}
-				late = append(late, over)
-				continue
-			}
-			got++
-			began := time.Now()
-			must(t, h.Unlock())
-			longest = max(longest, time.Since(began))
-		}
-		v.Kill()
-	}
-	slices.Sort(late)
-	t.Logf("stopped at %d points (%d not come to): %d locks had, Unlock took %v at most; %d waits ended, half of them %v late, and %v at most",
-		len(at), missed, got, longest, ended, late[len(late)/2], late[len(late)-1])
 }

@@ -33,12 +33,27 @@ func (t *Table) lock(ctx context.Context, m Mode, path []string, try bool) (Hold
 	if t.view.Ended() {
 		return Hold{}, t.closed()
 	}
+	n, set, near := t.names.find(path)
+	if n != nil {
+		return n.lock(ctx, m, try)
+	}
 	h := t.pool.Get().(*hold)
 	k, err := encode(h.buf[:0], path)
 	if err == nil {
-		err = t.lockKey(ctx, h, k, hash(k.b, t.seed), m, try)
+		ident := hash(k.b, t.seed)
+		if err = t.lockKey(ctx, h, k, ident, m, try); noRoom(err) && t.names.shed() {
+			err = t.lockKey(ctx, h, k, ident, m, try)
+		}
+	}
+	if err == nil && set.again(near) && h.word != 0 {
+		t.keep(h, path, set, near)
 	}
 	return h.given(err)
+}
+
+// noRoom reports whether a lock was not had for want of memory, of which idle names have some.
+func noRoom(err error) bool {
+	return err != nil && (errors.Is(err, ErrNoMemory) || errors.Is(err, ErrFull))
 }
 
 // lockAs does what lock does, of a path that is encoded already.
@@ -154,6 +169,7 @@ type waiter struct {
 	due   time.Duration // until one of them is to be passed over; 0: none was called
 	dead  []int         // rows that hold the lock and may be dead
 	told  bool          // OnWait has been called
+	looks uint          // how often it has looked
 }
 
 // attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.
@@ -219,7 +235,7 @@ func (w *waiter) hold(u *turn) {
 // turn enters a partition: by tryEnter if try, else by enter.
 func (t *Table) turn(ctx context.Context, part int, try bool) (*turn, error) {
 	if try {
-		return t.tryEnter(part)
+		return t.tryEnter(part, tryFor)
 	}
 	return t.enter(ctx, part)
 }

@@ -43,9 +43,15 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 	if t.view.Ended() {
 		return nil, t.closed()
 	}
+	scope := t.scopeOf(ctx)
+	if scope == nil {
+		if hs, ok := t.quickMany(wants); ok {
+			return hs, nil
+		}
+	}
 	s := sets.Get().(*set)
 	defer s.done()
-	s.t, s.scope = t, t.scopeOf(ctx)
+	s.t, s.scope = t, scope
 	if err = s.gather(wants); err == nil {
 		err = s.admit()
 	}
@@ -68,6 +74,9 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 			}
 		}
 	}
+	if scope == nil {
+		s.keep(wants)
+	}
 	hs = make(Holds, 0, len(wants))
 	for _, at := range s.of {
 		m := s.members[at]
@@ -81,4 +90,34 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 		hs = append(hs, Hold{h, h.seq.Load()})
 	}
 	return hs, nil
+}
+
+// quickMany takes all locks, for no owner, if the table has a Name of each and all are free. It reports whether it did; if not it
+// has given back those that it had.
+func (t *Table) quickMany(wants []Want) (Holds, bool) {
+	hs := make(Holds, 0, len(wants))
+	for _, w := range wants {
+		if n, _, _ := t.names.find(w.Path); n != nil && (w.Mode == Exclusive || w.Mode == Shared) {
+			if h, ok := n.quick(w.Mode); ok {
+				hs = append(hs, h)
+				continue
+			}
+		}
+		_ = hs.Unlock()
+		return nil, false
+	}
+	return hs, len(wants) > 0
+}
+
+// keep makes Names of those locks, held in place, whose paths were not found before, not long ago.
+func (s *set) keep(wants []Want) {
+	for i, w := range wants {
+		h := s.members[s.of[i]].h
+		if h.word == 0 {
+			continue
+		}
+		if n, set, near := s.t.names.find(w.Path); n == nil && set.again(near) {
+			s.t.keep(h, w.Path, set, near)
+		}
+	}
 }

@@ -1,11 +1,39 @@
 package locktable
 
-import "sync"
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
-// names are the Names of a table that have a pin, or are about to.
+	"github.com/godsm/godsm/internal/hashing"
+	"github.com/godsm/godsm/internal/sys/fault"
+)
+
+// names are the Names of a table that have a pin: those that callers have, and those of paths that were lately locked more than
+// once, which the table has for itself.
 type names struct {
 	mu   sync.Mutex
 	list map[*Name]struct{}
+
+	seed    maphash.Seed
+	near    [nearSets]nearSet
+	pinning sync.Mutex // of the goroutine that changes near
+}
+
+const (
+	nearSets = 256
+	nearWays = 4 // of a set; together as many names as a session pins for itself
+)
+
+// nearSet has the Names of some paths by their hash.
+type nearSet struct {
+	ways [nearWays]atomic.Pointer[Name]
+	// missed are the hashes of paths that were locked and not found here. Any value is harmless.
+	missed [nearWays]atomic.Uint64
+	next   atomic.Uint32           // the place in missed
+	uses   [nearWays]atomic.Uint32 // seq of each Name's own hold when a way was last looked for. Written under pinning
 }
 
 func (ns *names) add(n *Name) {
@@ -30,4 +58,110 @@ func (ns *names) settle() {
 	for n := range ns.list {
 		n.settle()
 	}
+}
+
+// find returns the Name that the table has of a path, nil if it has none, and the set where it belongs.
+func (ns *names) find(path []string) (n *Name, set *nearSet, hash uint64) {
+	for _, part := range path {
+		hash = hashing.Mix(hash^hashing.Odd0, maphash.String(ns.seed, part)^hashing.Odd1)
+	}
+	set = &ns.near[hash%nearSets]
+	for i := range set.ways {
+		if n := set.ways[i].Load(); n != nil && n.hash == hash && slices.Equal(n.path, path) {
+			return n, set, hash
+		}
+	}
+	return nil, set, hash
+}
+
+// again notes that a path was not found, and reports whether that happened to it before, not long ago.
+func (s *nearSet) again(hash uint64) bool {
+	for i := range s.missed {
+		if s.missed[i].Load() == hash {
+			return true
+		}
+	}
+	s.missed[s.next.Add(1)%nearWays].Store(hash)
+	return false
+}
+
+// way returns a place of the set for another Name, -1 if there is none: an empty one, or that of a Name that was not used since
+// a place was last looked for, which is released.
+func (s *nearSet) way() int {
+	for i := range s.ways {
+		if s.ways[i].Load() == nil {
+			return i
+		}
+	}
+	for i := range s.ways {
+		n := s.ways[i].Load()
+		seq := n.own.seq.Load()
+		if was := s.uses[i].Swap(seq); was == seq && n.retire() {
+			s.ways[i].Store(nil)
+			return i
+		}
+	}
+	return -1
+}
+
+// shed releases the Names that the table has for itself and that are not in use, and reports whether there were any.
+func (ns *names) shed() (any bool) {
+	ns.pinning.Lock()
+	defer ns.pinning.Unlock()
+	for i := range ns.near {
+		s := &ns.near[i]
+		for k := range s.ways {
+			if n := s.ways[k].Load(); n != nil && n.retire() {
+				s.ways[k].Store(nil)
+				any = true
+			}
+		}
+	}
+	return any
+}
+
+// retire releases a Name that the table has for itself, and reports whether it did: not if it is in use.
+func (n *Name) retire() bool {
+	seq := n.own.seq.Load()
+	if seq&phases != idle || !n.own.seq.CompareAndSwap(seq, seq+used) { // for ever: a goroutine that has found it goes another way
+		return false
+	}
+	n.Release()
+	return true
+}
+
+// keep makes a Name of the path that h has just got the lock of, in place, so that it is found the next time. It does not wait.
+func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
+	if !t.names.pinning.TryLock() {
+		return
+	}
+	defer t.names.pinning.Unlock()
+	if n, _, _ := t.names.find(path); n != nil {
+		return
+	}
+	i := set.way()
+	if i < 0 {
+		return
+	}
+	n := t.newName(h.key.kept(), h.ident)
+	n.hash = hash
+	for _, part := range path {
+		n.path = append(n.path, strings.Clone(part))
+	}
+	if t.pin(n, h) == nil {
+		set.ways[i].Store(n)
+	}
+}
+
+// pin gives a Name the head of a lock that is held.
+func (t *Table) pin(n *Name, h *hold) (err error) {
+	u, err := t.tryEnter(h.partition(), tryFor)
+	if err != nil {
+		return err
+	}
+	defer fault.Return(&err, fault.Catch())
+	defer u.leave()
+	err = u.pinLocked(n, h.head, h.n)
+	u.ok()
+	return err
 }

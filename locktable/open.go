@@ -63,7 +63,7 @@ func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, 
 			}
 			return t, t.Handle(), nil
 		},
-		func(a *dsa.Area, p dsa.Pointer) (*Table, error) { return Attach(a, p, o) },
+		func(a *dsa.Area, p dsa.Pointer) (*Table, error) { return attachIn(ctx, a, p, o) },
 		registry.Options{Owner: owner})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("locktable: open %q: %w", name, err), owner.Abort())

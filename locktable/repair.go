@@ -35,10 +35,10 @@ func (u *turn) repairLocked() error {
 	}
 	err := u.eachLocked(func(n uint32, h *head) error {
 		if h.kind.Load() == 0 {
-			if err := u.dropLocked(n, longAt); err != nil {
+			if err := u.dropLocked(n, longAt, &h.long); err != nil {
 				return err
 			}
-			return u.dropLocked(n, epitaphAt)
+			return u.dropLocked(n, epitaphAt, &h.epitaph)
 		}
 		q := u.queue(h, n)
 		q.RelinkLocked()
@@ -96,6 +96,23 @@ func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
 		}
 	}
 	return nil
+}
+
+// sweepSoon sweeps a session that has died: now, if that takes no longer than a second, else in a goroutine.
+func (t *Table) sweepSoon(dead shmsync.Peer) {
+	in := func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return t.sweep(ctx, dead) == nil || t.view.Ended()
+	}
+	if in() {
+		return
+	}
+	fault.Go(func() {
+		for !in() {
+			time.Sleep(100 * time.Millisecond) // sweep may fail at once
+		}
+	})
 }
 
 // sweepPart sweeps one partition, whose lock it takes. It does nothing if the dead session's row is another's by now.
@@ -195,9 +212,13 @@ func pad(text string) []byte {
 
 const noteBytes = 40
 
-// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of.
-func (t *Table) sweepDead(rows []int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of: until ctx is over, and for a
+// second at most.
+func (t *Table) sweepDead(ctx context.Context, rows []int) {
+	if len(rows) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, row := range rows {
 		if who, _, ok := t.roster.Seat(row); ok && who != t.self.Peer && !t.self.Alive(who) {

@@ -151,7 +151,7 @@ func (s *set) lock(ctx context.Context, try bool) error {
 			err = context.Cause(ctx)
 		}
 		if err == nil {
-			s.t.sweepDead(s.rows)
+			s.t.sweepDead(ctx, s.rows)
 			var cycle []Edge
 			if after := s.t.o.DeadlockAfter; after > 0 && !time.Now().Before(s.check) {
 				s.check = time.Now().Add(4 * after)

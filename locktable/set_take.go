@@ -144,6 +144,6 @@ func (s *set) cancel() {
 		if !s.t.gone(rec) {
 			continue
 		}
-		s.t.endSoon(m.h.partition(), head, n, ref, rec)
+		s.t.endSoon(m.h.partition(), head, n, ref, rec, 0)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -96,16 +97,22 @@ func Create(a *dsa.Area, o Options) (*Table, error) {
 	h.roster.Store(uint64(list.Handle()))
 	failpoint.Hit("locktable/create/laid-out")
 	h.magic.Store(magic)
-	return attach(a, dsa.Pointer(ref), h, list, o)
+	return attach(context.Background(), a, dsa.Pointer(ref), h, list, o)
 }
 
 // Attach finds the table that Create has made, and joins it. A session attaches a table once at a time.
 func Attach(a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
+	return attachIn(context.Background(), a, handle, o)
+}
+
+// attachIn does what Attach does, and ends with ctx: a process that is stopped may have the lock of a partition that is to be
+// swept.
+func attachIn(ctx context.Context, a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
 	h, list, err := find(a, handle)
 	if err != nil {
 		return nil, err
 	}
-	return attach(a, handle, h, list, o)
+	return attach(ctx, a, handle, h, list, o)
 }
 
 // find returns a table's parts, without joining it.
@@ -146,7 +153,7 @@ func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat
 		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
 		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
-	t.find = t.at
+	t.find, t.names.seed = t.at, maphash.MakeSeed()
 	t.pool.New = func() any {
 		h := &hold{t: t}
 		h.count.Store(1)
@@ -173,7 +180,8 @@ var (
 	epitaphAt = offset(headType, "epitaph")
 )
 
-func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) (t *Table, err error) {
+func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record],
+	o Options) (t *Table, err error) {
 	t = newTable(a, handle, h, list, o)
 	view, lost := t.view, t.lost
 	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
@@ -191,19 +199,19 @@ func attach(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, 
 	if who, _, ok := list.Seat(t.self.Row); ok && who == t.self.Peer {
 		return nil, errkind.As(errkind.InUse, errors.New("locktable: the session has joined this table already: a session has one Table"))
 	}
-	if t.seat, err = list.Join(func(dead shmsync.Peer) error { return t.sweep(context.Background(), dead) }); err != nil {
+	if t.seat, err = list.Join(func(dead shmsync.Peer) error { return t.sweep(ctx, dead) }); err != nil {
 		return nil, fmt.Errorf("locktable: join: %w", err)
 	}
 	t.seat.pid.Store(uint64(os.Getpid()))
 	storeText(t.seat.app[:], o.Application)
 	if t.self.OnDeath != nil {
-		t.unhook = append(t.unhook, t.self.OnDeath(func(p shmsync.Peer) { _ = t.sweep(context.Background(), p) }))
+		t.unhook = append(t.unhook, t.self.OnDeath(t.sweepSoon))
 	}
 	var rows []int // of sessions that died while no one had the table open
 	for row := range list.Rows() {
 		rows = append(rows, row)
 	}
-	t.sweepDead(rows)
+	t.sweepDead(ctx, rows)
 	return t, t.view.Answer(nil)
 }
 

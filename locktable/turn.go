@@ -29,6 +29,7 @@ type local struct {
 	turn    turn
 	epoch   uint32 // under the partition's lock, as all below
 	pages   []page // found so far, by number
+	hand    uint32 // the head that was last looked at for one that no process uses
 	buckets index
 }
 
@@ -98,8 +99,11 @@ func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, er
 	return l.begin(lease, guard)
 }
 
-// tryEnter enters a partition as enter does, but waits for 50 us at most; then it is ErrBusy.
-func (t *Table) tryEnter(i int) (*turn, error) {
+// tryFor is how long a call that does not wait tries to acquire a partition's lock.
+const tryFor = 50 * time.Microsecond
+
+// tryEnter enters a partition as enter does, but waits for most at most; then it is ErrBusy.
+func (t *Table) tryEnter(i int, most time.Duration) (*turn, error) {
 	lease, err := t.mapped.Enter()
 	if err != nil || t.view.Ended() {
 		lease.Leave()
@@ -118,7 +122,7 @@ func (t *Table) tryEnter(i int) (*turn, error) {
 			}
 			return u, err
 		}
-		if err != nil || time.Since(began) > 50*time.Microsecond {
+		if err != nil || time.Since(began) >= most {
 			lease.Leave()
 			if err == nil {
 				err = fmt.Errorf("locktable: partition %d: %w by session %v", i, ErrBusy, t.parts[i].lock.Status().Exclusive)

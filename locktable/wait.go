@@ -33,18 +33,18 @@ func (b *bit) release() {
 	}
 }
 
-// sleep waits until the bit is rung, for d at most. Without a mailbox it naps.
-func (b *bit) sleep(ctx context.Context, d time.Duration) {
+// sleep waits until the bit is rung, for d at most, and reports whether it was. Without a mailbox it naps.
+func (b *bit) sleep(ctx context.Context, d time.Duration) (rung bool) {
 	if !b.taken {
 		d = min(d, time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	if b.taken {
-		_ = b.b.Wait(ctx)
-		return
+		return b.b.Wait(ctx) == nil
 	}
 	<-ctx.Done()
+	return false
 }
 
 const (
@@ -96,9 +96,9 @@ func (w *waiter) wait(ctx context.Context) error {
 	check := w.began.Add(w.t.o.DeadlockAfter) // when a cycle is looked for next
 	for {
 		failpoint.Hit("locktable/wait/asleep")
-		w.bit.sleep(ctx, w.pause())
+		rung := w.bit.sleep(ctx, w.pause())
 		failpoint.Hit("locktable/wait/woken")
-		in, err := w.accept(ctx)
+		in, err := w.accept(ctx, rung || w.rec.Called() != 0 || w.rec.Passed())
 		if in {
 			return nil
 		}
@@ -113,7 +113,7 @@ func (w *waiter) wait(ctx context.Context) error {
 		case errors.Is(err, ErrCorrupt):
 		default:
 			err = nil
-			w.t.sweepDead(w.dead)
+			w.t.sweepDead(ctx, w.dead)
 			if after := w.t.o.DeadlockAfter; after > 0 && !time.Now().Before(check) {
 				check = time.Now().Add(4 * after)
 				mine := func(ref roster.Ref) bool { return ref == w.ref }
@@ -135,10 +135,16 @@ func (w *waiter) wait(ctx context.Context) error {
 	}
 }
 
-// accept takes the lock, for a waiter that runs, if its turn has come.
-func (w *waiter) accept(ctx context.Context) (in bool, err error) {
+// accept takes the lock, for a waiter that runs, if its turn has come. One that was not called does not wait for the partition's
+// lock, which those that were called need, but each fourth time: then it sees that a holder of that lock is dead.
+func (w *waiter) accept(ctx context.Context, called bool) (in bool, err error) {
 	t, h := w.t, w.h
-	u, err := t.enter(ctx, h.partition())
+	var u *turn
+	if w.looks++; called || w.looks%4 == 0 {
+		u, err = t.enter(ctx, h.partition())
+	} else {
+		u, err = t.tryEnter(h.partition(), 0)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -207,7 +213,7 @@ func (w *waiter) cancel() {
 		return // Close has swept it, or does
 	}
 	failpoint.Hit("locktable/cancel/gone")
-	w.t.endSoon(w.h.partition(), head, n, ref, rec)
+	w.t.endSoon(w.h.partition(), head, n, ref, rec, 0)
 }
 
 // explain says what the waiter waits for.
