@@ -158,14 +158,14 @@ func stateOf(s survey.Survey, err error, events []event) State {
 		if curve == nil {
 			curve = []cache.Point{}
 		}
-		st.Caches = append(st.Caches, cached{c.Name, c.Error, c.Stats.Limit, c.Stats.Used, c.Stats.Entries, c.Stats.Total.Hits,
+		st.Caches = append(st.Caches, cached{c.Name, text(c.Err), c.Stats.Limit, c.Stats.Used, c.Stats.Entries, c.Stats.Total.Hits,
 			c.Stats.Total.Misses, c.Stats.Evicted, curve})
 	}
 	st.locks(s.Tables)
 	for _, q := range s.Queues {
-		row := queue{Name: q.Name, Error: q.Error, Slots: q.Stats.Slots, Waiting: q.Stats.Waiting, Flushing: q.Stats.Flushing,
+		row := queue{Name: q.Name, Error: text(q.Err), Slots: q.Stats.Slots, Waiting: q.Stats.Waiting, Flushing: q.Stats.Flushing,
 			Oldest: q.Stats.Oldest.Seconds(), Commands: q.Stats.Commands, Failed: q.Stats.Failed, Trouble: q.Stats.Trouble}
-		if q.Error == "" && q.Stats.Leader.Row >= 0 {
+		if q.Err == nil && q.Stats.Leader.Row >= 0 {
 			row.Leader = q.Stats.Leader.String()
 		}
 		st.Queues = append(st.Queues, row)
@@ -203,14 +203,21 @@ func (st *State) trouble(s survey.Survey) {
 			say("session " + p.Name + " is stopped (SIGSTOP, a debugger): what it holds is not given back")
 		}
 	}
-	if s.Error != "" {
-		say("the names can't be read: " + s.Error)
+	if s.Err != nil {
+		say("the names can't be read: " + s.Err.Error())
 	}
 	for _, t := range s.Tables {
-		if t.Error != "" {
-			say("the lock table " + t.Name + " can't be read: " + t.Error)
+		if t.Err != nil {
+			say("the lock table " + t.Name + " can't be read: " + t.Err.Error())
 		}
 	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // blocksOf lists the memory: what has a name under its name, the largest first.

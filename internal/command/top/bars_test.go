@@ -39,7 +39,7 @@ func TestTopOf10000SegmentsCostsLittle(t *testing.T) {
 		begin := used(t)
 		for range looks {
 			m.Update(m.look()())
-			if m.err != nil || m.now.Status.Segments != 10_000 {
+			if m.err != nil || m.now.Report.Status.Segments != 10_000 {
 				t.Fatal(m.err)
 			}
 			_ = m.View()

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 )
 
 // model is the state of the screen. Looks are taken by commands of bubbletea, one at a time, and come back as messages.
@@ -60,8 +61,8 @@ func (m *model) look() tea.Cmd {
 	ctx, config := m.ctx, m.config
 	return func() tea.Msg {
 		begin := time.Now()
-		p, err := take(ctx, config)
-		return seenMsg{p, err, time.Since(begin)}
+		p, err := survey.Take(ctx, config)
+		return seenMsg{&p, err, time.Since(begin)}
 	}
 }
 

@@ -168,27 +168,8 @@ func TestScreenOfAnInstanceThatEnds(t *testing.T) {
 	shows(t, m.seen(), "generation 2")
 }
 
-// TestRatesBeginAnew: a count that went down, or another generation, is no negative rate.
+// TestRatesBeginAnew: a count that went down is no negative rate, and without a time there is none.
 func TestRatesBeginAnew(t *testing.T) {
-	at := time.Now()
-	seen := func(generation uint64, after time.Duration) *picture {
-		p := &picture{at: at.Add(after)}
-		p.Status.Generation = generation
-		return p
-	}
-	for _, x := range []struct {
-		now, before *picture
-		want        float64
-	}{
-		{seen(1, 2*time.Second), seen(1, 0), 2},
-		{seen(2, 2*time.Second), seen(1, 0), 0},
-		{seen(1, 0), seen(1, time.Second), 0},
-		{seen(1, 0), nil, 0},
-	} {
-		if got := x.now.since(x.before); got != x.want {
-			t.Errorf("%v after %v: %v", x.now, x.before, got)
-		}
-	}
 	if got := fmt.Sprint(rate(5, 9, 1), rate(9, 5, 2), rate(9, 5, 0)); got != "0 2 0" {
 		t.Error(got)
 	}
