@@ -30,7 +30,8 @@ type Survey struct {
 	Caches []Cache
 	Tables []Table
 	Queues []Queue
-	Err    error // why the names can't be read
+	Err    error       // why the names can't be read
+	Events []dsm.Event // the latest first; ReadEvents adds them
 }
 
 // Cache is what was seen of a cache.

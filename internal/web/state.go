@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -133,9 +132,12 @@ const (
 	maxEvents   = 200
 )
 
-func stateOf(s survey.Survey, err error, events []event) State {
+func stateOf(s survey.Survey, err error) State {
 	st := State{Time: time.Now().UnixMilli(), Memory: []block{}, Sessions: []session{}, Caches: []cached{}, Locks: []lock{},
-		Waits: []wait{}, Queues: []queue{}, Events: events, Trouble: []string{}}
+		Waits: []wait{}, Queues: []queue{}, Events: []event{}, Trouble: []string{}}
+	for _, e := range s.Events {
+		st.Events = append(st.Events, event{e.Time.UnixMilli(), e.Kind, e.String()})
+	}
 	if err != nil {
 		st.Error = err.Error()
 		return st
@@ -266,16 +268,4 @@ func partiesOf(list []locktable.Party) []party {
 
 func partyOf(p locktable.Party) party {
 	return party{p.Pid, p.Application, p.Note, p.Mode.String(), p.For.Seconds()}
-}
-
-func lastEvents(ctx context.Context, cfg dsm.Config) []event {
-	list := []event{}
-	for e, err := range dsm.Events(ctx, cfg, false) {
-		if err == nil {
-			list = append(list, event{e.Time.UnixMilli(), e.Kind, e.String()})
-		}
-	}
-	list = list[max(0, len(list)-maxEvents):]
-	slices.Reverse(list)
-	return list
 }

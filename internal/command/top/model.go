@@ -2,6 +2,7 @@ package top
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,7 @@ func (m *model) look() tea.Cmd {
 	return func() tea.Msg {
 		begin := time.Now()
 		p, err := survey.Take(ctx, config)
+		p.ReadEvents(ctx, config, maxEvents)
 		return seenMsg{&p, err, time.Since(begin)}
 	}
 }
@@ -97,10 +99,17 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // see takes over what a look has brought. What was seen last stays on the screen if there is nothing new.
 func (m *model) see(s seenMsg) {
 	m.err, m.took = s.err, s.took
-	if s.err == nil {
+	switch {
+	case s.err == nil:
 		m.before, m.now = m.now, s.picture
-		m.refill()
+	case m.now != nil && s.picture != nil && len(s.picture.Events) > 0:
+		last := *m.now // the events tell how it ended
+		last.Events = s.picture.Events
+		m.now = &last
+	default:
+		return
 	}
+	m.refill()
 }
 
 func (m *model) refill() {
@@ -160,6 +169,8 @@ func (m *model) press(key string) tea.Cmd {
 		if i := int(key[0] - '1'); i < len(m.sheets) {
 			m.turn(i)
 		}
+	case "e":
+		m.turn(slices.Index(titles(), "events"))
 	case "tab", "right", "l":
 		m.turn(m.current + 1)
 	case "shift+tab", "left", "h":

@@ -11,6 +11,7 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/command/inspect"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/locktable"
 )
@@ -149,6 +150,34 @@ func TestScreen(t *testing.T) {
 	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")}); cmd == nil || cmd() != tea.Quit() {
 		t.Error("q does not end it")
 	}
+}
+
+// TestEventsOnTheScreen shows who joins and dies as it comes about, and how the instance ended.
+func TestEventsOnTheScreen(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	cfg.Application = "worker"
+	sup := instancetest.Start(t, cfg)
+	m := newTestModel(cfg)
+	m.seen()
+	shows(t, m.keys("e"), "[7 events]", "TIME↓", "began")
+	s, err := dsm.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "joined", "worker")
+	shows(t, m.keys("/", "kind=joined", "enter", "enter"), "the session is running")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "the session is not there any more")
+	shows(t, m.keys("esc", "esc"), "left", "began")
+	if rows := m.sheet().all().([]inspect.EventRow); len(rows) != 3 || rows[0].Kind != "left" || rows[2].Kind != "began" {
+		t.Errorf("%+v", rows)
+	}
+	if err := sup.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "since then:", "ended")
 }
 
 // TestScreenOfAnInstanceThatEnds keeps what was seen, says since when, and finds the next instance there.

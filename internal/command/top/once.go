@@ -16,6 +16,7 @@ func (a *app) print(ctx context.Context, m *model, f flags) error {
 	m.width, m.colours = a.Width(), a.Colours()
 	for n := 1; ; n++ {
 		p, err := survey.Take(ctx, a.Config)
+		p.ReadEvents(ctx, a.Config, maxEvents)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
@@ -98,6 +99,9 @@ func (m *model) json(f flags) map[string]any {
 		"bytes": st.Bytes, "max_memory": st.MaxMemory, "counters": st.Counters,
 	}
 	m.each(f, func(s view) {
+		if s.name() == "events" && f.view == "" {
+			return // each picture would repeat a thousand; the command events tells each once
+		}
 		rows := s.all()
 		if s.name() == "locks" {
 			out["waits"] = append([]any{}, toAny(waits(m.now))...)

@@ -234,7 +234,7 @@ func (m *model) foot() string {
 
 var keys = []string{
 	"",
-	"  1-6, tab      choose a view: sessions, segments, names, caches, locks, queues",
+	"  1-7, tab      choose a view: sessions, segments, names, caches, locks, queues, events (also e)",
 	"  up, down      choose a line (also k, j, page up, page down, home, end)",
 	"  enter         look into the line; escape goes back",
 	"  s, S          order by the next column, the one before",
