@@ -31,8 +31,7 @@ func TestTopOf10000SegmentsCostsLittle(t *testing.T) {
 		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
-	m := &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 200, height: 50, colours: true, screen: true, interval: time.Second,
-		named: func(s string) string { return s }}
+	m := &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 200, height: 50, colours: true, screen: true, interval: time.Second}
 	for _, view := range []int{0, 1} {
 		m.turn(view)
 		const looks = 20

@@ -110,7 +110,7 @@ func (a *app) newModel(ctx context.Context, f flags) (*model, error) {
 	if f.interval < 50*time.Millisecond || f.times < 0 || f.rows < 0 {
 		return nil, fmt.Errorf("--interval %v, --times %d, --rows %d: it takes at least 50ms, 0 and 0", f.interval, f.times, f.rows)
 	}
-	m := &model{ctx: ctx, config: a.Config, named: a.Named, interval: f.interval, sheets: sheets(), width: 100, height: 30}
+	m := &model{ctx: ctx, config: a.Config, interval: f.interval, sheets: sheets(), width: 100, height: 30}
 	if f.view != "" {
 		i := slices.Index(titles(), strings.ToLower(f.view))
 		if i < 0 {

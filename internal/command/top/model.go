@@ -16,7 +16,6 @@ import (
 type model struct {
 	ctx      context.Context
 	config   dsm.Config
-	named    func(string) string
 	interval time.Duration
 	sheets   []view
 	current  int

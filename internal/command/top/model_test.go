@@ -17,8 +17,7 @@ import (
 )
 
 func newTestModel(cfg dsm.Config) *model {
-	return &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 160, height: 30, interval: time.Second,
-		named: func(s string) string { return s }}
+	return &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 160, height: 30, interval: time.Second}
 }
 
 // seen is the screen after another look.

@@ -117,7 +117,7 @@ func ratesOf(p, before *picture) string {
 
 // trouble says why there is no newer picture.
 func (m *model) trouble() string {
-	text := cli.Printable(m.named(cli.OneLine(m.err)))
+	text := cli.Printable(cli.OneLine(m.err))
 	if m.now != nil {
 		return fmt.Sprintf("as of %s; since then: %s", m.now.Begun.Format("15:04:05"), text)
 	}
