@@ -15,7 +15,7 @@
 // dies, however it dies. It is given back never later than that, what others hold is left alone, and nothing remains in
 // the system.
 //
-// An instance is made by package supervisor, or by the command dsmdemo supervise.
+// An instance is made by package supervisor, or by the command dsmctl supervise.
 //
 // # What this package does not do
 //

@@ -19,7 +19,7 @@ func TestOpenErrors(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	_, err := dsm.Open(ctx, dsm.Config{Dir: cfg.Dir})
 	wantErr(t, "Open where nothing runs", err, dsm.ErrNoInstance)
-	if want := "start one with: dsmdemo supervise --dir " + cfg.Dir; !strings.Contains(err.Error(), want) {
+	if want := "start one with: dsmctl supervise --dir " + cfg.Dir; !strings.Contains(err.Error(), want) {
 		t.Errorf("%v does not say %q", err, want)
 	}
 	_, err = dsm.Open(ctx, dsm.Config{Dir: cfg.Dir + "/missing"})

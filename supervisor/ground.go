@@ -61,7 +61,7 @@ func (g *ground) lookPath() error {
 func (g *ground) homeless() error {
 	path := g.w.s.dir.Path
 	return fmt.Errorf("the directory %s was moved or removed under the running instance, and the last session has left; "+
-		"start it anew where it shall be: dsmdemo supervise --dir %s", path, path)
+		"start it anew where it shall be: dsmctl supervise --dir %s", path, path)
 }
 
 // mend writes again what a newcomer needs and finds damaged.
@@ -153,7 +153,7 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 		if w.m.Books.Backend.Name() == "mmap" {
 			return "the " + what + " has been removed, by a cleaner perhaps"
 		}
-		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmdemo doctor)"
+		return "the " + what + " has been removed (systemd's RemoveIPC does that: see dsmctl doctor)"
 	}
 	if !g.covered {
 		w.s.log.Error().Str("memory", w.m.Books.Record.Memory).Str("seen", seen).Str("event", "memory-hidden").Msg("another mount hides the instance's memory: " +

@@ -18,7 +18,7 @@ var errStopped = fmt.Errorf("%w: it was stopped, and nothing is left to hand ove
 //
 // Until then no process watches. Sessions may join and leave, and reclaim each other's dead; what dies and is not
 // reclaimed by a session is reclaimed by the next Start. Status says since when that is so (Status.Left). If no Start
-// comes, the memory stays until the machine ends or the instance is removed by force (dsmdemo clean --force). Memory that
+// comes, the memory stays until the machine ends or the instance is removed by force (dsmctl clean --force). Memory that
 // the system removes with its last user, as Windows does, stays as long as sessions have it.
 //
 // A private instance is handed over to its sessions: the last of them to leave removes it, or Leave itself if there

@@ -111,7 +111,7 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 // If the process ends inside f, by os.Exit or by a signal, nothing in it can clean up. Then the last session of another
 // process to leave the instance removes it, such as a worker of package parallel, which ends within 2 s of its
 // leader. If there is none, the directory and the objects stay until this user's next Start, StartPrivate or Run of any
-// instance, or until a command of dsmdemo looks for what is left.
+// instance, or until a command of dsmctl looks for what is left.
 func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) error) (err error) {
 	if f == nil {
 		return fail("run", errors.New("the function to be run is nil"))

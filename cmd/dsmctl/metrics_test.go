@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
@@ -27,10 +28,12 @@ func TestSuperviseServesMetrics(t *testing.T) {
 		_ = s.Wait()
 	})
 	s.Expect("ready: ")
-	m := regexp.MustCompile(`serves metrics address=(127\.0\.0\.1:\d+)`).FindStringSubmatch(s.Stderr())
-	if m == nil {
-		t.Fatal(s.Stderr())
-	}
+	address := regexp.MustCompile(`serves metrics address=(127\.0\.0\.1:\d+)`)
+	var m []string
+	instancetest.Eventually(t, "the log says the address", func() bool { // it is another stream than that of the line "ready"
+		m = address.FindStringSubmatch(s.Stderr())
+		return m != nil
+	})
 	for path, want := range map[string]string{"/metrics": "dsm_up 1", "/healthz": "", "/": "<html"} {
 		r, err := http.Get("http://" + m[1] + path)
 		if err != nil {

@@ -108,6 +108,8 @@ func TestTopInATerminal(t *testing.T) {
 	x.press("1")
 	two.Kill()
 	x.shows("sessions 1 of 2, 1 stopped")
+	x.press("e")
+	x.shows("[7 events]", "died", "joined", "began")
 	one.Kill()
 	_ = s.Cmd.Process.Signal(syscall.SIGTERM)
 	if err := s.Wait(); err != nil {

@@ -15,8 +15,8 @@ func TestCacheCommands(t *testing.T) {
 	if got := p.ok("cache", "ls", "--json"); got != "[]\n" {
 		t.Errorf("no cache: %q", got)
 	}
-	p.fails(1, `no cache with the name "pages"`, "cache", "set", "pages", "k", "v")
-	p.fails(1, `no cache with the name "pages"`, "cache", "stats", "pages")
+	p.fails(1, `no cache "pages"`, "cache", "set", "pages", "k", "v")
+	p.fails(1, `no cache "pages"`, "cache", "stats", "pages")
 	p.fails(2, "a cache has from 1 MB", "cache", "set", "pages", "k", "v", "--create", "10")
 	p.fails(2, "not hexadecimal", "cache", "get", "--hex", "pages", "xyz")
 	p.fails(2, "unknown command", "cache", "nonsense")

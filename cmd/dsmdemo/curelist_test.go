@@ -28,15 +28,15 @@ var cureList = []cure{
 	{"mount -o remount,rw the file system of ", "TestMachineCuresOfDoctor"},
 	{"chmod u+rwx ", "TestCuresOfCommands"},
 	{"make room, or ", "TestMachineCuresOfErrors"},
-	{"dsmdemo supervise --dir ", "TestCuresOfCommands"},
+	{"dsmctl supervise --dir ", "TestCuresOfCommands"},
 	{"run the programs of one version; or stop those of the other", "TestLastLayoutBesideThisOne"},
 	{"work in the container that they run in, or unmount what hides their memory", "TestCureOfAHiddenMemory"},
 	{"look again in a second", "skipped: it names no action; the next second is what all tests wait for"},
 	{"mend what the error names, and look again", "skipped: it points at another cure of this list"},
-	{"dsmdemo clean --dir ", "TestMachineCuresOfDoctor"},
+	{"dsmctl clean --dir ", "TestMachineCuresOfDoctor"},
 	{"raise Options.Command", "skipped: it is an option of the program; TestBadSizesAreRefused of batch/shared has the symptom"},
-	{"dsmdemo clean --orphans", "TestMachineCuresOfDoctor"},
-	{"dsmdemo clean", "TestDoctorLeavesPrivateInstances"},
+	{"dsmctl clean --orphans", "TestMachineCuresOfDoctor"},
+	{"dsmctl clean", "TestDoctorLeavesPrivateInstances"},
 	{"see what is in the way: ls -ld ", "skipped: it is a look, which changes nothing"},
 	{"see which process has the instance's memory mapped: grep -l ", "skipped: it is a look, which changes nothing"},
 	{"restart the supervisor", "TestCuresOfCommands"},
@@ -94,7 +94,7 @@ var cureList = []cure{
 	{"is there no /proc here? mount it (mount -t proc proc /proc)", "TestCureOfAMissingProc"},
 	{"choose a local directory (--dir, DSM_DIR)", "skipped: it wants a network file system"},
 	{"choose a directory on a local file system", "skipped: it wants a file system without locks"},
-	{"start one with: dsmdemo supervise --dir ", "TestCuresOfCommands"},
+	{"start one with: dsmctl supervise --dir ", "TestCuresOfCommands"},
 	{"is a symbolic link that leads nowhere: remove it", "TestCuresOfAStart"},
 	{"is a symbolic link: remove it, and set mmap_directory", "TestCuresOfAStart"},
 	{"is not a directory: remove it, or set mmap_directory to one", "TestCuresOfAStart"},
@@ -111,12 +111,14 @@ var cureList = []cure{
 	{"stop them, or work where they run", "TestCureOfAHiddenMemory"},
 	{"Make room, or set mmap_directory to another one",
 		"skipped: it comes from a store into a snapshotted file on a full btrfs, which no command makes"},
-	{"start it anew where it shall be: dsmdemo supervise --dir ", "TestCuresOfCommands"},
-	{"see dsmdemo doctor)", "skipped: it points at doctor's cures; what removes the memory is systemd"},
+	{"start it anew where it shall be: dsmctl supervise --dir ", "TestCuresOfCommands"},
+	{"mend the setting that is named; dsmctl show lists those there are", "skipped: it points at what the error before it names"},
+	{"see dsmctl doctor)", "skipped: it points at doctor's cures; what removes the memory is systemd"},
 }
 
-// looksLikeCure finds what tells a person to do something, or a command line.
-var looksLikeCure = regexp.MustCompile(`\bdsmdemo (clean|supervise|doctor)\b|^(chmod|chown|ulimit|sysctl|mount|umount|ipcrm|kill|rm|ls|mkdir|loginctl) ` +
+// looksLikeCure finds what tells a person to do something, or a command line. The library names dsmctl, the program that an operator
+// has; a text that names the command of dsmdemo is found, and is not in the list.
+var looksLikeCure = regexp.MustCompile(`\bdsm(ctl|demo) (clean|supervise|doctor|show|ls)\b|^(chmod|chown|ulimit|sysctl|mount|umount|ipcrm|kill|rm|ls|mkdir|loginctl) ` +
 	`|: ((re)?mount|chmod|chown|remove|raise|choose|set|enlarge|free|continue|run|start|stop|make room|upgrade|restart) ` +
 	`|; (mount|chmod|raise|choose|set|stop|start) |, or (set|choose|stop|run|work) |^(run|restart|raise|set|make|work|look|choose|stop|see) `)
 

@@ -36,7 +36,7 @@ func TestCuresOfCommands(t *testing.T) {
 		p := newPlace(t)
 		_, says, _ := p.run("", "ls")
 		line := between(says, "start one with: ", "\n")
-		if line != "dsmdemo supervise --dir "+p.dir {
+		if line != "dsmctl supervise --dir "+p.dir {
 			t.Fatal(says)
 		}
 		p.supervise(strings.Fields(line)[2:]...)
@@ -59,7 +59,7 @@ func TestCuresOfCommands(t *testing.T) {
 		p.start("create", "held").Expect("")
 		s.Kill()
 		f := p.doctor()["instance"]
-		if f.Status != doctor.Note || f.Cure != "dsmdemo supervise --dir "+p.dir {
+		if f.Status != doctor.Note || f.Cure != "dsmctl supervise --dir "+p.dir {
 			t.Fatalf("%+v", f)
 		}
 		p.supervise(strings.Fields(f.Cure)[2:]...)
@@ -77,7 +77,7 @@ func TestCuresOfCommands(t *testing.T) {
 			t.Error("the supervisor ended without an error")
 		}
 		line := between(s.Stderr(), "start it anew where it shall be: ", "\n")
-		if !strings.HasPrefix(line, "dsmdemo supervise --dir ") {
+		if !strings.HasPrefix(line, "dsmctl supervise --dir ") {
 			t.Fatal(s.Stderr())
 		}
 		p.dir += "2" // where it shall be

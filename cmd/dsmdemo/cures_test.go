@@ -20,7 +20,7 @@ func (p place) carryOut(line string) {
 	bin := p.t.TempDir()
 	exe, err := os.Executable()
 	if err == nil {
-		err = os.Symlink(exe, filepath.Join(bin, "dsmdemo"))
+		err = os.Symlink(exe, filepath.Join(bin, "dsmctl"))
 	}
 	if err != nil {
 		p.t.Fatal(err)

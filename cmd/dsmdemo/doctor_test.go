@@ -62,14 +62,14 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v of %s", f, handle)
 		}
 		s.Kill()
-		if f := p.doctor()["instance"]; f.Status != doctor.Note || f.Cure != "dsmdemo supervise --dir "+p.dir {
+		if f := p.doctor()["instance"]; f.Status != doctor.Note || f.Cure != "dsmctl supervise --dir "+p.dir {
 			t.Errorf("%+v", f)
 		}
 		h.Kill()
 		objects := func() []string { return osobjects.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
 		before := objects()
 		f := p.doctor()["leftovers"]
-		if f.Status != doctor.Bites || f.Cure != "dsmdemo clean --dir "+p.dir {
+		if f.Status != doctor.Bites || f.Cure != "dsmctl clean --dir "+p.dir {
 			t.Errorf("%+v", f)
 		}
 		if after := objects(); len(before) != 2 || !slices.Equal(before, after) {
@@ -96,7 +96,7 @@ func TestDoctorLeavesPrivateInstances(t *testing.T) {
 	}
 	s.Kill()
 	if f := p.doctor()["private_leftovers"]; f.Status != doctor.Note ||
-		!strings.Contains(f.Found, private[0]+" (1 objects)") || f.Cure != "dsmdemo clean" {
+		!strings.Contains(f.Found, private[0]+" (1 objects)") || f.Cure != "dsmctl clean" {
 		t.Errorf("%+v", f)
 	}
 	if _, err := os.Stat(private[0]); err != nil {

@@ -137,12 +137,12 @@ func TestStrayVariables(t *testing.T) {
 func TestNoInstance(t *testing.T) {
 	p := newPlace(t)
 	for _, args := range [][]string{{"create", "x"}, {"read", "0000000010000"}, {"unpin", "0000000010000"}} {
-		p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir, args...)
+		p.fails(1, "start one with: dsmctl supervise --dir "+p.dir, args...)
 	}
 	for _, probe := range []string{"ls", "ps", "status"} {
-		p.fails(3, "start one with: dsmdemo supervise --dir "+p.dir, probe)
+		p.fails(3, "start one with: dsmctl supervise --dir "+p.dir, probe)
 	}
-	p.fails(1, "start one with: dsmdemo supervise --dir "+p.dir+"x", "create", "x", "--dir", p.dir+"x")
+	p.fails(1, "start one with: dsmctl supervise --dir "+p.dir+"x", "create", "x", "--dir", p.dir+"x")
 	if got := p.ok("clean"); got != "removed 0 objects\n" {
 		t.Errorf("clean: %q", got)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/godsm/godsm/internal/command/inspect"
 	"github.com/godsm/godsm/internal/command/locks"
 	"github.com/godsm/godsm/internal/command/queues"
+	"github.com/godsm/godsm/internal/command/record"
 	"github.com/godsm/godsm/internal/command/segments"
 	"github.com/godsm/godsm/internal/command/top"
 	"github.com/godsm/godsm/internal/command/upkeep"
@@ -19,5 +20,5 @@ import (
 // All returns the commands.
 func All(a *cli.App) []*cobra.Command {
 	return slices.Concat(upkeep.Commands(a), inspect.Commands(a), segments.Commands(a), locks.Commands(a), caches.Commands(a),
-		queues.Commands(a), top.Commands(a))
+		queues.Commands(a), top.Commands(a), record.Commands(a))
 }

@@ -110,7 +110,7 @@ func OpenDir(path string) (*Dir, error) {
 // NoInstance returns the error for a directory without a living instance.
 func NoInstance(path, why string) error {
 	return errkind.As(errkind.NoInstance,
-		fmt.Errorf("no running instance in %s (%s); start one with: dsmdemo supervise --dir %s", path, why, path))
+		fmt.Errorf("no running instance in %s (%s); start one with: dsmctl supervise --dir %s", path, why, path))
 }
 
 // MakeDir makes the directory, mode 0700, if it is missing, and opens it as OpenDir does.

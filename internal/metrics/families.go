@@ -182,15 +182,15 @@ func nameFamilies(s survey.Survey) []Family {
 	for _, k := range order {
 		kinds.add(float64(n[k]), k)
 	}
-	unreadable := truth(s.Error != "")
+	unreadable := truth(s.Err != nil)
 	for _, c := range s.Caches {
-		unreadable += truth(c.Error != "")
+		unreadable += truth(c.Err != nil)
 	}
 	for _, t := range s.Tables {
-		unreadable += truth(t.Error != "")
+		unreadable += truth(t.Err != nil)
 	}
 	for _, q := range s.Queues {
-		unreadable += truth(q.Error != "")
+		unreadable += truth(q.Err != nil)
 	}
 	return []Family{kinds, one("dsm_unreadable_names", Gauge, "Caches, lock tables and queues that could not be read.", unreadable)}
 }
@@ -219,7 +219,7 @@ func cacheFamilies(list []survey.Cache) []Family {
 	} {
 		x := family(f.name, f.t, f.help, "cache")
 		for i := range list {
-			if list[i].Error == "" {
+			if list[i].Err == nil {
 				x.add(f.of(&list[i].Stats), list[i].Name)
 			}
 		}
@@ -230,7 +230,7 @@ func cacheFamilies(list []survey.Cache) []Family {
 		"cache", "times")
 	for i := range list {
 		c := &list[i]
-		if c.Error != "" {
+		if c.Err != nil {
 			continue
 		}
 		s := &c.Stats
@@ -258,7 +258,7 @@ func lockFamilies(list []survey.Table) []Family {
 	dirty := family("dsm_locks_unrepaired", Gauge, "Locks whose holder died, and of which no one has said Repaired.", "table")
 	for i := range list {
 		t := &list[i]
-		if t.Error != "" {
+		if t.Err != nil {
 			continue
 		}
 		var h, w, d float64
@@ -305,7 +305,7 @@ func queueFamilies(list []survey.Queue) []Family {
 	} {
 		x := family(f.name, f.t, f.help, "queue")
 		for i := range list {
-			if list[i].Error == "" {
+			if list[i].Err == nil {
 				x.add(f.of(&list[i].Stats), list[i].Name)
 			}
 		}

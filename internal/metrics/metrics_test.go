@@ -11,14 +11,17 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/survey"
+	"github.com/godsm/godsm/registry"
 )
+
+func named(name string) registry.Info { return registry.Info{Name: name} }
 
 // TestFamiliesKeepToTheConventions: names, units, help; each family once, with as many values as labels.
 func TestFamiliesKeepToTheConventions(t *testing.T) {
 	name := regexp.MustCompile(`^dsm_[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	var seen []string
-	s := survey.Survey{Caches: []survey.Cache{{Name: "a", Curve: []cache.Point{{Times: 0.5, HitRate: 0.25}}}, {Name: "b", Error: "garbled"}},
-		Tables: []survey.Table{{Name: "t"}}, Queues: []survey.Queue{{Name: "q"}}}
+	s := survey.Survey{Caches: []survey.Cache{{Info: named("a"), Curve: []cache.Point{{Times: 0.5, HitRate: 0.25}}}, {Info: named("b"), Err: errors.New("garbled")}},
+		Tables: []survey.Table{{Info: named("t")}}, Queues: []survey.Queue{{Info: named("q")}}}
 	for _, f := range Families(s, nil) {
 		if !name.MatchString(f.Name) || (f.Type == Counter) != strings.HasSuffix(f.Name, "_total") || !strings.HasSuffix(f.Help, ".") {
 			t.Errorf("%s %s %q", f.Name, f.Type, f.Help)

@@ -1,19 +1,21 @@
 // Package survey looks at all that an instance has, at once: sessions, segments, names, caches, locks, queues. It joins
 // nothing and takes no lock.
 //
-// It adds over dsm.Look what the names stand for. It does not promise that the parts are of one moment, nor that all parts
-// can be read: what can't be has an Error in its place, and the rest is there.
+// It adds over dsm.Look what the names stand for. All that shows an instance is made of a Survey: the metrics, the page, top,
+// and the commands that list one kind. It does not promise that the parts are of one moment, nor that all parts can be read:
+// what can't be has an error in its place, and the rest is there.
 package survey
 
 import (
-	"cmp"
 	"context"
-	"slices"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/locktable"
 	"github.com/godsm/godsm/registry"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -28,39 +30,71 @@ type Survey struct {
 	Caches []Cache
 	Tables []Table
 	Queues []Queue
-	Error  string // why the names can't be read; empty if they can
+	Err    error       // why the names can't be read
+	Events []dsm.Event // the latest first; ReadEvents adds them
 }
 
 // Cache is what was seen of a cache.
 type Cache struct {
-	Name   string
-	Handle dsm.Handle
-	Stats  cache.Stats
-	Curve  []cache.Point
-	Error  string
+	registry.Info
+	Stats cache.Stats
+	Curve []cache.Point
+	Err   error // why it can't be read
 }
 
-// Table is what was seen of a lock table.
+// Table is what was seen of a lock table. Locks and Waits are in the order of the locks' names.
 type Table struct {
-	Name  string
+	registry.Info
 	Locks []locktable.Info
-	Waits []locktable.Edge
-	Error string
+	Waits []locktable.Edge // at most maxWaits
+	Err   error            // why it can't be read
 }
 
 // Queue is what was seen of a queue of package batch/shared.
 type Queue struct {
-	Name  string
+	registry.Info
 	Stats shared.Stats
-	Error string
+	Err   error // why it can't be read
 }
 
 // Take looks at the instance that runs in cfg.Dir. An error says that there is nothing to be seen.
 func Take(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
+	return take(ctx, cfg, func(registry.Info) bool { return true })
+}
+
+// words are what people call the kinds.
+var words = map[string]string{cache.Kind: "cache", locktable.Kind: "lock table", shared.Kind: "queue"}
+
+// Find is Take for names of one kind: it looks into the one with that name, or into all of the kind if the name is empty. It
+// returns an error, too, if the names can't be read, and one that matches fs.ErrNotExist if there is no such name.
+func Find(ctx context.Context, cfg dsm.Config, kind, name string) (s Survey, err error) {
+	found := false
+	s, err = take(ctx, cfg, func(x registry.Info) bool {
+		is := x.Kind == kind && (name == "" || x.Name == name)
+		found = found || is
+		return is
+	})
+	switch {
+	case err == nil && s.Err != nil:
+		err = s.Err
+	case err == nil && name != "" && !found:
+		err = errkind.As(fs.ErrNotExist, fmt.Errorf("there is no %s %q: names lists what there is", words[kind], name))
+	}
+	return s, err
+}
+
+// take looks into what has a name that is ready, and is wanted.
+func take(ctx context.Context, cfg dsm.Config, wanted func(registry.Info) bool) (s Survey, err error) {
 	s.Begun = time.Now()
 	err = dsm.Look(ctx, cfg, func(r dsm.Report, read func(dsm.Handle) ([]byte, error)) error {
 		s.Report = r
-		s.named(r, read)
+		s.Names, s.Err = registry.Names(r)
+		alive := living(r)
+		for _, x := range s.Names {
+			if x.State == "ready" && wanted(x) {
+				s.add(x, read, alive)
+			}
+		}
 		return nil
 	})
 	s.Report.Root = nil
@@ -68,73 +102,36 @@ func Take(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
 	return s, err
 }
 
-// named looks at what has a name.
-func (s *Survey) named(r dsm.Report, read func(dsm.Handle) ([]byte, error)) {
-	names, err := registry.Names(r)
-	if err != nil {
-		s.Error = err.Error()
-		return
+// living returns a function that reports whether a session lives, as the report says.
+func living(r dsm.Report) func(shmsync.Peer) bool {
+	alive := make(map[string]bool, len(r.Sessions))
+	for _, s := range r.Sessions {
+		alive[s.Name] = s.State != "dead"
 	}
-	s.Names = names
-	for _, x := range names {
-		if x.State != registry.StateReady {
-			continue
-		}
-		switch x.Kind {
-		case cache.Kind:
-			s.Caches = append(s.Caches, lookAtCache(x, read))
-		case locktable.Kind:
-			s.Tables = append(s.Tables, lookAtLocks(x, read))
-		case shared.Kind:
-			s.Queues = append(s.Queues, lookAtQueue(x, read))
-		}
+	return func(p shmsync.Peer) bool { return alive[p.String()] }
+}
+
+// add looks at what a name stands for, if it is of a kind that can be read from outside.
+func (s *Survey) add(x registry.Info, read reader, alive func(shmsync.Peer) bool) {
+	switch x.Kind {
+	case cache.Kind:
+		s.Caches = append(s.Caches, readCache(x, read, alive))
+	case locktable.Kind:
+		s.Tables = append(s.Tables, readTable(x, read))
+	case shared.Kind:
+		s.Queues = append(s.Queues, readQueue(x, read))
 	}
 }
 
-func lookAtCache(x registry.Info, read func(dsm.Handle) ([]byte, error)) Cache {
-	c := Cache{Name: x.Name, Handle: x.Handle}
-	var err error
-	c.Stats, c.Curve, err = ReadCache(x, read, func(shmsync.Peer) bool { return true }) // it looks at no lock
-	c.Error = text(err)
-	return c
-}
-
-func lookAtQueue(x registry.Info, read func(dsm.Handle) ([]byte, error)) Queue {
-	q := Queue{Name: x.Name}
-	var err error
-	q.Stats, err = ReadQueue(x, read)
-	q.Error = text(err)
-	return q
-}
-
-// maxLocks bounds what is listed of one table: a page for people shows no more.
-const maxLocks = 1000
-
-func lookAtLocks(x registry.Info, read func(dsm.Handle) ([]byte, error)) Table {
-	t := Table{Name: x.Name}
-	l, err := ReadLocks(x, read)
-	if err != nil {
-		t.Error = err.Error()
-		return t
+// Since returns the seconds from an earlier survey of the same generation of the same instance to this one. It returns 0 if
+// there is none, or they are of two generations, so that no difference of their counts means anything.
+func (s *Survey) Since(before *Survey) float64 {
+	if before == nil {
+		return 0
 	}
-	for i := range l.List() {
-		if t.Locks = append(t.Locks, i); len(t.Locks) == maxLocks {
-			break
-		}
+	now, old := s.Report.Status, before.Report.Status
+	if old.Instance != now.Instance || old.Generation != now.Generation {
+		return 0
 	}
-	for e := range l.Waits() {
-		if t.Waits = append(t.Waits, e); len(t.Waits) == maxLocks {
-			break
-		}
-	}
-	slices.SortFunc(t.Locks, func(a, b locktable.Info) int { return cmp.Compare(a.Name(), b.Name()) })
-	slices.SortFunc(t.Waits, func(a, b locktable.Edge) int { return cmp.Compare(a.Name, b.Name) })
-	return t
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
+	return max(s.Begun.Sub(before.Begun).Seconds(), 0)
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -133,9 +132,12 @@ const (
 	maxEvents   = 200
 )
 
-func stateOf(s survey.Survey, err error, events []event) State {
+func stateOf(s survey.Survey, err error) State {
 	st := State{Time: time.Now().UnixMilli(), Memory: []block{}, Sessions: []session{}, Caches: []cached{}, Locks: []lock{},
-		Waits: []wait{}, Queues: []queue{}, Events: events, Trouble: []string{}}
+		Waits: []wait{}, Queues: []queue{}, Events: []event{}, Trouble: []string{}}
+	for _, e := range s.Events {
+		st.Events = append(st.Events, event{e.Time.UnixMilli(), e.Kind, e.String()})
+	}
 	if err != nil {
 		st.Error = err.Error()
 		return st
@@ -158,14 +160,14 @@ func stateOf(s survey.Survey, err error, events []event) State {
 		if curve == nil {
 			curve = []cache.Point{}
 		}
-		st.Caches = append(st.Caches, cached{c.Name, c.Error, c.Stats.Limit, c.Stats.Used, c.Stats.Entries, c.Stats.Total.Hits,
+		st.Caches = append(st.Caches, cached{c.Name, text(c.Err), c.Stats.Limit, c.Stats.Used, c.Stats.Entries, c.Stats.Total.Hits,
 			c.Stats.Total.Misses, c.Stats.Evicted, curve})
 	}
 	st.locks(s.Tables)
 	for _, q := range s.Queues {
-		row := queue{Name: q.Name, Error: q.Error, Slots: q.Stats.Slots, Waiting: q.Stats.Waiting, Flushing: q.Stats.Flushing,
+		row := queue{Name: q.Name, Error: text(q.Err), Slots: q.Stats.Slots, Waiting: q.Stats.Waiting, Flushing: q.Stats.Flushing,
 			Oldest: q.Stats.Oldest.Seconds(), Commands: q.Stats.Commands, Failed: q.Stats.Failed, Trouble: q.Stats.Trouble}
-		if q.Error == "" && q.Stats.Leader.Row >= 0 {
+		if q.Err == nil && q.Stats.Leader.Row >= 0 {
 			row.Leader = q.Stats.Leader.String()
 		}
 		st.Queues = append(st.Queues, row)
@@ -203,14 +205,21 @@ func (st *State) trouble(s survey.Survey) {
 			say("session " + p.Name + " is stopped (SIGSTOP, a debugger): what it holds is not given back")
 		}
 	}
-	if s.Error != "" {
-		say("the names can't be read: " + s.Error)
+	if s.Err != nil {
+		say("the names can't be read: " + s.Err.Error())
 	}
 	for _, t := range s.Tables {
-		if t.Error != "" {
-			say("the lock table " + t.Name + " can't be read: " + t.Error)
+		if t.Err != nil {
+			say("the lock table " + t.Name + " can't be read: " + t.Err.Error())
 		}
 	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // blocksOf lists the memory: what has a name under its name, the largest first.
@@ -259,16 +268,4 @@ func partiesOf(list []locktable.Party) []party {
 
 func partyOf(p locktable.Party) party {
 	return party{p.Pid, p.Application, p.Note, p.Mode.String(), p.For.Seconds()}
-}
-
-func lastEvents(ctx context.Context, cfg dsm.Config) []event {
-	list := []event{}
-	for e, err := range dsm.Events(ctx, cfg, false) {
-		if err == nil {
-			list = append(list, event{e.Time.UnixMilli(), e.Kind, e.String()})
-		}
-	}
-	list = list[max(0, len(list)-maxEvents):]
-	slices.Reverse(list)
-	return list
 }

@@ -185,5 +185,6 @@ func (h *handler) state(w http.ResponseWriter, r *http.Request) {
 	s, err := h.survey(r.Context())
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w) // which escapes what could end a script
-	_ = e.Encode(stateOf(s, err, lastEvents(r.Context(), h.cfg)))
+	s.ReadEvents(r.Context(), h.cfg, maxEvents)
+	_ = e.Encode(stateOf(s, err))
 }

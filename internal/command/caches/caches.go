@@ -53,7 +53,7 @@ func findCaches(ctx context.Context, s *dsm.Session, name string) (list []foundC
 		list = append(list, foundCache{c, x})
 	}
 	if len(list) == 0 && name != "" {
-		return nil, fmt.Errorf("there is no cache with the name %q: cache ls lists them", name)
+		return nil, fmt.Errorf("there is no cache %q: names lists what there is", name)
 	}
 	return list, nil
 }

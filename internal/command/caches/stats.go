@@ -1,12 +1,14 @@
 package caches
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"text/tabwriter"
 
 	"github.com/godsm/godsm/cache"
-	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/spf13/cobra"
 )
 
@@ -20,7 +22,8 @@ type Row struct {
 	Lookups  uint64  `json:"lookups"`
 	HitRate  float64 `json:"hit_rate"`
 	Evicted  uint64  `json:"evicted"`
-	Sessions int     `json:"sessions"` // that have it attached, this command's not among them
+	Sessions int     `json:"sessions"`        // that have it attached
+	Error    string  `json:"error,omitempty"` // why it can't be read; then the figures say nothing
 }
 
 var columns = []cli.Column[Row]{
@@ -33,34 +36,60 @@ var columns = []cli.Column[Row]{
 	cli.Part("hits", "HITS", func(r Row) float64 { return r.HitRate }),
 	cli.Count("evicted", "EVICTED", func(r Row) uint64 { return r.Evicted }),
 	cli.Count("sessions", "SESSIONS", func(r Row) int { return r.Sessions }),
+	{Name: "error", Heading: "ERROR", Text: func(r Row) string { return cmp.Or(r.Error, "-") }, Extra: true, Tint: func(r Row) cli.Tint {
+		if r.Error != "" {
+			return cli.Bad
+		}
+		return cli.Faint
+	}},
 }
 
 func (a *app) cacheLsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the caches: limit, entries, hit rate, how many sessions use them",
-		Args:  cobra.NoArgs,
+		Long: `List the caches: limit, entries, hit rate, how many sessions use them.
+
+It looks from outside, as stats, curve and top do: it takes no row and no lock, so it answers when the table of processes is full and
+while the processes that use a cache are stopped. What sessions have counted in the last tenth of a second may be missing.`,
+		Args: cobra.NoArgs,
 	}
 	list := cli.NewListing(cmd, columns...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		rows := []Row{}
-		err := a.withCaches(cmd.Context(), "", func(_ *dsm.Session, list []foundCache) error {
-			for _, c := range list {
-				st, err := c.Stats()
-				if err != nil {
-					return err
-				}
-				rows = append(rows, Row{c.info.Name, c.info.Version, st.Limit, st.Used, st.Entries,
-					st.Total.Hits + st.Total.Misses, st.Total.HitRate(), st.Evicted, len(c.info.Sessions)})
-			}
-			return nil
-		})
+		s, err := survey.Find(cmd.Context(), a.Config, cache.Kind, "")
 		if err != nil {
 			return err
+		}
+		rows := []Row{}
+		for _, c := range s.Caches {
+			row := Row{Name: c.Name, Version: c.Version, Limit: c.Stats.Limit, Used: c.Stats.Used, Entries: c.Stats.Entries,
+				Lookups: c.Stats.Total.Hits + c.Stats.Total.Misses, HitRate: c.Stats.Total.HitRate(), Evicted: c.Stats.Evicted,
+				Sessions: len(c.Sessions)}
+			if c.Err != nil {
+				row.Error = c.Err.Error()
+			}
+			rows = append(rows, row)
 		}
 		return list.Show(a.App, rows)
 	}
 	return cmd
+}
+
+// look looks at the cache of that name from outside. One that can't be read, or is not ready, is an error.
+func (a *app) look(ctx context.Context, name string) (c survey.Cache, err error) {
+	if name == "" {
+		return c, fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)
+	}
+	s, err := survey.Find(ctx, a.Config, cache.Kind, name)
+	switch {
+	case err != nil:
+		return c, err
+	case len(s.Caches) == 0:
+		return c, fmt.Errorf("cache %q is being made: try again", name)
+	case s.Caches[0].Err != nil:
+		return c, fmt.Errorf("cache %q: %w", name, s.Caches[0].Err)
+	}
+	return s.Caches[0], nil
 }
 
 // Counts are what sessions have done, as JSON.
@@ -111,24 +140,19 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 		Short:             "Show what has been done with a cache, by session, and what its entries have gone by",
 		Args:              cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r Report
-			err := a.withCache(cmd.Context(), args[0], func(s *dsm.Session, c *cache.Cache) error {
-				st, err := c.Stats()
-				r = Report{
-					Name: c.Name(), Limit: st.Limit, Used: st.Used, Entries: st.Entries, HitRate: st.Total.HitRate(),
-					Total: Counts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
-					Outdated: st.Outdated, Deleted: st.Deleted, Purged: st.Purged, Lost: st.Lost, Refused: st.Refused,
-					Repaired: st.Repaired, Window: st.Window, Sessions: []SessionRow{},
-				}
-				for _, x := range st.Sessions {
-					if x.Session != s.Self().Peer {
-						r.Sessions = append(r.Sessions, SessionRow{x.Session.String(), x.Alive, Counts(x.Counts)})
-					}
-				}
-				return err
-			})
+			c, err := a.look(cmd.Context(), args[0])
 			if err != nil {
 				return err
+			}
+			st := c.Stats
+			r := Report{
+				Name: c.Name, Limit: st.Limit, Used: st.Used, Entries: st.Entries, HitRate: st.Total.HitRate(),
+				Total: Counts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
+				Outdated: st.Outdated, Deleted: st.Deleted, Purged: st.Purged, Lost: st.Lost, Refused: st.Refused,
+				Repaired: st.Repaired, Window: st.Window, Sessions: []SessionRow{},
+			}
+			for _, x := range st.Sessions {
+				r.Sessions = append(r.Sessions, SessionRow{x.Session.String(), x.Alive, Counts(x.Counts)})
 			}
 			if a.JSON {
 				return a.PrintJSON(r)
@@ -181,14 +205,11 @@ for. There is nothing to show while too little is known, for a cache of less tha
 for one that favours objects.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.look(cmd.Context(), args[0])
 			rows := []CurveRow{}
-			err := a.withCache(cmd.Context(), args[0], func(_ *dsm.Session, c *cache.Cache) error {
-				limit := c.Limit()
-				for _, p := range c.Curve() {
-					rows = append(rows, CurveRow{p.Times, int64(p.Times * float64(limit)), p.HitRate})
-				}
-				return nil
-			})
+			for _, p := range c.Curve {
+				rows = append(rows, CurveRow{p.Times, int64(p.Times * float64(c.Stats.Limit)), p.HitRate})
+			}
 			switch {
 			case err != nil:
 				return err

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/cache"
-	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/spf13/cobra"
 )
 
@@ -51,23 +51,18 @@ type sample struct {
 func (a *app) cacheTop(cmd *cobra.Command, interval time.Duration, times int) error {
 	ctx, before := cmd.Context(), map[string]sample{}
 	for n := 0; ; n++ {
-		rows := []RateRow{}
-		err := a.withCaches(ctx, "", func(_ *dsm.Session, list []foundCache) error {
-			now := map[string]sample{}
-			for _, c := range list {
-				st, err := c.Stats()
-				if err != nil {
-					return err
-				}
-				x := sample{time.Now(), st}
-				if old, ok := before[c.info.Name]; ok {
-					rows = append(rows, rates(c.info.Name, old, x))
-				}
-				now[c.info.Name] = x
+		rows, now := []RateRow{}, map[string]sample{}
+		s, err := survey.Find(ctx, a.Config, cache.Kind, "")
+		for _, c := range s.Caches {
+			x := sample{s.Begun, c.Stats}
+			if old, ok := before[c.Name]; ok && c.Err == nil {
+				rows = append(rows, rates(c.Name, old, x))
 			}
-			before = now
-			return nil
-		})
+			if c.Err == nil {
+				now[c.Name] = x
+			}
+		}
+		before = now
 		if ctx.Err() != nil { // interrupted, as is meant
 			return nil
 		}

@@ -156,7 +156,7 @@ func (a *App) prepare(cmd *cobra.Command, _ []string) error {
 			return err
 		}
 	}
-	var logs io.Writer = renaming{a}
+	var logs io.Writer = a.Stderr
 	if !a.JSON {
 		logs = zerolog.ConsoleWriter{Out: logs, NoColor: true, TimeFormat: "15:04:05.000"}
 	}

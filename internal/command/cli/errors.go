@@ -37,7 +37,7 @@ var statusNames = map[int]string{Failed: "failure", WrongUsage: "usage", Unsuper
 
 // printError tells on standard error, in one line, why the exit status is not 0.
 func (a *App) printError(cmd *cobra.Command, err error, status int, asked bool) {
-	text := a.Named(OneLine(err))
+	text := OneLine(err)
 	switch {
 	case (a.JSON || asked) && !a.Program.PlainErrors:
 		e := json.NewEncoder(a.Stderr)
@@ -53,15 +53,6 @@ func (a *App) printError(cmd *cobra.Command, err error, status int, asked bool) 
 	default:
 		fmt.Fprintf(a.Stderr, "%s: %s\n", a.Program.Name, text)
 	}
-}
-
-// Named returns a text of the library that names a command to run, with this program's name: both programs have the command,
-// and only the one that the person runs is sure to be installed.
-func (a *App) Named(text string) string {
-	for _, cmd := range []string{"supervise", "clean", "doctor", "show", "ls", "command"} {
-		text = strings.ReplaceAll(text, "dsmdemo "+cmd, a.Program.Name+" "+cmd)
-	}
-	return text
 }
 
 // OneLine joins the lines of an error, which may be several errors or cobra's suggestions.
@@ -103,12 +94,4 @@ func Probed(st dsm.Status, err error) error {
 		return fmt.Errorf("%w in %s: process %d is dead; a start adopts the sessions", ErrUnsupervised, st.Dir, st.Supervisor)
 	}
 	return err
-}
-
-// renaming is a writer of logs whose texts are Named.
-type renaming struct{ *App }
-
-func (r renaming) Write(p []byte) (int, error) {
-	_, err := r.Stderr.Write([]byte(r.Named(string(p))))
-	return len(p), err
 }

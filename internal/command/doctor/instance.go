@@ -109,7 +109,7 @@ var kinds = map[fs.FileMode]string{
 
 func living(dir string, r instance.Remains) Finding {
 	const check = "instance"
-	start := "dsmdemo supervise --dir " + dir
+	start := "dsmctl supervise --dir " + dir
 	v := r.Present
 	switch {
 	case r.Hidden != nil:
@@ -184,11 +184,11 @@ func leftovers(dir string, r instance.Remains) Finding {
 			""}
 	case r.Present.Living():
 		return Finding{check, Note, some(r.Objects) + " of earlier generations",
-			"the next supervisor removes them", "dsmdemo supervise --dir " + dir}
+			"the next supervisor removes them", "dsmctl supervise --dir " + dir}
 	}
 	return Finding{check, Bites, some(r.Objects),
 		"a dead instance left them; they take memory until the next start there",
-		"dsmdemo clean --dir " + dir}
+		"dsmctl clean --dir " + dir}
 }
 
 // some names the first of many.
@@ -291,9 +291,9 @@ func privateLeftovers(ctx context.Context, b instance.Backends) (f Finding, know
 	}
 	if len(dead) > 0 {
 		return Finding{check, Note, some(dead),
-			"private instances whose processes were all killed; the next start or dsmdemo command " +
+			"private instances whose processes were all killed; the next start or dsmctl command " +
 				"of this user removes them",
-			"dsmdemo clean"}, known
+			"dsmctl clean"}, known
 	}
 	return Finding{check, OK, fmt.Sprintf("none; %d private instances live", alive), "", ""}, known
 }

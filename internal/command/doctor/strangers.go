@@ -60,10 +60,10 @@ func (m Machine) strangeFiles(known map[uint64]bool) (list []Finding) {
 			"if no such instance runs in a container or for another user: rm " + paths[0][:len("/dev/shm/")+12] + "*"}
 		if dir, listed := m.directoryOf(paths); dir != "" {
 			f.Means = "they are of an instance in " + dir + ", and no process that can be seen here has them mapped"
-			f.Cure = "dsmdemo clean --dir " + dir
+			f.Cure = "dsmctl clean --dir " + dir
 			if !listed {
 				f.Means = "they are of an instance that was in " + dir + ", which knows nothing of them: it was removed, or made anew"
-				f.Cure = "dsmdemo clean --orphans"
+				f.Cure = "dsmctl clean --orphans"
 			}
 		}
 		list = append(list, f)
@@ -209,5 +209,5 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 	return []Finding{{"unknown_objects", Note, some(names),
 		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, " +
 			"made by processes that are dead",
-		"dsmdemo clean --orphans, if they are an instance's; of another program, one by one: ipcrm -m " + ids[0]}}
+		"dsmctl clean --orphans, if they are an instance's; of another program, one by one: ipcrm -m " + ids[0]}}
 }

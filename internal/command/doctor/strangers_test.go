@@ -49,7 +49,7 @@ func TestStrangeFiles(t *testing.T) {
 		case f.Status != Note || f.Check != "unknown_objects":
 			t.Errorf("%+v", f)
 		case strings.Contains(f.Found, name(dead, 7)):
-			if f.Cure != "dsmdemo clean --dir /srv/dead" {
+			if f.Cure != "dsmctl clean --dir /srv/dead" {
 				t.Errorf("%+v", f)
 			}
 		case strings.Contains(f.Found, name(lost, 3)):
@@ -62,7 +62,7 @@ func TestStrangeFiles(t *testing.T) {
 	}
 	delete(root, "srv/dead/lives") // its directory is gone, so it can't be cleaned
 	for _, f := range m.Strangers([]uuid.UUID{known}) {
-		if strings.Contains(f.Found, name(dead, 7)) != (f.Cure == "dsmdemo clean --orphans") {
+		if strings.Contains(f.Found, name(dead, 7)) != (f.Cure == "dsmctl clean --orphans") {
 			t.Errorf("%+v", f)
 		}
 	}

@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
@@ -24,10 +25,19 @@ type EventRow struct {
 	Text       string    `json:"text"`
 }
 
-var eventColumns = []cli.Column[EventRow]{
+// EventColumns are those of events.
+var EventColumns = []cli.Column[EventRow]{
 	{Name: "time", Heading: "TIME", Text: func(r EventRow) string { return r.Time.Local().Format("2006-01-02 15:04:05.000") }, Whole: true},
 	cli.Count("generation", "GENERATION", func(r EventRow) uint64 { return r.Generation }),
-	{Name: "event", Heading: "EVENT", Text: func(r EventRow) string { return r.Text }},
+	{Name: "event", Heading: "EVENT", Text: func(r EventRow) string { return r.Text }, Tint: func(r EventRow) cli.Tint {
+		switch {
+		case r.Kind == "died":
+			return cli.Bad
+		case strings.HasPrefix(r.Kind, "refused"):
+			return cli.Odd
+		}
+		return cli.Plain
+	}},
 	{Name: "kind", Heading: "KIND", Text: func(r EventRow) string { return r.Kind }, Extra: true},
 	{Name: "session", Heading: "SESSION", Text: func(r EventRow) string { return r.Session }, Extra: true},
 	cli.Count("pid", "PID", func(r EventRow) int { return r.Pid }).OnRequest(),
@@ -35,6 +45,11 @@ var eventColumns = []cli.Column[EventRow]{
 	{Name: "by", Heading: "BY", Text: func(r EventRow) string { return r.By }, Extra: true},
 	cli.Count("count", "COUNT", func(r EventRow) uint64 { return r.Count }).OnRequest(),
 	cli.Count("bytes", "BYTES", func(r EventRow) uint64 { return r.Bytes }).OnRequest(),
+}
+
+// EventRowOf returns the line of an event.
+func EventRowOf(e dsm.Event) EventRow {
+	return EventRow{e.Time, e.Generation, e.Kind, e.Session, e.Pid, e.Application, e.By, e.Count, e.Bytes, e.String()}
 }
 
 func (a *app) eventsCommand() *cobra.Command {
@@ -50,7 +65,7 @@ With --follow it goes on with the next ones until it is interrupted. With --json
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""},
 	}
-	list := cli.NewListing(cmd, eventColumns...)
+	list := cli.NewListing(cmd, EventColumns...)
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with the events that come")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		rows := []EventRow{}
@@ -63,7 +78,7 @@ With --follow it goes on with the next ones until it is interrupted. With --json
 			case err != nil:
 				return err
 			}
-			row := EventRow{e.Time, e.Generation, e.Kind, e.Session, e.Pid, e.Application, e.By, e.Count, e.Bytes, e.String()}
+			row := EventRowOf(e)
 			if follow || a.JSON {
 				if err := list.Each(a.App, row); err != nil {
 					return err

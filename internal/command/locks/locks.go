@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/locktable"
-	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -112,55 +109,34 @@ first sight.`,
 	return cmd
 }
 
-// Table is what was seen of one lock table.
-type Table struct {
-	Locks []Row
-	Waits []Edge
+// Rows returns the lines for what was seen of a lock table, in the order of the locks' names.
+func Rows(t *survey.Table) (rows []Row) {
+	for _, i := range t.Locks {
+		rows = append(rows, Row{t.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+	}
+	return rows
 }
 
-// lockTables looks at the tables of the instance, or at one.
-func (a *app) lockTables(ctx context.Context, args []string) (all []Table, err error) {
-	err = dsm.Look(ctx, a.Config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
-		names, err := registry.Names(r)
-		if err != nil {
-			return err
-		}
-		names = slices.DeleteFunc(names, func(x registry.Info) bool {
-			return x.Kind != locktable.Kind || len(args) > 0 && x.Name != args[0]
-		})
-		if len(names) == 0 && len(args) > 0 {
-			return fmt.Errorf("no lock table %q: ls shows what there is", args[0])
-		}
-		for _, x := range names {
-			if x.State != registry.StateReady {
-				continue
-			}
-			t, err := Look(x, bytes)
-			if err != nil {
-				return fmt.Errorf("lock table %q: %w", x.Name, err)
-			}
-			all = append(all, t)
-		}
-		return nil
-	})
-	return all, err
+// Edges returns who waits for whom in a lock table.
+func Edges(t *survey.Table) (list []Edge) {
+	for _, e := range t.Waits {
+		list = append(list, Edge{t.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
+	}
+	return list
 }
 
-// Look returns what is in the lock table of a name. Bytes are those of dsm.Look.
-func Look(x registry.Info, bytes func(dsm.Handle) ([]byte, error)) (t Table, err error) {
-	l, err := survey.ReadLocks(x, bytes)
+// lockTables looks at the lock tables of the instance, or at one. One that can't be read is an error.
+func (a *app) lockTables(ctx context.Context, args []string) (all []survey.Table, err error) {
+	s, err := survey.Find(ctx, a.Config, locktable.Kind, strings.Join(args, ""))
 	if err != nil {
-		return t, err
+		return nil, err
 	}
-	for i := range l.List() {
-		t.Locks = append(t.Locks, Row{x.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+	for _, t := range s.Tables {
+		if t.Err != nil {
+			return nil, fmt.Errorf("lock table %q: %w", t.Name, t.Err)
+		}
 	}
-	slices.SortFunc(t.Locks, func(a, b Row) int { return strings.Compare(a.Name, b.Name) })
-	for e := range l.Waits() {
-		t.Waits = append(t.Waits, Edge{x.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
-	}
-	slices.SortFunc(t.Waits, func(a, b Edge) int { return strings.Compare(a.Name, b.Name) })
-	return t, nil
+	return s.Tables, nil
 }
 
 // Line says that a session holds a lock, waits for it, or has died with it.
@@ -218,10 +194,10 @@ var Columns = []cli.Column[Line]{
 }
 
 // printLocks prints a line for each holder and each waiter. As JSON it is one row for each lock of which a line was chosen.
-func (a *app) printLocks(list *cli.Listing[Line], tables []Table) error {
+func (a *app) printLocks(list *cli.Listing[Line], tables []survey.Table) error {
 	rows := []Row{}
-	for _, t := range tables {
-		rows = append(rows, t.Locks...)
+	for i := range tables {
+		rows = append(rows, Rows(&tables[i])...)
 	}
 	lines := list.Choose(Lines(rows))
 	if !a.JSON {
@@ -237,10 +213,10 @@ func (a *app) printLocks(list *cli.Listing[Line], tables []Table) error {
 	return a.PrintJSON(chosen)
 }
 
-func (a *app) printWaits(tables []Table) error {
+func (a *app) printWaits(tables []survey.Table) error {
 	rows := []Edge{}
-	for _, t := range tables {
-		rows = append(rows, t.Waits...)
+	for i := range tables {
+		rows = append(rows, Edges(&tables[i])...)
 	}
 	if a.JSON {
 		return a.PrintJSON(rows)
@@ -251,10 +227,10 @@ func (a *app) printWaits(tables []Table) error {
 }
 
 // printDot draws who waits for whom.
-func printDot(w io.Writer, tables []Table) error {
+func printDot(w io.Writer, tables []survey.Table) error {
 	_, err := fmt.Fprintln(w, "digraph waits {")
-	for _, t := range tables {
-		for _, r := range t.Waits {
+	for i := range tables {
+		for _, r := range Edges(&tables[i]) {
 			node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
 			_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
 				fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))

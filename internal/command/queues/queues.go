@@ -4,16 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
 	queues "github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/survey"
-	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -64,31 +61,18 @@ It takes no lock and stores nothing, so it answers when all of the queue's proce
 // lookAt looks at the queue of that name; "": at all.
 func lookAt(ctx context.Context, cfg dsm.Config, name string) (rows []Row, err error) {
 	rows = []Row{}
-	err = dsm.Look(ctx, cfg, func(r dsm.Report, read func(dsm.Handle) ([]byte, error)) error {
-		names, err := registry.Names(r)
-		if err != nil {
-			return err
-		}
-		for _, x := range names {
-			if x.Kind != queues.Kind || x.State != registry.StateReady || name != "" && x.Name != name {
-				continue
-			}
-			rows = append(rows, Look(x, read))
-		}
-		return nil
-	})
-	if err == nil && name != "" && len(rows) == 0 {
-		err = errkind.As(fs.ErrNotExist, fmt.Errorf("there is no queue %q; dsmdemo ls lists all names", name))
+	s, err := survey.Find(ctx, cfg, queues.Kind, name)
+	for _, q := range s.Queues {
+		rows = append(rows, RowOf(q))
 	}
 	return rows, err
 }
 
-// Look returns the line of the queue of a name. Read returns bytes, as that of dsm.Look.
-func Look(x registry.Info, read func(dsm.Handle) ([]byte, error)) Row {
-	row := Row{Name: x.Name}
-	var err error
-	if row.Stats, err = survey.ReadQueue(x, read); err != nil {
-		row.Error = err.Error()
+// RowOf returns the line for what was seen of a queue.
+func RowOf(q survey.Queue) Row {
+	row := Row{Name: q.Name, Stats: q.Stats}
+	if q.Err != nil {
+		row.Error = q.Err.Error()
 	}
 	return row
 }

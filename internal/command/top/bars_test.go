@@ -31,15 +31,14 @@ func TestTopOf10000SegmentsCostsLittle(t *testing.T) {
 		}
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(garbage))
-	m := &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 200, height: 50, colours: true, screen: true, interval: time.Second,
-		named: func(s string) string { return s }}
+	m := &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 200, height: 50, colours: true, screen: true, interval: time.Second}
 	for _, view := range []int{0, 1} {
 		m.turn(view)
 		const looks = 20
 		begin := used(t)
 		for range looks {
 			m.Update(m.look()())
-			if m.err != nil || m.now.Status.Segments != 10_000 {
+			if m.err != nil || m.now.Report.Status.Segments != 10_000 {
 				t.Fatal(m.err)
 			}
 			_ = m.View()

@@ -42,15 +42,15 @@ func (a *app) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "top",
 		GroupID: cli.See,
-		Short:   "Watch an instance: sessions, segments, names, caches, locks, queues, and what is done in a second",
+		Short:   "Watch an instance: sessions, segments, names, caches, locks, queues, events, and what is done in a second",
 		Long: `Watch an instance: sessions, segments, names, caches (the part of lookups that are hits, and what twice as much memory would
-bring), locks (who waits for whom), queues of batch/shared, and what is done in a second, as the difference of two looks.
+bring), locks (who waits for whom), queues of batch/shared, the last events, and what is done in a second, as the difference of two looks.
 
 It looks from outside and takes no row and no lock: it works on a full table and while a holder is stopped. An instance that ends is
 told of, and looked for again.
 
 Keys:
-  1-6, tab       choose a view: sessions, segments, names, caches, locks, queues
+  1-7, tab       choose a view: sessions, segments, names, caches, locks, queues, events (also e)
   up, down       choose a line (also k, j, page up, page down, home, end)
   enter          look into the line; escape goes back
   s, S           order by the next column, the one before; r: the other way round
@@ -59,7 +59,7 @@ Keys:
   ?              these keys; q ends
 
 If standard output is no terminal, or with --once, it prints a picture, and ends after --times of them (1; 0: never). With --json a
-picture is one object on one line. The exit status is 3 if no supervisor lives.`,
+picture is one object on one line, with events if --view says so. The exit status is 3 if no supervisor lives.`,
 		Args:        cobra.NoArgs,
 		Annotations: map[string]string{cli.NoCleaning: ""},
 	}
@@ -110,7 +110,7 @@ func (a *app) newModel(ctx context.Context, f flags) (*model, error) {
 	if f.interval < 50*time.Millisecond || f.times < 0 || f.rows < 0 {
 		return nil, fmt.Errorf("--interval %v, --times %d, --rows %d: it takes at least 50ms, 0 and 0", f.interval, f.times, f.rows)
 	}
-	m := &model{ctx: ctx, config: a.Config, named: a.Named, interval: f.interval, sheets: sheets(), width: 100, height: 30}
+	m := &model{ctx: ctx, config: a.Config, interval: f.interval, sheets: sheets(), width: 100, height: 30}
 	if f.view != "" {
 		i := slices.Index(titles(), strings.ToLower(f.view))
 		if i < 0 {

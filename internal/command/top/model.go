@@ -2,19 +2,20 @@ package top
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 )
 
 // model is the state of the screen. Looks are taken by commands of bubbletea, one at a time, and come back as messages.
 type model struct {
 	ctx      context.Context
 	config   dsm.Config
-	named    func(string) string
 	interval time.Duration
 	sheets   []view
 	current  int
@@ -60,8 +61,9 @@ func (m *model) look() tea.Cmd {
 	ctx, config := m.ctx, m.config
 	return func() tea.Msg {
 		begin := time.Now()
-		p, err := take(ctx, config)
-		return seenMsg{p, err, time.Since(begin)}
+		p, err := survey.Take(ctx, config)
+		p.ReadEvents(ctx, config, maxEvents)
+		return seenMsg{&p, err, time.Since(begin)}
 	}
 }
 
@@ -96,10 +98,17 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // see takes over what a look has brought. What was seen last stays on the screen if there is nothing new.
 func (m *model) see(s seenMsg) {
 	m.err, m.took = s.err, s.took
-	if s.err == nil {
+	switch {
+	case s.err == nil:
 		m.before, m.now = m.now, s.picture
-		m.refill()
+	case m.now != nil && s.picture != nil && len(s.picture.Events) > 0:
+		last := *m.now // the events tell how it ended
+		last.Events = s.picture.Events
+		m.now = &last
+	default:
+		return
 	}
+	m.refill()
 }
 
 func (m *model) refill() {
@@ -159,6 +168,8 @@ func (m *model) press(key string) tea.Cmd {
 		if i := int(key[0] - '1'); i < len(m.sheets) {
 			m.turn(i)
 		}
+	case "e":
+		m.turn(slices.Index(titles(), "events"))
 	case "tab", "right", "l":
 		m.turn(m.current + 1)
 	case "shift+tab", "left", "h":

@@ -11,13 +11,13 @@ import (
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/command/inspect"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/locktable"
 )
 
 func newTestModel(cfg dsm.Config) *model {
-	return &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 160, height: 30, interval: time.Second,
-		named: func(s string) string { return s }}
+	return &model{ctx: context.Background(), config: cfg, sheets: sheets(), width: 160, height: 30, interval: time.Second}
 }
 
 // seen is the screen after another look.
@@ -151,6 +151,34 @@ func TestScreen(t *testing.T) {
 	}
 }
 
+// TestEventsOnTheScreen shows who joins and dies as it comes about, and how the instance ended.
+func TestEventsOnTheScreen(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	cfg.Application = "worker"
+	sup := instancetest.Start(t, cfg)
+	m := newTestModel(cfg)
+	m.seen()
+	shows(t, m.keys("e"), "[7 events]", "TIME↓", "began")
+	s, err := dsm.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "joined", "worker")
+	shows(t, m.keys("/", "kind=joined", "enter", "enter"), "the session is running")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "the session is not there any more")
+	shows(t, m.keys("esc", "esc"), "left", "began")
+	if rows := m.sheet().all().([]inspect.EventRow); len(rows) != 3 || rows[0].Kind != "left" || rows[2].Kind != "began" {
+		t.Errorf("%+v", rows)
+	}
+	if err := sup.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	shows(t, m.seen(), "since then:", "ended")
+}
+
 // TestScreenOfAnInstanceThatEnds keeps what was seen, says since when, and finds the next instance there.
 func TestScreenOfAnInstanceThatEnds(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
@@ -168,27 +196,8 @@ func TestScreenOfAnInstanceThatEnds(t *testing.T) {
 	shows(t, m.seen(), "generation 2")
 }
 
-// TestRatesBeginAnew: a count that went down, or another generation, is no negative rate.
+// TestRatesBeginAnew: a count that went down is no negative rate, and without a time there is none.
 func TestRatesBeginAnew(t *testing.T) {
-	at := time.Now()
-	seen := func(generation uint64, after time.Duration) *picture {
-		p := &picture{at: at.Add(after)}
-		p.Status.Generation = generation
-		return p
-	}
-	for _, x := range []struct {
-		now, before *picture
-		want        float64
-	}{
-		{seen(1, 2*time.Second), seen(1, 0), 2},
-		{seen(2, 2*time.Second), seen(1, 0), 0},
-		{seen(1, 0), seen(1, time.Second), 0},
-		{seen(1, 0), nil, 0},
-	} {
-		if got := x.now.since(x.before); got != x.want {
-			t.Errorf("%v after %v: %v", x.now, x.before, got)
-		}
-	}
 	if got := fmt.Sprint(rate(5, 9, 1), rate(9, 5, 2), rate(9, 5, 0)); got != "0 2 0" {
 		t.Error(got)
 	}

@@ -8,26 +8,28 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 )
 
 // print prints pictures, as many as the flags say.
 func (a *app) print(ctx context.Context, m *model, f flags) error {
 	m.width, m.colours = a.Width(), a.Colours()
 	for n := 1; ; n++ {
-		p, err := take(ctx, a.Config)
+		p, err := survey.Take(ctx, a.Config)
+		p.ReadEvents(ctx, a.Config, maxEvents)
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
 			return cli.Probed(dsm.Status{}, err)
 		}
-		m.see(seenMsg{picture: p})
+		m.see(seenMsg{picture: &p})
 		if a.JSON {
 			err = a.PrintJSON(m.json(f))
 		} else {
 			_, err = fmt.Fprint(a.Stdout, m.text(f))
 		}
-		if err = cli.Probed(p.Status, err); err != nil || n == f.times || f.once {
+		if err = cli.Probed(p.Report.Status, err); err != nil || n == f.times || f.once {
 			return err
 		}
 		select {
@@ -76,9 +78,9 @@ func (m *model) text(f flags) string {
 			b.WriteString(l + "\n")
 		}
 	})
-	if waits := m.now.waits(); len(waits) > 0 && (f.view == "" || f.view == "locks") {
+	if list := waits(m.now); len(list) > 0 && (f.view == "" || f.view == "locks") {
 		fmt.Fprintf(&b, "\nwho waits for whom\n")
-		for _, e := range waits {
+		for _, e := range list {
 			b.WriteString(cli.Printable(fmt.Sprintf("%s/%s: %s wants %s; %s %s", e.Table, e.Name, e.Waiter, e.Wanted, e.Holder, e.Holding)) + "\n")
 		}
 	}
@@ -89,18 +91,21 @@ func (m *model) text(f flags) string {
 
 // json returns a picture as programs read it.
 func (m *model) json(f flags) map[string]any {
-	st := m.now.Status
+	st := m.now.Report.Status
 	out := map[string]any{
-		"at": m.now.at.UTC(), "seconds": m.now.since(m.before), "dir": st.Dir, "instance": st.Instance.String(), "generation": st.Generation,
+		"at": m.now.Begun.UTC(), "seconds": m.now.Since(m.before), "dir": st.Dir, "instance": st.Instance.String(), "generation": st.Generation,
 		"backend": st.Backend, "supervisor_pid": st.Supervisor, "supervisor_alive": st.Supervised, "closing": st.Closing,
 		"session_count": st.Sessions, "max_processes": st.MaxProcesses, "segment_count": st.Segments, "max_segments": st.MaxSegments,
 		"bytes": st.Bytes, "max_memory": st.MaxMemory, "counters": st.Counters,
 	}
 	m.each(f, func(s view) {
+		if s.name() == "events" && f.view == "" {
+			return // each picture would repeat a thousand; the command events tells each once
+		}
 		rows := s.all()
 		if s.name() == "locks" {
-			out["waits"] = append([]any{}, toAny(m.now.waits())...)
-			rows = append([]any{}, toAny(m.now.locks())...)
+			out["waits"] = append([]any{}, toAny(waits(m.now))...)
+			rows = append([]any{}, toAny(lockRows(m.now))...)
 		}
 		out[s.name()] = rows
 	})

@@ -80,23 +80,23 @@ func (m *model) head() []string {
 		return []string{"top  " + m.config.Dir + "  " + at, "looking ...", "", ""}
 	}
 	p := m.now
-	first := fmt.Sprintf("%s  generation %d  %s  supervisor %s  %s", p.Status.Dir, p.Status.Generation, p.Status.Backend, supervisorOf(p), at)
+	first := fmt.Sprintf("%s  generation %d  %s  supervisor %s  %s", p.Report.Status.Dir, p.Report.Status.Generation, p.Report.Status.Backend, supervisorOf(p), at)
 	if m.paused {
 		first += "  PAUSED"
 	}
-	second := fmt.Sprintf("sessions %d of %d%s  segments %d of %d  memory %s%s", p.Status.Sessions, p.Status.MaxProcesses,
-		unwell(p), p.Status.Segments, p.Status.MaxSegments, bytesize.Format(p.Status.Bytes), limitOf(p))
+	second := fmt.Sprintf("sessions %d of %d%s  segments %d of %d  memory %s%s", p.Report.Status.Sessions, p.Report.Status.MaxProcesses,
+		unwell(p), p.Report.Status.Segments, p.Report.Status.MaxSegments, bytesize.Format(p.Report.Status.Bytes), limitOf(p))
 	third := lockOf(p)
 	tint := cli.Plain
 	switch {
 	case m.err != nil:
 		third, tint = m.trouble(), cli.Bad
-	case !p.Status.Supervised:
+	case !p.Report.Status.Supervised:
 		third, tint = "no supervisor lives: a start adopts the sessions. "+third, cli.Bad
-	case doctor.FewLeft(p.Status.Segments, p.Status.MaxSegments):
+	case doctor.FewLeft(p.Report.Status.Segments, p.Report.Status.MaxSegments):
 		third, tint = "few segments are left (max_segments). "+third, cli.Odd
-	case len(p.wrong) > 0:
-		third, tint = "unreadable: "+strings.Join(p.wrong, "; "), cli.Bad
+	case len(unreadable(p)) > 0:
+		third, tint = "unreadable: "+strings.Join(unreadable(p), "; "), cli.Bad
 	}
 	return []string{m.paint(cli.Heading, cli.Cut(cli.Printable(first), m.width)), cli.Cut(second, m.width), cli.Cut(ratesOf(p, m.before), m.width),
 		m.paint(tint, cli.Cut(cli.Printable(third), m.width))}
@@ -104,10 +104,10 @@ func (m *model) head() []string {
 
 // ratesOf tells what was done in a second, and what there was of refusals and deaths since the generation began.
 func ratesOf(p, before *picture) string {
-	c, seconds := p.Status.Counters, p.since(before)
+	c, seconds := p.Report.Status.Counters, p.Since(before)
 	var old dsm.Counters
 	if before != nil {
-		old = before.Status.Counters
+		old = before.Report.Status.Counters
 	}
 	refused := c.Refused.Segments + c.Refused.Memory + c.Refused.Session + c.Refused.System + c.JoinsRefused
 	return fmt.Sprintf("creates %.0f/s  attaches %.0f/s  detaches %.0f/s  lock waits %.0f/s  refused %d  reclaimed %d processes",
@@ -117,27 +117,27 @@ func ratesOf(p, before *picture) string {
 
 // trouble says why there is no newer picture.
 func (m *model) trouble() string {
-	text := cli.Printable(m.named(cli.OneLine(m.err)))
+	text := cli.Printable(cli.OneLine(m.err))
 	if m.now != nil {
-		return fmt.Sprintf("as of %s; since then: %s", m.now.at.Format("15:04:05"), text)
+		return fmt.Sprintf("as of %s; since then: %s", m.now.Begun.Format("15:04:05"), text)
 	}
 	return text
 }
 
 func supervisorOf(p *picture) string {
 	switch {
-	case !p.Status.Supervised:
-		return fmt.Sprintf("%d (dead)", p.Status.Supervisor)
-	case p.Status.Closing:
-		return fmt.Sprintf("%d (stopping)", p.Status.Supervisor)
+	case !p.Report.Status.Supervised:
+		return fmt.Sprintf("%d (dead)", p.Report.Status.Supervisor)
+	case p.Report.Status.Closing:
+		return fmt.Sprintf("%d (stopping)", p.Report.Status.Supervisor)
 	}
-	return fmt.Sprint(p.Status.Supervisor)
+	return fmt.Sprint(p.Report.Status.Supervisor)
 }
 
 // unwell counts sessions that are not running.
 func unwell(p *picture) string {
 	counts, text := map[dsm.SessionState]int{}, ""
-	for _, s := range p.Sessions {
+	for _, s := range p.Report.Sessions {
 		counts[s.State]++
 	}
 	for _, state := range []dsm.SessionState{dsm.SessionStopped, dsm.SessionClosing, dsm.SessionDead, dsm.SessionUnseen} {
@@ -149,18 +149,18 @@ func unwell(p *picture) string {
 }
 
 func limitOf(p *picture) string {
-	if p.Status.MaxMemory == 0 {
+	if p.Report.Status.MaxMemory == 0 {
 		return ""
 	}
-	return " of " + bytesize.Format(p.Status.MaxMemory)
+	return " of " + bytesize.Format(p.Report.Status.MaxMemory)
 }
 
 func lockOf(p *picture) string {
 	text := "control lock free"
-	if h := p.Status.LockHolder; h != nil {
+	if h := p.Report.Status.LockHolder; h != nil {
 		text = fmt.Sprintf("control lock held by session %s (process %d, %s, %s)", h.Name, h.Pid, h.Application, h.State)
 	}
-	if n := len(p.waits()); n > 0 {
+	if n := waiting(p); n > 0 {
 		text += fmt.Sprintf("; %d waits for locks of tables", n)
 	}
 	return text
@@ -234,7 +234,7 @@ func (m *model) foot() string {
 
 var keys = []string{
 	"",
-	"  1-6, tab      choose a view: sessions, segments, names, caches, locks, queues",
+	"  1-7, tab      choose a view: sessions, segments, names, caches, locks, queues, events (also e)",
 	"  up, down      choose a line (also k, j, page up, page down, home, end)",
 	"  enter         look into the line; escape goes back",
 	"  s, S          order by the next column, the one before",

@@ -4,21 +4,22 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/command/inspect"
 	"github.com/godsm/godsm/internal/command/locks"
-	"github.com/godsm/godsm/internal/command/queues"
+	"github.com/godsm/godsm/internal/survey"
 )
 
 // titles returns the names of the views, in their order.
-func titles() []string { return []string{"sessions", "segments", "names", "caches", "locks", "queues"} }
+func titles() []string {
+	return []string{"sessions", "segments", "names", "caches", "locks", "queues", "events"}
+}
 
 func sheets() []view {
-	return []view{sessions(), segments(), names(), caches(), lockLines(), queueLines()}
+	return []view{sessions(), segments(), names(), caches(), lockLines(), queueLines(), events()}
 }
 
 // indexOf returns the index of a column.
@@ -53,14 +54,14 @@ var sessionColumns = func() (list []cli.Column[sessionRow]) {
 }()
 
 func sessionRows(now, before *picture) (rows []sessionRow) {
-	old, seconds := map[string]dsm.Done{}, now.since(before)
+	old, seconds := map[string]dsm.Done{}, now.Since(before)
 	if before != nil {
-		for _, s := range before.Sessions {
+		for _, s := range before.Report.Sessions {
 			old[s.Name] = s.Done
 		}
 	}
 	done := map[string]dsm.Done{}
-	for _, s := range now.Sessions {
+	for _, s := range now.Report.Sessions {
 		done[s.Name] = s.Done
 	}
 	for _, r := range inspect.Sessions(now.Report) {
@@ -78,7 +79,7 @@ func sessions() view {
 		look: func(r sessionRow, now *picture) (list []string) {
 			list = append(lockLinesOf(now, r.Pid), "", "segments that it holds:")
 			byHandle := namesOf(now)
-			for _, s := range now.Segments {
+			for _, s := range now.Report.Segments {
 				for _, h := range s.Holders {
 					if h.Name == r.Session {
 						list = append(list, fmt.Sprintf("  %v  %10s  %s", s.Handle, cli.Size(int64(s.Size)), byHandle(s.Handle.String())))
@@ -93,7 +94,7 @@ func sessions() view {
 // namesOf returns what finds the name of a segment.
 func namesOf(now *picture) func(handle string) string {
 	found := map[string]string{}
-	for _, x := range now.names {
+	for _, x := range now.Names {
 		found[x.Handle.String()] = fmt.Sprintf("%s (%s)", x.Name, x.Kind)
 	}
 	return func(handle string) string { return found[handle] }
@@ -102,14 +103,14 @@ func namesOf(now *picture) func(handle string) string {
 // lockLinesOf returns the locks that sessions of a process hold or wait for.
 func lockLinesOf(now *picture, pid int) (list []string) {
 	list = append(list, "", "locks:")
-	for _, r := range now.locks() {
+	for _, r := range lockRows(now) {
 		for _, p := range r.Holders {
 			if p.Pid == pid {
 				list = append(list, fmt.Sprintf("  holds %s %s of %s %s", r.Name, p.Mode, r.Table, since(p.Seconds)))
 			}
 		}
 	}
-	for _, e := range now.waits() {
+	for _, e := range waits(now) {
 		switch pid {
 		case e.Waiter.Pid:
 			list = append(list, fmt.Sprintf("  waits for %s (%s), which %s %s", e.Name, e.Wanted, e.Holder, e.Holding))
@@ -127,7 +128,7 @@ func since(seconds float64) string {
 func segments() view {
 	return &sheet[inspect.SegmentRow]{
 		title: "segments", columns: inspect.SegmentColumns, by: indexOf(inspect.SegmentColumns, "size"), down: true,
-		lines: func(now, _ *picture) []inspect.SegmentRow { return inspect.Segments(now.Report, now.names) },
+		lines: func(now, _ *picture) []inspect.SegmentRow { return inspect.Segments(now.Report, now.Names) },
 		key:   func(r inspect.SegmentRow) string { return r.Handle.String() },
 		look: func(r inspect.SegmentRow, now *picture) (list []string) {
 			list = append(list, "", "sessions that hold it:")
@@ -142,7 +143,7 @@ func segments() view {
 func names() view {
 	return &sheet[inspect.NameRow]{
 		title: "names", columns: inspect.NameColumns, by: indexOf(inspect.NameColumns, "name"),
-		lines: func(now, _ *picture) []inspect.NameRow { return inspect.Names(now.names) },
+		lines: func(now, _ *picture) []inspect.NameRow { return inspect.Names(now.Names) },
 		key:   func(r inspect.NameRow) string { return r.Name },
 		look: func(r inspect.NameRow, now *picture) (list []string) {
 			list = append(list, "", "sessions that have it attached:")
@@ -205,24 +206,24 @@ var cacheColumns = []cli.Column[cacheRow]{
 }
 
 func cacheRows(now, before *picture) (rows []cacheRow) {
-	old, seconds := map[string]cacheSight{}, now.since(before)
+	old, seconds := map[string]survey.Cache{}, now.Since(before)
 	if before != nil {
-		for _, c := range before.caches {
-			old[c.info.Name] = c
+		for _, c := range before.Caches {
+			old[c.Name] = c
 		}
 	}
-	for _, c := range now.caches {
-		r := cacheRow{Name: c.info.Name, Limit: c.stats.Limit, Used: c.stats.Used, Entries: c.stats.Entries,
-			HitRate: c.stats.Total.HitRate(), Recent: -1, Double: gain(c), Sessions: len(c.info.Sessions)}
-		if c.err != nil {
-			r.Error = c.err.Error()
+	for _, c := range now.Caches {
+		r := cacheRow{Name: c.Name, Limit: c.Stats.Limit, Used: c.Stats.Used, Entries: c.Stats.Entries,
+			HitRate: c.Stats.Total.HitRate(), Recent: -1, Double: gain(c), Sessions: len(c.Sessions)}
+		if c.Err != nil {
+			r.Error = c.Err.Error()
 		}
-		if b, ok := old[c.info.Name]; ok && b.info.Handle == c.info.Handle && c.err == nil && b.err == nil {
-			hits, misses := rate(c.stats.Total.Hits, b.stats.Total.Hits, seconds), rate(c.stats.Total.Misses, b.stats.Total.Misses, seconds)
+		if b, ok := old[c.Name]; ok && b.Handle == c.Handle && c.Err == nil && b.Err == nil {
+			hits, misses := rate(c.Stats.Total.Hits, b.Stats.Total.Hits, seconds), rate(c.Stats.Total.Misses, b.Stats.Total.Misses, seconds)
 			if r.Lookups = hits + misses; r.Lookups > 0 {
 				r.Recent = hits / r.Lookups
 			}
-			r.Sets, r.Evicted = rate(c.stats.Total.Sets, b.stats.Total.Sets, seconds), rate(c.stats.Evicted, b.stats.Evicted, seconds)
+			r.Sets, r.Evicted = rate(c.Stats.Total.Sets, b.Stats.Total.Sets, seconds), rate(c.Stats.Evicted, b.Stats.Evicted, seconds)
 		}
 		rows = append(rows, r)
 	}
@@ -230,9 +231,9 @@ func cacheRows(now, before *picture) (rows []cacheRow) {
 }
 
 // gain returns what part of the lookups would be hits besides if the cache had twice its limit; -1 if it is not known.
-func gain(c cacheSight) float64 {
+func gain(c survey.Cache) float64 {
 	one, two := -1.0, -1.0
-	for _, p := range c.curve {
+	for _, p := range c.Curve {
 		switch p.Times {
 		case 1:
 			one = p.HitRate
@@ -251,16 +252,16 @@ func caches() view {
 		title: "caches", columns: cacheColumns, by: indexOf(cacheColumns, "lookups"), down: true, lines: cacheRows,
 		key: func(r cacheRow) string { return r.Name },
 		look: func(r cacheRow, now *picture) (list []string) {
-			for _, c := range now.caches {
-				if c.info.Name != r.Name {
+			for _, c := range now.Caches {
+				if c.Name != r.Name {
 					continue
 				}
-				s := c.stats
+				s := c.Stats
 				list = append(list, "", fmt.Sprintf("used           %s %s of %s", bar(float64(s.Used)/float64(max(s.Limit, 1)), 30), cli.Size(s.Used), cli.Size(s.Limit)))
-				for _, p := range c.curve {
+				for _, p := range c.Curve {
 					list = append(list, fmt.Sprintf("%4g x limit   %s %s hits", p.Times, bar(p.HitRate, 30), cli.Percent(p.HitRate)))
 				}
-				if len(c.curve) == 0 {
+				if len(c.Curve) == 0 {
 					list = append(list, "too little is known of what another size would hit, or it has no models")
 				}
 				list = append(list, "", fmt.Sprintf("gone           %d evicted, %d expired, %d outdated, %d deleted, %d purged, %d lost",
@@ -279,76 +280,16 @@ func caches() view {
 func lockLines() view {
 	return &sheet[locks.Line]{
 		title: "locks", columns: locks.Columns, by: indexOf(locks.Columns, "for"), down: true,
-		lines: func(now, _ *picture) []locks.Line { return locks.Lines(now.locks()) },
+		lines: func(now, _ *picture) []locks.Line { return locks.Lines(lockRows(now)) },
 		key:   func(l locks.Line) string { return l.Table + "\x00" + l.Name + "\x00" + l.Who + "\x00" + l.What },
 		look: func(l locks.Line, now *picture) (list []string) {
 			list = append(list, "", "who waits for whom:")
-			for _, e := range now.waits() {
+			for _, e := range waits(now) {
 				if e.Table == l.Table && e.Name == l.Name {
 					list = append(list, fmt.Sprintf("  %s wants %s; %s %s", e.Waiter, e.Wanted, e.Holder, e.Holding))
 				}
 			}
 			return list
-		},
-	}
-}
-
-// queueRow is a line of the queues.
-type queueRow struct {
-	queues.Row
-	CommandRate float64 `json:"commands_per_second"`
-	CommitRate  float64 `json:"commits_per_second"`
-}
-
-var queueColumns = []cli.Column[queueRow]{
-	{Name: "name", Heading: "NAME", Text: func(r queueRow) string { return r.Name }},
-	cli.Count("waiting", "WAITING", func(r queueRow) int { return r.Waiting }),
-	cli.Count("flushing", "FLUSHING", func(r queueRow) int { return r.Flushing }),
-	cli.Count("slots", "SLOTS", func(r queueRow) int { return r.Slots }),
-	cli.Time("oldest", "OLDEST", func(r queueRow) float64 { return r.Oldest.Seconds() }),
-	{Name: "commands", Heading: "COMMANDS/S", Text: func(r queueRow) string { return fmt.Sprintf("%.0f", r.CommandRate) },
-		Number: func(r queueRow) float64 { return r.CommandRate }},
-	{Name: "commits", Heading: "COMMITS/S", Text: func(r queueRow) string { return fmt.Sprintf("%.0f", r.CommitRate) },
-		Number: func(r queueRow) float64 { return r.CommitRate }},
-	{Name: "leader", Heading: "LEADER", Text: func(r queueRow) string {
-		if r.Leader.Row < 0 {
-			return "-"
-		}
-		return r.Leader.String()
-	}},
-	{Name: "p99", Heading: "P99", Text: func(r queueRow) string { return r.P99.Round(10 * time.Microsecond).String() },
-		Number: func(r queueRow) float64 { return r.P99.Seconds() }},
-	cli.Count("failed", "FAILED", func(r queueRow) uint64 { return r.Failed }),
-	{Name: "trouble", Heading: "TROUBLE", Text: func(r queueRow) string { return cmp.Or(r.Error, r.Trouble, "-") }, Tint: func(r queueRow) cli.Tint {
-		if r.Error != "" || r.Trouble != "" {
-			return cli.Bad
-		}
-		return cli.Faint
-	}},
-}
-
-func queueLines() view {
-	return &sheet[queueRow]{
-		title: "queues", columns: queueColumns, by: indexOf(queueColumns, "waiting"), down: true,
-		lines: func(now, before *picture) (rows []queueRow) {
-			old, seconds := map[string]queues.Row{}, now.since(before)
-			if before != nil {
-				for _, q := range before.queues {
-					old[q.Name] = q
-				}
-			}
-			for _, q := range now.queues {
-				r := queueRow{Row: q}
-				if b, ok := old[q.Name]; ok {
-					r.CommandRate, r.CommitRate = rate(q.Commands, b.Commands, seconds), rate(q.Commits, b.Commits, seconds)
-				}
-				rows = append(rows, r)
-			}
-			return rows
-		},
-		key: func(r queueRow) string { return r.Name },
-		look: func(r queueRow, _ *picture) []string {
-			return append([]string{""}, strings.Split(r.Stats.String(), "\n")...)
 		},
 	}
 }

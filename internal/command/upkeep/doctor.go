@@ -35,7 +35,7 @@ bites), found, means, cure.`,
 			} else {
 				list = append(list, doctor.Finding{Check: "settings", Status: doctor.Bites, Found: cli.OneLine(err),
 					Means: "nothing can be started or opened",
-					Cure:  "mend the setting that is named; dsmdemo show lists those there are"})
+					Cure:  "mend the setting that is named; dsmctl show lists those there are"})
 				if s, err = settings.Load("", instance.Backends{}.Types(), nil); err != nil {
 					s = &settings.Settings{} // the environment is wrong too
 				}
@@ -74,9 +74,6 @@ func runningType(dir string) string {
 }
 
 func (a *app) printFindings(list []doctor.Finding) error {
-	for i := range list {
-		list[i].Found, list[i].Means, list[i].Cure = a.Named(list[i].Found), a.Named(list[i].Means), a.Named(list[i].Cure)
-	}
 	if a.JSON {
 		return a.PrintJSON(list)
 	}

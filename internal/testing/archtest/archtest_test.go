@@ -47,7 +47,7 @@ batch/batchtest                batch
 batch/shared                   batch dsm registry shm shm/shmsync internal/sys/... words
 internal/instance              dsmimpl internal/catalog control shm internal/bytesize internal/settings internal/sys/... words
 internal/eviction
-internal/survey                batch/shared cache dsm locktable registry shm shm/... words
+internal/survey                batch/shared cache dsm locktable registry shm shm/... internal/sys/... words
 internal/metrics               batch/shared cache dsm internal/survey words
 internal/web                   batch/shared cache dsm locktable internal/metrics internal/survey words
 internal/command/doctor        dsm dsmimpl control shm internal/instance internal/bytesize internal/settings internal/sys/... words

@@ -119,7 +119,7 @@ type command struct {
 // recipes reads the page: the commands of each section.
 func recipes(t *testing.T) map[string][]command {
 	t.Helper()
-	page, err := os.ReadFile(filepath.Join("..", "..", "doc", "recipes.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "doc", "recipes.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func pattern(line string) *regexp.Regexp {
 func TestRecipes(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "dsmctl")
 	build := exec.Command("go", "build", "-o", bin, "./cmd/dsmctl")
-	build.Dir = filepath.Join("..", "..")
+	build.Dir = filepath.Join("..", "..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -172,6 +172,7 @@ func TestRecipes(t *testing.T) {
 			fault(t, cfg.Dir)
 			for _, c := range commands {
 				cmd := exec.Command(bin, c.args...)
+				cmd.Dir = t.TempDir() // for what a command writes
 				cmd.Env = append(os.Environ(), "DSM_DIR="+cfg.Dir)
 				var stderr strings.Builder
 				cmd.Stderr = &stderr
