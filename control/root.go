@@ -7,7 +7,7 @@ import (
 )
 
 // The root segment is where sessions that know nothing of each other meet. There is one in an instance, or none yet. Its
-// mark is in the pin of its row, so it is found by looking at all rows, which is done once in a session's life.
+// mark is in the pin of its row, so it is found by looking at all rows, which a session seldom does.
 
 // Root returns the handle of the instance's root segment, which sessions find that know nothing of each other. If there
 // is none yet, the candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one

@@ -48,6 +48,7 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	if err != nil {
 		return nil, ignore(err, ErrNotFound)
 	}
+	// Copied under the lock, and put together after it: nothing under the lock may wait.
 	var t table
 	err = n.section(ctx, func() error {
 		t.words = slices.Clone(n.words)

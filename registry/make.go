@@ -208,6 +208,7 @@ func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 		if err := overDuring(s); err != nil {
 			return x, err
 		}
+		// The place is stored in the section that makes the row ready, so no session finds the one without the other.
 		if err := c.publish(ctx, uint64(p)); err != nil {
 			return x, err
 		}

@@ -72,6 +72,8 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	}
 	// Its holders are in a With of the segment, so the end of the view has nothing to give back for them.
 	n.lock = shmsync.NewLWLockUnder(g.Region().View(), &n.header.lock, n.self)
+	// Of two goroutines that come at once one is first. Only its names are released at the session's end; the other ones hold
+	// nothing that would have to be.
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
 		return is.(*names), nil
 	}

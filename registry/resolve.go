@@ -127,6 +127,8 @@ func (n *names) delete(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
+		// Between the look and the removal another session may delete the name, and a third one make it anew: then the row
+		// is looked for again.
 		if ok, err := n.remove(ctx, s); ok || err != nil {
 			return err
 		}
