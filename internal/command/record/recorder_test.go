@@ -100,7 +100,7 @@ func seen(ms int, change func(s *survey.Survey)) survey.Survey {
 }
 
 func session(name, state string) dsm.SessionInfo {
-	return dsm.SessionInfo{Name: name, Pid: 100, Application: "worker", State: state, Started: at.Add(-time.Hour)}
+	return dsm.SessionInfo{Name: name, Pid: 100, Application: "worker", State: dsm.SessionState(state), Started: at.Add(-time.Hour)}
 }
 
 func held(forMs int) []survey.Table {
