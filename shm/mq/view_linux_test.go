@@ -75,12 +75,18 @@ func (e *ending) calls() map[string]func(ctx context.Context) error {
 	received := func(_ []byte, err error) error { return err }
 	many := mq.NewMany(e.r)
 	return map[string]func(ctx context.Context) error{
-		"Sender.Send":         func(ctx context.Context) error { return e.s.Send(ctx, small) },
-		"Sender.Send large":   func(ctx context.Context) error { return e.s.Send(ctx, large) },
-		"Sender.SendV":        func(ctx context.Context) error { return e.s.SendV(ctx, small, small) },
-		"Sender.TrySend":      func(context.Context) error { return e.s.TrySend(small) },
-		"Sender.Flush":        func(context.Context) error { return e.s.Flush() },
-		"Sender.WaitAttach":   func(ctx context.Context) error { return e.s.WaitAttach(ctx) },
+		"Sender.Send":       func(ctx context.Context) error { return e.s.Send(ctx, small) },
+		"Sender.Send large": func(ctx context.Context) error { return e.s.Send(ctx, large) },
+		"Sender.SendV":      func(ctx context.Context) error { return e.s.SendV(ctx, small, small) },
+		"Sender.TrySend":    func(context.Context) error { return e.s.TrySend(small) },
+		"Sender.Flush":      func(context.Context) error { return e.s.Flush() },
+		"Sender.WaitAttach": func(ctx context.Context) error { return e.s.WaitAttach(ctx) },
+		"Receiver.All": func(ctx context.Context) (err error) {
+			for _, err = range e.r.All(ctx) {
+				break
+			}
+			return err
+		},
 		"Receiver.Receive":    func(ctx context.Context) error { return received(e.r.Receive(ctx)) },
 		"Receiver.TryReceive": func(context.Context) error { return received(e.r.TryReceive()) },
 		"Receiver.WaitAttach": func(ctx context.Context) error { return e.r.WaitAttach(ctx) },
