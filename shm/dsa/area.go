@@ -97,6 +97,8 @@ type Area struct {
 
 	vain [maxClasses + 1]atomic.Uint64 // by class plus one: freedSum when a search for spans was in vain
 
+	most atomic.Int64 // of SetWait; 0 is patience
+
 	cut   int    // chunks that the source was asked for last, after it had refused more; 0: never. Under the lock for growth
 	cutAt uint64 // the header's returned at that time
 

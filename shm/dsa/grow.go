@@ -43,7 +43,7 @@ func (a *Area) emptyBytes() (n uint64) {
 // expand makes room for a run of n chunks: what dead sessions held, else a new segment. The lock is not held while
 // the system makes it, so others go on; who needs one too waits. The room may be gone again when the caller comes.
 func (a *Area) expand(ctx context.Context, n int) error {
-	grow, err := lockOrWait(ctx, a.grow, a.ends.View)
+	grow, err := a.lockOrWait(ctx, a.grow, a.ends.View)
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
 	}

@@ -1,6 +1,7 @@
 package dsa
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,9 +11,21 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// patience bounds the wait for the area's lock, which a dead session never keeps: only one that
-// is stopped, or very slow.
+// patience bounds the wait for one of the area's locks, which a dead session never keeps: only one that is stopped, or very
+// slow. It is so long unless SetWait was called.
 const patience = 10 * time.Second
+
+// SetWait sets how long a call of this session waits for a lock of the area at most, each time that it takes one; 0 is
+// 10 s. It is for calls that take no context, such as Alloc and Free, and those of structures in the area: they end with
+// context.DeadlineExceeded then. A call with a context ends with that, too, if it is over before.
+//
+// A lock is held for long only by a session that is stopped. One that is dead is noticed within some milliseconds.
+func (a *Area) SetWait(most time.Duration) { a.most.Store(int64(max(0, most))) }
+
+// errImpatient returns the cause of a wait that has reached its bound.
+func errImpatient(most time.Duration) error {
+	return fmt.Errorf("another session has held it for %v, the bound of Area.SetWait: %w", most, context.DeadlineExceeded)
+}
 
 // acquire takes the area's lock, and repairs what a dead holder left.
 func (a *Area) acquire(ctx context.Context) (g guard, err error) {
@@ -34,7 +47,7 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 
 // take takes the area's lock. What it guards may need to be repaired. The end of the view ends the wait.
 func (a *Area) take(ctx context.Context, end *shm.View) (guard, error) {
-	l, err := lockOrWait(ctx, a.lock, end)
+	l, err := a.lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
@@ -54,11 +67,12 @@ func (a *Area) mend(ctx context.Context) error {
 }
 
 // lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired.
-func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+func (a *Area) lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
 	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
 		return g, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	most := cmp.Or(time.Duration(a.most.Load()), patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errImpatient(most))
 	defer cancel()
 	defer end.OnEnd(cancel)()
 	return l.Recover(ctx)
