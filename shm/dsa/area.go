@@ -86,6 +86,8 @@ type Area struct {
 	// -1 is that of searches for chunks. Goroutines may overwrite each other's value: then a search is made once more.
 	vain [maxClasses + 1]atomic.Uint64
 
+	// most is the bound of SetWait, in nanoseconds; 0 is patience.
+	most atomic.Int64
 	// cut is how many chunks the source was asked for last, after it had refused more; 0 is never. cutAt is what the
 	// header's returned was then. Both are under the lock for growth.
 	cut   int

@@ -42,7 +42,7 @@ func (a *Area) sizeOf(i int) uint64 {
 // The segment is not pinned until addSegment has announced it in its row: a process that dies before has it go with its
 // attachment.
 func (a *Area) expand(ctx context.Context, n int) error {
-	grow, err := lockOrWait(ctx, a.grow, a.ends.View)
+	grow, err := a.lockOrWait(ctx, a.grow, a.ends.View)
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
 	}

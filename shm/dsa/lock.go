@@ -1,6 +1,7 @@
 package dsa
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,9 +15,21 @@ import (
 // under the lock uses lockAndCall, or Area.lockAndGet; the slow halves of Alloc and Free, which have a stripe already,
 // use acquire.
 
-// patience bounds each wait for the area's lock, and for that for growth. A dead session never keeps one of them: only
-// a session that is stopped, or very slow.
+// patience bounds each wait for the area's lock, and for that for growth, unless SetWait was called. A dead session never
+// keeps one of them: only a session that is stopped, or very slow.
 const patience = 10 * time.Second
+
+// SetWait sets how long a call of this session waits for a lock of the area at most, each time that it takes one; 0 is
+// 10 s. It is for calls that take no context, such as Alloc and Free, and those of structures in the area: they end with
+// context.DeadlineExceeded then. A call with a context ends with that, too, if it is over before.
+//
+// A lock is held for long only by a session that is stopped. One that is dead is noticed within some milliseconds.
+func (a *Area) SetWait(most time.Duration) { a.most.Store(int64(max(0, most))) }
+
+// errImpatient returns the cause of a wait that has reached its bound.
+func errImpatient(most time.Duration) error {
+	return fmt.Errorf("another session has held it for %v, the bound of Area.SetWait: %w", most, context.DeadlineExceeded)
+}
 
 // acquire takes the area's lock, and repairs what a dead holder left. The caller has a stripe, so nothing is unmapped
 // while it holds the lock, and defers the guard's Unlock. It waits for at most patience, and for less if ctx ends or
@@ -46,7 +59,7 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 // the lock abandoned again; in the other order it would find neither the one nor the other, and use what is
 // half-changed.
 func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, error) {
-	l, err := lockOrWait(ctx, a.lock, end)
+	l, err := a.lockOrWait(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
@@ -68,13 +81,14 @@ func (a *Area) mendLocked(ctx context.Context) error {
 }
 
 // lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that is
-// free is taken at once, whatever ctx says. Else it waits for at most patience, and until ctx or the view end ends. The
+// free is taken at once, whatever ctx says. Else it waits for at most patience or what SetWait says, and until ctx or the view end ends. The
 // guard is Abandoned if the lock's last holder died, or left it poisoned.
-func lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+func (a *Area) lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
 	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
 		return g, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	most := cmp.Or(time.Duration(a.most.Load()), patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errImpatient(most))
 	defer cancel()
 	defer end.OnEnd(cancel)()
 	return l.Recover(ctx)

@@ -3,7 +3,6 @@ package toc_test
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -322,25 +321,6 @@ func known(t *testing.T, err error) {
 		}
 	}
 	t.Fatal(err)
-}
-
-func ExampleToc() {
-	var e toc.Estimator // how large must the segment be?
-	e.Keys(1)
-	e.Chunk(4 * 1000)
-	size, _ := e.Size()
-	region := shm.NewRegion(make([]byte, size)) // segment.Region()
-
-	contents, _ := toc.Create(region, 0xc0ffee)
-	_, _ = toc.PutSlice(contents, 1, 1000, func(numbers []int32) error {
-		numbers[999] = 42
-		return nil
-	})
-
-	theirs, _ := toc.Attach(region, 0xc0ffee) // another process
-	numbers, _ := toc.GetSlice[int32](theirs, 1)
-	fmt.Println(len(numbers), numbers[999])
-	// Output: 1000 42
 }
 
 func BenchmarkLookup(b *testing.B) {

@@ -169,6 +169,7 @@ var usesOfArea = map[string]use{
 	"dsa.Area.Unpin":    func(w *world, i int) error { return w.area.Unpin(ctx) },
 	"dsa.Area.Recover":  func(w *world, i int) error { _, err := w.area.Recover(ctx); return err },
 	"dsa.Area.Returned": func(w *world, i int) error { _ = w.area.Returned(); return nil },
+	"dsa.Area.SetWait":  func(w *world, i int) error { w.area.SetWait(0); return nil },
 	"dsa.Area.SetLimit": func(w *world, i int) error { return w.area.SetLimit(ctx, 0) },
 	"dsa.Area.Stats":    func(w *world, i int) error { _, err := w.area.Stats(ctx); return err },
 	"dsa.Area.Total":    func(w *world, i int) error { _ = w.area.Total(); return nil },

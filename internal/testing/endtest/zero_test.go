@@ -33,8 +33,8 @@ import (
 
 // zeros has the zero value of each exported type that has methods. TestZeroValues compares it with the source.
 var zeros = []any{
-	new(dsm.Config), new(dsm.Counters), new(dsm.Done), new(dsm.Error), new(dsm.Event), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.Session),
-	new(dsm.Refused), new(dsm.SessionInfo), new(dsm.Status),
+	new(dsm.Config), new(dsm.Counters), new(dsm.Done), new(dsm.Error), new(dsm.Event), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.SegmentState), new(dsm.Session),
+	new(dsm.Refused), new(dsm.SessionInfo), new(dsm.SessionState), new(dsm.Status),
 	new(registry.Info), new(registry.Kind), new(registry.Options),
 	new(cache.Cache), new(cache.Counts), new(cache.Info), new(cache.Item), new(cache.OnMismatch), new(cache.Options),
 	new(cache.SessionStats), new(cache.Stats), new(cache.Typed[int, int]), new(cache.With),
