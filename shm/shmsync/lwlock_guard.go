@@ -62,46 +62,6 @@ func (l *LWLock) reads(i int) (Guard, error) {
 	return g, nil
 }
 
-// Unlock gives the lock back. An abandoned lock that no process has called MarkConsistent on is poisoned by it. Of a
-// session that has ended, and whose lock others have taken over, it does nothing.
-//
-// A second Unlock of a guard that was exclusive does nothing, as long as fewer than 32,768 exclusive holds of the lock, by
-// any session, have begun since: each has a number of 15 bits, which tells it from the others. Of a shared guard it does
-// nothing either in checked mode (Self.Checked), or if it was taken inside Session.Contain; else it may give back what
-// another goroutine of this session holds shared, but never more than the session holds: the count does not go below zero.
-//
-// Unlock does not block. What the holder has stored is visible to the next one. The fast paths are one swap each: a writer's
-// from the state that Lock left, which has no flag, so no process waits; a reader's from a slot that has this reader alone.
-//
-// A reader looks at the state after it has left its slot, and an owner at the slots after it has stored that it sleeps: so
-// one of them sees the other. A reader that dies in between leaves an owner that sleeps beside a lock without readers; that
-// hears of the death, as each goroutine does that waits for another session, and looks.
-func (g Guard) Unlock() {
-	l := g.l
-	if l == nil {
-		return
-	}
-	switch n := g.what & holds; {
-	case l.bytes.Ended():
-	case g.what&reading == 0:
-		race.Release(&l.word.state)
-		if l.word.state.CompareAndSwap(n|l.self, n+oneHold) {
-			ordered.Store64(&l.idle, n+oneHold)
-			return
-		}
-	case g.what == l.read:
-		race.Release(&l.word.asleep)
-		if w := l.vacant.Load(); l.first.w.CompareAndSwap(w+l.one, w) {
-			failpoint.Hit("shmsync/lwlock/left-first")
-			if l.word.state.Load()&peerMask != 0 {
-				l.wakeOwner()
-			}
-			return
-		}
-	}
-	g.unlock()
-}
-
 // unlock is Unlock in all other cases: flags are set, the slot has several readers or is not the first one, the guard has a
 // number, or the view has ended. At the end of a view the page may be inaccessible; then nothing is left to be given back.
 func (g Guard) unlock() {
