@@ -11,7 +11,7 @@ import (
 // Area is the table's.
 func (t *Table) Area() *dsa.Area { return t.area }
 
-// Collect takes the names away from all heads that are not in use.
+// Collect takes the names away from all heads that nobody uses.
 func (t *Table) Collect() error {
 	for i := range t.parts {
 		if err := t.collect(i); err != nil {

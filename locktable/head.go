@@ -171,7 +171,7 @@ func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	return b, hash(b, t.seed) == h.ident.Load()
 }
 
-// makeLocked gives a name a head. It runs under the partition's lock.
+// makeLocked gives a name a head.
 func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	words, err := u.roomLocked()
 	if err != nil {
@@ -217,7 +217,7 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	return h, n, nil
 }
 
-// storeLocked stores bytes in an object that a word of head n owns from then on. It runs under the partition's lock.
+// storeLocked stores bytes in an object that a word of head n owns from then on.
 func (u *turn) storeLocked(n uint32, at int, b []byte) error {
 	place, err := u.placeLocked(n, at)
 	if err != nil {
@@ -239,7 +239,7 @@ func (u *turn) storeLocked(n uint32, at int, b []byte) error {
 	return err
 }
 
-// dropLocked frees the object that a word of head n owns. It runs under the partition's lock.
+// dropLocked frees the object that a word of head n owns.
 func (u *turn) dropLocked(n uint32, at int) error {
 	place, err := u.placeLocked(n, at)
 	if err != nil || place.Pointer() == 0 {
@@ -248,7 +248,6 @@ func (u *turn) dropLocked(n uint32, at int) error {
 	return u.t.area.FreeFrom(place)
 }
 
-// placeLocked returns the word at of head n as a place. It runs under the partition's lock.
 func (u *turn) placeLocked(n uint32, at int) (dsa.Place, error) {
 	i, slot := int(n/perPage), int(n%perPage)
 	if _, err := u.headLocked(n); err != nil {
@@ -262,8 +261,7 @@ func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
 }
 
-// roomLocked returns the index, when it is large enough and there is a free head: idle heads go, or a page comes. It runs
-// under the partition's lock.
+// roomLocked returns the index, when it is large enough and there is a free head: idle heads go, or a page comes.
 func (u *turn) roomLocked() (words []uint32, err error) {
 	n := u.p.heads.Load()
 	if u.p.free.Load() == 0 && u.p.made.Load() >= max(perPage, n/2) { // seldom enough for a walk over all heads

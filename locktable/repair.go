@@ -98,7 +98,6 @@ func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
 	return nil
 }
 
-// sweepPart sweeps one partition, whose lock it takes. It does nothing if the dead session's row is another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
 	who, s, ok := t.roster.Seat(dead.Row)
 	if !ok || who != dead {

@@ -98,7 +98,7 @@ func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, er
 	return l.begin(lease, guard)
 }
 
-// tryEnter enters a partition as enter does, but waits for 50 us at most; then it is ErrBusy.
+// tryEnter is enter for one that waits for 50 us at most.
 func (t *Table) tryEnter(i int) (*turn, error) {
 	lease, err := t.mapped.Enter()
 	if err != nil || t.view.Ended() {
