@@ -22,8 +22,8 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			if m := a.maps[p.row()].Load(); m != nil {
 				if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
 					a.stripes[m.stripe[at].Load()].Unlock()
@@ -35,9 +35,10 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	if from.word != nil {
 		p = from.Pointer()
 	}
-	err = a.free(p, from)
+	err = a.answer(a.free(p, from))
+	debug.SetPanicOnFault(old)
 	whole = true
-	return a.answer(err)
+	return err
 }
 
 func (a *Area) free(p Pointer, from Place) error {

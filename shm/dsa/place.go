@@ -55,11 +55,26 @@ func (at Place) Set(p Pointer) {
 
 // AllocInto is Alloc into a word that reads 0.
 func (a *Area) AllocInto(n int, at Place) error {
-	if at.word == nil {
-		return fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
-	}
-	_, err := a.allocCarefully(n, at)
+	_, err := a.allocInto(n, at)
 	return err
+}
+
+// AllocBytesInto is AllocInto, and returns the object that the word owns then, and the object's bytes.
+func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) {
+	if p, err = a.allocInto(n, at); err != nil {
+		return 0, nil, err
+	}
+	if b = a.Peek(p); len(b) < n {
+		return 0, nil, a.answer(notAllocated(p)) // unmapped meanwhile
+	}
+	return p, b[:n:n], nil
+}
+
+func (a *Area) allocInto(n int, at Place) (Pointer, error) {
+	if at.word == nil {
+		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
+	}
+	return a.allocCarefully(n, at)
 }
 
 // FreeFrom frees the object that the word owns, and makes it read 0. If it fails with ErrPointer

@@ -6,14 +6,16 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 // change is what one who holds an entry exclusively knows of it beside that.
 type change struct {
 	h    uint64
 	ls   []line
-	item []byte // what its holder sees: the linked one, or the copy that is to be linked, or what a failed update left of that
-	own  []byte // of this process, for a copy
+	item []byte      // what its holder sees: the linked one, or the copy that is to be linked, or what a failed update left of that
+	at   dsa.Pointer // of the copy, if a hand has it
+	own  []byte      // of this process, for a copy
 	line int
 	slot int
 	hand int  // that has the copy; none, or image
@@ -42,9 +44,11 @@ func (c *change) imaged(n int) []byte {
 // value goes. There is room for it then, and the reserve has some for a later change.
 func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
-	size, err := t.itemSize(key, n)
-	if err != nil {
-		return nil, err
+	size, err := t.size, error(nil)
+	if t.kind != kindFixed {
+		if size, err = t.itemSize(key, n); err != nil {
+			return nil, err
+		}
 	}
 	if int64(size) > t.spared.bytes.Load() {
 		if err := t.provide(ctx, size); err != nil {
@@ -56,11 +60,11 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 			return nil, err
 		}
 	}
-	hand, item, err := t.fetch(e.l.i, size)
+	hand, at, item, err := t.fetch(e.l.i, size)
 	if err != nil {
 		return nil, err
 	}
-	c.hand, c.item = hand, item
+	c.hand, c.at, c.item = hand, at, item
 	return t.format(item, key), nil
 }
 
@@ -137,9 +141,9 @@ func (e *entry) copiedWhole() ([]byte, error) {
 			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 		}
 		var err error
-		hand, item := none, []byte(nil)
+		hand, at, item := none, dsa.Pointer(0), []byte(nil)
 		if !t.cell {
-			hand, item, err = t.fetch(e.l.i, t.size)
+			hand, at, item, err = t.fetch(e.l.i, t.size)
 		}
 		switch {
 		case t.cell || scarce(err):
@@ -148,7 +152,7 @@ func (e *entry) copiedWhole() ([]byte, error) {
 			return nil, err
 		}
 		copy(item, c.item)
-		c.hand, c.item = hand, item
+		c.hand, c.at, c.item = hand, at, item
 	}
 	return c.item[t.valueAt:t.size], nil
 }
@@ -163,7 +167,7 @@ func (e *entry) commit() {
 		return
 	}
 	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
-	copied := hands[c.hand].Pointer()
+	copied := c.at
 	if e.ptr == 0 {
 		l := &c.ls[c.line]
 		passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })

@@ -21,8 +21,8 @@ type entry struct {
 func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(e, recover())
 		}
 	}()
@@ -34,6 +34,7 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 			err = errClosed
 		}
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return found, err
 }
@@ -97,8 +98,8 @@ func (t *core) among(v *view, h uint64, key []byte) []line {
 func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(e, recover())
 		}
 	}()
@@ -111,6 +112,7 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 		_ = t.doubted(e, err)
 		e.unlock()
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return err == nil && e.ptr != 0, err
 }
@@ -120,8 +122,8 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			err = t.broken(&e, recover())
 		}
 	}()
@@ -129,6 +131,7 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 		if err = e.put(ctx, key, value); err == nil {
 			e.l = nil // unlock, in one piece
 			if e.guard.Unlock(); !t.ends.Ended() {
+				debug.SetPanicOnFault(old)
 				whole = true
 				return nil
 			}
@@ -136,6 +139,7 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 		}
 	}
 	err = t.over(&e, err)
+	debug.SetPanicOnFault(old)
 	whole = true
 	return err
 }
@@ -197,8 +201,8 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(&e, recover())
 		}
 	}()
@@ -207,6 +211,7 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 		err = e.unlink()
 	}
 	err = t.over(&e, err)
+	debug.SetPanicOnFault(old)
 	whole = true
 	return found && err == nil, err
 }
@@ -237,13 +242,14 @@ func (e *entry) look() (key, value []byte) {
 	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			key, value = nil, nil
 			recoverFault(recover())
 		}
 	}()
 	key, value, _ = e.parts()
+	debug.SetPanicOnFault(old)
 	whole = true
 	return key, value
 }
@@ -315,8 +321,8 @@ func (e *entry) releaseChanged() {
 	t := e.l.t
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			_ = t.broken(e, recover())
 		}
 	}()
@@ -324,5 +330,6 @@ func (e *entry) releaseChanged() {
 		e.commit()
 	}
 	e.unlock()
+	debug.SetPanicOnFault(old)
 	whole = true
 }

@@ -73,7 +73,7 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 
 // fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has
 // that size, else a new one.
-func (t *core) fetch(i, n int) (k int, b []byte, err error) {
+func (t *core) fetch(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1
 	for j := range hands {
@@ -83,27 +83,20 @@ func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 		}
 		if k < 0 {
 			if b = t.ready(i, at, n); b != nil {
-				k = j
+				k, p = j, at
 				continue
 			}
 		}
 		if err := t.empty(i, j); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 	}
 	if k < 0 {
 		k = 0
-		if err := t.area.AllocInto(n, hands[0]); err != nil {
-			return 0, nil, err
+		if p, b, err = t.area.AllocBytesInto(n, hands[0]); err != nil {
+			return 0, 0, nil, err
 		}
 		failpoint.Hit("dshash/fetch/allocated")
-		at := hands[0].Pointer()
-		if b, err = t.area.Bytes(at); err != nil {
-			return 0, nil, err
-		}
-		if len(b) != n { // a stray store has hit the hand, or the object
-			return 0, nil, corrupt("the object in a hand, %v, has %d bytes, not %d", at, len(b), n)
-		}
 	}
-	return k, b, nil
+	return k, p, b, nil
 }

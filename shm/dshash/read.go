@@ -64,13 +64,16 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 		}
 	}()
 	for try := 0; try < tries && !ok; try++ {
 		out, ok = t.look(q)
+	}
+	if ok {
+		debug.SetPanicOnFault(old)
 	}
 	return out, ok
 }
@@ -104,13 +107,15 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	}
 	out = q.value
 	if at != 0 {
-		_, from, to, ok := t.split(b)
-		if !ok {
-			return nil, false
-		}
-		if t.kind == kindBytes && to-from > cap(out)-len(out) {
-			if ordered.LoadLoad(); p.version.Load() != seen { // before a wrong length is believed
+		from, to := t.valueAt, t.size // search has found so many
+		if t.kind == kindBytes {
+			if _, from, to, ok = t.split(b); !ok {
 				return nil, false
+			}
+			if to-from > cap(out)-len(out) {
+				if ordered.LoadLoad(); p.version.Load() != seen { // before a wrong length is believed
+					return nil, false
+				}
 			}
 		}
 		out = t.copyOut(q, b[from:to])

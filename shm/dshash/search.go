@@ -28,6 +28,12 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 				}
 				continue
 			}
+			if t.kind == kindFixed && len(b) >= t.size {
+				if bytes.Equal(b[:t.keySize], key) {
+					return i, slot, p, b, true
+				}
+				continue
+			}
 			k, ok := t.keyOf(b)
 			if !ok || bytes.Equal(k, key) {
 				return i, slot, p, b, ok

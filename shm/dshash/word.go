@@ -12,8 +12,8 @@ import (
 func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 		}
 	}()
@@ -36,7 +36,11 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	return found, p.version.Load() == seen&^1 && !t.ends.Ended() // an odd one is of an item that is not whole
+	if p.version.Load() != seen&^1 || t.ends.Ended() { // an odd one is of an item that is not whole
+		return false, false
+	}
+	debug.SetPanicOnFault(old)
+	return found, true
 }
 
 // findWord is find, for a key that is a word and an entry that is held shared. What is not simple, a fault too, it leaves
@@ -44,8 +48,8 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 			t.drop(e)
 		}
@@ -72,6 +76,7 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	if e.ptr = at; at == 0 {
 		e.unlock()
 	}
+	debug.SetPanicOnFault(old)
 	return at != 0, true
 }
 
