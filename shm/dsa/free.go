@@ -252,6 +252,7 @@ func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 			b, err = nil, a.broken(recover())
 		}
 	}()
+	// The scope ends before the deferred function runs, which has something to do after a panic only.
 	if b = a.blockAt(p); b == nil {
 		b, err = a.bytesAnew(p)
 	}
@@ -287,6 +288,9 @@ func (a *Area) blockAt(p Pointer) []byte {
 	if i*cl.size != rel || i >= uint64(cl.objects) || p.slack() >= cl.slack {
 		return nil
 	}
+	// The words above may be of different moments, and whatever others have stored there: so the block must be allocated,
+	// and what is returned lies in the segment's bytes. The mask bounds what the compiler can't: no class has more than
+	// 4,096 blocks.
 	pair := &s.words[i>>6&63]
 	end := off + cl.size - p.slack()
 	if (pair.used.Load()&^pair.freed.Load())>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {

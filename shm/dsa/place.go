@@ -59,7 +59,8 @@ func (a *Area) AllocInto(n int, at Place) error {
 	return err
 }
 
-// AllocBytesInto is AllocInto, and returns the object that the word owns then, and the object's bytes.
+// AllocBytesInto allocates as AllocInto does, and returns the object that the word owns then and the object's bytes. It
+// does not read the word for that: so what it returns is what it has allocated, even if a stray store changes the word.
 func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) {
 	if p, err = a.allocInto(n, at); err != nil {
 		return 0, nil, err
@@ -70,6 +71,7 @@ func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) 
 	return p, b[:n:n], nil
 }
 
+// allocInto allocates in a scope, into a word that there is.
 func (a *Area) allocInto(n int, at Place) (Pointer, error) {
 	if at.word == nil {
 		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)

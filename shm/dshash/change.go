@@ -44,7 +44,7 @@ func (c *change) imaged(n int) []byte {
 // value goes. There is room for it then, and the reserve has some for a later change.
 func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
-	size, err := t.size, error(nil)
+	size, err := t.size, error(nil) // of a fixed size there is nothing to ask for
 	if t.kind != kindFixed {
 		if size, err = t.itemSize(key, n); err != nil {
 			return nil, err

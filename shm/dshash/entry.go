@@ -17,6 +17,9 @@ type entry struct {
 	ptr   dsa.Pointer // of the item that is linked; 0 if there is none
 }
 
+// The calls of this file are scopes, in which a fault is a panic. Each of them ends its scope itself, and tells the deferred
+// function by whole that it has: that function then has nothing to do.
+
 // find finds an entry and holds it in e; if there is none it holds nothing.
 func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false

@@ -72,7 +72,8 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 }
 
 // fetch puts an object of n bytes into a hand and empties the other: what is there already, if it has
-// that size, else a new one.
+// that size, else a new one. It returns the hand's number, the object and the object's bytes. The caller links p, not what
+// the hand reads later: a stray store in the hand then leads no reader astray.
 func (t *core) fetch(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1

@@ -107,7 +107,9 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	}
 	out = q.value
 	if at != 0 {
-		from, to := t.valueAt, t.size // search has found so many
+		// An item of fixed size is in b as a whole: search returns no other. The lengths in an item of bytes are those of
+		// this moment, which may be those of whatever the memory is used for now.
+		from, to := t.valueAt, t.size
 		if t.kind == kindBytes {
 			if _, from, to, ok = t.split(b); !ok {
 				return nil, false

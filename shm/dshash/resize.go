@@ -236,7 +236,7 @@ func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
 		if at == 0 {
 			continue
 		}
-		if t.word {
+		if t.word { // hashed without a call: most of what a move takes is the wait for the items
 			if b := t.area.Peek(at); len(b) >= t.size {
 				hashes[slot] = hashWord(binary.NativeEndian.Uint64(b), t.seed)
 				continue

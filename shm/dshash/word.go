@@ -36,7 +36,9 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	if p.version.Load() != seen&^1 || t.ends.Ended() { // an odd one is of an item that is not whole
+	// An odd version is of an item that is not whole. Found means nothing once the view has ended, whose bytes may have been
+	// private pages while they were read.
+	if p.version.Load() != seen&^1 || t.ends.Ended() {
 		return false, false
 	}
 	debug.SetPanicOnFault(old)

@@ -181,6 +181,8 @@ func readerIn(slot int) uint64 { return uint64(slot)<<1 | reading }
 // Lock waits for exclusive use until ctx is over. A holder that died makes no process wait longer than it takes to
 // find that out; if it held exclusively, the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
+	// Behind an atomic operation the processor loads nothing before that is done. So what the loads there need is loaded
+	// here: each of them takes one load then, not two that wait for one another.
 	v, word, st := l.view.v, l.word, l.idle.Load()
 	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
@@ -206,6 +208,7 @@ func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 // RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
 // that the caller can repair.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
+	// As in Lock; and w is loaded before the look at the view, as the end of a view expects: see enter.
 	v, word, s, w := l.view.v, l.word, l.first, l.vacant.Load()
 	if v == nil || v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
 		if !l.enter(s) {
