@@ -56,8 +56,14 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		}
 	}
 	if e.ptr == 0 {
-		if err := e.makeRoom(); err != nil {
-			return nil, err
+		free := false
+		if !t.crowded(e.l.i, len(c.ls)) {
+			c.line, c.slot, free = room(c.ls, c.h)
+		}
+		if !free {
+			if err := e.makeRoom(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	hand, at, item, err := t.fetch(e.l.i, size)
@@ -236,8 +242,10 @@ func (e *entry) unlink() error {
 	if hands[k].Pointer() != 0 {
 		k = 1
 	}
-	if err := t.empty(e.l.i, k); err != nil {
-		return err
+	if hands[k].Pointer() != 0 {
+		if err := t.empty(e.l.i, k); err != nil {
+			return err
+		}
 	}
 	hands[k].Set(e.ptr)
 	failpoint.Hit("dshash/delete/old")

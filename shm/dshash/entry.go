@@ -133,15 +133,15 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	if err = t.hold(ctx, key, true, &e); err == nil {
 		if err = e.put(ctx, key, value); err == nil {
 			e.l = nil // unlock, in one piece
-			if e.guard.Unlock(); !t.ends.Ended() {
-				debug.SetPanicOnFault(old)
-				whole = true
-				return nil
+			if e.guard.Unlock(); t.ends.Ended() {
+				t.settleLast()
+				err = errClosed // what was changed may be in private pages
 			}
-			t.settleLast()
 		}
 	}
-	err = t.over(&e, err)
+	if err != nil {
+		err = t.over(&e, err)
+	}
 	debug.SetPanicOnFault(old)
 	whole = true
 	return err
@@ -211,9 +211,17 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	}()
 	err = t.hold(ctx, key, true, &e)
 	if found = err == nil && e.ptr != 0; found {
-		err = e.unlink()
+		if err = e.unlink(); err == nil {
+			e.l = nil // unlock, in one piece
+			if e.guard.Unlock(); t.ends.Ended() {
+				t.settleLast()
+				err = errClosed // what was changed may be in private pages
+			}
+		}
 	}
-	err = t.over(&e, err)
+	if e.l != nil || err != nil {
+		err = t.over(&e, err)
+	}
 	debug.SetPanicOnFault(old)
 	whole = true
 	return found && err == nil, err
