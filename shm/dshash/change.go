@@ -56,6 +56,8 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		}
 	}
 	if e.ptr == 0 {
+		// Most arrays have room, and then the first free slot is the entry's. MakeRoom does the same after it has made the
+		// array larger, or finished what another call has begun.
 		free := false
 		if !t.crowded(e.l.i, len(c.ls)) {
 			c.line, c.slot, free = room(c.ls, c.h)
@@ -242,6 +244,7 @@ func (e *entry) unlink() error {
 	if hands[k].Pointer() != 0 {
 		k = 1
 	}
+	// Both hands are empty but for the spare one, so there is seldom anything to free here.
 	if hands[k].Pointer() != 0 {
 		if err := t.empty(e.l.i, k); err != nil {
 			return err

@@ -120,7 +120,8 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 	return err == nil && e.ptr != 0, err
 }
 
-// set makes an entry's value that, whether there is one or not.
+// set makes an entry's value that, whether there is one or not. Set answers ErrClosed if the area ended at any time
+// before it has given its lock back: others may have the value then, or not.
 func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
@@ -199,7 +200,8 @@ func (e *entry) store(value []byte) {
 	}
 }
 
-// remove deletes an entry, if there is one.
+// remove deletes an entry, if there is one. For the end of the area see set: others may have the entry then, or not, and
+// found is false.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
