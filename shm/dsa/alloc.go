@@ -32,19 +32,19 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			if need := uint64(n) + a.guard; n > 0 && need <= maxClass {
 				a.stripes[classes[classOf(need)].stripe].Unlock()
 			}
 			p, err = 0, a.broken(recover())
 		}
 	}()
-	p, err = a.alloc(n, into)
-	whole = true
-	if a.ends.Ended() {
-		return 0, errClosed
+	if p, err = a.alloc(n, into); a.ends.Ended() {
+		p, err = 0, errClosed
 	}
+	debug.SetPanicOnFault(old)
+	whole = true
 	return p, err
 }
 

@@ -30,8 +30,8 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			if m := a.maps[p.row()].Load(); m != nil {
 				if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
 					a.stripes[m.stripe[at].Load()].Unlock()
@@ -43,9 +43,10 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	if from.word != nil {
 		p = from.Pointer()
 	}
-	err = a.free(p, from)
+	err = a.answer(a.free(p, from))
+	debug.SetPanicOnFault(old)
 	whole = true
-	return a.answer(err)
+	return err
 }
 
 // free frees the object p, which from owns if it is a word. It runs in no scope of its own unless the area is careful,
@@ -221,6 +222,7 @@ func (a *Area) Bytes(p Pointer) (b []byte, err error) {
 			b, err = nil, a.broken(recover())
 		}
 	}()
+	// The scope ends before the deferred function runs, which has something to do after a panic only.
 	if b = a.blockAt(p); b == nil {
 		b, err = a.bytesAnew(p)
 	}
@@ -259,6 +261,9 @@ func (a *Area) blockAt(p Pointer) []byte {
 	if i*cl.size != rel || i >= uint64(cl.objects) || p.slack() >= cl.slack {
 		return nil
 	}
+	// The words above may be of different moments, and whatever others have stored there: so the block must be allocated,
+	// and what is returned lies in the segment's bytes. The mask bounds what the compiler can't: no class has more than
+	// 4,096 blocks.
 	pair := &s.words[i>>6&63]
 	end := off + cl.size - p.slack()
 	if (pair.used.Load()&^pair.freed.Load())>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {

@@ -66,11 +66,28 @@ func (at Place) Set(p Pointer) {
 // error the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The
 // zero Place is ErrPointer.
 func (a *Area) AllocInto(n int, at Place) error {
-	if at.word == nil {
-		return fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
-	}
-	_, err := a.allocCarefully(n, at)
+	_, err := a.allocInto(n, at)
 	return err
+}
+
+// AllocBytesInto allocates as AllocInto does, and returns the object that the word owns then and the object's bytes. It
+// does not read the word for that: so what it returns is what it has allocated, even if a stray store changes the word.
+func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) {
+	if p, err = a.allocInto(n, at); err != nil {
+		return 0, nil, err
+	}
+	if b = a.Peek(p); len(b) < n {
+		return 0, nil, a.answer(notAllocated(p)) // unmapped meanwhile
+	}
+	return p, b[:n:n], nil
+}
+
+// allocInto allocates in a scope, into a word that there is.
+func (a *Area) allocInto(n int, at Place) (Pointer, error) {
+	if at.word == nil {
+		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
+	}
+	return a.allocCarefully(n, at)
 }
 
 // FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If

@@ -6,6 +6,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 // Changes of an entry that is held exclusively: a copy of its item is made in a hand, and commit makes the copy what
@@ -28,6 +29,8 @@ type change struct {
 	// item is what the holder sees: the linked item; or the copy that is to be linked; or what a failed update left
 	// of a copy.
 	item []byte
+	// at is the object of the copy, if a hand has it.
+	at dsa.Pointer
 	// own is memory of this process for a copy. It is kept for the next one.
 	own []byte
 	// line and slot are where in ls the entry is, or will be once makeRoom has found a place.
@@ -67,9 +70,11 @@ func (c *change) imaged(n int) []byte {
 // area's locks, and may allocate. If it fails the entry is as it was; arrays and hands may have changed.
 func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, err error) {
 	t, c := e.l.t, &e.l.change
-	size, err := t.itemSize(key, n)
-	if err != nil {
-		return nil, err
+	size, err := t.size, error(nil) // of a fixed size there is nothing to ask for
+	if t.kind != kindFixed {
+		if size, err = t.itemSize(key, n); err != nil {
+			return nil, err
+		}
 	}
 	// The reserve comes before the item: an item that is linked without room in the reserve could not be changed when
 	// there is no memory. The comparison is with what this process knows, so most calls take no lock for it.
@@ -79,16 +84,24 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		}
 	}
 	if e.ptr == 0 {
-		if err := e.makeRoom(); err != nil {
-			return nil, err
+		// Most arrays have room, and then the first free slot is the entry's. MakeRoom does the same after it has made the
+		// array larger, or finished what another call has begun.
+		free := false
+		if !t.crowded(e.l.i, len(c.ls)) {
+			c.line, c.slot, free = room(c.ls, c.h)
+		}
+		if !free {
+			if err := e.makeRoom(); err != nil {
+				return nil, err
+			}
 		}
 	}
 	// From here on the hand owns the item. A process that dies leaves it there, and the partition's repair frees it.
-	hand, item, err := t.fetch(e.l.i, size)
+	hand, at, item, err := t.fetch(e.l.i, size)
 	if err != nil {
 		return nil, err
 	}
-	c.hand, c.item = hand, item
+	c.hand, c.at, c.item = hand, at, item
 	return t.format(item, key), nil
 }
 
@@ -174,9 +187,9 @@ func (e *entry) copiedWhole() ([]byte, error) {
 			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 		}
 		var err error
-		hand, item := none, []byte(nil)
+		hand, at, item := none, dsa.Pointer(0), []byte(nil)
 		if !t.cell {
-			hand, item, err = t.fetch(e.l.i, t.size)
+			hand, at, item, err = t.fetch(e.l.i, t.size)
 		}
 		switch {
 		case t.cell || scarce(err):
@@ -185,7 +198,7 @@ func (e *entry) copiedWhole() ([]byte, error) {
 			return nil, err
 		}
 		copy(item, c.item)
-		c.hand, c.item = hand, item
+		c.hand, c.at, c.item = hand, at, item
 	}
 	return c.item[t.valueAt:t.size], nil
 }
@@ -202,7 +215,7 @@ func (e *entry) commit() {
 		return
 	}
 	t, c, p, hands := e.l.t, &e.l.change, &e.l.t.parts[e.l.i], &e.l.hands
-	copied := hands[c.hand].Pointer()
+	copied := c.at
 	if e.ptr == 0 {
 		l := &c.ls[c.line]
 		// Overflow goes up first, in each line from the entry's home to the one before its own: a lookup goes on
@@ -297,8 +310,11 @@ func (e *entry) unlink() error {
 	if hands[k].Pointer() != 0 {
 		k = 1
 	}
-	if err := t.empty(e.l.i, k); err != nil {
-		return err
+	// Both hands are empty but for the spare one, so there is seldom anything to free here.
+	if hands[k].Pointer() != 0 {
+		if err := t.empty(e.l.i, k); err != nil {
+			return err
+		}
 	}
 	// The item gets its hand before the slot forgets it. A process that dies here leaves it in both: the repair
 	// clears the hand, and the entry stays.

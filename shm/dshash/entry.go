@@ -36,8 +36,8 @@ type entry struct {
 func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(e, recover())
 		}
 	}()
@@ -49,6 +49,7 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 			err = errClosed
 		}
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return found, err
 }
@@ -135,8 +136,8 @@ func (t *core) among(v *view, h uint64, key []byte) ([]line, error) {
 func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found bool, err error) {
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(e, recover())
 		}
 	}()
@@ -149,18 +150,22 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 		_ = t.doubted(e, err)
 		e.unlock()
 	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return err == nil && e.ptr != 0, err
 }
 
 // set makes value the key's, whether there is an entry or not. It waits as insert does. If there is no memory for a
 // copy it overwrites the entry's item if the new one fits there, and waits for the reserve's lock for that.
+//
+// If the area ended at any time before the lock is given back the answer is ErrClosed: others may have the value then, or
+// not.
 func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			err = t.broken(&e, recover())
 		}
 	}()
@@ -168,14 +173,16 @@ func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 		if err = e.put(ctx, key, value); err == nil {
 			// This is entry.unlock without its cases, since it is the frequent way.
 			e.l = nil
-			if e.guard.Unlock(); !t.ends.Ended() {
-				whole = true
-				return nil
+			if e.guard.Unlock(); t.ends.Ended() {
+				t.settleLast()
+				err = errClosed // what was changed may be in private pages
 			}
-			t.settleLast()
 		}
 	}
-	err = t.over(&e, err)
+	if err != nil {
+		err = t.over(&e, err)
+	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return err
 }
@@ -243,20 +250,31 @@ func (e *entry) store(value []byte) {
 
 // remove takes out the entry with that key, and reports whether there was one. It waits as find does, and needs no
 // memory. A session that dies in it leaves the entry whole or gone.
+//
+// For the end of the area see set: others may have the entry then, or not, and found is false.
 func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			found, err = false, t.broken(&e, recover())
 		}
 	}()
 	err = t.hold(ctx, key, true, &e)
 	if found = err == nil && e.ptr != 0; found {
-		err = e.unlink()
+		if err = e.unlink(); err == nil {
+			e.l = nil // unlock, in one piece
+			if e.guard.Unlock(); t.ends.Ended() {
+				t.settleLast()
+				err = errClosed // what was changed may be in private pages
+			}
+		}
 	}
-	err = t.over(&e, err)
+	if e.l != nil || err != nil {
+		err = t.over(&e, err)
+	}
+	debug.SetPanicOnFault(old)
 	whole = true
 	return found && err == nil, err
 }
@@ -289,13 +307,14 @@ func (e *entry) look() (key, value []byte) {
 	}
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			key, value = nil, nil
 			recoverFault(recover())
 		}
 	}()
 	key, value, _ = e.parts()
+	debug.SetPanicOnFault(old)
 	whole = true
 	return key, value
 }
@@ -375,8 +394,8 @@ func (e *entry) releaseChanged() {
 	t := e.l.t
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !whole {
+			debug.SetPanicOnFault(old)
 			_ = t.broken(e, recover())
 		}
 	}()
@@ -384,5 +403,6 @@ func (e *entry) releaseChanged() {
 		e.commit()
 	}
 	e.unlock()
+	debug.SetPanicOnFault(old)
 	whole = true
 }

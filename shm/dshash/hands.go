@@ -87,10 +87,11 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 }
 
 // fetch puts an object of n bytes, with any contents, into a hand and empties the other one. It returns the hand's
-// number and the object's bytes. It uses the object that a hand has already if that has the right length; otherwise
+// number, the object and its bytes. The caller links p, not what the hand reads later: so a stray store in the hand
+// leads no reader astray. It uses the object that a hand has already if that has the right length; otherwise
 // it allocates, and the error is dsa's: no memory, or a lock of the area that was not free in time. Whatever it
 // returns, no object is lost.
-func (t *core) fetch(i, n int) (k int, b []byte, err error) {
+func (t *core) fetch(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1
 	for j := range hands {
@@ -100,29 +101,20 @@ func (t *core) fetch(i, n int) (k int, b []byte, err error) {
 		}
 		if k < 0 {
 			if b = t.ready(i, at, n); b != nil {
-				k = j
+				k, p = j, at
 				continue
 			}
 		}
 		if err := t.empty(i, j); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 	}
 	if k < 0 {
 		k = 0
-		if err := t.area.AllocInto(n, hands[0]); err != nil {
-			return 0, nil, err
+		if p, b, err = t.area.AllocBytesInto(n, hands[0]); err != nil {
+			return 0, 0, nil, err
 		}
 		failpoint.Hit("dshash/fetch/allocated")
-		at := hands[0].Pointer()
-		if b, err = t.area.Bytes(at); err != nil {
-			return 0, nil, err
-		}
-		// This refuses an object of another length, which would make the item longer than its memory: a stray store
-		// has hit the hand, or the allocator's description of the object.
-		if len(b) != n {
-			return 0, nil, corrupt("the object in a hand, %v, has %d bytes, not %d", at, len(b), n)
-		}
 	}
-	return k, b, nil
+	return k, p, b, nil
 }

@@ -87,13 +87,16 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 		}
 	}()
 	for try := 0; try < tries && !ok; try++ {
 		out, ok = t.look(q)
+	}
+	if ok {
+		debug.SetPanicOnFault(old)
 	}
 	return out, ok
 }
@@ -132,16 +135,18 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	}
 	out = q.value
 	if at != 0 {
-		// This refuses lengths that reach beyond the item's segment.
-		_, from, to, ok := t.split(b)
-		if !ok {
-			return nil, false
-		}
-		if t.kind == kindBytes && to-from > cap(out)-len(out) {
-			// Append is about to make memory of the length that it is told. A length that was read in a freed item
-			// may be as long as its segment; so the version is validated before the length is believed.
-			if ordered.LoadLoad(); p.version.Load() != seen {
+		// An item of fixed size is in b as a whole: search returns no other. The lengths in an item of bytes are those of
+		// this moment, which may be those of whatever the memory is used for now. This refuses lengths that reach beyond
+		// the item's segment.
+		from, to := t.valueAt, t.size
+		if t.kind == kindBytes {
+			if _, from, to, ok = t.split(b); !ok {
 				return nil, false
+			}
+			if to-from > cap(out)-len(out) {
+				if ordered.LoadLoad(); p.version.Load() != seen { // before a wrong length is believed
+					return nil, false
+				}
 			}
 		}
 		out = t.copyOut(q, b[from:to])

@@ -313,7 +313,7 @@ func (t *core) free(at dsa.Place) error {
 		return nil
 	}
 	err := t.area.FreeFrom(at)
-	if errors.Is(err, dsa.ErrPointer) || errors.Is(err, ErrCorrupt) {
+	if err != nil && (errors.Is(err, dsa.ErrPointer) || errors.Is(err, ErrCorrupt)) {
 		at.Clear()
 		err = nil
 	}

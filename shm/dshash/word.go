@@ -18,8 +18,8 @@ import (
 func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 		}
 	}()
@@ -43,9 +43,13 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		assign(value, b[t.valueAt:t.size])
 	}
 	ordered.LoadLoad()
-	// An odd version does not equal seen&^1: an item was being overwritten. Zeros that were read after the end of the
-	// area, from private pages, are no answer either.
-	return found, p.version.Load() == seen&^1 && !t.ends.Ended()
+	// An odd version does not equal seen&^1: an item was being overwritten. Found means nothing once the view has ended:
+	// zeros that were read from private pages are no answer.
+	if p.version.Load() != seen&^1 || t.ends.Ended() {
+		return false, false
+	}
+	debug.SetPanicOnFault(old)
+	return found, true
 }
 
 // findWord finds an entry and holds it shared in e, if the lock is free and nothing is in the way. It reports whether
@@ -54,8 +58,8 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
-		debug.SetPanicOnFault(old)
 		if !ok {
+			debug.SetPanicOnFault(old)
 			recoverFault(recover())
 			t.drop(e)
 		}
@@ -84,6 +88,7 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	if e.ptr = at; at == 0 {
 		e.unlock()
 	}
+	debug.SetPanicOnFault(old)
 	return at != 0, true
 }
 

@@ -210,6 +210,8 @@ func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 // nothing was changed yet. Held is stored before the second look at the view and before the question for scopes and
 // doubts: see doubt.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
+	// Behind an atomic operation the processor loads nothing before that is done. So what the loads there need is loaded
+	// here: each of them takes one load then, not two that wait for one another.
 	v, word, st := l.view.v, l.word, l.idle.Load()
 	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
@@ -239,6 +241,7 @@ func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 // and mayRead set, or sets mayRead itself; the swap that does so also proves that no owner came in between. A process that
 // dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
+	// As in Lock; and w is loaded before the look at the view, as the end of a view expects: see enter.
 	v, word, s, w := l.view.v, l.word, l.first, l.vacant.Load()
 	if v == nil || v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
 		if !l.enter(s) {

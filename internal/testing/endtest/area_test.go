@@ -152,6 +152,16 @@ var usesOfArea = map[string]use{
 			return w.area.FreeFrom(at)
 		})
 	},
+	"dsa.Area.AllocBytesInto": func(w *world, i int) error {
+		return w.placed(func(at dsa.Place) error {
+			_, b, err := w.area.AllocBytesInto(50, at)
+			if err != nil {
+				return err
+			}
+			clear(b)
+			return w.area.FreeFrom(at)
+		})
+	},
 	"dsa.Area.FreeFrom": func(w *world, i int) error {
 		return w.placed(func(at dsa.Place) error {
 			if err := w.area.AllocInto(5000, at); err != nil {
