@@ -16,7 +16,7 @@ func TestSystemdVerify(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var paths []string
-	for from, to := range map[string]string{"dsm.service": "dsm.service", "dsm-app@.service": "dsm-app@1.service"} {
+	for from, to := range map[string]string{"dsm.service": "dsm.service", "dsm-app@.service": "dsm-app@1.service", "metrics.conf": "dsm.service.d/metrics.conf"} {
 		b, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)
@@ -26,14 +26,47 @@ func TestSystemdVerify(t *testing.T) {
 			b = bytes.ReplaceAll(b, []byte("=/usr/local/bin/"+program+"\n"), []byte("=/bin/true\n"))
 		}
 		path := filepath.Join(dir, to)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		paths = append(paths, path)
+		if filepath.Ext(path) == ".service" { // what is added to one is read with it
+			paths = append(paths, path)
+		}
 	}
 	cmd := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, paths...)...)
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 { // what it only warns of, too
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// TestMetricsAreReachable: the unit has no network, so what serves metrics must have it back, of the machine itself alone, and start as
+// the unit does.
+func TestMetricsAreReachable(t *testing.T) {
+	unit, err := os.ReadFile("dsm.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, err := os.ReadFile("metrics.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := ""
+	for line := range strings.Lines(string(unit)) {
+		if strings.HasPrefix(line, "ExecStart=") {
+			start = strings.TrimSpace(line)
+		}
+	}
+	for _, want := range []string{"\nExecStart=\n", "\n" + start + " --metrics 127.0.0.1:9464\n", "\nPrivateNetwork=no\n", " AF_INET ", "\nIPAddressDeny=any\n",
+		"\nIPAddressAllow=localhost\n"} {
+		if !strings.Contains(string(added), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if !strings.Contains(string(unit), "\nPrivateNetwork=yes\n") || start == "" {
+		t.Error("the unit has a network of its own account, or no command: metrics.conf is out of date")
 	}
 }
 

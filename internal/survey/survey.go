@@ -123,6 +123,17 @@ func (s *Survey) add(x registry.Info, read reader, alive func(shmsync.Peer) bool
 	}
 }
 
+// NotRunning returns the processes of which a session is not running, with its state: stopped, closing, dead or unseen.
+func (s *Survey) NotRunning() map[int]string {
+	states := map[int]string{}
+	for _, p := range s.Report.Sessions {
+		if p.State != "running" {
+			states[p.Pid] = p.State
+		}
+	}
+	return states
+}
+
 // Since returns the seconds from an earlier survey of the same generation of the same instance to this one. It returns 0 if
 // there is none, or they are of two generations, so that no difference of their counts means anything.
 func (s *Survey) Since(before *Survey) float64 {

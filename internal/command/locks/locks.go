@@ -32,7 +32,8 @@ type Party struct {
 	Note    string  `json:"note,omitempty"`
 	Mode    string  `json:"mode"`
 	Seconds float64 `json:"seconds"`
-	State   string  `json:"state,omitempty"` // of a waiter: called, or passed over
+	State   string  `json:"state,omitempty"`   // of a waiter: called, or passed over
+	Process string  `json:"process,omitempty"` // stopped, dead, ...: what its session is, if that is not running
 }
 
 // Edge is that one waits for another.
@@ -45,8 +46,9 @@ type Edge struct {
 	Holding string `json:"holding"`
 }
 
-func partyOf(p locktable.Party) Party {
-	row := Party{p.Pid, p.Application, p.Owner, p.Note, p.Mode.String(), p.For.Seconds(), ""}
+// partyOf describes a holder or a waiter. States are those of processes that do not run.
+func partyOf(p locktable.Party, states map[int]string) Party {
+	row := Party{p.Pid, p.Application, p.Owner, p.Note, p.Mode.String(), p.For.Seconds(), "", states[p.Pid]}
 	switch {
 	case p.Passed:
 		row.State = "passed over"
@@ -56,10 +58,10 @@ func partyOf(p locktable.Party) Party {
 	return row
 }
 
-func partiesOf(list []locktable.Party) []Party {
+func partiesOf(list []locktable.Party, states map[int]string) []Party {
 	rows := []Party{}
 	for _, p := range list {
-		rows = append(rows, partyOf(p))
+		rows = append(rows, partyOf(p, states))
 	}
 	return rows
 }
@@ -71,6 +73,9 @@ func (p Party) String() string {
 	}
 	if p.Note != "" {
 		s += fmt.Sprintf(" %q", p.Note)
+	}
+	if p.Process != "" {
+		s += " [" + p.Process + "]"
 	}
 	return s
 }
@@ -90,17 +95,17 @@ went on: each line was true at some moment, all together at none. A hold whose b
 first sight.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			tables, err := a.lockTables(cmd.Context(), args)
+			s, err := a.lockTables(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
 			switch {
 			case dot:
-				return printDot(a.Stdout, tables)
+				return printDot(a.Stdout, s)
 			case graph:
-				return a.printWaits(tables)
+				return a.printWaits(s)
 			}
-			return a.printLocks(list, tables)
+			return a.printLocks(list, s)
 		},
 	}
 	list = cli.NewListing(cmd, Columns...)
@@ -109,24 +114,30 @@ first sight.`,
 	return cmd
 }
 
-// Rows returns the lines for what was seen of a lock table, in the order of the locks' names.
-func Rows(t *survey.Table) (rows []Row) {
-	for _, i := range t.Locks {
-		rows = append(rows, Row{t.Name, i.Name(), i.Path(), partiesOf(i.Holders), partiesOf(i.Waiters), i.Died})
+// Rows returns the lines for what was seen of the lock tables, each in the order of the locks' names.
+func Rows(s *survey.Survey) (rows []Row) {
+	states := s.NotRunning()
+	for _, t := range s.Tables {
+		for _, i := range t.Locks {
+			rows = append(rows, Row{t.Name, i.Name(), i.Path(), partiesOf(i.Holders, states), partiesOf(i.Waiters, states), i.Died})
+		}
 	}
 	return rows
 }
 
-// Edges returns who waits for whom in a lock table.
-func Edges(t *survey.Table) (list []Edge) {
-	for _, e := range t.Waits {
-		list = append(list, Edge{t.Name, e.Name, partyOf(e.Waiter), e.Wanted.String(), partyOf(e.Holder), e.Holding})
+// Edges returns who waits for whom in the lock tables.
+func Edges(s *survey.Survey) (list []Edge) {
+	states := s.NotRunning()
+	for _, t := range s.Tables {
+		for _, e := range t.Waits {
+			list = append(list, Edge{t.Name, e.Name, partyOf(e.Waiter, states), e.Wanted.String(), partyOf(e.Holder, states), e.Holding})
+		}
 	}
 	return list
 }
 
 // lockTables looks at the lock tables of the instance, or at one. One that can't be read is an error.
-func (a *app) lockTables(ctx context.Context, args []string) (all []survey.Table, err error) {
+func (a *app) lockTables(ctx context.Context, args []string) (*survey.Survey, error) {
 	s, err := survey.Find(ctx, a.Config, locktable.Kind, strings.Join(args, ""))
 	if err != nil {
 		return nil, err
@@ -136,7 +147,7 @@ func (a *app) lockTables(ctx context.Context, args []string) (all []survey.Table
 			return nil, fmt.Errorf("lock table %q: %w", t.Name, t.Err)
 		}
 	}
-	return s.Tables, nil
+	return &s, nil
 }
 
 // Line says that a session holds a lock, waits for it, or has died with it.
@@ -194,11 +205,8 @@ var Columns = []cli.Column[Line]{
 }
 
 // printLocks prints a line for each holder and each waiter. As JSON it is one row for each lock of which a line was chosen.
-func (a *app) printLocks(list *cli.Listing[Line], tables []survey.Table) error {
-	rows := []Row{}
-	for i := range tables {
-		rows = append(rows, Rows(&tables[i])...)
-	}
+func (a *app) printLocks(list *cli.Listing[Line], s *survey.Survey) error {
+	rows := Rows(s)
 	lines := list.Choose(Lines(rows))
 	if !a.JSON {
 		return list.Print(a.App, lines)
@@ -213,11 +221,8 @@ func (a *app) printLocks(list *cli.Listing[Line], tables []survey.Table) error {
 	return a.PrintJSON(chosen)
 }
 
-func (a *app) printWaits(tables []survey.Table) error {
-	rows := []Edge{}
-	for i := range tables {
-		rows = append(rows, Edges(&tables[i])...)
-	}
+func (a *app) printWaits(s *survey.Survey) error {
+	rows := append([]Edge{}, Edges(s)...)
 	if a.JSON {
 		return a.PrintJSON(rows)
 	}
@@ -227,15 +232,13 @@ func (a *app) printWaits(tables []survey.Table) error {
 }
 
 // printDot draws who waits for whom.
-func printDot(w io.Writer, tables []survey.Table) error {
+func printDot(w io.Writer, s *survey.Survey) error {
 	_, err := fmt.Fprintln(w, "digraph waits {")
-	for i := range tables {
-		for _, r := range Edges(&tables[i]) {
-			node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
-			_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
-				fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))
-			err = errors.Join(err, e)
-		}
+	for _, r := range Edges(s) {
+		node := func(p Party) string { return fmt.Sprintf("%s owner %d", p, p.Owner) }
+		_, e := fmt.Fprintf(w, "  %q -> %q [label=%q];\n", node(r.Waiter), node(r.Holder),
+			fmt.Sprintf("%s: wants %s, it %s", r.Name, r.Wanted, r.Holding))
+		err = errors.Join(err, e)
 	}
 	_, e := fmt.Fprintln(w, "}")
 	return errors.Join(err, e)

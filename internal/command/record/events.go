@@ -1,9 +1,12 @@
 package record
 
-import "github.com/godsm/godsm/dsm"
-
-// eventKey tells events of the instance's life apart: all that an event says.
-type eventKey = dsm.Event
+// eventKey tells events of the instance's life apart, by all that an event says. The same event may come from the ring and, when
+// the instance has ended, from the file, with its time in another location.
+type eventKey struct {
+	at         int64
+	generation uint64
+	text       string
+}
 
 // addEvents writes the events of the instance's life that came about since the recording began, each once.
 func (r *recorder) addEvents() {
@@ -13,7 +16,8 @@ func (r *recorder) addEvents() {
 		if e.Time.Before(r.begun) {
 			continue
 		}
-		if told[e] = true; r.told[e] || !r.room(0) {
+		k := eventKey{e.Time.UnixNano(), e.Generation, e.String()}
+		if told[k] = true; r.told[k] || !r.room(0) {
 			continue
 		}
 		pid := r.now.Report.Status.Supervisor

@@ -173,7 +173,9 @@ func TestEventsAreWrittenOnce(t *testing.T) {
 	died := dsm.Event{Time: at.Add(time.Millisecond), Kind: "died", Session: "1/1", Pid: 100, Application: "worker", Count: 3}
 	left := dsm.Event{Time: at.Add(2 * time.Millisecond), Kind: "left", Session: "2/1", Pid: 101}
 	var got []string
-	for _, e := range recorded(t, 1<<20, seen(0, tell(old)), seen(10, tell(died, old)), seen(20, tell(left, died, old))) {
+	elsewhere := died // as a file has it
+	elsewhere.Time = died.Time.In(time.FixedZone("elsewhere", 3600))
+	for _, e := range recorded(t, 1<<20, seen(0, tell(old)), seen(10, tell(died, old)), seen(20, tell(left, elsewhere, old))) {
 		if e.Phase == "i" {
 			got = append(got, fmt.Sprintf("%s %d %g", e.Name, e.Pid, e.Time))
 		}

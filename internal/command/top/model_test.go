@@ -135,7 +135,7 @@ func TestScreen(t *testing.T) {
 	shows(t, m.keys("enter"), "of 4 MB", "lookups")
 
 	m.keys("5")
-	for !strings.Contains(m.View(), "waits") {
+	for !strings.Contains(m.View(), "the waiter") {
 		m.seen()
 	}
 	shows(t, m.View(), "the holder", "the waiter", "holds", "exclusive", "1 waits for locks")

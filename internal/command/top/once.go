@@ -8,6 +8,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/command/locks"
 	"github.com/godsm/godsm/internal/survey"
 )
 
@@ -78,7 +79,7 @@ func (m *model) text(f flags) string {
 			b.WriteString(l + "\n")
 		}
 	})
-	if list := waits(m.now); len(list) > 0 && (f.view == "" || f.view == "locks") {
+	if list := locks.Edges(m.now); len(list) > 0 && (f.view == "" || f.view == "locks") {
 		fmt.Fprintf(&b, "\nwho waits for whom\n")
 		for _, e := range list {
 			b.WriteString(cli.Printable(fmt.Sprintf("%s/%s: %s wants %s; %s %s", e.Table, e.Name, e.Waiter, e.Wanted, e.Holder, e.Holding)) + "\n")
@@ -104,8 +105,8 @@ func (m *model) json(f flags) map[string]any {
 		}
 		rows := s.all()
 		if s.name() == "locks" {
-			out["waits"] = append([]any{}, toAny(waits(m.now))...)
-			rows = append([]any{}, toAny(lockRows(m.now))...)
+			out["waits"] = append([]any{}, toAny(locks.Edges(m.now))...)
+			rows = append([]any{}, toAny(locks.Rows(m.now))...)
 		}
 		out[s.name()] = rows
 	})

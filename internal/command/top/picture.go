@@ -3,30 +3,13 @@ package top
 import (
 	"strings"
 
-	"github.com/godsm/godsm/internal/command/locks"
 	"github.com/godsm/godsm/internal/survey"
 )
 
 // picture is what was seen of an instance: a survey of it, of which each view shows a part.
 type picture = survey.Survey
 
-// lockRows returns the locks of all tables.
-func lockRows(p *picture) (rows []locks.Row) {
-	for i := range p.Tables {
-		rows = append(rows, locks.Rows(&p.Tables[i])...)
-	}
-	return rows
-}
-
-// waits returns who waits for whom.
-func waits(p *picture) (list []locks.Edge) {
-	for i := range p.Tables {
-		list = append(list, locks.Edges(&p.Tables[i])...)
-	}
-	return list
-}
-
-// waiting counts what waits lists.
+// waiting counts who waits for whom in lock tables.
 func waiting(p *picture) (n int) {
 	for i := range p.Tables {
 		n += len(p.Tables[i].Waits)
