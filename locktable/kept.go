@@ -23,10 +23,10 @@ type Name struct {
 	t    *Table
 	head *head
 	over atomic.Bool
-	n    uint32   // the head's number
-	path []string // of a Name that the table has for itself
-	hash uint64   // of path
-	own  hold     // for one use at a time: further ones have holds of their own
+	n    uint32           // the head's number
+	path [MaxParts]string // of a Name that the table has for itself
+	hash uint64           // of path
+	own  hold             // for one use at a time: further ones have holds of their own
 
 	key   key
 	ident uint64
