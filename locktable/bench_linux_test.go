@@ -57,6 +57,18 @@ func BenchmarkPairs(b *testing.B) {
 			})
 		})
 	}
+	b.Run("by name, for an owner", func(b *testing.B) {
+		c, o := x.As(ctx, "works")
+		defer o.Done()
+		name := digest(1)
+		cpu(b, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				h, _ := x.Lock(c, locktable.Exclusive, name)
+				_ = h.Unlock()
+			}
+		})
+	})
 	names := make([]string, 1<<16)
 	var many []locktable.Want
 	for i := range names {

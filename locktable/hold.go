@@ -24,28 +24,29 @@ type Hold struct {
 // hold is what this process knows of a lock that it has, or asks for. It is used again when it has been unlocked: seq, which
 // goes up then, tells a Hold whether it is still meant.
 type hold struct {
-	t     *Table
-	seq   atomic.Uint32
-	key   key
-	buf   [96]byte // for key.b
-	ident uint64
-	kept  *Name // whose lock it is; nil: it was asked for by name
-	lease shm.Lease
-	head  *head
-	n     uint32 // the head's number
-	owner *Owner // nil: none
-	under *hold  // the same owner's hold of the same lock, of which this one is a further use
-	above [MaxParts - 1]above
-	count atomic.Int32 // this hold, those under it, and those below it in the path; 1 of one that is not in use
-
-	plain    bool // of a kept name, in place, without an owner
+	// What the quick way uses lies together.
+	t        *Table
+	kept     *Name // whose lock it is; nil: it was asked for by name
+	head     *head
+	word     waitqueue.Hold // the hold in place; 0: it is in rec
+	owner    *Owner         // nil: none
+	n        uint32         // the head's number
+	seq      atomic.Uint32
+	count    atomic.Int32 // this hold, those under it, and those below it in the path; 1 of one that is not in use
+	mode     Mode
+	plain    bool // of a kept name, in place
 	inRecord bool // the hold is in rec in any case
+	ident    uint64
+	key      key
 
-	mu   sync.Mutex // of what Upgrade and Downgrade change
-	mode Mode
-	word waitqueue.Hold // the hold in place; 0: it is in rec
-	ref  roster.Ref
-	rec  *waitqueue.Record
+	lease shm.Lease
+	above [MaxParts - 1]above
+	twin  *hold // of the owner's holds, the next one whose name has the same hash
+	under *hold // the same owner's hold of the same lock, of which this one is a further use
+	ref   roster.Ref
+	rec   *waitqueue.Record
+	mu    sync.Mutex // of mode, word and owner, when Upgrade, Downgrade or Under change them
+	buf   [96]byte   // for key.b
 }
 
 // above is what a hold has of a parent of its name: an intent of the session, or the owner's own hold.
@@ -123,18 +124,25 @@ func (x Hold) Unlock() error {
 		h.lease = shm.Lease{}
 		return t.closed()
 	}
-	// Of a kept name, without an owner, with nothing else to do: the count stays 1 for the next use.
-	if h.plain && h.count.Load() == 1 && h.head.lock.TryGive(h.word) {
-		if h.key.n == 1 {
+	// Of a kept name, with nothing else to do: the count stays 1 for the next use.
+	if h.plain && h.count.Load() == 1 {
+		if h.owner != nil {
+			h.owner.remove(h)
+		}
+		if h.head.lock.TryGive(h.word) {
+			if h.owner != nil {
+				h.owner = nil
+			}
+			if h.key.n == 1 {
+				h.free(x.seq)
+				return nil
+			}
+			parents := h.above
+			h.above = [MaxParts - 1]above{}
 			h.free(x.seq)
+			dropAll(&parents)
 			return nil
 		}
-		above, n := h.above, h.key.n
-		h.free(x.seq)
-		for i := range n - 1 {
-			above[i].intent.leave()
-		}
-		return nil
 	}
 	if h.kept != nil && h.lease == (shm.Lease{}) {
 		lease, err := t.mapped.Enter()
@@ -167,15 +175,7 @@ func (h *hold) drop() {
 		h.owner.remove(h)
 		h.give()
 	}
-	for i, a := range h.above {
-		if a.intent != nil {
-			a.intent.leave()
-		}
-		if a.hold != nil {
-			a.hold.drop()
-		}
-		h.above[i] = above{}
-	}
+	h.dropAbove()
 	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
 	h.recycle()
 }

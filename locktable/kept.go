@@ -20,19 +20,19 @@ type Name struct {
 	// pin alone, and only while the phase of own is taking: Release and Close set over, or end the view, and wait until the
 	// phase is another one before they give the pin back. All that takes longer finds the head by its name, under the
 	// partition's lock, and what is held or waited for keeps a head as it does without a Name.
-	t     *Table
+	t    *Table
+	head *head
+	over atomic.Bool
+	n    uint32           // the head's number
+	path [MaxParts]string // of a Name that the table has for itself
+	hash uint64           // of path
+	own  hold             // for one use at a time: further ones have holds of their own
+
 	key   key
 	ident uint64
-	head  *head
-	n     uint32 // the head's number
+	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
 	ref   roster.Ref
 	rec   *waitqueue.Record // the pin
-	own   hold              // for one use at a time: further ones have holds of their own
-	over  atomic.Bool
-	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
-
-	path []string // of a Name that the table has for itself, and its hash there
-	hash uint64
 }
 
 // The phases of the hold that a Name has for itself, in the low bits of its seq; the bits above count its uses.

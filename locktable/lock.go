@@ -80,7 +80,7 @@ func (t *Table) lockKey(ctx context.Context, h *hold, k key, ident uint64, m Mod
 	h.key, h.ident, h.mode = k, ident, m
 	s := t.scopeOf(ctx)
 	if s != nil {
-		under, err := s.admit(k, m)
+		under, err := s.admit(k, ident, m)
 		if err != nil {
 			return err
 		}
@@ -123,15 +123,17 @@ func (t *Table) lockAbove(ctx context.Context, h *hold, s *scope, try bool) erro
 	return nil
 }
 
-func (h *hold) dropAbove() {
-	for i, a := range h.above {
+func (h *hold) dropAbove() { dropAll(&h.above) }
+
+func dropAll(list *[MaxParts - 1]above) {
+	for i, a := range list {
 		if a.intent != nil {
 			a.intent.leave()
 		}
 		if a.hold != nil {
 			a.hold.drop()
 		}
-		h.above[i] = above{}
+		list[i] = above{}
 	}
 }
 
@@ -141,7 +143,7 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 		word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
 		if h.kept.take(word) {
 			failpoint.Hit("locktable/acquire/taken")
-			h.head, h.n, h.word = h.kept.head, h.kept.n, word
+			h.head, h.n, h.word, h.plain = h.kept.head, h.kept.n, word, true
 			return nil
 		}
 	}

@@ -2,7 +2,6 @@ package locktable
 
 import (
 	"hash/maphash"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,11 +66,24 @@ func (ns *names) find(path []string) (n *Name, set *nearSet, hash uint64) {
 	}
 	set = &ns.near[hash%nearSets]
 	for i := range set.ways {
-		if n := set.ways[i].Load(); n != nil && n.hash == hash && slices.Equal(n.path, path) {
+		if n := set.ways[i].Load(); n != nil && n.hash == hash && n.of(path) {
 			return n, set, hash
 		}
 	}
 	return nil, set, hash
+}
+
+// of reports whether a Name that the table has for itself is of a path.
+func (n *Name) of(path []string) bool {
+	if len(path) != n.key.n {
+		return false
+	}
+	for i, part := range path {
+		if part != n.path[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // again notes that a path was not found, and reports whether that happened to it before, not long ago.
@@ -145,8 +157,8 @@ func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
 	}
 	n := t.newName(h.key.kept(), h.ident)
 	n.hash = hash
-	for _, part := range path {
-		n.path = append(n.path, strings.Clone(part))
+	for i, part := range path {
+		n.path[i] = strings.Clone(part)
 	}
 	if t.pin(n, h) == nil {
 		set.ways[i].Store(n)

@@ -16,8 +16,40 @@ type Owner struct {
 	rec    *waitqueue.Record
 
 	mu    sync.Mutex
-	holds map[string]*hold
+	holds holds
 	done  bool
+}
+
+// holds are an owner's, by the hash of their names; those whose names have one hash are a list.
+type holds map[uint64]*hold
+
+// of returns the hold of a name, nil if there is none.
+func (hs holds) of(k key, ident uint64) *hold {
+	for h := hs[ident]; h != nil; h = h.twin {
+		if string(h.key.b) == string(k.b) {
+			return h
+		}
+	}
+	return nil
+}
+
+func (hs holds) remove(h *hold) {
+	first := hs[h.ident]
+	if first == h {
+		if h.twin == nil {
+			delete(hs, h.ident)
+		} else {
+			hs[h.ident] = h.twin
+		}
+		h.twin = nil
+		return
+	}
+	for x := first; x != nil; x = x.twin {
+		if x.twin == h {
+			x.twin, h.twin = h.twin, nil
+			return
+		}
+	}
 }
 
 // scope is what a context says of the locks of a table.
@@ -40,7 +72,7 @@ type scopeKey struct{ t *Table }
 // Done ends the owner's record, once it holds nothing. If the session has no record left the owner has no note, and is not
 // found in cycles.
 func (t *Table) As(ctx context.Context, note string) (context.Context, *Owner) {
-	o := &Owner{t: t, holds: map[string]*hold{}}
+	o := &Owner{t: t, holds: holds{}}
 	if lease, err := t.inside(); err == nil {
 		defer lease.Leave()
 		if ref, rec, err := t.roster.Take(); err == nil && ref.Index() < waitqueue.MaxOwner {
@@ -113,11 +145,11 @@ func (t *Looker) noteOf(row int, owner uint32) string {
 
 // admit says what an owner that asks for a lock has to do with it: on what of its own holds the new one rests. Under is the
 // same lock, held already; nil: it is not. It fails if the owner would wait for itself.
-func (s *scope) admit(k key, m Mode) (under *hold, err error) {
+func (s *scope) admit(k key, ident uint64, m Mode) (under *hold, err error) {
 	o := s.owner
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if h := o.holds[string(k.b)]; h != nil {
+	if h := o.holds.of(k, ident); h != nil {
 		for x := s; x != nil; x = x.outer {
 			if x.under == h && h.mode.Covers(m) {
 				h.count.Add(1)
@@ -127,8 +159,10 @@ func (s *scope) admit(k key, m Mode) (under *hold, err error) {
 		return nil, &WaitError{Name: k.String(), Mode: m, Err: ErrSelf}
 	}
 	for _, h := range o.holds {
-		if h.key.within(k) && h.mode.Intent().Conflicts(m) {
-			return nil, &WaitError{Name: k.String(), Mode: m, Err: ErrSelf}
+		for ; h != nil; h = h.twin {
+			if h.key.within(k) && h.mode.Intent().Conflicts(m) {
+				return nil, &WaitError{Name: k.String(), Mode: m, Err: ErrSelf}
+			}
 		}
 	}
 	return nil, nil
@@ -139,7 +173,7 @@ func (s *scope) cover(parent key, intent Mode) (*hold, error) {
 	o := s.owner
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.holds[string(parent.b)]
+	h := o.holds.of(parent, hash(parent.b, o.t.seed))
 	switch {
 	case h == nil:
 		return nil, nil
@@ -156,7 +190,8 @@ func (o *Owner) add(h *hold) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.holds[string(h.key.b)] = h
+	h.twin = o.holds[h.ident]
+	o.holds[h.ident] = h
 }
 
 func (o *Owner) remove(h *hold) {
@@ -165,8 +200,6 @@ func (o *Owner) remove(h *hold) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.holds[string(h.key.b)] == h {
-		delete(o.holds, string(h.key.b))
-	}
+	o.holds.remove(h)
 	o.endLocked()
 }

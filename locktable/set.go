@@ -119,7 +119,7 @@ func (s *set) admit() error {
 		return nil
 	}
 	for _, m := range s.members {
-		under, err := s.scope.admit(m.h.key, m.h.mode)
+		under, err := s.scope.admit(m.h.key, m.h.ident, m.h.mode)
 		if err == nil && under != nil {
 			under.drop()
 			err = &WaitError{Name: m.h.key.String(), Mode: m.h.mode, Err: ErrSelf}

@@ -24,7 +24,7 @@ func (x Hold) Under(ctx context.Context) context.Context {
 		if s != nil {
 			o = s.owner
 		} else {
-			o = &Owner{t: h.t, holds: map[string]*hold{}}
+			o = &Owner{t: h.t, holds: holds{}}
 		}
 		h.owner, h.plain = o, false // the owner is not noted in shared memory
 		o.add(h)
