@@ -82,8 +82,9 @@ func (a *Area) free(p Pointer, from Place) error {
 		return a.answer(notAllocated(p))
 	}
 	w := &r.s.words[i>>6]
+	freed := w.freed.Load() // before used, as in pair.allocated
 	used, bit := w.used.Load(), uint64(1)<<(i&63)
-	if used&^w.freed.Load()&bit == 0 {
+	if used&^freed&bit == 0 {
 		st.Unlock()
 		return a.answer(notAllocated(p))
 	}
