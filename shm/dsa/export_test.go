@@ -108,3 +108,12 @@ func RememberStripe(a *Area, p Pointer, n int) {
 	m := a.maps[p.row()].Load()
 	m.stripe[(p.offset()-m.data)>>chunkShift].Store(uint32(n))
 }
+
+// DataOf is where the chunks begin in a segment of n bytes, the first or another.
+func DataOf(segment, n, slots int) int {
+	start := uint64(0)
+	if segment == 0 {
+		start = firstSegment(slots)
+	}
+	return int(fitting(start, uint64(n)).data)
+}
