@@ -68,7 +68,7 @@ func (s *sight) waits() (list []wait) {
 
 // headOf returns the head that a record names, nil if there is none.
 func (s *sight) headOf(key uint64) *head {
-	part, n := int(key>>32), uint32(key)
+	part, n := key>>32, uint32(key)
 	if part >= partitions || n%perPage == 0 {
 		return nil
 	}

@@ -65,7 +65,7 @@ func (t *text) store(s string) {
 
 func (t *text) load() string {
 	var b [120]byte
-	n := min(int(t.length.Load()), len(b))
+	n := min(t.length.Load(), uint32(len(b)))
 	for i := range t.words {
 		w := t.words[i].Load()
 		for k := range 8 {

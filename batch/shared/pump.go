@@ -258,10 +258,11 @@ func (l *leader[Cmd, Res]) goesOn() error {
 func (l *leader[Cmd, Res]) read(it *item[Cmd]) error {
 	if err := l.m.touch(func() error {
 		s := &l.m.slots[it.slot]
-		n := int(s.length.Load())
-		if n > l.m.shape.command {
+		long := s.length.Load()
+		if long > uint32(l.m.shape.command) {
 			return errGarbled
 		}
+		n := int(long)
 		l.buf = append(l.buf[:0], l.m.commands[it.slot*l.m.shape.command:it.slot*l.m.shape.command+n]...)
 		if s.sum.Load() != sumOf(s.number.Load(), l.buf) {
 			return errGarbled

@@ -86,10 +86,11 @@ var errGarbled = errkind.As(ErrCorrupt, errors.New("batch/shared: the slot of th
 // loadResult copies the result of a slot that is done into buf.
 func (m *memory) loadResult(slot int, buf []byte) (kind uint32, b []byte, err error) {
 	s := &m.slots[slot]
-	kind, n := s.kind.Load(), int(s.extent.Load())
-	if n > m.shape.result {
+	kind, long := s.kind.Load(), s.extent.Load()
+	if long > uint32(m.shape.result) {
 		return 0, nil, &batch.Error{Executed: batch.Yes, Err: ErrResult}
 	}
+	n := int(long)
 	b = append(buf[:0], m.results[slot*m.shape.result:slot*m.shape.result+n]...)
 	if s.check.Load() != sumOf(s.number.Load()+uint64(kind)<<32, b) {
 		return 0, nil, &batch.Error{Executed: batch.Maybe, Err: ErrResult}

@@ -170,8 +170,9 @@ func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err 
 	return p, err
 }
 
-// AllocZeroed allocates n bytes, as Alloc does, and makes them zero. If it returns an error after the object was
-// allocated, because bytes are gone or the area has ended, the object stays allocated.
+// AllocZeroed allocates n bytes, as Alloc does, and makes them zero. If it returns an error because bytes are gone, it
+// frees the object, unless Free fails for the same reason. If the area ends in between, the object stays allocated: an
+// area that has ended changes nothing more.
 func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	p, err := a.Alloc(n)
 	if err != nil {
@@ -183,6 +184,7 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 		return err
 	})
 	if err = a.answer(err); err != nil {
+		_ = a.freeCarefully(p, nowhere) // it may need the same bytes
 		return 0, err
 	}
 	return p, nil

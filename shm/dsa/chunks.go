@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"math"
 	"math/bits"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -200,16 +201,16 @@ func (a *Area) unlinkLocked(r spanRef) error {
 // otherwise. It does not ask whether the span is of the list's class; see firstLocked. The caller holds the area's
 // lock.
 func (a *Area) listedLocked(ref uint64) (r spanRef, err error) {
-	i, chunk := int(ref>>32)-1, int(uint32(ref))
-	if i < 0 || i >= maxRows {
-		return r, corrupt("a list leads to segment %d", i)
+	row, chunk := ref>>32-1, ref&math.MaxUint32
+	if row >= maxRows {
+		return r, corrupt("a list leads to segment %d", int64(row))
 	}
-	m, err := a.mapRow(context.Background(), i)
+	m, err := a.mapRow(context.Background(), int(row))
 	if err != nil {
 		return r, err
 	}
-	if chunk >= m.chunks || kindOf(m.spans[chunk].state.Load()) != kindPartial {
-		return r, corrupt("a list leads to chunk %d of segment %d, which does not belong there", chunk, i)
+	if chunk >= uint64(m.chunks) || kindOf(m.spans[chunk].state.Load()) != kindPartial {
+		return r, corrupt("a list leads to chunk %d of segment %d, which does not belong there", chunk, row)
 	}
-	return spanRef{m, chunk, &m.spans[chunk]}, nil
+	return spanRef{m, int(chunk), &m.spans[chunk]}, nil
 }

@@ -131,3 +131,43 @@ func TestLockBits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAllocZeroedOfBytesThatAreGone allocates an object whose bytes are behind the end of a truncated segment, while its
+// description is not: AllocZeroed fails, and the object is not allocated then.
+func TestAllocZeroedOfBytesThatAreGone(t *testing.T) {
+	for _, size := range []int{16, 3000} {
+		s := newStage(t)
+		s.memory.NeedAddresses(t)
+		p := alloc(t, s.area, size) // there is a span with room
+		if _, err := s.area.Bytes(p); err != nil {
+			t.Fatal(err)
+		}
+		before, err := s.area.Stats(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range s.memory.Handles() {
+			b, err := s.memory.Map(t, h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			segment := 1
+			if h == s.area.Handle() {
+				segment = 0
+			}
+			if err := s.memory.Truncate(h, dsa.DataOf(segment, len(b), 8)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.area.AllocZeroed(size); !errors.Is(err, dsa.ErrCorrupt) {
+			t.Errorf("AllocZeroed(%d): %v", size, err)
+		}
+		if after, err := s.area.Stats(ctx); err != nil || after.Objects != before.Objects {
+			t.Errorf("%d objects, and %d before AllocZeroed(%d); %v", after.Objects, before.Objects, size, err)
+		}
+		if !dsa.Idle(s.area) {
+			t.Error("a stripe is locked")
+		}
+		_ = errors.Join(s.area.Detach(), s.closes.Close(), s.other.Detach())
+	}
+}

@@ -33,7 +33,7 @@ func TestNoteOfTheDead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, _, cl, err := b.find(p)
+			r, _, cl, err := b.find(p, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

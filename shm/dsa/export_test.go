@@ -99,3 +99,21 @@ func SpansOf(segment, n, slots int) int {
 
 // RowsAt is where the rows begin in the first segment.
 const RowsAt = headerSize
+
+// Stripes is how many there are.
+const Stripes = stripes
+
+// RememberStripe stores a stripe as that which the chunk that p points into had last.
+func RememberStripe(a *Area, p Pointer, n int) {
+	m := a.maps[p.row()].Load()
+	m.stripe[(p.offset()-m.data)>>chunkShift].Store(uint32(n))
+}
+
+// DataOf is where the chunks begin in a segment of n bytes, the first or another.
+func DataOf(segment, n, slots int) int {
+	start := uint64(0)
+	if segment == 0 {
+		start = firstSegment(slots)
+	}
+	return int(fitting(start, uint64(n)).data)
+}

@@ -20,17 +20,18 @@ import "fmt"
 // chunks do not lead to its head, is ErrCorrupt. The caller has no stripe. It may wait for the source, to map a segment
 // that this process has not used yet.
 //
-// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findAnew.
-// It asks m.gone under the stripe, since the segment may have been unmapped after maps was loaded.
-func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
+// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findAnew;
+// also all of it if the caller wants to know the stripe in locked. It asks m.gone under the stripe, since the segment may
+// have been unmapped after maps was loaded.
+func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
 	m := a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask {
-		return a.findAnew(p)
+	if m == nil || m.tag != p&tagMask || locked != nil {
+		return a.findAnew(p, locked)
 	}
 	rel = p.offset() - m.data
 	at := rel >> chunkShift
 	if at >= uint64(len(m.stripe)) {
-		return a.findAnew(p)
+		return a.findAnew(p, nil)
 	}
 	guess := m.stripe[at].Load()
 	st := &a.stripes[guess]
@@ -45,20 +46,27 @@ func (a *Area) find(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
 		}
 	}
 	st.Unlock()
-	return a.findAnew(p)
+	return a.findAnew(p, nil)
 }
 
 // findAnew finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to
 // have. The run can become one of another class between the look and the lock: then it tries again. Only a program that
 // frees what others use makes that happen more than once or twice, and after maxTries it is ErrCorrupt.
-func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error) {
+//
+// If locked is not nil it points to the stripe that is locked, at any moment, and to nil while none is: so a caller that
+// is left by a fault knows which one it has. The stripe that the chunk is remembered to have does not say that, since
+// another goroutine may store there what it saw earlier.
+func (a *Area) findAnew(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
+	if locked == nil {
+		locked = new(*stripe)
+	}
 	for range maxTries {
 		m, at, err := a.chunkOf(p)
 		if err != nil {
 			return r, 0, nil, a.answer(err)
 		}
 		guess := m.stripe[at].Load()
-		if r, rel, cl, err = a.findUnder(&a.stripes[guess], p, m, at); err != nil {
+		if r, rel, cl, err = a.findUnder(&a.stripes[guess], p, m, at, locked); err != nil {
 			return r, 0, nil, a.answer(err)
 		}
 		is := uint32(stripes - 1)
@@ -68,6 +76,7 @@ func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error)
 		if is == guess && r.m != nil {
 			return r, rel, cl, nil
 		}
+		*locked = nil
 		a.stripes[guess].Unlock()
 		m.stripe[at].Store(is)
 	}
@@ -75,15 +84,19 @@ func (a *Area) findAnew(p Pointer) (r spanRef, rel uint64, cl *class, err error)
 }
 
 // findUnder locks a stripe and finds the run that p leads to. If the segment has been unmapped, the run that it returns
-// has no mapping, and the caller begins again. On an error the stripe is unlocked.
-func (a *Area) findUnder(st *stripe, p Pointer, m *mapping, at int) (r spanRef, rel uint64, cl *class, err error) {
+// has no mapping, and the caller begins again. On an error the stripe is unlocked, and locked is nil.
+func (a *Area) findUnder(
+	st *stripe, p Pointer, m *mapping, at int, locked **stripe,
+) (r spanRef, rel uint64, cl *class, err error) {
 	st.Lock()
+	*locked = st
 	if a.ends.Ended() {
 		err = errClosed
 	} else if !m.gone {
 		r, rel, cl, err = m.lead(p, at)
 	}
 	if err != nil {
+		*locked = nil
 		st.Unlock()
 	}
 	return r, rel, cl, err

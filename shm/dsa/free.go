@@ -19,23 +19,22 @@ import (
 // large one, and, if the span became empty or has room again, without an error if that is not free in time. If a
 // segment went back since the session last looked, Free also unmaps it, and waits for the calls that are in flight in
 // this process.
-func (a *Area) Free(p Pointer) error { return a.free(p, Place{}) }
+func (a *Area) Free(p Pointer) error { return a.free(p, Place{}, nil) }
 
 // freeCarefully frees in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that free
-// can have when a fault leaves it is the one that find has locked. The mapping remembers it for p's chunk. The pointer
-// that a place owns is read in the scope, too, since that word lies in the same memory.
+// can have when a fault leaves it is the one that findAnew has locked, and has noted in locked. The pointer that a place
+// owns is read in the scope, too, since that word lies in the same memory.
 func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	if a.head == nil { // the zero Area
 		return errClosed
 	}
+	var locked *stripe
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			if m := a.maps[p.row()].Load(); m != nil {
-				if at := (p.offset() - m.data) >> chunkShift; at < uint64(len(m.stripe)) {
-					a.stripes[m.stripe[at].Load()].Unlock()
-				}
+			if locked != nil {
+				locked.Unlock()
 			}
 			err = a.broken(recover())
 		}
@@ -43,14 +42,14 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 	if from.word != nil {
 		p = from.Pointer()
 	}
-	err = a.answer(a.free(p, from))
+	err = a.answer(a.free(p, from, &locked))
 	debug.SetPanicOnFault(old)
 	whole = true
 	return err
 }
 
 // free frees the object p, which from owns if it is a word. It runs in no scope of its own unless the area is careful,
-// or some goroutine of this process is in a Contain; then it calls itself once by freeCarefully.
+// or some goroutine of this process is in a Contain; then it calls itself once by freeCarefully, with locked not nil.
 //
 // The order of its steps is what recovery relies on:
 //
@@ -65,11 +64,11 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 // session that takes the span from then on reads the note, and leaves the span alone until the note is at rest. The word
 // used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the span
 // anew; so if it has it now it had it then, and has stored nothing there in between.
-func (a *Area) free(p Pointer, from Place) error {
+func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	if (a.careful || scope.Running()) && from == (Place{}) {
 		return a.freeCarefully(p, nowhere)
 	}
-	r, rel, cl, err := a.find(p)
+	r, rel, cl, err := a.find(p, locked)
 	if err != nil {
 		return err
 	}
@@ -83,8 +82,9 @@ func (a *Area) free(p Pointer, from Place) error {
 		return a.answer(notAllocated(p))
 	}
 	w := &r.s.words[i>>6]
+	freed := w.freed.Load() // before used, as in pair.allocated
 	used, bit := w.used.Load(), uint64(1)<<(i&63)
-	if used&^w.freed.Load()&bit == 0 {
+	if used&^freed&bit == 0 {
 		st.Unlock()
 		return a.answer(notAllocated(p))
 	}
@@ -265,8 +265,9 @@ func (a *Area) blockAt(p Pointer) []byte {
 	// and what is returned lies in the segment's bytes. The mask bounds what the compiler can't: no class has more than
 	// 4,096 blocks.
 	pair := &s.words[i>>6&63]
+	freed := pair.freed.Load() // before used: see span.allocated
 	end := off + cl.size - p.slack()
-	if (pair.used.Load()&^pair.freed.Load())>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
+	if (pair.used.Load()&^freed)>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
 		return nil
 	}
 	return m.bytes[off:end:end]

@@ -83,7 +83,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 	live := 0
 	free = -1
 	for k := range a.rows {
-		i := (int(a.head.next.Load()) + k) % len(a.rows)
+		i := (int(a.head.next.Load()%maxRows) + k) % maxRows
 		r := &a.rows[i]
 		state, _ := rowOf(r.word.Load())
 		switch {

@@ -141,7 +141,8 @@ type slot struct {
 	_ structs.HostLayout
 	// peer names the session: its incarnation in bits 0-31, above that its row in the instance plus one; 0 is a slot
 	// that is free. It is written under the area's lock: by its session when that attaches and detaches, and by the
-	// session that recovers it after its death.
+	// session that recovers it after its death. A session that detaches and cannot get the lock makes it an incarnation
+	// that is over, by compare-and-swap: a reader sees it die.
 	peer atomic.Uint64
 	// order says how the session's notes become seen by others: see take.go. Its session writes it before peer, under
 	// the area's lock, and never again.

@@ -127,7 +127,7 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 		}
 		return nil
 	}
-	if id := int(s.class.Load()); id >= len(classes) || classes[id].chunks != n {
+	if id := s.class.Load(); id >= uint32(len(classes)) || classes[id].chunks != n {
 		return corrupt("the span at chunk %d of segment %d is of class %d and has %d chunks", c, m.row, id, n)
 	}
 	return nil

@@ -68,8 +68,8 @@ func (a *Area) join(i int) error {
 //
 // It waits for calls of this package that are in flight in this process, and for no others: the bytes stay mapped while
 // there is a lease of the area's View, such as that of a hash table with an entry that is held. If the spans cannot be
-// given back, the error says so, and the other sessions recover them as those of a dead one. If the area's lock is not
-// free within 10 seconds, they do so only once the session has ended. In both cases the area is detached.
+// given back, or the area's lock is not free within 10 seconds, the error says so, and the other sessions recover the
+// spans as those of a dead session. The area is detached all the same.
 func (a *Area) Detach() (err error) {
 	a.end()
 	a.lockStripes()
@@ -97,6 +97,7 @@ func (a *Area) Detach() (err error) {
 func (a *Area) leave(ctx context.Context) (err error) {
 	g, err := a.acquireUnrepaired(ctx, nil)
 	if err != nil {
+		a.abandon()
 		return err
 	}
 	defer g.Unlock()
@@ -104,12 +105,8 @@ func (a *Area) leave(ctx context.Context) (err error) {
 		return nil
 	}
 	defer func() {
-		// A session that closes cannot map what it would need to. So its slot names an incarnation that is over, and
-		// the others recover the session as a dead one.
-		if err != nil {
-			gone := a.self.Peer
-			gone.Incarnation--
-			a.slots[a.slot].peer.Store(gone.Word())
+		if err != nil { // a session that closes cannot map what it would need to
+			a.abandon()
 		}
 	}()
 	if a.head.pinned.Load() == 0 && a.alone() {
@@ -125,6 +122,19 @@ func (a *Area) leave(ctx context.Context) (err error) {
 	a.slots[a.slot].peer.Store(0)
 	failpoint.Hit("dsa/detach/left")
 	return nil
+}
+
+// abandon makes this session's slot name an incarnation that is over: the others recover the session as a dead one, as
+// they would if the process died now. It needs no lock, as a death needs none. The compare-and-swap leaves a slot alone
+// that is another session's by now, because this one was taken for dead and recovered. The caller has all stripes, so no
+// call is in flight, and the notes rest.
+func (a *Area) abandon() {
+	if a.slot < 0 { // it has not entered
+		return
+	}
+	gone := a.self.Peer
+	gone.Incarnation--
+	a.slots[a.slot].peer.CompareAndSwap(a.self.Peer.Word(), gone.Word())
 }
 
 // alone reports whether this is the only living session. What dead ones have goes with the area, so it need not be

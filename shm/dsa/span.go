@@ -51,13 +51,17 @@ func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift 
 // none.
 func (r spanRef) ref() uint64 { return uint64(r.m.row+1)<<32 | uint64(r.chunk) }
 
-// allocated reports whether block i is used and not freed. It needs no lock. The two words are loaded one after the
-// other, used first: a block that is harvested in between seems to be allocated, though it was freed before. So for a
-// pointer that its program has kept too long the answer may be a little late; for one that is valid it is exact.
-func (s *span) allocated(i int) bool {
-	p := &s.words[i>>6]
-	return (p.used.Load()&^p.freed.Load())>>(i&63)&1 != 0
+// allocated returns the blocks that are used and not freed, a bit for each. It needs no lock. Freed is loaded first,
+// since a harvest clears used first: so a block that is harvested in between is seen as free all the time. In the other
+// order it would look as if it were allocated again, and a pointer that its program has kept too long would lead to it.
+func (p *pair) allocated() uint64 {
+	freed := p.freed.Load()
+	return p.used.Load() &^ freed
 }
+
+// allocated reports whether block i is used and not freed. It needs no lock. For a pointer that is valid the answer is
+// exact; a block that gets its next object while it is looked at may be seen before or after that.
+func (s *span) allocated(i int) bool { return s.words[i>>6].allocated()>>(i&63)&1 != 0 }
 
 // empty reports whether no block is allocated. Without a lock the answer is a hint. It stays true as long as no session
 // allocates from the span: that is, for a caller that has the stripe and owns it, or has the area's lock and finds it
@@ -73,8 +77,7 @@ func (s *span) empty(c *class) bool {
 
 // inWord returns the allocated blocks of word w, a bit for each. Bits that stand for no block are 0.
 func (s *span) inWord(c *class, w int) uint64 {
-	p := &s.words[w]
-	return c.blocks(w, p.used.Load()&^p.freed.Load())
+	return c.blocks(w, s.words[w].allocated())
 }
 
 // harvest makes blocks that other sessions have freed free for allocation, and reports whether any block is free then.
@@ -128,7 +131,7 @@ func (p *pair) unused() uint64 { return ^(p.used.Load() | p.freed.Load()) }
 // it is a hint.
 func (s *span) hasRoom(c *class) bool {
 	for w := range c.words {
-		if s.words[w].used.Load()&^s.words[w].freed.Load() != ^uint64(0) {
+		if s.words[w].allocated() != ^uint64(0) {
 			return true
 		}
 	}

@@ -152,7 +152,8 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 		case oldest == nil:
 			return eviction.Entry{}, false
 		}
-		off, used := int(lg.cursor.Load()), int(oldest.used.Load())
+		most := uint32(cl.c.extent)
+		off, used := int(min(lg.cursor.Load(), most)), int(min(oldest.used.Load(), most))
 		if off >= used {
 			if lg.oldest.Load() == lg.newest.Load() || !cl.releaseLocked(l) {
 				return eviction.Entry{}, false
@@ -163,6 +164,10 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 			return eviction.Entry{}, false
 		}
 		e := lg.oldest.Load()
+		if cl.ownLocked(e) != oldest {
+			cl.doubtLocked("the ends of a log change under its lock")
+			return eviction.Entry{}, false
+		}
 		r, ok := parse(cl.c.extentOf(e), off, used)
 		if !ok { // a neighbour has written here: what follows is not found again, and its slots lead nowhere soon
 			cl.s.lost.Add(1)

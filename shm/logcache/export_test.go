@@ -58,3 +58,62 @@ func Parts(c *Cache) []int {
 
 // Extent is the size of an extent.
 func Extent(c *Cache) int { return c.extent }
+
+// Number is a field of 32 bits, or half of one of 64, of a shard or an extent.
+type Number struct {
+	Name string
+	// Set stores into all fields of that name.
+	Set func(n uint32)
+}
+
+// Numbers are those that calls look for something by.
+func Numbers(c *Cache) []Number {
+	each := func(name string, field func(s *shard) *atomic.Uint32) Number {
+		return Number{name, func(n uint32) {
+			for i := range c.shards {
+				field(&c.shards[i]).Store(n)
+			}
+		}}
+	}
+	ofLog := func(name string, field func(l *logWords) *atomic.Uint32) Number {
+		return Number{name, func(n uint32) {
+			for i := range c.shards {
+				for k := range c.shards[i].logs {
+					field(&c.shards[i].logs[k]).Store(n)
+				}
+			}
+		}}
+	}
+	ofRow := func(name string, field func(r *row) *atomic.Uint32) Number {
+		return Number{name, func(n uint32) {
+			for i := range c.rows {
+				field(&c.rows[i]).Store(n)
+			}
+		}}
+	}
+	return []Number{
+		each("free", func(s *shard) *atomic.Uint32 { return &s.free }),
+		each("index", func(s *shard) *atomic.Uint32 { return &s.index }),
+		each("hint", func(s *shard) *atomic.Uint32 { return &s.hint }),
+		each("away", func(s *shard) *atomic.Uint32 { return &s.away }),
+		{"lines that were split", func(n uint32) {
+			for i := range c.shards {
+				c.shards[i].reach.Store(c.shards[i].reach.Load()>>32<<32 | uint64(n))
+			}
+		}},
+		{"chunks", func(n uint32) {
+			for i := range c.shards {
+				for k := range c.shards[i].chunks {
+					c.shards[i].chunks[k].Store(n)
+				}
+			}
+		}},
+		ofLog("oldest", func(l *logWords) *atomic.Uint32 { return &l.oldest }),
+		ofLog("newest", func(l *logWords) *atomic.Uint32 { return &l.newest }),
+		ofLog("cursor", func(l *logWords) *atomic.Uint32 { return &l.cursor }),
+		ofLog("count", func(l *logWords) *atomic.Uint32 { return &l.count }),
+		ofRow("state", func(r *row) *atomic.Uint32 { return &r.state }),
+		ofRow("used", func(r *row) *atomic.Uint32 { return &r.used }),
+		ofRow("next", func(r *row) *atomic.Uint32 { return &r.next }),
+	}
+}

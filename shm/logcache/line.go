@@ -11,7 +11,7 @@ import (
 
 // reachOf splits the word: how often the index has doubled, and how many lines have been split since.
 func (c *Cache) reachOf(reach uint64) (doubled, split int) {
-	return min(int(reach>>32&0xff), doublings), min(int(reach&(1<<32-1)), c.nlines<<doublings)
+	return min(int(reach>>32&0xff), doublings), int(min(reach&(1<<32-1), uint64(c.nlines<<doublings)))
 }
 
 // lineOf returns a key's first or second line, nil if the index is garbled.
@@ -44,7 +44,7 @@ func (c *Cache) lineAt(i, n int) *line {
 		return nil
 	}
 	e := c.shards[i].chunks[chunk].Load()
-	if e == 0 || int(e) > c.extents() {
+	if e == 0 || e > uint32(c.extents()) {
 		return nil
 	}
 	return &c.grown[(int(e)-1)*each+at]

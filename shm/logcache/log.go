@@ -27,8 +27,8 @@ func (t *turn) endsLocked(l eviction.Log) (lg *logWords, oldest, newest *row, ok
 	}
 	oldest, newest = t.ownLocked(lg.oldest.Load()), t.ownLocked(lg.newest.Load())
 	ok = oldest != nil && newest != nil && oldest.state.Load() == stateOf(l) && newest.state.Load() == stateOf(l) &&
-		int(newest.used.Load()) <= t.c.extent && int(oldest.used.Load()) <= t.c.extent &&
-		lg.cursor.Load() <= oldest.used.Load() && int(lg.count.Load()) <= t.c.each
+		newest.used.Load() <= uint32(t.c.extent) && oldest.used.Load() <= uint32(t.c.extent) &&
+		lg.cursor.Load() <= oldest.used.Load() && lg.count.Load() <= uint32(t.c.each)
 	return lg, oldest, newest, ok
 }
 
@@ -49,7 +49,7 @@ func (t *turn) takeLocked(state uint32, number uint64) (e uint32, ok bool) {
 	if s.free.Load() == 0 {
 		return 0, false
 	}
-	hint := int(s.hint.Load())
+	hint := int(s.hint.Load() % uint32(c.each))
 	for n := range c.each {
 		k := (hint + n) % c.each
 		r := &c.rows[t.i*c.each+k]
@@ -79,8 +79,11 @@ func (t *turn) headLocked(l eviction.Log, size int, spare uint32) (e uint32, r *
 		t.doubtLocked("the ends of a log cannot be")
 		return 0, nil, 0, false
 	}
-	if newest != nil && int(newest.used.Load())+size <= t.c.extent {
-		return lg.newest.Load(), newest, int(newest.used.Load()), true
+	if newest != nil {
+		off = int(min(newest.used.Load(), uint32(t.c.extent)))
+		if e = lg.newest.Load(); off+size <= t.c.extent && t.ownLocked(e) == newest {
+			return e, newest, off, true
+		}
 	}
 	if s.free.Load() <= spare {
 		return 0, nil, 0, false
@@ -128,7 +131,7 @@ func (t *turn) releaseLocked(l eviction.Log) bool {
 		return false
 	}
 	e, next := lg.oldest.Load(), oldest.next.Load()
-	if r := t.ownLocked(next); r == nil || r.state.Load() != stateOf(l) || next == e {
+	if r := t.ownLocked(next); t.ownLocked(e) != oldest || r == nil || r.state.Load() != stateOf(l) || next == e {
 		t.doubtLocked("an extent of a log has no next one")
 		return false
 	}

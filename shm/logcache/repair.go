@@ -30,13 +30,13 @@ func (t *turn) remakeLocked() {
 	for k := range c.each {
 		e := uint32(t.i*c.each+k) + 1
 		r := &c.rows[e-1]
-		state, number, used := r.state.Load(), r.number.Load(), int(r.used.Load())
+		state, number, used := r.state.Load(), r.number.Load(), r.used.Load()
 		switch {
 		case state == stateFree:
 		case state == stateAway:
 			away++
 			continue
-		case (state == stateWindow || state == stateMain) && used <= c.extent && used&7 == 0 && number < 1<<62:
+		case (state == stateWindow || state == stateMain) && used <= uint32(c.extent) && used&7 == 0 && number < 1<<62:
 			logs[state-stateWindow] = append(logs[state-stateWindow], e)
 		case state == stateLines && number < maxChunks && chunks[number] == 0:
 			chunks[number] = e

@@ -90,12 +90,12 @@ func (c *Cache) resize(ctx context.Context, i, keep int, room Room) (done bool, 
 // resizeLocked runs under the shard's lock. Memory goes back after the extent is out of use, and comes before it is in use.
 func (t *turn) resizeLocked(keep int, room Room) (done bool, err error) {
 	c, s := t.c, t.s
-	in := c.each - int(s.away.Load())
+	in := c.each - int(min(s.away.Load(), uint32(c.each)))
 	switch {
 	case in > keep:
 		t.cleaner, t.policy = cleaner{turn: t}, t.policyLocked()
 		t.cleaner.leave = 1
-		if int(s.index.Load())+leastExtents/2 > keep {
+		if int(min(s.index.Load(), uint32(c.each)))+leastExtents/2 > keep {
 			return false, errkind.As(ErrSize, fmt.Errorf(
 				"logcache: %d extents of a shard are of the index, which does not shrink: %d can't be all", s.index.Load(), keep))
 		}

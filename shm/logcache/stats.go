@@ -53,9 +53,9 @@ func (c *Cache) Stats() (s Stats) {
 
 // used returns about how many bytes a log has.
 func (c *Cache) used(lg *logWords) int {
-	n, newest := int(lg.count.Load()), lg.newest.Load()
-	if n == 0 || n > c.each || newest == 0 || int(newest) > c.extents() {
+	n, newest, most := lg.count.Load(), lg.newest.Load(), uint32(c.extent)
+	if n == 0 || n > uint32(c.each) || newest == 0 || newest > uint32(c.extents()) {
 		return 0
 	}
-	return max((n-1)*c.extent+min(int(c.rows[newest-1].used.Load()), c.extent)-int(lg.cursor.Load()), 0)
+	return max(int(n-1)*c.extent+int(min(c.rows[newest-1].used.Load(), most))-int(min(lg.cursor.Load(), most)), 0)
 }

@@ -150,7 +150,7 @@ func (t *turn) verifySlotLocked(r *Report, n int, at spot, w slot) {
 		return
 	}
 	state := row.state.Load()
-	rec, ok := parse(c.extentOf(w.extent()), w.offset(), min(int(row.used.Load()), c.extent))
+	rec, ok := parse(c.extentOf(w.extent()), w.offset(), int(min(row.used.Load(), uint32(c.extent))))
 	if !ok || state != stateWindow && state != stateMain {
 		r.wrong("shard %d: line %d: slot %d leads to no record", t.i, n, at.k)
 		return

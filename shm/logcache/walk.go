@@ -74,7 +74,7 @@ func (c *Cache) copyExtent(ctx context.Context, i int, behind uint64) (items []I
 	if e == 0 {
 		return nil, 0, nil
 	}
-	used := min(int(c.rows[e-1].used.Load()), c.extent)
+	used := int(min(c.rows[e-1].used.Load(), uint32(c.extent)))
 	for off := 0; off < used; {
 		r, ok := parse(c.extentOf(e), off, used)
 		if !ok {
