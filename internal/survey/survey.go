@@ -128,7 +128,7 @@ func (s *Survey) NotRunning() map[int]string {
 	states := map[int]string{}
 	for _, p := range s.Report.Sessions {
 		if p.State != "running" {
-			states[p.Pid] = p.State
+			states[p.Pid] = string(p.State)
 		}
 	}
 	return states

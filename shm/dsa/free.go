@@ -265,9 +265,8 @@ func (a *Area) blockAt(p Pointer) []byte {
 	// and what is returned lies in the segment's bytes. The mask bounds what the compiler can't: no class has more than
 	// 4,096 blocks.
 	pair := &s.words[i>>6&63]
-	freed := pair.freed.Load() // before used: see span.allocated
 	end := off + cl.size - p.slack()
-	if (pair.used.Load()&^freed)>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
+	if pair.allocated()>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
 		return nil
 	}
 	return m.bytes[off:end:end]
