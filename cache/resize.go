@@ -29,7 +29,9 @@ func (c *Cache) above() int {
 	return at
 }
 
-// Resize makes limit what the cache may use, from about two fifths of a small cache, and less of a large one, up to Options.Max.
+// Resize makes limit what the cache may use, in bytes. The limit is at most the Options.Max of the session that made the
+// cache, and at least about two fifths of that for a small cache, a smaller part of it for a large one. Any other limit is
+// ErrSize, and the error names the range.
 // Other calls go on while it runs. To make the cache smaller entries are dropped, as a Set would, and their memory goes back to
 // the system, on Linux; elsewhere it stays and is not used. The index does not shrink, so a cache that was larger has some percent
 // fewer entries than one that never was. What is done when ctx is over stays, and a later call goes on.
