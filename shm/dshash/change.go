@@ -88,7 +88,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		// array larger, or finished what another call has begun.
 		free := false
 		if !t.crowded(e.l.i, len(c.ls)) {
-			c.line, c.slot, free = room(c.ls, c.h)
+			c.line, c.slot, free = freeSlot(c.ls, c.h)
 		}
 		if !free {
 			if err := e.makeRoom(); err != nil {
