@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/sys/pages"
@@ -29,7 +28,9 @@ func (c *Cache) above() int {
 	return at
 }
 
-// Resize makes limit what the cache may use, from about two fifths of a small cache, and less of a large one, up to Options.Max.
+// Resize makes limit what the cache may use, in bytes. The limit is at most the Options.Max of the session that made the
+// cache, and at least about two fifths of that for a small cache, a smaller part of it for a large one. Any other limit is
+// ErrSize, and the error names the range.
 // Other calls go on while it runs. To make the cache smaller entries are dropped, as a Set would, and their memory goes back to
 // the system, on Linux; elsewhere it stays and is not used. The index does not shrink, so a cache that was larger has some percent
 // fewer entries than one that never was. What is done when ctx is over stays, and a later call goes on.
@@ -57,41 +58,8 @@ func (c *Cache) resize(ctx context.Context, limit int64) error {
 	return c.engine.Resize(ctx, int(limit)-c.above(), room)
 }
 
-// All yields the entries that Get would find, with copies. An entry that stays throughout is among them, once or, if it is set
-// or moved meanwhile, more than once. No lock is held while the body of the loop runs. An error ends it.
-func (c *Cache) All(ctx context.Context) iter.Seq2[Item, error] {
-	return func(yield func(Item, error) bool) {
-		if err := c.ready(); err != nil || c.off {
-			if err != nil {
-				yield(Item{}, err)
-			}
-			return
-		}
-		stopped := false
-		err := c.engine.Walk(ctx, func(i logcache.Item) bool {
-			if i.Entry.Absent || i.Entry.Stale(c.clock.now()) {
-				return true
-			}
-			stopped = !yield(Item{i.Key, i.Entry.Value, c.info(&i.Entry)}, nil)
-			return !stopped
-		})
-		if err != nil && !stopped {
-			yield(Item{}, c.fail("walk through", err))
-		}
-	}
-}
-
 // Report is what Verify has found.
 type Report = logcache.Report
-
-// Verify walks the whole cache, part by part, and lists what cannot be.
-func (c *Cache) Verify(ctx context.Context) (r Report, err error) {
-	if err := c.ready(); err != nil || c.off {
-		return r, err
-	}
-	r, err = c.engine.Verify(ctx)
-	return r, c.fail("verify", err)
-}
 
 // Point says what part of the lookups a cache of so many times the size would hit.
 type Point = logcache.Point

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -188,36 +187,4 @@ func (t *Table) tell(n shmsync.News) {
 		}
 		return nil
 	})
-}
-
-// NewMailbox returns the member's mailbox, for the session whose Self is given. It is called once in a member's life.
-func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
-	return shmsync.NewMailbox(m.t.mailboxes, m.t.view, self)
-}
-
-// Want sets whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
-func (m *Member) Want(deaths bool) error {
-	return guarded(func() error { m.own().Want(deaths); return nil })
-}
-
-// Listen sleeps until this member is told something, for at most d, until ctx is over or Nudge is called, and returns
-// what it was told. It may return early with nothing. One goroutine of the session listens.
-func (m *Member) Listen(ctx context.Context, d time.Duration) (n shmsync.News, err error) {
-	err = guarded(func() error { n = m.own().Listen(ctx, d); return nil })
-	return n, err
-}
-
-// Nudge makes this member's Listen return early. It does not block.
-func (m *Member) Nudge() { _ = guarded(func() error { m.own().Nudge(); return nil }) }
-
-// own returns the row's mailbox, in shared memory.
-func (m *Member) own() *shmsync.MailboxWord { return &m.t.mailboxes[m.row] }
-
-// Ask has another member look whether it holds the locks whose words name it. It does not block, and waits for no
-// answer. A peer in a row that does not exist, as a garbled word may name one, is asked nothing, nor is the supervisor,
-// which does not listen to its mailbox.
-func (m *Member) Ask(p shmsync.Peer) {
-	if p.Row > SupervisorRow && p.Row < len(m.t.mailboxes) {
-		_ = guarded(func() error { m.t.mailboxes[p.Row].Tell(shmsync.NewsAsk); return nil })
-	}
 }

@@ -160,15 +160,17 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
-		// A member that is the agent of something, since it reclaimed its predecessor or repaired the table, leaves its
-		// row as a dead one's: the closer reclaims it from there.
+		// The member may have become the agent of objects just now, when it reclaimed its predecessor or repaired the
+		// table. Then it leaves its row in use, as a process that dies does: the process that closes the control segment
+		// reclaims the row, and becomes the agent of those objects.
 		if !m.Owes() {
 			p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 		}
 		failpoint.Hit("control/arrive/refused")
 		return ErrStale
 	}
-	// For people, so the order is of no matter. A death in between leaves a dead row with parts of two names.
+	// These fields are only shown to people, so their order does not matter. If the process dies in between, the row is a
+	// dead one's and its application is a mixture of two names.
 	p.pid.Store(uint32(who.Pid))
 	p.application.store(&m.application)
 	failpoint.Hit("control/arrive/half-written")

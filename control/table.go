@@ -2,12 +2,10 @@ package control
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"hash/fnv"
 	"math/bits"
 	"sync/atomic"
-	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -222,19 +220,6 @@ func (t *Table) divide(r shm.Region) (err error) {
 // insane returns the ErrCorrupt that names the field of the header which is invalid, and what it holds.
 func insane(field string, value any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s is invalid: %v", field, value))
-}
-
-// WaitNews sleeps until a process has joined or wished for a pin since the count was seen, for at most d, until ctx is
-// over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between
-// two calls is lost.
-func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
-	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
-	return now, err
-}
-
-// Nudge makes the WaitNews of any process return early, so that the caller looks around and waits again.
-func (t *Table) Nudge() {
-	_ = guarded(func() error { t.header.news.Nudge(); return nil })
 }
 
 // Reclaims returns how many deaths were logged since the generation began, modulo 2^32; 0 if the books are gone.

@@ -243,9 +243,11 @@ func (s *Session) finish() error {
 	return errors.Join(errs...)
 }
 
-// drainUnswapped waits, where nothing can be swapped, until calls of structures have returned: they work on the bytes
-// that others have, and to those the session, with its locks, is about to be a dead one. Their view has ended, so they
-// do not take long; what outlives its call is waited for too, but no longer than a second.
+// drainUnswapped waits until calls of structures have returned, on systems where Close cannot swap the mapped bytes for
+// private ones. There such calls still work on the bytes that other processes have, and once the session has left, the
+// other processes take it for dead and repair what its locks guard, while the call would go on storing. The view of the
+// calls has ended, so they return soon. What outlives its call, such as a held entry, is waited for too, but no longer
+// than a second.
 func (s *Session) drainUnswapped() {
 	if s.replaces() {
 		return

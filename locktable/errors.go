@@ -3,6 +3,7 @@ package locktable
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -111,4 +112,8 @@ func (e Edge) String() string {
 
 func corrupt(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("locktable: "+format, args...))
+}
+
+func invalid(format string, args ...any) error {
+	return errkind.As(fs.ErrInvalid, fmt.Errorf("locktable: "+format, args...))
 }

@@ -41,16 +41,17 @@ type root struct {
 type part struct {
 	_    structs.HostLayout
 	lock shmsync.LWLockWord
-	// dirs own arrays of words of which each owns a page of heads: dirs[k] has firstDir<<k. A page is a head's place for
-	// as long as that head has a name.
+	// dirs own the directories: dirs[k] is an array of firstDir<<k words, each of which owns a page of heads. A head that
+	// has a name stays where it is, and its page stays allocated, until the name goes.
 	dirs [dirs]atomic.Uint64
-	// buckets own two arrays of head numbers, of which that with the number which is in use. Derived from the heads.
+	// buckets own two arrays of head numbers, the old and the new one of a resize: buckets[which] is in use. The arrays
+	// are derived from the heads.
 	buckets [2]atomic.Uint64
 	// coming owns a page until it is zero.
 	coming atomic.Uint64
 	which  atomic.Uint32 // derived
-	dirty  atomic.Uint32 // 1 from when a holder of lock has died, or something was found that cannot be, until the repair
-	epoch  atomic.Uint32 // goes up before a page or a directory goes: what a process has found before is found anew
+	dirty  atomic.Uint32 // 1 from the death of a holder of lock, or from the finding of an invalid word, until the repair
+	epoch  atomic.Uint32 // goes up before a page or a directory is freed: a process then looks up anew what it had cached
 	heads  atomic.Uint32 // with a name; derived
 	free   atomic.Uint32 // the first head without one, of a list through next; derived
 	notes  atomic.Uint32 // heads with a note of a death; derived

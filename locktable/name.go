@@ -3,11 +3,8 @@ package locktable
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
-	"io/fs"
 	"strings"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/hashing"
 )
 
@@ -113,7 +110,3 @@ func decode(b []byte) (path []string, ok bool) {
 func hash(b []byte, seed uint64) uint64 { return hashing.Bytes(b, seed, seed) }
 
 func partOf(ident uint64) int { return int(ident >> 58) }
-
-func invalid(format string, args ...any) error {
-	return errkind.As(fs.ErrInvalid, fmt.Errorf("locktable: "+format, args...))
-}

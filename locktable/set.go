@@ -228,8 +228,9 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 	return in, err
 }
 
-// above gets what a member needs of its parents that are no members. It waits for a parent, since nothing is held then that
-// others wait for but intents of the set's own other parents, which go before it waits.
+// above takes the intents that a member needs of those of its parents that are no members of the set. It may wait for a
+// parent. At that time the set holds none of its locks, and it gives back the intents it has on other parents before it
+// waits, so it holds nothing that other processes wait for.
 func (s *set) above(ctx context.Context, m *member, try bool) error {
 	h, intent := m.h, m.h.mode.Intent()
 	for i := range h.key.n - 1 {

@@ -155,8 +155,9 @@ func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (*turn, error) {
 	return u, nil
 }
 
-// leave gives the lock back and wakes those that were called. It is deferred after fault.Catch: a fault in it is its caller's error.
-// After a fault, or if something was found that cannot be, the next holder repairs.
+// leave gives the partition's lock back and wakes the waiters that were called. Callers defer it after fault.Catch, so that
+// a fault in it becomes the caller's error. Unless ok was called, because of a fault or because an invalid word was found,
+// leave marks the partition dirty and the next holder of the lock repairs it.
 func (u *turn) leave() {
 	l, lease, guard := u.local, u.lease, u.guard
 	defer lease.Leave()

@@ -136,8 +136,9 @@ func (g *ground) tell(key string, is bool, what, name string, err error) {
 	g.told[key] = is
 }
 
-// lookMemory finds out whether newcomers can map what they need. A mount that hides it may go again: as long as there is
-// anything in the hidden memory no generation begins.
+// lookMemory checks whether new processes can map the instance's objects, and returns why not if a new generation must
+// begin. If another mount hides the objects, lookMemory logs that, and returns "" as long as the instance has segments or
+// living sessions: the mount may be removed again, and then new processes find the objects.
 func (g *ground) lookMemory(ctx context.Context) (why string) {
 	w := g.w
 	what := w.m.Books.Lost(ctx)

@@ -28,7 +28,7 @@ func badRows(t *testing.T, db Database) {
 			trips = db.Trips()
 		}
 		before := e.Stats()
-		results, errs := together(t, e, cmds)
+		results, errs := inOneFlush(t, e, cmds)
 		if db.Trips != nil {
 			trips = db.Trips() - trips
 			t.Logf("%d bad rows of 1,000: %d round trips, %d runs to find them, with what held them up", bad, trips,
@@ -46,7 +46,7 @@ func badRows(t *testing.T, db Database) {
 	}
 	skipped := inserts(first, 20)
 	skipped[7].Value = Skipped
-	results, errs := together(t, e, skipped)
+	results, errs := inOneFlush(t, e, skipped)
 	if errs[7] != nil || results[7] != (Result{}) {
 		t.Fatalf("a skipped row: %+v, %v", results[7], errs[7])
 	}
@@ -56,7 +56,7 @@ func badRows(t *testing.T, db Database) {
 func lostCommits(t *testing.T, db Database) {
 	e := newEngine(t, WithFaults(db.Driver, Faults{Seed: 1, LostYes: 0.3, LostNo: 0.1, Settle: 0.5}), batch.Options{MaxRows: 3})
 	cmds := inserts(1, 60)
-	results, errs := together(t, e, cmds)
+	results, errs := inOneFlush(t, e, cmds)
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func hotKey(t *testing.T, db Database) {
 		cmds = append(cmds, Command{ID: 2 + i, Op: Add, Key: "hot", Value: int64(i)})
 	}
 	before := e.Stats()
-	results, errs := together(t, e, cmds)
+	results, errs := inOneFlush(t, e, cmds)
 	sum := int64(0)
 	for i, c := range cmds[1:] {
 		if sum += c.Value; errs[i+1] != nil || results[i+1].Value != sum {
@@ -226,7 +226,7 @@ func bytes(t *testing.T, db Database) {
 		cmds[i].Second = fmt.Sprintf("%d%0200000d", i, 0)
 	}
 	before := e.Stats().Commits
-	_, errs := together(t, e, cmds)
+	_, errs := inOneFlush(t, e, cmds)
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
@@ -289,7 +289,7 @@ func poison(t *testing.T, db Database) {
 	e := newEngine(t, db.Driver, patient)
 	cmds := inserts(1, 100)
 	cmds[41].Value = Kills
-	results, errs := together(t, e, cmds)
+	results, errs := inOneFlush(t, e, cmds)
 	for i, err := range errs {
 		if i == 41 && (!errors.Is(err, batch.ErrPoison) || batch.ExecutedOf(err) != batch.No) || i != 41 && err != nil {
 			t.Errorf("command %d: %v", i, err)

@@ -27,7 +27,7 @@ func noResult(t *testing.T, db Database) {
 			t.Fatalf("%v has the result %+v, and an error", c, r)
 		}
 	}
-	results, errs := together(t, e, cmds[5:])
+	results, errs := inOneFlush(t, e, cmds[5:])
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,9 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
@@ -222,65 +220,4 @@ func (b *Books) SupervisorPid() int {
 		}
 	}
 	return b.Record.SupervisorPid
-}
-
-// Lost returns which of the control segment and the reserved region, which are mapped here, no process can find any
-// more, since it was removed. It is empty if both are there.
-func (b *Books) Lost(ctx context.Context) (what string) {
-	if b.missing(ctx, b.Record.controlObject()) {
-		return "control segment"
-	}
-	if n := b.Table.Limits.Reserved; n > 0 && b.missing(ctx, b.Record.regionObject(n)) {
-		return "reserved region"
-	}
-	return ""
-}
-
-// SeesMemory names the memory that this process sees, and reports whether that is the one that the life is in.
-func (b *Books) SeesMemory() (seen string, same bool) {
-	return memoryOf(b.Backend), sameMemory(b.Backend, b.Record)
-}
-
-func (b *Books) missing(ctx context.Context, o dsmimpl.Object) bool {
-	m, err := b.Backend.Attach(ctx, o, dsmimpl.ReadOnly)
-	if err == nil {
-		err = b.Backend.Detach(m)
-	}
-	return errors.Is(err, errkind.NotFound)
-}
-
-// Held reports for each of the processes whether its row's witness is held.
-func (b *Books) Held(list []control.ProcessInfo) []bool {
-	rows := make([]int, len(list))
-	for i, p := range list {
-		rows[i] = p.Row
-	}
-	return b.Roll.HeldRows(rows)
-}
-
-// Living counts the sessions that live, the supervisor not counted.
-func (b *Books) Living() (n int, err error) {
-	list, err := b.Table.Processes()
-	held := b.Held(list)
-	for i, p := range list {
-		if p.Row != control.SupervisorRow && held[i] {
-			n++
-		}
-	}
-	return n, err
-}
-
-// Deserted reports whether no session lives here any more, and no supervisor either. It waits up to patience for killed
-// processes to release their witness. It takes no lock: a supervisor that comes to take over would find the directory's
-// lock held.
-func (b *Books) Deserted(patience time.Duration) bool {
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		n, err := b.Living()
-		if err != nil || n == 0 && !b.Supervised() {
-			return err == nil
-		}
-		if time.Now().After(end) {
-			return false
-		}
-	}
 }

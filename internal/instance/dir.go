@@ -30,12 +30,10 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/internal/sys/folder"
-	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // Dir is an instance's directory that has been looked at: ours, writable by no other user, on a local file system. It
@@ -167,9 +165,6 @@ type Holder struct {
 	Since       time.Time `json:"since"`
 }
 
-// HolderOf returns a process as it is named in the file supervisor.
-func HolderOf(w control.Who) Holder { return Holder{w.Pid, w.Application, w.Since} }
-
 // Lock takes the directory for this process, or says which one has it: ErrInUse. A process that was killed, or one that
 // looks whether the lock is held, may have it for some milliseconds.
 func (d *Dir) Lock(who Holder) (unlock func(), err error) {
@@ -193,25 +188,4 @@ func (d *Dir) Lock(who Holder) (unlock func(), err error) {
 					"or choose another directory", d.Path, d.holder()))
 		}
 	}
-}
-
-// HasHolder reports whether a process holds the directory's lock: its supervisor, or one that clears it.
-func (d *Dir) HasHolder() bool {
-	unlock, held, err := d.tryLock()
-	if err == nil && !held {
-		unlock()
-	}
-	return held
-}
-
-func (d *Dir) holder() string {
-	var h Holder
-	if err := atomicfile.ReadIn(d.Folder, "supervisor", &h); err != nil {
-		return "an unknown process"
-	}
-	s := fmt.Sprintf("process %d (%s)", h.Pid, h.Application)
-	if liveness.Stopped(h.Pid) {
-		s += ", which is stopped"
-	}
-	return s
 }

@@ -80,41 +80,6 @@ func (m *Member) Settle(ctx context.Context) error {
 	return err
 }
 
-// ReclaimDead reclaims every session whose witness is free, and returns how many.
-func (m *Member) ReclaimDead(ctx context.Context) (n int, err error) {
-	list, err := m.Books.Table.Processes()
-	if err != nil {
-		return 0, err
-	}
-	held := m.Books.Held(list)
-	for i, p := range list {
-		if p.Row == m.Self.Row() || held[i] {
-			continue
-		}
-		done, err := m.Reclaim(ctx, p)
-		if err != nil {
-			return n, err
-		}
-		if done {
-			n++
-		}
-	}
-	return n, nil
-}
-
-// Reclaim reclaims one session, if it is dead; its references and row are back when it returns.
-// What falls to this member then waits for Settle.
-func (m *Member) Reclaim(ctx context.Context, p control.ProcessInfo) (done bool, err error) {
-	if now := m.Books.Table.Process(p.Row); now.Incarnation == p.Incarnation { // what it has held since it was first seen
-		p = now
-	}
-	if done, err = m.Self.Reclaim(ctx, p.Row, p.Incarnation); done {
-		m.Log.Info().Int("pid", p.Pid).Str("application", p.Application).Int("segments", p.Segments).
-			Str("event", "session-reclaimed").Msg("reclaimed what a dead process held")
-	}
-	return done, err
-}
-
 // Leave gives everything back, frees the row and drops the witness. The books stay mapped. If the control lock is
 // unavailable while ctx lasts, or the books can't be written any more, the row is left as a dead session's, which a
 // reclaim frees.

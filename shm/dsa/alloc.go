@@ -59,7 +59,7 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 //     it.
 //  3. The note names the object. If the process dies from here on, recovery frees the object if it is allocated. The
 //     object lies in the span, so a taker still reads the span in the note, and no exchange is needed again.
-//  4. The bit in used is stored: the block is allocated. In checked mode its fence is built.
+//  4. The bit in used is stored: the block is allocated. In checked mode its guard bytes are written.
 //  5. The end of the area is asked for. If it has come, the bit is taken back: the caller gets no pointer, and so
 //     the object would be lost.
 //  6. The pointer is stored in the place, if there is one, which owns the object from then on.

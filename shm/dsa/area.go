@@ -57,7 +57,7 @@ type Area struct {
 	// slot is the number of this session's slot, -1 until it has joined; notes are that slot's.
 	slot  int
 	notes *[stripes]note
-	// guard is how many bytes the fence behind each object takes at least: 8 in checked mode, else 0.
+	// guard is how many guard bytes each object has behind it at least: 8 in checked mode, else 0.
 	guard uint64
 	// careful is true if each call runs in a scope in which a fault is an error.
 	careful bool

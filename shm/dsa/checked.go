@@ -10,7 +10,8 @@ import (
 // bits that otherwise say what the block leaves unused. Each object that gets the block has the next generation: so a
 // Pointer that was kept over Free is told from that of the block's next object, but for every 65,536th.
 //
-// The fence finds writes that run past an object's end. It does not find reads, nor a write that leaps over the fence.
+// The bytes of a block behind its object are its guard bytes. They show a write that ran past the object's end. They do not
+// show a read, nor a write that went only to bytes beyond them.
 const (
 	// filler is the pattern, and poison what a freed object is overwritten with.
 	filler = 0xa5
@@ -26,7 +27,7 @@ const (
 // a program writes past the object meets the object's size first.
 func trailer(block []byte) uint64 { return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer }
 
-// seal builds the fence behind a new object of n bytes, and returns its generation: the next one after that of the
+// seal writes the guard bytes behind a new object of n bytes, and returns its generation: the next one after that of the
 // block's last object, or any in a block that had none. The block has at least 8 bytes more than the object. Only the
 // session that is about to allocate the block calls it.
 func seal(block []byte, n uint64) (generation uint64) {
@@ -39,9 +40,9 @@ func seal(block []byte, n uint64) (generation uint64) {
 	return generation
 }
 
-// sealed returns the size that the fence of a block tells. A fence that something was written over is ErrOverrun: a
+// sealed returns the size that the guard bytes of a block tell. Guard bytes that were written over are ErrOverrun: a
 // size for which the block has no room, or a byte between the object and the trailer that is not the pattern. It looks
-// at all bytes of the fence, so it takes as long as the fence is large.
+// at all guard bytes, so it takes longer the more there are.
 func sealed(block []byte) (n uint64, err error) {
 	end := uint64(len(block) - 8)
 	if n = trailer(block) & sizeMask; n > end {
@@ -56,8 +57,8 @@ func sealed(block []byte) (n uint64, err error) {
 }
 
 // sizeOf returns the size of the object p in its block, which is allocated. It compares the generation and checks that
-// the block has room for the size: so the slice that a caller makes of it ends inside the block. It looks at the whole
-// fence only if another object seems to be there. If that is whole, p was kept too long, which is ErrPointer; if not, a
+// the block has room for the size: so the slice that a caller makes of it ends inside the block. It looks at all
+// guard bytes only if another object seems to be there. If those are intact, p was kept too long, which is ErrPointer; if not, a
 // program wrote past an object, which is ErrOverrun.
 func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	t := trailer(block)
@@ -70,9 +71,9 @@ func sizeOf(p Pointer, block []byte) (n uint64, err error) {
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
-// fenced returns the size of the object p, which is to be freed, after it has checked the whole fence. Errors are those
+// checkedSize returns the size of the object p, which is to be freed, after it has checked all guard bytes. Errors are those
 // of sizeOf and sealed; after one the object stays allocated, so that a person can look at it.
-func fenced(p Pointer, block []byte) (n uint64, err error) {
+func checkedSize(p Pointer, block []byte) (n uint64, err error) {
 	if n, err = sizeOf(p, block); err != nil {
 		return 0, err
 	}

@@ -54,7 +54,7 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 // The order of its steps is what recovery relies on:
 //
 //  1. The object is checked: p leads to a block of the span, of a size that fits, which is allocated. In checked
-//     mode its fence must be whole and of this generation.
+//     mode its guard bytes must be intact and of this generation.
 //  2. The note names the object. If the process dies from here on, recovery frees the object, unless the place owns it.
 //  3. The word of the place is cleared: from then on the object is the session's.
 //  4. The block is freed: in a span of this session by a plain store of used, else by freeOther.
@@ -90,7 +90,7 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	}
 	size := uint64(0)
 	if a.guard != 0 {
-		if size, err = fenced(p, r.block(cl, i)); err != nil {
+		if size, err = checkedSize(p, r.block(cl, i)); err != nil {
 			st.Unlock()
 			return a.answer(err)
 		}
@@ -203,7 +203,7 @@ func stamp(p Pointer) uint64 {
 }
 
 // fits reports whether an object in a block of that class can have the pointer p: one that leaves so much unused would
-// be in a block of a smaller class. In checked mode the slack is a generation, which the fence is asked about.
+// be in a block of a smaller class. In checked mode the slack is a generation, which the guard bytes tell.
 func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
 
 // Bytes returns an object's bytes, in place: as many as were asked for. They are valid until the object is freed or the
@@ -299,7 +299,7 @@ func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
 }
 
 // blockBytes returns the bytes of the object at rel in a span of that class, if p is its pointer and it is allocated.
-// In checked mode its size is in the fence, which a stray store may have hit: sizeOf refuses a size that the block does
+// In checked mode its size is in the guard bytes, which a stray store may have hit: sizeOf refuses a size that the block does
 // not have.
 func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, error) {
 	i, ok := cl.index(rel)

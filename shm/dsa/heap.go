@@ -189,8 +189,8 @@ func (a *Area) collect(r held, cl *class) (mine, room bool) {
 	return mine, room
 }
 
-// retire leaves a span without room to the first session that frees something in it: it becomes full, and belongs to no
-// session. If a session frees a block in it just before the state changes, that session sees an owned span, and leaves
+// retire changes a span that has no free block from owned to full. A full span belongs to no session; the first session
+// that frees a block in it takes it over. If a session frees a block in it just before the state changes, that session sees an owned span, and leaves
 // it to the session that has it. So retire looks again after the change, and makes the span its own once more if
 // something was freed; it then returns the span, and ok is true if it still has it. The caller has the class's stripe,
 // and has taken the span out of its lists. A process that dies after the first compare-and-swap leaves a full span with

@@ -39,7 +39,7 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 // takeLargeLocked allocates an object of n bytes in a run of so many chunks; ok is false if no segment has them. The
 // caller holds the area's lock and the last stripe.
 //
-// Size and fence come before the state, which makes the object: a process that finds the state finds them. The note
+// Size and guard bytes come before the state, which makes the object: a process that finds the state finds them. The note
 // comes before the state too, so recovery frees an object whose pointer no caller has. It is struck before the lock is
 // given back, so recovery never meets it beside another object in the same chunks. If the area has ended by then, the
 // chunks are given back here.
@@ -82,8 +82,8 @@ func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 }
 
 // dropLarge frees a large object under the area's lock, which it takes. The caller has the last stripe. Another session
-// may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode a fence
-// that was written over is ErrOverrun, and the object stays. The note is struck before the lock is given back, for the
+// may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode guard
+// bytes that were written over are ErrOverrun, and the object stays. The note is struck before the lock is given back, for the
 // reason that takeLargeLocked has.
 func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	ctx := context.Background()

@@ -81,7 +81,7 @@ type header struct {
 }
 
 const (
-	// flagChecked: each object has a fence behind it; see checked.go.
+	// flagChecked: each object has guard bytes behind it; see checked.go.
 	flagChecked = 1
 	// flagInPlace: segment 0 is a region that belongs to the caller of CreateInPlace, and is never unpinned.
 	flagInPlace = 2

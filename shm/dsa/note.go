@@ -46,7 +46,7 @@ const (
 )
 
 // name notes a span, or an object, so that it is seen before what the session loads next: with swaps by an exchange,
-// else by a plain store and the fence that the process has passed which reads the note. The caller holds the stripe.
+// else by a plain store and the barrier that the process has passed which reads the note. The caller holds the stripe.
 func (n *note) name(what uint64, swaps bool) {
 	if swaps {
 		n.intent.Swap(what)

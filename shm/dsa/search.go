@@ -179,7 +179,7 @@ func (s *search) reaches(state uint64) bool {
 // to the free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing is taken,
 // and the spans stay contested for a later search. The caller holds the area's lock.
 func (s *search) takeLocked(ctx context.Context) (took bool, err error) {
-	if len(s.list) == 0 || !s.a.fenceAll() {
+	if len(s.list) == 0 || !s.a.barrierAll() {
 		return false, nil
 	}
 	failpoint.Hit("dsa/take/fenced")

@@ -11,7 +11,7 @@ import (
 // of them free: in an area with a limit that is memory which others want, for objects of other sizes.
 //
 // In a shared span the holder of the area's lock writes used, as the span's session does in its own: so nothing here
-// needs a fence, and the session's note matters only if it dies.
+// needs a barrier, and the session's note matters only if it dies.
 
 // shareFor is how many spans' worth of objects a session allocates in shared spans before it has one to itself: so the
 // free part of that is little beside what the session allocates. Of small objects, of which a span has thousands, it
@@ -91,7 +91,7 @@ func (h *heap) unusedIn(r spanRef, cl *class) int {
 }
 
 // allocInLocked allocates an object in that word of a span that is in the list of its class. The caller holds the
-// area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, fence, the question
+// area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, guard bytes, the question
 // for the end, place, rest. The note rests before the lock is given back, so recovery never takes another session's
 // object in the same block for this one. A word without a block that is free, or one of which a bit that stands for no
 // block is clear, is ErrCorrupt.

@@ -81,7 +81,7 @@ func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
 }
 
 // settleSpanLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into the
-// list of its class. No session may be at work in it: it is the caller's own, its session is dead, or a fence has
+// list of its class. No session may be at work in it: it is the caller's own, its session is dead, or a barrier has
 // passed and no note names it. The caller holds the area's lock.
 //
 // A block can be freed between the harvest and the store of full. The session that freed it saw a contested span, and

@@ -23,13 +23,13 @@ import (
 // The taker
 //
 //  1. makes the span contested, by compare-and-swap: it belongs to no session then,
-//  2. has all processors pass a fence,
+//  2. has all processors pass a barrier,
 //  3. reads all notes: a span that one of them names stays contested, and is looked at again later,
 //  4. puts the span where it belongs, if no note names it.
 //
-// A processor may do the load of a call's step 2 before other processors see the store of its step 1. The fence rules
-// out that call and taker miss each other: a note that was stored before the fence is seen by the taker after it, and a
-// state that is loaded after the fence is the contested one. So if no note names the span after the fence, each call
+// A processor may do the load of a call's step 2 before other processors see the store of its step 1. The barrier rules
+// out that call and taker miss each other: a note that was stored before the barrier is seen by the taker after it, and a
+// state that is loaded after the barrier is the contested one. So if no note names the span after the barrier, each call
 // that loaded the state before is over, what it stored is seen, and each later call finds the span lost: the taker is
 // alone with it. The model in takemodel_test.go goes through all orders of these steps.
 //
@@ -43,21 +43,21 @@ import (
 const (
 	// orderNone: unknown. Nothing is taken from the session.
 	orderNone = iota
-	// orderFence: they are seen once the taker has called fence.All.
-	orderFence
+	// orderBarrier: they are seen once the taker has called fence.All.
+	orderBarrier
 	// orderItself: each is seen before the session's load of the state is done, as the store of a note does that by
 	// itself.
 	orderItself
 )
 
 // orderOf returns the order of this process's notes, and true for swaps if they have to be stored by an exchange for
-// that: where a plain store does not wait for itself to be seen, and the system has no fence that reaches this process.
+// that: where a plain store does not wait for itself to be seen, and the system has no barrier that reaches this process.
 func orderOf() (order uint32, swaps bool) {
 	switch {
 	case ordered.Fenced:
 		return orderItself, false
 	case fence.Join():
-		return orderFence, false
+		return orderBarrier, false
 	}
 	return orderItself, true
 }
@@ -127,16 +127,16 @@ func (a *Area) ordersOf(i int) bool {
 	switch a.slots[i].order.Load() {
 	case orderItself:
 		return true
-	case orderFence:
+	case orderBarrier:
 		return fence.Able()
 	}
 	return false
 }
 
-// fenceAll has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
+// barrierAll has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
 // made seen, since any session may have the span. One system call of some microseconds does for all sessions; if none
 // needs it, there is none. The caller holds the area's lock, so no session joins.
-func (a *Area) fenceAll() bool {
+func (a *Area) barrierAll() bool {
 	wanted := false
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {
@@ -145,7 +145,7 @@ func (a *Area) fenceAll() bool {
 		if !a.ordersOf(i) {
 			return false
 		}
-		wanted = wanted || a.slots[i].order.Load() == orderFence
+		wanted = wanted || a.slots[i].order.Load() == orderBarrier
 	}
 	return !wanted || fence.All()
 }
@@ -154,7 +154,7 @@ func (a *Area) fenceAll() bool {
 type names []Pointer
 
 // named returns what the notes of all sessions name, this one's included. The caller holds the area's lock, and has
-// passed the fence.
+// passed the barrier.
 func (a *Area) named() (list names) {
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {

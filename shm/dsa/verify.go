@@ -7,7 +7,7 @@ import (
 )
 
 // This file checks an area: that what is derived follows from the runs, that each list has the spans that belong there,
-// and in checked mode that no fence was written over. It tells what is wrong and repairs none of it, except what any
+// and in checked mode that no guard bytes were written over. It tells what is wrong and repairs none of it, except what any
 // session would repair: what a death has left.
 
 // Report is what Verify found.
@@ -154,7 +154,7 @@ func (v *verifier) runLocked(r spanRef, n int) {
 		v.say("segment %d: the bitmap of span %d is garbled", r.m.row, r.chunk)
 	}
 	if a.guard != 0 {
-		v.fencesLocked(r, cl)
+		v.guardBytesLocked(r, cl)
 	}
 	switch kindOf(state) {
 	case kindOwned:
@@ -166,10 +166,10 @@ func (v *verifier) runLocked(r spanRef, n int) {
 	}
 }
 
-// fencesLocked checks the fence of each object of a span. An object that a session allocates or frees at that moment
-// may have its fence half built, so the fence is checked up to a thousand times, as long as the object is allocated.
+// guardBytesLocked checks the guard bytes of each object of a span. An object that a session allocates or frees at that moment
+// may have some of them written, so they are checked up to a thousand times, as long as the object is allocated.
 // The caller holds the area's lock.
-func (v *verifier) fencesLocked(r spanRef, cl *class) {
+func (v *verifier) guardBytesLocked(r spanRef, cl *class) {
 	for i := range cl.objects {
 		block, off := r.block(cl, i), r.start()+uint64(i)*cl.size
 		for try := 0; r.s.allocated(i); try++ {

@@ -88,7 +88,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		// array larger, or finished what another call has begun.
 		free := false
 		if !t.crowded(e.l.i, len(c.ls)) {
-			c.line, c.slot, free = room(c.ls, c.h)
+			c.line, c.slot, free = freeSlot(c.ls, c.h)
 		}
 		if !free {
 			if err := e.makeRoom(); err != nil {
@@ -232,8 +232,10 @@ func (e *entry) commit() {
 		// does not find the entry, as if it had come earlier.
 		ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, tagOf(c.h)))
 		failpoint.Hit("dshash/insert/tagged")
-		// The slot may have been stored to private pages. Then others do not have the link, and the item is the
-		// hand's: so the hand keeps it, and leads the repair to it. If they have the link the repair clears the hand.
+		// Session.Close replaces the area's mapping by private pages of zeros. The store to the slot may have
+		// come after that: then it changed the private page alone, other processes do not have the link, and the hand in
+		// shared memory still owns the item. So the hand is not cleared here. The repair finds the item through it, and
+		// either frees the item or, if the store did reach shared memory, clears the hand.
 		if t.ends.Ended() {
 			p.dirty.Store(1)
 			return

@@ -303,7 +303,7 @@ func (t *core) bind() error {
 // checked n.
 func (t *core) open(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
-	t.cell = t.kind == kindFixed && isCell(int(t.valueSize), t.valueAt)
+	t.cell = t.kind == kindFixed && storedAtOnce(int(t.valueSize), t.valueAt)
 	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {

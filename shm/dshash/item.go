@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm/dsa"
@@ -13,7 +14,7 @@ import (
 // two lengths as words of 32 bits, the key, the value.
 //
 // While an item is linked its key never changes. Its value changes in two ways only: by one store if it is a cell
-// (see isCell), or in place while the partition's version is odd (see reserve.go). In the second case the item may
+// (see storedAtOnce), or in place while the partition's version is odd (see reserve.go). In the second case the item may
 // become shorter than its object. What is read of an item without the partition's lock may be anything: the functions
 // of this file keep every access inside the bytes that they are given, and leave it to their callers whether that is
 // an item at all.
@@ -125,3 +126,16 @@ func (t *core) at(p dsa.Pointer) (b []byte, err error) {
 
 // peek returns what at returns, if the segment is mapped already; else nothing, and no error. It never waits.
 func (t *core) peek(p dsa.Pointer) ([]byte, error) { return t.area.Peek(p), nil }
+
+// storedAtOnce reports whether a value of size bytes at offset at of an item is read and written by one instruction: it is
+// a word of 1, 2, 4 or 8 bytes at a multiple of its size, no longer than a register, or it has no bytes at all. Other
+// readers see such a value before a store or after it, never half of it.
+func storedAtOnce(size, at int) bool {
+	switch size {
+	case 0:
+		return true
+	case 1, 2, 4, 8:
+		return at%size == 0 && size <= bits.UintSize/8
+	}
+	return false
+}

@@ -54,8 +54,8 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 		e.guard, err = l.lock.Recover(ctx)
 	}
 	switch {
-	// The end may have come while the call waited, or in the moment after it got the lock. Core.leave counts on each
-	// such call to give its lock back and to ask whether it was the last.
+	// The area may have ended while the call waited, or just after it got the lock. The method leave, which runs at that
+	// end, relies on each such call: the call gives its lock back, and asks whether it was the last call in flight.
 	case t.ends.Ended():
 		if err == nil {
 			e.l = l

@@ -26,20 +26,7 @@ func cloned(b []byte) []byte {
 	return c
 }
 
-// isCell reports whether a value of size bytes at offset at of an item is read and written by one instruction: it is
-// a word of 1, 2, 4 or 8 bytes at a multiple of its size, no longer than a register, or it has no bytes at all. Other
-// readers see such a value before a store or after it, never half of it.
-func isCell(size, at int) bool {
-	switch size {
-	case 0:
-		return true
-	case 1, 2, 4, 8:
-		return at%size == 0 && size <= int(unsafe.Sizeof(uintptr(0)))
-	}
-	return false
-}
-
-// storeCell stores a value for which isCell is true, by one instruction. Other processes may read it at the same
+// storeCell stores a value for which storedAtOnce reports true, by one instruction. Other processes may read it at the same
 // time, without a lock. From has the value's length, and to is at least as long.
 func storeCell(to, from []byte) {
 	switch len(from) {

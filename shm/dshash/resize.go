@@ -57,9 +57,9 @@ func (e *entry) makeRoom() error {
 	}
 	var ok bool
 	// A full array whose change is under way: all that is left of the change is done now.
-	if c.line, c.slot, ok = room(c.ls, c.h); !ok && err == nil && p.busy() {
+	if c.line, c.slot, ok = freeSlot(c.ls, c.h); !ok && err == nil && p.busy() {
 		err = e.regrown(t.settleArrays(i))
-		c.line, c.slot, ok = room(c.ls, c.h)
+		c.line, c.slot, ok = freeSlot(c.ls, c.h)
 	}
 	if ok {
 		return nil
@@ -309,7 +309,7 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 		if at == 0 {
 			continue
 		}
-		to, free, ok := room(ls, h)
+		to, free, ok := freeSlot(ls, h)
 		// This refuses a count that a stray store has made too low: the array was made for as many entries as it
 		// said.
 		if !ok {

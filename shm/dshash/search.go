@@ -95,10 +95,10 @@ func (t *core) searchAgain(
 // search going forever otherwise.
 const maxLooks = 1000
 
-// room returns the first free slot for an entry with hash h, from its home on, and reports whether there is one. A
+// freeSlot returns the first free slot for an entry with hash h, from its home on, and reports whether there is one. A
 // slot is free if both its tag and its pointer are 0: one without the other is what a dead session or a stray store
 // has left, and repair's. The caller holds the partition's lock exclusively.
-func room(ls []line, h uint64) (i, slot int, ok bool) {
+func freeSlot(ls []line, h uint64) (i, slot int, ok bool) {
 	i = 0
 	if len(ls) > 0 {
 		i = homeOf(h, len(ls))

@@ -42,8 +42,9 @@ type header struct {
 	receiver side
 }
 
-// side is what one end tells the other, in two cache lines of which the second hardly ever changes. One wrong bit in
-// it is read as it was, or costs a wake-up that comes late, up to a second.
+// side is what one end tells the other, in two cache lines of which the second hardly ever changes. If a stray store
+// changes one bit of it, the onebit words still decode to the number that was stored; in the other words such a bit may
+// delay a wake-up, by a second at most.
 type side struct {
 	_ structs.HostLayout
 	// pos is the onebit word of how many bytes this end has written, or read, since the queue was made. This end's

@@ -76,8 +76,8 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	return r.receiveContained(ctx, true)
 }
 
-// receiveContained receives in such a way that a fault is an error. In checked mode, where the bytes become
-// inaccessible at the end of their view, there is no other.
+// receiveContained receives, and returns a fault of an access to the bytes as an error. In checked mode, where the bytes
+// become inaccessible at the end of their view, every Receive comes here; otherwise Receive first tries without.
 func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, err error) {
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())

@@ -2,10 +2,13 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/onebit"
 
-// This file has the two words of a barrier taken apart and put together. It loads and stores nothing: what is in shared
-// memory goes in and comes out as a number, so no word can make it fail, whatever is in it.
+// This file decodes and encodes the two kinds of word that a barrier has, its epoch and its slots. It loads and stores
+// nothing, and any number can be decoded.
+//
+// A onebit word is a number as package internal/onebit encodes it: onebit.Of finds the number even if one bit of the word
+// is wrong.
 
-// A barrier's epoch is the onebit word of a number:
+// A barrier's epoch is the onebit word of a number with these bits:
 //
 //	bits 0-31   the phase
 //	bit 32      the last participant has left
@@ -13,8 +16,8 @@ import "github.com/godsm/godsm/internal/onebit"
 //	bits 34-55  goes up whenever a participant comes or takes an arrival back: then the process that is about to end the
 //	            phase counts again
 //
-// The phase wraps after 2^32 phases, the count of arrivals after 2^22: a process that is about to end a phase and is stopped
-// between its look and its swap would have to be overtaken by exactly so many.
+// The phase wraps after 2^32 phases, the count of arrivals after 2^22. That does harm only if a process is stopped between
+// the load and the compare-and-swap with which it ends a phase, while others complete exactly that many.
 type epoch struct {
 	phase         uint32
 	left, elected bool
@@ -46,12 +49,12 @@ func (e epoch) word() uint64 {
 	return onebit.Word(n)
 }
 
-// A barrier's slot is the onebit word of a number:
+// A barrier's slot is the onebit word of a number with these bits:
 //
 //	bits 0-42   the peer; 0 in all if the slot is free
 //	bits 43-44  the phase, mod 4, that the arrivals are of
 //	bits 45-50  how many of the peer's goroutines have arrived
-//	bits 51-56  how many take part, at most most
+//	bits 51-56  how many of the peer's goroutines take part, at most 61 (the constant most)
 //
 // A free slot has, in bits 43-50, what goes up when the end of a view takes a part away. So a swap that was prepared before
 // that end fails, although the slot is as free as it was then.

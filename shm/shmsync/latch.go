@@ -111,12 +111,13 @@ func (l *Latch) giveBack() {
 // oneEnd is one in the ends that an owner's word counts, above the bits of the peer.
 const oneEnd = 1 << 43
 
-// Own makes this session the one that may wait. It is ErrOwned if a living session is, this one too; a
-// dead one's place is taken. It does not block; it asks whether the owner lives, if there is one. What was set before
-// stays set.
+// Own makes this session the latch's owner, the only one that may wait for it. Own returns ErrOwned if the latch has an
+// owner that is alive, also if that is this session; it takes the place of an owner that is dead. It does not block. A
+// latch that was set before stays set.
 //
-// The second look at the view lies between the load of the word and its swap, and the end of the view changes the word: so
-// nothing is owned after its end.
+// Own asks twice whether the view has ended. The second time is after the load of the word and before the swap; and the
+// end of the view changes the word, so the swap fails if the view ends in between. So no session owns a latch after the
+// end of its view.
 func (l *Latch) Own() (err error) {
 	defer late(&err, l.view.v)
 	defer fault.Return(&err, fault.Catch())

@@ -94,11 +94,12 @@ func Disavow() {
 }
 
 // disavowLocked gives the lock back if its word names this session, no hold of the process accounts for that, and the last
-// call has found the same. Held are the states of all holds of this process, by which LWLock ever: a process may have made
-// several on one word. The caller holds the lock of roll.
+// call has found the same. The map held has the state of each hold of this process, whichever of its LWLocks the hold is
+// of: a process may have made several LWLocks on one word. The caller holds the lock of roll.
 //
-// Doubt is raised before the second look, and stays raised for good: a holder that this function does not know of has
-// either stored held by then, or looks at doubt afterwards.
+// The first call that finds such a word sets the variable doubt, which is never cleared; only the next call gives the lock
+// back. A goroutine that is about to take the lock in between has either stored its hold before that next call, so that
+// the call sees it, or it loads doubt after the store and confirms its hold.
 func (l *LWLock) disavowLocked(held map[uint64]bool) {
 	st := l.word.state.Load()
 	name := st & (holds | peerMask)

@@ -24,10 +24,11 @@ func (l *LWLock) wait(ctx context.Context, w want) (Guard, error) {
 	}
 }
 
-// waitOnce waits as wait does, and returns errLost too. A fault is its error, which late turns into the view's if that has ended.
+// waitOnce waits as wait does, and returns errLost too. If the access to the word faults it returns the fault as an error,
+// or, if the view of the bytes has ended, the view's error (see late).
 //
-// It tries before it asks for room, so that a lock which is free does not cost a queue. It does not hold room during drain
-// then: a goroutine that is the owner is the only one that drains.
+// It tries to take the lock before it sends to the channel room, so that a free lock is taken without a queue. The call of
+// drain after that first try does not need room: only the goroutine that is the lock's owner drains.
 func (l *LWLock) waitOnce(ctx context.Context, w want) (g Guard, err error) {
 	if l.view.Ended() {
 		return g, l.view.Err()

@@ -65,9 +65,9 @@ type Mailbox struct {
 const beatEvery = time.Second
 
 // NewMailbox returns the mailbox of self, whose word is words[self.Row]; words has one for each row. Waits end with
-// self.View. Bytes is the view of the words, nil if they never end; after its end they are not touched, and a caller that is at
-// them then holds a lease of it. What is given to Drain of bytes may be called with mu locked, so it calls no method of the
-// mailbox.
+// self.View. Bytes is the view of the words, nil if they never end: the mailbox does not access the words after its end,
+// and holds a lease of it while it accesses them. The last lease may be given back while the mailbox's mutex is locked, so
+// a function that is given to bytes.Drain must not call a method of the mailbox.
 func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	m := &Mailbox{words: words, own: &words[self.Row], view: self.View, bytes: bytes}
 	m.view.OnEnd(m.Nudge)

@@ -30,7 +30,7 @@ type process struct {
 func start(exe string, log io.Writer, args ...string) (*process, error) {
 	cmd := exec.Command(exe, args...)
 	cmd.Stderr = log
-	aside(cmd)
+	ownGroup(cmd)
 	c, err := child.Start(cmd)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import "os/exec"
 // Nothing can be stopped here, only killed.
 const canStop = false
 
-func aside(*exec.Cmd) {}
+func ownGroup(*exec.Cmd) {}
 
 func (p *process) freeze() {}
 

@@ -11,8 +11,9 @@ import (
 
 const canStop = true
 
-// aside keeps what is typed at the terminal from the process: a Ctrl-C is for the run to end in order.
-func aside(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// ownGroup starts the process in a process group of its own, so that a Ctrl-C at the terminal reaches the run alone, which
+// then ends its processes in order.
+func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 func (p *process) freeze() { _ = p.Process.Signal(syscall.SIGSTOP) }
 

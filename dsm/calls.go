@@ -1,0 +1,86 @@
+package dsm
+
+import (
+	"context"
+)
+
+// call runs f as one of the calls that Close waits for, unless the session has ended. Op and h name the call in the
+// error.
+func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
+	err := s.begin(ctx)
+	if err == nil {
+		err = f()
+		s.end()
+	}
+	return fail(op, h, s.backend(), err)
+}
+
+// begin counts a call as in flight, so that the books stay mapped until end. It returns why the call must not begin, if
+// ctx is over or the session has ended.
+func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.endedLocked) }
+
+// beginUnlessClosed begins a call that may be made in an instance that has ended.
+func (s *Session) beginUnlessClosed() error {
+	return s.beginUnless(context.Background(), func() error {
+		if s.state != sessionOpen {
+			return ErrClosed
+		}
+		return nil
+	})
+}
+
+// beginUnless begins a call unless whyLocked, which is called under Session.mu, returns why none may begin.
+func (s *Session) beginUnless(ctx context.Context, whyLocked func() error) error {
+	if err := over(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err := whyLocked()
+	if err == nil {
+		s.calls++
+	}
+	s.mu.Unlock()
+	return err
+}
+
+// endedLocked returns why no call may begin, nil if one may. The caller holds Session.mu.
+func (s *Session) endedLocked() error {
+	if s.member == nil {
+		return errUnopened
+	}
+	if s.err == nil && s.member.Books.Table.Closing() {
+		return ErrStale
+	}
+	return s.err
+}
+
+// end ends a call that begin has counted. A call that took the control lock over from a dead process has that process's
+// segments to remove: they are removed first, while the books are still certain to be mapped.
+func (s *Session) end() {
+	s.settle()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endCallLocked()
+}
+
+// settle removes the segments that fell to this session when it reclaimed another. It costs one load if there are none.
+// What fails is tried again by the supervisor, or at Close.
+func (s *Session) settle() {
+	if s.member.Self.Owes() {
+		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
+	}
+}
+
+// endCallLocked counts a call as over, and wakes Close if it was the last. The caller holds Session.mu.
+func (s *Session) endCallLocked() {
+	if s.calls--; s.calls == 0 && s.state != sessionOpen {
+		s.idle.Broadcast()
+	}
+}
+
+// waitIdleLocked waits until no call is in flight. The caller holds Session.mu, which the wait releases.
+func (s *Session) waitIdleLocked() {
+	for s.calls > 0 {
+		s.idle.Wait()
+	}
+}
