@@ -7,14 +7,11 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/sys/bell"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -25,7 +22,8 @@ import (
 // is published when it returns. Conn does not promise what a socket's kernel does for it: after a death of this
 // process what was written and not published is lost, and the other end learns of the death by its session.
 //
-// Mutexes: a half's mu for the time of a Read or Write, then naming for a moment; a half's setting is apart.
+// Mutexes: a half's mu for the time of a Read or Write, then naming for a moment; a half's setting is apart. A Write
+// takes the other half's mu too, for a moment, if it is free.
 
 // Addr names one end of a Conn. Its text is the session's row and incarnation, or "?" if no session has been named or
 // has attached there yet.
@@ -84,8 +82,8 @@ const minRing = 64
 
 // NewConn makes a connection of the end that sends on one queue and the end that receives on another one. It uses
 // them from then on, until Close, which detaches both. It does not wait for the other end. Rings of less than 64
-// bytes are ErrSize. On Linux it takes a descriptor, for a socket that wakes the reader; without one the reader
-// sleeps as a Receiver does.
+// bytes are ErrSize. On Linux the first Read that waits takes a descriptor, for a socket that wakes it; without one
+// it sleeps as a Receiver does.
 func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	if s.size < minRing || r.size < minRing {
 		return nil, errkind.As(ErrSize,
@@ -94,21 +92,10 @@ func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	c = &Conn{r: r, s: s, piece: int(min(s.size/4, 1<<20)&^(word-1)) - word}
 	c.in.end, c.in.shutErr = r, io.EOF
 	c.out.end, c.out.shutErr = s, errPipe
-	// Readers wait most of the time, so the bell is theirs.
-	s.conn, r.conn = &forConn{}, &forConn{bell: bell.New(r.ready)}
+	s.conn, r.conn = &forConn{}, &forConn{}
 	defer r.answer(&err)
-	defer fault.Return(&err, fault.Catch())
-	if b := r.conn.bell; b != nil {
-		// The end has the bell before it is asked whether it is over: a view that ends later interrupts the bell, and
-		// one that has ended is noticed here.
-		r.bell.Store(b)
-		if err := r.usable(); err != nil {
-			b.Close()
-			return nil, err
-		}
-		// The name comes last: from here on the other end rings. A process that dies after it leaves a name that no
-		// bell has; the other end finds that when it rings, and clears it.
-		r.mine.bell.Store(b.Name())
+	if err := r.usable(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -120,31 +107,23 @@ var (
 	errPipe = errkind.As(io.ErrClosedPipe, syscall.EPIPE)
 )
 
-// forConn is what an end of a Conn has besides: its goroutine is one of many, as a server's are.
-type forConn struct {
-	// bell is nil if the system has none, and for the sender.
-	bell *bell.Bell
-	// rounds has learned how long it pays to let others run before a sleep.
-	rounds spin.Rounds
-}
-
-// firstLooks is how many looks come first, for an answer that is on its way.
-const firstLooks = 30
-
-// spin looks for a short while before a sleep, and reports whether ready or the end of the wait has come. Unlike
-// end.spin any number of goroutines of a process may do so at a time: they let each other run.
-func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
-	for range firstLooks {
-		if ready() {
-			return true
-		}
+// giveBackLocked tells the other end how far this one has read, before a Write waits: the other end may wait for that
+// room itself, in a Write. A Read in flight does it when it waits. The caller holds out.mu and catches faults. It does
+// not wait: it takes in.mu only if that is free.
+func (c *Conn) giveBackLocked() {
+	if !c.in.mu.TryLock() {
+		return
 	}
-	return c.rounds.Until(func() (done, stop bool) { return ready(), halt.Load() }) || halt.Load()
-}
-
-// rung reports whether this end is woken by its bell.
-func (e *end) rung() bool {
-	return e.conn != nil && e.conn.bell != nil && !e.ended.Load() && e.mine.bell.Load() != 0
+	defer c.in.mu.Unlock()
+	if c.r.usable() != nil {
+		return
+	}
+	if len(c.rest) == 0 {
+		c.r.letGo()
+	}
+	if c.r.read != c.r.published {
+		c.r.publish(c.r.read)
+	}
 }
 
 // Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. It copies.
@@ -186,6 +165,9 @@ func (c *Conn) readLocked(b []byte) (n int, err error) {
 		case nil:
 			c.rest = m
 		case ErrWouldBlock:
+			if err := c.hangLocked(); err != nil {
+				return 0, err
+			}
 			// The wait has no error that counts: stopped and TryReceive find out why it has ended.
 			_, _ = wait(context.Background(), []End{c.r})
 		default:
@@ -224,6 +206,7 @@ func (c *Conn) writeLocked(b []byte) (n int, err error) {
 		case nil:
 			n += len(p)
 		case ErrWouldBlock:
+			c.giveBackLocked()
 			_, _ = wait(context.Background(), []End{c.s})
 			err = c.out.stopped()
 		}

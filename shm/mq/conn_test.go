@@ -189,6 +189,36 @@ func TestConnWriteTimesOut(t *testing.T) {
 	}
 }
 
+// TestWaitingWriteGivesRoomBack: an end that has read and then waits in a Write has given back the room of all it has read,
+// so the other end's Write goes on. Both wait in a Write: no Read would do it.
+func TestWaitingWriteGivesRoomBack(t *testing.T) {
+	var w world
+	a, b := pipe(&w, 1024)
+	defer b.Close()
+	defer a.Close()
+	message := make([]byte, 248) // four of them, with their lengths, fill the ring
+	for range 4 {
+		if _, err := a.Write(message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.SetWriteDeadline(time.Now().Add(time.Millisecond))
+	if n, err := a.Write(message); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a full ring took %d bytes, %v", n, err)
+	}
+	for range 3 {
+		if _, err := io.ReadFull(b, message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go b.Write(make([]byte, 2000)) // until it is closed
+	a.SetWriteDeadline(time.Now().Add(time.Minute))
+	n, err := a.Write(make([]byte, 3*len(message)))
+	if n != 3*len(message) || err != nil {
+		t.Errorf("%d bytes were read, and there was room for %d: %v", 3*len(message), n, err)
+	}
+}
+
 // TestConnBothWays: much data both ways at once through small rings, under -race too.
 func TestConnBothWays(t *testing.T) {
 	var w world

@@ -38,16 +38,17 @@ type Receiver struct {
 
 // A buffer of more than keptBuffer bytes is given up when enoughOf messages have come in a row that need no more than
 // a quarter of it. So one long message does not take memory forever, and long ones in turn with short ones do not
-// allocate each time.
+// allocate each time. One of more than hugeBuffer bytes is given up at the first such message.
 const (
 	keptBuffer = 64 << 10
+	hugeBuffer = 16 << 20
 	enoughOf   = 16
 )
 
 // shrink notes that a message came for which a smaller buffer would do, and gives the buffer up after enough of
-// those.
+// those, or at once if it is huge.
 func (r *Receiver) shrink() {
-	if r.smaller++; r.smaller >= enoughOf {
+	if r.smaller++; r.smaller >= enoughOf || cap(r.buf) > hugeBuffer {
 		r.buf, r.smaller = nil, 0
 	}
 }
@@ -129,10 +130,7 @@ func (r *Receiver) next() ([]byte, bool) {
 	if r.ended.Load() {
 		return nil, false
 	}
-	if r.held > 0 {
-		r.took(r.held)
-		r.held = 0
-	}
+	r.letGo()
 	there := r.written - r.read
 	if there < word || r.length >= 0 {
 		return nil, false
@@ -157,6 +155,14 @@ func (r *Receiver) next() ([]byte, bool) {
 		r.shrink()
 	}
 	return r.ring[start : start+n : start+n], !r.ended.Load()
+}
+
+// letGo releases the message that was returned in place, if there is one.
+func (r *Receiver) letGo() {
+	if r.held > 0 {
+		r.took(r.held)
+		r.held = 0
+	}
 }
 
 // took moves on by n bytes, and publishes if enough has come together: then the sender has room for more.
