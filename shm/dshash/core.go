@@ -122,7 +122,7 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 		return nil, errkind.As(ErrSize,
 			fmt.Errorf("dshash: %d partitions: a table has a power of two up to %d", o.Partitions, maxPartitions))
 	}
-	p, free, err := blank(a, tableSize(o.Partitions), at)
+	p, free, err := allocate(a, tableSize(o.Partitions), at)
 	if err != nil {
 		return nil, fmt.Errorf("dshash: create a table: %w", err)
 	}
@@ -140,8 +140,13 @@ func newCore(a *dsa.Area, s shape, p dsa.Pointer) *core {
 	return &core{shape: s, area: a, ends: a.View(), handle: p}
 }
 
-// layOut makes an object that is all zero a table. No other process knows it yet, unless by the word that owns it.
+// layOut makes an object a table. No other process knows it yet, unless by the word that owns it.
 func (t *core) layOut(o Options) error {
+	b, err := t.area.Bytes(t.handle)
+	if err != nil {
+		return err
+	}
+	clear(b)
 	if err := t.bind(); err != nil {
 		return err
 	}
@@ -165,20 +170,15 @@ func (t *core) layOut(o Options) error {
 	return nil
 }
 
-// blank returns an object of n zero bytes, and how to free it. The object belongs to the word at if that is a place,
-// and otherwise to no one but the caller.
-func blank(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, err error) {
+// allocate returns an object of n bytes, with any content, and how to free it. The object belongs to the word at if that
+// is a place, and otherwise to no one but the caller.
+func allocate(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() error, err error) {
 	if at == (dsa.Place{}) {
-		p, err = a.AllocZeroed(n)
+		p, err = a.Alloc(n)
 		return p, func() error { return a.Free(p) }, err
 	}
-	if err = a.AllocInto(n, at); err != nil {
-		return 0, nil, err
-	}
-	p = at.Pointer()
-	b, err := a.Bytes(p)
-	clear(b)
-	return p, func() error { return a.FreeFrom(at) }, err
+	err = a.AllocInto(n, at)
+	return at.Pointer(), func() error { return a.FreeFrom(at) }, err
 }
 
 // attach finds the table at p, which must have shape s and the version of o. It may attach a segment.

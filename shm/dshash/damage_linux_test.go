@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/testing/swaptest"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/dshash"
 )
@@ -125,4 +126,38 @@ func TestLockBits(t *testing.T) {
 		}
 	}
 	s.end(t)
+}
+
+// TestCreateIntoBytesThatAreGone makes a table in a word, in an object most of which is behind the end of a truncated
+// segment: it is ErrCorrupt, the object is free again, and the word reads 0.
+func TestCreateIntoBytesThatAreGone(t *testing.T) {
+	m := swaptest.New(t)
+	m.NeedAddresses(t)
+	session := m.Session(1)
+	a, err := dsa.Create(ctx, session, session.Self(), dsa.Options{Initial: 1 << 20})
+	must(t, err)
+	p, err := a.AllocZeroed(16)
+	must(t, err)
+	at, err := a.Place(p, 0)
+	must(t, err)
+	tab, err := dshash.CreateBytesInto(a, at, dshash.Options{})
+	must(t, err)
+	behind := len(a.Peek(tab.Handle()))
+	must(t, errors.Join(a.FreeFrom(at), a.Trim(ctx))) // the next one comes into the same place
+	before, err := a.Stats(ctx)
+	must(t, err)
+	b, err := m.Map(t, a.Handle())
+	must(t, err)
+	must(t, m.Truncate(a.Handle(), (len(b)-behind+2*4096-1)&^4095))
+	_, err = dshash.CreateBytesInto(a, at, dshash.Options{})
+	if !errors.Is(err, dshash.ErrCorrupt) {
+		t.Errorf("CreateBytesInto: %v", err)
+	}
+	if at.Pointer() != 0 {
+		t.Errorf("the word has %v", at.Pointer())
+	}
+	if after, err := a.Stats(ctx); err != nil || after.Objects != before.Objects {
+		t.Errorf("%d objects, and %d before; %v", after.Objects, before.Objects, err)
+	}
+	_ = errors.Join(a.Detach(), session.Close())
 }

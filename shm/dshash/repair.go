@@ -95,7 +95,7 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 		p.next.Store(0)
 	}
 	failpoint.Hit("dshash/repair/arrays")
-	whole := true
+	var gone [2]bool
 	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
 		arrays[k], err = t.strictLines(dsa.Pointer(w.Load()))
 		// What was read may be private pages, which look like arrays that are none.
@@ -104,15 +104,19 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 		}
 		// A stray store has hit the word, or the array's number of lines. What the array led to is lost.
 		if errors.Is(err, ErrCorrupt) {
-			w.Store(0)
-			whole, err = false, nil
+			gone[k], err = true, nil
 		}
 		if err != nil {
 			return arrays, err
 		}
 	}
-	// The array was lost, and the old one is left: that becomes the array.
-	if p.array.Load() == 0 {
+	if gone[1] {
+		p.old.Store(0)
+	}
+	// The array was lost, and the old one, if there is one, becomes the array. That is one store, since a reader without
+	// the lock takes an array of 0 for a partition without entries. A process that dies after it leaves the same pointer
+	// in both words, which the beginning of mend puts right.
+	if gone[0] || p.array.Load() == 0 {
 		p.array.Store(p.old.Load())
 		p.old.Store(0)
 		arrays[0], arrays[1] = arrays[1], nil
@@ -129,7 +133,7 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 	n += more
 	// The count may be wrong by one after a death; the slots that were cleared one by one are counted already. So
 	// only what a lost array had is added.
-	if missing := p.count.Load() - n - (p.lost.Load() - lost); !whole && int64(missing) > 0 {
+	if missing := p.count.Load() - n - (p.lost.Load() - lost); gone != [2]bool{} && int64(missing) > 0 {
 		p.lost.Add(missing)
 	}
 	if t.ends.Ended() {

@@ -136,28 +136,29 @@ func (t *core) copyAgainLocked() error {
 	if i >= uint64(len(t.parts)) || len(log) < reserveHeader {
 		return corrupt("the reserve has nothing of partition %d", i)
 	}
-	at, n := dsa.Pointer(wordAt(log).Load()), wordAt(log[8:]).Load()
+	item, n := dsa.Pointer(wordAt(log).Load()), wordAt(log[8:]).Load()
 	// This refuses a length that reaches beyond the reserve's object.
 	if n > uint64(len(log)-reserveHeader) {
 		return corrupt("the reserve has an item of %d bytes and room for %d", n, len(log)-reserveHeader)
 	}
 	from := log[reserveHeader:][:n]
 	// The allocator knows how long the entry's object is; a pointer to none is ErrCorrupt.
-	to, err := t.object(at)
+	to, err := t.object(item)
 	if err != nil {
 		return err
 	}
 	// The item must be the same entry's, in the partition that redo names, and fit into the object. Anything else is
-	// not what overwrite has left.
-	key, whole := t.keyOf(from)
+	// not what overwrite has left. The lengths are loaded here once: the copy goes by at and
+	// end, whatever is stored there afterwards.
+	key, at, end, whole := t.split(from)
 	is, ok := t.keyOf(to)
 	if !whole || !ok || len(to) < len(from) || !bytes.Equal(key, is) || t.part(hashOf(key, t.seed)) != int(i) {
-		return corrupt("the reserve has another item than that at %v", at)
+		return corrupt("the reserve has another item than that at %v", item)
 	}
 	p := &t.parts[i]
 	// The version may be odd already, or even if the holder died before disturb; it is odd from here on.
 	p.disturb()
-	t.copyItem(to, from)
+	t.copyValue(to, from, at, end)
 	// Other processes may not have the copy, which is in another segment than redo: redo stays.
 	if t.ends.Ended() {
 		return errClosed
@@ -166,21 +167,19 @@ func (t *core) copyAgainLocked() error {
 	return nil
 }
 
-// copyItem copies from, an item, over to, an item of the same key with room for it. The key stays as it is. Each
-// length of an item of byte strings is one store, so lengths fit the object at any time; the value may be half old
-// and half new meanwhile, which the odd version tells.
-func (t *core) copyItem(to, from []byte) {
-	at := int(t.keySize)
+// copyValue copies the value of from, an item, over that of to, an item of the same key. The value is what lies from at
+// to end in both, and both are so long. It loads no length from either: another process may have changed those since
+// they were checked. The length of an item of byte strings is one store, so lengths fit the object at any time; the value
+// may be half old and half new meanwhile, which the odd version tells.
+func (t *core) copyValue(to, from []byte, at, end int) {
 	if t.kind == kindBytes {
-		l := lengthsAt(from)
-		at = lengths + int(l[0].Load())
-		lengthsAt(to)[1].Store(l[1].Load())
+		lengthsAt(to)[1].Store(uint32(end - at))
 		failpoint.Hit("dshash/overwrite/length")
 	}
-	half := at + (len(from)-at)/2
+	half := at + (end-at)/2
 	copy(to[at:half], from[at:half])
 	failpoint.Hit("dshash/overwrite/half")
-	copy(to[half:len(from)], from[half:])
+	copy(to[half:end], from[half:end])
 }
 
 // overwrite writes the entry's value in place, if it fits into the linked item's object, and reports whether it did.
@@ -235,7 +234,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	// it sees.
 	p.disturb()
 	failpoint.Hit("dshash/overwrite/odd")
-	t.copyItem(item, image)
+	t.copyValue(item, image, n-len(to), n)
 	failpoint.Hit("dshash/overwrite/copied")
 	// Other processes might get the end of redo, and not the copy.
 	if t.ends.Ended() {
