@@ -214,6 +214,15 @@ func (w *world) secondReclaim() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	// The counts of a holder are read at another moment than the segments: a session that is being looked at may have made
+	// its segment in between. They are not what a reclaim changes.
+	for _, list := range [][]dsm.SegmentInfo{before.Segments, after.Segments} {
+		for i := range list {
+			for k := range list[i].Holders {
+				list[i].Holders[k].Segments, list[i].Holders[k].Bytes = 0, 0
+			}
+		}
+	}
 	if !reflect.DeepEqual(before.Segments, after.Segments) {
 		w.t.Errorf("the second reclaim changed\n%+v\nto\n%+v", before.Segments, after.Segments)
 	}
