@@ -149,6 +149,8 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	if !inForce(m.witness) { // the row reads as a dead one's, and may be joined over
 		return errSucceeded
 	}
+	// The books may have been opened before another members file came in force, and the file itself after that.
+	m.t.members.Store(m.t.header.members.Load())
 	if overDead {
 		began := time.Now()
 		bytes := m.reclaimRowLocked(m.row)

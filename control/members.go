@@ -33,6 +33,11 @@ func (m *Member) Succeed(ctx context.Context, ino uint64, moved func(row int) bo
 		return nil, err
 	}
 	defer s.leave(&err)
+	// Only the supervisor's own copy of the inode tells its Retry what to restore.
+	if w := m.t.processes[SupervisorRow].word.Load(); m.row != SupervisorRow && isUsed(w) &&
+		m.alive(holder(SupervisorRow, incarnationOf(w))) {
+		return []int{SupervisorRow}, nil
+	}
 	for row := range m.t.processes {
 		if isUsed(m.t.processes[row].word.Load()) && !moved(row) {
 			behind = append(behind, row)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"github.com/godsm/godsm/shm"
 )
 
 // fileWitness is the fakeWitness of one members file, which is in force as long as the books name it.
@@ -97,6 +99,48 @@ func TestSucceedWaitsForTheLiving(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(nextIno)
+}
+
+// TestSupervisorThatComesDuringASuccession: a supervisor opens the books before a session puts another members file in
+// force, and takes its row after that, or before. Its Retry restores the file that is in force, not the one it knew first.
+func TestSupervisorThatComesDuringASuccession(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		t.Run(fmt.Sprintf("joins before %v", before), func(t *testing.T) {
+			s := &succession{world: newWorld(t, small), next: &fakeWitness{held: map[int]bool{}}}
+			session := s.join()
+			_, _ = s.next.Take(session.Row())
+			books, err := Open(shm.NewRegion(s.bytes))
+			if err != nil {
+				t.Fatal(err)
+			}
+			join := func(w *fileWitness) *Member {
+				m, err := books.JoinSupervisor(ctx, w, s.who())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			moved := func(row int) bool { return !s.witness.Held(row) || s.next.Held(row) }
+			want := uint64(nextIno)
+			var m *Member
+			if before { // with the old file still: the successor is its own business from here on
+				m, want = join(s.oldFile()), s.MembersIno
+				_, _ = s.next.Take(SupervisorRow)
+			}
+			if _, err := session.Succeed(ctx, nextIno, moved); err != nil {
+				t.Fatal(err)
+			}
+			if m == nil {
+				m = join(s.nextFile())
+			}
+			if err := m.Retry(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if ino, err := s.Members(); ino != want || err != nil {
+				t.Errorf("the file in force is %d, %v, want %d", ino, err, want)
+			}
+		})
+	}
 }
 
 // TestJoinWithAnOldMembersFile: a newcomer that opened the members file before another one came in force is told so, at
