@@ -126,7 +126,8 @@ func (c *Conn) giveBackLocked() {
 	}
 }
 
-// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. It copies.
+// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. Once the other end's
+// process has died the error matches ErrPeerDied and, as with sockets, syscall.ECONNRESET. It copies.
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.r == nil {
 		return 0, c.failed("read", errClosed)
@@ -139,6 +140,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 		err = c.in.ended()
 	case err == nil:
 		return n, nil
+	case errors.Is(err, ErrPeerDied):
+		err = errkind.As(syscall.ECONNRESET, err)
 	case errors.Is(err, ErrDetached):
 		err = io.EOF
 	}
@@ -188,6 +191,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	switch {
 	case c.s.hasEnded():
 		err = c.out.ended()
+	case errors.Is(err, ErrPeerDied):
+		err = errkind.As(syscall.ECONNRESET, err)
 	case errors.Is(err, ErrDetached):
 		err = errkind.As(errPipe, err)
 	}

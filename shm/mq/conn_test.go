@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,8 +153,10 @@ func TestConnEnds(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	is(t, "read from the dead", err, mq.ErrPeerDied)
+	is(t, "read from the dead, as a socket's", err, syscall.ECONNRESET)
 	n, err := b.Write(make([]byte, 1000))
 	is(t, "write to the dead", err, mq.ErrPeerDied)
+	is(t, "write to the dead, as a socket's", err, syscall.ECONNRESET)
 	if n == 0 || n == 1000 {
 		t.Errorf("wrote %d", n)
 	}
