@@ -102,15 +102,27 @@ func TestKilledInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reached := map[string]bool{}
-	for _, scenario := range []string{"leads", "submits", "succeeds", "returns"} {
-		at := proctest.Traced(t, scenario, func(t *testing.T, plan string) { scenarios[scenario](newStage(t, "posix"), plan) })
+	names := []string{"leads", "submits", "succeeds", "returns"}
+	reached, at := map[string]bool{}, map[string][]string{}
+	// Some points are reached only if a leader is as slow as it may be: then a scenario is played again.
+	for try := 0; try < 6 && len(reached) < len(points); try++ {
+		for _, scenario := range names {
+			at[scenario] = append(at[scenario],
+				proctest.Traced(t, scenario, func(t *testing.T, plan string) { scenarios[scenario](newStage(t, "posix"), plan) })...)
+			for _, p := range at[scenario] {
+				if strings.HasPrefix(p, "batch/") && !(scenario == "submits" && strings.HasPrefix(p, "batch/lead/")) {
+					reached[p] = true
+				}
+			}
+		}
+	}
+	for _, scenario := range names {
+		at := at[scenario]
 		slices.Sort(at)
 		for _, p := range slices.Compact(at) {
 			if !strings.HasPrefix(p, "batch/") || scenario == "submits" && strings.HasPrefix(p, "batch/lead/") {
 				continue
 			}
-			reached[p] = true
 			for _, nth := range []int{1, 3, 40} {
 				if nth > 1 && testing.Short() {
 					continue
