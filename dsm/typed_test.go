@@ -85,7 +85,8 @@ func TestNewAndAttachAs(t *testing.T) {
 			t.Error(err)
 		}
 		v.Hits.Add(1)
-		if got := w.Hits.Load(); got != 7 {
+		// Where Windows can't make the bytes private they stay mapped while they are in use.
+		if got := w.Hits.Load(); got != 7 && runtime.GOOS != "windows" {
 			t.Errorf("a store after Close is seen: %d", got)
 		}
 		wantErr(t, "New after Close", third(dsm.New[counted](ctx, s, nil)), dsm.ErrClosed)
