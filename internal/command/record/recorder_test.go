@@ -189,7 +189,7 @@ func TestEventsAreWrittenOnce(t *testing.T) {
 func TestFullFileIsWhole(t *testing.T) {
 	many := func(s *survey.Survey) {
 		for i := range 10_000 {
-			s.Report.Segments = append(s.Report.Segments, dsm.SegmentInfo{Handle: dsm.Handle(i + 1), CreatorPid: 100, Creator: "worker", Size: 1 << 40})
+			s.Report.Segments = append(s.Report.Segments, dsm.SegmentInfo{Handle: dsm.Handle(i + 1), CreatorPid: 100, Creator: "worker", Size: 1 << 30})
 		}
 	}
 	list := recorded(t, minLimit, seen(0, many), seen(10, many))
