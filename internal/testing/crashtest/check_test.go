@@ -219,7 +219,8 @@ func (w *world) secondReclaim() {
 	for _, list := range [][]dsm.SegmentInfo{before.Segments, after.Segments} {
 		for i := range list {
 			for k := range list[i].Holders {
-				list[i].Holders[k].Segments, list[i].Holders[k].Bytes = 0, 0
+				h := &list[i].Holders[k]
+				h.Segments, h.Bytes, h.Done = 0, 0, dsm.Done{}
 			}
 		}
 	}
