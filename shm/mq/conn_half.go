@@ -83,10 +83,7 @@ func (h *half) setDeadline(t time.Time) error {
 func (h *half) interrupt() {
 	e := h.end.base()
 	e.halt.Store(true)
-	if e.ended.Load() {
-		return
-	}
-	e.stir()
+	e.rouse()
 }
 
 // stopped returns why a call may not read, or write, now: the half is not open, or its deadline is over. Otherwise

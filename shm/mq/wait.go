@@ -174,8 +174,8 @@ func (e *end) waited(ends int, cause error) error {
 // forever bounds the sleep of an end that its watcher wakes.
 const forever = 24 * time.Hour
 
-// rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, at any
-// moment: it touches no byte once the end is over, and a fault in it is ignored.
+// rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, and what ends a
+// Conn's call, at any moment: it touches no byte once the end is over, and a fault in it is ignored.
 func (e *end) rouse() {
 	if !e.ended.Load() {
 		e.stir()
