@@ -2,11 +2,7 @@ package archtest
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 )
 
@@ -32,55 +28,31 @@ var goroutines = map[string]string{
 	"cache add":           "flush contains it",
 }
 
+// withMappings are the packages that touch segments; a name that ends in /... means those below it too.
+var withMappings = []string{"area", "batch/shared", "cache", "control", "dsm", "dsmnet", "locktable", "registry", "shm", "shm/...", "internal/waits"}
+
 // TestGoroutinesOfTheLibraryContainFaults finds each go statement and time.AfterFunc of the packages that touch segments.
 func TestGoroutinesOfTheLibraryContainFaults(t *testing.T) {
 	seen := map[string]bool{}
-	for _, dir := range []string{"area", "batch/shared", "cache", "control", "dsm", "dsmnet", "locktable", "registry", "shm", "internal/waits"} {
-		err := filepath.WalkDir(filepath.Join("../../..", dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
+	for _, f := range files(t) {
+		if f.test() || !slices.ContainsFunc(withMappings, func(n string) bool { return f.pkg == n || within(f.pkg, n) }) {
+			continue
+		}
+		for _, decl := range f.ast.Decls {
+			d, is := decl.(*ast.FuncDecl)
+			if !is {
+				continue
 			}
-			if d.IsDir() && d.Name() == "compat" { // a module of its own, without mappings
-				return fs.SkipDir
-			}
-			if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return nil
-			}
-			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-			if err != nil {
-				return err
-			}
-			pkg, _ := filepath.Rel("../../..", filepath.Dir(path))
-			for _, decl := range file.Decls {
-				f, is := decl.(*ast.FuncDecl)
-				if !is {
-					continue
-				}
-				ast.Inspect(f, func(n ast.Node) bool {
-					starts := false
-					switch n := n.(type) {
-					case *ast.GoStmt:
-						call, _ := n.Call.Fun.(*ast.SelectorExpr)
-						starts = call == nil || call.Sel.Name != "GC"
-					case *ast.CallExpr:
-						if s, is := n.Fun.(*ast.SelectorExpr); is && s.Sel.Name == "AfterFunc" {
-							x, _ := s.X.(*ast.Ident)
-							starts = x != nil && x.Name == "time"
-						}
-					}
-					if starts {
-						key := filepath.ToSlash(pkg) + " " + f.Name.Name
-						if seen[key] = true; goroutines[key] == "" {
-							t.Errorf("%s: %s starts a goroutine: what becomes of a fault in it? Start it by fault.Go, or say so in the table", path, f.Name.Name)
-						}
-					}
+			ast.Inspect(d, func(n ast.Node) bool {
+				if !starts(n) {
 					return true
-				})
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+				}
+				key := f.pkg + " " + d.Name.Name
+				if seen[key] = true; goroutines[key] == "" {
+					t.Errorf("%s: %s starts a goroutine: what becomes of a fault in it? Start it by fault.Go, or say so in the table", f.path, d.Name.Name)
+				}
+				return true
+			})
 		}
 	}
 	for key := range goroutines {
@@ -88,4 +60,19 @@ func TestGoroutinesOfTheLibraryContainFaults(t *testing.T) {
 			t.Errorf("%s starts no goroutine: it is in the table for nothing", key)
 		}
 	}
+}
+
+// starts reports whether a node starts a goroutine, other than one that only collects garbage.
+func starts(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.GoStmt:
+		call, _ := n.Call.Fun.(*ast.SelectorExpr)
+		return call == nil || call.Sel.Name != "GC"
+	case *ast.CallExpr:
+		if s, is := n.Fun.(*ast.SelectorExpr); is && s.Sel.Name == "AfterFunc" {
+			x, _ := s.X.(*ast.Ident)
+			return x != nil && x.Name == "time"
+		}
+	}
+	return false
 }
