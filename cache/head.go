@@ -41,7 +41,7 @@ type head struct {
 // when the session came. The last row is also for those for which there was none.
 type row struct {
 	_      structs.HostLayout
-	peer   atomic.Uint64 // the session; 0: none yet. By compare-and-swap, from a dead one
+	peer   atomic.Uint64 // the session; 0: none yet. By compare-and-swap, from a dead session
 	counts [countOfRows]atomic.Uint64
 	base   [countOfRows]atomic.Uint64
 	_      [8]byte

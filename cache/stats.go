@@ -57,7 +57,7 @@ type Stats struct {
 	Entries int   // one that has expired counts until it is found
 
 	Total    Counts         // of all sessions, past ones included
-	Sessions []SessionStats // those that have rows, the dead until their row is used again
+	Sessions []SessionStats // those that have rows, dead ones until their row is used again
 
 	// Entries that went, by cause, since the cache was made. Each is counted when it is noticed.
 	Evicted  uint64 // to make room, with those below

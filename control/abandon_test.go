@@ -171,7 +171,7 @@ func (r *rehearsal) check() {
 	}
 }
 
-// end: a process reclaims all the dead, and each member leaves. Then there is what is pinned, and nothing else.
+// end: a process reclaims all dead processes, and each member leaves. Then there is what is pinned, and nothing else.
 func (r *rehearsal) end() {
 	for len(r.living) == 0 {
 		r.newcomer()

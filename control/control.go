@@ -2,7 +2,7 @@
 // processes are alive enough to hold anything. The books lie in the control segment, which every session has mapped.
 //
 // The package knows bytes and rules and no operating system. It works on a shm.Region, and it needs one thing from
-// outside: a Witness, which tells the living processes from the dead. So its tests run it over a heap slice, kill it
+// outside: a Witness, which tells the living processes from dead ones. So its tests run it over a heap slice, kill it
 // between any two stores, fuzz it and garble its bytes without a system call.
 //
 // # What it adds, and what it does not promise
@@ -26,7 +26,7 @@
 // A process that finds an agent dead takes its place; no process takes the place of one that lives, however slow. The
 // word with state and agent is one 64-bit store, and no other process relies on what its section stores after it. A
 // live row with no bit and no pin exists only inside a section, or after its author died in one: the process that takes
-// the lock over from the dead repairs that.
+// the lock over from a dead process repairs that.
 //
 // A process row is free or used, by an incarnation that goes up at each use. The member that uses a row holds its
 // witness. A row whose witness is free is dead, and may be reclaimed by any process, or joined over: then the newcomer

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The deaths of an instance are written into a log, in the order in which the dead are reclaimed, so that each session
-// can tell its structures which sessions have died, each once, however late it comes to look.
+// The deaths of an instance are written into a log, in the order in which dead processes are reclaimed, so that each
+// session can tell its structures which sessions have died, each once, however late it comes to look.
 //
 //	header.reclaims  how many deaths have been logged, ever. The next one goes to log[reclaims % deathsKept]
 //	log[i]           bits 0-42 the peer, bits 43-63 a checksum of it and its number

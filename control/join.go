@@ -21,7 +21,7 @@ import (
 //	stored the word                        a used row without a witness: dead, with no reference, to be reclaimed
 //	entered its first section              the same, under a lock that the next process takes over
 //
-// The order is witness, then word, since a used row whose witness is free reads as a dead one's: the other way round a
+// The order is witness, then word, since a used row whose witness is free reads as a dead process's: the other way round a
 // reclaimer could take a newcomer for dead before it has begun.
 
 // Who is a joining process, as people will see it.
@@ -31,7 +31,7 @@ type Who struct {
 	Since       time.Time
 }
 
-// Join makes the process a member: on a free row or, if none is left, over a dead one. A full table is
+// Join makes the process a member: on a free row or, if none is left, over a dead process. A full table is
 // ErrTooManyProcesses, a closing instance ErrStale. It waits for the control lock as long as ctx, and 10 s at most. The
 // member is the caller's until Leave, which it calls before it drops the witness.
 func (t *Table) Join(ctx context.Context, w Witness, who Who) (m *Member, err error) {
@@ -54,8 +54,8 @@ func (t *Table) JoinSupervisor(ctx context.Context, w Witness, who Who) (m *Memb
 }
 
 // join looks for a row: a free one first, then one whose user is dead. It is a search and no reservation: take decides,
-// and a row that another process got in between is passed over. Free rows come first because joining over the dead
-// costs the newcomer a reclaim.
+// and a row that another process got in between is passed over. Free rows come first because to join over a dead
+// process costs the newcomer a reclaim.
 func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 	for _, overDead := range []bool{false, true} {
 		for row := SupervisorRow + 1; row < len(t.processes); row++ {
@@ -146,7 +146,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return err
 	}
 	defer s.leave(&err)
-	if !inForce(m.witness) { // the row reads as a dead one's, and may be joined over
+	if !inForce(m.witness) { // the row reads as a dead process's, and may be joined over
 		return errSucceeded
 	}
 	// The books may have been opened before another members file came in force, and the file itself after that.
@@ -172,7 +172,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		return ErrStale
 	}
 	// These fields are only shown to people, so their order does not matter. If the process dies in between, the row is a
-	// dead one's and its application is a mixture of two names.
+	// dead process's and its application is a mixture of two names.
 	p.pid.Store(uint32(who.Pid))
 	p.application.store(&m.application)
 	failpoint.Hit("control/arrive/half-written")

@@ -107,7 +107,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	failpoint.Hit("control/leave/freed")
 	m.t.retiredLocked(m.row, m.incarnation)
 	m.say(Left, 0)
-	s.tells = true // other sessions treat locks that still name this one as a dead one's
+	s.tells = true // other sessions treat locks that still name this one as a dead process's
 	return true, nil
 }
 

@@ -31,7 +31,8 @@ func TestJoinOverTheDead(t *testing.T) {
 	}
 }
 
-// A newcomer that takes the lock over from the dead while the instance is closing becomes agent of what those left.
+// A newcomer that takes the lock over from a dead process while the instance is closing becomes agent of what that one
+// left.
 func TestJoinRepairsWhileClosing(t *testing.T) {
 	w := newWorld(t, small)
 	sup, _ := w.JoinSupervisor(ctx, w.witness, w.who())

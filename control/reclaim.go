@@ -10,14 +10,15 @@ import (
 // A reclaim gives back what a dead process held in the books. This file does it for one process row; which rows are to be
 // reclaimed is for the caller to find out, and Reclaim asks once more. It removes no objects: these are owed (owed.go).
 //
-// A reclaimer may die too, after any store. What it has done by then is done, and the row still reads as the dead one's:
-// the next reclaimer does the rest. What the first one was at work on falls to its own reclaimer, by the same rule.
+// A reclaimer may die too, after any store. What it has done by then is done, and the row still reads as the dead
+// process's: the next reclaimer does the rest. What the first one was at work on falls to its own reclaimer, by the same
+// rule.
 
 // Reclaim finishes, for the dead user of a process row, what it would have done at exit, in one section:
 // its references are given back, what it was at work on and what no process keeps any more falls to this
 // member (see Owed), and its row is free. The row is left alone, and done is false, if its user has
-// changed or is not dead after all. It waits for the control lock as long as ctx, and 10 s at most; if the dead one holds
-// the lock, it takes that over at once.
+// changed or is not dead after all. It waits for the control lock as long as ctx, and 10 s at most; if the dead process
+// holds the lock, it takes that over at once.
 func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done bool, err error) {
 	s, err := m.enter(ctx, seizing)
 	if err != nil {
@@ -32,7 +33,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 		return true, nil // it died with the lock, and repair has reclaimed it
 	}
 	p := &m.t.processes[row]
-	// Asked under the lock: from here on the bits of the row are the dead one's alone. A newcomer that joins over the
+	// Asked under the lock: from here on the bits of the row are the dead process's alone. A newcomer that joins over the
 	// row now gets no reference before its first section, which waits for this one.
 	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
 		return false, nil
@@ -46,7 +47,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	failpoint.Hit("control/reclaim/given-back")
 	m.buryLocked(row, incarnation, bytes, began)
 	s.died = true
-	// A newcomer may have joined over the dead one in this moment; then its word stays.
+	// A newcomer may have joined over the dead process in this moment; then its word stays.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
 	failpoint.Hit("control/reclaim/freed")
 	return true, nil

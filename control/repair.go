@@ -22,7 +22,7 @@ import (
 func (m *Member) repairLocked(dead shmsync.Peer) (died bool) {
 	// Hostile value: a garbled lock word, which names a row that does not exist, this member's own or that of a living
 	// session. A living holder is not taken for dead (see alive), and by the incarnation the row is known to be still the
-	// dead one's: a newcomer that joined over it reclaims it in its own first section.
+	// dead process's: a newcomer that joined over it reclaims it in its own first section.
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()

@@ -15,9 +15,9 @@ import (
 //
 //	section          then the caller        a process that dies before its next section leaves
 //	Create           makes the object       a creating row, its agent dead: the reclaimer removes what was made
-//	Created          -                      a live row with the dead one's bit
+//	Created          -                      a live row with the dead process's bit
 //	Abandon          -                      nothing
-//	Ref              maps the object        a live row with the dead one's bit
+//	Ref              maps the object        a live row with the dead process's bit
 //	Unref, if last   removes the object     a destroying row, its agent dead: the reclaimer removes the object
 //	Destroyed        -                      nothing
 //
@@ -53,8 +53,8 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 // bit. The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If
 // the section ends there, by a death or by a panic, mendLocked decides by the checksum and the bit and not by the
 // state. A carved segment is live then, with one reference. If its member lives it goes when the member ends; if it is
-// dead, it goes at once, since the repair drops the bits of the dead. A segment with an object of its own is free then:
-// the system has not been asked yet, so there is nothing to remove.
+// dead, it goes at once, since the repair drops the bits of dead processes. A segment with an object of its own is free
+// then: the system has not been asked yet, so there is nothing to remove.
 func (m *Member) writeLocked(e *Entry, now int64, s SegmentState) {
 	t, i := m.t, e.row()
 	m.latest = max(now, m.latest+1)
@@ -114,7 +114,7 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 		failpoint.Hit("control/created/closing")
 		return ErrStale
 	}
-	// Live last: from here on others can attach, and a death leaves a live segment with the dead one's bit.
+	// Live last: from here on others can attach, and a death leaves a live segment with the dead process's bit.
 	r.word.Store(m.stamp(Live))
 	failpoint.Hit("control/created/live")
 	m.createdLocked(e.Size)

@@ -33,7 +33,7 @@ type SegmentInfo struct {
 	PinWanted bool // to be pinned, once the supervisor keeps the object open
 	Created   time.Time
 	Creator   string        // application name
-	Holders   []int         // process rows that have a reference, in order; dead ones among them
+	Holders   []int         // process rows that have a reference, in order; dead processes among them
 	Errno     syscall.Errno // why the last attempt to remove the object failed; 0 if none did
 	Changed   bool          // while it was read: the parts may not belong together
 	Sound     bool          // its checksum is right
@@ -57,7 +57,8 @@ func (t *Table) process(row int) ProcessInfo {
 	}
 }
 
-// Processes lists the used rows, dead ones among them: ask the witness. Its error is ErrCorrupt, if the books are gone.
+// Processes lists the used rows, dead processes among them: ask the witness. Its error is ErrCorrupt, if the books are
+// gone.
 func (t *Table) Processes() (list []ProcessInfo, err error) {
 	err = guarded(func() error {
 		for i := range t.processes {

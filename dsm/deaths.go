@@ -22,10 +22,10 @@ import (
 //
 //   - A session that closes has not died. The death of a supervisor is not reported; that of a session in its process
 //     is.
-//   - Each death is reported once, in the order in which the dead were reclaimed, and none is lost: to a session that
+//   - Each death is reported once, in the order in which dead sessions were reclaimed, and none is lost: to a session that
 //     was stopped, or over a change of supervisors, it is reported late.
 //   - A supervisor's reclaim reports at once. While no supervisor lives, the living session of the lowest row looks for
-//     the dead once a second.
+//     dead sessions once a second.
 //
 // Calls of f, and of the functions that Self.OnAsk was given, come one after another from one goroutine that the
 // session starts when there is something to report: what a slow f holds up is the next call alone. The session waits
@@ -123,7 +123,7 @@ type hearing struct {
 	telling bool
 	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
 	reclaims uint32
-	// looked is when the session last looked for the dead, and for what comes without news. Only the watcher uses it
+	// looked is when the session last looked for dead sessions, and for what comes without news. Only the watcher uses it
 	// and reclaims.
 	looked time.Time
 }
@@ -182,7 +182,7 @@ func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
 		news, err = s.member.Self.Listen(ctx, pause)
 	}
 	// A death here loses news that this session alone would have acted on. If it was the foremost without a supervisor,
-	// the next one looks for the dead within a second.
+	// the next one looks for dead sessions within a second.
 	failpoint.Hit("dsm/hear/heard")
 	if err != nil || ctx.Err() != nil || s.Err() != nil {
 		return false, false, err

@@ -17,9 +17,9 @@ var (
 	ErrDisabled = errkind.Disabled
 	// ErrNotFound is returned for a handle that no live segment has.
 	ErrNotFound = errkind.NotFound
-	// ErrTooManySegments is returned when the segment table is full (max_segments), after the dead were reclaimed.
+	// ErrTooManySegments is returned when the segment table is full (max_segments), after dead sessions were reclaimed.
 	ErrTooManySegments = errkind.TooManySegments
-	// ErrTooManyProcesses is returned when the process table is full (max_processes), after the dead were reclaimed.
+	// ErrTooManyProcesses is returned when the process table is full (max_processes), after dead sessions were reclaimed.
 	ErrTooManyProcesses = errkind.TooManyProcesses
 	// ErrNoSpace is returned when the system has no memory or disk left; the text says what to raise.
 	ErrNoSpace = errkind.NoSpace

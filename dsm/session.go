@@ -142,7 +142,7 @@ type Session struct {
 }
 
 // Open joins the instance that runs in cfg.Dir. If none runs the error is ErrNoInstance; one that is being started, or
-// restarted, is waited for, up to five seconds. A full process table is ErrTooManyProcesses, after the dead have been
+// restarted, is waited for, up to five seconds. A full process table is ErrTooManyProcesses, after dead sessions have been
 // reclaimed. An instance of a program with another layout is ErrVersion. If ctx is over, the error is its cause.
 //
 // The session takes a row of the process table, a goroutine, and a mapping of the control segment. Close gives them

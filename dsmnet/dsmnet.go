@@ -79,7 +79,7 @@ type port struct {
 // place is for one dialer at a time, until it has its answer.
 type place struct {
 	_      structs.HostLayout
-	dialer atomic.Uint64 // onebit word of a peer; 0 free. A dead one's is free too
+	dialer atomic.Uint64 // onebit word of a peer; 0 free. A dead session's is free too
 	ask    atomic.Uint64 // the handle; 0 nothing. The dialer writes it
 	answer atomic.Uint64 // what was asked, or its complement. The listener writes it
 }

@@ -1,5 +1,5 @@
 // Package supervisor owns an instance: it cleans up what an earlier life left, makes the control segment, watches the
-// sessions, gives back what dead ones held, and removes everything when it stops. One process at a time does so
+// sessions, gives back what dead sessions held, and removes everything when it stops. One process at a time does so
 // for an instance; it may be any, and may be a session of it as well.
 //
 // Stop ends the instance. Leave ends the supervisor alone and hands the instance over to the next one, which another

@@ -26,7 +26,7 @@ const (
 	tidyEvery = time.Second
 )
 
-// watch looks after one generation: it hears of joins and deaths, reclaims the dead, and keeps
+// watch looks after one generation: it hears of joins and deaths, reclaims dead sessions, and keeps
 // pinned objects open where the system needs that. Reclaiming gives references and rows back at
 // once; the objects go in a goroutine of their own.
 type watch struct {
@@ -298,7 +298,7 @@ func (w *watch) tidy() (why string, err error) {
 	return "", nil
 }
 
-// listen waits for news in the books, and looks for the dead among the living from time to time without any.
+// listen waits for news in the books, and looks for dead sessions from time to time without any.
 func (w *watch) listen(ctx context.Context) {
 	for seen := uint32(0); ctx.Err() == nil; {
 		now, err := w.m.Books.Table.WaitNews(ctx, seen, liveness.Sweep)

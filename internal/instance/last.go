@@ -87,7 +87,7 @@ func (d *Dir) present(s roster, log zerolog.Logger) int {
 	return best
 }
 
-// Adopt makes this process the supervisor of the present life as it stands: the dead are reclaimed. Nothing is written
+// Adopt makes this process the supervisor of the present life as it stands: dead sessions are reclaimed. Nothing is written
 // into the directory.
 func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error) {
 	books, err := l.open(ctx, l.Present.Record, dsmimpl.ReadWrite)
@@ -247,8 +247,8 @@ func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolo
 	return removed
 }
 
-// Tend judges the lives that the directory lists beside the present one, removes what dead ones left, and says how many
-// are left. The caller holds the directory's lock.
+// Tend judges the lives that the directory lists beside the present one, removes what dead processes left, and says how
+// many are left. The caller holds the directory's lock.
 func (d *Dir) Tend(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
 	log zerolog.Logger) (left int) {
 	s, err := d.readRoster(log)

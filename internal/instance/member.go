@@ -20,7 +20,7 @@ type Member struct {
 	Log    zerolog.Logger
 }
 
-// Join makes this process a member and reclaims the dead if no supervisor does.
+// Join makes this process a member and reclaims dead processes if no supervisor does.
 func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (*Member, error) {
 	self, err := b.Table.Join(ctx, b.Roll, who)
 	if err != nil {

@@ -38,9 +38,9 @@ func (h *Held) holds() bool { return h.Entry.Handle != 0 }
 func (h *Held) Part() []byte { return Part(h.Mapping, &h.Entry) }
 
 // Make makes a segment of size bytes, all zero, and holds it: carved out of the reserved region if the member carves and
-// there is room, else as an object of its own. A full table reclaims the dead before it is an error. Now is a Unix time in
-// ns that may be a little old. Listed is called when the segment has its handle for good, before another goroutine or
-// process can find it.
+// there is room, else as an object of its own. A full table reclaims dead processes before it is an error. Now is a Unix
+// time in ns that may be a little old. Listed is called when the segment has its handle for good, before another
+// goroutine or process can find it.
 //
 // If it fails, nothing is left but what lingers: the Held whose reference could not be given back, for Give.
 func (m *Member) Make(ctx context.Context, size int, now int64, listed func(control.Entry)) (h, lingers Held, err error) {

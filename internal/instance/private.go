@@ -12,7 +12,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Private instances live under one directory per user, so that the next process of the user finds what dead ones left.
+// Private instances live under one directory per user, so that the next process of the user finds what dead processes left.
 
 // privateParent returns that directory, made if missing. The parent's lock is held while one is made or looked for.
 func privateParent() (d *Dir, err error) {

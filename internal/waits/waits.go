@@ -27,7 +27,7 @@ import "sync"
 //	a session's process is dead      the kernel, to each session that waits for it (a pidfd on Linux)
 //	the kernel can't tell            the supervisor's reclaim or, without one, that of the living session of the lowest row;
 //	                                 the watcher asks for the session 60 times a second, the process that reclaims
-//	a session has left in order      itself, after its row is free: what it held is as a dead one's
+//	a session has left in order      itself, after its row is free: what it held is as a dead session's
 //	the process that tells is stopped,   the kernel's news and the watcher's questions come all the same; each second the watcher
 //	or dies before it has told       looks at every place (Beat)
 //	the watcher has ended            all are woken, and ask from then on (End)

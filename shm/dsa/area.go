@@ -79,7 +79,7 @@ type Area struct {
 	// heaps are, by class, what this session has to itself, each under the stripe of its class.
 	heaps []heap
 
-	// reclaimed counts the objects that this session has freed for dead ones. It is under the area's lock.
+	// reclaimed counts the objects that this session has freed for dead sessions. It is under the area's lock.
 	reclaimed int
 
 	// vain is, by class plus one, what freedSum returned when a search for spans was in vain last; 0 if none was. Class

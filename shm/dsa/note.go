@@ -12,7 +12,7 @@ import (
 // span's state and the locks do.
 
 // note is what a session is about to do in a stripe. Its session writes both words under that stripe. The session that
-// recovers a dead one reads both, under the area's lock, and clears them. A session that takes a span from a living one
+// recovers a dead session reads both, under the area's lock, and clears them. A session that takes a span from a living one
 // reads intent alone, under the area's lock, and a search reads it without one; see freedSum.
 type note struct {
 	_ structs.HostLayout

@@ -172,7 +172,7 @@ func (s *search) reaches(state uint64) bool {
 		}
 		s.alive[i] = alive
 	}
-	return alive && a.ordersOf(i) // of a dead one they are recovery's
+	return alive && a.ordersOf(i) // of a dead session they are recovery's
 }
 
 // takeLocked puts the contested spans of the list that no note names where they belong, and the empty partial ones back

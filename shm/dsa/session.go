@@ -14,7 +14,7 @@ import (
 // slot decides: a session whose slot names it, and which is dead, is recovered by another one. What a session does to
 // leave it could also leave undone by dying, so an error on the way out costs the others work, and loses nothing.
 
-// enter gives this session a slot, and recovers dead ones first, which frees theirs. An area whose last session has
+// enter gives this session a slot, and recovers dead sessions first, which frees theirs. An area whose last session has
 // begun to remove it is ErrNotFound; the session goes on with the removal, since the one that began it may have died. A
 // table without a free slot is ErrFull. It takes the area's lock; the caller has a stripe.
 func (a *Area) enter(ctx context.Context) error {
@@ -124,7 +124,7 @@ func (a *Area) leave(ctx context.Context) (err error) {
 	return nil
 }
 
-// abandon makes this session's slot name an incarnation that is over: the others recover the session as a dead one, as
+// abandon makes this session's slot name an incarnation that is over: the others recover it as a dead session, as
 // they would if the process died now. It needs no lock, as a death needs none. The compare-and-swap leaves a slot alone
 // that is another session's by now, because this one was taken for dead and recovered. The caller has all stripes, so no
 // call is in flight, and the notes rest.
@@ -137,7 +137,7 @@ func (a *Area) abandon() {
 	a.slots[a.slot].peer.CompareAndSwap(a.self.Peer.Word(), gone.Word())
 }
 
-// alone reports whether this is the only living session. What dead ones have goes with the area, so it need not be
+// alone reports whether this is the only living session. What dead sessions have goes with the area, so it need not be
 // recovered first, which a session that closes could not do: it can map nothing more. The caller holds the area's lock.
 func (a *Area) alone() bool {
 	for i := range a.slots {

@@ -58,7 +58,7 @@
 // The slots decide what the table contains. Tags, overflow and counts follow from them, and a repair computes them anew.
 // Each partition has two hands: words in shared memory that own an object which is in no slot yet, or no longer.
 // dsa.Area.AllocInto and FreeFrom ensure that such an object belongs to the hand or to the allocator at every
-// instruction. The process that takes a partition's lock over from a dead one has dsa recover the dead sessions first;
+// instruction. The process that takes a partition's lock over from a dead session has dsa recover the dead sessions first;
 // then it frees what is in the hands, unless a slot leads to it.
 //
 //	a process dies                        and leaves                            the next holder of the lock

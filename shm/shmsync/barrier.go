@@ -131,8 +131,8 @@ func (b *Barrier) Participants() (list []Peer) {
 }
 
 // Attach makes the caller a participant, and returns the phase that it is the first to arrive in. It does not block; it is
-// ErrFull if there is no slot for one more process, those of the dead not counted. Each Attach is undone by one Detach or
-// ArriveAndDetach, by any goroutine of this session.
+// ErrFull if there is no slot for one more process, those of dead sessions not counted. Each Attach is undone by one
+// Detach or ArriveAndDetach, by any goroutine of this session.
 //
 // The slot is taken before the epoch is bumped. A process that ends the phase between the two may or may not have seen the
 // new participant; the bump returns the phase that holds after it, so the caller knows the right one in either case. A

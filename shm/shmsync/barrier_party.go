@@ -102,7 +102,7 @@ func (b *Barrier) others() (list []uint64) {
 	return list
 }
 
-// missing lists the sessions that have yet to arrive in the phase, dead ones that were not subtracted yet among them.
+// missing lists the sessions that have yet to arrive in the phase, dead sessions that were not subtracted yet among them.
 func (b *Barrier) missing(phase uint32) (list []Peer) {
 	for i := range b.slots() {
 		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.in(phase).arrived < p.in(phase).attached {

@@ -31,7 +31,7 @@
 //
 // A goroutine that waits for another session asks after 1, 2, 4 and 8 ms whether that is alive. From then on its session's
 // watcher wakes it when that one has died (see internal/waits). So a death costs the others some milliseconds, and as long as the
-// system takes to give back the dead one's witness. A Self without Waits has no watcher: then the goroutine asks every
+// system takes to give back the dead session's witness. A Self without Waits has no watcher: then the goroutine asks every
 // 8 ms. Nothing here looks for deadlocks: the context ends them.
 //
 // # How a word is changed

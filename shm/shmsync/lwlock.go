@@ -52,7 +52,7 @@ const (
 	sleepS
 	// hungry: a process has waited for long; the lock is for those who have slept.
 	hungry
-	// abandoned: the owner took over from a dead one, and has not said MarkConsistent.
+	// abandoned: the owner took over from a dead session, and has not said MarkConsistent.
 	abandoned
 	// poisoned: an abandoned lock was unlocked. It stays so until Recover.
 	poisoned

@@ -35,7 +35,7 @@ var asleepBit = [2]uint64{sleepX, sleepS}
 //     to leave: the process that finds it dead takes its place, abandoned.
 //   - A reader dead with a count in its slot is subtracted, whether it was in, on its way in or on its way out.
 //   - mayRead may be set with no reader left: the next owner looks at the slots once more than needed.
-//   - A waiter's entry, hungry and the sleep flags may be left behind by the dead: they cost a needless wake-up, or
+//   - A waiter's entry, hungry and the sleep flags may be left behind by dead sessions: they cost a needless wake-up, or
 //     make a newcomer sleep for a millisecond, once.
 //   - If a process dies between giving the lock back and waking, those that sleep hear of its death and look, whether or
 //     not the lock still names it. Where a session has no watcher they look every 8 ms anyway.

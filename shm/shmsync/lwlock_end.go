@@ -65,8 +65,8 @@ func (l *LWLock) Mine() (mine bool) {
 // such a call has loaded a word, then looked at the view, and is about to swap the word. If giveBack, what this process
 // holds is given to the others.
 //
-// A state without an owner, or with a dead one, gets the next number; each slot the next of its ends. A state of another
-// living holder is left: no call of this process can swap that one, and when it changes it has another number.
+// A state without an owner, or with a dead session, gets the next number; each slot the next of its ends. A state of
+// another living holder is left: no call of this process can swap that one, and when it changes it has another number.
 func (l *LWLock) bar(giveBack bool) {
 	for {
 		st := l.word.state.Load()

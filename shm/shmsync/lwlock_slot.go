@@ -98,7 +98,7 @@ func (l *LWLock) left() {
 	}
 }
 
-// findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead one's. It returns the
+// findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead session's. It returns the
 // slot's number, -1 if there is none.
 func (l *LWLock) findSlot() int {
 	if l.enter(l.slot(l.mine)) {
@@ -144,8 +144,8 @@ func (l *LWLock) readersNow() (list []uint64) {
 	return list
 }
 
-// drained reports whether no slot has a reader; a dead one that was not subtracted yet is one. To the owner it means that
-// the readers are gone: none comes in between its look at one slot and at the next.
+// drained reports whether no slot has a reader; a dead session that was not subtracted yet is one. To the owner it means
+// that the readers are gone: none comes in between its look at one slot and at the next.
 func (l *LWLock) drained() bool {
 	for i := range l.word.readers {
 		if w := l.word.readers[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {

@@ -42,8 +42,8 @@ func (l *LWLock) Status() (s Status) {
 	return s
 }
 
-// enlist writes this process among the waiters, in the place of a dead one if there is no other, and returns the entry; nil
-// if every place is a living waiter's. The list is for people, and no wake-up depends on it.
+// enlist writes this process among the waiters, in the place of a dead session if there is no other, and returns the
+// entry; nil if every place is a living waiter's. The list is for people, and no wake-up depends on it.
 func (l *LWLock) enlist(m mode) *Slot {
 	entry := l.self | uint64(m)*unit
 	for i := range l.word.waiters {

@@ -127,7 +127,7 @@ const ownerGone = (1<<11 - 1) << 20
 // MutexGuard is the right to unlock, once, in any goroutine.
 type MutexGuard struct {
 	m     *Mutex
-	owner uint32 // the dead one it was taken over from; 0 if there was none
+	owner uint32 // the dead session it was taken over from; 0 if there was none
 	turn  uint32 // the hold's number inside Session.Contain, else 0
 }
 
@@ -172,7 +172,7 @@ func (h scopedMutex) Abandon() {
 func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner != 0 }
 
 // TryLock takes the lock if it is free now, and reports whether it has. It does not wait, and does not ask whether the holder
-// lives: it fails while the word names a dead one.
+// lives: it fails while the word names a dead session.
 func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	if !m.local.tryEnter() {
 		return MutexGuard{}, false

@@ -35,7 +35,7 @@ func (p Peer) String() string { return fmt.Sprintf("%d/%d", p.Row, p.Incarnation
 // MaxRows bounds Peer.Row.
 const MaxRows = 1<<11 - 2
 
-// Self is who this process is among its peers, and how it knows the living from the dead. It is made once and
+// Self is who this process is among its peers, and how it knows living sessions from dead ones. It is made once and
 // handed to all that needs it.
 //
 // Alive is asked by those who wait, never on a way that does not wait. It must not block, must be safe for

@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Instance looks at an instance's directory, at who lives there, and at what dead ones have left:
+// Instance looks at an instance's directory, at who lives there, and at what dead sessions have left:
 // in it, and beside the private instances of this user. Known are the lives that were seen.
 func (m Machine) Instance(ctx context.Context, cfg dsm.Config) (list []Finding, known []uuid.UUID) {
 	backends := instance.Backends{Custom: cfg.Backend}

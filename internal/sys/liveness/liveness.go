@@ -1,4 +1,4 @@
-// Package liveness knows the living from the dead, without guessing.
+// Package liveness knows living processes from dead ones, without guessing.
 //
 // Each session of an instance holds a witness: a kernel lock that belongs to its row and that the kernel
 // gives back when the process is dead and no call of it is in flight. That holds whatever the pid
