@@ -220,16 +220,9 @@ func (h *hold) give() {
 	}
 }
 
-// gone makes a record of this session count for nothing. It reports whether it did: once the table is closed the record may be another
-// session's.
+// gone makes a record of this session count for nothing, and reports whether it did.
 func (t *Table) gone(rec *waitqueue.Record) bool {
-	lease, err := t.inside()
-	if err != nil {
-		return false
-	}
-	defer lease.Leave()
-	rec.Word.Store(uint64(rec.State().With(waitqueue.Gone)))
-	return true
+	return t.own(func() { rec.Word.Store(uint64(rec.State().With(waitqueue.Gone))) })
 }
 
 // endSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the record keeps until then.
@@ -292,7 +285,10 @@ const idleHeads = 24
 // gave counts holds by name that were given back, and looks for idle heads when there may be many.
 func (t *Table) gave(part int) {
 	l := &t.parts[part]
-	heads := l.p.heads.Load()
+	var heads uint32
+	if !t.own(func() { heads = l.p.heads.Load() }) {
+		return
+	}
 	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
 		return
 	}

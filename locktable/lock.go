@@ -147,11 +147,11 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 			return nil
 		}
 	}
-	w := waiter{t: t, h: h}
+	w := waiter{t: t, h: h, mode: h.mode}
 	err := w.attempt(ctx, try)
 	switch {
 	case errors.Is(err, ErrHeld):
-		return t.explain(&WaitError{Name: h.key.String(), Mode: h.mode, Err: ErrHeld}, h.key, 0)
+		return t.explain(&WaitError{Name: h.key.String(), Mode: h.mode, Err: ErrHeld}, h.key)
 	case err == nil && w.rec != nil:
 		err = w.wait(ctx)
 	}
@@ -164,6 +164,7 @@ type waiter struct {
 	h     *hold
 	ref   roster.Ref
 	rec   *waitqueue.Record
+	mode  Mode          // that is waited for
 	own   waitqueue.Ref // what is to be upgraded; 0: nothing
 	began time.Time
 	bit   bit

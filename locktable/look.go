@@ -99,7 +99,7 @@ func (l *Looker) of(path []string, part func(Info) []Party) iter.Seq[Party] {
 }
 
 // explain adds to an error who holds a lock, and how many wait before a ticket.
-func (t *Table) explain(e *WaitError, k key, ticket uint64) *WaitError {
+func (t *Table) explain(e *WaitError, k key) *WaitError {
 	_ = t.contained(func(s *sight) {
 		i := s.one(k)
 		for _, h := range i.Holders {

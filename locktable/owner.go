@@ -73,14 +73,13 @@ type scopeKey struct{ t *Table }
 // found in cycles.
 func (t *Table) As(ctx context.Context, note string) (context.Context, *Owner) {
 	o := &Owner{t: t, holds: holds{}}
-	if lease, err := t.inside(); err == nil {
-		defer lease.Leave()
+	t.own(func() {
 		if ref, rec, err := t.roster.Take(); err == nil && ref.Index() < waitqueue.MaxOwner {
 			o.ref, o.rec, o.number = ref, rec, uint32(ref.Index()+1)
 			rec.StoreText(note)
 			rec.Word.Store(uint64(waitqueue.StateOf(waitqueue.Note, 0, 0, t.number())))
 		}
-	}
+	})
 	return context.WithValue(ctx, scopeKey{t}, &scope{owner: o}), o
 }
 
@@ -97,11 +96,8 @@ func (o *Owner) Note(note string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if lease, err := o.t.inside(); err == nil {
-		defer lease.Leave()
-		if o.rec != nil {
-			o.rec.StoreText(note)
-		}
+	if o.rec != nil {
+		o.t.own(func() { o.rec.StoreText(note) })
 	}
 }
 
@@ -121,12 +117,11 @@ func (o *Owner) endLocked() {
 	if !o.done || len(o.holds) > 0 || o.rec == nil {
 		return
 	}
-	if lease, err := o.t.inside(); err == nil {
-		defer lease.Leave()
+	o.t.own(func() {
 		o.rec.Word.Store(0)
 		o.rec.StoreText("")
 		o.t.roster.Give(o.ref)
-	}
+	})
 	o.rec = nil
 }
 

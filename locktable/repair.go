@@ -117,13 +117,16 @@ func (t *Table) sweepSoon(dead shmsync.Peer) {
 
 // sweepPart sweeps one partition, whose lock it takes. It does nothing if the dead session's row is another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
-	who, s, ok := t.roster.Seat(dead.Row)
-	if !ok || who != dead {
-		return nil // swept long ago: the row is another session's
-	}
 	lease, err := t.mapped.Enter()
 	if err != nil {
 		return t.closed()
+	}
+	var who shmsync.Peer
+	var s *seat
+	err = fault.Contain(func() error { who, s, _ = t.roster.Seat(dead.Row); return nil })
+	if err != nil || s == nil || who != dead {
+		lease.Leave()
+		return err // nil: swept long ago, the row is another session's
 	}
 	u, err := t.lockPart(ctx, i, lease)
 	if err != nil {
@@ -221,7 +224,10 @@ func (t *Table) sweepDead(ctx context.Context, rows []int) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	for _, row := range rows {
-		if who, _, ok := t.roster.Seat(row); ok && who != t.self.Peer && !t.self.Alive(who) {
+		var who shmsync.Peer
+		var ok bool
+		t.own(func() { who, _, ok = t.roster.Seat(row) })
+		if ok && who != t.self.Peer && !t.self.Alive(who) {
 			_ = t.sweep(ctx, who)
 		}
 	}

@@ -269,6 +269,17 @@ func (t *Table) inside() (shm.Lease, error) {
 	return lease, nil
 }
 
+// own runs f, which uses records of this session without a partition's lock, and reports whether it did: after the end of the
+// table they may be another session's. A fault ends f. As inside, it is for some instructions.
+func (t *Table) own(f func()) bool {
+	lease, err := t.inside()
+	if err != nil {
+		return false
+	}
+	defer lease.Leave()
+	return fault.Contain(func() error { f(); return nil }) == nil
+}
+
 // quiet waits, after the end of the view, until no goroutine uses records or heads without a partition's lock.
 func (t *Table) quiet() {
 	left := make(chan struct{})

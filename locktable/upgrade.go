@@ -40,7 +40,7 @@ func (x Hold) Upgrade(ctx context.Context, m Mode) error {
 			h.above[i].intent = now
 		}
 	}
-	w := waiter{t: h.t, h: h}
+	w := waiter{t: h.t, h: h, mode: to}
 	if err := w.upgrade(ctx, to); err != nil || w.rec == nil {
 		return err
 	}

@@ -75,19 +75,11 @@ func (w *waiter) pause() time.Duration {
 func (w *waiter) lookLocked(u *turn) {
 	w.ahead, w.due = u.q.AheadLocked(waitqueue.Ref(w.ref)), u.q.DueLocked(waitqueue.Ref(w.ref))
 	w.dead = w.dead[:0]
-	u.q.WantLocked(w.h.wanted(w), w.own, rowOf, func(row int) {
+	u.q.WantLocked(w.mode, w.own, rowOf, func(row int) {
 		if len(w.dead) < 16 {
 			w.dead = append(w.dead, row)
 		}
 	})
-}
-
-// wanted returns the mode that is waited for.
-func (h *hold) wanted(w *waiter) Mode {
-	if w.rec != nil {
-		return w.rec.State().Mode()
-	}
-	return h.mode
 }
 
 // wait waits for the lock. If it fails the waiter is not in the queue any more, or will be out of it soon.
@@ -98,7 +90,7 @@ func (w *waiter) wait(ctx context.Context) error {
 		failpoint.Hit("locktable/wait/asleep")
 		rung := w.bit.sleep(ctx, w.pause())
 		failpoint.Hit("locktable/wait/woken")
-		in, err := w.accept(ctx, rung || w.rec.Called() != 0 || w.rec.Passed())
+		in, err := w.accept(ctx, rung || w.called())
 		if in {
 			return nil
 		}
@@ -133,6 +125,13 @@ func (w *waiter) wait(ctx context.Context) error {
 			return e
 		}
 	}
+}
+
+// called reports whether it may be the waiter's turn: it was called, or has been passed over.
+func (w *waiter) called() (called bool) {
+	rec := w.rec
+	w.t.own(func() { called = rec.Called() != 0 || rec.Passed() })
+	return called
 }
 
 // accept takes the lock, for a waiter that runs, if its turn has come. One that was not called does not wait for the partition's
@@ -218,8 +217,8 @@ func (w *waiter) cancel() {
 
 // explain says what the waiter waits for.
 func (w *waiter) explain(err error) *WaitError {
-	e := &WaitError{Name: w.h.key.String(), Mode: w.h.wanted(w), Err: err, Waited: time.Since(w.began), Ahead: w.ahead}
-	return w.t.explain(e, w.h.key, w.rec.Ticket.Load())
+	e := &WaitError{Name: w.h.key.String(), Mode: w.mode, Err: err, Waited: time.Since(w.began), Ahead: w.ahead}
+	return w.t.explain(e, w.h.key)
 }
 
 // tell calls OnWait, whose panic ends nothing but the call.
