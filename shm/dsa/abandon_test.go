@@ -32,7 +32,7 @@ func TestLeaveWithoutLock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, err := a.acquire(ctx)
+		g, err := a.lockArea(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func TestLeaveWithoutLock(t *testing.T) {
 		}
 		over, cancel := context.WithCancel(ctx)
 		cancel()
-		if err := b.leave(over); err == nil {
+		if err := b.leaveSlot(over); err == nil {
 			t.Error("a session has left without the lock, and says nothing")
 		}
 		g.Unlock()

@@ -23,10 +23,10 @@ import (
 // waits for the area's lock, at most 10 seconds each time, and if the area has to grow for the source.
 func (a *Area) Alloc(n int) (Pointer, error) { return a.alloc(n, Place{}) }
 
-// allocCarefully allocates in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that
+// allocContained allocates in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that
 // alloc can have when a fault leaves it is that of the class: what is slower runs in contained, which catches faults
 // itself, and comes back with the error. For a large object there is none.
-func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
+func (a *Area) allocContained(n int, into Place) (p Pointer, err error) {
 	if a.head == nil { // the zero Area
 		return 0, errClosed
 	}
@@ -37,7 +37,7 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 			if need := uint64(n) + a.guard; n > 0 && need <= maxClass {
 				a.stripes[classes[classOf(need)].stripe].Unlock()
 			}
-			p, err = 0, a.broken(recover())
+			p, err = 0, a.errPanic(recover())
 		}
 	}()
 	if p, err = a.alloc(n, into); a.ends.Ended() {
@@ -49,7 +49,7 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 }
 
 // alloc allocates n bytes, and has into own them. It runs in no scope of its own unless the area is careful, or some
-// goroutine of this process is in a Contain; then it calls itself once by allocCarefully.
+// goroutine of this process is in a Contain; then it calls itself once by allocContained.
 //
 // Under the stripe of the class it goes through the blocks of h.cur, the span to allocate from. The order of its steps
 // is what take.go and recovery rely on:
@@ -66,7 +66,7 @@ func (a *Area) allocCarefully(n int, into Place) (p Pointer, err error) {
 //  7. The note is put to rest.
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	if (a.careful || scope.Running()) && into == (Place{}) {
-		return a.allocCarefully(n, nowhere)
+		return a.allocContained(n, nowhere)
 	}
 	need := uint64(n) + a.guard
 	if n < 1 || need > maxClass {
@@ -86,10 +86,10 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	h := &a.heaps[c]
 	for s := h.cur.s; s != nil; {
 		note := &a.notes[cl.stripe]
-		note.name(h.mark, a.swaps)
+		note.publishName(h.mark, a.swaps)
 		failpoint.Hit("dsa/alloc/named")
 		if s.state.Load() != h.cur.state { // another session has taken it
-			st.rest(note)
+			st.clearNote(note)
 			h.cur, h.shared = held{}, 0
 			break
 		}
@@ -101,40 +101,40 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			}
 			bit := lowest(^used)
 			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
-				st.rest(note)
+				st.clearNote(note)
 				st.Unlock()
-				return 0, a.answer(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
+				return 0, a.orClosed(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
 			}
 			off := h.cur.start() + uint64(h.word<<6|bit)*cl.size
 			p := h.cur.m.tag | Pointer(off>>4)
 			note.begin(p, into, false)
 			failpoint.Hit("dsa/alloc/intended")
-			store(&s.words[h.word].used, used|1<<bit)
+			storeOrdered(&s.words[h.word].used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
 			slack := cl.size - uint64(n)
 			if a.guard != 0 {
-				slack = seal(h.cur.m.bytes[off:off+cl.size], uint64(n))
+				slack = writeGuardBytes(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
 			p |= Pointer(slack) << slackShift
 			if a.ends.Ended() {
-				store(&s.words[h.word].used, used)
-				st.end(note, into)
+				storeOrdered(&s.words[h.word].used, used)
+				st.endNote(note, into)
 				st.Unlock()
 				return 0, errClosed
 			}
 			into.put(p)
-			st.end(note, into)
+			st.endNote(note, into)
 			st.Unlock()
 			return p, nil
 		}
 		room := h.cur.harvest(cl)
-		st.rest(note)
+		st.clearNote(note)
 		if !room {
 			break
 		}
 		h.word = 0
 	}
-	p, err := a.allocAnew(n, h, cl, into)
+	p, err := a.allocSlow(n, h, cl, into)
 	st.Unlock()
 	switch {
 	case a.ends.Ended():
@@ -149,20 +149,20 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-// allocAnew goes on with alloc for a session that has no room in the span that it allocates from. Either it finds
+// allocSlow goes on with alloc for a session that has no room in the span that it allocates from. Either it finds
 // another span to allocate from, and returns no pointer and no error, and alloc begins again; or it allocates the
 // object in a span that belongs to no session, and returns its pointer. The caller has the class's stripe, and keeps it
 // whatever happens.
-func (a *Area) allocAnew(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
+func (a *Area) allocSlow(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
 	err = a.contained(func() error {
 		if a.refillOwn(h, cl) {
 			return nil
 		}
-		if !h.shares(cl) {
+		if !h.usesShared(cl) {
 			return a.refill(h, cl)
 		}
 		h.shared++
-		return a.lockAndGet(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+		return a.getWithLock(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
 			p, ok, err = a.takeSharedLocked(ctx, n, cl, into)
 			return ok, err
 		})
@@ -183,20 +183,20 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 		clear(b)
 		return err
 	})
-	if err = a.answer(err); err != nil {
-		_ = a.freeCarefully(p, nowhere) // it may need the same bytes
+	if err = a.orClosed(err); err != nil {
+		_ = a.freeContained(p, nowhere) // it may need the same bytes
 		return 0, err
 	}
 	return p, nil
 }
 
-// lockAndGet calls get under the area's lock until that has what it wants: a span of class c with room, or, if c is -1,
+// getWithLock calls get under the area's lock until that has what it wants: a span of class c with room, or, if c is -1,
 // a run of n chunks. In between, without the lock, it makes room: the area grows or, if it cannot, what sessions have
 // and do not use is taken from them. The caller has a stripe.
 //
 // An error of get ends it, but for one: ErrCorrupt at the first try, since taking the lock again repairs the area. It
 // gives up after maxTries, with ErrNoMemory, if others have always been faster to use the room that it had made.
-func (a *Area) lockAndGet(c, n int, get func(context.Context) (bool, error)) error {
+func (a *Area) getWithLock(c, n int, get func(context.Context) (bool, error)) error {
 	ctx := context.Background()
 	for try := range maxTries {
 		if a.ends.Ended() {
@@ -209,7 +209,7 @@ func (a *Area) lockAndGet(c, n int, get func(context.Context) (bool, error)) err
 		if found || err != nil {
 			return err
 		}
-		refused := a.expand(ctx, n)
+		refused := a.growFor(ctx, n)
 		if refused == nil {
 			continue
 		}
@@ -227,13 +227,13 @@ var errOutrun = errkind.As(ErrNoMemory, fmt.Errorf("others took what the area gr
 
 // tryGet calls get once under the area's lock.
 func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, error)) (ok bool, err error) {
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer g.Unlock()
 	ok, err = get(ctx)
-	return ok, a.doubtedLocked(err)
+	return ok, a.dirtyIfCorruptLocked(err)
 }
 
 // takeSpanLocked makes a span this session's, and returns it with room: one that belonged to no session, or else a new
@@ -244,23 +244,23 @@ func (a *Area) tryGet(ctx context.Context, get func(context.Context) (bool, erro
 // back as full.
 func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, err error) {
 	for {
-		r, ok, err := a.firstLocked(cl)
+		r, ok, err := a.firstSpanLocked(cl)
 		if err != nil {
 			return h, false, err
 		}
 		if !ok {
 			break
 		}
-		if err := a.unlinkLocked(r); err != nil {
+		if err := a.unlinkSpanLocked(r); err != nil {
 			return h, false, err
 		}
 		failpoint.Hit("dsa/span/unlinked")
-		h = a.ownLocked(r)
+		h = a.ownSpanLocked(r)
 		failpoint.Hit("dsa/span/taken")
 		if r.harvest(cl) {
 			return h, true, nil
 		}
-		if err := a.giveSpanLocked(ctx, h); err != nil {
+		if err := a.releaseSpanLocked(ctx, h); err != nil {
 			return h, false, err
 		}
 	}
@@ -268,27 +268,9 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 	if !ok || err != nil {
 		return h, false, err
 	}
-	h = a.ownLocked(r)
+	h = a.ownSpanLocked(r)
 	failpoint.Hit("dsa/span/made")
 	return h, true, nil
-}
-
-// firstLocked returns the first span in the list of a class; ok is false if the list is empty. A list that leads to a
-// span of another class is ErrCorrupt: an object would be allocated in a block of another size. The caller holds the
-// area's lock.
-func (a *Area) firstLocked(cl *class) (r spanRef, ok bool, err error) {
-	first := a.head.partial[cl.id].Load()
-	if first == 0 {
-		return r, false, nil
-	}
-	if r, err = a.listedLocked(first); err != nil {
-		return r, false, err
-	}
-	is, err := r.class()
-	if err == nil && is != cl {
-		err = corrupt("a span of class %d is in the list of class %d", is.id, cl.id)
-	}
-	return r, err == nil, err
 }
 
 // makeSpanLocked takes the chunks of a new span, and prepares its description; ok is false if no segment has the

@@ -61,7 +61,7 @@ type Area struct {
 	guard uint64
 	// careful is true if each call runs in a scope in which a fault is an error.
 	careful bool
-	// swaps is true if notes are stored by an exchange; see orderOf.
+	// swaps is true if notes are stored by an exchange; see noteOrder.
 	swaps bool
 
 	// ends is the view of all that this session has mapped of the area.
@@ -171,7 +171,7 @@ func (a *Area) Unpin(ctx context.Context) error { return a.setPinned(ctx, 0) }
 
 // setPinned stores the header's pinned.
 func (a *Area) setPinned(ctx context.Context, v uint32) error {
-	return a.lockAndCall(ctx, func() error {
+	return a.withStripeAndLock(ctx, func() error {
 		a.head.pinned.Store(v)
 		return nil
 	})
@@ -184,7 +184,7 @@ func (a *Area) SetLimit(ctx context.Context, bytes int64) error {
 	if bytes < 0 {
 		return errkind.As(ErrSize, fmt.Errorf("dsa: a limit of %d bytes", bytes))
 	}
-	return a.lockAndCall(ctx, func() error {
+	return a.withStripeAndLock(ctx, func() error {
 		a.head.limit.Store(uint64(bytes))
 		return nil
 	})
@@ -197,7 +197,7 @@ func (a *Area) Total() (n int64) {
 		n = int64(a.head.total.Load())
 		return nil
 	})
-	if a.answer(err) != nil {
+	if a.orClosed(err) != nil {
 		return 0
 	}
 	return n

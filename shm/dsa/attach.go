@@ -30,13 +30,6 @@ func Attach(ctx context.Context, source SegmentSource, self shmsync.Self, handle
 	return a, nil
 }
 
-// AttachInPlace attaches the area that another session has made in the region, with CreateInPlace. All sessions of an
-// area name a source of the same kind, or all of them none. The region must stay mapped until Detach. Errors are those
-// of Attach.
-func AttachInPlace(ctx context.Context, r shm.Region, source SegmentSource, self shmsync.Self) (*Area, error) {
-	return attach(ctx, place(r), source, self)
-}
-
 // attach runs attachIn in the source's With, so that the bytes stay until the area has a hook at the segment's end.
 func attach(ctx context.Context, seg Segment, source SegmentSource, self shmsync.Self) (a *Area, err error) {
 	err = seg.With(func(b []byte) error {
@@ -71,7 +64,7 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 	if slots == 0 || slots > maxSlots {
 		return nil, corrupt("the area has room for %d sessions", slots)
 	}
-	v, err := view(r, int(slots))
+	v, err := viewsOf(r, int(slots))
 	if err != nil {
 		return nil, err
 	}
@@ -80,13 +73,13 @@ func attachIn(ctx context.Context, b []byte, seg Segment, source SegmentSource, 
 		return nil, corrupt("row 0 is in state %d", state)
 	}
 	a := newArea(v, seg, source, self)
-	m, err := a.check(b, seg, 0, life)
+	m, err := a.checkedMapping(b, seg, 0, life)
 	if err != nil {
 		a.end()
 		return nil, err
 	}
 	a.maps[0].Store(m)
-	if err = a.striped(func() error { return a.enter(ctx) }); err != nil {
+	if err = a.withStripe(func() error { return a.joinFreeSlot(ctx) }); err != nil {
 		a.end()
 		return nil, errors.Join(err, a.unmapAll())
 	}

@@ -2,7 +2,6 @@ package dsa
 
 import (
 	"context"
-	"math"
 	"math/bits"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -66,7 +65,7 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 			continue
 		}
 		m, err := a.mapRow(ctx, i)
-		if lost(err) {
+		if segmentLost(err) {
 			row.longest.Store(0)
 			continue
 		}
@@ -81,7 +80,7 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 		// The bitmap is derived, and can have been hit by a stray store. The states are asked before anything is
 		// changed: a run that is in use is never given a second time.
 		for k := range n {
-			if state := m.spans[at+k].state.Load(); kindOf(state) != kindFree {
+			if state := m.spans[at+k].state.Load(); stateKind(state) != kindFree {
 				return r, false, corrupt("chunk %d of segment %d is in use, and its bitmap says that it is free", at+k, i)
 			}
 		}
@@ -96,7 +95,7 @@ func (a *Area) makeRunLocked(ctx context.Context, n int) (r spanRef, ok bool, er
 		for k := 1; k < n; k++ {
 			part := &m.spans[at+k]
 			part.back.Store(uint32(k))
-			part.state.Store(moved(part.state.Load(), kindPart, 0))
+			part.state.Store(withKind(part.state.Load(), kindPart, 0))
 		}
 		failpoint.Hit("dsa/run/parts")
 		s := &m.spans[at]
@@ -117,11 +116,11 @@ func (a *Area) releaseRunLocked(ctx context.Context, r spanRef) error {
 	if err := r.m.checkRun(r.chunk, r.s, n); err != nil {
 		return err
 	}
-	r.s.state.Store(moved(r.s.state.Load(), kindFree, 0) + lifeUnit)
+	r.s.state.Store(withKind(r.s.state.Load(), kindFree, 0) + lifeUnit)
 	failpoint.Hit("dsa/run/released")
 	for k := 1; k < n; k++ {
 		part := &r.m.spans[r.chunk+k]
-		part.state.Store(moved(part.state.Load(), kindFree, 0))
+		part.state.Store(withKind(part.state.Load(), kindFree, 0))
 	}
 	failpoint.Hit("dsa/run/scattered")
 	r.m.setBits(r.chunk, n, false)
@@ -129,88 +128,9 @@ func (a *Area) releaseRunLocked(ctx context.Context, r spanRef) error {
 	row.free.Add(uint32(n))
 	row.longest.Store(uint32(r.m.chunks))
 	row.low.Store(min(row.low.Load(), uint32(r.chunk)))
-	if r.m.row == 0 || int(row.free.Load()) < r.m.chunks || a.emptyBytesLocked() <= a.head.keep.Load() {
+	if r.m.row == 0 || int(row.free.Load()) < r.m.chunks || a.emptySegmentBytesLocked() <= a.head.keep.Load() {
 		return nil
 	}
-	_ = a.giveSegmentLocked(ctx, r.m.row) // if its source fails, Verify tries again and reports it
+	_ = a.returnSegmentLocked(ctx, r.m.row) // if its source fails, Verify tries again and reports it
 	return nil
-}
-
-// linkLocked puts a span at the head of the list of its class. The span's state says already that it belongs there. If
-// a neighbour cannot be mapped it returns the error, and the span is in no list: the caller has the lists made anew.
-// The caller holds the area's lock.
-//
-// The span's own words and its neighbour's are stored before the list's head: until the head leads to the span, a walk
-// from the head meets the old list.
-func (a *Area) linkLocked(r spanRef) error {
-	cl, err := r.class()
-	if err != nil {
-		return err
-	}
-	head := &a.head.partial[cl.id]
-	first := head.Load()
-	r.s.prev.Store(0)
-	r.s.next.Store(first)
-	if first != 0 {
-		f, err := a.listedLocked(first)
-		if err != nil {
-			return err
-		}
-		f.s.prev.Store(r.ref())
-	}
-	failpoint.Hit("dsa/list/between")
-	head.Store(r.ref())
-	return nil
-}
-
-// unlinkLocked takes a span out of the list of its class. It finds both neighbours first, since a segment can fail to
-// be mapped (the session is closing, or has too many): then nothing has changed. The caller holds the area's lock. A
-// process that dies between the two stores has died with the lock, so the lists are made anew.
-func (a *Area) unlinkLocked(r spanRef) error {
-	cl, err := r.class()
-	if err != nil {
-		return err
-	}
-	next, prev := r.s.next.Load(), r.s.prev.Load()
-	var n, p spanRef
-	if next != 0 {
-		if n, err = a.listedLocked(next); err != nil {
-			return err
-		}
-	}
-	if prev != 0 {
-		if p, err = a.listedLocked(prev); err != nil {
-			return err
-		}
-	}
-	if next != 0 {
-		n.s.prev.Store(prev)
-	}
-	failpoint.Hit("dsa/list/half")
-	if prev == 0 {
-		a.head.partial[cl.id].Store(next)
-	} else {
-		p.s.next.Store(next)
-	}
-	return nil
-}
-
-// listedLocked returns the span that a word of a list names, and maps its segment if need be. The word comes from
-// shared memory. It refuses, with ErrCorrupt, a row that an area cannot have, a chunk behind the segment's last one,
-// and a chunk at which no partial span begins: so a list that a stray store has bent leads to no memory that is in use
-// otherwise. It does not ask whether the span is of the list's class; see firstLocked. The caller holds the area's
-// lock.
-func (a *Area) listedLocked(ref uint64) (r spanRef, err error) {
-	row, chunk := ref>>32-1, ref&math.MaxUint32
-	if row >= maxRows {
-		return r, corrupt("a list leads to segment %d", int64(row))
-	}
-	m, err := a.mapRow(context.Background(), int(row))
-	if err != nil {
-		return r, err
-	}
-	if chunk >= uint64(m.chunks) || kindOf(m.spans[chunk].state.Load()) != kindPartial {
-		return r, corrupt("a list leads to chunk %d of segment %d, which does not belong there", chunk, row)
-	}
-	return spanRef{m, int(chunk), &m.spans[chunk]}, nil
 }

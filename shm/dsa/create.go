@@ -36,40 +36,22 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 	a, err := create(seg, source, self, o, g, 0)
 	if err == nil {
 		failpoint.Hit("dsa/create/made")
-		if err = a.keep(ctx, seg); err == nil {
+		if err = a.pinFirstSegment(ctx, seg); err == nil {
 			return a, nil
 		}
 	}
 	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
 }
 
-// keep pins a new area's first segment. The end of the owner or the session may detach the area before the pin, and its
-// removal then unpins a segment that is not pinned yet; so the area is asked for its end after the pin, which is undone
-// then.
-func (a *Area) keep(ctx context.Context, seg Segment) error {
+// pinFirstSegment pins a new area's first segment. The end of the owner or the session may detach the area before the
+// pin, and its removal then unpins a segment that is not pinned yet; so the area is asked for its end after the pin,
+// which is undone then.
+func (a *Area) pinFirstSegment(ctx context.Context, seg Segment) error {
 	err := seg.Pin(ctx)
 	if a.ends.Ended() {
-		err = errors.Join(errClosed, a.unpinned(ctx, seg.Handle()))
+		err = errors.Join(errClosed, a.ensureUnpinned(ctx, seg.Handle()))
 	}
 	return err
-}
-
-// CreateInPlace makes an area whose first segment is the region, whose bytes must be zero; more come from
-// source, or, if that is nil, none. Others find it with AttachInPlace, in the same place. The region must
-// stay mapped until Detach, and begin at a multiple of 16; with few sessions 96 KiB are enough. A region that is too
-// small is ErrSize, and one in which there is an area already is an error.
-func CreateInPlace(r shm.Region, source SegmentSource, self shmsync.Self, o Options) (*Area, error) {
-	o, err := o.complete()
-	if err != nil {
-		return nil, err
-	}
-	g := fitting(firstSegment(o.Sessions), min(uint64(r.Len()), maxSegment))
-	if g.chunks < 1 {
-		return nil, errkind.As(ErrSize,
-			fmt.Errorf("dsa: an area for %d sessions takes %d bytes or more, and this is a region of %d",
-				o.Sessions, geometryOf(firstSegment(o.Sessions), 1).size, r.Len()))
-	}
-	return create(place(r), source, self, o, g, flagInPlace)
 }
 
 // create runs createIn in the source's With, so that the bytes stay while they become an area.
@@ -92,7 +74,7 @@ func create(
 func createIn(
 	b []byte, seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,
 ) (*Area, error) {
-	v, err := view(shm.NewRegion(b), o.Sessions)
+	v, err := viewsOf(shm.NewRegion(b), o.Sessions)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +97,10 @@ func createIn(
 	r := &v.rows[0]
 	r.handle.Store(seg.Handle())
 	a := newArea(v, seg, source, self)
-	m, err := a.format(b, seg, g, 0, 1)
+	m, err := a.formatSegment(b, seg, g, 0, 1)
 	if err == nil {
-		r.live(g.chunks, 1)
-		err = a.join(0)
+		r.makeLive(g.chunks, 1)
+		err = a.joinSlot(0)
 	}
 	if err == nil {
 		h.magic.Store(magic)
@@ -130,19 +112,3 @@ func createIn(
 	}
 	return a, nil
 }
-
-// place is the Segment of an area in place: a region whose bytes belong to the caller of CreateInPlace or
-// AttachInPlace. So there is nothing to pin or to detach, and the region's own view says when the bytes end.
-type place shm.Region
-
-func (p place) Handle() uint64 { return 0 }
-
-// With runs f on all bytes of the region. It does not keep them: the caller does, until Detach.
-func (p place) With(f func([]byte) error) error {
-	b, _ := shm.Region(p).Bytes(0, shm.Region(p).Len())
-	return f(b)
-}
-func (p place) View() *shm.View             { return shm.Region(p).View() }
-func (p place) Pin(context.Context) error   { return nil }
-func (p place) OnDetach(func()) func() bool { return func() bool { return true } }
-func (p place) Detach() error               { return nil }

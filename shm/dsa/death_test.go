@@ -8,8 +8,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees another session's object:
-// recovery frees the object; or the block is free already, and stays so; or it has another object by now, which stays.
+// TestNoteOfTheDead lays out what a session leaves that dies around the moment at which it frees another session's
+// object: recovery frees the object; or the block is free already, and stays so; or it has another object by now,
+// which stays.
 func TestNoteOfTheDead(t *testing.T) {
 	ctx := context.Background()
 	for _, when := range []string{"stamped", "freed", "freed, and allocated again"} {
@@ -41,7 +42,7 @@ func TestNoteOfTheDead(t *testing.T) {
 			m := r.m
 			lost := 0
 			if when == "stamped" {
-				*first(m.bytes, p.offset()) = stamp(p)
+				*wordAt(m.bytes, p.offset()) = freedStamp(p)
 				lost = 1
 			} else if err := b.Free(p); err != nil {
 				t.Fatal(err)

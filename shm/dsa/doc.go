@@ -103,7 +103,7 @@
 //	in FreeFrom, before the word is cleared  the same                          the same: nothing was freed
 //	in FreeFrom, after it                    a note, and the word is clear     as in Free
 //	collecting what others freed             bits freed and not used           they mean nothing; the next session to
-//	                                                                           collect clears them
+//	                                                                           harvestOwn clears them
 //	in Alloc, in a shared span               the same, and the lock            the same, and lists are made anew
 //	having emptied or opened a span          a span in the wrong place         recovery, Verify or Trim puts it right
 //	taking a span, or giving one             a contested span                  the next session to take spans, Trim or

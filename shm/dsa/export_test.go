@@ -8,7 +8,7 @@ import (
 )
 
 // Aligned returns zero bytes for an area in place.
-func Aligned(n int) []byte { return aligned(n) }
+func Aligned(n int) []byte { return alignedBytes(n) }
 
 // Beyond is the byte behind b.
 func Beyond(b []byte) *byte { return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), len(b))) }
@@ -26,9 +26,9 @@ func Places(b []byte) (list []int) {
 }
 
 // Get and Put read and write a word.
-func Get(b []byte, at int) uint64 { return *first(b, uint64(at)) }
+func Get(b []byte, at int) uint64 { return *wordAt(b, uint64(at)) }
 
-func Put(b []byte, at int, v uint64) { *first(b, uint64(at)) = v }
+func Put(b []byte, at int, v uint64) { *wordAt(b, uint64(at)) = v }
 
 // MakeDirty leaves what a process leaves that dies with the lock.
 func MakeDirty(a *Area) { a.head.dirty.Store(1) }

@@ -20,18 +20,18 @@ import "fmt"
 // chunks do not lead to its head, is ErrCorrupt. The caller has no stripe. It may wait for the source, to map a segment
 // that this process has not used yet.
 //
-// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findAnew;
-// also all of it if the caller wants to know the stripe in locked. It asks m.gone under the stripe, since the segment may
-// have been unmapped after maps was loaded.
+// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findSlow;
+// also all of it if the caller wants to know the stripe in locked. It asks m.gone under the stripe, since the segment
+// may have been unmapped after maps was loaded.
 func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
 	m := a.maps[p.row()].Load()
 	if m == nil || m.tag != p&tagMask || locked != nil {
-		return a.findAnew(p, locked)
+		return a.findSlow(p, locked)
 	}
 	rel = p.offset() - m.data
 	at := rel >> chunkShift
 	if at >= uint64(len(m.stripe)) {
-		return a.findAnew(p, nil)
+		return a.findSlow(p, nil)
 	}
 	guess := m.stripe[at].Load()
 	st := &a.stripes[guess]
@@ -39,35 +39,35 @@ func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *clas
 	if !a.ends.Ended() && !m.gone {
 		s := &m.spans[at]
 		c := s.class.Load()
-		if kind := kindOf(s.state.Load()); kind >= kindOwned && kind <= kindContested && c < uint32(len(classes)) {
+		if kind := stateKind(s.state.Load()); kind >= kindOwned && kind <= kindContested && c < uint32(len(classes)) {
 			if cl = &classes[c]; uint32(cl.stripe) == guess && cl.chunks <= m.chunks-int(at) {
 				return spanRef{m, int(at), s}, rel & (chunkSize - 1), cl, nil
 			}
 		}
 	}
 	st.Unlock()
-	return a.findAnew(p, nil)
+	return a.findSlow(p, nil)
 }
 
-// findAnew finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to
+// findSlow finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to
 // have. The run can become one of another class between the look and the lock: then it tries again. Only a program that
 // frees what others use makes that happen more than once or twice, and after maxTries it is ErrCorrupt.
 //
 // If locked is not nil it points to the stripe that is locked, at any moment, and to nil while none is: so a caller that
 // is left by a fault knows which one it has. The stripe that the chunk is remembered to have does not say that, since
 // another goroutine may store there what it saw earlier.
-func (a *Area) findAnew(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
+func (a *Area) findSlow(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
 	if locked == nil {
 		locked = new(*stripe)
 	}
 	for range maxTries {
 		m, at, err := a.chunkOf(p)
 		if err != nil {
-			return r, 0, nil, a.answer(err)
+			return r, 0, nil, a.orClosed(err)
 		}
 		guess := m.stripe[at].Load()
-		if r, rel, cl, err = a.findUnder(&a.stripes[guess], p, m, at, locked); err != nil {
-			return r, 0, nil, a.answer(err)
+		if r, rel, cl, err = a.findInStripe(&a.stripes[guess], p, m, at, locked); err != nil {
+			return r, 0, nil, a.orClosed(err)
 		}
 		is := uint32(stripes - 1)
 		if cl != nil {
@@ -80,12 +80,12 @@ func (a *Area) findAnew(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *
 		a.stripes[guess].Unlock()
 		m.stripe[at].Store(is)
 	}
-	return r, 0, nil, a.answer(corrupt("what %v leads to changes all the time", p))
+	return r, 0, nil, a.orClosed(corrupt("what %v leads to changes all the time", p))
 }
 
-// findUnder locks a stripe and finds the run that p leads to. If the segment has been unmapped, the run that it returns
-// has no mapping, and the caller begins again. On an error the stripe is unlocked, and locked is nil.
-func (a *Area) findUnder(
+// findInStripe locks a stripe and finds the run that p leads to. If the segment has been unmapped, the run that it
+// returns has no mapping, and the caller begins again. On an error the stripe is unlocked, and locked is nil.
+func (a *Area) findInStripe(
 	st *stripe, p Pointer, m *mapping, at int, locked **stripe,
 ) (r spanRef, rel uint64, cl *class, err error) {
 	st.Lock()
@@ -93,7 +93,7 @@ func (a *Area) findUnder(
 	if a.ends.Ended() {
 		err = errClosed
 	} else if !m.gone {
-		r, rel, cl, err = m.lead(p, at)
+		r, rel, cl, err = m.runOf(p, at)
 	}
 	if err != nil {
 		*locked = nil
@@ -116,16 +116,16 @@ func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
 	return nil, 0, notAllocated(p)
 }
 
-// lead follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
+// runOf follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
 // in the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first
 // chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock. That the run
 // reaches as far as p's chunk is not checked here: the caller refuses a distance at which no block begins, or which is
 // not 0 for a large object.
-func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
+func (m *mapping) runOf(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
 	chunk := at
 	s := &m.spans[chunk]
 	state := s.state.Load()
-	if kindOf(state) == kindPart {
+	if stateKind(state) == kindPart {
 		back := int(s.back.Load())
 		if back < 1 || back > chunk {
 			return r, 0, nil, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
@@ -136,7 +136,7 @@ func (m *mapping) lead(p Pointer, at int) (r spanRef, rel uint64, cl *class, err
 	}
 	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
 	r = spanRef{m, chunk, s}
-	switch kindOf(state) {
+	switch stateKind(state) {
 	case kindOwned, kindFull, kindPartial, kindContested:
 		cl, err = r.class()
 		return r, rel, cl, err

@@ -21,10 +21,10 @@ import (
 // this process.
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}, nil) }
 
-// freeCarefully frees in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that free
-// can have when a fault leaves it is the one that findAnew has locked, and has noted in locked. The pointer that a place
+// freeContained frees in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that free
+// can have when a fault leaves it is the one that findSlow has locked, and has noted in locked. The pointer that a place
 // owns is read in the scope, too, since that word lies in the same memory.
-func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
+func (a *Area) freeContained(p Pointer, from Place) (err error) {
 	if a.head == nil { // the zero Area
 		return errClosed
 	}
@@ -36,20 +36,20 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 			if locked != nil {
 				locked.Unlock()
 			}
-			err = a.broken(recover())
+			err = a.errPanic(recover())
 		}
 	}()
 	if from.word != nil {
 		p = from.Pointer()
 	}
-	err = a.answer(a.free(p, from, &locked))
+	err = a.orClosed(a.free(p, from, &locked))
 	debug.SetPanicOnFault(old)
 	whole = true
 	return err
 }
 
 // free frees the object p, which from owns if it is a word. It runs in no scope of its own unless the area is careful,
-// or some goroutine of this process is in a Contain; then it calls itself once by freeCarefully, with locked not nil.
+// or some goroutine of this process is in a Contain; then it calls itself once by freeContained, with locked not nil.
 //
 // The order of its steps is what recovery relies on:
 //
@@ -57,16 +57,16 @@ func (a *Area) freeCarefully(p Pointer, from Place) (err error) {
 //     mode its guard bytes must be intact and of this generation.
 //  2. The note names the object. If the process dies from here on, recovery frees the object, unless the place owns it.
 //  3. The word of the place is cleared: from then on the object is the session's.
-//  4. The block is freed: in a span of this session by a plain store of used, else by freeOther.
+//  4. The block is freed: in a span of this session by a plain store of used, else by freeRemote.
 //  5. The note is put to rest.
 //
 // Which of the two it is in step 4 is decided by the span's state, loaded after the note was stored, as in alloc: a
 // session that takes the span from then on reads the note, and leaves the span alone until the note is at rest. The word
-// used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the span
-// anew; so if it has it now it had it then, and has stored nothing there in between.
+// used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the
+// span anew; so if it has it now it had it then, and has stored nothing there in between.
 func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	if (a.careful || scope.Running()) && from == (Place{}) {
-		return a.freeCarefully(p, nowhere)
+		return a.freeContained(p, nowhere)
 	}
 	r, rel, cl, err := a.find(p, locked)
 	if err != nil {
@@ -77,22 +77,22 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	}
 	st := &a.stripes[cl.stripe]
 	i, ok := cl.index(rel)
-	if !ok || !a.fits(p, cl) {
+	if !ok || !a.fitsClass(p, cl) {
 		st.Unlock()
-		return a.answer(notAllocated(p))
+		return a.orClosed(notAllocated(p))
 	}
 	w := &r.s.words[i>>6]
 	freed := w.freed.Load() // before used, as in pair.allocated
 	used, bit := w.used.Load(), uint64(1)<<(i&63)
 	if used&^freed&bit == 0 {
 		st.Unlock()
-		return a.answer(notAllocated(p))
+		return a.orClosed(notAllocated(p))
 	}
 	size := uint64(0)
 	if a.guard != 0 {
 		if size, err = checkedSize(p, r.block(cl, i)); err != nil {
 			st.Unlock()
-			return a.answer(err)
+			return a.orClosed(err)
 		}
 	}
 	note := &a.notes[cl.stripe]
@@ -100,44 +100,44 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	failpoint.Hit("dsa/free/intended")
 	from.put(0)
 	if a.guard != 0 {
-		spoil(r.block(cl, i)[:size])
+		poisonBytes(r.block(cl, i)[:size])
 	}
 	st.freed++
 	if state := r.s.state.Load(); state&(kindMask|slotMask) != kindOwned|uint64(a.slot+1) {
-		err = a.freeOther(p, r, cl, i, from)
+		err = a.freeRemote(p, r, cl, i, from)
 	} else {
 		// No other session writes used, and this one does so under this stripe; a session that takes the span sees the
 		// note first.
-		store(&w.used, used&^bit)
+		storeOrdered(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
-		st.end(note, from)
+		st.endNote(note, from)
 		if h := &a.heaps[cl.id]; h.cur.s != r.s {
-			err = a.roomIn(h, held{r, state}, cl, i>>6)
-		} else if h.word = min(h.word, i>>6); len(h.room) > 0 && r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
-			err = a.curEmptied(h)
+			err = a.relistOwn(h, held{r, state}, cl, i>>6)
+		} else if h.word = min(h.word, i>>6); len(h.room) > 0 && r.s.allocatedInWord(cl, i>>6) == 0 && r.s.empty(cl) {
+			err = a.releaseEmptyCur(h)
 		}
 	}
 	stale := a.head.returned.Load() != a.seen.Load()
 	st.Unlock()
 	if stale {
-		return a.after(err)
+		return a.unmapAfter(err)
 	}
-	return a.answer(err)
+	return a.orClosed(err)
 }
 
-// after ends a call that may have given a segment back: it unmaps that, and all others that went back. It returns err,
-// or the error of unmapping if that is nil, or, once the area has ended, ErrClosed. The caller has no stripe.
-func (a *Area) after(err error) error {
+// unmapAfter ends a call that may have given a segment back: it unmaps that, and all others that went back. It returns
+// err, or the error of unmapping if that is nil, or, once the area has ended, ErrClosed. The caller has no stripe.
+func (a *Area) unmapAfter(err error) error {
 	serr := a.contained(func() error {
 		if a.head.returned.Load() == a.seen.Load() {
 			return nil
 		}
 		return a.unmapReturned()
 	})
-	return a.answer(cmp.Or(err, serr))
+	return a.orClosed(cmp.Or(err, serr))
 }
 
-// freeOther frees an object in a span that is not this session's, by setting its bit in freed. The caller has the
+// freeRemote frees an object in a span that is not this session's, by setting its bit in freed. The caller has the
 // class's stripe, and a note of the object. A double free is ErrPointer, also one that another session makes at the
 // same time: the compare-and-swap lets one of them succeed.
 //
@@ -149,17 +149,17 @@ func (a *Area) after(err error) error {
 //
 // If the span is full, it has room now, and some session has to make use of that. This session makes it its own, or, as
 // long as it shares spans of that class, has it put into the list.
-func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) error {
+func (a *Area) freeRemote(p Pointer, r spanRef, cl *class, i int, from Place) error {
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
 	off := r.start() + uint64(i)*cl.size
-	*first(r.m.bytes, off) = stamp(p)
+	*wordAt(r.m.bytes, off) = freedStamp(p)
 	failpoint.Hit("dsa/free/stamped")
-	store(&note.intent, uint64(p.withSlack(intentStamped)))
+	storeOrdered(&note.intent, uint64(p.withSlack(intentStamped)))
 	failpoint.Hit("dsa/free/other")
 	for freed := w.freed.Load(); ; freed = w.freed.Load() {
 		if w.used.Load()&^freed&bit == 0 { // a double free, at the very same time
-			st.end(note, from)
+			st.endNote(note, from)
 			return notAllocated(p)
 		}
 		if w.freed.CompareAndSwap(freed, freed|bit) {
@@ -167,29 +167,29 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 		}
 	}
 	failpoint.Hit("dsa/free/freed")
-	st.end(note, from)
+	st.endNote(note, from)
 	// The span may be another one by now, if this was its last object. Then what follows finds
 	// nothing to do, or does no harm.
-	switch state := r.s.state.Load(); kindOf(state) {
+	switch state := r.s.state.Load(); stateKind(state) {
 	case kindFull:
-		if a.heaps[cl.id].shares(cl) {
-			return a.tidied(r, cl)
+		if a.heaps[cl.id].usesShared(cl) {
+			return a.relistShared(r, cl)
 		}
-		h := held{r, moved(state, kindOwned, a.slot+1) + lifeUnit}
+		h := held{r, withKind(state, kindOwned, a.slot+1) + lifeUnit}
 		if int(r.s.class.Load()) != cl.id || !r.s.state.CompareAndSwap(state, h.state) {
 			return nil
 		}
 		failpoint.Hit("dsa/free/adopted")
-		return a.adopted(h, cl)
+		return a.relistAdopted(h, cl)
 	case kindPartial:
-		if r.s.inWord(cl, i>>6) == 0 && r.s.empty(cl) {
-			return a.tidied(r, cl)
+		if r.s.allocatedInWord(cl, i>>6) == 0 && r.s.empty(cl) {
+			return a.relistShared(r, cl)
 		}
 	}
 	return nil
 }
 
-// stamp returns what an object bears in its first 8 bytes while it is freed by a session that is not its span's: a
+// freedStamp returns what an object bears in its first 8 bytes while it is freed by a session that is not its span's: a
 // number that is unlikely to be the object's content, and never 0. A program's own bytes can equal it. Only if such an
 // object is also the one that a dead session was freeing, and already another session's, would recovery free it
 // wrongly.
@@ -197,122 +197,11 @@ func (a *Area) freeOther(p Pointer, r spanRef, cl *class, i int, from Place) err
 // It is stored and loaded plainly. While it is stored the object is allocated and the session's to free; it is removed
 // by the session that collects the block, before the block can be allocated; and recovery compares it once the session
 // is dead. The bits of the block, which are atomic, order these.
-func stamp(p Pointer) uint64 {
+func freedStamp(p Pointer) uint64 {
 	x := (uint64(p.withSlack(0)) ^ 0x5be1_ac1e_57a3_9d4b) * 0x9e37_79b9_7f4a_7c15
 	return x ^ x>>29 | 1
 }
 
-// fits reports whether an object in a block of that class can have the pointer p: one that leaves so much unused would
-// be in a block of a smaller class. In checked mode the slack is a generation, which the guard bytes tell.
-func (a *Area) fits(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }
-
-// Bytes returns an object's bytes, in place: as many as were asked for. They are valid until the object is freed or the
-// area detached. A pointer that leads to no object is ErrPointer, as with Free. In checked mode an object past whose
-// end something was written may be ErrOverrun.
-//
-// It takes no lock as long as this process has the segment mapped and no segment went back, whatever other goroutines
-// and sessions allocate and free at the same time. It does not keep the object from being freed: the program has its
-// own rule for that. If the segment is not mapped yet, it waits for the source; if one went back, for the calls that
-// are in flight in this process.
-func (a *Area) Bytes(p Pointer) (b []byte, err error) {
-	old, whole := debug.SetPanicOnFault(true), false
-	defer func() {
-		if !whole {
-			debug.SetPanicOnFault(old)
-			b, err = nil, a.broken(recover())
-		}
-	}()
-	// The scope ends before the deferred function runs, which has something to do after a panic only.
-	if b = a.blockAt(p); b == nil {
-		b, err = a.bytesAnew(p)
-	}
-	if a.ends.Ended() {
-		b, err = nil, errClosed
-	}
-	debug.SetPanicOnFault(old)
-	whole = true
-	return b, err
-}
-
-// blockAt returns the bytes of the object p, if it is in the first chunk of a span in a segment that is mapped. In each case
-// of doubt, also if a number in shared memory is out of range, it returns nil, and bytesAnew has the answer. A block whose
-// end would be behind the mapping is such a case: a span of more than one chunk near the segment's end can have a class
-// that does not fit there. It takes no stripe: if the segment is unmapped while it looks, there is no object left in it,
-// and a load that faults ends in the caller's scope.
-func (a *Area) blockAt(p Pointer) []byte {
-	m := a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask || a.guard != 0 || a.head.returned.Load() != a.seen.Load() {
-		return nil
-	}
-	off := p.offset()
-	rel := off - m.data
-	at := rel >> chunkShift
-	if at >= uint64(len(m.spans)) {
-		return nil
-	}
-	s := &m.spans[at]
-	c := s.class.Load()
-	if kind := kindOf(s.state.Load()); kind-kindOwned > kindPartial-kindOwned || c >= uint32(len(classes)) {
-		return nil
-	}
-	cl := &classes[c]
-	rel &= chunkSize - 1
-	i := rel * cl.inverse >> 40
-	if i*cl.size != rel || i >= uint64(cl.objects) || p.slack() >= cl.slack {
-		return nil
-	}
-	// The words above may be of different moments, and whatever others have stored there: so the block must be allocated,
-	// and what is returned lies in the segment's bytes. The mask bounds what the compiler can't: no class has more than
-	// 4,096 blocks.
-	pair := &s.words[i>>6&63]
-	end := off + cl.size - p.slack()
-	if pair.allocated()>>(i&63)&1 == 0 || end > uint64(len(m.bytes)) {
-		return nil
-	}
-	return m.bytes[off:end:end]
-}
-
-// bytesAnew returns the bytes of an object that blockAt has not found on its short way: one of a segment that is not
-// mapped, or of a run's later chunk, a large one, one in checked mode, or none. Before it looks it unmaps what went
-// back. The caller has no stripe.
-func (a *Area) bytesAnew(p Pointer) ([]byte, error) {
-	if a.head.returned.Load() != a.seen.Load() {
-		if err := a.unmapReturned(); err != nil {
-			return nil, err
-		}
-	}
-	m, at, err := a.chunkOf(p)
-	if err != nil {
-		return nil, err
-	}
-	r, rel, cl, err := m.lead(p, at)
-	if err != nil {
-		return nil, err
-	}
-	if cl == nil {
-		if rel != 0 {
-			return nil, notAllocated(p)
-		}
-		return a.large(p, r)
-	}
-	return a.blockBytes(p, r, cl, rel)
-}
-
-// blockBytes returns the bytes of the object at rel in a span of that class, if p is its pointer and it is allocated.
-// In checked mode its size is in the guard bytes, which a stray store may have hit: sizeOf refuses a size that the block does
-// not have.
-func (a *Area) blockBytes(p Pointer, r spanRef, cl *class, rel uint64) ([]byte, error) {
-	i, ok := cl.index(rel)
-	if !ok || !a.fits(p, cl) || !r.s.allocated(i) {
-		return nil, notAllocated(p)
-	}
-	block := r.block(cl, i)
-	n := cl.size - p.slack()
-	if a.guard != 0 {
-		var err error
-		if n, err = sizeOf(p, block); err != nil {
-			return nil, err
-		}
-	}
-	return block[:n:n], nil
-}
+// fitsClass reports whether an object in a block of that class can have the pointer p: one that leaves so much unused
+// would be in a block of a smaller class. In checked mode the slack is a generation, which the guard bytes tell.
+func (a *Area) fitsClass(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }

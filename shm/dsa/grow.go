@@ -15,9 +15,9 @@ import (
 // under the area's lock, and filled in under it later: since only the holder of the lock for growth fills rows, it is
 // still free then.
 
-// live makes a row that of a formatted segment, all of whose chunks are free. The row's handle is stored already; the
-// word comes last, since it decides. The caller holds the area's lock, or is the only one that knows the area.
-func (r *row) live(chunks, life int) {
+// makeLive makes a row that of a formatted segment, all of whose chunks are free. The row's handle is stored already;
+// the word comes last, since it decides. The caller holds the area's lock, or is the only one that knows the area.
+func (r *row) makeLive(chunks, life int) {
 	r.chunks.Store(uint32(chunks))
 	r.free.Store(uint32(chunks))
 	r.longest.Store(uint32(chunks))
@@ -25,8 +25,8 @@ func (r *row) live(chunks, life int) {
 	r.word.Store(rowWord(rowLive, life))
 }
 
-// sizeOf returns how many bytes the segment of row i has, as follows from its chunks.
-func (a *Area) sizeOf(i int) uint64 {
+// segmentSize returns how many bytes the segment of row i has, as follows from its chunks.
+func (a *Area) segmentSize(i int) uint64 {
 	start := uint64(0)
 	if i == 0 {
 		start = firstSegment(len(a.slots))
@@ -34,21 +34,21 @@ func (a *Area) sizeOf(i int) uint64 {
 	return geometryOf(start, int(a.rows[i].chunks.Load())).size
 }
 
-// expand makes room for a run of n chunks: by what dead sessions had, or else by a new segment. The caller has a
+// growFor makes room for a run of n chunks: by what dead sessions had, or else by a new segment. The caller has a
 // stripe, and does not hold the area's lock, which other sessions can take while the source makes the segment; a
 // session that has to grow the area too waits for this one, for at most 10 seconds. The room may be used up again
 // before the caller has the area's lock.
 //
 // The segment is not pinned until addSegment has announced it in its row: a process that dies before has it go with its
 // attachment.
-func (a *Area) expand(ctx context.Context, n int) error {
-	grow, err := a.lockOrWait(ctx, a.grow, a.ends.View)
+func (a *Area) growFor(ctx context.Context, n int) error {
+	grow, err := a.lockEvenPoisoned(ctx, a.grow, a.ends.View)
 	if err != nil {
 		return fmt.Errorf("dsa: the lock for growth: %w", err)
 	}
 	defer grow.Unlock()
 	grow.MarkConsistent() // a dead holder may have left a row on the way, which the area's lock repairs
-	i, chunks, err := a.plan(ctx, n)
+	i, chunks, err := a.planGrowth(ctx, n)
 	if err != nil || chunks == 0 {
 		return err
 	}
@@ -64,15 +64,15 @@ func (a *Area) expand(ctx context.Context, n int) error {
 	return nil
 }
 
-// plan chooses the row of the next segment, and how many chunks it is to have; 0 chunks if none is needed, because dead
-// sessions were recovered, or another session has made room in the meantime. Without a source, or without a free row,
-// it returns an error that matches ErrFull and ErrNoMemory. It takes the area's lock. The caller holds the lock for
-// growth.
+// planGrowth chooses the row of the next segment, and how many chunks it is to have; 0 chunks if none is needed,
+// because dead sessions were recovered, or another session has made room in the meantime. Without a source, or without
+// a free row, it returns an error that matches ErrFull and ErrNoMemory. It takes the area's lock. The caller holds the
+// lock for growth.
 //
 // Row 0 is never chosen: it is the first segment's. The row at which the search begins comes from shared memory, and is
 // taken modulo their number.
-func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
-	g, err := a.acquire(ctx)
+func (a *Area) planGrowth(ctx context.Context, n int) (free, chunks int, err error) {
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -93,7 +93,7 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 			live++
 		}
 		if state == rowLive && int(r.free.Load()) >= n && int(r.longest.Load()) >= n {
-			if m, err := a.mapRow(ctx, i); lost(err) {
+			if m, err := a.mapRow(ctx, i); segmentLost(err) {
 				continue
 			} else if err != nil {
 				return 0, 0, err
@@ -104,19 +104,19 @@ func (a *Area) plan(ctx context.Context, n int) (free, chunks int, err error) {
 	}
 	switch {
 	case a.source == nil:
-		return 0, 0, fullUp("the area in place has all of its %d bytes in use, and no source of segments to grow from",
+		return 0, 0, errCannotGrow("the area in place has all of its %d bytes in use, and no source of segments to grow from",
 			a.head.total.Load())
 	case free < 0:
-		return 0, 0, fullUp("all %d segments that an area can have are in use: begin with a larger one (Options.Initial)",
+		return 0, 0, errCannotGrow("all %d segments that an area can have are in use: begin with a larger one (Options.Initial)",
 			maxRows)
 	}
 	a.head.next.Store(uint32(free + 1))
-	return free, a.stepLocked(n, live), nil
+	return free, a.growthStepLocked(n, live), nil
 }
 
-// fullUp returns the error of an area that cannot grow, however much memory there is. It matches ErrFull and
+// errCannotGrow returns the error of an area that cannot grow, however much memory there is. It matches ErrFull and
 // ErrNoMemory.
-func fullUp(format string, args ...any) error {
+func errCannotGrow(format string, args ...any) error {
 	return errkind.As(ErrNoMemory, errkind.As(ErrFull, fmt.Errorf(format, args...)))
 }
 
@@ -129,24 +129,24 @@ const (
 	growthPart  = 4
 )
 
-// stepLocked returns how many chunks growth asks for first: the first segment's, twice as many with each second
+// growthStepLocked returns how many chunks growth asks for first: the first segment's, twice as many with each second
 // segment, as far as growthSteps allows. If the source has refused more, and no segment has gone back since, it is
 // twice what it gave then. It is never less than need. The caller holds the lock for growth and the area's lock. The
 // numbers of the header come from shared memory, and whatever they are the result is at most what a segment can have,
 // or need.
-func (a *Area) stepLocked(need, live int) int {
+func (a *Area) growthStepLocked(need, live int) int {
 	h := a.head
 	chunks := min(uint64(h.initial.Load())<<min(live/2, 24), h.largest.Load(), maxSegment/chunkSize,
 		(growthSteps+(max(h.total.Load(), growthTurns)-growthTurns)/growthPart)/(chunkSize+spanSize))
 	if a.cut > 0 && a.cutAt == h.returned.Load() {
-		chunks = min(chunks, uint64(max(2*a.cut, a.least())))
+		chunks = min(chunks, uint64(max(2*a.cut, a.leastGrowth())))
 	}
-	return max(whole(int(chunks)), need)
+	return max(wholeSpans(int(chunks)), need)
 }
 
-// least returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all that there
-// is of an area without one. So rows do not run out, of the area nor of the instance.
-func (a *Area) least() int {
+// leastGrowth returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all
+// that there is of an area without one. So rows do not run out, of the area nor of the instance.
+func (a *Area) leastGrowth() int {
 	bytes := a.head.limit.Load()
 	if bytes == 0 {
 		bytes = a.head.total.Load()
@@ -154,8 +154,8 @@ func (a *Area) least() int {
 	return int(min(bytes/128/(chunkSize+spanSize)+1, a.head.largest.Load(), maxSegment/chunkSize))
 }
 
-// whole returns the chunks of the largest spans that fit into so many, if one does: so none are left over.
-func whole(chunks int) int {
+// wholeSpans returns the chunks of the largest spans that fit into so many, if one does: so none are left over.
+func wholeSpans(chunks int) int {
 	if largest := classes[len(classes)-1].chunks; chunks > largest {
 		return chunks / largest * largest
 	}
@@ -167,11 +167,11 @@ func whole(chunks int) int {
 // needed, and for less than least only if the source refuses that too. It blocks as the source's Create does. The
 // caller holds the lock for growth.
 func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, error) {
-	room, err := a.room(need)
+	room, err := a.growthWithinLimit(need)
 	if err != nil {
 		return nil, 0, err
 	}
-	chunks, least := min(chunks, max(whole(room), need)), a.least()
+	chunks, least := min(chunks, max(wholeSpans(room), need)), a.leastGrowth()
 	for {
 		seg, err := a.trySegment(ctx, chunks)
 		if err == nil || chunks <= need || ctx.Err() != nil ||
@@ -187,9 +187,9 @@ func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, 
 	}
 }
 
-// room returns how many chunks a segment can have within the area's limit; less than what is needed is ErrLimit. It
-// takes no lock: a limit that is set at that moment may count for the next segment only.
-func (a *Area) room(need int) (chunks int, err error) {
+// growthWithinLimit returns how many chunks a segment can have within the area's limit; less than what is needed is
+// ErrLimit. It takes no lock: a limit that is set at that moment may count for the next segment only.
+func (a *Area) growthWithinLimit(need int) (chunks int, err error) {
 	limit, total := a.head.limit.Load(), a.head.total.Load()
 	if limit == 0 {
 		return maxSegment / chunkSize, nil
@@ -232,7 +232,7 @@ func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
 // If the pin were first, a death before the row says so would leave a segment that no row names, and that nothing
 // unpins.
 func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks int) error {
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return err
 	}
@@ -241,7 +241,7 @@ func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks 
 	_, life := rowOf(r.word.Load())
 	life = life%maxLife + 1
 	size := geometryOf(0, chunks).size
-	m, err := a.format(b, seg, geometryOf(0, chunks), i, life)
+	m, err := a.formatSegment(b, seg, geometryOf(0, chunks), i, life)
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks 
 		return fmt.Errorf("dsa: keep a segment: %w", err)
 	}
 	failpoint.Hit("dsa/grow/pinned")
-	r.live(chunks, life)
+	r.makeLive(chunks, life)
 	failpoint.Hit("dsa/grow/live")
 	a.head.total.Add(size)
 	a.mapMu.Lock()

@@ -73,25 +73,25 @@ func (h *heap) putFull(r held) {
 
 // setCur makes a span the one to allocate from. It is in neither list. The caller has the class's stripe.
 func (h *heap) setCur(r held) {
-	h.cur, h.word, h.mark = r, 0, r.mark()
+	h.cur, h.word, h.mark = r, 0, r.intent()
 }
 
-// take takes a span out of the list that it is in, if any. The caller has the class's stripe.
-func (h *heap) take(r held) {
+// remove takes a span out of the list that it is in, if any. The caller has the class's stripe.
+func (h *heap) remove(r held) {
 	at := r.m.at[r.chunk].Load()
 	list := &h.room
 	if at&inFull != 0 {
 		list = &h.full
 	}
 	if i := int(at&^inFull) - 1; i >= 0 && i < len(*list) && (*list)[i].spanRef == r.spanRef {
-		h.takeAt(list, i)
+		h.removeAt(list, i)
 	}
 }
 
-// takeAt takes the span at i out of a list, and returns it. The last one of the list moves to its place. The span's
+// removeAt takes the span at i out of a list, and returns it. The last one of the list moves to its place. The span's
 // spot is cleared if it names this place; if it names another, the span came back in another list since. The caller has
 // the class's stripe.
-func (h *heap) takeAt(list *[]held, i int) held {
+func (h *heap) removeAt(list *[]held, i int) held {
 	at, end := spot(i+1), len(*list)-1
 	if list == &h.full {
 		at |= inFull
@@ -110,10 +110,10 @@ func (h *heap) takeAt(list *[]held, i int) held {
 }
 
 // refill finds another span to allocate from: one with room that belongs to no session, a new one or, if the area
-// cannot grow, one that another session does not use. The caller has the class's stripe; refill waits as lockAndGet
+// cannot grow, one that another session does not use. The caller has the class's stripe; refill waits as getWithLock
 // does.
 func (a *Area) refill(h *heap, cl *class) error {
-	return a.lockAndGet(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
+	return a.getWithLock(cl.id, cl.chunks, func(ctx context.Context) (ok bool, err error) {
 		r, ok, err := a.takeSpanLocked(ctx, cl)
 		if ok && err == nil {
 			h.setCur(r)
@@ -134,17 +134,17 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 	}
 	h.cur, h.word = held{}, 0
 	most := cl.most()
-	if h.shares(cl) {
+	if h.usesShared(cl) {
 		most = 0
 	}
 	for len(h.full) > most {
-		if again, ok := a.retire(h.takeAt(&h.full, 0), cl); ok {
+		if again, ok := a.markFull(h.removeAt(&h.full, 0), cl); ok {
 			h.putRoom(again)
 		}
 	}
 	for n := len(h.room); n > 0; n = len(h.room) {
-		r := h.takeAt(&h.room, n-1)
-		mine, room := a.collect(r, cl)
+		r := h.removeAt(&h.room, n-1)
+		mine, room := a.harvestOwn(r, cl)
 		if room {
 			h.setCur(r)
 			return true
@@ -158,13 +158,13 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 	for i := 0; i < len(h.full); {
 		r := h.full[i]
 		if !r.mine() {
-			h.takeAt(&h.full, i)
+			h.removeAt(&h.full, i)
 			h.shared = 0
 			continue
 		}
-		if r.s.waiting(cl) {
-			if _, room := a.collect(r, cl); room {
-				h.setCur(h.takeAt(&h.full, i))
+		if r.s.hasHarvest(cl) {
+			if _, room := a.harvestOwn(r, cl); room {
+				h.setCur(h.removeAt(&h.full, i))
 				return true
 			}
 		}
@@ -173,113 +173,114 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 	return false
 }
 
-// collect makes blocks that other sessions have freed in a span of this session free for allocation. It reports whether
-// the span is this session's still, and has room then. The caller has the class's stripe. The note comes first, then
-// the look at the state, then the harvest: a session that takes the span in between sees the note, and leaves the span
-// contested.
-func (a *Area) collect(r held, cl *class) (mine, room bool) {
+// harvestOwn makes blocks that other sessions have freed in a span of this session free for allocation. It reports
+// whether the span is this session's still, and has room then. The caller has the class's stripe. The note comes
+// first, then the look at the state, then the harvest: a session that takes the span in between sees the note, and
+// leaves the span contested.
+func (a *Area) harvestOwn(r held, cl *class) (mine, room bool) {
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
-	note.name(r.mark(), a.swaps)
+	note.publishName(r.intent(), a.swaps)
 	failpoint.Hit("dsa/collect/named")
 	if mine = r.mine(); mine {
 		room = r.harvest(cl)
 		failpoint.Hit("dsa/collect/done")
 	}
-	st.rest(note)
+	st.clearNote(note)
 	return mine, room
 }
 
-// retire changes a span that has no free block from owned to full. A full span belongs to no session; the first session
-// that frees a block in it takes it over. If a session frees a block in it just before the state changes, that session sees an owned span, and leaves
-// it to the session that has it. So retire looks again after the change, and makes the span its own once more if
-// something was freed; it then returns the span, and ok is true if it still has it. The caller has the class's stripe,
-// and has taken the span out of its lists. A process that dies after the first compare-and-swap leaves a full span with
-// a free block, which Trim, Verify and recovery put right.
-func (a *Area) retire(r held, cl *class) (again held, ok bool) {
-	full := moved(r.state, kindFull, 0)
+// markFull changes a span that has no free block from owned to full. A full span belongs to no session; the first
+// session that frees a block in it takes it over. If a session frees a block in it just before the state changes, that
+// session sees an owned span, and leaves it to the session that has it. So markFull looks again after the change, and
+// makes the span its own once more if something was freed; it then returns the span, and ok is true if it still has
+// it. The caller has the class's stripe, and has taken the span out of its lists. A process that dies after the first
+// compare-and-swap leaves a full span with a free block, which Trim, Verify and recovery put right.
+func (a *Area) markFull(r held, cl *class) (again held, ok bool) {
+	full := withKind(r.state, kindFull, 0)
 	if !r.s.state.CompareAndSwap(r.state, full) {
 		return r, false // another session has taken it
 	}
 	failpoint.Hit("dsa/span/retired")
-	r.state = moved(r.state, kindOwned, a.slot+1) + lifeUnit
-	if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, r.state) {
+	r.state = withKind(r.state, kindOwned, a.slot+1) + lifeUnit
+	if !r.s.hasHarvest(cl) || !r.s.state.CompareAndSwap(full, r.state) {
 		return r, false
 	}
-	mine, _ := a.collect(r, cl)
+	mine, _ := a.harvestOwn(r, cl)
 	return r, mine
 }
 
-// roomIn puts a span of this session where it belongs, after the session has freed a block in that word of it: among
+// relistOwn puts a span of this session where it belongs, after the session has freed a block in that word of it: among
 // those with room or, if no block is allocated any more, back to the area. It is for a span that the session does not
 // allocate from. If the list is too long it gives half of it back. The caller has the class's stripe. For what goes
 // back it takes the area's lock; if that is not free in time the span stays this session's, and no error is returned.
-func (a *Area) roomIn(h *heap, r held, cl *class, word int) error {
+func (a *Area) relistOwn(h *heap, r held, cl *class, word int) error {
 	at := r.m.at[r.chunk].Load()
 	if at == 0 || at&inFull != 0 {
-		h.take(r)
+		h.remove(r)
 		h.putRoom(r)
 	}
-	if r.s.inWord(cl, word) != 0 || !r.s.empty(cl) {
+	if r.s.allocatedInWord(cl, word) != 0 || !r.s.empty(cl) {
 		if len(h.room) > cl.most() {
-			return a.handOn(h, cl)
+			return a.releaseSurplus(h, cl)
 		}
 		return nil
 	}
 	ctx := context.Background()
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return nil // it stays ready
 	}
 	defer g.Unlock()
-	h.take(r)
-	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
+	h.remove(r)
+	return a.dirtyIfCorruptLocked(a.releaseSpanLocked(ctx, r))
 }
 
-// curEmptied gives the span back that the session allocates from, since the session has freed its last block and has
-// others with room. The caller has the class's stripe, and has found both. If the area's lock is not free in time, the
-// span stays.
-func (a *Area) curEmptied(h *heap) error {
+// releaseEmptyCur gives the span back that the session allocates from, since the session has freed its last block and
+// has others with room. The caller has the class's stripe, and has found both. If the area's lock is not free in time,
+// the span stays.
+func (a *Area) releaseEmptyCur(h *heap) error {
 	ctx := context.Background()
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return nil
 	}
 	defer g.Unlock()
 	r := h.cur
 	h.cur, h.word = held{}, 0
-	return a.doubtedLocked(a.giveSpanLocked(ctx, r))
+	return a.dirtyIfCorruptLocked(a.releaseSpanLocked(ctx, r))
 }
 
-// handOn gives back half of as many spans with room as the list may have, so that all sessions can have them.
+// releaseSurplus gives back half of as many spans with room as the list may have, so that all sessions can have them.
 // The caller has the class's stripe. If the area's lock is not free in time, they stay.
-func (a *Area) handOn(h *heap, cl *class) error {
+func (a *Area) releaseSurplus(h *heap, cl *class) error {
 	ctx := context.Background()
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return nil // they are this session's still
 	}
 	defer g.Unlock()
 	for range cl.most() / 2 {
-		if err := a.giveSpanLocked(ctx, h.takeAt(&h.room, 0)); err != nil {
-			return a.doubtedLocked(err)
+		if err := a.releaseSpanLocked(ctx, h.removeAt(&h.room, 0)); err != nil {
+			return a.dirtyIfCorruptLocked(err)
 		}
 	}
 	return nil
 }
 
-// adopted puts a span where it belongs that has just become this session's, since the session was the first to free
-// something in it. The caller has the class's stripe. The span has been harvested before anything is allocated from it.
-func (a *Area) adopted(r held, cl *class) error {
-	if mine, _ := a.collect(r, cl); !mine {
+// relistAdopted puts a span where it belongs that has just become this session's, since the session was the first to
+// free something in it. The caller has the class's stripe. The span has been harvested before anything is allocated
+// from it.
+func (a *Area) relistAdopted(r held, cl *class) error {
+	if mine, _ := a.harvestOwn(r, cl); !mine {
 		return nil
 	}
 	ordered.Store32(&r.m.at[r.chunk], 0)
-	return a.roomIn(&a.heaps[cl.id], r, cl, 0)
+	return a.relistOwn(&a.heaps[cl.id], r, cl, 0)
 }
 
-// inHeaps returns the segments in which this session has spans to itself. It strikes those spans from the lists that
-// the session has no longer, so that what they lie in can be unmapped. The caller has all stripes.
-func (a *Area) inHeaps() map[*mapping]bool {
+// heapSegments returns the segments in which this session has spans to itself. It strikes those spans from the lists
+// that the session has no longer, so that what they lie in can be unmapped. The caller has all stripes.
+func (a *Area) heapSegments() map[*mapping]bool {
 	in := map[*mapping]bool{}
 	for i := range a.heaps {
 		h := &a.heaps[i]
@@ -294,7 +295,7 @@ func (a *Area) inHeaps() map[*mapping]bool {
 				if r := (*list)[i]; r.mine() {
 					in[r.m] = true
 				} else {
-					h.takeAt(list, i)
+					h.removeAt(list, i)
 				}
 			}
 		}
@@ -302,10 +303,10 @@ func (a *Area) inHeaps() map[*mapping]bool {
 	return in
 }
 
-// emptyHeapsLocked gives this session's own spans back: all of them, or the empty ones. The others are put into the
+// releaseHeapsLocked gives this session's own spans back: all of them, or the empty ones. The others are put into the
 // lists anew. The caller holds the area's lock and all stripes. A span that was lost and came back may be in two lists,
 // of two classes even; it is given once, since giving it changes its state.
-func (a *Area) emptyHeapsLocked(ctx context.Context, all bool) error {
+func (a *Area) releaseHeapsLocked(ctx context.Context, all bool) error {
 	for i := range a.heaps {
 		h, cl := &a.heaps[i], &classes[i]
 		list := append(h.room, h.full...)
@@ -323,7 +324,7 @@ func (a *Area) emptyHeapsLocked(ctx context.Context, all bool) error {
 			room := r.harvest(cl)
 			switch {
 			case all || r.s.empty(cl):
-				if err := a.giveSpanLocked(ctx, r); err != nil {
+				if err := a.releaseSpanLocked(ctx, r); err != nil {
 					return err
 				}
 			case room:

@@ -34,15 +34,15 @@ func someone(row int) shmsync.Self {
 
 func inPlace(t *testing.T, row int) *Area {
 	t.Helper()
-	a, err := CreateInPlace(shm.NewRegion(aligned(1<<20)), nil, someone(row), Options{Sessions: 2})
+	a, err := CreateInPlace(shm.NewRegion(alignedBytes(1<<20)), nil, someone(row), Options{Sessions: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-// TestSpanInTwoListsIsGivenOnce has a session give its spans back, by Trim or when it detaches, that are in more lists than
-// one, as they come to be after a stray store: each goes back once.
+// TestSpanInTwoListsIsGivenOnce has a session give its spans back, by Trim or when it detaches, that are in more lists
+// than one, as they come to be after a stray store: each goes back once.
 func TestSpanInTwoListsIsGivenOnce(t *testing.T) {
 	for name, twice := range inTwoLists {
 		for _, end := range []string{"trim", "detach"} {

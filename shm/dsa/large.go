@@ -15,7 +15,7 @@ import (
 // and the last stripe: to fill so many bytes takes far longer than the lock.
 
 // allocLarge allocates an object in chunks of its own, and has into own it. A size below 1 or above 32 GiB is ErrSize.
-// The caller has no stripe. It waits as lockAndGet does.
+// The caller has no stripe. It waits as getWithLock does.
 func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	if n < 1 || uint64(n) > maxSegment {
 		return 0, errkind.As(ErrSize,
@@ -23,14 +23,14 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 	}
 	chunks := int((uint64(n) + a.guard + chunkSize - 1) >> chunkShift)
 	err = a.contained(func() error {
-		return a.striped(func() error {
-			return a.lockAndGet(-1, chunks, func(ctx context.Context) (ok bool, err error) {
+		return a.withStripe(func() error {
+			return a.getWithLock(-1, chunks, func(ctx context.Context) (ok bool, err error) {
 				p, ok, err = a.takeLargeLocked(ctx, n, chunks, into)
 				return ok, err
 			})
 		})
 	})
-	if err = a.answer(err); err != nil {
+	if err = a.orClosed(err); err != nil {
 		return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 	}
 	return p, nil
@@ -39,10 +39,10 @@ func (a *Area) allocLarge(n int, into Place) (p Pointer, err error) {
 // takeLargeLocked allocates an object of n bytes in a run of so many chunks; ok is false if no segment has them. The
 // caller holds the area's lock and the last stripe.
 //
-// Size and guard bytes come before the state, which makes the object: a process that finds the state finds them. The note
-// comes before the state too, so recovery frees an object whose pointer no caller has. It is struck before the lock is
-// given back, so recovery never meets it beside another object in the same chunks. If the area has ended by then, the
-// chunks are given back here.
+// Size and guard bytes come before the state, which makes the object: a process that finds the state finds them. The
+// note comes before the state too, so recovery frees an object whose pointer no caller has. It is struck before the
+// lock is given back, so recovery never meets it beside another object in the same chunks. If the area has ended by
+// then, the chunks are given back here.
 func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (p Pointer, ok bool, err error) {
 	r, ok, err := a.makeRunLocked(ctx, chunks)
 	if !ok || err != nil {
@@ -54,17 +54,17 @@ func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (
 	note.begin(p, into, a.swaps)
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
-		p = p.withSlack(seal(r.run(uint64(chunks)<<chunkShift), uint64(n)))
+		p = p.withSlack(writeGuardBytes(r.run(uint64(chunks)<<chunkShift), uint64(n)))
 	}
-	r.s.state.Store(moved(r.s.state.Load(), kindLarge, 0) + lifeUnit)
+	r.s.state.Store(withKind(r.s.state.Load(), kindLarge, 0) + lifeUnit)
 	failpoint.Hit("dsa/large/made")
 	if a.ends.Ended() {
 		err = a.releaseRunLocked(ctx, r)
-		st.end(note, into)
+		st.endNote(note, into)
 		return 0, false, errors.Join(errClosed, err)
 	}
 	into.put(p)
-	st.end(note, into)
+	st.endNote(note, into)
 	return p, true, nil
 }
 
@@ -76,28 +76,28 @@ func (a *Area) freeLarge(p Pointer, r spanRef, rel uint64, from Place) error {
 		if rel != 0 {
 			return notAllocated(p)
 		}
-		return a.dropLarge(p, r, from)
+		return a.releaseLarge(p, r, from)
 	})
-	return a.after(err)
+	return a.unmapAfter(err)
 }
 
-// dropLarge frees a large object under the area's lock, which it takes. The caller has the last stripe. Another session
-// may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode guard
-// bytes that were written over are ErrOverrun, and the object stays. The note is struck before the lock is given back, for the
-// reason that takeLargeLocked has.
-func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
+// releaseLarge frees a large object under the area's lock, which it takes. The caller has the last stripe. Another
+// session may have freed the object before the lock was taken: so the state is loaded again under it. In checked mode
+// guard bytes that were written over are ErrOverrun, and the object stays. The note is struck before the lock is given
+// back, for the reason that takeLargeLocked has.
+func (a *Area) releaseLarge(p Pointer, r spanRef, from Place) error {
 	ctx := context.Background()
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
-	if kindOf(r.s.state.Load()) != kindLarge {
+	if stateKind(r.s.state.Load()) != kindLarge {
 		return notAllocated(p)
 	}
-	_, err = a.large(p, r)
+	_, err = a.largeBytes(p, r)
 	if err == nil && a.guard != 0 {
-		_, err = sealed(r.run(uint64(r.s.chunks.Load()) << chunkShift))
+		_, err = readGuardBytes(r.run(uint64(r.s.chunks.Load()) << chunkShift))
 	}
 	if err != nil {
 		return err
@@ -107,17 +107,17 @@ func (a *Area) dropLarge(p Pointer, r spanRef, from Place) error {
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
 	st.freed++
-	err = a.doubtedLocked(a.releaseRunLocked(ctx, r))
+	err = a.dirtyIfCorruptLocked(a.releaseRunLocked(ctx, r))
 	failpoint.Hit("dsa/large/freed")
-	st.end(note, from)
+	st.endNote(note, from)
 	return err
 }
 
-// large returns the bytes of the large object that begins at r. It needs no lock. It refuses, with ErrCorrupt, a run
-// that would reach behind the segment's end, and a size of 0 or one for which the run has no room: so the slice is
+// largeBytes returns the bytes of the large object that begins at r. It needs no lock. It refuses, with ErrCorrupt, a
+// run that would reach behind the segment's end, and a size of 0 or one for which the run has no room: so the slice is
 // inside the segment. A pointer with slack is ErrPointer, since large objects have none. In checked mode the size
 // behind the object must be the same as the one in the span.
-func (a *Area) large(p Pointer, r spanRef) ([]byte, error) {
+func (a *Area) largeBytes(p Pointer, r spanRef) ([]byte, error) {
 	n, size := uint64(r.s.chunks.Load())<<chunkShift, r.s.size.Load()
 	switch {
 	case n > uint64(r.m.chunks-r.chunk)<<chunkShift || size < 1 || size > n-min(n, a.guard):

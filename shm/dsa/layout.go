@@ -1,11 +1,9 @@
 package dsa
 
 import (
-	"fmt"
 	"structs"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -81,7 +79,7 @@ type header struct {
 }
 
 const (
-	// flagChecked: each object has guard bytes behind it; see checked.go.
+	// flagChecked: each object has guard bytes behind it; see guardbytes.go.
 	flagChecked = 1
 	// flagInPlace: segment 0 is a region that belongs to the caller of CreateInPlace, and is never unpinned.
 	flagInPlace = 2
@@ -158,7 +156,7 @@ type slot struct {
 
 // segment is the header of a segment: at its start, but in segment 0 after the sessions. It is written once, by the
 // process that adds the segment, before the row's word says that there is one. The bitmap of chunks, the spans and the
-// chunks follow it. A process compares all fields with the row when it maps the segment (Area.check).
+// chunks follow it. A process compares all fields with the row when it maps the segment (Area.checkedMapping).
 type segment struct {
 	_ structs.HostLayout
 	// magic is stored last.
@@ -247,8 +245,8 @@ func firstSegment(slots int) uint64 { return headerSize + maxRows*rowSize + uint
 // geometryOf returns the geometry of a segment with so many chunks whose header begins at start.
 func geometryOf(start uint64, chunks int) geometry {
 	g := geometry{segment: start, bitmap: start + segmentSize, chunks: chunks}
-	g.spans = up(g.bitmap+uint64(wordsFor(chunks))*8, 64)
-	g.data = up(g.spans+uint64(chunks)*spanSize, pageSize)
+	g.spans = roundUp(g.bitmap+uint64(wordsFor(chunks))*8, 64)
+	g.data = roundUp(g.spans+uint64(chunks)*spanSize, pageSize)
 	g.size = g.data + uint64(chunks)<<chunkShift
 	return g
 }
@@ -265,8 +263,8 @@ func fitting(start, size uint64) (g geometry) {
 	return g
 }
 
-// up returns n, rounded up to a multiple of to, a power of two.
-func up(n, to uint64) uint64 { return (n + to - 1) &^ (to - 1) }
+// roundUp returns n, rounded up to a multiple of to, a power of two.
+func roundUp(n, to uint64) uint64 { return (n + to - 1) &^ (to - 1) }
 
 // views are the typed windows on an area's segment 0. They are valid as long as that is mapped.
 type views struct {
@@ -275,9 +273,9 @@ type views struct {
 	slots []slot
 }
 
-// view returns the windows on a region with room for so many sessions. It returns ErrCorrupt if the region is too
+// viewsOf returns the windows on a region with room for so many sessions. It returns ErrCorrupt if the region is too
 // short, or is not aligned; it reads nothing.
-func view(r shm.Region, slots int) (v views, err error) {
+func viewsOf(r shm.Region, slots int) (v views, err error) {
 	if v.head, err = shm.At[header](r, 0); err != nil {
 		return v, err
 	}
@@ -288,11 +286,6 @@ func view(r shm.Region, slots int) (v views, err error) {
 	return v, err
 }
 
-// corrupt returns an error that matches ErrCorrupt, for shared bytes that no session of this package has written so.
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: "+format, args...))
-}
-
-// store makes a store that other processes see whole and in the order of this program's stores, though possibly later
-// than the loads that follow it. It is for words with one writer at a time.
-func store(w *atomic.Uint64, v uint64) { ordered.Store64(w, v) }
+// storeOrdered makes a store that other processes see whole and in the order of this program's stores, though possibly
+// later than the loads that follow it. It is for words with one writer at a time.
+func storeOrdered(w *atomic.Uint64, v uint64) { ordered.Store64(w, v) }

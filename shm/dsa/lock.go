@@ -12,11 +12,11 @@ import (
 )
 
 // This file holds how a call takes the area's lock, and the stripe and scope that come before it. A call that runs
-// under the lock uses lockAndCall, or Area.lockAndGet; the slow halves of Alloc and Free, which have a stripe already,
-// use acquire.
+// under the lock uses withStripeAndLock, or Area.getWithLock; the slow halves of Alloc and Free, which have a stripe
+// already, use lockArea.
 
-// patience bounds each wait for the area's lock, and for that for growth, unless SetWait was called. A dead session never
-// keeps one of them: only a session that is stopped, or very slow.
+// patience bounds each wait for the area's lock, and for that for growth, unless SetWait was called. A dead session
+// never keeps one of them: only a session that is stopped, or very slow.
 const patience = 10 * time.Second
 
 // SetWait sets how long a call of this session waits for a lock of the area at most, each time that it takes one; 0 is
@@ -26,16 +26,11 @@ const patience = 10 * time.Second
 // A lock is held for long only by a session that is stopped. One that is dead is noticed within some milliseconds.
 func (a *Area) SetWait(most time.Duration) { a.most.Store(int64(max(0, most))) }
 
-// errImpatient returns the cause of a wait that has reached its bound.
-func errImpatient(most time.Duration) error {
-	return fmt.Errorf("another session has held it for %v, the bound of Area.SetWait: %w", most, context.DeadlineExceeded)
-}
-
-// acquire takes the area's lock, and repairs what a dead holder left. The caller has a stripe, so nothing is unmapped
+// lockArea takes the area's lock, and repairs what a dead holder left. The caller has a stripe, so nothing is unmapped
 // while it holds the lock, and defers the guard's Unlock. It waits for at most patience, and for less if ctx ends or
 // the area does. After the area's end, and if the repair fails, it returns an error and the lock is free again.
-func (a *Area) acquire(ctx context.Context) (g guard, err error) {
-	if g, err = a.acquireUnrepaired(ctx, a.ends.View); err != nil {
+func (a *Area) lockArea(ctx context.Context) (g guard, err error) {
+	if g, err = a.lockAreaUnrepaired(ctx, a.ends.View); err != nil {
 		return g, err
 	}
 	whole := false
@@ -44,22 +39,22 @@ func (a *Area) acquire(ctx context.Context) (g guard, err error) {
 			g.Unlock()
 		}
 	}()
-	if err = a.mendLocked(ctx); err == nil {
-		err = a.answer(nil)
+	if err = a.repairIfDirtyLocked(ctx); err == nil {
+		err = a.orClosed(nil)
 	}
 	whole = err == nil
 	return g, err
 }
 
-// acquireUnrepaired takes the area's lock, whose structures may need to be repaired. Only acquire calls it, and a
+// lockAreaUnrepaired takes the area's lock, whose structures may need to be repaired. Only lockArea calls it, and a
 // session that leaves: that one repairs only if it is not the last. The end of the view, which may be nil, ends the
 // wait.
 //
 // Dirty is stored before the lock is marked as consistent. If this process dies between the two, the next holder finds
 // the lock abandoned again; in the other order it would find neither the one nor the other, and use what is
 // half-changed.
-func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, error) {
-	l, err := a.lockOrWait(ctx, a.lock, end)
+func (a *Area) lockAreaUnrepaired(ctx context.Context, end *shm.View) (guard, error) {
+	l, err := a.lockEvenPoisoned(ctx, a.lock, end)
 	g := guard{l, a}
 	if err != nil {
 		return g, fmt.Errorf("dsa: the area's lock: %w", err)
@@ -71,24 +66,24 @@ func (a *Area) acquireUnrepaired(ctx context.Context, end *shm.View) (guard, err
 	return g, nil
 }
 
-// mendLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx ends, since
-// the next holder would have to begin anew.
-func (a *Area) mendLocked(ctx context.Context) error {
+// repairIfDirtyLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx
+// ends, since the next holder would have to begin anew.
+func (a *Area) repairIfDirtyLocked(ctx context.Context) error {
 	if a.head.dirty.Load() == 0 {
 		return nil
 	}
 	return a.repairLocked(context.WithoutCancel(ctx))
 }
 
-// lockOrWait takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that is
-// free is taken at once, whatever ctx says. Else it waits for at most patience or what SetWait says, and until ctx or the view end ends. The
-// guard is Abandoned if the lock's last holder died, or left it poisoned.
-func (a *Area) lockOrWait(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
+// lockEvenPoisoned takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that
+// is free is taken at once, whatever ctx says. Else it waits for at most patience or what SetWait says, and until ctx
+// or the view end ends. The guard is Abandoned if the lock's last holder died, or left it poisoned.
+func (a *Area) lockEvenPoisoned(ctx context.Context, l *shmsync.LWLock, end *shm.View) (shmsync.Guard, error) {
 	if g, ok, err := l.TryLock(); ok || err != nil && !errors.Is(err, shmsync.ErrNotRecoverable) {
 		return g, err
 	}
 	most := cmp.Or(time.Duration(a.most.Load()), patience)
-	ctx, cancel := context.WithTimeoutCause(ctx, most, errImpatient(most))
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errWaitedTooLong(most))
 	defer cancel()
 	defer end.OnEnd(cancel)()
 	return l.Recover(ctx)
@@ -111,47 +106,47 @@ func (g guard) Unlock() {
 	g.Guard.Unlock()
 }
 
-// doubtedLocked returns err. If that matches ErrCorrupt it makes the area dirty first, so that the next holder of the
-// lock derives anew what is derived. After the area's end the bytes may be private ones, which prove nothing. The
-// caller holds the area's lock.
-func (a *Area) doubtedLocked(err error) error {
+// dirtyIfCorruptLocked returns err. If that matches ErrCorrupt it makes the area dirty first, so that the next holder
+// of the lock derives anew what is derived. After the area's end the bytes may be private ones, which prove nothing.
+// The caller holds the area's lock.
+func (a *Area) dirtyIfCorruptLocked(err error) error {
 	if errors.Is(err, ErrCorrupt) && !a.ends.Ended() {
 		a.head.dirty.Store(1)
 	}
 	return err
 }
 
-// lockAndCall runs f under the last stripe and the area's lock. The caller has no stripe. A fault in f is ErrCorrupt.
-// Before it returns it unmaps what went back. It returns f's error, or ErrClosed once the area has ended, or the error
-// of the wait for the lock.
-func (a *Area) lockAndCall(ctx context.Context, f func() error) error {
+// withStripeAndLock runs f under the last stripe and the area's lock. The caller has no stripe. A fault in f is
+// ErrCorrupt. Before it returns it unmaps what went back. It returns f's error, or ErrClosed once the area has ended,
+// or the error of the wait for the lock.
+func (a *Area) withStripeAndLock(ctx context.Context, f func() error) error {
 	err := a.contained(func() error {
-		return a.striped(func() error { return a.lockAreaAndCall(ctx, f) })
+		return a.withStripe(func() error { return a.withLock(ctx, f) })
 	})
-	return a.after(err)
+	return a.unmapAfter(err)
 }
 
-// striped runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is
+// withStripe runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is
 // unmapped. The caller has no stripe.
-func (a *Area) striped(f func() error) error {
+func (a *Area) withStripe(f func() error) error {
 	st := &a.stripes[stripes-1]
 	st.Lock()
 	defer st.Unlock()
 	return f()
 }
 
-// lockAreaAndCall runs f under the area's lock, if the area has not ended. The caller has a stripe. An error of f that
+// withLock runs f under the area's lock, if the area has not ended. The caller has a stripe. An error of f that
 // matches ErrCorrupt makes the next holder repair the area.
-func (a *Area) lockAreaAndCall(ctx context.Context, f func() error) error {
+func (a *Area) withLock(ctx context.Context, f func() error) error {
 	if a.ends.Ended() {
 		return errClosed
 	}
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
-	return a.doubtedLocked(f())
+	return a.dirtyIfCorruptLocked(f())
 }
 
 // lockStripes takes all stripes, in the order of their index. It waits for each call of this package that is in flight

@@ -10,7 +10,7 @@ import (
 )
 
 // This file holds a segment as this process has it mapped, and how a segment becomes mapped: by the session that makes
-// it (format), or the first time that another session needs it (mapRow). Mappings end in unmap.go. A mapping says
+// it (formatSegment), or the first time that another session needs it (mapRow). Mappings end in unmap.go. A mapping says
 // nothing about who may use which chunk; it is the bytes, their shape, and what this process remembers of them.
 
 // mapping is a segment in this process. A field without a comment about locks is written before the mapping is in
@@ -55,12 +55,12 @@ func (a *Area) remap(p Pointer) (m *mapping, err error) {
 		if err := a.unmapReturned(); err != nil {
 			return err
 		}
-		return a.striped(func() error {
+		return a.withStripe(func() error {
 			m, err = a.mapFor(p)
 			return err
 		})
 	})
-	return m, a.answer(err)
+	return m, a.orClosed(err)
 }
 
 // mapFor maps the segment that p points into, if the row has p's life. A segment that is not there is ErrPointer: it
@@ -110,7 +110,7 @@ func (a *Area) mapRow(ctx context.Context, i int) (*mapping, error) {
 	}
 	var next *mapping
 	err = seg.With(func(b []byte) error {
-		if next, err = a.check(b, seg, i, life); err == nil {
+		if next, err = a.checkedMapping(b, seg, i, life); err == nil {
 			err = a.installLocked(next)
 		}
 		return err
@@ -155,11 +155,11 @@ func (a *Area) installFirst(m *mapping) error {
 	return a.installLocked(m)
 }
 
-// check makes a mapping of a segment that some session has formatted, if its header fits the row. It refuses, with
-// ErrCorrupt, a handle in the row that leads to a segment of another program or area, or of another row; one of an
-// earlier or later life of the row; and a number of chunks that differs from the row's, or does not fit into the bytes.
-// So no window is made that reaches beyond the segment.
-func (a *Area) check(b []byte, seg Segment, row, life int) (*mapping, error) {
+// checkedMapping makes a mapping of a segment that some session has formatted, if its header fits the row. It refuses,
+// with ErrCorrupt, a handle in the row that leads to a segment of another program or area, or of another row; one of
+// an earlier or later life of the row; and a number of chunks that differs from the row's, or does not fit into the
+// bytes. So no window is made that reaches beyond the segment.
+func (a *Area) checkedMapping(b []byte, seg Segment, row, life int) (*mapping, error) {
 	start := uint64(0)
 	if row == 0 {
 		start = firstSegment(len(a.slots))
@@ -196,10 +196,10 @@ func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, err
 	return m, err
 }
 
-// format writes a new segment's header, and makes a mapping of it. No other process knows the segment yet; its bytes
-// are zero, so all its spans are free. The magic number comes last: a process that finds the segment before, which only
-// a row that was hit by a stray store makes it do, refuses it.
-func (a *Area) format(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
+// formatSegment writes a new segment's header, and makes a mapping of it. No other process knows the segment yet; its
+// bytes are zero, so all its spans are free. The magic number comes last: a process that finds the segment before,
+// which only a row that was hit by a stray store makes it do, refuses it.
+func (a *Area) formatSegment(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
 	m, err := newMapping(b, seg, g, row, life)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (h *Heap) Create(_ context.Context, size int) (Segment, error) {
 		h.segments = map[uint64]*heapSegment{}
 	}
 	h.last++
-	s := &heapSegment{handle: h.last, bytes: aligned(size), attached: 1}
+	s := &heapSegment{handle: h.last, bytes: alignedBytes(size), attached: 1}
 	h.segments[s.handle] = s
 	h.inUse += size
 	return &heapAttachment{heap: h, segment: s}, nil
@@ -71,7 +71,7 @@ func (h *Heap) Unpin(_ context.Context, handle uint64) error {
 		return err
 	}
 	s.pinned = false
-	h.dropLocked(s)
+	h.forgetUnusedLocked(s)
 	return nil
 }
 
@@ -90,8 +90,8 @@ func (h *Heap) findLocked(handle uint64) (*heapSegment, error) {
 	return nil, errkind.As(errkind.NotFound, fmt.Errorf("no segment %d", handle))
 }
 
-// dropLocked forgets a segment that is neither attached nor pinned. The caller holds h.mu.
-func (h *Heap) dropLocked(s *heapSegment) {
+// forgetUnusedLocked forgets a segment that is neither attached nor pinned. The caller holds h.mu.
+func (h *Heap) forgetUnusedLocked(s *heapSegment) {
 	if s.attached == 0 && !s.pinned {
 		delete(h.segments, s.handle)
 		h.inUse -= len(s.bytes)
@@ -131,7 +131,7 @@ func (a *heapAttachment) Detach() error {
 	if !a.detached {
 		a.detached = true
 		a.segment.attached--
-		a.heap.dropLocked(a.segment)
+		a.heap.forgetUnusedLocked(a.segment)
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 // span's state and the locks do.
 
 // note is what a session is about to do in a stripe. Its session writes both words under that stripe. The session that
-// recovers a dead session reads both, under the area's lock, and clears them. A session that takes a span from a living one
-// reads intent alone, under the area's lock, and a search reads it without one; see freedSum.
+// recovers a dead session reads both, under the area's lock, and clears them. A session that takes a span from a
+// living one reads intent alone, under the area's lock, and a search reads it without one; see freedSum.
 type note struct {
 	_ structs.HostLayout
 	// intent names an object or a span, and says what is going on with it; see below.
@@ -45,13 +45,14 @@ const (
 	restMask = 1<<slackShift - 1
 )
 
-// name notes a span, or an object, so that it is seen before what the session loads next: with swaps by an exchange,
-// else by a plain store and the barrier that the process has passed which reads the note. The caller holds the stripe.
-func (n *note) name(what uint64, swaps bool) {
+// publishName notes a span, or an object, so that it is seen before what the session loads next: with swaps by an
+// exchange, else by a plain store and the barrier that the process has passed which reads the note. The caller holds
+// the stripe.
+func (n *note) publishName(what uint64, swaps bool) {
 	if swaps {
 		n.intent.Swap(what)
 	} else {
-		store(&n.intent, what)
+		storeOrdered(&n.intent, what)
 	}
 }
 
@@ -59,21 +60,21 @@ func (n *note) name(what uint64, swaps bool) {
 // stores the place first: a death between the two stores leaves a place without an intent, which means nothing.
 func (n *note) begin(p Pointer, at Place, swaps bool) {
 	if at.word != nil {
-		store(&n.place, uint64(at.at))
+		storeOrdered(&n.place, uint64(at.at))
 		failpoint.Hit("dsa/note/place")
 	}
-	n.name(uint64(p.withSlack(intentHeld)), swaps)
+	n.publishName(uint64(p.withSlack(intentHeld)), swaps)
 }
 
-// rest notes that the session has nothing in its hands. The caller holds the stripe.
-func (s *stripe) rest(n *note) { store(&n.intent, s.freed&restMask) }
+// clearNote notes that the session has nothing in its hands. The caller holds the stripe.
+func (s *stripe) clearNote(n *note) { storeOrdered(&n.intent, s.freed&restMask) }
 
-// end strikes a note that began with begin. The caller holds the stripe. It strikes the intent first: a death between
-// the two stores leaves a place without an intent, which recovery ignores and clears.
-func (s *stripe) end(n *note, at Place) {
-	s.rest(n)
+// endNote strikes a note that began with begin. The caller holds the stripe. It strikes the intent first: a death
+// between the two stores leaves a place without an intent, which recovery ignores and clears.
+func (s *stripe) endNote(n *note, at Place) {
+	s.clearNote(n)
 	if at.word != nil {
 		failpoint.Hit("dsa/note/over")
-		store(&n.place, 0)
+		storeOrdered(&n.place, 0)
 	}
 }

@@ -33,7 +33,7 @@ func (a *Area) Returned() uint64 {
 // for the calls of this package that are in flight in this process. After Detach it returns ErrClosed.
 func (a *Area) Current() error {
 	if a.Returned() == a.seen.Load() {
-		return a.answer(nil)
+		return a.orClosed(nil)
 	}
-	return a.after(nil)
+	return a.unmapAfter(nil)
 }

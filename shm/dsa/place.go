@@ -58,7 +58,7 @@ func (at Place) Clear() { at.Set(0) }
 // order it would leave none.
 func (at Place) Set(p Pointer) {
 	if at.word != nil {
-		store(at.word, uint64(p))
+		storeOrdered(at.word, uint64(p))
 	}
 }
 
@@ -77,7 +77,7 @@ func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) 
 		return 0, nil, err
 	}
 	if b = a.Peek(p); len(b) < n {
-		return 0, nil, a.answer(notAllocated(p)) // unmapped meanwhile
+		return 0, nil, a.orClosed(notAllocated(p)) // unmapped meanwhile
 	}
 	return p, b[:n:n], nil
 }
@@ -87,20 +87,20 @@ func (a *Area) allocInto(n int, at Place) (Pointer, error) {
 	if at.word == nil {
 		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
 	}
-	return a.allocCarefully(n, at)
+	return a.allocContained(n, at)
 }
 
 // FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If
 // it fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
 func (a *Area) FreeFrom(at Place) error {
-	return a.freeCarefully(0, at)
+	return a.freeContained(0, at)
 }
 
 // put makes the word own p, which the session's note names: from this store on the object is the word's, and no longer
 // the session's. With 0 it is the other way round. The caller has the stripe of the note.
 func (at Place) put(p Pointer) {
 	if at.word != nil {
-		store(at.word, uint64(p))
+		storeOrdered(at.word, uint64(p))
 		failpoint.Hit("dsa/note/put")
 	}
 }

@@ -15,7 +15,7 @@ import (
 // also do so when they attach, grow the area, trim or verify; Recover is for a caller that has to know that it is done.
 // It waits for the area's lock, for at most 10 seconds or until ctx ends.
 func (a *Area) Recover(ctx context.Context) (dead int, err error) {
-	err = a.lockAndCall(ctx, func() error {
+	err = a.withStripeAndLock(ctx, func() error {
 		dead, err = a.recoverDeadLocked(ctx)
 		return err
 	})
@@ -42,7 +42,7 @@ func (a *Area) recoverDeadLocked(ctx context.Context) (n int, err error) {
 		for k := range a.slots[i].notes {
 			note := &a.slots[i].notes[k]
 			err := a.recoverNoteLocked(ctx, Pointer(note.intent.Load()), Pointer(note.place.Load()))
-			if err != nil && !lost(err) {
+			if err != nil && !segmentLost(err) {
 				return n, err
 			}
 			note.intent.Store(0)
@@ -101,7 +101,7 @@ func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 		return corrupt("a dead session had %v in its hands", p)
 	}
 	s := &m.spans[chunk]
-	if kindOf(s.state.Load()) == kindPart {
+	if stateKind(s.state.Load()) == kindPart {
 		back := int(s.back.Load())
 		if back < 1 || back > chunk {
 			return corrupt("a dead session had %v in its hands", p)
@@ -111,7 +111,7 @@ func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 	}
 	r := spanRef{m, chunk, s}
 	rel := p.offset() - r.start()
-	switch kindOf(s.state.Load()) {
+	switch stateKind(s.state.Load()) {
 	case kindLarge:
 		if rel != 0 {
 			return nil
@@ -127,7 +127,7 @@ func (a *Area) recoverNoteLocked(ctx context.Context, p, place Pointer) error {
 		return err
 	}
 	i, ok := cl.index(rel)
-	if ok && s.allocated(i) && (how == intentHeld || *first(m.bytes, p.offset()) == stamp(p)) {
+	if ok && s.allocated(i) && (how == intentHeld || *wordAt(m.bytes, p.offset()) == freedStamp(p)) {
 		s.words[i>>6].freed.Or(1 << (i & 63))
 		a.reclaimed++
 	}
@@ -142,14 +142,14 @@ const noSession = -2
 // latter only. The caller holds the area's lock.
 func (a *Area) recoverSpanLocked(ctx context.Context, r spanRef, slot int) error {
 	state := r.s.state.Load()
-	switch kindOf(state) {
+	switch stateKind(state) {
 	case kindOwned:
 		if state&slotMask == uint64(slot+1) {
-			return a.giveSpanLocked(ctx, held{r, state})
+			return a.releaseSpanLocked(ctx, held{r, state})
 		}
 		return nil
 	case kindFull, kindPartial:
-		return a.tidySpanLocked(ctx, r, state)
+		return a.relistFreedLocked(ctx, r, state)
 	}
 	return nil
 }
@@ -169,5 +169,5 @@ func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, err
 	if off < m.data || off+8 > uint64(len(m.bytes)) {
 		return false, nil
 	}
-	return Pointer(*first(m.bytes, off)).withSlack(0) == p, nil
+	return Pointer(*wordAt(m.bytes, off)).withSlack(0) == p, nil
 }

@@ -34,15 +34,15 @@ func (a *Area) repairLocked(ctx context.Context) error {
 			if err == nil {
 				err = a.rebuildLocked(m)
 			}
-			if lost(err) {
+			if segmentLost(err) {
 				a.rows[i].free.Store(0)
 				a.rows[i].longest.Store(0)
 			} else if err != nil {
 				return err
 			}
-			total += a.sizeOf(i)
+			total += a.segmentSize(i)
 		case rowComing, rowGoing:
-			if err := a.giveSegmentLocked(ctx, i); err != nil {
+			if err := a.returnSegmentLocked(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -63,20 +63,20 @@ func (a *Area) repairLocked(ctx context.Context) error {
 func (a *Area) rebuildLocked(m *mapping) error {
 	m.clearBits()
 	used := 0
-	err := m.walk(func(r spanRef, n int) error {
+	err := m.walkRuns(func(r spanRef, n int) error {
 		m.setBits(r.chunk, n, true)
 		used += n
 		for k := 1; k < n; k++ {
 			part := &m.spans[r.chunk+k]
 			part.back.Store(uint32(k))
-			part.state.Store(moved(part.state.Load(), kindPart, 0))
+			part.state.Store(withKind(part.state.Load(), kindPart, 0))
 		}
-		if kindOf(r.s.state.Load()) == kindPartial {
-			return a.linkLocked(r)
+		if stateKind(r.s.state.Load()) == kindPartial {
+			return a.linkSpanLocked(r)
 		}
 		return nil
 	}, func(s *span) {
-		s.state.Store(moved(s.state.Load(), kindFree, 0))
+		s.state.Store(withKind(s.state.Load(), kindFree, 0))
 	})
 	row := &a.rows[m.row]
 	row.chunks.Store(uint32(m.chunks))
@@ -86,17 +86,17 @@ func (a *Area) rebuildLocked(m *mapping) error {
 	return err
 }
 
-// lost reports whether err means that a segment is garbled, or gone: then that segment alone is lost. Other errors,
-// such as ErrClosed, mean that this session can do nothing more.
-func lost(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotFound) }
+// segmentLost reports whether err means that a segment is garbled, or gone: then that segment alone is lost. Other
+// errors, such as ErrClosed, mean that this session can do nothing more.
+func segmentLost(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotFound) }
 
-// walk calls run for each run of a segment, with its length in chunks, and loose for each chunk that is in none. It
-// checks the length before run sees it: so run may use all chunks of the run, and walk ends. A run that is garbled is
-// ErrCorrupt, and ends it. The caller holds the area's lock, since otherwise runs come and go.
-func (m *mapping) walk(run func(r spanRef, n int) error, loose func(s *span)) error {
+// walkRuns calls run for each run of a segment, with its length in chunks, and loose for each chunk that is in none. It
+// checks the length before run sees it: so run may use all chunks of the run, and walkRuns ends. A run that is garbled
+// is ErrCorrupt, and ends it. The caller holds the area's lock, since otherwise runs come and go.
+func (m *mapping) walkRuns(run func(r spanRef, n int) error, loose func(s *span)) error {
 	for c := 0; c < m.chunks; {
 		s := &m.spans[c]
-		switch kindOf(s.state.Load()) {
+		switch stateKind(s.state.Load()) {
 		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
 			n := int(s.chunks.Load())
 			if err := m.checkRun(c, s, n); err != nil {
@@ -121,7 +121,7 @@ func (m *mapping) checkRun(c int, s *span, n int) error {
 	if n < 1 || n > m.chunks-c {
 		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
 	}
-	if kindOf(s.state.Load()) == kindLarge {
+	if stateKind(s.state.Load()) == kindLarge {
 		if size := s.size.Load(); size > uint64(n)<<chunkShift || size+8 <= uint64(n-1)<<chunkShift || size > math.MaxInt {
 			return corrupt("the object at chunk %d of segment %d has %d bytes in %d chunks", c, m.row, size, n)
 		}
@@ -143,9 +143,9 @@ func (a *Area) eachRunLocked(ctx context.Context, run func(r spanRef, n int) err
 		}
 		m, err := a.mapRow(ctx, i)
 		if err == nil {
-			err = m.walk(run, func(*span) {})
+			err = m.walkRuns(run, func(*span) {})
 		}
-		if err != nil && !lost(err) {
+		if err != nil && !segmentLost(err) {
 			return err
 		}
 	}

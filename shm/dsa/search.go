@@ -52,26 +52,26 @@ func (s *search) run(ctx context.Context, get func(context.Context) (bool, error
 		if s.a.ends.Ended() {
 			return false, errClosed
 		}
-		if found, err = s.turn(ctx, get); err != nil {
+		if found, err = s.runTurn(ctx, get); err != nil {
 			return false, err
 		}
 	}
 	return found, nil
 }
 
-// turn goes on with the search until it has found enough, or has looked at batch runs; then it takes what it has found,
-// and calls get if anything could be taken. It takes the area's lock. A segment that cannot be mapped is passed over,
-// except after the end of the session: nothing more can be mapped then.
-func (s *search) turn(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
+// runTurn goes on with the search until it has found enough, or has looked at batch runs; then it takes what it has
+// found, and calls get if anything could be taken. It takes the area's lock. A segment that cannot be mapped is passed
+// over, except after the end of the session: nothing more can be mapped then.
+func (s *search) runTurn(ctx context.Context, get func(context.Context) (bool, error)) (found bool, err error) {
 	a := s.a
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer g.Unlock()
 	s.list, s.chunks, s.room, s.left = s.list[:0], 0, false, batch
 	clear(s.alive)
-	for ; s.row < len(a.rows) && !s.done(); s.row, s.chunk = s.row+1, 0 {
+	for ; s.row < len(a.rows) && !s.turnOver(); s.row, s.chunk = s.row+1, 0 {
 		if state, _ := rowOf(a.rows[s.row].word.Load()); state != rowLive {
 			continue
 		}
@@ -82,57 +82,57 @@ func (s *search) turn(ctx context.Context, get func(context.Context) (bool, erro
 		if err != nil {
 			continue // what can't be mapped can't be taken
 		}
-		if s.lookLocked(m); s.chunk < m.chunks {
+		if s.scanRunsLocked(m); s.chunk < m.chunks {
 			break
 		}
 	}
-	took, err := s.takeLocked(ctx)
+	took, err := s.takeContestedLocked(ctx)
 	if err == nil && took {
 		found, err = get(ctx)
 	}
-	return found, a.doubtedLocked(err)
+	return found, a.dirtyIfCorruptLocked(err)
 }
 
-// done reports whether the turn is over.
-func (s *search) done() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
+// turnOver reports whether the turn is over.
+func (s *search) turnOver() bool { return s.left <= 0 || s.room || s.empties && s.chunks >= s.enough }
 
-// lookLocked goes through a segment's runs, from the chunk where the search is, until the turn is over. The length of a
-// run comes from shared memory: one that is 0, or reaches over the segment's end, ends the search in this segment, so
-// that it neither stays where it is nor leaves the segment. The caller holds the area's lock.
-func (s *search) lookLocked(m *mapping) {
-	for s.chunk < m.chunks && !s.done() {
+// scanRunsLocked goes through a segment's runs, from the chunk where the search is, until the turn is over. The length
+// of a run comes from shared memory: one that is 0, or reaches over the segment's end, ends the search in this
+// segment, so that it neither stays where it is nor leaves the segment. The caller holds the area's lock.
+func (s *search) scanRunsLocked(m *mapping) {
+	for s.chunk < m.chunks && !s.turnOver() {
 		s.left--
 		sp := &m.spans[s.chunk]
 		n := 1
-		switch kindOf(sp.state.Load()) {
+		switch stateKind(sp.state.Load()) {
 		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
 			if n = int(sp.chunks.Load()); m.checkRun(s.chunk, sp, n) != nil {
 				s.chunk = m.chunks // garbled: the session that repairs or verifies reports it
 				return
 			}
-			s.considerLocked(spanRef{m, s.chunk, sp}, n)
+			s.contestLocked(spanRef{m, s.chunk, sp}, n)
 		}
 		s.chunk += n
 	}
 }
 
-// considerLocked makes a span of n chunks contested, if it is wanted and its session's notes can be relied on, and puts
+// contestLocked makes a span of n chunks contested, if it is wanted and its session's notes can be relied on, and puts
 // it into the list. Empty partial spans, and those that are contested already, go into the list as they are. That a
-// span is empty, or has room, is a guess as long as its session may be at work in it; settleSpanLocked looks again. The
-// caller holds the area's lock.
-func (s *search) considerLocked(r spanRef, n int) {
+// span is empty, or has room, is a guess as long as its session may be at work in it; relistContestedLocked looks
+// again. The caller holds the area's lock.
+func (s *search) contestLocked(r spanRef, n int) {
 	state := r.s.state.Load()
-	switch kindOf(state) {
+	switch stateKind(state) {
 	case kindOwned:
 		cl, err := r.class()
 		if err != nil || !s.empties && cl.id != s.class {
 			return
 		}
 		empty := r.s.empty(cl)
-		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.reaches(state) {
+		if !(empty && s.empties || cl.id == s.class && r.s.hasRoom(cl)) || !s.notesReliable(state) {
 			return
 		}
-		if !r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
+		if !r.s.state.CompareAndSwap(state, withKind(state, kindContested, 0)) {
 			return
 		}
 		failpoint.Hit("dsa/take/contested")
@@ -154,11 +154,11 @@ func (s *search) considerLocked(r spanRef, n int) {
 	s.list = append(s.list, r)
 }
 
-// reaches reports whether the notes of the living session that has a span, as its state says, can be relied on. The
-// spans of a dead session are not for a taker: recovery reads its notes, which say what it was doing, and gives its
-// spans back. A slot that the area does not have is a stray store's, and nothing is taken. The caller holds the area's
-// lock.
-func (s *search) reaches(state uint64) bool {
+// notesReliable reports whether the notes of the living session that has a span, as its state says, can be relied on.
+// The spans of a dead session are not for a taker: recovery reads its notes, which say what it was doing, and gives
+// its spans back. A slot that the area does not have is a stray store's, and nothing is taken. The caller holds the
+// area's lock.
+func (s *search) notesReliable(state uint64) bool {
 	a, i := s.a, int(state&slotMask)-1
 	if i < 0 || i >= len(a.slots) {
 		return false
@@ -172,26 +172,26 @@ func (s *search) reaches(state uint64) bool {
 		}
 		s.alive[i] = alive
 	}
-	return alive && a.ordersOf(i) // of a dead session they are recovery's
+	return alive && a.canOrderNotes(i) // of a dead session they are recovery's
 }
 
-// takeLocked puts the contested spans of the list that no note names where they belong, and the empty partial ones back
-// to the free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing is taken,
-// and the spans stay contested for a later search. The caller holds the area's lock.
-func (s *search) takeLocked(ctx context.Context) (took bool, err error) {
-	if len(s.list) == 0 || !s.a.barrierAll() {
+// takeContestedLocked puts the contested spans of the list that no note names where they belong, and the empty partial
+// ones back to the free chunks. It reports whether there is any. If one session's notes cannot be made seen, nothing
+// is taken, and the spans stay contested for a later search. The caller holds the area's lock.
+func (s *search) takeContestedLocked(ctx context.Context) (took bool, err error) {
+	if len(s.list) == 0 || !s.a.orderAllNotes() {
 		return false, nil
 	}
 	failpoint.Hit("dsa/take/fenced")
-	named := s.a.named()
+	named := s.a.notedNames()
 	for _, r := range s.list {
 		if named.has(r) {
 			continue
 		}
-		if state := r.s.state.Load(); kindOf(state) == kindPartial {
-			err = s.a.tidySpanLocked(ctx, r, state)
+		if state := r.s.state.Load(); stateKind(state) == kindPartial {
+			err = s.a.relistFreedLocked(ctx, r, state)
 		} else {
-			err = s.a.settleSpanLocked(ctx, r)
+			err = s.a.relistContestedLocked(ctx, r)
 		}
 		if err != nil {
 			return took, err

@@ -14,17 +14,17 @@ import (
 // slot decides: a session whose slot names it, and which is dead, is recovered by another one. What a session does to
 // leave it could also leave undone by dying, so an error on the way out costs the others work, and loses nothing.
 
-// enter gives this session a slot, and recovers dead sessions first, which frees theirs. An area whose last session has
-// begun to remove it is ErrNotFound; the session goes on with the removal, since the one that began it may have died. A
-// table without a free slot is ErrFull. It takes the area's lock; the caller has a stripe.
-func (a *Area) enter(ctx context.Context) error {
-	g, err := a.acquire(ctx)
+// joinFreeSlot gives this session a slot, and recovers dead sessions first, which frees theirs. An area whose last
+// session has begun to remove it is ErrNotFound; the session goes on with the removal, since the one that began it may
+// have died. A table without a free slot is ErrFull. It takes the area's lock; the caller has a stripe.
+func (a *Area) joinFreeSlot(ctx context.Context) error {
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
 	if a.head.gone.Load() != 0 {
-		_ = a.removeLocked(ctx) // the session that began to may have died
+		_ = a.removeSegmentsLocked(ctx) // the session that began to may have died
 		return errkind.As(ErrNotFound, errors.New("dsa: the area's last session has left, and it is gone"))
 	}
 	if _, err := a.recoverDeadLocked(ctx); err != nil {
@@ -32,19 +32,19 @@ func (a *Area) enter(ctx context.Context) error {
 	}
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {
-			return a.join(i)
+			return a.joinSlot(i)
 		}
 	}
 	return errkind.As(ErrFull,
 		fmt.Errorf("dsa: all %d sessions that the area has room for are there (Options.Sessions)", len(a.slots)))
 }
 
-// join makes slot i this session's. The caller holds the area's lock, or is the only one that knows the area.
+// joinSlot makes slot i this session's. The caller holds the area's lock, or is the only one that knows the area.
 //
 // The notes are put to rest first, and peer is stored last: other sessions read a slot's notes and order only when its
 // peer is not 0, so they never take what an earlier session has left there for this one's. A process that dies before
 // that store leaves a free slot.
-func (a *Area) join(i int) error {
+func (a *Area) joinSlot(i int) error {
 	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
 		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
 	}
@@ -53,7 +53,7 @@ func (a *Area) join(i int) error {
 		a.notes[j].intent.Store(a.stripes[j].freed & restMask)
 		a.notes[j].place.Store(0)
 	}
-	order, swaps := orderOf()
+	order, swaps := noteOrder()
 	a.slots[i].order.Store(order)
 	a.swaps = swaps
 	a.slots[i].seen.Store(uint32(a.seen.Load()))
@@ -78,7 +78,7 @@ func (a *Area) Detach() (err error) {
 		return nil
 	}
 	a.left = true
-	err = a.contained(func() error { return a.leave(context.Background()) })
+	err = a.contained(func() error { return a.leaveSlot(context.Background()) })
 	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
 		err = errClosed // the bytes have been swapped in between
 	}
@@ -89,15 +89,15 @@ func (a *Area) Detach() (err error) {
 	return errors.Join(err, a.hooks.run())
 }
 
-// leave gives up this session's slot, with what belongs to it, and removes the area if it was the last session's. It
+// leaveSlot gives up this session's slot, with what belongs to it, and removes the area if it was the last session's. It
 // takes the area's lock with no regard to the end of the view, which has come. The caller has all stripes.
 //
 // The spans go back before the slot is cleared: a process that dies in between is a dead session with few spans, and is
 // recovered. In the other order the spans would bear the number of a slot that is free, which no session recovers.
-func (a *Area) leave(ctx context.Context) (err error) {
-	g, err := a.acquireUnrepaired(ctx, nil)
+func (a *Area) leaveSlot(ctx context.Context) (err error) {
+	g, err := a.lockAreaUnrepaired(ctx, nil)
 	if err != nil {
-		a.abandon()
+		a.abandonSlot()
 		return err
 	}
 	defer g.Unlock()
@@ -106,16 +106,16 @@ func (a *Area) leave(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil { // a session that closes cannot map what it would need to
-			a.abandon()
+			a.abandonSlot()
 		}
 	}()
-	if a.head.pinned.Load() == 0 && a.alone() {
-		return a.removeLocked(ctx)
+	if a.head.pinned.Load() == 0 && a.onlySession() {
+		return a.removeSegmentsLocked(ctx)
 	}
-	if err := a.mendLocked(ctx); err != nil {
+	if err := a.repairIfDirtyLocked(ctx); err != nil {
 		return err
 	}
-	if err := a.emptyHeapsLocked(ctx, true); err != nil {
+	if err := a.releaseHeapsLocked(ctx, true); err != nil {
 		return err
 	}
 	failpoint.Hit("dsa/detach/emptied")
@@ -124,11 +124,11 @@ func (a *Area) leave(ctx context.Context) (err error) {
 	return nil
 }
 
-// abandon makes this session's slot name an incarnation that is over: the others recover it as a dead session, as
+// abandonSlot makes this session's slot name an incarnation that is over: the others recover it as a dead session, as
 // they would if the process died now. It needs no lock, as a death needs none. The compare-and-swap leaves a slot alone
 // that is another session's by now, because this one was taken for dead and recovered. The caller has all stripes, so no
 // call is in flight, and the notes rest.
-func (a *Area) abandon() {
+func (a *Area) abandonSlot() {
 	if a.slot < 0 { // it has not entered
 		return
 	}
@@ -137,9 +137,10 @@ func (a *Area) abandon() {
 	a.slots[a.slot].peer.CompareAndSwap(a.self.Peer.Word(), gone.Word())
 }
 
-// alone reports whether this is the only living session. What dead sessions have goes with the area, so it need not be
-// recovered first, which a session that closes could not do: it can map nothing more. The caller holds the area's lock.
-func (a *Area) alone() bool {
+// onlySession reports whether this is the only living session. What dead sessions have goes with the area, so it need
+// not be recovered first, which a session that closes could not do: it can map nothing more. The caller holds the
+// area's lock.
+func (a *Area) onlySession() bool {
 	for i := range a.slots {
 		if w := a.slots[i].peer.Load(); w != 0 && i != a.slot && a.self.Alive(shmsync.PeerOf(w)) {
 			return false
@@ -148,24 +149,24 @@ func (a *Area) alone() bool {
 	return true
 }
 
-// removeLocked gives all segments back, the one with the header last. It goes on after an error, and returns all of
-// them. The caller holds the area's lock.
+// removeSegmentsLocked gives all segments back, the one with the header last. It goes on after an error, and returns
+// all of them. The caller holds the area's lock.
 //
 // Gone is stored first: from then on no session joins. A process that dies after it leaves an area that is gone in
 // part, and whose first segment is still pinned. A session that tries to attach it then finds gone, and goes on here;
 // each step does nothing if it was done before.
-func (a *Area) removeLocked(ctx context.Context) error {
+func (a *Area) removeSegmentsLocked(ctx context.Context) error {
 	a.head.gone.Store(1)
 	failpoint.Hit("dsa/remove/gone")
 	var errs []error
 	for i := 1; i < len(a.rows); i++ {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowFree {
-			errs = append(errs, a.giveSegmentLocked(ctx, i))
+			errs = append(errs, a.returnSegmentLocked(ctx, i))
 		}
 	}
 	if a.head.flags.Load()&flagInPlace == 0 {
 		failpoint.Hit("dsa/remove/last")
-		errs = append(errs, a.unpinLocked(ctx, 0))
+		errs = append(errs, a.unpinSegmentLocked(ctx, 0))
 	}
 	return errors.Join(errs...)
 }

@@ -21,9 +21,9 @@ const (
 	shareMost = 8192
 )
 
-// shares reports whether the session allocates in spans that belong to no session. It always does so where a span is
+// usesShared reports whether the session allocates in spans that belong to no session. It always does so where a span is
 // more than one chunk: to fill more than 8 KiB costs several times what the lock costs.
-func (h *heap) shares(cl *class) bool {
+func (h *heap) usesShared(cl *class) bool {
 	return cl.chunks > 1 || h.shared < min(shareFor*cl.objects, shareMost)
 }
 
@@ -35,28 +35,28 @@ func (h *heap) shares(cl *class) bool {
 // links or leaves out each span by its state.
 func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Place) (p Pointer, ok bool, err error) {
 	for {
-		r, ok, err := a.firstLocked(cl)
+		r, ok, err := a.firstSpanLocked(cl)
 		if err != nil {
 			return 0, false, err
 		}
 		if !ok {
 			break
 		}
-		word := a.heaps[cl.id].unusedIn(r, cl)
+		word := a.heaps[cl.id].wordWithRoom(r, cl)
 		if word < 0 && r.harvest(cl) {
-			word = max(a.heaps[cl.id].unusedIn(r, cl), 0)
+			word = max(a.heaps[cl.id].wordWithRoom(r, cl), 0)
 		}
 		if word >= 0 {
-			p, err = a.allocInLocked(r, word, n, cl, into)
+			p, err = a.allocSharedLocked(r, word, n, cl, into)
 			return p, err == nil, err
 		}
-		if err := a.unlinkLocked(r); err != nil {
+		if err := a.unlinkSpanLocked(r); err != nil {
 			return 0, false, err
 		}
 		failpoint.Hit("dsa/shared/unlinked")
-		r.s.state.Store(moved(r.s.state.Load(), kindContested, 0))
+		r.s.state.Store(withKind(r.s.state.Load(), kindContested, 0))
 		failpoint.Hit("dsa/shared/left")
-		if err := a.settleSpanLocked(ctx, r); err != nil {
+		if err := a.relistContestedLocked(ctx, r); err != nil {
 			return 0, false, err
 		}
 	}
@@ -64,18 +64,18 @@ func (a *Area) takeSharedLocked(ctx context.Context, n int, cl *class, into Plac
 	if !ok || err != nil {
 		return 0, false, err
 	}
-	r.s.state.Store(moved(r.s.state.Load(), kindPartial, 0))
+	r.s.state.Store(withKind(r.s.state.Load(), kindPartial, 0))
 	failpoint.Hit("dsa/shared/made")
-	if err := a.linkLocked(r); err != nil {
+	if err := a.linkSpanLocked(r); err != nil {
 		return 0, false, err
 	}
-	p, err = a.allocInLocked(r, 0, n, cl, into)
+	p, err = a.allocSharedLocked(r, 0, n, cl, into)
 	return p, err == nil, err
 }
 
-// unusedIn returns a word of a span that has a block which can be allocated without a harvest, -1 if none has. The
+// wordWithRoom returns a word of a span that has a block which can be allocated without a harvest, -1 if none has. The
 // search begins where the last one in that span ended. The caller holds the area's lock and the class's stripe.
-func (h *heap) unusedIn(r spanRef, cl *class) int {
+func (h *heap) wordWithRoom(r spanRef, cl *class) int {
 	if h.from != r.s {
 		h.from, h.fromWord = r.s, 0
 	}
@@ -90,12 +90,12 @@ func (h *heap) unusedIn(r spanRef, cl *class) int {
 	return -1
 }
 
-// allocInLocked allocates an object in that word of a span that is in the list of its class. The caller holds the
-// area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, guard bytes, the question
-// for the end, place, rest. The note rests before the lock is given back, so recovery never takes another session's
-// object in the same block for this one. A word without a block that is free, or one of which a bit that stands for no
-// block is clear, is ErrCorrupt.
-func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Pointer, error) {
+// allocSharedLocked allocates an object in that word of a span that is in the list of its class. The caller holds the
+// area's lock and the class's stripe. The steps are those of alloc from the third on: note, bit, guard bytes, the
+// question for the end, place, rest. The note rests before the lock is given back, so recovery never takes another
+// session's object in the same block for this one. A word without a block that is free, or one of which a bit that
+// stands for no block is clear, is ErrCorrupt.
+func (a *Area) allocSharedLocked(r spanRef, word, n int, cl *class, into Place) (Pointer, error) {
 	used, bit := r.s.words[word].used.Load(), lowest(r.s.words[word].unused())
 	i := word<<6 | bit
 	if bit > 63 || i >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
@@ -105,30 +105,30 @@ func (a *Area) allocInLocked(r spanRef, word, n int, cl *class, into Place) (Poi
 	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
 	note.begin(p, into, false)
 	failpoint.Hit("dsa/shared/intended")
-	store(&r.s.words[word].used, used|1<<bit)
+	storeOrdered(&r.s.words[word].used, used|1<<bit)
 	failpoint.Hit("dsa/shared/used")
 	slack := cl.size - uint64(n)
 	if a.guard != 0 {
-		slack = seal(r.block(cl, i), uint64(n))
+		slack = writeGuardBytes(r.block(cl, i), uint64(n))
 	}
 	if a.ends.Ended() {
-		store(&r.s.words[word].used, used)
-		st.end(note, into)
+		storeOrdered(&r.s.words[word].used, used)
+		st.endNote(note, into)
 		return 0, errClosed
 	}
 	p |= Pointer(slack) << slackShift
 	into.put(p)
-	st.end(note, into)
+	st.endNote(note, into)
 	return p, nil
 }
 
-// tidied puts a span where it belongs after this session has freed something in it, and no session has it: a full one
-// has room now, and an empty one goes back, unless it is the only one of its class that has room. It takes the area's
-// lock; the caller has the class's stripe. If the lock is not free in time nothing is lost: the next session that takes
-// spans, Trim or Verify does the same.
-func (a *Area) tidied(r spanRef, cl *class) error {
+// relistShared puts a span where it belongs after this session has freed something in it, and no session has it: a
+// full one has room now, and an empty one goes back, unless it is the only one of its class that has room. It takes
+// the area's lock; the caller has the class's stripe. If the lock is not free in time nothing is lost: the next
+// session that takes spans, Trim or Verify does the same.
+func (a *Area) relistShared(r spanRef, cl *class) error {
 	ctx := context.Background()
-	g, err := a.acquire(ctx)
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return nil // the next session that takes spans, Trim or Verify puts it right
 	}
@@ -137,8 +137,8 @@ func (a *Area) tidied(r spanRef, cl *class) error {
 	if is, err := r.class(); err != nil || is != cl {
 		return err
 	}
-	if kindOf(state) == kindPartial && r.s.next.Load() == 0 && r.s.prev.Load() == 0 {
+	if stateKind(state) == kindPartial && r.s.next.Load() == 0 && r.s.prev.Load() == 0 {
 		return nil
 	}
-	return a.doubtedLocked(a.tidySpanLocked(ctx, r, state))
+	return a.dirtyIfCorruptLocked(a.relistFreedLocked(ctx, r, state))
 }

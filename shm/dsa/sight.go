@@ -43,7 +43,7 @@ func Look(handle uint64, segment func(handle uint64) ([]byte, error)) (*Sight, e
 		return nil, errkind.OtherVersion("dsa: the area", uint64(h.version.Load()), version, "the processes that have it attached")
 	}
 	s := &Sight{segment: segment, seen: map[int]seen{}}
-	if s.views, err = view(r, 0); err != nil {
+	if s.views, err = viewsOf(r, 0); err != nil {
 		return nil, err
 	}
 	_, life := rowOf(s.rows[0].word.Load())

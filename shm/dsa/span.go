@@ -22,11 +22,11 @@ func (r spanRef) class() (*class, error) {
 	if c := r.s.class.Load(); c < uint32(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
 		return &classes[c], nil
 	}
-	return nil, r.misclassed()
+	return nil, r.errClass()
 }
 
-// misclassed returns the error of class. It is a function of its own so that class can be inlined.
-func (r spanRef) misclassed() error {
+// errClass returns the error of class. It is a function of its own so that class can be inlined.
+func (r spanRef) errClass() error {
 	return corrupt("span %d of segment %d, which has %d chunks, is of class %d", r.chunk, r.m.row, r.m.chunks,
 		r.s.class.Load())
 }
@@ -41,8 +41,10 @@ func (r spanRef) block(c *class, i int) []byte {
 // run returns the first n bytes of the run's chunks. The caller has checked that the run has so many in this segment.
 func (r spanRef) run(n uint64) []byte { return r.m.bytes[r.start() : r.start()+n] }
 
-// mark returns the intent that names the span: its first byte's pointer, with intentSpan.
-func (r spanRef) mark() uint64 { return uint64(r.m.tag|Pointer(r.start()>>4)) | intentSpan<<slackShift }
+// intent returns the intent that names the span: its first byte's pointer, with intentSpan.
+func (r spanRef) intent() uint64 {
+	return uint64(r.m.tag|Pointer(r.start()>>4)) | intentSpan<<slackShift
+}
 
 // start returns where in the segment the run's first byte is.
 func (r spanRef) start() uint64 { return r.m.data + uint64(r.chunk)<<chunkShift }
@@ -68,15 +70,15 @@ func (s *span) allocated(i int) bool { return s.words[i>>6].allocated()>>(i&63)&
 // partial, or contested with no session at work.
 func (s *span) empty(c *class) bool {
 	for w := range c.words {
-		if s.inWord(c, w) != 0 {
+		if s.allocatedInWord(c, w) != 0 {
 			return false
 		}
 	}
 	return true
 }
 
-// inWord returns the allocated blocks of word w, a bit for each. Bits that stand for no block are 0.
-func (s *span) inWord(c *class, w int) uint64 {
+// allocatedInWord returns the allocated blocks of word w, a bit for each. Bits that stand for no block are 0.
+func (s *span) allocatedInWord(c *class, w int) uint64 {
 	return c.blocks(w, s.words[w].allocated())
 }
 
@@ -100,10 +102,10 @@ func (r spanRef) harvest(c *class) (room bool) {
 		p := &r.s.words[w]
 		if f := p.freed.Load(); f != 0 {
 			for k := c.blocks(w, f); k != 0; k &= k - 1 { // a session that gets the block must not seem to be freeing it
-				*first(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
+				*wordAt(r.m.bytes, r.start()+uint64(w<<6|lowest(k))*c.size) = 0
 			}
 			failpoint.Hit("dsa/span/harvest")
-			store(&p.used, p.used.Load()&^f)
+			storeOrdered(&p.used, p.used.Load()&^f)
 			failpoint.Hit("dsa/span/harvested")
 			p.freed.And(^f)
 		}
@@ -112,8 +114,8 @@ func (r spanRef) harvest(c *class) (room bool) {
 	return room
 }
 
-// waiting reports whether there is something to harvest. It needs no lock; false may be stale when it is returned.
-func (s *span) waiting(c *class) bool {
+// hasHarvest reports whether there is something to harvest. It needs no lock; false may be stale when it is returned.
+func (s *span) hasHarvest(c *class) bool {
 	for w := range c.words {
 		if s.words[w].freed.Load() != 0 {
 			return true

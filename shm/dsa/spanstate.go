@@ -7,7 +7,7 @@ import (
 )
 
 // This file holds a span's state: the values, and the moves that are made under the area's lock. The moves that a
-// session makes without that lock are Area.retire's (owned to full and back) and freeOther's (full to owned).
+// session makes without that lock are Area.markFull's (owned to full and back) and freeRemote's (full to owned).
 
 // A span's state has three parts: bits 0-15 are the slot of the session that has the span, plus one, or 0; bits 16-18
 // are the kind; what is above is the life, which changes each time that the span becomes owned, or free. So a session
@@ -50,45 +50,45 @@ const (
 	lifeUnit  = 1 << 19
 )
 
-// kindOf returns a state's kind, one of the above. The eighth value, 7, is written by no session; all switches treat it
-// as no run.
-func kindOf(state uint64) uint64 { return state & kindMask }
+// stateKind returns a state's kind, one of the above. The eighth value, 7, is written by no session; all switches
+// treat it as no run.
+func stateKind(state uint64) uint64 { return state & kindMask }
 
-// moved returns a state with another kind and session, in the same life.
-func moved(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
+// withKind returns a state with another kind and session, in the same life.
+func withKind(state, kind uint64, slot int) uint64 { return state&^(lifeUnit-1) | kind | uint64(slot) }
 
-// ownLocked makes a span that belongs to no session this session's, in a new life. It is in no list. The caller holds
-// the area's lock, and the stripe of the class. A process that dies after the store leaves a span with its number,
-// which recovery gives back.
-func (a *Area) ownLocked(r spanRef) held {
-	h := held{r, moved(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
+// ownSpanLocked makes a span that belongs to no session this session's, in a new life. It is in no list. The caller
+// holds the area's lock, and the stripe of the class. A process that dies after the store leaves a span with its
+// number, which recovery gives back.
+func (a *Area) ownSpanLocked(r spanRef) held {
+	h := held{r, withKind(r.s.state.Load(), kindOwned, a.slot+1) + lifeUnit}
 	r.s.state.Store(h.state)
 	return h
 }
 
-// giveSpanLocked gives back a span that a session has to itself, and puts it where it belongs. If the session has it no
-// longer, since another has taken it, it does nothing: so no span is given twice. The caller holds the area's lock, and
-// the stripe of the class if the session is this one; a dead session has no call under way.
+// releaseSpanLocked gives back a span that a session has to itself, and puts it where it belongs. If the session has
+// it no longer, since another has taken it, it does nothing: so no span is given twice. The caller holds the area's
+// lock, and the stripe of the class if the session is this one; a dead session has no call under way.
 //
 // The state contested comes first, since no session allocates from such a span, or moves it without the lock. A process
 // that dies after that leaves it contested; the next session that takes spans, Trim or Verify goes on from there.
-func (a *Area) giveSpanLocked(ctx context.Context, r held) error {
-	if !r.s.state.CompareAndSwap(r.state, moved(r.state, kindContested, 0)) {
+func (a *Area) releaseSpanLocked(ctx context.Context, r held) error {
+	if !r.s.state.CompareAndSwap(r.state, withKind(r.state, kindContested, 0)) {
 		return nil
 	}
 	failpoint.Hit("dsa/span/given")
-	return a.settleSpanLocked(ctx, r.spanRef)
+	return a.relistContestedLocked(ctx, r.spanRef)
 }
 
-// settleSpanLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into the
-// list of its class. No session may be at work in it: it is the caller's own, its session is dead, or a barrier has
-// passed and no note names it. The caller holds the area's lock.
+// relistContestedLocked puts a contested span where it belongs: back to the free chunks, among the full ones, or into
+// the list of its class. No session may be at work in it: it is the caller's own, its session is dead, or a barrier
+// has passed and no note names it. The caller holds the area's lock.
 //
 // A block can be freed between the harvest and the store of full. The session that freed it saw a contested span, and
 // so left it alone; if it were full now, with a block free in it, no session would look at it until something else is
 // freed there. Therefore the span is looked at again after the store, and becomes partial. That is a compare-and-swap,
 // since a session that frees yet another block may have made the full span its own.
-func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
+func (a *Area) relistContestedLocked(ctx context.Context, r spanRef) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
@@ -98,42 +98,42 @@ func (a *Area) settleSpanLocked(ctx context.Context, r spanRef) error {
 		return a.releaseRunLocked(ctx, r)
 	}
 	state := r.s.state.Load()
-	partial := moved(state, kindPartial, 0)
+	partial := withKind(state, kindPartial, 0)
 	if !room {
-		full := moved(state, kindFull, 0)
+		full := withKind(state, kindFull, 0)
 		r.s.state.Store(full)
 		failpoint.Hit("dsa/span/full")
-		if !r.s.waiting(cl) || !r.s.state.CompareAndSwap(full, partial) {
+		if !r.s.hasHarvest(cl) || !r.s.state.CompareAndSwap(full, partial) {
 			return nil
 		}
 	} else {
 		r.s.state.Store(partial)
 	}
 	// From here on the state says that the span is in the list, and the list is derived from the states. A process that
-	// dies before linkLocked has linked it has died with the lock, so the next one makes the lists anew.
+	// dies before linkSpanLocked has linked it has died with the lock, so the next one makes the lists anew.
 	failpoint.Hit("dsa/span/partial")
-	if err := a.linkLocked(r); err != nil { // a session that closes can't map the list's first span
+	if err := a.linkSpanLocked(r); err != nil { // a session that closes can't map the list's first span
 		a.head.dirty.Store(1)
 	}
 	return nil
 }
 
-// tidySpanLocked puts a span that belongs to no session where it belongs, when something was freed in it: a full one
+// relistFreedLocked puts a span that belongs to no session where it belongs, when something was freed in it: a full one
 // that has room now, or a partial one that is empty. State is what the caller has loaded; if the span has moved on
 // since, it does nothing. The caller holds the area's lock.
-func (a *Area) tidySpanLocked(ctx context.Context, r spanRef, state uint64) error {
+func (a *Area) relistFreedLocked(ctx context.Context, r spanRef, state uint64) error {
 	cl, err := r.class()
 	if err != nil {
 		return err
 	}
-	switch kindOf(state) {
+	switch stateKind(state) {
 	case kindFull:
-		if r.s.waiting(cl) && r.s.state.CompareAndSwap(state, moved(state, kindContested, 0)) {
-			return a.settleSpanLocked(ctx, r)
+		if r.s.hasHarvest(cl) && r.s.state.CompareAndSwap(state, withKind(state, kindContested, 0)) {
+			return a.relistContestedLocked(ctx, r)
 		}
 	case kindPartial:
 		if r.s.empty(cl) {
-			if err := a.unlinkLocked(r); err != nil {
+			if err := a.unlinkSpanLocked(r); err != nil {
 				return err
 			}
 			return a.releaseRunLocked(ctx, r)

@@ -60,7 +60,7 @@ type ClassStats struct {
 // waits for it; Alloc and Free in spans that sessions have go on. It maps all segments. It waits for the lock for at
 // most 10 seconds, or until ctx ends. Segments that are garbled count with what was found before the fault.
 func (a *Area) Stats(ctx context.Context) (st Stats, err error) {
-	err = a.lockAndCall(ctx, func() error {
+	err = a.withStripeAndLock(ctx, func() error {
 		st, err = a.countLocked(ctx)
 		return err
 	})
@@ -77,7 +77,7 @@ func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 	err = a.eachRunLocked(ctx, func(r spanRef, n int) error {
 		bytes := int64(n) << chunkShift
 		st.Free -= bytes
-		if kindOf(r.s.state.Load()) == kindLarge {
+		if stateKind(r.s.state.Load()) == kindLarge {
 			size := int64(r.s.size.Load())
 			st.Large.add(1, size, 0, bytes)
 			return nil
@@ -88,12 +88,12 @@ func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 		}
 		objects := 0
 		for w := range cl.words {
-			objects += ones(r.s.inWord(cl, w))
+			objects += ones(r.s.allocatedInWord(cl, w))
 		}
 		c := &by[cl.id]
 		c.Size = int(cl.size)
 		c.add(objects, int64(objects)*int64(cl.size), int64(cl.objects-objects)*int64(cl.size), bytes)
-		if kindOf(r.s.state.Load()) == kindOwned {
+		if stateKind(r.s.state.Load()) == kindOwned {
 			c.Kept++
 		}
 		if objects > 0 && objects <= cl.objects/4 {
@@ -106,7 +106,7 @@ func (a *Area) countLocked(ctx context.Context) (st Stats, err error) {
 		if state, _ := rowOf(a.rows[i].word.Load()); state == rowLive {
 			st.Segments++
 			st.Free += int64(a.rows[i].chunks.Load()) << chunkShift
-			st.Total += int64(a.sizeOf(i))
+			st.Total += int64(a.segmentSize(i))
 		}
 	}
 	st.Overhead = st.Total

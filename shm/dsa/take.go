@@ -28,10 +28,10 @@ import (
 //  4. puts the span where it belongs, if no note names it.
 //
 // A processor may do the load of a call's step 2 before other processors see the store of its step 1. The barrier rules
-// out that call and taker miss each other: a note that was stored before the barrier is seen by the taker after it, and a
-// state that is loaded after the barrier is the contested one. So if no note names the span after the barrier, each call
-// that loaded the state before is over, what it stored is seen, and each later call finds the span lost: the taker is
-// alone with it. The model in takemodel_test.go goes through all orders of these steps.
+// out that call and taker miss each other: a note that was stored before the barrier is seen by the taker after it,
+// and a state that is loaded after the barrier is the contested one. So if no note names the span after the barrier,
+// each call that loaded the state before is over, what it stored is seen, and each later call finds the span lost: the
+// taker is alone with it. The model in takemodel_test.go goes through all orders of these steps.
 //
 // Alloc names the object in the note only after the state was loaded. If it were named before, and the process died
 // having loaded a state that said that the span is lost, recovery would free an object that another session may have
@@ -50,9 +50,10 @@ const (
 	orderItself
 )
 
-// orderOf returns the order of this process's notes, and true for swaps if they have to be stored by an exchange for
-// that: where a plain store does not wait for itself to be seen, and the system has no barrier that reaches this process.
-func orderOf() (order uint32, swaps bool) {
+// noteOrder returns the order of this process's notes, and true for swaps if they have to be stored by an exchange for
+// that: where a plain store does not wait for itself to be seen, and the system has no barrier that reaches this
+// process.
+func noteOrder() (order uint32, swaps bool) {
 	switch {
 	case ordered.Fenced:
 		return orderItself, false
@@ -89,41 +90,41 @@ func (a *Area) takeBack(
 		}
 		vain.Store(sum)
 	}
-	gave, err := a.giveForGrowth(ctx, n)
+	gave, err := a.returnForGrowth(ctx, n)
 	if err == nil && !gave {
 		err = refused
 	}
 	return false, err
 }
 
-// takeIdleLocked takes the empty spans of all living sessions that no call of theirs names, and the empty ones of the
-// lists. If all is false, it takes only those that are contested already: those that a taker has left which died, or
-// which found their session at work. The caller holds the area's lock. Segments that are garbled or gone are passed
+// takeIdleSpansLocked takes the empty spans of all living sessions that no call of theirs names, and the empty ones of
+// the lists. If all is false, it takes only those that are contested already: those that a taker has left which died,
+// or which found their session at work. The caller holds the area's lock. Segments that are garbled or gone are passed
 // over.
-func (a *Area) takeIdleLocked(ctx context.Context, all bool) error {
+func (a *Area) takeIdleSpansLocked(ctx context.Context, all bool) error {
 	for i := range a.rows {
 		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
 			continue
 		}
 		m, err := a.mapRow(ctx, i)
-		if lost(err) {
+		if segmentLost(err) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
 		s := search{a: a, class: -1, empties: all, enough: math.MaxInt, left: math.MaxInt}
-		s.lookLocked(m)
-		if _, err := s.takeLocked(ctx); err != nil {
+		s.scanRunsLocked(m)
+		if _, err := s.takeContestedLocked(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ordersOf reports whether this process can have the notes of slot i seen. The slot's word comes from shared memory: a
-// value that is none of the three is taken as unknown.
-func (a *Area) ordersOf(i int) bool {
+// canOrderNotes reports whether this process can have the notes of slot i seen. The slot's word comes from shared
+// memory: a value that is none of the three is taken as unknown.
+func (a *Area) canOrderNotes(i int) bool {
 	switch a.slots[i].order.Load() {
 	case orderItself:
 		return true
@@ -133,16 +134,16 @@ func (a *Area) ordersOf(i int) bool {
 	return false
 }
 
-// barrierAll has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
+// orderAllNotes has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
 // made seen, since any session may have the span. One system call of some microseconds does for all sessions; if none
 // needs it, there is none. The caller holds the area's lock, so no session joins.
-func (a *Area) barrierAll() bool {
+func (a *Area) orderAllNotes() bool {
 	wanted := false
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {
 			continue
 		}
-		if !a.ordersOf(i) {
+		if !a.canOrderNotes(i) {
 			return false
 		}
 		wanted = wanted || a.slots[i].order.Load() == orderBarrier
@@ -153,9 +154,9 @@ func (a *Area) barrierAll() bool {
 // names are the spans and objects that notes name.
 type names []Pointer
 
-// named returns what the notes of all sessions name, this one's included. The caller holds the area's lock, and has
+// notedNames returns what the notes of all sessions name, this one's included. The caller holds the area's lock, and has
 // passed the barrier.
-func (a *Area) named() (list names) {
+func (a *Area) notedNames() (list names) {
 	for i := range a.slots {
 		if a.slots[i].peer.Load() == 0 {
 			continue

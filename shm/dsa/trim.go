@@ -16,20 +16,20 @@ func (a *Area) Trim(ctx context.Context) error {
 	err := a.contained(func() error {
 		a.lockStripes()
 		defer a.unlockStripes()
-		return a.lockAreaAndCall(ctx, func() error {
-			if err := a.emptyHeapsLocked(ctx, false); err != nil {
+		return a.withLock(ctx, func() error {
+			if err := a.releaseHeapsLocked(ctx, false); err != nil {
 				return err
 			}
 			if _, err := a.recoverDeadLocked(ctx); err != nil {
 				return err
 			}
-			return errors.Join(a.tidyLocked(ctx), a.takeIdleLocked(ctx, true), a.giveEmptyLocked(ctx))
+			return errors.Join(a.relistAllSharedLocked(ctx), a.takeIdleSpansLocked(ctx, true), a.returnEmptySegmentsLocked(ctx))
 		})
 	})
-	return a.after(err)
+	return a.unmapAfter(err)
 }
 
-// tidyLocked puts all spans that belong to no session where they belong. The caller holds the area's lock.
-func (a *Area) tidyLocked(ctx context.Context) error {
+// relistAllSharedLocked puts all spans that belong to no session where they belong. The caller holds the area's lock.
+func (a *Area) relistAllSharedLocked(ctx context.Context) error {
 	return a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, noSession) })
 }

@@ -23,7 +23,7 @@ func (a *Area) unmapReturned() error {
 	if now == a.seen.Load() {
 		return nil
 	}
-	return unmap(a.takeReturned(now))
+	return unmapList(a.takeReturned(now))
 }
 
 // takeReturned returns the mappings that are to be unmapped, and takes them out of Area.maps: those of earlier lives,
@@ -35,7 +35,7 @@ func (a *Area) unmapReturned() error {
 func (a *Area) takeReturned(now uint64) (list []*mapping) {
 	a.mapMu.Lock()
 	defer a.mapMu.Unlock()
-	mine := a.inHeaps()
+	mine := a.heapSegments()
 	a.stale = slices.DeleteFunc(a.stale, func(m *mapping) bool {
 		if m.stays = m.stays || mine[m]; !m.stays {
 			list = append(list, m)
@@ -64,10 +64,10 @@ func (a *Area) takeReturned(now uint64) (list []*mapping) {
 	return list
 }
 
-// unmap detaches each mapping of a list, and marks it as gone, for calls that have found it before and have no stripe
-// yet. The hook is taken back first, since the detaching of such a segment must not detach the area. The caller has all
-// stripes.
-func unmap(list []*mapping) error {
+// unmapList detaches each mapping of a list, and marks it as gone, for calls that have found it before and have no
+// stripe yet. The hook is taken back first, since the detaching of such a segment must not detach the area. The caller
+// has all stripes.
+func unmapList(list []*mapping) error {
 	var errs []error
 	for _, m := range list {
 		m.gone = true
@@ -96,5 +96,5 @@ func (a *Area) unmapAll() error {
 			defer a.ends.Drain(lease.Leave)
 		}
 	}
-	return unmap(list)
+	return unmapList(list)
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // This file checks an area: that what is derived follows from the runs, that each list has the spans that belong there,
-// and in checked mode that no guard bytes were written over. It tells what is wrong and repairs none of it, except what any
-// session would repair: what a death has left.
+// and in checked mode that no guard bytes were written over. It tells what is wrong and repairs none of it, except
+// what any session would repair: what a death has left.
 
 // Report is what Verify found.
 type Report struct {
@@ -28,13 +28,13 @@ type Report struct {
 // at most 10 seconds, or until ctx ends. What is wrong with the area is in the Report; an error means that Verify could
 // not finish.
 func (a *Area) Verify(ctx context.Context) (rep Report, err error) {
-	err = a.lockAndCall(ctx, func() error {
+	err = a.withStripeAndLock(ctx, func() error {
 		before := a.reclaimed
 		if rep.Dead, err = a.recoverDeadLocked(ctx); err != nil {
 			return err
 		}
 		rep.Lost = a.reclaimed - before
-		if err := errors.Join(a.tidyLocked(ctx), a.takeIdleLocked(ctx, false)); err != nil {
+		if err := errors.Join(a.relistAllSharedLocked(ctx), a.takeIdleSpansLocked(ctx, false)); err != nil {
 			return err
 		}
 		v := verifier{area: a}
@@ -64,8 +64,8 @@ type verifier struct {
 	partial [maxClasses]int
 }
 
-// say adds a problem.
-func (v *verifier) say(format string, args ...any) {
+// addProblem adds a problem.
+func (v *verifier) addProblem(format string, args ...any) {
 	v.problems = append(v.problems, fmt.Sprintf(format, args...))
 }
 
@@ -85,19 +85,19 @@ func (v *verifier) segmentsLocked(ctx context.Context) error {
 				return err
 			}
 			if err != nil {
-				v.say("segment %d: %v", i, err)
+				v.addProblem("segment %d: %v", i, err)
 			}
 		case rowComing, rowGoing:
-			err := a.giveSegmentLocked(ctx, i)
+			err := a.returnSegmentLocked(ctx, i)
 			if errors.Is(err, ErrClosed) {
 				return err
 			}
 			if err != nil {
-				v.say("segment %d is not to be given back: %v", i, err)
+				v.addProblem("segment %d is not to be given back: %v", i, err)
 			}
 		}
 		if m := a.maps[i].Load(); m != nil && m.stays {
-			v.say("segment %d: its row says that it went back, and a session has a span in it", i)
+			v.addProblem("segment %d: its row says that it went back, and a session has a span in it", i)
 		}
 	}
 	return nil
@@ -108,13 +108,13 @@ func (v *verifier) segmentsLocked(ctx context.Context) error {
 func (v *verifier) segmentLocked(m *mapping) error {
 	used := make([]bool, m.chunks)
 	free := m.chunks
-	err := m.walk(func(r spanRef, n int) error {
+	err := m.walkRuns(func(r spanRef, n int) error {
 		free -= n
 		for k := range n {
 			used[r.chunk+k] = true
 			part := &m.spans[r.chunk+k]
-			if k > 0 && (kindOf(part.state.Load()) != kindPart || int(part.back.Load()) != k) {
-				v.say("segment %d: chunk %d is not marked as part of the run at %d", m.row, r.chunk+k, r.chunk)
+			if k > 0 && (stateKind(part.state.Load()) != kindPart || int(part.back.Load()) != k) {
+				v.addProblem("segment %d: chunk %d is not marked as part of the run at %d", m.row, r.chunk+k, r.chunk)
 			}
 		}
 		v.runLocked(r, n)
@@ -125,11 +125,11 @@ func (v *verifier) segmentLocked(m *mapping) error {
 	}
 	for c, is := range used {
 		if m.bits[c>>6].Load()>>(c&63)&1 == 1 != is {
-			v.say("segment %d: chunk %d is in use: %v, its bitmap says the contrary", m.row, c, is)
+			v.addProblem("segment %d: chunk %d is in use: %v, its bitmap says the contrary", m.row, c, is)
 		}
 	}
 	if n := int(v.area.rows[m.row].free.Load()); n != free {
-		v.say("segment %d: %d chunks are free, and its row counts %d", m.row, free, n)
+		v.addProblem("segment %d: %d chunks are free, and its row counts %d", m.row, free, n)
 	}
 	return nil
 }
@@ -137,47 +137,47 @@ func (v *verifier) segmentLocked(m *mapping) error {
 // runLocked checks a span, or a large object, of n chunks. The caller holds the area's lock.
 func (v *verifier) runLocked(r spanRef, n int) {
 	a, state := v.area, r.s.state.Load()
-	if kindOf(state) == kindLarge {
+	if stateKind(state) == kindLarge {
 		if a.guard != 0 {
-			if size, err := sealed(r.run(uint64(n) << chunkShift)); err != nil || size != r.s.size.Load() {
-				v.say("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(r.start()>>4))
+			if size, err := readGuardBytes(r.run(uint64(n) << chunkShift)); err != nil || size != r.s.size.Load() {
+				v.addProblem("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(r.start()>>4))
 			}
 		}
 		return
 	}
 	cl, err := r.class()
 	if err != nil {
-		v.say("%v", err)
+		v.addProblem("%v", err)
 		return
 	}
 	if r.s.words[cl.words-1].used.Load()&cl.last != cl.last {
-		v.say("segment %d: the bitmap of span %d is garbled", r.m.row, r.chunk)
+		v.addProblem("segment %d: the bitmap of span %d is garbled", r.m.row, r.chunk)
 	}
 	if a.guard != 0 {
 		v.guardBytesLocked(r, cl)
 	}
-	switch kindOf(state) {
+	switch stateKind(state) {
 	case kindOwned:
 		if slot := int(state&slotMask) - 1; slot < 0 || slot >= len(a.slots) || a.slots[slot].peer.Load() == 0 {
-			v.say("segment %d: span %d is a session's that is not there", r.m.row, r.chunk)
+			v.addProblem("segment %d: span %d is a session's that is not there", r.m.row, r.chunk)
 		}
 	case kindPartial:
 		v.partial[cl.id]++
 	}
 }
 
-// guardBytesLocked checks the guard bytes of each object of a span. An object that a session allocates or frees at that moment
-// may have some of them written, so they are checked up to a thousand times, as long as the object is allocated.
-// The caller holds the area's lock.
+// guardBytesLocked checks the guard bytes of each object of a span. An object that a session allocates or frees at
+// that moment may have some of them written, so they are checked up to a thousand times, as long as the object is
+// allocated. The caller holds the area's lock.
 func (v *verifier) guardBytesLocked(r spanRef, cl *class) {
 	for i := range cl.objects {
 		block, off := r.block(cl, i), r.start()+uint64(i)*cl.size
 		for try := 0; r.s.allocated(i); try++ {
-			if _, err := sealed(block); err == nil {
+			if _, err := readGuardBytes(block); err == nil {
 				break
 			}
 			if try == 1000 {
-				v.say("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(off>>4))
+				v.addProblem("segment %d: the object at %v was written past its end", r.m.row, r.m.tag|Pointer(off>>4))
 				break
 			}
 		}
@@ -192,16 +192,16 @@ func (v *verifier) listsLocked() {
 	for id := range classes {
 		n, prev := 0, uint64(0)
 		for ref := a.head.partial[id].Load(); ref != 0; {
-			r, err := a.listedLocked(ref)
+			r, err := a.listedSpanLocked(ref)
 			if err != nil || int(r.s.class.Load()) != id || r.s.prev.Load() != prev || n > v.partial[id] {
-				v.say("the list of spans of %d bytes is garbled (%v)", classes[id].size, err)
+				v.addProblem("the list of spans of %d bytes is garbled (%v)", classes[id].size, err)
 				break
 			}
 			n++
 			prev, ref = ref, r.s.next.Load()
 		}
 		if n < v.partial[id] {
-			v.say("%d spans of %d bytes have room, and %d are in the list", v.partial[id], classes[id].size, n)
+			v.addProblem("%d spans of %d bytes have room, and %d are in the list", v.partial[id], classes[id].size, n)
 		}
 	}
 }

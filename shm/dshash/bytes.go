@@ -30,7 +30,7 @@ func AttachBytes(a *dsa.Area, handle dsa.Pointer, o Options) (*Bytes, error) {
 }
 
 // core returns what the methods work on.
-func (t *Bytes) core() *core { return made(t.t) }
+func (t *Bytes) core() *core { return orEnded(t.t) }
 
 // Handle returns the name of the table for AttachBytes, in every process that has the area. It is valid until
 // Destroy.
@@ -51,7 +51,8 @@ func (t *Bytes) Set(ctx context.Context, key, value []byte) error {
 }
 
 // Update calls f with the key's value, in place, and makes what f returns the key's. The value is to be read, not to be
-// written, and only until f returns; nil if the key has none, and then existed is false. All else is as with Table.Update.
+// written, and only until f returns; nil if the key has none, and then existed is false. All else is as with
+// Table.Update.
 func (t *Bytes) Update(ctx context.Context, key []byte, f func(value []byte, existed bool) ([]byte, error)) error {
 	if f == nil {
 		return errNoFunction
@@ -99,14 +100,14 @@ func (t *Bytes) Scan(ctx context.Context, exclusive bool) iter.Seq2[*BytesEntry,
 
 // All yields a copy of each entry. See Table.All.
 func (t *Bytes) All(ctx context.Context) iter.Seq2[Item[[]byte, []byte], error] {
-	return copies(ctx, t.core(), func(key, value []byte) Item[[]byte, []byte] {
+	return eachCopy(ctx, t.core(), func(key, value []byte) Item[[]byte, []byte] {
 		return Item[[]byte, []byte]{bytes.Clone(key), bytes.Clone(value)}
 	})
 }
 
 // Keys yields a copy of the key of each entry. See Table.All.
 func (t *Bytes) Keys(ctx context.Context) iter.Seq2[[]byte, error] {
-	return copies(ctx, t.core(), func(key, _ []byte) []byte { return bytes.Clone(key) })
+	return eachCopy(ctx, t.core(), func(key, _ []byte) []byte { return bytes.Clone(key) })
 }
 
 // Dump writes a text for people to w. See Table.Dump.
@@ -124,14 +125,14 @@ type BytesEntry struct{ e entry }
 // Key returns the entry's key, in place: shared memory, to be read and not to be written, valid until Release or
 // Delete. After that, or the end of the area, it is nil.
 func (e *BytesEntry) Key() []byte {
-	key, _ := e.e.look()
+	key, _ := e.e.heldKeyValue()
 	return key
 }
 
 // Value returns the entry's value, in place: shared memory, to be read and not to be written, valid until Release,
 // Delete or the next Update, after which it is the copy. After the hold, or the end of the area, it is nil.
 func (e *BytesEntry) Value() []byte {
-	_, value := e.e.look()
+	_, value := e.e.heldKeyValue()
 	return value
 }
 

@@ -54,11 +54,11 @@ func (c *change) begin(h uint64, ls []line, item []byte, line, slot int, busy bo
 	c.h, c.ls, c.item, c.line, c.slot, c.hand, c.busy = h, ls, item, line, slot, none, busy
 }
 
-// imaged makes n bytes of this process's memory the copy, with any contents, and returns them. It gives back a long
+// newImage makes n bytes of this process's memory the copy, with any contents, and returns them. It gives back a long
 // buffer of which less than half is needed.
-func (c *change) imaged(n int) []byte {
+func (c *change) newImage(n int) []byte {
 	if cap(c.own) < n || cap(c.own) > spareSize && cap(c.own) > 2*n {
-		c.own = cloned(make([]byte, n))
+		c.own = cloneAligned(make([]byte, n))
 	}
 	c.hand = image
 	return c.own[:n]
@@ -79,13 +79,13 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 	// The reserve comes before the item: an item that is linked without room in the reserve could not be changed when
 	// there is no memory. The comparison is with what this process knows, so most calls take no lock for it.
 	if int64(size) > t.spared.bytes.Load() {
-		if err := t.provide(ctx, size); err != nil {
+		if err := t.ensureReserve(ctx, size); err != nil {
 			return nil, err
 		}
 	}
 	if e.ptr == 0 {
-		// Most arrays have room, and then the first free slot is the entry's. MakeRoom does the same after it has made the
-		// array larger, or finished what another call has begun.
+		// Most arrays have room, and then the first free slot is the entry's. MakeRoom does the same after it has made
+		// the array larger, or finished what another call has begun.
 		free := false
 		if !t.crowded(e.l.i, len(c.ls)) {
 			c.line, c.slot, free = freeSlot(c.ls, c.h)
@@ -97,12 +97,12 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		}
 	}
 	// From here on the hand owns the item. A process that dies leaves it there, and the partition's repair frees it.
-	hand, at, item, err := t.fetch(e.l.i, size)
+	hand, at, item, err := t.fillHand(e.l.i, size)
 	if err != nil {
 		return nil, err
 	}
 	c.hand, c.at, c.item = hand, at, item
-	return t.format(item, key), nil
+	return t.formatItem(item, key), nil
 }
 
 // update returns a value of n bytes to write to (n does not count if sizes are fixed), which begins as the present
@@ -117,10 +117,10 @@ func (e *entry) update(n int) (to []byte, err error) {
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if !whole {
-			to, err = nil, t.broken(e, recover())
+			to, err = nil, t.errPanic(e, recover())
 		}
 	}()
-	to, err = e.copied(n)
+	to, err = e.copyForUpdate(n)
 	whole = true
 	if t.ends.Ended() {
 		return nil, errClosed
@@ -128,14 +128,14 @@ func (e *entry) update(n int) (to []byte, err error) {
 	return to, err
 }
 
-// copied does for update what needs no scope: it makes the copy, or returns the one that there is. Without memory it
-// makes an image, if the new item fits into the linked one's object.
-func (e *entry) copied(n int) ([]byte, error) {
+// copyForUpdate does for update what needs no scope: it makes the copy, or returns the one that there is. Without
+// memory it makes an image, if the new item fits into the linked one's object.
+func (e *entry) copyForUpdate(n int) ([]byte, error) {
 	t, c := e.l.t, &e.l.change
 	if t.kind == kindFixed && e.ptr != 0 {
-		return e.copiedWhole()
+		return e.copyWholeItem()
 	}
-	key, value, ok := e.parts()
+	key, value, ok := e.keyValue()
 	if !ok {
 		return nil, corrupt("the item at %v is longer than its segment", e.ptr)
 	}
@@ -149,8 +149,8 @@ func (e *entry) copied(n int) ([]byte, error) {
 		}
 		// The copy that an earlier update has made is in the hand that fetch would use. Its contents go to this
 		// process's own memory; the object stays in the hand, which owns it.
-		c.item, c.hand = cloned(c.item), none
-		if key, value, ok = e.parts(); !ok {
+		c.item, c.hand = cloneAligned(c.item), none
+		if key, value, ok = e.keyValue(); !ok {
 			return nil, corrupt("the item of a change does not fit what it says")
 		}
 	}
@@ -161,25 +161,25 @@ func (e *entry) copied(n int) ([]byte, error) {
 		}
 		// The linked item is there still. The holder sees it again, and if the new value fits into its object the
 		// change can be made in place by commit.
-		old, oerr := t.object(e.ptr)
+		old, oerr := t.checkedObject(e.ptr)
 		if oerr != nil {
 			return nil, oerr
 		}
-		if !scarce(err) || size > len(old) {
+		if !isShortage(err) || size > len(old) {
 			c.item = old
 			return nil, err
 		}
-		item := c.imaged(size)
-		to = t.format(item, key)
+		item := c.newImage(size)
+		to = t.formatItem(item, key)
 		c.item = item
 	}
 	clear(to[copy(to, value):])
 	return to, nil
 }
 
-// copiedWhole does what copied does for a linked item of fixed size, of which the whole is copied. A cell needs no
-// memory of the area: its copy is an image, which commit stores by one instruction.
-func (e *entry) copiedWhole() ([]byte, error) {
+// copyWholeItem does what copyForUpdate does for a linked item of fixed size, of which the whole is copied. A cell
+// needs no memory of the area: its copy is an image, which commit stores by one instruction.
+func (e *entry) copyWholeItem() ([]byte, error) {
 	t, c := e.l.t, &e.l.change
 	if c.hand == none {
 		// This refuses a slot's pointer to the end of a segment, where an item does not fit.
@@ -189,11 +189,11 @@ func (e *entry) copiedWhole() ([]byte, error) {
 		var err error
 		hand, at, item := none, dsa.Pointer(0), []byte(nil)
 		if !t.cell {
-			hand, at, item, err = t.fetch(e.l.i, t.size)
+			hand, at, item, err = t.fillHand(e.l.i, t.size)
 		}
 		switch {
-		case t.cell || scarce(err):
-			item, hand = c.imaged(t.size), image
+		case t.cell || isShortage(err):
+			item, hand = c.newImage(t.size), image
 		case err != nil:
 			return nil, err
 		}
@@ -222,7 +222,7 @@ func (e *entry) commit() {
 		// beyond a line only if that says so. Once the slot is stored every lookup must find the entry, so the way
 		// there is laid before. A process that dies here leaves numbers that are too high, which costs lookups time
 		// until the repair.
-		passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
+		eachPassedLine(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, raisedOverflow(l.tags.Load())) })
 		failpoint.Hit("dshash/insert/passed")
 		// This store makes the entry part of the table. The item is whole: stores become visible in their order.
 		// After a death here the hand has the item too; the repair finds it linked, and clears the hand.
@@ -264,12 +264,12 @@ func (e *entry) commit() {
 		failpoint.Hit("dshash/update/handed")
 		// Readers may be in the old item, without a lock. The version goes up before settle lets its memory be used
 		// for anything else, so none of them believes what it read after that.
-		p.raise()
-		t.settle(e.l.i, 1-c.hand)
+		p.raiseVersion()
+		t.keepOrFreeHand(e.l.i, 1-c.hand)
 	}
 	e.ptr, c.hand = copied, none
 	if c.busy && !e.l.scan {
-		t.tend(e.l.i)
+		t.stepOrShrink(e.l.i)
 	}
 }
 
@@ -285,12 +285,12 @@ func (e *entry) commitImage() {
 		return
 	}
 	var err error
-	if _, from, to, ok := t.split(image); ok {
+	if _, from, to, ok := t.splitItem(image); ok {
 		_, err = e.overwrite(context.Background(), image[from:to])
 	}
-	_ = t.doubted(e, err)
+	_ = t.dirtyIfCorrupt(e, err)
 	if c.busy && !e.l.scan {
-		t.tend(e.l.i)
+		t.stepOrShrink(e.l.i)
 	}
 }
 
@@ -303,7 +303,7 @@ func (e *entry) unlink() error {
 	// The entry was never linked. Its item is in a hand already and stays there, for the next insertion.
 	if e.ptr == 0 {
 		if c.hand >= 0 {
-			t.settle(e.l.i, c.hand)
+			t.keepOrFreeHand(e.l.i, c.hand)
 		}
 		c.hand = none
 		return nil
@@ -314,7 +314,7 @@ func (e *entry) unlink() error {
 	}
 	// Both hands are empty but for the spare one, so there is seldom anything to free here.
 	if hands[k].Pointer() != 0 {
-		if err := t.empty(e.l.i, k); err != nil {
+		if err := t.emptyHand(e.l.i, k); err != nil {
 			return err
 		}
 	}
@@ -330,20 +330,20 @@ func (e *entry) unlink() error {
 	ordered.Store64(&l.tags, withTag(l.tags.Load(), c.slot, 0))
 	failpoint.Hit("dshash/delete/tagged")
 	// Overflow goes down after the slot is empty: a lookup that ends early because of it misses nothing.
-	passed(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
+	eachPassedLine(c.ls, c.h, c.line, func(l *line) { ordered.Store64(&l.tags, loweredOverflow(l.tags.Load())) })
 	failpoint.Hit("dshash/delete/passed")
 	ordered.Store64(&p.count, p.count.Load()-1)
 	// Readers may be in the item, without a lock. The version goes up before settle lets its memory be used for
 	// anything else.
-	p.raise()
+	p.raiseVersion()
 	failpoint.Hit("dshash/delete/raised")
-	t.settle(e.l.i, k)
+	t.keepOrFreeHand(e.l.i, k)
 	if c.hand >= 0 {
-		t.settle(e.l.i, c.hand)
+		t.keepOrFreeHand(e.l.i, c.hand)
 	}
 	e.ptr, c.item, c.hand = 0, nil, none
 	if !e.l.scan && (c.busy || t.sparse(e.l.i, len(c.ls))) {
-		t.tend(e.l.i)
+		t.stepOrShrink(e.l.i)
 	}
 	return nil
 }

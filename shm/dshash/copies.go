@@ -11,18 +11,18 @@ type Item[K, V any] struct {
 	Value V
 }
 
-// copies yields what take makes of each entry. It takes the partitions one after the other: it copies all entries of one,
-// gives the partition back, and then yields the copies. So the loop's body may use the table, may wait, and may panic or
-// end its goroutine. It costs the memory of one partition's entries.
+// eachCopy yields what take makes of each entry. It takes the partitions one after the other: it copies all entries of
+// one, gives the partition back, and then yields the copies. So the loop's body may use the table, may wait, and may
+// panic or end its goroutine. It costs the memory of one partition's entries.
 //
 // What has been copied is yielded only if the area had not ended by then: bytes that were read after the end are zeros,
 // and no entry's. An error is yielded once, as the last, with a zero X.
-func copies[X any](ctx context.Context, t *core, take func(key, value []byte) X) iter.Seq2[X, error] {
+func eachCopy[X any](ctx context.Context, t *core, take func(key, value []byte) X) iter.Seq2[X, error] {
 	return func(yield func(X, error) bool) {
 		var batch []X
 		for i := range t.parts {
 			var err error
-			if batch, err = copiesOf(ctx, t, i, batch[:0], take); err != nil {
+			if batch, err = copyPart(ctx, t, i, batch[:0], take); err != nil {
 				yield(*new(X), err)
 				return
 			}
@@ -35,15 +35,15 @@ func copies[X any](ctx context.Context, t *core, take func(key, value []byte) X)
 	}
 }
 
-// copiesOf appends to batch what take makes of each entry of partition i, which it holds shared for that time. The item is
-// checked before it is copied, since another process may have written over it, and a fault is an error: the scan has
-// the lock then, and gives it back.
-func copiesOf[X any](ctx context.Context, t *core, i int, batch []X, take func(key, value []byte) X) ([]X, error) {
+// copyPart appends to batch what take makes of each entry of partition i, which it holds shared for that time. The
+// item is checked before it is copied, since another process may have written over it, and a fault is an error: the
+// scan has the lock then, and gives it back.
+func copyPart[X any](ctx context.Context, t *core, i int, batch []X, take func(key, value []byte) X) ([]X, error) {
 	var e entry
 	var garbled error
 	_, err := t.scanPart(ctx, i, false, &e, func() bool {
 		garbled = t.contained(func() error {
-			key, value, ok := e.parts()
+			key, value, ok := e.keyValue()
 			if !ok {
 				return corrupt("the item at %v is longer than its segment", e.ptr)
 			}
@@ -55,5 +55,5 @@ func copiesOf[X any](ctx context.Context, t *core, i int, batch []X, take func(k
 	if err == nil {
 		err = garbled
 	}
-	return batch, t.answer(err)
+	return batch, t.orClosed(err)
 }

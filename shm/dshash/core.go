@@ -1,7 +1,6 @@
 package dshash
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -129,10 +128,10 @@ func create(a *dsa.Area, s shape, o Options, at dsa.Place) (*core, error) {
 	// Until self is stored, last of all, Attach does not take the object for a table.
 	failpoint.Hit("dshash/create/allocated")
 	t := newCore(a, s, p)
-	if err := t.contained(func() error { return t.layOut(o) }); err != nil {
+	if err := t.contained(func() error { return t.formatTable(o) }); err != nil {
 		return nil, errors.Join(err, free())
 	}
-	return t, t.answer(nil)
+	return t, t.orClosed(nil)
 }
 
 // newCore returns a core that knows its area and its handle only.
@@ -140,14 +139,14 @@ func newCore(a *dsa.Area, s shape, p dsa.Pointer) *core {
 	return &core{shape: s, area: a, ends: a.View(), handle: p}
 }
 
-// layOut makes an object a table. No other process knows it yet, unless by the word that owns it.
-func (t *core) layOut(o Options) error {
+// formatTable makes an object a table. No other process knows it yet, unless by the word that owns it.
+func (t *core) formatTable(o Options) error {
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
 		return err
 	}
 	clear(b)
-	if err := t.bind(); err != nil {
+	if err := t.findHeader(); err != nil {
 		return err
 	}
 	h, s := t.head, t.shape
@@ -160,7 +159,7 @@ func (t *core) layOut(o Options) error {
 	h.seed.Store(rand.Uint64())
 	h.partitions.Store(uint32(o.Partitions))
 	h.check.Store(h.sum())
-	if err := t.open(o.Partitions); err != nil {
+	if err := t.openParts(o.Partitions); err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/create/laid-out")
@@ -184,17 +183,17 @@ func allocate(a *dsa.Area, n int, at dsa.Place) (p dsa.Pointer, free func() erro
 // attach finds the table at p, which must have shape s and the version of o. It may attach a segment.
 func attach(a *dsa.Area, p dsa.Pointer, s shape, o Options) (*core, error) {
 	t := newCore(a, s, p)
-	err := t.contained(func() error { return t.meet(o) })
-	if err = t.answer(err); err != nil {
+	err := t.contained(func() error { return t.joinTable(o) })
+	if err = t.orClosed(err); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-// meet checks the header of a table that was laid out by another process, and makes t that table. The bytes may be
+// joinTable checks the header of a table that was laid out by another process, and makes t that table. The bytes may be
 // anything: no field is used before the checks, which come in an order that gives each cause its own error.
-func (t *core) meet(o Options) error {
-	if err := t.bind(); err != nil {
+func (t *core) joinTable(o Options) error {
+	if err := t.findHeader(); err != nil {
 		return err
 	}
 	h, p, s := t.head, t.handle, t.shape
@@ -217,48 +216,15 @@ func (t *core) meet(o Options) error {
 	case h.check.Load() != h.sum() || n < 1 || n > maxPartitions || n&(n-1) != 0 || len(b) != tableSize(n):
 		return corrupt("the header of the table at %v is garbled", p)
 	}
-	if err := h.agrees(s, o); err != nil {
+	if err := h.checkOptions(s, o); err != nil {
 		return fmt.Errorf("dshash: the table at %v: %w", p, err)
 	}
-	return t.open(n)
+	return t.openParts(n)
 }
 
-// VerifyAt does what Verify does for the table with that handle, whatever its types and version are: for programs
-// that know none of them, such as dsmctl. It fails as Attach does, and otherwise as Verify.
-func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, error) {
-	t := newCore(a, shape{}, handle)
-	var s shape
-	var o Options
-	err := t.contained(func() error {
-		if err := t.bind(); err != nil {
-			return err
-		}
-		// ValueAt need not be right: Verify compares keys only, and an item is at least as long as both.
-		k, v := t.head.keySize.Load(), t.head.valueSize.Load()
-		s = shape{
-			kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
-			size: int(k) + int(v), layout: t.head.layout.Load(),
-		}
-		o.Version = t.head.user.Load()
-		return nil
-	})
-	if err = t.answer(err); err != nil {
-		return Report{}, err
-	}
-	// The shape is taken from the header, so this bounds what the length of an item is computed from. Attach checks
-	// the rest.
-	if s.kind != kindFixed && s.kind != kindBytes || s.keySize > maxFixed || s.valueSize > maxFixed {
-		return Report{}, corrupt("no table begins at %v", handle)
-	}
-	if t, err = attach(a, handle, s, o); err != nil {
-		return Report{}, err
-	}
-	return t.verify(ctx)
-}
-
-// agrees returns ErrMismatch, with a text that names the first difference, unless the table is what this program
+// checkOptions returns ErrMismatch, with a text that names the first difference, unless the table is what this program
 // takes it for.
-func (h *header) agrees(s shape, o Options) error {
+func (h *header) checkOptions(s shape, o Options) error {
 	for _, x := range []struct {
 		what       string
 		is, wanted uint64
@@ -289,8 +255,8 @@ func (h *header) sum() uint64 {
 	return sum
 }
 
-// bind finds the header of the table's object. An object that is too short for one is an error.
-func (t *core) bind() error {
+// findHeader finds the header of the table's object. An object that is too short for one is an error.
+func (t *core) findHeader() error {
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {
 		return fmt.Errorf("dshash: %w", err)
@@ -299,9 +265,9 @@ func (t *core) bind() error {
 	return err
 }
 
-// open finds the n partitions and the reserve, and prepares what this process needs besides. Meet or layOut has
-// checked n.
-func (t *core) open(n int) error {
+// openParts finds the n partitions and the reserve, and prepares what this process needs besides. Meet or formatTable
+// has checked n.
+func (t *core) openParts(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
 	t.cell = t.kind == kindFixed && storedAtOnce(int(t.valueSize), t.valueAt)
 	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
@@ -322,7 +288,7 @@ func (t *core) open(n int) error {
 	// one.
 	given := func() {
 		if t.ends.Ended() {
-			t.settleLast()
+			t.releaseLast()
 		}
 	}
 	for i := range t.local {
@@ -340,13 +306,13 @@ func (t *core) open(n int) error {
 			return err
 		}
 	}
-	// Last: from here on a Detach calls leave, which goes through all of local.
-	t.watch()
+	// Last: from here on a Detach calls leaveArea, which goes through all of local.
+	t.watchEnd()
 	return nil
 }
 
-// part returns the number of the partition that has the keys with hash h.
-func (t *core) part(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
+// partOf returns the number of the partition that has the keys with hash h.
+func (t *core) partOf(h uint64) int { return int(h >> 1 >> (t.shift & 63)) }
 
 // count returns how many entries there are, by the counts of the partitions, each of which may be another moment's; 0
 // after the end.
@@ -357,7 +323,7 @@ func (t *core) count() (n int) {
 		}
 		return nil
 	})
-	if t.answer(err) != nil {
+	if t.orClosed(err) != nil {
 		return 0
 	}
 	return n

@@ -1,16 +1,12 @@
 package dshash
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"weak"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -48,23 +44,23 @@ type last struct {
 // errClosed is the answer of each call after the end of the area.
 var errClosed = errkind.As(ErrClosed, errors.New("dshash: the table's area has been detached"))
 
-// watch has the area call leave when it is detached. The area keeps no table alive by that: it has a weak pointer,
+// watchEnd has the area call leave when it is detached. The area keeps no table alive by that: it has a weak pointer,
 // and the hook is taken back when the table is collected.
-func (t *core) watch() {
+func (t *core) watchEnd() {
 	w := weak.Make(t)
 	stop := t.area.OnDetach(func() {
 		if t := w.Value(); t != nil {
-			t.leave()
+			t.leaveArea()
 		}
 	})
 	runtime.AddCleanup(t, func(stop func()) { stop() }, stop)
 }
 
-// leave runs once, when the area is detached or its session closed, before any bytes go. It keeps all later calls of
+// leaveArea runs once, when the area is detached or its session closed, before any bytes go. It keeps all later calls of
 // this process from taking a lock of the table, and keeps the bytes until the holders have given theirs back; it does
 // not wait for those. If the session is closing it also marks the partitions that the session holds exclusively or
 // shared, since the last stores of the holders may not have reached other processes.
-func (t *core) leave() {
+func (t *core) leaveArea() {
 	if lease, ok := t.ends.Hold(); ok {
 		closing := t.area.Self().View.Ended()
 		for i := range t.local {
@@ -79,128 +75,28 @@ func (t *core) leave() {
 		t.last.mu.Lock()
 		t.last.leaving, t.last.lease = true, lease
 		t.last.mu.Unlock()
-		t.settleLast()
+		t.releaseLast()
 	}
 }
 
-// settleLast lets the bytes go, if the area is detached and this process holds no lock of the table. Each call that
+// releaseLast lets the bytes go, if the area is detached and this process holds no lock of the table. Each call that
 // finds the end when it takes a lock or gives one back calls it, so the last of them lets the bytes go. It may be
 // called at any time, and often.
-func (t *core) settleLast() {
+func (t *core) releaseLast() {
 	t.last.mu.Lock()
 	defer t.last.mu.Unlock()
-	if t.last.leaving && !t.holds() {
+	if t.last.leaving && !t.holdsLock() {
 		t.last.leaving = false
 		t.last.lease.Leave()
 	}
 }
 
-// holds reports whether this session holds a lock of the table, exclusively or shared.
-func (t *core) holds() bool {
+// holdsLock reports whether this session holds a lock of the table, exclusively or shared.
+func (t *core) holdsLock() bool {
 	for i := range t.local {
 		if t.local[i].lock.Mine() {
 			return true
 		}
 	}
 	return t.spared.lock.Mine()
-}
-
-// unlock ends the hold of e, and changes nothing else. It reports whether the area had ended when the lock had been
-// given back; an entry that holds nothing, or a scan's, whose lock the scan gives back, reports false.
-func (e *entry) unlock() (ended bool) {
-	l := e.l
-	if e.l = nil; l == nil || l.scan {
-		return false
-	}
-	e.guard.Unlock()
-	if ended = l.t.ends.Ended(); ended {
-		l.t.settleLast()
-	}
-	return ended
-}
-
-// answer returns err or, once the area has ended, ErrClosed: what was read since then means nothing, and an error
-// that was made of it means nothing either.
-func (t *core) answer(err error) error {
-	if t.ends.Ended() {
-		return errClosed
-	}
-	return err
-}
-
-// contained runs f, and returns its error or, if f met a fault in shared bytes, ErrCorrupt. Any other panic goes on.
-// What f locks it unlocks by defer.
-func (t *core) contained(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if f := fault.Of(recover()); f != nil {
-			err = t.gone(f)
-		}
-	}()
-	return f()
-}
-
-// gone returns the error for a fault: ErrCorrupt, or ErrClosed after the end.
-func (t *core) gone(fault error) error {
-	return t.answer(errkind.As(ErrCorrupt, fmt.Errorf("dshash: bytes of the table are gone from under their mapping: "+
-		"a segment's object was truncated, or its file system failed (%w)", fault)))
-}
-
-// broken returns the error of a scope that ended in the panic r, and gives back the lock of e if it has one. If r is
-// a fault, and the lock was exclusive, the partition is marked first: the next holder repairs it. Any other panic
-// goes on, with the lock held.
-func (t *core) broken(e *entry, r any) error {
-	f := fault.Of(r)
-	if l := e.l; l != nil {
-		// The mark comes before the lock is given back, so no holder can miss it. Each is in a scope of its own: the
-		// bytes of the one may be gone and those of the other not.
-		_ = t.contained(func() error {
-			if e.guard.Exclusive() {
-				t.parts[l.i].dirty.Store(1)
-			}
-			return nil
-		})
-		_ = t.contained(func() error {
-			e.unlock()
-			return nil
-		})
-	}
-	return t.gone(f)
-}
-
-// doubted returns err, the error of what was done with the lock of e. If it is ErrCorrupt it marks the partition, so
-// that the next holder repairs it. After the end of the area it does not: what looked wrong may be private pages.
-func (t *core) doubted(e *entry, err error) error {
-	if e.l != nil && errors.Is(err, ErrCorrupt) && !t.ends.Ended() {
-		t.parts[e.l.i].dirty.Store(1)
-	}
-	return err
-}
-
-// within runs f, in which e may take a lock, and returns its error, a fault's, or ErrClosed once the area has ended.
-// After a fault the lock of e is given back; else f or the caller does so.
-func (t *core) within(e *entry, f func() error) (err error) {
-	old, whole := debug.SetPanicOnFault(true), false
-	defer func() {
-		debug.SetPanicOnFault(old)
-		if !whole {
-			err = t.broken(e, recover())
-		}
-	}()
-	err = f()
-	whole = true
-	return t.answer(err)
-}
-
-// lockDuring runs f with the lock of partition i, shared or exclusive, repaired if need be, and gives it back. It
-// waits for the lock until ctx is over.
-func (t *core) lockDuring(ctx context.Context, i int, exclusive bool, f func() error) error {
-	var e entry
-	defer e.unlock()
-	return t.within(&e, func() error {
-		if err := t.lock(ctx, i, exclusive, &e); err != nil {
-			return err
-		}
-		return f()
-	})
 }

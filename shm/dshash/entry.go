@@ -12,9 +12,9 @@ import (
 // Entries that are held, and the calls that find and hold them. Set and Delete are in set.go.
 //
 // Each call that may touch shared bytes is a scope: it makes faults of its goroutine panics (debug.SetPanicOnFault),
-// and notes by a variable, whole, that it came to its end. If it did not, core.broken gives the lock back, marks the
+// and notes by a variable, whole, that it came to its end. If it did not, core.errPanic gives the lock back, marks the
 // partition as one to be repaired if the lock was exclusive, and makes an error of the fault. That is written out in
-// the calls that are frequent, which a closure would slow down; the rare ones use core.within.
+// the calls that are frequent, which a closure would slow down; the rare ones use core.containedHold.
 //
 // An entry does not protect its holder from the end of the area. So each call asks for the end before it stores what
 // others are led to, and before it answers; ended.go says why that suffices.
@@ -38,10 +38,10 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			found, err = false, t.broken(e, recover())
+			found, err = false, t.errPanic(e, recover())
 		}
 	}()
-	err = t.doubted(e, t.hold(ctx, key, exclusive, e))
+	err = t.dirtyIfCorrupt(e, t.lockAndFind(ctx, key, exclusive, e))
 	found = err == nil && e.ptr != 0
 	if ended := t.ends.Ended(); ended || !found {
 		e.unlock()
@@ -54,20 +54,20 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 	return found, err
 }
 
-// hold takes the lock for that key in e and looks for the entry; e.ptr is 0 if there is none. It waits until ctx is
-// over. If it fails, e may have the lock nevertheless, and the caller gives it back. It does not ask for the end of
-// the area: the lock does so, when it is asked for and once it is taken, and the caller does before it answers.
+// lockAndFind takes the lock for that key in e and looks for the entry; e.ptr is 0 if there is none. It waits until
+// ctx is over. If it fails, e may have the lock nevertheless, and the caller gives it back. It does not ask for the
+// end of the area: the lock does so, when it is asked for and once it is taken, and the caller does before it answers.
 //
 // On success with an exclusive lock local.change is begun for this entry, with the array that has it, or into which
 // it would go.
-func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) error {
+func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *entry) error {
 	var h uint64
 	if t.word {
 		h = hashWord(binary.NativeEndian.Uint64(key), t.seed)
 	} else {
 		h = hashOf(key, t.seed)
 	}
-	i := t.part(h)
+	i := t.partOf(h)
 	l, p := &t.local[i], &t.parts[i]
 	var err error
 	if exclusive {
@@ -80,27 +80,27 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	}
 	// Rare: the lock is not free, its last holder died, or the partition is marked as one to be repaired.
 	if err != nil || p.dirty.Load() != 0 || e.guard.Abandoned() {
-		if err = t.lockMended(ctx, i, exclusive, e); err != nil {
+		if err = t.lockRepaired(ctx, i, exclusive, e); err != nil {
 			return err
 		}
 	}
 	v := l.seen.Load()
 	// Under the lock the view stays current: only its exclusive holder changes the arrays.
 	if !v.current(p, t.area) {
-		if v, err = t.linesAnew(i); err != nil {
+		if v, err = t.remakeView(i); err != nil {
 			return err
 		}
 	}
 	ls := v.lines
 	if v.busy != nil {
-		if ls, err = t.among(v, h, key); err != nil {
+		if ls, err = t.arrayWith(v, h, key); err != nil {
 			return err
 		}
 	}
-	line, slot, at, b, ok := t.search(ls, h, key)
+	line, slot, at, b, ok := t.searchLines(ls, h, key)
 	// The search met a pointer into a segment that is not mapped here, or into nothing.
 	if !ok {
-		if line, slot, at, b, err = t.searchAgain(ls, h, key, at); err != nil {
+		if line, slot, at, b, err = t.searchMapped(ls, h, key, at); err != nil {
 			return err
 		}
 	}
@@ -110,16 +110,16 @@ func (t *core) hold(ctx context.Context, key []byte, exclusive bool, e *entry) e
 	return nil
 }
 
-// among returns the array that has the entry, while entries move from the old array to the new one, or the new array
+// arrayWith returns the array that has the entry, while entries move from the old array to the new one, or the new array
 // if neither has it. The caller holds the partition's lock, so nothing moves, and an entry is in one of them only. It
 // attaches the segments of items whose tags are the key's: only a search of the old array that has come to its end
 // says that the entry is not there. To take the old array for the entry's before that would hide an entry that is in
 // the new one, and would put a new entry into an array from which nothing moves any more.
-func (t *core) among(v *view, h uint64, key []byte) ([]line, error) {
-	_, _, at, _, ok := t.search(v.busy.old, h, key)
+func (t *core) arrayWith(v *view, h uint64, key []byte) ([]line, error) {
+	_, _, at, _, ok := t.searchLines(v.busy.old, h, key)
 	if !ok {
 		var err error
-		if _, _, at, _, err = t.searchAgain(v.busy.old, h, key, at); err != nil {
+		if _, _, at, _, err = t.searchMapped(v.busy.old, h, key, at); err != nil {
 			return nil, err
 		}
 	}
@@ -138,16 +138,16 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			found, err = false, t.broken(e, recover())
+			found, err = false, t.errPanic(e, recover())
 		}
 	}()
-	if err = t.hold(ctx, key, true, e); err == nil && e.ptr == 0 {
+	if err = t.lockAndFind(ctx, key, true, e); err == nil && e.ptr == 0 {
 		var value []byte
 		value, err = e.prepare(ctx, key, n)
 		clear(value)
 	}
-	if err = t.answer(err); err != nil {
-		_ = t.doubted(e, err)
+	if err = t.orClosed(err); err != nil {
+		_ = t.dirtyIfCorrupt(e, err)
 		e.unlock()
 	}
 	debug.SetPanicOnFault(old)
@@ -155,29 +155,29 @@ func (t *core) insert(ctx context.Context, key []byte, n int, e *entry) (found b
 	return err == nil && e.ptr != 0, err
 }
 
-// item returns the bytes that the holder sees: for an exclusive one its copy, once it has one; otherwise those from
+// itemBytes returns the bytes that the holder sees: for an exclusive one its copy, once it has one; otherwise those from
 // the linked item to the end of its segment.
-func (e *entry) item() []byte {
+func (e *entry) itemBytes() []byte {
 	if e.guard.Exclusive() {
 		return e.l.change.item
 	}
 	return e.l.t.area.Peek(e.ptr)
 }
 
-// parts returns the key and the value in the item, in place. It reports false if the lengths that the item has by now
+// keyValue returns the key and the value in the item, in place. It reports false if the lengths that the item has by now
 // reach beyond its bytes, as after a stray store.
-func (e *entry) parts() (key, value []byte, ok bool) {
-	item := e.item()
-	key, from, to, ok := e.l.t.split(item)
+func (e *entry) keyValue() (key, value []byte, ok bool) {
+	item := e.itemBytes()
+	key, from, to, ok := e.l.t.splitItem(item)
 	if !ok {
 		return nil, nil, false
 	}
 	return key[:len(key):len(key)], item[from:to:to], true
 }
 
-// look returns key and value in place for methods that return no error: nil for both once the entry is released, the
-// area has ended, or the item is garbled. A fault is nil too, and the entry stays held.
-func (e *entry) look() (key, value []byte) {
+// heldKeyValue returns key and value in place for methods that return no error: nil for both once the entry is
+// released, the area has ended, or the item is garbled. A fault is nil too, and the entry stays held.
+func (e *entry) heldKeyValue() (key, value []byte) {
 	if e.l == nil || e.l.t.ends.Ended() {
 		return nil, nil
 	}
@@ -189,7 +189,7 @@ func (e *entry) look() (key, value []byte) {
 			recoverFault(recover())
 		}
 	}()
-	key, value, _ = e.parts()
+	key, value, _ = e.keyValue()
 	debug.SetPanicOnFault(old)
 	whole = true
 	return key, value
@@ -202,7 +202,7 @@ func (e *entry) fixedValue() []byte {
 	if l == nil || l.t.ends.Ended() {
 		return nil
 	}
-	if item := e.item(); len(item) >= l.t.size {
+	if item := e.itemBytes(); len(item) >= l.t.size {
 		return item[l.t.valueAt:l.t.size:l.t.size]
 	}
 	return nil
@@ -214,7 +214,7 @@ func (e *entry) copyKey(to []byte) {
 		return
 	}
 	_ = e.l.t.contained(func() error {
-		key, _, _ := e.parts()
+		key, _, _ := e.keyValue()
 		copy(to, key)
 		return nil
 	})
@@ -231,7 +231,7 @@ func (e *entry) delete() error {
 		return ErrShared
 	}
 	t := e.l.t
-	return t.within(e, func() error {
+	return t.containedHold(e, func() error {
 		if t.ends.Ended() {
 			e.unlock()
 			return errClosed
@@ -254,12 +254,12 @@ func (e *entry) release() {
 	case e.guard.Exclusive():
 		e.releaseChanged()
 	case l.scan || l.t.ends.Ended():
-		l.t.drop(e)
+		l.t.dropLock(e)
 	default:
 		// This is entry.unlock without its cases, since it is the frequent way.
 		e.l = nil
 		if e.guard.Unlock(); l.t.ends.Ended() {
-			l.t.settleLast()
+			l.t.releaseLast()
 		}
 	}
 }
@@ -272,7 +272,7 @@ func (e *entry) releaseChanged() {
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			_ = t.broken(e, recover())
+			_ = t.errPanic(e, recover())
 		}
 	}()
 	if !t.ends.Ended() {

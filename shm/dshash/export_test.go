@@ -17,7 +17,7 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 	for _, t := range []*core{a.t, b.t} {
 		for i := range t.parts {
 			list = append(list, dsa.Pointer(t.parts[i].array.Load()))
-			v, _ := t.lines(i)
+			v, _ := t.lockedView(i)
 			for k := range v.lines {
 				for slot := range v.lines[k].slots {
 					if p := v.lines[k].slots[slot].Load(); p != 0 {
@@ -53,36 +53,36 @@ func Dirty[K comparable, V any](a *Table[K, V], b *Bytes) {
 func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, err error) {
 	var e entry
 	defer e.unlock()
-	if err := t.t.lock(context.Background(), 0, true, &e); err != nil {
+	if err := t.t.lockPart(context.Background(), 0, true, &e); err != nil {
 		return 0, err
 	}
-	v, err := t.t.lines(0)
+	v, err := t.t.lockedView(0)
 	if err == nil {
-		err = t.t.resize(0, len(v.lines), lines)
+		err = t.t.beginResize(0, len(v.lines), lines)
 	}
 	if err == nil {
-		err = t.t.settleArrays(0)
+		err = t.t.finishResize(0)
 	}
 	return dsa.Pointer(t.t.parts[0].array.Load()), err
 }
 
-// MovedLast returns, while entries of a table of one partition move to another array, a function that reports whether a key's
-// home line in the old one is among the last two from which they have moved; otherwise nil.
+// MovedLast returns, while entries of a table of one partition move to another array, a function that reports whether
+// a key's home line in the old one is among the last two from which they have moved; otherwise nil.
 func MovedLast[V any](t *Table[uint64, V]) func(key uint64) bool {
 	done := int(t.t.parts[0].progress.Load())
-	v, err := t.t.lines(0)
-	if err != nil || v.old() == nil || done == 0 {
+	v, err := t.t.lockedView(0)
+	if err != nil || v.oldLines() == nil || done == 0 {
 		return nil
 	}
 	return func(key uint64) bool {
-		home := homeOf(hashOf(bytesOf(&key), t.t.seed), len(v.old()))
+		home := homeOf(hashOf(bytesOf(&key), t.t.seed), len(v.oldLines()))
 		return home >= done-2 && home < done
 	}
 }
 
 // Glance looks without the lock, once; not ok if that is not to be done.
 func Glance[V any](t *Table[uint64, V], key uint64) (v V, found, ok bool) {
-	found, ok = t.t.glanceWord(bytesOf(&key), bytesOf(&v))
+	found, ok = t.t.readWordOptimistic(bytesOf(&key), bytesOf(&v))
 	return v, found, ok
 }
 
@@ -97,14 +97,14 @@ var Garbles = []struct {
 	{"array that leads nowhere", func(b *Bytes) { b.t.parts[0].array.Store(1 << 20) }},
 	{"array that leads to an item", func(b *Bytes) { b.t.parts[0].array.Store(b.t.anItem(0).Load()) }},
 	{"number of lines", func(b *Bytes) {
-		at, _ := b.t.at(dsa.Pointer(b.t.parts[0].array.Load()))
+		at, _ := b.t.bytesAt(dsa.Pointer(b.t.parts[0].array.Load()))
 		wordAt(at).Store(1 << 40)
 		b.t.parts[0].rebuilds.Add(1)
 	}},
 	{"slot", func(b *Bytes) { b.t.anItem(0).Store(1 << 30) }},
 	{"slot's life", func(b *Bytes) { w := b.t.anItem(0); w.Store(w.Load() ^ 1<<60) }},
 	{"lengths", func(b *Bytes) {
-		at, _ := b.t.at(dsa.Pointer(b.t.anItem(0).Load()))
+		at, _ := b.t.bytesAt(dsa.Pointer(b.t.anItem(0).Load()))
 		lengthsAt(at)[1].Store(1 << 31)
 	}},
 	{"count", func(b *Bytes) { b.t.parts[0].count.Store(1 << 62) }},
@@ -130,7 +130,7 @@ var Garbles = []struct {
 
 // anItem is a slot that is in use, of a partition.
 func (t *core) anItem(i int) *atomic.Uint64 {
-	v, _ := t.lines(i)
+	v, _ := t.lockedView(i)
 	for k := range v.lines {
 		for slot := range v.lines[k].slots {
 			if w := &v.lines[k].slots[slot]; w.Load() != 0 {
@@ -194,11 +194,11 @@ func Glimpse(b *Bytes, key []byte) (value []byte, found, ok bool) {
 }
 
 // PartOf is the partition of a key.
-func PartOf(b *Bytes, key []byte) int { return b.t.part(hashOf(key, b.t.seed)) }
+func PartOf(b *Bytes, key []byte) int { return b.t.partOf(hashOf(key, b.t.seed)) }
 
 func (t *core) glanceOnce(q *lookup) (out []byte, ok bool) {
 	_ = t.contained(func() error {
-		out, ok = t.look(q)
+		out, ok = t.readOptimisticOnce(q)
 		return nil
 	})
 	return out, ok

@@ -25,36 +25,36 @@ type spare struct {
 	size int
 }
 
-// empty frees the object in hand k of partition i, if there is one, and raises the version, so that no spare counts
+// emptyHand frees the object in hand k of partition i, if there is one, and raises the version, so that no spare counts
 // any more. If a lock of the area is not free in time the hand keeps its object, and the error says so; a pointer
 // that leads to no object is forgotten.
-func (t *core) empty(i, k int) error {
+func (t *core) emptyHand(i, k int) error {
 	hand := t.local[i].hands[k]
 	if hand.Pointer() == 0 {
 		return nil
 	}
-	err := t.free(hand)
-	t.parts[i].raise()
+	err := t.freePlace(hand)
+	t.parts[i].raiseVersion()
 	return err
 }
 
-// emptyBoth empties both hands of partition i, until one fails.
-func (t *core) emptyBoth(i int) error {
-	if err := t.empty(i, 0); err != nil {
+// emptyHands empties both hands of partition i, until one fails.
+func (t *core) emptyHands(i int) error {
+	if err := t.emptyHand(i, 0); err != nil {
 		return err
 	}
-	return t.empty(i, 1)
+	return t.emptyHand(i, 1)
 }
 
 // spareSize is the length in bytes up to which an item that was taken out stays in its hand. A longer one is freed at
 // once, so that a partition keeps little memory that other sizes could use.
 const spareSize = 1024
 
-// settle decides what becomes of the item in hand k, which was taken out of its slot, or never came into one: it
+// keepOrFreeHand decides what becomes of the item in hand k, which was taken out of its slot, or never came into one: it
 // stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
 // freed now it stays too, until a call needs the hand. The caller has raised the version, so no reader is in the item
 // any more when its memory is used again.
-func (t *core) settle(i, k int) {
+func (t *core) keepOrFreeHand(i, k int) {
 	l := &t.local[i]
 	if l.hands[1-k].Pointer() == 0 {
 		at := l.hands[k].Pointer()
@@ -62,19 +62,19 @@ func (t *core) settle(i, k int) {
 			l.spare = spare{at, t.parts[i].version.Load(), t.size}
 			return
 		}
-		if b, err := t.at(at); err == nil {
-			if _, _, size, ok := t.split(b); ok && size <= spareSize {
+		if b, err := t.bytesAt(at); err == nil {
+			if _, _, size, ok := t.splitItem(b); ok && size <= spareSize {
 				l.spare = spare{at, t.parts[i].version.Load(), size}
 				return
 			}
 		}
 	}
-	_ = t.empty(i, k)
+	_ = t.emptyHand(i, k)
 }
 
-// ready returns the object at, which is in a hand of partition i, if it has exactly n bytes; otherwise nil. It trusts
-// the spare and, without one, asks the allocator for the object's length.
-func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
+// spareObject returns the object at, which is in a hand of partition i, if it has exactly n bytes; otherwise nil. It
+// trusts the spare and, without one, asks the allocator for the object's length.
+func (t *core) spareObject(i int, at dsa.Pointer, n int) []byte {
 	if t.local[i].spare == (spare{at, t.parts[i].version.Load(), n}) {
 		if b := t.area.Peek(at); len(b) >= n {
 			return b[:n:n]
@@ -86,12 +86,12 @@ func (t *core) ready(i int, at dsa.Pointer, n int) []byte {
 	return nil
 }
 
-// fetch puts an object of n bytes, with any contents, into a hand and empties the other one. It returns the hand's
+// fillHand puts an object of n bytes, with any contents, into a hand and empties the other one. It returns the hand's
 // number, the object and its bytes. The caller links p, not what the hand reads later: so a stray store in the hand
 // leads no reader astray. It uses the object that a hand has already if that has the right length; otherwise
 // it allocates, and the error is dsa's: no memory, or a lock of the area that was not free in time. Whatever it
 // returns, no object is lost.
-func (t *core) fetch(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
+func (t *core) fillHand(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
 	hands := &t.local[i].hands
 	k = -1
 	for j := range hands {
@@ -100,12 +100,12 @@ func (t *core) fetch(i, n int) (k int, p dsa.Pointer, b []byte, err error) {
 			continue
 		}
 		if k < 0 {
-			if b = t.ready(i, at, n); b != nil {
+			if b = t.spareObject(i, at, n); b != nil {
 				k, p = j, at
 				continue
 			}
 		}
-		if err := t.empty(i, j); err != nil {
+		if err := t.emptyHand(i, j); err != nil {
 			return 0, 0, nil, err
 		}
 	}

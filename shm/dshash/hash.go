@@ -35,19 +35,19 @@ func homeOf(h uint64, n int) int { return int(h & (1<<32 - 1) * uint64(n) >> 32)
 // everyByte has a 1 in each byte: a product with it is a byte's value in each byte of a word.
 const everyByte = 0x0101_0101_0101_0101
 
-// match marks the slots of a line whose tag is the given one, by bit 7 of their byte. The byte above a match may be
+// matchTag marks the slots of a line whose tag is the given one, by bit 7 of their byte. The byte above a match may be
 // marked although its tag differs by one bit: the borrow of the subtraction. So a caller looks at the slot's item, or
 // at the slot, before it believes a mark. The overflow, byte 7, is never marked.
-func match(tags, tag uint64) uint64 {
+func matchTag(tags, tag uint64) uint64 {
 	x := tags ^ tag*everyByte
 	return (x - everyByte) &^ x & (0x80 * everyByte >> 8)
 }
 
-// slotOf returns the number of the lowest slot that is marked. Marks is not 0.
-func slotOf(marks uint64) int { return bits.TrailingZeros64(marks) >> 3 }
+// lowestSlot returns the number of the lowest slot that is marked. Marks is not 0.
+func lowestSlot(marks uint64) int { return bits.TrailingZeros64(marks) >> 3 }
 
-// overflow returns how many entries passed a line with these tags; overflowFull stands for that many or more.
-func overflow(tags uint64) uint64 { return tags >> overflowShift }
+// overflowOf returns how many entries passed a line with these tags; overflowFull stands for that many or more.
+func overflowOf(tags uint64) uint64 { return tags >> overflowShift }
 
 // withTag returns the tags with another one for that slot.
 func withTag(tags uint64, slot int, tag uint64) uint64 { return tags&^(0xff<<(slot*8)) | tag<<(slot*8) }

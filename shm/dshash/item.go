@@ -36,9 +36,9 @@ func (t *core) itemSize(key []byte, n int) (int, error) {
 	return lengths + len(key) + n, nil
 }
 
-// format writes lengths and key into a new item, and returns the bytes of its value, whose contents are whatever the
+// formatItem writes lengths and key into a new item, and returns the bytes of its value, whose contents are whatever the
 // memory had. The item's length is the one that itemSize returned, and no other process reads the item yet.
-func (t *core) format(item, key []byte) (value []byte) {
+func (t *core) formatItem(item, key []byte) (value []byte) {
 	if t.kind == kindFixed {
 		assign(item, key)
 		return item[t.valueAt:]
@@ -55,14 +55,14 @@ func (t *core) keyOf(b []byte) (key []byte, ok bool) {
 	if t.kind == kindFixed && len(b) >= t.size {
 		return b[:t.keySize], true
 	}
-	key, _, _, ok = t.split(b)
+	key, _, _, ok = t.splitItem(b)
 	return key, ok
 }
 
-// split returns the key, and the offsets of the value, in the bytes that an item begins, and reports whether the item
-// is inside those bytes. Of memory that has been freed and used for something else it makes anything, but nothing
+// splitItem returns the key, and the offsets of the value, in the bytes that an item begins, and reports whether the
+// item is inside those bytes. Of memory that has been freed and used for something else it makes anything, but nothing
 // outside b.
-func (t *core) split(b []byte) (key []byte, from, to int, ok bool) {
+func (t *core) splitItem(b []byte) (key []byte, from, to int, ok bool) {
 	if t.kind == kindFixed {
 		// This refuses a pointer to the end of a segment, where a whole item does not fit.
 		if len(b) < t.size {
@@ -112,24 +112,24 @@ func assignSmall(to, from []byte) {
 	}
 }
 
-// at returns the bytes from p, which a slot or an array's word leads to, at least to the end of the object. It may
+// bytesAt returns the bytes from p, which a slot or an array's word leads to, at least to the end of the object. It may
 // attach the segment, which takes long; so it is for callers that hold the partition's lock. A pointer that leads to
 // no object is ErrCorrupt if its segment was not mapped before; otherwise the caller finds out.
-func (t *core) at(p dsa.Pointer) (b []byte, err error) {
+func (t *core) bytesAt(p dsa.Pointer) (b []byte, err error) {
 	if b = t.area.Peek(p); b == nil {
-		if b, err = t.object(p); err != nil {
+		if b, err = t.checkedObject(p); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
 }
 
-// peek returns what at returns, if the segment is mapped already; else nothing, and no error. It never waits.
-func (t *core) peek(p dsa.Pointer) ([]byte, error) { return t.area.Peek(p), nil }
+// peekAt returns what at returns, if the segment is mapped already; else nothing, and no error. It never waits.
+func (t *core) peekAt(p dsa.Pointer) ([]byte, error) { return t.area.Peek(p), nil }
 
-// storedAtOnce reports whether a value of size bytes at offset at of an item is read and written by one instruction: it is
-// a word of 1, 2, 4 or 8 bytes at a multiple of its size, no longer than a register, or it has no bytes at all. Other
-// readers see such a value before a store or after it, never half of it.
+// storedAtOnce reports whether a value of size bytes at offset at of an item is read and written by one instruction:
+// it is a word of 1, 2, 4 or 8 bytes at a multiple of its size, no longer than a register, or it has no bytes at all.
+// Other readers see such a value before a store or after it, never half of it.
 func storedAtOnce(size, at int) bool {
 	switch size {
 	case 0:

@@ -1,11 +1,9 @@
 package dshash
 
 import (
-	"fmt"
 	"structs"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -145,35 +143,35 @@ type partition struct {
 	_        [40]byte
 }
 
-// raise makes the version the next even number. So a reader without the lock that began before it, and may have met
-// what was taken out or an item that was not whole, looks again. One process calls it at a time, hence a store
+// raiseVersion makes the version the next even number. So a reader without the lock that began before it, and may have
+// met what was taken out or an item that was not whole, looks again. One process calls it at a time, hence a store
 // suffices: the holder of the partition's lock, held exclusively, or the holder of the reserve's lock while the
 // partition's is a dead session's.
 //
 // It comes before the store that uses the memory for something else. The load after it keeps such a store behind it
 // on processors that may reorder the two. A process that dies before raise leaves the old version; the repair raises
 // it before it frees anything.
-func (p *partition) raise() {
+func (p *partition) raiseVersion() {
 	ordered.Store64(&p.version, (p.version.Load()|1)+1)
 	p.version.Load()
 }
 
-// disturb makes the version odd, before the first byte of a linked item is overwritten; readers without the lock
-// don't believe what they see from here on until raise. A process that dies after it leaves the version odd, and a
-// redo in the reserve by which the item is made whole again. The load has the same purpose as in raise.
-func (p *partition) disturb() {
+// beginOverwrite makes the version odd, before the first byte of a linked item is overwritten; readers without the lock
+// don't believe what they see from here on until raiseVersion. A process that dies after it leaves the version odd,
+// and a redo in the reserve by which the item is made whole again. The load has the same purpose as in raise.
+func (p *partition) beginOverwrite() {
 	ordered.Store64(&p.version, p.version.Load()|1)
 	p.version.Load()
 }
 
-// rearrange makes rebuilds odd, before array or old is stored. From here on until arranged a process that looks at
+// beginRebuild makes rebuilds odd, before array or old is stored. From here on until endRebuild a process that looks at
 // the arrays for the first time, or looks again, takes the lock. A process that dies in between leaves rebuilds odd,
 // and repair ends it.
-func (p *partition) rearrange() { ordered.Store64(&p.rebuilds, p.rebuilds.Load()|1) }
+func (p *partition) beginRebuild() { ordered.Store64(&p.rebuilds, p.rebuilds.Load()|1) }
 
-// arranged makes rebuilds the next even number, after the last store to array, old or next. So every process looks at
+// endRebuild makes rebuilds the next even number, after the last store to array, old or next. So every process looks at
 // the arrays anew.
-func (p *partition) arranged() { ordered.Store64(&p.rebuilds, (p.rebuilds.Load()|1)+1) }
+func (p *partition) endRebuild() { ordered.Store64(&p.rebuilds, (p.rebuilds.Load()|1)+1) }
 
 // line is 64 bytes of an array, as long as a cache line. The holder of the partition's lock writes both fields;
 // lookups read them without the lock. The slots decide: tags that are stale make a lookup follow a pointer in vain,
@@ -226,16 +224,16 @@ const (
 	maxLines = 1 << 28
 )
 
-// ahead returns how many bytes an object at p begins before a multiple of 64 in its segment. Objects begin at
+// lineSlack returns how many bytes an object at p begins before a multiple of 64 in its segment. Objects begin at
 // multiples of 16, which is the unit of a pointer's low bits.
-func ahead(p dsa.Pointer) int { return -int(p&3) & 3 * 16 }
+func lineSlack(p dsa.Pointer) int { return -int(p&3) & 3 * 16 }
 
 // tableSize returns the length in bytes of an object with room for the header, the reserve and n partitions, wherever
 // in a cache line it begins.
 func tableSize(n int) int { return headerSize + 48 + reserveSize + n*partitionSize }
 
 // reserveAt returns the offset of the reserve in the table's object, which begins at p.
-func reserveAt(p dsa.Pointer) int { return headerSize + ahead(p) }
+func reserveAt(p dsa.Pointer) int { return headerSize + lineSlack(p) }
 
 // partitionsAt returns the offset of the first partition in the table's object, which begins at p.
 func partitionsAt(p dsa.Pointer) int { return reserveAt(p) + reserveSize }
@@ -246,13 +244,8 @@ func arraySize(n int) int { return 64 + n*lineSize }
 // linesAt returns the offset of the first line in an array's object, which begins at p. It leaves room for the number
 // of lines.
 func linesAt(p dsa.Pointer) int {
-	if n := ahead(p); n > 0 {
+	if n := lineSlack(p); n > 0 {
 		return n
 	}
 	return 64
-}
-
-// corrupt returns an error that matches ErrCorrupt, with the text that it is given.
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("dshash: "+format, args...))
 }

@@ -117,7 +117,7 @@ func TestMatch(t *testing.T) {
 		0, 1, 0x0102_0304_0506_0708, 0xff01_0101_0101_0100, 0x0001_0001_0001_0001, 0x05ff_fe80_7f01_8000, ^uint64(0),
 	} {
 		for tag := range uint64(256) {
-			marks := match(tags, tag)
+			marks := matchTag(tags, tag)
 			for slot := range slotsPerLine {
 				is, marked := tags>>(slot*8)&0xff == tag, marks>>(slot*8+7)&1 == 1
 				if is && !marked {

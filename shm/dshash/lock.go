@@ -17,15 +17,15 @@ import (
 //
 // A lock is waited for until the caller's context is over or the area's view ends. Nothing here finds deadlocks.
 
-// lock takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. It waits
-// until ctx is over. If it fails e has no lock. The caller is in a scope, such as within, that gives the lock back if
-// there is a fault; see core.broken. It also has the area unmap the segments that went back, which lookups without
-// allocation would keep mapped.
-func (t *core) lock(ctx context.Context, i int, exclusive bool, e *entry) error {
+// lockPart takes the lock of partition i for e, which has it from then on, and repairs what a dead holder left. It waits
+// until ctx is over. If it fails e has no lock. The caller is in a scope, such as containedHold, that gives the lock
+// back if there is a fault; see core.errPanic. It also has the area unmap the segments that went back, which lookups
+// without allocation would keep mapped.
+func (t *core) lockPart(ctx context.Context, i int, exclusive bool, e *entry) error {
 	if err := t.area.Current(); err != nil {
 		return fmt.Errorf("dshash: %w", err)
 	}
-	return t.lockMended(ctx, i, exclusive, e)
+	return t.lockRepaired(ctx, i, exclusive, e)
 }
 
 // impatient is a context that is over: a lock is taken at once, or not at all. The callers that use it try without a
@@ -36,11 +36,11 @@ var impatient = func() context.Context {
 	return ctx
 }()
 
-// take waits for the lock of partition i, shared or exclusive, until ctx is over or the area ends, and gives it to e.
-// A lock that was poisoned, because a holder that had taken it over did not call it consistent, it takes too: all
-// that the lock guards can be repaired. The guard may be Abandoned; the caller is lockMended, which looks. If it
+// waitPartLock waits for the lock of partition i, shared or exclusive, until ctx is over or the area ends, and gives
+// it to e. A lock that was poisoned, because a holder that had taken it over did not call it consistent, it takes too:
+// all that the lock guards can be repaired. The guard may be Abandoned; the caller is lockRepaired, which looks. If it
 // fails e has no lock.
-func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err error) {
+func (t *core) waitPartLock(ctx context.Context, i int, exclusive bool, e *entry) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer t.ends.OnEnd(cancel)()
@@ -61,7 +61,7 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 			e.l = l
 			e.unlock()
 		} else {
-			t.settleLast()
+			t.releaseLast()
 		}
 		return errClosed
 	case err != nil:
@@ -71,14 +71,14 @@ func (t *core) take(ctx context.Context, i int, exclusive bool, e *entry) (err e
 	return nil
 }
 
-// lockMended takes the lock of partition i for e, or goes on with the one that e has, and repeats that until there is
+// lockRepaired takes the lock of partition i for e, or goes on with the one that e has, and repeats that until there is
 // nothing to repair and the lock is held as the caller wants it: exclusively or shared. A repair needs it
 // exclusively. So a caller that wants it shared may give it back and take it again twice, and other sessions may
 // change the partition in between. It waits until ctx is over. If it fails e has no lock.
-func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) error {
+func (t *core) lockRepaired(ctx context.Context, i int, exclusive bool, e *entry) error {
 	p := &t.parts[i]
 	if e.l == nil {
-		if err := t.take(ctx, i, exclusive, e); err != nil {
+		if err := t.waitPartLock(ctx, i, exclusive, e); err != nil {
 			return err
 		}
 	}
@@ -106,9 +106,9 @@ func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) 
 			if p.dirty.Load() == 0 {
 				break
 			}
-			if err := t.repair(ctx, i); err != nil {
+			if err := t.repairPart(ctx, i); err != nil {
 				e.unlock()
-				return t.answer(fmt.Errorf("dshash: partition %d, whose last holder died, is not repaired: %w", i, err))
+				return t.orClosed(fmt.Errorf("dshash: partition %d, whose last holder died, is not repaired: %w", i, err))
 			}
 			if exclusive {
 				return nil
@@ -118,8 +118,45 @@ func (t *core) lockMended(ctx context.Context, i int, exclusive bool, e *entry) 
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := t.take(ctx, i, want, e); err != nil {
+		if err := t.waitPartLock(ctx, i, want, e); err != nil {
 			return err
 		}
+	}
+}
+
+// unlock ends the hold of e, and changes nothing else. It reports whether the area had ended when the lock had been
+// given back; an entry that holds nothing, or a scan's, whose lock the scan gives back, reports false.
+func (e *entry) unlock() (ended bool) {
+	l := e.l
+	if e.l = nil; l == nil || l.scan {
+		return false
+	}
+	e.guard.Unlock()
+	if ended = l.t.ends.Ended(); ended {
+		l.t.releaseLast()
+	}
+	return ended
+}
+
+// withPartLock runs f with the lock of partition i, shared or exclusive, repaired if need be, and gives it back. It
+// waits for the lock until ctx is over.
+func (t *core) withPartLock(ctx context.Context, i int, exclusive bool, f func() error) error {
+	var e entry
+	defer e.unlock()
+	return t.containedHold(&e, func() error {
+		if err := t.lockPart(ctx, i, exclusive, &e); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+// dropLock gives back the lock that e has, if any, also where a fault shows that the bytes of the lock are gone.
+func (t *core) dropLock(e *entry) {
+	if e.l != nil {
+		_ = t.contained(func() error {
+			e.unlock()
+			return nil
+		})
 	}
 }

@@ -45,7 +45,7 @@ func TestMendNeverShowsNoArray(t *testing.T) {
 	for n := 0; n < 3000 || looks.Load() < 5e6; n++ {
 		p.old.Store(array)
 		p.array.Store(1<<55 | 0x1230)
-		if _, err := b.t.mend(0); err != nil || p.array.Load() != array || p.old.Load() != 0 || p.count.Load() != 20 {
+		if _, err := b.t.repairArrays(0); err != nil || p.array.Load() != array || p.old.Load() != 0 || p.count.Load() != 20 {
 			t.Fatalf("array %#x, old %#x, %d entries, %v", p.array.Load(), p.old.Load(), p.count.Load(), err)
 		}
 	}

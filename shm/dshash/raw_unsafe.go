@@ -19,15 +19,15 @@ func wordAt(b []byte) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&b
 // lengthsAt returns the first 8 bytes of b as the two lengths with which an item of byte strings begins.
 func lengthsAt(b []byte) *[2]atomic.Uint32 { return (*[2]atomic.Uint32)(unsafe.Pointer(&b[:8][0])) }
 
-// cloned copies b to this process's own memory, at a multiple of 8 as items are, so that values in it are aligned.
-func cloned(b []byte) []byte {
+// cloneAligned copies b to this process's own memory, at a multiple of 8 as items are, so that values in it are aligned.
+func cloneAligned(b []byte) []byte {
 	c := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(make([]uint64, len(b)/8+1)))), len(b))
 	copy(c, b)
 	return c
 }
 
-// storeCell stores a value for which storedAtOnce reports true, by one instruction. Other processes may read it at the same
-// time, without a lock. From has the value's length, and to is at least as long.
+// storeCell stores a value for which storedAtOnce reports true, by one instruction. Other processes may read it at the
+// same time, without a lock. From has the value's length, and to is at least as long.
 func storeCell(to, from []byte) {
 	switch len(from) {
 	case 8:
@@ -53,9 +53,9 @@ func linesOf(b []byte, n uint64) []line {
 // bytesOf returns the bytes of *v, which a caller reads or fills in place.
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// as returns b, which is aligned for it, as a T. If b is too short, as after the end of an entry, it returns a new
+// castTo returns b, which is aligned for it, as a T. If b is too short, as after the end of an entry, it returns a new
 // zero T, so that a caller that goes on reading meets no fault.
-func as[T any](b []byte) *T {
+func castTo[T any](b []byte) *T {
 	var t T
 	if size := unsafe.Sizeof(t); size == 0 || size > uintptr(len(b)) {
 		return new(T)

@@ -43,7 +43,7 @@ type lookup struct {
 func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 	if q.h = hashOf(q.key, t.seed); lockless {
 		// After the end the bytes may be private pages, whose zeros are an empty table.
-		if out, ok := t.glance(q); ok && !t.ends.Ended() {
+		if out, ok := t.readOptimistic(q); ok && !t.ends.Ended() {
 			return out, nil
 		}
 	}
@@ -58,8 +58,8 @@ func (t *core) getShared(ctx context.Context, q *lookup) (out []byte, err error)
 	if found, err := t.find(ctx, q.key, false, &e); !found {
 		return q.value, err
 	}
-	err = t.within(&e, func() error {
-		_, value, ok := e.parts()
+	err = t.containedHold(&e, func() error {
+		_, value, ok := e.keyValue()
 		if !ok {
 			return corrupt("the item at %v is longer than its segment", e.ptr)
 		}
@@ -81,10 +81,10 @@ func (t *core) copyOut(q *lookup, value []byte) []byte {
 	return q.value
 }
 
-// glance looks without the lock, some times if need be, and reports whether what it found was true at some moment of
-// the call. What it reads may be unmapped by another goroutine: the fault is a panic that ends in ok being false.
-// Other panics go on.
-func (t *core) glance(q *lookup) (out []byte, ok bool) {
+// readOptimistic looks without the lock, some times if need be, and reports whether what it found was true at some
+// moment of the call. What it reads may be unmapped by another goroutine: the fault is a panic that ends in ok being
+// false. Other panics go on.
+func (t *core) readOptimistic(q *lookup) (out []byte, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		if !ok {
@@ -93,7 +93,7 @@ func (t *core) glance(q *lookup) (out []byte, ok bool) {
 		}
 	}()
 	for try := 0; try < tries && !ok; try++ {
-		out, ok = t.look(q)
+		out, ok = t.readOptimisticOnce(q)
 	}
 	if ok {
 		debug.SetPanicOnFault(old)
@@ -101,10 +101,11 @@ func (t *core) glance(q *lookup) (out []byte, ok bool) {
 	return out, ok
 }
 
-// look looks once, and reports whether its answer holds. What it reads may be freed while it does so, and used for
-// something else; but before that the partition's version goes up. So it loads the version first and last.
-func (t *core) look(q *lookup) (out []byte, ok bool) {
-	i := t.part(q.h)
+// readOptimisticOnce looks once, and reports whether its answer holds. What it reads may be freed while it does so,
+// and used for something else; but before that the partition's version goes up. So it loads the version first and
+// last.
+func (t *core) readOptimisticOnce(q *lookup) (out []byte, ok bool) {
+	i := t.partOf(q.h)
 	p := &t.parts[i]
 	seen := p.version.Load()
 	// An item is being overwritten, or its writer has died there. It may be any entry's, so the lock decides.
@@ -114,9 +115,9 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	// The arrays are those of this moment. If another array comes in their place later, the version goes up before
 	// the first entry moves there, and once more before the old array is freed: so what is missed for that reason is
 	// not believed.
-	v, ok := t.known(i)
+	v, ok := t.knownView(i)
 	if !ok {
-		v, ok = t.learn(i, seen)
+		v, ok = t.viewUnlocked(i, seen)
 	}
 	// Without lines the partition was empty at the moment when its word array read 0.
 	if q.found = false; !ok || len(v.lines) == 0 {
@@ -126,7 +127,7 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	var at dsa.Pointer
 	var b []byte
 	if v.busy == nil {
-		_, _, at, b, ok = t.search(v.lines, q.h, q.key)
+		_, _, at, b, ok = t.searchLines(v.lines, q.h, q.key)
 	} else {
 		at, b, ok = t.searchBoth(v, q.h, q.key)
 	}
@@ -135,12 +136,12 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 	}
 	out = q.value
 	if at != 0 {
-		// An item of fixed size is in b as a whole: search returns no other. The lengths in an item of bytes are those of
-		// this moment, which may be those of whatever the memory is used for now. This refuses lengths that reach beyond
-		// the item's segment.
+		// An item of fixed size is in b as a whole: search returns no other. The lengths in an item of bytes are those
+		// of this moment, which may be those of whatever the memory is used for now. This refuses lengths that reach
+		// beyond the item's segment.
 		from, to := t.valueAt, t.size
 		if t.kind == kindBytes {
-			if _, from, to, ok = t.split(b); !ok {
+			if _, from, to, ok = t.splitItem(b); !ok {
 				return nil, false
 			}
 			if to-from > cap(out)-len(out) {
@@ -162,11 +163,11 @@ func (t *core) look(q *lookup) (out []byte, ok bool) {
 // the old one first: an entry that moves is linked in the new array before it is taken out of the old one, so this
 // order finds it whatever happens in between. In the other order it could be missed in both.
 func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []byte, ok bool) {
-	if _, _, at, b, ok = t.search(v.busy.old, h, key); at != 0 || !ok {
+	if _, _, at, b, ok = t.searchLines(v.busy.old, h, key); at != 0 || !ok {
 		return at, b, ok
 	}
 	failpoint.Hit("dshash/look/between")
-	_, _, at, b, ok = t.search(v.lines, h, key)
+	_, _, at, b, ok = t.searchLines(v.lines, h, key)
 	return at, b, ok
 }
 

@@ -19,10 +19,10 @@ import (
 // The functions run with the partition's lock held exclusively, while readers without the lock may look at any word:
 // those stores that they must not misunderstand come after the version has gone up and rebuilds is odd.
 
-// repair brings partition i in order. The caller holds its lock exclusively, and has found it marked as dirty. It
+// repairPart brings partition i in order. The caller holds its lock exclusively, and has found it marked as dirty. It
 // waits for the area's lock and the reserve's, until ctx is over. It can itself be cut short anywhere, by a death or
 // an error: each step is harmless twice, and the mark is taken away last.
-func (t *core) repair(ctx context.Context, i int) error {
+func (t *core) repairPart(ctx context.Context, i int) error {
 	p := &t.parts[i]
 	// First the area takes back what dead sessions had in their hands. After that an object in one of this
 	// partition's hands is the partition's for certain, and no recovery of the area frees it as well.
@@ -40,29 +40,29 @@ func (t *core) repair(ctx context.Context, i int) error {
 	failpoint.Hit("dshash/repair/redone")
 	// Readers without the lock that are under way must look again: the version may be odd, and slots are about to be
 	// cleared.
-	p.raise()
+	p.raiseVersion()
 	// Every process looks at the arrays again, and takes the lock for that until arranged.
-	p.rearrange()
-	arrays, err := t.mend(i)
+	p.beginRebuild()
+	arrays, err := t.repairArrays(i)
 	if err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/repair/counted")
-	p.arranged()
+	p.endRebuild()
 	for k := range t.local[i].hands {
 		// What a slot leads to, and what is an array, stays; the hand only lets it go. All else that the hand has is
 		// freed. So an object is freed once at most, and an entry never.
 		hand := t.local[i].hands[k]
-		if at := hand.Pointer(); at != 0 && t.linked(p, arrays, at) {
+		if at := hand.Pointer(); at != 0 && t.isLinked(p, arrays, at) {
 			hand.Clear()
 		}
 		failpoint.Hit("dshash/repair/hand")
-		if err := t.empty(i, k); err != nil {
+		if err := t.emptyHand(i, k); err != nil {
 			return err
 		}
 	}
 	// An array that is to come, or is retired, is not needed: mend has cleared next if it is one of the two others.
-	if err := t.free(t.local[i].next); err != nil {
+	if err := t.freePlace(t.local[i].next); err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/repair/done")
@@ -74,15 +74,15 @@ func (t *core) repair(ctx context.Context, i int) error {
 	return nil
 }
 
-// linked reports whether an object is an array of partition p, or a slot of one of the arrays leads to it.
-func (t *core) linked(p *partition, arrays [2][]line, at dsa.Pointer) bool {
-	return p.array.Load() == uint64(at) || p.old.Load() == uint64(at) || leads(arrays[0], at) || leads(arrays[1], at)
+// isLinked reports whether an object is an array of partition p, or a slot of one of the arrays leads to it.
+func (t *core) isLinked(p *partition, arrays [2][]line, at dsa.Pointer) bool {
+	return p.array.Load() == uint64(at) || p.old.Load() == uint64(at) || linesLeadTo(arrays[0], at) || linesLeadTo(arrays[1], at)
 }
 
-// mend brings array, old and next in order, and computes tags, overflow, count and progress anew. It returns the
+// repairArrays brings array, old and next in order, and computes tags, overflow, count and progress anew. It returns the
 // lines of array and old. Slots that lead to no entry of partition i are cleared, and counted as lost; so are the
 // entries of an array that is none, as many as the count tells of.
-func (t *core) mend(i int) (arrays [2][]line, err error) {
+func (t *core) repairArrays(i int) (arrays [2][]line, err error) {
 	p := &t.parts[i]
 	// A change of arrays was cut short when the array had become old, and before the new one took its place. Or there
 	// is neither.
@@ -122,11 +122,11 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 		arrays[0], arrays[1] = arrays[1], nil
 	}
 	lost := p.lost.Load()
-	n, _, err := t.mendLines(i, arrays[0], nil)
+	n, _, err := t.repairLines(i, arrays[0], nil)
 	if err != nil {
 		return arrays, err
 	}
-	more, first, err := t.mendLines(i, arrays[1], arrays[0])
+	more, first, err := t.repairLines(i, arrays[1], arrays[0])
 	if err != nil {
 		return arrays, err
 	}
@@ -144,11 +144,11 @@ func (t *core) mend(i int) (arrays [2][]line, err error) {
 	return arrays, nil
 }
 
-// mendLines mends the lines of one array: it clears slots that lead to no entry of partition i, and stores tags and
+// repairLines mends the lines of one array: it clears slots that lead to no entry of partition i, and stores tags and
 // overflow as the slots need them. An entry that is in other too, the array to which it was moving, is cleared here.
 // It returns the number of entries, and of empty lines at the front, which is the progress of an array that is old.
 // It may attach segments; another error than ErrCorrupt ends it.
-func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
+func (t *core) repairLines(i int, ls, other []line) (n, empty uint64, err error) {
 	tags := make([]uint64, len(ls))
 	empty = uint64(len(ls))
 	for k := range ls {
@@ -173,7 +173,7 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 			}
 			// A move was cut short between its two stores. The entry is in the array, and its old slot is cleared, as
 			// the move would have done.
-			if _, _, there, _, ok := t.search(other, h, key); ok && there == at {
+			if _, _, there, _, ok := t.searchLines(other, h, key); ok && there == at {
 				ls[k].slots[slot].Store(0)
 				continue
 			}
@@ -181,7 +181,7 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 			empty = min(empty, uint64(k))
 			tags[k] = withTag(tags[k], slot, tagOf(h))
 			for j := homeOf(h, len(ls)); j != k; j = (j + 1) % len(ls) {
-				tags[j] = raised(tags[j])
+				tags[j] = raisedOverflow(tags[j])
 			}
 		}
 	}
@@ -191,18 +191,18 @@ func (t *core) mendLines(i int, ls, other []line) (n, empty uint64, err error) {
 	return n, empty, nil
 }
 
-// raised returns a line's tags with one more in overflow, unless that is full.
-func raised(tags uint64) uint64 {
-	if overflow(tags) == overflowFull {
+// raisedOverflow returns a line's tags with one more in overflow, unless that is full.
+func raisedOverflow(tags uint64) uint64 {
+	if overflowOf(tags) == overflowFull {
 		return tags
 	}
 	return tags + overflowUnit
 }
 
-// lowered returns a line's tags with one less in overflow, unless that is full, which means that the number is not
-// known, or 0, which takes a stray store.
-func lowered(tags uint64) uint64 {
-	if n := overflow(tags); n == overflowFull || n == 0 {
+// loweredOverflow returns a line's tags with one less in overflow, unless that is full, which means that the number is
+// not known, or 0, which takes a stray store.
+func loweredOverflow(tags uint64) uint64 {
+	if n := overflowOf(tags); n == overflowFull || n == 0 {
 		return tags
 	}
 	return tags - overflowUnit
@@ -214,7 +214,7 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	if at == 0 {
 		return nil, nil
 	}
-	b, err := t.object(at)
+	b, err := t.checkedObject(at)
 	if err != nil {
 		return nil, err
 	}
@@ -235,23 +235,23 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 // object without room for the item, or an item whose key belongs to another partition than i, is ErrCorrupt. It may
 // attach a segment.
 func (t *core) strictItem(i int, at dsa.Pointer) (h uint64, key []byte, err error) {
-	b, err := t.object(at)
+	b, err := t.checkedObject(at)
 	if err != nil {
 		return 0, nil, err
 	}
-	key, _, end, ok := t.split(b)
+	key, _, end, ok := t.splitItem(b)
 	if !ok || end > len(b) {
 		return 0, nil, corrupt("the item at %v has %d bytes, which does not fit what it says", at, len(b))
 	}
-	if h = hashOf(key, t.seed); t.part(h) != i {
-		return 0, nil, corrupt("the item at %v is of partition %d, and was found in %d", at, t.part(h), i)
+	if h = hashOf(key, t.seed); t.partOf(h) != i {
+		return 0, nil, corrupt("the item at %v is of partition %d, and was found in %d", at, t.partOf(h), i)
 	}
 	return h, key, nil
 }
 
-// object returns the bytes of the object at that pointer, as dsa.Area.Bytes does; but a pointer to no object is
+// checkedObject returns the bytes of the object at that pointer, as dsa.Area.Bytes does; but a pointer to no object is
 // ErrCorrupt, since it was found in shared memory, and not given by a caller.
-func (t *core) object(at dsa.Pointer) ([]byte, error) {
+func (t *core) checkedObject(at dsa.Pointer) ([]byte, error) {
 	b, err := t.area.Bytes(at)
 	if errors.Is(err, dsa.ErrPointer) {
 		err = corrupt("a slot leads nowhere: %v", err)
@@ -259,8 +259,8 @@ func (t *core) object(at dsa.Pointer) ([]byte, error) {
 	return b, err
 }
 
-// leads reports whether a slot of the lines leads to the object at that pointer.
-func leads(ls []line, at dsa.Pointer) bool {
+// linesLeadTo reports whether a slot of the lines leads to the object at that pointer.
+func linesLeadTo(ls []line, at dsa.Pointer) bool {
 	for k := range ls {
 		for slot := range ls[k].slots {
 			if ls[k].slots[slot].Load() == uint64(at) {

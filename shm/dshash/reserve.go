@@ -59,9 +59,9 @@ func (t *core) openReserve(table []byte) (err error) {
 	return nil
 }
 
-// present returns the number of the place that has the reserve, 0 or 1 whatever a stray store has left in the word.
+// currentPlace returns the number of the place that has the reserve, 0 or 1 whatever a stray store has left in the word.
 // The caller holds the reserve's lock.
-func (s *spared) present() int { return int(s.which.Load() & 1) }
+func (s *spared) currentPlace() int { return int(s.which.Load() & 1) }
 
 // How long a call waits for the reserve's lock, at most. A call that only makes the reserve longer waits as it does
 // for the area's locks; one that can't go on without it waits until its context is over.
@@ -87,12 +87,12 @@ func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.G
 		g, err = s.lock.Recover(ctx)
 	}
 	if err != nil {
-		return g, t.answer(fmt.Errorf("dshash: the table's reserve, locked by %v: %w", s.lock.Status().Exclusive, err))
+		return g, t.orClosed(fmt.Errorf("dshash: the table's reserve, locked by %v: %w", s.lock.Status().Exclusive, err))
 	}
 	// The mark comes before the repair, since redo stands until that is done: a process that dies here leaves redo to
 	// the next holder.
 	g.MarkConsistent()
-	err = t.answer(nil)
+	err = t.orClosed(nil)
 	if err == nil && s.redo.Load() != 0 {
 		err = t.redoLocked()
 	}
@@ -109,7 +109,7 @@ func (t *core) redoLocked() error {
 	s := &t.spared
 	err := t.contained(t.copyAgainLocked)
 	if err != nil && !errors.Is(err, ErrCorrupt) {
-		return t.answer(err)
+		return t.orClosed(err)
 	}
 	failpoint.Hit("dshash/redo/copied")
 	if t.ends.Ended() {
@@ -118,7 +118,7 @@ func (t *core) redoLocked() error {
 	// Redo is cleared last. A process that dies before it leaves all to the next holder, who does no harm by copying
 	// again.
 	ordered.Store64(&s.redo, 0)
-	return t.answer(nil)
+	return t.orClosed(nil)
 }
 
 // copyAgainLocked does the copying for redoLocked, whose caller holds the reserve's lock. The partition is that of a
@@ -127,7 +127,7 @@ func (t *core) redoLocked() error {
 func (t *core) copyAgainLocked() error {
 	s := &t.spared
 	i := s.redo.Load() - 1
-	log, err := t.object(s.places[s.present()].Pointer())
+	log, err := t.checkedObject(s.places[s.currentPlace()].Pointer())
 	if err != nil {
 		return err
 	}
@@ -143,34 +143,34 @@ func (t *core) copyAgainLocked() error {
 	}
 	from := log[reserveHeader:][:n]
 	// The allocator knows how long the entry's object is; a pointer to none is ErrCorrupt.
-	to, err := t.object(item)
+	to, err := t.checkedObject(item)
 	if err != nil {
 		return err
 	}
 	// The item must be the same entry's, in the partition that redo names, and fit into the object. Anything else is
 	// not what overwrite has left. The lengths are loaded here once: the copy goes by at and
 	// end, whatever is stored there afterwards.
-	key, at, end, whole := t.split(from)
+	key, at, end, whole := t.splitItem(from)
 	is, ok := t.keyOf(to)
-	if !whole || !ok || len(to) < len(from) || !bytes.Equal(key, is) || t.part(hashOf(key, t.seed)) != int(i) {
+	if !whole || !ok || len(to) < len(from) || !bytes.Equal(key, is) || t.partOf(hashOf(key, t.seed)) != int(i) {
 		return corrupt("the reserve has another item than that at %v", item)
 	}
 	p := &t.parts[i]
-	// The version may be odd already, or even if the holder died before disturb; it is odd from here on.
-	p.disturb()
+	// The version may be odd already, or even if the holder died before beginOverwrite; it is odd from here on.
+	p.beginOverwrite()
 	t.copyValue(to, from, at, end)
 	// Other processes may not have the copy, which is in another segment than redo: redo stays.
 	if t.ends.Ended() {
 		return errClosed
 	}
-	p.raise()
+	p.raiseVersion()
 	return nil
 }
 
 // copyValue copies the value of from, an item, over that of to, an item of the same key. The value is what lies from at
 // to end in both, and both are so long. It loads no length from either: another process may have changed those since
-// they were checked. The length of an item of byte strings is one store, so lengths fit the object at any time; the value
-// may be half old and half new meanwhile, which the odd version tells.
+// they were checked. The length of an item of byte strings is one store, so lengths fit the object at any time; the
+// value may be half old and half new meanwhile, which the odd version tells.
 func (t *core) copyValue(to, from []byte, at, end int) {
 	if t.kind == kindBytes {
 		lengthsAt(to)[1].Store(uint32(end - at))
@@ -188,7 +188,7 @@ func (t *core) copyValue(to, from []byte, at, end int) {
 // from the store of redo on the new one.
 func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error) {
 	t, s := e.l.t, &e.l.t.spared
-	item, err := t.object(e.ptr)
+	item, err := t.checkedObject(e.ptr)
 	if err != nil {
 		return false, err
 	}
@@ -206,18 +206,18 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 		return false, err
 	}
 	defer g.Unlock()
-	log, err := t.area.Bytes(s.places[s.present()].Pointer())
+	log, err := t.area.Bytes(s.places[s.currentPlace()].Pointer())
 	if err != nil || len(log) < reserveHeader+n {
 		// The reserve is shorter than this process believed, or gone. The next prepare looks again.
 		s.bytes.Store(0)
-		return false, t.answer(nil)
+		return false, t.orClosed(nil)
 	}
 	// The reserve is this session's until redo is stored: a process that dies before that leaves bytes that mean
 	// nothing.
 	wordAt(log).Store(uint64(e.ptr))
 	wordAt(log[8:]).Store(uint64(n))
 	image := log[reserveHeader:][:n:n]
-	to := t.format(image, key)
+	to := t.formatItem(image, key)
 	failpoint.Hit("dshash/overwrite/begun")
 	assign(to, value)
 	failpoint.Hit("dshash/overwrite/logged")
@@ -232,7 +232,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	p := &t.parts[e.l.i]
 	// The version is odd before the first byte of the item changes, so that no reader without the lock believes what
 	// it sees.
-	p.disturb()
+	p.beginOverwrite()
 	failpoint.Hit("dshash/overwrite/odd")
 	t.copyValue(item, image, n-len(to), n)
 	failpoint.Hit("dshash/overwrite/copied")
@@ -241,7 +241,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 		return false, errClosed
 	}
 	// The item is whole. A process that died before this would leave an odd version; the copying again makes it even.
-	p.raise()
+	p.raiseVersion()
 	failpoint.Hit("dshash/overwrite/even")
 	// The copy may be in private pages. Then redo stays, and another process makes the copy again.
 	if t.ends.Ended() {
@@ -252,17 +252,17 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	return true, nil
 }
 
-// provide ensures that the reserve has room for an item of n bytes, before one is linked. It waits for the reserve's
-// lock, until ctx is over, for patience at most, and allocates if the reserve is shorter. If it fails, the reserve is
-// what it was.
-func (t *core) provide(ctx context.Context, n int) error {
+// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked. It waits for the
+// reserve's lock, until ctx is over, for patience at most, and allocates if the reserve is shorter. If it fails, the
+// reserve is what it was.
+func (t *core) ensureReserve(ctx context.Context, n int) error {
 	s := &t.spared
 	g, err := t.lockReserve(ctx, patience)
 	if err != nil {
 		return err
 	}
 	defer g.Unlock()
-	k := s.present()
+	k := s.currentPlace()
 	if p := s.places[k].Pointer(); p != 0 {
 		if b, err := t.area.Bytes(p); err == nil && len(b) >= reserveHeader+n {
 			s.bytes.Store(int64(len(b) - reserveHeader))
@@ -271,7 +271,7 @@ func (t *core) provide(ctx context.Context, n int) error {
 	}
 	// The other place may own an object that a dead session has left: one that was to become the reserve, or had
 	// been.
-	if err := t.free(s.places[1-k]); err != nil {
+	if err := t.freePlace(s.places[1-k]); err != nil {
 		return err
 	}
 	size := n
@@ -279,7 +279,7 @@ func (t *core) provide(ctx context.Context, n int) error {
 		// A little more than is needed, so that it seldom grows.
 		size += n / 4
 	}
-	if err = t.area.AllocInto(reserveHeader+size, s.places[1-k]); err != nil && size > n && scarce(err) {
+	if err = t.area.AllocInto(reserveHeader+size, s.places[1-k]); err != nil && size > n && isShortage(err) {
 		size = n
 		err = t.area.AllocInto(reserveHeader+size, s.places[1-k])
 	}
@@ -294,20 +294,20 @@ func (t *core) provide(ctx context.Context, n int) error {
 	failpoint.Hit("dshash/reserve/present")
 	s.bytes.Store(int64(size))
 	// If it can't be freed now, it is when the reserve grows again.
-	_ = t.free(s.places[k])
-	return t.answer(nil)
+	_ = t.freePlace(s.places[k])
+	return t.orClosed(nil)
 }
 
-// scarce reports whether an error means that memory could not be allocated: there is none, or a lock of the area was
+// isShortage reports whether an error means that memory could not be allocated: there is none, or a lock of the area was
 // not free in time. Such an update can go on in place.
-func scarce(err error) bool {
+func isShortage(err error) bool {
 	return err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrSize)
 }
 
-// free frees what a place owns, if anything, and clears the place. A pointer to no object, which a stray store has
+// freePlace frees what a place owns, if anything, and clears the place. A pointer to no object, which a stray store has
 // put there, is forgotten. If a lock of the area is not free in time the place keeps its object, and the error says
 // so.
-func (t *core) free(at dsa.Place) error {
+func (t *core) freePlace(at dsa.Place) error {
 	if at.Pointer() == 0 {
 		return nil
 	}
@@ -316,7 +316,7 @@ func (t *core) free(at dsa.Place) error {
 		at.Clear()
 		err = nil
 	}
-	return t.answer(err)
+	return t.orClosed(err)
 }
 
 // freeReserve frees the reserve's objects, when the table is destroyed. It waits for the reserve's lock until ctx is
@@ -328,7 +328,7 @@ func (t *core) freeReserve(ctx context.Context) error {
 	}
 	defer g.Unlock()
 	for k := range t.spared.places {
-		if err := t.free(t.spared.places[k]); err != nil {
+		if err := t.freePlace(t.spared.places[k]); err != nil {
 			return err
 		}
 		failpoint.Hit("dshash/destroy/reserve")

@@ -27,9 +27,9 @@ import (
 // freed.
 //
 // All functions of this file run with the partition's lock held exclusively by their caller. A process that dies in a
-// step leaves one of the rows above, or a mixture of two that core.mend undoes or completes. A partition with few
-// entries changes its array in one call. Nothing is promised about when a change ends: without further changes of the
-// partition it stays where it is.
+// step leaves one of the rows above, or a mixture of two that core.repairArrays undoes or completes. A partition with
+// few entries changes its array in one call. Nothing is promised about when a change ends: without further changes of
+// the partition it stays where it is.
 
 const (
 	// retired is the value of progress if next is to be freed. No number of lines is as large.
@@ -52,13 +52,13 @@ func (e *entry) makeRoom() error {
 	t, i, c := e.l.t, e.l.i, &e.l.change
 	p := &t.parts[i]
 	var err error
-	if n := len(c.ls); t.crowded(i, n) && !p.busy() {
-		err = e.regrown(t.resize(i, n, max(n+1, n+n/2)))
+	if n := len(c.ls); t.crowded(i, n) && !p.resizing() {
+		err = e.refreshLines(t.beginResize(i, n, max(n+1, n+n/2)))
 	}
 	var ok bool
 	// A full array whose change is under way: all that is left of the change is done now.
-	if c.line, c.slot, ok = freeSlot(c.ls, c.h); !ok && err == nil && p.busy() {
-		err = e.regrown(t.settleArrays(i))
+	if c.line, c.slot, ok = freeSlot(c.ls, c.h); !ok && err == nil && p.resizing() {
+		err = e.refreshLines(t.finishResize(i))
 		c.line, c.slot, ok = freeSlot(c.ls, c.h)
 	}
 	if ok {
@@ -73,8 +73,8 @@ func (e *entry) makeRoom() error {
 	return err
 }
 
-// busy reports whether the arrays are being changed. Without the lock it may be wrong one instruction later.
-func (p *partition) busy() bool { return p.next.Load()|p.old.Load() != 0 }
+// resizing reports whether the arrays are being changed. Without the lock it may be wrong one instruction later.
+func (p *partition) resizing() bool { return p.next.Load()|p.old.Load() != 0 }
 
 // crowded reports whether one more entry needs more than n lines: they would be more than four fifths full.
 func (t *core) crowded(i, n int) bool {
@@ -87,10 +87,10 @@ func (t *core) sparse(i, n int) bool {
 	return n > 1 && t.parts[i].count.Load()*4 < uint64(n)*slotsPerLine
 }
 
-// regrown looks at the partition's arrays again after a call that may have changed them, whose error is err, and
+// refreshLines looks at the partition's arrays again after a call that may have changed them, whose error is err, and
 // returns err, or its own error if it can't.
-func (e *entry) regrown(err error) error {
-	v, verr := e.l.t.lines(e.l.i)
+func (e *entry) refreshLines(err error) error {
+	v, verr := e.l.t.lockedView(e.l.i)
 	if verr != nil {
 		return verr
 	}
@@ -98,16 +98,16 @@ func (e *entry) regrown(err error) error {
 	return err
 }
 
-// tend makes a step if the arrays of partition i are being changed, or begins the change to a smaller array if this
-// one is sparse. Each call that has changed the partition does so last. It has no error: what it can't do now is for
-// the next call, and what it finds garbled marks the partition.
-func (t *core) tend(i int) {
+// stepOrShrink makes a step if the arrays of partition i are being changed, or begins the change to a smaller array if
+// this one is sparse. Each call that has changed the partition does so last. It has no error: what it can't do now is
+// for the next call, and what it finds garbled marks the partition.
+func (t *core) stepOrShrink(i int) {
 	p := &t.parts[i]
 	err := t.contained(func() error {
-		if p.busy() {
-			return t.step(i)
+		if p.resizing() {
+			return t.stepResize(i)
 		}
-		v, err := t.lines(i)
+		v, err := t.lockedView(i)
 		if err != nil || !t.sparse(i, len(v.lines)) {
 			return err
 		}
@@ -117,30 +117,30 @@ func (t *core) tend(i int) {
 		if n > pace.small {
 			fewer = max(fewer, (count+n/int(pace.move)+1)*5/(4*slotsPerLine)+1)
 		}
-		return t.resize(i, n, min(fewer, n-1))
+		return t.beginResize(i, n, min(fewer, n-1))
 	})
 	if errors.Is(err, ErrCorrupt) {
 		p.dirty.Store(1)
 	}
 }
 
-// settleArrays makes all steps that are left of a change, and ends early if one fails or the area ends.
-func (t *core) settleArrays(i int) error {
-	for p := &t.parts[i]; p.busy(); {
+// finishResize makes all steps that are left of a change, and ends early if one fails or the area ends.
+func (t *core) finishResize(i int) error {
+	for p := &t.parts[i]; p.resizing(); {
 		if t.ends.Ended() {
 			return errClosed
 		}
-		if err := t.step(i); err != nil {
+		if err := t.stepResize(i); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// resize begins to replace the array of partition i, which has so many lines, by one of n. If both are small it does
-// so at once. It allocates, and waits for the area's locks. If memory is refused no change has begun; after another
-// error the change is where it is, and later calls go on with it.
-func (t *core) resize(i, lines, n int) error {
+// beginResize begins to replace the array of partition i, which has so many lines, by one of n. If both are small it
+// does so at once. It allocates, and waits for the area's locks. If memory is refused no change has begun; after
+// another error the change is where it is, and later calls go on with it.
+func (t *core) beginResize(i, lines, n int) error {
 	p, l := &t.parts[i], &t.local[i]
 	if n > maxLines {
 		return errkind.As(ErrSize,
@@ -160,32 +160,32 @@ func (t *core) resize(i, lines, n int) error {
 	// The number of lines is in the array before rebuilds goes up. A process that dies before this store leaves an
 	// array in next that is none; the repair frees it like any other.
 	wordAt(b).Store(uint64(n))
-	p.arranged()
+	p.endRebuild()
 	if max(lines, n) <= pace.small {
-		return t.settleArrays(i)
+		return t.finishResize(i)
 	}
 	return nil
 }
 
-// step makes one step of the change that the words of partition i tell of, if there is one. The words are loaded
+// stepResize makes one step of the change that the words of partition i tell of, if there is one. The words are loaded
 // once.
-func (t *core) step(i int) error {
+func (t *core) stepResize(i int) error {
 	p := &t.parts[i]
 	next, old, done := dsa.Pointer(p.next.Load()), dsa.Pointer(p.old.Load()), p.progress.Load()
 	switch {
 	case next != 0 && done == retired:
-		return t.discard(i)
+		return t.freeRetiredArray(i)
 	case next != 0:
-		return t.clearSome(i, next, done)
+		return t.clearNextLines(i, next, done)
 	case old != 0:
-		return t.moveSome(i, done)
+		return t.moveNextLines(i, done)
 	}
 	return nil
 }
 
-// clearSome clears the next piece of the array that comes, from line done on; after the last piece it makes that the
-// array, and the present one the old one.
-func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
+// clearNextLines clears the next piece of the array that comes, from line done on; after the last piece it makes that
+// the array, and the present one the old one.
+func (t *core) clearNextLines(i int, next dsa.Pointer, done uint64) error {
 	p := &t.parts[i]
 	// The array is looked up anew in each step, since a stray store may have hit the word: one that is no object of
 	// its length is ErrCorrupt.
@@ -208,8 +208,8 @@ func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	}
 	// From here to arranged the order is such that A and B are each in one of the three words at every instruction,
 	// so a death loses neither. With old == array nothing has happened yet; with next == array only next is to be
-	// cleared: core.mend does both.
-	p.rearrange()
+	// cleared: core.repairArrays does both.
+	p.beginRebuild()
 	failpoint.Hit("dshash/resize/odd")
 	ordered.Store64(&p.old, p.array.Load())
 	failpoint.Hit("dshash/resize/old")
@@ -218,22 +218,22 @@ func (t *core) clearSome(i int, next dsa.Pointer, done uint64) error {
 	ordered.Store64(&p.next, 0)
 	failpoint.Hit("dshash/resize/taken")
 	ordered.Store64(&p.progress, 0)
-	p.arranged()
+	p.endRebuild()
 	failpoint.Hit("dshash/resize/even")
 	// A reader that took A for the only array must not believe that an entry is missing once entries move.
-	p.raise()
+	p.raiseVersion()
 	return nil
 }
 
-// moveSome moves the entries of some lines, from line done on, out of the old array; after the last line it retires
+// moveNextLines moves the entries of some lines, from line done on, out of the old array; after the last line it retires
 // that, and frees it.
-func (t *core) moveSome(i int, done uint64) error {
+func (t *core) moveNextLines(i int, done uint64) error {
 	p := &t.parts[i]
-	v, err := t.lines(i)
+	v, err := t.lockedView(i)
 	if err != nil {
 		return err
 	}
-	old := v.old()
+	old := v.oldLines()
 	n := uint64(len(old))
 	// This refuses a progress beyond the array, which only a stray store can leave.
 	done = min(done, n)
@@ -259,18 +259,18 @@ func (t *core) moveSome(i int, done uint64) error {
 	// The array is empty: retire it. Progress says so before next has it, as otherwise a step might take A for an
 	// array that is all clear, and make it the array. Next has A before old forgets it, so that A is in one of the
 	// words at every instruction.
-	p.rearrange()
+	p.beginRebuild()
 	ordered.Store64(&p.progress, retired)
 	failpoint.Hit("dshash/resize/moved")
 	ordered.Store64(&p.next, p.old.Load())
 	failpoint.Hit("dshash/resize/retired")
 	ordered.Store64(&p.old, 0)
 	failpoint.Hit("dshash/resize/alone")
-	p.arranged()
+	p.endRebuild()
 	// Readers may be in the old array, without a lock. They must look again before its memory is used for anything
 	// else.
-	p.raise()
-	return t.discard(i)
+	p.raiseVersion()
+	return t.freeRetiredArray(i)
 }
 
 // hashLine puts the hashes of the keys of a line into hashes; those of empty slots stay as they are. It may attach
@@ -287,7 +287,7 @@ func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
 				continue
 			}
 		}
-		b, err := t.at(at)
+		b, err := t.bytesAt(at)
 		if err != nil {
 			return err
 		}
@@ -318,7 +318,7 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 		// The order is that of an insertion, for the same reasons; see entry.commit. After the store of the slot the
 		// entry is in both arrays. A process that dies there leaves it in both, and the repair takes it out of the
 		// old one.
-		passed(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raised(l.tags.Load())) })
+		eachPassedLine(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raisedOverflow(l.tags.Load())) })
 		l := &ls[to]
 		ordered.Store64(&l.slots[free], at)
 		failpoint.Hit("dshash/move/linked")
@@ -334,7 +334,7 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 		// this store finds the entry there, and one that asks after it finds it in the array.
 		ordered.Store64(&from.slots[slot], 0)
 		failpoint.Hit("dshash/move/unlinked")
-		passed(old, h, k, func(l *line) { ordered.Store64(&l.tags, lowered(l.tags.Load())) })
+		eachPassedLine(old, h, k, func(l *line) { ordered.Store64(&l.tags, loweredOverflow(l.tags.Load())) })
 	}
 	// The line is empty. Its overflow stays, as it counts entries of other lines.
 	ordered.Store64(&from.tags, from.tags.Load()&^(overflowUnit-1))
@@ -342,14 +342,15 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 	return nil
 }
 
-// discard frees the array that is retired. If the area's lock is not free in time it fails, and a later step does it.
-func (t *core) discard(i int) error {
+// freeRetiredArray frees the array that is retired. If the area's lock is not free in time it fails, and a later step
+// does it.
+func (t *core) freeRetiredArray(i int) error {
 	p := &t.parts[i]
-	if err := t.free(t.local[i].next); err != nil {
+	if err := t.freePlace(t.local[i].next); err != nil {
 		return err
 	}
 	failpoint.Hit("dshash/resize/freed")
 	ordered.Store64(&p.progress, 0)
-	p.arranged()
+	p.endRebuild()
 	return nil
 }

@@ -14,10 +14,10 @@ import (
 // segments, or into an endless loop. They do not promise that what they find is right: without the lock the caller
 // validates the partition's version.
 
-// search returns where an entry is: line i, slot, the pointer p of its item, and in b the bytes from there to the end
-// of its segment. P is 0 if there is none. It does not attach segments: ok is false, and p the pointer, if one leads
-// to what is not mapped here or is too near to a segment's end to be an item. It never waits, and takes no lock.
-func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
+// searchLines returns where an entry is: line i, slot, the pointer p of its item, and in b the bytes from there to the
+// end of its segment. P is 0 if there is none. It does not attach segments: ok is false, and p the pointer, if one
+// leads to what is not mapped here or is too near to a segment's end to be an item. It never waits, and takes no lock.
+func (t *core) searchLines(ls []line, h uint64, key []byte) (i, slot int, p dsa.Pointer, b []byte, ok bool) {
 	// With no lines there is no home, and the loop below is not entered.
 	i = homeOf(h, len(ls))
 	tag := tagOf(h)
@@ -25,8 +25,8 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	for range ls {
 		l := &ls[i]
 		tags := l.tags.Load()
-		for m := match(tags, tag); m != 0; m &= m - 1 {
-			slot = slotOf(m)
+		for m := matchTag(tags, tag); m != 0; m &= m - 1 {
+			slot = lowestSlot(m)
 			// A tag without a pointer is that of an entry which is being inserted or deleted at this moment.
 			if p = dsa.Pointer(l.slots[slot].Load()); p == 0 {
 				continue
@@ -53,7 +53,7 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 			}
 		}
 		// No entry that has its home in this line, or before it, lies further on.
-		if overflow(tags) == 0 {
+		if overflowOf(tags) == 0 {
 			break
 		}
 		if i++; i == len(ls) {
@@ -63,15 +63,15 @@ func (t *core) search(ls []line, h uint64, key []byte) (i, slot int, p dsa.Point
 	return 0, 0, 0, nil, true
 }
 
-// searchAgain goes on from a search that came upon a pointer to what is not mapped: at. The caller holds the
+// searchMapped goes on from a search that came upon a pointer to what is not mapped: at. The caller holds the
 // partition's lock, shared or exclusive. Each round attaches the segment of one more pointer, and searches from the
 // beginning. A pointer that leads nowhere, or to a place where no item can be, is ErrCorrupt, so the caller has the
 // partition repaired.
-func (t *core) searchAgain(
+func (t *core) searchMapped(
 	ls []line, h uint64, key []byte, at dsa.Pointer,
 ) (i, slot int, p dsa.Pointer, b []byte, err error) {
 	for range maxLooks {
-		if b, err = t.at(at); err != nil {
+		if b, err = t.bytesAt(at); err != nil {
 			return 0, 0, at, nil, err
 		}
 		// The object is mapped now. If an item has no room there, another search would come to the same end.
@@ -79,7 +79,7 @@ func (t *core) searchAgain(
 			return 0, 0, at, nil, corrupt("the item at %v is longer than its segment", at)
 		}
 		last, ok := at, false
-		if i, slot, p, b, ok = t.search(ls, h, key); ok {
+		if i, slot, p, b, ok = t.searchLines(ls, h, key); ok {
 			return i, slot, p, b, nil
 		}
 		// The same pointer twice: attaching its segment did not help.
@@ -104,8 +104,8 @@ func freeSlot(ls []line, h uint64) (i, slot int, ok bool) {
 		i = homeOf(h, len(ls))
 	}
 	for range ls {
-		for m := match(ls[i].tags.Load(), 0); m != 0; m &= m - 1 {
-			if slot = slotOf(m); ls[i].slots[slot].Load() == 0 {
+		for m := matchTag(ls[i].tags.Load(), 0); m != 0; m &= m - 1 {
+			if slot = lowestSlot(m); ls[i].slots[slot].Load() == 0 {
 				return i, slot, true
 			}
 		}
@@ -116,9 +116,9 @@ func freeSlot(ls []line, h uint64) (i, slot int, ok bool) {
 	return 0, 0, false
 }
 
-// passed calls f for each line from the home of hash h to the one before own, which is a line of ls. These are the
-// lines whose overflow counts an entry in own.
-func passed(ls []line, h uint64, own int, f func(l *line)) {
+// eachPassedLine calls f for each line from the home of hash h to the one before own, which is a line of ls. These are
+// the lines whose overflow counts an entry in own.
+func eachPassedLine(ls []line, h uint64, own int, f func(l *line)) {
 	for i := homeOf(h, len(ls)); i != own; {
 		f(&ls[i])
 		if i++; i == len(ls) {

@@ -10,43 +10,43 @@ import (
 // set makes value the key's, whether there is an entry or not. It waits as insert does. If there is no memory for a
 // copy it overwrites the entry's item if the new one fits there, and waits for the reserve's lock for that.
 //
-// If the area ended at any time before the lock is given back the answer is ErrClosed: others may have the value then, or
-// not.
+// If the area ended at any time before the lock is given back the answer is ErrClosed: others may have the value then,
+// or not.
 func (t *core) set(ctx context.Context, key, value []byte) (err error) {
 	var e entry
 	old, whole := debug.SetPanicOnFault(true), false
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			err = t.broken(&e, recover())
+			err = t.errPanic(&e, recover())
 		}
 	}()
-	if err = t.hold(ctx, key, true, &e); err == nil {
+	if err = t.lockAndFind(ctx, key, true, &e); err == nil {
 		if err = e.put(ctx, key, value); err == nil {
 			// This is entry.unlock without its cases, since it is the frequent way.
 			e.l = nil
 			if e.guard.Unlock(); t.ends.Ended() {
-				t.settleLast()
+				t.releaseLast()
 				err = errClosed // what was changed may be in private pages
 			}
 		}
 	}
 	if err != nil {
-		err = t.over(&e, err)
+		err = t.releaseWith(&e, err)
 	}
 	debug.SetPanicOnFault(old)
 	whole = true
 	return err
 }
 
-// over ends the hold of e, whose call had that error, and returns the error or, once the area has ended, ErrClosed.
-// After ErrCorrupt it leaves the partition marked as one to be repaired.
-func (t *core) over(e *entry, err error) error {
+// releaseWith ends the hold of e, whose call had that error, and returns the error or, once the area has ended,
+// ErrClosed. After ErrCorrupt it leaves the partition marked as one to be repaired.
+func (t *core) releaseWith(e *entry, err error) error {
 	if err != nil {
-		_ = t.doubted(e, err)
+		_ = t.dirtyIfCorrupt(e, err)
 	}
 	if ended := e.unlock(); ended || err != nil {
-		return t.answer(err)
+		return t.orClosed(err)
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (e *entry) put(ctx context.Context, key, value []byte) error {
 		}
 	// There is no memory for a copy; the value may fit where the present one is. If it does not, err says that there
 	// is no memory.
-	case scarce(err) && e.ptr != 0:
+	case isShortage(err) && e.ptr != 0:
 		ok, oerr := e.overwrite(ctx, value)
 		if oerr != nil {
 			return oerr
@@ -79,7 +79,7 @@ func (e *entry) put(ctx context.Context, key, value []byte) error {
 		if ok {
 			err = nil
 			if c.busy {
-				t.tend(e.l.i)
+				t.stepOrShrink(e.l.i)
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (e *entry) store(value []byte) {
 		storeCell(c.item[t.valueAt:t.size], value)
 	}
 	if c.busy && !e.l.scan {
-		t.tend(e.l.i)
+		t.stepOrShrink(e.l.i)
 	}
 }
 
@@ -110,21 +110,21 @@ func (t *core) remove(ctx context.Context, key []byte) (found bool, err error) {
 	defer func() {
 		if !whole {
 			debug.SetPanicOnFault(old)
-			found, err = false, t.broken(&e, recover())
+			found, err = false, t.errPanic(&e, recover())
 		}
 	}()
-	err = t.hold(ctx, key, true, &e)
+	err = t.lockAndFind(ctx, key, true, &e)
 	if found = err == nil && e.ptr != 0; found {
 		if err = e.unlink(); err == nil {
 			e.l = nil // unlock, in one piece
 			if e.guard.Unlock(); t.ends.Ended() {
-				t.settleLast()
+				t.releaseLast()
 				err = errClosed // what was changed may be in private pages
 			}
 		}
 	}
 	if e.l != nil || err != nil {
-		err = t.over(&e, err)
+		err = t.releaseWith(&e, err)
 	}
 	debug.SetPanicOnFault(old)
 	whole = true

@@ -76,10 +76,10 @@ func wrap[T ~struct{ t *core }](t *core, err error) (*T, error) {
 }
 
 // core returns what the methods work on.
-func (t *Table[K, V]) core() *core { return made(t.t) }
+func (t *Table[K, V]) core() *core { return orEnded(t.t) }
 
-// made returns t or, for the zero Table, a table that has ended.
-func made(t *core) *core {
+// orEnded returns t or, for the zero Table, a table that has ended.
+func orEnded(t *core) *core {
 	if t == nil {
 		return unmade
 	}
@@ -95,7 +95,7 @@ func (t *Table[K, V]) Handle() dsa.Pointer { return t.core().handle }
 // for the partition's lock, as Find does.
 func (t *Table[K, V]) Get(ctx context.Context, key K) (value V, found bool, err error) {
 	if lockless && t.core().word {
-		if found, ok := t.core().glanceWord(bytesOf(&key), bytesOf(&value)); ok {
+		if found, ok := t.core().readWordOptimistic(bytesOf(&key), bytesOf(&value)); ok {
 			return value, found, nil
 		}
 	}
@@ -119,8 +119,8 @@ func (t *Table[K, V]) Set(ctx context.Context, key K, value V) error {
 
 // Update calls f with a copy of the key's value, and makes what f leaves there the key's, at once. If the key has no
 // value, existed is false and *v is zero; the entry is made when f has returned. If f returns an error, Update returns
-// that and nothing has changed: a key that had no value still has none. So it is if f panics or ends its goroutine, or if
-// the process dies in f.
+// that and nothing has changed: a key that had no value still has none. So it is if f panics or ends its goroutine, or
+// if the process dies in f.
 //
 // The key's partition is locked while f runs, and other sessions wait for it, except for Get: f must be short, and must
 // not use the table. Where there is no memory Update fails as Set does. If the area ends while f runs the error is
@@ -196,7 +196,7 @@ func (t *Table[K, V]) Scan(ctx context.Context, exclusive bool) iter.Seq2[*Entry
 // meanwhile does so or not. No lock is held while the body of the loop runs. An error, as when the area has ended or ctx
 // is over, ends the loop.
 func (t *Table[K, V]) All(ctx context.Context) iter.Seq2[Item[K, V], error] {
-	return copies(ctx, t.core(), func(key, value []byte) (x Item[K, V]) {
+	return eachCopy(ctx, t.core(), func(key, value []byte) (x Item[K, V]) {
 		copy(bytesOf(&x.Key), key)
 		copy(bytesOf(&x.Value), value)
 		return x
@@ -205,7 +205,7 @@ func (t *Table[K, V]) All(ctx context.Context) iter.Seq2[Item[K, V], error] {
 
 // Keys yields the key of each entry, as All does.
 func (t *Table[K, V]) Keys(ctx context.Context) iter.Seq2[K, error] {
-	return copies(ctx, t.core(), func(key, _ []byte) (k K) {
+	return eachCopy(ctx, t.core(), func(key, _ []byte) (k K) {
 		copy(bytesOf(&k), key)
 		return k
 	})
@@ -239,7 +239,7 @@ func (e *Entry[K, V]) Key() (k K) {
 // Delete. After Update it is the copy. After the end of the hold, or of the area, it is a zero value that belongs to
 // no entry.
 func (e *Entry[K, V]) Value() *V {
-	return as[V](e.e.fixedValue())
+	return castTo[V](e.e.fixedValue())
 }
 
 // Update returns a copy of the value to write to, which Release puts in the value's place, at once. Readers see the
@@ -252,7 +252,7 @@ func (e *Entry[K, V]) Update() (*V, error) {
 	if err != nil {
 		return nil, err
 	}
-	return as[V](b), nil
+	return castTo[V](b), nil
 }
 
 // Delete takes the entry out of the table and ends the hold of it. If the entry is not held exclusively it fails with

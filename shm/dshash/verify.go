@@ -42,8 +42,8 @@ type Report struct {
 // taken, or the area ends, there is no report.
 func (t *core) verify(ctx context.Context) (rep Report, err error) {
 	rep = Report{Objects: 1, Bytes: int64(tableSize(len(t.parts)))}
-	if err := t.contained(func() error { return t.verifyReserve(ctx, &rep) }); t.answer(err) != nil {
-		return Report{}, t.answer(err)
+	if err := t.contained(func() error { return t.verifyReserve(ctx, &rep) }); t.orClosed(err) != nil {
+		return Report{}, t.orClosed(err)
 	}
 	for i := range t.parts {
 		if err := t.verifyPart(ctx, i, &rep); err != nil {
@@ -55,7 +55,7 @@ func (t *core) verify(ctx context.Context) (rep Report, err error) {
 
 // verifyPart adds partition i to the report, with its lock held shared.
 func (t *core) verifyPart(ctx context.Context, i int, rep *Report) error {
-	return t.lockDuring(ctx, i, false, func() error {
+	return t.withPartLock(ctx, i, false, func() error {
 		return t.verifyLocked(i, rep)
 	})
 }
@@ -70,7 +70,7 @@ func (t *core) verifyReserve(ctx context.Context, rep *Report) error {
 	defer g.Unlock()
 	x := examination{t: t, rep: rep, of: "the reserve"}
 	for k := range t.spared.places {
-		x.owns(t.spared.places[k].Pointer())
+		x.countObject(t.spared.places[k].Pointer())
 	}
 	return x.over
 }
@@ -85,30 +85,30 @@ type examination struct {
 	over error
 }
 
-// say adds a problem to the report.
-func (x *examination) say(format string, args ...any) {
+// addProblem adds a problem to the report.
+func (x *examination) addProblem(format string, args ...any) {
 	x.rep.Problems = append(x.rep.Problems, x.of+": "+fmt.Sprintf(format, args...))
 }
 
-// fails adds the error of a look at shared bytes to the report, as a problem at that place. The end of the area is no
+// addError adds the error of a look at shared bytes to the report, as a problem at that place. The end of the area is no
 // problem of the table; it is noted in over.
-func (x *examination) fails(where string, err error) {
+func (x *examination) addError(where string, err error) {
 	if errors.Is(err, ErrClosed) {
 		x.over = err
 		return
 	}
-	x.say("%s%v", where, err)
+	x.addProblem("%s%v", where, err)
 }
 
-// owns counts the object at that pointer, if it is one; a pointer to none is a problem. 0 is no object, and none is
-// missing.
-func (x *examination) owns(at dsa.Pointer) {
+// countObject counts the object at that pointer, if it is one; a pointer to none is a problem. 0 is no object, and
+// none is missing.
+func (x *examination) countObject(at dsa.Pointer) {
 	if at == 0 {
 		return
 	}
 	b, err := x.t.area.Bytes(at)
 	if err != nil {
-		x.fails("", err)
+		x.addError("", err)
 	}
 	x.rep.Objects++
 	x.rep.Bytes += int64(len(b))
@@ -122,62 +122,62 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	rep.Lost += int(p.lost.Load())
 	// Under the lock an odd number is of no change that is under way, and a dead holder's has been repaired.
 	if v := p.version.Load() | p.rebuilds.Load(); v&1 != 0 {
-		x.say("it is being changed, and nobody does so")
+		x.addProblem("it is being changed, and nobody does so")
 	}
 	var arrays [2][]line
 	var err error
 	for k, w := range []*atomic.Uint64{&p.array, &p.old} {
 		if arrays[k], err = t.strictLines(dsa.Pointer(w.Load())); err != nil {
-			x.fails("", err)
+			x.addError("", err)
 			return x.over
 		}
-		x.owns(dsa.Pointer(w.Load()))
+		x.countObject(dsa.Pointer(w.Load()))
 	}
-	x.owns(dsa.Pointer(p.next.Load()))
+	x.countObject(dsa.Pointer(p.next.Load()))
 	for k := range p.hands {
 		at := dsa.Pointer(p.hands[k].Load())
-		if x.owns(at); at != 0 && t.linked(p, arrays, at) {
-			x.say("hand %d has %v, which is linked", k, at)
+		if x.countObject(at); at != 0 && t.isLinked(p, arrays, at) {
+			x.addProblem("hand %d has %v, which is linked", k, at)
 		}
 	}
 	// From here on the entries of this partition are counted, by what the slots say.
 	n := rep.Entries
 	seen := map[string]bool{}
 	for _, ls := range arrays {
-		x.lines(i, ls, seen)
+		x.checkLines(i, ls, seen)
 	}
 	if n = rep.Entries - n; uint64(n) != p.count.Load() {
-		x.say("%d entries are there, and it counts %d", n, p.count.Load())
+		x.addProblem("%d entries are there, and it counts %d", n, p.count.Load())
 	}
 	return x.over
 }
 
-// lines looks at an array of partition i: each slot leads to an item of this partition and bears its tag, no key is
+// checkLines looks at an array of partition i: each slot leads to an item of this partition and bears its tag, no key is
 // there twice, and each line's overflow is the number of entries that passed it. The keys that were seen are added to
 // seen.
-func (x *examination) lines(i int, ls []line, seen map[string]bool) {
+func (x *examination) checkLines(i int, ls []line, seen map[string]bool) {
 	further := make([]uint64, len(ls)) // entries that passed each line
 	for k := range ls {
 		for slot := range ls[k].slots {
 			at, tag := dsa.Pointer(ls[k].slots[slot].Load()), ls[k].tags.Load()>>(slot*8)&0xff
 			if at == 0 {
 				if tag != 0 {
-					x.say("slot %d of line %d is empty and bears tag %#x", slot, k, tag)
+					x.addProblem("slot %d of line %d is empty and bears tag %#x", slot, k, tag)
 				}
 				continue
 			}
 			h, key, err := x.t.strictItem(i, at)
 			if err != nil {
-				x.fails(fmt.Sprintf("slot %d of line %d: ", slot, k), err)
+				x.addError(fmt.Sprintf("slot %d of line %d: ", slot, k), err)
 				continue
 			}
-			x.owns(at)
+			x.countObject(at)
 			x.rep.Entries++
 			if tag != tagOf(h) {
-				x.say("slot %d of line %d bears tag %#x and should %#x", slot, k, tag, tagOf(h))
+				x.addProblem("slot %d of line %d bears tag %#x and should %#x", slot, k, tag, tagOf(h))
 			}
 			if seen[string(key)] {
-				x.say("the key %x is there twice", key)
+				x.addProblem("the key %x is there twice", key)
 			}
 			seen[string(key)] = true
 			for j := homeOf(h, len(ls)); j != k; j = (j + 1) % len(ls) {
@@ -186,8 +186,8 @@ func (x *examination) lines(i int, ls []line, seen map[string]bool) {
 		}
 	}
 	for k := range ls {
-		if n := overflow(ls[k].tags.Load()); n != further[k] && n != overflowFull {
-			x.say("%d entries passed line %d, which counts %d", further[k], k, n)
+		if n := overflowOf(ls[k].tags.Load()); n != further[k] && n != overflowFull {
+			x.addProblem("%d entries passed line %d, which counts %d", further[k], k, n)
 		}
 	}
 	x.rep.Lines += len(ls)
@@ -207,14 +207,14 @@ func (t *core) dump(ctx context.Context, w io.Writer) error {
 			most = max(most, t.parts[i].count.Load())
 			switch s := t.local[i].lock.Status(); {
 			case len(s.Exclusive) > 0:
-				held = append(held, fmt.Sprintf("partition %d is held by %v%s", i, s.Exclusive[0], behind(s)))
+				held = append(held, fmt.Sprintf("partition %d is held by %v%s", i, s.Exclusive[0], waitersText(s)))
 			case len(s.Shared) > 0:
-				held = append(held, fmt.Sprintf("partition %d is held shared by %v%s", i, s.Shared, behind(s)))
+				held = append(held, fmt.Sprintf("partition %d is held shared by %v%s", i, s.Shared, waitersText(s)))
 			}
 		}
 		return nil
 	})
-	if err = t.answer(err); err != nil {
+	if err = t.orClosed(err); err != nil {
 		return err
 	}
 	load := 0.0
@@ -233,10 +233,43 @@ func (t *core) dump(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// behind returns how many processes wait for a lock, as the end of a sentence.
-func behind(s shmsync.Status) string {
+// waitersText returns how many processes wait for a lock, as the end of a sentence.
+func waitersText(s shmsync.Status) string {
 	if len(s.Waiting) == 0 {
 		return ""
 	}
 	return fmt.Sprintf(", and %d wait", len(s.Waiting))
+}
+
+// VerifyAt does what Verify does for the table with that handle, whatever its types and version are: for programs
+// that know none of them, such as dsmctl. It fails as Attach does, and otherwise as Verify.
+func VerifyAt(ctx context.Context, a *dsa.Area, handle dsa.Pointer) (Report, error) {
+	t := newCore(a, shape{}, handle)
+	var s shape
+	var o Options
+	err := t.contained(func() error {
+		if err := t.findHeader(); err != nil {
+			return err
+		}
+		// ValueAt need not be right: Verify compares keys only, and an item is at least as long as both.
+		k, v := t.head.keySize.Load(), t.head.valueSize.Load()
+		s = shape{
+			kind: t.head.form.Load() & 0xff, keySize: k, valueSize: v, valueAt: int(k),
+			size: int(k) + int(v), layout: t.head.layout.Load(),
+		}
+		o.Version = t.head.user.Load()
+		return nil
+	})
+	if err = t.orClosed(err); err != nil {
+		return Report{}, err
+	}
+	// The shape is taken from the header, so this bounds what the length of an item is computed from. Attach checks
+	// the rest.
+	if s.kind != kindFixed && s.kind != kindBytes || s.keySize > maxFixed || s.valueSize > maxFixed {
+		return Report{}, corrupt("no table begins at %v", handle)
+	}
+	if t, err = attach(a, handle, s, o); err != nil {
+		return Report{}, err
+	}
+	return t.verify(ctx)
 }

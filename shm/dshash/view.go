@@ -29,8 +29,8 @@ type view struct {
 // and once that is retired.
 type busy struct{ old []line }
 
-// old returns the lines of the old array; none if there is no old array.
-func (v *view) old() []line {
+// oldLines returns the lines of the old array; none if there is no old array.
+func (v *view) oldLines() []line {
 	if v.busy == nil {
 		return nil
 	}
@@ -46,10 +46,10 @@ func (v *view) current(p *partition, a *dsa.Area) bool {
 	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^a.Returned()) == 0
 }
 
-// known returns the view of partition i that this process made last, and reports whether it is still current. A
+// knownView returns the view of partition i that this process made last, and reports whether it is still current. A
 // partition without an array needs no view: it is empty. The caller need not hold a lock, and validates the
 // partition's version afterwards.
-func (t *core) known(i int) (v *view, ok bool) {
+func (t *core) knownView(i int) (v *view, ok bool) {
 	p := &t.parts[i]
 	if v := t.local[i].seen.Load(); v.current(p, t.area) {
 		return v, true
@@ -57,20 +57,20 @@ func (t *core) known(i int) (v *view, ok bool) {
 	return &nothing, p.array.Load() == 0
 }
 
-// lines returns the view of partition i for a caller that holds the partition's lock, shared or exclusive, so that
+// lockedView returns the view of partition i for a caller that holds the partition's lock, shared or exclusive, so that
 // the view is current until the caller itself changes the arrays. It may attach a segment of the area. An array that
 // is none is ErrCorrupt.
-func (t *core) lines(i int) (*view, error) {
+func (t *core) lockedView(i int) (*view, error) {
 	if v := t.local[i].seen.Load(); v.current(&t.parts[i], t.area) {
 		return v, nil
 	}
-	return t.linesAnew(i)
+	return t.remakeView(i)
 }
 
-// linesAnew makes the view of partition i and remembers it. The caller holds the partition's lock. Two goroutines
+// remakeView makes the view of partition i and remembers it. The caller holds the partition's lock. Two goroutines
 // that hold it shared may do so at once: they store equal views.
-func (t *core) linesAnew(i int) (*view, error) {
-	v, err := t.view(i, (*core).at)
+func (t *core) remakeView(i int) (*view, error) {
+	v, err := t.makeView(i, (*core).bytesAt)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +78,12 @@ func (t *core) linesAnew(i int) (*view, error) {
 	return v, nil
 }
 
-// learn makes the view of partition i without the lock, if the arrays lie in segments that are mapped here, and
+// viewUnlocked makes the view of partition i without the lock, if the arrays lie in segments that are mapped here, and
 // reports whether it could. Seen is the version that the caller has found: if version and rebuilds are the same
 // afterwards, what was read in between was the arrays' own, and not that of memory which has been freed and used
 // again.
-func (t *core) learn(i int, seen uint64) (*view, bool) {
-	v, err := t.view(i, (*core).peek)
+func (t *core) viewUnlocked(i int, seen uint64) (*view, bool) {
+	v, err := t.makeView(i, (*core).peekAt)
 	if p := &t.parts[i]; err != nil || p.rebuilds.Load() != v.rebuilds || p.version.Load() != seen {
 		return nil, false
 	}
@@ -91,11 +91,11 @@ func (t *core) learn(i int, seen uint64) (*view, bool) {
 	return v, true
 }
 
-// view makes a view of the arrays of partition i, whose bytes it gets by the function bytes: core.at if the caller
-// holds the partition's lock, core.peek if not. Returned is loaded first, so that a segment that goes back in between
-// makes the view one that is not current. A partition whose rebuilds is odd is ErrCorrupt: for a holder of the lock
-// that is what a stray store has left, and a caller without the lock gives up.
-func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *view, err error) {
+// makeView makes a view of the arrays of partition i, whose bytes it gets by the function bytes: core.bytesAt if the
+// caller holds the partition's lock, core.peekAt if not. Returned is loaded first, so that a segment that goes back in
+// between makes the view one that is not current. A partition whose rebuilds is odd is ErrCorrupt: for a holder of the
+// lock that is what a stray store has left, and a caller without the lock gives up.
+func (t *core) makeView(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *view, err error) {
 	returned := t.area.Returned()
 	if err := t.area.Current(); err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (t *core) view(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (v *v
 		return nil, corrupt("the arrays of partition %d are being stored", i)
 	}
 	v.lines, err = t.linesAt(dsa.Pointer(p.array.Load()), bytes)
-	if err == nil && p.busy() {
+	if err == nil && p.resizing() {
 		v.busy = new(busy)
 		v.busy.old, err = t.linesAt(dsa.Pointer(p.old.Load()), bytes)
 	}

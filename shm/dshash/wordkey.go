@@ -12,10 +12,10 @@ import (
 // is not mapped yet, a fault, a lock that is not free. They give the same answers as the long ways, and promise no
 // more.
 
-// glanceWord looks once, without the lock, and fills value if there is an entry. It reports whether there is one and,
-// by ok, whether the answer holds; if not, the caller asks get, and what is in value means nothing. Taking one piece
-// saves a fifth of a lookup. See read.go for what makes the answer right.
-func (t *core) glanceWord(key, value []byte) (found, ok bool) {
+// readWordOptimistic looks once, without the lock, and fills value if there is an entry. It reports whether there is
+// one and, by ok, whether the answer holds; if not, the caller asks get, and what is in value means nothing. Taking
+// one piece saves a fifth of a lookup. See read.go for what makes the answer right.
+func (t *core) readWordOptimistic(key, value []byte) (found, ok bool) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		if !ok {
@@ -24,7 +24,7 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 		}
 	}()
 	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
-	i := t.part(h)
+	i := t.partOf(h)
 	p := &t.parts[i]
 	seen := p.version.Load()
 	v := t.local[i].seen.Load()
@@ -34,7 +34,7 @@ func (t *core) glanceWord(key, value []byte) (found, ok bool) {
 	if v.busy != nil {
 		return false, false
 	}
-	_, _, at, b, whole := t.search(v.lines, h, key)
+	_, _, at, b, whole := t.searchLines(v.lines, h, key)
 	// Ok stays false until everything has been read, so that a fault is recovered.
 	if !whole {
 		return false, false
@@ -61,16 +61,16 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 		if !ok {
 			debug.SetPanicOnFault(old)
 			recoverFault(recover())
-			t.drop(e)
+			t.dropLock(e)
 		}
 	}()
 	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
-	i := t.part(h)
+	i := t.partOf(h)
 	l, p := &t.local[i], &t.parts[i]
 	g, err := l.lock.RLock(impatient)
 	if err != nil {
 		if t.ends.Ended() {
-			t.settleLast()
+			t.releaseLast()
 		}
 		return false, false
 	}
@@ -80,7 +80,7 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	if !v.current(p, t.area) || v.busy != nil || p.dirty.Load() != 0 || g.Exclusive() {
 		return false, false
 	}
-	_, _, at, _, whole := t.search(v.lines, h, key)
+	_, _, at, _, whole := t.searchLines(v.lines, h, key)
 	if !whole || t.ends.Ended() {
 		return false, false
 	}
@@ -90,14 +90,4 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	}
 	debug.SetPanicOnFault(old)
 	return at != 0, true
-}
-
-// drop gives back the lock that e has, if any, also where a fault shows that the bytes of the lock are gone.
-func (t *core) drop(e *entry) {
-	if e.l != nil {
-		_ = t.contained(func() error {
-			e.unlock()
-			return nil
-		})
-	}
 }

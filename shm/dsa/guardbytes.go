@@ -23,15 +23,17 @@ const (
 	sizeMask        = 1<<generationShift - 1
 )
 
-// trailer returns the last 8 bytes of a block, without the mixer. They are in the order of little-endian bytes, so what
+// guardTrailer returns the last 8 bytes of a block, without the mixer. They are in the order of little-endian bytes, so what
 // a program writes past the object meets the object's size first.
-func trailer(block []byte) uint64 { return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer }
+func guardTrailer(block []byte) uint64 {
+	return binary.LittleEndian.Uint64(block[len(block)-8:]) ^ mixer
+}
 
-// seal writes the guard bytes behind a new object of n bytes, and returns its generation: the next one after that of the
+// writeGuardBytes writes the guard bytes behind a new object of n bytes, and returns its generation: the next one after that of the
 // block's last object, or any in a block that had none. The block has at least 8 bytes more than the object. Only the
 // session that is about to allocate the block calls it.
-func seal(block []byte, n uint64) (generation uint64) {
-	generation = (trailer(block)>>generationShift + 1) & (1<<slackBits - 1)
+func writeGuardBytes(block []byte, n uint64) (generation uint64) {
+	generation = (guardTrailer(block)>>generationShift + 1) & (1<<slackBits - 1)
 	end := len(block) - 8
 	for i := int(n); i < end; i++ {
 		block[i] = filler
@@ -40,12 +42,12 @@ func seal(block []byte, n uint64) (generation uint64) {
 	return generation
 }
 
-// sealed returns the size that the guard bytes of a block tell. Guard bytes that were written over are ErrOverrun: a
+// readGuardBytes returns the size that the guard bytes of a block tell. Guard bytes that were written over are ErrOverrun: a
 // size for which the block has no room, or a byte between the object and the trailer that is not the pattern. It looks
 // at all guard bytes, so it takes longer the more there are.
-func sealed(block []byte) (n uint64, err error) {
+func readGuardBytes(block []byte) (n uint64, err error) {
 	end := uint64(len(block) - 8)
-	if n = trailer(block) & sizeMask; n > end {
+	if n = guardTrailer(block) & sizeMask; n > end {
 		return 0, ErrOverrun
 	}
 	for _, b := range block[n:end] {
@@ -61,31 +63,31 @@ func sealed(block []byte) (n uint64, err error) {
 // guard bytes only if another object seems to be there. If those are intact, p was kept too long, which is ErrPointer; if not, a
 // program wrote past an object, which is ErrOverrun.
 func sizeOf(p Pointer, block []byte) (n uint64, err error) {
-	t := trailer(block)
+	t := guardTrailer(block)
 	if n = t & sizeMask; t>>generationShift == p.slack() && n <= uint64(len(block)-8) {
 		return n, nil
 	}
-	if _, err = sealed(block); err == nil {
+	if _, err = readGuardBytes(block); err == nil {
 		err = ErrPointer
 	}
 	return 0, fmt.Errorf("dsa: pointer %v: %w", p, err)
 }
 
 // checkedSize returns the size of the object p, which is to be freed, after it has checked all guard bytes. Errors are those
-// of sizeOf and sealed; after one the object stays allocated, so that a person can look at it.
+// of sizeOf and readGuardBytes; after one the object stays allocated, so that a person can look at it.
 func checkedSize(p Pointer, block []byte) (n uint64, err error) {
 	if n, err = sizeOf(p, block); err != nil {
 		return 0, err
 	}
-	if _, err := sealed(block); err != nil {
+	if _, err := readGuardBytes(block); err != nil {
 		return 0, fmt.Errorf("dsa: pointer %v, %d bytes: %w", p, n, err)
 	}
 	return n, nil
 }
 
-// spoil overwrites the bytes of an object that is freed, so that a program which still reads them finds nonsense at
+// poisonBytes overwrites the bytes of an object that is freed, so that a program which still reads them finds nonsense at
 // once.
-func spoil(b []byte) {
+func poisonBytes(b []byte) {
 	for i := range b {
 		b[i] = poison
 	}

@@ -14,33 +14,33 @@ import (
 // process has unmapped it. Since a process unmaps it only when it calls this package, the others are asked to, after a
 // while.
 
-// giveEmptyLocked gives back all empty segments but the first, and tries again with those that could not be given back
+// returnEmptySegmentsLocked gives back all empty segments but the first, and tries again with those that could not be given back
 // before. It goes on after an error, and returns all of them. The caller holds the area's lock.
-func (a *Area) giveEmptyLocked(ctx context.Context) error {
+func (a *Area) returnEmptySegmentsLocked(ctx context.Context) error {
 	var errs []error
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
 		state, _ := rowOf(r.word.Load())
 		if state == rowGoing || state == rowLive && r.free.Load() == r.chunks.Load() {
-			errs = append(errs, a.giveSegmentLocked(ctx, i))
+			errs = append(errs, a.returnSegmentLocked(ctx, i))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// emptyBytesLocked returns how many bytes all segments have in which there is nothing, without the first, which never
+// emptySegmentBytesLocked returns how many bytes all segments have in which there is nothing, without the first, which never
 // goes. The caller holds the area's lock.
-func (a *Area) emptyBytesLocked() (n uint64) {
+func (a *Area) emptySegmentBytesLocked() (n uint64) {
 	for i := 1; i < len(a.rows); i++ {
 		r := &a.rows[i]
 		if state, _ := rowOf(r.word.Load()); state == rowLive && r.free.Load() == r.chunks.Load() {
-			n += a.sizeOf(i)
+			n += a.segmentSize(i)
 		}
 	}
 	return n
 }
 
-// giveSegmentLocked gives the segment of row i back, which is empty, or which a death has left on its way. The caller
+// returnSegmentLocked gives the segment of row i back, which is empty, or which a death has left on its way. The caller
 // holds the area's lock. The others see from the header's count that a segment went back, and unmap it; this process
 // does, as soon as it holds no stripe.
 //
@@ -50,18 +50,18 @@ func (a *Area) emptyBytesLocked() (n uint64) {
 // pointers into this one are refused.
 //
 // If the source refuses, the error is returned, and the row stays as it is.
-func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
+func (a *Area) returnSegmentLocked(ctx context.Context, i int) error {
 	r := &a.rows[i]
 	state, life := rowOf(r.word.Load())
 	if state == rowLive {
-		size := a.sizeOf(i)
+		size := a.segmentSize(i)
 		r.word.Store(rowWord(rowGoing, life))
 		failpoint.Hit("dsa/give/going")
 		a.head.total.Add(-size)
 		a.head.returned.Add(1)
-		a.askOthers()
+		a.askOthersToUnmap()
 	}
-	if err := a.unpinLocked(ctx, i); err != nil {
+	if err := a.unpinSegmentLocked(ctx, i); err != nil {
 		return err // the row stays as it is: Verify tries again
 	}
 	failpoint.Hit("dsa/give/unpinned")
@@ -73,17 +73,17 @@ func (a *Area) giveSegmentLocked(ctx context.Context, i int) error {
 // of segments is one question.
 const askDelay = 20 * time.Millisecond
 
-// askOthers has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that
+// askOthersToUnmap has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that
 // is idle would keep the memory. It does not block: a timer asks, unless one runs already. A session that dies before
 // its timer has fired asks none, so an idle session keeps the memory until another segment goes back. What the timer
 // reads, it reads under a stripe: Detach waits for it, or it finds the end and does nothing.
-func (a *Area) askOthers() {
+func (a *Area) askOthersToUnmap() {
 	if a.self.Ask == nil || a.asking.Swap(true) {
 		return
 	}
 	time.AfterFunc(askDelay, func() {
 		_ = a.contained(func() error {
-			return a.striped(func() error {
+			return a.withStripe(func() error {
 				a.asking.Store(false)
 				if a.ends.Ended() {
 					return errClosed
@@ -101,22 +101,22 @@ func (a *Area) askOthers() {
 	})
 }
 
-// unpinLocked unpins the segment of row i, by the handle in the row. Without a source it returns ErrCorrupt: no segment
+// unpinSegmentLocked unpins the segment of row i, by the handle in the row. Without a source it returns ErrCorrupt: no segment
 // can have been added to such an area. It blocks as the source's Unpin does. The caller holds the area's lock.
-func (a *Area) unpinLocked(ctx context.Context, i int) error {
+func (a *Area) unpinSegmentLocked(ctx context.Context, i int) error {
 	if a.source == nil {
 		return corrupt("segment %d has no source", i)
 	}
-	if err := a.unpinned(ctx, a.rows[i].handle.Load()); err != nil {
+	if err := a.ensureUnpinned(ctx, a.rows[i].handle.Load()); err != nil {
 		return fmt.Errorf("dsa: give segment %d back: %w", i, err)
 	}
 	return nil
 }
 
-// unpinned ensures that the segment with that handle is not pinned. One that is not pinned, or is gone, is no error: a
+// ensureUnpinned ensures that the segment with that handle is not pinned. One that is not pinned, or is gone, is no error: a
 // process that died may have unpinned it. It goes on after the end of ctx, since a pin that stays is a segment that
 // stays.
-func (a *Area) unpinned(ctx context.Context, handle uint64) error {
+func (a *Area) ensureUnpinned(ctx context.Context, handle uint64) error {
 	err := a.source.Unpin(context.WithoutCancel(ctx), handle)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -124,17 +124,17 @@ func (a *Area) unpinned(ctx context.Context, handle uint64) error {
 	return err
 }
 
-// giveForGrowth gives back the empty segments, none of which has a run of n chunks, if the limit then has room for a
+// returnForGrowth gives back the empty segments, none of which has a run of n chunks, if the limit then has room for a
 // segment that has: so the area can grow by that. It reports whether any went. It takes the area's lock.
-func (a *Area) giveForGrowth(ctx context.Context, n int) (gave bool, err error) {
-	g, err := a.acquire(ctx)
+func (a *Area) returnForGrowth(ctx context.Context, n int) (gave bool, err error) {
+	g, err := a.lockArea(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer g.Unlock()
-	empty, limit, total := a.emptyBytesLocked(), a.head.limit.Load(), a.head.total.Load()
+	empty, limit, total := a.emptySegmentBytesLocked(), a.head.limit.Load(), a.head.total.Load()
 	if empty == 0 || limit > 0 && geometryOf(0, n).size > limit-min(limit, total-min(total, empty)) {
 		return false, nil
 	}
-	return true, a.giveEmptyLocked(ctx)
+	return true, a.returnEmptySegmentsLocked(ctx)
 }
