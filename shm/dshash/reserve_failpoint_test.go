@@ -37,7 +37,7 @@ func TestReserveChangesDuringOverwrite(t *testing.T) {
 		stop := failpoint.Watch(func(p string) {
 			if p == "dshash/overwrite/"+point {
 				came = true
-				log, err := a.Bytes(b.t.spared.places[b.t.spared.present()].Pointer())
+				log, err := a.Bytes(b.t.spared.places[b.t.spared.currentPlace()].Pointer())
 				if err != nil {
 					t.Error(err)
 				}
