@@ -23,7 +23,7 @@ var goroutines = map[string]string{
 	"dsmnet listen":       "run contains it",
 	"locktable asked":     "listen contains what it touches",
 	"locktable tell":      "OnWait is the program's",
-	"shm/dsa askOthers":   "contained",
+	"shm/dsa askOthersToUnmap":   "contained",
 	"shm/mq setDeadline":  "stir contains it",
 	"cache add":           "flush contains it",
 }
