@@ -62,13 +62,13 @@ func (t *Table) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer t.view.OnEnd(cancel)()
-	_ = fault.Contain(func() error { t.seat.bell.Store(b.number() + 1); return nil })
+	_ = t.own(func() { t.seat.bell.Store(b.number() + 1) })
 	for {
 		t.asks.Lock()
 		for h, a := range t.asks.list {
 			asked := t.view.Ended()
 			if !asked && h.seq.Load() == a.seq {
-				asked = fault.Contain(func() error { asked = a.head.asked.Load() != a.was; return nil }) != nil || asked
+				asked = t.own(func() { asked = a.head.asked.Load() != a.was }) != nil || asked
 			}
 			if asked {
 				close(a.ch)
@@ -98,11 +98,11 @@ func (t *Table) Ask(ctx context.Context, path ...string) (holders int, err error
 		return 0, err
 	}
 	ident := hash(k.b, t.seed)
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(ctx, partOf(ident))
 	if err != nil {
 		return 0, err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	h, n, err := u.lookupLocked(k.b, ident)
 	if err != nil || h == nil {

@@ -52,11 +52,11 @@ func (t *Table) ChangedSince(ctx context.Context, tok Token, path ...string) (ye
 		return true, nil
 	}
 	ident := hash(k.b, t.seed)
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(ctx, partOf(ident))
 	if err != nil {
 		return false, err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	h, _, err := u.lookupLocked(k.b, ident)
 	if err != nil {
@@ -124,11 +124,11 @@ func (t *Table) RepairedAll(ctx context.Context) error {
 }
 
 func (t *Table) repairedPart(ctx context.Context, i int) (err error) {
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(ctx, i)
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	u.p.lostAll.Store(0)
 	for k := range u.p.lost {

@@ -43,11 +43,11 @@ func (t *Table) Collect() error {
 }
 
 func (t *Table) collect(i int) (err error) {
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(context.Background(), i)
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	if err := u.collectLocked(); err != nil {
 		return err

@@ -29,7 +29,9 @@ type wait struct {
 func (l *Looker) Waits() iter.Seq[Edge] {
 	return func(yield func(Edge) bool) {
 		var list []wait
-		_ = l.contained(func(s *sight) { list = s.waits() })
+		if l.contained(func(s *sight) { list = s.waits() }) != nil {
+			return
+		}
 		for _, w := range list {
 			if !yield(w.edge) {
 				return

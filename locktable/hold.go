@@ -2,6 +2,7 @@ package locktable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -80,11 +81,11 @@ func (x Hold) use() (*hold, error) {
 		}
 	}
 	if h.seq.Load() != x.seq { // Unlock, which looks at the count after it has changed seq, may have missed this use
-		h.drop()
+		_ = h.drop()
 		return nil, fmt.Errorf("locktable: %w: it was unlocked meanwhile", ErrNotHeld)
 	}
 	if h.t.view.Ended() {
-		h.drop()
+		_ = h.drop()
 		return nil, h.t.closed()
 	}
 	return h, nil
@@ -102,7 +103,8 @@ func (x Hold) look(f func(h *hold)) (err error) {
 		return err
 	}
 	defer lease.Leave()
-	defer fault.Return(&err, fault.Catch())
+	defer h.t.answer(&err, fault.Catch())
+	failpoint.Hit("locktable/look/inside")
 	for h.under != nil {
 		h = h.under
 	}
@@ -118,10 +120,9 @@ func (x Hold) Unlock() error {
 		return fmt.Errorf("locktable: %w: it was unlocked before", ErrNotHeld)
 	}
 	t := h.t
-	if t.view.Ended() { // Close gives it back
+	if t.view.Ended() { // Close gives it back in shared memory
 		h.part()
-		h.lease.Leave()
-		h.lease = shm.Lease{}
+		_ = h.drop()
 		return t.closed()
 	}
 	// Of a kept name, with nothing else to do: the count stays 1 for the next use.
@@ -129,7 +130,8 @@ func (x Hold) Unlock() error {
 		if h.owner != nil {
 			h.owner.remove(h)
 		}
-		if h.head.lock.TryGive(h.word) {
+		failpoint.Hit("locktable/unlock/ending")
+		if h.tryGive() {
 			if h.owner != nil {
 				h.owner = nil
 			}
@@ -153,8 +155,15 @@ func (x Hold) Unlock() error {
 		h.lease = lease
 	}
 	h.part()
-	h.drop()
-	return nil
+	return h.drop()
+}
+
+// tryGive gives back a hold in place beside which there are no records, and reports whether it has.
+func (h *hold) tryGive() bool {
+	if h.t.bare() {
+		return h.head.lock.TryGive(h.word)
+	}
+	return contained(func() bool { return h.head.lock.TryGive(h.word) })
 }
 
 // part ends, of a hold that a Name has for itself, the phase in which Close waits for it.
@@ -164,20 +173,21 @@ func (h *hold) part() {
 	}
 }
 
-// drop ends one use of the hold.
-func (h *hold) drop() {
+// drop ends one use of the hold. The last one gives the lock back; an error says that Close has done so, or that the bytes are gone.
+func (h *hold) drop() (err error) {
 	if h.count.Add(-1) > 0 {
-		return
+		return nil
 	}
 	if h.under != nil {
-		h.under.drop()
+		err = h.under.drop()
 	} else {
 		h.owner.remove(h)
-		h.give()
+		err = h.give()
 	}
 	h.dropAbove()
 	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
 	h.recycle()
+	return err
 }
 
 // recycle makes the hold ready for the next use.
@@ -193,10 +203,13 @@ func (h *hold) recycle() {
 }
 
 // give gives the lock back in shared memory.
-func (h *hold) give() {
+func (h *hold) give() error {
 	t := h.t
 	if h.rec == nil {
-		slow, was := h.head.lock.Give(h.word)
+		var slow, was bool
+		if err := t.own(func() { slow, was = h.head.lock.Give(h.word) }); err != nil {
+			return err
+		}
 		failpoint.Hit("locktable/give/given")
 		if slow && was {
 			t.soon(h.partition(), h.key.b, waitFor, func(u *turn, name []byte) {
@@ -209,8 +222,8 @@ func (h *hold) give() {
 		}
 	} else {
 		rec, ref := h.rec, h.ref
-		if !t.gone(rec) {
-			return
+		if err := t.gone(rec); err != nil {
+			return err
 		}
 		failpoint.Hit("locktable/give/gone")
 		t.endSoon(h.partition(), h.head, h.n, ref, rec, waitFor)
@@ -218,10 +231,11 @@ func (h *hold) give() {
 	if h.kept == nil {
 		t.gave(h.partition())
 	}
+	return nil
 }
 
-// gone makes a record of this session count for nothing, and reports whether it did.
-func (t *Table) gone(rec *waitqueue.Record) bool {
+// gone makes a record of this session count for nothing, unless the table has ended.
+func (t *Table) gone(rec *waitqueue.Record) error {
 	return t.own(func() { rec.Word.Store(uint64(rec.State().With(waitqueue.Gone))) })
 }
 
@@ -246,36 +260,41 @@ const waitFor = time.Millisecond
 
 // soon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine, with a copy of name.
 func (t *Table) soon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
-	run := func(u *turn, name []byte) {
-		defer fault.Ignore(fault.Catch())
-		defer u.leave()
-		f(u, name)
-		u.ok()
-	}
-	if u, err := t.tryEnter(part, tryFor); err == nil {
-		run(u, name)
+	if t.tried(0, part, name, f) || wait > 0 && t.tried(wait, part, name, f) {
 		return
-	}
-	if wait > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		defer cancel()
-		if u, err := t.enter(ctx, part); err == nil {
-			run(u, name)
-			return
-		}
 	}
 	name = append([]byte(nil), name...)
 	fault.Go(func() {
-		for !t.view.Ended() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			u, err := t.enter(ctx, part)
-			cancel()
-			if err == nil {
-				run(u, name)
-				return
-			}
+		for !t.tried(time.Second, part, name, f) {
 		}
 	})
+}
+
+// tried runs f with a partition's lock, for which it waits so long, and reports whether there is nothing left to try: f has
+// run, or the table has ended, or its bytes are gone.
+func (t *Table) tried(wait time.Duration, part int, name []byte, f func(u *turn, name []byte)) bool {
+	err := func() (err error) {
+		defer t.answer(&err, fault.Catch())
+		u, err := t.turnWithin(wait, part)
+		if err != nil {
+			return err
+		}
+		defer u.leave()
+		f(u, name)
+		u.ok()
+		return nil
+	}()
+	return err == nil || errors.Is(err, ErrClosed) || errors.Is(err, ErrCorrupt)
+}
+
+// turnWithin enters a partition as enter does, and waits so long for it; 0: no longer than tryEnter does.
+func (t *Table) turnWithin(wait time.Duration, part int) (*turn, error) {
+	if wait == 0 {
+		return t.tryEnter(part, tryFor)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	return t.enter(ctx, part)
 }
 
 // idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From twice as many
@@ -286,18 +305,18 @@ const idleHeads = 24
 func (t *Table) gave(part int) {
 	l := &t.parts[part]
 	var heads uint32
-	if !t.own(func() { heads = l.p.heads.Load() }) {
+	if t.own(func() { heads = l.p.heads.Load() }) != nil {
 		return
 	}
 	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
 		return
 	}
 	l.gives.Store(0)
+	defer fault.Ignore(fault.Catch())
 	u, err := t.tryEnter(part, tryFor)
 	if err != nil {
 		return
 	}
-	defer fault.Ignore(fault.Catch())
 	defer u.leave()
 	if u.collectLocked() == nil {
 		u.ok()

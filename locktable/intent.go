@@ -48,7 +48,7 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 		case i.count > 0 || i.wakeLocked(): // another goroutine was faster
 			i.count++
 			i.mu.Unlock()
-			h.drop()
+			_ = h.drop()
 			return i, nil
 		}
 		i.hold, i.count = h, 1
@@ -94,9 +94,7 @@ func (i *intent) wakeLocked() bool {
 	if i.hold == nil || i.t.view.Ended() {
 		return false
 	}
-	rec := i.hold.rec
-	s := rec.State()
-	if s.Kind() == waitqueue.Idle && rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Held))) {
+	if i.move(waitqueue.Idle, waitqueue.Held) {
 		failpoint.Hit("locktable/intent/awake")
 		return true
 	}
@@ -104,11 +102,35 @@ func (i *intent) wakeLocked() bool {
 	return false
 }
 
+// move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for the caller that has
+// i.mu, which the end of the table waits for.
+func (i *intent) move(from, to waitqueue.Kind) bool {
+	rec := i.hold.rec
+	if i.t.bare() {
+		return move(rec, from, to)
+	}
+	return contained(func() bool { return move(rec, from, to) })
+}
+
+func move(rec *waitqueue.Record, from, to waitqueue.Kind) bool {
+	s := rec.State()
+	return s.Kind() == from && rec.Word.CompareAndSwap(uint64(s), uint64(s.With(to)))
+}
+
+// wanted reports whether another session waits for the hold, or its record is gone. It is for the same caller.
+func (i *intent) wanted() bool {
+	rec := i.hold.rec
+	if i.t.bare() {
+		return rec.Wanted()
+	}
+	return !contained(func() bool { return !rec.Wanted() })
+}
+
 // goLocked gives, under i.mu, the hold back.
 func (i *intent) goLocked() {
 	h := i.hold
 	i.hold = nil
-	h.give()
+	_ = h.give()
 	h.lease.Leave()
 }
 
@@ -121,11 +143,10 @@ func (i *intent) leave() {
 			i.closeLocked()
 			return
 		}
-		rec := i.hold.rec
-		s := rec.State()
-		rec.Word.CompareAndSwap(uint64(s), uint64(s.With(waitqueue.Idle)))
+		failpoint.Hit("locktable/intent/leaving")
+		i.move(waitqueue.Held, waitqueue.Idle)
 		failpoint.Hit("locktable/intent/idle")
-		if rec.Wanted() || i.surplus() {
+		if i.wanted() || i.surplus() {
 			i.goLocked()
 		}
 	}

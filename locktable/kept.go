@@ -60,11 +60,11 @@ func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 		return nil, err
 	}
 	n = t.newName(k, hash(k.b, t.seed))
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(ctx, partOf(n.ident))
 	if err != nil {
 		return nil, err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	h, at, err := u.lookupLocked(k.b, n.ident)
 	if err == nil && h == nil {
@@ -182,7 +182,10 @@ func (n *Name) takeTaking(word waitqueue.Hold) bool {
 		return false
 	}
 	failpoint.Hit("locktable/name/taking")
-	return n.head.lock.TryTake(word)
+	if n.t.bare() {
+		return n.head.lock.TryTake(word)
+	}
+	return contained(func() bool { return n.head.lock.TryTake(word) })
 }
 
 // take does what takeTaking does for the name's own hold in the phase used, and reports the same.
@@ -249,7 +252,7 @@ func (n *Name) settle() {
 
 // unpin gives the pin back.
 func (n *Name) unpin() {
-	if n.t.gone(n.rec) { // else Close gives it back
+	if n.t.gone(n.rec) == nil { // else Close gives it back
 		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
 	}
 }

@@ -131,7 +131,7 @@ func dropAll(list *[MaxParts - 1]above) {
 			a.intent.leave()
 		}
 		if a.hold != nil {
-			a.hold.drop()
+			_ = a.hold.drop()
 		}
 		list[i] = above{}
 	}
@@ -154,6 +154,9 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 		return t.explain(&WaitError{Name: h.key.String(), Mode: h.mode, Err: ErrHeld}, h.key)
 	case err == nil && w.rec != nil:
 		err = w.wait(ctx)
+	}
+	if err != nil && (h.word != 0 || h.rec != nil) { // a fault has ended the call that had got the lock
+		_ = h.give()
 	}
 	return err
 }
@@ -178,11 +181,11 @@ type waiter struct {
 // attempt takes the lock if it is free. If it is not, it is ErrHeld, or it puts the waiter into the queue.
 func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 	t, h := w.t, w.h
+	defer t.answer(&err, fault.Catch())
 	u, err := t.turn(ctx, h.partition(), try)
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	h.head, h.n, err = u.lookupLocked(h.key.b, h.ident)
 	if err == nil && h.head == nil {

@@ -64,7 +64,9 @@ func (l *Looker) List() iter.Seq[Info] {
 		}
 		for i := range partitions {
 			var list []Info // so that the loop's body does not run where faults are caught
-			_ = fault.Contain(func() error { list = s.infos(i); return nil })
+			if fault.Contain(func() error { list = s.infos(i); return l.over() }) != nil {
+				return
+			}
 			for _, x := range list {
 				if !yield(x) {
 					return
@@ -88,7 +90,9 @@ func (l *Looker) of(path []string, part func(Info) []Party) iter.Seq[Party] {
 	return func(yield func(Party) bool) {
 		var list []Party
 		if k, err := encode(nil, path); err == nil {
-			_ = l.contained(func(s *sight) { list = part(s.one(k)) })
+			if l.contained(func(s *sight) { list = part(s.one(k)) }) != nil {
+				return
+			}
 		}
 		for _, p := range list {
 			if !yield(p) {
@@ -135,7 +139,8 @@ type seen struct {
 	own    waitqueue.Ref // of one that upgrades
 }
 
-// contained runs f, and makes an error of a fault in bytes that are gone.
+// contained runs f, and makes an error of a fault in bytes that are gone. After the end of the bytes what f has found means nothing,
+// and the error says so.
 func (l *Looker) contained(f func(*sight)) error {
 	if l == nil || l.over == nil {
 		return ErrClosed
@@ -162,7 +167,7 @@ func (l *Looker) contained(f func(*sight)) error {
 			})
 		}
 		f(s)
-		return nil
+		return l.over()
 	})
 }
 

@@ -167,11 +167,11 @@ func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
 
 // pin gives a Name the head of a lock that is held.
 func (t *Table) pin(n *Name, h *hold) (err error) {
+	defer t.answer(&err, fault.Catch())
 	u, err := t.tryEnter(h.partition(), tryFor)
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	err = u.pinLocked(n, h.head, h.n)
 	u.ok()

@@ -73,7 +73,7 @@ type scopeKey struct{ t *Table }
 // found in cycles.
 func (t *Table) As(ctx context.Context, note string) (context.Context, *Owner) {
 	o := &Owner{t: t, holds: holds{}}
-	t.own(func() {
+	_ = t.own(func() {
 		if ref, rec, err := t.roster.Take(); err == nil && ref.Index() < waitqueue.MaxOwner {
 			o.ref, o.rec, o.number = ref, rec, uint32(ref.Index()+1)
 			rec.StoreText(note)
@@ -97,7 +97,7 @@ func (o *Owner) Note(note string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.rec != nil {
-		o.t.own(func() { o.rec.StoreText(note) })
+		_ = o.t.own(func() { o.rec.StoreText(note) })
 	}
 }
 
@@ -117,7 +117,7 @@ func (o *Owner) endLocked() {
 	if !o.done || len(o.holds) > 0 || o.rec == nil {
 		return
 	}
-	o.t.own(func() {
+	_ = o.t.own(func() {
 		o.rec.Word.Store(0)
 		o.rec.StoreText("")
 		o.t.roster.Give(o.ref)

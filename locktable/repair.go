@@ -115,26 +115,30 @@ func (t *Table) sweepSoon(dead shmsync.Peer) {
 	})
 }
 
-// sweepPart sweeps one partition, whose lock it takes. It does nothing if the dead session's row is another's by now.
+// sweepPart sweeps one partition, whose lock it takes by lockPart. It does nothing if the dead session's row is another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
-	lease, err := t.mapped.Enter()
-	if err != nil {
+	defer fault.Return(&err, fault.Catch())
+	seated := func() (who shmsync.Peer, s *seat) {
+		lease, err := t.mapped.Enter()
+		if err == nil {
+			defer lease.Leave()
+			who, s, _ = t.roster.Seat(dead.Row)
+		}
+		return who, s
+	}
+	who, s := seated()
+	if t.mapped.Ended() {
 		return t.closed()
 	}
-	var who shmsync.Peer
-	var s *seat
-	err = fault.Contain(func() error { who, s, _ = t.roster.Seat(dead.Row); return nil })
-	if err != nil || s == nil || who != dead {
-		lease.Leave()
-		return err // nil: swept long ago, the row is another session's
+	if s == nil || who != dead {
+		return nil // swept long ago: the row is another session's
 	}
-	u, err := t.lockPart(ctx, i, lease)
+	u, err := t.lockPart(ctx, i)
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
-	if who, _, _ := t.roster.Seat(dead.Row); who != dead {
+	if who, _ := seated(); who != dead {
 		u.ok()
 		return nil
 	}
@@ -226,7 +230,7 @@ func (t *Table) sweepDead(ctx context.Context, rows []int) {
 	for _, row := range rows {
 		var who shmsync.Peer
 		var ok bool
-		t.own(func() { who, _, ok = t.roster.Seat(row) })
+		_ = t.own(func() { who, _, ok = t.roster.Seat(row) })
 		if ok && who != t.self.Peer && !t.self.Alive(who) {
 			_ = t.sweep(ctx, who)
 		}

@@ -121,7 +121,7 @@ func (s *set) admit() error {
 	for _, m := range s.members {
 		under, err := s.scope.admit(m.h.key, m.h.ident, m.h.mode)
 		if err == nil && under != nil {
-			under.drop()
+			_ = under.drop()
 			err = &WaitError{Name: m.h.key.String(), Mode: m.h.mode, Err: ErrSelf}
 		}
 		if err != nil {
@@ -189,7 +189,7 @@ func (s *set) owns(ref roster.Ref) bool {
 // attempt takes all if they are free now. If they are not it takes none, and waits in every queue, unless try says not to.
 func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 	defer func() {
-		if !in {
+		if in = in && err == nil; !in {
 			for _, m := range s.members {
 				m.h.dropAbove()
 			}
@@ -201,7 +201,7 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 			return false, err
 		}
 	}
-	defer fault.Return(&err, fault.Catch())
+	defer s.t.answer(&err, fault.Catch())
 	defer s.leave()
 	for _, m := range s.members {
 		if n := len(s.turns); n == 0 || s.turns[n-1].i != m.h.partition() {

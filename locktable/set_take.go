@@ -141,7 +141,7 @@ func (s *set) cancel() {
 		}
 		rec, ref, head, n := m.rec, m.ref, m.h.head, m.h.n
 		m.rec = nil
-		if !s.t.gone(rec) {
+		if s.t.gone(rec) != nil {
 			continue
 		}
 		s.t.endSoon(m.h.partition(), head, n, ref, rec, 0)

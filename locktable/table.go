@@ -16,6 +16,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	scopes "github.com/godsm/godsm/internal/scope"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
@@ -82,7 +83,13 @@ type ends struct{ *shm.View }
 func (e ends) Ended() bool { return e.View == nil || e.View.Ended() }
 
 // Create makes an empty table in the area and joins it. Others attach it by Handle.
-func Create(a *dsa.Area, o Options) (*Table, error) {
+func Create(a *dsa.Area, o Options) (t *Table, err error) {
+	defer func() {
+		if err != nil {
+			err = a.View().Answer(err)
+		}
+	}()
+	defer fault.Return(&err, fault.Catch())
 	list, err := roster.Create[seat, waitqueue.Record](a)
 	if err != nil {
 		return nil, err
@@ -143,7 +150,7 @@ func rootIn(bytes roster.Bytes, handle dsa.Pointer) (h *root, err error) {
 	return h, nil
 }
 
-func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) *Table {
+func newTable(a *dsa.Area, view *shm.View, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record], o Options) *Table {
 	if o.DeadlockAfter == 0 {
 		o.DeadlockAfter = 200 * time.Millisecond
 	}
@@ -151,7 +158,7 @@ func newTable(a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat
 		Looker: &Looker{bytes: roster.In(a), over: a.View().Err, root: h, seed: h.seed.Load(), roster: list},
 		area:   a,
 		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
-		view: ends{a.View().Sub()}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
+		view: ends{view}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
 	t.find, t.names.seed = t.at, maphash.MakeSeed()
 	t.pool.New = func() any {
@@ -182,15 +189,17 @@ var (
 
 func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record],
 	o Options) (t *Table, err error) {
-	t = newTable(a, handle, h, list, o)
-	view, lost := t.view, t.lost
-	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
+	view := a.View().Sub()
 	defer func() {
 		if err != nil {
+			err = view.Answer(err)
 			view.End()
 		}
 	}()
 	defer fault.Return(&err, fault.Catch())
+	t = newTable(a, view, handle, h, list, o)
+	lost := t.lost
+	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
 	for i := range t.parts {
 		l := &t.parts[i]
 		l.t, l.i, l.p = t, i, &h.parts[i]
@@ -212,6 +221,8 @@ func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list 
 		rows = append(rows, row)
 	}
 	t.sweepDead(ctx, rows)
+	// Of an area that is detached before Close was called, the bytes go when no goroutine uses them without a lease of the area.
+	t.unhook = append(t.unhook, a.OnDetach(func() { t.view.End(); t.quiet() }))
 	return t, t.view.Answer(nil)
 }
 
@@ -251,7 +262,7 @@ func (t *Table) shut() {
 		t.view.End()
 		t.quiet()
 		if t.giveAll() == nil {
-			t.roster.Leave()
+			_ = fault.Contain(func() error { t.roster.Leave(); return nil })
 		}
 	})
 }
@@ -269,15 +280,30 @@ func (t *Table) inside() (shm.Lease, error) {
 	return lease, nil
 }
 
-// own runs f, which uses records of this session without a partition's lock, and reports whether it did: after the end of the
-// table they may be another session's. A fault ends f. As inside, it is for some instructions.
-func (t *Table) own(f func()) bool {
+// own runs f, which uses records of this session, or heads that it holds, without a partition's lock. After the end of the table
+// it is ErrClosed without a call of f: they may be another session's. A fault ends f, and is an error. As inside, it is for
+// some instructions.
+func (t *Table) own(f func()) (err error) {
 	lease, err := t.inside()
 	if err != nil {
-		return false
+		return err
 	}
 	defer lease.Leave()
-	return fault.Contain(func() error { f(); return nil }) == nil
+	defer t.answer(&err, fault.Catch())
+	failpoint.Hit("locktable/own/inside")
+	f()
+	return nil
+}
+
+// bare reports whether some instructions on a word that a record of this session keeps, which Close waits for, may run outside of
+// a fault scope: they are a part of the quickest calls, and a scope would double what those cost. Without one a truncated
+// object ends the process, as with a bare LWLock. In checked mode, and as long as a Session.Contain runs, they have a scope.
+func (t *Table) bare() bool { return !t.self.Checked && scopes.Quiet() }
+
+// contained returns what f returns, false if it meets a fault.
+func contained(f func() bool) (is bool) {
+	_ = fault.Contain(func() error { is = f(); return nil })
+	return is
 }
 
 // quiet waits, after the end of the view, until no goroutine uses records or heads without a partition's lock.
@@ -298,7 +324,16 @@ func (t *Table) quiet() {
 func (t *Table) giveAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // others do the rest when the session has ended
 	defer cancel()
-	return fault.Contain(func() error { return t.sweep(ctx, t.self.Peer) })
+	return t.sweep(ctx, t.self.Peer)
+}
+
+// answer ends the scope of a call that began with fault.Catch, and makes its answer: a fault is ErrCorrupt, and once the table
+// has ended every error is ErrClosed, since bytes that were read after the end mean nothing.
+func (t *Table) answer(err *error, was bool) {
+	fault.Restore(err, was, recover())
+	if *err != nil && t.view.Ended() && !errors.Is(*err, ErrClosed) {
+		*err = t.closed()
+	}
 }
 
 func (t *Table) closed() error {

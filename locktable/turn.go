@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
@@ -61,18 +62,14 @@ type ring struct {
 
 func ringOf(peer shmsync.Peer, bit uint32) ring { return ring{peer, bit} }
 
-// enter waits for a partition's lock, and repairs what a holder that died has left. Each enter is followed by a deferred
-// leave.
+// enter waits for a partition's lock, and repairs what a holder that died has left. The caller is in a scope of fault.Catch
+// (see answer) from before enter to its end: a word of the lock may be gone as any other. Each enter is followed by a
+// deferred leave.
 func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
-	lease, err := t.mapped.Enter()
-	if err != nil {
-		return nil, t.closed()
-	}
 	if t.view.Ended() {
-		lease.Leave()
 		return nil, t.closed()
 	}
-	u, err := t.lockPart(ctx, i, lease)
+	u, err := t.lockPart(ctx, i)
 	if err == nil && t.view.Ended() { // Close gives back what there is under this lock, and may have done so already
 		u.quit()
 		return nil, t.closed()
@@ -80,9 +77,18 @@ func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 	return u, err
 }
 
-// lockPart takes a partition's lock as enter does, for a caller that has a lease: it works after the end of the table's view,
-// too. It gives the lease back if it returns an error.
-func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, error) {
+// lockPart does what enter does, also after the end of the table's view: for a caller that gives back what a session has.
+func (t *Table) lockPart(ctx context.Context, i int) (u *turn, err error) {
+	lease, err := t.mapped.Enter()
+	if err != nil {
+		return nil, t.closed()
+	}
+	defer func() { // also at a fault
+		if u == nil {
+			lease.Leave()
+		}
+	}()
+	failpoint.Hit("locktable/enter/leased")
 	l := &t.parts[i]
 	guard, err := l.lock.Lock(ctx)
 	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
@@ -90,7 +96,6 @@ func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, er
 	}
 	if err != nil {
 		held := l.lock.Status().Exclusive
-		lease.Leave()
 		if t.mapped.Ended() {
 			return nil, t.closed()
 		}
@@ -103,27 +108,36 @@ func (t *Table) lockPart(ctx context.Context, i int, lease shm.Lease) (*turn, er
 const tryFor = 50 * time.Microsecond
 
 // tryEnter enters a partition as enter does, but waits for most at most; then it is ErrBusy.
-func (t *Table) tryEnter(i int, most time.Duration) (*turn, error) {
-	lease, err := t.mapped.Enter()
-	if err != nil || t.view.Ended() {
-		lease.Leave()
+func (t *Table) tryEnter(i int, most time.Duration) (u *turn, err error) {
+	if t.view.Ended() {
 		return nil, t.closed()
 	}
+	lease, err := t.mapped.Enter()
+	if err != nil {
+		return nil, t.closed()
+	}
+	defer func() { // also at a fault
+		if u == nil {
+			lease.Leave()
+		}
+	}()
 	for began := time.Now(); ; {
 		guard, ok, err := t.parts[i].lock.TryLock()
 		if errors.Is(err, shmsync.ErrNotRecoverable) {
-			return t.lockPart(context.Background(), i, lease)
+			lease.Leave()
+			lease = shm.Lease{}
+			return t.enter(context.Background(), i)
 		}
 		if ok {
 			u, err := t.parts[i].begin(lease, guard)
 			if err == nil && t.view.Ended() {
+				u.lease = shm.Lease{} // it ends here
 				u.quit()
 				return nil, t.closed()
 			}
 			return u, err
 		}
 		if err != nil || time.Since(began) >= most {
-			lease.Leave()
 			if err == nil {
 				err = fmt.Errorf("locktable: partition %d: %w by session %v", i, ErrBusy, t.parts[i].lock.Status().Exclusive)
 			}
@@ -132,23 +146,35 @@ func (t *Table) tryEnter(i int, most time.Duration) (*turn, error) {
 	}
 }
 
-func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (*turn, error) {
+// begin returns the turn of a caller that has just got the partition's lock. If it fails, or meets a fault, the lock is given
+// back and the lease is the caller's.
+func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (u *turn, err error) {
+	in := false // the lock is the turn's
+	defer func() {
+		if !in {
+			_ = fault.Contain(func() error { guard.Unlock(); return nil })
+		}
+	}()
+	failpoint.Hit("locktable/begin/locked")
+	epoch, dirty := l.p.epoch.Load(), guard.Abandoned() || l.p.dirty.Load() != 0
 	l.mu.Lock()
-	u := &l.turn
+	in = true
+	u = &l.turn
 	u.local, u.lease, u.guard, u.done, u.rings = l, lease, guard, false, u.rings[:0]
-	if e := l.p.epoch.Load(); e != l.epoch {
+	if epoch != l.epoch {
 		clear(l.pages)
-		l.epoch, l.buckets = e, index{}
+		l.epoch, l.buckets = epoch, index{}
 	}
-	if !guard.Abandoned() && l.p.dirty.Load() == 0 {
+	if !dirty {
 		return u, nil
 	}
-	err := fault.Contain(func() error {
+	err = fault.Contain(func() error {
 		l.p.dirty.Store(1)
 		guard.MarkConsistent()
 		return u.repairLocked()
 	})
 	if err != nil {
+		u.lease = shm.Lease{} // the caller's
 		_ = fault.Contain(func() error { u.leave(); return nil })
 		return nil, fmt.Errorf("locktable: repair partition %d: %w", l.i, err)
 	}

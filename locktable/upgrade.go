@@ -72,11 +72,11 @@ func (h *hold) place() waitqueue.Ref {
 // upgrade changes the hold's mode, or puts the waiter before all others.
 func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 	t, h := w.t, w.h
+	defer t.answer(&err, fault.Catch())
 	u, err := t.enter(ctx, h.partition())
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	q := u.queue(h.head, h.n)
 	q.SlowLocked()
@@ -119,7 +119,7 @@ func (h *hold) convertLocked(to Mode) {
 }
 
 // Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an error.
-func (x Hold) Downgrade(m Mode) error {
+func (x Hold) Downgrade(m Mode) (err error) {
 	h, err := x.useIn(m)
 	if err != nil {
 		return err
@@ -131,11 +131,11 @@ func (x Hold) Downgrade(m Mode) error {
 	if h.count.Load() > 2 { // what is held below or under it rests on its mode
 		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
 	}
+	defer h.t.answer(&err, fault.Catch())
 	u, err := h.t.enter(context.Background(), h.partition())
 	if err != nil {
 		return err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	u.queue(h.head, h.n)
 	h.convertLocked(m)

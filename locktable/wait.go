@@ -91,7 +91,7 @@ func (w *waiter) wait(ctx context.Context) error {
 		rung := w.bit.sleep(ctx, w.pause())
 		failpoint.Hit("locktable/wait/woken")
 		in, err := w.accept(ctx, rung || w.called())
-		if in {
+		if in && err == nil {
 			return nil
 		}
 		waited := time.Since(w.began)
@@ -130,7 +130,7 @@ func (w *waiter) wait(ctx context.Context) error {
 // called reports whether it may be the waiter's turn: it was called, or has been passed over.
 func (w *waiter) called() (called bool) {
 	rec := w.rec
-	w.t.own(func() { called = rec.Called() != 0 || rec.Passed() })
+	_ = w.t.own(func() { called = rec.Called() != 0 || rec.Passed() })
 	return called
 }
 
@@ -138,6 +138,7 @@ func (w *waiter) called() (called bool) {
 // lock, which those that were called need, but each fourth time: then it sees that a holder of that lock is dead.
 func (w *waiter) accept(ctx context.Context, called bool) (in bool, err error) {
 	t, h := w.t, w.h
+	defer t.answer(&err, fault.Catch())
 	var u *turn
 	if w.looks++; called || w.looks%4 == 0 {
 		u, err = t.enter(ctx, h.partition())
@@ -147,7 +148,6 @@ func (w *waiter) accept(ctx context.Context, called bool) (in bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer fault.Return(&err, fault.Catch())
 	defer u.leave()
 	q := u.queue(h.head, h.n)
 	q.ComeLocked(w.rec)
@@ -208,7 +208,7 @@ func (w *waiter) cancel() {
 	}
 	rec, ref, head, n := w.rec, w.ref, w.h.head, w.h.n
 	w.rec = nil
-	if !w.t.gone(rec) {
+	if w.t.gone(rec) != nil {
 		return // Close has swept it, or does
 	}
 	failpoint.Hit("locktable/cancel/gone")

@@ -17,9 +17,12 @@ import (
 func Catch() (was bool) { return debug.SetPanicOnFault(true) }
 
 // Return undoes Catch, and stores a fault in err, as Corrupt. Other panics go on.
-func Return(err *error, was bool) {
+func Return(err *error, was bool) { Restore(err, was, recover()) }
+
+// Restore is Return for a deferred function that has called recover itself, which returned r.
+func Restore(err *error, was bool, r any) {
 	debug.SetPanicOnFault(was)
-	if f := Of(recover()); f != nil {
+	if f := Of(r); f != nil {
 		*err = errkind.As(errkind.Corrupt, fmt.Errorf("shared bytes are gone from under their mapping: "+
 			"the object was truncated, or its file system failed (%w)", f))
 	}

@@ -39,7 +39,7 @@ parallel                       dsm resowner shm shm/... internal/sys/... words
 area                           dsm resowner shm shm/dsa
 registry                       area dsm resowner shm shm/dsa shm/dshash shm/shmsync internal/waits words
 cache                          dsm registry resowner shm shm/logcache shm/shmsync internal/sys/... words
-locktable                      dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal/hashing internal/sys/... words
+locktable                      dsm registry resowner shm shm/dsa shm/roster shm/shmsync shm/waitqueue internal/hashing internal/scope internal/sys/... words
 dsmnet                         dsm registry resowner shm shm/mq shm/shmsync internal/onebit internal/sys/... internal/waits words
 dsmlog
 batch

@@ -108,6 +108,8 @@ type Session struct {
 	memory *Memory
 	row    int
 	view   *shm.View
+	// Checked says that bytes which have ended become inaccessible, as in checked mode.
+	Checked bool
 	// Unmap says that a detached segment is unmapped, and its addresses are free for what is mapped next.
 	Unmap bool
 
@@ -148,6 +150,20 @@ func (s *Session) Swap() {
 	s.memory.mu.Lock()
 	s.memory.ended[s.row] = true
 	s.memory.mu.Unlock()
+}
+
+// Mapped returns how many segments the session has mapped that are not swapped yet.
+func (s *Session) Mapped() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.attached {
+		a.mu.Lock()
+		if !a.swapped {
+			n++
+		}
+		a.mu.Unlock()
+	}
+	return n
 }
 
 // SwapNext swaps one segment more, the oldest or the newest that is left, and reports whether there was one.
@@ -350,7 +366,7 @@ func (a *attachment) swap() bool {
 		if err := unix.Munmap(a.bytes); err != nil {
 			panic(err)
 		}
-	} else if err := zeros(a.bytes); err != nil {
+	} else if err := swapped(a.bytes, s.Checked); err != nil {
 		panic(err)
 	}
 	m := s.memory
