@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzTicket: a ticket comes from the environment, which anybody may have written.
+// FuzzTicket: a ticket comes from the environment, which any process may have written.
 func FuzzTicket(f *testing.F) {
 	whole := ticket{Version: ticketVersion, Dir: "/d", Generation: 3, Nonce: newNonce(), Orders: 3, Reports: 4}
 	f.Add(whole.String())

@@ -34,7 +34,7 @@ func init() {
 }
 
 // TestCorrupter: a hostile member flips bits of the control segment while others work, and while it is
-// closed. A bit may cost a segment its life, or a session its place; but everybody goes on or ends in
+// closed. A bit may cost a segment its life, or a session its place; but each of them goes on or ends in
 // order, nothing foreign goes, no bytes are mixed up, and the next start leaves nothing of the instance.
 func TestCorrupter(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {

@@ -98,7 +98,7 @@ func (g *ground) mendMembers() (why string) {
 	behind, err := w.m.RenewMembers(ctx)
 	switch {
 	case errors.Is(err, dsm.ErrUnsupported), errors.Is(err, syscall.EISDIR):
-		return fmt.Sprintf("the members file has been removed or replaced (%v): nobody could join", err)
+		return fmt.Sprintf("the members file has been removed or replaced (%v): no session could join", err)
 	case lost(err):
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
 	case err != nil:

@@ -128,7 +128,7 @@ func TestAnotherUser(t *testing.T) {
 	})
 }
 
-// TestOrdinaryUserUnderPlants: root, or anybody on a mount that all can write, puts a file where an ordinary
+// TestOrdinaryUserUnderPlants: root, or any user on a mount that all can write, puts a file where an ordinary
 // user's control segment goes; the kernel's fs.protected_regular is of one opinion with our exclusive creation.
 func TestOrdinaryUserUnderPlants(t *testing.T) {
 	instancetest.NeedOtherUsers(t)

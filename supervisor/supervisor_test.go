@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m)
 }
 
-// TestKilledSession: what a killed session alone held goes, at once; everybody else carries on.
+// TestKilledSession: what a killed session alone held goes, at once; the other sessions go on.
 func TestKilledSession(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		e := newEnv(t)

@@ -102,7 +102,7 @@ func (w *watch) loop() (why string, err error) {
 		}
 		if w.m.Books.Table.Closing() {
 			_ = w.ground.lookPath()
-			return "the control segment says that it is being closed, or is lost, and nobody has asked for that", nil
+			return "the control segment says that it is being closed, or is lost, and no process here has asked for that", nil
 		}
 		if w.m.Self.Owes() {
 			notify(w.owed)

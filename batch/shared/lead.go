@@ -67,7 +67,7 @@ func (q *Queue[Cmd, Res]) steward() {
 			_, _, ok := q.m.leader()
 			switch {
 			case !ok:
-				vacant, why = true, "nobody led"
+				vacant, why = true, "no session led"
 			case time.Since(seen.at) > q.options.Lease && q.m.waiting():
 				vacant, why = true, "the leader has not beaten"
 			}

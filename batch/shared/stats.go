@@ -104,7 +104,7 @@ func Read(r shm.Region) (Stats, error) {
 
 // String returns the figures as people read them.
 func (s Stats) String() string {
-	leader := "nobody leads"
+	leader := "no session leads"
 	if s.Leader.Row >= 0 {
 		leader = fmt.Sprintf("session %v leads", s.Leader)
 	}

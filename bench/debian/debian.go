@@ -1,4 +1,4 @@
-// Package debian installs what a rival needs, where that can be done without asking anybody.
+// Package debian installs what a rival needs, where that needs no answer from a person.
 package debian
 
 import (

@@ -62,7 +62,7 @@ const (
 	whyHold = "a hold is two locked instructions here as there, half of our time. The rest is what PostgreSQL does " +
 		"without: it looks whether the last holder died, whether the array is still the one it knows, and whether " +
 		"each pointer leads into what is mapped; who only wants the value takes no lock at all (get)"
-	whyHoldTwo = "each reader's locked instructions are in a cache line of his own, so two take hardly longer than " +
+	whyHoldTwo = "each reader's locked instructions are in a cache line of its own, so two take hardly longer than " +
 		"one; but those two instructions alone take nearly half of PostgreSQL's time"
 	whyGetTwo = "it executes no locked instruction and stores to no line that others read, so two take hardly longer " +
 		"than one, which takes nine tenths of PostgreSQL's; and PostgreSQL's two, which share lines with locks, " +
@@ -70,7 +70,7 @@ const (
 	whySteps = "each change is a copy, a hand that owns it and one store that links it, in that order, so that a " +
 		"death at any of them loses nothing; in their place PostgreSQL takes the allocator's lock twice"
 	whyGuards = "it takes no lock, so each pointer is checked, and a fault is ready to be caught (a deferred call, " +
-		"a sixth of a get): others may free and unmap meanwhile. PostgreSQL trusts what it reads"
+		"a sixth of a get): others may free and unmap during it. PostgreSQL trusts what it reads"
 	whyMisses = "the tables are larger than the cache: what counts is how often memory is waited for, and that goes " +
 		"by where each happens to lie"
 )

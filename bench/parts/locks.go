@@ -28,7 +28,7 @@ func init() {
 const (
 	casLock  = "a word and CAS"
 	oneWord  = "the limit: one word, which a dead holder keeps for ever"
-	noDeaths = "a holder that is killed leaves everybody waiting"
+	noDeaths = "a holder that is killed leaves all others waiting"
 )
 
 func locks(r Rivals) (list []figure.Figure) {

@@ -86,7 +86,7 @@ func messages(r Rivals) (list []figure.Figure) {
 	return list
 }
 
-const whyTail = "most answers need no sleep, since the waiter looks for a while or gives his turn away first; the " +
+const whyTail = "most answers need no sleep, since the waiter looks for a while or gives its turn away first; the " +
 	"rest, of which the tail is made, come after both"
 
 // link is one end of what carries messages both ways. Each transport has its own loops, so that

@@ -54,7 +54,7 @@ func segments(r Rivals) (list []figure.Figure) {
 					why(r.boost("create", size), "it reserves no memory: a full file system is a SIGBUS later"),
 					why(r.python("create", size), "it reserves no memory: a full file system is a SIGBUS later"))
 				attach.Sides = append(attach.Sides, why(r.boost("attach", size), whyC),
-					why(r.python("attach", size), "it takes no reference: nobody knows who has the object"))
+					why(r.python("attach", size), "it takes no reference: which process has the object is unknown"))
 			}
 			list = append(list, create, attach)
 		}

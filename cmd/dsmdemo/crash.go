@@ -36,7 +36,7 @@ for. The exit status is 1 unless leaked_rows, leaked_objects, wrong_bytes and st
   leaked_objects   objects in the system that no row lists at rest, or that are left after the stop
   wrong_bytes      blocks that their writer had finished and whose checksum fails; what a dead writer left unfinished
                    does not count
-  stuck            who made no step for 5 s though nobody waited for was stopped
+  stuck            processes that made no step for 5 s, though no process that they waited for was stopped
 
 With the same seed the same decisions are made; what a blow hits is up to the system's scheduler.`,
 		Args: cobra.NoArgs,

@@ -47,7 +47,7 @@ func TestCrash(t *testing.T) {
 	})
 }
 
-// TestCrashRestart: after each crash a generation ends under everybody, and all join the next.
+// TestCrashRestart: after each crash a generation ends under all sessions, and they join the next.
 func TestCrashRestart(t *testing.T) {
 	p := newPlace(t)
 	r, out, errs, status := crash(p, "--seconds", "2", "--log-level", "error", "-c", "on_crash=restart")

@@ -191,7 +191,7 @@ func (t *tour) createRead(context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.say("A pin keeps the segment though nobody has it attached; now it is taken away, and the segment goes.")
+	t.say("A pin keeps the segment while no session has it attached; now the pin is removed, and the segment with it.")
 	return t.session.Unpin(context.Background(), h)
 }
 
@@ -252,7 +252,7 @@ func (t *tour) killSupervisor(ctx context.Context) error {
 }
 
 func (t *tour) lookAround(ctx context.Context) error {
-	t.step("The end: everybody leaves, the supervisor stops, and an independent eye looks at what is left.")
+	t.step("The end: all sessions leave, the supervisor stops, and a check of the system's own lists shows what is left.")
 	st, err := t.session.Status(ctx)
 	if err != nil {
 		return err

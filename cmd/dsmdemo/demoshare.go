@@ -58,7 +58,7 @@ var countTask = parallel.Register("demo count", func(_ context.Context, w *paral
 const demoWorkers = 4
 
 func (t *tour) shareWork(ctx context.Context) error {
-	t.step("Several worker processes work on one segment. They are handed a handle; nobody copies the text.")
+	t.step("Several worker processes work on one segment. They are given its handle; the text is never copied.")
 	owner, err := t.session.Owner().Child("count")
 	if err != nil {
 		return err
@@ -204,7 +204,7 @@ func (a *app) holdCommand() *cobra.Command {
 
 func (t *tour) killHolder(ctx context.Context) error {
 	const own = 100
-	t.step("kill -9 of a process that holds references. Exactly what it held is given back; everybody else carries on.")
+	t.step("kill -9 of a process that holds references. Exactly what it held is given back; the other processes go on.")
 	g, err := t.session.Create(ctx, t.session.Owner(), 4096)
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func testInUse(b *bench) {
 	if _, err := p.InUse(ctx, o); errors.Is(err, dsmimpl.ErrNotFound) {
 		return // objects of this system go with the last mapping
 	}
-	want(o, "mapped by nobody", false)
+	want(o, "mapped by no process", false)
 	want(o, "asked again", false)
 	b.detach(b.attach(o, dsmimpl.ReadWrite)) // the question does not keep any process out
 	b.destroy(o)
@@ -109,7 +109,7 @@ func testGuard(b *bench) {
 func testKeep(b *bench) {
 	p, ok := b.Backend.(dsmimpl.Pinner)
 	if !ok {
-		b.Skip("skipped: objects of this backend need nobody to keep them")
+		b.Skip("skipped: objects of this backend need no process to keep them")
 	}
 	o, m := b.create(b.object(100))
 	m.Bytes[0] = 'k'

@@ -7,13 +7,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -98,12 +98,15 @@ func (r *registry) downloads() (all, again int) {
 	return all, again
 }
 
-// sources finds n directories with source code: of the module cache, or else of Go's own.
+// sources finds n directories with source code: of the module cache and, if those are too few, of Go's own.
 func sources(n int) (dirs []string, err error) {
-	out, _ := exec.Command("go", "env", "GOMODCACHE").Output()
+	out, err := exec.Command("go", "env", "GOMODCACHE", "GOROOT").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
 	enough := errors.New("enough")
-	for _, root := range []string{strings.TrimSpace(string(out)), filepath.Join(runtime.GOROOT(), "src")} {
-		if root == "" {
+	for root := range strings.Lines(string(out)) {
+		if root = strings.TrimSpace(root); root == "" {
 			continue
 		}
 		err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {

@@ -75,7 +75,7 @@ func crowd(t *testing.T, o Options) (s *httptest.Server, cfg dsm.Config) {
 			_ = h.Unlock()
 		}
 	}()
-	instancetest.Eventually(t, "somebody waits for the lock", func() bool {
+	instancetest.Eventually(t, "a session waits for the lock", func() bool {
 		for range one.Waiters("layers", "x") {
 			return true
 		}

@@ -16,7 +16,7 @@
 // or be of two generations of an instance. So there is a second file beside the lock file, PATH.table, with the number of
 // the table that guards the store now, which all who hold or wait for a lock hold shared. A process of another table finds
 // that, and holds the lock file exclusively for each of its locks, or gets ErrOtherTable: there are never two writers. So
-// does everybody on a network file system, where locks of files are not what they are elsewhere.
+// do all processes on a network file system, where locks of files are not what they are elsewhere.
 //
 // # Descriptors
 //

@@ -122,7 +122,7 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	rep.Lost += int(p.lost.Load())
 	// Under the lock an odd number is of no change that is under way, and a dead holder's has been repaired.
 	if v := p.version.Load() | p.rebuilds.Load(); v&1 != 0 {
-		x.addProblem("it is being changed, and nobody does so")
+		x.addProblem("it is marked as being changed, and no session changes it")
 	}
 	var arrays [2][]line
 	var err error

@@ -14,7 +14,7 @@ var leastDensity = map[string]float64{
 }
 
 // banned are wordings of which a reader can't tell who does what, or that are another language's. They are looked for in
-// comments, and in the texts of errors.
+// comments, and in the texts that a program prints.
 var banned = []struct {
 	rule, instead string
 	words         *regexp.Regexp
@@ -22,7 +22,7 @@ var banned = []struct {
 	{"whether", `"reports whether"`, regexp.MustCompile(`(?i)\b(says?|tells?|returns?) whether\b`)},
 	{"headless", `name it: "the process that", "the caller", "a caller"`,
 		regexp.MustCompile(`(?i)\b(who|whom)ever\b|\b(for|of|by|to|from|with|as) who\b|\bwho (has|is|does|holds|wants) .*\b(may|must|can|has to)\b`)},
-	{"somebody", `name it: "another process", "no session"; or use the passive`, regexp.MustCompile(`\b(?i:somebody|nobody)\b`)},
+	{"somebody", `name it: "another process", "no session"; or use the passive`, regexp.MustCompile(`\b(?i:(?:some|no|every|any)body)\b`)},
 	{"he", `a process is "it"`, regexp.MustCompile(`\b(?i:he|his|him|himself)\b`)},
 	{"idiom", "unavailable, cannot be", regexp.MustCompile(`(?i)\b(to|can't|cannot|could not|couldn't) be had\b`)},
 	{"idiom", "inside, during", regexp.MustCompile(`(?i)\bamid\b`)},
@@ -34,7 +34,7 @@ var banned = []struct {
 	{"idiom", "ensures that", regexp.MustCompile(`(?i)\b(sees?|saw) to it\b`)},
 	{"idiom", "invalid", regexp.MustCompile(`(?i)\bcan(no|')t be right\b`)},
 	{"idiom", "unknown", regexp.MustCompile(`(?i)\bthat there is not\b`)},
-	{"idiom", "good will, a proverb", regexp.MustCompile(`(?i)\bgood will\b`)},
+	{"idiom", "what is meant, without the proverb", regexp.MustCompile(`(?i)\bgood will\b`)},
 }
 
 // silent are methods whose meaning the standard library has settled; they need no comment.
@@ -73,10 +73,10 @@ func (f *folder) findings() (list []finding) {
 	return list
 }
 
-// wording looks for banned words in comments and in error texts.
+// wording looks for banned words in comments and in texts: strings of more than one word.
 func (s *source) wording() (list []finding) {
 	look := func(pos token.Pos, text string) {
-		if strings.Contains(text, okMark) || strings.HasPrefix(text, "nobody is ") { // what a declaration of that name says
+		if name, _, _ := strings.Cut(text, " is "); name == "nobody" || strings.Contains(text, okMark) { // the comment of a declaration
 			return
 		}
 		for _, b := range banned {
@@ -99,24 +99,12 @@ func (s *source) wording() (list []finding) {
 		return list
 	}
 	ast.Inspect(s.ast, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
-		if !ok || len(call.Args) == 0 || !makesError(call.Fun) {
-			return true
-		}
-		for _, arg := range call.Args {
-			if lit, ok := arg.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-				look(lit.Pos(), lit.Value)
-			}
+		if lit, ok := n.(*ast.BasicLit); ok && lit.Kind == token.STRING && isText(lit.Value) {
+			look(lit.Pos(), lit.Value)
 		}
 		return true
 	})
 	return list
-}
-
-// makesError reports whether a call makes an error of a text.
-func makesError(fun ast.Expr) bool {
-	sel, ok := fun.(*ast.SelectorExpr)
-	return ok && (sel.Sel.Name == "Errorf" || sel.Sel.Name == "New" && base(sel.X) == "errors")
 }
 
 func lastWord(s string) string {
@@ -134,6 +122,9 @@ func firstWord(s string) string {
 	}
 	return f[0]
 }
+
+// isText reports whether a string is more than one word, and no regular expression.
+func isText(s string) bool { return strings.Contains(s, " ") && !strings.Contains(s, `\b`) }
 
 // docs checks the comments of functions and of exported types: the name first, then a finite verb.
 func (s *source) docs() (list []finding) {

@@ -79,7 +79,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 		case s.State != control.Live || !s.Sound:
 			leak(&a.rows, "segment %v is %v, sound %v, errno %v", h, s.State, s.Sound, s.Errno)
 		case len(s.Holders) == 0 && !s.Pinned:
-			leak(&a.rows, "nobody holds segment %v", h)
+			leak(&a.rows, "no process holds segment %v", h)
 		}
 		for _, row := range s.Holders {
 			bits[row]++
@@ -97,7 +97,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 	}
 	for _, p := range processes {
 		if _, ok := holds[p.Row]; !ok || !w.books.Roll.Held(p.Row) {
-			leak(&a.rows, "row %d of process %d is used by nobody", p.Row, p.Pid)
+			leak(&a.rows, "row %d of process %d has no living process", p.Row, p.Pid)
 		}
 		if p.Segments != bits[p.Row] {
 			leak(&a.rows, "row %d has %d references and counts %d", p.Row, bits[p.Row], p.Segments)

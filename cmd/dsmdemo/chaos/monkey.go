@@ -32,7 +32,7 @@ func (r *run) hitWorkers(ctx context.Context) {
 		victim, blow, long := rng.IntN(r.Workers), rng.IntN(1000), stopFor(rng)
 		switch {
 		case r.Sabotage == "stuck" && victim == 0:
-		case blow < 2: // everybody at once
+		case blow < 2: // all at once
 			for i := range r.Workers {
 				r.killWorker(i)
 			}

@@ -143,7 +143,7 @@ func living(dir string, r instance.Remains) Finding {
 		return f
 	}
 	return Finding{check, Note, fmt.Sprintf("no process of %s lives, and %s", dir, v.Why),
-		"a start begins a new life beside it, and touches nothing of it", start}
+		"a start begins a new life and touches nothing of the old one", start}
 }
 
 func living0(v instance.Verdict) int {
@@ -209,11 +209,11 @@ func books(r dsm.Report, err error) (list []Finding) {
 		case s.Failed != nil:
 			list = append(list, Finding{"stuck_rows", Bites,
 				fmt.Sprintf("segment %s (%s) can't be removed: %v", s.Handle, s.OSName, s.Failed),
-				"nobody has it any more; the supervisor tries again every second",
+				"no session has it any more; the supervisor tries again every second",
 				"see what is in the way: ls -ld " + s.OSName})
 		case s.State == dsm.SegmentCorrupt:
 			list = append(list, Finding{"stuck_rows", Bites, fmt.Sprintf("the row of segment %s is garbled", s.Handle),
-				"somebody has written into the control segment; attaching it is ErrCorrupt",
+				"a process has written into the control segment; attaching it is ErrCorrupt",
 				"restart the supervisor"})
 		}
 	}
@@ -233,9 +233,9 @@ func books(r dsm.Report, err error) (list []Finding) {
 	if h := r.Status.LockHolder; h != nil && h.State == dsm.SessionStopped {
 		return append(list, Finding{"control_lock", Bites,
 			fmt.Sprintf("held by process %d (%s), which is stopped", h.Pid, h.Application),
-			"nobody can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
+			"no session can create, attach or detach", fmt.Sprintf("kill -CONT %d", h.Pid)})
 	}
-	return append(list, Finding{"control_lock", OK, "nobody holds it up", "", ""})
+	return append(list, Finding{"control_lock", OK, "no process holds it up", "", ""})
 }
 
 // FewLeft reports whether less than an eighth of a table's rows are left.

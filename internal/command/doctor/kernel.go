@@ -66,7 +66,7 @@ func (m Machine) sysvForced(v settings.Values) Finding {
 		return Finding{check, OK, "kernel.shm_rmid_forced is off", "", ""}
 	}
 	f := Finding{check, Bites, "kernel.shm_rmid_forced is on",
-		"the kernel removes segments of type sysv that nobody has attached, pinned ones too",
+		"the kernel removes segments of type sysv that no process has attached, pinned ones too",
 		"sysctl -w kernel.shm_rmid_forced=0"}
 	return softened(f, v.DynamicSharedMemoryType == "sysv", "not used by type "+v.DynamicSharedMemoryType+"; ")
 }

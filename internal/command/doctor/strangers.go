@@ -30,7 +30,7 @@ func (m Machine) Strangers(known []uuid.UUID) []Finding {
 	list := append(m.strangeFiles(shorts), m.strangeSysV(known)...)
 	list = append(list, m.otherUsers()...)
 	if len(list) == 0 {
-		list = append(list, Finding{"unknown_objects", OK, "none that look like ours and that nobody uses", "", ""})
+		list = append(list, Finding{"unknown_objects", OK, "none that look like ours and that no process uses", "", ""})
 	}
 	return list
 }
@@ -207,7 +207,7 @@ func (m Machine) strangeSysV(known []uuid.UUID) []Finding {
 		return nil
 	}
 	return []Finding{{"unknown_objects", Note, some(names),
-		"they may be of an instance that is not known here, or of another program: this user's, attached by nobody, " +
+		"they may be of an instance that is not known here, or of another program: this user's, attached by no process, " +
 			"made by processes that are dead",
 		"dsmctl clean --orphans, if they are an instance's; of another program, one by one: ipcrm -m " + ids[0]}}
 }

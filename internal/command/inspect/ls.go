@@ -136,11 +136,11 @@ func (a *app) lsCommand() *cobra.Command {
 		Short:   "List the segments: name, size, references, who holds them, what they are called in the system",
 		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
 
-The name is that of package registry. Of a named area or hash table it stands beside the first segment. Segments that
-are carved out of the reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
+The name is that of package registry. Of a named area or hash table the first segment has it. Segments that are carved
+out of the reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
 
-Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or
-nobody's. ps lists the sessions by the names that errors have too.
+Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or no
+process's. ps lists the sessions by the names that errors have too.
 
 The exit status is 3 if no supervisor lives.`,
 		Args: cobra.NoArgs,

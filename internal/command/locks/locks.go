@@ -90,9 +90,9 @@ func (a *app) locksCommand() *cobra.Command {
 		Short:             "List the locks of lock tables: who holds them, since when, what for, and who waits",
 		Long: `List the locks of lock tables (package locktable): who holds them, since when, what for, and who waits.
 
-It joins nothing and takes no lock, so it answers beside holders that are stopped. What it shows was read while others
-went on: each line was true at some moment, all together at none. A hold whose begin nobody has seen is as old as its
-first sight.`,
+It joins nothing and takes no lock, so it answers while holders are stopped. What it shows was read while others
+went on: each line was true at some moment, all together at none. A hold whose begin no process has recorded is as
+old as its first sight.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.lockTables(cmd.Context(), args)

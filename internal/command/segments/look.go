@@ -69,8 +69,8 @@ func (a *app) catCommand() *cobra.Command {
 		ValidArgsFunction: a.First(a.Targets),
 		Short:             "Print a segment's bytes, exactly, without attaching it",
 		Long: `Print the bytes of the segment with that handle, or that the name stands for: of an area or a cache those of its first
-segment. It takes no row and no reference, so it answers when the table is full and while a holder is stopped. Others may write
-meanwhile.`,
+segment. It takes no row and no reference, so it answers when the table is full and while a holder is stopped. Other processes
+may write at the same time.`,
 		Args: cobra.ExactArgs(1),
 	}
 	p.addTo(cmd)

@@ -18,7 +18,7 @@ func (a *app) cleanCommand() *cobra.Command {
 		Long: `Remove what a dead instance left in the system, and what dead private instances of this user left. Only what no
 process uses is removed: a living instance is refused, and memory that a process elsewhere has open stays.
 
---force removes all that bears a life of the directory, whoever uses it: sessions that live are cut off from each other.
+--force removes all that bears a life of the directory, also when it is in use: sessions that live are cut off from each other.
 Only a running supervisor is refused.
 
 --orphans removes, whatever the directory, memory of this user's instances that no process uses and no directory lists:
@@ -53,7 +53,7 @@ Both say what they destroy before they do.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "remove all of the directory's lives, whoever uses them")
+	cmd.Flags().BoolVar(&force, "force", false, "remove all of the directory's lives, also those in use")
 	cmd.Flags().BoolVar(&orphans, "orphans", false, "remove this user's memory that no process uses and no directory lists")
 	return cmd
 }

@@ -313,7 +313,7 @@ func (r *record) judge(t *testing.T, errno unix.Errno, always bool) bool {
 		}
 		well = false
 		clear := strings.Contains(a, errno.Error()) ||
-			// where who lives can't be told, everybody does
+			// where no process can be seen to be dead, all live
 			strings.Contains(a, "file locks do not work here") ||
 			r.strace.call == "fcntl" && strings.Contains(a, "rows for processes")
 		if errno == unix.EINTR || !clear {
