@@ -67,13 +67,46 @@ func (ps *plans[Cmd, Res, Group, Key]) lookup(cmd Cmd) (res Res, ok bool) {
 
 func (ps *plans[Cmd, Res, Group, Key]) hits() uint64 { return ps.cache.hits.Load() }
 
-// committed follows entries that have been committed, in their order: a read's answer is kept, and a write drops those
+// committed follows entries that have been committed, in their order, or, if that is not known, that may have been. It
+// returns an error if Rules.Written has panicked.
+func (ps *plans[Cmd, Res, Group, Key]) committed(p *plan[Cmd, Res], lo, hi int, known bool) error {
+	if ps.cache.most > 0 {
+		ps.follow(p, lo, hi, known)
+	}
+	if ps.rules.Written == nil {
+		return nil
+	}
+	return ps.tell(p, lo, hi)
+}
+
+// tell calls Rules.Written. The cache has followed by then.
+func (ps *plans[Cmd, Res, Group, Key]) tell(p *plan[Cmd, Res], lo, hi int) (err error) {
+	defer func() {
+		clear(ps.wrote)
+		if v := recover(); v != nil {
+			err = panicked("Rules.Written", v)
+		}
+	}()
+	ps.wrote = ps.wrote[:0]
+	for x := lo; x < hi; x++ {
+		e := &p.entries[x]
+		if e.read || e.err != nil || e.first.interact != nil {
+			continue
+		}
+		for c := e.first; c != nil; c = c.next {
+			ps.wrote = append(ps.wrote, c.cmd)
+		}
+	}
+	if len(ps.wrote) > 0 {
+		ps.rules.Written(ps.wrote)
+	}
+	return nil
+}
+
+// follow lets the answers in memory follow entries, in their order: a read's answer is kept, and a write drops those
 // of its key. What has no key may have written anything. If it is not known what was committed, all answers that may
 // have changed are dropped.
-func (ps *plans[Cmd, Res, Group, Key]) committed(p *plan[Cmd, Res], lo, hi int, known bool) {
-	if ps.cache.most == 0 {
-		return
-	}
+func (ps *plans[Cmd, Res, Group, Key]) follow(p *plan[Cmd, Res], lo, hi int, known bool) {
 	ps.cache.mu.Lock()
 	defer ps.cache.mu.Unlock()
 	for x := lo; x < hi; x++ {

@@ -28,7 +28,8 @@ type call[Cmd, Res any] struct {
 	size   int
 	since  time.Time
 	stream *stream
-	kills  int // times that the connection was lost while it was alone in a transaction
+
+	suspicion suspicion // of the worker
 
 	interact *interaction          // what it is instead of a command
 	fence    bool                  // it is a Flush

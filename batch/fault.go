@@ -2,7 +2,6 @@ package batch
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -15,7 +14,7 @@ import (
 //	                                 halves; at commit, or if the
 //	                                 transaction is gone: again, apart
 //	transient   again after a pause, in every mode; from the third time on in shorter transactions
-//	lost        again; the second time apart, in halves; one that was alone in a transaction mostKills times has failed
+//	lost        again; the second time apart, in halves; one that is poison has failed
 //	fatal       all that is not answered has failed
 func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
 	if f.e.ctx.Err() != nil {
@@ -99,15 +98,11 @@ func (f *flush[Cmd, Res]) isAlone(x int) bool {
 // alive reports whether the transaction can go on.
 func (f *flush[Cmd, Res]) alive() bool { return !f.broken && f.tx.Alive() }
 
-// mostKills is how often in a row the connection is lost with a command alone until it is poison. Connections are also ended
-// from outside; where that happens several times a second, and a transaction takes a tenth of one, an innocent command is
-// alone in two of them now and then.
-const mostKills = 4
-
 // broke sees to a lost connection, where nothing was committed.
 func (f *flush[Cmd, Res]) broke(hi int, err error) {
 	from := f.from
 	f.rollback(err)
+	f.cause = err
 	f.lost++
 	f.e.count(func(s *Stats) { s.Lost++ })
 	switch {
@@ -116,13 +111,10 @@ func (f *flush[Cmd, Res]) broke(hi int, err error) {
 		f.unmerged, f.mode = true, apart
 		f.again()
 	case f.mode == apart && hi-from == 1:
-		c := f.entries[from].first
-		c.kills++
-		if c.kills == mostKills {
-			f.fail(hi, &Error{Class: Lost, Err: fmt.Errorf("%w: %w", ErrPoison, err)})
-			f.search.found()
-			return
-		}
+		f.suspect(hi)
+	case f.mode == apart:
+		f.suspect(hi)
+		f.search.failed(from, hi)
 	default:
 		f.mode = apart
 		f.search.failed(from, hi)
@@ -184,7 +176,11 @@ func (f *flush[Cmd, Res]) each(do func(*call[Cmd, Res])) {
 
 // settle finds out whether the transaction was committed whose COMMIT has had no answer.
 func (f *flush[Cmd, Res]) settle(cause error) (committed, known bool) {
-	f.e.count(func(s *Stats) { s.Lost++ })
+	defer func() {
+		if committed || !known { // otherwise broke counts it
+			f.e.count(func(s *Stats) { s.Lost++ })
+		}
+	}()
 	for f.e.ctx.Err() == nil {
 		ok, err := f.e.driver.Settle(f.e.ctx, f.number)
 		if err == nil {

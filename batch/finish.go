@@ -27,7 +27,7 @@ func (f *flush[Cmd, Res]) finish() {
 	known, ok := errors.AsType[*Error](err)
 	switch {
 	case ok && known.Executed == Yes:
-		f.e.plans.committed(&f.plan, f.from, hi, false)
+		f.tellWritten(hi, false)
 		f.tx = nil
 		f.fail(hi, known)
 	case ran || class == Lost:

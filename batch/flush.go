@@ -40,14 +40,17 @@ type flush[Cmd, Res any] struct {
 	mode     mode
 	unmerged bool
 	search   search
-	lost     int // connections, while the flush was under way
-	tries    int // in a row that have failed
-	most     int // entries in a transaction: fewer where transient errors don't cease
+	lost     int           // connections, while the flush was under way
+	cause    error         // of the last loss
+	trial    time.Duration // how long a connection must live for the last loss to count; 0: it was tried, or does not count
+	tried    int           // entries of the transaction that was lost last
+	tries    int           // in a row that have failed
+	most     int           // entries in a transaction: fewer where transient errors don't cease
 }
 
 // run executes f.calls until each of them has been answered.
 func (f *flush[Cmd, Res]) run() {
-	f.mode, f.unmerged, f.lost, f.tries, f.most = whole, false, 0, 0, len(f.calls)
+	f.mode, f.unmerged, f.lost, f.tries, f.most, f.trial = whole, false, 0, 0, len(f.calls), 0
 	f.fences = f.fences[:0]
 	for _, c := range f.calls {
 		if c.fence {
@@ -60,6 +63,8 @@ func (f *flush[Cmd, Res]) run() {
 		case f.e.ctx.Err() != nil:
 			f.rollback(ErrClosed)
 			f.fail(len(f.entries), &Error{Err: ErrClosed})
+		case f.tx == nil && f.trial > 0:
+			f.try()
 		case f.tx == nil:
 			f.begin()
 		case f.pos < len(f.entries):
@@ -252,7 +257,7 @@ func (f *flush[Cmd, Res]) uncommitted(err error, ran bool) {
 		f.fault(f.from, f.pos, f.pos, err)
 		return
 	}
-	f.e.plans.committed(&f.plan, f.from, f.pos, false)
+	f.tellWritten(f.pos, false)
 	switch ok, known := f.settle(err); {
 	case !known:
 		f.tx.Rollback(f.e.ctx)
@@ -293,10 +298,18 @@ func (f *flush[Cmd, Res]) split() bool {
 	return true
 }
 
+// tellWritten lets those who keep what the database says follow entries up to hi, which have been committed or, if that is not
+// known, may have been.
+func (f *flush[Cmd, Res]) tellWritten(hi int, known bool) {
+	if err := f.e.plans.committed(&f.plan, f.from, hi, known); err != nil {
+		f.e.options.Logger.Error("batch: what was committed could not be told", "error", err)
+	}
+}
+
 // committed answers what the transaction has executed.
 func (f *flush[Cmd, Res]) committed() {
 	f.tx = nil
-	f.e.plans.committed(&f.plan, f.from, f.pos, true)
+	f.tellWritten(f.pos, true)
 	calls, failed, merged := 0, 0, 0
 	for x := f.from; x < f.pos; x++ {
 		e := &f.entries[x]

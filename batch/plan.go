@@ -11,8 +11,8 @@ type planner[Cmd, Res any] interface {
 	plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool, e *Engine[Cmd, Res])
 	// split stores the results of an entry that many calls share in these, and reports whether they are sure.
 	split(p *plan[Cmd, Res], x int) (bool, error)
-	// committed lets the answers that Get has in memory follow entries lo up to hi of p.
-	committed(p *plan[Cmd, Res], lo, hi int, known bool)
+	// committed lets the answers that Get has in memory follow entries lo up to hi of p, and tells the program of them.
+	committed(p *plan[Cmd, Res], lo, hi int, known bool) error
 	lookup(cmd Cmd) (Res, bool)
 	hits() uint64
 }
@@ -66,6 +66,7 @@ type plans[Cmd, Res any, Group, Key comparable] struct {
 	tags    []tag[Group, Key] // of the plan's entries
 	parts   []Cmd
 	results []Res
+	wrote   []Cmd
 }
 
 // draft is an entry before the order is known.

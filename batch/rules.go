@@ -37,6 +37,12 @@ type Rules[Cmd, Res any, Group, Key comparable] struct {
 	// command is undone and cmds are executed one by one.
 	Split func(answer Res, cmds []Cmd, results []Res) bool
 
+	// Written is called with the commands of a transaction that has been committed, or may have been, before any caller
+	// of them is answered: for a memory of what the database says, from which the program drops what they have changed.
+	// Reads, commands that have failed and interactions are not among them. A command may be told twice. It must not call the
+	// engine, and the slice is valid until it returns. Its panic is logged. nil: nothing is told.
+	Written func(cmds []Cmd)
+
 	// Size returns the bytes that a command takes on its way to the database, for Options.MaxBytes. nil: 0.
 	Size func(Cmd) int
 }

@@ -3,6 +3,7 @@ package batchtest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"testing"
@@ -43,6 +44,8 @@ func Run(t *testing.T, programs int, open func(t *testing.T) Database) {
 		{"CloseDrains", closeDrains},
 		{"AHotKeyIsMerged", hotKey},
 		{"BytesAreSplit", bytes},
+		{"OnlyWhatIsWrittenIsTold", writtenOnly},
+		{"WhatIsWrittenIsToldBeforeTheAnswer", written},
 		{"KilledConnectionsAreNotNoticed", kills},
 		{"ARowThatKillsItsConnectionIsPoison", poison},
 	} {
@@ -103,6 +106,8 @@ func Judge(t *testing.T, seed uint64, db Database, ways Ways) {
 		t.Fatalf("%v\n%+v\n%+v\n%+v\n%+v", err, ways, faults, program, options)
 	}
 }
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // patient are options under which an interaction may hold the worker up.
 var patient = batch.Options{Budget: time.Hour}

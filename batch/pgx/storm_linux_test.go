@@ -203,7 +203,11 @@ func member(c *proctest.Child) error {
 }
 
 func join(s *dsm.Session, config *pgx.ConnConfig) (*shared.Queue[command, result], error) {
-	return shared.Open(ctx, s, "queue", asJSON[command](), asJSON[result](), batchtest.Rules(),
+	return joinWith(s, config, batchtest.Rules())
+}
+
+func joinWith(s *dsm.Session, config *pgx.ConnConfig, rules batch.Rules[command, result, batchtest.Op, string]) (*shared.Queue[command, result], error) {
+	return shared.Open(ctx, s, "queue", asJSON[command](), asJSON[result](), rules,
 		func() (batch.Driver[command, result], error) {
 			return driver.New(config, func(c command) *statement { return statements[c.Op] },
 				driver.Options{Idle: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)}), nil

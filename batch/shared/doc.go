@@ -8,7 +8,9 @@
 //     outcome. A command of a process that has died is executed only if a leader had taken it, or by Options.Keep.
 //   - A leader that is only stopped, and wakes when another one leads, commits nothing more.
 //
-// What it does not have: Interact, since code can't go to another process; and Get, see package cache.
+// What it does not have: Interact, since code can't go to another process; and Get: what the database says is kept in package
+// cache, for all processes, and batch.Rules.Written drops what commands have changed. The leader calls it, and after its
+// death the next one, before any caller is answered.
 //
 // # Leading
 //

@@ -230,6 +230,15 @@ func rulesOf[Cmd, Res any, Group, Key comparable](r batch.Rules[Cmd, Res, Group,
 			return r.Split(answer, cmds, results)
 		}
 	}
+	if r.Written != nil {
+		w.Written = func(items []item[Cmd]) {
+			cmds := make([]Cmd, len(items))
+			for i, it := range items {
+				cmds[i] = it.cmd
+			}
+			r.Written(cmds)
+		}
+	}
 	if r.Size != nil {
 		w.Size = func(it item[Cmd]) int { return r.Size(it.cmd) }
 	}

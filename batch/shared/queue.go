@@ -22,6 +22,7 @@ type Queue[Cmd, Res any] struct {
 	start    func(*leader[Cmd, Res]) *batch.Engine[item[Cmd], Res]
 	driver   Driver[Cmd, Res]
 	split    func(answer Res, cmds []Cmd, results []Res) bool
+	written  func([]Cmd)
 	buffers  sync.Pool
 
 	ctx    context.Context // of the steward
@@ -45,8 +46,8 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 		return nil, fmt.Errorf("batch/shared: %w", ErrOpen)
 	}
 	q := &Queue[Cmd, Res]{
-		m: m, options: o.withDefaults(), commands: commands, results: results, driver: driver, split: rules.Split, ended: make(chan struct{}),
-		own: &own{m: m, bits: map[int]shmsync.Bit{}},
+		m: m, options: o.withDefaults(), commands: commands, results: results, driver: driver, split: rules.Split, written: rules.Written,
+		ended: make(chan struct{}), own: &own{m: m, bits: map[int]shmsync.Bit{}},
 	}
 	q.buffers.New = func() any { b := make([]byte, 0, max(m.shape.command, m.shape.result)); return &b }
 	q.start = func(l *leader[Cmd, Res]) *batch.Engine[item[Cmd], Res] {

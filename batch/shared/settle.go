@@ -10,6 +10,11 @@ import (
 // are ready though nothing says so.
 func (l *leader[Cmd, Res]) look() error {
 	l.looked = time.Now()
+	if l.q.written != nil {
+		if err := l.tellInherited(); err != nil {
+			return err
+		}
+	}
 	return l.m.touch(func() error {
 		m := l.m
 		for b := range m.blocks {
@@ -29,6 +34,47 @@ func (l *leader[Cmd, Res]) look() error {
 	})
 }
 
+// tellInherited calls Rules.Written with the commands that an earlier leader has committed and not answered: it may have
+// died before it had called it. They are answered after that.
+func (l *leader[Cmd, Res]) tellInherited() error {
+	clear(l.taken)
+	l.taken = l.taken[:0]
+	if err := l.m.touch(func() error {
+		for slot := range l.m.slots {
+			if l.inherits(l.m.slots[slot].load()) {
+				l.taken = append(l.taken, item[Cmd]{slot: slot})
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	cmds := make([]Cmd, 0, len(l.taken))
+	for i := range l.taken {
+		if err := l.read(&l.taken[i]); err == nil { // the bytes of others were spoilt after they had been executed
+			cmds = append(cmds, l.taken[i].cmd)
+		}
+	}
+	if len(cmds) > 0 {
+		l.tellWritten(cmds)
+	}
+	return nil
+}
+
+func (l *leader[Cmd, Res]) tellWritten(cmds []Cmd) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.q.options.Logger.Error("Rules.Written has panicked", "queue", l.m.name, "panic", r)
+		}
+	}()
+	l.q.written(cmds)
+}
+
+// inherits reports whether a slot's command was committed by an earlier leader, and not answered.
+func (l *leader[Cmd, Res]) inherits(w word) bool {
+	return w.state() == tentative && w.epoch() < l.epoch && w.epoch() == l.by && w.flush() <= l.last
+}
+
 // ownerless reports whether the owner of a block is dead, or has left.
 func (m *memory) ownerless(b int, owner uint64) bool {
 	return !m.alive(peerOf(owner)) || m.blocks[b].orphan.Load() != 0
@@ -46,7 +92,7 @@ func (l *leader[Cmd, Res]) settle(slot int, dead bool) {
 		if w.epoch() >= l.epoch {
 			return // its own, or it is deposed
 		}
-		if w.state() == tentative && w.epoch() == l.by && w.flush() <= l.last {
+		if l.inherits(w) {
 			failpoint.Hit("batch/look/committed")
 			if s.move(w, use(done, number)) {
 				m.head.stats.settled.Add(1)

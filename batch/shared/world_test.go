@@ -315,6 +315,11 @@ func (w *world) memory(row int) *memory {
 // open opens the queue as the session of that row. It may lead if j is not nil.
 func (w *world) open(row int, j *journal) *Queue[command, uint64] {
 	w.t.Helper()
+	return w.openWith(row, j, rules)
+}
+
+func (w *world) openWith(row int, j *journal, rules batch.Rules[command, uint64, int, uint64]) *Queue[command, uint64] {
+	w.t.Helper()
 	var d Driver[command, uint64]
 	if j != nil {
 		d = func() (batch.Driver[command, uint64], error) { return j, nil }
