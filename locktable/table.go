@@ -300,7 +300,7 @@ func (t *Table) own(f func()) (err error) {
 // object ends the process, as with a bare LWLock. In checked mode, and as long as a Session.Contain runs, they have a scope.
 func (t *Table) bare() bool { return !t.self.Checked && scopes.Quiet() }
 
-// contained returns what f returns, false if it meets a fault.
+// contained reports whether f returns true: it is false, too, if f meets a fault.
 func contained(f func() bool) (is bool) {
 	_ = fault.Contain(func() error { is = f(); return nil })
 	return is
