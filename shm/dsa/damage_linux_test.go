@@ -3,6 +3,7 @@ package dsa_test
 import (
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/godsm/godsm/shm/dsa"
@@ -170,4 +171,50 @@ func TestAllocZeroedOfBytesThatAreGone(t *testing.T) {
 		}
 		_ = errors.Join(s.area.Detach(), s.closes.Close(), s.other.Detach())
 	}
+}
+
+// TestFreeFromOfBytesThatAreGone frees an object of a truncated segment whose stripe this session knows from an earlier
+// call, so that the fault comes on the short way: FreeFrom fails, the word keeps the object, and no stripe stays locked.
+func TestFreeFromOfBytesThatAreGone(t *testing.T) {
+	s := newStage(t)
+	s.memory.NeedAddresses(t)
+	k := slices.IndexFunc(s.ps, func(p dsa.Pointer) bool { return dsa.SegmentOf(p) == 0 })
+	if k < 0 {
+		t.Fatal("the first segment has no object")
+	}
+	at, err := s.area.Place(s.ps[k], 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at.Clear(); dsa.SegmentOf(at.Pointer()) == 0; {
+		at.Clear()
+		if err := s.area.AllocInto(3000, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alloc(t, s.area, 3000)                      // so the span stays
+	if err := s.area.FreeFrom(at); err != nil { // notes the stripe
+		t.Fatal(err)
+	}
+	if err := s.area.AllocInto(3000, at); err != nil || dsa.SegmentOf(at.Pointer()) == 0 {
+		t.Fatal(at.Pointer(), err)
+	}
+	for _, h := range s.memory.Handles() {
+		if h != s.area.Handle() {
+			if err := s.memory.Truncate(h, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := at.Pointer()
+	if err := s.area.FreeFrom(at); !errors.Is(err, dsa.ErrCorrupt) {
+		t.Errorf("FreeFrom: %v", err)
+	}
+	if at.Pointer() != p {
+		t.Errorf("the word reads %v, not %v", at.Pointer(), p)
+	}
+	if !dsa.Idle(s.area) {
+		t.Error("a stripe is locked")
+	}
+	_ = errors.Join(s.area.Detach(), s.closes.Close(), s.other.Detach())
 }

@@ -20,22 +20,28 @@ import "fmt"
 // chunks do not lead to its head, is ErrCorrupt. The caller has no stripe. It may wait for the source, to map a segment
 // that this process has not used yet.
 //
-// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findSlow;
-// also all of it if the caller wants to know the stripe in locked. It asks m.gone under the stripe, since the segment
-// may have been unmapped after maps was loaded.
+// If locked is not nil it points to the stripe that is locked, at any moment, and to nil while none is: so a caller that
+// is left by a fault knows which one it has. The stripe that the chunk is remembered to have does not say that, since
+// another goroutine may store there what it saw earlier.
+//
+// It goes a short way, for the first chunk of a span whose stripe was guessed right, and leaves the rest to findSlow. It
+// asks m.gone under the stripe, since the segment may have been unmapped after maps was loaded.
 func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
 	m := a.maps[p.row()].Load()
-	if m == nil || m.tag != p&tagMask || locked != nil {
+	if m == nil || m.tag != p&tagMask {
 		return a.findSlow(p, locked)
 	}
 	rel = p.offset() - m.data
 	at := rel >> chunkShift
 	if at >= uint64(len(m.stripe)) {
-		return a.findSlow(p, nil)
+		return a.findSlow(p, locked)
 	}
 	guess := m.stripe[at].Load()
 	st := &a.stripes[guess]
 	st.Lock()
+	if locked != nil {
+		*locked = st
+	}
 	if !a.ends.Ended() && !m.gone {
 		s := &m.spans[at]
 		c := s.class.Load()
@@ -45,17 +51,16 @@ func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *clas
 			}
 		}
 	}
+	if locked != nil {
+		*locked = nil
+	}
 	st.Unlock()
-	return a.findSlow(p, nil)
+	return a.findSlow(p, locked)
 }
 
 // findSlow finds what find has not found on its short way, and corrects the stripe that the chunk is remembered to
 // have. The run can become one of another class between the look and the lock: then it tries again. Only a program that
 // frees what others use makes that happen more than once or twice, and after maxTries it is ErrCorrupt.
-//
-// If locked is not nil it points to the stripe that is locked, at any moment, and to nil while none is: so a caller that
-// is left by a fault knows which one it has. The stripe that the chunk is remembered to have does not say that, since
-// another goroutine may store there what it saw earlier.
 func (a *Area) findSlow(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *class, err error) {
 	if locked == nil {
 		locked = new(*stripe)

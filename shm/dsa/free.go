@@ -22,7 +22,7 @@ import (
 func (a *Area) Free(p Pointer) error { return a.free(p, Place{}, nil) }
 
 // freeContained frees in a scope, so that a fault is an error and leaves no stripe locked. The only stripe that free
-// can have when a fault leaves it is the one that findSlow has locked, and has noted in locked. The pointer that a place
+// can have when a fault leaves it is the one that find has locked, and has noted in locked. The pointer that a place
 // owns is read in the scope, too, since that word lies in the same memory.
 func (a *Area) freeContained(p Pointer, from Place) (err error) {
 	if a.head == nil { // the zero Area
@@ -73,6 +73,9 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 		return err
 	}
 	if cl == nil {
+		if locked != nil {
+			*locked = nil // freeLarge unlocks it, whatever happens
+		}
 		return a.freeLarge(p, r, rel, from)
 	}
 	st := &a.stripes[cl.stripe]
@@ -120,6 +123,9 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	stale := a.head.returned.Load() != a.seen.Load()
 	st.Unlock()
 	if stale {
+		if locked != nil {
+			*locked = nil
+		}
 		return a.unmapAfter(err)
 	}
 	return a.orClosed(err)

@@ -18,7 +18,7 @@ import (
 // takes no more than shareMost.
 const (
 	shareFor  = 8
-	shareMost = 8192
+	shareMost = 4096
 )
 
 // usesShared reports whether the session allocates in spans that belong to no session. It always does so where a span is

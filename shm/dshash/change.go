@@ -22,24 +22,24 @@ import (
 // change is what the holder of an exclusive entry knows of it besides the entry itself. It is in local, since a
 // partition has one exclusive holder at a time, and belongs to that holder.
 type change struct {
-	// h is the hash of the key.
-	h uint64
-	// ls is the array that has the entry, or into which it would go.
-	ls []line
 	// item is what the holder sees: the linked item; or the copy that is to be linked; or what a failed update left
 	// of a copy.
 	item []byte
 	// at is the object of the copy, if a hand has it.
 	at dsa.Pointer
-	// own is memory of this process for a copy. It is kept for the next one.
-	own []byte
+	// hand is the number of the hand that has the copy; or none, or image.
+	hand int
+	// h is the hash of the key.
+	h uint64
+	// ls is the array that has the entry, or into which it would go.
+	ls []line
 	// line and slot are where in ls the entry is, or will be once makeRoom has found a place.
 	line int
 	slot int
-	// hand is the number of the hand that has the copy; or none, or image.
-	hand int
 	// busy is true if the arrays are being changed: then the call makes a step of that in the end.
 	busy bool
+	// own is memory of this process for a copy. It is kept for the next one.
+	own []byte
 }
 
 const (

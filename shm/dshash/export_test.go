@@ -163,7 +163,7 @@ func Reached[K comparable, V any](b *Bytes, a *Table[K, V]) (list []dsa.Pointer)
 				for k := range t.parts[i].hands {
 					list = append(list, dsa.Pointer(t.parts[i].hands[k].Load()))
 				}
-				v := t.local[i].seen.Load()
+				v := t.seen[i].Load()
 				if v == nil {
 					continue
 				}

@@ -18,7 +18,7 @@ func TestArrayReturns(t *testing.T) {
 	}{{"longer", some, many}, {"shorter", many, some}} {
 		t.Run(c.name, func(t *testing.T) {
 			var h dsa.Heap
-			a, err := dsa.Create(ctx, &h, self(1), dsa.Options{Sessions: 2})
+			a, err := dsa.Create(ctx, &h, self(1), dsa.Options{Sessions: 2, Initial: 4 << 20})
 			must(t, err)
 			tab, err := dshash.Create[uint64, uint64](a, dshash.Options{Partitions: 1})
 			must(t, err)

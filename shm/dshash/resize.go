@@ -45,15 +45,27 @@ var pace = struct {
 	small       int
 }{clear: 1024, move: atMost, small: 256}
 
+// grown returns how many lines an array of n gets when it is crowded: half as many again, and twice as many if it is
+// short. Of the growth of a table most is that of short arrays, and what they have too much of is little.
+func grown(n int) int {
+	if n < short {
+		return max(1, 2*n)
+	}
+	return n + n/2
+}
+
+// short is from how many lines on an array grows by half.
+const short = 32
+
 // makeRoom finds a slot for a new entry, and notes it in local.change. An array that would be more than four fifths
-// full grows by half first; if it can't, what room there is left is used. The error is that there is no memory,
+// full grows first; if it can't, what room there is left is used. The error is that there is no memory,
 // ErrSize of a partition that has as many lines as it can, or ErrCorrupt.
 func (e *entry) makeRoom() error {
 	t, i, c := e.l.t, e.l.i, &e.l.change
 	p := &t.parts[i]
 	var err error
 	if n := len(c.ls); t.crowded(i, n) && !p.resizing() {
-		err = e.refreshLines(t.beginResize(i, n, max(n+1, n+n/2)))
+		err = e.refreshLines(t.beginResize(i, n, grown(n)))
 	}
 	var ok bool
 	// A full array whose change is under way: all that is left of the change is done now.

@@ -9,7 +9,7 @@ import "github.com/godsm/godsm/shm/dsa"
 // when it was made: then no array was replaced, and no segment was unmapped. A view does not say what the arrays
 // contain, and keeps nothing mapped; a lookup without the lock validates the partition's version besides.
 
-// view is a partition's arrays as they are mapped in this process. Goroutines share it by local.seen, and none of
+// view is a partition's arrays as they are mapped in this process. Goroutines share it by core.seen, and none of
 // them changes it.
 type view struct {
 	// rebuilds is what the partition's rebuilds was, and even. As long as it is the same, the view's arrays are the
@@ -22,11 +22,12 @@ type view struct {
 	lines []line
 	// busy is nil if no change of the arrays was under way when the view was made.
 	busy *busy
+	// A view is a cache line, and begins at one, since it is allocated in this size.
+	_ [16]byte
 }
 
-// busy is what a view has besides the array while the arrays are being changed. It is apart, so that a view has 48
-// bytes and a lookup reads one cache line of it most of the time. It has no old array while next is being cleared,
-// and once that is retired.
+// busy is what a view has besides the array while the arrays are being changed. It is apart, so that a lookup reads one
+// cache line of a view most of the time. It has no old array while next is being cleared, and once that is retired.
 type busy struct{ old []line }
 
 // oldLines returns the lines of the old array; none if there is no old array.
@@ -51,7 +52,7 @@ func (v *view) current(p *partition, a *dsa.Area) bool {
 // partition's version afterwards.
 func (t *core) knownView(i int) (v *view, ok bool) {
 	p := &t.parts[i]
-	if v := t.local[i].seen.Load(); v.current(p, t.area) {
+	if v := t.seen[i].Load(); v.current(p, t.area) {
 		return v, true
 	}
 	return &nothing, p.array.Load() == 0
@@ -61,7 +62,7 @@ func (t *core) knownView(i int) (v *view, ok bool) {
 // the view is current until the caller itself changes the arrays. It may attach a segment of the area. An array that
 // is none is ErrCorrupt.
 func (t *core) lockedView(i int) (*view, error) {
-	if v := t.local[i].seen.Load(); v.current(&t.parts[i], t.area) {
+	if v := t.seen[i].Load(); v.current(&t.parts[i], t.area) {
 		return v, nil
 	}
 	return t.remakeView(i)
@@ -74,7 +75,7 @@ func (t *core) remakeView(i int) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.local[i].seen.Store(v)
+	t.seen[i].Store(v)
 	return v, nil
 }
 
@@ -87,7 +88,7 @@ func (t *core) viewUnlocked(i int, seen uint64) (*view, bool) {
 	if p := &t.parts[i]; err != nil || p.rebuilds.Load() != v.rebuilds || p.version.Load() != seen {
 		return nil, false
 	}
-	t.local[i].seen.Store(v)
+	t.seen[i].Store(v)
 	return v, true
 }
 

@@ -23,18 +23,19 @@ func (t *core) readWordOptimistic(key, value []byte) (found, ok bool) {
 			recoverFault(recover())
 		}
 	}()
-	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
+	k := binary.NativeEndian.Uint64(key)
+	h := hashWord(k, t.seed)
 	i := t.partOf(h)
 	p := &t.parts[i]
 	seen := p.version.Load()
-	v := t.local[i].seen.Load()
+	v := t.seen[i].Load()
 	if !v.current(p, t.area) {
 		return false, false
 	}
 	if v.busy != nil {
 		return false, false
 	}
-	_, _, at, b, whole := t.searchLines(v.lines, h, key)
+	_, _, at, b, whole := t.searchWord(v.lines, h, k)
 	// Ok stays false until everything has been read, so that a fault is recovered.
 	if !whole {
 		return false, false
@@ -64,7 +65,8 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 			t.dropLock(e)
 		}
 	}()
-	h := hashWord(binary.NativeEndian.Uint64(key), t.seed)
+	k := binary.NativeEndian.Uint64(key)
+	h := hashWord(k, t.seed)
 	i := t.partOf(h)
 	l, p := &t.local[i], &t.parts[i]
 	g, err := l.lock.RLock(impatient)
@@ -75,12 +77,12 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 		return false, false
 	}
 	e.l, e.guard = l, g
-	v := l.seen.Load()
+	v := t.seen[i].Load()
 	// A guard that is exclusive is of a lock that was taken over from a dead session: repair is for find.
 	if !v.current(p, t.area) || v.busy != nil || p.dirty.Load() != 0 || g.Exclusive() {
 		return false, false
 	}
-	_, _, at, _, whole := t.searchLines(v.lines, h, key)
+	_, _, at, _, whole := t.searchWord(v.lines, h, k)
 	if !whole || t.ends.Ended() {
 		return false, false
 	}

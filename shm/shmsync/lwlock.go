@@ -100,26 +100,19 @@ const lostOwner = (MaxRows + 1) << 32
 // A segment that another program truncates ends the process that next uses a lock in it, unless that is inside
 // Session.Contain of package dsm: then the fault is the error of Contain, which gives back what its goroutine holds.
 type LWLock struct {
-	word  *LWLockWord
-	self  uint64
-	one   uint64 // what a slot that this process reads in once has more than a vacant one
-	view  ends   // refuses all after its end; nil: it never ends, or the structure looks itself
-	first *Slot  // the slot to try first,
-	mine  int    // its number,
-	read  uint64 // and the guard of a reader in it
-	me    Self
-	more  []Slot
-	bytes *shm.View     // the view that the word lies in
-	room  chan struct{} // of those who wait in this process, one at a time waits for the word
-	spins spin.Budget
-	check check
-	fault func() // after Session.Contain has given back what was held; nil
-
-	suspect uint64 // what Disavow has seen, under the roll's lock
+	// What the fast paths load, and never changes: 64 bytes, as long as a cache line.
+	word    *LWLockWord
+	self    uint64
+	one     uint64    // what a slot that this process reads in once has more than a vacant one
+	view    ends      // refuses all after its end; nil: it never ends, or the structure looks itself
+	bytes   *shm.View // the view that the word lies in
+	first   *Slot     // the slot to try first,
+	read    uint64    // and the guard of a reader in it
+	mine    int32     // its number
+	checked bool      // as in me
 
 	// What this process last knew of the words, so that it need not load them before it swaps them. All goroutines load and
 	// store them without a lock. A value that is out of date costs a failed swap, and the call then takes the slow path.
-	_      [64]byte
 	vacant atomic.Uint64 // the word of first, when it was last found vacant
 	idle   atomic.Uint64 // the state, as this process last left it: its last hold's number plus one
 	// held is the state of the last exclusive hold, without flags. With idle it tells a holder from a session that a
@@ -129,6 +122,15 @@ type LWLock struct {
 	// is why Disavow gives a lock back only when it has seen it so twice.
 	held atomic.Uint64
 	_    [40]byte
+
+	me    Self
+	more  []Slot
+	room  chan struct{} // of those who wait in this process, one at a time waits for the word
+	spins spin.Budget
+	check check
+	fault func() // after Session.Contain has given back what was held; nil
+
+	suspect uint64 // what Disavow has seen, under the roll's lock
 }
 
 // NewLWLock returns the lock on w, for use by self. More are slots beside w, the same ones in every process.
@@ -171,11 +173,11 @@ func (l *LWLock) OnFault(f func()) { l.fault = f }
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
+		checked: self.Checked,
 	}
 	l.one = onebit.Word(l.self) + oneTime
-	l.mine = preferred(self.Row, l.slots())
-	l.first = l.slot(l.mine)
-	l.read = readerIn(l.mine)
+	mine := preferred(self.Row, l.slots())
+	l.mine, l.first, l.read = int32(mine), l.slot(mine), readerIn(mine)
 	if bytes != nil {
 		enroll(l)
 	}
@@ -255,8 +257,8 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 		return l.wait(ctx, want{mode: shared})
 	}
 	failpoint.Hit("shmsync/lwlock/reading")
-	if v.Ended() || l.me.Checked || !scope.Quiet() {
-		return l.reads(l.mine)
+	if v.Ended() || l.checked || !scope.Quiet() {
+		return l.reads(int(l.mine))
 	}
 	race.Acquire(&word.state)
 	return Guard{l, l.read}, nil

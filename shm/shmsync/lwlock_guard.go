@@ -52,7 +52,7 @@ func (l *LWLock) reads(i int) (Guard, error) {
 	}
 	race.Acquire(&l.word.state)
 	in := scope.Current()
-	if l.me.Checked || in != nil {
+	if l.checked || in != nil {
 		what |= l.check.begin()
 	}
 	g := Guard{l, what}

@@ -101,8 +101,8 @@ func (l *LWLock) left() {
 // findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead session's. It returns the
 // slot's number, -1 if there is none.
 func (l *LWLock) findSlot() int {
-	if l.enter(l.slot(l.mine)) {
-		return l.mine
+	if l.enter(l.first) {
+		return int(l.mine)
 	}
 	for _, askToo := range []bool{false, true} {
 		for i := range l.slots() {
