@@ -50,8 +50,8 @@ func (t *core) emptyHands(i int) error {
 // once, so that a partition keeps little memory that other sizes could use.
 const spareSize = 1024
 
-// keepOrFreeHand decides what becomes of the item in hand k, which was taken out of its slot, or never came into one: it
-// stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
+// keepOrFreeHand decides what becomes of the item in hand k, which was taken out of its slot, or never came into one:
+// it stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
 // freed now it stays too, until a call needs the hand. The caller has raised the version, so no reader is in the item
 // any more when its memory is used again. In a partition with long items it also looks how long the reserve has to be.
 func (t *core) keepOrFreeHand(i, k int) {

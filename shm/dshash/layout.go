@@ -80,9 +80,9 @@ type reserve struct {
 	// which is the number, 0 or 1, of the place that has the reserve. Of a value that a stray store has left only bit
 	// 0 counts.
 	which atomic.Uint64
-	// loose is not 0 if the reserve may be longer than the table needs: see core.shrinkReserve. Any session sets it, without the
-	// lock, after it has lowered a partition's longest; the holder of the lock clears it. The session that gives the
-	// lock back looks at it afterwards.
+	// loose is not 0 if the reserve may be longer than the table needs: see core.shrinkReserve. Any session sets it,
+	// without the lock, after it has lowered a partition's longest; the holder of the lock clears it. The session that
+	// gives the lock back looks at it afterwards.
 	loose atomic.Uint64
 	// lock is of all fields above, and of the reserve's object. Its place in the lock order is in the package
 	// comment.

@@ -12,13 +12,13 @@ import (
 //
 // Each partition notes in its word longest how long its items are, if they are long. The word is raised under the
 // reserve's lock, when the reserve has room for the item that is about to be linked; so a session that holds that lock
-// and reads the words of all partitions knows how much room is needed at least. It is lowered under the partition's lock
-// alone, when a long item is no longer linked. The session that lowers it asks for a shorter reserve by the word loose;
-// the reserve's lock it only tries, since Delete must not wait for a session that is stopped. If another session has
-// the lock, that one finds loose when it gives the lock back.
+// and reads the words of all partitions knows how much room is needed at least. It is lowered under the partition's
+// lock alone, when a long item is no longer linked. The session that lowers it asks for a shorter reserve by the word
+// loose; the reserve's lock it only tries, since Delete must not wait for a session that is stopped. If another
+// session has the lock, that one finds loose when it gives the lock back.
 //
-// A process that dies before it has lowered the word, or before the reserve is shorter, dies with the partition's lock:
-// the repair measures the partition anew, and asks for a shorter reserve in any case.
+// A process that dies before it has lowered the word, or before the reserve is shorter, dies with the partition's
+// lock: the repair measures the partition anew, and asks for a shorter reserve in any case.
 
 const (
 	// longItem is the least length in bytes of an item that the reserve follows both ways. For shorter ones it only gets
@@ -32,9 +32,9 @@ const (
 	partCost = 64
 )
 
-// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked in partition i, whose lock the
-// caller holds exclusively. It waits for the reserve's lock, until ctx is over, for patience at most, and allocates if
-// the reserve is shorter. If it fails, the reserve is what it was.
+// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked in partition i, whose
+// lock the caller holds exclusively. It waits for the reserve's lock, until ctx is over, for patience at most, and
+// allocates if the reserve is shorter. If it fails, the reserve is what it was.
 func (t *core) ensureReserve(ctx context.Context, i, n int) error {
 	s, p := &t.spared, &t.parts[i]
 	// The reserve has room already, and keeps it as long as longest says so. Bytes is 0 after a call that has found the
@@ -69,8 +69,8 @@ func (t *core) ensureReserve(ctx context.Context, i, n int) error {
 	return t.orClosed(nil)
 }
 
-// reserveRoom returns for how long an item the reserve has room; 0 if there is no reserve. It is exact for a caller that holds
-// the reserve's lock, and a hint otherwise.
+// reserveRoom returns for how long an item the reserve has room; 0 if there is no reserve. It is exact for a caller
+// that holds the reserve's lock, and a hint otherwise.
 func (t *core) reserveRoom() int {
 	s := &t.spared
 	at := s.places[s.currentPlace()].Pointer()
@@ -84,8 +84,8 @@ func (t *core) reserveRoom() int {
 	return max(len(b)-reserveHeader, 0)
 }
 
-// replaceReserveLocked makes an object with room for an item of n bytes the reserve, and frees the one that was. If it fails,
-// the reserve is what it was. The caller holds the reserve's lock, with nothing to be done again.
+// replaceReserveLocked makes an object with room for an item of n bytes the reserve, and frees the one that was. If it
+// fails, the reserve is what it was. The caller holds the reserve's lock, with nothing to be done again.
 func (t *core) replaceReserveLocked(n int) error {
 	s := &t.spared
 	k := s.currentPlace()
@@ -108,11 +108,11 @@ func (t *core) replaceReserveLocked(n int) error {
 	return nil
 }
 
-// lowerLongest lowers the longest of partition i, and makes the reserve shorter if that is half empty then, after an object
-// of n bytes has left the slots, or has not come into one. For that it measures the partition, unless that has too many
-// entries; then a later call does: in any case the one that takes the last entry out. The caller holds the partition's
-// lock exclusively. It does not fail and does not wait for the reserve's lock: a reserve that is too long costs memory,
-// and nothing else.
+// lowerLongest lowers the longest of partition i, and makes the reserve shorter if that is half empty then, after an
+// object of n bytes has left the slots, or has not come into one. For that it measures the partition, unless that has
+// too many entries; then a later call does: in any case the one that takes the last entry out. The caller holds the
+// partition's lock exclusively. It does not fail and does not wait for the reserve's lock: a reserve that is too long
+// costs memory, and nothing else.
 func (t *core) lowerLongest(i, n int) {
 	p := &t.parts[i]
 	was, now, err := p.longest.Load(), uint64(0), error(nil)
@@ -135,8 +135,8 @@ func (t *core) lowerLongest(i, n int) {
 	t.shrinkReserve()
 }
 
-// forgetCopies has the copies that were replaced before the change was made no longer count. The caller holds the partition's
-// lock exclusively, and has committed the change.
+// forgetCopies has the copies that were replaced before the change was made no longer count. The caller holds the
+// partition's lock exclusively, and has committed the change.
 func (e *entry) forgetCopies() {
 	if c := &e.l.change; c.dropped > 0 {
 		e.l.t.lowerLongest(e.l.i, c.dropped)
@@ -144,8 +144,8 @@ func (e *entry) forgetCopies() {
 	}
 }
 
-// measurePart returns the length of the longest object that a slot of partition i leads to; 0 if that is no long one. The
-// caller holds the partition's lock exclusively. It may attach segments.
+// measurePart returns the length of the longest object that a slot of partition i leads to; 0 if that is no long one.
+// The caller holds the partition's lock exclusively. It may attach segments.
 func (t *core) measurePart(i int) (uint64, error) {
 	v, err := t.lockedView(i)
 	if err != nil {
@@ -176,9 +176,9 @@ func (t *core) longestIn(arrays ...[]line) (longest uint64, err error) {
 	return longest, nil
 }
 
-// shrinkReserve makes the reserve shorter if a session has asked for that, and it is more than twice as long as the longest
-// item. It only tries to get the reserve's lock: its holder calls shrinkReserve when it gives the lock back. If there is no
-// memory for the shorter one, the reserve stays as it is until the next long item is taken out.
+// shrinkReserve makes the reserve shorter if a session has asked for that, and it is more than twice as long as the
+// longest item. It only tries to get the reserve's lock: its holder calls shrinkReserve when it gives the lock back.
+// If there is no memory for the shorter one, the reserve stays as it is until the next long item is taken out.
 func (t *core) shrinkReserve() {
 	s := &t.spared
 	for s.loose.Load() != 0 && !t.ends.Ended() {
