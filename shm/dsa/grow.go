@@ -141,7 +141,7 @@ func (a *Area) growthStepLocked(need, live int) int {
 	if a.cut > 0 && a.cutAt == h.returned.Load() {
 		chunks = min(chunks, uint64(max(2*a.cut, a.leastGrowth())))
 	}
-	return max(wholeSpans(int(chunks)), need)
+	return max(wholeRuns(int(chunks), need), need)
 }
 
 // leastGrowth returns how small a segment growth asks for while there is memory: 128 of them are the limit, or all
@@ -154,10 +154,12 @@ func (a *Area) leastGrowth() int {
 	return int(min(bytes/128/(chunkSize+spanSize)+1, a.head.largest.Load(), maxSegment/chunkSize))
 }
 
-// wholeSpans returns the chunks of the largest spans that fit into so many, if one does: so none are left over.
-func wholeSpans(chunks int) int {
-	if largest := classes[len(classes)-1].chunks; chunks > largest {
-		return chunks / largest * largest
+// wholeRuns returns the chunks of the largest spans that fit into so many, or of runs as long as is needed, if those
+// are longer. So objects of one size leave none over, however large they are. If not even one fits, it returns what it
+// was given.
+func wholeRuns(chunks, need int) int {
+	if unit := max(classes[len(classes)-1].chunks, need); chunks > unit {
+		return chunks / unit * unit
 	}
 	return chunks
 }
@@ -171,7 +173,7 @@ func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, 
 	if err != nil {
 		return nil, 0, err
 	}
-	chunks, least := min(chunks, max(wholeSpans(room), need)), a.leastGrowth()
+	chunks, least := min(chunks, max(wholeRuns(room, need), need)), a.leastGrowth()
 	for {
 		seg, err := a.trySegment(ctx, chunks)
 		if err == nil || chunks <= need || ctx.Err() != nil ||

@@ -72,6 +72,29 @@ func TestOneSizeFillsLimit(t *testing.T) {
 	}
 }
 
+// TestLargeObjectsFillLimit has an area filled with objects that have chunks of their own: growth leaves hardly a chunk
+// over, whatever their number is in each.
+func TestLargeObjectsFillLimit(t *testing.T) {
+	const chunk = 64 << 10
+	for _, limit := range []int{64 << 20, 256 << 20} {
+		for _, size := range []int{300_000, 500_000, 1 << 20, 1<<20 + 14, 3 << 20, 5<<20 + 1} {
+			a := create(t, &dsa.Heap{}, 1, dsa.Options{Limit: int64(limit)})
+			s := stock{t: t}
+			if err := s.fill([]*dsa.Area{a}, of(size)); !errors.Is(err, dsa.ErrLimit) {
+				t.Errorf("%d MiB of %d bytes: %v", limit>>20, size, err)
+			}
+			chunks := len(s.ps) * ((size + chunk - 1) / chunk)
+			part := float64(chunks*chunk) / float64(limit)
+			t.Logf("%d MiB of %d bytes: %.1f %% are in their chunks, in %d segments",
+				limit>>20, size, 100*part, clean(t, a).Segments)
+			if bar := 0.95 - float64(size)/float64(limit); part < bar {
+				t.Errorf("%d MiB of %d bytes: %.1f %% of the limit are in their chunks, not %.1f %%",
+					limit>>20, size, 100*part, 100*bar)
+			}
+		}
+	}
+}
+
 // TestRowsLastForRounds has an area filled, freed in part and filled again many times: it keeps to few segments.
 func TestRowsLastForRounds(t *testing.T) {
 	rounds := 60

@@ -45,7 +45,8 @@ func (t *Bytes) Get(ctx context.Context, key, dst []byte) (value []byte, found b
 }
 
 // Set makes a copy of value the key's. See Table.Set. A key that has a value gets another one of the same length, or
-// a shorter one, even if there is no memory.
+// a shorter one, even if there is no memory. For that the table sets memory aside, as much as its longest value takes: so a
+// value of more than half of the area's limit does not fit.
 func (t *Bytes) Set(ctx context.Context, key, value []byte) error {
 	return t.core().set(ctx, key, value)
 }

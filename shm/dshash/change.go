@@ -36,6 +36,8 @@ type change struct {
 	// line and slot are where in ls the entry is, or will be once makeRoom has found a place.
 	line int
 	slot int
+	// dropped is the length of the longest copy that was made and replaced by another; 0 if none was.
+	dropped int
 	// busy is true if the arrays are being changed: then the call makes a step of that in the end.
 	busy bool
 	// own is memory of this process for a copy. It is kept for the next one.
@@ -51,7 +53,7 @@ const (
 
 // begin notes the entry that a caller has found, of which there is no copy yet. It keeps own.
 func (c *change) begin(h uint64, ls []line, item []byte, line, slot int, busy bool) {
-	c.h, c.ls, c.item, c.line, c.slot, c.hand, c.busy = h, ls, item, line, slot, none, busy
+	c.h, c.ls, c.item, c.line, c.slot, c.hand, c.dropped, c.busy = h, ls, item, line, slot, none, 0, busy
 }
 
 // newImage makes n bytes of this process's memory the copy, with any contents, and returns them. It gives back a long
@@ -79,7 +81,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 	// The reserve comes before the item: an item that is linked without room in the reserve could not be changed when
 	// there is no memory. The comparison is with what this process knows, so most calls take no lock for it.
 	if int64(size) > t.spared.bytes.Load() {
-		if err := t.ensureReserve(ctx, size); err != nil {
+		if err := t.ensureReserve(ctx, e.l.i, size); err != nil {
 			return nil, err
 		}
 	}
@@ -92,6 +94,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 		}
 		if !free {
 			if err := e.makeRoom(); err != nil {
+				t.lowerLongest(e.l.i, size)
 				return nil, err
 			}
 		}
@@ -99,6 +102,7 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 	// From here on the hand owns the item. A process that dies leaves it there, and the partition's repair frees it.
 	hand, at, item, err := t.fillHand(e.l.i, size)
 	if err != nil {
+		t.lowerLongest(e.l.i, size)
 		return nil, err
 	}
 	c.hand, c.at, c.item = hand, at, item
@@ -149,6 +153,7 @@ func (e *entry) copyForUpdate(n int) ([]byte, error) {
 		}
 		// The copy that an earlier update has made is in the hand that fetch would use. Its contents go to this
 		// process's own memory; the object stays in the hand, which owns it.
+		c.dropped = max(c.dropped, len(c.item))
 		c.item, c.hand = cloneAligned(c.item), none
 		if key, value, ok = e.keyValue(); !ok {
 			return nil, corrupt("the item of a change does not fit what it says")

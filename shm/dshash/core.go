@@ -70,6 +70,8 @@ type core struct {
 	shift int
 	// word is true if all keys have 8 bytes, as they do in a Table of such a K.
 	word bool
+	// long is the length in bytes of the longest item that is not a long one: see longest.go.
+	long int
 	// cell is true if a value is a word, or of no size: then one store changes it.
 	cell bool
 	// parts are the partitions, in shared memory.
@@ -275,6 +277,7 @@ func (t *core) findHeader() error {
 func (t *core) openParts(n int) error {
 	t.word = t.kind == kindFixed && t.keySize == 8
 	t.cell = t.kind == kindFixed && storedAtOnce(int(t.valueSize), t.valueAt)
+	t.long = max(longItem, n*partCost)
 	t.seed, t.shift = t.head.seed.Load(), 63-bits.TrailingZeros(uint(n))
 	b, err := t.area.Bytes(t.handle)
 	if err != nil {

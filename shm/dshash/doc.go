@@ -80,8 +80,10 @@
 //	stored
 //	updating in place, after it           redo, an odd version, an item that    copies the new item again: the entry
 //	                                      is not whole                          is changed
-//	making the reserve longer             an object in the place that is not    nothing: the process that makes it
-//	                                      the reserve's                         longer next frees the object
+//	making the reserve longer or shorter  an object in the place that is not    nothing: the process that makes it
+//	                                      the reserve's                         anew next frees the object
+//	with a reserve that is too long       longest or loose                      measures the partition, and makes the
+//	                                                                            reserve shorter
 //	growing or shrinking, before the      the new array in next, clear or not   frees the new one
 //	array is stored
 //	growing or shrinking, after it        some entries in old, at most one in   leaves them there, that one in the

@@ -239,6 +239,7 @@ func (e *entry) delete() error {
 		if err := e.unlink(); err != nil {
 			return err
 		}
+		e.forgetCopies()
 		e.unlock()
 		return nil
 	})
@@ -277,6 +278,7 @@ func (e *entry) releaseChanged() {
 	}()
 	if !t.ends.Ended() {
 		e.commit()
+		e.forgetCopies()
 	}
 	e.unlock()
 	debug.SetPanicOnFault(old)

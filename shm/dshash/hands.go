@@ -50,26 +50,41 @@ func (t *core) emptyHands(i int) error {
 // once, so that a partition keeps little memory that other sizes could use.
 const spareSize = 1024
 
-// keepOrFreeHand decides what becomes of the item in hand k, which was taken out of its slot, or never came into one: it
-// stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
+// keepOrFreeHand decides what becomes of the item in hand k, which was taken out of its slot, or never came into one:
+// it stays for the next insertion if it is short and the other hand is empty, and is freed otherwise. If it can't be
 // freed now it stays too, until a call needs the hand. The caller has raised the version, so no reader is in the item
-// any more when its memory is used again.
+// any more when its memory is used again. In a partition with long items it also looks how long the reserve has to be.
 func (t *core) keepOrFreeHand(i, k int) {
-	l := &t.local[i]
-	if l.hands[1-k].Pointer() == 0 {
-		at := l.hands[k].Pointer()
-		if t.kind == kindFixed && t.size <= spareSize {
-			l.spare = spare{at, t.parts[i].version.Load(), t.size}
-			return
-		}
-		if b, err := t.bytesAt(at); err == nil {
-			if _, _, size, ok := t.splitItem(b); ok && size <= spareSize {
-				l.spare = spare{at, t.parts[i].version.Load(), size}
-				return
-			}
+	l, n := &t.local[i], 0
+	long := t.parts[i].longest.Load() != 0
+	if long {
+		if b, err := t.checkedObject(l.hands[k].Pointer()); err == nil {
+			n = len(b)
 		}
 	}
-	_ = t.emptyHand(i, k)
+	if l.hands[1-k].Pointer() != 0 || !t.keepHand(i, k) {
+		_ = t.emptyHand(i, k)
+	}
+	if long {
+		t.lowerLongest(i, n)
+	}
+}
+
+// keepHand notes the item in hand k as the spare, if it is short enough, and reports whether it is.
+func (t *core) keepHand(i, k int) bool {
+	l := &t.local[i]
+	at := l.hands[k].Pointer()
+	if t.kind == kindFixed && t.size <= spareSize {
+		l.spare = spare{at, t.parts[i].version.Load(), t.size}
+		return true
+	}
+	if b, err := t.bytesAt(at); err == nil {
+		if _, _, size, ok := t.splitItem(b); ok && size <= spareSize {
+			l.spare = spare{at, t.parts[i].version.Load(), size}
+			return true
+		}
+	}
+	return false
 }
 
 // spareObject returns the object at, which is in a hand of partition i, if it has exactly n bytes; otherwise nil. It

@@ -23,7 +23,7 @@ const (
 	// ErrCorrupt.
 	magic = 0x3168_7364_6d73_6f67
 	// version is the number of this layout. A table of another one is refused with ErrVersion.
-	version = 4
+	version = 5
 )
 
 // header is at the start of a table's object. Create writes it once, before any other process knows the handle, so it
@@ -67,8 +67,8 @@ const (
 
 // reserve is what an update goes by that can have no memory. It leads to an object in which the longest item of the
 // table has room; the new item is written there before it is copied over the old one. The session that holds lock
-// writes all fields but lock, and none of them is read without it. A session that finds the lock's last holder dead
-// looks at redo first: see core.lockReserve.
+// writes all fields but lock and loose. Without the lock which and places are read for a hint, loose for certain, the
+// others not at all. A session that finds the lock's last holder dead looks at redo first: see core.lockReserve.
 type reserve struct {
 	_ structs.HostLayout
 	// redo is the number of a partition plus 1 while the item in the reserve is the new item of an entry there: the
@@ -80,7 +80,10 @@ type reserve struct {
 	// which is the number, 0 or 1, of the place that has the reserve. Of a value that a stray store has left only bit
 	// 0 counts.
 	which atomic.Uint64
-	_     [8]byte
+	// loose is not 0 if the reserve may be longer than the table needs: see core.shrinkReserve. Any session sets it,
+	// without the lock, after it has lowered a partition's longest; the holder of the lock clears it. The session that
+	// gives the lock back looks at it afterwards.
+	loose atomic.Uint64
 	// lock is of all fields above, and of the reserve's object. Its place in the lock order is in the package
 	// comment.
 	lock shmsync.LWLockWord
@@ -130,8 +133,10 @@ type partition struct {
 	// and FreeFrom or by one store. An object that a slot leads to as well, or that is an array, was on its way in or
 	// had not left yet: a repair clears the hand. Any other object is freed by the repair.
 	hands [2]atomic.Uint64
-	// lost counts the entries that repairs could not keep, since their slots or arrays led nowhere. It only goes up.
-	lost atomic.Uint64
+	// longest is the length in bytes of the longest object that a slot leads to, or more, if that is a long one (see
+	// core.long); else it may be 0. It is raised before such an item is linked, with the reserve's lock held too; it is
+	// lowered without that. Holders of the reserve's lock read it without this partition's: a stale value is too high.
+	longest atomic.Uint64
 
 	// old is the array whose entries move to array; 0 if there is none.
 	old atomic.Uint64
@@ -140,7 +145,9 @@ type partition struct {
 	next atomic.Uint64
 	// progress counts the lines of next that are clear, or the lines of old that are empty; or it is retired.
 	progress atomic.Uint64
-	_        [40]byte
+	// lost counts the entries that repairs could not keep, since their slots or arrays led nowhere. It only goes up.
+	lost atomic.Uint64
+	_    [32]byte
 }
 
 // raiseVersion makes the version the next even number. So a reader without the lock that began before it, and may have

@@ -36,7 +36,7 @@ func (t *core) repairPart(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	g.Unlock()
+	t.unlockReserve(g)
 	failpoint.Hit("dshash/repair/redone")
 	// Readers without the lock that are under way must look again: the version may be odd, and slots are about to be
 	// cleared.
@@ -48,6 +48,14 @@ func (t *core) repairPart(ctx context.Context, i int) error {
 		return err
 	}
 	failpoint.Hit("dshash/repair/counted")
+	longest, err := t.longestIn(arrays[:]...)
+	if err != nil {
+		return err
+	}
+	if t.ends.Ended() {
+		return errClosed
+	}
+	p.longest.Store(longest)
 	p.endRebuild()
 	for k := range t.local[i].hands {
 		// What a slot leads to, and what is an array, stays; the hand only lets it go. All else that the hand has is
@@ -65,6 +73,9 @@ func (t *core) repairPart(ctx context.Context, i int) error {
 	if err := t.freePlace(t.local[i].next); err != nil {
 		return err
 	}
+	// The dead holder may have been about to do so.
+	t.spared.loose.Store(1)
+	t.shrinkReserve()
 	failpoint.Hit("dshash/repair/done")
 	// What was mended may be private pages; the mark stays for the next holder.
 	if t.ends.Ended() {

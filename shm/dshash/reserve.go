@@ -34,8 +34,9 @@ type spared struct {
 	*reserve
 	lock   *shmsync.LWLock
 	places [2]dsa.Place
-	// bytes is the length of the longest item that the reserve is known to have room for. Without the lock it is a
-	// hint: the reserve never gets shorter while the table is used, so a stale value makes a call look for nothing.
+	// bytes is the length of the longest item that the reserve is known to have room for, and core.long at most. Without
+	// the lock it is a hint: the reserve does not get shorter than that while the table is used, so a stale value makes a
+	// call look for nothing.
 	bytes atomic.Int64
 }
 
@@ -100,6 +101,13 @@ func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.G
 		g.Unlock()
 	}
 	return g, err
+}
+
+// unlockReserve gives the reserve's lock back, and then makes the reserve shorter if another session asked for that in
+// the meantime.
+func (t *core) unlockReserve(g shmsync.Guard) {
+	g.Unlock()
+	t.shrinkReserve()
 }
 
 // redoLocked copies the item in the reserve over the entry's once more, and clears redo. The caller holds the
@@ -205,7 +213,7 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	if err != nil {
 		return false, err
 	}
-	defer g.Unlock()
+	defer t.unlockReserve(g)
 	log, err := t.area.Bytes(s.places[s.currentPlace()].Pointer())
 	if err != nil || len(log) < reserveHeader+n {
 		// The reserve is shorter than this process believed, or gone. The next prepare looks again.
@@ -252,52 +260,6 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	return true, nil
 }
 
-// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked. It waits for the
-// reserve's lock, until ctx is over, for patience at most, and allocates if the reserve is shorter. If it fails, the
-// reserve is what it was.
-func (t *core) ensureReserve(ctx context.Context, n int) error {
-	s := &t.spared
-	g, err := t.lockReserve(ctx, patience)
-	if err != nil {
-		return err
-	}
-	defer g.Unlock()
-	k := s.currentPlace()
-	if p := s.places[k].Pointer(); p != 0 {
-		if b, err := t.area.Bytes(p); err == nil && len(b) >= reserveHeader+n {
-			s.bytes.Store(int64(len(b) - reserveHeader))
-			return nil
-		}
-	}
-	// The other place may own an object that a dead session has left: one that was to become the reserve, or had
-	// been.
-	if err := t.freePlace(s.places[1-k]); err != nil {
-		return err
-	}
-	size := n
-	if t.kind == kindBytes {
-		// A little more than is needed, so that it seldom grows.
-		size += n / 4
-	}
-	if err = t.area.AllocInto(reserveHeader+size, s.places[1-k]); err != nil && size > n && isShortage(err) {
-		size = n
-		err = t.area.AllocInto(reserveHeader+size, s.places[1-k])
-	}
-	if err != nil {
-		return err
-	}
-	failpoint.Hit("dshash/reserve/allocated")
-	// The place owns the longer object already. By this store it becomes the reserve; a process that dies before it
-	// leaves the object in the place, where the next call to make the reserve longer frees it, and after it the same
-	// of the shorter one.
-	ordered.Store64(&s.which, uint64(1-k))
-	failpoint.Hit("dshash/reserve/present")
-	s.bytes.Store(int64(size))
-	// If it can't be freed now, it is when the reserve grows again.
-	_ = t.freePlace(s.places[k])
-	return t.orClosed(nil)
-}
-
 // isShortage reports whether an error means that memory could not be allocated: there is none, or a lock of the area was
 // not free in time. Such an update can go on in place.
 func isShortage(err error) bool {
@@ -326,7 +288,7 @@ func (t *core) freeReserve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer g.Unlock()
+	defer t.unlockReserve(g)
 	for k := range t.spared.places {
 		if err := t.freePlace(t.spared.places[k]); err != nil {
 			return err

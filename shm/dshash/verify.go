@@ -67,10 +67,17 @@ func (t *core) verifyReserve(ctx context.Context, rep *Report) error {
 	if err != nil {
 		return err
 	}
-	defer g.Unlock()
+	defer t.unlockReserve(g)
 	x := examination{t: t, rep: rep, of: "the reserve"}
 	for k := range t.spared.places {
 		x.countObject(t.spared.places[k].Pointer())
+	}
+	// Longest goes up under this lock only.
+	room := uint64(t.reserveRoom())
+	for i := range t.parts {
+		if n := t.parts[i].longest.Load(); n > room {
+			x.addProblem("it has room for %d bytes, and an entry of partition %d has up to %d", room, i, n)
+		}
 	}
 	return x.over
 }
@@ -145,6 +152,10 @@ func (t *core) verifyLocked(i int, rep *Report) (over error) {
 	seen := map[string]bool{}
 	for _, ls := range arrays {
 		x.checkLines(i, ls, seen)
+	}
+	// What is garbled the lines have reported.
+	if most, err := t.longestIn(arrays[:]...); err == nil && most > p.longest.Load() {
+		x.addProblem("an entry has %d bytes, and the longest counts as %d", most, p.longest.Load())
 	}
 	if n = rep.Entries - n; uint64(n) != p.count.Load() {
 		x.addProblem("%d entries are there, and it counts %d", n, p.count.Load())

@@ -22,9 +22,9 @@ func TestOtherVersion(t *testing.T) {
 		says string
 	}{
 		{"older", 24, 2<<8 | 1, dshash.ErrVersion, "version 2, from a program that is older than this one, which has " +
-			"version 4: upgrade the program of"},
-		{"newer", 24, 5<<8 | 1, dshash.ErrVersion, "version 5, from a program that is newer than this one, which has " +
-			"version 4: upgrade this program, or stop"},
+			"version 5: upgrade the program of"},
+		{"newer", 24, 6<<8 | 1, dshash.ErrVersion, "version 6, from a program that is newer than this one, which has " +
+			"version 5: upgrade this program, or stop"},
 		{"garbled", 28, 999, dshash.ErrCorrupt, "garbled"},
 		{"no table", 0, 999, dshash.ErrCorrupt, "no table begins"},
 	} {
