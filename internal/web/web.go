@@ -12,10 +12,8 @@ package web
 
 import (
 	"context"
-	"embed"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -38,9 +36,6 @@ type Options struct {
 
 // DefaultAddress is where supervise --metrics listens if no address is given.
 const DefaultAddress = "127.0.0.1:9464"
-
-//go:embed static
-var static embed.FS
 
 // Serve answers at the listener until ctx is over, then waits for requests under way, for a second at most. It closes the
 // listener.
@@ -71,16 +66,13 @@ func Serve(ctx context.Context, cfg dsm.Config, l net.Listener, o Options) error
 
 // Handler answers for the instance that runs in cfg.Dir, whichever that is at the time of the request.
 func Handler(cfg dsm.Config, o Options) http.Handler {
-	h := &handler{cfg: cfg, options: o}
+	h := &handler{cfg: cfg, options: o, page: newPage()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/metrics", h.metrics)
 	mux.HandleFunc("/healthz", h.health)
 	mux.HandleFunc("/state.json", h.state)
-	files, err := fs.Sub(static, "static")
-	if err != nil {
-		panic(err) // the name stands above
-	}
-	mux.Handle("/", http.FileServerFS(files))
+	mux.HandleFunc("/icon.svg", icon)
+	mux.HandleFunc("/{$}", h.document)
 	if o.Profile {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -94,6 +86,7 @@ func Handler(cfg dsm.Config, o Options) http.Handler {
 type handler struct {
 	cfg     dsm.Config
 	options Options
+	page    page
 
 	mu   sync.Mutex // one look at a time, which all who ask meanwhile share
 	last survey.Survey
@@ -110,8 +103,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 		head.Set("Referrer-Policy", "no-referrer")
 		head.Set("Cross-Origin-Resource-Policy", "same-origin")
 		head.Set("Cache-Control", "no-store")
-		head.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
-			"img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		head.Set("Content-Security-Policy", h.page.policy)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			head.Set("Allow", "GET, HEAD")
@@ -182,9 +174,17 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) state(w http.ResponseWriter, r *http.Request) {
-	s, err := h.survey(r.Context())
 	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w) // which escapes what could end a script
-	s.ReadEvents(r.Context(), h.cfg, maxEvents)
-	_ = e.Encode(stateOf(s, err))
+	_ = json.NewEncoder(w).Encode(h.look(r.Context()))
+}
+
+func (h *handler) document(w http.ResponseWriter, r *http.Request) {
+	h.page.write(w, h.look(r.Context()))
+}
+
+// look returns what the page shows.
+func (h *handler) look(ctx context.Context) State {
+	s, err := h.survey(ctx)
+	s.ReadEvents(ctx, h.cfg, maxEvents)
+	return stateOf(s, err)
 }

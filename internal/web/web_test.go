@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,30 @@ func TestState(t *testing.T) {
 	}
 	if len(st.Events) != 3 || st.Events[2].Kind != "began" {
 		t.Errorf("events %+v", st.Events)
+	}
+}
+
+// TestPageIsOneAnswer: the document has all that is drawn first, the state with its hostile names among it, and loads nothing but an icon.
+func TestPageIsOneAnswer(t *testing.T) {
+	s, _ := crowd(t, Options{})
+	_, body, head := get(t, s, "GET", "/", "")
+	_, rest, _ := strings.Cut(body, `<script id="first" type="application/json">`)
+	text, rest, _ := strings.Cut(rest, "</script>")
+	var st State
+	must(t, json.Unmarshal([]byte(text), &st))
+	if len(st.Sessions) != 2 || st.Sessions[1].Application != hostile || st.Memory[0].Name != "pages</script>" {
+		t.Errorf("the page comes with %+v", st)
+	}
+	if n := strings.Count(rest, "</script>"); n != 1 || strings.Count(body, "<script") != 2 {
+		t.Errorf("%d scripts end behind the state", n)
+	}
+	for _, m := range regexp.MustCompile(` (?:src|href)="([^#"]+)"`).FindAllStringSubmatch(body, -1) {
+		if m[1] != "icon.svg" {
+			t.Errorf("the page loads %s", m[1])
+		}
+	}
+	if policy := head.Get("Content-Security-Policy"); strings.Contains(policy, "unsafe") || strings.Count(policy, "'sha256-") != 2 {
+		t.Errorf("policy %s", policy)
 	}
 }
 

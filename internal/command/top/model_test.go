@@ -138,7 +138,7 @@ func TestScreen(t *testing.T) {
 	for !strings.Contains(m.View(), "the waiter") {
 		m.seen()
 	}
-	shows(t, m.View(), "the holder", "the waiter", "holds", "exclusive", "1 waits for locks")
+	shows(t, m.View(), "the holder", "the waiter", "holds", "exclusive", "1 waiting for locks")
 	shows(t, m.keys("/", "state=waits", "enter", "enter"), "who waits for whom:", "the waiter", "holds exclusive")
 	shows(t, m.keys("esc", "6"), "nothing here")
 	shows(t, m.keys("?"), "choose a view")

@@ -9,10 +9,12 @@ import (
 // picture is what was seen of an instance: a survey of it, of which each view shows a part.
 type picture = survey.Survey
 
-// waiting counts who waits for whom in lock tables.
+// waiting counts the waiters of lock tables. One of them may wait for several holders.
 func waiting(p *picture) (n int) {
-	for i := range p.Tables {
-		n += len(p.Tables[i].Waits)
+	for _, t := range p.Tables {
+		for _, l := range t.Locks {
+			n += len(l.Waiters)
+		}
 	}
 	return n
 }

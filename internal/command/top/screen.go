@@ -161,7 +161,7 @@ func lockOf(p *picture) string {
 		text = fmt.Sprintf("control lock held by session %s (process %d, %s, %s)", h.Name, h.Pid, h.Application, h.State)
 	}
 	if n := waiting(p); n > 0 {
-		text += fmt.Sprintf("; %d waits for locks of tables", n)
+		text += fmt.Sprintf("; %d waiting for locks of tables", n)
 	}
 	return text
 }

@@ -1,4 +1,4 @@
-// The page: it asks for state.json every second and draws it. Whatever comes from there is put in as text, never as markup.
+// The page: it draws the state that it came with, then asks for state.json every second. Whatever comes from there is put in as text, never as markup.
 "use strict";
 
 const $ = id => document.getElementById(id);
@@ -200,14 +200,18 @@ $("pause").addEventListener("click", () => {
   $("pause").textContent = paused ? "Go on" : "Pause";
 });
 
+function show(state) {
+  last = state;
+  draw(last);
+  document.body.dataset.drawn = (Number(document.body.dataset.drawn) || 0) + 1;
+}
+
 async function look() {
   if (!paused && !document.hidden) {
     try {
       const answer = await fetch("state.json", { cache: "no-store" });
       if (!answer.ok) throw new Error(await answer.text());
-      last = await answer.json();
-      draw(last);
-      document.body.dataset.drawn = (Number(document.body.dataset.drawn) || 0) + 1;
+      show(await answer.json());
     } catch (e) {
       $("status").className = "bad";
       $("status").textContent = "no answer: " + e.message;
@@ -216,4 +220,5 @@ async function look() {
   setTimeout(look, 1000);
 }
 addEventListener("resize", () => { if (last && !last.error) memory(last.memory); });
-look();
+setTimeout(look, 1000);
+show(JSON.parse($("first").textContent)); // the state that came with the page
