@@ -55,7 +55,7 @@ func (o *own) acquire(ctx context.Context, full batch.Full) (p place, err error)
 	return place{slot, bit, o.order}, nil
 }
 
-// acquireLocked is acquire's search and wait, under mu, which is unlocked while it waits.
+// acquireLocked searches and waits for acquire, under mu, which is unlocked while it waits.
 func (o *own) acquireLocked(ctx context.Context, full batch.Full) (slot int, err error) {
 	for {
 		if o.closed {
