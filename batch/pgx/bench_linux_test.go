@@ -83,6 +83,7 @@ func sides(b *testing.B, fsync string, callers int) {
 			_, err := e.Do(ctx, fmt.Sprintf(note, n))
 			return err
 		}})
+	b.ReportMetric(e.Stats().P50.Seconds()*1000, "flush-p50-ms")
 }
 
 var (

@@ -5,6 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"net/rpc"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,8 +95,24 @@ func rpcServer(c *proctest.Child) error {
 	return l.Close()
 }
 
+// spent returns the processor time of processes so far, in ns: what is above 10 ms counts.
+func spent(b *testing.B, pids ...int) (ns float64) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest)
+		user, _ := strconv.ParseFloat(fields[11], 64)
+		system, _ := strconv.ParseFloat(fields[12], 64)
+		ns += (user + system) * 1e7
+	}
+	return ns
+}
+
 // BenchmarkFront is the way of a command to another process and back: without a database, with 1, 64 and 512 callers, beside
-// net/rpc over dsmnet and an engine in this process.
+// net/rpc over dsmnet and an engine in this process. It reports the processor time of a command in this process and in the other.
 func BenchmarkFront(b *testing.B) {
 	cfg := instancetest.Config(b, "posix")
 	instancetest.Start(b, cfg)
@@ -113,17 +132,22 @@ func BenchmarkFront(b *testing.B) {
 	client := rpc.NewClient(conn)
 	e := batch.New[command, uint64](&echo{}, rules, batch.Options{})
 	sides := []struct {
-		name string
-		do   func(id uint64) (uint64, error)
+		name  string
+		other int
+		do    func(id uint64) (uint64, error)
 	}{
-		{"local", func(id uint64) (uint64, error) { return e.Do(ctx, command{id: id}) }},
-		{"shared", func(id uint64) (uint64, error) { return q.Do(ctx, command{id: id}) }},
-		{"rpc", func(id uint64) (res uint64, err error) { return res, client.Call("Echo.Number", [3]uint64{id}, &res) }},
+		{"local", 0, func(id uint64) (uint64, error) { return e.Do(ctx, command{id: id}) }},
+		{"shared", f.Cmd.Process.Pid, func(id uint64) (uint64, error) { return q.Do(ctx, command{id: id}) }},
+		{"rpc", r.Cmd.Process.Pid, func(id uint64) (res uint64, err error) { return res, client.Call("Echo.Number", [3]uint64{id}, &res) }},
 	}
 	for _, callers := range []int{1, 64, 512} {
 		for _, side := range sides {
 			b.Run(fmt.Sprintf("callers=%d/%s", callers, side.name), func(b *testing.B) {
 				b.ReportAllocs()
+				own, other := spent(b, os.Getpid()), 0.0
+				if side.other != 0 {
+					other = spent(b, side.other)
+				}
 				var next atomic.Int64
 				var wg sync.WaitGroup
 				for range callers {
@@ -141,6 +165,10 @@ func BenchmarkFront(b *testing.B) {
 					})
 				}
 				wg.Wait()
+				b.ReportMetric((spent(b, os.Getpid())-own)/float64(b.N), "own-cpu-ns/op")
+				if side.other != 0 {
+					b.ReportMetric((spent(b, side.other)-other)/float64(b.N), "other-cpu-ns/op")
+				}
 			})
 		}
 	}

@@ -32,6 +32,7 @@ func (l *leader[Cmd, Res]) fence() *fence[Cmd, Res] {
 
 // Begin implements batch.Driver.
 func (d *fence[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[item[Cmd], Res], error) {
+	d.l.bell.toll(d.l.m)
 	if flush > mostFlush || d.l.deposed() {
 		return nil, batch.ErrDeposed
 	}

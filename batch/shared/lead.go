@@ -35,7 +35,9 @@ type leader[Cmd, Res any] struct {
 	pending atomic.Int64  // commands that the engine has
 	idle    chan struct{} // receives when the engine has none any more
 	looked  time.Time     // at all slots
+	bell    bell          // rung before each transaction, and when all is answered
 	taken   []item[Cmd]   // scratch, as the rest
+	claims  []claim
 	buf     []byte
 	result  []byte                      // scratch of the engine's worker
 	teller  func(item[Cmd], Res, error) // tell: a method value is an allocation for each use

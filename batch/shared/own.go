@@ -31,33 +31,51 @@ type mine struct {
 	free  uint32
 }
 
+// A place is a slot for a command of this session, the slot's bit in the session's mailbox, and the command's number.
+type place struct {
+	slot  int
+	bit   shmsync.Bit
+	order uint64
+}
+
 // acquire returns a slot that is free. It blocks while there is none, unless full is batch.Fail.
-func (o *own) acquire(ctx context.Context, full batch.Full) (slot int, err error) {
+func (o *own) acquire(ctx context.Context, full batch.Full) (p place, err error) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	slot, err := o.acquireLocked(ctx, full)
+	if err != nil {
+		return p, err
+	}
+	bit, ok := o.bits[slot]
+	if !ok {
+		bit = o.m.self.Mailbox.Take()
+		o.bits[slot] = bit
+	}
+	o.order++
+	return place{slot, bit, o.order}, nil
+}
+
+// acquireLocked searches and waits for acquire, under mu, which is unlocked while it waits.
+func (o *own) acquireLocked(ctx context.Context, full batch.Full) (slot int, err error) {
 	for {
 		if o.closed {
-			o.mu.Unlock()
 			return 0, batch.ErrClosed
 		}
 		if len(o.waiting) == 0 {
 			if slot, ok := o.freeLocked(); ok {
-				o.mu.Unlock()
 				return slot, nil
 			}
 		}
 		if len(o.waiting) == 0 || len(o.blocks) == 0 {
 			if err := o.growLocked(); err != nil {
-				o.mu.Unlock()
 				return 0, err
 			}
 			o.dealLocked()
 			if slot, ok := o.freeLocked(); ok {
-				o.mu.Unlock()
 				return slot, nil
 			}
 		}
 		if full == batch.Fail {
-			o.mu.Unlock()
 			return 0, batch.ErrFull
 		}
 		turn := make(chan int, 1)
@@ -65,18 +83,16 @@ func (o *own) acquire(ctx context.Context, full batch.Full) (slot int, err error
 		first := len(o.blocks) == 0
 		o.mu.Unlock()
 		slot, ok := o.await(ctx, turn, first)
+		o.mu.Lock()
 		if ok {
 			return slot, nil
 		}
-		o.mu.Lock()
 		if !o.forgetLocked(turn) { // a slot has come meanwhile, or the queue is closed
 			if slot, ok := <-turn; ok {
-				o.mu.Unlock()
 				return slot, nil
 			}
 		}
 		if ctx.Err() != nil {
-			o.mu.Unlock()
 			return 0, context.Cause(ctx)
 		}
 	}
@@ -219,26 +235,6 @@ func (o *own) yieldLocked(i int) {
 func (m *memory) short() (short bool) {
 	_ = m.touch(func() error { short = m.head.short.Load() != 0; return nil })
 	return short
-}
-
-// bit returns the bit of a slot in the session's mailbox.
-func (o *own) bit(slot int) shmsync.Bit {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b, ok := o.bits[slot]
-	if !ok {
-		b = o.m.self.Mailbox.Take()
-		o.bits[slot] = b
-	}
-	return b
-}
-
-// next returns the number of the session's next command.
-func (o *own) next() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.order++
-	return o.order
 }
 
 // close lets no more commands in, and gives back the blocks that are not in use. Those that are go when their last slot

@@ -20,7 +20,6 @@ type item[Cmd any] struct {
 	cmd    Cmd
 	parts  []part[Cmd] // of a merged one: the commands that it stands for
 	owner  uint64
-	order  uint64
 	stream uint64
 	alone  bool
 }
@@ -28,6 +27,12 @@ type item[Cmd any] struct {
 type part[Cmd any] struct {
 	slot int
 	cmd  Cmd
+}
+
+// claim is a slot that was claimed, and what orders it.
+type claim struct {
+	owner, order uint64
+	slot         int
 }
 
 // quarrel is how many leaders may have died with a command before it is executed alone, and poison how many more then.
@@ -111,11 +116,11 @@ func minTime(a, b time.Time) time.Time {
 	return b
 }
 
-// claim takes slots that are ready into taken, from ready to claimed. It runs at the shared bytes.
+// claim takes slots that are ready into l.taken, from ready to claimed. It runs at the shared bytes.
 func (l *leader[Cmd, Res]) claim() error {
 	m := l.m
 	clear(l.taken)
-	l.taken = l.taken[:0]
+	l.taken, l.claims = l.taken[:0], l.claims[:0]
 	most := l.q.options.Batch.MaxRows
 	for i := range m.ready {
 		k := (i + int(l.looked.UnixNano())) % len(m.ready) // no word is always the first
@@ -129,7 +134,7 @@ func (l *leader[Cmd, Res]) claim() error {
 		failpoint.Hit("batch/lead/unmarked")
 		for ; set != 0; set &= set - 1 {
 			slot := 64*k + bits.TrailingZeros64(set)
-			if len(l.taken) >= most {
+			if len(l.claims) >= most {
 				m.mark(slot)
 				continue
 			}
@@ -139,20 +144,25 @@ func (l *leader[Cmd, Res]) claim() error {
 				continue
 			}
 			failpoint.Hit("batch/lead/claimed")
-			l.taken = append(l.taken, item[Cmd]{slot: slot, owner: m.blocks[slot/perBlock].owner.Load(),
-				order: s.order.Load(), stream: s.stream.Load(), alone: s.deaths.Load() >= quarrel})
+			l.claims = append(l.claims, claim{m.blocks[slot/perBlock].owner.Load(), s.order.Load(), slot})
 		}
 	}
-	if len(l.taken) > 0 && m.head.lead.Load() != uint64(leads(l.epoch, m.self.Row)) {
-		for _, it := range l.taken { // stopped meanwhile: the one that leads does not see these
-			l.unclaim(it.slot, term(claimed, l.epoch, 0))
+	if len(l.claims) > 0 && m.head.lead.Load() != uint64(leads(l.epoch, m.self.Row)) {
+		for _, c := range l.claims { // stopped meanwhile: the one that leads does not see these
+			l.unclaim(c.slot, term(claimed, l.epoch, 0))
 		}
-		l.taken = l.taken[:0]
 		return batch.ErrDeposed
 	}
-	slices.SortFunc(l.taken, func(a, b item[Cmd]) int { // each session's in their order
-		return cmp.Or(cmp.Compare(a.owner, b.owner), cmp.Compare(a.order, b.order))
+	slices.SortFunc(l.claims, func(a, b claim) int { // each session's in their order
+		if a.owner != b.owner {
+			return cmp.Compare(a.owner, b.owner)
+		}
+		return cmp.Compare(a.order, b.order)
 	})
+	for _, c := range l.claims {
+		s := &m.slots[c.slot]
+		l.taken = append(l.taken, item[Cmd]{slot: c.slot, owner: c.owner, stream: s.stream.Load(), alone: s.deaths.Load() >= quarrel})
+	}
 	return nil
 }
 
@@ -217,6 +227,7 @@ func (l *leader[Cmd, Res]) stake(it *item[Cmd]) (ok bool) {
 // wait waits until the engine has answered all. A leader without a database gives up after a while, if there are others.
 func (l *leader[Cmd, Res]) wait() error {
 	if l.pending.Add(-1) == 0 {
+		l.bell.toll(l.m)
 		return l.goesOn()
 	}
 	t := time.NewTicker(patience / 4)
@@ -291,6 +302,7 @@ func (l *leader[Cmd, Res]) tell(it item[Cmd], res Res, err error) {
 		return l.answer(it.slot, res, err)
 	})
 	if l.pending.Add(-1) == 0 {
+		l.bell.toll(l.m)
 		l.idle <- struct{}{}
 	}
 }
@@ -316,7 +328,7 @@ func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 	failpoint.Hit("batch/lead/answering")
 	if s.move(w, use(done, s.number.Load())) {
 		failpoint.Hit("batch/lead/answered")
-		l.m.ring(slot)
+		l.bell.owe(l.m, slot)
 	}
 	return nil
 }

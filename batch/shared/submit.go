@@ -16,11 +16,11 @@ import (
 // context ends first, Do returns a [batch.Error] that reports whether the command may still be executed. Any error is a
 // *batch.Error; that of another process has its text, and its kind for errors.Is where it is one of package batch.
 func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
-	slot, bit, err := q.enter(ctx, cmd)
+	at, err := q.enter(ctx, cmd)
 	if err != nil {
 		return res, &batch.Error{Err: err}
 	}
-	return q.await(ctx, slot, bit)
+	return q.await(ctx, at.slot, at.bit)
 }
 
 // A Future is the outcome of a command that was handed in by Submit.
@@ -49,7 +49,7 @@ func (f *Future[Res]) Wait(ctx context.Context) (Res, error) {
 // context ends before a leader has taken the command, it is withdrawn.
 func (q *Queue[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	f := &Future[Res]{done: make(chan struct{})}
-	slot, bit, err := q.enter(ctx, cmd)
+	at, err := q.enter(ctx, cmd)
 	if err != nil {
 		f.err = &batch.Error{Err: err}
 		close(f.done)
@@ -57,15 +57,15 @@ func (q *Queue[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	}
 	go func() {
 		defer close(f.done)
-		f.res, f.err = q.await(ctx, slot, bit)
+		f.res, f.err = q.await(ctx, at.slot, at.bit)
 	}()
 	return f
 }
 
 // enter puts a command into a slot, from free to ready.
-func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (slot int, bit shmsync.Bit, err error) {
+func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (at place, err error) {
 	if ctx.Err() != nil {
-		return 0, bit, context.Cause(ctx)
+		return at, context.Cause(ctx)
 	}
 	buf := q.buffers.Get().(*[]byte)
 	defer q.buffers.Put(buf)
@@ -73,25 +73,20 @@ func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (slot int, bit shm
 	*buf = b[:0]
 	switch {
 	case err != nil:
-		return 0, bit, err
+		return at, err
 	case len(b) > q.m.shape.command:
-		return 0, bit, errkind.As(ErrSize, fmt.Errorf("a command of %d bytes: the queue was made for %d; raise Options.Command", len(b), q.m.shape.command))
+		return at, errkind.As(ErrSize, fmt.Errorf("a command of %d bytes: the queue was made for %d; raise Options.Command", len(b), q.m.shape.command))
 	}
-	if slot, err = q.own.acquire(ctx, q.options.Full); err != nil {
-		return 0, bit, err
+	if at, err = q.own.acquire(ctx, q.options.Full); err != nil {
+		return at, err
 	}
-	bit = q.own.bit(slot)
 	stream, _ := ctx.Value(streamKey{}).(uint64)
-	err = q.m.touch(func() error { return q.fill(slot, bit, stream, b) })
-	if err != nil {
-		_ = slot // it is not used again: its state is not known
-	}
-	return slot, bit, err
+	return at, q.m.touch(func() error { return q.fill(at, stream, b) }) // after an error the slot is not used again: its state is not known
 }
 
 // fill stores a command in a slot of this session's in the shared bytes, for enter.
-func (q *Queue[Cmd, Res]) fill(slot int, bit shmsync.Bit, stream uint64, b []byte) error {
-	m := q.m
+func (q *Queue[Cmd, Res]) fill(at place, stream uint64, b []byte) error {
+	m, slot := q.m, at.slot
 	s := &m.slots[slot]
 	w := s.load()
 	number := s.number.Load() + 1
@@ -100,10 +95,10 @@ func (q *Queue[Cmd, Res]) fill(slot int, bit shmsync.Bit, stream uint64, b []byt
 	}
 	failpoint.Hit("batch/submit/taken")
 	s.number.Store(number)
-	s.order.Store(q.own.next())
+	s.order.Store(at.order)
 	s.stream.Store(stream)
 	s.since.Store(time.Now().UnixNano())
-	s.bit.Store(bit.Number())
+	s.bit.Store(at.bit.Number())
 	s.deaths.Store(0)
 	s.alone.Store(0)
 	s.kind.Store(0)
@@ -125,6 +120,7 @@ func (q *Queue[Cmd, Res]) fill(slot int, bit shmsync.Bit, stream uint64, b []byt
 func (q *Queue[Cmd, Res]) await(ctx context.Context, slot int, bit shmsync.Bit) (res Res, err error) {
 	s := &q.m.slots[slot]
 	for {
+		ended := bit.Wait(ctx) // a ring of the slot's former use ends it early
 		isDone, isOver := false, q.over.Load()
 		if err := q.m.touch(func() error { isDone = s.load().state() == done; return nil }); err != nil {
 			return res, &batch.Error{Executed: batch.Maybe, Err: err}
@@ -152,8 +148,8 @@ func (q *Queue[Cmd, Res]) await(ctx context.Context, slot int, bit shmsync.Bit) 
 			}
 			return res, &batch.Error{Executed: batch.Maybe, Err: why}
 		}
-		if err := bit.Wait(ctx); err != nil && ctx.Err() == nil {
-			return res, &batch.Error{Executed: batch.Maybe, Err: err}
+		if ended != nil {
+			return res, &batch.Error{Executed: batch.Maybe, Err: ended}
 		}
 	}
 }

@@ -88,6 +88,7 @@ func BenchmarkSides(b *testing.B) {
 					_, err := e.Do(context.Background(), fmt.Sprintf(note, n))
 					return err
 				}})
+			b.ReportMetric(e.Stats().P50.Seconds()*1000, "flush-p50-ms")
 		})
 	}
 }

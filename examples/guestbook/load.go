@@ -84,15 +84,15 @@ func (l *load) run(ctx context.Context, t tables, locks bool) string {
 		}
 	}
 	rate := float64(l.count()) / time.Since(began).Seconds()
+	p50, p99 := l.at(50), l.at(99) // without those who wait for the lock below
 	text := ""
 	if locks {
 		text = l.slow(ctx, t)
 	}
 	close(over)
 	wg.Wait()
-	slices.Sort(l.took)
 	return fmt.Sprintf("%6.0f writes/s, p50 %6.1f ms, p99 %6.1f ms; killed %d, %d of them led; %d refused, %d without an answer%s", rate,
-		l.at(50), l.at(99), kills, leaders, l.refused, l.failed, text)
+		p50, p99, kills, leaders, l.refused, l.failed, text)
 }
 
 func (l *load) count() int {
@@ -103,10 +103,13 @@ func (l *load) count() int {
 
 // at returns a percentile in ms.
 func (l *load) at(percent int) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if len(l.took) == 0 {
 		return 0
 	}
-	return l.took[len(l.took)*percent/100].Seconds() * 1000
+	took := slices.Sorted(slices.Values(l.took))
+	return took[len(took)*percent/100].Seconds() * 1000
 }
 
 // one asks once, and notes the answer.
