@@ -40,7 +40,6 @@ type ending struct {
 
 func (e *ending) self(s *swaptest.Session) shmsync.Self {
 	self := s.Self()
-	self.Checked = s.Checked
 	self.Mailbox = shmsync.NewMailbox(e.boxes[:], nil, self)
 	if s == e.others {
 		self.OnDeath = func(f func(dead shmsync.Peer)) func() { e.deaths = append(e.deaths, f); return func() {} }

@@ -183,11 +183,15 @@ type stage struct {
 	second world
 }
 
-func newStage(t testing.TB, partitions int) (s stage) {
+func newStage(t testing.TB, partitions int) stage { return newStageOf(t, partitions, false) }
+
+// newStageOf is newStage with a second session that may be checked: what ends there becomes inaccessible.
+func newStageOf(t testing.TB, partitions int, checked bool) (s stage) {
 	t.Helper()
 	s.memory = swaptest.New(t)
 	one := s.memory.Session(1)
 	s.closes = s.memory.Session(2)
+	s.closes.Checked = checked
 	var err error
 	o := dsa.Options{Initial: 1, MaxSegment: 256 << 10, Sessions: 8, Keep: -1}
 	s.first.area, err = dsa.Create(ctx, one, one.Self(), o)

@@ -161,16 +161,18 @@ func (t *core) beginResize(i, lines, n int) error {
 	// Progress is 0 before next is set. With what an earlier change has left there the new array might pass for one
 	// that is clear, or retired.
 	ordered.Store64(&p.progress, 0)
-	if err := t.area.AllocInto(arraySize(n), l.next); err != nil {
-		return err
-	}
-	failpoint.Hit("dshash/resize/allocated")
-	b, err := t.area.Bytes(l.next.Pointer())
+	_, b, err := t.area.AllocBytesInto(arraySize(n), l.next)
 	if err != nil {
+		// The area may have ended, or an object be gone, in a session that goes on and gives the lock back: what next has
+		// then is no array yet, which the next holder would take for a garbled one. It repairs instead.
+		if l.next.Pointer() != 0 {
+			p.dirty.Store(1)
+		}
 		return err
 	}
-	// The number of lines is in the array before rebuilds goes up. A process that dies before this store leaves an
-	// array in next that is none; the repair frees it like any other.
+	// The number of lines is in the array before the lock is given back, whatever ends meanwhile. A process that dies
+	// before this store leaves an array in next that is none; the repair frees it like any other.
+	failpoint.Hit("dshash/resize/allocated")
 	wordAt(b).Store(uint64(n))
 	p.endRebuild()
 	if max(lines, n) <= pace.small {

@@ -109,7 +109,9 @@ func (b *Barrier) Phase() uint32 {
 	if b.view.Ended() {
 		return 0
 	}
-	return epochOf(b.word.epoch.Load()).phase
+	var w uint64
+	b.me.carefully(func() { w = b.word.epoch.Load() })
+	return epochOf(w).phase
 }
 
 // Participants returns the processes that take part, each once. The dead are left out, for which it asks about each
@@ -119,11 +121,13 @@ func (b *Barrier) Participants() (list []Peer) {
 	if b.view.Ended() {
 		return nil
 	}
-	for i := range b.slots() {
-		if w := partyOf(b.slot(i).w.Load()).peer; w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
-			list = append(list, PeerOf(w))
+	b.me.carefully(func() {
+		for i := range b.slots() {
+			if w := partyOf(b.slot(i).w.Load()).peer; w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
+				list = append(list, PeerOf(w))
+			}
 		}
-	}
+	})
 	if b.view.Ended() {
 		return nil
 	}

@@ -43,8 +43,12 @@ type ending struct {
 	dead    *atomic.Bool // the peer in the last row is
 }
 
-func newEnding(t testing.TB) *ending {
+func newEnding(t testing.TB) *ending { return newEndingOf(t, false) }
+
+// newEndingOf is newEnding with a session that may be one in checked mode.
+func newEndingOf(t testing.TB, checked bool) *ending {
 	e := &ending{Bytes: viewtest.New(t, 4096), me: self(1, 1), other: self(2, 1), dead: new(atomic.Bool)}
+	e.me.Checked = checked
 	e.me.Alive = func(p shmsync.Peer) bool { return p.Row != shmsync.MaxRows-1 || !e.dead.Load() }
 	e.other.Alive = e.me.Alive
 	e.mine, e.theirs = must(shm.At[endArena](e.Region, 0)), must(shm.At[endArena](e.Others, 0))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,25 +47,35 @@ var hinder = map[string]func(t *testing.T, e *ending) (undo func()){
 }
 
 // TestEndAtEachPoint ends the view at each point of each method, in that very goroutine: the bytes are swapped between
-// two of its instructions.
+// two of its instructions. In checked mode they are inaccessible then, so that an access outside of a fault scope ends the
+// process.
 func TestEndAtEachPoint(t *testing.T) {
-	for _, how := range slices.Sorted(maps.Keys(hinder)) {
-		for _, name := range slices.Sorted(maps.Keys(newEnding(t).calls())) {
-			points := run(t, how, name, "")
-			for _, p := range points {
-				run(t, how, name, p)
-			}
-			if name == "LWLock.Lock" && len(points) == 0 {
-				t.Errorf("%s, %s: it comes by no point", how, name)
+	for _, checked := range []bool{false, true} {
+		for _, how := range slices.Sorted(maps.Keys(hinder)) {
+			for _, name := range slices.Sorted(maps.Keys(newEnding(t).calls())) {
+				points := run(t, checked, how, name, "")
+				for _, p := range points {
+					if checked && strings.HasPrefix(name, "Count.") { // it is bytes, as its doc says
+						continue
+					}
+					run(t, checked, how, name, p)
+				}
+				if name == "LWLock.Lock" && len(points) == 0 {
+					t.Errorf("%s, %s: it comes by no point", how, name)
+				}
 			}
 		}
 	}
 }
 
 // run makes a call, ends the view when it comes to a point, and returns the points that it came to.
-func run(t *testing.T, how, name, point string) (points []string) {
+func run(t *testing.T, checked bool, how, name, point string) (points []string) {
 	t.Helper()
-	e := newEnding(t)
+	e := newEndingOf(t, checked)
+	end := e.End
+	if checked {
+		end = e.EndChecked
+	}
 	undo := hinder[how](t, e)
 	short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
 	defer cancel()
@@ -77,7 +88,7 @@ func run(t *testing.T, how, name, point string) (points []string) {
 		}
 		mu.Unlock()
 		if p == point && !ended.Swap(true) { // the end itself comes by points, too
-			e.End()
+			end()
 		}
 	})
 	err := e.calls()[name](short)
@@ -85,7 +96,7 @@ func run(t *testing.T, how, name, point string) (points []string) {
 	if err != nil && !errors.Is(err, shmsync.ErrClosed) && (point != "" || !errors.Is(err, context.DeadlineExceeded)) {
 		t.Errorf("%s, %s, the view ended at %s: %v", how, name, point, err)
 	}
-	e.End()
+	end()
 	undo()
 	e.given(t, how+", "+name+", the view ended at "+point)
 	return points

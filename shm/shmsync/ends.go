@@ -13,7 +13,13 @@ type ends struct{ v *shm.View }
 
 var (
 	// forever is the view of the locks that never end. It has no bytes, and nothing ends it.
-	forever   = shm.NewView(nil)
+	forever = shm.NewView(nil)
+	// ended is a view that has ended.
+	ended = func() *shm.View {
+		v := shm.NewView(nil)
+		v.End()
+		return v
+	}()
 	errUnmade = errkind.As(ErrClosed, errors.New("shmsync: a zero value has no word in shared memory: make one with its New function"))
 )
 

@@ -144,13 +144,15 @@ func (l *Latch) Own() (err error) {
 // goroutine of this session that waits goes on waiting, and is woken by a Set; another session's Own may then succeed, and
 // each Set wakes both.
 func (l *Latch) Disown() {
-	for !l.view.Ended() {
-		w := l.word.owner.w.Load()
-		n := onebit.Of(w)
-		if n&peerMask != l.self || l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask)) {
-			return
+	l.me.carefully(func() {
+		for !l.view.Ended() {
+			w := l.word.owner.w.Load()
+			n := onebit.Of(w)
+			if n&peerMask != l.self || l.word.owner.w.CompareAndSwap(w, onebit.Word(n&^peerMask)) {
+				return
+			}
 		}
-	}
+	})
 }
 
 // Owner returns the session that may wait now, and whether there is one; it may be dead. It asks no process and changes
@@ -159,7 +161,8 @@ func (l *Latch) Owner() (Peer, bool) {
 	if l.view.Ended() {
 		return Peer{Row: -1}, false
 	}
-	n := onebit.Of(l.word.owner.w.Load())
+	var n uint64
+	l.me.carefully(func() { n = onebit.Of(l.word.owner.w.Load()) })
 	return PeerOf(n), n&peerMask != 0
 }
 
@@ -169,10 +172,19 @@ func (l *Latch) Owner() (Peer, bool) {
 // The swap stores that the latch is set and takes the mark that a process sleeps in one step: of several that set it at
 // once one makes the system call.
 func (l *Latch) Set() {
-	if l.view.Ended() {
-		return
+	switch {
+	case l.view.Ended():
+	case l.me.Checked:
+		contained(l.set)
+	default:
+		l.set()
 	}
+}
+
+// set does what Set does for a view that may end meanwhile.
+func (l *Latch) set() {
 	race.Release(&l.word.state)
+	failpoint.Hit("shmsync/latch/setting")
 	if w := &l.word.state; w.Load()&latchSet != latchSet && w.Swap(latchSet)&latchSleep != 0 {
 		failpoint.Hit("shmsync/latch/set")
 		wake(w)
@@ -183,17 +195,27 @@ func (l *Latch) Set() {
 // Reset is lost, but what it announced is visible to that look.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
-		l.word.state.And(^uint32(latchSet))
+		failpoint.Hit("shmsync/latch/resetting")
+		l.me.carefully(func() { l.word.state.And(^uint32(latchSet)) })
 	}
 }
 
 // IsSet reports whether the latch is set now. If it is, what was stored before the Set is visible to the caller.
 func (l *Latch) IsSet() bool {
-	if l.view.Ended() || !isSet(l.word.state.Load()) {
+	if l.view.Ended() || !isSet(l.state()) {
 		return false
 	}
 	race.Acquire(&l.word.state)
 	return true
+}
+
+// state returns the word; 0 if it is inaccessible, in checked mode.
+func (l *Latch) state() (w uint32) {
+	if !l.me.Checked {
+		return l.word.state.Load()
+	}
+	contained(func() { w = l.word.state.Load() })
+	return w
 }
 
 // Wait waits until the latch is set, which it leaves so. It ends too when ctx is over, with its cause, and when

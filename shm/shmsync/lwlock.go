@@ -100,16 +100,19 @@ const lostOwner = (MaxRows + 1) << 32
 // A segment that another program truncates ends the process that next uses a lock in it, unless that is inside
 // Session.Contain of package dsm: then the fault is the error of Contain, which gives back what its goroutine holds.
 type LWLock struct {
-	// What the fast paths load, and never changes: 64 bytes, as long as a cache line.
-	word    *LWLockWord
-	self    uint64
-	one     uint64    // what a slot that this process reads in once has more than a vacant one
-	view    ends      // refuses all after its end; nil: it never ends, or the structure looks itself
-	bytes   *shm.View // the view that the word lies in
-	first   *Slot     // the slot to try first,
-	read    uint64    // and the guard of a reader in it
-	mine    int32     // its number
-	checked bool      // as in me
+	// What the fast paths load, and never changes: 64 bytes, as long as a cache line. Quick is the view of the field view, and
+	// over is bytes. The fast paths have no fault scope: in checked mode, where bytes that have ended are inaccessible, a
+	// goroutine may stand between its look at a view and its swap of a word when they end. There quick is nil and over has
+	// ended, so that every call takes a slow path, which has a scope.
+	word  *LWLockWord
+	self  uint64
+	one   uint64    // what a slot that this process reads in once has more than a vacant one
+	quick *shm.View // refuses all after its end
+	over  *shm.View // the view that the word lies in
+	first *Slot     // the slot to try first,
+	read  uint64    // and the guard of a reader in it
+	mine  int32     // its number
+	_     [4]byte
 
 	// What this process last knew of the words, so that it need not load them before it swaps them. All goroutines load and
 	// store them without a lock. A value that is out of date costs a failed swap, and the call then takes the slow path.
@@ -124,6 +127,8 @@ type LWLock struct {
 	_    [40]byte
 
 	me    Self
+	view  ends      // quick, in checked mode too
+	bytes *shm.View // over, in checked mode too
 	more  []Slot
 	room  chan struct{} // of those who wait in this process, one at a time waits for the word
 	spins spin.Budget
@@ -173,7 +178,9 @@ func (l *LWLock) OnFault(f func()) { l.fault = f }
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
-		checked: self.Checked,
+	}
+	if l.quick, l.over = l.view.v, bytes; self.Checked {
+		l.quick, l.over = nil, ended
 	}
 	l.one = onebit.Word(l.self) + oneTime
 	mine := preferred(self.Row, l.slots())
@@ -214,7 +221,7 @@ func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	// Behind an atomic operation the processor loads nothing before that is done. So what the loads there need is loaded
 	// here: each of them takes one load then, not two that wait for one another.
-	v, word, st := l.view.v, l.word, l.idle.Load()
+	v, word, st := l.quick, l.word, l.idle.Load()
 	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/locked")
 		ordered.Store64(&l.held, st|l.self)
@@ -244,8 +251,11 @@ func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
 // dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 	// As in Lock; and w is loaded before the look at the view, as the end of a view expects: see enter.
-	v, word, s, w := l.view.v, l.word, l.first, l.vacant.Load()
-	if v == nil || v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
+	v, word, s, w := l.quick, l.word, l.first, l.vacant.Load()
+	if v == nil {
+		return l.wait(ctx, want{mode: shared})
+	}
+	if v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
 		if !l.enter(s) {
 			return l.wait(ctx, want{mode: shared})
 		}
@@ -257,7 +267,7 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 		return l.wait(ctx, want{mode: shared})
 	}
 	failpoint.Hit("shmsync/lwlock/reading")
-	if v.Ended() || l.checked || !scope.Quiet() {
+	if v.Ended() || !scope.Quiet() {
 		return l.reads(int(l.mine))
 	}
 	race.Acquire(&word.state)
@@ -268,7 +278,7 @@ func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
 // about to find the lock taken. It returns false without an error if the lock is held by a living session.
 func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	st := l.idle.Load()
-	if !l.view.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
+	if v := l.quick; v != nil && !v.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/tried")
 		if g, err := l.taken(st | l.self); err == nil {
 			return g, true, nil

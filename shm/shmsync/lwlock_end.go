@@ -12,6 +12,16 @@ func contained(f func()) {
 	f()
 }
 
+// carefully runs f, contained in checked mode, where bytes that have ended are inaccessible. In other modes they are private
+// pages, and a fault, which only a truncated object causes, is the caller's.
+func (s Self) carefully(f func()) {
+	if s.Checked {
+		contained(f)
+		return
+	}
+	f()
+}
+
 // giveBack gives what this process holds to the others at the end of the view, before the bytes go: an exclusive lock as one
 // of a holder that died, a reader's slot as a free one. It takes the process off the list of those that wait, and wakes all.
 //

@@ -52,7 +52,7 @@ func (l *LWLock) reads(i int) (Guard, error) {
 	}
 	race.Acquire(&l.word.state)
 	in := scope.Current()
-	if l.checked || in != nil {
+	if l.me.Checked || in != nil {
 		what |= l.check.begin()
 	}
 	g := Guard{l, what}
@@ -83,7 +83,7 @@ func (g Guard) Unlock() {
 	}
 	word, first := l.word, l.first
 	switch {
-	case l.bytes.Ended():
+	case l.over.Ended():
 	case g.what == l.read:
 		race.Release(&word.asleep)
 		if w := l.vacant.Load(); first.w.CompareAndSwap(w+l.one, w) {
@@ -115,7 +115,7 @@ func (g Guard) unlock() {
 		}
 		f = func() { l.leave(l.slot(g.slot())) }
 	}
-	if l.bytes.Ended() {
+	if l.over.Ended() {
 		contained(f)
 		return
 	}
@@ -128,9 +128,15 @@ func (g Guard) Exclusive() bool { return g.what&reading == 0 }
 // Abandoned reports whether the lock was taken over from a holder that died with it, or whose segment was detached.
 // What the lock guards may then be half-written: repair it and call MarkConsistent. It is false from then on, after Unlock
 // and after the end of the view.
-func (g Guard) Abandoned() bool {
-	return g.what&(reading|abandoned) == abandoned && !g.l.view.Ended() && g.has(g.l.word.state.Load()) &&
-		g.l.word.state.Load()&abandoned != 0
+func (g Guard) Abandoned() (is bool) {
+	if g.what&(reading|abandoned) != abandoned || g.l.view.Ended() {
+		return false
+	}
+	g.l.me.carefully(func() {
+		st := g.l.word.state.Load()
+		is = g.has(st) && st&abandoned != 0
+	})
+	return is
 }
 
 // MarkConsistent notes that what an abandoned lock guards is in order again: Unlock then leaves a lock like any other. The
@@ -140,13 +146,16 @@ func (g Guard) MarkConsistent() {
 	if !g.Abandoned() {
 		return
 	}
-	for l := g.l; ; {
-		st := l.word.state.Load()
-		if !g.has(st) || l.word.state.CompareAndSwap(st, st&^abandoned) {
-			failpoint.Hit("shmsync/lwlock/marked")
-			return
+	failpoint.Hit("shmsync/lwlock/marking")
+	g.l.me.carefully(func() {
+		for l := g.l; ; {
+			st := l.word.state.Load()
+			if !g.has(st) || l.word.state.CompareAndSwap(st, st&^abandoned) {
+				failpoint.Hit("shmsync/lwlock/marked")
+				return
+			}
 		}
-	}
+	})
 }
 
 // has reports whether state is that of the guard's exclusive hold: this session's, and of the same number.

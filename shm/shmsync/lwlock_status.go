@@ -21,6 +21,15 @@ func (l *LWLock) Status() (s Status) {
 	if l.view.Ended() {
 		return s
 	}
+	l.me.carefully(func() { s = l.status() })
+	if l.view.Ended() {
+		return Status{}
+	}
+	return s
+}
+
+// status does what Status does for a view that may end meanwhile.
+func (l *LWLock) status() (s Status) {
 	st := l.word.state.Load()
 	s.Poisoned = st&poisoned != 0
 	if st&peerMask != 0 && l.me.alive(st) {
@@ -35,9 +44,6 @@ func (l *LWLock) Status() (s Status) {
 		if w := l.word.waiters[i].w.Load(); w != 0 && l.me.alive(w) {
 			s.Waiting = append(s.Waiting, Waiter{PeerOf(w), w&unit != 0})
 		}
-	}
-	if l.view.Ended() {
-		return Status{}
 	}
 	return s
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/scope"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/futex"
 )
 
@@ -57,6 +58,7 @@ type Mutex struct {
 	self  uint32          // this session as a word has it
 	alive func(Peer) bool // of a row that there can be
 	view  ends            // of the word and of the session
+	bare  bool            // its calls need no fault scope: bytes that have ended are not made inaccessible (Self.Checked)
 	local gate            // entered before the word is taken, left after it was given back
 
 	suspect bool // Disavow has seen the word name this process wrongly; under the roll's lock
@@ -71,7 +73,8 @@ func NewMutex(w *MutexWord, self Self) *Mutex {
 	v := viewOf(w, self)
 	make := func() *Mutex {
 		alive := func(p Peer) bool { return p.Row >= 0 && p.Row < MaxRows && self.Alive(p) }
-		return &Mutex{word: &w.w, self: encode(self.Peer), alive: alive, view: endsWith(v), local: newGate()}
+		return &Mutex{word: &w.w, self: encode(self.Peer), alive: alive, view: endsWith(v), bare: !self.Checked || v == nil,
+			local: newGate()}
 	}
 	if v == nil {
 		return make()
@@ -174,6 +177,15 @@ func (g MutexGuard) Abandoned() (Peer, bool) { return decode(g.owner), g.owner !
 // TryLock takes the lock if it is free now, and reports whether it has. It does not wait, and does not ask whether the holder
 // lives: it fails while the word names a dead session.
 func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
+	if m.bare {
+		return m.tryLock()
+	}
+	contained(func() { g, ok = m.tryLock() })
+	return g, ok
+}
+
+// tryLock does what TryLock does for a view that may end meanwhile.
+func (m *Mutex) tryLock() (g MutexGuard, ok bool) {
 	if !m.local.tryEnter() {
 		return MutexGuard{}, false
 	}
@@ -205,6 +217,10 @@ func (m *Mutex) lock(ctx context.Context, patience time.Duration) (g MutexGuard,
 	}
 	ok := false
 	defer m.releaseUnless(&ok)
+	if !m.bare {
+		defer late(&err, m.view.v)
+		defer fault.Return(&err, fault.Catch())
+	}
 	if m.view.Ended() {
 		return g, m.view.Err()
 	}
@@ -296,7 +312,7 @@ func (g MutexGuard) Unlock() {
 		return
 	}
 	defer m.local.leave()
-	if m.view.Ended() {
+	if !m.bare || m.view.Ended() {
 		contained(m.unlock)
 		return
 	}

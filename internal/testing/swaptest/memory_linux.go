@@ -126,7 +126,8 @@ func (m *Memory) Session(row int) *Session {
 
 // Self returns the session among those of the memory. It is alive until Close.
 func (s *Session) Self() shmsync.Self {
-	return shmsync.Self{Peer: shmsync.Peer{Row: s.row, Incarnation: 1}, Alive: s.memory.alive, View: s.view}
+	return shmsync.Self{Peer: shmsync.Peer{Row: s.row, Incarnation: 1}, Alive: s.memory.alive, View: s.view,
+		Checked: s.Checked}
 }
 
 func (m *Memory) alive(p shmsync.Peer) bool {
