@@ -119,7 +119,7 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 		a.guard = 8
 	}
 	if self.OnAsk != nil {
-		unwait, stop := a.unwait, self.OnAsk(func() { _ = a.Current() })
+		unwait, stop := a.unwait, self.OnAsk(func() { _ = a.contained(a.Current) }) // in a goroutine that has no caller
 		a.unwait = func() { unwait(); stop() }
 	}
 	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then

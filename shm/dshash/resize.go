@@ -170,7 +170,7 @@ func (t *core) beginResize(i, lines, n int) error {
 		}
 		return err
 	}
-	// The number of lines is in the array before the lock is given back, whatever ends meanwhile. A process that dies
+	// The number of lines is in the array before the lock is given back. A process that dies
 	// before this store leaves an array in next that is none; the repair frees it like any other.
 	failpoint.Hit("dshash/resize/allocated")
 	wordAt(b).Store(uint64(n))

@@ -231,6 +231,13 @@ func (e *end) finish() {
 	}
 	// From here on the watcher wakes no goroutine for this end: so the bytes are not touched from there.
 	e.peer.End()
+	e.leave()
+	// Also where the bytes are gone: a goroutine that sleeps here hears of the end by nothing else.
+	e.stir()
+}
+
+// leave tells the other end that this one is detached. A fault is ignored.
+func (e *end) leave() {
 	defer fault.Ignore(fault.Catch())
 	failpoint.Hit("mq/detach/leaving")
 	// The other end learns that this one is detached before it is woken. A process that dies in between leaves an end
@@ -238,5 +245,4 @@ func (e *end) finish() {
 	e.mine.leave()
 	failpoint.Hit("mq/detach/gone")
 	e.wakeOther()
-	e.stir()
 }

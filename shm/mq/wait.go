@@ -140,7 +140,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		case where == atBell:
 			late = e.conn.bell.Wait(connPatience)
 		case told:
-			futex.WaitAny(ctx, within(ctx, forever), words...)
+			futex.WaitAny(ctx, within(ctx, gone), words...)
 		default:
 			futex.WaitAny(ctx, within(ctx, patience), words...)
 		}
@@ -171,8 +171,9 @@ func (e *end) waited(ends int, cause error) error {
 	return fmt.Errorf("the queue's other end is %s: %w", e.self.Name(p), cause)
 }
 
-// forever bounds the sleep of an end that its watcher wakes.
-const forever = 24 * time.Hour
+// gone bounds the sleep on a word of an end that its watcher wakes: where the bytes have been truncated under the sleeper, no
+// wake-up reaches it, and it finds that by itself.
+const gone = time.Second
 
 // rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, and what ends a
 // Conn's call, at any moment: it touches no byte once the end is over, and a fault in it is ignored.

@@ -181,7 +181,7 @@ func (l *Latch) Set() {
 	}
 }
 
-// set does what Set does for a view that may end meanwhile.
+// set does what Set does for a view that may end while it runs.
 func (l *Latch) set() {
 	race.Release(&l.word.state)
 	failpoint.Hit("shmsync/latch/setting")

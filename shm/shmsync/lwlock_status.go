@@ -28,7 +28,7 @@ func (l *LWLock) Status() (s Status) {
 	return s
 }
 
-// status does what Status does for a view that may end meanwhile.
+// status does what Status does for a view that may end while it runs.
 func (l *LWLock) status() (s Status) {
 	st := l.word.state.Load()
 	s.Poisoned = st&poisoned != 0

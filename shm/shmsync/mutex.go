@@ -184,7 +184,7 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	return g, ok
 }
 
-// tryLock does what TryLock does for a view that may end meanwhile.
+// tryLock does what TryLock does for a view that may end while it runs.
 func (m *Mutex) tryLock() (g MutexGuard, ok bool) {
 	if !m.local.tryEnter() {
 		return MutexGuard{}, false

@@ -210,7 +210,7 @@ func useLocker(w *world, i int) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			var is bool
-			if err, is = r.(error); !is || !errors.Is(err, dsm.ErrClosed) {
+			if err, is = r.(error); !is || !errors.Is(err, dsm.ErrClosed) && !errors.Is(err, dsm.ErrCorrupt) {
 				panic(r)
 			}
 		}
