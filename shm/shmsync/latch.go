@@ -184,7 +184,6 @@ func (l *Latch) Set() {
 // set does what Set does for a view that may end while it runs.
 func (l *Latch) set() {
 	race.Release(&l.word.state)
-	failpoint.Hit("shmsync/latch/setting")
 	if w := &l.word.state; w.Load()&latchSet != latchSet && w.Swap(latchSet)&latchSleep != 0 {
 		failpoint.Hit("shmsync/latch/set")
 		wake(w)
@@ -195,7 +194,6 @@ func (l *Latch) set() {
 // Reset is lost, but what it announced is visible to that look.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
-		failpoint.Hit("shmsync/latch/resetting")
 		l.me.carefully(func() { l.word.state.And(^uint32(latchSet)) })
 	}
 }

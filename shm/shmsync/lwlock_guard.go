@@ -146,7 +146,6 @@ func (g Guard) MarkConsistent() {
 	if !g.Abandoned() {
 		return
 	}
-	failpoint.Hit("shmsync/lwlock/marking")
 	g.l.me.carefully(func() {
 		for l := g.l; ; {
 			st := l.word.state.Load()
