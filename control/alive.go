@@ -50,5 +50,5 @@ func (m *Member) alive(h shmsync.Peer) bool {
 		return false
 	}
 	w := m.t.processes[h.Row].word.Load()
-	return isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == h.Incarnation && m.witness.Held(h.Row)
+	return isUsed(w) && incarnationOf(w)&shmsync.MutexIncarnationMask == h.Incarnation && m.witness.Held(h.Row)
 }

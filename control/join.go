@@ -126,7 +126,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	// The news last: a process that dies before it is a member of which the supervisor learns at its next look.
 	failpoint.Hit("control/join/arrived")
-	t.header.news.Add()
+	t.header.news.Advance()
 	failpoint.Hit("control/join/told")
 	return m, nil
 }

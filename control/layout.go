@@ -67,11 +67,11 @@ type header struct {
 	// closing is not 0 once the instance is ending: there is no new intent, reference or join. It never goes back to 0.
 	// Close stores it under the lock, CloseByForce without. It is read without the lock; a stale 0 costs nothing, since
 	// each section that would begin something looks again.
-	closing shmsync.Count
+	closing shmsync.EventCount
 
 	// news goes up, without the lock, when a process has joined or wishes for a pin. The supervisor sleeps on it. A death
 	// between the event and the addition delays the supervisor until it next looks around by itself.
-	news shmsync.Count
+	news shmsync.EventCount
 
 	// reclaims counts the deaths in the log. buryLocked stores it under the lock; it is read without the lock, and a
 	// stale read means that the reader hears of a death at its next look.

@@ -43,11 +43,11 @@ func (m *Member) Ask(p shmsync.Peer) {
 // over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between
 // two calls is lost.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
-	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
+	err = guarded(func() error { now = t.header.news.Await(ctx, seen, d); return nil })
 	return now, err
 }
 
 // Nudge makes the WaitNews of any process return early, so that the caller looks around and waits again.
 func (t *Table) Nudge() {
-	_ = guarded(func() error { t.header.news.Nudge(); return nil })
+	_ = guarded(func() error { t.header.news.WakeAll(); return nil })
 }

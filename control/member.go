@@ -56,7 +56,7 @@ func (m *Member) Disavow(ctx context.Context) (err error) {
 	held := false
 	err = guarded(func() error {
 		h, is := m.t.header.lock.Owner()
-		held = is && h.Row == m.row && h.Incarnation == m.incarnation&shmsync.IncarnationMask
+		held = is && h.Row == m.row && h.Incarnation == m.incarnation&shmsync.MutexIncarnationMask
 		return nil
 	})
 	if err != nil || !held {
@@ -113,5 +113,5 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 
 // holder returns how the control lock names a member: its word has room for 20 bits of the incarnation.
 func holder(row int, incarnation uint32) shmsync.Peer {
-	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.MutexIncarnationMask}
 }

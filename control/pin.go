@@ -27,7 +27,7 @@ func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
 		failpoint.Hit("control/pin/wished")
-		return guarded(func() error { m.t.header.news.Add(); return nil })
+		return guarded(func() error { m.t.header.news.Advance(); return nil })
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func (m *Member) repairLocked(dead shmsync.Peer) (died bool) {
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()
-		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
+		if isUsed(w) && incarnationOf(w)&shmsync.MutexIncarnationMask == dead.Incarnation {
 			began := time.Now()
 			bytes := m.reclaimRowLocked(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")

@@ -17,7 +17,7 @@ import (
 func (m *Member) Root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, err error) {
 	handle, made, err := m.root(ctx, candidate, needsKeeper)
 	if made && needsKeeper && err == nil {
-		return handle, guarded(func() error { m.t.header.news.Add(); return nil })
+		return handle, guarded(func() error { m.t.header.news.Advance(); return nil })
 	}
 	return handle, err
 }

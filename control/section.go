@@ -116,7 +116,7 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
-		lock = m.mutex.Seize
+		lock = m.mutex.LockOwnerDead
 	}
 	g, err := within(ctx, askAfter, lock)
 	if err == nil {

@@ -50,7 +50,7 @@ var zeros = []any{
 	new(dshash.Bytes), new(dshash.BytesEntry), new(dshash.Entry[uint64, uint64]), new(dshash.Item[int, int]), new(dshash.Options), new(dshash.Report),
 	new(dshash.Table[uint64, uint64]),
 	new(mq.Addr), new(mq.Conn), new(mq.Many), new(mq.Queue), new(mq.Receiver), new(mq.Sender),
-	new(shmsync.Barrier), new(shmsync.BarrierWord), new(shmsync.Bit), new(shmsync.Cond), new(shmsync.Count), new(shmsync.Guard),
+	new(shmsync.Barrier), new(shmsync.BarrierWord), new(shmsync.Bit), new(shmsync.Cond), new(shmsync.EventCount), new(shmsync.Guard),
 	new(shmsync.LWLock), new(shmsync.LWLockWord), new(shmsync.Latch), new(shmsync.LatchWord), new(shmsync.Mailbox),
 	new(shmsync.MailboxWord), new(shmsync.Mutex), new(shmsync.MutexGuard), new(shmsync.MutexWord), new(shmsync.News),
 	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
