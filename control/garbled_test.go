@@ -183,7 +183,7 @@ func TestDisavow(t *testing.T) {
 	if err := idle.Disavow(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Disavow of a lock that is held = %v", err)
 	}
-	s.leave(&err)
+	s.leaveSection(&err)
 }
 
 // TestGarbledRowEndsNothing: a row that leads to no object is not waited for when the instance ends.
