@@ -186,7 +186,8 @@ func TestCopiedDirectory(t *testing.T) {
 	})
 }
 
-// TestControlSegmentIsRemoved, as systemd's RemoveIPC does: no process could join any more, so the next generation begins.
+// TestControlSegmentIsRemoved, as systemd's RemoveIPC does: no process could join any more, so the next generation
+// begins.
 func TestControlSegmentIsRemoved(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the control segment is a file on Linux alone")

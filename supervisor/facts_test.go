@@ -132,8 +132,8 @@ func TestDirectoryNotUTF8(t *testing.T) {
 	})
 }
 
-// TestFewDescriptors: a supervisor with 20 descriptors adopts, watches and reclaims more sessions than it can watch by the
-// kernel's news.
+// TestFewDescriptors: a supervisor with 20 descriptors adopts, watches and reclaims more sessions than it can watch by
+// the kernel's news.
 func TestFewDescriptors(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise()

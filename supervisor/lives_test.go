@@ -161,8 +161,8 @@ func lives(t *testing.T, backend string, p placing, who string) {
 	}
 }
 
-// TestDirectoryIsMoved: a directory is moved away under its running supervisor, and another instance starts in its place.
-// The first serves its sessions to their end, writes nothing there, and ends with an error.
+// TestDirectoryIsMoved: a directory is moved away under its running supervisor, and another instance starts in its
+// place. The first serves its sessions to their end, writes nothing there, and ends with an error.
 func TestDirectoryIsMoved(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()
@@ -233,8 +233,8 @@ func reseal(t *testing.T, dir string, change func(r map[string]any)) {
 	must(t, os.WriteFile(path, fmt.Appendf(b, "\ncrc32 %08x\n", crc32.ChecksumIEEE(b)), 0o600))
 }
 
-// TestOtherVersion: an instance of another layout version is named at once, to all; a start is refused while its sessions
-// live, unless on_other_version says otherwise, and removes all of it when they have ended.
+// TestOtherVersion: an instance of another layout version is named at once, to all; a start is refused while its
+// sessions live, unless on_other_version says otherwise, and removes all of it when they have ended.
 func TestOtherVersion(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		for _, layout := range []int{3, 99} {
@@ -350,7 +350,8 @@ func lastLayout(id uuid.UUID, boot string, dev, ino uint64, dir string) map[stri
 	}
 }
 
-// TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their bytes.
+// TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their
+// bytes.
 func TestCleanByForce(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()

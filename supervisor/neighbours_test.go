@@ -244,7 +244,8 @@ func garble(t *testing.T, dir string, at int64, word uint32) {
 	}
 }
 
-// TestStoppedLockHolder: no session waits without bound for a stopped process that holds the control lock, and it is named.
+// TestStoppedLockHolder: no session waits without bound for a stopped process that holds the control lock, and it is
+// named.
 func TestStoppedLockHolder(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("shutdown_timeout", "100ms")

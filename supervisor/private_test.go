@@ -158,8 +158,9 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	cleaning.Wait()
 }
 
-// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead does not keep a supervisor from taking
-// over while others live there. Before, it held the directory's lock while it waited for them to be seen dead.
+// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead does not keep a supervisor
+// from taking over while others live there. Before, it held the directory's lock while it waited for them to be seen
+// dead.
 func TestLeavingDoesNotLock(t *testing.T) {
 	instancetest.StateHome(t)
 	p := proctest.Start(t, "run")

@@ -246,7 +246,8 @@ func TestStopWaitsForSessions(t *testing.T) {
 	}
 }
 
-// TestStopDespiteStoppedSession: no call waits for ever for a stopped process that holds the control lock, and it is named.
+// TestStopDespiteStoppedSession: no call waits for ever for a stopped process that holds the control lock, and it is
+// named.
 func TestStopDespiteStoppedSession(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("shutdown_timeout", "100ms")

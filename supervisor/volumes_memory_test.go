@@ -74,8 +74,8 @@ func TestOtherMemory(t *testing.T) {
 	}
 }
 
-// TestUnmountedFiles: files of an external mmap_directory outlive the machine. A start that sees them no more, since their
-// volume is not mounted yet, keeps their life listed, and the first one that sees them again removes them.
+// TestUnmountedFiles: files of an external mmap_directory outlive the machine. A start that sees them no more, since
+// their volume is not mounted yet, keeps their life listed, and the first one that sees them again removes them.
 func TestUnmountedFiles(t *testing.T) {
 	if !ownMounts(t) {
 		return

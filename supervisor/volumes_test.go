@@ -94,8 +94,8 @@ func anotherBoot(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount("/proc/sys/kernel/random/boot_id", syscall.MNT_DETACH) })
 }
 
-// TestSnapshot: a start or a clean of a snapshot, with the directory's inode number and maybe its device's, changes nothing
-// of the living original, in one boot and over another.
+// TestSnapshot: a start or a clean of a snapshot, with the directory's inode number and maybe its device's, changes
+// nothing of the living original, in one boot and over another.
 func TestSnapshot(t *testing.T) {
 	if !ownMounts(t, "mkfs.btrfs", "btrfs", "losetup") {
 		return
@@ -217,8 +217,8 @@ func TestImageLayer(t *testing.T) {
 	})
 }
 
-// TestRemountedVolume: what a dead instance left is removed by the next start though its volume has come back under another
-// device number, in the same boot or another.
+// TestRemountedVolume: what a dead instance left is removed by the next start though its volume has come back under
+// another device number, in the same boot or another.
 func TestRemountedVolume(t *testing.T) {
 	if !ownMounts(t, "mkfs.ext4", "losetup") {
 		return

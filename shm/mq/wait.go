@@ -79,7 +79,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	ready := func() bool {
 		for i, e := range ends {
 			// The watcher has marked the place, or the place is new: ask whether the other end's process lives.
-			if b := e.base(); b.peer.Settle() {
+			if b := e.base(); b.peer.TakeDoubt() {
 				b.ask()
 			}
 			if e.ready() {
