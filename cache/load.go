@@ -14,9 +14,9 @@ import (
 
 const loadTimeout = 30 * time.Second // if Options say nothing
 
-// Load appends the value of key to dst and returns that, as Get does. If there is none it is what f returns, and is set; the
-// package comment says how this goes when many want one key. The context that f is given is the caller's, or one
-// that ends with the cache where f runs in the background. Load waits for the load of another until ctx is over.
+// Load appends the value of key to dst and returns that, as Get does. If there is none it is what f returns, and is
+// set; the package comment says how this goes when many want one key. The context that f is given is the caller's, or
+// one that ends with the cache where f runs in the background. Load waits for the load of another until ctx is over.
 //
 // ErrNotFound says that there is no value; f returns it, or is known to have. An error of f is Load's, for all who wait,
 // with its text and the kind that it has in this module. f must not ask for the key that it loads: that is ErrRecursive.
@@ -110,14 +110,14 @@ func (c *Cache) load(ctx context.Context, key, dst []byte, f func(context.Contex
 		return dst, c.fail("load into", errkind.As(ErrRecursive, errors.New("the loader of a key asks for the same key")))
 	}
 	for over := false; ; {
-		lease, mine, err := c.engine.Claim(ctx, key, over)
+		claim, mine, err := c.engine.Claim(ctx, key, over)
 		if err != nil {
 			return dst, c.fail("load into", err)
 		}
 		if mine {
-			return c.run(ctx, lease, key, dst, f, with, !over)
+			return c.run(ctx, claim, key, dst, f, with, !over)
 		}
-		over, err = c.engine.Await(ctx, lease, c.timeout())
+		over, err = c.engine.Await(ctx, claim, c.timeout())
 		var failed *logcache.LoadError
 		switch {
 		case errors.As(err, &failed) && failed.Failure == logcache.TooLarge:
@@ -166,9 +166,9 @@ func (c *Cache) failure(l *logcache.LoadError) error {
 	return c.fail("load into", err)
 }
 
-// run calls f under a lease, stores its result for all that wait for the key, and returns it. Look says that the key may have
-// been loaded just before the lease was claimed.
-func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, f func(context.Context) ([]byte, error),
+// run calls f under a claim, stores its result for all that wait for the key, and returns it. Look says that the key
+// may have been loaded just before the claim was claimed.
+func (c *Cache) run(ctx context.Context, claim logcache.LoadClaim, key, dst []byte, f func(context.Context) ([]byte, error),
 	with []With, look bool) (value []byte, err error) {
 	returned, ended := false, false
 	defer func() {
@@ -176,16 +176,16 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 		defer cancel()
 		if returned {
 			if !ended {
-				err = errors.Join(err, c.engine.Abandon(end, lease))
+				err = errors.Join(err, c.engine.Abandon(end, claim))
 			}
 			return
 		}
 		c.add(key, failures, 1)
 		if r := recover(); r != nil {
-			_ = c.engine.Fail(end, lease, logcache.Panicked, "\x00"+fmt.Sprint(r))
+			_ = c.engine.Fail(end, claim, logcache.Panicked, "\x00"+fmt.Sprint(r))
 			panic(r)
 		}
-		_ = c.engine.Abandon(end, lease) // the goroutine ends
+		_ = c.engine.Abandon(end, claim) // the goroutine ends
 	}()
 	if look {
 		if value, done, err := c.again(key, dst); done {
@@ -211,12 +211,12 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 			fresh, _ = c.entry(value, []With{w})
 		}
 		fresh.Tags = e.Tags
-		_, perr := c.store(end, key, fresh, logcache.During(lease))
+		_, perr := c.store(end, key, fresh, logcache.During(claim))
 		switch {
 		case perr == nil:
 			ended = true
 		case errors.Is(perr, ErrSize):
-			ended = c.engine.Fail(end, lease, logcache.TooLarge, "") == nil
+			ended = c.engine.Fail(end, claim, logcache.TooLarge, "") == nil
 		}
 		return append(dst, value...), nil
 	}
@@ -225,20 +225,20 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 	case errors.Is(err, ErrNotFound):
 		if c.options.Negative > 0 {
 			_, perr := c.engine.Put(end, key, logcache.Entry{
-				Absent: true, Tags: e.Tags, Expires: c.clock.after(c.options.Negative)}, logcache.During(lease))
+				Absent: true, Tags: e.Tags, Expires: c.clock.after(c.options.Negative)}, logcache.During(claim))
 			ended = perr == nil
 		} else {
-			ended = c.engine.Fail(end, lease, logcache.Missing, "") == nil
+			ended = c.engine.Fail(end, claim, logcache.Missing, "") == nil
 		}
 	case ctx.Err() != nil: // those who wait may have time
 	default:
-		ended = c.engine.Fail(end, lease, logcache.Failed, errkind.Name(err)+"\x00"+err.Error()) == nil
+		ended = c.engine.Fail(end, claim, logcache.Failed, errkind.Name(err)+"\x00"+err.Error()) == nil
 	}
 	return dst, err
 }
 
-// ending returns a context for what has to be done after a load, also if ctx is over. What a stopped process keeps from being done
-// others do after LoadTimeout.
+// ending returns a context for what has to be done after a load, also if ctx is over. What a stopped process keeps
+// from being done others do after LoadTimeout.
 func ending(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 }
@@ -252,7 +252,7 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 		return
 	}
 	short, cancel := context.WithTimeout(ctx, claimPatience)
-	lease, mine, err := c.engine.Claim(short, key, false)
+	claim, mine, err := c.engine.Claim(short, key, false)
 	cancel()
 	if err != nil || !mine {
 		return
@@ -267,6 +267,6 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 				c.log.Warn().Str("cache", c.name).Interface("panic", r).Str("event", "cache-loader-panicked").Msg("cache: a loader in the background panicked")
 			}
 		}()
-		_, _ = c.run(ctx, lease, key, nil, f, with, false)
+		_, _ = c.run(ctx, claim, key, nil, f, with, false)
 	}()
 }

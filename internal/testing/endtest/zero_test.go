@@ -57,7 +57,7 @@ var zeros = []any{
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
 	new(logcache.Cache), new(logcache.Condition), new(logcache.Entry), new(logcache.Failure), new(logcache.Item),
-	new(logcache.Lease), new(logcache.LoadError), new(logcache.Options), new(logcache.Point), new(logcache.Report),
+	new(logcache.LoadClaim), new(logcache.LoadError), new(logcache.Options), new(logcache.Point), new(logcache.Report),
 	new(logcache.Room), new(logcache.Stamp), new(logcache.Stats), new(logcache.Tag),
 	new(locktable.Death), new(locktable.Edge), new(locktable.Hold), new(locktable.Holds), new(locktable.Info),
 	new(locktable.Looker), new(locktable.Name), new(locktable.Options), new(locktable.Owner), new(locktable.Party),
