@@ -1,5 +1,5 @@
 //go:build !windows
 
-package osobjects
+package objectlist
 
-func named(string) []string { return nil }
+func objectsNamed(string) []string { return nil }
