@@ -22,7 +22,7 @@ var goroutines = map[string]string{
 	"dsm runDueCalls":          "as enqueueCallLocked",
 	"dsmnet listen":            "run contains it",
 	"locktable asked":          "listen contains what it touches",
-	"locktable tell":           "OnWait is the program's",
+	"locktable callOnWait":     "OnWait is the program's",
 	"shm/dsa askOthersToUnmap": "contained",
 	"shm/mq setDeadline":       "stir contains it",
 	"cache add":                "flush contains it",
