@@ -20,7 +20,7 @@ var goroutines = map[string]string{
 	"dsm open":                 "the watcher: the books, the mailbox and the waits contain it each",
 	"dsm enqueueCallLocked":    "contained wraps what structures have called; OnDeath's functions are the program's",
 	"dsm runDueCalls":          "as enqueueCallLocked",
-	"dsmnet listen":            "run contains it",
+	"dsmnet listen":            "answerDialers contains it",
 	"locktable asked":          "listen contains what it touches",
 	"locktable callOnWait":     "OnWait is the program's",
 	"shm/dsa askOthersToUnmap": "contained",
