@@ -132,7 +132,7 @@ func (s *Session) reclaimDead(ctx context.Context) {
 		s.log.Debug().Err(err).Str("event", "members-refused").Msg("another members file can't come in the place of one that was removed; it is tried again")
 	}
 	if n, err := m.ReclaimDead(ctx); err != nil {
-		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("the dead can't be reclaimed now; it is tried again")
+		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("dead sessions can't be reclaimed now; it is tried again")
 	} else if n > 0 {
 		// A death here leaves segments that are destroying by this session: the session that reclaims it removes them.
 		failpoint.Hit("dsm/look/reclaimed")

@@ -158,4 +158,6 @@ func (p *Policy) winsOver(e, v Entry) bool {
 func (p *Policy) stepSmall(s Store, e Entry) bool { return p.Objects && e.Size*2 < s.Mean() }
 
 // stepLarge reports whether an entry is so large that one hit does not keep it.
-func (p *Policy) stepLarge(s Store, e Entry) bool { return p.Objects && e.Size > s.Mean()*2 && e.Hits < 2 }
+func (p *Policy) stepLarge(s Store, e Entry) bool {
+	return p.Objects && e.Size > s.Mean()*2 && e.Hits < 2
+}

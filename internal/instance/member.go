@@ -29,7 +29,7 @@ func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	m := &Member{Books: b, Self: self, Log: log}
 	if !b.Supervised() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
+			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim dead sessions; another process will")
 		}
 	}
 	return m, m.Settle(ctx)
@@ -92,7 +92,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) leave(ctx context.Context) error {
 	if !m.Books.Supervised() && !m.Books.Table.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
+			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim dead sessions; another process will")
 		}
 	}
 	if err := m.Self.ReleaseAll(ctx); err != nil {
