@@ -10,9 +10,9 @@ import (
 // neighbour may truncate a segment at any time, and a goroutine of the library's own has no caller that a fault could be
 // an error of.
 var goroutines = map[string]string{
-	"batch/shared beats":       "touch contains it",
-	"batch/shared await":       "touch contains it",
-	"batch/shared Submit":      "touch contains it",
+	"batch/shared startBeats":  "contained contains it",
+	"batch/shared awaitSlot":   "contained contains it",
+	"batch/shared Submit":      "contained contains it",
 	"batch/shared open":        "the steward: touch contains it",
 	"cache refresh":            "the engine's calls contain it; the loader is the program's",
 	"dsm withdrawOwnMapping":   "it touches the books alone, which contain it",
