@@ -161,9 +161,9 @@ func (l *line) match(want uint64) (m uint64) {
 // record is.
 const nearBytes = 256
 
-// touch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the
+// prefetch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the
 // processor waits for all of them at the same time, and not first for the record's header.
-func touch(extent []byte, off int) {
+func prefetch(extent []byte, off int) {
 	b := extent[off : off+nearBytes]
 	wordAt(b, 64).Load()
 	wordAt(b, 128).Load()
@@ -185,7 +185,7 @@ func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok boo
 		return dst, false
 	}
 	x := c.extentOf(e)
-	touch(x, off)
+	prefetch(x, off)
 	life := c.lives[e-1].Load()
 	first, second := wordAt(x, off).Load(), wordAt(x, off+8).Load()
 	value := x[off+recordHeader:]

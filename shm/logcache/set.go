@@ -152,17 +152,6 @@ func (c *Cache) touchLines(h hash) {
 	}
 }
 
-// policyLocked returns the shard's policy. It runs under the shard's lock.
-func (t *turn) policyLocked() eviction.Policy {
-	c, i := t.c, t.i
-	return eviction.Policy{
-		Setting: eviction.Settings[c.setting()],
-		Objects: c.objects,
-		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
-		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
-	}
-}
-
 // Delete takes the key's entry out, at once and for all processes. It reports whether there was one.
 func (c *Cache) Delete(ctx context.Context, key []byte) (found bool, err error) {
 	if c.view.Ended() {

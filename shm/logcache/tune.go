@@ -196,3 +196,14 @@ const (
 	leastPlotted = 500
 	fadeAt       = 1 << 14
 )
+
+// policyLocked returns the shard's policy. It runs under the shard's lock.
+func (t *turn) policyLocked() eviction.Policy {
+	c, i := t.c, t.i
+	return eviction.Policy{
+		Setting: eviction.Settings[c.setting()],
+		Objects: c.objects,
+		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
+		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
+	}
+}

@@ -58,7 +58,7 @@
 //	table       view.go           what has been made on which word, and the views that end with two others
 //	room        LWLock            one goroutine of the process at a time waits for the word; held during the wait
 //	gate        Mutex             one goroutine of the process at a time has the word or waits for it
-//	roll        lwlock_doubt.go   the locks of the process, for Disavow
+//	roll        disavow.go        the locks of the process, for Disavow
 //	check.mu    LWLock            the guards of readers that have a number
 //	Mailbox.mu  Mailbox           the seats; unlocked while the dealer or a waiter sleeps
 //
