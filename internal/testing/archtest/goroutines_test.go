@@ -11,7 +11,7 @@ import (
 // an error of.
 var goroutines = map[string]string{
 	"batch/shared startBeats":  "contained contains it",
-	"batch/shared awaitSlot":   "contained contains it",
+	"batch/shared awaitDone":   "contained contains it",
 	"batch/shared Submit":      "contained contains it",
 	"batch/shared open":        "the steward: touch contains it",
 	"cache refresh":            "the engine's calls contain it; the loader is the program's",
