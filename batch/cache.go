@@ -55,7 +55,7 @@ func (ps *plans[Cmd, Res, Group, Key]) lookup(cmd Cmd) (res Res, ok bool) {
 	if ps.cache.most == 0 {
 		return res, false
 	}
-	t, read, err := ps.tag(&call[Cmd, Res]{cmd: cmd})
+	t, read, err := ps.askRules(&call[Cmd, Res]{cmd: cmd})
 	if err != nil || !read || !t.keyed {
 		return res, false
 	}

@@ -44,8 +44,8 @@ type call[Cmd, Res any] struct {
 // move makes one of the legal moves, and reports whether the call was in that state.
 func (c *call[Cmd, Res]) move(from, to uint32) bool { return c.state.CompareAndSwap(from, to) }
 
-// back moves a call from taken to waiting, or from left to withdrawn. It reports whether the call is still wanted.
-func (c *call[Cmd, Res]) back() bool {
+// takeBack moves a call from taken to waiting, or from left to withdrawn. It reports whether the call is still wanted.
+func (c *call[Cmd, Res]) takeBack() bool {
 	return c.move(taken, waiting) || !c.move(left, withdrawn) && c.state.Load() == waiting
 }
 

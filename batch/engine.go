@@ -45,7 +45,7 @@ func New[Cmd, Res any, Group, Key comparable](driver Driver[Cmd, Res], rules Rul
 	e.queue.room, e.queue.full = e.options.Queue, e.options.Full
 	e.calls.New = func() any { return &call[Cmd, Res]{ready: make(chan struct{}, 1)} }
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
-	go e.work()
+	go e.runWorker()
 	return e
 }
 
@@ -59,7 +59,7 @@ func (e *Engine[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error)
 }
 
 func (e *Engine[Cmd, Res]) do(ctx context.Context, c *call[Cmd, Res]) (res Res, err error) {
-	if _, err := e.put(ctx, c, false); err != nil {
+	if _, err := e.handIn(ctx, c, false); err != nil {
 		e.recycle(c)
 		return res, &Error{Err: err}
 	}
@@ -90,7 +90,7 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	c.cmd = cmd
 	f := &Future[Res]{done: make(chan struct{})}
 	c.ctx, c.future = ctx, f
-	admit, err := e.put(ctx, c, true)
+	admit, err := e.handIn(ctx, c, true)
 	if err != nil {
 		e.recycle(c)
 		return finished[Res](&Error{Err: err})
@@ -112,7 +112,7 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd, res Res, err error)) {
 	c := e.calls.Get().(*call[Cmd, Res])
 	c.cmd, c.ctx, c.told = cmd, ctx, told
-	admit, err := e.put(ctx, c, true)
+	admit, err := e.handIn(ctx, c, true)
 	if err != nil {
 		e.recycle(c)
 		var none Res
@@ -128,8 +128,8 @@ func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd,
 	}
 }
 
-// put checks a call and hands it to the queue.
-func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
+// handIn checks a call and hands it to the queue.
+func (e *Engine[Cmd, Res]) handIn(ctx context.Context, c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
 	s := scopeOf(ctx)
 	if s.inside == any(e) {
 		return nil, ErrInside
@@ -147,7 +147,7 @@ func (e *Engine[Cmd, Res]) put(ctx context.Context, c *call[Cmd, Res], waits boo
 		c.stream = s.stream
 		c.stream.pending.Add(1)
 	}
-	return e.queue.put(c, waits)
+	return e.queue.handIn(c, waits)
 }
 
 func (e *Engine[Cmd, Res]) measure(c *call[Cmd, Res]) (err error) {
@@ -224,22 +224,22 @@ func (e *Engine[Cmd, Res]) drain(ctx context.Context) error {
 	}
 }
 
-// work runs as the worker: it flushes until the engine is closed, and then drops the calls that are left.
-func (e *Engine[Cmd, Res]) work() {
+// runWorker runs as the worker: it flushes until the engine is closed, and then drops the calls that are left.
+func (e *Engine[Cmd, Res]) runWorker() {
 	defer close(e.ended)
 	f := flush[Cmd, Res]{e: e}
 	var gone []*call[Cmd, Res]
-	for e.queue.await(e.ctx, e.options.Linger, e.options.MaxRows) {
+	for e.queue.awaitWork(e.ctx, e.options.Linger, e.options.MaxRows) {
 		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)
 		for _, c := range gone {
-			e.drop(c)
+			e.endWithdrawn(c)
 		}
 		f.run()
 	}
 	for { // Close has given up: none of these is executed
 		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)
 		for _, c := range gone {
-			e.drop(c)
+			e.endWithdrawn(c)
 		}
 		for _, c := range f.calls {
 			e.answer(c, c.res, &Error{Err: ErrClosed})
@@ -278,8 +278,8 @@ func (e *Engine[Cmd, Res]) answer(c *call[Cmd, Res], res Res, err error) {
 	e.recycle(c)
 }
 
-// drop ends a call that is withdrawn.
-func (e *Engine[Cmd, Res]) drop(c *call[Cmd, Res]) {
+// endWithdrawn ends a call that is withdrawn.
+func (e *Engine[Cmd, Res]) endWithdrawn(c *call[Cmd, Res]) {
 	e.tellWithdrawn(c)
 	e.recycle(c)
 }

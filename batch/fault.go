@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// fault decides what becomes of the flush after an error. The run was of entries f.pos up to hi, and the statement that
+// handleError decides what becomes of the flush after an error. The run was of entries f.pos up to hi, and the statement that
 // failed was of entries lo up to up; for an error at commit both are all that the transaction has executed.
 //
 //	class       whole                guarded                            apart
@@ -16,7 +16,7 @@ import (
 //	transient   again after a pause, in every mode; from the third time on in shorter transactions
 //	lost        again; the second time apart, in halves; one that is poison has failed
 //	fatal       all that is not answered has failed
-func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
+func (f *flush[Cmd, Res]) handleError(lo, up, hi int, err error) {
 	if f.e.ctx.Err() != nil {
 		return // run answers these calls
 	}
@@ -42,44 +42,44 @@ func (f *flush[Cmd, Res]) fault(lo, up, hi int, err error) {
 		f.rollback(err)
 		f.retry(err)
 	case Lost:
-		f.broke(hi, err)
+		f.handleLostConnection(hi, err)
 	case Fatal:
 		f.rollback(err)
 		f.fail(len(f.entries), &Error{Class: class, Err: err})
 	default:
-		f.refused(lo, up, err)
+		f.handleRefusal(lo, up, err)
 	}
 }
 
-// refused sees to an error of one command, or of several that are one statement.
-func (f *flush[Cmd, Res]) refused(lo, up int, err error) {
+// handleRefusal sees to an error of one command, or of several that are one statement.
+func (f *flush[Cmd, Res]) handleRefusal(lo, up int, err error) {
 	atCommit := up == f.pos
 	one := up-lo == 1 && lo == f.pos // all that goes before it has been executed
 	switch {
 	case f.merged > 0 && !f.unmerged:
 		f.rollback(err)
 		f.unmerged, f.mode = true, guarded
-		f.again()
+		f.replan()
 	case one && f.mode != apart && (f.mode == guarded || f.entries[lo].first.interact != nil) && f.alive():
 		f.entries[lo].err = err
 		f.pos = up
-		f.search.found()
+		f.search.noteFound()
 	case up-lo == 1 && lo == f.from && (f.mode == apart || f.isAlone(lo)):
 		f.rollback(err)
 		f.fail(up, &Error{Class: f.e.driver.Class(err), Err: err})
-		f.search.found()
+		f.search.noteFound()
 	case f.mode == whole:
 		f.rollback(err)
 		f.mode = guarded
 		if !atCommit {
-			f.search.failed(lo, up)
+			f.search.noteFailed(lo, up)
 		}
 	case f.mode == guarded && !atCommit && f.alive():
-		f.search.failed(lo, up)
+		f.search.noteFailed(lo, up)
 	default:
 		f.rollback(err)
 		f.mode = apart
-		f.search.failed(lo, up)
+		f.search.noteFailed(lo, up)
 	}
 }
 
@@ -98,8 +98,8 @@ func (f *flush[Cmd, Res]) isAlone(x int) bool {
 // alive reports whether the transaction can go on.
 func (f *flush[Cmd, Res]) alive() bool { return !f.broken && f.tx.Alive() }
 
-// broke sees to a lost connection, where nothing was committed.
-func (f *flush[Cmd, Res]) broke(hi int, err error) {
+// handleLostConnection sees to a lost connection, where nothing was committed.
+func (f *flush[Cmd, Res]) handleLostConnection(hi int, err error) {
 	from := f.from
 	f.rollback(err)
 	f.cause = err
@@ -109,15 +109,15 @@ func (f *flush[Cmd, Res]) broke(hi int, err error) {
 	case f.lost < 2:
 	case f.merged > 0 && !f.unmerged:
 		f.unmerged, f.mode = true, apart
-		f.again()
+		f.replan()
 	case f.mode == apart && hi-from == 1:
 		f.suspect(hi)
 	case f.mode == apart:
 		f.suspect(hi)
-		f.search.failed(from, hi)
+		f.search.noteFailed(from, hi)
 	default:
 		f.mode = apart
-		f.search.failed(from, hi)
+		f.search.noteFailed(from, hi)
 	}
 	f.retry(err)
 }
@@ -142,10 +142,10 @@ func (f *flush[Cmd, Res]) pause() {
 
 // retry waits, and lets go of those calls whose callers have left. Calls can be withdrawn during the wait.
 func (f *flush[Cmd, Res]) retry(err error) {
-	f.e.troubled(err)
-	f.each(func(c *call[Cmd, Res]) { c.back() })
+	f.e.noteTrouble(err)
+	f.each(func(c *call[Cmd, Res]) { c.takeBack() })
 	f.pause()
-	for _, c := range f.e.queue.over(nil) { // a retry may take long
+	for _, c := range f.e.queue.withdrawEnded(nil) { // a retry may take long
 		f.e.tellWithdrawn(c)
 	}
 	f.calls = f.calls[:0]
@@ -153,7 +153,7 @@ func (f *flush[Cmd, Res]) retry(err error) {
 	f.each(func(c *call[Cmd, Res]) {
 		if c.ctx != nil && c.ctx.Err() != nil && c.move(waiting, withdrawn) || !c.move(waiting, taken) {
 			fewer = true
-			f.e.drop(c)
+			f.e.endWithdrawn(c)
 		} else {
 			f.calls = append(f.calls, c)
 		}
@@ -193,7 +193,7 @@ func (f *flush[Cmd, Res]) settle(cause error) (committed, known bool) {
 		if class := f.e.driver.Class(err); class != Transient && class != Lost {
 			break
 		}
-		f.e.troubled(errors.Join(cause, err))
+		f.e.noteTrouble(errors.Join(cause, err))
 		f.pause()
 	}
 	f.e.count(func(s *Stats) { s.Unsettled++ })
@@ -206,15 +206,15 @@ type search struct {
 	bad    int // entries that were found
 }
 
-// failed notes that a statement of entries lo up to hi has failed.
-func (s *search) failed(lo, hi int) { s.lo, s.hi = lo, hi }
+// noteFailed notes that a statement of entries lo up to hi has failed.
+func (s *search) noteFailed(lo, hi int) { s.lo, s.hi = lo, hi }
 
-// found notes that an entry was found.
-func (s *search) found() { s.lo, s.hi = 0, 0; s.bad++ }
+// noteFound notes that an entry was found.
+func (s *search) noteFound() { s.lo, s.hi = 0, 0; s.bad++ }
 
-// next returns the end of the run that begins at pos, where there are n entries. Where two have been found, runs are as
+// nextRunEnd returns the end of the run that begins at pos, where there are n entries. Where two have been found, runs are as
 // long as it was from one to the next: with many of them it goes entry by entry.
-func (s *search) next(pos, n int) int {
+func (s *search) nextRunEnd(pos, n int) int {
 	lo := max(s.lo, pos)
 	switch {
 	case lo >= s.hi && s.bad <= 1:

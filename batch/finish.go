@@ -18,7 +18,7 @@ func (f *flush[Cmd, Res]) finish() {
 	lo, up, ran, err := f.finishing(hi)
 	if err == nil {
 		f.pos = hi
-		if f.split() { // of reads
+		if f.storeSharedResults() { // of reads
 			f.committed()
 		}
 		return
@@ -37,7 +37,7 @@ func (f *flush[Cmd, Res]) finish() {
 		f.rollback(err)
 		f.fail(hi, &Error{Class: class, Err: err})
 	default:
-		f.fault(lo, up, hi, err)
+		f.handleError(lo, up, hi, err)
 	}
 }
 
@@ -51,10 +51,10 @@ func (f *flush[Cmd, Res]) finishing(hi int) (lo, up int, ran bool, err error) {
 	}()
 	a, b, ran, err := f.tx.(Finisher[Cmd, Res]).Finish(f.e.ctx, f.statements(hi))
 	if err == nil || ran {
-		_, _, _ = f.told(hi) // commands that are refused alone; none is merged
+		_, _, _ = f.handleCommandErrors(hi) // commands that are refused alone; none is merged
 	}
 	if err != nil {
-		lo, up = f.blamed(a, b, hi)
+		lo, up = f.blamedEntries(a, b, hi)
 	}
 	return lo, up, ran, err
 }

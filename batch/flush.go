@@ -84,8 +84,8 @@ func (f *flush[Cmd, Res]) make() {
 	f.e.plans.plan(&f.plan, f.calls, !f.unmerged, f.e)
 }
 
-// again plans anew what has not been answered.
-func (f *flush[Cmd, Res]) again() {
+// replan plans anew what has not been answered.
+func (f *flush[Cmd, Res]) replan() {
 	f.calls = f.calls[:0]
 	for x := f.from; x < len(f.entries); x++ {
 		for c := f.entries[x].first; c != nil; c = c.next {
@@ -127,7 +127,7 @@ func (f *flush[Cmd, Res]) execute() {
 		f.commit()
 		return
 	}
-	hi := f.next()
+	hi := f.nextRunEnd()
 	lo, up, err := f.pos, hi, error(nil)
 	if f.finishes(hi) {
 		f.finish()
@@ -137,10 +137,10 @@ func (f *flush[Cmd, Res]) execute() {
 		f.guards++
 		err = f.interact(i)
 	} else {
-		lo, up, err = f.drive(hi)
+		lo, up, err = f.runDriver(hi)
 	}
 	if err != nil {
-		f.fault(lo, up, hi, err)
+		f.handleError(lo, up, hi, err)
 		return
 	}
 	f.pos = hi
@@ -149,11 +149,11 @@ func (f *flush[Cmd, Res]) execute() {
 	}
 }
 
-// next returns the end of the next run.
-func (f *flush[Cmd, Res]) next() int {
+// nextRunEnd returns the end of the next run.
+func (f *flush[Cmd, Res]) nextRunEnd() int {
 	hi := len(f.entries)
 	if f.mode != whole {
-		hi = f.search.next(f.pos, hi)
+		hi = f.search.nextRunEnd(f.pos, hi)
 	}
 	hi = min(hi, f.from+f.most)
 	if f.interactions > 0 { // an interaction is a run of its own
@@ -166,9 +166,9 @@ func (f *flush[Cmd, Res]) next() int {
 	return hi
 }
 
-// drive lets the driver execute entries up to hi. If there is an error, it returns the entries of the statement that
+// runDriver lets the driver execute entries up to hi. If there is an error, it returns the entries of the statement that
 // failed.
-func (f *flush[Cmd, Res]) drive(hi int) (lo, up int, err error) {
+func (f *flush[Cmd, Res]) runDriver(hi int) (lo, up int, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			lo, up, err = f.pos, hi, panicked("the driver", v)
@@ -187,10 +187,10 @@ func (f *flush[Cmd, Res]) drive(hi int) (lo, up int, err error) {
 	}
 	a, b, err := f.tx.Run(f.e.ctx, steps, f.mode == guarded)
 	if err != nil {
-		lo, up = f.blamed(a, b, hi)
+		lo, up = f.blamedEntries(a, b, hi)
 		return lo, up, err
 	}
-	return f.told(hi)
+	return f.handleCommandErrors(hi)
 }
 
 // statements returns the steps of the run up to hi.
@@ -201,14 +201,14 @@ func (f *flush[Cmd, Res]) statements(hi int) []Step[Cmd, Res] {
 	return steps
 }
 
-// blamed returns the entries of the statement of commands a up to b of the run up to hi.
-func (f *flush[Cmd, Res]) blamed(a, b, hi int) (lo, up int) {
+// blamedEntries returns the entries of the statement of commands a up to b of the run up to hi.
+func (f *flush[Cmd, Res]) blamedEntries(a, b, hi int) (lo, up int) {
 	lo, up = f.entry(a), f.entry(max(a, b-1))+1
 	return max(lo, f.pos), min(up, hi)
 }
 
-// told sees to the errors of single commands of the run up to hi.
-func (f *flush[Cmd, Res]) told(hi int) (lo, up int, err error) {
+// handleCommandErrors sees to the errors of single commands of the run up to hi.
+func (f *flush[Cmd, Res]) handleCommandErrors(hi int) (lo, up int, err error) {
 	for x := f.pos; x < hi; x++ {
 		if f.errs[x] == nil {
 			continue
@@ -239,7 +239,7 @@ func (f *flush[Cmd, Res]) rollback(cause error) {
 
 // commit commits what has been executed, and answers it.
 func (f *flush[Cmd, Res]) commit() {
-	if !f.split() {
+	if !f.storeSharedResults() {
 		return
 	}
 	err := f.tx.Commit(f.e.ctx)
@@ -254,7 +254,7 @@ func (f *flush[Cmd, Res]) commit() {
 func (f *flush[Cmd, Res]) uncommitted(err error, ran bool) {
 	class := f.e.driver.Class(err)
 	if f.writes == 0 || class != Lost && f.e.ctx.Err() == nil {
-		f.fault(f.from, f.pos, f.pos, err)
+		f.handleError(f.from, f.pos, f.pos, err)
 		return
 	}
 	f.tellWritten(f.pos, false)
@@ -271,16 +271,16 @@ func (f *flush[Cmd, Res]) uncommitted(err error, ran bool) {
 		f.tx.Rollback(f.e.ctx)
 		f.committed()
 	default:
-		f.fault(f.from, f.pos, f.pos, err)
+		f.handleError(f.from, f.pos, f.pos, err)
 	}
 }
 
 // errUnsure is why a transaction is rolled back that has merged what it should not have.
 var errUnsure = errors.New("the answer to a merged command is not one that Rules.Split can divide")
 
-// split gives the calls that share an entry their results, before these are committed. It reports whether all are sure;
+// storeSharedResults gives the calls that share an entry their results, before these are committed. It reports whether all are sure;
 // if not, the transaction was rolled back and will be executed without merging.
-func (f *flush[Cmd, Res]) split() bool {
+func (f *flush[Cmd, Res]) storeSharedResults() bool {
 	if f.shared == 0 {
 		return true
 	}
@@ -288,10 +288,10 @@ func (f *flush[Cmd, Res]) split() bool {
 		if f.entries[x].n == 1 || f.entries[x].err != nil {
 			continue
 		}
-		if sure, err := f.e.plans.split(&f.plan, x); !sure {
+		if sure, err := f.e.plans.storeShared(&f.plan, x); !sure {
 			f.rollback(cmp.Or(err, errUnsure))
 			f.unmerged = true
-			f.again()
+			f.replan()
 			return false
 		}
 	}

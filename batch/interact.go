@@ -71,7 +71,7 @@ func (f *flush[Cmd, Res]) undo(i *interaction, cause error) {
 	i.ran = false
 	defer func() {
 		if v := recover(); v != nil {
-			f.e.troubled(panicked("an interaction's undo", v))
+			f.e.noteTrouble(panicked("an interaction's undo", v))
 		}
 	}()
 	if i.undo != nil {

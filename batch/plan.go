@@ -10,7 +10,7 @@ type planner[Cmd, Res any] interface {
 	// plan fills p with the entries for calls, in their order of execution. It answers calls whose rules panic.
 	plan(p *plan[Cmd, Res], calls []*call[Cmd, Res], merge bool, e *Engine[Cmd, Res])
 	// split stores the results of an entry that many calls share in these, and reports whether they are sure.
-	split(p *plan[Cmd, Res], x int) (bool, error)
+	storeShared(p *plan[Cmd, Res], x int) (bool, error)
 	// committed lets the answers that Get has in memory follow entries lo up to hi of p, and tells the program of them.
 	committed(p *plan[Cmd, Res], lo, hi int, known bool) error
 	lookup(cmd Cmd) (Res, bool)
@@ -107,7 +107,7 @@ func (ps *plans[Cmd, Res, Group, Key]) plan(p *plan[Cmd, Res], calls []*call[Cmd
 			continue
 		}
 		c.next = nil
-		t, read, err := ps.tag(c)
+		t, read, err := ps.askRules(c)
 		if err != nil {
 			e.count(func(s *Stats) { s.Commands++; s.Failed++ })
 			e.answer(c, c.res, &Error{Class: Row, Err: err})
@@ -176,8 +176,8 @@ func (p *place) after(q place) {
 	}
 }
 
-// tag asks the rules about a command.
-func (ps *plans[Cmd, Res, Group, Key]) tag(c *call[Cmd, Res]) (t tag[Group, Key], read bool, err error) {
+// askRules asks the rules about a command.
+func (ps *plans[Cmd, Res, Group, Key]) askRules(c *call[Cmd, Res]) (t tag[Group, Key], read bool, err error) {
 	if c.interact != nil {
 		return t, false, nil
 	}
@@ -284,8 +284,8 @@ func (ps *plans[Cmd, Res, Group, Key]) compare(a, b Cmd) (c int) {
 	return ps.rules.Compare(a, b)
 }
 
-// split stores the results of a shared entry in its calls.
-func (ps *plans[Cmd, Res, Group, Key]) split(p *plan[Cmd, Res], x int) (sure bool, err error) {
+// storeShared stores the results of a shared entry in its calls.
+func (ps *plans[Cmd, Res, Group, Key]) storeShared(p *plan[Cmd, Res], x int) (sure bool, err error) {
 	e := &p.entries[x]
 	if e.read {
 		for c := e.first; c != nil; c = c.next {

@@ -89,9 +89,9 @@ func TestSearchFindsAllBadEntries(t *testing.T) {
 			bad := func(x int) bool { return x >= test.first && (x-test.first)%test.every == 0 }
 			var s search
 			found, runs := map[int]bool{}, 0
-			s.failed(0, test.n)
+			s.noteFailed(0, test.n)
 			for pos := 0; pos < test.n; {
-				hi := s.next(pos, test.n)
+				hi := s.nextRunEnd(pos, test.n)
 				if hi <= pos || hi > test.n {
 					t.Fatalf("a run from %d to %d", pos, hi)
 				}
@@ -106,9 +106,9 @@ func TestSearchFindsAllBadEntries(t *testing.T) {
 				case hi == pos+1:
 					found[pos] = true
 					pos = hi
-					s.found()
+					s.noteFound()
 				default:
-					s.failed(pos, hi)
+					s.noteFailed(pos, hi)
 				}
 			}
 			for x := range test.n {

@@ -53,7 +53,7 @@ func (f *flush[Cmd, Res]) try() {
 		f.trial = 0 // the next transaction will have that error
 		return
 	}
-	lived := f.lives(f.trial)
+	lived := f.connectionLives(f.trial)
 	f.trial = 0
 	f.each(func(c *call[Cmd, Res]) {
 		if s := &c.suspicion; s.on {
@@ -71,12 +71,12 @@ func (f *flush[Cmd, Res]) try() {
 			return
 		}
 		f.fail(f.from+1, &Error{Class: Lost, Err: fmt.Errorf("%w: %w", ErrPoison, f.cause)})
-		f.search.found()
+		f.search.noteFound()
 	}
 }
 
-// lives reports whether a connection lives for that long.
-func (f *flush[Cmd, Res]) lives(d time.Duration) bool {
+// connectionLives reports whether a connection lives for that long.
+func (f *flush[Cmd, Res]) connectionLives(d time.Duration) bool {
 	pause := time.NewTicker(max(d/8, leastTrial/4))
 	defer pause.Stop()
 	for end := time.Now().Add(d); time.Now().Before(end); {

@@ -22,9 +22,9 @@ type queue[Cmd, Res any] struct {
 	closed   bool
 }
 
-// put hands in a call. A call that is not admitted yet has been put all the same; if its caller waits for that, put returns
+// handIn hands in a call. A call that is not admitted yet has been put all the same; if its caller waits for that, put returns
 // the call's admit.
-func (q *queue[Cmd, Res]) put(c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
+func (q *queue[Cmd, Res]) handIn(c *call[Cmd, Res], waits bool) (admit chan struct{}, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -39,12 +39,12 @@ func (q *queue[Cmd, Res]) put(c *call[Cmd, Res], waits bool) (admit chan struct{
 	if waits && !c.admitted {
 		c.admit = make(chan struct{})
 	}
-	q.ring()
+	q.wakeWorker()
 	return c.admit, nil
 }
 
-// ring wakes the worker.
-func (q *queue[Cmd, Res]) ring() {
+// wakeWorker wakes the worker.
+func (q *queue[Cmd, Res]) wakeWorker() {
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -126,8 +126,8 @@ func (q *queue[Cmd, Res]) take(calls, gone []*call[Cmd, Res], rows, bytes int) (
 	return calls, gone
 }
 
-// over withdraws the calls whose own context has ended, and appends them to calls. They stay in the list.
-func (q *queue[Cmd, Res]) over(calls []*call[Cmd, Res]) []*call[Cmd, Res] {
+// withdrawEnded withdraws the calls whose own context has ended, and appends them to calls. They stay in the list.
+func (q *queue[Cmd, Res]) withdrawEnded(calls []*call[Cmd, Res]) []*call[Cmd, Res] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, c := range q.list[q.head:] {
@@ -158,7 +158,7 @@ func (q *queue[Cmd, Res]) close() (refused []*call[Cmd, Res]) {
 	}
 	clear(q.list[q.head+q.admitted:])
 	q.list = q.list[:q.head+q.admitted]
-	q.ring()
+	q.wakeWorker()
 	return refused
 }
 
@@ -172,9 +172,9 @@ func (q *queue[Cmd, Res]) state() (waiting int, since time.Time, closed bool) {
 	return len(q.list) - q.head - q.gone, since, q.closed
 }
 
-// await waits for work, and for the linger after the first of it. It reports whether there is work: not when the queue is
+// awaitWork waits for work, and for the linger after the first of it. It reports whether there is work: not when the queue is
 // closed and empty, or the context has ended.
-func (q *queue[Cmd, Res]) await(ctx context.Context, linger time.Duration, rows int) bool {
+func (q *queue[Cmd, Res]) awaitWork(ctx context.Context, linger time.Duration, rows int) bool {
 	for {
 		n, since, closed := q.state()
 		if n > 0 {

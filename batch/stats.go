@@ -51,8 +51,8 @@ func (e *Engine[Cmd, Res]) count(add func(*Stats)) {
 	add(&e.stats)
 }
 
-// troubled notes why a flush is being tried again, or, with nil, that it is not.
-func (e *Engine[Cmd, Res]) troubled(err error) {
+// noteTrouble notes why a flush is being tried again, or, with nil, that it is not.
+func (e *Engine[Cmd, Res]) noteTrouble(err error) {
 	e.statsMu.Lock()
 	defer e.statsMu.Unlock()
 	if e.trouble == nil && err != nil {

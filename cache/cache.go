@@ -19,8 +19,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Cache is a cache as one caller of Open sees it. Its methods are safe for concurrent use. The zero Cache, and a nil one, is
-// closed.
+// Cache is a cache as one caller of Open sees it. Its methods are safe for concurrent use. The zero Cache, and a nil
+// one, is closed.
 type Cache struct {
 	name    string
 	options Options
@@ -47,10 +47,10 @@ func kindOf() registry.Kind {
 	return registry.Kind{Name: Kind, Type: "bytes", Layout: logcache.Version<<16 | headVersion}
 }
 
-// Open opens the cache of that name, as package registry has names. The first caller makes it, with all of its memory, so that
-// there is nothing to run out of later: what the system or the instance can't give is ErrNoSpace or ErrQuota here.
-// All others find it as it is, and filled. It is not walked, whatever its size. Each Open needs a Close, or the end of the
-// session.
+// Open opens the cache of that name, as package registry has names. The first caller makes it, with all of its memory,
+// so that there is nothing to run out of later: what the system or the instance can't give is ErrNoSpace or ErrQuota
+// here. All others find it as it is, and filled. It is not walked, whatever its size. Each Open needs a Close, or the
+// end of the session.
 //
 // Another kind or Version of the name is ErrMismatch: see OnMismatch.
 func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Cache, error) {
@@ -91,7 +91,7 @@ func (c *Cache) open(ctx context.Context, s *dsm.Session) error {
 	}
 	log := s.Config().Logger
 	log.Warn().Str("name", c.name).Err(err).Str("event", "cache-alone").Msg("cache: this process has a cache of its own")
-	return c.alone(s.Self())
+	return c.makePrivate(s.Self())
 }
 
 // deleteUnused deletes a cache of that name that no session has attached.
@@ -126,7 +126,7 @@ func (c *Cache) attach(ctx context.Context, s *dsm.Session, name string, limit i
 	fresh := false
 	create := func(g *dsm.Segment) (*dsm.Segment, error) {
 		fresh = true
-		return g, c.make(ctx, g.Region(), s.Self(), int(limit))
+		return g, c.createEngine(ctx, g.Region(), s.Self(), int(limit))
 	}
 	find := func(g *dsm.Segment) (*dsm.Segment, error) { return g, nil }
 	g, err := registry.InSegment(ctx, s, name, kindOf(), c.options.size(limit), create, find,
@@ -136,7 +136,7 @@ func (c *Cache) attach(ctx context.Context, s *dsm.Session, name string, limit i
 	}
 	failpoint.Hit("cache/open/found")
 	if !fresh {
-		if err := c.find(g.Region(), s.Self()); err != nil {
+		if err := c.attachEngine(g.Region(), s.Self()); err != nil {
 			return err
 		}
 	}
@@ -144,10 +144,10 @@ func (c *Cache) attach(ctx context.Context, s *dsm.Session, name string, limit i
 	return fault.Contain(func() error { c.top.claim(); return nil })
 }
 
-// make lays out an empty cache in r.
-func (c *Cache) make(ctx context.Context, r shm.Region, self shmsync.Self, limit int) (err error) {
+// createEngine lays out an empty cache in r.
+func (c *Cache) createEngine(ctx context.Context, r shm.Region, self shmsync.Self, limit int) (err error) {
 	defer fault.Return(&err, fault.Catch())
-	engine, err := c.begin(r, self, true)
+	engine, err := c.openHead(r, self, true)
 	if err != nil {
 		return err
 	}
@@ -160,10 +160,10 @@ func (c *Cache) make(ctx context.Context, r shm.Region, self shmsync.Self, limit
 	return nil
 }
 
-// find opens the cache that is in r.
-func (c *Cache) find(r shm.Region, self shmsync.Self) (err error) {
+// attachEngine opens the cache that is in r.
+func (c *Cache) attachEngine(r shm.Region, self shmsync.Self) (err error) {
 	defer fault.Return(&err, fault.Catch())
-	engine, err := c.begin(r, self, false)
+	engine, err := c.openHead(r, self, false)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (c *Cache) find(r shm.Region, self shmsync.Self) (err error) {
 	return err
 }
 
-func (c *Cache) begin(r shm.Region, self shmsync.Self, fresh bool) (engine shm.Region, err error) {
+func (c *Cache) openHead(r shm.Region, self shmsync.Self, fresh bool) (engine shm.Region, err error) {
 	if c.top, engine, err = topOf(r, self, fresh); err != nil {
 		return engine, err
 	}
@@ -185,11 +185,11 @@ func (c *Cache) engineOptions() logcache.Options {
 	return logcache.Options{Version: o.Version, Objects: o.Objects, Checked: o.Checked, Now: c.clock.now}
 }
 
-// alone makes a cache in ordinary memory.
-func (c *Cache) alone(self shmsync.Self) error {
+// makePrivate makes a cache in ordinary memory.
+func (c *Cache) makePrivate(self shmsync.Self) error {
 	c.private = true
 	b := make([]byte, c.options.size(c.options.Limit))
-	if err := c.make(context.Background(), shm.NewRegion(b).Under(self.View.Sub()), self, int(c.options.Limit)); err != nil {
+	if err := c.createEngine(context.Background(), shm.NewRegion(b).Under(self.View.Sub()), self, int(c.options.Limit)); err != nil {
 		return err
 	}
 	c.top.claim()
@@ -197,7 +197,8 @@ func (c *Cache) alone(self shmsync.Self) error {
 }
 
 // Close ends the use of the cache by this caller: each call from then on is ErrClosed. Calls under way end, loads in the
-// background are told to. The cache stays. Closing twice is harmless. It returns what Options.Record's writer has refused.
+// background are told to. The cache stays. Closing twice is harmless. It returns what Options.Record's writer has
+// refused.
 func (c *Cache) Close() error {
 	if c == nil || c.end == nil {
 		return nil
@@ -216,8 +217,8 @@ func (c *Cache) Close() error {
 	return c.closed
 }
 
-// ready returns why the cache cannot be used.
-func (c *Cache) ready() error {
+// errIfNotReady returns why the cache cannot be used.
+func (c *Cache) errIfNotReady() error {
 	switch {
 	case c == nil || c.end == nil:
 		return errEnded
@@ -236,11 +237,11 @@ func (c *Cache) Name() string {
 }
 
 // Shared reports whether other processes see the cache: it is neither off nor private.
-func (c *Cache) Shared() bool { return c.ready() == nil && !c.off && !c.private }
+func (c *Cache) Shared() bool { return c.errIfNotReady() == nil && !c.off && !c.private }
 
 // MaxKey returns the length of the longest key, and MaxValue that of the longest value.
 func (c *Cache) MaxKey() int {
-	if c.ready() != nil || c.off {
+	if c.errIfNotReady() != nil || c.off {
 		return 0
 	}
 	return c.engine.MaxKey()
@@ -248,7 +249,7 @@ func (c *Cache) MaxKey() int {
 
 // MaxValue returns the length of the longest value.
 func (c *Cache) MaxValue() int {
-	if c.ready() != nil || c.off {
+	if c.errIfNotReady() != nil || c.off {
 		return 0
 	}
 	if n := c.options.MaxValue; n > 0 {
@@ -257,8 +258,8 @@ func (c *Cache) MaxValue() int {
 	return c.engine.MaxValue()
 }
 
-// fail says which cache an error is of.
-func (c *Cache) fail(what string, err error) error {
+// cacheError says which cache an error is of.
+func (c *Cache) cacheError(what string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -218,7 +218,8 @@ func TestOff(t *testing.T) {
 	}
 }
 
-// TestMismatch: a cache of another version is refused, opened beside, or replaced by a private one; one without users goes.
+// TestMismatch: a cache of another version is refused, opened beside, or replaced by a private one; one without users
+// goes.
 func TestMismatch(t *testing.T) {
 	cfg, s := instance(t)
 	_ = cfg

@@ -12,8 +12,8 @@ import (
 	"github.com/godsm/godsm/registry"
 )
 
-// TestGarbled: whatever a neighbour writes over a cache, calls end without a panic or a fault, in checked mode no value is wrong,
-// and a Purge or a new cache works.
+// TestGarbled: whatever a neighbour writes over a cache, calls end without a panic or a fault, in checked mode no
+// value is wrong, and a Purge or a new cache works.
 func TestGarbled(t *testing.T) {
 	cfg, s := instance(t)
 	seed := time.Now().UnixNano()

@@ -6,16 +6,16 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// Get appends the value of key to dst, and returns that: a copy. It takes no lock and waits for no one. A hit makes the entry
-// stay longer.
+// Get appends the value of key to dst, and returns that: a copy. It takes no lock and waits for no one. A hit makes
+// the entry stay longer.
 func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return dst, false, err
 	}
 	c.record.add(key)
 	value, found, err = c.engine.Get(key, dst)
 	if err != nil {
-		return dst, false, c.fail("get from", err)
+		return dst, false, c.cacheError("get from", err)
 	}
 	c.count(key, found)
 	return value, found, nil
@@ -40,9 +40,10 @@ func (c *Cache) GetFunc(key []byte, f func(value []byte)) (found bool, err error
 	return found, err
 }
 
-// GetMany calls f for each of the keys that is found, in order, with its index and its value, which f has until it returns.
+// GetMany calls f for each of the keys that is found, in order, with its index and its value, which f has until it
+// returns.
 func (c *Cache) GetMany(keys [][]byte, f func(i int, value []byte)) error {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return err
 	}
 	kept, _ := c.buffers.Get().(*[]byte)
@@ -70,7 +71,7 @@ const mostKept = 1 << 20 // bytes of a buffer that is used again
 
 // Peek is Get that counts for nothing: not for what stays, nor for Stats.
 func (c *Cache) Peek(key, dst []byte) (value []byte, found bool, err error) {
-	e, found, err := c.look(key, dst)
+	e, found, err := c.findQuietly(key, dst)
 	if !found {
 		return dst, false, err
 	}
@@ -92,12 +93,12 @@ type Info struct {
 
 // Info returns what is known of a key that Get would find. It counts for nothing, as Peek does.
 func (c *Cache) Info(key []byte) (i Info, found bool, err error) {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return i, false, err
 	}
 	e, found, err := c.engine.Peek(key, nil)
 	if err != nil || !found || e.Absent || e.Stale(c.clock.now()) {
-		return i, false, c.fail("peek at", err)
+		return i, false, c.cacheError("peek at", err)
 	}
 	return c.info(&e), true, nil
 }
@@ -116,11 +117,11 @@ func (c *Cache) info(e *logcache.Entry) Info {
 	return i
 }
 
-// look finds what Get would find.
-func (c *Cache) look(key, dst []byte) (e logcache.Entry, found bool, err error) {
-	if err := c.ready(); err != nil || c.off {
+// findQuietly finds what Get would find.
+func (c *Cache) findQuietly(key, dst []byte) (e logcache.Entry, found bool, err error) {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return e, false, err
 	}
 	e, _, found, err = c.engine.Look(key, dst, true)
-	return e, found && !e.Absent && !e.Stale(c.clock.now()), c.fail("peek at", err)
+	return e, found && !e.Absent && !e.Stale(c.clock.now()), c.cacheError("peek at", err)
 }

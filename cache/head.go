@@ -13,7 +13,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The segment of a cache begins with its head, rows for the counts of sessions, up to a whole page. The rest is the engine's.
+// The segment of a cache begins with its head, rows for the counts of sessions, up to a whole page. The rest is the
+// engine's.
 const (
 	headMagic   = 0x3163_6863_6d73_6467 // "gdsmchc1", in the order of little-endian bytes
 	headVersion = 1
@@ -37,8 +38,8 @@ type head struct {
 	_       [32]byte
 }
 
-// row has the counts of one session and of those that have had the row before: counts only go up, and base is what they were
-// when the session came. The last row is also for those for which there was none.
+// row has the counts of one session and of those that have had the row before: counts only go up, and base is what
+// they were when the session came. The last row is also for those for which there was none.
 type row struct {
 	_      structs.HostLayout
 	peer   atomic.Uint64 // the session; 0: none yet. By compare-and-swap, from a dead session
@@ -104,7 +105,7 @@ func (t *top) claim() {
 	for i := range t.list {
 		r := &t.list[i]
 		w := r.peer.Load()
-		if w != 0 && t.lives(w) || !r.peer.CompareAndSwap(w, me) {
+		if w != 0 && t.sessionLives(w) || !r.peer.CompareAndSwap(w, me) {
 			continue
 		}
 		failpoint.Hit("cache/row/claimed")
@@ -117,7 +118,7 @@ func (t *top) claim() {
 	t.own = &t.list[len(t.list)-1]
 }
 
-func (t *top) lives(word uint64) bool {
+func (t *top) sessionLives(word uint64) bool {
 	p := shmsync.PeerOf(word)
 	return p == t.self.Peer || p.Row >= 0 && p.Row < shmsync.MaxRows && t.self.Alive(p)
 }

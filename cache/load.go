@@ -14,18 +14,18 @@ import (
 
 const loadTimeout = 30 * time.Second // if Options say nothing
 
-// Load appends the value of key to dst and returns that, as Get does. If there is none it is what f returns, and is set; the
-// package comment says how this goes when many want one key. The context that f is given is the caller's, or one
-// that ends with the cache where f runs in the background. Load waits for the load of another until ctx is over.
+// Load appends the value of key to dst and returns that, as Get does. If there is none it is what f returns, and is
+// set; the package comment says how this goes when many want one key. The context that f is given is the caller's, or
+// one that ends with the cache where f runs in the background. Load waits for the load of another until ctx is over.
 //
 // ErrNotFound says that there is no value; f returns it, or is known to have. An error of f is Load's, for all who wait,
 // with its text and the kind that it has in this module. f must not ask for the key that it loads: that is ErrRecursive.
 func (c *Cache) Load(ctx context.Context, key, dst []byte, f func(ctx context.Context) ([]byte, error), with ...With) ([]byte, error) {
-	if err := c.ready(); err != nil {
+	if err := c.errIfNotReady(); err != nil {
 		return dst, err
 	}
 	if f == nil {
-		return dst, c.fail("load into", errkind.As(fs.ErrInvalid, errors.New("the loader is nil")))
+		return dst, c.cacheError("load into", errkind.As(fs.ErrInvalid, errors.New("the loader is nil")))
 	}
 	if c.off {
 		value, err := f(ctx)
@@ -34,7 +34,7 @@ func (c *Cache) Load(ctx context.Context, key, dst []byte, f func(ctx context.Co
 	c.record.add(key)
 	e, _, found, err := c.engine.Look(key, dst, false)
 	if err != nil {
-		return dst, c.fail("load into", err)
+		return dst, c.cacheError("load into", err)
 	}
 	if found {
 		switch now := c.clock.now(); {
@@ -46,7 +46,7 @@ func (c *Cache) Load(ctx context.Context, key, dst []byte, f func(ctx context.Co
 			if e.Stale(now) {
 				c.add(key, stales, 1)
 				c.refresh(ctx, key, f, with)
-			} else if c.options.Refresh > 0 && c.ends(&e) {
+			} else if c.options.Refresh > 0 && c.endsSoon(&e) {
 				c.refresh(ctx, key, f, with)
 			}
 			return e.Value, nil
@@ -64,8 +64,8 @@ func (c *Cache) absent() error {
 	return fmt.Errorf("cache: the loader of a key of %q has found no value: %w", c.name, ErrNotFound)
 }
 
-// ends reports whether an entry ends soon.
-func (c *Cache) ends(e *logcache.Entry) bool {
+// endsSoon reports whether an entry ends soon.
+func (c *Cache) endsSoon(e *logcache.Entry) bool {
 	until := e.Fresh
 	if until == 0 || e.Idle != 0 {
 		until = e.Expires
@@ -89,7 +89,7 @@ type loading struct {
 	above *loading
 }
 
-func (c *Cache) enter(ctx context.Context, key []byte) context.Context {
+func (c *Cache) enterLoad(ctx context.Context, key []byte) context.Context {
 	above, _ := ctx.Value(loaderOf{}).(*loading)
 	return context.WithValue(ctx, loaderOf{}, &loading{c.name, string(key), above})
 }
@@ -107,41 +107,41 @@ func (c *Cache) recursive(ctx context.Context, key []byte) bool {
 // load runs f, or waits for another who does.
 func (c *Cache) load(ctx context.Context, key, dst []byte, f func(context.Context) ([]byte, error), with []With) ([]byte, error) {
 	if c.recursive(ctx, key) {
-		return dst, c.fail("load into", errkind.As(ErrRecursive, errors.New("the loader of a key asks for the same key")))
+		return dst, c.cacheError("load into", errkind.As(ErrRecursive, errors.New("the loader of a key asks for the same key")))
 	}
 	for over := false; ; {
-		lease, mine, err := c.engine.Claim(ctx, key, over)
+		claim, mine, err := c.engine.Claim(ctx, key, over)
 		if err != nil {
-			return dst, c.fail("load into", err)
+			return dst, c.cacheError("load into", err)
 		}
 		if mine {
-			return c.run(ctx, lease, key, dst, f, with, !over)
+			return c.runLoader(ctx, claim, key, dst, f, with, !over)
 		}
-		over, err = c.engine.Await(ctx, lease, c.timeout())
+		over, err = c.engine.Await(ctx, claim, c.timeout())
 		var failed *logcache.LoadError
 		switch {
 		case errors.As(err, &failed) && failed.Failure == logcache.TooLarge:
-			value, err := f(c.enter(ctx, key))
+			value, err := f(c.enterLoad(ctx, key))
 			return append(dst, value...), err
 		case failed != nil:
-			return dst, c.failure(failed)
+			return dst, c.loadError(failed)
 		case err != nil:
-			return dst, c.fail("load into", err)
+			return dst, c.cacheError("load into", err)
 		case over:
 			continue
 		}
-		if value, done, err := c.again(key, dst); done {
+		if value, done, err := c.lookAgain(key, dst); done {
 			return value, err
 		}
 	}
 }
 
-// again looks for a key that may have been loaded.
-func (c *Cache) again(key, dst []byte) (value []byte, done bool, err error) {
+// lookAgain looks for a key that may have been loaded.
+func (c *Cache) lookAgain(key, dst []byte) (value []byte, done bool, err error) {
 	e, _, found, err := c.engine.Look(key, dst, false)
 	switch {
 	case err != nil:
-		return dst, true, c.fail("load into", err)
+		return dst, true, c.cacheError("load into", err)
 	case !found || e.Stale(c.clock.now()):
 		return dst, false, nil
 	case e.Absent:
@@ -150,8 +150,8 @@ func (c *Cache) again(key, dst []byte) (value []byte, done bool, err error) {
 	return e.Value, true, nil
 }
 
-// failure returns the error of a load by another caller, made of what that one has left.
-func (c *Cache) failure(l *logcache.LoadError) error {
+// loadError returns the error of a load by another caller, made of what that one has left.
+func (c *Cache) loadError(l *logcache.LoadError) error {
 	kind, text, _ := strings.Cut(l.Text, "\x00")
 	switch l.Failure {
 	case logcache.Missing:
@@ -163,32 +163,32 @@ func (c *Cache) failure(l *logcache.LoadError) error {
 	if k := errkind.Named(kind); k != nil {
 		err = errkind.As(k, err)
 	}
-	return c.fail("load into", err)
+	return c.cacheError("load into", err)
 }
 
-// run calls f under a lease, stores its result for all that wait for the key, and returns it. Look says that the key may have
-// been loaded just before the lease was claimed.
-func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, f func(context.Context) ([]byte, error),
+// runLoader calls f under a claim, stores its result for all that wait for the key, and returns it. Look says that the
+// key may have been loaded just before the claim was claimed.
+func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, dst []byte, f func(context.Context) ([]byte, error),
 	with []With, look bool) (value []byte, err error) {
 	returned, ended := false, false
 	defer func() {
-		end, cancel := ending(ctx)
+		end, cancel := endingContext(ctx)
 		defer cancel()
 		if returned {
 			if !ended {
-				err = errors.Join(err, c.engine.Abandon(end, lease))
+				err = errors.Join(err, c.engine.Abandon(end, claim))
 			}
 			return
 		}
 		c.add(key, failures, 1)
 		if r := recover(); r != nil {
-			_ = c.engine.Fail(end, lease, logcache.Panicked, "\x00"+fmt.Sprint(r))
+			_ = c.engine.Fail(end, claim, logcache.Panicked, "\x00"+fmt.Sprint(r))
 			panic(r)
 		}
-		_ = c.engine.Abandon(end, lease) // the goroutine ends
+		_ = c.engine.Abandon(end, claim) // the goroutine ends
 	}()
 	if look {
-		if value, done, err := c.again(key, dst); done {
+		if value, done, err := c.lookAgain(key, dst); done {
 			returned = true
 			return value, err
 		}
@@ -199,9 +199,9 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 		return dst, err
 	}
 	c.add(key, loads, 1)
-	value, err = f(c.enter(ctx, key))
+	value, err = f(c.enterLoad(ctx, key))
 	returned = true
-	end, cancel := ending(ctx)
+	end, cancel := endingContext(ctx)
 	defer cancel()
 	if err == nil {
 		fresh, _ := c.entry(value, nil) // its lifetime begins when it is there
@@ -211,12 +211,12 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 			fresh, _ = c.entry(value, []With{w})
 		}
 		fresh.Tags = e.Tags
-		_, perr := c.store(end, key, fresh, logcache.During(lease))
+		_, perr := c.store(end, key, fresh, logcache.During(claim))
 		switch {
 		case perr == nil:
 			ended = true
 		case errors.Is(perr, ErrSize):
-			ended = c.engine.Fail(end, lease, logcache.TooLarge, "") == nil
+			ended = c.engine.Fail(end, claim, logcache.TooLarge, "") == nil
 		}
 		return append(dst, value...), nil
 	}
@@ -225,21 +225,21 @@ func (c *Cache) run(ctx context.Context, lease logcache.Lease, key, dst []byte, 
 	case errors.Is(err, ErrNotFound):
 		if c.options.Negative > 0 {
 			_, perr := c.engine.Put(end, key, logcache.Entry{
-				Absent: true, Tags: e.Tags, Expires: c.clock.after(c.options.Negative)}, logcache.During(lease))
+				Absent: true, Tags: e.Tags, Expires: c.clock.after(c.options.Negative)}, logcache.During(claim))
 			ended = perr == nil
 		} else {
-			ended = c.engine.Fail(end, lease, logcache.Missing, "") == nil
+			ended = c.engine.Fail(end, claim, logcache.Missing, "") == nil
 		}
 	case ctx.Err() != nil: // those who wait may have time
 	default:
-		ended = c.engine.Fail(end, lease, logcache.Failed, errkind.Name(err)+"\x00"+err.Error()) == nil
+		ended = c.engine.Fail(end, claim, logcache.Failed, errkind.Name(err)+"\x00"+err.Error()) == nil
 	}
 	return dst, err
 }
 
-// ending returns a context for what has to be done after a load, also if ctx is over. What a stopped process keeps from being done
-// others do after LoadTimeout.
-func ending(ctx context.Context) (context.Context, context.CancelFunc) {
+// endingContext returns a context for what has to be done after a load, also if ctx is over. What a stopped process
+// keeps from being done others do after LoadTimeout.
+func endingContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 }
 
@@ -252,7 +252,7 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 		return
 	}
 	short, cancel := context.WithTimeout(ctx, claimPatience)
-	lease, mine, err := c.engine.Claim(short, key, false)
+	claim, mine, err := c.engine.Claim(short, key, false)
 	cancel()
 	if err != nil || !mine {
 		return
@@ -267,6 +267,6 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 				c.log.Warn().Str("cache", c.name).Interface("panic", r).Str("event", "cache-loader-panicked").Msg("cache: a loader in the background panicked")
 			}
 		}()
-		_, _ = c.run(ctx, lease, key, nil, f, with, false)
+		_, _ = c.runLoader(ctx, claim, key, nil, f, with, false)
 	}()
 }

@@ -143,7 +143,8 @@ func TestLoaderKilled(t *testing.T) {
 	verify(t, c)
 }
 
-// TestWaysOutOfLoader: whichever way out a loader takes, those who wait get a value or an error, and the next load works.
+// TestWaysOutOfLoader: whichever way out a loader takes, those who wait get a value or an error, and the next load
+// works.
 func TestWaysOutOfLoader(t *testing.T) {
 	_, s := instance(t)
 	c := open(t, s, "c", cache.Options{Negative: time.Hour})
@@ -236,7 +237,8 @@ func TestChangedWhileLoading(t *testing.T) {
 	}
 }
 
-// TestStaleAndRefresh: Load returns an entry that is beyond its TTL, or near its end, and one loads it in the background.
+// TestStaleAndRefresh: Load returns an entry that is beyond its TTL, or near its end, and one loads it in the
+// background.
 func TestStaleAndRefresh(t *testing.T) {
 	_, s := instance(t)
 	for what, o := range map[string]cache.Options{

@@ -12,9 +12,10 @@ import (
 // Kind is what registry.Names calls a cache.
 const Kind = "cache"
 
-// Read returns the counts and the curve of the cache in a region, for a process that has not opened it: dsm.Look has the bytes.
-// It stores nothing and takes no lock. Version is that of the program, as registry.Info has it; alive reports whether a session
-// lives. Counts of the last tenth of a second may not be in it. Bytes that are no cache are ErrCorrupt.
+// Read returns the counts and the curve of the cache in a region, for a process that has not opened it: dsm.Look has
+// the bytes. It stores nothing and takes no lock. Version is that of the program, as registry.Info has it; alive
+// reports whether a session lives. Counts of the last tenth of a second may not be in it. Bytes that are no cache are
+// ErrCorrupt.
 func Read(r shm.Region, version uint64, alive func(shmsync.Peer) bool) (s Stats, curve []Point, err error) {
 	defer func() {
 		if err != nil {
@@ -34,6 +35,6 @@ func Read(r shm.Region, version uint64, alive func(shmsync.Peer) bool) (s Stats,
 	defer engine.Close()
 	c := &Cache{top: t, engine: engine, view: r.View()}
 	s, err = c.stats()
-	s.Limit = int64(engine.Limit() + c.above())
+	s.Limit = int64(engine.Limit() + c.bytesAboveEngine())
 	return s, engine.Curve(), err
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// TestReadWithoutJoining: a look at the memory finds the counts that Stats returns, and no session more; what is no cache is an error.
+// TestReadWithoutJoining: a look at the memory finds the counts that Stats returns, and no session more; what is no
+// cache is an error.
 func TestReadWithoutJoining(t *testing.T) {
 	ctx, cfg := context.Background(), instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

@@ -33,13 +33,14 @@ const MaxTags = logcache.MaxTags
 // Forever, as a TTL in With, is no end.
 const Forever time.Duration = -1
 
-// Options are a cache's. Limit, Max and Objects are those of the first Open, until the cache is deleted; all others count for
-// what this process does.
+// Options are a cache's. Limit, Max and Objects are those of the first Open, until the cache is deleted; all others
+// count for what this process does.
 type Options struct {
-	// Limit is how many bytes the cache has: all of them, with its books. 0 is no cache: nothing is found, nothing stored.
+	// Limit is how many bytes the cache has: all of them, with its books. 0 is no cache: nothing is found, nothing
+	// stored.
 	Limit int64
-	// Max is up to where Resize can raise the limit; 0: to Limit. The first Open needs as much memory for a moment, and the
-	// instance's books count it for good.
+	// Max is up to where Resize can raise the limit; 0: to Limit. The first Open needs as much memory for a moment,
+	// and the instance's books count it for good.
 	Max int64
 	// MaxValue is the length of the longest value, 0: an eighth of Max, which is the most. A longer one is ErrSize.
 	MaxValue int

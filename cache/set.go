@@ -14,8 +14,8 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// Set makes value the key's: all processes see it when Set returns. Room for it is made by dropping other entries, with bounded
-// work. It waits for the lock of a part of the cache until ctx is over. At most one With is given.
+// Set makes value the key's: all processes see it when Set returns. Room for it is made by dropping other entries,
+// with bounded work. It waits for the lock of a part of the cache until ctx is over. At most one With is given.
 func (c *Cache) Set(ctx context.Context, key, value []byte, with ...With) error {
 	_, err := c.put(ctx, "store in", key, value, with, logcache.Condition{})
 	return err
@@ -34,10 +34,11 @@ func (c *Cache) SetMany(ctx context.Context, items []Item, with ...With) error {
 			return err
 		}
 	}
-	return c.ready()
+	return c.errIfNotReady()
 }
 
-// Add sets the key, as Set does, if Get would not find it, and reports whether it has. It is no lock: an entry can be evicted.
+// Add sets the key, as Set does, if Get would not find it, and reports whether it has. It is no lock: an entry can be
+// evicted.
 func (c *Cache) Add(ctx context.Context, key, value []byte, with ...With) (done bool, err error) {
 	return c.put(ctx, "add to", key, value, with, logcache.IfAbsent)
 }
@@ -64,9 +65,9 @@ func (c *Cache) CompareAndSet(ctx context.Context, key, old, value []byte, with 
 	return done && err == nil, err
 }
 
-// Incr adds delta to the number that is the key's value, in 8 bytes, little-endian, and returns the sum. A key that is not
-// found begins at 0, with the lifetime of With or Options, which later calls leave as it is. It is no account: an entry
-// can be evicted. A value of another length is ErrMismatch.
+// Incr adds delta to the number that is the key's value, in 8 bytes, little-endian, and returns the sum. A key that is
+// not found begins at 0, with the lifetime of With or Options, which later calls leave as it is. It is no account: an
+// entry can be evicted. A value of another length is ErrMismatch.
 func (c *Cache) Incr(ctx context.Context, key []byte, delta int64, with ...With) (sum int64, err error) {
 	first, err := c.entry(nil, with)
 	if err != nil {
@@ -110,10 +111,10 @@ func (c *Cache) Touch(ctx context.Context, key []byte, with ...With) (found bool
 	return found && err == nil, err
 }
 
-// change sets what f makes of a key's entry, nil if Get would not find it; f may return nil. It tries again if others were
-// faster: each time one of them has got on.
+// change sets what f makes of a key's entry, nil if Get would not find it; f may return nil. It tries again if others
+// were faster: each time one of them has got on.
 func (c *Cache) change(ctx context.Context, what string, key []byte, f func(*logcache.Entry) (*logcache.Entry, error)) error {
-	if err := c.ready(); err != nil {
+	if err := c.errIfNotReady(); err != nil {
 		return err
 	}
 	for {
@@ -122,7 +123,7 @@ func (c *Cache) change(ctx context.Context, what string, key []byte, f func(*log
 		if !c.off {
 			e, stamp, found, err := c.engine.Look(key, nil, true)
 			if err != nil {
-				return c.fail(what, err)
+				return c.cacheError(what, err)
 			}
 			if found && !e.Absent && !e.Stale(c.clock.now()) {
 				is, when = &e, logcache.If(stamp)
@@ -130,13 +131,13 @@ func (c *Cache) change(ctx context.Context, what string, key []byte, f func(*log
 		}
 		to, err := f(is)
 		if err != nil || to == nil || c.off {
-			return c.fail(what, err)
+			return c.cacheError(what, err)
 		}
 		if done, err := c.store(ctx, key, *to, when); err != nil || done {
-			return c.fail(what, err)
+			return c.cacheError(what, err)
 		}
 		if ctx.Err() != nil {
-			return c.fail(what, context.Cause(ctx))
+			return c.cacheError(what, context.Cause(ctx))
 		}
 	}
 }
@@ -148,7 +149,7 @@ func (c *Cache) put(ctx context.Context, what string, key, value []byte, with []
 		return err == nil && when != logcache.IfPresent, err
 	}
 	done, err = c.store(ctx, key, e, when)
-	return done, c.fail(what, err)
+	return done, c.cacheError(what, err)
 }
 
 func (c *Cache) store(ctx context.Context, key []byte, e logcache.Entry, when logcache.Condition) (done bool, err error) {
@@ -168,22 +169,22 @@ func (c *Cache) store(ctx context.Context, key []byte, e logcache.Entry, when lo
 
 // entry makes an entry of a value.
 func (c *Cache) entry(value []byte, with []With) (e logcache.Entry, err error) {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return e, err
 	}
 	var w With
 	switch {
 	case len(with) > 1:
-		return e, c.fail("use", errkind.As(fs.ErrInvalid, fmt.Errorf("%d With were given: give one, with all that is wanted", len(with))))
+		return e, c.cacheError("use", errkind.As(fs.ErrInvalid, fmt.Errorf("%d With were given: give one, with all that is wanted", len(with))))
 	case len(with) == 1:
 		w = with[0]
 	}
 	if len(w.Tags) > MaxTags {
-		return e, c.fail("use", errkind.As(ErrSize, fmt.Errorf("%d tags: an entry can have %d", len(w.Tags), MaxTags)))
+		return e, c.cacheError("use", errkind.As(ErrSize, fmt.Errorf("%d tags: an entry can have %d", len(w.Tags), MaxTags)))
 	}
 	o := &c.options
 	e.Value = value
-	ttl, idle, stale := either(w.TTL, o.TTL), either(w.Idle, o.Idle), either(w.Stale, o.Stale)
+	ttl, idle, stale := firstNonZero(w.TTL, o.TTL), firstNonZero(w.Idle, o.Idle), firstNonZero(w.Stale, o.Stale)
 	if ttl > 0 && o.Jitter > 0 {
 		ttl -= time.Duration(rand.Float64() * o.Jitter * float64(ttl))
 	}
@@ -201,30 +202,30 @@ func (c *Cache) entry(value []byte, with []With) (e logcache.Entry, err error) {
 	}
 	for i, name := range w.Tags {
 		if e.Tags[i], err = c.engine.TagOf([]byte(name)); err != nil {
-			return e, c.fail("use", err)
+			return e, c.cacheError("use", err)
 		}
 	}
 	return e, nil
 }
 
-func either(one, other time.Duration) time.Duration {
+func firstNonZero(one, other time.Duration) time.Duration {
 	if one != 0 {
 		return one
 	}
 	return other
 }
 
-// Delete takes the key's entry out: no process finds it when Delete returns. It reports whether there was one. If it returns an
-// error the old value may still be served.
+// Delete takes the key's entry out: no process finds it when Delete returns. It reports whether there was one. If it
+// returns an error the old value may still be served.
 func (c *Cache) Delete(ctx context.Context, key []byte) (found bool, err error) {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return false, err
 	}
 	found, err = c.engine.Delete(ctx, key)
 	if err == nil {
 		c.add(key, deletes, 1)
 	}
-	return found, c.fail("delete from", err)
+	return found, c.cacheError("delete from", err)
 }
 
 // DeleteMany is Delete for each of the keys. It returns how many there were, and ends at the first error.
@@ -238,24 +239,24 @@ func (c *Cache) DeleteMany(ctx context.Context, keys [][]byte) (n int, err error
 			n++
 		}
 	}
-	return n, c.ready()
+	return n, c.errIfNotReady()
 }
 
-// DeleteTag deletes all entries that bear the tag, by one store: it waits for no lock, and works beside a process that is
-// stopped. A large number of tags share places, some thousands: an entry may go with a tag that it does not bear, and is
-// never kept with one that it does.
+// DeleteTag deletes all entries that bear the tag, by one store: it waits for no lock, and works beside a process that
+// is stopped. A large number of tags share places, some thousands: an entry may go with a tag that it does not bear,
+// and is never kept with one that it does.
 func (c *Cache) DeleteTag(tag string) error {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return err
 	}
-	return c.fail("delete a tag from", c.engine.DeleteTag([]byte(tag)))
+	return c.cacheError("delete a tag from", c.engine.DeleteTag([]byte(tag)))
 }
 
-// Purge deletes all entries, one part of the cache after the other. What is set meanwhile may stay or go; what is being loaded is
-// not stored.
+// Purge deletes all entries, one part of the cache after the other. What is set meanwhile may stay or go; what is
+// being loaded is not stored.
 func (c *Cache) Purge(ctx context.Context) error {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return err
 	}
-	return c.fail("purge", c.engine.Purge(ctx))
+	return c.cacheError("purge", c.engine.Purge(ctx))
 }

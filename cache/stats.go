@@ -74,10 +74,10 @@ type Stats struct {
 	Window   int    // percent of the limit that are for new entries now
 }
 
-// Stats returns counts. It takes no lock: each is of some moment of the call. What other processes did in the last tenth of a
-// second may not be in it.
+// Stats returns counts. It takes no lock: each is of some moment of the call. What other processes did in the last
+// tenth of a second may not be in it.
 func (c *Cache) Stats() (s Stats, err error) {
-	if err := c.ready(); err != nil || c.off {
+	if err := c.errIfNotReady(); err != nil || c.off {
 		return s, err
 	}
 	c.flush()
@@ -86,7 +86,7 @@ func (c *Cache) Stats() (s Stats, err error) {
 		err = errEnded
 	}
 	if err != nil {
-		return Stats{}, c.fail("count", err)
+		return Stats{}, c.cacheError("count", err)
 	}
 	s.Limit = limit
 	return s, nil
@@ -114,7 +114,7 @@ func (c *Cache) stats() (s Stats, err error) {
 				total[k] += n
 				own[k] = n - min(n, r.base[k].Load())
 			}
-			s.Sessions = append(s.Sessions, SessionStats{shmsync.PeerOf(word), c.top.lives(word), countsOf(own)})
+			s.Sessions = append(s.Sessions, SessionStats{shmsync.PeerOf(word), c.top.sessionLives(word), countsOf(own)})
 		}
 		s.Total = countsOf(total)
 		return nil

@@ -14,8 +14,8 @@ import (
 	"github.com/godsm/godsm/internal/testing/proctest"
 )
 
-// TestStoppedInside stops a process while it has the lock of a part of the cache: lookups and deletes by tag go on, a Set there
-// ends with its context and names the process; when it goes on, so does all.
+// TestStoppedInside stops a process while it has the lock of a part of the cache: lookups and deletes by tag go on, a
+// Set there ends with its context and names the process; when it goes on, so does all.
 func TestStoppedInside(t *testing.T) {
 	cfg, s := instance(t)
 	c := open(t, s, "c", small)

@@ -36,16 +36,16 @@ type Typed[K comparable, V any] struct {
 	codec Codec[V]
 }
 
-// Of returns c as a cache of K and V. K is a string, a number, or an array or struct of numbers without gaps. The bytes of V
-// are the codec's; without one V is a type that may lie in shared memory (see shm.Check), and is stored as it is, with
-// a digest of its layout, so that a program with another V finds nothing. Keys of different Go types may be the same bytes:
-// what else is in the cache is not told apart.
+// Of returns c as a cache of K and V. K is a string, a number, or an array or struct of numbers without gaps. The
+// bytes of V are the codec's; without one V is a type that may lie in shared memory (see shm.Check), and is stored as
+// it is, with a digest of its layout, so that a program with another V finds nothing. Keys of different Go types may
+// be the same bytes: what else is in the cache is not told apart.
 func Of[K comparable, V any](c *Cache, codec Codec[V]) (t Typed[K, V], err error) {
 	if kt := reflect.TypeFor[K](); kt.Kind() != reflect.String {
 		if err := shm.Check[K](); err != nil {
 			return t, fmt.Errorf("cache: keys: %w", err)
 		}
-		if n := dense(kt); n != kt.Size() {
+		if n := denseSize(kt); n != kt.Size() {
 			return t, errkind.As(ErrMismatch, fmt.Errorf("cache: keys of %v: %d of its %d bytes are gaps: no two equal keys need have the same bytes",
 				kt, kt.Size()-n, kt.Size()))
 		}
@@ -59,14 +59,15 @@ func Of[K comparable, V any](c *Cache, codec Codec[V]) (t Typed[K, V], err error
 	return Typed[K, V]{c, codec}, nil
 }
 
-// dense returns how many bytes of a type have a meaning, counting floating-point numbers as none: equal ones can differ.
-func dense(t reflect.Type) (n uintptr) {
+// denseSize returns how many bytes of a type have a meaning, counting floating-point numbers as none: equal ones can
+// differ.
+func denseSize(t reflect.Type) (n uintptr) {
 	switch t.Kind() {
 	case reflect.Array:
-		return uintptr(t.Len()) * dense(t.Elem())
+		return uintptr(t.Len()) * denseSize(t.Elem())
 	case reflect.Struct:
 		for f := range t.Fields() {
-			n += dense(f.Type)
+			n += denseSize(f.Type)
 		}
 		return n
 	case reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
@@ -135,7 +136,7 @@ func (t Typed[K, V]) key(k K) ([]byte, error) {
 
 // with hands f the bytes of a key, if the cache can be used.
 func (t Typed[K, V]) with(k K, f func(key []byte) error) error {
-	if err := t.cache.ready(); err != nil || t.codec == nil {
+	if err := t.cache.errIfNotReady(); err != nil || t.codec == nil {
 		return errEnded
 	}
 	key, err := t.key(k)

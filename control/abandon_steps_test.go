@@ -157,7 +157,7 @@ func (r *rehearsal) dieJoining(m *Member) {
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
 	_, jerr := r.Join(short, r.witness, r.who())
-	s.leave(&err)
+	s.leaveSection(&err)
 	r.must(err)
 	if errors.Is(jerr, ErrTooManyProcesses) {
 		return

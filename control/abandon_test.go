@@ -112,8 +112,8 @@ func (r *rehearsal) check() {
 		r.Fatalf("%d rows, the model has %d", len(list), len(r.rows))
 	}
 	for row := range r.processes {
-		if w := r.processes[row].word.Load(); !isUsed(w) && r.tallies[row].held() != 0 {
-			r.Fatalf("row %d has no user, and its counters say that it holds %d references", row, r.tallies[row].held())
+		if w := r.processes[row].word.Load(); !isUsed(w) && r.tallies[row].heldNow() != 0 {
+			r.Fatalf("row %d has no user, and its counters say that it holds %d references", row, r.tallies[row].heldNow())
 		}
 	}
 	segments, bytes := map[int]int{}, map[int]uint64{}

@@ -40,22 +40,22 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	if err != nil {
 		return e, false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	first, ok := m.t.freePagesLocked(int(pagesFor(uint64(size))))
 	if !ok {
 		return e, false, nil
 	}
-	i, err := m.roomLocked(size, how != atOnce)
+	i, err := m.roomForCreateLocked(size, how != atOnce)
 	if err != nil {
 		return e, false, err
 	}
 	e = Entry{Handle: random | uint64(i), Size: size, Page: uint32(first + 1), CreatorPid: m.who.Pid}
 	failpoint.Hit("control/carve/locked")
 	// The pages before the row: a death in between leaves pages that no row names, and the repair makes the map anew.
-	m.t.takePagesLocked(e.Page, uint64(size))
+	m.t.useRowPagesLocked(e.Page, uint64(size))
 	failpoint.Hit("control/carve/taken")
 	m.writeLocked(&e, now, Live)
-	m.createdLocked(size)
+	m.countCreatedLocked(size)
 	failpoint.Hit("control/carve/live")
 	return e, true, nil
 }
@@ -76,7 +76,7 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	fault := debug.SetPanicOnFault(true)
 	defer func() {
 		if r := recover(); r != nil {
-			if err = corruption(r); !blank {
+			if err = errOfPanic(r); !blank {
 				err = errkind.As(ErrCorrupt, fmt.Errorf("the reserved region is gone from under its mapping: "+
 					"another process truncated the object (%v)", r))
 			}
@@ -92,7 +92,7 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	// A swap, since there is no lock: a Close may have freed the row, or this member may have been taken for dead and
 	// the row be another's by now. Then its word is not the one that this member stored, and stays as it is.
 	if i := e.row(); i >= len(m.t.segments) ||
-		!m.t.segments[i].word.CompareAndSwap(m.unpublished(), segmentWord(Live, 0, 0)) {
+		!m.t.segments[i].word.CompareAndSwap(m.unpublishedWord(), segmentWord(Live, 0, 0)) {
 		return ErrStale
 	}
 	failpoint.Hit("control/publish/done")
@@ -108,7 +108,3 @@ func (m *Member) TryUnref(e Entry) (done bool) {
 	_, err := m.unref(context.Background(), e, atOnce)
 	return err == nil
 }
-
-// unpublished returns the word of a live row that this member has carved, and that no other process may attach yet: live
-// refuses it, since it is not the plain word of a live row.
-func (m *Member) unpublished() uint64 { return segmentWord(Live, m.row, m.incarnation) }

@@ -20,7 +20,7 @@ func (m *Member) Close(ctx context.Context) error {
 	err := m.close(ctx)
 	if err == nil {
 		failpoint.Hit("control/close/done")
-		m.t.tell(shmsync.NewsEnd)
+		m.t.tellWatchers(shmsync.NewsEnd)
 	}
 	return err
 }
@@ -31,22 +31,22 @@ func (m *Member) close(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	// The flag before the rows: a process that dies in between leaves a closing instance, for the next start to clear.
 	// The flag is also what a CloseByForce leaves, so sections ask for it and not for the rows.
 	m.t.header.closing.Set()
 	failpoint.Hit("control/close/said")
-	m.say(Ending, 0)
+	m.recordOwnEvent(Ending, 0)
 	for i := range m.t.segments {
 		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
-			if m.t.carved(i) {
+			if m.t.isCarved(i) {
 				m.t.freeCarvedLocked(i)
 				failpoint.Hit("control/close/carved")
 				continue
 			}
-			r.word.Store(m.stamp(Destroying))
+			r.word.Store(m.liveStamp(Destroying))
 			failpoint.Hit("control/close/row")
-			m.owe(i)
+			m.addOwed(i)
 		}
 		m.adoptFailedLocked(i)
 	}
@@ -57,19 +57,19 @@ func (m *Member) close(ctx context.Context) (err error) {
 // at its next call. The caller destroys what Segments lists. A section that has begun before may still make one segment
 // live.
 func (t *Table) CloseByForce() error {
-	err := guarded(func() error {
+	err := contained(func() error {
 		t.header.closing.Set()
-		t.record(note{kind: Ending, subject: shmsync.Peer{Row: -1}})
+		t.recordEvent(note{kind: Ending, subject: shmsync.Peer{Row: -1}})
 		return nil
 	})
-	t.tell(shmsync.NewsEnd)
+	t.tellWatchers(shmsync.NewsEnd)
 	return err
 }
 
 // Unfinished counts the rows that a process may still free: not those whose destroy failed, which wait for a Retry, and
 // not those in a state that a stray store made. It takes no lock, so a row may be free by the time it returns.
 func (t *Table) Unfinished() (n int, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		for i := range t.segments {
 			w := t.segments[i].word.Load()
 			if s := stateOf(w); s != Free && s <= Destroying && w != segmentWord(Destroying, nobody, 0) {

@@ -15,11 +15,12 @@ import (
 //	log[i]           bits 0-42 the peer, bits 43-63 a checksum of it and its number
 //	ended[row]       the highest incarnation of the row that is through: it has left, or its death is logged
 //
-// All three are stored under the control lock and read without it. buryLocked stores in the order log, reclaims, ended,
-// and only then the caller frees the row; so whatever dies between two of these stores leaves a row that is reclaimed
-// again, and the second call goes on where the first one ended: an entry that is not counted is written anew, one that
-// is counted but not in ended yet is the log's last, and is not written twice. An incarnation that was joined over and
-// whose newcomer died before it could log it stands between ended and the newcomer: it is logged with it.
+// All three are stored under the control lock and read without it. recordDeathLocked stores in the order log,
+// reclaims, ended, and only then the caller frees the row; so whatever dies between two of these stores leaves a row
+// that is reclaimed again, and the second call goes on where the first one ended: an entry that is not counted is
+// written anew, one that is counted but not in ended yet is the log's last, and is not written twice. An incarnation
+// that was joined over and whose newcomer died before it could log it stands between ended and the newcomer: it is
+// logged with it.
 const (
 	deathsKept = 1024 // a power of two: reclaims goes round at 32 bits
 
@@ -27,13 +28,13 @@ const (
 	maxUnburied = 64
 )
 
-// buryLocked logs, under the control lock, the death of a row's user that is being reclaimed, and of those before it that
-// no process could log. It comes after the references are given back and before the row is free.
+// recordDeathLocked logs, under the control lock, the death of a row's user that is being reclaimed, and of those
+// before it that no process could log. It comes after the references are given back and before the row is free.
 //
 // Bytes is how much was given back for it, and began is when that was begun. The event says how many references those
 // were, by what was counted: so it is right if an earlier reclaimer died halfway. After it the row's counters are
 // balanced.
-func (m *Member) buryLocked(row int, incarnation uint32, bytes uint64, began time.Time) {
+func (m *Member) recordDeathLocked(row int, incarnation uint32, bytes uint64, began time.Time) {
 	t := m.t
 	defer func() {
 		t.tallies[row].balanceLocked()
@@ -58,9 +59,9 @@ func (m *Member) buryLocked(row int, incarnation uint32, bytes uint64, began tim
 		n := note{kind: Died, subject: dead, actor: m.asPeer().Word()}
 		if p := &t.processes[row]; last == incarnation {
 			n.pid, n.application = p.pid.Load()&^closingBit, p.application.words()
-			n.count, n.bytes = t.tallies[row].held(), bytes
+			n.count, n.bytes = t.tallies[row].heldNow(), bytes
 		}
-		t.record(n)
+		t.recordEvent(n)
 		// After the log and the event: a process that dies before it leaves a death that the next reclaimer logs again,
 		// which logDeathLocked and the readers of events notice. The other way round it would leave a death that no
 		// session hears of.
@@ -91,9 +92,9 @@ func (t *Table) deathEntry(p shmsync.Peer, number uint32) uint64 {
 	return w | mix(t.seed^w^uint64(number)<<43)&^(1<<43-1)
 }
 
-// retiredLocked notes, under the control lock, that the user of a row has left in order: it is through, and no death is
-// logged.
-func (t *Table) retiredLocked(row int, incarnation uint32) {
+// setRetiredLocked notes, under the control lock, that the user of a row has left in order: it is through, and no
+// death is logged.
+func (t *Table) setRetiredLocked(row int, incarnation uint32) {
 	ordered.Store32(&t.ended[row], incarnation)
 }
 
@@ -108,7 +109,7 @@ type Deaths struct {
 // Deaths returns a reader of the deaths that are logged from now on. Its error is ErrCorrupt, if the books are gone.
 func (t *Table) Deaths() (d *Deaths, err error) {
 	d = &Deaths{t: t, told: make([]uint32, len(t.ended))}
-	err = guarded(func() error {
+	err = contained(func() error {
 		d.seen = t.header.reclaims.Load()
 		for row := range t.ended {
 			d.told[row] = t.ended[row].Load()
@@ -122,7 +123,7 @@ func (t *Table) Deaths() (d *Deaths, err error) {
 // stray store has hit it, the answer is too long rather than too short: it has every incarnation that has ended since
 // its row heard of last, closed sessions too, and the latest 1024 of each row.
 func (d *Deaths) Next() (list []shmsync.Peer, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		list = d.next()
 		return nil
 	})
@@ -135,22 +136,23 @@ func (d *Deaths) next() (list []shmsync.Peer) {
 	now := d.t.header.reclaims.Load()
 	// Hostile value: a count that a stray store has moved, forth or back. Either is a large difference here.
 	if now-d.seen >= deathsKept {
-		return d.all(now)
+		return d.allRetired(now)
 	}
 	for n := d.seen; n != now; n++ {
 		w := d.t.log[n%deathsKept].Load()
 		p := shmsync.PeerOf(w)
 		if p.Row < 0 || p.Row >= len(d.told) || w != d.t.deathEntry(p, n) {
-			return append(list, d.all(now)...)
+			return append(list, d.allRetired(now)...)
 		}
-		list = d.tell(list, p)
+		list = d.appendIfDead(list, p)
 		d.seen = n + 1
 	}
 	return list
 }
 
-// tell adds p to the list, if it is a session and not the supervisor, and notes that it needs no telling any more.
-func (d *Deaths) tell(list []shmsync.Peer, p shmsync.Peer) []shmsync.Peer {
+// appendIfDead adds p to the list, if it is a session and not the supervisor, and notes that it needs no telling any
+// more.
+func (d *Deaths) appendIfDead(list []shmsync.Peer, p shmsync.Peer) []shmsync.Peer {
 	d.told[p.Row] = p.Incarnation
 	if p.Row == SupervisorRow {
 		return list
@@ -158,10 +160,10 @@ func (d *Deaths) tell(list []shmsync.Peer, p shmsync.Peer) []shmsync.Peer {
 	return append(list, p)
 }
 
-// all returns every incarnation that has ended since the row's last one was returned, by what ended says, and passes
-// the log over. It is the answer where the log does not help. Per row it returns deathsKept at most, whatever a stray
-// store has left.
-func (d *Deaths) all(now uint32) (list []shmsync.Peer) {
+// allRetired returns every incarnation that has ended since the row's last one was returned, by what ended says, and
+// passes the log over. It is the answer where the log does not help. Per row it returns deathsKept at most, whatever a
+// stray store has left.
+func (d *Deaths) allRetired(now uint32) (list []shmsync.Peer) {
 	d.seen = now
 	for row := range d.told {
 		ended := d.t.ended[row].Load()
@@ -169,22 +171,8 @@ func (d *Deaths) all(now uint32) (list []shmsync.Peer) {
 			d.told[row] = ended
 		}
 		for i := min(ended-d.told[row], deathsKept); i > 0; i-- {
-			list = d.tell(list, shmsync.Peer{Row: row, Incarnation: ended - i + 1})
+			list = d.appendIfDead(list, shmsync.Peer{Row: row, Incarnation: ended - i + 1})
 		}
 	}
 	return list
-}
-
-// tell has the watchers of sessions look at something: all, or of deaths those that want to hear of them. It takes no
-// lock and does not wait, but costs a system call for each watcher that sleeps, so it comes after a section. A fault
-// ends it.
-func (t *Table) tell(n shmsync.News) {
-	_ = guarded(func() error {
-		for row := SupervisorRow + 1; row < len(t.processes); row++ {
-			if m := &t.mailboxes[row]; isUsed(t.processes[row].word.Load()) && (n != shmsync.NewsDeath || m.Wanted()) {
-				m.Tell(n)
-			}
-		}
-		return nil
-	})
 }

@@ -200,7 +200,8 @@ func TestThoseWhoWantDeathsAreTold(t *testing.T) {
 	}
 }
 
-// TestHolderNamedByAStrayStoreIsAsked: a member that waits for a lock has the one that its word names look whether it holds it.
+// TestHolderNamedByAStrayStoreIsAsked: a member that waits for a lock has the one that its word names look whether it
+// holds it.
 func TestHolderNamedByAStrayStoreIsAsked(t *testing.T) {
 	w := newWorld(t, small)
 	innocent, other := w.join(), w.join()

@@ -2,8 +2,8 @@ package control
 
 import "math/rand/v2"
 
-// Entry is what a member must know of a row to work on its object outside the lock. It is a copy: what becomes of the row
-// after the section that returned it is not seen in it. Calls that take an Entry compare it with the row again.
+// Entry is what a member must know of a row to work on its object outside the lock. It is a copy: what becomes of the
+// row after the section that returned it is not seen in it. Calls that take an Entry compare it with the row again.
 type Entry struct {
 	Handle     uint64 // 48 random bits above the row's number
 	Size       int    // bytes, more than 0
@@ -23,10 +23,11 @@ func (e *Entry) Carved() (offset int, is bool) {
 	return int(e.Page-1) * PageSize, true
 }
 
-// entry copies row i out. Its size is bounded by word only if the row is sound; callers that act on the entry check that.
+// entry copies row i out. Its size is bounded by word only if the row is sound; callers that act on the entry check
+// that.
 func (t *Table) entry(i int) Entry {
 	r := &t.segments[i]
-	word, _ := t.word(i)
+	word, _ := t.loadWord(i)
 	return Entry{
 		Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(),
 		CreatorPid: int(r.creatorPid.Load()),

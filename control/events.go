@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The last events of a generation lie in a ring. Several processes write, some of them without the control lock, and each
-// may be killed at any store:
+// The last events of a generation lie in a ring. Several processes write, some of them without the control lock, and
+// each may be killed at any store:
 //
 //	header.events  how many places were ever taken. A writer takes the next one by an atomic addition, and with it
 //	               ring[number % eventsKept]
@@ -86,9 +86,9 @@ type note struct {
 	count, bytes uint64
 }
 
-// record writes an event. It takes no lock and does not wait. If the process dies in it the row's seal is 0, or fits
-// nothing: the event is lost, and no other.
-func (t *Table) record(n note) {
+// recordEvent writes an event. It takes no lock and does not wait. If the process dies in it the row's seal is 0, or
+// fits nothing: the event is lost, and no other.
+func (t *Table) recordEvent(n note) {
 	number := t.header.events.Add(1) - 1
 	failpoint.Hit("control/event/taken")
 	r := &t.ring[number%eventsKept]
@@ -98,7 +98,7 @@ func (t *Table) record(n note) {
 	failpoint.Hit("control/event/unsealed")
 	r.number.Store(number)
 	r.time.Store(uint64(time.Now().UnixNano()))
-	r.subject.Store(wordOf(n.subject))
+	r.subject.Store(eventWord(n.subject))
 	r.actor.Store(n.actor)
 	failpoint.Hit("control/event/half-written")
 	r.count.Store(n.count)
@@ -108,23 +108,23 @@ func (t *Table) record(n note) {
 	for i := range r.application {
 		r.application[i].Store(n.application[i])
 	}
-	sum, _ := t.sealOf(r)
+	sum, _ := t.eventSeal(r)
 	failpoint.Hit("control/event/unfinished")
 	r.seal.Store(sum)
 	failpoint.Hit("control/event/sealed")
 }
 
-// wordOf returns the word of a peer, or 0 if there is none.
-func wordOf(p shmsync.Peer) uint64 {
+// eventWord returns the word of a peer, or 0 if there is none.
+func eventWord(p shmsync.Peer) uint64 {
 	if p.Row < 0 {
 		return 0
 	}
 	return p.Word()
 }
 
-// sealOf returns the checksum of a row, and the row as it was when that was taken: each word is loaded once, for both.
-// The checksum is never 0. The event is only worth something if the checksum is the row's seal.
-func (t *Table) sealOf(r *eventRow) (sum uint64, e Event) {
+// eventSeal returns the checksum of a row, and the row as it was when that was taken: each word is loaded once, for
+// both. The checksum is never 0. The event is only worth something if the checksum is the row's seal.
+func (t *Table) eventSeal(r *eventRow) (sum uint64, e Event) {
 	var words [4]uint64
 	sum = t.seed ^ 1<<63 // as no other checksum begins
 	take := func(v uint64) uint64 { sum = mix(sum ^ v); return v }
@@ -146,7 +146,7 @@ func (t *Table) sealOf(r *eventRow) (sum uint64, e Event) {
 // Events returns what the ring has, in order. It takes no lock, and works on books of which every process is dead. Its
 // error is ErrCorrupt, with what was read until then, if the books are gone.
 func (t *Table) Events() (list []Event, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		for i := range t.ring {
 			r := &t.ring[i]
 			seal := r.seal.Load()
@@ -154,7 +154,7 @@ func (t *Table) Events() (list []Event, err error) {
 				continue
 			}
 			// Hostile values: words that the seal does not fit, and a kind that this program does not know.
-			if sum, e := t.sealOf(r); sum == seal && e.Kind >= Began && e.Kind <= lastEventKind {
+			if sum, e := t.eventSeal(r); sum == seal && e.Kind >= Began && e.Kind <= lastEventKind {
 				list = append(list, e)
 			}
 		}
@@ -175,13 +175,10 @@ func (t *Table) Events() (list []Event, err error) {
 
 // Say logs an event about this member itself. It takes no lock.
 func (m *Member) Say(kind EventKind) {
-	_ = guarded(func() error { m.say(kind, 0); return nil })
+	_ = contained(func() error { m.recordOwnEvent(kind, 0); return nil })
 }
 
-// say logs an event about this member, with faults as panics.
-func (m *Member) say(kind EventKind, count uint64) {
-	m.t.record(note{kind: kind, subject: m.asPeer(), pid: uint32(m.who.Pid), application: m.application, count: count})
+// recordOwnEvent logs an event about this member, with faults as panics.
+func (m *Member) recordOwnEvent(kind EventKind, count uint64) {
+	m.t.recordEvent(note{kind: kind, subject: m.asPeer(), pid: uint32(m.who.Pid), application: m.application, count: count})
 }
-
-// asPeer names the member in full, unlike holder.
-func (m *Member) asPeer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }

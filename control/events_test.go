@@ -124,7 +124,7 @@ func FuzzEvents(f *testing.F) {
 		w := newWorld(t, small)
 		m := w.join()
 		m.Say(Began)
-		o := layout(small)
+		o := offsetsOf(small)
 		copy(w.bytes[o.ring+eventRowSize/2:], bytes)
 		w.header.events.Store(count)
 		m.Say(Ending)

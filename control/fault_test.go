@@ -15,7 +15,7 @@ func (fault) Addr() uintptr { return 4096 }
 
 // TestFaultsAreNamed: the runtime's words for a fault are for people who look for a nil pointer.
 func TestFaultsAreNamed(t *testing.T) {
-	err := guarded(func() error { panic(fault{}) })
+	err := contained(func() error { panic(fault{}) })
 	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "truncated") ||
 		strings.Contains(err.Error(), "nil pointer") {
 		t.Errorf("a fault is %v", err)

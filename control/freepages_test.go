@@ -19,7 +19,7 @@ func TestFreePages(t *testing.T) {
 		}
 		for i := range used {
 			if run++; used[i] {
-				w.markUsed(i, 1)
+				w.markPagesUsed(i, 1)
 				run = 0
 			}
 			longest = max(longest, run)
@@ -46,12 +46,12 @@ func TestFreePagesOfMany(t *testing.T) {
 		t.Skip("skipped: no system of 32 bits has such a region")
 	}
 	w := newWorld(t, Limits{Processes: 1, Segments: 1, Reserved: words * 64 * PageSize})
-	w.markUsed(0, words*64)
+	w.markPagesUsed(0, words*64)
 	for _, n := range []int{1, 100, look / 2, look + 100} {
 		end := 64 * (maxLook + (n+63)/64 + 1) // of the first look
 		for _, first := range []int{0, look - n/2, look, end - n/2, end, 64*words - n} {
 			first = max(first, 0)
-			w.markFree(first, n)
+			w.markPagesFree(first, n)
 			w.header.pageHint.Store(0)
 			found := false
 			for looks := 0; !found && looks < 4; looks++ {
@@ -60,7 +60,7 @@ func TestFreePagesOfMany(t *testing.T) {
 			if !found {
 				t.Errorf("%d pages from %d on are not found", n, first)
 			}
-			w.markUsed(first, n)
+			w.markPagesUsed(first, n)
 		}
 	}
 }

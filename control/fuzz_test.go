@@ -334,7 +334,7 @@ func fieldsOf(l Limits) map[string][]placed {
 			}
 		}
 	}
-	o := layout(l)
+	o := offsetsOf(l)
 	k, _ := reflect.TypeFor[header]().FieldByName("constants")
 	add("header", reflect.TypeFor[header](), 0, 1, 0)
 	add("constants", reflect.TypeFor[constants](), int(k.Offset), 1, 0)

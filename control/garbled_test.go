@@ -37,7 +37,7 @@ func TestLockOfNobody(t *testing.T) {
 func TestLockGarbledToSelf(t *testing.T) {
 	w := newWorld(t, small)
 	a, b := w.join(), w.join()
-	w.garbleLock(uint32(a.Row()+1)<<20 | a.Incarnation()&shmsync.IncarnationMask)
+	w.garbleLock(uint32(a.Row()+1)<<20 | a.Incarnation()&shmsync.MutexIncarnationMask)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
 	if _, err := b.Create(short, 1, time.Now()); !errors.Is(err, context.DeadlineExceeded) {
@@ -183,7 +183,7 @@ func TestDisavow(t *testing.T) {
 	if err := idle.Disavow(short); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Disavow of a lock that is held = %v", err)
 	}
-	s.leave(&err)
+	s.leaveSection(&err)
 }
 
 // TestGarbledRowEndsNothing: a row that leads to no object is not waited for when the instance ends.

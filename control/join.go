@@ -12,17 +12,17 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// A process becomes a member in three steps: it takes the witness of a row, then stores that the row is used, by the next
-// incarnation, and only then enters its first section. The first two need no lock. A process that dies on the way holds
-// nothing but the row:
+// A process becomes a member in three steps: it takes the witness of a row, then stores that the row is used, by the
+// next incarnation, and only then enters its first section. The first two need no lock. A process that dies on the way
+// holds nothing but the row:
 //
 //	a process that dies after it has       leaves
 //	taken the witness                      nothing: the kernel gives the witness back
 //	stored the word                        a used row without a witness: dead, with no reference, to be reclaimed
 //	entered its first section              the same, under a lock that the next process takes over
 //
-// The order is witness, then word, since a used row whose witness is free reads as a dead process's: the other way round a
-// reclaimer could take a newcomer for dead before it has begun.
+// The order is witness, then word, since a used row whose witness is free reads as a dead process's: the other way
+// round a reclaimer could take a newcomer for dead before it has begun.
 
 // Who is a joining process, as people will see it.
 type Who struct {
@@ -35,17 +35,17 @@ type Who struct {
 // ErrTooManyProcesses, a closing instance ErrStale. It waits for the control lock as long as ctx, and 10 s at most. The
 // member is the caller's until Leave, which it calls before it drops the witness.
 func (t *Table) Join(ctx context.Context, w Witness, who Who) (m *Member, err error) {
-	err = guarded(func() error { m, err = t.join(ctx, w, who); return err })
+	err = contained(func() error { m, err = t.join(ctx, w, who); return err })
 	return m, err
 }
 
 // JoinSupervisor makes the process the member of SupervisorRow, also of a closing instance. The caller holds what makes
 // it the only supervisor, such as the directory's lock; a living one is ErrInUse all the same.
 func (t *Table) JoinSupervisor(ctx context.Context, w Witness, who Who) (m *Member, err error) {
-	err = guarded(func() error {
-		m, err = t.take(ctx, SupervisorRow, w, who, true)
+	err = contained(func() error {
+		m, err = t.takeRow(ctx, SupervisorRow, w, who, true)
 		if m == nil && err == nil {
-			p := t.process(SupervisorRow)
+			p := t.processInfo(SupervisorRow)
 			err = fmt.Errorf("process %d (%s) is its supervisor: %w", p.Pid, p.Application, ErrInUse)
 		}
 		return err
@@ -63,7 +63,7 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 			if isUsed(word) && (!overDead || w.Held(row)) {
 				continue
 			}
-			if m, err := t.take(ctx, row, w, who, overDead); m != nil || err != nil {
+			if m, err := t.takeRow(ctx, row, w, who, overDead); m != nil || err != nil {
 				return m, err
 			}
 		}
@@ -77,17 +77,17 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 // and has no tally, so both go to the header, by additions that need no lock.
 func (t *Table) refuseJoin(who Who) {
 	n := t.header.joinsRefused.Add(1)
-	if due(&t.header.joinTold) {
-		t.record(note{kind: RefusedJoin, subject: shmsync.Peer{Row: -1}, pid: uint32(who.Pid), application: textWords(who.Application),
+	if refusalDue(&t.header.joinTold) {
+		t.recordEvent(note{kind: RefusedJoin, subject: shmsync.Peer{Row: -1}, pid: uint32(who.Pid), application: textWords(who.Application),
 			count: n})
 	}
 }
 
-// take tries to become the user of a row: its witness first, then a second look at the word, which may have changed
+// takeRow tries to become the user of a row: its witness first, then a second look at the word, which may have changed
 // hands between the first look and the witness. With overDead it also takes a row that reads as used: this process has
 // its witness, so its user is dead. A nil Member without an error means that the row is another process's, and that the
 // caller tries another one; the witness has been dropped then.
-func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead bool) (*Member, error) {
+func (t *Table) takeRow(ctx context.Context, row int, w Witness, who Who, overDead bool) (*Member, error) {
 	if ok, err := w.Take(row); err != nil || !ok {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 		owed: make([]atomic.Uint64, (len(t.segments)+63)/64), tally: &t.tallies[row],
 	}
 	// From here on the row is used by this incarnation. A process that dies now leaves a dead user without references.
-	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: holder(row, incarnation), Alive: m.alive})
-	if err := m.arrive(ctx, who, isUsed(before)); err != nil {
+	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: mutexPeer(row, incarnation), Alive: m.alive})
+	if err := m.announceJoin(ctx, who, isUsed(before)); err != nil {
 		// What is left reads as a dead member, and the process that reclaims it finishes.
 		m.left.Store(true)
 		failpoint.Hit("control/join/refused")
@@ -126,7 +126,7 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 	}
 	// The news last: a process that dies before it is a member of which the supervisor learns at its next look.
 	failpoint.Hit("control/join/arrived")
-	t.header.news.Add()
+	t.header.news.Advance()
 	failpoint.Hit("control/join/told")
 	return m, nil
 }
@@ -135,17 +135,17 @@ func (t *Table) take(ctx context.Context, row int, w Witness, who Who, overDead 
 // no process, so it would be taken for dead. It opens the books again, and with them the other file.
 var errSucceeded = fmt.Errorf("the members file has been replaced meanwhile: %w", ErrStale)
 
-// arrive runs the first section of a member's life. Over a dead predecessor it reclaims that first: the row's bits are
-// that one's until then. An instance that is closing is ErrStale, and the row is given back at once. On an error the
-// caller drops the witness, and what is left of the row reads as a dead member's.
-func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error) {
+// announceJoin runs the first section of a member's life. Over a dead predecessor it reclaims that first: the row's
+// bits are that one's until then. An instance that is closing is ErrStale, and the row is given back at once. On an
+// error the caller drops the witness, and what is left of the row reads as a dead member's.
+func (m *Member) announceJoin(ctx context.Context, who Who, overDead bool) (err error) {
 	how := plain
 	how.seize = overDead // the predecessor may have died with the lock
 	s, err := m.enter(ctx, how)
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	if !inForce(m.witness) { // the row reads as a dead process's, and may be joined over
 		return errSucceeded
 	}
@@ -155,10 +155,10 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		began := time.Now()
 		bytes := m.reclaimRowLocked(m.row)
 		failpoint.Hit("control/arrive/reclaimed")
-		m.buryLocked(m.row, m.incarnation-1, bytes, began)
+		m.recordDeathLocked(m.row, m.incarnation-1, bytes, began)
 		s.died = true
 	} else {
-		m.t.retiredLocked(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
+		m.t.setRetiredLocked(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
@@ -171,8 +171,8 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 		failpoint.Hit("control/arrive/refused")
 		return ErrStale
 	}
-	// These fields are only shown to people, so their order does not matter. If the process dies in between, the row is a
-	// dead process's and its application is a mixture of two names.
+	// These fields are only shown to people, so their order does not matter. If the process dies in between, the row
+	// is a dead process's and its application is a mixture of two names.
 	p.pid.Store(uint32(who.Pid))
 	p.application.store(&m.application)
 	failpoint.Hit("control/arrive/half-written")
@@ -181,7 +181,7 @@ func (m *Member) arrive(ctx context.Context, who Who, overDead bool) (err error)
 	p.bytes.Store(0)
 	m.tally.beginLocked()
 	if m.row != SupervisorRow {
-		m.say(Joined, 0)
+		m.recordOwnEvent(Joined, 0)
 	}
 	return nil
 }

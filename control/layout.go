@@ -61,27 +61,28 @@ type header struct {
 	// file that is not in force any more, so an answer "dead" counts only if members is the same afterwards.
 	members atomic.Uint64
 
-	// lock is the control lock. It guards the tables, and every field of the header whose comment does not say otherwise.
+	// lock is the control lock. It guards the tables, and every field of the header whose comment does not say
+	// otherwise.
 	lock shmsync.MutexWord
 
 	// closing is not 0 once the instance is ending: there is no new intent, reference or join. It never goes back to 0.
 	// Close stores it under the lock, CloseByForce without. It is read without the lock; a stale 0 costs nothing, since
 	// each section that would begin something looks again.
-	closing shmsync.Count
+	closing shmsync.EventCount
 
-	// news goes up, without the lock, when a process has joined or wishes for a pin. The supervisor sleeps on it. A death
-	// between the event and the addition delays the supervisor until it next looks around by itself.
-	news shmsync.Count
+	// news goes up, without the lock, when a process has joined or wishes for a pin. The supervisor sleeps on it. A
+	// death between the event and the addition delays the supervisor until it next looks around by itself.
+	news shmsync.EventCount
 
-	// reclaims counts the deaths in the log. buryLocked stores it under the lock; it is read without the lock, and a
-	// stale read means that the reader hears of a death at its next look.
+	// reclaims counts the deaths in the log. recordDeathLocked stores it under the lock; it is read without the lock,
+	// and a stale read means that the reader hears of a death at its next look.
 	reclaims atomic.Uint32
 
 	freeHint atomic.Uint32 // where to look for a free segment row first; any value will do
 
 	// usedRows and usedBytes are the segment rows that are not free, and the sum of their sizes. They are derived from
-	// the rows: a section keeps them, and settleLocked counts them again. usedBytes is compared with max_memory under the
-	// lock. Without the lock they are for people, and may be off by what a section is about to store.
+	// the rows: a section keeps them, and repairTableLocked counts them again. usedBytes is compared with max_memory
+	// under the lock. Without the lock they are for people, and may be off by what a section is about to store.
 	usedRows  atomic.Uint32
 	usedBytes atomic.Uint64
 
@@ -119,10 +120,10 @@ type constants struct {
 type processRow struct {
 	_ structs.HostLayout
 
-	// word holds free or used in bits 0-7 and the incarnation in bits 8-39. A joiner stores it without the lock, while it
-	// holds the row's witness; reclaim, leave and a join that is refused store it under the lock. Each does so by
-	// compare-and-swap, so that a reclaimer that was on its way can't free the row of a newcomer. It is read without the
-	// lock; a stale read names a user that has left or died, whose incarnation no later user has.
+	// word holds free or used in bits 0-7 and the incarnation in bits 8-39. A joiner stores it without the lock, while
+	// it holds the row's witness; reclaim, leave and a join that is refused store it under the lock. Each does so by
+	// compare-and-swap, so that a reclaimer that was on its way can't free the row of a newcomer. It is read without
+	// the lock; a stale read names a user that has left or died, whose incarnation no later user has.
 	word atomic.Uint64
 
 	// The rest is stored under the lock, in the first section of a row's user. Read without the lock, or before that
@@ -130,12 +131,12 @@ type processRow struct {
 
 	started atomic.Int64 // Unix time in ns
 
-	// pid is what the process sees as its own pid. Its top bit is closingBit, which the user itself sets without the lock
-	// when its session is closed and keeps the row only as long as bytes are lent.
+	// pid is what the process sees as its own pid. Its top bit is closingBit, which the user itself sets without the
+	// lock when its session is closed and keeps the row only as long as bytes are lent.
 	pid atomic.Uint32
 
 	// segments and bytes count the references held and the sizes of these segments. They are derived from the reference
-	// bits: a section keeps them, and settleLocked counts them again.
+	// bits: a section keeps them, and repairTableLocked counts them again.
 	segments atomic.Uint32
 	bytes    atomic.Uint64
 

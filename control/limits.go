@@ -25,14 +25,14 @@ const (
 )
 
 // Size returns the length in bytes of a control segment with these limits. They must pass Check.
-func Size(l Limits) int { return layout(l).end }
+func Size(l Limits) int { return offsetsOf(l).end }
 
 // offsets are where the parts of a control segment begin, in bytes from its start.
 type offsets struct{ processes, segments, bits, pages, mailboxes, log, ended, tallies, ring, end int }
 
-// layout returns the offsets that follow from the limits, each rounded up to align. It is the one place that knows the
-// order of the parts; the list in layout.go and the tables of doc/layouts.md say the same.
-func layout(l Limits) (o offsets) {
+// offsetsOf returns the offsets that follow from the limits, each rounded up to align. It is the one place that knows
+// the order of the parts; the list in layout.go and the tables of doc/layouts.md say the same.
+func offsetsOf(l Limits) (o offsets) {
 	up := func(n int) int { return (n + align - 1) / align * align }
 	o.processes = headerSize
 	o.segments = up(o.processes + l.processRows()*processRowSize)

@@ -14,28 +14,28 @@ func (m *Member) NewMailbox(self shmsync.Self) *shmsync.Mailbox {
 
 // Want sets whether the member wants to hear of deaths at once. It hears of them in any case when it listens next.
 func (m *Member) Want(deaths bool) error {
-	return guarded(func() error { m.own().Want(deaths); return nil })
+	return contained(func() error { m.ownMailboxWord().Want(deaths); return nil })
 }
 
 // Listen sleeps until this member is told something, for at most d, until ctx is over or Nudge is called, and returns
 // what it was told. It may return early with nothing. One goroutine of the session listens.
 func (m *Member) Listen(ctx context.Context, d time.Duration) (n shmsync.News, err error) {
-	err = guarded(func() error { n = m.own().Listen(ctx, d); return nil })
+	err = contained(func() error { n = m.ownMailboxWord().Listen(ctx, d); return nil })
 	return n, err
 }
 
 // Nudge makes this member's Listen return early. It does not block.
-func (m *Member) Nudge() { _ = guarded(func() error { m.own().Nudge(); return nil }) }
+func (m *Member) Nudge() { _ = contained(func() error { m.ownMailboxWord().Nudge(); return nil }) }
 
-// own returns the row's mailbox, in shared memory.
-func (m *Member) own() *shmsync.MailboxWord { return &m.t.mailboxes[m.row] }
+// ownMailboxWord returns the row's mailbox, in shared memory.
+func (m *Member) ownMailboxWord() *shmsync.MailboxWord { return &m.t.mailboxes[m.row] }
 
 // Ask has another member look whether it holds the locks whose words name it. It does not block, and waits for no
 // answer. A peer in a row that does not exist, as a garbled word may name one, is asked nothing, nor is the supervisor,
 // which does not listen to its mailbox.
 func (m *Member) Ask(p shmsync.Peer) {
 	if p.Row > SupervisorRow && p.Row < len(m.t.mailboxes) {
-		_ = guarded(func() error { m.t.mailboxes[p.Row].Tell(shmsync.NewsAsk); return nil })
+		_ = contained(func() error { m.t.mailboxes[p.Row].Tell(shmsync.NewsAsk); return nil })
 	}
 }
 
@@ -43,11 +43,25 @@ func (m *Member) Ask(p shmsync.Peer) {
 // over or a process calls Nudge. It returns the count now. Seen is what an earlier call returned, so no news between
 // two calls is lost.
 func (t *Table) WaitNews(ctx context.Context, seen uint32, d time.Duration) (now uint32, err error) {
-	err = guarded(func() error { now = t.header.news.Wait(ctx, seen, d); return nil })
+	err = contained(func() error { now = t.header.news.Await(ctx, seen, d); return nil })
 	return now, err
 }
 
 // Nudge makes the WaitNews of any process return early, so that the caller looks around and waits again.
 func (t *Table) Nudge() {
-	_ = guarded(func() error { t.header.news.Nudge(); return nil })
+	_ = contained(func() error { t.header.news.WakeAll(); return nil })
+}
+
+// tellWatchers has the watchers of sessions look at something: all, or of deaths those that want to hear of them. It
+// takes no lock and does not wait, but costs a system call for each watcher that sleeps, so it comes after a section.
+// A fault ends it.
+func (t *Table) tellWatchers(n shmsync.News) {
+	_ = contained(func() error {
+		for row := SupervisorRow + 1; row < len(t.processes); row++ {
+			if m := &t.mailboxes[row]; isUsed(t.processes[row].word.Load()) && (n != shmsync.NewsDeath || m.Wanted()) {
+				m.Tell(n)
+			}
+		}
+		return nil
+	})
 }

@@ -12,8 +12,8 @@ import (
 
 // Member is one session's right to change the books: a process row in one incarnation. Every call of a Member that
 // is no longer the row's user is refused with ErrClosed or ErrStale. Its methods wait for the control
-// lock until their context is over, and never longer than 10 s; they are safe for concurrent use. All of a Member lies in
-// this process's own memory; what it changes is in its Table.
+// lock until their context is over, and never longer than 10 s; they are safe for concurrent use. All of a Member lies
+// in this process's own memory; what it changes is in its Table.
 type Member struct {
 	// These are set by Join and never change.
 
@@ -38,9 +38,9 @@ type Member struct {
 	hasOwed atomic.Bool     // set after a bit of owed, cleared before the bits are taken
 }
 
-// displaced returns why the member is not its row's user any more: ErrCorrupt if w, the row's word, is none that any
+// errDisplaced returns why the member is not its row's user any more: ErrCorrupt if w, the row's word, is none that any
 // member stores, and else ErrStale.
-func (m *Member) displaced(w uint64) error {
+func (m *Member) errDisplaced(w uint64) error {
 	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
 		return errkind.As(ErrCorrupt,
 			fmt.Errorf("control segment: the word of process row %d is invalid: %#x", m.row, w))
@@ -54,9 +54,9 @@ func (m *Member) displaced(w uint64) error {
 // goroutine of this session does hold the lock it waits for that, for a second at most.
 func (m *Member) Disavow(ctx context.Context) (err error) {
 	held := false
-	err = guarded(func() error {
+	err = contained(func() error {
 		h, is := m.t.header.lock.Owner()
-		held = is && h.Row == m.row && h.Incarnation == m.incarnation&shmsync.IncarnationMask
+		held = is && h.Row == m.row && h.Incarnation == m.incarnation&shmsync.MutexIncarnationMask
 		return nil
 	})
 	if err != nil || !held {
@@ -66,7 +66,7 @@ func (m *Member) Disavow(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	return nil
 }
 
@@ -79,18 +79,18 @@ func (m *Member) Incarnation() uint32 { return m.incarnation }
 // SayClosing marks the session in the process table as closed: it keeps its row only as long as bytes are lent. The mark
 // is for people, and takes no lock.
 func (m *Member) SayClosing() error {
-	return guarded(func() error { m.t.processes[m.row].pid.Or(closingBit); return nil })
+	return contained(func() error { m.t.processes[m.row].pid.Or(closingBit); return nil })
 }
 
 // Leave frees the row, if the member is the agent of nothing. It holds no references either then: call ReleaseAll
-// before. The witness is the caller's to drop, afterwards. If done is false, something has fallen to this member since it
-// called Owed: destroy what Owed gives and call again. After a Leave that was done each call is ErrClosed.
+// before. The witness is the caller's to drop, afterwards. If done is false, something has fallen to this member since
+// it called Owed: destroy what Owed gives and call again. After a Leave that was done each call is ErrClosed.
 func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	for i := range m.t.segments {
 		row := &m.t.segments[i]
 		w := row.word.Load()
@@ -105,13 +105,16 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	failpoint.Hit("control/leave/checked")
 	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
 	failpoint.Hit("control/leave/freed")
-	m.t.retiredLocked(m.row, m.incarnation)
-	m.say(Left, 0)
+	m.t.setRetiredLocked(m.row, m.incarnation)
+	m.recordOwnEvent(Left, 0)
 	s.tells = true // other sessions treat locks that still name this one as a dead process's
 	return true, nil
 }
 
-// holder returns how the control lock names a member: its word has room for 20 bits of the incarnation.
-func holder(row int, incarnation uint32) shmsync.Peer {
-	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.IncarnationMask}
+// mutexPeer returns how the control lock names a member: its word has room for 20 bits of the incarnation.
+func mutexPeer(row int, incarnation uint32) shmsync.Peer {
+	return shmsync.Peer{Row: row, Incarnation: incarnation & shmsync.MutexIncarnationMask}
 }
+
+// asPeer names the member in full, unlike holder.
+func (m *Member) asPeer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }

@@ -7,20 +7,21 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// The witnesses are locks on the bytes of a file, the members file. If that is removed, another one comes in force in its
-// place, by one store in the header that this file makes. It knows the files by their inodes alone, and opens none.
+// The witnesses are locks on the bytes of a file, the members file. If that is removed, another one comes in force in
+// its place, by one store in the header that this file makes. It knows the files by their inodes alone, and opens
+// none.
 
 // Members returns the inode of the members file that is in force: what the constants say or, if that file was removed,
 // the one of its successor. It takes no lock. A process that finds a row's byte free in another file than this one must
 // not take the row's user for dead.
 func (t *Table) Members() (ino uint64, err error) {
-	err = guarded(func() error { ino = t.header.members.Load(); return nil })
+	err = contained(func() error { ino = t.header.members.Load(); return nil })
 	return ino, err
 }
 
 // TellMembers has all sessions look for a successor of the members file. It returns at once; a session that it does not
 // reach looks by itself after some time.
-func (t *Table) TellMembers() { t.tell(shmsync.NewsMembers) }
+func (t *Table) TellMembers() { t.tellWatchers(shmsync.NewsMembers) }
 
 // Succeed has a members file come in force in the place of another, if no session is left behind: moved reports whether
 // the user of a row, if it lives, holds its witness in the new file too. It is called inside the section, so it must
@@ -32,10 +33,10 @@ func (m *Member) Succeed(ctx context.Context, ino uint64, moved func(row int) bo
 	if err != nil {
 		return nil, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	// Only the supervisor's own copy of the inode tells its Retry what to restore.
 	if w := m.t.processes[SupervisorRow].word.Load(); m.row != SupervisorRow && isUsed(w) &&
-		m.alive(holder(SupervisorRow, incarnationOf(w))) {
+		m.alive(mutexPeer(SupervisorRow, incarnationOf(w))) {
 		return []int{SupervisorRow}, nil
 	}
 	for row := range m.t.processes {

@@ -75,7 +75,8 @@ func (s *succession) succeed() (behind []int) {
 	return behind
 }
 
-// TestSucceedWaitsForTheLiving: a successor comes in force when all living members hold their witness in it, and stays so.
+// TestSucceedWaitsForTheLiving: a successor comes in force when all living members hold their witness in it, and stays
+// so.
 func TestSucceedWaitsForTheLiving(t *testing.T) {
 	s := newSuccession(t, small)
 	a, b, dead := s.join(), s.join(), s.join()
@@ -102,7 +103,8 @@ func TestSucceedWaitsForTheLiving(t *testing.T) {
 }
 
 // TestSupervisorThatComesDuringASuccession: a supervisor opens the books before a session puts another members file in
-// force, and takes its row after that, or before. Its Retry restores the file that is in force, not the one it knew first.
+// force, and takes its row after that, or before. Its Retry restores the file that is in force, not the one it knew
+// first.
 func TestSupervisorThatComesDuringASuccession(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		t.Run(fmt.Sprintf("joins before %v", before), func(t *testing.T) {
@@ -144,7 +146,8 @@ func TestSupervisorThatComesDuringASuccession(t *testing.T) {
 }
 
 // TestJoinWithAnOldMembersFile: a newcomer that opened the members file before another one came in force is told so, at
-// whatever step that happens, and no session loses its row to it. While it has the byte of a dead session's row, no successor is put in force.
+// whatever step that happens, and no session loses its row to it. While it has the byte of a dead session's row, no
+// successor is put in force.
 func TestJoinWithAnOldMembersFile(t *testing.T) {
 	for _, when := range []string{"before", "before the look", "after the look"} {
 		for _, another := range []bool{false, true} {

@@ -14,8 +14,8 @@ import (
 // this process's own memory. It holds nothing that the rows do not say: a process that dies with it is reclaimed as the
 // agent of those rows.
 
-// owe notes that row i is this member's to destroy. The row's word has been stored before. It takes no lock.
-func (m *Member) owe(i int) {
+// addOwed notes that row i is this member's to destroy. The row's word has been stored before. It takes no lock.
+func (m *Member) addOwed(i int) {
 	// The bit before the flag, and Owed takes them the other way round: so a bit is never left without the flag.
 	m.owed[i/64].Or(1 << (i % 64))
 	m.hasOwed.Store(true)
@@ -25,7 +25,7 @@ func (m *Member) owe(i int) {
 // not be freed or given up.
 func (m *Member) Owe(e Entry) {
 	if i := e.row(); i < len(m.t.segments) {
-		m.owe(i)
+		m.addOwed(i)
 	}
 }
 
@@ -33,8 +33,8 @@ func (m *Member) Owe(e Entry) {
 func (m *Member) Owes() bool { return m.hasOwed.Load() }
 
 // Owed takes the list of objects that fell to this member: their rows are destroying, by it. For each the caller
-// destroys the object and says Destroyed or DestroyFailed. Each object is given to one caller, and is not on the list any
-// more. Without the control lock the list is as it was.
+// destroys the object and says Destroyed or DestroyFailed. Each object is given to one caller, and is not on the list
+// any more. Without the control lock the list is as it was.
 func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 	if !m.Owes() {
 		return nil, nil
@@ -44,19 +44,19 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	m.hasOwed.Store(false)
 	failpoint.Hit("control/owed/taking")
 	for k := range m.owed {
 		for set := m.owed[k].Swap(0); set != 0; set &= set - 1 {
 			i := 64*k + bits.TrailingZeros64(set)
 			r := &m.t.segments[i]
-			if r.word.Load() != m.stamp(Destroying) {
+			if r.word.Load() != m.liveStamp(Destroying) {
 				continue
 			}
 			// Hostile value: a handle or a backend's word that leads to another object than this row's. No process can
 			// tell which one it means; a sweep finds that by its name.
-			if !m.t.sound(i) {
+			if !m.t.isSound(i) {
 				r.errno.Store(uint32(syscall.EILSEQ))
 				r.word.Store(segmentWord(Destroying, nobody, 0))
 				continue
@@ -74,8 +74,8 @@ func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err 
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
-	r, err := m.mineLocked(e, Destroying)
+	defer s.leaveSection(&err)
+	r, err := m.ownRowLocked(e, Destroying)
 	if err != nil {
 		return err
 	}
@@ -87,18 +87,18 @@ func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err 
 }
 
 // Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a
-// neighbour's stray store has left and no section would find: it settles the table, and stores the header's constants
+// neighbour's stray store has left and no section would find: it repairs the table, and stores the header's constants
 // again if they differ from this process's copy. The supervisor calls it from time to time.
 func (m *Member) Retry(ctx context.Context) (err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	for i := range m.t.segments {
 		m.adoptFailedLocked(i)
 	}
-	m.settleLocked()
+	m.repairTableLocked()
 	if !bytes.Equal(m.t.constant, m.t.copied) { // no process could join any more
 		copy(m.t.constant, m.t.copied)
 	}
@@ -111,12 +111,12 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 }
 
 // adoptFailedLocked makes this member the agent of row i if a destroy of it has failed. A carved row is in
-// that state by a stray store alone; settleLocked makes it live. The caller holds the control lock.
+// that state by a stray store alone; repairTableLocked makes it live. The caller holds the control lock.
 func (m *Member) adoptFailedLocked(i int) {
 	r := &m.t.segments[i]
-	if r.word.Load() == segmentWord(Destroying, nobody, 0) && !m.t.carved(i) {
-		r.word.Store(m.stamp(Destroying))
+	if r.word.Load() == segmentWord(Destroying, nobody, 0) && !m.t.isCarved(i) {
+		r.word.Store(m.liveStamp(Destroying))
 		failpoint.Hit("control/retry/adopted")
-		m.owe(i)
+		m.addOwed(i)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // The reserved region is one object that the supervisor makes at the start, and of which every session has a
 // mapping. A segment that is carved out of it needs no call of the system: its row says which pages it has, and is
-// the truth. The map of pages is derived from the rows, and made again by the member that settles them.
+// the truth. The map of pages is derived from the rows, and made again by the member that repairs the table.
 //
 // This file keeps the map. It does not promise that what is free is in one piece, and moves no segment to make it so.
 // All but ReservedUsed runs under the control lock, or in Format, when no other process can open the segment yet.
@@ -24,8 +24,8 @@ const PageSize = 4096
 const maxPages = math.MaxUint32 - 64 // a row's page, plus one, has 32 bits
 
 // pageWord is the map's share of 64 pages. A page is free if both words say so: what a stray store has hit is
-// given to no process until it is settled. Both are stored under the control lock. They are read without it by people, to
-// whom a stale word shows a few pages more or less.
+// given to no process until the table is repaired. Both are stored under the control lock. They are read without it by
+// people, to whom a stale word shows a few pages more or less.
 type pageWord struct {
 	_    structs.HostLayout
 	used atomic.Uint64 // bit k: page k of the 64 is given out
@@ -37,14 +37,14 @@ const pageWordSize = 16
 // pagesFor returns how many pages size bytes take.
 func pagesFor(size uint64) uint64 { return (size + PageSize - 1) / PageSize }
 
-// available returns the pages of word i that may be given out: those of which both words say so, and that exist.
-func (t *Table) available(i int) uint64 {
+// availablePages returns the pages of word i that may be given out: those of which both words say so, and that exist.
+func (t *Table) availablePages(i int) uint64 {
 	w := &t.pages[i]
-	return w.free.Load() &^ w.used.Load() & t.exist(i)
+	return w.free.Load() &^ w.used.Load() & t.existingPages(i)
 }
 
-// exist returns the pages that there are of the 64 of word i: the last word may reach beyond the region's end.
-func (t *Table) exist(i int) uint64 {
+// existingPages returns the pages that there are of the 64 of word i: the last word may reach beyond the region's end.
+func (t *Table) existingPages(i int) uint64 {
 	if last := t.Limits.Reserved/PageSize - uint64(64*i); last < 64 {
 		return 1<<last - 1
 	}
@@ -55,9 +55,10 @@ func (t *Table) exist(i int) uint64 {
 // The next one goes on where this one ended.
 const maxLook = 1 << 14
 
-// freePagesLocked looks for n free pages in a row, from the hint on, all the way round and then as far as those could lie
-// across the hint. It takes nothing. If ok is false there are none, or none in the part that maxLook lets it see; then
-// the hint moves to where it stopped, so that the next search sees another part. The caller holds the control lock.
+// freePagesLocked looks for n free pages in a row, from the hint on, all the way round and then as far as those could
+// lie across the hint. It takes nothing. If ok is false there are none, or none in the part that maxLook lets it see;
+// then the hint moves to where it stopped, so that the next search sees another part. The caller holds the control
+// lock.
 func (t *Table) freePagesLocked(n int) (first int, ok bool) {
 	words := len(t.pages)
 	if words == 0 {
@@ -73,7 +74,7 @@ func (t *Table) freePagesLocked(n int) (first int, ok bool) {
 	// Run is the length of the free pages that end where the search is now, and first is where they begin. They reach
 	// from one word into the next, but not from the region's end to its start.
 	for k := 0; k <= min(words, maxLook)+(n+63)/64; k++ {
-		m := t.available(w) & mask
+		m := t.availablePages(w) & mask
 		mask = ^uint64(0) // only the first word begins in its middle; it is looked at again in the end
 		for at := 0; at < 64; {
 			ones := bits.TrailingZeros64(^(m >> at))
@@ -96,18 +97,18 @@ func (t *Table) freePagesLocked(n int) (first int, ok bool) {
 	return 0, false
 }
 
-// share returns the first of the words that have n pages, its share of them, and how many pages that is.
-func (t *Table) share(first, n int) (w *pageWord, mask uint64, k int) {
+// pageWordShare returns the first of the words that have n pages, its share of them, and how many pages that is.
+func (t *Table) pageWordShare(first, n int) (w *pageWord, mask uint64, k int) {
 	bit := first % 64
 	k = min(n, 64-bit)
 	return &t.pages[first/64], ^uint64(0) >> (64 - k) << bit, k
 }
 
-// markUsed marks n pages as given out. A page stops being free before it is used, so at no store is it both; a death in
-// between leaves pages that no process gets until the map is made again.
-func (t *Table) markUsed(first, n int) {
+// markPagesUsed marks n pages as given out. A page stops being free before it is used, so at no store is it both; a
+// death in between leaves pages that no process gets until the map is made again.
+func (t *Table) markPagesUsed(first, n int) {
 	for n > 0 {
-		w, mask, k := t.share(first, n)
+		w, mask, k := t.pageWordShare(first, n)
 		ordered.Store64(&w.free, w.free.Load()&^mask)
 		failpoint.Hit("control/pages/taking")
 		ordered.Store64(&w.used, w.used.Load()|mask)
@@ -115,10 +116,10 @@ func (t *Table) markUsed(first, n int) {
 	}
 }
 
-// markFree marks n pages as free. It is markUsed backwards: a page is free with the last of its two stores.
-func (t *Table) markFree(first, n int) {
+// markPagesFree marks n pages as free. It is markPagesUsed backwards: a page is free with the last of its two stores.
+func (t *Table) markPagesFree(first, n int) {
 	for n > 0 {
-		w, mask, k := t.share(first, n)
+		w, mask, k := t.pageWordShare(first, n)
 		ordered.Store64(&w.used, w.used.Load()&^mask)
 		failpoint.Hit("control/pages/giving")
 		ordered.Store64(&w.free, w.free.Load()|mask)
@@ -134,41 +135,34 @@ func pagesOf(page uint32, size uint64) (first, n int) {
 	return int(page - 1), int(pagesFor(size))
 }
 
-// takePagesLocked marks the pages of a segment as given out, and moves the hint behind them. The caller holds the
+// useRowPagesLocked marks the pages of a segment as given out, and moves the hint behind them. The caller holds the
 // control lock.
-func (t *Table) takePagesLocked(page uint32, size uint64) {
+func (t *Table) useRowPagesLocked(page uint32, size uint64) {
 	first, n := pagesOf(page, size)
-	t.markUsed(first, n)
+	t.markPagesUsed(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first+n))
 }
 
-// givePagesBackLocked marks the pages of a segment as free, and moves the hint to them. Page and size are those of a
+// freeRowPagesLocked marks the pages of a segment as free, and moves the hint to them. Page and size are those of a
 // sound row, or what a holder knows; of a garbled row they would be another segment's. The caller holds the control
 // lock.
-func (t *Table) givePagesBackLocked(page uint32, size uint64) {
+func (t *Table) freeRowPagesLocked(page uint32, size uint64) {
 	first, n := pagesOf(page, size)
-	t.markFree(first, n)
+	t.markPagesFree(first, n)
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache
 }
 
-// within reports whether a row's pages can be: those of a carved segment lie inside the region, and a segment with an
-// object of its own has none. It refuses the page number of a garbled row, with which a process would map, zero or give
-// back what lies behind the region. Size is at most an int's, so the sum does not overflow.
-func (t *Table) within(size, osWord uint64, page uint32) bool {
+// withinRegion reports whether a row's pages can be: those of a carved segment lie inside the region, and a segment
+// with an object of its own has none. It refuses the page number of a garbled row, with which a process would map,
+// zero or give back what lies behind the region. Size is at most an int's, so the sum does not overflow.
+func (t *Table) withinRegion(size, osWord uint64, page uint32) bool {
 	return page == 0 || osWord == 0 && uint64(page-1)+pagesFor(size) <= t.Limits.Reserved/PageSize
-}
-
-// carved reports whether row i is, soundly, that of a segment in the reserved region. A row that is not sound is never
-// carved: what it says of pages is not believed.
-func (t *Table) carved(i int) bool {
-	r := &t.segments[i]
-	return r.page.Load() != 0 && t.sound(i)
 }
 
 // ReservedUsed returns how many bytes of the reserved region are given out, in whole pages. It takes no lock, and
 // counts what each word says at its moment.
 func (t *Table) ReservedUsed() (n uint64, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		for i := range t.pages {
 			n += PageSize * uint64(bits.OnesCount64(t.pages[i].used.Load()))
 		}
@@ -184,7 +178,7 @@ func (t *Table) ReservedUsed() (n uint64, err error) {
 // free. No process reads it then: the lock is a dead holder's, and its next holder makes the map again.
 func (t *Table) mapPages(doubt bool) {
 	for i := range t.pages {
-		w, exist, used := &t.pages[i], t.exist(i), uint64(0)
+		w, exist, used := &t.pages[i], t.existingPages(i), uint64(0)
 		if doubt {
 			used = (w.used.Load() | ^w.free.Load()) & exist
 		}
@@ -193,9 +187,9 @@ func (t *Table) mapPages(doubt bool) {
 		failpoint.Hit("control/settle/half-mapped")
 	}
 	for i := range t.segments {
-		if stateOf(t.segments[i].word.Load()) != Free && t.carved(i) {
+		if stateOf(t.segments[i].word.Load()) != Free && t.isCarved(i) {
 			first, n := pagesOf(t.segments[i].page.Load(), t.segments[i].size.Load())
-			t.markUsed(first, n)
+			t.markPagesUsed(first, n)
 			failpoint.Hit("control/settle/taken")
 		}
 	}

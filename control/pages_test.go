@@ -150,7 +150,7 @@ func TestTryBesideTheLock(t *testing.T) {
 	if f, ok := a.TryCarve(1, 0); ok {
 		t.Errorf("carved %+v without the lock", f)
 	}
-	s.leave(&err)
+	s.leaveSection(&err)
 	if f, ok := a.TryCarve(1, 0); !ok || a.Publish(&f, nil) != nil || !a.TryUnref(f) {
 		t.Error("not carved with it")
 	}
@@ -172,7 +172,7 @@ func TestCarveByTheDead(t *testing.T) {
 		"published": func(w *world, m *Member) { w.carve(m, 1) },
 		"pages taken": func(w *world, m *Member) {
 			_, _ = m.enter(ctx, plain)
-			w.takePagesLocked(2, 1)
+			w.useRowPagesLocked(2, 1)
 		},
 		"row sealed, not live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
@@ -182,12 +182,12 @@ func TestCarveByTheDead(t *testing.T) {
 		"pages given back, row live": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBackLocked(e.Page, uint64(e.Size))
+			w.freeRowPagesLocked(e.Page, uint64(e.Size))
 		},
 		"row free, its seal whole": func(w *world, m *Member) {
 			e := w.carve(m, 1)
 			_, _ = m.enter(ctx, plain)
-			w.givePagesBackLocked(e.Page, uint64(e.Size))
+			w.freeRowPagesLocked(e.Page, uint64(e.Size))
 			w.clearBitsLocked(e.row())
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
 		},
@@ -356,8 +356,8 @@ func TestReservedLimits(t *testing.T) {
 	newPageModel(w).check()
 }
 
-// TestUnpublishedOfAPredecessor: no process can attach what its creator could not publish, not even while a newcomer has the
-// creator's row.
+// TestUnpublishedOfAPredecessor: no process can attach what its creator could not publish, not even while a newcomer
+// has the creator's row.
 func TestUnpublishedOfAPredecessor(t *testing.T) {
 	w := newWorld(t, Limits{Processes: 2, Segments: 8, Reserved: 4 * PageSize})
 	a, b := w.join(), w.join()

@@ -27,7 +27,7 @@ func (m *Member) Pin(ctx context.Context, handle uint64, needsKeeper bool) error
 	wish, err := m.pin(ctx, handle, needsKeeper)
 	if wish && err == nil {
 		failpoint.Hit("control/pin/wished")
-		return guarded(func() error { m.t.header.news.Add(); return nil })
+		return contained(func() error { m.t.header.news.Advance(); return nil })
 	}
 	return err
 }
@@ -38,18 +38,18 @@ func (m *Member) pin(ctx context.Context, handle uint64, needsKeeper bool) (wish
 	if err != nil {
 		return false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	if m.t.closing() {
 		return false, ErrStale
 	}
-	i, err := m.t.live(handle)
+	i, err := m.t.liveRow(handle)
 	if err != nil {
 		return false, err
 	}
 	pin := &m.t.segments[i].pin
 	switch {
 	case pinOf(pin.Load()) == pinned:
-	case needsKeeper && !m.t.carved(i):
+	case needsKeeper && !m.t.isCarved(i):
 		pin.Store(pin.Load()&root | pinWanted)
 		failpoint.Hit("control/pin/wanted")
 		return true, nil
@@ -67,8 +67,8 @@ func (m *Member) Kept(ctx context.Context, handle uint64) (wanted bool, err erro
 	if err != nil {
 		return false, err
 	}
-	defer s.leave(&err)
-	i, err := m.t.live(handle)
+	defer s.leaveSection(&err)
+	i, err := m.t.liveRow(handle)
 	if err != nil {
 		return false, nil
 	}
@@ -88,8 +88,8 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	if err != nil {
 		return e, false, err
 	}
-	defer s.leave(&err)
-	i, err := m.t.live(handle)
+	defer s.leaveSection(&err)
+	i, err := m.t.liveRow(handle)
 	if err != nil {
 		return e, false, err
 	}
@@ -105,5 +105,5 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	// The pin before the state: a process that dies in between leaves a live row that nothing keeps, for the repair.
 	r.pin.Store(unpinned)
 	failpoint.Hit("control/unpin/unpinned")
-	return e, m.moribundLocked(i), nil
+	return e, m.makeMoribundLocked(i), nil
 }

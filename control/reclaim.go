@@ -7,8 +7,9 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// A reclaim gives back what a dead process held in the books. This file does it for one process row; which rows are to be
-// reclaimed is for the caller to find out, and Reclaim asks once more. It removes no objects: these are owed (owed.go).
+// A reclaim gives back what a dead process held in the books. This file does it for one process row; which rows are to
+// be reclaimed is for the caller to find out, and Reclaim asks once more. It removes no objects: these are owed
+// (owed.go).
 //
 // A reclaimer may die too, after any store. What it has done by then is done, and the row still reads as the dead
 // process's: the next reclaimer does the rest. What the first one was at work on falls to its own reclaimer, by the same
@@ -24,17 +25,17 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	if err != nil {
 		return false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	// A row that does not exist comes from a garbled list of rows. Its own row a member does not reclaim: it lives.
 	if row < 0 || row >= len(m.t.processes) || row == m.row {
 		return false, nil
 	}
-	if dead, abandoned := s.guard.Abandoned(); abandoned && dead == holder(row, incarnation) {
+	if dead, abandoned := s.guard.Abandoned(); abandoned && dead == mutexPeer(row, incarnation) {
 		return true, nil // it died with the lock, and repair has reclaimed it
 	}
 	p := &m.t.processes[row]
-	// Asked under the lock: from here on the bits of the row are the dead process's alone. A newcomer that joins over the
-	// row now gets no reference before its first section, which waits for this one.
+	// Asked under the lock: from here on the bits of the row are the dead process's alone. A newcomer that joins over
+	// the row now gets no reference before its first section, which waits for this one.
 	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
 		return false, nil
 	}
@@ -45,7 +46,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	// first would leave bits that belong to no process, and that the row's next user would take for its own.
 	bytes := m.reclaimRowLocked(row)
 	failpoint.Hit("control/reclaim/given-back")
-	m.buryLocked(row, incarnation, bytes, began)
+	m.recordDeathLocked(row, incarnation, bytes, began)
 	s.died = true
 	// A newcomer may have joined over the dead process in this moment; then its word stays.
 	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
@@ -71,12 +72,12 @@ func (m *Member) reclaimRowLocked(row int) (given uint64) {
 		failpoint.Hit("control/reclaim/bit")
 		// The new agent is stored before it is owed: the list of what is owed lies in this process's own memory, and
 		// goes with it. A member that dies after the store is found as the row's dead agent.
-		if agent, _ := agentOf(w); isAgented(w) && agent == row && !t.carved(i) {
-			r.word.Store(m.stamp(Destroying))
+		if agent, _ := agentOf(w); isAgented(w) && agent == row && !t.isCarved(i) {
+			r.word.Store(m.liveStamp(Destroying))
 			failpoint.Hit("control/reclaim/inherited")
-			m.owe(i)
-		} else if m.moribundLocked(i) {
-			m.owe(i)
+			m.addOwed(i)
+		} else if m.makeMoribundLocked(i) {
+			m.addOwed(i)
 		}
 	}
 	p := &t.processes[row]
@@ -95,7 +96,7 @@ func (m *Member) ReleaseAll(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	m.reclaimRowLocked(m.row)
 	m.tally.balanceLocked()
 	return nil

@@ -94,11 +94,11 @@ func TestDeathInSection(t *testing.T) {
 			w.header.usedRows.Add(1)
 		}, 0},
 		{"backend's word written, checksum not", func(w *world, m *Member, e Entry) {
-			w.segments[e.row()].word.Store(m.stamp(Creating))
+			w.segments[e.row()].word.Store(m.liveStamp(Creating))
 			w.segments[e.row()].osWord.Store(7)
 		}, 0},
 		{"made destroying", func(w *world, m *Member, e Entry) {
-			w.segments[e.row()].word.Store(m.stamp(Destroying))
+			w.segments[e.row()].word.Store(m.liveStamp(Destroying))
 		}, 0},
 		{"pinned", func(w *world, m *Member, e Entry) { w.segments[e.row()].pin.Store(pinned) }, 1},
 		{"row given up", func(w *world, m *Member, e Entry) {
@@ -144,7 +144,7 @@ func TestPanicInSectionUnlocks(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer s.leave(&err)
+		defer s.leaveSection(&err)
 		panic("nonsense")
 	}()
 	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "nonsense") {

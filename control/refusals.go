@@ -8,8 +8,8 @@ import (
 // RefusedBySystem counts a segment that the system refused to make, and logs that once a second at most. It takes no
 // lock, so its counter goes up by an addition.
 func (m *Member) RefusedBySystem() {
-	_ = guarded(func() error {
-		m.refused(RefusedSystem, m.tally.refusedSystem.Add(1))
+	_ = contained(func() error {
+		m.recordRefusal(RefusedSystem, m.tally.refusedSystem.Add(1))
 		return nil
 	})
 }
@@ -17,19 +17,20 @@ func (m *Member) RefusedBySystem() {
 // refuseLocked counts, under the control lock, what a limit has refused.
 func (m *Member) refuseLocked(kind EventKind, counter *atomic.Uint64) {
 	add(counter, 1)
-	m.refused(kind, counter.Load())
+	m.recordRefusal(kind, counter.Load())
 }
 
-// refused logs a refusal, of each kind once in a second: a program that tries again and again must not fill the ring.
-func (m *Member) refused(kind EventKind, count uint64) {
-	if due(&m.told[kind-RefusedRows]) {
-		m.say(kind, count)
+// recordRefusal logs a refusal, of each kind once in a second: a program that tries again and again must not fill the
+// ring.
+func (m *Member) recordRefusal(kind EventKind, count uint64) {
+	if refusalDue(&m.told[kind-RefusedRows]) {
+		m.recordOwnEvent(kind, count)
 	}
 }
 
-// due reports whether a second has gone by since it was last, and notes that it is now. Of several callers at one
+// refusalDue reports whether a second has gone by since it was last, and notes that it is now. Of several callers at one
 // moment one gets true. A time in the future, which a stray store or a clock that was put back leaves, is due.
-func due(last *atomic.Int64) bool {
+func refusalDue(last *atomic.Int64) bool {
 	now, was := time.Now().UnixNano(), last.Load()
 	return (now-was >= int64(time.Second) || now < was) && last.CompareAndSwap(was, now)
 }

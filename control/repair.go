@@ -21,36 +21,36 @@ import (
 // two stores. It reports whether it has reclaimed that one. The caller holds the control lock, and has just got it.
 func (m *Member) repairLocked(dead shmsync.Peer) (died bool) {
 	// Hostile value: a garbled lock word, which names a row that does not exist, this member's own or that of a living
-	// session. A living holder is not taken for dead (see alive), and by the incarnation the row is known to be still the
-	// dead process's: a newcomer that joined over it reclaims it in its own first section.
+	// session. A living holder is not taken for dead (see alive), and by the incarnation the row is known to be still
+	// the dead process's: a newcomer that joined over it reclaims it in its own first section.
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()
-		if isUsed(w) && incarnationOf(w)&shmsync.IncarnationMask == dead.Incarnation {
+		if isUsed(w) && incarnationOf(w)&shmsync.MutexIncarnationMask == dead.Incarnation {
 			began := time.Now()
 			bytes := m.reclaimRowLocked(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")
-			m.buryLocked(dead.Row, incarnationOf(w), bytes, began)
+			m.recordDeathLocked(dead.Row, incarnationOf(w), bytes, began)
 			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
 			failpoint.Hit("control/repair/freed")
 			died = true
 		}
 	}
-	m.settleLocked()
+	m.repairTableLocked()
 	return died
 }
 
-// settleLocked makes every row one that may exist outside a section, and counts again what is derived. The caller
+// repairTableLocked makes every row one that may exist outside a section, and counts again what is derived. The caller
 // holds the control lock. What it makes this member's to destroy is owed. In each row it
 //
-//  1. mends the row's own words (mendLocked),
+//  1. mends the row's own words (repairRowLocked),
 //  2. drops bits of process rows that have no user, and counts the others,
 //  3. becomes the agent of a row whose agent is not the present user of its process row, or whose state is invalid, and of a
 //     live row that nothing keeps,
 //
 // and at the end it makes the map of pages again. Each step finds its work in the rows alone, so it can be begun again
 // from the start after a death at any store.
-func (m *Member) settleLocked() {
+func (m *Member) repairTableLocked() {
 	t := m.t
 	for i := range t.processes {
 		t.processes[i].segments.Store(0)
@@ -62,11 +62,11 @@ func (m *Member) settleLocked() {
 	doubt := false
 	for i := range t.segments {
 		r := &t.segments[i]
-		w := t.mendLocked(i)
+		w := t.repairRowLocked(i)
 		if stateOf(w) == Free {
 			continue
 		}
-		doubt = doubt || !t.sound(i) // its page and size may be wrong: see mapPages
+		doubt = doubt || !t.isSound(i) // its page and size may be wrong: see mapPages
 		size := r.size.Load()
 		for k := range t.wordsPer {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
@@ -81,11 +81,11 @@ func (m *Member) settleLocked() {
 				t.processes[p].bytes.Add(size)
 			}
 		}
-		if stateOf(w) > Destroying || isAgented(w) && !t.current(w) {
-			r.word.Store(m.stamp(Destroying))
-			m.owe(i)
-		} else if m.moribundLocked(i) {
-			m.owe(i)
+		if stateOf(w) > Destroying || isAgented(w) && !t.isCurrentAgent(w) {
+			r.word.Store(m.liveStamp(Destroying))
+			m.addOwed(i)
+		} else if m.makeMoribundLocked(i) {
+			m.addOwed(i)
 		}
 		if stateOf(r.word.Load()) != Free {
 			usedRows++
@@ -98,15 +98,8 @@ func (m *Member) settleLocked() {
 	t.header.usedBytes.Store(usedBytes)
 }
 
-// current reports whether the agent in a segment word is the present user of its process row. It does not ask whether
-// that user lives.
-func (t *Table) current(w uint64) bool {
-	row, incarnation := agentOf(w)
-	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
-}
-
-// mendLocked makes good what a stray store, or a death in a section, has left of row i, and returns its word. The caller
-// holds the control lock.
+// repairRowLocked makes good what a stray store, or a death in a section, has left of row i, and returns its word. The
+// caller holds the control lock.
 //
 // A carved row is free or live, and its pages must not be given to another process while a process holds it. So the rule
 // for a sound carved row is: a bit in it, or a pin, keeps it, whatever its state says. The cases, in this order:
@@ -115,14 +108,14 @@ func (t *Table) current(w uint64) bool {
 //	sound and carved, in a state that it      live: a stray store hit the word, or write was cut short after the bit. If
 //	can't have, or free with a bit or a pin   nothing keeps it, it is dropped in the same pass
 //	free, with a checksum                     free without: free was cut short before its last store, or write before the bit
-func (t *Table) mendLocked(i int) uint64 {
+func (t *Table) repairRowLocked(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()
 	switch free := stateOf(w) == Free; {
-	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !t.unpublished(i, w):
+	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !t.mayBeUnpublished(i, w):
 		w = segmentWord(Live, 0, 0)
 		r.word.Store(w)
-	case stateOf(w) != Live && t.carved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
+	case stateOf(w) != Live && t.isCarved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
 		w = segmentWord(Live, 0, 0)
 		r.word.Store(w)
 	case free && r.check.Load() != 0:
@@ -131,33 +124,18 @@ func (t *Table) mendLocked(i int) uint64 {
 	return w
 }
 
-// unpublished reports whether row i, whose word is w, can be one that its creator has not published yet. Either the
+// mayBeUnpublished reports whether row i, whose word is w, can be one that its creator has not published yet. Either the
 // creator is the present user of its process row. Or it has died, and a newcomer, which has still to reclaim it, has
 // its row and so its bit: then the word names an earlier incarnation, and the bit is the only one, since no process
 // could attach.
-func (t *Table) unpublished(i int, w uint64) bool {
+func (t *Table) mayBeUnpublished(i int, w uint64) bool {
 	row, incarnation := agentOf(w)
 	switch {
-	case !t.carved(i) || row >= len(t.processes): // hostile value: an agent's row of up to 16 bits
+	case !t.isCarved(i) || row >= len(t.processes): // hostile value: an agent's row of up to 16 bits
 		return false
-	case t.current(w):
+	case t.isCurrentAgent(w):
 		return true
 	}
 	p := t.processes[row].word.Load()
-	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.onlyBit(i, row)
-}
-
-// onlyBit reports whether the process row has the only reference bit of row i.
-func (t *Table) onlyBit(i, process int) bool {
-	words := t.bitsOf(i)
-	for k := range words {
-		want := uint64(0)
-		if k == process/64 {
-			want = 1 << (process % 64)
-		}
-		if words[k].Load() != want {
-			return false
-		}
-	}
-	return true
+	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.hasOnlyBit(i, row)
 }

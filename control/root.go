@@ -11,13 +11,13 @@ import (
 
 // Root returns the handle of the instance's root segment, which sessions find that know nothing of each other. If there
 // is none yet, the candidate, a live segment, becomes it and is pinned, by one store, so that no death leaves one
-// without the other. A candidate of 0 is none, and 0 the answer then. NeedsKeeper says that the backend's objects go with
-// the last process that has them open: then the pin is a wish (see Pin). A root whose row was garbled is ErrCorrupt, a
-// closing instance ErrStale, a candidate that is not live ErrNotFound.
+// without the other. A candidate of 0 is none, and 0 the answer then. NeedsKeeper says that the backend's objects go
+// with the last process that has them open: then the pin is a wish (see Pin). A root whose row was garbled is
+// ErrCorrupt, a closing instance ErrStale, a candidate that is not live ErrNotFound.
 func (m *Member) Root(ctx context.Context, candidate uint64, needsKeeper bool) (handle uint64, err error) {
 	handle, made, err := m.root(ctx, candidate, needsKeeper)
 	if made && needsKeeper && err == nil {
-		return handle, guarded(func() error { m.t.header.news.Add(); return nil })
+		return handle, contained(func() error { m.t.header.news.Advance(); return nil })
 	}
 	return handle, err
 }
@@ -29,7 +29,7 @@ func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (
 	if err != nil {
 		return 0, false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	if m.t.closing() {
 		return 0, false, ErrStale
 	}
@@ -39,18 +39,18 @@ func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (
 			continue
 		}
 		handle = r.handle.Load()
-		_, err = m.t.live(handle)
+		_, err = m.t.liveRow(handle)
 		return handle, false, err
 	}
 	if candidate == 0 {
 		return 0, false, nil
 	}
-	i, err := m.t.live(candidate)
+	i, err := m.t.liveRow(candidate)
 	if err != nil {
 		return 0, false, err
 	}
 	pin := root | pinned
-	if needsKeeper && !m.t.carved(i) {
+	if needsKeeper && !m.t.isCarved(i) {
 		pin = root | pinWanted
 	}
 	// Mark and pin are one word and one store: a death leaves a root that is pinned, or none. A

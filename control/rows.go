@@ -12,9 +12,9 @@ import (
 // What can be done with one row of the segment table. All but the plain reads are for sections only, and end in Locked.
 // A handle holds the number of its row, so finding a row is one comparison, and there is no index that could be wrong.
 
-// live finds the row of a live segment by its handle. It is ErrNotFound if there is none, or if its creator has not
+// liveRow finds the row of a live segment by its handle. It is ErrNotFound if there is none, or if its creator has not
 // published it. A row whose parts don't fit together is ErrCorrupt: no caller maps or removes what it seems to say.
-func (t *Table) live(handle uint64) (int, error) {
+func (t *Table) liveRow(handle uint64) (int, error) {
 	i := int(handle & 0xffff)
 	if i >= len(t.segments) { // the handle is a program's, and may be any number
 		return 0, ErrNotFound
@@ -31,22 +31,22 @@ func (t *Table) live(handle uint64) (int, error) {
 	if p := r.pin.Load(); p > pinned && !isRoot(p) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d is invalid: %d", i, p))
 	}
-	if !t.sound(i) {
+	if !t.isSound(i) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the checksum of row %d is wrong", i))
 	}
 	return i, nil
 }
 
-// sound reports whether handle, size, word and page of a row are what was written together.
-func (t *Table) sound(i int) bool {
-	_, ok := t.word(i)
+// isSound reports whether handle, size, word and page of a row are what was written together.
+func (t *Table) isSound(i int) bool {
+	_, ok := t.loadWord(i)
 	return ok
 }
 
-// word returns the backend's word of row i, and reports whether the row is sound. A creator that died between the word
-// and the checksum that covers it leaves a row that is sound without a word, and then 0 is returned: the checksum is
-// the one of the intent. It needs no lock for that; without it a row that is being written is not sound.
-func (t *Table) word(i int) (word uint64, sound bool) {
+// loadWord returns the backend's word of row i, and reports whether the row is sound. A creator that died between the
+// word and the checksum that covers it leaves a row that is sound without a word, and then 0 is returned: the checksum
+// is the one of the intent. It needs no lock for that; without it a row that is being written is not sound.
+func (t *Table) loadWord(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
 	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
 	// Hostile values: another row's handle, and a size that is 0, or too large for an int of this system.
@@ -55,7 +55,7 @@ func (t *Table) word(i int) (word uint64, sound bool) {
 	}
 	check, page := r.check.Load(), r.page.Load()
 	if check == rowCheck(t.seed, h, size, word, page) {
-		return word, t.within(size, word, page)
+		return word, t.withinRegion(size, word, page)
 	}
 	return 0, page == 0 && stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
 }
@@ -71,7 +71,7 @@ func (t *Table) freeRowLocked() (int, bool) {
 	}
 	for range n {
 		// A free row with a checksum is one whose state a stray store has hit, or one that was freed by a process that
-		// died before its last store. It is left alone until it is settled, since it may have holders.
+		// died before its last store. It is left alone until it is repaired, since it may have holders.
 		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 {
 			return i, true
 		}
@@ -82,13 +82,14 @@ func (t *Table) freeRowLocked() (int, bool) {
 	return 0, false
 }
 
-// freeLocked makes row i free. Its pages, if it has any, are given back before. The caller holds the control lock.
+// freeSegmentRowLocked makes row i free. Its pages, if it has any, are given back before. The caller holds the control
+// lock.
 //
-// The bits go first: a bit in a free carved row means that a stray store hit the state, and mendLocked would make it live
-// again. A process that dies after the bits leaves a row in its old state without holders, which the repair retires.
-// The state comes before the checksum: a process that dies between them leaves a free row that is not used before it is
-// settled.
-func (t *Table) freeLocked(i int, r *segmentRow) {
+// The bits go first: a bit in a free carved row means that a stray store hit the state, and repairRowLocked would make
+// it live again. A process that dies after the bits leaves a row in its old state without holders, which the repair
+// retires. The state comes before the checksum: a process that dies between them leaves a free row that is not used
+// before it is repaired.
+func (t *Table) freeSegmentRowLocked(i int, r *segmentRow) {
 	t.clearBitsLocked(i)
 	failpoint.Hit("control/free/bits")
 	t.countLocked(^uint32(0), -r.size.Load())
@@ -98,7 +99,7 @@ func (t *Table) freeLocked(i int, r *segmentRow) {
 }
 
 // countLocked adds to the counts of used rows and of their bytes. The caller holds the control lock. To subtract, the
-// caller adds the complement. A garbled count wraps around and is wrong until it is settled.
+// caller adds the complement. A garbled count wraps around and is wrong until the table is repaired.
 func (t *Table) countLocked(rows uint32, bytes uint64) {
 	h := t.header
 	ordered.Store32(&h.usedRows, h.usedRows.Load()+rows)
@@ -112,9 +113,9 @@ func (t *Table) countLocked(rows uint32, bytes uint64) {
 // pages from it.
 func (t *Table) freeCarvedLocked(i int) {
 	r := &t.segments[i]
-	t.givePagesBackLocked(r.page.Load(), r.size.Load())
+	t.freeRowPagesLocked(r.page.Load(), r.size.Load())
 	failpoint.Hit("control/free/pages")
-	t.freeLocked(i, r)
+	t.freeSegmentRowLocked(i, r)
 	ordered.Store32(&t.header.freeHint, uint32(i))
 }
 
@@ -157,4 +158,26 @@ func (t *Table) hasBits(i int) bool {
 		}
 	}
 	return false
+}
+
+// isCarved reports whether row i is, soundly, that of a segment in the reserved region. A row that is not sound is never
+// carved: what it says of pages is not believed.
+func (t *Table) isCarved(i int) bool {
+	r := &t.segments[i]
+	return r.page.Load() != 0 && t.isSound(i)
+}
+
+// hasOnlyBit reports whether the process row has the only reference bit of row i.
+func (t *Table) hasOnlyBit(i, process int) bool {
+	words := t.bitsOf(i)
+	for k := range words {
+		want := uint64(0)
+		if k == process/64 {
+			want = 1 << (process % 64)
+		}
+		if words[k].Load() != want {
+			return false
+		}
+	}
+	return true
 }

@@ -17,7 +17,7 @@ import (
 // A section ends in one of three ways, and the table is whole after each of them:
 //
 //   - It is left. Then its author has stored a table that may exist outside of sections.
-//   - It panics, by a fault or by an index that came from garbled bytes. Then leave settles the table, unlocks, and the
+//   - It panics, by a fault or by an index that came from garbled bytes. Then leaveSection repairs the table, unlocks, and the
 //     call is ErrCorrupt.
 //   - Its process dies. Then the lock names a dead holder. The next process that enters finds that out, takes the lock
 //     over, and repairs before it does anything else.
@@ -55,8 +55,8 @@ type section struct {
 }
 
 // enter waits for the control lock, as how says, and begins a section. It repairs the table first if the lock was taken
-// over from a dead holder. A member that has left is ErrClosed, one whose row another session has is ErrStale, and a lock
-// that is unavailable in time a BusyError; then there is no section, and the caller must not call leave.
+// over from a dead holder. A member that has left is ErrClosed, one whose row another session has is ErrStale, and a
+// lock that is unavailable in time a BusyError; then there is no section, and the caller must not call leave.
 func (m *Member) enter(ctx context.Context, how entrance) (s section, err error) {
 	if m.left.Load() {
 		return s, ErrClosed
@@ -65,7 +65,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	locked := false
 	defer func() {
 		if r := recover(); r != nil {
-			err = corruption(r)
+			err = errOfPanic(r)
 		}
 		if err != nil {
 			if locked {
@@ -86,13 +86,13 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	// Hostile value: a word that is not of this incarnation. A session that was reclaimed or joined over would change a
 	// table in which its row's bits are another session's.
 	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
-		return s, m.displaced(w)
+		return s, m.errDisplaced(w)
 	}
 	return s, nil
 }
 
-// lock takes the control lock and counts the wait, if there was one. The counting is the first thing done under the lock,
-// since a tally's words have one writer at a time.
+// lock takes the control lock and counts the wait, if there was one. The counting is the first thing done under the
+// lock, since a tally's words have one writer at a time.
 func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, nil
@@ -116,24 +116,24 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
-		lock = m.mutex.Seize
+		lock = m.mutex.LockOwnerDead
 	}
-	g, err := within(ctx, askAfter, lock)
+	g, err := lockWithin(ctx, askAfter, lock)
 	if err == nil {
 		return g, nil
 	}
 	if h, held := m.t.header.lock.Owner(); held && ctx.Err() == nil { // it may be named by a stray store alone
 		m.Ask(h)
 	}
-	if g, err = within(ctx, how.patience, lock); err == nil {
+	if g, err = lockWithin(ctx, how.patience, lock); err == nil {
 		return g, nil
 	}
 	refusals := m.tally.lockRefused.Add(1)
 	// Hostile value: a holder's row beyond the process table, which a garbled lock word can name.
 	if h, held := m.t.header.lock.Owner(); held && h.Row < len(m.t.processes) {
-		p := m.t.process(h.Row)
-		if due(&m.told[RefusedLock-RefusedRows]) {
-			m.t.record(note{kind: RefusedLock, subject: shmsync.Peer{Row: h.Row, Incarnation: p.Incarnation}, actor: m.asPeer().Word(),
+		p := m.t.processInfo(h.Row)
+		if refusalDue(&m.told[RefusedLock-RefusedRows]) {
+			m.t.recordEvent(note{kind: RefusedLock, subject: shmsync.Peer{Row: h.Row, Incarnation: p.Incarnation}, actor: m.asPeer().Word(),
 				pid: uint32(p.Pid), application: textWords(p.Application), count: refusals})
 		}
 		return g, &BusyError{Pid: p.Pid, Application: p.Application, Cause: err}
@@ -144,8 +144,8 @@ func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGu
 // askAfter is how long a holder of the lock that seems to live is waited for before it is asked whether it holds it.
 const askAfter = 50 * time.Millisecond
 
-// within runs lock with a context that also ends after patience, and then says so.
-func within(ctx context.Context, patience time.Duration,
+// lockWithin runs lock with a context that also ends after patience, and then says so.
+func lockWithin(ctx context.Context, patience time.Duration,
 	lock func(context.Context) (shmsync.MutexGuard, error)) (shmsync.MutexGuard, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		fmt.Errorf("waited %v: %w", patience, context.DeadlineExceeded))
@@ -153,25 +153,26 @@ func within(ctx context.Context, patience time.Duration,
 	return lock(ctx)
 }
 
-// leave ends the section; it must be deferred itself, so that it can recover. A panic inside the section becomes *err. It
-// settles the table before it unlocks, so that no other process sees what the panic left half-changed.
-func (s *section) leave(err *error) {
+// leaveSection ends the section; it must be deferred itself, so that it can recover. A panic inside the section
+// becomes *err. It repairs the table before it unlocks, so that no other process sees what the panic left
+// half-changed.
+func (s *section) leaveSection(err *error) {
 	if r := recover(); r != nil {
-		*err = corruption(r)
+		*err = errOfPanic(r)
 		s.repairQuietlyLocked()
 	}
 	s.unlock()
 	if s.died || s.tells {
-		s.m.t.tell(shmsync.NewsDeath)
+		s.m.t.tellWatchers(shmsync.NewsDeath)
 	}
 	debug.SetPanicOnFault(s.fault)
 }
 
-// repairQuietlyLocked settles the table after a panic. The caller holds the control lock. A second panic ends it, since
+// repairQuietlyLocked repairs the table after a panic. The caller holds the control lock. A second panic ends it, since
 // then the bytes themselves are gone and there is nothing to make whole.
 func (s *section) repairQuietlyLocked() {
 	defer func() { _ = recover() }()
-	s.m.settleLocked()
+	s.m.repairTableLocked()
 }
 
 // unlock gives the control lock back. A fault in doing so is of no matter: the word is gone with its bytes.
@@ -180,8 +181,8 @@ func (s *section) unlock() {
 	s.guard.Unlock()
 }
 
-// corruption makes an error of what a section panicked with. All that it returns is ErrCorrupt.
-func corruption(r any) error {
+// errOfPanic makes an error of what a section panicked with. All that it returns is ErrCorrupt.
+func errOfPanic(r any) error {
 	if err, ok := r.(error); ok {
 		if errors.Is(err, ErrCorrupt) {
 			return err
@@ -195,8 +196,8 @@ func corruption(r any) error {
 	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)
 }
 
-// guarded runs f with faults as errors, outside of any section.
-func guarded(f func() error) (err error) {
+// contained runs f with faults as errors, outside of any section.
+func contained(f func() error) (err error) {
 	defer recoverFault(&err, debug.SetPanicOnFault(true))
 	return f()
 }
@@ -205,7 +206,7 @@ func guarded(f func() error) (err error) {
 // debug.SetPanicOnFault was.
 func recoverFault(err *error, was bool) {
 	if r := recover(); r != nil {
-		*err = corruption(r)
+		*err = errOfPanic(r)
 	}
 	debug.SetPanicOnFault(was)
 }

@@ -34,8 +34,8 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 	if err != nil {
 		return e, err
 	}
-	defer s.leave(&err)
-	i, err := m.roomLocked(size, true)
+	defer s.leaveSection(&err)
+	i, err := m.roomForCreateLocked(size, true)
 	if err != nil {
 		return e, err
 	}
@@ -51,7 +51,7 @@ func (m *Member) Create(ctx context.Context, size int, now time.Time) (e Entry, 
 //
 // A row becomes a member's in two stores, not in one: the checksum, which seals what the row says, and the reference
 // bit. The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If
-// the section ends there, by a death or by a panic, mendLocked decides by the checksum and the bit and not by the
+// the section ends there, by a death or by a panic, repairRowLocked decides by the checksum and the bit and not by the
 // state. A carved segment is live then, with one reference. If its member lives it goes when the member ends; if it is
 // dead, it goes at once, since the repair drops the bits of dead processes. A segment with an object of its own is free
 // then: the system has not been asked yet, so there is nothing to remove.
@@ -76,14 +76,14 @@ func (m *Member) writeLocked(e *Entry, now int64, s SegmentState) {
 	// A row that is sealed and has no bit, as a death here leaves it, is free again after the repair.
 	t.setBitLocked(i, m.row)
 	failpoint.Hit("control/create/referenced")
-	// The counts are derived; settleLocked makes them again if this process dies between them.
-	m.accountLocked(1, e.Size)
+	// The counts are derived; repairTableLocked makes them again if this process dies between them.
+	m.countSegmentsLocked(1, e.Size)
 	t.countLocked(1, uint64(e.Size))
 	ordered.Store32(&t.header.freeHint, uint32(i+1))
 	failpoint.Hit("control/create/accounted")
-	w := m.stamp(s)
+	w := m.liveStamp(s)
 	if s == Live {
-		w = m.unpublished()
+		w = m.unpublishedWord()
 	}
 	// The last store: from here on the row is not free, and a death leaves it to the rules of its state.
 	ordered.Store64(&r.word, w)
@@ -98,26 +98,26 @@ func (m *Member) Created(ctx context.Context, e Entry, osWord uint64) (err error
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
-	r, err := m.mineLocked(e, Creating)
+	defer s.leaveSection(&err)
+	r, err := m.ownRowLocked(e, Creating)
 	if err != nil {
 		return err
 	}
 	// The word before the checksum that covers it: a process that dies between the two leaves a creating row whose
-	// checksum still covers no word, and the reclaimer removes the object without one (see Table.word).
+	// checksum still covers no word, and the reclaimer removes the object without one (see Table.loadWord).
 	r.osWord.Store(osWord)
 	failpoint.Hit("control/created/word")
 	r.check.Store(rowCheck(m.t.seed, e.Handle, uint64(e.Size), osWord, 0))
 	failpoint.Hit("control/created/sealed")
 	if m.t.closing() {
-		r.word.Store(m.stamp(Destroying))
+		r.word.Store(m.liveStamp(Destroying))
 		failpoint.Hit("control/created/closing")
 		return ErrStale
 	}
 	// Live last: from here on others can attach, and a death leaves a live segment with the dead process's bit.
-	r.word.Store(m.stamp(Live))
+	r.word.Store(m.liveStamp(Live))
 	failpoint.Hit("control/created/live")
-	m.createdLocked(e.Size)
+	m.countCreatedLocked(e.Size)
 	return nil
 }
 
@@ -129,14 +129,14 @@ func (m *Member) Abandon(ctx context.Context, e Entry) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
-	r, err := m.mineLocked(e, Creating)
+	defer s.leaveSection(&err)
+	r, err := m.ownRowLocked(e, Creating)
 	if err != nil {
 		return err
 	}
-	m.accountLocked(-1, e.Size)
+	m.countSegmentsLocked(-1, e.Size)
 	failpoint.Hit("control/abandon/accounted")
-	m.t.freeLocked(e.row(), r)
+	m.t.freeSegmentRowLocked(e.row(), r)
 	return nil
 }
 
@@ -148,34 +148,34 @@ func (m *Member) Destroyed(ctx context.Context, e Entry) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.leave(&err)
-	r, err := m.mineLocked(e, Destroying)
+	defer s.leaveSection(&err)
+	r, err := m.ownRowLocked(e, Destroying)
 	if err != nil {
 		return err
 	}
 	if e.Page != 0 { // before the row is free: a death in between leaves a row that says which pages they are
-		m.t.givePagesBackLocked(e.Page, uint64(e.Size))
+		m.t.freeRowPagesLocked(e.Page, uint64(e.Size))
 	}
-	m.t.freeLocked(e.row(), r)
+	m.t.freeSegmentRowLocked(e.row(), r)
 	failpoint.Hit("control/destroyed/freed")
 	m.t.header.freeHint.Store(uint32(e.row()))
 	return nil
 }
 
 // Ref takes a reference to a live segment; then the caller maps it, and says Unref if it can't. The member must
-// not hold one already: a member's reference is one bit, and a second one could not be told from the first. A handle that
-// is not live is ErrNotFound, a row that was garbled ErrCorrupt, a limit of this process's own ErrQuota, a closing
-// instance ErrStale.
+// not hold one already: a member's reference is one bit, and a second one could not be told from the first. A handle
+// that is not live is ErrNotFound, a row that was garbled ErrCorrupt, a limit of this process's own ErrQuota, a
+// closing instance ErrStale.
 func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	s, err := m.enter(ctx, plain)
 	if err != nil {
 		return e, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	if m.t.closing() {
 		return e, ErrStale
 	}
-	i, err := m.t.live(handle)
+	i, err := m.t.liveRow(handle)
 	if err != nil {
 		if err == ErrNotFound {
 			add(&m.tally.refusedMissing, 1)
@@ -183,7 +183,7 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 		return e, err
 	}
 	e = m.t.entry(i)
-	if err := m.affordLocked(e.Size); err != nil {
+	if err := m.checkQuotaLocked(e.Size); err != nil {
 		m.refuseLocked(RefusedSession, &m.tally.refusedSession)
 		return e, err
 	}
@@ -191,7 +191,7 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 	// counts that the repair makes again.
 	if m.t.setBitLocked(i, m.row) {
 		failpoint.Hit("control/ref/bit")
-		m.accountLocked(1, e.Size)
+		m.countSegmentsLocked(1, e.Size)
 		add(&m.tally.attaches, 1)
 	}
 	failpoint.Hit("control/ref/accounted")
@@ -201,8 +201,8 @@ func (m *Member) Ref(ctx context.Context, handle uint64) (e Entry, err error) {
 // Unref gives the member's reference back; the caller has unmapped the segment. If it was the last and the segment
 // is not pinned, the row becomes destroying, by this member: last is true, and the caller destroys the object and
 // says so. A carved one is gone then, and its row free. It waits for the control lock for a second at most;
-// without it nothing has changed, and the caller tries again later. An entry whose row is another segment's by now, since
-// a Close took it, is no error: there is nothing to give back.
+// without it nothing has changed, and the caller tries again later. An entry whose row is another segment's by now,
+// since a Close took it, is no error: there is nothing to give back.
 func (m *Member) Unref(ctx context.Context, e Entry) (last bool, err error) {
 	return m.unref(ctx, e, brief)
 }
@@ -214,7 +214,7 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	if err != nil {
 		return false, err
 	}
-	defer s.leave(&err)
+	defer s.leaveSection(&err)
 	i := e.row()
 	if i >= len(m.t.segments) || m.t.segments[i].handle.Load() != e.Handle {
 		return false, nil // a closing took it, and the row is another process's by now
@@ -231,28 +231,28 @@ func (m *Member) unref(ctx context.Context, e Entry, how entrance) (last bool, e
 	// next holder of the lock finds.
 	if m.t.clearBitLocked(i, m.row) {
 		failpoint.Hit("control/unref/bit")
-		m.accountLocked(-1, e.Size)
+		m.countSegmentsLocked(-1, e.Size)
 		add(&m.tally.detaches, 1)
 	}
 	failpoint.Hit("control/unref/accounted")
-	return m.t.unkept(i) && m.dropLocked(i, carved), nil
+	return m.t.isUnkept(i) && m.retireRowLocked(i, carved), nil
 }
 
-// stamp returns the word of a row in state s whose agent is this member; live rows have no agent.
-func (m *Member) stamp(s SegmentState) uint64 {
+// liveStamp returns the word of a row in state s whose agent is this member; live rows have no agent.
+func (m *Member) liveStamp(s SegmentState) uint64 {
 	if s == Live {
 		return segmentWord(Live, 0, 0)
 	}
 	return segmentWord(s, m.row, m.incarnation)
 }
 
-// mineLocked returns the row of an entry that this member is at work on. The caller holds the control lock. ErrCorrupt
+// ownRowLocked returns the row of an entry that this member is at work on. The caller holds the control lock. ErrCorrupt
 // means that the row is not in state s by this member: only a stray store takes a row from an agent that lives. The
 // whole word is compared, so a row that another agent has by now is refused too.
-func (m *Member) mineLocked(e Entry, s SegmentState) (*segmentRow, error) {
+func (m *Member) ownRowLocked(e Entry, s SegmentState) (*segmentRow, error) {
 	if i := e.row(); i < len(m.t.segments) {
 		r := &m.t.segments[i]
-		if r.handle.Load() == e.Handle && r.word.Load() == m.stamp(s) {
+		if r.handle.Load() == e.Handle && r.word.Load() == m.liveStamp(s) {
 			return r, nil
 		}
 	}
@@ -260,28 +260,34 @@ func (m *Member) mineLocked(e Entry, s SegmentState) (*segmentRow, error) {
 		fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
-// moribundLocked makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it frees. It
-// reports whether there is an object for the caller to destroy. The caller holds the control lock.
-func (m *Member) moribundLocked(i int) bool { return m.t.unkept(i) && m.dropLocked(i, m.t.carved(i)) }
+// makeMoribundLocked makes row i destroying, by this member, if it is live and nothing keeps it; a carved one it
+// frees. It reports whether there is an object for the caller to destroy. The caller holds the control lock.
+func (m *Member) makeMoribundLocked(i int) bool {
+	return m.t.isUnkept(i) && m.retireRowLocked(i, m.t.isCarved(i))
+}
 
-// unkept reports whether row i is live, and nothing keeps it: no reference bit, no pin, and no wish for a pin, since the
-// supervisor may be opening the object for that.
-func (t *Table) unkept(i int) bool {
+// isUnkept reports whether row i is live, and nothing keeps it: no reference bit, no pin, and no wish for a pin, since
+// the supervisor may be opening the object for that.
+func (t *Table) isUnkept(i int) bool {
 	r := &t.segments[i]
 	p := r.pin.Load()
 	return stateOf(r.word.Load()) == Live && pinOf(p) != pinned && pinOf(p) != pinWanted && !t.hasBits(i)
 }
 
-// dropLocked retires row i, which nothing keeps. The caller holds the control lock. It reports whether there is an
+// retireRowLocked retires row i, which nothing keeps. The caller holds the control lock. It reports whether there is an
 // object to destroy. Of a segment with an object the state is the only store: a death before it leaves a live row that
 // nothing keeps, for the repair, and a death after it a destroying row, whose agent a reclaimer replaces.
-func (m *Member) dropLocked(i int, carved bool) bool {
+func (m *Member) retireRowLocked(i int, carved bool) bool {
 	if carved {
 		m.t.freeCarvedLocked(i)
 		failpoint.Hit("control/moribund/freed")
 		return false
 	}
-	m.t.segments[i].word.Store(m.stamp(Destroying))
+	m.t.segments[i].word.Store(m.liveStamp(Destroying))
 	failpoint.Hit("control/moribund/stamped")
 	return true
 }
+
+// unpublishedWord returns the word of a live row that this member has carved, and that no other process may attach
+// yet: live refuses it, since it is not the plain word of a live row.
+func (m *Member) unpublishedWord() uint64 { return segmentWord(Live, m.row, m.incarnation) }

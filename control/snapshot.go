@@ -39,9 +39,9 @@ type SegmentInfo struct {
 	Sound     bool          // its checksum is right
 }
 
-// process copies one process row out, used or not. The row must exist. What it says of a user that is in its first
+// processInfo copies one process row out, used or not. The row must exist. What it says of a user that is in its first
 // section may be the predecessor's.
-func (t *Table) process(row int) ProcessInfo {
+func (t *Table) processInfo(row int) ProcessInfo {
 	p := &t.processes[row]
 	pid := p.pid.Load()
 	return ProcessInfo{
@@ -53,17 +53,17 @@ func (t *Table) process(row int) ProcessInfo {
 		Started:     time.Unix(0, p.started.Load()),
 		Segments:    int(p.segments.Load()),
 		Bytes:       p.bytes.Load(),
-		Done:        t.done(row),
+		Done:        t.doneOfRow(row),
 	}
 }
 
 // Processes lists the used rows, dead processes among them: ask the witness. Its error is ErrCorrupt, if the books are
 // gone.
 func (t *Table) Processes() (list []ProcessInfo, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		for i := range t.processes {
 			if isUsed(t.processes[i].word.Load()) {
-				list = append(list, t.process(i))
+				list = append(list, t.processInfo(i))
 			}
 		}
 		return nil
@@ -73,7 +73,7 @@ func (t *Table) Processes() (list []ProcessInfo, err error) {
 
 // Users adds to list the users of all used rows, in the order of these. It is cheaper than Processes.
 func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
-	err := guarded(func() error {
+	err := contained(func() error {
 		for i := range t.processes {
 			if w := t.processes[i].word.Load(); isUsed(w) {
 				list = append(list, shmsync.Peer{Row: i, Incarnation: incarnationOf(w)})
@@ -86,9 +86,9 @@ func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
 
 // Process returns what a row says, used or not; nothing of a row that does not exist.
 func (t *Table) Process(row int) (p ProcessInfo) {
-	_ = guarded(func() error {
+	_ = contained(func() error {
 		if row >= 0 && row < len(t.processes) {
-			p = t.process(row)
+			p = t.processInfo(row)
 		}
 		return nil
 	})
@@ -98,13 +98,13 @@ func (t *Table) Process(row int) (p ProcessInfo) {
 // Segments lists the rows that are not free, in the order of the table. Its error is ErrCorrupt, if the books are gone.
 // A row that is garbled is in the list all the same: Sound is false then.
 func (t *Table) Segments() (list []SegmentInfo, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		// Hostile value: a count of used rows beyond the table, for which too much memory would be asked.
 		if used := t.header.usedRows.Load(); used > 0 {
 			list = make([]SegmentInfo, 0, min(int(used), len(t.segments)))
 		}
 		for i := range t.segments {
-			if info, ok := t.segment(i); ok {
+			if info, ok := t.segmentInfo(i); ok {
 				list = append(list, info)
 			}
 		}
@@ -113,16 +113,16 @@ func (t *Table) Segments() (list []SegmentInfo, err error) {
 	return list, err
 }
 
-// Segment returns the row of the segment with a handle, whatever state the row is in. It reads that row alone, so it costs the same
-// however many segments there are.
+// Segment returns the row of the segment with a handle, whatever state the row is in. It reads that row alone, so it
+// costs the same however many segments there are.
 //
-// Without such a segment it returns ErrNotFound. A caller checks Sound before it uses the rest: a row whose checksum is wrong is
-// returned, too, as Segments lists it.
+// Without such a segment it returns ErrNotFound. A caller checks Sound before it uses the rest: a row whose checksum
+// is wrong is returned, too, as Segments lists it.
 func (t *Table) Segment(handle uint64) (info SegmentInfo, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		// The row's number is part of the handle. The rest of it tells apart the segments that the row has had.
 		if i := int(handle & 0xffff); i < len(t.segments) {
-			if s, ok := t.segment(i); ok && s.Handle == handle {
+			if s, ok := t.segmentInfo(i); ok && s.Handle == handle {
 				info = s
 				return nil
 			}
@@ -132,9 +132,9 @@ func (t *Table) Segment(handle uint64) (info SegmentInfo, err error) {
 	return info, err
 }
 
-// segment copies one segment row out; ok is false for a free one. It loads the state first, and state and handle once
-// more at the end, to find out that the row has changed in between.
-func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
+// segmentInfo copies one segment row out; ok is false for a free one. It loads the state first, and state and handle
+// once more at the end, to find out that the row has changed in between.
+func (t *Table) segmentInfo(i int) (info SegmentInfo, ok bool) {
 	r := &t.segments[i]
 	w := r.word.Load()
 	if stateOf(w) == Free {
@@ -149,7 +149,7 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 		Created:   time.Unix(0, int64(r.created.Load())),
 		Creator:   r.creator.load(),
 		Errno:     syscall.Errno(r.errno.Load()),
-		Sound:     t.sound(i),
+		Sound:     t.isSound(i),
 	}
 	for k := range t.wordsPer {
 		for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
@@ -163,9 +163,9 @@ func (t *Table) segment(i int) (info SegmentInfo, ok bool) {
 }
 
 // Used returns how many segment rows are in use, and the sum of their sizes, as the header counts them. It takes no
-// lock. A stray store makes both wrong until the table is settled.
+// lock. A stray store makes both wrong until the table is repaired.
 func (t *Table) Used() (rows int, bytes uint64, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		rows, bytes = int(t.header.usedRows.Load()), t.header.usedBytes.Load()
 		return nil
 	})
@@ -175,10 +175,10 @@ func (t *Table) Used() (rows int, bytes uint64, err error) {
 // LockHolder returns the process that holds the control lock now, if any does. By the time it returns another one may
 // hold it. A garbled lock word that names a row that does not exist is not held.
 func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		h, ok := t.header.lock.Owner()
 		if held = ok && h.Row < len(t.processes); held {
-			p = t.process(h.Row)
+			p = t.processInfo(h.Row)
 		}
 		return nil
 	})
@@ -188,8 +188,8 @@ func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
 // AwaitsKeeper reports whether a live segment is to be pinned, and no process keeps its object open yet. It takes no
 // lock, and is cheap enough to be asked again and again. A handle that is not live is ErrNotFound.
 func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
-	err = guarded(func() error {
-		i, err := t.live(handle)
+	err = contained(func() error {
+		i, err := t.liveRow(handle)
 		is = err == nil && pinOf(t.segments[i].pin.Load()) == pinWanted
 		return err
 	})
@@ -200,7 +200,7 @@ func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
 // negative.
 func (t *Table) RowState(row int) (s SegmentState) {
 	if row < len(t.segments) {
-		_ = guarded(func() error { s = stateOf(t.segments[row].word.Load()); return nil })
+		_ = contained(func() error { s = stateOf(t.segments[row].word.Load()); return nil })
 	}
 	return s
 }

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestSegmentIsTheRowThatSegmentsLists compares what is found by handle with the list, and asks for handles that no row has.
+// TestSegmentIsTheRowThatSegmentsLists compares what is found by handle with the list, and asks for handles that no
+// row has.
 func TestSegmentIsTheRowThatSegmentsLists(t *testing.T) {
 	w := newWorld(t, small)
 	a := w.join()

@@ -28,9 +28,9 @@ type Constants struct {
 }
 
 // Table is a control segment as one process sees it: its constants, copied out and checked, and typed
-// windows on its parts. All methods are safe for concurrent use. Only Join and JoinSupervisor enter a section; the others
-// look, or do what needs no order with the sections of other processes. Those that only look work on a read-only mapping
-// too. The windows end with the mapping, which is the caller's to keep.
+// windows on its parts. All methods are safe for concurrent use. Only Join and JoinSupervisor enter a section; the
+// others look, or do what needs no order with the sections of other processes. Those that only look work on a
+// read-only mapping too. The windows end with the mapping, which is the caller's to keep.
 type Table struct {
 	Constants
 
@@ -58,8 +58,8 @@ type Table struct {
 }
 
 // Format writes the books of a new instance, with no process in them, into a region of zeros. The magic is stored last:
-// until then Open refuses. Limits that are invalid are an error, a region that is too short is ErrCorrupt. A process that
-// dies in Format leaves a segment that no process can open, for the next start to remove.
+// until then Open refuses. Limits that are invalid are an error, a region that is too short is ErrCorrupt. A process
+// that dies in Format leaves a segment that no process can open, for the next start to remove.
 func Format(r shm.Region, c Constants) error {
 	if err := c.Limits.Check(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func Format(r shm.Region, c Constants) error {
 		return errkind.As(ErrCorrupt,
 			fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
 	}
-	return guarded(func() error { return format(r, c) })
+	return contained(func() error { return format(r, c) })
 }
 
 // format does what Format does, with faults as panics.
@@ -92,7 +92,7 @@ func format(r shm.Region, c Constants) error {
 		return err
 	}
 	t := &Table{Constants: c, header: h}
-	if err := t.divide(r); err != nil {
+	if err := t.divideRegion(r); err != nil {
 		return err
 	}
 	t.mapPages(false)
@@ -115,7 +115,7 @@ func checksum(r shm.Region) (uint64, error) {
 // Open checks a control segment's header and returns the view of it. Anything that is invalid is ErrCorrupt with
 // the field's name, a whole header of another layout version errkind.Version; the rows are checked when they are read.
 func Open(r shm.Region) (t *Table, err error) {
-	err = guarded(func() error { t, err = open(r); return err })
+	err = contained(func() error { t, err = open(r); return err })
 	return t, err
 }
 
@@ -126,14 +126,14 @@ func Open(r shm.Region) (t *Table, err error) {
 func open(r shm.Region) (*Table, error) {
 	h, err := shm.At[header](r, 0)
 	if err != nil {
-		return nil, insane("size", r.Len())
+		return nil, errInsane("size", r.Len())
 	}
 	if m := h.magic.Load(); m != magic { // another file, or one that Format has not finished
 		if m == bits.ReverseBytes64(magic) {
 			return nil, errkind.As(ErrCorrupt,
 				fmt.Errorf("control segment: it was made by a processor of the other byte order"))
 		}
-		return nil, insane("magic", fmt.Sprintf("%#x", m))
+		return nil, errInsane("magic", fmt.Sprintf("%#x", m))
 	}
 	// What is used from here on is a copy, which no process can change between the check and the use.
 	k := h.constants
@@ -142,16 +142,16 @@ func open(r shm.Region) (*Table, error) {
 	whole := err == nil && sum == says
 	if v := h.version; v != layoutVersion {
 		if !whole { // a stray store
-			return nil, insane("layout version", v)
+			return nil, errInsane("layout version", v)
 		}
 		return nil, errkind.OtherVersion("the control segment", uint64(v), layoutVersion,
 			"the instance's supervisor and sessions")
 	}
 	if b := h.byteOrder; b != byteOrderMark {
-		return nil, insane("byte order", fmt.Sprintf("%#x", b))
+		return nil, errInsane("byte order", fmt.Sprintf("%#x", b))
 	}
 	if !whole {
-		return nil, insane("checksum", fmt.Sprintf("%#x", says))
+		return nil, errInsane("checksum", fmt.Sprintf("%#x", says))
 	}
 	t := &Table{header: h, seed: mix(sum), view: r.View()}
 	t.Constants = Constants{
@@ -163,10 +163,10 @@ func open(r shm.Region) (*Table, error) {
 		},
 	}
 	if err := t.Limits.Check(); err != nil {
-		return nil, insane("limits", err)
+		return nil, errInsane("limits", err)
 	}
 	if k.dirLen > maxDir { // the slice below would panic
-		return nil, insane("directory length", k.dirLen)
+		return nil, errInsane("directory length", k.dirLen)
 	}
 	t.Dir = string(k.dir[:k.dirLen])
 	if t.constant, err = r.Bytes(0, checksumTo); err != nil {
@@ -174,19 +174,19 @@ func open(r shm.Region) (*Table, error) {
 	}
 	t.copied = bytes.Clone(t.constant)
 	t.members.Store(h.members.Load())
-	if err := t.divide(r); err != nil {
+	if err := t.divideRegion(r); err != nil {
 		return nil, err
 	}
 	return t, nil
 }
 
-// divide cuts the region into its parts, as the limits say. It refuses a region that is shorter than they need, such as
-// an object that was truncated before it was mapped. It counts on limits that have passed Check.
-func (t *Table) divide(r shm.Region) (err error) {
+// divideRegion cuts the region into its parts, as the limits say. It refuses a region that is shorter than they need,
+// such as an object that was truncated before it was mapped. It counts on limits that have passed Check.
+func (t *Table) divideRegion(r shm.Region) (err error) {
 	t.wordsPer = t.Limits.bitWords()
-	o := layout(t.Limits)
+	o := offsetsOf(t.Limits)
 	if r.Len() < o.end {
-		return insane("size", r.Len())
+		return errInsane("size", r.Len())
 	}
 	if t.processes, err = shm.SliceOf[processRow](r, shm.Offset(o.processes), t.Limits.processRows()); err != nil {
 		return err
@@ -217,13 +217,13 @@ func (t *Table) divide(r shm.Region) (err error) {
 	return err
 }
 
-// insane returns the ErrCorrupt that names the field of the header which is invalid, and what it holds.
-func insane(field string, value any) error {
+// errInsane returns the ErrCorrupt that names the field of the header which is invalid, and what it holds.
+func errInsane(field string, value any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("control segment: its %s is invalid: %v", field, value))
 }
 
 // Reclaims returns how many deaths were logged since the generation began, modulo 2^32; 0 if the books are gone.
 func (t *Table) Reclaims() (n uint32) {
-	_ = guarded(func() error { n = t.header.reclaims.Load(); return nil })
+	_ = contained(func() error { n = t.header.reclaims.Load(); return nil })
 	return n
 }

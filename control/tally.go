@@ -14,8 +14,9 @@ import (
 // a session ends or dies, a counter is changed by one store, and the instance's counter is the sum over the rows, which
 // a reader takes without a lock.
 //
-// Each word has one writer at a time: the user of the row, under the control lock, but for lockRefused and refusedSystem,
-// which it adds to without the lock, and for returned, which the reclaimer of a dead user stores under the lock.
+// Each word has one writer at a time: the user of the row, under the control lock, but for lockRefused and
+// refusedSystem, which it adds to without the lock, and for returned, which the reclaimer of a dead user stores under
+// the lock.
 //
 // Returned is never added to. A process that gives all references of a row's user back stores what makes the row's
 // balance nothing,
@@ -68,20 +69,20 @@ func add(w *atomic.Uint64, n uint64) { ordered.Store64(w, w.Load()+n) }
 // beginLocked notes, in the first section of a row's new user, from where on it counts. The caller holds the control
 // lock.
 func (t *tally) beginLocked() {
-	for i, w := range t.words() {
-		ordered.Store64(t.since.words()[i], w.Load())
+	for i, w := range t.tallyWords() {
+		ordered.Store64(t.since.tallyWords()[i], w.Load())
 	}
 	failpoint.Hit("control/tally/begun")
 }
 
-// words returns the counters in the order of doneOf.
-func (t *tallied) words() [10]*atomic.Uint64 {
+// tallyWords returns the counters in the order of doneOf.
+func (t *tallied) tallyWords() [10]*atomic.Uint64 {
 	return [...]*atomic.Uint64{&t.creates, &t.createdBytes, &t.attaches, &t.detaches, &t.lockWaits, &t.lockWaitTime,
 		&t.refusedRows, &t.refusedMemory, &t.refusedSession, &t.refusedSystem}
 }
 
-// held returns how many references the row's user holds, by what was counted.
-func (t *tally) held() uint64 {
+// heldNow returns how many references the row's user holds, by what was counted.
+func (t *tally) heldNow() uint64 {
 	return t.creates.Load() + t.attaches.Load() - t.detaches.Load() - t.returned.Load()
 }
 
@@ -111,7 +112,7 @@ type Refused struct {
 	System  uint64 // the system had no memory, or gave another reason
 }
 
-// doneOf makes a Done of counters in the order of tallied.words.
+// doneOf makes a Done of counters in the order of tallied.tallyWords.
 func doneOf(v [10]uint64) Done {
 	return Done{Creates: v[0], CreatedBytes: v[1], Attaches: v[2], Detaches: v[3], LockWaits: v[4],
 		LockWaited: time.Duration(v[5]), Refused: Refused{Rows: v[6], Memory: v[7], Session: v[8], System: v[9]}}
@@ -134,12 +135,12 @@ type Counters struct {
 
 // Counters sums up what was counted in all rows. It takes no lock. Its error is ErrCorrupt, if the books are gone.
 func (t *Table) Counters() (c Counters, err error) {
-	err = guarded(func() error {
+	err = contained(func() error {
 		var sum [10]uint64
 		last := uint64(0)
 		for row := range t.tallies {
 			y := &t.tallies[row]
-			for i, w := range y.words() {
+			for i, w := range y.tallyWords() {
 				sum[i] += w.Load()
 			}
 			c.Returned += y.returned.Load()
@@ -162,13 +163,13 @@ func (t *Table) Counters() (c Counters, err error) {
 	return c, err
 }
 
-// done returns what the present user of a row has done: the difference to what the row's counters were when it joined.
-// Before that user's first section it is its predecessor's.
-func (t *Table) done(row int) Done {
+// doneOfRow returns what the present user of a row has done: the difference to what the row's counters were when it
+// joined. Before that user's first section it is its predecessor's.
+func (t *Table) doneOfRow(row int) Done {
 	y := &t.tallies[row]
 	var v [10]uint64
-	since := y.since.words()
-	for i, w := range y.words() {
+	since := y.since.tallyWords()
+	for i, w := range y.tallyWords() {
 		v[i] = w.Load() - since[i].Load()
 	}
 	return doneOf(v)

@@ -14,7 +14,8 @@ func (w *world) counters() Counters {
 	return c
 }
 
-// TestCountersOfCalls: each call counts once, in the row of the session that made it, and the next user of the row goes on.
+// TestCountersOfCalls: each call counts once, in the row of the session that made it, and the next user of the row
+// goes on.
 func TestCountersOfCalls(t *testing.T) {
 	w := newWorld(t, small)
 	a, b := w.join(), w.join()
@@ -80,8 +81,8 @@ func TestCountersOfRefusals(t *testing.T) {
 	}
 }
 
-// TestReclaimCutShort: a reclaim that dies after any of its steps is done again by another process, and each reference that
-// the dead one held is counted once as returned.
+// TestReclaimCutShort: a reclaim that dies after any of its steps is done again by another process, and each reference
+// that the dead one held is counted once as returned.
 func TestReclaimCutShort(t *testing.T) {
 	cuts := map[string]func(by, dead *Member){
 		"nothing":     func(by, dead *Member) {},
@@ -90,7 +91,7 @@ func TestReclaimCutShort(t *testing.T) {
 		"and the log": func(by, dead *Member) { by.reclaimRowLocked(dead.row); by.t.logDeathLocked(dead.peer()) },
 		"and through": func(by, dead *Member) {
 			by.reclaimRowLocked(dead.row)
-			by.buryLocked(dead.row, dead.incarnation, 0, w0)
+			by.recordDeathLocked(dead.row, dead.incarnation, 0, w0)
 		},
 		"and only counted": func(by, dead *Member) { by.reclaimRowLocked(dead.row); by.t.tallies[dead.row].balanceLocked() },
 	}
@@ -107,7 +108,7 @@ func TestReclaimCutShort(t *testing.T) {
 				t.Fatal(err)
 			}
 			cut(by, dead)
-			s.leave(&err)
+			s.leaveSection(&err)
 			w.reclaim(next, dead)
 			if c := w.counters(); c.Creates != 3 || c.Returned != 3 || c.Reclaims != 1 {
 				t.Errorf("counters %+v", c)

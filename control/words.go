@@ -4,7 +4,7 @@ package control
 // file packs and unpacks them. It knows nothing of which moves between states are legal; the package comment does.
 
 // A process word's low byte is processUsed or, in a free row, 0. Any other value comes from a stray store, and the row
-// then counts as free and unused; its member is told so by displaced.
+// then counts as free and unused; its member is told so by errDisplaced.
 const processUsed = 1
 
 // usedBy returns the word of a process row that this incarnation uses.
@@ -20,7 +20,8 @@ func incarnationOf(processWord uint64) uint32 { return uint32(processWord >> 8) 
 // isUsed reports whether a process word is that of a used row. Whether its user lives is the Witness's to say.
 func isUsed(processWord uint64) bool { return processWord&0xff == processUsed }
 
-// SegmentState is how far the making or removal of a segment has come. A value above Destroying comes from a stray store.
+// SegmentState is how far the making or removal of a segment has come. A value above Destroying comes from a stray
+// store.
 type SegmentState uint8
 
 const (
@@ -88,4 +89,11 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
+}
+
+// isCurrentAgent reports whether the agent in a segment word is the present user of its process row. It does not ask
+// whether that user lives.
+func (t *Table) isCurrentAgent(w uint64) bool {
+	row, incarnation := agentOf(w)
+	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
 }

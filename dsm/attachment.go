@@ -20,7 +20,7 @@ import (
 //     attachment.mu before it looks at any other field but session, which never changes, and touches nothing if they
 //     differ.
 //   - The goroutine that has raised life is the only one that may use the attachment, until it has given it back with
-//     returnShare.
+//     releaseShare.
 type attachment struct {
 	session *Session
 
@@ -89,7 +89,7 @@ func (g *Segment) lockAttached() (a *attachment, is bool) {
 
 // lastUseLocked reports, once, that nothing uses the bytes any more: the hooks have run, no With is in flight, and no
 // structure holds a lease of the view. It raises life: from there on the attachment is the caller's, to give back with
-// Session.release. The caller holds attachment.mu.
+// Session.releaseAttachment. The caller holds attachment.mu.
 func (a *attachment) lastUseLocked() bool {
 	if !a.unhooked || a.leases > 0 || a.view != nil && !a.drained {
 		return false

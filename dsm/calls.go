@@ -7,21 +7,21 @@ import (
 // call runs f as one of the calls that Close waits for, unless the session has ended. Op and h name the call in the
 // error.
 func (s *Session) call(ctx context.Context, op string, h Handle, f func() error) error {
-	err := s.begin(ctx)
+	err := s.beginCall(ctx)
 	if err == nil {
 		err = f()
-		s.end()
+		s.endCall()
 	}
-	return fail(op, h, s.backend(), err)
+	return wrapErr(op, h, s.backend(), err)
 }
 
-// begin counts a call as in flight, so that the books stay mapped until end. It returns why the call must not begin, if
-// ctx is over or the session has ended.
-func (s *Session) begin(ctx context.Context) error { return s.beginUnless(ctx, s.endedLocked) }
+// beginCall counts a call as in flight, so that the books stay mapped until end. It returns why the call must not
+// begin, if ctx is over or the session has ended.
+func (s *Session) beginCall(ctx context.Context) error { return s.beginCallUnless(ctx, s.endedLocked) }
 
-// beginUnlessClosed begins a call that may be made in an instance that has ended.
-func (s *Session) beginUnlessClosed() error {
-	return s.beginUnless(context.Background(), func() error {
+// beginCallUnlessClosed begins a call that may be made in an instance that has ended.
+func (s *Session) beginCallUnlessClosed() error {
+	return s.beginCallUnless(context.Background(), func() error {
 		if s.state != sessionOpen {
 			return ErrClosed
 		}
@@ -29,9 +29,9 @@ func (s *Session) beginUnlessClosed() error {
 	})
 }
 
-// beginUnless begins a call unless whyLocked, which is called under Session.mu, returns why none may begin.
-func (s *Session) beginUnless(ctx context.Context, whyLocked func() error) error {
-	if err := over(ctx); err != nil {
+// beginCallUnless begins a call unless whyLocked, which is called under Session.mu, returns why none may begin.
+func (s *Session) beginCallUnless(ctx context.Context, whyLocked func() error) error {
+	if err := errIfOver(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -54,18 +54,18 @@ func (s *Session) endedLocked() error {
 	return s.err
 }
 
-// end ends a call that begin has counted. A call that took the control lock over from a dead process has that process's
-// segments to remove: they are removed first, while the books are still certain to be mapped.
-func (s *Session) end() {
-	s.settle()
+// endCall ends a call that begin has counted. A call that took the control lock over from a dead process has that
+// process's segments to remove: they are removed first, while the books are still certain to be mapped.
+func (s *Session) endCall() {
+	s.destroyOwed()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endCallLocked()
 }
 
-// settle removes the segments that fell to this session when it reclaimed another. It costs one load if there are none.
-// What fails is tried again by the supervisor, or at Close.
-func (s *Session) settle() {
+// destroyOwed removes the segments that fell to this session when it reclaimed another. It costs one load if there are
+// none. What fails is tried again by the supervisor, or at Close.
+func (s *Session) destroyOwed() {
 	if s.member.Self.Owes() {
 		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
 	}

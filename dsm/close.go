@@ -13,12 +13,13 @@ import (
 	"github.com/godsm/godsm/internal/sys/goid"
 )
 
-// The end of a session, which goes forward only and in one order: no call begins, the views end, hooks and owners give back
-// what they hold, the bytes are swapped, the references go, and last the row. The row is last because other sessions take
-// this one for dead from then on, and its locks for abandoned: by that time none of its stores can reach them.
+// The end of a session, which goes forward only and in one order: no call begins, the views end, hooks and owners give
+// back what they hold, the bytes are swapped, the references go, and last the row. The row is last because other
+// sessions take this one for dead from then on, and its locks for abandoned: by that time none of its stores can reach
+// them.
 //
-// A process that dies after any step leaves a dead session with what it held by then. The comments name for each failpoint
-// what that is; reclaim gives it back.
+// A process that dies after any step leaves a dead session with what it held by then. The comments name for each
+// failpoint what that is; reclaim gives it back.
 
 // sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
 // before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
@@ -60,7 +61,7 @@ func (st sessionState) begun() bool { return st >= sessionReturning }
 // same. From inside a release of an owner that is being ended it is ErrDeadlock too, and changes nothing.
 func (s *Session) Close() (err error) {
 	if s == nil || s.member == nil {
-		return fail("close", 0, "", errUnopened)
+		return wrapErr("close", 0, "", errUnopened)
 	}
 	me := goid.Current()
 	may := s.owner.MayEnd()
@@ -71,7 +72,7 @@ func (s *Session) Close() (err error) {
 		if closed {
 			may = s.awaitClosed(me)
 		}
-		return fail("close", 0, s.backend(), may)
+		return wrapErr("close", 0, s.backend(), may)
 	}
 	// From here on begin refuses calls; those in flight may still use the books.
 	s.state, s.closer = sessionClosing, me
@@ -85,9 +86,9 @@ func (s *Session) Close() (err error) {
 	var errs []error
 	ended, aborted, returned := false, false, false
 	defer func() { // also when a hook, or a function of a view, ends the goroutine
-		errs = append(errs, s.finish())
+		errs = append(errs, s.finishClose())
 		s.mu.Lock()
-		err = fail("close", 0, s.backend(), errors.Join(append(errs, s.lost)...))
+		err = wrapErr("close", 0, s.backend(), errors.Join(append(errs, s.lost)...))
 		if !returned {
 			s.closeErr = err
 		}
@@ -95,7 +96,7 @@ func (s *Session) Close() (err error) {
 		close(s.gone)
 	}()
 	defer func() {
-		s.detachSlipped(&errs)
+		s.detachUnowned(&errs)
 		returned = aborted
 	}()
 	defer func() {
@@ -174,8 +175,8 @@ func (s *Session) runningHook() (found *hook) {
 	return found
 }
 
-// unheard keeps for Close the error of a Detach whose goroutine has ended, and which no caller gets.
-func (s *Session) unheard(err error) {
+// keepErrForClose keeps for Close the error of a Detach whose goroutine has ended, and which no caller gets.
+func (s *Session) keepErrForClose(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != sessionOpen {
@@ -183,24 +184,24 @@ func (s *Session) unheard(err error) {
 	}
 }
 
-// detachSlipped detaches the Segments that no owner of the session has ended: those under owners that are not children
+// detachUnowned detaches the Segments that no owner of the session has ended: those under owners that are not children
 // of the session's, and those whose owner was kept from releasing them. It goes on, in a deferred call, if a hook ends
 // the goroutine.
-func (s *Session) detachSlipped(errs *[]error) {
+func (s *Session) detachUnowned(errs *[]error) {
 	done := false
 	defer func() {
 		if !done {
-			s.detachSlipped(errs)
+			s.detachUnowned(errs)
 		}
 	}()
-	for g := s.slipped(); g != nil; g = s.slipped() {
+	for g := s.newestUnowned(); g != nil; g = s.newestUnowned() {
 		*errs = append(*errs, g.Detach())
 	}
 	done = true
 }
 
-// slipped returns a Segment that is still attached, the newest first, and nil if there is none.
-func (s *Session) slipped() *Segment {
+// newestUnowned returns a Segment that is still attached, the newest first, and nil if there is none.
+func (s *Session) newestUnowned() *Segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := s.attachments; a != nil; a = a.next {
@@ -214,22 +215,22 @@ func (s *Session) slipped() *Segment {
 	return nil
 }
 
-// finish does what Close does after the hooks: it swaps the bytes that are used no longer, drops the references, and
-// gives up the row unless bytes are lent. A function of With may return while it runs; so it looks for such attachments
-// until there are none, and moves to sessionLent under the same lock.
-func (s *Session) finish() error {
+// finishClose does what Close does after the hooks: it swaps the bytes that are used no longer, drops the references,
+// and gives up the row unless bytes are lent. A function of With may return while it runs; so it looks for such
+// attachments until there are none, and moves to sessionLent under the same lock.
+func (s *Session) finishClose() error {
 	// A death here leaves the row, and references of Segments that are parked or lent. Reclaim gives them back.
 	failpoint.Hit("dsm/close/detached")
-	s.drainUnswapped()
+	s.waitUnswappedLeases()
 	var errs []error
 	for first := true; ; first = false {
 		s.mu.Lock()
-		over := s.overLocked()
+		over := s.overAttachmentsLocked()
 		if len(over) == 0 && !first {
 			break
 		}
 		s.mu.Unlock() // a function of With may return meanwhile
-		errs = append(errs, s.giveUp(over, first))
+		errs = append(errs, s.swapOver(over, first))
 	}
 	// Under the lock since overLocked: no attachment is over that was not given up, so what is listed now is lent.
 	s.state = sessionLent
@@ -238,27 +239,27 @@ func (s *Session) finish() error {
 	if lends {
 		errs = append(errs, s.member.Self.SayClosing())
 	} else {
-		errs = append(errs, s.quit())
+		errs = append(errs, s.leaveAndUnmap())
 	}
 	return errors.Join(errs...)
 }
 
-// drainUnswapped waits until calls of structures have returned, on systems where Close cannot swap the mapped bytes for
-// private ones. There such calls still work on the bytes that other processes have, and once the session has left, the
-// other processes take it for dead and repair what its locks guard, while the call would go on storing. The view of the
-// calls has ended, so they return soon. What outlives its call, such as a held entry, is waited for too, but no longer
-// than a second.
-func (s *Session) drainUnswapped() {
-	if s.replaces() {
+// waitUnswappedLeases waits until calls of structures have returned, on systems where Close cannot swap the mapped
+// bytes for private ones. There such calls still work on the bytes that other processes have, and once the session has
+// left, the other processes take it for dead and repair what its locks guard, while the call would go on storing. The
+// view of the calls has ended, so they return soon. What outlives its call, such as a held entry, is waited for too,
+// but no longer than a second.
+func (s *Session) waitUnswappedLeases() {
+	if s.canReplace() {
 		return
 	}
-	for end := time.Now().Add(patience); s.undrained() && time.Now().Before(end); {
+	for end := time.Now().Add(patience); s.hasLeases() && time.Now().Before(end); {
 		time.Sleep(100 * time.Microsecond)
 	}
 }
 
-// undrained reports whether a structure still holds a lease of a view that has ended.
-func (s *Session) undrained() bool {
+// hasLeases reports whether a structure still holds a lease of a view that has ended.
+func (s *Session) hasLeases() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := s.attachments; a != nil; a = a.next {
@@ -272,16 +273,16 @@ func (s *Session) undrained() bool {
 	return false
 }
 
-// overLocked returns the attachments that are over, the newest first, and marks them parked. Where bytes can be swapped
-// it includes those that a view keeps. It waits for attachments that another goroutine is about to park. The caller
-// holds Session.mu, which the wait releases.
-func (s *Session) overLocked() (over []*attachment) {
+// overAttachmentsLocked returns the attachments that are over, the newest first, and marks them parked. Where bytes
+// can be swapped it includes those that a view keeps. It waits for attachments that another goroutine is about to
+// park. The caller holds Session.mu, which the wait releases.
+func (s *Session) overAttachmentsLocked() (over []*attachment) {
 	for {
 		over = over[:0]
 		waits := false
 		for a := s.attachments; a != nil; a = a.next {
 			switch {
-			case a.kept && !a.claimed && s.replaces(): // its bytes are swapped now, with all others
+			case a.kept && !a.claimed && s.canReplace(): // its bytes are swapped now, with all others
 				a.kept, a.parked = false, true
 			case !a.parked && !a.kept:
 				var released bool
@@ -299,18 +300,18 @@ func (s *Session) overLocked() (over []*attachment) {
 	}
 }
 
-// giveUp swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved region
-// that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on after
-// each.
+// swapOver swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved
+// region that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on
+// after each.
 //
 // The order matters to a call that is still in flight and stores into several segments. What leads to others, such as a
 // table, is mostly older than what it leads to. With the oldest swapped first such a call loses the later of its
 // stores, which publish, and other processes never find an entry whose object is missing.
-func (s *Session) giveUp(over []*attachment, region bool) error {
+func (s *Session) swapOver(over []*attachment, region bool) error {
 	var errs []error
 	var gone []*attachment
 	for _, a := range slices.Backward(over) {
-		is, err := s.withdrawOf(a)
+		is, err := s.withdrawOwnMapping(a)
 		if errs = append(errs, err); is {
 			gone = append(gone, a)
 		}
@@ -324,32 +325,32 @@ func (s *Session) giveUp(over []*attachment, region bool) error {
 	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
 	failpoint.Hit("dsm/close/swapped")
 	for _, a := range slices.Backward(gone) {
-		errs = append(errs, s.returnShare(a))
+		errs = append(errs, s.releaseShare(a))
 	}
 	return errors.Join(errs...)
 }
 
-// returned ends the session when the last bytes that it had lent are given back.
-func (s *Session) returned() error {
+// endIfAllReturned ends the session when the last bytes that it had lent are given back.
+func (s *Session) endIfAllReturned() error {
 	// A death here leaves the row of a session that says closing, without segments. Reclaim frees it.
 	failpoint.Hit("dsm/lease/returned")
-	return s.quit()
+	return s.leaveAndUnmap()
 }
 
-// quit gives up the row and unmaps the books. Close calls it or, if Close has lent bytes, the call that gives back the
-// last of them. It waits for calls in flight and for the watcher. If this process dies on the way, the row is a dead
-// one's, and all that it holds is reclaimed.
-func (s *Session) quit() error {
+// leaveAndUnmap gives up the row and unmaps the books. Close calls it or, if Close has lent bytes, the call that gives
+// back the last of them. It waits for calls in flight and for the watcher. If this process dies on the way, the row is
+// a dead one's, and all that it holds is reclaimed.
+func (s *Session) leaveAndUnmap() error {
 	s.mu.Lock()
 	s.state = sessionLeft
 	s.waitIdleLocked()
 	s.mu.Unlock()
 	s.stopWatching()
-	err := s.leave()
+	err := s.releaseRow()
 	// A death from here on leaves nothing in the books: the row is free. Of a private instance that this session is the
 	// last to leave, the next process of the user that looks for such instances removes what is left.
 	failpoint.Hit("dsm/close/left")
-	deserted := s.deserted()
+	deserted := s.lastOfPrivate()
 	err = errors.Join(err, s.dropRegion(), s.dropControl())
 	s.member.Books.Close() // some systems don't remove files that are open
 	if deserted {
@@ -359,9 +360,9 @@ func (s *Session) quit() error {
 	return err
 }
 
-// leave releases the session's row. If the instance has ended, it tries for at most a second, and a failure is harmless
-// and ignored: the row ends with the instance.
-func (s *Session) leave() error {
+// releaseRow releases the session's row. If the instance has ended, it tries for at most a second, and a failure is
+// harmless and ignored: the row ends with the instance.
+func (s *Session) releaseRow() error {
 	if s.Err() == ErrClosed {
 		return s.member.Leave(context.Background())
 	}
@@ -371,9 +372,9 @@ func (s *Session) leave() error {
 	return nil
 }
 
-// deserted reports whether this session is the last to leave a private instance whose supervisor is dead. It waits up
-// to instance.DeathPatience for killed processes to release their witness.
-func (s *Session) deserted() bool {
+// lastOfPrivate reports whether this session is the last to leave a private instance whose supervisor is dead. It
+// waits up to instance.DeathPatience for killed processes to release their witness.
+func (s *Session) lastOfPrivate() bool {
 	m := s.member
 	return m.Books.Record.Private && !m.Books.Supervised() && m.Books.Deserted(instance.DeathPatience)
 }
@@ -385,4 +386,10 @@ func (s *Session) cleanPrivate() {
 	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
 		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
 	}
+}
+
+// logLateErr logs an error that no call returns, and keeps it for Close if Close has not returned yet.
+func (s *Session) logLateErr(err error) {
+	s.log.Warn().Err(err).Str("event", "view-end-failed").Msg("the end of a view")
+	s.keepErrForClose(err)
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Contain runs f, and returns its error or that of a fault: of a load or store in f's own goroutine whose bytes are gone,
-// be it f's own or that of a call that it made. A fault in bytes of a segment that another process has truncated is
-// ErrCorrupt, as in Segment.With; one in bytes that have ended, or that no segment of the session has at that moment, is
-// ErrClosed. So Contain is one scope for many calls, also those whose docs say that a truncated segment ends the process:
-// a LWLock, a Latch, TrySend, loads and stores in Segment.Bytes or in an object's bytes.
+// Contain runs f, and returns its error or that of a fault: of a load or store in f's own goroutine whose bytes are
+// gone, be it f's own or that of a call that it made. A fault in bytes of a segment that another process has truncated
+// is ErrCorrupt, as in Segment.With; one in bytes that have ended, or that no segment of the session has at that
+// moment, is ErrClosed. So Contain is one scope for many calls, also those whose docs say that a truncated segment
+// ends the process: a LWLock, a Latch, TrySend, loads and stores in Segment.Bytes or in an object's bytes.
 //
 // After a fault Contain gives back the locks that f's goroutine took inside f and that are not released: a LWLock, a
 // Mutex, an entry of a table. The next holder of one that was exclusive finds it Abandoned; a table repairs its
@@ -38,14 +38,14 @@ func (s *Session) Contain(f func() error) (err error) {
 		err = errNoFunction
 	}
 	if err != nil {
-		return fail("contain", 0, s.backend(), err)
+		return wrapErr("contain", 0, s.backend(), err)
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	in := scope.Begin()
 	defer in.End()
 	defer func() {
 		if r := recover(); r != nil {
-			err = s.faulted(r, in)
+			err = s.errOfFault(r, in)
 		}
 	}()
 	return f()
@@ -64,10 +64,10 @@ func (s *Session) mayContain() error {
 	return nil
 }
 
-// faulted makes an error of r, what a panic carried, if that is a fault, and gives back what was locked in the scope.
+// errOfFault makes an error of r, what a panic carried, if that is a fault, and gives back what was locked in the scope.
 // Any other panic goes on, and locks stay as they are. A fault at an address that this session does not know is passed
 // to the Contain around this one, whose session may know it.
-func (s *Session) faulted(r any, in *scope.Scope) error {
+func (s *Session) errOfFault(r any, in *scope.Scope) error {
 	f, ok := r.(interface {
 		error
 		Addr() uintptr
@@ -77,22 +77,22 @@ func (s *Session) faulted(r any, in *scope.Scope) error {
 	}
 	// Before the error is made: other processes may wait for these locks.
 	in.Abandon()
-	if err := s.truncated(f.Addr(), r); err != nil {
+	if err := s.errIfTruncated(f.Addr(), r); err != nil {
 		return err
 	}
 	if err := shm.Fault(r); err != nil {
-		return fail("contain", 0, s.backend(), err)
+		return wrapErr("contain", 0, s.backend(), err)
 	}
 	if in.Inner() { // perhaps it is the outer one's session that knows the bytes
 		panic(r)
 	}
-	return fail("contain", 0, s.backend(), errkind.As(ErrClosed, fmt.Errorf("no segment that is attached has bytes at "+
+	return wrapErr("contain", 0, s.backend(), errkind.As(ErrClosed, fmt.Errorf("no segment that is attached has bytes at "+
 		"address %#x: it was detached, or is of another session (%w)", f.Addr(), error(f))))
 }
 
-// truncated returns the error of a fault, r, at an address where a segment is mapped, and nil if no segment of the
+// errIfTruncated returns the error of a fault, r, at an address where a segment is mapped, and nil if no segment of the
 // session is mapped there.
-func (s *Session) truncated(addr uintptr, r any) error {
+func (s *Session) errIfTruncated(addr uintptr, r any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := s.attachments; a != nil; a = a.next {
@@ -104,7 +104,7 @@ func (s *Session) truncated(addr uintptr, r any) error {
 			b = s.sharedBytesLocked(a.holding) // which Bytes returned before the first Region
 		}
 		if g := a.segment; g != nil && within(addr, b) {
-			return g.fail("use", g.fault(r, b))
+			return g.fail("use", g.errOfFaultInWith(r, b))
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ type words struct {
 	lock   [3]shmsync.LWLockWord
 	mutex  shmsync.MutexWord
 	latch  shmsync.LatchWord
-	count  shmsync.Count
+	count  shmsync.EventCount
 	handle uint64 // of the table
 }
 

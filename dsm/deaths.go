@@ -1,13 +1,11 @@
 package dsm
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -36,7 +34,7 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 		return func() {}
 	}
 	x := &hearer{f: f}
-	s.withBooks(func() {
+	s.withMappedBooks(func() {
 		s.hearing.mu.Lock()
 		defer s.hearing.mu.Unlock()
 		if s.hearing.deaths == nil {
@@ -44,11 +42,11 @@ func (s *Session) OnDeath(f func(shmsync.Peer)) (stop func()) {
 			_ = s.member.Self.Want(true)
 			s.hearing.deaths, _ = s.member.Books.Table.Deaths()
 		} else {
-			s.mournLocked()
+			s.announceDeathsLocked()
 		}
 		s.hearing.onDeath = append(s.hearing.onDeath, x)
 	})
-	return func() { s.hearing.drop(x) }
+	return func() { s.hearing.dropHearer(x) }
 }
 
 // onDeath is OnDeath for the structures that stand on the session. Their functions touch segments, which a neighbour may
@@ -57,11 +55,12 @@ func (s *Session) onDeath(f func(shmsync.Peer)) (stop func()) {
 	if f == nil {
 		return func() {}
 	}
-	return s.OnDeath(contained(f))
+	return s.OnDeath(containedOnDeath(f))
 }
 
-// contained returns a function that calls f, and that a fault ends: it has no caller that the fault could be an error of.
-func contained(f func(shmsync.Peer)) func(shmsync.Peer) {
+// containedOnDeath returns a function that calls f, and that a fault ends: it has no caller that the fault could be an
+// error of.
+func containedOnDeath(f func(shmsync.Peer)) func(shmsync.Peer) {
 	return func(p shmsync.Peer) {
 		defer fault.Ignore(fault.Catch())
 		f(p)
@@ -74,28 +73,28 @@ func (s *Session) onAsk(f func()) (stop func()) {
 	if f == nil {
 		return func() {}
 	}
-	x := &hearer{f: contained(func(shmsync.Peer) { f() })}
+	x := &hearer{f: containedOnDeath(func(shmsync.Peer) { f() })}
 	s.hearing.mu.Lock()
 	defer s.hearing.mu.Unlock()
 	s.hearing.onAsk = append(s.hearing.onAsk, x)
-	return func() { s.hearing.drop(x) }
+	return func() { s.hearing.dropHearer(x) }
 }
 
-// openMail makes, in Open, the session's mailbox and its list of waits. It first takes back what the row's last user
+// openMailbox makes, in Open, the session's mailbox and its list of waits. It first takes back what the row's last user
 // wanted to hear of.
-func (s *Session) openMail() {
+func (s *Session) openMailbox() {
 	_ = s.member.Self.Want(false) // what the row's last user wanted
 	s.mailbox = s.member.Self.NewMailbox(s.Self())
-	s.waits = waits.New(s.follow, func() { _ = s.member.Self.Want(true) })
+	s.waits = waits.New(s.followPeer, func() { _ = s.member.Self.Want(true) })
 	s.hearing.reclaims, s.hearing.looked = s.member.Books.Table.Reclaims(), time.Now()
 }
 
 // ask has another session look at its locks. If this session has left it does nothing.
-func (s *Session) ask(p shmsync.Peer) { s.withBooks(func() { s.member.Self.Ask(p) }) }
+func (s *Session) ask(p shmsync.Peer) { s.withMappedBooks(func() { s.member.Self.Ask(p) }) }
 
-// withBooks runs f, which may touch the books, unless the session has given them up; Close waits for it. Unlike begin
-// it is open to calls of a session that is closing.
-func (s *Session) withBooks(f func()) {
+// withMappedBooks runs f, which may touch the books, unless the session has given them up; Close waits for it. Unlike
+// begin it is open to calls of a session that is closing.
+func (s *Session) withMappedBooks(f func()) {
 	s.mu.Lock()
 	if s.state == sessionLeft || s.member == nil {
 		s.mu.Unlock()
@@ -103,7 +102,7 @@ func (s *Session) withBooks(f func()) {
 	}
 	s.calls++
 	s.mu.Unlock()
-	defer s.end()
+	defer s.endCall()
 	f()
 }
 
@@ -123,8 +122,8 @@ type hearing struct {
 	telling bool
 	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
 	reclaims uint32
-	// looked is when the session last looked for dead sessions, and for what comes without news. Only the watcher uses it
-	// and reclaims.
+	// looked is when the session last looked for dead sessions, and for what comes without news. Only the watcher uses
+	// it and reclaims.
 	looked time.Time
 }
 
@@ -140,8 +139,8 @@ type call struct {
 	dead shmsync.Peer
 }
 
-// drop ends the calls of x: those that are due are not made.
-func (h *hearing) drop(x *hearer) {
+// dropHearer ends the calls of x: those that are due are not made.
+func (h *hearing) dropHearer(x *hearer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	x.stopped = true
@@ -150,9 +149,9 @@ func (h *hearing) drop(x *hearer) {
 	h.onAsk = slices.DeleteFunc(h.onAsk, is)
 }
 
-// next takes the next call that is due. Without one the telling ends: under the same lock, so that a call which becomes
-// due afterwards starts another goroutine.
-func (h *hearing) next() (c call, ok bool) {
+// nextDueCall takes the next call that is due. Without one the telling ends: under the same lock, so that a call which
+// becomes due afterwards starts another goroutine.
+func (h *hearing) nextDueCall() (c call, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for len(h.due) > 0 {
@@ -165,93 +164,33 @@ func (h *hearing) next() (c call, ok bool) {
 	return call{}, false
 }
 
-// hear does one step of the session's watcher: it sleeps until there is news, for at most a second, and passes that on.
-// Closing reports that the instance ends. Idle reports that it has woken for questions about other sessions alone. It
-// ends early, without an error of its own, if ctx or the session ends.
-//
-// A second without news is not trusted: everything that news would bring is looked for once a second, since the process
-// that was to ring may have died before it did.
-func (s *Session) hear(ctx context.Context) (closing, idle bool, err error) {
-	pause := time.Until(s.hearing.looked.Add(time.Second))
-	asking := s.waits.Ask(s.dead)
-	if asking {
-		pause = min(pause, askEvery)
-	}
-	var news shmsync.News
-	if pause > 0 {
-		news, err = s.member.Self.Listen(ctx, pause)
-	}
-	// A death here loses news that this session alone would have acted on. If it was the foremost without a supervisor,
-	// the next one looks for dead sessions within a second.
-	failpoint.Hit("dsm/hear/heard")
-	if err != nil || ctx.Err() != nil || s.Err() != nil {
-		return false, false, err
-	}
-	now := time.Now()
-	beat := now.Sub(s.hearing.looked) >= time.Second
-	if asking && news == 0 && !beat {
-		return false, true, nil
-	}
-	if news&shmsync.NewsAsk != 0 {
-		s.hearing.mu.Lock()
-		for _, x := range s.hearing.onAsk {
-			s.dueLocked(call{to: x})
-		}
-		s.hearing.mu.Unlock()
-	}
-	if beat {
-		s.hearing.looked = now
-		s.lookForDead(ctx)
-	}
-	if beat || news&shmsync.NewsAsk != 0 {
-		s.waits.Beat(s.dead)
-	}
-	n := s.member.Books.Table.Reclaims()
-	if n != s.hearing.reclaims || news&shmsync.NewsDeath != 0 {
-		s.waits.Died(func(p uint64) bool { return s.member.Self.Gone(shmsync.PeerOf(p)) })
-	}
-	if n != s.hearing.reclaims {
-		s.hearing.reclaims = n
-		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks
-		// again.
-		s.mailbox.Nudge()
-		s.hearing.mu.Lock()
-		s.mournLocked()
-		s.hearing.mu.Unlock()
-	}
-	if closing = s.member.Books.Table.Closing(); closing {
-		s.mailbox.Nudge()
-	}
-	return closing, false, nil
-}
-
-// mournLocked makes a call due for each new death and each function of OnDeath. Functions that come later do not hear
-// of these deaths. The caller holds hearing.mu.
-func (s *Session) mournLocked() {
+// announceDeathsLocked makes a call due for each new death and each function of OnDeath. Functions that come later do
+// not hear of these deaths. The caller holds hearing.mu.
+func (s *Session) announceDeathsLocked() {
 	if s.hearing.deaths == nil {
 		return
 	}
 	dead, _ := s.hearing.deaths.Next() // an error is the end of the session, of which the watcher learns
 	for _, p := range dead {
 		for _, x := range s.hearing.onDeath {
-			s.dueLocked(call{x, p})
+			s.enqueueCallLocked(call{x, p})
 		}
 	}
 }
 
-// dueLocked adds a call, and starts the goroutine that makes it if there is none. The caller holds hearing.mu.
-func (s *Session) dueLocked(c call) {
+// enqueueCallLocked adds a call, and starts the goroutine that makes it if there is none. The caller holds hearing.mu.
+func (s *Session) enqueueCallLocked(c call) {
 	h := &s.hearing
 	h.due = append(h.due, c)
 	if !h.telling {
 		h.telling = true
-		go s.tell()
+		go s.runDueCalls()
 	}
 }
 
-// tell makes the calls that are due, without a lock. A call that does not return normally leaves the rest to a
+// runDueCalls makes the calls that are due, without a lock. A call that does not return normally leaves the rest to a
 // goroutine of its own.
-func (s *Session) tell() {
+func (s *Session) runDueCalls() {
 	done := false
 	defer func() {
 		if done {
@@ -262,36 +201,14 @@ func (s *Session) tell() {
 		} else {
 			s.log.Warn().Str("event", "callback-exited").Msg("a function that was given to OnDeath or OnAsk has ended its goroutine")
 		}
-		go s.tell()
+		go s.runDueCalls()
 	}()
 	for {
-		c, ok := s.hearing.next()
+		c, ok := s.hearing.nextDueCall()
 		if !ok || s.Err() != nil {
 			break
 		}
 		c.to.f(c.dead)
 	}
 	done = true
-}
-
-// lookForDead does what a supervisor would, if none lives and no session does in a lower row, since one is enough: it
-// reclaims dead sessions, and replaces a members file that was removed. It waits at most a second for the control lock;
-// what fails is tried again a second later.
-func (s *Session) lookForDead(ctx context.Context) {
-	m := s.member
-	if m.Books.Supervised() || m.Books.Table.Closing() || !m.Foremost() {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if _, err := m.RenewMembers(ctx); err != nil {
-		s.log.Debug().Err(err).Str("event", "members-refused").Msg("another members file can't come in the place of one that was removed; it is tried again")
-	}
-	if n, err := m.ReclaimDead(ctx); err != nil {
-		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("the dead can't be reclaimed now; it is tried again")
-	} else if n > 0 {
-		// A death here leaves segments that are destroying by this session: the session that reclaims it removes them.
-		failpoint.Hit("dsm/look/reclaimed")
-	}
-	s.settle()
 }

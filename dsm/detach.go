@@ -20,7 +20,7 @@ func (g *Segment) Detach() error {
 	}
 	a.detached = true
 	if g.trail != nil {
-		g.trail.detached = here()
+		g.trail.detached = callSite()
 	}
 	a.item.Forget()
 	if a.hooks != nil || a.view != nil {
@@ -39,7 +39,7 @@ func (g *Segment) Detach() error {
 	if !last {
 		return nil
 	}
-	if err := a.session.release(a); err != nil {
+	if err := a.session.releaseAttachment(a); err != nil {
 		return g.fail("detach", err)
 	}
 	return nil
@@ -52,13 +52,13 @@ func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	var errs []error
 	ended, returned := false, false
 	defer func() {
-		errs = append(errs, g.drain(a, v))
+		errs = append(errs, g.drainView(a, v))
 		if v != nil {
 			errs = append(errs, g.told.take()...)
 		}
 		if err = g.fail("detach", errors.Join(errs...)); !returned {
-			g.logged(err)
-			a.session.unheard(err)
+			g.logErr(err)
+			a.session.keepErrForClose(err)
 		}
 	}()
 	defer func() {
@@ -72,9 +72,9 @@ func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	return nil
 }
 
-// drain gives the attachment back when its last use is over. That may be at once, and err is the release's, or later in
-// the goroutine that leaves the view last: then its error is logged.
-func (g *Segment) drain(a *attachment, v *shm.View) (err error) {
+// drainView gives the attachment back when its last use is over. That may be at once, and err is the release's, or
+// later in the goroutine that leaves the view last: then its error is logged.
+func (g *Segment) drainView(a *attachment, v *shm.View) (err error) {
 	if v == nil {
 		return g.releaseIf(a, func() {})
 	}
@@ -87,7 +87,7 @@ func (g *Segment) drain(a *attachment, v *shm.View) (err error) {
 		if waits {
 			err = rerr
 		} else {
-			g.logged(rerr)
+			g.logErr(rerr)
 		}
 	})
 	mu.Lock()
@@ -109,5 +109,13 @@ func (g *Segment) releaseIf(a *attachment, note func()) error {
 	if !last {
 		return nil
 	}
-	return a.session.release(a)
+	return a.session.releaseAttachment(a)
+}
+
+// detachIfErr returns g, or detaches it if there is an error. It must be called without locks: Detach takes them.
+func (g *Segment) detachIfErr(err error) (*Segment, error) {
+	if err == nil || g == nil {
+		return g, err
+	}
+	return nil, errors.Join(err, g.Detach())
 }

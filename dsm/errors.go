@@ -19,7 +19,8 @@ var (
 	ErrNotFound = errkind.NotFound
 	// ErrTooManySegments is returned when the segment table is full (max_segments), after dead sessions were reclaimed.
 	ErrTooManySegments = errkind.TooManySegments
-	// ErrTooManyProcesses is returned when the process table is full (max_processes), after dead sessions were reclaimed.
+	// ErrTooManyProcesses is returned when the process table is full (max_processes), after dead sessions were
+	// reclaimed.
 	ErrTooManyProcesses = errkind.TooManyProcesses
 	// ErrNoSpace is returned when the system has no memory or disk left; the text says what to raise.
 	ErrNoSpace = errkind.NoSpace
@@ -88,8 +89,8 @@ var (
 	errNoContext  = errors.New("the context is nil: context.Background() is one that never ends")
 )
 
-// over returns why a call with that context must not begin; nil if it may.
-func over(ctx context.Context) error {
+// errIfOver returns why a call with that context must not begin; nil if it may.
+func errIfOver(ctx context.Context) error {
 	if ctx == nil {
 		return errNoContext
 	}
@@ -99,8 +100,8 @@ func over(ctx context.Context) error {
 	return nil
 }
 
-// fail makes an *Error of err, unless it is one already.
-func fail(op string, h Handle, backend string, err error) error {
+// wrapErr makes an *Error of err, unless it is one already.
+func wrapErr(op string, h Handle, backend string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -74,7 +74,7 @@ func (e Event) String() string {
 func Events(ctx context.Context, cfg Config, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		if err := events(ctx, cfg, follow, yield); err != nil {
-			yield(Event{}, fail("events", 0, "", err))
+			yield(Event{}, wrapErr("events", 0, "", err))
 		}
 	}
 }

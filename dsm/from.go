@@ -20,32 +20,33 @@ const (
 // are read in place, so those of a file are copied once, by the system. The size of a file is what its Stat returns.
 //
 // If r ends early the error is io.ErrUnexpectedEOF. If r fails, panics or ends its goroutine, or if ctx is over between
-// two reads, nothing is left of the segment. Nothing ends a Read that waits. Session.Segments lists the segment before it
-// is filled.
+// two reads, nothing is left of the segment. Nothing ends a Read that waits. Session.Segments lists the segment before
+// it is filled.
 func (s *Session) CreateFrom(ctx context.Context, owner *resowner.Owner, r io.Reader, size int) (*Segment, error) {
 	if r == nil {
-		return nil, fail("create", 0, s.backend(), errors.New("the reader is nil: Create makes a segment of zeros"))
+		return nil, wrapErr("create", 0, s.backend(), errors.New("the reader is nil: Create makes a segment of zeros"))
 	}
-	g, err := s.make(ctx, owner, size)
+	g, err := s.makeSegment(ctx, owner, size)
 	if err != nil {
-		return nil, s.unmade(size, err)
+		return nil, s.errOfCreate(size, err)
 	}
-	// Detach also if r panics or calls runtime.Goexit. Its error is left out: the Segment has ended in any case, and what
-	// can't be given back now is given back later.
+	// Detach also if r panics or calls runtime.Goexit. Its error is left out: the Segment has ended in any case, and
+	// what can't be given back now is given back later.
 	filled := false
 	defer func() {
 		if !filled {
 			_ = g.Detach()
 		}
 	}()
-	// With makes an error of a fault in a segment that is truncated meanwhile, and keeps the bytes if r closes the session.
+	// With makes an error of a fault in a segment that is truncated meanwhile, and keeps the bytes if r closes the
+	// session.
 	at := 0
 	err = g.With(func(b []byte) (err error) {
 		at, err = fill(ctx, b, r)
 		return err
 	})
 	if err == nil {
-		err = g.gone() // r may have closed the session
+		err = g.errIfDetached() // r may have closed the session
 	}
 	if err != nil {
 		return nil, g.fail("create", fmt.Errorf("from a reader, after %d of %d bytes: %w", at, size, err))
@@ -59,7 +60,7 @@ func (s *Session) CreateFrom(ctx context.Context, owner *resowner.Owner, r io.Re
 // asked for is an error: the bytes belong to the program, but the count is checked before it is used.
 func fill(ctx context.Context, b []byte, r io.Reader) (at int, err error) {
 	for empty := 0; at < len(b); {
-		if err := over(ctx); err != nil {
+		if err := errIfOver(ctx); err != nil {
 			return at, err
 		}
 		to := b[at:min(at+pieceRead, len(b))]

@@ -10,7 +10,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/posix"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
@@ -35,7 +35,7 @@ func (g *garbling) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mappin
 func TestRowGarbledWhileCreating(t *testing.T) {
 	cfg := instancetest.Config(t, "posix", "min_dynamic_shared_memory", "0")
 	instancetest.Start(t, cfg)
-	control := osobjects.Objects(instancetest.Lives(t, cfg.Dir))
+	control := objectlist.Objects(instancetest.Lives(t, cfg.Dir))
 	if len(control) != 1 || !strings.HasSuffix(control[0], "zzz") {
 		t.Fatal(control)
 	}

@@ -34,11 +34,11 @@ type holding struct {
 // holdingState is what the session has of a segment. Its legal moves, all under Session.mu:
 //
 //	moving    -> mapped     took: a Make or Take has come to its end
-//	mapped    -> moving     returnShareLocked: the last share was returned
-//	moving    -> (removed)  gaveLocked: the reference is given back, or was never taken
-//	moving    -> lingering  gaveLocked: the reference is still there
+//	mapped    -> moving     releaseShareLocked: the last share was returned
+//	moving    -> (removed)  endReleaseLocked: the reference is given back, or was never taken
+//	moving    -> lingering  endReleaseLocked: the reference is still there
 //	lingering -> moving     acquire: attached again, which takes the reference over
-//	mapped    -> (removed)  returnShareLocked: a carved segment, given back without waiting
+//	mapped    -> (removed)  releaseShareLocked: a carved segment, given back without waiting
 type holdingState uint8
 
 const (
@@ -50,9 +50,9 @@ const (
 	lingering
 )
 
-// create makes a segment, and a holding with one share. It may wait for the control lock and for the system's memory,
-// while ctx lasts. If it fails nothing is left, except a reference that lingers.
-func (s *Session) create(ctx context.Context, size int) (h *holding, err error) {
+// createHolding makes a segment, and a holding with one share. It may wait for the control lock and for the system's
+// memory, while ctx lasts. If it fails nothing is left, except a reference that lingers.
+func (s *Session) createHolding(ctx context.Context, size int) (h *holding, err error) {
 	// Before others can attach it: no other goroutine may refer to it a second time. One that found the handle in a
 	// list of rows, while this row was creating, has a holding in motion, which is refused and leaves the table: else
 	// there would be two holdings of one reference, and the end of the first would remove the segment under the second.
@@ -60,7 +60,7 @@ func (s *Session) create(ctx context.Context, size int) (h *holding, err error) 
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for early := s.table.find(Handle(e.Handle)); early != nil; early = s.table.find(Handle(e.Handle)) {
-			_ = s.awaitRestLocked(context.Background(), early)
+			_ = s.awaitIdleLocked(context.Background(), early)
 		}
 		h = s.holdLocked(Handle(e.Handle))
 	}
@@ -68,7 +68,7 @@ func (s *Session) create(ctx context.Context, size int) (h *holding, err error) 
 	if h == nil {
 		return nil, err
 	}
-	return h, s.took(h, held, lingers, err)
+	return h, s.endTakeOf(h, held, lingers, err)
 }
 
 // small is the largest size, in bytes, that Create zeroes under Session.mu, for which other goroutines may wait: 0.2
@@ -106,9 +106,9 @@ func (s *Session) holdLocked(handle Handle) *holding {
 	return h
 }
 
-// acquire returns the holding for a handle with one more share. If there is none it refers to the segment and maps it;
-// if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
-func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) {
+// acquireHolding returns the holding for a handle with one more share. If there is none it refers to the segment and
+// maps it; if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
+func (s *Session) acquireHolding(ctx context.Context, handle Handle) (*holding, error) {
 	s.mu.Lock()
 	for {
 		h := s.table.find(handle)
@@ -117,7 +117,7 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			h = s.holdLocked(handle)
 			s.mu.Unlock()
 			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
-			return h, s.took(h, held, lingers, err)
+			return h, s.endTakeOf(h, held, lingers, err)
 		// At rest: the second attach that came while the first was under way ends here, too.
 		case h.state == mapped:
 			h.shared++
@@ -128,19 +128,19 @@ func (s *Session) acquire(ctx context.Context, handle Handle) (*holding, error) 
 			h.state = moving
 			s.mu.Unlock()
 			held, lingers, err := s.member.Retake(h.held, s.checked)
-			return h, s.took(h, held, lingers, err)
+			return h, s.endTakeOf(h, held, lingers, err)
 		}
-		if err := s.awaitRestLocked(ctx, h); err != nil {
+		if err := s.awaitIdleLocked(ctx, h); err != nil {
 			s.mu.Unlock()
 			return nil, err
 		}
 	}
 }
 
-// awaitRestLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is
+// awaitIdleLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is
 // the error. The holding may be another one's then, so the caller looks it up again. The caller holds Session.mu, which
 // the wait releases.
-func (s *Session) awaitRestLocked(ctx context.Context, h *holding) error {
+func (s *Session) awaitIdleLocked(ctx context.Context, h *holding) error {
 	if h.moved == nil { // the first one to wait makes it
 		h.moved = make(chan struct{})
 	}
@@ -155,22 +155,22 @@ func (s *Session) awaitRestLocked(ctx context.Context, h *holding) error {
 	}
 }
 
-// took ends the motion of a holding after Make, Take or Retake. With an error the holding leaves the table, or lingers;
-// without one it is mapped, and the caller has its first share.
-func (s *Session) took(h *holding, held, lingers instance.Held, err error) error {
+// endTakeOf ends the motion of a holding after Make, Take or Retake. With an error the holding leaves the table, or
+// lingers; without one it is mapped, and the caller has its first share.
+func (s *Session) endTakeOf(h *holding, held, lingers instance.Held, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.gaveLocked(h, lingers)
+		s.endReleaseLocked(h, lingers)
 		return err
 	}
 	h.held, h.shared = held, 1
-	h.restLocked(mapped)
+	h.setIdleLocked(mapped)
 	return nil
 }
 
-// restLocked ends a motion and wakes the goroutines that wait for it. The caller holds Session.mu.
-func (h *holding) restLocked(state holdingState) {
+// setIdleLocked ends a motion and wakes the goroutines that wait for it. The caller holds Session.mu.
+func (h *holding) setIdleLocked(state holdingState) {
 	h.state = state
 	if h.moved != nil {
 		close(h.moved)
@@ -178,9 +178,9 @@ func (h *holding) restLocked(state holdingState) {
 	}
 }
 
-// share returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This is the
-// second attach in a process: it takes no lock of the instance and makes no system call.
-func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) {
+// shareHolding returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This
+// is the second attach in a process: it takes no lock of the instance and makes no system call.
+func (s *Session) shareHolding(handle Handle, owner *resowner.Owner) (*Segment, error) {
 	s.mu.Lock()
 	h := s.table.find(handle)
 	if h == nil || h.state != mapped || !s.shareableLocked(h) {
@@ -194,7 +194,7 @@ func (s *Session) share(handle Handle, owner *resowner.Owner) (*Segment, error) 
 	h.shared++
 	g, err := s.segmentLocked(h, nil, nil, owner)
 	s.mu.Unlock()
-	return g.unless(err)
+	return g.detachIfErr(err)
 }
 
 // shareableLocked reports whether the mapping of h is there for one Segment more. In checked mode it never is: each
@@ -204,13 +204,13 @@ func (s *Session) shareableLocked(h *holding) bool {
 	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
 }
 
-// attached makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that
+// attachShare makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that
 // got the share. If the mapping fails, or the owner has ended since it was reserved, the Segment is detached again and
 // the errors are returned.
-func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) attachShare(h *holding, owner *resowner.Owner) (*Segment, error) {
 	var tr *trail
 	if s.checked {
-		tr = &trail{attached: here()}
+		tr = &trail{attached: callSite()}
 	}
 	var own *ownMapping
 	var err error
@@ -222,20 +222,12 @@ func (s *Session) attached(h *holding, owner *resowner.Owner) (*Segment, error) 
 		m, err = s.ownMapping(h)
 		own = &m
 	}
-	s.settle()
+	s.destroyOwed()
 	s.mu.Lock()
 	s.endCallLocked()
 	g, refused := s.segmentLocked(h, own, tr, owner)
 	s.mu.Unlock()
-	return g.unless(errors.Join(err, refused))
-}
-
-// unless returns g, or detaches it if there is an error. It must be called without locks: Detach takes them.
-func (g *Segment) unless(err error) (*Segment, error) {
-	if err == nil || g == nil {
-		return g, err
-	}
-	return nil, errors.Join(err, g.Detach())
+	return g.detachIfErr(errors.Join(err, refused))
 }
 
 // segmentLocked makes a Segment of one share of h, under owner. Own is its mapping, nil if it shares the holding's or
@@ -248,8 +240,8 @@ func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *r
 	switch {
 	case own != nil:
 		a.own, a.bytes = own.mapping, own.part
-		if s.checked && s.replaces() && own.part != nil { // nil if it could not be mapped
-			a.view = g.tells(s.view.Over(own.part))
+		if s.checked && s.canReplace() && own.part != nil { // nil if it could not be mapped
+			a.view = g.keepViewErrs(s.view.Over(own.part))
 		}
 	case h.held.Entry.Page != 0:
 		a.bytes = instance.Part(s.member.Books.Region, &h.held.Entry)

@@ -17,8 +17,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// What people and monitors see of an instance. All of it is read without a lock and without changing anything, so that it
-// works when the instance does not; the price is that two parts of a report may be of different moments.
+// What people and monitors see of an instance. All of it is read without a lock and without changing anything, so that
+// it works when the instance does not; the price is that two parts of a report may be of different moments.
 
 // Report is an instance at one moment, as far as there is such a thing: it is read without a lock, while others change
 // it. Each row is read as a whole or marked as Changed; two rows may be of different moments.
@@ -107,7 +107,7 @@ type SegmentInfo struct {
 // ErrNoInstance.
 func Inspect(ctx context.Context, cfg Config) (Report, error) {
 	r, err := inspect(ctx, cfg)
-	return r, fail("inspect", 0, "", err)
+	return r, wrapErr("inspect", 0, "", err)
 }
 
 // inspect does what Inspect does, without the Error around the error.
@@ -133,8 +133,8 @@ func inspect(ctx context.Context, cfg Config) (Report, error) {
 	return r, err
 }
 
-// rootOf copies the bytes of the root segment, which is one of list, without a reference to it. It returns nil if there is
-// none, and if its bytes can't be mapped or are gone while it copies.
+// rootOf copies the bytes of the root segment, which is one of list, without a reference to it. It returns nil if
+// there is none, and if its bytes can't be mapped or are gone while it copies.
 func rootOf(ctx context.Context, b *instance.Books, list []SegmentInfo) (root []byte) {
 	at := slices.IndexFunc(list, func(s SegmentInfo) bool { return s.Root })
 	if at < 0 {
@@ -220,7 +220,7 @@ func isSession(p control.ProcessInfo) bool { return p.Row != control.SupervisorR
 
 // users returns what is known of the users of process rows, by row: each is asked for once.
 func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionInfo {
-	held, seen, byRow := b.Held(processes), glances{}, make(map[int]SessionInfo, len(processes))
+	held, seen, byRow := b.Held(processes), witnessLooks{}, make(map[int]SessionInfo, len(processes))
 	for i, p := range processes {
 		byRow[p.Row] = seen.sessionInfo(p, held[i])
 	}
@@ -240,8 +240,8 @@ func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
 	return list
 }
 
-// segmentInfos describes all segments, oldest first, with their holders. It puts them in order before it describes them, for a
-// description is large.
+// segmentInfos describes all segments, oldest first, with their holders. It puts them in order before it describes
+// them, for a description is large.
 func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[int]SessionInfo) (list []SegmentInfo) {
 	if len(segments) == 0 {
 		return nil
@@ -255,8 +255,8 @@ func segmentInfos(b *instance.Books, segments []control.SegmentInfo, byRow map[i
 	slices.SortFunc(order, func(x, y place) int { return cmp.Or(cmp.Compare(x.created, y.created), cmp.Compare(x.at, y.at)) })
 	list = make([]SegmentInfo, len(segments))
 	where, room := b.Places(), make([]SessionInfo, 0, references)
-	// The holders of all segments are in one array. Each list ends where the next one begins, so that a caller that appends to one
-	// gets another array.
+	// The holders of all segments are in one array. Each list ends where the next one begins, so that a caller that
+	// appends to one gets another array.
 	for k, p := range order {
 		s, begin := &segments[p.at], len(room)
 		for _, row := range s.Holders {
@@ -307,23 +307,23 @@ func status(b *instance.Books, processes []control.ProcessInfo) (Status, error) 
 	}
 	if p, held, herr := b.Table.LockHolder(); herr == nil && held {
 		// The holder may have died, or be stopped: its state is what a person wants to know first.
-		info := glances{}.sessionInfo(p, b.Roll.Held(p.Row))
+		info := witnessLooks{}.sessionInfo(p, b.Roll.Held(p.Row))
 		s.LockHolder = &info
 	}
 	return s, err
 }
 
 // glances holds what the system says of processes, each asked for once: a process may have many sessions.
-type glances map[int]glance
+type witnessLooks map[int]witnessLook
 
 // glance is what the system says of one process: that it is stopped, and that no process here has its pid.
-type glance struct{ stopped, unseen bool }
+type witnessLook struct{ stopped, unseen bool }
 
 // at returns what the system says of a process, from memory the second time.
-func (g glances) at(pid int) glance {
+func (g witnessLooks) at(pid int) witnessLook {
 	seen, ok := g[pid]
 	if !ok {
-		seen = glance{liveness.Stopped(pid), liveness.Unseen(pid)}
+		seen = witnessLook{liveness.Stopped(pid), liveness.Unseen(pid)}
 		g[pid] = seen
 	}
 	return seen
@@ -331,7 +331,7 @@ func (g glances) at(pid int) glance {
 
 // sessionInfo describes a row of the process table. Held is whether its witness is: the one proof of life. The other
 // states are for people, and more than one may apply: dead wins over stopped, stopped over closing.
-func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
+func (g witnessLooks) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	info := SessionInfo{
 		Name: shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation}.String(),
 		Pid:  p.Pid, Application: p.Application, State: SessionRunning,
@@ -350,7 +350,8 @@ func (g glances) sessionInfo(p control.ProcessInfo, held bool) SessionInfo {
 	return info
 }
 
-// describe says what a row of the segment table says, but for the holders. A row whose checksum is wrong is described as corrupt.
+// describe says what a row of the segment table says, but for the holders. A row whose checksum is wrong is described
+// as corrupt.
 func (info *SegmentInfo) describe(b *instance.Books, s *control.SegmentInfo, where func(control.Entry) string) {
 	*info = SegmentInfo{
 		Handle: Handle(s.Handle), Size: s.Size, State: SegmentState(s.State.String()),

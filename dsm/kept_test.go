@@ -23,8 +23,8 @@ func (f *full) Attach(ctx context.Context, o dsmimpl.Object, a dsmimpl.Access) (
 	return f.Backend.Attach(ctx, o, a)
 }
 
-// TestCloseGivesBackWhatAViewHasKept: a Segment whose Region could not be mapped by itself keeps its bytes over Detach for as
-// long as the view is in use. Close ends that.
+// TestCloseGivesBackWhatAViewHasKept: a Segment whose Region could not be mapped by itself keeps its bytes over Detach
+// for as long as the view is in use. Close ends that.
 func TestCloseGivesBackWhatAViewHasKept(t *testing.T) {
 	for _, name := range atEnd() {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,8 @@ func TestCloseGivesBackWhatAViewHasKept(t *testing.T) {
 	}
 }
 
-// TestAttachThatCannotMap: in checked mode, where each Attach maps for itself, one that is refused gives all back at once.
+// TestAttachThatCannotMap: in checked mode, where each Attach maps for itself, one that is refused gives all back at
+// once.
 func TestAttachThatCannotMap(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default(), "checked", "on")
 	instancetest.Start(t, cfg)

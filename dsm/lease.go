@@ -33,7 +33,7 @@ func (g *Segment) With(f func(b []byte) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			err = g.fail("use", g.fault(r, b))
+			err = g.fail("use", g.errOfFaultInWith(r, b))
 		}
 	}()
 	return f(b)
@@ -43,7 +43,7 @@ func (g *Segment) With(f func(b []byte) error) (err error) {
 func (g *Segment) lease() ([]byte, error) {
 	a, is := g.lockAttached()
 	if !is {
-		return nil, g.closed()
+		return nil, g.errDetachedAt()
 	}
 	defer a.mu.Unlock()
 	a.leases++
@@ -63,15 +63,15 @@ func (g *Segment) unlease() {
 	last := a.lastUseLocked()
 	a.mu.Unlock()
 	if last {
-		g.logged(a.session.release(a))
+		g.logErr(a.session.releaseAttachment(a))
 	}
 	// A Detach that came while f ran goes on from here: its view may be drained now.
 	lent.Leave()
 }
 
-// fault makes an error of r, what a panic in With carried, if that is a fault in the bytes that are lent, or in bytes
-// that have ended. Any other panic goes on.
-func (g *Segment) fault(r any, lent []byte) error {
+// errOfFaultInWith makes an error of r, what a panic in With carried, if that is a fault in the bytes that are lent,
+// or in bytes that have ended. Any other panic goes on.
+func (g *Segment) errOfFaultInWith(r any, lent []byte) error {
 	f, ok := r.(interface {
 		error
 		Addr() uintptr
@@ -81,7 +81,7 @@ func (g *Segment) fault(r any, lent []byte) error {
 	}
 	if within(f.Addr(), lent) {
 		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
-			f.Addr()-address(lent), g.sites(), g.session().member.Books.FaultCause(&g.attachment.holding.held.Entry), error(f))
+			f.Addr()-address(lent), g.sitesText(), g.sessionOf().member.Books.FaultCause(&g.attachment.holding.held.Entry), error(f))
 	}
 	if err := shm.Fault(r); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (g *Segment) fault(r any, lent []byte) error {
 // is not atomic: other processes may write while it runs. A fault is an error, as in With.
 func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
-		return 0, g.outside("read", off)
+		return 0, g.errOutside("read", off)
 	}
 	err = g.With(func(b []byte) error {
 		if off < int64(len(b)) {
@@ -111,7 +111,7 @@ func (g *Segment) ReadAt(p []byte, off int64) (n int, err error) {
 // error is io.ErrShortWrite then. The copy is not atomic. A fault is an error, as in With.
 func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 	if off < 0 {
-		return 0, g.outside("write", off)
+		return 0, g.errOutside("write", off)
 	}
 	err = g.With(func(b []byte) error {
 		if off < int64(len(b)) {
@@ -125,7 +125,7 @@ func (g *Segment) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// outside returns the error of an offset before the segment's begin.
-func (g *Segment) outside(op string, off int64) error {
+// errOutside returns the error of an offset before the segment's begin.
+func (g *Segment) errOutside(op string, off int64) error {
 	return g.fail(op, errors.New("negative offset "+fmt.Sprint(off)))
 }

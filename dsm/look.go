@@ -18,7 +18,7 @@ import (
 // live is ErrNotFound. A load from bytes that are gone, as when a segment is truncated, is Look's error, which matches
 // ErrCorrupt. Look joins nothing and takes no lock.
 func Look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
-	return fail("look", 0, "", look(ctx, cfg, f))
+	return wrapErr("look", 0, "", look(ctx, cfg, f))
 }
 
 // look does what Look does, without the Error around the error.
@@ -48,8 +48,8 @@ func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 			_ = books.Unmap(m)
 		}
 	}()
-	// Mapped for reading, so that a defect of f can't change the instance. The row is read at each call: the segment may have been made
-	// after the report.
+	// Mapped for reading, so that a defect of f can't change the instance. The row is read at each call: the segment
+	// may have been made after the report.
 	bytes := func(h Handle) ([]byte, error) {
 		s, err := books.Table.Segment(uint64(h))
 		switch {

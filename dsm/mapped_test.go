@@ -26,9 +26,9 @@ func (l *loose) Loosen(m dsmimpl.Mapping) dsmimpl.Mapping {
 	return m
 }
 
-// TestWithoutSwap: where nothing can be swapped, bytes with a view stay mapped as long as the view is in use, but to others
-// they are gone at once. No segment is made in the region then, where other segments would come in its place; one that lies
-// there already stays the session's as long.
+// TestWithoutSwap: where nothing can be swapped, bytes with a view stay mapped as long as the view is in use, but to
+// others they are gone at once. No segment is made in the region then, where other segments would come in its place;
+// one that lies there already stays the session's as long.
 func TestWithoutSwap(t *testing.T) {
 	backends := map[string]func(dsmimpl.Backend) dsmimpl.Backend{
 		"unable": func(b dsmimpl.Backend) dsmimpl.Backend { return &unable{b} },

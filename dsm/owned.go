@@ -10,10 +10,10 @@ import (
 // nothing changes.
 func (g *Segment) MoveTo(owner *resowner.Owner) error {
 	if g.attachment == nil {
-		return g.fail("move", g.closed())
+		return g.fail("move", g.errDetachedAt())
 	}
 	if owner == nil {
-		owner = g.session().owner
+		owner = g.sessionOf().owner
 	}
 	err := owner.Reserve()
 	if err == nil {
@@ -28,7 +28,7 @@ func (g *Segment) MoveTo(owner *resowner.Owner) error {
 func (g *Segment) moveTo(owner *resowner.Owner) error {
 	a, is := g.lockAttached()
 	if !is {
-		return g.closed()
+		return g.errDetachedAt()
 	}
 	defer a.mu.Unlock()
 	// Forget is what decides between this call and an owner that ends: only one of them gets the item.

@@ -17,11 +17,11 @@ import (
 // dies, a pinned segment that no session has attached is gone.
 func (g *Segment) Pin(ctx context.Context) error {
 	if g.attachment == nil {
-		return g.fail("pin", g.closed())
+		return g.fail("pin", g.errDetachedAt())
 	}
-	s := g.session()
+	s := g.sessionOf()
 	return s.call(ctx, "pin", g.Handle(), func() error {
-		if err := g.gone(); err != nil {
+		if err := g.errIfDetached(); err != nil {
 			return err
 		}
 		_, needsKeeper := s.member.Books.Backend.(dsmimpl.Pinner)
@@ -33,7 +33,7 @@ func (g *Segment) Pin(ctx context.Context) error {
 				return errors.Join(why, err)
 			})
 		}
-		if gone := g.gone(); err != nil && gone != nil { // meanwhile
+		if gone := g.errIfDetached(); err != nil && gone != nil { // meanwhile
 			return gone
 		}
 		return err
@@ -43,9 +43,9 @@ func (g *Segment) Pin(ctx context.Context) error {
 // Unpin takes the instance's reference to this segment away, as Session.Unpin does. The attachment stays.
 func (g *Segment) Unpin(ctx context.Context) error {
 	if g.attachment == nil {
-		return g.fail("unpin", g.closed())
+		return g.fail("unpin", g.errDetachedAt())
 	}
-	return g.session().Unpin(ctx, g.Handle())
+	return g.sessionOf().Unpin(ctx, g.Handle())
 }
 
 // waitKept waits until the supervisor keeps a segment's object open. It asks once a millisecond. If there is no
@@ -72,12 +72,12 @@ func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) e
 // or not pinned, is ErrNotFound. Unpin waits for the control lock while ctx lasts. Functions of OnDetach may call it in
 // a session that closes, too.
 func (s *Session) Unpin(ctx context.Context, h Handle) error {
-	err := s.beginUnless(ctx, s.endedForUnpinLocked)
+	err := s.beginCallUnless(ctx, s.endedForUnpinLocked)
 	if err == nil {
 		err = s.unpin(ctx, h)
-		s.end()
+		s.endCall()
 	}
-	return fail("unpin", h, s.backend(), err)
+	return wrapErr("unpin", h, s.backend(), err)
 }
 
 // unpin drops the instance's reference. The one that drops the last reference removes the object; if this process dies
@@ -90,8 +90,8 @@ func (s *Session) unpin(ctx context.Context, h Handle) error {
 	return err
 }
 
-// endedForUnpinLocked returns why no Unpin may begin, nil if one may: the same as endedLocked, but for a session that is closing
-// and has not left. The caller holds Session.mu.
+// endedForUnpinLocked returns why no Unpin may begin, nil if one may: the same as endedLocked, but for a session that
+// is closing and has not left. The caller holds Session.mu.
 func (s *Session) endedForUnpinLocked() error {
 	if err := s.endedLocked(); err != ErrClosed || s.state == sessionLeft {
 		return err

@@ -66,7 +66,7 @@ const (
 func (q *ranges) add(r *formerRange, v *shm.View) error {
 	if v != nil {
 		r.viewed = true
-		runtime.AddCleanup(v, q.unviewed, r)
+		runtime.AddCleanup(v, q.viewCollected, r)
 	}
 	size := uint64(len(r.mapping.Bytes))
 	q.mu.Lock()
@@ -93,7 +93,7 @@ func (q *ranges) add(r *formerRange, v *shm.View) error {
 }
 
 // ageLocked takes the oldest from the newest until there are no more than those limits, and returns those that can be
-// given back. The others are given back by unviewed. The caller holds q.mu, and calls giveRangesBack when it has
+// given back. The others are given back by viewCollected. The caller holds q.mu, and calls giveRangesBack when it has
 // released it.
 func (q *ranges) ageLocked(count int, bytes, held uint64) (over []*formerRange) {
 	for len(q.newest) > count || q.bytes > bytes || q.held > held {
@@ -112,8 +112,8 @@ func (q *ranges) ageLocked(count int, bytes, held uint64) (over []*formerRange) 
 	return over
 }
 
-// unviewed is called, by a cleanup of the garbage collector, once the view of r is in use no longer.
-func (q *ranges) unviewed(r *formerRange) {
+// viewCollected is called, by a cleanup of the garbage collector, once the view of r is in use no longer.
+func (q *ranges) viewCollected(r *formerRange) {
 	q.mu.Lock()
 	r.viewed = false
 	old := r.old
@@ -138,13 +138,13 @@ func giveRangesBack(list []*formerRange) error {
 	for _, r := range list {
 		// Without its note in package shm first: the addresses may be another mapping's as soon as they are given back.
 		shm.Forget(r.part)
-		errs = append(errs, tamed(func() error { return r.give(r.mapping) }))
+		errs = append(errs, panicAsErr(func() error { return r.give(r.mapping) }))
 	}
 	return errors.Join(errs...)
 }
 
-// tamed calls f, and makes an error of a panic of the backend.
-func tamed(f func() error) (err error) {
+// panicAsErr calls f, and makes an error of a panic of the backend.
+func panicAsErr(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the backend panicked: %v", p)
@@ -153,25 +153,25 @@ func tamed(f func() error) (err error) {
 	return f()
 }
 
-// withdraw takes a mapping away from the goroutines of this process, in the middle of what they do: its range stays, of
-// private pages or inaccessible. Part are the bytes in it that v is a view of, if there is one; late makes the error of
-// a use after the end, in checked mode.
+// withdrawMapping takes a mapping away from the goroutines of this process, in the middle of what they do: its range
+// stays, of private pages or inaccessible. Part are the bytes in it that v is a view of, if there is one; late makes
+// the error of a use after the end, in checked mode.
 //
 // What can't be withdrawn stays mapped as long as the view is in use; then now is false. Where the object can be let go
 // of all the same it stays longer, unless it is shared with other segments, as the reserved region is. Without a view,
 // and elsewhere, it is unmapped at once.
-func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.View,
+func (s *Session) withdrawMapping(m dsmimpl.Mapping, shared bool, part []byte, v *shm.View,
 	late func(at int) error) (now bool, err error) {
 	r := &formerRange{mapping: m, part: part}
-	replace := s.replacement(r)
-	if replace != nil && tamed(replace) != nil {
+	replace := s.replaceCall(r)
+	if replace != nil && panicAsErr(replace) != nil {
 		// The system may have refused for too many mappings: old ranges are given back, and it is tried once more.
 		former.makeRoom()
-		if tamed(replace) != nil {
+		if panicAsErr(replace) != nil {
 			replace = nil
 		}
 	}
-	loosens := s.loosens()
+	loosens := s.canLoosen()
 	switch {
 	case replace != nil:
 		if s.checked && late != nil {
@@ -190,8 +190,8 @@ func (s *Session) withdraw(m dsmimpl.Mapping, shared bool, part []byte, v *shm.V
 	return false, former.add(r, v)
 }
 
-// loosens reports whether the backend can let go of an object whose bytes stay mapped.
-func (s *Session) loosens() bool {
+// canLoosen reports whether the backend can let go of an object whose bytes stay mapped.
+func (s *Session) canLoosen() bool {
 	_, is := s.member.Books.Backend.(dsmimpl.Loosener)
 	return is
 }
@@ -200,16 +200,16 @@ func (s *Session) loosens() bool {
 func (s *Session) loosen(r *formerRange) {
 	if b, ok := s.member.Books.Backend.(dsmimpl.Loosener); ok {
 		r.holds = true
-		_ = tamed(func() error { r.mapping = b.Loosen(r.mapping); return nil })
+		_ = panicAsErr(func() error { r.mapping = b.Loosen(r.mapping); return nil })
 	}
 }
 
-// replaces reports whether the backend can withdraw mappings at all.
-func (s *Session) replaces() bool { return s.replacement(&formerRange{}) != nil }
+// canReplace reports whether the backend can withdraw mappings at all.
+func (s *Session) canReplace() bool { return s.replaceCall(&formerRange{}) != nil }
 
-// replacement returns the call that replaces the pages of r, and sets r.give to what ends that. It is nil if the
+// replaceCall returns the call that replaces the pages of r, and sets r.give to what ends that. It is nil if the
 // backend can't: then bytes stay mapped as long as they may be in use.
-func (s *Session) replacement(r *formerRange) func() error {
+func (s *Session) replaceCall(r *formerRange) func() error {
 	if s.checked {
 		if b, ok := s.member.Books.Backend.(dsmimpl.Guarder); ok {
 			r.give = b.Unguard

@@ -41,19 +41,19 @@ func (s *Session) swapPart(a *attachment) error {
 // If the system refuses, as it does when a process has too many mappings, it gives back old ranges and tries once more.
 // What can't be swapped is unmapped in the end (dropRegion).
 func (s *Session) swapRegion(from, to int) error {
-	swap := s.regionSwap()
+	swap := s.regionSwapCall()
 	if from == to || swap == nil {
 		return nil
 	}
 	s.mu.Lock()
-	spans := append(s.lentLocked(), span{to, to})
+	spans := append(s.lentSpansLocked(), span{to, to})
 	s.mu.Unlock()
 	for _, lent := range spans {
 		if until := min(lent.from, to); from < until {
 			try := func() error { return swap(from, until) }
-			if tamed(try) != nil {
+			if panicAsErr(try) != nil {
 				former.makeRoom()
-				if err := tamed(try); err != nil {
+				if err := panicAsErr(try); err != nil {
 					s.regionRefused.Store(true)
 					return err
 				}
@@ -67,8 +67,8 @@ func (s *Session) swapRegion(from, to int) error {
 	return nil
 }
 
-// regionSwap returns the backend's call that swaps a part of the region, nil if it has none.
-func (s *Session) regionSwap() func(from, to int) error {
+// regionSwapCall returns the backend's call that swaps a part of the region, nil if it has none.
+func (s *Session) regionSwapCall() func(from, to int) error {
 	if b, ok := s.member.Books.Backend.(dsmimpl.Guarder); ok && s.checked {
 		return func(int, int) error { return b.DetachGuarded(s.member.Books.Region) }
 	}
@@ -78,10 +78,10 @@ func (s *Session) regionSwap() func(from, to int) error {
 	return nil
 }
 
-// lentLocked returns the pages of the region that are still in use, in their order: of Segments whose hooks have not
-// run yet, or with a With in flight. The caller holds Session.mu; attachment.mu is taken inside, which the lock order
-// permits.
-func (s *Session) lentLocked() (spans []span) {
+// lentSpansLocked returns the pages of the region that are still in use, in their order: of Segments whose hooks have
+// not run yet, or with a With in flight. The caller holds Session.mu; attachment.mu is taken inside, which the lock
+// order permits.
+func (s *Session) lentSpansLocked() (spans []span) {
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()
 		lent := !a.unhooked || a.leases > 0
@@ -106,10 +106,10 @@ func (s *Session) dropRegion() error {
 	switch {
 	case s.member.Books.Region.Bytes == nil:
 		return nil
-	case s.regionSwapped && s.replacement(r) != nil:
+	case s.regionSwapped && s.replaceCall(r) != nil:
 		s.loosen(r)
 		if s.regionRefused.Load() { // what is left must not stay: its pages are other segments' now
-			return tamed(func() error { return r.give(r.mapping) })
+			return panicAsErr(func() error { return r.give(r.mapping) })
 		}
 		return former.add(r, nil)
 	}
@@ -128,7 +128,7 @@ func (s *Session) dropControl() error {
 	if m.Bytes == nil {
 		return nil
 	}
-	if tamed(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
+	if panicAsErr(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
 		return s.member.Books.Unmap(m)
 	}
 	r := &formerRange{mapping: m, give: b.Unswap}

@@ -12,12 +12,12 @@ import (
 // back, and the last share gives up mapping and reference. Which goroutine does that is decided by attachment.life: the
 // one that has raised it, and no other.
 
-// release gives an attachment back whose last use is over, and its share of the holding. The last share unmaps the
-// segment and drops the session's reference. The caller has raised the attachment's life.
+// releaseAttachment gives an attachment back whose last use is over, and its share of the holding. The last share
+// unmaps the segment and drops the session's reference. The caller has raised the attachment's life.
 //
 // While Close gives everything back (sessionReturning) it leaves the attachment to Close, which swaps bytes in an order
 // of its own. It waits, for the control lock, only if the reference can't be dropped at once.
-func (s *Session) release(a *attachment) error {
+func (s *Session) releaseAttachment(a *attachment) error {
 	s.mu.Lock()
 	if s.state == sessionReturning {
 		a.parked = true
@@ -27,25 +27,25 @@ func (s *Session) release(a *attachment) error {
 	}
 	// The short way, of most Segments: nothing to withdraw, so one lock does.
 	if a.own.Bytes == nil && a.view == nil && !s.state.begun() {
-		rest := s.returnShareLocked(a)
+		rest := s.releaseShareLocked(a)
 		s.mu.Unlock()
-		return s.giveRest(rest)
+		return s.releaseShareRest(rest)
 	}
 	s.calls++
 	s.mu.Unlock()
 	// System calls, without the lock. The count of calls keeps the session's mappings.
-	gone, err := s.withdrawOf(a)
+	gone, err := s.withdrawOwnMapping(a)
 	if s.state == sessionLent { // it does not change before this attachment is given back
 		err = errors.Join(err, s.swapPart(a))
 	}
 	s.mu.Lock()
 	s.endCallLocked()
-	var rest rest
+	var rest shareRest
 	if gone {
-		rest = s.returnShareLocked(a)
+		rest = s.releaseShareLocked(a)
 	}
 	s.mu.Unlock()
-	return errors.Join(err, s.giveRest(rest))
+	return errors.Join(err, s.releaseShareRest(rest))
 }
 
 // releaseKept releases an attachment once the view that has kept it is in use no longer. If Close has taken it first,
@@ -58,26 +58,26 @@ func (s *Session) releaseKept(a *attachment) error {
 	if !is {
 		return nil
 	}
-	return s.release(a)
+	return s.releaseAttachment(a)
 }
 
-// withdrawOf withdraws the mapping that is one attachment's own: after that no store of this process reaches the
+// withdrawOwnMapping withdraws the mapping that is one attachment's own: after that no store of this process reaches the
 // segment through it. Gone reports whether the attachment can be given back. If not, a view of bytes is in use that
 // could not be withdrawn, and a cleanup of the view calls releaseKept when it is in use no longer.
-func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
+func (s *Session) withdrawOwnMapping(a *attachment) (gone bool, err error) {
 	g, v, own := a.segment, a.view, a.own
 	_, carved := a.holding.held.Entry.Carved()
 	switch {
 	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
-		gone = v == nil || s.state.begun() && s.replaces()
+		gone = v == nil || s.state.begun() && s.canReplace()
 	case v == nil && !s.state.begun(): // nothing is promised of plain bytes while the session goes on
 		gone, err = true, s.member.Books.Unmap(own)
 	default:
 		var late func(int) error
 		if g.trail != nil {
-			late = g.trail.late(g.handle)
+			late = g.trail.errLateUse(g.handle)
 		}
-		gone, err = s.withdraw(own, carved, a.bytes, v, late)
+		gone, err = s.withdrawMapping(own, carved, a.bytes, v, late)
 		gone = gone || !carved // the object is not given to others
 	}
 	a.own, a.view = dsmimpl.Mapping{}, nil
@@ -86,13 +86,13 @@ func (s *Session) withdrawOf(a *attachment) (gone bool, err error) {
 		a.kept, a.parked, a.claimed = true, false, false
 		s.mu.Unlock()
 		// The collector must not be held up: the release runs in a goroutine of its own.
-		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logged(s.releaseKept(g.attachment)) }() }, g)
+		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logErr(s.releaseKept(g.attachment)) }() }, g)
 	}
 	return gone, err
 }
 
 // rest is what remains to be done without the session's lock after a share was returned. The zero rest is nothing.
-type rest struct {
+type shareRest struct {
 	// holding is to be given up, and is in motion; nil if that was done, or other Segments share it.
 	holding *holding
 	// later means that the reference stays until the session gives up its row.
@@ -101,27 +101,27 @@ type rest struct {
 	quits bool
 }
 
-// returnShare gives back what is left of an attachment that is over: its share of the holding and, if that was the
+// releaseShare gives back what is left of an attachment that is over: its share of the holding and, if that was the
 // last, the holding. It may wait for the control lock.
-func (s *Session) returnShare(a *attachment) error {
+func (s *Session) releaseShare(a *attachment) error {
 	s.mu.Lock()
-	rest := s.returnShareLocked(a)
+	rest := s.releaseShareLocked(a)
 	s.mu.Unlock()
-	return s.giveRest(rest)
+	return s.releaseShareRest(rest)
 }
 
-// returnShareLocked does the part of returnShare that does not wait. The caller holds Session.mu, and calls giveRest
-// when it has released it. A rest with a holding counts as a call in flight, so Close waits for it.
-func (s *Session) returnShareLocked(a *attachment) rest {
+// releaseShareLocked does the part of releaseShare that does not wait. The caller holds Session.mu, and calls
+// releaseShareRest when it has released it. A rest with a holding counts as a call in flight, so Close waits for it.
+func (s *Session) releaseShareLocked(a *attachment) shareRest {
 	h := a.holding
 	s.unlistLocked(a)
-	r := rest{quits: s.state == sessionLent && s.attachments == nil}
+	r := shareRest{quits: s.state == sessionLent && s.attachments == nil}
 	if h.shared--; h.shared > 0 {
 		return r
 	}
 	r.later = s.state.begun() && h.held.Entry.Page != 0 && sharesPages()
 	if !r.later && s.member.TryGive(&h.held) { // nothing is mapped, and nothing waits
-		s.gaveLocked(h, instance.Held{})
+		s.endReleaseLocked(h, instance.Held{})
 		return r
 	}
 	s.calls++
@@ -130,32 +130,32 @@ func (s *Session) returnShareLocked(a *attachment) rest {
 	return r
 }
 
-// giveRest does what returnShareLocked has left: it gives the holding up, and ends the session if that is due. It is
-// called without locks.
-func (s *Session) giveRest(r rest) (err error) {
+// releaseShareRest does what releaseShareLocked has left: it gives the holding up, and ends the session if that is
+// due. It is called without locks.
+func (s *Session) releaseShareRest(r shareRest) (err error) {
 	if h := r.holding; h != nil {
 		var lingers instance.Held
-		lingers, err = s.give(h, r.later)
-		s.settle()
+		lingers, err = s.releaseHolding(h, r.later)
+		s.destroyOwed()
 		s.mu.Lock()
-		s.gaveLocked(h, lingers)
+		s.endReleaseLocked(h, lingers)
 		s.endCallLocked()
 		s.mu.Unlock()
 	}
 	if r.quits {
-		err = errors.Join(err, s.returned())
+		err = errors.Join(err, s.endIfAllReturned())
 	}
 	return err
 }
 
-// give gives up what a holding in motion holds: the mapping, the reference and, if that was the last one, the segment.
-// Once the end of the session has begun the mapping is withdrawn before it is unmapped, since goroutines may still use
-// it. If later is set the reference is left for the end of the session, and lingers.
-func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error) {
+// releaseHolding gives up what a holding in motion holds: the mapping, the reference and, if that was the last one,
+// the segment. Once the end of the session has begun the mapping is withdrawn before it is unmapped, since goroutines
+// may still use it. If later is set the reference is left for the end of the session, and lingers.
+func (s *Session) releaseHolding(h *holding, later bool) (lingers instance.Held, err error) {
 	held := h.held
 	var ended error
 	if s.state.begun() && held.Mapping.Bytes != nil {
-		_, ended = s.withdraw(held.Mapping, false, nil, nil, nil)
+		_, ended = s.withdrawMapping(held.Mapping, false, nil, nil, nil)
 		held.Mapping = dsmimpl.Mapping{}
 	}
 	if later {
@@ -165,15 +165,15 @@ func (s *Session) give(h *holding, later bool) (lingers instance.Held, err error
 	return lingers, errors.Join(ended, err)
 }
 
-// gaveLocked ends the motion of a holding that is mapped no longer. It lingers if a reference is left; else it leaves
-// the table and is spare, and the caller must not use it any more. The caller holds Session.mu.
-func (s *Session) gaveLocked(h *holding, lingers instance.Held) {
+// endReleaseLocked ends the motion of a holding that is mapped no longer. It lingers if a reference is left; else it
+// leaves the table and is spare, and the caller must not use it any more. The caller holds Session.mu.
+func (s *Session) endReleaseLocked(h *holding, lingers instance.Held) {
 	if lingers.Entry.Handle != 0 {
 		h.held = lingers
-		h.restLocked(lingering)
+		h.setIdleLocked(lingering)
 		return
 	}
 	s.table.remove(h)
-	h.restLocked(moving)
+	h.setIdleLocked(moving)
 	h.next, s.spareHoldings = s.spareHoldings, h
 }

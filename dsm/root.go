@@ -28,7 +28,7 @@ func (s *Session) Root(ctx context.Context, size func(segments int) int) (*Segme
 	h, err := s.findRoot(ctx, 0)
 	switch {
 	case err == nil && h == 0 && size == nil:
-		err = fail("find the root", 0, s.backend(), ErrNotFound)
+		err = wrapErr("find the root", 0, s.backend(), ErrNotFound)
 	case err == nil && h == 0:
 		h, err = s.makeRoot(ctx, size(s.member.Books.Table.Limits.Segments))
 	}

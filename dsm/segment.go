@@ -22,7 +22,7 @@ type Segment struct {
 	// life is the attachment's, as long as that is this Segment's; see attachment.
 	life uint64
 	// told holds the errors of its view; nil without one.
-	told *told
+	told *viewErrs
 }
 
 // Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment, and nil means
@@ -35,23 +35,23 @@ type Segment struct {
 // What the system can't give is ErrNoSpace. A full segment table is ErrTooManySegments, a limit of the settings
 // ErrQuota, and a size below 1 ErrSize. If Create fails it leaves nothing behind.
 func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	g, err := s.make(ctx, owner, size)
+	g, err := s.makeSegment(ctx, owner, size)
 	if err != nil {
-		return nil, s.unmade(size, err)
+		return nil, s.errOfCreate(size, err)
 	}
 	return g, nil
 }
 
-// unmade returns the error of a Create that make's err is for.
-func (s *Session) unmade(size int, err error) error {
-	return fail("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
+// errOfCreate returns the error of a Create that make's err is for.
+func (s *Session) errOfCreate(size int, err error) error {
+	return wrapErr("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
 }
 
-// make does what Create does, without the Error around the error. Its caller is a function of the package's face, so that
-// a leak is reported at the line that has called that one. Under Session.mu it tries the reserved region, which
-// does not wait; else it counts itself as a call in flight and goes the long way without the lock.
-func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := over(ctx); err != nil {
+// makeSegment does what Create does, without the Error around the error. Its caller is a function of the package's
+// face, so that a leak is reported at the line that has called that one. Under Session.mu it tries the reserved
+// region, which does not wait; else it counts itself as a call in flight and goes the long way without the lock.
+func (s *Session) makeSegment(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
+	if err := errIfOver(ctx); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -76,17 +76,17 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 	g, err := s.tryMakeLocked(size, owner)
 	if g != nil || err != nil {
 		s.mu.Unlock()
-		return g.unless(err)
+		return g.detachIfErr(err)
 	}
 	// The long way. Close waits from here on until attached or end.
 	s.calls++
 	s.mu.Unlock()
-	h, err := s.create(ctx, size)
+	h, err := s.createHolding(ctx, size)
 	if err != nil {
-		s.end()
+		s.endCall()
 		return nil, err
 	}
-	return s.attached(h, owner)
+	return s.attachShare(h, owner)
 }
 
 // Attach maps the segment with that handle, for reading and writing; owner ends the attachment, and nil means
@@ -96,40 +96,40 @@ func (s *Session) make(ctx context.Context, owner *resowner.Owner, size int) (*S
 // first one may wait for the control lock, and for another goroutine that attaches or detaches the segment, while ctx
 // lasts.
 func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	g, err := s.attach(ctx, owner, h)
+	g, err := s.attachSegment(ctx, owner, h)
 	if err != nil {
-		return nil, fail("attach", h, s.backend(), err)
+		return nil, wrapErr("attach", h, s.backend(), err)
 	}
 	return g, nil
 }
 
-// attach does what Attach does, without the Error around the error. Its caller is as make's. Two orders matter. The call is counted as in flight
-// before the owner is reserved, so that Close, which ends the owners, waits for it; and the owner is reserved before
-// the segment is referred to, so that what is acquired can be remembered. (Owner.Reserve fails early; Owner.Remember may
-// still fail later, if the owner has ended by then.)
-func (s *Session) attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	if err := over(ctx); err != nil {
+// attachSegment does what Attach does, without the Error around the error. Its caller is as make's. Two orders matter.
+// The call is counted as in flight before the owner is reserved, so that Close, which ends the owners, waits for it;
+// and the owner is reserved before the segment is referred to, so that what is acquired can be remembered.
+// (Owner.Reserve fails early; Owner.Remember may still fail later, if the owner has ended by then.)
+func (s *Session) attachSegment(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
+	if err := errIfOver(ctx); err != nil {
 		return nil, err
 	}
 	if owner == nil {
 		owner = s.owner
 	}
 	// The short way: the handle is mapped here already.
-	if g, err := s.share(h, owner); g != nil || err != nil {
+	if g, err := s.shareHolding(h, owner); g != nil || err != nil {
 		return g, err
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.beginCall(ctx); err != nil {
 		return nil, err
 	}
 	hold, err := (*holding)(nil), owner.Reserve()
 	if err == nil {
-		hold, err = s.acquire(ctx, h)
+		hold, err = s.acquireHolding(ctx, h)
 	}
 	if err != nil {
-		s.end()
+		s.endCall()
 		return nil, err
 	}
-	return s.attached(hold, owner)
+	return s.attachShare(hold, owner)
 }
 
 // Handle returns the name of the segment, with which other processes attach it. It stays valid after Detach.
@@ -165,29 +165,29 @@ func (g *Segment) Bytes() []byte {
 	return a.bytes
 }
 
-// logged logs an error that no call can return.
-func (g *Segment) logged(err error) {
+// logErr logs an error that no call can return.
+func (g *Segment) logErr(err error) {
 	if err != nil {
-		g.session().log.Warn().Err(err).Stringer("handle", g.Handle()).Str("event", "detach-failed").Msg("detach")
+		g.sessionOf().log.Warn().Err(err).Stringer("handle", g.Handle()).Str("event", "detach-failed").Msg("detach")
 	}
 }
 
 // fail makes an *Error of err that names the operation and the segment.
 func (g *Segment) fail(op string, err error) error {
 	if g.attachment == nil {
-		return fail(op, 0, "", err)
+		return wrapErr(op, 0, "", err)
 	}
-	return fail(op, g.Handle(), g.session().backend(), err)
+	return wrapErr(op, g.Handle(), g.sessionOf().backend(), err)
 }
 
-// gone returns ErrClosed, with a reason, if g is detached, and nil if it is attached.
-func (g *Segment) gone() error {
+// errIfDetached returns ErrClosed, with a reason, if g is detached, and nil if it is attached.
+func (g *Segment) errIfDetached() error {
 	a, is := g.lockAttached()
 	if !is {
-		return g.closed()
+		return g.errDetachedAt()
 	}
 	a.mu.Unlock()
 	return nil
 }
 
-func (g *Segment) session() *Session { return g.attachment.session }
+func (g *Segment) sessionOf() *Session { return g.attachment.session }

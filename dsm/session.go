@@ -116,7 +116,7 @@ type Session struct {
 	// closeErr is Close's error, if the goroutine of Close has ended.
 	closeErr error
 	// table finds the holdings. The spare ones are used again, since the garbage collector's work would cost more.
-	table            table
+	table            handleTable
 	spareHoldings    *holding
 	spareAttachments *attachment
 	// attachments lists those whose bytes are still in use, the newest first.
@@ -142,20 +142,20 @@ type Session struct {
 }
 
 // Open joins the instance that runs in cfg.Dir. If none runs the error is ErrNoInstance; one that is being started, or
-// restarted, is waited for, up to five seconds. A full process table is ErrTooManyProcesses, after dead sessions have been
-// reclaimed. An instance of a program with another layout is ErrVersion. If ctx is over, the error is its cause.
+// restarted, is waited for, up to five seconds. A full process table is ErrTooManyProcesses, after dead sessions have
+// been reclaimed. An instance of a program with another layout is ErrVersion. If ctx is over, the error is its cause.
 //
 // The session takes a row of the process table, a goroutine, and a mapping of the control segment. Close gives them
 // back.
 func Open(ctx context.Context, cfg Config) (*Session, error) {
 	s, err := open(ctx, cfg)
-	return s, fail("open", 0, "", err)
+	return s, wrapErr("open", 0, "", err)
 }
 
 // open does what Open does, without the Error around the error. A process that dies in it leaves at most a row in the
 // process table, which the next reclaim frees.
 func open(ctx context.Context, cfg Config) (*Session, error) {
-	if err := over(ctx); err != nil {
+	if err := errIfOver(ctx); err != nil {
 		return nil, err
 	}
 	path, backends, set, err := cfg.resolve()
@@ -178,10 +178,10 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		view:  shm.NewView(nil),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 	}
-	s.view.Report(s.heard)
+	s.view.Report(s.logLateErr)
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
-	s.openMail()
+	s.openMailbox()
 	// The session ends the mapping of the region itself: late uses of its bytes are possible for longer than the books
 	// last.
 	member.Books.KeepRegion()
@@ -190,7 +190,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
 	// made there.
-	member.Carves = member.Books.Region.Bytes != nil && s.replaces()
+	member.Carves = member.Books.Region.Bytes != nil && s.canReplace()
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)
@@ -240,7 +240,7 @@ func (s *Session) Self() shmsync.Self {
 	self := s.member.Self
 	return shmsync.Self{
 		Peer: shmsync.Peer{Row: self.Row(), Incarnation: self.Incarnation()}, Alive: s.alive, View: s.view,
-		Mailbox: s.mailbox, Waits: s.waits, Who: s.who, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.onDeath,
+		Mailbox: s.mailbox, Waits: s.waits, Who: s.peerText, Ask: s.ask, OnAsk: s.onAsk, OnDeath: s.onDeath,
 		Checked: s.checked,
 	}
 }
@@ -255,7 +255,7 @@ func (s *Session) alive(p shmsync.Peer) bool {
 	}
 	s.calls++
 	s.mu.Unlock()
-	defer s.end()
+	defer s.endCall()
 	return s.member.Self.Alive(p)
 }
 

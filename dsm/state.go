@@ -24,8 +24,8 @@ const (
 	SessionStopped SessionState = "stopped" // by a signal or a debugger
 	SessionClosing SessionState = "closing" // it is closed, and bytes are still lent to functions of With
 	SessionDead    SessionState = "dead"    // and not reclaimed yet
-	// SessionUnseen is the state of a session that holds its place, and no process here has its pid: it is in another pid
-	// namespace, or it is dead and a child that it forked holds the place.
+	// SessionUnseen is the state of a session that holds its place, and no process here has its pid: it is in another
+	// pid namespace, or it is dead and a child that it forked holds the place.
 	SessionUnseen SessionState = "unseen"
 )
 

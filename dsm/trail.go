@@ -10,12 +10,12 @@ import (
 // as much as a second attach.
 type trail struct{ attached, detached site }
 
-// site is a piece of a call stack, of 16 frames at most, from the call that was made of this package on. It holds program
-// counters, which String looks up only when an error is made.
+// site is a piece of a call stack, of 16 frames at most, from the call that was made of this package on. It holds
+// program counters, which String looks up only when an error is made.
 type site [16]uintptr
 
-// here returns the site of the call that this package's exported function was given.
-func here() (s site) {
+// callSite returns the site of the call that this package's exported function was given.
+func callSite() (s site) {
 	runtime.Callers(3, s[:])
 	return s
 }
@@ -41,9 +41,9 @@ func isOurs(function string) bool {
 	return strings.HasPrefix(rest, "dsm.") || strings.HasPrefix(rest, "resowner.")
 }
 
-// closed returns the error of a call on a Segment that is detached, in checked mode with the lines that attached and
-// detached it.
-func (g *Segment) closed() error {
+// errDetachedAt returns the error of a call on a Segment that is detached, in checked mode with the lines that
+// attached and detached it.
+func (g *Segment) errDetachedAt() error {
 	if g.attachment == nil {
 		return fmt.Errorf("%w: this Segment is the zero one, of no session", ErrClosed)
 	}
@@ -54,17 +54,17 @@ func (g *Segment) closed() error {
 		ErrClosed, &g.trail.attached, &g.trail.detached)
 }
 
-// late returns what makes the error of shm.Fault for a use of the segment's bytes after the end. At is the byte.
-func (t *trail) late(h Handle) func(at int) error {
+// errLateUse returns what makes the error of shm.Fault for a use of the segment's bytes after the end. At is the byte.
+func (t *trail) errLateUse(h Handle) func(at int) error {
 	return func(at int) error {
 		return fmt.Errorf("byte %d of segment %s was used after its end: attached at %s, detached at %s",
 			at, h, &t.attached, &t.detached)
 	}
 }
 
-// sites returns where a segment that is in use was attached, in parentheses, and where it was detached if it was since;
-// empty outside of checked mode.
-func (g *Segment) sites() string {
+// sitesText returns where a segment that is in use was attached, in parentheses, and where it was detached if it was
+// since; empty outside of checked mode.
+func (g *Segment) sitesText() string {
 	if g.trail == nil {
 		return ""
 	}

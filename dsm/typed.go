@@ -26,11 +26,11 @@ import (
 // then reaches no other process, as with Segment.Region.
 func New[T any](ctx context.Context, s *Session, owner *resowner.Owner) (*T, *Segment, error) {
 	if err := shm.Check[T](); err != nil {
-		return nil, nil, fail("create", 0, s.backend(), err)
+		return nil, nil, wrapErr("create", 0, s.backend(), err)
 	}
-	g, err := s.make(ctx, owner, typedSize[T]())
+	g, err := s.makeSegment(ctx, owner, typedSize[T]())
 	if err != nil {
-		return nil, nil, s.unmade(typedSize[T](), err)
+		return nil, nil, s.errOfCreate(typedSize[T](), err)
 	}
 	// No other process has the handle yet, so none finds the segment without the number.
 	return typed[T](g, "create", func(layout *atomic.Uint64) error {
@@ -44,11 +44,11 @@ func New[T any](ctx context.Context, s *Session, owner *resowner.Owner) (*T, *Se
 // as that of New is.
 func AttachAs[T any](ctx context.Context, s *Session, owner *resowner.Owner, h Handle) (*T, *Segment, error) {
 	if err := shm.Check[T](); err != nil {
-		return nil, nil, fail("attach", h, s.backend(), err)
+		return nil, nil, wrapErr("attach", h, s.backend(), err)
 	}
-	g, err := s.attach(ctx, owner, h)
+	g, err := s.attachSegment(ctx, owner, h)
 	if err != nil {
-		return nil, nil, fail("attach", h, s.backend(), err)
+		return nil, nil, wrapErr("attach", h, s.backend(), err)
 	}
 	// The size is in the books and is compared first: a word is read only where New has stored one.
 	if g.Size() != typedSize[T]() {

@@ -55,7 +55,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 		return nil, ended
 	}
 	defer g.unlease()
-	a, s := g.attachment, g.session()
+	a, s := g.attachment, g.sessionOf()
 	s.viewing.Lock()
 	defer s.viewing.Unlock()
 	a.mu.Lock()
@@ -65,10 +65,10 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 		return b, v
 	}
 	// Counted as a call in flight, so that Close does not swap the mapping while it is made.
-	if s.beginUnlessClosed() != nil {
+	if s.beginCallUnlessClosed() != nil {
 		return b, s.view.Sub() // Close swaps what the session has mapped
 	}
-	defer s.end()
+	defer s.endCall()
 	var err error
 	if own.mapping.Bytes == nil { // else Attach has found none to share
 		own, err = s.ownMapping(a.holding)
@@ -84,7 +84,7 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.bytes, a.own, a.view = b, own.mapping, g.tells(v)
+	a.bytes, a.own, a.view = b, own.mapping, g.keepViewErrs(v)
 	if a.detached {
 		v.End()
 		a.drained = true // no lease of it begins any more
@@ -94,23 +94,23 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 
 // told holds the errors of a Segment's view, for Detach: of functions that structures gave it, and that panicked. Its
 // mu is taken without any other.
-type told struct {
+type viewErrs struct {
 	mu   sync.Mutex
 	errs []error
 	// over is set once Detach has taken the errors.
 	over bool
 }
 
-// tells makes g keep the errors that come at the end of its view v, until Detach takes them. What comes later goes to
-// the session. It returns v.
-func (g *Segment) tells(v *shm.View) *shm.View {
-	t, s := &told{}, g.session()
+// keepViewErrs makes g keep the errors that come at the end of its view v, until Detach takes them. What comes later
+// goes to the session. It returns v.
+func (g *Segment) keepViewErrs(v *shm.View) *shm.View {
+	t, s := &viewErrs{}, g.sessionOf()
 	g.told = t
 	v.Report(func(err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.over {
-			s.heard(err)
+			s.logLateErr(err)
 			return
 		}
 		t.errs = append(t.errs, err)
@@ -119,17 +119,11 @@ func (g *Segment) tells(v *shm.View) *shm.View {
 }
 
 // take returns the errors, and leaves later ones to the session.
-func (t *told) take() []error {
+func (t *viewErrs) take() []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.over = true
 	return t.errs
-}
-
-// heard logs an error that no call returns, and keeps it for Close if Close has not returned yet.
-func (s *Session) heard(err error) {
-	s.log.Warn().Err(err).Str("event", "view-end-failed").Msg("the end of a view")
-	s.unheard(err)
 }
 
 // ownMapping is a mapping for one Segment alone, and the segment's bytes in it.

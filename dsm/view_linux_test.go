@@ -33,8 +33,8 @@ func init() {
 	}
 }
 
-// TestNoMappingStays: whichever Segments of one handle have a Region, and in which order, none of their mappings outlives
-// the last of them.
+// TestNoMappingStays: whichever Segments of one handle have a Region, and in which order, none of their mappings
+// outlives the last of them.
 func TestNoMappingStays(t *testing.T) {
 	cfg := instancetest.Config(t, "posix")
 	instancetest.Start(t, cfg)

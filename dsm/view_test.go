@@ -16,8 +16,8 @@ import (
 	"github.com/godsm/godsm/resowner"
 )
 
-// atEnd are the backends here whose bytes are of use after the end: private ones, or those of the object as long as there is
-// room.
+// atEnd are the backends here whose bytes are of use after the end: private ones, or those of the object as long as
+// there is room.
 func atEnd() []string { return native(lasting...) }
 
 // swaps reports whether a backend can put private pages in a mapping's place here.
@@ -323,7 +323,8 @@ func TestNattch(t *testing.T) {
 // nattch lists how often this process's System V objects are attached; nil where that can't be told.
 var nattch func(t *testing.T) []string
 
-// TestCloseBesideDetach: Close and Detaches in other goroutines share the segments out; when Close returns nothing is left.
+// TestCloseBesideDetach: Close and Detaches in other goroutines share the segments out; when Close returns nothing is
+// left.
 func TestCloseBesideDetach(t *testing.T) {
 	for _, reserved := range []string{"0", "1MB"} {
 		cfg := instancetest.Config(t, atEnd()[0], "min_dynamic_shared_memory", reserved)

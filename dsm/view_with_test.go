@@ -28,8 +28,8 @@ func TestWithOverClose(t *testing.T) {
 	}
 }
 
-// TestWithKeepsItsLocks: a lock that f has taken in the bytes that are lent stays f's until it gives it back, over the end
-// of the session and of the segment.
+// TestWithKeepsItsLocks: a lock that f has taken in the bytes that are lent stays f's until it gives it back, over the
+// end of the session and of the segment.
 func TestWithKeepsItsLocks(t *testing.T) {
 	ends := map[string]func(s *dsm.Session, g *dsm.Segment) error{
 		"close":  func(s *dsm.Session, _ *dsm.Segment) error { return s.Close() },

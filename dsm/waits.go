@@ -23,11 +23,11 @@ const (
 	hintPatience = time.Second
 )
 
-// follow has hint called when a session that is waited for has died. Told is false if the kernel can't report that:
+// followPeer has hint called when a session that is waited for has died. Told is false if the kernel can't report that:
 // then the watcher asks every askEvery. Stop, if it is not nil, takes the request back.
-func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
+func (s *Session) followPeer(p uint64, hint func()) (stop func(), told bool) {
 	var pid int
-	s.withBooks(func() { pid = s.member.Self.PidOf(shmsync.PeerOf(p)) })
+	s.withMappedBooks(func() { pid = s.member.Self.PidOf(shmsync.PeerOf(p)) })
 	switch pid {
 	case 0: // it has gone, as the one that waits finds out at once
 		return nil, true
@@ -36,7 +36,7 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 		return nil, true
 	}
 	stop, err := liveness.Watch(pid, func() {
-		for end := time.Now().Add(hintPatience); !s.dead(p); time.Sleep(hintEvery) {
+		for end := time.Now().Add(hintPatience); !s.peerDied(p); time.Sleep(hintEvery) {
 			if s.Err() != nil || time.Now().After(end) {
 				return
 			}
@@ -45,26 +45,26 @@ func (s *Session) follow(p uint64, hint func()) (stop func(), told bool) {
 	})
 	if err != nil {
 		// The watcher wakes, and asks from now on.
-		s.withBooks(s.member.Self.Nudge)
+		s.withMappedBooks(s.member.Self.Nudge)
 		return nil, false
 	}
 	return stop, true
 }
 
-// dead reports whether session p has died, by its witness.
-func (s *Session) dead(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
+// peerDied reports whether session p has died, by its witness.
+func (s *Session) peerDied(p uint64) bool { return !s.alive(shmsync.PeerOf(p)) }
 
-// who returns for people which session p is: its name and, while it lives, process, application and state. In lists and
-// reports of this package SessionInfo.Name is the same name.
-func (s *Session) who(p shmsync.Peer) string {
+// peerText returns for people which session p is: its name and, while it lives, process, application and state. In
+// lists and reports of this package SessionInfo.Name is the same name.
+func (s *Session) peerText(p shmsync.Peer) string {
 	name := "session " + p.String()
-	s.withBooks(func() {
+	s.withMappedBooks(func() {
 		info := s.member.Books.Table.Process(p.Row)
 		if s.member.Self.Gone(p) || info.Row != p.Row {
 			name += " (it has ended)"
 			return
 		}
-		seen := glances{}.sessionInfo(info, s.member.Books.Roll.Held(p.Row))
+		seen := witnessLooks{}.sessionInfo(info, s.member.Books.Roll.Held(p.Row))
 		name += fmt.Sprintf(" (process %d, %s, %s)", seen.Pid, cmp.Or(seen.Application, "no application name"), seen.State)
 	})
 	return name

@@ -4,21 +4,22 @@ import (
 	"context"
 	"time"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // The watcher is the one goroutine that a session has while it is open. It is the only one that sleeps on the control
 // segment's news, so a session costs one wait however many goroutines of the program wait for its end.
 
-// watch runs in a goroutine from Open to quit. It waits for the end of the instance's life, which the books tell or, if
-// those are lost, the directory, and ends the session then. On the way it passes on what the session hears (hear),
-// refreshes the clock, and once a second releases locks that name this process by a stray store alone.
+// watch runs in a goroutine from Open to leaveAndUnmap. It waits for the end of the instance's life, which the books
+// tell or, if those are lost, the directory, and ends the session then. On the way it passes on what the session hears
+// (hear), refreshes the clock, and once a second releases locks that name this process by a stray store alone.
 func (s *Session) watch(ctx context.Context) {
 	defer close(s.watched)
 	defer s.waits.End()
 	told := false
 	for {
-		closing, idle, err := s.hear(ctx)
+		closing, idle, err := s.watchOnce(ctx)
 		if idle {
 			continue
 		}
@@ -55,4 +56,86 @@ func (s *Session) stopWatching() {
 			s.member.Self.Nudge()
 		}
 	}
+}
+
+// watchOnce does one step of the session's watcher: it sleeps until there is news, for at most a second, and passes
+// that on. Closing reports that the instance ends. Idle reports that it has woken for questions about other sessions
+// alone. It ends early, without an error of its own, if ctx or the session ends.
+//
+// A second without news is not trusted: everything that news would bring is looked for once a second, since the process
+// that was to ring may have died before it did.
+func (s *Session) watchOnce(ctx context.Context) (closing, idle bool, err error) {
+	pause := time.Until(s.hearing.looked.Add(time.Second))
+	asking := s.waits.Ask(s.peerDied)
+	if asking {
+		pause = min(pause, askEvery)
+	}
+	var news shmsync.News
+	if pause > 0 {
+		news, err = s.member.Self.Listen(ctx, pause)
+	}
+	// A death here loses news that this session alone would have acted on. If it was the foremost without a supervisor,
+	// the next one looks for dead sessions within a second.
+	failpoint.Hit("dsm/hear/heard")
+	if err != nil || ctx.Err() != nil || s.Err() != nil {
+		return false, false, err
+	}
+	now := time.Now()
+	beat := now.Sub(s.hearing.looked) >= time.Second
+	if asking && news == 0 && !beat {
+		return false, true, nil
+	}
+	if news&shmsync.NewsAsk != 0 {
+		s.hearing.mu.Lock()
+		for _, x := range s.hearing.onAsk {
+			s.enqueueCallLocked(call{to: x})
+		}
+		s.hearing.mu.Unlock()
+	}
+	if beat {
+		s.hearing.looked = now
+		s.reclaimDead(ctx)
+	}
+	if beat || news&shmsync.NewsAsk != 0 {
+		s.waits.Beat(s.peerDied)
+	}
+	n := s.member.Books.Table.Reclaims()
+	if n != s.hearing.reclaims || news&shmsync.NewsDeath != 0 {
+		s.waits.Died(func(p uint64) bool { return s.member.Self.Gone(shmsync.PeerOf(p)) })
+	}
+	if n != s.hearing.reclaims {
+		s.hearing.reclaims = n
+		// The dead session may have been about to ring for a lock that it had given back: a goroutine that waits looks
+		// again.
+		s.mailbox.Nudge()
+		s.hearing.mu.Lock()
+		s.announceDeathsLocked()
+		s.hearing.mu.Unlock()
+	}
+	if closing = s.member.Books.Table.Closing(); closing {
+		s.mailbox.Nudge()
+	}
+	return closing, false, nil
+}
+
+// reclaimDead does what a supervisor would, if none lives and no session does in a lower row, since one is enough: it
+// reclaims dead sessions, and replaces a members file that was removed. It waits at most a second for the control lock;
+// what fails is tried again a second later.
+func (s *Session) reclaimDead(ctx context.Context) {
+	m := s.member
+	if m.Books.Supervised() || m.Books.Table.Closing() || !m.Foremost() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := m.RenewMembers(ctx); err != nil {
+		s.log.Debug().Err(err).Str("event", "members-refused").Msg("another members file can't come in the place of one that was removed; it is tried again")
+	}
+	if n, err := m.ReclaimDead(ctx); err != nil {
+		s.log.Warn().Err(err).Str("event", "reclaim-refused").Msg("dead sessions can't be reclaimed now; it is tried again")
+	} else if n > 0 {
+		// A death here leaves segments that are destroying by this session: the session that reclaims it removes them.
+		failpoint.Hit("dsm/look/reclaimed")
+	}
+	s.destroyOwed()
 }

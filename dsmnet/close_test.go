@@ -272,8 +272,9 @@ func portOf(s *dsm.Session) (*portWords, error) {
 	return shm.At[portWords](g.Region(), 0)
 }
 
-// TestTalkWhileSessionCloses closes a session while it talks to itself and to another session: calls of its own ends answer
-// ErrClosed, and not io.EOF for a connection that neither end has closed. The other session's ends may read io.EOF.
+// TestTalkWhileSessionCloses closes a session while it talks to itself and to another session: calls of its own ends
+// answer ErrClosed, and not io.EOF for a connection that neither end has closed. The other session's ends may read
+// io.EOF.
 func TestTalkWhileSessionCloses(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

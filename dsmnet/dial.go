@@ -49,7 +49,7 @@ func (d Dialer) Dial(ctx context.Context, s *dsm.Session, name string) (net.Conn
 		err = over
 	}
 	if err != nil {
-		return nil, fail(ctx, "dial", name, err)
+		return nil, opError(ctx, "dial", name, err)
 	}
 	return c, nil
 }
@@ -62,21 +62,21 @@ func (d Dialer) dial(ctx context.Context, s *dsm.Session, name string) (c *conn,
 		return nil, errkind.As(dsm.ErrSize,
 			fmt.Errorf("a ring of %d bytes: it must have %d to %d", d.Ring, minRing, maxRing))
 	}
-	v, err := enter(ctx, ctx, s, name, !d.Wait)
+	v, err := visitPort(ctx, ctx, s, name, !d.Wait)
 	if errors.Is(err, dsm.ErrNotFound) {
 		return nil, refused
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer v.leave()
+	defer v.leavePort()
 	err = fault.Contain(func() error {
 		for {
 			c, err = v.dial(ctx, s, d.Ring)
 			if !d.Wait || !errors.Is(err, refused) {
 				return err
 			}
-			if err := v.wait(); err != nil {
+			if err := v.waitForListener(); err != nil {
 				return err
 			}
 		}
@@ -90,8 +90,8 @@ const (
 	maxRing = 1 << 30
 )
 
-// wait waits until a process listens.
-func (v *visit) wait() error {
+// waitForListener waits until a process listens.
+func (v *visit) waitForListener() error {
 	for {
 		t := v.answered.Prepare()
 		if _, _, is := v.listening(); is {
@@ -120,33 +120,33 @@ func (v *visit) dial(ctx context.Context, s *dsm.Session, ring int) (c *conn, er
 			}
 		}
 	}()
-	if c, err = offer(g, v.self, shmsync.PeerOf(listener)); err != nil {
+	if c, err = offerConn(g, v.self, shmsync.PeerOf(listener)); err != nil {
 		return nil, err
 	}
 	failpoint.Hit("dsmnet/dial/made")
-	if err = v.knock(listener, uint64(g.Handle())); err != nil {
+	if err = v.askForConn(listener, uint64(g.Handle())); err != nil {
 		return nil, err
 	}
 	done = true
 	return c, nil
 }
 
-// offer makes the connection's bytes and this end. The other one is named, so that its death ends
+// offerConn makes the connection's bytes and this end. The other one is named, so that its death ends
 // a wait before it has come.
-func offer(g *dsm.Segment, self shmsync.Self, listener shmsync.Peer) (*conn, error) {
-	q, err := queues(g, mq.Create)
+func offerConn(g *dsm.Segment, self shmsync.Self, listener shmsync.Peer) (*conn, error) {
+	q, err := openQueues(g, mq.Create)
 	if err != nil {
 		return nil, err
 	}
 	if err := errors.Join(q[0].SetReceiver(listener), q[1].SetSender(listener)); err != nil {
 		return nil, err
 	}
-	return connect(g, self, q[0], q[1])
+	return newConn(g, self, q[0], q[1])
 }
 
-// knock asks the listener to take a connection, and waits for the answer.
-func (v *visit) knock(listener, handle uint64) error {
-	p, err := v.place(listener)
+// askForConn asks the listener to take a connection, and waits for the answer.
+func (v *visit) askForConn(listener, handle uint64) error {
+	p, err := v.takePlace(listener)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (v *visit) knock(listener, handle uint64) error {
 	p.ask.Store(handle)
 	failpoint.Hit("dsmnet/dial/asked")
 	v.bell.Broadcast()
-	return v.until(listener, func() (bool, error) {
+	return v.waitWhileListening(listener, func() (bool, error) {
 		switch p.answer.Load() {
 		case handle:
 			return true, nil
@@ -175,14 +175,14 @@ func (v *visit) knock(listener, handle uint64) error {
 	})
 }
 
-// place takes a free place at the port.
-func (v *visit) place(listener uint64) (p *place, err error) {
+// takePlace takes a free place at the port.
+func (v *visit) takePlace(listener uint64) (p *place, err error) {
 	me := v.self.Word()
-	err = v.until(listener, func() (bool, error) {
+	err = v.waitWhileListening(listener, func() (bool, error) {
 		for i := range v.places {
 			p = &v.places[i]
 			w := p.dialer.Load()
-			if peer := onebit.Of(w); peer != me && !v.lives(peer) && p.dialer.CompareAndSwap(w, onebit.Word(me)) {
+			if peer := onebit.Of(w); peer != me && !v.peerLives(peer) && p.dialer.CompareAndSwap(w, onebit.Word(me)) {
 				return true, nil
 			}
 		}
@@ -191,8 +191,8 @@ func (v *visit) place(listener uint64) (p *place, err error) {
 	return p, err
 }
 
-// until waits until f is done, as long as the listener is there.
-func (v *visit) until(listener uint64, f func() (done bool, err error)) error {
+// waitWhileListening waits until f is done, as long as the listener is there.
+func (v *visit) waitWhileListening(listener uint64, f func() (done bool, err error)) error {
 	wait := waits.Wait{Waits: v.self.Waits}
 	defer wait.End()
 	for {

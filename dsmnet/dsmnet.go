@@ -84,8 +84,8 @@ type place struct {
 	answer atomic.Uint64 // what was asked, or its complement. The listener writes it
 }
 
-// portVersion is the layout version of ports and of the connections that are asked for there: it goes up with every change
-// of the layout or the meaning of either, and of mq's queues.
+// portVersion is the layout version of ports and of the connections that are asked for there: it goes up with every
+// change of the layout or the meaning of either, and of mq's queues.
 const portVersion = 4
 
 // visit is a port that is attached. A session's end waits for those who use it.
@@ -99,8 +99,8 @@ type visit struct {
 	left  chan struct{} // closed when no process touches the port any more
 }
 
-// enter attaches the port of that name. What is done there ends when over does.
-func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool) (*visit, error) {
+// visitPort attaches the port of that name. What is done there ends when over does.
+func visitPort(ctx, over context.Context, s *dsm.Session, name string, existing bool) (*visit, error) {
 	owner, err := s.Owner().Child("dsmnet " + name)
 	if err != nil {
 		return nil, err
@@ -114,13 +114,14 @@ func enter(ctx, over context.Context, s *dsm.Session, name string, existing bool
 		err = owner.Remember(&v.item, v) // after the segment: so released before it
 	}
 	if err != nil {
-		return nil, errors.Join(foreign(ctx, s, name, err), owner.Abort())
+		return nil, errors.Join(errForeign(ctx, s, name, err), owner.Abort())
 	}
 	return v, nil
 }
 
-// foreign returns err, unless that is a mismatch because the name stands for a port of another version: then it is ErrVersion.
-func foreign(ctx context.Context, s *dsm.Session, name string, err error) error {
+// errForeign returns err, unless that is a mismatch because the name stands for a port of another version: then it is
+// ErrVersion.
+func errForeign(ctx context.Context, s *dsm.Session, name string, err error) error {
 	if !errors.Is(err, registry.ErrMismatch) {
 		return err
 	}
@@ -148,8 +149,8 @@ func (v *visit) Release() error {
 
 func (v *visit) String() string { return "port" }
 
-// leave is called by the goroutine that uses the port, at its end.
-func (v *visit) leave() {
+// leavePort is called by the goroutine that uses the port, at its end.
+func (v *visit) leavePort() {
 	close(v.left)
 	_ = v.owner.Abort()
 }
@@ -172,11 +173,11 @@ func (v *visit) sleep(ctx context.Context, t *shmsync.Ticket, d time.Duration) e
 func (v *visit) listening() (word, peer uint64, is bool) {
 	word = v.listener.Load()
 	peer = onebit.Of(word)
-	return word, peer, v.lives(peer)
+	return word, peer, v.peerLives(peer)
 }
 
-// lives reports whether there is that peer, and it is alive.
-func (v *visit) lives(peer uint64) bool {
+// peerLives reports whether there is that peer, and it is alive.
+func (v *visit) peerLives(peer uint64) bool {
 	p := shmsync.PeerOf(peer)
 	return p.Row >= 0 && p.Row < shmsync.MaxRows && v.self.Alive(p)
 }
@@ -196,8 +197,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// queues opens the connection's two queues, in a segment that the dialer has made, or the listener attached.
-func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
+// openQueues opens the connection's two queues, in a segment that the dialer has made, or the listener attached.
+func openQueues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.Queue, err error) {
 	each := g.Region().Len() / 2 &^ 7
 	for i := range q {
 		r, err := g.Region().Sub(shm.Offset(i*each), each)
@@ -211,8 +212,8 @@ func queues(g *dsm.Segment, open func(shm.Region) (*mq.Queue, error)) (q [2]*mq.
 	return q, nil
 }
 
-// connect makes this end of a connection: it sends on one queue and receives on the other.
-func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn, error) {
+// newConn makes this end of a connection: it sends on one queue and receives on the other.
+func newConn(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn, error) {
 	s, err := send.Sender(self)
 	if err != nil {
 		return nil, err
@@ -229,8 +230,8 @@ func connect(g *dsm.Segment, self shmsync.Self, send, receive *mq.Queue) (*conn,
 	return &conn{c, g}, nil
 }
 
-// fail returns err as package net has it. Ctx is that of the call: what ended with its deadline is a timeout.
-func fail(ctx context.Context, op, name string, err error) error {
+// opError returns err as package net has it. Ctx is that of the call: what ended with its deadline is a timeout.
+func opError(ctx context.Context, op, name string, err error) error {
 	switch {
 	case err == nil:
 		return nil

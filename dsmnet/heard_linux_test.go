@@ -113,7 +113,8 @@ func waits(t *testing.T, s *dsm.Session, holder shmsync.Peer) (over chan string,
 	return over, n
 }
 
-// TestDeathIsHeard kills a session that others wait for in every way: each wait ends, whatever happens to the supervisor.
+// TestDeathIsHeard kills a session that others wait for in every way: each wait ends, whatever happens to the
+// supervisor.
 func TestDeathIsHeard(t *testing.T) {
 	for _, way := range []string{"supervised", "the supervisor is stopped", "the supervisor is dead", "the session closes"} {
 		t.Run(way, func(t *testing.T) {

@@ -34,7 +34,7 @@ func Listen(ctx context.Context, s *dsm.Session, name string) (net.Listener, err
 		err = over
 	}
 	if err != nil {
-		return nil, fail(ctx, "listen", name, err)
+		return nil, opError(ctx, "listen", name, err)
 	}
 	return l, nil
 }
@@ -53,17 +53,17 @@ type listener struct {
 }
 
 func listen(ctx context.Context, s *dsm.Session, name string) (*listener, error) {
-	v, err := enter(ctx, context.WithoutCancel(ctx), s, name, false)
+	v, err := visitPort(ctx, context.WithoutCancel(ctx), s, name, false)
 	if err != nil {
 		return nil, err
 	}
 	if err := fault.Contain(v.listen); err != nil {
-		v.leave()
+		v.leavePort()
 		return nil, err
 	}
 	failpoint.Hit("dsmnet/listen/listening")
 	l := &listener{visit: v, session: s, name: name, conns: make(chan *conn, backlog)}
-	go l.run()
+	go l.answerDialers()
 	return l, nil
 }
 
@@ -87,10 +87,10 @@ func (l *listener) Accept() (net.Conn, error) {
 	c, ok := <-l.conns
 	switch {
 	case !ok:
-		return nil, fail(l.ctx, "accept", l.name, l.why)
+		return nil, opError(l.ctx, "accept", l.name, l.why)
 	case l.self.View.Ended(): // it came before, and is of no use
 		_ = c.Close()
-		return nil, fail(l.ctx, "accept", l.name, errClosed)
+		return nil, opError(l.ctx, "accept", l.name, errClosed)
 	}
 	return c, nil
 }
@@ -100,32 +100,32 @@ func (l *listener) Addr() net.Addr { return Addr(l.name) }
 
 // Close ends the listening. Connections that were accepted stay.
 func (l *listener) Close() error {
-	err := fail(l.ctx, "close", l.name, errClosed)
+	err := opError(l.ctx, "close", l.name, errClosed)
 	l.closing.Do(func() { err = l.owner.Abort() })
 	return err
 }
 
-// run answers those who ask, until the listener is closed.
-func (l *listener) run() {
+// answerDialers answers those who ask, until the listener is closed.
+func (l *listener) answerDialers() {
 	l.why = errClosed
-	if err := fault.Contain(l.serve); errors.Is(err, dsm.ErrCorrupt) {
+	if err := fault.Contain(l.answerOnce); errors.Is(err, dsm.ErrCorrupt) {
 		l.why = err
 	}
 	close(l.conns)
 	for c := range l.conns {
 		_ = c.Close()
 	}
-	l.leave()
+	l.leavePort()
 }
 
-func (l *listener) serve() (err error) {
+func (l *listener) answerOnce() (err error) {
 	for err == nil && l.ctx.Err() == nil {
 		t := l.bell.Prepare()
 		if w, peer, _ := l.listening(); peer == l.self.Word() && w != onebit.Word(peer) {
 			l.listener.CompareAndSwap(w, onebit.Word(peer)) // a stray store
 		}
 		for i := range l.places {
-			l.look(i)
+			l.answerPlace(i)
 		}
 		err = l.sleep(l.ctx, &t, time.Second)
 	}
@@ -137,8 +137,8 @@ func (l *listener) serve() (err error) {
 	return err
 }
 
-// look answers who asks in a place.
-func (l *listener) look(i int) {
+// answerPlace answers who asks in a place.
+func (l *listener) answerPlace(i int) {
 	p := &l.places[i]
 	handle := p.ask.Load()
 	switch {
@@ -151,7 +151,7 @@ func (l *listener) look(i int) {
 		}
 		return
 	}
-	c, err := l.take(dsm.Handle(handle))
+	c, err := l.acceptOffer(dsm.Handle(handle))
 	failpoint.Hit("dsmnet/listen/taken")
 	l.handled[i], l.answers[i] = handle, handle
 	if err != nil { // the dialer has gone, or it is not a dialer's
@@ -170,16 +170,16 @@ func (l *listener) look(i int) {
 	}
 }
 
-// take makes this end of a connection that a dialer offers.
-func (l *listener) take(h dsm.Handle) (*conn, error) {
+// acceptOffer makes this end of a connection that a dialer offers.
+func (l *listener) acceptOffer(h dsm.Handle) (*conn, error) {
 	g, err := l.session.Attach(l.ctx, l.session.Owner(), h)
 	if err != nil {
 		return nil, err
 	}
-	q, err := queues(g, mq.Attach)
+	q, err := openQueues(g, mq.Attach)
 	if err == nil {
 		var c *conn
-		if c, err = connect(g, l.self, q[1], q[0]); err == nil {
+		if c, err = newConn(g, l.self, q[1], q[0]); err == nil {
 			return c, nil
 		}
 	}

@@ -25,11 +25,11 @@ type ask struct {
 	ch   chan struct{}
 }
 
-// Asked returns a channel that is closed when some process has asked the holders of the lock to let go, by Table.Ask, since
-// Asked was first called for this hold, or when the hold is lost. Nothing makes the holder do so.
+// Asked returns a channel that is closed when some process has asked the holders of the lock to let go, by Table.Ask,
+// since Asked was first called for this hold, or when the hold is lost. Nothing makes the holder do so.
 func (x Hold) Asked() <-chan struct{} {
 	ch, listens := make(chan struct{}), false
-	_ = x.look(func(h *hold) { ch, listens = h.t.asked(h, ch), true })
+	_ = x.withHold(func(h *hold) { ch, listens = h.t.asked(h, ch), true })
 	if !listens {
 		close(ch)
 	}
@@ -62,13 +62,13 @@ func (t *Table) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer t.view.OnEnd(cancel)()
-	_ = t.own(func() { t.seat.bell.Store(b.number() + 1) })
+	_ = t.withOwnRecords(func() { t.seat.bell.Store(b.number() + 1) })
 	for {
 		t.asks.Lock()
 		for h, a := range t.asks.list {
 			asked := t.view.Ended()
 			if !asked && h.seq.Load() == a.seq {
-				asked = t.own(func() { asked = a.head.asked.Load() != a.was }) != nil || asked
+				asked = t.withOwnRecords(func() { asked = a.head.asked.Load() != a.was }) != nil || asked
 			}
 			if asked {
 				close(a.ch)
@@ -87,8 +87,8 @@ func (t *Table) listen() {
 	}
 }
 
-// Ask asks those who hold a lock to let go, and returns how many there are. They hear of it if they listen to Hold.Asked, and
-// may go on.
+// Ask asks those who hold a lock to let go, and returns how many there are. They hear of it if they listen to
+// Hold.Asked, and may go on.
 func (t *Table) Ask(ctx context.Context, path ...string) (holders int, err error) {
 	if t.view.Ended() {
 		return 0, t.closed()
@@ -124,6 +124,6 @@ func (t *Table) Ask(ctx context.Context, path ...string) (holders int, err error
 			ring(roster.Ref(ref).Row())
 		}
 	})
-	u.ok()
+	u.markDone()
 	return holders, nil
 }

@@ -65,8 +65,8 @@ func readerOrWriter(p *proctest.Child) error {
 	return nil
 }
 
-// TestReadersAndWriters: many processes, of whose locks one in ten is exclusive. No writer is in with another one, readers are
-// in together, and no one who comes later goes before one who has waited for long.
+// TestReadersAndWriters: many processes, of whose locks one in ten is exclusive. No writer is in with another one,
+// readers are in together, and no one who comes later goes before one who has waited for long.
 func TestReadersAndWriters(t *testing.T) {
 	n, rounds := 12, 10
 	if *bars {
@@ -159,8 +159,8 @@ func holderOfMany(p *proctest.Child) error {
 	return nil
 }
 
-// TestNamesInTurnWithDeaths: names are locked in turn, and the holder of one in a hundred is killed. In the end the table is
-// as it was, and there is no file or descriptor of a lock.
+// TestNamesInTurnWithDeaths: names are locked in turn, and the holder of one in a hundred is killed. In the end the
+// table is as it was, and there is no file or descriptor of a lock.
 func TestNamesInTurnWithDeaths(t *testing.T) {
 	kills := 2
 	if *bars {

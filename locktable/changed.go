@@ -9,8 +9,9 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// Token is a moment in the life of a table. The tokens of one table are in order: of two holders of a lock that exclude each
-// other the later one's is the higher, so what the lock guards can refuse an earlier holder that comes late (a fencing token).
+// Token is a moment in the life of a table. The tokens of one table are in order: of two holders of a lock that
+// exclude each other the later one's is the higher, so what the lock guards can refuse an earlier holder that comes
+// late (a fencing token).
 type Token struct {
 	Table uint64 // which table: a random number
 	N     uint64 // goes up with each token
@@ -29,7 +30,7 @@ func (x Hold) Changed() (Token, error) {
 }
 
 func (x Hold) stamped(f func(h *hold, n uint64)) (tok Token, err error) {
-	err = x.look(func(h *hold) {
+	err = x.withHold(func(h *hold) {
 		tok = Token{h.t.id, h.t.root.stamp.Add(1)}
 		failpoint.Hit("locktable/changed/stamped")
 		f(h, tok.N)
@@ -68,7 +69,7 @@ func (t *Table) ChangedSince(ctx context.Context, tok Token, path ...string) (ye
 			at = c
 		}
 	}
-	u.ok()
+	u.markDone()
 	return at > tok.N, nil
 }
 
@@ -80,10 +81,10 @@ type Death struct {
 	Times       int    // holders that died since the last Repaired, of which this was the first
 }
 
-// Recovered reports whether a session died while it held the lock in a mode that writes, and no one has said Repaired since:
-// what the lock guards may be half-written.
+// Recovered reports whether a session died while it held the lock in a mode that writes, and no one has said Repaired
+// since: what the lock guards may be half-written.
 func (x Hold) Recovered() (d Death, yes bool) {
-	err := x.look(func(h *hold) {
+	err := x.withHold(func(h *hold) {
 		w := h.head.died.Load()
 		if yes = w != 0; !yes {
 			return
@@ -101,16 +102,16 @@ func (x Hold) Recovered() (d Death, yes bool) {
 	return d, yes
 }
 
-// Repaired says that what the lock guards is whole again. It is for a holder that excludes others, and that Recovered has
-// told of a death.
+// Repaired says that what the lock guards is whole again. It is for a holder that excludes others, and that Recovered
+// has told of a death.
 func (x Hold) Repaired() error {
-	return x.look(func(h *hold) { h.head.died.Store(0) })
+	return x.withHold(func(h *hold) { h.head.died.Store(0) })
 }
 
-// RepairedAll notes that all that the table guards is whole again after every death so far: no lock tells of a death any more.
-// It is for a caller that has looked at everything, and keeps others from holding anything while it looks. The table remembers
-// some 6,000 names of which a holder died; once there were more, and until a call of RepairedAll, a lock that was not in use
-// tells of a death of which nothing is known.
+// RepairedAll notes that all that the table guards is whole again after every death so far: no lock tells of a death
+// any more. It is for a caller that has looked at everything, and keeps others from holding anything while it looks.
+// The table remembers some 6,000 names of which a holder died; once there were more, and until a call of RepairedAll,
+// a lock that was not in use tells of a death of which nothing is known.
 func (t *Table) RepairedAll(ctx context.Context) error {
 	if t.view.Ended() {
 		return t.closed()
@@ -142,7 +143,7 @@ func (t *Table) repairedPart(ctx context.Context, i int) (err error) {
 	})
 	u.p.notes.Store(0)
 	if err == nil {
-		u.ok()
+		u.markDone()
 	}
 	return err
 }

@@ -5,7 +5,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// eachLocked calls f for every head of the partition, with a name or not. It runs under the partition's lock, as all below.
+// eachLocked calls f for every head of the partition, with a name or not. It runs under the partition's lock, as all
+// below.
 func (u *turn) eachLocked(f func(n uint32, h *head) error) error {
 	for k := range u.p.dirs {
 		if u.p.dirs[k].Load() == 0 {
@@ -33,30 +34,30 @@ func (u *turn) eachLocked(f func(n uint32, h *head) error) error {
 	return nil
 }
 
-// collectLocked takes the names away from heads that are not in use, gives pages back that have no head left but for one, and
-// makes the index and the list of free heads anew. It runs under the partition's lock.
+// collectLocked takes the names away from heads that are not in use, gives pages back that have no head left but for
+// one, and makes the index and the list of free heads anew. It runs under the partition's lock.
 func (u *turn) collectLocked() error {
 	err := u.eachLocked(func(n uint32, h *head) error {
 		if h.kind.Load() == 0 || !u.idleLocked(h) {
 			return nil
 		}
-		return u.forgetLocked(n, h)
+		return u.forgetNameLocked(n, h)
 	})
 	if err != nil {
 		return err
 	}
-	return u.relistLocked()
+	return u.rebuildIndexLocked()
 }
 
-// idleLocked reports whether no owner holds a lock, waits for it, or has pinned it, and there is no death or change to report of
-// it. It runs under the partition's lock.
+// idleLocked reports whether no owner holds a lock, waits for it, or has pinned it, and there is no death or change to
+// report of it. It runs under the partition's lock.
 func (u *turn) idleLocked(h *head) bool {
 	died := h.died.Load()
 	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.p.lostAll.Load() != 0)
 }
 
-// forgetLocked takes a head's name away. It runs under the partition's lock.
-func (u *turn) forgetLocked(n uint32, h *head) error {
+// forgetNameLocked takes a head's name away. It runs under the partition's lock.
+func (u *turn) forgetNameLocked(n uint32, h *head) error {
 	if c := h.changed.Load(); c > u.p.floor.Load() {
 		u.p.floor.Store(c)
 	}
@@ -69,9 +70,9 @@ func (u *turn) forgetLocked(n uint32, h *head) error {
 	return u.dropLocked(n, epitaphAt, &h.epitaph)
 }
 
-// relistLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads, and counts. It
-// gives pages back that are empty, but for one. It runs under the partition's lock.
-func (u *turn) relistLocked() error {
+// rebuildIndexLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads,
+// and counts. It gives pages back that are empty, but for one. It runs under the partition's lock.
+func (u *turn) rebuildIndexLocked() error {
 	heads, notes := 0, 0
 	spare := false
 	for k := range u.p.dirs {
@@ -122,7 +123,7 @@ func (u *turn) relistLocked() error {
 	}
 	u.p.heads.Store(uint32(heads))
 	u.p.notes.Store(uint32(notes))
-	words, err := u.resizeLocked(heads)
+	words, err := u.indexForLocked(heads)
 	if err != nil {
 		return err
 	}
@@ -158,9 +159,9 @@ func (u *turn) freePageLocked(dir dsa.Pointer, i, at int) error {
 	return u.t.area.FreeFrom(place)
 }
 
-// resizeLocked returns an index with room for n heads, and some: the one there is, or another one in its place. It runs under
-// the partition's lock.
-func (u *turn) resizeLocked(n int) ([]uint32, error) {
+// indexForLocked returns an index with room for n heads, and some: the one there is, or another one in its place. It
+// runs under the partition's lock.
+func (u *turn) indexForLocked(n int) ([]uint32, error) {
 	size := 32
 	for size < n {
 		size *= 2

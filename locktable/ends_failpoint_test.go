@@ -21,8 +21,8 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// ending is a table as two sessions see it. The end of the first one's makes its bytes inaccessible, so that a load or store
-// outside of a fault scope ends the process.
+// ending is a table as two sessions see it. The end of the first one's makes its bytes inaccessible, so that a load or
+// store outside of a fault scope ends the process.
 type ending struct {
 	memory *swaptest.Memory
 	first  *swaptest.Session
@@ -68,8 +68,8 @@ func (e *ending) join(s *swaptest.Session) (*dsa.Area, error) {
 	return dsa.Attach(ctx, s, e.self(s), e.beside.Handle())
 }
 
-// endWays are the ways in which the bytes of the first session end while its call stands at a point. Each reports whether other
-// sessions can use the table afterwards.
+// endWays are the ways in which the bytes of the first session end while its call stands at a point. Each reports
+// whether other sessions can use the table afterwards.
 var endWays = map[string]func(e *ending) (usable bool){
 	// Its bytes go at once, as those of a session that does not wait for its calls.
 	"swapped": func(e *ending) bool { e.patiently(func() { e.first.End(); e.first.Swap() }); return true },
@@ -102,8 +102,8 @@ func (e *ending) patiently(f func()) {
 	}
 }
 
-// TestEndAtEachPoint makes each call on a table, and ends the bytes under it at each point that the call comes to: it ends with
-// an error or nil, nothing faults or hangs, and others find nothing of it that is left.
+// TestEndAtEachPoint makes each call on a table, and ends the bytes under it at each point that the call comes to: it
+// ends with an error or nil, nothing faults or hangs, and others find nothing of it that is left.
 func TestEndAtEachPoint(t *testing.T) {
 	all := map[string]bool{}
 	var mu sync.Mutex

@@ -56,7 +56,8 @@ func (p Party) String() string {
 	return fmt.Sprintf("%s %s %s for %v", s, verb, p.Mode, p.For.Round(time.Millisecond))
 }
 
-// WaitError ends a wait, or is why TryLock failed. It matches what it wraps: the cause of the context, ErrHeld, ErrDeadlock.
+// WaitError ends a wait, or is why TryLock failed. It matches what it wraps: the cause of the context, ErrHeld,
+// ErrDeadlock.
 type WaitError struct {
 	Name    string // the path, with slashes
 	Mode    Mode   // what was asked for

@@ -27,7 +27,7 @@ func (t *Table) Near() (n int) {
 }
 
 // Shed releases them.
-func (t *Table) Shed() bool { return t.names.shed() }
+func (t *Table) Shed() bool { return t.names.releaseUnused() }
 
 // Records counts the records that this session has in use.
 func (t *Table) Records() int { return t.roster.InUse() }
@@ -52,7 +52,7 @@ func (t *Table) collect(i int) (err error) {
 	if err := u.collectLocked(); err != nil {
 		return err
 	}
-	u.ok()
+	u.markDone()
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (t *Table) Owned() (n int, err error) {
 				n = h.next.Load()
 			}
 		}
-		u.ok()
+		u.markDone()
 		u.leave()
 		if err != nil {
 			return 0, err

@@ -74,7 +74,7 @@ func (s *sight) headOf(key uint64) *head {
 	if part >= partitions || n%perPage == 0 {
 		return nil
 	}
-	at, err := s.word(&s.root.parts[part], int(n/perPage))
+	at, err := s.pageWord(&s.root.parts[part], int(n/perPage))
 	if err != nil {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (s *sight) blockers(key uint64, name []byte, h *head, place waitqueue.Hold,
 		switch k := o.state.Kind(); {
 		case i == at || !o.state.Mode().Conflicts(m):
 		case k == waitqueue.Held && !(upgrades && r.own == waitqueue.Ref(o.ref)):
-			below := s.below(o.ref.Row(), name, o.state.Mode())
+			below := s.ownersBelow(o.ref.Row(), name, o.state.Mode())
 			for _, b := range below {
 				add(b.node, uint64(o.state), b.Party, fmt.Sprintf("holds %s below it", b.Mode))
 			}
@@ -140,13 +140,14 @@ type child struct {
 	Party
 }
 
-// below returns the owners of a session whose holds below a name its intent of the name is for; nothing for other modes.
-func (s *sight) below(row int, name []byte, m Mode) (list []child) {
+// ownersBelow returns the owners of a session whose holds below a name its intent of the name is for; nothing for
+// other modes.
+func (s *sight) ownersBelow(row int, name []byte, m Mode) (list []child) {
 	if m != IntentShared && m != IntentExclusive {
 		return nil
 	}
 	for i := range s.root.parts {
-		s.part(i, func(n uint32, h *head) bool {
+		s.eachHead(i, func(n uint32, h *head) bool {
 			place := waitqueue.Hold(h.lock.Word.Load())
 			mine := place.Mode() != 0 && place.Row() == row && place.Owner() != 0 && place.Mode().Intent() == m
 			records := s.records[keyOf(i, n)]
@@ -176,8 +177,8 @@ func (s *sight) below(row int, name []byte, m Mode) (list []child) {
 	return list
 }
 
-// cycle returns a way from a node back to it, over owners alone.
-func cycle(list []wait, start node) []wait {
+// cycleFrom returns a way from a node back to it, over owners alone.
+func cycleFrom(list []wait, start node) []wait {
 	out := map[node][]wait{}
 	for _, w := range list {
 		if w.from.owner != 0 && w.to.owner != 0 && w.from != w.to {
@@ -210,9 +211,10 @@ func cycle(list []wait, start node) []wait {
 	return nil
 }
 
-// deadlock looks whether an owner of this session is in a cycle of owners, and whether the one of it that has begun to wait
-// last is mine: then it returns the cycle. It takes no lock: each step of the cycle is read twice, and words that were the same twice, which are never the same
-// for two holds or waits, were so at every moment between the two readings.
+// deadlock looks whether an owner of this session is in a cycle of owners, and whether the one of it that has begun to
+// wait last is mine: then it returns the cycle. It takes no lock: each step of the cycle is read twice, and words that
+// were the same twice, which are never the same for two holds or waits, were so at every moment between the two
+// readings.
 func (t *Table) deadlock(owner uint32, mine func(roster.Ref) bool) (edges []Edge) {
 	if owner == 0 {
 		return nil
@@ -222,7 +224,7 @@ func (t *Table) deadlock(owner uint32, mine func(roster.Ref) bool) (edges []Edge
 		return list
 	}
 	start := node{t.self.Row, owner, 0}
-	way := cycle(look(), start)
+	way := cycleFrom(look(), start)
 	if way == nil {
 		return nil
 	}

@@ -19,8 +19,8 @@ func dirOf(page int) (k, at int) {
 	return k, page - firstDir*(1<<k-1)
 }
 
-// word returns the word that owns a page, nil if there is no directory with it.
-func (t *Looker) word(p *part, page int) (dsa.Pointer, error) {
+// pageWord returns the word that owns a page, nil if there is no directory with it.
+func (t *Looker) pageWord(p *part, page int) (dsa.Pointer, error) {
 	k, at := dirOf(page)
 	if k >= dirs {
 		return 0, corrupt("there is no page %d", page)
@@ -52,9 +52,10 @@ func (t *Looker) heads(at dsa.Pointer) ([]head, error) {
 	return shm.SliceOf[head](shm.NewRegion(b), 0, perPage)
 }
 
-// pageLocked returns the heads of a page, nil if there is no such page. It runs under the partition's lock, as all below.
+// pageLocked returns the heads of a page, nil if there is no such page. It runs under the partition's lock, as all
+// below.
 func (l *local) pageLocked(n int) ([]head, error) {
-	at, err := l.t.word(l.p, n)
+	at, err := l.t.pageWord(l.p, n)
 	if err != nil || at == 0 {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (u *turn) lookupLocked(name []byte, ident uint64) (*head, uint32, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		if h.ident.Load() == ident && u.t.named(h, name) {
+		if h.ident.Load() == ident && u.t.hasName(h, name) {
 			return h, n, nil
 		}
 		if n = h.next.Load(); walked > int(u.p.heads.Load()) {
@@ -129,8 +130,8 @@ func (u *turn) lookupLocked(name []byte, ident uint64) (*head, uint32, error) {
 	return nil, 0, nil
 }
 
-// named reports whether a head has a name.
-func (t *Looker) named(h *head, name []byte) bool {
+// hasName reports whether a head has a name.
+func (t *Looker) hasName(h *head, name []byte) bool {
 	if h.kind.Load() != kindOf(len(name)) {
 		return false
 	}
@@ -147,8 +148,8 @@ func (t *Looker) named(h *head, name []byte) bool {
 
 func kindOf(length int) uint32 { return 1 | uint32(length)<<8 }
 
-// nameOf appends the name of a head to b, and reports whether it is whole: a head that is looked at without the lock may get
-// another name during the look.
+// nameOf appends the name of a head to b, and reports whether it is whole: a head that is looked at without the lock
+// may get another name during the look.
 func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 	kind := h.kind.Load()
 	n := int(kind >> 8)
@@ -176,9 +177,9 @@ func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
 }
 
-// roomLocked returns the index, when it is large enough and there is a free head, or one is found: idle heads go, or a page
-// comes. It runs under the partition's lock.
-func (u *turn) roomLocked(found bool) (words []uint32, err error) {
+// roomForNameLocked returns the index, when it is large enough and there is a free head, or one is found: idle heads
+// go, or a page comes. It runs under the partition's lock.
+func (u *turn) roomForNameLocked(found bool) (words []uint32, err error) {
 	n := u.p.heads.Load()
 	if found {
 		return u.bucketsLocked()
@@ -191,23 +192,23 @@ func (u *turn) roomLocked(found bool) (words []uint32, err error) {
 		n = u.p.heads.Load()
 	}
 	if u.p.free.Load() == 0 {
-		if err := u.growLocked(); err != nil {
+		if err := u.addAnyPageLocked(); err != nil {
 			return nil, fmt.Errorf("locktable: no room for more locks: %w", err)
 		}
 	}
 	if words, err = u.bucketsLocked(); err == nil && int(n) >= 2*len(words) {
-		if err = u.relistLocked(); err == nil {
+		if err = u.rebuildIndexLocked(); err == nil {
 			words, err = u.bucketsLocked()
 		}
 	}
 	return words, err
 }
 
-// growLocked makes a page. It runs under the partition's lock.
-func (u *turn) growLocked() error {
+// addAnyPageLocked makes a page. It runs under the partition's lock.
+func (u *turn) addAnyPageLocked() error {
 	i := 0
 	for ; ; i++ {
-		at, err := u.t.word(u.p, i)
+		at, err := u.t.pageWord(u.p, i)
 		if err != nil {
 			return err
 		}
@@ -238,16 +239,16 @@ func (u *turn) addPageLocked(i int) error {
 		return ErrFull
 	}
 	if u.p.dirs[k].Load() == 0 {
-		if err := u.comeLocked(8*firstDir<<k, dirsAt+8*k, 0); err != nil {
+		if err := u.allocateOwnedLocked(8*firstDir<<k, dirsAt+8*k, 0); err != nil {
 			return err
 		}
 	}
-	return u.comeLocked(pageSize, 8*at, dsa.Pointer(u.p.dirs[k].Load()))
+	return u.allocateOwnedLocked(pageSize, 8*at, dsa.Pointer(u.p.dirs[k].Load()))
 }
 
-// comeLocked allocates an object of n bytes, all zero, that the word at to owns: of the partition, or of the object in. It
-// runs under the partition's lock.
-func (u *turn) comeLocked(n, to int, in dsa.Pointer) error {
+// allocateOwnedLocked allocates an object of n bytes, all zero, that the word at to owns: of the partition, or of the
+// object in. It runs under the partition's lock.
+func (u *turn) allocateOwnedLocked(n, to int, in dsa.Pointer) error {
 	stage, err := u.partPlace(comingAt)
 	if err != nil {
 		return err

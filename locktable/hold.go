@@ -16,14 +16,15 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// Hold is the right to unlock, once, in any goroutine. Its methods are safe for concurrent use. The zero Hold holds nothing.
+// Hold is the right to unlock, once, in any goroutine. Its methods are safe for concurrent use. The zero Hold holds
+// nothing.
 type Hold struct {
 	h   *hold
 	seq uint32
 }
 
-// hold is what this process knows of a lock that it has, or asks for. It is used again when it has been unlocked: seq, which
-// goes up then, tells a Hold whether it is still meant.
+// hold is what this process knows of a lock that it has, or asks for. It is used again when it has been unlocked: seq,
+// which goes up then, tells a Hold whether it is still meant.
 type hold struct {
 	// What the quick way uses lies together.
 	t        *Table
@@ -65,8 +66,8 @@ func (h *hold) number() uint32 {
 	return h.owner.number
 }
 
-// use keeps the hold from going until drop.
-func (x Hold) use() (*hold, error) {
+// beginUse keeps the hold from going until endUse.
+func (x Hold) beginUse() (*hold, error) {
 	h := x.h
 	if h == nil {
 		return nil, ErrNotHeld
@@ -81,24 +82,25 @@ func (x Hold) use() (*hold, error) {
 		}
 	}
 	if h.seq.Load() != x.seq { // Unlock, which looks at the count after it has changed seq, may have missed this use
-		_ = h.drop()
+		_ = h.endUse()
 		return nil, fmt.Errorf("locktable: %w: it was unlocked meanwhile", ErrNotHeld)
 	}
 	if h.t.view.Ended() {
-		_ = h.drop()
+		_ = h.endUse()
 		return nil, h.t.closed()
 	}
 	return h, nil
 }
 
-// look calls f with what the session holds of the lock. Neither Unlock nor Close gives it back meanwhile: f does not wait.
-func (x Hold) look(f func(h *hold)) (err error) {
-	h, err := x.use()
+// withHold calls f with what the session holds of the lock. Neither Unlock nor Close gives it back meanwhile: f does
+// not wait.
+func (x Hold) withHold(f func(h *hold)) (err error) {
+	h, err := x.beginUse()
 	if err != nil {
 		return err
 	}
-	defer h.drop()
-	lease, err := h.t.inside()
+	defer h.endUse()
+	lease, err := h.t.beginRecordUse()
 	if err != nil {
 		return err
 	}
@@ -112,8 +114,8 @@ func (x Hold) look(f func(h *hold)) (err error) {
 	return h.t.view.Answer(nil)
 }
 
-// Unlock gives the lock back. A second call is ErrNotHeld, also when another goroutine has the lock by then. It waits for a
-// millisecond at most: what is left to do behind a process that is stopped in the table is done later.
+// Unlock gives the lock back. A second call is ErrNotHeld, also when another goroutine has the lock by then. It waits
+// for a millisecond at most: what is left to do behind a process that is stopped in the table is done later.
 func (x Hold) Unlock() error {
 	h := x.h
 	if h == nil || !h.seq.CompareAndSwap(x.seq, x.seq+1) {
@@ -121,8 +123,8 @@ func (x Hold) Unlock() error {
 	}
 	t := h.t
 	if t.view.Ended() { // Close gives it back in shared memory
-		h.part()
-		_ = h.drop()
+		h.endNamePhase()
+		_ = h.endUse()
 		return t.closed()
 	}
 	// Of a kept name, with nothing else to do: the count stays 1 for the next use.
@@ -136,12 +138,12 @@ func (x Hold) Unlock() error {
 				h.owner = nil
 			}
 			if h.key.n == 1 {
-				h.free(x.seq)
+				h.endQuickUse(x.seq)
 				return nil
 			}
 			parents := h.above
 			h.above = [MaxParts - 1]above{}
-			h.free(x.seq)
+			h.endQuickUse(x.seq)
 			dropAll(&parents)
 			return nil
 		}
@@ -149,13 +151,13 @@ func (x Hold) Unlock() error {
 	if h.kept != nil && h.lease == (shm.Lease{}) {
 		lease, err := t.mapped.Enter()
 		if err != nil {
-			h.part()
+			h.endNamePhase()
 			return t.closed()
 		}
 		h.lease = lease
 	}
-	h.part()
-	return h.drop()
+	h.endNamePhase()
+	return h.endUse()
 }
 
 // tryGive gives back a hold in place beside which there are no records, and reports whether it has.
@@ -166,23 +168,24 @@ func (h *hold) tryGive() bool {
 	return contained(func() bool { return h.head.lock.TryGive(h.word) })
 }
 
-// part ends, of a hold that a Name has for itself, the phase in which Close waits for it.
-func (h *hold) part() {
+// endNamePhase ends, of a hold that a Name has for itself, the phase in which Close waits for it.
+func (h *hold) endNamePhase() {
 	if h.kept != nil {
 		ordered.Store32(&h.seq, h.seq.Load()-ending+parting)
 	}
 }
 
-// drop ends one use of the hold. The last one gives the lock back; an error says that Close has done so, or that the bytes are gone.
-func (h *hold) drop() (err error) {
+// endUse ends one use of the hold. The last one gives the lock back; an error says that Close has done so, or that the
+// bytes are gone.
+func (h *hold) endUse() (err error) {
 	if h.count.Add(-1) > 0 {
 		return nil
 	}
 	if h.under != nil {
-		err = h.under.drop()
+		err = h.under.endUse()
 	} else {
 		h.owner.remove(h)
-		err = h.give()
+		err = h.releaseShared()
 	}
 	h.dropAbove()
 	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
@@ -196,70 +199,72 @@ func (h *hold) recycle() {
 	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
 	h.plain, h.inRecord = false, false
 	if h.kept != nil {
-		h.rest()
+		h.readyForQuick()
 		return
 	}
 	h.t.pool.Put(h)
 }
 
-// give gives the lock back in shared memory.
-func (h *hold) give() error {
+// releaseShared gives the lock back in shared memory.
+func (h *hold) releaseShared() error {
 	t := h.t
 	if h.rec == nil {
 		var slow, was bool
-		if err := t.own(func() { slow, was = h.head.lock.Give(h.word) }); err != nil {
+		if err := t.withOwnRecords(func() { slow, was = h.head.lock.Give(h.word) }); err != nil {
 			return err
 		}
 		failpoint.Hit("locktable/give/given")
 		if slow && was {
-			t.soon(h.partition(), h.key.b, waitFor, func(u *turn, name []byte) {
+			t.withPartSoon(h.partition(), h.key.b, waitFor, func(u *turn, name []byte) {
 				// Others may have called, and even have given the head to another name.
 				if head, n, err := u.lookupLocked(name, hash(name, t.seed)); err == nil && head != nil {
 					u.queue(head, n)
-					u.call()
+					u.callWaiters()
 				}
 			})
 		}
 	} else {
 		rec, ref := h.rec, h.ref
-		if err := t.gone(rec); err != nil {
+		if err := t.voidRecord(rec); err != nil {
 			return err
 		}
 		failpoint.Hit("locktable/give/gone")
-		t.endSoon(h.partition(), h.head, h.n, ref, rec, waitFor)
+		t.unlinkRecordSoon(h.partition(), h.head, h.n, ref, rec, waitFor)
 	}
 	if h.kept == nil {
-		t.gave(h.partition())
+		t.countReleased(h.partition())
 	}
 	return nil
 }
 
-// gone makes a record of this session count for nothing, unless the table has ended.
-func (t *Table) gone(rec *waitqueue.Record) error {
-	return t.own(func() { rec.Word.Store(uint64(rec.State().With(waitqueue.Gone))) })
+// voidRecord makes a record of this session count for nothing, unless the table has ended.
+func (t *Table) voidRecord(rec *waitqueue.Record) error {
+	return t.withOwnRecords(func() { rec.Word.Store(uint64(rec.State().With(waitqueue.Gone))) })
 }
 
-// endSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the record keeps until then.
-func (t *Table) endSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record, wait time.Duration) {
-	t.soon(part, nil, wait, func(u *turn, _ []byte) { u.endLocked(h, n, ref, rec) })
+// unlinkRecordSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the
+// record keeps until then.
+func (t *Table) unlinkRecordSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record, wait time.Duration) {
+	t.withPartSoon(part, nil, wait, func(u *turn, _ []byte) { u.unlinkRecordLocked(h, n, ref, rec) })
 }
 
-// endLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have the lock then. It
-// runs under the partition's lock.
-func (u *turn) endLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
+// unlinkRecordLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have
+// the lock then. It runs under the partition's lock.
+func (u *turn) unlinkRecordLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
 	q := u.queue(head, n)
 	q.LeaveLocked(rec)
 	failpoint.Hit("locktable/end/unlisted")
 	rec.Word.Store(0)
-	u.call()
+	u.callWaiters()
 	u.t.roster.Give(ref)
 }
 
 // waitFor is how long a call that gives back waits for a partition's lock before it leaves the rest to a goroutine.
 const waitFor = time.Millisecond
 
-// soon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine, with a copy of name.
-func (t *Table) soon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
+// withPartSoon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine,
+// with a copy of name.
+func (t *Table) withPartSoon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
 	if t.tried(0, part, name, f) || wait > 0 && t.tried(wait, part, name, f) {
 		return
 	}
@@ -270,8 +275,8 @@ func (t *Table) soon(part int, name []byte, wait time.Duration, f func(u *turn, 
 	})
 }
 
-// tried runs f with a partition's lock, for which it waits so long, and reports whether there is nothing left to try: f has
-// run, or the table has ended, or its bytes are gone.
+// tried runs f with a partition's lock, for which it waits so long, and reports whether there is nothing left to try:
+// f has run, or the table has ended, or its bytes are gone.
 func (t *Table) tried(wait time.Duration, part int, name []byte, f func(u *turn, name []byte)) bool {
 	err := func() (err error) {
 		defer t.answer(&err, fault.Catch())
@@ -281,7 +286,7 @@ func (t *Table) tried(wait time.Duration, part int, name []byte, f func(u *turn,
 		}
 		defer u.leave()
 		f(u, name)
-		u.ok()
+		u.markDone()
 		return nil
 	}()
 	return err == nil || errors.Is(err, ErrClosed) || errors.Is(err, ErrCorrupt)
@@ -297,15 +302,15 @@ func (t *Table) turnWithin(wait time.Duration, part int) (*turn, error) {
 	return t.enter(ctx, part)
 }
 
-// idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From twice as many
-// on all idle ones are looked for.
+// idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From
+// twice as many on all idle ones are looked for.
 const idleHeads = 24
 
-// gave counts holds by name that were given back, and looks for idle heads when there may be many.
-func (t *Table) gave(part int) {
+// countReleased counts holds by name that were given back, and looks for idle heads when there may be many.
+func (t *Table) countReleased(part int) {
 	l := &t.parts[part]
 	var heads uint32
-	if t.own(func() { heads = l.p.heads.Load() }) != nil {
+	if t.withOwnRecords(func() { heads = l.p.heads.Load() }) != nil {
 		return
 	}
 	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
@@ -319,6 +324,6 @@ func (t *Table) gave(part int) {
 	}
 	defer u.leave()
 	if u.collectLocked() == nil {
-		u.ok()
+		u.markDone()
 	}
 }

@@ -22,7 +22,7 @@ func TestHoldsOfOneHash(t *testing.T) {
 			if i == gone {
 				want = nil
 			}
-			if got := hs.of(list[name].key, 7); got != want {
+			if got := hs.holdOf(list[name].key, 7); got != want {
 				t.Errorf("without %s: %s is %p, want %p", names[gone], name, got, want)
 			}
 		}

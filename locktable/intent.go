@@ -8,9 +8,9 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// intent is this session's hold of a parent in an intent mode, for all that it holds below it. When nothing is held below it
-// the hold is idle: it stays, so that the next one below it costs a compare-and-swap of the session's own record, and
-// another session that it is in the way of revokes it.
+// intent is this session's hold of a parent in an intent mode, for all that it holds below it. When nothing is held
+// below it the hold is idle: it stays, so that the next one below it costs a compare-and-swap of the session's own
+// record, and another session that it is in the way of revokes it.
 type intent struct {
 	t    *Table
 	key  key
@@ -29,7 +29,7 @@ const maxIntents = 256
 // intend gets an intent of a parent.
 func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*intent, error) {
 	i := t.intentOf(parent, m)
-	if i.again() {
+	if i.retake() {
 		return i, nil
 	}
 	h := &hold{t: t, inRecord: true, mode: m}
@@ -48,7 +48,7 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 		case i.count > 0 || i.wakeLocked(): // another goroutine was faster
 			i.count++
 			i.mu.Unlock()
-			_ = h.drop()
+			_ = h.endUse()
 			return i, nil
 		}
 		i.hold, i.count = h, 1
@@ -77,8 +77,8 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 	return i
 }
 
-// again takes the intent once more, if it is held or idle, and reports whether it has.
-func (i *intent) again() bool {
+// retake takes the intent once more, if it is held or idle, and reports whether it has.
+func (i *intent) retake() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count == 0 && !i.wakeLocked() {
@@ -88,8 +88,8 @@ func (i *intent) again() bool {
 	return true
 }
 
-// wakeLocked makes an idle hold one that is in use, and reports whether it has. One that another session has revoked goes. The
-// caller holds i.mu.
+// wakeLocked makes an idle hold one that is in use, and reports whether it has. One that another session has revoked
+// goes. The caller holds i.mu.
 func (i *intent) wakeLocked() bool {
 	if i.hold == nil || i.t.view.Ended() {
 		return false
@@ -98,12 +98,12 @@ func (i *intent) wakeLocked() bool {
 		failpoint.Hit("locktable/intent/awake")
 		return true
 	}
-	i.goLocked()
+	i.releaseHoldLocked()
 	return false
 }
 
-// move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for the caller that has
-// i.mu, which the end of the table waits for.
+// move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for the
+// caller that has i.mu, which the end of the table waits for.
 func (i *intent) move(from, to waitqueue.Kind) bool {
 	rec := i.hold.rec
 	if i.t.bare() {
@@ -126,16 +126,16 @@ func (i *intent) wanted() bool {
 	return !contained(func() bool { return !rec.Wanted() })
 }
 
-// goLocked gives, under i.mu, the hold back.
-func (i *intent) goLocked() {
+// releaseHoldLocked gives, under i.mu, the hold back.
+func (i *intent) releaseHoldLocked() {
 	h := i.hold
 	i.hold = nil
-	_ = h.give()
+	_ = h.releaseShared()
 	h.lease.Leave()
 }
 
-// leave ends the use of the intent by one hold below it.
-func (i *intent) leave() {
+// endUse ends the use of the intent by one hold below it.
+func (i *intent) endUse() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count--; i.count == 0 && i.hold != nil {
@@ -146,15 +146,15 @@ func (i *intent) leave() {
 		failpoint.Hit("locktable/intent/leaving")
 		i.move(waitqueue.Held, waitqueue.Idle)
 		failpoint.Hit("locktable/intent/idle")
-		if i.wanted() || i.surplus() {
-			i.goLocked()
+		if i.wanted() || i.unlistIfSurplus() {
+			i.releaseHoldLocked()
 		}
 	}
 }
 
-// close ends, after the end of the table's view, what this process has of an intent that no hold rests on. Close gives back what is in
-// shared memory, once no goroutine is at it under i.mu.
-func (i *intent) close() {
+// releaseAtEnd ends, after the end of the table's view, what this process has of an intent that no hold rests on.
+// Close gives back what is in shared memory, once no goroutine is at it under i.mu.
+func (i *intent) releaseAtEnd() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count == 0 {
@@ -169,8 +169,8 @@ func (i *intent) closeLocked() {
 	}
 }
 
-// surplus reports whether there are too many intents, and takes this one off their list then.
-func (i *intent) surplus() bool {
+// unlistIfSurplus reports whether there are too many intents, and takes this one off their list then.
+func (i *intent) unlistIfSurplus() bool {
 	t := i.t
 	if !t.crowded.Load() {
 		return false

@@ -17,9 +17,9 @@ import (
 // lock of its partition. Its methods are safe for concurrent use. The zero Name is closed.
 type Name struct {
 	// The pin, a record of the session, keeps the head the name's own. Only TryTake uses the head on the strength of the
-	// pin alone, and only while the phase of own is taking: Release and Close set over, or end the view, and wait until the
-	// phase is another one before they give the pin back. All that takes longer finds the head by its name, under the
-	// partition's lock, and what is held or waited for keeps a head as it does without a Name.
+	// pin alone, and only while the phase of own is taking: Release and Close set over, or end the view, and wait
+	// until the phase is another one before they give the pin back. All that takes longer finds the head by its name,
+	// under the partition's lock, and what is held or waited for keeps a head as it does without a Name.
 	t    *Table
 	head *head
 	over atomic.Bool
@@ -76,7 +76,7 @@ func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
 	if err != nil {
 		return nil, err
 	}
-	u.ok()
+	u.markDone()
 	return n, nil
 }
 
@@ -101,7 +101,7 @@ func (u *turn) pinLocked(n *Name, h *head, at uint32) (err error) {
 		return err
 	}
 	n.head, n.n = h, at
-	n.own.rest()
+	n.own.readyForQuick()
 	u.t.names.add(n)
 	return nil
 }
@@ -146,8 +146,8 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 	return Hold{h, seq + used}, nil
 }
 
-// quick takes the lock, Shared or Exclusive and for no owner, with the name's own hold and without a partition's lock. It reports
-// whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent.
+// quick takes the lock, Shared or Exclusive and for no owner, with the name's own hold and without a partition's lock.
+// It reports whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent.
 func (n *Name) quick(m Mode) (Hold, bool) {
 	if n.key.n > 1 && !n.intend(m) {
 		return Hold{}, false
@@ -167,7 +167,7 @@ func (n *Name) quick(m Mode) (Hold, bool) {
 			return Hold{h, seq + used}, true
 		}
 		h.word = 0
-		h.free(seq)
+		h.endQuickUse(seq)
 	}
 	if n.key.n > 1 {
 		n.leaveIntents(m)
@@ -175,8 +175,8 @@ func (n *Name) quick(m Mode) (Hold, bool) {
 	return Hold{}, false
 }
 
-// takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed. The
-// phase of the name's own hold is taking, stored before by an operation that is ordered before the loads here.
+// takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed.
+// The phase of the name's own hold is taking, stored before by an operation that is ordered before the loads here.
 func (n *Name) takeTaking(word waitqueue.Hold) bool {
 	if n.over.Load() || n.t.view.Ended() {
 		return false
@@ -188,8 +188,8 @@ func (n *Name) takeTaking(word waitqueue.Hold) bool {
 	return contained(func() bool { return n.head.lock.TryTake(word) })
 }
 
-// take does what takeTaking does for the name's own hold in the phase used, and reports the same.
-func (n *Name) take(word waitqueue.Hold) bool {
+// takeInPhase does what takeTaking does for the name's own hold in the phase used, and reports the same.
+func (n *Name) takeInPhase(word waitqueue.Hold) bool {
 	seq := n.own.seq.Add(^uint32(0)) // used to taking
 	taken := n.takeTaking(word)
 	ordered.Store32(&n.own.seq, seq+1)
@@ -207,9 +207,9 @@ func sideOf(m Mode) int {
 // intend takes the intents of the name's parents, and reports whether this session has them all.
 func (n *Name) intend(m Mode) bool {
 	for i := range n.key.n - 1 {
-		if !n.above[i][sideOf(m)].again() {
+		if !n.above[i][sideOf(m)].retake() {
 			for j := range i {
-				n.above[j][sideOf(m)].leave()
+				n.above[j][sideOf(m)].endUse()
 			}
 			return false
 		}
@@ -219,32 +219,32 @@ func (n *Name) intend(m Mode) bool {
 
 func (n *Name) leaveIntents(m Mode) {
 	for i := range n.key.n - 1 {
-		n.above[i][sideOf(m)].leave()
+		n.above[i][sideOf(m)].endUse()
 	}
 }
 
-// rest makes the hold that a Name has for itself ready for quick.
-func (h *hold) rest() {
+// readyForQuick makes the hold that a Name has for itself ready for quick.
+func (h *hold) readyForQuick() {
 	h.head, h.n, h.plain = h.kept.head, h.kept.n, true
-	h.free(h.seq.Load())
+	h.endQuickUse(h.seq.Load())
 }
 
-// free ends a use of such a hold, which is ready for quick.
-func (h *hold) free(seq uint32) { ordered.Store32(&h.seq, (seq|phases)+1) }
+// endQuickUse ends a use of such a hold, which is ready for quick.
+func (h *hold) endQuickUse(seq uint32) { ordered.Store32(&h.seq, (seq|phases)+1) }
 
 // Release ends the use of the name, which its holds outlive. Releasing twice is harmless.
 func (n *Name) Release() {
 	if n.t == nil || n.over.Swap(true) {
 		return
 	}
-	n.settle()
+	n.waitHeadUnused()
 	n.t.names.remove(n)
 	n.unpin()
 }
 
-// settle waits, after over was set or the view ended, until no goroutine uses the head without another right to it than the
-// pin. That takes it some instructions, and no call that blocks.
-func (n *Name) settle() {
+// waitHeadUnused waits, after over was set or the view ended, until no goroutine uses the head without another right
+// to it than the pin. That takes it some instructions, and no call that blocks.
+func (n *Name) waitHeadUnused() {
 	for p := n.own.seq.Load() & phases; p == taking || p == ending; p = n.own.seq.Load() & phases {
 		runtime.Gosched()
 	}
@@ -252,8 +252,8 @@ func (n *Name) settle() {
 
 // unpin gives the pin back.
 func (n *Name) unpin() {
-	if n.t.gone(n.rec) == nil { // else Close gives it back
-		n.t.endSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
+	if n.t.voidRecord(n.rec) == nil { // else Close gives it back
+		n.t.unlinkRecordSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestNameEndsBesideLock ends a Name, by Release or by Close, while a Lock of it stands before the instruction that takes the
-// lock. The head stays the name's own until then, so no other name is ever locked, whatever names others make.
+// TestNameEndsBesideLock ends a Name, by Release or by Close, while a Lock of it stands before the instruction that
+// takes the lock. The head stays the name's own until then, so no other name is ever locked, whatever names others
+// make.
 func TestNameEndsBesideLock(t *testing.T) {
 	for what, end := range map[string]func(x *locktable.Table, n *locktable.Name){
 		"Release": func(_ *locktable.Table, n *locktable.Name) { n.Release() },

@@ -10,8 +10,8 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestNameIsReleasedWhileManyLockIt has goroutines lock names that others release and look up anew, while idle heads lose their
-// names and get others: no two are in at once.
+// TestNameIsReleasedWhileManyLockIt has goroutines lock names that others release and look up anew, while idle heads
+// lose their names and get others: no two are in at once.
 func TestNameIsReleasedWhileManyLockIt(t *testing.T) {
 	ts := new(world).tables(t, 2, locktable.Options{})
 	const names, rounds = 4, 400
@@ -81,8 +81,8 @@ func TestNameIsReleasedWhileManyLockIt(t *testing.T) {
 	}
 }
 
-// TestUseBesideUnlock uses a hold of a kept name while others unlock it, lock the name again, and close the table. What they do
-// to it does not reach another name's lock.
+// TestUseBesideUnlock uses a hold of a kept name while others unlock it, lock the name again, and close the table.
+// What they do to it does not reach another name's lock.
 func TestUseBesideUnlock(t *testing.T) {
 	ts := new(world).tables(t, 2, locktable.Options{})
 	n, err := ts[0].Name(ctx, "a")

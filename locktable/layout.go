@@ -41,8 +41,8 @@ type root struct {
 type part struct {
 	_    structs.HostLayout
 	lock shmsync.LWLockWord
-	// dirs own the directories: dirs[k] is an array of firstDir<<k words, each of which owns a page of heads. A head that
-	// has a name stays where it is, and its page stays allocated, until the name goes.
+	// dirs own the directories: dirs[k] is an array of firstDir<<k words, each of which owns a page of heads. A head
+	// that has a name stays where it is, and its page stays allocated, until the name goes.
 	dirs [dirs]atomic.Uint64
 	// buckets own two arrays of head numbers, the old and the new one of a resize: buckets[which] is in use. The arrays
 	// are derived from the heads.
@@ -74,8 +74,8 @@ type head struct {
 	lock  waitqueue.Head
 	ident atomic.Uint64 // the name's hash
 	next  atomic.Uint32 // the number of the next head in the bucket, or of the next free one; derived
-	// kind is 0 of a head without a name; else 1 and, above bit 8, the name's length. Stored last when a name comes, first
-	// when it goes.
+	// kind is 0 of a head without a name; else 1 and, above bit 8, the name's length. Stored last when a name comes,
+	// first when it goes.
 	kind atomic.Uint32
 	// changed is the stamp of the last change; 0: none since the head has the name.
 	changed atomic.Uint64

@@ -12,19 +12,21 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// Lock waits until it has the lock of a path in a mode, or ctx is over. A path has 1 to 4 parts of 1 to 255 bytes, and what
-// it names is whatever the programs that use the table take it for. Each parent of the path is held in an intent mode
-// meanwhile: who has "layers" Exclusive excludes those who have ("layers", X) in any mode.
+// Lock waits until it has the lock of a path in a mode, or ctx is over. A path has 1 to 4 parts of 1 to 255 bytes, and
+// what it names is whatever the programs that use the table take it for. Each parent of the path is held in an intent
+// mode meanwhile: who has "layers" Exclusive excludes those who have ("layers", X) in any mode.
 //
 // Who waits longest is first, but for those who run and take a free lock in the first millisecond; readers that are next
-// to each other go together. A wait that ends without the lock is a *WaitError, which names the holders. One that waits in
-// a cycle of owners ends with ErrDeadlock, and keeps what it holds besides. An owner that has the lock gets ErrSelf.
+// to each other go together. A wait that ends without the lock is a *WaitError, which names the holders. One that
+// waits in a cycle of owners ends with ErrDeadlock, and keeps what it holds besides. An owner that has the lock gets
+// ErrSelf.
 func (t *Table) Lock(ctx context.Context, m Mode, path ...string) (Hold, error) {
 	return t.lock(ctx, m, path, false)
 }
 
-// TryLock is Lock for one that does not wait: a lock that is held is a *WaitError that matches ErrHeld. It waits 50 us at
-// most for each part of the table that another process is at; if that was not enough it is ErrBusy, and the lock may be free.
+// TryLock is Lock for one that does not wait: a lock that is held is a *WaitError that matches ErrHeld. It waits 50 us
+// at most for each part of the table that another process is at; if that was not enough it is ErrBusy, and the lock
+// may be free.
 func (t *Table) TryLock(ctx context.Context, m Mode, path ...string) (Hold, error) {
 	return t.lock(ctx, m, path, true)
 }
@@ -41,12 +43,12 @@ func (t *Table) lock(ctx context.Context, m Mode, path []string, try bool) (Hold
 	k, err := encode(h.buf[:0], path)
 	if err == nil {
 		ident := hash(k.b, t.seed)
-		if err = t.lockKey(ctx, h, k, ident, m, try); noRoom(err) && t.names.shed() {
+		if err = t.lockKey(ctx, h, k, ident, m, try); noRoom(err) && t.names.releaseUnused() {
 			err = t.lockKey(ctx, h, k, ident, m, try)
 		}
 	}
-	if err == nil && set.again(near) && h.word != 0 {
-		t.keep(h, path, set, near)
+	if err == nil && set.noteMiss(near) && h.word != 0 {
+		t.keepName(h, path, set, near)
 	}
 	return h.given(err)
 }
@@ -110,7 +112,7 @@ func (t *Table) lockAbove(ctx context.Context, h *hold, s *scope, try bool) erro
 		parent := h.key.parent(i + 1)
 		var err error
 		if s != nil {
-			h.above[i].hold, err = s.cover(parent, intent)
+			h.above[i].hold, err = s.holdOfParent(parent, intent)
 		}
 		if err == nil && h.above[i].hold == nil {
 			h.above[i].intent, err = t.intend(ctx, parent, intent, try)
@@ -128,10 +130,10 @@ func (h *hold) dropAbove() { dropAll(&h.above) }
 func dropAll(list *[MaxParts - 1]above) {
 	for i, a := range list {
 		if a.intent != nil {
-			a.intent.leave()
+			a.intent.endUse()
 		}
 		if a.hold != nil {
-			_ = a.hold.drop()
+			_ = a.hold.endUse()
 		}
 		list[i] = above{}
 	}
@@ -141,7 +143,7 @@ func dropAll(list *[MaxParts - 1]above) {
 func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 	if h.kept != nil && !h.inRecord {
 		word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
-		if h.kept.take(word) {
+		if h.kept.takeInPhase(word) {
 			failpoint.Hit("locktable/acquire/taken")
 			h.head, h.n, h.word, h.plain = h.kept.head, h.kept.n, word, true
 			return nil
@@ -156,7 +158,7 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 		err = w.wait(ctx)
 	}
 	if err != nil && (h.word != 0 || h.rec != nil) { // a fault has ended the call that had got the lock
-		_ = h.give()
+		_ = h.releaseShared()
 	}
 	return err
 }
@@ -199,7 +201,7 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 		failpoint.Hit("locktable/attempt/taken")
 		h.word = word
 		w.hold(u)
-		u.ok()
+		u.markDone()
 		return nil
 	}
 	q := u.queue(h.head, h.n)
@@ -226,10 +228,10 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 			return err
 		}
 		failpoint.Hit("locktable/attempt/queued")
-		w.lookLocked(u)
+		w.noteBlockersLocked(u)
 	}
-	u.call()
-	u.ok()
+	u.callWaiters()
+	u.markDone()
 	return err
 }
 

@@ -21,8 +21,8 @@ type Looker struct {
 	only   bool // reads, and does not even note when it has seen a hold
 }
 
-// Look finds the table that Create has made, to look at it. Bytes returns the objects of its area: roster.In, or Peek of a
-// dsa.Sight.
+// Look finds the table that Create has made, to look at it. Bytes returns the objects of its area: roster.In, or Peek
+// of a dsa.Sight.
 func Look(bytes roster.Bytes, handle dsa.Pointer) (*Looker, error) {
 	h, err := rootIn(bytes, handle)
 	if err != nil {
@@ -54,8 +54,9 @@ func (i Info) Path() []string { p, _ := decode(i.name); return p }
 // Name returns the path with slashes.
 func (i Info) Name() string { return key{b: i.name}.String() }
 
-// List lists the locks that are held, waited for, or not repaired after a death. It takes no lock. A lock that is held all
-// the time is listed once; each line was true at some moment of the call, and the lines together are of no one moment.
+// List lists the locks that are held, waited for, or not repaired after a death. It takes no lock. A lock that is held
+// all the time is listed once; each line was true at some moment of the call, and the lines together are of no one
+// moment.
 func (l *Looker) List() iter.Seq[Info] {
 	return func(yield func(Info) bool) {
 		var s *sight
@@ -90,7 +91,7 @@ func (l *Looker) of(path []string, part func(Info) []Party) iter.Seq[Party] {
 	return func(yield func(Party) bool) {
 		var list []Party
 		if k, err := encode(nil, path); err == nil {
-			if l.contained(func(s *sight) { list = part(s.one(k)) }) != nil {
+			if l.contained(func(s *sight) { list = part(s.infoOf(k)) }) != nil {
 				return
 			}
 		}
@@ -105,7 +106,7 @@ func (l *Looker) of(path []string, part func(Info) []Party) iter.Seq[Party] {
 // explain adds to an error who holds a lock, and how many wait before a ticket.
 func (t *Table) explain(e *WaitError, k key) *WaitError {
 	_ = t.contained(func(s *sight) {
-		i := s.one(k)
+		i := s.infoOf(k)
 		for _, h := range i.Holders {
 			if h.Mode.Conflicts(e.Mode) {
 				e.Holders = append(e.Holders, h)
@@ -139,8 +140,8 @@ type seen struct {
 	own    waitqueue.Ref // of one that upgrades
 }
 
-// contained runs f, and makes an error of a fault in bytes that are gone. After the end of the bytes what f has found means nothing,
-// and the error says so.
+// contained runs f, and makes an error of a fault in bytes that are gone. After the end of the bytes what f has found
+// means nothing, and the error says so.
 func (l *Looker) contained(f func(*sight)) error {
 	if l == nil || l.over == nil {
 		return ErrClosed
@@ -192,7 +193,7 @@ func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 // infos returns what there is of the locks of a partition.
 func (s *sight) infos(i int) (list []Info) {
 	list = make([]Info, 0, min(s.root.parts[i].heads.Load(), slab))
-	s.part(i, func(n uint32, h *head) bool {
+	s.eachHead(i, func(n uint32, h *head) bool {
 		if x, ok := s.info(i, n, h); ok && len(x.Holders)+len(x.Waiters)+x.Died > 0 {
 			list = append(list, x)
 		}
@@ -201,8 +202,8 @@ func (s *sight) infos(i int) (list []Info) {
 	return list
 }
 
-// part calls f for each head of a partition, until it returns false, and reports whether it went through all.
-func (s *sight) part(i int, f func(n uint32, h *head) bool) bool {
+// eachHead calls f for each head of a partition, until it returns false, and reports whether it went through all.
+func (s *sight) eachHead(i int, f func(n uint32, h *head) bool) bool {
 	p := &s.root.parts[i]
 	for k := range p.dirs {
 		if p.dirs[k].Load() == 0 {
@@ -210,7 +211,7 @@ func (s *sight) part(i int, f func(n uint32, h *head) bool) bool {
 		}
 		for j := range firstDir << k {
 			page := firstDir*(1<<k-1) + j
-			at, err := s.word(p, page)
+			at, err := s.pageWord(p, page)
 			if err != nil || at == 0 {
 				continue
 			}
@@ -228,10 +229,10 @@ func (s *sight) part(i int, f func(n uint32, h *head) bool) bool {
 	return true
 }
 
-// one returns what there is of a name.
-func (s *sight) one(k key) (found Info) {
+// infoOf returns what there is of a name.
+func (s *sight) infoOf(k key) (found Info) {
 	ident := hash(k.b, s.seed)
-	s.part(partOf(ident), func(n uint32, h *head) bool {
+	s.eachHead(partOf(ident), func(n uint32, h *head) bool {
 		if h.ident.Load() != ident {
 			return true
 		}

@@ -10,14 +10,14 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// makeLocked gives a name a head: one that no process uses, if the partition has many, else a free one. It runs under the
-// partition's lock.
+// makeLocked gives a name a head: one that no process uses, if the partition has many, else a free one. It runs under
+// the partition's lock.
 func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	h, n, err := u.reuseLocked()
 	if err != nil {
 		return nil, 0, err
 	}
-	words, err := u.roomLocked(h != nil)
+	words, err := u.roomForNameLocked(h != nil)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -48,7 +48,7 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 			ordered.Store64(&h.name[i], binary.LittleEndian.Uint64(b[8*i:]))
 		}
 	}
-	if u.missedLocked(ident) {
+	if u.mayHaveLostNoteLocked(ident) {
 		h.died.Store(unknown)
 	}
 	failpoint.Hit("locktable/make/written")
@@ -61,9 +61,9 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	return h, n, nil
 }
 
-// reuseLocked takes the name away from a head that no process uses, and returns the head, if the partition has many heads and
-// one of the next few is such; else it returns nil. The head is neither in the index nor free then: a process that dies before
-// it has given it a name leaves that to the repair. It runs under the partition's lock.
+// reuseLocked takes the name away from a head that no process uses, and returns the head, if the partition has many
+// heads and one of the next few is such; else it returns nil. The head is neither in the index nor free then: a
+// process that dies before it has given it a name leaves that to the repair. It runs under the partition's lock.
 func (u *turn) reuseLocked() (*head, uint32, error) {
 	const looks = 8
 	if u.p.heads.Load() < idleHeads {
@@ -91,7 +91,7 @@ func (u *turn) reuseLocked() (*head, uint32, error) {
 			return nil, 0, err
 		}
 		ordered.Store32(&u.p.heads, u.p.heads.Load()-1)
-		if err := u.forgetLocked(n, h); err != nil {
+		if err := u.forgetNameLocked(n, h); err != nil {
 			return nil, 0, err
 		}
 		u.gives.Add(-1)

@@ -26,8 +26,9 @@ func (hs Holds) Unlock() (err error) {
 }
 
 // LockMany locks several names, all or nothing: while it waits it holds none of them, so two of them never wait for each
-// other, in whatever order their names are. A name that is given twice is locked once, in a mode that covers both. Others
-// may take single names of it while it waits for further ones; after a second it keeps its place in every queue.
+// other, in whatever order their names are. A name that is given twice is locked once, in a mode that covers both.
+// Others may take single names of it while it waits for further ones; after a second it keeps its place in every
+// queue.
 //
 // An owner that holds something already can be in a cycle, as with Lock.
 func (t *Table) LockMany(ctx context.Context, wants ...Want) (Holds, error) {
@@ -50,7 +51,7 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 		}
 	}
 	s := sets.Get().(*set)
-	defer s.done()
+	defer s.resetSet()
 	s.t, s.scope = t, scope
 	if err = s.gather(wants); err == nil {
 		err = s.admit()
@@ -75,7 +76,7 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 		}
 	}
 	if scope == nil {
-		s.keep(wants)
+		s.keepNames(wants)
 	}
 	hs = make(Holds, 0, len(wants))
 	for _, at := range s.of {
@@ -92,8 +93,8 @@ func (t *Table) many(ctx context.Context, wants []Want, try bool) (hs Holds, err
 	return hs, nil
 }
 
-// quickMany takes all locks, for no owner, if the table has a Name of each and all are free. It reports whether it did; if not it
-// has given back those that it had.
+// quickMany takes all locks, for no owner, if the table has a Name of each and all are free. It reports whether it
+// did; if not it has given back those that it had.
 func (t *Table) quickMany(wants []Want) (Holds, bool) {
 	hs := make(Holds, 0, len(wants))
 	for _, w := range wants {
@@ -109,15 +110,15 @@ func (t *Table) quickMany(wants []Want) (Holds, bool) {
 	return hs, len(wants) > 0
 }
 
-// keep makes Names of those locks, held in place, whose paths were not found before, not long ago.
-func (s *set) keep(wants []Want) {
+// keepNames makes Names of those locks, held in place, whose paths were not found before, not long ago.
+func (s *set) keepNames(wants []Want) {
 	for i, w := range wants {
 		h := s.members[s.of[i]].h
 		if h.word == 0 {
 			continue
 		}
-		if n, set, near := s.t.names.find(w.Path); n == nil && set.again(near) {
-			s.t.keep(h, w.Path, set, near)
+		if n, set, near := s.t.names.find(w.Path); n == nil && set.noteMiss(near) {
+			s.t.keepName(h, w.Path, set, near)
 		}
 	}
 }

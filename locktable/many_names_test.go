@@ -7,8 +7,8 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestManyNames: a lock that is held takes at most 144 bytes, and what is given back leaves nothing; a million names in turn,
-// or with -short a tenth of that, take no more than a few.
+// TestManyNames: a lock that is held takes at most 144 bytes, and what is given back leaves nothing; a million names
+// in turn, or with -short a tenth of that, take no more than a few.
 func TestManyNames(t *testing.T) {
 	held, turns := 100_000, 1_000_000
 	if testing.Short() {

@@ -15,8 +15,8 @@ const (
 	MaxPart = 255
 )
 
-// A path is encoded part by part: the length and the bytes; or digestPart and the 32 bytes of a digest that is written as
-// "sha256:" and 64 lower-case hexadecimal digits. The encoding of a parent is a prefix.
+// A path is encoded part by part: the length and the bytes; or digestPart and the 32 bytes of a digest that is written
+// as "sha256:" and 64 lower-case hexadecimal digits. The encoding of a parent is a prefix.
 const (
 	digestPart   = 0
 	digestPrefix = "sha256:"
@@ -53,8 +53,8 @@ func encode(b []byte, path []string) (k key, err error) {
 	return k, nil
 }
 
-// unhex appends what the lower-case digits mean, eight at a time, or less if they are none. A digit's value is its low four
-// bits, and 9 more if it is a letter; what has the same value and is another byte is no digit.
+// unhex appends what the lower-case digits mean, eight at a time, or less if they are none. A digit's value is its low
+// four bits, and 9 more if it is a letter; what has the same value and is another byte is no digit.
 func unhex(b []byte, digits string) []byte {
 	const each = 0x0101_0101_0101_0101
 	for ; len(digits) >= 8; digits = digits[8:] {

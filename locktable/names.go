@@ -4,14 +4,13 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/hashing"
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// names are the Names of a table that have a pin: those that callers have, and those of paths that were lately locked more than
-// once, which the table has for itself.
+// names are the Names of a table that have a pin: those that callers have, and those of paths that were lately locked
+// more than once, which the table has for itself.
 type names struct {
 	mu   sync.Mutex
 	list map[*Name]struct{}
@@ -25,15 +24,6 @@ const (
 	nearSets = 256
 	nearWays = 4 // of a set; together as many names as a session pins for itself
 )
-
-// nearSet has the Names of some paths by their hash.
-type nearSet struct {
-	ways [nearWays]atomic.Pointer[Name]
-	// missed are the hashes of paths that were locked and not found here. Any value is harmless.
-	missed [nearWays]atomic.Uint64
-	next   atomic.Uint32           // the place in missed
-	uses   [nearWays]atomic.Uint32 // seq of each Name's own hold when a way was last looked for. Written under pinning
-}
 
 func (ns *names) add(n *Name) {
 	ns.mu.Lock()
@@ -50,12 +40,13 @@ func (ns *names) remove(n *Name) {
 	delete(ns.list, n)
 }
 
-// settle waits, after the end of the table's view, until no goroutine uses a head without another right to it than a pin.
-func (ns *names) settle() {
+// waitHeadsUnused waits, after the end of the table's view, until no goroutine uses a head without another right to it
+// than a pin.
+func (ns *names) waitHeadsUnused() {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	for n := range ns.list {
-		n.settle()
+		n.waitHeadUnused()
 	}
 }
 
@@ -66,15 +57,15 @@ func (ns *names) find(path []string) (n *Name, set *nearSet, hash uint64) {
 	}
 	set = &ns.near[hash%nearSets]
 	for i := range set.ways {
-		if n := set.ways[i].Load(); n != nil && n.hash == hash && n.of(path) {
+		if n := set.ways[i].Load(); n != nil && n.hash == hash && n.isOfPath(path) {
 			return n, set, hash
 		}
 	}
 	return nil, set, hash
 }
 
-// of reports whether a Name that the table has for itself is of a path.
-func (n *Name) of(path []string) bool {
+// isOfPath reports whether a Name that the table has for itself is of a path.
+func (n *Name) isOfPath(path []string) bool {
 	if len(path) != n.key.n {
 		return false
 	}
@@ -86,44 +77,15 @@ func (n *Name) of(path []string) bool {
 	return true
 }
 
-// again notes that a path was not found, and reports whether that happened to it before, not long ago.
-func (s *nearSet) again(hash uint64) bool {
-	for i := range s.missed {
-		if s.missed[i].Load() == hash {
-			return true
-		}
-	}
-	s.missed[s.next.Add(1)%nearWays].Store(hash)
-	return false
-}
-
-// way returns a place of the set for another Name, -1 if there is none: an empty one, or that of a Name that was not used since
-// a place was last looked for, which is released.
-func (s *nearSet) way() int {
-	for i := range s.ways {
-		if s.ways[i].Load() == nil {
-			return i
-		}
-	}
-	for i := range s.ways {
-		n := s.ways[i].Load()
-		seq := n.own.seq.Load()
-		if was := s.uses[i].Swap(seq); was == seq && n.retire() {
-			s.ways[i].Store(nil)
-			return i
-		}
-	}
-	return -1
-}
-
-// shed releases the Names that the table has for itself and that are not in use, and reports whether there were any.
-func (ns *names) shed() (any bool) {
+// releaseUnused releases the Names that the table has for itself and that are not in use, and reports whether there
+// were any.
+func (ns *names) releaseUnused() (any bool) {
 	ns.pinning.Lock()
 	defer ns.pinning.Unlock()
 	for i := range ns.near {
 		s := &ns.near[i]
 		for k := range s.ways {
-			if n := s.ways[k].Load(); n != nil && n.retire() {
+			if n := s.ways[k].Load(); n != nil && n.releaseIfUnused() {
 				s.ways[k].Store(nil)
 				any = true
 			}
@@ -132,8 +94,8 @@ func (ns *names) shed() (any bool) {
 	return any
 }
 
-// retire releases a Name that the table has for itself, and reports whether it did: not if it is in use.
-func (n *Name) retire() bool {
+// releaseIfUnused releases a Name that the table has for itself, and reports whether it did: not if it is in use.
+func (n *Name) releaseIfUnused() bool {
 	seq := n.own.seq.Load()
 	if seq&phases != idle || !n.own.seq.CompareAndSwap(seq, seq+used) { // for ever: a goroutine that has found it goes another way
 		return false
@@ -142,8 +104,9 @@ func (n *Name) retire() bool {
 	return true
 }
 
-// keep makes a Name of the path that h has just got the lock of, in place, so that it is found the next time. It does not wait.
-func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
+// keepName makes a Name of the path that h has just got the lock of, in place, so that it is found the next time. It
+// does not wait.
+func (t *Table) keepName(h *hold, path []string, set *nearSet, hash uint64) {
 	if !t.names.pinning.TryLock() {
 		return
 	}
@@ -151,7 +114,7 @@ func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
 	if n, _, _ := t.names.find(path); n != nil {
 		return
 	}
-	i := set.way()
+	i := set.placeForAnother()
 	if i < 0 {
 		return
 	}
@@ -160,13 +123,13 @@ func (t *Table) keep(h *hold, path []string, set *nearSet, hash uint64) {
 	for i, part := range path {
 		n.path[i] = strings.Clone(part)
 	}
-	if t.pin(n, h) == nil {
+	if t.pinName(n, h) == nil {
 		set.ways[i].Store(n)
 	}
 }
 
-// pin gives a Name the head of a lock that is held.
-func (t *Table) pin(n *Name, h *hold) (err error) {
+// pinName gives a Name the head of a lock that is held.
+func (t *Table) pinName(n *Name, h *hold) (err error) {
 	defer t.answer(&err, fault.Catch())
 	u, err := t.tryEnter(h.partition(), tryFor)
 	if err != nil {
@@ -174,6 +137,6 @@ func (t *Table) pin(n *Name, h *hold) (err error) {
 	}
 	defer u.leave()
 	err = u.pinLocked(n, h.head, h.n)
-	u.ok()
+	u.markDone()
 	return err
 }

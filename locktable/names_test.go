@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestNamesLockedAgainStayPinned: a path that is locked again, not long after, has its head kept, of so many paths at most, and
-// gives it back for others, for want of memory, and at Close. A path that is locked once leaves nothing.
+// TestNamesLockedAgainStayPinned: a path that is locked again, not long after, has its head kept, of so many paths at
+// most, and gives it back for others, for want of memory, and at Close. A path that is locked once leaves nothing.
 func TestNamesLockedAgainStayPinned(t *testing.T) {
 	ts := new(world).tables(t, 2, locktable.Options{})
 	x, other := ts[0], ts[1]
@@ -56,8 +56,8 @@ func TestNamesLockedAgainStayPinned(t *testing.T) {
 	}
 }
 
-// TestNamesByManyGoroutines has goroutines of two sessions lock more paths than a session pins, some of them several at once:
-// no two are in, and none waits for ever.
+// TestNamesByManyGoroutines has goroutines of two sessions lock more paths than a session pins, some of them several
+// at once: no two are in, and none waits for ever.
 func TestNamesByManyGoroutines(t *testing.T) {
 	ts := new(world).tables(t, 2, locktable.Options{})
 	var wg sync.WaitGroup

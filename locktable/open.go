@@ -33,9 +33,9 @@ type place struct {
 	name    string
 }
 
-// Open opens the table of locks of that name of the instance, which the first to open it makes. A session has one Table of
-// a name, which all callers share: o counts for the first one, and Close closes it for all; then it can be opened again. The
-// end of the session closes it.
+// Open opens the table of locks of that name of the instance, which the first to open it makes. A session has one
+// Table of a name, which all callers share: o counts for the first one, and Close closes it for all; then it can be
+// opened again. The end of the session closes it.
 func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, error) {
 	at := place{s, name}
 	opened.Lock()
@@ -74,7 +74,7 @@ func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, 
 		err = inner.Remember(&use.item, use)
 	}
 	if err != nil {
-		t.shut()
+		t.closeTable()
 		return nil, errors.Join(fmt.Errorf("locktable: open %q: %w", name, err), owner.Abort())
 	}
 	t.end = func() { _ = owner.Abort() }
@@ -94,7 +94,7 @@ type use struct {
 
 // Release closes the table.
 func (u *use) Release() error {
-	u.table.shut()
+	u.table.closeTable()
 	opened.Lock()
 	defer opened.Unlock()
 	if opened.list[u.at] == u.table {

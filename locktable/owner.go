@@ -23,8 +23,8 @@ type Owner struct {
 // holds are an owner's, by the hash of their names; those whose names have one hash are a list.
 type holds map[uint64]*hold
 
-// of returns the hold of a name, nil if there is none.
-func (hs holds) of(k key, ident uint64) *hold {
+// holdOf returns the hold of a name, nil if there is none.
+func (hs holds) holdOf(k key, ident uint64) *hold {
 	for h := hs[ident]; h != nil; h = h.twin {
 		if string(h.key.b) == string(k.b) {
 			return h
@@ -61,19 +61,19 @@ type scope struct {
 
 type scopeKey struct{ t *Table }
 
-// As returns a context with a new owner of locks of the table: what is locked with it belongs to the owner, until that is
-// unlocked, in whatever goroutine. Note, of which 40 bytes are kept, says what the owner does; others see it in List, in
-// errors, and in Recovered if the process dies.
+// As returns a context with a new owner of locks of the table: what is locked with it belongs to the owner, until that
+// is unlocked, in whatever goroutine. Note, of which 40 bytes are kept, says what the owner does; others see it in
+// List, in errors, and in Recovered if the process dies.
 //
-// An owner that asks for what it holds gets ErrSelf, not a second hold, unless it asks with a context of Hold.Under. Cycles
-// of owners that wait for each other are found. A call without an owner is its own: a lock that is asked for twice without
-// one waits for itself, until its context is over.
+// An owner that asks for what it holds gets ErrSelf, not a second hold, unless it asks with a context of Hold.Under.
+// Cycles of owners that wait for each other are found. A call without an owner is its own: a lock that is asked for
+// twice without one waits for itself, until its context is over.
 //
-// Done ends the owner's record, once it holds nothing. If the session has no record left the owner has no note, and is not
-// found in cycles.
+// Done ends the owner's record, once it holds nothing. If the session has no record left the owner has no note, and is
+// not found in cycles.
 func (t *Table) As(ctx context.Context, note string) (context.Context, *Owner) {
 	o := &Owner{t: t, holds: holds{}}
-	_ = t.own(func() {
+	_ = t.withOwnRecords(func() {
 		if ref, rec, err := t.roster.Take(); err == nil && ref.Index() < waitqueue.MaxOwner {
 			o.ref, o.rec, o.number = ref, rec, uint32(ref.Index()+1)
 			rec.StoreText(note)
@@ -97,7 +97,7 @@ func (o *Owner) Note(note string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.rec != nil {
-		_ = o.t.own(func() { o.rec.StoreText(note) })
+		_ = o.t.withOwnRecords(func() { o.rec.StoreText(note) })
 	}
 }
 
@@ -117,7 +117,7 @@ func (o *Owner) endLocked() {
 	if !o.done || len(o.holds) > 0 || o.rec == nil {
 		return
 	}
-	_ = o.t.own(func() {
+	_ = o.t.withOwnRecords(func() {
 		o.rec.Word.Store(0)
 		o.rec.StoreText("")
 		o.t.roster.Give(o.ref)
@@ -130,7 +130,7 @@ func (t *Looker) noteOf(row int, owner uint32) string {
 	if owner == 0 {
 		return ""
 	}
-	rec := t.at(waitqueue.Ref(roster.RefOf(row, int(owner-1))))
+	rec := t.recordAt(waitqueue.Ref(roster.RefOf(row, int(owner-1))))
 	if rec == nil || rec.State().Kind() != waitqueue.Note {
 		return ""
 	}
@@ -138,13 +138,13 @@ func (t *Looker) noteOf(row int, owner uint32) string {
 	return clean(b[:])
 }
 
-// admit says what an owner that asks for a lock has to do with it: on what of its own holds the new one rests. Under is the
-// same lock, held already; nil: it is not. It fails if the owner would wait for itself.
+// admit says what an owner that asks for a lock has to do with it: on what of its own holds the new one rests. Under
+// is the same lock, held already; nil: it is not. It fails if the owner would wait for itself.
 func (s *scope) admit(k key, ident uint64, m Mode) (under *hold, err error) {
 	o := s.owner
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if h := o.holds.of(k, ident); h != nil {
+	if h := o.holds.holdOf(k, ident); h != nil {
 		for x := s; x != nil; x = x.outer {
 			if x.under == h && h.mode.Covers(m) {
 				h.count.Add(1)
@@ -163,12 +163,12 @@ func (s *scope) admit(k key, ident uint64, m Mode) (under *hold, err error) {
 	return nil, nil
 }
 
-// cover returns the owner's hold of a parent, on which a hold below it may rest; nil if it has none.
-func (s *scope) cover(parent key, intent Mode) (*hold, error) {
+// holdOfParent returns the owner's hold of a parent, on which a hold below it may rest; nil if it has none.
+func (s *scope) holdOfParent(parent key, intent Mode) (*hold, error) {
 	o := s.owner
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	h := o.holds.of(parent, hash(parent.b, o.t.seed))
+	h := o.holds.holdOf(parent, hash(parent.b, o.t.seed))
 	switch {
 	case h == nil:
 		return nil, nil

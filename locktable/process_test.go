@@ -42,7 +42,8 @@ func holder(p *proctest.Child) error {
 	return h.Unlock()
 }
 
-// TestHolderKilled: the one that waits gets the lock, and learns of the death, with what the holder did, until it says Repaired.
+// TestHolderKilled: the one that waits gets the lock, and learns of the death, with what the holder did, until it says
+// Repaired.
 func TestHolderKilled(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		cfg := instancetest.Config(t, backend)
@@ -93,8 +94,8 @@ func TestHolderKilled(t *testing.T) {
 			t.Error("the death is not forgotten")
 		}
 		must(t, h.Unlock())
-		// The parent was held in an intent mode, and is repaired by a holder that has all that is below it. The waiter may
-		// have had the child before the dead session was swept.
+		// The parent was held in an intent mode, and is repaired by a holder that has all that is below it. The waiter
+		// may have had the child before the dead session was swept.
 		for len(collect(x.Holders("layers"))) > 0 {
 			time.Sleep(time.Millisecond)
 		}

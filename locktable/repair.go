@@ -12,13 +12,14 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// repairLocked makes all that is derived in the partition anew, after a death with its lock: the lists of records, the index,
-// the free list. What it does is the same if it is done twice. It runs under the partition's lock, as all below.
+// repairLocked makes all that is derived in the partition anew, after a death with its lock: the lists of records, the
+// index, the free list. What it does is the same if it is done twice. It runs under the partition's lock, as all
+// below.
 func (u *turn) repairLocked() error {
 	u.p.epoch.Add(1)
 	clear(u.pages)
 	u.epoch, u.buckets = u.p.epoch.Load(), index{}
-	if err := u.settleLocked(); err != nil {
+	if err := u.placeOrFreePageLocked(); err != nil {
 		return err
 	}
 	records := map[uint32][]waitqueue.Ref{}
@@ -43,25 +44,25 @@ func (u *turn) repairLocked() error {
 		q := u.queue(h, n)
 		q.RelinkLocked()
 		for _, ref := range records[n] {
-			q.EnterLocked(ref, u.t.at(ref))
+			q.EnterLocked(ref, u.t.recordAt(ref))
 		}
-		u.call()
+		u.callWaiters()
 		failpoint.Hit("locktable/repair/relinked")
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := u.relistLocked(); err != nil {
+	if err := u.rebuildIndexLocked(); err != nil {
 		return err
 	}
 	u.p.dirty.Store(0)
 	return nil
 }
 
-// settleLocked empties the word that owns a page while it is made: the page has its place, or is freed. It runs under the
-// partition's lock.
-func (u *turn) settleLocked() error {
+// placeOrFreePageLocked empties the word that owns a page while it is made: the page has its place, or is freed. It
+// runs under the partition's lock.
+func (u *turn) placeOrFreePageLocked() error {
 	stage, err := u.partPlace(comingAt)
 	if err != nil || stage.Pointer() == 0 {
 		return err
@@ -76,7 +77,7 @@ func (u *turn) settleLocked() error {
 			continue
 		}
 		for i := range firstDir << k {
-			if at, err := u.t.word(u.p, firstDir*(1<<k-1)+i); err != nil {
+			if at, err := u.t.pageWord(u.p, firstDir*(1<<k-1)+i); err != nil {
 				return err
 			} else if at == stage.Pointer() {
 				stage.Clear()
@@ -87,8 +88,8 @@ func (u *turn) settleLocked() error {
 	return u.t.area.FreeFrom(stage)
 }
 
-// sweep gives back what a session that is dead, or closes, has of the table: its holds, with a note where it may have been
-// writing, its waits and pins. It may be cut short, or be done by two sessions at once.
+// sweep gives back what a session that is dead, or closes, has of the table: its holds, with a note where it may have
+// been writing, its waits and pins. It may be cut short, or be done by two sessions at once.
 func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
 	for i := range t.parts {
 		if err := t.sweepPart(ctx, i, dead); err != nil {
@@ -115,7 +116,8 @@ func (t *Table) sweepSoon(dead shmsync.Peer) {
 	})
 }
 
-// sweepPart sweeps one partition, whose lock it takes by lockPart. It does nothing if the dead session's row is another's by now.
+// sweepPart sweeps one partition, whose lock it takes by lockPart. It does nothing if the dead session's row is
+// another's by now.
 func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
 	defer fault.Return(&err, fault.Catch())
 	seated := func() (who shmsync.Peer, s *seat) {
@@ -139,7 +141,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 	}
 	defer u.leave()
 	if who, _ := seated(); who != dead {
-		u.ok()
+		u.markDone()
 		return nil
 	}
 	err = u.eachLocked(func(n uint32, h *head) error {
@@ -148,49 +150,50 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 		}
 		u.queue(h, n).SweepLocked(dead.Row, rowOf, func(m Mode, owner uint32) {
 			if m.Writes() {
-				u.mournLocked(h, n, dead, s, owner)
+				u.noteDeathLocked(h, n, dead, s, owner)
 			}
 		})
 		failpoint.Hit("locktable/sweep/swept")
-		u.call()
+		u.callWaiters()
 		return nil
 	})
 	if err == nil {
-		u.ok()
+		u.markDone()
 	}
 	return err
 }
 
-// mournLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
-func (u *turn) mournLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32) {
+// noteDeathLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
+func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32) {
 	h.changed.Store(u.t.root.stamp.Add(1))
 	was := h.died.Load()
 	if was == 0 {
 		u.p.notes.Add(1)
 		b := binary.LittleEndian.AppendUint64(nil, s.pid.Load())
-		b = append(b, pad(loadText(s.app[:]))...)
-		b = append(b, pad(u.t.noteOf(dead.Row, owner))...)
+		b = append(b, padText(loadText(s.app[:]))...)
+		b = append(b, padText(u.t.noteOf(dead.Row, owner))...)
 		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
 		was = dead.Word()
 	}
 	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
 	failpoint.Hit("locktable/mourn/noted")
 	if u.p.notes.Load() > maxNotes && h.lock.Empty() {
-		u.missLocked(h.ident.Load())
+		u.rememberLostNoteLocked(h.ident.Load())
 		h.died.Store(0)
 		u.p.notes.Add(^uint32(0))
 	}
 }
 
-// maxNotes is how many names of a partition keep a note of a death that no holder has asked for. Others are remembered by
-// their hashes alone.
+// maxNotes is how many names of a partition keep a note of a death that no holder has asked for. Others are remembered
+// by their hashes alone.
 const maxNotes = 64
 
 // unknown is the note of a death of which nothing is known any more.
 const unknown = 1 << 48
 
-// missLocked remembers the hash of a name whose note of a death is forgotten. It runs under the partition's lock.
-func (u *turn) missLocked(ident uint64) {
+// rememberLostNoteLocked remembers the hash of a name whose note of a death is forgotten. It runs under the
+// partition's lock.
+func (u *turn) rememberLostNoteLocked(ident uint64) {
 	for i := range u.p.lost {
 		if u.p.lost[i].Load() == 0 {
 			u.p.lost[i].Store(max(ident, 1))
@@ -200,8 +203,9 @@ func (u *turn) missLocked(ident uint64) {
 	u.p.lostAll.Store(1)
 }
 
-// missedLocked reports whether the note of a name's death may have been forgotten. It runs under the partition's lock.
-func (u *turn) missedLocked(ident uint64) bool {
+// mayHaveLostNoteLocked reports whether the note of a name's death may have been forgotten. It runs under the
+// partition's lock.
+func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
 	for i := range u.p.lost {
 		if u.p.lost[i].Load() == max(ident, 1) {
 			u.p.lost[i].Store(0)
@@ -211,7 +215,7 @@ func (u *turn) missedLocked(ident uint64) bool {
 	return u.p.lostAll.Load() != 0
 }
 
-func pad(text string) []byte {
+func padText(text string) []byte {
 	b := make([]byte, noteBytes)
 	copy(b, text)
 	return b
@@ -219,8 +223,8 @@ func pad(text string) []byte {
 
 const noteBytes = 40
 
-// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of: until ctx is over, and for a
-// second at most.
+// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of: until ctx is
+// over, and for a second at most.
 func (t *Table) sweepDead(ctx context.Context, rows []int) {
 	if len(rows) == 0 {
 		return
@@ -230,7 +234,7 @@ func (t *Table) sweepDead(ctx context.Context, rows []int) {
 	for _, row := range rows {
 		var who shmsync.Peer
 		var ok bool
-		_ = t.own(func() { who, _, ok = t.roster.Seat(row) })
+		_ = t.withOwnRecords(func() { who, _, ok = t.roster.Seat(row) })
 		if ok && who != t.self.Peer && !t.self.Alive(who) {
 			_ = t.sweep(ctx, who)
 		}

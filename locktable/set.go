@@ -34,8 +34,8 @@ type set struct {
 // sets are used again: what one has made room for serves the next.
 var sets = sync.Pool{New: func() any { return new(set) }}
 
-// done makes the set ready for another LockMany.
-func (s *set) done() {
+// resetSet makes the set ready for another LockMany.
+func (s *set) resetSet() {
 	clear(s.room)
 	clear(s.members)
 	clear(s.turns[:cap(s.turns)])
@@ -121,7 +121,7 @@ func (s *set) admit() error {
 	for _, m := range s.members {
 		under, err := s.scope.admit(m.h.key, m.h.ident, m.h.mode)
 		if err == nil && under != nil {
-			_ = under.drop()
+			_ = under.endUse()
 			err = &WaitError{Name: m.h.key.String(), Mode: m.h.mode, Err: ErrSelf}
 		}
 		if err != nil {
@@ -162,7 +162,7 @@ func (s *set) lock(ctx context.Context, try bool) error {
 			}
 			if time.Since(s.began) >= tellAfter && !s.told && s.t.o.OnWait != nil {
 				s.told = true
-				s.t.tell(s.explain(nil, nil))
+				s.t.callOnWait(s.explain(nil, nil))
 			}
 			s.bit.sleep(ctx, lookEvery)
 			continue
@@ -186,7 +186,8 @@ func (s *set) owns(ref roster.Ref) bool {
 	return slices.ContainsFunc(s.members, func(m *member) bool { return m.rec != nil && m.ref == ref })
 }
 
-// attempt takes all if they are free now. If they are not it takes none, and waits in every queue, unless try says not to.
+// attempt takes all if they are free now. If they are not it takes none, and waits in every queue, unless try says not
+// to.
 func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 	defer func() {
 		if in = in && err == nil; !in {
@@ -196,20 +197,20 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 		}
 	}()
 	for _, m := range s.members {
-		if err := s.above(ctx, m, try); err != nil {
+		if err := s.takeIntentsOf(ctx, m, try); err != nil {
 			s.failed = m
 			return false, err
 		}
 	}
 	defer s.t.answer(&err, fault.Catch())
-	defer s.leave()
+	defer s.leaveParts()
 	for _, m := range s.members {
 		if n := len(s.turns); n == 0 || s.turns[n-1].i != m.h.partition() {
 			u, err := s.t.turn(ctx, m.h.partition(), try)
 			if err != nil {
 				s.failed = m
 				for _, u := range s.turns {
-					u.ok() // nothing was done
+					u.markDone() // nothing was done
 				}
 				return false, err
 			}
@@ -222,16 +223,16 @@ func (s *set) attempt(ctx context.Context, try bool) (in bool, err error) {
 	}
 	if err == nil {
 		for _, u := range s.turns {
-			u.ok()
+			u.markDone()
 		}
 	}
 	return in, err
 }
 
-// above takes the intents that a member needs of those of its parents that are no members of the set. It may wait for a
-// parent. At that time the set holds none of its locks, and it gives back the intents it has on other parents before it
-// waits, so it holds nothing that other processes wait for.
-func (s *set) above(ctx context.Context, m *member, try bool) error {
+// takeIntentsOf takes the intents that a member needs of those of its parents that are no members of the set. It may
+// wait for a parent. At that time the set holds none of its locks, and it gives back the intents it has on other
+// parents before it waits, so it holds nothing that other processes wait for.
+func (s *set) takeIntentsOf(ctx context.Context, m *member, try bool) error {
 	h, intent := m.h, m.h.mode.Intent()
 	for i := range h.key.n - 1 {
 		parent := h.key.parent(i + 1)
@@ -239,7 +240,7 @@ func (s *set) above(ctx context.Context, m *member, try bool) error {
 			continue
 		}
 		if s.scope != nil {
-			cover, err := s.scope.cover(parent, intent)
+			cover, err := s.scope.holdOfParent(parent, intent)
 			if err != nil {
 				return err
 			}
@@ -253,8 +254,8 @@ func (s *set) above(ctx context.Context, m *member, try bool) error {
 				o.h.dropAbove()
 			}
 			if x, err = s.t.intend(ctx, parent, intent, false); err == nil {
-				x.leave()
-				return s.aboveAll(ctx, m)
+				x.endUse()
+				return s.takeIntentsUpTo(ctx, m)
 			}
 		}
 		if err != nil {
@@ -265,10 +266,10 @@ func (s *set) above(ctx context.Context, m *member, try bool) error {
 	return nil
 }
 
-// aboveAll begins again with the parents of all members up to m.
-func (s *set) aboveAll(ctx context.Context, m *member) error {
+// takeIntentsUpTo begins again with the parents of all members up to m.
+func (s *set) takeIntentsUpTo(ctx context.Context, m *member) error {
 	for _, o := range s.members {
-		if err := s.above(ctx, o, false); err != nil {
+		if err := s.takeIntentsOf(ctx, o, false); err != nil {
 			return err
 		}
 		if o == m {
@@ -278,14 +279,14 @@ func (s *set) aboveAll(ctx context.Context, m *member) error {
 	return nil
 }
 
-// leave leaves all partitions, the last one first.
-func (s *set) leave() {
+// leaveParts leaves all partitions, the last one first.
+func (s *set) leaveParts() {
 	n := len(s.turns)
 	if n == 0 {
 		return
 	}
 	u := s.turns[n-1]
 	s.turns = s.turns[:n-1]
-	defer s.leave()
+	defer s.leaveParts()
 	u.leave()
 }

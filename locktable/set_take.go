@@ -37,10 +37,10 @@ func (s *set) takeLocked() (in bool, err error) {
 			m.rec.Word.Store(uint64(m.rec.State().With(waitqueue.Waiting)))
 		} else if m.h.rec != nil {
 			m.h.rec.Word.Store(uint64(m.h.rec.State().With(waitqueue.Gone)))
-			u.endLocked(m.h.head, m.h.n, m.h.ref, m.h.rec)
+			u.unlinkRecordLocked(m.h.head, m.h.n, m.h.ref, m.h.rec)
 		}
 		m.h.rec = nil
-		u.call()
+		u.callWaiters()
 	}
 	return false, err
 }
@@ -63,7 +63,7 @@ func (s *set) takeOneLocked(u *turn, m *member) bool {
 	switch {
 	case !q.FitsLocked(h.mode, waitqueue.Ref(m.ref), 0):
 		q.WantLocked(h.mode, 0, rowOf, func(row int) { s.rows = append(s.rows, row) })
-		u.call()
+		u.callWaiters()
 		return false
 	case q.PlaceLocked(word):
 		h.word = word
@@ -75,12 +75,12 @@ func (s *set) takeOneLocked(u *turn, m *member) bool {
 		var err error
 		if h.ref, h.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Held, h.mode, h.number(), t.number()),
 			t.root.tickets.Add(1), 0); err != nil {
-			u.call()
+			u.callWaiters()
 			return false
 		}
 	}
 	failpoint.Hit("locktable/many/granted")
-	u.call()
+	u.callWaiters()
 	return true
 }
 
@@ -91,7 +91,7 @@ func (s *set) enterLocked(m *member) {
 		u := m.u
 		u.queue(h.head, h.n)
 		m.rec.Word.Store(uint64(m.rec.State().With(waitqueue.Gone)))
-		u.endLocked(h.head, h.n, m.ref, m.rec)
+		u.unlinkRecordLocked(h.head, h.n, m.ref, m.rec)
 	}
 	m.rec = nil
 	h.lease, _ = s.t.mapped.Enter()
@@ -123,12 +123,12 @@ func (s *set) queueLocked() error {
 			waitqueue.Several, ticket, s.bit.number())
 		if err != nil {
 			m.rec = nil
-			u.call()
+			u.callWaiters()
 			return err
 		}
 		failpoint.Hit("locktable/many/queued")
 		q.WantLocked(m.h.mode, 0, rowOf, func(int) {})
-		u.call()
+		u.callWaiters()
 	}
 	return nil
 }
@@ -141,9 +141,9 @@ func (s *set) cancel() {
 		}
 		rec, ref, head, n := m.rec, m.ref, m.h.head, m.h.n
 		m.rec = nil
-		if s.t.gone(rec) != nil {
+		if s.t.voidRecord(rec) != nil {
 			continue
 		}
-		s.t.endSoon(m.h.partition(), head, n, ref, rec, 0)
+		s.t.unlinkRecordSoon(m.h.partition(), head, n, ref, rec, 0)
 	}
 }

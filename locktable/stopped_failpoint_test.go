@@ -19,8 +19,8 @@ import (
 	"github.com/godsm/godsm/locktable"
 )
 
-// TestStoppedInside stops a session at every point inside the table. A Lock of another one ends with its context, or has the
-// lock; so does an Open, and no Unlock waits.
+// TestStoppedInside stops a session at every point inside the table. A Lock of another one ends with its context, or
+// has the lock; so does an Open, and no Unlock waits.
 func TestStoppedInside(t *testing.T) {
 	points, err := failpoint.Points(".")
 	must(t, err)

@@ -28,8 +28,8 @@ import (
 // Mode is how a lock is held.
 type Mode = waitqueue.Mode
 
-// The modes. Shared and Exclusive are what most programs use; the intent modes are what the parents of a path are held in,
-// and SharedIntent is for one who reads all that is below a name and changes some of it.
+// The modes. Shared and Exclusive are what most programs use; the intent modes are what the parents of a path are held
+// in, and SharedIntent is for one who reads all that is below a name and changes some of it.
 const (
 	IntentShared    = waitqueue.IntentShared
 	IntentExclusive = waitqueue.IntentExclusive
@@ -42,10 +42,11 @@ const (
 type Options struct {
 	// DeadlockAfter is how long a waiter waits before it looks for a cycle; 200 ms. Negative: it never looks.
 	DeadlockAfter time.Duration
-	// OnWait is called, in a goroutine of its own, when a wait has lasted for a second: with what is waited for and who is
-	// in the way. Nil: nothing is called.
+	// OnWait is called, in a goroutine of its own, when a wait has lasted for a second: with what is waited for and
+	// who is in the way. Nil: nothing is called.
 	OnWait func(WaitError)
-	// Application is what others see of this process beside its pid: 40 bytes at most. Open has the session's by default.
+	// Application is what others see of this process beside its pid: 40 bytes at most. Open has the session's by
+	// default.
 	Application string
 }
 
@@ -112,18 +113,18 @@ func Attach(a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
 	return attachIn(context.Background(), a, handle, o)
 }
 
-// attachIn does what Attach does, and ends with ctx: a process that is stopped may have the lock of a partition that is to be
-// swept.
+// attachIn does what Attach does, and ends with ctx: a process that is stopped may have the lock of a partition that
+// is to be swept.
 func attachIn(ctx context.Context, a *dsa.Area, handle dsa.Pointer, o Options) (*Table, error) {
-	h, list, err := find(a, handle)
+	h, list, err := findTable(a, handle)
 	if err != nil {
 		return nil, err
 	}
 	return attach(ctx, a, handle, h, list, o)
 }
 
-// find returns a table's parts, without joining it.
-func find(a *dsa.Area, handle dsa.Pointer) (h *root, list *roster.Roster[seat, waitqueue.Record], err error) {
+// findTable returns a table's parts, without joining it.
+func findTable(a *dsa.Area, handle dsa.Pointer) (h *root, list *roster.Roster[seat, waitqueue.Record], err error) {
 	if h, err = rootIn(roster.In(a), handle); err != nil {
 		return nil, nil, err
 	}
@@ -160,7 +161,7 @@ func newTable(a *dsa.Area, view *shm.View, handle dsa.Pointer, h *root, list *ro
 		self:   a.Self(), o: o, handle: handle, id: h.id.Load(),
 		view: ends{view}, mapped: a.View(), lost: make(chan struct{}), intents: map[string]*intent{},
 	}
-	t.find, t.names.seed = t.at, maphash.MakeSeed()
+	t.find, t.names.seed = t.recordAt, maphash.MakeSeed()
 	t.pool.New = func() any {
 		h := &hold{t: t}
 		h.count.Store(1)
@@ -172,19 +173,19 @@ func newTable(a *dsa.Area, view *shm.View, handle dsa.Pointer, h *root, list *ro
 
 var partType, headType = reflect.TypeFor[part](), reflect.TypeFor[head]()
 
-func offset(t reflect.Type, field string) int {
+func offsetOfField(t reflect.Type, field string) int {
 	f, _ := t.FieldByName(field)
 	return int(f.Offset)
 }
 
 var (
-	partsAt   = offset(reflect.TypeFor[root](), "parts")
+	partsAt   = offsetOfField(reflect.TypeFor[root](), "parts")
 	partSize  = int(partType.Size())
-	dirsAt    = offset(partType, "dirs")
-	bucketsAt = offset(partType, "buckets")
-	comingAt  = offset(partType, "coming")
-	longAt    = offset(headType, "long")
-	epitaphAt = offset(headType, "epitaph")
+	dirsAt    = offsetOfField(partType, "dirs")
+	bucketsAt = offsetOfField(partType, "buckets")
+	comingAt  = offsetOfField(partType, "coming")
+	longAt    = offsetOfField(headType, "long")
+	epitaphAt = offsetOfField(headType, "epitaph")
 )
 
 func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list *roster.Roster[seat, waitqueue.Record],
@@ -221,8 +222,9 @@ func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list 
 		rows = append(rows, row)
 	}
 	t.sweepDead(ctx, rows)
-	// Of an area that is detached before Close was called, the bytes go when no goroutine uses them without a lease of the area.
-	t.unhook = append(t.unhook, a.OnDetach(func() { t.view.End(); t.quiet() }))
+	// Of an area that is detached before Close was called, the bytes go when no goroutine uses them without a lease of
+	// the area.
+	t.unhook = append(t.unhook, a.OnDetach(func() { t.view.End(); t.waitRecordsUnused() }))
 	return t, t.view.Answer(nil)
 }
 
@@ -240,8 +242,8 @@ func (t *Table) Lost() <-chan struct{} {
 	return t.lost
 }
 
-// Close ends this session's use of the table: waits end with ErrClosed, and what is still held is given back as by a holder
-// that died with it, since what it guards may be half-written. Closing twice is harmless.
+// Close ends this session's use of the table: waits end with ErrClosed, and what is still held is given back as by a
+// holder that died with it, since what it guards may be half-written. Closing twice is harmless.
 func (t *Table) Close() {
 	if t.view.View == nil {
 		return
@@ -250,26 +252,26 @@ func (t *Table) Close() {
 		t.end()
 		return
 	}
-	t.shut()
+	t.closeTable()
 }
 
-// shut is Close for the table alone, without its area.
-func (t *Table) shut() {
+// closeTable is Close for the table alone, without its area.
+func (t *Table) closeTable() {
 	t.close.Do(func() {
 		for _, f := range t.unhook[1:] {
 			f()
 		}
 		t.view.End()
-		t.quiet()
-		if t.giveAll() == nil {
+		t.waitRecordsUnused()
+		if t.releaseAll() == nil {
 			_ = fault.Contain(func() error { t.roster.Leave(); return nil })
 		}
 	})
 }
 
-// inside begins a use of this session's records, or of heads that it holds, without a partition's lock. Close waits for its end:
-// then they may be another session's. It is for some instructions, and for no call that blocks.
-func (t *Table) inside() (shm.Lease, error) {
+// beginRecordUse begins a use of this session's records, or of heads that it holds, without a partition's lock. Close
+// waits for its end: then they may be another session's. It is for some instructions, and for no call that blocks.
+func (t *Table) beginRecordUse() (shm.Lease, error) {
 	if t.view.View == nil {
 		return shm.Lease{}, t.closed()
 	}
@@ -280,11 +282,11 @@ func (t *Table) inside() (shm.Lease, error) {
 	return lease, nil
 }
 
-// own runs f, which uses records of this session, or heads that it holds, without a partition's lock. After the end of the table
-// it is ErrClosed without a call of f: they may be another session's. A fault ends f, and is an error. As inside, it is for
-// some instructions.
-func (t *Table) own(f func()) (err error) {
-	lease, err := t.inside()
+// withOwnRecords runs f, which uses records of this session, or heads that it holds, without a partition's lock. After
+// the end of the table it is ErrClosed without a call of f: they may be another session's. A fault ends f, and is an
+// error. As inside, it is for some instructions.
+func (t *Table) withOwnRecords(f func()) (err error) {
+	lease, err := t.beginRecordUse()
 	if err != nil {
 		return err
 	}
@@ -295,9 +297,10 @@ func (t *Table) own(f func()) (err error) {
 	return nil
 }
 
-// bare reports whether some instructions on a word that a record of this session keeps, which Close waits for, may run outside of
-// a fault scope: they are a part of the quickest calls, and a scope would double what those cost. Without one a truncated
-// object ends the process, as with a bare LWLock. In checked mode, and as long as a Session.Contain runs, they have a scope.
+// bare reports whether some instructions on a word that a record of this session keeps, which Close waits for, may run
+// outside of a fault scope: they are a part of the quickest calls, and a scope would double what those cost. Without
+// one a truncated object ends the process, as with a bare LWLock. In checked mode, and as long as a Session.Contain
+// runs, they have a scope.
 func (t *Table) bare() bool { return !t.self.Checked && scopes.Quiet() }
 
 // contained reports whether f returns true: it is false, too, if f meets a fault.
@@ -306,29 +309,30 @@ func contained(f func() bool) (is bool) {
 	return is
 }
 
-// quiet waits, after the end of the view, until no goroutine uses records or heads without a partition's lock.
-func (t *Table) quiet() {
+// waitRecordsUnused waits, after the end of the view, until no goroutine uses records or heads without a partition's
+// lock.
+func (t *Table) waitRecordsUnused() {
 	left := make(chan struct{})
 	t.view.Drain(func() { close(left) })
 	<-left
-	t.names.settle()
+	t.names.waitHeadsUnused()
 	t.mu.RLock()
 	list := slices.Collect(maps.Values(t.intents))
 	t.mu.RUnlock()
 	for _, i := range list {
-		i.close()
+		i.releaseAtEnd()
 	}
 }
 
-// giveAll gives back what this session has of the table.
-func (t *Table) giveAll() error {
+// releaseAll gives back what this session has of the table.
+func (t *Table) releaseAll() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // others do the rest when the session has ended
 	defer cancel()
 	return t.sweep(ctx, t.self.Peer)
 }
 
-// answer ends the scope of a call that began with fault.Catch, and makes its answer: a fault is ErrCorrupt, and once the table
-// has ended every error is ErrClosed, since bytes that were read after the end mean nothing.
+// answer ends the scope of a call that began with fault.Catch, and makes its answer: a fault is ErrCorrupt, and once
+// the table has ended every error is ErrClosed, since bytes that were read after the end mean nothing.
 func (t *Table) answer(err *error, was bool) {
 	fault.Restore(err, was, recover())
 	if *err != nil && t.view.Ended() && !errors.Is(*err, ErrClosed) {
@@ -353,7 +357,7 @@ func storeText(words []atomic.Uint64, text string) {
 		clear(b[:])
 		n := copy(b[:], text)
 		text = text[n:]
-		words[i].Store(le(b))
+		words[i].Store(loadLE(b))
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-func le(b [8]byte) uint64 { return binary.LittleEndian.Uint64(b[:]) }
+func loadLE(b [8]byte) uint64 { return binary.LittleEndian.Uint64(b[:]) }
 
 func appendLE(b []byte, w uint64) []byte { return binary.LittleEndian.AppendUint64(b, w) }
 

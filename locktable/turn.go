@@ -62,22 +62,23 @@ type ring struct {
 
 func ringOf(peer shmsync.Peer, bit uint32) ring { return ring{peer, bit} }
 
-// enter waits for a partition's lock, and repairs what a holder that died has left. The caller is in a scope of fault.Catch
-// (see answer) from before enter to its end: a word of the lock may be gone as any other. Each enter is followed by a
-// deferred leave.
+// enter waits for a partition's lock, and repairs what a holder that died has left. The caller is in a scope of
+// fault.Catch (see answer) from before enter to its end: a word of the lock may be gone as any other. Each enter is
+// followed by a deferred leave.
 func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 	if t.view.Ended() {
 		return nil, t.closed()
 	}
 	u, err := t.lockPart(ctx, i)
 	if err == nil && t.view.Ended() { // Close gives back what there is under this lock, and may have done so already
-		u.quit()
+		u.leaveUnchanged()
 		return nil, t.closed()
 	}
 	return u, err
 }
 
-// lockPart does what enter does, also after the end of the table's view: for a caller that gives back what a session has.
+// lockPart does what enter does, also after the end of the table's view: for a caller that gives back what a session
+// has.
 func (t *Table) lockPart(ctx context.Context, i int) (u *turn, err error) {
 	lease, err := t.mapped.Enter()
 	if err != nil {
@@ -132,7 +133,7 @@ func (t *Table) tryEnter(i int, most time.Duration) (u *turn, err error) {
 			u, err := t.parts[i].begin(lease, guard)
 			if err == nil && t.view.Ended() {
 				u.lease = shm.Lease{} // it ends here
-				u.quit()
+				u.leaveUnchanged()
 				return nil, t.closed()
 			}
 			return u, err
@@ -146,8 +147,8 @@ func (t *Table) tryEnter(i int, most time.Duration) (u *turn, err error) {
 	}
 }
 
-// begin returns the turn of a caller that has just got the partition's lock. If it fails, or meets a fault, the lock is given
-// back and the lease is the caller's.
+// begin returns the turn of a caller that has just got the partition's lock. If it fails, or meets a fault, the lock
+// is given back and the lease is the caller's.
 func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (u *turn, err error) {
 	in := false // the lock is the turn's
 	defer func() {
@@ -181,9 +182,9 @@ func (l *local) begin(lease shm.Lease, guard shmsync.Guard) (u *turn, err error)
 	return u, nil
 }
 
-// leave gives the partition's lock back and wakes the waiters that were called. Callers defer it after fault.Catch, so that
-// a fault in it becomes the caller's error. Unless ok was called, because of a fault or because an invalid word was found,
-// leave marks the partition dirty and the next holder of the lock repairs it.
+// leave gives the partition's lock back and wakes the waiters that were called. Callers defer it after fault.Catch, so
+// that a fault in it becomes the caller's error. Unless ok was called, because of a fault or because an invalid word
+// was found, leave marks the partition dirty and the next holder of the lock repairs it.
 func (u *turn) leave() {
 	l, lease, guard := u.local, u.lease, u.guard
 	defer lease.Leave()
@@ -205,14 +206,14 @@ func (u *turn) leave() {
 	}
 }
 
-// quit leaves a turn in which nothing was done: there is nothing to repair after it.
-func (u *turn) quit() {
-	u.ok()
+// leaveUnchanged leaves a turn in which nothing was done: there is nothing to repair after it.
+func (u *turn) leaveUnchanged() {
+	u.markDone()
 	_ = fault.Contain(func() error { u.leave(); return nil })
 }
 
-// ok says that the caller is through.
-func (u *turn) ok() { u.done = true }
+// markDone says that the caller is through.
+func (u *turn) markDone() { u.done = true }
 
 // queue returns the queue of a head.
 func (u *turn) queue(h *head, n uint32) *waitqueue.Queue {
@@ -222,8 +223,8 @@ func (u *turn) queue(h *head, n uint32) *waitqueue.Queue {
 	return &u.q
 }
 
-// call calls who can have the lock of the queue now.
-func (u *turn) call() {
+// callWaiters calls who can have the lock of the queue now.
+func (u *turn) callWaiters() {
 	u.q.CallLocked()
 	for _, c := range u.q.Calls {
 		if who, _, ok := u.t.roster.Seat(rowOf(c.Ref)); ok {
@@ -236,8 +237,8 @@ func (u *turn) call() {
 // keyOf returns what a record has of the head that it belongs to.
 func keyOf(part int, n uint32) uint64 { return uint64(part)<<32 | uint64(n) }
 
-// at returns the record that ref names, nil if there is none.
-func (t *Looker) at(ref waitqueue.Ref) *waitqueue.Record {
+// recordAt returns the record that ref names, nil if there is none.
+func (t *Looker) recordAt(ref waitqueue.Ref) *waitqueue.Record {
 	r, err := t.roster.At(roster.Ref(ref))
 	if err != nil {
 		return nil

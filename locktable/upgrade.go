@@ -10,18 +10,18 @@ import (
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-// Upgrade makes the hold one in mode m as well as in its own: in the weakest mode that covers both. It goes before all that
-// wait, and waits for other holders alone. If another holder waits for an upgrade that this one is in the way of, and would
-// never end, it is ErrUpgrade at once, and the hold stays as it is: unlock it, and begin again. So it does in all other
-// failures. What the lock guards may not have changed meanwhile: an upgrade never lets go.
+// Upgrade makes the hold one in mode m as well as in its own: in the weakest mode that covers both. It goes before all
+// that wait, and waits for other holders alone. If another holder waits for an upgrade that this one is in the way of,
+// and would never end, it is ErrUpgrade at once, and the hold stays as it is: unlock it, and begin again. So it does
+// in all other failures. What the lock guards may not have changed meanwhile: an upgrade never lets go.
 func (x Hold) Upgrade(ctx context.Context, m Mode) error {
 	h, err := x.useIn(m)
 	if err != nil {
 		return err
 	}
-	defer h.drop()
-	to := h.now().Join(m)
-	if to == h.now() {
+	defer h.endUse()
+	to := h.currentMode().Join(m)
+	if to == h.currentMode() {
 		return nil
 	}
 	if h.under != nil {
@@ -29,14 +29,14 @@ func (x Hold) Upgrade(ctx context.Context, m Mode) error {
 	}
 	for i, a := range h.above { // the parents' modes first
 		switch intent := to.Intent(); {
-		case a.hold != nil && !a.hold.now().Covers(intent):
+		case a.hold != nil && !a.hold.currentMode().Covers(intent):
 			return &WaitError{Name: h.key.parent(i + 1).String(), Mode: intent, Err: ErrSelf}
 		case a.intent != nil && a.intent.mode != intent:
 			now, err := h.t.intend(ctx, h.key.parent(i+1), intent, false)
 			if err != nil {
 				return err
 			}
-			a.intent.leave()
+			a.intent.endUse()
 			h.above[i].intent = now
 		}
 	}
@@ -52,17 +52,17 @@ func (x Hold) useIn(m Mode) (*hold, error) {
 	if m < IntentShared || m > Exclusive {
 		return nil, invalid("mode %d", m)
 	}
-	return x.use()
+	return x.beginUse()
 }
 
-func (h *hold) now() Mode {
+func (h *hold) currentMode() Mode {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.mode
 }
 
-// place returns the hold as a queue knows it.
-func (h *hold) place() waitqueue.Ref {
+// placeInQueue returns the hold as a queue knows it.
+func (h *hold) placeInQueue() waitqueue.Ref {
 	if h.rec == nil {
 		return waitqueue.InPlace
 	}
@@ -80,9 +80,9 @@ func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 	defer u.leave()
 	q := u.queue(h.head, h.n)
 	q.SlowLocked()
-	w.own = h.place()
+	w.own = h.placeInQueue()
 	switch {
-	case q.UpgradingLocked(h.now(), to):
+	case q.UpgradingLocked(h.currentMode(), to):
 		err = &WaitError{Name: h.key.String(), Mode: to, Err: ErrUpgrade}
 	case q.FitsLocked(to, waitqueue.First, w.own):
 		h.convertLocked(to)
@@ -96,10 +96,10 @@ func (w *waiter) upgrade(ctx context.Context, to Mode) (err error) {
 			break
 		}
 		w.rec.Extra.Store(uint64(w.own))
-		w.lookLocked(u)
+		w.noteBlockersLocked(u)
 	}
-	u.call()
-	u.ok()
+	u.callWaiters()
+	u.markDone()
 	return err
 }
 
@@ -118,15 +118,16 @@ func (h *hold) convertLocked(to Mode) {
 	failpoint.Hit("locktable/convert/stored")
 }
 
-// Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an error.
+// Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an
+// error.
 func (x Hold) Downgrade(m Mode) (err error) {
 	h, err := x.useIn(m)
 	if err != nil {
 		return err
 	}
-	defer h.drop()
-	if h.under != nil || !h.now().Covers(m) {
-		return invalid("downgrade %s from %s to %s: it is not weaker, or another hold of the owner rests on it", h.key, h.now(), m)
+	defer h.endUse()
+	if h.under != nil || !h.currentMode().Covers(m) {
+		return invalid("downgrade %s from %s to %s: it is not weaker, or another hold of the owner rests on it", h.key, h.currentMode(), m)
 	}
 	if h.count.Load() > 2 { // what is held below or under it rests on its mode
 		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
@@ -139,7 +140,7 @@ func (x Hold) Downgrade(m Mode) (err error) {
 	defer u.leave()
 	u.queue(h.head, h.n)
 	h.convertLocked(m)
-	u.call()
-	u.ok()
+	u.callWaiters()
+	u.markDone()
 	return nil
 }

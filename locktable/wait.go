@@ -55,8 +55,8 @@ const (
 	tellAfter   = time.Second
 )
 
-// pause returns how long the waiter sleeps without being rung.
-func (w *waiter) pause() time.Duration {
+// sleepFor returns how long the waiter sleeps without being rung.
+func (w *waiter) sleepFor() time.Duration {
 	d := min(time.Duration(w.ahead+1)*lookEvery, lookAtLeast)
 	if w.due > 0 && w.ahead < 2 { // of many who wait behind one that does not come, one is enough to see that
 		d = min(d, w.due)
@@ -71,8 +71,9 @@ func (w *waiter) pause() time.Duration {
 	return d
 }
 
-// lookLocked notes, for a waiter that has not got the lock, who is in its way. It runs under the partition's lock.
-func (w *waiter) lookLocked(u *turn) {
+// noteBlockersLocked notes, for a waiter that has not got the lock, who is in its way. It runs under the partition's
+// lock.
+func (w *waiter) noteBlockersLocked(u *turn) {
 	w.ahead, w.due = u.q.AheadLocked(waitqueue.Ref(w.ref)), u.q.DueLocked(waitqueue.Ref(w.ref))
 	w.dead = w.dead[:0]
 	u.q.WantLocked(w.mode, w.own, rowOf, func(row int) {
@@ -88,9 +89,9 @@ func (w *waiter) wait(ctx context.Context) error {
 	check := w.began.Add(w.t.o.DeadlockAfter) // when a cycle is looked for next
 	for {
 		failpoint.Hit("locktable/wait/asleep")
-		rung := w.bit.sleep(ctx, w.pause())
+		rung := w.bit.sleep(ctx, w.sleepFor())
 		failpoint.Hit("locktable/wait/woken")
-		in, err := w.accept(ctx, rung || w.called())
+		in, err := w.takeIfTurn(ctx, rung || w.isCalled())
 		if in && err == nil {
 			return nil
 		}
@@ -115,7 +116,7 @@ func (w *waiter) wait(ctx context.Context) error {
 			}
 			if waited >= tellAfter && !w.told && w.t.o.OnWait != nil {
 				w.told = true
-				w.t.tell(w.explain(nil))
+				w.t.callOnWait(w.explain(nil))
 			}
 		}
 		if err != nil {
@@ -127,16 +128,17 @@ func (w *waiter) wait(ctx context.Context) error {
 	}
 }
 
-// called reports whether it may be the waiter's turn: it was called, or has been passed over.
-func (w *waiter) called() (called bool) {
+// isCalled reports whether it may be the waiter's turn: it was called, or has been passed over.
+func (w *waiter) isCalled() (called bool) {
 	rec := w.rec
-	_ = w.t.own(func() { called = rec.Called() != 0 || rec.Passed() })
+	_ = w.t.withOwnRecords(func() { called = rec.Called() != 0 || rec.Passed() })
 	return called
 }
 
-// accept takes the lock, for a waiter that runs, if its turn has come. One that was not called does not wait for the partition's
-// lock, which those that were called need, but each fourth time: then it sees that a holder of that lock is dead.
-func (w *waiter) accept(ctx context.Context, called bool) (in bool, err error) {
+// takeIfTurn takes the lock, for a waiter that runs, if its turn has come. One that was not called does not wait for
+// the partition's lock, which those that were called need, but each fourth time: then it sees that a holder of that
+// lock is dead.
+func (w *waiter) takeIfTurn(ctx context.Context, called bool) (in bool, err error) {
 	t, h := w.t, w.h
 	defer t.answer(&err, fault.Catch())
 	var u *turn
@@ -152,22 +154,22 @@ func (w *waiter) accept(ctx context.Context, called bool) (in bool, err error) {
 	q := u.queue(h.head, h.n)
 	q.ComeLocked(w.rec)
 	failpoint.Hit("locktable/accept/come")
-	if in = q.FitsLocked(w.rec.State().Mode(), w.before(), w.own); in {
+	if in = q.FitsLocked(w.rec.State().Mode(), w.countedBefore(), w.own); in {
 		w.enterLocked(u)
 		failpoint.Hit("locktable/accept/in")
 		if w.own == 0 {
 			w.hold(u)
 		}
 	} else {
-		w.lookLocked(u)
+		w.noteBlockersLocked(u)
 	}
-	u.call()
-	u.ok()
+	u.callWaiters()
+	u.markDone()
 	return in, nil
 }
 
-// before returns the record before which others count: all, for one that upgrades.
-func (w *waiter) before() waitqueue.Ref { return waitqueue.Ref(w.ref) }
+// countedBefore returns the record before which others count: all, for one that upgrades.
+func (w *waiter) countedBefore() waitqueue.Ref { return waitqueue.Ref(w.ref) }
 
 // enterLocked makes the waiter a holder. It runs under the partition's lock.
 func (w *waiter) enterLocked(u *turn) {
@@ -208,11 +210,11 @@ func (w *waiter) cancel() {
 	}
 	rec, ref, head, n := w.rec, w.ref, w.h.head, w.h.n
 	w.rec = nil
-	if w.t.gone(rec) != nil {
+	if w.t.voidRecord(rec) != nil {
 		return // Close has swept it, or does
 	}
 	failpoint.Hit("locktable/cancel/gone")
-	w.t.endSoon(w.h.partition(), head, n, ref, rec, 0)
+	w.t.unlinkRecordSoon(w.h.partition(), head, n, ref, rec, 0)
 }
 
 // explain says what the waiter waits for.
@@ -221,8 +223,8 @@ func (w *waiter) explain(err error) *WaitError {
 	return w.t.explain(e, w.h.key)
 }
 
-// tell calls OnWait, whose panic ends nothing but the call.
-func (t *Table) tell(e *WaitError) {
+// callOnWait calls OnWait, whose panic ends nothing but the call.
+func (t *Table) callOnWait(e *WaitError) {
 	go func() {
 		defer func() { _ = recover() }()
 		t.o.OnWait(*e)

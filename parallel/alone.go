@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// alone has the leader do the work itself.
-func (c *crew) alone(ctx context.Context, cancel context.CancelCauseFunc, run task) error {
+// runInLeader has the leader do the work itself.
+func (c *crew) runInLeader(ctx context.Context, cancel context.CancelCauseFunc, run task) error {
 	w := &Worker{Count: 1, Session: c.session, Owner: c.owner, Log: c.session.Config().Logger,
 		Files: c.options.Files}
 	w.connect(func(_ context.Context, kind byte, b []byte) (err error) {
@@ -15,11 +15,11 @@ func (c *crew) alone(ctx context.Context, cancel context.CancelCauseFunc, run ta
 			return errLeft
 		}
 		defer func() {
-			if failed := c.failure(err); failed != nil {
+			if failed := c.keepFailure(err); failed != nil {
 				cancel(failed)
 			}
 		}()
-		return c.hear(0, append([]byte{kind}, b...), &c.failed)
+		return c.handleMessage(0, append([]byte{kind}, b...), &c.failed)
 	})
 	err := contained(c.function(), func() error { return run(ctx, w, c.arg) })
 	if _, is := errors.AsType[abnormal](err); is {
@@ -28,7 +28,7 @@ func (c *crew) alone(ctx context.Context, cancel context.CancelCauseFunc, run ta
 	if err != nil && ctx.Err() != nil && c.session.Err() != nil {
 		err = errors.Join(err, context.Cause(ctx))
 	}
-	if failed := c.failure(nil); failed != nil && !errors.Is(err, failed) {
+	if failed := c.keepFailure(nil); failed != nil && !errors.Is(err, failed) {
 		err = errors.Join(failed, err)
 	}
 	return err
@@ -39,8 +39,8 @@ func (c *crew) function() string { return functionOf(c.task) }
 
 func functionOf(task string) string { return fmt.Sprintf("the function of task %q", task) }
 
-// failure keeps the first error of a callback that the leader, working alone, has called for itself, and returns it.
-func (c *crew) failure(err error) error {
+// keepFailure keeps the first error of a callback that the leader, working alone, has called for itself, and returns it.
+func (c *crew) keepFailure(err error) error {
 	c.hearing.Lock()
 	defer c.hearing.Unlock()
 	if c.failed == nil && err != errReturned {
@@ -49,8 +49,8 @@ func (c *crew) failure(err error) error {
 	return c.failed
 }
 
-// end lets no callback begin any more.
-func (c *crew) end() {
+// endSession lets no callback begin any more.
+func (c *crew) endSession() {
 	c.hearing.Lock()
 	defer c.hearing.Unlock()
 	c.over = true

@@ -10,17 +10,17 @@ import (
 // call runtime.Goexit, or end its process. Each way is an error of the run that names the callback, but
 // for the last one, which the other side of the pipe finds out.
 
-// call calls a callback for a worker's message and returns its error, which says what of which worker it was about. A
-// panic in it is an error with the stack. If it calls runtime.Goexit, as t.FailNow does, the goroutine ends; left has the
-// error then.
-func call(what string, worker int, name string, left *error, f func() error) (err error) {
+// callFunction calls a callback for a worker's message and returns its error, which says what of which worker it was
+// about. A panic in it is an error with the stack. If it calls runtime.Goexit, as t.FailNow does, the goroutine ends;
+// left has the error then.
+func callFunction(what string, worker int, name string, left *error, f func() error) (err error) {
 	about := func(err error) error { return fmt.Errorf("the %s of worker %d: %w", what, worker, err) }
 	returned := false
 	defer func() {
 		if p := recover(); p != nil {
-			err = about(panicked(name, p))
+			err = about(errPanicked(name, p))
 		} else if !returned {
-			*left = about(exited(name))
+			*left = about(errExited(name))
 		}
 	}()
 	if err = f(); err != nil {
@@ -39,9 +39,9 @@ func contained(name string, f func() error) (err error) {
 		defer close(over)
 		defer func() {
 			if p := recover(); p != nil {
-				err = panicked(name, p)
+				err = errPanicked(name, p)
 			} else if !returned {
-				err = exited(name)
+				err = errExited(name)
 			}
 		}()
 		err = f()
@@ -56,11 +56,11 @@ type abnormal string
 
 func (a abnormal) Error() string { return string(a) }
 
-func exited(name string) error {
+func errExited(name string) error {
 	return abnormal(name + " called runtime.Goexit, as t.FailNow does")
 }
 
-func panicked(name string, p any) error {
+func errPanicked(name string, p any) error {
 	return abnormal(fmt.Sprintf("%s: panic: %s\n%s", name, shorten(fmt.Sprint(p)), debug.Stack()))
 }
 

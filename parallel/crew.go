@@ -34,9 +34,9 @@ type crew struct {
 	cancelled bool
 }
 
-// hire starts n workers, the first of them for the index from, and returns those that have found
+// startWorkers starts n workers, the first of them for the index from, and returns those that have found
 // a row. All start before any is waited for.
-func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err error) {
+func (c *crew) startWorkers(ctx context.Context, from, n int) (ready []*member, err error) {
 	if n <= 0 {
 		return nil, nil
 	}
@@ -46,7 +46,7 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	}
 	var started []*member
 	for range n {
-		m, err := start(c.session.Config(), st, c.options.Files)
+		m, err := startMember(c.session.Config(), st, c.options.Files)
 		if err != nil {
 			return started, fmt.Errorf("parallel: starting a worker: %w", err)
 		}
@@ -61,7 +61,7 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	is, errs := make([]bool, n), make([]error, n)
 	var wg sync.WaitGroup
 	for i, m := range started {
-		wg.Go(func() { is[i], errs[i] = m.greet(ctx, from+i, c.options.Hello) })
+		wg.Go(func() { is[i], errs[i] = m.awaitReady(ctx, from+i, c.options.Hello) })
 	}
 	wg.Wait()
 	for i, m := range started {
@@ -73,8 +73,8 @@ func (c *crew) hire(ctx context.Context, from, n int) (ready []*member, err erro
 	return ready, errors.Join(errs...)
 }
 
-// work gives each member its part, and waits for all.
-func (c *crew) work(outer context.Context) error {
+// runParts gives each member its part, and waits for all.
+func (c *crew) runParts(outer context.Context) error {
 	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, c.cancel)
@@ -83,7 +83,7 @@ func (c *crew) work(outer context.Context) error {
 	var wg sync.WaitGroup
 	for i := range c.members {
 		wg.Go(func() {
-			if errs[i] = c.place(ctx, cancel, i); errs[i] != nil {
+			if errs[i] = c.runIndex(ctx, cancel, i); errs[i] != nil {
 				cancel(errCancelled)
 			}
 		})
@@ -99,19 +99,19 @@ func (c *crew) work(outer context.Context) error {
 func (c *crew) cancel() {
 	grace := c.options.Grace
 	time.AfterFunc(grace, func() { // first: one that is stopped may not read what it is told
-		for _, m := range c.list() {
+		for _, m := range c.memberList() {
 			m.kill(fmt.Sprintf("did not end within %v after it was cancelled, so it was killed", grace))
 		}
 	})
 	c.mu.Lock()
 	c.cancelled = true
 	c.mu.Unlock()
-	for _, m := range c.list() {
-		m.tell(order{Cancel: true})
+	for _, m := range c.memberList() {
+		m.sendOrder(order{Cancel: true})
 	}
 }
 
-func (c *crew) list() []*member {
+func (c *crew) memberList() []*member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.members)
@@ -130,10 +130,10 @@ func dropCancelled(errs []error) (kept []error) {
 	return kept
 }
 
-// place has the work of one index done, by one member or, if that dies and may be replaced, by the next.
-func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int) error {
+// runIndex has the work of one index done, by one member or, if that dies and may be replaced, by the next.
+func (c *crew) runIndex(ctx context.Context, cancel context.CancelCauseFunc, i int) error {
 	for attempt := 0; ; attempt++ {
-		err := c.employ(ctx, cancel, i, attempt)
+		err := c.runMember(ctx, cancel, i, attempt)
 		if e, ok := errors.AsType[*Error](err); !ok || !e.died || !c.mayRetry(ctx) {
 			return err
 		}
@@ -144,7 +144,7 @@ func (c *crew) place(ctx context.Context, cancel context.CancelCauseFunc, i int)
 		}); lerr != nil {
 			return errors.Join(err, lerr)
 		}
-		switch rerr := c.replace(ctx, i); {
+		switch rerr := c.startReplacement(ctx, i); {
 		case errors.Is(rerr, errCancelled):
 			return err
 		case rerr != nil:
@@ -163,14 +163,14 @@ func (c *crew) mayRetry(ctx context.Context) bool {
 	return true
 }
 
-// replace puts a new process in the place of one that has ended.
-func (c *crew) replace(ctx context.Context, i int) error {
-	hired, err := c.hire(ctx, i, 1)
+// startReplacement puts a new process in the place of one that has ended.
+func (c *crew) startReplacement(ctx context.Context, i int) error {
+	hired, err := c.startWorkers(ctx, i, 1)
 	if err == nil && len(hired) == 0 {
 		err = dsm.ErrTooManyProcesses
 	}
 	if err != nil {
-		dismiss(hired)
+		dismissAll(hired)
 		return err
 	}
 	c.mu.Lock()
@@ -182,30 +182,30 @@ func (c *crew) replace(ctx context.Context, i int) error {
 	return nil
 }
 
-// employ gives a member its part, listens to it, and waits until its process is gone.
-func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
-	m := c.list()[i]
+// runMember gives a member its part, listens to it, and waits until its process is gone.
+func (c *crew) runMember(ctx context.Context, cancel context.CancelCauseFunc, i, attempt int) error {
+	m := c.memberList()[i]
 	g, err := c.session.Create(ctx, c.owner, mq.Size(ringSize))
 	if errors.Is(err, errCancelled) {
-		_ = m.dismiss()
+		_ = m.sendNoWork()
 		return errCancelled
 	}
 	if err != nil {
-		return errors.Join(err, m.dismiss())
+		return errors.Join(err, m.sendNoWork())
 	}
 	began := false
 	err = g.With(func(b []byte) error { // the session may be closed meanwhile
 		began = true
 		in, err := newInbox(b, c.session.Self(), m.peer)
 		if err != nil {
-			return errors.Join(err, m.dismiss())
+			return errors.Join(err, m.sendNoWork())
 		}
 		defer in.receiver.Detach()
-		return c.direct(cancel, m, in, order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
+		return c.sendOrderAndListen(cancel, m, in, order{Task: c.task, Index: i, Count: len(c.members), Attempt: attempt,
 			Queue: g.Handle(), Arg: c.arg})
 	})
 	if !began {
-		err = errors.Join(err, m.dismiss())
+		err = errors.Join(err, m.sendNoWork())
 	}
 	if derr := g.Detach(); derr != nil {
 		err = errors.Join(err, derr)
@@ -213,8 +213,8 @@ func (c *crew) employ(ctx context.Context, cancel context.CancelCauseFunc, i, at
 	return err
 }
 
-// direct gives a member its order and hears it out.
-func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o order) error {
+// sendOrderAndListen gives a member its order and hears it out.
+func (c *crew) sendOrderAndListen(cancel context.CancelCauseFunc, m *member, in inbox, o order) error {
 	i := o.Index
 	heard := make(chan error, 1)
 	ctx, gone := context.WithCancel(context.Background())
@@ -228,17 +228,17 @@ func (c *crew) direct(cancel context.CancelCauseFunc, m *member, in inbox, o ord
 			}
 			heard <- err
 		}()
-		err = in.listen(ctx, func(message []byte) error { return c.hear(i, message, &err) })
+		err = in.listen(ctx, func(message []byte) error { return c.handleMessage(i, message, &err) })
 	}()
-	m.tell(o)
+	m.sendOrder(o)
 	failpoint.Hit("parallel/work/ordered")
-	lines, err := m.await(i)
+	lines, err := m.awaitExit(i)
 	gone() // what it has sent is still heard
 	herr := <-heard
 	for _, l := range lines {
 		if herr == nil {
 			herr = contained("the logger", func() (left error) {
-				return c.hear(i, append([]byte{logMessage}, l...), &left)
+				return c.handleMessage(i, append([]byte{logMessage}, l...), &left)
 			})
 		}
 	}

@@ -32,7 +32,7 @@ func TestCancelDeaf(t *testing.T) {
 	c := &crew{task: "deaf", arg: arg, members: []*member{m}, session: s, owner: s.Owner()}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(50*time.Millisecond, cancel) // before the order is written or in the middle of it
-	if err := c.work(ctx); !errors.Is(err, context.Canceled) {
+	if err := c.runParts(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("work = %v, want that it was cancelled", err)
 	}
 }

@@ -18,7 +18,8 @@ var squareAll = parallel.Map("square all", func(ctx context.Context, w *parallel
 	return nil
 })
 
-// Workers share a slice in a segment: each takes one piece after the other. TestMain, or main, begins with parallel.Main.
+// Workers share a slice in a segment: each takes one piece after the other. TestMain, or main, begins with
+// parallel.Main.
 func ExampleMap() {
 	err := supervisor.Run(context.Background(), dsm.Config{}, func(ctx context.Context, s *dsm.Session) error {
 		const n = 1000

@@ -72,7 +72,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGrace: workers that do not end after they were cancelled are killed when the grace is over, and the error says why.
+// TestGrace: workers that do not end after they were cancelled are killed when the grace is over, and the error says
+// why.
 func TestGrace(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

@@ -19,8 +19,8 @@ func levelOf(log zerolog.Logger) zerolog.Level {
 	return zerolog.Disabled
 }
 
-// relay writes a worker's line to the leader's log, under the same level, with the worker's number.
-func relay(log zerolog.Logger, worker int, line []byte) {
+// relayLog writes a worker's line to the leader's log, under the same level, with the worker's number.
+func relayLog(log zerolog.Logger, worker int, line []byte) {
 	fields := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()

@@ -33,9 +33,9 @@ type member struct {
 	killed  atomic.Pointer[string] // why the leader has killed it; nil if it has not
 }
 
-// start starts one process, with its ticket, its pipes and the files that it inherits.
-func start(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err error) {
-	exe, err := program()
+// startMember starts one process, with its ticket, its pipes and the files that it inherits.
+func startMember(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err error) {
+	exe, err := executablePath()
 	if err != nil {
 		return nil, err
 	}
@@ -71,12 +71,12 @@ func start(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err erro
 	lifeline.Tie(cmd.Process)
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
 		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
-	m.tell(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
+	m.sendOrder(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
 	return m, nil
 }
 
-// program returns the path of what this process runs, also when its file has been replaced since.
-func program() (string, error) {
+// executablePath returns the path of what this process runs, also when its file has been replaced since.
+func executablePath() (string, error) {
 	const self = "/proc/self/exe"
 	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
 		return self, nil
@@ -84,17 +84,17 @@ func program() (string, error) {
 	return os.Executable()
 }
 
-// greet waits until a new worker is ready. One that finds no row does not take part, and is no error. One that does not say
-// hello in time does not call Main.
-func (m *member) greet(ctx context.Context, i int, patience time.Duration) (ready bool, err error) {
+// awaitReady waits until a new worker is ready. One that finds no row does not take part, and is no error. One that
+// does not say hello in time does not call Main.
+func (m *member) awaitReady(ctx context.Context, i int, patience time.Duration) (ready bool, err error) {
 	late := time.AfterFunc(patience, func() {
 		m.kill(fmt.Sprintf("had not called parallel.Main %v after it was started, so it was killed: call parallel.Main "+
 			"at the top of main, and of TestMain; Options.Hello is the time", patience))
 	})
-	r, err := m.hear()
+	r, err := m.readReport()
 	late.Stop()
 	if err == nil && r.Hello {
-		r, err = m.hear()
+		r, err = m.readReport()
 	}
 	switch {
 	case err == nil && r.Ready:
@@ -110,14 +110,14 @@ func (m *member) greet(ctx context.Context, i int, patience time.Duration) (read
 		}
 		return false, r.error(i)
 	}
-	return false, m.silent(i, "before it began: does main call parallel.Main?")
+	return false, m.errSilent(i, "before it began: does main call parallel.Main?")
 }
 
-// await waits for a member to be done, and for its process to be gone.
-func (m *member) await(i int) (lines []string, err error) {
-	r, err := m.hear()
+// awaitExit waits for a member to be done, and for its process to be gone.
+func (m *member) awaitExit(i int) (lines []string, err error) {
+	r, err := m.readReport()
 	if err != nil || !r.Done {
-		return nil, m.silent(i, "without a word")
+		return nil, m.errSilent(i, "without a word")
 	}
 	m.end()
 	switch {
@@ -133,8 +133,8 @@ func (r report) error(worker int) *Error {
 	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
 }
 
-// silent returns the error of a process that ended without a report.
-func (m *member) silent(i int, when string) error {
+// errSilent returns the error of a process that ended without a report.
+func (m *member) errSilent(i int, when string) error {
 	err := m.end()
 	how := "exit status 0"
 	if err != nil {
@@ -165,16 +165,16 @@ func (m *member) kill(why string) {
 	_ = m.cmd.Process.Kill()
 }
 
-// dismiss ends members without giving them work.
-func dismiss(members []*member) {
+// dismissAll ends members without giving them work.
+func dismissAll(members []*member) {
 	for _, m := range members {
-		_ = m.dismiss()
+		_ = m.sendNoWork()
 	}
 }
 
-// dismiss ends a member that has been given no work. It is told, so that it does not take its leader for dead.
-func (m *member) dismiss() error {
-	m.tell(order{Cancel: true})
+// sendNoWork ends a member that has been given no work. It is told, so that it does not take its leader for dead.
+func (m *member) sendNoWork() error {
+	m.sendOrder(order{Cancel: true})
 	return m.end()
 }
 
@@ -188,14 +188,14 @@ func (m *member) end() error {
 	return err
 }
 
-// tell sends an order. A worker that does not listen any more is found out by its silence.
-func (m *member) tell(o order) {
+// sendOrder sends an order. A worker that does not listen any more is found out by its silence.
+func (m *member) sendOrder(o order) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	_ = m.out.Encode(o)
 }
 
-func (m *member) hear() (r report, err error) {
+func (m *member) readReport() (r report, err error) {
 	err = m.in.Decode(&r)
 	return r, err
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/godsm/godsm/supervisor"
 )
 
-// TestDirectoryMovedUnderALeader: workers that are started afterwards don't find the instance, and don't join the one that
-// has come in its place: the error says which directory, and why.
+// TestDirectoryMovedUnderALeader: workers that are started afterwards don't find the instance, and don't join the one
+// that has come in its place: the error says which directory, and why.
 func TestDirectoryMovedUnderALeader(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("skipped: a directory that is in use can't be moved")

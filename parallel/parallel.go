@@ -93,8 +93,8 @@ type Options struct {
 	Result   func(worker int, b []byte) error
 	Progress func(worker int, done, total int64)
 
-	// Files are inherited by each worker, also by one that replaces another: listeners above all, by their method File. They stay
-	// the caller's. ErrUnsupported on Windows.
+	// Files are inherited by each worker, also by one that replaces another: listeners above all, by their method
+	// File. They stay the caller's. ErrUnsupported on Windows.
 	Files []*os.File
 
 	// Grace is how long workers have to end after they were cancelled, before they are killed; 0 is 2 s. For a Set it is
@@ -227,15 +227,15 @@ func (t *Task[A]) execute(ctx context.Context, session *dsm.Session, o Options, 
 		}
 	}()
 	c := &crew{task: t.name, arg: raw, session: session, owner: owner, options: o, ready: ready}
-	defer c.end()
-	if c.members, err = c.hire(ctx, 0, o.Workers); err != nil {
-		dismiss(c.members)
+	defer c.endSession()
+	if c.members, err = c.startWorkers(ctx, 0, o.Workers); err != nil {
+		dismissAll(c.members)
 		return err
 	}
 	if len(c.members) > 0 {
-		return c.work(ctx)
+		return c.runParts(ctx)
 	}
-	return c.alone(ctx, cancel, t.run)
+	return c.runInLeader(ctx, cancel, t.run)
 }
 
 // connect gives a worker its way to the leader.

@@ -31,9 +31,9 @@ func inherited(t ticket) (orders, reports *os.File, err error) {
 	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil
 }
 
-// duplicate returns descriptors of the same files for a new process to inherit, and a function that closes them. Why not the
-// files themselves: package exec asks for their Fd, and that of a net.Listener's File makes the socket blocking, which all
-// who have inherited it share. A process that waits in accept then can't be told to stop.
+// duplicate returns descriptors of the same files for a new process to inherit, and a function that closes them. Why
+// not the files themselves: package exec asks for their Fd, and that of a net.Listener's File makes the socket
+// blocking, which all who have inherited it share. A process that waits in accept then can't be told to stop.
 func duplicate(files []*os.File) (list []*os.File, release func(), err error) {
 	release = func() {
 		for _, f := range list {

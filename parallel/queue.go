@@ -85,7 +85,7 @@ func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
 		return err
 	}
 	o.detached, o.detach = context.WithCancel(context.Background())
-	g.OnDetach(o.leave)
+	g.OnDetach(o.detachSender)
 	for _, l := range o.lines {
 		if err := o.sendLocked(context.Background(), logMessage, []byte(l)); err != nil {
 			return err
@@ -95,23 +95,23 @@ func (o *outbox) open(g *dsm.Segment, self shmsync.Self) error {
 	return nil
 }
 
-// leave shuts the box when the queue's segment is detached. A send that is under way ends by itself.
-func (o *outbox) leave() {
+// detachSender shuts the box when the queue's segment is detached. A send that is under way ends by itself.
+func (o *outbox) detachSender() {
 	o.detach()
 	if o.mu.TryLock() {
 		defer o.mu.Unlock()
-		o.shutLocked()
+		o.shutSendingLocked()
 	}
 }
 
-func (o *outbox) shut() {
+func (o *outbox) shutSending() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.shutLocked()
+	o.shutSendingLocked()
 }
 
-// shutLocked does what shut does. The caller holds mu.
-func (o *outbox) shutLocked() {
+// shutSendingLocked does what shut does. The caller holds mu.
+func (o *outbox) shutSendingLocked() {
 	if o.sender != nil {
 		o.sender.Detach()
 		o.sender = nil
@@ -179,9 +179,9 @@ func (o *outbox) unsent() []string {
 	return lines
 }
 
-// hear handles, in the leader, what workers send, one message at a time. If a callback calls runtime.Goexit, left
-// gets the error that says so, since hear doesn't return then.
-func (c *crew) hear(worker int, message []byte, left *error) error {
+// handleMessage handles, in the leader, what workers send, one message at a time. If a callback calls runtime.Goexit,
+// left gets the error that says so, since hear doesn't return then.
+func (c *crew) handleMessage(worker int, message []byte, left *error) error {
 	if len(message) == 0 {
 		return nil
 	}
@@ -194,22 +194,22 @@ func (c *crew) hear(worker int, message []byte, left *error) error {
 	switch message[0] {
 	case resultMessage:
 		if c.options.Result != nil {
-			return call("result", worker, "Options.Result", left,
+			return callFunction("result", worker, "Options.Result", left,
 				func() error { return c.options.Result(worker, content) })
 		}
 	case progressMessage:
 		if c.options.Progress != nil && len(content) == 16 {
-			return call("progress", worker, "Options.Progress", left, func() error {
+			return callFunction("progress", worker, "Options.Progress", left, func() error {
 				c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
 					int64(binary.LittleEndian.Uint64(content[8:])))
 				return nil
 			})
 		}
 	case readyMessage:
-		c.ready(worker, max(1, len(c.list())))
+		c.ready(worker, max(1, len(c.memberList())))
 	case logMessage:
-		return call("log", worker, "the logger", left, func() error {
-			relay(c.session.Config().Logger, worker, content)
+		return callFunction("log", worker, "the logger", left, func() error {
+			relayLog(c.session.Config().Logger, worker, content)
 			return nil
 		})
 	}

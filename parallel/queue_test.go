@@ -29,7 +29,7 @@ func TestProgressNeverWaits(t *testing.T) {
 	if err := box.open(g, s.Self()); err != nil {
 		t.Fatal(err)
 	}
-	defer box.shut()
+	defer box.shutSending()
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := make(chan error, 1)
 	go func() { sent <- box.send(ctx, resultMessage, make([]byte, 2*ringSize)) }()

@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// Set is workers that serve until they are told to stop. A Set is replaced by another one without losing a connection: both
-// inherit the same listeners, whose queue is the kernel's, so
+// Set is workers that serve until they are told to stop. A Set is replaced by another one without losing a connection:
+// both inherit the same listeners, whose queue is the kernel's, so
 //
 //	next, err := server.Start(ctx, session, options, newVersion)
 //	if err == nil {
@@ -26,13 +26,13 @@ type Set struct {
 	err   error
 }
 
-// Start starts workers, as RunWith does, and returns when each of them has called Ready. If one of them fails before, or ctx
-// ends, that is an error, and none is left. The context bounds the start alone; Stop ends the Set, and so do the end of
-// the session and a worker that fails, or dies when Options.Retries have been used.
+// Start starts workers, as RunWith does, and returns when each of them has called Ready. If one of them fails before,
+// or ctx ends, that is an error, and none is left. The context bounds the start alone; Stop ends the Set, and so do
+// the end of the session and a worker that fails, or dies when Options.Retries have been used.
 //
-// A worker that is to lose no connection closes its listener when its context ends, waits until it accepts no more, and answers
-// what it has accepted. With net/http that is not Server.Shutdown, which drops a connection whose request it has not read
-// yet: the example redeploy has a function that does it.
+// A worker that is to lose no connection closes its listener when its context ends, waits until it accepts no more,
+// and answers what it has accepted. With net/http that is not Server.Shutdown, which drops a connection whose request
+// it has not read yet: the example redeploy has a function that does it.
 func (t *Task[A]) Start(ctx context.Context, session *dsm.Session, o Options, arg A) (*Set, error) {
 	life, end := context.WithCancelCause(context.Background())
 	s := &Set{drain: func() { end(errCancelled) }, done: make(chan struct{})}
@@ -65,8 +65,8 @@ func (t *Task[A]) Start(ctx context.Context, session *dsm.Session, o Options, ar
 	}
 }
 
-// Stop cancels the contexts of the workers and waits until all have ended. Those that have not ended Options.Grace later are
-// killed, which is an error: what they were answering is lost. Stopping twice is harmless.
+// Stop cancels the contexts of the workers and waits until all have ended. Those that have not ended Options.Grace
+// later are killed, which is an error: what they were answering is lost. Stopping twice is harmless.
 func (s *Set) Stop() error {
 	if s.done == nil {
 		return errors.New("parallel: this Set was not started")

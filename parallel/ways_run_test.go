@@ -17,7 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/parallel"
@@ -37,7 +37,7 @@ func TestAllWaysOutOfRun(t *testing.T) {
 					if list, err := os.ReadDir(dir); err == nil {
 						found = append(found, fmt.Sprint(dir, list))
 					}
-					return append(found, osobjects.Objects([]uuid.UUID{life}, filepath.Join(dir, "mmap"))...)
+					return append(found, objectlist.Objects([]uuid.UUID{life}, filepath.Join(dir, "mmap"))...)
 				}
 				switch way {
 				case "exit", "kill":

@@ -19,7 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/parallel"
@@ -244,7 +244,7 @@ func waysOfRun(c *proctest.Child, place, way string) error {
 				return err
 			}
 		}
-		c.Say("life %s", osobjects.Lives(st.Dir)[0])
+		c.Say("life %s", objectlist.KnownLives(st.Dir)[0])
 		c.Say("dir %s", st.Dir)
 		n := places[place].workers
 		if n > 0 {

@@ -25,7 +25,7 @@ func Main() {
 	os.Unsetenv(ticketVariable)
 	t, err := parseTicket(text)
 	if err == nil {
-		err = serve(t)
+		err = serveLeader(t)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: worker: %v\n", filepath.Base(os.Args[0]), err)
@@ -42,8 +42,8 @@ type leader struct {
 	files []*os.File // Worker.Files
 }
 
-// serve runs a worker from its start to its end. Its errors are of the pipes: those of the task go to the leader.
-func serve(t ticket) error {
+// serveLeader runs a worker from its start to its end. Its errors are of the pipes: those of the task go to the leader.
+func serveLeader(t ticket) error {
 	in, out, err := inherited(t)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func serve(t ticket) error {
 	failpoint.Hit("parallel/worker/hello")
 	var box outbox
 	log := zerolog.New(&box).Level(hello.LogLevel).With().Timestamp().Logger()
-	session, err := join(t, hello.Settings, log)
+	session, err := joinSession(t, hello.Settings, log)
 	if err != nil {
 		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(),
 			Kind: errkind.Name(err)})
@@ -75,7 +75,7 @@ func serve(t ticket) error {
 	}
 	var work order
 	if err := l.in.Decode(&work); err != nil {
-		bereaved(session)
+		exitIfLeaderDied(session)
 		return nil
 	}
 	if work.Count == 0 { // dismissed, or cancelled before there was work
@@ -85,13 +85,13 @@ func serve(t ticket) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	dead := make(chan struct{})
-	go l.obey(cancel, session, dead)
+	go l.awaitStop(cancel, session, dead)
 	failpoint.Hit("parallel/worker/ordered")
-	err = l.run(ctx, session, work, &box, log)
+	err = l.runTask(ctx, session, work, &box, log)
 	failpoint.Hit("parallel/worker/ran")
 	select {
 	case <-dead:
-		bereaved(session)
+		exitIfLeaderDied(session)
 	default:
 	}
 	r := report{Done: true, Cancelled: err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled)}
@@ -104,7 +104,7 @@ func serve(t ticket) error {
 	return l.out.Encode(r)
 }
 
-func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Session, error) {
+func joinSession(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Session, error) {
 	ctx := context.Background()
 	s, err := dsm.Open(ctx, dsm.Config{Dir: t.Dir, Application: filepath.Base(os.Args[0]) + " worker",
 		Settings: settings, Logger: log})
@@ -129,10 +129,10 @@ func join(t ticket, settings map[string]string, log zerolog.Logger) (*dsm.Sessio
 	return s, nil
 }
 
-// bereaved waits, after the leader's end, until a supervisor of a private instance that was in the same process is seen
-// dead, too: a process that is killed loses its pipes and its locks one after the other. Only then does the
-// last session to leave know that it is to remove the instance.
-func bereaved(session *dsm.Session) {
+// exitIfLeaderDied waits, after the leader's end, until a supervisor of a private instance that was in the same
+// process is seen dead, too: a process that is killed loses its pipes and its locks one after the other. Only then
+// does the last session to leave know that it is to remove the instance.
+func exitIfLeaderDied(session *dsm.Session) {
 	for end := time.Now().Add(orphanGrace / 2); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if st, err := session.Status(context.Background()); err != nil || !st.Private || !st.Supervised {
 			return
@@ -140,9 +140,9 @@ func bereaved(session *dsm.Session) {
 	}
 }
 
-// obey waits for the word to stop. If that is the leader's end, it closes dead, and no process is left to kill a worker that
-// does not stop. It leaves the instance itself then: the last one to leave a private instance removes it.
-func (l leader) obey(cancel func(), session *dsm.Session, dead chan<- struct{}) {
+// awaitStop waits for the word to stop. If that is the leader's end, it closes dead, and no process is left to kill a
+// worker that does not stop. It leaves the instance itself then: the last one to leave a private instance removes it.
+func (l leader) awaitStop(cancel func(), session *dsm.Session, dead chan<- struct{}) {
 	var o order
 	for l.in.Decode(&o) == nil {
 		if o.Cancel {
@@ -157,8 +157,8 @@ func (l leader) obey(cancel func(), session *dsm.Session, dead chan<- struct{}) 
 	os.Exit(1)
 }
 
-// run runs the task. A panic in it, or runtime.Goexit, is its error.
-func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox, log zerolog.Logger) (err error) {
+// runTask runs the task. A panic in it, or runtime.Goexit, is its error.
+func (l leader) runTask(ctx context.Context, s *dsm.Session, work order, box *outbox, log zerolog.Logger) (err error) {
 	registeredMu.Lock()
 	f := registered[work.Task]
 	registeredMu.Unlock()
@@ -173,7 +173,7 @@ func (l leader) run(ctx context.Context, s *dsm.Session, work order, box *outbox
 	if err != nil {
 		return fmt.Errorf("the queue to the leader: %w", err)
 	}
-	defer box.shut()
+	defer box.shutSending()
 	defer func() { err = errors.Join(err, owner.Abort()) }() // before, since the log may tell of it
 	if err := box.open(g, s.Self()); err != nil {
 		return fmt.Errorf("the queue to the leader: %w", err)

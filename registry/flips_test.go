@@ -43,8 +43,8 @@ func usable(t *testing.T, what string, sessions ...*dsm.Session) {
 	}
 }
 
-// TestEveryBitOfTheNamesLock: whichever bit of it a stray store has changed, names are there for the sessions of before and for
-// newcomers. Poison is one of them.
+// TestEveryBitOfTheNamesLock: whichever bit of it a stray store has changed, names are there for the sessions of
+// before and for newcomers. Poison is one of them.
 func TestEveryBitOfTheNamesLock(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

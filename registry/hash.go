@@ -26,7 +26,7 @@ func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string,
 	}
 	w := wish{name: name, kind: Kind{hashKind, reflect.TypeFor[K]().String() + " to " + reflect.TypeFor[V]().String(),
 		shm.Layout[entry]()}}
-	t, err := hash(ctx, s, w.with(s, opts), o, dshash.Create[K, V], dshash.Attach[K, V])
+	t, err := hashTable(ctx, s, w.with(s, opts), o, dshash.Create[K, V], dshash.Attach[K, V])
 	return t, fail(hashKind, name, err)
 }
 
@@ -34,20 +34,20 @@ func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string,
 func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Options,
 	opts ...Options) (*dshash.Bytes, error) {
 	w := wish{name: name, kind: Kind{Name: hashKind, Type: "bytes to bytes"}}
-	t, err := hash(ctx, s, w.with(s, opts), o, dshash.CreateBytes, dshash.AttachBytes)
+	t, err := hashTable(ctx, s, w.with(s, opts), o, dshash.CreateBytes, dshash.AttachBytes)
 	return t, fail(hashKind, name, err)
 }
 
-// hash returns the table of a name, by create or find. A version in o goes into the name's row too, so another one is
-// ErrMismatch before the area is attached.
-func hash[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Session, w wish, o dshash.Options,
+// hashTable returns the table of a name, by create or find. A version in o goes into the name's row too, so another
+// one is ErrMismatch before the area is attached.
+func hashTable[T interface{ Handle() dsa.Pointer }](ctx context.Context, s *dsm.Session, w wish, o dshash.Options,
 	create func(*dsa.Area, dshash.Options) (T, error),
 	find func(*dsa.Area, dsa.Pointer, dshash.Options) (T, error)) (T, error) {
 	if o.Version != 0 {
 		w.version = o.Version
 	}
 	o.Version = w.version
-	return inHeap(ctx, s, w, w.area,
+	return objectInArea(ctx, s, w, w.area,
 		func(a *dsa.Area, p dsa.Pointer) (T, error) { return find(a, p, o) },
 		func(a *dsa.Area) (t T, p dsa.Pointer, err error) {
 			if t, err = create(a, o); err == nil {

@@ -5,11 +5,11 @@ import "testing"
 // TestKeepSpare: what is spare is detached without the session's mutex, since that may wait for others.
 func TestKeepSpare(t *testing.T) {
 	n := &names{attached: map[attachment]any{}}
-	if got := keep(n, wish{}, 7, "first", nil); got != "first" {
+	if got := keepAttachment(n, wish{}, 7, "first", nil); got != "first" {
 		t.Error(got)
 	}
 	spared := false
-	got := keep(n, wish{}, 7, "second", func() error {
+	got := keepAttachment(n, wish{}, 7, "second", func() error {
 		if spared = n.mu.TryLock(); spared {
 			n.mu.Unlock()
 		}

@@ -14,8 +14,8 @@ import (
 // The way in for packages that have structures of their own. They say how a thing is made and found; that it is made
 // once, and cleared away after a death, is the same for all kinds.
 
-// Kind is what names stand for, as the package says that has built it on InSegment or InArea. Another Name or Layout than
-// the one that a name was made with is ErrMismatch, which says what both are.
+// Kind is what names stand for, as the package says that has built it on InSegment or InArea. Another Name or Layout
+// than the one that a name was made with is ErrMismatch, which says what both are.
 type Kind struct {
 	Name   string // "cache": List and errors call it so. Lower-case letters, digits and dashes, at most MaxKind
 	Type   string // of what lies there, for people: 80 bytes of it are kept. It may be empty
@@ -54,7 +54,7 @@ func InSegment[X any](ctx context.Context, s *dsm.Session, name string, k Kind, 
 	if size < 1 {
 		w.invalid = errkind.As(fs.ErrInvalid, fmt.Errorf("a segment of %d bytes: it has at least one", size))
 	}
-	x, err := inSegment(ctx, s, w, find, create)
+	x, err := objectInSegment(ctx, s, w, find, create)
 	return x, fail(k.Name, name, err)
 }
 
@@ -63,6 +63,6 @@ func InSegment[X any](ctx context.Context, s *dsm.Session, name string, k Kind, 
 func InArea[X any](ctx context.Context, s *dsm.Session, name string, k Kind, o dsa.Options,
 	create func(*dsa.Area) (X, dsa.Pointer, error), find func(*dsa.Area, dsa.Pointer) (X, error),
 	opts ...Options) (X, error) {
-	x, err := inHeap(ctx, s, wish{name: name, kind: k}.with(s, opts), o, find, create)
+	x, err := objectInArea(ctx, s, wish{name: name, kind: k}.with(s, opts), o, find, create)
 	return x, fail(k.Name, name, err)
 }

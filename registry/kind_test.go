@@ -52,8 +52,8 @@ func findInArea(a *dsa.Area, p dsa.Pointer) (*thing, error) {
 	return &thing{w}, err
 }
 
-// TestKinds: a package of its own has things behind names, in a segment and in an area; all sessions find what the first has
-// made, and a name of another kind, layout or version is ErrMismatch, which says what both are.
+// TestKinds: a package of its own has things behind names, in a segment and in an area; all sessions find what the
+// first has made, and a name of another kind, layout or version is ErrMismatch, which says what both are.
 func TestKinds(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

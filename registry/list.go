@@ -41,16 +41,16 @@ const (
 // deletes have left. It waits for the table's lock until ctx is over. An instance without names is an empty list and no
 // error.
 func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
-	n, err := of(ctx, s, false)
+	n, err := namesOf(ctx, s, false)
 	if err == nil {
-		err = n.tend(ctx)
+		err = n.collectDeleted(ctx)
 	}
 	if err != nil {
-		return nil, ignore(err, ErrNotFound)
+		return nil, ignoreKind(err, ErrNotFound)
 	}
 	// Copied under the lock, and put together after it: nothing under the lock may wait.
 	var t table
-	err = n.section(ctx, func() error {
+	err = n.withTableLock(ctx, func() error {
 		t.words = slices.Clone(n.words)
 		t.records = slices.Clone(n.records)
 		return nil
@@ -69,7 +69,7 @@ func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 		if !x.InArea || x.Size == 0 {
 			continue
 		}
-		_ = n.hold(ctx, func(ctx context.Context) error { // else it is the first segment's
+		_ = n.withSession(ctx, func(ctx context.Context) error { // else it is the first segment's
 			a, err := area.Attach(ctx, s, s.Owner(), x.Handle)
 			if err == nil {
 				x.Size = a.Total()
@@ -107,7 +107,7 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	for i := range t.words {
 		w, r := t.words[i].Load(), t.records[i]
 		x := Info{
-			Name: text(r.name[:]), Kind: text(r.kind[:]), Type: text(r.typ[:]), Version: r.version,
+			Name: textOf(r.name[:]), Kind: textOf(r.kind[:]), Type: textOf(r.typ[:]), Version: r.version,
 			Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table), InArea: r.memory == ownArea,
 		}
 		g, there := by[x.Handle]

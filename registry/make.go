@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 
 	"github.com/godsm/godsm/area"
@@ -34,12 +33,12 @@ type claim struct {
 	sight
 }
 
-// note writes the handle of a new segment into the row, before the segment is pinned: what is to be removed if this
-// session dies.
-func (c *claim) note(ctx context.Context, handle uint64) error {
+// noteHandle writes the handle of a new segment into the row, before the segment is pinned: what is to be removed if
+// this session dies.
+func (c *claim) noteHandle(ctx context.Context, handle uint64) error {
 	failpoint.Hit("registry/make/made")
 	c.record.handle = handle
-	err := c.names.set(ctx, c.row, c.word, func(r *record) { r.handle = handle })
+	err := c.names.setRow(ctx, c.row, c.word, func(r *record) { r.handle = handle })
 	failpoint.Hit("registry/make/noted")
 	return err
 }
@@ -49,7 +48,7 @@ func (c *claim) note(ctx context.Context, handle uint64) error {
 // it.
 func (c *claim) publish(ctx context.Context, table uint64) error {
 	failpoint.Hit("registry/make/done")
-	return c.names.set(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) {
+	return c.names.setRow(context.WithoutCancel(ctx), c.row, wordOf(hashOf(c.word), ready, 0), func(r *record) {
 		r.table = table
 	})
 }
@@ -62,7 +61,7 @@ func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 	if w.invalid != nil {
 		return x, w.invalid
 	}
-	n, err := of(ctx, s, !w.existing)
+	n, err := namesOf(ctx, s, !w.existing)
 	if err != nil {
 		return x, err
 	}
@@ -71,12 +70,12 @@ func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 		claiming = nil
 	}
 	for {
-		is, claimed, err := n.resolve(ctx, w.name, claiming)
+		is, claimed, err := n.findOrClaim(ctx, w.name, claiming)
 		if err != nil {
 			return x, err
 		}
 		if claimed {
-			return build(ctx, &claim{n, is}, make)
+			return makeClaimed(ctx, &claim{n, is}, make)
 		}
 		if err := w.check(&is.record); err != nil {
 			return x, err
@@ -87,41 +86,41 @@ func obtain[X any](ctx context.Context, s *dsm.Session, w wish,
 		}
 		// It has been deleted this moment, or has gone with the last session that had it attached. The row is freed, if
 		// it is still the one that was seen, and the search begins again.
-		if _, err := n.remove(ctx, is); err != nil {
+		if _, err := n.freeReady(ctx, is); err != nil {
 			return x, err
 		}
 	}
 }
 
-// build makes what a row is claimed for. If that fails, panics or ends its goroutine, nothing of it is left, and the
-// row is free: that is done in a deferred function, which runs in all three cases. A panic goes on to the caller.
-func build[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (x X, err error) {
+// makeClaimed makes what a row is claimed for. If that fails, panics or ends its goroutine, nothing of it is left, and
+// the row is free: that is done in a deferred function, which runs in all three cases. A panic goes on to the caller.
+func makeClaimed[X any](ctx context.Context, c *claim, make func(*claim) (X, error)) (x X, err error) {
 	done, returned := false, false
 	defer func() {
 		if !returned {
 			log := c.names.session.Config().Logger
-			log.Warn().Str("name", text(c.record.name[:])).
+			log.Warn().Str("name", textOf(c.record.name[:])).
 				Str("event", "make-failed").Msg("registry: what makes a name panicked or ended its goroutine; the name is made by the next who asks")
 		}
 		if !done { // in a session that has ended, the next call of another one does it
-			err = errors.Join(err, ignore(c.names.discard(ctx, c.sight), errkind.Closed))
+			err = errors.Join(err, ignoreKind(c.names.removeOrphans(ctx, c.sight), errkind.Closed))
 		}
 	}()
-	if err = c.names.tend(ctx); err == nil {
+	if err = c.names.collectDeleted(ctx); err == nil {
 		x, err = make(c)
 	}
 	done, returned = err == nil, true
 	return x, err
 }
 
-// inSegment returns what a name stands for that has a segment of its own. Find makes an X of the segment where that is
-// there, create where it is new; both are called without a lock. What either attaches is detached again if the call
-// fails.
-func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
+// objectInSegment returns what a name stands for that has a segment of its own. Find makes an X of the segment where
+// that is there, create where it is new; both are called without a lock. What either attaches is detached again if the
+// call fails.
+func objectInSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 	find, create func(*dsm.Segment) (X, error)) (X, error) {
 	w.memory = ownSegment
 	attach := func(n *names, r *record) (x X, err error) {
-		if x, ok := kept[X](n, w, r.handle); ok {
+		if x, ok := keptAttachment[X](n, w, r.handle); ok {
 			return x, nil
 		}
 		g, err := s.Attach(ctx, w.owner, dsm.Handle(r.handle))
@@ -131,7 +130,7 @@ func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 		if x, err = find(g); err != nil {
 			return x, errors.Join(err, g.Detach())
 		}
-		return keep(n, w, r.handle, x, g.Detach), nil
+		return keepAttachment(n, w, r.handle, x, g.Detach), nil
 	}
 	return obtain(ctx, s, w, attach, func(c *claim) (x X, err error) {
 		g, err := s.Create(ctx, w.owner, int(w.size))
@@ -145,7 +144,7 @@ func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 			}
 		}()
 		// Noted, then pinned: see the top of this file.
-		if err := c.note(ctx, uint64(g.Handle())); err != nil {
+		if err := c.noteHandle(ctx, uint64(g.Handle())); err != nil {
 			return x, err
 		}
 		if !w.transient {
@@ -157,39 +156,39 @@ func inSegment[X any](ctx context.Context, s *dsm.Session, w wish,
 		if x, err = create(g); err != nil {
 			return x, err
 		}
-		if err := overDuring(s); err != nil {
+		if err := errIfOver(s); err != nil {
 			return x, err
 		}
 		if err := c.publish(ctx, 0); err != nil {
 			return x, err
 		}
 		done = true
-		return keep(c.names, w, c.record.handle, x, g.Detach), nil
+		return keepAttachment(c.names, w, c.record.handle, x, g.Detach), nil
 	})
 }
 
-// inHeap returns what a name stands for that has an area of its own. It is inSegment for areas: o is for a new one, and
-// create also returns where in the area the thing is, by which find finds it.
-func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
+// objectInArea returns what a name stands for that has an area of its own. It is objectInSegment for areas: o is for a
+// new one, and create also returns where in the area the thing is, by which find finds it.
+func objectInArea[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 	find func(*dsa.Area, dsa.Pointer) (X, error), create func(*dsa.Area) (X, dsa.Pointer, error)) (X, error) {
 	w.memory = ownArea
 	attach := func(n *names, r *record) (x X, err error) {
-		if x, ok := kept[X](n, w, r.handle); ok {
+		if x, ok := keptAttachment[X](n, w, r.handle); ok {
 			return x, nil
 		}
-		a, err := n.enter(ctx, w, r)
+		a, err := n.attachArea(ctx, w, r)
 		if err != nil {
 			return x, err
 		}
 		if x, err = find(a, dsa.Pointer(r.table)); err != nil {
 			return x, errors.Join(err, a.Detach())
 		}
-		return keep(n, w, r.handle, x, a.Detach), nil
+		return keepAttachment(n, w, r.handle, x, a.Detach), nil
 	}
 	return obtain(ctx, s, w, attach, func(c *claim) (x X, err error) {
 		var a *dsa.Area
-		err = c.names.hold(ctx, func(ctx context.Context) error {
-			a, err = heap(ctx, c, w, o)
+		err = c.names.withSession(ctx, func(ctx context.Context) error {
+			a, err = makeArea(ctx, c, w, o)
 			return err
 		})
 		if err != nil {
@@ -205,7 +204,7 @@ func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 		if err != nil {
 			return x, err
 		}
-		if err := overDuring(s); err != nil {
+		if err := errIfOver(s); err != nil {
 			return x, err
 		}
 		// The place is stored in the section that makes the row ready, so no session finds the one without the other.
@@ -213,22 +212,14 @@ func inHeap[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Options,
 			return x, err
 		}
 		done = true
-		return keep(c.names, w, c.record.handle, x, a.Detach), nil
+		return keepAttachment(c.names, w, c.record.handle, x, a.Detach), nil
 	})
 }
 
-// overDuring returns why what create has made cannot be published: the session ended in the meantime, perhaps by create
-// itself. Published, the name would stand for something that this call does not return.
-func overDuring(s *dsm.Session) error {
-	if err := s.Err(); err != nil {
-		return fmt.Errorf("the session was closed, or has ended, when init returned: %w", err)
-	}
-	return nil
-}
-
-// kept returns what this session has attached for its life under that handle and type; ok is false if there is none, or
-// if the caller wants an attachment of its own. It is all that a repeated call costs, besides the look at the row.
-func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
+// keptAttachment returns what this session has attached for its life under that handle and type; ok is false if there
+// is none, or if the caller wants an attachment of its own. It is all that a repeated call costs, besides the look at
+// the row.
+func keptAttachment[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	if w.own {
 		return x, false
 	}
@@ -238,9 +229,9 @@ func kept[X any](n *names, w wish, handle uint64) (x X, ok bool) {
 	return x, ok
 }
 
-// keep makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and calls spare to
-// let go of x, without n.mu. It keeps nothing for a caller that wants an attachment of its own.
-func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
+// keepAttachment makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and
+// calls spare to let go of x, without n.mu. It keeps nothing for a caller that wants an attachment of its own.
+func keepAttachment[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	if w.own {
 		return x
 	}
@@ -258,17 +249,17 @@ func keep[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
 	return x
 }
 
-// enter attaches a name's area. The session's end waits for it, and ends its waits.
-func (n *names) enter(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
-	err = n.hold(ctx, func(ctx context.Context) error {
+// attachArea attaches a name's area. The session's end waits for it, and ends its waits.
+func (n *names) attachArea(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
+	err = n.withSession(ctx, func(ctx context.Context) error {
 		a, err = area.Attach(ctx, n.session, w.owner, dsm.Handle(r.handle))
 		return err
 	})
 	return a, err
 }
 
-// heap makes an area for a claim, pinned if it is to stay. The area's first segment is noted in the row on the way.
-func heap(ctx context.Context, c *claim, w wish, o dsa.Options) (*dsa.Area, error) {
+// makeArea makes an area for a claim, pinned if it is to stay. The area's first segment is noted in the row on the way.
+func makeArea(ctx context.Context, c *claim, w wish, o dsa.Options) (*dsa.Area, error) {
 	s := c.names.session
 	a, err := dsa.Create(ctx, &noting{SegmentSource: area.Source(s, w.owner), claim: c}, s.Self(), o)
 	if err != nil {
@@ -291,23 +282,24 @@ type noting struct {
 	claim *claim // nil after that
 }
 
-// Create makes a segment, and notes the first one. A segment that could not be noted is let go, and the area is not made.
+// Create makes a segment, and notes the first one. A segment that could not be noted is let go, and the area is not
+// made.
 func (o *noting) Create(ctx context.Context, size int) (dsa.Segment, error) {
 	g, err := o.SegmentSource.Create(ctx, size)
 	if c := o.claim; c != nil && err == nil {
 		o.claim = nil
-		if err = c.note(ctx, g.Handle()); err != nil {
+		if err = c.noteHandle(ctx, g.Handle()); err != nil {
 			return nil, errors.Join(err, g.Detach())
 		}
 	}
 	return g, err
 }
 
-// drop removes what a record stands for, as far as it is there. If gone is false without an error, it is an area that
-// other sessions have attached: the last of them removes it, unless they are all killed, so the row must stay. It can
-// be run again after it was cut short anywhere, by another session too. A record whose handle was garbled leads to
-// nothing, or to a segment that loses its pin.
-func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
+// removeObject removes what a record stands for, as far as it is there. If gone is false without an error, it is an
+// area that other sessions have attached: the last of them removes it, unless they are all killed, so the row must
+// stay. It can be run again after it was cut short anywhere, by another session too. A record whose handle was garbled
+// leads to nothing, or to a segment that loses its pin.
+func (n *names) removeObject(ctx context.Context, r *record) (gone bool, err error) {
 	if r.handle == 0 {
 		return true, nil
 	}
@@ -326,7 +318,7 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 			if err == nil {
 				return false, g.Detach()
 			}
-			return errors.Is(err, ErrNotFound), ignore(err, ErrNotFound)
+			return errors.Is(err, ErrNotFound), ignoreKind(err, ErrNotFound)
 		case errors.Is(err, ErrFull): // as many sessions have it attached as it has places for
 			return false, nil
 		case !errors.Is(err, ErrNotFound) && !errors.Is(err, errkind.Corrupt):
@@ -334,13 +326,5 @@ func (n *names) drop(ctx context.Context, r *record) (gone bool, err error) {
 		}
 		// What is no area, or not yet one, has one segment at most, which goes like any other.
 	}
-	return true, ignore(n.session.Unpin(ctx, h), ErrNotFound)
-}
-
-// ignore returns err, but nil if it is of that kind.
-func ignore(err, kind error) error {
-	if errors.Is(err, kind) {
-		return nil
-	}
-	return err
+	return true, ignoreKind(n.session.Unpin(ctx, h), ErrNotFound)
 }

@@ -49,10 +49,10 @@ type attachment struct {
 // sessions holds the names of each session that has any.
 var sessions sync.Map // *dsm.Session -> *names
 
-// of returns a session's names, which it makes if this is the session's first call. With make it also makes the root
-// segment if the instance has none; without, ErrNotFound says that there is none yet. Two goroutines that come at once
-// get the same.
-func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
+// namesOf returns a session's names, which it makes if this is the session's first call. With make it also makes the
+// root segment if the instance has none; without, ErrNotFound says that there is none yet. Two goroutines that come at
+// once get the same.
+func namesOf(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	if n, ok := sessions.Load(s); ok {
 		return n.(*names), nil
 	}
@@ -72,8 +72,8 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 	}
 	// Its holders are in a With of the segment, so the end of the view has nothing to give back for them.
 	n.lock = shmsync.NewLWLockUnder(g.Region().View(), &n.header.lock, n.self)
-	// Of two goroutines that come at once one is first. Only its names are released at the session's end; the other ones hold
-	// nothing that would have to be.
+	// Of two goroutines that come at once one is first. Only its names are released at the session's end; the other
+	// ones hold nothing that would have to be.
 	if is, loaded := sessions.LoadOrStore(s, n); loaded {
 		return is.(*names), nil
 	}
@@ -83,7 +83,7 @@ func of(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 		err = owner.Remember(&n.item, n)
 	}
 	if err == nil && n.self.OnAsk != nil {
-		n.unask = n.self.OnAsk(n.disavow)
+		n.unask = n.self.OnAsk(n.disavowRows)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Release())
@@ -114,14 +114,14 @@ func (n *names) Release() error {
 // String returns the name by which the session's owner logs a failure to release this.
 func (n *names) String() string { return "names" }
 
-// hold runs f with a context that ends with the session too. The session's end waits for f, so what f uses stays
+// withSession runs f with a context that ends with the session too. The session's end waits for f, so what f uses stays
 // mapped. F must not wait for anything but with its context.
-func (n *names) hold(ctx context.Context, f func(ctx context.Context) error) error {
-	return n.counted(func() error { return n.bounded(ctx, f) })
+func (n *names) withSession(ctx context.Context, f func(ctx context.Context) error) error {
+	return n.countedCall(func() error { return n.withSessionContext(ctx, f) })
 }
 
-// counted runs f, for which the session's end waits. After the end it is errEnded, and f does not run.
-func (n *names) counted(f func() error) error {
+// countedCall runs f, for which the session's end waits. After the end it is errEnded, and f does not run.
+func (n *names) countedCall(f func() error) error {
 	n.mu.Lock()
 	if n.ended {
 		n.mu.Unlock()
@@ -139,32 +139,32 @@ func (n *names) counted(f func() error) error {
 	return f()
 }
 
-// bounded runs f with a context that ends with the session too, with errEnded as its cause.
-func (n *names) bounded(ctx context.Context, f func(ctx context.Context) error) error {
+// withSessionContext runs f with a context that ends with the session too, with errEnded as its cause.
+func (n *names) withSessionContext(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(n.over, func() { cancel(errEnded) })()
 	return f(ctx)
 }
 
-// touch does what hold does for code that touches the table: a fault, as of a root segment that was truncated, is an
+// contained does what hold does for code that touches the table: a fault, as of a root segment that was truncated, is an
 // error.
-func (n *names) touch(ctx context.Context, f func(ctx context.Context) error) error {
-	return n.hold(ctx, func(ctx context.Context) error {
+func (n *names) contained(ctx context.Context, f func(ctx context.Context) error) error {
+	return n.withSession(ctx, func(ctx context.Context) error {
 		return n.segment.With(func([]byte) error { return f(ctx) })
 	})
 }
 
-// section runs f under the table's lock, and faults in it are errors. It waits for the lock until ctx is over, or the
-// session; a holder that is dead is noticed, and the lock taken over. Nothing is repaired then, since every change that
-// a section makes is the store of one word, before which nothing else counts: a process that dies in a section has
-// stored that word or has not. F must not wait.
-func (n *names) section(ctx context.Context, f func() error) error {
-	return n.counted(func() error {
+// withTableLock runs f under the table's lock, and faults in it are errors. It waits for the lock until ctx is over,
+// or the session; a holder that is dead is noticed, and the lock taken over. Nothing is repaired then, since every
+// change that a section makes is the store of one word, before which nothing else counts: a process that dies in a
+// section has stored that word or has not. F must not wait.
+func (n *names) withTableLock(ctx context.Context, f func() error) error {
+	return n.countedCall(func() error {
 		return n.segment.With(func([]byte) error {
 			g, ok, err := n.lock.TryLock() // a context for the wait costs as much as all the rest
 			if !ok || err != nil {
-				err = n.bounded(ctx, func(ctx context.Context) (err error) {
+				err = n.withSessionContext(ctx, func(ctx context.Context) (err error) {
 					// Recover also gets a lock that is poisoned. No holder leaves it so, since each says MarkConsistent
 					// first: a stray store has set the bit, and there is nothing to repair.
 					g, err = n.lock.Recover(ctx)
@@ -197,11 +197,11 @@ func (n *names) sightLocked(row int) sight {
 	return sight{row, n.words[row].Load(), n.records[row]}
 }
 
-// set changes a row that this session is at work on: first f its record, then its word, in one section. Then it wakes
+// setRow changes a row that this session is at work on: first f its record, then its word, in one section. Then it wakes
 // those that wait for news. A row that is not this session's any more, since a stray store has hit its word, is
 // ErrCorrupt, and stays as it is.
-func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) error {
-	return n.section(ctx, func() error {
+func (n *names) setRow(ctx context.Context, row int, word uint64, f func(*record)) error {
+	return n.withTableLock(ctx, func() error {
 		// Hostile value: a word that names another session, or a state in which no session is at work. What it says may
 		// be true by now, since another session adopts a row whose word a stray store has hit.
 		w := n.words[row].Load()
@@ -214,7 +214,7 @@ func (n *names) set(ctx context.Context, row int, word uint64, f func(*record)) 
 		failpoint.Hit("registry/set/written")
 		n.words[row].Store(word)
 		if peerOf(word) != n.self.Word() {
-			n.work(row, false)
+			n.noteWork(row, false)
 		}
 		failpoint.Hit("registry/set/stored")
 		n.header.news.Broadcast()
@@ -237,7 +237,7 @@ const (
 func (n *names) await(ctx, short context.Context, ticket shmsync.Ticket, d time.Duration) error {
 	short, cancel := context.WithTimeout(short, d)
 	defer cancel()
-	err := n.touch(short, func(short context.Context) error {
+	err := n.contained(short, func(short context.Context) error {
 		_ = ticket.Sleep(short)
 		return nil
 	})

@@ -31,11 +31,11 @@ func (n *names) orphansLocked(all bool) (list []sight) {
 		// Left alone are a row at which a call of this session is at work, one of another session that lives and,
 		// unless all are wanted, one without a name.
 		p := peerOf(w)
-		if p == n.self.Word() && n.works(i) || p != 0 && p != n.self.Word() && n.lives(p) || p == 0 && w == nameless && !all {
+		if p == n.self.Word() && n.isAtWork(i) || p != 0 && p != n.self.Word() && n.lives(p) || p == 0 && w == nameless && !all {
 			continue
 		}
 		// The hash stays, so that the name is waited for, not made a second time, until the row is free.
-		n.work(i, true)
+		n.noteWork(i, true)
 		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
 		failpoint.Hit("registry/orphan/adopted")
 		list = append(list, n.sightLocked(i))
@@ -50,16 +50,16 @@ func (n *names) lives(peer uint64) bool {
 	return p.Row >= 0 && p.Row < shmsync.MaxRows && n.self.Alive(p)
 }
 
-// works reports whether a call of this session is at work on the row. It takes n.mu, also under the table's lock.
-func (n *names) works(row int) bool {
+// isAtWork reports whether a call of this session is at work on the row. It takes n.mu, also under the table's lock.
+func (n *names) isAtWork(row int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.working[row]
 }
 
-// work notes, before the row's word says so, that a call of this session is at work on it, or that it is no longer. It
-// takes n.mu, also under the table's lock.
-func (n *names) work(row int, begins bool) {
+// noteWork notes, before the row's word says so, that a call of this session is at work on it, or that it is no
+// longer. It takes n.mu, also under the table's lock.
+func (n *names) noteWork(row int, begins bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if begins {
@@ -69,26 +69,26 @@ func (n *names) work(row int, begins bool) {
 	}
 }
 
-// tend looks after what has been deleted and isn't gone: areas that other sessions had attached, which the last of them
-// removes if it is not killed, and what could not be removed at the time. Its error is that of the section; what can't be
-// removed now either is no failure of the call that tends.
-func (n *names) tend(ctx context.Context) error {
+// collectDeleted looks after what has been deleted and isn't gone: areas that other sessions had attached, which the
+// last of them removes if it is not killed, and what could not be removed at the time. Its error is that of the
+// section; what can't be removed now either is no failure of the call that tends.
+func (n *names) collectDeleted(ctx context.Context) error {
 	var orphans []sight
-	err := n.section(ctx, func() error {
+	err := n.withTableLock(ctx, func() error {
 		orphans = n.orphansLocked(true)
 		return nil
 	})
 	if err == nil {
-		_ = n.discard(ctx, orphans...) // what fails is tried again by the next one
+		_ = n.removeOrphans(ctx, orphans...) // what fails is tried again by the next one
 	}
 	return err
 }
 
-// discard removes what rows of this session stand for, and frees them. What isn't gone yet, or can't be removed now,
-// has no name any more: its row waits for the next call that tends it. It goes on after the end of ctx, for
-// discardPatience, so that a caller that gives up leaves no work behind; the end of the session ends it. A process that
-// dies after the memory is gone and before the row is free leaves an orphan whose memory is found missing.
-func (n *names) discard(ctx context.Context, list ...sight) (err error) {
+// removeOrphans removes what rows of this session stand for, and frees them. What isn't gone yet, or can't be removed
+// now, has no name any more: its row waits for the next call that tends it. It goes on after the end of ctx, for
+// discardPatience, so that a caller that gives up leaves no work behind; the end of the session ends it. A process
+// that dies after the memory is gone and before the row is free leaves an orphan whose memory is found missing.
+func (n *names) removeOrphans(ctx context.Context, list ...sight) (err error) {
 	if len(list) == 0 {
 		return nil
 	}
@@ -97,8 +97,8 @@ func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 	// The memory, then the row: as long as the row is there, it leads the next session to what is left of the memory.
 	for _, s := range list {
 		gone := false
-		derr := n.hold(ctx, func(ctx context.Context) (err error) {
-			gone, err = n.drop(ctx, &s.record)
+		derr := n.withSession(ctx, func(ctx context.Context) (err error) {
+			gone, err = n.removeObject(ctx, &s.record)
 			return err
 		})
 		failpoint.Hit("registry/discard/dropped")
@@ -109,16 +109,53 @@ func (n *names) discard(ctx context.Context, list ...sight) (err error) {
 		if derr != nil {
 			err = errors.Join(err, fmt.Errorf("the name is free, what it stood for can't be removed now: %w", derr))
 		}
-		err = errors.Join(err, n.set(ctx, s.row, next, forget))
-		n.work(s.row, false) // what could not be stored is an orphan
+		err = errors.Join(err, n.setRow(ctx, s.row, next, forget))
+		n.noteWork(s.row, false) // what could not be stored is an orphan
 	}
 	return err
 }
 
-// disavow runs when another session waits for a row that names this one: a stray store may have written that. It tends
-// all rows, which frees those that name this session and at which no call of it is at work.
-func (n *names) disavow() {
+// disavowRows runs when another session waits for a row that names this one: a stray store may have written that. It
+// tends all rows, which frees those that name this session and at which no call of it is at work.
+func (n *names) disavowRows() {
 	ctx, cancel := context.WithTimeout(n.over, time.Second)
 	defer cancel()
-	_ = n.tend(ctx)
+	_ = n.collectDeleted(ctx)
+}
+
+// freeGoneRows frees the rows whose segments have gone: those of transient names, and of what a process has
+// removed without the registry. It reads the whole segment table, so it runs only when the table of names is full.
+func (n *names) freeGoneRows(ctx context.Context) error {
+	// The rows are read before the segments. A ready row's segment was made before, and no handle is used
+	// again: so a handle that is missing from the list that is read later has gone for good.
+	var seen []sight
+	err := n.withTableLock(ctx, func() error {
+		for i := range n.words {
+			if stateOf(n.words[i].Load()) == ready {
+				seen = append(seen, n.sightLocked(i))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	there, err := n.session.Segments(ctx)
+	if err != nil {
+		return err
+	}
+	// What is live is compared by handle, and remove compares the row once more: it may be another name's by now.
+	live := map[uint64]bool{}
+	for _, g := range there {
+		live[uint64(g.Handle)] = true
+	}
+	for _, s := range seen {
+		if live[s.record.handle] {
+			continue
+		}
+		if _, err := n.freeReady(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }

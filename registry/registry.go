@@ -33,11 +33,11 @@
 //	ready                     what has the name                nothing: it stays
 //	going                     the same as when making          the same as then
 //
-// A session that dies with the table's lock leaves rows that are each whole, since each section stores one word last. One
-// that dies while it waits leaves nothing. Sessions that die with an area attached whose name was deleted leave the area
-// to its row, which stays, without a name, until the next call that makes, deletes or lists names removes both.
-// What can't be removed when it is deleted (an area whose places are all taken, or the system
-// refuses) is such a row without a name too.
+// A session that dies with the table's lock leaves rows that are each whole, since each section stores one word last.
+// One that dies while it waits leaves nothing. Sessions that die with an area attached whose name was deleted leave
+// the area to its row, which stays, without a name, until the next call that makes, deletes or lists names removes
+// both. What can't be removed when it is deleted (an area whose places are all taken, or the system refuses) is such a
+// row without a name too.
 //
 // # Lock order
 //
@@ -110,9 +110,9 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	}
 	t := reflect.TypeFor[T]()
 	k := Kind{segmentKind, t.String(), shm.Layout[T]()}
-	g, err := inSegment(ctx, s, wish{name: name, kind: k, size: max(uint64(t.Size()), 1)}.with(s, opts), itself,
+	g, err := objectInSegment(ctx, s, wish{name: name, kind: k, size: max(uint64(t.Size()), 1)}.with(s, opts), itself,
 		func(g *dsm.Segment) (*dsm.Segment, error) {
-			v, err := at[T](g)
+			v, err := typedAt[T](g)
 			if err == nil && init != nil {
 				err = init(v)
 			}
@@ -121,16 +121,16 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 	if err != nil {
 		return nil, fail(segmentKind, name, err)
 	}
-	v, err := at[T](g)
+	v, err := typedAt[T](g)
 	return v, fail(segmentKind, name, err)
 }
 
 // itself returns x: where a name stands for a segment and no more, it finds that in the segment.
 func itself[X any](x X) (X, error) { return x, nil }
 
-// at returns the T that a segment is, in place. A segment that is too short for a T, since its name's row was garbled, is
-// ErrCorrupt; one whose view has ended is ErrClosed.
-func at[T any](g *dsm.Segment) (*T, error) {
+// typedAt returns the T that a segment is, in place. A segment that is too short for a T, since its name's row was
+// garbled, is ErrCorrupt; one whose view has ended is ErrClosed.
+func typedAt[T any](g *dsm.Segment) (*T, error) {
 	r := g.Region()
 	v, err := shm.At[T](r, 0)
 	if err = r.View().Answer(err); err != nil {
@@ -146,7 +146,7 @@ func at[T any](g *dsm.Segment) (*T, error) {
 func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts ...Options) (*dsa.Area, error) {
 	w := wish{name: name, kind: Kind{Name: areaKind}}.with(s, opts)
 	w.own = true
-	a, err := inHeap(ctx, s, w, o, func(a *dsa.Area, _ dsa.Pointer) (*dsa.Area, error) { return a, nil },
+	a, err := objectInArea(ctx, s, w, o, func(a *dsa.Area, _ dsa.Pointer) (*dsa.Area, error) { return a, nil },
 		func(a *dsa.Area) (*dsa.Area, dsa.Pointer, error) { return a, 0, nil })
 	return a, fail(areaKind, name, err)
 }
@@ -158,9 +158,9 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 // that is just being made or deleted is waited for. If what it stood for can't be removed now
 // (ErrQuota, say), that is an error too, but the name is free, and later calls of any process try again.
 func Delete(ctx context.Context, s *dsm.Session, name string) error {
-	n, err := of(ctx, s, false)
+	n, err := namesOf(ctx, s, false)
 	if err == nil {
-		err = n.delete(ctx, name)
+		err = n.deleteName(ctx, name)
 	}
 	return fail("delete", name, err)
 }
@@ -206,7 +206,7 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 
 // check returns ErrMismatch if r is not what is wished for. The text says what both are.
 func (w wish) check(r *record) error {
-	if text(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
+	if textOf(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
 		return nil
 	}
 	is, asked := r.describe(), w.record().describe()
@@ -228,12 +228,4 @@ func checkName(name string) error {
 		return errors.New("a name is UTF-8 text without control characters")
 	}
 	return nil
-}
-
-// fail returns err with the package, what was asked for and the name in front of it; nil stays nil.
-func fail(what, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("registry: %s %q: %w", what, name, err)
 }

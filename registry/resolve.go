@@ -15,13 +15,13 @@ import (
 // From a name to its row, and from a row to nothing. This file decides which session works on a row; it does not make or
 // remove what the name stands for (make.go, orphans.go).
 
-// resolve returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true, and the
-// row this session's to make. Without w that is ErrNotFound. A table without a free row is ErrFull.
+// findOrClaim returns the name's row when it is ready. If there is none, it claims one for w; then claimed is true,
+// and the row this session's to make. Without w that is ErrNotFound. A table without a free row is ErrFull.
 //
 // A row that another session is at work on is waited for until ctx is over, or the session; the error of that names the
 // other session. If that dies, the row is taken over here, what it stood for is removed, and the search begins again.
 // The answer is a copy: by the time that it is used the row may be free, which the caller finds out when it attaches.
-func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
+func (n *names) findOrClaim(ctx context.Context, name string, w *wish) (s sight, claimed bool, err error) {
 	if err := checkName(name); err != nil {
 		return s, false, err
 	}
@@ -32,7 +32,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 	for asked = time.Now().Add(askFirst - askEvery); ; {
 		var ticket shmsync.Ticket
 		var orphans []sight
-		err := n.section(ctx, func() error {
+		err := n.withTableLock(ctx, func() error {
 			// The ticket is taken in the section that has seen the row, so no news between the look and the sleep is
 			// lost.
 			i := n.findLocked(name)
@@ -48,7 +48,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 		if err != nil {
 			return s, false, err
 		}
-		_ = n.discard(ctx, orphans...) // what fails is tried again by the next call that tends
+		_ = n.removeOrphans(ctx, orphans...) // what fails is tried again by the next call that tends
 		switch {
 		case claimed, s.row >= 0 && stateOf(s.word) == ready:
 			return s, claimed, nil
@@ -56,7 +56,7 @@ func (n *names) resolve(ctx context.Context, name string, w *wish) (s sight, cla
 			return s, false, errNoName
 		case s.row < 0 && !swept: // the table is full, perhaps of names whose segments have gone
 			swept = true
-			if err := n.sweep(ctx); err != nil {
+			if err := n.freeGoneRows(ctx); err != nil {
 				return s, false, err
 			}
 			continue
@@ -92,82 +92,45 @@ func (n *names) claimLocked(w *wish) (s sight, ok bool) {
 	n.records[i] = *w.record()
 	failpoint.Hit("registry/claim/written")
 	// Noted before the word says so, so that a goroutine that looks for orphans does not take the row for one.
-	n.work(i, true)
+	n.noteWork(i, true)
 	n.words[i].Store(wordOf(hashName(w.name), making, n.self.Word()))
 	failpoint.Hit("registry/claim/stored")
 	return n.sightLocked(i), true
 }
 
-// remove frees a ready row and what it stands for, if it is still the one that was seen; ok is false if it is not, and
-// then nothing has changed. Word and handle are compared: of one name deleted and made anew the word is the same. A
-// process that dies after the word is stored leaves a row that is going by a dead session, which the next call takes
+// freeReady frees a ready row and what it stands for, if it is still the one that was seen; ok is false if it is not,
+// and then nothing has changed. Word and handle are compared: of one name deleted and made anew the word is the same.
+// A process that dies after the word is stored leaves a row that is going by a dead session, which the next call takes
 // over.
-func (n *names) remove(ctx context.Context, s sight) (ok bool, err error) {
-	err = n.section(ctx, func() error {
+func (n *names) freeReady(ctx context.Context, s sight) (ok bool, err error) {
+	err = n.withTableLock(ctx, func() error {
 		if ok = n.words[s.row].Load() == s.word && n.records[s.row].handle == s.record.handle; ok {
-			n.work(s.row, true)
+			n.noteWork(s.row, true)
 			n.words[s.row].Store(wordOf(hashOf(s.word), going, n.self.Word()))
 			failpoint.Hit("registry/remove/stored")
 		}
 		return nil
 	})
 	if ok && err == nil {
-		err = n.discard(ctx, s)
+		err = n.removeOrphans(ctx, s)
 	}
 	return ok, err
 }
 
-// delete takes a name away. It first tends what earlier deletes have left, as making and listing do.
-func (n *names) delete(ctx context.Context, name string) error {
-	if err := n.tend(ctx); err != nil {
+// deleteName takes a name away. It first tends what earlier deletes have left, as making and listing do.
+func (n *names) deleteName(ctx context.Context, name string) error {
+	if err := n.collectDeleted(ctx); err != nil {
 		return err
 	}
 	for {
-		s, _, err := n.resolve(ctx, name, nil)
+		s, _, err := n.findOrClaim(ctx, name, nil)
 		if err != nil {
 			return err
 		}
-		// Between the look and the removal another session may delete the name, and a third one make it anew: then the row
-		// is looked for again.
-		if ok, err := n.remove(ctx, s); ok || err != nil {
+		// Between the look and the removal another session may delete the name, and a third one make it anew: then the
+		// row is looked for again.
+		if ok, err := n.freeReady(ctx, s); ok || err != nil {
 			return err
 		}
 	}
-}
-
-// sweep frees the rows whose segments have gone: those of transient names, and of what a process has
-// removed without the registry. It reads the whole segment table, so it runs only when the table of names is full.
-func (n *names) sweep(ctx context.Context) error {
-	// The rows are read before the segments. A ready row's segment was made before, and no handle is used
-	// again: so a handle that is missing from the list that is read later has gone for good.
-	var seen []sight
-	err := n.section(ctx, func() error {
-		for i := range n.words {
-			if stateOf(n.words[i].Load()) == ready {
-				seen = append(seen, n.sightLocked(i))
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	there, err := n.session.Segments(ctx)
-	if err != nil {
-		return err
-	}
-	// What is live is compared by handle, and remove compares the row once more: it may be another name's by now.
-	live := map[uint64]bool{}
-	for _, g := range there {
-		live[uint64(g.Handle)] = true
-	}
-	for _, s := range seen {
-		if live[s.record.handle] {
-			continue
-		}
-		if _, err := n.remove(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
 }

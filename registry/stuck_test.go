@@ -14,7 +14,8 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
-// TestDeleteFull: an area whose places are all taken can be deleted as any other, and goes when there is no process in it.
+// TestDeleteFull: an area whose places are all taken can be deleted as any other, and goes when there is no process in
+// it.
 func TestDeleteFull(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

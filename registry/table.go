@@ -43,8 +43,9 @@ type header struct {
 	// compare-and-swap and without the lock. Each process reads it once, when it opens the table.
 	version atomic.Uint64
 
-	// news is broadcast when a row has become ready or free, under the lock; a waiter takes its ticket under the lock and
-	// sleeps without. A process that dies before the broadcast costs the waiters the time until they look by themselves.
+	// news is broadcast when a row has become ready or free, under the lock; a waiter takes its ticket under the lock
+	// and sleeps without. A process that dies before the broadcast costs the waiters the time until they look by
+	// themselves.
 	news shmsync.Cond
 
 	_ [52]byte
@@ -97,8 +98,8 @@ func hashOf(w uint64) uint64 { return w >> hashShift }
 // killed. A later call that makes, deletes or lists names looks at it again, and frees it when the memory is gone.
 var nameless = wordOf(hashName(""), going, 0)
 
-// hashName returns the 19 bits of a name's hash that a word has room for. They spare most comparisons with names of other
-// rows, and decide nothing alone.
+// hashName returns the 19 bits of a name's hash that a word has room for. They spare most comparisons with names of
+// other rows, and decide nothing alone.
 func hashName(name string) uint64 {
 	sum := fnv.New64a()
 	sum.Write([]byte(name))
@@ -141,19 +142,19 @@ func (w wish) record() *record {
 	return r
 }
 
-// text returns b up to its first zero byte; all of it if there is none, as a stray store may leave it.
-func text(b []byte) string {
+// textOf returns b up to its first zero byte; all of it if there is none, as a stray store may leave it.
+func textOf(b []byte) string {
 	before, _, _ := bytes.Cut(b, []byte{0})
 	return string(before)
 }
 
 // describe returns what a record stands for, for the text of an error.
 func (r *record) describe() string {
-	s := "a " + text(r.kind[:])
+	s := "a " + textOf(r.kind[:])
 	if strings.ContainsRune("aeiou", rune(r.kind[0])) {
-		s = "an " + text(r.kind[:])
+		s = "an " + textOf(r.kind[:])
 	}
-	if typ := text(r.typ[:]); typ != "" {
+	if typ := textOf(r.typ[:]); typ != "" {
 		s += " of " + typ
 	}
 	if r.size > 0 {
@@ -189,8 +190,8 @@ func open(r shm.Region) (*table, error) {
 	if t.records, err = shm.SliceOf[record](r, shm.Offset(headerSize+rows*wordSize), rows); err != nil {
 		return nil, err
 	}
-	// Over 0 alone: the first process makes an empty table of its own version, and all others find that. In a copy of the
-	// bytes, as Names has it, the store reaches no other process.
+	// Over 0 alone: the first process makes an empty table of its own version, and all others find that. In a copy of
+	// the bytes, as Names has it, the store reaches no other process.
 	h.version.CompareAndSwap(0, tableMagic|tableVersion)
 	if v := h.version.Load(); v != tableMagic|tableVersion {
 		if v>>32 != tableMagic>>32 {
@@ -207,7 +208,7 @@ func open(r shm.Region) (*table, error) {
 func (t *table) findLocked(name string) int {
 	hash := hashName(name)
 	for i := range t.words {
-		if w := t.words[i].Load(); stateOf(w) != 0 && hashOf(w) == hash && text(t.records[i].name[:]) == name {
+		if w := t.words[i].Load(); stateOf(w) != 0 && hashOf(w) == hash && textOf(t.records[i].name[:]) == name {
 			return i
 		}
 	}
@@ -222,9 +223,4 @@ func (t *table) freeLocked() int {
 		}
 	}
 	return -1
-}
-
-// corrupt makes an ErrCorrupt of a text that says what is invalid.
-func corrupt(format string, args ...any) error {
-	return errkind.As(shm.ErrCorrupt, fmt.Errorf("registry: "+format, args...))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/godsm/godsm/registry"
 )
 
-// TestOtherVersion: a table of names of another layout version is ErrVersion, with both versions, for all that ask there;
-// a root segment that holds no names is ErrCorrupt.
+// TestOtherVersion: a table of names of another layout version is ErrVersion, with both versions, for all that ask
+// there; a root segment that holds no names is ErrCorrupt.
 func TestOtherVersion(t *testing.T) {
 	cfg := instancetest.Config(t, catalog.Default())
 	instancetest.Start(t, cfg)

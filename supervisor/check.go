@@ -7,11 +7,11 @@ import (
 	"github.com/godsm/godsm/dsm"
 )
 
-// Check asks the watcher for an answer, and returns nil when it has given one: it has just looked at the sessions of which
-// it had news, and waits for more. While the watcher does something else, such as ending a generation, waiting for the
-// control lock for up to a second, or trying to begin a generation, Check waits for it: an answer that does not come
-// before the context ends is the context's error. It is ErrNoInstance when the supervisor has ended. A service
-// manager's watchdog and a health check are to ask it.
+// Check asks the watcher for an answer, and returns nil when it has given one: it has just looked at the sessions of
+// which it had news, and waits for more. While the watcher does something else, such as ending a generation, waiting
+// for the control lock for up to a second, or trying to begin a generation, Check waits for it: an answer that does
+// not come before the context ends is the context's error. It is ErrNoInstance when the supervisor has ended. A
+// service manager's watchdog and a health check are to ask it.
 func (s *Supervisor) Check(ctx context.Context) error {
 	if s.dir == nil {
 		return fail("check", errUnstarted)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -95,7 +95,7 @@ func TestDamage(t *testing.T) {
 					a.Send("done")
 					a.Expect("error the instance has stopped or begun a new generation")
 				}
-				if left := osobjects.Objects(lives); sessions == "dead" && len(left) > 0 {
+				if left := objectlist.Objects(lives); sessions == "dead" && len(left) > 0 {
 					t.Errorf("objects of the old life are left: %v", left)
 				}
 				b := e.open()
@@ -108,7 +108,7 @@ func TestDamage(t *testing.T) {
 				}
 				noErr(t, b.Close())
 				noErr(t, s.Stop())
-				if left := osobjects.Objects(append(lives, instancetest.Lives(t, e.dir)...)); len(left) != 0 {
+				if left := objectlist.Objects(append(lives, instancetest.Lives(t, e.dir)...)); len(left) != 0 {
 					t.Errorf("after the stop: %v", left)
 				}
 			})
@@ -179,14 +179,15 @@ func TestCopiedDirectory(t *testing.T) {
 			t.Errorf("%+v", r.Status)
 		}
 		noErr(t, p.Close())
-		if left := osobjects.Objects([]uuid.UUID{life}, filepath.Join(dup.dir, "mmap")); len(left) > 0 {
+		if left := objectlist.Objects([]uuid.UUID{life}, filepath.Join(dup.dir, "mmap")); len(left) > 0 {
 			t.Errorf("left of the copy: %v", left)
 		}
 		check(a)
 	})
 }
 
-// TestControlSegmentIsRemoved, as systemd's RemoveIPC does: no process could join any more, so the next generation begins.
+// TestControlSegmentIsRemoved, as systemd's RemoveIPC does: no process could join any more, so the next generation
+// begins.
 func TestControlSegmentIsRemoved(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: the control segment is a file on Linux alone")
@@ -195,7 +196,7 @@ func TestControlSegmentIsRemoved(t *testing.T) {
 	sup, _ := e.supervise()
 	a := e.session()
 	e.create(a, 100, 5)
-	for _, path := range osobjects.Objects(instancetest.Lives(t, e.dir)) {
+	for _, path := range objectlist.Objects(instancetest.Lives(t, e.dir)) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}

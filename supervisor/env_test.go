@@ -10,7 +10,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -188,7 +188,7 @@ func noErr(t *testing.T, err error) {
 // noneLeft sees that no object of the instance is left now.
 func (e env) noneLeft() {
 	e.t.Helper()
-	if left := osobjects.Objects(instancetest.Lives(e.t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+	if left := objectlist.Objects(instancetest.Lives(e.t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
 		e.t.Errorf("left behind: %v", left)
 	}
 }

@@ -82,7 +82,8 @@ func TestEventsAreFollowed(t *testing.T) {
 	}
 }
 
-// TestCountersOfTheDead: what a session has done stays counted when it is killed, and what it held is counted as returned.
+// TestCountersOfTheDead: what a session has done stays counted when it is killed, and what it held is counted as
+// returned.
 func TestCountersOfTheDead(t *testing.T) {
 	e := newEnv(t)
 	e.supervise()

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -85,7 +85,7 @@ func TestUmask(t *testing.T) {
 			if err := p.Wait(); err != nil {
 				t.Errorf("%v: %s", err, p.Stderr())
 			}
-			if left := osobjects.Objects(instancetest.Lives(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
+			if left := objectlist.Objects(instancetest.Lives(t, dir), filepath.Join(dir, "mmap")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		})
@@ -132,8 +132,8 @@ func TestDirectoryNotUTF8(t *testing.T) {
 	})
 }
 
-// TestFewDescriptors: a supervisor with 20 descriptors adopts, watches and reclaims more sessions than it can watch by the
-// kernel's news.
+// TestFewDescriptors: a supervisor with 20 descriptors adopts, watches and reclaims more sessions than it can watch by
+// the kernel's news.
 func TestFewDescriptors(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise()

@@ -22,20 +22,20 @@ type ground struct {
 	lost    time.Time // when the members file was found removed; zero if it is in its place
 }
 
-// look returns a reason to begin the next generation, if there is one, or an error if the instance must end.
-func (g *ground) look(ctx context.Context) (why string, err error) {
-	if err := g.lookPath(); err != nil || g.moved {
+// checkGround returns a reason to begin the next generation, if there is one, or an error if the instance must end.
+func (g *ground) checkGround(ctx context.Context) (why string, err error) {
+	if err := g.checkPath(); err != nil || g.moved {
 		return "", err
 	}
-	if why := g.mend(); why != "" {
+	if why := g.restoreFiles(); why != "" {
 		return why, nil
 	}
-	return g.lookMemory(ctx), nil
+	return g.checkMemory(ctx), nil
 }
 
-// lookPath compares the directory's path with the directory that is held open. Where it leads elsewhere, those that are
+// checkPath compares the directory's path with the directory that is held open. Where it leads elsewhere, those that are
 // in are served to their end, and nothing begins.
-func (g *ground) lookPath() error {
+func (g *ground) checkPath() error {
 	dir := g.w.s.dir
 	moved, err := dir.Moved()
 	if err != nil {
@@ -54,25 +54,25 @@ func (g *ground) lookPath() error {
 	if n, err := g.w.m.Books.Living(); err == nil && n > 0 {
 		return nil
 	}
-	return g.homeless()
+	return g.errHomeless()
 }
 
-// homeless returns why an instance ends whose directory has been moved.
-func (g *ground) homeless() error {
+// errHomeless returns why an instance ends whose directory has been moved.
+func (g *ground) errHomeless() error {
 	path := g.w.s.dir.Path
 	return fmt.Errorf("the directory %s was moved or removed under the running instance, and the last session has left; "+
 		"start it anew where it shall be: dsmctl supervise --dir %s", path, path)
 }
 
-// mend writes again what a newcomer needs and finds damaged.
-func (g *ground) mend() (why string) {
+// restoreFiles writes again what a newcomer needs and finds damaged.
+func (g *ground) restoreFiles() (why string) {
 	w := g.w
-	if why := g.mendMembers(); why != "" {
+	if why := g.restoreMembers(); why != "" {
 		return why
 	}
 	for name, err := range w.s.dir.Restore(w.m.Books.Record, w.s.log) {
-		g.tell(name+" restored", err == nil, "it was removed or damaged, and is written again", name, nil)
-		g.tell(name, err != nil, "it was removed or damaged, and can't be written now; it is tried again every second",
+		g.logFinding(name+" restored", err == nil, "it was removed or damaged, and is written again", name, nil)
+		g.logFinding(name, err != nil, "it was removed or damaged, and can't be written now; it is tried again every second",
 			name, err)
 	}
 	return ""
@@ -83,8 +83,8 @@ func (g *ground) mend() (why string) {
 // long as it takes.
 const membersPatience = 10 * time.Second
 
-// mendMembers puts another members file in the place of one that was removed or replaced.
-func (g *ground) mendMembers() (why string) {
+// restoreMembers puts another members file in the place of one that was removed or replaced.
+func (g *ground) restoreMembers() (why string) {
 	w := g.w
 	if !w.m.Books.MembersLost() && !w.m.Books.MembersPending() {
 		return ""
@@ -99,10 +99,10 @@ func (g *ground) mendMembers() (why string) {
 	switch {
 	case errors.Is(err, dsm.ErrUnsupported), errors.Is(err, syscall.EISDIR):
 		return fmt.Sprintf("the members file has been removed or replaced (%v): no session could join", err)
-	case lost(err):
+	case isLost(err):
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
 	case err != nil:
-		g.tell("members", true, "another members file can't be written now; it is tried again every second",
+		g.logFinding("members", true, "another members file can't be written now; it is tried again every second",
 			"members", err)
 		return ""
 	case !w.m.Books.MembersPending():
@@ -128,18 +128,18 @@ func (g *ground) mendMembers() (why string) {
 	return ""
 }
 
-// tell logs what is so once, until it is not so any more.
-func (g *ground) tell(key string, is bool, what, name string, err error) {
+// logFinding logs what is so once, until it is not so any more.
+func (g *ground) logFinding(key string, is bool, what, name string, err error) {
 	if is && !g.told[key] {
 		g.w.s.log.Warn().Err(err).Str("file", name).Str("event", "file-damaged").Msg(what)
 	}
 	g.told[key] = is
 }
 
-// lookMemory checks whether new processes can map the instance's objects, and returns why not if a new generation must
-// begin. If another mount hides the objects, lookMemory logs that, and returns "" as long as the instance has segments or
-// living sessions: the mount may be removed again, and then new processes find the objects.
-func (g *ground) lookMemory(ctx context.Context) (why string) {
+// checkMemory checks whether new processes can map the instance's objects, and returns why not if a new generation must
+// begin. If another mount hides the objects, checkMemory logs that, and returns "" as long as the instance has
+// segments or living sessions: the mount may be removed again, and then new processes find the objects.
+func (g *ground) checkMemory(ctx context.Context) (why string) {
 	w := g.w
 	what := w.m.Books.Lost(ctx)
 	if what == "" {
@@ -170,5 +170,5 @@ func (g *ground) lookMemory(ctx context.Context) (why string) {
 	return "another mount hides the instance's memory, in which nothing is"
 }
 
-// lost reports whether an error says that the control segment can't be worked on any more.
-func lost(err error) bool { return errors.Is(err, dsm.ErrCorrupt) || errors.Is(err, dsm.ErrStale) }
+// isLost reports whether an error says that the control segment can't be worked on any more.
+func isLost(err error) bool { return errors.Is(err, dsm.ErrCorrupt) || errors.Is(err, dsm.ErrStale) }

@@ -22,7 +22,7 @@ func newKeeper(m *instance.Member) keeper {
 	return keeper{m: m, pinner: p, tokens: map[uint64]uintptr{}}
 }
 
-func (k *keeper) look() {
+func (k *keeper) keepWanted() {
 	if k.pinner == nil {
 		return
 	}
@@ -45,28 +45,28 @@ func (k *keeper) look() {
 			continue
 		}
 		failpoint.Hit("supervisor/keeper/opened")
-		k.release(s.Handle)
+		k.releasePin(s.Handle)
 		k.tokens[s.Handle] = token
 		if still, err := k.m.Self.Kept(context.Background(), s.Handle); err != nil || !still {
-			k.release(s.Handle)
+			k.releasePin(s.Handle)
 		}
 	}
 	for h := range k.tokens {
 		if !wanted[h] {
-			k.release(h)
+			k.releasePin(h)
 		}
 	}
 }
 
-func (k *keeper) release(h uint64) {
+func (k *keeper) releasePin(h uint64) {
 	if token, ok := k.tokens[h]; ok {
 		_ = k.pinner.Release(token)
 		delete(k.tokens, h)
 	}
 }
 
-func (k *keeper) releaseAll() {
+func (k *keeper) releaseAllPins() {
 	for h := range k.tokens {
-		k.release(h)
+		k.releasePin(h)
 	}
 }

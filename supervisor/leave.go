@@ -12,9 +12,9 @@ import (
 
 var errStopped = fmt.Errorf("%w: it was stopped, and nothing is left to hand over", dsm.ErrNoInstance)
 
-// Leave ends the supervisor and hands the instance over: sessions go on, and everything that is pinned stays for the next
-// Start, in this process or another one, which adopts it. It returns when the directory is free for that Start. So a new
-// version of a program takes over without losing memory.
+// Leave ends the supervisor and hands the instance over: sessions go on, and everything that is pinned stays for the
+// next Start, in this process or another one, which adopts it. It returns when the directory is free for that Start.
+// So a new version of a program takes over without losing memory.
 //
 // Until then no process watches. Sessions may join and leave, and reclaim each other's dead; what dies and is not
 // reclaimed by a session is reclaimed by the next Start. Status says since when that is so (Status.Left). If no Start
@@ -55,7 +55,7 @@ func (w *watch) handOver() error {
 		return errStopped
 	default:
 	}
-	if w.ground.lookPath() != nil || w.ground.moved {
+	if w.ground.checkPath() != nil || w.ground.moved {
 		return fmt.Errorf("the directory %s was moved or removed: the next supervisor would not find the instance; stop it, "+
 			"or move the directory back", w.s.dir.Path)
 	}
@@ -65,9 +65,9 @@ func (w *watch) handOver() error {
 	return w.m.HandOver(w.s.who, w.reclaims)
 }
 
-// part frees the supervisor's row of an instance that was handed over. A row that can't be freed is as that of a supervisor
-// that died: the next one takes it.
-func (s *Supervisor) part(m *instance.Member) error {
+// leaveToSuccessor frees the supervisor's row of an instance that was handed over. A row that can't be freed is as
+// that of a supervisor that died: the next one takes it.
+func (s *Supervisor) leaveToSuccessor(m *instance.Member) error {
 	failpoint.Hit("supervisor/leave/unwatched")
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -269,7 +269,7 @@ func TestLeavePrivate(t *testing.T) {
 		if _, err := os.Stat(st.Dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("sessions %v: the directory is left: %v", sessions, err)
 		}
-		if left := osobjects.Objects(lives, ""); len(left) > 0 {
+		if left := objectlist.Objects(lives, ""); len(left) > 0 {
 			t.Errorf("sessions %v: left behind: %v", sessions, left)
 		}
 	}

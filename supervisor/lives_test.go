@@ -19,7 +19,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -98,7 +98,7 @@ func lives(t *testing.T, backend string, p placing, who string) {
 	if !p.copy {
 		homes = []string{filepath.Join(where, "mmap")}
 	}
-	old := func() int { return len(osobjects.Objects([]uuid.UUID{life}, homes...)) }
+	old := func() int { return len(objectlist.Objects([]uuid.UUID{life}, homes...)) }
 
 	b := proctest.Start(t, "supervise", where, "dynamic_shared_memory_type", backend)
 	generation := b.Expect("ready ")
@@ -119,7 +119,7 @@ func lives(t *testing.T, backend string, p placing, who string) {
 		check(a)
 	}
 	if where != dir || p.copy {
-		if left := osobjects.Objects([]uuid.UUID{life}, filepath.Join(where, "mmap")); mine && slices.ContainsFunc(left,
+		if left := objectlist.Objects([]uuid.UUID{life}, filepath.Join(where, "mmap")); mine && slices.ContainsFunc(left,
 			func(path string) bool { return strings.HasPrefix(path, where) }) {
 			t.Errorf("copies are left: %v", left)
 		}
@@ -156,13 +156,13 @@ func lives(t *testing.T, backend string, p placing, who string) {
 	if n := old(); n != 0 && !(p.name == "recreated" && backend == "mmap") { // there they went with the directory
 		t.Errorf("%d objects are left in the end", n)
 	}
-	if left := osobjects.Objects([]uuid.UUID{instancetest.Life(t, where)}, filepath.Join(where, "mmap")); len(left) > 0 {
+	if left := objectlist.Objects([]uuid.UUID{instancetest.Life(t, where)}, filepath.Join(where, "mmap")); len(left) > 0 {
 		t.Errorf("left of the second: %v", left)
 	}
 }
 
-// TestDirectoryIsMoved: a directory is moved away under its running supervisor, and another instance starts in its place.
-// The first serves its sessions to their end, writes nothing there, and ends with an error.
+// TestDirectoryIsMoved: a directory is moved away under its running supervisor, and another instance starts in its
+// place. The first serves its sessions to their end, writes nothing there, and ends with an error.
 func TestDirectoryIsMoved(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()
@@ -186,11 +186,11 @@ func TestDirectoryIsMoved(t *testing.T) {
 		second := instancetest.Life(t, dir)
 		victim.Kill()
 		instancetest.Eventually(t, "the dead one is reclaimed", func() bool {
-			return len(osobjects.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"))) == 6
+			return len(objectlist.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"))) == 6
 		})
 		check(a)
 		e.create(a, 100, 1) // it works on, in the directory that it is in
-		if n := len(osobjects.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"))); n != 7 {
+		if n := len(objectlist.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"))); n != 7 {
 			t.Errorf("%d objects, want 7", n)
 		}
 		j, err := dsm.Open(ctx, dsm.Config{Dir: away}) // by the new path it can be joined
@@ -205,7 +205,7 @@ func TestDirectoryIsMoved(t *testing.T) {
 		if err := s.Stop(); err == nil || !strings.Contains(err.Error(), "moved or removed") {
 			t.Errorf("Stop = %v, want it to say what has happened", err)
 		}
-		if left := osobjects.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"), filepath.Join(dir, "mmap")); len(left) > 0 {
+		if left := objectlist.Objects([]uuid.UUID{life}, filepath.Join(away, "mmap"), filepath.Join(dir, "mmap")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 		check(c)
@@ -233,8 +233,8 @@ func reseal(t *testing.T, dir string, change func(r map[string]any)) {
 	must(t, os.WriteFile(path, fmt.Appendf(b, "\ncrc32 %08x\n", crc32.ChecksumIEEE(b)), 0o600))
 }
 
-// TestOtherVersion: an instance of another layout version is named at once, to all; a start is refused while its sessions
-// live, unless on_other_version says otherwise, and removes all of it when they have ended.
+// TestOtherVersion: an instance of another layout version is named at once, to all; a start is refused while its
+// sessions live, unless on_other_version says otherwise, and removes all of it when they have ended.
 func TestOtherVersion(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		for _, layout := range []int{3, 99} {
@@ -305,7 +305,7 @@ func TestLastLayout(t *testing.T) {
 			} else if err := startAndStop(dir, "posix"); err != nil {
 				t.Error(err)
 			}
-			if left := osobjects.Objects([]uuid.UUID{id}); len(left) > 0 {
+			if left := objectlist.Objects([]uuid.UUID{id}); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 			if _, err := os.Stat(filepath.Join(dir, "members.2")); err == nil {
@@ -350,7 +350,8 @@ func lastLayout(id uuid.UUID, boot string, dev, ino uint64, dir string) map[stri
 	}
 }
 
-// TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their bytes.
+// TestCleanByForce removes what living sessions use too, and says first what that is; they are cut off, and keep their
+// bytes.
 func TestCleanByForce(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()

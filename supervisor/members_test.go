@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cleaned is an instance with two sessions and a pinned segment that no session has attached, whose members file a cleaner
-// removes.
+// cleaned is an instance with two sessions and a pinned segment that no session has attached, whose members file a
+// cleaner removes.
 type cleaned struct {
 	env
 	sup, a, b *proctest.Process
@@ -75,8 +75,8 @@ func (c cleaned) reclaimed(sessions, segments int) {
 	})
 }
 
-// TestMembersFileRemovedUnderSessions: sessions and pins stay, newcomers can join, and the dead are reclaimed, as often as a
-// cleaner comes; after a supervisor's death the next one adopts them.
+// TestMembersFileRemovedUnderSessions: sessions and pins stay, newcomers can join, and the dead are reclaimed, as
+// often as a cleaner comes; after a supervisor's death the next one adopts them.
 func TestMembersFileRemovedUnderSessions(t *testing.T) {
 	instancetest.Each(t, func(t *testing.T, backend string) {
 		t.Parallel()
@@ -124,8 +124,9 @@ func TestAllSmallFilesRemovedUnderSessions(t *testing.T) {
 	c.reclaimed(1, 4)
 }
 
-// TestMembersFileRemovedUnderAStoppedSession: one that can't hear of the new members file is waited for, and no session joins
-// until then: newcomers would take it for dead. It goes on, or is killed; the others and pins stay in any case.
+// TestMembersFileRemovedUnderAStoppedSession: one that can't hear of the new members file is waited for, and no
+// session joins until then: newcomers would take it for dead. It goes on, or is killed; the others and pins stay in
+// any case.
 func TestMembersFileRemovedUnderAStoppedSession(t *testing.T) {
 	for _, end := range []unix.Signal{unix.SIGCONT, unix.SIGKILL} {
 		t.Run(end.String(), func(t *testing.T) {

@@ -19,7 +19,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/dsmimpl/posix"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/supervisor"
 )
@@ -39,7 +39,7 @@ func TestSharedMmapDirectory(t *testing.T) {
 	a, b := newEnv(t), newEnv(t)
 	supA, _ := a.supervise(settings...)
 	b.supervise(settings...)
-	count := func(e env) int { return len(osobjects.Objects(instancetest.Lives(t, e.dir), shared)) }
+	count := func(e env) int { return len(objectlist.Objects(instancetest.Lives(t, e.dir), shared)) }
 	sa, sb := a.session(), b.session()
 	a.create(sa, 100, 5)
 	b.create(sb, 100, 7)
@@ -244,7 +244,8 @@ func garble(t *testing.T, dir string, at int64, word uint32) {
 	}
 }
 
-// TestStoppedLockHolder: no session waits without bound for a stopped process that holds the control lock, and it is named.
+// TestStoppedLockHolder: no session waits without bound for a stopped process that holds the control lock, and it is
+// named.
 func TestStoppedLockHolder(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("shutdown_timeout", "100ms")
@@ -363,7 +364,7 @@ func TestControlNameTaken(t *testing.T) {
 		t.Errorf("lives: %v", lives)
 	}
 	noErr(t, s.Stop())
-	if left := osobjects.Objects(instancetest.Lives(t, cfg.Dir)); len(left) > 0 {
+	if left := objectlist.Objects(instancetest.Lives(t, cfg.Dir)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -174,8 +174,8 @@ func TestNoSpaceForAnAdoption(t *testing.T) {
 	})
 }
 
-// TestNoSpaceToMend: a file that newcomers need is written again as soon as there is space; it is said once that there is
-// none, and who is in goes on.
+// TestNoSpaceToMend: a file that newcomers need is written again as soon as there is space; it is said once that there
+// is none, and who is in goes on.
 func TestNoSpaceToMend(t *testing.T) {
 	backend := "posix"
 	writes := startWrites(t, backend)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -102,7 +102,7 @@ func TestAnotherUser(t *testing.T) {
 			s := instancetest.Open(t, cfg)
 			g := create(t, s, 6)
 			copy(g.Bytes(), "secret")
-			objects := osobjects.Objects(instancetest.Lives(t, cfg.Dir), filepath.Join(cfg.Dir, "mmap"))
+			objects := objectlist.Objects(instancetest.Lives(t, cfg.Dir), filepath.Join(cfg.Dir, "mmap"))
 			if len(objects) != 2 {
 				t.Fatalf("objects: %v", objects)
 			}
@@ -159,7 +159,7 @@ func TestOrdinaryUserUnderPlants(t *testing.T) {
 		t.Errorf("the planted file holds %q, %v", got, err)
 	}
 	_ = os.Remove(path)
-	if left := osobjects.Objects(instancetest.Lives(t, dir)); len(left) != 0 {
+	if left := objectlist.Objects(instancetest.Lives(t, dir)); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/leaktest"
 	"github.com/godsm/godsm/internal/testing/proctest"
@@ -46,7 +46,7 @@ func TestPrivate(t *testing.T) {
 			dir := p.Expect("dir ")
 			lives := instancetest.Lives(t, dir)
 			t.Cleanup(func() {
-				if left := osobjects.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
+				if left := objectlist.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})
@@ -158,8 +158,9 @@ func TestCleaningLocksOnlyTheDead(t *testing.T) {
 	cleaning.Wait()
 }
 
-// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead does not keep a supervisor from taking
-// over while others live there. Before, it held the directory's lock while it waited for them to be seen dead.
+// TestLeavingDoesNotLock: a session that leaves a private instance whose supervisor is dead does not keep a supervisor
+// from taking over while others live there. Before, it held the directory's lock while it waited for them to be seen
+// dead.
 func TestLeavingDoesNotLock(t *testing.T) {
 	instancetest.StateHome(t)
 	p := proctest.Start(t, "run")

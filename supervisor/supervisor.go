@@ -5,8 +5,8 @@
 // Stop ends the instance. Leave ends the supervisor alone and hands the instance over to the next one, which another
 // process starts: so a new version of a program takes over and finds the memory as it was.
 //
-// No session has to cooperate, and the supervisor is not a single point of failure: while none lives, sessions work on and
-// reclaim each other's dead, and the next supervisor adopts them.
+// No session has to cooperate, and the supervisor is not a single point of failure: while none lives, sessions work on
+// and reclaim each other's dead, and the next supervisor adopts them.
 package supervisor
 
 import (
@@ -52,8 +52,8 @@ type Supervisor struct {
 // Start takes the instance in cfg.Dir, which is made if missing. If another supervisor has it, that is ErrInUse with
 // its pid. Living sessions of a supervisor that died are adopted, unless on_crash is restart or the control segment
 // can't be trusted: then they are fenced, and a new generation begins. An instance that a supervisor has left (Leave) is
-// adopted with all that is pinned, also if no session lives; with on_crash = restart, too, unless a session has died since.
-// Whatever a dead life left is removed first.
+// adopted with all that is pinned, also if no session lives; with on_crash = restart, too, unless a session has died
+// since. Whatever a dead life left is removed first.
 //
 // Start returns when sessions can join. The context bounds the start alone; Stop ends the supervisor.
 func Start(ctx context.Context, cfg Config) (*Supervisor, error) {
@@ -79,7 +79,7 @@ func start(ctx context.Context, cfg Config) (*Supervisor, error) {
 		return nil, err
 	}
 	failpoint.Hit("supervisor/start/locked")
-	s, err := own(ctx, cfg, dir, who, false, unlock)
+	s, err := becomeOwner(ctx, cfg, dir, who, false, unlock)
 	if err != nil {
 		unlock()
 		dir.Close()
@@ -97,7 +97,7 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, fail("start", err)
 	}
-	s, err := own(ctx, cfg, dir, who, true, unlock)
+	s, err := becomeOwner(ctx, cfg, dir, who, true, unlock)
 	if err != nil {
 		err = errors.Join(err, dir.Remove(unlock))
 		dir.Close()
@@ -105,8 +105,8 @@ func StartPrivate(ctx context.Context, cfg Config) (*Supervisor, error) {
 	return s, fail("start", err)
 }
 
-// Run makes a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when Run
-// returns. It is gone, too, when f panics or calls runtime.Goexit: both go on after that. F may close the session.
+// Run makes a private instance around f: StartPrivate, a session of it in this process for f, and all of it gone when
+// Run returns. It is gone, too, when f panics or calls runtime.Goexit: both go on after that. F may close the session.
 //
 // If the process ends inside f, by os.Exit or by a signal, nothing in it can clean up. Then the last session of another
 // process to leave the instance removes it, such as a worker of package parallel, which ends within 2 s of its
@@ -129,8 +129,8 @@ func Run(ctx context.Context, cfg Config, f func(context.Context, *dsm.Session) 
 	return f(ctx, session)
 }
 
-// own takes the instance of a locked directory.
-func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool,
+// becomeOwner takes the instance of a locked directory.
+func becomeOwner(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, private bool,
 	unlock func()) (*Supervisor, error) {
 	cfg.Dir = dir.Path
 	s := &Supervisor{
@@ -151,7 +151,7 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 		return nil, err
 	}
 	s.private = s.private || last.Present.Record.Private
-	member, err := s.succeed(ctx, last)
+	member, err := s.succeedLast(ctx, last)
 	if err != nil {
 		return nil, err
 	}
@@ -162,24 +162,24 @@ func own(ctx context.Context, cfg Config, dir *instance.Dir, who control.Who, pr
 	return s, nil
 }
 
-// succeed adopts the present life if sessions live in it that can be adopted, and else begins a new one.
-func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instance.Member, error) {
+// succeedLast adopts the present life if sessions live in it that can be adopted, and else begins a new one.
+func (s *Supervisor) succeedLast(ctx context.Context, last *instance.Last) (*instance.Member, error) {
 	switch last.Present.Standing {
 	case instance.Alive, instance.Left:
 		m, err := s.adopt(ctx, last)
 		if m != nil || err != nil {
 			return m, err
 		}
-		s.fences(last)
+		s.fencesSessions(last)
 		_, _ = last.End(ctx, s.who, s.settings.ShutdownTimeout) // what is left stays listed, and is looked for again
 	case instance.Bereft, instance.Garbled:
-		s.fences(last)
+		s.fencesSessions(last)
 	case instance.OtherVersion:
 		if s.settings.OnOtherVersion != "fence" {
 			return nil, fmt.Errorf("%w; or set on_other_version = fence, which ends them and drops what is pinned",
 				last.Refuse())
 		}
-		s.fences(last)
+		s.fencesSessions(last)
 	case instance.OtherMemory:
 		return nil, last.Refuse()
 	}
@@ -188,7 +188,7 @@ func (s *Supervisor) succeed(ctx context.Context, last *instance.Last) (*instanc
 	return s.begin(ctx, last.Instance, last.Generation+1, s.settings.MinDynamicSharedMemory)
 }
 
-func (s *Supervisor) fences(last *instance.Last) {
+func (s *Supervisor) fencesSessions(last *instance.Last) {
 	if last.Present.Living() {
 		s.log.Warn().Int("sessions", last.Present.Sessions).
 			Str("event", "sessions-fenced").Msg("a new generation begins under living sessions; they are fenced")
@@ -276,7 +276,7 @@ func (s *Supervisor) run(m *instance.Member) {
 	for m != nil {
 		why, over := newWatch(s, m).run()
 		if s.left {
-			err = s.part(m)
+			err = s.leaveToSuccessor(m)
 			break
 		}
 		if m, err = s.end(m, why); over != nil || err != nil {
@@ -306,7 +306,7 @@ func (s *Supervisor) end(m *instance.Member, why string) (next *instance.Member,
 	m.Books.Close()
 	err = errors.Join(err, s.dir.Conclude(ctx, s.backends, m.Books.Record, s.log))
 	if why == "" {
-		s.dir.Tend(ctx, s.backends, m.Books.Record, instance.DeathPatience, s.who, s.log)
+		s.dir.RemoveOldLives(ctx, s.backends, m.Books.Record, instance.DeathPatience, s.who, s.log)
 	}
 	failpoint.Hit("supervisor/end/swept")
 	if why != "" {

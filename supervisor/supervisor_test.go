@@ -13,7 +13,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/catalog"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -246,7 +246,8 @@ func TestStopWaitsForSessions(t *testing.T) {
 	}
 }
 
-// TestStopDespiteStoppedSession: no call waits for ever for a stopped process that holds the control lock, and it is named.
+// TestStopDespiteStoppedSession: no call waits for ever for a stopped process that holds the control lock, and it is
+// named.
 func TestStopDespiteStoppedSession(t *testing.T) {
 	e := newEnv(t)
 	sup, _ := e.supervise("shutdown_timeout", "100ms")
@@ -260,7 +261,7 @@ func TestStopDespiteStoppedSession(t *testing.T) {
 		return len(s) == 1 && (s[0].State == "stopped" || runtime.GOOS != "linux") // elsewhere it can't be seen
 	})
 	noErr(t, sup.Close())
-	if n := len(osobjects.Objects(instancetest.Lives(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
+	if n := len(objectlist.Objects(instancetest.Lives(t, e.dir))); n != 0 && runtime.GOOS != "windows" { // as above
 		t.Errorf("%d objects are left", n)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -50,7 +50,7 @@ func TestOtherMemory(t *testing.T) {
 		t.Errorf("Clean = %v", err)
 	}
 	show()
-	if n := len(osobjects.Objects(life)); n != 5 {
+	if n := len(objectlist.Objects(life)); n != 5 {
 		t.Errorf("%d of 5 objects are left", n)
 	}
 	sup = proctest.Start(t, "supervise", e.dir)
@@ -65,17 +65,17 @@ func TestOtherMemory(t *testing.T) {
 	hide()
 	noErr(t, startAndStop(e.dir, "posix"))
 	show()
-	if n := len(osobjects.Objects(life)); n != 5 {
+	if n := len(objectlist.Objects(life)); n != 5 {
 		t.Errorf("%d of 5 objects are left", n)
 	}
 	noErr(t, startAndStop(e.dir, "posix"))
-	if left := osobjects.Objects(life); len(left) > 0 {
+	if left := objectlist.Objects(life); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }
 
-// TestUnmountedFiles: files of an external mmap_directory outlive the machine. A start that sees them no more, since their
-// volume is not mounted yet, keeps their life listed, and the first one that sees them again removes them.
+// TestUnmountedFiles: files of an external mmap_directory outlive the machine. A start that sees them no more, since
+// their volume is not mounted yet, keeps their life listed, and the first one that sees them again removes them.
 func TestUnmountedFiles(t *testing.T) {
 	if !ownMounts(t) {
 		return
@@ -157,7 +157,7 @@ func TestFullDirectory(t *testing.T) {
 		t.Errorf("generation %s: it was not adopted", g)
 	}
 	check(a)
-	for _, path := range osobjects.Objects([]uuid.UUID{instancetest.Life(t, dir)}) {
+	for _, path := range objectlist.Objects([]uuid.UUID{instancetest.Life(t, dir)}) {
 		must(t, os.Remove(path))
 	}
 	a.Send("done")
@@ -170,7 +170,7 @@ func TestFullDirectory(t *testing.T) {
 	fill()
 	noErr(t, sup.Close())
 	must(t, os.Remove(filler))
-	if left := osobjects.Objects(instancetest.Lives(t, dir)); len(left) > 0 {
+	if left := objectlist.Objects(instancetest.Lives(t, dir)); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	noErr(t, startAndStop(dir, "posix"))

@@ -14,7 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 )
@@ -94,8 +94,8 @@ func anotherBoot(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount("/proc/sys/kernel/random/boot_id", syscall.MNT_DETACH) })
 }
 
-// TestSnapshot: a start or a clean of a snapshot, with the directory's inode number and maybe its device's, changes nothing
-// of the living original, in one boot and over another.
+// TestSnapshot: a start or a clean of a snapshot, with the directory's inode number and maybe its device's, changes
+// nothing of the living original, in one boot and over another.
 func TestSnapshot(t *testing.T) {
 	if !ownMounts(t, "mkfs.btrfs", "btrfs", "losetup") {
 		return
@@ -132,7 +132,7 @@ func TestSnapshot(t *testing.T) {
 						copied = snapshot()
 					}
 					life := []uuid.UUID{instancetest.Life(t, e.dir)}
-					objects := func() int { return len(osobjects.Objects(life, filepath.Join(e.dir, "mmap"))) }
+					objects := func() int { return len(objectlist.Objects(life, filepath.Join(e.dir, "mmap"))) }
 					_, err := instance.Clean(ctx, copied, instance.Backends{}, instance.Who("test"), zerolog.Nop())
 					noErr(t, err)
 					if n := objects(); n != 5 {
@@ -202,7 +202,7 @@ func TestImageLayer(t *testing.T) {
 		check(sa)
 		sb.Kill()
 		noErr(t, b.Close())
-		if n := len(osobjects.Objects(life, filepath.Join(one.dir, "mmap"))); n != 4 {
+		if n := len(objectlist.Objects(life, filepath.Join(one.dir, "mmap"))); n != 4 {
 			t.Errorf("%d of the first container's 4 objects are left", n)
 		}
 		one.create(sa, 100, 1)
@@ -210,15 +210,15 @@ func TestImageLayer(t *testing.T) {
 		sa.Kill()
 		noErr(t, a.Close())
 		for _, e := range []env{one, two} {
-			if left := osobjects.Objects(instancetest.Lives(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
+			if left := objectlist.Objects(instancetest.Lives(t, e.dir), filepath.Join(e.dir, "mmap")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}
 	})
 }
 
-// TestRemountedVolume: what a dead instance left is removed by the next start though its volume has come back under another
-// device number, in the same boot or another.
+// TestRemountedVolume: what a dead instance left is removed by the next start though its volume has come back under
+// another device number, in the same boot or another.
 func TestRemountedVolume(t *testing.T) {
 	if !ownMounts(t, "mkfs.ext4", "losetup") {
 		return
@@ -245,7 +245,7 @@ func TestRemountedVolume(t *testing.T) {
 					anotherBoot(t)
 				}
 				noErr(t, startAndStop(e.dir, backend))
-				if left := osobjects.Objects(life, filepath.Join(e.dir, "mmap")); len(left) > 0 {
+				if left := objectlist.Objects(life, filepath.Join(e.dir, "mmap")); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})

@@ -74,17 +74,17 @@ func newWatch(s *Supervisor, m *instance.Member) *watch {
 func (w *watch) run() (why string, err error) {
 	ctx, over := context.WithCancel(context.Background())
 	var helpers sync.WaitGroup
-	helpers.Go(func() { w.listen(ctx) })
-	helpers.Go(func() { w.settle(ctx) })
+	helpers.Go(func() { w.listenToBooks(ctx) })
+	helpers.Go(func() { w.destroyOwedLoop(ctx) })
 	why, err = w.loop()
 	over()
 	helpers.Wait()
 	for _, x := range w.watched {
-		w.forget(x)
+		w.forgetSession(x)
 	}
-	w.keeper.releaseAll()
+	w.keeper.releaseAllPins()
 	if w.ground.moved && why != "" && err == nil {
-		why, err = "", fmt.Errorf("%s, and %w", why, w.ground.homeless())
+		why, err = "", fmt.Errorf("%s, and %w", why, w.ground.errHomeless())
 	}
 	return why, err
 }
@@ -95,17 +95,17 @@ func (w *watch) loop() (why string, err error) {
 	tidy := time.NewTicker(tidyEvery)
 	defer tidy.Stop()
 	for {
-		if w.look() && w.s.settings.OnCrash == "restart" {
-			if _ = w.ground.lookPath(); !w.ground.moved {
+		if w.lookForDead() && w.s.settings.OnCrash == "restart" {
+			if _ = w.ground.checkPath(); !w.ground.moved {
 				return "a session crashed, and on_crash is restart", nil
 			}
 		}
 		if w.m.Books.Table.Closing() {
-			_ = w.ground.lookPath()
+			_ = w.ground.checkPath()
 			return "the control segment says that it is being closed, or is lost, and no process here has asked for that", nil
 		}
 		if w.m.Self.Owes() {
-			notify(w.owed)
+			wakeChannel(w.owed)
 		}
 		if len(w.dying) > 0 {
 			ask.Reset(askEvery)
@@ -126,28 +126,28 @@ func (w *watch) loop() (why string, err error) {
 			return "", nil
 		case x := <-w.hints:
 			if w.watched[x.Row] == x {
-				w.expect(x)
+				w.expectDeath(x)
 			}
 		case <-w.news:
-			w.sweep()
+			w.sweepDead()
 			if !w.ground.lost.IsZero() && !w.ground.moved {
-				if why := w.ground.mendMembers(); why != "" {
+				if why := w.ground.restoreMembers(); why != "" {
 					return why, nil
 				}
 			}
 		case <-ask.C:
 		case <-tidy.C:
-			if why, err := w.tidy(); why != "" || err != nil {
+			if why, err := w.upkeep(); why != "" || err != nil {
 				return why, err
 			}
 		}
 	}
 }
 
-// look asks for the witnesses of the sessions of whose death there is a hint, and reclaims those that are dead. It
-// reports whether a session has crashed: another session, one that found the table full or the lock abandoned, may have
-// been first to reclaim it.
-func (w *watch) look() (crashed bool) {
+// lookForDead asks for the witnesses of the sessions of whose death there is a hint, and reclaims those that are dead.
+// It reports whether a session has crashed: another session, one that found the table full or the lock abandoned, may
+// have been first to reclaim it.
+func (w *watch) lookForDead() (crashed bool) {
 	for _, x := range w.dying {
 		switch {
 		case !w.m.Books.Roll.Held(x.Row):
@@ -162,8 +162,8 @@ func (w *watch) look() (crashed bool) {
 	return crashed
 }
 
-// expect has look ask for a session's witness until that is free.
-func (w *watch) expect(x *session) {
+// expectDeath has look ask for a session's witness until that is free.
+func (w *watch) expectDeath(x *session) {
 	x.hinted = time.Now()
 	w.dying[x.Row] = x
 }
@@ -180,10 +180,10 @@ func (w *watch) reclaim(x *session) {
 		return
 	}
 	failpoint.Hit("supervisor/reclaim/done")
-	w.forget(x)
+	w.forgetSession(x)
 }
 
-func (w *watch) forget(x *session) {
+func (w *watch) forgetSession(x *session) {
 	if x.stop != nil {
 		x.stop()
 	}
@@ -192,10 +192,10 @@ func (w *watch) forget(x *session) {
 	delete(w.dying, x.Row)
 }
 
-// sweep compares the process table with the sessions that are watched: new ones get a watch of the kernel's. Those whose
-// witness is free are dead, whatever the kernel has said: it asks for new ones, for those that the kernel does not watch, and
-// for some of the others.
-func (w *watch) sweep() {
+// sweepDead compares the process table with the sessions that are watched: new ones get a watch of the kernel's. Those
+// whose witness is free are dead, whatever the kernel has said: it asks for new ones, for those that the kernel does
+// not watch, and for some of the others.
+func (w *watch) sweepDead() {
 	list, err := w.m.Books.Table.Users(w.rows[:0])
 	if err != nil {
 		w.s.log.Error().Err(err).Str("event", "control-unreadable").Msg("the control segment can't be read")
@@ -210,17 +210,17 @@ func (w *watch) sweep() {
 		}
 		x := w.watched[p.Row]
 		if x != nil && x.Incarnation != p.Incarnation {
-			w.forget(x) // it left, and another one has joined
+			w.forgetSession(x) // it left, and another one has joined
 			x = nil
 		}
 		fresh := x == nil
 		if fresh {
 			failpoint.Hit("supervisor/sweep/newcomer")
-			x = w.follow(w.m.Books.Table.Process(p.Row))
+			x = w.followSession(w.m.Books.Table.Process(p.Row))
 		}
 		present++
 		if (fresh || due && x.stop == nil) && !w.m.Books.Roll.Held(p.Row) {
-			w.expect(x)
+			w.expectDeath(x)
 		}
 	}
 	if present < len(w.watched) {
@@ -228,9 +228,9 @@ func (w *watch) sweep() {
 	}
 	if due {
 		w.looked = time.Now()
-		w.ask(list)
+		w.askWitnesses(list)
 	}
-	w.keeper.look()
+	w.keeper.keepWanted()
 }
 
 // forgetAbsent forgets the sessions that have left.
@@ -241,31 +241,31 @@ func (w *watch) forgetAbsent(list []shmsync.Peer) {
 	}
 	for row, x := range w.watched {
 		if !present[row] {
-			w.forget(x)
+			w.forgetSession(x)
 		}
 	}
 }
 
-// askAtOnce bounds the questions for witnesses of which there is no hint: each takes up to 20 microseconds, where sessions
-// are many. So of 2,000 sessions each is asked for every eight seconds; where there are no more than this, all are asked for
-// whenever there is news.
+// askAtOnce bounds the questions for witnesses of which there is no hint: each takes up to 20 microseconds, where
+// sessions are many. So of 2,000 sessions each is asked for every eight seconds; where there are no more than this,
+// all are asked for whenever there is news.
 const askAtOnce = 64
 
-// ask asks for the witnesses of some of those that the kernel watches, too: a process may have become another program, or
-// the one that it watches may be another process, of another pid namespace.
-func (w *watch) ask(list []shmsync.Peer) {
+// askWitnesses asks for the witnesses of some of those that the kernel watches, too: a process may have become another
+// program, or the one that it watches may be another process, of another pid namespace.
+func (w *watch) askWitnesses(list []shmsync.Peer) {
 	first, _ := slices.BinarySearchFunc(list, w.next, func(p shmsync.Peer, row int) int { return p.Row - row })
 	for i := range min(askAtOnce, len(list)) {
 		p := list[(first+i)%len(list)]
 		w.next = p.Row + 1
 		if x := w.watched[p.Row]; x != nil && !w.m.Books.Roll.Held(p.Row) {
-			w.expect(x)
+			w.expectDeath(x)
 		}
 	}
 }
 
-// follow has the kernel tell when a session's process dies. Where it can't, the sweep finds out.
-func (w *watch) follow(p control.ProcessInfo) *session {
+// followSession has the kernel tell when a session's process dies. Where it can't, the sweep finds out.
+func (w *watch) followSession(p control.ProcessInfo) *session {
 	x := &session{ProcessInfo: p, over: make(chan struct{})}
 	w.watched[p.Row] = x
 	stop, err := liveness.Watch(p.Pid, func() {
@@ -280,26 +280,26 @@ func (w *watch) follow(p control.ProcessInfo) *session {
 	return x
 }
 
-// tidy does that for which no process waits: failed removals are tried again, and earlier generations whose sessions
+// upkeep does that for which no process waits: failed removals are tried again, and earlier generations whose sessions
 // live on are swept until the last of those is gone. It returns a reason to begin the next generation, if it comes upon
 // one, or why the instance must end.
-func (w *watch) tidy() (why string, err error) {
+func (w *watch) upkeep() (why string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), reclaimPatience)
 	defer cancel()
-	if why, err := w.ground.look(ctx); why != "" || err != nil {
+	if why, err := w.ground.checkGround(ctx); why != "" || err != nil {
 		return why, err
 	}
-	if err := w.m.Self.Retry(ctx); lost(err) {
+	if err := w.m.Self.Retry(ctx); isLost(err) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err), nil
 	}
 	if w.others && !w.ground.moved {
-		w.others = w.s.dir.Tend(ctx, w.s.backends, w.m.Books.Record, 0, w.s.who, w.s.log) > 0
+		w.others = w.s.dir.RemoveOldLives(ctx, w.s.backends, w.m.Books.Record, 0, w.s.who, w.s.log) > 0
 	}
 	return "", nil
 }
 
-// listen waits for news in the books, and looks for dead sessions from time to time without any.
-func (w *watch) listen(ctx context.Context) {
+// listenToBooks waits for news in the books, and looks for dead sessions from time to time without any.
+func (w *watch) listenToBooks(ctx context.Context) {
 	for seen := uint32(0); ctx.Err() == nil; {
 		now, err := w.m.Books.Table.WaitNews(ctx, seen, liveness.Sweep)
 		if err != nil { // the books are gone; nothing will ever come
@@ -309,12 +309,12 @@ func (w *watch) listen(ctx context.Context) {
 			}
 		}
 		seen = now
-		notify(w.news)
+		wakeChannel(w.news)
 	}
 }
 
-// settle destroys the objects that fell to the supervisor.
-func (w *watch) settle(ctx context.Context) {
+// destroyOwedLoop destroys the objects that fell to the supervisor.
+func (w *watch) destroyOwedLoop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -328,7 +328,7 @@ func (w *watch) settle(ctx context.Context) {
 	}
 }
 
-func notify(c chan<- struct{}) {
+func wakeChannel(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

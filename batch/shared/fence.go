@@ -33,7 +33,7 @@ func (l *leader[Cmd, Res]) fence() *fence[Cmd, Res] {
 // Begin implements batch.Driver.
 func (d *fence[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[item[Cmd], Res], error) {
 	d.l.bell.toll(d.l.m)
-	if flush > mostFlush || d.l.deposed() {
+	if flush > mostFlush || d.l.isDeposed() {
 		return nil, batch.ErrDeposed
 	}
 	tx, err := d.inner.Begin(ctx, flush)
@@ -42,7 +42,7 @@ func (d *fence[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[ite
 	}
 	if b := d.l.fenced.Backend(); b != d.backend {
 		d.backend = b
-		_ = d.l.m.touch(func() error { d.l.m.head.backend.store(b); return nil })
+		_ = d.l.m.contained(func() error { d.l.m.head.backend.store(b); return nil })
 	}
 	failpoint.Hit("batch/flush/begun")
 	clear(d.executed)
@@ -52,7 +52,7 @@ func (d *fence[Cmd, Res]) Begin(ctx context.Context, flush uint64) (batch.Tx[ite
 
 // Settle implements batch.Driver.
 func (d *fence[Cmd, Res]) Settle(ctx context.Context, flush uint64) (committed bool, err error) {
-	if d.l.deposed() {
+	if d.l.isDeposed() {
 		return false, batch.ErrUnsettled
 	}
 	committed, err = d.inner.Settle(ctx, flush)
@@ -101,14 +101,14 @@ func (d *fence[Cmd, Res]) each(f func(slot int, res Res) error) error {
 // promote stores all results, and makes the slots tentative.
 func (d *fence[Cmd, Res]) promote() error {
 	l := d.l
-	return l.m.touch(func() error {
+	return l.m.contained(func() error {
 		return d.each(func(slot int, res Res) error {
 			s := &l.m.slots[slot]
 			if s.load() != term(claimed, l.epoch, 0) {
 				return batch.ErrDeposed
 			}
 			failpoint.Hit("batch/flush/storing")
-			l.store(slot, res)
+			l.storeResult(slot, res)
 			failpoint.Hit("batch/flush/stored")
 			if !s.move(term(claimed, l.epoch, 0), term(tentative, l.epoch, d.flush)) {
 				return batch.ErrDeposed
@@ -122,7 +122,7 @@ func (d *fence[Cmd, Res]) promote() error {
 // demote makes the slots claimed again: the transaction was not committed.
 func (d *fence[Cmd, Res]) demote() {
 	l := d.l
-	_ = l.m.touch(func() error {
+	_ = l.m.contained(func() error {
 		return d.each(func(slot int, _ Res) error {
 			l.m.slots[slot].move(term(tentative, l.epoch, d.flush), term(claimed, l.epoch, 0))
 			failpoint.Hit("batch/flush/demoted")

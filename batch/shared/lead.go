@@ -52,15 +52,15 @@ func (q *Queue[Cmd, Res]) steward() {
 	bit := q.m.self.Mailbox.Take()
 	defer bit.Release()
 	seat := &q.m.seats[q.m.self.Row]
-	_ = q.m.touch(func() error { seat.bit.Store(bit.Number()); seat.leads.Store(1); return nil })
-	defer func() { _ = q.m.touch(func() error { seat.leads.Store(0); return nil }) }()
+	_ = q.m.contained(func() error { seat.bit.Store(bit.Number()); seat.leads.Store(1); return nil })
+	defer func() { _ = q.m.contained(func() error { seat.leads.Store(0); return nil }) }()
 	var seen struct {
 		word, beat uint64
 		at         time.Time
 	}
 	for q.ctx.Err() == nil {
 		vacant, why := false, ""
-		if q.m.touch(func() error {
+		if q.m.contained(func() error {
 			h := q.m.head
 			word, beat := h.lead.Load(), h.beat.Load()
 			if word != seen.word || beat != seen.beat || seen.at.IsZero() {
@@ -103,7 +103,7 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 	l := &leader[Cmd, Res]{q: q, m: m, bit: bit, epoch: leadWord(seen).epoch() + 1, idle: make(chan struct{}, 1)}
 	old := ""
 	won := false
-	_ = m.touch(func() error {
+	_ = m.contained(func() error {
 		if l.epoch > mostEpoch {
 			return nil
 		}
@@ -121,8 +121,8 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 	if !won {
 		return
 	}
-	l.teller = l.tell
-	stop := l.beats()
+	l.teller = l.finishSlot
+	stop := l.startBeats()
 	defer stop()
 	err := l.begin(old)
 	if err == nil {
@@ -131,15 +131,15 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 		err = l.run()
 		q.leads.Store(false)
 	}
-	l.resign()
+	l.releaseLead()
 	if q.ctx.Err() == nil {
 		q.options.Logger.Warn("leads the queue no more", "queue", m.name, "epoch", l.epoch, "error", err)
 		l.pause(20*time.Millisecond + rand.N(80*time.Millisecond))
 	}
 }
 
-// beats beats, and publishes figures, until stop.
-func (l *leader[Cmd, Res]) beats() (stop func()) {
+// startBeats beats, and publishes figures, until stop.
+func (l *leader[Cmd, Res]) startBeats() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -152,19 +152,19 @@ func (l *leader[Cmd, Res]) beats() (stop func()) {
 			case <-ctx.Done():
 				return
 			}
-			if l.deposed() {
+			if l.isDeposed() {
 				return
 			}
-			_ = l.m.touch(func() error { l.m.head.beat.Add(1); l.publish(); return nil })
+			_ = l.m.contained(func() error { l.m.head.beat.Add(1); l.publish(); return nil })
 		}
 	}()
 	return func() { cancel(); <-ended }
 }
 
-// deposed reports whether another session leads, or the memory is gone.
-func (l *leader[Cmd, Res]) deposed() bool {
+// isDeposed reports whether another session leads, or the memory is gone.
+func (l *leader[Cmd, Res]) isDeposed() bool {
 	is := true
-	_ = l.m.touch(func() error { is = l.m.head.lead.Load() != uint64(leads(l.epoch, l.m.self.Row)); return nil })
+	_ = l.m.contained(func() error { is = l.m.head.lead.Load() != uint64(leads(l.epoch, l.m.self.Row)); return nil })
 	return is
 }
 
@@ -188,18 +188,18 @@ func (l *leader[Cmd, Res]) begin(old string) (err error) {
 			return nil
 		}
 		class := l.driver.Class(err)
-		if l.q.ctx.Err() != nil || l.deposed() || errors.Is(err, batch.ErrDeposed) || class != batch.Transient && class != batch.Lost ||
-			time.Since(began) > patience && l.others() {
+		if l.q.ctx.Err() != nil || l.isDeposed() || errors.Is(err, batch.ErrDeposed) || class != batch.Transient && class != batch.Lost ||
+			time.Since(began) > patience && l.otherLeaders() {
 			l.close()
 			return fmt.Errorf("the driver can't lead: %w", err)
 		}
-		l.trouble(err)
+		l.publishTrouble(err)
 		l.pause(10*time.Millisecond + rand.N(40*time.Millisecond))
 	}
 }
 
-func (l *leader[Cmd, Res]) others() (others bool) {
-	_ = l.m.touch(func() error { others = l.m.others(); return nil })
+func (l *leader[Cmd, Res]) otherLeaders() (others bool) {
+	_ = l.m.contained(func() error { others = l.m.otherSessions(); return nil })
 	return others
 }
 
@@ -220,9 +220,9 @@ func (l *leader[Cmd, Res]) pause(d time.Duration) {
 	}
 }
 
-// trouble publishes why nothing goes on; nil: it goes on.
-func (l *leader[Cmd, Res]) trouble(err error) {
-	_ = l.m.touch(func() error {
+// publishTrouble publishes why nothing goes on; nil: it goes on.
+func (l *leader[Cmd, Res]) publishTrouble(err error) {
+	_ = l.m.contained(func() error {
 		st := &l.m.head.stats
 		if err == nil {
 			st.troubled.Store(0)
@@ -234,32 +234,32 @@ func (l *leader[Cmd, Res]) trouble(err error) {
 	})
 }
 
-// resign gives back what is claimed and lets others lead. What is tentative is left for them: the database knows.
-func (l *leader[Cmd, Res]) resign() {
-	_ = l.m.touch(func() error {
-		if l.deposed() {
+// releaseLead gives back what is claimed and lets others lead. What is tentative is left for them: the database knows.
+func (l *leader[Cmd, Res]) releaseLead() {
+	_ = l.m.contained(func() error {
+		if l.isDeposed() {
 			return nil
 		}
 		for i := range l.m.slots {
 			s := &l.m.slots[i]
 			if w := s.load(); w.state() == claimed && w.epoch() == l.epoch {
-				l.unclaim(i, w)
+				l.returnClaimed(i, w)
 			}
 		}
 		failpoint.Hit("batch/lead/resigning")
 		l.m.head.lead.CompareAndSwap(uint64(leads(l.epoch, l.m.self.Row)), uint64(leads(l.epoch, -1)))
 		failpoint.Hit("batch/lead/resigned")
-		l.m.ringAll()
+		l.m.ringSessions()
 		return nil
 	})
 }
 
-// unclaim makes a claimed slot ready again.
-func (l *leader[Cmd, Res]) unclaim(slot int, w word) {
+// returnClaimed makes a claimed slot ready again.
+func (l *leader[Cmd, Res]) returnClaimed(slot int, w word) {
 	s := &l.m.slots[slot]
 	s.alone.And(^uint32(underWay))
 	if s.move(w, use(ready, s.number.Load())) {
-		l.m.mark(slot)
-		l.m.rouse()
+		l.m.markReady(slot)
+		l.m.wakeLeader()
 	}
 }

@@ -48,7 +48,7 @@ func create(r shm.Region, self shmsync.Self, o Options) (*memory, error) {
 		return nil, errkind.As(ErrSize, fmt.Errorf("batch/shared: a queue of %d slots has %d bytes, the region has %d", s.slots, s.end, r.Len()))
 	}
 	m := &memory{shape: s, self: self, view: r.View()}
-	return m, m.touch(func() (err error) {
+	return m, m.contained(func() (err error) {
 		if m.parts, err = s.of(r); err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func create(r shm.Region, self shmsync.Self, o Options) (*memory, error) {
 // attach finds the queue that create has laid out.
 func attach(r shm.Region, self shmsync.Self, o Options) (*memory, error) {
 	m := &memory{self: self, view: r.View()}
-	return m, m.touch(func() (err error) {
+	return m, m.contained(func() (err error) {
 		h, err := shm.At[header](r, 0)
 		if err != nil {
 			return err
@@ -108,8 +108,8 @@ func (o Options) shape() (shape, error) {
 	return shapeOf(o.Slots, o.Command, o.Result), nil
 }
 
-// touch runs f, which is at the shared bytes: not after the end of the session, and a fault is an error.
-func (m *memory) touch(f func() error) (err error) {
+// contained runs f, which is at the shared bytes: not after the end of the session, and a fault is an error.
+func (m *memory) contained(f func() error) (err error) {
 	lease, err := m.view.Enter()
 	if err != nil {
 		return err
@@ -124,8 +124,8 @@ func (s *slot) move(from, to word) bool { return s.word.CompareAndSwap(uint64(fr
 
 func (s *slot) load() word { return word(s.word.Load()) }
 
-// mark sets the bit that says that a slot may be ready.
-func (m *memory) mark(slot int) {
+// markReady sets the bit that says that a slot may be ready.
+func (m *memory) markReady(slot int) {
 	w, bit := &m.ready[slot/64], uint64(1)<<(slot%64)
 	if w.Load()&bit == 0 {
 		w.Or(bit)
@@ -148,8 +148,8 @@ func (m *memory) alive(p shmsync.Peer) bool {
 	return p == m.self.Peer || p.Row < 0 || p.Row < len(m.seats) && m.self.Alive(p)
 }
 
-// rouse wakes the leader, if it sleeps.
-func (m *memory) rouse() {
+// wakeLeader wakes the leader, if it sleeps.
+func (m *memory) wakeLeader() {
 	if m.head.idle.Load() == 0 || !m.head.idle.CompareAndSwap(1, 0) {
 		return
 	}
@@ -159,8 +159,8 @@ func (m *memory) rouse() {
 	}
 }
 
-// ringAll rings every session that may lead.
-func (m *memory) ringAll() {
+// ringSessions rings every session that may lead.
+func (m *memory) ringSessions() {
 	for row := range m.seats {
 		if s := &m.seats[row]; s.leads.Load() != 0 {
 			m.self.Mailbox.Ring(shmsync.Peer{Row: row, Incarnation: s.incarnation.Load()}, s.bit.Load())
@@ -168,8 +168,8 @@ func (m *memory) ringAll() {
 	}
 }
 
-// others reports whether another session that lives may lead.
-func (m *memory) others() bool {
+// otherSessions reports whether another session that lives may lead.
+func (m *memory) otherSessions() bool {
 	for row := range m.seats {
 		s := &m.seats[row]
 		if row != m.self.Row && s.leads.Load() != 0 && m.alive(shmsync.Peer{Row: row, Incarnation: s.incarnation.Load()}) {
@@ -179,7 +179,7 @@ func (m *memory) others() bool {
 	return false
 }
 
-// ring wakes the owner of a slot.
-func (m *memory) ring(slot int) {
+// ringOwner wakes the owner of a slot.
+func (m *memory) ringOwner(slot int) {
 	m.self.Mailbox.Ring(peerOf(m.blocks[slot/perBlock].owner.Load()), m.slots[slot].bit.Load())
 }

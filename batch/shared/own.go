@@ -82,7 +82,7 @@ func (o *own) acquireLocked(ctx context.Context, full batch.Full) (slot int, err
 		o.waiting = append(o.waiting, turn)
 		first := len(o.blocks) == 0
 		o.mu.Unlock()
-		slot, ok := o.await(ctx, turn, first)
+		slot, ok := o.awaitSlot(ctx, turn, first)
 		o.mu.Lock()
 		if ok {
 			return slot, nil
@@ -98,9 +98,9 @@ func (o *own) acquireLocked(ctx context.Context, full batch.Full) (slot int, err
 	}
 }
 
-// await waits for a slot that another caller of this session gives back; where the session has none yet, it looks from time
+// awaitSlot waits for a slot that another caller of this session gives back; where the session has none yet, it looks from time
 // to time whether others have given back a block.
-func (o *own) await(ctx context.Context, turn chan int, first bool) (slot int, ok bool) {
+func (o *own) awaitSlot(ctx context.Context, turn chan int, first bool) (slot int, ok bool) {
 	var again <-chan time.Time
 	if first {
 		t := time.NewTimer(5 * time.Millisecond)
@@ -156,7 +156,7 @@ func (o *own) freeLocked() (slot int, ok bool) {
 // growLocked takes one more block, under mu, if there is one and the session has not got its share: half of all, and not
 // more than twice what each would have.
 func (o *own) growLocked() error {
-	return o.m.touch(func() error {
+	return o.m.contained(func() error {
 		me := o.m.self.Peer
 		users := map[shmsync.Peer]bool{me: true}
 		for i := range o.m.blocks {
@@ -206,7 +206,7 @@ func (o *own) release(slot int) {
 		b := &o.blocks[i]
 		if b.block == slot/perBlock {
 			b.free |= 1 << (slot % perBlock)
-			if b.free == 1<<perBlock-1 && (o.closed || len(o.blocks) > 1 && o.m.short()) {
+			if b.free == 1<<perBlock-1 && (o.closed || len(o.blocks) > 1 && o.m.waitsForBlock()) {
 				o.yieldLocked(i)
 			}
 			return
@@ -224,16 +224,16 @@ func (o *own) yieldLocked(i int) {
 		}
 	}
 	o.blocks = append(o.blocks[:i], o.blocks[i+1:]...)
-	_ = o.m.touch(func() error {
+	_ = o.m.contained(func() error {
 		failpoint.Hit("batch/block/yielding")
 		o.m.blocks[b].owner.CompareAndSwap(owner, ownerless(owner))
 		return nil
 	})
 }
 
-// short reports whether sessions wait for their first block.
-func (m *memory) short() (short bool) {
-	_ = m.touch(func() error { short = m.head.short.Load() != 0; return nil })
+// waitsForBlock reports whether sessions wait for their first block.
+func (m *memory) waitsForBlock() (short bool) {
+	_ = m.contained(func() error { short = m.head.short.Load() != 0; return nil })
 	return short
 }
 
@@ -249,7 +249,7 @@ func (o *own) close() {
 	o.waiting = nil
 	if o.hungry {
 		o.hungry = false
-		_ = o.m.touch(func() error { o.m.head.short.Add(^uint32(0)); return nil })
+		_ = o.m.contained(func() error { o.m.head.short.Add(^uint32(0)); return nil })
 	}
 	for i := len(o.blocks) - 1; i >= 0; i-- {
 		if o.blocks[i].free == 1<<perBlock-1 {
@@ -262,7 +262,7 @@ func (o *own) close() {
 func (o *own) abandon() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_ = o.m.touch(func() error {
+	_ = o.m.contained(func() error {
 		for _, b := range o.blocks {
 			o.m.blocks[b.block].orphan.Store(1)
 		}

@@ -54,21 +54,21 @@ func (l *leader[Cmd, Res]) run() (err error) {
 		if e := l.engine.Close(ctx); l.pending.Load() == 0 && err == nil && !errors.Is(e, context.Canceled) {
 			err = e
 		}
-		_ = l.m.touch(func() error { l.publish(); return nil })
+		_ = l.m.contained(func() error { l.publish(); return nil })
 	}()
-	if err := l.look(); err != nil {
+	if err := l.inspectSlots(); err != nil {
 		return err
 	}
 	for l.q.ctx.Err() == nil {
-		if l.deposed() {
+		if l.isDeposed() {
 			return batch.ErrDeposed
 		}
 		if time.Since(l.looked) >= time.Second {
-			if err := l.look(); err != nil {
+			if err := l.inspectSlots(); err != nil {
 				return err
 			}
 		}
-		if err := l.m.touch(l.claim); err != nil {
+		if err := l.m.contained(l.claim); err != nil {
 			return err
 		}
 		if len(l.taken) == 0 {
@@ -87,7 +87,7 @@ func (l *leader[Cmd, Res]) run() (err error) {
 // sleep waits until a command may be ready.
 func (l *leader[Cmd, Res]) sleep() error {
 	some := false
-	if err := l.m.touch(func() error {
+	if err := l.m.contained(func() error {
 		l.m.head.idle.Store(1)
 		failpoint.Hit("batch/lead/asleep")
 		for i := range l.m.ready {
@@ -103,7 +103,7 @@ func (l *leader[Cmd, Res]) sleep() error {
 		}
 		l.looked = minTime(l.looked, time.Now().Add(-beatLook)) // a death may be why
 	}
-	return l.m.touch(func() error { l.m.head.idle.Store(0); return nil })
+	return l.m.contained(func() error { l.m.head.idle.Store(0); return nil })
 }
 
 // beatLook is how old the last look at all slots is made by a wake-up: several of them within a tenth of a second cost one.
@@ -135,7 +135,7 @@ func (l *leader[Cmd, Res]) claim() error {
 		for ; set != 0; set &= set - 1 {
 			slot := 64*k + bits.TrailingZeros64(set)
 			if len(l.claims) >= most {
-				m.mark(slot)
+				m.markReady(slot)
 				continue
 			}
 			s := &m.slots[slot]
@@ -149,7 +149,7 @@ func (l *leader[Cmd, Res]) claim() error {
 	}
 	if len(l.claims) > 0 && m.head.lead.Load() != uint64(leads(l.epoch, m.self.Row)) {
 		for _, c := range l.claims { // stopped meanwhile: the one that leads does not see these
-			l.unclaim(c.slot, term(claimed, l.epoch, 0))
+			l.returnClaimed(c.slot, term(claimed, l.epoch, 0))
 		}
 		return batch.ErrDeposed
 	}
@@ -178,8 +178,8 @@ func (l *leader[Cmd, Res]) flush() error {
 				continue
 			}
 			l.pending.Add(1)
-			if lone && !l.stake(it) {
-				l.tell(*it, *new(Res), &batch.Error{Class: batch.Lost, Err: batch.ErrPoison})
+			if lone && !l.noteAlone(it) {
+				l.finishSlot(*it, *new(Res), &batch.Error{Class: batch.Lost, Err: batch.ErrPoison})
 				continue
 			}
 			ctx := context.Background()
@@ -191,7 +191,7 @@ func (l *leader[Cmd, Res]) flush() error {
 				ctx = ordered[key]
 			}
 			if err := l.read(it); err != nil {
-				l.tell(*it, *new(Res), err)
+				l.finishSlot(*it, *new(Res), err)
 				continue
 			}
 			l.engine.Post(ctx, *it, l.teller)
@@ -209,9 +209,9 @@ func (l *leader[Cmd, Res]) flush() error {
 	return nil
 }
 
-// stake notes that a command is executed alone. It reports false if leaders have died of that.
-func (l *leader[Cmd, Res]) stake(it *item[Cmd]) (ok bool) {
-	_ = l.m.touch(func() error {
+// noteAlone notes that a command is executed alone. It reports false if leaders have died of that.
+func (l *leader[Cmd, Res]) noteAlone(it *item[Cmd]) (ok bool) {
+	_ = l.m.contained(func() error {
 		s := &l.m.slots[it.slot]
 		if ok = s.alone.Load() < poison; !ok {
 			l.m.head.stats.poisoned.Add(1)
@@ -228,14 +228,14 @@ func (l *leader[Cmd, Res]) stake(it *item[Cmd]) (ok bool) {
 func (l *leader[Cmd, Res]) wait() error {
 	if l.pending.Add(-1) == 0 {
 		l.bell.toll(l.m)
-		return l.goesOn()
+		return l.errIfDeposed()
 	}
 	t := time.NewTicker(patience / 4)
 	defer t.Stop()
 	for {
 		select {
 		case <-l.idle:
-			return l.goesOn()
+			return l.errIfDeposed()
 		case <-t.C:
 		case <-l.q.ctx.Done():
 			select {
@@ -245,20 +245,20 @@ func (l *leader[Cmd, Res]) wait() error {
 			l.leaving.Store(true)
 			return l.q.ctx.Err()
 		}
-		if l.deposed() {
+		if l.isDeposed() {
 			l.leaving.Store(true)
 			return batch.ErrDeposed
 		}
 		s := l.engine.Stats()
-		if s.Trouble != nil && s.Since > patience && l.driver.Class(s.Trouble) == batch.Lost && l.others() {
+		if s.Trouble != nil && s.Since > patience && l.driver.Class(s.Trouble) == batch.Lost && l.otherLeaders() {
 			l.leaving.Store(true)
 			return fmt.Errorf("the database can't be reached: %w", s.Trouble)
 		}
 	}
 }
 
-// goesOn reports whether this leader goes on.
-func (l *leader[Cmd, Res]) goesOn() error {
+// errIfDeposed reports whether this leader goes on.
+func (l *leader[Cmd, Res]) errIfDeposed() error {
 	if l.leaving.Load() {
 		return batch.ErrDeposed
 	}
@@ -267,7 +267,7 @@ func (l *leader[Cmd, Res]) goesOn() error {
 
 // read reads the command of an item.
 func (l *leader[Cmd, Res]) read(it *item[Cmd]) error {
-	if err := l.m.touch(func() error {
+	if err := l.m.contained(func() error {
 		s := &l.m.slots[it.slot]
 		long := s.length.Load()
 		if long > uint32(l.m.shape.command) {
@@ -290,12 +290,12 @@ func (l *leader[Cmd, Res]) read(it *item[Cmd]) error {
 	return nil
 }
 
-// tell gives a slot its outcome. The engine's worker calls it, and the leader for what the engine does not get.
-func (l *leader[Cmd, Res]) tell(it item[Cmd], res Res, err error) {
+// finishSlot gives a slot its outcome. The engine's worker calls it, and the leader for what the engine does not get.
+func (l *leader[Cmd, Res]) finishSlot(it item[Cmd], res Res, err error) {
 	if errors.Is(err, batch.ErrDeposed) {
 		l.leaving.Store(true)
 	}
-	_ = l.m.touch(func() error {
+	_ = l.m.contained(func() error {
 		if l.m.head.lead.Load() != uint64(leads(l.epoch, l.m.self.Row)) {
 			return nil // the next leader answers it
 		}
@@ -317,13 +317,13 @@ func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 	switch {
 	case l.leaving.Load() && err != nil: // it is not known, or was not tried
 		if w.state() == claimed {
-			l.unclaim(slot, w)
+			l.returnClaimed(slot, w)
 		}
 		return nil
 	case err != nil:
 		l.m.storeResult(slot, failure, appendFailure(nil, err))
 	case w.state() == claimed:
-		l.store(slot, res)
+		l.storeResult(slot, res)
 	}
 	failpoint.Hit("batch/lead/answering")
 	if s.move(w, use(done, s.number.Load())) {
@@ -333,8 +333,8 @@ func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 	return nil
 }
 
-// store stores a result. Only the engine's worker calls it.
-func (l *leader[Cmd, Res]) store(slot int, res Res) {
+// storeResult stores a result. Only the engine's worker calls it.
+func (l *leader[Cmd, Res]) storeResult(slot int, res Res) {
 	b, err := appendTo(l.q.results, l.result[:0], res)
 	if err != nil {
 		l.m.storeResult(slot, missing, nil)

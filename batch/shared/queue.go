@@ -56,7 +56,7 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 		return batch.New(l.fence(), rulesOf(rules), eo)
 	}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
-	if err := m.touch(q.sit); err != nil {
+	if err := m.contained(q.takeSeat); err != nil {
 		m.open.Store(false)
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 	return q, nil
 }
 
-// sit takes the session's seat. A leader that had the row before is dead.
-func (q *Queue[Cmd, Res]) sit() error {
+// takeSeat takes the session's seat. A leader that had the row before is dead.
+func (q *Queue[Cmd, Res]) takeSeat() error {
 	m := q.m
 	seat := &m.seats[m.self.Row]
 	if seat.incarnation.Load() != m.self.Incarnation {

@@ -183,7 +183,7 @@ func TestContextWithdrawsWhatIsNotTaken(t *testing.T) {
 	short, cancel := context.WithCancel(ctx)
 	waits := q.Submit(short, command{id: 2})
 	left := make(chan error)
-	go func() { _, err := q.await(short, 0, q.m.self.Mailbox.Take()); left <- err }()
+	go func() { _, err := q.awaitDone(short, 0, q.m.self.Mailbox.Take()); left <- err }()
 	cancel()
 	if _, err := waits.Wait(ctx); batch.ExecutedOf(err) != batch.No || !errors.Is(err, context.Canceled) {
 		t.Errorf("a command that was not taken: %v", err)

@@ -6,16 +6,16 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// look looks at all slots: it settles those that earlier leaders have left, frees those of dead owners, and finds those that
+// inspectSlots looks at all slots: it settles those that earlier leaders have left, frees those of dead owners, and finds those that
 // are ready though nothing says so.
-func (l *leader[Cmd, Res]) look() error {
+func (l *leader[Cmd, Res]) inspectSlots() error {
 	l.looked = time.Now()
 	if l.q.written != nil {
 		if err := l.tellInherited(); err != nil {
 			return err
 		}
 	}
-	return l.m.touch(func() error {
+	return l.m.contained(func() error {
 		m := l.m
 		for b := range m.blocks {
 			owner := m.blocks[b].owner.Load()
@@ -39,7 +39,7 @@ func (l *leader[Cmd, Res]) look() error {
 func (l *leader[Cmd, Res]) tellInherited() error {
 	clear(l.taken)
 	l.taken = l.taken[:0]
-	if err := l.m.touch(func() error {
+	if err := l.m.contained(func() error {
 		for slot := range l.m.slots {
 			if l.inherits(l.m.slots[slot].load()) {
 				l.taken = append(l.taken, item[Cmd]{slot: slot})
@@ -96,7 +96,7 @@ func (l *leader[Cmd, Res]) settle(slot int, dead bool) {
 			failpoint.Hit("batch/look/committed")
 			if s.move(w, use(done, number)) {
 				m.head.stats.settled.Add(1)
-				m.ring(slot)
+				m.ringOwner(slot)
 			}
 			return
 		}
@@ -108,11 +108,11 @@ func (l *leader[Cmd, Res]) settle(slot int, dead bool) {
 		failpoint.Hit("batch/look/returning")
 		if s.move(w, use(ready, number)) {
 			failpoint.Hit("batch/look/returned")
-			m.mark(slot)
+			m.markReady(slot)
 		}
 	case ready:
 		if !dead || m.head.keep.Load() != 0 {
-			m.mark(slot)
+			m.markReady(slot)
 		} else if s.move(w, use(free, number)) {
 			m.head.stats.dropped.Add(1)
 		}

@@ -38,7 +38,7 @@ type Stats struct {
 
 // Stats returns the figures. It takes no lock and does not wait.
 func (q *Queue[Cmd, Res]) Stats() (s Stats, err error) {
-	err = q.m.touch(func() error { s = q.m.stats(); return nil })
+	err = q.m.contained(func() error { s = q.m.stats(); return nil })
 	return s, err
 }
 
@@ -98,7 +98,7 @@ func Read(r shm.Region) (Stats, error) {
 		return Stats{}, err
 	}
 	var s Stats
-	err = m.touch(func() error { s = m.stats(); return nil })
+	err = m.contained(func() error { s = m.stats(); return nil })
 	return s, err
 }
 

@@ -16,11 +16,11 @@ import (
 // context ends first, Do returns a [batch.Error] that reports whether the command may still be executed. Any error is a
 // *batch.Error; that of another process has its text, and its kind for errors.Is where it is one of package batch.
 func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
-	at, err := q.enter(ctx, cmd)
+	at, err := q.fillFreeSlot(ctx, cmd)
 	if err != nil {
 		return res, &batch.Error{Err: err}
 	}
-	return q.await(ctx, at.slot, at.bit)
+	return q.awaitDone(ctx, at.slot, at.bit)
 }
 
 // A Future is the outcome of a command that was handed in by Submit.
@@ -49,7 +49,7 @@ func (f *Future[Res]) Wait(ctx context.Context) (Res, error) {
 // context ends before a leader has taken the command, it is withdrawn.
 func (q *Queue[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	f := &Future[Res]{done: make(chan struct{})}
-	at, err := q.enter(ctx, cmd)
+	at, err := q.fillFreeSlot(ctx, cmd)
 	if err != nil {
 		f.err = &batch.Error{Err: err}
 		close(f.done)
@@ -57,13 +57,13 @@ func (q *Queue[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 	}
 	go func() {
 		defer close(f.done)
-		f.res, f.err = q.await(ctx, at.slot, at.bit)
+		f.res, f.err = q.awaitDone(ctx, at.slot, at.bit)
 	}()
 	return f
 }
 
-// enter puts a command into a slot, from free to ready.
-func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (at place, err error) {
+// fillFreeSlot puts a command into a slot, from free to ready.
+func (q *Queue[Cmd, Res]) fillFreeSlot(ctx context.Context, cmd Cmd) (at place, err error) {
 	if ctx.Err() != nil {
 		return at, context.Cause(ctx)
 	}
@@ -81,7 +81,7 @@ func (q *Queue[Cmd, Res]) enter(ctx context.Context, cmd Cmd) (at place, err err
 		return at, err
 	}
 	stream, _ := ctx.Value(streamKey{}).(uint64)
-	return at, q.m.touch(func() error { return q.fill(at, stream, b) }) // after an error the slot is not used again: its state is not known
+	return at, q.m.contained(func() error { return q.fill(at, stream, b) }) // after an error the slot is not used again: its state is not known
 }
 
 // fill stores a command in a slot of this session's in the shared bytes, for enter.
@@ -110,24 +110,24 @@ func (q *Queue[Cmd, Res]) fill(at place, stream uint64, b []byte) error {
 		return errGarbled
 	}
 	failpoint.Hit("batch/submit/ready")
-	m.mark(slot)
+	m.markReady(slot)
 	failpoint.Hit("batch/submit/marked")
-	m.rouse()
+	m.wakeLeader()
 	return nil
 }
 
-// await waits until a command is done, or withdraws it.
-func (q *Queue[Cmd, Res]) await(ctx context.Context, slot int, bit shmsync.Bit) (res Res, err error) {
+// awaitDone waits until a command is done, or withdraws it.
+func (q *Queue[Cmd, Res]) awaitDone(ctx context.Context, slot int, bit shmsync.Bit) (res Res, err error) {
 	s := &q.m.slots[slot]
 	for {
 		ended := bit.Wait(ctx) // a ring of the slot's former use ends it early
 		isDone, isOver := false, q.over.Load()
-		if err := q.m.touch(func() error { isDone = s.load().state() == done; return nil }); err != nil {
+		if err := q.m.contained(func() error { isDone = s.load().state() == done; return nil }); err != nil {
 			return res, &batch.Error{Executed: batch.Maybe, Err: err}
 		}
 		switch {
 		case isDone:
-			return q.take(slot)
+			return q.takeOutcome(slot)
 		case ctx.Err() != nil || isOver:
 			withdrawn, err := q.withdraw(slot)
 			why := context.Cause(ctx)
@@ -140,8 +140,8 @@ func (q *Queue[Cmd, Res]) await(ctx context.Context, slot int, bit shmsync.Bit) 
 			case withdrawn:
 				return res, &batch.Error{Executed: batch.No, Err: why}
 			}
-			if err = q.m.touch(func() error { isDone = s.load().state() == done; return nil }); err == nil && isDone {
-				return q.take(slot)
+			if err = q.m.contained(func() error { isDone = s.load().state() == done; return nil }); err == nil && isDone {
+				return q.takeOutcome(slot)
 			}
 			if !isOver {
 				go q.reap(slot, bit)
@@ -157,7 +157,7 @@ func (q *Queue[Cmd, Res]) await(ctx context.Context, slot int, bit shmsync.Bit) 
 // withdraw takes a command back that no leader has taken.
 func (q *Queue[Cmd, Res]) withdraw(slot int) (withdrawn bool, err error) {
 	s := &q.m.slots[slot]
-	err = q.m.touch(func() error {
+	err = q.m.contained(func() error {
 		number := s.number.Load()
 		if !s.move(use(ready, number), use(taken, number)) {
 			return nil
@@ -177,11 +177,11 @@ func (q *Queue[Cmd, Res]) reap(slot int, bit shmsync.Bit) {
 	s := &q.m.slots[slot]
 	for !q.over.Load() {
 		isDone := false
-		if q.m.touch(func() error { isDone = s.load().state() == done; return nil }) != nil {
+		if q.m.contained(func() error { isDone = s.load().state() == done; return nil }) != nil {
 			return
 		}
 		if isDone {
-			_, _ = q.take(slot)
+			_, _ = q.takeOutcome(slot)
 			return
 		}
 		if bit.Wait(q.ctx) != nil {
@@ -190,13 +190,13 @@ func (q *Queue[Cmd, Res]) reap(slot int, bit shmsync.Bit) {
 	}
 }
 
-// take takes the outcome of a command that is done, and frees the slot.
-func (q *Queue[Cmd, Res]) take(slot int) (res Res, err error) {
+// takeOutcome takes the outcome of a command that is done, and frees the slot.
+func (q *Queue[Cmd, Res]) takeOutcome(slot int) (res Res, err error) {
 	buf := q.buffers.Get().(*[]byte)
 	defer q.buffers.Put(buf)
 	var kind uint32
 	var b []byte
-	if gone := q.m.touch(func() error {
+	if gone := q.m.contained(func() error {
 		kind, b, err = q.m.loadResult(slot, *buf)
 		failpoint.Hit("batch/submit/read")
 		s := &q.m.slots[slot]

@@ -14,7 +14,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 )
@@ -257,13 +257,13 @@ func (t *tour) lookAround(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.lives = osobjects.Lives(t.dir)
-	before := len(osobjects.Objects(t.lives, t.mmapDirectories()...))
+	t.lives = objectlist.KnownLives(t.dir)
+	before := len(objectlist.Objects(t.lives, t.mmapDirectories()...))
 	if err := t.end(); err != nil {
 		return err
 	}
 	t.say("objects that bear one of this instance's lives on the shm mount, in the SysV table and in its directory:")
-	left := osobjects.Objects(t.lives, t.mmapDirectories()...)
+	left := objectlist.Objects(t.lives, t.mmapDirectories()...)
 	t.say("%d before the stop (control segment and %d segments), %d now", before, st.Segments, len(left))
 	if _, err := os.Stat(t.dir); err == nil {
 		return fmt.Errorf("the directory %s is still there", t.dir)

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/internal/command/doctor"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 )
 
@@ -66,7 +66,7 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 		h.Kill()
-		objects := func() []string { return osobjects.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
+		objects := func() []string { return objectlist.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")) }
 		before := objects()
 		f := p.doctor()["leftovers"]
 		if f.Status != doctor.Bites || f.Cure != "dsmctl clean --dir "+p.dir {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/google/uuid"
@@ -69,7 +69,7 @@ func share(p place, backend, state string) shared {
 	if p.exe == "" {
 		ids = instancetest.Lives(p.t, p.dir)
 	}
-	s.objects = func() int { return len(osobjects.Objects(ids, filepath.Join(p.dir, "mmap"))) }
+	s.objects = func() int { return len(objectlist.Objects(ids, filepath.Join(p.dir, "mmap"))) }
 	if n := s.objects(); n != 3 {
 		p.t.Fatalf("%d objects, want a control segment and two more", n)
 	}

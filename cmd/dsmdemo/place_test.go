@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 )
@@ -42,7 +42,7 @@ func newPlace(t *testing.T) place {
 		"DSM_MAX_SEGMENTS=200", "DSM_MAX_PROCESSES=20")}
 	t.Cleanup(func() {
 		if _, err := os.Stat(filepath.Join(p.dir, "id")); err == nil {
-			if left := osobjects.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
+			if left := objectlist.Objects(instancetest.Lives(t, p.dir), filepath.Join(p.dir, "mmap")); len(left) > 0 {
 				t.Errorf("left behind: %v", left)
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 )
@@ -347,7 +347,7 @@ func TestSortAllKilled(t *testing.T) {
 		})
 	}
 	p.run("", "ls")
-	if left := osobjects.Objects(lives); len(left) > 0 {
+	if left := objectlist.Objects(lives); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

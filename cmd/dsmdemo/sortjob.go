@@ -42,7 +42,7 @@ type sortPlan struct {
 	Read     atomic.Int64 // parts taken to be read
 	Sorted   atomic.Int64 // parts taken to be sorted
 	Written  atomic.Int64 // shares taken to be written
-	Arrived  shmsync.Count
+	Arrived  shmsync.EventCount
 	_        uint32
 	Parts    [maxParts]struct {
 		Lines atomic.Int64
@@ -171,7 +171,7 @@ func (s *sorter) each(ctx context.Context, taken *atomic.Int64, f func(ctx conte
 
 // meet waits until all workers have come so far for the n-th time. When one has failed or died, ctx ends.
 func (s *sorter) meet(ctx context.Context, n int) error {
-	s.plan.Arrived.Add()
+	s.plan.Arrived.Advance()
 	for {
 		arrived := s.plan.Arrived.Load()
 		if int(arrived) >= n*s.workers {
@@ -180,7 +180,7 @@ func (s *sorter) meet(ctx context.Context, n int) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.plan.Arrived.Wait(ctx, arrived, 20*time.Millisecond)
+		s.plan.Arrived.Await(ctx, arrived, 20*time.Millisecond)
 	}
 }
 

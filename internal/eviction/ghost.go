@@ -1,8 +1,8 @@
 package eviction
 
-// Ghost remembers the hashes of entries that were dropped lately: each for as long as about as many others are dropped as
-// the ghost was made for. It is a table of lines of eight words, each with a fingerprint and the time of the drop. All
-// values of the words are valid. The words are written by one goroutine at a time.
+// Ghost remembers the hashes of entries that were dropped lately: each for as long as about as many others are dropped
+// as the ghost was made for. It is a table of lines of eight words, each with a fingerprint and the time of the drop.
+// All values of the words are valid. The words are written by one goroutine at a time.
 type Ghost struct {
 	words []uint32
 	drops *uint64
@@ -34,8 +34,8 @@ func (g Ghost) now() uint32 { return uint32(*g.drops*(timeMask/4)/g.kept()) & ti
 // age returns how long ago a word was written.
 func (g Ghost) age(word uint32) uint32 { return (g.now() - word) & timeMask }
 
-// printOf returns a hash's print, which is never 0.
-func printOf(h uint64) uint32 { return uint32(h>>46) | 1 }
+// fingerprintOf returns a hash's print, which is never 0.
+func fingerprintOf(h uint64) uint32 { return uint32(h>>46) | 1 }
 
 // Add remembers a hash, in the place of the oldest of its line.
 func (g Ghost) Add(h uint64) {
@@ -45,7 +45,7 @@ func (g Ghost) Add(h uint64) {
 	*g.drops++
 	line, best := g.line(h), 0
 	for i, w := range line {
-		if w>>timeBits == printOf(h) || w == 0 {
+		if w>>timeBits == fingerprintOf(h) || w == 0 {
 			best = i
 			break
 		}
@@ -53,7 +53,7 @@ func (g Ghost) Add(h uint64) {
 			best = i
 		}
 	}
-	line[best] = printOf(h)<<timeBits | g.now()
+	line[best] = fingerprintOf(h)<<timeBits | g.now()
 }
 
 // Take reports whether a hash is remembered, and forgets it.
@@ -63,7 +63,7 @@ func (g Ghost) Take(h uint64) bool {
 	}
 	line := g.line(h)
 	for i, w := range line {
-		if w>>timeBits == printOf(h) {
+		if w>>timeBits == fingerprintOf(h) {
 			line[i] = 0
 			return g.age(w) <= timeMask/4
 		}

@@ -54,8 +54,8 @@ type Policy struct {
 	Setting
 	Ghost  Ghost
 	Sketch Sketch
-	// Objects says that as many entries as possible are to be hit, whatever their size; else as many bytes. It is for the
-	// rule by hits: small entries stay without a hit, and large ones need two.
+	// Objects says that as many entries as possible are to be hit, whatever their size; else as many bytes. It is for
+	// the rule by hits: small entries stay without a hit, and large ones need two.
 	Objects bool
 	luck    uint64
 }
@@ -69,24 +69,24 @@ func (p *Policy) Enter(s Store, e Entry) Log {
 		if !p.Frequency {
 			return Main
 		}
-	case window >= p.share(limit) && window+s.Bytes(Main) < limit-limit/32:
+	case window >= p.windowBytes(limit) && window+s.Bytes(Main) < limit-limit/32:
 		return Main // nothing was dropped yet: the main log is not full
 	}
 	return Window
 }
 
-func (p *Policy) share(limit int64) int64 { return limit * int64(p.Percent) / 100 }
+func (p *Policy) windowBytes(limit int64) int64 { return limit * int64(p.Percent) / 100 }
 
 // Step decides on one entry, so that, after some steps, there is less in the cache. It reports whether there was one.
 func (p *Policy) Step(s Store) bool {
-	if s.Bytes(Window) > p.share(s.Limit()) {
+	if s.Bytes(Window) > p.windowBytes(s.Limit()) {
 		if e, some := s.Oldest(Window); some {
 			p.leaveWindow(s, e)
 			return true
 		}
 	}
 	if v, some := s.Oldest(Main); some {
-		if !p.pass(s, v) {
+		if !p.moveIfHit(s, v) {
 			s.Drop(Main)
 		}
 		return true
@@ -101,7 +101,7 @@ func (p *Policy) Step(s Store) bool {
 // leaveWindow decides on the oldest entry of the window.
 func (p *Policy) leaveWindow(s Store, e Entry) {
 	switch {
-	case !p.Frequency && (e.Hits > 0 && !p.large(s, e) || p.small(s, e)):
+	case !p.Frequency && (e.Hits > 0 && !p.stepLarge(s, e) || p.stepSmall(s, e)):
 		s.Move(Window, Main, 0)
 	case !p.Frequency:
 		p.Ghost.Add(e.Hash)
@@ -114,13 +114,13 @@ func (p *Policy) leaveWindow(s Store, e Entry) {
 	default:
 		v, some := s.Oldest(Main)
 		switch {
-		case some && p.pass(s, v):
+		case some && p.moveIfHit(s, v):
 		case !some:
 			p.Ghost.Add(e.Hash)
 			s.Drop(Window)
-		case p.wins(e, v):
+		case p.winsOver(e, v):
 			// A window that is far above its share is one whose share has been lowered: the main log grows then.
-			if l := s.Limit(); s.Bytes(Window) <= p.share(l)+l/64+int64(e.Size) {
+			if l := s.Limit(); s.Bytes(Window) <= p.windowBytes(l)+l/64+int64(e.Size) {
 				s.Drop(Main)
 			}
 			s.Move(Window, Main, 0)
@@ -131,9 +131,9 @@ func (p *Policy) leaveWindow(s Store, e Entry) {
 	}
 }
 
-// pass lets the oldest entry of the main log go round once more, if it was hit, and reports whether it did.
-func (p *Policy) pass(s Store, v Entry) bool {
-	if v.Hits == 0 || p.large(s, v) {
+// moveIfHit lets the oldest entry of the main log go round once more, if it was hit, and reports whether it did.
+func (p *Policy) moveIfHit(s Store, v Entry) bool {
+	if v.Hits == 0 || p.stepLarge(s, v) {
 		return false
 	}
 	if p.Frequency {
@@ -143,9 +143,9 @@ func (p *Policy) pass(s Store, v Entry) bool {
 	return true
 }
 
-// wins reports whether an entry that leaves the window displaces one of the main log. A tie is lost, but for one time in
+// winsOver reports whether an entry that leaves the window displaces one of the main log. A tie is lost, but for one time in
 // 128 if the entry is warm, so that no pattern of accesses keeps entries out for ever.
-func (p *Policy) wins(e, v Entry) bool {
+func (p *Policy) winsOver(e, v Entry) bool {
 	mine, theirs := p.Sketch.Count(e.Hash), p.Sketch.Count(v.Hash)
 	if mine > theirs {
 		return true
@@ -154,8 +154,10 @@ func (p *Policy) wins(e, v Entry) bool {
 	return mine >= 6 && p.luck>>57 == 0
 }
 
-// small reports whether an entry is kept for its size alone.
-func (p *Policy) small(s Store, e Entry) bool { return p.Objects && e.Size*2 < s.Mean() }
+// stepSmall reports whether an entry is kept for its size alone.
+func (p *Policy) stepSmall(s Store, e Entry) bool { return p.Objects && e.Size*2 < s.Mean() }
 
-// large reports whether an entry is so large that one hit does not keep it.
-func (p *Policy) large(s Store, e Entry) bool { return p.Objects && e.Size > s.Mean()*2 && e.Hits < 2 }
+// stepLarge reports whether an entry is so large that one hit does not keep it.
+func (p *Policy) stepLarge(s Store, e Entry) bool {
+	return p.Objects && e.Size > s.Mean()*2 && e.Hits < 2
+}

@@ -90,8 +90,8 @@ func TestModelKeepsItsLimit(t *testing.T) {
 	}
 }
 
-// TestTunerFinds the rule by frequency for a loop that is larger than the cache, and recency for draws whose popular keys
-// change all the time.
+// TestTunerFinds the rule by frequency for a loop that is larger than the cache, and recency for draws whose popular
+// keys change all the time.
 func TestTunerFinds(t *testing.T) {
 	const n = 400
 	for name, c := range map[string]struct {

@@ -26,8 +26,8 @@ func (s Sketch) line(h uint64) []uint64 {
 	return s.words[i : i+8 : i+8]
 }
 
-// places returns the four counters of a hash: two words each have one of them.
-func places(h uint64, row int) (word int, shift uint64) {
+// sketchPlace returns the four counters of a hash: two words each have one of them.
+func sketchPlace(h uint64, row int) (word int, shift uint64) {
 	h >>= 5 * row
 	return row*2 + int(h&1), h >> 1 & 15 * 4
 }
@@ -39,7 +39,7 @@ func (s Sketch) Add(h uint64) {
 	}
 	line := s.line(h)
 	for row := range 4 {
-		word, shift := places(h, row)
+		word, shift := sketchPlace(h, row)
 		if line[word]>>shift&15 < 15 {
 			line[word] += 1 << shift
 		}
@@ -59,7 +59,7 @@ func (s Sketch) Count(h uint64) int {
 	}
 	line, least := s.line(h), uint64(15)
 	for row := range 4 {
-		word, shift := places(h, row)
+		word, shift := sketchPlace(h, row)
 		least = min(least, line[word]>>shift&15)
 	}
 	return int(least)

@@ -17,9 +17,9 @@ type Tuner struct {
 
 const (
 	decay = 0.95
-	// lead is how far another setting must be ahead in hits, as a multiple of the root of the accesses in the scores: what
-	// two settings differ by chance grows like that. Two of them disagree about one access in ten or so, of which the root
-	// is 0.3 of that root.
+	// lead is how far another setting must be ahead in hits, as a multiple of the root of the accesses in the scores:
+	// what two settings differ by chance grows like that. Two of them disagree about one access in ten or so, of which
+	// the root is 0.3 of that root.
 	lead = 0.3
 	// minRound is how many accesses are between two looks at the least: the hits of fewer are mostly chance.
 	minRound = 1024
@@ -31,7 +31,8 @@ const (
 	MaxModel = 2048
 )
 
-// NewTuner returns a tuner whose models have so many entries each, for a cache whose setting is now the one of that index.
+// NewTuner returns a tuner whose models have so many entries each, for a cache whose setting is now the one of that
+// index.
 func NewTuner(entries, now int) *Tuner {
 	t := &Tuner{round: max(entries, minRound), entries: entries, now: now}
 	for i, s := range Settings {
@@ -51,12 +52,12 @@ func (t *Tuner) Access(hash uint64) int {
 		}
 	}
 	if t.seen++; t.seen >= t.round {
-		t.judge()
+		t.compareSettings()
 	}
 	return t.now
 }
 
-func (t *Tuner) judge() {
+func (t *Tuner) compareSettings() {
 	t.weight = t.weight*decay + float64(t.seen)
 	best := t.now
 	for i := range t.scores {

@@ -31,13 +31,13 @@ func (b Backends) Types() []string {
 }
 
 // housed is implemented by backends whose objects may be files of a directory in the instance's own.
-type housed interface {
+type housedBackend interface {
 	In(dir *folder.Folder, name string) dsmimpl.Backend
 	Close() error
 }
 
-// housed reports whether the life's objects are files of the instance's own directory.
-func (r Record) housed() bool {
+// inOwnDirectory reports whether the life's objects are files of the instance's own directory.
+func (r Record) inOwnDirectory() bool {
 	return r.Backend == "mmap" && r.MmapDirectory != "" && r.MmapDirectory == filepath.Base(r.MmapDirectory)
 }
 
@@ -46,7 +46,7 @@ func (d *Dir) BackendOf(b Backends, r Record) (dsmimpl.Backend, error) { return 
 
 func (d *Dir) backend(b Backends, r Record) (dsmimpl.Backend, error) {
 	backend, err := b.Of(r.Backend, r.MmapDirectory)
-	if h, ok := backend.(housed); ok && r.housed() {
+	if h, ok := backend.(housedBackend); ok && r.inOwnDirectory() {
 		backend = h.In(d.Folder, r.MmapDirectory)
 	}
 	return backend, err
@@ -177,7 +177,7 @@ func (b *Books) Close() {
 	if b.mapping.Bytes != nil {
 		_ = b.Unmap(b.mapping)
 	}
-	if h, ok := b.Backend.(housed); ok {
+	if h, ok := b.Backend.(housedBackend); ok {
 		_ = h.Close()
 	}
 }
@@ -193,7 +193,8 @@ func (b *Books) Object(e control.Entry) dsmimpl.Object {
 // Where returns the name under which a person finds the object of an entry in the system.
 func (b *Books) Where(e control.Entry) string { return b.Places()(e) }
 
-// Places returns what Where is for many entries: it makes the name of the reserved region, which they may all lie in, once.
+// Places returns what Where is for many entries: it makes the name of the reserved region, which they may all lie in,
+// once.
 func (b *Books) Places() func(e control.Entry) string {
 	locate := dsmimpl.Object.Name
 	if l, ok := b.Backend.(dsmimpl.Locator); ok {

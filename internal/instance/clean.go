@@ -15,7 +15,7 @@ import (
 func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	log zerolog.Logger) (removed int, err error) {
 	removed = CleanPrivate(ctx, backends, who, log)
-	n, err := clean(ctx, path, backends, who, log, func(l *Last) (int, error) {
+	n, err := withLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
 		if err := l.Refuse(); err != nil {
 			return 0, err
 		}
@@ -24,8 +24,8 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	return removed + n, err
 }
 
-// clean runs f over what is left in a directory, which it locks for that.
-func clean(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
+// withLast runs f over what is left in a directory, which it locks for that.
+func withLast(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
 	f func(l *Last) (int, error)) (removed int, err error) {
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
@@ -53,12 +53,12 @@ type Doom struct {
 	Objects []string // in the system
 }
 
-// CleanByForce removes all that bears a life that the directory lists, also what is in use: sessions that live are fenced and
-// keep the bytes that they have mapped, and others find nothing any more. A person decides that: tell is called with all
-// that goes before anything does. A running supervisor is ErrInUse.
+// CleanByForce removes all that bears a life that the directory lists, also what is in use: sessions that live are
+// fenced and keep the bytes that they have mapped, and others find nothing any more. A person decides that: tell is
+// called with all that goes before anything does. A running supervisor is ErrInUse.
 func CleanByForce(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
 	tell func([]Doom)) (removed int, err error) {
-	return clean(ctx, path, backends, who, log, func(l *Last) (int, error) {
+	return withLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
 		list := append(l.Others, l.Present)
 		if l.Present.Record.Life == [16]byte{} {
 			list = l.Others
@@ -82,10 +82,10 @@ func CleanByForce(ctx context.Context, path string, backends Backends, who contr
 				err = errors.Join(err, errLeft)
 				continue
 			}
-			if l.Dir.deserted(v.Record) {
+			if l.Dir.noSessionLives(v.Record) {
 				l.Dir.removeMembers(v.Record)
 				err = errors.Join(err, l.Dir.TakeOver())
-				err = errors.Join(err, l.Dir.strike(v.Record, log))
+				err = errors.Join(err, l.Dir.removeLife(v.Record, log))
 			}
 		}
 		return removed, err

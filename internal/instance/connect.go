@@ -47,13 +47,13 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 			patience = corruptPatience
 		case errors.Is(err, errkind.NotFound), errors.Is(err, errkind.Stale):
 			if d.inOtherMemory(ctx, b) {
-				return nil, d.explain(ctx, b, err)
+				return nil, d.explainNoInstance(ctx, b, err)
 			}
 		default:
 			return nil, err
 		}
 		if time.Since(begin) > patience || !d.HasHolder() {
-			return nil, d.explain(ctx, b, err)
+			return nil, d.explainNoInstance(ctx, b, err)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
@@ -74,8 +74,9 @@ func (d *Dir) inOtherMemory(ctx context.Context, b Backends) bool {
 	return err == nil && v.Standing == OtherMemory
 }
 
-// explain returns the error for a caller that finds nothing to join, or nothing to read, and why: err is what it met.
-func (d *Dir) explain(ctx context.Context, b Backends, err error) error {
+// explainNoInstance returns the error for a caller that finds nothing to join, or nothing to read, and why: err is
+// what it met.
+func (d *Dir) explainNoInstance(ctx context.Context, b Backends, err error) error {
 	if r, rerr := d.ReadRecord(); rerr == nil {
 		v, verr := d.judge(ctx, b, r, 0)
 		switch {
@@ -134,7 +135,7 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 func (d *Dir) Look(ctx context.Context, b Backends, s *settings.Settings) (*Books, error) {
 	books, err := d.books(ctx, b, s, dsmimpl.ReadOnly)
 	if errors.Is(err, errkind.NotFound) {
-		return nil, d.explain(ctx, b, err)
+		return nil, d.explainNoInstance(ctx, b, err)
 	}
 	return books, err
 }
@@ -145,7 +146,7 @@ func (d *Dir) books(ctx context.Context, b Backends, s *settings.Settings, acces
 		return nil, err
 	}
 	if err := d.otherVersion(r); err != nil {
-		if d.deserted(r) {
+		if d.noSessionLives(r) {
 			return nil, NoInstance(d.Path, "the last one was of another version, and has ended")
 		}
 		return nil, err

@@ -88,7 +88,7 @@ func OpenDir(path string) (*Dir, error) {
 	}
 	if kind := networkFileSystem(path); kind != "" {
 		return nil, errkind.As(errkind.Unsupported, fmt.Errorf(
-			"%s is on a network file system (%s), where file locks can't tell the living from the dead: choose a "+
+			"%s is on a network file system (%s), where file locks can't tell a living process from a dead one: choose a "+
 				"local directory (--dir, DSM_DIR)", path, kind))
 	}
 	d := &Dir{Path: path}

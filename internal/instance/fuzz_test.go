@@ -18,7 +18,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/settings"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
@@ -166,7 +166,7 @@ func tryFiles(t *testing.T, d *Dir) {
 	if err := d.Conclude(ctx, Backends{}, m.Books.Record, log); err != nil {
 		t.Error(err)
 	}
-	if left := osobjects.Objects([]uuid.UUID{m.Books.Record.Life}, d.file("mmap")); len(left) > 0 {
+	if left := objectlist.Objects([]uuid.UUID{m.Books.Record.Life}, d.file("mmap")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// Handover is the file left.LIFE: a supervisor has handed its instance over to the next one. It makes the life that it names
-// count as one in which a process lives, until the machine ends or the next supervisor has adopted it: sessions may come
-// and go, and a start adopts it even if no session is left.
+// Handover is the file left.LIFE: a supervisor has handed its instance over to the next one. It makes the life that it
+// names count as one in which a process lives, until the machine ends or the next supervisor has adopted it: sessions
+// may come and go, and a start adopts it even if no session is left.
 //
-// The supervisor that leaves writes it before it frees its row, and the one that adopts removes it when it has the row. So a
-// supervisor that dies in between hands over too.
+// The supervisor that leaves writes it before it frees its row, and the one that adopts removes it when it has the
+// row. So a supervisor that dies in between hands over too.
 type Handover struct {
 	Life        uuid.UUID         `json:"life"`
 	Boot        string            `json:"boot"`
@@ -59,19 +59,19 @@ func (m *Member) HandOver(who control.Who, reclaims uint32) error {
 	return nil
 }
 
-// HandedOver reports whether a life was handed over in this directory, and by which process. In a copy of the directory it
-// was not; elsewhere is true there, if the life's memory is not in the directory itself.
+// HandedOver reports whether a life was handed over in this directory, and by which process. In a copy of the
+// directory it was not; elsewhere is true there, if the life's memory is not in the directory itself.
 func (d *Dir) HandedOver(r Record) (h Handover, is, elsewhere bool) {
 	boot, err := bootID()
 	if err != nil || boot == "" || atomicfile.ReadIn(d.Folder, r.handover(), &h) != nil || h.Life != r.Life || h.Boot != boot {
 		return Handover{}, false, false
 	}
 	is = h.Dir == d.Identity()
-	return h, is, !is && !r.housed()
+	return h, is, !is && !r.inOwnDirectory()
 }
 
-// TakeOver removes the files left.LIFE: the life that was handed over has been adopted, or has ended. Those that came with a
-// copy of another directory stay, for their memory is that one's. The caller holds the directory's lock.
+// TakeOver removes the files left.LIFE: the life that was handed over has been adopted, or has ended. Those that came
+// with a copy of another directory stay, for their memory is that one's. The caller holds the directory's lock.
 func (d *Dir) TakeOver() error {
 	names, err := d.Names()
 	if err != nil {

@@ -28,7 +28,7 @@ func (d *Dir) readID() (id identity, known bool, err error) {
 		return id, true, nil
 	}
 	record, recordErr := d.ReadRecord()
-	if err := errors.Join(refused(idErr), refused(recordErr)); err != nil {
+	if err := errors.Join(refusedBySystem(idErr), refusedBySystem(recordErr)); err != nil {
 		return id, false, err // whether they are lost can't be told now
 	}
 	if recordErr == nil {
@@ -37,9 +37,9 @@ func (d *Dir) readID() (id identity, known bool, err error) {
 	return identity{}, false, nil
 }
 
-// identify returns the instance's uuid: a new one if the directory has none, or is not where that was written. The
+// identityOf returns the instance's uuid: a new one if the directory has none, or is not where that was written. The
 // caller holds the directory's lock.
-func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
+func (d *Dir) identityOf(log zerolog.Logger) (uuid.UUID, error) {
 	id, known, err := d.readID()
 	if err != nil && !known {
 		return uuid.Nil, err
@@ -54,11 +54,11 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 		return id.Instance, nil
 	case known && errors.Is(err, fs.ErrNotExist):
 		log.Warn().Err(err).Str("event", "id-lost").Msg("the file id is lost; it is written again from the file instance")
-	case known && !d.is(id):
+	case known && !d.isWrittenHere(id):
 		log.Info().Stringer("before", id.Instance).Str("dir", d.Path).
 			Str("event", "id-drawn").Msg("the directory is not where it was: copied, or mounted anew; the instance gets a new id")
 	}
-	if !known || !d.is(id) {
+	if !known || !d.isWrittenHere(id) {
 		if now.Instance, err = uuid.NewRandom(); err != nil {
 			return uuid.Nil, err
 		}
@@ -66,9 +66,9 @@ func (d *Dir) identify(log zerolog.Logger) (uuid.UUID, error) {
 	return now.Instance, atomicfile.WriteIn(d.Folder, "id", now)
 }
 
-// is reports whether id was written in this very directory, as far as device and inode tell: device numbers may change
-// when the machine starts again, and a snapshot has the inode too.
-func (d *Dir) is(id identity) bool {
+// isWrittenHere reports whether id was written in this very directory, as far as device and inode tell: device numbers
+// may change when the machine starts again, and a snapshot has the inode too.
+func (d *Dir) isWrittenHere(id identity) bool {
 	boot, _ := bootID()
 	here := d.Identity()
 	return id.Dir.Ino == here.Ino && (id.Dir.Dev == here.Dev || id.Boot != boot)

@@ -34,16 +34,16 @@ const DeathPatience = 200 * time.Millisecond
 func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duration,
 	log zerolog.Logger) (l *Last, err error) {
 	l = &Last{Dir: d, backends: backends, log: log}
-	if l.Instance, err = d.identify(log); err != nil && l.Instance == uuid.Nil {
+	if l.Instance, err = d.identityOf(log); err != nil && l.Instance == uuid.Nil {
 		return nil, errkind.Classify(err)
 	} else if err != nil {
 		log.Warn().Err(err).Str("event", "id-unwritable").Msg("the file id can't be written")
 	}
-	s, err := d.readRoster(log)
+	s, err := d.readLifeList(log)
 	if err != nil {
 		return nil, errkind.Classify(err)
 	}
-	present := d.present(s, log)
+	present := d.presentLife(s, log)
 	for i, r := range s.Lives {
 		l.Generation = max(l.Generation, r.Generation)
 		wait := time.Duration(0)
@@ -69,11 +69,11 @@ func (d *Dir) Last(ctx context.Context, backends Backends, patience time.Duratio
 	return l, nil
 }
 
-// present returns which of the lives the file instance names or, if that is lost, the youngest; -1 if there is none.
-func (d *Dir) present(s roster, log zerolog.Logger) int {
+// presentLife returns which of the lives the file instance names or, if that is lost, the youngest; -1 if there is none.
+func (d *Dir) presentLife(s lifeList, log zerolog.Logger) int {
 	r, err := d.ReadRecord()
 	if err == nil {
-		return slices.IndexFunc(s.Lives, r.same)
+		return slices.IndexFunc(s.Lives, r.sameLife)
 	}
 	best := -1
 	for i, x := range s.Lives {
@@ -87,8 +87,8 @@ func (d *Dir) present(s roster, log zerolog.Logger) int {
 	return best
 }
 
-// Adopt makes this process the supervisor of the present life as it stands: dead sessions are reclaimed. Nothing is written
-// into the directory.
+// Adopt makes this process the supervisor of the present life as it stands: dead sessions are reclaimed. Nothing is
+// written into the directory.
 func (l *Last) Adopt(ctx context.Context, who control.Who) (m *Member, err error) {
 	books, err := l.open(ctx, l.Present.Record, dsmimpl.ReadWrite)
 	if err != nil {
@@ -131,20 +131,20 @@ func (l *Last) Clear(ctx context.Context, who control.Who) (removed int, err err
 		switch {
 		case v.Record.Life == uuid.Nil:
 		case v.Standing == Dead:
-			n, e := l.bury(ctx, v, who)
+			n, e := l.removeDeadLife(ctx, v, who)
 			removed, err = removed+n, errors.Join(err, e)
 		case v.Standing == Elsewhere:
 			removed += l.Dir.forgetCopies(ctx, l.backends, v.Record, l.log)
 		}
 	}
-	return removed, errors.Join(err, l.dropUnseen())
+	return removed, errors.Join(err, l.forgetOldestUnseen())
 }
 
 // maxUnseen bounds the list where each start sees another memory, as that of a container which is killed and made anew.
 const maxUnseen = 64
 
-// dropUnseen strikes the oldest of the lives whose memory can't be seen, if there are too many.
-func (l *Last) dropUnseen() (err error) {
+// forgetOldestUnseen strikes the oldest of the lives whose memory can't be seen, if there are too many.
+func (l *Last) forgetOldestUnseen() (err error) {
 	more := -maxUnseen
 	for _, v := range l.Others {
 		if v.Standing == Unseen {
@@ -154,17 +154,17 @@ func (l *Last) dropUnseen() (err error) {
 	for _, v := range l.Others {
 		if v.Standing == Unseen && more > 0 {
 			more--
-			err = errors.Join(err, l.Dir.strike(v.Record, l.log))
+			err = errors.Join(err, l.Dir.removeLife(v.Record, l.log))
 		}
 	}
 	return err
 }
 
-// bury removes what a dead life left: what its control segment lists, then all that bears it.
-func (l *Last) bury(ctx context.Context, v Verdict, who control.Who) (removed int, err error) {
+// removeDeadLife removes what a dead life left: what its control segment lists, then all that bears it.
+func (l *Last) removeDeadLife(ctx context.Context, v Verdict, who control.Who) (removed int, err error) {
 	r := v.Record
 	if v.scattered {
-		return l.Dir.clear(ctx, l.backends, r, l.Dir.unused(ctx, r), l.log)
+		return l.Dir.clearDeadLife(ctx, l.backends, r, l.Dir.notInUse(ctx, r), l.log)
 	}
 	if n, err := l.end(ctx, r, who, 0); err == nil {
 		removed = n
@@ -176,7 +176,7 @@ func (l *Last) bury(ctx context.Context, v Verdict, who control.Who) (removed in
 			}
 		}
 	}
-	n, err := l.Dir.clear(ctx, l.backends, r, nil, l.log)
+	n, err := l.Dir.clearDeadLife(ctx, l.backends, r, nil, l.log)
 	return removed + n, err
 }
 
@@ -228,12 +228,12 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 // forgetCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,
 // and files of the type mmap that no process has open.
 func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolog.Logger) (removed int) {
-	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.housed() {
+	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.inOwnDirectory() {
 		if l, ok := backend.(dsmimpl.Lister); ok {
 			objects, _ := l.List(ctx, r.Life, r.Generation)
 			for _, o := range objects {
 				x := leftover{backend, o}
-				if d.unused(ctx, Record{Backend: "mmap", MmapDirectory: "mmap"})(x) && backend.Destroy(ctx, o) == nil {
+				if d.notInUse(ctx, Record{Backend: "mmap", MmapDirectory: "mmap"})(x) && backend.Destroy(ctx, o) == nil {
 					removed++
 				}
 			}
@@ -247,22 +247,22 @@ func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolo
 	return removed
 }
 
-// Tend judges the lives that the directory lists beside the present one, removes what dead processes left, and says how
-// many are left. The caller holds the directory's lock.
-func (d *Dir) Tend(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
+// RemoveOldLives judges the lives that the directory lists beside the present one, removes what dead processes left,
+// and says how many are left. The caller holds the directory's lock.
+func (d *Dir) RemoveOldLives(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
 	log zerolog.Logger) (left int) {
-	s, err := d.readRoster(log)
+	s, err := d.readLifeList(log)
 	if err != nil {
 		return 1
 	}
 	l := &Last{Dir: d, backends: backends, log: log}
 	for _, r := range s.Lives {
-		if r.same(present) {
+		if r.sameLife(present) {
 			continue
 		}
 		v, err := d.judge(ctx, backends, r, patience)
 		if err == nil && v.Standing == Dead {
-			_, err = l.bury(ctx, v, who)
+			_, err = l.removeDeadLife(ctx, v, who)
 		}
 		if err != nil || v.Standing != Dead {
 			left++

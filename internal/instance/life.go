@@ -49,7 +49,7 @@ func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
 	r = Record{
 		Instance: b.Instance, Layout: control.LayoutVersion, Generation: b.Generation, Backend: b.Backend.Name(),
-		Private: b.Private, Settings: lasting(b.Settings), SupervisorPid: b.Who.Pid, Dir: d.Identity(),
+		Private: b.Private, Settings: lastingTexts(b.Settings), SupervisorPid: b.Who.Pid, Dir: d.Identity(),
 	}
 	if r.Boot, err = bootID(); err != nil {
 		return r, nil, err
@@ -62,11 +62,11 @@ func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
 	if filepath.Dir(r.MmapDirectory) == d.Path {
 		r.MmapDirectory = filepath.Base(r.MmapDirectory)
 	}
-	if h, ok := backend.(housed); ok {
+	if h, ok := backend.(housedBackend); ok {
 		if err := d.checkMmapDirectory(b.Settings.MmapDirectory); err != nil {
 			return r, nil, err
 		}
-		if r.housed() {
+		if r.inOwnDirectory() {
 			backend = h.In(d.Folder, r.MmapDirectory)
 		}
 	}
@@ -103,18 +103,18 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 			}
 		}
 	}()
-	undo = append(undo, func() { _ = d.strike(r, log) })
-	if err := d.enroll(r, log); err != nil {
+	undo = append(undo, func() { _ = d.removeLife(r, log) })
+	if err := d.addLife(r, log); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	failpoint.Hit("instance/begin/listed")
 	undo = append(undo, func() { d.removeMembers(r) })
-	if err := liveness.CreateIn(d.Folder, r.members()); err != nil {
+	if err := liveness.CreateIn(d.Folder, r.membersFile()); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	failpoint.Hit("instance/begin/members")
 	undo = append(undo, func() { books.Close(); failpoint.Hit("instance/begin/refused") })
-	if books.Roll, err = liveness.OpenIn(d.Folder, r.members()); err != nil {
+	if books.Roll, err = liveness.OpenIn(d.Folder, r.membersFile()); err != nil {
 		return nil, errkind.Classify(err)
 	}
 	if err := books.Roll.Prove(control.SupervisorRow); err != nil {
@@ -146,7 +146,7 @@ func (d *Dir) begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 	if books.Table, err = control.Open(region); err != nil {
 		return nil, err
 	}
-	books.heed()
+	books.heedMembersInForce()
 	failpoint.Hit("instance/begin/formatted")
 	if m, err = books.JoinSupervisor(ctx, b.Who, log); err == nil {
 		m.Self.Say(control.Began)
@@ -164,20 +164,20 @@ func (m *Member) End(ctx context.Context, timeout time.Duration, sessions bool) 
 	err := m.Self.Close(bounded)
 	failpoint.Hit("instance/end/closed")
 	if err == nil {
-		err = m.wind(ctx, timeout, sessions)
+		err = m.drainSessions(ctx, timeout, sessions)
 	}
 	if err != nil {
 		m.Log.Error().Err(Explain(err)).Str("event", "end-forced").Msg("orderly shutdown failed; forcing it")
-		m.force(ctx)
+		m.endWithoutLock(ctx)
 	}
 	failpoint.Hit("instance/end/wound")
 	m.keepEvents()
 	return m.Books.Record.removeBooks(ctx, m.Books.Backend)
 }
 
-// wind waits, in a closing instance, until no session is creating or removing a segment. What could not be removed is
-// tried again, a few times: the sweep that follows finds it only where the backend can list.
-func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool) error {
+// drainSessions waits, in a closing instance, until no session is creating or removing a segment. What could not be
+// removed is tried again, a few times: the sweep that follows finds it only where the backend can list.
+func (m *Member) drainSessions(ctx context.Context, timeout time.Duration, sessions bool) error {
 	deadline := time.Now().Add(timeout)
 	for retries := 0; ; time.Sleep(2 * time.Millisecond) {
 		if _, err := m.ReclaimDead(ctx); err != nil {
@@ -186,7 +186,7 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 		if err := m.Settle(ctx); err != nil {
 			return err
 		}
-		busy, err := m.busy(sessions)
+		busy, err := m.stillBusy(sessions)
 		if err != nil {
 			return err
 		}
@@ -208,9 +208,9 @@ func (m *Member) wind(ctx context.Context, timeout time.Duration, sessions bool)
 	}
 }
 
-// force ends a life without the control lock, which is unavailable, or whose books can't be trusted: it sets closing,
-// which every session reads, and removes every object that a sound row names. The sweep finds the rest.
-func (m *Member) force(ctx context.Context) {
+// endWithoutLock ends a life without the control lock, which is unavailable, or whose books can't be trusted: it sets
+// closing, which every session reads, and removes every object that a sound row names. The sweep finds the rest.
+func (m *Member) endWithoutLock(ctx context.Context) {
 	_ = m.Books.Table.CloseByForce()
 	failpoint.Hit("instance/end/forced")
 	list, err := m.Books.Table.Segments()
@@ -221,14 +221,14 @@ func (m *Member) force(ctx context.Context) {
 		if !s.Sound {
 			continue
 		}
-		if err := m.Books.remove(ctx, s.Entry); err != nil {
+		if err := m.Books.removeObject(ctx, s.Entry); err != nil {
 			m.Log.Warn().Err(err).Str("object", m.Books.Where(s.Entry)).Str("event", "segment-kept").Msg("could not remove a segment")
 		}
 	}
 }
 
-// busy returns what a closing instance still waits for, empty if it waits for nothing.
-func (m *Member) busy(sessions bool) (what string, err error) {
+// stillBusy returns what a closing instance still waits for, empty if it waits for nothing.
+func (m *Member) stillBusy(sessions bool) (what string, err error) {
 	rows, err := m.Books.Table.Unfinished()
 	if err != nil || rows > 0 {
 		return fmt.Sprintf("%d segments are still being made or removed", rows), err
@@ -242,8 +242,8 @@ func (m *Member) busy(sessions bool) (what string, err error) {
 // Conclude removes what is left of a life that has ended, but what fenced sessions still live in: that life stays listed
 // until they have ended. The caller holds the directory's lock and has closed the life's books.
 func (d *Dir) Conclude(ctx context.Context, b Backends, r Record, log zerolog.Logger) error {
-	if d.deserted(r) {
-		_, err := d.clear(ctx, b, r, nil, log)
+	if d.noSessionLives(r) {
+		_, err := d.clearDeadLife(ctx, b, r, nil, log)
 		return err
 	}
 	if _, left := d.sweep(ctx, b, r, nil, log); left > 0 {
@@ -252,13 +252,13 @@ func (d *Dir) Conclude(ctx context.Context, b Backends, r Record, log zerolog.Lo
 	return nil
 }
 
-// deserted reports whether no process of this directory lives in a life.
-func (d *Dir) deserted(r Record) bool {
-	roll, err := liveness.OpenIn(d.Folder, r.members())
+// noSessionLives reports whether no process of this directory lives in a life.
+func (d *Dir) noSessionLives(r Record) bool {
+	roll, err := liveness.OpenIn(d.Folder, r.membersFile())
 	if err != nil {
-		return refused(err) == nil
+		return refusedBySystem(err) == nil
 	}
 	defer roll.Close()
-	n, err := held(roll)
+	n, err := heldWitnesses(roll)
 	return n == 0 && err == nil
 }

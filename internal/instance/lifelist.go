@@ -18,7 +18,7 @@ import (
 // roster is the file lives: every life that may have memory in the system, so that the next start can judge it, and the
 // last hundred that have not, for people who find an object and ask whose it was. A life is listed before anything else
 // of it is made, and struck when nothing of it is left.
-type roster struct {
+type lifeList struct {
 	Lives []Record    `json:"lives"`
 	Past  []uuid.UUID `json:"past"`
 }
@@ -27,47 +27,47 @@ const pastLives = 100
 
 const membersPrefix = "members."
 
-// readRoster reads the file lives, and adds what the directory's other files tell of lives, should it be lost. An error
-// says that the system refused to look.
-func (d *Dir) readRoster(log zerolog.Logger) (roster, error) {
-	var s roster
+// readLifeList reads the file lives, and adds what the directory's other files tell of lives, should it be lost. An
+// error says that the system refused to look.
+func (d *Dir) readLifeList(log zerolog.Logger) (lifeList, error) {
+	var s lifeList
 	switch err := atomicfile.ReadIn(d.Folder, "lives", &s); {
 	case err == nil, errors.Is(err, fs.ErrNotExist):
-	case refused(err) != nil:
+	case refusedBySystem(err) != nil:
 		return s, err
 	default:
 		log.Warn().Err(err).Str("event", "lives-lost").Msg("the file lives can't be used; lives are looked for by the other files")
-		s = roster{}
+		s = lifeList{}
 	}
-	s.Lives = slices.DeleteFunc(s.Lives, func(r Record) bool { return r.check("") != nil })
+	s.Lives = slices.DeleteFunc(s.Lives, func(r Record) bool { return r.checkFields("") != nil })
 	r, err := d.ReadRecord()
 	switch {
 	case err == nil:
-		s.add(r)
-	case refused(err) != nil:
+		s.addUnlessPast(r)
+	case refusedBySystem(err) != nil:
 		return s, err
 	}
 	names, err := d.Names()
 	if err != nil {
-		return s, refused(err)
+		return s, refusedBySystem(err)
 	}
 	id, known, _ := d.readID()
 	for _, name := range names {
 		if r, ok := lifeOf(name, id, known); ok {
-			s.add(r)
+			s.addUnlessPast(r)
 		}
 	}
 	return s, nil
 }
 
-// add lists a life unless it is listed, or known to be past.
-func (s *roster) add(r Record) {
-	if !slices.ContainsFunc(s.Lives, r.same) && !s.isPast(r) {
+// addUnlessPast lists a life unless it is listed, or known to be past.
+func (s *lifeList) addUnlessPast(r Record) {
+	if !slices.ContainsFunc(s.Lives, r.sameLife) && !s.isPast(r) {
 		s.Lives = append(s.Lives, r)
 	}
 }
 
-func (s *roster) isPast(r Record) bool {
+func (s *lifeList) isPast(r Record) bool {
 	return !r.unnamed() && slices.ContainsFunc(s.Past, func(life uuid.UUID) bool {
 		return dsmimpl.ShortID(life) == dsmimpl.ShortID(r.Life)
 	})
@@ -84,7 +84,7 @@ func lifeOf(name string, id identity, known bool) (r Record, ok bool) {
 	}
 	n, err := strconv.ParseUint(rest, 10, 64)
 	r = Record{Instance: id.Instance, Life: id.Instance, Layout: lastUnnamedLayout, Generation: n}
-	return r, known && err == nil && plausible(n) && r.members() == name
+	return r, known && err == nil && plausibleGeneration(n) && r.membersFile() == name
 }
 
 // Restore writes again the files that joining and the next start need for the present life, where they do not tell of it
@@ -92,51 +92,51 @@ func lifeOf(name string, id identity, known bool) (r Record, ok bool) {
 // caller holds the directory's lock.
 func (d *Dir) Restore(r Record, log zerolog.Logger) map[string]error {
 	restored := map[string]error{}
-	if now, err := d.ReadRecord(); refused(err) == nil && (err != nil || !now.same(r)) {
+	if now, err := d.ReadRecord(); refusedBySystem(err) == nil && (err != nil || !now.sameLife(r)) {
 		restored["instance"] = d.WriteRecord(r)
 	}
-	if id, known, err := d.readID(); known && refused(err) == nil && err != nil {
+	if id, known, err := d.readID(); known && refusedBySystem(err) == nil && err != nil {
 		id.Dir = d.Identity()
 		restored["id"] = atomicfile.WriteIn(d.Folder, "id", id)
 	}
-	var s roster
+	var s lifeList
 	err := atomicfile.ReadIn(d.Folder, "lives", &s)
-	if refused(err) == nil && (err != nil || !slices.ContainsFunc(s.Lives, r.same)) {
-		if s, err = d.readRoster(log); err == nil {
-			s.add(r)
-			err = d.writeRoster(s)
+	if refusedBySystem(err) == nil && (err != nil || !slices.ContainsFunc(s.Lives, r.sameLife)) {
+		if s, err = d.readLifeList(log); err == nil {
+			s.addUnlessPast(r)
+			err = d.writeLifeList(s)
 		}
 		restored["lives"] = err
 	}
 	return restored
 }
 
-// enroll lists a new life.
-func (d *Dir) enroll(r Record, log zerolog.Logger) error {
-	s, err := d.readRoster(log)
+// addLife lists a new life.
+func (d *Dir) addLife(r Record, log zerolog.Logger) error {
+	s, err := d.readLifeList(log)
 	if err != nil {
 		return err
 	}
 	s.Lives = append(s.Lives, r)
-	return d.writeRoster(s)
+	return d.writeLifeList(s)
 }
 
-// strike takes a life off the list, of which nothing is left.
-func (d *Dir) strike(r Record, log zerolog.Logger) error {
-	s, err := d.readRoster(log)
+// removeLife takes a life off the list, of which nothing is left.
+func (d *Dir) removeLife(r Record, log zerolog.Logger) error {
+	s, err := d.readLifeList(log)
 	if err != nil {
 		return err
 	}
-	s.Lives = slices.DeleteFunc(s.Lives, r.same)
+	s.Lives = slices.DeleteFunc(s.Lives, r.sameLife)
 	if !r.unnamed() && !s.isPast(r) {
 		s.Past = append(s.Past, r.Life)
 		s.Past = s.Past[max(0, len(s.Past)-pastLives):]
 	}
 	failpoint.Hit("instance/strike/before")
-	return d.writeRoster(s)
+	return d.writeLifeList(s)
 }
 
-func (d *Dir) writeRoster(s roster) error {
+func (d *Dir) writeLifeList(s lifeList) error {
 	if err := atomicfile.WriteIn(d.Folder, "lives", s); err != nil {
 		return fmt.Errorf("file lives: %w", err)
 	}
@@ -147,9 +147,9 @@ func (d *Dir) writeRoster(s roster) error {
 func (d *Dir) removeMembers(r Record) {
 	names, _ := d.Names()
 	for _, name := range names {
-		if strings.HasPrefix(name, r.members()+".") {
+		if strings.HasPrefix(name, r.membersFile()+".") {
 			_ = d.Folder.Remove(name)
 		}
 	}
-	_ = d.Folder.Remove(r.members())
+	_ = d.Folder.Remove(r.membersFile())
 }

@@ -29,7 +29,7 @@ func (b *Books) Join(ctx context.Context, who control.Who, log zerolog.Logger) (
 	m := &Member{Books: b, Self: self, Log: log}
 	if !b.Supervised() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
+			log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim dead sessions; another process will")
 		}
 	}
 	return m, m.Settle(ctx)
@@ -51,20 +51,20 @@ func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := m.Books.remove(ctx, e); err != nil {
+	if err := m.Books.removeObject(ctx, e); err != nil {
 		m.Log.Warn().Err(err).Str("object", m.Books.Where(e)).Str("event", "segment-kept").Msg("could not remove a segment; it will be tried again")
 		errno, ok := errors.AsType[syscall.Errno](err)
 		if !ok || errno == 0 {
 			errno = syscall.EIO
 		}
-		return errors.Join(err, m.booked(e, m.Self.DestroyFailed(ctx, e, uint32(errno))))
+		return errors.Join(err, m.retryLater(e, m.Self.DestroyFailed(ctx, e, uint32(errno))))
 	}
 	failpoint.Hit("instance/destroy/gone")
-	return m.booked(e, m.Self.Destroyed(ctx, e))
+	return m.retryLater(e, m.Self.Destroyed(ctx, e))
 }
 
-// booked queues e for another attempt if err says that its row could not be updated, and returns err.
-func (m *Member) booked(e control.Entry, err error) error {
+// retryLater queues e for another attempt if err says that its row could not be updated, and returns err.
+func (m *Member) retryLater(e control.Entry, err error) error {
 	if err != nil {
 		m.Self.Owe(e)
 	}
@@ -92,7 +92,7 @@ func (m *Member) Leave(ctx context.Context) error {
 func (m *Member) leave(ctx context.Context) error {
 	if !m.Books.Supervised() && !m.Books.Table.Closing() {
 		if _, err := m.ReclaimDead(ctx); err != nil {
-			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim the dead; another process will")
+			m.Log.Warn().Err(err).Str("event", "reclaim-refused").Msg("could not reclaim dead sessions; another process will")
 		}
 	}
 	if err := m.Self.ReleaseAll(ctx); err != nil {

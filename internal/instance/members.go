@@ -19,19 +19,19 @@ var errMembers = errkind.As(errkind.Corrupt, errors.New("members file"))
 
 // openRoll opens the members file that the control segment, which is mapped, says is in force.
 func (b *Books) openRoll() (err error) {
-	if b.Roll, err = liveness.OpenIn(b.Dir.Folder, b.Record.members()); err != nil {
+	if b.Roll, err = liveness.OpenIn(b.Dir.Folder, b.Record.membersFile()); err != nil {
 		return fmt.Errorf("%w: %w", errMembers, err)
 	}
-	b.heed()
+	b.heedMembersInForce()
 	if ino, err := b.Table.Members(); err != nil || b.Roll.Identity() != (liveness.Identity{Dev: b.Table.MembersDev, Ino: ino}) {
 		return fmt.Errorf("%w: %s is not the one that the control segment names", errMembers,
-			b.Dir.file(b.Record.members()))
+			b.Dir.file(b.Record.membersFile()))
 	}
 	return nil
 }
 
-// heed has the Roll ask the books which members file is in force.
-func (b *Books) heed() {
+// heedMembersInForce has the Roll ask the books which members file is in force.
+func (b *Books) heedMembersInForce() {
 	t := b.Table
 	b.Roll.Heed(func() (ino uint64, ok bool) {
 		ino, err := t.Members()
@@ -41,7 +41,7 @@ func (b *Books) heed() {
 
 // MembersLost reports whether newcomers find another members file than this process's or its successor, or none.
 func (b *Books) MembersLost() bool {
-	info, err := b.Dir.Lstat(b.Record.members())
+	info, err := b.Dir.Lstat(b.Record.membersFile())
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist)
 	}

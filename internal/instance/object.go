@@ -13,8 +13,8 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// The life of an object: the order in which the books and the system change, so that a death between any two steps leaves
-// nothing that the books do not tell.
+// The life of an object: the order in which the books and the system change, so that a death between any two steps
+// leaves nothing that the books do not tell.
 //
 //	Make    intent (the row is creating, and referenced) -> object -> live
 //	        carved: row, reference and pages -> zeros -> live
@@ -24,8 +24,8 @@ import (
 // What a dead member leaves, others finish: a row that is creating or destroying tells which object may exist, and a
 // reference of a dead member is given back by the session or supervisor that reclaims it.
 
-// Held is what a member holds of a segment: a reference in the books and, unless the segment is carved, the mapping of its
-// object. The zero Held holds nothing.
+// Held is what a member holds of a segment: a reference in the books and, unless the segment is carved, the mapping of
+// its object. The zero Held holds nothing.
 type Held struct {
 	Entry   control.Entry
 	Mapping dsmimpl.Mapping // none of a carved segment, or if Take was not to map
@@ -51,7 +51,7 @@ func (m *Member) Make(ctx context.Context, size int, now int64, listed func(cont
 	if _, carved := entry.Carved(); carved {
 		listed(entry)
 		h.Entry = entry
-		if err := m.publish(&entry); err != nil {
+		if err := m.publishCarved(&entry); err != nil {
 			lingers, _ = m.Give(h) // nothing is mapped
 			return Held{}, lingers, err
 		}
@@ -70,7 +70,7 @@ func (m *Member) TryMake(size int, now int64) (h Held, ok bool, err error) {
 	if h.Entry, ok = m.Self.TryCarve(size, now); !ok {
 		return Held{}, false, nil
 	}
-	if err := m.publish(&h.Entry); err != nil {
+	if err := m.publishCarved(&h.Entry); err != nil {
 		m.Self.TryUnref(h.Entry) // if that is refused Leave and reclaim give it back
 		return Held{}, false, err
 	}
@@ -97,8 +97,8 @@ func (m *Member) carveOrIntend(ctx context.Context, size int, now int64) (contro
 	return m.Self.Create(ctx, size, time.Now())
 }
 
-// publish zeroes a segment that was carved, and lets others attach it.
-func (m *Member) publish(e *control.Entry) error {
+// publishCarved zeroes a segment that was carved, and lets others attach it.
+func (m *Member) publishCarved(e *control.Entry) error {
 	failpoint.Hit("dsm/create/carved")
 	return m.Self.Publish(e, Part(m.Books.Region, e))
 }
@@ -112,7 +112,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 	undo := context.WithoutCancel(ctx)
 	for tries := 0; ; tries++ {
 		failpoint.Hit("dsm/create/intended")
-		mapping, word, err := m.Books.create(ctx, e)
+		mapping, word, err := m.Books.createObject(ctx, e)
 		if err == nil {
 			e.Word = word
 			failpoint.Hit("dsm/create/made")
@@ -123,7 +123,7 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 			m.Self.RefusedBySystem()
 			// The backend may have been refused the removal too. Then the row stays creating, which
 			// Leave and reclaim finish.
-			if left := m.Books.remove(undo, e); left != nil {
+			if left := m.Books.removeObject(undo, e); left != nil {
 				return e, mapping, errors.Join(err, left)
 			}
 		}
@@ -155,8 +155,8 @@ func (m *Member) makeLive(ctx context.Context, h *Held) error {
 	return err
 }
 
-// Take refers to a live segment and, unless it is carved or unmapped is set, maps its object. A handle that is not live is
-// ErrNotFound. If it fails, nothing is left but what lingers, as with Make.
+// Take refers to a live segment and, unless it is carved or unmapped is set, maps its object. A handle that is not
+// live is ErrNotFound. If it fails, nothing is left but what lingers, as with Make.
 func (m *Member) Take(ctx context.Context, handle uint64, unmapped bool) (h, lingers Held, err error) {
 	if h.Entry, err = m.Self.Ref(ctx, handle); err != nil {
 		return Held{}, lingers, err
@@ -186,9 +186,9 @@ func (m *Member) Retake(lingering Held, unmapped bool) (h, lingers Held, err err
 	return h, lingers, nil
 }
 
-// Give gives up what is held of a segment: its mapping goes, then the reference and, if that was the last one, the object.
-// Without the control lock the reference lingers, for another Give; Leave gives back what lingers in the end. The error is
-// that of the mapping.
+// Give gives up what is held of a segment: its mapping goes, then the reference and, if that was the last one, the
+// object. Without the control lock the reference lingers, for another Give; Leave gives back what lingers in the end.
+// The error is that of the mapping.
 func (m *Member) Give(h Held) (lingers Held, err error) {
 	if h.Mapping.Bytes != nil {
 		err = m.Books.Unmap(h.Mapping)

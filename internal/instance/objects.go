@@ -12,9 +12,9 @@ import (
 // What a session has its backend do. A program may provide a backend of its own: if it panics that is an error
 // here, since a call that never came back would keep its session from closing.
 
-// create makes and maps an entry's object. Word is what the books are to keep for the backend.
-func (b *Books) create(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
-	err = b.tamed("Create", func() error {
+// createObject makes and maps an entry's object. Word is what the books are to keep for the backend.
+func (b *Books) createObject(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
+	err = b.panicAsErr("Create", func() error {
 		m, word, err = b.Backend.Create(ctx, b.Object(e))
 		return err
 	})
@@ -25,7 +25,7 @@ func (b *Books) create(ctx context.Context, e control.Entry) (m dsmimpl.Mapping,
 // reserved region, since not every system can map a part. Where in it the entry's bytes are, says
 // Part.
 func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access) (m dsmimpl.Mapping, err error) {
-	err = b.tamed("Attach", func() error {
+	err = b.panicAsErr("Attach", func() error {
 		if _, carved := e.Carved(); carved {
 			m, err = b.mapRegion(ctx, access)
 		} else {
@@ -41,7 +41,7 @@ func (b *Books) Map(ctx context.Context, e control.Entry, access dsmimpl.Access)
 func (b *Books) MapOwn(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, part []byte, err error) {
 	at, carved := e.Carved()
 	if p, ok := b.Backend.(dsmimpl.PartAttacher); ok && carved {
-		err = b.tamed("AttachPart", func() error {
+		err = b.panicAsErr("AttachPart", func() error {
 			m, part, err = p.AttachPart(ctx, b.Record.regionObject(b.Table.Limits.Reserved), at, e.Size)
 			return err
 		})
@@ -55,15 +55,15 @@ func (b *Books) MapOwn(ctx context.Context, e control.Entry) (m dsmimpl.Mapping,
 
 // Unmap ends a mapping.
 func (b *Books) Unmap(m dsmimpl.Mapping) error {
-	return b.tamed("Detach", func() error { return b.Backend.Detach(m) })
+	return b.panicAsErr("Detach", func() error { return b.Backend.Detach(m) })
 }
 
-// remove removes an entry's object, if it has one of its own.
-func (b *Books) remove(ctx context.Context, e control.Entry) error {
+// removeObject removes an entry's object, if it has one of its own.
+func (b *Books) removeObject(ctx context.Context, e control.Entry) error {
 	if _, carved := e.Carved(); carved {
 		return nil
 	}
-	return b.tamed("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+	return b.panicAsErr("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
 }
 
 // FaultCause says why bytes of an entry may be gone from under their mapping, as far as its file system tells.
@@ -81,7 +81,7 @@ func (b *Books) FaultCause(e *control.Entry) string {
 	return "the object was truncated, or its file system failed"
 }
 
-func (b *Books) tamed(what string, f func() error) (err error) {
+func (b *Books) panicAsErr(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the backend's %s panicked: %v", what, p)

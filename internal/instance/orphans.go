@@ -42,7 +42,7 @@ func Orphans(ctx context.Context) []Orphan {
 		objects, _ := f.Abandoned(ctx, readControl)
 		for _, o := range objects {
 			x, ok := orphanOf(ctx, b, o)
-			if ok && !listed(x) {
+			if ok && !isListed(x) {
 				found[x.Life] = x
 			}
 		}
@@ -79,15 +79,15 @@ func orphanOf(ctx context.Context, b dsmimpl.Backend, o dsmimpl.Object) (x Orpha
 	return x, err == nil && len(objects) > 0
 }
 
-// listed reports whether the directory that a life began in knows of it.
-func listed(x Orphan) bool {
+// isListed reports whether the directory that a life began in knows of it.
+func isListed(x Orphan) bool {
 	d, err := OpenDir(x.Dir)
 	if err != nil {
 		return false
 	}
 	defer d.Close()
-	s, err := d.readRoster(zerolog.Nop())
-	return err != nil || slices.ContainsFunc(s.Lives, x.record.same)
+	s, err := d.readLifeList(zerolog.Nop())
+	return err != nil || slices.ContainsFunc(s.Lives, x.record.sameLife)
 }
 
 // Remove removes the orphan's objects that no process has open, and says how many those were.

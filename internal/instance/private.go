@@ -12,7 +12,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Private instances live under one directory per user, so that the next process of the user finds what dead processes left.
+// Private instances live under one directory per user, so that the next process of the user finds what dead processes
+// left.
 
 // privateParent returns that directory, made if missing. The parent's lock is held while one is made or looked for.
 func privateParent() (d *Dir, err error) {
@@ -101,7 +102,7 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 	defer parent.Close()
 	for _, pause := range []time.Duration{0, 5 * time.Millisecond, 50 * time.Millisecond} {
 		time.Sleep(pause)
-		list, left := parent.abandoned()
+		list, left := parent.abandonedPrivate()
 		for _, c := range list {
 			n, gone := c.dir.RemovePrivate(ctx, backends, who, 0, log, c.unlock)
 			if found += n; !gone {
@@ -116,15 +117,15 @@ func CleanPrivate(ctx context.Context, backends Backends, who control.Who, log z
 	return found
 }
 
-type locked struct {
+type lockedDir struct {
 	dir    *Dir
 	unlock func()
 }
 
-// abandoned locks the directories that are not locked and in which no session lives, and counts those in which one
-// does: these are not kept locked while others are removed, for their next supervisor would find a holder. One that has
-// just been made is locked before the parent's lock is free.
-func (d *Dir) abandoned() (list []locked, inhabited int) {
+// abandonedPrivate locks the directories that are not locked and in which no session lives, and counts those in which
+// one does: these are not kept locked while others are removed, for their next supervisor would find a holder. One
+// that has just been made is locked before the parent's lock is free.
+func (d *Dir) abandonedPrivate() (list []lockedDir, inhabited int) {
 	unlockParent, err := d.lockForMoment()
 	if err != nil {
 		return nil, 0
@@ -144,7 +145,7 @@ func (d *Dir) abandoned() (list []locked, inhabited int) {
 			c.Close()
 			inhabited++
 		default:
-			list = append(list, locked{c, unlock})
+			list = append(list, lockedDir{c, unlock})
 		}
 	}
 	return list, inhabited
@@ -153,7 +154,7 @@ func (d *Dir) abandoned() (list []locked, inhabited int) {
 // inhabited reports whether a session lives in the generation that the directory names.
 func (d *Dir) inhabited() bool {
 	r, err := d.ReadRecord()
-	return err == nil && !d.deserted(r)
+	return err == nil && !d.noSessionLives(r)
 }
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory,

@@ -51,10 +51,10 @@ type plain Record
 // MarshalJSON keeps bytes of paths that are no UTF-8.
 func (r Record) MarshalJSON() ([]byte, error) {
 	p := plain(r)
-	p.Control, p.MmapDirectory, p.Memory = wrap(r.Control), wrap(r.MmapDirectory), wrap(r.Memory)
+	p.Control, p.MmapDirectory, p.Memory = wrapName(r.Control), wrapName(r.MmapDirectory), wrapName(r.Memory)
 	p.Settings = map[string]string{}
 	for name, value := range r.Settings {
-		p.Settings[name] = wrap(value)
+		p.Settings[name] = wrapName(value)
 	}
 	return json.Marshal(p)
 }
@@ -65,9 +65,9 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return err
 	}
-	p.Control, p.MmapDirectory, p.Memory = unwrap(p.Control), unwrap(p.MmapDirectory), unwrap(p.Memory)
+	p.Control, p.MmapDirectory, p.Memory = unwrapName(p.Control), unwrapName(p.MmapDirectory), unwrapName(p.Memory)
 	for name, value := range p.Settings {
-		p.Settings[name] = unwrap(value)
+		p.Settings[name] = unwrapName(value)
 	}
 	if p.Life == uuid.Nil {
 		p.Life, p.Layout = p.Instance, lastUnnamedLayout
@@ -78,14 +78,14 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 
 const wrapping = "base64:"
 
-func wrap(s string) string {
+func wrapName(s string) string {
 	if utf8.ValidString(s) && !strings.HasPrefix(s, wrapping) {
 		return s
 	}
 	return wrapping + base64.StdEncoding.EncodeToString([]byte(s))
 }
 
-func unwrap(s string) string {
+func unwrapName(s string) string {
 	if text, ok := strings.CutPrefix(s, wrapping); ok {
 		if b, err := base64.StdEncoding.DecodeString(text); err == nil {
 			return string(b)
@@ -97,14 +97,14 @@ func unwrap(s string) string {
 // unnamed reports whether the life's objects bear the instance's uuid.
 func (r Record) unnamed() bool { return r.Life == r.Instance }
 
-// same reports whether both are of one life. Names bear no more than the short form.
-func (r Record) same(o Record) bool {
+// sameLife reports whether both are of one life. Names bear no more than the short form.
+func (r Record) sameLife(o Record) bool {
 	return dsmimpl.ShortID(r.Life) == dsmimpl.ShortID(o.Life) && (!r.unnamed() || !o.unnamed() ||
 		r.Generation == o.Generation)
 }
 
-// members returns the name of the life's members file.
-func (r Record) members() string {
+// membersFile returns the name of the life's members file.
+func (r Record) membersFile() string {
 	if r.unnamed() {
 		return membersPrefix + strconv.FormatUint(r.Generation, 10)
 	}
@@ -118,12 +118,12 @@ func (r Record) String() string {
 	return "life " + dsmimpl.LifeText(r.Life)
 }
 
-// plausible reports whether a generation can be one. There is room for the next.
-func plausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
+// plausibleGeneration reports whether a generation can be one. There is room for the next.
+func plausibleGeneration(generation uint64) bool { return generation > 0 && generation < 1<<48 }
 
-// check returns an error for a record that is invalid.
-func (r Record) check(file string) error {
-	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !plausible(r.Generation) || r.Backend == "" {
+// checkFields returns an error for a record that is invalid.
+func (r Record) checkFields(file string) error {
+	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !plausibleGeneration(r.Generation) || r.Backend == "" {
 		return errkind.As(errkind.Corrupt,
 			fmt.Errorf("%s: its instance, life, generation or backend is invalid", file))
 	}
@@ -141,7 +141,7 @@ func (d *Dir) ReadRecord() (Record, error) {
 	case err != nil:
 		return Record{}, errkind.Classify(err)
 	}
-	if err := r.check(d.file("instance")); err != nil {
+	if err := r.checkFields(d.file("instance")); err != nil {
 		return Record{}, err
 	}
 	return r, nil
@@ -183,7 +183,7 @@ var lastingSettings = []string{"dynamic_shared_memory_type", "mmap_directory", "
 	"max_segments_per_process", "max_memory", "max_memory_per_process", "min_dynamic_shared_memory",
 	"on_crash", "shutdown_timeout"}
 
-func lasting(s *settings.Settings) map[string]string {
+func lastingTexts(s *settings.Settings) map[string]string {
 	m := map[string]string{}
 	for _, x := range s.List {
 		if slices.Contains(lastingSettings, x.Name) {
@@ -193,8 +193,8 @@ func lasting(s *settings.Settings) map[string]string {
 	return m
 }
 
-// refused returns err if it is the system's refusal to look, which says nothing about what is there; else nil.
-func refused(err error) error {
+// refusedBySystem returns err if it is the system's refusal to look, which says nothing about what is there; else nil.
+func refusedBySystem(err error) error {
 	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES,
 		syscall.EPERM, syscall.EINTR, syscall.EIO} {
 		if errors.Is(err, errno) {

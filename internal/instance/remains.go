@@ -36,13 +36,13 @@ func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
 		return r
 	}
 	r.Instance = id.Instance
-	s, err := d.readRoster(log)
+	s, err := d.readLifeList(log)
 	if err != nil {
 		r.Hidden = err
 		return r
 	}
 	r.Past = s.Past
-	present := d.present(s, log)
+	present := d.presentLife(s, log)
 	for i, x := range s.Lives {
 		v, err := d.judge(ctx, backends, x, 0)
 		if err != nil {
@@ -67,7 +67,7 @@ func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []
 	objects := d.leftovers(ctx, backends, v.Record, zerolog.Nop())
 	is := func(leftover) bool { return true }
 	if v.scattered {
-		is = d.unused(ctx, v.Record)
+		is = d.notInUse(ctx, v.Record)
 	}
 	if v.Standing == Alive || v.Standing == Left {
 		backend, err := d.backend(backends, v.Record)
@@ -79,7 +79,7 @@ func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []
 			return nil
 		}
 		defer books.Close()
-		is = books.unlisted
+		is = books.namedByNoRow
 	}
 	for _, x := range objects {
 		if is(x) {

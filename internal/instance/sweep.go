@@ -50,8 +50,8 @@ func (d *Dir) sweep(ctx context.Context, b Backends, r Record, only func(leftove
 	return removed, left
 }
 
-// unused reports whether no process has a leftover open.
-func (d *Dir) unused(ctx context.Context, r Record) func(leftover) bool {
+// notInUse reports whether no process has a leftover open.
+func (d *Dir) notInUse(ctx context.Context, r Record) func(leftover) bool {
 	return func(x leftover) bool {
 		used, err := d.inUse(ctx, x.backend, x.object, r)
 		return err == nil && !used
@@ -84,7 +84,7 @@ func (d *Dir) listers(b Backends, r Record) (list []dsmimpl.Backend) {
 			add(catalog.New(name, ""))
 		}
 	}
-	if dir := r.MmapDirectory; dir != "" && !r.housed() && filepath.Clean(dir) != d.file("mmap") {
+	if dir := r.MmapDirectory; dir != "" && !r.inOwnDirectory() && filepath.Clean(dir) != d.file("mmap") {
 		add(catalog.New("mmap", dir))
 	}
 	if b.Custom != nil {
@@ -93,9 +93,9 @@ func (d *Dir) listers(b Backends, r Record) (list []dsmimpl.Backend) {
 	return list
 }
 
-// unlisted reports whether an object of a living life is of none of its rows. The list of objects must have been made
-// before the books are looked at: what they do not list then is not being made.
-func (b *Books) unlisted(x leftover) bool {
+// namedByNoRow reports whether an object of a living life is of none of its rows. The list of objects must have been
+// made before the books are looked at: what they do not list then is not being made.
+func (b *Books) namedByNoRow(x leftover) bool {
 	if x.backend.Name() != b.Backend.Name() || !dsmimpl.SameGeneration(x.object.Generation, b.Record.Generation) {
 		return true
 	}
@@ -104,9 +104,9 @@ func (b *Books) unlisted(x leftover) bool {
 		b.Table.RowState(x.object.Row()) == control.Free
 }
 
-// clear removes all that bears a life of which no process lives in this directory, and strikes it off the list. What
-// processes elsewhere have open stays, if only is set, and so does the life then.
-func (d *Dir) clear(ctx context.Context, b Backends, r Record, only func(leftover) bool,
+// clearDeadLife removes all that bears a life of which no process lives in this directory, and strikes it off the
+// list. What processes elsewhere have open stays, if only is set, and so does the life then.
+func (d *Dir) clearDeadLife(ctx context.Context, b Backends, r Record, only func(leftover) bool,
 	log zerolog.Logger) (removed int, err error) {
 	removed, left := d.sweep(ctx, b, r, only, log)
 	if left > 0 {
@@ -114,7 +114,7 @@ func (d *Dir) clear(ctx context.Context, b Backends, r Record, only func(leftove
 	}
 	d.removeMembers(r)
 	failpoint.Hit("instance/clear/members")
-	if err := d.strike(r, log); err != nil && !errors.Is(err, fs.ErrNotExist) { // else the directory has been removed
+	if err := d.removeLife(r, log); err != nil && !errors.Is(err, fs.ErrNotExist) { // else the directory has been removed
 		log.Warn().Err(err).Str("event", "life-unstruck").Msg("a life of which nothing is left stays listed; the next start finds that out")
 	}
 	return removed, nil

@@ -79,16 +79,16 @@ func (d *Dir) judge(ctx context.Context, b Backends, r Record, patience time.Dur
 // judgeOnce judges a life at this moment. Missing reports whether there is no members file to ask.
 func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, missing bool, err error) {
 	v.Record = r
-	roll, err := liveness.OpenIn(d.Folder, r.members())
+	roll, err := liveness.OpenIn(d.Folder, r.membersFile())
 	switch {
 	case err == nil:
 		defer roll.Close()
-	case refused(err) != nil:
+	case refusedBySystem(err) != nil:
 		return v, false, err
 	}
 	if roll != nil {
 		v.Supervised = roll.Held(control.SupervisorRow)
-		if v.Sessions, err = held(roll); err != nil {
+		if v.Sessions, err = heldWitnesses(roll); err != nil {
 			return v, false, err
 		}
 		if v.Supervised {
@@ -118,7 +118,7 @@ func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
 	case err == nil:
 		books.Close()
 		v.Standing = Alive
-	case refused(err) != nil && !errors.Is(err, errkind.Permission):
+	case refusedBySystem(err) != nil && !errors.Is(err, errkind.Permission):
 		return err
 	case !errors.Is(err, errkind.NotFound):
 		v.Standing, v.Why = Garbled, err.Error()
@@ -169,7 +169,7 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 		v.Standing, v.Why = Unseen, err.Error()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case r.Boot != boot && (r.Backend != "mmap" || r.housed()), sameMemory(backend, r): // else its files may be unmounted
+	case r.Boot != boot && (r.Backend != "mmap" || r.inOwnDirectory()), sameMemory(backend, r): // else its files may be unmounted
 		v.Standing, v.scattered = Dead, true
 	default:
 		v.Standing, v.Why = Unseen, fmt.Sprintf("its memory is %s, and this process sees %s", r.Memory, memoryOf(backend))
@@ -199,7 +199,7 @@ func (d *Dir) inUse(ctx context.Context, backend dsmimpl.Backend, o dsmimpl.Obje
 // uncertain reports whether another directory may have the life's processes. A life ends with the machine's.
 func (d *Dir) uncertain(r Record) bool {
 	boot, err := bootID()
-	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.housed()
+	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.inOwnDirectory()
 }
 
 func memoryOf(b dsmimpl.Backend) string {
@@ -212,4 +212,4 @@ func memoryOf(b dsmimpl.Backend) string {
 // sameMemory reports whether the backend sees the memory that the life was made in, as far as that can be told.
 func sameMemory(b dsmimpl.Backend, r Record) bool { return r.Memory == "" || memoryOf(b) == r.Memory }
 
-func held(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
+func heldWitnesses(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }

@@ -47,18 +47,18 @@ func parseLine(s string) (name, value string, empty bool, err error) {
 	if s == "" {
 		return "", "", true, nil
 	}
-	name, s = word(s, isName)
+	name, s = takeWord(s, isName)
 	if name == "" {
 		return "", "", false, fmt.Errorf("%q does not begin with a name", s)
 	}
 	s = skipBlank(s)
 	s = skipBlank(strings.TrimPrefix(s, "="))
 	if strings.HasPrefix(s, "'") {
-		value, s, err = quoted(s[1:])
+		value, s, err = takeQuoted(s[1:])
 		if err != nil {
 			return "", "", false, err
 		}
-	} else if value, s = word(s, isSimple); value == "" {
+	} else if value, s = takeWord(s, isSimple); value == "" {
 		return "", "", false, fmt.Errorf("%s has no value", name)
 	}
 	if s = skipBlank(s); s != "" {
@@ -76,7 +76,7 @@ func skipBlank(s string) string {
 	return s
 }
 
-func word(s string, in func(byte) bool) (w, rest string) {
+func takeWord(s string, in func(byte) bool) (w, rest string) {
 	i := 0
 	for i < len(s) && in(s[i]) {
 		i++
@@ -90,8 +90,8 @@ func isName(c byte) bool {
 
 func isSimple(c byte) bool { return isName(c) || strings.IndexByte(".:/-+", c) >= 0 || c >= 0x80 }
 
-// quoted reads up to the closing quote.
-func quoted(s string) (value, rest string, err error) {
+// takeQuoted reads up to the closing quote.
+func takeQuoted(s string) (value, rest string, err error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {

@@ -13,13 +13,13 @@ const prefix = "DSM_"
 
 var notSettings = []string{"DIR", "TICKET", "FAILPOINT", "TEST_", "PROCTEST_", "CRASHTEST_"}
 
-func known(name string) bool { return slices.ContainsFunc(definitions, named(name)) }
+func isKnown(name string) bool { return slices.ContainsFunc(definitions, byName(name)) }
 
-func named(name string) func(definition) bool {
+func byName(name string) func(definition) bool {
 	return func(d definition) bool { return d.name == name }
 }
 
-func unknown(name, source string) error {
+func errUnknown(name, source string) error {
 	list := make([]string, len(definitions))
 	for i, d := range definitions {
 		list[i] = d.name
@@ -32,10 +32,10 @@ func Check(types []string, prog map[string]string) error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(prog)) {
 		lower := strings.ToLower(name)
-		if i := slices.IndexFunc(definitions, named(lower)); i < 0 {
-			faults = append(faults, unknown(lower, program))
+		if i := slices.IndexFunc(definitions, byName(lower)); i < 0 {
+			faults = append(faults, errUnknown(lower, program))
 		} else {
-			faults = append(faults, definitions[i].of(types).take(&Values{}, origin{prog[name], program}))
+			faults = append(faults, definitions[i].ofTypes(types).takeText(&Values{}, origin{prog[name], program}))
 		}
 	}
 	return errors.Join(faults...)
@@ -49,8 +49,8 @@ func Strays(environ []string) (list []error) {
 		key, _, _ := strings.Cut(v, "=")
 		rest, ours := strings.CutPrefix(key, prefix)
 		is := func(s string) bool { return rest == s || strings.HasSuffix(s, "_") && strings.HasPrefix(rest, s) }
-		if name := strings.ToLower(rest); ours && !known(name) && !slices.ContainsFunc(notSettings, is) {
-			list = append(list, unknown(name, environment+key))
+		if name := strings.ToLower(rest); ours && !isKnown(name) && !slices.ContainsFunc(notSettings, is) {
+			list = append(list, errUnknown(name, environment+key))
 		}
 	}
 	return list

@@ -88,7 +88,7 @@ var definitions = []definition{
 	{
 		name: "max_processes", unit: "sessions", dflt: "256", about: "rows of the process table",
 		accepts: "a number from 1 to 2045",
-		set:     func(v *Values, s string) error { return number(&v.MaxProcesses, s, 1, 2045) },
+		set:     func(v *Values, s string) error { return parseNumber(&v.MaxProcesses, s, 1, 2045) },
 		show:    func(v *Values) string { return strconv.Itoa(v.MaxProcesses) },
 	},
 	{
@@ -100,7 +100,7 @@ var definitions = []definition{
 				v.MaxSegments = 0
 				return nil
 			}
-			return number(&v.MaxSegments, s, 1, 65534)
+			return parseNumber(&v.MaxSegments, s, 1, 65534)
 		},
 		show: func(v *Values) string { return strconv.Itoa(v.MaxSegments) },
 	},
@@ -108,26 +108,26 @@ var definitions = []definition{
 		name: "max_segments_per_process", unit: "segments", dflt: "0",
 		about:   "segments that one session may hold; 0 is no limit",
 		accepts: "a number from 0 to 2147483647",
-		set:     func(v *Values, s string) error { return number(&v.MaxSegmentsPerProcess, s, 0, math.MaxInt32) },
+		set:     func(v *Values, s string) error { return parseNumber(&v.MaxSegmentsPerProcess, s, 0, math.MaxInt32) },
 		show:    func(v *Values) string { return strconv.Itoa(v.MaxSegmentsPerProcess) },
 	},
 	{
 		name: "max_memory", unit: "B", dflt: "0", about: "bytes of all segments together; 0 is no limit",
 		accepts: memoryAccepts,
-		set:     func(v *Values, s string) error { return memory(&v.MaxMemory, s) },
+		set:     func(v *Values, s string) error { return parseMemory(&v.MaxMemory, s) },
 		show:    func(v *Values) string { return showMemory(v.MaxMemory) },
 	},
 	{
 		name: "max_memory_per_process", unit: "B", dflt: "0",
 		about:   "bytes of the segments that one session holds; 0 is no limit",
 		accepts: memoryAccepts,
-		set:     func(v *Values, s string) error { return memory(&v.MaxMemoryPerProcess, s) },
+		set:     func(v *Values, s string) error { return parseMemory(&v.MaxMemoryPerProcess, s) },
 		show:    func(v *Values) string { return showMemory(v.MaxMemoryPerProcess) },
 	},
 	{
 		name: "min_dynamic_shared_memory", unit: "B", dflt: "0", accepts: memoryAccepts,
 		about: "bytes reserved at the start, out of which segments are made without asking the system; 0 is none",
-		set:   func(v *Values, s string) error { return memory(&v.MinDynamicSharedMemory, s) },
+		set:   func(v *Values, s string) error { return parseMemory(&v.MinDynamicSharedMemory, s) },
 		show:  func(v *Values) string { return showMemory(v.MinDynamicSharedMemory) },
 	},
 	{
@@ -136,7 +136,7 @@ var definitions = []definition{
 		accepts: "reclaim or restart",
 		set: func(v *Values, s string) error {
 			v.OnCrash = s
-			return oneOf(s, "reclaim", "restart")
+			return checkOneOf(s, "reclaim", "restart")
 		},
 		show: func(v *Values) string { return v.OnCrash },
 	},
@@ -147,20 +147,20 @@ var definitions = []definition{
 		accepts: "refuse or fence",
 		set: func(v *Values, s string) error {
 			v.OnOtherVersion = s
-			return oneOf(s, "refuse", "fence")
+			return checkOneOf(s, "refuse", "fence")
 		},
 		show: func(v *Values) string { return v.OnOtherVersion },
 	},
 	{
 		name: "shutdown_timeout", unit: "s", dflt: "5s", about: "how long a stopping supervisor waits for sessions",
 		accepts: "a time from 0 to 24h in ms, s, min or h (a plain number is seconds)",
-		set:     func(v *Values, s string) error { return duration(&v.ShutdownTimeout, s) },
+		set:     func(v *Values, s string) error { return parseDuration(&v.ShutdownTimeout, s) },
 		show:    func(v *Values) string { return showDuration(v.ShutdownTimeout) },
 	},
 	{
 		name: "checked", dflt: "off", about: "find uses of a segment after its Detach, at some cost",
 		accepts: "on or off",
-		set:     func(v *Values, s string) error { return boolean(&v.Checked, s) },
+		set:     func(v *Values, s string) error { return parseBoolean(&v.Checked, s) },
 		show: func(v *Values) string {
 			if v.Checked {
 				return "on"
@@ -177,8 +177,8 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	var faults []error
 	note := func(name, text, source string) {
 		name = strings.ToLower(name)
-		if !known(name) {
-			faults = append(faults, unknown(name, source))
+		if !isKnown(name) {
+			faults = append(faults, errUnknown(name, source))
 			return
 		}
 		origins[name] = origin{text, source}
@@ -202,12 +202,12 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 
 	s := &Settings{}
 	for _, d := range definitions {
-		d = d.of(types)
+		d = d.ofTypes(types)
 		o, set := origins[d.name]
 		if !set {
 			o = origin{d.dflt, "default"}
 		}
-		if err := d.take(&s.Values, o); err != nil {
+		if err := d.takeText(&s.Values, o); err != nil {
 			faults = append(faults, err)
 		}
 		s.List = append(s.List, Setting{Name: d.name, Unit: d.unit, Default: d.dflt, Source: o.source, About: d.about})
@@ -215,7 +215,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	s.settle(dir)
+	s.derive(dir)
 	for i, d := range definitions {
 		s.List[i].Value = d.show(&s.Values)
 	}
@@ -225,17 +225,17 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 // origin is what a process has set, and who.
 type origin struct{ text, source string }
 
-// of returns the definition where those are the types of shared memory there are.
-func (d definition) of(types []string) definition {
+// ofTypes returns the definition where those are the types of shared memory there are.
+func (d definition) ofTypes(types []string) definition {
 	if d.name == "dynamic_shared_memory_type" {
 		set := d.set
 		d.dflt, d.accepts = types[0], strings.Join(slices.Compact(slices.Sorted(slices.Values(types))), ", ")
-		d.set = func(v *Values, s string) error { return errors.Join(set(v, s), oneOf(s, types...)) }
+		d.set = func(v *Values, s string) error { return errors.Join(set(v, s), checkOneOf(s, types...)) }
 	}
 	return d
 }
 
-func (d definition) take(v *Values, o origin) error {
+func (d definition) takeText(v *Values, o origin) error {
 	if !utf8.ValidString(o.text) || strings.ContainsRune(o.text, 0) {
 		// Nor could the file instance hold it.
 		return fmt.Errorf("%s: %s = %q is not text in UTF-8", o.source, d.name, o.text)
@@ -246,8 +246,8 @@ func (d definition) take(v *Values, o origin) error {
 	return nil
 }
 
-// settle fills in what depends on something else.
-func (s *Settings) settle(dir string) {
+// derive fills in what depends on something else.
+func (s *Settings) derive(dir string) {
 	if !filepath.IsAbs(s.MmapDirectory) {
 		s.MmapDirectory = filepath.Join(dir, s.MmapDirectory)
 	}
@@ -258,14 +258,14 @@ func (s *Settings) settle(dir string) {
 
 // Values, by kind. Errors say what the text is, to follow "NAME = TEXT is ...".
 
-func oneOf(s string, accepted ...string) error {
+func checkOneOf(s string, accepted ...string) error {
 	if !slices.Contains(accepted, s) {
 		return errors.New("not known")
 	}
 	return nil
 }
 
-func number(to *int, s string, lo, hi int) error {
+func parseNumber(to *int, s string, lo, hi int) error {
 	n, err := strconv.Atoi(s)
 	if err != nil {
 		return errors.New("not a whole number")
@@ -277,7 +277,7 @@ func number(to *int, s string, lo, hi int) error {
 	return nil
 }
 
-func boolean(to *bool, s string) error {
+func parseBoolean(to *bool, s string) error {
 	switch strings.ToLower(s) {
 	case "on", "true", "yes", "1":
 		*to = true
@@ -293,14 +293,14 @@ const memoryAccepts = "a size in B, kB, MB, GB or TB (a plain number is bytes)"
 
 // ParseBytes reads a size with or without a unit, as settings have it: 600kB.
 func ParseBytes(s string) (n uint64, err error) {
-	if err = memory(&n, s); err != nil {
+	if err = parseMemory(&n, s); err != nil {
 		err = fmt.Errorf("%q is %w; it takes %s", s, err, memoryAccepts)
 	}
 	return n, err
 }
 
-func memory(to *uint64, s string) error {
-	digits, unit := split(s)
+func parseMemory(to *uint64, s string) error {
+	digits, unit := splitUnit(s)
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil {
 		return errors.New("not a size")
@@ -329,8 +329,8 @@ func showMemory(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
-func duration(to *time.Duration, s string) error {
-	digits, unit := split(s)
+func parseDuration(to *time.Duration, s string) error {
+	digits, unit := splitUnit(s)
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
 		return errors.New("not a time")
@@ -354,8 +354,8 @@ func showDuration(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 }
 
-// split cuts a number from its unit.
-func split(s string) (digits, unit string) {
+// splitUnit cuts a number from its unit.
+func splitUnit(s string) (digits, unit string) {
 	i := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 	if i < 0 {
 		return s, ""

@@ -5,9 +5,10 @@ import (
 	"testing"
 )
 
-// This is a model of how a wait and the news of a death meet: a goroutine that waits, the session that it waits for, which
-// publishes, wakes and may die at any step, and the watcher, which hears of the death at any time later and may end. A step
-// is one atomic access, or one stretch under Waits.mu. A state without a step, in which the goroutine sleeps, is lost.
+// This is a model of how a wait and the news of a death meet: a goroutine that waits, the session that it waits for,
+// which publishes, wakes and may die at any step, and the watcher, which hears of the death at any time later and may
+// end. A step is one atomic access, or one stretch under Waits.mu. A state without a step, in which the goroutine
+// sleeps, is lost.
 
 // model says what is broken in the model.
 type model struct {

@@ -19,8 +19,8 @@ import (
 //		// ask whether peer lives
 //	}
 //
-// A Wait with Stay set is for a structure that waits often, and is kept with it; such a one calls Join, InDoubt and Settle
-// itself. The exported fields are set before its use. A Wait is not copied.
+// A Wait with Stay set is for a structure that waits often, and is kept with it; such a one calls Join, InDoubt and
+// TakeDoubt itself. The exported fields are set before its use. A Wait is not copied.
 type Wait struct {
 	Waits *Waits // of the session; nil: the goroutine asks from time to time
 
@@ -46,8 +46,8 @@ type Wait struct {
 	ended      bool
 }
 
-// A wait that lasts less than brief asks after firstNap, then more rarely, up to every lastNap: most waits are over by then,
-// and a place would cost more. From then on it has a place, where there is a watcher.
+// A wait that lasts less than brief asks after firstNap, then more rarely, up to every lastNap: most waits are over by
+// then, and a place would cost more. From then on it has a place, where there is a watcher.
 const (
 	brief    = 15 * time.Millisecond
 	firstNap = time.Millisecond
@@ -58,31 +58,31 @@ const (
 const longest = 24 * time.Hour
 
 // Sleep sleeps, by the function that it is given, until what was looked at may have changed, one of the peers may have
-// died, a session has died, or ctx is over. It may return early for no reason. The caller looks again, and asks whether the
-// peers live. Each call may name others, or none.
+// died, a session has died, or ctx is over. It may return early for no reason. The caller looks again, and asks
+// whether the peers live. Each call may name others, or none.
 func (w *Wait) Sleep(ctx context.Context, sleep func(ctx context.Context, d time.Duration), peers ...uint64) {
 	if w.nap == 0 {
 		w.began, w.nap = time.Now(), firstNap
 	}
 	if time.Since(w.began) < brief || !w.joinAll(peers) {
-		sleep(ctx, within(ctx, w.nap))
+		sleep(ctx, withinDeadline(ctx, w.nap))
 		w.nap = min(2*w.nap, lastNap)
 		return
 	}
-	if w.Settle() {
+	if w.TakeDoubt() {
 		return
 	}
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if w.arm(cancel) {
+	if w.setCancel(cancel) {
 		sleep(short, longest)
-		w.arm(nil)
+		w.setCancel(nil)
 	}
-	w.Settle()
+	w.TakeDoubt()
 }
 
-// joinAll gives the wait a place for each of the peers, or one for none in particular. It reports whether a watcher wakes it
-// at all of them: if not, the caller asks from time to time.
+// joinAll gives the wait a place for each of the peers, or one for none in particular. It reports whether a watcher
+// wakes it at all of them: if not, the caller asks from time to time.
 func (w *Wait) joinAll(peers []uint64) bool {
 	if len(peers) == 0 {
 		return w.Join(none)
@@ -96,16 +96,16 @@ func (w *Wait) joinAll(peers []uint64) bool {
 			ok = o.Join(none) && ok
 			continue
 		}
-		if ok = o.Join(peers[i+1]) && ok; o.Settle() {
+		if ok = o.Join(peers[i+1]) && ok; o.TakeDoubt() {
 			w.doubt.Store(true)
 		}
 	}
 	return ok
 }
 
-// arm has the watcher end the sleep that is about to begin by cancel, and reports whether there is to be a sleep: not if the
-// place is in doubt already. With nil the sleep is over.
-func (w *Wait) arm(cancel context.CancelFunc) bool {
+// setCancel has the watcher end the sleep that is about to begin by cancel, and reports whether there is to be a
+// sleep: not if the place is in doubt already. With nil the sleep is over.
+func (w *Wait) setCancel(cancel context.CancelFunc) bool {
 	ws := w.Waits
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -113,8 +113,8 @@ func (w *Wait) arm(cancel context.CancelFunc) bool {
 	return !w.doubt.Load()
 }
 
-// Join gives the wait a place for peer, if it has none. It reports false where no goroutine would wake it: then the caller asks
-// from time to time. A place that is new is in doubt.
+// Join gives the wait a place for peer, if it has none. It reports false where no goroutine would wake it: then the
+// caller asks from time to time. A place that is new is in doubt.
 func (w *Wait) Join(peer uint64) bool {
 	ws := w.Waits
 	if ws == nil {
@@ -126,7 +126,7 @@ func (w *Wait) Join(peer uint64) bool {
 	}
 	fresh, want, ok := w.join(ws, peer, at)
 	if fresh != nil {
-		ws.listen(fresh)
+		ws.followGroup(fresh)
 	}
 	if want {
 		ws.want()
@@ -149,11 +149,11 @@ func (w *Wait) join(ws *Waits, peer uint64, at uint64) (fresh *group, want, ok b
 	return fresh, want, true
 }
 
-// InDoubt reports whether the peer may have died since Settle.
+// InDoubt reports whether the peer may have died since TakeDoubt.
 func (w *Wait) InDoubt() bool { return w.doubt.Load() }
 
-// Settle reports whether the peer may have died, and takes note that the caller asks for it now.
-func (w *Wait) Settle() bool { return w.doubt.Load() && w.doubt.Swap(false) }
+// TakeDoubt reports whether the peer may have died, and takes note that the caller asks for it now.
+func (w *Wait) TakeDoubt() bool { return w.doubt.Load() && w.doubt.Swap(false) }
 
 // End gives the place back.
 func (w *Wait) End() {
@@ -171,7 +171,7 @@ func (w *Wait) End() {
 	defer ws.mu.Unlock()
 	w.ended = true
 	w.at.Store(0)
-	w.unlinkLocked()
+	w.leaveGroupLocked()
 }
 
 // doubtLocked marks that the wait has to ask for its peer, and ends its sleep. The caller holds the mu of w.Waits.
@@ -190,8 +190,8 @@ func (w *Wait) wakeLocked() {
 	}
 }
 
-// unlinkLocked takes the wait out of its group, if it is in one. The caller holds the mu of w.Waits.
-func (w *Wait) unlinkLocked() {
+// leaveGroupLocked takes the wait out of its group, if it is in one. The caller holds the mu of w.Waits.
+func (w *Wait) leaveGroupLocked() {
 	g := w.in
 	if g == nil {
 		return
@@ -208,8 +208,8 @@ func (w *Wait) unlinkLocked() {
 	delete(w.Waits.brief, w)
 }
 
-// within returns d, or less if ctx ends earlier.
-func within(ctx context.Context, d time.Duration) time.Duration {
+// withinDeadline returns d, or less if ctx ends earlier.
+func withinDeadline(ctx context.Context, d time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(end)), 0)
 	}

@@ -5,9 +5,10 @@ package waits
 
 import "sync"
 
-// Waits is the goroutines of one session that sleep until another session has done something. The session's watcher wakes
-// those that a death concerns, so that none of them has to ask from time to time whether the other one lives. A session has
-// one, in Session.Self. All methods are safe for concurrent use. A nil Waits has no goroutine who wakes: then waits ask.
+// Waits is the goroutines of one session that sleep until another session has done something. The session's watcher
+// wakes those that a death concerns, so that none of them has to ask from time to time whether the other one lives. A
+// session has one, in Session.Self. All methods are safe for concurrent use. A nil Waits has no goroutine who wakes:
+// then waits ask.
 //
 // How a wait and the news of a death meet:
 //
@@ -18,9 +19,9 @@ import "sync"
 //	   its place is in doubt
 //	4. sleeps, while the word is as it stored it
 //
-// A place is in doubt from its beginning. So a death that the watcher has gone through before step 1 is found by the first
-// look: the session asks whether the other one lives whenever its place is in doubt. A death after step 1 marks the place
-// before the look at step 3, or changes the word after step 2. TestWaitsModel goes through every order.
+// A place is in doubt from its beginning. So a death that the watcher has gone through before step 1 is found by the
+// first look: the session asks whether the other one lives whenever its place is in doubt. A death after step 1 marks
+// the place before the look at step 3, or changes the word after step 2. TestWaitsModel goes through every order.
 //
 // Who tells of a death, and what happens if it can't:
 //
@@ -74,8 +75,8 @@ func (ws *Waits) Doubt(p uint64) {
 	}
 }
 
-// Died is called when sessions have died, or left: it has those ask that wait for one of which gone is true, and those that
-// any death may concern. Gone must be cheap.
+// Died is called when sessions have died, or left: it has those ask that wait for one of which gone is true, and those
+// that any death may concern. Gone must be cheap.
 func (ws *Waits) Died(gone func(uint64) bool) {
 	if ws == nil {
 		return
@@ -102,7 +103,7 @@ func (ws *Waits) Beat(dead func(uint64) bool) {
 	defer ws.mu.Unlock()
 	for p, g := range ws.groups {
 		if g.first == nil {
-			ws.dropLocked(p, g)
+			ws.dropGroupLocked(p, g)
 			continue
 		}
 		for w := g.first; w != nil; w = w.next {
@@ -162,17 +163,17 @@ func (ws *Waits) End() {
 		}
 		g.doubtLocked()
 		for g.first != nil {
-			g.first.unlinkLocked()
+			g.first.leaveGroupLocked()
 		}
-		ws.dropLocked(p, g)
+		ws.dropGroupLocked(p, g)
 	}
 	clear(ws.brief)
 }
 
-// joinLocked gives a wait, under ws.mu, its place for p. It returns the group if a goroutine is to find out how news of the
-// death of p comes.
+// joinLocked gives a wait, under ws.mu, its place for p. It returns the group if a goroutine is to find out how news
+// of the death of p comes.
 func (ws *Waits) joinLocked(w *Wait, p uint64) (fresh *group) {
-	w.unlinkLocked()
+	w.leaveGroupLocked()
 	g := ws.groups[p]
 	if g == nil {
 		g = &group{peer: p, told: true}
@@ -192,8 +193,8 @@ func (ws *Waits) joinLocked(w *Wait, p uint64) (fresh *group) {
 	return fresh
 }
 
-// listen finds out, without ws.mu, how news of the death of a group's session comes.
-func (ws *Waits) listen(g *group) {
+// followGroup finds out, without ws.mu, how news of the death of a group's session comes.
+func (ws *Waits) followGroup(g *group) {
 	stop, told := ws.follow(g.peer, func() { ws.Doubt(g.peer) })
 	if !told {
 		ws.want()
@@ -211,8 +212,8 @@ func (ws *Waits) listen(g *group) {
 	}
 }
 
-// dropLocked takes the group of p out of the map and stops what brings news for it. The caller holds ws.mu.
-func (ws *Waits) dropLocked(p uint64, g *group) {
+// dropGroupLocked takes the group of p out of the map and stops what brings news for it. The caller holds ws.mu.
+func (ws *Waits) dropGroupLocked(p uint64, g *group) {
 	delete(ws.groups, p)
 	if !g.told {
 		ws.unheard--

@@ -8,7 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// phases are sizes of values, of keys that are all new, and then how many bytes of the log must be records that are wanted.
+// phases are sizes of values, of keys that are all new, and then how many bytes of the log must be records that are
+// wanted.
 var phases = []struct {
 	name string
 	size func(r *rand.Rand) int

@@ -30,7 +30,8 @@ func cpu(b *testing.B) float64 {
 	return float64(t.Nano())
 }
 
-// measure has several sides take turns, and reports the processor time of a call of each, and its ratio to the first one.
+// measure has several sides take turns, and reports the processor time of a call of each, and its ratio to the first
+// one.
 func measure(b *testing.B, names []string, sides []func(n int)) {
 	const calls = 2000
 	runtime.LockOSThread()
@@ -51,8 +52,8 @@ func measure(b *testing.B, names []string, sides []func(n int)) {
 	}
 }
 
-// BenchmarkBesideDshash compares Gets that hit, and Sets, of 16 and 200 bytes with those of dshash.Bytes. Sets of the cache
-// evict; those of the table replace.
+// BenchmarkBesideDshash compares Gets that hit, and Sets, of 16 and 200 bytes with those of dshash.Bytes. Sets of the
+// cache evict; those of the table replace.
 //
 //	go test ./shm/logcache -run '^$' -bench BesideDshash -count 5
 func BenchmarkBesideDshash(b *testing.B) {

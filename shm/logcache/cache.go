@@ -33,11 +33,11 @@ type Options struct {
 	// Objects says that as many entries as possible should be hit: small ones are preferred to large ones. By default as
 	// many bytes as possible are. For Create.
 	Objects bool
-	// Checked says that each Get compares the checksum: bytes that a neighbour garbled are then never returned. It is this
-	// process's choice.
+	// Checked says that each Get compares the checksum: bytes that a neighbour garbled are then never returned. It is
+	// this process's choice.
 	Checked bool
-	// Now returns the time in the unit of Set's expires. It is the same in all processes, never 0, and never goes back. If
-	// it is nil nothing expires in this process.
+	// Now returns the time in the unit of Set's expires. It is the same in all processes, never 0, and never goes
+	// back. If it is nil nothing expires in this process.
 	Now func() uint32
 }
 
@@ -78,9 +78,9 @@ type Cache struct {
 	}
 }
 
-// Create makes an empty cache of all of r, which is zero and aligned to 8, better to 64, bytes. The size of r is the limit
-// of the cache: nothing of it lies elsewhere but what each process keeps for itself. Self is the calling session. No other
-// process may have attached r yet.
+// Create makes an empty cache of all of r, which is zero and aligned to 8, better to 64, bytes. The size of r is the
+// limit of the cache: nothing of it lies elsewhere but what each process keeps for itself. Self is the calling
+// session. No other process may have attached r yet.
 func Create(r shm.Region, self shmsync.Self, o Options) (*Cache, error) {
 	s, err := shapeOf(r.Len())
 	if err != nil {
@@ -227,13 +227,3 @@ func (c *Cache) MaxValue() int { return c.limit / 8 }
 
 // MaxKey returns the length of the longest key: a sixteenth of an extent, and so at least 1 KiB.
 func (c *Cache) MaxKey() int { return min(c.maxKey(), 1<<16-1) }
-
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("logcache: "+format, args...))
-}
-
-// extentOf returns the bytes of an extent, whose number is in range.
-func (c *Cache) extentOf(e uint32) []byte {
-	at := (int(e) - 1) * c.extent
-	return c.log[at : at+c.extent : at+c.extent]
-}

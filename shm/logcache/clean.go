@@ -5,9 +5,9 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// cleaner makes room in a shard: it is the store that the policy decides for. An extent is walked from its first record to
-// its last, and is free then. Each entry is moved by an append and a store to its slot, or dropped by a store to its slot.
-// So a walk that is begun again from the start does no harm.
+// cleaner makes room in a shard: it is the store that the policy decides for. An extent is walked from its first
+// record to its last, and is free then. Each entry is moved by an append and a store to its slot, or dropped by a
+// store to its slot. So a walk that is begun again from the start does no harm.
 type cleaner struct {
 	*turn
 	walked int // bytes
@@ -49,7 +49,7 @@ func (cl *cleaner) roomLocked(p *eviction.Policy, n int) {
 		if now+int64(n) <= cl.Limit() || begin-now >= 2*int64(n) {
 			return
 		}
-		if cl.walked < cl.budget && (cl.turnLocked() || p.Step(cl)) {
+		if cl.walked < cl.budget && (cl.moveOldestLocked() || p.Step(cl)) {
 			continue
 		}
 		if cl.walked >= cl.budget {
@@ -58,7 +58,7 @@ func (cl *cleaner) roomLocked(p *eviction.Policy, n int) {
 				return
 			case cl.budget < maxWalk:
 				cl.budget = maxWalk
-			case !cl.forceLocked() && cl.total() == now:
+			case !cl.forceRoomLocked() && cl.total() == now:
 				return
 			}
 			continue
@@ -69,10 +69,10 @@ func (cl *cleaner) roomLocked(p *eviction.Policy, n int) {
 	}
 }
 
-// turnLocked moves the oldest entry of the main log to its head if much of the log is not wanted, so that what is not
-// wanted makes room. It reports whether it has done anything. It runs under the shard's lock.
-func (cl *cleaner) turnLocked() bool {
-	if !cl.staleLocked() {
+// moveOldestLocked moves the oldest entry of the main log to its head if much of the log is not wanted, so that what
+// is not wanted makes room. It reports whether it has done anything. It runs under the shard's lock.
+func (cl *cleaner) moveOldestLocked() bool {
+	if !cl.manyUnwantedLocked() {
 		return false
 	}
 	e, some := cl.Oldest(eviction.Main)
@@ -82,9 +82,9 @@ func (cl *cleaner) turnLocked() bool {
 	return some
 }
 
-// forceLocked drops the oldest entry of the log that is larger, hit or not, and reports whether there was one. It runs under
-// the shard's lock.
-func (cl *cleaner) forceLocked() bool {
+// forceRoomLocked drops the oldest entry of the log that is larger, hit or not, and reports whether there was one. It
+// runs under the shard's lock.
+func (cl *cleaner) forceRoomLocked() bool {
 	l := eviction.Main
 	if cl.Bytes(eviction.Window) > cl.Bytes(eviction.Main) {
 		l = eviction.Window
@@ -107,7 +107,7 @@ func (cl *cleaner) freeLocked(least uint32) {
 			l = eviction.Window
 		}
 		if cl.s.logs[l].count.Load() < 2 {
-			cl.doubtLocked("no extent is free, and no log has two")
+			cl.markDirtyLocked("no extent is free, and no log has two")
 			return
 		}
 		before := cl.walked
@@ -118,7 +118,7 @@ func (cl *cleaner) freeLocked(least uint32) {
 			cl.Drop(l)
 			cl.s.forced.Add(1)
 		case cl.walked == before:
-			cl.doubtLocked("a log with two extents has none that can be walked")
+			cl.markDirtyLocked("a log with two extents has none that can be walked")
 		}
 	}
 }
@@ -144,10 +144,10 @@ func (cl *cleaner) Limit() int64 {
 func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 	it := &cl.items[l]
 	for !it.ok {
-		lg, oldest, _, ok := cl.endsLocked(l)
+		lg, oldest, _, ok := cl.logEndsLocked(l)
 		switch {
 		case !ok:
-			cl.doubtLocked("the ends of a log cannot be")
+			cl.markDirtyLocked("the ends of a log cannot be")
 			return eviction.Entry{}, false
 		case oldest == nil:
 			return eviction.Entry{}, false
@@ -155,7 +155,7 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 		most := uint32(cl.c.extent)
 		off, used := int(min(lg.cursor.Load(), most)), int(min(oldest.used.Load(), most))
 		if off >= used {
-			if lg.oldest.Load() == lg.newest.Load() || !cl.releaseLocked(l) {
+			if lg.oldest.Load() == lg.newest.Load() || !cl.releaseOldestLocked(l) {
 				return eviction.Entry{}, false
 			}
 			continue
@@ -164,8 +164,8 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 			return eviction.Entry{}, false
 		}
 		e := lg.oldest.Load()
-		if cl.ownLocked(e) != oldest {
-			cl.doubtLocked("the ends of a log change under its lock")
+		if cl.extentRowLocked(e) != oldest {
+			cl.markDirtyLocked("the ends of a log change under its lock")
 			return eviction.Entry{}, false
 		}
 		r, ok := parse(cl.c.extentOf(e), off, used)
@@ -177,7 +177,7 @@ func (cl *cleaner) Oldest(l eviction.Log) (eviction.Entry, bool) {
 		}
 		cl.walked += r.size()
 		if !cl.judgeLocked(it, e, off, r) {
-			cl.passedLocked(l, r.size())
+			cl.countPassedLocked(l, r.size())
 			lg.cursor.Store(uint32(min(off+r.size(), used)))
 		}
 	}
@@ -192,7 +192,7 @@ func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record) bool {
 		return false
 	}
 	switch {
-	case !cl.c.leads(p.word()):
+	case !cl.c.slotLeads(p.word()):
 	case cl.c.expired(r.expires):
 		cl.s.expired.Add(1)
 	case r.flags != 0 && !cl.c.alive(&r):
@@ -203,7 +203,7 @@ func (cl *cleaner) judgeLocked(it *item, e uint32, off int, r record) bool {
 		}}
 		return true
 	}
-	cl.clearLocked(p)
+	cl.clearSlotLocked(p)
 	return false
 }
 
@@ -214,8 +214,8 @@ func (cl *cleaner) passLocked(l eviction.Log) {
 	*it = item{}
 }
 
-// Move implements eviction.Store. An entry for which there is no place is dropped. The checksum is compared here, and not of
-// what is dropped anyway.
+// Move implements eviction.Store. An entry for which there is no place is dropped. The checksum is compared here, and
+// not of what is dropped anyway.
 func (cl *cleaner) Move(from, to eviction.Log, hits int) {
 	it := &cl.items[from]
 	if !it.ok {
@@ -223,7 +223,7 @@ func (cl *cleaner) Move(from, to eviction.Log, hits int) {
 	}
 	if !it.record.whole(cl.c.place(it.e, cl.c.rows[it.e-1].number.Load(), it.off)) {
 		cl.s.lost.Add(1)
-		cl.clearLocked(it.spot)
+		cl.clearSlotLocked(it.spot)
 		cl.passLocked(from)
 		return
 	}
@@ -248,7 +248,7 @@ func (cl *cleaner) Drop(l eviction.Log) {
 	if !it.ok {
 		return
 	}
-	cl.clearLocked(it.spot)
+	cl.clearSlotLocked(it.spot)
 	cl.s.evicted.Add(1)
 	failpoint.Hit("logcache/drop/cleared")
 	cl.passLocked(l)

@@ -8,8 +8,8 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// TestClockPanics: a clock that panics, at whichever call of it, leaves no lock taken: the panic goes on to the caller, and
-// the next call works.
+// TestClockPanics: a clock that panics, at whichever call of it, leaves no lock taken: the panic goes on to the
+// caller, and the next call works.
 func TestClockPanics(t *testing.T) {
 	calls, bad := 0, -1
 	clock := func() uint32 {

@@ -149,9 +149,9 @@ func (s step) on(c *logcache.Cache) (err error) {
 	return err
 }
 
-// TestKilledInside kills a session at every point inside the cache, at the first, the third and the 40th time that it comes
-// there. What the survivor finds was set by the last step of its key, or the one that was cut short; it verifies the
-// cache, and goes on with it.
+// TestKilledInside kills a session at every point inside the cache, at the first, the third and the 40th time that it
+// comes there. What the survivor finds was set by the last step of its key, or the one that was cut short; it verifies
+// the cache, and goes on with it.
 func TestKilledInside(t *testing.T) {
 	points, err := failpoint.Points(".")
 	if err != nil {
@@ -247,8 +247,8 @@ func kill(t *testing.T, backend, scenario, plan string) {
 	must(t, book.Detach())
 }
 
-// matches compares what is found with what the first n steps have set; the next one may have been done, too. An earlier run
-// of the same steps may have left what this one has not yet set.
+// matches compares what is found with what the first n steps have set; the next one may have been done, too. An
+// earlier run of the same steps may have left what this one has not yet set.
 func matches(t *testing.T, c *logcache.Cache, n int, earlier bool) {
 	t.Helper()
 	latest, next, any := map[int]int{}, map[int]int{}, map[int]map[int]bool{}

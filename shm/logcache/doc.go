@@ -9,29 +9,31 @@
 //	value, found, err := c.Get(key, buf[:0]) // a copy; takes no lock and waits for no one
 //	found, err = c.Delete(ctx, key)
 //
-// What it does not promise: that an entry stays. An entry goes by Delete, by a Set of its key, when it expires, or when its
-// room is needed; Stats counts the causes. Several entries are not changed together. A process that is stopped while it
-// holds the lock of a shard makes the Sets and Deletes of that shard wait until their contexts end; Gets go on, and so do
-// the other shards.
+// What it does not promise: that an entry stays. An entry goes by Delete, by a Set of its key, when it expires, or
+// when its room is needed; Stats counts the causes. Several entries are not changed together. A process that is
+// stopped while it holds the lock of a shard makes the Sets and Deletes of that shard wait until their contexts end;
+// Gets go on, and so do the other shards.
 //
 // # Shards, lines, extents
 //
-// The cache is cut into shards by hash. A shard has a lock, an index, and a fixed number of extents, each of which is free,
-// in one of two logs (the window and the main log), or has lines by which the index has grown. Set appends a record to a
-// log and stores one word of the index, a slot; that makes it the key's. Room is made by walking the oldest extent of a
-// log: the policy of internal/eviction moves an entry to the head of a log or drops it, and an extent that is walked is
-// free. So there are no size classes and no holes, and records of any sizes can follow each other.
+// The cache is cut into shards by hash. A shard has a lock, an index, and a fixed number of extents, each of which is
+// free, in one of two logs (the window and the main log), or has lines by which the index has grown. Set appends a
+// record to a log and stores one word of the index, a slot; that makes it the key's. Room is made by walking the
+// oldest extent of a log: the policy of internal/eviction moves an entry to the head of a log or drops it, and an
+// extent that is walked is free. So there are no size classes and no holes, and records of any sizes can follow each
+// other.
 //
-// The truth is one word each: the slot about an entry, the row's state about an extent, with the row's number, which orders
-// a log, and used, the end of its last whole record. All else is derived from these words and made anew by a repair.
+// The truth is one word each: the slot about an entry, the row's state about an extent, with the row's number, which
+// orders a log, and used, the end of its last whole record. All else is derived from these words and made anew by a
+// repair.
 //
 // # Lookups without a lock
 //
 // Each extent has a life, a number that goes up before the extent is free and so before its bytes change. A slot has the
-// life's low 17 bits. Get reads the slot, compares the life, compares the key, copies the value, and looks whether the whole
-// life is what it was. A record never changes within a life. So what Get returns was the key's value at a moment of the
-// call. A key is in one of two lines; while it is put from one to the other, or its line is split, the word reach changes,
-// and a Get that has found nothing looks again.
+// life's low 17 bits. Get reads the slot, compares the life, compares the key, copies the value, and looks whether the
+// whole life is what it was. A record never changes within a life. So what Get returns was the key's value at a moment
+// of the call. A key is in one of two lines; while it is put from one to the other, or its line is split, the word
+// reach changes, and a Get that has found nothing looks again.
 //
 // # What a death leaves
 //
@@ -66,16 +68,16 @@
 //	its memory asked back, the row not free    the same                                the same
 //	in Create                                  a region without a cache                nothing: Attach is ErrNotFound
 //
-// No step can lack memory. If there is no free extent for a survivor of a walk, it is dropped; if there is none for a Set,
-// the oldest extent is emptied without looking at hits. So a shard whose writers die again and again in the middle of a walk
-// loses entries, but goes on.
+// No step can lack memory. If there is no free extent for a survivor of a walk, it is dropped; if there is none for a
+// Set, the oldest extent is emptied without looking at hits. So a shard whose writers die again and again in the
+// middle of a walk loses entries, but goes on.
 //
 // # Bytes that others have written over
 //
-// Every word is loaded once and checked. A slot that leads nowhere is an empty one. A record bears a checksum of itself and
-// of its place; it is compared when the record is moved and, if Options.Checked is set, by each Get. A garbled row, list or
-// count has the shard repaired; what is lost is counted in Stats, and what is wrong is listed by Verify. A region whose
-// object is truncated is ErrCorrupt.
+// Every word is loaded once and checked. A slot that leads nowhere is an empty one. A record bears a checksum of
+// itself and of its place; it is compared when the record is moved and, if Options.Checked is set, by each Get. A
+// garbled row, list or count has the shard repaired; what is lost is counted in Stats, and what is wrong is listed by
+// Verify. A region whose object is truncated is ErrCorrupt.
 //
 // The lock of a shard is the only lock a call holds; no call holds two.
 package logcache

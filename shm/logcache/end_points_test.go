@@ -10,8 +10,8 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// TestEndAtEachPoint ends the bytes at each point inside each call, as a Detach does, which leases hold up. The answer is
-// right or ErrClosed, and the others find all in order.
+// TestEndAtEachPoint ends the bytes at each point inside each call, as a Detach does, which leases hold up. The answer
+// is right or ErrClosed, and the others find all in order.
 func TestEndAtEachPoint(t *testing.T) {
 	for _, use := range uses {
 		t.Run(use.name, func(t *testing.T) {

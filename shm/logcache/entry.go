@@ -27,7 +27,7 @@ type Stamp struct {
 type Condition struct {
 	what  int
 	stamp Stamp
-	lease Lease
+	claim LoadClaim
 }
 
 const (
@@ -48,9 +48,9 @@ var (
 // If holds if the entry is as it was when Look returned the stamp.
 func If(s Stamp) Condition { return Condition{what: unchanged, stamp: s} }
 
-// During holds if the lease is this process's still, and no Set, Delete or Purge has touched the key since it was claimed.
-// Either way the lease has ended, unless Put returns an error.
-func During(l Lease) Condition { return Condition{what: during, lease: l} }
+// During holds if the claim is this process's still, and no Set, Delete or Purge has touched the key since it was
+// claimed. Either way the claim has ended, unless Put returns an error.
+func During(l LoadClaim) Condition { return Condition{what: during, claim: l} }
 
 // Put is Set with all that an Entry can say, if a condition holds. It reports whether it has.
 func (c *Cache) Put(ctx context.Context, key []byte, e Entry, when Condition) (done bool, err error) {
@@ -75,8 +75,8 @@ func (c *Cache) Put(ctx context.Context, key []byte, e Entry, when Condition) (d
 	return c.set(ctx, &r, when)
 }
 
-// Look is Get that returns all of an entry, its value appended to dst, and finds stale and absent ones, too. Unless it is
-// quiet, it counts as a use. The stamp is for If.
+// Look is Get that returns all of an entry, its value appended to dst, and finds stale and absent ones, too. Unless it
+// is quiet, it counts as a use. The stamp is for If.
 func (c *Cache) Look(key, dst []byte, quiet bool) (e Entry, s Stamp, found bool, err error) {
 	q := query{kind: kindValue, all: new(all), quiet: quiet}
 	return c.lookAll(&q, key, dst)
@@ -104,7 +104,7 @@ func (c *Cache) lookAll(q *query, key, dst []byte) (e Entry, s Stamp, found bool
 		return e, s, false, err
 	}
 	if q.used {
-		c.prolong(h, key)
+		c.refreshUsed(h, key)
 	}
 	e = q.all.said
 	e.Value = value
@@ -116,8 +116,8 @@ func (e *Entry) Stale(now uint32) bool {
 	return e.Fresh != 0 && now >= e.Fresh || e.Expires != 0 && now >= e.Expires
 }
 
-// said returns what a record says beside the value.
-func (c *Cache) said(r *record) Entry {
+// entryOf returns what a record says beside the value.
+func (c *Cache) entryOf(r *record) Entry {
 	e := Entry{Expires: r.expires, Absent: r.flags&flagAbsent != 0}
 	extra := r.extra
 	if r.flags&flagTimed != 0 {
@@ -130,8 +130,8 @@ func (c *Cache) said(r *record) Entry {
 	return e
 }
 
-// wanted reports whether a query wants a record that is the key's.
-func (c *Cache) wanted(q *query, r *record) bool {
+// matchesQuery reports whether a query wants a record that is the key's.
+func (c *Cache) matchesQuery(q *query, r *record) bool {
 	alive, fresh := c.valid(r)
 	if fresh && r.flags&flagTimed != 0 && !q.quiet {
 		w := binary.NativeEndian.Uint64(r.extra)
@@ -188,13 +188,13 @@ func (t *turn) holdsLocked(when Condition, p spot, r *record, there bool) bool {
 	case unchanged, idle:
 		return there && p.word() == when.stamp.word && t.c.lives[p.word().extent()-1].Load() == when.stamp.life
 	case during:
-		return t.fillsLocked(when.lease)
+		return t.mayStoreLocked(when.claim)
 	}
 	return true
 }
 
-// prolong makes an entry that has been used fresh again, if no one has the lock. Its value is appended once more.
-func (c *Cache) prolong(h hash, key []byte) {
+// refreshUsed makes an entry that has been used fresh again, if no one has the lock. Its value is appended once more.
+func (c *Cache) refreshUsed(h hash, key []byte) {
 	q := query{kind: kindValue, all: new(all), quiet: true}
 	value, found, err := c.get(h, &q, key, nil)
 	if !found || err != nil || q.all.said.Idle == 0 || c.now == nil {
@@ -209,16 +209,16 @@ func (c *Cache) prolong(h hash, key []byte) {
 	_, _ = c.Put(context.Background(), key, e, Condition{what: idle, stamp: q.all.stamp}) // the next use tries again
 }
 
-// Tag is a name under which entries can be deleted together, as TagOf has seen it: its place in a table of versions, and the
-// version.
+// Tag is a name under which entries can be deleted together, as TagOf has seen it: its place in a table of versions,
+// and the version.
 type Tag uint64
 
 // MaxTags is how many tags an entry can have.
 const MaxTags = 4
 
 // TagOf returns a tag as it is now: an entry that bears it is gone as soon as DeleteTag is called for the name. Take it
-// before the value is read from where it comes from; then no DeleteTag in between is missed. Two names may share a place:
-// then a DeleteTag of either deletes the entries of both.
+// before the value is read from where it comes from; then no DeleteTag in between is missed. Two names may share a
+// place: then a DeleteTag of either deletes the entries of both.
 func (c *Cache) TagOf(name []byte) (t Tag, err error) {
 	if c.view.Ended() {
 		return 0, c.closed()
@@ -228,7 +228,7 @@ func (c *Cache) TagOf(name []byte) (t Tag, err error) {
 		t = Tag(uint64(at)<<32 | c.tags[at].Load()&(1<<32-1))
 		return nil
 	})
-	return t, c.answer(err)
+	return t, c.orClosed(err)
 }
 
 // DeleteTag deletes all entries that bear the tag, by one store: it waits for no lock.
@@ -236,7 +236,7 @@ func (c *Cache) DeleteTag(name []byte) error {
 	if c.view.Ended() {
 		return c.closed()
 	}
-	return c.answer(fault.Contain(func() error {
+	return c.orClosed(fault.Contain(func() error {
 		c.tags[c.tagPlace(name)].Add(1)
 		return nil
 	}))

@@ -115,7 +115,7 @@ func TestLifetimes(t *testing.T) {
 func TestLoads(t *testing.T) {
 	c := heap(t, 1<<20, logcache.Options{})
 	key := []byte("key")
-	claim := func(over bool) (logcache.Lease, bool) {
+	claim := func(over bool) (logcache.LoadClaim, bool) {
 		l, mine, err := c.Claim(ctx, key, over)
 		must(t, err)
 		return l, mine
@@ -163,7 +163,7 @@ func TestLoads(t *testing.T) {
 // TestManyLoads: more loads than there is room for go on, each for itself.
 func TestManyLoads(t *testing.T) {
 	c := heap(t, 1<<20, logcache.Options{})
-	var leases []logcache.Lease
+	var leases []logcache.LoadClaim
 	for k := range 500 {
 		l, mine, err := c.Claim(ctx, name(k), false)
 		must(t, err)

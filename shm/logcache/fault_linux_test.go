@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// TestTruncated: of a region whose object was truncated, each call that comes to a byte that is gone is ErrCorrupt, and none
-// ends the process or hangs. The lock is free afterwards.
+// TestTruncated: of a region whose object was truncated, each call that comes to a byte that is gone is ErrCorrupt,
+// and none ends the process or hangs. The lock is free afterwards.
 func TestTruncated(t *testing.T) {
 	const limit = 2 << 20
 	for _, left := range []int64{0, 4096, 8192, 40_000, 200_000, 1 << 20} {

@@ -14,9 +14,9 @@ import (
 	"github.com/godsm/godsm/shm/logcache"
 )
 
-// FuzzHostile has two sessions use a cache while a neighbour stores anything anywhere in it but into the locks, between the
-// calls and before one attaches: each call has an answer or an error of a known kind and comes to an end, and what a
-// checked Get returns was once set to that key.
+// FuzzHostile has two sessions use a cache while a neighbour stores anything anywhere in it but into the locks,
+// between the calls and before one attaches: each call has an answer or an error of a known kind and comes to an end,
+// and what a checked Get returns was once set to that key.
 func FuzzHostile(f *testing.F) {
 	tape.Seed(f, 16, 600)
 	f.Fuzz(func(t *testing.T, data []byte) { hostile(t, tape.New(data)) })

@@ -14,8 +14,8 @@ import (
 // rounds is how often a Get looks again when other processes change what it looks at, before it is a miss.
 const rounds = 32
 
-// Get appends the value of key to dst, and returns that. It takes no lock and waits for no one: if others change the entry
-// again and again while Get looks at it, the entry is not found. A hit makes the entry stay longer.
+// Get appends the value of key to dst, and returns that. It takes no lock and waits for no one: if others change the
+// entry again and again while Get looks at it, the entry is not found. A hit makes the entry stay longer.
 func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 	if c.view.Ended() {
 		return dst, false, c.closed()
@@ -26,7 +26,7 @@ func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 		return dst, false, c.closed()
 	}
 	if q.used {
-		c.prolong(h, key)
+		c.refreshUsed(h, key)
 	}
 	return value, found, err
 }
@@ -53,14 +53,14 @@ func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool
 	defer func() {
 		debug.SetPanicOnFault(old)
 		if !whole {
-			value, found, err = dst, false, gone(fault.Of(recover()))
+			value, found, err = dst, false, errIfGone(fault.Of(recover()))
 		}
 	}()
 	if lockless {
-		value, found = c.search(h.shard(c.nshards), h, q, key, dst)
+		value, found = c.searchLines(h.shard(c.nshards), h, q, key, dst)
 	}
 	if !lockless || found && q.is == kindHead && !q.bare {
-		value, found, err = c.look(h, q, key, dst)
+		value, found, err = c.lookContained(h, q, key, dst)
 	}
 	if !q.quiet {
 		c.sample(h)
@@ -69,12 +69,9 @@ func (c *Cache) get(h hash, q *query, key, dst []byte) (value []byte, found bool
 	return value, found, err
 }
 
-func gone(err error) error {
-	return corrupt("bytes are gone from under their mapping: the object was truncated, or its file system failed (%w)", err)
-}
-
-// look does what Get does; a fault is a panic. A value in pieces is looked for again if its head was replaced during the look.
-func (c *Cache) look(h hash, q *query, key, dst []byte) ([]byte, bool, error) {
+// lookContained does what Get does; a fault is a panic. A value in pieces is looked for again if its head was replaced
+// during the look.
+func (c *Cache) lookContained(h hash, q *query, key, dst []byte) ([]byte, bool, error) {
 	last := pieces{}
 	for range rounds {
 		out, found, err := c.lookUp(h, q, key, dst)
@@ -102,18 +99,19 @@ func (c *Cache) lookUp(h hash, q *query, key, dst []byte) (out []byte, found boo
 			return dst, false, err
 		}
 		defer t.unlock()
-		out, found = c.search(i, h, q, key, dst)
+		out, found = c.searchLines(i, h, q, key, dst)
 		t.done = true
 		return out, found, nil
 	}
-	out, found = c.search(i, h, q, key, dst)
+	out, found = c.searchLines(i, h, q, key, dst)
 	return out, found, nil
 }
 
-// search looks for a key in its two lines. A slot is right if its extent's life is the slot's, before the record is read
-// and after: a life goes up before the extent's bytes are written to again. A slot whose life is wrong and whose word is
-// unchanged leads nowhere; if the word has changed another process has moved the entry, and the search begins again.
-func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, found bool) {
+// searchLines looks for a key in its two lines. A slot is right if its extent's life is the slot's, before the record
+// is read and after: a life goes up before the extent's bytes are written to again. A slot whose life is wrong and
+// whose word is unchanged leads nowhere; if the word has changed another process has moved the entry, and the search
+// begins again.
+func (c *Cache) searchLines(i int, h hash, q *query, key, dst []byte) (out []byte, found bool) {
 	s := &c.shards[i]
 	for range rounds {
 		reach, again := s.reach.Load(), false
@@ -132,7 +130,7 @@ func (c *Cache) search(i int, h hash, q *query, key, dst []byte) (out []byte, fo
 				out, ok := c.copyPlain(w, q, key, dst)
 				what := right
 				if !ok {
-					out, what = c.read(w, q, key, dst)
+					out, what = c.readRecord(w, q, key, dst)
 				}
 				if what == right {
 					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
@@ -159,12 +157,13 @@ func (l *line) match(want uint64) (m uint64) {
 	return m
 }
 
-// nearBytes is how many bytes of a record copyPlain asks the processor for at once, before it knows how long the record is.
+// nearBytes is how many bytes of a record copyPlain asks the processor for at once, before it knows how long the
+// record is.
 const nearBytes = 256
 
-// touch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the processor
-// waits for all of them at the same time, and not first for the record's header.
-func touch(extent []byte, off int) {
+// prefetch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the
+// processor waits for all of them at the same time, and not first for the record's header.
+func prefetch(extent []byte, off int) {
 	b := extent[off : off+nearBytes]
 	wordAt(b, 64).Load()
 	wordAt(b, 128).Load()
@@ -178,15 +177,15 @@ const (
 	changed        // the extent's life is not, or no longer, the slot's
 )
 
-// copyPlain reads most records, as read does: values without flags, and a dst with room for them. It reports whether it has;
-// whatever it has any doubts about it leaves to read.
+// copyPlain reads most records, as read does: values without flags, and a dst with room for them. It reports whether
+// it has; whatever it has any doubts about it leaves to read.
 func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok bool) {
 	e, off := w.extent(), w.offset()
 	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent || q.all != nil || q.bare || c.checked {
 		return dst, false
 	}
 	x := c.extentOf(e)
-	touch(x, off)
+	prefetch(x, off)
 	life := c.lives[e-1].Load()
 	first, second := wordAt(x, off).Load(), wordAt(x, off+8).Load()
 	value := x[off+recordHeader:]
@@ -205,8 +204,8 @@ func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok boo
 	return out, c.lives[e-1].Load() == life
 }
 
-// read copies the value out of a slot's record, if it is the key's.
-func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
+// readRecord copies the value out of a slot's record, if it is the key's.
+func (c *Cache) readRecord(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	e := w.extent()
 	if e == 0 || int(e) > c.extents() {
 		return dst, other
@@ -218,7 +217,7 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 	}
 	r, ok := parse(x, off, c.extent)
 	what, out = other, dst
-	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.wanted(q, &r)) {
+	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.matchesQuery(q, &r)) {
 		if what = right; !q.bare || r.kind == kindHead && q.all != nil {
 			if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
 				if ordered.LoadLoad(); c.lives[e-1].Load() != life {
@@ -228,7 +227,7 @@ func (c *Cache) read(w slot, q *query, key, dst []byte) (out []byte, what int) {
 			out = append(out, r.value...)
 		}
 		if q.is = r.kind; q.all != nil {
-			*q.all = all{c.said(&r), Stamp{w, life}}
+			*q.all = all{c.entryOf(&r), Stamp{w, life}}
 		}
 	}
 	if ordered.LoadLoad(); c.lives[e-1].Load() != life {

@@ -64,8 +64,8 @@ func access(c *logcache.Cache, a tracetest.Access) (hit bool, err error) {
 	return hit, err
 }
 
-// TestInterleaved: the hit rate of four processes that share one cache is that of one process that has the same cache and
-// all their accesses; four private caches, each of a quarter of the limit, hit far less.
+// TestInterleaved: the hit rate of four processes that share one cache is that of one process that has the same cache
+// and all their accesses; four private caches, each of a quarter of the limit, hit far less.
 func TestInterleaved(t *testing.T) {
 	if !logcache.Lockless {
 		t.Skip("skipped: hits are not counted in this build")

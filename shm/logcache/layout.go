@@ -55,8 +55,8 @@ const (
 // the lock's is written by the holder of the lock; reach and chunks are read without it.
 type shard struct {
 	_ structs.HostLayout
-	// reach is how many entries have been put into their other line in bits 40-63, the number of doublings of the index in
-	// bits 32-39, and below it how many lines have been split since.
+	// reach is how many entries have been put into their other line in bits 40-63, the number of doublings of the
+	// index in bits 32-39, and below it how many lines have been split since.
 	reach atomic.Uint64
 	// dirty is 1 from when a holder of the lock has died, or something was found that cannot be, until the repair.
 	dirty atomic.Uint32

@@ -6,8 +6,8 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// The index of a shard is an array of lines that grows by linear hashing. A key has two lines. Number n of a line is, with
-// as many first lines as there were at first, the hash's base and, above that, low bits of the tag.
+// The index of a shard is an array of lines that grows by linear hashing. A key has two lines. Number n of a line is,
+// with as many first lines as there were at first, the hash's base and, above that, low bits of the tag.
 
 // reachOf splits the word: how often the index has doubled, and how many lines have been split since.
 func (c *Cache) reachOf(reach uint64) (doubled, split int) {
@@ -56,8 +56,8 @@ func (c *Cache) lineCount(i int) int {
 	return c.nlines<<doubled + split
 }
 
-// leads reports whether the slot's extent has the slot's life.
-func (c *Cache) leads(w slot) bool {
+// slotLeads reports whether the slot's extent has the slot's life.
+func (c *Cache) slotLeads(w slot) bool {
 	e := w.extent()
 	return e != 0 && int(e) <= c.extents() && c.lives[e-1].Load()&lifeMask == w.life()
 }
@@ -82,7 +82,7 @@ func (t *turn) findLocked(h hash, kind uint8, key []byte) (p spot, r record, fou
 		}
 		for k := range l.slots {
 			w := slot(l.slots[k].Load())
-			if w == 0 || w.tag() != h.tag() || w.second() != second || !c.leads(w) {
+			if w == 0 || w.tag() != h.tag() || w.second() != second || !c.slotLeads(w) {
 				continue
 			}
 			r, ok := parse(c.extentOf(w.extent()), w.offset(), c.extent)
@@ -94,8 +94,8 @@ func (t *turn) findLocked(h hash, kind uint8, key []byte) (p spot, r record, fou
 	return p, r, false
 }
 
-// spotLocked finds the slot that names the record at off of an extent; it is in one of the two lines of the record's key.
-// It runs under the shard's lock.
+// spotLocked finds the slot that names the record at off of an extent; it is in one of the two lines of the record's
+// key. It runs under the shard's lock.
 func (t *turn) spotLocked(h hash, e uint32, off int) (p spot, found bool) {
 	reach := t.s.reach.Load()
 	for second := range 2 {
@@ -112,9 +112,9 @@ func (t *turn) spotLocked(h hash, e uint32, off int) (p spot, found bool) {
 	return p, false
 }
 
-// placeLocked finds a slot for a new entry: an empty one, or one that leads nowhere, or if both lines are full that of the
-// coldest entry. The first line is taken as long as it has room, so that most lookups end there. It runs under the shard's
-// lock.
+// placeLocked finds a slot for a new entry: an empty one, or one that leads nowhere, or if both lines are full that of
+// the coldest entry. The first line is taken as long as it has room, so that most lookups end there. It runs under the
+// shard's lock.
 func (t *turn) placeLocked(h hash) (p spot, ok bool) {
 	c := t.c
 	reach := t.s.reach.Load()
@@ -128,7 +128,7 @@ func (t *turn) placeLocked(h hash) (p spot, ok bool) {
 		empty, first := 0, 0
 		for k := range l.slots {
 			w := slot(l.slots[k].Load())
-			if w == 0 || !c.leads(w) {
+			if w == 0 || !c.slotLeads(w) {
 				empty, first = empty+1, k
 				continue
 			}
@@ -191,7 +191,8 @@ func (t *turn) displaceLocked(h hash, second int, reach uint64) (p spot, ok bool
 	return p, false
 }
 
-// oneMove is what reach changes by when an entry is put into its other line. It is above what says how large the index is.
+// oneMove is what reach changes by when an entry is put into its other line. It is above what says how large the index
+// is.
 const oneMove = 1 << 40
 
 // growLocked splits one line if the index is filled to 70 %. It runs under the shard's lock. The new line is written
@@ -250,8 +251,8 @@ func (t *turn) wantsChunkLocked() bool {
 	return n >= c.nlines && n < c.nlines<<doublings && chunk < maxChunks && t.s.chunks[chunk].Load() == 0
 }
 
-// chunkLocked ensures that the next line has an extent, if one is free beside those that a Set may need, and reports whether
-// it has one. It runs under the shard's lock.
+// chunkLocked ensures that the next line has an extent, if one is free beside those that a Set may need, and reports
+// whether it has one. It runs under the shard's lock.
 func (t *turn) chunkLocked() bool {
 	if !t.wantsChunkLocked() {
 		return true
@@ -263,7 +264,7 @@ func (t *turn) chunkLocked() bool {
 	if chunk >= t.c.each/2 {
 		return false
 	}
-	e, ok := t.takeLocked(stateLines, uint64(chunk))
+	e, ok := t.takeExtentLocked(stateLines, uint64(chunk))
 	if !ok {
 		return false
 	}

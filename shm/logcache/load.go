@@ -12,17 +12,18 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// A load is one process's right to fill in a key's value, while all others wait for it. Its row is in the shard of the key,
-// in a set of eight that follows from the hash. Rows are changed under the shard's lock; those who wait look at word
-// without it.
+// A load is one process's right to fill in a key's value, while all others wait for it. Its row is in the shard of the
+// key, in a set of eight that follows from the hash. Rows are changed under the shard's lock; those who wait look at
+// word without it.
 //
 //	bits 0-42 of word   the session that loads
 //	bits 43-44          free, loading, failed
 //	bit 45              stale: a Set, Delete or Purge has touched the key since, so the value is not stored
 //	bits 46-63          sequence, one more each time that the row is claimed
 //
-// A row whose session has died is claimed by the next who wants the key. A load that finds its set full goes on without a
-// row: others do not wait for it, and what it has loaded is stored only if nothing in the shard has changed since it began.
+// A row whose session has died is claimed by the next who wants the key. A load that finds its set full goes on
+// without a row: others do not wait for it, and what it has loaded is stored only if nothing in the shard has changed
+// since it began.
 type loadRow struct {
 	_    structs.HostLayout
 	word atomic.Uint64
@@ -45,8 +46,8 @@ const (
 	loadSet     = 8 // rows: their hashes are in one line
 )
 
-// Lease is a claimed load, or the one that a caller waits for.
-type Lease struct {
+// LoadClaim is a load that the caller has claimed, or the one that a caller waits for.
+type LoadClaim struct {
 	h       hash
 	row     int // of all shards; -1: none
 	word    uint64
@@ -63,14 +64,6 @@ const (
 	TooLarge                    // there is one, and it cannot be stored: each has to load it
 )
 
-// LoadError is returned by Await if the load has failed.
-type LoadError struct {
-	Failure Failure
-	Text    string // at most 112 bytes of it
-}
-
-func (e *LoadError) Error() string { return e.Text }
-
 // loadsOf returns the hashes and rows of a hash's set.
 func (c *Cache) loadsOf(h hash) (first int, hashes []atomic.Uint64) {
 	sets := c.nloads / loadSet
@@ -81,9 +74,9 @@ func (c *Cache) loadsOf(h hash) (first int, hashes []atomic.Uint64) {
 // loadKey returns the hash by which a load is known in its set, never 0.
 func (h hash) loadKey() uint64 { return uint64(h) | 1<<63 }
 
-// Claim begins a load of a key: mine says that the caller is the one to load. Otherwise the lease is another's, to be waited
-// for by Await. Over claims the load even if the session that has it is alive.
-func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l Lease, mine bool, err error) {
+// Claim begins a load of a key: mine says that the caller is the one to load. Otherwise the claim is another's, to be
+// waited for by Await. Over claims the load even if the session that has it is alive.
+func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l LoadClaim, mine bool, err error) {
 	if c.view.Ended() {
 		return l, false, c.closed()
 	}
@@ -94,13 +87,13 @@ func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l Lease, mine
 		return l, false, err
 	}
 	defer t.unlock()
-	l, mine = t.claimLocked(h, over)
+	l, mine = t.claimLoadLocked(h, over)
 	t.done = true
 	return l, mine, nil
 }
 
-// claimLocked runs under the shard's lock.
-func (t *turn) claimLocked(h hash, over bool) (l Lease, mine bool) {
+// claimLoadLocked runs under the shard's lock.
+func (t *turn) claimLoadLocked(h hash, over bool) (l LoadClaim, mine bool) {
 	c := t.c
 	first, hashes := c.loadsOf(h)
 	free := -1
@@ -109,7 +102,7 @@ func (t *turn) claimLocked(h hash, over bool) (l Lease, mine bool) {
 		busy := w&loadStateMask == loading && c.loaderLives(w)
 		switch {
 		case hashes[i].Load() == h.loadKey() && busy && !over:
-			return Lease{h: h, row: first + i, word: w &^ loadStale}, false
+			return LoadClaim{h: h, row: first + i, word: w &^ loadStale}, false
 		case hashes[i].Load() == h.loadKey() && w&loadStateMask == loading:
 			return t.takeLoadLocked(h, first+i, w), true
 		case !busy && free < 0:
@@ -120,7 +113,7 @@ func (t *turn) claimLocked(h hash, over bool) (l Lease, mine bool) {
 		return t.takeLoadLocked(h, free, c.loads[free].word.Load()), true
 	}
 	t.s.loads.Store(t.s.loads.Load() + 1)
-	return Lease{h: h, row: -1, changes: t.s.changes.Load()}, true
+	return LoadClaim{h: h, row: -1, changes: t.s.changes.Load()}, true
 }
 
 // loaderLives reports whether the session of a row's word may be alive.
@@ -130,7 +123,7 @@ func (c *Cache) loaderLives(w uint64) bool {
 }
 
 // takeLoadLocked makes a row this session's. It runs under the shard's lock.
-func (t *turn) takeLoadLocked(h hash, i int, was uint64) Lease {
+func (t *turn) takeLoadLocked(h hash, i int, was uint64) LoadClaim {
 	r := &t.c.loads[i]
 	if was&loadStateMask != loading {
 		t.s.loads.Store(t.s.loads.Load() + 1)
@@ -142,22 +135,23 @@ func (t *turn) takeLoadLocked(h hash, i int, was uint64) Lease {
 	r.word.Store(w)
 	failpoint.Hit("logcache/load/claimed")
 	r.news.Broadcast()
-	return Lease{h: h, row: i, word: w}
+	return LoadClaim{h: h, row: i, word: w}
 }
 
-// overtakeLocked notes that a key is being changed by another than the one that loads it. It runs under the shard's lock.
+// overtakeLocked notes that a key is being changed by another than the one that loads it. It runs under the shard's
+// lock.
 func (t *turn) overtakeLocked(h hash, when Condition) {
 	t.s.changes.Store(t.s.changes.Load() + 1)
 	first, hashes := t.c.loadsOf(h)
 	for i := range hashes {
-		if hashes[i].Load() == h.loadKey() && !(when.what == during && when.lease.row == first+i) {
+		if hashes[i].Load() == h.loadKey() && !(when.what == during && when.claim.row == first+i) {
 			t.c.loads[first+i].word.Or(loadStale)
 		}
 	}
 }
 
-// fillsLocked reports whether the lease may still store a value; if not, it ends. It runs under the shard's lock.
-func (t *turn) fillsLocked(l Lease) bool {
+// mayStoreLocked reports whether the claim may still store a value; if not, it ends. It runs under the shard's lock.
+func (t *turn) mayStoreLocked(l LoadClaim) bool {
 	ok := false
 	switch {
 	case l.row < 0:
@@ -167,22 +161,22 @@ func (t *turn) fillsLocked(l Lease) bool {
 	}
 	if !ok {
 		t.s.refused.Add(1)
-		t.endLocked(l)
+		t.endLoadLocked(l)
 	}
 	return ok
 }
 
-// endLocked frees the row of a lease, if it is its own still. It runs under the shard's lock.
-func (t *turn) endLocked(l Lease) {
+// endLoadLocked frees the row of a claim, if it is its own still. It runs under the shard's lock.
+func (t *turn) endLoadLocked(l LoadClaim) {
 	if l.row < 0 {
 		t.s.loads.Store(max(t.s.loads.Load(), 1) - 1)
 		return
 	}
-	t.endRowLocked(l, l.word>>loadSeqShift<<loadSeqShift)
+	t.endLoadRowLocked(l, l.word>>loadSeqShift<<loadSeqShift)
 }
 
-// endRowLocked runs under the shard's lock.
-func (t *turn) endRowLocked(l Lease, word uint64) {
+// endLoadRowLocked runs under the shard's lock.
+func (t *turn) endLoadRowLocked(l LoadClaim, word uint64) {
 	r := &t.c.loads[l.row]
 	if r.word.Load()&^loadStale != l.word {
 		return
@@ -193,19 +187,19 @@ func (t *turn) endRowLocked(l Lease, word uint64) {
 	r.news.Broadcast()
 }
 
-// Abandon ends a lease without an outcome: the next of those who wait claims the load.
-func (c *Cache) Abandon(ctx context.Context, l Lease) error { return c.end(ctx, l, 0, "") }
+// Abandon ends a claim without an outcome: the next of those who wait claims the load.
+func (c *Cache) Abandon(ctx context.Context, l LoadClaim) error { return c.end(ctx, l, 0, "") }
 
-// Fail ends a lease, and tells those who wait why there is no value.
-func (c *Cache) Fail(ctx context.Context, l Lease, f Failure, text string) error {
+// Fail ends a claim, and tells those who wait why there is no value.
+func (c *Cache) Fail(ctx context.Context, l LoadClaim, f Failure, text string) error {
 	return c.end(ctx, l, f, text)
 }
 
-func (c *Cache) end(ctx context.Context, l Lease, f Failure, text string) (err error) {
+func (c *Cache) end(ctx context.Context, l LoadClaim, f Failure, text string) (err error) {
 	if c.view.Ended() {
 		return c.closed()
 	}
-	if l == (Lease{}) {
+	if l == (LoadClaim{}) {
 		return nil
 	}
 	defer fault.Return(&err, fault.Catch())
@@ -215,7 +209,7 @@ func (c *Cache) end(ctx context.Context, l Lease, f Failure, text string) (err e
 	}
 	defer t.unlock()
 	if t.done = true; f == 0 || l.row < 0 {
-		t.endLocked(l)
+		t.endLoadLocked(l)
 		return nil
 	}
 	r := &c.loads[l.row]
@@ -223,22 +217,23 @@ func (c *Cache) end(ctx context.Context, l Lease, f Failure, text string) (err e
 		n := copy(r.text[:], text)
 		r.size.Store(uint32(n) | uint32(f)<<24)
 		failpoint.Hit("logcache/load/failed")
-		t.endRowLocked(l, l.word&^loadStateMask|failed)
+		t.endLoadRowLocked(l, l.word&^loadStateMask|failed)
 	}
 	return nil
 }
 
-// Those who wait for a load look again when there is news, and from time to time without: the session that loads may have
-// died.
+// Those who wait for a load look again when there is news, and from time to time without: the session that loads may
+// have died.
 const (
 	leastPatience = time.Millisecond
 	mostPatience  = 6 * time.Millisecond
 )
 
-// Await waits until a load is over, in whatever way: it is time to look for the key again. If the load has failed, the error
-// is a *LoadError. It waits until ctx is over, or until patience has passed, if that is not 0, and then reports that it has.
-func (c *Cache) Await(ctx context.Context, l Lease, patience time.Duration) (tired bool, err error) {
-	if l == (Lease{}) || l.row < 0 || l.row >= len(c.loads) {
+// Await waits until a load is over, in whatever way: it is time to look for the key again. If the load has failed, the
+// error is a *LoadError. It waits until ctx is over, or until patience has passed, if that is not 0, and then reports
+// that it has.
+func (c *Cache) Await(ctx context.Context, l LoadClaim, patience time.Duration) (tired bool, err error) {
+	if l == (LoadClaim{}) || l.row < 0 || l.row >= len(c.loads) {
 		return false, nil
 	}
 	begin := time.Now()
@@ -249,7 +244,7 @@ func (c *Cache) Await(ctx context.Context, l Lease, patience time.Duration) (tir
 		over, err := c.await(ctx, l, each)
 		switch {
 		case err != nil || over:
-			return false, c.answer(err)
+			return false, c.orClosed(err)
 		case ctx.Err() != nil:
 			return false, fmt.Errorf("logcache: a load by the session %v: %w", shmsync.PeerOf(l.word&loadPeerMask), context.Cause(ctx))
 		case patience > 0 && time.Since(begin) >= patience:
@@ -259,7 +254,7 @@ func (c *Cache) Await(ctx context.Context, l Lease, patience time.Duration) (tir
 }
 
 // await waits once.
-func (c *Cache) await(ctx context.Context, l Lease, each time.Duration) (over bool, err error) {
+func (c *Cache) await(ctx context.Context, l LoadClaim, each time.Duration) (over bool, err error) {
 	defer fault.Return(&err, fault.Catch())
 	lease, err := c.bytes.Enter()
 	if err != nil {
@@ -285,7 +280,7 @@ func (c *Cache) await(ctx context.Context, l Lease, each time.Duration) (over bo
 }
 
 // failure reads why a load has failed. If the row is another's by now it is nil: the caller looks again.
-func (c *Cache) failure(ctx context.Context, l Lease) error {
+func (c *Cache) failure(ctx context.Context, l LoadClaim) error {
 	t, err := c.lock(ctx, l.h.shard(c.nshards))
 	if err != nil {
 		return err
@@ -304,8 +299,8 @@ func (c *Cache) failure(ctx context.Context, l Lease) error {
 	return &LoadError{f, string(r.text[:min(int(x&0xffffff), len(r.text))])}
 }
 
-// recountLoadsLocked counts the loads of the shard anew. Those without a row are not known: what they load is not stored.
-// It runs under the shard's lock.
+// recountLoadsLocked counts the loads of the shard anew. Those without a row are not known: what they load is not
+// stored. It runs under the shard's lock.
 func (t *turn) recountLoadsLocked() {
 	n := uint64(0)
 	for i := t.i * t.c.nloads; i < (t.i+1)*t.c.nloads; i++ {

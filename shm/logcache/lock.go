@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
@@ -34,9 +33,9 @@ type seat struct {
 	turn turn
 }
 
-// doubtLocked notes that a word was found that cannot be: a neighbour has written over it. The shard is repaired before it
-// is used again. It runs under the shard's lock.
-func (t *turn) doubtLocked(what string) {
+// markDirtyLocked notes that a word was found that cannot be: a neighbour has written over it. The shard is repaired
+// before it is used again. It runs under the shard's lock.
+func (t *turn) markDirtyLocked(what string) {
 	t.doubt = what
 	t.s.dirty.Store(1)
 }
@@ -105,19 +104,4 @@ func (t *turn) unlock() {
 	t.c.seats[t.i].Unlock()
 	_ = fault.Contain(func() error { guard.Unlock(); return nil })
 	lease.Leave()
-}
-
-func (c *Cache) closed() error {
-	if err := c.view.Err(); err != nil {
-		return fmt.Errorf("logcache: %w", err)
-	}
-	return errkind.As(ErrClosed, errors.New("logcache: the cache is closed"))
-}
-
-// answer returns err or, after the end, ErrClosed: what was read since then means nothing.
-func (c *Cache) answer(err error) error {
-	if c.view.Ended() {
-		return c.closed()
-	}
-	return err
 }

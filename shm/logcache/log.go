@@ -5,46 +5,46 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// A shard's extents are free, in one of its two logs, or have lines of its index. A log is a list from the oldest extent to
-// the newest, to which records are appended.
+// A shard's extents are free, in one of its two logs, or have lines of its index. A log is a list from the oldest
+// extent to the newest, to which records are appended.
 
 func stateOf(l eviction.Log) uint32 { return stateWindow + uint32(l) }
 
-// ownLocked returns the row of an extent of the shard, nil if it is not one. It runs under the shard's lock.
-func (t *turn) ownLocked(e uint32) *row {
+// extentRowLocked returns the row of an extent of the shard, nil if it is not one. It runs under the shard's lock.
+func (t *turn) extentRowLocked(e uint32) *row {
 	if first := uint32(t.i*t.c.each) + 1; e < first || e >= first+uint32(t.c.each) {
 		return nil
 	}
 	return &t.c.rows[e-1]
 }
 
-// endsLocked returns the ends of a log, with their rows, nil for a log without extents. It reports whether they can be. It
-// runs under the shard's lock.
-func (t *turn) endsLocked(l eviction.Log) (lg *logWords, oldest, newest *row, ok bool) {
+// logEndsLocked returns the ends of a log, with their rows, nil for a log without extents. It reports whether they can
+// be. It runs under the shard's lock.
+func (t *turn) logEndsLocked(l eviction.Log) (lg *logWords, oldest, newest *row, ok bool) {
 	lg = &t.s.logs[l]
 	if lg.count.Load() == 0 {
 		return lg, nil, nil, true
 	}
-	oldest, newest = t.ownLocked(lg.oldest.Load()), t.ownLocked(lg.newest.Load())
+	oldest, newest = t.extentRowLocked(lg.oldest.Load()), t.extentRowLocked(lg.newest.Load())
 	ok = oldest != nil && newest != nil && oldest.state.Load() == stateOf(l) && newest.state.Load() == stateOf(l) &&
 		newest.used.Load() <= uint32(t.c.extent) && oldest.used.Load() <= uint32(t.c.extent) &&
 		lg.cursor.Load() <= oldest.used.Load() && lg.count.Load() <= uint32(t.c.each)
 	return lg, oldest, newest, ok
 }
 
-// bytesLocked returns how many bytes of a log are not walked yet, with what is lost at the ends of extents. It runs under
-// the shard's lock.
+// bytesLocked returns how many bytes of a log are not walked yet, with what is lost at the ends of extents. It runs
+// under the shard's lock.
 func (t *turn) bytesLocked(l eviction.Log) int64 {
-	lg, oldest, newest, ok := t.endsLocked(l)
+	lg, oldest, newest, ok := t.logEndsLocked(l)
 	if !ok || oldest == nil {
 		return 0
 	}
 	return int64(lg.count.Load()-1)*int64(t.c.extent) + int64(newest.used.Load()) - int64(lg.cursor.Load())
 }
 
-// takeLocked gives a free extent a state and a number. Its life has gone up when it became free. It runs under the shard's
-// lock.
-func (t *turn) takeLocked(state uint32, number uint64) (e uint32, ok bool) {
+// takeExtentLocked gives a free extent a state and a number. Its life has gone up when it became free. It runs under
+// the shard's lock.
+func (t *turn) takeExtentLocked(state uint32, number uint64) (e uint32, ok bool) {
 	c, s := t.c, t.s
 	if s.free.Load() == 0 {
 		return 0, false
@@ -66,22 +66,22 @@ func (t *turn) takeLocked(state uint32, number uint64) (e uint32, ok bool) {
 		failpoint.Hit("logcache/take/stored")
 		return uint32(t.i*c.each+k) + 1, true
 	}
-	t.doubtLocked("free extents are counted, and there are none")
+	t.markDirtyLocked("free extents are counted, and there are none")
 	return 0, false
 }
 
-// headLocked returns the newest extent of a log, with room for size bytes, and where they go. It takes a free extent if it
-// has to; spare is how many must stay free. It runs under the shard's lock.
-func (t *turn) headLocked(l eviction.Log, size int, spare uint32) (e uint32, r *row, off int, ok bool) {
+// logHeadLocked returns the newest extent of a log, with room for size bytes, and where they go. It takes a free
+// extent if it has to; spare is how many must stay free. It runs under the shard's lock.
+func (t *turn) logHeadLocked(l eviction.Log, size int, spare uint32) (e uint32, r *row, off int, ok bool) {
 	s := t.s
-	lg, oldest, newest, ok := t.endsLocked(l)
+	lg, oldest, newest, ok := t.logEndsLocked(l)
 	if !ok {
-		t.doubtLocked("the ends of a log cannot be")
+		t.markDirtyLocked("the ends of a log cannot be")
 		return 0, nil, 0, false
 	}
 	if newest != nil {
 		off = int(min(newest.used.Load(), uint32(t.c.extent)))
-		if e = lg.newest.Load(); off+size <= t.c.extent && t.ownLocked(e) == newest {
+		if e = lg.newest.Load(); off+size <= t.c.extent && t.extentRowLocked(e) == newest {
 			return e, newest, off, true
 		}
 	}
@@ -90,7 +90,7 @@ func (t *turn) headLocked(l eviction.Log, size int, spare uint32) (e uint32, r *
 	}
 	number := s.number.Load()
 	s.number.Store(number + 1)
-	if e, ok = t.takeLocked(stateOf(l), number); !ok {
+	if e, ok = t.takeExtentLocked(stateOf(l), number); !ok {
 		return 0, nil, 0, false
 	}
 	if oldest == nil {
@@ -103,13 +103,13 @@ func (t *turn) headLocked(l eviction.Log, size int, spare uint32) (e uint32, r *
 	lg.newest.Store(e)
 	lg.count.Store(lg.count.Load() + 1)
 	failpoint.Hit("logcache/head/newest")
-	return e, t.ownLocked(e), 0, true
+	return e, t.extentRowLocked(e), 0, true
 }
 
-// appendLocked writes a record at the head of a log: the bytes first, then the end of what is whole. It returns where the
-// record is; a slot that names it makes it an entry. It runs under the shard's lock.
+// appendLocked writes a record at the head of a log: the bytes first, then the end of what is whole. It returns where
+// the record is; a slot that names it makes it an entry. It runs under the shard's lock.
 func (t *turn) appendLocked(l eviction.Log, r *record, spare uint32) (e uint32, off int, ok bool) {
-	e, row, off, ok := t.headLocked(l, r.size(), spare)
+	e, row, off, ok := t.logHeadLocked(l, r.size(), spare)
 	if !ok {
 		return 0, 0, false
 	}
@@ -120,19 +120,19 @@ func (t *turn) appendLocked(l eviction.Log, r *record, spare uint32) (e uint32, 
 	return e, off, true
 }
 
-// releaseLocked frees the oldest extent of a log, which is not the newest: its life goes up first. Every slot that led to it
-// has been cleared, or leads nowhere from then on. It reports whether it has: if not, the shard is in doubt. It runs under
-// the shard's lock.
-func (t *turn) releaseLocked(l eviction.Log) bool {
+// releaseOldestLocked frees the oldest extent of a log, which is not the newest: its life goes up first. Every slot
+// that led to it has been cleared, or leads nowhere from then on. It reports whether it has: if not, the shard is in
+// doubt. It runs under the shard's lock.
+func (t *turn) releaseOldestLocked(l eviction.Log) bool {
 	s := t.s
-	lg, oldest, _, ok := t.endsLocked(l)
+	lg, oldest, _, ok := t.logEndsLocked(l)
 	if !ok || oldest == nil {
-		t.doubtLocked("the ends of a log cannot be")
+		t.markDirtyLocked("the ends of a log cannot be")
 		return false
 	}
 	e, next := lg.oldest.Load(), oldest.next.Load()
-	if r := t.ownLocked(next); t.ownLocked(e) != oldest || r == nil || r.state.Load() != stateOf(l) || next == e {
-		t.doubtLocked("an extent of a log has no next one")
+	if r := t.extentRowLocked(next); t.extentRowLocked(e) != oldest || r == nil || r.state.Load() != stateOf(l) || next == e {
+		t.markDirtyLocked("an extent of a log has no next one")
 		return false
 	}
 	t.c.lives[e-1].Add(1)
@@ -144,14 +144,14 @@ func (t *turn) releaseLocked(l eviction.Log) bool {
 	lg.count.Store(lg.count.Load() - 1)
 	s.free.Store(s.free.Load() + 1)
 	failpoint.Hit("logcache/release/unlinked")
-	t.handLocked()
+	t.clearDeadSlotsLocked()
 	return true
 }
 
-// handLocked looks at some lines, and clears slots that lead nowhere, which garbled records leave. It goes round the index
-// in about half the time that the log takes, so no slot lasts until a life's low bits come again. It runs under the
-// shard's lock.
-func (t *turn) handLocked() {
+// clearDeadSlotsLocked looks at some lines, and clears slots that lead nowhere, which garbled records leave. It goes
+// round the index in about half the time that the log takes, so no slot lasts until a life's low bits come again. It
+// runs under the shard's lock.
+func (t *turn) clearDeadSlotsLocked() {
 	lines := t.c.lineCount(t.i)
 	for range 2*lines/t.c.each + 1 {
 		n := t.s.hand.Load()
@@ -161,22 +161,22 @@ func (t *turn) handLocked() {
 			continue
 		}
 		for k := range l.slots {
-			if w := slot(l.slots[k].Load()); w != 0 && !t.c.leads(w) {
-				t.clearLocked(spot{l: l, k: k})
+			if w := slot(l.slots[k].Load()); w != 0 && !t.c.slotLeads(w) {
+				t.clearSlotLocked(spot{l: l, k: k})
 			}
 		}
 	}
 }
 
-// clearLocked makes a slot empty. It runs under the shard's lock.
-func (t *turn) clearLocked(p spot) {
+// clearSlotLocked makes a slot empty. It runs under the shard's lock.
+func (t *turn) clearSlotLocked(p spot) {
 	p.l.slots[p.k].Store(0)
 	t.s.entries.Store(t.s.entries.Load() - 1)
 }
 
-// deadLocked notes that the record of a slot is not wanted any more. It runs under the shard's lock.
-func (t *turn) deadLocked(w slot, size int) {
-	if r := t.ownLocked(w.extent()); r != nil {
+// countDeadLocked notes that the record of a slot is not wanted any more. It runs under the shard's lock.
+func (t *turn) countDeadLocked(w slot, size int) {
+	if r := t.extentRowLocked(w.extent()); r != nil {
 		if state := r.state.Load(); state == stateWindow || state == stateMain {
 			lg := &t.s.logs[state-stateWindow]
 			lg.dead.Store(lg.dead.Load() + uint64(size))
@@ -184,14 +184,21 @@ func (t *turn) deadLocked(w slot, size int) {
 	}
 }
 
-// passedLocked notes that the walk of a log has come by a record that is not wanted. It runs under the shard's lock.
-func (t *turn) passedLocked(l eviction.Log, size int) {
+// countPassedLocked notes that the walk of a log has come by a record that is not wanted. It runs under the shard's
+// lock.
+func (t *turn) countPassedLocked(l eviction.Log, size int) {
 	lg := &t.s.logs[l]
 	lg.dead.Store(lg.dead.Load() - min(lg.dead.Load(), uint64(size)))
 }
 
-// staleLocked reports whether so much of the main log is not wanted that its oldest extents are to be freed before anything
-// is dropped. What is not wanted in the window goes soon by itself. It runs under the shard's lock.
-func (t *turn) staleLocked() bool {
+// manyUnwantedLocked reports whether so much of the main log is not wanted that its oldest extents are to be freed
+// before anything is dropped. What is not wanted in the window goes soon by itself. It runs under the shard's lock.
+func (t *turn) manyUnwantedLocked() bool {
 	return t.s.logs[eviction.Main].dead.Load()*staleFraction > uint64(t.bytesLocked(eviction.Main))
+}
+
+// extentOf returns the bytes of an extent, whose number is in range.
+func (c *Cache) extentOf(e uint32) []byte {
+	at := (int(e) - 1) * c.extent
+	return c.log[at : at+c.extent : at+c.extent]
 }

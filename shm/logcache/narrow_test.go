@@ -10,8 +10,8 @@ import (
 )
 
 // TestNumbersBeyondAnInt stores numbers into each field of 32 bits that an int of a 32-bit processor takes for negative:
-// each call has an answer or an error of the cache's, and none takes the number for an index; also if the number is there
-// again after the repair of what it has done before.
+// each call has an answer or an error of the cache's, and none takes the number for an index; also if the number is
+// there again after the repair of what it has done before.
 func TestNumbersBeyondAnInt(t *testing.T) {
 	for at := range logcache.Numbers(heap(t, 1<<20, logcache.Options{})) {
 		for _, n := range []uint32{1 << 31, 1<<31 + 8, ^uint32(0) &^ 7, ^uint32(0)} {

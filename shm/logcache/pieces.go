@@ -10,9 +10,9 @@ import (
 )
 
 // A value that is too long for one record is cut into pieces: ordinary entries, spread over the shards, whose keys are a
-// number that is drawn for this value and the place of the piece. The key's own entry is a head that names the number and
-// the length. A piece never changes, so a reader that finds all pieces of a head has the value. A head without all its
-// pieces, one of which was evicted, is a miss; pieces without a head are hit by no one, and are evicted soon.
+// number that is drawn for this value and the place of the piece. The key's own entry is a head that names the number
+// and the length. A piece never changes, so a reader that finds all pieces of a head has the value. A head without all
+// its pieces, one of which was evicted, is a miss; pieces without a head are hit by no one, and are evicted soon.
 type pieces struct {
 	number uint64
 	length uint64
@@ -48,14 +48,14 @@ func (p pieces) key(i int) []byte {
 	return binary.LittleEndian.AppendUint64(b, uint64(i))
 }
 
-// setPieces sets a value that is too long for one record: its pieces first, then the head. If it fails, the pieces that are
-// there already go.
+// setPieces sets a value that is too long for one record: its pieces first, then the head. If it fails, the pieces
+// that are there already go.
 func (c *Cache) setPieces(ctx context.Context, h hash, r *record, when Condition) (done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
 	p, size := pieces{rand.Uint64() | 1, uint64(len(r.value))}, c.pieceSize()
 	// A value that fills much of the window would push its own first pieces out of it.
 	where := automatic
-	if len(r.value)*400 > c.limit*c.share() {
+	if len(r.value)*400 > c.limit*c.windowShare() {
 		where = toMain
 	}
 	for i := range p.count(size) {

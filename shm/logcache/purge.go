@@ -7,18 +7,18 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// Purge deletes all entries. It empties one shard after another, under its lock, for which it waits until ctx is over; what
-// is set meanwhile may stay or go. What is being loaded then is not stored.
+// Purge deletes all entries. It empties one shard after another, under its lock, for which it waits until ctx is over;
+// what is set meanwhile may stay or go. What is being loaded then is not stored.
 func (c *Cache) Purge(ctx context.Context) error {
 	if c.view.Ended() {
 		return c.closed()
 	}
 	for i := range c.shards {
 		if err := c.purge(ctx, i); err != nil {
-			return c.answer(err)
+			return c.orClosed(err)
 		}
 	}
-	return c.answer(nil)
+	return c.orClosed(nil)
 }
 
 func (c *Cache) purge(ctx context.Context, i int) (err error) {

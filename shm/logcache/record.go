@@ -6,8 +6,8 @@ import (
 	"github.com/godsm/godsm/internal/hashing"
 )
 
-// A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, up to five more words, key,
-// value. Once a slot names it, it does not change until its extent's life is over.
+// A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, up to five more
+// words, key, value. Once a slot names it, it does not change until its extent's life is over.
 //
 //	first word   bits 0-31 length of the value, 32-47 of the key, 48-55 kind, 56-58 number of tags, 59 timed, 60 absent
 //	second word  bits 0-31 when the entry expires, 0 never; 32-63 checksum
@@ -108,8 +108,8 @@ func (r *record) checksum() uint32 {
 // whole reports whether the checksum is that of a record in this place.
 func (r *record) whole(place uint32) bool { return r.sum == r.checksum()^place }
 
-// place returns what the checksum of a record is mixed with, so that an image of a record elsewhere, say in a value, is none.
-// Number is that of the extent in its log.
+// place returns what the checksum of a record is mixed with, so that an image of a record elsewhere, say in a value,
+// is none. Number is that of the extent in its log.
 func (c *Cache) place(extent uint32, number uint64, off int) uint32 {
 	return uint32(hashing.Mix(c.seed^number<<20^uint64(off), hashing.Odd1^uint64(extent)))
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
-// repairLocked makes all that is derived anew from the words that are the truth, after a holder of the shard's lock died,
-// or something was found that cannot be. It can itself be cut short anywhere: dirty stays set until its end. An extent whose
-// row cannot be is emptied. It runs under the shard's lock.
+// repairLocked makes all that is derived anew from the words that are the truth, after a holder of the shard's lock
+// died, or something was found that cannot be. It can itself be cut short anywhere: dirty stays set until its end. An
+// extent whose row cannot be is emptied. It runs under the shard's lock.
 func (t *turn) repairLocked() {
 	s := t.s
 	s.repaired.Add(1)
@@ -57,7 +57,7 @@ func (t *turn) remakeLocked() {
 		}
 	}
 	for l := range logs {
-		t.linkLocked(l, logs[l])
+		t.linkExtentsLocked(l, logs[l])
 	}
 	failpoint.Hit("logcache/repair/linked")
 	for k, e := range chunks {
@@ -70,9 +70,9 @@ func (t *turn) remakeLocked() {
 	t.reindexLocked()
 }
 
-// linkLocked makes the list of a log anew, in the order of numbers. The oldest extent is walked from the start again. It
-// runs under the shard's lock.
-func (t *turn) linkLocked(l int, list []uint32) {
+// linkExtentsLocked makes the list of a log anew, in the order of numbers. The oldest extent is walked from the start
+// again. It runs under the shard's lock.
+func (t *turn) linkExtentsLocked(l int, list []uint32) {
 	c, lg := t.c, &t.s.logs[l]
 	slices.SortFunc(list, func(a, b uint32) int {
 		return cmp.Compare(c.rows[a-1].number.Load(), c.rows[b-1].number.Load())
@@ -95,8 +95,8 @@ func (t *turn) linkLocked(l int, list []uint32) {
 	}
 }
 
-// reindexLocked finishes the last split, clears slots that lead nowhere, and counts the entries. If the index cannot be as
-// large as it says it begins at its first size, without what is elsewhere. It runs under the shard's lock.
+// reindexLocked finishes the last split, clears slots that lead nowhere, and counts the entries. If the index cannot
+// be as large as it says it begins at its first size, without what is elsewhere. It runs under the shard's lock.
 func (t *turn) reindexLocked() {
 	c, s := t.c, t.s
 	reach := s.reach.Load()
@@ -115,7 +115,7 @@ func (t *turn) reindexLocked() {
 		clearMoved(c.lineAt(t.i, c.nlines<<(doubled-1)-1), doubled-1)
 	}
 	failpoint.Hit("logcache/repair/moved")
-	t.removeLocked(slot(s.moving.Load()))
+	t.clearMovingSlotLocked(slot(s.moving.Load()))
 	failpoint.Hit("logcache/repair/displaced")
 	entries := uint64(0)
 	for n := range c.lineCount(t.i) {
@@ -127,7 +127,7 @@ func (t *turn) reindexLocked() {
 			w := slot(l.slots[k].Load())
 			switch {
 			case w == 0:
-			case c.leads(w):
+			case c.slotLeads(w):
 				entries++
 			default:
 				l.slots[k].Store(0)
@@ -137,9 +137,9 @@ func (t *turn) reindexLocked() {
 	s.entries.Store(entries)
 }
 
-// removeLocked clears the slot of an entry that was being put into its other line, so that it is not in both. It runs under
-// the shard's lock.
-func (t *turn) removeLocked(moving slot) {
+// clearMovingSlotLocked clears the slot of an entry that was being put into its other line, so that it is not in both.
+// It runs under the shard's lock.
+func (t *turn) clearMovingSlotLocked(moving slot) {
 	for n := 0; moving != 0 && n < t.c.lineCount(t.i); n++ {
 		if l := t.c.lineAt(t.i, n); l != nil {
 			for k := range l.slots {

@@ -9,8 +9,9 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// Room is who has the memory of the region: extents that Resize takes out of use are given back to the system by Release,
-// and asked back by Reserve before they are used again. Both may be nil: then the memory stays, and is not used.
+// Room is who has the memory of the region: extents that Resize takes out of use are given back to the system by
+// Release, and asked back by Reserve before they are used again. Both may be nil: then the memory stays, and is not
+// used.
 type Room struct {
 	Release func(bytes []byte) error
 	Reserve func(bytes []byte) error
@@ -37,9 +38,10 @@ func (c *Cache) Limit() int {
 // leastExtents is how many extents a shard has at least.
 const leastExtents = 40
 
-// Resize makes limit the number of bytes that the cache may use, from Least to the size of the region. Extents are taken out
-// of use or into use, in one shard after another under its lock; to free one entries are evicted, as Set would. Other calls
-// go on between the shards. What was done when ctx is over, or when the system refuses memory, stays; a later call goes on.
+// Resize makes limit the number of bytes that the cache may use, from Least to the size of the region. Extents are
+// taken out of use or into use, in one shard after another under its lock; to free one entries are evicted, as Set
+// would. Other calls go on between the shards. What was done when ctx is over, or when the system refuses memory,
+// stays; a later call goes on.
 func (c *Cache) Resize(ctx context.Context, limit int, room Room) (err error) {
 	if c.view.Ended() {
 		return c.closed()
@@ -56,7 +58,7 @@ func (c *Cache) Resize(ctx context.Context, limit int, room Room) (err error) {
 		}
 		return nil
 	}); err != nil {
-		return c.answer(err)
+		return c.orClosed(err)
 	}
 	for i := range c.shards {
 		for n, done := 0, false; !done; n++ {
@@ -64,14 +66,14 @@ func (c *Cache) Resize(ctx context.Context, limit int, room Room) (err error) {
 				return corrupt("shard %d cannot be resized", i)
 			}
 			if done, err = c.resize(ctx, i, keep, room); err != nil {
-				return c.answer(err)
+				return c.orClosed(err)
 			}
 			if ctx.Err() != nil {
 				return fmt.Errorf("logcache: resizing shard %d of %d: %w", i, c.nshards, context.Cause(ctx))
 			}
 		}
 	}
-	return c.answer(fault.Contain(func() error { c.head.now.Store(uint64(limit)); return nil }))
+	return c.orClosed(fault.Contain(func() error { c.head.now.Store(uint64(limit)); return nil }))
 }
 
 // resize takes one extent of a shard out of use or into use. It reports whether the shard has as many as it is to keep.
@@ -87,7 +89,8 @@ func (c *Cache) resize(ctx context.Context, i, keep int, room Room) (done bool, 
 	return done, err
 }
 
-// resizeLocked runs under the shard's lock. Memory goes back after the extent is out of use, and comes before it is in use.
+// resizeLocked runs under the shard's lock. Memory goes back after the extent is out of use, and comes before it is in
+// use.
 func (t *turn) resizeLocked(keep int, room Room) (done bool, err error) {
 	c, s := t.c, t.s
 	in := c.each - int(min(s.away.Load(), uint32(c.each)))
@@ -101,7 +104,7 @@ func (t *turn) resizeLocked(keep int, room Room) (done bool, err error) {
 		}
 		t.cleaner.roomLocked(&t.policy, c.extent)
 		t.cleaner.freeLocked(spareExtents + 1)
-		e, ok := t.takeLocked(stateAway, 0)
+		e, ok := t.takeExtentLocked(stateAway, 0)
 		if !ok {
 			return false, nil
 		}
@@ -130,7 +133,7 @@ func (t *turn) resizeLocked(keep int, room Room) (done bool, err error) {
 			failpoint.Hit("logcache/resize/back")
 			return in+1 == keep, nil
 		}
-		t.doubtLocked("extents are counted as out of use, and there are none")
+		t.markDirtyLocked("extents are counted as out of use, and there are none")
 		return false, nil
 	}
 	return true, nil

@@ -11,8 +11,9 @@ import (
 )
 
 // Set makes value the key's, at once and for all processes, until it is evicted, deleted or replaced, or the time of
-// Options.Now is expires; 0 is never. It makes room by dropping other entries, with bounded work. It waits for the lock of
-// one shard until ctx is over. A process that holds the lock and is stopped makes it wait, one that died does not.
+// Options.Now is expires; 0 is never. It makes room by dropping other entries, with bounded work. It waits for the
+// lock of one shard until ctx is over. A process that holds the lock and is stopped makes it wait, one that died does
+// not.
 //
 // A value over MaxValue, or a key over MaxKey, is ErrSize. A value over an eighth of an extent is set in pieces, each of
 // which takes its shard's lock; it is there when the last one is, and its old value until then.
@@ -41,7 +42,7 @@ func (c *Cache) set(ctx context.Context, r *record, when Condition) (done bool, 
 		}
 	}
 	c.tune()
-	return done, c.answer(err)
+	return done, c.orClosed(err)
 }
 
 // Where a record goes.
@@ -50,8 +51,8 @@ const (
 	toMain
 )
 
-// put sets one record, if the condition holds, and reports whether it has. It returns the pieces of the value that was there
-// before.
+// put sets one record, if the condition holds, and reports whether it has. It returns the pieces of the value that was
+// there before.
 func (c *Cache) put(ctx context.Context, h hash, r *record, where int, when Condition) (old pieces, done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
 	c.touchLines(h)
@@ -95,7 +96,7 @@ func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old piec
 	if !ok {
 		cl.freeLocked(1)
 		if at, off, ok = t.appendLocked(to, r, 0); !ok {
-			t.doubtLocked("an extent is free, and has no room")
+			t.markDirtyLocked("an extent is free, and has no room")
 			return old, false, false
 		}
 	}
@@ -109,17 +110,17 @@ func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old piec
 		if hits = min(s.l.hits[s.k]+1, eviction.MaxHits); before.kind == kindHead {
 			old, _ = parseHead(before.value, c.MaxValue())
 		}
-		t.deadLocked(s.word(), before.size())
+		t.countDeadLocked(s.word(), before.size())
 	default:
 		if s, ok = t.placeLocked(h); !ok {
-			t.doubtLocked("a key has no line")
+			t.markDirtyLocked("a key has no line")
 			return old, false, false
 		}
 		switch w := s.word(); {
 		case w == 0:
 			t.s.entries.Store(t.s.entries.Load() + 1)
-		case c.leads(w):
-			t.deadLocked(w, r.size()) // about
+		case c.slotLeads(w):
+			t.countDeadLocked(w, r.size()) // about
 			t.s.crowded.Add(1)
 			t.s.evicted.Add(1)
 		}
@@ -133,14 +134,14 @@ func (t *turn) putLocked(h hash, r *record, where int, when Condition) (old piec
 	s.l.slots[s.k].Store(uint64(slotOf(h, s.second, at, c.lives[at-1].Load(), off)))
 	failpoint.Hit("logcache/put/stored")
 	if when.what == during {
-		t.endLocked(when.lease)
+		t.endLoadLocked(when.claim)
 	}
 	t.growLocked()
 	return old, true, true
 }
 
-// touchLines loads a word of each of a key's lines, so that the processor waits for both at the same time, and not with the
-// lock.
+// touchLines loads a word of each of a key's lines, so that the processor waits for both at the same time, and not
+// with the lock.
 func (c *Cache) touchLines(h hash) {
 	i := h.shard(c.nshards)
 	reach := c.shards[i].reach.Load()
@@ -148,17 +149,6 @@ func (c *Cache) touchLines(h hash) {
 		if l := c.lineOf(i, h, second, reach); l != nil {
 			l.slots[0].Load()
 		}
-	}
-}
-
-// policyLocked returns the shard's policy. It runs under the shard's lock.
-func (t *turn) policyLocked() eviction.Policy {
-	c, i := t.c, t.i
-	return eviction.Policy{
-		Setting: eviction.Settings[c.setting()],
-		Objects: c.objects,
-		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
-		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
 	}
 }
 
@@ -171,7 +161,7 @@ func (c *Cache) Delete(ctx context.Context, key []byte) (found bool, err error) 
 	if err == nil && old != (pieces{}) {
 		c.dropPieces(ctx, old)
 	}
-	return found, c.answer(err)
+	return found, c.orClosed(err)
 }
 
 // remove deletes one record. It returns the pieces that it was the head of.
@@ -192,8 +182,8 @@ func (c *Cache) remove(ctx context.Context, h hash, kind uint8, key []byte) (old
 			old, _ = parseHead(r.value, c.MaxValue())
 		}
 		_, found = c.valid(&r)
-		t.deadLocked(p.word(), r.size())
-		t.clearLocked(p)
+		t.countDeadLocked(p.word(), r.size())
+		t.clearSlotLocked(p)
 		if kind == kindValue {
 			t.s.deleted.Add(1)
 		}

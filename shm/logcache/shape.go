@@ -81,8 +81,8 @@ func powerBelow(n int) int { return 1 << (bits.Len(uint(max(n, 1))) - 1) }
 // extents returns the number of all extents. They are numbered from 1; shard i has those from i*each+1 on.
 func (s *shape) extents() int { return s.nshards * s.each }
 
-// capacity returns how many bytes the logs of a shard may have that has so many extents for them. The rest is what two open
-// extents may lack, what was walked of two others, and what does not fit an extent's end.
+// capacity returns how many bytes the logs of a shard may have that has so many extents for them. The rest is what two
+// open extents may lack, what was walked of two others, and what does not fit an extent's end.
 func (s *shape) capacity(extents int) int64 {
 	return int64(extents-4)*int64(s.extent) - int64(s.extent)/8
 }

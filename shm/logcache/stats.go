@@ -42,10 +42,10 @@ func (c *Cache) Stats() (s Stats) {
 			s.Lost += x.lost.Load()
 			s.Repaired += x.repaired.Load()
 		}
-		s.Window = c.share()
+		s.Window = c.windowShare()
 		return nil
 	})
-	if c.answer(err) != nil {
+	if c.orClosed(err) != nil {
 		return Stats{}
 	}
 	return s

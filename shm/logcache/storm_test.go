@@ -120,8 +120,8 @@ func attachBook(s *dsm.Session, handle string) (*stormBook, error) {
 }
 
 // TestStorm kills processes at any instruction while they and others use the cache. No value is ever torn or another
-// key's, what lies on the mount is never more than the limit, and afterwards all is in order: every slot leads to a record,
-// every extent is free or in one log, and the counts are those of a walk.
+// key's, what lies on the mount is never more than the limit, and afterwards all is in order: every slot leads to a
+// record, every extent is free or in one log, and the counts are those of a walk.
 func TestStorm(t *testing.T) {
 	n, limit, workers, keys := *stormKills, 2<<20, 3, 6000
 	if testing.Short() {

@@ -33,8 +33,8 @@ func region(t testing.TB, s *swaptest.Session, handle uint64) (r shm.Region, h u
 }
 
 // TestSwapInside: at each point inside of each call the session is closed and its bytes are swapped for zeros, which no
-// lease holds up. To the others it is as one that was killed there: the answer is ErrClosed or right, and they find all in
-// order.
+// lease holds up. To the others it is as one that was killed there: the answer is ErrClosed or right, and they find
+// all in order.
 func TestSwapInside(t *testing.T) {
 	for _, use := range uses {
 		t.Run(use.name, func(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
-// Every Get of a sampled key leaves the key's hash in a ring, and Sets of one process, the tuner's, feed it to models and
-// store the setting that has served them best. The models are in that process's own memory. If it stops to read the ring,
-// because it died or sets nothing any more, another becomes the tuner, and begins anew.
+// Every Get of a sampled key leaves the key's hash in a ring, and Sets of one process, the tuner's, feed it to models
+// and store the setting that has served them best. The models are in that process's own memory. If it stops to read
+// the ring, because it died or sets nothing any more, another becomes the tuner, and begins anew.
 //
 //	bits 0-7 of the word    setting
 //	bits 8-15               of how many hashes one is sampled, as a power of two
@@ -24,8 +24,8 @@ const (
 // setting returns the index of the policy's setting.
 func (c *Cache) setting() int { return int(c.head.tuning.Load()&0xff) % len(eviction.Settings) }
 
-// share returns the window's percent of the limit.
-func (c *Cache) share() int { return eviction.Settings[c.setting()].Percent }
+// windowShare returns the window's percent of the limit.
+func (c *Cache) windowShare() int { return eviction.Settings[c.setting()].Percent }
 
 // sample leaves a hash for the tuner, if it is one of the sample. The ring forgets what is not read in time.
 func (c *Cache) sample(h hash) {
@@ -37,8 +37,8 @@ func (c *Cache) sample(h hash) {
 	c.head.samples[n%sampleCount].Store(uint64(h))
 }
 
-// tune is called by each Set, without a lock of the cache. It feeds some samples to the tuner, if this process has it, and
-// takes it, if no process reads the ring.
+// tune is called by each Set, without a lock of the cache. It feeds some samples to the tuner, if this process has it,
+// and takes it, if no process reads the ring.
 func (c *Cache) tune() {
 	if c.objects || !c.tuning.TryLock() {
 		return
@@ -50,9 +50,9 @@ func (c *Cache) tune() {
 	owner := h.tuner.Load()
 	switch {
 	case owner == me && c.tuning.tuner != nil:
-	case h.tuning.Load()&tuningOn == 0 && !c.full():
+	case h.tuning.Load()&tuningOn == 0 && !c.hasDropped():
 		return
-	case owner != 0 && owner != me && !c.unread(written, read):
+	case owner != 0 && owner != me && !c.ringUnread(written, read):
 		c.tuning.tuner = nil
 		return
 	default:
@@ -77,37 +77,37 @@ func (c *Cache) tune() {
 		if word := h.tuning.Load(); word&0xff != setting {
 			h.tuning.Store(word&^0xff | setting)
 		}
-		if c.tuning.seen++; c.tuning.seen%(4*c.tuning.tuner.Entries()) == 0 && !c.fits() && !c.beginTuner() {
+		if c.tuning.seen++; c.tuning.seen%(4*c.tuning.tuner.Entries()) == 0 && !c.modelsFit() && !c.beginTuner() {
 			break
 		}
 	}
 	h.read.Store(read)
 }
 
-// unread reports whether no session has read the ring while it was filled some times over.
-func (c *Cache) unread(written, read uint64) bool {
+// ringUnread reports whether no session has read the ring while it was filled some times over.
+func (c *Cache) ringUnread(written, read uint64) bool {
 	if read != c.tuning.read {
 		c.tuning.read, c.tuning.written = read, written
 	}
 	return written-c.tuning.written > 4*sampleCount
 }
 
-// full reports whether entries have been dropped.
-func (c *Cache) full() bool { return c.shards[0].evicted.Load() > 0 }
+// hasDropped reports whether entries have been dropped.
+func (c *Cache) hasDropped() bool { return c.shards[0].evicted.Load() > 0 }
 
 // entries returns how many there are, from one shard.
 func (c *Cache) entries() int {
 	return int(min(c.shards[0].entries.Load(), uint64(c.limit))) * c.nshards
 }
 
-// fits reports whether the models are about as large as they should be.
-func (c *Cache) fits() bool {
+// modelsFit reports whether the models are about as large as they should be.
+func (c *Cache) modelsFit() bool {
 	n, have := c.entries(), c.tuning.tuner.Entries()*c.tuning.rate
 	return n < have+have/4 && n > have-have/4
 }
 
-// beginTuner makes models for the cache as it is now, and reports whether there is a tuner: where they would be too small to
-// tell anything there is none.
+// beginTuner makes models for the cache as it is now, and reports whether there is a tuner: where they would be too
+// small to tell anything there is none.
 func (c *Cache) beginTuner() bool {
 	n := c.entries()
 	rate := eviction.Rate(n, leastRate)
@@ -170,8 +170,8 @@ type Point struct {
 	HitRate float64
 }
 
-// Curve returns what larger and smaller caches would hit, as models of them say that see a sample of the keys. It is empty
-// while too little is known, and for a cache of too few entries.
+// Curve returns what larger and smaller caches would hit, as models of them say that see a sample of the keys. It is
+// empty while too little is known, and for a cache of too few entries.
 func (c *Cache) Curve() (list []Point) {
 	if c.view.Ended() {
 		return nil
@@ -186,7 +186,7 @@ func (c *Cache) Curve() (list []Point) {
 		}
 		return nil
 	})
-	if c.answer(err) != nil {
+	if c.orClosed(err) != nil {
 		return nil
 	}
 	return list
@@ -196,3 +196,14 @@ const (
 	leastPlotted = 500
 	fadeAt       = 1 << 14
 )
+
+// policyLocked returns the shard's policy. It runs under the shard's lock.
+func (t *turn) policyLocked() eviction.Policy {
+	c, i := t.c, t.i
+	return eviction.Policy{
+		Setting: eviction.Settings[c.setting()],
+		Objects: c.objects,
+		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
+		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
+	}
+}

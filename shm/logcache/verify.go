@@ -38,10 +38,10 @@ func (c *Cache) Verify(ctx context.Context) (r Report, err error) {
 	}
 	for i := range c.shards {
 		if err := c.verify(ctx, i, &r); err != nil {
-			return r, c.answer(err)
+			return r, c.orClosed(err)
 		}
 	}
-	return r, c.answer(nil)
+	return r, c.orClosed(nil)
 }
 
 func (c *Cache) verify(ctx context.Context, i int, r *Report) (err error) {
@@ -65,7 +65,7 @@ func (t *turn) verifyExtentsLocked(r *Report) {
 		lg := &s.logs[l]
 		e, n, last := lg.oldest.Load(), uint32(0), uint64(0)
 		for ; e != 0 && n <= uint32(c.each); n++ {
-			row := t.ownLocked(e)
+			row := t.extentRowLocked(e)
 			if row == nil || listed[e] != 0 {
 				r.wrong("shard %d: extent %d is in log %d, and belongs elsewhere or is there twice", t.i, e, l)
 				break
@@ -140,12 +140,12 @@ func (t *turn) verifyIndexLocked(r *Report) {
 	}
 }
 
-// verifySlotLocked reports what is wrong with a slot that leads somewhere, and counts it as an entry if nothing is. It runs
-// under the shard's lock.
+// verifySlotLocked reports what is wrong with a slot that leads somewhere, and counts it as an entry if nothing is. It
+// runs under the shard's lock.
 func (t *turn) verifySlotLocked(r *Report, n int, at spot, w slot) {
 	c := t.c
-	row := t.ownLocked(w.extent())
-	if row == nil || !c.leads(w) {
+	row := t.extentRowLocked(w.extent())
+	if row == nil || !c.slotLeads(w) {
 		r.wrong("shard %d: line %d: slot %d leads nowhere", t.i, n, at.k)
 		return
 	}

@@ -14,11 +14,13 @@ type Item struct {
 	Size  int // bytes of its records, with headers and rounding
 }
 
-// Walk calls f for the entries, until f returns false. An entry that stays in the cache throughout is among them, once or, if
-// it is moved or set meanwhile, more than once; of others some may be. The value is that of some moment of the walk. Walk
-// takes the lock of a shard for the time in which it copies an extent, and holds none while f runs. It counts no uses.
+// Walk calls f for the entries, until f returns false. An entry that stays in the cache throughout is among them, once
+// or, if it is moved or set meanwhile, more than once; of others some may be. The value is that of some moment of the
+// walk. Walk takes the lock of a shard for the time in which it copies an extent, and holds none while f runs. It
+// counts no uses.
 //
-// Extents are walked in the order of their numbers. An entry moves to extents with higher numbers only, so it is not missed.
+// Extents are walked in the order of their numbers. An entry moves to extents with higher numbers only, so it is not
+// missed.
 func (c *Cache) Walk(ctx context.Context, f func(Item) bool) error {
 	if c.view.Ended() {
 		return c.closed()
@@ -28,7 +30,7 @@ func (c *Cache) Walk(ctx context.Context, f func(Item) bool) error {
 		for range walkExtents * c.each {
 			items, number, err := c.copyExtent(ctx, i, last)
 			if err != nil {
-				return c.answer(err)
+				return c.orClosed(err)
 			}
 			if number == 0 {
 				break
@@ -36,9 +38,9 @@ func (c *Cache) Walk(ctx context.Context, f func(Item) bool) error {
 			last = number
 			for _, item := range items {
 				if whole, err := c.complete(&item); err != nil {
-					return c.answer(err)
+					return c.orClosed(err)
 				} else if whole && !f(item) {
-					return c.answer(nil)
+					return c.orClosed(nil)
 				}
 			}
 		}
@@ -46,13 +48,14 @@ func (c *Cache) Walk(ctx context.Context, f func(Item) bool) error {
 			return context.Cause(ctx)
 		}
 	}
-	return c.answer(nil)
+	return c.orClosed(nil)
 }
 
 // walkExtents bounds a walk beside which others write as fast as it goes: so many times all extents of a shard.
 const walkExtents = 3
 
-// copyExtent copies the entries of the extent of a shard that follows the one with that number; its own is 0 if there is none.
+// copyExtent copies the entries of the extent of a shard that follows the one with that number; its own is 0 if there
+// is none.
 func (c *Cache) copyExtent(ctx context.Context, i int, behind uint64) (items []Item, number uint64, err error) {
 	defer fault.Return(&err, fault.Catch())
 	t, err := c.lock(ctx, i)
@@ -82,8 +85,8 @@ func (c *Cache) copyExtent(ctx context.Context, i int, behind uint64) (items []I
 		}
 		if r.kind != kindPiece && c.alive(&r) && r.whole(c.place(e, number, off)) {
 			h := hashOf(kindValue, r.key, c.seed)
-			if p, found := t.spotLocked(h, e, off); found && c.leads(p.word()) {
-				item := Item{Key: slices.Clone(r.key), Entry: c.said(&r), Size: r.size()}
+			if p, found := t.spotLocked(h, e, off); found && c.slotLeads(p.word()) {
+				item := Item{Key: slices.Clone(r.key), Entry: c.entryOf(&r), Size: r.size()}
 				item.Entry.Value = slices.Clone(r.value)
 				if r.kind == kindHead {
 					item.Size = -item.Size // the pieces are looked for without the lock

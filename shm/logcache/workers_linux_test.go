@@ -102,8 +102,8 @@ func pss(t *testing.T, pid int) (n int) {
 	return 0
 }
 
-// TestWorkersMemory: eight workers that have all read one cache take the memory of one cache, and what eight workers take
-// that have made the same calls on an empty one, their own heaps included.
+// TestWorkersMemory: eight workers that have all read one cache take the memory of one cache, and what eight workers
+// take that have made the same calls on an empty one, their own heaps included.
 func TestWorkersMemory(t *testing.T) {
 	const limit = 64 << 20
 	cfg := instancetest.Config(t, catalog.Default())
@@ -140,8 +140,8 @@ func TestWorkersMemory(t *testing.T) {
 	}
 }
 
-// TestStoppedWriter: while a process that holds a shard's lock is stopped, Gets go on, and Sets of other shards; a Set of
-// its shard names it. When it goes on, so does everything, and nothing is spoilt.
+// TestStoppedWriter: while a process that holds a shard's lock is stopped, Gets go on, and Sets of other shards; a Set
+// of its shard names it. When it goes on, so does everything, and nothing is spoilt.
 func TestStoppedWriter(t *testing.T) {
 	c, _, args := made(t, catalog.Default(), 16<<20)
 	const keys = 2000

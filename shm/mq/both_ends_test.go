@@ -12,8 +12,8 @@ import (
 	"github.com/godsm/godsm/shm/mq"
 )
 
-// TestBothEndsOfOneView: a session has both ends of its queues, and its end comes to the other ends first. What is called
-// on these ends in between says that the view has ended, not that the other end is detached.
+// TestBothEndsOfOneView: a session has both ends of its queues, and its end comes to the other ends first. What is
+// called on these ends in between says that the view has ended, not that the other end is detached.
 func TestBothEndsOfOneView(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(callsOfBoth)) {
 		var all shm.View

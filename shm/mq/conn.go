@@ -94,7 +94,7 @@ func NewConn(s *Sender, r *Receiver) (c *Conn, err error) {
 	c.out.end, c.out.shutErr = s, errPipe
 	s.conn, r.conn = &forConn{}, &forConn{}
 	defer r.answer(&err)
-	if err := r.usable(); err != nil {
+	if err := r.errIfUnusable(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -107,30 +107,30 @@ var (
 	errPipe = errkind.As(io.ErrClosedPipe, syscall.EPIPE)
 )
 
-// giveBackLocked tells the other end how far this one has read, before a Write waits: the other end may wait for that
+// publishReadLocked tells the other end how far this one has read, before a Write waits: the other end may wait for that
 // room itself, in a Write. A Read in flight does it when it waits. The caller holds out.mu and catches faults. It does
 // not wait: it takes in.mu only if that is free.
-func (c *Conn) giveBackLocked() {
+func (c *Conn) publishReadLocked() {
 	if !c.in.mu.TryLock() {
 		return
 	}
 	defer c.in.mu.Unlock()
-	if c.r.usable() != nil {
+	if c.r.errIfUnusable() != nil {
 		return
 	}
 	if len(c.rest) == 0 {
-		c.r.letGo()
+		c.r.releaseMessage()
 	}
 	if c.r.read != c.r.published {
 		c.r.publish(c.r.read)
 	}
 }
 
-// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. Once the other end's
-// process has died the error matches ErrPeerDied and, as with sockets, syscall.ECONNRESET. It copies.
+// Read reads what is there, at least one byte unless len(b) is 0, and waits for it until the deadline. Once the other
+// end's process has died the error matches ErrPeerDied and, as with sockets, syscall.ECONNRESET. It copies.
 func (c *Conn) Read(b []byte) (int, error) {
 	if c.r == nil {
-		return 0, c.failed("read", errClosed)
+		return 0, c.opError("read", errClosed)
 	}
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if err == io.EOF {
 		return 0, io.EOF
 	}
-	return 0, c.failed("read", err)
+	return 0, c.opError("read", err)
 }
 
 // readLocked does for Read what may meet a fault. The caller holds in.mu.
@@ -168,7 +168,7 @@ func (c *Conn) readLocked(b []byte) (n int, err error) {
 		case nil:
 			c.rest = m
 		case ErrWouldBlock:
-			if err := c.hangLocked(); err != nil {
+			if err := c.hangBellLocked(); err != nil {
 				return 0, err
 			}
 			// The wait has no error that counts: stopped and TryReceive find out why it has ended.
@@ -183,7 +183,7 @@ func (c *Conn) readLocked(b []byte) (n int, err error) {
 // copies b, and is published when Write returns.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	if c.s == nil {
-		return 0, c.failed("write", errClosed)
+		return 0, c.opError("write", errClosed)
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -196,7 +196,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	case errors.Is(err, ErrDetached):
 		err = errkind.As(errPipe, err)
 	}
-	return n, c.failed("write", err)
+	return n, c.opError("write", err)
 }
 
 // writeLocked does for Write what may meet a fault. The caller holds out.mu.
@@ -211,7 +211,7 @@ func (c *Conn) writeLocked(b []byte) (n int, err error) {
 		case nil:
 			n += len(p)
 		case ErrWouldBlock:
-			c.giveBackLocked()
+			c.publishReadLocked()
 			_, _ = wait(context.Background(), []End{c.s})
 			err = c.out.stopped()
 		}
@@ -227,7 +227,7 @@ func (c *Conn) writeLocked(b []byte) (n int, err error) {
 // net.ErrClosed, and Close waits for them. When it returns nothing of the Conn touches the queues' bytes any more. A
 // second Close is net.ErrClosed.
 func (c *Conn) Close() error {
-	err := c.failed("close", errClosed)
+	err := c.opError("close", errClosed)
 	if c.r == nil {
 		return err
 	}
@@ -243,8 +243,8 @@ func (c *Conn) close() {
 	// as well.
 	c.in.state.Store(closed)
 	c.out.state.Store(closed)
-	c.stop(&c.in)
-	c.stop(&c.out)
+	c.stopHalf(&c.in)
+	c.stopHalf(&c.out)
 	c.naming.Lock()
 	c.gone = true
 	c.naming.Unlock()
@@ -252,15 +252,15 @@ func (c *Conn) close() {
 
 // CloseWrite ends the direction to the other end, which reads what was written, then io.EOF. Reads go on. Writes of
 // this end fail with syscall.EPIPE from then on, one that waits too. A second call is harmless.
-func (c *Conn) CloseWrite() error { return c.failed("close", c.shut(&c.out)) }
+func (c *Conn) CloseWrite() error { return c.opError("close", c.shutHalf(&c.out)) }
 
 // CloseRead ends the direction from the other end, whose writes fail with syscall.EPIPE from then on; what it has
 // written and this end has not read is dropped. Writes go on. Reads of this end return io.EOF, one that waits too. A
 // second call is harmless.
-func (c *Conn) CloseRead() error { return c.failed("close", c.shut(&c.in)) }
+func (c *Conn) CloseRead() error { return c.opError("close", c.shutHalf(&c.in)) }
 
-// shut shuts one direction, unless it is shut already. A Conn that is closed, or whose view has ended, is errClosed.
-func (c *Conn) shut(h *half) error {
+// shutHalf shuts one direction, unless it is shut already. A Conn that is closed, or whose view has ended, is errClosed.
+func (c *Conn) shutHalf(h *half) error {
 	if h.end == nil {
 		return errClosed
 	}
@@ -274,13 +274,13 @@ func (c *Conn) shut(h *half) error {
 		}
 		return nil
 	}
-	c.stop(h)
+	c.stopHalf(h)
 	return nil
 }
 
-// stop ends a half that is not open any more: a call that waits there returns, and the other end is told. It waits
+// stopHalf ends a half that is not open any more: a call that waits there returns, and the other end is told. It waits
 // for that call, and may be called twice.
-func (c *Conn) stop(h *half) {
+func (c *Conn) stopHalf(h *half) {
 	h.setting.Lock()
 	if h.deadline != nil {
 		h.deadline.Stop()
@@ -327,7 +327,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 // otherPeer returns the word of the other end's session, 0 if it is not known, or the error of a fault.
 func (e *end) otherPeer() (w uint64, err error) {
 	defer fault.Return(&err, fault.Catch())
-	return e.other.user(), nil
+	return e.other.userWord(), nil
 }
 
 // SetDeadline sets the deadlines of Read and Write.
@@ -337,13 +337,13 @@ func (c *Conn) SetDeadline(t time.Time) error {
 
 // SetReadDeadline ends present and future calls of Read at t, with an error that is os.ErrDeadlineExceeded. The zero
 // time takes the deadline away.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.failed("set", c.in.setDeadline(t)) }
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.opError("set", c.in.setDeadline(t)) }
 
 // SetWriteDeadline ends present and future calls of Write at t, as SetReadDeadline does those of Read.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.failed("set", c.out.setDeadline(t)) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.opError("set", c.out.setDeadline(t)) }
 
-// failed returns err as the *net.OpError of an operation, with both addresses; nil if err is nil.
-func (c *Conn) failed(op string, err error) error {
+// opError returns err as the *net.OpError of an operation, with both addresses; nil if err is nil.
+func (c *Conn) opError(op string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -13,7 +13,8 @@ import (
 type forConn struct {
 	// bell is nil until the first wait, if the system has none, and for the sender. The half's mu guards it.
 	bell *bell.Bell
-	// asked is true once a bell was asked for. A second one is not: the other end may have taken the first one's name away.
+	// asked is true once a bell was asked for. A second one is not: the other end may have taken the first one's name
+	// away.
 	asked bool
 	// rounds has learned how long it pays to let others run before a sleep.
 	rounds spin.Rounds
@@ -33,9 +34,9 @@ func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
 	return c.rounds.Until(func() (done, stop bool) { return ready(), halt.Load() }) || halt.Load()
 }
 
-// hangLocked gives the reader its bell, at the first wait: readers wait most of the time, so the bell is theirs, and a
-// connection that is only made costs no socket. The caller holds in.mu and catches faults.
-func (c *Conn) hangLocked() error {
+// hangBellLocked gives the reader its bell, at the first wait: readers wait most of the time, so the bell is theirs,
+// and a connection that is only made costs no socket. The caller holds in.mu and catches faults.
+func (c *Conn) hangBellLocked() error {
 	r := c.r
 	if r.conn.asked {
 		return nil
@@ -49,7 +50,7 @@ func (c *Conn) hangLocked() error {
 	// The end has the bell before it is asked whether it is over: a view that ends later interrupts the bell, and one
 	// that has ended is noticed here.
 	r.bell.Store(b)
-	if err := r.usable(); err != nil {
+	if err := r.errIfUnusable(); err != nil {
 		return err
 	}
 	// The name comes last: from here on the other end rings. A process that dies after it leaves a name that no bell
@@ -58,7 +59,7 @@ func (c *Conn) hangLocked() error {
 	return nil
 }
 
-// rung reports whether this end is woken by its bell.
-func (e *end) rung() bool {
+// wokenByBell reports whether this end is woken by its bell.
+func (e *end) wokenByBell() bool {
 	return e.conn != nil && e.conn.bell != nil && !e.ended.Load() && e.mine.bell.Load() != 0
 }

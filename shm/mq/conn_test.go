@@ -45,7 +45,8 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 }
 
-// TestBellOutOfReach: a reader whose bell no process can ring is woken all the same, and sleeps on its word from then on.
+// TestBellOutOfReach: a reader whose bell no process can ring is woken all the same, and sleeps on its word from then
+// on.
 func TestBellOutOfReach(t *testing.T) {
 	var w world
 	a, b := pipe(&w, 256)
@@ -77,8 +78,8 @@ func TestBellOutOfReach(t *testing.T) {
 	is(t, "a deadline", <-got, os.ErrDeadlineExceeded)
 }
 
-// TestReaderOfGarbledWordsEnds: what this process itself ends a Read by, a deadline or Close, reaches the reader whatever a
-// neighbour has stored in the words by which the other end would wake it.
+// TestReaderOfGarbledWordsEnds: what this process itself ends a Read by, a deadline or Close, reaches the reader
+// whatever a neighbour has stored in the words by which the other end would wake it.
 func TestReaderOfGarbledWordsEnds(t *testing.T) {
 	for _, bells := range []bool{true, false} {
 		for garbling, garble := range map[string]func(sleep *atomic.Uint32, bell *atomic.Uint64){
@@ -192,8 +193,8 @@ func TestConnWriteTimesOut(t *testing.T) {
 	}
 }
 
-// TestWaitingWriteGivesRoomBack: an end that has read and then waits in a Write has given back the room of all it has read,
-// so the other end's Write goes on. Both wait in a Write: no Read would do it.
+// TestWaitingWriteGivesRoomBack: an end that has read and then waits in a Write has given back the room of all it has
+// read, so the other end's Write goes on. Both wait in a Write: no Read would do it.
 func TestWaitingWriteGivesRoomBack(t *testing.T) {
 	var w world
 	a, b := pipe(&w, 1024)

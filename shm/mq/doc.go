@@ -20,10 +20,10 @@
 // # The end
 //
 // An end that detaches tells the other: what was sent still arrives, then ErrDetached. An end whose process dies
-// tells no process, but the system tells the session of an end that waits for it (see internal/waits): what was published
-// still arrives, then ErrPeerDied. Only an end that waits notices: TrySend and TryReceive do not know by themselves. A
-// peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it; the context bounds the
-// wait for one that never comes.
+// tells no process, but the system tells the session of an end that waits for it (see internal/waits): what was
+// published still arrives, then ErrPeerDied. Only an end that waits notices: TrySend and TryReceive do not know by
+// themselves. A peer that has not attached yet is not asked for unless SetSender or SetReceiver has named it; the
+// context bounds the wait for one that never comes.
 //
 // A queue is for one sender and one receiver in all its life. To begin again, clear the bytes when
 // both have detached or died.

@@ -20,7 +20,7 @@ import (
 // What both ends have in common: positions, the check of the other end's position, the ways in which an end is over.
 //
 // An end belongs to one goroutine at a time, but for what other goroutines do to it at any moment: a view that ends
-// calls finish, the session's watcher calls rouse and late, a deadline of a Conn sets halt. Those touch atomic
+// calls endUse, the session's watcher calls rouse and late, a deadline of a Conn sets halt. Those touch atomic
 // fields, and fields that are not changed after attach. Positions count bytes since the queue was made and never go
 // back.
 
@@ -69,8 +69,8 @@ type end struct {
 	self   shmsync.Self
 	// peer is the place from which this end waits for the other one.
 	peer waits.Wait
-	// sleeps is where a goroutine of this process sleeps for this end, or is about to: awake, onWord or atBell. What wakes
-	// it from within the process asks this, and no byte that a neighbour may have written.
+	// sleeps is where a goroutine of this process sleeps for this end, or is about to: awake, onWord or atBell. What
+	// wakes it from within the process asks this, and no byte that a neighbour may have written.
 	sleeps atomic.Uint32
 	// seen is the other end's word pos as that goroutine saw it last.
 	seen atomic.Uint64
@@ -84,11 +84,11 @@ type end struct {
 // base returns the end itself, for End.
 func (e *end) base() *end { return e }
 
-// checked returns an error unless n bytes can lie between the two positions: no more than the ring has, and whole
+// checkPosition returns an error unless n bytes can lie between the two positions: no more than the ring has, and whole
 // words. N is the difference of two positions of which the other end's comes from shared bytes: so one that lies
 // behind, or too far ahead, is refused too, as its difference is larger than any ring. Such a position ends this end
 // for good: ErrCorrupt.
-func (e *end) checked(n uint64) error {
+func (e *end) checkPosition(n uint64) error {
 	if n > e.size || n%word != 0 {
 		e.fault = corrupt("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
 	}
@@ -110,15 +110,15 @@ func (e *end) publish(pos uint64) {
 // wakeOther wakes the other end, if it sleeps. Where its bell can't be reached from here, its session's watcher is
 // asked to wake it, once: from then on it sleeps on its word.
 func (e *end) wakeOther() {
-	if !e.other.wake() && e.self.Ask != nil {
-		e.self.Ask(shmsync.PeerOf(e.other.user()))
+	if !e.other.wakeSleeper() && e.self.Ask != nil {
+		e.self.Ask(shmsync.PeerOf(e.other.userWord()))
 	}
 }
 
-// theirs returns the other end's position, which may be any number. The bytes of the ring up to it are seen after
+// otherPosition returns the other end's position, which may be any number. The bytes of the ring up to it are seen after
 // this load.
-func (e *end) theirs() uint64 {
-	pos := e.other.at()
+func (e *end) otherPosition() uint64 {
+	pos := e.other.position()
 	race.Acquire(&e.other.pos)
 	return pos
 }
@@ -133,9 +133,9 @@ func (e *end) advance(n uint64) {
 // errEnded is the answer of each call after the end, and of the zero Sender and Receiver.
 var errEnded = errkind.As(ErrClosed, errors.New("this end of the queue is detached, or its segment or session is"))
 
-// usable returns why no call can work, or nil. Every exported method asks it when it begins, after each sleep, and
-// once more before it gives an answer.
-func (e *end) usable() error {
+// errIfUnusable returns why no call can work, or nil. Every exported method asks it when it begins, after each sleep,
+// and once more before it gives an answer.
+func (e *end) errIfUnusable() error {
 	// The zero Sender or Receiver has no words.
 	if e.ended.Load() || e.mine == nil {
 		return errEnded
@@ -157,39 +157,39 @@ func (e *end) answer(err *error) {
 	}
 }
 
-// overWith returns err or, once this end is over, that.
-func (e *end) overWith(err error) error {
+// errEndedWith returns err or, once this end is over, that.
+func (e *end) errEndedWith(err error) error {
 	e.answer(&err)
 	return err
 }
 
-// over returns why nothing more comes from the other end, or nil: this end's own end first, then what is wrong with
+// errIfOver returns why nothing more comes from the other end, or nil: this end's own end first, then what is wrong with
 // the bytes, then ErrDetached, then the death of the other end's process. What was published before still counts; the
 // receiver looks for it after it has asked.
-func (e *end) over() error {
+func (e *end) errIfOver() error {
 	switch {
 	case e.ended.Load(), e.mine == nil:
 		return errEnded
 	case e.fault != nil:
 		return e.fault
-	case e.other.left():
+	case e.other.hasLeft():
 		return ErrDetached
 	case e.dead:
-		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.user())}
+		return &shmsync.PeerDiedError{Peer: shmsync.PeerOf(e.other.userWord())}
 	}
 	return nil
 }
 
 // attached reports whether the other end has come, or will not, or the wait for it is to end.
 func (e *end) attached() bool {
-	return e.over() != nil || e.halt.Load() || e.other.user()&taken != 0
+	return e.errIfOver() != nil || e.halt.Load() || e.other.userWord()&taken != 0
 }
 
 // WaitAttach waits until the other end has attached. If the session that SetSender or SetReceiver has named dies
 // before, it is ErrPeerDied. If the other end has detached since it came, that is ErrDetached; if ctx is over, its
 // cause. One goroutine at a time may use the end.
 func (e *end) WaitAttach(ctx context.Context) (err error) {
-	if err := e.usable(); err != nil {
+	if err := e.errIfUnusable(); err != nil {
 		return err
 	}
 	defer e.answer(&err)
@@ -197,10 +197,10 @@ func (e *end) WaitAttach(ctx context.Context) (err error) {
 	if _, err := wait(ctx, []End{&arrival{e}}); err != nil {
 		return err
 	}
-	if err := e.over(); err != nil {
+	if err := e.errIfOver(); err != nil {
 		return err
 	}
-	if e.other.user()&taken == 0 {
+	if e.other.userWord()&taken == 0 {
 		return ErrWouldBlock // its wait was interrupted
 	}
 	return nil
@@ -214,16 +214,16 @@ func (a *arrival) ready() bool { return a.attached() }
 
 // close detaches this end, and takes back what its views would call. It is called by Detach.
 func (e *end) close() {
-	e.finish()
+	e.endUse()
 	for _, forget := range e.forget {
 		forget()
 	}
 }
 
-// finish ends this end, by whichever goroutine: that of Detach, or one that ends a view, before the bytes go. It
+// endUse ends this end, by whichever goroutine: that of Detach, or one that ends a view, before the bytes go. It
 // tells the other end, and wakes a call that waits here. It does not wait. Two goroutines may run it at the same
 // time: each step does no harm twice.
-func (e *end) finish() {
+func (e *end) endUse() {
 	// First no call begins any more; a call in flight finds ended before it answers.
 	e.ended.Store(true)
 	if e.mine == nil {
@@ -233,7 +233,7 @@ func (e *end) finish() {
 	e.peer.End()
 	e.leave()
 	// Also where the bytes are gone: a goroutine that sleeps here hears of the end by nothing else.
-	e.stir()
+	e.wakeForLook()
 }
 
 // leave tells the other end that this one is detached. A fault is ignored.
@@ -242,7 +242,7 @@ func (e *end) leave() {
 	failpoint.Hit("mq/detach/leaving")
 	// The other end learns that this one is detached before it is woken. A process that dies in between leaves an end
 	// that is detached; the other end finds that when it looks, once a second at least.
-	e.mine.leave()
+	e.mine.setLeft()
 	failpoint.Hit("mq/detach/gone")
 	e.wakeOther()
 }

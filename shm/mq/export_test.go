@@ -26,5 +26,5 @@ func WordsOf(c *Conn) (sleep *atomic.Uint32, bell *atomic.Uint64) {
 func (c *Conn) hangNow() {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
-	_ = c.hangLocked()
+	_ = c.hangBellLocked()
 }

@@ -15,7 +15,7 @@ import (
 //
 // Each word has one writer, or is changed by compare-and-swap; there is no lock. Other programs can write the bytes
 // too. A number in a onebit word is read right if one bit of it is wrong; of more wrong bits it is any number, and
-// its reader checks it. This file does not say which positions are possible: see end.checked.
+// its reader checks it. This file does not say which positions are possible: see end.checkPosition.
 
 // What a queue begins with.
 const (
@@ -75,16 +75,16 @@ const asleep = 1
 // taken is added to a peer's word when the end has been attached to. A session's own word has 43 bits.
 const taken = 1 << 43
 
-// at returns the position that pos stands for. It may be any number in a queue that was garbled.
-func (s *side) at() uint64 { return onebit.Of(s.pos.Load()) }
+// position returns the position that pos stands for. It may be any number in a queue that was garbled.
+func (s *side) position() uint64 { return onebit.Of(s.pos.Load()) }
 
-// user returns the word of the session whose end it is, with taken once that has attached; 0 if the session is not
+// userWord returns the word of the session whose end it is, with taken once that has attached; 0 if the session is not
 // known.
-func (s *side) user() uint64 { return onebit.Of(s.peer.Load()) }
+func (s *side) userWord() uint64 { return onebit.Of(s.peer.Load()) }
 
-// name makes the end that of to, if it is no session's yet, or that of is. It returns the word of the session that
+// nameUser makes the end that of to, if it is no session's yet, or that of is. It returns the word of the session that
 // has it if it fails, else 0. Of two processes that try at once one gets it: by compare-and-swap.
-func (s *side) name(is, to uint64) (other uint64) {
+func (s *side) nameUser(is, to uint64) (other uint64) {
 	for {
 		w := s.peer.Load()
 		if n := onebit.Of(w); n != 0 && n != is {
@@ -96,41 +96,41 @@ func (s *side) name(is, to uint64) (other uint64) {
 	}
 }
 
-// left reports whether the end is detached. A stray store to up to 15 bits of gone changes nothing.
-func (s *side) left() bool {
+// hasLeft reports whether the end is detached. A stray store to up to 15 bits of gone changes nothing.
+func (s *side) hasLeft() bool {
 	w := s.gone.Load()
 	return w != 0 && bits.OnesCount32(w) > 16
 }
 
-// leave marks the end as detached, for the other end. It may be called twice.
-func (s *side) leave() { s.gone.Store(1<<32 - 1) }
+// setLeft marks the end as detached, for the other end. It may be called twice.
+func (s *side) setLeft() { s.gone.Store(1<<32 - 1) }
 
-// wake wakes this side's process if that is asleep, or about to be. It reports false if the process has a bell that
-// can't be reached from here: the process's own watcher is to wake it then. It makes a system call only if the
+// wakeSleeper wakes this side's process if that is asleep, or about to be. It reports false if the process has a bell
+// that can't be reached from here: the process's own watcher is to wake it then. It makes a system call only if the
 // process may be asleep.
-func (s *side) wake() bool {
+func (s *side) wakeSleeper() bool {
 	for w := s.sleep.Load(); w&asleep != 0; w = s.sleep.Load() {
 		// The bit is cleared before the ring, so of two processes that wake one makes the call. A process that dies
-		// in between leaves an end asleep whose bit is clear: end.late finds that, once a second.
+		// in between leaves an end asleep whose bit is clear: end.isLate finds that, once a second.
 		if s.sleep.CompareAndSwap(w, w-asleep+2) {
 			failpoint.Hit("mq/wake/cleared")
-			return s.ring()
+			return s.ringBell()
 		}
 	}
 	return true
 }
 
-// stir wakes the goroutines of this side's process that sleep on its word, whatever that says: the value changes, so a
-// sleep that is just beginning ends too.
-func (s *side) stir() {
+// wakeForLook wakes the goroutines of this side's process that sleep on its word, whatever that says: the value
+// changes, so a sleep that is just beginning ends too.
+func (s *side) wakeForLook() {
 	s.sleep.Add(2)
 	futex.Wake(&s.sleep, 1<<30)
 }
 
-// ring wakes a goroutine that sleeps at this side's bell or, without one, on its word. It reports false if there was
+// ringBell wakes a goroutine that sleeps at this side's bell or, without one, on its word. It reports false if there was
 // a bell that could not be reached, and takes that away; then it has woken the goroutines that sleep on the word all
 // the same.
-func (s *side) ring() (reached bool) {
+func (s *side) ringBell() (reached bool) {
 	reached = true
 	if name := s.bell.Load(); name != 0 {
 		if bell.Ring(name) {

@@ -132,24 +132,19 @@ func Attach(r shm.Region) (q *Queue, err error) {
 	return &Queue{h, ring, r.View()}, nil
 }
 
-// corrupt returns an error that matches ErrCorrupt, with the text that it is given.
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
-}
-
 // SetSender names the session that is to send, before that has attached, so that its death ends the receiver's wait.
 // It is ErrExists if another session has been named, or has attached. It wakes a receiver that waits, so that it
 // notices.
-func (q *Queue) SetSender(p shmsync.Peer) error { return q.set("sender", p) }
+func (q *Queue) SetSender(p shmsync.Peer) error { return q.setPeer("sender", p) }
 
 // SetReceiver names the session that is to receive, as SetSender does.
 func (q *Queue) SetReceiver(p shmsync.Peer) error {
-	return q.set("receiver", p)
+	return q.setPeer("receiver", p)
 }
 
-// set names the session of one end, and wakes the other end. It holds a lease of the view, since the store must reach
-// other processes.
-func (q *Queue) set(what string, p shmsync.Peer) (err error) {
+// setPeer names the session of one end, and wakes the other end. It holds a lease of the view, since the store must
+// reach other processes.
+func (q *Queue) setPeer(what string, p shmsync.Peer) (err error) {
 	if q.h == nil {
 		return errUnmade
 	}
@@ -164,13 +159,13 @@ func (q *Queue) set(what string, p shmsync.Peer) (err error) {
 	if what == "receiver" {
 		s, other = other, s
 	}
-	if is := s.name(0, p.Word()); is != 0 && shmsync.PeerOf(is) != p {
+	if is := s.nameUser(0, p.Word()); is != 0 && shmsync.PeerOf(is) != p {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
 	}
 	failpoint.Hit("mq/set/named")
 	// The name is there before the other end is woken. A process that dies in between leaves that asleep until its
 	// next beat.
-	other.wake()
+	other.wakeSleeper()
 	return nil
 }
 
@@ -184,7 +179,7 @@ func (q *Queue) Sender(self shmsync.Self) (*Sender, error) {
 	}
 	// This refuses positions that are farther apart than the ring is long, or out of step with words.
 	s.written, s.read = s.published, s.first
-	if err := s.checked(s.written - s.read); err != nil {
+	if err := s.checkPosition(s.written - s.read); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -197,7 +192,7 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 		return nil, err
 	}
 	r.read, r.written = r.published, r.published
-	if err := r.checked(r.first - r.read); err != nil {
+	if err := r.checkPosition(r.first - r.read); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -228,15 +223,15 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	// The end is taken by one compare-and-swap. A process that dies after it has attached for the other end, which is
 	// told of the death as of any.
 	me := self.Peer.Word()
-	if is := mine.name(me, me|taken); is != 0 {
+	if is := mine.nameUser(me, me|taken); is != 0 {
 		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
 	}
 	failpoint.Hit("mq/attach/taken")
 	e.ring, e.size = q.ring, uint64(len(q.ring))
 	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
 	e.mine, e.other, e.self, e.want = mine, other, self, word
-	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.late
-	e.published, e.first = mine.at(), other.at()
+	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.isLate
+	e.published, e.first = mine.position(), other.position()
 	e.at = int(e.published % e.size)
 	// This refuses a position at which no message can begin.
 	if e.published%word != 0 {
@@ -245,7 +240,7 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	// From here on the end of a view detaches this end, also if that comes before attach returns.
 	e.views = [2]*shm.View{q.view, self.View}
 	for _, v := range e.views {
-		e.forget = append(e.forget, v.OnEnd(e.finish))
+		e.forget = append(e.forget, v.OnEnd(e.endUse))
 	}
 	// The other end may be waiting for this one to come.
 	e.wakeOther()

@@ -45,9 +45,9 @@ const (
 	enoughOf   = 16
 )
 
-// shrink notes that a message came for which a smaller buffer would do, and gives the buffer up after enough of
+// shrinkBuffer notes that a message came for which a smaller buffer would do, and gives the buffer up after enough of
 // those, or at once if it is huge.
-func (r *Receiver) shrink() {
+func (r *Receiver) shrinkBuffer() {
 	if r.smaller++; r.smaller >= enoughOf || cap(r.buf) > hugeBuffer {
 		r.buf, r.smaller = nil, 0
 	}
@@ -64,12 +64,12 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 	if r.self.Checked {
 		return r.receiveContained(ctx, true)
 	}
-	if b, ok := r.next(); ok {
+	if b, ok := r.nextWhole(); ok {
 		return b, nil
 	}
-	if r.usable() == nil && r.length < 0 { // the sender may have published since
-		if _, err := r.look(); err == nil {
-			if b, ok := r.next(); ok {
+	if r.errIfUnusable() == nil && r.length < 0 { // the sender may have published since
+		if _, err := r.bytesThere(); err == nil {
+			if b, ok := r.nextWhole(); ok {
 				return b, nil
 			}
 		}
@@ -82,15 +82,15 @@ func (r *Receiver) Receive(ctx context.Context) ([]byte, error) {
 func (r *Receiver) receiveContained(ctx context.Context, block bool) (b []byte, err error) {
 	defer r.answer(&err)
 	defer fault.Return(&err, fault.Catch())
-	if b, ok := r.next(); ok {
+	if b, ok := r.nextWhole(); ok {
 		return b, nil
 	}
 	return r.receive(ctx, block)
 }
 
-// All yields one message after the other, as Receive returns them: each is valid until the loop's body ends. The loop ends
-// when the sender has detached and all its messages have been received. Any other error of Receive is yielded as the last.
-// A loop that is left early goes on with the next call of All or Receive.
+// All yields one message after the other, as Receive returns them: each is valid until the loop's body ends. The loop
+// ends when the sender has detached and all its messages have been received. Any other error of Receive is yielded as
+// the last. A loop that is left early goes on with the next call of All or Receive.
 func (r *Receiver) All(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for {
@@ -108,7 +108,7 @@ func (r *Receiver) TryReceive() ([]byte, error) {
 	if r.self.Checked {
 		return r.receiveContained(context.Background(), false)
 	}
-	if b, ok := r.next(); ok {
+	if b, ok := r.nextWhole(); ok {
 		return b, nil
 	}
 	b, err := r.receive(context.Background(), false)
@@ -124,13 +124,13 @@ func (r *Receiver) Detach() {
 	}
 }
 
-// next returns the next message if that takes neither a wait nor a copy: it is known to be there, in one piece.
+// nextWhole returns the next message if that takes neither a wait nor a copy: it is known to be there, in one piece.
 // Otherwise it reports false and changes nothing, but that the last message is released.
-func (r *Receiver) next() ([]byte, bool) {
+func (r *Receiver) nextWhole() ([]byte, bool) {
 	if r.ended.Load() {
 		return nil, false
 	}
-	r.letGo()
+	r.releaseMessage()
 	there := r.written - r.read
 	if there < word || r.length >= 0 {
 		return nil, false
@@ -152,21 +152,21 @@ func (r *Receiver) next() ([]byte, bool) {
 	}
 	r.held = frame
 	if cap(r.buf) > keptBuffer {
-		r.shrink()
+		r.shrinkBuffer()
 	}
 	return r.ring[start : start+n : start+n], !r.ended.Load()
 }
 
-// letGo releases the message that was returned in place, if there is one.
-func (r *Receiver) letGo() {
+// releaseMessage releases the message that was returned in place, if there is one.
+func (r *Receiver) releaseMessage() {
 	if r.held > 0 {
-		r.took(r.held)
+		r.advanceTaken(r.held)
 		r.held = 0
 	}
 }
 
-// took moves on by n bytes, and publishes if enough has come together: then the sender has room for more.
-func (r *Receiver) took(n uint64) {
+// advanceTaken moves on by n bytes, and publishes if enough has come together: then the sender has room for more.
+func (r *Receiver) advanceTaken(n uint64) {
 	r.advance(n)
 	r.read += n
 	failpoint.Hit("mq/receive/took")
@@ -179,11 +179,11 @@ func (r *Receiver) took(n uint64) {
 // the ring's end or longer than the ring. If block it waits until ctx is over; otherwise it is ErrWouldBlock, and
 // what was copied is kept for the next call.
 func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
-	if err := r.usable(); err != nil {
+	if err := r.errIfUnusable(); err != nil {
 		return nil, err
 	}
 	if r.length < 0 {
-		if _, err := r.there(ctx, block, word); err != nil {
+		if _, err := r.waitBytes(ctx, block, word); err != nil {
 			return nil, err
 		}
 		n := binary.NativeEndian.Uint64(r.ring[r.at:])
@@ -193,10 +193,10 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 			return nil, r.fault
 		}
 		if start := (uint64(r.at) + word) % r.size; frameSize(int(n)) <= r.size && start+n <= r.size {
-			if _, err := r.there(ctx, block, frameSize(int(n))); err != nil {
+			if _, err := r.waitBytes(ctx, block, frameSize(int(n))); err != nil {
 				return nil, err
 			}
-			if b, ok := r.next(); ok {
+			if b, ok := r.nextWhole(); ok {
 				return b, nil
 			}
 			// Next has loaded the length once more.
@@ -204,28 +204,28 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 			return nil, r.fault
 		}
 		// The message does not lie in one piece. Its length is taken, and its bytes follow as they come.
-		r.took(word)
+		r.advanceTaken(word)
 		if cap(r.buf) <= max(keptBuffer, 4*int(n)) {
 			r.smaller = 0
 		} else {
-			r.shrink()
+			r.shrinkBuffer()
 		}
 		r.length, r.buf = int(n), r.buf[:0]
 	}
 	for len(r.buf) < r.length {
-		there, err := r.there(ctx, block, word)
+		there, err := r.waitBytes(ctx, block, word)
 		if err != nil {
 			return nil, err
 		}
-		r.copy(int(min(there, max(r.batch, word))))
+		r.copyBytes(int(min(there, max(r.batch, word))))
 	}
 	r.length = -1
 	return r.buf, nil
 }
 
-// copy takes up to n bytes of the message that is being copied: as many as are in one piece in the ring. The caller
+// copyBytes takes up to n bytes of the message that is being copied: as many as are in one piece in the ring. The caller
 // has seen that n bytes are there.
-func (r *Receiver) copy(n int) {
+func (r *Receiver) copyBytes(n int) {
 	n = min(n, r.length-len(r.buf), len(r.ring)-r.at)
 	if free := cap(r.buf) - len(r.buf); free < n {
 		// The buffer grows with what has come, at most to twice that, so that a wrong length costs no memory.
@@ -234,21 +234,21 @@ func (r *Receiver) copy(n int) {
 		r.buf = grown
 	}
 	r.buf = append(r.buf, r.ring[r.at:r.at+n]...)
-	r.took((uint64(n) + word - 1) &^ (word - 1))
+	r.advanceTaken((uint64(n) + word - 1) &^ (word - 1))
 }
 
-// there returns how many bytes are there, at least need. If block it waits for that until ctx is over; otherwise it
+// waitBytes returns how many bytes are there, at least need. If block it waits for that until ctx is over; otherwise it
 // is ErrWouldBlock. Before it waits it publishes, as the sender may be waiting for room.
-func (r *Receiver) there(ctx context.Context, block bool, need uint64) (uint64, error) {
+func (r *Receiver) waitBytes(ctx context.Context, block bool, need uint64) (uint64, error) {
 	r.want = need
 	for {
-		if err := r.usable(); err != nil {
+		if err := r.errIfUnusable(); err != nil {
 			return 0, err
 		}
 		// Over is asked before the look: what was published before the end still counts, and is seen by a look after
 		// it.
-		over := r.over()
-		there, err := r.look()
+		over := r.errIfOver()
+		there, err := r.bytesThere()
 		switch {
 		case err != nil:
 			return 0, err
@@ -268,11 +268,11 @@ func (r *Receiver) there(ctx context.Context, block bool, need uint64) (uint64, 
 	}
 }
 
-// look returns how much is there by now. It refuses a position of the sender that lies behind this end's, or so far
-// ahead that the ring could not hold what is between: with such a one, bytes that were never sent would be read.
-func (r *Receiver) look() (there uint64, err error) {
-	written := r.theirs()
-	if err := r.checked(written - r.read); err != nil {
+// bytesThere returns how much is there by now. It refuses a position of the sender that lies behind this end's, or so
+// far ahead that the ring could not hold what is between: with such a one, bytes that were never sent would be read.
+func (r *Receiver) bytesThere() (there uint64, err error) {
+	written := r.otherPosition()
+	if err := r.checkPosition(written - r.read); err != nil {
 		return 0, err
 	}
 	r.written = written
@@ -282,7 +282,7 @@ func (r *Receiver) look() (there uint64, err error) {
 // ready reports whether there is as much as there waits for, or a reason to end the wait. A Conn's bell calls it too,
 // from the goroutine that waits there.
 func (r *Receiver) ready() bool {
-	if r.halt.Load() || r.peer.InDoubt() || r.over() != nil {
+	if r.halt.Load() || r.peer.InDoubt() || r.errIfOver() != nil {
 		return true
 	}
 	want := r.want
@@ -290,6 +290,6 @@ func (r *Receiver) ready() bool {
 	if r.held > 0 {
 		want = r.held + word
 	}
-	there, err := r.look()
+	there, err := r.bytesThere()
 	return there >= want || err != nil
 }

@@ -51,7 +51,7 @@ func frameSize(n int) uint64 { return word + (uint64(n)+word-1)&^(word-1) }
 // one, or the end detached. A message of more than MaxMessage bytes is ErrSize.
 func (s *Sender) Send(ctx context.Context, b []byte) error {
 	if !s.self.Checked && s.fits(len(b)) {
-		s.put(b)
+		s.putBytes(b)
 		if s.ended.Load() {
 			return errEnded
 		}
@@ -99,11 +99,11 @@ func (s *Sender) Flush() (err error) {
 		defer s.answer(&err)
 		defer fault.Return(&err, fault.Catch())
 	}
-	if err := s.usable(); err != nil {
+	if err := s.errIfUnusable(); err != nil {
 		return err
 	}
-	if s.other.left() {
-		return s.overWith(ErrDetached)
+	if s.other.hasLeft() {
+		return s.errEndedWith(ErrDetached)
 	}
 	if s.written != s.published {
 		s.publish(s.written)
@@ -131,11 +131,11 @@ func (s *Sender) Detach() {
 // position.
 func (s *Sender) fits(n int) bool {
 	return n <= MaxMessage && frameSize(n) <= s.size-(s.written-s.read) && frameSize(n) <= s.size/2 &&
-		s.begun == 0 && !s.ended.Load() && s.fault == nil && !s.other.left()
+		s.begun == 0 && !s.ended.Load() && s.fault == nil && !s.other.hasLeft()
 }
 
-// put writes a message that fits, and publishes if enough has come together.
-func (s *Sender) put(b []byte) {
+// putBytes writes a message that fits, and publishes if enough has come together.
+func (s *Sender) putBytes(b []byte) {
 	binary.NativeEndian.PutUint64(s.ring[s.at:], uint64(len(b)))
 	at := s.at + word
 	if at == len(s.ring) {
@@ -145,12 +145,12 @@ func (s *Sender) put(b []byte) {
 	if n := copy(s.ring[at:], b); n < len(b) {
 		copy(s.ring, b[n:])
 	}
-	s.wrote(frameSize(len(b)))
+	s.advanceWritten(frameSize(len(b)))
 }
 
-// wrote moves on by n bytes that are in the ring, and publishes if enough has come together. A process that dies
-// before publish leaves bytes behind its position, which mean nothing.
-func (s *Sender) wrote(n uint64) {
+// advanceWritten moves on by n bytes that are in the ring, and publishes if enough has come together. A process that
+// dies before publish leaves bytes behind its position, which mean nothing.
+func (s *Sender) advanceWritten(n uint64) {
 	failpoint.Hit("mq/send/written")
 	s.advance(n)
 	s.written += n
@@ -169,7 +169,7 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 			return errkind.As(ErrSize, fmt.Errorf("a message of more than %d bytes can't be sent", MaxMessage))
 		}
 	}
-	if err := s.over(); err != nil {
+	if err := s.errIfOver(); err != nil {
 		return err
 	}
 	frame := frameSize(n)
@@ -186,32 +186,32 @@ func (s *Sender) send(ctx context.Context, block bool, parts [][]byte) error {
 		if frame > s.size/2 {
 			need = word
 		}
-		room, err := s.room(ctx, block, need)
+		room, err := s.waitRoom(ctx, block, need)
 		if err != nil {
 			return err
 		}
 		// The message goes in pieces, so that the receiver can take one while this end writes the next.
 		piece := min(room, frame-s.begun, max(s.batch, word))
-		s.write(parts, n, piece)
+		s.writeFrame(parts, n, piece)
 		s.begun += piece
-		s.wrote(piece)
+		s.advanceWritten(piece)
 	}
 	s.begun = 0
 	return nil
 }
 
-// room returns how many bytes there is room for, at least need. If block it waits for that until ctx is over;
+// waitRoom returns how many bytes there is room for, at least need. If block it waits for that until ctx is over;
 // otherwise it is ErrWouldBlock. Before it waits it publishes: the receiver can make room of what it knows of alone.
-func (s *Sender) room(ctx context.Context, block bool, need uint64) (uint64, error) {
+func (s *Sender) waitRoom(ctx context.Context, block bool, need uint64) (uint64, error) {
 	s.want = need
 	for {
-		if err := s.over(); err != nil {
+		if err := s.errIfOver(); err != nil {
 			return 0, err
 		}
 		if room := s.size - (s.written - s.read); room >= need {
 			return room, nil
 		}
-		room, err := s.look()
+		room, err := s.roomThere()
 		switch {
 		case err != nil:
 			return 0, err
@@ -229,12 +229,12 @@ func (s *Sender) room(ctx context.Context, block bool, need uint64) (uint64, err
 	}
 }
 
-// look returns how much room there is by now. It refuses a position of the receiver that lies ahead of this end's, or
-// so far back that more would be in the ring than it has: with such a one, bytes that were not received would be
-// overwritten.
-func (s *Sender) look() (room uint64, err error) {
-	read := s.theirs()
-	if err := s.checked(s.written - read); err != nil {
+// roomThere returns how much room there is by now. It refuses a position of the receiver that lies ahead of this
+// end's, or so far back that more would be in the ring than it has: with such a one, bytes that were not received
+// would be overwritten.
+func (s *Sender) roomThere() (room uint64, err error) {
+	read := s.otherPosition()
+	if err := s.checkPosition(s.written - read); err != nil {
 		return 0, err
 	}
 	s.read = read
@@ -243,16 +243,16 @@ func (s *Sender) look() (room uint64, err error) {
 
 // ready reports whether there is as much room as room waits for, or a reason to end the wait.
 func (s *Sender) ready() bool {
-	if s.halt.Load() || s.peer.InDoubt() || s.over() != nil {
+	if s.halt.Load() || s.peer.InDoubt() || s.errIfOver() != nil {
 		return true
 	}
-	room, err := s.look()
+	room, err := s.roomThere()
 	return room >= s.want || err != nil
 }
 
-// write copies the next piece of a frame, of which begun bytes have been written, to the ring: piece bytes, of the
+// writeFrame copies the next piece of a frame, of which begun bytes have been written, to the ring: piece bytes, of the
 // length n and the parts. There is room for them.
-func (s *Sender) write(parts [][]byte, n int, piece uint64) {
+func (s *Sender) writeFrame(parts [][]byte, n int, piece uint64) {
 	at, from := s.at, int(s.begun)-word
 	left := int(piece)
 	// The length comes first, in one piece, as positions are multiples of a word.

@@ -10,7 +10,8 @@ import (
 	"github.com/godsm/godsm/shm/mq"
 )
 
-// TestOtherVersion: a queue of another layout version is ErrVersion, with both versions; what is no queue is ErrNotFound.
+// TestOtherVersion: a queue of another layout version is ErrVersion, with both versions; what is no queue is
+// ErrNotFound.
 func TestOtherVersion(t *testing.T) {
 	b := make([]byte, mq.Size(64))
 	must(mq.Create(shm.NewRegion(b)))

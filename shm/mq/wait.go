@@ -35,7 +35,7 @@ func WaitAny(ctx context.Context, ends ...End) (int, error) {
 		return -1, errors.New("no end of a queue to wait for")
 	}
 	for i, end := range ends {
-		if end.base().usable() != nil {
+		if end.base().errIfUnusable() != nil {
 			return i, nil
 		}
 	}
@@ -79,8 +79,8 @@ func wait(ctx context.Context, ends []End) (int, error) {
 	ready := func() bool {
 		for i, e := range ends {
 			// The watcher has marked the place, or the place is new: ask whether the other end's process lives.
-			if b := e.base(); b.peer.Settle() {
-				b.ask()
+			if b := e.base(); b.peer.TakeDoubt() {
+				b.askForPeer()
 			}
 			if e.ready() {
 				first = i
@@ -109,7 +109,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		// The watcher wakes this goroutine if it has to ask, for each of the ends.
 		told := true
 		where := uint32(onWord)
-		if len(ends) == 1 && ends[0].base().rung() {
+		if len(ends) == 1 && ends[0].base().wokenByBell() {
 			where = atBell
 		}
 		for i, e := range ends {
@@ -121,14 +121,14 @@ func wait(ctx context.Context, ends []End) (int, error) {
 			// What rouse and late look at, in the watcher's goroutine.
 			b.sleeps.Store(where)
 			b.seen.Store(b.other.pos.Load())
-			told = b.peer.Join(b.other.user()&^taken) && told
+			told = b.peer.Join(b.other.userWord()&^taken) && told
 		}
 		failpoint.Hit("mq/wait/asleep")
 		if ready() {
 			return first, nil
 		}
 		if ctx.Err() != nil {
-			return -1, ends[0].base().waited(len(ends), context.Cause(ctx))
+			return -1, ends[0].base().errWaited(len(ends), context.Cause(ctx))
 		}
 		late := true
 		e := ends[0].base()
@@ -140,9 +140,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		case where == atBell:
 			late = e.conn.bell.Wait(connPatience)
 		case told:
-			futex.WaitAny(ctx, within(ctx, gone), words...)
+			futex.WaitAny(ctx, withinDeadline(ctx, gone), words...)
 		default:
-			futex.WaitAny(ctx, within(ctx, patience), words...)
+			futex.WaitAny(ctx, withinDeadline(ctx, patience), words...)
 		}
 		failpoint.Hit("mq/wait/woken")
 		if ready() {
@@ -153,15 +153,15 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		// There is no watcher, and no wake-up came for as long as patience is: ask.
 		for _, e := range ends {
-			e.base().ask()
+			e.base().askForPeer()
 		}
 	}
 }
 
-// waited returns the error of a wait for so many ends that has ended with cause. It names the other end's session if
+// errWaited returns the error of a wait for so many ends that has ended with cause. It names the other end's session if
 // it is known.
-func (e *end) waited(ends int, cause error) error {
-	p := shmsync.PeerOf(e.other.user())
+func (e *end) errWaited(ends int, cause error) error {
+	p := shmsync.PeerOf(e.other.userWord())
 	switch {
 	case ends > 1:
 		return fmt.Errorf("none of %d ends of queues gets further: %w", ends, cause)
@@ -179,14 +179,14 @@ const gone = time.Second
 // Conn's call, at any moment: it touches no byte once the end is over, and a fault in it is ignored.
 func (e *end) rouse() {
 	if !e.ended.Load() {
-		e.stir()
+		e.wakeForLook()
 	}
 }
 
-// stir wakes the goroutine of this process that sleeps here, or is about to. Where it sleeps is what that goroutine has
-// noted, not what the shared words say: so deadlines, Close and the watcher reach it whatever a neighbour has stored
-// there. A fault is ignored.
-func (e *end) stir() {
+// wakeForLook wakes the goroutine of this process that sleeps here, or is about to. Where it sleeps is what that
+// goroutine has noted, not what the shared words say: so deadlines, Close and the watcher reach it whatever a
+// neighbour has stored there. A fault is ignored.
+func (e *end) wakeForLook() {
 	switch e.sleeps.Load() {
 	case atBell:
 		if b := e.bell.Load(); b != nil {
@@ -194,18 +194,18 @@ func (e *end) stir() {
 		}
 	case onWord:
 		defer fault.Ignore(fault.Catch())
-		e.mine.stir()
+		e.mine.wakeForLook()
 	}
 }
 
-// late reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
+// isLate reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
 // then a wake-up was lost. The session's watcher calls it once a second.
-func (e *end) late() (is bool) {
+func (e *end) isLate() (is bool) {
 	if e.ended.Load() || e.sleeps.Load() == awake {
 		return false
 	}
 	defer fault.Ignore(fault.Catch())
-	return e.mine.sleep.Load()&asleep == 0 || e.other.pos.Load() != e.seen.Load() || e.other.left()
+	return e.mine.sleep.Load()&asleep == 0 || e.other.pos.Load() != e.seen.Load() || e.other.hasLeft()
 }
 
 // busy is how long runtime.Gosched takes at least if other goroutines have something to do.
@@ -240,16 +240,16 @@ func (e *end) spin(ready func() bool) bool {
 	}) || e.halt.Load() || e.turns.Until(ready)
 }
 
-// ask finds out whether the other end's process is alive, if it is known, and notes in dead if it is not. That may
-// take a system call.
-func (e *end) ask() {
-	if p := e.other.user(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
+// askForPeer finds out whether the other end's process is alive, if it is known, and notes in dead if it is not. That
+// may take a system call.
+func (e *end) askForPeer() {
+	if p := e.other.userWord(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
 		e.dead = true
 	}
 }
 
-// within returns d, or less if ctx ends earlier; not less than 0.
-func within(ctx context.Context, d time.Duration) time.Duration {
+// withinDeadline returns d, or less if ctx ends earlier; not less than 0.
+func withinDeadline(ctx context.Context, d time.Duration) time.Duration {
 	if t, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(t)), 0)
 	}

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"math/bits"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -99,7 +98,7 @@ func (r *Roster[S, R]) find(row int) (*view[S, R], error) {
 	if p == 0 {
 		return nil, corrupt("row %d has no seat", row)
 	}
-	c, err := at[chair[S]](r.bytes, p)
+	c, err := objectAt[chair[S]](r.bytes, p)
 	if err != nil {
 		return nil, fmt.Errorf("roster: the seat of row %d: %w", row, err)
 	}
@@ -108,8 +107,4 @@ func (r *Roster[S, R]) find(row int) (*view[S, R], error) {
 		v = r.seen[row].Load()
 	}
 	return v, nil
-}
-
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("roster: "+format, args...))
 }

@@ -52,8 +52,8 @@ func In(a *dsa.Area) Bytes {
 	}
 }
 
-// at returns the T at p.
-func at[T any](b Bytes, p dsa.Pointer) (*T, error) {
+// objectAt returns the T at p.
+func objectAt[T any](b Bytes, p dsa.Pointer) (*T, error) {
 	list, err := b(p, shm.Size[T]())
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func Attach[S, R any](a *dsa.Area, handle dsa.Pointer) (*Roster[S, R], error) {
 
 // Look is Attach for one that only looks, and calls nothing but At, Seat, Rows and Each.
 func Look[S, R any](bytes Bytes, handle dsa.Pointer) (*Roster[S, R], error) {
-	h, err := at[header](bytes, handle)
+	h, err := objectAt[header](bytes, handle)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("roster: %w", err)
@@ -113,13 +113,13 @@ func Look[S, R any](bytes Bytes, handle dsa.Pointer) (*Roster[S, R], error) {
 // Handle names the roster for Attach.
 func (r *Roster[S, R]) Handle() dsa.Pointer { return r.handle }
 
-// Join takes the seat of this session's row, once. If a session that died had it, sweep is called with it first: it clears
-// whatever refers to records of the row. Then the records are made zero. An error of sweep is that of Join, and leaves the
-// seat as it was.
+// Join takes the seat of this session's row, once. If a session that died had it, sweep is called with it first: it
+// clears whatever refers to records of the row. Then the records are made zero. An error of sweep is that of Join, and
+// leaves the seat as it was.
 func (r *Roster[S, R]) Join(sweep func(dead shmsync.Peer) error) (*S, error) {
 	row := r.self.Row
 	if r.head.rows[row].Load() == 0 {
-		err := r.make(shm.Size[chair[S]](), r.handle, comingAt+8*row, rowsAt+8*row)
+		err := r.makeObject(shm.Size[chair[S]](), r.handle, comingAt+8*row, rowsAt+8*row)
 		if err != nil {
 			return nil, fmt.Errorf("roster: make the seat of row %d: %w", row, err)
 		}
@@ -145,9 +145,9 @@ func (r *Roster[S, R]) Join(sweep func(dead shmsync.Peer) error) (*S, error) {
 			break
 		}
 		clear(page)
-		r.addLocked(len(page))
+		r.addFreeLocked(len(page))
 	}
-	if err := r.settlePage(v); err != nil {
+	if err := r.placeOrFreePage(v); err != nil {
 		return nil, err
 	}
 	var zero S
@@ -157,9 +157,9 @@ func (r *Roster[S, R]) Join(sweep func(dead shmsync.Peer) error) (*S, error) {
 	return &v.chair.own, nil
 }
 
-// make allocates an object of n bytes, all zero, that the word at to, of the object in, owns. Others that find it there may
-// read it at once. Until it is zero the word at coming owns it; both are this session's to write.
-func (r *Roster[S, R]) make(n int, in dsa.Pointer, coming, to int) error {
+// makeObject allocates an object of n bytes, all zero, that the word at to, of the object in, owns. Others that find
+// it there may read it at once. Until it is zero the word at coming owns it; both are this session's to write.
+func (r *Roster[S, R]) makeObject(n int, in dsa.Pointer, coming, to int) error {
 	stage, err := r.area.Place(in, coming)
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (r *Roster[S, R]) make(n int, in dsa.Pointer, coming, to int) error {
 	if err != nil {
 		return err
 	}
-	if err := r.settle(stage, place); err != nil {
+	if err := r.placeOrFree(stage, place); err != nil {
 		return err
 	}
 	if err := r.area.AllocInto(n, stage); err != nil {
@@ -186,8 +186,9 @@ func (r *Roster[S, R]) make(n int, in dsa.Pointer, coming, to int) error {
 	return nil
 }
 
-// settle empties a word that owns an object which a session that died was making: the object has its place, or is freed.
-func (r *Roster[S, R]) settle(stage, place dsa.Place) error {
+// placeOrFree empties a word that owns an object which a session that died was making: the object has its place, or is
+// freed.
+func (r *Roster[S, R]) placeOrFree(stage, place dsa.Place) error {
 	switch p := stage.Pointer(); p {
 	case 0:
 	case place.Pointer():
@@ -198,8 +199,8 @@ func (r *Roster[S, R]) settle(stage, place dsa.Place) error {
 	return nil
 }
 
-// settlePage does the same for a page that the seat's last session was making.
-func (r *Roster[S, R]) settlePage(v *view[S, R]) error {
+// placeOrFreePage does the same for a page that the seat's last session was making.
+func (r *Roster[S, R]) placeOrFreePage(v *view[S, R]) error {
 	for k := range pageCount {
 		if p := v.chair.coming.Load(); p == 0 || p == v.chair.pages[k].Load() {
 			v.chair.coming.Store(0)
@@ -220,8 +221,8 @@ func (r *Roster[S, R]) Leave() {
 	}
 }
 
-// addLocked lists, under r.mu, n more records of this session as free.
-func (r *Roster[S, R]) addLocked(n int) {
+// addFreeLocked lists, under r.mu, n more records of this session as free.
+func (r *Roster[S, R]) addFreeLocked(n int) {
 	for i := n - 1; i >= 0; i-- {
 		r.free = append(r.free, refOf(r.self.Row, r.made+i))
 	}
@@ -257,7 +258,7 @@ func (r *Roster[S, R]) growLocked() error {
 		return errkind.As(ErrFull, fmt.Errorf("roster: the session has its %d records in use", MaxRecords))
 	}
 	if v.chair.pages[k].Load() == 0 {
-		err := r.make(shm.Size[R]()*firstPage<<k, v.at, comingPageAt, pagesAt+8*k)
+		err := r.makeObject(shm.Size[R]()*firstPage<<k, v.at, comingPageAt, pagesAt+8*k)
 		if err != nil {
 			return fmt.Errorf("roster: no room for records: %w", err)
 		}
@@ -267,7 +268,7 @@ func (r *Roster[S, R]) growLocked() error {
 	if err != nil {
 		return err
 	}
-	r.addLocked(len(page))
+	r.addFreeLocked(len(page))
 	return nil
 }
 

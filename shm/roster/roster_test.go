@@ -27,8 +27,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestRecordsOutliveTheirSession: another session finds the records of one that has died, and the next one in the row finds
-// them cleared.
+// TestRecordsOutliveTheirSession: another session finds the records of one that has died, and the next one in the row
+// finds them cleared.
 func TestRecordsOutliveTheirSession(t *testing.T) {
 	var heap dsa.Heap
 	a, err := dsa.Create(context.Background(), &heap, self(3, 1), dsa.Options{Sessions: 8})

@@ -24,9 +24,9 @@ import (
 //	parties  the process in the slot; one that has found  onebit words of those that take part, one for each process
 //	         that process dead: 0                         and up to 61 goroutines of it (see party)
 //
-// There is no lock: each field is loaded by any process at any time. A party that is read late makes a process believe that
-// a participant is still missing, which costs one more look; it never lets a phase end too early, since the process that
-// ends a phase has loaded epoch before the parties, and what makes a party count changes epoch too.
+// There is no lock: each field is loaded by any process at any time. A party that is read late makes a process believe
+// that a participant is still missing, which costs one more look; it never lets a phase end too early, since the
+// process that ends a phase has loaded epoch before the parties, and what makes a party count changes epoch too.
 //
 // All that matters is in epoch and parties, each changed at once: nothing is half-done when a process dies.
 // A waiter ends the phase if the participant whose turn it was can't. A single wrong bit of the word is read as it was,
@@ -69,18 +69,18 @@ func NewBarrier(w *BarrierWord, self Self, more ...Slot) *Barrier {
 		peer Peer
 		more int
 	}
-	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { onEnd(w, b.giveBack) })
+	return madeOnce(v, key{w, self.Peer, len(more)}, make, func(b *Barrier) { onBytesEnd(w, b.leaveAtEnd) })
 }
 
-// giveBack ends the part of every goroutine of this process at the end of the view, before the bytes go. Afterwards the
-// others' phases end without them.
+// leaveAtEnd ends the part of every goroutine of this process at the end of the view, before the bytes go. Afterwards
+// the others' phases end without them.
 //
-// An Attach that is under way has loaded a slot before the end, then found the view alive, and is about to swap the slot.
-// So vacant slots are changed too, in the bits that count ends: that swap fails, and the next look at the view finds its
-// end. The epoch is bumped before the others are woken, so that one of them which is about to end the phase counts again.
-// A process that dies in here leaves slots of a dead session, which those that wait subtract.
-func (b *Barrier) giveBack() {
-	contained(func() {
+// An Attach that is under way has loaded a slot before the end, then found the view alive, and is about to swap the
+// slot. So vacant slots are changed too, in the bits that count ends: that swap fails, and the next look at the view
+// finds its end. The epoch is bumped before the others are woken, so that one of them which is about to end the phase
+// counts again. A process that dies in here leaves slots of a dead session, which those that wait subtract.
+func (b *Barrier) leaveAtEnd() {
+	endAtFault(func() {
 		for i := range b.slots() {
 			for s := b.slot(i); ; {
 				w := s.w.Load()
@@ -96,15 +96,15 @@ func (b *Barrier) giveBack() {
 				}
 			}
 		}
-		b.bump()
+		b.rejoinPhase()
 		b.word.turn.Add(1)
 		wake(&b.word.turn)
 	})
 }
 
 // Phase returns the number of phases that have ended; 0 after the end of the view. It takes no part and does not block.
-// To a goroutine that takes part and has not arrived it is exact, since the phase can't end without that goroutine; to all
-// others it is a moment old.
+// To a goroutine that takes part and has not arrived it is exact, since the phase can't end without that goroutine; to
+// all others it is a moment old.
 func (b *Barrier) Phase() uint32 {
 	if b.view.Ended() {
 		return 0
@@ -134,54 +134,55 @@ func (b *Barrier) Participants() (list []Peer) {
 	return list
 }
 
-// Attach makes the caller a participant, and returns the phase that it is the first to arrive in. It does not block; it is
-// ErrFull if there is no slot for one more process, those of dead sessions not counted. Each Attach is undone by one
-// Detach or ArriveAndDetach, by any goroutine of this session.
+// Attach makes the caller a participant, and returns the phase that it is the first to arrive in. It does not block;
+// it is ErrFull if there is no slot for one more process, those of dead sessions not counted. Each Attach is undone by
+// one Detach or ArriveAndDetach, by any goroutine of this session.
 //
-// The slot is taken before the epoch is bumped. A process that ends the phase between the two may or may not have seen the
-// new participant; the bump returns the phase that holds after it, so the caller knows the right one in either case. A
-// process that dies between the two is a participant that never arrives, and is subtracted as such.
+// The slot is taken before the epoch is bumped. A process that ends the phase between the two may or may not have seen
+// the new participant; the bump returns the phase that holds after it, so the caller knows the right one in either
+// case. A process that dies between the two is a participant that never arrives, and is subtracted as such.
 func (b *Barrier) Attach() (phase uint32, err error) {
-	defer late(&err, b.view.v)
+	defer errOfView(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return 0, b.view.Err()
 	}
-	if !b.enter() {
+	if !b.joinSlot() {
 		return 0, b.view.Answer(errkind.As(ErrFull,
 			fmt.Errorf("attaching to the barrier: all %d slots are in use by processes; give NewBarrier more slots", b.slots())))
 	}
 	failpoint.Hit("shmsync/barrier/entered")
-	return b.bump(), b.view.Err()
+	return b.rejoinPhase(), b.view.Err()
 }
 
-// ArriveAndWait waits until all participants have arrived in the caller's phase, or have detached or died. Exactly one of
-// those that arrived and live returns elected, to do what is to be done once; if the elected one dies of it, no other
-// is elected in its place.
+// ArriveAndWait waits until all participants have arrived in the caller's phase, or have detached or died. Exactly one
+// of those that arrived and live returns elected, to do what is to be done once; if the elected one dies of it, no
+// other is elected in its place.
 //
 // It blocks until the phase ends or ctx is over. In the latter case the error is the cause of ctx and names the sessions
 // that have not arrived; the arrival is taken back, and the caller still takes part in the phase. An ArriveAndWait of a
-// goroutine that has not called Attach is an error if that is found: if the process has fewer participants than arrivals.
+// goroutine that has not called Attach is an error if that is found: if the process has fewer participants than
+// arrivals.
 //
 // What a participant has stored before its call is seen by every participant after its call.
 func (b *Barrier) ArriveAndWait(ctx context.Context) (elected bool, err error) {
-	defer late(&err, b.view.v)
+	defer errOfView(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return false, b.view.Err()
 	}
 	phase := b.Phase()
 	race.Release(&b.word.epoch)
-	if !b.change(phase, func(p *party) bool { p.arrived++; return p.arrived <= p.attached }) {
+	if !b.changeSlot(phase, func(p *party) bool { p.arrived++; return p.arrived <= p.attached }) {
 		return false, b.view.Answer(errNotAttached())
 	}
 	failpoint.Hit("shmsync/barrier/arrived")
-	b.advance(phase, false)
-	if err := b.wait(ctx, phase); err != nil {
+	b.advancePhase(phase, false)
+	if err := b.waitPhase(ctx, phase); err != nil {
 		return false, b.view.Answer(err)
 	}
 	race.Acquire(&b.word.epoch)
-	elected = b.elect(phase)
+	elected = b.electOnce(phase)
 	return elected && !b.view.Ended(), b.view.Err()
 }
 
@@ -197,26 +198,26 @@ func (b *Barrier) Detach() (last bool, err error) { return b.detach(false) }
 // arrive it ends the phase too if none is left. It reports whether the caller was the last participant: of several that
 // leave at once, one alone is, since the left bit of the epoch is set by one swap.
 //
-// A process that dies after it has changed its party, and before it has ended the phase, leaves a phase in which all have
-// arrived. Each of those that wait sees that when it looks next, and ends the phase itself.
+// A process that dies after it has changed its party, and before it has ended the phase, leaves a phase in which all
+// have arrived. Each of those that wait sees that when it looks next, and ends the phase itself.
 func (b *Barrier) detach(arrive bool) (last bool, err error) {
-	defer late(&err, b.view.v)
+	defer errOfView(&err, b.view.v)
 	defer fault.Return(&err, fault.Catch())
 	if b.view.Ended() {
 		return false, b.view.Err()
 	}
 	phase := b.Phase()
 	race.Release(&b.word.epoch)
-	if !b.change(phase, func(p *party) bool { p.attached--; return p.arrived <= p.attached }) {
+	if !b.changeSlot(phase, func(p *party) bool { p.attached--; return p.arrived <= p.attached }) {
 		return false, b.view.Answer(errNotAttached())
 	}
 	failpoint.Hit("shmsync/barrier/detached")
-	b.advance(phase, arrive)
+	b.advancePhase(phase, arrive)
 	for {
 		w := b.word.epoch.Load()
 		b.subtractDead(func(party) bool { return true })
 		e := epochOf(w)
-		if e.left || b.attended() || b.view.Ended() {
+		if e.left || b.anyParty() || b.view.Ended() {
 			return false, b.view.Err()
 		}
 		e.left = true

@@ -16,13 +16,13 @@ func (b *Barrier) slot(i int) *Slot {
 	return &b.word.parties[i]
 }
 
-// enter counts one more participant of this process and reports whether it found room: in the first pass in a slot that
-// the process has, in the second in a free one, in the third in one that a dead process had.
+// joinSlot counts one more participant of this process and reports whether it found room: in the first pass in a slot
+// that the process has, in the second in a free one, in the third in one that a dead process had.
 //
-// The new participant has not arrived: an arrival of an earlier phase that the slot shows does not count in this one, and
-// one of this phase belongs to another goroutine of the process. The look at the view lies between the load of the slot
-// and its swap, and the end of the view changes every slot: so no participant is added after the end.
-func (b *Barrier) enter() bool {
+// The new participant has not arrived: an arrival of an earlier phase that the slot shows does not count in this one,
+// and one of this phase belongs to another goroutine of the process. The look at the view lies between the load of the
+// slot and its swap, and the end of the view changes every slot: so no participant is added after the end.
+func (b *Barrier) joinSlot() bool {
 	for pass := range 3 {
 		if pass == 2 {
 			b.subtractDead(func(party) bool { return true })
@@ -45,17 +45,18 @@ func (b *Barrier) enter() bool {
 	return false
 }
 
-// change changes one of this process's slots by f, in the first slot for which f returns true, and reports whether there
-// was one. f gets the party as it counts in that phase, may be called several times, and must not keep it.
+// changeSlot changes one of this process's slots by f, in the first slot for which f returns true, and reports whether
+// there was one. f gets the party as it counts in that phase, may be called several times, and must not keep it.
 //
-// The phase cannot end during the call if the caller takes part and has not arrived. If it has arrived, as in takeBack, the
-// phase may end first: then the slot's arrivals are of another phase than the one that counts, and f sees none.
-func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
+// The phase cannot end during the call if the caller takes part and has not arrived. If it has arrived, as in
+// undoArrival, the phase may end first: then the slot's arrivals are of another phase than the one that counts, and f
+// sees none.
+func (b *Barrier) changeSlot(phase uint32, f func(p *party) bool) bool {
 	for i := range b.slots() {
 		s := b.slot(i)
 		for {
 			w := s.w.Load()
-			p := partyOf(w).in(phase)
+			p := partyOf(w).inPhase(phase)
 			if p.peer != b.self || !f(&p) {
 				break
 			}
@@ -67,8 +68,8 @@ func (b *Barrier) change(phase uint32, f func(p *party) bool) bool {
 	return false
 }
 
-// attended reports whether a slot is in use, by a process that lives or by one that has died and was not subtracted yet.
-func (b *Barrier) attended() bool {
+// anyParty reports whether a slot is in use, by a process that lives or by one that has died and was not subtracted yet.
+func (b *Barrier) anyParty() bool {
 	for i := range b.slots() {
 		if partyOf(b.slot(i).w.Load()).peer != 0 {
 			return true
@@ -78,8 +79,8 @@ func (b *Barrier) attended() bool {
 }
 
 // subtractDead frees the slots of dead processes for which matters is true; it asks about those alone whether they live,
-// since that costs more than a look. The swap begins from the word in which the dead process was found: if another process
-// has freed the slot since, and a third has taken it, the swap fails and the new participant stays.
+// since that costs more than a look. The swap begins from the word in which the dead process was found: if another
+// process has freed the slot since, and a third has taken it, the swap fails and the new participant stays.
 func (b *Barrier) subtractDead(matters func(party) bool) {
 	for i := range b.slots() {
 		s := b.slot(i)
@@ -91,9 +92,9 @@ func (b *Barrier) subtractDead(matters func(party) bool) {
 	}
 }
 
-// others lists the other sessions that take part, as words, for a sleep that the death of one of them ends. One that has
-// arrived is listed too: it may end the phase, and die before it wakes those that wait.
-func (b *Barrier) others() (list []uint64) {
+// otherParties lists the other sessions that take part, as words, for a sleep that the death of one of them ends. One
+// that has arrived is listed too: it may end the phase, and die before it wakes those that wait.
+func (b *Barrier) otherParties() (list []uint64) {
 	for i := range b.slots() {
 		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.peer != b.self {
 			list = append(list, p.peer)
@@ -102,10 +103,11 @@ func (b *Barrier) others() (list []uint64) {
 	return list
 }
 
-// missing lists the sessions that have yet to arrive in the phase, dead sessions that were not subtracted yet among them.
-func (b *Barrier) missing(phase uint32) (list []Peer) {
+// notArrived lists the sessions that have yet to arrive in the phase, dead sessions that were not subtracted yet among
+// them.
+func (b *Barrier) notArrived(phase uint32) (list []Peer) {
 	for i := range b.slots() {
-		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.in(phase).arrived < p.in(phase).attached {
+		if p := partyOf(b.slot(i).w.Load()); p.peer != 0 && p.inPhase(phase).arrived < p.inPhase(phase).attached {
 			list = append(list, PeerOf(p.peer))
 		}
 	}

@@ -5,8 +5,8 @@ import "github.com/godsm/godsm/internal/onebit"
 // This file decodes and encodes the two kinds of word that a barrier has, its epoch and its slots. It loads and stores
 // nothing, and any number can be decoded.
 //
-// A onebit word is a number as package internal/onebit encodes it: onebit.Of finds the number even if one bit of the word
-// is wrong.
+// A onebit word is a number as package internal/onebit encodes it: onebit.Of finds the number even if one bit of the
+// word is wrong.
 
 // A barrier's epoch is the onebit word of a number with these bits:
 //
@@ -16,8 +16,8 @@ import "github.com/godsm/godsm/internal/onebit"
 //	bits 34-55  goes up whenever a participant comes or takes an arrival back: then the process that is about to end the
 //	            phase counts again
 //
-// The phase wraps after 2^32 phases, the count of arrivals after 2^22. That does harm only if a process is stopped between
-// the load and the compare-and-swap with which it ends a phase, while others complete exactly that many.
+// The phase wraps after 2^32 phases, the count of arrivals after 2^22. That does harm only if a process is stopped
+// between the load and the compare-and-swap with which it ends a phase, while others complete exactly that many.
 type epoch struct {
 	phase         uint32
 	left, elected bool
@@ -56,8 +56,8 @@ func (e epoch) word() uint64 {
 //	bits 45-50  how many of the peer's goroutines have arrived
 //	bits 51-56  how many of the peer's goroutines take part, at most 61 (the constant most)
 //
-// A free slot has, in bits 43-50, what goes up when the end of a view takes a part away. So a swap that was prepared before
-// that end fails, although the slot is as free as it was then.
+// A free slot has, in bits 43-50, what goes up when the end of a view takes a part away. So a swap that was prepared
+// before that end fails, although the slot is as free as it was then.
 //
 // Two bits of the phase are enough: a slot is of the present phase or of the one before, since no phase ends before the
 // participants in every slot have arrived in it.
@@ -88,8 +88,8 @@ func (p party) word() uint64 {
 	return onebit.Word(p.peer | p.phase&3<<43 | p.arrived&63<<45 | p.attached<<51)
 }
 
-// in returns the party as it stands in that phase, in which earlier arrivals don't count.
-func (p party) in(phase uint32) party {
+// inPhase returns the party as it stands in that phase, in which earlier arrivals don't count.
+func (p party) inPhase(phase uint32) party {
 	if p.phase != uint64(phase%4) {
 		p.arrived, p.phase = 0, uint64(phase%4)
 	}

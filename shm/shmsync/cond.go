@@ -15,8 +15,9 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// Cond is a condition variable that lies in shared memory: a caller that waits for a condition sleeps until a process says
-// that it may be true now. Its zero value is ready. It is 4 bytes; it knows no process by name, so it needs no handle.
+// Cond is a condition variable that lies in shared memory: a caller that waits for a condition sleeps until a process
+// says that it may be true now. Its zero value is ready. It is 4 bytes; it knows no process by name, so it needs no
+// handle.
 //
 //	t := c.Prepare()
 //	for !ready() {
@@ -26,11 +27,12 @@ import (
 //	}
 //	t.Cancel()
 //
-// No lock goes with it: the process that makes the condition true stores that atomically, or under a lock, and then calls Signal
-// or Broadcast; since Prepare comes before the look, none is missed.
+// No lock goes with it: the process that makes the condition true stores that atomically, or under a lock, and then
+// calls Signal or Broadcast; since Prepare comes before the look, none is missed.
 //
-// It does not promise that a Sleep ends because of news, nor that a Signal wakes no more than one, nor an order among those
-// that wait. It keeps no list of them: a process that dies asleep leaves a set bit, which the next Signal clears.
+// It does not promise that a Sleep ends because of news, nor that a Signal wakes no more than one, nor an order among
+// those that wait. It keeps no list of them: a process that dies asleep leaves a set bit, which the next Signal
+// clears.
 //
 // After its segment was detached or truncated no method faults, and none reaches another process.
 //
@@ -38,8 +40,9 @@ import (
 //	bits 1-31  goes up with every Signal and Broadcast
 type Cond struct {
 	_ structs.HostLayout
-	// w is changed by every process, and is the futex that they sleep on. Its count wraps after 2^31 signals: a goroutine that
-	// is stopped between its look and its sleep, and overtaken by exactly so many, sleeps on, for condCheck at most.
+	// w is changed by every process, and is the futex that they sleep on. Its count wraps after 2^31 signals: a
+	// goroutine that is stopped between its look and its sleep, and overtaken by exactly so many, sleeps on, for
+	// condCheck at most.
 	w atomic.Uint32
 }
 
@@ -56,8 +59,8 @@ type Ticket struct {
 }
 
 // Prepare makes the caller one of those who wait: what is signalled from now on ends its Sleep. It does not block. The
-// caller looks at its condition after Prepare: a process that makes it true later than that look calls Signal later still,
-// and so changes the word that the ticket has seen.
+// caller looks at its condition after Prepare: a process that makes it true later than that look calls Signal later
+// still, and so changes the word that the ticket has seen.
 //
 // A process that dies after it has set the bit leaves it set. A later Signal finds no sleeper and clears it.
 func (c *Cond) Prepare() (t Ticket) {
@@ -70,8 +73,8 @@ func (c *Cond) Prepare() (t Ticket) {
 
 var errNoTicket = errkind.As(shm.ErrClosed, errors.New("the zero Ticket waits for nothing: call Cond.Prepare"))
 
-// condCheck bounds a sleep: the one goroutine that a Signal woke may have died before it acted on the news, or the process
-// that signalled before it woke any, and no further Signal may come.
+// condCheck bounds a sleep: the one goroutine that a Signal woke may have died before it acted on the news, or the
+// process that signalled before it woke any, and no further Signal may come.
 const condCheck = time.Second
 
 // Sleep waits until something has been signalled since Prepare or the last Sleep, or until ctx is over, whose cause it
@@ -87,16 +90,16 @@ func (t *Ticket) Sleep(ctx context.Context) error {
 
 // sleep is Sleep in the view v, which may end during it. A fault is its error.
 //
-// After the sleep it prepares the next one, in the same step in which it learns what has come: so news between this return
-// and the next Sleep ends that one. News wins over a context that is over.
+// After the sleep it prepares the next one, in the same step in which it learns what has come: so news between this
+// return and the next Sleep ends that one. News wins over a context that is over.
 func (t *Ticket) sleep(ctx context.Context, v *shm.View) (err error) {
 	defer fault.Return(&err, fault.Catch())
 	if v.Ended() {
 		return v.Err()
 	}
 	if t.c.w.Load() == t.seen && ctx.Err() == nil {
-		short, stop := until(ctx, v)
-		futex.WaitAny(short, within(ctx, condCheck), futex.Word{W: &t.c.w, Val: t.seen})
+		short, stop := contextUntilEnd(ctx, v)
+		futex.WaitAny(short, withinDeadline(ctx, condCheck), futex.Word{W: &t.c.w, Val: t.seen})
 		stop()
 		failpoint.Hit("shmsync/cond/woken")
 	}
@@ -113,8 +116,9 @@ func (t *Ticket) sleep(ctx context.Context, v *shm.View) (err error) {
 	return nil
 }
 
-// until returns a context that ends with ctx and with the view, and what the caller calls when it has no more use for it.
-func until(ctx context.Context, v *shm.View) (context.Context, func()) {
+// contextUntilEnd returns a context that ends with ctx and with the view, and what the caller calls when it has no
+// more use for it.
+func contextUntilEnd(ctx context.Context, v *shm.View) (context.Context, func()) {
 	if v == nil {
 		return ctx, func() {}
 	}
@@ -127,8 +131,8 @@ func until(ctx context.Context, v *shm.View) (context.Context, func()) {
 }
 
 // Cancel ends the waiting. A Signal that the caller may have been chosen for, and has not slept on, is passed on: it may
-// have been meant for one goroutine, and this one does not act on it. Cancel may so wake a goroutine for nothing. It does
-// not block, and the ticket may be used on.
+// have been meant for one goroutine, and this one does not act on it. Cancel may so wake a goroutine for nothing. It
+// does not block, and the ticket may be used on.
 func (t *Ticket) Cancel() {
 	if t.c == nil {
 		return
@@ -148,9 +152,9 @@ func (c *Cond) Signal() {
 	c.signal()
 }
 
-// signal does what Signal says; a fault is the caller's. The count is raised before the wake-up: a goroutine that is about to
-// sleep finds another word than it has seen, and does not. A process that dies between the two leaves sleepers that look
-// by themselves after condCheck.
+// signal does what Signal says; a fault is the caller's. The count is raised before the wake-up: a goroutine that is
+// about to sleep finds another word than it has seen, and does not. A process that dies between the two leaves
+// sleepers that look by themselves after condCheck.
 func (c *Cond) signal() {
 	race.Release(&c.w)
 	if c.w.Add(condNews)&condSleep == 0 {
@@ -170,8 +174,8 @@ func (c *Cond) Broadcast() {
 	c.broadcast()
 }
 
-// broadcast does what Broadcast says; a fault is the caller's. One swap raises the count and clears the bit: whichever goroutine
-// sets the bit afterwards has seen the new count, and is not one of those to be woken.
+// broadcast does what Broadcast says; a fault is the caller's. One swap raises the count and clears the bit: whichever
+// goroutine sets the bit afterwards has seen the new count, and is not one of those to be woken.
 func (c *Cond) broadcast() {
 	race.Release(&c.w)
 	for {

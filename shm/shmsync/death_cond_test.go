@@ -21,7 +21,7 @@ func condActs(s *stage) acts {
 	return acts{
 		"signal":    news(s.Cond.Signal),
 		"broadcast": news(s.Cond.Broadcast),
-		"count":     news(s.Count.Add),
+		"count":     news(s.Count.Advance),
 		"look":      func() error { seen = s.Numbers[0].Load(); return nil },
 		"await":     func() error { return s.await(ctx, seen) },
 		"await briefly": func() error {
@@ -102,7 +102,7 @@ var condRounds = rounds{
 		seen := d.s.Count.Load()
 		d.wg.Go(func() {
 			for n := seen; n == seen; {
-				n = d.s.Count.Wait(ctx, seen, 50*time.Millisecond)
+				n = d.s.Count.Await(ctx, seen, 50*time.Millisecond)
 			}
 		})
 		d.victim.Ask("count")

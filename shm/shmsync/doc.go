@@ -12,7 +12,7 @@
 //	LatchWord    16     Latch     a flag that its one owner waits for and any process sets
 //	BarrierWord  256    Barrier   phases that begin when all have arrived
 //	Cond         4      itself    sleeping until a condition may have become true
-//	Count        4      itself    a number that grows, and can be waited for
+//	EventCount   4      itself    a number that grows, and can be waited for
 //	MailboxWord  192    Mailbox   goroutines of one session, woken by others through one word and a bit for each
 //	MutexWord    4      Mutex     the control segment's own lock: 20 bits of incarnation, and the process that takes it
 //	                              repairs at once
@@ -58,13 +58,13 @@
 //	table       view.go           what has been made on which word, and the views that end with two others
 //	room        LWLock            one goroutine of the process at a time waits for the word; held during the wait
 //	gate        Mutex             one goroutine of the process at a time has the word or waits for it
-//	roll        lwlock_doubt.go   the locks of the process, for Disavow
+//	roll        disavow.go        the locks of the process, for Disavow
 //	check.mu    LWLock            the guards of readers that have a number
 //	Mailbox.mu  Mailbox           the seats; unlocked while the dealer or a waiter sleeps
 //
-// A goroutine that has table may take roll; one that has a room may take roll and check.mu; one that has roll may try a gate
-// but does not wait for it. Below each of them may be taken the lock of a shm.View and that of a session's waits.Waits, which
-// call nothing of this package while they are locked.
+// A goroutine that has table may take roll; one that has a room may take roll and check.mu; one that has roll may try
+// a gate but does not wait for it. Below each of them may be taken the lock of a shm.View and that of a session's
+// waits.Waits, which call nothing of this package while they are locked.
 //
 // # The end
 //
@@ -77,12 +77,12 @@
 // # What is not promised
 //
 // A lock keeps no process from writing what it guards, and does not restore it. There is no order among those that wait,
-// but for what LWLock says of starvation; nothing measures for how long a lock is held, and a process that is stopped, not
-// dead, keeps what it holds. Words that a neighbour garbled can
-// make waits fail or last until their context is over, never end the process. One wrong bit in the word of a LWLock
-// or a Mutex costs a wait of up to two seconds in sessions that call Disavow, as those of package dsm do, and may let a
-// second holder in beside the first; one in a Latch, a Barrier or a Cond costs a wake-up. A segment that a
-// neighbour truncates is another matter: Lock, RLock, TryLock, Unlock, Latch.Set, Latch.Reset, Latch.IsSet, and all of
-// Count, end the process, unless they are called inside Session.Contain of package dsm, which has an error then and gives
-// back what its goroutine has locked; what waits is ErrCorrupt.
+// but for what LWLock says of starvation; nothing measures for how long a lock is held, and a process that is stopped,
+// not dead, keeps what it holds. Words that a neighbour garbled can make waits fail or last until their context is
+// over, never end the process. One wrong bit in the word of a LWLock or a Mutex costs a wait of up to two seconds in
+// sessions that call Disavow, as those of package dsm do, and may let a second holder in beside the first; one in a
+// Latch, a Barrier or a Cond costs a wake-up. A segment that a neighbour truncates is another matter: Lock, RLock,
+// TryLock, Unlock, Latch.Set, Latch.Reset, Latch.IsSet, and all of Count, end the process, unless they are called
+// inside Session.Contain of package dsm, which has an error then and gives back what its goroutine has locked; what
+// waits is ErrCorrupt.
 package shmsync

@@ -24,7 +24,7 @@ type endArena struct {
 	Barrier shmsync.BarrierWord
 	Latch   shmsync.LatchWord
 	Cond    shmsync.Cond
-	Count   shmsync.Count
+	Count   shmsync.EventCount
 	Mutex   shmsync.MutexWord
 }
 
@@ -39,7 +39,7 @@ type ending struct {
 	latch   *shmsync.Latch
 	mutex   *shmsync.Mutex
 	cond    *shmsync.Cond
-	count   *shmsync.Count
+	count   *shmsync.EventCount
 	dead    *atomic.Bool // the peer in the last row is
 }
 
@@ -133,8 +133,8 @@ func (e *ending) calls() map[string]func(ctx context.Context) error {
 			}
 			return err
 		},
-		"Mutex.Seize": func(ctx context.Context) error {
-			g, err := e.mutex.Seize(ctx)
+		"Mutex.LockOwnerDead": func(ctx context.Context) error {
+			g, err := e.mutex.LockOwnerDead(ctx)
 			if err == nil {
 				g.Abandoned()
 				g.Unlock()
@@ -189,14 +189,14 @@ func (e *ending) calls() map[string]func(ctx context.Context) error {
 			defer t.Cancel()
 			return t.Sleep(ctx)
 		},
-		"Count.Wait": func(ctx context.Context) error { e.count.Wait(ctx, 0, time.Millisecond); return nil },
+		"EventCount.Await": func(ctx context.Context) error { e.count.Await(ctx, 0, time.Millisecond); return nil },
 	}
 }
 
 // silent are methods whose doc says that they have no answer after the end, or that are called by others here.
 var silent = []string{
 	"LWLock.Bar", "LWLock.Mine", "LWLock.OnFault", "Guard.Abandoned", "Guard.Exclusive", "Guard.MarkConsistent", "Guard.Unlock", "MutexGuard.Abandoned", "MutexGuard.Unlock",
-	"Ticket.Cancel", "Cond.MayBeAsleep", "Count.Add", "Count.Load", "Count.Nudge", "Count.Set",
+	"Ticket.Cancel", "Cond.MayBeAsleep", "EventCount.Advance", "EventCount.Load", "EventCount.WakeAll", "EventCount.Set",
 }
 
 func notAttached(err error) error {
@@ -211,7 +211,7 @@ func TestNoMethodIsForgotten(t *testing.T) {
 	calls := newEnding(t).calls()
 	for _, x := range []any{
 		new(shmsync.LWLock), shmsync.Guard{}, new(shmsync.Latch), new(shmsync.Barrier), new(shmsync.Mutex),
-		shmsync.MutexGuard{}, new(shmsync.Cond), new(shmsync.Ticket), new(shmsync.Count),
+		shmsync.MutexGuard{}, new(shmsync.Cond), new(shmsync.Ticket), new(shmsync.EventCount),
 	} {
 		typ := reflect.TypeOf(x)
 		name := typ.String()[strings.LastIndex(typ.String(), ".")+1:]
@@ -243,7 +243,7 @@ func TestAfterTheEnd(t *testing.T) {
 			if err := call(ctx); err != nil && !errors.Is(err, shmsync.ErrClosed) {
 				t.Errorf("%s = %v", name, err)
 			} else if err == nil && strings.Contains("Lock RLock Recover Own Wait Attach Sleep", name[strings.Index(name, ".")+1:]) &&
-				name != "Count.Wait" {
+				name != "EventCount.Await" {
 				t.Errorf("%s says nothing of the end", name)
 			}
 		}
@@ -302,7 +302,7 @@ func TestEndWakes(t *testing.T) {
 	}
 	wg.Go(func() {
 		begun.Add(1)
-		e.count.Wait(ctx, 0, time.Hour)
+		e.count.Await(ctx, 0, time.Hour)
 	})
 	for begun.Load() < 10 || !e.cond.MayBeAsleep() || !e.mine.Latch.MayBeAsleep() ||
 		e.mine.Lock.State()&(shmsync.SleepX|shmsync.SleepS) == 0 {

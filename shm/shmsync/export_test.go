@@ -38,7 +38,7 @@ func (w *LatchWord) Clean() bool { return w.state.Load() == latchSleep }
 
 // Leave lays out one party of a barrier.
 func (w *BarrierWord) Leave(i int, p Peer, attached, arrived uint64) {
-	w.parties[i].w.Store(party{peer: p.Word(), attached: attached, arrived: arrived}.in(epochOf(w.epoch.Load()).phase).word())
+	w.parties[i].w.Store(party{peer: p.Word(), attached: attached, arrived: arrived}.inPhase(epochOf(w.epoch.Load()).phase).word())
 }
 
 // PeerMask is the owner in a lock's state.
@@ -50,7 +50,7 @@ func (w *LWLockWord) Drains() bool { return w.asleep.Load() != 0 }
 // Readers is how many slots are in use.
 func (w *LWLockWord) Readers() (n int) {
 	for i := range w.readers {
-		if !vacant(w.readers[i].w.Load()) {
+		if !slotIsFree(w.readers[i].w.Load()) {
 			n++
 		}
 	}
@@ -60,7 +60,7 @@ func (w *LWLockWord) Readers() (n int) {
 // Arrived is how many have arrived in the present phase.
 func (w *BarrierWord) Arrived() (n int) {
 	for i := range w.parties {
-		n += int(partyOf(w.parties[i].w.Load()).in(epochOf(w.epoch.Load()).phase).arrived)
+		n += int(partyOf(w.parties[i].w.Load()).inPhase(epochOf(w.epoch.Load()).phase).arrived)
 	}
 	return n
 }

@@ -46,8 +46,8 @@ const (
 	latchSleep = 1 << 1
 )
 
-// isSet reports whether a state is one of a latch that is set, also if one bit of it is wrong.
-func isSet(state uint32) bool {
+// latchIsSet reports whether a state is one of a latch that is set, also if one bit of it is wrong.
+func latchIsSet(state uint32) bool {
 	s := state & latchSet
 	return s&(s-1) != 0
 }
@@ -86,14 +86,14 @@ func NewLatch(w *LatchWord, self Self) *Latch {
 		word *LatchWord
 		peer Peer
 	}
-	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.nudge); onEnd(w, l.giveBack) })
+	return madeOnce(v, key{w, self.Peer}, make, func(l *Latch) { v.OnEnd(l.wakeAll); onBytesEnd(w, l.disownAtEnd) })
 }
 
-// giveBack gives the ownership up at the end of the view, before the bytes go, if this session has it. An Own that is under
-// way may have loaded the word before the end. So the word is changed in any case, in the bits that count ends, and the
-// swap of that Own fails. Then those that wait are woken; they find the end.
-func (l *Latch) giveBack() {
-	contained(func() {
+// disownAtEnd gives the ownership up at the end of the view, before the bytes go, if this session has it. An Own that
+// is under way may have loaded the word before the end. So the word is changed in any case, in the bits that count
+// ends, and the swap of that Own fails. Then those that wait are woken; they find the end.
+func (l *Latch) disownAtEnd() {
+	endAtFault(func() {
 		for o := &l.word.owner.w; ; {
 			w := o.Load()
 			n := (onebit.Of(w) + oneEnd) % (1 << 56) // of the ends the upper bits may be lost
@@ -105,7 +105,7 @@ func (l *Latch) giveBack() {
 			}
 		}
 	})
-	l.nudge() // those that are about to sleep don't
+	l.wakeAll() // those that are about to sleep don't
 }
 
 // oneEnd is one in the ends that an owner's word counts, above the bits of the peer.
@@ -119,7 +119,7 @@ const oneEnd = 1 << 43
 // end of the view changes the word, so the swap fails if the view ends in between. So no session owns a latch after the
 // end of its view.
 func (l *Latch) Own() (err error) {
-	defer late(&err, l.view.v)
+	defer errOfView(&err, l.view.v)
 	defer fault.Return(&err, fault.Catch())
 	for {
 		if l.view.Ended() {
@@ -141,8 +141,8 @@ func (l *Latch) Own() (err error) {
 }
 
 // Disown gives the ownership up. The latch stays set or not set. It does nothing if this session is not the owner. A
-// goroutine of this session that waits goes on waiting, and is woken by a Set; another session's Own may then succeed, and
-// each Set wakes both.
+// goroutine of this session that waits goes on waiting, and is woken by a Set; another session's Own may then succeed,
+// and each Set wakes both.
 func (l *Latch) Disown() {
 	l.me.carefully(func() {
 		for !l.view.Ended() {
@@ -175,7 +175,7 @@ func (l *Latch) Set() {
 	switch {
 	case l.view.Ended():
 	case l.me.Checked:
-		contained(l.set)
+		endAtFault(l.set)
 	default:
 		l.set()
 	}
@@ -190,8 +190,8 @@ func (l *Latch) set() {
 	}
 }
 
-// Reset clears the latch. Only the owner calls it, and looks at what it waits for afterwards: a Set that comes before the
-// Reset is lost, but what it announced is visible to that look.
+// Reset clears the latch. Only the owner calls it, and looks at what it waits for afterwards: a Set that comes before
+// the Reset is lost, but what it announced is visible to that look.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
 		l.me.carefully(func() { l.word.state.And(^uint32(latchSet)) })
@@ -200,7 +200,7 @@ func (l *Latch) Reset() {
 
 // IsSet reports whether the latch is set now. If it is, what was stored before the Set is visible to the caller.
 func (l *Latch) IsSet() bool {
-	if l.view.Ended() || !isSet(l.state()) {
+	if l.view.Ended() || !latchIsSet(l.state()) {
 		return false
 	}
 	race.Acquire(&l.word.state)
@@ -212,7 +212,7 @@ func (l *Latch) state() (w uint32) {
 	if !l.me.Checked {
 		return l.word.state.Load()
 	}
-	contained(func() { w = l.word.state.Load() })
+	endAtFault(func() { w = l.word.state.Load() })
 	return w
 }
 
@@ -224,7 +224,7 @@ func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 		return nil
 	}
 	_, err := waitLatches(ctx, []*Latch{l}, peers)
-	late(&err, l.view.v)
+	errOfView(&err, l.view.v)
 	return err
 }
 
@@ -233,7 +233,7 @@ func (l *Latch) Wait(ctx context.Context, peers ...Peer) error {
 func WaitAny(ctx context.Context, latches []*Latch, peers ...Peer) (int, error) {
 	set, err := waitLatches(ctx, latches, peers)
 	for _, l := range latches {
-		late(&err, l.view.v)
+		errOfView(&err, l.view.v)
 	}
 	return set, err
 }
@@ -291,7 +291,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 	words := make([]futex.Word, len(latches))
 	for {
 		for i, l := range latches {
-			l.fallAsleep()
+			l.markSleeper()
 			words[i] = futex.Word{W: &l.word.state, Val: latchSleep}
 		}
 		failpoint.Hit("shmsync/latch/asleep")
@@ -300,7 +300,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		}
 		if ctx.Err() != nil {
 			if len(peers) > 0 {
-				return -1, fmt.Errorf("the latch was not set by %s: %w", latches[0].me.names(peers), context.Cause(ctx))
+				return -1, fmt.Errorf("the latch was not set by %s: %w", latches[0].me.sessionNames(peers), context.Cause(ctx))
 			}
 			return -1, context.Cause(ctx)
 		}
@@ -309,7 +309,7 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 		if anySet() {
 			return answer()
 		}
-		dead := find(peers, func(p Peer) bool { return !latches[0].me.Alive(p) })
+		dead := indexOfPeer(peers, func(p Peer) bool { return !latches[0].me.Alive(p) })
 		if anySet() {
 			return answer()
 		}
@@ -319,21 +319,21 @@ func waitLatches(ctx context.Context, latches []*Latch, peers []Peer) (set int, 
 	}
 }
 
-// fallAsleep stores in the state of a latch that is not set that a process may be asleep. What else is in it is of a
+// markSleeper stores in the state of a latch that is not set that a process may be asleep. What else is in it is of a
 // stray store, and goes. It does nothing to a latch that is set, which the caller's next look finds.
-func (l *Latch) fallAsleep() {
+func (l *Latch) markSleeper() {
 	for {
 		w := l.word.state.Load()
-		if w == latchSleep || isSet(w) || l.word.state.CompareAndSwap(w, latchSleep) {
+		if w == latchSleep || latchIsSet(w) || l.word.state.CompareAndSwap(w, latchSleep) {
 			return
 		}
 	}
 }
 
-// nudge wakes those that wait, so that they look at the view. It clears the mark of a sleeper first: a goroutine that has
-// stored the mark and is about to sleep finds the word changed.
-func (l *Latch) nudge() {
-	contained(func() {
+// wakeAll wakes those that wait, so that they look at the view. It clears the mark of a sleeper first: a goroutine
+// that has stored the mark and is about to sleep finds the word changed.
+func (l *Latch) wakeAll() {
+	endAtFault(func() {
 		l.word.state.And(^uint32(latchSleep))
 		wake(&l.word.state)
 	})
@@ -349,8 +349,8 @@ func wordsOf(peers []Peer) (list []uint64) {
 	return list
 }
 
-// find returns the index of the first peer for which f is true, -1 if there is none.
-func find(peers []Peer, f func(Peer) bool) int {
+// indexOfPeer returns the index of the first peer for which f is true, -1 if there is none.
+func indexOfPeer(peers []Peer, f func(Peer) bool) int {
 	for i, p := range peers {
 		if f(p) {
 			return i

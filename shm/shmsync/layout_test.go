@@ -11,7 +11,7 @@ import (
 func TestSizes(t *testing.T) {
 	for name, got := range map[string][2]uintptr{
 		"MutexWord":   {unsafe.Sizeof(shmsync.MutexWord{}), 4},
-		"Count":       {unsafe.Sizeof(shmsync.Count{}), 4},
+		"EventCount":  {unsafe.Sizeof(shmsync.EventCount{}), 4},
 		"Cond":        {unsafe.Sizeof(shmsync.Cond{}), 4},
 		"Slot":        {unsafe.Sizeof(shmsync.Slot{}), 8},
 		"LatchWord":   {unsafe.Sizeof(shmsync.LatchWord{}), 16},

@@ -28,10 +28,10 @@ import (
 //	readers  the process in it; one that finds      the sessions that hold it shared, and how often; a word that puts
 //	         that one dead: 0                       one wrong bit right (see reader)
 //
-// Every process loads every field at any time. What a load has found may be over by the time it is judged; each change is
-// a swap from what was found, and fails then. Readers and owner exclude each other by the order of their stores: a reader
-// stores its slot before it loads the state, an owner its state before it loads the slots. Of the two that come at once at
-// least one sees the other. If both do, the reader leaves its slot, and the owner waits for that.
+// Every process loads every field at any time. What a load has found may be over by the time it is judged; each change
+// is a swap from what was found, and fails then. Readers and owner exclude each other by the order of their stores: a
+// reader stores its slot before it loads the state, an owner its state before it loads the slots. Of the two that come
+// at once at least one sees the other. If both do, the reader leaves its slot, and the owner waits for that.
 type LWLockWord struct {
 	_       structs.HostLayout
 	state   atomic.Uint64
@@ -90,8 +90,8 @@ const lostOwner = (MaxRows + 1) << 32
 //
 // A free lock is taken and given back by one or two atomic operations each. A writer that waits keeps new readers
 // out, so none starves; a goroutine that is woken competes with those that come, until one has waited for a millisecond:
-// then those that have slept go first. As many processes can read at once as there are slots (16, and more by NewLWLock), each
-// with up to 4,000 goroutines in a slot; the next one waits for a slot.
+// then those that have slept go first. As many processes can read at once as there are slots (16, and more by
+// NewLWLock), each with up to 4,000 goroutines in a slot; the next one waits for a slot.
 //
 // After the end of the session, or of the view that the word lies in, each call is ErrClosed. If the word's
 // segment is detached in a session that goes on, what this LWLock holds is given back: the next holder finds an
@@ -120,9 +120,9 @@ type LWLock struct {
 	idle   atomic.Uint64 // the state, as this process last left it: its last hold's number plus one
 	// held is the state of the last exclusive hold, without flags. With idle it tells a holder from a session that a
 	// stray store names: the process holds the lock while idle is not the number that follows held's (see hold). A
-	// goroutine that takes the lock stores held after its swap of the state, one that gives it back stores idle after its
-	// swap. Between swap and store the process holds, or has held, a lock of which these two do not speak yet: that
-	// is why Disavow gives a lock back only when it has seen it so twice.
+	// goroutine that takes the lock stores held after its swap of the state, one that gives it back stores idle after
+	// its swap. Between swap and store the process holds, or has held, a lock of which these two do not speak yet:
+	// that is why Disavow gives a lock back only when it has seen it so twice.
 	held atomic.Uint64
 	_    [40]byte
 
@@ -132,15 +132,15 @@ type LWLock struct {
 	more  []Slot
 	room  chan struct{} // of those who wait in this process, one at a time waits for the word
 	spins spin.Budget
-	check check
+	check guardCheck
 	fault func() // after Session.Contain has given back what was held; nil
 
 	suspect uint64 // what Disavow has seen, under the roll's lock
 }
 
 // NewLWLock returns the lock on w, for use by self. More are slots beside w, the same ones in every process.
-// Calls with the same arguments return the same LWLock where w lies in a segment; otherwise the caller makes one and shares
-// it among its goroutines. It reads no shared memory.
+// Calls with the same arguments return the same LWLock where w lies in a segment; otherwise the caller makes one and
+// shares it among its goroutines. It reads no shared memory.
 func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
 	v := viewOf(w, self)
 	if v == nil {
@@ -153,7 +153,7 @@ func NewLWLock(w *LWLockWord, self Self, more ...Slot) *LWLock {
 	}
 	return madeOnce(v, key{w, self.Peer, len(more)},
 		func() *LWLock { return newLWLock(v, v, w, self, more) },
-		func(l *LWLock) { onEnd(w, l.giveBack) })
+		func(l *LWLock) { onBytesEnd(w, l.releaseAtEnd) })
 }
 
 // NewLWLockUnder returns the lock on w for a structure that ends with v, whose calls look at v themselves, and hold a
@@ -173,8 +173,8 @@ func NewLWLockWithin(v *shm.View, w *LWLockWord, self Self, more ...Slot) *LWLoc
 // the structure that the lock belongs to, which ends with its last hold, and is called before the lock is used.
 func (l *LWLock) OnFault(f func()) { l.fault = f }
 
-// newLWLock returns a lock that refuses calls after the end of view, and whose waits end with bytes; either may be nil. One
-// whose bytes may end is enrolled for Disavow, which takes the roll's lock.
+// newLWLock returns a lock that refuses calls after the end of view, and whose waits end with bytes; either may be
+// nil. One whose bytes may end is enrolled for Disavow, which takes the roll's lock.
 func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LWLock {
 	l := &LWLock{
 		word: w, self: self.Peer.Word(), view: endsWith(view), bytes: bytes, me: self, more: more, room: make(chan struct{}, 1),
@@ -183,17 +183,17 @@ func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LW
 		l.quick, l.over = nil, ended
 	}
 	l.one = onebit.Word(l.self) + oneTime
-	mine := preferred(self.Row, l.slots())
+	mine := preferredSlot(self.Row, l.slots())
 	l.mine, l.first, l.read = int32(mine), l.slot(mine), readerIn(mine)
 	if bytes != nil {
-		enroll(l)
+		enrollLock(l)
 	}
 	return l
 }
 
-// preferred returns the slot of n that a session tries first. It spreads neighbouring rows over cache lines, eight slots
-// each, so that readers in different processes seldom store to one line.
-func preferred(row, n int) int {
+// preferredSlot returns the slot of n that a session tries first. It spreads neighbouring rows over cache lines, eight
+// slots each, so that readers in different processes seldom store to one line.
+func preferredSlot(row, n int) int {
 	lines := max(n/8, 1)
 	return (row%lines*8 + row/lines%8) % n
 }
@@ -209,15 +209,15 @@ func (l *LWLock) slot(i int) *Slot {
 // slots returns the number of readers' slots: those of the word, then those that the program has added.
 func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
 
-// Lock waits for exclusive use until ctx is over; the error then is the cause of ctx and names the sessions that hold the
-// lock. A holder that died makes no process wait longer than it takes to find that out; if it held exclusively, the guard is
-// Abandoned. A poisoned lock is ErrNotRecoverable.
+// Lock waits for exclusive use until ctx is over; the error then is the cause of ctx and names the sessions that hold
+// the lock. A holder that died makes no process wait longer than it takes to find that out; if it held exclusively,
+// the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
 //
-// The fast path swaps the state from what this process left there last. It succeeds if no other process has used the lock
-// exclusively since, no flag is set and no process may read. From the swap on the lock is held: a process that dies after it
-// leaves its own name without mayRead, and the next process that finds it dead takes the lock over, abandoned, although
-// nothing was changed yet. Held is stored before the second look at the view and before the question for scopes and
-// doubts: see doubt.
+// The fast path swaps the state from what this process left there last. It succeeds if no other process has used the
+// lock exclusively since, no flag is set and no process may read. From the swap on the lock is held: a process that
+// dies after it leaves its own name without mayRead, and the next process that finds it dead takes the lock over,
+// abandoned, although nothing was changed yet. Held is stored before the second look at the view and before the
+// question for scopes and doubts: see doubt.
 func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	// Behind an atomic operation the processor loads nothing before that is done. So what the loads there need is loaded
 	// here: each of them takes one load then, not two that wait for one another.
@@ -230,45 +230,45 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 			race.Acquire(&word.asleep)
 			return Guard{l, st}, nil
 		}
-		if g, err := l.taken(st | l.self); err == nil {
+		if g, err := l.exclusiveGuard(st | l.self); err == nil {
 			return g, nil
 		}
 	}
-	return l.wait(ctx, want{mode: exclusive})
+	return l.waitForLock(ctx, want{mode: exclusive})
 }
 
 // Recover is Lock for a caller that can repair all that the lock guards: it takes a poisoned lock, too, and then
 // the guard is Abandoned. It waits as Lock does. A lock that is not poisoned it takes as Lock would.
 func (l *LWLock) Recover(ctx context.Context) (Guard, error) {
-	return l.wait(ctx, want{mode: exclusive, repair: true})
+	return l.waitForLock(ctx, want{mode: exclusive, repair: true})
 }
 
 // RLock waits for shared use until ctx is over, as Lock does. If the guard is Abandoned it is exclusive, so
 // that the caller can repair. If every slot is in use by a living process it waits until one is free.
 //
-// The slot is stored before the state is loaded, for the reason given at LWLockWord. The reader is in if it finds no owner
-// and mayRead set, or sets mayRead itself; the swap that does so also proves that no owner came in between. A process that
-// dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
+// The slot is stored before the state is loaded, for the reason given at LWLockWord. The reader is in if it finds no
+// owner and mayRead set, or sets mayRead itself; the swap that does so also proves that no owner came in between. A
+// process that dies with its slot stored, in or not, is subtracted by the process that its slot keeps waiting.
 func (l *LWLock) RLock(ctx context.Context) (Guard, error) {
-	// As in Lock; and w is loaded before the look at the view, as the end of a view expects: see enter.
+	// As in Lock; and w is loaded before the look at the view, as the end of a view expects: see enterSlot.
 	v, word, s, w := l.quick, l.word, l.first, l.vacant.Load()
 	if v == nil {
-		return l.wait(ctx, want{mode: shared})
+		return l.waitForLock(ctx, want{mode: shared})
 	}
 	if v.Ended() || !s.w.CompareAndSwap(w, w+l.one) {
-		if !l.enter(s) {
-			return l.wait(ctx, want{mode: shared})
+		if !l.enterSlot(s) {
+			return l.waitForLock(ctx, want{mode: shared})
 		}
 	}
 	failpoint.Hit("shmsync/lwlock/entered")
 	st := word.state.Load()
 	if st&^holds != mayRead && (st&^holds != 0 || !word.state.CompareAndSwap(st, st|mayRead)) {
-		l.leave(s)
-		return l.wait(ctx, want{mode: shared})
+		l.leaveSlot(s)
+		return l.waitForLock(ctx, want{mode: shared})
 	}
 	failpoint.Hit("shmsync/lwlock/reading")
 	if v.Ended() || !scope.Quiet() {
-		return l.reads(int(l.mine))
+		return l.readerGuard(int(l.mine))
 	}
 	race.Acquire(&word.state)
 	return Guard{l, l.read}, nil
@@ -280,16 +280,16 @@ func (l *LWLock) TryLock() (g Guard, ok bool, err error) {
 	st := l.idle.Load()
 	if v := l.quick; v != nil && !v.Ended() && l.word.state.CompareAndSwap(st, st|l.self) {
 		failpoint.Hit("shmsync/lwlock/tried")
-		if g, err := l.taken(st | l.self); err == nil {
+		if g, err := l.exclusiveGuard(st | l.self); err == nil {
 			return g, true, nil
 		}
 	}
-	return l.try(exclusive)
+	return l.tryLock(exclusive)
 }
 
-// TryRLock is RLock without waiting; it asks whether the one in the way is alive. It also returns false without an error if
-// every slot is in use.
-func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.try(shared) }
+// TryRLock is RLock without waiting; it asks whether the one in the way is alive. It also returns false without an
+// error if every slot is in use.
+func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.tryLock(shared) }
 
-// owned reports whether a state names this session as the owner, in or about to be.
-func (l *LWLock) owned(state uint64) bool { return state&peerMask == l.self }
+// ownedBySelf reports whether a state names this session as the owner, in or about to be.
+func (l *LWLock) ownedBySelf(state uint64) bool { return state&peerMask == l.self }

@@ -48,17 +48,17 @@ var (
 	errLost    = errors.New("given back") // the hold was mistaken for a stray store
 )
 
-// attempt tries to take the lock once. Slept is whether the caller has been asleep for it. It returns the guard or one of
-// errBlocked, errDrain, errNoSlot and errLost; any other error is one for the program: the end of the view, or
-// ErrNotRecoverable. With errDrain the caller is the owner, and goes on with drain or retire.
+// attemptLock tries to take the lock once. Slept is whether the caller has been asleep for it. It returns the guard or
+// one of errBlocked, errDrain, errNoSlot and errLost; any other error is one for the program: the end of the view, or
+// ErrNotRecoverable. With errDrain the caller is the owner, and goes on with drainReaders or cancelDrain.
 //
-// A process that dies as an owner beside mayRead was never in, and what it leaves is freed, not abandoned. The flags that
-// the swap takes out of the state (the sleepers', and hungry) are put in again by those that wait for longer; sleepX is set
-// if the caller has slept, for others that may be asleep and whose flag the last owner has taken.
+// A process that dies as an owner beside mayRead was never in, and what it leaves is freed, not abandoned. The flags
+// that the swap takes out of the state (the sleepers', and hungry) are put in again by those that wait for longer;
+// sleepX is set if the caller has slept, for others that may be asleep and whose flag the last owner has taken.
 //
-// As in enter, the look at the view comes between the load of the word and its swap: the end of a view changes the
+// As in enterSlot, the look at the view comes between the load of the word and its swap: the end of a view changes the
 // word, if it is not held by a living session. So nothing is taken after the end has given back what was held.
-func (l *LWLock) attempt(w want, slept bool) (Guard, error) {
+func (l *LWLock) attemptLock(w want, slept bool) (Guard, error) {
 	for {
 		st := l.word.state.Load()
 		switch {
@@ -85,47 +85,48 @@ func (l *LWLock) attempt(w want, slept bool) (Guard, error) {
 		}
 		if st&mayRead != 0 {
 			failpoint.Hit("shmsync/lwlock/owner")
-			if _, err := l.taken(next); err != nil {
+			if _, err := l.exclusiveGuard(next); err != nil {
 				return Guard{}, err
 			}
-			if !l.drained() {
+			if !l.noReaders() {
 				return Guard{}, errDrain
 			}
 			return l.enterDrained()
 		}
 		failpoint.Hit("shmsync/lwlock/taken")
-		return l.taken(next)
+		return l.exclusiveGuard(next)
 	}
 }
 
-// attemptShared takes the lock for shared use, from a state without an owner. It returns the guard, errNoSlot, or errBlocked
-// if an owner has come.
+// attemptShared takes the lock for shared use, from a state without an owner. It returns the guard, errNoSlot, or
+// errBlocked if an owner has come.
 //
-// The slot is stored before the state is swapped; an owner that comes after the swap finds the slot. A process that dies in
-// between leaves a slot of a dead reader, which the next owner subtracts.
+// The slot is stored before the state is swapped; an owner that comes after the swap finds the slot. A process that
+// dies in between leaves a slot of a dead reader, which the next owner subtracts.
 func (l *LWLock) attemptShared(st uint64) (Guard, error) {
-	i := l.findSlot()
+	i := l.enterAnySlot()
 	if i < 0 {
 		return Guard{}, errNoSlot
 	}
 	failpoint.Hit("shmsync/lwlock/slot")
 	for {
 		if st&(peerMask|poisoned) != 0 {
-			l.leave(l.slot(i))
+			l.leaveSlot(l.slot(i))
 			return Guard{}, errBlocked
 		}
 		// The swap proves, even if it changes nothing, that no owner came between. Flags without an owner are left
 		// over: a goroutine that believes in them sleeps for a moment only.
 		if l.word.state.CompareAndSwap(st, st&holds|mayRead) {
 			failpoint.Hit("shmsync/lwlock/shared")
-			return l.reads(i)
+			return l.readerGuard(i)
 		}
 		st = l.word.state.Load()
 	}
 }
 
-// enterDrained makes the owner, which has seen no reader after it became the owner, one that is in, and returns the guard.
-// No reader can have come in since: it would have found the owner, and left. A poisoned lock becomes an abandoned one.
+// enterDrained makes the owner, which has seen no reader after it became the owner, one that is in, and returns the
+// guard. No reader can have come in since: it would have found the owner, and left. A poisoned lock becomes an
+// abandoned one.
 //
 // It is errLost if the lock names another holder by now, since Disavow has given this hold back, and ErrClosed if this
 // session was found dead. A name with one wrong bit is this hold's, hit by a stray store, and is put right.
@@ -134,9 +135,9 @@ func (l *LWLock) enterDrained() (Guard, error) {
 		st := l.word.state.Load()
 		name := l.held.Load()
 		switch {
-		case l.owned(st):
+		case l.ownedBySelf(st):
 			name = st & (holds | peerMask)
-		case l.stray(st, name):
+		case l.isStrayed(st, name):
 		case l.me.alive(l.self):
 			return Guard{}, errLost
 		default:
@@ -148,23 +149,24 @@ func (l *LWLock) enterDrained() (Guard, error) {
 		}
 		if l.word.state.CompareAndSwap(st, next) {
 			failpoint.Hit("shmsync/lwlock/drained")
-			return l.taken(next)
+			return l.exclusiveGuard(next)
 		}
 	}
 }
 
-// takeOver deals with a dead owner, or with lostOwner. It frees the lock of one that was waiting for readers; of one that was
-// in it makes the caller the holder, abandoned. It reports with took whether the caller took the lock over, and then returns
-// the guard or the reason why it is none. It asks whether the owner lives, and so is called by those that have to wait.
+// takeOver deals with a dead owner, or with lostOwner. It frees the lock of one that was waiting for readers; of one
+// that was in it makes the caller the holder, abandoned. It reports with took whether the caller took the lock over,
+// and then returns the guard or the reason why it is none. It asks whether the owner lives, and so is called by those
+// that have to wait.
 //
 // The swap begins from the state in which the dead owner was found: of several processes one succeeds.
 func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
 	st := l.word.state.Load()
 	switch {
-	case st&peerMask == 0 || st&poisoned != 0 && !w.repair || l.owned(st) || l.me.alive(st) || l.view.Ended():
+	case st&peerMask == 0 || st&poisoned != 0 && !w.repair || l.ownedBySelf(st) || l.me.alive(st) || l.view.Ended():
 		return Guard{}, false, nil
 	case st&mayRead != 0:
-		l.free(st, st&poisoned)
+		l.freeAndWake(st, st&poisoned)
 		return Guard{}, false, nil
 	}
 	// The next number, so that a holder that a stray store has renamed tells this hold from its own.
@@ -173,6 +175,6 @@ func (l *LWLock) takeOver(w want) (g Guard, took bool, err error) {
 		return Guard{}, false, nil
 	}
 	failpoint.Hit("shmsync/lwlock/inherited")
-	g, err = l.taken(next)
+	g, err = l.exclusiveGuard(next)
 	return g, true, err
 }

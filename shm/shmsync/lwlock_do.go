@@ -14,15 +14,15 @@ var (
 		"what the lock guards may be half-written; take the lock by Recover, repair that, and call MarkConsistent"))
 )
 
-// Do calls f with the lock held exclusively, and returns f's error. It waits for the lock as Lock does. The lock is given
-// back when f returns, and also if f panics or ends its goroutine (runtime.Goexit).
+// Do calls f with the lock held exclusively, and returns f's error. It waits for the lock as Lock does. The lock is
+// given back when f returns, and also if f panics or ends its goroutine (runtime.Goexit).
 //
 // If a holder died with the lock, Do is ErrNotRecoverable without a call of f, and the lock stays as it is: f can't know
 // that what the lock guards may be half-written. The caller takes the lock by Recover then, repairs, and calls
 // MarkConsistent. Do leaves the lock to others in that state if f meets a fault inside Session.Contain.
 //
-// If the session ends while f runs, f goes on, as a function of Segment.With does; the lock is then that of a holder that
-// died, and Do returns ErrClosed unless f returns an error.
+// If the session ends while f runs, f goes on, as a function of Segment.With does; the lock is then that of a holder
+// that died, and Do returns ErrClosed unless f returns an error.
 func (l *LWLock) Do(ctx context.Context, f func() error) error {
 	if f == nil {
 		return errNoFunction
@@ -33,7 +33,7 @@ func (l *LWLock) Do(ctx context.Context, f func() error) error {
 	}
 	// An Unlock would poison the lock, so it is given back as it was found.
 	if g.Abandoned() {
-		l.abandon(g)
+		l.poisonHold(g)
 		return errHalfDone
 	}
 	returned := false
@@ -42,7 +42,7 @@ func (l *LWLock) Do(ctx context.Context, f func() error) error {
 			g.Unlock()
 			return
 		}
-		g.leave(recover())
+		g.releaseOnPanic(recover())
 	}()
 	err = f()
 	returned = true
@@ -52,14 +52,14 @@ func (l *LWLock) Do(ctx context.Context, f func() error) error {
 	return err
 }
 
-// leave gives the lock back for a function that has not returned, and goes on with its panic. R is what recover has
-// returned: nil if the function has ended its goroutine.
+// releaseOnPanic gives the lock back for a function that has not returned, and goes on with its panic. R is what
+// recover has returned: nil if the function has ended its goroutine.
 //
 // After a fault what the lock guards may be half-written, and the function can't have seen to that: so the next holder
 // finds the lock Abandoned. After any other panic the lock is in order, as it is with a deferred Unlock.
-func (g Guard) leave(r any) {
+func (g Guard) releaseOnPanic(r any) {
 	if _, is := r.(interface{ Addr() uintptr }); is {
-		contained(func() { g.l.abandon(g) })
+		endAtFault(func() { g.l.poisonHold(g) })
 	} else {
 		g.Unlock()
 	}

@@ -9,34 +9,34 @@ import (
 	"github.com/godsm/godsm/internal/waits"
 )
 
-// drain waits for the readers to leave, as their lock's next owner, and returns the guard. When ctx is over, or the view of
-// the bytes ends, it gives the ownership up and returns why. The state names this session from before its begin, so no
-// reader comes in, and each that leaves looks for an owner to wake.
+// drainReaders waits for the readers to leave, as their lock's next owner, and returns the guard. When ctx is over, or
+// the view of the bytes ends, it gives the ownership up and returns why. The state names this session from before its
+// begin, so no reader comes in, and each that leaves looks for an owner to wake.
 //
 // The mark in asleep is stored before the last look at the slots: see Unlock. A dead reader's slot is freed after each
 // sleep. A process that dies in here is an owner beside mayRead, which was never in: any other process frees the lock.
-func (l *LWLock) drain(ctx context.Context) (Guard, error) {
+func (l *LWLock) drainReaders(ctx context.Context) (Guard, error) {
 	after := l.bytes.Ended()
 	if !after {
-		defer l.bytes.OnEnd(l.wakeHere)()
+		defer l.bytes.OnEnd(l.wakeAll)()
 	}
 	wait := waits.Wait{Waits: l.me.Waits}
 	defer wait.End()
 	for {
-		if l.spins.Until(l.drained) {
+		if l.spins.Until(l.noReaders) {
 			return l.enterDrained()
 		}
 		l.word.asleep.Store(1)
 		failpoint.Hit("shmsync/lwlock/draining")
-		if l.drained() {
+		if l.noReaders() {
 			return l.enterDrained()
 		}
 		if !after && l.bytes.Ended() || ctx.Err() != nil {
 			why := context.Cause(ctx)
 			if why != nil && !l.bytes.Ended() {
-				why = l.waited(why)
+				why = l.errWaited(why)
 			}
-			contained(l.retire)
+			endAtFault(l.cancelDrain)
 			if !after && l.bytes.Ended() {
 				return Guard{}, l.bytes.Err()
 			}
@@ -44,16 +44,8 @@ func (l *LWLock) drain(ctx context.Context) (Guard, error) {
 		}
 		wait.Sleep(ctx, func(ctx context.Context, d time.Duration) {
 			futex.WaitAny(ctx, d, futex.Word{W: &l.word.asleep, Val: 1})
-		}, l.readersNow()...)
+		}, l.readerWords()...)
 		failpoint.Hit("shmsync/lwlock/drain-woken")
-		l.subtractDead()
+		l.freeDeadSlots()
 	}
-}
-
-// within returns d, or what is left until the deadline of ctx if that is less, and never less than 0.
-func within(ctx context.Context, d time.Duration) time.Duration {
-	if end, ok := ctx.Deadline(); ok {
-		return max(min(d, time.Until(end)), 0)
-	}
-	return d
 }

@@ -2,12 +2,12 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/sys/fault"
 
-// This file is about the end of the bytes that a lock lies in, or of its session: what the process holds is given back, and
-// no call that is under way takes the lock afterwards.
+// This file is about the end of the bytes that a lock lies in, or of its session: what the process holds is given
+// back, and no call that is under way takes the lock afterwards.
 
-// contained runs f where bytes may be gone already, and ends it at a fault: what can't be reached any more has nothing to be
-// given back. Any other panic goes on.
-func contained(f func()) {
+// endAtFault runs f where bytes may be gone already, and ends it at a fault: what can't be reached any more has
+// nothing to be given back. Any other panic goes on.
+func endAtFault(f func()) {
 	defer fault.Ignore(fault.Catch())
 	f()
 }
@@ -16,24 +16,25 @@ func contained(f func()) {
 // pages, and a fault, which only a truncated object causes, is the caller's.
 func (s Self) carefully(f func()) {
 	if s.Checked {
-		contained(f)
+		endAtFault(f)
 		return
 	}
 	f()
 }
 
-// giveBack gives what this process holds to the others at the end of the view, before the bytes go: an exclusive lock as one
-// of a holder that died, a reader's slot as a free one. It takes the process off the list of those that wait, and wakes all.
+// releaseAtEnd gives what this process holds to the others at the end of the view, before the bytes go: an exclusive
+// lock as one of a holder that died, a reader's slot as a free one. It takes the process off the list of those that
+// wait, and wakes all.
 //
 // If the session ends, nothing is given back: its row goes too, and from then on the lock is one of a holder that died.
 // Until then the bytes may be lent (Segment.With), and the hold with them.
-func (l *LWLock) giveBack() {
+func (l *LWLock) releaseAtEnd() {
 	if l.me.View.Ended() {
-		l.wakeHere()
+		l.wakeAll()
 		return
 	}
-	contained(func() {
-		l.bar(true)
+	endAtFault(func() {
+		l.barCalls(true)
 		for i := range l.word.waiters {
 			s := &l.word.waiters[i]
 			if w := s.w.Load(); w&peerMask == l.self {
@@ -41,7 +42,7 @@ func (l *LWLock) giveBack() {
 			}
 		}
 	})
-	l.wakeHere()
+	l.wakeAll()
 }
 
 // Bar keeps every call of this process from taking the lock from now on. It is called after the end of the view that the
@@ -51,8 +52,8 @@ func (l *LWLock) Bar() {
 	if l.word == nil {
 		return
 	}
-	contained(func() { l.bar(false) })
-	l.wakeHere()
+	endAtFault(func() { l.barCalls(false) })
+	l.wakeAll()
 }
 
 // Mine reports whether this session has the lock, exclusively or shared, also after the end of the view. It is false if
@@ -61,8 +62,8 @@ func (l *LWLock) Mine() (mine bool) {
 	if l.word == nil {
 		return false
 	}
-	contained(func() {
-		mine = l.owned(l.word.state.Load())
+	endAtFault(func() {
+		mine = l.ownedBySelf(l.word.state.Load())
 		for i := 0; i < l.slots() && !mine; i++ {
 			r := readerOf(l.slot(i).w.Load())
 			mine = r.peer == l.self && r.times > 0
@@ -71,18 +72,18 @@ func (l *LWLock) Mine() (mine bool) {
 	return mine
 }
 
-// bar changes every word that a call which began before the end could swap, also one that this process does not hold:
-// such a call has loaded a word, then looked at the view, and is about to swap the word. If giveBack, what this process
-// holds is given to the others.
+// barCalls changes every word that a call which began before the end could swap, also one that this process does not
+// hold: such a call has loaded a word, then looked at the view, and is about to swap the word. If leaveAtEnd, what
+// this process holds is given to the others.
 //
 // A state without an owner, or with a dead session, gets the next number; each slot the next of its ends. A state of
 // another living holder is left: no call of this process can swap that one, and when it changes it has another number.
-func (l *LWLock) bar(giveBack bool) {
+func (l *LWLock) barCalls(giveBack bool) {
 	for {
 		st := l.word.state.Load()
 		next := st
 		switch {
-		case l.owned(st):
+		case l.ownedBySelf(st):
 			if giveBack {
 				next = ownerless(st)
 			}
@@ -108,8 +109,8 @@ func (l *LWLock) bar(giveBack bool) {
 	}
 }
 
-// ownerless returns the state without its owner. One that was in is replaced by lostOwner, so that the lock is one of a holder
-// that died; one that was waiting for readers has changed nothing, and leaves a free lock.
+// ownerless returns the state without its owner. One that was in is replaced by lostOwner, so that the lock is one of
+// a holder that died; one that was waiting for readers has changed nothing, and leaves a free lock.
 func ownerless(st uint64) uint64 {
 	if st&mayRead != 0 {
 		return st&(holds|mayRead|hungry|poisoned) + oneHold
@@ -117,20 +118,20 @@ func ownerless(st uint64) uint64 {
 	return st&^peerMask | lostOwner
 }
 
-// wakeHere wakes all that wait for the lock, in every process, so that those of this one look at the view. The mark of an
+// wakeAll wakes all that wait for the lock, in every process, so that those of this one look at the view. The mark of an
 // owner that sleeps is taken away before its wake-up: one that is about to sleep finds it changed. It does not fault.
-func (l *LWLock) wakeHere() {
-	contained(func() {
+func (l *LWLock) wakeAll() {
+	endAtFault(func() {
 		l.word.asleep.Store(0)
-		l.wakeTurn(exclusive, all)
-		l.wakeTurn(shared, all)
+		l.wakeMode(exclusive, all)
+		l.wakeMode(shared, all)
 		wake(&l.word.asleep)
 	})
 }
 
-// giveUp undoes a hold that has come too late, after the end of the view: the next holder finds the lock as the caller did,
-// free, or abandoned if it was taken over from a dead holder. A state of another hold it leaves as it is.
-func (l *LWLock) giveUp(st uint64) {
+// undoLateHold undoes a hold that has come too late, after the end of the view: the next holder finds the lock as the
+// caller did, free, or abandoned if it was taken over from a dead holder. A state of another hold it leaves as it is.
+func (l *LWLock) undoLateHold(st uint64) {
 	for {
 		w := l.word.state.Load()
 		if w&(holds|peerMask) != st&(holds|peerMask) {
@@ -141,7 +142,7 @@ func (l *LWLock) giveUp(st uint64) {
 			next = ownerless(w)
 		}
 		if l.word.state.CompareAndSwap(w, next) {
-			l.wakeThose(w, false)
+			l.wakeFlagged(w, false)
 			return
 		}
 	}

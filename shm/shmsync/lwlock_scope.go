@@ -6,50 +6,52 @@ import "github.com/godsm/godsm/internal/scope"
 // given back once. It implements scope.Held, whose methods say what they are for.
 type scoped struct{ g Guard }
 
-// note tells the scope that the calling goroutine is in of g, and returns g.
-func (g Guard) note() Guard {
+// noteInScope tells the scope that the calling goroutine is in of g, and returns g.
+func (g Guard) noteInScope() Guard {
 	if s := scope.Current(); s != nil {
 		s.Add(scoped{g})
 	}
 	return g
 }
 
-// Over reports whether the guard has been unlocked. It looks at this process's own notes of its holds, never at the word.
+// Over reports whether the guard has been unlocked. It looks at this process's own notes of its holds, never at the
+// word.
 func (h scoped) Over() bool {
 	l := h.g.l
 	if !h.g.Exclusive() {
 		return !l.check.has(h.g.what)
 	}
-	name, is := l.hold()
+	name, is := l.holdOfSelf()
 	return !is || name&holds != h.g.what&holds
 }
 
-// Abandon gives the lock back, for a goroutine that a fault has kept from it: a reader's slot as by Unlock, an exclusive lock
-// as by a holder that died, since what it guards may be half-written. Then it calls what was given to OnFault.
+// Abandon gives the lock back, for a goroutine that a fault has kept from it: a reader's slot as by Unlock, an
+// exclusive lock as by a holder that died, since what it guards may be half-written. Then it calls what was given to
+// OnFault.
 func (h scoped) Abandon() {
 	l := h.g.l
 	if h.g.Exclusive() {
-		contained(func() { l.abandon(h.g) })
+		endAtFault(func() { l.poisonHold(h.g) })
 	} else {
-		contained(h.g.unlock)
+		endAtFault(h.g.unlock)
 	}
 	if l.fault != nil {
 		l.fault()
 	}
 }
 
-// abandon makes the exclusive hold of g one of a holder that has died. Its number is over, so that a late Unlock of g
-// does nothing. The process's own note that it has given the lock back, in idle, is made in any case, also after a fault:
-// otherwise the process would take a later word that names it for its own.
-func (l *LWLock) abandon(g Guard) {
+// poisonHold makes the exclusive hold of g one of a holder that has died. Its number is over, so that a late Unlock of g
+// does nothing. The process's own note that it has given the lock back, in idle, is made in any case, also after a
+// fault: otherwise the process would take a later word that names it for its own.
+func (l *LWLock) poisonHold(g Guard) {
 	defer func() {
-		if name, is := l.hold(); is && name&holds == g.what&holds {
+		if name, is := l.holdOfSelf(); is && name&holds == g.what&holds {
 			l.idle.Store(g.what&holds + oneHold)
 		}
 	}()
 	for {
 		st := l.word.state.Load()
-		if !g.has(st) {
+		if !g.holds(st) {
 			return
 		}
 		next := ownerless(st)
@@ -57,7 +59,7 @@ func (l *LWLock) abandon(g Guard) {
 			next += oneHold
 		}
 		if l.word.state.CompareAndSwap(st, next) {
-			l.wakeThose(st, false)
+			l.wakeFlagged(st, false)
 			return
 		}
 	}

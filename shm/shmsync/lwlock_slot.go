@@ -13,8 +13,8 @@ import (
 //	bits 43-44  goes up when the end of a view clears the slot
 //	bits 45-56  how often the peer's process reads, at most maxTimes
 //
-// The count is at the top: a number with one more reader has a word that is larger by oneTime. So the fast paths add to a
-// word and subtract from it without taking it apart.
+// The count is at the top: a number with one more reader has a word that is larger by oneTime. So the fast paths add
+// to a word and subtract from it without taking it apart.
 const (
 	endsShift  = 43
 	timesShift = 45
@@ -26,9 +26,9 @@ const (
 // reader is a slot's content.
 type reader struct{ peer, ends, times uint64 }
 
-// vacant reports whether w is that of a free slot, without the division that readerOf makes: a number with neither peer nor
-// count has a word with nothing in its low 43 bits, below oneTime.
-func vacant(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
+// slotIsFree reports whether w is that of a free slot, without the division that readerOf makes: a number with neither
+// peer nor count has a word with nothing in its low 43 bits, below oneTime.
+func slotIsFree(w uint64) bool { return w<<(64-endsShift) == 0 && w < oneTime }
 
 // readerOf takes a slot apart, one wrong bit put right. A word that can't be is a peer's that does not exist.
 func readerOf(w uint64) reader {
@@ -48,12 +48,13 @@ func (r reader) word() uint64 {
 	return onebit.Word(r.peer | r.ends<<endsShift | r.times<<timesShift)
 }
 
-// enter writes one more reader of this process into s and reports whether it could: not if s is another session's or full, or
-// the view has ended. The caller is not in yet: it has to find no owner in the state afterwards, or leave the slot.
+// enterSlot writes one more reader of this process into s and reports whether it could: not if s is another session's
+// or full, or the view has ended. The caller is not in yet: it has to find no owner in the state afterwards, or leave
+// the slot.
 //
 // The look at the view comes between the load of the word and its swap: the end clears every slot of the lock, which
 // changes its word. So no reader comes in after the end has cleared what its session holds.
-func (l *LWLock) enter(s *Slot) bool {
+func (l *LWLock) enterSlot(s *Slot) bool {
 	for !l.view.Ended() {
 		w := s.w.Load()
 		r := readerOf(w)
@@ -65,7 +66,7 @@ func (l *LWLock) enter(s *Slot) bool {
 		if !s.w.CompareAndSwap(w, r.word()) {
 			continue
 		}
-		if s == l.first && vacant(w) {
+		if s == l.first && slotIsFree(w) {
 			l.vacant.Store(w)
 		}
 		return true
@@ -73,9 +74,9 @@ func (l *LWLock) enter(s *Slot) bool {
 	return false
 }
 
-// leave takes one reader of this process out of s, and wakes the writer that waits for that. A slot that is not this
+// leaveSlot takes one reader of this process out of s, and wakes the writer that waits for that. A slot that is not this
 // session's it leaves as it is. A process that dies after the swap has left; see Unlock for the writer.
-func (l *LWLock) leave(s *Slot) {
+func (l *LWLock) leaveSlot(s *Slot) {
 	for {
 		w := s.w.Load()
 		r := readerOf(w)
@@ -87,30 +88,30 @@ func (l *LWLock) leave(s *Slot) {
 			break
 		}
 	}
-	l.left()
+	l.wakeWriter()
 }
 
-// left wakes the writer that waits for a reader that has left its slot.
-func (l *LWLock) left() {
+// wakeWriter wakes the writer that waits for a reader that has left its slot.
+func (l *LWLock) wakeWriter() {
 	failpoint.Hit("shmsync/lwlock/left")
 	if l.word.state.Load()&peerMask != 0 {
 		l.wakeOwner()
 	}
 }
 
-// findSlot enters a slot: the preferred one, one that this process has, a free one, or a dead session's. It returns the
+// enterAnySlot enters a slot: the preferred one, one that this process has, a free one, or a dead session's. It returns the
 // slot's number, -1 if there is none.
-func (l *LWLock) findSlot() int {
-	if l.enter(l.first) {
+func (l *LWLock) enterAnySlot() int {
+	if l.enterSlot(l.first) {
 		return int(l.mine)
 	}
 	for _, askToo := range []bool{false, true} {
 		for i := range l.slots() {
 			s := l.slot(i)
 			if askToo {
-				l.subtract(s)
+				l.freeDeadSlot(s)
 			}
-			if l.enter(s) {
+			if l.enterSlot(s) {
 				return i
 			}
 		}
@@ -118,24 +119,26 @@ func (l *LWLock) findSlot() int {
 	return -1
 }
 
-// subtract frees the slot if its reader is dead, from the word in which it was found: a reader that has come since stays.
-func (l *LWLock) subtract(s *Slot) {
+// freeDeadSlot frees the slot if its reader is dead, from the word in which it was found: a reader that has come since
+// stays.
+func (l *LWLock) freeDeadSlot(s *Slot) {
 	w := s.w.Load()
-	if r := readerOf(w); !vacant(w) && r.peer != l.self && (r.peer == 0 || !l.me.alive(r.peer)) {
+	if r := readerOf(w); !slotIsFree(w) && r.peer != l.self && (r.peer == 0 || !l.me.alive(r.peer)) {
 		s.w.CompareAndSwap(w, reader{ends: r.ends}.word())
 		failpoint.Hit("shmsync/lwlock/subtracted")
 	}
 }
 
-// subtractDead frees the slots of all dead readers. It asks about each process in a slot whether it lives, this one apart.
-func (l *LWLock) subtractDead() {
+// freeDeadSlots frees the slots of all dead readers. It asks about each process in a slot whether it lives, this one
+// apart.
+func (l *LWLock) freeDeadSlots() {
 	for i := range l.slots() {
-		l.subtract(l.slot(i))
+		l.freeDeadSlot(l.slot(i))
 	}
 }
 
-// readersNow lists the sessions that read, as words, for a sleep that the death of one of them ends.
-func (l *LWLock) readersNow() (list []uint64) {
+// readerWords lists the sessions that read, as words, for a sleep that the death of one of them ends.
+func (l *LWLock) readerWords() (list []uint64) {
 	for i := range l.slots() {
 		if r := readerOf(l.slot(i).w.Load()); r.peer != 0 {
 			list = append(list, r.peer)
@@ -144,16 +147,16 @@ func (l *LWLock) readersNow() (list []uint64) {
 	return list
 }
 
-// drained reports whether no slot has a reader; a dead session that was not subtracted yet is one. To the owner it means
-// that the readers are gone: none comes in between its look at one slot and at the next.
-func (l *LWLock) drained() bool {
+// noReaders reports whether no slot has a reader; a dead session that was not subtracted yet is one. To the owner it
+// means that the readers are gone: none comes in between its look at one slot and at the next.
+func (l *LWLock) noReaders() bool {
 	for i := range l.word.readers {
-		if w := l.word.readers[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {
+		if w := l.word.readers[i].w.Load(); !slotIsFree(w) && readerOf(w).peer != 0 {
 			return false
 		}
 	}
 	for i := range l.more {
-		if w := l.more[i].w.Load(); !vacant(w) && readerOf(w).peer != 0 {
+		if w := l.more[i].w.Load(); !slotIsFree(w) && readerOf(w).peer != 0 {
 			return false
 		}
 	}

@@ -2,26 +2,27 @@ package shmsync
 
 import "github.com/godsm/godsm/internal/sys/fault"
 
-// try takes the lock if no living session is in the way, without waiting; it asks about those in the way whether they
-// live. It returns false and no error if one lives.
+// tryLock takes the lock if no living session is in the way, without waiting; it asks about those in the way whether
+// they live. It returns false and no error if one lives.
 //
-// Readers are looked for before the attempt: an owner that has to give up again would keep new readers out for a moment. Two
-// rounds suffice, one that finds a dead session and one that takes the lock; if others come in between, the lock is held.
-func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
-	defer late(&err, l.bytes)
+// Readers are looked for before the attempt: an owner that has to give up again would keep new readers out for a
+// moment. Two rounds suffice, one that finds a dead session and one that takes the lock; if others come in between,
+// the lock is held.
+func (l *LWLock) tryLock(m mode) (g Guard, ok bool, err error) {
+	defer errOfView(&err, l.bytes)
 	defer fault.Return(&err, fault.Catch())
 	w := want{mode: m}
 	for range 2 {
 		if l.view.Ended() {
 			return Guard{}, false, l.view.Err()
 		}
-		if m == exclusive && l.word.state.Load()&(peerMask|mayRead) == mayRead && !l.drained() {
-			l.subtractDead()
-			if !l.drained() {
+		if m == exclusive && l.word.state.Load()&(peerMask|mayRead) == mayRead && !l.noReaders() {
+			l.freeDeadSlots()
+			if !l.noReaders() {
 				return Guard{}, false, l.view.Err()
 			}
 		}
-		g, err := l.attempt(w, true)
+		g, err := l.attemptLock(w, true)
 		if err == errBlocked {
 			var took bool
 			if g, took, err = l.takeOver(w); !took && err == nil {
@@ -33,7 +34,7 @@ func (l *LWLock) try(m mode) (g Guard, ok bool, err error) {
 			return g, true, nil
 		case errBlocked, errLost:
 		case errDrain:
-			l.retire()
+			l.cancelDrain()
 		case errNoSlot:
 			return Guard{}, false, l.view.Err()
 		default:

@@ -19,8 +19,8 @@ import (
 
 // Mailbox is how the goroutines of one session are woken by other sessions: by one word in shared memory and a bit for
 // each goroutine that waits. It says that there may be news, not what: an answer, an offer of a lock, lies elsewhere in
-// shared memory, where the process that rings has stored it, together with the peer and the bit's number that the waiter has
-// put there before.
+// shared memory, where the process that rings has stored it, together with the peer and the bit's number that the
+// waiter has put there before.
 //
 //	b := self.Mailbox.Take()                // the waiter
 //	defer b.Release()
@@ -36,7 +36,8 @@ import (
 //
 // Of the goroutines that wait, one is the dealer: it sleeps on the word for all, takes the bits that are set, and wakes
 // the others by channels. When it has what it waits for, or its context is over, it hands the role on. So a session's
-// waiters take one thread, a ring costs one system call at most, and while no process waits there is no goroutine at all.
+// waiters take one thread, a ring costs one system call at most, and while no process waits there is no goroutine at
+// all.
 //
 // A session has one Mailbox, in Session.Self. All methods are safe for concurrent use and none is called with a
 // structure's lock held for longer than any other atomic operation would be, but Wait. A nil Mailbox, and the zero one,
@@ -66,8 +67,8 @@ const beatEvery = time.Second
 
 // NewMailbox returns the mailbox of self, whose word is words[self.Row]; words has one for each row. Waits end with
 // self.View. Bytes is the view of the words, nil if they never end: the mailbox does not access the words after its end,
-// and holds a lease of it while it accesses them. The last lease may be given back while the mailbox's mutex is locked, so
-// a function that is given to bytes.Drain must not call a method of the mailbox.
+// and holds a lease of it while it accesses them. The last lease may be given back while the mailbox's mutex is
+// locked, so a function that is given to bytes.Drain must not call a method of the mailbox.
 func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	m := &Mailbox{words: words, own: &words[self.Row], view: self.View, bytes: bytes}
 	m.view.OnEnd(m.Nudge)
@@ -75,8 +76,9 @@ func NewMailbox(words []MailboxWord, bytes *shm.View, self Self) *Mailbox {
 	return m
 }
 
-// Ring rings bits of the mailbox of a peer: see MailboxWord.Ring. A peer that has gone, whose row may be another session's
-// by now, is rung in vain, and so is every peer once this session's memory is gone. Ring takes no lock and does not block.
+// Ring rings bits of the mailbox of a peer: see MailboxWord.Ring. A peer that has gone, whose row may be another
+// session's by now, is rung in vain, and so is every peer once this session's memory is gone. Ring takes no lock and
+// does not block.
 func (m *Mailbox) Ring(to Peer, bits ...uint32) {
 	if m == nil || to.Row < 0 || to.Row >= len(m.words) {
 		return
@@ -86,14 +88,14 @@ func (m *Mailbox) Ring(to Peer, bits ...uint32) {
 		return
 	}
 	defer lease.Leave()
-	_ = faultless(func() { m.words[to.Row].Ring(bits...) })
+	_ = contained(func() { m.words[to.Row].Ring(bits...) })
 }
 
-// Nudge rings every bit that is taken: each Wait returns. The session does that when another session has died, since that
-// one may have been about to ring. It does not block.
+// Nudge rings every bit that is taken: each Wait returns. The session does that when another session has died, since
+// that one may have been about to ring. It does not block.
 //
-// All are rung before the word is changed: a dealer that is about to sleep on the word does not, and one that sleeps wakes
-// up and finds its seat rung.
+// All are rung before the word is changed: a dealer that is about to sleep on the word does not, and one that sleeps
+// wakes up and finds its seat rung.
 func (m *Mailbox) Nudge() {
 	if m == nil {
 		return
@@ -102,7 +104,7 @@ func (m *Mailbox) Nudge() {
 	defer m.mu.Unlock()
 	m.ringAllLocked()
 	if m.inside { // so its bytes are there
-		_ = faultless(m.own.rouse)
+		_ = contained(m.own.wakeDealer)
 	}
 }
 
@@ -113,8 +115,9 @@ type Bit struct {
 	turn uint32 // the seat's at Take: another one means that the bit was released
 }
 
-// Take reserves a bit. It always succeeds: when all bits are taken, some are shared. It does not block. The first Take of a
-// session tells the others that it wants to hear of deaths (MailboxWord.Want), before any of its goroutines waits.
+// Take reserves a bit. It always succeeds: when all bits are taken, some are shared. It does not block. The first Take
+// of a session tells the others that it wants to hear of deaths (MailboxWord.Want), before any of its goroutines
+// waits.
 func (m *Mailbox) Take() Bit {
 	if m == nil || m.own == nil {
 		return Bit{}
@@ -123,7 +126,7 @@ func (m *Mailbox) Take() Bit {
 	defer m.mu.Unlock()
 	if m.seats == nil {
 		m.seats = make([]*seat, MailboxBits)
-		m.atOwn(func() { m.own.Want(true) })
+		m.withOwnWord(func() { m.own.Want(true) })
 	}
 	s := m.spare
 	if s == nil {
@@ -131,15 +134,15 @@ func (m *Mailbox) Take() Bit {
 	} else {
 		m.spare = s.next
 	}
-	s.bit = m.freeLocked()
+	s.bit = m.freeBitLocked()
 	m.used[s.bit/64] |= 1 << (s.bit % 64)
 	s.next, m.seats[s.bit] = m.seats[s.bit], s
 	return Bit{m, s, s.turn}
 }
 
-// freeLocked returns a bit that no seat has; if there is none, one that has to be shared, each in turn. The caller
+// freeBitLocked returns a bit that no seat has; if there is none, one that has to be shared, each in turn. The caller
 // holds m.mu.
-func (m *Mailbox) freeLocked() uint32 {
+func (m *Mailbox) freeBitLocked() uint32 {
 	for k, used := range m.used {
 		if free := ^used; free != 0 {
 			return uint32(64*k + bits.TrailingZeros64(free))
@@ -177,7 +180,7 @@ func (b Bit) Release() {
 	if *at = s.next; m.seats[s.bit] == nil {
 		m.used[s.bit/64] &^= 1 << (s.bit % 64)
 	}
-	m.ringLocked(s) // a Wait of it, which is misuse, ends
+	m.ringSeatLocked(s) // a Wait of it, which is misuse, ends
 	s.rung = false
 	select {
 	case <-s.wake:
@@ -194,11 +197,11 @@ func (b Bit) Ready() bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s.turn != b.turn || m.over() != nil {
+	if s.turn != b.turn || m.errIfEnded() != nil {
 		return false
 	}
 	if !s.rung {
-		m.atOwn(m.takeLocked)
+		m.withOwnWord(m.takeBitsLocked)
 	}
 	was := s.rung
 	s.rung = false
@@ -216,9 +219,9 @@ func (b Bit) Wait(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	defer m.handOnLocked(s)
+	defer m.handOnDealingLocked(s)
 	for {
-		switch err := m.over(); {
+		switch err := m.errIfEnded(); {
 		case err != nil:
 			return err
 		case s.turn != b.turn:
@@ -232,23 +235,24 @@ func (b Bit) Wait(ctx context.Context) error {
 			m.dealer, m.beat = s, time.Now().Add(beatEvery)
 		}
 		if m.dealer != s {
-			m.sleepLocked(ctx, s)
+			m.sleepSeatLocked(ctx, s)
 		} else if err := m.dealLocked(ctx, b); err != nil {
 			return err
 		}
 	}
 }
 
-// over returns nil, or ErrClosed once the session or the bytes have ended.
-func (m *Mailbox) over() error {
+// errIfEnded returns nil, or ErrClosed once the session or the bytes have ended.
+func (m *Mailbox) errIfEnded() error {
 	if err := m.view.Err(); err != nil {
 		return err
 	}
 	return m.bytes.Err()
 }
 
-// dealLocked sleeps on the word, with m.mu unlocked during the sleep, and rings the seats whose bits come, until the dealer
-// itself has something to return. It returns an error if the bytes have ended or are gone. The caller holds m.mu.
+// dealLocked sleeps on the word, with m.mu unlocked during the sleep, and rings the seats whose bits come, until the
+// dealer itself has something to return. It returns an error if the bytes have ended or are gone. The caller holds
+// m.mu.
 //
 // Wake is stored before the last look at some, and a ringer stores some before it looks at wake: see MailboxWord. In the
 // sleep m.mu is free, so that others can take their place, be rung and leave. Each of them that is woken is given the
@@ -263,37 +267,37 @@ func (m *Mailbox) dealLocked(ctx context.Context, b Bit) error {
 	defer func() { m.inside = false }()
 	own, s := m.own, b.seat
 	for spun := false; ; {
-		if err := faultless(m.takeLocked); err != nil {
+		if err := contained(m.takeBitsLocked); err != nil {
 			return err
 		}
-		if s.rung || s.turn != b.turn || ctx.Err() != nil || m.over() != nil {
+		if s.rung || s.turn != b.turn || ctx.Err() != nil || m.errIfEnded() != nil {
 			return nil
 		}
 		pause := time.Until(m.beat)
 		switch {
 		case pause <= 0:
 			m.beat = time.Now().Add(beatEvery)
-			if err := faultless(own.clear); err != nil {
+			if err := contained(own.clearBits); err != nil {
 				return err
 			}
 			m.ringAllLocked()
 			continue
 		case m.woken: // they are queued behind this goroutine, which is about to occupy its processor asleep
 			m.woken = false
-			m.unlocked(runtime.Gosched)
+			m.whileUnlocked(runtime.Gosched)
 			continue
 		case !spun:
 			spun = true
-			m.unlocked(func() {
-				_ = faultless(func() { m.spins.Until(func() bool { return own.some.Load() != 0 }) })
+			m.whileUnlocked(func() {
+				_ = contained(func() { m.spins.Until(func() bool { return own.some.Load() != 0 }) })
 			})
 			continue
 		}
-		err := faultless(func() {
+		err := contained(func() {
 			own.wake.Store(dealerSleeps)
 			failpoint.Hit("shmsync/mailbox/asleep")
 			if own.some.Load() == 0 {
-				m.unlocked(func() {
+				m.whileUnlocked(func() {
 					futex.WaitAny(ctx, pause, futex.Word{W: &own.wake, Val: dealerSleeps})
 					failpoint.Hit("shmsync/mailbox/woken")
 				})
@@ -306,23 +310,24 @@ func (m *Mailbox) dealLocked(ctx context.Context, b Bit) error {
 	}
 }
 
-// atOwn runs f, which touches the word, unless its bytes are gone.
-func (m *Mailbox) atOwn(f func()) {
+// withOwnWord runs f, which touches the word, unless its bytes are gone.
+func (m *Mailbox) withOwnWord(f func()) {
 	if lease, err := m.bytes.Enter(); err == nil {
-		_ = faultless(f)
+		_ = contained(f)
 		lease.Leave()
 	}
 }
 
-// unlocked runs f without m.mu, which is locked again even if f panics.
-func (m *Mailbox) unlocked(f func()) {
+// whileUnlocked runs f without m.mu, which is locked again even if f panics.
+func (m *Mailbox) whileUnlocked(f func()) {
 	m.mu.Unlock()
 	defer m.mu.Lock()
 	f()
 }
 
-// faultless runs f and returns nil or, if f met a fault, ErrCorrupt: the bytes of the mailboxes are gone. Other panics go on.
-func faultless(f func()) (err error) {
+// contained runs f and returns nil or, if f met a fault, ErrCorrupt: the bytes of the mailboxes are gone. Other panics
+// go on.
+func contained(f func()) (err error) {
 	was := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(was)

@@ -5,11 +5,11 @@ import (
 	"math/bits"
 )
 
-// This file is about the goroutines of one mailbox, in this process's own memory: their seats, the list of those that sleep,
-// and the role of the dealer, which is handed on. The shared word is touched by takeLocked alone.
+// This file is about the goroutines of one mailbox, in this process's own memory: their seats, the list of those that
+// sleep, and the role of the dealer, which is handed on. The shared word is touched by takeBitsLocked alone.
 
-// seat is one goroutine's place at a bit. Its fields are read and stored under the mailbox's mu. It is used again after a
-// Release: a Bit of an earlier use has another turn.
+// seat is one goroutine's place at a bit. Its fields are read and stored under the mailbox's mu. It is used again
+// after a Release: a Bit of an earlier use has another turn.
 type seat struct {
 	bit    uint32
 	turn   uint32        // goes up with each Release
@@ -21,15 +21,15 @@ type seat struct {
 	after  *seat
 }
 
-// takeLocked takes the bits that are set in the word and rings the seats that have them. A bit that no seat has is dropped:
-// its waiter has gone. The caller holds m.mu, and a lease of the word's bytes.
-func (m *Mailbox) takeLocked() {
-	m.own.take(func(bit uint32) {
+// takeBitsLocked takes the bits that are set in the word and rings the seats that have them. A bit that no seat has is
+// dropped: its waiter has gone. The caller holds m.mu, and a lease of the word's bytes.
+func (m *Mailbox) takeBitsLocked() {
+	m.own.takeBits(func(bit uint32) {
 		if m.seats == nil {
 			return
 		}
 		for s := m.seats[bit]; s != nil; s = s.next {
-			m.ringLocked(s)
+			m.ringSeatLocked(s)
 		}
 	})
 }
@@ -39,26 +39,26 @@ func (m *Mailbox) ringAllLocked() {
 	for k, used := range m.used {
 		for ; used != 0; used &= used - 1 {
 			for s := m.seats[64*k+bits.TrailingZeros64(used)]; s != nil; s = s.next {
-				m.ringLocked(s)
+				m.ringSeatLocked(s)
 			}
 		}
 	}
 }
 
-// ringLocked notes that a seat was rung, and ends its sleep. The channel belongs to the seat: nothing blocks. The caller
-// holds m.mu.
-func (m *Mailbox) ringLocked(s *seat) {
+// ringSeatLocked notes that a seat was rung, and ends its sleep. The channel belongs to the seat: nothing blocks. The
+// caller holds m.mu.
+func (m *Mailbox) ringSeatLocked(s *seat) {
 	s.rung = true
-	m.wakeLocked(s)
+	m.wakeSeatLocked(s)
 }
 
-// wakeLocked ends a seat's sleep, if it sleeps. The token in its channel stays if the goroutine has woken for another reason
-// by then; its next sleep ends at once, for nothing. The caller holds m.mu.
-func (m *Mailbox) wakeLocked(s *seat) {
+// wakeSeatLocked ends a seat's sleep, if it sleeps. The token in its channel stays if the goroutine has woken for
+// another reason by then; its next sleep ends at once, for nothing. The caller holds m.mu.
+func (m *Mailbox) wakeSeatLocked(s *seat) {
 	if !s.asleep {
 		return
 	}
-	m.unlistLocked(s)
+	m.removeSleeperLocked(s)
 	m.woken = true
 	select {
 	case s.wake <- struct{}{}:
@@ -66,21 +66,21 @@ func (m *Mailbox) wakeLocked(s *seat) {
 	}
 }
 
-// handOnLocked makes the seat that sleeps longest the dealer, if s is the dealer. It is deferred by Wait: no goroutine leaves
-// with the role, whether it returns, panics or ends. If none sleeps there is no dealer, and the next Wait takes the role.
-// The caller holds m.mu.
-func (m *Mailbox) handOnLocked(s *seat) {
+// handOnDealingLocked makes the seat that sleeps longest the dealer, if s is the dealer. It is deferred by Wait: no
+// goroutine leaves with the role, whether it returns, panics or ends. If none sleeps there is no dealer, and the next
+// Wait takes the role. The caller holds m.mu.
+func (m *Mailbox) handOnDealingLocked(s *seat) {
 	if m.dealer != s {
 		return
 	}
 	if m.dealer = m.first; m.dealer != nil {
-		m.wakeLocked(m.dealer)
+		m.wakeSeatLocked(m.dealer)
 	}
 }
 
-// sleepLocked waits, with m.mu unlocked during the wait, until s is rung or made the dealer, or ctx is over. It does not look
-// at the end of the session: that rings every seat. The caller holds m.mu.
-func (m *Mailbox) sleepLocked(ctx context.Context, s *seat) {
+// sleepSeatLocked waits, with m.mu unlocked during the wait, until s is rung or made the dealer, or ctx is over. It
+// does not look at the end of the session: that rings every seat. The caller holds m.mu.
+func (m *Mailbox) sleepSeatLocked(ctx context.Context, s *seat) {
 	if !s.asleep {
 		s.asleep, s.before, s.after = true, m.last, nil
 		if m.last == nil {
@@ -90,19 +90,19 @@ func (m *Mailbox) sleepLocked(ctx context.Context, s *seat) {
 		}
 		m.last = s
 	}
-	m.unlocked(func() {
+	m.whileUnlocked(func() {
 		select {
 		case <-s.wake:
 		case <-ctx.Done():
 		}
 	})
 	if s.asleep {
-		m.unlistLocked(s)
+		m.removeSleeperLocked(s)
 	}
 }
 
-// unlistLocked takes a seat off the list of those that sleep. The caller holds m.mu.
-func (m *Mailbox) unlistLocked(s *seat) {
+// removeSleeperLocked takes a seat off the list of those that sleep. The caller holds m.mu.
+func (m *Mailbox) removeSleeperLocked(s *seat) {
 	if s.before == nil {
 		m.first = s.after
 	} else {

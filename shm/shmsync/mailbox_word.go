@@ -17,7 +17,8 @@ import (
 const MailboxBits = 1024
 
 // MailboxWord is what of a session's Mailbox lies in shared memory. Its zero value is empty. It is 192 bytes. The owner
-// is the session whose row it belongs to. A ringer is a process that rings, a teller one that calls Tell; each may be any.
+// is the session whose row it belongs to. A ringer is a process that rings, a teller one that calls Tell; each may be
+// any.
 //
 //	offset  bytes  field   stored by                    meaning
 //	0       4      wake    owner: 1; ringer: 0          1: the owner's dealer sleeps or is about to. Futex
@@ -74,21 +75,22 @@ func (w *MailboxWord) Ring(bits ...uint32) {
 		}
 	}
 	failpoint.Hit("shmsync/mailbox/summed")
-	w.rouse()
+	w.wakeDealer()
 }
 
-// rouse wakes the dealer, if it sleeps. Of several ringers the one whose swap takes the mark makes the system call. If that
-// one dies before the call, a later ringer finds no mark, and the dealer sleeps until the beat.
-func (w *MailboxWord) rouse() {
+// wakeDealer wakes the dealer, if it sleeps. Of several ringers the one whose swap takes the mark makes the system
+// call. If that one dies before the call, a later ringer finds no mark, and the dealer sleeps until the beat.
+func (w *MailboxWord) wakeDealer() {
 	if w.wake.Load() != 0 && w.wake.Swap(0) != 0 {
 		failpoint.Hit("shmsync/mailbox/roused")
 		futex.Wake(&w.wake, all)
 	}
 }
 
-// take takes the bits that are set and calls f for each; the owner alone calls it. Some is taken before done: a bit that a
-// ringer sets in done after this goroutine has taken that word has its bit of some set later still, for the next take.
-func (w *MailboxWord) take(f func(bit uint32)) {
+// takeBits takes the bits that are set and calls f for each; the owner alone calls it. Some is taken before done: a
+// bit that a ringer sets in done after this goroutine has taken that word has its bit of some set later still, for the
+// next take.
+func (w *MailboxWord) takeBits(f func(bit uint32)) {
 	if w.some.Load() == 0 {
 		return
 	}
@@ -106,9 +108,9 @@ func (w *MailboxWord) take(f func(bit uint32)) {
 	}
 }
 
-// clear takes all bits, those too that some does not tell of, since a ringer died between its two stores. The owner calls
-// it, and then rings every seat: so no bit that it drops is missed.
-func (w *MailboxWord) clear() {
+// clearBits takes all bits, those too that some does not tell of, since a ringer died between its two stores. The
+// owner calls it, and then rings every seat: so no bit that it drops is missed.
+func (w *MailboxWord) clearBits() {
 	w.some.Store(0)
 	for k := range w.done {
 		w.done[k].Store(0)
@@ -126,8 +128,8 @@ const (
 	NewsMembers                  // another members file is to come in force: the session takes its row in it
 )
 
-// Tell has the watcher of the mailbox's owner look at something. It never blocks. The news is stored before the wake-up: a
-// watcher that is about to sleep finds another word than it has seen.
+// Tell has the watcher of the mailbox's owner look at something. It never blocks. The news is stored before the
+// wake-up: a watcher that is about to sleep finds another word than it has seen.
 func (w *MailboxWord) Tell(n News) {
 	w.news.Or(uint32(n))
 	failpoint.Hit("shmsync/mailbox/told")
@@ -148,8 +150,8 @@ func (w *MailboxWord) Listen(ctx context.Context, d time.Duration) News {
 // Nudge makes Listen return early. It changes nothing, so a Listen that is about to sleep is not woken.
 func (w *MailboxWord) Nudge() { futex.Wake(&w.news, all) }
 
-// Want sets, for the owner, whether it wants to hear of deaths at once. Only the owner calls it. A process that reads the wish
-// late tells for nothing, or leaves the owner to its look once a second.
+// Want sets, for the owner, whether it wants to hear of deaths at once. Only the owner calls it. A process that reads
+// the wish late tells for nothing, or leaves the owner to its look once a second.
 func (w *MailboxWord) Want(deaths bool) {
 	n := uint32(0)
 	if deaths {

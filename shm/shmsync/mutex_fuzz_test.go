@@ -10,9 +10,9 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// FuzzMutexWord: three holders, of which some live, and a word that may hold anything at any time. No process waits beyond
-// its context; a process that gets the lock has it, and has taken it from no living process but itself; and a lock that no
-// process garbles is given back.
+// FuzzMutexWord: three holders, of which some live, and a word that may hold anything at any time. No process waits
+// beyond its context; a process that gets the lock has it, and has taken it from no living process but itself; and a
+// lock that no process garbles is given back.
 func FuzzMutexWord(f *testing.F) {
 	f.Add([]byte{3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 2, 1, 2, 0})
 	f.Add([]byte{7, 3, 0, 0, 0x10, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0})
@@ -44,7 +44,7 @@ func FuzzMutexWord(f *testing.F) {
 				bounded, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 				lock := mutexes[i].Lock
 				if p.Below(2) == 0 {
-					lock = mutexes[i].Seize
+					lock = mutexes[i].LockOwnerDead
 				}
 				g, err := lock(bounded)
 				cancel()
@@ -95,12 +95,12 @@ func FuzzCount(f *testing.F) {
 	f.Fuzz(func(t *testing.T, word []byte, seen uint32) {
 		bytes := make([]byte, 64)
 		copy(bytes[:4], word)
-		c, err := shm.At[shmsync.Count](shm.NewRegion(bytes), 0)
+		c, err := shm.At[shmsync.EventCount](shm.NewRegion(bytes), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		was := c.Load()
-		if got := c.Wait(t.Context(), seen, time.Microsecond); got != was {
+		if got := c.Await(t.Context(), seen, time.Microsecond); got != was {
 			t.Errorf("Wait = %d, want %d", got, was)
 		}
 		c.Set()
@@ -108,7 +108,7 @@ func FuzzCount(f *testing.F) {
 			t.Error("0 after Set")
 		}
 		before := c.Load()
-		c.Add()
+		c.Advance()
 		if c.Load() != before+1 {
 			t.Errorf("%d after Add to %d", c.Load(), before)
 		}

@@ -99,7 +99,7 @@ func TestTakenOverFromTheDead(t *testing.T) {
 		t.Errorf("owner %+v, %v", h, held)
 	}
 	g.Unlock()
-	g, err := d.Seize(ctx)
+	g, err := d.LockOwnerDead(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,21 +135,21 @@ func TestGoroutines(t *testing.T) {
 }
 
 func TestCount(t *testing.T) {
-	var c shmsync.Count
+	var c shmsync.EventCount
 	done := make(chan uint32)
 	go func() {
 		n := uint32(0)
 		for n == 0 {
-			n = c.Wait(ctx, 0, time.Minute)
+			n = c.Await(ctx, 0, time.Minute)
 		}
 		done <- n
 	}()
 	runtime.Gosched()
-	c.Add()
+	c.Advance()
 	if n := <-done; n != 1 {
 		t.Errorf("waited until %d", n)
 	}
-	if n := c.Wait(ctx, 0, time.Hour); n != 1 {
+	if n := c.Await(ctx, 0, time.Hour); n != 1 {
 		t.Errorf("Wait for what has come already = %d", n)
 	}
 	c.Set()

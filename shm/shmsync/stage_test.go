@@ -20,7 +20,7 @@ type stage struct {
 	Barrier shmsync.BarrierWord
 	Latches [16]shmsync.LatchWord
 	Cond    shmsync.Cond
-	Count   shmsync.Count
+	Count   shmsync.EventCount
 	Mutex   shmsync.MutexWord
 	_       [52]byte
 	Mail    [4]shmsync.MailboxWord

@@ -7,11 +7,11 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// This file has what binds a handle to the views that its word ends with: the joint view of a word and a session, and the
-// rule that a process makes one handle for a word, however often it is asked for.
+// This file has what binds a handle to the views that its word ends with: the joint view of a word and a session, and
+// the rule that a process makes one handle for a word, however often it is asked for.
 //
-// One handle is not a convenience. What a process holds is counted in the word once, under the session's name; two handles
-// of one session would each give the other's hold back at the end of the view.
+// One handle is not a convenience. What a process holds is counted in the word once, under the session's name; two
+// handles of one session would each give the other's hold back at the end of the view.
 
 // table has what this process has made on words that lie in segments, so that the end of a view finds it, and so that
 // it is made once, however often it is asked for. Its lock is held during a New function's make, so make calls none.
@@ -56,8 +56,8 @@ func viewOf[T any](w *T, self Self) *shm.View {
 	return v
 }
 
-// madeOnce returns what has been made under v by that key, or makes it. Begin runs once for what is made, after it is in the
-// table and with the table unlocked: another caller may use it before begin is through.
+// madeOnce returns what has been made under v by that key, or makes it. Begin runs once for what is made, after it is
+// in the table and with the table unlocked: another caller may use it before begin is through.
 func madeOnce[T any](v *shm.View, key any, make func() *T, begin func(*T)) *T {
 	table.Lock()
 	if x, ok := table.made[v][key].(*T); ok {
@@ -85,17 +85,18 @@ func madeOnce[T any](v *shm.View, key any, make func() *T, begin func(*T)) *T {
 	return x
 }
 
-// onEnd has giveBack called when the bytes that w lies in are about to go, in a session that goes on. It does nothing for a
-// word that lies in no segment.
-func onEnd[T any](w *T, giveBack func()) {
+// onBytesEnd has leaveAtEnd called when the bytes that w lies in are about to go, in a session that goes on. It does
+// nothing for a word that lies in no segment.
+func onBytesEnd[T any](w *T, giveBack func()) {
 	if v := shm.ViewAt(w); v != nil {
 		v.OnDrain(giveBack)
 	}
 }
 
-// late replaces a fault that came after the end of the view by the view's own error: the bytes are gone because it ended,
-// not because another program has truncated them. It is deferred before fault.Return, so that it runs after that.
-func late(err *error, v *shm.View) {
+// errOfView replaces a fault that came after the end of the view by the view's own error: the bytes are gone because
+// it ended, not because another program has truncated them. It is deferred before fault.Return, so that it runs after
+// that.
+func errOfView(err *error, v *shm.View) {
 	if *err != nil && v.Ended() && errors.Is(*err, shm.ErrCorrupt) {
 		*err = v.Err()
 	}

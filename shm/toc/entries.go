@@ -43,14 +43,6 @@ func (u usage) allocated(off, n uint64) bool {
 	return off >= u.size-u.chunks*Align && off <= u.size && n <= u.size-off
 }
 
-func corrupt(format string, args ...any) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("table of contents: "+format, args...))
-}
-
-func full(format string, args ...any) error {
-	return errkind.As(ErrFull, fmt.Errorf("table of contents: "+format+"; make the region larger", args...))
-}
-
 // Free returns how many bytes are left for chunks and entries.
 func (t *Toc) Free() (n int, err error) {
 	defer t.answer(&err)

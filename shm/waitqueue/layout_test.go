@@ -11,7 +11,7 @@ func TestLayout(t *testing.T) {
 	if n := reflect.TypeFor[Record]().Size(); n != 64 {
 		t.Errorf("a record has %d bytes", n)
 	}
-	layouttest.CheckIn(t, "locktable.md", "Lock (16 bytes; `shm/waitqueue/word.go`)", reflect.TypeFor[Head]())
+	layouttest.CheckIn(t, "locktable.md", "Lock (16 bytes; `shm/waitqueue/head.go`)", reflect.TypeFor[Head]())
 	layouttest.CheckIn(t, "locktable.md", "Record (64 bytes; `shm/waitqueue/record.go`)", reflect.TypeFor[Record]())
 }
 

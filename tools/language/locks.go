@@ -45,7 +45,7 @@ func (s *source) locks() (list []finding) {
 }
 
 // taking are the calls that take a lock.
-var taking = regexp.MustCompile(`^(R?Lock|Try(R)?Lock|lock|rlock|enter|begin|turn|soon|section|acquire\w*|lock[A-Z]\w*|\w*[wW]ith\w*Lock|try[A-Z]\w*)$`)
+var taking = regexp.MustCompile(`^(R?Lock|Try(R)?Lock|lock|rlock|enter|begin|turn|withPartSoon|section|acquire\w*|lock[A-Z]\w*|\w*[wW]ith\w*Lock|try[A-Z]\w*)$`)
 
 // takes reports whether a body takes a lock anywhere.
 func takes(body *ast.BlockStmt) bool {

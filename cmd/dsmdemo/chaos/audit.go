@@ -10,7 +10,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -128,7 +128,7 @@ func (r *run) audit(says []report) (a audit, err error) {
 // objects returns the instance's in the system, as an independent eye sees them.
 func (r *run) objects() []string {
 	dirs := []string{filepath.Join(r.dir, "mmap"), r.world.Load().books.Record.MmapDirectory}
-	return osobjects.Objects(r.seen(), dirs...)
+	return objectlist.Objects(r.seen(), dirs...)
 }
 
 // rest ends the chaos: all workers say what they hold. Those that don't are stuck.

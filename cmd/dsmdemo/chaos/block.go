@@ -28,11 +28,11 @@ const blockSize = 512
 type stamp uint64
 
 func newStamp(h shmsync.Peer, seq uint32) stamp {
-	return stamp(uint64(h.Row+1)<<52 | uint64(h.Incarnation&shmsync.IncarnationMask)<<32 | uint64(seq))
+	return stamp(uint64(h.Row+1)<<52 | uint64(h.Incarnation&shmsync.MutexIncarnationMask)<<32 | uint64(seq))
 }
 
 func (s stamp) writer() shmsync.Peer {
-	return shmsync.Peer{Row: int(s>>52) - 1, Incarnation: uint32(s>>32) & shmsync.IncarnationMask}
+	return shmsync.Peer{Row: int(s>>52) - 1, Incarnation: uint32(s>>32) & shmsync.MutexIncarnationMask}
 }
 
 // claim makes s the block's writing and reports whether it did: not if a living writer is at work on the block, or another

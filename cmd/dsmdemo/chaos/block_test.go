@@ -8,7 +8,7 @@ import (
 
 func TestBlock(t *testing.T) {
 	const place = 77
-	self := shmsync.Peer{Row: 2044, Incarnation: shmsync.IncarnationMask}
+	self := shmsync.Peer{Row: 2044, Incarnation: shmsync.MutexIncarnationMask}
 	dead := func(shmsync.Peer) bool { return false }
 	living := func(shmsync.Peer) bool { return true }
 	var b block

@@ -3,7 +3,7 @@
 //
 // It adds nothing to what the library does; it knows it from outside. A run is a process that joins as a session
 // of its own, which the monkey spares, so that the instance outlives any massacre. What it looks at: the books, read without
-// a lock; the witnesses, through descriptors of its own; the system, by internal/osobjects.
+// a lock; the witnesses, through descriptors of its own; the system, by internal/objectlist.
 //
 // The same seed gives the same decisions of the monkey, and the same of each worker process as long as it
 // meets the same answers. What a blow hits is up to the scheduler, so a run can't be repeated step by step.
@@ -22,7 +22,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/google/uuid"
 )
 
@@ -240,7 +240,7 @@ func (r *run) end(worst *audit) error {
 	r.stopping.Store(true)
 	lives := r.seen()
 	err = errors.Join(err, r.supervisor.stopSupervisor())
-	found := osobjects.Objects(lives, dirs...)
+	found := objectlist.Objects(lives, dirs...)
 	if _, serr := os.Stat(r.dir); serr == nil {
 		found = append(found, r.dir)
 	}
@@ -250,7 +250,7 @@ func (r *run) end(worst *audit) error {
 
 // seen returns the lives that the instance has had.
 func (r *run) seen() (list []uuid.UUID) {
-	for _, life := range osobjects.Lives(r.dir) {
+	for _, life := range objectlist.KnownLives(r.dir) {
 		r.lives[life] = true
 	}
 	for life := range r.lives {

@@ -49,7 +49,7 @@ func (w *worker) tryJoin(ctx context.Context) (err error) {
 	if !ok {
 		return dsm.ErrStale // the books are the next generation's
 	}
-	w.self = shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation & shmsync.IncarnationMask}
+	w.self = shmsync.Peer{Row: p.Row, Incarnation: p.Incarnation & shmsync.MutexIncarnationMask}
 	w.mutex = shmsync.NewMutex(&w.board.lock, shmsync.Self{Peer: w.self, Alive: w.alive})
 	return nil
 }
@@ -90,7 +90,7 @@ func (w *worker) alive(h shmsync.Peer) bool {
 	}
 	for _, p := range list {
 		if p.Row == h.Row {
-			return p.Incarnation&shmsync.IncarnationMask == h.Incarnation && w.books.Roll.Held(p.Row)
+			return p.Incarnation&shmsync.MutexIncarnationMask == h.Incarnation && w.books.Roll.Held(p.Row)
 		}
 	}
 	return false

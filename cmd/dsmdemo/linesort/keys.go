@@ -7,12 +7,12 @@ const fewKeys = 16
 
 // sortKeys puts entries in the order of their keys. It is a quicksort whose partition has no branch to mispredict,
 // where others spend most of their time. Equal keys are done with at once; too many bad pivots end in a heapsort.
-func sortKeys(a []Entry) { quick(a, 2*bits.Len(uint(len(a)))) }
+func sortKeys(a []Entry) { quickSort(a, 2*bits.Len(uint(len(a)))) }
 
-func quick(a []Entry, limit int) {
+func quickSort(a []Entry, limit int) {
 	for ; len(a) > fewKeys; limit-- {
 		if limit == 0 {
-			heap(a)
+			heapSort(a)
 			return
 		}
 		p := pivot(a)
@@ -28,7 +28,7 @@ func quick(a []Entry, limit int) {
 		if len(left) > len(right) {
 			left, right = right, left
 		}
-		quick(left, limit-1)
+		quickSort(left, limit-1)
 		a = right
 	}
 	for i := 1; i < len(a); i++ {
@@ -66,7 +66,7 @@ func pivot(a []Entry) uint64 {
 
 func median(a, b, c uint64) uint64 { return max(min(a, b), min(max(a, b), c)) }
 
-func heap(a []Entry) {
+func heapSort(a []Entry) {
 	for i := len(a)/2 - 1; i >= 0; i-- {
 		sift(a, i)
 	}

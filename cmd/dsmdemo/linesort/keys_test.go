@@ -26,8 +26,8 @@ func TestSortKeys(t *testing.T) {
 			}
 			for how, sort := range map[string]func([]Entry){
 				"quick":      sortKeys,
-				"heap":       heap,
-				"quick,heap": func(a []Entry) { quick(a, 1) }, // as after pivots that go wrong
+				"heap":       heapSort,
+				"quick,heap": func(a []Entry) { quickSort(a, 1) }, // as after pivots that go wrong
 			} {
 				b := slices.Clone(a)
 				sort(b)

@@ -81,9 +81,9 @@ func (a *App) ReaderGone() bool {
 // ErrUnsupervised makes the exit status 3: a probe, as status, ls and ps are, tells it from a failure.
 var ErrUnsupervised = errors.New("no supervisor lives")
 
-// Probed returns the error of a command that looks at an instance: what it printed is right, but if no process supervises the
+// ErrIfUnsupervised returns the error of a command that looks at an instance: what it printed is right, but if no process supervises the
 // instance its exit status says so.
-func Probed(st dsm.Status, err error) error {
+func ErrIfUnsupervised(st dsm.Status, err error) error {
 	switch {
 	case errors.Is(err, dsm.ErrNoInstance):
 		return fmt.Errorf("%w: %w", ErrUnsupervised, err)

@@ -149,13 +149,13 @@ The exit status is 3 if no supervisor lives.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
-			return cli.Probed(r.Status, err)
+			return cli.ErrIfUnsupervised(r.Status, err)
 		}
 		names, err := registry.Names(r)
 		if err != nil {
 			return err
 		}
-		return cli.Probed(r.Status, list.Show(a.App, Segments(r, names)))
+		return cli.ErrIfUnsupervised(r.Status, list.Show(a.App, Segments(r, names)))
 	}
 	return cmd
 }

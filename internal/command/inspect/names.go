@@ -79,7 +79,7 @@ The exit status is 3 if no supervisor lives.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
-			return cli.Probed(r.Status, err)
+			return cli.ErrIfUnsupervised(r.Status, err)
 		}
 		infos, err := registry.Names(r)
 		if err != nil {
@@ -92,7 +92,7 @@ The exit status is 3 if no supervisor lives.`,
 				return fmt.Errorf("there is no name %q: names lists them all", args[0])
 			}
 		}
-		return cli.Probed(r.Status, list.Show(a.App, rows))
+		return cli.ErrIfUnsupervised(r.Status, list.Show(a.App, rows))
 	}
 	return cmd
 }

@@ -60,9 +60,9 @@ The exit status is 3 if no supervisor lives.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := dsm.Inspect(cmd.Context(), a.Config)
 		if err != nil {
-			return cli.Probed(r.Status, err)
+			return cli.ErrIfUnsupervised(r.Status, err)
 		}
-		return cli.Probed(r.Status, list.Show(a.App, Sessions(r)))
+		return cli.ErrIfUnsupervised(r.Status, list.Show(a.App, Sessions(r)))
 	}
 	return cmd
 }

@@ -48,7 +48,7 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := dsm.Inspect(cmd.Context(), a.Config)
 			if err != nil {
-				return cli.Probed(r.Status, err)
+				return cli.ErrIfUnsupervised(r.Status, err)
 			}
 			st := r.Status
 			out := StatusReport{
@@ -65,9 +65,9 @@ As a probe: the exit status is 0 if a supervisor lives, 3 if none does, 1 if tha
 				out.LockHolder, out.LockState = &HolderRow{h.Name, h.Pid, h.Application}, h.State.String()
 			}
 			if a.JSON {
-				return cli.Probed(st, a.PrintJSON(out))
+				return cli.ErrIfUnsupervised(st, a.PrintJSON(out))
 			}
-			return cli.Probed(st, a.printStatus(out))
+			return cli.ErrIfUnsupervised(st, a.printStatus(out))
 		},
 	}
 }

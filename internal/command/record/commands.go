@@ -82,7 +82,7 @@ func (a *app) trace(ctx context.Context, name string, f flags, limit int64) erro
 	r := &recorder{config: a.Config, interval: f.interval, limit: limit}
 	// The first look comes before the file: without an instance no file is made, and none is emptied.
 	if err := r.look(ctx); err != nil {
-		return cli.Probed(dsm.Status{}, err)
+		return cli.ErrIfUnsupervised(dsm.Status{}, err)
 	}
 	out, end, err := a.open(ctx, name)
 	if err != nil {

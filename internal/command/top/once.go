@@ -22,7 +22,7 @@ func (a *app) print(ctx context.Context, m *model, f flags) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return cli.Probed(dsm.Status{}, err)
+			return cli.ErrIfUnsupervised(dsm.Status{}, err)
 		}
 		m.see(seenMsg{picture: &p})
 		if a.JSON {
@@ -30,7 +30,7 @@ func (a *app) print(ctx context.Context, m *model, f flags) error {
 		} else {
 			_, err = fmt.Fprint(a.Stdout, m.text(f))
 		}
-		if err = cli.Probed(p.Report.Status, err); err != nil || n == f.times || f.once {
+		if err = cli.ErrIfUnsupervised(p.Report.Status, err); err != nil || n == f.times || f.once {
 			return err
 		}
 		select {

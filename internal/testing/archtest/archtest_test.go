@@ -53,12 +53,12 @@ internal/web                   batch/shared cache dsm locktable internal/metrics
 internal/command/doctor        dsm dsmimpl control shm internal/instance internal/bytesize internal/settings internal/sys/... words
 internal/testing/proctest      shm/shmsync internal/sys/... words
 internal/testing/swaptest      shm shm/dsa shm/shmsync words
-internal/testing/instancetest  dsm internal/catalog supervisor internal/osobjects internal/sys/... internal/testing/proctest words
+internal/testing/instancetest  dsm internal/catalog supervisor internal/objectlist internal/sys/... internal/testing/proctest words
 internal/testing/viewtest      shm words
 internal/command               internal/command/...
 internal/command/...           area cache locktable batch/shared registry dsm resowner shm shm/... supervisor internal/instance internal/bytesize internal/command/... internal/settings internal/survey internal/sys/... internal/trace internal/web words
-cmd/...                        area cache locktable batch/shared registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal/instance internal/bytesize internal/command internal/command/... internal/osobjects words
-cmd/dsmdemo/chaos              cmd/dsmdemo/child control dsm shm shm/shmsync internal/instance internal/osobjects internal/sys/... words
+cmd/...                        area cache locktable batch/shared registry dsm dsmimpl parallel resowner shm shm/... supervisor cmd/... internal/instance internal/bytesize internal/command internal/command/... internal/objectlist words
+cmd/dsmdemo/chaos              cmd/dsmdemo/child control dsm shm shm/shmsync internal/instance internal/objectlist internal/sys/... words
 internal/sys/...               internal/sys/... words
 dsmimpl/internal/...           dsmimpl words
 internal/bytesize              words
@@ -68,14 +68,14 @@ internal/failpoint             words
 internal/hashing               words
 internal/leaksite
 internal/onebit                words
-internal/osobjects             dsmimpl internal/sys/... words
+internal/objectlist             dsmimpl internal/sys/... words
 internal/scope                 internal/sys/... words
 internal/settings              internal/bytesize internal/sys/... words
 internal/testing/archtest      words
 internal/testing/crashtest     words
 internal/testing/endtest       words
 internal/testing/layouttest    words
-internal/testing/leaktest      internal/osobjects words
+internal/testing/leaktest      internal/objectlist words
 internal/testing/pgtest        words
 internal/testing/recipes       words
 internal/testing/tape          words

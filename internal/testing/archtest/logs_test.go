@@ -13,7 +13,7 @@ import (
 )
 
 // relays writes the events of workers, under the names that they have there.
-const relays = "parallel.relay"
+const relays = "parallel.relayLog"
 
 // commands are not the library: they log for people.
 var commands = []string{"cmd/", "internal/command", "examples", "internal/testing/crashtest"}

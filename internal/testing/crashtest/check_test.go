@@ -13,7 +13,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/google/uuid"
 )
@@ -69,7 +69,7 @@ func (w *world) objectsIn(dir string) []string {
 	lives := slices.DeleteFunc(instancetest.Lives(w.t, dir), func(life uuid.UUID) bool {
 		return dir != w.original && slices.Contains(w.foreign, life)
 	})
-	return osobjects.Objects(lives, filepath.Join(dir, "mmap"))
+	return objectlist.Objects(lives, filepath.Join(dir, "mmap"))
 }
 
 // nothing of the instance in dir may be left in the system, and nothing of its life in dir.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/google/uuid"
@@ -122,7 +122,7 @@ func (w *world) checkCopied() {
 func (w *world) loseControl() {
 	life := instancetest.Life(w.t, w.dir)
 	control := dsmimpl.Object{Life: life, Generation: 1, Handle: dsmimpl.ControlHandle}
-	for _, where := range osobjects.Objects([]uuid.UUID{life}, filepath.Join(w.dir, "mmap")) {
+	for _, where := range objectlist.Objects([]uuid.UUID{life}, filepath.Join(w.dir, "mmap")) {
 		if strings.HasSuffix(where, "/"+control.Name()) {
 			_ = os.Remove(where)
 		}

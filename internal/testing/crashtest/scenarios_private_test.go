@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/google/uuid"
 )
 
@@ -72,7 +72,7 @@ func (w *world) checkPrivate() {
 	for _, e := range entries {
 		dir := filepath.Join(parent, e.Name())
 		if _, err := os.Stat(filepath.Join(dir, "id")); err == nil {
-			ids[dir] = osobjects.Lives(dir)
+			ids[dir] = objectlist.KnownLives(dir)
 		}
 	}
 	tell(w.helper("supervise"), "run")
@@ -80,7 +80,7 @@ func (w *world) checkPrivate() {
 		w.t.Errorf("%d private instances are left, %v", len(entries), entries)
 	}
 	for dir, lives := range ids {
-		if left := osobjects.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
+		if left := objectlist.Objects(lives, filepath.Join(dir, "mmap")); len(left) > 0 {
 			w.t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	}

@@ -25,7 +25,7 @@ var exempt = map[string]string{
 	"shm.View": "is what ends", "shm.Lease": "is a part of View", "shm.NewView": "makes a view", "shm.Forget": "forgets a range",
 	"shm.ViewAt": "an address", "shm.Region": "a window, of which no method loads or stores", "shm.NewRegion": "a window",
 	"shm.At": "makes a pointer", "shm.SliceOf": "makes a slice", "shm.Check": "looks at a type", "shm.Layout": "looks at a type", "shm.Size": "looks at a type",
-	"dsa.Heap": "ordinary memory", "dsa.heapAttachment": "ordinary memory", "dsa.Pointer": "a number", "dsa.place": "a region",
+	"dsa.Heap": "ordinary memory", "dsa.heapAttachment": "ordinary memory", "dsa.Pointer": "a number", "dsa.inPlaceSegment": "a region",
 	"dsa.stripe": "a mutex of the process", "dsa.lifetime": "a view", "shmsync.ends": "a view",
 	"mq.Size": "a number", "shmsync.Peer": "a number", "shmsync.PeerOf": "a number", "shmsync.PeerDiedError": "an error",
 	"shmsync.Self.Name": "asks the session, which looks at the books",

@@ -150,12 +150,12 @@ var usesOfSync = map[string]use{
 		t := w.words.Cond.Prepare()
 		return t.Sleep(c)
 	},
-	"shmsync.Count.Add":   func(w *world, i int) error { w.words.Count.Add(); return nil },
-	"shmsync.Count.Load":  func(w *world, i int) error { _ = w.words.Count.Load(); return nil },
-	"shmsync.Count.Nudge": func(w *world, i int) error { w.words.Count.Nudge(); return nil },
-	"shmsync.Count.Set":   func(w *world, i int) error { w.words.Count.Set(); return nil },
-	"shmsync.Count.Wait": func(w *world, i int) error {
-		w.words.Count.Wait(ctx, w.words.Count.Load(), 300*time.Microsecond)
+	"shmsync.EventCount.Advance": func(w *world, i int) error { w.words.Count.Advance(); return nil },
+	"shmsync.EventCount.Load":    func(w *world, i int) error { _ = w.words.Count.Load(); return nil },
+	"shmsync.EventCount.WakeAll": func(w *world, i int) error { w.words.Count.WakeAll(); return nil },
+	"shmsync.EventCount.Set":     func(w *world, i int) error { w.words.Count.Set(); return nil },
+	"shmsync.EventCount.Await": func(w *world, i int) error {
+		w.words.Count.Await(ctx, w.words.Count.Load(), 300*time.Microsecond)
 		return nil
 	},
 }

@@ -23,7 +23,7 @@ var bare = map[string]string{
 	"shmsync.Latch": "as a lock", "shmsync.Barrier": "as a lock", "shmsync.WaitAny": "of latches",
 	"shmsync.NewLWLock": "its use locks", "shmsync.NewLWLockUnder": "its use locks", "shmsync.NewLWLockWithin": "its use locks",
 	"shmsync.NewLatch": "its use sets it", "shmsync.NewBarrier": "its use arrives",
-	"shmsync.Count": "a number in the bytes", "shmsync.LWLockWord": "bytes", "shmsync.LatchWord": "bytes",
+	"shmsync.EventCount": "a number in the bytes", "shmsync.LWLockWord": "bytes", "shmsync.LatchWord": "bytes",
 	"shmsync.Slot": "bytes", "shmsync.Cond": "its use counts in the bytes", "shmsync.Ticket": "its use counts in the bytes",
 	"mq.NewMany": "its use sends", "dsa.Area.Returned": "one load", "dsa.Area.Current": "its first load is that of Returned",
 	"dsm.Segment.Bytes": "bytes", "dsm.Segment.Region": "bytes", "dsm.AttachAs": "its use loads", "dsm.New": "its use stores",

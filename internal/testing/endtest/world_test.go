@@ -39,7 +39,7 @@ type words struct {
 	Latch   [users]shmsync.LatchWord
 	Barrier [users]shmsync.BarrierWord
 	Cond    shmsync.Cond
-	Count   shmsync.Count
+	Count   shmsync.EventCount
 	Number  atomic.Uint64
 }
 

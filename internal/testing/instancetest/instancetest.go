@@ -12,7 +12,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/catalog"
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/supervisor"
@@ -106,7 +106,7 @@ func ID(t testing.TB, dir string) uuid.UUID {
 // Lives returns the lives that the instance has had, as its directory says.
 func Lives(t testing.TB, dir string) []uuid.UUID {
 	t.Helper()
-	list := osobjects.Lives(dir)
+	list := objectlist.KnownLives(dir)
 	if len(list) == 0 {
 		t.Errorf("%s names no life", dir)
 	}
@@ -129,7 +129,7 @@ func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
 	proctest.Blame(t)
 	t.Cleanup(func() {
-		objects := func() []string { return osobjects.Objects(Lives(t, dir), filepath.Join(dir, "mmap")) }
+		objects := func() []string { return objectlist.Objects(Lives(t, dir), filepath.Join(dir, "mmap")) }
 		left := objects()
 		if runtime.GOOS == "windows" { // there a view that has ended stays mapped until it is collected
 			for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = objects() {
@@ -146,7 +146,7 @@ func NoneLeft(t testing.TB, dir string) {
 // Objects counts the instance's objects in the system, the control segment and the reserved region not among them.
 func Objects(t testing.TB, dir string) int {
 	t.Helper()
-	n := len(osobjects.Objects(Lives(t, dir), filepath.Join(dir, "mmap")))
+	n := len(objectlist.Objects(Lives(t, dir), filepath.Join(dir, "mmap")))
 	if n == 0 {
 		return 0
 	}

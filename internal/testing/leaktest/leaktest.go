@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/godsm/godsm/internal/osobjects"
+	"github.com/godsm/godsm/internal/objectlist"
 	"github.com/google/uuid"
 )
 
@@ -15,7 +15,7 @@ import (
 func None(t testing.TB, life uuid.UUID, dirs ...string) {
 	t.Helper()
 	t.Cleanup(func() {
-		if left := osobjects.Objects([]uuid.UUID{life}, dirs...); len(left) > 0 {
+		if left := objectlist.Objects([]uuid.UUID{life}, dirs...); len(left) > 0 {
 			t.Errorf("left behind: %s", strings.Join(left, ", "))
 		}
 	})

@@ -3,13 +3,13 @@ package dsm
 // table finds a session's holdings by their handles. The low bits of a handle are its row in the books, so most lists
 // have one holding; a map would be twice as slow. It owns nothing: a holding that leaves it is spare, or its
 // goroutine's. All methods are called under Session.mu.
-type table [1024]*holding
+type handleTable [1024]*holding
 
 // list returns the list in which the holding of h is, if there is one.
-func (t *table) list(h Handle) **holding { return &t[h%Handle(len(t))] }
+func (t *handleTable) list(h Handle) **holding { return &t[h%Handle(len(t))] }
 
 // find returns the holding of h, nil if there is none.
-func (t *table) find(h Handle) *holding {
+func (t *handleTable) find(h Handle) *holding {
 	x := *t.list(h)
 	for x != nil && x.handle != h {
 		x = x.next
@@ -18,13 +18,13 @@ func (t *table) find(h Handle) *holding {
 }
 
 // add puts h in front of its list.
-func (t *table) add(h *holding) {
+func (t *handleTable) add(h *holding) {
 	at := t.list(h.handle)
 	h.next, *at = *at, h
 }
 
 // remove takes h out of its list, if it is in it.
-func (t *table) remove(h *holding) {
+func (t *handleTable) remove(h *holding) {
 	for at := t.list(h.handle); *at != nil; at = &(*at).next {
 		if *at == h {
 			*at, h.next = h.next, nil

@@ -1,6 +1,6 @@
 //go:build windows
 
-package osobjects
+package objectlist
 
 import (
 	"errors"
@@ -18,15 +18,15 @@ var (
 	queryDirectory = ntdll.NewProc("NtQueryDirectoryObject")
 )
 
-// named lists the kernel's named objects of this logon session whose names begin so. If they can't be
+// objectsNamed lists the kernel's named objects of this logon session whose names begin so. If they can't be
 // listed there is nothing to be seen, which would make every oracle content: then that is what it finds.
-func named(prefix string) (found []string) {
+func objectsNamed(prefix string) (found []string) {
 	var session uint32
 	if err := windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &session); err != nil {
 		return []string{err.Error()}
 	}
 	for _, dir := range []string{`\BaseNamedObjects`, fmt.Sprintf(`\Sessions\%d\BaseNamedObjects`, session)} {
-		names, err := settled(dir, prefix)
+		names, err := listUntilStable(dir, prefix)
 		if err != nil {
 			found = append(found, fmt.Sprintf("%s can't be listed: %v", dir, err))
 		}
@@ -37,12 +37,12 @@ func named(prefix string) (found []string) {
 	return found
 }
 
-// settled lists those of a directory that begin so, until they are three times the same: entries
+// listUntilStable lists those of a directory that begin so, until they are three times the same: entries
 // are asked for by number, and others that come and go move them.
-func settled(dir, prefix string) (names []string, err error) {
+func listUntilStable(dir, prefix string) (names []string, err error) {
 	same := 0
 	for range 100 {
-		again, err := list(dir)
+		again, err := listDirectory(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func settled(dir, prefix string) (names []string, err error) {
 	return nil, errors.New("the list of objects changes faster than it can be read")
 }
 
-func list(dir string) (names []string, err error) {
+func listDirectory(dir string) (names []string, err error) {
 	name, err := windows.NewNTUnicodeString(dir)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
-// Package osobjects is the independent eye of tests and demonstrations: it looks at the system with its own hands (a
-// directory listing, the kernel's tables) and finds what bears one of an instance's lives, and nothing else. Other
-// instances' objects live on the same machine and are not looked at.
-package osobjects
+// Package objectlist lists, for tests and demonstrations, the objects that the system has of an instance, without the
+// library (by a directory listing, the kernel's tables) and finds what bears one of an instance's lives, and nothing
+// else. Other instances' objects live on the same machine and are not looked at.
+package objectlist
 
 import (
 	"bufio"
@@ -17,8 +17,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Lives returns those that an instance's directory knows of: the listed ones and those that are past.
-func Lives(dir string) (list []uuid.UUID) {
+// KnownLives returns those that an instance's directory knows of: the listed ones and those that are past.
+func KnownLives(dir string) (list []uuid.UUID) {
 	var roster struct {
 		Lives []struct{ Life uuid.UUID }
 		Past  []uuid.UUID
@@ -43,7 +43,7 @@ func Objects(lives []uuid.UUID, dirs ...string) (found []string) {
 	}
 	for _, life := range lives {
 		prefix := dsmimpl.LifeText(life)
-		found = append(found, named(prefix)...)
+		found = append(found, objectsNamed(prefix)...)
 		for _, dir := range dirs {
 			paths, _ := filepath.Glob(filepath.Join(dir, prefix+"*"))
 			found = append(found, paths...)

@@ -1,5 +1,0 @@
-//go:build !windows
-
-package osobjects
-
-func named(string) []string { return nil }

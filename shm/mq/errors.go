@@ -1,0 +1,12 @@
+package mq
+
+import (
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+// corrupt returns an error that matches ErrCorrupt, with the text that it is given.
+func corrupt(format string, args ...any) error {
+	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
+}

@@ -1,0 +1,11 @@
+package roster
+
+import (
+	"fmt"
+
+	"github.com/godsm/godsm/internal/errkind"
+)
+
+func corrupt(format string, args ...any) error {
+	return errkind.As(ErrCorrupt, fmt.Errorf("roster: "+format, args...))
+}

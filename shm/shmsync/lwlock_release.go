@@ -1,0 +1,113 @@
+package shmsync
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/futex"
+)
+
+// This file gives the lock back, and wakes those that wait for it. The state is swapped first and the sleepers are woken
+// afterwards; a process that dies in between leaves a free lock with sleepers, which hear of its death and look.
+
+// releaseExclusive ends this process's exclusive hold that what names, in whatever state the word is: with flags, with
+// one wrong bit, or of another holder, whose hold stays. It poisons the lock if the hold is abandoned still. A second
+// release of a hold does nothing, since its number has gone up.
+//
+// Idle is stored after the state was swapped. A goroutine that takes the lock in between finds idle out of date and
+// takes the slow path.
+func (l *LWLock) releaseExclusive(what uint64) {
+	for {
+		st := l.word.state.Load()
+		if !l.isStrayed(st, what&holds|l.self) {
+			if !l.ownedBySelf(st) {
+				return
+			}
+			if st&holds != what&holds {
+				l.idle.Store(what&holds + oneHold) // it is over, if a stray store has changed its number
+				return
+			}
+		}
+		poison := uint64(0)
+		if st&what&abandoned != 0 {
+			poison = poisoned
+		}
+		if l.freeAndWake(st, poison) {
+			l.idle.Store(what&holds + oneHold)
+			return
+		}
+	}
+}
+
+// cancelDrain ends a wait of the owner for the readers to leave, without having been in: what the lock guards is as it
+// was, and a poisoned lock stays poisoned.
+func (l *LWLock) cancelDrain() {
+	for {
+		st := l.word.state.Load()
+		if !l.ownedBySelf(st) && !l.isStrayed(st, l.held.Load()) || l.freeAndWake(st, st&poisoned) {
+			return
+		}
+	}
+}
+
+// isStrayed reports whether st is the state of the present hold of this process, which name names, with one wrong bit: a
+// stray store has made it another holder's, or of another number. No other holder has that number, since each hold has
+// the next one. A lock whose view has ended may be another holder's by right.
+func (l *LWLock) isStrayed(st, name uint64) bool {
+	h, is := l.holdOfSelf()
+	return is && h == name && bits.OnesCount64((st^name)&(holds|peerMask)) == 1 && !l.bytes.Ended()
+}
+
+// freeAndWake swaps the state from st to one without an owner, with the next number, and wakes those that wait. Poison
+// is poisoned or 0. It reports whether the state was still st; if not, it has changed nothing.
+func (l *LWLock) freeAndWake(st, poison uint64) bool {
+	next := (st&holds + oneHold) | st&(mayRead|hungry) | poison
+	if !l.word.state.CompareAndSwap(st, next) {
+		return false
+	}
+	failpoint.Hit("shmsync/lwlock/freed")
+	l.wakeFlagged(st, poison != 0)
+	return true
+}
+
+// wakeFlagged wakes the sleepers of which st has the flags: all that want the lock shared, and of those that want it
+// exclusively one or, since the lock is of no use any more, everyone. The one that is woken sets sleepX again when it
+// takes the lock, for those that sleep on.
+func (l *LWLock) wakeFlagged(st uint64, everyone bool) {
+	if st&sleepX != 0 {
+		n := 1
+		if everyone {
+			n = all
+		}
+		l.wakeMode(exclusive, n)
+		failpoint.Hit("shmsync/lwlock/half-woken")
+	}
+	if st&sleepS != 0 {
+		l.wakeMode(shared, all)
+	}
+}
+
+// all is more sleepers than there are.
+const all = 1 << 30
+
+// wakeMode wakes n sleepers of a mode. The turn is changed before: a goroutine that is about to sleep has loaded the
+// turn before its last attempt, and does not sleep on another value.
+func (l *LWLock) wakeMode(m mode, n int) {
+	t := &l.word.turn[m]
+	t.Add(1)
+	failpoint.Hit("shmsync/lwlock/turned")
+	futex.Wake(t, n)
+}
+
+// wakeOwner wakes an owner that sleeps until the readers are gone. Of several readers that leave at once, one makes the
+// system call: the one whose swap has taken the mark.
+func (l *LWLock) wakeOwner() {
+	if a := &l.word.asleep; a.Load() != 0 && a.Swap(0) != 0 {
+		failpoint.Hit("shmsync/lwlock/awake")
+		wake(a)
+	}
+}
+
+// wake wakes all that sleep on w, in every process.
+func wake(w *atomic.Uint32) { futex.Wake(w, all) }
