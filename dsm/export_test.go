@@ -28,3 +28,10 @@ func Abandon(s *Session) {
 	s.member.Books.Close()
 	close(s.gone)
 }
+
+// HasHolding reports whether a session's table has a holding for a handle, in motion or at rest.
+func HasHolding(s *Session, h Handle) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.find(h) != nil
+}
