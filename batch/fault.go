@@ -106,15 +106,14 @@ func (f *flush[Cmd, Res]) handleLostConnection(hi int, err error) {
 	f.lost++
 	f.e.count(func(s *Stats) { s.Lost++ })
 	switch {
-	case f.lost < 2:
 	case f.merged > 0 && !f.unmerged:
-		f.unmerged, f.mode = true, apart
-		f.replan()
-	case f.mode == apart && hi-from == 1:
-		f.suspect(hi)
-	case f.mode == apart:
-		f.suspect(hi)
-		f.search.noteFailed(from, hi)
+		if f.lost > 1 {
+			f.unmerged, f.mode = true, apart
+			f.replan()
+		}
+	case hi-from == 1:
+		f.suspect()
+	case f.lost < 2:
 	default:
 		f.mode = apart
 		f.search.noteFailed(from, hi)

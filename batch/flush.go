@@ -43,7 +43,7 @@ type flush[Cmd, Res any] struct {
 	lost     int           // connections, while the flush was under way
 	cause    error         // of the last loss
 	trial    time.Duration // how long a connection must live for the last loss to count; 0: it was tried, or does not count
-	tried    int           // entries of the transaction that was lost last
+	look     time.Duration // how often that connection is looked at
 	tries    int           // in a row that have failed
 	most     int           // entries in a transaction: fewer where transient errors don't cease
 }

@@ -6,40 +6,42 @@ import (
 	"time"
 )
 
-// A command that ends its connection whenever it is executed is poison: after some losses it fails, so that it does not hold up
-// the others for ever. But connections are also ended from outside, by operators, by restarts, and on a busy machine that may meet
-// an innocent command many times in a row. So a loss counts against the commands of its transaction only if a connection lives
-// without them for twice as long as the lost one has lived.
+// A command that ends its connection twice, whenever it is executed alone, is poison: it fails, so that it does not hold up the
+// others for ever. But connections are also ended from outside, by operators, by restarts, and on a busy machine that may meet an
+// innocent command several times in a row. So a loss counts against a command only if a connection lives without it for many times
+// as long as the lost one has lived.
 //
-// If a connection is ended from outside with probability p while a transaction is under way, an innocent command's try
-// counts with p(1-p)², at most 0.15, and succeeds with 1-p: that six tries count before one succeeds is less likely than one in
-// ten thousand, whatever p is. A guilty one's tries all count.
+// If a connection is ended from outside with probability p in the time that a transaction takes, the first loss of an innocent
+// command counts with p(1-p)^16, at most 0.022, and the second with p(1-p)^64, at most 0.006: that both do is less likely than one
+// in ten thousand, whatever p is. A guilty one's losses count both.
 const (
-	mostLosses = 6 // losses that count, of transactions with the command
-	leastAlone = 2 // of these, losses of transactions with that command alone
+	mostAlone   = 2  // losses that count
+	firstTrial  = 16 // how many times as long as the lost connection another one is watched
+	secondTrial = 64
 )
 
 // bounds of how long a connection is watched.
 const (
-	leastTrial = 2 * time.Millisecond
-	mostTrial  = time.Second
+	leastTrial = 4 * time.Millisecond
+	mostTrial  = 2 * time.Second
 )
 
 // suspicion is what is held against a command.
 type suspicion struct {
-	losses, alone int
-	on            bool // the last loss is still to be tried
+	alone int  // losses that count, each of a transaction with the command alone
+	on    bool // the last loss is still to be tried
 }
 
-// suspect notes that the connection was lost while entries up to hi were executed in a transaction of their own.
-func (f *flush[Cmd, Res]) suspect(hi int) {
-	for x := f.from; x < hi; x++ {
-		for c := f.entries[x].first; c != nil; c = c.next {
-			c.suspicion.on = true
+// suspect notes that the connection was lost while nothing but the next entry had been executed in its transaction.
+func (f *flush[Cmd, Res]) suspect() {
+	lived, times := time.Since(f.begun), firstTrial
+	for c := f.entries[f.from].first; c != nil; c = c.next {
+		if c.suspicion.on = true; c.suspicion.alone > 0 {
+			times = secondTrial
 		}
 	}
-	f.trial = min(max(2*time.Since(f.begun), leastTrial), mostTrial)
-	f.tried = hi - f.from
+	f.trial = min(max(time.Duration(times)*lived, leastTrial), mostTrial)
+	f.look = max(lived/2, leastTrial/8)
 }
 
 // try finds out whether the last loss counts, and fails a command that is poison. It takes no time of its own from a connection
@@ -53,21 +55,18 @@ func (f *flush[Cmd, Res]) try() {
 		f.trial = 0 // the next transaction will have that error
 		return
 	}
-	lived := f.connectionLives(f.trial)
+	lived := f.connectionLives(f.trial, f.look)
 	f.trial = 0
 	f.each(func(c *call[Cmd, Res]) {
 		if s := &c.suspicion; s.on {
 			s.on = false
 			if lived {
-				s.losses++
-				if f.tried == 1 {
-					s.alone++
-				}
+				s.alone++
 			}
 		}
 	})
 	for f.from < len(f.entries) {
-		if s := f.entries[f.from].first.suspicion; s.losses < mostLosses || s.alone < leastAlone {
+		if f.entries[f.from].first.suspicion.alone < mostAlone {
 			return
 		}
 		f.fail(f.from+1, &Error{Class: Lost, Err: fmt.Errorf("%w: %w", ErrPoison, f.cause)})
@@ -75,9 +74,9 @@ func (f *flush[Cmd, Res]) try() {
 	}
 }
 
-// connectionLives reports whether a connection lives for that long.
-func (f *flush[Cmd, Res]) connectionLives(d time.Duration) bool {
-	pause := time.NewTicker(max(d/8, leastTrial/4))
+// connectionLives reports whether a connection lives for d. It looks at it in intervals of that length.
+func (f *flush[Cmd, Res]) connectionLives(d, interval time.Duration) bool {
+	pause := time.NewTicker(interval)
 	defer pause.Stop()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		select {

@@ -78,7 +78,7 @@ func TestConnectionsEndedFromOutsideMakeNoPoison(t *testing.T) {
 
 // TestPoisonTakesFewConnections counts the connections that a command takes with it until it fails: alone, and among others.
 func TestPoisonTakesFewConnections(t *testing.T) {
-	for _, test := range []struct{ good, most int }{{0, 8}, {99, 11}, {999, 14}} {
+	for _, test := range []struct{ good, most int }{{0, 2}, {99, 9}, {999, 12}} {
 		d := batchtest.NewMemory(batchtest.Ways{})
 		e := batch.New[batchtest.Command, batchtest.Result](d, batchtest.Rules(), batch.Options{Budget: time.Hour})
 		running, release := make(chan struct{}), make(chan struct{})
