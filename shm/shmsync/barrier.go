@@ -110,7 +110,7 @@ func (b *Barrier) Phase() uint32 {
 		return 0
 	}
 	var w uint64
-	b.me.carefully(func() { w = b.word.epoch.Load() })
+	b.me.carefully(b.view, func() { w = b.word.epoch.Load() })
 	return epochOf(w).phase
 }
 
@@ -121,7 +121,7 @@ func (b *Barrier) Participants() (list []Peer) {
 	if b.view.Ended() {
 		return nil
 	}
-	b.me.carefully(func() {
+	b.me.carefully(b.view, func() {
 		for i := range b.slots() {
 			if w := partyOf(b.slot(i).w.Load()).peer; w != 0 && !slices.Contains(list, PeerOf(w)) && b.me.alive(w) {
 				list = append(list, PeerOf(w))

@@ -144,7 +144,7 @@ func (l *Latch) Own() (err error) {
 // goroutine of this session that waits goes on waiting, and is woken by a Set; another session's Own may then succeed,
 // and each Set wakes both.
 func (l *Latch) Disown() {
-	l.me.carefully(func() {
+	l.me.carefully(l.view, func() {
 		for !l.view.Ended() {
 			w := l.word.owner.w.Load()
 			n := onebit.Of(w)
@@ -162,7 +162,7 @@ func (l *Latch) Owner() (Peer, bool) {
 		return Peer{Row: -1}, false
 	}
 	var n uint64
-	l.me.carefully(func() { n = onebit.Of(l.word.owner.w.Load()) })
+	l.me.carefully(l.view, func() { n = onebit.Of(l.word.owner.w.Load()) })
 	return PeerOf(n), n&peerMask != 0
 }
 
@@ -172,12 +172,8 @@ func (l *Latch) Owner() (Peer, bool) {
 // The swap stores that the latch is set and takes the mark that a process sleeps in one step: of several that set it at
 // once one makes the system call.
 func (l *Latch) Set() {
-	switch {
-	case l.view.Ended():
-	case l.me.Checked:
-		endAtFault(l.set)
-	default:
-		l.set()
+	if !l.view.Ended() {
+		l.me.carefully(l.view, l.set)
 	}
 }
 
@@ -194,7 +190,7 @@ func (l *Latch) set() {
 // the Reset is lost, but what it announced is visible to that look.
 func (l *Latch) Reset() {
 	if !l.view.Ended() {
-		l.me.carefully(func() { l.word.state.And(^uint32(latchSet)) })
+		l.me.carefully(l.view, func() { l.word.state.And(^uint32(latchSet)) })
 	}
 }
 
@@ -207,12 +203,12 @@ func (l *Latch) IsSet() bool {
 	return true
 }
 
-// state returns the word; 0 if it is inaccessible, in checked mode.
+// state returns the word; 0 if the bytes have ended.
 func (l *Latch) state() (w uint32) {
 	if !l.me.Checked {
 		return l.word.state.Load()
 	}
-	endAtFault(func() { w = l.word.state.Load() })
+	endAtLateFault(l.view, func() { w = l.word.state.Load() })
 	return w
 }
 

@@ -12,11 +12,24 @@ func endAtFault(f func()) {
 	f()
 }
 
-// carefully runs f, contained in checked mode, where bytes that have ended are inaccessible. In other modes they are private
-// pages, and a fault, which only a truncated object causes, is the caller's.
-func (s Self) carefully(f func()) {
+// endAtLateFault runs f, which uses bytes that end with v, perhaps while it runs, and ends it at a fault after that end.
+// An earlier fault, which only a truncated object causes, goes on: it is Session.Contain's, or ends the process.
+func endAtLateFault(v interface{ Ended() bool }, f func()) {
+	was := fault.Catch()
+	defer func() {
+		r, err := recover(), error(nil)
+		if fault.Restore(&err, was, r); err != nil && !v.Ended() {
+			panic(r)
+		}
+	}()
+	f()
+}
+
+// carefully is endAtLateFault in checked mode, where bytes that have ended are inaccessible. In other modes they are
+// private pages, and f runs without a fault scope.
+func (s Self) carefully(v interface{ Ended() bool }, f func()) {
 	if s.Checked {
-		endAtFault(f)
+		endAtLateFault(v, f)
 		return
 	}
 	f()

@@ -122,11 +122,11 @@ func (g Guard) unlock() {
 		}
 		f = func() { l.leaveSlot(l.slot(g.slot())) }
 	}
-	if l.over.Ended() {
+	if l.bytes.Ended() {
 		endAtFault(f)
 		return
 	}
-	f()
+	l.me.carefully(l.bytes, f)
 }
 
 // Exclusive reports whether the guard was given for exclusive use. It is a matter of the guard, also after Unlock.
@@ -139,7 +139,7 @@ func (g Guard) Abandoned() (is bool) {
 	if g.what&(reading|abandoned) != abandoned || g.l.view.Ended() {
 		return false
 	}
-	g.l.me.carefully(func() {
+	g.l.me.carefully(g.l.bytes, func() {
 		st := g.l.word.state.Load()
 		is = g.holds(st) && st&abandoned != 0
 	})
@@ -154,7 +154,7 @@ func (g Guard) MarkConsistent() {
 	if !g.Abandoned() {
 		return
 	}
-	g.l.me.carefully(func() {
+	g.l.me.carefully(g.l.bytes, func() {
 		for l := g.l; ; {
 			st := l.word.state.Load()
 			if !g.holds(st) || l.word.state.CompareAndSwap(st, st&^abandoned) {

@@ -21,7 +21,7 @@ func (l *LWLock) Status() (s Status) {
 	if l.view.Ended() {
 		return s
 	}
-	l.me.carefully(func() { s = l.status() })
+	l.me.carefully(l.bytes, func() { s = l.status() })
 	if l.view.Ended() {
 		return Status{}
 	}

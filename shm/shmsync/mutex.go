@@ -184,7 +184,7 @@ func (m *Mutex) TryLock() (g MutexGuard, ok bool) {
 	if m.bare {
 		return m.tryLock()
 	}
-	endAtFault(func() { g, ok = m.tryLock() })
+	endAtLateFault(m.view, func() { g, ok = m.tryLock() })
 	return g, ok
 }
 
@@ -318,8 +318,12 @@ func (g MutexGuard) Unlock() {
 		return
 	}
 	defer m.local.leave()
-	if !m.bare || m.view.Ended() {
+	if m.view.Ended() {
 		endAtFault(m.unlock)
+		return
+	}
+	if !m.bare {
+		endAtLateFault(m.view, m.unlock)
 		return
 	}
 	m.unlock()
