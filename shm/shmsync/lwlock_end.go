@@ -25,7 +25,7 @@ func endAtLateFault(v interface{ Ended() bool }, f func()) {
 	f()
 }
 
-// carefully is endAtLateFault in checked mode, where bytes that have ended are inaccessible. In other modes they are
+// carefully runs f as endAtLateFault does in checked mode, where bytes that have ended are inaccessible. In other modes they are
 // private pages, and f runs without a fault scope.
 func (s Self) carefully(v interface{ Ended() bool }, f func()) {
 	if s.Checked {
