@@ -21,29 +21,6 @@ import (
 // A process that dies after any step leaves a dead session with what it held by then. The comments name for each
 // failpoint what that is; reclaim gives it back.
 
-// sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
-// before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
-// Close: Session.err has the reason.
-//
-//	open      -> closing    Close was called: no call begins any more, those in flight are waited for
-//	closing   -> returning  none is in flight: hooks and owners give back what they hold; attachments whose last use is
-//	                        over are parked for Close
-//	returning -> lent       all is swapped but what functions of With, or hooks of a Detach, still use
-//	lent      -> left       nothing is lent any more: the row is given up, the books must not be touched
-type sessionState uint8
-
-const (
-	sessionOpen sessionState = iota
-	sessionClosing
-	sessionReturning
-	sessionLent
-	sessionLeft
-)
-
-// begun reports whether the end has come so far that no call from before it is in flight. From then on mappings are
-// withdrawn and not only unmapped.
-func (st sessionState) begun() bool { return st >= sessionReturning }
-
 // Close ends the session: no call begins any more, those in flight are waited for, every view ends, every segment is
 // detached, and the row is given up. It waits for functions of OnDetach and releases of owners, for calls in flight,
 // and for the control lock; there is no bound on hooks that do not return.
@@ -158,21 +135,6 @@ const patience = time.Second
 func deadlock(h *hook, why string) error {
 	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
 		"let that return, and the session ends", h, why))
-}
-
-// runningHook returns the hook that has run for longest, for which Close waits, and nil if there is none. It takes
-// Session.mu and each attachment.mu.
-func (s *Session) runningHook() (found *hook) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := s.attachments; a != nil; a = a.next {
-		a.mu.Lock()
-		if h := a.running; h != nil && (found == nil || h.began.Before(found.began)) {
-			found = h
-		}
-		a.mu.Unlock()
-	}
-	return found
 }
 
 // keepErrForClose keeps for Close the error of a Detach whose goroutine has ended, and which no caller gets.

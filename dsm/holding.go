@@ -2,12 +2,8 @@ package dsm
 
 import (
 	"context"
-	"errors"
 
-	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/internal/leaksite"
-	"github.com/godsm/godsm/resowner"
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
@@ -50,48 +46,6 @@ const (
 	lingering
 )
 
-// createHolding makes a segment, and a holding with one share. It may wait for the control lock and for the system's
-// memory, while ctx lasts. If it fails nothing is left, except a reference that lingers.
-func (s *Session) createHolding(ctx context.Context, size int) (h *holding, err error) {
-	// Before others can attach it: no other goroutine may refer to it a second time. One that found the handle in a
-	// list of rows, while this row was creating, has a holding in motion, which is refused and leaves the table: else
-	// there would be two holdings of one reference, and the end of the first would remove the segment under the second.
-	listed := func(e control.Entry) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for early := s.table.find(Handle(e.Handle)); early != nil; early = s.table.find(Handle(e.Handle)) {
-			_ = s.awaitIdleLocked(context.Background(), early)
-		}
-		h = s.holdLocked(Handle(e.Handle))
-	}
-	held, lingers, err := s.member.Make(ctx, size, s.clock.Load(), listed) // to look at the clock costs as much as the lock
-	if h == nil {
-		return nil, err
-	}
-	return h, s.endTakeOf(h, held, lingers, err)
-}
-
-// small is the largest size, in bytes, that Create zeroes under Session.mu, for which other goroutines may wait: 0.2
-// us.
-const small = 16 << 10
-
-// tryMakeLocked tries to make a Segment in the reserved region without waiting. It returns nil if that can't be done at
-// once: the caller then goes the long way. A Segment with an error is as segmentLocked's. The caller holds Session.mu.
-//
-// A process that dies after TryMake leaves a live segment with one reference of its row, which reclaim gives back.
-func (s *Session) tryMakeLocked(size int, owner *resowner.Owner) (*Segment, error) {
-	if size > small || !s.member.Carves || s.checked {
-		return nil, nil
-	}
-	held, ok, err := s.member.TryMake(size, s.clock.Load())
-	if err != nil || !ok {
-		return nil, err
-	}
-	h := s.holdLocked(Handle(held.Entry.Handle))
-	h.held, h.state, h.shared = held, mapped, 1
-	return s.segmentLocked(h, nil, nil, owner)
-}
-
 // holdLocked puts a new holding for the handle, in motion, into the table. The caller holds Session.mu, and has found
 // none there.
 func (s *Session) holdLocked(handle Handle) *holding {
@@ -104,37 +58,6 @@ func (s *Session) holdLocked(handle Handle) *holding {
 	*h = holding{handle: handle}
 	s.table.add(h)
 	return h
-}
-
-// acquireHolding returns the holding for a handle with one more share. If there is none it refers to the segment and
-// maps it; if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
-func (s *Session) acquireHolding(ctx context.Context, handle Handle) (*holding, error) {
-	s.mu.Lock()
-	for {
-		h := s.table.find(handle)
-		switch {
-		case h == nil:
-			h = s.holdLocked(handle)
-			s.mu.Unlock()
-			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
-			return h, s.endTakeOf(h, held, lingers, err)
-		// At rest: the second attach that came while the first was under way ends here, too.
-		case h.state == mapped:
-			h.shared++
-			s.mu.Unlock()
-			return h, nil
-		// The reference is there, so only the mapping is missing.
-		case h.state == lingering:
-			h.state = moving
-			s.mu.Unlock()
-			held, lingers, err := s.member.Retake(h.held, s.checked)
-			return h, s.endTakeOf(h, held, lingers, err)
-		}
-		if err := s.awaitIdleLocked(ctx, h); err != nil {
-			s.mu.Unlock()
-			return nil, err
-		}
-	}
 }
 
 // awaitIdleLocked waits until a holding that another goroutine has in motion has come to rest, or ctx is over, which is
@@ -176,77 +99,4 @@ func (h *holding) setIdleLocked(state holdingState) {
 		close(h.moved)
 		h.moved = nil
 	}
-}
-
-// shareHolding returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This
-// is the second attach in a process: it takes no lock of the instance and makes no system call.
-func (s *Session) shareHolding(handle Handle, owner *resowner.Owner) (*Segment, error) {
-	s.mu.Lock()
-	h := s.table.find(handle)
-	if h == nil || h.state != mapped || !s.shareableLocked(h) {
-		s.mu.Unlock()
-		return nil, nil
-	}
-	if err := s.endedLocked(); err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	h.shared++
-	g, err := s.segmentLocked(h, nil, nil, owner)
-	s.mu.Unlock()
-	return g.detachIfErr(err)
-}
-
-// shareableLocked reports whether the mapping of h is there for one Segment more. In checked mode it never is: each
-// Segment has its own. Otherwise it is missing if a Segment with a view has taken it for its own. The caller holds
-// Session.mu.
-func (s *Session) shareableLocked(h *holding) bool {
-	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
-}
-
-// attachShare makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that
-// got the share. If the mapping fails, or the owner has ended since it was reserved, the Segment is detached again and
-// the errors are returned.
-func (s *Session) attachShare(h *holding, owner *resowner.Owner) (*Segment, error) {
-	var tr *trail
-	if s.checked {
-		tr = &trail{attached: callSite()}
-	}
-	var own *ownMapping
-	var err error
-	s.mu.Lock()
-	shareable := s.shareableLocked(h)
-	s.mu.Unlock()
-	if !shareable {
-		var m ownMapping
-		m, err = s.ownMapping(h)
-		own = &m
-	}
-	s.destroyOwed()
-	s.mu.Lock()
-	s.endCallLocked()
-	g, refused := s.segmentLocked(h, own, tr, owner)
-	s.mu.Unlock()
-	return g.detachIfErr(errors.Join(err, refused))
-}
-
-// segmentLocked makes a Segment of one share of h, under owner. Own is its mapping, nil if it shares the holding's or
-// lies in the session's mapping of the reserved region. An error is the owner's, which has ended since it was reserved:
-// the caller detaches the Segment then, after it has released the lock. The caller holds Session.mu.
-func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
-	a := s.enlistLocked(h)
-	g := &Segment{handle: h.handle, size: h.held.Entry.Size, trail: tr, attachment: a, life: a.life}
-	a.segment = g
-	switch {
-	case own != nil:
-		a.own, a.bytes = own.mapping, own.part
-		if s.checked && s.canReplace() && own.part != nil { // nil if it could not be mapped
-			a.view = g.keepViewErrs(s.view.Over(own.part))
-		}
-	case h.held.Entry.Page != 0:
-		a.bytes = instance.Part(s.member.Books.Region, &h.held.Entry)
-	default:
-		a.bytes = h.held.Part()
-	}
-	return g, leaksite.Remember(owner, &a.item, (*owned)(g), 4) // the caller of Create or Attach
 }

@@ -107,3 +107,18 @@ func (a *attachment) runHook(h *hook, errs *[]error) {
 	h.f()
 	returned = true
 }
+
+// runningHook returns the hook that has run for longest, for which Close waits, and nil if there is none. It takes
+// Session.mu and each attachment.mu.
+func (s *Session) runningHook() (found *hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		if h := a.running; h != nil && (found == nil || h.began.Before(found.began)) {
+			found = h
+		}
+		a.mu.Unlock()
+	}
+	return found
+}

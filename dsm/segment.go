@@ -1,11 +1,10 @@
 package dsm
 
 import (
-	"context"
-	"fmt"
-
-	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/leaksite"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 )
 
 // Segment is one attachment of a piece of shared memory. Several in one process may share a mapping; each ends for
@@ -23,113 +22,6 @@ type Segment struct {
 	life uint64
 	// told holds the errors of its view; nil without one.
 	told *viewErrs
-}
-
-// Create makes a segment of size bytes, all zero, and attaches it; owner ends the attachment, and nil means
-// Session.Owner. If nothing else holds the segment then, it is removed.
-//
-// Create may wait for the control lock, for at most as long as ctx lasts. Large segments take time (about 0.3 ms for
-// each MB on tmpfs), since the memory is reserved here; ctx is checked on the way. A segment in the reserved region, of
-// at most 16 KiB, takes some hundred nanoseconds and makes no system call.
-//
-// What the system can't give is ErrNoSpace. A full segment table is ErrTooManySegments, a limit of the settings
-// ErrQuota, and a size below 1 ErrSize. If Create fails it leaves nothing behind.
-func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	g, err := s.makeSegment(ctx, owner, size)
-	if err != nil {
-		return nil, s.errOfCreate(size, err)
-	}
-	return g, nil
-}
-
-// errOfCreate returns the error of a Create that make's err is for.
-func (s *Session) errOfCreate(size int, err error) error {
-	return wrapErr("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
-}
-
-// makeSegment does what Create does, without the Error around the error. Its caller is a function of the package's
-// face, so that a leak is reported at the line that has called that one. Under Session.mu it tries the reserved
-// region, which does not wait; else it counts itself as a call in flight and goes the long way without the lock.
-func (s *Session) makeSegment(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := errIfOver(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	err := s.err
-	if s.member == nil {
-		err = errUnopened
-	}
-	if err == nil {
-		err = dsmimpl.CheckSize(size)
-	}
-	if owner == nil {
-		owner = s.owner
-	}
-	if err == nil {
-		err = owner.Reserve()
-	}
-	if err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	// The short way: no wait, no system call, and no count of calls, since the lock is held all the time.
-	g, err := s.tryMakeLocked(size, owner)
-	if g != nil || err != nil {
-		s.mu.Unlock()
-		return g.detachIfErr(err)
-	}
-	// The long way. Close waits from here on until attached or end.
-	s.calls++
-	s.mu.Unlock()
-	h, err := s.createHolding(ctx, size)
-	if err != nil {
-		s.endCall()
-		return nil, err
-	}
-	return s.attachShare(h, owner)
-}
-
-// Attach maps the segment with that handle, for reading and writing; owner ends the attachment, and nil means
-// Session.Owner. A handle that is not, or no longer, live is ErrNotFound.
-//
-// A second Attach of a handle in one process shares the mapping, except in checked mode; it makes no system call. The
-// first one may wait for the control lock, and for another goroutine that attaches or detaches the segment, while ctx
-// lasts.
-func (s *Session) Attach(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	g, err := s.attachSegment(ctx, owner, h)
-	if err != nil {
-		return nil, wrapErr("attach", h, s.backend(), err)
-	}
-	return g, nil
-}
-
-// attachSegment does what Attach does, without the Error around the error. Its caller is as make's. Two orders matter.
-// The call is counted as in flight before the owner is reserved, so that Close, which ends the owners, waits for it;
-// and the owner is reserved before the segment is referred to, so that what is acquired can be remembered.
-// (Owner.Reserve fails early; Owner.Remember may still fail later, if the owner has ended by then.)
-func (s *Session) attachSegment(ctx context.Context, owner *resowner.Owner, h Handle) (*Segment, error) {
-	if err := errIfOver(ctx); err != nil {
-		return nil, err
-	}
-	if owner == nil {
-		owner = s.owner
-	}
-	// The short way: the handle is mapped here already.
-	if g, err := s.shareHolding(h, owner); g != nil || err != nil {
-		return g, err
-	}
-	if err := s.beginCall(ctx); err != nil {
-		return nil, err
-	}
-	hold, err := (*holding)(nil), owner.Reserve()
-	if err == nil {
-		hold, err = s.acquireHolding(ctx, h)
-	}
-	if err != nil {
-		s.endCall()
-		return nil, err
-	}
-	return s.attachShare(hold, owner)
 }
 
 // Handle returns the name of the segment, with which other processes attach it. It stays valid after Detach.
@@ -191,3 +83,51 @@ func (g *Segment) errIfDetached() error {
 }
 
 func (g *Segment) sessionOf() *Session { return g.attachment.session }
+
+// segmentLocked makes a Segment of one share of h, under owner. Own is its mapping, nil if it shares the holding's or
+// lies in the session's mapping of the reserved region. An error is the owner's, which has ended since it was reserved:
+// the caller detaches the Segment then, after it has released the lock. The caller holds Session.mu.
+func (s *Session) segmentLocked(h *holding, own *ownMapping, tr *trail, owner *resowner.Owner) (*Segment, error) {
+	a := s.enlistLocked(h)
+	g := &Segment{handle: h.handle, size: h.held.Entry.Size, trail: tr, attachment: a, life: a.life}
+	a.segment = g
+	switch {
+	case own != nil:
+		a.own, a.bytes = own.mapping, own.part
+		if s.checked && s.canReplace() && own.part != nil { // nil if it could not be mapped
+			a.view = g.keepViewErrs(s.view.Over(own.part))
+		}
+	case h.held.Entry.Page != 0:
+		a.bytes = instance.Part(s.member.Books.Region, &h.held.Entry)
+	default:
+		a.bytes = h.held.Part()
+	}
+	return g, leaksite.Remember(owner, &a.item, (*owned)(g), 4) // the caller of Create or Attach
+}
+
+// Region returns the segment's bytes as a shm.Region, for the structures of package shm. The Region carries a View that
+// ends when the Segment is detached or the session is closed; a structure in the bytes asks it. From the end on what
+// this process still does with the Region reaches no other process: the bytes are swapped for private zeros, at which
+// nothing faults (in checked mode they become inaccessible).
+//
+// For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
+// other Segments or lies in the reserved region; Bytes returns that mapping from then on. On Windows the private pages
+// are copies: they hold what the segment held, and before the first store to them what others store.
+//
+// Where the backend can't swap, or the system has refused to, the bytes stay mapped as long as the View is in use. Late
+// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this
+// session's, and the session in the list, as long; but where the backend can't swap no segment is made there.
+//
+// After Detach the Region is empty, and its View has ended.
+func (g *Segment) Region() shm.Region {
+	a, is := g.lockAttached()
+	if !is {
+		return shm.Region{}.Under(ended)
+	}
+	b, v := a.bytes, a.view
+	a.mu.Unlock()
+	if v == nil {
+		b, v = g.makeView()
+	}
+	return shm.NewRegion(b).Under(v)
+}

@@ -31,3 +31,26 @@ const (
 
 // String returns the state as it is written everywhere.
 func (s SessionState) String() string { return string(s) }
+
+// sessionState is how far the end of a session has come. It changes under Session.mu, and each state follows the one
+// before it, by Close; the last by Close or by the last use of what was lent. A session that is stale is open until
+// Close: Session.err has the reason.
+//
+//	open      -> closing    Close was called: no call begins any more, those in flight are waited for
+//	closing   -> returning  none is in flight: hooks and owners give back what they hold; attachments whose last use is
+//	                        over are parked for Close
+//	returning -> lent       all is swapped but what functions of With, or hooks of a Detach, still use
+//	lent      -> left       nothing is lent any more: the row is given up, the books must not be touched
+type sessionState uint8
+
+const (
+	sessionOpen sessionState = iota
+	sessionClosing
+	sessionReturning
+	sessionLent
+	sessionLeft
+)
+
+// begun reports whether the end has come so far that no call from before it is in flight. From then on mappings are
+// withdrawn and not only unmapped.
+func (st sessionState) begun() bool { return st >= sessionReturning }

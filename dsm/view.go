@@ -20,33 +20,6 @@ var ended = func() *shm.View {
 	return v
 }()
 
-// Region returns the segment's bytes as a shm.Region, for the structures of package shm. The Region carries a View that
-// ends when the Segment is detached or the session is closed; a structure in the bytes asks it. From the end on what
-// this process still does with the Region reaches no other process: the bytes are swapped for private zeros, at which
-// nothing faults (in checked mode they become inaccessible).
-//
-// For that the first call gives the Segment a mapping of its own, which takes some microseconds if it shares one with
-// other Segments or lies in the reserved region; Bytes returns that mapping from then on. On Windows the private pages
-// are copies: they hold what the segment held, and before the first store to them what others store.
-//
-// Where the backend can't swap, or the system has refused to, the bytes stay mapped as long as the View is in use. Late
-// stores then reach that one segment, which to others is detached. If it lies in the reserved region it stays this
-// session's, and the session in the list, as long; but where the backend can't swap no segment is made there.
-//
-// After Detach the Region is empty, and its View has ended.
-func (g *Segment) Region() shm.Region {
-	a, is := g.lockAttached()
-	if !is {
-		return shm.Region{}.Under(ended)
-	}
-	b, v := a.bytes, a.view
-	a.mu.Unlock()
-	if v == nil {
-		b, v = g.makeView()
-	}
-	return shm.NewRegion(b).Under(v)
-}
-
 // makeView gives the Segment its view, and for that a mapping of its own. A lease keeps the bytes mapped, and
 // Session.viewing keeps out other goroutines that want the same. If the Segment has been detached in between, the view
 // has ended. If there is no mapping to be made it warns, and the view is of the bytes that other Segments share.
