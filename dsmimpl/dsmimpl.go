@@ -11,6 +11,7 @@ package dsmimpl
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/google/uuid"
@@ -152,4 +153,12 @@ type PartAttacher interface {
 	// AttachPart maps the pages that hold the size bytes at byte at of an existing object, for reading and writing.
 	// Part are those bytes in m. Errors are those of Attach.
 	AttachPart(ctx context.Context, o Object, at, size int) (m Mapping, part []byte, err error)
+}
+
+// CheckSize makes the check that every Create begins with.
+func CheckSize(n int) error {
+	if n <= 0 {
+		return errkind.As(ErrSize, fmt.Errorf("a segment of %d bytes: the size must be at least 1", n))
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package dsmimpl
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -40,12 +39,4 @@ func ListFiles(dir *os.File, life uuid.UUID) ([]Object, error) {
 		found = append(found, Object{Life: life, Generation: generation, Handle: handle, Size: int(size)})
 	}
 	return found, errkind.Classify(err)
-}
-
-// CheckSize makes the check that every Create begins with.
-func CheckSize(n int) error {
-	if n <= 0 {
-		return errkind.As(ErrSize, fmt.Errorf("a segment of %d bytes: the size must be at least 1", n))
-	}
-	return nil
 }
