@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/errkind"
@@ -90,17 +89,4 @@ func CleanByForce(ctx context.Context, path string, backends Backends, who contr
 		}
 		return removed, err
 	})
-}
-
-// String says which life it is about, and what is with it.
-func (v Verdict) String() string {
-	switch {
-	case v.Standing == Dead:
-		return fmt.Sprintf("%s, which is dead", v.Record)
-	case v.Why == "":
-		return fmt.Sprintf("%s, in which %d sessions live", v.Record, v.Sessions)
-	case v.Living():
-		return fmt.Sprintf("%s, in which %d sessions live: %s", v.Record, v.Sessions, v.Why)
-	}
-	return fmt.Sprintf("%s: %s", v.Record, v.Why)
 }

@@ -41,3 +41,14 @@ func (b *Books) Deserted(patience time.Duration) bool {
 		}
 	}
 }
+
+// Foremost reports whether no session lives in a row below the member's.
+func (m *Member) Foremost() bool {
+	list, err := m.Books.Table.Processes()
+	for _, p := range list {
+		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Books.Roll.Held(p.Row) {
+			return false
+		}
+	}
+	return err == nil
+}

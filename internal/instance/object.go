@@ -220,3 +220,20 @@ func (m *Member) TryGive(h *Held) bool {
 	failpoint.Hit("dsm/detach/at-once")
 	return true
 }
+
+// createObject makes and maps an entry's object. Word is what the books are to keep for the backend.
+func (b *Books) createObject(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
+	err = b.panicAsErr("Create", func() error {
+		m, word, err = b.Backend.Create(ctx, b.Object(e))
+		return err
+	})
+	return m, word, err
+}
+
+// removeObject removes an entry's object, if it has one of its own.
+func (b *Books) removeObject(ctx context.Context, e control.Entry) error {
+	if _, carved := e.Carved(); carved {
+		return nil
+	}
+	return b.panicAsErr("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+}

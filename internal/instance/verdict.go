@@ -202,14 +202,17 @@ func (d *Dir) uncertain(r Record) bool {
 	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.inOwnDirectory()
 }
 
-func memoryOf(b dsmimpl.Backend) string {
-	if p, ok := b.(dsmimpl.Prober); ok {
-		return p.Memory()
-	}
-	return ""
-}
-
-// sameMemory reports whether the backend sees the memory that the life was made in, as far as that can be told.
-func sameMemory(b dsmimpl.Backend, r Record) bool { return r.Memory == "" || memoryOf(b) == r.Memory }
-
 func heldWitnesses(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
+
+// String says which life it is about, and what is with it.
+func (v Verdict) String() string {
+	switch {
+	case v.Standing == Dead:
+		return fmt.Sprintf("%s, which is dead", v.Record)
+	case v.Why == "":
+		return fmt.Sprintf("%s, in which %d sessions live", v.Record, v.Sessions)
+	case v.Living():
+		return fmt.Sprintf("%s, in which %d sessions live: %s", v.Record, v.Sessions, v.Why)
+	}
+	return fmt.Sprintf("%s: %s", v.Record, v.Why)
+}

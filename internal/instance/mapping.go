@@ -12,15 +12,6 @@ import (
 // What a session has its backend do. A program may provide a backend of its own: if it panics that is an error
 // here, since a call that never came back would keep its session from closing.
 
-// createObject makes and maps an entry's object. Word is what the books are to keep for the backend.
-func (b *Books) createObject(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
-	err = b.panicAsErr("Create", func() error {
-		m, word, err = b.Backend.Create(ctx, b.Object(e))
-		return err
-	})
-	return m, word, err
-}
-
 // Map maps what an entry lies in, for the caller alone: its object or, of a carved one, all of the
 // reserved region, since not every system can map a part. Where in it the entry's bytes are, says
 // Part.
@@ -56,14 +47,6 @@ func (b *Books) MapOwn(ctx context.Context, e control.Entry) (m dsmimpl.Mapping,
 // Unmap ends a mapping.
 func (b *Books) Unmap(m dsmimpl.Mapping) error {
 	return b.panicAsErr("Detach", func() error { return b.Backend.Detach(m) })
-}
-
-// removeObject removes an entry's object, if it has one of its own.
-func (b *Books) removeObject(ctx context.Context, e control.Entry) error {
-	if _, carved := e.Carved(); carved {
-		return nil
-	}
-	return b.panicAsErr("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
 }
 
 // FaultCause says why bytes of an entry may be gone from under their mapping, as far as its file system tells.

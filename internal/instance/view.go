@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/shm"
 )
@@ -26,15 +25,4 @@ func (b *Books) endView() {
 	left := make(chan struct{})
 	b.view.Drain(func() { close(left) })
 	<-left
-}
-
-// Foremost reports whether no session lives in a row below the member's.
-func (m *Member) Foremost() bool {
-	list, err := m.Books.Table.Processes()
-	for _, p := range list {
-		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Books.Roll.Held(p.Row) {
-			return false
-		}
-	}
-	return err == nil
 }
