@@ -148,17 +148,6 @@ func (u *turn) rebuildIndexLocked() error {
 	return nil
 }
 
-// freePageLocked frees page i, whose address is word at of a directory. It runs under the partition's lock.
-func (u *turn) freePageLocked(dir dsa.Pointer, i, at int) error {
-	place, err := u.t.area.Place(dir, 8*at)
-	if err != nil {
-		return err
-	}
-	u.pages[i] = page{}
-	u.p.epoch.Add(1)
-	return u.t.area.FreeFrom(place)
-}
-
 // indexForLocked returns an index with room for n heads, and some: the one there is, or another one in its place. It
 // runs under the partition's lock.
 func (u *turn) indexForLocked(n int) ([]uint32, error) {

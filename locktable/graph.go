@@ -110,7 +110,7 @@ func (s *sight) blockers(key uint64, name []byte, h *head, place waitqueue.Hold,
 		switch k := o.state.Kind(); {
 		case i == at || !o.state.Mode().Conflicts(m):
 		case k == waitqueue.Held && !(upgrades && r.own == waitqueue.Ref(o.ref)):
-			below := s.ownersBelow(o.ref.Row(), name, o.state.Mode())
+			below := s.blockersBelow(o.ref.Row(), name, o.state.Mode())
 			for _, b := range below {
 				add(b.node, uint64(o.state), b.Party, fmt.Sprintf("holds %s below it", b.Mode))
 			}
@@ -140,9 +140,9 @@ type child struct {
 	Party
 }
 
-// ownersBelow returns the owners of a session whose holds below a name its intent of the name is for; nothing for
+// blockersBelow returns the owners of a session whose holds below a name its intent of the name is for; nothing for
 // other modes.
-func (s *sight) ownersBelow(row int, name []byte, m Mode) (list []child) {
+func (s *sight) blockersBelow(row int, name []byte, m Mode) (list []child) {
 	if m != IntentShared && m != IntentExclusive {
 		return nil
 	}

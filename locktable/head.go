@@ -3,42 +3,12 @@ package locktable
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
 // A head's number, in its partition, is its page's number times perPage plus its slot, which is never 0.
-
-// dirOf returns the directory that has a page's word, and the word's place in it.
-func dirOf(page int) (k, at int) {
-	k = bits.Len(uint(page/firstDir+1)) - 1
-	return k, page - firstDir*(1<<k-1)
-}
-
-// pageWord returns the word that owns a page, nil if there is no directory with it.
-func (t *Looker) pageWord(p *part, page int) (dsa.Pointer, error) {
-	k, at := dirOf(page)
-	if k >= dirs {
-		return 0, corrupt("there is no page %d", page)
-	}
-	dir := dsa.Pointer(p.dirs[k].Load())
-	if dir == 0 {
-		return 0, nil
-	}
-	b, err := t.bytes(dir, 8*firstDir<<k)
-	if err != nil {
-		return 0, fmt.Errorf("locktable: a directory of pages: %w", err)
-	}
-	words, err := shm.SliceOf[atomic.Uint64](shm.NewRegion(b), 0, firstDir<<k)
-	if err != nil {
-		return 0, err
-	}
-	return dsa.Pointer(words[at].Load()), nil
-}
 
 // heads returns the heads of a page, nil if there is no such page.
 func (t *Looker) heads(at dsa.Pointer) ([]head, error) {
@@ -50,24 +20,6 @@ func (t *Looker) heads(at dsa.Pointer) ([]head, error) {
 		return nil, fmt.Errorf("locktable: a page of heads: %w", err)
 	}
 	return shm.SliceOf[head](shm.NewRegion(b), 0, perPage)
-}
-
-// pageLocked returns the heads of a page, nil if there is no such page. It runs under the partition's lock, as all
-// below.
-func (l *local) pageLocked(n int) ([]head, error) {
-	at, err := l.t.pageWord(l.p, n)
-	if err != nil || at == 0 {
-		return nil, err
-	}
-	heads, err := l.t.heads(at)
-	if err != nil {
-		return nil, err
-	}
-	for len(l.pages) <= n {
-		l.pages = append(l.pages, page{})
-	}
-	l.pages[n] = page{at, heads}
-	return heads, nil
 }
 
 // headLocked returns the head of that number. It runs under the partition's lock.
@@ -175,102 +127,4 @@ func (t *Looker) nameOf(b []byte, h *head) ([]byte, bool) {
 // partPlace returns the place of a word of a partition.
 func (l *local) partPlace(at int) (dsa.Place, error) {
 	return l.t.area.Place(l.t.handle, partsAt+l.i*partSize+at)
-}
-
-// roomForNameLocked returns the index, when it is large enough and there is a free head, or one is found: idle heads
-// go, or a page comes. It runs under the partition's lock.
-func (u *turn) roomForNameLocked(found bool) (words []uint32, err error) {
-	n := u.p.heads.Load()
-	if found {
-		return u.bucketsLocked()
-	}
-	if u.p.free.Load() == 0 && u.p.made.Load() >= max(perPage, n/2) { // seldom enough for a walk over all heads
-		u.p.made.Store(0)
-		if err := u.collectLocked(); err != nil {
-			return nil, err
-		}
-		n = u.p.heads.Load()
-	}
-	if u.p.free.Load() == 0 {
-		if err := u.addAnyPageLocked(); err != nil {
-			return nil, fmt.Errorf("locktable: no room for more locks: %w", err)
-		}
-	}
-	if words, err = u.bucketsLocked(); err == nil && int(n) >= 2*len(words) {
-		if err = u.rebuildIndexLocked(); err == nil {
-			words, err = u.bucketsLocked()
-		}
-	}
-	return words, err
-}
-
-// addAnyPageLocked makes a page. It runs under the partition's lock.
-func (u *turn) addAnyPageLocked() error {
-	i := 0
-	for ; ; i++ {
-		at, err := u.t.pageWord(u.p, i)
-		if err != nil {
-			return err
-		}
-		if at == 0 {
-			break
-		}
-	}
-	if err := u.addPageLocked(i); err != nil {
-		return err
-	}
-	heads, err := u.pageLocked(i)
-	if err != nil {
-		return err
-	}
-	free := u.p.free.Load()
-	for slot := perPage - 1; slot > 0; slot-- {
-		heads[slot].next.Store(free)
-		free = uint32(i*perPage + slot)
-	}
-	u.p.free.Store(free)
-	return nil
-}
-
-// addPageLocked makes page i. It runs under the partition's lock.
-func (u *turn) addPageLocked(i int) error {
-	k, at := dirOf(i)
-	if k >= dirs {
-		return ErrFull
-	}
-	if u.p.dirs[k].Load() == 0 {
-		if err := u.allocateOwnedLocked(8*firstDir<<k, dirsAt+8*k, 0); err != nil {
-			return err
-		}
-	}
-	return u.allocateOwnedLocked(pageSize, 8*at, dsa.Pointer(u.p.dirs[k].Load()))
-}
-
-// allocateOwnedLocked allocates an object of n bytes, all zero, that the word at to owns: of the partition, or of the
-// object in. It runs under the partition's lock.
-func (u *turn) allocateOwnedLocked(n, to int, in dsa.Pointer) error {
-	stage, err := u.partPlace(comingAt)
-	if err != nil {
-		return err
-	}
-	place, err := u.partPlace(to)
-	if in != 0 {
-		place, err = u.t.area.Place(in, to)
-	}
-	if err != nil {
-		return err
-	}
-	if err := u.t.area.AllocInto(n, stage); err != nil {
-		return err
-	}
-	failpoint.Hit("locktable/come/allocated")
-	b, err := u.t.area.Bytes(stage.Pointer())
-	if err != nil {
-		return err
-	}
-	clear(b)
-	place.Set(stage.Pointer())
-	failpoint.Hit("locktable/come/placed")
-	stage.Clear()
-	return nil
 }

@@ -1,8 +1,6 @@
 package locktable
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -261,46 +259,6 @@ func (u *turn) unlinkRecordLocked(head *head, n uint32, ref roster.Ref, rec *wai
 
 // waitFor is how long a call that gives back waits for a partition's lock before it leaves the rest to a goroutine.
 const waitFor = time.Millisecond
-
-// withPartSoon runs f with a partition's lock: now, if that can be had at once or in so long, else in a goroutine,
-// with a copy of name.
-func (t *Table) withPartSoon(part int, name []byte, wait time.Duration, f func(u *turn, name []byte)) {
-	if t.tried(0, part, name, f) || wait > 0 && t.tried(wait, part, name, f) {
-		return
-	}
-	name = append([]byte(nil), name...)
-	fault.Go(func() {
-		for !t.tried(time.Second, part, name, f) {
-		}
-	})
-}
-
-// tried runs f with a partition's lock, for which it waits so long, and reports whether there is nothing left to try:
-// f has run, or the table has ended, or its bytes are gone.
-func (t *Table) tried(wait time.Duration, part int, name []byte, f func(u *turn, name []byte)) bool {
-	err := func() (err error) {
-		defer t.answer(&err, fault.Catch())
-		u, err := t.turnWithin(wait, part)
-		if err != nil {
-			return err
-		}
-		defer u.leave()
-		f(u, name)
-		u.markDone()
-		return nil
-	}()
-	return err == nil || errors.Is(err, ErrClosed) || errors.Is(err, ErrCorrupt)
-}
-
-// turnWithin enters a partition as enter does, and waits so long for it; 0: no longer than tryEnter does.
-func (t *Table) turnWithin(wait time.Duration, part int) (*turn, error) {
-	if wait == 0 {
-		return t.tryEnter(part, tryFor)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), wait)
-	defer cancel()
-	return t.enter(ctx, part)
-}
 
 // idleHeads is how many names a partition may have before the head of an idle one is used for the next name. From
 // twice as many on all idle ones are looked for.

@@ -240,14 +240,6 @@ func (w *waiter) hold(u *turn) {
 	w.h.lease, u.lease = u.lease, shm.Lease{}
 }
 
-// turn enters a partition: by tryEnter if try, else by enter.
-func (t *Table) turn(ctx context.Context, part int, try bool) (*turn, error) {
-	if try {
-		return t.tryEnter(part, tryFor)
-	}
-	return t.enter(ctx, part)
-}
-
 // recordLocked puts a record of this session beside the head of the turn's queue. It runs under the partition's lock.
 func (u *turn) recordLocked(s waitqueue.State, ticket uint64, bit uint32) (roster.Ref, *waitqueue.Record, error) {
 	ref, rec, err := u.t.roster.Take()

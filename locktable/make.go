@@ -17,7 +17,7 @@ func (u *turn) makeLocked(name []byte, ident uint64) (*head, uint32, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	words, err := u.roomForNameLocked(h != nil)
+	words, err := u.roomToMakeLocked(h != nil)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -166,4 +166,31 @@ func (u *turn) placeLocked(n uint32, at int) (dsa.Place, error) {
 		return dsa.Place{}, err
 	}
 	return u.t.area.Place(u.pages[i].at, slot*headSize+at)
+}
+
+// roomToMakeLocked returns the index, when it is large enough and there is a free head, or one is found: idle heads
+// go, or a page comes. It runs under the partition's lock.
+func (u *turn) roomToMakeLocked(found bool) (words []uint32, err error) {
+	n := u.p.heads.Load()
+	if found {
+		return u.bucketsLocked()
+	}
+	if u.p.free.Load() == 0 && u.p.made.Load() >= max(perPage, n/2) { // seldom enough for a walk over all heads
+		u.p.made.Store(0)
+		if err := u.collectLocked(); err != nil {
+			return nil, err
+		}
+		n = u.p.heads.Load()
+	}
+	if u.p.free.Load() == 0 {
+		if err := u.addAnyPageLocked(); err != nil {
+			return nil, fmt.Errorf("locktable: no room for more locks: %w", err)
+		}
+	}
+	if words, err = u.bucketsLocked(); err == nil && int(n) >= 2*len(words) {
+		if err = u.rebuildIndexLocked(); err == nil {
+			words, err = u.bucketsLocked()
+		}
+	}
+	return words, err
 }

@@ -1,112 +1,288 @@
 package locktable
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"strings"
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/hashing"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/waitqueue"
 )
 
-const (
-	// MaxParts is how many parts a path has at most.
-	MaxParts = 4
-	// MaxPart is how long a part is at most.
-	MaxPart = 255
-)
+// Name is a lock that this process has looked up: to lock it takes no lookup, and where no one else is about neither the
+// lock of its partition. Its methods are safe for concurrent use. The zero Name is closed.
+type Name struct {
+	// The pin, a record of the session, keeps the head the name's own. Only TryTake uses the head on the strength of the
+	// pin alone, and only while the phase of own is taking: Release and Close set over, or end the view, and wait
+	// until the phase is another one before they give the pin back. All that takes longer finds the head by its name,
+	// under the partition's lock, and what is held or waited for keeps a head as it does without a Name.
+	t    *Table
+	head *head
+	over atomic.Bool
+	n    uint32           // the head's number
+	path [MaxParts]string // of a Name that the table has for itself
+	hash uint64           // of path
+	own  hold             // for one use at a time: further ones have holds of their own
 
-// A path is encoded part by part: the length and the bytes; or digestPart and the 32 bytes of a digest that is written
-// as "sha256:" and 64 lower-case hexadecimal digits. The encoding of a parent is a prefix.
-const (
-	digestPart   = 0
-	digestPrefix = "sha256:"
-	digestBytes  = 32
-)
-
-// key is an encoded path, and where the parts end.
-type key struct {
-	b    []byte
-	ends [MaxParts]int
-	n    int
+	key   key
+	ident uint64
+	above [MaxParts - 1][2]*intent // of each parent, shared and exclusive
+	ref   roster.Ref
+	rec   *waitqueue.Record // the pin
 }
 
-// encode appends the encoding of a path to b.
-func encode(b []byte, path []string) (k key, err error) {
-	if len(path) < 1 || len(path) > MaxParts {
-		return k, invalid("a path of %d parts: it has 1 to %d", len(path), MaxParts)
+// The phases of the hold that a Name has for itself, in the low bits of its seq; the bits above count its uses.
+//
+//	idle ---> taking ---> used ---> ending ---> idle
+//	  |         ^          ^ |         |
+//	  +---------|----------+ |         v
+//	            +------------+      parting ---> idle
+const (
+	idle    = iota // no goroutine uses the hold
+	taking         // a goroutine is about to take the lock by the pinned head. It does not block
+	used           // the lock is held, or waited for
+	ending         // a goroutine gives the lock back by the head that the hold keeps. It does not block
+	parting        // the same under the partition's lock, with a lease
+	phases  = 7
+)
+
+// Name looks up a lock, and keeps it in memory until Release or Close.
+func (t *Table) Name(ctx context.Context, path ...string) (n *Name, err error) {
+	if t.view.Ended() {
+		return nil, t.closed()
+	}
+	k, err := encode(nil, path)
+	if err != nil {
+		return nil, err
+	}
+	n = t.newName(k, hash(k.b, t.seed))
+	defer t.answer(&err, fault.Catch())
+	u, err := t.enter(ctx, partOf(n.ident))
+	if err != nil {
+		return nil, err
+	}
+	defer u.leave()
+	h, at, err := u.lookupLocked(k.b, n.ident)
+	if err == nil && h == nil {
+		h, at, err = u.makeLocked(k.b, n.ident)
+	}
+	if err == nil {
+		err = u.pinLocked(n, h, at)
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.markDone()
+	return n, nil
+}
+
+// newName returns a Name that has no pin yet.
+func (t *Table) newName(k key, ident uint64) *Name {
+	n := &Name{t: t, key: k, ident: ident}
+	n.own.t, n.own.kept, n.own.ident, n.own.key = t, n, ident, k
+	n.own.count.Store(1)
+	for i := range k.n - 1 {
+		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
+			n.above[i][x] = t.intentOf(k.parent(i+1), m)
+		}
+	}
+	return n
+}
+
+// pinLocked pins the head of a name. It runs under the partition's lock.
+func (u *turn) pinLocked(n *Name, h *head, at uint32) (err error) {
+	u.queue(h, at)
+	n.ref, n.rec, err = u.recordLocked(waitqueue.StateOf(waitqueue.Pinned, 0, 0, u.t.number()), u.t.root.tickets.Add(1), 0)
+	if err != nil {
+		return err
+	}
+	n.head, n.n = h, at
+	n.own.readyForQuick()
+	u.t.names.add(n)
+	return nil
+}
+
+// Lock does what Table.Lock does.
+func (n *Name) Lock(ctx context.Context, m Mode) (Hold, error) {
+	if n.t == nil || n.over.Load() {
+		return Hold{}, n.closed()
+	}
+	return n.lock(ctx, m, false)
+}
+
+// TryLock does what Table.TryLock does.
+func (n *Name) TryLock(ctx context.Context, m Mode) (Hold, error) {
+	if n.t == nil || n.over.Load() {
+		return Hold{}, n.closed()
+	}
+	return n.lock(ctx, m, true)
+}
+
+// lock locks the name. It does so also after Release, by what the name is.
+func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
+	t := n.t
+	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil {
+		if h, ok := n.quick(m); ok {
+			return h, nil
+		}
+	}
+	if t.view.Ended() {
+		return Hold{}, t.closed()
+	}
+	h := &n.own
+	seq := h.seq.Load()
+	if seq&phases != idle || !h.seq.CompareAndSwap(seq, seq+used) {
+		return t.lockAs(ctx, n.key, n.ident, m, try)
+	}
+	h.plain = false
+	if err := t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
+		h.recycle()
+		return Hold{}, err
+	}
+	return Hold{h, seq + used}, nil
+}
+
+// quick takes the lock, Shared or Exclusive and for no owner, with the name's own hold and without a partition's lock.
+// It reports whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent.
+func (n *Name) quick(m Mode) (Hold, bool) {
+	if n.key.n > 1 && !n.intend(m) {
+		return Hold{}, false
+	}
+	h := &n.own
+	seq := h.seq.Load()
+	if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+taking) {
+		h.word = waitqueue.HoldOf(n.t.self.Row, m, 0, seq>>3)
+		if n.takeTaking(h.word) {
+			h.mode = m
+			if n.key.n > 1 {
+				for i := range n.key.n - 1 {
+					h.above[i].intent = n.above[i][sideOf(m)]
+				}
+			}
+			ordered.Store32(&h.seq, seq+used)
+			return Hold{h, seq + used}, true
+		}
+		h.word = 0
+		h.endQuickUse(seq)
+	}
+	if n.key.n > 1 {
+		n.leaveIntents(m)
+	}
+	return Hold{}, false
+}
+
+// takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed.
+// The phase of the name's own hold is taking, stored before by an operation that is ordered before the loads here.
+func (n *Name) takeTaking(word waitqueue.Hold) bool {
+	if n.over.Load() || n.t.view.Ended() {
+		return false
+	}
+	failpoint.Hit("locktable/name/taking")
+	if n.t.bare() {
+		return n.head.lock.TryTake(word)
+	}
+	return contained(func() bool { return n.head.lock.TryTake(word) })
+}
+
+// takeInPhase does what takeTaking does for the name's own hold in the phase used, and reports the same.
+func (n *Name) takeInPhase(word waitqueue.Hold) bool {
+	seq := n.own.seq.Add(^uint32(0)) // used to taking
+	taken := n.takeTaking(word)
+	ordered.Store32(&n.own.seq, seq+1)
+	return taken
+}
+
+// sideOf returns the number of the intents of a Name that a mode needs.
+func sideOf(m Mode) int {
+	if m == Exclusive {
+		return 1
+	}
+	return 0
+}
+
+// intend takes the intents of the name's parents, and reports whether this session has them all.
+func (n *Name) intend(m Mode) bool {
+	for i := range n.key.n - 1 {
+		if !n.above[i][sideOf(m)].retake() {
+			for j := range i {
+				n.above[j][sideOf(m)].endUse()
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Name) leaveIntents(m Mode) {
+	for i := range n.key.n - 1 {
+		n.above[i][sideOf(m)].endUse()
+	}
+}
+
+// readyForQuick makes the hold that a Name has for itself ready for quick.
+func (h *hold) readyForQuick() {
+	h.head, h.n, h.plain = h.kept.head, h.kept.n, true
+	h.endQuickUse(h.seq.Load())
+}
+
+// endQuickUse ends a use of such a hold, which is ready for quick.
+func (h *hold) endQuickUse(seq uint32) { ordered.Store32(&h.seq, (seq|phases)+1) }
+
+// Release ends the use of the name, which its holds outlive. Releasing twice is harmless.
+func (n *Name) Release() {
+	if n.t == nil || n.over.Swap(true) {
+		return
+	}
+	n.waitHeadUnused()
+	n.t.names.remove(n)
+	n.unpin()
+}
+
+// waitHeadUnused waits, after over was set or the view ended, until no goroutine uses the head without another right
+// to it than the pin. That takes it some instructions, and no call that blocks.
+func (n *Name) waitHeadUnused() {
+	for p := n.own.seq.Load() & phases; p == taking || p == ending; p = n.own.seq.Load() & phases {
+		runtime.Gosched()
+	}
+}
+
+// unpin gives the pin back.
+func (n *Name) unpin() {
+	if n.t.voidRecord(n.rec) == nil { // else Close gives it back
+		n.t.unlinkRecordSoon(partOf(n.ident), n.head, n.n, n.ref, n.rec, waitFor)
+	}
+}
+
+func (n *Name) closed() error {
+	if n.t == nil || !n.t.view.Ended() {
+		return fmt.Errorf("locktable: the name was released: %w", ErrClosed)
+	}
+	return n.t.closed()
+}
+
+// isOfPath reports whether a Name that the table has for itself is of a path.
+func (n *Name) isOfPath(path []string) bool {
+	if len(path) != n.key.n {
+		return false
 	}
 	for i, part := range path {
-		if len(part) < 1 || len(part) > MaxPart {
-			return k, invalid("part %d of the path has %d bytes: it has 1 to %d", i+1, len(part), MaxPart)
+		if part != n.path[i] {
+			return false
 		}
-		if n := len(b); len(part) == len(digestPrefix)+2*digestBytes && part[:len(digestPrefix)] == digestPrefix {
-			if b = unhex(append(b, digestPart), part[len(digestPrefix):]); len(b) == n+1+digestBytes {
-				k.ends[i] = len(b)
-				continue
-			}
-			b = b[:n]
-		}
-		b = append(append(b, byte(len(part))), part...)
-		k.ends[i] = len(b)
 	}
-	k.b, k.n = b, len(path)
-	return k, nil
+	return true
 }
 
-// unhex appends what the lower-case digits mean, eight at a time, or less if they are none. A digit's value is its low
-// four bits, and 9 more if it is a letter; what has the same value and is another byte is no digit.
-func unhex(b []byte, digits string) []byte {
-	const each = 0x0101_0101_0101_0101
-	for ; len(digits) >= 8; digits = digits[8:] {
-		x := uint64(digits[0]) | uint64(digits[1])<<8 | uint64(digits[2])<<16 | uint64(digits[3])<<24 |
-			uint64(digits[4])<<32 | uint64(digits[5])<<40 | uint64(digits[6])<<48 | uint64(digits[7])<<56
-		v := x&(0x0f*each) + x>>6&each*9
-		letter := (v + 6*each) >> 4 & each
-		if v&(0xf0*each) != 0 || 0x30*each+v+39*letter != x {
-			return b
-		}
-		v = (v<<4 | v>>8) & 0x00ff_00ff_00ff_00ff
-		v = (v | v>>8) & 0x0000_ffff_0000_ffff
-		b = binary.LittleEndian.AppendUint32(b, uint32(v|v>>16))
+// releaseIfUnused releases a Name that the table has for itself, and reports whether it did: not if it is in use.
+func (n *Name) releaseIfUnused() bool {
+	seq := n.own.seq.Load()
+	if seq&phases != idle || !n.own.seq.CompareAndSwap(seq, seq+used) { // for ever: a goroutine that has found it goes another way
+		return false
 	}
-	return b
+	n.Release()
+	return true
 }
-
-// parent returns the key of the first n parts.
-func (k key) parent(n int) key { return key{b: k.b[:k.ends[n-1]], ends: k.ends, n: n} }
-
-// kept returns the same key with bytes of its own.
-func (k key) kept() key { k.b = append([]byte(nil), k.b...); return k }
-
-// within reports whether k is below o.
-func (k key) within(o key) bool { return k.n > o.n && string(k.b[:k.ends[o.n-1]]) == string(o.b) }
-
-func (k key) String() string { return strings.Join(k.path(), "/") }
-
-// path undoes encode.
-func (k key) path() []string { p, _ := decode(k.b); return p }
-
-// decode returns the path of an encoding, and whether it is one.
-func decode(b []byte) (path []string, ok bool) {
-	for len(b) > 0 && len(path) < MaxParts {
-		n := int(b[0])
-		digest := n == digestPart
-		if digest {
-			n = digestBytes
-		}
-		if len(b) < 1+n {
-			return path, false
-		}
-		part := string(b[1 : 1+n])
-		if digest {
-			part = digestPrefix + hex.EncodeToString(b[1:1+n])
-		}
-		path, b = append(path, part), b[1+n:]
-	}
-	return path, len(b) == 0 && len(path) > 0
-}
-
-// hash returns the hash of a name's bytes.
-func hash(b []byte, seed uint64) uint64 { return hashing.Bytes(b, seed, seed) }
-
-func partOf(ident uint64) int { return int(ident >> 58) }

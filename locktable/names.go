@@ -64,19 +64,6 @@ func (ns *names) find(path []string) (n *Name, set *nearSet, hash uint64) {
 	return nil, set, hash
 }
 
-// isOfPath reports whether a Name that the table has for itself is of a path.
-func (n *Name) isOfPath(path []string) bool {
-	if len(path) != n.key.n {
-		return false
-	}
-	for i, part := range path {
-		if part != n.path[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // releaseUnused releases the Names that the table has for itself and that are not in use, and reports whether there
 // were any.
 func (ns *names) releaseUnused() (any bool) {
@@ -92,16 +79,6 @@ func (ns *names) releaseUnused() (any bool) {
 		}
 	}
 	return any
-}
-
-// releaseIfUnused releases a Name that the table has for itself, and reports whether it did: not if it is in use.
-func (n *Name) releaseIfUnused() bool {
-	seq := n.own.seq.Load()
-	if seq&phases != idle || !n.own.seq.CompareAndSwap(seq, seq+used) { // for ever: a goroutine that has found it goes another way
-		return false
-	}
-	n.Release()
-	return true
 }
 
 // keepName makes a Name of the path that h has just got the lock of, in place, so that it is found the next time. It

@@ -7,7 +7,6 @@ import (
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
@@ -58,34 +57,6 @@ func (u *turn) repairLocked() error {
 	}
 	u.p.dirty.Store(0)
 	return nil
-}
-
-// placeOrFreePageLocked empties the word that owns a page while it is made: the page has its place, or is freed. It
-// runs under the partition's lock.
-func (u *turn) placeOrFreePageLocked() error {
-	stage, err := u.partPlace(comingAt)
-	if err != nil || stage.Pointer() == 0 {
-		return err
-	}
-	for k := range u.p.dirs {
-		dir := dsa.Pointer(u.p.dirs[k].Load())
-		if dir == stage.Pointer() {
-			stage.Clear()
-			return nil
-		}
-		if dir == 0 {
-			continue
-		}
-		for i := range firstDir << k {
-			if at, err := u.t.pageWord(u.p, firstDir*(1<<k-1)+i); err != nil {
-				return err
-			} else if at == stage.Pointer() {
-				stage.Clear()
-				return nil
-			}
-		}
-	}
-	return u.t.area.FreeFrom(stage)
 }
 
 // sweep gives back what a session that is dead, or closes, has of the table: its holds, with a note where it may have
@@ -213,12 +184,6 @@ func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
 		}
 	}
 	return u.p.lostAll.Load() != 0
-}
-
-func padText(text string) []byte {
-	b := make([]byte, noteBytes)
-	copy(b, text)
-	return b
 }
 
 const noteBytes = 40

@@ -349,23 +349,3 @@ func (t *Table) closed() error {
 
 // number returns a number for one use of a hold, another one each time.
 func (t *Table) number() uint32 { return t.numbers.Add(1) }
-
-// storeText stores as much of a text as there is room for.
-func storeText(words []atomic.Uint64, text string) {
-	var b [8]byte
-	for i := range words {
-		clear(b[:])
-		n := copy(b[:], text)
-		text = text[n:]
-		words[i].Store(loadLE(b))
-	}
-}
-
-// loadText returns the text that storeText has stored.
-func loadText(words []atomic.Uint64) string {
-	b := make([]byte, 0, 8*len(words))
-	for i := range words {
-		b = appendLE(b, words[i].Load())
-	}
-	return clean(b)
-}

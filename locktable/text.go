@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"strings"
+	"sync/atomic"
 	"unicode"
 )
 
@@ -22,4 +23,30 @@ func clean(b []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(string(b), ""))
+}
+
+// storeText stores as much of a text as there is room for.
+func storeText(words []atomic.Uint64, text string) {
+	var b [8]byte
+	for i := range words {
+		clear(b[:])
+		n := copy(b[:], text)
+		text = text[n:]
+		words[i].Store(loadLE(b))
+	}
+}
+
+// loadText returns the text that storeText has stored.
+func loadText(words []atomic.Uint64) string {
+	b := make([]byte, 0, 8*len(words))
+	for i := range words {
+		b = appendLE(b, words[i].Load())
+	}
+	return clean(b)
+}
+
+func padText(text string) []byte {
+	b := make([]byte, noteBytes)
+	copy(b, text)
+	return b
 }
