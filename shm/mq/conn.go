@@ -324,12 +324,6 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.remote
 }
 
-// otherPeer returns the word of the other end's session, 0 if it is not known, or the error of a fault.
-func (e *end) otherPeer() (w uint64, err error) {
-	defer fault.Return(&err, fault.Catch())
-	return e.other.userWord(), nil
-}
-
 // SetDeadline sets the deadlines of Read and Write.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))

@@ -198,55 +198,6 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	return r, nil
 }
 
-// attach takes the end for this session, and ensures that the end of either view gives it back. It runs under a lease
-// of the region's view, so that what it stores reaches other processes. If it fails after the end was taken, no other
-// session can take it: the queue was garbled, or has ended.
-func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
-	if q.h == nil {
-		return errUnmade
-	}
-	l, err := q.view.Enter()
-	if err != nil {
-		return err
-	}
-	defer l.Leave()
-	defer answer(&err, q.view)
-	defer answer(&err, self.View)
-	defer fault.Return(&err, fault.Catch())
-	if self.View.Ended() {
-		return self.View.Err()
-	}
-	mine, other := &q.h.sender, &q.h.receiver
-	if what == "receiver" {
-		mine, other = other, mine
-	}
-	// The end is taken by one compare-and-swap. A process that dies after it has attached for the other end, which is
-	// told of the death as of any.
-	me := self.Peer.Word()
-	if is := mine.nameUser(me, me|taken); is != 0 {
-		return errkind.As(ErrExists, fmt.Errorf("the %s is %v already", what, shmsync.PeerOf(is)))
-	}
-	failpoint.Hit("mq/attach/taken")
-	e.ring, e.size = q.ring, uint64(len(q.ring))
-	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
-	e.mine, e.other, e.self, e.want = mine, other, self, word
-	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.isLate
-	e.published, e.first = mine.position(), other.position()
-	e.at = int(e.published % e.size)
-	// This refuses a position at which no message can begin.
-	if e.published%word != 0 {
-		return corrupt("the position of the %s is %d", what, e.published)
-	}
-	// From here on the end of a view detaches this end, also if that comes before attach returns.
-	e.views = [2]*shm.View{q.view, self.View}
-	for _, v := range e.views {
-		e.forget = append(e.forget, v.OnEnd(e.endUse))
-	}
-	// The other end may be waiting for this one to come.
-	e.wakeOther()
-	return nil
-}
-
 // answer is called by defer in what has used bytes of v: if v has ended, what was read means nothing, and the error
 // is ErrClosed.
 func answer(err *error, v *shm.View) {
