@@ -209,32 +209,6 @@ func (a *Area) markFull(r held, cl *class) (again held, ok bool) {
 	return r, mine
 }
 
-// relistOwn puts a span of this session where it belongs, after the session has freed a block in that word of it: among
-// those with room or, if no block is allocated any more, back to the area. It is for a span that the session does not
-// allocate from. If the list is too long it gives half of it back. The caller has the class's stripe. For what goes
-// back it takes the area's lock; if that is not free in time the span stays this session's, and no error is returned.
-func (a *Area) relistOwn(h *heap, r held, cl *class, word int) error {
-	at := r.m.at[r.chunk].Load()
-	if at == 0 || at&inFull != 0 {
-		h.remove(r)
-		h.putRoom(r)
-	}
-	if r.s.allocatedInWord(cl, word) != 0 || !r.s.empty(cl) {
-		if len(h.room) > cl.most() {
-			return a.releaseSurplus(h, cl)
-		}
-		return nil
-	}
-	ctx := context.Background()
-	g, err := a.lockArea(ctx)
-	if err != nil {
-		return nil // it stays ready
-	}
-	defer g.Unlock()
-	h.remove(r)
-	return a.dirtyIfCorruptLocked(a.releaseSpanLocked(ctx, r))
-}
-
 // releaseEmptyCur gives the span back that the session allocates from, since the session has freed its last block and
 // has others with room. The caller has the class's stripe, and has found both. If the area's lock is not free in time,
 // the span stays.
@@ -265,17 +239,6 @@ func (a *Area) releaseSurplus(h *heap, cl *class) error {
 		}
 	}
 	return nil
-}
-
-// relistAdopted puts a span where it belongs that has just become this session's, since the session was the first to
-// free something in it. The caller has the class's stripe. The span has been harvested before anything is allocated
-// from it.
-func (a *Area) relistAdopted(r held, cl *class) error {
-	if mine, _ := a.harvestOwn(r, cl); !mine {
-		return nil
-	}
-	ordered.Store32(&r.m.at[r.chunk], 0)
-	return a.relistOwn(&a.heaps[cl.id], r, cl, 0)
 }
 
 // heapSegments returns the segments in which this session has spans to itself. It strikes those spans from the lists

@@ -121,24 +121,3 @@ func (a *Area) allocSharedLocked(r spanRef, word, n int, cl *class, into Place) 
 	st.endNote(note, into)
 	return p, nil
 }
-
-// relistShared puts a span where it belongs after this session has freed something in it, and no session has it: a
-// full one has room now, and an empty one goes back, unless it is the only one of its class that has room. It takes
-// the area's lock; the caller has the class's stripe. If the lock is not free in time nothing is lost: the next
-// session that takes spans, Trim or Verify does the same.
-func (a *Area) relistShared(r spanRef, cl *class) error {
-	ctx := context.Background()
-	g, err := a.lockArea(ctx)
-	if err != nil {
-		return nil // the next session that takes spans, Trim or Verify puts it right
-	}
-	defer g.Unlock()
-	state := r.s.state.Load()
-	if is, err := r.class(); err != nil || is != cl {
-		return err
-	}
-	if stateKind(state) == kindPartial && r.s.next.Load() == 0 && r.s.prev.Load() == 0 {
-		return nil
-	}
-	return a.dirtyIfCorruptLocked(a.relistFreedLocked(ctx, r, state))
-}

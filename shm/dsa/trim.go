@@ -28,8 +28,3 @@ func (a *Area) Trim(ctx context.Context) error {
 	})
 	return a.unmapAfter(err)
 }
-
-// relistAllSharedLocked puts all spans that belong to no session where they belong. The caller holds the area's lock.
-func (a *Area) relistAllSharedLocked(ctx context.Context) error {
-	return a.eachRunLocked(ctx, func(r spanRef, _ int) error { return a.recoverSpanLocked(ctx, r, noSession) })
-}
