@@ -283,7 +283,7 @@ func (t *core) openParts(n int) error {
 	if err != nil {
 		return err
 	}
-	at := partitionsAt(t.handle)
+	at := partitionsOffset(t.handle)
 	if t.parts, err = shm.SliceOf[partition](shm.NewRegion(b), shm.Offset(at), n); err != nil {
 		return err
 	}

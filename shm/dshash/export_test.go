@@ -32,10 +32,10 @@ func Objects[K comparable, V any](a *Table[K, V], b *Bytes) []dsa.Pointer {
 
 // InLock is whether an offset in a table is in a partition's lock.
 func InLock(p dsa.Pointer, at int) bool {
-	if in := at - reserveAt(p) - reserveLockAt; in >= 0 && in < lockSize {
+	if in := at - reserveOffset(p) - reserveLockAt; in >= 0 && in < lockSize {
 		return true
 	}
-	at -= partitionsAt(p)
+	at -= partitionsOffset(p)
 	within := at%partitionSize - lockAt
 	return at >= 0 && within >= 0 && within < lockSize
 }
@@ -144,7 +144,7 @@ func (t *core) anItem(i int) *atomic.Uint64 {
 // Words are those of the lock of a table's first partition.
 func Words(b *Bytes) []atomic.Uint64 {
 	w, _ := b.t.area.Bytes(b.t.handle)
-	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsAt(b.t.handle)+lockAt), lockSize/8)
+	words, _ := shm.SliceOf[atomic.Uint64](shm.NewRegion(w), shm.Offset(partitionsOffset(b.t.handle)+lockAt), lockSize/8)
 	return words
 }
 

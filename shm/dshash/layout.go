@@ -239,18 +239,18 @@ func lineSlack(p dsa.Pointer) int { return -int(p&3) & 3 * 16 }
 // in a cache line it begins.
 func tableSize(n int) int { return headerSize + 48 + reserveSize + n*partitionSize }
 
-// reserveAt returns the offset of the reserve in the table's object, which begins at p.
-func reserveAt(p dsa.Pointer) int { return headerSize + lineSlack(p) }
+// reserveOffset returns the offset of the reserve in the table's object, which begins at p.
+func reserveOffset(p dsa.Pointer) int { return headerSize + lineSlack(p) }
 
-// partitionsAt returns the offset of the first partition in the table's object, which begins at p.
-func partitionsAt(p dsa.Pointer) int { return reserveAt(p) + reserveSize }
+// partitionsOffset returns the offset of the first partition in the table's object, which begins at p.
+func partitionsOffset(p dsa.Pointer) int { return reserveOffset(p) + reserveSize }
 
 // arraySize returns the length in bytes of an object with room for n lines, wherever in a cache line it begins.
 func arraySize(n int) int { return 64 + n*lineSize }
 
-// linesAt returns the offset of the first line in an array's object, which begins at p. It leaves room for the number
+// linesOffset returns the offset of the first line in an array's object, which begins at p. It leaves room for the number
 // of lines.
-func linesAt(p dsa.Pointer) int {
+func linesOffset(p dsa.Pointer) int {
 	if n := lineSlack(p); n > 0 {
 		return n
 	}

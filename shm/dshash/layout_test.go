@@ -57,10 +57,10 @@ func TestLayout(t *testing.T) {
 	}
 	for p := range dsa.Pointer(4) {
 		at := int(p) * 16
-		if n := linesAt(p); (at+n)%64 != 0 || n < arrayHeader || n > arraySize(0) {
+		if n := linesOffset(p); (at+n)%64 != 0 || n < arrayHeader || n > arraySize(0) {
 			t.Errorf("lines begin %d behind %d", n, at)
 		}
-		if n := partitionsAt(p); (at+n)%64 != 0 || n < headerSize || n+partitionSize > tableSize(1) {
+		if n := partitionsOffset(p); (at+n)%64 != 0 || n < headerSize || n+partitionSize > tableSize(1) {
 			t.Errorf("partitions begin %d behind %d", n, at)
 		}
 	}

@@ -239,7 +239,7 @@ func (t *core) strictLines(at dsa.Pointer) ([]line, error) {
 	if n < 1 || n > maxLines || len(b) != arraySize(int(n)) {
 		return nil, corrupt("the array at %v has %d lines in %d bytes", at, n, len(b))
 	}
-	return linesOf(b[linesAt(at):], n), nil
+	return linesOf(b[linesOffset(at):], n), nil
 }
 
 // strictItem returns hash and key of the item at that pointer, after asking the allocator for the object's length. An

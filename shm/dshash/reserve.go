@@ -43,7 +43,7 @@ type spared struct {
 // openReserve finds the reserve in the table's object, whose bytes are table. It is called once, before the table is
 // used.
 func (t *core) openReserve(table []byte) (err error) {
-	s, at := &t.spared, reserveAt(t.handle)
+	s, at := &t.spared, reserveOffset(t.handle)
 	if s.reserve, err = shm.At[reserve](shm.NewRegion(table), shm.Offset(at)); err != nil {
 		return err
 	}

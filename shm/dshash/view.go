@@ -131,7 +131,7 @@ func (t *core) linesAt(at dsa.Pointer, bytes func(*core, dsa.Pointer) ([]byte, e
 		return nil, corrupt("the array at %v has %d bytes", at, len(b))
 	}
 	n := wordAt(b).Load()
-	ls := linesOf(b[linesAt(at):], n)
+	ls := linesOf(b[linesOffset(at):], n)
 	if ls == nil {
 		return nil, corrupt("the array at %v has %d lines", at, n)
 	}
