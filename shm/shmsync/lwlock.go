@@ -191,24 +191,6 @@ func newLWLock(view, bytes *shm.View, w *LWLockWord, self Self, more []Slot) *LW
 	return l
 }
 
-// preferredSlot returns the slot of n that a session tries first. It spreads neighbouring rows over cache lines, eight
-// slots each, so that readers in different processes seldom store to one line.
-func preferredSlot(row, n int) int {
-	lines := max(n/8, 1)
-	return (row%lines*8 + row/lines%8) % n
-}
-
-// slot returns readers' slot i, from 0 to slots()-1.
-func (l *LWLock) slot(i int) *Slot {
-	if n := len(l.word.readers); i >= n {
-		return &l.more[i-n]
-	}
-	return &l.word.readers[i]
-}
-
-// slots returns the number of readers' slots: those of the word, then those that the program has added.
-func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
-
 // Lock waits for exclusive use until ctx is over; the error then is the cause of ctx and names the sessions that hold
 // the lock. A holder that died makes no process wait longer than it takes to find that out; if it held exclusively,
 // the guard is Abandoned. A poisoned lock is ErrNotRecoverable.
@@ -293,3 +275,30 @@ func (l *LWLock) TryRLock() (g Guard, ok bool, err error) { return l.tryLock(sha
 
 // ownedBySelf reports whether a state names this session as the owner, in or about to be.
 func (l *LWLock) ownedBySelf(state uint64) bool { return state&peerMask == l.self }
+
+// Bar keeps every call of this process from taking the lock from now on. It is called after the end of the view that the
+// lock was made within, and gives nothing back: a call that has just taken the lock, or is inside, holds it for a moment
+// more.
+func (l *LWLock) Bar() {
+	if l.word == nil {
+		return
+	}
+	endAtFault(func() { l.barCalls(false) })
+	l.wakeAll()
+}
+
+// Mine reports whether this session has the lock, exclusively or shared, also after the end of the view. It is false if
+// the bytes are gone.
+func (l *LWLock) Mine() (mine bool) {
+	if l.word == nil {
+		return false
+	}
+	endAtFault(func() {
+		mine = l.ownedBySelf(l.word.state.Load())
+		for i := 0; i < l.slots() && !mine; i++ {
+			r := readerOf(l.slot(i).w.Load())
+			mine = r.peer == l.self && r.times > 0
+		}
+	})
+	return mine
+}

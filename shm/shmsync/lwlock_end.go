@@ -58,33 +58,6 @@ func (l *LWLock) releaseAtEnd() {
 	l.wakeAll()
 }
 
-// Bar keeps every call of this process from taking the lock from now on. It is called after the end of the view that the
-// lock was made within, and gives nothing back: a call that has just taken the lock, or is inside, holds it for a moment
-// more.
-func (l *LWLock) Bar() {
-	if l.word == nil {
-		return
-	}
-	endAtFault(func() { l.barCalls(false) })
-	l.wakeAll()
-}
-
-// Mine reports whether this session has the lock, exclusively or shared, also after the end of the view. It is false if
-// the bytes are gone.
-func (l *LWLock) Mine() (mine bool) {
-	if l.word == nil {
-		return false
-	}
-	endAtFault(func() {
-		mine = l.ownedBySelf(l.word.state.Load())
-		for i := 0; i < l.slots() && !mine; i++ {
-			r := readerOf(l.slot(i).w.Load())
-			mine = r.peer == l.self && r.times > 0
-		}
-	})
-	return mine
-}
-
 // barCalls changes every word that a call which began before the end could swap, also one that this process does not
 // hold: such a call has loaded a word, then looked at the view, and is about to swap the word. If leaveAtEnd, what
 // this process holds is given to the others.
@@ -129,17 +102,6 @@ func ownerless(st uint64) uint64 {
 		return st&(holds|mayRead|hungry|poisoned) + oneHold
 	}
 	return st&^peerMask | lostOwner
-}
-
-// wakeAll wakes all that wait for the lock, in every process, so that those of this one look at the view. The mark of an
-// owner that sleeps is taken away before its wake-up: one that is about to sleep finds it changed. It does not fault.
-func (l *LWLock) wakeAll() {
-	endAtFault(func() {
-		l.word.asleep.Store(0)
-		l.wakeMode(exclusive, all)
-		l.wakeMode(shared, all)
-		wake(&l.word.asleep)
-	})
 }
 
 // undoLateHold undoes a hold that has come too late, after the end of the view: the next holder finds the lock as the

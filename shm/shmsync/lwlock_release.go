@@ -2,10 +2,8 @@ package shmsync
 
 import (
 	"math/bits"
-	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/sys/futex"
 )
 
 // This file gives the lock back, and wakes those that wait for it. The state is swapped first and the sleepers are woken
@@ -70,44 +68,3 @@ func (l *LWLock) freeAndWake(st, poison uint64) bool {
 	l.wakeFlagged(st, poison != 0)
 	return true
 }
-
-// wakeFlagged wakes the sleepers of which st has the flags: all that want the lock shared, and of those that want it
-// exclusively one or, since the lock is of no use any more, everyone. The one that is woken sets sleepX again when it
-// takes the lock, for those that sleep on.
-func (l *LWLock) wakeFlagged(st uint64, everyone bool) {
-	if st&sleepX != 0 {
-		n := 1
-		if everyone {
-			n = all
-		}
-		l.wakeMode(exclusive, n)
-		failpoint.Hit("shmsync/lwlock/half-woken")
-	}
-	if st&sleepS != 0 {
-		l.wakeMode(shared, all)
-	}
-}
-
-// all is more sleepers than there are.
-const all = 1 << 30
-
-// wakeMode wakes n sleepers of a mode. The turn is changed before: a goroutine that is about to sleep has loaded the
-// turn before its last attempt, and does not sleep on another value.
-func (l *LWLock) wakeMode(m mode, n int) {
-	t := &l.word.turn[m]
-	t.Add(1)
-	failpoint.Hit("shmsync/lwlock/turned")
-	futex.Wake(t, n)
-}
-
-// wakeOwner wakes an owner that sleeps until the readers are gone. Of several readers that leave at once, one makes the
-// system call: the one whose swap has taken the mark.
-func (l *LWLock) wakeOwner() {
-	if a := &l.word.asleep; a.Load() != 0 && a.Swap(0) != 0 {
-		failpoint.Hit("shmsync/lwlock/awake")
-		wake(a)
-	}
-}
-
-// wake wakes all that sleep on w, in every process.
-func wake(w *atomic.Uint32) { futex.Wake(w, all) }

@@ -91,14 +91,6 @@ func (l *LWLock) leaveSlot(s *Slot) {
 	l.wakeWriter()
 }
 
-// wakeWriter wakes the writer that waits for a reader that has left its slot.
-func (l *LWLock) wakeWriter() {
-	failpoint.Hit("shmsync/lwlock/left")
-	if l.word.state.Load()&peerMask != 0 {
-		l.wakeOwner()
-	}
-}
-
 // enterAnySlot enters a slot: the preferred one, one that this process has, a free one, or a dead session's. It returns the
 // slot's number, -1 if there is none.
 func (l *LWLock) enterAnySlot() int {
@@ -162,3 +154,21 @@ func (l *LWLock) noReaders() bool {
 	}
 	return true
 }
+
+// preferredSlot returns the slot of n that a session tries first. It spreads neighbouring rows over cache lines, eight
+// slots each, so that readers in different processes seldom store to one line.
+func preferredSlot(row, n int) int {
+	lines := max(n/8, 1)
+	return (row%lines*8 + row/lines%8) % n
+}
+
+// slot returns readers' slot i, from 0 to slots()-1.
+func (l *LWLock) slot(i int) *Slot {
+	if n := len(l.word.readers); i >= n {
+		return &l.more[i-n]
+	}
+	return &l.word.readers[i]
+}
+
+// slots returns the number of readers' slots: those of the word, then those that the program has added.
+func (l *LWLock) slots() int { return len(l.word.readers) + len(l.more) }
