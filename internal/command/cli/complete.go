@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"runtime/debug"
 	"strings"
 
 	"github.com/godsm/godsm/dsm"
@@ -35,7 +34,7 @@ func (a *App) place() (dsm.Config, error) {
 	return dsm.Config{Dir: dir, Logger: zerolog.Nop()}, err
 }
 
-func (a *App) inspected(cmd *cobra.Command) (r dsm.Report) {
+func (a *App) reportToComplete(cmd *cobra.Command) (r dsm.Report) {
 	if cfg, err := a.place(); err == nil {
 		r, _ = dsm.Inspect(cmd.Context(), cfg)
 	}
@@ -44,7 +43,7 @@ func (a *App) inspected(cmd *cobra.Command) (r dsm.Report) {
 
 // Handles lists the handles of segments.
 func (a *App) Handles(cmd *cobra.Command) (list []string) {
-	for _, s := range a.inspected(cmd).Segments {
+	for _, s := range a.reportToComplete(cmd).Segments {
 		list = append(list, fmt.Sprintf("%v\t%d bytes, of process %d (%s)", s.Handle, s.Size, s.CreatorPid, s.Creator))
 	}
 	return list
@@ -52,7 +51,7 @@ func (a *App) Handles(cmd *cobra.Command) (list []string) {
 
 // Names lists the names of areas and of what lies in areas.
 func (a *App) Names(cmd *cobra.Command) (list []string) {
-	infos, _ := registry.Names(a.inspected(cmd))
+	infos, _ := registry.Names(a.reportToComplete(cmd))
 	for _, x := range infos {
 		if x.Kind != "segment" {
 			list = append(list, x.Name+"\t"+x.Kind)
@@ -64,7 +63,7 @@ func (a *App) Names(cmd *cobra.Command) (list []string) {
 // NamesOf returns what lists the names of a kind; of all if it is empty.
 func (a *App) NamesOf(kind string) func(cmd *cobra.Command) []string {
 	return func(cmd *cobra.Command) (list []string) {
-		infos, _ := registry.Names(a.inspected(cmd))
+		infos, _ := registry.Names(a.reportToComplete(cmd))
 		for _, x := range infos {
 			if kind == "" || x.Kind == kind {
 				list = append(list, x.Name+"\t"+x.Kind)
@@ -102,31 +101,4 @@ func (a *App) Assignments(cmd *cobra.Command, _ []string, _ string) ([]string, c
 		list[i] = strings.Replace(s, "\t", "=\t", 1)
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
-}
-
-// Version returns what --version prints: the module's version, as the Go command has recorded it, and what it may be mixed with.
-func Version() string {
-	return fmt.Sprintf("%s, layout %d of the control segment", moduleVersion(), instance.LayoutVersion)
-}
-
-func moduleVersion() string {
-	v := "(unknown)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		v = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				v += ", revision " + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	return v
-}
-
-// ParseHandle returns the handle that an argument is; the error is of wrong usage.
-func ParseHandle(s string) (dsm.Handle, error) {
-	h, err := dsm.ParseHandle(s)
-	if err != nil {
-		err = fmt.Errorf("%w: %w", ErrUsage, err)
-	}
-	return h, err
 }

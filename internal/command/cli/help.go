@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
-	"github.com/godsm/godsm/internal/instance"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 )
@@ -29,29 +27,6 @@ var groups = []cobra.Group{
 	{ID: Hold, Title: "Work with segments and names:"},
 	{ID: Try, Title: "Try it out:"},
 	{ID: Help, Title: "Help:"},
-}
-
-func (a *App) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:         "version",
-		GroupID:     Help,
-		Short:       "Print the version, and which layout of the shared memory it understands",
-		Args:        cobra.NoArgs,
-		Annotations: map[string]string{NoCleaning: "", JudgesSettings: ""},
-		RunE: func(*cobra.Command, []string) error {
-			if a.JSON {
-				return a.PrintJSON(struct {
-					Program string `json:"program"`
-					Version string `json:"version"`
-					Layout  int    `json:"layout"`
-					Go      string `json:"go"`
-					System  string `json:"system"`
-				}{a.Program.Name, moduleVersion(), instance.LayoutVersion, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH})
-			}
-			_, err := fmt.Fprintf(a.Stdout, "%s %s, %s, %s/%s\n", a.Program.Name, Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
 }
 
 func (a *App) manCommand() *cobra.Command {

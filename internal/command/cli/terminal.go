@@ -40,11 +40,3 @@ func (a *App) Colours() bool {
 	}
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && a.File != nil && term.IsTerminal(int(a.File.Fd()))
 }
-
-// Paint returns text, in the colour of t if there are colours.
-func (a *App) Paint(t Tint, text string) string {
-	if !a.Colours() {
-		return text
-	}
-	return t.Paint(text)
-}
