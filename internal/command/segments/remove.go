@@ -11,29 +11,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) pinCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "pin HANDLE",
-		GroupID:           cli.Hold,
-		ValidArgsFunction: a.First(a.Handles),
-		Short:             "Put a segment into the instance's keeping: it stays when its last session has ended",
-		Args:              cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := cli.ParseHandle(args[0])
-			if err != nil {
-				return err
-			}
-			return a.inSession(cmd.Context(), func(ctx context.Context, s *dsm.Session) error {
-				g, err := s.Attach(ctx, s.Owner(), h)
-				if err != nil {
-					return err
-				}
-				return g.Pin(ctx)
-			})
-		},
-	}
-}
-
 // inSession calls f in a session of its own.
 func (a *app) inSession(ctx context.Context, f func(ctx context.Context, s *dsm.Session) error) error {
 	s, err := dsm.Open(ctx, a.Config)

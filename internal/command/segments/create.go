@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/godsm/godsm/dsm"
@@ -108,73 +107,4 @@ func (a *app) printHandle(ctx context.Context, s *dsm.Session, g *dsm.Segment) e
 		}
 	}
 	return fmt.Errorf("segment %s vanished", g.Handle())
-}
-
-func (a *app) readCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "read HANDLE",
-		GroupID:           cli.Hold,
-		ValidArgsFunction: a.First(a.Handles),
-		Short:             "Print a segment's bytes, exactly",
-		Args:              cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := cli.ParseHandle(args[0])
-			if err != nil {
-				return err
-			}
-			s, err := dsm.Open(cmd.Context(), a.Config)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			g, err := s.Attach(cmd.Context(), s.Owner(), h)
-			if err != nil {
-				return err
-			}
-			return a.printBytes(g)
-		},
-	}
-}
-
-func (a *app) printBytes(g *dsm.Segment) error {
-	if !a.JSON {
-		_, err := io.Copy(a.Stdout, io.NewSectionReader(g, 0, int64(g.Size())))
-		return err
-	}
-	b := make([]byte, g.Size())
-	if _, err := g.ReadAt(b, 0); err != nil {
-		return err
-	}
-	return a.PrintJSON(struct {
-		Handle dsm.Handle `json:"handle"`
-		Size   int        `json:"size"`
-		Base64 []byte     `json:"base64"`
-	}{g.Handle(), g.Size(), b})
-}
-
-func (a *app) unpinCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "unpin HANDLE",
-		GroupID:           cli.Hold,
-		ValidArgsFunction: a.First(a.Handles),
-		Short:             "Take a segment out of the instance's keeping",
-		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has
-it attached detaches it or ends; at once if none has.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := cli.ParseHandle(args[0])
-			if err != nil {
-				return err
-			}
-			s, err := dsm.Open(cmd.Context(), a.Config)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			if err := s.Unpin(cmd.Context(), h); err != nil {
-				return err
-			}
-			return s.Close()
-		},
-	}
 }
