@@ -95,9 +95,6 @@ func (f *flush[Cmd, Res]) isAlone(x int) bool {
 	return was
 }
 
-// alive reports whether the transaction can go on.
-func (f *flush[Cmd, Res]) alive() bool { return !f.broken && f.tx.Alive() }
-
 // handleLostConnection sees to a lost connection, where nothing was committed.
 func (f *flush[Cmd, Res]) handleLostConnection(hi int, err error) {
 	from := f.from
@@ -159,17 +156,6 @@ func (f *flush[Cmd, Res]) retry(err error) {
 	})
 	if fewer {
 		f.make()
-	}
-}
-
-// each calls do for all calls that have not been answered.
-func (f *flush[Cmd, Res]) each(do func(*call[Cmd, Res])) {
-	for x := f.from; x < len(f.entries); x++ {
-		for c := f.entries[x].first; c != nil; {
-			next := c.next
-			do(c)
-			c = next
-		}
 	}
 }
 

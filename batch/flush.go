@@ -365,3 +365,17 @@ func (f *flush[Cmd, Res]) fail(hi int, err *Error) {
 	}
 	f.from, f.pos = hi, hi
 }
+
+// alive reports whether the transaction can go on.
+func (f *flush[Cmd, Res]) alive() bool { return !f.broken && f.tx.Alive() }
+
+// each calls do for all calls that have not been answered.
+func (f *flush[Cmd, Res]) each(do func(*call[Cmd, Res])) {
+	for x := f.from; x < len(f.entries); x++ {
+		for c := f.entries[x].first; c != nil; {
+			next := c.next
+			do(c)
+			c = next
+		}
+	}
+}

@@ -170,21 +170,6 @@ func (tx *memoryTx) Run(ctx context.Context, steps []batch.Step[Command, Result]
 	return 0, 0, nil
 }
 
-// checkStep returns what is wrong with a step.
-func checkStep(s batch.Step[Command, Result]) error {
-	keys := map[string]bool{}
-	for _, c := range s.Cmds {
-		if keys[c.Key] || c.Op != s.Cmds[0].Op {
-			return fmt.Errorf("a statement with commands that must not be together: %v", s.Cmds)
-		}
-		keys[c.Key] = true
-	}
-	if len(s.Cmds) == 0 || len(s.Res) != len(s.Cmds) || len(s.Errs) != len(s.Cmds) {
-		return fmt.Errorf("a step of %d commands, %d results, %d errors", len(s.Cmds), len(s.Res), len(s.Errs))
-	}
-	return nil
-}
-
 // doLocked executes a command, under the memory's mu.
 func (tx *memoryTx) doLocked(c Command) (Result, error) {
 	if c.Op == Insert && c.Value == Kills {
@@ -273,14 +258,6 @@ func (tx *memoryTx) Finish(ctx context.Context, steps []batch.Step[Command, Resu
 	tx.m.trips--
 	tx.m.mu.Unlock()
 	return 0, count(steps), true, tx.Commit(ctx)
-}
-
-// count returns how many commands steps have.
-func count(steps []batch.Step[Command, Result]) (n int) {
-	for _, s := range steps {
-		n += len(s.Cmds)
-	}
-	return n
 }
 
 // Rollback implements batch.Tx.

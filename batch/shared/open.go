@@ -2,10 +2,13 @@ package shared
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // Kind is what package registry calls a queue.
@@ -28,4 +31,41 @@ func Open[Cmd, Res any, Group, Key comparable](ctx context.Context, s *dsm.Sessi
 		return nil, err
 	}
 	return open(m, commands, results, rules, driver, o)
+}
+
+// open makes the queue of a memory.
+func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], results Codec[Res], rules batch.Rules[Cmd, Res, Group, Key],
+	driver Driver[Cmd, Res], o Options) (*Queue[Cmd, Res], error) {
+	if m.self.Mailbox == nil {
+		return nil, errors.New("batch/shared: the session has no mailbox")
+	}
+	if !m.open.CompareAndSwap(false, true) {
+		return nil, fmt.Errorf("batch/shared: %w", ErrOpen)
+	}
+	q := &Queue[Cmd, Res]{
+		m: m, options: o.withDefaults(), commands: commands, results: results, driver: driver, split: rules.Split, written: rules.Written,
+		ended: make(chan struct{}), own: &own{m: m, bits: map[int]shmsync.Bit{}},
+	}
+	q.buffers.New = func() any { b := make([]byte, 0, max(m.shape.command, m.shape.result)); return &b }
+	q.start = func(l *leader[Cmd, Res]) *batch.Engine[item[Cmd], Res] {
+		eo := q.options.Batch
+		eo.Queue, eo.Full, eo.Cache, eo.Linger, eo.Logger = len(m.slots), batch.Block, 0, 0, q.options.Logger
+		return batch.New(l.fence(), rulesOf(rules), eo)
+	}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	if err := m.contained(q.takeSeat); err != nil {
+		m.open.Store(false)
+		return nil, err
+	}
+	q.unhook = m.self.View.OnEnd(func() {
+		q.over.Store(true)
+		q.cancel()
+		q.own.close()
+	})
+	if driver == nil {
+		close(q.ended)
+	} else {
+		go q.steward()
+	}
+	return q, nil
 }

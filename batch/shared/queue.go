@@ -2,14 +2,12 @@ package shared
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/godsm/godsm/batch"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // A Queue is a queue as one session has it open. Its methods may be called by any number of goroutines.
@@ -35,43 +33,6 @@ type Queue[Cmd, Res any] struct {
 
 // Driver returns a driver when the process begins to lead; the queue closes it. It must be a batch.Fenced.
 type Driver[Cmd, Res any] func() (batch.Driver[Cmd, Res], error)
-
-// open makes the queue of a memory.
-func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], results Codec[Res], rules batch.Rules[Cmd, Res, Group, Key],
-	driver Driver[Cmd, Res], o Options) (*Queue[Cmd, Res], error) {
-	if m.self.Mailbox == nil {
-		return nil, errors.New("batch/shared: the session has no mailbox")
-	}
-	if !m.open.CompareAndSwap(false, true) {
-		return nil, fmt.Errorf("batch/shared: %w", ErrOpen)
-	}
-	q := &Queue[Cmd, Res]{
-		m: m, options: o.withDefaults(), commands: commands, results: results, driver: driver, split: rules.Split, written: rules.Written,
-		ended: make(chan struct{}), own: &own{m: m, bits: map[int]shmsync.Bit{}},
-	}
-	q.buffers.New = func() any { b := make([]byte, 0, max(m.shape.command, m.shape.result)); return &b }
-	q.start = func(l *leader[Cmd, Res]) *batch.Engine[item[Cmd], Res] {
-		eo := q.options.Batch
-		eo.Queue, eo.Full, eo.Cache, eo.Linger, eo.Logger = len(m.slots), batch.Block, 0, 0, q.options.Logger
-		return batch.New(l.fence(), rulesOf(rules), eo)
-	}
-	q.ctx, q.cancel = context.WithCancel(context.Background())
-	if err := m.contained(q.takeSeat); err != nil {
-		m.open.Store(false)
-		return nil, err
-	}
-	q.unhook = m.self.View.OnEnd(func() {
-		q.over.Store(true)
-		q.cancel()
-		q.own.close()
-	})
-	if driver == nil {
-		close(q.ended)
-	} else {
-		go q.steward()
-	}
-	return q, nil
-}
 
 // takeSeat takes the session's seat. A leader that had the row before is dead.
 func (q *Queue[Cmd, Res]) takeSeat() error {
