@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"reflect"
 
 	"github.com/godsm/godsm/area"
 	"github.com/godsm/godsm/dsm"
@@ -214,48 +213,6 @@ func objectInArea[X any](ctx context.Context, s *dsm.Session, w wish, o dsa.Opti
 		done = true
 		return keepAttachment(c.names, w, c.record.handle, x, a.Detach), nil
 	})
-}
-
-// keptAttachment returns what this session has attached for its life under that handle and type; ok is false if there
-// is none, or if the caller wants an attachment of its own. It is all that a repeated call costs, besides the look at
-// the row.
-func keptAttachment[X any](n *names, w wish, handle uint64) (x X, ok bool) {
-	if w.own {
-		return x, false
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	x, ok = n.attached[attachment{handle, reflect.TypeFor[X]()}].(X)
-	return x, ok
-}
-
-// keepAttachment makes x what is kept and returns it. If another goroutine was faster, it returns that one's, and
-// calls spare to let go of x, without n.mu. It keeps nothing for a caller that wants an attachment of its own.
-func keepAttachment[X any](n *names, w wish, handle uint64, x X, spare func() error) X {
-	if w.own {
-		return x
-	}
-	at := attachment{handle, reflect.TypeFor[X]()}
-	n.mu.Lock()
-	is, ok := n.attached[at].(X)
-	if !ok {
-		n.attached[at] = x
-	}
-	n.mu.Unlock()
-	if ok {
-		_ = spare() // it may wait, so n.mu is free by now
-		return is
-	}
-	return x
-}
-
-// attachArea attaches a name's area. The session's end waits for it, and ends its waits.
-func (n *names) attachArea(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
-	err = n.withSession(ctx, func(ctx context.Context) error {
-		a, err = area.Attach(ctx, n.session, w.owner, dsm.Handle(r.handle))
-		return err
-	})
-	return a, err
 }
 
 // makeArea makes an area for a claim, pinned if it is to stay. The area's first segment is noted in the row on the way.
