@@ -126,15 +126,6 @@ func (a *Area) withStripeAndLock(ctx context.Context, f func() error) error {
 	return a.unmapAfter(err)
 }
 
-// withStripe runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is
-// unmapped. The caller has no stripe.
-func (a *Area) withStripe(f func() error) error {
-	st := &a.stripes[stripes-1]
-	st.Lock()
-	defer st.Unlock()
-	return f()
-}
-
 // withLock runs f under the area's lock, if the area has not ended. The caller has a stripe. An error of f that
 // matches ErrCorrupt makes the next holder repair the area.
 func (a *Area) withLock(ctx context.Context, f func() error) error {
@@ -147,19 +138,4 @@ func (a *Area) withLock(ctx context.Context, f func() error) error {
 	}
 	defer g.Unlock()
 	return a.dirtyIfCorruptLocked(f())
-}
-
-// lockStripes takes all stripes, in the order of their index. It waits for each call of this package that is in flight
-// in this process. The caller has none.
-func (a *Area) lockStripes() {
-	for i := range a.stripes {
-		a.stripes[i].Lock()
-	}
-}
-
-// unlockStripes gives all stripes back.
-func (a *Area) unlockStripes() {
-	for i := range a.stripes {
-		a.stripes[i].Unlock()
-	}
 }

@@ -58,3 +58,27 @@ func (s *stripe) wait() {
 		nap = min(2*nap, longNap)
 	}
 }
+
+// withStripe runs f under the last stripe, for which Detach and each unmapping wait: so nothing that f looks at is
+// unmapped. The caller has no stripe.
+func (a *Area) withStripe(f func() error) error {
+	st := &a.stripes[stripes-1]
+	st.Lock()
+	defer st.Unlock()
+	return f()
+}
+
+// lockStripes takes all stripes, in the order of their index. It waits for each call of this package that is in flight
+// in this process. The caller has none.
+func (a *Area) lockStripes() {
+	for i := range a.stripes {
+		a.stripes[i].Lock()
+	}
+}
+
+// unlockStripes gives all stripes back.
+func (a *Area) unlockStripes() {
+	for i := range a.stripes {
+		a.stripes[i].Unlock()
+	}
+}
