@@ -21,14 +21,6 @@ func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 	return value, found, nil
 }
 
-func (c *Cache) count(key []byte, found bool) {
-	if found {
-		c.add(key, hits, 1)
-	} else {
-		c.add(key, misses, 1)
-	}
-}
-
 // GetFunc calls f with the value of key, which is a copy that f has until it returns. It reports whether there is one.
 func (c *Cache) GetFunc(key []byte, f func(value []byte)) (found bool, err error) {
 	err = c.GetMany([][]byte{key}, func(_ int, value []byte) {

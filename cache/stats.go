@@ -166,3 +166,11 @@ func (c *Cache) flush() {
 		return nil
 	})
 }
+
+func (c *Cache) count(key []byte, found bool) {
+	if found {
+		c.add(key, hits, 1)
+	} else {
+		c.add(key, misses, 1)
+	}
+}
