@@ -10,7 +10,6 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/registry"
-	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/waitqueue"
@@ -84,23 +83,3 @@ func Open(ctx context.Context, s *dsm.Session, name string, o Options) (*Table, 
 	opened.list[at] = t
 	return t, nil
 }
-
-// use is what the session's owner has of a table: it is closed before its area is detached.
-type use struct {
-	item  resowner.Item
-	table *Table
-	at    place
-}
-
-// Release closes the table.
-func (u *use) Release() error {
-	u.table.closeTable()
-	opened.Lock()
-	defer opened.Unlock()
-	if opened.list[u.at] == u.table {
-		delete(opened.list, u.at)
-	}
-	return nil
-}
-
-func (u *use) String() string { return "lock table " + u.at.name }
