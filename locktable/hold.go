@@ -1,6 +1,7 @@
 package locktable
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -284,4 +285,32 @@ func (t *Table) countReleased(part int) {
 	if u.collectLocked() == nil {
 		u.markDone()
 	}
+}
+
+// Under returns a context for what runs under this hold: with it the same lock is had again at once, in the same mode
+// or one that it covers, and the lock is free when all are unlocked. Without an owner in ctx it makes one, without a
+// note.
+func (x Hold) Under(ctx context.Context) context.Context {
+	h, err := x.beginUse()
+	if err != nil {
+		return ctx
+	}
+	defer h.endUse()
+	for h.under != nil {
+		h = h.under
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.t.scopeOf(ctx)
+	o := h.owner
+	if o == nil {
+		if s != nil {
+			o = s.owner
+		} else {
+			o = &Owner{t: h.t, holds: holds{}}
+		}
+		h.owner, h.plain = o, false // the owner is not noted in shared memory
+		o.add(h)
+	}
+	return context.WithValue(ctx, scopeKey{h.t}, &scope{owner: o, under: h, outer: s})
 }
