@@ -3,7 +3,6 @@ package dsm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -130,12 +129,6 @@ func (s *Session) awaitClosed(me uint64) error {
 
 // patience is how long a second Close waits for one function that the first has called.
 const patience = time.Second
-
-// deadlock returns the error of a Close that would wait for a hook which waits for it.
-func deadlock(h *hook, why string) error {
-	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
-		"let that return, and the session ends", h, why))
-}
 
 // keepErrForClose keeps for Close the error of a Detach whose goroutine has ended, and which no caller gets.
 func (s *Session) keepErrForClose(err error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/callback"
+	"github.com/godsm/godsm/internal/errkind"
 )
 
 // hook is a function of OnDetach. It is in a list of its attachment, under attachment.mu, until it is called or taken
@@ -121,4 +122,10 @@ func (s *Session) runningHook() (found *hook) {
 		a.mu.Unlock()
 	}
 	return found
+}
+
+// deadlock returns the error of a Close that would wait for a hook which waits for it.
+func deadlock(h *hook, why string) error {
+	return errkind.As(ErrDeadlock, fmt.Errorf("Close is under way and waits for the %v, %s: "+
+		"let that return, and the session ends", h, why))
 }
