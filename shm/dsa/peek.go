@@ -19,27 +19,3 @@ func (a *Area) Peek(p Pointer) []byte {
 	}
 	return nil
 }
-
-// Returned returns how many segments have gone back. While the number is the same, and the View has not ended, what
-// Peek has returned stays mapped. It takes no lock. It is one load, and a fault of that, if the object was truncated, is
-// the caller's, as one in what Peek has returned; but in checked mode it is 0 then.
-func (a *Area) Returned() (n uint64) {
-	switch {
-	case a.head == nil: // the zero Area
-	case a.careful:
-		_ = a.contained(func() error { n = a.head.returned.Load(); return nil })
-	default:
-		n = a.head.returned.Load()
-	}
-	return n
-}
-
-// Current unmaps the segments that went back since it was last called, as Free and Bytes do. If there is one, it waits
-// for the calls of this package that are in flight in this process. After Detach it returns ErrClosed. Its first load is
-// that of Returned.
-func (a *Area) Current() error {
-	if a.Returned() == a.seen.Load() {
-		return a.orClosed(nil)
-	}
-	return a.unmapAfter(nil)
-}
