@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/godsm/godsm/dsmimpl"
@@ -53,7 +52,7 @@ func (d *Dir) readLifeList(log zerolog.Logger) (lifeList, error) {
 	}
 	id, known, _ := d.readID()
 	for _, name := range names {
-		if r, ok := lifeOf(name, id, known); ok {
+		if r, ok := lifeOfMembersFile(name, id, known); ok {
 			s.addUnlessPast(r)
 		}
 	}
@@ -71,20 +70,6 @@ func (s *lifeList) isPast(r Record) bool {
 	return !r.unnamed() && slices.ContainsFunc(s.Past, func(life uuid.UUID) bool {
 		return dsmimpl.ShortID(life) == dsmimpl.ShortID(r.Life)
 	})
-}
-
-// lifeOf returns what a members file's name tells of its life. Of an earlier version it is the generation alone.
-func lifeOf(name string, id identity, known bool) (r Record, ok bool) {
-	rest, ok := strings.CutPrefix(name, membersPrefix)
-	if !ok {
-		return r, false
-	}
-	if life, ok := dsmimpl.ParseLifeText(rest); ok {
-		return Record{Life: life}, life != uuid.Nil
-	}
-	n, err := strconv.ParseUint(rest, 10, 64)
-	r = Record{Instance: id.Instance, Life: id.Instance, Layout: lastUnnamedLayout, Generation: n}
-	return r, known && err == nil && plausibleGeneration(n) && r.membersFile() == name
 }
 
 // Restore writes again the files that joining and the next start need for the present life, where they do not tell of it

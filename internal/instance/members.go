@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/sys/liveness"
+	"github.com/google/uuid"
 )
 
 // errMembers is for a members file that is missing, or not the one in force: while a supervisor lives, another one comes
@@ -99,3 +102,18 @@ func (m *Member) RenewMembers(ctx context.Context) (behind []control.ProcessInfo
 
 // FollowMembers takes this session's row in a successor of the members file, if there is one.
 func (m *Member) FollowMembers() error { return m.Books.Roll.Follow() }
+
+// lifeOfMembersFile returns what a members file's name tells of its life. Of an earlier version it is the generation
+// alone.
+func lifeOfMembersFile(name string, id identity, known bool) (r Record, ok bool) {
+	rest, ok := strings.CutPrefix(name, membersPrefix)
+	if !ok {
+		return r, false
+	}
+	if life, ok := dsmimpl.ParseLifeText(rest); ok {
+		return Record{Life: life}, life != uuid.Nil
+	}
+	n, err := strconv.ParseUint(rest, 10, 64)
+	r = Record{Instance: id.Instance, Life: id.Instance, Layout: lastUnnamedLayout, Generation: n}
+	return r, known && err == nil && plausibleGeneration(n) && r.membersFile() == name
+}
