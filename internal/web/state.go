@@ -2,6 +2,8 @@ package web
 
 import (
 	"cmp"
+	"encoding/json"
+	"net/http"
 	"slices"
 	"time"
 
@@ -268,4 +270,9 @@ func partiesOf(list []locktable.Party) []party {
 
 func partyOf(p locktable.Party) party {
 	return party{p.Pid, p.Application, p.Note, p.Mode.String(), p.For.Seconds()}
+}
+
+func (h *handler) state(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(h.look(r.Context()))
 }

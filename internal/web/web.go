@@ -12,7 +12,6 @@ package web
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -171,11 +170,6 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write([]byte("ok\n"))
-}
-
-func (h *handler) state(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(h.look(r.Context()))
 }
 
 func (h *handler) document(w http.ResponseWriter, r *http.Request) {
