@@ -260,12 +260,6 @@ func (e *entry) overwrite(ctx context.Context, value []byte) (ok bool, err error
 	return true, nil
 }
 
-// isShortage reports whether an error means that memory could not be allocated: there is none, or a lock of the area was
-// not free in time. Such an update can go on in place.
-func isShortage(err error) bool {
-	return err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrSize)
-}
-
 // freePlace frees what a place owns, if anything, and clears the place. A pointer to no object, which a stray store has
 // put there, is forgotten. If a lock of the area is not free in time the place keeps its object, and the error says
 // so.

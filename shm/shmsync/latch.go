@@ -334,23 +334,3 @@ func (l *Latch) wakeAll() {
 		wake(&l.word.state)
 	})
 }
-
-// wordsOf returns the words of the peers. It leaves out those whose row can be no session's.
-func wordsOf(peers []Peer) (list []uint64) {
-	for _, p := range peers {
-		if p.Row >= 0 && p.Row < MaxRows {
-			list = append(list, p.Word())
-		}
-	}
-	return list
-}
-
-// indexOfPeer returns the index of the first peer for which f is true, -1 if there is none.
-func indexOfPeer(peers []Peer, f func(Peer) bool) int {
-	for i, p := range peers {
-		if f(p) {
-			return i
-		}
-	}
-	return -1
-}
