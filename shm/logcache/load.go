@@ -247,7 +247,7 @@ func (c *Cache) Await(ctx context.Context, l LoadClaim, patience time.Duration) 
 		case err != nil || over:
 			return false, c.orClosed(err)
 		case ctx.Err() != nil:
-			return false, fmt.Errorf("logcache: a load by the session %v: %w", shmsync.PeerOf(l.word&loadPeerMask), context.Cause(ctx))
+			return false, fmt.Errorf("logcache: a load by %s: %w", c.self.Name(shmsync.PeerOf(l.word&loadPeerMask)), context.Cause(ctx))
 		case patience > 0 && time.Since(begin) >= patience:
 			return true, nil
 		}
