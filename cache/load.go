@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/shm/logcache"
 )
 
@@ -182,7 +183,7 @@ func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, ds
 		}
 		c.add(key, failures, 1)
 		if r := recover(); r != nil {
-			_ = c.engine.Fail(end, claim, logcache.Panicked, "\x00"+fmt.Sprint(r))
+			_ = c.engine.Fail(end, claim, logcache.Panicked, "\x00"+excerpt.Print(r))
 			panic(r)
 		}
 		_ = c.engine.Abandon(end, claim) // the goroutine ends
@@ -264,7 +265,7 @@ func (c *Cache) refresh(ctx context.Context, key []byte, f func(context.Context)
 		defer context.AfterFunc(c.over, cancel)()
 		defer func() {
 			if r := recover(); r != nil { // the caller of Load has returned
-				c.log.Warn().Str("cache", c.name).Interface("panic", r).Str("event", "cache-loader-panicked").Msg("cache: a loader in the background panicked")
+				c.log.Warn().Str("cache", c.name).Str("panic", excerpt.Print(r)).Str("event", "cache-loader-panicked").Msg("cache: a loader in the background panicked")
 			}
 		}()
 		_, _ = c.runLoader(ctx, claim, key, nil, f, with, false)

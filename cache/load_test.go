@@ -130,7 +130,8 @@ func TestLoaderKilled(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	_, err := c.Load(short, []byte("key"), nil, func(context.Context) ([]byte, error) { return nil, errors.New("not here") })
-	if cancel(); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "session") {
+	if cancel(); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d, ", p.Pid)) ||
+		!strings.Contains(err.Error(), ", running)") {
 		t.Errorf("a wait that ends: %v", err)
 	}
 	killed := time.Now()

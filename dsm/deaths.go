@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -197,7 +198,7 @@ func (s *Session) runDueCalls() {
 			return
 		}
 		if r := recover(); r != nil {
-			s.log.Error().Interface("panic", r).Str("event", "callback-panicked").Msg("a function that was given to OnDeath or OnAsk panicked")
+			s.log.Error().Str("panic", excerpt.Print(r)).Str("event", "callback-panicked").Msg("a function that was given to OnDeath or OnAsk panicked")
 		} else {
 			s.log.Warn().Str("event", "callback-exited").Msg("a function that was given to OnDeath or OnAsk has ended its goroutine")
 		}

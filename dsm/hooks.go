@@ -6,6 +6,7 @@ import (
 
 	"github.com/godsm/godsm/internal/callback"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // hook is a function of OnDetach. It is in a list of its attachment, under attachment.mu, until it is called or taken
@@ -99,7 +100,7 @@ func (a *attachment) runHook(h *hook, errs *[]error) {
 			return
 		}
 		if p := recover(); p != nil {
-			*errs = append(*errs, fmt.Errorf("the %v panicked: %v", h, p))
+			*errs = append(*errs, fmt.Errorf("the %v panicked: %s", h, excerpt.Print(p)))
 		} else {
 			*errs = append(*errs, fmt.Errorf("the %v ended its goroutine (runtime.Goexit)", h))
 		}

@@ -180,7 +180,7 @@ func (s *Session) Segments(ctx context.Context) (list []SegmentInfo, err error) 
 func (s *Session) Sessions(ctx context.Context) (list []SessionInfo, err error) {
 	err = s.call(ctx, "list sessions", 0, func() error {
 		processes, err := s.member.Books.Table.Processes()
-		list = sessionInfos(users(s.member.Books, processes))
+		list = sessionInfos(processes, users(s.member.Books, processes))
 		return err
 	})
 	return list, err
@@ -205,7 +205,7 @@ func report(b *instance.Books) (r Report, err error) {
 		return r, err
 	}
 	byRow := users(b, processes)
-	r.Sessions = sessionInfos(byRow)
+	r.Sessions = sessionInfos(processes, byRow)
 	segments, err := b.Table.Segments()
 	if err != nil {
 		return r, err
@@ -227,11 +227,15 @@ func users(b *instance.Books, processes []control.ProcessInfo) map[int]SessionIn
 	return byRow
 }
 
-// sessionInfos returns the sessions among the users of rows, oldest first.
-func sessionInfos(byRow map[int]SessionInfo) (list []SessionInfo) {
-	for row, s := range byRow {
-		if row != control.SupervisorRow {
-			list = append(list, s)
+// sessionInfos returns the sessions among the users of rows, oldest first. It goes through them in the order of their
+// rows, which is nearly that of their age.
+func sessionInfos(processes []control.ProcessInfo, byRow map[int]SessionInfo) (list []SessionInfo) {
+	if len(processes) > 0 {
+		list = make([]SessionInfo, 0, len(processes))
+	}
+	for _, p := range processes {
+		if isSession(p) {
+			list = append(list, byRow[p.Row])
 		}
 	}
 	slices.SortFunc(list, func(x, y SessionInfo) int {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -147,7 +148,7 @@ func giveRangesBack(list []*formerRange) error {
 func panicAsErr(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the backend panicked: %v", p)
+			err = fmt.Errorf("the backend panicked: %s", excerpt.Print(p))
 		}
 	}()
 	return f()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // Kinds of failure. They match with errors.Is.
@@ -39,12 +40,21 @@ type Party struct {
 	Waits       bool
 	Called      bool // of one that waits: its turn has come, and it has not run yet
 	Passed      bool // of one that waits: its turn had come, and it did not run in time
+
+	// Session names its session as other errors do, with process, application and whether that is running or stopped.
+	// It is set in the holders of an error of a wait alone, and in what OnWait is given.
+	Session string
+
+	peer shmsync.Peer
 }
 
 func (p Party) String() string {
-	s := fmt.Sprintf("pid %d", p.Pid)
-	if p.Application != "" {
-		s += " (" + p.Application + ")"
+	s := p.Session
+	if s == "" {
+		s = fmt.Sprintf("pid %d", p.Pid)
+		if p.Application != "" {
+			s += " (" + p.Application + ")"
+		}
 	}
 	if p.Note != "" {
 		s += fmt.Sprintf(" %q", p.Note)
@@ -55,6 +65,9 @@ func (p Party) String() string {
 	}
 	return fmt.Sprintf("%s %s %s for %v", s, verb, p.Mode, p.For.Round(time.Millisecond))
 }
+
+// mostNamed is how many holders an error names.
+const mostNamed = 3
 
 // WaitError ends a wait, or is why TryLock failed. It matches what it wraps: the cause of the context, ErrHeld,
 // ErrDeadlock.
@@ -77,7 +90,7 @@ func (e *WaitError) Error() string {
 		fmt.Fprintf(&b, " after %v", e.Waited.Round(time.Millisecond))
 	}
 	for i, h := range e.Holders {
-		if i == 3 {
+		if i == mostNamed {
 			fmt.Fprintf(&b, "; and %d more", len(e.Holders)-i)
 			break
 		}

@@ -103,7 +103,20 @@ func (l *Looker) of(path []string, part func(Info) []Party) iter.Seq[Party] {
 	}
 }
 
-// explain adds to an error who holds a lock, and how many wait before a ticket.
+// explainWait adds to the error of a wait who holds a lock, with the names of the sessions: that a holder is stopped is
+// what a person wants to know first. To find that out costs some system calls, which TryLock does without.
+func (t *Table) explainWait(e *WaitError, k key) *WaitError {
+	t.explain(e, k)
+	if t.self.Who == nil {
+		return e
+	}
+	for i := range e.Holders[:min(len(e.Holders), mostNamed)] {
+		e.Holders[i].Session = t.self.Name(e.Holders[i].peer)
+	}
+	return e
+}
+
+// explain adds to an error who holds a lock.
 func (t *Table) explain(e *WaitError, k key) *WaitError {
 	_ = t.contained(func(s *sight) {
 		i := s.infoOf(k)
@@ -298,8 +311,8 @@ func (s *sight) recorded(r seen) Party {
 func (s *sight) party(row int, owner uint32) Party {
 	p, ok := s.parties[row]
 	if !ok {
-		if _, own, ok := s.roster.Seat(row); ok {
-			p = Party{Pid: int(own.pid.Load()), Application: loadText(own.app[:])}
+		if who, own, ok := s.roster.Seat(row); ok {
+			p = Party{Pid: int(own.pid.Load()), Application: loadText(own.app[:]), peer: who}
 		}
 		s.parties[row] = p
 	}

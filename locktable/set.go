@@ -178,7 +178,7 @@ func (s *set) lock(ctx context.Context, try bool) error {
 func (s *set) explain(err error, cycle []Edge) *WaitError {
 	h := s.failed.h
 	e := &WaitError{Name: h.key.String(), Mode: h.mode, Err: err, Waited: time.Since(s.began), Cycle: cycle}
-	return s.t.explain(e, h.key)
+	return s.t.explainWait(e, h.key)
 }
 
 // owns reports whether a record is one of the set's.

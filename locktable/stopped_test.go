@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -82,12 +85,44 @@ func TestStoppedHolder(t *testing.T) {
 	v := proctest.Start(t, "holder", cfg.Dir, "exclusive", "a")
 	v.Expect("in")
 	must(t, v.Stop())
+	state := dsm.SessionRunning // where the system does not tell more
+	if runtime.GOOS == "linux" {
+		state = dsm.SessionStopped
+		instancetest.Eventually(t, "the holder is stopped", func() bool {
+			list, err := s.Sessions(ctx)
+			return err == nil && slices.ContainsFunc(list, func(i dsm.SessionInfo) bool {
+				return i.Pid == v.Cmd.Process.Pid && i.State == state
+			})
+		})
+	}
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
 	_, err = x.Lock(short, locktable.Exclusive, "a")
 	e, ok := errors.AsType[*locktable.WaitError](err)
 	if !ok || !errors.Is(err, context.DeadlineExceeded) || len(e.Holders) != 1 || e.Holders[0].Pid != v.Cmd.Process.Pid {
-		t.Error(err)
+		t.Fatal(err)
+	}
+	says := regexp.MustCompile(fmt.Sprintf(`; session \d+/\d+ \(process %d, holder, %s\) ".*" holds it exclusive for `, v.Cmd.Process.Pid, state))
+	if !says.MatchString(err.Error()) {
+		t.Errorf("%v does not match %v", err, says)
+	}
+	for name, way := range map[string]func(context.Context) error{
+		"Lock": func(c context.Context) error { _, err := x.Lock(c, locktable.Shared, "a"); return err },
+		"LockMany": func(c context.Context) error {
+			_, err := x.LockMany(c, locktable.Want{Mode: locktable.Exclusive, Path: []string{"a"}})
+			return err
+		},
+	} {
+		c, cancel := context.WithCancelCause(ctx)
+		done := begin(t, x, 1, func() error { return way(c) }, "a")
+		cause := errors.New("the user has gone")
+		cancel(cause)
+		if err := <-done; !errors.Is(err, cause) || !says.MatchString(err.Error()) {
+			t.Errorf("%s: %v does not match %v", name, err, says)
+		}
+		for len(collect(x.Waiters("a"))) > 0 { // what a wait that ends leaves is cleared soon after
+			time.Sleep(time.Millisecond)
+		}
 	}
 	if _, err := x.TryLock(ctx, locktable.Exclusive, "a"); !errors.Is(err, locktable.ErrHeld) {
 		t.Error(err)

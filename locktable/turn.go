@@ -96,11 +96,10 @@ func (t *Table) lockPart(ctx context.Context, i int) (u *turn, err error) {
 		guard, err = l.lock.Recover(ctx)
 	}
 	if err != nil {
-		held := l.lock.Status().Exclusive
 		if t.mapped.Ended() {
 			return nil, t.closed()
 		}
-		return nil, fmt.Errorf("locktable: waiting for partition %d, which session %v has: %w", i, held, err)
+		return nil, fmt.Errorf("locktable: waiting for partition %d: %w", i, err)
 	}
 	return l.begin(lease, guard)
 }
@@ -140,11 +139,19 @@ func (t *Table) tryEnter(i int, most time.Duration) (u *turn, err error) {
 		}
 		if err != nil || time.Since(began) >= most {
 			if err == nil {
-				err = fmt.Errorf("locktable: partition %d: %w by session %v", i, ErrBusy, t.parts[i].lock.Status().Exclusive)
+				err = fmt.Errorf("locktable: partition %d: %w%s", i, ErrBusy, byHolder(t.parts[i].lock.Status()))
 			}
 			return nil, err
 		}
 	}
+}
+
+// byHolder returns the end of a sentence that names the session that has a lock; nothing if none has it any more.
+func byHolder(s shmsync.Status) string {
+	if len(s.Exclusive) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" by session %v", s.Exclusive[0])
 }
 
 // begin returns the turn of a caller that has just got the partition's lock. If it fails, or meets a fault, the lock

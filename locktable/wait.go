@@ -220,7 +220,7 @@ func (w *waiter) cancel() {
 // explain says what the waiter waits for.
 func (w *waiter) explain(err error) *WaitError {
 	e := &WaitError{Name: w.h.key.String(), Mode: w.mode, Err: err, Waited: time.Since(w.began), Ahead: w.ahead}
-	return w.t.explain(e, w.h.key)
+	return w.t.explainWait(e, w.h.key)
 }
 
 // callOnWait calls OnWait, whose panic ends nothing but the call.

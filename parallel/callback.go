@@ -3,7 +3,8 @@ package parallel
 import (
 	"fmt"
 	"runtime/debug"
-	"strings"
+
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // A callback is a function of the program that uses this package. It may end as any function may: return, fail, panic,
@@ -61,18 +62,5 @@ func errExited(name string) error {
 }
 
 func errPanicked(name string, p any) error {
-	return abnormal(fmt.Sprintf("%s: panic: %s\n%s", name, shorten(fmt.Sprint(p)), debug.Stack()))
-}
-
-// maxText is what is kept of an error's text, in bytes.
-const maxText = 1 << 20
-
-// shorten leaves out the middle of a text that is too long.
-func shorten(text string) string {
-	if len(text) <= maxText {
-		return text
-	}
-	const half = maxText / 2
-	return strings.ToValidUTF8(fmt.Sprintf("%s ... (%d bytes are left out) ... %s", text[:half], len(text)-2*half,
-		text[len(text)-half:]), "")
+	return abnormal(fmt.Sprintf("%s: panic: %s\n%s", name, excerpt.Print(p), debug.Stack()))
 }

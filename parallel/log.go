@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/rs/zerolog"
+
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // levelOf returns the least level at which a logger writes at all.
@@ -19,13 +21,17 @@ func levelOf(log zerolog.Logger) zerolog.Level {
 	return zerolog.Disabled
 }
 
-// relayLog writes a worker's line to the leader's log, under the same level, with the worker's number.
+// mostFields is how many fields a worker's line may have, level, message and time among them.
+const mostFields = 64
+
+// relayLog writes a worker's line to the leader's log, under the same level, with the worker's number. What is too long
+// to be read is shortened: each field, and the message.
 func relayLog(log zerolog.Logger, worker int, line []byte) {
 	fields := map[string]any{}
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
-	if err := d.Decode(&fields); err != nil {
-		log.Warn().Int("worker", worker).Str("line", string(line)).Str("event", "worker-line").Msg("a worker's log line that is no JSON")
+	if err := d.Decode(&fields); err != nil || len(fields) > mostFields {
+		log.Warn().Int("worker", worker).Str("line", excerpt.Of(string(line), excerpt.Text)).Str("event", "worker-line").Msg("a worker's log line that is no JSON or has too many fields")
 		return
 	}
 	level, _ := fields[zerolog.LevelFieldName].(string)
@@ -39,7 +45,19 @@ func relayLog(log zerolog.Logger, worker int, line []byte) {
 	}
 	e := log.WithLevel(l).Int("worker", worker)
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		e = e.Interface(name, fields[name])
+		e = e.Interface(excerpt.Of(name, excerpt.Value), readable(fields[name]))
 	}
-	e.Msg(message)
+	e.Msg(excerpt.Of(message, excerpt.Text))
+}
+
+// readable returns a field's value or, if its JSON has more than excerpt.Text bytes, an excerpt of its text.
+func readable(value any) any {
+	if text, ok := value.(string); ok {
+		return excerpt.Of(text, excerpt.Text)
+	}
+	b, err := json.Marshal(value)
+	if err != nil || len(b) <= excerpt.Text {
+		return value
+	}
+	return excerpt.Of(string(b), excerpt.Text)
 }

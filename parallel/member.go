@@ -15,6 +15,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/lifeline"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -129,8 +130,9 @@ func (m *member) awaitExit(i int) (lines []string, err error) {
 	return r.Lines, err
 }
 
+// error returns the error that a worker reported. What it says is the worker's, and bounded here too.
 func (r report) error(worker int) *Error {
-	return &Error{Worker: worker, Text: r.Error, kind: errkind.Named(r.Kind)}
+	return &Error{Worker: worker, Text: excerpt.Of(r.Error, excerpt.Text), kind: errkind.Named(r.Kind)}
 }
 
 // errSilent returns the error of a process that ended without a report.

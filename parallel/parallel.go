@@ -100,7 +100,7 @@ func Register[A any](name string, f func(ctx context.Context, w *Worker, arg A) 
 	return &Task[A]{name, run}
 }
 
-// Error is what became of one worker.
+// Error is what became of one worker. Of a text of more than 16 KiB it has the beginning and the end.
 type Error struct {
 	Worker int
 	Text   string    // the error's own, or how the process ended

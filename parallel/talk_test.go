@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/parallel"
 	"github.com/godsm/godsm/shm"
@@ -165,7 +166,7 @@ func TestLongError(t *testing.T) {
 	const n = 100 << 10
 	err := talker.Run(ctx, s, 1, talk{Mode: "long error", N: n})
 	e, ok := errors.AsType[*parallel.Error](err)
-	if !ok || len(e.Text) != n+len("the end") || !strings.HasSuffix(e.Text, "xthe end") {
+	if want := excerpt.Of(strings.Repeat("x", n)+"the end", excerpt.Text); !ok || e.Text != want {
 		t.Errorf("an error of %d bytes came as one of %d", n, len(fmt.Sprint(err)))
 	}
 }

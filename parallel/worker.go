@@ -12,6 +12,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/resowner"
 	"github.com/rs/zerolog"
@@ -67,7 +68,7 @@ func serveLeader(t ticket) error {
 	log := zerolog.New(&box).Level(hello.LogLevel).With().Timestamp().Logger()
 	session, err := joinSession(t, hello.Settings, log)
 	if err != nil {
-		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: err.Error(),
+		return l.out.Encode(report{Full: errors.Is(err, dsm.ErrTooManyProcesses), Error: excerpt.Of(err.Error(), excerpt.Text),
 			Kind: errkind.Name(err)})
 	}
 	defer session.Close()
@@ -100,7 +101,7 @@ func serveLeader(t ticket) error {
 	err = errors.Join(err, session.Close()) // before the report: a leader that has it may expect all given back
 	failpoint.Hit("parallel/worker/left")
 	if err != nil {
-		r.Error, r.Kind = shorten(err.Error()), errkind.Name(err)
+		r.Error, r.Kind = excerpt.Of(err.Error(), excerpt.Text), errkind.Name(err)
 	}
 	r.Lines = box.unsent()
 	return l.out.Encode(r)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/batch"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -229,7 +230,7 @@ func (l *leader[Cmd, Res]) publishTrouble(err error) {
 			return nil
 		}
 		st.troubled.CompareAndSwap(0, time.Now().UnixNano())
-		l.m.head.trouble.store(err.Error())
+		l.m.head.trouble.store(excerpt.Of(err.Error(), textSize))
 		return nil
 	})
 }

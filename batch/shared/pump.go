@@ -321,7 +321,7 @@ func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
 		}
 		return nil
 	case err != nil:
-		l.m.storeResult(slot, failure, appendFailure(nil, err))
+		l.m.storeResult(slot, failure, appendFailure(nil, err, l.m.shape.result))
 	case w.state() == claimed:
 		l.storeResult(slot, res)
 	}

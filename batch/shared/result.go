@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // kinds of a result.
@@ -47,11 +48,7 @@ func (e remote) Unwrap() error { return e.cause }
 func (m *memory) storeResult(slot int, kind uint32, b []byte) {
 	s := &m.slots[slot]
 	if len(b) > m.shape.result {
-		if kind == failure {
-			b = b[:m.shape.result]
-		} else {
-			kind, b = missing, nil
-		}
+		kind, b = missing, nil
 	}
 	copy(m.results[slot*m.shape.result:], b)
 	s.kind.Store(kind)
@@ -59,8 +56,8 @@ func (m *memory) storeResult(slot int, kind uint32, b []byte) {
 	s.check.Store(sumOf(s.number.Load()+uint64(kind)<<32, b))
 }
 
-// appendFailure appends an error as it lies in a slot.
-func appendFailure(b []byte, err error) []byte {
+// appendFailure appends an error as it lies in a slot that has room for size bytes of a result: an excerpt of its text.
+func appendFailure(b []byte, err error, size int) []byte {
 	e, ok := errors.AsType[*batch.Error](err)
 	if !ok {
 		e = &batch.Error{Err: err}
@@ -71,7 +68,7 @@ func appendFailure(b []byte, err error) []byte {
 			cause = byte(i)
 		}
 	}
-	return append(append(b, byte(e.Executed), byte(e.Class), cause), e.Err.Error()...)
+	return append(append(b, byte(e.Executed), byte(e.Class), cause), excerpt.Of(e.Err.Error(), size-3)...)
 }
 
 func parseFailure(b []byte) error {
@@ -102,7 +99,7 @@ func (m *memory) loadResult(slot int, buf []byte) (kind uint32, b []byte, err er
 func parse[T any](c Codec[T], b []byte) (v T, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Codec.Parse: %w: %v", batch.ErrPanic, r)
+			err = fmt.Errorf("Codec.Parse: %w: %s", batch.ErrPanic, excerpt.Print(r))
 		}
 	}()
 	return c.Parse(b)
@@ -111,7 +108,7 @@ func parse[T any](c Codec[T], b []byte) (v T, err error) {
 func appendTo[T any](c Codec[T], b []byte, v T) (_ []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Codec.Append: %w: %v", batch.ErrPanic, r)
+			err = fmt.Errorf("Codec.Append: %w: %s", batch.ErrPanic, excerpt.Print(r))
 		}
 	}()
 	return c.Append(b, v)

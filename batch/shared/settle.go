@@ -3,6 +3,7 @@ package shared
 import (
 	"time"
 
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -64,7 +65,7 @@ func (l *leader[Cmd, Res]) tellInherited() error {
 func (l *leader[Cmd, Res]) tellWritten(cmds []Cmd) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.q.options.Logger.Error("Rules.Written has panicked", "queue", l.m.name, "panic", r)
+			l.q.options.Logger.Error("Rules.Written has panicked", "queue", l.m.name, "panic", excerpt.Print(r))
 		}
 	}()
 	l.q.written(cmds)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -155,7 +156,7 @@ func (l *leader[Cmd, Res]) publish() {
 	case e.Trouble == nil:
 		st.troubled.Store(0)
 	case st.troubled.Load() == 0:
-		l.m.head.trouble.store(e.Trouble.Error())
+		l.m.head.trouble.store(excerpt.Of(e.Trouble.Error(), textSize))
 		st.troubled.Store(time.Now().Add(-e.Since).UnixNano())
 	}
 }

@@ -5,16 +5,19 @@ import (
 	"sync/atomic"
 )
 
+// textSize is how many bytes a text has at most.
+const textSize = 120
+
 // text is a text for people, or for a driver. It is read while it is written: any bytes are harmless.
 type text struct {
 	_      structs.HostLayout
 	length atomic.Uint32
 	_      [4]byte
-	words  [15]atomic.Uint64
+	words  [textSize / 8]atomic.Uint64
 }
 
 func (t *text) store(s string) {
-	var b [120]byte
+	var b [textSize]byte
 	n := copy(b[:], s)
 	t.length.Store(0)
 	for i := range t.words {
@@ -28,7 +31,7 @@ func (t *text) store(s string) {
 }
 
 func (t *text) load() string {
-	var b [120]byte
+	var b [textSize]byte
 	n := min(t.length.Load(), uint32(len(b)))
 	for i := range t.words {
 		w := t.words[i].Load()

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // Call is a function, and the function that is told if it does not return. Without Report a panic goes on once all have
@@ -42,7 +44,7 @@ func wayOut(f func(), r any) error {
 	if r == nil {
 		return fmt.Errorf("the function %s ended its goroutine (runtime.Goexit)", Name(f))
 	}
-	return fmt.Errorf("the function %s panicked: %v", Name(f), r)
+	return fmt.Errorf("the function %s panicked: %s", Name(f), excerpt.Print(r))
 }
 
 // Name returns a function's name, and where it is in the source.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/internal/sys/liveness"
@@ -33,7 +34,7 @@ type Handover struct {
 
 // String names the supervisor and the moment.
 func (h Handover) String() string {
-	return fmt.Sprintf("process %d (%s) left it to the next supervisor at %s", h.Pid, h.Application,
+	return fmt.Sprintf("process %d (%s) left it to the next supervisor at %s", h.Pid, excerpt.Of(h.Application, excerpt.Value),
 		h.Since.Format(time.DateTime))
 }
 

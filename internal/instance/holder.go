@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/internal/sys/liveness"
 )
@@ -25,7 +26,7 @@ func (d *Dir) holder() string {
 	if err := atomicfile.ReadIn(d.Folder, "supervisor", &h); err != nil {
 		return "an unknown process"
 	}
-	s := fmt.Sprintf("process %d (%s)", h.Pid, h.Application)
+	s := fmt.Sprintf("process %d (%s)", h.Pid, excerpt.Of(h.Application, excerpt.Value))
 	if liveness.Stopped(h.Pid) {
 		s += ", which is stopped"
 	}

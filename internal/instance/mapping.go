@@ -7,6 +7,7 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/excerpt"
 )
 
 // What a session has its backend do. A program may provide a backend of its own: if it panics that is an error
@@ -67,7 +68,7 @@ func (b *Books) FaultCause(e *control.Entry) string {
 func (b *Books) panicAsErr(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the backend's %s panicked: %v", what, p)
+			err = fmt.Errorf("the backend's %s panicked: %s", what, excerpt.Print(p))
 		}
 	}()
 	return f()

@@ -88,7 +88,7 @@ func (t *core) lockReserve(ctx context.Context, most time.Duration) (g shmsync.G
 		g, err = s.lock.Recover(ctx)
 	}
 	if err != nil {
-		return g, t.orClosed(fmt.Errorf("dshash: the table's reserve, locked by %v: %w", s.lock.Status().Exclusive, err))
+		return g, t.orClosed(fmt.Errorf("dshash: the table's reserve: %w", err))
 	}
 	// The mark comes before the repair, since redo stands until that is done: a process that dies here leaves redo to
 	// the next holder.

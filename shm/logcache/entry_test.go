@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -156,6 +157,13 @@ func TestLoads(t *testing.T) {
 	var fail *logcache.LoadError
 	if _, err := c.Await(ctx, wait, 0); !errors.As(err, &fail) || fail.Text != "no bread" || fail.Failure != logcache.Failed {
 		t.Errorf("a failed load: %v", err)
+	}
+	l, _ = claim(false)
+	wait, _ = claim(false)
+	must(t, c.Fail(ctx, l, logcache.Panicked, "no bread"+strings.Repeat(" in the house", 1<<16)+" at all"))
+	if _, err := c.Await(ctx, wait, 0); !errors.As(err, &fail) || len(fail.Text) > 112 || fail.Failure != logcache.Panicked ||
+		!strings.HasPrefix(fail.Text, "no bread in the") || !strings.HasSuffix(fail.Text, " at all") {
+		t.Errorf("a load that failed with a long text: %v", err)
 	}
 	clean(t, c)
 }

@@ -33,7 +33,7 @@ func (c *Cache) orClosed(err error) error {
 // LoadError is returned by Await if the load has failed.
 type LoadError struct {
 	Failure Failure
-	Text    string // at most 112 bytes of it
+	Text    string // an excerpt of at most 112 bytes
 }
 
 func (e *LoadError) Error() string { return e.Text }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -214,7 +215,7 @@ func (c *Cache) end(ctx context.Context, l LoadClaim, f Failure, text string) (e
 	}
 	r := &c.loads[l.row]
 	if r.word.Load()&^loadStale == l.word {
-		n := copy(r.text[:], text)
+		n := copy(r.text[:], excerpt.Of(text, len(r.text)))
 		r.size.Store(uint32(n) | uint32(f)<<24)
 		failpoint.Hit("logcache/load/failed")
 		t.endLoadRowLocked(l, l.word&^loadStateMask|failed)
@@ -246,7 +247,7 @@ func (c *Cache) Await(ctx context.Context, l LoadClaim, patience time.Duration) 
 		case err != nil || over:
 			return false, c.orClosed(err)
 		case ctx.Err() != nil:
-			return false, fmt.Errorf("logcache: a load by the session %v: %w", shmsync.PeerOf(l.word&loadPeerMask), context.Cause(ctx))
+			return false, fmt.Errorf("logcache: a load by %s: %w", c.self.Name(shmsync.PeerOf(l.word&loadPeerMask)), context.Cause(ctx))
 		case patience > 0 && time.Since(begin) >= patience:
 			return true, nil
 		}

@@ -67,12 +67,11 @@ func (c *Cache) lockIf(ctx context.Context, i int, try bool) (*turn, error) {
 		guard, err = c.locks[i].Recover(ctx)
 	}
 	if err != nil {
-		held := c.locks[i].Status().Exclusive
 		lease.Leave()
 		if c.view.Ended() {
 			return nil, c.closed()
 		}
-		return nil, fmt.Errorf("logcache: waiting for the lock of shard %d, held by %v: %w", i, held, err)
+		return nil, fmt.Errorf("logcache: waiting for the lock of shard %d: %w", i, err)
 	}
 	c.seats[i].Lock() // after a swap of the bytes the lock may be had twice in this process
 	t := &c.seats[i].turn

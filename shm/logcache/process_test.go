@@ -3,6 +3,8 @@ package logcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/godsm/godsm/dsm"
@@ -92,7 +94,7 @@ func TestStoppedHolder(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 20e6)
 	defer cancel()
 	err := c.Set(short, name(mine), text(mine, 2, 100), 0)
-	if !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d, ", p.Pid)) {
 		t.Error(err)
 	}
 	t.Log(err)

@@ -73,8 +73,8 @@ func (c *Cond) Prepare() (t Ticket) {
 
 var errNoTicket = errkind.As(shm.ErrClosed, errors.New("the zero Ticket waits for nothing: call Cond.Prepare"))
 
-// condCheck bounds a sleep: the one goroutine that a Signal woke may have died before it acted on the news, or the
-// process that signalled before it woke any, and no further Signal may come.
+// condCheck bounds a sleep: the one goroutine that a Signal woke may have died or been stopped before it acted on the
+// news, or the process that signalled before it woke any, and no further Signal may come.
 const condCheck = time.Second
 
 // Sleep waits until something has been signalled since Prepare or the last Sleep, or until ctx is over, whose cause it
@@ -144,8 +144,10 @@ func (t *Ticket) Cancel() {
 	}
 }
 
-// Signal wakes one of those who wait: one that is alive and asleep, and possibly others. If none is asleep it ends
-// the next Sleep of all that have called Prepare. It does not block, and makes a system call only if a process may be
+// Signal wakes one of those who wait: one that is alive and asleep, and possibly others. A process that was stopped
+// (SIGSTOP) in its sleep is not asleep, and gets no wake-up. One that is stopped between its wake-up and what it does then
+// keeps the news from the others until it goes on, or they look by themselves: for a second at most. Where that is too
+// late, Broadcast wakes all. If none is asleep Signal ends the next Sleep of all that have called Prepare. It does not block, and makes a system call only if a process may be
 // asleep. What the caller has stored before is seen by a goroutine whose Sleep it ends.
 func (c *Cond) Signal() {
 	defer fault.Ignore(fault.Catch())

@@ -1,7 +1,6 @@
 package liveness
 
 import (
-	"maps"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -33,8 +32,16 @@ func TestHeldRows(t *testing.T) {
 	if got := eye.HeldRows(rows); !slices.Equal(got, want) {
 		t.Errorf("held are %v", got)
 	}
-	if got := eye.listed(); len(got) != 2*fewRows {
-		t.Errorf("the kernel's list has %d rows", len(got))
+	// As the list alone has it: without it each row is asked for, and the answer is the same.
+	if got := eye.listed(3 * fewRows); !slices.Equal(got, want) {
+		t.Errorf("the kernel's list has %v", got)
+	}
+	if got := eye.listed(fewRows); !slices.Equal(got, want[:fewRows]) {
+		t.Errorf("of the rows below %d the kernel's list has %v", fewRows, got)
+	}
+	strange := append([]int{-1, 1 << 20}, rows...)
+	if got := eye.HeldRows(strange); !slices.Equal(got[2:], want) || got[1] {
+		t.Errorf("beside rows that do not exist, held are %v", got)
 	}
 }
 
@@ -52,9 +59,17 @@ func TestHeldInForeignLocks(t *testing.T) {
 		{"another file system's", "1: OFDLCK ADVISORY  WRITE -1 fe:01:77 5 5\n", no, nil},
 		{"of two file systems", "1: OFDLCK ADVISORY  WRITE -1 fe:00:77 5 5\n2: OFDLCK ADVISORY  WRITE -1 fe:01:77 6 6\n", yes, nil},
 		{"a range", "1: OFDLCK ADVISORY  WRITE -1 fe:00:77 0 EOF\n2: OFDLCK ADVISORY  WRITE -1 fe:00:77 3 3\n", yes, []int{3}},
+		{"rows that do not exist", "1: OFDLCK ADVISORY  WRITE -1 fe:00:77 -5 -5\n2: OFDLCK ADVISORY  WRITE -1 fe:00:77 8 8\n" +
+			"3: OFDLCK ADVISORY  WRITE -1 fe:00:77 99999999999999999999 99999999999999999999\n", yes, nil},
+		{"one field more", "1: -> OFDLCK ADVISORY  WRITE -1 fe:00:77 5 5\n", yes, nil},
 		{"nonsense", "x\n1: OFDLCK\n: : : : : :77 a b\n\n", yes, nil},
 	} {
-		got := slices.Sorted(maps.Keys(heldIn([]byte(c.list), 77, c.isHeld)))
+		var got []int
+		for row, held := range heldIn([]byte(c.list), 77, 8, c.isHeld) {
+			if held {
+				got = append(got, row)
+			}
+		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}

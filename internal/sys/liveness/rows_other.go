@@ -2,4 +2,4 @@
 
 package liveness
 
-func (r *Roll) listed() map[int]bool { return nil }
+func (r *Roll) listed(int) []bool { return nil }

@@ -15,7 +15,7 @@ import (
 )
 
 // rules say what each package may import of ours. A name that ends in /... means the packages below it, and "words" are
-// internal/errkind and internal/failpoint, which import nothing of ours. internal/sys is the operating system and the
+// internal/errkind, internal/excerpt and internal/failpoint, which import nothing of ours. internal/sys is the operating system and the
 // processor; internal/testing is for tests alone. Tests may import anything.
 const rules = `
 dsmimpl                        words
@@ -64,6 +64,7 @@ dsmimpl/internal/...           dsmimpl words
 internal/bytesize              words
 internal/callback              words
 internal/errkind               words
+internal/excerpt
 internal/failpoint             words
 internal/hashing               words
 internal/leaksite
@@ -83,6 +84,9 @@ internal/testing/tracetest     internal/trace words
 internal/trace                 words
 internal/waits                 words
 `
+
+// words are what nearly every package may import.
+var words = []string{"internal/errkind", "internal/excerpt", "internal/failpoint"}
 
 // thirdParty are the modules that the library may use; the command may use more.
 var thirdParty = []string{"golang.org/x/sys", "github.com/google/uuid", "github.com/rs/zerolog"}
@@ -186,7 +190,7 @@ func TestWhoImportsWhom(t *testing.T) {
 			}
 			if !slices.ContainsFunc(names, func(n string) bool {
 				return n == ours || within(ours, n) ||
-					n == "words" && (ours == "internal/errkind" || ours == "internal/failpoint") &&
+					n == "words" && slices.Contains(words, ours) &&
 						(!isCommand(ours) || isCommand(f.pkg) || strings.HasPrefix(f.pkg, "cmd/"))
 			}) {
 				t.Errorf("%s imports %s; %s may import %v", f.path, ours, f.pkg, names)
