@@ -45,7 +45,11 @@ func (p *place) exec(t *testing.T, sql string, args ...any) {
 
 func TestDeadlockWithAStrangerIsRetried(t *testing.T) {
 	p := newPlace(t)
-	p.config.RuntimeParams["deadlock_timeout"] = "10ms" // the stranger's is 1 s: it is never the victim
+	// A backend looks for a deadlock once, so long after it began to wait. The engine's begins first, and the stranger's
+	// must wait too by then, also on a busy machine; the stranger looks much later, so it is never the victim.
+	p.config.RuntimeParams["deadlock_timeout"] = "1s"
+	p.exec(t, "SET deadlock_timeout = '1min'")
+	defer p.exec(t, "RESET deadlock_timeout")
 	e := newEngine(t, p)
 	for i, k := range []string{"a", "b"} {
 		do(t, e, command{ID: 1 + i, Op: batchtest.Insert, Key: k, Value: 1})
