@@ -162,7 +162,7 @@ func (f *flush[Cmd, Res]) retry(err error) {
 // settle finds out whether the transaction was committed whose COMMIT has had no answer.
 func (f *flush[Cmd, Res]) settle(cause error) (committed, known bool) {
 	defer func() {
-		if committed || !known { // otherwise broke counts it
+		if committed || !known { // otherwise handleLostConnection counts it
 			f.e.count(func(s *Stats) { s.Lost++ })
 		}
 	}()

@@ -99,17 +99,16 @@ func (x Hold) withHold(f func(h *hold)) (err error) {
 		return err
 	}
 	defer h.endUse()
-	lease, err := h.t.beginRecordUse()
+	err = h.t.withOwnRecords(func() {
+		failpoint.Hit("locktable/look/inside")
+		for h.under != nil {
+			h = h.under
+		}
+		f(h)
+	})
 	if err != nil {
 		return err
 	}
-	defer lease.Leave()
-	defer h.t.answer(&err, fault.Catch())
-	failpoint.Hit("locktable/look/inside")
-	for h.under != nil {
-		h = h.under
-	}
-	f(h)
 	return h.t.view.Answer(nil)
 }
 

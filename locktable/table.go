@@ -269,26 +269,16 @@ func (t *Table) closeTable() {
 	})
 }
 
-// beginRecordUse begins a use of this session's records, or of heads that it holds, without a partition's lock. Close
-// waits for its end: then they may be another session's. It is for some instructions, and for no call that blocks.
-func (t *Table) beginRecordUse() (shm.Lease, error) {
+// withOwnRecords runs f, which uses records of this session, or heads that it holds, without a partition's lock. Close
+// waits for its end; after that it is ErrClosed without a call of f, since they may be another session's. A fault ends
+// f, and is an error. F is for some instructions, and for no call that blocks.
+func (t *Table) withOwnRecords(f func()) (err error) {
 	if t.view.View == nil {
-		return shm.Lease{}, t.closed()
+		return t.closed()
 	}
 	lease, err := t.view.Enter()
 	if err != nil {
-		return lease, t.closed()
-	}
-	return lease, nil
-}
-
-// withOwnRecords runs f, which uses records of this session, or heads that it holds, without a partition's lock. After
-// the end of the table it is ErrClosed without a call of f: they may be another session's. A fault ends f, and is an
-// error. As inside, it is for some instructions.
-func (t *Table) withOwnRecords(f func()) (err error) {
-	lease, err := t.beginRecordUse()
-	if err != nil {
-		return err
+		return t.closed()
 	}
 	defer lease.Leave()
 	defer t.answer(&err, fault.Catch())

@@ -109,16 +109,11 @@ func joinNotes(s *dsm.Session, d shared.Driver[string, int64]) (*shared.Queue[st
 
 // flusher leads the queue of notes: DIR DSN SCHEMA.
 func flusher(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, config, err := openHere(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	config, err := pgx.ParseConfig(c.Args[1])
-	if err != nil {
-		return err
-	}
-	config.RuntimeParams["search_path"] = c.Args[2]
 	q, err := joinNotes(s, func() (batch.Driver[string, int64], error) { return notes(config), nil })
 	if err != nil {
 		return err

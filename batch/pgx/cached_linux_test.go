@@ -69,16 +69,11 @@ func init() { proctest.Register("cached", cachedProcess) }
 
 // cachedProcess answers "get KEY" and "set ID KEY VALUE": DIR DSN SCHEMA.
 func cachedProcess(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, config, err := openHere(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	config, err := pgx.ParseConfig(c.Args[1])
-	if err != nil {
-		return err
-	}
-	config.RuntimeParams["search_path"] = c.Args[2]
 	p, err := openCached(s, config)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func guest(c *proctest.Child) error {
 func TestACrowdOfProcessesSharesOneWriter(t *testing.T) {
 	p := newPlace(t)
 	p.exec(t, "CREATE TABLE notes (id bigserial, text text)")                      // not unique: what is written twice is there twice
-	cfg := instancetest.Config(t, "posix", "max_processes", fmt.Sprint(2**wave+8)) // the dead have their rows for a while
+	cfg := instancetest.Config(t, "posix", "max_processes", fmt.Sprint(2**wave+8)) // dead processes have their rows for a while
 	instancetest.Start(t, cfg)
 	q, err := joinNotes(instancetest.Open(t, cfg), func() (batch.Driver[string, int64], error) { return notes(p.config), nil })
 	if err != nil {

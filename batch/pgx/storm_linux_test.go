@@ -159,18 +159,24 @@ func asJSON[T any]() shared.Codec[T] {
 
 func init() { proctest.Register("member", member) }
 
+// openHere opens a session and a configuration for a process whose arguments begin with DIR DSN SCHEMA.
+func openHere(c *proctest.Child) (*dsm.Session, *pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(c.Args[1])
+	if err != nil {
+		return nil, nil, err
+	}
+	config.RuntimeParams["search_path"] = c.Args[2]
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	return s, config, err
+}
+
 // member is a process that hands in and may lead: DIR DSN SCHEMA ACKNOWLEDGED FIRST.
 func member(c *proctest.Child) error {
-	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0]})
+	s, config, err := openHere(c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	config, err := pgx.ParseConfig(c.Args[1])
-	if err != nil {
-		return err
-	}
-	config.RuntimeParams["search_path"] = c.Args[2]
 	q, err := join(s, config)
 	if err != nil {
 		return err

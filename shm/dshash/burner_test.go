@@ -19,12 +19,18 @@ func burner(c *proctest.Child) error {
 	defer s.Close()
 	seed, _ := strconv.ParseUint(c.Args[4], 10, 64)
 	rnd := rand.New(rand.NewPCG(seed, 4))
+	return untilTold(c, func() error { return w.burn(rnd) })
+}
+
+// untilTold says that it begins, and does step again and again until its input ends. At a line it says that line, and
+// rests until the next.
+func untilTold(c *proctest.Child, step func() error) error {
 	lines := make(chan string)
 	go func() {
+		defer close(lines)
 		for {
 			line, ok := c.Hear()
 			if !ok {
-				close(lines)
 				return
 			}
 			lines <- line
@@ -43,7 +49,7 @@ func burner(c *proctest.Child) error {
 			}
 		default:
 		}
-		if err := w.burn(rnd); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 	}

@@ -40,34 +40,7 @@ func filler(c *proctest.Child) error {
 			return err
 		}
 	}
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		for {
-			line, ok := c.Hear()
-			if !ok {
-				return
-			}
-			lines <- line
-		}
-	}()
-	c.Say("on")
-	for {
-		select {
-		case line, ok := <-lines:
-			if !ok {
-				return nil
-			}
-			c.Say("%s", line)
-			if _, ok = <-lines; !ok {
-				return nil
-			}
-		default:
-		}
-		if err := f.step(); err != nil {
-			return err
-		}
-	}
+	return untilTold(c, f.step)
 }
 
 // filling is a filler's state: it fills until it was refused, and then empties as many entries as it has drawn.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"math/bits"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/futex"
 	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm"
@@ -327,19 +327,9 @@ func (m *Mailbox) whileUnlocked(f func()) {
 
 // contained runs f and returns nil or, if f met a fault, ErrCorrupt: the bytes of the mailboxes are gone. Other panics
 // go on.
-func contained(f func()) (err error) {
-	was := debug.SetPanicOnFault(true)
-	defer func() {
-		debug.SetPanicOnFault(was)
-		r := recover()
-		if r == nil {
-			return
-		}
-		if _, fault := r.(interface{ Addr() uintptr }); !fault {
-			panic(r)
-		}
-		err = errkind.As(errkind.Corrupt, errors.New("the bytes of the mailboxes are gone from under their mapping"))
-	}()
-	f()
+func contained(f func()) error {
+	if fault.Contain(func() error { f(); return nil }) != nil {
+		return errkind.As(errkind.Corrupt, errors.New("the bytes of the mailboxes are gone from under their mapping"))
+	}
 	return nil
 }

@@ -45,15 +45,7 @@ it attached detaches it or ends; at once if none has.`,
 			if err != nil {
 				return err
 			}
-			s, err := dsm.Open(cmd.Context(), a.Config)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			if err := s.Unpin(cmd.Context(), h); err != nil {
-				return err
-			}
-			return s.Close()
+			return a.inSession(cmd.Context(), func(ctx context.Context, s *dsm.Session) error { return s.Unpin(ctx, h) })
 		},
 	}
 }
