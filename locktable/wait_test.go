@@ -55,9 +55,14 @@ func TestWaitErrorNamesTheHolder(t *testing.T) {
 		return err
 	}, "layers", "a")
 	o.Note("unpacks layer 4 of 7")
-	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
-	_, err := ts[2].Lock(short, locktable.Shared, "layers", "a")
+	short, end := context.WithCancelCause(ctx)
+	second := begin(t, ts[0], 2, func() error {
+		_, err := ts[2].Lock(short, locktable.Shared, "layers", "a")
+		return err
+	}, "layers", "a")
+	time.Sleep(20 * time.Millisecond) // it waits already, so it has waited for that long at least
+	end(context.DeadlineExceeded)
+	err := <-second
 	e, ok := errors.AsType[*locktable.WaitError](err)
 	if !ok || !errors.Is(err, context.DeadlineExceeded) || e.Ahead != 1 || len(e.Holders) != 1 || e.Name != "layers/a" ||
 		e.Holders[0].Note != "unpacks layer 4 of 7" || e.Holders[0].Application != "first" || e.Waited < 20*time.Millisecond {
