@@ -77,22 +77,31 @@ func (q *Queue) walk(f func(Ref, *Record, State) bool) {
 	}
 }
 
-// heldMask has a bit for each mode that the lock is held in, idle holds apart, but for the hold own.
-func (q *Queue) heldMask(own Ref) (held, idle uint8) {
-	if own != InPlace {
-		held = 1 << Hold(q.Head.Word.Load()).Mode()
+// masks returns a bit for each mode that the lock is held in, idle holds apart. It is false if the holders keep the first
+// waiter out for certain: then no waiter is to be called or passed over, and the masks are not whole.
+func (q *Queue) masks() (held, idle uint8, may bool) {
+	held = 1 << Hold(q.Head.Word.Load()).Mode()
+	if held == 1<<Exclusive && q.Head.first.Load() != 0 {
+		return held, idle, false
 	}
-	q.walk(func(ref Ref, _ *Record, s State) bool {
-		switch {
-		case ref == own:
-		case s.Kind() == Held:
+	first, sure := None, true
+	q.walk(func(_ Ref, r *Record, s State) bool {
+		switch s.Kind() {
+		case Held:
 			held |= 1 << s.Mode()
-		case s.Kind() == Idle:
+		case Idle:
 			idle |= 1 << s.Mode()
+		case Waiting:
+			switch {
+			case s&Upgrading != 0 || r.called.Load() != 0:
+				sure = false
+			case first == None && waits(r, s):
+				first = s.Mode()
+			}
 		}
-		return true
+		return !sure || conflicts[first]&held == 0
 	})
-	return held, idle
+	return held, idle, !sure || conflicts[first]&held == 0
 }
 
 // revoke takes the lock from idle holders that mode conflicts with. It reports whether none of them has come back to it.
@@ -109,8 +118,18 @@ func (q *Queue) revoke(m Mode) bool {
 
 // fits reports whether the lock can be had in mode m beside its holders, but for the hold own.
 func (q *Queue) fits(m Mode, own Ref) bool {
-	held, idle := q.heldMask(own)
-	return conflicts[m&7]&held == 0 && (conflicts[m&7]&idle == 0 || q.revoke(m))
+	if own != InPlace && m.Conflicts(Hold(q.Head.Word.Load()).Mode()) {
+		return false
+	}
+	fits, idle := true, false
+	q.walk(func(ref Ref, _ *Record, s State) bool {
+		if ref != own && m.Conflicts(s.Mode()) {
+			fits = s.Kind() != Held
+			idle = idle || s.Kind() == Idle
+		}
+		return fits
+	})
+	return fits && (!idle || q.revoke(m))
 }
 
 // waits reports whether a record waits, and has not been passed over.
@@ -206,7 +225,10 @@ func (q *Queue) ComeLocked(rec *Record) {
 // CallLocked calls, in order, all waiters that can have the lock now, and passes over those that have not come. It is called
 // after everything that may let someone in.
 func (q *Queue) CallLocked() {
-	held, idle := q.heldMask(0)
+	held, idle, may := q.masks()
+	if !may {
+		return
+	}
 	busy := false
 	open := true // no waiter that could not be called was met
 	called := 0
@@ -226,15 +248,15 @@ func (q *Queue) CallLocked() {
 			}
 			m := s.Mode()
 			switch {
-			case !open || r.passes.Load()&passed != 0:
+			case r.passes.Load()&passed != 0:
 				return true
 			case s&Upgrading != 0:
 				open = q.fits(m, Ref(r.Extra.Load()))
 			default:
 				open = conflicts[m&7]&held == 0 && (conflicts[m&7]&idle == 0 || q.revoke(m))
 			}
-			if !open {
-				return true
+			if !open { // nor are those behind it, until it is in or passed over
+				return false
 			}
 			if r.called.Load() == 0 {
 				r.called.Store(max(q.Now, 1))
