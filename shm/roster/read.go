@@ -22,6 +22,9 @@ func (r *Roster[S, R]) At(ref Ref) (*R, error) {
 	if row < 0 || row >= shmsync.MaxRows {
 		return nil, corrupt("%#x names no record", uint32(ref))
 	}
+	if p := r.first[row].Load(); i < firstPage && p != nil {
+		return &p[i], nil
+	}
 	k := bits.Len(uint(i/firstPage+1)) - 1
 	if k < pageCount {
 		v, err := r.find(row)
@@ -31,6 +34,9 @@ func (r *Roster[S, R]) At(ref Ref) (*R, error) {
 		page, err := r.page(v, k)
 		if err != nil {
 			return nil, err
+		}
+		if k == 0 && len(page) == firstPage {
+			r.first[row].Store((*[firstPage]R)(page))
 		}
 		if at := i - firstPage*(1<<k-1); at < len(page) {
 			return &page[at], nil

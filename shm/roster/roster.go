@@ -31,7 +31,8 @@ type Roster[S, R any] struct {
 	self   shmsync.Self
 	handle dsa.Pointer
 	head   *header
-	seen   [shmsync.MaxRows]atomic.Pointer[view[S, R]] // found so far: seats never move
+	seen   [shmsync.MaxRows]atomic.Pointer[view[S, R]]   // found so far: seats never move
+	first  [shmsync.MaxRows]atomic.Pointer[[firstPage]R] // the first page of each: a walk over records of many sessions finds it in one load
 
 	mu   sync.Mutex
 	free []Ref // of this session's
