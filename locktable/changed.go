@@ -79,6 +79,7 @@ type Death struct {
 	Application string
 	Note        string // what the owner was doing
 	Times       int    // holders that died since the last Repaired, of which this was the first
+	Below       bool   // all of them had the lock in an intent mode: what they wrote lies below the name
 }
 
 // Recovered reports whether a session died while it held the lock in a mode that writes, and no one has said Repaired
@@ -89,7 +90,7 @@ func (x Hold) Recovered() (d Death, yes bool) {
 		if yes = w != 0; !yes {
 			return
 		}
-		d.Times = int(w >> 48)
+		d.Times, d.Below = int(w>>48), w&below != 0
 		b, err := h.t.area.Bytes(dsa.Pointer(h.head.epitaph.Load()))
 		if err == nil && len(b) == 8+2*noteBytes {
 			d.Pid = int(binary.LittleEndian.Uint64(b))

@@ -80,7 +80,7 @@ type head struct {
 	// changed is the stamp of the last change; 0: none since the head has the name.
 	changed atomic.Uint64
 	// died is the first session that died with the lock in a mode that writes, as Peer.Word, and in bits 48-63 how often
-	// that was; 0: none, or repaired.
+	// that was; 0: none, or repaired. Bit 47 says that all those deaths were in an intent mode.
 	died atomic.Uint64
 	// epitaph owns a text: what the owner that died was doing; 0: none.
 	epitaph atomic.Uint64

@@ -44,6 +44,7 @@ type Info struct {
 	Holders []Party
 	Waiters []Party // in the order of the queue
 	Died    int     // holders that may have been writing, since the last Repaired
+	Below   bool    // all of those that died had the lock in an intent mode: what they wrote lies below the name
 	Kept    int     // how many sessions keep the name: see Table.Name
 	name    []byte
 }
@@ -277,7 +278,7 @@ func (s *sight) info(part int, n uint32, h *head) (x Info, ok bool) {
 	if len(x.name) <= inline {
 		s.names = s.names[:at+len(x.name)]
 	}
-	x.Died = died
+	x.Died, x.Below = died, h.died.Load()&below != 0
 	if w.Mode() != 0 {
 		p := s.party(w.Row(), w.Owner())
 		p.Mode, p.For = w.Mode(), s.age(h, w)

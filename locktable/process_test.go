@@ -81,7 +81,7 @@ func TestHolderKilled(t *testing.T) {
 		h := <-got
 		t.Logf("in after %v", time.Since(began))
 		d, ok := h.Recovered()
-		if !ok || d.Pid != v.Cmd.Process.Pid || d.Note != "pull alpine:3.20" || d.Times != 1 {
+		if !ok || d.Pid != v.Cmd.Process.Pid || d.Note != "pull alpine:3.20" || d.Times != 1 || d.Below {
 			t.Errorf("%+v, %v", d, ok)
 		}
 		must(t, h.Unlock())
@@ -99,10 +99,13 @@ func TestHolderKilled(t *testing.T) {
 		for len(collect(x.Holders("layers"))) > 0 {
 			time.Sleep(time.Millisecond)
 		}
-		if left := collect(x.List()); len(left) != 1 || left[0].Name() != "layers" || left[0].Died != 1 {
+		if left := collect(x.List()); len(left) != 1 || left[0].Name() != "layers" || left[0].Died != 1 || !left[0].Below {
 			t.Errorf("%+v", left)
 		}
 		h = lock(t, x, ctx, locktable.Exclusive, "layers")
+		if d, ok := h.Recovered(); !ok || !d.Below {
+			t.Errorf("%+v, %v", d, ok)
+		}
 		must(t, h.Repaired())
 		must(t, h.Unlock())
 		if left := collect(x.List()); len(left) > 0 {

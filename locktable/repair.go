@@ -121,7 +121,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 		}
 		u.queue(h, n).SweepLocked(dead.Row, rowOf, func(m Mode, owner uint32) {
 			if m.Writes() {
-				u.noteDeathLocked(h, n, dead, s, owner)
+				u.noteDeathLocked(h, n, dead, s, owner, m)
 			}
 		})
 		failpoint.Hit("locktable/sweep/swept")
@@ -135,7 +135,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 }
 
 // noteDeathLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
-func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32) {
+func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32, m Mode) {
 	h.changed.Store(u.t.root.stamp.Add(1))
 	was := h.died.Load()
 	if was == 0 {
@@ -144,7 +144,10 @@ func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, ow
 		b = append(b, padText(loadText(s.app[:]))...)
 		b = append(b, padText(u.t.noteOf(dead.Row, owner))...)
 		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
-		was = dead.Word()
+		was = dead.Word() | below
+	}
+	if m != IntentExclusive {
+		was &^= below
 	}
 	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
 	failpoint.Hit("locktable/mourn/noted")
@@ -158,6 +161,9 @@ func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, ow
 // maxNotes is how many names of a partition keep a note of a death that no holder has asked for. Others are remembered
 // by their hashes alone.
 const maxNotes = 64
+
+// below is the flag of a note all of whose deaths were in an intent mode: what may be half-written lies below the name.
+const below = 1 << 47
 
 // unknown is the note of a death of which nothing is known any more.
 const unknown = 1 << 48

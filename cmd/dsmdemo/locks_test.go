@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -117,4 +118,18 @@ func TestLocksBesideStoppedHolders(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	t.Log(got)
+	// Both die with a lock below "layers", of which they had no more than an intent.
+	for _, c := range []*exec.Cmd{one, two} {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+	start("debian c d") // who opens the table sweeps it
+	for got = ""; strings.Count(got, " died ") < 3; {
+		got = p.ok("locks")
+	}
+	for _, want := range []string{`layers +2 died below it`, `layers/a +1 died with it`, `layers/b +1 died with it`} {
+		if !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
 }

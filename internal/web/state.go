@@ -98,6 +98,7 @@ type lock struct {
 	Holders []party `json:"holders"`
 	Waiters []party `json:"waiters"`
 	Died    int     `json:"died,omitempty"`
+	Below   bool    `json:"died_below,omitempty"`
 }
 
 type wait struct {
@@ -182,7 +183,7 @@ func (st *State) locks(tables []survey.Table) {
 	for _, t := range tables {
 		for _, l := range t.Locks {
 			if len(st.Locks) < maxListed {
-				st.Locks = append(st.Locks, lock{t.Name, l.Name(), partiesOf(l.Holders), partiesOf(l.Waiters), l.Died})
+				st.Locks = append(st.Locks, lock{t.Name, l.Name(), partiesOf(l.Holders), partiesOf(l.Waiters), l.Died, l.Below})
 			}
 		}
 		for _, w := range t.Waits {

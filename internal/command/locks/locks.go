@@ -21,7 +21,8 @@ type Row struct {
 	Path    []string `json:"path"`
 	Holders []Party  `json:"holders"`
 	Waiters []Party  `json:"waiters"`
-	Died    int      `json:"died,omitempty"` // holders, since the last repair
+	Died    int      `json:"died,omitempty"`       // holders, since the last repair
+	Below   bool     `json:"died_below,omitempty"` // all of those had the lock in an intent mode
 }
 
 // Party is a holder or a waiter.
@@ -119,7 +120,7 @@ func Rows(s *survey.Survey) (rows []Row) {
 	states := s.NotRunning()
 	for _, t := range s.Tables {
 		for _, i := range t.Locks {
-			rows = append(rows, Row{t.Name, i.Name(), i.Path(), partiesOf(i.Holders, states), partiesOf(i.Waiters, states), i.Died})
+			rows = append(rows, Row{t.Name, i.Name(), i.Path(), partiesOf(i.Holders, states), partiesOf(i.Waiters, states), i.Died, i.Below})
 		}
 	}
 	return rows
@@ -175,7 +176,11 @@ func Lines(rows []Row) (lines []Line) {
 			add("waits", p)
 		}
 		if r.Died > 0 {
-			lines = append(lines, Line{r, fmt.Sprintf("%d died with it", r.Died), "-", "-", 0, true})
+			where := "with it"
+			if r.Below {
+				where = "below it"
+			}
+			lines = append(lines, Line{r, fmt.Sprintf("%d died %s", r.Died, where), "-", "-", 0, true})
 		}
 	}
 	return lines

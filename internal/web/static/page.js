@@ -184,7 +184,7 @@ function draw(s) {
   for (const l of s.locks) {
     for (const p of l.holders) parties.push([l, "holds", p]);
     for (const p of l.waiters) parties.push([l, "waits", p]);
-    if (l.died) parties.push([l, l.died + " died with it", null]);
+    if (l.died) parties.push([l, l.died + (l.died_below ? " died below it" : " died with it"), null]);
   }
   table("t-locks", [["Lock", r => r[0].table + ": " + r[0].name], ["", r => r[1]], ["Who", r => r[2] ? who(r[2]) : "–"], ["Mode", r => r[2] ? r[2].mode : "–"],
     ["For", r => r[2] ? seconds(r[2].seconds) : "–", "n"]], parties, "no locks are held");
