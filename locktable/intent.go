@@ -2,9 +2,11 @@ package locktable
 
 import (
 	"context"
-	"sync"
+	"runtime"
+	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
@@ -17,11 +19,26 @@ type intent struct {
 	name string // in the table's intents
 	mode Mode
 
-	mu    sync.Mutex
-	count int   // of the holds below it
-	hold  *hold // in a record; nil: none
-	gone  bool  // it is off the table's list, and is not used again
+	// uses says how many holds rest on it: see the constants below. A goroutine that has made it moving has hold to
+	// itself until it stores another value, and until then waits for nothing but the table's mutex.
+	uses atomic.Uint32
+	hold *hold // in a record; nil: none
 }
+
+// The values of intent.uses. Above resting they count: resting+2 is two holds below the parent.
+//
+//	from     to                          by
+//	none     moving, resting+1           a goroutine that has got a hold for the parent
+//	resting  moving, resting+1 or none   a goroutine that takes a lock below it; none: the hold was revoked
+//	above    one more, one less          the same, and one that gives it back
+//	...+1    moving, resting             the one that gives back the last one below it
+//	...+1    moving, none or gone        the same: another session waits for the parent, or there are too many intents
+const (
+	none    = iota // there is no hold
+	gone           // there is none, and the intent is off the table's list, and not used again
+	moving         // a goroutine changes the record of the hold
+	resting        // there is a hold, which any session may revoke
+)
 
 // maxIntents is how many parents of a session have an intent that may be idle.
 const maxIntents = 256
@@ -39,22 +56,24 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 	if err := t.acquire(ctx, h, try); err != nil {
 		return nil, err
 	}
-	for ; ; i = t.intentOf(parent, m) {
-		i.mu.Lock()
-		switch {
-		case i.gone:
-			i.mu.Unlock()
-			continue
-		case i.count > 0 || i.wakeLocked(): // another goroutine was faster
-			i.count++
-			i.mu.Unlock()
+	for !i.adopt(h) {
+		if i.retake() { // another goroutine was faster
 			_ = h.endUse()
 			return i, nil
 		}
-		i.hold, i.count = h, 1
-		i.mu.Unlock()
-		return i, nil
+		i = t.intentOf(parent, m) // this one may be gone
 	}
+	return i, nil
+}
+
+// adopt makes h the hold of an intent that has none, and reports whether it has: for one use.
+func (i *intent) adopt(h *hold) bool {
+	if !i.uses.CompareAndSwap(none, moving) {
+		return false
+	}
+	i.hold = h
+	i.uses.Store(resting + 1)
+	return true
 }
 
 // intentOf returns the intent of a parent, which need not be held.
@@ -77,33 +96,33 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 	return i
 }
 
-// retake takes the intent once more, if it is held or idle, and reports whether it has.
+// retake takes the intent once more, if it is held or idle, and reports whether it has. A hold that another session has
+// revoked is given back.
 func (i *intent) retake() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.count == 0 && !i.wakeLocked() {
-		return false
+	for {
+		switch n := i.uses.Load(); {
+		case n > resting:
+			if i.uses.CompareAndSwap(n, n+1) {
+				return true
+			}
+		case n == moving:
+			runtime.Gosched()
+		case n != resting:
+			return false
+		case i.uses.CompareAndSwap(resting, moving):
+			if !i.t.view.Ended() && i.move(waitqueue.Idle, waitqueue.Held) {
+				failpoint.Hit("locktable/intent/awake")
+				ordered.Store32(&i.uses, resting+1)
+				return true
+			}
+			i.releaseMoving(none)
+			return false
+		}
 	}
-	i.count++
-	return true
 }
 
-// wakeLocked makes an idle hold one that is in use, and reports whether it has. One that another session has revoked
-// goes. The caller holds i.mu.
-func (i *intent) wakeLocked() bool {
-	if i.hold == nil || i.t.view.Ended() {
-		return false
-	}
-	if i.move(waitqueue.Idle, waitqueue.Held) {
-		failpoint.Hit("locktable/intent/awake")
-		return true
-	}
-	i.releaseHoldLocked()
-	return false
-}
-
-// move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for the
-// caller that has i.mu, which the end of the table waits for.
+// move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for a
+// goroutine that has made the intent moving, which the end of the table waits for.
 func (i *intent) move(from, to waitqueue.Kind) bool {
 	rec := i.hold.rec
 	if i.t.bare() {
@@ -117,7 +136,7 @@ func move(rec *waitqueue.Record, from, to waitqueue.Kind) bool {
 	return s.Kind() == from && rec.Word.CompareAndSwap(uint64(s), uint64(s.With(to)))
 }
 
-// wanted reports whether another session waits for the hold, or its record is gone. It is for the same caller.
+// wanted reports whether another session waits for the hold, or its record is gone. It is for the same goroutine.
 func (i *intent) wanted() bool {
 	rec := i.hold.rec
 	if i.t.bare() {
@@ -126,46 +145,69 @@ func (i *intent) wanted() bool {
 	return !contained(func() bool { return !rec.Wanted() })
 }
 
-// releaseHoldLocked gives, under i.mu, the hold back.
-func (i *intent) releaseHoldLocked() {
+// endUse ends the use of the intent by one hold below it.
+func (i *intent) endUse() {
+	for {
+		switch n := i.uses.Load(); {
+		case n > resting+1:
+			if i.uses.CompareAndSwap(n, n-1) {
+				return
+			}
+		case i.uses.CompareAndSwap(resting+1, moving):
+			i.rest()
+			return
+		}
+	}
+}
+
+// rest makes the hold idle, for the goroutine that has ended its last use and made the intent moving.
+func (i *intent) rest() {
+	if i.t.view.Ended() {
+		i.dropMoving(none)
+		return
+	}
+	failpoint.Hit("locktable/intent/leaving")
+	i.move(waitqueue.Held, waitqueue.Idle)
+	failpoint.Hit("locktable/intent/idle")
+	switch {
+	case i.unlistIfSurplus():
+		i.releaseMoving(gone)
+	case i.wanted():
+		i.releaseMoving(none)
+	default:
+		ordered.Store32(&i.uses, resting)
+	}
+}
+
+// releaseMoving gives the hold back, which may block, after it has made the intent, which is moving, none or gone.
+func (i *intent) releaseMoving(then uint32) {
 	h := i.hold
 	i.hold = nil
+	i.uses.Store(then)
 	_ = h.releaseShared()
 	h.lease.Leave()
 }
 
-// endUse ends the use of the intent by one hold below it.
-func (i *intent) endUse() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.count--; i.count == 0 && i.hold != nil {
-		if i.t.view.Ended() {
-			i.closeLocked()
+// dropMoving does the same after the end of the table's view: Close gives back what is in shared memory.
+func (i *intent) dropMoving(then uint32) {
+	i.hold.lease.Leave()
+	i.hold = nil
+	i.uses.Store(then)
+}
+
+// releaseAtEnd ends, after the end of the table's view, what this process has of an intent that no hold rests on. It
+// waits until no goroutine is at the record. That takes one some instructions, and no call that blocks.
+func (i *intent) releaseAtEnd() {
+	for {
+		switch n := i.uses.Load(); {
+		case n == moving:
+			runtime.Gosched()
+		case n != resting:
+			return
+		case i.uses.CompareAndSwap(resting, moving):
+			i.dropMoving(none)
 			return
 		}
-		failpoint.Hit("locktable/intent/leaving")
-		i.move(waitqueue.Held, waitqueue.Idle)
-		failpoint.Hit("locktable/intent/idle")
-		if i.wanted() || i.unlistIfSurplus() {
-			i.releaseHoldLocked()
-		}
-	}
-}
-
-// releaseAtEnd ends, after the end of the table's view, what this process has of an intent that no hold rests on.
-// Close gives back what is in shared memory, once no goroutine is at it under i.mu.
-func (i *intent) releaseAtEnd() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.count == 0 {
-		i.closeLocked()
-	}
-}
-
-func (i *intent) closeLocked() {
-	if i.hold != nil {
-		i.hold.lease.Leave()
-		i.hold = nil
 	}
 }
 
@@ -178,7 +220,6 @@ func (i *intent) unlistIfSurplus() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.intents, i.name)
-	i.gone = true
 	t.crowded.Store(len(t.intents) > maxIntents)
 	return true
 }
