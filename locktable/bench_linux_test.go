@@ -69,7 +69,7 @@ func BenchmarkPairs(b *testing.B) {
 			}
 		})
 	})
-	names := make([]string, 1<<16)
+	names := make([]string, 1<<13) // more than a table keeps idle heads of
 	var many []locktable.Want
 	for i := range names {
 		names[i] = digest(i)

@@ -37,6 +37,7 @@ type hold struct {
 	mode     Mode
 	plain    bool // of a kept name, in place
 	inRecord bool // the hold is in rec in any case
+	alone    bool // there was nothing beside the lock when it was taken in place
 	ident    uint64
 	key      key
 
@@ -139,10 +140,10 @@ func (x Hold) Unlock() error {
 				h.endQuickUse(x.seq)
 				return nil
 			}
-			parents := h.above
-			h.above = [MaxParts - 1]above{}
+			var parents [MaxParts - 1]above // h's own stay as they are: the next use stores over them
+			n := copy(parents[:], h.above[:h.key.n-1])
 			h.endQuickUse(x.seq)
-			dropAll(&parents)
+			dropAll(parents[:n])
 			return nil
 		}
 	}
@@ -155,7 +156,13 @@ func (x Hold) Unlock() error {
 		h.lease = lease
 	}
 	h.endNamePhase()
-	return h.endUse()
+	if h.count.Load() > 1 {
+		return h.endUse()
+	}
+	// No other use can begin since seq has changed: the count stays 1 for the next use.
+	err := h.release()
+	h.recycle()
+	return err
 }
 
 // tryGive gives back a hold in place beside which there are no records, and reports whether it has.
@@ -179,6 +186,14 @@ func (h *hold) endUse() (err error) {
 	if h.count.Add(-1) > 0 {
 		return nil
 	}
+	err = h.release()
+	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
+	h.recycle()
+	return err
+}
+
+// release gives back what a hold of which no use is left has.
+func (h *hold) release() (err error) {
 	if h.under != nil {
 		err = h.under.endUse()
 	} else {
@@ -186,8 +201,6 @@ func (h *hold) endUse() (err error) {
 		err = h.releaseShared()
 	}
 	h.dropAbove()
-	h.count.Add(1) // not Store: an Upgrade of a hold that is over may be about to take back its own use
-	h.recycle()
 	return err
 }
 
@@ -195,7 +208,7 @@ func (h *hold) endUse() (err error) {
 func (h *hold) recycle() {
 	h.lease.Leave()
 	h.lease, h.head, h.under, h.owner, h.rec, h.word, h.ref = shm.Lease{}, nil, nil, nil, nil, 0, 0
-	h.plain, h.inRecord = false, false
+	h.plain, h.inRecord, h.alone = false, false, false
 	if h.kept != nil {
 		h.readyForQuick()
 		return
@@ -264,17 +277,26 @@ const waitFor = time.Millisecond
 // twice as many on all idle ones are looked for.
 const idleHeads = 24
 
-// countReleased counts holds by name that were given back, and looks for idle heads when there may be many.
+// countReleased counts holds by name that were given back, and looks for idle heads when there may be many. A count that
+// is lost to another goroutine is harmless.
 func (t *Table) countReleased(part int) {
 	l := &t.parts[part]
+	n := l.gives.Load() + 1
+	ordered.Store32(&l.gives, n)
+	if n < idleHeads {
+		return
+	}
 	var heads uint32
 	if t.withOwnRecords(func() { heads = l.p.heads.Load() }) != nil {
 		return
 	}
-	if heads < 2*idleHeads || l.gives.Add(1) < int32(max(idleHeads, heads/4)) {
+	if heads >= 2*idleHeads && n < heads/4 {
 		return
 	}
 	l.gives.Store(0)
+	if heads < 2*idleHeads {
+		return
+	}
 	defer fault.Ignore(fault.Catch())
 	u, err := t.tryEnter(part, tryFor)
 	if err != nil {

@@ -47,7 +47,7 @@ func (t *Table) lock(ctx context.Context, m Mode, path []string, try bool) (Hold
 			err = t.lockKey(ctx, h, k, ident, m, try)
 		}
 	}
-	if err == nil && set.noteMiss(near) && h.word != 0 {
+	if err == nil && set.noteMiss(near) && h.alone {
 		t.keepName(h, path, set, near)
 	}
 	return h.given(err)
@@ -125,9 +125,9 @@ func (t *Table) lockAbove(ctx context.Context, h *hold, s *scope, try bool) erro
 	return nil
 }
 
-func (h *hold) dropAbove() { dropAll(&h.above) }
+func (h *hold) dropAbove() { dropAll(h.above[:]) }
 
-func dropAll(list *[MaxParts - 1]above) {
+func dropAll(list []above) {
 	for i, a := range list {
 		if a.intent != nil {
 			a.intent.endUse()
@@ -143,7 +143,7 @@ func dropAll(list *[MaxParts - 1]above) {
 func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 	if h.kept != nil && !h.inRecord {
 		word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
-		if h.kept.takeInPhase(word) {
+		if h.kept.takeInPhase(word, !try) {
 			failpoint.Hit("locktable/acquire/taken")
 			h.head, h.n, h.word, h.plain = h.kept.head, h.kept.n, word, true
 			return nil
@@ -196,10 +196,11 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 	if err != nil {
 		return err
 	}
-	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
+	u.numbers++
+	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), u.numbers)
 	if !h.inRecord && h.head.lock.TryTake(word) {
 		failpoint.Hit("locktable/attempt/taken")
-		h.word = word
+		h.word, h.alone = word, true
 		w.hold(u)
 		u.markDone()
 		return nil

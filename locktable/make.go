@@ -94,7 +94,9 @@ func (u *turn) reuseLocked() (*head, uint32, error) {
 		if err := u.forgetNameLocked(n, h); err != nil {
 			return nil, 0, err
 		}
-		u.gives.Add(-1)
+		if g := u.gives.Load(); g > 0 {
+			ordered.Store32(&u.gives, g-1)
+		}
 		return h, n, nil
 	}
 	return nil, 0, nil

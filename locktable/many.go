@@ -99,7 +99,7 @@ func (t *Table) quickMany(wants []Want) (Holds, bool) {
 	hs := make(Holds, 0, len(wants))
 	for _, w := range wants {
 		if n, _, _ := t.names.find(w.Path); n != nil && (w.Mode == Exclusive || w.Mode == Shared) {
-			if h, ok := n.quick(w.Mode); ok {
+			if h, ok := n.quick(w.Mode, false); ok {
 				hs = append(hs, h)
 				continue
 			}
@@ -110,11 +110,11 @@ func (t *Table) quickMany(wants []Want) (Holds, bool) {
 	return hs, len(wants) > 0
 }
 
-// keepNames makes Names of those locks, held in place, whose paths were not found before, not long ago.
+// keepNames makes Names of those locks, taken without others beside them, whose paths were not found before, not long ago.
 func (s *set) keepNames(wants []Want) {
 	for i, w := range wants {
 		h := s.members[s.of[i]].h
-		if h.word == 0 {
+		if !h.alone {
 			continue
 		}
 		if n, set, near := s.t.names.find(w.Path); n == nil && set.noteMiss(near) {

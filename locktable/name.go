@@ -9,6 +9,7 @@ import (
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/ordered"
+	"github.com/godsm/godsm/internal/sys/spin"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
@@ -27,6 +28,7 @@ type Name struct {
 	path [MaxParts]string // of a Name that the table has for itself
 	hash uint64           // of path
 	own  hold             // for one use at a time: further ones have holds of their own
+	spin spin.Budget      // for a holder in another process that gives back soon
 
 	key   key
 	ident uint64
@@ -126,7 +128,7 @@ func (n *Name) TryLock(ctx context.Context, m Mode) (Hold, error) {
 func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 	t := n.t
 	if (m == Exclusive || m == Shared) && t.scopeOf(ctx) == nil {
-		if h, ok := n.quick(m); ok {
+		if h, ok := n.quick(m, !try); ok {
 			return h, nil
 		}
 	}
@@ -139,6 +141,9 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 		return t.lockAs(ctx, n.key, n.ident, m, try)
 	}
 	h.plain = false
+	if n.key.n > 1 {
+		h.above = [MaxParts - 1]above{} // what the last use has left
+	}
 	if err := t.lockKey(ctx, h, n.key, n.ident, m, try); err != nil {
 		h.recycle()
 		return Hold{}, err
@@ -147,8 +152,9 @@ func (n *Name) lock(ctx context.Context, m Mode, try bool) (Hold, error) {
 }
 
 // quick takes the lock, Shared or Exclusive and for no owner, with the name's own hold and without a partition's lock.
-// It reports whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent.
-func (n *Name) quick(m Mode) (Hold, bool) {
+// It reports whether it did: not if anyone holds the lock or waits for it, or the session has no intent of a parent. If
+// it spins it gives a holder that is in place some microseconds to let go.
+func (n *Name) quick(m Mode, spins bool) (Hold, bool) {
 	if n.key.n > 1 && !n.intend(m) {
 		return Hold{}, false
 	}
@@ -156,11 +162,11 @@ func (n *Name) quick(m Mode) (Hold, bool) {
 	seq := h.seq.Load()
 	if seq&phases == idle && h.seq.CompareAndSwap(seq, seq+taking) {
 		h.word = waitqueue.HoldOf(n.t.self.Row, m, 0, seq>>3)
-		if n.takeTaking(h.word) {
+		if n.takeTaking(h.word, spins) {
 			h.mode = m
 			if n.key.n > 1 {
 				for i := range n.key.n - 1 {
-					h.above[i].intent = n.above[i][sideOf(m)]
+					h.above[i] = above{intent: n.above[i][sideOf(m)]}
 				}
 			}
 			ordered.Store32(&h.seq, seq+used)
@@ -177,21 +183,42 @@ func (n *Name) quick(m Mode) (Hold, bool) {
 
 // takeTaking takes the lock in place, and reports whether it was free, the name not released and the table not closed.
 // The phase of the name's own hold is taking, stored before by an operation that is ordered before the loads here.
-func (n *Name) takeTaking(word waitqueue.Hold) bool {
+func (n *Name) takeTaking(word waitqueue.Hold, spins bool) bool {
 	if n.over.Load() || n.t.view.Ended() {
 		return false
 	}
 	failpoint.Hit("locktable/name/taking")
 	if n.t.bare() {
-		return n.head.lock.TryTake(word)
+		return n.head.lock.TryTake(word) || spins && n.takeSoon(word)
 	}
-	return contained(func() bool { return n.head.lock.TryTake(word) })
+	return contained(func() bool { return n.head.lock.TryTake(word) || spins && n.takeSoon(word) })
+}
+
+// takeSoon reports whether it has taken the lock in place: if the holder gave it back in some microseconds, and no process
+// waits in the queue. To put a waiter to sleep and to wake it up costs more than that. All rounds together are shorter
+// than a waiter's patience, so that others go before this one for no longer than they would in the queue.
+func (n *Name) takeSoon(word waitqueue.Hold) bool {
+	const rounds = 8
+	lock := &n.head.lock
+	for range rounds {
+		free := n.spin.Unless(func() (free, stop bool) {
+			w := waitqueue.Hold(lock.Word.Load())
+			return w == 0, w&waitqueue.Slow != 0 || n.over.Load() || n.t.view.Ended()
+		})
+		if !free {
+			return false
+		}
+		if lock.TryTake(word) {
+			return true
+		}
+	}
+	return false
 }
 
 // takeInPhase does what takeTaking does for the name's own hold in the phase used, and reports the same.
-func (n *Name) takeInPhase(word waitqueue.Hold) bool {
+func (n *Name) takeInPhase(word waitqueue.Hold, spins bool) bool {
 	seq := n.own.seq.Add(^uint32(0)) // used to taking
-	taken := n.takeTaking(word)
+	taken := n.takeTaking(word, spins)
 	ordered.Store32(&n.own.seq, seq+1)
 	return taken
 }

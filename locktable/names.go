@@ -81,8 +81,9 @@ func (ns *names) releaseUnused() (any bool) {
 	return any
 }
 
-// keepName makes a Name of the path that h has just got the lock of, in place, so that it is found the next time. It
-// does not wait.
+// keepName makes a Name of the path that h has just got the lock of, in place and with nothing beside it, so that it is
+// found the next time. Of a lock that many want a Name would be no use: it is not taken without the partition's lock, and
+// each pin is one more record that walks over the lock's list pass. KeepName does not wait.
 func (t *Table) keepName(h *hold, path []string, set *nearSet, hash uint64) {
 	if !t.names.pinning.TryLock() {
 		return

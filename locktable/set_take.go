@@ -51,7 +51,7 @@ func (s *set) takeOneLocked(u *turn, m *member) bool {
 	t, h := s.t, m.h
 	word := waitqueue.HoldOf(t.self.Row, h.mode, h.number(), t.number())
 	if m.rec == nil && h.head.lock.TryTake(word) {
-		h.word = word
+		h.word, h.alone = word, true
 		failpoint.Hit("locktable/many/taken")
 		return true
 	}

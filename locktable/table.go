@@ -203,7 +203,7 @@ func attach(ctx context.Context, a *dsa.Area, handle dsa.Pointer, h *root, list 
 	t.unhook = append(t.unhook, view.OnEnd(func() { close(lost) }))
 	for i := range t.parts {
 		l := &t.parts[i]
-		l.t, l.i, l.p = t, i, &h.parts[i]
+		l.t, l.i, l.p, l.numbers = t, i, &h.parts[i], rand.Uint32()
 		l.lock = shmsync.NewLWLockUnder(t.view.View, &l.p.lock, t.self)
 	}
 	if who, _, ok := list.Seat(t.self.Row); ok && who == t.self.Peer {

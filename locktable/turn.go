@@ -24,11 +24,12 @@ type local struct {
 	p    *part
 	lock *shmsync.LWLock
 
-	gives atomic.Int32 // holds by name given back since idle heads were last looked for
+	gives atomic.Uint32 // holds by name given back since idle heads were last looked for
 
 	mu      sync.Mutex // after a swap of the bytes the lock may be had twice in this process
 	turn    turn
-	epoch   uint32 // under the partition's lock, as all below
+	numbers uint32 // of holds by name. Under the partition's lock, as all below
+	epoch   uint32
 	pages   []page // found so far, by number
 	hand    uint32 // the head that was last looked at for one that no process uses
 	buckets index
