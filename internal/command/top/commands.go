@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -92,11 +93,11 @@ const garbage = 400
 func (a *app) watch(cmd *cobra.Command, m *model) error {
 	m.colours, m.screen = a.Colours(), true
 	debug.SetGCPercent(garbage)
-	options := []tea.ProgramOption{tea.WithContext(cmd.Context()), tea.WithOutput(a.File), tea.WithAltScreen(), tea.WithoutSignalHandler()}
+	// The profile is named, as bubbletea would ask tmux for it: colours are this command's own, of the sixteen that each terminal has.
+	options := []tea.ProgramOption{tea.WithContext(cmd.Context()), tea.WithOutput(a.File), tea.WithColorProfile(colorprofile.ANSI),
+		tea.WithoutSignalHandler(), tea.WithFPS(10)}
 	if term.IsTerminal(int(a.Stdin.Fd())) {
-		options = append(options, tea.WithInput(a.Stdin))
-	} else {
-		options = append(options, tea.WithInputTTY())
+		options = append(options, tea.WithInput(a.Stdin)) // else bubbletea opens the terminal
 	}
 	_, err := tea.NewProgram(m, options...).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && cmd.Context().Err() != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/survey"
@@ -85,12 +85,16 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return m, m.due()
 		}
 		return m, m.look()
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		if m.typing {
 			m.typeFilter(msg)
 			return m, nil
 		}
 		return m, m.press(msg.String())
+	case tea.PasteMsg:
+		if m.typing {
+			m.typed += cli.Printable(msg.Content)
+		}
 	}
 	return m, nil
 }
@@ -208,7 +212,7 @@ func (m *model) press(key string) tea.Cmd {
 		m.refill()
 	case "/":
 		m.typing, m.typed, m.fault = true, m.sheet().filtered(), ""
-	case " ":
+	case "space":
 		m.paused = !m.paused
 	case "+", "=":
 		m.interval = min(m.interval*2, time.Minute)
@@ -221,24 +225,24 @@ func (m *model) press(key string) tea.Cmd {
 }
 
 // typeFilter obeys a key while a filter is typed.
-func (m *model) typeFilter(key tea.KeyMsg) {
-	switch key.Type {
-	case tea.KeyEsc, tea.KeyCtrlC:
+func (m *model) typeFilter(key tea.KeyPressMsg) {
+	switch key.String() {
+	case "esc", "ctrl+c":
 		m.typing, m.fault = false, ""
-	case tea.KeyEnter:
+	case "enter":
 		if err := m.sheet().narrow(m.typed); err != nil {
 			m.fault = strings.TrimPrefix(err.Error(), "--filter ")
 			return
 		}
 		m.typing, m.fault, m.top = false, "", 0
 		m.refill()
-	case tea.KeyBackspace:
+	case "backspace":
 		if r := []rune(m.typed); len(r) > 0 {
 			m.typed = string(r[:len(r)-1])
 		}
-	case tea.KeyCtrlU:
+	case "ctrl+u":
 		m.typed = ""
-	case tea.KeyRunes, tea.KeySpace:
-		m.typed += cli.Printable(string(key.Runes))
+	default:
+		m.typed += cli.Printable(key.Text) // none, of a key that stands for no text
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/catalog"
@@ -23,25 +23,27 @@ func newTestModel(cfg dsm.Config) *model {
 // seen is the screen after another look.
 func (m *model) seen() string {
 	m.Update(m.look()())
-	return m.View()
+	return m.draw()
 }
 
 func (m *model) keys(keys ...string) string {
 	for _, k := range keys {
-		msg := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(k)}
+		msg := tea.KeyPressMsg{Text: k}
 		switch k {
 		case "enter":
-			msg = tea.KeyMsg{Type: tea.KeyEnter}
+			msg = tea.KeyPressMsg{Code: tea.KeyEnter}
 		case "esc":
-			msg = tea.KeyMsg{Type: tea.KeyEsc}
+			msg = tea.KeyPressMsg{Code: tea.KeyEscape}
 		case "down":
-			msg = tea.KeyMsg{Type: tea.KeyDown}
+			msg = tea.KeyPressMsg{Code: tea.KeyDown}
 		case "tab":
-			msg = tea.KeyMsg{Type: tea.KeyTab}
+			msg = tea.KeyPressMsg{Code: tea.KeyTab}
+		case " ":
+			msg = tea.KeyPressMsg{Code: tea.KeySpace, Text: " "}
 		}
 		m.Update(msg)
 	}
-	return m.View()
+	return m.draw()
 }
 
 func shows(t *testing.T, screen string, wants ...string) {
@@ -92,7 +94,7 @@ func TestScreen(t *testing.T) {
 	defer func() { giveUp(); <-done }()
 
 	m := newTestModel(cfg)
-	shows(t, m.View(), "looking ...")
+	shows(t, m.draw(), "looking ...")
 	shows(t, m.seen(), cfg.Dir, "sessions 1 of", "[1 sessions]", "worker", "running", "BYTES↓")
 	shows(t, m.keys("enter"), "segments that it holds:", handles[0], "locks:")
 	shows(t, m.keys("G"), handles[39])
@@ -135,18 +137,18 @@ func TestScreen(t *testing.T) {
 	shows(t, m.keys("enter"), "of 4 MB", "lookups")
 
 	m.keys("5")
-	for !strings.Contains(m.View(), "the waiter") {
+	for !strings.Contains(m.draw(), "the waiter") {
 		m.seen()
 	}
-	shows(t, m.View(), "the holder", "the waiter", "holds", "exclusive", "1 waiting for locks")
+	shows(t, m.draw(), "the holder", "the waiter", "holds", "exclusive", "1 waiting for locks")
 	shows(t, m.keys("/", "state=waits", "enter", "enter"), "who waits for whom:", "the waiter", "holds exclusive")
 	shows(t, m.keys("esc", "6"), "nothing here")
 	shows(t, m.keys("?"), "choose a view")
 	shows(t, m.keys("x", " "), "PAUSED")
-	if m.Update(tea.WindowSizeMsg{Width: 30, Height: 5}); strings.Count(m.View(), "\n") != 4 {
-		t.Errorf("a screen of 5 lines:\n%s", m.View())
+	if m.Update(tea.WindowSizeMsg{Width: 30, Height: 5}); strings.Count(m.draw(), "\n") != 4 {
+		t.Errorf("a screen of 5 lines:\n%s", m.draw())
 	}
-	if _, cmd := m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")}); cmd == nil || cmd() != tea.Quit() {
+	if _, cmd := m.Update(tea.KeyPressMsg{Code: 'q', Text: "q"}); cmd == nil || cmd() != tea.Quit() {
 		t.Error("q does not end it")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/command/cli"
@@ -31,7 +32,14 @@ func (m *model) paint(t cli.Tint, text string) string {
 }
 
 // View draws the screen.
-func (m *model) View() string {
+func (m *model) View() tea.View {
+	v := tea.NewView(m.draw())
+	v.AltScreen = true
+	return v
+}
+
+// draw returns the lines of the screen, as one text.
+func (m *model) draw() string {
 	lines := append(m.head(), m.tabs())
 	switch {
 	case m.help:
