@@ -142,7 +142,7 @@ func (x Hold) Unlock() error {
 			parents := h.above
 			h.above = [MaxParts - 1]above{}
 			h.endQuickUse(x.seq)
-			dropAll(&parents)
+			dropAll(&parents, t.bare())
 			return nil
 		}
 	}

@@ -29,7 +29,7 @@ const maxIntents = 256
 // intend gets an intent of a parent.
 func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*intent, error) {
 	i := t.intentOf(parent, m)
-	if i.retake() {
+	if i.retake(false) {
 		return i, nil
 	}
 	h := &hold{t: t, inRecord: true, mode: m}
@@ -45,7 +45,7 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 		case i.gone:
 			i.mu.Unlock()
 			continue
-		case i.count > 0 || i.wakeLocked(): // another goroutine was faster
+		case i.count > 0 || i.wakeLocked(false): // another goroutine was faster
 			i.count++
 			i.mu.Unlock()
 			_ = h.endUse()
@@ -77,11 +77,12 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 	return i
 }
 
-// retake takes the intent once more, if it is held or idle, and reports whether it has.
-func (i *intent) retake() bool {
+// retake takes the intent once more, if it is held or idle, and reports whether it has. Bare means, here and below, that
+// the quick way of a Name calls, which has no fault scope: see Table.bare.
+func (i *intent) retake(bare bool) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.count == 0 && !i.wakeLocked() {
+	if i.count == 0 && !i.wakeLocked(bare) {
 		return false
 	}
 	i.count++
@@ -90,11 +91,11 @@ func (i *intent) retake() bool {
 
 // wakeLocked makes an idle hold one that is in use, and reports whether it has. One that another session has revoked
 // goes. The caller holds i.mu.
-func (i *intent) wakeLocked() bool {
+func (i *intent) wakeLocked(bare bool) bool {
 	if i.hold == nil || i.t.view.Ended() {
 		return false
 	}
-	if i.move(waitqueue.Idle, waitqueue.Held) {
+	if i.move(waitqueue.Idle, waitqueue.Held, bare) {
 		failpoint.Hit("locktable/intent/awake")
 		return true
 	}
@@ -104,9 +105,9 @@ func (i *intent) wakeLocked() bool {
 
 // move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for the
 // caller that has i.mu, which the end of the table waits for.
-func (i *intent) move(from, to waitqueue.Kind) bool {
+func (i *intent) move(from, to waitqueue.Kind, bare bool) bool {
 	rec := i.hold.rec
-	if i.t.bare() {
+	if bare {
 		return move(rec, from, to)
 	}
 	return contained(func() bool { return move(rec, from, to) })
@@ -118,9 +119,9 @@ func move(rec *waitqueue.Record, from, to waitqueue.Kind) bool {
 }
 
 // wanted reports whether another session waits for the hold, or its record is gone. It is for the same caller.
-func (i *intent) wanted() bool {
+func (i *intent) wanted(bare bool) bool {
 	rec := i.hold.rec
-	if i.t.bare() {
+	if bare {
 		return rec.Wanted()
 	}
 	return !contained(func() bool { return !rec.Wanted() })
@@ -135,7 +136,7 @@ func (i *intent) releaseHoldLocked() {
 }
 
 // endUse ends the use of the intent by one hold below it.
-func (i *intent) endUse() {
+func (i *intent) endUse(bare bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.count--; i.count == 0 && i.hold != nil {
@@ -144,9 +145,9 @@ func (i *intent) endUse() {
 			return
 		}
 		failpoint.Hit("locktable/intent/leaving")
-		i.move(waitqueue.Held, waitqueue.Idle)
+		i.move(waitqueue.Held, waitqueue.Idle, bare)
 		failpoint.Hit("locktable/intent/idle")
-		if i.wanted() || i.unlistIfSurplus() {
+		if i.wanted(bare) || i.unlistIfSurplus() {
 			i.releaseHoldLocked()
 		}
 	}
