@@ -35,3 +35,6 @@ func HasHolding(s *Session, h Handle) bool {
 	defer s.mu.Unlock()
 	return s.table.find(h) != nil
 }
+
+// BeginCall begins a call, for which Close waits, and returns what ends it.
+func BeginCall(s *Session) (end func(), err error) { return s.endCall, s.beginCallUnlessClosed() }

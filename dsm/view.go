@@ -39,21 +39,24 @@ func (g *Segment) makeView() ([]byte, *shm.View) {
 	}
 	// Counted as a call in flight, so that Close does not swap the mapping while it is made.
 	if s.beginCallUnlessClosed() != nil {
-		return b, s.view.Sub() // Close swaps what the session has mapped
-	}
-	defer s.endCall()
-	var err error
-	if own.mapping.Bytes == nil { // else Attach has found none to share
-		own, err = s.ownMapping(a.holding)
-	}
-	if err != nil {
-		s.log.Warn().Err(err).Stringer("handle", g.handle).
-			Str("event", "view-shared").Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
+		// Close is under way, and withdraws what the session has mapped by then. A Detach that comes before must not
+		// unmap the bytes under what the end of the view still calls: it finds a view, and leaves them to Close.
 		v = s.view.Sub()
 	} else {
-		// A death here leaves nothing: a mapping ends with its process.
-		failpoint.Hit("dsm/view/mapped")
-		b, v = own.part, s.view.Over(own.part)
+		defer s.endCall()
+		var err error
+		if own.mapping.Bytes == nil { // else Attach has found none to share
+			own, err = s.ownMapping(a.holding)
+		}
+		if err != nil {
+			s.log.Warn().Err(err).Stringer("handle", g.handle).
+				Str("event", "view-shared").Msg("a segment has no mapping of its own: after its end it stays until it is used no longer")
+			v = s.view.Sub()
+		} else {
+			// A death here leaves nothing: a mapping ends with its process.
+			failpoint.Hit("dsm/view/mapped")
+			b, v = own.part, s.view.Over(own.part)
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

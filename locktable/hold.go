@@ -143,7 +143,7 @@ func (x Hold) Unlock() error {
 			var parents [MaxParts - 1]above // h's own stay as they are: the next use stores over them
 			n := copy(parents[:], h.above[:h.key.n-1])
 			h.endQuickUse(x.seq)
-			dropAll(parents[:n])
+			dropAll(parents[:n], t.bare())
 			return nil
 		}
 	}

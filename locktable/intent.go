@@ -46,7 +46,7 @@ const maxIntents = 256
 // intend gets an intent of a parent.
 func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*intent, error) {
 	i := t.intentOf(parent, m)
-	if i.retake() {
+	if i.retake(false) {
 		return i, nil
 	}
 	h := &hold{t: t, inRecord: true, mode: m}
@@ -57,7 +57,7 @@ func (t *Table) intend(ctx context.Context, parent key, m Mode, try bool) (*inte
 		return nil, err
 	}
 	for !i.adopt(h) {
-		if i.retake() { // another goroutine was faster
+		if i.retake(false) { // another goroutine was faster
 			_ = h.endUse()
 			return i, nil
 		}
@@ -97,8 +97,9 @@ func (t *Table) intentOf(parent key, m Mode) *intent {
 }
 
 // retake takes the intent once more, if it is held or idle, and reports whether it has. A hold that another session has
-// revoked is given back.
-func (i *intent) retake() bool {
+// revoked is given back. Bare means, here and below, that the quick way of a Name calls, which has no fault scope: see
+// Table.bare.
+func (i *intent) retake(bare bool) bool {
 	for {
 		switch n := i.uses.Load(); {
 		case n > resting:
@@ -110,7 +111,7 @@ func (i *intent) retake() bool {
 		case n != resting:
 			return false
 		case i.uses.CompareAndSwap(resting, moving):
-			if !i.t.view.Ended() && i.move(waitqueue.Idle, waitqueue.Held) {
+			if !i.t.view.Ended() && i.move(waitqueue.Idle, waitqueue.Held, bare) {
 				failpoint.Hit("locktable/intent/awake")
 				ordered.Store32(&i.uses, resting+1)
 				return true
@@ -123,9 +124,9 @@ func (i *intent) retake() bool {
 
 // move makes the record of the hold, which is of one kind, one of another, and reports whether it has. It is for a
 // goroutine that has made the intent moving, which the end of the table waits for.
-func (i *intent) move(from, to waitqueue.Kind) bool {
+func (i *intent) move(from, to waitqueue.Kind, bare bool) bool {
 	rec := i.hold.rec
-	if i.t.bare() {
+	if bare {
 		return move(rec, from, to)
 	}
 	return contained(func() bool { return move(rec, from, to) })
@@ -137,16 +138,16 @@ func move(rec *waitqueue.Record, from, to waitqueue.Kind) bool {
 }
 
 // wanted reports whether another session waits for the hold, or its record is gone. It is for the same goroutine.
-func (i *intent) wanted() bool {
+func (i *intent) wanted(bare bool) bool {
 	rec := i.hold.rec
-	if i.t.bare() {
+	if bare {
 		return rec.Wanted()
 	}
 	return !contained(func() bool { return !rec.Wanted() })
 }
 
 // endUse ends the use of the intent by one hold below it.
-func (i *intent) endUse() {
+func (i *intent) endUse(bare bool) {
 	for {
 		switch n := i.uses.Load(); {
 		case n > resting+1:
@@ -154,25 +155,25 @@ func (i *intent) endUse() {
 				return
 			}
 		case i.uses.CompareAndSwap(resting+1, moving):
-			i.rest()
+			i.rest(bare)
 			return
 		}
 	}
 }
 
 // rest makes the hold idle, for the goroutine that has ended its last use and made the intent moving.
-func (i *intent) rest() {
+func (i *intent) rest(bare bool) {
 	if i.t.view.Ended() {
 		i.dropMoving(none)
 		return
 	}
 	failpoint.Hit("locktable/intent/leaving")
-	i.move(waitqueue.Held, waitqueue.Idle)
+	i.move(waitqueue.Held, waitqueue.Idle, bare)
 	failpoint.Hit("locktable/intent/idle")
 	switch {
 	case i.unlistIfSurplus():
 		i.releaseMoving(gone)
-	case i.wanted():
+	case i.wanted(bare):
 		i.releaseMoving(none)
 	default:
 		ordered.Store32(&i.uses, resting)

@@ -125,12 +125,13 @@ func (t *Table) lockAbove(ctx context.Context, h *hold, s *scope, try bool) erro
 	return nil
 }
 
-func (h *hold) dropAbove() { dropAll(h.above[:]) }
+func (h *hold) dropAbove() { dropAll(h.above[:], false) }
 
-func dropAll(list []above) {
+// dropAll ends the use of what a hold has of the parents of its name. Bare is as in intent.retake.
+func dropAll(list []above, bare bool) {
 	for i, a := range list {
 		if a.intent != nil {
-			a.intent.endUse()
+			a.intent.endUse(bare)
 		}
 		if a.hold != nil {
 			_ = a.hold.endUse()

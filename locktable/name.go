@@ -234,9 +234,9 @@ func sideOf(m Mode) int {
 // intend takes the intents of the name's parents, and reports whether this session has them all.
 func (n *Name) intend(m Mode) bool {
 	for i := range n.key.n - 1 {
-		if !n.above[i][sideOf(m)].retake() {
+		if !n.above[i][sideOf(m)].retake(n.t.bare()) {
 			for j := range i {
-				n.above[j][sideOf(m)].endUse()
+				n.above[j][sideOf(m)].endUse(n.t.bare())
 			}
 			return false
 		}
@@ -246,7 +246,7 @@ func (n *Name) intend(m Mode) bool {
 
 func (n *Name) leaveIntents(m Mode) {
 	for i := range n.key.n - 1 {
-		n.above[i][sideOf(m)].endUse()
+		n.above[i][sideOf(m)].endUse(n.t.bare())
 	}
 }
 

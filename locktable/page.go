@@ -71,6 +71,9 @@ func (u *turn) addAnyPageLocked() error {
 		return err
 	}
 	heads, err := u.pageLocked(i)
+	if err == nil && heads == nil {
+		err = corrupt("page %d of partition %d has gone as it was made", i, u.i)
+	}
 	if err != nil {
 		return err
 	}

@@ -254,7 +254,7 @@ func (s *set) takeIntentsOf(ctx context.Context, m *member, try bool) error {
 				o.h.dropAbove()
 			}
 			if x, err = s.t.intend(ctx, parent, intent, false); err == nil {
-				x.endUse()
+				x.endUse(false)
 				return s.takeIntentsUpTo(ctx, m)
 			}
 		}

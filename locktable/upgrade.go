@@ -36,7 +36,7 @@ func (x Hold) Upgrade(ctx context.Context, m Mode) error {
 			if err != nil {
 				return err
 			}
-			a.intent.endUse()
+			a.intent.endUse(false)
 			h.above[i].intent = now
 		}
 	}

@@ -119,6 +119,7 @@ func truncate(t *testing.T, cfg dsm.Config, from string) (last string) {
 // sleepers begin calls that wait for what does not come, of user 1. Each channel is closed when its call has returned.
 func sleepers(w *world) map[string]chan struct{} {
 	a, asleep := &w.alone[1], map[string]chan struct{}{}
+	contained := func(f func() error) func() error { return func() error { return w.s.Contain(f) } } // what is bare
 	full := func(write func([]byte) (int, error)) func() error {
 		return func() error {
 			for {
@@ -131,10 +132,10 @@ func sleepers(w *world) map[string]chan struct{} {
 	for name, f := range map[string]func() error{
 		"dsmnet's Read":    func() error { _, err := a.dialed.Read(make([]byte, 1)); return err },
 		"dsmnet's Write":   full(a.accepted.Write),
-		"Receiver.Receive": func() error { _, err := a.receiver.Receive(ctx); return err },
-		"Many.Receive":     func() error { _, _, err := a.many.Receive(ctx); return err },
+		"Receiver.Receive": contained(func() error { _, err := a.receiver.Receive(ctx); return err }),
+		"Many.Receive":     contained(func() error { _, _, err := a.many.Receive(ctx); return err }),
 		"Conn.Read":        func() error { _, err := a.conn.Read(make([]byte, 1)); return err },
-		"Latch.Wait":       func() error { return w.s.Contain(func() error { return a.latch.Wait(ctx) }) },
+		"Latch.Wait":       contained(func() error { return a.latch.Wait(ctx) }),
 		"Listener.Accept":  func() error { _, err := a.port.Accept(); return err },
 	} {
 		over := make(chan struct{})
