@@ -75,10 +75,3 @@ func (f *Future[Res]) Wait(ctx context.Context) (Res, error) {
 		return none, &Error{Executed: Maybe, Err: context.Cause(ctx)}
 	}
 }
-
-// finished returns a future whose outcome is known.
-func finished[Res any](err error) *Future[Res] {
-	f := &Future[Res]{done: make(chan struct{}), err: err}
-	close(f.done)
-	return f
-}

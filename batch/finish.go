@@ -58,3 +58,10 @@ func (f *flush[Cmd, Res]) finishing(hi int) (lo, up int, ran bool, err error) {
 	}
 	return lo, up, ran, err
 }
+
+// finished returns a future whose outcome is known.
+func finished[Res any](err error) *Future[Res] {
+	f := &Future[Res]{done: make(chan struct{}), err: err}
+	close(f.done)
+	return f
+}

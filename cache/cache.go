@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
@@ -108,9 +111,6 @@ func deleteUnused(ctx context.Context, s *dsm.Session, name string) (deleted boo
 	}
 	return false, nil
 }
-
-// size returns how many bytes the memory of a new cache with that limit has.
-func (o *Options) size(limit int64) int { return int(max(limit, o.Max)) &^ (pageSize - 1) }
 
 // attach opens the cache of a name, or makes it.
 func (c *Cache) attach(ctx context.Context, s *dsm.Session, name string, limit int64) (err error) {
@@ -264,4 +264,45 @@ func (c *Cache) cacheError(what string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("cache: %s %q: %w", what, c.name, err)
+}
+
+// entry makes an entry of a value.
+func (c *Cache) entry(value []byte, with []With) (e logcache.Entry, err error) {
+	if err := c.errIfNotReady(); err != nil || c.off {
+		return e, err
+	}
+	var w With
+	switch {
+	case len(with) > 1:
+		return e, c.cacheError("use", errkind.As(fs.ErrInvalid, fmt.Errorf("%d With were given: give one, with all that is wanted", len(with))))
+	case len(with) == 1:
+		w = with[0]
+	}
+	if len(w.Tags) > MaxTags {
+		return e, c.cacheError("use", errkind.As(ErrSize, fmt.Errorf("%d tags: an entry can have %d", len(w.Tags), MaxTags)))
+	}
+	o := &c.options
+	e.Value = value
+	ttl, idle, stale := firstNonZero(w.TTL, o.TTL), firstNonZero(w.Idle, o.Idle), firstNonZero(w.Stale, o.Stale)
+	if ttl > 0 && o.Jitter > 0 {
+		ttl -= time.Duration(rand.Float64() * o.Jitter * float64(ttl))
+	}
+	if ttl > 0 {
+		e.Expires = c.clock.after(ttl)
+	}
+	switch {
+	case idle > 0 && ticks(idle) < 1<<31:
+		e.Idle, e.Fresh = uint32(ticks(idle)), c.clock.after(idle)
+		if e.Expires != 0 {
+			e.Fresh = min(e.Fresh, e.Expires)
+		}
+	case e.Expires != 0 && stale > 0:
+		e.Fresh, e.Expires = e.Expires, c.clock.after(ttl+stale)
+	}
+	for i, name := range w.Tags {
+		if e.Tags[i], err = c.engine.TagOf([]byte(name)); err != nil {
+			return e, c.cacheError("use", err)
+		}
+	}
+	return e, nil
 }

@@ -137,20 +137,6 @@ func (c *Cache) load(ctx context.Context, key, dst []byte, f func(context.Contex
 	}
 }
 
-// lookAgain looks for a key that may have been loaded.
-func (c *Cache) lookAgain(key, dst []byte) (value []byte, done bool, err error) {
-	e, _, found, err := c.engine.Look(key, dst, false)
-	switch {
-	case err != nil:
-		return dst, true, c.cacheError("load into", err)
-	case !found || e.Stale(c.clock.now()):
-		return dst, false, nil
-	case e.Absent:
-		return dst, true, c.absent()
-	}
-	return e.Value, true, nil
-}
-
 // loadError returns the error of a load by another caller, made of what that one has left.
 func (c *Cache) loadError(l *logcache.LoadError) error {
 	kind, text, _ := strings.Cut(l.Text, "\x00")

@@ -38,3 +38,17 @@ func Read(r shm.Region, version uint64, alive func(shmsync.Peer) bool) (s Stats,
 	s.Limit = int64(engine.Limit() + c.bytesAboveEngine())
 	return s, engine.Curve(), err
 }
+
+// lookAgain looks for a key that may have been loaded.
+func (c *Cache) lookAgain(key, dst []byte) (value []byte, done bool, err error) {
+	e, _, found, err := c.engine.Look(key, dst, false)
+	switch {
+	case err != nil:
+		return dst, true, c.cacheError("load into", err)
+	case !found || e.Stale(c.clock.now()):
+		return dst, false, nil
+	case e.Absent:
+		return dst, true, c.absent()
+	}
+	return e.Value, true, nil
+}

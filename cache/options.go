@@ -117,3 +117,6 @@ func (o *Options) check() error {
 	}
 	return errkind.As(fs.ErrInvalid, errors.Join(errs...))
 }
+
+// size returns how many bytes the memory of a new cache with that limit has.
+func (o *Options) size(limit int64) int { return int(max(limit, o.Max)) &^ (pageSize - 1) }

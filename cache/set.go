@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/rand/v2"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
@@ -167,89 +165,11 @@ func (c *Cache) store(ctx context.Context, key []byte, e logcache.Entry, when lo
 	return done, err
 }
 
-// entry makes an entry of a value.
-func (c *Cache) entry(value []byte, with []With) (e logcache.Entry, err error) {
-	if err := c.errIfNotReady(); err != nil || c.off {
-		return e, err
-	}
-	var w With
-	switch {
-	case len(with) > 1:
-		return e, c.cacheError("use", errkind.As(fs.ErrInvalid, fmt.Errorf("%d With were given: give one, with all that is wanted", len(with))))
-	case len(with) == 1:
-		w = with[0]
-	}
-	if len(w.Tags) > MaxTags {
-		return e, c.cacheError("use", errkind.As(ErrSize, fmt.Errorf("%d tags: an entry can have %d", len(w.Tags), MaxTags)))
-	}
-	o := &c.options
-	e.Value = value
-	ttl, idle, stale := firstNonZero(w.TTL, o.TTL), firstNonZero(w.Idle, o.Idle), firstNonZero(w.Stale, o.Stale)
-	if ttl > 0 && o.Jitter > 0 {
-		ttl -= time.Duration(rand.Float64() * o.Jitter * float64(ttl))
-	}
-	if ttl > 0 {
-		e.Expires = c.clock.after(ttl)
-	}
-	switch {
-	case idle > 0 && ticks(idle) < 1<<31:
-		e.Idle, e.Fresh = uint32(ticks(idle)), c.clock.after(idle)
-		if e.Expires != 0 {
-			e.Fresh = min(e.Fresh, e.Expires)
-		}
-	case e.Expires != 0 && stale > 0:
-		e.Fresh, e.Expires = e.Expires, c.clock.after(ttl+stale)
-	}
-	for i, name := range w.Tags {
-		if e.Tags[i], err = c.engine.TagOf([]byte(name)); err != nil {
-			return e, c.cacheError("use", err)
-		}
-	}
-	return e, nil
-}
-
 func firstNonZero(one, other time.Duration) time.Duration {
 	if one != 0 {
 		return one
 	}
 	return other
-}
-
-// Delete takes the key's entry out: no process finds it when Delete returns. It reports whether there was one. If it
-// returns an error the old value may still be served.
-func (c *Cache) Delete(ctx context.Context, key []byte) (found bool, err error) {
-	if err := c.errIfNotReady(); err != nil || c.off {
-		return false, err
-	}
-	found, err = c.engine.Delete(ctx, key)
-	if err == nil {
-		c.add(key, deletes, 1)
-	}
-	return found, c.cacheError("delete from", err)
-}
-
-// DeleteMany is Delete for each of the keys. It returns how many there were, and ends at the first error.
-func (c *Cache) DeleteMany(ctx context.Context, keys [][]byte) (n int, err error) {
-	for _, key := range keys {
-		found, err := c.Delete(ctx, key)
-		if err != nil {
-			return n, err
-		}
-		if found {
-			n++
-		}
-	}
-	return n, c.errIfNotReady()
-}
-
-// DeleteTag deletes all entries that bear the tag, by one store: it waits for no lock, and works beside a process that
-// is stopped. A large number of tags share places, some thousands: an entry may go with a tag that it does not bear,
-// and is never kept with one that it does.
-func (c *Cache) DeleteTag(tag string) error {
-	if err := c.errIfNotReady(); err != nil || c.off {
-		return err
-	}
-	return c.cacheError("delete a tag from", c.engine.DeleteTag([]byte(tag)))
 }
 
 // Purge deletes all entries, one part of the cache after the other. What is set meanwhile may stay or go; what is

@@ -56,20 +56,6 @@ func (u *turn) idleLocked(h *head) bool {
 	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.p.lostAll.Load() != 0)
 }
 
-// forgetNameLocked takes a head's name away. It runs under the partition's lock.
-func (u *turn) forgetNameLocked(n uint32, h *head) error {
-	if c := h.changed.Load(); c > u.p.floor.Load() {
-		u.p.floor.Store(c)
-	}
-	failpoint.Hit("locktable/forget/floor")
-	h.kind.Store(0)
-	failpoint.Hit("locktable/forget/nameless")
-	if err := u.dropLocked(n, longAt, &h.long); err != nil {
-		return err
-	}
-	return u.dropLocked(n, epitaphAt, &h.epitaph)
-}
-
 // rebuildIndexLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads,
 // and counts. It gives pages back that are empty, but for one. It runs under the partition's lock.
 func (u *turn) rebuildIndexLocked() error {

@@ -2,7 +2,6 @@ package locktable
 
 import (
 	"fmt"
-	"iter"
 
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
@@ -23,49 +22,6 @@ type wait struct {
 	words    [2]uint64  // of the waiter's record, and of the hold or record that it waits for
 	since    uint64     // of the waiter
 	edge     Edge
-}
-
-// Waits lists which waiter waits for whom: for a holder, or for one that waits before it. It takes no lock.
-func (l *Looker) Waits() iter.Seq[Edge] {
-	return func(yield func(Edge) bool) {
-		var list []wait
-		if l.contained(func(s *sight) { list = s.waits() }) != nil {
-			return
-		}
-		for _, w := range list {
-			if !yield(w.edge) {
-				return
-			}
-		}
-	}
-}
-
-// waits returns who waits for whom.
-func (s *sight) waits() (list []wait) {
-	for key, records := range s.records {
-		waiting := false
-		for _, r := range records {
-			waiting = waiting || r.state.Kind() == waitqueue.Waiting
-		}
-		if !waiting {
-			continue
-		}
-		h := s.headOf(key)
-		if h == nil {
-			continue
-		}
-		name, ok := s.nameOf(nil, h)
-		if !ok {
-			continue
-		}
-		place := waitqueue.Hold(h.lock.Word.Load()) &^ waitqueue.Slow
-		for at, r := range records {
-			if r.state.Kind() == waitqueue.Waiting {
-				list = append(list, s.blockers(key, name, h, place, records, at)...)
-			}
-		}
-	}
-	return list
 }
 
 // headOf returns the head that a record names, nil if there is none.

@@ -2,6 +2,7 @@ package locktable
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm"
+	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/roster"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
@@ -248,28 +250,6 @@ func (h *hold) releaseShared() error {
 	return nil
 }
 
-// voidRecord makes a record of this session count for nothing, unless the table has ended.
-func (t *Table) voidRecord(rec *waitqueue.Record) error {
-	return t.withOwnRecords(func() { rec.Word.Store(uint64(rec.State().With(waitqueue.Gone))) })
-}
-
-// unlinkRecordSoon takes a record, whose word says that it counts for nothing, off the list of the head, which the
-// record keeps until then.
-func (t *Table) unlinkRecordSoon(part int, h *head, n uint32, ref roster.Ref, rec *waitqueue.Record, wait time.Duration) {
-	t.withPartSoon(part, nil, wait, func(u *turn, _ []byte) { u.unlinkRecordLocked(h, n, ref, rec) })
-}
-
-// unlinkRecordLocked takes a record, whose word says that it counts for nothing, off its list, and calls who can have
-// the lock then. It runs under the partition's lock.
-func (u *turn) unlinkRecordLocked(head *head, n uint32, ref roster.Ref, rec *waitqueue.Record) {
-	q := u.queue(head, n)
-	q.LeaveLocked(rec)
-	failpoint.Hit("locktable/end/unlisted")
-	rec.Word.Store(0)
-	u.callWaiters()
-	u.t.roster.Give(ref)
-}
-
 // waitFor is how long a call that gives back waits for a partition's lock before it leaves the rest to a goroutine.
 const waitFor = time.Millisecond
 
@@ -334,4 +314,70 @@ func (x Hold) Under(ctx context.Context) context.Context {
 		o.add(h)
 	}
 	return context.WithValue(ctx, scopeKey{h.t}, &scope{owner: o, under: h, outer: s})
+}
+
+// Repaired says that what the lock guards is whole again. It is for a holder that excludes others, and that Recovered
+// has told of a death.
+func (x Hold) Repaired() error {
+	return x.withHold(func(h *hold) { h.head.died.Store(0) })
+}
+
+// Recovered reports whether a session died while it held the lock in a mode that writes, and no one has said Repaired
+// since: what the lock guards may be half-written.
+func (x Hold) Recovered() (d Death, yes bool) {
+	err := x.withHold(func(h *hold) {
+		w := h.head.died.Load()
+		if yes = w != 0; !yes {
+			return
+		}
+		d.Times, d.Below = int(w>>48), w&below != 0
+		b, err := h.t.area.Bytes(dsa.Pointer(h.head.epitaph.Load()))
+		if err == nil && len(b) == 8+2*noteBytes {
+			d.Pid = int(binary.LittleEndian.Uint64(b))
+			d.Application, d.Note = clean(b[8:8+noteBytes]), clean(b[8+noteBytes:])
+		}
+	})
+	if err != nil {
+		return Death{}, false
+	}
+	return d, yes
+}
+
+// Token returns a new token, later than all before.
+func (x Hold) Token() (Token, error) { return x.stamped(func(*hold, uint64) {}) }
+
+func (x Hold) stamped(f func(h *hold, n uint64)) (tok Token, err error) {
+	err = x.withHold(func(h *hold) {
+		tok = Token{h.t.id, h.t.root.stamp.Add(1)}
+		failpoint.Hit("locktable/changed/stamped")
+		f(h, tok.N)
+	})
+	return tok, err
+}
+
+// Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an
+// error.
+func (x Hold) Downgrade(m Mode) (err error) {
+	h, err := x.useIn(m)
+	if err != nil {
+		return err
+	}
+	defer h.endUse()
+	if h.under != nil || !h.currentMode().Covers(m) {
+		return invalid("downgrade %s from %s to %s: it is not weaker, or another hold of the owner rests on it", h.key, h.currentMode(), m)
+	}
+	if h.count.Load() > 2 { // what is held below or under it rests on its mode
+		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
+	}
+	defer h.t.answer(&err, fault.Catch())
+	u, err := h.t.enter(context.Background(), h.partition())
+	if err != nil {
+		return err
+	}
+	defer u.leave()
+	u.queue(h.head, h.n)
+	h.convertLocked(m)
+	u.callWaiters()
+	u.markDone()
+	return nil
 }

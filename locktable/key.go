@@ -109,4 +109,5 @@ func decode(b []byte) (path []string, ok bool) {
 // hash returns the hash of a name's bytes.
 func hash(b []byte, seed uint64) uint64 { return hashing.Bytes(b, seed, seed) }
 
-func partOf(ident uint64) int { return int(ident >> 58) }
+// keyOf returns what a record has of the head that it belongs to.
+func keyOf(part int, n uint32) uint64 { return uint64(part)<<32 | uint64(n) }

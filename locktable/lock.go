@@ -3,12 +3,14 @@ package locktable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/roster"
+	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
@@ -164,6 +166,33 @@ func (t *Table) acquire(ctx context.Context, h *hold, try bool) error {
 	return err
 }
 
+// lockPart does what enter does, also after the end of the table's view: for a caller that gives back what a session
+// has.
+func (t *Table) lockPart(ctx context.Context, i int) (u *turn, err error) {
+	lease, err := t.mapped.Enter()
+	if err != nil {
+		return nil, t.closed()
+	}
+	defer func() { // also at a fault
+		if u == nil {
+			lease.Leave()
+		}
+	}()
+	failpoint.Hit("locktable/enter/leased")
+	l := &t.parts[i]
+	guard, err := l.lock.Lock(ctx)
+	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
+		guard, err = l.lock.Recover(ctx)
+	}
+	if err != nil {
+		if t.mapped.Ended() {
+			return nil, t.closed()
+		}
+		return nil, fmt.Errorf("locktable: waiting for partition %d: %w", i, err)
+	}
+	return l.begin(lease, guard)
+}
+
 // waiter is a goroutine that waits for a lock.
 type waiter struct {
 	t     *Table
@@ -240,22 +269,4 @@ func (w *waiter) attempt(ctx context.Context, try bool) (err error) {
 // hold gives the hold the turn's lease, until it is unlocked: the bytes of the head stay mapped.
 func (w *waiter) hold(u *turn) {
 	w.h.lease, u.lease = u.lease, shm.Lease{}
-}
-
-// recordLocked puts a record of this session beside the head of the turn's queue. It runs under the partition's lock.
-func (u *turn) recordLocked(s waitqueue.State, ticket uint64, bit uint32) (roster.Ref, *waitqueue.Record, error) {
-	ref, rec, err := u.t.roster.Take()
-	if err != nil {
-		return 0, nil, err
-	}
-	rec.Head.Store(u.q.Key)
-	rec.Ticket.Store(ticket)
-	rec.Since.Store(u.q.Now)
-	rec.Bit.Store(bit)
-	rec.Extra.Store(0)
-	failpoint.Hit("locktable/record/written")
-	rec.Word.Store(uint64(s))
-	failpoint.Hit("locktable/record/stored")
-	u.q.EnterLocked(waitqueue.Ref(ref), rec)
-	return ref, rec, nil
 }

@@ -186,6 +186,21 @@ func (l *Looker) contained(f func(*sight)) error {
 	})
 }
 
+// Waits lists which waiter waits for whom: for a holder, or for one that waits before it. It takes no lock.
+func (l *Looker) Waits() iter.Seq[Edge] {
+	return func(yield func(Edge) bool) {
+		var list []wait
+		if l.contained(func(s *sight) { list = s.waits() }) != nil {
+			return
+		}
+		for _, w := range list {
+			if !yield(w.edge) {
+				return
+			}
+		}
+	}
+}
+
 // add notes a record, if it is one that counts and does not change during the look.
 func (s *sight) add(ref roster.Ref, r *waitqueue.Record) {
 	for range 3 {
@@ -335,4 +350,32 @@ func (s *sight) age(h *head, w waitqueue.Hold) time.Duration {
 		return 0
 	}
 	return time.Duration((now-was)&(1<<bits-1)) * time.Millisecond
+}
+
+// waits returns who waits for whom.
+func (s *sight) waits() (list []wait) {
+	for key, records := range s.records {
+		waiting := false
+		for _, r := range records {
+			waiting = waiting || r.state.Kind() == waitqueue.Waiting
+		}
+		if !waiting {
+			continue
+		}
+		h := s.headOf(key)
+		if h == nil {
+			continue
+		}
+		name, ok := s.nameOf(nil, h)
+		if !ok {
+			continue
+		}
+		place := waitqueue.Hold(h.lock.Word.Load()) &^ waitqueue.Slow
+		for at, r := range records {
+			if r.state.Kind() == waitqueue.Waiting {
+				list = append(list, s.blockers(key, name, h, place, records, at)...)
+			}
+		}
+	}
+	return list
 }

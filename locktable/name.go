@@ -108,6 +108,20 @@ func (u *turn) pinLocked(n *Name, h *head, at uint32) (err error) {
 	return nil
 }
 
+// forgetNameLocked takes a head's name away. It runs under the partition's lock.
+func (u *turn) forgetNameLocked(n uint32, h *head) error {
+	if c := h.changed.Load(); c > u.p.floor.Load() {
+		u.p.floor.Store(c)
+	}
+	failpoint.Hit("locktable/forget/floor")
+	h.kind.Store(0)
+	failpoint.Hit("locktable/forget/nameless")
+	if err := u.dropLocked(n, longAt, &h.long); err != nil {
+		return err
+	}
+	return u.dropLocked(n, epitaphAt, &h.epitaph)
+}
+
 // Lock does what Table.Lock does.
 func (n *Name) Lock(ctx context.Context, m Mode) (Hold, error) {
 	if n.t == nil || n.over.Load() {

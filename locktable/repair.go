@@ -2,12 +2,9 @@ package locktable
 
 import (
 	"context"
-	"encoding/binary"
-	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/godsm/godsm/shm/waitqueue"
 )
 
@@ -59,105 +56,6 @@ func (u *turn) repairLocked() error {
 	return nil
 }
 
-// sweep gives back what a session that is dead, or closes, has of the table: its holds, with a note where it may have
-// been writing, its waits and pins. It may be cut short, or be done by two sessions at once.
-func (t *Table) sweep(ctx context.Context, dead shmsync.Peer) error {
-	for i := range t.parts {
-		if err := t.sweepPart(ctx, i, dead); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sweepSoon sweeps a session that has died: now, if that takes no longer than a second, else in a goroutine.
-func (t *Table) sweepSoon(dead shmsync.Peer) {
-	in := func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		return t.sweep(ctx, dead) == nil || t.view.Ended()
-	}
-	if in() {
-		return
-	}
-	fault.Go(func() {
-		for !in() {
-			time.Sleep(100 * time.Millisecond) // sweep may fail at once
-		}
-	})
-}
-
-// sweepPart sweeps one partition, whose lock it takes by lockPart. It does nothing if the dead session's row is
-// another's by now.
-func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err error) {
-	defer fault.Return(&err, fault.Catch())
-	seated := func() (who shmsync.Peer, s *seat) {
-		lease, err := t.mapped.Enter()
-		if err == nil {
-			defer lease.Leave()
-			who, s, _ = t.roster.Seat(dead.Row)
-		}
-		return who, s
-	}
-	who, s := seated()
-	if t.mapped.Ended() {
-		return t.closed()
-	}
-	if s == nil || who != dead {
-		return nil // swept long ago: the row is another session's
-	}
-	u, err := t.lockPart(ctx, i)
-	if err != nil {
-		return err
-	}
-	defer u.leave()
-	if who, _ := seated(); who != dead {
-		u.markDone()
-		return nil
-	}
-	err = u.eachLocked(func(n uint32, h *head) error {
-		if h.kind.Load() == 0 || h.lock.Empty() && waitqueue.Hold(h.lock.Word.Load()).Row() != dead.Row {
-			return nil
-		}
-		u.queue(h, n).SweepLocked(dead.Row, rowOf, func(m Mode, owner uint32) {
-			if m.Writes() {
-				u.noteDeathLocked(h, n, dead, s, owner, m)
-			}
-		})
-		failpoint.Hit("locktable/sweep/swept")
-		u.callWaiters()
-		return nil
-	})
-	if err == nil {
-		u.markDone()
-	}
-	return err
-}
-
-// noteDeathLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
-func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32, m Mode) {
-	h.changed.Store(u.t.root.stamp.Add(1))
-	was := h.died.Load()
-	if was == 0 {
-		u.p.notes.Add(1)
-		b := binary.LittleEndian.AppendUint64(nil, s.pid.Load())
-		b = append(b, padText(loadText(s.app[:]))...)
-		b = append(b, padText(u.t.noteOf(dead.Row, owner))...)
-		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
-		was = dead.Word() | below
-	}
-	if m != IntentExclusive {
-		was &^= below
-	}
-	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
-	failpoint.Hit("locktable/mourn/noted")
-	if u.p.notes.Load() > maxNotes && h.lock.Empty() {
-		u.rememberLostNoteLocked(h.ident.Load())
-		h.died.Store(0)
-		u.p.notes.Add(^uint32(0))
-	}
-}
-
 // maxNotes is how many names of a partition keep a note of a death that no holder has asked for. Others are remembered
 // by their hashes alone.
 const maxNotes = 64
@@ -168,46 +66,44 @@ const below = 1 << 47
 // unknown is the note of a death of which nothing is known any more.
 const unknown = 1 << 48
 
-// rememberLostNoteLocked remembers the hash of a name whose note of a death is forgotten. It runs under the
-// partition's lock.
-func (u *turn) rememberLostNoteLocked(ident uint64) {
-	for i := range u.p.lost {
-		if u.p.lost[i].Load() == 0 {
-			u.p.lost[i].Store(max(ident, 1))
-			return
-		}
-	}
-	u.p.lostAll.Store(1)
-}
-
-// mayHaveLostNoteLocked reports whether the note of a name's death may have been forgotten. It runs under the
-// partition's lock.
-func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
-	for i := range u.p.lost {
-		if u.p.lost[i].Load() == max(ident, 1) {
-			u.p.lost[i].Store(0)
-			return true
-		}
-	}
-	return u.p.lostAll.Load() != 0
-}
-
 const noteBytes = 40
 
-// sweepDead sweeps the sessions of those rows that are dead, for a waiter that they are in the way of: until ctx is
-// over, and for a second at most.
-func (t *Table) sweepDead(ctx context.Context, rows []int) {
-	if len(rows) == 0 {
-		return
+// RepairedAll notes that all that the table guards is whole again after every death so far: no lock tells of a death
+// any more. It is for a caller that has looked at everything, and keeps others from holding anything while it looks.
+// The table remembers some 6,000 names of which a holder died; once there were more, and until a call of RepairedAll,
+// a lock that was not in use tells of a death of which nothing is known.
+func (t *Table) RepairedAll(ctx context.Context) error {
+	if t.view.Ended() {
+		return t.closed()
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	for _, row := range rows {
-		var who shmsync.Peer
-		var ok bool
-		_ = t.withOwnRecords(func() { who, _, ok = t.roster.Seat(row) })
-		if ok && who != t.self.Peer && !t.self.Alive(who) {
-			_ = t.sweep(ctx, who)
+	for i := range t.parts {
+		if err := t.repairedPart(ctx, i); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+func (t *Table) repairedPart(ctx context.Context, i int) (err error) {
+	defer t.answer(&err, fault.Catch())
+	u, err := t.enter(ctx, i)
+	if err != nil {
+		return err
+	}
+	defer u.leave()
+	u.p.lostAll.Store(0)
+	for k := range u.p.lost {
+		u.p.lost[k].Store(0)
+	}
+	err = u.eachLocked(func(_ uint32, h *head) error {
+		if h.kind.Load() != 0 {
+			h.died.Store(0)
+		}
+		return nil
+	})
+	u.p.notes.Store(0)
+	if err == nil {
+		u.markDone()
+	}
+	return err
 }

@@ -78,33 +78,6 @@ func (t *Table) enter(ctx context.Context, i int) (*turn, error) {
 	return u, err
 }
 
-// lockPart does what enter does, also after the end of the table's view: for a caller that gives back what a session
-// has.
-func (t *Table) lockPart(ctx context.Context, i int) (u *turn, err error) {
-	lease, err := t.mapped.Enter()
-	if err != nil {
-		return nil, t.closed()
-	}
-	defer func() { // also at a fault
-		if u == nil {
-			lease.Leave()
-		}
-	}()
-	failpoint.Hit("locktable/enter/leased")
-	l := &t.parts[i]
-	guard, err := l.lock.Lock(ctx)
-	if errors.Is(err, shmsync.ErrNotRecoverable) { // all that it guards can be repaired
-		guard, err = l.lock.Recover(ctx)
-	}
-	if err != nil {
-		if t.mapped.Ended() {
-			return nil, t.closed()
-		}
-		return nil, fmt.Errorf("locktable: waiting for partition %d: %w", i, err)
-	}
-	return l.begin(lease, guard)
-}
-
 // tryFor is how long a call that does not wait tries to acquire a partition's lock.
 const tryFor = 50 * time.Microsecond
 
@@ -240,18 +213,6 @@ func (u *turn) callWaiters() {
 		}
 	}
 	u.q.Calls = u.q.Calls[:0]
-}
-
-// keyOf returns what a record has of the head that it belongs to.
-func keyOf(part int, n uint32) uint64 { return uint64(part)<<32 | uint64(n) }
-
-// recordAt returns the record that ref names, nil if there is none.
-func (t *Looker) recordAt(ref waitqueue.Ref) *waitqueue.Record {
-	r, err := t.roster.At(roster.Ref(ref))
-	if err != nil {
-		return nil
-	}
-	return r
 }
 
 func rowOf(ref waitqueue.Ref) int { return roster.Ref(ref).Row() }

@@ -2,7 +2,6 @@ package locktable
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -116,31 +115,4 @@ func (h *hold) convertLocked(to Mode) {
 		h.head.lock.Convert(was, h.word)
 	}
 	failpoint.Hit("locktable/convert/stored")
-}
-
-// Downgrade makes the hold one in a weaker mode, without letting go. A mode that the hold's own does not cover is an
-// error.
-func (x Hold) Downgrade(m Mode) (err error) {
-	h, err := x.useIn(m)
-	if err != nil {
-		return err
-	}
-	defer h.endUse()
-	if h.under != nil || !h.currentMode().Covers(m) {
-		return invalid("downgrade %s from %s to %s: it is not weaker, or another hold of the owner rests on it", h.key, h.currentMode(), m)
-	}
-	if h.count.Load() > 2 { // what is held below or under it rests on its mode
-		return fmt.Errorf("locktable: downgrade %s: %w, and other holds of its rest on this one", h.key, ErrSelf)
-	}
-	defer h.t.answer(&err, fault.Catch())
-	u, err := h.t.enter(context.Background(), h.partition())
-	if err != nil {
-		return err
-	}
-	defer u.leave()
-	u.queue(h.head, h.n)
-	h.convertLocked(m)
-	u.callWaiters()
-	u.markDone()
-	return nil
 }

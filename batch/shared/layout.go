@@ -141,3 +141,8 @@ func (s shape) of(r shm.Region) (p parts, err error) {
 	p.results, err = r.Bytes(shm.Offset(s.resultsAt), s.slots*s.result)
 	return p, err
 }
+
+func (s *slot) load() word { return word(s.word.Load()) }
+
+// move tries a move of a slot, and reports whether the slot was in that state.
+func (s *slot) move(from, to word) bool { return s.word.CompareAndSwap(uint64(from), uint64(to)) }

@@ -3,7 +3,6 @@ package shared
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -98,16 +97,6 @@ func attach(r shm.Region, self shmsync.Self, o Options) (*memory, error) {
 	})
 }
 
-// shape checks the sizes.
-func (o Options) shape() (shape, error) {
-	if o.Slots < 64 || o.Slots > mostSlots || o.Slots%64 != 0 || o.Command < 16 || o.Command > 1<<20 || o.Result < 64 || o.Result > 1<<20 ||
-		o.Command%8 != 0 || o.Result%8 != 0 {
-		return shape{}, errkind.As(fs.ErrInvalid, fmt.Errorf("batch/shared: %d slots of %d and %d bytes: a queue has 64 to %d slots, "+
-			"a multiple of 64, commands of 16 bytes to 1 MB and results of 64 bytes to 1 MB, both multiples of 8", o.Slots, o.Command, o.Result, mostSlots))
-	}
-	return shapeOf(o.Slots, o.Command, o.Result), nil
-}
-
 // contained runs f, which is at the shared bytes: not after the end of the session, and a fault is an error.
 func (m *memory) contained(f func() error) (err error) {
 	lease, err := m.view.Enter()
@@ -118,11 +107,6 @@ func (m *memory) contained(f func() error) (err error) {
 	defer fault.Return(&err, fault.Catch())
 	return f()
 }
-
-// move tries a move of a slot, and reports whether the slot was in that state.
-func (s *slot) move(from, to word) bool { return s.word.CompareAndSwap(uint64(from), uint64(to)) }
-
-func (s *slot) load() word { return word(s.word.Load()) }
 
 // markReady sets the bit that says that a slot may be ready.
 func (m *memory) markReady(slot int) {

@@ -1,10 +1,13 @@
 package shared
 
 import (
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/godsm/godsm/batch"
+	"github.com/godsm/godsm/internal/errkind"
 )
 
 // A Codec says how commands or results lie in shared memory. Bytes that Parse gets may be of another version of the
@@ -50,4 +53,14 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.Default()
 	}
 	return o
+}
+
+// shape checks the sizes.
+func (o Options) shape() (shape, error) {
+	if o.Slots < 64 || o.Slots > mostSlots || o.Slots%64 != 0 || o.Command < 16 || o.Command > 1<<20 || o.Result < 64 || o.Result > 1<<20 ||
+		o.Command%8 != 0 || o.Result%8 != 0 {
+		return shape{}, errkind.As(fs.ErrInvalid, fmt.Errorf("batch/shared: %d slots of %d and %d bytes: a queue has 64 to %d slots, "+
+			"a multiple of 64, commands of 16 bytes to 1 MB and results of 64 bytes to 1 MB, both multiples of 8", o.Slots, o.Command, o.Result, mostSlots))
+	}
+	return shapeOf(o.Slots, o.Command, o.Result), nil
 }

@@ -85,6 +85,58 @@ func (q *Queue[Cmd, Res]) Close(ctx context.Context) (err error) {
 	return err
 }
 
+// Do hands in a command and waits for its outcome. It blocks while there is no room, unless Options.Full is Fail. If the
+// context ends first, Do returns a [batch.Error] that reports whether the command may still be executed. Any error is a
+// *batch.Error; that of another process has its text, and its kind for errors.Is where it is one of package batch.
+func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
+	at, err := q.fillFreeSlot(ctx, cmd)
+	if err != nil {
+		return res, &batch.Error{Err: err}
+	}
+	return q.awaitDone(ctx, at.slot, at.bit)
+}
+
+// steward leads whenever that is this session's turn, until the queue is closed.
+func (q *Queue[Cmd, Res]) steward() {
+	defer close(q.ended)
+	bit := q.m.self.Mailbox.Take()
+	defer bit.Release()
+	seat := &q.m.seats[q.m.self.Row]
+	_ = q.m.contained(func() error { seat.bit.Store(bit.Number()); seat.leads.Store(1); return nil })
+	defer func() { _ = q.m.contained(func() error { seat.leads.Store(0); return nil }) }()
+	var seen struct {
+		word, beat uint64
+		at         time.Time
+	}
+	for q.ctx.Err() == nil {
+		vacant, why := false, ""
+		if q.m.contained(func() error {
+			h := q.m.head
+			word, beat := h.lead.Load(), h.beat.Load()
+			if word != seen.word || beat != seen.beat || seen.at.IsZero() {
+				seen.word, seen.beat, seen.at = word, beat, time.Now()
+			}
+			_, _, ok := q.m.leader()
+			switch {
+			case !ok:
+				vacant, why = true, "no session led"
+			case time.Since(seen.at) > q.options.Lease && q.m.waiting():
+				vacant, why = true, "the leader has not beaten"
+			}
+			return nil
+		}) != nil {
+			return
+		}
+		if vacant {
+			q.lead(bit, seen.word, why)
+			continue
+		}
+		wait, cancel := context.WithTimeout(q.ctx, min(time.Second, q.options.Lease/5))
+		_ = bit.Wait(wait)
+		cancel()
+	}
+}
+
 type streamKey struct{}
 
 var streams atomic.Uint64

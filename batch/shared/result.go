@@ -8,6 +8,7 @@ import (
 	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/excerpt"
+	"github.com/godsm/godsm/internal/failpoint"
 )
 
 // kinds of a result.
@@ -112,4 +113,58 @@ func appendTo[T any](c Codec[T], b []byte, v T) (_ []byte, err error) {
 		}
 	}()
 	return c.Append(b, v)
+}
+
+// storeResult stores a result. Only the engine's worker calls it.
+func (l *leader[Cmd, Res]) storeResult(slot int, res Res) {
+	b, err := appendTo(l.q.results, l.result[:0], res)
+	if err != nil {
+		l.m.storeResult(slot, missing, nil)
+		return
+	}
+	l.result = b
+	l.m.storeResult(slot, value, b)
+}
+
+// answer stores a slot's outcome in the shared bytes, for tell. It does nothing to a slot that this leader has not claimed.
+func (l *leader[Cmd, Res]) answer(slot int, res Res, err error) error {
+	s := &l.m.slots[slot]
+	w := s.load()
+	if w.epoch() != l.epoch || w.state() != claimed && w.state() != tentative {
+		return nil
+	}
+	switch {
+	case l.leaving.Load() && err != nil: // it is not known, or was not tried
+		if w.state() == claimed {
+			l.returnClaimed(slot, w)
+		}
+		return nil
+	case err != nil:
+		l.m.storeResult(slot, failure, appendFailure(nil, err, l.m.shape.result))
+	case w.state() == claimed:
+		l.storeResult(slot, res)
+	}
+	failpoint.Hit("batch/lead/answering")
+	if s.move(w, use(done, s.number.Load())) {
+		failpoint.Hit("batch/lead/answered")
+		l.bell.owe(l.m, slot)
+	}
+	return nil
+}
+
+// finishSlot gives a slot its outcome. The engine's worker calls it, and the leader for what the engine does not get.
+func (l *leader[Cmd, Res]) finishSlot(it item[Cmd], res Res, err error) {
+	if errors.Is(err, batch.ErrDeposed) {
+		l.leaving.Store(true)
+	}
+	_ = l.m.contained(func() error {
+		if l.m.head.lead.Load() != uint64(leads(l.epoch, l.m.self.Row)) {
+			return nil // the next leader answers it
+		}
+		return l.answer(it.slot, res, err)
+	})
+	if l.pending.Add(-1) == 0 {
+		l.bell.toll(l.m)
+		l.idle <- struct{}{}
+	}
 }

@@ -160,3 +160,17 @@ func (l *leader[Cmd, Res]) publish() {
 		st.troubled.Store(time.Now().Add(-e.Since).UnixNano())
 	}
 }
+
+// publishTrouble publishes why nothing goes on; nil: it goes on.
+func (l *leader[Cmd, Res]) publishTrouble(err error) {
+	_ = l.m.contained(func() error {
+		st := &l.m.head.stats
+		if err == nil {
+			st.troubled.Store(0)
+			return nil
+		}
+		st.troubled.CompareAndSwap(0, time.Now().UnixNano())
+		l.m.head.trouble.store(excerpt.Of(err.Error(), textSize))
+		return nil
+	})
+}

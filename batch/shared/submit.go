@@ -12,17 +12,6 @@ import (
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
-// Do hands in a command and waits for its outcome. It blocks while there is no room, unless Options.Full is Fail. If the
-// context ends first, Do returns a [batch.Error] that reports whether the command may still be executed. Any error is a
-// *batch.Error; that of another process has its text, and its kind for errors.Is where it is one of package batch.
-func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
-	at, err := q.fillFreeSlot(ctx, cmd)
-	if err != nil {
-		return res, &batch.Error{Err: err}
-	}
-	return q.awaitDone(ctx, at.slot, at.bit)
-}
-
 // A Future is the outcome of a command that was handed in by Submit.
 type Future[Res any] struct {
 	done chan struct{}

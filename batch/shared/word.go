@@ -48,8 +48,6 @@ type leadWord uint64
 func (w leadWord) epoch() uint64 { return uint64(w) & mostEpoch }
 func (w leadWord) row() int      { return int(w>>epochBits) - 1 }
 
-func leads(epoch uint64, row int) leadWord { return leadWord(epoch | uint64(row+1)<<epochBits) }
-
 // An owner of a block is a peer: its row plus 1 in bits 32 to 42, its incarnation below, and above how often the block has
 // changed hands, so that no late compare-and-swap meets the next owner.
 const handsAt = 43

@@ -2,7 +2,6 @@ package dsa
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -190,36 +189,6 @@ func (a *Area) AllocZeroed(n int) (Pointer, error) {
 	return p, nil
 }
 
-// getWithLock calls get under the area's lock until that has what it wants: a span of class c with room, or, if c is -1,
-// a run of n chunks. In between, without the lock, it makes room: the area grows or, if it cannot, what sessions have
-// and do not use is taken from them. The caller has a stripe.
-//
-// An error of get ends it, but for one: ErrCorrupt at the first try, since taking the lock again repairs the area. It
-// gives up after maxTries, with ErrNoMemory, if others have always been faster to use the room that it had made.
-func (a *Area) getWithLock(c, n int, get func(context.Context) (bool, error)) error {
-	ctx := context.Background()
-	for try := range maxTries {
-		if a.ends.Ended() {
-			return errClosed
-		}
-		found, err := a.tryGet(ctx, get)
-		if errors.Is(err, ErrCorrupt) && try == 0 {
-			continue // the area is repaired first
-		}
-		if found || err != nil {
-			return err
-		}
-		refused := a.growFor(ctx, n)
-		if refused == nil {
-			continue
-		}
-		if found, err = a.takeBack(ctx, c, n, refused, get); found || err != nil {
-			return err
-		}
-	}
-	return errOutrun
-}
-
 // maxTries is how often a call begins anew, because others change what it needs, before it returns an error.
 const maxTries = 100
 
@@ -273,15 +242,30 @@ func (a *Area) takeSpanLocked(ctx context.Context, cl *class) (h held, ok bool, 
 	return h, true, nil
 }
 
-// makeSpanLocked takes the chunks of a new span, and prepares its description; ok is false if no segment has the
-// chunks. The state is still that of a free chunk: the caller stores another, which makes it a span. Until then a death
-// leaves nothing but the lock. The caller holds the area's lock.
-func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok bool, err error) {
-	if r, ok, err = a.makeRunLocked(ctx, cl.chunks); !ok || err != nil {
-		return r, false, err
+// AllocBytesInto allocates as AllocInto does, and returns the object that the word owns then and the object's bytes. It
+// does not read the word for that: so what it returns is what it has allocated, even if a stray store changes the word.
+func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) {
+	if p, err = a.allocInto(n, at); err != nil {
+		return 0, nil, err
 	}
-	r.s.class.Store(uint32(cl.id))
-	r.s.clear(cl)
-	failpoint.Hit("dsa/span/cleared")
-	return r, true, nil
+	if b = a.Peek(p); len(b) < n {
+		return 0, nil, a.orClosed(notAllocated(p)) // unmapped meanwhile
+	}
+	return p, b[:n:n], nil
+}
+
+// AllocInto allocates n bytes, as Alloc does, and stores the object's Pointer in a word that reads 0. If it returns an
+// error the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The
+// zero Place is ErrPointer.
+func (a *Area) AllocInto(n int, at Place) error {
+	_, err := a.allocInto(n, at)
+	return err
+}
+
+// allocInto allocates in a scope, into a word that there is.
+func (a *Area) allocInto(n int, at Place) (Pointer, error) {
+	if at.word == nil {
+		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
+	}
+	return a.allocContained(n, at)
 }

@@ -135,3 +135,7 @@ func lowest(w uint64) int { return bits.TrailingZeros64(w) }
 
 // ones returns how many bits are set.
 func ones(w uint64) int { return bits.OnesCount64(w) }
+
+// fitsClass reports whether an object in a block of that class can have the pointer p: one that leaves so much unused
+// would be in a block of a smaller class. In checked mode the slack is a generation, which the guard bytes tell.
+func (a *Area) fitsClass(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }

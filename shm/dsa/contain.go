@@ -1,10 +1,8 @@
 package dsa
 
 import (
-	"fmt"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/sys/fault"
 )
 
@@ -25,29 +23,4 @@ func (a *Area) contained(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// errFault returns the error, which matches ErrCorrupt, of a call that met that fault.
-func errFault(fault error) error {
-	return errkind.As(ErrCorrupt, fmt.Errorf("dsa: bytes of the area are gone from under their mapping: "+
-		"a segment's object was truncated, or its file system failed (%w)", fault))
-}
-
-// errPanic returns the error of a call that ended in a panic, r: ErrClosed if the area has ended, else that of the
-// fault. A panic that is no fault goes on from here.
-func (a *Area) errPanic(r any) error {
-	if a.head == nil { // the zero Area
-		return errClosed
-	}
-	return a.orClosed(errFault(fault.Of(r)))
-}
-
-// orClosed returns err or, once the area has ended, ErrClosed. Each call passes its result through it, or asks for the
-// end itself, after its last load of shared bytes: what was read since the end means nothing, and neither does an error
-// that was made of it.
-func (a *Area) orClosed(err error) error {
-	if a.ends.Ended() {
-		return errClosed
-	}
-	return err
 }

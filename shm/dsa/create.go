@@ -43,17 +43,6 @@ func Create(ctx context.Context, source SegmentSource, self shmsync.Self, o Opti
 	return nil, errors.Join(fmt.Errorf("dsa: create an area: %w", err), seg.Detach())
 }
 
-// pinFirstSegment pins a new area's first segment. The end of the owner or the session may detach the area before the
-// pin, and its removal then unpins a segment that is not pinned yet; so the area is asked for its end after the pin,
-// which is undone then.
-func (a *Area) pinFirstSegment(ctx context.Context, seg Segment) error {
-	err := seg.Pin(ctx)
-	if a.ends.Ended() {
-		err = errors.Join(errClosed, a.ensureUnpinned(ctx, seg.Handle()))
-	}
-	return err
-}
-
 // create runs createIn in the source's With, so that the bytes stay while they become an area.
 func create(
 	seg Segment, source SegmentSource, self shmsync.Self, o Options, g geometry, flags uint32,

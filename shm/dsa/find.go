@@ -121,36 +121,6 @@ func (a *Area) chunkOf(p Pointer) (m *mapping, at int, err error) {
 	return nil, 0, notAllocated(p)
 }
 
-// runOf follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
-// in the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first
-// chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock. That the run
-// reaches as far as p's chunk is not checked here: the caller refuses a distance at which no block begins, or which is
-// not 0 for a large object.
-func (m *mapping) runOf(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
-	chunk := at
-	s := &m.spans[chunk]
-	state := s.state.Load()
-	if stateKind(state) == kindPart {
-		back := int(s.back.Load())
-		if back < 1 || back > chunk {
-			return r, 0, nil, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
-		}
-		chunk -= back
-		s = &m.spans[chunk]
-		state = s.state.Load()
-	}
-	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
-	r = spanRef{m, chunk, s}
-	switch stateKind(state) {
-	case kindOwned, kindFull, kindPartial, kindContested:
-		cl, err = r.class()
-		return r, rel, cl, err
-	case kindLarge:
-		return r, rel, nil, nil
-	}
-	return r, 0, nil, notAllocated(p)
-}
-
 // notAllocated is the error for a pointer that leads to no object. It is a type and not a text so that a refusal
 // formats nothing until a program reads the text.
 type notAllocated Pointer

@@ -1,7 +1,6 @@
 package dsa
 
 import (
-	"cmp"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -131,18 +130,6 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 	return a.orClosed(err)
 }
 
-// unmapAfter ends a call that may have given a segment back: it unmaps that, and all others that went back. It returns
-// err, or the error of unmapping if that is nil, or, once the area has ended, ErrClosed. The caller has no stripe.
-func (a *Area) unmapAfter(err error) error {
-	serr := a.contained(func() error {
-		if a.head.returned.Load() == a.seen.Load() {
-			return nil
-		}
-		return a.unmapReturned()
-	})
-	return a.orClosed(cmp.Or(err, serr))
-}
-
 // freeRemote frees an object in a span that is not this session's, by setting its bit in freed. The caller has the
 // class's stripe, and a note of the object. A double free is ErrPointer, also one that another session makes at the
 // same time: the compare-and-swap lets one of them succeed.
@@ -195,6 +182,12 @@ func (a *Area) freeRemote(p Pointer, r spanRef, cl *class, i int, from Place) er
 	return nil
 }
 
+// FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If
+// it fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
+func (a *Area) FreeFrom(at Place) error {
+	return a.freeContained(0, at)
+}
+
 // freedStamp returns what an object bears in its first 8 bytes while it is freed by a session that is not its span's: a
 // number that is unlikely to be the object's content, and never 0. A program's own bytes can equal it. Only if such an
 // object is also the one that a dead session was freeing, and already another session's, would recovery free it
@@ -207,7 +200,3 @@ func freedStamp(p Pointer) uint64 {
 	x := (uint64(p.withSlack(0)) ^ 0x5be1_ac1e_57a3_9d4b) * 0x9e37_79b9_7f4a_7c15
 	return x ^ x>>29 | 1
 }
-
-// fitsClass reports whether an object in a block of that class can have the pointer p: one that leaves so much unused
-// would be in a block of a smaller class. In checked mode the slack is a generation, which the guard bytes tell.
-func (a *Area) fitsClass(p Pointer, c *class) bool { return a.guard != 0 || p.slack() < c.slack }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -23,15 +22,6 @@ func (r *row) makeLive(chunks, life int) {
 	r.longest.Store(uint32(chunks))
 	r.low.Store(0)
 	r.word.Store(rowWord(rowLive, life))
-}
-
-// segmentSize returns how many bytes the segment of row i has, as follows from its chunks.
-func (a *Area) segmentSize(i int) uint64 {
-	start := uint64(0)
-	if i == 0 {
-		start = firstSegment(len(a.slots))
-	}
-	return geometryOf(start, int(a.rows[i].chunks.Load())).size
 }
 
 // growFor makes room for a run of n chunks: by what dead sessions had, or else by a new segment. The caller has a
@@ -154,41 +144,6 @@ func (a *Area) leastGrowth() int {
 	return int(min(bytes/128/(chunkSize+spanSize)+1, a.head.largest.Load(), maxSegment/chunkSize))
 }
 
-// wholeRuns returns the chunks of the largest spans that fit into so many, or of runs as long as is needed, if those
-// are longer. So objects of one size leave none over, however large they are. If not even one fits, it returns what it
-// was given.
-func wholeRuns(chunks, need int) int {
-	if unit := max(classes[len(classes)-1].chunks, need); chunks > unit {
-		return chunks / unit * unit
-	}
-	return chunks
-}
-
-// newSegment makes a segment of so many chunks or, if the limit leaves less, of what it leaves, and returns it with the
-// number that it has. If the source refuses with ErrNoMemory or ErrSize, it asks for half as many, down to what is
-// needed, and for less than least only if the source refuses that too. It blocks as the source's Create does. The
-// caller holds the lock for growth.
-func (a *Area) newSegment(ctx context.Context, need, chunks int) (Segment, int, error) {
-	room, err := a.growthWithinLimit(need)
-	if err != nil {
-		return nil, 0, err
-	}
-	chunks, least := min(chunks, max(wholeRuns(room, need), need)), a.leastGrowth()
-	for {
-		seg, err := a.trySegment(ctx, chunks)
-		if err == nil || chunks <= need || ctx.Err() != nil ||
-			!errors.Is(err, ErrNoMemory) && !errors.Is(err, ErrSize) {
-			return seg, chunks, err
-		}
-		if chunks > least {
-			chunks = max(chunks/2, least, need)
-		} else {
-			chunks = max(chunks/2, need)
-		}
-		a.cut, a.cutAt = chunks, a.head.returned.Load()
-	}
-}
-
 // growthWithinLimit returns how many chunks a segment can have within the area's limit; less than what is needed is
 // ErrLimit. It takes no lock: a limit that is set at that moment may count for the next segment only.
 func (a *Area) growthWithinLimit(need int) (chunks int, err error) {
@@ -202,64 +157,4 @@ func (a *Area) growthWithinLimit(need int) (chunks int, err error) {
 			limit, total, geometryOf(0, need).size))
 	}
 	return chunks, nil
-}
-
-// trySegment asks the source for a segment of so many chunks. More than a segment can have, or than an int can say, is
-// ErrSize.
-func (a *Area) trySegment(ctx context.Context, chunks int) (Segment, error) {
-	size := geometryOf(0, chunks).size
-	if size > maxSegment || size > math.MaxInt {
-		return nil, errkind.As(ErrSize,
-			fmt.Errorf("a segment of %d bytes is more than the %d that one can have", size, uint64(maxSegment)))
-	}
-	seg, err := a.source.Create(ctx, int(size))
-	if err != nil {
-		return nil, fmt.Errorf("the area, of %d bytes, asked for a segment of %d more: %w", a.head.total.Load(), size, err)
-	}
-	return seg, nil
-}
-
-// addSegment pins a new segment, writes it into row i, and adds it to this process's mappings. The caller holds the
-// lock for growth and runs in the segment's With; addSegment takes the area's lock.
-//
-// The order of the steps, and what a process that dies after each leaves:
-//
-//  1. The segment is formatted, and its handle stored in the row. The row is free still: the segment goes with its
-//     process.
-//  2. The row says "coming". The next holder of the lock frees the row, and unpins the segment, which is no error if
-//     it is not pinned, or gone.
-//  3. The segment is pinned, and no longer goes with its process. The same holder unpins it.
-//  4. The row says "live": the segment is the area's. What is derived, such as the total, the next holder makes anew.
-//
-// If the pin were first, a death before the row says so would leave a segment that no row names, and that nothing
-// unpins.
-func (a *Area) addSegment(ctx context.Context, b []byte, seg Segment, i, chunks int) error {
-	g, err := a.lockArea(ctx)
-	if err != nil {
-		return err
-	}
-	defer g.Unlock()
-	r := &a.rows[i]
-	_, life := rowOf(r.word.Load())
-	life = life%maxLife + 1
-	size := geometryOf(0, chunks).size
-	m, err := a.formatSegment(b, seg, geometryOf(0, chunks), i, life)
-	if err != nil {
-		return err
-	}
-	r.handle.Store(seg.Handle())
-	failpoint.Hit("dsa/grow/handle")
-	r.word.Store(rowWord(rowComing, life))
-	failpoint.Hit("dsa/grow/coming")
-	if err := seg.Pin(ctx); err != nil {
-		r.word.Store(rowWord(rowFree, life))
-		return fmt.Errorf("dsa: keep a segment: %w", err)
-	}
-	failpoint.Hit("dsa/grow/pinned")
-	r.makeLive(chunks, life)
-	failpoint.Hit("dsa/grow/live")
-	a.head.total.Add(size)
-	a.mapMu.Lock()
-	defer a.mapMu.Unlock()
-	return a.installLocked(m)
 }

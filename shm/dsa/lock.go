@@ -66,15 +66,6 @@ func (a *Area) lockAreaUnrepaired(ctx context.Context, end *shm.View) (guard, er
 	return g, nil
 }
 
-// repairIfDirtyLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx
-// ends, since the next holder would have to begin anew.
-func (a *Area) repairIfDirtyLocked(ctx context.Context) error {
-	if a.head.dirty.Load() == 0 {
-		return nil
-	}
-	return a.repairLocked(context.WithoutCancel(ctx))
-}
-
 // lockEvenPoisoned takes one of the area's locks, a poisoned one too: all that they guard can be repaired. A lock that
 // is free is taken at once, whatever ctx says. Else it waits for at most patience or what SetWait says, and until ctx
 // or the view end ends. The guard is Abandoned if the lock's last holder died, or left it poisoned.
@@ -138,4 +129,34 @@ func (a *Area) withLock(ctx context.Context, f func() error) error {
 	}
 	defer g.Unlock()
 	return a.dirtyIfCorruptLocked(f())
+}
+
+// getWithLock calls get under the area's lock until that has what it wants: a span of class c with room, or, if c is -1,
+// a run of n chunks. In between, without the lock, it makes room: the area grows or, if it cannot, what sessions have
+// and do not use is taken from them. The caller has a stripe.
+//
+// An error of get ends it, but for one: ErrCorrupt at the first try, since taking the lock again repairs the area. It
+// gives up after maxTries, with ErrNoMemory, if others have always been faster to use the room that it had made.
+func (a *Area) getWithLock(c, n int, get func(context.Context) (bool, error)) error {
+	ctx := context.Background()
+	for try := range maxTries {
+		if a.ends.Ended() {
+			return errClosed
+		}
+		found, err := a.tryGet(ctx, get)
+		if errors.Is(err, ErrCorrupt) && try == 0 {
+			continue // the area is repaired first
+		}
+		if found || err != nil {
+			return err
+		}
+		refused := a.growFor(ctx, n)
+		if refused == nil {
+			continue
+		}
+		if found, err = a.takeBack(ctx, c, n, refused, get); found || err != nil {
+			return err
+		}
+	}
+	return errOutrun
 }

@@ -196,27 +196,6 @@ func newMapping(b []byte, seg Segment, g geometry, row, life int) (*mapping, err
 	return m, err
 }
 
-// formatSegment writes a new segment's header, and makes a mapping of it. No other process knows the segment yet; its
-// bytes are zero, so all its spans are free. The magic number comes last: a process that finds the segment before,
-// which only a row that was hit by a stray store makes it do, refuses it.
-func (a *Area) formatSegment(b []byte, seg Segment, g geometry, row, life int) (*mapping, error) {
-	m, err := newMapping(b, seg, g, row, life)
-	if err != nil {
-		return nil, err
-	}
-	h, err := shm.At[segment](shm.NewRegion(m.bytes), shm.Offset(g.segment))
-	if err != nil {
-		return nil, err
-	}
-	h.area.Store(a.head.id.Load())
-	h.row.Store(uint32(row))
-	h.life.Store(uint32(life))
-	h.chunks.Store(uint32(g.chunks))
-	m.clearBits()
-	h.magic.Store(magic)
-	return m, nil
-}
-
 // clearBits makes all chunks free, and marks the bits beyond the last chunk as used, so that no run is found there. The
 // caller holds the area's lock, or is the only one that knows the segment.
 func (m *mapping) clearBits() {

@@ -1,6 +1,7 @@
 package dsa
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 
@@ -41,6 +42,24 @@ func (a *Area) Place(p Pointer, off int) (Place, error) {
 	return Place{p.withSlack(uint64(off)&8) + Pointer(off>>4), w}, err
 }
 
+// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock. A place is a number
+// in shared memory: one in a segment that is gone, or outside the segment's chunks, owns nothing. The word is compared
+// without the slack, which the note's intent has used for its own.
+func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, error) {
+	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
+		return false, nil
+	}
+	m, err := a.mapRow(ctx, place.row())
+	if err != nil {
+		return false, err
+	}
+	off := place.offset() + place.slack()&8
+	if off < m.data || off+8 > uint64(len(m.bytes)) {
+		return false, nil
+	}
+	return Pointer(*wordAt(m.bytes, off)).withSlack(0) == p, nil
+}
+
 // Pointer returns what the word reads: 0 for none.
 func (at Place) Pointer() Pointer {
 	if at.word == nil {
@@ -60,40 +79,6 @@ func (at Place) Set(p Pointer) {
 	if at.word != nil {
 		storeOrdered(at.word, uint64(p))
 	}
-}
-
-// AllocInto allocates n bytes, as Alloc does, and stores the object's Pointer in a word that reads 0. If it returns an
-// error the word still reads 0; if the process dies, the word either owns the object or the object is recovered. The
-// zero Place is ErrPointer.
-func (a *Area) AllocInto(n int, at Place) error {
-	_, err := a.allocInto(n, at)
-	return err
-}
-
-// AllocBytesInto allocates as AllocInto does, and returns the object that the word owns then and the object's bytes. It
-// does not read the word for that: so what it returns is what it has allocated, even if a stray store changes the word.
-func (a *Area) AllocBytesInto(n int, at Place) (p Pointer, b []byte, err error) {
-	if p, err = a.allocInto(n, at); err != nil {
-		return 0, nil, err
-	}
-	if b = a.Peek(p); len(b) < n {
-		return 0, nil, a.orClosed(notAllocated(p)) // unmapped meanwhile
-	}
-	return p, b[:n:n], nil
-}
-
-// allocInto allocates in a scope, into a word that there is.
-func (a *Area) allocInto(n int, at Place) (Pointer, error) {
-	if at.word == nil {
-		return 0, fmt.Errorf("dsa: allocate into a place: %w: the zero Place is in no object", ErrPointer)
-	}
-	return a.allocContained(n, at)
-}
-
-// FreeFrom frees the object that the word owns, as Free does, and makes the word read 0 before the object is free. If
-// it fails with ErrPointer there is no such object. In all cases the word reads 0 or what it did before.
-func (a *Area) FreeFrom(at Place) error {
-	return a.freeContained(0, at)
 }
 
 // put makes the word own p, which the session's note names: from this store on the object is the word's, and no longer

@@ -153,21 +153,3 @@ func (a *Area) recoverSpanLocked(ctx context.Context, r spanRef, slot int) error
 	}
 	return nil
 }
-
-// placeOwnsLocked reports whether the word at that place owns p. The caller holds the area's lock. A place is a number
-// in shared memory: one in a segment that is gone, or outside the segment's chunks, owns nothing. The word is compared
-// without the slack, which the note's intent has used for its own.
-func (a *Area) placeOwnsLocked(ctx context.Context, place, p Pointer) (bool, error) {
-	if state, life := rowOf(a.rows[place.row()].word.Load()); place == 0 || state != rowLive || life != place.life() {
-		return false, nil
-	}
-	m, err := a.mapRow(ctx, place.row())
-	if err != nil {
-		return false, err
-	}
-	off := place.offset() + place.slack()&8
-	if off < m.data || off+8 > uint64(len(m.bytes)) {
-		return false, nil
-	}
-	return Pointer(*wordAt(m.bytes, off)).withSlack(0) == p, nil
-}

@@ -2,8 +2,6 @@ package dsa
 
 import (
 	"context"
-	"errors"
-	"math"
 
 	"github.com/godsm/godsm/internal/failpoint"
 )
@@ -86,68 +84,11 @@ func (a *Area) rebuildLocked(m *mapping) error {
 	return err
 }
 
-// segmentLost reports whether err means that a segment is garbled, or gone: then that segment alone is lost. Other
-// errors, such as ErrClosed, mean that this session can do nothing more.
-func segmentLost(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrNotFound) }
-
-// walkRuns calls run for each run of a segment, with its length in chunks, and loose for each chunk that is in none. It
-// checks the length before run sees it: so run may use all chunks of the run, and walkRuns ends. A run that is garbled
-// is ErrCorrupt, and ends it. The caller holds the area's lock, since otherwise runs come and go.
-func (m *mapping) walkRuns(run func(r spanRef, n int) error, loose func(s *span)) error {
-	for c := 0; c < m.chunks; {
-		s := &m.spans[c]
-		switch stateKind(s.state.Load()) {
-		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
-			n := int(s.chunks.Load())
-			if err := m.checkRun(c, s, n); err != nil {
-				return err
-			}
-			if err := run(spanRef{m, c, s}, n); err != nil {
-				return err
-			}
-			c += n
-		default:
-			loose(s)
-			c++
-		}
-	}
-	return nil
-}
-
-// checkRun checks what the span at chunk c says of its run, of n chunks. It refuses, with ErrCorrupt, a length of 0 or
-// one that reaches over the segment's end; a large object whose size does not need so many chunks, or more; and a class
-// that does not exist or whose spans have another length.
-func (m *mapping) checkRun(c int, s *span, n int) error {
-	if n < 1 || n > m.chunks-c {
-		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
-	}
-	if stateKind(s.state.Load()) == kindLarge {
-		if size := s.size.Load(); size > uint64(n)<<chunkShift || size+8 <= uint64(n-1)<<chunkShift || size > math.MaxInt {
-			return corrupt("the object at chunk %d of segment %d has %d bytes in %d chunks", c, m.row, size, n)
-		}
+// repairIfDirtyLocked repairs the area if it is dirty. The caller holds the area's lock. It does not stop when ctx
+// ends, since the next holder would have to begin anew.
+func (a *Area) repairIfDirtyLocked(ctx context.Context) error {
+	if a.head.dirty.Load() == 0 {
 		return nil
 	}
-	if id := s.class.Load(); id >= uint32(len(classes)) || classes[id].chunks != n {
-		return corrupt("the span at chunk %d of segment %d is of class %d and has %d chunks", c, m.row, id, n)
-	}
-	return nil
-}
-
-// eachRunLocked calls run for each run of all segments, and maps them for that. In a segment that is garbled it stops
-// where that is found, and goes on with the next one; an error of run that is not lost ends it. The caller holds the
-// area's lock.
-func (a *Area) eachRunLocked(ctx context.Context, run func(r spanRef, n int) error) error {
-	for i := range a.rows {
-		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
-			continue
-		}
-		m, err := a.mapRow(ctx, i)
-		if err == nil {
-			err = m.walkRuns(run, func(*span) {})
-		}
-		if err != nil && !segmentLost(err) {
-			return err
-		}
-	}
-	return nil
+	return a.repairLocked(context.WithoutCancel(ctx))
 }

@@ -3,11 +3,9 @@ package dsa
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // This file gives segments back to their source. A segment that has no object left is unpinned, and goes when the last
@@ -26,18 +24,6 @@ func (a *Area) returnEmptySegmentsLocked(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// emptySegmentBytesLocked returns how many bytes all segments have in which there is nothing, without the first, which never
-// goes. The caller holds the area's lock.
-func (a *Area) emptySegmentBytesLocked() (n uint64) {
-	for i := 1; i < len(a.rows); i++ {
-		r := &a.rows[i]
-		if state, _ := rowOf(r.word.Load()); state == rowLive && r.free.Load() == r.chunks.Load() {
-			n += a.segmentSize(i)
-		}
-	}
-	return n
 }
 
 // returnSegmentLocked gives the segment of row i back, which is empty, or which a death has left on its way. The caller
@@ -72,46 +58,6 @@ func (a *Area) returnSegmentLocked(ctx context.Context, i int) error {
 // askDelay is how long a session waits for more segments to go back before it asks the others to unmap them: so a burst
 // of segments is one question.
 const askDelay = 20 * time.Millisecond
-
-// askOthersToUnmap has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that
-// is idle would keep the memory. It does not block: a timer asks, unless one runs already. A session that dies before
-// its timer has fired asks none, so an idle session keeps the memory until another segment goes back. What the timer
-// reads, it reads under a stripe: Detach waits for it, or it finds the end and does nothing.
-func (a *Area) askOthersToUnmap() {
-	if a.self.Ask == nil || a.asking.Swap(true) {
-		return
-	}
-	time.AfterFunc(askDelay, func() {
-		_ = a.contained(func() error {
-			return a.withStripe(func() error {
-				a.asking.Store(false)
-				if a.ends.Ended() {
-					return errClosed
-				}
-				now := uint32(a.head.returned.Load())
-				for i := range a.slots {
-					w := a.slots[i].peer.Load()
-					if w != 0 && i != a.slot && a.slots[i].seen.Load() != now {
-						a.self.Ask(shmsync.PeerOf(w))
-					}
-				}
-				return nil
-			})
-		})
-	})
-}
-
-// unpinSegmentLocked unpins the segment of row i, by the handle in the row. Without a source it returns ErrCorrupt: no segment
-// can have been added to such an area. It blocks as the source's Unpin does. The caller holds the area's lock.
-func (a *Area) unpinSegmentLocked(ctx context.Context, i int) error {
-	if a.source == nil {
-		return corrupt("segment %d has no source", i)
-	}
-	if err := a.ensureUnpinned(ctx, a.rows[i].handle.Load()); err != nil {
-		return fmt.Errorf("dsa: give segment %d back: %w", i, err)
-	}
-	return nil
-}
 
 // ensureUnpinned ensures that the segment with that handle is not pinned. One that is not pinned, or is gone, is no error: a
 // process that died may have unpinned it. It goes on after the end of ctx, since a pin that stays is a segment that

@@ -2,6 +2,7 @@ package dsa
 
 import (
 	"context"
+	"math"
 	"math/bits"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -48,6 +49,79 @@ func (m *mapping) setBits(at, n int, used bool) {
 		}
 		i += k
 	}
+}
+
+// runOf follows p from its chunk to the head of its run, and returns that, the class (nil for a large object), and where
+// in the run p is. The way back to the head is a number in shared memory: one that leads before the segment's first
+// chunk, or nowhere, is ErrCorrupt. If the head has no run by now, p is ErrPointer. It takes no lock. That the run
+// reaches as far as p's chunk is not checked here: the caller refuses a distance at which no block begins, or which is
+// not 0 for a large object.
+func (m *mapping) runOf(p Pointer, at int) (r spanRef, rel uint64, cl *class, err error) {
+	chunk := at
+	s := &m.spans[chunk]
+	state := s.state.Load()
+	if stateKind(state) == kindPart {
+		back := int(s.back.Load())
+		if back < 1 || back > chunk {
+			return r, 0, nil, corrupt("chunk %d of segment %d is %d behind its head", chunk, m.row, back)
+		}
+		chunk -= back
+		s = &m.spans[chunk]
+		state = s.state.Load()
+	}
+	rel = p.offset() - m.data - uint64(chunk)<<chunkShift
+	r = spanRef{m, chunk, s}
+	switch stateKind(state) {
+	case kindOwned, kindFull, kindPartial, kindContested:
+		cl, err = r.class()
+		return r, rel, cl, err
+	case kindLarge:
+		return r, rel, nil, nil
+	}
+	return r, 0, nil, notAllocated(p)
+}
+
+// checkRun checks what the span at chunk c says of its run, of n chunks. It refuses, with ErrCorrupt, a length of 0 or
+// one that reaches over the segment's end; a large object whose size does not need so many chunks, or more; and a class
+// that does not exist or whose spans have another length.
+func (m *mapping) checkRun(c int, s *span, n int) error {
+	if n < 1 || n > m.chunks-c {
+		return corrupt("the run at chunk %d of segment %d has %d chunks of %d", c, m.row, n, m.chunks)
+	}
+	if stateKind(s.state.Load()) == kindLarge {
+		if size := s.size.Load(); size > uint64(n)<<chunkShift || size+8 <= uint64(n-1)<<chunkShift || size > math.MaxInt {
+			return corrupt("the object at chunk %d of segment %d has %d bytes in %d chunks", c, m.row, size, n)
+		}
+		return nil
+	}
+	if id := s.class.Load(); id >= uint32(len(classes)) || classes[id].chunks != n {
+		return corrupt("the span at chunk %d of segment %d is of class %d and has %d chunks", c, m.row, id, n)
+	}
+	return nil
+}
+
+// walkRuns calls run for each run of a segment, with its length in chunks, and loose for each chunk that is in none. It
+// checks the length before run sees it: so run may use all chunks of the run, and walkRuns ends. A run that is garbled
+// is ErrCorrupt, and ends it. The caller holds the area's lock, since otherwise runs come and go.
+func (m *mapping) walkRuns(run func(r spanRef, n int) error, loose func(s *span)) error {
+	for c := 0; c < m.chunks; {
+		s := &m.spans[c]
+		switch stateKind(s.state.Load()) {
+		case kindOwned, kindFull, kindPartial, kindContested, kindLarge:
+			n := int(s.chunks.Load())
+			if err := m.checkRun(c, s, n); err != nil {
+				return err
+			}
+			if err := run(spanRef{m, c, s}, n); err != nil {
+				return err
+			}
+			c += n
+		default:
+			loose(s)
+			c++
+		}
+	}
+	return nil
 }
 
 // makeRunLocked takes n chunks from the first segment that has them; ok is false if none has. Its head is still free:
@@ -133,4 +207,33 @@ func (a *Area) releaseRunLocked(ctx context.Context, r spanRef) error {
 	}
 	_ = a.returnSegmentLocked(ctx, r.m.row) // if its source fails, Verify tries again and reports it
 	return nil
+}
+
+// eachRunLocked calls run for each run of all segments, and maps them for that. In a segment that is garbled it stops
+// where that is found, and goes on with the next one; an error of run that is not lost ends it. The caller holds the
+// area's lock.
+func (a *Area) eachRunLocked(ctx context.Context, run func(r spanRef, n int) error) error {
+	for i := range a.rows {
+		if state, _ := rowOf(a.rows[i].word.Load()); state != rowLive {
+			continue
+		}
+		m, err := a.mapRow(ctx, i)
+		if err == nil {
+			err = m.walkRuns(run, func(*span) {})
+		}
+		if err != nil && !segmentLost(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeRuns returns the chunks of the largest spans that fit into so many, or of runs as long as is needed, if those
+// are longer. So objects of one size leave none over, however large they are. If not even one fits, it returns what it
+// was given.
+func wholeRuns(chunks, need int) int {
+	if unit := max(classes[len(classes)-1].chunks, need); chunks > unit {
+		return chunks / unit * unit
+	}
+	return chunks
 }

@@ -1,6 +1,10 @@
 package dsa
 
-import "github.com/godsm/godsm/internal/failpoint"
+import (
+	"context"
+
+	"github.com/godsm/godsm/internal/failpoint"
+)
 
 // This file holds what a process asks of a span and does in its bitmap. Nothing here takes a lock; each function says
 // what its caller has to hold, and those that only read say what their answer is worth.
@@ -148,4 +152,17 @@ func (s *span) clear(c *class) {
 		s.words[w].freed.Store(0)
 	}
 	s.words[c.words-1].used.Store(c.last)
+}
+
+// makeSpanLocked takes the chunks of a new span, and prepares its description; ok is false if no segment has the
+// chunks. The state is still that of a free chunk: the caller stores another, which makes it a span. Until then a death
+// leaves nothing but the lock. The caller holds the area's lock.
+func (a *Area) makeSpanLocked(ctx context.Context, cl *class) (r spanRef, ok bool, err error) {
+	if r, ok, err = a.makeRunLocked(ctx, cl.chunks); !ok || err != nil {
+		return r, false, err
+	}
+	r.s.class.Store(uint32(cl.id))
+	r.s.clear(cl)
+	failpoint.Hit("dsa/span/cleared")
+	return r, true, nil
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-
-	"github.com/godsm/godsm/internal/sys/fence"
-	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // Taking a span from the session that has it to itself, be it idle or stopped, or busy with others. All of this runs
@@ -49,19 +46,6 @@ const (
 	// itself.
 	orderItself
 )
-
-// noteOrder returns the order of this process's notes, and true for swaps if they have to be stored by an exchange for
-// that: where a plain store does not wait for itself to be seen, and the system has no barrier that reaches this
-// process.
-func noteOrder() (order uint32, swaps bool) {
-	switch {
-	case ordered.Fenced:
-		return orderItself, false
-	case fence.Join():
-		return orderBarrier, false
-	}
-	return orderItself, true
-}
 
 // takeBack looks for spans that sessions have to themselves and do not use, for a run of n chunks or for a span of
 // class c (-1: none), when the area could not grow. Refused is why: an error that is not ErrNoMemory is returned as it
@@ -122,53 +106,8 @@ func (a *Area) takeIdleSpansLocked(ctx context.Context, all bool) error {
 	return nil
 }
 
-// canOrderNotes reports whether this process can have the notes of slot i seen. The slot's word comes from shared
-// memory: a value that is none of the three is taken as unknown.
-func (a *Area) canOrderNotes(i int) bool {
-	switch a.slots[i].order.Load() {
-	case orderItself:
-		return true
-	case orderBarrier:
-		return fence.Able()
-	}
-	return false
-}
-
-// orderAllNotes has the notes of all sessions seen, and reports whether it could: false if one session's notes cannot be
-// made seen, since any session may have the span. One system call of some microseconds does for all sessions; if none
-// needs it, there is none. The caller holds the area's lock, so no session joins.
-func (a *Area) orderAllNotes() bool {
-	wanted := false
-	for i := range a.slots {
-		if a.slots[i].peer.Load() == 0 {
-			continue
-		}
-		if !a.canOrderNotes(i) {
-			return false
-		}
-		wanted = wanted || a.slots[i].order.Load() == orderBarrier
-	}
-	return !wanted || fence.All()
-}
-
 // names are the spans and objects that notes name.
 type names []Pointer
-
-// notedNames returns what the notes of all sessions name, this one's included. The caller holds the area's lock, and has
-// passed the barrier.
-func (a *Area) notedNames() (list names) {
-	for i := range a.slots {
-		if a.slots[i].peer.Load() == 0 {
-			continue
-		}
-		for k := range a.slots[i].notes {
-			if p := Pointer(a.slots[i].notes[k].intent.Load()); p.slack() != intentNone {
-				list = append(list, p)
-			}
-		}
-	}
-	return list
-}
 
 // has reports whether the list names the run r, or anything in it.
 func (list names) has(r spanRef) bool {

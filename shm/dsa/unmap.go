@@ -1,8 +1,12 @@
 package dsa
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"time"
+
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // This file ends mappings: of segments that went back, while the area goes on, and of all segments at Detach. Both
@@ -97,4 +101,44 @@ func (a *Area) unmapAll() error {
 		}
 	}
 	return unmapList(list)
+}
+
+// unmapAfter ends a call that may have given a segment back: it unmaps that, and all others that went back. It returns
+// err, or the error of unmapping if that is nil, or, once the area has ended, ErrClosed. The caller has no stripe.
+func (a *Area) unmapAfter(err error) error {
+	serr := a.contained(func() error {
+		if a.head.returned.Load() == a.seen.Load() {
+			return nil
+		}
+		return a.unmapReturned()
+	})
+	return a.orClosed(cmp.Or(err, serr))
+}
+
+// askOthersToUnmap has the other sessions asked soon to unmap what went back. Those that use the area do it anyway; one that
+// is idle would keep the memory. It does not block: a timer asks, unless one runs already. A session that dies before
+// its timer has fired asks none, so an idle session keeps the memory until another segment goes back. What the timer
+// reads, it reads under a stripe: Detach waits for it, or it finds the end and does nothing.
+func (a *Area) askOthersToUnmap() {
+	if a.self.Ask == nil || a.asking.Swap(true) {
+		return
+	}
+	time.AfterFunc(askDelay, func() {
+		_ = a.contained(func() error {
+			return a.withStripe(func() error {
+				a.asking.Store(false)
+				if a.ends.Ended() {
+					return errClosed
+				}
+				now := uint32(a.head.returned.Load())
+				for i := range a.slots {
+					w := a.slots[i].peer.Load()
+					if w != 0 && i != a.slot && a.slots[i].seen.Load() != now {
+						a.self.Ask(shmsync.PeerOf(w))
+					}
+				}
+				return nil
+			})
+		})
+	})
 }

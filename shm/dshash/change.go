@@ -2,7 +2,6 @@ package dshash
 
 import (
 	"context"
-	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/ordered"
@@ -107,105 +106,6 @@ func (e *entry) prepare(ctx context.Context, key []byte, n int) (value []byte, e
 	}
 	c.hand, c.at, c.item = hand, at, item
 	return t.formatItem(item, key), nil
-}
-
-// update returns a value of n bytes to write to (n does not count if sizes are fixed), which begins as the present
-// one does and goes on with zeros. Release puts it into the table. It is valid until release or the next update. An
-// entry that is not held exclusively is ErrShared; a length that no value can have is ErrSize, and changes nothing.
-func (e *entry) update(n int) (to []byte, err error) {
-	if e.l == nil || !e.guard.Exclusive() {
-		return nil, ErrShared
-	}
-	t := e.l.t
-	old, whole := debug.SetPanicOnFault(true), false
-	defer func() {
-		debug.SetPanicOnFault(old)
-		if !whole {
-			to, err = nil, t.errPanic(e, recover())
-		}
-	}()
-	to, err = e.copyForUpdate(n)
-	whole = true
-	if t.ends.Ended() {
-		return nil, errClosed
-	}
-	return to, err
-}
-
-// copyForUpdate does for update what needs no scope: it makes the copy, or returns the one that there is. Without
-// memory it makes an image, if the new item fits into the linked one's object.
-func (e *entry) copyForUpdate(n int) ([]byte, error) {
-	t, c := e.l.t, &e.l.change
-	if t.kind == kindFixed && e.ptr != 0 {
-		return e.copyWholeItem()
-	}
-	key, value, ok := e.keyValue()
-	if !ok {
-		return nil, corrupt("the item at %v is longer than its segment", e.ptr)
-	}
-	size, err := t.itemSize(key, n)
-	if err != nil {
-		return nil, err
-	}
-	if c.hand != none {
-		if t.kind == kindFixed || len(value) == n {
-			return value, nil
-		}
-		// The copy that an earlier update has made is in the hand that fetch would use. Its contents go to this
-		// process's own memory; the object stays in the hand, which owns it.
-		c.dropped = max(c.dropped, len(c.item))
-		c.item, c.hand = cloneAligned(c.item), none
-		if key, value, ok = e.keyValue(); !ok {
-			return nil, corrupt("the item of a change does not fit what it says")
-		}
-	}
-	to, err := e.prepare(context.Background(), key, n)
-	if err != nil {
-		if e.ptr == 0 {
-			return nil, err
-		}
-		// The linked item is there still. The holder sees it again, and if the new value fits into its object the
-		// change can be made in place by commit.
-		old, oerr := t.checkedObject(e.ptr)
-		if oerr != nil {
-			return nil, oerr
-		}
-		if !isShortage(err) || size > len(old) {
-			c.item = old
-			return nil, err
-		}
-		item := c.newImage(size)
-		to = t.formatItem(item, key)
-		c.item = item
-	}
-	clear(to[copy(to, value):])
-	return to, nil
-}
-
-// copyWholeItem does what copyForUpdate does for a linked item of fixed size, of which the whole is copied. A cell
-// needs no memory of the area: its copy is an image, which commit stores by one instruction.
-func (e *entry) copyWholeItem() ([]byte, error) {
-	t, c := e.l.t, &e.l.change
-	if c.hand == none {
-		// This refuses a slot's pointer to the end of a segment, where an item does not fit.
-		if len(c.item) < t.size {
-			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
-		}
-		var err error
-		hand, at, item := none, dsa.Pointer(0), []byte(nil)
-		if !t.cell {
-			hand, at, item, err = t.fillHand(e.l.i, t.size)
-		}
-		switch {
-		case t.cell || isShortage(err):
-			item, hand = c.newImage(t.size), image
-		case err != nil:
-			return nil, err
-		}
-		copy(item, c.item)
-		c.hand, c.at, c.item = hand, at, item
-	}
-	return c.item[t.valueAt:t.size], nil
 }
 
 // commit makes the copy, if there is one, what the table has: by one store of the slot, or in place. The caller holds

@@ -90,13 +90,3 @@ func (t *core) releaseLast() {
 		t.last.lease.Leave()
 	}
 }
-
-// holdsLock reports whether this session holds a lock of the table, exclusively or shared.
-func (t *core) holdsLock() bool {
-	for i := range t.local {
-		if t.local[i].lock.Mine() {
-			return true
-		}
-	}
-	return t.spared.lock.Mine()
-}

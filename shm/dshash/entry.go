@@ -2,7 +2,6 @@ package dshash
 
 import (
 	"context"
-	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/shm/dsa"
@@ -52,62 +51,6 @@ func (t *core) find(ctx context.Context, key []byte, exclusive bool, e *entry) (
 	debug.SetPanicOnFault(old)
 	whole = true
 	return found, err
-}
-
-// lockAndFind takes the lock for that key in e and looks for the entry; e.ptr is 0 if there is none. It waits until
-// ctx is over. If it fails, e may have the lock nevertheless, and the caller gives it back. It does not ask for the
-// end of the area: the lock does so, when it is asked for and once it is taken, and the caller does before it answers.
-//
-// On success with an exclusive lock local.change is begun for this entry, with the array that has it, or into which
-// it would go.
-func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *entry) error {
-	var h uint64
-	if t.word {
-		h = hashWord(binary.NativeEndian.Uint64(key), t.seed)
-	} else {
-		h = hashOf(key, t.seed)
-	}
-	i := t.partOf(h)
-	l, p := &t.local[i], &t.parts[i]
-	var err error
-	if exclusive {
-		e.guard, err = l.lock.Lock(impatient)
-	} else {
-		e.guard, err = l.lock.RLock(impatient)
-	}
-	if err == nil {
-		e.l = l
-	}
-	// Rare: the lock is not free, its last holder died, or the partition is marked as one to be repaired.
-	if err != nil || p.dirty.Load() != 0 || e.guard.Abandoned() {
-		if err = t.lockRepaired(ctx, i, exclusive, e); err != nil {
-			return err
-		}
-	}
-	v := t.seen[i].Load()
-	// Under the lock the view stays current: only its exclusive holder changes the arrays.
-	if !v.current(p, t.area) {
-		if v, err = t.remakeView(i); err != nil {
-			return err
-		}
-	}
-	ls := v.lines
-	if v.busy != nil {
-		if ls, err = t.arrayWith(v, h, key); err != nil {
-			return err
-		}
-	}
-	line, slot, at, b, ok := t.searchLines(ls, h, key)
-	// The search met a pointer into a segment that is not mapped here, or into nothing.
-	if !ok {
-		if line, slot, at, b, err = t.searchMapped(ls, h, key, at); err != nil {
-			return err
-		}
-	}
-	if e.ptr = at; exclusive {
-		l.change.begin(h, ls, b, line, slot, v.busy != nil)
-	}
-	return nil
 }
 
 // arrayWith returns the array that has the entry, while entries move from the old array to the new one, or the new array

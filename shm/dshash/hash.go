@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/godsm/godsm/internal/hashing"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 // A key's hash decides where its entry is: bits 48 to 63 give the partition, 32 to 47 the tag, and 0 to 31 the home
@@ -51,3 +52,30 @@ func overflowOf(tags uint64) uint64 { return tags >> overflowShift }
 
 // withTag returns the tags with another one for that slot.
 func withTag(tags uint64, slot int, tag uint64) uint64 { return tags&^(0xff<<(slot*8)) | tag<<(slot*8) }
+
+// hashLine puts the hashes of the keys of a line into hashes; those of empty slots stay as they are. It may attach
+// segments. A slot that leads to no item is ErrCorrupt.
+func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {
+	for slot := range l.slots {
+		at := dsa.Pointer(l.slots[slot].Load())
+		if at == 0 {
+			continue
+		}
+		if t.word { // hashed without a call: most of what a move takes is the wait for the items
+			if b := t.area.Peek(at); len(b) >= t.size {
+				hashes[slot] = hashWord(binary.NativeEndian.Uint64(b), t.seed)
+				continue
+			}
+		}
+		b, err := t.bytesAt(at)
+		if err != nil {
+			return err
+		}
+		key, whole := t.keyOf(b)
+		if !whole {
+			return corrupt("the item at %v is longer than its segment", at)
+		}
+		hashes[slot] = hashOf(key, t.seed)
+	}
+	return nil
+}

@@ -139,3 +139,29 @@ func storedAtOnce(size, at int) bool {
 	}
 	return false
 }
+
+// copyWholeItem does what copyForUpdate does for a linked item of fixed size, of which the whole is copied. A cell
+// needs no memory of the area: its copy is an image, which commit stores by one instruction.
+func (e *entry) copyWholeItem() ([]byte, error) {
+	t, c := e.l.t, &e.l.change
+	if c.hand == none {
+		// This refuses a slot's pointer to the end of a segment, where an item does not fit.
+		if len(c.item) < t.size {
+			return nil, corrupt("the item at %v is longer than its segment", e.ptr)
+		}
+		var err error
+		hand, at, item := none, dsa.Pointer(0), []byte(nil)
+		if !t.cell {
+			hand, at, item, err = t.fillHand(e.l.i, t.size)
+		}
+		switch {
+		case t.cell || isShortage(err):
+			item, hand = c.newImage(t.size), image
+		case err != nil:
+			return nil, err
+		}
+		copy(item, c.item)
+		c.hand, c.at, c.item = hand, at, item
+	}
+	return c.item[t.valueAt:t.size], nil
+}

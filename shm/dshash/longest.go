@@ -1,10 +1,7 @@
 package dshash
 
 import (
-	"context"
-
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/sys/ordered"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -32,82 +29,6 @@ const (
 	partCost = 64
 )
 
-// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked in partition i, whose
-// lock the caller holds exclusively. It waits for the reserve's lock, until ctx is over, for patience at most, and
-// allocates if the reserve is shorter. If it fails, the reserve is what it was.
-func (t *core) ensureReserve(ctx context.Context, i, n int) error {
-	s, p := &t.spared, &t.parts[i]
-	// The reserve has room already, and keeps it as long as longest says so. Bytes is 0 after a call that has found the
-	// reserve shorter than that, which takes a stray store.
-	if n > t.long && uint64(n) <= p.longest.Load() && s.bytes.Load() > 0 {
-		return nil
-	}
-	g, err := t.lockReserve(ctx, patience)
-	if err != nil {
-		return err
-	}
-	defer t.unlockReserve(g)
-	if t.reserveRoom() < n {
-		size := n
-		if t.kind == kindBytes {
-			// A little more than is needed, so that it seldom grows; and little enough for a long item to find room beside it.
-			size += min(n/4, t.long)
-		}
-		if err = t.replaceReserveLocked(size); err != nil && size > n && isShortage(err) {
-			err = t.replaceReserveLocked(n)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	s.bytes.Store(int64(min(t.reserveRoom(), t.long)))
-	// A process that dies before this store has no item linked that needs it; after it, the repair finds out.
-	if n > t.long && uint64(n) > p.longest.Load() {
-		p.longest.Store(uint64(n))
-		failpoint.Hit("dshash/longest/raised")
-	}
-	return t.orClosed(nil)
-}
-
-// reserveRoom returns for how long an item the reserve has room; 0 if there is no reserve. It is exact for a caller
-// that holds the reserve's lock, and a hint otherwise.
-func (t *core) reserveRoom() int {
-	s := &t.spared
-	at := s.places[s.currentPlace()].Pointer()
-	if at == 0 {
-		return 0
-	}
-	b, err := t.area.Bytes(at)
-	if err != nil {
-		return 0
-	}
-	return max(len(b)-reserveHeader, 0)
-}
-
-// replaceReserveLocked makes an object with room for an item of n bytes the reserve, and frees the one that was. If it
-// fails, the reserve is what it was. The caller holds the reserve's lock, with nothing to be done again.
-func (t *core) replaceReserveLocked(n int) error {
-	s := &t.spared
-	k := s.currentPlace()
-	// The other place may own an object that a dead session has left: one that was to become the reserve, or had
-	// been.
-	if err := t.freePlace(s.places[1-k]); err != nil {
-		return err
-	}
-	if err := t.area.AllocInto(reserveHeader+n, s.places[1-k]); err != nil {
-		return err
-	}
-	failpoint.Hit("dshash/reserve/allocated")
-	// The place owns the other object already. By this store it becomes the reserve; a process that dies before it
-	// leaves the object in the place, where the next call to make the reserve anew frees it, and after it the same of
-	// the earlier one.
-	ordered.Store64(&s.which, uint64(1-k))
-	failpoint.Hit("dshash/reserve/present")
-	// If it can't be freed now, it is when the reserve is made anew again.
-	_ = t.freePlace(s.places[k])
-	return nil
-}
-
 // lowerLongest lowers the longest of partition i, and makes the reserve shorter if that is half empty then, after an
 // object of n bytes has left the slots, or has not come into one. For that it measures the partition, unless that has
 // too many entries; then a later call does: in any case the one that takes the last entry out. The caller holds the
@@ -133,15 +54,6 @@ func (t *core) lowerLongest(i, n int) {
 		return
 	}
 	t.shrinkReserve()
-}
-
-// forgetCopies has the copies that were replaced before the change was made no longer count. The caller holds the
-// partition's lock exclusively, and has committed the change.
-func (e *entry) forgetCopies() {
-	if c := &e.l.change; c.dropped > 0 {
-		e.l.t.lowerLongest(e.l.i, c.dropped)
-		c.dropped = 0
-	}
 }
 
 // measurePart returns the length of the longest object that a slot of partition i leads to; 0 if that is no long one.
@@ -174,34 +86,4 @@ func (t *core) longestIn(arrays ...[]line) (longest uint64, err error) {
 		}
 	}
 	return longest, nil
-}
-
-// shrinkReserve makes the reserve shorter if a session has asked for that, and it is more than twice as long as the
-// longest item. It only tries to get the reserve's lock: its holder calls shrinkReserve when it gives the lock back.
-// If there is no memory for the shorter one, the reserve stays as it is until the next long item is taken out.
-func (t *core) shrinkReserve() {
-	s := &t.spared
-	for s.loose.Load() != 0 && !t.ends.Ended() {
-		g, err := t.lockReserve(impatient, patience)
-		if err != nil {
-			return
-		}
-		_ = t.contained(t.shrinkReserveLocked)
-		// Another session may have asked since, and have found the lock taken: so the loop looks again.
-		g.Unlock()
-	}
-}
-
-// shrinkReserveLocked does for shrinkReserve what needs the reserve's lock, which the caller holds.
-func (t *core) shrinkReserveLocked() error {
-	// What is asked for from here on may come too late for this look, and is seen by the next.
-	t.spared.loose.Store(0)
-	need := uint64(t.long)
-	for i := range t.parts {
-		need = max(need, t.parts[i].longest.Load())
-	}
-	if uint64(t.reserveRoom()/2) <= need {
-		return nil
-	}
-	return t.replaceReserveLocked(int(need))
 }

@@ -2,6 +2,7 @@ package dshash
 
 import (
 	"context"
+	"encoding/binary"
 	"runtime/debug"
 
 	"github.com/godsm/godsm/internal/failpoint"
@@ -159,16 +160,45 @@ func (t *core) readOptimisticOnce(q *lookup) (out []byte, ok bool) {
 	return out, p.version.Load() == seen
 }
 
-// searchBoth looks in both arrays without the lock, while entries move from the old one to the new one. It looks in
-// the old one first: an entry that moves is linked in the new array before it is taken out of the old one, so this
-// order finds it whatever happens in between. In the other order it could be missed in both.
-func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []byte, ok bool) {
-	if _, _, at, b, ok = t.searchLines(v.busy.old, h, key); at != 0 || !ok {
-		return at, b, ok
+// readWordOptimistic looks once, without the lock, and fills value if there is an entry. It reports whether there is
+// one and, by ok, whether the answer holds; if not, the caller asks get, and what is in value means nothing. Taking
+// one piece saves a fifth of a lookup. See read.go for what makes the answer right.
+func (t *core) readWordOptimistic(key, value []byte) (found, ok bool) {
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		if !ok {
+			debug.SetPanicOnFault(old)
+			recoverFault(recover())
+		}
+	}()
+	k := binary.NativeEndian.Uint64(key)
+	h := hashWord(k, t.seed)
+	i := t.partOf(h)
+	p := &t.parts[i]
+	seen := p.version.Load()
+	v := t.seen[i].Load()
+	if !v.current(p, t.area) {
+		return false, false
 	}
-	failpoint.Hit("dshash/look/between")
-	_, _, at, b, ok = t.searchLines(v.lines, h, key)
-	return at, b, ok
+	if v.busy != nil {
+		return false, false
+	}
+	_, _, at, b, whole := t.searchWord(v.lines, h, k)
+	// Ok stays false until everything has been read, so that a fault is recovered.
+	if !whole {
+		return false, false
+	}
+	if found = at != 0; found {
+		assign(value, b[t.valueAt:t.size])
+	}
+	ordered.LoadLoad()
+	// An odd version does not equal seen&^1: an item was being overwritten. Found means nothing once the view has ended:
+	// zeros that were read from private pages are no answer.
+	if p.version.Load() != seen&^1 || t.ends.Ended() {
+		return false, false
+	}
+	debug.SetPanicOnFault(old)
+	return found, true
 }
 
 // recoverFault swallows a fault that recover has returned, or nil. A panic with any other value goes on.

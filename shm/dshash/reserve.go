@@ -1,7 +1,6 @@
 package dshash
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,67 +128,6 @@ func (t *core) redoLocked() error {
 	return t.orClosed(nil)
 }
 
-// copyAgainLocked does the copying for redoLocked, whose caller holds the reserve's lock. The partition is that of a
-// dead session, or of one that met a fault; its lock need not be held, as no session changes the item before redo is
-// done. All that it reads may be garbled: what does not fit is ErrCorrupt, and nothing is written.
-func (t *core) copyAgainLocked() error {
-	s := &t.spared
-	i := s.redo.Load() - 1
-	log, err := t.checkedObject(s.places[s.currentPlace()].Pointer())
-	if err != nil {
-		return err
-	}
-	// This refuses the number of a partition that the table does not have, and a reserve that is too short to lead to
-	// an item.
-	if i >= uint64(len(t.parts)) || len(log) < reserveHeader {
-		return corrupt("the reserve has nothing of partition %d", i)
-	}
-	item, n := dsa.Pointer(wordAt(log).Load()), wordAt(log[8:]).Load()
-	// This refuses a length that reaches beyond the reserve's object.
-	if n > uint64(len(log)-reserveHeader) {
-		return corrupt("the reserve has an item of %d bytes and room for %d", n, len(log)-reserveHeader)
-	}
-	from := log[reserveHeader:][:n]
-	// The allocator knows how long the entry's object is; a pointer to none is ErrCorrupt.
-	to, err := t.checkedObject(item)
-	if err != nil {
-		return err
-	}
-	// The item must be the same entry's, in the partition that redo names, and fit into the object. Anything else is
-	// not what overwrite has left. The lengths are loaded here once: the copy goes by at and
-	// end, whatever is stored there afterwards.
-	key, at, end, whole := t.splitItem(from)
-	is, ok := t.keyOf(to)
-	if !whole || !ok || len(to) < len(from) || !bytes.Equal(key, is) || t.partOf(hashOf(key, t.seed)) != int(i) {
-		return corrupt("the reserve has another item than that at %v", item)
-	}
-	p := &t.parts[i]
-	// The version may be odd already, or even if the holder died before beginOverwrite; it is odd from here on.
-	p.beginOverwrite()
-	t.copyValue(to, from, at, end)
-	// Other processes may not have the copy, which is in another segment than redo: redo stays.
-	if t.ends.Ended() {
-		return errClosed
-	}
-	p.raiseVersion()
-	return nil
-}
-
-// copyValue copies the value of from, an item, over that of to, an item of the same key. The value is what lies from at
-// to end in both, and both are so long. It loads no length from either: another process may have changed those since
-// they were checked. The length of an item of byte strings is one store, so lengths fit the object at any time; the
-// value may be half old and half new meanwhile, which the odd version tells.
-func (t *core) copyValue(to, from []byte, at, end int) {
-	if t.kind == kindBytes {
-		lengthsAt(to)[1].Store(uint32(end - at))
-		failpoint.Hit("dshash/overwrite/length")
-	}
-	half := at + (end-at)/2
-	copy(to[at:half], from[at:half])
-	failpoint.Hit("dshash/overwrite/half")
-	copy(to[half:end], from[half:end])
-}
-
 // overwrite writes the entry's value in place, if it fits into the linked item's object, and reports whether it did.
 // If it does not fit, or the reserve has no room, nothing has changed. The caller holds the partition's lock
 // exclusively. It waits for the reserve's lock until ctx is over. A process that dies in it leaves the old value, or
@@ -290,4 +228,110 @@ func (t *core) freeReserve(ctx context.Context) error {
 		failpoint.Hit("dshash/destroy/reserve")
 	}
 	return nil
+}
+
+// ensureReserve ensures that the reserve has room for an item of n bytes, before one is linked in partition i, whose
+// lock the caller holds exclusively. It waits for the reserve's lock, until ctx is over, for patience at most, and
+// allocates if the reserve is shorter. If it fails, the reserve is what it was.
+func (t *core) ensureReserve(ctx context.Context, i, n int) error {
+	s, p := &t.spared, &t.parts[i]
+	// The reserve has room already, and keeps it as long as longest says so. Bytes is 0 after a call that has found the
+	// reserve shorter than that, which takes a stray store.
+	if n > t.long && uint64(n) <= p.longest.Load() && s.bytes.Load() > 0 {
+		return nil
+	}
+	g, err := t.lockReserve(ctx, patience)
+	if err != nil {
+		return err
+	}
+	defer t.unlockReserve(g)
+	if t.reserveRoom() < n {
+		size := n
+		if t.kind == kindBytes {
+			// A little more than is needed, so that it seldom grows; and little enough for a long item to find room beside it.
+			size += min(n/4, t.long)
+		}
+		if err = t.replaceReserveLocked(size); err != nil && size > n && isShortage(err) {
+			err = t.replaceReserveLocked(n)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.bytes.Store(int64(min(t.reserveRoom(), t.long)))
+	// A process that dies before this store has no item linked that needs it; after it, the repair finds out.
+	if n > t.long && uint64(n) > p.longest.Load() {
+		p.longest.Store(uint64(n))
+		failpoint.Hit("dshash/longest/raised")
+	}
+	return t.orClosed(nil)
+}
+
+// replaceReserveLocked makes an object with room for an item of n bytes the reserve, and frees the one that was. If it
+// fails, the reserve is what it was. The caller holds the reserve's lock, with nothing to be done again.
+func (t *core) replaceReserveLocked(n int) error {
+	s := &t.spared
+	k := s.currentPlace()
+	// The other place may own an object that a dead session has left: one that was to become the reserve, or had
+	// been.
+	if err := t.freePlace(s.places[1-k]); err != nil {
+		return err
+	}
+	if err := t.area.AllocInto(reserveHeader+n, s.places[1-k]); err != nil {
+		return err
+	}
+	failpoint.Hit("dshash/reserve/allocated")
+	// The place owns the other object already. By this store it becomes the reserve; a process that dies before it
+	// leaves the object in the place, where the next call to make the reserve anew frees it, and after it the same of
+	// the earlier one.
+	ordered.Store64(&s.which, uint64(1-k))
+	failpoint.Hit("dshash/reserve/present")
+	// If it can't be freed now, it is when the reserve is made anew again.
+	_ = t.freePlace(s.places[k])
+	return nil
+}
+
+// reserveRoom returns for how long an item the reserve has room; 0 if there is no reserve. It is exact for a caller
+// that holds the reserve's lock, and a hint otherwise.
+func (t *core) reserveRoom() int {
+	s := &t.spared
+	at := s.places[s.currentPlace()].Pointer()
+	if at == 0 {
+		return 0
+	}
+	b, err := t.area.Bytes(at)
+	if err != nil {
+		return 0
+	}
+	return max(len(b)-reserveHeader, 0)
+}
+
+// shrinkReserve makes the reserve shorter if a session has asked for that, and it is more than twice as long as the
+// longest item. It only tries to get the reserve's lock: its holder calls shrinkReserve when it gives the lock back.
+// If there is no memory for the shorter one, the reserve stays as it is until the next long item is taken out.
+func (t *core) shrinkReserve() {
+	s := &t.spared
+	for s.loose.Load() != 0 && !t.ends.Ended() {
+		g, err := t.lockReserve(impatient, patience)
+		if err != nil {
+			return
+		}
+		_ = t.contained(t.shrinkReserveLocked)
+		// Another session may have asked since, and have found the lock taken: so the loop looks again.
+		g.Unlock()
+	}
+}
+
+// shrinkReserveLocked does for shrinkReserve what needs the reserve's lock, which the caller holds.
+func (t *core) shrinkReserveLocked() error {
+	// What is asked for from here on may come too late for this look, and is seen by the next.
+	t.spared.loose.Store(0)
+	need := uint64(t.long)
+	for i := range t.parts {
+		need = max(need, t.parts[i].longest.Load())
+	}
+	if uint64(t.reserveRoom()/2) <= need {
+		return nil
+	}
+	return t.replaceReserveLocked(int(need))
 }

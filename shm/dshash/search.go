@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm/dsa"
 )
 
@@ -115,6 +116,18 @@ func (t *core) searchMapped(
 		}
 	}
 	return 0, 0, at, nil, corrupt("what the array's slots lead to changes under the lock")
+}
+
+// searchBoth looks in both arrays without the lock, while entries move from the old one to the new one. It looks in
+// the old one first: an entry that moves is linked in the new array before it is taken out of the old one, so this
+// order finds it whatever happens in between. In the other order it could be missed in both.
+func (t *core) searchBoth(v *view, h uint64, key []byte) (at dsa.Pointer, b []byte, ok bool) {
+	if _, _, at, b, ok = t.searchLines(v.busy.old, h, key); at != 0 || !ok {
+		return at, b, ok
+	}
+	failpoint.Hit("dshash/look/between")
+	_, _, at, b, ok = t.searchLines(v.lines, h, key)
+	return at, b, ok
 }
 
 // maxLooks is how often a search begins again, at most. Under the lock no slot changes, so each round attaches

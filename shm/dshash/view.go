@@ -113,27 +113,3 @@ func (t *core) makeView(i int, bytes func(*core, dsa.Pointer) ([]byte, error)) (
 	}
 	return v, err
 }
-
-// linesAt returns the lines of the array at that pointer, by the function bytes; none if the pointer is 0. The number
-// of lines is in memory that other processes write to: it is loaded once, and linesOf refuses a number that the bytes
-// do not have room for. So the lines end within their segment, whatever the number says. That they are an array's is
-// more than this function knows; see strictLines.
-func (t *core) linesAt(at dsa.Pointer, bytes func(*core, dsa.Pointer) ([]byte, error)) ([]line, error) {
-	if at == 0 {
-		return nil, nil
-	}
-	b, err := bytes(t, at)
-	if err != nil {
-		return nil, err
-	}
-	// This refuses a pointer that leads to the end of a segment, where not even the number of lines has room.
-	if len(b) < arraySize(1) {
-		return nil, corrupt("the array at %v has %d bytes", at, len(b))
-	}
-	n := wordAt(b).Load()
-	ls := linesOf(b[linesOffset(at):], n)
-	if ls == nil {
-		return nil, corrupt("the array at %v has %d lines", at, n)
-	}
-	return ls, nil
-}

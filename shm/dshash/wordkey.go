@@ -3,55 +3,12 @@ package dshash
 import (
 	"encoding/binary"
 	"runtime/debug"
-
-	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // Short ways for tables whose keys are words of 8 bytes, the most frequent kind. Each does in one function what
 // glance or find does in several, and leaves all that is rare to those: a partition whose arrays change, memory that
 // is not mapped yet, a fault, a lock that is not free. They give the same answers as the long ways, and promise no
 // more.
-
-// readWordOptimistic looks once, without the lock, and fills value if there is an entry. It reports whether there is
-// one and, by ok, whether the answer holds; if not, the caller asks get, and what is in value means nothing. Taking
-// one piece saves a fifth of a lookup. See read.go for what makes the answer right.
-func (t *core) readWordOptimistic(key, value []byte) (found, ok bool) {
-	old := debug.SetPanicOnFault(true)
-	defer func() {
-		if !ok {
-			debug.SetPanicOnFault(old)
-			recoverFault(recover())
-		}
-	}()
-	k := binary.NativeEndian.Uint64(key)
-	h := hashWord(k, t.seed)
-	i := t.partOf(h)
-	p := &t.parts[i]
-	seen := p.version.Load()
-	v := t.seen[i].Load()
-	if !v.current(p, t.area) {
-		return false, false
-	}
-	if v.busy != nil {
-		return false, false
-	}
-	_, _, at, b, whole := t.searchWord(v.lines, h, k)
-	// Ok stays false until everything has been read, so that a fault is recovered.
-	if !whole {
-		return false, false
-	}
-	if found = at != 0; found {
-		assign(value, b[t.valueAt:t.size])
-	}
-	ordered.LoadLoad()
-	// An odd version does not equal seen&^1: an item was being overwritten. Found means nothing once the view has ended:
-	// zeros that were read from private pages are no answer.
-	if p.version.Load() != seen&^1 || t.ends.Ended() {
-		return false, false
-	}
-	debug.SetPanicOnFault(old)
-	return found, true
-}
 
 // findWord finds an entry and holds it shared in e, if the lock is free and nothing is in the way. It reports whether
 // there is an entry and, by ok, whether the answer holds; if not, nothing is held, and the caller asks find. It does

@@ -3,10 +3,8 @@ package logcache
 import (
 	"bytes"
 	"context"
-	"math/bits"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
@@ -107,47 +105,6 @@ func (c *Cache) lookUp(h hash, q *query, key, dst []byte) (out []byte, found boo
 	return out, found, nil
 }
 
-// searchLines looks for a key in its two lines. A slot is right if its extent's life is the slot's, before the record
-// is read and after: a life goes up before the extent's bytes are written to again. A slot whose life is wrong and
-// whose word is unchanged leads nowhere; if the word has changed another process has moved the entry, and the search
-// begins again.
-func (c *Cache) searchLines(i int, h hash, q *query, key, dst []byte) (out []byte, found bool) {
-	s := &c.shards[i]
-	for range rounds {
-		reach, again := s.reach.Load(), false
-		for second := range 2 {
-			l := c.lineOf(i, h, second, reach)
-			if l == nil {
-				continue
-			}
-			want := h.tag()<<1 | uint64(second)
-			for m := l.match(want); m != 0; m &= m - 1 {
-				k := bits.TrailingZeros64(m)
-				w := slot(l.slots[k].Load())
-				if w == 0 || uint64(w>>secondShift) != want {
-					continue
-				}
-				out, ok := c.copyPlain(w, q, key, dst)
-				what := right
-				if !ok {
-					out, what = c.readRecord(w, q, key, dst)
-				}
-				if what == right {
-					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
-						l.hits[k]++
-					}
-					return out, true
-				}
-				again = again || what == changed && slot(l.slots[k].Load()) != w
-			}
-		}
-		if !again && s.reach.Load() == reach {
-			break
-		}
-	}
-	return dst, false
-}
-
 // match returns a bit for each slot of a line that bears a tag and a second. It takes no branch, since which slot it is
 // cannot be foretold.
 func (l *line) match(want uint64) (m uint64) {
@@ -202,49 +159,6 @@ func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok boo
 	q.is = kindValue
 	ordered.LoadLoad()
 	return out, c.lives[e-1].Load() == life
-}
-
-// readRecord copies the value out of a slot's record, if it is the key's.
-func (c *Cache) readRecord(w slot, q *query, key, dst []byte) (out []byte, what int) {
-	e := w.extent()
-	if e == 0 || int(e) > c.extents() {
-		return dst, other
-	}
-	x, off := c.extentOf(e), w.offset()
-	life := c.lives[e-1].Load()
-	if life&lifeMask != w.life() {
-		return dst, changed
-	}
-	r, ok := parse(x, off, c.extent)
-	what, out = other, dst
-	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.matchesQuery(q, &r)) {
-		if what = right; !q.bare || r.kind == kindHead && q.all != nil {
-			if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
-				if ordered.LoadLoad(); c.lives[e-1].Load() != life {
-					return dst, changed
-				}
-			}
-			out = append(out, r.value...)
-		}
-		if q.is = r.kind; q.all != nil {
-			*q.all = all{c.entryOf(&r), Stamp{w, life}}
-		}
-	}
-	if ordered.LoadLoad(); c.lives[e-1].Load() != life {
-		return dst, changed
-	}
-	if what == right && c.checked {
-		if len(out) > len(dst) {
-			r.value = out[len(dst):]
-		}
-		if !r.whole(c.place(e, c.rows[e-1].number.Load(), off)) {
-			if c.lives[e-1].Load() != life {
-				return dst, changed
-			}
-			return dst, other
-		}
-	}
-	return out, what
 }
 
 func (c *Cache) expired(at uint32) bool { return at != 0 && c.now != nil && c.now() >= at }

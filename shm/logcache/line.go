@@ -2,7 +2,9 @@ package logcache
 
 import (
 	"bytes"
+	"math/bits"
 
+	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -56,10 +58,57 @@ func (c *Cache) lineCount(i int) int {
 	return c.nlines<<doubled + split
 }
 
-// slotLeads reports whether the slot's extent has the slot's life.
-func (c *Cache) slotLeads(w slot) bool {
-	e := w.extent()
-	return e != 0 && int(e) <= c.extents() && c.lives[e-1].Load()&lifeMask == w.life()
+// searchLines looks for a key in its two lines. A slot is right if its extent's life is the slot's, before the record
+// is read and after: a life goes up before the extent's bytes are written to again. A slot whose life is wrong and
+// whose word is unchanged leads nowhere; if the word has changed another process has moved the entry, and the search
+// begins again.
+func (c *Cache) searchLines(i int, h hash, q *query, key, dst []byte) (out []byte, found bool) {
+	s := &c.shards[i]
+	for range rounds {
+		reach, again := s.reach.Load(), false
+		for second := range 2 {
+			l := c.lineOf(i, h, second, reach)
+			if l == nil {
+				continue
+			}
+			want := h.tag()<<1 | uint64(second)
+			for m := l.match(want); m != 0; m &= m - 1 {
+				k := bits.TrailingZeros64(m)
+				w := slot(l.slots[k].Load())
+				if w == 0 || uint64(w>>secondShift) != want {
+					continue
+				}
+				out, ok := c.copyPlain(w, q, key, dst)
+				what := right
+				if !ok {
+					out, what = c.readRecord(w, q, key, dst)
+				}
+				if what == right {
+					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
+						l.hits[k]++
+					}
+					return out, true
+				}
+				again = again || what == changed && slot(l.slots[k].Load()) != w
+			}
+		}
+		if !again && s.reach.Load() == reach {
+			break
+		}
+	}
+	return dst, false
+}
+
+// touchLines loads a word of each of a key's lines, so that the processor waits for both at the same time, and not
+// with the lock.
+func (c *Cache) touchLines(h hash) {
+	i := h.shard(c.nshards)
+	reach := c.shards[i].reach.Load()
+	for second := range 2 {
+		if l := c.lineOf(i, h, second, reach); l != nil {
+			l.slots[0].Load()
+		}
+	}
 }
 
 // spot is a slot's place; the zero one is none.

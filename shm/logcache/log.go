@@ -10,14 +10,6 @@ import (
 
 func stateOf(l eviction.Log) uint32 { return stateWindow + uint32(l) }
 
-// extentRowLocked returns the row of an extent of the shard, nil if it is not one. It runs under the shard's lock.
-func (t *turn) extentRowLocked(e uint32) *row {
-	if first := uint32(t.i*t.c.each) + 1; e < first || e >= first+uint32(t.c.each) {
-		return nil
-	}
-	return &t.c.rows[e-1]
-}
-
 // logEndsLocked returns the ends of a log, with their rows, nil for a log without extents. It reports whether they can
 // be. It runs under the shard's lock.
 func (t *turn) logEndsLocked(l eviction.Log) (lg *logWords, oldest, newest *row, ok bool) {
@@ -40,34 +32,6 @@ func (t *turn) bytesLocked(l eviction.Log) int64 {
 		return 0
 	}
 	return int64(lg.count.Load()-1)*int64(t.c.extent) + int64(newest.used.Load()) - int64(lg.cursor.Load())
-}
-
-// takeExtentLocked gives a free extent a state and a number. Its life has gone up when it became free. It runs under
-// the shard's lock.
-func (t *turn) takeExtentLocked(state uint32, number uint64) (e uint32, ok bool) {
-	c, s := t.c, t.s
-	if s.free.Load() == 0 {
-		return 0, false
-	}
-	hint := int(s.hint.Load() % uint32(c.each))
-	for n := range c.each {
-		k := (hint + n) % c.each
-		r := &c.rows[t.i*c.each+k]
-		if r.state.Load() != stateFree {
-			continue
-		}
-		r.used.Store(0)
-		r.next.Store(0)
-		r.number.Store(number)
-		failpoint.Hit("logcache/take/numbered")
-		r.state.Store(state)
-		s.free.Store(s.free.Load() - 1)
-		s.hint.Store(uint32(k + 1))
-		failpoint.Hit("logcache/take/stored")
-		return uint32(t.i*c.each+k) + 1, true
-	}
-	t.markDirtyLocked("free extents are counted, and there are none")
-	return 0, false
 }
 
 // logHeadLocked returns the newest extent of a log, with room for size bytes, and where they go. It takes a free
@@ -148,32 +112,6 @@ func (t *turn) releaseOldestLocked(l eviction.Log) bool {
 	return true
 }
 
-// clearDeadSlotsLocked looks at some lines, and clears slots that lead nowhere, which garbled records leave. It goes
-// round the index in about half the time that the log takes, so no slot lasts until a life's low bits come again. It
-// runs under the shard's lock.
-func (t *turn) clearDeadSlotsLocked() {
-	lines := t.c.lineCount(t.i)
-	for range 2*lines/t.c.each + 1 {
-		n := t.s.hand.Load()
-		t.s.hand.Store(n + 1)
-		l := t.c.lineAt(t.i, int(n%uint64(lines)))
-		if l == nil {
-			continue
-		}
-		for k := range l.slots {
-			if w := slot(l.slots[k].Load()); w != 0 && !t.c.slotLeads(w) {
-				t.clearSlotLocked(spot{l: l, k: k})
-			}
-		}
-	}
-}
-
-// clearSlotLocked makes a slot empty. It runs under the shard's lock.
-func (t *turn) clearSlotLocked(p spot) {
-	p.l.slots[p.k].Store(0)
-	t.s.entries.Store(t.s.entries.Load() - 1)
-}
-
 // countDeadLocked notes that the record of a slot is not wanted any more. It runs under the shard's lock.
 func (t *turn) countDeadLocked(w slot, size int) {
 	if r := t.extentRowLocked(w.extent()); r != nil {
@@ -195,10 +133,4 @@ func (t *turn) countPassedLocked(l eviction.Log, size int) {
 // before anything is dropped. What is not wanted in the window goes soon by itself. It runs under the shard's lock.
 func (t *turn) manyUnwantedLocked() bool {
 	return t.s.logs[eviction.Main].dead.Load()*staleFraction > uint64(t.bytesLocked(eviction.Main))
-}
-
-// extentOf returns the bytes of an extent, whose number is in range.
-func (c *Cache) extentOf(e uint32) []byte {
-	at := (int(e) - 1) * c.extent
-	return c.log[at : at+c.extent : at+c.extent]
 }

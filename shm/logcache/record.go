@@ -1,9 +1,11 @@
 package logcache
 
 import (
+	"bytes"
 	"hash/crc32"
 
 	"github.com/godsm/godsm/internal/hashing"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // A record is in an extent at a multiple of 8: a word of lengths, a word of expiry and checksum, up to five more
@@ -112,4 +114,47 @@ func (r *record) whole(place uint32) bool { return r.sum == r.checksum()^place }
 // is none. Number is that of the extent in its log.
 func (c *Cache) place(extent uint32, number uint64, off int) uint32 {
 	return uint32(hashing.Mix(c.seed^number<<20^uint64(off), hashing.Odd1^uint64(extent)))
+}
+
+// readRecord copies the value out of a slot's record, if it is the key's.
+func (c *Cache) readRecord(w slot, q *query, key, dst []byte) (out []byte, what int) {
+	e := w.extent()
+	if e == 0 || int(e) > c.extents() {
+		return dst, other
+	}
+	x, off := c.extentOf(e), w.offset()
+	life := c.lives[e-1].Load()
+	if life&lifeMask != w.life() {
+		return dst, changed
+	}
+	r, ok := parse(x, off, c.extent)
+	what, out = other, dst
+	if ok && keyKind(r.kind) == q.kind && bytes.Equal(r.key, key) && (!c.expired(r.expires) && r.flags == 0 || c.matchesQuery(q, &r)) {
+		if what = right; !q.bare || r.kind == kindHead && q.all != nil {
+			if len(r.value) > cap(dst)-len(dst) { // before a wrong length is believed
+				if ordered.LoadLoad(); c.lives[e-1].Load() != life {
+					return dst, changed
+				}
+			}
+			out = append(out, r.value...)
+		}
+		if q.is = r.kind; q.all != nil {
+			*q.all = all{c.entryOf(&r), Stamp{w, life}}
+		}
+	}
+	if ordered.LoadLoad(); c.lives[e-1].Load() != life {
+		return dst, changed
+	}
+	if what == right && c.checked {
+		if len(out) > len(dst) {
+			r.value = out[len(dst):]
+		}
+		if !r.whole(c.place(e, c.rows[e-1].number.Load(), off)) {
+			if c.lives[e-1].Load() != life {
+				return dst, changed
+			}
+			return dst, other
+		}
+	}
+	return out, what
 }

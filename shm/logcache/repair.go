@@ -1,11 +1,6 @@
 package logcache
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/godsm/godsm/internal/failpoint"
-)
+import "github.com/godsm/godsm/internal/failpoint"
 
 // repairLocked makes all that is derived anew from the words that are the truth, after a holder of the shard's lock
 // died, or something was found that cannot be. It can itself be cut short anywhere: dirty stays set until its end. An
@@ -70,31 +65,6 @@ func (t *turn) remakeLocked() {
 	t.reindexLocked()
 }
 
-// linkExtentsLocked makes the list of a log anew, in the order of numbers. The oldest extent is walked from the start
-// again. It runs under the shard's lock.
-func (t *turn) linkExtentsLocked(l int, list []uint32) {
-	c, lg := t.c, &t.s.logs[l]
-	slices.SortFunc(list, func(a, b uint32) int {
-		return cmp.Compare(c.rows[a-1].number.Load(), c.rows[b-1].number.Load())
-	})
-	lg.cursor.Store(0)
-	lg.dead.Store(0)
-	lg.count.Store(uint32(len(list)))
-	lg.oldest.Store(0)
-	lg.newest.Store(0)
-	for i, e := range list {
-		next := uint32(0)
-		if i+1 < len(list) {
-			next = list[i+1]
-		}
-		c.rows[e-1].next.Store(next)
-	}
-	if len(list) > 0 {
-		lg.oldest.Store(list[0])
-		lg.newest.Store(list[len(list)-1])
-	}
-}
-
 // reindexLocked finishes the last split, clears slots that lead nowhere, and counts the entries. If the index cannot
 // be as large as it says it begins at its first size, without what is elsewhere. It runs under the shard's lock.
 func (t *turn) reindexLocked() {
@@ -135,21 +105,6 @@ func (t *turn) reindexLocked() {
 		}
 	}
 	s.entries.Store(entries)
-}
-
-// clearMovingSlotLocked clears the slot of an entry that was being put into its other line, so that it is not in both.
-// It runs under the shard's lock.
-func (t *turn) clearMovingSlotLocked(moving slot) {
-	for n := 0; moving != 0 && n < t.c.lineCount(t.i); n++ {
-		if l := t.c.lineAt(t.i, n); l != nil {
-			for k := range l.slots {
-				if slot(l.slots[k].Load()) == moving {
-					l.slots[k].Store(0)
-				}
-			}
-		}
-	}
-	t.s.moving.Store(0)
 }
 
 // reachableLocked reports whether all lines have their extents. It runs under the shard's lock.

@@ -39,3 +39,50 @@ func (w slot) tag() uint64    { return uint64(w >> tagShift) }
 func (w slot) at(extent uint32, life uint64, offset int) slot {
 	return w>>secondShift<<secondShift | slot(uint64(extent)<<extentShift|life&lifeMask<<offsetBits|uint64(offset)/8)
 }
+
+// slotLeads reports whether the slot's extent has the slot's life.
+func (c *Cache) slotLeads(w slot) bool {
+	e := w.extent()
+	return e != 0 && int(e) <= c.extents() && c.lives[e-1].Load()&lifeMask == w.life()
+}
+
+// clearDeadSlotsLocked looks at some lines, and clears slots that lead nowhere, which garbled records leave. It goes
+// round the index in about half the time that the log takes, so no slot lasts until a life's low bits come again. It
+// runs under the shard's lock.
+func (t *turn) clearDeadSlotsLocked() {
+	lines := t.c.lineCount(t.i)
+	for range 2*lines/t.c.each + 1 {
+		n := t.s.hand.Load()
+		t.s.hand.Store(n + 1)
+		l := t.c.lineAt(t.i, int(n%uint64(lines)))
+		if l == nil {
+			continue
+		}
+		for k := range l.slots {
+			if w := slot(l.slots[k].Load()); w != 0 && !t.c.slotLeads(w) {
+				t.clearSlotLocked(spot{l: l, k: k})
+			}
+		}
+	}
+}
+
+// clearSlotLocked makes a slot empty. It runs under the shard's lock.
+func (t *turn) clearSlotLocked(p spot) {
+	p.l.slots[p.k].Store(0)
+	t.s.entries.Store(t.s.entries.Load() - 1)
+}
+
+// clearMovingSlotLocked clears the slot of an entry that was being put into its other line, so that it is not in both.
+// It runs under the shard's lock.
+func (t *turn) clearMovingSlotLocked(moving slot) {
+	for n := 0; moving != 0 && n < t.c.lineCount(t.i); n++ {
+		if l := t.c.lineAt(t.i, n); l != nil {
+			for k := range l.slots {
+				if slot(l.slots[k].Load()) == moving {
+					l.slots[k].Store(0)
+				}
+			}
+		}
+	}
+	t.s.moving.Store(0)
+}

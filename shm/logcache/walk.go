@@ -2,7 +2,6 @@ package logcache
 
 import (
 	"context"
-	"slices"
 
 	"github.com/godsm/godsm/internal/sys/fault"
 )
@@ -53,51 +52,6 @@ func (c *Cache) Walk(ctx context.Context, f func(Item) bool) error {
 
 // walkExtents bounds a walk beside which others write as fast as it goes: so many times all extents of a shard.
 const walkExtents = 3
-
-// copyExtent copies the entries of the extent of a shard that follows the one with that number; its own is 0 if there
-// is none.
-func (c *Cache) copyExtent(ctx context.Context, i int, behind uint64) (items []Item, number uint64, err error) {
-	defer fault.Return(&err, fault.Catch())
-	t, err := c.lock(ctx, i)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer t.unlock()
-	t.done = true
-	e := uint32(0)
-	for k := range c.each {
-		r := &c.rows[i*c.each+k]
-		if state := r.state.Load(); state != stateWindow && state != stateMain {
-			continue
-		}
-		if n := r.number.Load(); n > behind && (e == 0 || n < number) {
-			e, number = uint32(i*c.each+k)+1, n
-		}
-	}
-	if e == 0 {
-		return nil, 0, nil
-	}
-	used := int(min(c.rows[e-1].used.Load(), uint32(c.extent)))
-	for off := 0; off < used; {
-		r, ok := parse(c.extentOf(e), off, used)
-		if !ok {
-			break
-		}
-		if r.kind != kindPiece && c.alive(&r) && r.whole(c.place(e, number, off)) {
-			h := hashOf(kindValue, r.key, c.seed)
-			if p, found := t.spotLocked(h, e, off); found && c.slotLeads(p.word()) {
-				item := Item{Key: slices.Clone(r.key), Entry: c.entryOf(&r), Size: r.size()}
-				item.Entry.Value = slices.Clone(r.value)
-				if r.kind == kindHead {
-					item.Size = -item.Size // the pieces are looked for without the lock
-				}
-				items = append(items, item)
-			}
-		}
-		off += r.size()
-	}
-	return items, number, nil
-}
 
 // complete puts the value of an item together whose record is a head. It reports whether all pieces are there.
 func (c *Cache) complete(item *Item) (whole bool, err error) {

@@ -1,6 +1,9 @@
 package shmsync
 
-import "github.com/godsm/godsm/internal/failpoint"
+import (
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/onebit"
+)
 
 // This file is about who takes part in a barrier: the slots, each of which counts the goroutines of one process. What it
 // changes is one slot at a time, by a swap of the whole slot; that a phase may end because of it is advance's affair.
@@ -112,4 +115,18 @@ func (b *Barrier) notArrived(phase uint32) (list []Peer) {
 		}
 	}
 	return list
+}
+
+// partyOf takes a word apart, one wrong bit put right. A word that could not have been stored, with more goroutines than
+// most or with a count and no peer, becomes one that could.
+func partyOf(w uint64) party {
+	if w == 0 {
+		return party{}
+	}
+	n := onebit.Of(w)
+	p := party{peer: n & peerMask, phase: n >> 43 & 3, arrived: n >> 45 & 63, attached: min(n>>51, most)}
+	if p.attached == 0 || p.peer == 0 {
+		return party{ends: n >> 43 & 255}
+	}
+	return p
 }

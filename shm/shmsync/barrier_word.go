@@ -66,20 +66,6 @@ type party struct{ peer, phase, arrived, attached, ends uint64 }
 // most is how many goroutines of one process one slot counts. One more would be beyond onebit.Limit.
 const most = 61
 
-// partyOf takes a word apart, one wrong bit put right. A word that could not have been stored, with more goroutines than
-// most or with a count and no peer, becomes one that could.
-func partyOf(w uint64) party {
-	if w == 0 {
-		return party{}
-	}
-	n := onebit.Of(w)
-	p := party{peer: n & peerMask, phase: n >> 43 & 3, arrived: n >> 45 & 63, attached: min(n>>51, most)}
-	if p.attached == 0 || p.peer == 0 {
-		return party{ends: n >> 43 & 255}
-	}
-	return p
-}
-
 // word returns the word of a party. One without a peer or a participant is that of a free slot.
 func (p party) word() uint64 {
 	if p.attached == 0 || p.peer == 0 {

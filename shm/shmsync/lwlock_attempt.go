@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 )
 
@@ -121,36 +120,6 @@ func (l *LWLock) attemptShared(st uint64) (Guard, error) {
 			return l.readerGuard(i)
 		}
 		st = l.word.state.Load()
-	}
-}
-
-// enterDrained makes the owner, which has seen no reader after it became the owner, one that is in, and returns the
-// guard. No reader can have come in since: it would have found the owner, and left. A poisoned lock becomes an
-// abandoned one.
-//
-// It is errLost if the lock names another holder by now, since Disavow has given this hold back, and ErrClosed if this
-// session was found dead. A name with one wrong bit is this hold's, hit by a stray store, and is put right.
-func (l *LWLock) enterDrained() (Guard, error) {
-	for {
-		st := l.word.state.Load()
-		name := l.held.Load()
-		switch {
-		case l.ownedBySelf(st):
-			name = st & (holds | peerMask)
-		case l.isStrayed(st, name):
-		case l.me.alive(l.self):
-			return Guard{}, errLost
-		default:
-			return Guard{}, errkind.As(ErrClosed, errors.New("this session has ended while it waited for a lock"))
-		}
-		next := st&^(mayRead|holds|peerMask) | name
-		if st&poisoned != 0 {
-			next = next&^poisoned | abandoned
-		}
-		if l.word.state.CompareAndSwap(st, next) {
-			failpoint.Hit("shmsync/lwlock/drained")
-			return l.exclusiveGuard(next)
-		}
 	}
 }
 

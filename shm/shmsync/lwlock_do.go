@@ -51,19 +51,3 @@ func (l *LWLock) Do(ctx context.Context, f func() error) error {
 	}
 	return err
 }
-
-// releaseOnPanic gives the lock back for a function that has not returned, and goes on with its panic. R is what
-// recover has returned: nil if the function has ended its goroutine.
-//
-// After a fault what the lock guards may be half-written, and the function can't have seen to that: so the next holder
-// finds the lock Abandoned. After any other panic the lock is in order, as it is with a deferred Unlock.
-func (g Guard) releaseOnPanic(r any) {
-	if _, is := r.(interface{ Addr() uintptr }); is {
-		endAtFault(func() { g.l.poisonHold(g) })
-	} else {
-		g.Unlock()
-	}
-	if r != nil {
-		panic(r)
-	}
-}

@@ -171,6 +171,22 @@ func (g Guard) holds(state uint64) bool { return state&(holds|peerMask) == g.wha
 // slot returns the number of the slot that a reader's guard is in.
 func (g Guard) slot() int { return int(g.what >> 1 & maxSlots) }
 
+// releaseOnPanic gives the lock back for a function that has not returned, and goes on with its panic. R is what
+// recover has returned: nil if the function has ended its goroutine.
+//
+// After a fault what the lock guards may be half-written, and the function can't have seen to that: so the next holder
+// finds the lock Abandoned. After any other panic the lock is in order, as it is with a deferred Unlock.
+func (g Guard) releaseOnPanic(r any) {
+	if _, is := r.(interface{ Addr() uintptr }); is {
+		endAtFault(func() { g.l.poisonHold(g) })
+	} else {
+		g.Unlock()
+	}
+	if r != nil {
+		panic(r)
+	}
+}
+
 // guardCheck finds guards of readers that are unlocked twice, in checked mode, and those that are not unlocked when a
 // scope ends by a fault. It lies in this process's own memory.
 type guardCheck struct {

@@ -1,10 +1,6 @@
 package shmsync
 
-import (
-	"math/bits"
-
-	"github.com/godsm/godsm/internal/failpoint"
-)
+import "math/bits"
 
 // This file gives the lock back, and wakes those that wait for it. The state is swapped first and the sleepers are woken
 // afterwards; a process that dies in between leaves a free lock with sleepers, which hear of its death and look.
@@ -38,33 +34,10 @@ func (l *LWLock) releaseExclusive(what uint64) {
 	}
 }
 
-// cancelDrain ends a wait of the owner for the readers to leave, without having been in: what the lock guards is as it
-// was, and a poisoned lock stays poisoned.
-func (l *LWLock) cancelDrain() {
-	for {
-		st := l.word.state.Load()
-		if !l.ownedBySelf(st) && !l.isStrayed(st, l.held.Load()) || l.freeAndWake(st, st&poisoned) {
-			return
-		}
-	}
-}
-
 // isStrayed reports whether st is the state of the present hold of this process, which name names, with one wrong bit: a
 // stray store has made it another holder's, or of another number. No other holder has that number, since each hold has
 // the next one. A lock whose view has ended may be another holder's by right.
 func (l *LWLock) isStrayed(st, name uint64) bool {
 	h, is := l.holdOfSelf()
 	return is && h == name && bits.OnesCount64((st^name)&(holds|peerMask)) == 1 && !l.bytes.Ended()
-}
-
-// freeAndWake swaps the state from st to one without an owner, with the next number, and wakes those that wait. Poison
-// is poisoned or 0. It reports whether the state was still st; if not, it has changed nothing.
-func (l *LWLock) freeAndWake(st, poison uint64) bool {
-	next := (st&holds + oneHold) | st&(mayRead|hungry) | poison
-	if !l.word.state.CompareAndSwap(st, next) {
-		return false
-	}
-	failpoint.Hit("shmsync/lwlock/freed")
-	l.wakeFlagged(st, poison != 0)
-	return true
 }

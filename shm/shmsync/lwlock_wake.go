@@ -66,3 +66,15 @@ func (l *LWLock) wakeAll() {
 		wake(&l.word.asleep)
 	})
 }
+
+// freeAndWake swaps the state from st to one without an owner, with the next number, and wakes those that wait. Poison
+// is poisoned or 0. It reports whether the state was still st; if not, it has changed nothing.
+func (l *LWLock) freeAndWake(st, poison uint64) bool {
+	next := (st&holds + oneHold) | st&(mayRead|hungry) | poison
+	if !l.word.state.CompareAndSwap(st, next) {
+		return false
+	}
+	failpoint.Hit("shmsync/lwlock/freed")
+	l.wakeFlagged(st, poison != 0)
+	return true
+}

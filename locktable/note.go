@@ -1,0 +1,56 @@
+package locktable
+
+import (
+	"encoding/binary"
+
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm/shmsync"
+)
+
+// mayHaveLostNoteLocked reports whether the note of a name's death may have been forgotten. It runs under the
+// partition's lock.
+func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
+	for i := range u.p.lost {
+		if u.p.lost[i].Load() == max(ident, 1) {
+			u.p.lost[i].Store(0)
+			return true
+		}
+	}
+	return u.p.lostAll.Load() != 0
+}
+
+// rememberLostNoteLocked remembers the hash of a name whose note of a death is forgotten. It runs under the
+// partition's lock.
+func (u *turn) rememberLostNoteLocked(ident uint64) {
+	for i := range u.p.lost {
+		if u.p.lost[i].Load() == 0 {
+			u.p.lost[i].Store(max(ident, 1))
+			return
+		}
+	}
+	u.p.lostAll.Store(1)
+}
+
+// noteDeathLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
+func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32, m Mode) {
+	h.changed.Store(u.t.root.stamp.Add(1))
+	was := h.died.Load()
+	if was == 0 {
+		u.p.notes.Add(1)
+		b := binary.LittleEndian.AppendUint64(nil, s.pid.Load())
+		b = append(b, padText(loadText(s.app[:]))...)
+		b = append(b, padText(u.t.noteOf(dead.Row, owner))...)
+		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
+		was = dead.Word() | below
+	}
+	if m != IntentExclusive {
+		was &^= below
+	}
+	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
+	failpoint.Hit("locktable/mourn/noted")
+	if u.p.notes.Load() > maxNotes && h.lock.Empty() {
+		u.rememberLostNoteLocked(h.ident.Load())
+		h.died.Store(0)
+		u.p.notes.Add(^uint32(0))
+	}
+}

@@ -1,0 +1,3 @@
+package locktable
+
+func partOf(ident uint64) int { return int(ident >> 58) }
