@@ -65,7 +65,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	locked := false
 	defer func() {
 		if r := recover(); r != nil {
-			err = errOfPanic(r)
+			err = containedPanic(r)
 		}
 		if err != nil {
 			if locked {
@@ -74,7 +74,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 			debug.SetPanicOnFault(s.fault)
 		}
 	}()
-	if s.guard, err = m.lock(ctx, how); err != nil {
+	if s.guard, err = m.lockSection(ctx, how); err != nil {
 		return s, err
 	}
 	locked = true
@@ -85,15 +85,15 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	}
 	// Hostile value: a word that is not of this incarnation. A session that was reclaimed or joined over would change a
 	// table in which its row's bits are another session's.
-	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
+	if w := m.t.processes[m.row].word.Load(); w != usedWord(m.incarnation) {
 		return s, m.errDisplaced(w)
 	}
 	return s, nil
 }
 
-// lock takes the control lock and counts the wait, if there was one. The counting is the first thing done under the
+// lockSection takes the control lock and counts the wait, if there was one. The counting is the first thing done under the
 // lock, since a tally's words have one writer at a time.
-func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
+func (m *Member) lockSection(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, nil
 	}
@@ -101,31 +101,31 @@ func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, er
 		return shmsync.MutexGuard{}, errBusy
 	}
 	began := time.Now()
-	g, err := m.waitForLock(ctx, how)
+	g, err := m.waitForSection(ctx, how)
 	if err == nil {
-		add(&m.tally.lockWaits, 1)
-		add(&m.tally.lockWaitTime, uint64(time.Since(began)))
+		addToTally(&m.tally.lockWaits, 1)
+		addToTally(&m.tally.lockWaitTime, uint64(time.Since(began)))
 	}
 	return g, err
 }
 
-// waitForLock waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
+// waitForSection waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
 // ends the wait within some 50 ms, since the lock asks the Witness from time to time. A holder that lives and seems
 // idle is asked whether it holds the lock at all. If the lock is not to be taken the refusal is counted and logged,
 // which needs no lock.
-func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
+func (m *Member) waitForSection(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
 		lock = m.mutex.LockOwnerDead
 	}
-	g, err := lockWithin(ctx, askAfter, lock)
+	g, err := lockSectionWithin(ctx, askAfter, lock)
 	if err == nil {
 		return g, nil
 	}
 	if h, held := m.t.header.lock.Owner(); held && ctx.Err() == nil { // it may be named by a stray store alone
 		m.Ask(h)
 	}
-	if g, err = lockWithin(ctx, how.patience, lock); err == nil {
+	if g, err = lockSectionWithin(ctx, how.patience, lock); err == nil {
 		return g, nil
 	}
 	refusals := m.tally.lockRefused.Add(1)
@@ -144,8 +144,8 @@ func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGu
 // askAfter is how long a holder of the lock that seems to live is waited for before it is asked whether it holds it.
 const askAfter = 50 * time.Millisecond
 
-// lockWithin runs lock with a context that also ends after patience, and then says so.
-func lockWithin(ctx context.Context, patience time.Duration,
+// lockSectionWithin runs lock with a context that also ends after patience, and then says so.
+func lockSectionWithin(ctx context.Context, patience time.Duration,
 	lock func(context.Context) (shmsync.MutexGuard, error)) (shmsync.MutexGuard, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		fmt.Errorf("waited %v: %w", patience, context.DeadlineExceeded))
@@ -158,12 +158,12 @@ func lockWithin(ctx context.Context, patience time.Duration,
 // half-changed.
 func (s *section) leaveSection(err *error) {
 	if r := recover(); r != nil {
-		*err = errOfPanic(r)
+		*err = containedPanic(r)
 		s.repairQuietlyLocked()
 	}
 	s.unlock()
 	if s.died || s.tells {
-		s.m.t.tellWatchers(shmsync.NewsDeath)
+		s.m.t.tellMailboxes(shmsync.NewsDeath)
 	}
 	debug.SetPanicOnFault(s.fault)
 }
@@ -181,32 +181,15 @@ func (s *section) unlock() {
 	s.guard.Unlock()
 }
 
-// errOfPanic makes an error of what a section panicked with. All that it returns is ErrCorrupt.
-func errOfPanic(r any) error {
-	if err, ok := r.(error); ok {
-		if errors.Is(err, ErrCorrupt) {
-			return err
+// LockHolder returns the process that holds the control lock now, if any does. By the time it returns another one may
+// hold it. A garbled lock word that names a row that does not exist is not held.
+func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
+	err = contained(func() error {
+		h, ok := t.header.lock.Owner()
+		if held = ok && h.Row < len(t.processes); held {
+			p = t.processInfo(h.Row)
 		}
-		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
-			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: "+
-				"another process truncated the object, or its file system failed", ErrCorrupt)
-		}
-		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
-	}
-	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)
-}
-
-// contained runs f with faults as errors, outside of any section.
-func contained(f func() error) (err error) {
-	defer recoverFault(&err, debug.SetPanicOnFault(true))
-	return f()
-}
-
-// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what
-// debug.SetPanicOnFault was.
-func recoverFault(err *error, was bool) {
-	if r := recover(); r != nil {
-		*err = errOfPanic(r)
-	}
-	debug.SetPanicOnFault(was)
+		return nil
+	})
+	return p, held, err
 }
