@@ -45,7 +45,7 @@ func TestAbandon(t *testing.T) {
 	for seed := range uint64(20) {
 		b := make([]byte, 3000)
 		for i, x := 0, seed; i < len(b); i++ {
-			x = mix(x + seed + uint64(i))
+			x = mixRowCheck(x + seed + uint64(i))
 			b[i] = byte(x)
 		}
 		rehearse(t, b)
@@ -112,7 +112,7 @@ func (r *rehearsal) check() {
 		r.Fatalf("%d rows, the model has %d", len(list), len(r.rows))
 	}
 	for row := range r.processes {
-		if w := r.processes[row].word.Load(); !isUsed(w) && r.tallies[row].heldNow() != 0 {
+		if w := r.processes[row].word.Load(); !isUsedWord(w) && r.tallies[row].heldNow() != 0 {
 			r.Fatalf("row %d has no user, and its counters say that it holds %d references", row, r.tallies[row].heldNow())
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/sys/ordered"
 )
 
 // A carved segment lies in the reserved region, which each session has mapped. It has no object of its own, so nothing
@@ -35,7 +36,7 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	if uint64(size) > m.t.Limits.Reserved {
 		return e, false, nil
 	}
-	random := randomHandle()
+	random := randomEntryHandle()
 	s, err := m.enter(ctx, how)
 	if err != nil {
 		return e, false, err
@@ -54,7 +55,7 @@ func (m *Member) carve(ctx context.Context, size int, now int64, how entrance) (
 	// The pages before the row: a death in between leaves pages that no row names, and the repair makes the map anew.
 	m.t.useRowPagesLocked(e.Page, uint64(size))
 	failpoint.Hit("control/carve/taken")
-	m.writeLocked(&e, now, Live)
+	m.writeRowLocked(&e, now, Live)
 	m.countCreatedLocked(size)
 	failpoint.Hit("control/carve/live")
 	return e, true, nil
@@ -76,7 +77,7 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	fault := debug.SetPanicOnFault(true)
 	defer func() {
 		if r := recover(); r != nil {
-			if err = errOfPanic(r); !blank {
+			if err = containedPanic(r); !blank {
 				err = errkind.As(ErrCorrupt, fmt.Errorf("the reserved region is gone from under its mapping: "+
 					"another process truncated the object (%v)", r))
 			}
@@ -99,12 +100,21 @@ func (m *Member) Publish(e *Entry, bytes []byte) (err error) {
 	return nil
 }
 
-// TryUnref does what Unref does with a carved segment, for a caller that does not wait. It reports whether it was done;
-// else nothing has changed, and Unref would wait, or has an object to destroy.
-func (m *Member) TryUnref(e Entry) (done bool) {
-	if e.Page == 0 {
-		return false
-	}
-	_, err := m.unref(context.Background(), e, atOnce)
-	return err == nil
+// freeCarvedLocked frees the row and the pages of a segment in the reserved region; the caller holds the control lock,
+// and the system has no part in that. The row must be sound, since its page and size are believed. The pages go before
+// the row: a process that dies in between leaves a row that still says where they are, and the repair makes the map of
+// pages from it.
+func (t *Table) freeCarvedLocked(i int) {
+	r := &t.segments[i]
+	t.freeRowPagesLocked(r.page.Load(), r.size.Load())
+	failpoint.Hit("control/free/pages")
+	t.freeSegmentRowLocked(i, r)
+	ordered.Store32(&t.header.freeHint, uint32(i))
+}
+
+// isCarved reports whether row i is, soundly, that of a segment in the reserved region. A row that is not sound is never
+// carved: what it says of pages is not believed.
+func (t *Table) isCarved(i int) bool {
+	r := &t.segments[i]
+	return r.page.Load() != 0 && t.isRowSound(i)
 }

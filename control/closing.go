@@ -20,7 +20,7 @@ func (m *Member) Close(ctx context.Context) error {
 	err := m.close(ctx)
 	if err == nil {
 		failpoint.Hit("control/close/done")
-		m.t.tellWatchers(shmsync.NewsEnd)
+		m.t.tellMailboxes(shmsync.NewsEnd)
 	}
 	return err
 }
@@ -38,17 +38,17 @@ func (m *Member) close(ctx context.Context) (err error) {
 	failpoint.Hit("control/close/said")
 	m.recordOwnEvent(Ending, 0)
 	for i := range m.t.segments {
-		if r := &m.t.segments[i]; stateOf(r.word.Load()) == Live {
+		if r := &m.t.segments[i]; wordState(r.word.Load()) == Live {
 			if m.t.isCarved(i) {
 				m.t.freeCarvedLocked(i)
 				failpoint.Hit("control/close/carved")
 				continue
 			}
-			r.word.Store(m.liveStamp(Destroying))
+			r.word.Store(m.stampWord(Destroying))
 			failpoint.Hit("control/close/row")
 			m.addOwed(i)
 		}
-		m.adoptFailedLocked(i)
+		m.adoptOwedLocked(i)
 	}
 	return nil
 }
@@ -62,23 +62,8 @@ func (t *Table) CloseByForce() error {
 		t.recordEvent(note{kind: Ending, subject: shmsync.Peer{Row: -1}})
 		return nil
 	})
-	t.tellWatchers(shmsync.NewsEnd)
+	t.tellMailboxes(shmsync.NewsEnd)
 	return err
-}
-
-// Unfinished counts the rows that a process may still free: not those whose destroy failed, which wait for a Retry, and
-// not those in a state that a stray store made. It takes no lock, so a row may be free by the time it returns.
-func (t *Table) Unfinished() (n int, err error) {
-	err = contained(func() error {
-		for i := range t.segments {
-			w := t.segments[i].word.Load()
-			if s := stateOf(w); s != Free && s <= Destroying && w != segmentWord(Destroying, nobody, 0) {
-				n++
-			}
-		}
-		return nil
-	})
-	return n, err
 }
 
 // Closing reports whether the instance is being closed, or its books are gone: no new segment, reference or session. It

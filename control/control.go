@@ -51,8 +51,11 @@ package control
 
 import (
 	"fmt"
+	"hash/fnv"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/shm"
 )
 
 // Kinds of failure; package dsm exports the same values.
@@ -108,3 +111,58 @@ func (e *BusyError) Error() string {
 }
 
 func (e *BusyError) Unwrap() error { return e.Cause }
+
+// Format writes the books of a new instance, with no process in them, into a region of zeros. The magic is stored last:
+// until then Open refuses. Limits that are invalid are an error, a region that is too short is ErrCorrupt. A process
+// that dies in Format leaves a segment that no process can open, for the next start to remove.
+func Format(r shm.Region, c Constants) error {
+	if err := c.Limits.Check(); err != nil {
+		return err
+	}
+	if r.Len() < Size(c.Limits) {
+		return errkind.As(ErrCorrupt,
+			fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
+	}
+	return contained(func() error { return format(r, c) })
+}
+
+// format does what Format does, with faults as panics.
+func format(r shm.Region, c Constants) error {
+	h, err := shm.At[header](r, 0)
+	if err != nil {
+		return err
+	}
+	h.version, h.byteOrder = layoutVersion, byteOrderMark
+	h.members.Store(c.MembersIno)
+	k := &h.constants
+	*k = constants{
+		instance: c.Instance, life: c.Life, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
+		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
+		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess,
+		segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess), reserved: c.Limits.Reserved,
+	}
+	copy(k.backend[:], c.Backend)
+	k.dirLen = uint32(copy(k.dir[:], c.Dir))
+	if h.checksum, err = formatChecksum(r); err != nil {
+		return err
+	}
+	t := &Table{Constants: c, header: h}
+	if err := t.divideRegion(r); err != nil {
+		return err
+	}
+	t.mapPages(false)
+	failpoint.Hit("control/format/filled")
+	h.magic.Store(magic)
+	return nil
+}
+
+// formatChecksum covers all that is constant but the magic and itself.
+func formatChecksum(r shm.Region) (uint64, error) {
+	b, err := r.Bytes(checksumFrom, checksumTo-checksumFrom)
+	if err != nil {
+		return 0, err
+	}
+	sum := fnv.New64a()
+	sum.Write(b)
+	return sum.Sum64(), nil
+}

@@ -73,7 +73,7 @@ func TestCorruptHeader(t *testing.T) {
 	if _, err := Open(shm.NewRegion(foreign)); !errors.Is(err, ErrCorrupt) || errors.Is(err, errkind.Version) {
 		t.Errorf("a stray store into the layout version: %v", err)
 	}
-	sum, err := checksum(shm.NewRegion(foreign))
+	sum, err := formatChecksum(shm.NewRegion(foreign))
 	if err != nil {
 		t.Fatal(err)
 	}

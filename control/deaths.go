@@ -39,7 +39,7 @@ func (m *Member) recordDeathLocked(row int, incarnation uint32, bytes uint64, be
 	defer func() {
 		t.tallies[row].balanceLocked()
 		now := time.Now()
-		add(&m.tally.reclaimTime, uint64(now.Sub(began)))
+		addToTally(&m.tally.reclaimTime, uint64(now.Sub(began)))
 		ordered.Store64(&m.tally.lastReclaim, uint64(now.UnixNano()))
 	}()
 	ended := &t.ended[row]
@@ -89,12 +89,12 @@ func (t *Table) logDeathLocked(p shmsync.Peer) {
 // that the log has gone past and come round to is not taken for the one that a reader looks for.
 func (t *Table) deathEntry(p shmsync.Peer, number uint32) uint64 {
 	w := p.Word()
-	return w | mix(t.seed^w^uint64(number)<<43)&^(1<<43-1)
+	return w | mixRowCheck(t.seed^w^uint64(number)<<43)&^(1<<43-1)
 }
 
-// setRetiredLocked notes, under the control lock, that the user of a row has left in order: it is through, and no
+// markDeathRetiredLocked notes, under the control lock, that the user of a row has left in order: it is through, and no
 // death is logged.
-func (t *Table) setRetiredLocked(row int, incarnation uint32) {
+func (t *Table) markDeathRetiredLocked(row int, incarnation uint32) {
 	ordered.Store32(&t.ended[row], incarnation)
 }
 

@@ -80,7 +80,7 @@ func TestDeathsOfThoseJoinedOver(t *testing.T) {
 	w.die(over)
 	// A newcomer that dies before its first section has buried no process.
 	p := &w.processes[over.row].word
-	p.Store(usedBy(over.incarnation + 1))
+	p.Store(usedWord(over.incarnation + 1))
 	if done, err := by.Reclaim(ctx, over.row, over.incarnation+1); !done || err != nil {
 		t.Fatal(done, err)
 	}

@@ -27,17 +27,17 @@ func (e *Entry) Carved() (offset int, is bool) {
 // that.
 func (t *Table) entry(i int) Entry {
 	r := &t.segments[i]
-	word, _ := t.loadWord(i)
+	word, _ := t.loadRowWord(i)
 	return Entry{
 		Handle: r.handle.Load(), Size: int(r.size.Load()), Word: word, Page: r.page.Load(),
 		CreatorPid: int(r.creatorPid.Load()),
 	}
 }
 
-// randomHandle draws the 48 bits of a handle that are not its row's number; never all zero, since a handle of 0 is
+// randomEntryHandle draws the 48 bits of a handle that are not its row's number; never all zero, since a handle of 0 is
 // none. It is called before the section, which so is shorter. A row's next segment gets another handle with it, and a
 // late call for the last one is ErrNotFound.
-func randomHandle() uint64 {
+func randomEntryHandle() uint64 {
 	for {
 		if random := rand.Uint64() << 16; random != 0 {
 			return random

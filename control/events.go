@@ -127,7 +127,7 @@ func eventWord(p shmsync.Peer) uint64 {
 func (t *Table) eventSeal(r *eventRow) (sum uint64, e Event) {
 	var words [4]uint64
 	sum = t.seed ^ 1<<63 // as no other checksum begins
-	take := func(v uint64) uint64 { sum = mix(sum ^ v); return v }
+	take := func(v uint64) uint64 { sum = mixRowCheck(sum ^ v); return v }
 	e.Number = take(r.number.Load())
 	e.Time = time.Unix(0, int64(take(r.time.Load())))
 	e.Subject = shmsync.PeerOf(take(r.subject.Load()))

@@ -374,7 +374,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head, rows []byte, sealed bool, program []byte) {
 		b := append(bytes.Clone(head), rows...)
 		if sealed && len(b) >= checksumTo {
-			sum, _ := checksum(shm.NewRegion(b))
+			sum, _ := formatChecksum(shm.NewRegion(b))
 			binary.NativeEndian.PutUint64(b[8:], sum)
 		}
 		table, err := Open(shm.NewRegion(b))

@@ -80,7 +80,7 @@ func TestGarbledPin(t *testing.T) {
 func TestGarbledProcessRow(t *testing.T) {
 	w := newWorld(t, small)
 	m := w.join()
-	w.processes[m.row].word.Store(usedBy(m.incarnation) | 1<<50)
+	w.processes[m.row].word.Store(usedWord(m.incarnation) | 1<<50)
 	if _, err := m.Create(ctx, 1, time.Now()); !errors.Is(err, ErrCorrupt) ||
 		!strings.Contains(err.Error(), "process row 1") {
 		t.Errorf("Create = %v", err)

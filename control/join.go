@@ -43,7 +43,7 @@ func (t *Table) Join(ctx context.Context, w Witness, who Who) (m *Member, err er
 // it the only supervisor, such as the directory's lock; a living one is ErrInUse all the same.
 func (t *Table) JoinSupervisor(ctx context.Context, w Witness, who Who) (m *Member, err error) {
 	err = contained(func() error {
-		m, err = t.takeRow(ctx, SupervisorRow, w, who, true)
+		m, err = t.joinRow(ctx, SupervisorRow, w, who, true)
 		if m == nil && err == nil {
 			p := t.processInfo(SupervisorRow)
 			err = fmt.Errorf("process %d (%s) is its supervisor: %w", p.Pid, p.Application, ErrInUse)
@@ -60,10 +60,10 @@ func (t *Table) join(ctx context.Context, w Witness, who Who) (*Member, error) {
 	for _, overDead := range []bool{false, true} {
 		for row := SupervisorRow + 1; row < len(t.processes); row++ {
 			word := t.processes[row].word.Load()
-			if isUsed(word) && (!overDead || w.Held(row)) {
+			if isUsedWord(word) && (!overDead || w.Held(row)) {
 				continue
 			}
-			if m, err := t.takeRow(ctx, row, w, who, overDead); m != nil || err != nil {
+			if m, err := t.joinRow(ctx, row, w, who, overDead); m != nil || err != nil {
 				return m, err
 			}
 		}
@@ -83,11 +83,11 @@ func (t *Table) refuseJoin(who Who) {
 	}
 }
 
-// takeRow tries to become the user of a row: its witness first, then a second look at the word, which may have changed
+// joinRow tries to become the user of a row: its witness first, then a second look at the word, which may have changed
 // hands between the first look and the witness. With overDead it also takes a row that reads as used: this process has
 // its witness, so its user is dead. A nil Member without an error means that the row is another process's, and that the
 // caller tries another one; the witness has been dropped then.
-func (t *Table) takeRow(ctx context.Context, row int, w Witness, who Who, overDead bool) (*Member, error) {
+func (t *Table) joinRow(ctx context.Context, row int, w Witness, who Who, overDead bool) (*Member, error) {
 	if ok, err := w.Take(row); err != nil || !ok {
 		return nil, err
 	}
@@ -97,27 +97,27 @@ func (t *Table) takeRow(ctx context.Context, row int, w Witness, who Who, overDe
 	// process does not have.
 	before := p.word.Load()
 	for {
-		if isUsed(before) && !overDead {
+		if isUsedWord(before) && !overDead {
 			return nil, w.Drop(row)
 		}
 		if !inForce(w) { // asked after the look: what it has found is not of one that took the row in a successor
 			return nil, errors.Join(errSucceeded, w.Drop(row))
 		}
 		failpoint.Hit("control/join/in-force")
-		if p.word.CompareAndSwap(before, usedBy(incarnationOf(before)+1)) {
+		if p.word.CompareAndSwap(before, usedWord(wordIncarnation(before)+1)) {
 			break
 		}
 		before = p.word.Load() // a reclaimer that was on its way has just freed it
 	}
 	failpoint.Hit("control/join/used")
-	incarnation := incarnationOf(before) + 1
+	incarnation := wordIncarnation(before) + 1
 	m := &Member{
 		t: t, row: row, incarnation: incarnation, who: who, application: textWords(who.Application), witness: w,
 		owed: make([]atomic.Uint64, (len(t.segments)+63)/64), tally: &t.tallies[row],
 	}
 	// From here on the row is used by this incarnation. A process that dies now leaves a dead user without references.
 	m.mutex = shmsync.NewMutex(&t.header.lock, shmsync.Self{Peer: mutexPeer(row, incarnation), Alive: m.alive})
-	if err := m.announceJoin(ctx, who, isUsed(before)); err != nil {
+	if err := m.announceJoin(ctx, who, isUsedWord(before)); err != nil {
 		// What is left reads as a dead member, and the process that reclaims it finishes.
 		m.left.Store(true)
 		failpoint.Hit("control/join/refused")
@@ -158,7 +158,7 @@ func (m *Member) announceJoin(ctx context.Context, who Who, overDead bool) (err 
 		m.recordDeathLocked(m.row, m.incarnation-1, bytes, began)
 		s.died = true
 	} else {
-		m.t.setRetiredLocked(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
+		m.t.markDeathRetiredLocked(m.row, m.incarnation-1) // the last user may have died in Leave, after it had freed the row
 	}
 	p := &m.t.processes[m.row]
 	if m.t.closing() && m.row != SupervisorRow {
@@ -166,7 +166,7 @@ func (m *Member) announceJoin(ctx context.Context, who Who, overDead bool) (err 
 		// table. Then it leaves its row in use, as a process that dies does: the process that closes the control segment
 		// reclaims the row, and becomes the agent of those objects.
 		if !m.Owes() {
-			p.word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+			p.word.CompareAndSwap(usedWord(m.incarnation), freedWord(m.incarnation))
 		}
 		failpoint.Hit("control/arrive/refused")
 		return ErrStale

@@ -52,13 +52,13 @@ func (t *Table) Nudge() {
 	_ = contained(func() error { t.header.news.WakeAll(); return nil })
 }
 
-// tellWatchers has the watchers of sessions look at something: all, or of deaths those that want to hear of them. It
+// tellMailboxes has the watchers of sessions look at something: all, or of deaths those that want to hear of them. It
 // takes no lock and does not wait, but costs a system call for each watcher that sleeps, so it comes after a section.
 // A fault ends it.
-func (t *Table) tellWatchers(n shmsync.News) {
+func (t *Table) tellMailboxes(n shmsync.News) {
 	_ = contained(func() error {
 		for row := SupervisorRow + 1; row < len(t.processes); row++ {
-			if m := &t.mailboxes[row]; isUsed(t.processes[row].word.Load()) && (n != shmsync.NewsDeath || m.Wanted()) {
+			if m := &t.mailboxes[row]; isUsedWord(t.processes[row].word.Load()) && (n != shmsync.NewsDeath || m.Wanted()) {
 				m.Tell(n)
 			}
 		}

@@ -41,7 +41,7 @@ type Member struct {
 // errDisplaced returns why the member is not its row's user any more: ErrCorrupt if w, the row's word, is none that any
 // member stores, and else ErrStale.
 func (m *Member) errDisplaced(w uint64) error {
-	if i := incarnationOf(w); w != usedBy(i) && w != freedBy(i) {
+	if i := wordIncarnation(w); w != usedWord(i) && w != freedWord(i) {
 		return errkind.As(ErrCorrupt,
 			fmt.Errorf("control segment: the word of process row %d is invalid: %#x", m.row, w))
 	}
@@ -94,7 +94,7 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	for i := range m.t.segments {
 		row := &m.t.segments[i]
 		w := row.word.Load()
-		if agent, inc := agentOf(w); isAgented(w) && agent == m.row && inc == m.incarnation {
+		if agent, inc := wordAgent(w); wordHasAgent(w) && agent == m.row && inc == m.incarnation {
 			return false, nil
 		}
 	}
@@ -103,9 +103,9 @@ func (m *Member) Leave(ctx context.Context) (done bool, err error) {
 	// there by the row's next user (arrive).
 	m.left.Store(true)
 	failpoint.Hit("control/leave/checked")
-	m.t.processes[m.row].word.CompareAndSwap(usedBy(m.incarnation), freedBy(m.incarnation))
+	m.t.processes[m.row].word.CompareAndSwap(usedWord(m.incarnation), freedWord(m.incarnation))
 	failpoint.Hit("control/leave/freed")
-	m.t.setRetiredLocked(m.row, m.incarnation)
+	m.t.markDeathRetiredLocked(m.row, m.incarnation)
 	m.recordOwnEvent(Left, 0)
 	s.tells = true // other sessions treat locks that still name this one as a dead process's
 	return true, nil
@@ -118,3 +118,87 @@ func mutexPeer(row int, incarnation uint32) shmsync.Peer {
 
 // asPeer names the member in full, unlike holder.
 func (m *Member) asPeer() shmsync.Peer { return shmsync.Peer{Row: m.row, Incarnation: m.incarnation} }
+
+// Alive reports whether p is a session of this instance that lives. It errs to true, for a moment after a death and
+// where that can't be told, as when the books are gone. It takes no lock, but asks the witness, which may be a system
+// call.
+func (m *Member) Alive(p shmsync.Peer) (alive bool) {
+	err := contained(func() error {
+		alive = p.Row >= 0 && p.Row < len(m.t.processes) &&
+			m.t.processes[p.Row].word.Load() == usedWord(p.Incarnation) && m.witness.Held(p.Row)
+		return nil
+	})
+	return alive || err != nil
+}
+
+// Gone reports whether p is known to be no session any more: it has left, or has been reclaimed. It takes no lock, asks
+// the system nothing, and errs to false.
+func (m *Member) Gone(p shmsync.Peer) (gone bool) {
+	_ = contained(func() error {
+		gone = p.Row >= 0 && p.Row < len(m.t.processes) && m.t.processes[p.Row].word.Load() != usedWord(p.Incarnation)
+		return nil
+	})
+	return gone
+}
+
+// PidOf returns the pid of the session p, as it sees itself; 0 if there is no such session. It takes no lock: it reads
+// the row and then looks whether that is still the session's, so the pid of a successor is not returned for it.
+func (m *Member) PidOf(p shmsync.Peer) (pid int) {
+	_ = contained(func() error {
+		if p.Row < 0 || p.Row >= len(m.t.processes) {
+			return nil
+		}
+		info := m.t.processInfo(p.Row)
+		if m.t.processes[p.Row].word.Load() == usedWord(p.Incarnation) {
+			pid = info.Pid
+		}
+		return nil
+	})
+	return pid
+}
+
+// alive reports whether the holder of the control lock lives. The lock's word has 20 bits of the incarnation, and that
+// is enough: a row can't be used again without its new user entering a section, so a lock that a dead user of the row
+// still holds is taken over before the row is used a million times more. A holder in a row that does not exist is
+// dead.
+func (m *Member) alive(h shmsync.Peer) bool {
+	if h.Row < 0 || h.Row >= len(m.t.processes) {
+		return false
+	}
+	w := m.t.processes[h.Row].word.Load()
+	return isUsedWord(w) && wordIncarnation(w)&shmsync.MutexIncarnationMask == h.Incarnation && m.witness.Held(h.Row)
+}
+
+// Succeed has a members file come in force in the place of another, if no session is left behind: moved reports whether
+// the user of a row, if it lives, holds its witness in the new file too. It is called inside the section, so it must
+// not enter one. Behind lists the rows for which it is false; then nothing has changed. Succeed waits for the control
+// lock, for a second at most, and for nothing else. Newcomers join under the lock, with the file that is in force then,
+// so that none comes between the question and the store. The supervisor calls it or, while none lives, a session.
+func (m *Member) Succeed(ctx context.Context, ino uint64, moved func(row int) bool) (behind []int, err error) {
+	s, err := m.enter(ctx, brief)
+	if err != nil {
+		return nil, err
+	}
+	defer s.leaveSection(&err)
+	// Only the supervisor's own copy of the inode tells its Retry what to restore.
+	if w := m.t.processes[SupervisorRow].word.Load(); m.row != SupervisorRow && isUsedWord(w) &&
+		m.alive(mutexPeer(SupervisorRow, wordIncarnation(w))) {
+		return []int{SupervisorRow}, nil
+	}
+	for row := range m.t.processes {
+		if isUsedWord(m.t.processes[row].word.Load()) && !moved(row) {
+			behind = append(behind, row)
+		}
+	}
+	if len(behind) > 0 {
+		return behind, nil
+	}
+	failpoint.Hit("control/succeed/before")
+	// The one store that others see is the header's: a process that dies before it leaves the old file in force, and
+	// one that dies after it the new one, which every living user is in. The Table's own copy is what Retry compares
+	// the header with.
+	m.t.members.Store(ino)
+	m.t.header.members.Store(ino)
+	failpoint.Hit("control/succeed/stored")
+	return nil, nil
+}

@@ -51,12 +51,12 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 		for set := m.owed[k].Swap(0); set != 0; set &= set - 1 {
 			i := 64*k + bits.TrailingZeros64(set)
 			r := &m.t.segments[i]
-			if r.word.Load() != m.liveStamp(Destroying) {
+			if r.word.Load() != m.stampWord(Destroying) {
 				continue
 			}
 			// Hostile value: a handle or a backend's word that leads to another object than this row's. No process can
 			// tell which one it means; a sweep finds that by its name.
-			if !m.t.isSound(i) {
+			if !m.t.isRowSound(i) {
 				r.errno.Store(uint32(syscall.EILSEQ))
 				r.word.Store(segmentWord(Destroying, nobody, 0))
 				continue
@@ -65,25 +65,6 @@ func (m *Member) Owed(ctx context.Context) (entries []Entry, err error) {
 		}
 	}
 	return entries, nil
-}
-
-// DestroyFailed leaves a row whose object could not be removed to no process, with the system's reason as errno. People
-// see the reason, and a later Retry takes the row over for another try.
-func (m *Member) DestroyFailed(ctx context.Context, e Entry, errno uint32) (err error) {
-	s, err := m.enter(ctx, plain)
-	if err != nil {
-		return err
-	}
-	defer s.leaveSection(&err)
-	r, err := m.ownRowLocked(e, Destroying)
-	if err != nil {
-		return err
-	}
-	r.errno.Store(errno)
-	failpoint.Hit("control/destroyfailed/errno")
-	r.word.Store(segmentWord(Destroying, nobody, 0))
-	failpoint.Hit("control/destroyfailed/left")
-	return nil
 }
 
 // Retry takes over the rows whose destroy failed, for another try (see Owed). It also makes good what a
@@ -96,7 +77,7 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	}
 	defer s.leaveSection(&err)
 	for i := range m.t.segments {
-		m.adoptFailedLocked(i)
+		m.adoptOwedLocked(i)
 	}
 	m.repairTableLocked()
 	if !bytes.Equal(m.t.constant, m.t.copied) { // no process could join any more
@@ -110,12 +91,12 @@ func (m *Member) Retry(ctx context.Context) (err error) {
 	return nil
 }
 
-// adoptFailedLocked makes this member the agent of row i if a destroy of it has failed. A carved row is in
+// adoptOwedLocked makes this member the agent of row i if a destroy of it has failed. A carved row is in
 // that state by a stray store alone; repairTableLocked makes it live. The caller holds the control lock.
-func (m *Member) adoptFailedLocked(i int) {
+func (m *Member) adoptOwedLocked(i int) {
 	r := &m.t.segments[i]
 	if r.word.Load() == segmentWord(Destroying, nobody, 0) && !m.t.isCarved(i) {
-		r.word.Store(m.liveStamp(Destroying))
+		r.word.Store(m.stampWord(Destroying))
 		failpoint.Hit("control/retry/adopted")
 		m.addOwed(i)
 	}

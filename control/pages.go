@@ -152,23 +152,11 @@ func (t *Table) freeRowPagesLocked(page uint32, size uint64) {
 	ordered.Store32(&t.header.pageHint, uint32(first)) // the next one finds them in its cache
 }
 
-// withinRegion reports whether a row's pages can be: those of a carved segment lie inside the region, and a segment
+// pagesInRegion reports whether a row's pages can be: those of a carved segment lie inside the region, and a segment
 // with an object of its own has none. It refuses the page number of a garbled row, with which a process would map,
 // zero or give back what lies behind the region. Size is at most an int's, so the sum does not overflow.
-func (t *Table) withinRegion(size, osWord uint64, page uint32) bool {
+func (t *Table) pagesInRegion(size, osWord uint64, page uint32) bool {
 	return page == 0 || osWord == 0 && uint64(page-1)+pagesFor(size) <= t.Limits.Reserved/PageSize
-}
-
-// ReservedUsed returns how many bytes of the reserved region are given out, in whole pages. It takes no lock, and
-// counts what each word says at its moment.
-func (t *Table) ReservedUsed() (n uint64, err error) {
-	err = contained(func() error {
-		for i := range t.pages {
-			n += PageSize * uint64(bits.OnesCount64(t.pages[i].used.Load()))
-		}
-		return nil
-	})
-	return n, err
 }
 
 // mapPages makes the map again, from the rows. With doubt, since there is a row whose pages can't be
@@ -187,7 +175,7 @@ func (t *Table) mapPages(doubt bool) {
 		failpoint.Hit("control/settle/half-mapped")
 	}
 	for i := range t.segments {
-		if stateOf(t.segments[i].word.Load()) != Free && t.isCarved(i) {
+		if wordState(t.segments[i].word.Load()) != Free && t.isCarved(i) {
 			first, n := pagesOf(t.segments[i].page.Load(), t.segments[i].size.Load())
 			t.markPagesUsed(first, n)
 			failpoint.Hit("control/settle/taken")

@@ -366,9 +366,9 @@ func TestUnpublishedOfAPredecessor(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	w.die(a)
-	newcomer := usedBy(a.incarnation + 1) // has not had the lock yet
+	newcomer := usedWord(a.incarnation + 1) // has not had the lock yet
 	if ok, err := w.witness.Take(a.Row()); !ok || err != nil ||
-		!w.processes[a.Row()].word.CompareAndSwap(usedBy(a.incarnation), newcomer) {
+		!w.processes[a.Row()].word.CompareAndSwap(usedWord(a.incarnation), newcomer) {
 		t.Fatal("no newcomer", err)
 	}
 	if err := b.Retry(ctx); err != nil {

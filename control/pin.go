@@ -107,3 +107,6 @@ func (m *Member) Unpin(ctx context.Context, handle uint64) (e Entry, last bool, 
 	failpoint.Hit("control/unpin/unpinned")
 	return e, m.makeMoribundLocked(i), nil
 }
+
+// pinOf returns what a pin word says but for the root's mark.
+func pinOf(w pinState) pinState { return w &^ root }

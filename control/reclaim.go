@@ -36,7 +36,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	p := &m.t.processes[row]
 	// Asked under the lock: from here on the bits of the row are the dead process's alone. A newcomer that joins over
 	// the row now gets no reference before its first section, which waits for this one.
-	if p.word.Load() != usedBy(incarnation) || m.witness.Held(row) {
+	if p.word.Load() != usedWord(incarnation) || m.witness.Held(row) {
 		return false, nil
 	}
 	failpoint.Hit("control/reclaim/locked")
@@ -49,7 +49,7 @@ func (m *Member) Reclaim(ctx context.Context, row int, incarnation uint32) (done
 	m.recordDeathLocked(row, incarnation, bytes, began)
 	s.died = true
 	// A newcomer may have joined over the dead process in this moment; then its word stays.
-	p.word.CompareAndSwap(usedBy(incarnation), freedBy(incarnation))
+	p.word.CompareAndSwap(usedWord(incarnation), freedWord(incarnation))
 	failpoint.Hit("control/reclaim/freed")
 	return true, nil
 }
@@ -63,7 +63,7 @@ func (m *Member) reclaimRowLocked(row int) (given uint64) {
 	for i := range t.segments {
 		r := &t.segments[i]
 		w := r.word.Load()
-		if stateOf(w) == Free { // its bits mean nothing, and are cleared when it is written
+		if wordState(w) == Free { // its bits mean nothing, and are cleared when it is written
 			continue
 		}
 		if t.clearBitLocked(i, row) {
@@ -72,8 +72,8 @@ func (m *Member) reclaimRowLocked(row int) (given uint64) {
 		failpoint.Hit("control/reclaim/bit")
 		// The new agent is stored before it is owed: the list of what is owed lies in this process's own memory, and
 		// goes with it. A member that dies after the store is found as the row's dead agent.
-		if agent, _ := agentOf(w); isAgented(w) && agent == row && !t.isCarved(i) {
-			r.word.Store(m.liveStamp(Destroying))
+		if agent, _ := wordAgent(w); wordHasAgent(w) && agent == row && !t.isCarved(i) {
+			r.word.Store(m.stampWord(Destroying))
 			failpoint.Hit("control/reclaim/inherited")
 			m.addOwed(i)
 		} else if m.makeMoribundLocked(i) {

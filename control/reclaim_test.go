@@ -94,17 +94,17 @@ func TestDeathInSection(t *testing.T) {
 			w.header.usedRows.Add(1)
 		}, 0},
 		{"backend's word written, checksum not", func(w *world, m *Member, e Entry) {
-			w.segments[e.row()].word.Store(m.liveStamp(Creating))
+			w.segments[e.row()].word.Store(m.stampWord(Creating))
 			w.segments[e.row()].osWord.Store(7)
 		}, 0},
 		{"made destroying", func(w *world, m *Member, e Entry) {
-			w.segments[e.row()].word.Store(m.liveStamp(Destroying))
+			w.segments[e.row()].word.Store(m.stampWord(Destroying))
 		}, 0},
 		{"pinned", func(w *world, m *Member, e Entry) { w.segments[e.row()].pin.Store(pinned) }, 1},
 		{"row given up", func(w *world, m *Member, e Entry) {
 			w.clearBitLocked(e.row(), m.row)
 			w.segments[e.row()].word.Store(segmentWord(Free, 0, 0))
-			w.processes[m.row].word.Store(freedBy(m.incarnation))
+			w.processes[m.row].word.Store(freedWord(m.incarnation))
 		}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestDeathInSection(t *testing.T) {
 			if rows, bytes, _ := w.Used(); rows != c.left || bytes != uint64(10*c.left) {
 				t.Errorf("%d rows, %d bytes left, want %d rows", rows, bytes, c.left)
 			}
-			if isUsed(w.processes[m.row].word.Load()) {
+			if isUsedWord(w.processes[m.row].word.Load()) {
 				t.Error("the dead member's row is still used")
 			}
 		})

@@ -16,7 +16,7 @@ func (m *Member) RefusedBySystem() {
 
 // refuseLocked counts, under the control lock, what a limit has refused.
 func (m *Member) refuseLocked(kind EventKind, counter *atomic.Uint64) {
-	add(counter, 1)
+	addToTally(counter, 1)
 	m.recordRefusal(kind, counter.Load())
 }
 

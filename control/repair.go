@@ -26,12 +26,12 @@ func (m *Member) repairLocked(dead shmsync.Peer) (died bool) {
 	if dead.Row >= 0 && dead.Row < len(m.t.processes) && dead.Row != m.row {
 		p := &m.t.processes[dead.Row]
 		w := p.word.Load()
-		if isUsed(w) && incarnationOf(w)&shmsync.MutexIncarnationMask == dead.Incarnation {
+		if isUsedWord(w) && wordIncarnation(w)&shmsync.MutexIncarnationMask == dead.Incarnation {
 			began := time.Now()
 			bytes := m.reclaimRowLocked(dead.Row)
 			failpoint.Hit("control/repair/reclaimed")
-			m.recordDeathLocked(dead.Row, incarnationOf(w), bytes, began)
-			p.word.CompareAndSwap(w, freedBy(incarnationOf(w)))
+			m.recordDeathLocked(dead.Row, wordIncarnation(w), bytes, began)
+			p.word.CompareAndSwap(w, freedWord(wordIncarnation(w)))
 			failpoint.Hit("control/repair/freed")
 			died = true
 		}
@@ -63,17 +63,17 @@ func (m *Member) repairTableLocked() {
 	for i := range t.segments {
 		r := &t.segments[i]
 		w := t.repairRowLocked(i)
-		if stateOf(w) == Free {
+		if wordState(w) == Free {
 			continue
 		}
-		doubt = doubt || !t.isSound(i) // its page and size may be wrong: see mapPages
+		doubt = doubt || !t.isRowSound(i) // its page and size may be wrong: see mapPages
 		size := r.size.Load()
 		for k := range t.wordsPer {
 			for set := t.bits[i*t.wordsPer+k].Load(); set != 0; set &= set - 1 {
 				p := 64*k + bits.TrailingZeros64(set)
 				// Hostile value: a bit beyond the process table, or of a free process row. It belongs to no process, so
 				// no process would ever give it back.
-				if p >= len(t.processes) || !isUsed(t.processes[p].word.Load()) {
+				if p >= len(t.processes) || !isUsedWord(t.processes[p].word.Load()) {
 					t.clearBitLocked(i, p)
 					continue
 				}
@@ -81,13 +81,13 @@ func (m *Member) repairTableLocked() {
 				t.processes[p].bytes.Add(size)
 			}
 		}
-		if stateOf(w) > Destroying || isAgented(w) && !t.isCurrentAgent(w) {
-			r.word.Store(m.liveStamp(Destroying))
+		if wordState(w) > Destroying || wordHasAgent(w) && !t.wordAgentIsCurrent(w) {
+			r.word.Store(m.stampWord(Destroying))
 			m.addOwed(i)
 		} else if m.makeMoribundLocked(i) {
 			m.addOwed(i)
 		}
-		if stateOf(r.word.Load()) != Free {
+		if wordState(r.word.Load()) != Free {
 			usedRows++
 			usedBytes += size
 		}
@@ -111,31 +111,15 @@ func (m *Member) repairTableLocked() {
 func (t *Table) repairRowLocked(i int) uint64 {
 	r := &t.segments[i]
 	w := r.word.Load()
-	switch free := stateOf(w) == Free; {
-	case stateOf(w) == Live && w != segmentWord(Live, 0, 0) && !t.mayBeUnpublished(i, w):
+	switch free := wordState(w) == Free; {
+	case wordState(w) == Live && w != segmentWord(Live, 0, 0) && !t.rowMayBeUnpublished(i, w):
 		w = segmentWord(Live, 0, 0)
 		r.word.Store(w)
-	case stateOf(w) != Live && t.isCarved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
+	case wordState(w) != Live && t.isCarved(i) && (!free || t.hasBits(i) || r.pin.Load() != unpinned):
 		w = segmentWord(Live, 0, 0)
 		r.word.Store(w)
 	case free && r.check.Load() != 0:
 		r.check.Store(0)
 	}
 	return w
-}
-
-// mayBeUnpublished reports whether row i, whose word is w, can be one that its creator has not published yet. Either the
-// creator is the present user of its process row. Or it has died, and a newcomer, which has still to reclaim it, has
-// its row and so its bit: then the word names an earlier incarnation, and the bit is the only one, since no process
-// could attach.
-func (t *Table) mayBeUnpublished(i int, w uint64) bool {
-	row, incarnation := agentOf(w)
-	switch {
-	case !t.isCarved(i) || row >= len(t.processes): // hostile value: an agent's row of up to 16 bits
-		return false
-	case t.isCurrentAgent(w):
-		return true
-	}
-	p := t.processes[row].word.Load()
-	return isUsed(p) && int32(incarnationOf(p)-incarnation) > 0 && t.hasOnlyBit(i, row)
 }

@@ -35,7 +35,7 @@ func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (
 	}
 	for i := range m.t.segments {
 		r := &m.t.segments[i]
-		if !isRoot(r.pin.Load()) || stateOf(r.word.Load()) != Live {
+		if !isRoot(r.pin.Load()) || wordState(r.word.Load()) != Live {
 			continue
 		}
 		handle = r.handle.Load()
@@ -59,3 +59,6 @@ func (m *Member) root(ctx context.Context, candidate uint64, needsKeeper bool) (
 	failpoint.Hit("control/root/pinned")
 	return candidate, true, nil
 }
+
+// isRoot reports whether a pin word is that of the root segment. An unpinned root is invalid, and not one.
+func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -22,31 +21,31 @@ func (t *Table) liveRow(handle uint64) (int, error) {
 	r := &t.segments[i]
 	// Hostile values: a state that does not exist, a pin that is none of the legal ones, and a handle, size, backend's
 	// word or page that were not written together.
-	if w := r.word.Load(); stateOf(w) > Destroying {
+	if w := r.word.Load(); wordState(w) > Destroying {
 		return 0, errkind.As(ErrCorrupt,
-			fmt.Errorf("control segment: the state of row %d is invalid: %d", i, stateOf(w)))
+			fmt.Errorf("control segment: the state of row %d is invalid: %d", i, wordState(w)))
 	} else if w != segmentWord(Live, 0, 0) || r.handle.Load() != handle {
 		return 0, ErrNotFound
 	}
 	if p := r.pin.Load(); p > pinned && !isRoot(p) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the pin of row %d is invalid: %d", i, p))
 	}
-	if !t.isSound(i) {
+	if !t.isRowSound(i) {
 		return 0, errkind.As(ErrCorrupt, fmt.Errorf("control segment: the checksum of row %d is wrong", i))
 	}
 	return i, nil
 }
 
-// isSound reports whether handle, size, word and page of a row are what was written together.
-func (t *Table) isSound(i int) bool {
-	_, ok := t.loadWord(i)
+// isRowSound reports whether handle, size, word and page of a row are what was written together.
+func (t *Table) isRowSound(i int) bool {
+	_, ok := t.loadRowWord(i)
 	return ok
 }
 
-// loadWord returns the backend's word of row i, and reports whether the row is sound. A creator that died between the
+// loadRowWord returns the backend's word of row i, and reports whether the row is sound. A creator that died between the
 // word and the checksum that covers it leaves a row that is sound without a word, and then 0 is returned: the checksum
 // is the one of the intent. It needs no lock for that; without it a row that is being written is not sound.
-func (t *Table) loadWord(i int) (word uint64, sound bool) {
+func (t *Table) loadRowWord(i int) (word uint64, sound bool) {
 	r := &t.segments[i]
 	h, size, word := r.handle.Load(), r.size.Load(), r.osWord.Load()
 	// Hostile values: another row's handle, and a size that is 0, or too large for an int of this system.
@@ -55,9 +54,9 @@ func (t *Table) loadWord(i int) (word uint64, sound bool) {
 	}
 	check, page := r.check.Load(), r.page.Load()
 	if check == rowCheck(t.seed, h, size, word, page) {
-		return word, t.withinRegion(size, word, page)
+		return word, t.pagesInRegion(size, word, page)
 	}
-	return 0, page == 0 && stateOf(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
+	return 0, page == 0 && wordState(r.word.Load()) != Live && check == rowCheck(t.seed, h, size, 0, 0)
 }
 
 // freeRowLocked looks for a free row, at the hint first: there the last one was freed. The caller holds the control
@@ -72,7 +71,7 @@ func (t *Table) freeRowLocked() (int, bool) {
 	for range n {
 		// A free row with a checksum is one whose state a stray store has hit, or one that was freed by a process that
 		// died before its last store. It is left alone until it is repaired, since it may have holders.
-		if r := &t.segments[i]; stateOf(r.word.Load()) == Free && r.check.Load() == 0 {
+		if r := &t.segments[i]; wordState(r.word.Load()) == Free && r.check.Load() == 0 {
 			return i, true
 		}
 		if i++; i == n {
@@ -92,92 +91,127 @@ func (t *Table) freeRowLocked() (int, bool) {
 func (t *Table) freeSegmentRowLocked(i int, r *segmentRow) {
 	t.clearBitsLocked(i)
 	failpoint.Hit("control/free/bits")
-	t.countLocked(^uint32(0), -r.size.Load())
+	t.countRowsLocked(^uint32(0), -r.size.Load())
 	ordered.Store64(&r.word, segmentWord(Free, 0, 0))
 	failpoint.Hit("control/free/freed")
 	ordered.Store64(&r.check, 0)
 }
 
-// countLocked adds to the counts of used rows and of their bytes. The caller holds the control lock. To subtract, the
+// countRowsLocked adds to the counts of used rows and of their bytes. The caller holds the control lock. To subtract, the
 // caller adds the complement. A garbled count wraps around and is wrong until the table is repaired.
-func (t *Table) countLocked(rows uint32, bytes uint64) {
+func (t *Table) countRowsLocked(rows uint32, bytes uint64) {
 	h := t.header
 	ordered.Store32(&h.usedRows, h.usedRows.Load()+rows)
 	failpoint.Hit("control/count/rows")
 	ordered.Store64(&h.usedBytes, h.usedBytes.Load()+bytes)
 }
 
-// freeCarvedLocked frees the row and the pages of a segment in the reserved region; the caller holds the control lock,
-// and the system has no part in that. The row must be sound, since its page and size are believed. The pages go before
-// the row: a process that dies in between leaves a row that still says where they are, and the repair makes the map of
-// pages from it.
-func (t *Table) freeCarvedLocked(i int) {
-	r := &t.segments[i]
-	t.freeRowPagesLocked(r.page.Load(), r.size.Load())
-	failpoint.Hit("control/free/pages")
-	t.freeSegmentRowLocked(i, r)
-	ordered.Store32(&t.header.freeHint, uint32(i))
-}
-
-// bitsOf returns the reference bits of row i.
-func (t *Table) bitsOf(i int) []atomic.Uint64 { return t.bits[i*t.wordsPer:][:t.wordsPer] }
-
-// setBitLocked gives a process row the reference bit of row i, and reports whether it had none before. The caller holds
-// the control lock. One store is enough, and no addition: the lock makes this process the only writer of the word.
-func (t *Table) setBitLocked(i, process int) bool {
-	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
-	was := w.Load()
-	ordered.Store64(w, was|mask)
-	return was&mask == 0
-}
-
-// clearBitLocked takes the reference bit of row i from a process row, and reports whether it had one. The caller holds
-// the control lock. The process row may be any that a row's bits have room for, also one beyond the process table.
-func (t *Table) clearBitLocked(i, process int) bool {
-	w, mask := &t.bitsOf(i)[process/64], uint64(1)<<(process%64)
-	was := w.Load()
-	ordered.Store64(w, was&^mask)
-	return was&mask != 0
-}
-
-// clearBitsLocked takes all reference bits of row i away. The caller holds the control lock. A death in between leaves
-// some of them.
-func (t *Table) clearBitsLocked(i int) {
-	words := t.bitsOf(i)
-	for k := range words {
-		ordered.Store64(&words[k], 0)
+// rowMayBeUnpublished reports whether row i, whose word is w, can be one that its creator has not published yet. Either the
+// creator is the present user of its process row. Or it has died, and a newcomer, which has still to reclaim it, has
+// its row and so its bit: then the word names an earlier incarnation, and the bit is the only one, since no process
+// could attach.
+func (t *Table) rowMayBeUnpublished(i int, w uint64) bool {
+	row, incarnation := wordAgent(w)
+	switch {
+	case !t.isCarved(i) || row >= len(t.processes): // hostile value: an agent's row of up to 16 bits
+		return false
+	case t.wordAgentIsCurrent(w):
+		return true
 	}
+	p := t.processes[row].word.Load()
+	return isUsedWord(p) && int32(wordIncarnation(p)-incarnation) > 0 && t.hasOnlyBit(i, row)
 }
 
-// hasBits reports whether any process row has a reference bit of row i.
-func (t *Table) hasBits(i int) bool {
-	words := t.bitsOf(i)
-	for k := range words {
-		if words[k].Load() != 0 {
-			return true
+// RowState returns the state of a row now; Free for one that does not exist. Row comes from an Entry, and is not
+// negative.
+func (t *Table) RowState(row int) (s SegmentState) {
+	if row < len(t.segments) {
+		_ = contained(func() error { s = wordState(t.segments[row].word.Load()); return nil })
+	}
+	return s
+}
+
+// ownRowLocked returns the row of an entry that this member is at work on. The caller holds the control lock. ErrCorrupt
+// means that the row is not in state s by this member: only a stray store takes a row from an agent that lives. The
+// whole word is compared, so a row that another agent has by now is refused too.
+func (m *Member) ownRowLocked(e Entry, s SegmentState) (*segmentRow, error) {
+	if i := e.row(); i < len(m.t.segments) {
+		r := &m.t.segments[i]
+		if r.handle.Load() == e.Handle && r.word.Load() == m.stampWord(s) {
+			return r, nil
 		}
 	}
-	return false
+	return nil, errkind.As(ErrCorrupt,
+		fmt.Errorf("control segment: row %d is not %v by this session any more", e.row(), s))
 }
 
-// isCarved reports whether row i is, soundly, that of a segment in the reserved region. A row that is not sound is never
-// carved: what it says of pages is not believed.
-func (t *Table) isCarved(i int) bool {
-	r := &t.segments[i]
-	return r.page.Load() != 0 && t.isSound(i)
-}
-
-// hasOnlyBit reports whether the process row has the only reference bit of row i.
-func (t *Table) hasOnlyBit(i, process int) bool {
-	words := t.bitsOf(i)
-	for k := range words {
-		want := uint64(0)
-		if k == process/64 {
-			want = 1 << (process % 64)
-		}
-		if words[k].Load() != want {
-			return false
-		}
+// retireRowLocked retires row i, which nothing keeps. The caller holds the control lock. It reports whether there is an
+// object to destroy. Of a segment with an object the state is the only store: a death before it leaves a live row that
+// nothing keeps, for the repair, and a death after it a destroying row, whose agent a reclaimer replaces.
+func (m *Member) retireRowLocked(i int, carved bool) bool {
+	if carved {
+		m.t.freeCarvedLocked(i)
+		failpoint.Hit("control/moribund/freed")
+		return false
 	}
+	m.t.segments[i].word.Store(m.stampWord(Destroying))
+	failpoint.Hit("control/moribund/stamped")
 	return true
+}
+
+// writeRowLocked fills in a free row, with a reference of this member's, and gives it its state s last. The caller holds
+// the control lock, and freeRowLocked has found the row.
+//
+// A row becomes a member's in two stores, not in one: the checksum, which seals what the row says, and the reference
+// bit. The state comes after both. So there is a moment in which the row reads free, and is sealed, and has a bit. If
+// the section ends there, by a death or by a panic, repairRowLocked decides by the checksum and the bit and not by the
+// state. A carved segment is live then, with one reference. If its member lives it goes when the member ends; if it is
+// dead, it goes at once, since the repair drops the bits of dead processes. A segment with an object of its own is free
+// then: the system has not been asked yet, so there is nothing to remove.
+func (m *Member) writeRowLocked(e *Entry, now int64, s SegmentState) {
+	t, i := m.t, e.row()
+	m.latest = max(now, m.latest+1)
+	r := &t.segments[i]
+	t.clearBitsLocked(i) // a free row may have a bit that a death in an earlier write left
+	// From here to the checksum the row is free and its check is 0: a death leaves a free row, whatever else is in it.
+	ordered.Store64(&r.handle, e.Handle)
+	ordered.Store64(&r.size, uint64(e.Size))
+	failpoint.Hit("control/create/half-written")
+	ordered.Store64(&r.osWord, 0)
+	ordered.Store32(&r.page, e.Page)
+	ordered.Store64(&r.created, uint64(m.latest))
+	ordered.Store32(&r.creatorPid, uint32(e.CreatorPid))
+	r.creator.store(&m.application)
+	ordered.Store32(&r.pin, unpinned)
+	ordered.Store32(&r.errno, 0)
+	ordered.Store64(&r.check, rowCheck(t.seed, e.Handle, uint64(e.Size), 0, e.Page))
+	failpoint.Hit("control/create/sealed")
+	// A row that is sealed and has no bit, as a death here leaves it, is free again after the repair.
+	t.setBitLocked(i, m.row)
+	failpoint.Hit("control/create/referenced")
+	// The counts are derived; repairTableLocked makes them again if this process dies between them.
+	m.countSegmentsLocked(1, e.Size)
+	t.countRowsLocked(1, uint64(e.Size))
+	ordered.Store32(&t.header.freeHint, uint32(i+1))
+	failpoint.Hit("control/create/accounted")
+	w := m.stampWord(s)
+	if s == Live {
+		w = m.unpublishedWord()
+	}
+	// The last store: from here on the row is not free, and a death leaves it to the rules of its state.
+	ordered.Store64(&r.word, w)
+}
+
+// rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
+// remove what it was not meant to. The seed follows from the header's constants, so a row that is copied from another
+// generation is not sound either.
+func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
+	return mixRowCheck(mixRowCheck(mixRowCheck(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
+}
+
+// mixRowCheck returns the finalizer of splitmix64.
+func mixRowCheck(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }

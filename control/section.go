@@ -65,7 +65,7 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	locked := false
 	defer func() {
 		if r := recover(); r != nil {
-			err = errOfPanic(r)
+			err = containedPanic(r)
 		}
 		if err != nil {
 			if locked {
@@ -75,14 +75,14 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 		}
 	}()
 	var waited time.Duration
-	if s.guard, waited, err = m.lock(ctx, how); err != nil {
+	if s.guard, waited, err = m.lockSection(ctx, how); err != nil {
 		return s, err
 	}
 	locked = true
 	// The counting is the first thing done under the lock, since a tally's words have one writer at a time.
 	if waited > 0 {
-		add(&m.tally.lockWaits, 1)
-		add(&m.tally.lockWaitTime, uint64(waited))
+		addToTally(&m.tally.lockWaits, 1)
+		addToTally(&m.tally.lockWaitTime, uint64(waited))
 	}
 	// The repair comes before the look at this member's own row: the row's word may be one of the things that the dead
 	// holder has left half-changed, and a member that is refused below must not leave an unrepaired table behind.
@@ -91,15 +91,15 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	}
 	// Hostile value: a word that is not of this incarnation. A session that was reclaimed or joined over would change a
 	// table in which its row's bits are another session's.
-	if w := m.t.processes[m.row].word.Load(); w != usedBy(m.incarnation) {
+	if w := m.t.processes[m.row].word.Load(); w != usedWord(m.incarnation) {
 		return s, m.errDisplaced(w)
 	}
 	return s, nil
 }
 
-// lock takes the control lock, and returns how long it has waited, 0 if it has not. Once it has the lock it touches no
+// lockSection takes the control lock, and returns how long it has waited, 0 if it has not. Once it has the lock it touches no
 // shared byte: at a fault the guard would be lost, and with it the lock to this process.
-func (m *Member) lock(ctx context.Context, how entrance) (g shmsync.MutexGuard, waited time.Duration, err error) {
+func (m *Member) lockSection(ctx context.Context, how entrance) (g shmsync.MutexGuard, waited time.Duration, err error) {
 	if g, ok := m.mutex.TryLock(); ok {
 		return g, 0, nil
 	}
@@ -107,27 +107,27 @@ func (m *Member) lock(ctx context.Context, how entrance) (g shmsync.MutexGuard, 
 		return shmsync.MutexGuard{}, 0, errBusy
 	}
 	began := time.Now()
-	g, err = m.waitForLock(ctx, how)
+	g, err = m.waitForSection(ctx, how)
 	return g, max(time.Since(began), 1), err
 }
 
-// waitForLock waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
+// waitForSection waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
 // ends the wait within some 50 ms, since the lock asks the Witness from time to time. A holder that lives and seems
 // idle is asked whether it holds the lock at all. If the lock is not to be taken the refusal is counted and logged,
 // which needs no lock.
-func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
+func (m *Member) waitForSection(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
 	lock := m.mutex.Lock
 	if how.seize {
 		lock = m.mutex.LockOwnerDead
 	}
-	g, err := lockWithin(ctx, askAfter, lock)
+	g, err := lockSectionWithin(ctx, askAfter, lock)
 	if err == nil {
 		return g, nil
 	}
 	if h, held := m.t.header.lock.Owner(); held && ctx.Err() == nil { // it may be named by a stray store alone
 		m.Ask(h)
 	}
-	if g, err = lockWithin(ctx, how.patience, lock); err == nil {
+	if g, err = lockSectionWithin(ctx, how.patience, lock); err == nil {
 		return g, nil
 	}
 	refusals := m.tally.lockRefused.Add(1)
@@ -146,8 +146,8 @@ func (m *Member) waitForLock(ctx context.Context, how entrance) (shmsync.MutexGu
 // askAfter is how long a holder of the lock that seems to live is waited for before it is asked whether it holds it.
 const askAfter = 50 * time.Millisecond
 
-// lockWithin runs lock with a context that also ends after patience, and then says so.
-func lockWithin(ctx context.Context, patience time.Duration,
+// lockSectionWithin runs lock with a context that also ends after patience, and then says so.
+func lockSectionWithin(ctx context.Context, patience time.Duration,
 	lock func(context.Context) (shmsync.MutexGuard, error)) (shmsync.MutexGuard, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		fmt.Errorf("waited %v: %w", patience, context.DeadlineExceeded))
@@ -160,12 +160,12 @@ func lockWithin(ctx context.Context, patience time.Duration,
 // half-changed.
 func (s *section) leaveSection(err *error) {
 	if r := recover(); r != nil {
-		*err = errOfPanic(r)
+		*err = containedPanic(r)
 		s.repairQuietlyLocked()
 	}
 	s.unlock()
 	if s.died || s.tells {
-		s.m.t.tellWatchers(shmsync.NewsDeath)
+		s.m.t.tellMailboxes(shmsync.NewsDeath)
 	}
 	debug.SetPanicOnFault(s.fault)
 }
@@ -183,32 +183,15 @@ func (s *section) unlock() {
 	s.guard.Unlock()
 }
 
-// errOfPanic makes an error of what a section panicked with. All that it returns is ErrCorrupt.
-func errOfPanic(r any) error {
-	if err, ok := r.(error); ok {
-		if errors.Is(err, ErrCorrupt) {
-			return err
+// LockHolder returns the process that holds the control lock now, if any does. By the time it returns another one may
+// hold it. A garbled lock word that names a row that does not exist is not held.
+func (t *Table) LockHolder() (p ProcessInfo, held bool, err error) {
+	err = contained(func() error {
+		h, ok := t.header.lock.Owner()
+		if held = ok && h.Row < len(t.processes); held {
+			p = t.processInfo(h.Row)
 		}
-		if _, fault := r.(interface{ Addr() uintptr }); fault { // the runtime calls it a nil pointer
-			return fmt.Errorf("control segment: %w: its bytes are gone from under the mapping: "+
-				"another process truncated the object, or its file system failed", ErrCorrupt)
-		}
-		return fmt.Errorf("control segment: %w: %w", ErrCorrupt, err)
-	}
-	return fmt.Errorf("control segment: %w: %v", ErrCorrupt, r)
-}
-
-// contained runs f with faults as errors, outside of any section.
-func contained(f func() error) (err error) {
-	defer recoverFault(&err, debug.SetPanicOnFault(true))
-	return f()
-}
-
-// recoverFault ends a stretch in which faults are errors; it must be deferred itself. Was is what
-// debug.SetPanicOnFault was.
-func recoverFault(err *error, was bool) {
-	if r := recover(); r != nil {
-		*err = errOfPanic(r)
-	}
-	debug.SetPanicOnFault(was)
+		return nil
+	})
+	return p, held, err
 }

@@ -3,12 +3,10 @@ package control
 import (
 	"bytes"
 	"fmt"
-	"hash/fnv"
 	"math/bits"
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
@@ -57,61 +55,6 @@ type Table struct {
 	members atomic.Uint64
 }
 
-// Format writes the books of a new instance, with no process in them, into a region of zeros. The magic is stored last:
-// until then Open refuses. Limits that are invalid are an error, a region that is too short is ErrCorrupt. A process
-// that dies in Format leaves a segment that no process can open, for the next start to remove.
-func Format(r shm.Region, c Constants) error {
-	if err := c.Limits.Check(); err != nil {
-		return err
-	}
-	if r.Len() < Size(c.Limits) {
-		return errkind.As(ErrCorrupt,
-			fmt.Errorf("a control segment of %d bytes, its tables need %d", r.Len(), Size(c.Limits)))
-	}
-	return contained(func() error { return format(r, c) })
-}
-
-// format does what Format does, with faults as panics.
-func format(r shm.Region, c Constants) error {
-	h, err := shm.At[header](r, 0)
-	if err != nil {
-		return err
-	}
-	h.version, h.byteOrder = layoutVersion, byteOrderMark
-	h.members.Store(c.MembersIno)
-	k := &h.constants
-	*k = constants{
-		instance: c.Instance, life: c.Life, generation: c.Generation, membersDev: c.MembersDev, membersIno: c.MembersIno,
-		processes: uint32(c.Limits.Processes), segments: uint32(c.Limits.Segments),
-		memory: c.Limits.Memory, memoryPerProcess: c.Limits.MemoryPerProcess,
-		segmentsPerProcess: uint32(c.Limits.SegmentsPerProcess), reserved: c.Limits.Reserved,
-	}
-	copy(k.backend[:], c.Backend)
-	k.dirLen = uint32(copy(k.dir[:], c.Dir))
-	if h.checksum, err = checksum(r); err != nil {
-		return err
-	}
-	t := &Table{Constants: c, header: h}
-	if err := t.divideRegion(r); err != nil {
-		return err
-	}
-	t.mapPages(false)
-	failpoint.Hit("control/format/filled")
-	h.magic.Store(magic)
-	return nil
-}
-
-// checksum covers all that is constant but the magic and itself.
-func checksum(r shm.Region) (uint64, error) {
-	b, err := r.Bytes(checksumFrom, checksumTo-checksumFrom)
-	if err != nil {
-		return 0, err
-	}
-	sum := fnv.New64a()
-	sum.Write(b)
-	return sum.Sum64(), nil
-}
-
 // Open checks a control segment's header and returns the view of it. Anything that is invalid is ErrCorrupt with
 // the field's name, a whole header of another layout version errkind.Version; the rows are checked when they are read.
 func Open(r shm.Region) (t *Table, err error) {
@@ -137,7 +80,7 @@ func open(r shm.Region) (*Table, error) {
 	}
 	// What is used from here on is a copy, which no process can change between the check and the use.
 	k := h.constants
-	sum, err := checksum(r)
+	sum, err := formatChecksum(r)
 	says := h.checksum
 	whole := err == nil && sum == says
 	if v := h.version; v != layoutVersion {
@@ -153,9 +96,9 @@ func open(r shm.Region) (*Table, error) {
 	if !whole {
 		return nil, errInsane("checksum", fmt.Sprintf("%#x", says))
 	}
-	t := &Table{header: h, seed: mix(sum), view: r.View()}
+	t := &Table{header: h, seed: mixRowCheck(sum), view: r.View()}
 	t.Constants = Constants{
-		Instance: k.instance, Life: k.life, Generation: k.generation, Backend: cString(k.backend[:]),
+		Instance: k.instance, Life: k.life, Generation: k.generation, Backend: textBeforeZero(k.backend[:]),
 		MembersDev: k.membersDev, MembersIno: k.membersIno,
 		Limits: Limits{
 			Processes: int(k.processes), Segments: int(k.segments), SegmentsPerProcess: int(k.segmentsPerProcess),
@@ -226,4 +169,65 @@ func errInsane(field string, value any) error {
 func (t *Table) Reclaims() (n uint32) {
 	_ = contained(func() error { n = t.header.reclaims.Load(); return nil })
 	return n
+}
+
+// Unfinished counts the rows that a process may still free: not those whose destroy failed, which wait for a Retry, and
+// not those in a state that a stray store made. It takes no lock, so a row may be free by the time it returns.
+func (t *Table) Unfinished() (n int, err error) {
+	err = contained(func() error {
+		for i := range t.segments {
+			w := t.segments[i].word.Load()
+			if s := wordState(w); s != Free && s <= Destroying && w != segmentWord(Destroying, nobody, 0) {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Used returns how many segment rows are in use, and the sum of their sizes, as the header counts them. It takes no
+// lock. A stray store makes both wrong until the table is repaired.
+func (t *Table) Used() (rows int, bytes uint64, err error) {
+	err = contained(func() error {
+		rows, bytes = int(t.header.usedRows.Load()), t.header.usedBytes.Load()
+		return nil
+	})
+	return rows, bytes, err
+}
+
+// ReservedUsed returns how many bytes of the reserved region are given out, in whole pages. It takes no lock, and
+// counts what each word says at its moment.
+func (t *Table) ReservedUsed() (n uint64, err error) {
+	err = contained(func() error {
+		for i := range t.pages {
+			n += PageSize * uint64(bits.OnesCount64(t.pages[i].used.Load()))
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Users adds to list the users of all used rows, in the order of these. It is cheaper than Processes.
+func (t *Table) Users(list []shmsync.Peer) ([]shmsync.Peer, error) {
+	err := contained(func() error {
+		for i := range t.processes {
+			if w := t.processes[i].word.Load(); isUsedWord(w) {
+				list = append(list, shmsync.Peer{Row: i, Incarnation: wordIncarnation(w)})
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// AwaitsKeeper reports whether a live segment is to be pinned, and no process keeps its object open yet. It takes no
+// lock, and is cheap enough to be asked again and again. A handle that is not live is ErrNotFound.
+func (t *Table) AwaitsKeeper(handle uint64) (is bool, err error) {
+	err = contained(func() error {
+		i, err := t.liveRow(handle)
+		is = err == nil && pinOf(t.segments[i].pin.Load()) == pinWanted
+		return err
+	})
+	return is, err
 }

@@ -50,11 +50,11 @@ func textOf(words [4]uint64) string {
 	for i, w := range words {
 		binary.NativeEndian.PutUint64(b[8*i:], w)
 	}
-	return cString(b[:])
+	return textBeforeZero(b[:])
 }
 
-// cString returns b up to its first zero byte.
-func cString(b []byte) string {
+// textBeforeZero returns b up to its first zero byte.
+func textBeforeZero(b []byte) string {
 	for i, c := range b {
 		if c == 0 {
 			return string(b[:i])

@@ -7,22 +7,18 @@ package control
 // then counts as free and unused; its member is told so by errDisplaced.
 const processUsed = 1
 
-// usedBy returns the word of a process row that this incarnation uses.
-func usedBy(incarnation uint32) uint64 { return freedBy(incarnation) | processUsed }
+// usedWord returns the word of a process row that this incarnation uses.
+func usedWord(incarnation uint32) uint64 { return freedWord(incarnation) | processUsed }
 
-// freedBy returns the word of a free process row that this incarnation used last. The incarnation stays in it, so that
+// freedWord returns the word of a free process row that this incarnation used last. The incarnation stays in it, so that
 // the next user gets the next one.
-func freedBy(incarnation uint32) uint64 { return uint64(incarnation) << 8 }
+func freedWord(incarnation uint32) uint64 { return uint64(incarnation) << 8 }
 
-// incarnationOf returns the incarnation in a process word, used or free.
-func incarnationOf(processWord uint64) uint32 { return uint32(processWord >> 8) }
+// wordIncarnation returns the incarnation in a process word, used or free.
+func wordIncarnation(processWord uint64) uint32 { return uint32(processWord >> 8) }
 
-// isUsed reports whether a process word is that of a used row. Whether its user lives is the Witness's to say.
-func isUsed(processWord uint64) bool { return processWord&0xff == processUsed }
-
-// SegmentState is how far the making or removal of a segment has come. A value above Destroying comes from a stray
-// store.
-type SegmentState uint8
+// isUsedWord reports whether a process word is that of a used row. Whether its user lives is the Witness's to say.
+func isUsedWord(processWord uint64) bool { return processWord&0xff == processUsed }
 
 const (
 	Free       SegmentState = iota // no segment
@@ -48,16 +44,16 @@ func segmentWord(s SegmentState, agent int, incarnation uint32) uint64 {
 	return uint64(s) | uint64(agent)<<8 | uint64(incarnation)<<24
 }
 
-// stateOf returns the state in a segment word.
-func stateOf(w uint64) SegmentState { return SegmentState(w) }
+// wordState returns the state in a segment word.
+func wordState(w uint64) SegmentState { return SegmentState(w) }
 
-// agentOf returns the agent in a segment word. The row may be any 16-bit number: compare it before using it as an index.
-func agentOf(w uint64) (row int, inc uint32) { return int(w >> 8 & 0xffff), uint32(w >> 24) }
+// wordAgent returns the agent in a segment word. The row may be any 16-bit number: compare it before using it as an index.
+func wordAgent(w uint64) (row int, inc uint32) { return int(w >> 8 & 0xffff), uint32(w >> 24) }
 
-// isAgented reports whether a row's object is in the hands of a process.
-func isAgented(w uint64) bool {
-	agent, _ := agentOf(w)
-	return stateOf(w) == Creating || stateOf(w) == Destroying && agent != nobody
+// wordHasAgent reports whether a row's object is in the hands of a process.
+func wordHasAgent(w uint64) bool {
+	agent, _ := wordAgent(w)
+	return wordState(w) == Creating || wordState(w) == Destroying && agent != nobody
 }
 
 // pinState is how far the instance has come in holding a reference of its own to a segment. See pin.go for the moves.
@@ -71,29 +67,21 @@ const (
 	root pinState = 4 // added to one of those: sessions find this segment without knowing its handle
 )
 
-// isRoot reports whether a pin word is that of the root segment. An unpinned root is invalid, and not one.
-func isRoot(w pinState) bool { return w == root|pinned || w == root|pinWanted }
-
-// pinOf returns what a pin word says but for the root's mark.
-func pinOf(w pinState) pinState { return w &^ root }
-
-// rowCheck binds a row's handle, size, osWord and page together, so that a flipped bit can't make a session map or
-// remove what it was not meant to. The seed follows from the header's constants, so a row that is copied from another
-// generation is not sound either.
-func rowCheck(seed, handle, size, osWord uint64, page uint32) uint64 {
-	return mix(mix(mix(seed^handle)^size) ^ osWord ^ uint64(page)<<32) // one of the last two is 0
-}
-
-// mix returns the finalizer of splitmix64.
-func mix(x uint64) uint64 {
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-// isCurrentAgent reports whether the agent in a segment word is the present user of its process row. It does not ask
+// wordAgentIsCurrent reports whether the agent in a segment word is the present user of its process row. It does not ask
 // whether that user lives.
-func (t *Table) isCurrentAgent(w uint64) bool {
-	row, incarnation := agentOf(w)
-	return row < len(t.processes) && t.processes[row].word.Load() == usedBy(incarnation)
+func (t *Table) wordAgentIsCurrent(w uint64) bool {
+	row, incarnation := wordAgent(w)
+	return row < len(t.processes) && t.processes[row].word.Load() == usedWord(incarnation)
+}
+
+// unpublishedWord returns the word of a live row that this member has carved, and that no other process may attach
+// yet: live refuses it, since it is not the plain word of a live row.
+func (m *Member) unpublishedWord() uint64 { return segmentWord(Live, m.row, m.incarnation) }
+
+// stampWord returns the word of a row in state s whose agent is this member; live rows have no agent.
+func (m *Member) stampWord(s SegmentState) uint64 {
+	if s == Live {
+		return segmentWord(Live, 0, 0)
+	}
+	return segmentWord(s, m.row, m.incarnation)
 }

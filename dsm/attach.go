@@ -3,8 +3,13 @@ package dsm
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
+	"sync/atomic"
 
+	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/resowner"
+	"github.com/godsm/godsm/shm"
 )
 
 // Attach maps the segment with that handle, for reading and writing; owner ends the attachment, and nil means
@@ -50,63 +55,6 @@ func (s *Session) attachSegment(ctx context.Context, owner *resowner.Owner, h Ha
 	return s.attachShare(hold, owner)
 }
 
-// acquireHolding returns the holding for a handle with one more share. If there is none it refers to the segment and
-// maps it; if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
-func (s *Session) acquireHolding(ctx context.Context, handle Handle) (*holding, error) {
-	s.mu.Lock()
-	for {
-		h := s.table.find(handle)
-		switch {
-		case h == nil:
-			h = s.holdLocked(handle)
-			s.mu.Unlock()
-			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
-			return h, s.endTakeOf(h, held, lingers, err)
-		// At rest: the second attach that came while the first was under way ends here, too.
-		case h.state == mapped:
-			h.shared++
-			s.mu.Unlock()
-			return h, nil
-		// The reference is there, so only the mapping is missing.
-		case h.state == lingering:
-			h.state = moving
-			s.mu.Unlock()
-			held, lingers, err := s.member.Retake(h.held, s.checked)
-			return h, s.endTakeOf(h, held, lingers, err)
-		}
-		if err := s.awaitIdleLocked(ctx, h); err != nil {
-			s.mu.Unlock()
-			return nil, err
-		}
-	}
-}
-
-// shareHolding returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This
-// is the second attach in a process: it takes no lock of the instance and makes no system call.
-func (s *Session) shareHolding(handle Handle, owner *resowner.Owner) (*Segment, error) {
-	s.mu.Lock()
-	h := s.table.find(handle)
-	if h == nil || h.state != mapped || !s.shareableLocked(h) {
-		s.mu.Unlock()
-		return nil, nil
-	}
-	if err := s.endedLocked(); err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	h.shared++
-	g, err := s.segmentLocked(h, nil, nil, owner)
-	s.mu.Unlock()
-	return g.detachIfErr(err)
-}
-
-// shareableLocked reports whether the mapping of h is there for one Segment more. In checked mode it never is: each
-// Segment has its own. Otherwise it is missing if a Segment with a view has taken it for its own. The caller holds
-// Session.mu.
-func (s *Session) shareableLocked(h *holding) bool {
-	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
-}
-
 // attachShare makes a Segment of one share of h, with a mapping of its own if none can be shared, and ends the call that
 // got the share. If the mapping fails, or the owner has ended since it was reserved, the Segment is detached again and
 // the errors are returned.
@@ -118,7 +66,7 @@ func (s *Session) attachShare(h *holding, owner *resowner.Owner) (*Segment, erro
 	var own *ownMapping
 	var err error
 	s.mu.Lock()
-	shareable := s.shareableLocked(h)
+	shareable := s.holdingIsShareableLocked(h)
 	s.mu.Unlock()
 	if !shareable {
 		var m ownMapping
@@ -131,4 +79,30 @@ func (s *Session) attachShare(h *holding, owner *resowner.Owner) (*Segment, erro
 	g, refused := s.segmentLocked(h, own, tr, owner)
 	s.mu.Unlock()
 	return g.detachIfErr(errors.Join(err, refused))
+}
+
+// AttachAs attaches a segment that New has made for a T, as Session.Attach does, and returns its T in place. A segment
+// that holds anything else, also a T of another layout, is ErrMismatch, and is not attached then. The pointer is valid
+// as that of New is.
+func AttachAs[T any](ctx context.Context, s *Session, owner *resowner.Owner, h Handle) (*T, *Segment, error) {
+	if err := shm.Check[T](); err != nil {
+		return nil, nil, wrapErr("attach", h, s.backend(), err)
+	}
+	g, err := s.attachSegment(ctx, owner, h)
+	if err != nil {
+		return nil, nil, wrapErr("attach", h, s.backend(), err)
+	}
+	// The size is in the books and is compared first: a word is read only where New has stored one.
+	if g.Size() != typedSize[T]() {
+		why := fmt.Errorf("it has %d bytes, and New makes %d for a %v: attach it as the type that New was called with, or by Attach",
+			g.Size(), typedSize[T](), reflect.TypeFor[T]())
+		return nil, nil, errors.Join(g.fail("attach", errkind.As(ErrMismatch, why)), g.Detach())
+	}
+	return typed[T](g, "attach", func(layout *atomic.Uint64) error {
+		if is, want := layout.Load(), shm.Layout[T](); is != want {
+			return errkind.As(ErrMismatch, fmt.Errorf("its layout has the number %#x, and that of %v has %#x: "+
+				"attach it as the type that New was called with, or by Attach", is, reflect.TypeFor[T](), want))
+		}
+		return nil
+	})
 }

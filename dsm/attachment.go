@@ -1,9 +1,12 @@
 package dsm
 
 import (
+	"errors"
+	"slices"
 	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
 )
@@ -62,9 +65,9 @@ type attachment struct {
 	running *hook
 }
 
-// lock takes attachment.mu and returns the attachment if it is still g's. If ok is false the Segment is over or was
+// lockAttachment takes attachment.mu and returns the attachment if it is still g's. If ok is false the Segment is over or was
 // never attached, and no lock is held.
-func (g *Segment) lock() (a *attachment, is bool) {
+func (g *Segment) lockAttachment() (a *attachment, is bool) {
 	a = g.attachment
 	if a == nil { // the zero Segment
 		return nil, false
@@ -80,7 +83,7 @@ func (g *Segment) lock() (a *attachment, is bool) {
 // lockAttached does what lock does for calls that are too late once g is detached: then ok is false too, and no lock is
 // held.
 func (g *Segment) lockAttached() (a *attachment, is bool) {
-	if a, is = g.lock(); is && a.detached {
+	if a, is = g.lockAttachment(); is && a.detached {
 		a.mu.Unlock()
 		return nil, false
 	}
@@ -115,9 +118,9 @@ func (a *attachment) overLocked() (over, released bool) {
 	return true, false
 }
 
-// enlistLocked takes an attachment for a new Segment of h, a spare one if there is one, and puts it first in the
+// enlistAttachmentLocked takes an attachment for a new Segment of h, a spare one if there is one, and puts it first in the
 // session's list: so the list is ordered from the newest to the oldest. The caller holds Session.mu.
-func (s *Session) enlistLocked(h *holding) *attachment {
+func (s *Session) enlistAttachmentLocked(h *holding) *attachment {
 	a := s.spareAttachments
 	if a != nil {
 		s.spareAttachments = a.next
@@ -134,10 +137,10 @@ func (s *Session) enlistLocked(h *holding) *attachment {
 	return a
 }
 
-// unlistLocked takes an attachment that is over out of the session's list, and clears it to be used again. What few
+// unlistAttachmentLocked takes an attachment that is over out of the session's list, and clears it to be used again. What few
 // Segments need is cleared only if it is set: this is on the way of each Detach in the reserved region. The caller
 // holds Session.mu.
-func (s *Session) unlistLocked(a *attachment) {
+func (s *Session) unlistAttachmentLocked(a *attachment) {
 	if a.prev != nil {
 		a.prev.next = a.next
 	} else {
@@ -152,4 +155,61 @@ func (s *Session) unlistLocked(a *attachment) {
 		a.parked, a.kept, a.claimed = false, false, false
 	}
 	a.next, s.spareAttachments = s.spareAttachments, a
+}
+
+// overAttachmentsLocked returns the attachments that are over, the newest first, and marks them parked. Where bytes
+// can be swapped it includes those that a view keeps. It waits for attachments that another goroutine is about to
+// park. The caller holds Session.mu, which the wait releases.
+func (s *Session) overAttachmentsLocked() (over []*attachment) {
+	for {
+		over = over[:0]
+		waits := false
+		for a := s.attachments; a != nil; a = a.next {
+			switch {
+			case a.kept && !a.claimed && s.canReplaceRange(): // its bytes are swapped now, with all others
+				a.kept, a.parked = false, true
+			case !a.parked && !a.kept:
+				var released bool
+				a.parked, released = a.overLocked()
+				waits = waits || released
+			}
+			if a.parked {
+				over = append(over, a)
+			}
+		}
+		if !waits {
+			return over
+		}
+		s.idle.Wait()
+	}
+}
+
+// swapOverAttachments swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved
+// region that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on
+// after each.
+//
+// The order matters to a call that is still in flight and stores into several segments. What leads to others, such as a
+// table, is mostly older than what it leads to. With the oldest swapped first such a call loses the later of its
+// stores, which publish, and other processes never find an entry whose object is missing.
+func (s *Session) swapOverAttachments(over []*attachment, region bool) error {
+	var errs []error
+	var gone []*attachment
+	for _, a := range slices.Backward(over) {
+		is, err := s.withdrawOwnMapping(a)
+		if errs = append(errs, err); is {
+			gone = append(gone, a)
+		}
+		if !region {
+			errs = append(errs, s.swapRegionPart(a))
+		}
+	}
+	if region {
+		errs = append(errs, s.swapRegion(0, len(s.member.Books.Region.Bytes)))
+	}
+	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
+	failpoint.Hit("dsm/close/swapped")
+	for _, a := range slices.Backward(gone) {
+		errs = append(errs, s.releaseShare(a))
+	}
+	return errors.Join(errs...)
 }

@@ -1,8 +1,6 @@
 package dsm
 
-import (
-	"context"
-)
+import "context"
 
 // call runs f as one of the calls that Close waits for, unless the session has ended. Op and h name the call in the
 // error.
@@ -43,17 +41,6 @@ func (s *Session) beginCallUnless(ctx context.Context, whyLocked func() error) e
 	return err
 }
 
-// endedLocked returns why no call may begin, nil if one may. The caller holds Session.mu.
-func (s *Session) endedLocked() error {
-	if s.member == nil {
-		return errUnopened
-	}
-	if s.err == nil && s.member.Books.Table.Closing() {
-		return ErrStale
-	}
-	return s.err
-}
-
 // endCall ends a call that begin has counted. A call that took the control lock over from a dead process has that
 // process's segments to remove: they are removed first, while the books are still certain to be mapped.
 func (s *Session) endCall() {
@@ -63,14 +50,6 @@ func (s *Session) endCall() {
 	s.endCallLocked()
 }
 
-// destroyOwed removes the segments that fell to this session when it reclaimed another. It costs one load if there are
-// none. What fails is tried again by the supervisor, or at Close.
-func (s *Session) destroyOwed() {
-	if s.member.Self.Owes() {
-		_ = s.member.Settle(context.Background()) // what fails is tried again, by the supervisor or at Close
-	}
-}
-
 // endCallLocked counts a call as over, and wakes Close if it was the last. The caller holds Session.mu.
 func (s *Session) endCallLocked() {
 	if s.calls--; s.calls == 0 && s.state != sessionOpen {
@@ -78,8 +57,8 @@ func (s *Session) endCallLocked() {
 	}
 }
 
-// waitIdleLocked waits until no call is in flight. The caller holds Session.mu, which the wait releases.
-func (s *Session) waitIdleLocked() {
+// waitCallsIdleLocked waits until no call is in flight. The caller holds Session.mu, which the wait releases.
+func (s *Session) waitCallsIdleLocked() {
 	for s.calls > 0 {
 		s.idle.Wait()
 	}

@@ -3,12 +3,10 @@ package dsm
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/sys/goid"
 )
 
@@ -53,7 +51,7 @@ func (s *Session) Close() (err error) {
 	// From here on begin refuses calls; those in flight may still use the books.
 	s.state, s.closer = sessionClosing, me
 	s.endLocked(ErrClosed)
-	s.waitIdleLocked()
+	s.waitCallsIdleLocked()
 	s.state = sessionReturning
 	s.mu.Unlock()
 	// A process that dies here has its row and everything it holds: reclaim gives all of it back, as after any death.
@@ -139,37 +137,6 @@ func (s *Session) keepErrForClose(err error) {
 	}
 }
 
-// detachUnowned detaches the Segments that no owner of the session has ended: those under owners that are not children
-// of the session's, and those whose owner was kept from releasing them. It goes on, in a deferred call, if a hook ends
-// the goroutine.
-func (s *Session) detachUnowned(errs *[]error) {
-	done := false
-	defer func() {
-		if !done {
-			s.detachUnowned(errs)
-		}
-	}()
-	for g := s.newestUnowned(); g != nil; g = s.newestUnowned() {
-		*errs = append(*errs, g.Detach())
-	}
-	done = true
-}
-
-// newestUnowned returns a Segment that is still attached, the newest first, and nil if there is none.
-func (s *Session) newestUnowned() *Segment {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := s.attachments; a != nil; a = a.next {
-		a.mu.Lock()
-		attached := !a.detached
-		a.mu.Unlock()
-		if attached {
-			return a.segment
-		}
-	}
-	return nil
-}
-
 // finishClose does what Close does after the hooks: it swaps the bytes that are used no longer, drops the references,
 // and gives up the row unless bytes are lent. A function of With may return while it runs; so it looks for such
 // attachments until there are none, and moves to sessionLent under the same lock.
@@ -185,7 +152,7 @@ func (s *Session) finishClose() error {
 			break
 		}
 		s.mu.Unlock() // a function of With may return meanwhile
-		errs = append(errs, s.swapOver(over, first))
+		errs = append(errs, s.swapOverAttachments(over, first))
 	}
 	// Under the lock since overLocked: no attachment is over that was not given up, so what is listed now is lent.
 	s.state = sessionLent
@@ -199,114 +166,21 @@ func (s *Session) finishClose() error {
 	return errors.Join(errs...)
 }
 
-// waitUnswappedLeases waits until calls of structures have returned, on systems where Close cannot swap the mapped
-// bytes for private ones. There such calls still work on the bytes that other processes have, and once the session has
-// left, the other processes take it for dead and repair what its locks guard, while the call would go on storing. The
-// view of the calls has ended, so they return soon. What outlives its call, such as a held entry, is waited for too,
-// but no longer than a second.
-func (s *Session) waitUnswappedLeases() {
-	if s.canReplace() {
-		return
-	}
-	for end := time.Now().Add(patience); s.hasLeases() && time.Now().Before(end); {
-		time.Sleep(100 * time.Microsecond)
-	}
-}
-
-// hasLeases reports whether a structure still holds a lease of a view that has ended.
-func (s *Session) hasLeases() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := s.attachments; a != nil; a = a.next {
-		a.mu.Lock()
-		waits := a.life == a.segment.life && a.unhooked && a.view != nil && !a.drained
-		a.mu.Unlock()
-		if waits {
-			return true
-		}
-	}
-	return false
-}
-
-// overAttachmentsLocked returns the attachments that are over, the newest first, and marks them parked. Where bytes
-// can be swapped it includes those that a view keeps. It waits for attachments that another goroutine is about to
-// park. The caller holds Session.mu, which the wait releases.
-func (s *Session) overAttachmentsLocked() (over []*attachment) {
-	for {
-		over = over[:0]
-		waits := false
-		for a := s.attachments; a != nil; a = a.next {
-			switch {
-			case a.kept && !a.claimed && s.canReplace(): // its bytes are swapped now, with all others
-				a.kept, a.parked = false, true
-			case !a.parked && !a.kept:
-				var released bool
-				a.parked, released = a.overLocked()
-				waits = waits || released
-			}
-			if a.parked {
-				over = append(over, a)
-			}
-		}
-		if !waits {
-			return over
-		}
-		s.idle.Wait()
-	}
-}
-
-// swapOver swaps the bytes of attachments that are over, the oldest first, and with region set all of the reserved
-// region that is not lent. Then it gives the attachments back, the newest first. It returns all errors, and goes on
-// after each.
-//
-// The order matters to a call that is still in flight and stores into several segments. What leads to others, such as a
-// table, is mostly older than what it leads to. With the oldest swapped first such a call loses the later of its
-// stores, which publish, and other processes never find an entry whose object is missing.
-func (s *Session) swapOver(over []*attachment, region bool) error {
-	var errs []error
-	var gone []*attachment
-	for _, a := range slices.Backward(over) {
-		is, err := s.withdrawOwnMapping(a)
-		if errs = append(errs, err); is {
-			gone = append(gone, a)
-		}
-		if !region {
-			errs = append(errs, s.swapPart(a))
-		}
-	}
-	if region {
-		errs = append(errs, s.swapRegion(0, len(s.member.Books.Region.Bytes)))
-	}
-	// A death here leaves references whose bytes this process can reach no more. Reclaim gives them back.
-	failpoint.Hit("dsm/close/swapped")
-	for _, a := range slices.Backward(gone) {
-		errs = append(errs, s.releaseShare(a))
-	}
-	return errors.Join(errs...)
-}
-
-// endIfAllReturned ends the session when the last bytes that it had lent are given back.
-func (s *Session) endIfAllReturned() error {
-	// A death here leaves the row of a session that says closing, without segments. Reclaim frees it.
-	failpoint.Hit("dsm/lease/returned")
-	return s.leaveAndUnmap()
-}
-
 // leaveAndUnmap gives up the row and unmaps the books. Close calls it or, if Close has lent bytes, the call that gives
 // back the last of them. It waits for calls in flight and for the watcher. If this process dies on the way, the row is
 // a dead one's, and all that it holds is reclaimed.
 func (s *Session) leaveAndUnmap() error {
 	s.mu.Lock()
 	s.state = sessionLeft
-	s.waitIdleLocked()
+	s.waitCallsIdleLocked()
 	s.mu.Unlock()
 	s.stopWatching()
-	err := s.releaseRow()
+	err := s.closeRow()
 	// A death from here on leaves nothing in the books: the row is free. Of a private instance that this session is the
 	// last to leave, the next process of the user that looks for such instances removes what is left.
 	failpoint.Hit("dsm/close/left")
 	deserted := s.lastOfPrivate()
-	err = errors.Join(err, s.dropRegion(), s.dropControl())
+	err = errors.Join(err, s.unmapRegion(), s.unmapControl())
 	s.member.Books.Close() // some systems don't remove files that are open
 	if deserted {
 		s.cleanPrivate()
@@ -315,9 +189,9 @@ func (s *Session) leaveAndUnmap() error {
 	return err
 }
 
-// releaseRow releases the session's row. If the instance has ended, it tries for at most a second, and a failure is
+// closeRow releases the session's row. If the instance has ended, it tries for at most a second, and a failure is
 // harmless and ignored: the row ends with the instance.
-func (s *Session) releaseRow() error {
+func (s *Session) closeRow() error {
 	if s.Err() == ErrClosed {
 		return s.member.Leave(context.Background())
 	}
@@ -327,24 +201,8 @@ func (s *Session) releaseRow() error {
 	return nil
 }
 
-// lastOfPrivate reports whether this session is the last to leave a private instance whose supervisor is dead. It
-// waits up to instance.DeathPatience for killed processes to release their witness.
-func (s *Session) lastOfPrivate() bool {
-	m := s.member
-	return m.Books.Record.Private && !m.Books.Supervised() && m.Books.Deserted(instance.DeathPatience)
-}
-
-// cleanPrivate removes the private instance if its directory's lock is free. If it is held, its holder removes or
-// adopts the instance.
-func (s *Session) cleanPrivate() {
-	dir, who := s.member.Books.Dir, instance.Who(s.config.Application)
-	if unlock, err := dir.Lock(instance.HolderOf(who)); err == nil {
-		dir.RemovePrivate(context.Background(), s.backends, who, 0, s.log, unlock)
-	}
-}
-
-// logLateErr logs an error that no call returns, and keeps it for Close if Close has not returned yet.
-func (s *Session) logLateErr(err error) {
+// logLateCloseErr logs an error that no call returns, and keeps it for Close if Close has not returned yet.
+func (s *Session) logLateCloseErr(err error) {
 	s.log.Warn().Err(err).Str("event", "view-end-failed").Msg("the end of a view")
 	s.keepErrForClose(err)
 }

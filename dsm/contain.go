@@ -4,10 +4,8 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/scope"
-	"github.com/godsm/godsm/shm"
 )
 
 // Contain runs f, and returns its error or that of a fault: of a load or store in f's own goroutine whose bytes are
@@ -64,62 +62,12 @@ func (s *Session) mayContain() error {
 	return nil
 }
 
-// errOfFault makes an error of r, what a panic carried, if that is a fault, and gives back what was locked in the scope.
-// Any other panic goes on, and locks stay as they are. A fault at an address that this session does not know is passed
-// to the Contain around this one, whose session may know it.
-func (s *Session) errOfFault(r any, in *scope.Scope) error {
-	f, ok := r.(interface {
-		error
-		Addr() uintptr
-	})
-	if !ok {
-		panic(r)
-	}
-	// Before the error is made: other processes may wait for these locks.
-	in.Abandon()
-	if err := s.errIfTruncated(f.Addr(), r); err != nil {
-		return err
-	}
-	if err := shm.Fault(r); err != nil {
-		return wrapErr("contain", 0, s.backend(), err)
-	}
-	if in.Inner() { // perhaps it is the outer one's session that knows the bytes
-		panic(r)
-	}
-	return wrapErr("contain", 0, s.backend(), errkind.As(ErrClosed, fmt.Errorf("no segment that is attached has bytes at "+
-		"address %#x: it was detached, or is of another session (%w)", f.Addr(), error(f))))
-}
-
-// errIfTruncated returns the error of a fault, r, at an address where a segment is mapped, and nil if no segment of the
-// session is mapped there.
-func (s *Session) errIfTruncated(addr uintptr, r any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for a := s.attachments; a != nil; a = a.next {
-		a.mu.Lock()
-		// makeView may have given the Segment another mapping since the fault; the one before is looked at next.
-		b := a.bytes
-		a.mu.Unlock()
-		if !within(addr, b) {
-			b = s.sharedBytesLocked(a.holding) // which Bytes returned before the first Region
+// panicAsErr calls f, and makes an error of a panic of the backend.
+func panicAsErr(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the backend panicked: %s", excerpt.Print(p))
 		}
-		if g := a.segment; g != nil && within(addr, b) {
-			return g.fail("use", g.errOfFaultInWith(r, b))
-		}
-	}
-	return nil
-}
-
-// sharedBytesLocked returns the bytes of h in the mapping that its Segments share, nil if there is none. The caller
-// holds Session.mu.
-func (s *Session) sharedBytesLocked(h *holding) []byte {
-	switch {
-	case h == nil:
-		return nil
-	case h.held.Entry.Page != 0 && s.member.Books.Region.Bytes != nil:
-		return instance.Part(s.member.Books.Region, &h.held.Entry)
-	case h.held.Entry.Page == 0 && h.held.Mapping.Bytes != nil:
-		return h.held.Part()
-	}
-	return nil
+	}()
+	return f()
 }

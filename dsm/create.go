@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/resowner"
 )
 
@@ -29,48 +28,6 @@ func (s *Session) Create(ctx context.Context, owner *resowner.Owner, size int) (
 // errOfCreate returns the error of a Create that make's err is for.
 func (s *Session) errOfCreate(size int, err error) error {
 	return wrapErr("create", 0, s.backend(), fmt.Errorf("%d bytes: %w", size, err))
-}
-
-// makeSegment does what Create does, without the Error around the error. Its caller is a function of the package's
-// face, so that a leak is reported at the line that has called that one. Under Session.mu it tries the reserved
-// region, which does not wait; else it counts itself as a call in flight and goes the long way without the lock.
-func (s *Session) makeSegment(ctx context.Context, owner *resowner.Owner, size int) (*Segment, error) {
-	if err := errIfOver(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	err := s.err
-	if s.member == nil {
-		err = errUnopened
-	}
-	if err == nil {
-		err = dsmimpl.CheckSize(size)
-	}
-	if owner == nil {
-		owner = s.owner
-	}
-	if err == nil {
-		err = owner.Reserve()
-	}
-	if err != nil {
-		s.mu.Unlock()
-		return nil, err
-	}
-	// The short way: no wait, no system call, and no count of calls, since the lock is held all the time.
-	g, err := s.tryMakeLocked(size, owner)
-	if g != nil || err != nil {
-		s.mu.Unlock()
-		return g.detachIfErr(err)
-	}
-	// The long way. Close waits from here on until attached or end.
-	s.calls++
-	s.mu.Unlock()
-	h, err := s.createHolding(ctx, size)
-	if err != nil {
-		s.endCall()
-		return nil, err
-	}
-	return s.attachShare(h, owner)
 }
 
 // createHolding makes a segment, and a holding with one share. It may wait for the control lock and for the system's
@@ -98,11 +55,11 @@ func (s *Session) createHolding(ctx context.Context, size int) (h *holding, err 
 // us.
 const small = 16 << 10
 
-// tryMakeLocked tries to make a Segment in the reserved region without waiting. It returns nil if that can't be done at
+// tryCreateLocked tries to make a Segment in the reserved region without waiting. It returns nil if that can't be done at
 // once: the caller then goes the long way. A Segment with an error is as segmentLocked's. The caller holds Session.mu.
 //
 // A process that dies after TryMake leaves a live segment with one reference of its row, which reclaim gives back.
-func (s *Session) tryMakeLocked(size int, owner *resowner.Owner) (*Segment, error) {
+func (s *Session) tryCreateLocked(size int, owner *resowner.Owner) (*Segment, error) {
 	if size > small || !s.member.Carves || s.checked {
 		return nil, nil
 	}

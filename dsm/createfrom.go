@@ -42,7 +42,7 @@ func (s *Session) CreateFrom(ctx context.Context, owner *resowner.Owner, r io.Re
 	// session.
 	at := 0
 	err = g.With(func(b []byte) (err error) {
-		at, err = fill(ctx, b, r)
+		at, err = fillFrom(ctx, b, r)
 		return err
 	})
 	if err == nil {
@@ -55,10 +55,10 @@ func (s *Session) CreateFrom(ctx context.Context, owner *resowner.Owner, r io.Re
 	return g, nil
 }
 
-// fill reads all of b from r, and returns how many bytes it has read. It does what io.ReadFull does, in pieces, between
+// fillFrom reads all of b from r, and returns how many bytes it has read. It does what io.ReadFull does, in pieces, between
 // which it looks at ctx. A reader that gives nothing for long is io.ErrNoProgress, and one that claims more than it was
 // asked for is an error: the bytes belong to the program, but the count is checked before it is used.
-func fill(ctx context.Context, b []byte, r io.Reader) (at int, err error) {
+func fillFrom(ctx context.Context, b []byte, r io.Reader) (at int, err error) {
 	for empty := 0; at < len(b); {
 		if err := errIfOver(ctx); err != nil {
 			return at, err

@@ -1,14 +1,7 @@
 package dsm
 
 import (
-	"slices"
-	"sync"
-	"time"
-
-	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -68,103 +61,6 @@ func containedOnDeath(f func(shmsync.Peer)) func(shmsync.Peer) {
 	}
 }
 
-// onAsk has f called when another session asks this one to look at its locks, until stop is called. The calls come as
-// those of OnDeath.
-func (s *Session) onAsk(f func()) (stop func()) {
-	if f == nil {
-		return func() {}
-	}
-	x := &hearer{f: containedOnDeath(func(shmsync.Peer) { f() })}
-	s.hearing.mu.Lock()
-	defer s.hearing.mu.Unlock()
-	s.hearing.onAsk = append(s.hearing.onAsk, x)
-	return func() { s.hearing.dropHearer(x) }
-}
-
-// openMailbox makes, in Open, the session's mailbox and its list of waits. It first takes back what the row's last user
-// wanted to hear of.
-func (s *Session) openMailbox() {
-	_ = s.member.Self.Want(false) // what the row's last user wanted
-	s.mailbox = s.member.Self.NewMailbox(s.Self())
-	s.waits = waits.New(s.followPeer, func() { _ = s.member.Self.Want(true) })
-	s.hearing.reclaims, s.hearing.looked = s.member.Books.Table.Reclaims(), time.Now()
-}
-
-// ask has another session look at its locks. If this session has left it does nothing.
-func (s *Session) ask(p shmsync.Peer) { s.withMappedBooks(func() { s.member.Self.Ask(p) }) }
-
-// withMappedBooks runs f, which may touch the books, unless the session has given them up; Close waits for it. Unlike
-// begin it is open to calls of a session that is closing.
-func (s *Session) withMappedBooks(f func()) {
-	s.mu.Lock()
-	if s.state == sessionLeft || s.member == nil {
-		s.mu.Unlock()
-		return
-	}
-	s.calls++
-	s.mu.Unlock()
-	defer s.endCall()
-	f()
-}
-
-// hearing is what a session has heard and which functions it is to call for that. Its mu is taken without any other
-// lock of this package.
-type hearing struct {
-	mu sync.Mutex
-	// deaths reads the list of deaths from the first OnDeath on. It is nil before.
-	deaths *control.Deaths
-	// onDeath and onAsk are the functions that are called, in the order in which they came.
-	onDeath []*hearer
-	onAsk   []*hearer
-	// due are the calls that are to be made, the oldest first.
-	due []call
-	// telling means that there is a goroutine that makes the calls which are due. There is one at most, so calls come
-	// one after another.
-	telling bool
-	// reclaims is the instance's count of reclaims at the last look: another number means that there are new deaths.
-	reclaims uint32
-	// looked is when the session last looked for dead sessions, and for what comes without news. Only the watcher uses
-	// it and reclaims.
-	looked time.Time
-}
-
-// hearer is a function of OnDeath or OnAsk. Stopped is under hearing.mu; no call begins once it is set.
-type hearer struct {
-	f       func(shmsync.Peer)
-	stopped bool
-}
-
-// call is one call of a hearer that is due.
-type call struct {
-	to   *hearer
-	dead shmsync.Peer
-}
-
-// dropHearer ends the calls of x: those that are due are not made.
-func (h *hearing) dropHearer(x *hearer) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	x.stopped = true
-	is := func(y *hearer) bool { return x == y }
-	h.onDeath = slices.DeleteFunc(h.onDeath, is)
-	h.onAsk = slices.DeleteFunc(h.onAsk, is)
-}
-
-// nextDueCall takes the next call that is due. Without one the telling ends: under the same lock, so that a call which
-// becomes due afterwards starts another goroutine.
-func (h *hearing) nextDueCall() (c call, ok bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for len(h.due) > 0 {
-		c, h.due = h.due[0], h.due[1:]
-		if !c.to.stopped {
-			return c, true
-		}
-	}
-	h.due, h.telling = nil, false
-	return call{}, false
-}
-
 // announceDeathsLocked makes a call due for each new death and each function of OnDeath. Functions that come later do
 // not hear of these deaths. The caller holds hearing.mu.
 func (s *Session) announceDeathsLocked() {
@@ -174,42 +70,7 @@ func (s *Session) announceDeathsLocked() {
 	dead, _ := s.hearing.deaths.Next() // an error is the end of the session, of which the watcher learns
 	for _, p := range dead {
 		for _, x := range s.hearing.onDeath {
-			s.enqueueCallLocked(call{x, p})
+			s.enqueueHearerCallLocked(hearerCall{x, p})
 		}
 	}
-}
-
-// enqueueCallLocked adds a call, and starts the goroutine that makes it if there is none. The caller holds hearing.mu.
-func (s *Session) enqueueCallLocked(c call) {
-	h := &s.hearing
-	h.due = append(h.due, c)
-	if !h.telling {
-		h.telling = true
-		go s.runDueCalls()
-	}
-}
-
-// runDueCalls makes the calls that are due, without a lock. A call that does not return normally leaves the rest to a
-// goroutine of its own.
-func (s *Session) runDueCalls() {
-	done := false
-	defer func() {
-		if done {
-			return
-		}
-		if r := recover(); r != nil {
-			s.log.Error().Str("panic", excerpt.Print(r)).Str("event", "callback-panicked").Msg("a function that was given to OnDeath or OnAsk panicked")
-		} else {
-			s.log.Warn().Str("event", "callback-exited").Msg("a function that was given to OnDeath or OnAsk has ended its goroutine")
-		}
-		go s.runDueCalls()
-	}()
-	for {
-		c, ok := s.hearing.nextDueCall()
-		if !ok || s.Err() != nil {
-			break
-		}
-		c.to.f(c.dead)
-	}
-	done = true
 }

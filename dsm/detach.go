@@ -2,7 +2,6 @@ package dsm
 
 import (
 	"errors"
-	"sync"
 
 	"github.com/godsm/godsm/shm"
 )
@@ -72,50 +71,79 @@ func (g *Segment) detachViewed(a *attachment, v *shm.View) (err error) {
 	return nil
 }
 
-// drainView gives the attachment back when its last use is over. That may be at once, and err is the release's, or
-// later in the goroutine that leaves the view last: then its error is logged.
-func (g *Segment) drainView(a *attachment, v *shm.View) (err error) {
-	if v == nil {
-		return g.releaseIf(a, func() {})
-	}
-	var mu sync.Mutex
-	waits := true
-	v.Drain(func() {
-		rerr := g.releaseIf(a, func() { a.drained = true })
-		mu.Lock()
-		defer mu.Unlock()
-		if waits {
-			err = rerr
-		} else {
-			g.logErr(rerr)
-		}
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	waits = false
-	return err
-}
-
-// releaseIf calls note under attachment.mu and releases the attachment if that was its last use. If the attachment is
-// another Segment's already it does nothing.
-func (g *Segment) releaseIf(a *attachment, note func()) error {
-	a.mu.Lock()
-	last := a.life == g.life
-	if last {
-		note()
-		last = a.lastUseLocked()
-	}
-	a.mu.Unlock()
-	if !last {
-		return nil
-	}
-	return a.session.releaseAttachment(a)
-}
-
 // detachIfErr returns g, or detaches it if there is an error. It must be called without locks: Detach takes them.
 func (g *Segment) detachIfErr(err error) (*Segment, error) {
 	if err == nil || g == nil {
 		return g, err
 	}
 	return nil, errors.Join(err, g.Detach())
+}
+
+// OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before the
+// bytes are unmapped. On a Segment that is detached already f is called at once. Cancel takes f back, and reports
+// whether it came in time.
+//
+// Functions are called without a lock, in the goroutine of the Detach or Close, which waits for them. They may call
+// Detach, which does nothing, Unpin, and OnDetach. A call of Close from one is ErrDeadlock.
+//
+// A function that panics, or ends its goroutine (runtime.Goexit), does not keep the others from being called, nor the
+// segment from ending; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest
+// is done before the goroutine is gone. A nil f is no function.
+func (g *Segment) OnDetach(f func()) (cancel func() bool) {
+	if f == nil {
+		return func() bool { return false }
+	}
+	h := &hook{f: f}
+	a, is := g.lockAttachment()
+	if is && a.unhooked {
+		a.mu.Unlock()
+		is = false
+	}
+	if !is {
+		f()
+		return func() bool { return false }
+	}
+	// Under the lock that nextHook closes the list under: a hook that is added here is called.
+	h.older, a.hooks = a.hooks, h
+	a.mu.Unlock()
+	return func() bool {
+		a, is := g.lockAttachment()
+		if !is {
+			return false
+		}
+		defer a.mu.Unlock()
+		for at := &a.hooks; *at != nil; at = &(*at).older {
+			if *at == h {
+				*at = h.older
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// errIfDetached returns ErrClosed, with a reason, if g is detached, and nil if it is attached.
+func (g *Segment) errIfDetached() error {
+	a, is := g.lockAttached()
+	if !is {
+		return g.errDetachedAt()
+	}
+	a.mu.Unlock()
+	return nil
+}
+
+// detachUnowned detaches the Segments that no owner of the session has ended: those under owners that are not children
+// of the session's, and those whose owner was kept from releasing them. It goes on, in a deferred call, if a hook ends
+// the goroutine.
+func (s *Session) detachUnowned(errs *[]error) {
+	done := false
+	defer func() {
+		if !done {
+			s.detachUnowned(errs)
+		}
+	}()
+	for g := s.newestUnownedSegment(); g != nil; g = s.newestUnownedSegment() {
+		*errs = append(*errs, g.Detach())
+	}
+	done = true
 }

@@ -3,10 +3,13 @@ package dsm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/internal/scope"
+	"github.com/godsm/godsm/shm"
 )
 
 // The kinds of failure, matched by errors.Is. ErrNotFound, ErrPermission, ErrSize, ErrClosed and ErrUnsupported
@@ -109,4 +112,83 @@ func wrapErr(op string, h Handle, backend string, err error) error {
 		return e
 	}
 	return &Error{Op: op, Handle: h, Backend: backend, Err: instance.Explain(err)}
+}
+
+// errOfFault makes an error of r, what a panic carried, if that is a fault, and gives back what was locked in the scope.
+// Any other panic goes on, and locks stay as they are. A fault at an address that this session does not know is passed
+// to the Contain around this one, whose session may know it.
+func (s *Session) errOfFault(r any, in *scope.Scope) error {
+	f, ok := r.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok {
+		panic(r)
+	}
+	// Before the error is made: other processes may wait for these locks.
+	in.Abandon()
+	if err := s.errIfTruncated(f.Addr(), r); err != nil {
+		return err
+	}
+	if err := shm.Fault(r); err != nil {
+		return wrapErr("contain", 0, s.backend(), err)
+	}
+	if in.Inner() { // perhaps it is the outer one's session that knows the bytes
+		panic(r)
+	}
+	return wrapErr("contain", 0, s.backend(), errkind.As(ErrClosed, fmt.Errorf("no segment that is attached has bytes at "+
+		"address %#x: it was detached, or is of another session (%w)", f.Addr(), error(f))))
+}
+
+// errIfTruncated returns the error of a fault, r, at an address where a segment is mapped, and nil if no segment of the
+// session is mapped there.
+func (s *Session) errIfTruncated(addr uintptr, r any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for a := s.attachments; a != nil; a = a.next {
+		a.mu.Lock()
+		// makeView may have given the Segment another mapping since the fault; the one before is looked at next.
+		b := a.bytes
+		a.mu.Unlock()
+		if !addressWithin(addr, b) {
+			b = s.holdingBytesLocked(a.holding) // which Bytes returned before the first Region
+		}
+		if g := a.segment; g != nil && addressWithin(addr, b) {
+			return g.fail("use", g.errOfFaultInWith(r, b))
+		}
+	}
+	return nil
+}
+
+// errOutside returns the error of an offset before the segment's begin.
+func (g *Segment) errOutside(op string, off int64) error {
+	return g.fail(op, errors.New("negative offset "+fmt.Sprint(off)))
+}
+
+// errOfFaultInWith makes an error of r, what a panic in With carried, if that is a fault in the bytes that are lent,
+// or in bytes that have ended. Any other panic goes on.
+func (g *Segment) errOfFaultInWith(r any, lent []byte) error {
+	f, ok := r.(interface {
+		error
+		Addr() uintptr
+	})
+	if !ok {
+		panic(r)
+	}
+	if addressWithin(f.Addr(), lent) {
+		return fmt.Errorf("%w: byte %d is gone from under the mapping%s: %s (%w)", ErrCorrupt,
+			f.Addr()-address(lent), g.trailText(), g.sessionOf().member.Books.FaultCause(&g.attachment.holding.held.Entry), error(f))
+	}
+	if err := shm.Fault(r); err != nil {
+		return err
+	}
+	panic(r)
+}
+
+// ignoreNoInstance returns err, but nil if it says that there is no instance, or none with events.
+func ignoreNoInstance(err error) error {
+	if errors.Is(err, ErrNoInstance) || errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package dsm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/instance"
-	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
 )
 
@@ -87,14 +85,6 @@ type eventKey struct {
 	kind   control.EventKind
 }
 
-// ignoreNoInstance returns err, but nil if it says that there is no instance, or none with events.
-func ignoreNoInstance(err error) error {
-	if errors.Is(err, ErrNoInstance) || errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
 // events does what Events does, without the Error around the error. It reads all events again each time, since a ring
 // that has come round has no place to go on from, and yields those that it has not yielded the time before. It
 // remembers what was there at the last look alone: what has left the ring does not come back.
@@ -158,15 +148,7 @@ func allEvents(ctx context.Context, cfg Config) (list []instance.Event, err erro
 // eventOf returns an event of the books as this package shows it.
 func eventOf(e instance.Event) Event {
 	return Event{
-		Time: e.Time, Generation: e.Generation, Kind: instance.KindText(e.Kind), Session: nameOf(e.Subject), Pid: e.Pid,
-		Application: e.Application, By: nameOf(e.Actor), Count: e.Count, Bytes: e.Bytes,
+		Time: e.Time, Generation: e.Generation, Kind: instance.KindText(e.Kind), Session: peerName(e.Subject), Pid: e.Pid,
+		Application: e.Application, By: peerName(e.Actor), Count: e.Count, Bytes: e.Bytes,
 	}
-}
-
-// nameOf returns the name of the session that an event is about or was done by; empty if there is none.
-func nameOf(p shmsync.Peer) string {
-	if p.Row < control.SupervisorRow {
-		return ""
-	}
-	return p.String()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/godsm/godsm/internal/instance"
+	"github.com/godsm/godsm/resowner"
 )
 
 // holding is this session's reference to one segment, and its mapping, however many Segments share them. The session's
@@ -89,6 +90,77 @@ func (s *Session) endTakeOf(h *holding, held, lingers instance.Held, err error) 
 	}
 	h.held, h.shared = held, 1
 	h.setIdleLocked(mapped)
+	return nil
+}
+
+// acquireHolding returns the holding for a handle with one more share. If there is none it refers to the segment and
+// maps it; if another goroutine has the holding in motion it waits for it to come to rest, while ctx lasts.
+func (s *Session) acquireHolding(ctx context.Context, handle Handle) (*holding, error) {
+	s.mu.Lock()
+	for {
+		h := s.table.find(handle)
+		switch {
+		case h == nil:
+			h = s.holdLocked(handle)
+			s.mu.Unlock()
+			held, lingers, err := s.member.Take(ctx, uint64(handle), s.checked)
+			return h, s.endTakeOf(h, held, lingers, err)
+		// At rest: the second attach that came while the first was under way ends here, too.
+		case h.state == mapped:
+			h.shared++
+			s.mu.Unlock()
+			return h, nil
+		// The reference is there, so only the mapping is missing.
+		case h.state == lingering:
+			h.state = moving
+			s.mu.Unlock()
+			held, lingers, err := s.member.Retake(h.held, s.checked)
+			return h, s.endTakeOf(h, held, lingers, err)
+		}
+		if err := s.awaitIdleLocked(ctx, h); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
+	}
+}
+
+// shareHolding returns a Segment of the holding for a handle if that is mapped and at rest, and nil if it is not. This
+// is the second attach in a process: it takes no lock of the instance and makes no system call.
+func (s *Session) shareHolding(handle Handle, owner *resowner.Owner) (*Segment, error) {
+	s.mu.Lock()
+	h := s.table.find(handle)
+	if h == nil || h.state != mapped || !s.holdingIsShareableLocked(h) {
+		s.mu.Unlock()
+		return nil, nil
+	}
+	if err := s.endedLocked(); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	h.shared++
+	g, err := s.segmentLocked(h, nil, nil, owner)
+	s.mu.Unlock()
+	return g.detachIfErr(err)
+}
+
+// holdingIsShareableLocked reports whether the mapping of h is there for one Segment more. In checked mode it never is: each
+// Segment has its own. Otherwise it is missing if a Segment with a view has taken it for its own. The caller holds
+// Session.mu.
+func (s *Session) holdingIsShareableLocked(h *holding) bool {
+	return !s.checked && (h.held.Entry.Page != 0 || h.held.Mapping.Bytes != nil)
+}
+
+// holdingBytesLocked returns the bytes of h in the mapping that its Segments share, nil if there is none. The caller
+// holds Session.mu.
+func (s *Session) holdingBytesLocked(h *holding) []byte {
+	switch {
+	case h == nil:
+		return nil
+	case h.held.Entry.Page != 0 && s.member.Books.Region.Bytes != nil:
+		return instance.Part(s.member.Books.Region, &h.held.Entry)
+	case h.held.Entry.Page == 0 && h.held.Mapping.Bytes != nil:
+		return h.held.Part()
+	}
 	return nil
 }
 

@@ -24,49 +24,6 @@ func (h *hook) String() string {
 	return "OnDetach function " + callback.Name(h.f)
 }
 
-// OnDetach has f called when this Segment is detached, however that comes about: newest first, each once, before the
-// bytes are unmapped. On a Segment that is detached already f is called at once. Cancel takes f back, and reports
-// whether it came in time.
-//
-// Functions are called without a lock, in the goroutine of the Detach or Close, which waits for them. They may call
-// Detach, which does nothing, Unpin, and OnDetach. A call of Close from one is ErrDeadlock.
-//
-// A function that panics, or ends its goroutine (runtime.Goexit), does not keep the others from being called, nor the
-// segment from ending; the error of Detach or Close names it. If the goroutine ends, the error is logged, and the rest
-// is done before the goroutine is gone. A nil f is no function.
-func (g *Segment) OnDetach(f func()) (cancel func() bool) {
-	if f == nil {
-		return func() bool { return false }
-	}
-	h := &hook{f: f}
-	a, is := g.lock()
-	if is && a.unhooked {
-		a.mu.Unlock()
-		is = false
-	}
-	if !is {
-		f()
-		return func() bool { return false }
-	}
-	// Under the lock that nextHook closes the list under: a hook that is added here is called.
-	h.older, a.hooks = a.hooks, h
-	a.mu.Unlock()
-	return func() bool {
-		a, is := g.lock()
-		if !is {
-			return false
-		}
-		defer a.mu.Unlock()
-		for at := &a.hooks; *at != nil; at = &(*at).older {
-			if *at == h {
-				*at = h.older
-				return true
-			}
-		}
-		return false
-	}
-}
-
 // runHooks calls the hooks, newest first, those included that are added by hooks. Afterwards none can be added. It is
 // called without locks.
 func (a *attachment) runHooks(errs *[]error) {

@@ -27,7 +27,7 @@ func (g *Segment) Pin(ctx context.Context) error {
 		_, needsKeeper := s.member.Books.Backend.(dsmimpl.Pinner)
 		err := s.member.Self.Pin(ctx, uint64(g.Handle()), needsKeeper)
 		if err == nil && needsKeeper {
-			err = s.waitKept(ctx, g.Handle(), func(why error) error {
+			err = s.waitPinKept(ctx, g.Handle(), func(why error) error {
 				// Attached here, so never the last.
 				_, _, err := s.member.Self.Unpin(context.WithoutCancel(ctx), uint64(g.Handle()))
 				return errors.Join(why, err)
@@ -48,10 +48,10 @@ func (g *Segment) Unpin(ctx context.Context) error {
 	return g.sessionOf().Unpin(ctx, g.Handle())
 }
 
-// waitKept waits until the supervisor keeps a segment's object open. It asks once a millisecond. If there is no
+// waitPinKept waits until the supervisor keeps a segment's object open. It asks once a millisecond. If there is no
 // supervisor, or ctx ends first, it calls undo with the reason and returns what that returns. If another session takes
 // the pin away it returns without an error.
-func (s *Session) waitKept(ctx context.Context, h Handle, undo func(why error) error) error {
+func (s *Session) waitPinKept(ctx context.Context, h Handle, undo func(why error) error) error {
 	for {
 		switch awaits, err := s.member.Books.Table.AwaitsKeeper(uint64(h)); {
 		case !awaits || err != nil: // kept, or unpinned by another session

@@ -2,13 +2,11 @@ package dsm
 
 import (
 	"errors"
-	"fmt"
 	"math/bits"
 	"runtime"
 	"sync"
 
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -144,16 +142,6 @@ func giveRangesBack(list []*formerRange) error {
 	return errors.Join(errs...)
 }
 
-// panicAsErr calls f, and makes an error of a panic of the backend.
-func panicAsErr(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the backend panicked: %s", excerpt.Print(p))
-		}
-	}()
-	return f()
-}
-
 // withdrawMapping takes a mapping away from the goroutines of this process, in the middle of what they do: its range
 // stays, of private pages or inaccessible. Part are the bytes in it that v is a view of, if there is one; late makes
 // the error of a use after the end, in checked mode.
@@ -164,7 +152,7 @@ func panicAsErr(f func() error) (err error) {
 func (s *Session) withdrawMapping(m dsmimpl.Mapping, shared bool, part []byte, v *shm.View,
 	late func(at int) error) (now bool, err error) {
 	r := &formerRange{mapping: m, part: part}
-	replace := s.replaceCall(r)
+	replace := s.replaceRangeCall(r)
 	if replace != nil && panicAsErr(replace) != nil {
 		// The system may have refused for too many mappings: old ranges are given back, and it is tried once more.
 		former.makeRoom()
@@ -172,13 +160,13 @@ func (s *Session) withdrawMapping(m dsmimpl.Mapping, shared bool, part []byte, v
 			replace = nil
 		}
 	}
-	loosens := s.canLoosen()
+	loosens := s.canLoosenRange()
 	switch {
 	case replace != nil:
 		if s.checked && late != nil {
 			shm.Explain(part, late)
 		}
-		s.loosen(r)
+		s.loosenRange(r)
 		return true, former.add(r, v)
 	// No structure knows the bytes, and what a slice does late was never promised here.
 	case v == nil && (shared || !loosens):
@@ -187,30 +175,30 @@ func (s *Session) withdrawMapping(m dsmimpl.Mapping, shared bool, part []byte, v
 	}
 	r.give, r.holds = s.member.Books.Backend.Detach, true
 	r.old = shared || !loosens
-	s.loosen(r)
+	s.loosenRange(r)
 	return false, former.add(r, v)
 }
 
-// canLoosen reports whether the backend can let go of an object whose bytes stay mapped.
-func (s *Session) canLoosen() bool {
+// canLoosenRange reports whether the backend can let go of an object whose bytes stay mapped.
+func (s *Session) canLoosenRange() bool {
 	_, is := s.member.Books.Backend.(dsmimpl.Loosener)
 	return is
 }
 
-// loosen lets go of the object of r, where the backend can. Then the mapped bytes are what takes its memory.
-func (s *Session) loosen(r *formerRange) {
+// loosenRange lets go of the object of r, where the backend can. Then the mapped bytes are what takes its memory.
+func (s *Session) loosenRange(r *formerRange) {
 	if b, ok := s.member.Books.Backend.(dsmimpl.Loosener); ok {
 		r.holds = true
 		_ = panicAsErr(func() error { r.mapping = b.Loosen(r.mapping); return nil })
 	}
 }
 
-// canReplace reports whether the backend can withdraw mappings at all.
-func (s *Session) canReplace() bool { return s.replaceCall(&formerRange{}) != nil }
+// canReplaceRange reports whether the backend can withdraw mappings at all.
+func (s *Session) canReplaceRange() bool { return s.replaceRangeCall(&formerRange{}) != nil }
 
-// replaceCall returns the call that replaces the pages of r, and sets r.give to what ends that. It is nil if the
+// replaceRangeCall returns the call that replaces the pages of r, and sets r.give to what ends that. It is nil if the
 // backend can't: then bytes stay mapped as long as they may be in use.
-func (s *Session) replaceCall(r *formerRange) func() error {
+func (s *Session) replaceRangeCall(r *formerRange) func() error {
 	if s.checked {
 		if b, ok := s.member.Books.Backend.(dsmimpl.Guarder); ok {
 			r.give = b.Unguard

@@ -16,22 +16,22 @@ import (
 // does not change here.
 
 // span is a part of the region, in bytes, on whole pages of the system.
-type span struct{ from, to int }
+type regionSpan struct{ from, to int }
 
-// spanOf returns the pages that an attachment's bytes lie on if it is in the region. In checked mode no bytes are used
+// regionSpanOf returns the pages that an attachment's bytes lie on if it is in the region. In checked mode no bytes are used
 // there: each Segment has a mapping of its own, and ok is false.
-func (s *Session) spanOf(a *attachment) (p span, ok bool) {
+func (s *Session) regionSpanOf(a *attachment) (p regionSpan, ok bool) {
 	at, carved := a.holding.held.Entry.Carved()
 	if !carved || s.checked || s.member.Books.Region.Bytes == nil {
 		return p, false
 	}
 	page := os.Getpagesize()
-	return span{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Books.Region.Bytes))}, true
+	return regionSpan{at / page * page, min((at+a.holding.held.Entry.Size+page-1)/page*page, len(s.member.Books.Region.Bytes))}, true
 }
 
-// swapPart swaps the pages of an attachment that was lent, except those on which another lent one lies too.
-func (s *Session) swapPart(a *attachment) error {
-	if p, ok := s.spanOf(a); ok {
+// swapRegionPart swaps the pages of an attachment that was lent, except those on which another lent one lies too.
+func (s *Session) swapRegionPart(a *attachment) error {
+	if p, ok := s.regionSpanOf(a); ok {
 		return s.swapRegion(p.from, p.to)
 	}
 	return nil
@@ -39,14 +39,14 @@ func (s *Session) swapPart(a *attachment) error {
 
 // swapRegion swaps what is not lent between two bytes of the region; in checked mode it makes all of it inaccessible.
 // If the system refuses, as it does when a process has too many mappings, it gives back old ranges and tries once more.
-// What can't be swapped is unmapped in the end (dropRegion).
+// What can't be swapped is unmapped in the end (unmapRegion).
 func (s *Session) swapRegion(from, to int) error {
 	swap := s.regionSwapCall()
 	if from == to || swap == nil {
 		return nil
 	}
 	s.mu.Lock()
-	spans := append(s.lentSpansLocked(), span{to, to})
+	spans := append(s.lentRegionSpansLocked(), regionSpan{to, to})
 	s.mu.Unlock()
 	for _, lent := range spans {
 		if until := min(lent.from, to); from < until {
@@ -78,60 +78,40 @@ func (s *Session) regionSwapCall() func(from, to int) error {
 	return nil
 }
 
-// lentSpansLocked returns the pages of the region that are still in use, in their order: of Segments whose hooks have
+// lentRegionSpansLocked returns the pages of the region that are still in use, in their order: of Segments whose hooks have
 // not run yet, or with a With in flight. The caller holds Session.mu; attachment.mu is taken inside, which the lock
 // order permits.
-func (s *Session) lentSpansLocked() (spans []span) {
+func (s *Session) lentRegionSpansLocked() (spans []regionSpan) {
 	for a := s.attachments; a != nil; a = a.next {
 		a.mu.Lock()
 		lent := !a.unhooked || a.leases > 0
 		a.mu.Unlock()
-		if p, ok := s.spanOf(a); ok && lent {
+		if p, ok := s.regionSpanOf(a); ok && lent {
 			spans = append(spans, p)
 		}
 	}
-	slices.SortFunc(spans, func(x, y span) int { return x.from - y.from })
+	slices.SortFunc(spans, func(x, y regionSpan) int { return x.from - y.from })
 	return spans
 }
 
-// sharesPages reports whether two segments in the region may lie on one page of the system. One that is over then keeps
+// regionSharesPages reports whether two segments in the region may lie on one page of the system. One that is over then keeps
 // its reference until the session gives up its row: if it were given to another session, that one's bytes would lie on
 // a page which a lent segment keeps mapped here.
-func sharesPages() bool { return os.Getpagesize() > control.PageSize }
+func regionSharesPages() bool { return os.Getpagesize() > control.PageSize }
 
-// dropRegion ends the session's use of the region. If it was swapped its address range stays for a while, so that late
+// unmapRegion ends the session's use of the region. If it was swapped its address range stays for a while, so that late
 // uses find zeros; else it is unmapped.
-func (s *Session) dropRegion() error {
+func (s *Session) unmapRegion() error {
 	r := &formerRange{mapping: s.member.Books.Region}
 	switch {
 	case s.member.Books.Region.Bytes == nil:
 		return nil
-	case s.regionSwapped && s.replaceCall(r) != nil:
-		s.loosen(r)
+	case s.regionSwapped && s.replaceRangeCall(r) != nil:
+		s.loosenRange(r)
 		if s.regionRefused.Load() { // what is left must not stay: its pages are other segments' now
 			return panicAsErr(func() error { return r.give(r.mapping) })
 		}
 		return former.add(r, nil)
 	}
 	return s.member.Books.Unmap(s.member.Books.Region)
-}
-
-// dropControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
-// structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap
-// it when no goroutine uses a mailbox any more.
-func (s *Session) dropControl() error {
-	b, ok := s.member.Books.Backend.(dsmimpl.Swapper)
-	if !ok {
-		return nil
-	}
-	m := s.member.Books.TakeControl()
-	if m.Bytes == nil {
-		return nil
-	}
-	if panicAsErr(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
-		return s.member.Books.Unmap(m)
-	}
-	r := &formerRange{mapping: m, give: b.Unswap}
-	s.loosen(r)
-	return former.add(r, nil)
 }

@@ -2,7 +2,6 @@ package dsm
 
 import (
 	"errors"
-	"runtime"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/instance"
@@ -36,7 +35,7 @@ func (s *Session) releaseAttachment(a *attachment) error {
 	// System calls, without the lock. The count of calls keeps the session's mappings.
 	gone, err := s.withdrawOwnMapping(a)
 	if s.state == sessionLent { // it does not change before this attachment is given back
-		err = errors.Join(err, s.swapPart(a))
+		err = errors.Join(err, s.swapRegionPart(a))
 	}
 	s.mu.Lock()
 	s.endCallLocked()
@@ -59,36 +58,6 @@ func (s *Session) releaseKept(a *attachment) error {
 		return nil
 	}
 	return s.releaseAttachment(a)
-}
-
-// withdrawOwnMapping withdraws the mapping that is one attachment's own: after that no store of this process reaches the
-// segment through it. Gone reports whether the attachment can be given back. If not, a view of bytes is in use that
-// could not be withdrawn, and a cleanup of the view calls releaseKept when it is in use no longer.
-func (s *Session) withdrawOwnMapping(a *attachment) (gone bool, err error) {
-	g, v, own := a.segment, a.view, a.own
-	_, carved := a.holding.held.Entry.Carved()
-	switch {
-	case own.Bytes == nil: // the bytes are in a mapping that Close withdraws, but other Segments may share it until then
-		gone = v == nil || s.state.begun() && s.canReplace()
-	case v == nil && !s.state.begun(): // nothing is promised of plain bytes while the session goes on
-		gone, err = true, s.member.Books.Unmap(own)
-	default:
-		var late func(int) error
-		if g.trail != nil {
-			late = g.trail.errLateUse(g.handle)
-		}
-		gone, err = s.withdrawMapping(own, carved, a.bytes, v, late)
-		gone = gone || !carved // the object is not given to others
-	}
-	a.own, a.view = dsmimpl.Mapping{}, nil
-	if !gone {
-		s.mu.Lock()
-		a.kept, a.parked, a.claimed = true, false, false
-		s.mu.Unlock()
-		// The collector must not be held up: the release runs in a goroutine of its own.
-		runtime.AddCleanup(v, func(g *Segment) { go func() { g.logErr(s.releaseKept(g.attachment)) }() }, g)
-	}
-	return gone, err
 }
 
 // rest is what remains to be done without the session's lock after a share was returned. The zero rest is nothing.
@@ -114,12 +83,12 @@ func (s *Session) releaseShare(a *attachment) error {
 // releaseShareRest when it has released it. A rest with a holding counts as a call in flight, so Close waits for it.
 func (s *Session) releaseShareLocked(a *attachment) shareRest {
 	h := a.holding
-	s.unlistLocked(a)
+	s.unlistAttachmentLocked(a)
 	r := shareRest{quits: s.state == sessionLent && s.attachments == nil}
 	if h.shared--; h.shared > 0 {
 		return r
 	}
-	r.later = s.state.begun() && h.held.Entry.Page != 0 && sharesPages()
+	r.later = s.state.begun() && h.held.Entry.Page != 0 && regionSharesPages()
 	if !r.later && s.member.TryGive(&h.held) { // nothing is mapped, and nothing waits
 		s.endReleaseLocked(h, instance.Held{})
 		return r
@@ -176,4 +145,20 @@ func (s *Session) endReleaseLocked(h *holding, lingers instance.Held) {
 	s.table.remove(h)
 	h.setIdleLocked(moving)
 	h.next, s.spareHoldings = s.spareHoldings, h
+}
+
+// releaseIf calls note under attachment.mu and releases the attachment if that was its last use. If the attachment is
+// another Segment's already it does nothing.
+func (g *Segment) releaseIf(a *attachment, note func()) error {
+	a.mu.Lock()
+	last := a.life == g.life
+	if last {
+		note()
+		last = a.lastUseLocked()
+	}
+	a.mu.Unlock()
+	if !last {
+		return nil
+	}
+	return a.session.releaseAttachment(a)
 }

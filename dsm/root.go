@@ -1,11 +1,15 @@
 package dsm
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"runtime/debug"
+	"slices"
 
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
+	"github.com/godsm/godsm/internal/instance"
 )
 
 // The root segment, which sessions find that know nothing of each other. The books say which segment it is
@@ -74,9 +78,36 @@ func (s *Session) findRoot(ctx context.Context, candidate Handle) (h Handle, err
 		_, needsKeeper := s.member.Books.Backend.(dsmimpl.Pinner)
 		found, err := s.member.Self.Root(ctx, uint64(candidate), needsKeeper)
 		if h = Handle(found); err == nil && needsKeeper && h != 0 {
-			err = s.waitKept(ctx, h, func(why error) error { return why }) // the wish stays
+			err = s.waitPinKept(ctx, h, func(why error) error { return why }) // the wish stays
 		}
 		return err
 	})
 	return h, err
+}
+
+// rootOf copies the bytes of the root segment, which is one of list, without a reference to it. It returns nil if
+// there is none, and if its bytes can't be mapped or are gone while it copies.
+func rootOf(ctx context.Context, b *instance.Books, list []SegmentInfo) (root []byte) {
+	at := slices.IndexFunc(list, func(s SegmentInfo) bool { return s.Root })
+	if at < 0 {
+		return nil
+	}
+	// The list is a moment old: the row is read again, and may have become another segment's.
+	s, err := b.Table.Segment(uint64(list[at].Handle))
+	if err != nil || !s.Root || !s.Sound {
+		return nil
+	}
+	m, err := b.Map(ctx, s.Entry, dsmimpl.ReadOnly)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = b.Unmap(m) }()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		// Another process has truncated the object.
+		if recover() != nil {
+			root = nil
+		}
+	}()
+	return bytes.Clone(instance.Part(m, &s.Entry))
 }

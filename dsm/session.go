@@ -64,6 +64,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godsm/godsm/dsmimpl"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/resowner"
@@ -178,7 +180,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 		view:  shm.NewView(nil),
 		done:  make(chan struct{}), watched: make(chan struct{}), gone: make(chan struct{}),
 	}
-	s.view.Report(s.logLateErr)
+	s.view.Report(s.logLateCloseErr)
 	s.idle = sync.NewCond(&s.mu)
 	s.clock.Store(time.Now().UnixNano())
 	s.openMailbox()
@@ -190,7 +192,7 @@ func open(ctx context.Context, cfg Config) (*Session, error) {
 	}
 	// Without a backend that can swap pages, what is used late would reach the next segment in the region. So none is
 	// made there.
-	member.Carves = member.Books.Region.Bytes != nil && s.canReplace()
+	member.Carves = member.Books.Region.Bytes != nil && s.canReplaceRange()
 	watching, unwatch := context.WithCancel(context.Background())
 	s.unwatch = unwatch
 	go s.watch(watching)
@@ -245,24 +247,48 @@ func (s *Session) Self() shmsync.Self {
 	}
 }
 
-// alive reports whether a peer lives. Once the session has given up its row the books must not be touched, and the
-// answer is true: to wait longer than needed is harmless, to take a living process's rights is not.
-func (s *Session) alive(p shmsync.Peer) bool {
-	s.mu.Lock()
-	if s.state == sessionLeft {
-		s.mu.Unlock()
-		return true
-	}
-	s.calls++
-	s.mu.Unlock()
-	defer s.endCall()
-	return s.member.Self.Alive(p)
-}
-
 // endLocked closes Done and sets what Err returns; the first reason stays. The caller holds Session.mu.
 func (s *Session) endLocked(why error) {
 	if s.err == nil {
 		s.err = why
 		close(s.done)
 	}
+}
+
+// endedLocked returns why no call may begin, nil if one may. The caller holds Session.mu.
+func (s *Session) endedLocked() error {
+	if s.member == nil {
+		return errUnopened
+	}
+	if s.err == nil && s.member.Books.Table.Closing() {
+		return ErrStale
+	}
+	return s.err
+}
+
+// endIfAllReturned ends the session when the last bytes that it had lent are given back.
+func (s *Session) endIfAllReturned() error {
+	// A death here leaves the row of a session that says closing, without segments. Reclaim frees it.
+	failpoint.Hit("dsm/lease/returned")
+	return s.leaveAndUnmap()
+}
+
+// unmapControl ends the session's use of the control segment. It is swapped in checked mode too: words in it that
+// structures wait on, such as the session's mailbox, are the library's own. Where it can't be swapped the books unmap
+// it when no goroutine uses a mailbox any more.
+func (s *Session) unmapControl() error {
+	b, ok := s.member.Books.Backend.(dsmimpl.Swapper)
+	if !ok {
+		return nil
+	}
+	m := s.member.Books.TakeControl()
+	if m.Bytes == nil {
+		return nil
+	}
+	if panicAsErr(func() error { return b.Swap(m, 0, len(m.Bytes)) }) != nil {
+		return s.member.Books.Unmap(m)
+	}
+	r := &formerRange{mapping: m, give: b.Unswap}
+	s.loosenRange(r)
+	return former.add(r, nil)
 }

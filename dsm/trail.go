@@ -26,7 +26,7 @@ func (s *site) String() string {
 	frames := runtime.CallersFrames(s[:])
 	for {
 		f, more := frames.Next()
-		if f.Function != "" && !isOurs(f.Function) {
+		if f.Function != "" && !siteIsOurs(f.Function) {
 			return fmt.Sprintf("%s:%d", f.File, f.Line)
 		}
 		if !more {
@@ -35,8 +35,8 @@ func (s *site) String() string {
 	}
 }
 
-// isOurs reports whether a function, by its full name, is of this package or of resowner.
-func isOurs(function string) bool {
+// siteIsOurs reports whether a function, by its full name, is of this package or of resowner.
+func siteIsOurs(function string) bool {
 	_, rest, _ := strings.Cut(function, "github.com/godsm/godsm/")
 	return strings.HasPrefix(rest, "dsm.") || strings.HasPrefix(rest, "resowner.")
 }
@@ -62,9 +62,9 @@ func (t *trail) errLateUse(h Handle) func(at int) error {
 	}
 }
 
-// sitesText returns where a segment that is in use was attached, in parentheses, and where it was detached if it was
+// trailText returns where a segment that is in use was attached, in parentheses, and where it was detached if it was
 // since; empty outside of checked mode.
-func (g *Segment) sitesText() string {
+func (g *Segment) trailText() string {
 	if g.trail == nil {
 		return ""
 	}

@@ -3,11 +3,8 @@ package dsm
 import (
 	"context"
 	"errors"
-	"fmt"
-	"reflect"
 	"sync/atomic"
 
-	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/resowner"
 	"github.com/godsm/godsm/shm"
 )
@@ -39,38 +36,12 @@ func New[T any](ctx context.Context, s *Session, owner *resowner.Owner) (*T, *Se
 	})
 }
 
-// AttachAs attaches a segment that New has made for a T, as Session.Attach does, and returns its T in place. A segment
-// that holds anything else, also a T of another layout, is ErrMismatch, and is not attached then. The pointer is valid
-// as that of New is.
-func AttachAs[T any](ctx context.Context, s *Session, owner *resowner.Owner, h Handle) (*T, *Segment, error) {
-	if err := shm.Check[T](); err != nil {
-		return nil, nil, wrapErr("attach", h, s.backend(), err)
-	}
-	g, err := s.attachSegment(ctx, owner, h)
-	if err != nil {
-		return nil, nil, wrapErr("attach", h, s.backend(), err)
-	}
-	// The size is in the books and is compared first: a word is read only where New has stored one.
-	if g.Size() != typedSize[T]() {
-		why := fmt.Errorf("it has %d bytes, and New makes %d for a %v: attach it as the type that New was called with, or by Attach",
-			g.Size(), typedSize[T](), reflect.TypeFor[T]())
-		return nil, nil, errors.Join(g.fail("attach", errkind.As(ErrMismatch, why)), g.Detach())
-	}
-	return typed[T](g, "attach", func(layout *atomic.Uint64) error {
-		if is, want := layout.Load(), shm.Layout[T](); is != want {
-			return errkind.As(ErrMismatch, fmt.Errorf("its layout has the number %#x, and that of %v has %#x: "+
-				"attach it as the type that New was called with, or by Attach", is, reflect.TypeFor[T](), want))
-		}
-		return nil
-	})
-}
-
-// layoutAt returns the offset of the number of T's layout in a segment of New: behind the T, at a multiple of 8. The
+// typedLayoutAt returns the offset of the number of T's layout in a segment of New: behind the T, at a multiple of 8. The
 // segment ends with it, so one of another type has another size or, as a rule, another number there.
-func layoutAt[T any]() int { return (shm.Size[T]() + 7) &^ 7 }
+func typedLayoutAt[T any]() int { return (shm.Size[T]() + 7) &^ 7 }
 
 // typedSize returns the size of a segment that New makes for a T. It is never 0, as the size of T may be.
-func typedSize[T any]() int { return layoutAt[T]() + 8 }
+func typedSize[T any]() int { return typedLayoutAt[T]() + 8 }
 
 // typed returns the T that g holds and calls f with the word behind it, which has the number of T's layout. If f fails,
 // or if the bytes are gone, it detaches g and returns an error for op.
@@ -82,7 +53,7 @@ func typed[T any](g *Segment, op string, f func(layout *atomic.Uint64) error) (*
 	v, err := shm.At[T](r, 0)
 	if err == nil {
 		err = g.With(func([]byte) error {
-			layout, err := shm.At[atomic.Uint64](r, shm.Offset(layoutAt[T]()))
+			layout, err := shm.At[atomic.Uint64](r, shm.Offset(typedLayoutAt[T]()))
 			if err == nil {
 				err = f(layout)
 			}

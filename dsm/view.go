@@ -1,12 +1,9 @@
 package dsm
 
 import (
-	"context"
 	"sync"
 
-	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/instance"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -86,12 +83,36 @@ func (g *Segment) keepViewErrs(v *shm.View) *shm.View {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.over {
-			s.logLateErr(err)
+			s.logLateCloseErr(err)
 			return
 		}
 		t.errs = append(t.errs, err)
 	})
 	return v
+}
+
+// drainView gives the attachment back when its last use is over. That may be at once, and err is the release's, or
+// later in the goroutine that leaves the view last: then its error is logged.
+func (g *Segment) drainView(a *attachment, v *shm.View) (err error) {
+	if v == nil {
+		return g.releaseIf(a, func() {})
+	}
+	var mu sync.Mutex
+	waits := true
+	v.Drain(func() {
+		rerr := g.releaseIf(a, func() { a.drained = true })
+		mu.Lock()
+		defer mu.Unlock()
+		if waits {
+			err = rerr
+		} else {
+			g.logErr(rerr)
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	waits = false
+	return err
 }
 
 // take returns the errors, and leaves later ones to the session.
@@ -100,25 +121,4 @@ func (t *viewErrs) take() []error {
 	defer t.mu.Unlock()
 	t.over = true
 	return t.errs
-}
-
-// ownMapping is a mapping for one Segment alone, and the segment's bytes in it.
-type ownMapping struct {
-	mapping dsmimpl.Mapping
-	part    []byte
-}
-
-// ownMapping returns a mapping for one Segment alone: the holding's, if this Segment is the only one that uses it, else
-// a new one. Then the holding is without a mapping, and the next Attach makes one for its Segment.
-func (s *Session) ownMapping(h *holding) (own ownMapping, err error) {
-	s.mu.Lock()
-	if h.shared == 1 && h.held.Mapping.Bytes != nil {
-		own.mapping, h.held.Mapping = h.held.Mapping, dsmimpl.Mapping{}
-		s.mu.Unlock()
-		own.part = instance.Part(own.mapping, &h.held.Entry)
-		return own, nil
-	}
-	s.mu.Unlock()
-	own.mapping, own.part, err = s.member.Books.MapOwn(context.Background(), h.held.Entry)
-	return own, err
 }

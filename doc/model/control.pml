@@ -49,10 +49,10 @@
 
 /* ---- shared memory ---- */
 
-#define usedBy(i)        ((i) * 2 + 1)
-#define freedBy(i)       ((i) * 2)
-#define isUsed(w)        ((w) & 1)
-#define incarnationOf(w) ((w) / 2)
+#define usedWord(i)        ((i) * 2 + 1)
+#define freedWord(i)       ((i) * 2)
+#define isUsedWord(w)        ((w) & 1)
+#define wordIncarnation(w) ((w) / 2)
 
 #define Free       0
 #define Creating   1
@@ -60,11 +60,11 @@
 #define Destroying 3
 #define nobody     7
 #define segmentWord(s, row, i) ((s) | (row) << 2 | (i) << 5)
-#define stateOf(w)    ((w) & 3)
-#define agentOf(w)    (((w) >> 2) & 7)
+#define wordState(w)    ((w) & 3)
+#define wordAgent(w)    (((w) >> 2) & 7)
 #define agentInc(w)   ((w) >> 5)
-#define isAgented(w)  (stateOf(w) == Creating || (stateOf(w) == Destroying && agentOf(w) != nobody))
-#define current(w)    (agentOf(w) <= R && processes[agentOf(w)] == usedBy(agentInc(w)))
+#define wordHasAgent(w)  (wordState(w) == Creating || (wordState(w) == Destroying && wordAgent(w) != nobody))
+#define current(w)    (wordAgent(w) <= R && processes[wordAgent(w)] == usedWord(agentInc(w)))
 #define stamp(s)      segmentWord(s, row, inc)
 
 typedef segmentRow {
@@ -97,7 +97,7 @@ bool ended;              /* the control segment is removed */
 #define Held(row) (witness[row] != 0)
 /* The owner fits a row, incarnation and all, and its witness is held. The code loads the word and asks the witness one after
  * the other; as the dead stay dead, what it then finds dead this finds dead too. */
-#define alive(l) (processes[holderRow(l)] == usedBy(holderInc(l)) && Held(holderRow(l)))
+#define alive(l) (processes[holderRow(l)] == usedWord(holderInc(l)) && Held(holderRow(l)))
 
 /* ---- ghosts: what the properties are said with ---- */
 
@@ -118,7 +118,7 @@ inline forget() { row = 0; inc = 0; seen = 0; g = 0; h = 0; r = 0; i = 0; k = 0;
 inline goIn() {
 	lock = holder(row, inc);
 	d_step {
-		assert(processes[row] == usedBy(inc)); /* nobody takes the row of one that lives: else ErrStale */
+		assert(processes[row] == usedWord(inc)); /* nobody takes the row of one that lives: else ErrStale */
 		do
 		:: k <= N -> assert(k == me || !inside[k] || dead[k]); k++ /* exclusive among the living */
 		:: else -> break
@@ -155,10 +155,10 @@ inline leave() {
 /* The word of a segment row, stored at once. */
 inline setWord(j, w) {
 #ifdef MUT_SPLIT_WORD
-	atomic { segments[j].word = (segments[j].word & ~3) | stateOf(w) }
+	atomic { segments[j].word = (segments[j].word & ~3) | wordState(w) }
 	atomic {
 		if
-		:: isAgented(w) -> segments[j].word = w
+		:: wordHasAgent(w) -> segments[j].word = w
 		:: else /* live and free rows have no agent: the field stays as it was */
 		fi
 	}
@@ -169,8 +169,8 @@ inline setWord(j, w) {
 
 inline takeOver(j) { setWord(j, stamp(Destroying)); owed = owed | bit(j) }
 
-#define moribund(j) (stateOf(segments[j].word) == Live && segments[j].bits == 0 && !segments[j].pin)
-#define agentIs(j, p) (isAgented(segments[j].word) && agentOf(segments[j].word) == (p))
+#define moribund(j) (wordState(segments[j].word) == Live && segments[j].bits == 0 && !segments[j].pin)
+#define agentIs(j, p) (wordHasAgent(segments[j].word) && wordAgent(segments[j].word) == (p))
 #ifdef MUT_BITS_ONLY
 #define falls(j, p) agentIs(j, p)
 #else
@@ -181,7 +181,7 @@ inline reclaimRow(p) {
 	do
 	:: step {
 		do
-		:: i < G && stateOf(segments[i].word) == Free -> i++
+		:: i < G && wordState(segments[i].word) == Free -> i++
 		:: else -> break
 		od;
 		if
@@ -202,18 +202,18 @@ inline reclaimRow(p) {
 /* For the member that took the lock over from the dead one. */
 inline repair() {
 	if
-	:: processes[holderRow(seen)] == usedBy(holderInc(seen)) ->
+	:: processes[holderRow(seen)] == usedWord(holderInc(seen)) ->
 		reclaimRow(holderRow(seen));
-		freeProcess(holderRow(seen), usedBy(holderInc(seen)))
+		freeProcess(holderRow(seen), usedWord(holderInc(seen)))
 	:: else
 	fi;
 	settle()
 }
 
 #ifdef MUT_STEAL
-#define orphan(j) isAgented(segments[j].word)
+#define orphan(j) wordHasAgent(segments[j].word)
 #else
-#define orphan(j) (isAgented(segments[j].word) && !current(segments[j].word))
+#define orphan(j) (wordHasAgent(segments[j].word) && !current(segments[j].word))
 #endif
 #define toSettle(j) (orphan(j) || moribund(j))
 
@@ -233,7 +233,7 @@ inline settle() {
 	step {
 		usedRows = 0;
 		do
-		:: i < G -> usedRows = usedRows + (stateOf(segments[i].word) != Free); i++
+		:: i < G -> usedRows = usedRows + (wordState(segments[i].word) != Free); i++
 		:: else -> i = 0; break
 		od
 	}
@@ -242,9 +242,9 @@ inline settle() {
 inline freeProcess(p, w) {
 	step {
 #ifdef MUT_FREE_BY_STORE
-		processes[p] = freedBy(incarnationOf(w))
+		processes[p] = freedWord(wordIncarnation(w))
 #else
-		processes[p] = (processes[p] == (w) -> freedBy(incarnationOf(w)) : processes[p]) /* else joined over in this moment */
+		processes[p] = (processes[p] == (w) -> freedWord(wordIncarnation(w)) : processes[p]) /* else joined over in this moment */
 #endif
 	}
 }
@@ -348,7 +348,7 @@ inline Settle() {
 
 /* ---- the dead: Member.Reclaim, instance.ReclaimDead ---- */
 
-#define isDead(p) (isUsed(processes[p]) && !Held(p))
+#define isDead(p) (isUsedWord(processes[p]) && !Held(p))
 
 /* Reclaim finishes for the user of row p that was found dead, when the row's word was h. */
 inline Reclaim(p) {
@@ -404,10 +404,10 @@ inline take(overDead) {
 		step {
 			if
 #ifdef MUT_NO_SECOND_LOOK
-			:: true -> inc = incarnationOf(h) + 1; processes[row] = usedBy(inc); break
+			:: true -> inc = wordIncarnation(h) + 1; processes[row] = usedWord(inc); break
 #else
-			:: isUsed(h) && !(overDead) -> last = false; witness[row] = 0; break
-			:: (overDead || !isUsed(h)) && processes[row] == h -> inc = incarnationOf(h) + 1; processes[row] = usedBy(inc); break
+			:: isUsedWord(h) && !(overDead) -> last = false; witness[row] = 0; break
+			:: (overDead || !isUsedWord(h)) && processes[row] == h -> inc = wordIncarnation(h) + 1; processes[row] = usedWord(inc); break
 			:: else ->
 #ifdef MUT_ONE_TRY
 				last = false; witness[row] = 0; break
@@ -422,7 +422,7 @@ inline take(overDead) {
 }
 
 #ifdef MUT_ARRIVE_OWING
-#define owing (owed != 0 && isUsed(h))
+#define owing (owed != 0 && isUsedWord(h))
 #else
 #define owing (owed != 0)
 #endif
@@ -432,7 +432,7 @@ inline arrive() {
 	enter();
 #ifndef MUT_NO_PREDECESSOR
 	if
-	:: isUsed(h) -> reclaimRow(row)
+	:: isUsedWord(h) -> reclaimRow(row)
 	:: else
 	fi;
 #endif
@@ -445,7 +445,7 @@ inline arrive() {
 }
 
 /* Whoever has freed his own row is rightly found dead until he unlocks. */
-inline freeSelf() { processes[row] = freedBy(inc); inside[me] = false }
+inline freeSelf() { processes[row] = freedWord(inc); inside[me] = false }
 
 /* Leave gives everything back. Then, whenever this member owes nothing, tryLeave frees the row, if it is agent of nothing. */
 inline Leave() {
@@ -494,7 +494,7 @@ inline Create() {
 #endif
 	enter();
 	if
-	:: atomic { !closing && stateOf(segments[g].word) == Free && CAN_CREATE ->
+	:: atomic { !closing && wordState(segments[g].word) == Free && CAN_CREATE ->
 #ifndef MUT_OBJECT_FIRST
 		serial++; h = serial;
 #endif
@@ -539,15 +539,15 @@ inline Create() {
 }
 
 #ifdef MUT_ANY_STATE
-#define live() (stateOf(segments[g].word) != Free && segments[g].handle == h)
+#define live() (wordState(segments[g].word) != Free && segments[g].handle == h)
 #else
-#define live() (stateOf(segments[g].word) == Live && segments[g].handle == h)
+#define live() (wordState(segments[g].word) == Live && segments[g].handle == h)
 #endif
 
 /* A handle holds its row's number: here it is looked for instead. */
 inline find() {
 	do
-	:: g < G - 1 && !(stateOf(segments[g].word) != Free && segments[g].handle == h) -> g++
+	:: g < G - 1 && !(wordState(segments[g].word) != Free && segments[g].handle == h) -> g++
 	:: else -> break
 	od
 }
@@ -661,11 +661,11 @@ inline join() {
 	:: step { !ended && joins < JOINS && (Held(0) || living) && (me == 0 || joins > 0) ->
 		row = 1;
 		do
-		:: row < R && isUsed(processes[row]) -> row++
+		:: row < R && isUsedWord(processes[row]) -> row++
 		:: else -> break
 		od;
 		if
-		:: isUsed(processes[row]) ->
+		:: isUsedWord(processes[row]) ->
 			row = 1;
 			do
 			:: row < R && Held(row) -> row++
@@ -673,7 +673,7 @@ inline join() {
 			od
 		:: else
 		fi;
-		h = processes[row]; r = isUsed(h); joins++
+		h = processes[row]; r = isUsedWord(h); joins++
 	   }
 	   take(r);
 	   if
@@ -741,11 +741,11 @@ over:
 }
 
 #if G == 1
-#define allFree (stateOf(segments[0].word) == Free)
+#define allFree (wordState(segments[0].word) == Free)
 #define failed(j) (segments[j].word == segmentWord(Destroying, nobody, 0))
 #define someFailed failed(0)
 #else
-#define allFree (stateOf(segments[0].word) == Free && stateOf(segments[1].word) == Free)
+#define allFree (wordState(segments[0].word) == Free && wordState(segments[1].word) == Free)
 #define failed(j) (segments[j].word == segmentWord(Destroying, nobody, 0))
 #define someFailed (failed(0) || failed(1))
 #endif
@@ -770,7 +770,7 @@ inline takeAll(cond) {
 inline Close() {
 	enter();
 	step { closing = true; leaving = true }
-	takeAll(stateOf(segments[i].word) == Live || failed(i))
+	takeAll(wordState(segments[i].word) == Live || failed(i))
 }
 
 /* Start, in a directory that this process has locked: the first begins, later ones adopt what lives or end what does not. */
@@ -856,9 +856,9 @@ proctype Audit() {
 		do
 		:: i < G ->
 			if
-			:: stateOf(segments[i].word) == Free
+			:: wordState(segments[i].word) == Free
 			:: else ->
-				assert(stateOf(segments[i].word) == Live && (segments[i].bits != 0 || segments[i].pin));
+				assert(wordState(segments[i].word) == Live && (segments[i].bits != 0 || segments[i].pin));
 				there = there | bit(segments[i].handle);
 				count++;
 				held = 0; p = 0;
@@ -879,7 +879,7 @@ proctype Audit() {
 		assert(object == there);
 		assert(usedRows == count);
 		do
-		:: !ended && i <= R -> assert(isUsed(processes[i]) == Held(i)); i++
+		:: !ended && i <= R -> assert(isUsedWord(processes[i]) == Held(i)); i++
 		:: else -> i = 0; break
 		od
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -68,4 +69,26 @@ func (s *Session) peerText(p shmsync.Peer) string {
 		name += fmt.Sprintf(" (process %d, %s, %s)", seen.Pid, cmp.Or(seen.Application, "no application name"), seen.State)
 	})
 	return name
+}
+
+// alive reports whether a peer lives. Once the session has given up its row the books must not be touched, and the
+// answer is true: to wait longer than needed is harmless, to take a living process's rights is not.
+func (s *Session) alive(p shmsync.Peer) bool {
+	s.mu.Lock()
+	if s.state == sessionLeft {
+		s.mu.Unlock()
+		return true
+	}
+	s.calls++
+	s.mu.Unlock()
+	defer s.endCall()
+	return s.member.Self.Alive(p)
+}
+
+// peerName returns the name of the session that an event is about or was done by; empty if there is none.
+func peerName(p shmsync.Peer) string {
+	if p.Row < control.SupervisorRow {
+		return ""
+	}
+	return p.String()
 }
