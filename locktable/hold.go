@@ -145,7 +145,7 @@ func (x Hold) Unlock() error {
 			var parents [MaxParts - 1]above // h's own stay as they are: the next use stores over them
 			n := copy(parents[:], h.above[:h.key.n-1])
 			h.endQuickUse(x.seq)
-			dropAll(parents[:n], t.bare())
+			dropAll(parents[:n], h.kept.bare())
 			return nil
 		}
 	}
@@ -169,7 +169,7 @@ func (x Hold) Unlock() error {
 
 // tryGive gives back a hold in place beside which there are no records, and reports whether it has.
 func (h *hold) tryGive() bool {
-	if h.t.bare() {
+	if h.kept.bare() {
 		return h.head.lock.TryGive(h.word)
 	}
 	return contained(func() bool { return h.head.lock.TryGive(h.word) })

@@ -25,7 +25,8 @@ type Name struct {
 	head *head
 	over atomic.Bool
 	n    uint32           // the head's number
-	path [MaxParts]string // of a Name that the table has for itself
+	near bool             // the table has it for itself
+	path [MaxParts]string // of such a Name
 	hash uint64           // of path
 	own  hold             // for one use at a time: further ones have holds of their own
 	spin spin.Budget      // for a holder in another process that gives back soon
@@ -202,7 +203,7 @@ func (n *Name) takeTaking(word waitqueue.Hold, spins bool) bool {
 		return false
 	}
 	failpoint.Hit("locktable/name/taking")
-	if n.t.bare() {
+	if n.bare() {
 		return n.head.lock.TryTake(word) || spins && n.takeSoon(word)
 	}
 	return contained(func() bool { return n.head.lock.TryTake(word) || spins && n.takeSoon(word) })
@@ -237,6 +238,10 @@ func (n *Name) takeInPhase(word waitqueue.Hold, spins bool) bool {
 	return taken
 }
 
+// bare is Table.bare for the uses of a Name that the caller has kept. Those of the table's own have a scope always, since
+// the caller has asked for a lock by its path, and does not know that there is a Name.
+func (n *Name) bare() bool { return !n.near && n.t.bare() }
+
 // sideOf returns the number of the intents of a Name that a mode needs.
 func sideOf(m Mode) int {
 	if m == Exclusive {
@@ -248,9 +253,9 @@ func sideOf(m Mode) int {
 // intend takes the intents of the name's parents, and reports whether this session has them all.
 func (n *Name) intend(m Mode) bool {
 	for i := range n.key.n - 1 {
-		if !n.above[i][sideOf(m)].retake(n.t.bare()) {
+		if !n.above[i][sideOf(m)].retake(n.bare()) {
 			for j := range i {
-				n.above[j][sideOf(m)].endUse(n.t.bare())
+				n.above[j][sideOf(m)].endUse(n.bare())
 			}
 			return false
 		}
@@ -260,7 +265,7 @@ func (n *Name) intend(m Mode) bool {
 
 func (n *Name) leaveIntents(m Mode) {
 	for i := range n.key.n - 1 {
-		n.above[i][sideOf(m)].endUse(n.t.bare())
+		n.above[i][sideOf(m)].endUse(n.bare())
 	}
 }
 

@@ -97,7 +97,7 @@ func (t *Table) keepName(h *hold, path []string, set *nearSet, hash uint64) {
 		return
 	}
 	n := t.newName(h.key.kept(), h.ident)
-	n.hash = hash
+	n.near, n.hash = true, hash
 	for i, part := range path {
 		n.path[i] = strings.Clone(part)
 	}
