@@ -143,7 +143,7 @@ func (e *entry) unlock() (ended bool) {
 // waits for the lock until ctx is over.
 func (t *core) withPartLock(ctx context.Context, i int, exclusive bool, f func() error) error {
 	var e entry
-	defer e.unlock()
+	defer t.dropLock(&e)
 	return t.containedHold(&e, func() error {
 		if err := t.lockPart(ctx, i, exclusive, &e); err != nil {
 			return err

@@ -54,7 +54,7 @@ func (t *core) get(ctx context.Context, q *lookup) (out []byte, err error) {
 // getShared does what get does, and holds the lock of the partition shared while it does so.
 func (t *core) getShared(ctx context.Context, q *lookup) (out []byte, err error) {
 	var e entry
-	defer e.unlock()
+	defer t.dropLock(&e)
 	q.found = false
 	if found, err := t.find(ctx, q.key, false, &e); !found {
 		return q.value, err

@@ -29,7 +29,7 @@ func (t *core) scan(ctx context.Context, exclusive bool, e *entry, yield func() 
 // scope of this package, so a fault or another panic in it is the caller's; the lock is given back then.
 func (t *core) scanPart(ctx context.Context, i int, exclusive bool, e *entry, yield func() bool) (on bool, err error) {
 	var held entry // has the lock; e only what is yielded
-	defer held.unlock()
+	defer t.dropLock(&held)
 	var v *view
 	err = t.containedHold(&held, func() (err error) {
 		// The partition was empty at this moment. Asking for that needs no lock.
