@@ -46,6 +46,8 @@ var (
 type Area struct {
 	// views are the windows on the first segment. Its head is nil in the zero Area, whose calls all return ErrClosed.
 	views
+	// returned is the header's word of that name, for Returned; nil in checked mode and in the zero Area.
+	returned *atomic.Uint64
 	// source is where segments come from; nil if the area cannot grow.
 	source SegmentSource
 	self   shmsync.Self
@@ -118,12 +120,14 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8
 	}
+	if a.careful = a.guard != 0 || self.Checked; !a.careful { // what has been detached is inaccessible then
+		a.returned = &v.head.returned
+	}
+	a.seen.Store(v.head.returned.Load())
 	if self.OnAsk != nil {
 		unwait, stop := a.unwait, self.OnAsk(func() { _ = a.contained(a.Current) }) // in a goroutine that has no caller
 		a.unwait = func() { unwait(); stop() }
 	}
-	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then
-	a.seen.Store(v.head.returned.Load())
 	return a
 }
 
@@ -218,13 +222,18 @@ func (a *Area) Current() error {
 // Returned returns how many segments have gone back. While the number is the same, and the View has not ended, what
 // Peek has returned stays mapped. It takes no lock. It is one load, and a fault of that, if the object was truncated, is
 // the caller's, as one in what Peek has returned; but in checked mode it is 0 then.
-func (a *Area) Returned() (n uint64) {
-	switch {
-	case a.head == nil: // the zero Area
-	case a.careful:
+func (a *Area) Returned() uint64 {
+	if n := a.returned; n != nil {
+		return n.Load()
+	}
+	return a.returnedContained()
+}
+
+// returnedContained is Returned in checked mode, and of the zero Area. It is a function of its own so that Returned can
+// be inlined.
+func (a *Area) returnedContained() (n uint64) {
+	if a.head != nil {
 		_ = a.contained(func() error { n = a.head.returned.Load(); return nil })
-	default:
-		n = a.head.returned.Load()
 	}
 	return n
 }

@@ -204,7 +204,7 @@ func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *e
 	}
 	v := t.seen[i].Load()
 	// Under the lock the view stays current: only its exclusive holder changes the arrays.
-	if !v.current(p, t.area) {
+	if !v.current(p, t.area.Returned()) {
 		if v, err = t.remakeView(i); err != nil {
 			return err
 		}
