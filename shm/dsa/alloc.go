@@ -84,23 +84,24 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	}
 	h := &a.heaps[c]
 	for s := h.cur.s; s != nil; {
-		note := &a.notes[cl.stripe]
+		note := st.note
 		note.publishName(h.mark, a.swaps)
 		failpoint.Hit("dsa/alloc/named")
 		if s.state.Load() != h.cur.state { // another session has taken it
-			st.clearNote(note)
+			st.clearNote()
 			h.cur, h.shared = held{}, 0
 			break
 		}
 		for h.word < cl.words {
-			used := s.words[h.word].used.Load()
+			w := &s.words[h.word]
+			used := w.used.Load()
 			if used == ^uint64(0) {
 				h.word++
 				continue
 			}
 			bit := lowest(^used)
 			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
-				st.clearNote(note)
+				st.clearNote()
 				st.Unlock()
 				return 0, a.orClosed(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
 			}
@@ -108,7 +109,7 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			p := h.cur.m.tag | Pointer(off>>4)
 			note.begin(p, into, false)
 			failpoint.Hit("dsa/alloc/intended")
-			storeOrdered(&s.words[h.word].used, used|1<<bit)
+			storeOrdered(&w.used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
 			slack := cl.size - uint64(n)
 			if a.guard != 0 {
@@ -116,25 +117,31 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			}
 			p |= Pointer(slack) << slackShift
 			if a.ends.Ended() {
-				storeOrdered(&s.words[h.word].used, used)
-				st.endNote(note, into)
+				storeOrdered(&w.used, used)
+				st.endNote(into)
 				st.Unlock()
 				return 0, errClosed
 			}
 			into.put(p)
-			st.endNote(note, into)
+			st.endNote(into)
 			st.Unlock()
 			return p, nil
 		}
 		room := h.cur.harvest(cl)
-		st.clearNote(note)
+		st.clearNote()
 		if !room {
 			break
 		}
 		h.word = 0
 	}
-	p, err := a.allocSlow(n, h, cl, into)
-	st.Unlock()
+	return a.allocSlow(n, h, cl, into)
+}
+
+// allocSlow goes on with alloc for a session that has no room in the span that it allocates from. The caller has the
+// class's stripe, which allocSlow gives back.
+func (a *Area) allocSlow(n int, h *heap, cl *class, into Place) (Pointer, error) {
+	p, err := a.allocElsewhere(n, h, cl, into)
+	a.stripes[cl.stripe].Unlock()
 	switch {
 	case a.ends.Ended():
 		return 0, errClosed
@@ -148,11 +155,10 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-// allocSlow goes on with alloc for a session that has no room in the span that it allocates from. Either it finds
-// another span to allocate from, and returns no pointer and no error, and alloc begins again; or it allocates the
-// object in a span that belongs to no session, and returns its pointer. The caller has the class's stripe, and keeps it
-// whatever happens.
-func (a *Area) allocSlow(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
+// allocElsewhere finds another span to allocate from, and returns no pointer and no error, so that alloc begins again. Or
+// it allocates the object in a span that belongs to no session, and returns its pointer. The caller has the class's
+// stripe, and keeps it whatever happens.
+func (a *Area) allocElsewhere(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
 	err = a.contained(func() error {
 		if a.refillOwn(h, cl) {
 			return nil

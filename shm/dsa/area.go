@@ -56,9 +56,8 @@ type Area struct {
 
 	// handle is the first segment's.
 	handle uint64
-	// slot is the number of this session's slot, -1 until it has joined; notes are that slot's.
-	slot  int
-	notes *[stripes]note
+	// slot is the number of this session's slot, -1 until it has joined.
+	slot int
 	// guard is how many guard bytes each object has behind it at least: 8 in checked mode, else 0.
 	guard uint64
 	// careful is true if each call runs in a scope in which a fault is an error.

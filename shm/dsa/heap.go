@@ -178,14 +178,14 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 // first, then the look at the state, then the harvest: a session that takes the span in between sees the note, and
 // leaves the span contested.
 func (a *Area) harvestOwn(r held, cl *class) (mine, room bool) {
-	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
-	note.publishName(r.intent(), a.swaps)
+	st := &a.stripes[cl.stripe]
+	st.note.publishName(r.intent(), a.swaps)
 	failpoint.Hit("dsa/collect/named")
 	if mine = r.mine(); mine {
 		room = r.harvest(cl)
 		failpoint.Hit("dsa/collect/done")
 	}
-	st.clearNote(note)
+	st.clearNote()
 	return mine, room
 }
 
