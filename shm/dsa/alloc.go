@@ -42,8 +42,9 @@ func (a *Area) allocContained(n int, into Place) (p Pointer, err error) {
 	if p, err = a.alloc(n, into); a.ends.Ended() {
 		p, err = 0, errClosed
 	}
-	debug.SetPanicOnFault(old)
-	whole = true
+	if whole = true; !old { // a structure in the area calls this in a scope of its own
+		debug.SetPanicOnFault(false)
+	}
 	return p, err
 }
 
@@ -64,25 +65,29 @@ func (a *Area) allocContained(n int, into Place) (p Pointer, err error) {
 //  6. The pointer is stored in the place, if there is one, which owns the object from then on.
 //  7. The note is put to rest.
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
-	if (a.careful || scope.Running()) && into == (Place{}) {
+	switch {
+	case into.at != 0: // in a scope already
+	case a.careful, scope.Running():
 		return a.allocContained(n, nowhere)
 	}
 	need := uint64(n) + a.guard
-	if n < 1 || need > maxClass {
+	var cl *class
+	switch {
+	case uint64(n)-1 < maxSmall-a.guard: // the frequent case, in one comparison
+		cl = smallClasses[(need+align-1)/align]
+	case n < 1 || need > maxClass:
 		return a.allocLarge(n, into)
+	default:
+		cl = &classes[classOf(need)]
 	}
-	c := int(classOfSmall[min((need+align-1)/align, maxSmall/align)])
-	if need > maxSmall {
-		c = classOf(need)
-	}
-	cl := &classes[c]
 	st := &a.stripes[cl.stripe]
 	st.Lock()
-	if a.ends.Ended() {
+	ends := a.ends.View // nil in the zero Area
+	if ends == nil || ends.Ended() {
 		st.Unlock()
 		return 0, errClosed
 	}
-	h := &a.heaps[c]
+	h := &a.heaps[cl.id]
 	for s := h.cur.s; s != nil; {
 		note := st.note
 		note.publishName(h.mark, a.swaps)
@@ -116,7 +121,7 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 				slack = writeGuardBytes(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
 			p |= Pointer(slack) << slackShift
-			if a.ends.Ended() {
+			if ends.Ended() {
 				storeOrdered(&w.used, used)
 				st.endNote(into)
 				st.Unlock()

@@ -56,8 +56,10 @@ type Area struct {
 
 	// handle is the first segment's.
 	handle uint64
-	// slot is the number of this session's slot, -1 until it has joined.
-	slot int
+	// slot is the number of this session's slot, -1 until it has joined. Owned is what the state of a span has in kind
+	// and slot while this session has it to itself.
+	slot  int
+	owned uint64
 	// guard is how many guard bytes each object has behind it at least: 8 in checked mode, else 0.
 	guard uint64
 	// careful is true if each call runs in a scope in which a fault is an error.
@@ -78,7 +80,7 @@ type Area struct {
 	// stripes come before all other locks; see the package comment.
 	stripes [stripes]stripe
 	// heaps are, by class, what this session has to itself, each under the stripe of its class.
-	heaps []heap
+	heaps [maxClasses]heap
 
 	// reclaimed counts the objects that this session has freed for dead sessions. It is under the area's lock.
 	reclaimed int
@@ -113,7 +115,7 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	ends := first.View().Sub()
 	a := &Area{
 		views: v, ends: lifetime{ends}, unwait: self.View.OnEnd(ends.End), source: source, self: self,
-		heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
+		slot: -1, handle: v.rows[0].handle.Load(),
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {

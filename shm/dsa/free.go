@@ -42,8 +42,9 @@ func (a *Area) freeContained(p Pointer, from Place) (err error) {
 		p = from.Pointer()
 	}
 	err = a.orClosed(a.free(p, from, &locked))
-	debug.SetPanicOnFault(old)
-	whole = true
+	if whole = true; !old { // as in allocContained
+		debug.SetPanicOnFault(false)
+	}
 	return err
 }
 
@@ -64,7 +65,9 @@ func (a *Area) freeContained(p Pointer, from Place) (err error) {
 // used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the
 // span anew; so if it has it now it had it then, and has stored nothing there in between.
 func (a *Area) free(p Pointer, from Place, locked **stripe) error {
-	if (a.careful || scope.Running()) && from == (Place{}) {
+	switch {
+	case from.at != 0: // in a scope already
+	case a.careful, scope.Running():
 		return a.freeContained(p, nowhere)
 	}
 	r, rel, cl, err := a.find(p, locked)
@@ -104,7 +107,7 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 		poisonBytes(r.block(cl, i)[:size])
 	}
 	st.countFreed()
-	if state := r.s.state.Load(); state&(kindMask|slotMask) != kindOwned|uint64(a.slot+1) {
+	if state := r.s.state.Load(); state&(kindMask|slotMask) != a.owned {
 		err = a.freeRemote(p, r, cl, i, from)
 	} else {
 		// No other session writes used, and this one does so under this stripe; a session that takes the span sees the

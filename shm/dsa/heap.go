@@ -270,7 +270,7 @@ func (a *Area) heapSegments() map[*mapping]bool {
 // lists anew. The caller holds the area's lock and all stripes. A span that was lost and came back may be in two lists,
 // of two classes even; it is given once, since giving it changes its state.
 func (a *Area) releaseHeapsLocked(ctx context.Context, all bool) error {
-	for i := range a.heaps {
+	for i := range classes {
 		h, cl := &a.heaps[i], &classes[i]
 		list := append(h.room, h.full...)
 		if h.cur.s != nil {

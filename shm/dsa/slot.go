@@ -23,7 +23,7 @@ func (a *Area) joinSlot(i int) error {
 	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
 		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
 	}
-	a.slot = i
+	a.slot, a.owned = i, kindOwned|uint64(i+1)
 	for j := range a.stripes {
 		n := &a.slots[i].notes[j]
 		n.intent.Store(a.stripes[j].freed)
