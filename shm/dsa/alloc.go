@@ -42,8 +42,9 @@ func (a *Area) allocContained(n int, into Place) (p Pointer, err error) {
 	if p, err = a.alloc(n, into); a.ends.Ended() {
 		p, err = 0, errClosed
 	}
-	debug.SetPanicOnFault(old)
-	whole = true
+	if whole = true; !old { // a structure in the area calls this in a scope of its own
+		debug.SetPanicOnFault(false)
+	}
 	return p, err
 }
 
@@ -64,43 +65,48 @@ func (a *Area) allocContained(n int, into Place) (p Pointer, err error) {
 //  6. The pointer is stored in the place, if there is one, which owns the object from then on.
 //  7. The note is put to rest.
 func (a *Area) alloc(n int, into Place) (Pointer, error) {
-	if (a.careful || scope.Running()) && into == (Place{}) {
+	switch {
+	case into.at != 0: // in a scope already
+	case a.careful, scope.Running():
 		return a.allocContained(n, nowhere)
 	}
 	need := uint64(n) + a.guard
-	if n < 1 || need > maxClass {
+	var cl *class
+	switch {
+	case uint64(n)-1 < maxSmall-a.guard: // the frequent case, in one comparison
+		cl = smallClasses[(need+align-1)/align]
+	case n < 1 || need > maxClass:
 		return a.allocLarge(n, into)
+	default:
+		cl = &classes[classOf(need)]
 	}
-	c := int(classOfSmall[min((need+align-1)/align, maxSmall/align)])
-	if need > maxSmall {
-		c = classOf(need)
-	}
-	cl := &classes[c]
 	st := &a.stripes[cl.stripe]
 	st.Lock()
-	if a.ends.Ended() {
+	ends := a.ends.View // nil in the zero Area
+	if ends == nil || ends.Ended() {
 		st.Unlock()
 		return 0, errClosed
 	}
-	h := &a.heaps[c]
+	h := &a.heaps[cl.id]
 	for s := h.cur.s; s != nil; {
-		note := &a.notes[cl.stripe]
+		note := st.note
 		note.publishName(h.mark, a.swaps)
 		failpoint.Hit("dsa/alloc/named")
 		if s.state.Load() != h.cur.state { // another session has taken it
-			st.clearNote(note)
+			st.clearNote()
 			h.cur, h.shared = held{}, 0
 			break
 		}
 		for h.word < cl.words {
-			used := s.words[h.word].used.Load()
+			w := &s.words[h.word]
+			used := w.used.Load()
 			if used == ^uint64(0) {
 				h.word++
 				continue
 			}
 			bit := lowest(^used)
 			if h.word<<6|bit >= cl.objects { // the bits beyond are always set, unless a stray store has cleared them
-				st.clearNote(note)
+				st.clearNote()
 				st.Unlock()
 				return 0, a.orClosed(corrupt("the bitmap of span %d of segment %d is garbled", h.cur.chunk, h.cur.m.row))
 			}
@@ -108,33 +114,39 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 			p := h.cur.m.tag | Pointer(off>>4)
 			note.begin(p, into, false)
 			failpoint.Hit("dsa/alloc/intended")
-			storeOrdered(&s.words[h.word].used, used|1<<bit)
+			storeOrdered(&w.used, used|1<<bit)
 			failpoint.Hit("dsa/alloc/used")
 			slack := cl.size - uint64(n)
 			if a.guard != 0 {
 				slack = writeGuardBytes(h.cur.m.bytes[off:off+cl.size], uint64(n))
 			}
 			p |= Pointer(slack) << slackShift
-			if a.ends.Ended() {
-				storeOrdered(&s.words[h.word].used, used)
-				st.endNote(note, into)
+			if ends.Ended() {
+				storeOrdered(&w.used, used)
+				st.endNote(into)
 				st.Unlock()
 				return 0, errClosed
 			}
 			into.put(p)
-			st.endNote(note, into)
+			st.endNote(into)
 			st.Unlock()
 			return p, nil
 		}
 		room := h.cur.harvest(cl)
-		st.clearNote(note)
+		st.clearNote()
 		if !room {
 			break
 		}
 		h.word = 0
 	}
-	p, err := a.allocSlow(n, h, cl, into)
-	st.Unlock()
+	return a.allocSlow(n, h, cl, into)
+}
+
+// allocSlow goes on with alloc for a session that has no room in the span that it allocates from. The caller has the
+// class's stripe, which allocSlow gives back.
+func (a *Area) allocSlow(n int, h *heap, cl *class, into Place) (Pointer, error) {
+	p, err := a.allocElsewhere(n, h, cl, into)
+	a.stripes[cl.stripe].Unlock()
 	switch {
 	case a.ends.Ended():
 		return 0, errClosed
@@ -148,11 +160,10 @@ func (a *Area) alloc(n int, into Place) (Pointer, error) {
 	return 0, fmt.Errorf("dsa: allocate %d bytes: %w", n, err)
 }
 
-// allocSlow goes on with alloc for a session that has no room in the span that it allocates from. Either it finds
-// another span to allocate from, and returns no pointer and no error, and alloc begins again; or it allocates the
-// object in a span that belongs to no session, and returns its pointer. The caller has the class's stripe, and keeps it
-// whatever happens.
-func (a *Area) allocSlow(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
+// allocElsewhere finds another span to allocate from, and returns no pointer and no error, so that alloc begins again. Or
+// it allocates the object in a span that belongs to no session, and returns its pointer. The caller has the class's
+// stripe, and keeps it whatever happens.
+func (a *Area) allocElsewhere(n int, h *heap, cl *class, into Place) (p Pointer, err error) {
 	err = a.contained(func() error {
 		if a.refillOwn(h, cl) {
 			return nil

@@ -46,6 +46,8 @@ var (
 type Area struct {
 	// views are the windows on the first segment. Its head is nil in the zero Area, whose calls all return ErrClosed.
 	views
+	// returned is the header's word of that name, for Returned; nil in checked mode and in the zero Area.
+	returned *atomic.Uint64
 	// source is where segments come from; nil if the area cannot grow.
 	source SegmentSource
 	self   shmsync.Self
@@ -54,9 +56,10 @@ type Area struct {
 
 	// handle is the first segment's.
 	handle uint64
-	// slot is the number of this session's slot, -1 until it has joined; notes are that slot's.
+	// slot is the number of this session's slot, -1 until it has joined. Owned is what the state of a span has in kind
+	// and slot while this session has it to itself.
 	slot  int
-	notes *[stripes]note
+	owned uint64
 	// guard is how many guard bytes each object has behind it at least: 8 in checked mode, else 0.
 	guard uint64
 	// careful is true if each call runs in a scope in which a fault is an error.
@@ -77,7 +80,7 @@ type Area struct {
 	// stripes come before all other locks; see the package comment.
 	stripes [stripes]stripe
 	// heaps are, by class, what this session has to itself, each under the stripe of its class.
-	heaps []heap
+	heaps [maxClasses]heap
 
 	// reclaimed counts the objects that this session has freed for dead sessions. It is under the area's lock.
 	reclaimed int
@@ -112,18 +115,20 @@ func newArea(v views, first Segment, source SegmentSource, self shmsync.Self) *A
 	ends := first.View().Sub()
 	a := &Area{
 		views: v, ends: lifetime{ends}, unwait: self.View.OnEnd(ends.End), source: source, self: self,
-		heaps: make([]heap, len(classes)), slot: -1, handle: v.rows[0].handle.Load(),
+		slot: -1, handle: v.rows[0].handle.Load(),
 		lock: shmsync.NewLWLockUnder(ends, &v.head.lock, self), grow: shmsync.NewLWLockUnder(ends, &v.head.grow, self),
 	}
 	if v.head.flags.Load()&flagChecked != 0 {
 		a.guard = 8
 	}
+	if a.careful = a.guard != 0 || self.Checked; !a.careful { // what has been detached is inaccessible then
+		a.returned = &v.head.returned
+	}
+	a.seen.Store(v.head.returned.Load())
 	if self.OnAsk != nil {
 		unwait, stop := a.unwait, self.OnAsk(func() { _ = a.contained(a.Current) }) // in a goroutine that has no caller
 		a.unwait = func() { unwait(); stop() }
 	}
-	a.careful = a.guard != 0 || self.Checked // what has been detached is inaccessible then
-	a.seen.Store(v.head.returned.Load())
 	return a
 }
 
@@ -218,13 +223,18 @@ func (a *Area) Current() error {
 // Returned returns how many segments have gone back. While the number is the same, and the View has not ended, what
 // Peek has returned stays mapped. It takes no lock. It is one load, and a fault of that, if the object was truncated, is
 // the caller's, as one in what Peek has returned; but in checked mode it is 0 then.
-func (a *Area) Returned() (n uint64) {
-	switch {
-	case a.head == nil: // the zero Area
-	case a.careful:
+func (a *Area) Returned() uint64 {
+	if n := a.returned; n != nil {
+		return n.Load()
+	}
+	return a.returnedContained()
+}
+
+// returnedContained is Returned in checked mode, and of the zero Area. It is a function of its own so that Returned can
+// be inlined.
+func (a *Area) returnedContained() (n uint64) {
+	if a.head != nil {
 		_ = a.contained(func() error { n = a.head.returned.Load(); return nil })
-	default:
-		n = a.head.returned.Load()
 	}
 	return n
 }

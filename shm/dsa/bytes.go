@@ -47,8 +47,8 @@ func (a *Area) blockAt(p Pointer) []byte {
 		return nil
 	}
 	s := &m.spans[at]
-	c := s.class.Load()
-	if kind := stateKind(s.state.Load()); kind-kindOwned > kindPartial-kindOwned || c >= uint32(len(classes)) {
+	c := uint(s.class.Load())
+	if kind := stateKind(s.state.Load()); kind-kindOwned > kindPartial-kindOwned || c >= uint(len(classes)) {
 		return nil
 	}
 	cl := &classes[c]

@@ -21,7 +21,7 @@ const (
 	align = 16
 	// maxClasses is for how many classes the area's header has room.
 	maxClasses = 96
-	// maxSmall is the largest size that classOfSmall knows.
+	// maxSmall is the largest size that smallClasses knows.
 	maxSmall = 8 << 10
 )
 
@@ -52,13 +52,13 @@ type class struct {
 var (
 	// classes are in the order of their sizes.
 	classes = makeClasses()
-	// classOfSmall is the class by size in units of 16.
-	classOfSmall = func() (t [maxSmall/align + 1]uint8) {
+	// smallClasses are the classes by size in units of 16.
+	smallClasses = func() (t [maxSmall/align + 1]*class) {
 		for i, c := 0, 0; i < len(t); i++ {
 			if uint64(i*align) > classes[c].size {
 				c++
 			}
-			t[i] = uint8(c)
+			t[i] = &classes[c]
 		}
 		return t
 	}()
@@ -102,9 +102,9 @@ func makeClasses() (list []class) {
 // classOf returns the index of the smallest class for n bytes, which is at most maxClass.
 func classOf(n uint64) int {
 	if n <= maxSmall {
-		return int(classOfSmall[(n+align-1)/align])
+		return smallClasses[(n+align-1)/align].id
 	}
-	c := int(classOfSmall[maxSmall/align])
+	c := smallClasses[maxSmall/align].id
 	for classes[c].size < n {
 		c++
 	}

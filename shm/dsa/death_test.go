@@ -47,7 +47,7 @@ func TestNoteOfTheDead(t *testing.T) {
 			} else if err := b.Free(p); err != nil {
 				t.Fatal(err)
 			}
-			b.notes[classes[classOf(8192)].stripe].intent.Store(uint64(p.withSlack(intentStamped)))
+			b.stripes[classes[classOf(8192)].stripe].note.intent.Store(uint64(p.withSlack(intentStamped)))
 			mine := 0
 			for again := false; when == "freed, and allocated again" && !again; mine++ {
 				q, err := a.Alloc(8192)

@@ -44,8 +44,8 @@ func (a *Area) find(p Pointer, locked **stripe) (r spanRef, rel uint64, cl *clas
 	}
 	if !a.ends.Ended() && !m.gone {
 		s := &m.spans[at]
-		c := s.class.Load()
-		if kind := stateKind(s.state.Load()); kind >= kindOwned && kind <= kindContested && c < uint32(len(classes)) {
+		c := uint(s.class.Load())
+		if kind := stateKind(s.state.Load()); kind >= kindOwned && kind <= kindContested && c < uint(len(classes)) {
 			if cl = &classes[c]; uint32(cl.stripe) == guess && cl.chunks <= m.chunks-int(at) {
 				return spanRef{m, int(at), s}, rel & (chunkSize - 1), cl, nil
 			}

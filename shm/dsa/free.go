@@ -42,8 +42,9 @@ func (a *Area) freeContained(p Pointer, from Place) (err error) {
 		p = from.Pointer()
 	}
 	err = a.orClosed(a.free(p, from, &locked))
-	debug.SetPanicOnFault(old)
-	whole = true
+	if whole = true; !old { // as in allocContained
+		debug.SetPanicOnFault(false)
+	}
 	return err
 }
 
@@ -64,7 +65,9 @@ func (a *Area) freeContained(p Pointer, from Place) (err error) {
 // used was loaded before the note, and is right all the same. Only under this stripe can the session come to have the
 // span anew; so if it has it now it had it then, and has stored nothing there in between.
 func (a *Area) free(p Pointer, from Place, locked **stripe) error {
-	if (a.careful || scope.Running()) && from == (Place{}) {
+	switch {
+	case from.at != 0: // in a scope already
+	case a.careful, scope.Running():
 		return a.freeContained(p, nowhere)
 	}
 	r, rel, cl, err := a.find(p, locked)
@@ -97,22 +100,21 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 			return a.orClosed(err)
 		}
 	}
-	note := &a.notes[cl.stripe]
-	note.begin(p, from, a.swaps)
+	st.note.begin(p, from, a.swaps)
 	failpoint.Hit("dsa/free/intended")
 	from.put(0)
 	if a.guard != 0 {
 		poisonBytes(r.block(cl, i)[:size])
 	}
-	st.freed++
-	if state := r.s.state.Load(); state&(kindMask|slotMask) != kindOwned|uint64(a.slot+1) {
+	st.countFreed()
+	if state := r.s.state.Load(); state&(kindMask|slotMask) != a.owned {
 		err = a.freeRemote(p, r, cl, i, from)
 	} else {
 		// No other session writes used, and this one does so under this stripe; a session that takes the span sees the
 		// note first.
 		storeOrdered(&w.used, used&^bit)
 		failpoint.Hit("dsa/free/unused")
-		st.endNote(note, from)
+		st.endNote(from)
 		if h := &a.heaps[cl.id]; h.cur.s != r.s {
 			err = a.relistOwn(h, held{r, state}, cl, i>>6)
 		} else if h.word = min(h.word, i>>6); len(h.room) > 0 && r.s.allocatedInWord(cl, i>>6) == 0 && r.s.empty(cl) {
@@ -143,16 +145,16 @@ func (a *Area) free(p Pointer, from Place, locked **stripe) error {
 // If the span is full, it has room now, and some session has to make use of that. This session makes it its own, or, as
 // long as it shares spans of that class, has it put into the list.
 func (a *Area) freeRemote(p Pointer, r spanRef, cl *class, i int, from Place) error {
-	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
+	st := &a.stripes[cl.stripe]
 	w, bit := &r.s.words[i>>6], uint64(1)<<(i&63)
 	off := r.start() + uint64(i)*cl.size
 	*wordAt(r.m.bytes, off) = freedStamp(p)
 	failpoint.Hit("dsa/free/stamped")
-	storeOrdered(&note.intent, uint64(p.withSlack(intentStamped)))
+	storeOrdered(&st.note.intent, uint64(p.withSlack(intentStamped)))
 	failpoint.Hit("dsa/free/other")
 	for freed := w.freed.Load(); ; freed = w.freed.Load() {
 		if w.used.Load()&^freed&bit == 0 { // a double free, at the very same time
-			st.endNote(note, from)
+			st.endNote(from)
 			return notAllocated(p)
 		}
 		if w.freed.CompareAndSwap(freed, freed|bit) {
@@ -160,7 +162,7 @@ func (a *Area) freeRemote(p Pointer, r spanRef, cl *class, i int, from Place) er
 		}
 	}
 	failpoint.Hit("dsa/free/freed")
-	st.endNote(note, from)
+	st.endNote(from)
 	// The span may be another one by now, if this was its last object. Then what follows finds
 	// nothing to do, or does no harm.
 	switch state := r.s.state.Load(); stateKind(state) {

@@ -178,14 +178,14 @@ func (a *Area) refillOwn(h *heap, cl *class) bool {
 // first, then the look at the state, then the harvest: a session that takes the span in between sees the note, and
 // leaves the span contested.
 func (a *Area) harvestOwn(r held, cl *class) (mine, room bool) {
-	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
-	note.publishName(r.intent(), a.swaps)
+	st := &a.stripes[cl.stripe]
+	st.note.publishName(r.intent(), a.swaps)
 	failpoint.Hit("dsa/collect/named")
 	if mine = r.mine(); mine {
 		room = r.harvest(cl)
 		failpoint.Hit("dsa/collect/done")
 	}
-	st.clearNote(note)
+	st.clearNote()
 	return mine, room
 }
 
@@ -270,7 +270,7 @@ func (a *Area) heapSegments() map[*mapping]bool {
 // lists anew. The caller holds the area's lock and all stripes. A span that was lost and came back may be in two lists,
 // of two classes even; it is given once, since giving it changes its state.
 func (a *Area) releaseHeapsLocked(ctx context.Context, all bool) error {
-	for i := range a.heaps {
+	for i := range classes {
 		h, cl := &a.heaps[i], &classes[i]
 		list := append(h.room, h.full...)
 		if h.cur.s != nil {

@@ -13,7 +13,7 @@ import (
 func OwnSpans(a *Area) {
 	a.lockStripes()
 	defer a.unlockStripes()
-	for i := range a.heaps {
+	for i := range classes {
 		a.heaps[i].shared = shareFor * classes[i].objects
 	}
 }

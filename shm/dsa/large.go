@@ -50,8 +50,8 @@ func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (
 	}
 	r.s.size.Store(uint64(n))
 	p = r.m.tag | Pointer(r.start()>>4)
-	st, note := &a.stripes[stripes-1], &a.notes[stripes-1]
-	note.begin(p, into, a.swaps)
+	st := &a.stripes[stripes-1]
+	st.note.begin(p, into, a.swaps)
 	failpoint.Hit("dsa/large/intended")
 	if a.guard != 0 {
 		p = p.withSlack(writeGuardBytes(r.run(uint64(chunks)<<chunkShift), uint64(n)))
@@ -60,11 +60,11 @@ func (a *Area) takeLargeLocked(ctx context.Context, n, chunks int, into Place) (
 	failpoint.Hit("dsa/large/made")
 	if a.ends.Ended() {
 		err = a.releaseRunLocked(ctx, r)
-		st.endNote(note, into)
+		st.endNote(into)
 		return 0, false, errors.Join(errClosed, err)
 	}
 	into.put(p)
-	st.endNote(note, into)
+	st.endNote(into)
 	return p, true, nil
 }
 
@@ -102,14 +102,14 @@ func (a *Area) releaseLarge(p Pointer, r spanRef, from Place) error {
 	if err != nil {
 		return err
 	}
-	st, note := &a.stripes[stripes-1], &a.notes[stripes-1]
-	note.begin(p, from, a.swaps)
+	st := &a.stripes[stripes-1]
+	st.note.begin(p, from, a.swaps)
 	failpoint.Hit("dsa/large/freeing")
 	from.put(0)
-	st.freed++
+	st.countFreed()
 	err = a.dirtyIfCorruptLocked(a.releaseRunLocked(ctx, r))
 	failpoint.Hit("dsa/large/freed")
-	st.endNote(note, from)
+	st.endNote(from)
 	return err
 }
 

@@ -69,15 +69,18 @@ func (n *note) begin(p Pointer, at Place, swaps bool) {
 }
 
 // clearNote notes that the session has nothing in its hands. The caller holds the stripe.
-func (s *stripe) clearNote(n *note) { storeOrdered(&n.intent, s.freed&restMask) }
+func (s *stripe) clearNote() { storeOrdered(&s.note.intent, s.freed) }
+
+// countFreed counts an object that the session frees. The caller holds the stripe, and clears the note later.
+func (s *stripe) countFreed() { s.freed = (s.freed + 1) & restMask }
 
 // endNote strikes a note that began with begin. The caller holds the stripe. It strikes the intent first: a death
 // between the two stores leaves a place without an intent, which recovery ignores and clears.
-func (s *stripe) endNote(n *note, at Place) {
-	s.clearNote(n)
+func (s *stripe) endNote(at Place) {
+	s.clearNote()
 	if at.word != nil {
 		failpoint.Hit("dsa/note/over")
-		storeOrdered(&n.place, 0)
+		storeOrdered(&s.note.place, 0)
 	}
 }
 

@@ -27,7 +27,7 @@ func (a *Area) Detach() (err error) {
 	if a.self.View.Ended() && errors.Is(err, ErrCorrupt) {
 		err = errClosed // the bytes have been swapped in between
 	}
-	clear(a.heaps)
+	clear(a.heaps[:])
 	defer func() { // also if a function of OnDetach ends the goroutine
 		err = errors.Join(err, a.unmapAll())
 	}()

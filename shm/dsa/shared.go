@@ -102,8 +102,8 @@ func (a *Area) allocSharedLocked(r spanRef, word, n int, cl *class, into Place) 
 		return 0, corrupt("the bitmap of span %d of segment %d is garbled", r.chunk, r.m.row)
 	}
 	p := r.m.tag | Pointer((r.start()+uint64(i)*cl.size)>>4)
-	st, note := &a.stripes[cl.stripe], &a.notes[cl.stripe]
-	note.begin(p, into, false)
+	st := &a.stripes[cl.stripe]
+	st.note.begin(p, into, false)
 	failpoint.Hit("dsa/shared/intended")
 	storeOrdered(&r.s.words[word].used, used|1<<bit)
 	failpoint.Hit("dsa/shared/used")
@@ -113,11 +113,11 @@ func (a *Area) allocSharedLocked(r spanRef, word, n int, cl *class, into Place) 
 	}
 	if a.ends.Ended() {
 		storeOrdered(&r.s.words[word].used, used)
-		st.endNote(note, into)
+		st.endNote(into)
 		return 0, errClosed
 	}
 	p |= Pointer(slack) << slackShift
 	into.put(p)
-	st.endNote(note, into)
+	st.endNote(into)
 	return p, nil
 }

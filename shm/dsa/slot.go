@@ -23,10 +23,12 @@ func (a *Area) joinSlot(i int) error {
 	if a.self.Row < 0 || a.self.Row >= shmsync.MaxRows {
 		return fmt.Errorf("dsa: %v is no session", a.self.Peer)
 	}
-	a.slot, a.notes = i, &a.slots[i].notes
-	for j := range a.notes {
-		a.notes[j].intent.Store(a.stripes[j].freed & restMask)
-		a.notes[j].place.Store(0)
+	a.slot, a.owned = i, kindOwned|uint64(i+1)
+	for j := range a.stripes {
+		n := &a.slots[i].notes[j]
+		n.intent.Store(a.stripes[j].freed)
+		n.place.Store(0)
+		a.stripes[j].note = n
 	}
 	order, swaps := noteOrder()
 	a.slots[i].order.Store(order)

@@ -23,7 +23,7 @@ type spanRef struct {
 // table of classes is ErrCorrupt, and so is a class whose spans would reach over the segment's end. So block may be
 // called for each block of the class that is returned.
 func (r spanRef) class() (*class, error) {
-	if c := r.s.class.Load(); c < uint32(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
+	if c := uint(r.s.class.Load()); c < uint(len(classes)) && classes[c].chunks <= r.m.chunks-r.chunk {
 		return &classes[c], nil
 	}
 	return nil, r.errClass()

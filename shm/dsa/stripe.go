@@ -18,11 +18,14 @@ import (
 type stripe struct {
 	// held is 1 while the stripe is locked.
 	held atomic.Uint32
-	// freed is how many objects the session has freed in the stripe. It is read and written by the holder.
+	// freed is how many objects the session has freed in the stripe, as a number that fits an intent. It is read and
+	// written by the holder.
 	freed uint64
+	// note is the session's note of the stripe's number, in shared memory. It is written once, when the session joins.
+	note *note
 	// queue is locked by the one waiter that looks at held.
 	queue sync.Mutex
-	_     [40]byte
+	_     [32]byte
 }
 
 // Lock waits until the stripe is this goroutine's. No context ends the wait: holders of a stripe wait for the area's

@@ -34,7 +34,7 @@ func victim(c *proctest.Child) error {
 	if err != nil {
 		return err
 	}
-	dshash.Pace()
+	dshash.Pace(2)
 	if err := failpoint.Arm(c.Args[6]); err != nil {
 		return err
 	}

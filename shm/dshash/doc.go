@@ -86,8 +86,8 @@
 //	                                                                            reserve shorter
 //	growing or shrinking, before the      the new array in next, clear or not   frees the new one
 //	array is stored
-//	growing or shrinking, after it        some entries in old, at most one in   leaves them there, that one in the
-//	                                      array too                             array
+//	growing or shrinking, after it        some entries in old, and one or all   leaves them there, those in both in
+//	                                      of them in array too                  the array
 //	retiring the old array                it in next, and perhaps in old        frees it, or leaves it the old one
 //	in AllocInto or FreeFrom for a hand   what dsa says: a hand that is empty,  nothing, or frees it
 //	                                      or has the object

@@ -58,7 +58,7 @@ func Rebuild[K comparable, V any](t *Table[K, V], lines int) (at dsa.Pointer, er
 	}
 	v, err := t.t.lockedView(0)
 	if err == nil {
-		err = t.t.beginResize(0, len(v.lines), lines)
+		err = t.t.beginResize(0, v.lines, lines)
 	}
 	if err == nil {
 		err = t.t.finishResize(0)
@@ -179,10 +179,11 @@ func Reached[K comparable, V any](b *Bytes, a *Table[K, V]) (list []dsa.Pointer)
 	return list
 }
 
-// Pace makes steps as small as can be, until the test ends that calls it back.
-func Pace() (back func()) {
+// Pace makes steps as small as can be, and has arrays of more than so many lines replaced in steps, until the test ends
+// that calls it back.
+func Pace(small int) (back func()) {
 	was := pace
-	pace.clear, pace.move, pace.small = 2, 1, 1
+	pace.clear, pace.move, pace.small = 2, 1, small
 	return func() { pace = was }
 }
 

@@ -53,6 +53,16 @@ func overflowOf(tags uint64) uint64 { return tags >> overflowShift }
 // withTag returns the tags with another one for that slot.
 func withTag(tags uint64, slot int, tag uint64) uint64 { return tags&^(0xff<<(slot*8)) | tag<<(slot*8) }
 
+// hashLines puts the hashes of the keys of at most atMost lines into hashes: see hashLine.
+func (t *core) hashLines(ls []line, hashes *[atMost][slotsPerLine]uint64) error {
+	for k := range ls {
+		if err := t.hashLine(&ls[k], &hashes[k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // hashLine puts the hashes of the keys of a line into hashes; those of empty slots stay as they are. It may attach
 // segments. A slot that leads to no item is ErrCorrupt.
 func (t *core) hashLine(l *line, hashes *[slotsPerLine]uint64) error {

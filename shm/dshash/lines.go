@@ -50,25 +50,9 @@ func (t *core) clearNextLines(i int, next dsa.Pointer, done uint64) error {
 	if t.ends.Ended() {
 		return errClosed
 	}
-	if ordered.Store64(&p.progress, to); to < n {
-		return nil
+	if ordered.Store64(&p.progress, to); to == n {
+		t.publishArray(i, next)
 	}
-	// From here to arranged the order is such that A and B are each in one of the three words at every instruction,
-	// so a death loses neither. With old == array nothing has happened yet; with next == array only next is to be
-	// cleared: core.repairArrays does both.
-	p.beginRebuild()
-	failpoint.Hit("dshash/resize/odd")
-	ordered.Store64(&p.old, p.array.Load())
-	failpoint.Hit("dshash/resize/old")
-	ordered.Store64(&p.array, uint64(next))
-	failpoint.Hit("dshash/resize/array")
-	ordered.Store64(&p.next, 0)
-	failpoint.Hit("dshash/resize/taken")
-	ordered.Store64(&p.progress, 0)
-	p.endRebuild()
-	failpoint.Hit("dshash/resize/even")
-	// A reader that took A for the only array must not believe that an entry is missing once entries move.
-	p.raiseVersion()
 	return nil
 }
 
@@ -87,10 +71,8 @@ func (t *core) moveNextLines(i int, done uint64) error {
 	to := min(done+pace.move, n)
 	// The hashes come first, so that the processor waits for many items at once.
 	var hashes [atMost][slotsPerLine]uint64
-	for k := range to - done {
-		if err := t.hashLine(&old[done+k], &hashes[k]); err != nil {
-			return err
-		}
+	if err := t.hashLines(old[done:to], &hashes); err != nil {
+		return err
 	}
 	for k := range hashes[:to-done] {
 		if err := t.moveLine(i, old, v.lines, int(done), &hashes[k]); err != nil {
@@ -103,21 +85,7 @@ func (t *core) moveNextLines(i int, done uint64) error {
 	if done < n {
 		return nil
 	}
-	// The array is empty: retire it. Progress says so before next has it, as otherwise a step might take A for an
-	// array that is all clear, and make it the array. Next has A before old forgets it, so that A is in one of the
-	// words at every instruction.
-	p.beginRebuild()
-	ordered.Store64(&p.progress, retired)
-	failpoint.Hit("dshash/resize/moved")
-	ordered.Store64(&p.next, p.old.Load())
-	failpoint.Hit("dshash/resize/retired")
-	ordered.Store64(&p.old, 0)
-	failpoint.Hit("dshash/resize/alone")
-	p.endRebuild()
-	// Readers may be in the old array, without a lock. They must look again before its memory is used for anything
-	// else.
-	p.raiseVersion()
-	return t.freeRetiredArray(i)
+	return t.retireArray(i)
 }
 
 // moveLine moves the entries of line k of the old array, which have these hashes, into free slots of ls, the array.
@@ -129,21 +97,9 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 		if at == 0 {
 			continue
 		}
-		to, free, ok := freeSlot(ls, h)
-		// This refuses a count that a stray store has made too low: the array was made for as many entries as it
-		// said.
-		if !ok {
-			return corrupt("an array has more entries than its partition counts")
+		if err := linkMoved(ls, h, at); err != nil {
+			return err
 		}
-		// The order is that of an insertion, for the same reasons; see entry.commit. After the store of the slot the
-		// entry is in both arrays. A process that dies there leaves it in both, and the repair takes it out of the
-		// old one.
-		eachPassedLine(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raisedOverflow(l.tags.Load())) })
-		l := &ls[to]
-		ordered.Store64(&l.slots[free], at)
-		failpoint.Hit("dshash/move/linked")
-		ordered.Store64(&l.tags, withTag(l.tags.Load(), free, tagOf(h)))
-		failpoint.Hit("dshash/move/tagged")
 		// The slot in the array may have been stored to private pages, and the one below might not be: then other
 		// processes would find the entry in neither array. It stays in both, and a repair ends the move.
 		if t.ends.Ended() {
@@ -159,6 +115,24 @@ func (t *core) moveLine(i int, old, ls []line, k int, hashes *[slotsPerLine]uint
 	// The line is empty. Its overflow stays, as it counts entries of other lines.
 	ordered.Store64(&from.tags, from.tags.Load()&^(overflowUnit-1))
 	failpoint.Hit("dshash/move/line")
+	return nil
+}
+
+// linkMoved puts the entry with hash h, whose item is at, into a free slot of ls, which is the array or will be. The order
+// is that of an insertion, for the same reasons; see entry.commit. After the store of the slot the entry is in both
+// arrays. A process that dies there leaves it in both, and the repair takes it out of the old one.
+func linkMoved(ls []line, h, at uint64) error {
+	to, free, ok := freeSlot(ls, h)
+	// This refuses a count that a stray store has made too low: the array was made for as many entries as it said.
+	if !ok {
+		return corrupt("an array has more entries than its partition counts")
+	}
+	eachPassedLine(ls, h, to, func(l *line) { ordered.Store64(&l.tags, raisedOverflow(l.tags.Load())) })
+	l := &ls[to]
+	ordered.Store64(&l.slots[free], at)
+	failpoint.Hit("dshash/move/linked")
+	ordered.Store64(&l.tags, withTag(l.tags.Load(), free, tagOf(h)))
+	failpoint.Hit("dshash/move/tagged")
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/godsm/godsm/shm/dsa"
 	"github.com/godsm/godsm/shm/shmsync"
 )
 
@@ -179,9 +180,10 @@ func (t *core) holdsLock() bool {
 // On success with an exclusive lock local.change is begun for this entry, with the array that has it, or into which
 // it would go.
 func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *entry) error {
-	var h uint64
+	var h, word uint64
 	if t.word {
-		h = hashWord(binary.NativeEndian.Uint64(key), t.seed)
+		word = binary.NativeEndian.Uint64(key)
+		h = hashWord(word, t.seed)
 	} else {
 		h = hashOf(key, t.seed)
 	}
@@ -204,7 +206,7 @@ func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *e
 	}
 	v := t.seen[i].Load()
 	// Under the lock the view stays current: only its exclusive holder changes the arrays.
-	if !v.current(p, t.area) {
+	if !v.current(p, t.area.Returned()) {
 		if v, err = t.remakeView(i); err != nil {
 			return err
 		}
@@ -215,7 +217,15 @@ func (t *core) lockAndFind(ctx context.Context, key []byte, exclusive bool, e *e
 			return err
 		}
 	}
-	line, slot, at, b, ok := t.searchLines(ls, h, key)
+	var line, slot int
+	var at dsa.Pointer
+	var b []byte
+	var ok bool
+	if t.word { // without a call in between
+		line, slot, at, b, ok = t.searchWord(ls, h, word)
+	} else {
+		line, slot, at, b, ok = t.searchLines(ls, h, key)
+	}
 	// The search met a pointer into a segment that is not mapped here, or into nothing.
 	if !ok {
 		if line, slot, at, b, err = t.searchMapped(ls, h, key, at); err != nil {

@@ -177,7 +177,7 @@ func (t *core) readWordOptimistic(key, value []byte) (found, ok bool) {
 	p := &t.parts[i]
 	seen := p.version.Load()
 	v := t.seen[i].Load()
-	if !v.current(p, t.area) {
+	if !v.current(p, t.area.Returned()) {
 		return false, false
 	}
 	if v.busy != nil {

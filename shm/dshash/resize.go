@@ -25,10 +25,12 @@ import (
 // since a reader that still takes A for the only array would miss what moves; and when A is retired, before it is
 // freed.
 //
+// A partition with few entries changes its array in one call, and goes through the same rows. But B has all entries
+// before it becomes the array, while it is hidden in next, and nothing moves: A is retired as it is.
+//
 // All functions of this file run with the partition's lock held exclusively by their caller. A process that dies in a
-// step leaves one of the rows above, or a mixture of two that core.repairArrays undoes or completes. A partition with
-// few entries changes its array in one call. Nothing is promised about when a change ends: without further changes of
-// the partition it stays where it is.
+// step leaves one of the rows above, or a mixture of two that core.repairArrays undoes or completes. Nothing is promised
+// about when a change ends: without further changes of the partition it stays where it is.
 
 const (
 	// retired is the value of progress if next is to be freed. No number of lines is as large.
@@ -64,7 +66,7 @@ func (e *entry) makeRoom() error {
 	p := &t.parts[i]
 	var err error
 	if n := len(c.ls); t.crowded(i, n) && !p.resizing() {
-		err = e.refreshLines(t.beginResize(i, n, grown(n)))
+		err = e.refreshLines(t.beginResize(i, c.ls, grown(n)))
 	}
 	var ok bool
 	// A full array whose change is under way: all that is left of the change is done now.
@@ -117,7 +119,7 @@ func (t *core) stepOrShrink(i int) {
 		if n > pace.small {
 			fewer = max(fewer, (count+n/int(pace.move)+1)*5/(4*slotsPerLine)+1)
 		}
-		return t.beginResize(i, n, min(fewer, n-1))
+		return t.beginResize(i, v.lines, min(fewer, n-1))
 	})
 	if errors.Is(err, ErrCorrupt) {
 		p.dirty.Store(1)
@@ -137,10 +139,10 @@ func (t *core) finishResize(i int) error {
 	return nil
 }
 
-// beginResize begins to replace the array of partition i, which has so many lines, by one of n. If both are small it
-// does so at once. It allocates, and waits for the area's locks. If memory is refused no change has begun; after
-// another error the change is where it is, and later calls go on with it.
-func (t *core) beginResize(i, lines, n int) error {
+// beginResize begins to replace the array of partition i, whose lines are old, by one of n. If both are small it does
+// so at once. It allocates, and waits for the area's locks. If memory is refused no change has begun; after another
+// error the change is where it is, and later calls go on with it.
+func (t *core) beginResize(i int, old []line, n int) error {
 	p, l := &t.parts[i], &t.local[i]
 	if n > maxLines {
 		return errkind.As(ErrSize,
@@ -149,7 +151,7 @@ func (t *core) beginResize(i, lines, n int) error {
 	// Progress is 0 before next is set. With what an earlier change has left there the new array might pass for one
 	// that is clear, or retired.
 	ordered.Store64(&p.progress, 0)
-	_, b, err := t.area.AllocBytesInto(arraySize(n), l.next)
+	next, b, err := t.area.AllocBytesInto(arraySize(n), l.next)
 	if err != nil {
 		// The area may have ended, or an object be gone, in a session that goes on and gives the lock back: what next has
 		// then is no array yet, which the next holder would take for a garbled one. It repairs instead.
@@ -163,10 +165,44 @@ func (t *core) beginResize(i, lines, n int) error {
 	failpoint.Hit("dshash/resize/allocated")
 	wordAt(b).Store(uint64(n))
 	p.endRebuild()
-	if max(lines, n) <= pace.small {
-		return t.finishResize(i)
+	if max(len(old), n) <= pace.small {
+		return t.replaceArray(i, next, linesOf(b[linesOffset(next):], uint64(n)), old)
 	}
 	return nil
+}
+
+// replaceArray makes next, whose lines are ls, the array of partition i in the place of the present one, whose lines are
+// old. It puts all entries into next while next is still hidden, so that no entry moves before the eyes of others. If it
+// fails nothing has changed: progress is 0, so a later step clears next and begins anew.
+func (t *core) replaceArray(i int, next dsa.Pointer, ls, old []line) error {
+	clear(ls)
+	failpoint.Hit("dshash/replace/cleared")
+	var hashes [atMost][slotsPerLine]uint64
+	for len(old) > 0 {
+		piece := old[:min(len(old), atMost)]
+		if err := t.hashLines(piece, &hashes); err != nil {
+			return err
+		}
+		for k := range piece {
+			for slot, h := range hashes[k] {
+				if at := piece[k].slots[slot].Load(); at != 0 {
+					if err := linkMoved(ls, h, at); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		old = old[len(piece):]
+	}
+	failpoint.Hit("dshash/replace/filled")
+	// Before others are led to the array, its entries are in the bytes that they have: see ended.go.
+	if t.ends.Ended() {
+		return errClosed
+	}
+	// Between the two calls each entry is in the old array and in the new one. A process that dies there leaves them so,
+	// and the repair takes them out of the old one.
+	t.publishArray(i, next)
+	return t.retireArray(i)
 }
 
 // stepResize makes one step of the change that the words of partition i tell of, if there is one. The words are loaded
@@ -183,6 +219,46 @@ func (t *core) stepResize(i int) error {
 		return t.moveNextLines(i, done)
 	}
 	return nil
+}
+
+// publishArray makes next, which is whole, the array of partition i, and the present one the old one.
+func (t *core) publishArray(i int, next dsa.Pointer) {
+	p := &t.parts[i]
+	// From here to endRebuild the order is such that A and B are each in one of the three words at every instruction,
+	// so a death loses neither. With old == array nothing has happened yet; with next == array only next is to be
+	// cleared: core.repairArrays does both.
+	p.beginRebuild()
+	failpoint.Hit("dshash/resize/odd")
+	ordered.Store64(&p.old, p.array.Load())
+	failpoint.Hit("dshash/resize/old")
+	ordered.Store64(&p.array, uint64(next))
+	failpoint.Hit("dshash/resize/array")
+	ordered.Store64(&p.next, 0)
+	failpoint.Hit("dshash/resize/taken")
+	ordered.Store64(&p.progress, 0)
+	p.endRebuild()
+	failpoint.Hit("dshash/resize/even")
+	// A reader that took A for the only array must not believe that an entry is missing once entries move.
+	p.raiseVersion()
+}
+
+// retireArray takes the old array of partition i, of which no entry is needed any more, away from readers, and frees it.
+func (t *core) retireArray(i int) error {
+	p := &t.parts[i]
+	// Progress says so before next has it, as otherwise a step might take A for an array that is all clear, and make it
+	// the array. Next has A before old forgets it, so that A is in one of the words at every instruction.
+	p.beginRebuild()
+	ordered.Store64(&p.progress, retired)
+	failpoint.Hit("dshash/resize/moved")
+	ordered.Store64(&p.next, p.old.Load())
+	failpoint.Hit("dshash/resize/retired")
+	ordered.Store64(&p.old, 0)
+	failpoint.Hit("dshash/resize/alone")
+	p.endRebuild()
+	// Readers may be in the old array, without a lock. They must look again before its memory is used for anything
+	// else.
+	p.raiseVersion()
+	return t.freeRetiredArray(i)
 }
 
 // freeRetiredArray frees the array that is retired. If the area's lock is not free in time it fails, and a later step

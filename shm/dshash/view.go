@@ -41,10 +41,11 @@ func (v *view) oldLines() []line {
 // nothing is the view of a partition without entries.
 var nothing view
 
-// current reports whether the partition's arrays are still those of the view, and still mapped. It may be wrong one
-// instruction later unless the caller holds the partition's lock. A nil view is not current.
-func (v *view) current(p *partition, a *dsa.Area) bool {
-	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^a.Returned()) == 0
+// current reports whether the partition's arrays are still those of the view, and still mapped. Returned is what the
+// area's Returned is now. It may be wrong one instruction later unless the caller holds the partition's lock. A nil view
+// is not current.
+func (v *view) current(p *partition, returned uint64) bool {
+	return v != nil && (v.rebuilds^p.rebuilds.Load())|(v.returned^returned) == 0
 }
 
 // knownView returns the view of partition i that this process made last, and reports whether it is still current. A
@@ -52,7 +53,7 @@ func (v *view) current(p *partition, a *dsa.Area) bool {
 // partition's version afterwards.
 func (t *core) knownView(i int) (v *view, ok bool) {
 	p := &t.parts[i]
-	if v := t.seen[i].Load(); v.current(p, t.area) {
+	if v := t.seen[i].Load(); v.current(p, t.area.Returned()) {
 		return v, true
 	}
 	return &nothing, p.array.Load() == 0
@@ -62,7 +63,7 @@ func (t *core) knownView(i int) (v *view, ok bool) {
 // the view is current until the caller itself changes the arrays. It may attach a segment of the area. An array that
 // is none is ErrCorrupt.
 func (t *core) lockedView(i int) (*view, error) {
-	if v := t.seen[i].Load(); v.current(&t.parts[i], t.area) {
+	if v := t.seen[i].Load(); v.current(&t.parts[i], t.area.Returned()) {
 		return v, nil
 	}
 	return t.remakeView(i)

@@ -34,7 +34,7 @@ func TestCurrent(t *testing.T) {
 				p := partition{}
 				p.rebuilds.Store(now)
 				v := &view{rebuilds: seen, returned: returned}
-				if is, want := v.current(&p, a), seen == now && returned == back; is != want {
+				if is, want := v.current(&p, a.Returned()), seen == now && returned == back; is != want {
 					t.Errorf("rebuilds %d, now %d, returned %d, now %d: current %v", seen, now, returned, back, is)
 				}
 			}

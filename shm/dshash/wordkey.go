@@ -36,7 +36,7 @@ func (t *core) findWord(key []byte, e *entry) (found, ok bool) {
 	e.l, e.guard = l, g
 	v := t.seen[i].Load()
 	// A guard that is exclusive is of a lock that was taken over from a dead session: repair is for find.
-	if !v.current(p, t.area) || v.busy != nil || p.dirty.Load() != 0 || g.Exclusive() {
+	if !v.current(p, t.area.Returned()) || v.busy != nil || p.dirty.Load() != 0 || g.Exclusive() {
 		return false, false
 	}
 	_, _, at, _, whole := t.searchWord(v.lines, h, k)

@@ -204,17 +204,27 @@ func (l *LWLock) Lock(ctx context.Context) (Guard, error) {
 	// Behind an atomic operation the processor loads nothing before that is done. So what the loads there need is loaded
 	// here: each of them takes one load then, not two that wait for one another.
 	v, word, st := l.quick, l.word, l.idle.Load()
-	if v != nil && !v.Ended() && word.state.CompareAndSwap(st, st|l.self) {
-		failpoint.Hit("shmsync/lwlock/locked")
-		ordered.Store64(&l.held, st|l.self)
-		if !v.Ended() && scope.Quiet() {
-			race.Acquire(&word.state)
-			race.Acquire(&word.asleep)
-			return Guard{l, st}, nil
-		}
-		if g, err := l.exclusiveGuard(st | l.self); err == nil {
-			return g, nil
-		}
+	name := st | l.self
+	switch { // its cases become branches at once; of conditions joined by || the compiler makes a bool first
+	case v == nil, v.Ended(), !word.state.CompareAndSwap(st, name):
+		return l.waitForLock(ctx, want{mode: exclusive})
+	}
+	failpoint.Hit("shmsync/lwlock/locked")
+	ordered.Store64(&l.held, name)
+	switch {
+	case v.Ended(), !scope.Quiet():
+		return l.guardOrWait(ctx, name)
+	}
+	race.Acquire(&word.state)
+	race.Acquire(&word.asleep)
+	return Guard{l, st}, nil
+}
+
+// guardOrWait goes on with Lock after its swap has made the state name: it returns the guard, or waits for the lock as
+// any other call if the hold is none.
+func (l *LWLock) guardOrWait(ctx context.Context, name uint64) (Guard, error) {
+	if g, err := l.exclusiveGuard(name); err == nil {
+		return g, nil
 	}
 	return l.waitForLock(ctx, want{mode: exclusive})
 }

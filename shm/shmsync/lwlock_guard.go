@@ -135,8 +135,12 @@ func (g Guard) Exclusive() bool { return g.what&reading == 0 }
 // Abandoned reports whether the lock was taken over from a holder that died with it, or whose segment was detached.
 // What the lock guards may then be half-written: repair it and call MarkConsistent. It is false from then on, after Unlock
 // and after the end of the view.
-func (g Guard) Abandoned() (is bool) {
-	if g.what&(reading|abandoned) != abandoned || g.l.view.Ended() {
+func (g Guard) Abandoned() bool { return g.what&(reading|abandoned) == abandoned && g.isAbandoned() }
+
+// isAbandoned reports what Abandoned does, of a guard that was given as abandoned. It is a function of its own so that
+// Abandoned can be inlined.
+func (g Guard) isAbandoned() (is bool) {
+	if g.l.view.Ended() {
 		return false
 	}
 	g.l.me.carefully(g.l.bytes, func() {
