@@ -74,10 +74,16 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 			debug.SetPanicOnFault(s.fault)
 		}
 	}()
-	if s.guard, err = m.lock(ctx, how); err != nil {
+	var waited time.Duration
+	if s.guard, waited, err = m.lock(ctx, how); err != nil {
 		return s, err
 	}
 	locked = true
+	// The counting is the first thing done under the lock, since a tally's words have one writer at a time.
+	if waited > 0 {
+		add(&m.tally.lockWaits, 1)
+		add(&m.tally.lockWaitTime, uint64(waited))
+	}
 	// The repair comes before the look at this member's own row: the row's word may be one of the things that the dead
 	// holder has left half-changed, and a member that is refused below must not leave an unrepaired table behind.
 	if dead, abandoned := s.guard.Abandoned(); abandoned {
@@ -91,22 +97,18 @@ func (m *Member) enter(ctx context.Context, how entrance) (s section, err error)
 	return s, nil
 }
 
-// lock takes the control lock and counts the wait, if there was one. The counting is the first thing done under the
-// lock, since a tally's words have one writer at a time.
-func (m *Member) lock(ctx context.Context, how entrance) (shmsync.MutexGuard, error) {
+// lock takes the control lock, and returns how long it has waited, 0 if it has not. Once it has the lock it touches no
+// shared byte: at a fault the guard would be lost, and with it the lock to this process.
+func (m *Member) lock(ctx context.Context, how entrance) (g shmsync.MutexGuard, waited time.Duration, err error) {
 	if g, ok := m.mutex.TryLock(); ok {
-		return g, nil
+		return g, 0, nil
 	}
 	if how == atOnce {
-		return shmsync.MutexGuard{}, errBusy
+		return shmsync.MutexGuard{}, 0, errBusy
 	}
 	began := time.Now()
-	g, err := m.waitForLock(ctx, how)
-	if err == nil {
-		add(&m.tally.lockWaits, 1)
-		add(&m.tally.lockWaitTime, uint64(time.Since(began)))
-	}
-	return g, err
+	g, err = m.waitForLock(ctx, how)
+	return g, max(time.Since(began), 1), err
 }
 
 // waitForLock waits for the control lock until ctx is over, and askAfter and how.patience at most. A holder that dies
