@@ -82,8 +82,21 @@ func (l *leader[Cmd, Res]) claim() error {
 	return nil
 }
 
-// read reads the command of an item.
+// read reads the command of an item. It fails if Codec.Parse ends the goroutine.
 func (l *leader[Cmd, Res]) read(it *item[Cmd]) error {
+	returned := false
+	defer func() {
+		if !returned {
+			l.finishSlot(*it, *new(Res), &batch.Error{Class: batch.Row,
+				Err: fmt.Errorf("Codec.Parse: %w: it ended its goroutine (runtime.Goexit)", batch.ErrPanic)})
+		}
+	}()
+	err := l.readCommand(it)
+	returned = true
+	return err
+}
+
+func (l *leader[Cmd, Res]) readCommand(it *item[Cmd]) error {
 	if err := l.m.contained(func() error {
 		s := &l.m.slots[it.slot]
 		long := s.length.Load()

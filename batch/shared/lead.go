@@ -50,6 +50,13 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 	l.teller = l.finishSlot
 	stop := l.startBeats()
 	defer stop()
+	released := false
+	defer func() {
+		if !released { // a function of the program has ended the goroutine
+			q.leads.Store(false)
+			l.releaseLead()
+		}
+	}()
 	err := l.begin(old)
 	if err == nil {
 		q.options.Logger.Info("leads the queue", "queue", m.name, "epoch", l.epoch, "because", why)
@@ -58,6 +65,7 @@ func (q *Queue[Cmd, Res]) lead(bit shmsync.Bit, seen uint64, why string) {
 		q.leads.Store(false)
 	}
 	l.releaseLead()
+	released = true
 	if q.ctx.Err() == nil {
 		q.options.Logger.Warn("leads the queue no more", "queue", m.name, "epoch", l.epoch, "error", err)
 		l.pause(20*time.Millisecond + rand.N(80*time.Millisecond))

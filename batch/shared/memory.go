@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/godsm/godsm/batch"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
@@ -24,6 +25,8 @@ var (
 	ErrResult = errors.New("the command was executed, and its result is lost")
 	// ErrOpen: the session has the queue open already.
 	ErrOpen = errors.New("the session has the queue open already")
+
+	errClosed = errkind.As(errkind.Closed, batch.ErrClosed) // the queue is closed, or its session is
 )
 
 // memory is a queue's region as one session sees it.

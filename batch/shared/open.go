@@ -57,15 +57,18 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 		m.open.Store(false)
 		return nil, err
 	}
-	q.unhook = m.self.View.OnEnd(func() {
+	end := func() {
 		q.over.Store(true)
 		q.cancel()
 		q.own.close()
-	})
+	}
+	// The bytes may end before the session, with an owner: a command has no outcome then, and Close does not wait for one.
+	session, bytes := m.self.View.OnEnd(end), m.view.OnEnd(end)
+	q.unhook = func() { session(); bytes() }
 	if driver == nil {
 		close(q.ended)
 	} else {
-		go q.steward()
+		go q.keepSteward()
 	}
 	return q, nil
 }

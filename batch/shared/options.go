@@ -11,7 +11,8 @@ import (
 )
 
 // A Codec says how commands or results lie in shared memory. Bytes that Parse gets may be of another version of the
-// program, or garbled: it returns an error then. A panic is such an error.
+// program, or garbled: it returns an error then. A panic is such an error. Append of results, which a goroutine of the
+// leader's calls, must not call runtime.Goexit.
 type Codec[T any] struct {
 	Append func(b []byte, v T) ([]byte, error)
 	Parse  func(b []byte) (T, error) // it does not keep b

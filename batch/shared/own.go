@@ -59,7 +59,7 @@ func (o *own) acquire(ctx context.Context, full batch.Full) (p place, err error)
 func (o *own) acquireLocked(ctx context.Context, full batch.Full) (slot int, err error) {
 	for {
 		if o.closed {
-			return 0, batch.ErrClosed
+			return 0, errClosed
 		}
 		if len(o.waiting) == 0 {
 			if slot, ok := o.freeLocked(); ok {

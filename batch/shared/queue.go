@@ -55,6 +55,9 @@ func (q *Queue[Cmd, Res]) Leads() bool { return q.leads.Load() }
 // when the flush under way has ended. If the context ends first, commands that no leader has taken are withdrawn, and the
 // others end with an error that says Maybe. Other sessions go on. A second Close waits for the first.
 func (q *Queue[Cmd, Res]) Close(ctx context.Context) (err error) {
+	if q.m == nil { // the zero Queue
+		return errClosed
+	}
 	q.own.close()
 	told := time.Now()
 	for bit := q.m.self.Mailbox.Take(); ; {
@@ -96,9 +99,22 @@ func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) 
 	return q.awaitDone(ctx, at.slot, at.bit)
 }
 
+// keepSteward runs steward, and once more if a function of the program has ended its goroutine (runtime.Goexit).
+func (q *Queue[Cmd, Res]) keepSteward() {
+	returned := false
+	defer func() {
+		if !returned {
+			go q.keepSteward()
+			return
+		}
+		close(q.ended)
+	}()
+	q.steward()
+	returned = true
+}
+
 // steward leads whenever that is this session's turn, until the queue is closed.
 func (q *Queue[Cmd, Res]) steward() {
-	defer close(q.ended)
 	bit := q.m.self.Mailbox.Take()
 	defer bit.Release()
 	seat := &q.m.seats[q.m.self.Row]

@@ -39,6 +39,9 @@ type Stats struct {
 
 // Stats returns the figures. It takes no lock and does not wait.
 func (q *Queue[Cmd, Res]) Stats() (s Stats, err error) {
+	if q.m == nil { // the zero Queue
+		return s, errClosed
+	}
 	err = q.m.contained(func() error { s = q.m.stats(); return nil })
 	return s, err
 }

@@ -53,6 +53,9 @@ func (q *Queue[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 
 // fillFreeSlot puts a command into a slot, from free to ready.
 func (q *Queue[Cmd, Res]) fillFreeSlot(ctx context.Context, cmd Cmd) (at place, err error) {
+	if q.m == nil { // the zero Queue
+		return at, errClosed
+	}
 	if ctx.Err() != nil {
 		return at, context.Cause(ctx)
 	}
@@ -121,7 +124,7 @@ func (q *Queue[Cmd, Res]) awaitDone(ctx context.Context, slot int, bit shmsync.B
 			withdrawn, err := q.withdraw(slot)
 			why := context.Cause(ctx)
 			if isOver {
-				why = batch.ErrClosed
+				why = errClosed
 			}
 			switch {
 			case err != nil:

@@ -70,6 +70,8 @@ var callbacks = map[string]callback{
 		_, err = toc.PutSlice(t, 1, 3, func([]uint64) error { return f() })
 		return err
 	},
+	"shared.Codec.Append": func(w *world, f func() error) error { return throughCodec(w, f, true) },
+	"shared.Codec.Parse":  func(w *world, f func() error) error { return throughCodec(w, f, false) },
 	"cache.Cache.GetFunc": func(w *world, f func() error) (err error) {
 		_, cerr := w.pages.GetFunc(key(1), func([]byte) { err = f() })
 		return errors.Join(err, cerr)

@@ -5,24 +5,17 @@ import (
 	"math/rand/v2"
 	"os"
 	"time"
-
-	"github.com/godsm/godsm/internal/sys/filemap"
 )
 
 // garble is a neighbour that writes over a segment for some milliseconds, and mostly over its first pages.
 func garble(rnd *rand.Rand, paths []string) (n int) {
 	for _, path := range paths {
-		i, err := os.Stat(path)
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			continue
 		}
-		b, err := filemap.Open(nil, path, int(i.Size()), true)
-		if err != nil {
-			continue
-		}
-		defer filemap.Unmap(b)
-		for end := time.Now().Add(30 * time.Millisecond); time.Now().Before(end); n++ {
-			over(rnd, b)
+		defer f.Close()
+		for end := time.Now().Add(30 * time.Millisecond); time.Now().Before(end) && storeOver(rnd, f) == nil; n++ {
 			time.Sleep(time.Duration(rnd.IntN(500)) * time.Microsecond)
 		}
 		return n
@@ -30,14 +23,21 @@ func garble(rnd *rand.Rand, paths []string) (n int) {
 	return 0
 }
 
-// over stores something that does not belong there.
-func over(rnd *rand.Rand, b []byte) {
-	most := len(b)
+// storeOver stores something into a file that does not belong there.
+func storeOver(rnd *rand.Rand, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	most := int(info.Size())
 	if rnd.IntN(4) > 0 {
 		most = min(most, []int{512, 4096, 32768}[rnd.IntN(3)])
 	}
-	at := rnd.IntN(most/8) * 8
-	word := b[at : at+8]
+	at := int64(rnd.IntN(most/8)) * 8
+	word := make([]byte, 8)
+	if _, err := f.ReadAt(word, at); err != nil {
+		return err
+	}
 	switch rnd.IntN(7) {
 	case 0, 1:
 		word[rnd.IntN(8)] ^= 1 << rnd.IntN(8)
@@ -48,10 +48,15 @@ func over(rnd *rand.Rand, b []byte) {
 	case 4:
 		binary.NativeEndian.PutUint32(word[4*rnd.IntN(2):], rnd.Uint32N(64))
 	case 5:
-		copy(word, b[rnd.IntN(most/8)*8:])
+		_, err = f.ReadAt(word, int64(rnd.IntN(most/8))*8)
 	case 6:
-		for i := range b[at:min(at+64, len(b))] {
-			b[at+i] = byte(rnd.Uint32())
+		word = make([]byte, min(64, most-int(at)))
+		for i := range word {
+			word[i] = byte(rnd.Uint32())
 		}
 	}
+	if err == nil {
+		_, err = f.WriteAt(word, at)
+	}
+	return err
 }

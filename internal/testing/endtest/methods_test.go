@@ -8,7 +8,7 @@ import (
 )
 
 // packages are those whose types hold mappings.
-var packages = []string{"dsm", "area", "cache", "registry", "dsmnet", "locktable", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
+var packages = []string{"dsm", "area", "batch/shared", "cache", "registry", "dsmnet", "locktable", "shm", "shm/dsa", "shm/dshash", "shm/logcache", "shm/mq", "shm/shmsync", "shm/toc"}
 
 // exempt are the functions and methods that touch no shared byte of a session, each with the reason. A type stands for all
 // its methods.
@@ -42,6 +42,8 @@ var exempt = map[string]string{
 	"logcache.ends": "is what ends", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
 	"cache.Cache.Name": "a text", "cache.Counts": "numbers", "cache.JSON": "a codec", "cache.Of": "makes a value", "cache.jsonCodec": "a codec", "cache.plain": "a codec",
 	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
+	"shared.Read": "looks from outside of sessions", "shared.Stats": "a copy", "shared.Ordered": "a context",
+	"shared.remote": "an error", "shared.state": "a number", "shared.fence": "a driver that the leader calls", "shared.fencedTx": "a transaction that the leader makes",
 	"shm.Fault": "looks at an error", "shm.Explain": "looks at an address",
 	"dsmnet.timeout": "an error",
 	"locktable.Info": "a copy", "locktable.Party": "a copy", "locktable.Edge": "a copy", "locktable.WaitError": "an error",

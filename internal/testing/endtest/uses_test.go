@@ -20,7 +20,7 @@ var uses = map[string]use{}
 func init() {
 	for _, part := range []map[string]use{
 		usesOfDsm, usesOfSync, usesOfMail, usesOfQueues, usesOfNet, usesOfToc, usesOfArea, usesOfTable, usesOfBytes, usesOfNames, usesOfCache,
-		usesOfNamedCache, usesOfLocks,
+		usesOfNamedCache, usesOfLocks, usesOfBatch,
 	} {
 		for name, f := range part {
 			uses[name] = f

@@ -60,6 +60,7 @@ type world struct {
 	locks     *locktable.Table
 	owned     context.Context // with an owner of locks
 	owner     *locktable.Owner
+	batch     *queue
 	named     *words
 	alone     [users]alone
 }
@@ -153,6 +154,9 @@ func (w *world) fill() (err error) {
 		return err
 	}
 	if w.locks, err = locktable.Open(ctx, w.s, "end locks", locktable.Options{}); err != nil {
+		return err
+	}
+	if w.batch, err = w.openQueue("end batch"); err != nil {
 		return err
 	}
 	w.owned, w.owner = w.locks.As(ctx, "uses everything")

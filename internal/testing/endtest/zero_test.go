@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godsm/godsm/batch/shared"
 	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/dsmnet"
@@ -36,6 +37,7 @@ var zeros = []any{
 	new(dsm.Config), new(dsm.Counters), new(dsm.Done), new(dsm.Error), new(dsm.Event), new(dsm.Handle), new(dsm.Report), new(dsm.Segment), new(dsm.SegmentInfo), new(dsm.SegmentState), new(dsm.Session),
 	new(dsm.Refused), new(dsm.SessionInfo), new(dsm.SessionState), new(dsm.Status),
 	new(registry.Info), new(registry.Kind), new(registry.Options),
+	new(shared.Codec[int]), new(shared.Driver[int, int]), new(shared.Future[int]), new(shared.Options), new(shared.Queue[int, int]), new(shared.Stats),
 	new(cache.Cache), new(cache.Counts), new(cache.Info), new(cache.Item), new(cache.OnMismatch), new(cache.Options),
 	new(cache.SessionStats), new(cache.Stats), new(cache.Typed[int, int]), new(cache.With),
 	new(dsmnet.Addr), new(dsmnet.Dialer),
