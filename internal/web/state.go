@@ -249,6 +249,9 @@ func blocksOf(s survey.Survey) []block {
 		if n, ok := names[g.Handle]; ok {
 			b.Name, b.Kind = n.name, n.kind
 		}
+		if x, ok := s.Parts[g.Handle]; ok {
+			b.Name, b.Kind = x.Name, x.Kind
+		}
 		if g.Root {
 			b.Name, b.Kind = "names", "root"
 		}
