@@ -38,7 +38,7 @@ func (c Config) resolve() (path string, b instance.Backends, s *settings.Setting
 	return c.resolveBy(instance.Backends.Load)
 }
 
-// resolveToLook is resolve for a process that only looks, which a faulty dsm.conf does not keep from it.
+// resolveToLook does what resolve does, for a process that only looks: a faulty dsm.conf does not keep it from that.
 func (c Config) resolveToLook() (path string, b instance.Backends, s *settings.Settings, err error) {
 	return c.resolveBy(instance.Backends.LoadToLook)
 }

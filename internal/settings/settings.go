@@ -51,7 +51,7 @@ type Settings struct {
 	List []Setting
 }
 
-// ErrInvalid is of settings that are wrong: a name that there is not, a value that can't be, another one than the running instance has.
+// ErrInvalid is of wrong settings: an unknown name, an invalid value, another value than the running instance has.
 var ErrInvalid = errors.New("invalid settings")
 
 // OfFile returns the settings that come from dsm.conf.
@@ -189,7 +189,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 	return resolve(dir, types, prog, lines, err)
 }
 
-// LoadToLook is Load for a process that only looks at what runs: a dsm.conf with faults, which the next start would be refused for,
+// LoadToLook does what Load does, for a process that only looks at what runs: a dsm.conf with faults, which the next start would be refused for,
 // counts as empty, since it says nothing of an instance that was started before it was edited.
 func LoadToLook(dir string, types []string, prog map[string]string) (*Settings, error) {
 	s, err := Load(dir, types, prog)

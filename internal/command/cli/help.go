@@ -78,8 +78,9 @@ func exitStatusTopic() *cobra.Command {
   1  if it failed. One line on standard error says what failed, why, and what to do. Of verify, cache verify and doctor also
      if something is wrong.
   2  if the command line or a setting is wrong. Nothing was done.
-  3  of status, ls, ps, names, top and events: no supervisor lives. What was printed is right all the same. The memory of an
-     instance whose supervisor is dead is still there for its sessions; the next supervisor adopts them.
+  3  of status, ls, ps, names and top: no supervisor lives. What was printed is right all the same. The memory of an
+     instance whose supervisor is dead is still there for its sessions; the next supervisor adopts them. Of events and trace: there
+     is no instance either.
 
 With --json the error is one JSON object on standard error: error, kind (failure, usage, unsupervised), exit_status, command.
 The program dsmdemo prints the line of text.`,
