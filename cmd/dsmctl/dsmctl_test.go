@@ -115,6 +115,12 @@ func TestHelpAndManual(t *testing.T) {
 			t.Errorf("%s: %v, %.100s", page, err, text)
 		}
 	}
+	page, err := os.ReadFile(filepath.Join(dir, "dsmctl.1"))
+	for _, want := range []string{".SH COMMANDS", ".SH EXIT STATUS", ".SH ENVIRONMENT", ".SH FILES", "DSM_DIR", "supervise"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page of the program has no %s: %v", want, err)
+		}
+	}
 	for _, sub := range commandsOf(p.ok("cache", "--help")) {
 		if _, err := os.Stat(filepath.Join(dir, "dsmctl-cache-"+sub+".1")); err != nil {
 			t.Error(err)
