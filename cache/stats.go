@@ -58,6 +58,8 @@ type Stats struct {
 
 	Total    Counts         // of all sessions, past ones included
 	Sessions []SessionStats // those that have rows, dead ones until their row is used again
+	// Loading are the living sessions that run a loader now, each once for each key. Callers of Load may wait for them.
+	Loading []shmsync.Peer
 
 	// Entries that went, by cause, since the cache was made. Each is counted when it is noticed.
 	Evicted  uint64 // to make room, with those below
@@ -98,7 +100,7 @@ func (c *Cache) stats() (s Stats, err error) {
 	s = Stats{
 		Used: int64(x.Used), Entries: x.Entries,
 		Evicted: x.Evicted, Forced: x.Forced, Crowded: x.Crowded, Expired: x.Expired, Outdated: x.Outdated,
-		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window,
+		Deleted: x.Deleted, Purged: x.Purged, Lost: x.Lost, Refused: x.Refused, Repaired: x.Repaired, Window: x.Window, Loading: x.Loading,
 	}
 	err = fault.Contain(func() error {
 		var total [countOfRows]uint64

@@ -35,13 +35,23 @@ type Config struct {
 // resolve finds the directory's path, the backends and the settings in effect: those of the program, the environment
 // and the file, in this order. A type of none is ErrDisabled. It makes nothing.
 func (c Config) resolve() (path string, b instance.Backends, s *settings.Settings, err error) {
+	return c.resolveBy(instance.Backends.Load)
+}
+
+// resolveToLook does what resolve does, for a process that only looks: a faulty dsm.conf does not keep it from that.
+func (c Config) resolveToLook() (path string, b instance.Backends, s *settings.Settings, err error) {
+	return c.resolveBy(instance.Backends.LoadToLook)
+}
+
+func (c Config) resolveBy(load func(b instance.Backends, dir string, program map[string]string) (*settings.Settings, error)) (
+	path string, b instance.Backends, s *settings.Settings, err error) {
 	b = instance.Backends{Custom: c.Backend}
 	if path = c.Dir; path == "" {
 		if path, err = instance.DefaultDir(); err != nil {
 			return path, b, nil, err
 		}
 	}
-	s, err = b.Load(path, c.Settings)
+	s, err = load(b, path, c.Settings)
 	if err == nil && s.DynamicSharedMemoryType == "none" {
 		err = ErrDisabled
 	}

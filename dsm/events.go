@@ -119,7 +119,7 @@ func events(ctx context.Context, cfg Config, follow bool, yield func(Event, erro
 // allEvents returns the events that can be read now, oldest first. With an error the list holds what earlier
 // generations have left; the error says why nothing of the present one could be read.
 func allEvents(ctx context.Context, cfg Config) (list []instance.Event, err error) {
-	path, backends, set, err := cfg.resolve()
+	path, backends, set, err := cfg.resolveToLook()
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func Inspect(ctx context.Context, cfg Config) (Report, error) {
 
 // inspect does what Inspect does, without the Error around the error.
 func inspect(ctx context.Context, cfg Config) (Report, error) {
-	path, backends, set, err := cfg.resolve()
+	path, backends, set, err := cfg.resolveToLook()
 	if err != nil {
 		return Report{}, err
 	}

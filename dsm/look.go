@@ -23,7 +23,7 @@ func Look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) (
 
 // look does what Look does, without the Error around the error.
 func look(ctx context.Context, cfg Config, f func(r Report, bytes func(Handle) ([]byte, error)) error) error {
-	path, backends, set, err := cfg.resolve()
+	path, backends, set, err := cfg.resolveToLook()
 	if err != nil {
 		return err
 	}

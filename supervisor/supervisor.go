@@ -234,6 +234,10 @@ func (s *Supervisor) adopt(ctx context.Context, last *instance.Last) (*instance.
 		s.log.Info().Int("sessions", last.Present.Sessions).Uint64("generation", last.Present.Record.Generation).
 			Str("event", "adopted").Msg("adopted the living sessions of a supervisor that died")
 	}
+	if err := last.Present.Record.Waiting(s.settings); err != nil {
+		s.log.Warn().Err(err).Str("event", "settings-waiting").
+			Msg("settings of dsm.conf hold when the instance begins anew, and not for memory that is adopted")
+	}
 	for name, err := range s.dir.Restore(m.Books.Record, s.log) {
 		s.log.Warn().Err(err).Str("file", name).Str("event", "file-damaged").Msg("it was removed or damaged, and is written again")
 	}

@@ -115,6 +115,12 @@ func TestHelpAndManual(t *testing.T) {
 			t.Errorf("%s: %v, %.100s", page, err, text)
 		}
 	}
+	page, err := os.ReadFile(filepath.Join(dir, "dsmctl.1"))
+	for _, want := range []string{".SH COMMANDS", ".SH EXIT STATUS", ".SH ENVIRONMENT", ".SH FILES", "DSM_DIR", "supervise"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page of the program has no %s: %v", want, err)
+		}
+	}
 	for _, sub := range commandsOf(p.ok("cache", "--help")) {
 		if _, err := os.Stat(filepath.Join(dir, "dsmctl-cache-"+sub+".1")); err != nil {
 			t.Error(err)
@@ -226,8 +232,14 @@ func TestSegmentsByHandleAndName(t *testing.T) {
 		t.Errorf("%d %s %s", status, out, errs)
 	}
 	pages := strings.TrimSpace(p.ok("names", "pages", "--columns", "handle", "--no-header"))
-	if _, errs, status := p.run("rm", pages); status != 1 || !strings.Contains(errs, `the cache "pages"`) {
+	if _, errs, status := p.run("rm", pages); status != 1 || !strings.Contains(errs, `the name "pages" (cache)`) {
 		t.Errorf("rm of a named segment: %d %s", status, errs)
+	}
+	if _, errs, status := p.run("unpin", pages); status != 1 || !strings.Contains(errs, "rm pages") {
+		t.Errorf("unpin of a named segment: %d %s", status, errs)
+	}
+	if got := p.ok("names", "--columns", "name", "--no-header"); got != "pages\n" {
+		t.Errorf("the name after that: %q", got)
 	}
 	if got := p.ok("rm", h, "pages"); !strings.Contains(got, "segment "+h) || !strings.Contains(got, "cache pages") {
 		t.Errorf("rm: %s", got)

@@ -26,7 +26,7 @@ func TestLooksNeedNoRow(t *testing.T) {
 		t.Fatalf("the table is not full: status %d, %s", status, errs)
 	}
 	for command, want := range map[string]string{
-		"status": "2 of 2", "ls": handle, "ps": "stopped", "names": "pages", "locks": "TABLE", "batch --table": "NAME", "events": "joined", "top --once": "pages",
+		"status": "2 of 2", "ls": handle, "ps": "stopped", "names": "pages", "locks": "TABLE", "waits": "SEGMENT", "batch --table": "NAME", "events": "joined", "top --once": "pages",
 		"cache ls": "pages", "cache stats pages": "2 MB", "cache curve pages": "too little is known", "cache top --times 1 --interval 10ms": "pages",
 		"cat " + handle: "one", "dump " + handle: "one", "instances": p.dir,
 	} {

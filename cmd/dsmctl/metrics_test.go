@@ -17,7 +17,7 @@ import (
 // TestSuperviseServesMetrics asks a supervisor over HTTP, on the loopback address, and sees wrong addresses refused.
 func TestSuperviseServesMetrics(t *testing.T) {
 	p := newPlace(t)
-	for _, args := range [][]string{{"--metrics", "nowhere"}, {"--pprof"}} {
+	for _, args := range [][]string{{"--metrics", "nowhere"}, {"--metrics", "127.0.0.1:port"}, {"--metrics", "127.0.0.1:"}, {"--pprof"}} {
 		if _, errs, status := p.run(append([]string{"supervise"}, args...)...); status != 2 {
 			t.Errorf("%v: status %d, %s", args, status, errs)
 		}
@@ -34,6 +34,9 @@ func TestSuperviseServesMetrics(t *testing.T) {
 		m = address.FindStringSubmatch(s.Stderr())
 		return m != nil
 	})
+	if strings.Contains(s.Stderr(), "password") {
+		t.Errorf("a warning of a loopback address: %s", s.Stderr())
+	}
 	for path, want := range map[string]string{"/metrics": "dsm_up 1", "/healthz": "", "/": "<html"} {
 		r, err := http.Get("http://" + m[1] + path)
 		if err != nil {
@@ -50,5 +53,15 @@ func TestSuperviseServesMetrics(t *testing.T) {
 	}
 	if _, err := os.Stat(p.dir + "x/id"); err == nil {
 		t.Error("an instance was started without its metrics")
+	}
+}
+
+// TestMetricsBeyondLoopback: all addresses of IPv4 are not those of IPv6, and the log warns of what others may read.
+func TestMetricsBeyondLoopback(t *testing.T) {
+	p := newPlace(t)
+	s := p.supervise("--metrics", "0.0.0.0:0")
+	instancetest.Eventually(t, "the log warns", func() bool { return strings.Contains(s.Stderr(), "without a password") })
+	if log := s.Stderr(); !strings.Contains(log, "address=0.0.0.0:") {
+		t.Errorf("it listens elsewhere: %s", log)
 	}
 }

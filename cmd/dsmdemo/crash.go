@@ -99,7 +99,7 @@ func (a *app) printCrash(r chaos.Result) error {
 	}
 	type line struct{ name, value string }
 	n := func(v any) string { return fmt.Sprint(v) }
-	return cli.PrintTable(a.Stdout, "WHAT\tCOUNT", []line{
+	return cli.PrintTable(a.App, "WHAT\tCOUNT", []line{
 		{"kills", n(r.Kills)}, {"of supervisors", n(r.SupervisorKills)}, {"reclaims", n(r.Reclaims)},
 		{"reclaim, ms", fmt.Sprintf("%.2f median, %.2f p99, %.2f max",
 			r.ReclaimMs.P50, r.ReclaimMs.P99, r.ReclaimMs.Max)},

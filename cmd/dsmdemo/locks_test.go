@@ -104,7 +104,7 @@ func TestLocksBesideStoppedHolders(t *testing.T) {
 		}
 	}
 	got := p.ok("locks")
-	for _, want := range []string{fmt.Sprintf(`pid %d (alpine) "pull alpine"`, one.Process.Pid), "layers/a", "layers/b", "holds", "waits", "exclusive"} {
+	for _, want := range []string{fmt.Sprintf("pid %d ", one.Process.Pid), `(alpine) "pull alpine"`, "layers/a", "layers/b", "holds", "waits", "exclusive"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

@@ -66,6 +66,11 @@ func (b Backends) Load(dir string, program map[string]string) (*settings.Setting
 	return settings.Load(dir, b.Types(), program)
 }
 
+// LoadToLook resolves the settings for a process that only looks: see settings.LoadToLook.
+func (b Backends) LoadToLook(dir string, program map[string]string) (*settings.Settings, error) {
+	return settings.LoadToLook(dir, b.Types(), program)
+}
+
 // Books are an instance's control segment as this process has it mapped, and the members file that goes with it.
 type Books struct {
 	Table     *control.Table

@@ -168,8 +168,16 @@ func (d *Dir) otherVersion(r Record) error {
 // Disagreement returns an error for each setting that a session states otherwise than the instance has it; nil if there
 // is none.
 func (r Record) Disagreement(s *settings.Settings) error {
+	return errkind.As(settings.ErrInvalid, r.differences(s.Stated()))
+}
+
+// Waiting returns an error for each setting that dsm.conf has otherwise than the instance: they hold when it begins anew, and
+// not before. It returns nil if there is none.
+func (r Record) Waiting(s *settings.Settings) error { return r.differences(s.OfFile()) }
+
+func (r Record) differences(list []settings.Setting) error {
 	var faults []error
-	for _, x := range s.Stated() {
+	for _, x := range list {
 		if is, ok := r.Settings[x.Name]; ok && is != x.Value {
 			faults = append(faults, fmt.Errorf("%s: %s = %s, but the running instance has %s",
 				x.Source, x.Name, x.Value, is))

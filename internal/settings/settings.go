@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/godsm/godsm/internal/bytesize"
+	"github.com/godsm/godsm/internal/errkind"
 )
 
 // Values are the settings in effect.
@@ -50,6 +51,16 @@ type Settings struct {
 	List []Setting
 }
 
+// ErrInvalid is of wrong settings: an unknown name, an invalid value, another value than the running instance has.
+var ErrInvalid = errors.New("invalid settings")
+
+// OfFile returns the settings that come from dsm.conf.
+func (s *Settings) OfFile() []Setting {
+	return slices.DeleteFunc(slices.Clone(s.List), func(x Setting) bool {
+		return x.Source == program || x.Source == dflt || strings.HasPrefix(x.Source, environment)
+	})
+}
+
 // Stated returns the settings that the environment or the program names: what a session says, as opposed to what the
 // instance's own file says.
 func (s *Settings) Stated() []Setting {
@@ -60,6 +71,7 @@ func (s *Settings) Stated() []Setting {
 
 const (
 	program     = "program"
+	dflt        = "default"
 	environment = "environment "
 )
 
@@ -173,6 +185,22 @@ var definitions = []definition{
 // Load resolves the settings of the instance in dir. Types are what dynamic_shared_memory_type
 // accepts, the default first; prog is what the program sets. A missing dsm.conf is an empty one.
 func Load(dir string, types []string, prog map[string]string) (*Settings, error) {
+	lines, err := readFile(filepath.Join(dir, "dsm.conf"))
+	return resolve(dir, types, prog, lines, err)
+}
+
+// LoadToLook does what Load does, for a process that only looks at what runs: a dsm.conf with faults, which the next start would be refused for,
+// counts as empty, since it says nothing of an instance that was started before it was edited.
+func LoadToLook(dir string, types []string, prog map[string]string) (*Settings, error) {
+	s, err := Load(dir, types, prog)
+	if err != nil {
+		s, err = resolve(dir, types, prog, nil, nil)
+	}
+	return s, err
+}
+
+// resolve puts together the lines of the file, or why it can't be read, the environment and what the program sets.
+func resolve(dir string, types []string, prog map[string]string, lines []line, unread error) (*Settings, error) {
 	origins := map[string]origin{}
 	var faults []error
 	note := func(name, text, source string) {
@@ -183,9 +211,8 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 		}
 		origins[name] = origin{text, source}
 	}
-	lines, err := readFile(filepath.Join(dir, "dsm.conf"))
-	if err != nil {
-		faults = append(faults, err)
+	if unread != nil {
+		faults = append(faults, unread)
 	}
 	for _, l := range lines {
 		note(l.name, l.value, l.where)
@@ -205,7 +232,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 		d = d.ofTypes(types)
 		o, set := origins[d.name]
 		if !set {
-			o = origin{d.dflt, "default"}
+			o = origin{d.dflt, dflt}
 		}
 		if err := d.takeText(&s.Values, o); err != nil {
 			faults = append(faults, err)
@@ -213,7 +240,7 @@ func Load(dir string, types []string, prog map[string]string) (*Settings, error)
 		s.List = append(s.List, Setting{Name: d.name, Unit: d.unit, Default: d.dflt, Source: o.source, About: d.about})
 	}
 	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+		return nil, errkind.As(ErrInvalid, errors.Join(faults...))
 	}
 	s.derive(dir)
 	for i, d := range definitions {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"time"
 
 	"github.com/godsm/godsm/batch/shared"
@@ -30,8 +31,9 @@ type Survey struct {
 	Caches []Cache
 	Tables []Table
 	Queues []Queue
-	Err    error       // why the names can't be read
-	Events []dsm.Event // the latest first; ReadEvents adds them
+	Parts  map[dsm.Handle]registry.Info // of areas with names, at most maxAreas of them: which segments are theirs
+	Err    error                        // why the names can't be read
+	Events []dsm.Event                  // the latest first; ReadEvents adds them
 }
 
 // Cache is what was seen of a cache.
@@ -59,7 +61,12 @@ type Queue struct {
 
 // Take looks at the instance that runs in cfg.Dir. An error says that there is nothing to be seen.
 func Take(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
-	return take(ctx, cfg, func(registry.Info) bool { return true })
+	return take(ctx, cfg, maxAreas, func(registry.Info) bool { return true })
+}
+
+// Brief is Take without a look into caches, lock tables and queues, and with the parts of all areas.
+func Brief(ctx context.Context, cfg dsm.Config) (s Survey, err error) {
+	return take(ctx, cfg, math.MaxInt, func(registry.Info) bool { return false })
 }
 
 // words are what people call the kinds.
@@ -69,7 +76,7 @@ var words = map[string]string{cache.Kind: "cache", locktable.Kind: "lock table",
 // returns an error, too, if the names can't be read, and one that matches fs.ErrNotExist if there is no such name.
 func Find(ctx context.Context, cfg dsm.Config, kind, name string) (s Survey, err error) {
 	found := false
-	s, err = take(ctx, cfg, func(x registry.Info) bool {
+	s, err = take(ctx, cfg, 0, func(x registry.Info) bool {
 		is := x.Kind == kind && (name == "" || x.Name == name)
 		found = found || is
 		return is
@@ -83,12 +90,13 @@ func Find(ctx context.Context, cfg dsm.Config, kind, name string) (s Survey, err
 	return s, err
 }
 
-// take looks into what has a name that is ready, and is wanted.
-func take(ctx context.Context, cfg dsm.Config, wanted func(registry.Info) bool) (s Survey, err error) {
+// take looks into what has a name that is ready, and is wanted, and learns the parts of at most so many areas.
+func take(ctx context.Context, cfg dsm.Config, areas int, wanted func(registry.Info) bool) (s Survey, err error) {
 	s.Begun = time.Now()
 	err = dsm.Look(ctx, cfg, func(r dsm.Report, read func(dsm.Handle) ([]byte, error)) error {
 		s.Report = r
 		s.Names, s.Err = registry.Names(r)
+		s.Parts = Parts(s.Names, areas, read)
 		alive := living(r)
 		for _, x := range s.Names {
 			if x.State == "ready" && wanted(x) {

@@ -14,6 +14,8 @@ import (
 	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/locktable"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/dsa"
 )
 
 var ctx = context.Background()
@@ -140,4 +142,36 @@ func BenchmarkTake(b *testing.B) {
 		least = min(least, x.Took)
 	}
 	b.ReportMetric(float64(least)/float64(time.Millisecond), "least-ms") // what it takes when no other process is in its way
+}
+
+// TestPartsAreAllSegmentsOfAnArea: what a named area consists of is known of each of its segments, and of no other one.
+func TestPartsAreAllSegmentsOfAnArea(t *testing.T) {
+	cfg := instancetest.Config(t, catalog.Default())
+	instancetest.Start(t, cfg)
+	s := instancetest.Open(t, cfg)
+	a, err := registry.Area(ctx, s, "jobs", dsa.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if _, err := a.Alloc(1 << 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own, err := s.Create(ctx, s.Owner(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := Take(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(x.Report.Segments) < 5 {
+		t.Fatalf("%d segments: the area has not grown", len(x.Report.Segments))
+	}
+	for _, g := range x.Report.Segments {
+		if part := x.Parts[g.Handle].Name; (part == "jobs") == (g.Root || g.Handle == own.Handle()) {
+			t.Errorf("segment %v is a part of %q", g.Handle, part)
+		}
+	}
 }

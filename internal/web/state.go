@@ -88,6 +88,7 @@ type party struct {
 	Pid         int     `json:"pid"`
 	Application string  `json:"application"`
 	Note        string  `json:"note,omitempty"`
+	State       string  `json:"state,omitempty"` // stopped, dead, ...: what its session is, if that is not running
 	Mode        string  `json:"mode"`
 	Seconds     float64 `json:"seconds"`
 }
@@ -166,7 +167,7 @@ func stateOf(s survey.Survey, err error) State {
 		st.Caches = append(st.Caches, cached{c.Name, text(c.Err), c.Stats.Limit, c.Stats.Used, c.Stats.Entries, c.Stats.Total.Hits,
 			c.Stats.Total.Misses, c.Stats.Evicted, curve})
 	}
-	st.locks(s.Tables)
+	st.locks(s.Tables, s.NotRunning())
 	for _, q := range s.Queues {
 		row := queue{Name: q.Name, Error: text(q.Err), Slots: q.Stats.Slots, Waiting: q.Stats.Waiting, Flushing: q.Stats.Flushing,
 			Oldest: q.Stats.Oldest.Seconds(), Commands: q.Stats.Commands, Failed: q.Stats.Failed, Trouble: q.Stats.Trouble}
@@ -179,16 +180,16 @@ func stateOf(s survey.Survey, err error) State {
 	return st
 }
 
-func (st *State) locks(tables []survey.Table) {
+func (st *State) locks(tables []survey.Table, states map[int]string) {
 	for _, t := range tables {
 		for _, l := range t.Locks {
 			if len(st.Locks) < maxListed {
-				st.Locks = append(st.Locks, lock{t.Name, l.Name(), partiesOf(l.Holders), partiesOf(l.Waiters), l.Died, l.Below})
+				st.Locks = append(st.Locks, lock{t.Name, l.Name(), partiesOf(l.Holders, states), partiesOf(l.Waiters, states), l.Died, l.Below})
 			}
 		}
 		for _, w := range t.Waits {
 			if len(st.Waits) < maxListed {
-				st.Waits = append(st.Waits, wait{t.Name, w.Name, partyOf(w.Waiter), partyOf(w.Holder)})
+				st.Waits = append(st.Waits, wait{t.Name, w.Name, partyOf(w.Waiter, states), partyOf(w.Holder, states)})
 			}
 		}
 	}
@@ -250,6 +251,9 @@ func blocksOf(s survey.Survey) []block {
 		if n, ok := names[g.Handle]; ok {
 			b.Name, b.Kind = n.name, n.kind
 		}
+		if x, ok := s.Parts[g.Handle]; ok {
+			b.Name, b.Kind = x.Name, x.Kind
+		}
 		if g.Root {
 			b.Name, b.Kind = "names", "root"
 		}
@@ -261,16 +265,16 @@ func blocksOf(s survey.Survey) []block {
 	return list
 }
 
-func partiesOf(list []locktable.Party) []party {
+func partiesOf(list []locktable.Party, states map[int]string) []party {
 	all := []party{}
 	for _, p := range list[:min(len(list), maxListed)] {
-		all = append(all, partyOf(p))
+		all = append(all, partyOf(p, states))
 	}
 	return all
 }
 
-func partyOf(p locktable.Party) party {
-	return party{p.Pid, p.Application, p.Note, p.Mode.String(), p.For.Seconds()}
+func partyOf(p locktable.Party, states map[int]string) party {
+	return party{p.Pid, p.Application, p.Note, states[p.Pid], p.Mode.String(), p.For.Seconds()}
 }
 
 func (h *handler) state(w http.ResponseWriter, r *http.Request) {

@@ -77,3 +77,14 @@ func (s *Sight) Peek(p Pointer, n int) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("dsa: peek at %d bytes at %v: %w", n, p, ErrPointer)
 }
+
+// Segments returns the handles of the area's segments, the first one among them, in no order. What the area's header says at
+// this moment is what it returns: a garbled one may name segments that are not the area's, or that there are not.
+func (s *Sight) Segments() (list []uint64) {
+	for i := range s.rows {
+		if state, _ := rowOf(s.rows[i].word.Load()); state == rowLive {
+			list = append(list, s.rows[i].handle.Load())
+		}
+	}
+	return list
+}

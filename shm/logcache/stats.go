@@ -1,6 +1,9 @@
 package logcache
 
-import "github.com/godsm/godsm/internal/sys/fault"
+import (
+	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/shm/shmsync"
+)
 
 // Stats are counts since the cache was made, by all processes.
 type Stats struct {
@@ -17,6 +20,8 @@ type Stats struct {
 	Repaired uint64 // repairs of shards
 	Window   int    // percent of the limit that the window has now
 	Used     int    // bytes of the logs, with what is dead in them
+
+	Loading []shmsync.Peer // the living sessions that load a key now, each once for each key
 }
 
 // Stats returns counts. It takes no lock: each is of some moment of the call. After the end they are 0.
@@ -41,6 +46,9 @@ func (c *Cache) Stats() (s Stats) {
 			s.Refused += x.refused.Load()
 			s.Lost += x.lost.Load()
 			s.Repaired += x.repaired.Load()
+			if x.loads.Load() > 0 {
+				s.Loading = append(s.Loading, c.loadersOf(i)...)
+			}
 		}
 		s.Window = c.windowShare()
 		return nil
@@ -58,4 +66,15 @@ func (c *Cache) used(lg *logWords) int {
 		return 0
 	}
 	return max(int(n-1)*c.extent+int(min(c.rows[newest-1].used.Load(), most))-int(min(lg.cursor.Load(), most)), 0)
+}
+
+// loadersOf returns the sessions that load a key of a shard.
+func (c *Cache) loadersOf(shard int) (list []shmsync.Peer) {
+	for i := range c.loads[shard*c.nloads : (shard+1)*c.nloads] {
+		w := c.loads[shard*c.nloads+i].word.Load()
+		if w&loadStateMask == loading && c.loaderLives(w) {
+			list = append(list, shmsync.PeerOf(w&loadPeerMask))
+		}
+	}
+	return list
 }

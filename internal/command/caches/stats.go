@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/godsm/godsm/cache"
+	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/survey"
+	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/spf13/cobra"
 )
 
@@ -75,21 +78,21 @@ while the processes that use a cache are stopped. What sessions have counted in 
 	return cmd
 }
 
-// look looks at the cache of that name from outside. One that can't be read, or is not ready, is an error.
-func (a *app) look(ctx context.Context, name string) (c survey.Cache, err error) {
+// look looks at the cache of that name from outside, and at the sessions. One that can't be read, or is not ready, is an error.
+func (a *app) look(ctx context.Context, name string) (c survey.Cache, sessions []dsm.SessionInfo, err error) {
 	if name == "" {
-		return c, fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)
+		return c, nil, fmt.Errorf("%w: the name of the cache is empty", cli.ErrUsage)
 	}
 	s, err := survey.Find(ctx, a.Config, cache.Kind, name)
 	switch {
 	case err != nil:
-		return c, err
+		return c, nil, err
 	case len(s.Caches) == 0:
-		return c, fmt.Errorf("cache %q is being made: try again", name)
+		return c, nil, fmt.Errorf("cache %q is being made: try again", name)
 	case s.Caches[0].Err != nil:
-		return c, fmt.Errorf("cache %q: %w", name, s.Caches[0].Err)
+		return c, nil, fmt.Errorf("cache %q: %w", name, s.Caches[0].Err)
 	}
-	return s.Caches[0], nil
+	return s.Caches[0], s.Report.Sessions, nil
 }
 
 // Counts are what sessions have done, as JSON.
@@ -111,6 +114,34 @@ type SessionRow struct {
 	Counts
 }
 
+// LoaderRow is a session that runs the loader of keys.
+type LoaderRow struct {
+	Session string `json:"session"`
+	Pid     int    `json:"pid"`
+	App     string `json:"app"`
+	State   string `json:"state"`
+	Keys    int    `json:"keys"`
+}
+
+func (r LoaderRow) String() string {
+	return fmt.Sprintf("%d by session %s (process %d, %s, %s)", r.Keys, r.Session, r.Pid, r.App, r.State)
+}
+
+// loadersOf returns the sessions that run loaders, in the order of the report's sessions.
+func loadersOf(loading []shmsync.Peer, sessions []dsm.SessionInfo) []LoaderRow {
+	keys := map[string]int{}
+	for _, p := range loading {
+		keys[p.String()]++
+	}
+	rows := []LoaderRow{}
+	for _, s := range sessions {
+		if n := keys[s.Name]; n > 0 {
+			rows = append(rows, LoaderRow{s.Name, s.Pid, s.Application, string(s.State), n})
+		}
+	}
+	return rows
+}
+
 // Report is what cache stats prints.
 type Report struct {
 	Name     string       `json:"name"`
@@ -130,6 +161,7 @@ type Report struct {
 	Refused  uint64       `json:"refused"`
 	Repaired uint64       `json:"repaired"`
 	Window   int          `json:"window_percent"`
+	Loading  []LoaderRow  `json:"loading"` // sessions for whose loaders others may wait
 	Sessions []SessionRow `json:"sessions"`
 }
 
@@ -138,9 +170,13 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 		ValidArgsFunction: a.First(a.NamesOf(cache.Kind)),
 		Use:               "stats NAME",
 		Short:             "Show what has been done with a cache, by session, and what its entries have gone by",
-		Args:              cobra.ExactArgs(1),
+		Long: `Show what has been done with a cache, by session, and what its entries have gone by.
+
+"loading" are the keys whose loaders run now, and the sessions that run them: a call of Load that hangs in another session waits for one
+of these. After LoadTimeout (30 s, unless the program says otherwise) one that waits runs the loader itself.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.look(cmd.Context(), args[0])
+			c, sessions, err := a.look(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -149,7 +185,8 @@ func (a *app) cacheStatsCommand() *cobra.Command {
 				Name: c.Name, Limit: st.Limit, Used: st.Used, Entries: st.Entries, HitRate: st.Total.HitRate(),
 				Total: Counts(st.Total), Evicted: st.Evicted, Forced: st.Forced, Crowded: st.Crowded, Expired: st.Expired,
 				Outdated: st.Outdated, Deleted: st.Deleted, Purged: st.Purged, Lost: st.Lost, Refused: st.Refused,
-				Repaired: st.Repaired, Window: st.Window, Sessions: []SessionRow{},
+				Repaired: st.Repaired, Window: st.Window, Loading: loadersOf(st.Loading, sessions),
+				Sessions: []SessionRow{},
 			}
 			for _, x := range st.Sessions {
 				r.Sessions = append(r.Sessions, SessionRow{x.Session.String(), x.Alive, Counts(x.Counts)})
@@ -172,6 +209,7 @@ func (a *app) printCache(r Report) error {
 		{"lookups", fmt.Sprintf("%d, %s hits, %d stale", r.Total.Hits+r.Total.Misses, cli.Percent(r.HitRate), r.Total.Stale)},
 		{"sets", fmt.Sprintf("%d, %d too large", r.Total.Sets, r.Total.TooLarge)},
 		{"loads", fmt.Sprintf("%d, %d without a value, %d not stored", r.Total.Loads, r.Total.LoadFailures, r.Refused)},
+		{"loading", loadingText(r.Loading)},
 		{"evicted", fmt.Sprintf("%d, of these %d forced, %d crowded", r.Evicted, r.Forced, r.Crowded)},
 		{"gone", fmt.Sprintf("%d expired, %d outdated, %d deleted, %d purged, %d lost", r.Expired, r.Outdated, r.Deleted, r.Purged, r.Lost)},
 		{"repairs", fmt.Sprint(r.Repaired)},
@@ -183,9 +221,20 @@ func (a *app) printCache(r Report) error {
 		return err
 	}
 	fmt.Fprintln(a.Stdout)
-	return cli.PrintTable(a.Stdout, "SESSION\tALIVE\tHITS\tMISSES\tSTALE\tSETS\tDELETES\tLOADS", r.Sessions, func(x SessionRow) string {
+	return cli.PrintTable(a.App, "SESSION\tALIVE\tHITS\tMISSES\tSTALE\tSETS\tDELETES\tLOADS", r.Sessions, func(x SessionRow) string {
 		return fmt.Sprintf("%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d", x.Session, cli.Yes(x.Alive), x.Hits, x.Misses, x.Stale, x.Sets, x.Deletes, x.Loads)
 	})
+}
+
+func loadingText(rows []LoaderRow) string {
+	if len(rows) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, r := range rows {
+		parts = append(parts, cli.Printable(r.String()))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // CurveRow is a line of cache curve.
@@ -205,7 +254,7 @@ for. There is nothing to show while too little is known, for a cache of less tha
 for one that favours objects.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.look(cmd.Context(), args[0])
+			c, _, err := a.look(cmd.Context(), args[0])
 			rows := []CurveRow{}
 			for _, p := range c.Curve {
 				rows = append(rows, CurveRow{p.Times, int64(p.Times * float64(c.Stats.Limit)), p.HitRate})
@@ -219,7 +268,7 @@ for one that favours objects.`,
 				_, err := fmt.Fprintln(a.Stdout, "too little is known of this cache, or it has no models")
 				return err
 			}
-			return cli.PrintTable(a.Stdout, "TIMES\tLIMIT\tHITS", rows, func(r CurveRow) string {
+			return cli.PrintTable(a.App, "TIMES\tLIMIT\tHITS", rows, func(r CurveRow) string {
 				return fmt.Sprintf("%g\t%s\t%s", r.Times, cli.Size(r.Limit), cli.Percent(r.HitRate))
 			})
 		},

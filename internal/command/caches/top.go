@@ -106,7 +106,7 @@ func (a *app) printTop(rows []RateRow) error {
 	if a.File != nil && cli.IsTerminal(a.File) {
 		fmt.Fprint(a.Stdout, "\x1b[H\x1b[2J")
 	}
-	return cli.PrintTable(a.Stdout, "NAME\tLOOKUPS/S\tHITS\tSETS/S\tLOADS/S\tEVICTED/S\tENTRIES\tUSED\tLIMIT", rows, func(r RateRow) string {
+	return cli.PrintTable(a.App, "NAME\tLOOKUPS/S\tHITS\tSETS/S\tLOADS/S\tEVICTED/S\tENTRIES\tUSED\tLIMIT", rows, func(r RateRow) string {
 		return fmt.Sprintf("%s\t%.0f\t%s\t%.0f\t%.0f\t%.0f\t%d\t%s\t%s", r.Name, r.Lookups, cli.Percent(r.HitRate), r.Sets, r.Loads, r.Evicted,
 			r.Entries, cli.Size(r.Used), cli.Size(r.Limit))
 	})

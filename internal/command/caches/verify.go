@@ -55,7 +55,7 @@ The exit status is 1 if anything is wrong.`,
 			if a.JSON {
 				return errors.Join(a.PrintJSON(rows), wrong)
 			}
-			err = cli.PrintTable(a.Stdout, "NAME\tENTRIES\tLIVE\tLOG\tFREE\tINDEX\tPROBLEMS", rows, func(r VerifyRow) string {
+			err = cli.PrintTable(a.App, "NAME\tENTRIES\tLIVE\tLOG\tFREE\tINDEX\tPROBLEMS", rows, func(r VerifyRow) string {
 				return fmt.Sprintf("%s\t%d\t%s\t%s\t%d\t%d\t%d", r.Name, r.Entries, cli.Size(int64(r.Live)), cli.Size(int64(r.Log)), r.Free, r.Index,
 					len(r.Problems))
 			})

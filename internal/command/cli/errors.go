@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/settings"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +27,7 @@ func (a *App) status(cmd *cobra.Command, err error) int {
 		return OK
 	case errors.Is(err, ErrUnsupervised):
 		return Unsupervised
-	case !a.running || errors.Is(err, ErrUsage):
+	case !a.running || errors.Is(err, ErrUsage) || errors.Is(err, settings.ErrInvalid):
 		return WrongUsage
 	}
 	return Failed
@@ -48,7 +49,7 @@ func (a *App) printError(cmd *cobra.Command, err error, status int, asked bool) 
 			Status  int    `json:"exit_status"`
 			Command string `json:"command"`
 		}{text, statusNames[status], status, cmd.CommandPath()})
-	case status == WrongUsage:
+	case status == WrongUsage && !errors.Is(err, settings.ErrInvalid):
 		fmt.Fprintf(a.Stderr, "%s: %s\nTry '%s --help'.\n", a.Program.Name, text, a.Program.Name)
 	default:
 		fmt.Fprintf(a.Stderr, "%s: %s\n", a.Program.Name, text)

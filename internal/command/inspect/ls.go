@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
@@ -19,6 +20,7 @@ type SegmentRow struct {
 	Name       string      `json:"name,omitempty"`
 	Kind       string      `json:"kind,omitempty"` // segment, area, hash; names: the table of all names
 	Type       string      `json:"type,omitempty"`
+	PartOf     string      `json:"part_of,omitempty"` // the name of the area that it belongs to, and is not the first segment of
 	Size       int         `json:"size"`
 	Refs       int         `json:"refs"`
 	Pinned     bool        `json:"pinned"`
@@ -37,6 +39,9 @@ type SegmentRow struct {
 func (r SegmentRow) called() string {
 	switch r.Kind {
 	case "":
+		if r.PartOf != "" {
+			return "of " + r.PartOf
+		}
 		return "-"
 	case "segment":
 		return r.Name
@@ -100,8 +105,8 @@ var SegmentColumns = []cli.Column[SegmentRow]{
 	{Name: "reserved", Heading: "RESERVED", Text: func(r SegmentRow) string { return cli.Yes(r.Reserved) }, Extra: true},
 }
 
-// Segments returns the lines for what was seen of an instance.
-func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
+// Segments returns the lines for what was seen of an instance: its names, and which segments are parts of them.
+func Segments(r dsm.Report, list []registry.Info, parts map[dsm.Handle]registry.Info) []SegmentRow {
 	names := map[dsm.Handle]registry.Info{}
 	for _, x := range list {
 		names[x.Handle] = x
@@ -117,6 +122,9 @@ func Segments(r dsm.Report, list []registry.Info) []SegmentRow {
 			Pinned: s.Pinned, State: s.State.String(), Backend: s.Backend, Reserved: s.Reserved, OSName: s.OSName,
 			CreatorPid: s.CreatorPid, AgeSeconds: cli.Age(s.Created),
 			Holders: []HolderRow{}, Changed: s.Changed,
+		}
+		if row.Name == "" {
+			row.PartOf = parts[s.Handle].Name
 		}
 		if s.Failed != nil {
 			row.Error = s.Failed.Error()
@@ -136,7 +144,8 @@ func (a *app) lsCommand() *cobra.Command {
 		Short:   "List the segments: name, size, references, who holds them, what they are called in the system",
 		Long: `List the segments: name, size, references, who holds them, what they are called in the system.
 
-The name is that of package registry. Of a named area or hash table the first segment has it. Segments that are carved
+The name is that of package registry. Of a named area, or of what lies in one, the first segment has it, and of the others it is said
+that they are "of" it, with --json part_of. Segments that are carved
 out of the reserved region (min_dynamic_shared_memory) have its name in the system, and their place in it.
 
 Pids are as each process sees itself: those of another pid namespace (a container) are other numbers here, or no
@@ -147,15 +156,14 @@ The exit status is 3 if no supervisor lives.`,
 	}
 	list := cli.NewListing(cmd, SegmentColumns...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := dsm.Inspect(cmd.Context(), a.Config)
-		if err != nil {
-			return cli.ErrIfUnsupervised(r.Status, err)
+		s, err := survey.Brief(cmd.Context(), a.Config)
+		if err == nil {
+			err = s.Err
 		}
-		names, err := registry.Names(r)
 		if err != nil {
-			return err
+			return cli.ErrIfUnsupervised(s.Report.Status, err)
 		}
-		return cli.ErrIfUnsupervised(r.Status, list.Show(a.App, Segments(r, names)))
+		return cli.ErrIfUnsupervised(s.Report.Status, list.Show(a.App, Segments(s.Report, s.Names, s.Parts)))
 	}
 	return cmd
 }

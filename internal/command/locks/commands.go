@@ -12,5 +12,5 @@ type app struct{ *cli.App }
 // Commands returns the commands of this package.
 func Commands(a *cli.App) []*cobra.Command {
 	here := &app{a}
-	return []*cobra.Command{here.locksCommand()}
+	return []*cobra.Command{here.locksCommand(), here.waitsCommand()}
 }

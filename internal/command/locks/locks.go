@@ -67,19 +67,7 @@ func partiesOf(list []locktable.Party, states map[int]string) []Party {
 	return rows
 }
 
-func (p Party) String() string {
-	s := fmt.Sprintf("pid %d", p.Pid)
-	if p.App != "" {
-		s += " (" + p.App + ")"
-	}
-	if p.Note != "" {
-		s += fmt.Sprintf(" %q", p.Note)
-	}
-	if p.Process != "" {
-		s += " [" + p.Process + "]"
-	}
-	return s
-}
+func (p Party) String() string { return whoIs(p.Pid, p.Process, p.App, p.Note) }
 
 func (a *app) locksCommand() *cobra.Command {
 	var graph, dot bool
@@ -231,7 +219,7 @@ func (a *app) printWaits(s *survey.Survey) error {
 	if a.JSON {
 		return a.PrintJSON(rows)
 	}
-	return cli.PrintTable(a.Stdout, "TABLE\tWAITER\tWANTS\tMODE\tFROM\tWHICH", rows, func(r Edge) string {
+	return cli.PrintTable(a.App, "TABLE\tWAITER\tWANTS\tMODE\tFROM\tWHICH", rows, func(r Edge) string {
 		return strings.Join([]string{r.Table, r.Waiter.String(), r.Name, r.Wanted, r.Holder.String(), r.Holding}, "\t")
 	})
 }

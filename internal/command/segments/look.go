@@ -9,6 +9,7 @@ import (
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/settings"
+	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -45,7 +46,11 @@ func (p *part) of(n int) (from, length int, err error) {
 // look shows bytes of the segment that arg names, without a reference to it.
 func (a *app) look(cmd *cobra.Command, arg string, p part, show func(t target, from int, b []byte) error) error {
 	return dsm.Look(cmd.Context(), a.Config, func(r dsm.Report, bytes func(dsm.Handle) ([]byte, error)) error {
-		t, err := find(r, arg)
+		names, err := registry.Names(r)
+		if err != nil {
+			return err
+		}
+		t, err := find(r, names, arg)
 		if err != nil {
 			return err
 		}

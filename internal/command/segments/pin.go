@@ -38,14 +38,20 @@ func (a *app) unpinCommand() *cobra.Command {
 		ValidArgsFunction: a.First(a.Handles),
 		Short:             "Take a segment out of the instance's keeping",
 		Long: `Take a segment out of the instance's keeping. Its memory and its row come back when the last session that has
-it attached detaches it or ends; at once if none has.`,
+it attached detaches it or ends; at once if none has. A segment that belongs to a name is refused: rm NAME takes all of that away.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := cli.ParseHandle(args[0])
 			if err != nil {
 				return err
 			}
-			return a.inSession(cmd.Context(), func(ctx context.Context, s *dsm.Session) error { return s.Unpin(ctx, h) })
+			return a.inSession(cmd.Context(), func(ctx context.Context, s *dsm.Session) error {
+				t, err := a.findToRemove(ctx, h.String())
+				if err != nil {
+					return err
+				}
+				return s.Unpin(ctx, t.Handle)
+			})
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/registry"
 	"github.com/spf13/cobra"
 )
@@ -65,13 +66,32 @@ go: they are printed. A segment that is neither named nor pinned is its sessions
 	}
 }
 
+// findToRemove finds what an argument names. A handle of a segment that belongs to a name is an error: what has the name would be
+// destroyed by it, and its name stay.
+func (a *app) findToRemove(ctx context.Context, arg string) (t target, err error) {
+	s, err := survey.Brief(ctx, a.Config)
+	if err == nil {
+		err = s.Err
+	}
+	if err == nil {
+		t, err = find(s.Report, s.Names, arg)
+	}
+	if err != nil {
+		return t, err
+	}
+	owner := t.name
+	if owner.Name == "" {
+		owner = s.Parts[t.Handle]
+	}
+	if owner.Name != "" && owner.Name != arg {
+		return t, fmt.Errorf("the segment belongs to the name %q (%s): rm %s removes all of that", owner.Name, owner.Kind, owner.Name)
+	}
+	return t, nil
+}
+
 // remove takes away what one argument names.
 func (a *app) remove(ctx context.Context, s *dsm.Session, arg string) (r removed, err error) {
-	seen, err := dsm.Inspect(ctx, a.Config)
-	if err != nil {
-		return r, err
-	}
-	t, err := find(seen, arg)
+	t, err := a.findToRemove(ctx, arg)
 	if err != nil {
 		return r, err
 	}
@@ -80,9 +100,7 @@ func (a *app) remove(ctx context.Context, s *dsm.Session, arg string) (r removed
 		r.Holders = append(r.Holders, holderRow{h.Name, h.Pid, h.Application})
 	}
 	switch {
-	case t.name.Name != "" && t.name.Name != arg:
-		return r, fmt.Errorf("the segment is of the %s %q: rm %s removes that", t.name.Kind, t.name.Name, t.name.Name)
-	case t.name.Name != "":
+	case t.name.Name != "" && t.name.Name == arg:
 		r.What = t.name.Kind + " " + t.name.Name
 		return r, registry.Delete(ctx, s, arg)
 	case t.Root:

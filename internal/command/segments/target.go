@@ -18,11 +18,7 @@ type target struct {
 }
 
 // find finds the target of an argument in what was seen of the instance. A name goes before a handle of the same letters.
-func find(r dsm.Report, arg string) (t target, err error) {
-	names, err := registry.Names(r)
-	if err != nil {
-		return t, err
-	}
+func find(r dsm.Report, names []registry.Info, arg string) (t target, err error) {
 	h, noHandle := dsm.ParseHandle(arg)
 	for _, x := range names {
 		if x.Name == arg {

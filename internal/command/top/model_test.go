@@ -204,3 +204,24 @@ func TestRatesBeginAnew(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestNarrowScreen: on 80 columns no line that tells of a chosen one loses its end, and the list of keys fits.
+func TestNarrowScreen(t *testing.T) {
+	const text = "  pid 14388 (a worker with a name of 32 bytes.) \"pull alpine\" wants exclusive; pid 14358 [stopped] (puller) holds exclusive"
+	parts := wrap(text, 80)
+	if len(parts) != 2 || strings.Join(strings.Fields(strings.Join(parts, " ")), " ") != strings.TrimSpace(text) {
+		t.Errorf("%q", parts)
+	}
+	for _, l := range append(parts, keys...) {
+		if len(l) > 80 {
+			t.Errorf("a line of %d: %q", len(l), l)
+		}
+	}
+	long := strings.Repeat("x", 200)
+	if parts := wrap(long, 80); len(parts) != 1 {
+		t.Errorf("%q", parts)
+	}
+	if parts := wrap("    "+long, 80); len(parts) != 1 {
+		t.Errorf("%q", parts)
+	}
+}

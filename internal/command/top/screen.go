@@ -64,9 +64,26 @@ func (m *model) inner() []string {
 	if m.sheet().len() == 0 {
 		return []string{"it is gone"}
 	}
-	lines := m.sheet().detail(m.choice())
+	var lines []string
+	for _, l := range m.sheet().detail(m.choice()) {
+		lines = append(lines, wrap(l, m.width)...)
+	}
 	m.scroll = max(min(m.scroll, len(lines)-m.room()-1), 0)
 	return lines[m.scroll:]
+}
+
+// wrap breaks a line between words so that its parts fit; all but the first are indented.
+func wrap(line string, width int) (parts []string) {
+	const indent = "    "
+	for cli.Cut(line, width) != line && width > 2*len(indent) {
+		at := strings.LastIndexByte(strings.TrimSuffix(cli.Cut(line, width), "…"), ' ')
+		if at <= len(indent) || strings.TrimSpace(line[:at]) == "" {
+			break // a word that is longer than a line; it is cut
+		}
+		parts = append(parts, line[:at])
+		line = indent + line[at+1:]
+	}
+	return append(parts, line)
 }
 
 // fit cuts a line that has escapes only at its ends, or none.
@@ -242,12 +259,12 @@ func (m *model) foot() string {
 
 var keys = []string{
 	"",
-	"  1-7, tab      choose a view: sessions, segments, names, caches, locks, queues, events (also e)",
+	"  1-7, tab      choose a view; e: the events",
 	"  up, down      choose a line (also k, j, page up, page down, home, end)",
 	"  enter         look into the line; escape goes back",
 	"  s, S          order by the next column, the one before",
 	"  r             order the other way round",
-	"  /             show only lines with a text in them, or for which COLUMN=VALUE holds",
+	"  /             show only lines with a text in them, or COLUMN=VALUE (see ls)",
 	"  space         pause, or go on",
 	"  + -           more, or less, time between two looks",
 	"  q             end",

@@ -9,7 +9,7 @@ import (
 func segments() view {
 	return &sheet[inspect.SegmentRow]{
 		title: "segments", columns: inspect.SegmentColumns, by: indexOf(inspect.SegmentColumns, "size"), down: true,
-		lines: func(now, _ *picture) []inspect.SegmentRow { return inspect.Segments(now.Report, now.Names) },
+		lines: func(now, _ *picture) []inspect.SegmentRow { return inspect.Segments(now.Report, now.Names, now.Parts) },
 		key:   func(r inspect.SegmentRow) string { return r.Handle.String() },
 		look: func(r inspect.SegmentRow, now *picture) (list []string) {
 			list = append(list, "", "sessions that hold it:")

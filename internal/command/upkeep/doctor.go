@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/command/doctor"
 	"github.com/godsm/godsm/internal/instance"
@@ -40,8 +41,14 @@ bites), found, means, cure.`,
 					s = &settings.Settings{} // the environment is wrong too
 				}
 			}
-			if backend := runningType(a.Config.Dir); backend != "" {
-				s.DynamicSharedMemoryType = backend // of the one that is there, whatever a new one would have
+			if r, ok := recordOf(a.Config.Dir); ok {
+				_, gone := dsm.Inspect(cmd.Context(), a.Config) // then the next start begins anew
+				if err := r.Waiting(s); err != nil && gone == nil {
+					list = append(list, doctor.Finding{Check: "settings_waiting", Status: doctor.Note, Found: cli.OneLine(err),
+						Means: "what the file says holds when the instance begins anew: a supervisor that adopts memory keeps its settings",
+						Cure:  "end the programs and the supervisor, then: dsmctl clean --force --dir " + a.Config.Dir + ", and start them again"})
+				}
+				s.DynamicSharedMemoryType = r.Backend // of the one that is there, whatever a new one would have
 			}
 			m := doctor.Here()
 			list = append(list, m.Check(s.Values)...)
@@ -59,18 +66,15 @@ bites), found, means, cure.`,
 	}
 }
 
-// runningType returns the type of the instance that the directory has had last; empty if there has been none.
-func runningType(dir string) string {
+// recordOf returns the record of the instance that the directory has had last, and whether there is one.
+func recordOf(dir string) (r instance.Record, ok bool) {
 	d, err := instance.OpenDir(dir)
 	if err != nil {
-		return ""
+		return r, false
 	}
 	defer d.Close()
-	r, err := d.ReadRecord()
-	if err != nil {
-		return ""
-	}
-	return r.Backend
+	r, err = d.ReadRecord()
+	return r, err == nil
 }
 
 func (a *app) printFindings(list []doctor.Finding) error {

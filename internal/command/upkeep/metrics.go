@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/godsm/godsm/internal/command/cli"
 	"github.com/godsm/godsm/internal/web"
@@ -36,15 +37,30 @@ func (p *pages) listen(ctx context.Context) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: --metrics %q: it takes HOST:PORT: %w", cli.ErrUsage, p.address, err)
 	}
+	if n, err := net.LookupPort("tcp", port); err != nil || port == "" {
+		return nil, fmt.Errorf("%w: --metrics %q: %q is no port", cli.ErrUsage, p.address, port)
+	} else {
+		port = strconv.Itoa(n)
+	}
 	if host == "" {
 		host = "127.0.0.1"
 	}
+	network := "tcp"
+	if ip := net.ParseIP(host); ip.To4() != nil {
+		network = "tcp4" // of 0.0.0.0 tcp makes all addresses of IPv6, too
+	}
 	var c net.ListenConfig
-	l, err := c.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	l, err := c.Listen(ctx, network, net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("--metrics: %w", err)
 	}
 	return l, nil
+}
+
+// beyond reports whether processes of other machines may reach the listener.
+func beyond(l net.Listener) bool {
+	a, ok := l.Addr().(*net.TCPAddr)
+	return ok && !a.IP.IsLoopback()
 }
 
 // serve answers at the listener for the instance in dir until stop is called, which waits for what is under way.
@@ -62,5 +78,9 @@ func (a *app) serve(l net.Listener, dir string, p pages) (stop func()) {
 		}
 	}()
 	a.Config.Logger.Info().Str("address", l.Addr().String()).Msg("serves metrics")
+	if beyond(l) {
+		a.Config.Logger.Warn().Str("address", l.Addr().String()).
+			Msg("metrics and the page can be read without a password by every machine that reaches this address")
+	}
 	return func() { cancel(); <-ended }
 }

@@ -21,8 +21,8 @@ func (a *app) superviseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "supervise",
 		GroupID: cli.Run,
-		Short:   "Run an instance, in the foreground, until SIGINT or SIGTERM",
-		Long: `Run an instance, in the foreground, until SIGINT or SIGTERM.
+		Short:   "Run an instance, in the foreground, until SIGINT, SIGTERM or SIGHUP",
+		Long: `Run an instance, in the foreground, until SIGINT, SIGTERM or SIGHUP.
 
 Then all of it is removed or, with --leave, handed over to the next supervisor: sessions go on, and what is pinned stays
 in memory until that adopts it. So a new version takes over without losing memory.

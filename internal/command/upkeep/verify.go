@@ -134,12 +134,12 @@ func (a *app) printVerified(rows []VerifyRow) error {
 	if a.JSON {
 		return errors.Join(a.PrintJSON(rows), err)
 	}
-	perr := cli.PrintTable(a.Stdout,
-		"NAME\tKIND\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST\tPROBLEMS",
+	perr := cli.PrintTable(a.App,
+		"NAME\tKIND\tPROBLEMS\tBYTES\tUSED\tFREE\tHELD\tSTRAGGLERS\tOVERHEAD\tSEGMENTS\tSESSIONS\tOBJECTS\tENTRIES\tDEAD\tLOST",
 		rows, func(r VerifyRow) string {
-			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, cli.Size(r.Bytes),
+			return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d", r.Name, r.Kind, len(r.Problems), cli.Size(r.Bytes),
 				cli.Size(r.Used), cli.Size(r.Free), cli.Size(r.Straggling), r.Stragglers, cli.Size(r.Overhead), r.Segments, r.Sessions, r.Objects, r.Entries,
-				r.Dead, r.Lost, len(r.Problems))
+				r.Dead, r.Lost)
 		})
 	for _, r := range rows {
 		for _, p := range r.Problems {

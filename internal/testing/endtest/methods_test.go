@@ -16,7 +16,7 @@ var exempt = map[string]string{
 	"dsm.Handle": "a number", "dsm.ParseHandle": "a number", "dsm.Error": "an error", "dsm.SegmentState": "a text", "dsm.SessionState": "a text",
 	"dsm.Inspect": "looks from outside of sessions", "dsm.Look": "looks from outside of sessions",
 	"dsm.Events": "looks from outside of sessions", "dsm.Event": "a copy", "cache.Read": "looks from outside of sessions",
-	"dsa.Look": "looks from outside of sessions", "dsa.Sight": "looks from outside of sessions", "dsm.Open": "makes a session",
+	"dsa.Look": "looks from outside of sessions", "dsa.Sight": "looks from outside of sessions", "shmsync.FindLocks": "looks from outside of sessions", "dsm.Open": "makes a session",
 	"dsm.Session.Config": "a copy of settings", "dsm.Session.Done": "a channel", "dsm.Session.Owner": "an owner",
 	"dsm.Session.Close": "the end itself", "dsm.owned": "calls Detach",
 	"area.source": "calls Session", "area.segment": "calls Segment",

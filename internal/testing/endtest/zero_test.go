@@ -55,7 +55,7 @@ var zeros = []any{
 	new(shmsync.Barrier), new(shmsync.BarrierWord), new(shmsync.Bit), new(shmsync.Cond), new(shmsync.EventCount), new(shmsync.Guard),
 	new(shmsync.LWLock), new(shmsync.LWLockWord), new(shmsync.Latch), new(shmsync.LatchWord), new(shmsync.Mailbox),
 	new(shmsync.MailboxWord), new(shmsync.Mutex), new(shmsync.MutexGuard), new(shmsync.MutexWord), new(shmsync.News),
-	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status),
+	new(shmsync.Peer), new(shmsync.PeerDiedError), new(shmsync.Self), new(shmsync.Slot), new(shmsync.Status), new(shmsync.LockAt),
 	new(shmsync.Ticket), new(shmsync.Waiter),
 	new(toc.Estimator), new(toc.Toc),
 	new(logcache.Cache), new(logcache.Condition), new(logcache.Entry), new(logcache.Failure), new(logcache.Item),

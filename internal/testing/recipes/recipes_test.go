@@ -13,10 +13,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/godsm/godsm/cache"
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/survey"
 	"github.com/godsm/godsm/internal/testing/instancetest"
 	"github.com/godsm/godsm/internal/testing/proctest"
 	"github.com/godsm/godsm/locktable"
+	"github.com/godsm/godsm/registry"
+	"github.com/godsm/godsm/shm/shmsync"
 )
 
 var ctx = context.Background()
@@ -24,6 +28,8 @@ var ctx = context.Background()
 func TestMain(m *testing.M) {
 	proctest.Register("program", programHelper)
 	proctest.Register("holder", holderHelper)
+	proctest.Register("lock", lockHelper)
+	proctest.Register("loader", loaderHelper)
 	proctest.Main(m)
 }
 
@@ -71,35 +77,99 @@ func holderHelper(c *proctest.Child) error {
 	return nil
 }
 
-// faults make what each section of the page is about, in an instance of 42 segments.
-var faults = map[string]func(t *testing.T, dir string){
-	"A stuck lock": func(t *testing.T, dir string) {
-		p := proctest.Start(t, "holder", dir)
-		p.Expect("holds the lock")
-		if err := p.Stop(); err != nil {
-			t.Fatal(err)
-		}
-		instancetest.Eventually(t, "it is seen stopped", func() bool {
-			r, err := dsm.Inspect(ctx, dsm.Config{Dir: dir})
-			return err == nil && len(r.Sessions) == 1 && r.Sessions[0].State == "stopped"
+// jobs is a program's own structure, with a lock in it.
+type jobs struct{ Lock shmsync.LWLockWord }
+
+// lockHelper: DIR. It locks a lock of its own in a segment, as long as it takes.
+func lockHelper(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0], Application: "worker"})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	j, err := registry.Segment[jobs](ctx, s, "jobs", nil)
+	if err != nil {
+		return err
+	}
+	c.Say("locks")
+	if _, err := shmsync.NewLWLock(&j.Lock, s.Self()).Lock(ctx); err != nil {
+		return err
+	}
+	c.Say("holds the lock")
+	c.Hear()
+	return nil
+}
+
+// loaderHelper: DIR. It loads a key of a cache, which takes for ever.
+func loaderHelper(c *proctest.Child) error {
+	s, err := dsm.Open(ctx, dsm.Config{Dir: c.Args[0], Application: "loader"})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	pages, err := cache.Open(ctx, s, "pages", cache.Options{Limit: 1 << 20})
+	if err != nil {
+		return err
+	}
+	_, err = pages.Load(ctx, []byte("front"), nil, func(context.Context) ([]byte, error) {
+		c.Say("loads")
+		c.Hear()
+		return nil, nil
+	})
+	return err
+}
+
+// faults make what each section of the page is about, in an instance of 42 segments. They return the process that the page calls PID.
+var faults = map[string]func(t *testing.T, dir string) (pid int){
+	"A stuck lock": func(t *testing.T, dir string) int {
+		holder, first, loader := proctest.Start(t, "holder", dir), proctest.Start(t, "lock", dir), proctest.Start(t, "loader", dir)
+		holder.Expect("holds the lock")
+		first.Expect("locks")
+		first.Expect("holds the lock")
+		loader.Expect("loads")
+		second := proctest.Start(t, "lock", dir)
+		second.Expect("locks")
+		instancetest.Eventually(t, "one waits for the other", func() bool {
+			words, err := survey.Words(ctx, dsm.Config{Dir: dir}, "jobs")
+			return err == nil && len(words) == 1
 		})
-		t.Cleanup(p.Kill)
+		for _, p := range []*proctest.Process{holder, first, loader} {
+			if err := p.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Kill)
+		}
+		instancetest.Eventually(t, "three are seen stopped", func() bool {
+			r, err := dsm.Inspect(ctx, dsm.Config{Dir: dir})
+			stopped := 0
+			for _, s := range r.Sessions {
+				if s.State == dsm.SessionStopped {
+					stopped++
+				}
+			}
+			return err == nil && stopped == 3
+		})
+		t.Cleanup(second.Kill)
+		return holder.Pid
 	},
-	"A leak":            func(t *testing.T, dir string) { program(t, dir, 40) },
-	"Memory that grows": func(t *testing.T, dir string) { program(t, dir, 40) },
-	"A full table": func(t *testing.T, dir string) {
-		program(t, dir, 42)
+	"A leak":            func(t *testing.T, dir string) int { return program(t, dir, 40).Pid },
+	"Memory that grows": func(t *testing.T, dir string) int { return program(t, dir, 40).Pid },
+	"A full table": func(t *testing.T, dir string) int {
+		p := program(t, dir, 42)
 		s := instancetest.Open(t, dsm.Config{Dir: dir})
 		if _, err := s.Create(ctx, s.Owner(), 1); !errors.Is(err, dsm.ErrTooManySegments) {
 			t.Errorf("a segment more: %v", err)
 		}
+		return p.Pid
 	},
-	"A process that is OOM-killed": func(t *testing.T, dir string) {
-		program(t, dir, 3).Kill() // which the kernel does by the same signal
+	"A process that is OOM-killed": func(t *testing.T, dir string) int {
+		p := program(t, dir, 3)
+		p.Kill() // which the kernel does by the same signal
 		instancetest.Eventually(t, "what it held is given back", func() bool {
 			r, err := dsm.Inspect(ctx, dsm.Config{Dir: dir})
 			return err == nil && len(r.Sessions) == 0 && len(r.Segments) == 1
 		})
+		return p.Pid
 	},
 }
 
@@ -169,8 +239,11 @@ func TestRecipes(t *testing.T) {
 			}
 			cfg := instancetest.Config(t, "posix", "max_segments", "42")
 			instancetest.Start(t, cfg)
-			fault(t, cfg.Dir)
+			pid := fmt.Sprint(fault(t, cfg.Dir))
 			for _, c := range commands {
+				for i := range c.args {
+					c.args[i] = strings.ReplaceAll(c.args[i], "PID", pid)
+				}
 				cmd := exec.Command(bin, c.args...)
 				cmd.Dir = t.TempDir() // for what a command writes
 				cmd.Env = append(os.Environ(), "DSM_DIR="+cfg.Dir)

@@ -99,7 +99,7 @@ function memory(blocks) {
   if (focused !== undefined) for (const g of map.children) if (g.dataset.handle === focused) { g.focus({ preventScroll: true }); break; }
 }
 
-const who = p => "pid " + p.pid + (p.application ? " " + p.application : "") + (p.note ? " “" + p.note + "”" : "");
+const who = p => "pid " + p.pid + (p.state ? " [" + p.state + "]" : "") + (p.application ? " " + p.application : "") + (p.note ? " “" + p.note + "”" : "");
 
 // graph draws who waits for whom: a process is as far right as the longest chain of waits that ends in it.
 function graph(waits) {
@@ -186,8 +186,8 @@ function draw(s) {
     for (const p of l.waiters) parties.push([l, "waits", p]);
     if (l.died) parties.push([l, l.died + (l.died_below ? " died below it" : " died with it"), null]);
   }
-  table("t-locks", [["Lock", r => r[0].table + ": " + r[0].name], ["", r => r[1]], ["Who", r => r[2] ? who(r[2]) : "–"], ["Mode", r => r[2] ? r[2].mode : "–"],
-    ["For", r => r[2] ? seconds(r[2].seconds) : "–", "n"]], parties, "no locks are held");
+  table("t-locks", [["Lock", r => r[0].table + ": " + r[0].name], ["", r => r[1]], ["For", r => r[2] ? seconds(r[2].seconds) : "–", "n"],
+    ["Who", r => r[2] ? [who(r[2]), r[2].state ? "bad" : ""] : "–"], ["Mode", r => r[2] ? r[2].mode : "–"]], parties, "no locks are held");
   caches(s.caches);
   table("t-queues", [["Name", q => q.name], ["Waiting", q => q.error ? [q.error, "bad"] : of(q.waiting, q.slots, number), "n"], ["In flush", q => number(q.flushing), "n"],
     ["Oldest", q => seconds(q.oldest), "n"], ["Commands", q => number(q.commands), "n"], ["Failed", q => number(q.failed), "n"], ["Leader", q => q.leader || "–"], ["Trouble", q => [q.trouble || "–", q.trouble ? "bad" : ""]]], s.queues, "no queues");
