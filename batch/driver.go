@@ -3,7 +3,7 @@ package batch
 import "context"
 
 // A Driver executes the flushes of one [Engine] on one connection, which it opens when it needs one and opens anew
-// after it was lost. The engine calls it from one goroutine. The context of a call is the engine's own: it ends when
+// after it was lost. The engine calls it from one goroutine at a time. The context of a call is the engine's own: it ends when
 // Close gives up, and never because a caller's context has ended.
 type Driver[Cmd, Res any] interface {
 	// Begin begins a transaction. Where flush is not 0, the transaction also stores that number where Settle finds it:

@@ -17,6 +17,7 @@ type Engine[Cmd, Res any] struct {
 	size    func(Cmd) int
 	plans   planner[Cmd, Res]
 	queue   queue[Cmd, Res]
+	flush   flush[Cmd, Res] // of the one that has begun a flush of the queue
 	calls   sync.Pool
 
 	ctx     context.Context // the worker's; ends when Close gives up
@@ -44,12 +45,14 @@ func New[Cmd, Res any, Group, Key comparable](driver Driver[Cmd, Res], rules Rul
 	e.queue.wake = make(chan struct{}, 1)
 	e.queue.room, e.queue.full = e.options.Queue, e.options.Full
 	e.calls.New = func() any { return &call[Cmd, Res]{ready: make(chan struct{}, 1)} }
+	e.flush.e = e
 	e.ctx, e.cancel = context.WithCancelCause(context.Background())
 	go e.runWorker()
 	return e
 }
 
-// Do hands in a command and waits for its outcome. It blocks while the queue is full, unless Options.Full is Fail. If
+// Do hands in a command and waits for its outcome. If nothing else is under way, and the context can't end, it executes the command in
+// its own goroutine. It blocks while the queue is full, unless Options.Full is Fail. If
 // the context ends first, Do returns an [Error] that reports whether the command may still be executed. Any error is an
 // *Error.
 func (e *Engine[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) {
@@ -106,10 +109,28 @@ func (e *Engine[Cmd, Res]) Submit(ctx context.Context, cmd Cmd) *Future[Res] {
 }
 
 // Post hands in a command whose outcome is told by a call of told, for a program that waits in one place for many of
-// them. told is called once, by the worker, so it must not block. Post itself blocks while the queue is full, unless
+// them. told is called once, by the goroutine that executes, so it must not block. Post itself blocks while the queue is full, unless
 // Options.Full is Fail; a command that is not accepted is told at once, by Post. The context withdraws the command as it
 // does for Submit.
 func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd, res Res, err error)) {
+	e.awaitRoom(ctx, e.post(ctx, cmd, told))
+}
+
+// PostAll is Post for several commands. They are handed in at once, so one flush takes them all, if it has room for as many.
+func (e *Engine[Cmd, Res]) PostAll(ctx context.Context, cmds []Cmd, told func(cmd Cmd, res Res, err error)) {
+	e.queue.hold(1)
+	var last chan struct{}
+	for _, cmd := range cmds {
+		if admit := e.post(ctx, cmd, told); admit != nil {
+			last = admit
+		}
+	}
+	e.queue.hold(-1)
+	e.awaitRoom(ctx, last)
+}
+
+// post hands in a command for Post. It returns a channel that is closed when there is room for it, nil if there is.
+func (e *Engine[Cmd, Res]) post(ctx context.Context, cmd Cmd, told func(cmd Cmd, res Res, err error)) (admit chan struct{}) {
 	c := e.calls.Get().(*call[Cmd, Res])
 	c.cmd, c.ctx, c.told = cmd, ctx, told
 	admit, err := e.handIn(ctx, c, true)
@@ -117,8 +138,12 @@ func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd,
 		e.recycle(c)
 		var none Res
 		told(cmd, none, &Error{Err: err})
-		return
 	}
+	return admit
+}
+
+// awaitRoom waits for room, if that is to be waited for.
+func (e *Engine[Cmd, Res]) awaitRoom(ctx context.Context, admit chan struct{}) {
 	if admit != nil {
 		select {
 		case <-admit:
@@ -147,7 +172,25 @@ func (e *Engine[Cmd, Res]) handIn(ctx context.Context, c *call[Cmd, Res], waits 
 		c.stream = s.stream
 		c.stream.pending.Add(1)
 	}
+	if !waits && ctx.Done() == nil && c.interact == nil && !c.fence && e.options.Linger == 0 && e.queue.enter(c) {
+		e.flushAlone(c)
+		return nil, nil
+	}
 	return e.queue.handIn(c, waits)
+}
+
+// flushAlone executes a call that nothing waits before in its own caller's goroutine, which can't leave since its context does
+// not end. That saves the two changes of goroutine that are half of what the engine costs a lone caller.
+func (e *Engine[Cmd, Res]) flushAlone(c *call[Cmd, Res]) {
+	defer func() {
+		if tx := e.flush.tx; tx != nil { // the driver has panicked
+			e.flush.tx = nil
+			tx.Rollback(e.ctx)
+		}
+		e.queue.leave()
+	}()
+	e.flush.calls = append(e.flush.calls[:0], c)
+	e.flush.run()
 }
 
 func (e *Engine[Cmd, Res]) measure(c *call[Cmd, Res]) (err error) {
@@ -227,14 +270,16 @@ func (e *Engine[Cmd, Res]) drain(ctx context.Context) error {
 // runWorker runs as the worker: it flushes until the engine is closed, and then drops the calls that are left.
 func (e *Engine[Cmd, Res]) runWorker() {
 	defer close(e.ended)
-	f := flush[Cmd, Res]{e: e}
+	f := &e.flush
 	var gone []*call[Cmd, Res]
 	for e.queue.awaitWork(e.ctx, e.options.Linger, e.options.MaxRows) {
+		e.queue.gather(e.options.MaxRows, f.took)
 		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)
 		for _, c := range gone {
 			e.endWithdrawn(c)
 		}
 		f.run()
+		e.queue.leave()
 	}
 	for { // Close has given up: none of these is executed
 		f.calls, gone = e.queue.take(f.calls[:0], gone[:0], e.options.MaxRows, e.options.MaxBytes)

@@ -14,7 +14,7 @@ var (
 	ErrClosed = errors.New("the engine is closed")
 	// ErrInside: an interaction calls the engine that runs it, which would wait for itself.
 	ErrInside = errors.New("called from inside an interaction of the same engine")
-	// ErrPoison: the command was alone in a transaction, four times in a row, when the connection was lost.
+	// ErrPoison: the connection was lost twice while the command was alone in a transaction, and lived without it.
 	ErrPoison = errors.New("the connection is lost whenever this command is executed")
 	// ErrNoResult: the command was executed, and the connection was lost with its result.
 	ErrNoResult = errors.New("the command was executed, and its result was lost with the connection")

@@ -43,8 +43,9 @@ type flush[Cmd, Res any] struct {
 	lost     int           // connections, while the flush was under way
 	cause    error         // of the last loss
 	trial    time.Duration // how long a connection must live for the last loss to count; 0: it was tried, or does not count
-	look     time.Duration // how often that connection is looked at
+	looks    int           // how often that connection is looked at, at least
 	tries    int           // in a row that have failed
+	took     time.Duration // by the last commit
 	most     int           // entries in a transaction: fewer where transient errors don't cease
 }
 
@@ -321,7 +322,9 @@ func (f *flush[Cmd, Res]) committed() {
 			failed += e.n
 		}
 	}
-	f.e.finished(calls, failed, merged, f.executed, time.Since(f.begun))
+	f.took = time.Since(f.begun)
+	f.e.queue.expect(calls)
+	f.e.finished(calls, failed, merged, f.executed, f.took)
 	for x := f.from; x < f.pos; x++ {
 		e := &f.entries[x]
 		if e.err != nil {

@@ -41,7 +41,7 @@ func (f *flush[Cmd, Res]) suspect() {
 		}
 	}
 	f.trial = min(max(time.Duration(times)*lived, leastTrial), mostTrial)
-	f.look = max(lived/2, leastTrial/8)
+	f.looks = times
 }
 
 // try finds out whether the last loss counts, and fails a command that is poison. It takes no time of its own from a connection
@@ -55,7 +55,7 @@ func (f *flush[Cmd, Res]) try() {
 		f.trial = 0 // the next transaction will have that error
 		return
 	}
-	lived := f.connectionLives(f.trial, f.look)
+	lived := f.connectionLives(f.trial, f.looks)
 	f.trial = 0
 	f.each(func(c *call[Cmd, Res]) {
 		if s := &c.suspicion; s.on {
@@ -74,11 +74,12 @@ func (f *flush[Cmd, Res]) try() {
 	}
 }
 
-// connectionLives reports whether a connection lives for d. It looks at it in intervals of that length.
-func (f *flush[Cmd, Res]) connectionLives(d, interval time.Duration) bool {
-	pause := time.NewTicker(interval)
+// connectionLives reports whether a connection lives for d. It looks at it about 2*looks times, and at least looks times, however
+// seldom this goroutine runs on a busy machine: each look is a transaction that the connection has to live through.
+func (f *flush[Cmd, Res]) connectionLives(d time.Duration, looks int) bool {
+	pause := time.NewTicker(max(d/time.Duration(2*looks), leastTrial/8))
 	defer pause.Stop()
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	for n, end := 0, time.Now().Add(d); n < looks || time.Now().Before(end); n++ {
 		select {
 		case <-pause.C:
 		case <-f.e.ctx.Done():

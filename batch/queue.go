@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -20,6 +21,9 @@ type queue[Cmd, Res any] struct {
 	gone     int // of these, the withdrawn ones
 	full     Full
 	closed   bool
+	busy     bool // a flush is under way, the worker's or a caller's own
+	held     int  // callers that hand in several commands at once, of which the rest is to come
+	expected int  // commands that will wait again soon, as the last flushes say
 }
 
 // handIn hands in a call. A call that is not admitted yet has been put all the same; if its caller waits for that, put returns
@@ -41,6 +45,44 @@ func (q *queue[Cmd, Res]) handIn(c *call[Cmd, Res], waits bool) (admit chan stru
 	}
 	q.wakeWorker()
 	return c.admit, nil
+}
+
+// enter begins a flush of one call, without the worker, if nothing is under way, nothing waits, and no other caller is expected.
+// It reports whether it did.
+func (q *queue[Cmd, Res]) enter(c *call[Cmd, Res]) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.busy || q.held > 0 || q.head < len(q.list) || q.expected > 1 {
+		return false
+	}
+	q.busy = true
+	return c.move(waiting, taken)
+}
+
+// hold, with 1, keeps the worker from a flush until hold is called with -1.
+func (q *queue[Cmd, Res]) hold(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held += n
+	q.wakeWorker()
+}
+
+// expect notes how many commands a flush is about to answer. As many will wait again soon, with those that wait already. It forgets
+// slowly, since callers may be on their way while neither is true of them.
+func (q *queue[Cmd, Res]) expect(answered int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.expected = max(answered+len(q.list)-q.head-q.gone, q.expected*3/4)
+}
+
+// leave ends the flush that take or enter has begun.
+func (q *queue[Cmd, Res]) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.busy = false
+	if q.closed || q.head < len(q.list) {
+		q.wakeWorker()
+	}
 }
 
 // wakeWorker wakes the worker.
@@ -81,11 +123,12 @@ func (q *queue[Cmd, Res]) withdraw(c *call[Cmd, Res]) bool {
 	return true
 }
 
-// take appends to calls those that go into the next flush, and to gone those that were withdrawn or whose own context
-// has ended.
+// take begins a flush: it appends to calls those that go into it, and to gone those that were withdrawn or whose own context has
+// ended.
 func (q *queue[Cmd, Res]) take(calls, gone []*call[Cmd, Res], rows, bytes int) (_, _ []*call[Cmd, Res]) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.busy = true
 	n := len(calls)
 	for ; q.head < len(q.list); q.head++ {
 		c := q.list[q.head]
@@ -172,33 +215,76 @@ func (q *queue[Cmd, Res]) state() (waiting int, since time.Time, closed bool) {
 	return len(q.list) - q.head - q.gone, since, q.closed
 }
 
-// awaitWork waits for work, and for the linger after the first of it. It reports whether there is work: not when the queue is
-// closed and empty, or the context has ended.
+// awaitWork waits for work, for the end of a caller's own flush, and for the linger after the first of the work. It reports
+// whether there is work: not when the queue is closed and empty, or the context has ended. No flush is under way then.
 func (q *queue[Cmd, Res]) awaitWork(ctx context.Context, linger time.Duration, rows int) bool {
 	for {
 		n, since, closed := q.state()
-		if n > 0 {
-			if rest := linger - time.Since(since); rest > 0 && n < rows && !closed {
-				timer := time.NewTimer(rest)
-				select {
-				case <-timer.C:
-				case <-q.wake:
-				case <-ctx.Done():
-				}
-				timer.Stop()
-				if ctx.Err() == nil {
-					continue
-				}
+		switch {
+		case q.isBusy():
+			<-q.wake // a caller's flush ends with the context, too, and no caller holds for long
+		case ctx.Err() != nil, n == 0 && closed:
+			return false
+		case n == 0:
+			select {
+			case <-q.wake:
+			case <-ctx.Done():
 			}
-			return ctx.Err() == nil
-		}
-		if closed {
-			return false
-		}
-		select {
-		case <-q.wake:
-		case <-ctx.Done():
-			return false
+		case closed || n >= rows || time.Since(since) >= linger:
+			return true
+		default:
+			timer := time.NewTimer(linger - time.Since(since))
+			select {
+			case <-timer.C:
+			case <-q.wake:
+			case <-ctx.Done():
+			}
+			timer.Stop()
 		}
 	}
+}
+
+// isBusy reports whether a caller's own flush is under way, or a caller is about to hand in more.
+func (q *queue[Cmd, Res]) isBusy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.busy || q.held > 0
+}
+
+// How long gather waits: a part of the time of the last flush, at most a millisecond, and a part of that while nothing comes. It
+// waits for no more commands than gathers: what they cost by themselves is more by then than what another flush costs.
+const (
+	gatherPart = 8
+	mostGather = time.Millisecond
+	restPart   = 8
+	gathers    = 128
+)
+
+// gather lets callers run that the last flush has answered, until as many commands wait as are expected, or rows, or no more
+// come. Callers that hand in one command after another would be in two halves otherwise, of which one waits while the other one's
+// flush is under way. took is the time of the last flush. A lone caller is not delayed: its command is all that is expected.
+func (q *queue[Cmd, Res]) gather(rows int, took time.Duration) {
+	began, last, most, n := time.Now(), time.Now(), min(took/gatherPart, mostGather), 0
+	for {
+		more, enough := q.gathered(rows)
+		if enough {
+			return
+		}
+		now := time.Now()
+		if more > n {
+			n, last = more, now
+		}
+		if now.Sub(last) > most/restPart || now.Sub(began) > most {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// gathered returns how many commands wait, and whether these are enough for a flush.
+func (q *queue[Cmd, Res]) gathered(rows int) (n int, enough bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n = len(q.list) - q.head - q.gone
+	return n, n >= min(q.expected, rows, gathers) || q.closed
 }

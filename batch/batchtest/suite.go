@@ -28,7 +28,7 @@ type Database struct {
 }
 
 // Run judges a driver. open returns an empty database, and cleans up by t.Cleanup. programs is how many random programs
-// it plays.
+// it plays, as many of them at a time as go test -parallel says.
 func Run(t *testing.T, programs int, open func(t *testing.T) Database) {
 	for _, test := range []struct {
 		name string
@@ -53,7 +53,10 @@ func Run(t *testing.T, programs int, open func(t *testing.T) Database) {
 	}
 	t.Run("RandomProgramsEqualSerialExecution", func(t *testing.T) {
 		for seed := range uint64(programs) {
-			t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { Judge(t, seed, open(t), Ways{}) })
+			t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+				t.Parallel()
+				Judge(t, seed, open(t), Ways{})
+			})
 		}
 	})
 }

@@ -65,7 +65,8 @@ func sides(b *testing.B, fsync string, callers int) {
 		b.Fatal(err)
 	}
 	defer many.Close(ctx)
-	e := batch.New(notes(p.config), byText, batch.Options{})
+	rules, flushes := batchtest.CountFlushes(byText)
+	e := batch.New(notes(p.config), rules, batch.Options{})
 	defer e.Close(ctx)
 	batchtest.Compare(b, callers, 300*time.Millisecond,
 		batchtest.Side{Name: "single", Rows: 1, Do: through(1)},
@@ -79,11 +80,14 @@ func sides(b *testing.B, fsync string, callers int) {
 			_, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 			return err
 		}},
-		batchtest.Side{Name: "batch", Rows: 1, Do: func(n int64) error {
+		batchtest.Side{Name: "batch", Rows: 1, Flushes: flushes, Do: func(n int64) error {
 			_, err := e.Do(ctx, fmt.Sprintf(note, n))
 			return err
 		}})
-	b.ReportMetric(e.Stats().P50.Seconds()*1000, "flush-p50-ms")
+	s := e.Stats()
+	b.ReportMetric(s.P50.Seconds()*1000, "flush-p50-ms")
+	b.ReportMetric(s.P99.Seconds()*1000, "flush-p99-ms")
+	b.ReportMetric(float64(s.Commands)/float64(s.Commits), "rows/flush")
 }
 
 var (
@@ -158,6 +162,11 @@ func BenchmarkShared(b *testing.B) {
 					_, err := q.Do(ctx, fmt.Sprintf(note, n))
 					return err
 				}})
+			own := e.Stats()
+			b.ReportMetric(float64(own.Commands)/float64(own.Commits), "local-rows/flush")
+			if s, err := q.Stats(); err == nil {
+				b.ReportMetric(float64(s.Commands)/float64(s.Commits), "shared-rows/flush")
+			}
 			if err := errors.Join(e.Close(ctx), q.Close(ctx), f.Close()); err != nil {
 				b.Error(err)
 			}

@@ -254,5 +254,8 @@ func (c *conn[Cmd, Res]) Close(ctx context.Context) error {
 	if !c.led {
 		_, err = c.conn.Exec(ctx, leave, c.queue, int64(c.number))
 	}
+	if c.conn.IsClosed() { // the server has ended it meanwhile; the row is swept
+		return nil
+	}
 	return errors.Join(err, c.conn.Close(ctx))
 }

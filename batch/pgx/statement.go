@@ -68,8 +68,12 @@ func InsertSQL(table, id string, columns ...Column) string {
 // InsertOneSQL returns the text of a statement that does for one command what InsertSQL's does for many, at half of its cost:
 // a lone row needs no join to be told from others. It is for Statement.One.
 func InsertOneSQL(table, id string, columns ...Column) string {
-	names, given := list(columns)
-	return fmt.Sprintf("INSERT INTO %s (%s) SELECT * FROM unnest(%s) RETURNING 1::bigint, %s", table, names, given, quote(id))
+	names, _ := list(columns)
+	var first []string
+	for i, c := range columns {
+		first = append(first, fmt.Sprintf("($%d::%s[])[1]", i+1, c.Type))
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) RETURNING 1::bigint, %s", table, names, strings.Join(first, ", "), quote(id))
 }
 
 // UpsertSQL returns the text of a statement that inserts rows, or sets the columns after the first of those that are

@@ -36,16 +36,19 @@ type leader[Cmd, Res any] struct {
 	fenced batch.Fenced
 	engine *batch.Engine[item[Cmd], Res]
 
-	leaving atomic.Bool   // it takes no more commands
-	pending atomic.Int64  // commands that the engine has
-	idle    chan struct{} // receives when the engine has none any more
-	looked  time.Time     // at all slots
-	bell    bell          // rung before each transaction, and when all is answered
-	taken   []item[Cmd]   // scratch, as the rest
-	claims  []claim
-	buf     []byte
-	result  []byte                      // scratch of the engine's worker
-	teller  func(item[Cmd], Res, error) // tell: a method value is an allocation for each use
+	leaving  atomic.Bool   // it takes no more commands
+	pending  atomic.Int64  // commands that the engine has
+	idle     chan struct{} // receives when the engine has none any more
+	looked   time.Time     // at all slots
+	took     time.Duration // by the last flush
+	expected atomic.Int64  // commands that will be ready again soon, as the last flushes say
+	bell     bell          // rung before each transaction, and when all is answered
+	taken    []item[Cmd]   // scratch, as the rest
+	posts    []item[Cmd]
+	claims   []claim
+	buf      []byte
+	result   []byte                      // scratch of the engine's worker
+	teller   func(item[Cmd], Res, error) // tell: a method value is an allocation for each use
 
 	mu     sync.Mutex // of engine, while run makes it, and of
 	before [10]uint64 // what of the engine's figures is in the shared ones
@@ -77,6 +80,7 @@ func (l *leader[Cmd, Res]) run() (err error) {
 				return err
 			}
 		}
+		l.gather()
 		if err := l.m.contained(l.claim); err != nil {
 			return err
 		}
@@ -86,9 +90,11 @@ func (l *leader[Cmd, Res]) run() (err error) {
 			}
 			continue
 		}
+		began := time.Now()
 		if err := l.flush(); err != nil {
 			return err
 		}
+		l.took = time.Since(began)
 	}
 	return l.q.ctx.Err()
 }
@@ -128,6 +134,7 @@ func (l *leader[Cmd, Res]) flush() error {
 	ordered := map[[2]uint64]context.Context{}
 	for _, lone := range []bool{false, true} {
 		l.pending.Store(1)
+		var last context.Context // of what is in l.posts
 		for i := range l.taken {
 			it := &l.taken[i]
 			if it.alone != lone {
@@ -150,14 +157,19 @@ func (l *leader[Cmd, Res]) flush() error {
 				l.finishSlot(*it, *new(Res), err)
 				continue
 			}
-			l.engine.Post(ctx, *it, l.teller)
+			if ctx != last {
+				l.post(last)
+			}
+			l.posts, last = append(l.posts, *it), ctx
 			if lone {
+				l.post(last)
 				if err := l.wait(); err != nil {
 					return err
 				}
 				l.pending.Store(1)
 			}
 		}
+		l.post(last)
 		if err := l.wait(); err != nil {
 			return err
 		}
@@ -168,7 +180,7 @@ func (l *leader[Cmd, Res]) flush() error {
 // wait waits until the engine has answered all. A leader without a database gives up after a while, if there are others.
 func (l *leader[Cmd, Res]) wait() error {
 	if l.pending.Add(-1) == 0 {
-		l.bell.toll(l.m)
+		l.tellAll()
 		return l.errIfDeposed()
 	}
 	t := time.NewTicker(patience / 4)

@@ -164,7 +164,7 @@ func (l *leader[Cmd, Res]) finishSlot(it item[Cmd], res Res, err error) {
 		return l.answer(it.slot, res, err)
 	})
 	if l.pending.Add(-1) == 0 {
-		l.bell.toll(l.m)
+		l.tellAll()
 		l.idle <- struct{}{}
 	}
 }

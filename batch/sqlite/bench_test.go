@@ -67,8 +67,8 @@ func BenchmarkSides(b *testing.B) {
 				Bind: func(text string, args []any) []any { return append(args, text) },
 				Done: func(id *int64, _, last int64) { *id = last },
 			}
-			e := batch.New(sqlite.New(db, func(string) *sqlite.Statement[string, int64] { return insert }, sqlite.Options{}),
-				batch.Rules[string, int64, string, string]{Key: func(text string) (string, bool) { return text, true }}, batch.Options{})
+			rules, flushes := batchtest.CountFlushes(batch.Rules[string, int64, string, string]{Key: func(text string) (string, bool) { return text, true }})
+			e := batch.New(sqlite.New(db, func(string) *sqlite.Statement[string, int64] { return insert }, sqlite.Options{}), rules, batch.Options{})
 			defer e.Close(context.Background())
 			var one sync.Mutex
 			batchtest.Compare(b, callers, 300*time.Millisecond,
@@ -84,11 +84,14 @@ func BenchmarkSides(b *testing.B) {
 					_, err := many.Exec(args...)
 					return err
 				}},
-				batchtest.Side{Name: "batch", Rows: 1, Do: func(n int64) error {
+				batchtest.Side{Name: "batch", Rows: 1, Flushes: flushes, Do: func(n int64) error {
 					_, err := e.Do(context.Background(), fmt.Sprintf(note, n))
 					return err
 				}})
-			b.ReportMetric(e.Stats().P50.Seconds()*1000, "flush-p50-ms")
+			s := e.Stats()
+			b.ReportMetric(s.P50.Seconds()*1000, "flush-p50-ms")
+			b.ReportMetric(s.P99.Seconds()*1000, "flush-p99-ms")
+			b.ReportMetric(float64(s.Commands)/float64(s.Commits), "rows/flush")
 		})
 	}
 }

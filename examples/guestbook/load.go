@@ -31,6 +31,8 @@ type load struct {
 	signed  map[string]bool  // texts that were acknowledged
 	visits  map[string]int64 // acknowledged ones
 	unknown map[string]int64 // visits of which the load does not know whether they count
+	reads   int              // that were answered
+	stale   int              // of these, those that missed a visit which had been acknowledged before
 	refused int              // bad ones
 	failed  int              // requests that a killed process has left without an answer
 	wrong   error
@@ -91,8 +93,8 @@ func (l *load) run(ctx context.Context, t tables, locks bool) string {
 	}
 	close(over)
 	wg.Wait()
-	return fmt.Sprintf("%6.0f writes/s, p50 %6.1f ms, p99 %6.1f ms; killed %d, %d of them led; %d refused, %d without an answer%s", rate,
-		p50, p99, kills, leaders, l.refused, l.failed, text)
+	return fmt.Sprintf("%6.0f writes/s, p50 %6.1f ms, p99 %6.1f ms; killed %d, %d of them led; %d refused, %d without an answer; %d reads, "+
+		"%d of them stale%s", rate, p50, p99, kills, leaders, l.refused, l.failed, l.reads, l.stale, text)
 }
 
 func (l *load) count() int {
@@ -148,7 +150,19 @@ func (l *load) one(ctx context.Context) {
 			l.unknown[page]++
 		}
 	default:
-		_, _, _ = l.ask(ctx, http.MethodGet, "/visits/"+page, "")
+		l.mu.Lock()
+		least := l.visits[page]
+		l.mu.Unlock()
+		status, body, err := l.ask(ctx, http.MethodGet, "/visits/"+page, "")
+		var count int64
+		if _, e := fmt.Sscan(body, &count); err != nil || status != http.StatusOK || e != nil {
+			return
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.reads++; count < least {
+			l.stale++
+		}
 	}
 }
 
@@ -241,6 +255,9 @@ func (l *load) reconcile(ctx context.Context, t tables) (lost, doubled int, err 
 		}
 		lost += int(max(0, l.visits[page]-n))
 		doubled += int(max(0, n-l.visits[page]-l.unknown[page]))
+	}
+	if l.stale > 0 {
+		return lost, doubled, errors.Join(l.wrong, errors.New("a read missed what had been acknowledged"))
 	}
 	return lost, doubled, l.wrong
 }

@@ -1,8 +1,9 @@
 // Command guestbook serves HTTP from several processes that write into one database: with one connection for each, with
 // a pool of 32 in all, and through package batch/shared, where one of them executes what all hand in. Clients sign the
-// book (POST), count visits of a few hot pages (PUT), and read (GET). Meanwhile a process is killed each second, at times
-// the one that leads, and with batch the database is locked for a while. In the end what was acknowledged is compared with
-// what is in the tables.
+// book (POST), count visits of a few hot pages (PUT), and read them (GET), with batch from a cache that all processes share.
+// Meanwhile a process is killed each second, at times the one that leads, and with batch the database is locked for a while.
+// No read may miss a visit that was acknowledged before, and in the end what was acknowledged is compared with what is in the
+// tables.
 //
 //	go run -C examples/guestbook .
 //	go run -C examples/guestbook . -dsn 'host=/var/run/postgresql dbname=test' -for 5s

@@ -1,0 +1,48 @@
+package batch_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/godsm/godsm/batch"
+	"github.com/godsm/godsm/batch/batchtest"
+)
+
+// TestPostAllIsOneFlush hands in many commands at once, and many more than the queue has room for.
+func TestPostAllIsOneFlush(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		commands int
+		options  batch.Options
+		most     uint64 // flushes
+	}{
+		{"with room", 500, batch.Options{}, 1},
+		{"without room", 500, batch.Options{Queue: 10}, 500},
+		{"more than a flush takes", 500, batch.Options{MaxRows: 100}, 5},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := batch.New(batchtest.NewMemory(batchtest.Ways{}), batchtest.Rules(), test.options)
+			cmds := make([]batchtest.Command, test.commands)
+			for i := range cmds {
+				cmds[i] = batchtest.Command{ID: i + 1, Op: batchtest.Insert, Key: fmt.Sprint("k", i), Value: 1}
+			}
+			var told sync.WaitGroup
+			told.Add(len(cmds))
+			e.PostAll(t.Context(), cmds, func(c batchtest.Command, _ batchtest.Result, err error) {
+				if err != nil {
+					t.Errorf("%v: %v", c, err)
+				}
+				told.Done()
+			})
+			told.Wait()
+			if err := e.Close(context.Background()); err != nil {
+				t.Error(err)
+			}
+			if s := e.Stats(); s.Commands != uint64(len(cmds)) || s.Commits > test.most {
+				t.Errorf("%d commands in %d flushes", s.Commands, s.Commits)
+			}
+		})
+	}
+}
