@@ -27,6 +27,7 @@ func init() {
 type try struct {
 	writes             bool
 	asked, had, parted int64
+	delay              int64 // for how long the process had threads ready to run and no processor, between asked and had
 }
 
 // readerOrWriter locks one name, now and then exclusively: DIR SEED ROUNDS. It holds it for a millisecond.
@@ -42,9 +43,12 @@ func readerOrWriter(p *proctest.Child) error {
 	}
 	seed, _ := strconv.Atoi(p.Args[1])
 	rounds, _ := strconv.Atoi(p.Args[2])
+	var q runQueue
+	q.delay()
 	p.Say("ready")
 	p.Hear()
 	for round := range rounds {
+		before := q.delay()
 		t := try{writes: (seed+round)%10 == 0, asked: time.Now().UnixNano()}
 		m := locktable.Shared
 		if t.writes {
@@ -55,12 +59,13 @@ func readerOrWriter(p *proctest.Child) error {
 			return err
 		}
 		t.had = time.Now().UnixNano()
+		t.delay = int64(q.delay() - before)
 		time.Sleep(time.Millisecond)
 		t.parted = time.Now().UnixNano()
 		if err := h.Unlock(); err != nil {
 			return err
 		}
-		p.Say("%v %d %d %d", t.writes, t.asked, t.had, t.parted)
+		p.Say("%v %d %d %d %d", t.writes, t.asked, t.had, t.parted, t.delay)
 	}
 	return nil
 }
@@ -82,6 +87,7 @@ func TestReadersAndWriters(t *testing.T) {
 	for _, p := range ps {
 		p.Expect("ready")
 	}
+	busy, all := cpus()
 	for _, p := range ps {
 		p.Send("go")
 	}
@@ -90,25 +96,26 @@ func TestReadersAndWriters(t *testing.T) {
 		for range rounds {
 			line, ok := p.Line()
 			var x try
-			if _, err := fmt.Sscan(line, &x.writes, &x.asked, &x.had, &x.parted); !ok || err != nil {
+			if _, err := fmt.Sscan(line, &x.writes, &x.asked, &x.had, &x.parted, &x.delay); !ok || err != nil {
 				t.Fatalf("%q: %v: %s", line, err, p.Stderr())
 			}
 			tries = append(tries, x)
 		}
 		must(t, p.Close())
 	}
+	busyAfter, allAfter := cpus()
 	slices.SortFunc(tries, func(a, b try) int { return int(a.had - b.had) })
-	together, overtaken := 0, 0
+	together, overtaken, late, queued := 0, 0, 0, 0
 	var longest [2]time.Duration
-	var late time.Duration // the longest time of a wait in which the lock was held by no one who had asked before
+	var free time.Duration // the longest time of a wait in which the lock was held by no one who had asked before
 	for i, x := range tries {
 		k := 0
 		if x.writes {
 			k = 1
 		}
-		longest[k] = max(longest[k], time.Duration(x.had-x.asked))
+		wait := time.Duration(x.had - x.asked)
+		longest[k] = max(longest[k], wait)
 		in, over := 1, 0
-		ahead, until := time.Duration(0), x.asked
 		for j, y := range tries[:i] {
 			if y.parted > x.had {
 				in++
@@ -118,23 +125,46 @@ func TestReadersAndWriters(t *testing.T) {
 			}
 			if y.asked > x.asked+int64(2*time.Millisecond) && (x.writes || y.writes) {
 				over++
-				continue
-			}
-			if end := min(y.parted, x.had); end > until { // of what was held while x waited, by those that had asked before
-				ahead += time.Duration(end - max(y.had, until))
-				until = end
 			}
 		}
 		together, overtaken = max(together, in), max(overtaken, over)
-		if wait := time.Duration(x.had - x.asked); wait-ahead > late {
-			late = wait - ahead
+		ahead, hold, queue := tries[i].waitedFor(tries[:i])
+		free = max(free, wait-ahead)
+		if allowed := ahead + ahead/10 + time.Millisecond + hold; wait > allowed {
+			late++
+			if wait-queue <= allowed {
+				queued++
+			}
 		}
 	}
 	t.Logf("%d processes, %d locks: %d readers in at once, waits of readers %v and writers %v at most, of which %v at most "+
-		"without one ahead in it, at most %d in conflict that asked 2 ms later went first", n, len(tries), together, longest[0], longest[1], late, overtaken)
+		"without one ahead in it, at most %d in conflict that asked 2 ms later went first", n, len(tries), together, longest[0], longest[1], free, overtaken)
+	t.Logf("%d waits were longer than the holds ahead and 10 %% and 1 ms and one hold, %d of them because those that were to have the lock "+
+		"waited for a processor; %d %% of the processors' time was in use", late, queued, 100*(busyAfter-busy)/max(1, allAfter-all))
 	if together < 2 {
 		t.Errorf("%d readers in at once", together)
 	}
+}
+
+// waitedFor returns for how long the lock was held during a wait by those that had asked before, the longest hold in it,
+// and for how long it was free while the one that took it next waited for a processor. Earlier are the tries that had
+// the lock before, in that order.
+func (x try) waitedFor(earlier []try) (ahead, hold, queue time.Duration) {
+	held, until := x.asked, x.asked // held is until when the lock was held by those that had asked before, until by any
+	for _, y := range append(slices.Clip(earlier), x) {
+		if gap := y.had - until; gap > 0 {
+			queue += time.Duration(min(gap, y.delay))
+		}
+		if y == x || y.parted <= x.asked {
+			continue
+		}
+		hold, until = max(hold, time.Duration(y.parted-y.had)), max(until, y.parted)
+		if end := min(y.parted, x.had); end > held && (y.asked <= x.asked+int64(2*time.Millisecond) || !x.writes && !y.writes) {
+			ahead += time.Duration(end - max(y.had, held))
+			held = end
+		}
+	}
+	return ahead, hold, queue
 }
 
 // holderOfMany holds a hundred names, until it is killed: DIR FROM.

@@ -175,6 +175,23 @@ func (h *hold) tryGive() bool {
 	return contained(func() bool { return h.head.lock.TryGive(h.word) })
 }
 
+// give gives back the hold in place, as Give of its head's lock does. With a lease of the bytes it needs none of the
+// table's view: if Close has given the hold back the word is another one.
+func (h *hold) give() (slow, was bool, err error) {
+	t := h.t
+	if h.lease == (shm.Lease{}) {
+		err = t.withOwnRecords(func() { slow, was = h.head.lock.Give(h.word) })
+		return slow, was, err
+	}
+	if t.view.Ended() {
+		return false, false, t.closed()
+	}
+	defer t.answer(&err, fault.Catch())
+	failpoint.Hit("locktable/give/inside")
+	slow, was = h.head.lock.Give(h.word)
+	return slow, was, nil
+}
+
 // endNamePhase ends, of a hold that a Name has for itself, the phase in which Close waits for it.
 func (h *hold) endNamePhase() {
 	if h.kept != nil {
@@ -222,8 +239,8 @@ func (h *hold) recycle() {
 func (h *hold) releaseShared() error {
 	t := h.t
 	if h.rec == nil {
-		var slow, was bool
-		if err := t.withOwnRecords(func() { slow, was = h.head.lock.Give(h.word) }); err != nil {
+		slow, was, err := h.give()
+		if err != nil {
 			return err
 		}
 		failpoint.Hit("locktable/give/given")

@@ -66,7 +66,7 @@ type part struct {
 	_       [4]byte
 }
 
-const lostNotes = 30
+const lostNotes = 5 * 6 // mayHaveLostNoteLocked looks at six at a time
 
 // head is a name and its lock. All but lock is written by the holder of the partition's lock, but for seen and asked.
 type head struct {

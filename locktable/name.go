@@ -114,7 +114,7 @@ func (u *turn) forgetNameLocked(n uint32, h *head) error {
 		u.p.floor.Store(c)
 	}
 	failpoint.Hit("locktable/forget/floor")
-	h.kind.Store(0)
+	ordered.Store32(&h.kind, 0)
 	failpoint.Hit("locktable/forget/nameless")
 	if err := u.dropLocked(n, longAt, &h.long); err != nil {
 		return err

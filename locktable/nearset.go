@@ -1,13 +1,17 @@
 package locktable
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/godsm/godsm/internal/sys/ordered"
+)
 
 // nearSet has the Names of some paths by their hash.
 type nearSet struct {
 	ways [nearWays]atomic.Pointer[Name]
 	// missed are the hashes of paths that were locked and not found here. Any value is harmless.
 	missed [nearWays]atomic.Uint64
-	next   atomic.Uint32           // the place in missed
+	next   atomic.Uint32           // the place in missed; any value is harmless, too
 	uses   [nearWays]atomic.Uint32 // seq of each Name's own hold when a way was last looked for. Written under pinning
 }
 
@@ -18,7 +22,9 @@ func (s *nearSet) noteMiss(hash uint64) bool {
 			return true
 		}
 	}
-	s.missed[s.next.Add(1)%nearWays].Store(hash)
+	next := s.next.Load() + 1
+	ordered.Store32(&s.next, next)
+	ordered.Store64(&s.missed[next%nearWays], hash)
 	return false
 }
 
