@@ -95,7 +95,7 @@ func tableLoop(t *locktable.Table, how string, parts int) (func(n int) error, er
 		}
 		pair = func() error { return unlocked(name.Lock(ctx, locktable.Exclusive)) }
 	case "new":
-		const names = 1 << 17 // a name that comes again has been forgotten
+		const names = 1 << 13 // a name that comes again has been forgotten: a table keeps some 3,000 idle ones
 		paths := make([][]string, names)
 		for i := range paths {
 			paths[i] = pathOf(parts, i)
