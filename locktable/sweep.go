@@ -67,7 +67,7 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 		u.markDone()
 		return nil
 	}
-	if u.p.notes.Load() > maxNotes/2 { // Repaired does not count, since it does without the partition's lock
+	if u.p.notes.Load() > 0 { // Repaired does not count, since it does without the partition's lock
 		err = u.countNotesLocked()
 	}
 	if err != nil {
