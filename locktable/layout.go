@@ -54,7 +54,7 @@ type part struct {
 	epoch  atomic.Uint32 // goes up before a page or a directory is freed: a process then looks up anew what it had cached
 	heads  atomic.Uint32 // with a name; derived
 	free   atomic.Uint32 // the first head without one, of a list through next; derived
-	notes  atomic.Uint32 // heads with a note of a death; derived
+	notes  atomic.Uint32 // heads with a note of a death, or more: those that Repaired has taken away count until a sweep counts anew; derived
 	made   atomic.Uint32 // names that came since idle ones were last looked for; any value is harmless
 	_      [4]byte
 	// floor is the latest change of a name that is forgotten: an absent name may have changed then.

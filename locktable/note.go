@@ -38,6 +38,21 @@ func (u *turn) rememberLostNoteLocked(ident uint64) {
 	u.p.lostAll.Store(1)
 }
 
+// countNotesLocked counts the heads with a note of a death that no one has repaired. It runs under the partition's lock.
+func (u *turn) countNotesLocked() error {
+	notes := uint32(0)
+	err := u.eachLocked(func(_ uint32, h *head) error {
+		if h.kind.Load() != 0 && h.died.Load() != 0 {
+			notes++
+		}
+		return nil
+	})
+	if err == nil {
+		u.p.notes.Store(notes)
+	}
+	return err
+}
+
 // noteDeathLocked notes that a session died with a head's lock in a mode that writes. That counts as a change, too.
 func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32, m Mode) {
 	h.changed.Store(u.t.root.stamp.Add(1))

@@ -67,6 +67,12 @@ func (t *Table) sweepPart(ctx context.Context, i int, dead shmsync.Peer) (err er
 		u.markDone()
 		return nil
 	}
+	if u.p.notes.Load() > 0 { // Repaired does not count, since it does without the partition's lock
+		err = u.countNotesLocked()
+	}
+	if err != nil {
+		return err
+	}
 	err = u.eachLocked(func(n uint32, h *head) error {
 		if h.kind.Load() == 0 || h.lock.Empty() && waitqueue.Hold(h.lock.Word.Load()).Row() != dead.Row {
 			return nil
