@@ -68,14 +68,14 @@ type Number struct {
 
 // Numbers are those that calls look for something by.
 func Numbers(c *Cache) []Number {
-	each := func(name string, field func(s *shard) *atomic.Uint32) Number {
+	each := func(name string, field func(s *shard) *held32) Number {
 		return Number{name, func(n uint32) {
 			for i := range c.shards {
 				field(&c.shards[i]).Store(n)
 			}
 		}}
 	}
-	ofLog := func(name string, field func(l *logWords) *atomic.Uint32) Number {
+	ofLog := func(name string, field func(l *logWords) *held32) Number {
 		return Number{name, func(n uint32) {
 			for i := range c.shards {
 				for k := range c.shards[i].logs {
@@ -84,7 +84,7 @@ func Numbers(c *Cache) []Number {
 			}
 		}}
 	}
-	ofRow := func(name string, field func(r *row) *atomic.Uint32) Number {
+	ofRow := func(name string, field func(r *row) *held32) Number {
 		return Number{name, func(n uint32) {
 			for i := range c.rows {
 				field(&c.rows[i]).Store(n)
@@ -92,10 +92,10 @@ func Numbers(c *Cache) []Number {
 		}}
 	}
 	return []Number{
-		each("free", func(s *shard) *atomic.Uint32 { return &s.free }),
-		each("index", func(s *shard) *atomic.Uint32 { return &s.index }),
-		each("hint", func(s *shard) *atomic.Uint32 { return &s.hint }),
-		each("away", func(s *shard) *atomic.Uint32 { return &s.away }),
+		each("free", func(s *shard) *held32 { return &s.free }),
+		each("index", func(s *shard) *held32 { return &s.index }),
+		each("hint", func(s *shard) *held32 { return &s.hint }),
+		each("away", func(s *shard) *held32 { return &s.away }),
 		{"lines that were split", func(n uint32) {
 			for i := range c.shards {
 				c.shards[i].reach.Store(c.shards[i].reach.Load()>>32<<32 | uint64(n))
@@ -108,12 +108,12 @@ func Numbers(c *Cache) []Number {
 				}
 			}
 		}},
-		ofLog("oldest", func(l *logWords) *atomic.Uint32 { return &l.oldest }),
-		ofLog("newest", func(l *logWords) *atomic.Uint32 { return &l.newest }),
-		ofLog("cursor", func(l *logWords) *atomic.Uint32 { return &l.cursor }),
-		ofLog("count", func(l *logWords) *atomic.Uint32 { return &l.count }),
-		ofRow("state", func(r *row) *atomic.Uint32 { return &r.state }),
-		ofRow("used", func(r *row) *atomic.Uint32 { return &r.used }),
-		ofRow("next", func(r *row) *atomic.Uint32 { return &r.next }),
+		ofLog("oldest", func(l *logWords) *held32 { return &l.oldest }),
+		ofLog("newest", func(l *logWords) *held32 { return &l.newest }),
+		ofLog("cursor", func(l *logWords) *held32 { return &l.cursor }),
+		ofLog("count", func(l *logWords) *held32 { return &l.count }),
+		ofRow("state", func(r *row) *held32 { return &r.state }),
+		ofRow("used", func(r *row) *held32 { return &r.used }),
+		ofRow("next", func(r *row) *held32 { return &r.next }),
 	}
 }

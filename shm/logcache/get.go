@@ -3,8 +3,10 @@ package logcache
 import (
 	"bytes"
 	"context"
+	"math/bits"
 	"runtime/debug"
 
+	"github.com/godsm/godsm/internal/eviction"
 	"github.com/godsm/godsm/internal/sys/fault"
 	"github.com/godsm/godsm/internal/sys/ordered"
 )
@@ -19,11 +21,25 @@ func (c *Cache) Get(key, dst []byte) (value []byte, found bool, err error) {
 		return dst, false, c.closed()
 	}
 	h := hashOf(kindValue, key, c.seed)
-	q := query{kind: kindValue}
-	if value, found, err = c.get(h, &q, key, dst); c.view.Ended() {
+	old, whole, used := debug.SetPanicOnFault(true), false, false
+	defer func() {
+		if !whole {
+			debug.SetPanicOnFault(old)
+			value, found, err = dst, false, c.orClosed(errIfGone(fault.Of(recover())))
+		}
+	}()
+	if value, found = c.copyPlain(h, key, dst); !found {
+		q := query{kind: kindValue}
+		value, found, err = c.lookContained(h, &q, key, dst)
+		used = q.used
+	}
+	c.sample(h)
+	whole = true
+	debug.SetPanicOnFault(old)
+	if c.view.Ended() {
 		return dst, false, c.closed()
 	}
-	if q.used {
+	if used {
 		c.refreshUsed(h, key)
 	}
 	return value, found, err
@@ -118,13 +134,15 @@ func (l *line) match(want uint64) (m uint64) {
 // record is.
 const nearBytes = 256
 
-// prefetch loads one word of each of the lines of memory that a record's first nearBytes bytes are in: so that the
-// processor waits for all of them at the same time, and not first for the record's header.
+// prefetch loads one word of each of the lines of memory that a record's first nearBytes bytes are in, but for the first
+// line: so that the processor waits for all of them at the same time, and not first for the record's header and then, since
+// that says where the value ends, for the last line.
 func prefetch(extent []byte, off int) {
 	b := extent[off : off+nearBytes]
 	wordAt(b, 64).Load()
 	wordAt(b, 128).Load()
 	wordAt(b, 192).Load()
+	wordAt(b, nearBytes-8).Load()
 }
 
 // What reading a slot's record has found.
@@ -134,11 +152,26 @@ const (
 	changed        // the extent's life is not, or no longer, the slot's
 )
 
-// copyPlain reads most records, as read does: values without flags, and a dst with room for them. It reports whether
-// it has; whatever it has any doubts about it leaves to read.
-func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok bool) {
+// copyPlain does what most Gets need, and touches nothing else: it finds a value without flags, whose slot is the first
+// one of the key's first line that bears the key's tag, and for which dst has room. It reports whether it has. Whatever it
+// has any doubts about it leaves to lookContained.
+func (c *Cache) copyPlain(h hash, key, dst []byte) (out []byte, found bool) {
+	if !lockless || c.checked {
+		return dst, false
+	}
+	i := h.shard(c.nshards)
+	l := c.lineAt(i, c.number(h.base(c.nlines), h.tag(), c.shards[i].reach.Load()))
+	if l == nil {
+		return dst, false
+	}
+	m := l.match(h.tag() << 1)
+	if m == 0 {
+		return dst, false
+	}
+	k := bits.TrailingZeros64(m) % slotsPerLine
+	w := slot(l.slots[k].Load())
 	e, off := w.extent(), w.offset()
-	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent || q.all != nil || q.bare || c.checked {
+	if e == 0 || int(e) > c.extents() || off+nearBytes > c.extent {
 		return dst, false
 	}
 	x := c.extentOf(e)
@@ -146,8 +179,7 @@ func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok boo
 	life := c.lives[e-1].Load()
 	first, second := wordAt(x, off).Load(), wordAt(x, off+8).Load()
 	value := x[off+recordHeader:]
-	if life&lifeMask != w.life() || q.kind != kindValue || first>>32 != uint64(len(key)) || len(key) > len(value) ||
-		!bytes.Equal(value[:len(key)], key) {
+	if life&lifeMask != w.life() || first>>32 != uint64(len(key)) || len(key) > len(value) || !bytes.Equal(value[:len(key)], key) {
 		return dst, false
 	}
 	value = value[len(key):]
@@ -156,9 +188,13 @@ func (c *Cache) copyPlain(w slot, q *query, key, dst []byte) (out []byte, ok boo
 		return dst, false
 	}
 	out = append(dst, value[:n]...)
-	q.is = kindValue
-	ordered.LoadLoad()
-	return out, c.lives[e-1].Load() == life
+	if ordered.LoadLoad(); c.lives[e-1].Load() != life {
+		return dst, false
+	}
+	if l.hits[k] < eviction.MaxHits {
+		l.hits[k]++
+	}
+	return out, true
 }
 
 func (c *Cache) expired(at uint32) bool { return at != 0 && c.now != nil && c.now() >= at }

@@ -57,46 +57,46 @@ type shard struct {
 	_ structs.HostLayout
 	// reach is how many entries have been put into their other line in bits 40-63, the number of doublings of the
 	// index in bits 32-39, and below it how many lines have been split since.
-	reach atomic.Uint64
+	reach held64
 	// dirty is 1 from when a holder of the lock has died, or something was found that cannot be, until the repair.
-	dirty atomic.Uint32
+	dirty held32
 	_     [52]byte
 	lock  shmsync.LWLockWord
 	logs  [2]logWords // of the window and the main log; derived from the rows
 
-	number  atomic.Uint64 // of the next extent in a log; derived
-	entries atomic.Uint64 // slots that are not empty; derived
-	free    atomic.Uint32 // free extents; derived
-	index   atomic.Uint32 // extents with lines; derived
-	hint    atomic.Uint32 // where the search for a free extent begins; any value is harmless
+	number  held64 // of the next extent in a log; derived
+	entries held64 // slots that are not empty; derived
+	free    held32 // free extents; derived
+	index   held32 // extents with lines; derived
+	hint    held32 // where the search for a free extent begins; any value is harmless
 	_       [4]byte
-	moving  atomic.Uint64 // the slot of an entry that is being put into its other line
-	hand    atomic.Uint64 // the line that is looked at next for slots that outlive their extent; any value is harmless
-	sketch  uint64        // additions; any value is harmless
-	ghost   uint64        // drops; any value is harmless
+	moving  held64 // the slot of an entry that is being put into its other line
+	hand    held64 // the line that is looked at next for slots that outlive their extent; any value is harmless
+	sketch  uint64 // additions; any value is harmless
+	ghost   uint64 // drops; any value is harmless
 
 	// Counts since the cache was made, for people.
-	evicted, expired, forced, crowded, lost, repaired atomic.Uint64
+	evicted, expired, forced, crowded, lost, repaired held64
 
 	// Deleted, purged and outdated (by a tag) are entries, refused are loaded values that were not stored.
-	deleted, purged, outdated, refused atomic.Uint64
+	deleted, purged, outdated, refused held64
 	// chunks are the extents with the lines that the index has grown by, 0 at the end; derived from the rows.
-	chunks [maxChunks]atomic.Uint32
+	chunks [maxChunks]held32
 
-	loads   atomic.Uint64 // under way; derived; too many cost time only
-	changes atomic.Uint64 // goes up with every change of an entry while there are loads
-	away    atomic.Uint32 // extents that were taken out of use; derived
+	loads   held64 // under way; derived; too many cost time only
+	changes held64 // goes up with every change of an entry while there are loads
+	away    held32 // extents that were taken out of use; derived
 	_       [44]byte
 }
 
 // logWords are the ends of a log.
 type logWords struct {
 	_      structs.HostLayout
-	oldest atomic.Uint32 // extents, 0 if there is none
-	newest atomic.Uint32
-	cursor atomic.Uint32 // how far the oldest extent has been walked
-	count  atomic.Uint32 // of extents
-	dead   atomic.Uint64 // bytes of records that were replaced or deleted, as far as it is known
+	oldest held32 // extents, 0 if there is none
+	newest held32
+	cursor held32 // how far the oldest extent has been walked
+	count  held32 // of extents
+	dead   held64 // bytes of records that were replaced or deleted, as far as it is known
 }
 
 const maxChunks = 128
@@ -104,10 +104,10 @@ const maxChunks = 128
 // row is an extent's. State is the truth about the extent, with number, which orders the extents of a log, and used.
 type row struct {
 	_      structs.HostLayout
-	state  atomic.Uint32 // stored last when the extent is taken
-	used   atomic.Uint32 // the end of the last record that is whole
-	number atomic.Uint64 // never given twice in a shard; of an extent with lines, its place in chunks
-	next   atomic.Uint32 // the next newer extent of the log; derived
+	state  held32 // stored last when the extent is taken
+	used   held32 // the end of the last record that is whole
+	number held64 // never given twice in a shard; of an extent with lines, its place in chunks
+	next   held32 // the next newer extent of the log; derived
 	_      [12]byte
 }
 
@@ -126,7 +126,7 @@ type line struct {
 	// hits are those of each slot's entry, at most 3. Get adds to them by plain stores, without a lock: one may be lost,
 	// and one may come too late and count for the slot's next entry.
 	hits  [8]uint8
-	slots [slotsPerLine]atomic.Uint64
+	slots [slotsPerLine]held64
 }
 
 const (

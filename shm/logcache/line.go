@@ -78,11 +78,7 @@ func (c *Cache) searchLines(i int, h hash, q *query, key, dst []byte) (out []byt
 				if w == 0 || uint64(w>>secondShift) != want {
 					continue
 				}
-				out, ok := c.copyPlain(w, q, key, dst)
-				what := right
-				if !ok {
-					out, what = c.readRecord(w, q, key, dst)
-				}
+				out, what := c.readRecord(w, q, key, dst)
 				if what == right {
 					if lockless && l.hits[k] < eviction.MaxHits && !q.quiet {
 						l.hits[k]++

@@ -85,8 +85,8 @@ func parse(extent []byte, off, end int) (r record, ok bool) {
 // write puts the record at off, where it fits.
 func (r *record) write(extent []byte, off int, place uint32) {
 	first, second := r.words(place)
-	wordAt(extent, off).Store(first)
-	wordAt(extent, off+8).Store(second)
+	ordered.Store64(wordAt(extent, off), first)
+	ordered.Store64(wordAt(extent, off+8), second)
 	b := extent[off+recordHeader:]
 	b = b[copy(b, r.extra):]
 	copy(b, r.key)
