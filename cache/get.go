@@ -33,7 +33,7 @@ func (c *Cache) GetFunc(key []byte, f func(value []byte)) (found bool, err error
 }
 
 // GetMany calls f for each of the keys that is found, in order, with its index and its value, which f has until it
-// returns.
+// returns. It takes less time than as many Gets, since the processor fetches the memory for some keys at a time.
 func (c *Cache) GetMany(keys [][]byte, f func(i int, value []byte)) error {
 	if err := c.errIfNotReady(); err != nil || c.off {
 		return err
@@ -45,6 +45,9 @@ func (c *Cache) GetMany(keys [][]byte, f func(i int, value []byte)) error {
 	buf := *kept
 	defer func() { *kept = buf; c.buffers.Put(kept) }()
 	for i, key := range keys {
+		if i%logcache.Together == 0 && i+1 < len(keys) {
+			c.engine.Prefetch(keys[i:])
+		}
 		value, found, err := c.Get(key, buf[:0])
 		if err != nil {
 			return err

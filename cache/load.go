@@ -159,7 +159,7 @@ func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, ds
 	with []With, look bool) (value []byte, err error) {
 	returned, ended := false, false
 	defer func() {
-		end, cancel := endingContext(ctx)
+		end, cancel := c.endingContext(ctx)
 		defer cancel()
 		if returned {
 			if !ended {
@@ -188,7 +188,7 @@ func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, ds
 	c.add(key, loads, 1)
 	value, err = f(c.enterLoad(ctx, key))
 	returned = true
-	end, cancel := endingContext(ctx)
+	end, cancel := c.endingContext(ctx)
 	defer cancel()
 	if err == nil {
 		fresh, _ := c.entry(value, nil) // its lifetime begins when it is there
@@ -224,10 +224,15 @@ func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, ds
 	return dst, err
 }
 
+// endPatience is how long beyond the end of its context a caller of Load waits to store, or to give up, what it loads.
+const endPatience = time.Second
+
 // endingContext returns a context for what has to be done after a load, also if ctx is over. What a stopped process
 // keeps from being done others do after LoadTimeout.
-func endingContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+func (c *Cache) endingContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout())
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(endPatience, cancel) })
+	return end, func() { stop(); cancel() }
 }
 
 // claimPatience bounds how long Load waits to claim a load in the background.

@@ -82,7 +82,7 @@ func TestOneLoader(t *testing.T) {
 	cfg, s := instance(t)
 	open(t, s, "c", cache.Options{})
 	var list []*proctest.Process
-	for range 4 {
+	for range 8 {
 		list = append(list, proctest.Start(t, "load", cfg.Dir))
 	}
 	for _, p := range list {

@@ -25,6 +25,9 @@ func (g Ghost) line(h uint64) []uint32 {
 	return g.words[i : i+ghostLine : i+ghostLine]
 }
 
+// At returns a word of the line that Add and Take look at for a hash, for a caller that has the processor fetch it ahead.
+func (g Ghost) At(h uint64) *uint32 { return &g.line(h)[0] }
+
 // kept returns for how many drops a hash is remembered.
 func (g Ghost) kept() uint64 { return uint64(len(g.words)) * 4 / 5 }
 

@@ -26,6 +26,9 @@ func (s Sketch) line(h uint64) []uint64 {
 	return s.words[i : i+8 : i+8]
 }
 
+// At returns a word of the line that Add and Count look at for a hash, for a caller that has the processor fetch it ahead.
+func (s Sketch) At(h uint64) *uint64 { return &s.line(h)[0] }
+
 // sketchPlace returns the four counters of a hash: two words each have one of them.
 func sketchPlace(h uint64, row int) (word int, shift uint64) {
 	h >>= 5 * row

@@ -70,6 +70,7 @@ func hostile(t *testing.T, tp *tape.Tape) {
 			_, err := c.Delete(ctx, name(k))
 			note("Delete", err)
 		case 4, 5, 6:
+			c.Prefetch([][]byte{name(k), name(k + 1), name(k + 2)})
 			for range 20 {
 				v, found, err := c.Get(name(k), nil)
 				note("Get", err)

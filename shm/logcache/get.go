@@ -159,8 +159,7 @@ func (c *Cache) copyPlain(h hash, key, dst []byte) (out []byte, found bool) {
 	if !lockless || c.checked {
 		return dst, false
 	}
-	i := h.shard(c.nshards)
-	l := c.lineAt(i, c.number(h.base(c.nlines), h.tag(), c.shards[i].reach.Load()))
+	l := c.firstLine(h)
 	if l == nil {
 		return dst, false
 	}

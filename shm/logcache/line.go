@@ -40,8 +40,7 @@ func (c *Cache) lineAt(i, n int) *line {
 	if n < c.nlines {
 		return &c.lines[i*c.nlines+n]
 	}
-	each := c.extent / lineSize
-	chunk, at := (n-c.nlines)/each, (n-c.nlines)%each
+	chunk, at := (n-c.nlines)>>c.chunkBits, (n-c.nlines)&(1<<c.chunkBits-1)
 	if chunk >= maxChunks {
 		return nil
 	}
@@ -49,7 +48,7 @@ func (c *Cache) lineAt(i, n int) *line {
 	if e == 0 || e > uint32(c.extents()) {
 		return nil
 	}
-	return &c.grown[(int(e)-1)*each+at]
+	return &c.grown[(int(e)-1)<<c.chunkBits+at]
 }
 
 // lineCount returns how many lines shard i has.
@@ -93,18 +92,6 @@ func (c *Cache) searchLines(i int, h hash, q *query, key, dst []byte) (out []byt
 		}
 	}
 	return dst, false
-}
-
-// touchLines loads a word of each of a key's lines, so that the processor waits for both at the same time, and not
-// with the lock.
-func (c *Cache) touchLines(h hash) {
-	i := h.shard(c.nshards)
-	reach := c.shards[i].reach.Load()
-	for second := range 2 {
-		if l := c.lineOf(i, h, second, reach); l != nil {
-			l.slots[0].Load()
-		}
-	}
 }
 
 // spot is a slot's place; the zero one is none.
@@ -163,6 +150,13 @@ func (t *turn) spotLocked(h hash, e uint32, off int) (p spot, found bool) {
 func (t *turn) placeLocked(h hash) (p spot, ok bool) {
 	c := t.c
 	reach := t.s.reach.Load()
+	if l := c.lineOf(t.i, h, 0, reach); l != nil {
+		for k := range l.slots {
+			if l.slots[k].Load() == 0 {
+				return spot{l, k, 0}, true
+			}
+		}
+	}
 	var coldest uint64
 	best := 0 // empty slots of the line of p
 	for second := range 2 {

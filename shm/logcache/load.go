@@ -83,6 +83,9 @@ func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l LoadClaim, 
 	}
 	defer fault.Return(&err, fault.Catch())
 	h := hashOf(kindValue, key, c.seed)
+	if l, is := c.findLoad(h); is && !over {
+		return l, false, c.orClosed(nil)
+	}
 	t, err := c.lock(ctx, h.shard(c.nshards))
 	if err != nil {
 		return l, false, err
@@ -91,6 +94,24 @@ func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l LoadClaim, 
 	l, mine = t.claimLoadLocked(h, over)
 	t.done = true
 	return l, mine, nil
+}
+
+// findLoad finds the load of a key that another session, or this one, has under way. It takes no lock: hundreds may want the
+// key at once, and they are not to stand in the way of the one that has it to store.
+//
+// A row is given to another key by a store of that key's hash, while the word is that of no load or of a dead session's,
+// and then one of the word. So a word that is that of a living session's load before the hash is read, and after, is of
+// the key with that hash.
+func (c *Cache) findLoad(h hash) (l LoadClaim, is bool) {
+	first, hashes := c.loadsOf(h)
+	for i := range hashes {
+		word := &c.loads[first+i].word
+		w := word.Load()
+		if w&loadStateMask == loading && hashes[i].Load() == h.loadKey() && c.loaderLives(w) && (word.Load()^w)&^loadStale == 0 {
+			return LoadClaim{h: h, row: first + i, word: w &^ loadStale}, true
+		}
+	}
+	return l, false
 }
 
 // claimLoadLocked runs under the shard's lock.

@@ -24,14 +24,16 @@ func (t *turn) logEndsLocked(l eviction.Log) (lg *logWords, oldest, newest *row,
 	return lg, oldest, newest, ok
 }
 
-// bytesLocked returns how many bytes of a log are not walked yet, with what is lost at the ends of extents. It runs
-// under the shard's lock.
+// bytesLocked returns how many bytes of a log are not walked yet, with what is lost at the ends of extents. Of a log whose
+// ends cannot be it returns any number. It runs under the shard's lock.
 func (t *turn) bytesLocked(l eviction.Log) int64 {
-	lg, oldest, newest, ok := t.logEndsLocked(l)
-	if !ok || oldest == nil {
+	lg, most := &t.s.logs[l], uint32(t.c.extent)
+	newest := t.extentRowLocked(lg.newest.Load())
+	n := min(lg.count.Load(), uint32(t.c.each))
+	if n == 0 || newest == nil {
 		return 0
 	}
-	return int64(lg.count.Load()-1)*int64(t.c.extent) + int64(newest.used.Load()) - int64(lg.cursor.Load())
+	return int64(n-1)*int64(most) + int64(min(newest.used.Load(), most)) - int64(min(lg.cursor.Load(), most))
 }
 
 // logHeadLocked returns the newest extent of a log, with room for size bytes, and where they go. It takes a free

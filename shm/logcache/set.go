@@ -55,7 +55,7 @@ const (
 // there before.
 func (c *Cache) put(ctx context.Context, h hash, r *record, where int, when Condition) (old pieces, done bool, err error) {
 	defer fault.Return(&err, fault.Catch())
-	c.touchLines(h)
+	c.touch(h)
 	t, err := c.lockIf(ctx, h.shard(c.nshards), when.what == idle)
 	if t == nil {
 		return old, false, err

@@ -14,20 +14,22 @@ type shape struct {
 	nshards int // a power of two
 	extent  int // bytes of an extent, a power of two
 	each    int // extents of each shard
-	nlines  int // of each shard's index, at first
-	nsketch int // words of each shard's sketch
-	nghost  int // words of each shard's ghost
-	nloads  int // loads that each shard knows of at a time
-	ntags   int
-	livesAt int
-	rowsAt  int
-	linesAt int
-	sketAt  int
-	ghostAt int
-	tagsAt  int
-	keysAt  int // of loads
-	loadsAt int
-	logAt   int
+
+	chunkBits int // an extent has room for 1 << chunkBits lines
+	nlines    int // of each shard's index, at first
+	nsketch   int // words of each shard's sketch
+	nghost    int // words of each shard's ghost
+	nloads    int // loads that each shard knows of at a time
+	ntags     int
+	livesAt   int
+	rowsAt    int
+	linesAt   int
+	sketAt    int
+	ghostAt   int
+	tagsAt    int
+	keysAt    int // of loads
+	loadsAt   int
+	logAt     int
 }
 
 const (
@@ -53,6 +55,7 @@ func shapeOf(limit int) (s shape, err error) {
 	}
 	s.limit = limit
 	s.extent = min(max(powerBelow(limit/1024), minExtent), maxExtent)
+	s.chunkBits = bits.TrailingZeros(uint(s.extent / lineSize))
 	s.nshards = min(max(powerBelow(limit/s.extent/perShard), 1), maxShards)
 	s.nlines = max(limit/bytesASlot/slotsPerLine/s.nshards, 16)
 	s.nsketch = eviction.SketchWords(limit / bytesEntry / s.nshards)

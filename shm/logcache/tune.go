@@ -40,13 +40,16 @@ func (c *Cache) sample(h hash) {
 // tune is called by each Set, without a lock of the cache. It feeds some samples to the tuner, if this process has it,
 // and takes it, if no process reads the ring.
 func (c *Cache) tune() {
-	if c.objects || !c.tuning.TryLock() {
+	if c.objects {
 		return
 	}
-	defer c.tuning.Unlock()
 	defer fault.Ignore(fault.Catch())
 	h := c.head
 	written, read, me := h.written.Load(), h.read.Load(), c.self.Peer.Word()
+	if h.tuner.Load() == me && h.tuning.Load()&tuningOn != 0 && written == read || !c.tuning.TryLock() {
+		return
+	}
+	defer c.tuning.Unlock()
 	owner := h.tuner.Load()
 	switch {
 	case owner == me && c.tuning.tuner != nil:
@@ -203,7 +206,15 @@ func (t *turn) policyLocked() eviction.Policy {
 	return eviction.Policy{
 		Setting: eviction.Settings[c.setting()],
 		Objects: c.objects,
-		Sketch:  eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &t.s.sketch),
-		Ghost:   eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &t.s.ghost),
+		Sketch:  c.sketchOf(i),
+		Ghost:   c.ghostOf(i),
 	}
+}
+
+func (c *Cache) sketchOf(i int) eviction.Sketch {
+	return eviction.NewSketch(c.sketch[i*c.nsketch:(i+1)*c.nsketch], &c.shards[i].sketch)
+}
+
+func (c *Cache) ghostOf(i int) eviction.Ghost {
+	return eviction.NewGhost(c.ghost[i*c.nghost:(i+1)*c.nghost], &c.shards[i].ghost)
 }

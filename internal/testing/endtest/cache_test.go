@@ -103,9 +103,10 @@ var usesOfCache = map[string]use{
 			return errors.Join(c.Set(ctx, key(1), value, 0), c.Resize(ctx, c.Least(), logcache.Room{}))
 		})
 	},
-	"logcache.Cache.Limit":  func(w *world, i int) error { _ = w.cache.Limit(); return nil },
-	"logcache.Cache.Curve":  func(w *world, i int) error { _ = w.cache.Curve(); return nil },
-	"logcache.Cache.Delete": func(w *world, i int) error { _, err := w.cache.Delete(ctx, key(mine(i))); return err },
+	"logcache.Cache.Limit":    func(w *world, i int) error { _ = w.cache.Limit(); return nil },
+	"logcache.Cache.Curve":    func(w *world, i int) error { _ = w.cache.Curve(); return nil },
+	"logcache.Cache.Prefetch": func(w *world, i int) error { w.cache.Prefetch([][]byte{key(1), key(2)}); return nil },
+	"logcache.Cache.Delete":   func(w *world, i int) error { _, err := w.cache.Delete(ctx, key(mine(i))); return err },
 	"logcache.Cache.Verify": func(w *world, i int) error {
 		r, err := w.cache.Verify(ctx)
 		if err == nil && len(r.Wrong) > 0 {
