@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// look returns the size of an entry of an open directory, and whether it is a regular file of this user's.
-func look(dir *os.File, e fs.DirEntry) (size int64, ours bool) {
+// lookOwned returns the size of an entry of an open directory, and whether it is a regular file of this user's.
+func lookOwned(dir *os.File, e fs.DirEntry) (size int64, ours bool) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(dir.Fd()), e.Name(), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return 0, false

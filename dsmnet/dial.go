@@ -7,14 +7,11 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/onebit"
 	"github.com/godsm/godsm/internal/sys/fault"
-	"github.com/godsm/godsm/internal/waits"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -90,19 +87,6 @@ const (
 	maxRing = 1 << 30
 )
 
-// waitForListener waits until a process listens.
-func (v *visit) waitForListener() error {
-	for {
-		t := v.answered.Prepare()
-		if _, _, is := v.listening(); is {
-			return nil
-		}
-		if err := v.sleep(v.ctx, &t, time.Second); err != nil { // a second: a stray store may have lost the news
-			return err
-		}
-	}
-}
-
 func (v *visit) dial(ctx context.Context, s *dsm.Session, ring int) (c *conn, err error) {
 	_, listener, is := v.listening()
 	if !is {
@@ -129,90 +113,4 @@ func (v *visit) dial(ctx context.Context, s *dsm.Session, ring int) (c *conn, er
 	}
 	done = true
 	return c, nil
-}
-
-// offerConn makes the connection's bytes and this end. The other one is named, so that its death ends
-// a wait before it has come.
-func offerConn(g *dsm.Segment, self shmsync.Self, listener shmsync.Peer) (*conn, error) {
-	q, err := openQueues(g, mq.Create)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(q[0].SetReceiver(listener), q[1].SetSender(listener)); err != nil {
-		return nil, err
-	}
-	return newConn(g, self, q[0], q[1])
-}
-
-// askForConn asks the listener to take a connection, and waits for the answer.
-func (v *visit) askForConn(listener, handle uint64) error {
-	p, err := v.takePlace(listener)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		p.ask.Store(0)
-		failpoint.Hit("dsmnet/dial/answered")
-		p.dialer.Store(0)
-		v.answered.Broadcast() // who waits for a place
-	}()
-	failpoint.Hit("dsmnet/dial/placed")
-	p.ask.Store(handle)
-	failpoint.Hit("dsmnet/dial/asked")
-	v.bell.Broadcast()
-	return v.waitWhileListening(listener, func() (bool, error) {
-		switch p.answer.Load() {
-		case handle:
-			return true, nil
-		case ^handle:
-			return true, refused
-		}
-		if p.ask.Load() != handle { // a stray store
-			p.ask.Store(handle)
-			v.bell.Broadcast()
-		}
-		return false, nil
-	})
-}
-
-// takePlace takes a free place at the port.
-func (v *visit) takePlace(listener uint64) (p *place, err error) {
-	me := v.self.Word()
-	err = v.waitWhileListening(listener, func() (bool, error) {
-		for i := range v.places {
-			p = &v.places[i]
-			w := p.dialer.Load()
-			if peer := onebit.Of(w); peer != me && !v.peerLives(peer) && p.dialer.CompareAndSwap(w, onebit.Word(me)) {
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	return p, err
-}
-
-// waitWhileListening waits until f is done, as long as the listener is there.
-func (v *visit) waitWhileListening(listener uint64, f func() (done bool, err error)) error {
-	wait := waits.Wait{Waits: v.self.Waits}
-	defer wait.End()
-	for {
-		t := v.answered.Prepare()
-		if done, err := f(); done {
-			return err
-		}
-		if _, peer, is := v.listening(); !is || peer != listener {
-			if done, err := f(); done { // it answered before it went
-				return err
-			}
-			return refused
-		}
-		var err error
-		wait.Sleep(v.ctx, func(ctx context.Context, d time.Duration) { err = v.sleep(ctx, &t, d) }, listener)
-		if err != nil {
-			if v.ctx.Err() != nil && !v.self.View.Ended() {
-				err = fmt.Errorf("%s listens and does not answer: %w", v.self.Name(shmsync.PeerOf(listener)), err)
-			}
-			return err
-		}
-	}
 }

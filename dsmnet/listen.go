@@ -176,7 +176,7 @@ func (l *listener) acceptOffer(h dsm.Handle) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := openQueues(g, mq.Attach)
+	q, err := openConnQueues(g, mq.Attach)
 	if err == nil {
 		var c *conn
 		if c, err = newConn(g, l.self, q[1], q[0]); err == nil {

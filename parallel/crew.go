@@ -2,6 +2,7 @@ package parallel
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,7 +93,7 @@ func (c *crew) runParts(outer context.Context) error {
 	if outer.Err() != nil {
 		errs[len(c.members)] = context.Cause(outer)
 	}
-	return errors.Join(dropCancelled(errs)...)
+	return errors.Join(crewErrors(errs)...)
 }
 
 // cancel tells all members to stop, and kills those that don't.
@@ -120,8 +121,8 @@ func (c *crew) memberList() []*member {
 // errCancelled is the error of a worker that stopped because it was told to.
 var errCancelled = errors.New("cancelled")
 
-// dropCancelled keeps the errors that are reasons, not those of workers that were cancelled because of them.
-func dropCancelled(errs []error) (kept []error) {
+// crewErrors keeps the errors that are reasons, not those of workers that were cancelled because of them.
+func crewErrors(errs []error) (kept []error) {
 	for _, err := range errs {
 		if err != errCancelled {
 			kept = append(kept, err)
@@ -137,7 +138,7 @@ func (c *crew) runIndex(ctx context.Context, cancel context.CancelCauseFunc, i i
 		if e, ok := errors.AsType[*Error](err); !ok || !e.died || !c.mayRetry(ctx) {
 			return err
 		}
-		if lerr := contained("the logger", func() error {
+		if lerr := containFunction("the logger", func() error {
 			log := c.session.Config().Logger
 			log.Warn().Err(err).Str("event", "worker-died").Msg("a worker died; another one takes its place")
 			return nil
@@ -237,7 +238,7 @@ func (c *crew) sendOrderAndListen(cancel context.CancelCauseFunc, m *member, in 
 	herr := <-heard
 	for _, l := range lines {
 		if herr == nil {
-			herr = contained("the logger", func() (left error) {
+			herr = containFunction("the logger", func() (left error) {
 				return c.handleMessage(i, append([]byte{logMessage}, l...), &left)
 			})
 		}
@@ -249,4 +250,61 @@ func (c *crew) sendOrderAndListen(cancel context.CancelCauseFunc, m *member, in 
 		return herr
 	}
 	return errors.Join(herr, err)
+}
+
+// functionName names the task's function in errors.
+func (c *crew) functionName() string { return functionName(c.task) }
+
+// keepFailure keeps the first error of a callback that the leader, working alone, has called for itself, and returns it.
+func (c *crew) keepFailure(err error) error {
+	c.hearing.Lock()
+	defer c.hearing.Unlock()
+	if c.failed == nil && err != errReturned {
+		c.failed = err
+	}
+	return c.failed
+}
+
+// endSession lets no callback begin any more.
+func (c *crew) endSession() {
+	c.hearing.Lock()
+	defer c.hearing.Unlock()
+	c.over = true
+}
+
+// handleMessage handles, in the leader, what workers send, one message at a time. If a callback calls runtime.Goexit,
+// left gets the error that says so, since hear doesn't return then.
+func (c *crew) handleMessage(worker int, message []byte, left *error) error {
+	if len(message) == 0 {
+		return nil
+	}
+	c.hearing.Lock()
+	defer c.hearing.Unlock()
+	if c.over {
+		return errReturned
+	}
+	content := message[1:]
+	switch message[0] {
+	case resultMessage:
+		if c.options.Result != nil {
+			return callFunction("result", worker, "Options.Result", left,
+				func() error { return c.options.Result(worker, content) })
+		}
+	case progressMessage:
+		if c.options.Progress != nil && len(content) == 16 {
+			return callFunction("progress", worker, "Options.Progress", left, func() error {
+				c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
+					int64(binary.LittleEndian.Uint64(content[8:])))
+				return nil
+			})
+		}
+	case readyMessage:
+		c.ready(worker, max(1, len(c.memberList())))
+	case logMessage:
+		return callFunction("log", worker, "the logger", left, func() error {
+			relayLog(c.session.Config().Logger, worker, content)
+			return nil
+		})
+	}
+	return nil
 }

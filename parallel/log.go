@@ -11,8 +11,8 @@ import (
 	"github.com/godsm/godsm/internal/excerpt"
 )
 
-// levelOf returns the least level at which a logger writes at all.
-func levelOf(log zerolog.Logger) zerolog.Level {
+// logLevel returns the least level at which a logger writes at all.
+func logLevel(log zerolog.Logger) zerolog.Level {
 	for l := zerolog.TraceLevel; l < zerolog.NoLevel; l++ {
 		if log.WithLevel(l).Enabled() {
 			return l
@@ -45,13 +45,13 @@ func relayLog(log zerolog.Logger, worker int, line []byte) {
 	}
 	e := log.WithLevel(l).Int("worker", worker)
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		e = e.Interface(excerpt.Of(name, excerpt.Value), readable(fields[name]))
+		e = e.Interface(excerpt.Of(name, excerpt.Value), readableLogValue(fields[name]))
 	}
 	e.Msg(excerpt.Of(message, excerpt.Text))
 }
 
-// readable returns a field's value or, if its JSON has more than excerpt.Text bytes, an excerpt of its text.
-func readable(value any) any {
+// readableLogValue returns a field's value or, if its JSON has more than excerpt.Text bytes, an excerpt of its text.
+func readableLogValue(value any) any {
 	if text, ok := value.(string); ok {
 		return excerpt.Of(text, excerpt.Text)
 	}

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/lifeline"
 	"github.com/godsm/godsm/shm/shmsync"
@@ -36,11 +34,11 @@ type member struct {
 
 // startMember starts one process, with its ticket, its pipes and the files that it inherits.
 func startMember(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, err error) {
-	exe, err := executablePath()
+	exe, err := memberExecutable()
 	if err != nil {
 		return nil, err
 	}
-	files, release, err := duplicate(files)
+	files, release, err := duplicateFiles(files)
 	if err != nil {
 		return nil, err
 	}
@@ -56,12 +54,12 @@ func startMember(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, er
 		return nil, err
 	}
 	defer reportsOut.Close()
-	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Instance: st.Instance, Generation: st.Generation, Nonce: newNonce(),
+	t := ticket{Version: ticketVersion, Dir: cfg.Dir, Instance: st.Instance, Generation: st.Generation, Nonce: newTicketNonce(),
 		Files: len(files)}
 	cmd := exec.Command(exe)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	t.Orders, t.Reports = inherit(cmd, ordersIn, reportsOut, files)
+	t.Orders, t.Reports = inheritPipes(cmd, ordersIn, reportsOut, files)
 	cmd.Env = append(os.Environ(), ticketVariable+"="+t.String())
 	if err := cmd.Start(); err != nil {
 		ordersOut.Close()
@@ -72,12 +70,12 @@ func startMember(cfg dsm.Config, st dsm.Status, files []*os.File) (m *member, er
 	lifeline.Tie(cmd.Process)
 	m = &member{cmd: cmd, orders: ordersOut, reports: reportsIn, in: json.NewDecoder(reportsIn),
 		out: json.NewEncoder(ordersOut), pid: cmd.Process.Pid}
-	m.sendOrder(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: levelOf(cfg.Logger)})
+	m.sendOrder(order{Nonce: t.Nonce, Settings: cfg.Settings, LogLevel: logLevel(cfg.Logger)})
 	return m, nil
 }
 
-// executablePath returns the path of what this process runs, also when its file has been replaced since.
-func executablePath() (string, error) {
+// memberExecutable returns the path of what this process runs, also when its file has been replaced since.
+func memberExecutable() (string, error) {
 	const self = "/proc/self/exe"
 	if _, err := os.Stat(self); err == nil && runtime.GOOS == "linux" {
 		return self, nil
@@ -128,11 +126,6 @@ func (m *member) awaitExit(i int) (lines []string, err error) {
 		err = r.error(i)
 	}
 	return r.Lines, err
-}
-
-// error returns the error that a worker reported. What it says is the worker's, and bounded here too.
-func (r report) error(worker int) *Error {
-	return &Error{Worker: worker, Text: excerpt.Of(r.Error, excerpt.Text), kind: errkind.Named(r.Kind)}
 }
 
 // errSilent returns the error of a process that ended without a report.

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -191,5 +192,24 @@ func (t *Task[A]) execute(ctx context.Context, session *dsm.Session, o Options, 
 	if len(c.members) > 0 {
 		return c.runParts(ctx)
 	}
-	return c.runInLeader(ctx, cancel, t.run)
+	return c.runAlone(ctx, cancel, t.run)
+}
+
+// Main is called at the top of main, and of TestMain, by every program that starts workers. In a
+// process that was started as one it runs the task and never returns; in any other it does nothing.
+func Main() {
+	text, ok := os.LookupEnv(ticketVariable)
+	if !ok {
+		return
+	}
+	os.Unsetenv(ticketVariable)
+	t, err := parseTicket(text)
+	if err == nil {
+		err = serveLeader(t)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: worker: %v\n", filepath.Base(os.Args[0]), err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }

@@ -9,8 +9,8 @@ import (
 
 const inheritsFiles = false
 
-// inherit gives the new process both pipes, and says under which numbers it has them.
-func inherit(cmd *exec.Cmd, orders, reports *os.File, _ []*os.File) (o, r uint64) {
+// inheritPipes gives the new process both pipes, and says under which numbers it has them.
+func inheritPipes(cmd *exec.Cmd, orders, reports *os.File, _ []*os.File) (o, r uint64) {
 	handles := []syscall.Handle{syscall.Handle(orders.Fd()), syscall.Handle(reports.Fd())}
 	for _, h := range handles {
 		_ = syscall.SetHandleInformation(h, syscall.HANDLE_FLAG_INHERIT, syscall.HANDLE_FLAG_INHERIT)
@@ -21,8 +21,8 @@ func inherit(cmd *exec.Cmd, orders, reports *os.File, _ []*os.File) (o, r uint64
 	return uint64(handles[0]), uint64(handles[1])
 }
 
-// inherited opens them there. What this process starts does not inherit them.
-func inherited(t ticket) (orders, reports *os.File, err error) {
+// inheritedPipes opens them there. What this process starts does not inherit them.
+func inheritedPipes(t ticket) (orders, reports *os.File, err error) {
 	for _, h := range []uint64{t.Orders, t.Reports} {
 		kind, err := syscall.GetFileType(syscall.Handle(h))
 		if err == nil && kind == syscall.FILE_TYPE_PIPE {
@@ -34,8 +34,3 @@ func inherited(t ticket) (orders, reports *os.File, err error) {
 	}
 	return os.NewFile(uintptr(t.Orders), "orders"), os.NewFile(uintptr(t.Reports), "reports"), nil
 }
-
-func duplicate([]*os.File) (list []*os.File, release func(), err error) { return nil, func() {}, nil }
-
-// inheritedFiles returns none: a socket is no handle that a process inherits here.
-func inheritedFiles(ticket) ([]*os.File, error) { return nil, nil }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/godsm/godsm/dsm"
-	"github.com/godsm/godsm/internal/errkind"
 )
 
 // Set is workers that serve until they are told to stop. A Set is replaced by another one without losing a connection:
@@ -79,26 +76,3 @@ func (s *Set) Stop() error {
 // Done returns a channel that is closed when all workers have ended: after Stop, or because one has failed; Stop tells
 // why. It is nil for a Set that was not started.
 func (s *Set) Done() <-chan struct{} { return s.done }
-
-// checkFiles refuses what no process can inherit.
-func checkFiles(files []*os.File) error {
-	if len(files) > 0 && !inheritsFiles {
-		return errkind.As(errkind.Unsupported, errors.New("parallel: Options.Files: workers inherit no files on this system"))
-	}
-	if len(files) > maxFiles {
-		return errkind.As(fs.ErrInvalid, fmt.Errorf("parallel: Options.Files: %d files, and %d are the most", len(files), maxFiles))
-	}
-	for i, f := range files {
-		if f == nil {
-			return errkind.As(fs.ErrInvalid, fmt.Errorf("parallel: Options.Files: number %d is nil", i))
-		}
-		conn, err := f.SyscallConn()
-		if err == nil {
-			err = conn.Control(func(uintptr) {})
-		}
-		if err != nil {
-			return errkind.As(fs.ErrClosed, fmt.Errorf("parallel: Options.Files: number %d: %w", i, err))
-		}
-	}
-	return nil
-}

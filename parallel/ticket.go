@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/godsm/godsm/dsm"
+	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/shm/shmsync"
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
@@ -32,7 +34,7 @@ type ticket struct {
 	Files      int       `json:"files"`   // how many descriptors follow these: Options.Files
 }
 
-func newNonce() string { return rand.Text() }
+func newTicketNonce() string { return rand.Text() }
 
 func (t ticket) String() string {
 	b, _ := json.Marshal(t)
@@ -77,4 +79,9 @@ type report struct {
 
 	Peer  shmsync.Peer `json:"peer,omitzero"`   // with Ready: whose death ends the queue
 	Lines []string     `json:"lines,omitempty"` // of the log, that came too late for the queue
+}
+
+// error returns the error that a worker reported. What it says is the worker's, and bounded here too.
+func (r report) error(worker int) *Error {
+	return &Error{Worker: worker, Text: excerpt.Of(r.Error, excerpt.Text), kind: errkind.Named(r.Kind)}
 }

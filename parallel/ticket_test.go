@@ -9,7 +9,7 @@ import (
 
 // FuzzTicket: a ticket comes from the environment, which any process may have written.
 func FuzzTicket(f *testing.F) {
-	whole := ticket{Version: ticketVersion, Dir: "/d", Generation: 3, Nonce: newNonce(), Orders: 3, Reports: 4}
+	whole := ticket{Version: ticketVersion, Dir: "/d", Generation: 3, Nonce: newTicketNonce(), Orders: 3, Reports: 4}
 	f.Add(whole.String())
 	f.Add("")
 	f.Add("null")

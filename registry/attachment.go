@@ -9,6 +9,13 @@ import (
 	"github.com/godsm/godsm/shm/dsa"
 )
 
+// attachment is the key of names.attached. The type is a part of it, since Go types of one layout have views of their
+// own on one hash table.
+type attachment struct {
+	handle uint64
+	typ    reflect.Type
+}
+
 // attachArea attaches a name's area. The session's end waits for it, and ends its waits.
 func (n *names) attachArea(ctx context.Context, w wish, r *record) (a *dsa.Area, err error) {
 	err = n.withSession(ctx, func(ctx context.Context) error {

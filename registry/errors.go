@@ -9,21 +9,21 @@ import (
 	"github.com/godsm/godsm/shm"
 )
 
-// corrupt makes an ErrCorrupt of a text that says what is invalid.
-func corrupt(format string, args ...any) error {
+// errCorruptNames makes an ErrCorrupt of a text that says what is invalid.
+func errCorruptNames(format string, args ...any) error {
 	return errkind.As(shm.ErrCorrupt, fmt.Errorf("registry: "+format, args...))
 }
 
-// fail returns err with the package, what was asked for and the name in front of it; nil stays nil.
-func fail(what, name string, err error) error {
+// errOfName returns err with the package, what was asked for and the name in front of it; nil stays nil.
+func errOfName(what, name string, err error) error {
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("registry: %s %q: %w", what, name, err)
 }
 
-// ignoreKind returns err, but nil if it is of that kind.
-func ignoreKind(err, kind error) error {
+// ignoreErrKind returns err, but nil if it is of that kind.
+func ignoreErrKind(err, kind error) error {
 	if errors.Is(err, kind) {
 		return nil
 	}

@@ -27,7 +27,7 @@ func Hash[K comparable, V any](ctx context.Context, s *dsm.Session, name string,
 	w := wish{name: name, kind: Kind{hashKind, reflect.TypeFor[K]().String() + " to " + reflect.TypeFor[V]().String(),
 		shm.Layout[entry]()}}
 	t, err := hashTable(ctx, s, w.with(s, opts), o, dshash.Create[K, V], dshash.Attach[K, V])
-	return t, fail(hashKind, name, err)
+	return t, errOfName(hashKind, name, err)
 }
 
 // HashBytes is Hash for byte strings of any length.
@@ -35,7 +35,7 @@ func HashBytes(ctx context.Context, s *dsm.Session, name string, o dshash.Option
 	opts ...Options) (*dshash.Bytes, error) {
 	w := wish{name: name, kind: Kind{Name: hashKind, Type: "bytes to bytes"}}
 	t, err := hashTable(ctx, s, w.with(s, opts), o, dshash.CreateBytes, dshash.AttachBytes)
-	return t, fail(hashKind, name, err)
+	return t, errOfName(hashKind, name, err)
 }
 
 // hashTable returns the table of a name, by create or find. A version in o goes into the name's row too, so another

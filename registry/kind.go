@@ -55,7 +55,7 @@ func InSegment[X any](ctx context.Context, s *dsm.Session, name string, k Kind, 
 		w.invalid = errkind.As(fs.ErrInvalid, fmt.Errorf("a segment of %d bytes: it has at least one", size))
 	}
 	x, err := objectInSegment(ctx, s, w, find, create)
-	return x, fail(k.Name, name, err)
+	return x, errOfName(k.Name, name, err)
 }
 
 // InArea returns the X of that name and kind, over an area of its own. The first caller makes the area with o, and
@@ -64,5 +64,5 @@ func InArea[X any](ctx context.Context, s *dsm.Session, name string, k Kind, o d
 	create func(*dsa.Area) (X, dsa.Pointer, error), find func(*dsa.Area, dsa.Pointer) (X, error),
 	opts ...Options) (X, error) {
 	x, err := objectInArea(ctx, s, wish{name: name, kind: k}.with(s, opts), o, find, create)
-	return x, fail(k.Name, name, err)
+	return x, errOfName(k.Name, name, err)
 }

@@ -18,13 +18,13 @@ import (
 // thing is what a package might build on the registry: a word, in a segment or in an area.
 type thing struct{ word *atomic.Uint64 }
 
-func wordOf(g *dsm.Segment) (*thing, error) {
+func tableWord(g *dsm.Segment) (*thing, error) {
 	w, err := shm.At[atomic.Uint64](g.Region(), 64)
 	return &thing{w}, err
 }
 
 func makeThing(g *dsm.Segment) (*thing, error) {
-	x, err := wordOf(g)
+	x, err := tableWord(g)
 	if err == nil {
 		x.word.Store(7)
 	}
@@ -60,7 +60,7 @@ func TestKinds(t *testing.T) {
 	a, b := instancetest.Open(t, cfg), instancetest.Open(t, cfg)
 	lamp := registry.Kind{Name: "lamp", Type: "words", Layout: 5}
 	open := func(s *dsm.Session, name string, k registry.Kind, o ...registry.Options) (*thing, error) {
-		return registry.InSegment(ctx, s, name, k, 4096, makeThing, wordOf, o...)
+		return registry.InSegment(ctx, s, name, k, 4096, makeThing, tableWord, o...)
 	}
 	x, err := open(a, "x", lamp)
 	is(t, "", err, nil)
@@ -94,7 +94,7 @@ func TestKinds(t *testing.T) {
 		{"a strange kind", func() error { _, err := open(b, "w", registry.Kind{Name: "Big Lamp"}); return err }, fs.ErrInvalid, "kind"},
 		{"no kind", func() error { _, err := open(b, "w", registry.Kind{}); return err }, fs.ErrInvalid, "kind"},
 		{"no size", func() error {
-			_, err := registry.InSegment(ctx, b, "w", lamp, 0, makeThing, wordOf)
+			_, err := registry.InSegment(ctx, b, "w", lamp, 0, makeThing, tableWord)
 			return err
 		}, fs.ErrInvalid, "at least one"},
 		{"an area's options", func() error {
@@ -125,7 +125,7 @@ func TestKindThatCannotBeMade(t *testing.T) {
 	s := instancetest.Open(t, cfg)
 	k := registry.Kind{Name: "lamp"}
 	broken := errors.New("broken")
-	if _, err := registry.InSegment(ctx, s, "x", k, 64, func(*dsm.Segment) (*thing, error) { return nil, broken }, wordOf); !errors.Is(err, broken) {
+	if _, err := registry.InSegment(ctx, s, "x", k, 64, func(*dsm.Segment) (*thing, error) { return nil, broken }, tableWord); !errors.Is(err, broken) {
 		t.Errorf("in a segment: %v", err)
 	}
 	if _, err := registry.InArea(ctx, s, "y", k, dsa.Options{}, func(*dsa.Area) (*thing, dsa.Pointer, error) {
@@ -136,7 +136,7 @@ func TestKindThatCannotBeMade(t *testing.T) {
 	if got := list(t, s); len(got) > 0 {
 		t.Errorf("what is left: %q", got)
 	}
-	if _, err := registry.InSegment(ctx, s, "x", k, 4096, makeThing, wordOf); err != nil {
+	if _, err := registry.InSegment(ctx, s, "x", k, 4096, makeThing, tableWord); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -43,10 +43,10 @@ const (
 func List(ctx context.Context, s *dsm.Session) ([]Info, error) {
 	n, err := namesOf(ctx, s, false)
 	if err == nil {
-		err = n.collectDeleted(ctx)
+		err = n.collectDeletedOrphans(ctx)
 	}
 	if err != nil {
-		return nil, ignoreKind(err, ErrNotFound)
+		return nil, ignoreErrKind(err, ErrNotFound)
 	}
 	// Copied under the lock, and put together after it: nothing under the lock may wait.
 	var t table
@@ -107,12 +107,12 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 	for i := range t.words {
 		w, r := t.words[i].Load(), t.records[i]
 		x := Info{
-			Name: textOf(r.name[:]), Kind: textOf(r.kind[:]), Type: textOf(r.typ[:]), Version: r.version,
+			Name: tableText(r.name[:]), Kind: tableText(r.kind[:]), Type: tableText(r.typ[:]), Version: r.version,
 			Handle: dsm.Handle(r.handle), Table: dsa.Pointer(r.table), InArea: r.memory == ownArea,
 		}
 		g, there := by[x.Handle]
 		x.Size, x.Sessions = int64(g.Size), g.Holders
-		switch stateOf(w) {
+		switch tableWordState(w) {
 		case making:
 			x.State = StateMaking
 		case ready:
@@ -120,7 +120,7 @@ func (t *table) infos(segments []dsm.SegmentInfo) (list []Info) {
 		case going:
 			x.State = StateGoing
 		}
-		if x.State != "" && x.Name != "" && hashOf(w) == hashName(x.Name) && (there || x.State != StateReady) {
+		if x.State != "" && x.Name != "" && tableWordHash(w) == tableHashOf(x.Name) && (there || x.State != StateReady) {
 			list = append(list, x)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
@@ -37,13 +36,6 @@ type names struct {
 	ended    bool               // no more of those
 	working  map[int]bool       // rows that are this session's, and that a call of it is at work on
 	attached map[attachment]any // what this session has attached for its life
-}
-
-// attachment is the key of names.attached. The type is a part of it, since Go types of one layout have views of their
-// own on one hash table.
-type attachment struct {
-	handle uint64
-	typ    reflect.Type
 }
 
 // sessions holds the names of each session that has any.
@@ -83,7 +75,7 @@ func namesOf(ctx context.Context, s *dsm.Session, make bool) (*names, error) {
 		err = owner.Remember(&n.item, n)
 	}
 	if err == nil && n.self.OnAsk != nil {
-		n.unask = n.self.OnAsk(n.disavowRows)
+		n.unask = n.self.OnAsk(n.disavowOrphanRows)
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Release())
@@ -205,7 +197,7 @@ func (n *names) setRow(ctx context.Context, row int, word uint64, f func(*record
 		// Hostile value: a word that names another session, or a state in which no session is at work. What it says may
 		// be true by now, since another session adopts a row whose word a stray store has hit.
 		w := n.words[row].Load()
-		if s := stateOf(w); s != making && s != going || peerOf(w) != n.self.Word() {
+		if s := tableWordState(w); s != making && s != going || tableWordPeer(w) != n.self.Word() {
 			return errkind.As(errkind.Corrupt, fmt.Errorf("row %d of the names is not this session's any more", row))
 		}
 		// The record before the word: a process that dies in between leaves the row in its old state, with a record that
@@ -213,7 +205,7 @@ func (n *names) setRow(ctx context.Context, row int, word uint64, f func(*record
 		f(&n.records[row])
 		failpoint.Hit("registry/set/written")
 		n.words[row].Store(word)
-		if peerOf(word) != n.self.Word() {
+		if tableWordPeer(word) != n.self.Word() {
 			n.noteWork(row, false)
 		}
 		failpoint.Hit("registry/set/stored")
@@ -245,4 +237,67 @@ func (n *names) await(ctx, short context.Context, ticket shmsync.Ticket, d time.
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// peerLives reports whether the session in a word lives. A word that a stray store has hit may name a row that does not
+// exist, which is dead.
+func (n *names) peerLives(peer uint64) bool {
+	p := shmsync.PeerOf(peer)
+	return p.Row >= 0 && p.Row < shmsync.MaxRows && n.self.Alive(p)
+}
+
+// isAtWork reports whether a call of this session is at work on the row. It takes n.mu, also under the table's lock.
+func (n *names) isAtWork(row int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.working[row]
+}
+
+// noteWork notes, before the row's word says so, that a call of this session is at work on it, or that it is no
+// longer. It takes n.mu, also under the table's lock.
+func (n *names) noteWork(row int, begins bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if begins {
+		n.working[row] = true
+	} else {
+		delete(n.working, row)
+	}
+}
+
+// deleteName takes a name away. It first tends what earlier deletes have left, as making and listing do.
+func (n *names) deleteName(ctx context.Context, name string) error {
+	if err := n.collectDeletedOrphans(ctx); err != nil {
+		return err
+	}
+	for {
+		s, _, err := n.resolveOrClaim(ctx, name, nil)
+		if err != nil {
+			return err
+		}
+		// Between the look and the removal another session may delete the name, and a third one make it anew: then the
+		// row is looked for again.
+		if ok, err := n.freeReadyName(ctx, s); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// freeReadyName frees a ready row and what it stands for, if it is still the one that was seen; ok is false if it is not,
+// and then nothing has changed. Word and handle are compared: of one name deleted and made anew the word is the same.
+// A process that dies after the word is stored leaves a row that is going by a dead session, which the next call takes
+// over.
+func (n *names) freeReadyName(ctx context.Context, s sight) (ok bool, err error) {
+	err = n.withTableLock(ctx, func() error {
+		if ok = n.words[s.row].Load() == s.word && n.records[s.row].handle == s.record.handle; ok {
+			n.noteWork(s.row, true)
+			n.words[s.row].Store(tableWord(tableWordHash(s.word), going, n.self.Word()))
+			failpoint.Hit("registry/remove/stored")
+		}
+		return nil
+	})
+	if ok && err == nil {
+		err = n.removeOrphans(ctx, s)
+	}
+	return ok, err
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/shm/shmsync"
 )
 
 // A row that is making or going belongs to the session in its word. If that session is dead, or a stray store has put
@@ -25,54 +24,28 @@ const discardPatience = 20 * time.Second
 func (n *names) orphansLocked(all bool) (list []sight) {
 	for i := range n.words {
 		w := n.words[i].Load()
-		if s := stateOf(w); s != making && s != going {
+		if s := tableWordState(w); s != making && s != going {
 			continue
 		}
 		// Left alone are a row at which a call of this session is at work, one of another session that lives and,
 		// unless all are wanted, one without a name.
-		p := peerOf(w)
-		if p == n.self.Word() && n.isAtWork(i) || p != 0 && p != n.self.Word() && n.lives(p) || p == 0 && w == nameless && !all {
+		p := tableWordPeer(w)
+		if p == n.self.Word() && n.isAtWork(i) || p != 0 && p != n.self.Word() && n.peerLives(p) || p == 0 && w == nameless && !all {
 			continue
 		}
 		// The hash stays, so that the name is waited for, not made a second time, until the row is free.
 		n.noteWork(i, true)
-		n.words[i].Store(wordOf(hashOf(w), going, n.self.Word()))
+		n.words[i].Store(tableWord(tableWordHash(w), going, n.self.Word()))
 		failpoint.Hit("registry/orphan/adopted")
 		list = append(list, n.sightLocked(i))
 	}
 	return list
 }
 
-// lives reports whether the session in a word lives. A word that a stray store has hit may name a row that does not
-// exist, which is dead.
-func (n *names) lives(peer uint64) bool {
-	p := shmsync.PeerOf(peer)
-	return p.Row >= 0 && p.Row < shmsync.MaxRows && n.self.Alive(p)
-}
-
-// isAtWork reports whether a call of this session is at work on the row. It takes n.mu, also under the table's lock.
-func (n *names) isAtWork(row int) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.working[row]
-}
-
-// noteWork notes, before the row's word says so, that a call of this session is at work on it, or that it is no
-// longer. It takes n.mu, also under the table's lock.
-func (n *names) noteWork(row int, begins bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if begins {
-		n.working[row] = true
-	} else {
-		delete(n.working, row)
-	}
-}
-
-// collectDeleted looks after what has been deleted and isn't gone: areas that other sessions had attached, which the
+// collectDeletedOrphans looks after what has been deleted and isn't gone: areas that other sessions had attached, which the
 // last of them removes if it is not killed, and what could not be removed at the time. Its error is that of the
 // section; what can't be removed now either is no failure of the call that tends.
-func (n *names) collectDeleted(ctx context.Context) error {
+func (n *names) collectDeletedOrphans(ctx context.Context) error {
 	var orphans []sight
 	err := n.withTableLock(ctx, func() error {
 		orphans = n.orphansLocked(true)
@@ -115,23 +88,23 @@ func (n *names) removeOrphans(ctx context.Context, list ...sight) (err error) {
 	return err
 }
 
-// disavowRows runs when another session waits for a row that names this one: a stray store may have written that. It
+// disavowOrphanRows runs when another session waits for a row that names this one: a stray store may have written that. It
 // tends all rows, which frees those that name this session and at which no call of it is at work.
-func (n *names) disavowRows() {
+func (n *names) disavowOrphanRows() {
 	ctx, cancel := context.WithTimeout(n.over, time.Second)
 	defer cancel()
-	_ = n.collectDeleted(ctx)
+	_ = n.collectDeletedOrphans(ctx)
 }
 
-// freeGoneRows frees the rows whose segments have gone: those of transient names, and of what a process has
+// freeOrphanRows frees the rows whose segments have gone: those of transient names, and of what a process has
 // removed without the registry. It reads the whole segment table, so it runs only when the table of names is full.
-func (n *names) freeGoneRows(ctx context.Context) error {
+func (n *names) freeOrphanRows(ctx context.Context) error {
 	// The rows are read before the segments. A ready row's segment was made before, and no handle is used
 	// again: so a handle that is missing from the list that is read later has gone for good.
 	var seen []sight
 	err := n.withTableLock(ctx, func() error {
 		for i := range n.words {
-			if stateOf(n.words[i].Load()) == ready {
+			if tableWordState(n.words[i].Load()) == ready {
 				seen = append(seen, n.sightLocked(i))
 			}
 		}
@@ -153,7 +126,7 @@ func (n *names) freeGoneRows(ctx context.Context) error {
 		if live[s.record.handle] {
 			continue
 		}
-		if _, err := n.freeReady(ctx, s); err != nil {
+		if _, err := n.freeReadyName(ctx, s); err != nil {
 			return err
 		}
 	}

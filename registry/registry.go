@@ -106,7 +106,7 @@ type Options struct {
 func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(*T) error,
 	opts ...Options) (*T, error) {
 	if err := shm.Check[T](); err != nil {
-		return nil, fail(segmentKind, name, err)
+		return nil, errOfName(segmentKind, name, err)
 	}
 	t := reflect.TypeFor[T]()
 	k := Kind{segmentKind, t.String(), shm.Layout[T]()}
@@ -119,10 +119,10 @@ func Segment[T any](ctx context.Context, s *dsm.Session, name string, init func(
 			return g, err
 		})
 	if err != nil {
-		return nil, fail(segmentKind, name, err)
+		return nil, errOfName(segmentKind, name, err)
 	}
 	v, err := typedAt[T](g)
-	return v, fail(segmentKind, name, err)
+	return v, errOfName(segmentKind, name, err)
 }
 
 // itself returns x: where a name stands for a segment and no more, it finds that in the segment.
@@ -148,7 +148,7 @@ func Area(ctx context.Context, s *dsm.Session, name string, o dsa.Options, opts 
 	w.own = true
 	a, err := objectInArea(ctx, s, w, o, func(a *dsa.Area, _ dsa.Pointer) (*dsa.Area, error) { return a, nil },
 		func(a *dsa.Area) (*dsa.Area, dsa.Pointer, error) { return a, 0, nil })
-	return a, fail(areaKind, name, err)
+	return a, errOfName(areaKind, name, err)
 }
 
 // Delete takes a name away: the next caller that asks for it makes something new. What the name stood for stays with the
@@ -162,7 +162,7 @@ func Delete(ctx context.Context, s *dsm.Session, name string) error {
 	if err == nil {
 		err = n.deleteName(ctx, name)
 	}
-	return fail("delete", name, err)
+	return errOfName("delete", name, err)
 }
 
 // wish is what a caller wants a name to stand for: the arguments and Options of a call, checked and in one place.
@@ -206,7 +206,7 @@ func (w wish) with(s *dsm.Session, opts []Options) wish {
 
 // check returns ErrMismatch if r is not what is wished for. The text says what both are.
 func (w wish) check(r *record) error {
-	if textOf(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
+	if tableText(r.kind[:]) == w.kind.Name && r.memory == w.memory && r.layout == w.kind.Layout && r.version == w.version {
 		return nil
 	}
 	is, asked := r.describe(), w.record().describe()

@@ -79,28 +79,28 @@ const (
 	peerMask   = 1<<stateShift - 1
 )
 
-// wordOf packs a word. Peer is a session's, or 0.
-func wordOf(hash uint64, state, peer uint64) uint64 {
+// tableWord packs a word. Peer is a session's, or 0.
+func tableWord(hash uint64, state, peer uint64) uint64 {
 	return hash<<hashShift | state<<stateShift | peer
 }
 
-// stateOf returns the state in a word, where 0 is free.
-func stateOf(w uint64) uint64 { return w >> stateShift & 3 }
+// tableWordState returns the state in a word, where 0 is free.
+func tableWordState(w uint64) uint64 { return w >> stateShift & 3 }
 
-// peerOf returns the session in a word, as shmsync.Peer.Word has it. A stray store can leave any row in it.
-func peerOf(w uint64) uint64 { return w & peerMask }
+// tableWordPeer returns the session in a word, as shmsync.Peer.Word has it. A stray store can leave any row in it.
+func tableWordPeer(w uint64) uint64 { return w & peerMask }
 
-// hashOf returns the hash in a word: the 19 upper bits of hashName's sum.
-func hashOf(w uint64) uint64 { return w >> hashShift }
+// tableWordHash returns the hash in a word: the 19 upper bits of tableHashOf's sum.
+func tableWordHash(w uint64) uint64 { return w >> hashShift }
 
 // nameless is the word of a row whose name was deleted and whose memory isn't gone: an area that other sessions have
 // attached, or what could not be removed at the time. The row remembers the memory, since those sessions may all be
 // killed. A later call that makes, deletes or lists names looks at it again, and frees it when the memory is gone.
-var nameless = wordOf(hashName(""), going, 0)
+var nameless = tableWord(tableHashOf(""), going, 0)
 
-// hashName returns the 19 bits of a name's hash that a word has room for. They spare most comparisons with names of
+// tableHashOf returns the 19 bits of a name's hash that a word has room for. They spare most comparisons with names of
 // other rows, and decide nothing alone.
-func hashName(name string) uint64 {
+func tableHashOf(name string) uint64 {
 	sum := fnv.New64a()
 	sum.Write([]byte(name))
 	return sum.Sum64() >> hashShift
@@ -142,19 +142,19 @@ func (w wish) record() *record {
 	return r
 }
 
-// textOf returns b up to its first zero byte; all of it if there is none, as a stray store may leave it.
-func textOf(b []byte) string {
+// tableText returns b up to its first zero byte; all of it if there is none, as a stray store may leave it.
+func tableText(b []byte) string {
 	before, _, _ := bytes.Cut(b, []byte{0})
 	return string(before)
 }
 
 // describe returns what a record stands for, for the text of an error.
 func (r *record) describe() string {
-	s := "a " + textOf(r.kind[:])
+	s := "a " + tableText(r.kind[:])
 	if strings.ContainsRune("aeiou", rune(r.kind[0])) {
-		s = "an " + textOf(r.kind[:])
+		s = "an " + tableText(r.kind[:])
 	}
-	if typ := textOf(r.typ[:]); typ != "" {
+	if typ := tableText(r.typ[:]); typ != "" {
 		s += " of " + typ
 	}
 	if r.size > 0 {
@@ -181,7 +181,7 @@ func open(r shm.Region) (*table, error) {
 	rows := (r.Len() - headerSize) / (wordSize + recordSize)
 	h, err := shm.At[header](r, 0)
 	if err != nil || rows < 1 {
-		return nil, cmp.Or(err, corrupt("the table has %d bytes", r.Len()))
+		return nil, cmp.Or(err, errCorruptNames("the table has %d bytes", r.Len()))
 	}
 	t := &table{header: h}
 	if t.words, err = shm.SliceOf[atomic.Uint64](r, headerSize, rows); err != nil {
@@ -195,7 +195,7 @@ func open(r shm.Region) (*table, error) {
 	h.version.CompareAndSwap(0, tableMagic|tableVersion)
 	if v := h.version.Load(); v != tableMagic|tableVersion {
 		if v>>32 != tableMagic>>32 {
-			return nil, corrupt("the root segment does not hold the names: it begins with %#x", v)
+			return nil, errCorruptNames("the root segment does not hold the names: it begins with %#x", v)
 		}
 		return nil, errkind.OtherVersion("the table of names", uint64(uint32(v)), tableVersion,
 			"the instance's other sessions")
@@ -206,9 +206,9 @@ func open(r shm.Region) (*table, error) {
 // findLocked returns the row of a name; -1 if there is none. The caller holds the table's lock. It compares words,
 // which lie side by side, and reads a record only where the hash fits.
 func (t *table) findLocked(name string) int {
-	hash := hashName(name)
+	hash := tableHashOf(name)
 	for i := range t.words {
-		if w := t.words[i].Load(); stateOf(w) != 0 && hashOf(w) == hash && textOf(t.records[i].name[:]) == name {
+		if w := t.words[i].Load(); tableWordState(w) != 0 && tableWordHash(w) == hash && tableText(t.records[i].name[:]) == name {
 			return i
 		}
 	}
@@ -218,7 +218,7 @@ func (t *table) findLocked(name string) int {
 // freeLocked returns a free row; -1 if there is none. The caller holds the table's lock.
 func (t *table) freeLocked() int {
 	for i := range t.words {
-		if stateOf(t.words[i].Load()) == 0 {
+		if tableWordState(t.words[i].Load()) == 0 {
 			return i
 		}
 	}

@@ -35,7 +35,7 @@ func TestEachWayOutOfInit(t *testing.T) {
 				x, err := makeThing(g)
 				return x, errors.Join(err, init())
 			}
-			x, err := registry.InSegment(ctx, s, "way", registry.Kind{Name: "lamp"}, 4096, create, wordOf)
+			x, err := registry.InSegment(ctx, s, "way", registry.Kind{Name: "lamp"}, 4096, create, tableWord)
 			if err != nil {
 				return 0, err
 			}
@@ -111,7 +111,7 @@ func TestTwoOptionsAreAnError(t *testing.T) {
 	is(t, "hash", err, fs.ErrInvalid)
 	_, err = registry.HashBytes(ctx, s, "x", dshash.Options{}, two...)
 	is(t, "hash of bytes", err, fs.ErrInvalid)
-	_, err = registry.InSegment(ctx, s, "x", registry.Kind{Name: "lamp"}, 64, makeThing, wordOf, two...)
+	_, err = registry.InSegment(ctx, s, "x", registry.Kind{Name: "lamp"}, 64, makeThing, tableWord, two...)
 	is(t, "in a segment", err, fs.ErrInvalid)
 	_, err = registry.InArea(ctx, s, "x", registry.Kind{Name: "lamp"}, dsa.Options{}, inArea, findInArea, two...)
 	is(t, "in an area", err, fs.ErrInvalid)

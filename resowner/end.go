@@ -1,6 +1,7 @@
 package resowner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -30,22 +31,6 @@ type ender struct {
 	what  string    // is being released
 	since time.Time // when that began
 }
-
-// Commit ends the owner after its work went well: then it should hold nothing any more, and what it does hold is
-// reported as leaked before it is released. Children end first, the youngest before its elders; then what the owner
-// holds is released, newest first. Commit returns the joined errors of releases.
-//
-// Ending twice is harmless: the second call waits until the first one is through and returns nil. Two calls would wait
-// for ever; they return ErrDeadlock with the name of the resource instead. A call from inside a release of the owner,
-// or of an owner below it, does so at once and changes nothing. A call of another goroutine does so after it has waited
-// a second for one release, since that release may wait for the caller. The end of an owner whose child is being
-// ended by another goroutine waits as long for the child, then goes on without it, and the error says so: what the owner
-// holds is released then before what its child holds yet, which is the one exception from that order. The goroutine that
-// ends the child releases that once its release has returned.
-func (o *Owner) Commit() error { return o.finish(true) }
-
-// Abort ends the owner after its work failed, as Commit does but for the reports of leaks.
-func (o *Owner) Abort() error { return o.finish(false) }
 
 // MayEnd returns ErrDeadlock if the caller runs inside a release of o, or of an owner below it: the end of o would wait
 // for the caller itself. Commit and Abort ask it; so does a caller for which the end of the owner is not the first step.
@@ -85,7 +70,7 @@ func (o *Owner) ending(goroutine uint64) *ender {
 	return nil
 }
 
-func (o *Owner) finish(commit bool) error {
+func (o *Owner) endOwner(commit bool) error {
 	if err := o.MayEnd(); err != nil {
 		return err
 	}
@@ -157,12 +142,12 @@ func (o *Owner) releaseAll(by *ender, commit bool, errs *[]error) {
 		*errs = append(*errs, err)
 	}
 	for r, site := o.newest(); r != nil; r, site = o.newest() {
-		what := name(r)
+		what := resourceName(r)
 		by.begin(what)
 		if commit {
 			o.leaked(what, site)
 		}
-		release(r, what, errs)
+		releaseResource(r, what, errs)
 	}
 	through = true
 }
@@ -191,6 +176,38 @@ func (o *Owner) await(e *end, by *ender) error {
 	}
 }
 
+// EndWith makes o abort when ctx is over, unless it has ended by then. What Abort returns is logged as a warning. Stop
+// undoes that, as with context.AfterFunc; the end of the owner does so too.
+func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
+	if o == nil {
+		return func() bool { return false }
+	}
+	undo := context.AfterFunc(ctx, func() {
+		if o.ended.Load() {
+			return // the goroutine that ends it has the errors
+		}
+		if err := o.Abort(); err != nil {
+			o.warn(err, "an owner that ended with its context could not release everything")
+		}
+	})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended.Load() {
+		undo()
+		return undo
+	}
+	if o.stops == nil {
+		o.stops = map[*func() bool]struct{}{}
+	}
+	o.stops[&undo] = struct{}{}
+	return func() bool {
+		o.mu.Lock()
+		delete(o.stops, &undo)
+		o.mu.Unlock()
+		return undo()
+	}
+}
+
 func (e *end) isOver() bool {
 	select {
 	case <-e.over:
@@ -211,34 +228,4 @@ func (b *ender) now() (what string, since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.what, b.since
-}
-
-// release releases r and adds its error. Neither a panic nor runtime.Goexit in it keeps its error from being known.
-func release(r Resource, what string, errs *[]error) {
-	err := errors.New("it called runtime.Goexit")
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
-		}
-		if err != nil {
-			*errs = append(*errs, fmt.Errorf("releasing %s: %w", what, err))
-		}
-	}()
-	err = r.Release()
-}
-
-// name returns the resource's, whatever its String does.
-func name(r Resource) string { return fmt.Sprint(r) }
-
-// leaked reports what an owner still holds when it commits. A logger that panics keeps nothing from being released.
-func (o *Owner) leaked(what string, site uintptr) {
-	defer func() { _ = recover() }()
-	o.log.Warn().Str("owner", o.name).Str("resource", what).Str("remembered_at", place(site)).
-		Str("event", "resource-leaked").Msg("a resource was not released before its owner committed")
-}
-
-// warn tells what can't be returned.
-func (o *Owner) warn(err error, message string) {
-	defer func() { _ = recover() }()
-	o.log.Warn().Err(err).Str("owner", o.name).Str("event", "owner-release").Msg(message)
 }

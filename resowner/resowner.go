@@ -15,7 +15,6 @@
 package resowner
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -87,38 +86,6 @@ func (o *Owner) Child(name string) (*Owner, error) {
 	}
 	o.children = append(o.children, c)
 	return c, nil
-}
-
-// EndWith makes o abort when ctx is over, unless it has ended by then. What Abort returns is logged as a warning. Stop
-// undoes that, as with context.AfterFunc; the end of the owner does so too.
-func (o *Owner) EndWith(ctx context.Context) (stop func() bool) {
-	if o == nil {
-		return func() bool { return false }
-	}
-	undo := context.AfterFunc(ctx, func() {
-		if o.ended.Load() {
-			return // the goroutine that ends it has the errors
-		}
-		if err := o.Abort(); err != nil {
-			o.warn(err, "an owner that ended with its context could not release everything")
-		}
-	})
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.ended.Load() {
-		undo()
-		return undo
-	}
-	if o.stops == nil {
-		o.stops = map[*func() bool]struct{}{}
-	}
-	o.stops[&undo] = struct{}{}
-	return func() bool {
-		o.mu.Lock()
-		delete(o.stops, &undo)
-		o.mu.Unlock()
-		return undo()
-	}
 }
 
 // Reserve is called before a resource is acquired: ErrClosed if the owner has ended, so that there is nothing to lose
@@ -237,8 +204,54 @@ func (o *Owner) closed() error {
 	return errkind.As(ErrClosed, fmt.Errorf("owner %q has ended", o.name))
 }
 
+// Commit ends the owner after its work went well: then it should hold nothing any more, and what it does hold is
+// reported as leaked before it is released. Children end first, the youngest before its elders; then what the owner
+// holds is released, newest first. Commit returns the joined errors of releases.
+//
+// Ending twice is harmless: the second call waits until the first one is through and returns nil. Two calls would wait
+// for ever; they return ErrDeadlock with the name of the resource instead. A call from inside a release of the owner,
+// or of an owner below it, does so at once and changes nothing. A call of another goroutine does so after it has waited
+// a second for one release, since that release may wait for the caller. The end of an owner whose child is being
+// ended by another goroutine waits as long for the child, then goes on without it, and the error says so: what the owner
+// holds is released then before what its child holds yet, which is the one exception from that order. The goroutine that
+// ends the child releases that once its release has returned.
+func (o *Owner) Commit() error { return o.endOwner(true) }
+
+// Abort ends the owner after its work failed, as Commit does but for the reports of leaks.
+func (o *Owner) Abort() error { return o.endOwner(false) }
+
+// leaked reports what an owner still holds when it commits. A logger that panics keeps nothing from being released.
+func (o *Owner) leaked(what string, site uintptr) {
+	defer func() { _ = recover() }()
+	o.log.Warn().Str("owner", o.name).Str("resource", what).Str("remembered_at", place(site)).
+		Str("event", "resource-leaked").Msg("a resource was not released before its owner committed")
+}
+
+// warn tells what can't be returned.
+func (o *Owner) warn(err error, message string) {
+	defer func() { _ = recover() }()
+	o.log.Warn().Err(err).Str("owner", o.name).Str("event", "owner-release").Msg(message)
+}
+
 // place returns a program counter's file and line.
 func place(pc uintptr) string {
 	f, _ := runtime.CallersFrames([]uintptr{pc}).Next()
 	return fmt.Sprintf("%s:%d", f.File, f.Line)
 }
+
+// releaseResource releases r and adds its error. Neither a panic nor runtime.Goexit in it keeps its error from being known.
+func releaseResource(r Resource, what string, errs *[]error) {
+	err := errors.New("it called runtime.Goexit")
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+		if err != nil {
+			*errs = append(*errs, fmt.Errorf("releasing %s: %w", what, err))
+		}
+	}()
+	err = r.Release()
+}
+
+// resourceName returns the resource's, whatever its String does.
+func resourceName(r Resource) string { return fmt.Sprint(r) }

@@ -99,7 +99,7 @@ func (g *ground) restoreMembers() (why string) {
 	switch {
 	case errors.Is(err, dsm.ErrUnsupported), errors.Is(err, syscall.EISDIR):
 		return fmt.Sprintf("the members file has been removed or replaced (%v): no session could join", err)
-	case isLost(err):
+	case groundIsLost(err):
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err)
 	case err != nil:
 		g.logFinding("members", true, "another members file can't be written now; it is tried again every second",
@@ -170,5 +170,7 @@ func (g *ground) checkMemory(ctx context.Context) (why string) {
 	return "another mount hides the instance's memory, in which nothing is"
 }
 
-// isLost reports whether an error says that the control segment can't be worked on any more.
-func isLost(err error) bool { return errors.Is(err, dsm.ErrCorrupt) || errors.Is(err, dsm.ErrStale) }
+// groundIsLost reports whether an error says that the control segment can't be worked on any more.
+func groundIsLost(err error) bool {
+	return errors.Is(err, dsm.ErrCorrupt) || errors.Is(err, dsm.ErrStale)
+}

@@ -48,23 +48,6 @@ func (s *Supervisor) Leave() error {
 	return fail("leave", errStopped)
 }
 
-// handOver makes the life one that is kept for the next supervisor. The watch goes on until that is written down.
-func (w *watch) handOver() error {
-	select {
-	case <-w.s.stopping:
-		return errStopped
-	default:
-	}
-	if w.ground.checkPath() != nil || w.ground.moved {
-		return fmt.Errorf("the directory %s was moved or removed: the next supervisor would not find the instance; stop it, "+
-			"or move the directory back", w.s.dir.Path)
-	}
-	if w.s.private {
-		return nil
-	}
-	return w.m.HandOver(w.s.who, w.reclaims)
-}
-
 // leaveToSuccessor frees the supervisor's row of an instance that was handed over. A row that can't be freed is as
 // that of a supervisor that died: the next one takes it.
 func (s *Supervisor) leaveToSuccessor(m *instance.Member) error {

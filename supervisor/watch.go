@@ -289,7 +289,7 @@ func (w *watch) upkeep() (why string, err error) {
 	if why, err := w.ground.checkGround(ctx); why != "" || err != nil {
 		return why, err
 	}
-	if err := w.m.Self.Retry(ctx); isLost(err) {
+	if err := w.m.Self.Retry(ctx); groundIsLost(err) {
 		return fmt.Sprintf("the supervisor can't work on the control segment (%v)", err), nil
 	}
 	if w.others && !w.ground.moved {
@@ -326,6 +326,23 @@ func (w *watch) destroyOwedLoop(ctx context.Context) {
 			w.s.log.Warn().Err(instance.Explain(err)).Str("event", "settle-refused").Msg("removing the segments of a dead process is tried again")
 		}
 	}
+}
+
+// handOver makes the life one that is kept for the next supervisor. The watch goes on until that is written down.
+func (w *watch) handOver() error {
+	select {
+	case <-w.s.stopping:
+		return errStopped
+	default:
+	}
+	if w.ground.checkPath() != nil || w.ground.moved {
+		return fmt.Errorf("the directory %s was moved or removed: the next supervisor would not find the instance; stop it, "+
+			"or move the directory back", w.s.dir.Path)
+	}
+	if w.s.private {
+		return nil
+	}
+	return w.m.HandOver(w.s.who, w.reclaims)
 }
 
 func wakeChannel(c chan<- struct{}) {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit returns a kernel limit with its name, for messages.
-func limit(name string) string {
+// kernelLimit returns a kernel limit with its name, for messages.
+func kernelLimit(name string) string {
 	name = sysctlPrefix + name
 	n, err := unix.SysctlUint64(name)
 	if err != nil {
@@ -21,12 +21,12 @@ func limit(name string) string {
 	return fmt.Sprintf("%d (%s)", n, name)
 }
 
-func usedUp(int) string {
-	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
+func kernelUsedUp(int) string {
+	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", kernelLimit("shmmni"), kernelLimit("shmall"))
 }
 
-// namespace returns the only one there is.
-func namespace() string { return "" }
+// kernelNamespace returns the only one there is.
+func kernelNamespace() string { return "" }
 
 // List has no table to read that needs no privilege, but only 65,536 keys can be that life's: it asks for each.
 func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]dsmimpl.Object, error) {
@@ -43,7 +43,7 @@ func (backend) List(ctx context.Context, life uuid.UUID, generation uint64) ([]d
 		if err != nil {
 			continue
 		}
-		st, err := stat(id, k)
+		st, err := kernelStat(id, k)
 		if err != nil {
 			continue
 		}

@@ -4,8 +4,8 @@ import "golang.org/x/sys/unix"
 
 const sysctlPrefix = "kern.sysv."
 
-// stat can't read an object's key here; it asks whether the wanted key leads to the object.
-func stat(id int, wanted int32) (status, error) {
+// kernelStat can't read an object's key here; it asks whether the wanted key leads to the object.
+func kernelStat(id int, wanted int32) (status, error) {
 	var d unix.SysvShmDesc
 	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d); err != nil {
 		return status{}, err

@@ -68,9 +68,9 @@ func shmctl(id int, cmd uintptr, d *shmidDs) error {
 	return nil
 }
 
-func remove(id int) error { return shmctl(id, ipcRmid, nil) }
+func kernelRemove(id int) error { return shmctl(id, ipcRmid, nil) }
 
-func stat(id int, _ int32) (status, error) {
+func kernelStat(id int, _ int32) (status, error) {
 	var d shmidDs
 	err := shmctl(id, ipcStat, &d)
 	return status{key: int32(d.key), size: uint64(d.segsz), uid: int(d.cuid), creatorPid: int(d.cpid),

@@ -10,32 +10,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit returns a kernel limit with its name, for messages.
-func limit(name string) string { return fmt.Sprintf("%d (kernel.%s)", limitValue(name), name) }
+// kernelLimit returns a kernel limit with its name, for messages.
+func kernelLimit(name string) string {
+	return fmt.Sprintf("%d (kernel.%s)", kernelLimitValue(name), name)
+}
 
-func limitValue(name string) uint64 {
+func kernelLimitValue(name string) uint64 {
 	b, _ := os.ReadFile("/proc/sys/kernel/" + name)
 	n, _ := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64)
 	return n
 }
 
-func stat(id int, _ int32) (status, error) {
+func kernelStat(id int, _ int32) (status, error) {
 	var d unix.SysvShmDesc
 	_, err := unix.SysvShmCtl(id, unix.IPC_STAT, &d)
 	return status{key: d.Perm.Key, size: uint64(d.Segsz), uid: int(d.Perm.Cuid), creatorPid: int(d.Cpid),
 		users: uint64(d.Nattch)}, err
 }
 
-// namespace names the ipc namespace that this process is in.
-func namespace() string {
+// kernelNamespace names the ipc namespace that this process is in.
+func kernelNamespace() string {
 	name, _ := os.Readlink("/proc/self/ns/ipc")
 	return name
 }
 
-// usedUp says which of two limits made the kernel refuse so many bytes more.
-func usedUp(size int) string {
+// kernelUsedUp says which of two limits made the kernel refuse so many bytes more.
+func kernelUsedUp(size int) string {
 	entries, err := table()
-	mni, all := limitValue("shmmni"), limitValue("shmall")
+	mni, all := kernelLimitValue("shmmni"), kernelLimitValue("shmall")
 	page := uint64(os.Getpagesize())
 	pages := (uint64(size) + page - 1) / page
 	for _, e := range entries {
@@ -43,11 +45,11 @@ func usedUp(size int) string {
 	}
 	switch {
 	case err == nil && uint64(len(entries)) >= mni:
-		return fmt.Sprintf("all %s segments are in use: raise that limit", limit("shmmni"))
+		return fmt.Sprintf("all %s segments are in use: raise that limit", kernelLimit("shmmni"))
 	case err == nil && pages > all:
-		return fmt.Sprintf("%d pages would be in use, the kernel allows %s: raise that limit", pages, limit("shmall"))
+		return fmt.Sprintf("%d pages would be in use, the kernel allows %s: raise that limit", pages, kernelLimit("shmall"))
 	}
-	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", limit("shmmni"), limit("shmall"))
+	return fmt.Sprintf("the kernel allows %s segments and %s pages in all", kernelLimit("shmmni"), kernelLimit("shmall"))
 }
 
 type entry struct {

@@ -22,7 +22,7 @@ func shmat(id int, readOnly bool) ([]byte, error) {
 
 func shmdt(b []byte) error { return unix.SysvShmDetach(b) }
 
-func remove(id int) error {
+func kernelRemove(id int) error {
 	_, err := unix.SysvShmCtl(id, unix.IPC_RMID, nil)
 	return err
 }

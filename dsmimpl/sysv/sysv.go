@@ -76,7 +76,7 @@ func (backend) Create(ctx context.Context, o dsmimpl.Object) (dsmimpl.Mapping, u
 	b, err := attach(id, false)
 	if err != nil {
 		failpoint.Hit("sysv/create/refused")
-		_ = remove(id) // ours: IPC_EXCL made it
+		_ = kernelRemove(id) // ours: IPC_EXCL made it
 		return dsmimpl.Mapping{}, 0, errkind.Classify(fmt.Errorf("shmat of %d bytes: %w", size, filemap.NoRoom(err)))
 	}
 	return dsmimpl.Mapping{Bytes: b[:o.Size]}, word(id), nil
@@ -142,7 +142,7 @@ func (backend) Destroy(_ context.Context, o dsmimpl.Object) error {
 	}
 	failpoint.Hit("sysv/destroy/found")
 	if err = failpoint.Err("sysv/rmid"); err == nil {
-		err = remove(id)
+		err = kernelRemove(id)
 	}
 	if err != nil && err != unix.EINVAL && err != unix.EIDRM { // those two: gone since
 		return errkind.Classify(fmt.Errorf("IPC_RMID of shmid %d: %w", id, err))
@@ -161,7 +161,7 @@ func (backend) InUse(_ context.Context, o dsmimpl.Object) (bool, error) {
 	return st.users > 0, nil
 }
 
-func (backend) Memory() string { return namespace() }
+func (backend) Memory() string { return kernelNamespace() }
 
 func (backend) Locate(o dsmimpl.Object) string {
 	if o.Word == 0 {
@@ -177,7 +177,7 @@ func find(o dsmimpl.Object) (id int, st status, err error) {
 	} else if id, err = shmget(key(o), 0, 0); err != nil {
 		return 0, st, errkind.Classify(fmt.Errorf("shmget of key 0x%08x: %w", uint32(key(o)), gone(err)))
 	}
-	if st, err = stat(id, key(o)); err != nil {
+	if st, err = kernelStat(id, key(o)); err != nil {
 		return 0, st, errkind.Classify(fmt.Errorf("IPC_STAT of shmid %d: %w", id, gone(err)))
 	}
 	return id, st, nil
@@ -235,12 +235,12 @@ func refused(err error, k int32, size int) error {
 	switch {
 	case errors.Is(err, unix.EINVAL):
 		return errkind.As(dsmimpl.ErrNoSpace,
-			fmt.Errorf("%w; the kernel's limit for one segment is %s", err, limit("shmmax")))
+			fmt.Errorf("%w; the kernel's limit for one segment is %s", err, kernelLimit("shmmax")))
 	case errors.Is(err, unix.ENOSPC):
-		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; %s", err, usedUp(size)))
+		return errkind.As(dsmimpl.ErrNoSpace, fmt.Errorf("%w; %s", err, kernelUsedUp(size)))
 	case errors.Is(err, unix.ENOMEM):
 		return errkind.As(dsmimpl.ErrNoSpace,
-			fmt.Errorf("%w; the kernel allows %s pages in all, or has no memory left", err, limit("shmall")))
+			fmt.Errorf("%w; the kernel allows %s pages in all, or has no memory left", err, kernelLimit("shmall")))
 	}
 	return errkind.Classify(err)
 }

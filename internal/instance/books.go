@@ -2,74 +2,18 @@ package instance
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/catalog"
+	"github.com/godsm/godsm/internal/bytesize"
 	"github.com/godsm/godsm/internal/errkind"
 	"github.com/godsm/godsm/internal/failpoint"
-	"github.com/godsm/godsm/internal/settings"
-	"github.com/godsm/godsm/internal/sys/folder"
 	"github.com/godsm/godsm/internal/sys/liveness"
 	"github.com/godsm/godsm/shm"
 )
-
-// Backends finds the backend for a setting. Custom is one that the program plugs in; it is meant
-// wherever its name stands.
-type Backends struct{ Custom dsmimpl.Backend }
-
-// Types returns what dynamic_shared_memory_type may be, the default first.
-func (b Backends) Types() []string {
-	types := []string{catalog.Default()}
-	if b.Custom != nil {
-		types = []string{b.Custom.Name()}
-	}
-	return append(types, catalog.Names...)
-}
-
-// housed is implemented by backends whose objects may be files of a directory in the instance's own.
-type housedBackend interface {
-	In(dir *folder.Folder, name string) dsmimpl.Backend
-	Close() error
-}
-
-// inOwnDirectory reports whether the life's objects are files of the instance's own directory.
-func (r Record) inOwnDirectory() bool {
-	return r.Backend == "mmap" && r.MmapDirectory != "" && r.MmapDirectory == filepath.Base(r.MmapDirectory)
-}
-
-// BackendOf returns the backend of a life of the instance in this directory.
-func (d *Dir) BackendOf(b Backends, r Record) (dsmimpl.Backend, error) { return d.backend(b, r) }
-
-func (d *Dir) backend(b Backends, r Record) (dsmimpl.Backend, error) {
-	backend, err := b.Of(r.Backend, r.MmapDirectory)
-	if h, ok := backend.(housedBackend); ok && r.inOwnDirectory() {
-		backend = h.In(d.Folder, r.MmapDirectory)
-	}
-	return backend, err
-}
-
-// Of returns the backend of that name.
-func (b Backends) Of(name, mmapDirectory string) (dsmimpl.Backend, error) {
-	if b.Custom != nil && b.Custom.Name() == name {
-		return b.Custom, nil
-	}
-	return catalog.New(name, mmapDirectory)
-}
-
-// Load resolves the settings of the instance in dir.
-func (b Backends) Load(dir string, program map[string]string) (*settings.Settings, error) {
-	return settings.Load(dir, b.Types(), program)
-}
-
-// LoadToLook resolves the settings for a process that only looks: see settings.LoadToLook.
-func (b Backends) LoadToLook(dir string, program map[string]string) (*settings.Settings, error) {
-	return settings.LoadToLook(dir, b.Types(), program)
-}
 
 // Books are an instance's control segment as this process has it mapped, and the members file that goes with it.
 type Books struct {
@@ -83,16 +27,6 @@ type Books struct {
 	RegionErr error
 	keeps     bool      // Close leaves the region mapped
 	view      *shm.View // of the control segment, for sessions that may write it
-}
-
-// controlObject returns the object of r's control segment.
-func (r Record) controlObject() dsmimpl.Object {
-	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
-}
-
-// regionObject returns the object of r's reserved region. To remove it a size of 0 is enough.
-func (r Record) regionObject(size uint64) dsmimpl.Object {
-	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
 }
 
 // removeBooks removes what every life has besides segments: the reserved region, if there is one,
@@ -130,7 +64,7 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 			fmt.Errorf("control segment: it says instance %s life %s generation %d, not %s, %s, %d", b.Table.Instance,
 				b.Table.Life, b.Table.Generation, r.Instance, r.Life, r.Generation))
 	}
-	if err := b.openRoll(); err != nil {
+	if err := b.openMembersRoll(); err != nil {
 		return b, err
 	}
 	if access == dsmimpl.ReadWrite {
@@ -139,30 +73,11 @@ func (d *Dir) OpenBooks(ctx context.Context, r Record, backend dsmimpl.Backend,
 	return b, nil
 }
 
-// openRegion maps the reserved region, for sessions that will allocate from it. A failure does not prevent joining;
-// RegionErr keeps it.
-func (b *Books) openRegion(ctx context.Context) {
-	if b.Table.Limits.Reserved > 0 {
-		b.Region, b.RegionErr = b.mapRegion(ctx, dsmimpl.ReadWrite)
-	}
-}
-
-func (b *Books) mapRegion(ctx context.Context, access dsmimpl.Access) (dsmimpl.Mapping, error) {
-	m, err := b.Backend.Attach(ctx, b.Record.regionObject(b.Table.Limits.Reserved), access)
-	if err != nil {
-		err = fmt.Errorf("reserved region: %w", err)
-	}
-	return m, err
-}
-
 // Part returns an entry's bytes in a mapping of what it lies in. The table has checked the bounds of every sound row.
 func Part(m dsmimpl.Mapping, e *control.Entry) []byte {
 	at, _ := e.Carved()
 	return m.Bytes[at : at+e.Size : at+e.Size]
 }
-
-// KeepRegion makes the mapping of the reserved region the caller's to end. Close then does not unmap it.
-func (b *Books) KeepRegion() { b.keeps = true }
 
 // TakeControl makes the mapping of the control segment the caller's. Close then does not unmap it.
 func (b *Books) TakeControl() (m dsmimpl.Mapping) {
@@ -185,14 +100,6 @@ func (b *Books) Close() {
 	}
 	if h, ok := b.Backend.(housedBackend); ok {
 		_ = h.Close()
-	}
-}
-
-// Object returns what the backend calls the object of an entry that has one of its own.
-func (b *Books) Object(e control.Entry) dsmimpl.Object {
-	return dsmimpl.Object{
-		Life: b.Record.Life, Generation: b.Record.Generation,
-		Handle: e.Handle, Size: e.Size, Word: e.Word, CreatorPid: e.CreatorPid,
 	}
 }
 
@@ -232,19 +139,53 @@ func (b *Books) SupervisorPid() int {
 // Lost returns which of the control segment and the reserved region, which are mapped here, no process can find any
 // more, since it was removed. It is empty if both are there.
 func (b *Books) Lost(ctx context.Context) (what string) {
-	if b.isMissing(ctx, b.Record.controlObject()) {
+	if b.objectIsMissing(ctx, b.Record.controlObject()) {
 		return "control segment"
 	}
-	if n := b.Table.Limits.Reserved; n > 0 && b.isMissing(ctx, b.Record.regionObject(n)) {
+	if n := b.Table.Limits.Reserved; n > 0 && b.objectIsMissing(ctx, b.Record.regionObject(n)) {
 		return "reserved region"
 	}
 	return ""
 }
 
-func (b *Books) isMissing(ctx context.Context, o dsmimpl.Object) bool {
-	m, err := b.Backend.Attach(ctx, o, dsmimpl.ReadOnly)
-	if err == nil {
-		err = b.Backend.Detach(m)
+// FaultCause says why bytes of an entry may be gone from under their mapping, as far as its file system tells.
+func (b *Books) FaultCause(e *control.Entry) string {
+	r, ok := b.Backend.(interface {
+		Room() (string, uint64, uint64)
+	})
+	if _, carved := e.Carved(); ok && !carved {
+		if where, size, free := r.Room(); size > 0 && free < 1<<20 {
+			return fmt.Sprintf("the file system of %s is full (%s of %s are free), and it could not keep what was "+
+				"reserved: copy-on-write file systems can't when there is a snapshot. Make room, or set mmap_directory to "+
+				"another one", where, bytesize.Format(free), bytesize.Format(size))
+		}
 	}
-	return errors.Is(err, errkind.NotFound)
+	return "the object was truncated, or its file system failed"
+}
+
+// Deserted reports whether no session lives here any more, and no supervisor either. It waits up to patience for killed
+// processes to release their witness. It takes no lock: a supervisor that comes to take over would find the directory's
+// lock held.
+func (b *Books) Deserted(patience time.Duration) bool {
+	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		n, err := b.Living()
+		if err != nil || n == 0 && !b.Supervised() {
+			return err == nil
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// Left returns when the last supervisor handed the instance over. It is zero if it did not, or if there is one now.
+func (b *Books) Left() time.Time {
+	if b.Supervised() {
+		return time.Time{}
+	}
+	h, is, _ := b.Dir.HandedOver(b.Record)
+	if !is {
+		return time.Time{}
+	}
+	return h.Since
 }

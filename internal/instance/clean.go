@@ -14,7 +14,7 @@ import (
 func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	log zerolog.Logger) (removed int, err error) {
 	removed = CleanPrivate(ctx, backends, who, log)
-	n, err := withLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
+	n, err := cleanWithLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
 		if err := l.Refuse(); err != nil {
 			return 0, err
 		}
@@ -23,8 +23,8 @@ func Clean(ctx context.Context, path string, backends Backends, who control.Who,
 	return removed + n, err
 }
 
-// withLast runs f over what is left in a directory, which it locks for that.
-func withLast(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
+// cleanWithLast runs f over what is left in a directory, which it locks for that.
+func cleanWithLast(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
 	f func(l *Last) (int, error)) (removed int, err error) {
 	d, err := OpenDir(path)
 	if errors.Is(err, errkind.NoInstance) {
@@ -57,7 +57,7 @@ type Doom struct {
 // called with all that goes before anything does. A running supervisor is ErrInUse.
 func CleanByForce(ctx context.Context, path string, backends Backends, who control.Who, log zerolog.Logger,
 	tell func([]Doom)) (removed int, err error) {
-	return withLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
+	return cleanWithLast(ctx, path, backends, who, log, func(l *Last) (int, error) {
 		list := append(l.Others, l.Present)
 		if l.Present.Record.Life == [16]byte{} {
 			list = l.Others
@@ -81,7 +81,7 @@ func CleanByForce(ctx context.Context, path string, backends Backends, who contr
 				err = errors.Join(err, errLeft)
 				continue
 			}
-			if l.Dir.noSessionLives(v.Record) {
+			if l.Dir.noSessionIsLiving(v.Record) {
 				l.Dir.removeMembers(v.Record)
 				err = errors.Join(err, l.Dir.TakeOver())
 				err = errors.Join(err, l.Dir.removeLife(v.Record, log))

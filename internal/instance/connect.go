@@ -46,7 +46,7 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 		case errors.Is(err, errkind.Corrupt):
 			patience = corruptPatience
 		case errors.Is(err, errkind.NotFound), errors.Is(err, errkind.Stale):
-			if d.inOtherMemory(ctx, b) {
+			if d.lifeIsInOtherMemory(ctx, b) {
 				return nil, d.explainNoInstance(ctx, b, err)
 			}
 		default:
@@ -63,42 +63,9 @@ func (d *Dir) Connect(ctx context.Context, b Backends, s *settings.Settings, who
 	}
 }
 
-// inOtherMemory reports whether the present life runs, and in memory that this process does not see: there is nothing to
-// wait for.
-func (d *Dir) inOtherMemory(ctx context.Context, b Backends) bool {
-	r, err := d.ReadRecord()
-	if err != nil {
-		return false
-	}
-	v, err := d.judge(ctx, b, r, 0)
-	return err == nil && v.Standing == OtherMemory
-}
-
-// explainNoInstance returns the error for a caller that finds nothing to join, or nothing to read, and why: err is
-// what it met.
-func (d *Dir) explainNoInstance(ctx context.Context, b Backends, err error) error {
-	if r, rerr := d.ReadRecord(); rerr == nil {
-		v, verr := d.judge(ctx, b, r, 0)
-		switch {
-		case verr != nil:
-		case v.Standing == OtherVersion:
-			return d.otherVersion(r)
-		case v.Standing == OtherMemory, v.Standing == Elsewhere:
-			return errkind.As(errkind.NoInstance, fmt.Errorf("no instance in %s that can be joined from here: %s",
-				d.Path, v.Why))
-		case v.Standing == Bereft:
-			return NoInstance(d.Path, fmt.Sprintf("%v; %d sessions live, and %s", err, v.Sessions, v.Why))
-		}
-	}
-	if errors.Is(err, errkind.Corrupt) || errors.Is(err, errkind.NoInstance) {
-		return err
-	}
-	return NoInstance(d.Path, err.Error())
-}
-
 func (d *Dir) connect(ctx context.Context, b Backends, s *settings.Settings, who control.Who,
 	log zerolog.Logger) (*Member, error) {
-	books, err := d.books(ctx, b, s, dsmimpl.ReadWrite)
+	books, err := d.connectBooks(ctx, b, s, dsmimpl.ReadWrite)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +100,20 @@ func (b *Books) join(ctx context.Context, who control.Who, log zerolog.Logger) (
 // Look maps the books of the instance that runs in the directory for reading: no row, no lock,
 // and it works beside a full table or a stopped holder of the lock.
 func (d *Dir) Look(ctx context.Context, b Backends, s *settings.Settings) (*Books, error) {
-	books, err := d.books(ctx, b, s, dsmimpl.ReadOnly)
+	books, err := d.connectBooks(ctx, b, s, dsmimpl.ReadOnly)
 	if errors.Is(err, errkind.NotFound) {
 		return nil, d.explainNoInstance(ctx, b, err)
 	}
 	return books, err
 }
 
-func (d *Dir) books(ctx context.Context, b Backends, s *settings.Settings, access dsmimpl.Access) (*Books, error) {
+func (d *Dir) connectBooks(ctx context.Context, b Backends, s *settings.Settings, access dsmimpl.Access) (*Books, error) {
 	r, err := d.ReadRecord()
 	if err != nil {
 		return nil, err
 	}
-	if err := d.otherVersion(r); err != nil {
-		if d.noSessionLives(r) {
+	if err := d.errOtherVersion(r); err != nil {
+		if d.noSessionIsLiving(r) {
 			return nil, NoInstance(d.Path, "the last one was of another version, and has ended")
 		}
 		return nil, err

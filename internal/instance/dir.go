@@ -105,12 +105,6 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
-// NoInstance returns the error for a directory without a living instance.
-func NoInstance(path, why string) error {
-	return errkind.As(errkind.NoInstance,
-		fmt.Errorf("no running instance in %s (%s); start one with: dsmctl supervise --dir %s", path, why, path))
-}
-
 // MakeDir makes the directory, mode 0700, if it is missing, and opens it as OpenDir does.
 func MakeDir(path string) (*Dir, error) {
 	if err := folder.MakeAll(path); err != nil {
@@ -157,13 +151,6 @@ func (d *Dir) file(name string) string { return filepath.Join(d.Path, name) }
 
 // Conf returns the path of the settings file.
 func (d *Dir) Conf() string { return d.file("dsm.conf") }
-
-// Holder is the process that holds the directory's lock, as the file supervisor names it.
-type Holder struct {
-	Pid         int       `json:"pid"`
-	Application string    `json:"application"`
-	Since       time.Time `json:"since"`
-}
 
 // Lock takes the directory for this process, or says which one has it: ErrInUse. A process that was killed, or one that
 // looks whether the lock is held, may have it for some milliseconds.

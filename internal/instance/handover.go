@@ -68,7 +68,7 @@ func (d *Dir) HandedOver(r Record) (h Handover, is, elsewhere bool) {
 		return Handover{}, false, false
 	}
 	is = h.Dir == d.Identity()
-	return h, is, !is && !r.inOwnDirectory()
+	return h, is, !is && !r.recordIsInOwnDirectory()
 }
 
 // TakeOver removes the files left.LIFE: the life that was handed over has been adopted, or has ended. Those that came
@@ -91,16 +91,4 @@ func (d *Dir) TakeOver() error {
 	}
 	failpoint.Hit("instance/handover/taken")
 	return nil
-}
-
-// Left returns when the last supervisor handed the instance over. It is zero if it did not, or if there is one now.
-func (b *Books) Left() time.Time {
-	if b.Supervised() {
-		return time.Time{}
-	}
-	h, is, _ := b.Dir.HandedOver(b.Record)
-	if !is {
-		return time.Time{}
-	}
-	return h.Since
 }

@@ -2,12 +2,20 @@ package instance
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/excerpt"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
 	"github.com/godsm/godsm/internal/sys/liveness"
 )
+
+// Holder is the process that holds the directory's lock, as the file supervisor names it.
+type Holder struct {
+	Pid         int       `json:"pid"`
+	Application string    `json:"application"`
+	Since       time.Time `json:"since"`
+}
 
 // HolderOf returns a process as it is named in the file supervisor.
 func HolderOf(w control.Who) Holder { return Holder{w.Pid, w.Application, w.Since} }

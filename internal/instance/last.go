@@ -134,7 +134,7 @@ func (l *Last) Clear(ctx context.Context, who control.Who) (removed int, err err
 			n, e := l.removeDeadLife(ctx, v, who)
 			removed, err = removed+n, errors.Join(err, e)
 		case v.Standing == Elsewhere:
-			removed += l.Dir.forgetCopies(ctx, l.backends, v.Record, l.log)
+			removed += l.Dir.forgetLastCopies(ctx, l.backends, v.Record, l.log)
 		}
 	}
 	return removed, errors.Join(err, l.forgetOldestUnseen())
@@ -164,7 +164,7 @@ func (l *Last) forgetOldestUnseen() (err error) {
 func (l *Last) removeDeadLife(ctx context.Context, v Verdict, who control.Who) (removed int, err error) {
 	r := v.Record
 	if v.scattered {
-		return l.Dir.clearDeadLife(ctx, l.backends, r, l.Dir.notInUse(ctx, r), l.log)
+		return l.Dir.sweepDeadLife(ctx, l.backends, r, l.Dir.notInUse(ctx, r), l.log)
 	}
 	if n, err := l.end(ctx, r, who, 0); err == nil {
 		removed = n
@@ -176,7 +176,7 @@ func (l *Last) removeDeadLife(ctx context.Context, v Verdict, who control.Who) (
 			}
 		}
 	}
-	n, err := l.Dir.clearDeadLife(ctx, l.backends, r, nil, l.log)
+	n, err := l.Dir.sweepDeadLife(ctx, l.backends, r, nil, l.log)
 	return removed + n, err
 }
 
@@ -195,7 +195,7 @@ func (l *Last) End(ctx context.Context, who control.Who, timeout time.Duration) 
 
 // end closes a life in order, and says how many objects that removed.
 func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.Duration) (removed int, err error) {
-	if err := l.Dir.otherVersion(r); err != nil {
+	if err := l.Dir.errOtherVersion(r); err != nil {
 		return 0, err
 	}
 	books, err := l.open(ctx, r, dsmimpl.ReadWrite)
@@ -225,10 +225,10 @@ func (l *Last) end(ctx context.Context, r Record, who control.Who, timeout time.
 	return removed, m.Books.Roll.Drop(control.SupervisorRow)
 }
 
-// forgetCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,
+// forgetLastCopies removes, of a life whose processes are not of this directory, what was copied with it: the members file,
 // and files of the type mmap that no process has open.
-func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolog.Logger) (removed int) {
-	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.inOwnDirectory() {
+func (d *Dir) forgetLastCopies(ctx context.Context, b Backends, r Record, log zerolog.Logger) (removed int) {
+	if backend, err := d.backend(b, Record{Backend: "mmap", MmapDirectory: "mmap"}); err == nil && !r.recordIsInOwnDirectory() {
 		if l, ok := backend.(dsmimpl.Lister); ok {
 			objects, _ := l.List(ctx, r.Life, r.Generation)
 			for _, o := range objects {
@@ -245,30 +245,6 @@ func (d *Dir) forgetCopies(ctx context.Context, b Backends, r Record, log zerolo
 	failpoint.Hit("instance/forget/files")
 	d.removeMembers(r)
 	return removed
-}
-
-// RemoveOldLives judges the lives that the directory lists beside the present one, removes what dead processes left,
-// and says how many are left. The caller holds the directory's lock.
-func (d *Dir) RemoveOldLives(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
-	log zerolog.Logger) (left int) {
-	s, err := d.readLifeList(log)
-	if err != nil {
-		return 1
-	}
-	l := &Last{Dir: d, backends: backends, log: log}
-	for _, r := range s.Lives {
-		if r.sameLife(present) {
-			continue
-		}
-		v, err := d.judge(ctx, backends, r, patience)
-		if err == nil && v.Standing == Dead {
-			_, err = l.removeDeadLife(ctx, v, who)
-		}
-		if err != nil || v.Standing != Dead {
-			left++
-		}
-	}
-	return left
 }
 
 // Refuse returns the error for a caller that wants the directory for itself while the present life's processes live;
@@ -289,7 +265,7 @@ func (l *Last) Refuse() error {
 		return errkind.As(errkind.InUse, fmt.Errorf("%d sessions live in %s, and %s; stop them, or work where they run",
 			v.Sessions, l.Dir.Path, v.Why))
 	case OtherVersion:
-		return l.Dir.otherVersion(v.Record)
+		return l.Dir.errOtherVersion(v.Record)
 	}
 	return nil
 }

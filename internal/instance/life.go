@@ -49,7 +49,7 @@ func (d *Dir) Begin(ctx context.Context, b Birth, log zerolog.Logger) (m *Member
 func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
 	r = Record{
 		Instance: b.Instance, Layout: control.LayoutVersion, Generation: b.Generation, Backend: b.Backend.Name(),
-		Private: b.Private, Settings: lastingTexts(b.Settings), SupervisorPid: b.Who.Pid, Dir: d.Identity(),
+		Private: b.Private, Settings: recordedSettings(b.Settings), SupervisorPid: b.Who.Pid, Dir: d.Identity(),
 	}
 	if r.Boot, err = bootID(); err != nil {
 		return r, nil, err
@@ -66,7 +66,7 @@ func (d *Dir) plan(b Birth) (r Record, backend dsmimpl.Backend, err error) {
 		if err := d.checkMmapDirectory(b.Settings.MmapDirectory); err != nil {
 			return r, nil, err
 		}
-		if r.inOwnDirectory() {
+		if r.recordIsInOwnDirectory() {
 			backend = h.In(d.Folder, r.MmapDirectory)
 		}
 	}
@@ -227,38 +227,15 @@ func (m *Member) endWithoutLock(ctx context.Context) {
 	}
 }
 
-// stillBusy returns what a closing instance still waits for, empty if it waits for nothing.
-func (m *Member) stillBusy(sessions bool) (what string, err error) {
-	rows, err := m.Books.Table.Unfinished()
-	if err != nil || rows > 0 {
-		return fmt.Sprintf("%d segments are still being made or removed", rows), err
-	}
-	if living, err := m.Books.Living(); sessions && (err != nil || living > 0) {
-		return fmt.Sprintf("%d sessions have not left", living), err
-	}
-	return "", nil
-}
-
 // Conclude removes what is left of a life that has ended, but what fenced sessions still live in: that life stays listed
 // until they have ended. The caller holds the directory's lock and has closed the life's books.
 func (d *Dir) Conclude(ctx context.Context, b Backends, r Record, log zerolog.Logger) error {
-	if d.noSessionLives(r) {
-		_, err := d.clearDeadLife(ctx, b, r, nil, log)
+	if d.noSessionIsLiving(r) {
+		_, err := d.sweepDeadLife(ctx, b, r, nil, log)
 		return err
 	}
 	if _, left := d.sweep(ctx, b, r, nil, log); left > 0 {
 		return errLeft
 	}
 	return nil
-}
-
-// noSessionLives reports whether no process of this directory lives in a life.
-func (d *Dir) noSessionLives(r Record) bool {
-	roll, err := liveness.OpenIn(d.Folder, r.membersFile())
-	if err != nil {
-		return refusedBySystem(err) == nil
-	}
-	defer roll.Close()
-	n, err := heldWitnesses(roll)
-	return n == 0 && err == nil
 }

@@ -1,12 +1,14 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
+	"time"
 
+	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/dsmimpl"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/atomicfile"
@@ -128,13 +130,26 @@ func (d *Dir) writeLifeList(s lifeList) error {
 	return nil
 }
 
-// removeMembers removes a life's members file, with the files of its rows where there are such.
-func (d *Dir) removeMembers(r Record) {
-	names, _ := d.Names()
-	for _, name := range names {
-		if strings.HasPrefix(name, r.membersFile()+".") {
-			_ = d.Folder.Remove(name)
+// RemoveOldLives judges the lives that the directory lists beside the present one, removes what dead processes left,
+// and says how many are left. The caller holds the directory's lock.
+func (d *Dir) RemoveOldLives(ctx context.Context, backends Backends, present Record, patience time.Duration, who control.Who,
+	log zerolog.Logger) (left int) {
+	s, err := d.readLifeList(log)
+	if err != nil {
+		return 1
+	}
+	l := &Last{Dir: d, backends: backends, log: log}
+	for _, r := range s.Lives {
+		if r.sameLife(present) {
+			continue
+		}
+		v, err := d.judge(ctx, backends, r, patience)
+		if err == nil && v.Standing == Dead {
+			_, err = l.removeDeadLife(ctx, v, who)
+		}
+		if err != nil || v.Standing != Dead {
+			left++
 		}
 	}
-	_ = d.Folder.Remove(r.membersFile())
+	return left
 }

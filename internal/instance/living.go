@@ -1,9 +1,8 @@
 package instance
 
 import (
-	"time"
-
 	"github.com/godsm/godsm/control"
+	"github.com/godsm/godsm/internal/sys/liveness"
 )
 
 // Held reports for each of the processes whether its row's witness is held.
@@ -27,28 +26,13 @@ func (b *Books) Living() (n int, err error) {
 	return n, err
 }
 
-// Deserted reports whether no session lives here any more, and no supervisor either. It waits up to patience for killed
-// processes to release their witness. It takes no lock: a supervisor that comes to take over would find the directory's
-// lock held.
-func (b *Books) Deserted(patience time.Duration) bool {
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		n, err := b.Living()
-		if err != nil || n == 0 && !b.Supervised() {
-			return err == nil
-		}
-		if time.Now().After(end) {
-			return false
-		}
+// noSessionIsLiving reports whether no process of this directory lives in a life.
+func (d *Dir) noSessionIsLiving(r Record) bool {
+	roll, err := liveness.OpenIn(d.Folder, r.membersFile())
+	if err != nil {
+		return refusedBySystem(err) == nil
 	}
-}
-
-// Foremost reports whether no session lives in a row below the member's.
-func (m *Member) Foremost() bool {
-	list, err := m.Books.Table.Processes()
-	for _, p := range list {
-		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Books.Roll.Held(p.Row) {
-			return false
-		}
-	}
-	return err == nil
+	defer roll.Close()
+	n, err := countHeldWitnesses(roll)
+	return n == 0 && err == nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/godsm/godsm/control"
 	"github.com/godsm/godsm/internal/failpoint"
@@ -45,32 +44,6 @@ func (b *Books) JoinSupervisor(ctx context.Context, who control.Who, log zerolog
 	return m, m.Settle(ctx)
 }
 
-// Destroy removes the object of an entry that is destroying, by this member, and frees its row. A
-// failure is logged and leaves the row to be tried again.
-func (m *Member) Destroy(ctx context.Context, e control.Entry) error {
-	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
-	if err := m.Books.removeObject(ctx, e); err != nil {
-		m.Log.Warn().Err(err).Str("object", m.Books.Where(e)).Str("event", "segment-kept").Msg("could not remove a segment; it will be tried again")
-		errno, ok := errors.AsType[syscall.Errno](err)
-		if !ok || errno == 0 {
-			errno = syscall.EIO
-		}
-		return errors.Join(err, m.retryLater(e, m.Self.DestroyFailed(ctx, e, uint32(errno))))
-	}
-	failpoint.Hit("instance/destroy/gone")
-	return m.retryLater(e, m.Self.Destroyed(ctx, e))
-}
-
-// retryLater queues e for another attempt if err says that its row could not be updated, and returns err.
-func (m *Member) retryLater(e control.Entry, err error) error {
-	if err != nil {
-		m.Self.Owe(e)
-	}
-	return err
-}
-
 // Settle destroys what fell to this member by reclaim.
 func (m *Member) Settle(ctx context.Context) error {
 	entries, err := m.Self.Owed(context.WithoutCancel(ctx))
@@ -108,4 +81,27 @@ func (m *Member) leave(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("this session is still at work on segments")
+}
+
+// stillBusy returns what a closing instance still waits for, empty if it waits for nothing.
+func (m *Member) stillBusy(sessions bool) (what string, err error) {
+	rows, err := m.Books.Table.Unfinished()
+	if err != nil || rows > 0 {
+		return fmt.Sprintf("%d segments are still being made or removed", rows), err
+	}
+	if living, err := m.Books.Living(); sessions && (err != nil || living > 0) {
+		return fmt.Sprintf("%d sessions have not left", living), err
+	}
+	return "", nil
+}
+
+// Foremost reports whether no session lives in a row below the member's.
+func (m *Member) Foremost() bool {
+	list, err := m.Books.Table.Processes()
+	for _, p := range list {
+		if p.Row > control.SupervisorRow && p.Row < m.Self.Row() && m.Books.Roll.Held(p.Row) {
+			return false
+		}
+	}
+	return err == nil
 }

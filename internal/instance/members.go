@@ -20,8 +20,8 @@ import (
 // in force within seconds.
 var errMembers = errkind.As(errkind.Corrupt, errors.New("members file"))
 
-// openRoll opens the members file that the control segment, which is mapped, says is in force.
-func (b *Books) openRoll() (err error) {
+// openMembersRoll opens the members file that the control segment, which is mapped, says is in force.
+func (b *Books) openMembersRoll() (err error) {
 	if b.Roll, err = liveness.OpenIn(b.Dir.Folder, b.Record.membersFile()); err != nil {
 		return fmt.Errorf("%w: %w", errMembers, err)
 	}
@@ -62,6 +62,17 @@ func (d *Dir) membersLost(ctx context.Context, r Record, backend dsmimpl.Backend
 		books.Close()
 	}
 	return errors.Is(err, errMembers)
+}
+
+// removeMembers removes a life's members file, with the files of its rows where there are such.
+func (d *Dir) removeMembers(r Record) {
+	names, _ := d.Names()
+	for _, name := range names {
+		if strings.HasPrefix(name, r.membersFile()+".") {
+			_ = d.Folder.Remove(name)
+		}
+	}
+	_ = d.Folder.Remove(r.membersFile())
 }
 
 // MembersPending reports whether there is a successor of the members file that is not in force yet.
@@ -115,5 +126,5 @@ func lifeOfMembersFile(name string, id identity, known bool) (r Record, ok bool)
 	}
 	n, err := strconv.ParseUint(rest, 10, 64)
 	r = Record{Instance: id.Instance, Life: id.Instance, Layout: lastUnnamedLayout, Generation: n}
-	return r, known && err == nil && plausibleGeneration(n) && r.membersFile() == name
+	return r, known && err == nil && recordGenerationIsPlausible(n) && r.membersFile() == name
 }

@@ -1,6 +1,10 @@
 package instance
 
-import "github.com/godsm/godsm/dsmimpl"
+import (
+	"context"
+
+	"github.com/godsm/godsm/dsmimpl"
+)
 
 // SeesMemory names the memory that this process sees, and reports whether that is the one that the life is in.
 func (b *Books) SeesMemory() (seen string, same bool) {
@@ -17,3 +21,14 @@ func memoryOf(b dsmimpl.Backend) string {
 
 // sameMemory reports whether the backend sees the memory that the life was made in, as far as that can be told.
 func sameMemory(b dsmimpl.Backend, r Record) bool { return r.Memory == "" || memoryOf(b) == r.Memory }
+
+// lifeIsInOtherMemory reports whether the present life runs, and in memory that this process does not see: there is nothing to
+// wait for.
+func (d *Dir) lifeIsInOtherMemory(ctx context.Context, b Backends) bool {
+	r, err := d.ReadRecord()
+	if err != nil {
+		return false
+	}
+	v, err := d.judge(ctx, b, r, 0)
+	return err == nil && v.Standing == OtherMemory
+}

@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
@@ -24,71 +23,18 @@ import (
 // What a dead member leaves, others finish: a row that is creating or destroying tells which object may exist, and a
 // reference of a dead member is given back by the session or supervisor that reclaims it.
 
-// Held is what a member holds of a segment: a reference in the books and, unless the segment is carved, the mapping of
-// its object. The zero Held holds nothing.
-type Held struct {
-	Entry   control.Entry
-	Mapping dsmimpl.Mapping // none of a carved segment, or if Take was not to map
-}
-
-// holds reports whether there is a reference.
-func (h *Held) holds() bool { return h.Entry.Handle != 0 }
-
-// Part returns the segment's bytes in its mapping.
-func (h *Held) Part() []byte { return Part(h.Mapping, &h.Entry) }
-
-// Make makes a segment of size bytes, all zero, and holds it: carved out of the reserved region if the member carves and
-// there is room, else as an object of its own. A full table reclaims dead processes before it is an error. Now is a Unix
-// time in ns that may be a little old. Listed is called when the segment has its handle for good, before another
-// goroutine or process can find it.
-//
-// If it fails, nothing is left but what lingers: the Held whose reference could not be given back, for Give.
-func (m *Member) Make(ctx context.Context, size int, now int64, listed func(control.Entry)) (h, lingers Held, err error) {
-	entry, err := m.intend(ctx, size, now)
-	if err != nil {
-		return h, lingers, err
-	}
-	if _, carved := entry.Carved(); carved {
-		listed(entry)
-		h.Entry = entry
-		if err := m.publishCarved(&entry); err != nil {
-			lingers, _ = m.Give(h) // nothing is mapped
-			return Held{}, lingers, err
-		}
-		return h, lingers, nil
-	}
-	if h.Entry, h.Mapping, err = m.makeObject(ctx, entry); err != nil {
-		return Held{}, lingers, err
-	}
-	listed(h.Entry)
-	return h, lingers, m.makeLive(ctx, &h)
-}
-
-// TryMake does what Make does for a carved segment, without waiting. If ok is false and there is no error, nothing was
-// made, and Make would wait, make an object, or say why it can't.
-func (m *Member) TryMake(size int, now int64) (h Held, ok bool, err error) {
-	if h.Entry, ok = m.Self.TryCarve(size, now); !ok {
-		return Held{}, false, nil
-	}
-	if err := m.publishCarved(&h.Entry); err != nil {
-		m.Self.TryUnref(h.Entry) // if that is refused Leave and reclaim give it back
-		return Held{}, false, err
-	}
-	return h, true, nil
-}
-
-// intend carves the segment, or writes down the intent to make its object.
-func (m *Member) intend(ctx context.Context, size int, now int64) (control.Entry, error) {
-	entry, err := m.carveOrIntend(ctx, size, now)
+// intendObject carves the segment, or writes down the intent to make its object.
+func (m *Member) intendObject(ctx context.Context, size int, now int64) (control.Entry, error) {
+	entry, err := m.carveOrIntendObject(ctx, size, now)
 	if errors.Is(err, errkind.TooManySegments) || errors.Is(err, errkind.Quota) {
 		if n, rerr := m.ReclaimDead(ctx); n > 0 && rerr == nil && m.Settle(ctx) == nil {
-			entry, err = m.carveOrIntend(ctx, size, now)
+			entry, err = m.carveOrIntendObject(ctx, size, now)
 		}
 	}
 	return entry, err
 }
 
-func (m *Member) carveOrIntend(ctx context.Context, size int, now int64) (control.Entry, error) {
+func (m *Member) carveOrIntendObject(ctx context.Context, size int, now int64) (control.Entry, error) {
 	if m.Carves {
 		if entry, ok, err := m.Self.Carve(ctx, size, now); ok || err != nil {
 			return entry, err
@@ -97,8 +43,8 @@ func (m *Member) carveOrIntend(ctx context.Context, size int, now int64) (contro
 	return m.Self.Create(ctx, size, time.Now())
 }
 
-// publishCarved zeroes a segment that was carved, and lets others attach it.
-func (m *Member) publishCarved(e *control.Entry) error {
+// publishCarvedObject zeroes a segment that was carved, and lets others attach it.
+func (m *Member) publishCarvedObject(e *control.Entry) error {
 	failpoint.Hit("dsm/create/carved")
 	return m.Self.Publish(e, Part(m.Books.Region, e))
 }
@@ -138,92 +84,9 @@ func (m *Member) makeObject(ctx context.Context, e control.Entry) (control.Entry
 	}
 }
 
-// makeLive lets others attach a segment whose object is made. If it can't, h is nothing any more.
-func (m *Member) makeLive(ctx context.Context, h *Held) error {
-	err := m.Self.Created(ctx, h.Entry, h.Entry.Word)
-	if err == nil {
-		failpoint.Hit("dsm/create/live")
-		return nil
-	}
-	// Closing made the row destroying; without the lock it stays creating, which Leave and reclaim finish. A
-	// row that was garbled leads no other session to the object.
-	err = errors.Join(err, m.Books.Unmap(h.Mapping))
-	if errors.Is(err, errkind.Stale) || errors.Is(err, errkind.Corrupt) {
-		err = errors.Join(err, m.Destroy(ctx, h.Entry))
-	}
-	*h = Held{}
-	return err
-}
-
-// Take refers to a live segment and, unless it is carved or unmapped is set, maps its object. A handle that is not
-// live is ErrNotFound. If it fails, nothing is left but what lingers, as with Make.
-func (m *Member) Take(ctx context.Context, handle uint64, unmapped bool) (h, lingers Held, err error) {
-	if h.Entry, err = m.Self.Ref(ctx, handle); err != nil {
-		return Held{}, lingers, err
-	}
-	return m.Retake(h, unmapped)
-}
-
-// Retake does what Take does with what lingers: its reference is there, and its mapping is not.
-func (m *Member) Retake(lingering Held, unmapped bool) (h, lingers Held, err error) {
-	h = lingering
-	failpoint.Hit("dsm/attach/referenced")
-	switch _, carved := h.Entry.Carved(); {
-	case carved && m.Books.RegionErr != nil:
-		err = m.Books.RegionErr
-	case carved && m.Books.Region.Bytes == nil:
-		err = errkind.As(errkind.Corrupt,
-			errors.New("the segment lies in a reserved region, of which the instance has none"))
-	case !carved && !unmapped:
-		h.Mapping, err = m.Books.Map(context.Background(), h.Entry, dsmimpl.ReadWrite)
-	}
-	if err != nil {
-		h.Mapping = dsmimpl.Mapping{}
-		lingers, _ = m.Give(h)
-		return Held{}, lingers, err
-	}
-	failpoint.Hit("dsm/attach/mapped")
-	return h, lingers, nil
-}
-
-// Give gives up what is held of a segment: its mapping goes, then the reference and, if that was the last one, the
-// object. Without the control lock the reference lingers, for another Give; Leave gives back what lingers in the end.
-// The error is that of the mapping.
-func (m *Member) Give(h Held) (lingers Held, err error) {
-	if h.Mapping.Bytes != nil {
-		err = m.Books.Unmap(h.Mapping)
-		h.Mapping = dsmimpl.Mapping{}
-	}
-	failpoint.Hit("dsm/detach/unmapped")
-	if !h.holds() {
-		return h, err
-	}
-	ctx := context.Background()
-	last, uerr := m.Self.Unref(ctx, h.Entry)
-	switch {
-	case last:
-		failpoint.Hit("dsm/detach/last")
-		_ = m.Destroy(ctx, h.Entry) // logged
-	case uerr != nil:
-		m.Log.Warn().Err(uerr).Str("handle", fmt.Sprintf("%016x", h.Entry.Handle)).
-			Str("event", "reference-owed").Msg("a reference could not be given back now; it is given back when the session closes, if not before")
-		return h, err
-	}
-	return Held{}, err
-}
-
-// TryGive does what Give does for a carved segment, without waiting, and reports whether it was done.
-func (m *Member) TryGive(h *Held) bool {
-	if !m.Self.TryUnref(h.Entry) {
-		return false
-	}
-	failpoint.Hit("dsm/detach/at-once")
-	return true
-}
-
 // createObject makes and maps an entry's object. Word is what the books are to keep for the backend.
 func (b *Books) createObject(ctx context.Context, e control.Entry) (m dsmimpl.Mapping, word uint64, err error) {
-	err = b.panicAsErr("Create", func() error {
+	err = b.containBackend("Create", func() error {
 		m, word, err = b.Backend.Create(ctx, b.Object(e))
 		return err
 	})
@@ -235,5 +98,50 @@ func (b *Books) removeObject(ctx context.Context, e control.Entry) error {
 	if _, carved := e.Carved(); carved {
 		return nil
 	}
-	return b.panicAsErr("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+	return b.containBackend("Destroy", func() error { return b.Backend.Destroy(ctx, b.Object(e)) })
+}
+
+// Object returns what the backend calls the object of an entry that has one of its own.
+func (b *Books) Object(e control.Entry) dsmimpl.Object {
+	return dsmimpl.Object{
+		Life: b.Record.Life, Generation: b.Record.Generation,
+		Handle: e.Handle, Size: e.Size, Word: e.Word, CreatorPid: e.CreatorPid,
+	}
+}
+
+func (b *Books) objectIsMissing(ctx context.Context, o dsmimpl.Object) bool {
+	m, err := b.Backend.Attach(ctx, o, dsmimpl.ReadOnly)
+	if err == nil {
+		err = b.Backend.Detach(m)
+	}
+	return errors.Is(err, errkind.NotFound)
+}
+
+// controlObject returns the object of r's control segment.
+func (r Record) controlObject() dsmimpl.Object {
+	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.ControlHandle}
+}
+
+// regionObject returns the object of r's reserved region. To remove it a size of 0 is enough.
+func (r Record) regionObject(size uint64) dsmimpl.Object {
+	return dsmimpl.Object{Life: r.Life, Generation: r.Generation, Handle: dsmimpl.RegionHandle, Size: int(size)}
+}
+
+// objectIsInUse asks the backend whether a process has an object open. Where that can't tell, only a directory that is known to
+// be the very one that the life began in is proof that no other has the life's processes.
+func (d *Dir) objectIsInUse(ctx context.Context, backend dsmimpl.Backend, o dsmimpl.Object, r Record) (bool, error) {
+	if p, ok := backend.(dsmimpl.Prober); ok {
+		used, err := p.InUse(ctx, o)
+		if !errors.Is(err, errkind.Unsupported) {
+			return used, err
+		}
+	}
+	m, err := backend.Attach(ctx, o, dsmimpl.ReadOnly)
+	if err != nil {
+		if errors.Is(err, errkind.Corrupt) { // it is there
+			err = nil
+		}
+		return d.verdictIsUncertain(r), err
+	}
+	return d.verdictIsUncertain(r), backend.Detach(m)
 }

@@ -39,10 +39,10 @@ func Orphans(ctx context.Context) []Orphan {
 		if err != nil || !ok {
 			continue
 		}
-		objects, _ := f.Abandoned(ctx, readControl)
+		objects, _ := f.Abandoned(ctx, readOrphanControl)
 		for _, o := range objects {
 			x, ok := orphanOf(ctx, b, o)
-			if ok && !isListed(x) {
+			if ok && !orphanIsListed(x) {
 				found[x.Life] = x
 			}
 		}
@@ -50,8 +50,8 @@ func Orphans(ctx context.Context) []Orphan {
 	return slices.SortedFunc(maps.Values(found), func(a, b Orphan) int { return slices.Compare(a.Life[:], b.Life[:]) })
 }
 
-// readControl reports whether bytes are a control segment's, and of which life.
-func readControl(b []byte) (life uuid.UUID, generation uint64, ok bool) {
+// readOrphanControl reports whether bytes are a control segment's, and of which life.
+func readOrphanControl(b []byte) (life uuid.UUID, generation uint64, ok bool) {
 	t, err := control.Open(shm.NewRegion(b))
 	if err != nil {
 		return life, 0, false
@@ -79,8 +79,8 @@ func orphanOf(ctx context.Context, b dsmimpl.Backend, o dsmimpl.Object) (x Orpha
 	return x, err == nil && len(objects) > 0
 }
 
-// isListed reports whether the directory that a life began in knows of it.
-func isListed(x Orphan) bool {
+// orphanIsListed reports whether the directory that a life began in knows of it.
+func orphanIsListed(x Orphan) bool {
 	d, err := OpenDir(x.Dir)
 	if err != nil {
 		return false

@@ -52,7 +52,7 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	unlockParent, err := parent.lockForMoment()
+	unlockParent, err := parent.lockPrivateForMoment()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,8 +78,8 @@ func MakePrivate(who Holder) (d *Dir, unlock func(), err error) {
 	return d, unlock, err
 }
 
-// lockForMoment waits, up to ten seconds, for a lock that no process holds for long.
-func (d *Dir) lockForMoment() (unlock func(), err error) {
+// lockPrivateForMoment waits, up to ten seconds, for a lock that no process holds for long.
+func (d *Dir) lockPrivateForMoment() (unlock func(), err error) {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		unlock, held, err := d.tryLock()
 		if err != nil || !held {
@@ -126,7 +126,7 @@ type lockedDir struct {
 // one does: these are not kept locked while others are removed, for their next supervisor would find a holder. One
 // that has just been made is locked before the parent's lock is free.
 func (d *Dir) abandonedPrivate() (list []lockedDir, inhabited int) {
-	unlockParent, err := d.lockForMoment()
+	unlockParent, err := d.lockPrivateForMoment()
 	if err != nil {
 		return nil, 0
 	}
@@ -140,7 +140,7 @@ func (d *Dir) abandonedPrivate() (list []lockedDir, inhabited int) {
 		switch unlock, held, err := c.tryLock(); {
 		case err != nil || held:
 			c.Close()
-		case c.inhabited():
+		case c.privateIsInhabited():
 			unlock()
 			c.Close()
 			inhabited++
@@ -151,10 +151,10 @@ func (d *Dir) abandonedPrivate() (list []lockedDir, inhabited int) {
 	return list, inhabited
 }
 
-// inhabited reports whether a session lives in the generation that the directory names.
-func (d *Dir) inhabited() bool {
+// privateIsInhabited reports whether a session lives in the generation that the directory names.
+func (d *Dir) privateIsInhabited() bool {
 	r, err := d.ReadRecord()
-	return err == nil && !d.noSessionLives(r)
+	return err == nil && !d.noSessionIsLiving(r)
 }
 
 // RemovePrivate ends a private instance whose supervisor is dead and removes its directory,

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"unicode/utf8"
 
 	"github.com/godsm/godsm/control"
@@ -51,10 +51,10 @@ type plain Record
 // MarshalJSON keeps bytes of paths that are no UTF-8.
 func (r Record) MarshalJSON() ([]byte, error) {
 	p := plain(r)
-	p.Control, p.MmapDirectory, p.Memory = wrapName(r.Control), wrapName(r.MmapDirectory), wrapName(r.Memory)
+	p.Control, p.MmapDirectory, p.Memory = wrapRecordText(r.Control), wrapRecordText(r.MmapDirectory), wrapRecordText(r.Memory)
 	p.Settings = map[string]string{}
 	for name, value := range r.Settings {
-		p.Settings[name] = wrapName(value)
+		p.Settings[name] = wrapRecordText(value)
 	}
 	return json.Marshal(p)
 }
@@ -65,9 +65,9 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return err
 	}
-	p.Control, p.MmapDirectory, p.Memory = unwrapName(p.Control), unwrapName(p.MmapDirectory), unwrapName(p.Memory)
+	p.Control, p.MmapDirectory, p.Memory = unwrapRecordText(p.Control), unwrapRecordText(p.MmapDirectory), unwrapRecordText(p.Memory)
 	for name, value := range p.Settings {
-		p.Settings[name] = unwrapName(value)
+		p.Settings[name] = unwrapRecordText(value)
 	}
 	if p.Life == uuid.Nil {
 		p.Life, p.Layout = p.Instance, lastUnnamedLayout
@@ -78,14 +78,14 @@ func (r *Record) UnmarshalJSON(b []byte) error {
 
 const wrapping = "base64:"
 
-func wrapName(s string) string {
+func wrapRecordText(s string) string {
 	if utf8.ValidString(s) && !strings.HasPrefix(s, wrapping) {
 		return s
 	}
 	return wrapping + base64.StdEncoding.EncodeToString([]byte(s))
 }
 
-func unwrapName(s string) string {
+func unwrapRecordText(s string) string {
 	if text, ok := strings.CutPrefix(s, wrapping); ok {
 		if b, err := base64.StdEncoding.DecodeString(text); err == nil {
 			return string(b)
@@ -118,12 +118,12 @@ func (r Record) String() string {
 	return "life " + dsmimpl.LifeText(r.Life)
 }
 
-// plausibleGeneration reports whether a generation can be one. There is room for the next.
-func plausibleGeneration(generation uint64) bool { return generation > 0 && generation < 1<<48 }
+// recordGenerationIsPlausible reports whether a generation can be one. There is room for the next.
+func recordGenerationIsPlausible(generation uint64) bool { return generation > 0 && generation < 1<<48 }
 
 // checkFields returns an error for a record that is invalid.
 func (r Record) checkFields(file string) error {
-	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !plausibleGeneration(r.Generation) || r.Backend == "" {
+	if r.Instance == uuid.Nil || r.Life == uuid.Nil || !recordGenerationIsPlausible(r.Generation) || r.Backend == "" {
 		return errkind.As(errkind.Corrupt,
 			fmt.Errorf("%s: its instance, life, generation or backend is invalid", file))
 	}
@@ -156,15 +156,6 @@ func (d *Dir) Stale(r Record) bool {
 	return err == nil && (now.Instance != r.Instance || now.Life != r.Life || now.Generation != r.Generation)
 }
 
-// otherVersion returns the error for a living life of another layout version; nil if r is of this program's.
-func (d *Dir) otherVersion(r Record) error {
-	if r.Layout == control.LayoutVersion {
-		return nil
-	}
-	return errkind.OtherVersion("the instance in "+d.Path, uint64(r.Layout), control.LayoutVersion,
-		fmt.Sprintf("process %d, its supervisor, and its sessions", r.SupervisorPid))
-}
-
 // Disagreement returns an error for each setting that a session states otherwise than the instance has it; nil if there
 // is none.
 func (r Record) Disagreement(s *settings.Settings) error {
@@ -186,12 +177,17 @@ func (r Record) differences(list []settings.Setting) error {
 	return errors.Join(faults...)
 }
 
+// recordIsInOwnDirectory reports whether the life's objects are files of the instance's own directory.
+func (r Record) recordIsInOwnDirectory() bool {
+	return r.Backend == "mmap" && r.MmapDirectory != "" && r.MmapDirectory == filepath.Base(r.MmapDirectory)
+}
+
 // lastingSettings are those that hold for an instance's life and that sessions must agree to.
 var lastingSettings = []string{"dynamic_shared_memory_type", "mmap_directory", "max_processes", "max_segments",
 	"max_segments_per_process", "max_memory", "max_memory_per_process", "min_dynamic_shared_memory",
 	"on_crash", "shutdown_timeout"}
 
-func lastingTexts(s *settings.Settings) map[string]string {
+func recordedSettings(s *settings.Settings) map[string]string {
 	m := map[string]string{}
 	for _, x := range s.List {
 		if slices.Contains(lastingSettings, x.Name) {
@@ -199,15 +195,4 @@ func lastingTexts(s *settings.Settings) map[string]string {
 		}
 	}
 	return m
-}
-
-// refusedBySystem returns err if it is the system's refusal to look, which says nothing about what is there; else nil.
-func refusedBySystem(err error) error {
-	for _, errno := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EACCES,
-		syscall.EPERM, syscall.EINTR, syscall.EIO} {
-		if errors.Is(err, errno) {
-			return err
-		}
-	}
-	return nil
 }

@@ -54,13 +54,13 @@ func (d *Dir) Remains(ctx context.Context, backends Backends) (r Remains) {
 		} else {
 			r.Others = append(r.Others, v)
 		}
-		r.Objects = append(r.Objects, d.strays(ctx, backends, v)...)
+		r.Objects = append(r.Objects, d.remainingObjects(ctx, backends, v)...)
 	}
 	return r
 }
 
-// strays returns the objects that bear a life and are removed by the next start or clean.
-func (d *Dir) strays(ctx context.Context, backends Backends, v Verdict) (list []string) {
+// remainingObjects returns the objects that bear a life and are removed by the next start or clean.
+func (d *Dir) remainingObjects(ctx context.Context, backends Backends, v Verdict) (list []string) {
 	if v.Standing != Dead && v.Standing != Alive && v.Standing != Left {
 		return nil
 	}

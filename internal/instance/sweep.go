@@ -4,26 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path/filepath"
 
-	"github.com/godsm/godsm/control"
-	"github.com/godsm/godsm/dsmimpl"
-	"github.com/godsm/godsm/internal/catalog"
 	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/rs/zerolog"
 )
-
-type leftover struct {
-	backend dsmimpl.Backend
-	object  dsmimpl.Object
-}
-
-func (x leftover) where() string {
-	if l, ok := x.backend.(dsmimpl.Locator); ok {
-		return l.Locate(x.object)
-	}
-	return x.object.Name()
-}
 
 // sweep removes the objects in the system that bear a life: of a life that is over, or that this process ends. It goes
 // through every backend of the system that can list, since a record may be lost. Where only is set, objects that it
@@ -50,63 +34,9 @@ func (d *Dir) sweep(ctx context.Context, b Backends, r Record, only func(leftove
 	return removed, left
 }
 
-// notInUse reports whether no process has a leftover open.
-func (d *Dir) notInUse(ctx context.Context, r Record) func(leftover) bool {
-	return func(x leftover) bool {
-		used, err := d.inUse(ctx, x.backend, x.object, r)
-		return err == nil && !used
-	}
-}
-
-func (d *Dir) leftovers(ctx context.Context, b Backends, r Record, log zerolog.Logger) (list []leftover) {
-	for _, backend := range d.listers(b, r) {
-		objects, err := backend.(dsmimpl.Lister).List(ctx, r.Life, r.Generation)
-		if err != nil {
-			log.Warn().Err(err).Str("backend", backend.Name()).Str("event", "leftovers-unseen").Msg("could not look for leftovers")
-		}
-		for _, o := range objects {
-			list = append(list, leftover{backend, o})
-		}
-	}
-	return list
-}
-
-func (d *Dir) listers(b Backends, r Record) (list []dsmimpl.Backend) {
-	add := func(b dsmimpl.Backend, err error) {
-		if _, ok := b.(dsmimpl.Lister); ok && err == nil {
-			list = append(list, b)
-		}
-	}
-	for _, name := range catalog.Native() {
-		if name == "mmap" {
-			add(d.backend(b, Record{Backend: name, MmapDirectory: "mmap"}))
-		} else {
-			add(catalog.New(name, ""))
-		}
-	}
-	if dir := r.MmapDirectory; dir != "" && !r.inOwnDirectory() && filepath.Clean(dir) != d.file("mmap") {
-		add(catalog.New("mmap", dir))
-	}
-	if b.Custom != nil {
-		add(b.Custom, nil)
-	}
-	return list
-}
-
-// namedByNoRow reports whether an object of a living life is of none of its rows. The list of objects must have been
-// made before the books are looked at: what they do not list then is not being made.
-func (b *Books) namedByNoRow(x leftover) bool {
-	if x.backend.Name() != b.Backend.Name() || !dsmimpl.SameGeneration(x.object.Generation, b.Record.Generation) {
-		return true
-	}
-	return x.object.Row() != int(dsmimpl.ControlHandle) &&
-		!(x.object.Row() == int(dsmimpl.RegionHandle) && b.Table.Limits.Reserved > 0) &&
-		b.Table.RowState(x.object.Row()) == control.Free
-}
-
-// clearDeadLife removes all that bears a life of which no process lives in this directory, and strikes it off the
+// sweepDeadLife removes all that bears a life of which no process lives in this directory, and strikes it off the
 // list. What processes elsewhere have open stays, if only is set, and so does the life then.
-func (d *Dir) clearDeadLife(ctx context.Context, b Backends, r Record, only func(leftover) bool,
+func (d *Dir) sweepDeadLife(ctx context.Context, b Backends, r Record, only func(leftover) bool,
 	log zerolog.Logger) (removed int, err error) {
 	removed, left := d.sweep(ctx, b, r, only, log)
 	if left > 0 {

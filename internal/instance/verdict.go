@@ -88,7 +88,7 @@ func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, m
 	}
 	if roll != nil {
 		v.Supervised = roll.Held(control.SupervisorRow)
-		if v.Sessions, err = heldWitnesses(roll); err != nil {
+		if v.Sessions, err = countHeldWitnesses(roll); err != nil {
 			return v, false, err
 		}
 		if v.Supervised {
@@ -104,7 +104,7 @@ func (d *Dir) judgeOnce(ctx context.Context, b Backends, r Record) (v Verdict, m
 // judgeLiving judges a life whose witnesses are held.
 func (d *Dir) judgeLiving(ctx context.Context, b Backends, v *Verdict) error {
 	r := v.Record
-	if err := d.otherVersion(r); r.Backend != "" && err != nil {
+	if err := d.errOtherVersion(r); r.Backend != "" && err != nil {
 		v.Standing, v.Why = OtherVersion, err.Error()
 		return nil
 	}
@@ -148,11 +148,11 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 	if err != nil {
 		return err
 	}
-	used, err := d.inUse(ctx, backend, r.controlObject(), r)
+	used, err := d.objectIsInUse(ctx, backend, r.controlObject(), r)
 	h, left, elsewhere := d.HandedOver(r)
 	switch {
-	case err == nil && left && d.otherVersion(r) != nil:
-		v.Standing, v.Why = OtherVersion, d.otherVersion(r).Error()
+	case err == nil && left && d.errOtherVersion(r) != nil:
+		v.Standing, v.Why = OtherVersion, d.errOtherVersion(r).Error()
 	case err == nil && left:
 		v.Standing, v.Why = Left, h.String()
 	case err == nil && used:
@@ -169,7 +169,7 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 		v.Standing, v.Why = Unseen, err.Error()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case r.Boot != boot && (r.Backend != "mmap" || r.inOwnDirectory()), sameMemory(backend, r): // else its files may be unmounted
+	case r.Boot != boot && (r.Backend != "mmap" || r.recordIsInOwnDirectory()), sameMemory(backend, r): // else its files may be unmounted
 		v.Standing, v.scattered = Dead, true
 	default:
 		v.Standing, v.Why = Unseen, fmt.Sprintf("its memory is %s, and this process sees %s", r.Memory, memoryOf(backend))
@@ -177,32 +177,13 @@ func (d *Dir) judgeDeserted(ctx context.Context, b Backends, v *Verdict) error {
 	return nil
 }
 
-// inUse asks the backend whether a process has an object open. Where that can't tell, only a directory that is known to
-// be the very one that the life began in is proof that no other has the life's processes.
-func (d *Dir) inUse(ctx context.Context, backend dsmimpl.Backend, o dsmimpl.Object, r Record) (bool, error) {
-	if p, ok := backend.(dsmimpl.Prober); ok {
-		used, err := p.InUse(ctx, o)
-		if !errors.Is(err, errkind.Unsupported) {
-			return used, err
-		}
-	}
-	m, err := backend.Attach(ctx, o, dsmimpl.ReadOnly)
-	if err != nil {
-		if errors.Is(err, errkind.Corrupt) { // it is there
-			err = nil
-		}
-		return d.uncertain(r), err
-	}
-	return d.uncertain(r), backend.Detach(m)
-}
-
-// uncertain reports whether another directory may have the life's processes. A life ends with the machine's.
-func (d *Dir) uncertain(r Record) bool {
+// verdictIsUncertain reports whether another directory may have the life's processes. A life ends with the machine's.
+func (d *Dir) verdictIsUncertain(r Record) bool {
 	boot, err := bootID()
-	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.inOwnDirectory()
+	return err != nil || r.Boot == boot && r.Dir != d.Identity() && !r.recordIsInOwnDirectory()
 }
 
-func heldWitnesses(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
+func countHeldWitnesses(r *liveness.Roll) (int, error) { return r.Count(control.MaxProcesses + 1) }
 
 // String says which life it is about, and what is with it.
 func (v Verdict) String() string {

@@ -24,7 +24,7 @@ type forConn struct {
 const firstLooks = 30
 
 // spin looks for a short while before a sleep, and reports whether ready or the end of the wait has come. Unlike
-// end.spin any number of goroutines of a process may do so at a time: they let each other run.
+// end.spinWait any number of goroutines of a process may do so at a time: they let each other run.
 func (c *forConn) spin(ready func() bool, halt *atomic.Bool) bool {
 	for range firstLooks {
 		if ready() {

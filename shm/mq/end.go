@@ -91,7 +91,7 @@ func (e *end) base() *end { return e }
 // for good: ErrCorrupt.
 func (e *end) checkPosition(n uint64) error {
 	if n > e.size || n%word != 0 {
-		e.fault = corrupt("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
+		e.fault = errCorruptQueue("%d bytes lie between the positions in a ring of %d", int64(n), e.size)
 	}
 	return e.fault
 }
@@ -260,8 +260,8 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 		return err
 	}
 	defer l.Leave()
-	defer answer(&err, q.view)
-	defer answer(&err, self.View)
+	defer answerOfQueue(&err, q.view)
+	defer answerOfQueue(&err, self.View)
 	defer fault.Return(&err, fault.Catch())
 	if self.View.Ended() {
 		return self.View.Err()
@@ -280,12 +280,12 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 	e.ring, e.size = q.ring, uint64(len(q.ring))
 	e.batch = min(e.size/4, maxBatch) &^ (word - 1)
 	e.mine, e.other, e.self, e.want = mine, other, self, word
-	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.isLate
+	e.peer.Waits, e.peer.Stay, e.peer.Wake, e.peer.Late = self.Waits, true, e.rouse, e.waitIsLate
 	e.published, e.first = mine.position(), other.position()
 	e.at = int(e.published % e.size)
 	// This refuses a position at which no message can begin.
 	if e.published%word != 0 {
-		return corrupt("the position of the %s is %d", what, e.published)
+		return errCorruptQueue("the position of the %s is %d", what, e.published)
 	}
 	// From here on the end of a view detaches this end, also if that comes before attach returns.
 	e.views = [2]*shm.View{q.view, self.View}
@@ -301,4 +301,35 @@ func (e *end) attach(what string, q *Queue, self shmsync.Self) (err error) {
 func (e *end) otherPeer() (w uint64, err error) {
 	defer fault.Return(&err, fault.Catch())
 	return e.other.userWord(), nil
+}
+
+// rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, and what ends a
+// Conn's call, at any moment: it touches no byte once the end is over, and a fault in it is ignored.
+func (e *end) rouse() {
+	if !e.ended.Load() {
+		e.wakeForLook()
+	}
+}
+
+// wakeForLook wakes the goroutine of this process that sleeps here, or is about to. Where it sleeps is what that
+// goroutine has noted, not what the shared words say: so deadlines, Close and the watcher reach it whatever a
+// neighbour has stored there. A fault is ignored.
+func (e *end) wakeForLook() {
+	switch e.sleeps.Load() {
+	case atBell:
+		if b := e.bell.Load(); b != nil {
+			b.Interrupt()
+		}
+	case onWord:
+		defer fault.Ignore(fault.Catch())
+		e.mine.wakeForLook()
+	}
+}
+
+// askForPeer finds out whether the other end's process is alive, if it is known, and notes in dead if it is not. That
+// may take a system call.
+func (e *end) askForPeer() {
+	if p := e.other.userWord(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
+		e.dead = true
+	}
 }

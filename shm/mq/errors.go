@@ -6,7 +6,7 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-// corrupt returns an error that matches ErrCorrupt, with the text that it is given.
-func corrupt(format string, args ...any) error {
+// errCorruptQueue returns an error that matches ErrCorrupt, with the text that it is given.
+func errCorruptQueue(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("message queue: "+format, args...))
 }

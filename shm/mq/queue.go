@@ -71,7 +71,7 @@ func Size(n int) int { return HeaderSize + n }
 // small ErrSize. If the process dies inside Create, the bytes may be neither: then Attach is ErrNotFound, and Create
 // ErrExists, until a process clears them. Two calls of Create at once are for the caller to prevent.
 func Create(r shm.Region) (q *Queue, err error) {
-	defer answer(&err, r.View())
+	defer answerOfQueue(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
 	if r.View().Ended() {
 		return nil, r.View().Err()
@@ -100,7 +100,7 @@ func Create(r shm.Region) (q *Queue, err error) {
 // of processes: the ends are taken by Sender and Receiver. If there is no queue, or not yet, that is ErrNotFound; one
 // of another layout version is ErrVersion, and one whose size does not fit r is ErrCorrupt.
 func Attach(r shm.Region) (q *Queue, err error) {
-	defer answer(&err, r.View())
+	defer answerOfQueue(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
 	if r.View().Ended() {
 		return nil, r.View().Err()
@@ -120,7 +120,7 @@ func Attach(r shm.Region) (q *Queue, err error) {
 	// This refuses a size that reaches beyond the region, or at which a length could be in two pieces at the ring's
 	// end.
 	if size < word || size%word != 0 || size > uint64(r.Len()-HeaderSize) {
-		return nil, corrupt("the ring's size is %d in a region of %d", size, r.Len())
+		return nil, errCorruptQueue("the ring's size is %d in a region of %d", size, r.Len())
 	}
 	ring, err := r.Bytes(HeaderSize, int(size))
 	if err != nil {
@@ -153,7 +153,7 @@ func (q *Queue) setPeer(what string, p shmsync.Peer) (err error) {
 		return err
 	}
 	defer l.Leave()
-	defer answer(&err, q.view)
+	defer answerOfQueue(&err, q.view)
 	defer fault.Return(&err, fault.Catch())
 	s, other := &q.h.sender, &q.h.receiver
 	if what == "receiver" {
@@ -198,9 +198,9 @@ func (q *Queue) Receiver(self shmsync.Self) (*Receiver, error) {
 	return r, nil
 }
 
-// answer is called by defer in what has used bytes of v: if v has ended, what was read means nothing, and the error
+// answerOfQueue is called by defer in what has used bytes of v: if v has ended, what was read means nothing, and the error
 // is ErrClosed.
-func answer(err *error, v *shm.View) {
+func answerOfQueue(err *error, v *shm.View) {
 	if v.Ended() {
 		*err = v.Answer(*err)
 	}

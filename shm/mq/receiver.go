@@ -189,7 +189,7 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 		n := binary.NativeEndian.Uint64(r.ring[r.at:])
 		// This refuses a length that no sender has written.
 		if n > MaxMessage {
-			r.fault = corrupt("a message of %d bytes", n)
+			r.fault = errCorruptQueue("a message of %d bytes", n)
 			return nil, r.fault
 		}
 		if start := (uint64(r.at) + word) % r.size; frameSize(int(n)) <= r.size && start+n <= r.size {
@@ -200,7 +200,7 @@ func (r *Receiver) receive(ctx context.Context, block bool) ([]byte, error) {
 				return b, nil
 			}
 			// Next has loaded the length once more.
-			r.fault = corrupt("the length of a message has changed")
+			r.fault = errCorruptQueue("the length of a message has changed")
 			return nil, r.fault
 		}
 		// The message does not lie in one piece. Its length is taken, and its bytes follow as they come.

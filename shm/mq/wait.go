@@ -89,7 +89,7 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		}
 		return false
 	}
-	if ready() || ends[0].base().spin(ready) {
+	if ready() || ends[0].base().spinWait(ready) {
 		return first, nil
 	}
 	words := make([]futex.Word, len(ends))
@@ -140,9 +140,9 @@ func wait(ctx context.Context, ends []End) (int, error) {
 		case where == atBell:
 			late = e.conn.bell.Wait(connPatience)
 		case told:
-			futex.WaitAny(ctx, withinDeadline(ctx, gone), words...)
+			futex.WaitAny(ctx, waitWithinDeadline(ctx, gone), words...)
 		default:
-			futex.WaitAny(ctx, withinDeadline(ctx, patience), words...)
+			futex.WaitAny(ctx, waitWithinDeadline(ctx, patience), words...)
 		}
 		failpoint.Hit("mq/wait/woken")
 		if ready() {
@@ -175,32 +175,9 @@ func (e *end) errWaited(ends int, cause error) error {
 // wake-up reaches it, and it finds that by itself.
 const gone = time.Second
 
-// rouse makes a goroutine that sleeps here, or is about to, look again. The session's watcher calls it, and what ends a
-// Conn's call, at any moment: it touches no byte once the end is over, and a fault in it is ignored.
-func (e *end) rouse() {
-	if !e.ended.Load() {
-		e.wakeForLook()
-	}
-}
-
-// wakeForLook wakes the goroutine of this process that sleeps here, or is about to. Where it sleeps is what that
-// goroutine has noted, not what the shared words say: so deadlines, Close and the watcher reach it whatever a
-// neighbour has stored there. A fault is ignored.
-func (e *end) wakeForLook() {
-	switch e.sleeps.Load() {
-	case atBell:
-		if b := e.bell.Load(); b != nil {
-			b.Interrupt()
-		}
-	case onWord:
-		defer fault.Ignore(fault.Catch())
-		e.mine.wakeForLook()
-	}
-}
-
-// isLate reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
+// waitIsLate reports whether a goroutine sleeps here that would find something new, or whose word has lost that it sleeps:
 // then a wake-up was lost. The session's watcher calls it once a second.
-func (e *end) isLate() (is bool) {
+func (e *end) waitIsLate() (is bool) {
 	if e.ended.Load() || e.sleeps.Load() == awake {
 		return false
 	}
@@ -215,9 +192,9 @@ const busy = 2 * time.Microsecond
 // the processor.
 var spinner atomic.Bool
 
-// spin looks for a short while before a sleep, and reports whether ready or the end of the wait has come. One
+// spinWait looks for a short while before a sleep, and reports whether ready or the end of the wait has come. One
 // goroutine of a process does so at a time, and lets others run now and then; if those have much to do it stops.
-func (e *end) spin(ready func() bool) bool {
+func (e *end) spinWait(ready func() bool) bool {
 	if e.conn != nil {
 		return e.conn.spin(ready, &e.halt)
 	}
@@ -240,16 +217,8 @@ func (e *end) spin(ready func() bool) bool {
 	}) || e.halt.Load() || e.turns.Until(ready)
 }
 
-// askForPeer finds out whether the other end's process is alive, if it is known, and notes in dead if it is not. That
-// may take a system call.
-func (e *end) askForPeer() {
-	if p := e.other.userWord(); p != 0 && !e.self.Alive(shmsync.PeerOf(p)) {
-		e.dead = true
-	}
-}
-
-// withinDeadline returns d, or less if ctx ends earlier; not less than 0.
-func withinDeadline(ctx context.Context, d time.Duration) time.Duration {
+// waitWithinDeadline returns d, or less if ctx ends earlier; not less than 0.
+func waitWithinDeadline(ctx context.Context, d time.Duration) time.Duration {
 	if t, ok := ctx.Deadline(); ok {
 		return max(min(d, time.Until(t)), 0)
 	}

@@ -6,6 +6,6 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-func corrupt(format string, args ...any) error {
+func errCorruptRoster(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("roster: "+format, args...))
 }

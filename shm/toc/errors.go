@@ -6,10 +6,10 @@ import (
 	"github.com/godsm/godsm/internal/errkind"
 )
 
-func corrupt(format string, args ...any) error {
+func errCorruptToc(format string, args ...any) error {
 	return errkind.As(ErrCorrupt, fmt.Errorf("table of contents: "+format, args...))
 }
 
-func full(format string, args ...any) error {
+func errFullToc(format string, args ...any) error {
 	return errkind.As(ErrFull, fmt.Errorf("table of contents: "+format+"; make the region larger", args...))
 }

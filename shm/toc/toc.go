@@ -17,12 +17,13 @@ package toc
 import (
 	"errors"
 	"fmt"
-	"math"
 	"structs"
 	"sync/atomic"
 
 	"github.com/godsm/godsm/internal/errkind"
+	"github.com/godsm/godsm/internal/failpoint"
 	"github.com/godsm/godsm/internal/sys/fault"
+	"github.com/godsm/godsm/internal/sys/race"
 	"github.com/godsm/godsm/shm"
 )
 
@@ -58,13 +59,6 @@ type header struct {
 	used  atomic.Uint64
 }
 
-type entry struct {
-	_      structs.HostLayout
-	key    atomic.Uint64
-	offset atomic.Uint64
-	length atomic.Uint64
-}
-
 // Toc is a table of contents. When its segment is detached, or the session closed, calls are ErrClosed; a truncated
 // segment is ErrCorrupt.
 type Toc struct {
@@ -73,61 +67,110 @@ type Toc struct {
 }
 
 // answer is deferred by what used bytes of a table: if its view has ended, that is the answer.
-func (t *Toc) answer(err *error) { answer(err, t.r.View()) }
+func (t *Toc) answer(err *error) { answerOfToc(err, t.r.View()) }
 
-func answer(err *error, v *shm.View) {
+// Free returns how many bytes are left for chunks and entries.
+func (t *Toc) Free() (n int, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
+	u, err := t.usageNow()
+	if err != nil {
+		return 0, err
+	}
+	return int(u.size - u.head(0) - u.chunks*Align), nil
+}
+
+// Allocate hands out n bytes, aligned to Align. They are never taken back. No process finds them before they are inserted.
+func (t *Toc) Allocate(n int) (off shm.Offset, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
+	if n < 0 {
+		return 0, errkind.As(errkind.Size, fmt.Errorf("table of contents: allocating %d bytes: the number is negative", n))
+	}
+	for {
+		u, err := t.usageNow()
+		if err != nil {
+			return 0, err
+		}
+		want := tocChunks(n)
+		if free := (u.size - u.head(0)) / Align; want > free-u.chunks {
+			return 0, errFullToc("%d bytes were asked for, %d are left", n, (free-u.chunks)*Align)
+		}
+		failpoint.Hit("toc/allocate/looked")
+		if t.h.used.CompareAndSwap(u.word, u.word+want<<32) {
+			failpoint.Hit("toc/allocate/done")
+			return shm.Offset(u.size - (u.chunks+want)*Align), nil
+		}
+	}
+}
+
+// Insert makes the n bytes at off known by key. What was stored in them before is seen by the process that finds them. A
+// key that is there already is ErrExists. If several insert one key at the same time, more than one may succeed,
+// and which one is found is settled only when all have returned: a caller that wants to be sure lets one process insert.
+func (t *Toc) Insert(key uint64, off shm.Offset, n int) (err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
+	u, err := t.usageNow()
+	if err != nil {
+		return err
+	}
+	if n < 0 || !u.allocated(uint64(off), uint64(n)) {
+		return errkind.As(errkind.Size,
+			fmt.Errorf("key %#x: %d bytes at offset %d have not been allocated", key, n, off))
+	}
+	e, err := t.claimEntry(key)
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("toc/insert/claimed")
+	race.Release(&t.h.used)
+	e.key.Store(key)
+	e.length.Store(uint64(n))
+	e.offset.Store(uint64(off))
+	return nil
+}
+
+// Lookup finds the bytes that were inserted by key. A key that is not there, or not yet, is ErrNotFound.
+func (t *Toc) Lookup(key uint64) (r shm.Region, err error) {
+	defer t.answer(&err)
+	defer fault.Return(&err, fault.Catch())
+	u, err := t.usageNow()
+	if err != nil {
+		return shm.Region{}, err
+	}
+	list, err := shm.SliceOf[entry](t.r, headerSize, int(u.entries))
+	if err != nil {
+		return shm.Region{}, err
+	}
+	for i := range list {
+		e := &list[i]
+		off := e.offset.Load()
+		if off == 0 || e.key.Load() != key { // 0: claimed, and not written yet
+			continue
+		}
+		failpoint.Hit("toc/lookup/found")
+		n := e.length.Load()
+		if !u.allocated(off, n) {
+			return shm.Region{}, errCorruptToc("key %#x stands for %d bytes at offset %d", key, n, off)
+		}
+		race.Acquire(&t.h.used)
+		return t.r.Sub(shm.Offset(off), int(n))
+	}
+	return shm.Region{}, errkind.As(ErrNotFound, fmt.Errorf("key %#x is not in the table of contents", key))
+}
+
+func answerOfToc(err *error, v *shm.View) {
 	if v.Ended() {
 		*err = v.Answer(*err)
 	}
 }
 
-// Estimator adds up how large a region has to be.
-type Estimator struct {
-	chunks   uint64
-	keys     uint64
-	overflow bool
-}
-
-// Chunk counts one allocation of n bytes.
-func (e *Estimator) Chunk(n int) { e.Chunks(1, n) }
-
-// Chunks counts several allocations of n bytes each.
-func (e *Estimator) Chunks(count, n int) {
-	if count < 0 || n < 0 || count > 0 && chunksOf(n) > maxChunks/uint64(count) {
-		e.overflow = true
-		return
-	}
-	e.chunks += uint64(count) * chunksOf(n)
-	e.overflow = e.overflow || e.chunks > maxChunks
-}
-
-// Keys counts n insertions.
-func (e *Estimator) Keys(n int) {
-	if n < 0 || uint64(n) > maxEntries-e.keys {
-		e.overflow = true
-		return
-	}
-	e.keys += uint64(n)
-}
-
-// Size returns how many bytes all that takes; ErrFull if that is more than a table can hold.
-func (e *Estimator) Size() (int, error) {
-	head := (headerSize + e.keys*entrySize + Align - 1) / Align
-	size := (head + e.chunks) * Align
-	if e.overflow || size > math.MaxInt {
-		return 0, errkind.As(ErrFull,
-			fmt.Errorf("%d chunks of %d bytes and %d keys are more than a table of contents can hold",
-				e.chunks, Align, e.keys))
-	}
-	return int(size), nil
-}
-
-func chunksOf(n int) uint64 { return (uint64(n) + Align - 1) / Align }
+func tocChunks(n int) uint64 { return (uint64(n) + Align - 1) / Align }
 
 // Create makes an empty table at the start of r, for memory in r, whose bytes must be zero, as
 // those of a new segment are. Magic, not 0, says what kind of contents this is.
 func Create(r shm.Region, magic uint64) (t *Toc, err error) {
-	defer answer(&err, r.View())
+	defer answerOfToc(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
 	if r.View().Ended() {
 		return nil, r.View().Err()
@@ -150,7 +193,7 @@ func Create(r shm.Region, magic uint64) (t *Toc, err error) {
 // Attach finds the table that a process has created at the start of r. Contents of another magic,
 // or none yet, are ErrMagic; a table of another layout version is ErrVersion.
 func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
-	defer answer(&err, r.View())
+	defer answerOfToc(&err, r.View())
 	defer fault.Return(&err, fault.Catch())
 	if r.View().Ended() {
 		return nil, r.View().Err()
@@ -167,7 +210,7 @@ func Attach(r shm.Region, magic uint64) (t *Toc, err error) {
 		return nil, errkind.OtherVersion("the table of contents", v, version, "the processes that have it attached")
 	}
 	t = &Toc{r, h}
-	if _, err := t.look(); err != nil {
+	if _, err := t.usageNow(); err != nil {
 		return nil, err
 	}
 	return t, nil

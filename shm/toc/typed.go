@@ -55,7 +55,7 @@ func Get[T any](t *Toc, key uint64) (*T, error) {
 		return nil, err
 	}
 	if len(s) != 1 {
-		return nil, corrupt("key %#x stands for %d values of %T, not 1", key, len(s), *new(T))
+		return nil, errCorruptToc("key %#x stands for %d values of %T, not 1", key, len(s), *new(T))
 	}
 	return &s[0], nil
 }
@@ -68,7 +68,7 @@ func GetSlice[T any](t *Toc, key uint64) ([]T, error) {
 	}
 	size := shm.Size[T]()
 	if size == 0 || r.Len()%size != 0 {
-		return nil, corrupt("key %#x stands for %d bytes, which are no values of %T", key, r.Len(), *new(T))
+		return nil, errCorruptToc("key %#x stands for %d bytes, which are no values of %T", key, r.Len(), *new(T))
 	}
 	return shm.SliceOf[T](r, 0, r.Len()/size)
 }

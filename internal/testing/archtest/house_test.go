@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"go/ast"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,5 +52,53 @@ func TestHouseNamesEveryPackage(t *testing.T) {
 		if !named[pkg] {
 			t.Errorf("The house does not name %s", pkg)
 		}
+	}
+}
+
+// TestHouseTypesAreInTheirPackages: each package of the table in "Where a function is" declares the types that the table
+// gives it.
+func TestHouseTypesAreInTheirPackages(t *testing.T) {
+	text, err := os.ReadFile("../../../doc/concepts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, where, ok := strings.Cut(string(text), "\n### Where a function is\n")
+	if !ok {
+		t.Fatal("doc/concepts.md has no section Where a function is")
+	}
+	where, _, _ = strings.Cut(where, "\n## ")
+	declared := map[string]bool{}
+	for _, f := range files(t) {
+		if f.test() {
+			continue
+		}
+		for _, d := range f.ast.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			for _, spec := range g.Specs {
+				if typ, ok := spec.(*ast.TypeSpec); ok {
+					declared[f.pkg+"."+typ.Name.Name] = true
+				}
+			}
+		}
+	}
+	rows := 0
+	for line := range strings.Lines(where) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || strings.Contains(line, "---") || strings.Contains(line, "its types") {
+			continue
+		}
+		rows++
+		pkg := strings.TrimSpace(cells[1])
+		for typ := range strings.SplitSeq(cells[2], ",") {
+			if name := pkg + "." + strings.TrimSpace(typ); !declared[name] {
+				t.Errorf("doc/concepts.md says that there is a type %s; there is none", name)
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("the table of types in doc/concepts.md has %d rows", rows)
 	}
 }

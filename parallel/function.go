@@ -19,9 +19,9 @@ func callFunction(what string, worker int, name string, left *error, f func() er
 	returned := false
 	defer func() {
 		if p := recover(); p != nil {
-			err = about(errPanicked(name, p))
+			err = about(errFunctionPanicked(name, p))
 		} else if !returned {
-			*left = about(errExited(name))
+			*left = about(errFunctionExited(name))
 		}
 	}()
 	if err = f(); err != nil {
@@ -31,18 +31,18 @@ func callFunction(what string, worker int, name string, left *error, f func() er
 	return err
 }
 
-// contained calls f in a goroutine of its own, so that runtime.Goexit in it, too, is an error and not the end of the
+// containFunction calls f in a goroutine of its own, so that runtime.Goexit in it, too, is an error and not the end of the
 // caller.
-func contained(name string, f func() error) (err error) {
+func containFunction(name string, f func() error) (err error) {
 	over := make(chan struct{})
 	go func() {
 		returned := false
 		defer close(over)
 		defer func() {
 			if p := recover(); p != nil {
-				err = errPanicked(name, p)
+				err = errFunctionPanicked(name, p)
 			} else if !returned {
-				err = errExited(name)
+				err = errFunctionExited(name)
 			}
 		}()
 		err = f()
@@ -57,10 +57,12 @@ type abnormal string
 
 func (a abnormal) Error() string { return string(a) }
 
-func errExited(name string) error {
+func errFunctionExited(name string) error {
 	return abnormal(name + " called runtime.Goexit, as t.FailNow does")
 }
 
-func errPanicked(name string, p any) error {
+func errFunctionPanicked(name string, p any) error {
 	return abnormal(fmt.Sprintf("%s: panic: %s\n%s", name, excerpt.Print(p), debug.Stack()))
 }
+
+func functionName(task string) string { return fmt.Sprintf("the function of task %q", task) }

@@ -32,7 +32,7 @@ func ListFiles(dir *os.File, life uuid.UUID) ([]Object, error) {
 		if !ok || id != ShortID(life) || !e.Type().IsRegular() {
 			continue
 		}
-		size, ours := look(dir, e)
+		size, ours := lookOwned(dir, e)
 		if !ours {
 			continue // gone meanwhile, or not ours after all
 		}

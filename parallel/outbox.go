@@ -2,14 +2,12 @@ package parallel
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/godsm/godsm/dsm"
 	"github.com/godsm/godsm/internal/errkind"
-	"github.com/godsm/godsm/shm"
 	"github.com/godsm/godsm/shm/mq"
 	"github.com/godsm/godsm/shm/shmsync"
 )
@@ -24,38 +22,6 @@ const (
 )
 
 const ringSize = 64 << 10
-
-// inbox is the leader's end of a worker's queue.
-type inbox struct{ receiver *mq.Receiver }
-
-// newInbox makes a queue in the bytes, which are there as long as it is used, for what the worker sends.
-func newInbox(b []byte, self shmsync.Self, worker shmsync.Peer) (in inbox, err error) {
-	q, err := mq.Create(shm.NewRegion(b))
-	if err == nil {
-		in.receiver, err = q.Receiver(self)
-	}
-	if err == nil {
-		err = q.SetSender(worker)
-	}
-	return in, err
-}
-
-// listen hands on what the worker sends, until that detaches or dies, or ctx says that it has and all is heard. A
-// session that was closed can't find out itself.
-func (in inbox) listen(ctx context.Context, hear func(message []byte) error) error {
-	for {
-		message, err := in.receiver.Receive(ctx)
-		switch {
-		case errors.Is(err, mq.ErrDetached), errors.Is(err, mq.ErrPeerDied), err != nil && errors.Is(err, ctx.Err()):
-			return nil // the pipe says how it ended
-		case err != nil:
-			return err
-		}
-		if err := hear(message); err != nil {
-			return err
-		}
-	}
-}
 
 // outbox is the worker's end. Before it is open and after it is shut it keeps log lines for the report.
 type outbox struct {
@@ -177,41 +143,4 @@ func (o *outbox) unsent() []string {
 	lines := o.lines
 	o.lines = nil
 	return lines
-}
-
-// handleMessage handles, in the leader, what workers send, one message at a time. If a callback calls runtime.Goexit,
-// left gets the error that says so, since hear doesn't return then.
-func (c *crew) handleMessage(worker int, message []byte, left *error) error {
-	if len(message) == 0 {
-		return nil
-	}
-	c.hearing.Lock()
-	defer c.hearing.Unlock()
-	if c.over {
-		return errReturned
-	}
-	content := message[1:]
-	switch message[0] {
-	case resultMessage:
-		if c.options.Result != nil {
-			return callFunction("result", worker, "Options.Result", left,
-				func() error { return c.options.Result(worker, content) })
-		}
-	case progressMessage:
-		if c.options.Progress != nil && len(content) == 16 {
-			return callFunction("progress", worker, "Options.Progress", left, func() error {
-				c.options.Progress(worker, int64(binary.LittleEndian.Uint64(content)),
-					int64(binary.LittleEndian.Uint64(content[8:])))
-				return nil
-			})
-		}
-	case readyMessage:
-		c.ready(worker, max(1, len(c.memberList())))
-	case logMessage:
-		return callFunction("log", worker, "the logger", left, func() error {
-			relayLog(c.session.Config().Logger, worker, content)
-			return nil
-		})
-	}
-	return nil
 }
