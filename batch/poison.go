@@ -18,7 +18,12 @@ const (
 	mostAlone   = 2  // losses that count
 	firstTrial  = 16 // how many times as long as the lost connection another one is watched
 	secondTrial = 64
+	firstLooks  = 8 // how many transactions it has to live through in that time, at least
+	secondLooks = 16
 )
+
+// mostTransient is how many looks at a connection may meet a transient error, for each that has to meet none.
+const mostTransient = 4
 
 // bounds of how long a connection is watched.
 const (
@@ -35,13 +40,13 @@ type suspicion struct {
 // suspect notes that the connection was lost while nothing but the next entry had been executed in its transaction.
 func (f *flush[Cmd, Res]) suspect() {
 	lived, times := time.Since(f.begun), firstTrial
+	f.looks = firstLooks
 	for c := f.entries[f.from].first; c != nil; c = c.next {
 		if c.suspicion.on = true; c.suspicion.alone > 0 {
-			times = secondTrial
+			times, f.looks = secondTrial, secondLooks
 		}
 	}
 	f.trial = min(max(time.Duration(times)*lived, leastTrial), mostTrial)
-	f.looks = times
 }
 
 // try finds out whether the last loss counts, and fails a command that is poison. It takes no time of its own from a connection
@@ -74,19 +79,24 @@ func (f *flush[Cmd, Res]) try() {
 	}
 }
 
-// connectionLives reports whether a connection lives for d. It looks at it about 2*looks times, and at least looks times, however
+// connectionLives reports whether a connection lives for d. It looks at it about 4*looks times, and at least looks times, however
 // seldom this goroutine runs on a busy machine: each look is a transaction that the connection has to live through.
 func (f *flush[Cmd, Res]) connectionLives(d time.Duration, looks int) bool {
-	pause := time.NewTicker(max(d/time.Duration(2*looks), leastTrial/8))
+	pause := time.NewTicker(max(d/time.Duration(4*looks), leastTrial/8))
 	defer pause.Stop()
-	for n, end := 0, time.Now().Add(d); n < looks || time.Now().Before(end); n++ {
+	for n, transient, end := 0, 0, time.Now().Add(d); n < looks || time.Now().Before(end); {
 		select {
 		case <-pause.C:
 		case <-f.e.ctx.Done():
 			return false
 		}
-		if f.nothing() != nil {
+		switch err := f.nothing(); {
+		case err == nil:
+			n++
+		case f.e.driver.Class(err) != Transient || transient > mostTransient*looks:
 			return false
+		default: // says nothing about the connection
+			transient++
 		}
 	}
 	return true

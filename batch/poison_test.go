@@ -110,3 +110,20 @@ func TestPoisonTakesFewConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestPoisonIsFoundAmongTransientErrors has a database that is often busy, also while a connection is watched: that says nothing about
+// the connection.
+func TestPoisonIsFoundAmongTransientErrors(t *testing.T) {
+	d := batchtest.WithFaults(batchtest.NewMemory(batchtest.Ways{}), batchtest.Faults{Seed: 1, Busy: 0.2, Deadlock: 0.1})
+	e := batch.New(d, batchtest.Rules(), batch.Options{})
+	_, err := e.Do(t.Context(), batchtest.Command{ID: 1, Op: batchtest.Insert, Key: "a", Value: batchtest.Kills})
+	if !errors.Is(err, batch.ErrPoison) {
+		t.Error(err)
+	}
+	if n := e.Stats().Lost; n != 2 {
+		t.Errorf("%d connections were lost", n)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
