@@ -153,19 +153,20 @@ func (s *Session) withdrawMapping(m dsmimpl.Mapping, shared bool, part []byte, v
 	late func(at int) error) (now bool, err error) {
 	r := &formerRange{mapping: m, part: part}
 	replace := s.replaceRangeCall(r)
+	if s.checked && late != nil && replace != nil { // before the first access that faults
+		shm.Explain(part, late)
+	}
 	if replace != nil && panicAsErr(replace) != nil {
 		// The system may have refused for too many mappings: old ranges are given back, and it is tried once more.
 		former.makeRoom()
 		if panicAsErr(replace) != nil {
 			replace = nil
+			shm.Explain(part, nil)
 		}
 	}
 	loosens := s.canLoosenRange()
 	switch {
 	case replace != nil:
-		if s.checked && late != nil {
-			shm.Explain(part, late)
-		}
 		s.loosenRange(r)
 		return true, former.add(r, v)
 	// No structure knows the bytes, and what a slice does late was never promised here.

@@ -47,8 +47,8 @@ func (v *View) Over(b []byte) *View {
 	return c
 }
 
-// Explain says of the range b, as it was given to NewView, that it is inaccessible from now on, and what Fault is to say
-// of an access to its byte at.
+// Explain says of the range b, as it was given to NewView, that it is about to become inaccessible, and what Fault is to
+// say of an access to its byte at; a nil late says that it has not.
 func Explain(b []byte, late func(at int) error) {
 	if len(b) == 0 {
 		return

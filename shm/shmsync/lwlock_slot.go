@@ -163,11 +163,18 @@ func preferredSlot(row, n int) int {
 }
 
 // slot returns readers' slot i, from 0 to slots()-1.
-func (l *LWLock) slot(i int) *Slot {
-	if n := len(l.word.readers); i >= n {
-		return &l.more[i-n]
+func (l *LWLock) slot(i int) *Slot { return slotOf(l.word, l.more, i) }
+
+// slotOf does what slot does. It asks whether w is nil, since for the address alone of what lies in *w Go would load a byte
+// of it, which may be gone: NewLWLock reads no shared memory.
+func slotOf(w *LWLockWord, more []Slot, i int) *Slot {
+	if n := len(w.readers); i >= n {
+		return &more[i-n]
 	}
-	return &l.word.readers[i]
+	if w == nil {
+		return nil
+	}
+	return &w.readers[i]
 }
 
 // slots returns the number of readers' slots: those of the word, then those that the program has added.

@@ -54,7 +54,7 @@ func TestEnds(t *testing.T) {
 // endAll has one process end sessions in one way, and looks whether anything of theirs is left in the books.
 func endAll(t *testing.T, cfg dsm.Config, way string) {
 	seed := rand.Uint64()
-	p := proctest.Start(t, "user", cfg.Dir, way, strconv.Itoa(*rounds), strconv.FormatUint(seed, 10))
+	p := proctest.Start(t, "user", cfg.Dir, way, strconv.Itoa(*rounds), strconv.FormatUint(seed, 10), cfg.Settings["checked"])
 	for {
 		line, ok := p.Line()
 		if !ok {
@@ -73,13 +73,13 @@ func endAll(t *testing.T, cfg dsm.Config, way string) {
 	noneHeld(t, cfg)
 }
 
-// user ends sessions in one way: DIR WAY ROUNDS SEED.
+// user ends sessions in one way: DIR WAY ROUNDS SEED CHECKED.
 func user(c *proctest.Child) error {
 	n, _ := strconv.Atoi(c.Args[2])
 	seed, _ := strconv.ParseUint(c.Args[3], 10, 64)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	for i := range n {
-		if err := ways[c.Args[1]](dsm.Config{Dir: c.Args[0]}, fmt.Sprint(c.Args[1], " ", i), rnd); err != nil {
+		if err := ways[c.Args[1]](configOf(c.Args[0], c.Args[4]), fmt.Sprint(c.Args[1], " ", i), rnd); err != nil {
 			c.Say("round %d: %v", i, err)
 		}
 		c.Say("on") // who says nothing for long is taken for stuck
@@ -87,6 +87,15 @@ func user(c *proctest.Child) error {
 	c.Say("done")
 	c.Hear()
 	return nil
+}
+
+// configOf is the configuration of a process's sessions: checked is a setting of each process, not of the instance.
+func configOf(dir, checked string) dsm.Config {
+	cfg := dsm.Config{Dir: dir, Settings: map[string]string{}}
+	if checked != "" {
+		cfg.Settings["checked"] = checked
+	}
+	return cfg
 }
 
 func shuffled(rnd *rand.Rand) []string {
@@ -135,7 +144,7 @@ func after(cfg dsm.Config, name string, rnd *rand.Rand) error {
 	errs := []error{w.s.Close()}
 	for i := range users {
 		for _, name := range shuffled(rnd) {
-			switch err := uses[name](w, i); {
+			switch err := w.use(name, i); {
 			case err != nil && !says(err):
 				errs = append(errs, fmt.Errorf("%s after Close: %w", name, err))
 			case err == nil && all[name] && answers[name] == "":
@@ -165,7 +174,7 @@ func during(cfg dsm.Config, name string, rnd *rand.Rand) error {
 		wg.Go(func() {
 			for at := 0; !stop.Load(); at++ {
 				name := names[at%len(names)]
-				if err := uses[name](w, i); err != nil && !says(err) && !waits(err) {
+				if err := w.use(name, i); err != nil && !says(err) && !waits(err) {
 					errs[i] = errors.Join(errs[i], fmt.Errorf("%s during Close: %w", name, err))
 					return
 				}

@@ -32,7 +32,7 @@ func held(cfg dsm.Config, name string, rnd *rand.Rand) error {
 			return errors.Join(fmt.Errorf("%s: %w", name, err), w.s.Close())
 		}
 		late = append(late, func() error {
-			if err := f(); err != nil && !says(err) {
+			if err := w.late(f); err != nil && !says(err) {
 				return fmt.Errorf("%s, kept over Close: %w", name, err)
 			}
 			return nil

@@ -96,7 +96,7 @@ func momentOnce(t *testing.T, backend, checked, of, way string) {
 	cfg := instancetest.Config(t, backend, "max_segments", "400", "checked", checked)
 	supervisor := instancetest.Start(t, cfg)
 	seed := rand.Uint64()
-	p := proctest.Start(t, "moment", cfg.Dir, of, way, strconv.FormatUint(seed, 10))
+	p := proctest.Start(t, "moment", cfg.Dir, of, way, strconv.FormatUint(seed, 10), checked)
 	for {
 		line, ok := p.Line()
 		if !ok {
@@ -131,11 +131,11 @@ func faulted(stderr string) string {
 	return stderr
 }
 
-// moment uses everything while its segments, or the control segment, are truncated: DIR OF WAY SEED.
+// moment uses everything while its segments, or the control segment, are truncated: DIR OF WAY SEED CHECKED.
 func moment(c *proctest.Child) error {
 	seed, _ := strconv.ParseUint(c.Args[3], 10, 64)
 	rnd, of, way := rand.New(rand.NewPCG(seed, 2)), c.Args[1], c.Args[2]
-	w, err := newWorld(dsm.Config{Dir: c.Args[0]}, "moment")
+	w, err := newWorld(configOf(c.Args[0], c.Args[4]), "moment")
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func moment(c *proctest.Child) error {
 				if contained && (own || i == 0) {
 					err = w.s.Contain(func() error { return uses[name](w, i) })
 				} else {
-					err = uses[name](w, i)
+					err = w.use(name, i)
 				}
 				if err != nil && of == "segments" && !allowed(err, way) {
 					c.Say("%s: %v", name, err)
