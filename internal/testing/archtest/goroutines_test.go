@@ -14,6 +14,7 @@ var goroutines = map[string]string{
 	"batch/shared awaitDone":   "contained contains it",
 	"batch/shared Submit":      "contained contains it",
 	"batch/shared open":        "the steward: touch contains it",
+	"cache endingContext":      "it cancels a context, and touches nothing",
 	"cache refresh":            "the engine's calls contain it; the loader is the program's",
 	"dsm withdrawOwnMapping":   "it touches the books alone, which contain it",
 	"dsm moveTo":               "it touches the books alone, which contain it",
