@@ -10,7 +10,6 @@ import (
 // neighbour may truncate a segment at any time, and a goroutine of the library's own has no caller that a fault could be
 // an error of.
 var goroutines = map[string]string{
-<<<<<<< HEAD
 	"batch/shared startBeats":     "contained contains it",
 	"batch/shared awaitDone":      "contained contains it",
 	"batch/shared Submit":         "contained contains it",
@@ -28,25 +27,7 @@ var goroutines = map[string]string{
 	"shm/dsa askOthersToUnmap":    "contained",
 	"shm/mq setDeadline":          "stir contains it",
 	"cache add":                   "flush contains it",
-=======
-	"batch/shared startBeats":  "contained contains it",
-	"batch/shared awaitDone":   "contained contains it",
-	"batch/shared Submit":      "contained contains it",
-	"batch/shared open":        "the steward: touch contains it",
-	"cache endingContext":      "it cancels a context, and touches nothing",
-	"cache refresh":            "the engine's calls contain it; the loader is the program's",
-	"dsm withdrawOwnMapping":   "it touches the books alone, which contain it",
-	"dsm moveTo":               "it touches the books alone, which contain it",
-	"dsm open":                 "the watcher: the books, the mailbox and the waits contain it each",
-	"dsm enqueueCallLocked":    "contained wraps what structures have called; OnDeath's functions are the program's",
-	"dsm runDueCalls":          "as enqueueCallLocked",
-	"dsmnet listen":            "answerDialers contains it",
-	"locktable asked":          "listen contains what it touches",
-	"locktable callOnWait":     "OnWait is the program's",
-	"shm/dsa askOthersToUnmap": "contained",
-	"shm/mq setDeadline":       "stir contains it",
-	"cache add":                "flush contains it",
->>>>>>> cache
+	"cache endingContext":         "it cancels a context, and touches nothing",
 }
 
 // withMappings are the packages that touch segments; a name that ends in /... means those below it too.
