@@ -97,7 +97,7 @@ func (c *Cache) Claim(ctx context.Context, key []byte, over bool) (l LoadClaim, 
 }
 
 // findLoad finds the load of a key that another session, or this one, has under way. It takes no lock: hundreds may want the
-// key at once, and they are not to stand in the way of the one that has it to store.
+// key at once, and the one that loads it needs the lock to store.
 //
 // A row is given to another key by a store of that key's hash, while the word is that of no load or of a dead session's,
 // and then one of the word. So a word that is that of a living session's load before the hash is read, and after, is of
