@@ -15,6 +15,7 @@ var goroutines = map[string]string{
 	"batch/shared Submit":         "contained contains it",
 	"batch/shared open":           "the steward: touch contains it",
 	"batch/shared keepSteward":    "as open",
+	"cache endingContext":         "it cancels a context, and touches nothing",
 	"cache refresh":               "the engine's calls contain it; the loader is the program's",
 	"dsm withdrawOwnMapping":      "it touches the books alone, which contain it",
 	"dsm moveTo":                  "it touches the books alone, which contain it",
