@@ -39,7 +39,7 @@ var exempt = map[string]string{
 	"dsm.hook": "a function's name", "dsa.notAllocated": "an error", "dsa.Area.OnDetach": "a list of the process",
 	"dsa.Area.View": "is what ends", "dsa.guard": "the area's own lock, under its other methods",
 	"logcache.Cache.MaxValue": "a number", "logcache.Cache.MaxKey": "a number", "logcache.cleaner": "is used under a lock by Set",
-	"logcache.ends": "is what ends", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
+	"logcache.ends": "is what ends", "logcache.held32": "a word under a lock of the cache", "logcache.held64": "a word under a lock of the cache", "logcache.Entry": "a copy", "logcache.If": "makes a value", "logcache.During": "makes a value",
 	"cache.Cache.Name": "a text", "cache.Counts": "numbers", "cache.JSON": "a codec", "cache.Of": "makes a value", "cache.jsonCodec": "a codec", "cache.plain": "a codec",
 	"logcache.LoadError": "an error", "logcache.Cache.Least": "a number",
 	"shared.Read": "looks from outside of sessions", "shared.Stats": "a copy", "shared.Ordered": "a context",
