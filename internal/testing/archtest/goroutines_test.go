@@ -28,7 +28,6 @@ var goroutines = map[string]string{
 	"shm/dsa askOthersToUnmap":    "contained",
 	"shm/mq setDeadline":          "stir contains it",
 	"cache add":                   "flush contains it",
-	"cache endingContext":         "it cancels a context, and touches nothing",
 }
 
 // withMappings are the packages that touch segments; a name that ends in /... means those below it too.

@@ -192,6 +192,7 @@ var ours = map[string]string{
 	"logcache.Cache.Walk":   "package cache passes it, and no lock is held",
 	"logcache.Room.Release": "package cache passes it", "logcache.Room.Reserve": "package cache passes it",
 	"logcache.Options.Now":   "a clock; TestClockPanics of package logcache",
+	"shmsync.FindLocks":      "package survey passes it, and no lock is held",
 	"shmsync.LWLock.OnFault": "packages dsa and dshash pass it",
 	"shmsync.Self.Alive":     "Session.Self makes it", "shmsync.Self.Who": "Session.Self makes it", "shmsync.Self.Ask": "Session.Self makes it",
 	"shmsync.Self.OnAsk": "Session.Self makes it", "shmsync.Self.OnDeath": "Session.Self makes it",
