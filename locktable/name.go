@@ -238,8 +238,8 @@ func (n *Name) takeInPhase(word waitqueue.Hold, spins bool) bool {
 	return taken
 }
 
-// bare is Table.bare for the uses of a Name that the caller has kept. Those of the table's own have a scope always, since
-// the caller has asked for a lock by its path, and does not know that there is a Name.
+// bare reports whether the quick way goes without a fault scope: see Table.bare. That of a Name of the table's own never
+// does, since its caller has asked for a lock by a path, and does not know that there is a Name.
 func (n *Name) bare() bool { return !n.near && n.t.bare() }
 
 // sideOf returns the number of the intents of a Name that a mode needs.
