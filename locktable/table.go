@@ -321,12 +321,12 @@ func (t *Table) releaseAll() error {
 	return t.sweep(ctx, t.self.Peer)
 }
 
-// answer ends the scope of a call that began with fault.Catch, and makes its answer: a fault, or a pointer in shared
-// memory that leads nowhere, is ErrCorrupt, and once the table has ended every error is ErrClosed, since bytes that were
+// answer ends the scope of a call that began with fault.Catch, and makes its answer: a fault, a pointer in shared
+// memory that leads nowhere, or an object that was written past, is ErrCorrupt, and once the table has ended every error is ErrClosed, since bytes that were
 // read after the end mean nothing.
 func (t *Table) answer(err *error, was bool) {
 	fault.Restore(err, was, recover())
-	if errors.Is(*err, dsa.ErrPointer) { // one that the table itself had from shared memory
+	if errors.Is(*err, dsa.ErrPointer) || errors.Is(*err, dsa.ErrOverrun) { // an object of the table's own
 		*err = errkind.As(ErrCorrupt, *err)
 	}
 	if *err != nil && t.view.Ended() && !errors.Is(*err, ErrClosed) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/godsm/godsm/internal/bytesize"
@@ -142,6 +143,19 @@ func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var lines []string
+	err = a.contained(func() error {
+		for i := range a.rows {
+			if state, life := rowOf(a.rows[i].word.Load()); state == rowLive {
+				lines = append(lines, fmt.Sprintf("%d.%d\t%x\t%d\t%d\t\n", i, life, a.rows[i].handle.Load(),
+					a.rows[i].chunks.Load(), a.rows[i].free.Load()))
+			}
+		}
+		return nil
+	})
+	if err = a.orClosed(err); err != nil {
+		return err
+	}
 	size := func(n int64) string { return bytesize.Format(uint64(max(n, 0))) }
 	fmt.Fprintf(w, "%s in %d segments: %s used by %d objects, %s free, %s overhead; %d sessions",
 		size(st.Total), st.Segments, size(st.Used), st.Objects, size(st.Free), size(st.Overhead), st.Sessions)
@@ -163,11 +177,6 @@ func (a *Area) Dump(ctx context.Context, w io.Writer) error {
 	fmt.Fprintf(t, "large\t%d\t%d\t\t%s\t\t%s\t\n", st.Large.Objects, st.Large.Spans, size(st.Large.Used),
 		size(st.Large.Overhead))
 	fmt.Fprint(t, "\nSEGMENT\tHANDLE\tCHUNKS\tFREE\t\n")
-	for i := range a.rows {
-		if state, life := rowOf(a.rows[i].word.Load()); state == rowLive {
-			fmt.Fprintf(t, "%d.%d\t%x\t%d\t%d\t\n", i, life, a.rows[i].handle.Load(), a.rows[i].chunks.Load(),
-				a.rows[i].free.Load())
-		}
-	}
+	fmt.Fprint(t, strings.Join(lines, ""))
 	return t.Flush()
 }
