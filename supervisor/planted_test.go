@@ -188,7 +188,12 @@ func TestPlantedUnderTheLiving(t *testing.T) {
 				if err := within(t, "Open", open); err == nil || !strings.Contains(err.Error(), path) {
 					t.Errorf("Open = %v, want it to name %s", err, path)
 				}
-				if _, err := dsm.Inspect(ctx, cfg); err == nil || !strings.Contains(err.Error(), path) {
+				_, err := dsm.Inspect(ctx, cfg)
+				if name == "dsm.conf" { // a look needs no setting of a file that the next start will be refused for
+					if err != nil {
+						t.Errorf("Inspect = %v", err)
+					}
+				} else if err == nil || !strings.Contains(err.Error(), path) {
 					t.Errorf("Inspect = %v, want it to name %s", err, path)
 				}
 			default:

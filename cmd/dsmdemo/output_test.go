@@ -156,5 +156,5 @@ func TestShow(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("max_memory lots\nmax_segments none\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.fails(1, conf+`:1: max_memory = "lots" is not a size`, "show")
+	p.fails(2, conf+`:1: max_memory = "lots" is not a size`, "show")
 }
