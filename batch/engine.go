@@ -118,15 +118,19 @@ func (e *Engine[Cmd, Res]) Post(ctx context.Context, cmd Cmd, told func(cmd Cmd,
 
 // PostAll is Post for several commands. They are handed in at once, so one flush takes them all, if it has room for as many.
 func (e *Engine[Cmd, Res]) PostAll(ctx context.Context, cmds []Cmd, told func(cmd Cmd, res Res, err error)) {
+	e.awaitRoom(ctx, e.postAll(ctx, cmds, told))
+}
+
+// postAll hands in the commands of PostAll, and returns what post does of the last one that there is no room for.
+func (e *Engine[Cmd, Res]) postAll(ctx context.Context, cmds []Cmd, told func(cmd Cmd, res Res, err error)) (last chan struct{}) {
 	e.queue.hold(1)
-	var last chan struct{}
+	defer e.queue.hold(-1) // told may panic
 	for _, cmd := range cmds {
 		if admit := e.post(ctx, cmd, told); admit != nil {
 			last = admit
 		}
 	}
-	e.queue.hold(-1)
-	e.awaitRoom(ctx, last)
+	return last
 }
 
 // post hands in a command for Post. It returns a channel that is closed when there is room for it, nil if there is.
@@ -182,12 +186,13 @@ func (e *Engine[Cmd, Res]) handIn(ctx context.Context, c *call[Cmd, Res], waits 
 // flushAlone executes a call that nothing waits before in its own caller's goroutine, which can't leave since its context does
 // not end. That saves the two changes of goroutine that are half of what the engine costs a lone caller.
 func (e *Engine[Cmd, Res]) flushAlone(c *call[Cmd, Res]) {
+	defer e.queue.leave()
 	defer func() {
-		if tx := e.flush.tx; tx != nil { // the driver has panicked
+		if tx := e.flush.tx; tx != nil { // the driver has panicked, maybe after the commit
 			e.flush.tx = nil
+			e.flush.tellWritten(e.flush.pos, false)
 			tx.Rollback(e.ctx)
 		}
-		e.queue.leave()
 	}()
 	e.flush.calls = append(e.flush.calls[:0], c)
 	e.flush.run()

@@ -13,7 +13,8 @@ import (
 //
 // If a connection is ended from outside with probability p in the time that a transaction takes, the first loss of an innocent
 // command counts with p(1-p)^16, at most 0.022, and the second with p(1-p)^64, at most 0.006: that both do is less likely than one
-// in ten thousand, whatever p is. A guilty one's losses count both.
+// in ten thousand, whatever p is. A guilty one's losses count both. On a machine so busy, or with transactions so short, that
+// there are no more looks than firstLooks and secondLooks, it is one in a thousand at worst, where p is a thirteenth.
 const (
 	mostAlone   = 2  // losses that count
 	firstTrial  = 16 // how many times as long as the lost connection another one is watched

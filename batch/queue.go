@@ -221,7 +221,7 @@ func (q *queue[Cmd, Res]) awaitWork(ctx context.Context, linger time.Duration, r
 	for {
 		n, since, closed := q.state()
 		switch {
-		case q.isBusy():
+		case q.isBusy(rows):
 			<-q.wake // a caller's flush ends with the context, too, and no caller holds for long
 		case ctx.Err() != nil, n == 0 && closed:
 			return false
@@ -244,11 +244,12 @@ func (q *queue[Cmd, Res]) awaitWork(ctx context.Context, linger time.Duration, r
 	}
 }
 
-// isBusy reports whether a caller's own flush is under way, or a caller is about to hand in more.
-func (q *queue[Cmd, Res]) isBusy() bool {
+// isBusy reports whether a caller's own flush is under way, or a caller is about to hand in more: not if there are as many
+// as rows or as there is room for, or the queue is closed. So callers that hand in again and again hold up no flush for ever.
+func (q *queue[Cmd, Res]) isBusy(rows int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.busy || q.held > 0
+	return q.busy || q.held > 0 && !q.closed && len(q.list)-q.head-q.gone < min(rows, q.room)
 }
 
 // How long gather waits: a part of the time of the last flush, at most a millisecond, and a part of that while nothing comes. It

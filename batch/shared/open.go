@@ -68,7 +68,7 @@ func open[Cmd, Res any, Group, Key comparable](m *memory, commands Codec[Cmd], r
 	if driver == nil {
 		close(q.ended)
 	} else {
-		go q.keepSteward()
+		go q.keepSteward(0)
 	}
 	return q, nil
 }

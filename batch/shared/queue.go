@@ -99,12 +99,22 @@ func (q *Queue[Cmd, Res]) Do(ctx context.Context, cmd Cmd) (res Res, err error) 
 	return q.awaitDone(ctx, at.slot, at.bit)
 }
 
-// keepSteward runs steward, and once more if a function of the program has ended its goroutine (runtime.Goexit).
-func (q *Queue[Cmd, Res]) keepSteward() {
+// stewardPause is between a steward that has been ended and the next one.
+const stewardPause = 100 * time.Millisecond
+
+// keepSteward runs steward after a pause, and once more if a function of the program has ended its goroutine
+// (runtime.Goexit). It may do so each time: so the pause.
+func (q *Queue[Cmd, Res]) keepSteward(pause time.Duration) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-q.ctx.Done():
+	}
 	returned := false
 	defer func() {
 		if !returned {
-			go q.keepSteward()
+			go q.keepSteward(stewardPause)
 			return
 		}
 		close(q.ended)
