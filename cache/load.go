@@ -158,8 +158,12 @@ func (c *Cache) loadError(l *logcache.LoadError) error {
 func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, dst []byte, f func(context.Context) ([]byte, error),
 	with []With, look bool) (value []byte, err error) {
 	returned, ended := false, false
+	var end context.Context // one for all that is done after f, so that it takes LoadTimeout at most
+	cancel := func() {}
 	defer func() {
-		end, cancel := c.endingContext(ctx)
+		if end == nil {
+			end, cancel = c.endingContext(ctx)
+		}
 		defer cancel()
 		if returned {
 			if !ended {
@@ -188,8 +192,7 @@ func (c *Cache) runLoader(ctx context.Context, claim logcache.LoadClaim, key, ds
 	c.add(key, loads, 1)
 	value, err = f(c.enterLoad(ctx, key))
 	returned = true
-	end, cancel := c.endingContext(ctx)
-	defer cancel()
+	end, cancel = c.endingContext(ctx)
 	if err == nil {
 		fresh, _ := c.entry(value, nil) // its lifetime begins when it is there
 		if len(with) > 0 {

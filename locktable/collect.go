@@ -53,7 +53,7 @@ func (u *turn) collectLocked() error {
 // report of it. It runs under the partition's lock.
 func (u *turn) idleLocked(h *head) bool {
 	died := h.died.Load()
-	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.p.lostAll.Load() != 0)
+	return h.lock.Idle() && h.lock.Empty() && (died == 0 || died == unknown && u.remembersLostNoteLocked(h.ident.Load()))
 }
 
 // rebuildIndexLocked makes all that follows from the heads: the index, of a size that fits, the list of free heads,
@@ -79,7 +79,7 @@ func (u *turn) rebuildIndexLocked() error {
 			for slot := 1; slot < perPage; slot++ {
 				if list[slot].kind.Load() != 0 {
 					named++
-					if list[slot].died.Load() != 0 {
+					if died := list[slot].died.Load(); died != 0 && died != unknown {
 						notes++
 					}
 				}

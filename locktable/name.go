@@ -3,6 +3,7 @@ package locktable
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 
@@ -88,6 +89,7 @@ func (t *Table) newName(k key, ident uint64) *Name {
 	n := &Name{t: t, key: k, ident: ident}
 	n.own.t, n.own.kept, n.own.ident, n.own.key = t, n, ident, k
 	n.own.count.Store(1)
+	n.own.seq.Store(rand.Uint32() &^ phases) // no word of a hold is that of an earlier Name's
 	for i := range k.n - 1 {
 		for x, m := range [...]Mode{IntentShared, IntentExclusive} {
 			n.above[i][x] = t.intentOf(k.parent(i+1), m)

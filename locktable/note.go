@@ -26,6 +26,20 @@ func (u *turn) mayHaveLostNoteLocked(ident uint64) bool {
 	return u.p.lostAll.Load() != 0
 }
 
+// remembersLostNoteLocked reports whether a new head of a name would be told that there may have been a death. It runs
+// under the partition's lock.
+func (u *turn) remembersLostNoteLocked(ident uint64) bool {
+	if u.p.lostAll.Load() != 0 {
+		return true
+	}
+	for i := range u.p.lost {
+		if u.p.lost[i].Load() == max(ident, 1) {
+			return true
+		}
+	}
+	return false
+}
+
 // rememberLostNoteLocked remembers the hash of a name whose note of a death is forgotten. It runs under the
 // partition's lock.
 func (u *turn) rememberLostNoteLocked(ident uint64) {
@@ -42,7 +56,7 @@ func (u *turn) rememberLostNoteLocked(ident uint64) {
 func (u *turn) countNotesLocked() error {
 	notes := uint32(0)
 	err := u.eachLocked(func(_ uint32, h *head) error {
-		if h.kind.Load() != 0 && h.died.Load() != 0 {
+		if died := h.died.Load(); h.kind.Load() != 0 && died != 0 && died != unknown {
 			notes++
 		}
 		return nil
@@ -57,13 +71,16 @@ func (u *turn) countNotesLocked() error {
 func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, owner uint32, m Mode) {
 	h.changed.Store(u.t.root.stamp.Add(1))
 	was := h.died.Load()
-	if was == 0 {
+	if was == 0 || was == unknown {
 		u.p.notes.Add(1)
 		b := binary.LittleEndian.AppendUint64(nil, s.pid.Load())
 		b = append(b, padText(loadText(s.app[:]))...)
 		b = append(b, padText(u.t.noteOf(dead.Row, owner))...)
 		_ = u.storeLocked(n, epitaphAt, b) // without room for it there is a note all the same
-		was = dead.Word() | below
+		if was == 0 {
+			was = below
+		}
+		was |= dead.Word()
 	}
 	if m != IntentExclusive {
 		was &^= below
@@ -71,8 +88,8 @@ func (u *turn) noteDeathLocked(h *head, n uint32, dead shmsync.Peer, s *seat, ow
 	h.died.Store(was&(1<<48-1) | min(was>>48+1, 1<<16-1)<<48)
 	failpoint.Hit("locktable/mourn/noted")
 	if u.p.notes.Load() > maxNotes && h.lock.Empty() {
-		u.rememberLostNoteLocked(h.ident.Load())
-		h.died.Store(0)
+		u.rememberLostNoteLocked(h.ident.Load()) // for the name's next head; this one tells of the death itself
+		h.died.Store(unknown)
 		u.p.notes.Add(^uint32(0))
 	}
 }

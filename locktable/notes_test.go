@@ -36,3 +36,34 @@ func TestDeathsThatAreRepairedAreForgotten(t *testing.T) {
 		t.Errorf("%d deaths are told of names that no session has died with", n)
 	}
 }
+
+// TestManyDeathsAreTold has a session end with more locks than the table keeps notes of: each next holder is told of a death,
+// though not always of whose.
+func TestManyDeathsAreTold(t *testing.T) {
+	const many = 5_000
+	ts := new(world).tables(t, 2, locktable.Options{})
+	for k := range many {
+		lock(t, ts[1], ctx, locktable.Exclusive, digest(k))
+	}
+	ts[1].Close()
+	known := 0
+	for k := range many {
+		h := lock(t, ts[0], ctx, locktable.Exclusive, digest(k))
+		d, died := h.Recovered()
+		if !died {
+			t.Fatalf("the death with lock %d of %d is not told", k, many)
+		}
+		if d.Pid != 0 {
+			known++
+		}
+		must(t, h.Repaired())
+		if _, died := h.Recovered(); died {
+			t.Fatalf("the death with lock %d is told after Repaired", k)
+		}
+		must(t, h.Unlock())
+	}
+	t.Log(known, "of", many)
+	if known == 0 {
+		t.Error("of no death is known whose it was")
+	}
+}

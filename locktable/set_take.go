@@ -32,7 +32,7 @@ func (s *set) takeLocked() (in bool, err error) {
 		u := m.u
 		u.queue(m.h.head, m.h.n)
 		m.h.head.lock.Give(m.h.word)
-		m.h.word = 0
+		m.h.word, m.h.alone = 0, false
 		if m.h.rec != nil && m.rec != nil { // it waits again
 			m.rec.Word.Store(uint64(m.rec.State().With(waitqueue.Waiting)))
 		} else if m.h.rec != nil {
