@@ -75,7 +75,7 @@ func TestPostAllAgainAndAgain(t *testing.T) {
 	}
 }
 
-// TestPostAllWhoseToldPanics has the function that is told of a refusal panic, inside PostAll.
+// TestPostAllWhoseToldPanics has the function that PostAll calls for a refusal panic.
 func TestPostAllWhoseToldPanics(t *testing.T) {
 	e := batch.New(batchtest.NewMemory(batchtest.Ways{}), batchtest.Rules(), batch.Options{})
 	over, stop := context.WithCancel(t.Context())

@@ -37,7 +37,7 @@ func TestDeathsThatAreRepairedAreForgotten(t *testing.T) {
 	}
 }
 
-// TestManyDeathsAreTold has a session end with more locks than the table keeps notes of: each next holder is told of a death,
+// TestManyDeathsAreTold has a session end with more locks than the table keeps notes of: each next holder hears of a death,
 // though not always of whose.
 func TestManyDeathsAreTold(t *testing.T) {
 	const many = 5_000
