@@ -18,6 +18,12 @@ const (
 	cacheValue   = 200
 )
 
+// Why others are quicker to set.
+const (
+	whyOldest = "it has one process, and overwrites what is oldest, whatever it is: no policy, no limit that is exact"
+	whyLater  = "it leaves the eviction to another goroutine, and is above its limit until then"
+)
+
 // caches compares package cache with other caches: those of one Go process, and servers that are asked over a unix socket.
 func caches(r Rivals) (list []figure.Figure) {
 	add := func(f figure.Figure) { f.Part = cachePart; list = append(list, f) }
@@ -25,8 +31,8 @@ func caches(r Rivals) (list []figure.Figure) {
 	add(figure.Figure{Shape: fmt.Sprintf("get a value of 200 B, %d entries", cacheEntries), Sides: []figure.Contender{
 		get(figure.Ours),
 		why(goal(get("dshash.Bytes"), 1), "a get leaves a hit in the index, which a table without eviction does not"),
-		goal(get("otter"), 0.6),
-		goal(get("fastcache"), 0.75),
+		why(goal(get("otter"), 0.6), "it hands out a pointer into its own heap; a value of all processes is copied out of a record: two waits for memory"),
+		why(goal(get("fastcache"), 0.75), "it has one process, and keeps no policy"),
 		asked("memcached", r.Memcached, 1.0/8),
 		asked("Redis", r.Redis, 1.0/12),
 	}})
@@ -40,13 +46,13 @@ func caches(r Rivals) (list []figure.Figure) {
 	}
 	set := func(name string) figure.Contender { return goSide(name, "cache/set", name, 64<<20) }
 	add(figure.Figure{Shape: "set 200 B, evicting, 64 MiB", Sides: []figure.Contender{
-		set(figure.Ours), goal(set("fastcache"), 2), set("otter"),
+		set(figure.Ours), why(goal(set("fastcache"), 2), whyOldest), why(set("otter"), whyLater),
 	}})
 	add(figure.Figure{Shape: "set 200 B, evicting, each timed", Names: []string{"p50", "p99.9"}, Goal: "p99.9", Max: 100e3,
 		Sides: []figure.Contender{
 			goSide(figure.Ours, "cache/set timed", figure.Ours, 64<<20),
-			goSide("fastcache", "cache/set timed", "fastcache", 64<<20),
-			goSide("otter", "cache/set timed", "otter", 64<<20),
+			why(goSide("fastcache", "cache/set timed", "fastcache", 64<<20), whyOldest),
+			why(goSide("otter", "cache/set timed", "otter", 64<<20), whyLater),
 		}})
 	for _, x := range []struct {
 		key, value int

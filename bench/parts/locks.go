@@ -36,7 +36,7 @@ func locks(r Rivals) (list []figure.Figure) {
 		f := figure.Figure{Part: "locks", Shape: fmt.Sprintf("LWLock %s, lock+unlock, alone", mode),
 			Sides: []figure.Contender{
 				goSide(figure.Ours, "locks/alone", mode),
-				goal(r.postgres(postgres.Posix, "lock "+mode), 1),
+				why(goal(r.postgres(postgres.Posix, "lock "+mode), 1), "it writes down who holds it, so that a death gives it back"),
 				why(r.boost("lock "+mode), noDeaths),
 				why(goSide("sync.RWMutex of Go", "locks/sync.RWMutex", mode), "it knows one process only"),
 			}}

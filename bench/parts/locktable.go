@@ -42,14 +42,16 @@ func lockTable(r Rivals) (list []figure.Figure) {
 	add(figure.Figure{Shape: "name of 71 bytes, in use before, CPU",
 		Sides: append([]figure.Contender{ours("named", 1), file(1.0 / 40)}, rest...)})
 	add(figure.Figure{Shape: "another name each time, CPU", Sides: []figure.Contender{ours("new", 1), file(1.0 / 15)}})
-	add(figure.Figure{Shape: "40 names at once, CPU", Sides: []figure.Contender{ours("many", 1), file(1)}})
+	add(figure.Figure{Shape: "40 names at once, CPU", Sides: []figure.Contender{ours("many", 1),
+		why(file(1), "it is one lock; these are forty, each with its holder and its order")}})
 	add(figure.Figure{Shape: fmt.Sprintf("list %d locks that are held, CPU", heldLocks), Max: 50e6,
 		Sides: []figure.Contender{goSide(figure.Ours, "locktable/list", heldLocks)}})
 	if len(pins()) > 1 {
 		two := func(what string) []figure.Contender {
 			sides := []figure.Contender{goSide(figure.Ours, "locktable/two", figure.Ours, r.Dir, what)}
 			for _, name := range []string{lockFile, "flock", "OFD"} {
-				sides = append(sides, goSide(name, "locktable/two", name, r.Dir, what))
+				sides = append(sides, why(goSide(name, "locktable/two", name, r.Dir, what),
+					"each pair is a system call, in which the other process gets its turn"))
 			}
 			return sides
 		}

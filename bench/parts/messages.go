@@ -45,7 +45,7 @@ func messages(r Rivals) (list []figure.Figure) {
 					why(r.boost("mq one way", size, ring),
 						"its queue is at least two messages deep, so twice the bytes for long ones"),
 					goSide("pipe", "messages/one way", "pipe", size, ring),
-					goSide("unix socket", "messages/one way", "unix", size, ring),
+					why(goSide("unix socket", "messages/one way", "unix", size, ring), "both copy it in and out as fast as the memory goes"),
 				}
 				if ring == rings[len(rings)-1] {
 					f.Sides = append(f.Sides, goSide("shmipc-go", "messages/one way", "shmipc", size, ring))
